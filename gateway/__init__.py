@@ -1,0 +1,3 @@
+"""An API gateway with a virtual waiting room."""
+
+__version__ = "0.1.0"

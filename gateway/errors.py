@@ -1,0 +1,237 @@
+"""The one tree of errors: each class carries a code and facts, never an HTTP status or a text.
+
+``gateway.web.envelope`` alone turns them into answers. Errors of libraries (Redis, JWT, HTTP client)
+are translated into these where they enter, so nothing above ever catches a library's exception::
+
+    GatewayError
+    ├── SettingsError            a setting is wrong; stops the start
+    ├── RequestRefused           the request itself is at fault
+    │   ├── BadRequest
+    │   ├── PayloadTooLarge
+    │   ├── RouteNotFound
+    │   └── MethodNotAllowed
+    ├── AuthError                who is calling is not established, or not enough
+    │   ├── TokenRequired
+    │   ├── TokenExpired
+    │   ├── TokenInvalid
+    │   ├── CsrfRejected
+    │   └── AuthUnavailable
+    ├── QueueError               the waiting room says no, or can't say
+    │   ├── RoomNotFound
+    │   ├── NotInQueue
+    │   ├── NotAllowedIn
+    │   ├── QueueWaiting
+    │   ├── QueueUnavailable
+    │   └── Overloaded
+    └── UpstreamError            the service behind could not answer
+        ├── UpstreamUnreachable
+        ├── UpstreamTimeout
+        └── NoInstance
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class FieldFault:
+    """One faulty part of a request: its name, the value as received (shortened), and why it was refused."""
+
+    field: str
+    value: str
+    reason: str
+
+
+class GatewayError(Exception):
+    """Root of the tree. ``code`` is the stable, language-independent name clients see."""
+
+    code: ClassVar[str] = "INTERNAL_ERROR"
+
+
+class SettingsError(GatewayError):
+    """A setting has a value that is not allowed.
+
+    ``variable`` names the environment variable, ``value`` is what it held (never a secret's value),
+    ``allowed`` says in words what would have been accepted.
+    """
+
+    code = "SETTINGS"
+
+    def __init__(self, variable: str, value: str, allowed: str) -> None:
+        self.variable = variable
+        self.value = value
+        self.allowed = allowed
+        super().__init__(f"{variable}={value!r}: allowed is {allowed}")
+
+
+class RequestRefused(GatewayError):
+    """The request itself is at fault."""
+
+
+class BadRequest(RequestRefused):
+    """The request is malformed or ambiguous. ``reason`` is one short English clause without client data."""
+
+    code = "BAD_REQUEST"
+
+    def __init__(self, reason: str, fields: tuple[FieldFault, ...] = ()) -> None:
+        self.reason = reason
+        self.fields = fields
+        super().__init__(reason)
+
+
+class PayloadTooLarge(RequestRefused):
+    """The request body is longer than ``limit`` bytes."""
+
+    code = "PAYLOAD_TOO_LARGE"
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"more than {limit} bytes")
+
+
+class RouteNotFound(RequestRefused):
+    """No route and no path of the gateway's own matches."""
+
+    code = "ROUTE_NOT_FOUND"
+
+
+class MethodNotAllowed(RequestRefused):
+    """The path is the gateway's own, but not with this method. ``allowed`` lists those it has."""
+
+    code = "METHOD_NOT_ALLOWED"
+
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        self.allowed = allowed
+        super().__init__(", ".join(allowed))
+
+
+class AuthError(GatewayError):
+    """Who is calling is not established, or not enough for this call."""
+
+
+class TokenRequired(AuthError):
+    """The call needs a token and has none."""
+
+    code = "TOKEN_REQUIRED"
+
+
+class TokenExpired(AuthError):
+    """The token was good once: its ``exp`` is past, leeway included."""
+
+    code = "TOKEN_EXPIRED"
+
+
+class TokenInvalid(AuthError):
+    """The token is not one we accept. ``reason`` is for logs and metrics; it holds no part of the token."""
+
+    code = "TOKEN_INVALID"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class CsrfRejected(AuthError):
+    """A cookie alone may not do this from where the request came."""
+
+    code = "CSRF_REJECTED"
+
+
+class AuthUnavailable(AuthError):
+    """There is a token, but no key has ever been fetched to check it with."""
+
+    code = "AUTH_UNAVAILABLE"
+
+
+class QueueError(GatewayError):
+    """The waiting room says no, or can't say."""
+
+
+class RoomNotFound(QueueError):
+    """``?room=`` names no room of this gateway."""
+
+    code = "ROOM_NOT_FOUND"
+
+
+class NotInQueue(QueueError):
+    """The caller is neither waiting nor (where that counts) allowed in."""
+
+    code = "NOT_IN_QUEUE"
+
+
+class NotAllowedIn(QueueError):
+    """The caller holds no slot to give up."""
+
+    code = "NOT_ALLOWED_IN"
+
+
+class QueueWaiting(QueueError):
+    """The caller is in line and may not pass the gate yet. ``state`` is the room's own state object."""
+
+    code = "QUEUE_WAITING"
+
+    def __init__(self, state: object, retry_after: float) -> None:
+        self.state = state
+        self.retry_after = retry_after
+        super().__init__("waiting")
+
+
+class QueueUnavailable(QueueError):
+    """The room could not be asked (Redis is away, too slow, or holds something unusable).
+
+    After a time-out what was asked may or may not have happened: ask for the status.
+    ``retry_after`` is in seconds.
+    """
+
+    code = "QUEUE_UNAVAILABLE"
+
+    def __init__(self, reason: str, retry_after: float = 2.0) -> None:
+        self.reason = reason
+        self.retry_after = retry_after
+        super().__init__(reason)
+
+
+class Overloaded(QueueError):
+    """This instance takes no newcomers at the moment. ``retry_after`` is in seconds."""
+
+    code = "OVERLOADED"
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__("overloaded")
+
+
+class UpstreamError(GatewayError):
+    """The service behind could not answer. Carries no address: answers must not leak any."""
+
+
+class UpstreamUnreachable(UpstreamError):
+    """The connection was refused or lost, or what came back is not HTTP. ``reason`` is for logs."""
+
+    code = "UPSTREAM_UNREACHABLE"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class UpstreamTimeout(UpstreamError):
+    """The service did not accept (``phase="connect"``) or did not answer (``"response"``) in time."""
+
+    code = "UPSTREAM_TIMEOUT"
+
+    def __init__(self, phase: str) -> None:
+        self.phase = phase
+        super().__init__(phase)
+
+
+class NoInstance(UpstreamError):
+    """``lb://service`` has no instance at the moment."""
+
+    code = "NO_INSTANCE"
+
+    def __init__(self, service: str) -> None:
+        self.service = service
+        super().__init__(service)
