@@ -1,0 +1,251 @@
+"""Environment variables → one frozen object, read once.
+
+Each setting is declared once, as a field of ``Settings``: the variable's name is the field's in upper
+case. ``TABLE`` is made from the fields; ``gateway serve --help`` is printed from it, and
+``docs/settings.md`` is tested against it. Parsing touches no file, no network and no ``os.environ``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final, Literal
+
+from gateway import settings_kinds as kinds
+from gateway.errors import SettingsError
+from gateway.settings_kinds import Network, seconds, whole
+from gateway.settings_table import Setting, redis_address_of_parts, rows, setting
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Settings:
+    """Everything that can be set, parsed. Durations are in seconds unless the name says otherwise."""
+
+    server_host: str = setting(
+        kinds.HOST,
+        "0.0.0.0",  # noqa: S104 - a gateway is there to be reached
+        "Address to listen on: `127.0.0.1` for this machine only, `::` for IPv6.",
+        group="Server",
+    )
+    server_port: int = setting(kinds.PORT, 8080, "Port to listen on.")
+    shutdown_grace_seconds: float = setting(
+        seconds(zero="at once"),
+        20.0,
+        "How long a stopping gateway finishes what is in flight and ends streams.",
+    )
+    overload_lag_ms: int = setting(
+        whole(0, 60_000, " (0 = never)"),
+        200,
+        "Lag of the event loop, in milliseconds, above which new lineups and streams get 503 `OVERLOADED`.",
+    )
+    default_locale: Literal["ko", "en"] = setting(
+        kinds.LOCALE, "ko", "Language of messages when `Accept-Language` names none there is."
+    )
+
+    routes_file: Path | None = setting(  # noqa: RUF009 - the default is None
+        kinds.PATH,
+        None,
+        "Routes, gates and access rules.",
+        group="Routes and proxying",
+        default_words="routes.yaml in the working directory if there is one, else the one shipped",
+    )
+    proxy_connect_timeout_seconds: float = setting(seconds(), 2.0, "For connecting to a service.")
+    proxy_response_timeout_seconds: float = setting(
+        seconds(), 30.0, "For a service to send the head of its response; the body may take longer."
+    )
+    max_request_body_bytes: int = setting(
+        whole(0, 2**53, " (0 = no limit)"),
+        0,
+        "Longest request body passed on; longer ones get 413. Bodies are streamed, never held as a whole.",
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        kinds.NETWORKS, (), "Proxies whose `Forwarded`, `X-Forwarded-*` and `X-Real-IP` are believed."
+    )
+
+    redis_url: str = setting(
+        kinds.REDIS_URL,
+        "redis://localhost:6379/0",
+        "Where the waiting room lives. `embedded` starts a Redis of the gateway's own.",
+        group="Redis",
+        older=("SPRING_DATA_REDIS_URL",),
+        compose=redis_address_of_parts,
+    )
+    redis_key_prefix: str = setting(
+        kinds.LINE, "", "Put before every key. On Redis Cluster it must carry a hash tag, such as `{gw}:`."
+    )
+    redis_timeout_seconds: float = setting(
+        seconds(), 1.0, "For connecting to Redis and for each of its answers."
+    )
+    embedded_redis_dir: Path = setting(  # noqa: RUF009 - a path is never changed
+        kinds.PATH, Path(".gateway-redis"), "Folder for the data of the embedded Redis; made if missing."
+    )
+
+    allowed_in_max_capacity: int = setting(
+        whole(0),
+        100,
+        "How many users room `default`, and rooms without limits of their own, allow in at a time.",
+        group="Waiting room",
+    )
+    allowed_in_duration_seconds: float = setting(
+        seconds(), 240.0, "How long after the last gated request a session ends, with the same scope."
+    )
+    queue_relineup: Literal["back", "keep"] = setting(
+        kinds.RELINEUP,
+        "back",
+        "What lining up again does to a waiting user: to the `back`, or `keep` the place.",
+    )
+    queue_absent_seconds: float = setting(
+        seconds(zero="never"), 60.0, "How long a waiting user may be out of sight before losing the place."
+    )
+    queue_status_interval_seconds: float = setting(
+        seconds(), 10.0, "Time between two `STATUS_UPDATE` events; also the gate's `Retry-After`."
+    )
+    queue_fail_open: bool = setting(
+        kinds.SWITCH, False, "Without Redis, whether gated calls pass (counted) instead of getting 503."
+    )
+
+    sse_heartbeat_seconds: float = setting(
+        seconds(), 30.0, "Time between two `HEARTBEAT` events.", group="Streams"
+    )
+    sse_max_buffer_bytes: int = setting(
+        whole(1), 65_536, "A reader for whom more bytes than this are waiting is cut off."
+    )
+    sse_max_streams: int | None = setting(
+        whole(0),
+        None,
+        "Most streams of this instance at a time; who comes then is told to try again.",
+        default_words="derived from the limit of file descriptors",
+    )
+    sse_max_streams_per_user: int = setting(
+        whole(1), 10, "Most streams of one user on this instance; one more ends the oldest."
+    )
+    stream_token_grace_seconds: float = setting(
+        seconds(zero="none"), 3600.0, "How late a token may be when a waiting user's stream reconnects."
+    )
+
+    jwt_jwks_uri: str = setting(
+        kinds.HTTP_URL,
+        "http://localhost:8090/.well-known/jwks.json",
+        "Where the keys are that tokens are checked with.",
+        group="Tokens and identity",
+        older=("SPRING_SECURITY_OAUTH2_RESOURCESERVER_JWT_JWK_SET_URI",),
+    )
+    jwt_issuer: str | None = setting(
+        kinds.LINE,
+        None,
+        "The `iss` a token must have; compared, never fetched.",
+        default_words="not compared",
+    )
+    jwt_audience: str | None = setting(
+        kinds.LINE, None, "The `aud` a token must have, or have among others.", default_words="not compared"
+    )
+    jwt_algorithms: tuple[str, ...] = setting(
+        kinds.ALGORITHMS, ("RS256",), "Signature algorithms accepted, all of them asymmetric."
+    )
+    jwt_user_type_claim: str = setting(
+        kinds.LINE, "userType", "The claim that services get as `X-User-Type`."
+    )
+    jwt_cookie_name: str | None = setting(
+        kinds.COOKIE_NAME,
+        None,
+        "Cookie that may carry the token for GET status, GET stream and POST leave.",
+        off=None,
+        default_words="off",
+    )
+    identity_hmac_secret: str | None = setting(
+        kinds.LINE,
+        None,
+        "Shared with services, which can then check `X-Gateway-Signature`.",
+        secret=True,
+        default_words="no signature",
+    )
+
+    management_server_port: int | None = setting(
+        kinds.PORT,
+        None,
+        "Port of its own for `/actuator`.",
+        group="Management",
+        default_words="that of the gateway",
+    )
+    management_token: str | None = setting(
+        kinds.TOKEN,
+        None,
+        "Bearer token for calls to `/actuator` that change something; unset, these answer 404.",
+        secret=True,
+        default_words="no changes",
+    )
+    management_reads: Literal["open", "token"] = setting(
+        kinds.MANAGEMENT_READS,
+        "open",
+        "Whether reading `/actuator` needs the token too (bare health, liveness and readiness never do).",
+    )
+
+    spring_application_name: str = setting(
+        kinds.HOST,
+        "gateway-server",
+        "The gateway's name in Eureka and Zipkin.",
+        group="Discovery and tracing",
+    )
+    spring_profiles_active: tuple[str, ...] = setting(
+        kinds.NAMES, (), "Profiles, shown by `/actuator/info`.", default_words="none"
+    )
+    eureka_client_serviceurl_defaultzone: tuple[str, ...] = setting(
+        kinds.HTTP_URLS, ("http://localhost:8761/eureka/",), "Eureka servers, tried in this order.", off=()
+    )
+    eureka_instance_hostname: str | None = setting(
+        kinds.HOST,
+        None,
+        "The name under which Eureka tells others of this gateway.",
+        default_words="the machine's",
+    )
+    eureka_register: bool = setting(kinds.SWITCH, True, "Whether to register with Eureka.")
+    eureka_fetch: bool = setting(kinds.SWITCH, True, "Whether to take services' instances from Eureka.")
+    zipkin_endpoint: str | None = setting(
+        kinds.HTTP_URL, "http://localhost:9411/api/v2/spans", "Where spans are sent.", off=None
+    )
+
+    log_format: Literal["text", "json"] = setting(
+        kinds.LOG_FORMAT, "text", "Lines for people, or one JSON object a line.", group="Logs"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
+        kinds.LOG_LEVEL, "INFO", "The least level that is logged."
+    )
+    access_log: bool = setting(kinds.SWITCH, True, "Whether each request is logged.")
+    access_log_user: Literal["off", "hash", "plain"] = setting(
+        kinds.LOGGED_USER, "off", "Whether the access log names the user: not at all, by a hash, or plainly."
+    )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read all settings. Raises ``SettingsError`` for the first that is wrong, in the table's order."""
+        values = {row.name.lower(): row.read(environ) for row in TABLE}
+        # As in Spring Boot, naming the same port twice means one port, not a clash. Port 0 is never the same.
+        if values["management_server_port"] == values["server_port"] != 0:
+            values["management_server_port"] = None
+        return cls(**values)
+
+    def routes_path(self, shipped: Path) -> Path:
+        """The file of routes to read: the one set, else that of the working directory, else ``shipped``."""
+        here = Path("routes.yaml")
+        return self.routes_file or (here if here.exists() else shipped)
+
+    def __repr__(self) -> str:
+        shown = (f"{row.name.lower()}={row.shown(getattr(self, row.name.lower()))}" for row in TABLE)
+        return f"Settings({', '.join(shown)})"
+
+
+TABLE: Final[tuple[Setting, ...]] = rows(fields(Settings))
+
+
+def check(environ: Mapping[str, str]) -> list[SettingsError]:
+    """Every wrong setting of ``environ``, in the table's order; none when ``Settings.from_env`` succeeds."""
+
+    def fault(row: Setting) -> SettingsError | None:
+        try:
+            row.read(environ)
+        except SettingsError as error:
+            return error
+        return None
+
+    return [error for row in TABLE if (error := fault(row)) is not None]

@@ -1,0 +1,208 @@
+"""The kinds of values a setting can have: how the text is read, and what is allowed in words.
+
+A parser takes the text of an environment variable and returns the value, or raises ``ValueError``;
+what it says then is of no consequence, since the error shown to the operator is made from ``allowed``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
+from pathlib import Path
+from typing import Generic, Literal, TypeVar
+from urllib.parse import SplitResult, urlsplit
+
+T = TypeVar("T")
+K = TypeVar("K", bound=str)
+Network = IPv4Network | IPv6Network
+
+# Ten years: longer is a slip of the keyboard, and timers of the event loop still hold it.
+LONGEST_SECONDS = 315_360_000
+# Far below 2**53, up to which Redis' Lua counts exactly.
+LARGEST_COUNT = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """``parse`` reads a text or raises ``ValueError``; ``allowed`` completes "allowed is …"."""
+
+    parse: Callable[[str], T]
+    allowed: str
+
+
+def whole(low: int, high: int = LARGEST_COUNT, note: str = "") -> Kind[int]:
+    """A whole number within both bounds."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,12}", text, re.ASCII):
+            raise ValueError(text)
+        return _within(int(text), low, high)
+
+    return Kind(parse, f"a whole number from {low} to {high}{note}")
+
+
+def seconds(zero: str | None = None) -> Kind[float]:
+    """A duration in seconds, fractions included. ``zero`` says what 0 means where 0 is allowed."""
+
+    def parse(text: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?|\.[0-9]{1,9}", text, re.ASCII):
+            raise ValueError(text)
+        value = _within(float(text), 0, LONGEST_SECONDS)
+        if value == 0 and zero is None:
+            raise ValueError(text)
+        return value
+
+    if zero is None:
+        return Kind(parse, "a number of seconds above 0, fractions included, such as 0.5")
+    return Kind(parse, f"a number of seconds, fractions included, such as 0.5 (0 = {zero})")
+
+
+def one_of(*words: K, fold: Callable[[str], str] = str.lower) -> Kind[K]:
+    """One of a few words, upper or lower case; ``fold`` brings a text into the words' own case."""
+    by_text: Mapping[str, K] = {word: word for word in words}
+
+    def parse(text: str) -> K:
+        try:
+            return by_text[fold(text)]
+        except KeyError:
+            raise ValueError(text) from None
+
+    return Kind(parse, " or ".join(filter(None, (", ".join(words[:-1]), words[-1]))))
+
+
+def several_of(*words: str) -> Kind[tuple[str, ...]]:
+    """One or more of a few words, separated by commas, in the order given, each once."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        items = _items(text)
+        if not items or not set(items) <= set(words):
+            raise ValueError(text)
+        return tuple(dict.fromkeys(items))
+
+    return Kind(parse, f"one or more of {', '.join(words)}, separated by commas")
+
+
+def _parse_switch(text: str) -> bool:
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    try:
+        return words[text.lower()]
+    except KeyError:
+        raise ValueError(text) from None
+
+
+def _parse_networks(text: str) -> tuple[Network, ...]:
+    return tuple(ip_network(item) for item in _items(text))
+
+
+def _parse_line(text: str) -> str:
+    if not text.isprintable() or len(text) > 1000:
+        raise ValueError("control characters, or too long")
+    return text
+
+
+def _parse_names(text: str) -> tuple[str, ...]:
+    return _items(_parse_line(text))
+
+
+def _parse_host(text: str) -> str:
+    if ":" in text:
+        return str(IPv6Address(text))
+    return _matching(text, r"[0-9A-Za-z._-]{1,255}")
+
+
+def _parse_token(text: str) -> str:
+    return _matching(text, r"[\x21-\x7e]{1,1000}")
+
+
+def _parse_cookie_name(text: str) -> str:
+    return _matching(text, r"[0-9A-Za-z!#$%&'*+.^_`|~-]{1,255}")
+
+
+def _parse_path(text: str) -> Path:
+    if "\0" in text:
+        raise ValueError("NUL")
+    return Path(text)
+
+
+def _parse_http_url(text: str) -> str:
+    parts = _split_url(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("no http address")
+    return text
+
+
+def _parse_http_urls(text: str) -> tuple[str, ...]:
+    urls = tuple(_parse_http_url(item) for item in _items(text))
+    if not urls:
+        raise ValueError("none")
+    return urls
+
+
+def _parse_redis_url(text: str) -> str:
+    if text == "embedded":
+        return text
+    parts = _split_url(text)
+    if parts.scheme == "unix":
+        if not parts.path.startswith("/"):
+            raise ValueError("no path of a socket")
+    elif parts.scheme not in {"redis", "rediss"} or not re.fullmatch(r"/?[0-9]{0,4}", parts.path):
+        raise ValueError("no Redis address")
+    return text
+
+
+def _split_url(text: str) -> SplitResult:
+    if not text.isprintable() or " " in text:
+        raise ValueError("blanks or control characters")
+    parts = urlsplit(text)
+    if not text.startswith(f"{parts.scheme}://"):
+        raise ValueError("no scheme, or not in lower case")
+    if parts.port == 0:  # reading the port also checks that it is a number below 65536
+        raise ValueError("port 0")
+    return parts
+
+
+def _matching(text: str, pattern: str) -> str:
+    if not re.fullmatch(pattern, text):
+        raise ValueError("unfit characters, or too long")
+    return text
+
+
+def _items(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(",") if item.strip())
+
+
+N = TypeVar("N", int, float)
+
+
+def _within(value: N, low: int, high: int) -> N:
+    if not low <= value <= high:
+        raise ValueError(f"not within {low} and {high}")
+    return value
+
+
+PORT = whole(0, 65535, " (0 = any free port)")
+SWITCH = Kind(_parse_switch, "true, false, 1, 0, yes or no")
+NETWORKS = Kind(_parse_networks, "networks such as 10.0.0.0/8 or 2001:db8::/32, separated by commas")
+LINE = Kind(_parse_line, "up to 1000 characters without control characters")
+NAMES = Kind(_parse_names, "names separated by commas")
+HOST = Kind(_parse_host, "a host name or an IP address")
+TOKEN = Kind(_parse_token, "up to 1000 visible ASCII characters without blanks")
+COOKIE_NAME = Kind(_parse_cookie_name, "a cookie's name (letters, digits and !#$%&'*+.^_`|~-)")
+PATH = Kind(_parse_path, "a path")
+HTTP_URL = Kind(_parse_http_url, "an http:// or https:// address")
+HTTP_URLS = Kind(_parse_http_urls, "one or more http:// or https:// addresses, separated by commas")
+REDIS_URL = Kind(
+    _parse_redis_url,
+    "redis://[user:password@]host[:port][/database], rediss://…, unix:///path/of/a/socket or embedded",
+)
+ALGORITHMS = several_of("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
+LOCALE: Kind[Literal["ko", "en"]] = one_of("ko", "en")
+RELINEUP: Kind[Literal["back", "keep"]] = one_of("back", "keep")
+MANAGEMENT_READS: Kind[Literal["open", "token"]] = one_of("open", "token")
+LOG_FORMAT: Kind[Literal["text", "json"]] = one_of("text", "json")
+LOGGED_USER: Kind[Literal["off", "hash", "plain"]] = one_of("off", "hash", "plain")
+LOG_LEVEL: Kind[Literal["DEBUG", "INFO", "WARNING", "ERROR"]] = one_of(
+    "DEBUG", "INFO", "WARNING", "ERROR", fold=str.upper
+)

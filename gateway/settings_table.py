@@ -1,0 +1,184 @@
+"""What one row of the table of settings is: where its text comes from, how it is read and how it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field
+from typing import Any, Final, TypeVar
+from urllib.parse import quote, urlsplit
+
+from gateway import settings_kinds as kinds
+from gateway.errors import SettingsError
+from gateway.settings_kinds import Kind
+
+T = TypeVar("T")
+Compose = Callable[[Mapping[str, str]], str | None]
+
+HIDDEN: Final = "(hidden)"
+_UNSET: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table.
+
+    ``older`` are names that count when ``name`` itself is unset, the first that is set winning;
+    ``compose`` makes the text out of several older variables when none of these is set either (and raises
+    ``SettingsError`` for a wrong one). ``off`` is the value an empty variable means; without it an empty
+    variable counts as unset. A ``secret`` is never shown; of an address, user and password aren't.
+    """
+
+    name: str
+    kind: Kind[Any]
+    default: Any
+    doc: str
+    group: str
+    older: tuple[str, ...]
+    compose: Compose | None
+    off: Any
+    secret: bool
+    default_words: str | None
+
+    @property
+    def default_text(self) -> str:
+        """The default as one would write it into the environment, or in words where it is no fixed value."""
+        return _text(self.default) if self.default_words is None else self.default_words
+
+    @property
+    def allowed(self) -> str:
+        """What is allowed, in words that complete "allowed is …"."""
+        return self.kind.allowed + ("" if self.off is _UNSET else ", or empty for off")
+
+    def read(self, environ: Mapping[str, str]) -> Any:
+        """The value ``environ`` gives. Raises ``SettingsError``, naming the very variable that is wrong."""
+        for name in (self.name, *self.older):
+            text = environ.get(name)
+            if text is None:
+                continue
+            text = text if self.secret else text.strip()
+            if text:
+                return self._parse(name, text)
+            if self.off is not _UNSET:
+                return self.off
+        composed = self.compose(environ) if self.compose else None
+        return self.default if composed is None else self._parse(self.name, composed)
+
+    def _parse(self, name: str, text: str) -> Any:
+        try:
+            return self.kind.parse(text)
+        except ValueError:
+            # An address may hold a password, and a broken one may hold it anywhere.
+            hide = self.secret or self.kind is kinds.REDIS_URL or "@" in text
+            raise SettingsError(name, HIDDEN if hide else _shortened(text), self.allowed) from None
+
+    def shown(self, value: Any) -> str:
+        """``value`` as it may appear in a log: no secrets, and no users or passwords of addresses."""
+        if value is None:
+            return "None"
+        if self.secret:
+            return HIDDEN
+        if self.kind is kinds.HTTP_URLS:
+            return repr(tuple(_without_password(url) for url in value))
+        if self.kind is kinds.HTTP_URL or self.kind is kinds.REDIS_URL:
+            return repr(_without_password(value))
+        return repr(value)
+
+
+def setting(
+    kind: Kind[T],
+    default: Any,
+    doc: str,
+    *,
+    group: str | None = None,
+    older: tuple[str, ...] = (),
+    compose: Compose | None = None,
+    off: Any = _UNSET,
+    secret: bool = False,
+    default_words: str | None = None,
+) -> Any:
+    """Declare a setting as a dataclass field.
+
+    ``group`` opens a new group of settings; those declared after it belong to it too.
+    """
+    facts = {
+        "kind": kind,
+        "default": default,
+        "doc": doc,
+        "group": group,
+        "older": older,
+        "compose": compose,
+        "off": off,
+        "secret": secret,
+        "default_words": default_words,
+    }
+    return field(default=default, metadata=facts)
+
+
+def rows(declared: tuple[Field[Any], ...]) -> tuple[Setting, ...]:
+    """The table made from dataclass fields that ``setting`` declared, in their order."""
+    table: list[Setting] = []
+    for one in declared:
+        facts = dict(one.metadata)
+        facts["group"] = facts["group"] or table[-1].group
+        table.append(Setting(name=one.name.upper(), **facts))
+    return tuple(table)
+
+
+def redis_address_of_parts(environ: Mapping[str, str]) -> str | None:
+    """A Redis address out of the older system's parts, or ``None`` when none of them is set.
+
+    Raises ``SettingsError`` for a part that is wrong.
+    """
+    host_name, host = _first(environ, "SPRING_DATA_REDIS_HOST", "REDIS_IP")
+    port_name, port = _first(environ, "SPRING_DATA_REDIS_PORT")
+    password = environ.get("SPRING_DATA_REDIS_PASSWORD") or environ.get("REDIS_PW") or ""
+    if not (host or port or password):
+        return None
+    parts: tuple[tuple[str, str, Kind[Any]], ...] = (
+        (host_name, host, kinds.HOST),
+        (port_name, port, kinds.whole(1, 65535)),
+    )
+    for name, text, kind in parts:
+        try:
+            if text:
+                kind.parse(text)
+        except ValueError:
+            raise SettingsError(name, HIDDEN if "@" in text else _shortened(text), kind.allowed) from None
+    credentials = f":{quote(password, safe='')}@" if password else ""
+    place = f"[{host}]" if ":" in host else host or "localhost"
+    return f"redis://{credentials}{place}:{port or '6379'}/0"
+
+
+def _first(environ: Mapping[str, str], *names: str) -> tuple[str, str]:
+    """The first of ``names`` that is set and not blank, with its text; else the last name and ``""``."""
+    for name in names:
+        if text := environ.get(name, "").strip():
+            return name, text
+    return names[-1], ""
+
+
+def _text(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:g}"
+        case tuple():
+            return ",".join(value)
+        case _:
+            return str(value)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def _without_password(url: str) -> str:
+    """``url`` without user, password and query (Redis clients take a password there too)."""
+    if "://" not in url:
+        return url
+    parts = urlsplit(url)
+    userinfo, at, place = parts.netloc.rpartition("@")
+    return f"{parts.scheme}://{'***' if userinfo else ''}{at}{place}{parts.path}"
