@@ -1,0 +1,62 @@
+"""What the tests of several rooms share: real Redis servers and Hypothesis' profile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from typing import Protocol
+
+import pytest
+import redis as sync_redis
+from hypothesis import settings
+from redis.asyncio import Redis
+
+from tests.redis_server import RedisServer, chosen_executable
+
+settings.register_profile("default", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def pytest_report_header() -> str:
+    return f"redis-server: {chosen_executable()}"
+
+
+class StartRedis(Protocol):
+    """Starts a server of the test's own; ``options`` are redis-server's."""
+
+    def __call__(self, *options: str) -> RedisServer: ...
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A server that all tests of one worker share. Never stop it; see ``start_redis``."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The shared server's address, its databases empty."""
+    with sync_redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    """A client of the shared server, its databases empty; replies are text."""
+    async with Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def start_redis() -> Iterator[StartRedis]:
+    """Starts servers that the test may kill, freeze and start again; all are gone after it."""
+    with ExitStack() as stack:
+
+        def start(*options: str) -> RedisServer:
+            return stack.enter_context(RedisServer(*options))
+
+        yield start
