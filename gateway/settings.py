@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from gateway import settings_kinds as kinds
 from gateway.errors import SettingsError
-from gateway.settings_kinds import Network, seconds, whole
+from gateway.settings_kinds import Network, duration, whole
 from gateway.settings_table import Setting, redis_address_of_parts, rows, setting
 
 
@@ -30,13 +30,13 @@ class Settings:
     )
     server_port: int = setting(kinds.PORT, 8080, "Port to listen on.")
     shutdown_grace_seconds: float = setting(
-        seconds(zero="at once"),
+        duration(zero="at once"),
         20.0,
         "How long a stopping gateway finishes what is in flight and ends streams.",
     )
-    overload_lag_ms: int = setting(
-        whole(0, 60_000, " (0 = never)"),
-        200,
+    overload_lag_ms: float = setting(
+        duration(zero="never", unit="milliseconds"),
+        200.0,
         "Lag of the event loop, in milliseconds, above which new lineups and streams get 503 `OVERLOADED`.",
     )
     default_locale: Literal["ko", "en"] = setting(
@@ -50,9 +50,9 @@ class Settings:
         group="Routes and proxying",
         default_words="routes.yaml in the working directory if there is one, else the one shipped",
     )
-    proxy_connect_timeout_seconds: float = setting(seconds(), 2.0, "For connecting to a service.")
+    proxy_connect_timeout_seconds: float = setting(duration(), 2.0, "For connecting to a service.")
     proxy_response_timeout_seconds: float = setting(
-        seconds(), 30.0, "For a service to send the head of its response; the body may take longer."
+        duration(), 30.0, "For a service to send the head of its response; the body may take longer."
     )
     max_request_body_bytes: int = setting(
         whole(0, 2**53, " (0 = no limit)"),
@@ -75,7 +75,7 @@ class Settings:
         kinds.LINE, "", "Put before every key. On Redis Cluster it must carry a hash tag, such as `{gw}:`."
     )
     redis_timeout_seconds: float = setting(
-        seconds(), 1.0, "For connecting to Redis and for each of its answers."
+        duration(), 1.0, "For connecting to Redis and for each of its answers."
     )
     embedded_redis_dir: Path = setting(  # noqa: RUF009 - a path is never changed
         kinds.PATH, Path(".gateway-redis"), "Folder for the data of the embedded Redis; made if missing."
@@ -88,7 +88,7 @@ class Settings:
         group="Waiting room",
     )
     allowed_in_duration_seconds: float = setting(
-        seconds(), 240.0, "How long after the last gated request a session ends, with the same scope."
+        duration(), 240.0, "How long after the last gated request a session ends, with the same scope."
     )
     queue_relineup: Literal["back", "keep"] = setting(
         kinds.RELINEUP,
@@ -96,17 +96,17 @@ class Settings:
         "What lining up again does to a waiting user: to the `back`, or `keep` the place.",
     )
     queue_absent_seconds: float = setting(
-        seconds(zero="never"), 60.0, "How long a waiting user may be out of sight before losing the place."
+        duration(zero="never"), 60.0, "How long a waiting user may be out of sight before losing the place."
     )
     queue_status_interval_seconds: float = setting(
-        seconds(), 10.0, "Time between two `STATUS_UPDATE` events; also the gate's `Retry-After`."
+        duration(), 10.0, "Time between two `STATUS_UPDATE` events; also the gate's `Retry-After`."
     )
     queue_fail_open: bool = setting(
         kinds.SWITCH, False, "Without Redis, whether gated calls pass (counted) instead of getting 503."
     )
 
     sse_heartbeat_seconds: float = setting(
-        seconds(), 30.0, "Time between two `HEARTBEAT` events.", group="Streams"
+        duration(), 30.0, "Time between two `HEARTBEAT` events.", group="Streams"
     )
     sse_max_buffer_bytes: int = setting(
         whole(1), 65_536, "A reader for whom more bytes than this are waiting is cut off."
@@ -121,7 +121,7 @@ class Settings:
         whole(1), 10, "Most streams of one user on this instance; one more ends the oldest."
     )
     stream_token_grace_seconds: float = setting(
-        seconds(zero="none"), 3600.0, "How late a token may be when a waiting user's stream reconnects."
+        duration(zero="none"), 3600.0, "How late a token may be when a waiting user's stream reconnects."
     )
 
     jwt_jwks_uri: str = setting(

@@ -18,8 +18,8 @@ T = TypeVar("T")
 K = TypeVar("K", bound=str)
 Network = IPv4Network | IPv6Network
 
-# Ten years: longer is a slip of the keyboard, and timers of the event loop still hold it.
-LONGEST_SECONDS = 315_360_000
+# Ten years in seconds: longer is a slip of the keyboard, and timers of the event loop still hold it.
+LONGEST_DURATION = 315_360_000
 # Far below 2**53, up to which Redis' Lua counts exactly.
 LARGEST_COUNT = 1_000_000_000
 
@@ -43,20 +43,20 @@ def whole(low: int, high: int = LARGEST_COUNT, note: str = "") -> Kind[int]:
     return Kind(parse, f"a whole number from {low} to {high}{note}")
 
 
-def seconds(zero: str | None = None) -> Kind[float]:
-    """A duration in seconds, fractions included. ``zero`` says what 0 means where 0 is allowed."""
+def duration(zero: str | None = None, unit: str = "seconds") -> Kind[float]:
+    """A length of time, fractions included. ``zero`` says what 0 means where 0 is allowed."""
 
     def parse(text: str) -> float:
         if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?|\.[0-9]{1,9}", text, re.ASCII):
             raise ValueError(text)
-        value = _within(float(text), 0, LONGEST_SECONDS)
+        value = _within(float(text), 0, LONGEST_DURATION)
         if value == 0 and zero is None:
             raise ValueError(text)
         return value
 
     if zero is None:
-        return Kind(parse, "a number of seconds above 0, fractions included, such as 0.5")
-    return Kind(parse, f"a number of seconds, fractions included, such as 0.5 (0 = {zero})")
+        return Kind(parse, f"a number of {unit} above 0, fractions included, such as 0.5")
+    return Kind(parse, f"a number of {unit}, fractions included, such as 0.5 (0 = {zero})")
 
 
 def one_of(*words: K, fold: Callable[[str], str] = str.lower) -> Kind[K]:

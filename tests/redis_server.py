@@ -32,7 +32,7 @@ def system_executable() -> Path | None:
 
 
 def chosen_executable() -> Path:
-    """What ``GATEWAY_TEST_REDIS`` names (``wheel``, ``debian``), by default the system's, else the wheel's."""
+    """The one ``GATEWAY_TEST_REDIS`` names (wheel or debian); by default the system's, else the wheel's."""
     choice = os.environ.get("GATEWAY_TEST_REDIS", "")
     if choice not in {"", "wheel", "debian"}:
         raise RuntimeError(f"GATEWAY_TEST_REDIS={choice!r}: allowed is wheel or debian")

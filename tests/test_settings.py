@@ -1,0 +1,300 @@
+"""Settings: defaults, what is refused and how, older names, secrets, and the docs beside the table."""
+
+from __future__ import annotations
+
+import dataclasses
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gateway.errors import SettingsError
+from gateway.settings import TABLE, Settings, check
+
+ROOT = Path(__file__).parent.parent
+NAMES = [row.name for row in TABLE]
+
+# The contract's section 9, row by row.
+CONTRACT_DEFAULTS: dict[str, Any] = {
+    "server_port": 8080,
+    "redis_url": "redis://localhost:6379/0",
+    "allowed_in_max_capacity": 100,
+    "allowed_in_duration_seconds": 240.0,
+    "jwt_jwks_uri": "http://localhost:8090/.well-known/jwks.json",
+    "eureka_client_serviceurl_defaultzone": ("http://localhost:8761/eureka/",),
+    "zipkin_endpoint": "http://localhost:9411/api/v2/spans",
+    "routes_file": None,
+    "management_server_port": None,
+    "management_token": None,
+    "management_reads": "open",
+    "redis_key_prefix": "",
+    "redis_timeout_seconds": 1.0,
+    "queue_relineup": "back",
+    "queue_absent_seconds": 60.0,
+    "queue_status_interval_seconds": 10.0,
+    "queue_fail_open": False,
+    "sse_heartbeat_seconds": 30.0,
+    "stream_token_grace_seconds": 3600.0,
+    "overload_lag_ms": 200,
+    "jwt_issuer": None,
+    "jwt_audience": None,
+    "jwt_algorithms": ("RS256",),
+    "jwt_user_type_claim": "userType",
+    "trusted_proxies": (),
+    "default_locale": "ko",
+    "spring_application_name": "gateway-server",
+}
+
+
+def test_an_empty_environment_gives_the_defaults_of_the_contract() -> None:
+    settings = Settings.from_env({})
+    assert {name: getattr(settings, name) for name in CONTRACT_DEFAULTS} == CONTRACT_DEFAULTS
+    assert settings == Settings()
+
+
+@pytest.mark.parametrize("row", TABLE, ids=NAMES)
+def test_every_default_is_a_value_the_setting_itself_allows(row: Any) -> None:
+    if row.default_words is None and row.default_text:
+        assert row.read({row.name: row.default_text}) == row.default
+
+
+READINGS: list[tuple[str, str, Any]] = [
+    ("SERVER_PORT", "0", 0),
+    ("SERVER_PORT", " 65535 ", 65535),
+    ("SERVER_HOST", "::", "::"),
+    ("SERVER_HOST", "gateway.internal", "gateway.internal"),
+    ("ALLOWED_IN_MAX_CAPACITY", "0", 0),
+    ("ALLOWED_IN_DURATION_SECONDS", "0.25", 0.25),
+    ("ALLOWED_IN_DURATION_SECONDS", ".5", 0.5),
+    ("QUEUE_ABSENT_SECONDS", "0", 0.0),
+    ("OVERLOAD_LAG_MS", "12.5", 12.5),
+    ("QUEUE_RELINEUP", "KEEP", "keep"),
+    ("QUEUE_FAIL_OPEN", "yes", True),
+    ("QUEUE_FAIL_OPEN", "1", True),
+    ("ACCESS_LOG", "No", False),
+    ("ACCESS_LOG", "0", False),
+    ("TRUSTED_PROXIES", "10.0.0.0/8, ::1", (ip_network("10.0.0.0/8"), ip_network("::1/128"))),
+    ("JWT_ALGORITHMS", "ES256, RS256,ES256", ("ES256", "RS256")),
+    ("JWT_COOKIE_NAME", "access_token", "access_token"),
+    ("JWT_COOKIE_NAME", "", None),
+    ("DEFAULT_LOCALE", "EN", "en"),
+    ("LOG_LEVEL", "debug", "DEBUG"),
+    ("LOG_FORMAT", "JSON", "json"),
+    ("REDIS_URL", "embedded", "embedded"),
+    ("REDIS_URL", "unix:///run/redis.sock", "unix:///run/redis.sock"),
+    ("REDIS_URL", "rediss://u:p@h:6380/2", "rediss://u:p@h:6380/2"),
+    ("REDIS_URL", "redis://h?protocol=3", "redis://h?protocol=3"),
+    ("REDIS_URL", "", "redis://localhost:6379/0"),
+    ("EUREKA_CLIENT_SERVICEURL_DEFAULTZONE", "", ()),
+    ("EUREKA_CLIENT_SERVICEURL_DEFAULTZONE", "http://a/eureka,http://b/", ("http://a/eureka", "http://b/")),
+    ("ZIPKIN_ENDPOINT", "  ", None),
+    ("SERVER_PORT", "", 8080),
+    ("MANAGEMENT_SERVER_PORT", "9090", 9090),
+    ("MANAGEMENT_SERVER_PORT", "8080", None),
+    ("SSE_MAX_STREAMS", "0", 0),
+    ("IDENTITY_HMAC_SECRET", " with blanks ", " with blanks "),
+    ("SPRING_PROFILES_ACTIVE", "prod, seoul", ("prod", "seoul")),
+    ("ROUTES_FILE", "/etc/gateway/routes.yaml", Path("/etc/gateway/routes.yaml")),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "value"), READINGS)
+def test_a_value_that_is_allowed_is_read(name: str, text: str, value: Any) -> None:
+    read = getattr(Settings.from_env({name: text}), name.lower())
+    assert (read, type(read)) == (value, type(value))
+
+
+REFUSALS: list[tuple[str, str]] = [
+    ("SERVER_PORT", "65536"),
+    ("SERVER_PORT", "-1"),
+    ("SERVER_PORT", "80_80"),
+    ("SERVER_PORT", "٨٠"),
+    ("SERVER_HOST", "a b"),
+    ("SERVER_HOST", "host:80"),
+    ("ALLOWED_IN_MAX_CAPACITY", "-1"),
+    ("ALLOWED_IN_MAX_CAPACITY", "1.5"),
+    ("ALLOWED_IN_MAX_CAPACITY", "1e3"),
+    ("ALLOWED_IN_DURATION_SECONDS", "0"),
+    ("ALLOWED_IN_DURATION_SECONDS", "nan"),
+    ("ALLOWED_IN_DURATION_SECONDS", "inf"),
+    ("ALLOWED_IN_DURATION_SECONDS", "4m"),
+    ("ALLOWED_IN_DURATION_SECONDS", "999999999999"),
+    ("REDIS_TIMEOUT_SECONDS", "0.0"),
+    ("QUEUE_ABSENT_SECONDS", "-1"),
+    ("QUEUE_RELINEUP", "front"),
+    ("QUEUE_FAIL_OPEN", "maybe"),
+    ("SSE_MAX_STREAMS_PER_USER", "0"),
+    ("TRUSTED_PROXIES", "10.0.0.1/8"),
+    ("TRUSTED_PROXIES", "proxy.internal"),
+    ("JWT_ALGORITHMS", "HS256"),
+    ("JWT_ALGORITHMS", "none"),
+    ("JWT_ALGORITHMS", ","),
+    ("JWT_COOKIE_NAME", "a;b"),
+    ("JWT_JWKS_URI", "file:///etc/jwks.json"),
+    ("JWT_JWKS_URI", "http://"),
+    ("JWT_JWKS_URI", "http://host:port/"),
+    ("DEFAULT_LOCALE", "fr"),
+    ("LOG_FORMAT", "xml"),
+    ("LOG_LEVEL", "LOUD"),
+    ("MANAGEMENT_READS", "closed"),
+    ("EUREKA_REGISTER", "on"),
+    ("EUREKA_CLIENT_SERVICEURL_DEFAULTZONE", "localhost:8761"),
+    ("ZIPKIN_ENDPOINT", "off"),
+]
+
+
+@pytest.mark.parametrize(("name", "text"), REFUSALS)
+def test_a_value_that_is_not_allowed_is_refused_in_one_line_with_name_value_and_what_is_allowed(
+    name: str, text: str
+) -> None:
+    (error,) = check({name: text})
+    allowed = next(row.allowed for row in TABLE if row.name == name)
+    assert str(error) == f"{name}={text!r}: allowed is {allowed}"
+    with pytest.raises(SettingsError, match=name):
+        Settings.from_env({name: text})
+
+
+def test_all_faults_are_reported_at_once_in_the_order_of_the_table() -> None:
+    faults = check(dict(REFUSALS))
+    assert [fault.variable for fault in faults] == [name for name in NAMES if name in dict(REFUSALS)]
+
+
+def test_a_long_value_is_shortened_in_the_error() -> None:
+    (error,) = check({"LOG_LEVEL": "x" * 5000})
+    assert len(str(error)) < 400
+
+
+REDIS_ADDRESSES: list[tuple[dict[str, str], str]] = [
+    ({"SPRING_DATA_REDIS_URL": "redis://old:1"}, "redis://old:1"),
+    ({"SPRING_DATA_REDIS_URL": "redis://old:1", "REDIS_IP": "h"}, "redis://old:1"),
+    ({"REDIS_URL": "redis://new", "SPRING_DATA_REDIS_URL": "redis://old:1", "REDIS_PW": "x"}, "redis://new"),
+    ({"REDIS_IP": "10.0.0.5"}, "redis://10.0.0.5:6379/0"),
+    ({"REDIS_IP": "10.0.0.5", "SPRING_DATA_REDIS_HOST": "h"}, "redis://h:6379/0"),
+    ({"REDIS_IP": "::1"}, "redis://[::1]:6379/0"),
+    ({"SPRING_DATA_REDIS_PORT": "6380"}, "redis://localhost:6380/0"),
+    ({"REDIS_PW": "a/b@c:d?"}, "redis://:a%2Fb%40c%3Ad%3F@localhost:6379/0"),
+    ({"REDIS_PW": "old", "SPRING_DATA_REDIS_PASSWORD": "new"}, "redis://:new@localhost:6379/0"),
+    ({"REDIS_IP": "", "REDIS_PW": ""}, "redis://localhost:6379/0"),
+]
+
+
+@pytest.mark.parametrize(("environ", "url"), REDIS_ADDRESSES)
+def test_the_older_systems_names_for_redis_work_and_the_contracts_own_wins(
+    environ: dict[str, str], url: str
+) -> None:
+    assert check(environ) == []
+    assert Settings.from_env(environ).redis_url == url
+
+
+def test_the_older_name_of_the_key_set_works_and_the_contracts_own_wins() -> None:
+    older = {"SPRING_SECURITY_OAUTH2_RESOURCESERVER_JWT_JWK_SET_URI": "http://old/keys"}
+    assert Settings.from_env(older).jwt_jwks_uri == "http://old/keys"
+    assert Settings.from_env(older | {"JWT_JWKS_URI": "http://new/keys"}).jwt_jwks_uri == "http://new/keys"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("SPRING_DATA_REDIS_PORT", "abc"),
+        ("REDIS_IP", "a b"),
+        ("SPRING_SECURITY_OAUTH2_RESOURCESERVER_JWT_JWK_SET_URI", "keys.json"),
+    ],
+)
+def test_a_fault_under_an_older_name_is_reported_under_that_name(name: str, text: str) -> None:
+    (error,) = check({name: text})
+    assert (error.variable, error.value) == (name, text)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("REDIS_URL", "http://:hunter2@host"),
+        ("REDIS_URL", "hunter2"),
+        ("REDIS_URL", "redis://:hunter2/x@host"),
+        ("SPRING_DATA_REDIS_URL", "redis//:hunter2@host"),
+        ("REDIS_IP", ":hunter2@host"),
+        ("MANAGEMENT_TOKEN", "hunter2 "),
+        ("IDENTITY_HMAC_SECRET", "hunter2\n"),
+        ("ZIPKIN_ENDPOINT", "ftp://me:hunter2@host"),
+        ("EUREKA_CLIENT_SERVICEURL_DEFAULTZONE", "http://me:hunter2@host:x/"),
+    ],
+)
+def test_an_error_never_shows_a_secret(name: str, text: str) -> None:
+    (error,) = check({name: text})
+    assert "hunter2" not in str(error)
+    assert "hidden" in str(error)
+    assert error.__cause__ is None
+    assert error.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"REDIS_URL": "redis://user:hunter2@host:6379/1"},
+        {"REDIS_URL": "redis://host?password=hunter2"},
+        {"REDIS_URL": "unix://user:hunter2@/run/redis.sock"},
+        {"REDIS_PW": "hunter2"},
+        {"SPRING_DATA_REDIS_PASSWORD": "hunter2"},
+        {"MANAGEMENT_TOKEN": "hunter2"},
+        {"IDENTITY_HMAC_SECRET": "hunter2"},
+        {"JWT_JWKS_URI": "http://me:hunter2@host/keys"},
+        {"ZIPKIN_ENDPOINT": "http://me:hunter2@host/"},
+        {"EUREKA_CLIENT_SERVICEURL_DEFAULTZONE": "http://a/,http://me:hunter2@b/"},
+    ],
+)
+def test_settings_never_show_a_secret(environ: dict[str, str]) -> None:
+    settings = Settings.from_env(environ)
+    for text in (repr(settings), str(settings), f"{settings}"):
+        assert "hunter2" not in text
+    assert "server_port=8080" in repr(settings)
+
+
+def test_settings_cant_be_changed_nor_grow() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().server_port = 1  # type: ignore[misc]
+    assert not hasattr(Settings(), "__dict__")
+
+
+@given(st.sampled_from(NAMES), st.text())
+@example("JWT_JWKS_URI", "http://[")
+@example("REDIS_URL", "redis://[::1")
+@example("TRUSTED_PROXIES", "1/2/3")
+def test_any_text_is_either_read_or_refused_with_a_settings_error(name: str, text: str) -> None:
+    environ = {name: text}
+    assert all(fault.variable == name and "\n" not in str(fault) for fault in check(environ))
+    if not check(environ):
+        repr(Settings.from_env(environ))
+
+
+def test_the_routes_file_is_the_one_set_else_the_working_directorys_else_the_shipped_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shipped = Path("/shipped/routes.yaml")
+    assert Settings().routes_path(shipped) == shipped
+    Path("routes.yaml").touch()
+    assert Settings().routes_path(shipped) == Path("routes.yaml")
+    assert Settings.from_env({"ROUTES_FILE": "mine.yaml"}).routes_path(shipped) == Path("mine.yaml")
+
+
+def documented(row: Any) -> str:
+    """The line of docs/settings.md for one row of the table."""
+    default = row.default_words or (f"`{row.default_text}`" if row.default_text else "empty")
+    allowed = row.allowed.replace("|", "\\|")
+    return f"| `{row.name}` | {default} | {row.doc} | {allowed} |"
+
+
+def test_the_docs_list_every_setting_of_the_table_and_no_other() -> None:
+    lines = (ROOT / "docs" / "settings.md").read_text().splitlines()
+    found = [line for line in lines if line.startswith("| `") and line.count(" | ") >= 3]
+    assert found == [documented(row) for row in TABLE]
+
+
+def test_the_docs_name_every_older_name() -> None:
+    text = (ROOT / "docs" / "settings.md").read_text()
+    names = {older for row in TABLE for older in row.older}
+    names |= {"REDIS_IP", "REDIS_PW", "SPRING_DATA_REDIS_HOST", "SPRING_DATA_REDIS_PORT"}
+    assert {name for name in names if f"`{name}`" not in text} == set()
