@@ -1,0 +1,141 @@
+"""A request target becomes the one path that matching, access, the gate and forwarding all mean.
+
+Whatever two servers could read differently is refused, because a gateway that matches one reading
+while the service serves another has a hole. What is left has exactly one reading, so the bytes the
+client sent can be forwarded untouched. Refused are:
+
+* anything but ``/…`` or an absolute ``http(s)://`` target whose authority is the request's Host,
+* bytes that a path or query may not hold raw (spaces, controls, non-ASCII, ``\\ | < > " ^ ` { }``), a fragment,
+* ``;`` parameters, empty segments (``//``), segments made of dots only, and ``..;`` behind an escape,
+* percent escapes that are malformed, not UTF-8 (overlong forms included), or that hide ``/``, ``\\``,
+  a control character or a dot segment, also behind compatibility forms such as U+FF0F,
+* a path which after decoding still holds an escape (``%252e``, ``%2573``, ``%25u002f``): a service that
+  decodes twice would serve another path. A ``%25`` before anything else is an ordinary percent sign.
+
+The query is opaque except that its escapes must be well-formed and may not hide control characters.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from gateway.errors import BadRequest
+
+MAX_TARGET: Final = 8192
+"""Longest target accepted, in characters; it also bounds what configured regexes are run over."""
+
+# One match decides for the plain paths that make up nearly all traffic: segments that start with at most
+# one dot and hold nothing that needs decoding, and a query whose escapes are sound.
+_PLAIN = re.compile(
+    r"((?:/\.?[A-Za-z0-9_~:@!$&'()*+,=-][A-Za-z0-9._~:@!$&'()*+,=-]*)+/?|/)"
+    r"(?:\?([A-Za-z0-9._~:@!$&'()*+,;=/?\[\]-]*"
+    r"(?:%(?:[2-689A-Fa-f][0-9A-Fa-f]|7[0-9A-Ea-e])[A-Za-z0-9._~:@!$&'()*+,;=/?\[\]-]*)*))?"
+)
+_PATH_BYTES = re.compile(r"[A-Za-z0-9._~:@!$&'()*+,;=/%-]*")
+_QUERY_BYTES = re.compile(r"[A-Za-z0-9._~:@!$&'()*+,;=/?%\[\]-]*")
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_CONTROL_ESCAPE = re.compile(r"%(?:[01][0-9A-Fa-f]|7[Ff])")
+_STILL_ENCODED = re.compile(r"%(?:[0-9A-Fa-f]{2}|[uU][0-9A-Fa-f]{4})")
+_DOTS = re.compile(r"\.+(?:;.*)?")
+_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A request target without ambiguity.
+
+    ``path`` is decoded once and is what rules compare; ``raw_path`` and ``raw_query`` (without ``?``,
+    empty if there is none) are exactly as sent and are what a service receives.
+    """
+
+    path: str
+    raw_path: str
+    raw_query: str
+    has_query: bool
+
+
+def parse_target(raw: str, host: str | None = None) -> Target:
+    """Return the target of a request line, or raise BadRequest (its reason holds no client data).
+
+    ``host`` is the value of the request's Host header; without it the absolute form is refused.
+    """
+    if len(raw) > MAX_TARGET:
+        raise BadRequest("the request target is too long")
+    plain = _PLAIN.fullmatch(raw)
+    if plain is not None:
+        path, query = plain.groups()
+        return Target(path, path, query or "", query is not None)
+    if not raw.startswith("/"):
+        raw = _origin_form(raw, host)
+    raw_path, mark, raw_query = raw.partition("?")
+    _check_query(raw_query)
+    return Target(_canonical(raw_path), raw_path, raw_query, bool(mark))
+
+
+def _origin_form(raw: str, host: str | None) -> str:
+    """Reduce ``http://authority/path`` to ``/path`` if it names the very host the Host header names."""
+    scheme, separator, rest = raw.partition("://")
+    scheme = scheme.lower()
+    if not separator or scheme not in ("http", "https"):
+        raise BadRequest("the request target must begin with a slash")
+    end = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
+    authority, tail = rest[:end], rest[end:]
+    if _AUTHORITY.fullmatch(authority) is None:
+        raise BadRequest("the authority of the request target is malformed")
+    if host is None or _authority(authority, scheme) != _authority(host, scheme):
+        raise BadRequest("the request target and Host name different hosts")
+    return tail if tail.startswith("/") else "/" + tail
+
+
+def _authority(text: str, scheme: str) -> str:
+    return text.lower().removesuffix(":443" if scheme == "https" else ":80")
+
+
+def _check_query(raw_query: str) -> None:
+    if _QUERY_BYTES.fullmatch(raw_query) is None:
+        raise BadRequest("the query holds a character that must be percent-encoded")
+    if _BAD_ESCAPE.search(raw_query):
+        raise BadRequest("the query holds a malformed percent escape")
+    if _CONTROL_ESCAPE.search(raw_query):
+        raise BadRequest("the query holds an encoded control character")
+
+
+def _canonical(raw_path: str) -> str:
+    """Decode a path once and refuse every path that has a second reading."""
+    if _PATH_BYTES.fullmatch(raw_path) is None:
+        raise BadRequest("the path holds a character that must be percent-encoded")
+    if ";" in raw_path:
+        raise BadRequest("the path holds parameters")
+    if _BAD_ESCAPE.search(raw_path):
+        raise BadRequest("the path holds a malformed percent escape")
+    try:
+        path = unquote_to_bytes(raw_path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadRequest("the path is not UTF-8") from None
+    if path.count("/") != raw_path.count("/"):
+        raise BadRequest("the path holds an encoded slash")
+    if _STILL_ENCODED.search(path):
+        raise BadRequest("the path is encoded twice")
+    _check_structure(path)
+    if not path.isascii():
+        # A service that folds compatibility forms would see the separators and dots hidden in them.
+        folded = unicodedata.normalize("NFKC", path)
+        if folded.count("/") != path.count("/"):
+            raise BadRequest("the path holds an encoded slash")
+        _check_structure(folded)
+    return path
+
+
+def _check_structure(path: str) -> None:
+    if "\\" in path:
+        raise BadRequest("the path holds a backslash")
+    if any(unicodedata.category(character) == "Cc" for character in path):
+        raise BadRequest("the path holds a control character")
+    if "//" in path:
+        raise BadRequest("the path holds an empty segment")
+    if any(_DOTS.fullmatch(segment) for segment in path.split("/")):
+        raise BadRequest("the path holds a dot segment")
