@@ -1,0 +1,129 @@
+"""Coalescing: what arrives while one call is under way forms the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import Any, Generic, TypeVar
+
+from gateway.errors import QueueUnavailable
+
+log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+MOST_IN_A_CALL = 256
+"""Users in one script call: past this a call gains little and holds Redis for longer."""
+
+MOST_PENDING = 20_000
+"""Callers that may wait for their turn; more than this within one time-out can't be served anyway."""
+
+
+class Batcher(Generic[Item, Result]):
+    """Sends items in batches, first come first served, one batch at a time.
+
+    ``send`` gets at most ``most`` items and returns one result for each, in order. If it raises, each caller of that
+    batch gets QueueUnavailable, and the next batch is unharmed. Whoever has waited for ``patience`` seconds
+    without having been sent gets QueueUnavailable, too. Works only inside ``running()``.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[list[Item]], Awaitable[Sequence[Result]]],
+        *,
+        patience: float,
+        most: int = MOST_IN_A_CALL,
+        most_pending: int = MOST_PENDING,
+    ) -> None:
+        self._send = send
+        self._patience = patience
+        self._most = most
+        self._most_pending = most_pending
+        self._pending: deque[tuple[Item, asyncio.Future[Result], float]] = deque()
+        self._wake = asyncio.Event()
+        self._open = False
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def submit(self, item: Item) -> asyncio.Future[Result]:
+        """A future of the item's result. Cancelling it doesn't take back what was sent."""
+        if not self._open:
+            raise QueueUnavailable("the waiting room is closed")
+        if len(self._pending) >= self._most_pending:
+            raise QueueUnavailable("too many callers are waiting for Redis")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
+        self._pending.append((item, future, loop.time()))
+        self._wake.set()
+        return future
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Sends for as long as it lasts; at the end, whoever still waits gets QueueUnavailable."""
+        pump = asyncio.create_task(self._pump(), name="batcher")
+        self._open = True
+        try:
+            yield
+        finally:
+            self._open = False
+            pump.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await pump
+            _fail_all(
+                (future for _, future, _ in self._pending),
+                lambda: QueueUnavailable("the waiting room is closing"),
+            )
+            self._pending.clear()
+
+    async def _pump(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._pending:
+                await self._send_next()
+
+    async def _send_next(self) -> None:
+        batch, futures = self._take()
+        if not batch:
+            return
+        try:
+            results = await self._send(batch)
+        except asyncio.CancelledError:
+            _fail_all(futures, lambda: QueueUnavailable("the waiting room is closing"))
+            raise
+        except QueueUnavailable as error:
+            reason = error.reason
+            _fail_all(futures, lambda: QueueUnavailable(reason))
+        except Exception:
+            log.exception("a batch of %d failed", len(batch))
+            _fail_all(futures, lambda: QueueUnavailable("an unforeseen answer of Redis"))
+        else:
+            for future, result in zip(futures, results, strict=True):
+                if not future.done():
+                    future.set_result(result)
+
+    def _take(self) -> tuple[list[Item], list[asyncio.Future[Result]]]:
+        """The next batch, without those who have gone and those who have waited too long."""
+        batch: list[Item] = []
+        futures: list[asyncio.Future[Result]] = []
+        too_old = asyncio.get_running_loop().time() - self._patience
+        while self._pending and len(batch) < self._most:
+            item, future, since = self._pending.popleft()
+            if since < too_old:
+                _fail_all((future,), lambda: QueueUnavailable("Redis did not answer in time"))
+            elif not future.done():
+                batch.append(item)
+                futures.append(future)
+        return batch, futures
+
+
+def _fail_all(futures: Iterable[asyncio.Future[Any]], error: Callable[[], Exception]) -> None:
+    """An error of its own for each: one shared among tasks would gather all their tracebacks."""
+    for future in futures:
+        if not future.done():
+            future.set_exception(error())

@@ -1,0 +1,141 @@
+"""What the scripts publish, received by one task for all rooms and all streams of this instance."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import math
+import random
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError
+
+from gateway.waiting_room.link import Redis
+
+log = logging.getLogger(__name__)
+
+PING_SECONDS = 5.0
+"""A silent connection is asked so often whether it lives; one that has not answered by the next time is given up."""
+
+Reason = Literal["LEFT", "ABSENT", "OPERATOR"]
+
+
+class RoomEvent(NamedTuple):
+    """Something happened to one user. ``ticket`` tells which stay in line it is about."""
+
+    room: str
+    user: str
+    ticket: int
+    kind: Literal["ADMITTED", "REMOVED"]
+    reason: Reason | None
+    """Why they were removed."""
+    expires_in: float
+    """Length in seconds of the session that begins, if admitted."""
+
+
+def parse_event(room: str, payload: bytes) -> list[RoomEvent]:
+    """The events of one message, in the order in which they happened. Raises ValueError for anything else."""
+    try:
+        # User ids are opaque: bytes that are no UTF-8 must not cost the others their news.
+        message = json.loads(payload.decode("utf-8", "surrogateescape"))
+        event, expires_in = message["event"], message["expires_ms"] / 1000
+        kind: Literal["ADMITTED", "REMOVED"] = "ADMITTED" if event == "ADMITTED" else "REMOVED"
+        reason = None if event == "ADMITTED" else event
+        return [
+            RoomEvent(room, user, int(ticket), kind, reason, expires_in) for user, ticket in message["people"]
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not an event: {error}") from error
+
+
+class Subscription:
+    """Listens to every room whose events have names like ``channel_of("<room>")``.
+
+    ``on_events`` is called with each message's events, and must not wait. ``on_restored`` is called whenever the
+    connection is (again) listening: what was published before is lost, so whoever has streams must look for themselves.
+    Redis may be away at the start and come and go.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        channel_of: Callable[[str], str],
+        on_events: Callable[[Sequence[RoomEvent]], None],
+        on_restored: Callable[[], None],
+    ) -> None:
+        self._redis = redis
+        self._on_events = on_events
+        self._on_restored = on_restored
+        before, after = channel_of("\0").split("\0")
+        self._pattern = _escape(before) + "*" + _escape(after)
+        self._room = re.compile(re.escape(before) + "(.*)" + re.escape(after), re.DOTALL)
+        self.listening = asyncio.Event()
+        """Set while the connection is up and subscribed."""
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Listens for as long as it lasts."""
+        task = asyncio.create_task(self._keep(), name="room events")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _keep(self) -> None:
+        delay = 0.1
+        while True:
+            connection = self._redis.connection()
+            try:
+                await self._listen(connection)
+            except (RedisError, OSError, TimeoutError) as error:
+                log.debug("room events: %s", type(error).__name__)
+            finally:
+                was_listening = self.listening.is_set()
+                self.listening.clear()
+                await connection.disconnect(nowait=True)
+            delay = 0.1 if was_listening else min(delay * 2, 2.0)
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+
+    async def _listen(self, connection: AbstractConnection) -> None:
+        async with asyncio.timeout(self._redis.timeout):
+            await connection.connect()  # type: ignore[no-untyped-call]
+            await connection.send_packed_command(
+                connection.pack_command("PSUBSCRIBE", self._pattern), check_health=False
+            )
+            await connection.read_response(timeout=math.inf)
+        self.listening.set()
+        self._on_restored()
+        asked = False
+        while True:
+            message = await connection.read_response(timeout=PING_SECONDS)
+            if message is not None:
+                asked = False
+                self._receive(message)
+            elif asked:
+                raise TimeoutError
+            else:
+                asked = True
+                await connection.send_packed_command(connection.pack_command("PING"), check_health=False)
+
+    def _receive(self, message: Any) -> None:
+        if not isinstance(message, list) or message[0] != b"pmessage":
+            return
+        room = self._room.fullmatch(message[2].decode("utf-8", "surrogateescape"))
+        if room is None:
+            return
+        try:
+            self._on_events(parse_event(room[1], message[3]))
+        except Exception:
+            log.exception("an event of room %s could not be passed on", room[1])
+
+
+def _escape(text: str) -> str:
+    """As it stands, in the pattern language of PSUBSCRIBE."""
+    return re.sub(r"([*?\[\]\\^])", r"\\\1", text)

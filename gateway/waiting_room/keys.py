@@ -1,0 +1,56 @@
+"""Names of a room's keys in Redis, in one place.
+
+Room ``default`` keeps the three keys that older systems use; everything else begins ``gw:{room}:``, so that on
+Redis Cluster a room with a name of its own stays in one slot.
+"""
+
+from __future__ import annotations
+
+DEFAULT_ROOM = "default"
+
+
+class RoomKeys:
+    """The keys of one room. ``prefix`` is put before each of them."""
+
+    def __init__(self, prefix: str, room: str) -> None:
+        self.prefix = prefix
+        self.room = room
+        own = f"{prefix}gw:{{{room}}}:"
+        if room == DEFAULT_ROOM:
+            self.line = f"{prefix}queue:wait"
+            self.inside = f"{prefix}allowedIn:users"
+            self.counter = f"{prefix}queue:counter"
+        else:
+            self.line = own + "line"
+            self.inside = own + "inside"
+            self.counter = own + "counter"
+        self.settings = own + "settings"
+        self.activity = own + "activity"
+        self.absent = own + "absent"
+        self.streams = own + "streams"
+        self.pace = own + "pace"
+        self.tally = own + "tally"
+        self.watch = own + "watch"
+        self.instances = own + "instances"
+        self.sweep_lock = own + "sweep-lock"
+        self.events = own + "events"
+        self._here = own + "here:"
+
+    def here(self, instance: str) -> str:
+        """The set of users with an open stream at ``instance``."""
+        return self._here + instance
+
+    @property
+    def common(self) -> tuple[str, ...]:
+        """KEYS[1] to KEYS[9] of every script of a room, in the order of ``includes/room.lua``."""
+        return (
+            self.line,
+            self.inside,
+            self.counter,
+            self.settings,
+            self.activity,
+            self.absent,
+            self.streams,
+            self.pace,
+            self.tally,
+        )

@@ -1,0 +1,154 @@
+"""Who has an open stream at this instance, told to the room; and clearing up after instances that died.
+
+An instance keeps a set of its users in Redis under a name of its own, and says every two seconds that it lives. Only
+the first stream a user opens here and the last one they close are told. Whenever a call fails, or Redis knows
+nothing of this instance, nobody can say which changes arrived; so the instance takes a new name and tells all its
+users again, and what stood under the old name is drained like a dead instance's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from itertools import islice
+from typing import Literal
+
+from gateway.errors import QueueUnavailable
+from gateway.waiting_room.batch import MOST_IN_A_CALL
+from gateway.waiting_room.keys import RoomKeys
+from gateway.waiting_room.link import Argument, Link
+from gateway.waiting_room.scripts import Script
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS = 2.0
+DEAD_SECONDS = 10.0
+"""Whoever has not beaten for so long is dead. Five beats: one slow answer of Redis must not look like a death."""
+
+Change = tuple[Literal["arrived", "departed"], str]
+
+
+class Presence:
+    """The users of one room who have a stream open here. Works inside ``running()``."""
+
+    def __init__(
+        self,
+        keys: RoomKeys,
+        link: Link,
+        scripts: Mapping[str, Script],
+        arguments: Callable[[], tuple[Argument, ...]],
+        before_beat: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._keys = keys
+        self._link = link
+        self._scripts = scripts
+        self._arguments = arguments
+        self._before_beat = before_beat
+        self._here: set[str] = set()
+        self._changes: deque[Change] = deque()
+        self._wake = asyncio.Event()
+        self._good_beats = 0
+        self._instance = ""
+        self._begin_anew()
+
+    def arrived(self, user: str) -> None:
+        """The user opened their first stream here."""
+        self._here.add(user)
+        self._changes.append(("arrived", user))
+        self._wake.set()
+
+    def departed(self, user: str) -> None:
+        """The user closed their last stream here."""
+        self._here.discard(user)
+        self._changes.append(("departed", user))
+        self._wake.set()
+
+    def tell_again(self) -> None:
+        """Redis was away: what it knows of this instance is not to be relied on."""
+        if self._good_beats > 0:
+            self._begin_anew()
+            self._wake.set()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Tells the room for as long as it lasts; the last changes are told at the end."""
+        task = asyncio.create_task(self._keep(), name=f"presence {self._keys.room}")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            with contextlib.suppress(QueueUnavailable):
+                await self._tell()
+
+    async def _keep(self) -> None:
+        loop = asyncio.get_running_loop()
+        next_beat = loop.time()
+        while True:
+            try:
+                # A name is announced before anything stands under it, or nobody would ever clear up after it.
+                if self._good_beats == 0 or loop.time() >= next_beat:
+                    next_beat = loop.time() + BEAT_SECONDS
+                    await self._before_beat()
+                    await self._beat()
+                await self._tell()
+            except QueueUnavailable as error:
+                log.debug("presence in room %s: %s", self._keys.room, error.reason)
+                self._begin_anew()
+                await asyncio.sleep(BEAT_SECONDS / 4)
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(next_beat):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    async def _beat(self) -> None:
+        reply = await self._link.run(
+            self._scripts["beat"], (self._keys.instances,), (self._instance, round(DEAD_SECONDS * 1000))
+        )
+        unknown, *dead = reply
+        if unknown and self._good_beats > 0:
+            self._begin_anew()
+            await self._beat()
+            return
+        self._good_beats += 1
+        # After an outage everybody looks dead to whoever is back first, so nobody judges before having been back
+        # for as long as a judgement takes.
+        if self._good_beats * BEAT_SECONDS > DEAD_SECONDS:
+            for name in dead:
+                await self._drain(name.decode())
+
+    async def _drain(self, dead: str) -> None:
+        keys = (*self._keys.common, self._keys.instances, self._keys.here(dead))
+        more = True
+        while more:
+            reply = await self._link.run(
+                self._scripts["drain"], keys, (*self._arguments(), dead, round(DEAD_SECONDS * 1000))
+            )
+            more = reply[0][6] == 1
+
+    async def _tell(self) -> None:
+        """Sends all changes. A change leaves the queue only with its answer; after a failure the set counts."""
+        keys = (*self._keys.common, self._keys.here(self._instance))
+        while self._changes:
+            batch = list(islice(self._changes, MOST_IN_A_CALL))
+            pairs = [part for change in batch for part in change]
+            instance = self._instance
+            await self._link.run(
+                self._scripts["presence"], keys, (*self._arguments(), *pairs), size=len(batch)
+            )
+            if instance != self._instance:
+                return
+            for _ in batch:
+                self._changes.popleft()
+
+    def _begin_anew(self) -> None:
+        self._instance = secrets.token_hex(8)
+        self._good_beats = 0
+        self._changes.clear()
+        self._changes.extend(("arrived", user) for user in self._here)

@@ -1,0 +1,256 @@
+"""One room: lining up, the gate, leaving, the limits. The rules themselves are in ``lua_scripts/``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gateway.errors import QueueUnavailable
+from gateway.waiting_room.batch import MOST_IN_A_CALL, Batcher
+from gateway.waiting_room.keys import RoomKeys
+from gateway.waiting_room.link import Argument, Link, Redis
+from gateway.waiting_room.presence import Presence
+from gateway.waiting_room.scripts import Script
+from gateway.waiting_room.state import Left, State, Summary, parse_states, parse_summary
+
+log = logging.getLogger(__name__)
+
+SCAN_PER_SECOND = 500
+"""Entries of the hash that the first sweep step of each second looks at, for what no index knows."""
+
+What = Literal["slot", "line", "both"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a room is given at the start: slots, and the length of a session in seconds."""
+
+    capacity: int
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
+class RoomPolicy:
+    """What holds for every room of this gateway. ``absent_seconds`` 0: absent users are never evicted."""
+
+    relineup: Literal["back", "keep"] = "back"
+    absent_seconds: float = 60.0
+
+
+class RoomObserver:
+    """Told what happens in rooms; does nothing itself."""
+
+    def on_call(self, script: str, seconds: float, size: int, failed: bool) -> None:
+        """A script was called for ``size`` users and took so many seconds."""
+
+    def on_summary(self, room: str, summary: Summary) -> None:
+        """The room's numbers after a call, and what the call did."""
+
+
+class Room:
+    """A capacity and a line. Works inside ``running()``.
+
+    Every method raises QueueUnavailable when Redis can't be asked; after a time-out what was asked may have
+    happened all the same.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        scripts: Mapping[str, Script],
+        keys: RoomKeys,
+        limits: Limits,
+        policy: RoomPolicy,
+        observer: RoomObserver,
+    ) -> None:
+        self.name = keys.room
+        self.keys = keys
+        self.limits = limits
+        self._policy = policy
+        self._scripts = scripts
+        self._observer = observer
+        self._channel = channel(keys, redis)
+        self._new_link: Callable[[], Link] = lambda: redis.link(observer.on_call)
+        self._links: dict[str, Link] = {}
+        patience = redis.timeout
+        self._lineups: Batcher[str, State] = Batcher(self._send_lineup, patience=patience)
+        self._sightings: Batcher[str, State] = Batcher(self._send_status, patience=patience)
+        self._entries: Batcher[str, State] = Batcher(self._send_gate, patience=patience)
+        self._leavers: Batcher[tuple[What, str], Left] = Batcher(self._send_leave, patience=patience)
+        self._unfinished = asyncio.Event()
+        self._configured = False
+        self.presence = Presence(keys, self._link("presence"), scripts, self._arguments, self.configure_once)
+
+    async def lineup(self, user: str) -> State:
+        """The user asks to enter: ADMITTED, ALLOWED_IN (was already) or WAITING."""
+        return await self._lineups.submit(user)
+
+    async def status(self, user: str) -> State:
+        """Where the user stands, asked by the user: WAITING, ALLOWED_IN or NONE."""
+        return await self._sightings.submit(user)
+
+    async def enter(self, user: str) -> State:
+        """The gate: ALLOWED_IN renews the session, WAITING and NONE are refused."""
+        return await self._entries.submit(user)
+
+    async def leave(self, user: str, what: What) -> Left:
+        """The user gives up the slot, the place in line, or whichever there is."""
+        return await self._leavers.submit((what, user))
+
+    async def statuses(self, users: Sequence[str]) -> list[State]:
+        """Where each of at most 256 users stands, in one call and without counting as a sighting of theirs."""
+        return await self._states("status", users, "0", link="statuses")
+
+    async def remove(self, users: Sequence[str]) -> list[Left]:
+        """An operator takes slot or place from each of at most 256 users."""
+        pairs = [part for user in users for part in ("both", user)]
+        reply = await self._run("leave", "OPERATOR", *pairs, size=len(users))
+        return [Left(code) for code in reply[1:]]
+
+    async def overview(self) -> Summary:
+        """The room's numbers."""
+        return parse_summary((await self._run("status", "0", size=0, link="statuses"))[0])
+
+    async def set_limits(
+        self,
+        *,
+        capacity: int | None = None,
+        duration: float | None = None,
+        paused: bool | None = None,
+        lift: bool = False,
+    ) -> Summary:
+        """An operator's limits, which stand over those that instances are given until they are lifted.
+
+        ``duration`` in seconds; None leaves a limit as it is; ``lift`` first goes back to those given.
+        """
+        reply = await self._run(
+            "limits",
+            "" if capacity is None else capacity,
+            "" if duration is None else round(duration * 1000),
+            "" if paused is None else int(paused),
+            int(lift),
+            link="sweep",
+        )
+        return parse_summary(reply[0])
+
+    async def sweep(self, scan: int = 0) -> Summary:
+        """One bounded step of what time does to the room; ``scan`` entries of the hash are looked through."""
+        reply = await self._run(
+            "sweep", round(self._policy.absent_seconds * 1000), scan, extra_keys=(self.keys.watch,)
+        )
+        return parse_summary(reply[0])
+
+    def give(self, limits: Limits) -> None:
+        """The limits this instance is given from now on; they are written with the next beat."""
+        if limits != self.limits:
+            self.limits = limits
+            self._configured = False
+
+    async def configure_once(self) -> None:
+        """Writes the limits this instance was given, unless that has been done."""
+        if self._configured:
+            return
+        reply = await self._run("configure", link="presence")
+        self._configured = True
+        before_capacity, before_ms, override = reply[1]
+        summary = parse_summary(reply[0])
+        if override:
+            log.info("room %s: an operator's limits stand: %d slots, %g s", self.name, *_limits(summary))
+        elif before_capacity >= 0 and (before_capacity, before_ms / 1000) != _limits(summary):
+            log.info(
+                "room %s: limits changed from %d slots, %g s to %d slots, %g s",
+                self.name,
+                before_capacity,
+                before_ms / 1000,
+                *_limits(summary),
+            )
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serves for as long as it lasts."""
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self._close_links)
+            for batcher in (self._lineups, self._sightings, self._entries, self._leavers):
+                await stack.enter_async_context(batcher.running())
+            await stack.enter_async_context(self.presence.running())
+            finisher = asyncio.create_task(self._finish(), name=f"finish {self.name}")
+            try:
+                yield
+            finally:
+                finisher.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await finisher
+
+    async def _close_links(self) -> None:
+        for link in self._links.values():
+            await link.close()
+
+    async def _finish(self) -> None:
+        """Goes on at once where a call had to leave work behind. What fails here is left to the next sweep."""
+        while True:
+            await self._unfinished.wait()
+            self._unfinished.clear()
+            with contextlib.suppress(QueueUnavailable):
+                await self.sweep()
+
+    async def _send_lineup(self, users: list[str]) -> list[State]:
+        return await self._states("lineup", users, self._policy.relineup)
+
+    async def _send_status(self, users: list[str]) -> list[State]:
+        return await self._states("status", users, "1")
+
+    async def _send_gate(self, users: list[str]) -> list[State]:
+        return await self._states("gate", users)
+
+    async def _send_leave(self, pairs: list[tuple[What, str]]) -> list[Left]:
+        reply = await self._run("leave", "LEFT", *(part for pair in pairs for part in pair), size=len(pairs))
+        return [Left(code) for code in reply[1:]]
+
+    async def _states(
+        self, script: str, users: Sequence[str], *options: Argument, link: str | None = None
+    ) -> list[State]:
+        if len(users) > MOST_IN_A_CALL:
+            raise ValueError(f"{len(users)} users in one call, at most {MOST_IN_A_CALL}")
+        reply = await self._run(script, *options, *users, size=len(users), link=link)
+        return parse_states(self.name, parse_summary(reply[0]), reply[1:])
+
+    async def _run(
+        self,
+        script: str,
+        *args: Argument,
+        size: int = 1,
+        link: str | None = None,
+        extra_keys: Sequence[str] = (),
+    ) -> list[Any]:
+        reply: list[Any] = await self._link(link or script).run(
+            self._scripts[script], (*self.keys.common, *extra_keys), (*self._arguments(), *args), size
+        )
+        summary = parse_summary(reply[0])
+        if summary.more:
+            self._unfinished.set()
+        self._observer.on_summary(self.name, summary)
+        return reply
+
+    def _arguments(self) -> tuple[Argument, ...]:
+        """ARGV[1] to ARGV[3] of every script of a room, in the order of ``includes/room.lua``."""
+        return (self._channel, self.limits.capacity, round(self.limits.duration * 1000))
+
+    def _link(self, purpose: str) -> Link:
+        """A connection for each kind of call, so that none waits behind another kind, the gate least of all."""
+        link = self._links.get(purpose)
+        if link is None:
+            link = self._links[purpose] = self._new_link()
+        return link
+
+
+def channel(keys: RoomKeys, redis: Redis) -> str:
+    """The pub/sub channel of a room. Redis's databases share their channels, so the number is part of it."""
+    return f"{keys.events}@{redis.database}"
+
+
+def _limits(summary: Summary) -> tuple[int, float]:
+    return summary.capacity, summary.duration

@@ -1,0 +1,95 @@
+"""All rooms of a gateway: made when named, found by name."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+
+from gateway.errors import RoomNotFound
+from gateway.waiting_room.events import RoomEvent, Subscription
+from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
+from gateway.waiting_room.link import Redis
+from gateway.waiting_room.lock import SweepLock
+from gateway.waiting_room.room import Limits, Room, RoomObserver, RoomPolicy, channel
+from gateway.waiting_room.schedule import PERIOD_MS, Sweeper
+from gateway.waiting_room.scripts import Script, load_all
+
+
+class Rooms:
+    """The rooms by name; ``default`` always exists. Works inside ``running()``.
+
+    ``on_events`` and ``on_restored`` as in ``Subscription``; ``on_sweep`` as in ``Sweeper``.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        prefix: str = "",
+        policy: RoomPolicy | None = None,
+        observer: RoomObserver | None = None,
+        on_events: Callable[[Sequence[RoomEvent]], None] = lambda events: None,
+        on_restored: Callable[[], None] = lambda: None,
+        on_sweep: Callable[[], None] = lambda: None,
+        scripts: Mapping[str, Script] | None = None,
+    ) -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._policy = policy or RoomPolicy()
+        self._observer = observer or RoomObserver()
+        self._scripts = scripts or load_all()
+        self._rooms: dict[str, Room] = {}
+        self._stack: contextlib.AsyncExitStack | None = None
+        self._on_restored = on_restored
+        self.subscription = Subscription(
+            redis, lambda room: channel(RoomKeys(prefix, room), redis), on_events, self._restored
+        )
+        lock_key = RoomKeys(prefix, DEFAULT_ROOM).sweep_lock
+        self._lock_link = redis.link()
+        lock = SweepLock(self._lock_link, self._scripts["hold"], lock_key, PERIOD_MS)
+        self._sweeper = Sweeper(lambda: tuple(self._rooms.values()), lock, on_sweep)
+
+    def __getitem__(self, name: str) -> Room:
+        """The room of that name. Raises RoomNotFound."""
+        try:
+            return self._rooms[name]
+        except KeyError:
+            raise RoomNotFound(name) from None
+
+    def __iter__(self) -> Iterator[Room]:
+        return iter(tuple(self._rooms.values()))
+
+    async def provide(self, limits: Mapping[str, Limits]) -> None:
+        """Makes rooms that don't exist yet and gives the others their limits. Rooms not named any more stay:
+        somebody may be in them."""
+        for name, given in limits.items():
+            room = self._rooms.get(name)
+            if room is not None:
+                room.give(given)
+                continue
+            room = Room(
+                self._redis, self._scripts, RoomKeys(self._prefix, name), given, self._policy, self._observer
+            )
+            if self._stack is not None:
+                await self._stack.enter_async_context(room.running())
+            self._rooms[name] = room
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serves, listens and sweeps for as long as it lasts. Redis may be away at the start."""
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self._lock_link.close)
+            for room in self._rooms.values():
+                await stack.enter_async_context(room.running())
+            self._stack = stack
+            await stack.enter_async_context(self.subscription.running())
+            await stack.enter_async_context(self._sweeper.running())
+            try:
+                yield
+            finally:
+                self._stack = None
+
+    def _restored(self) -> None:
+        for room in self._rooms.values():
+            room.presence.tell_again()
+        self._on_restored()

@@ -1,0 +1,80 @@
+"""The sweep of each second: whichever instance comes first does it for all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+
+import aiocron
+from redis.exceptions import ResponseError
+
+from gateway.errors import QueueUnavailable
+from gateway.waiting_room.lock import SweepLock
+from gateway.waiting_room.room import SCAN_PER_SECOND, Room
+
+log = logging.getLogger(__name__)
+
+EVERY_SECOND = "* * * * * *"
+"""Six fields, seconds first."""
+
+PERIOD_MS = 900
+"""How long one sweep's lock lasts: nearly the second, so that the next one finds it free again."""
+
+
+class Sweeper:
+    """Sweeps ``rooms()`` each second, in turn, if this instance gets the second's lock. Works inside ``running()``.
+
+    A room with much to do is swept in bounded steps until nothing is left; the lock is held on meanwhile.
+    ``on_sweep`` hears of each second in which this instance was the one.
+    """
+
+    def __init__(
+        self,
+        rooms: Callable[[], Iterable[Room]],
+        lock: SweepLock,
+        on_sweep: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._rooms = rooms
+        self._lock = lock
+        self._on_sweep = on_sweep
+        self._at_work = False
+
+    async def tick(self) -> None:
+        """One second's turn. Does nothing if the last one is still under way."""
+        if self._at_work:
+            return
+        self._at_work = True
+        try:
+            if await self._lock.acquire():
+                self._on_sweep()
+                for room in self._rooms():
+                    await self._sweep(room)
+        except QueueUnavailable as error:
+            log.debug("no sweep: %s", error.reason)
+        except ResponseError as error:
+            log.warning("no sweep: %s", error)
+        finally:
+            self._at_work = False
+
+    async def _sweep(self, room: Room) -> None:
+        loop = asyncio.get_running_loop()
+        extend_at = loop.time() + PERIOD_MS / 2000
+        summary = await room.sweep(scan=SCAN_PER_SECOND)
+        while summary.more:
+            if loop.time() >= extend_at:
+                extend_at = loop.time() + PERIOD_MS / 2000
+                if not await self._lock.extend():
+                    return
+            summary = await room.sweep()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Sweeps for as long as it lasts."""
+        cron = aiocron.crontab(EVERY_SECOND, func=self.tick, start=False)
+        cron.start()
+        try:
+            yield
+        finally:
+            cron.stop()

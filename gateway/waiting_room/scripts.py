@@ -1,0 +1,60 @@
+"""Lua scripts: read from the package, their includes pasted in, ready to be sent."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+NAMES = (
+    "beat",
+    "configure",
+    "drain",
+    "gate",
+    "hold",
+    "leave",
+    "limits",
+    "lineup",
+    "presence",
+    "status",
+    "sweep",
+)
+
+_INCLUDE = re.compile(r"^--- @include (\w+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One operation: its name, its whole text, and the SHA-1 by which Redis knows it."""
+
+    name: str
+    text: str
+    sha: str
+
+
+@cache
+def _source(path: str) -> str:
+    return files("gateway").joinpath("lua_scripts", path).read_text(encoding="utf-8")
+
+
+def load(name: str, includes: Mapping[str, str] | None = None) -> Script:
+    """The script ``lua_scripts/<name>.lua``.
+
+    ``includes`` replaces includes by name; tests bring a clock of their own this way.
+    """
+
+    def paste(match: re.Match[str]) -> str:
+        include = match[1]
+        given = (includes or {}).get(include)
+        return given if given is not None else _source(f"includes/{include}.lua")
+
+    text = _INCLUDE.sub(paste, _source(f"{name}.lua"))
+    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def load_all(includes: Mapping[str, str] | None = None) -> Mapping[str, Script]:
+    """Every script by its name."""
+    return {name: load(name, includes) for name in NAMES}

@@ -1,0 +1,47 @@
+-- configure: an instance starts and says which limits it was given.
+--
+-- KEYS     those of a room, see includes/room.lua; the limits given are default_capacity and default_duration
+--
+-- Returns  {summary, {capacity before, duration_ms before, 'override' or ''}}; before: -1 where there was none
+-- Publishes ADMITTED for everybody promoted.
+--
+-- Only limits other than those that the last instance was given are written: so an instance that restarts with
+-- what it had changes nothing, and an operator's override stands until it is lifted.
+--
+--- @include clock
+--- @include room
+--- @include session
+--- @include promote
+--- @include summary
+local override = redis.call('HGET', settings, 'override')
+
+local function declare(field, given)
+  local declared = 'declared_' .. field
+  local text = string.format('%.0f', given)
+  if redis.call('HGET', settings, declared) == text then
+    return false
+  end
+  redis.call('HSET', settings, declared, text)
+  if override ~= '1' then
+    redis.call('HSET', settings, field, text)
+    return true
+  end
+  return false
+end
+
+if declare('capacity', default_capacity) then
+  capacity = default_capacity
+end
+if declare('duration_ms', default_duration) then
+  duration = default_duration
+end
+promote()
+keep_pace(false)
+return {
+  summary(false),
+  {
+    number_within(stored_limits[1], 0, EXACT) or -1,
+    number_within(stored_limits[2], 1, EXACT) or -1,
+    override == '1' and 'override' or '',
+  },
+}

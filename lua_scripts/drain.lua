@@ -1,0 +1,42 @@
+-- drain: one bounded step of clearing up after an instance that died. Its users count as last seen at its last
+-- beat, unless another instance has a stream of theirs.
+--
+-- KEYS     those of a room, see includes/room.lua
+-- KEYS[10] instances  zset, see beat.lua
+-- KEYS[11] there      set: users with an open stream at the dead instance
+-- ARGV[4]  dead       the instance's id
+-- ARGV[5]  dead_ms    as in beat.lua; an instance that has come back meanwhile is left alone
+--
+-- Returns  {summary}
+-- Publishes nothing.
+--
+--- @include clock
+--- @include room
+--- @include presence
+--- @include summary
+local instances, there = KEYS[10], KEYS[11]
+local dead, dead_ms = ARGV[4], tonumber(ARGV[5])
+
+for key, wanted in pairs({ [instances] = 'zset', [there] = 'set' }) do
+  local found = redis.call('TYPE', key).ok
+  if found ~= 'none' and found ~= wanted then
+    return redis.error_reply('WRONGTYPE_KEY ' .. key)
+  end
+end
+
+local last = tonumber(redis.call('ZSCORE', instances, dead) or nil)
+if not last or last > now - dead_ms then
+  return { summary(false) }
+end
+-- Marked while it lasts, so that an instance that comes back now learns that it has to tell its users again.
+local seen_ms = math.abs(last)
+redis.call('ZADD', instances, -seen_ms, dead)
+local users = redis.call('SPOP', there, MOST)
+for _, user in ipairs(users) do
+  one_instance_less(user, math.min(seen_ms, now))
+end
+local finished = redis.call('EXISTS', there) == 0
+if finished then
+  redis.call('ZREM', instances, dead)
+end
+return { summary(not finished) }

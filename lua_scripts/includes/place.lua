@@ -1,0 +1,30 @@
+-- Places in line. Needs clock, room. "The position of this user" is asked here only.
+
+-- 1 is next; nil if not in line.
+local function position_of(user)
+  local rank = redis.call('ZRANK', line, user)
+  return rank and rank + 1
+end
+
+-- The user has been seen waiting. Whoever has an open stream is present anyway and has no such record.
+local function sighted(user)
+  if redis.call('HEXISTS', streams, user) == 0 then
+    redis.call('ZADD', absent, now, user)
+  end
+end
+
+-- Codes of a caller's state; waiting_room/room.py has the same names.
+local NONE, WAITING, ALLOWED_IN, ADMITTED = 0, 1, 2, 3
+
+-- One user's answer: {code, ticket, position, waiting in all, milliseconds left of the session}
+local function answer_waiting(ticket, position)
+  return { WAITING, tonumber(ticket), position, waiting, 0 }
+end
+
+local function answer_inside(code, left)
+  return { code, 0, 0, waiting, math.ceil(left) }
+end
+
+local function answer_none()
+  return { NONE, 0, 0, waiting, 0 }
+end

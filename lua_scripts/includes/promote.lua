@@ -1,0 +1,47 @@
+-- The one place where the head of the line becomes allowed in. Needs clock, room and session.
+
+local admissions_left = MOST
+
+-- Fills free slots from the head of the line, by ticket, and tells everybody in the same call. Each user is
+-- written as allowed in before the line forgets them: should the script break off, they are in both, which
+-- means allowed in.
+local function promote()
+  while not paused and capacity > held and waiting > 0 and admissions_left > 0 do
+    local count = math.min(capacity - held, waiting, admissions_left)
+    local head = redis.call('ZRANGE', line, 0, count - 1, 'WITHSCORES')
+    local users, people, sessions, index = {}, {}, {}, {}
+    local second = string.format('%.0f', math.floor(now / 1000))
+    for at = 1, #head, 2 do
+      local user = head[at]
+      users[#users + 1] = user
+      people[#people + 1] = { user, as_ticket(head[at + 1]) }
+    end
+    local stored = redis.call('HMGET', inside, unpack(users))
+    for at, user in ipairs(users) do
+      local left = stored[at] and session_left(user)
+      if not left or left <= 0 then
+        sessions[#sessions + 1] = user
+        sessions[#sessions + 1] = second
+        index[#index + 1] = now
+        index[#index + 1] = user
+        if left then
+          done.expired = done.expired + 1
+        else
+          held = held + 1
+        end
+      end
+    end
+    local admitted = #sessions / 2
+    if admitted > 0 then
+      redis.call('HSET', inside, unpack(sessions))
+      redis.call('ZADD', activity, unpack(index))
+    end
+    redis.call('ZREM', line, unpack(users))
+    redis.call('ZREM', absent, unpack(users))
+    waiting = waiting - #users
+    admissions_left = admissions_left - #users
+    done.admitted = done.admitted + admitted
+    done.promoted = done.promoted + admitted
+    tell('ADMITTED', people)
+  end
+end

@@ -1,0 +1,69 @@
+-- Sessions: who is allowed in, and since when. Needs clock and room.
+
+-- The later of what the hash and the index say, in milliseconds, or nil if the user is not in the hash.
+-- The hash decides who is in. It alone is written by older systems, in whole seconds, so where it is newer
+-- than the index it wins. A value that can't be (no number, or in the future) becomes now, and is put right.
+local function last_activity(user, second, indexed)
+  if not second then
+    return nil
+  end
+  local by_hash = number_within(second, 0, math.floor(now / 1000))
+  local by_index = number_within(indexed, 0, now)
+  if by_hash and not (by_index and math.floor(by_index / 1000) >= math.floor(by_hash)) then
+    return by_hash * 1000
+  end
+  if by_hash and by_index then
+    return by_index
+  end
+  local healed = by_index or now
+  redis.call('HSET', inside, user, string.format('%.0f', math.floor(healed / 1000)))
+  redis.call('ZADD', activity, healed, user)
+  return healed
+end
+
+-- Milliseconds left of a session last active then; 0 or less: it is over.
+local function remaining(last)
+  return duration - (now - last)
+end
+
+-- Milliseconds left of the user's session (0 or less: expired but not swept yet), or nil if not in.
+local function session_left(user)
+  local second = redis.call('HGET', inside, user)
+  if not second then
+    return nil
+  end
+  return remaining(last_activity(user, second, redis.call('ZSCORE', activity, user)))
+end
+
+local function begin_session(user)
+  redis.call('HSET', inside, user, string.format('%.0f', math.floor(now / 1000)))
+  redis.call('ZADD', activity, now, user)
+  held = held + 1
+  done.admitted = done.admitted + 1
+end
+
+local function end_session(user)
+  redis.call('HDEL', inside, user)
+  redis.call('ZREM', activity, user)
+  held = held - 1
+end
+
+-- Takes a user out of the line. Returns the ticket as text, or nil if they were not in it.
+local function leave_line(user)
+  local score = redis.call('ZSCORE', line, user)
+  if not score then
+    return nil
+  end
+  redis.call('ZREM', line, user)
+  redis.call('ZREM', absent, user)
+  waiting = waiting - 1
+  return as_ticket(score)
+end
+
+-- Who is in both line and hash is allowed in, and leaves the line on sight; their streams hear of it.
+local function settle(user)
+  local ticket = leave_line(user)
+  if ticket then
+    tell('ADMITTED', { { user, ticket } })
+  end
+end

@@ -1,0 +1,70 @@
+-- leave: each of these users gives up a slot or a place, or an operator takes it away.
+--
+-- KEYS     those of a room, see includes/room.lua
+-- ARGV[4]  reason  'LEFT' (the user's own wish) or 'OPERATOR'
+-- ARGV[5…] pairs   what ('slot', 'line' or 'both') and user id, at most 256 pairs
+--
+-- Returns  {summary, code per pair…}; codes: LEFT_SLOT, LEFT_LINE, NOTHING (nothing of that kind was there; an
+--          expired session is nothing)
+-- Publishes LEFT or OPERATOR for everybody who left the line, ADMITTED for everybody promoted.
+--
+--- @include clock
+--- @include room
+--- @include session
+--- @include promote
+--- @include summary
+local reason = ARGV[4]
+local FIRST_PAIR = 5
+local NOTHING, LEFT_SLOT, LEFT_LINE = 0, 1, 2
+local counted = reason == 'OPERATOR' and 'removed' or 'left'
+
+local function give_up_slot(user)
+  local left = session_left(user)
+  if not left then
+    return NOTHING
+  end
+  local live = left > 0
+  if live then
+    settle(user)
+  end
+  end_session(user)
+  local count = live and counted or 'expired'
+  done[count] = done[count] + 1
+  promote()
+  return live and LEFT_SLOT or NOTHING
+end
+
+local function give_up_place(user)
+  local left = session_left(user)
+  if left and left > 0 then
+    settle(user)
+    return NOTHING
+  end
+  local ticket = leave_line(user)
+  if not ticket then
+    return NOTHING
+  end
+  done[counted] = done[counted] + 1
+  tell(reason, { { user, ticket } })
+  return LEFT_LINE
+end
+
+local function give_up(what, user)
+  local code = NOTHING
+  if what ~= 'line' then
+    code = give_up_slot(user)
+  end
+  if what ~= 'slot' and code == NOTHING then
+    code = give_up_place(user)
+  end
+  return code
+end
+
+local answers = { false }
+for at = FIRST_PAIR, #ARGV, 2 do
+  answers[#answers + 1] = give_up(ARGV[at], ARGV[at + 1])
+end
+promote()
+keep_pace(false)
+answers[1] = summary(false)
+return answers

@@ -1,0 +1,88 @@
+-- lineup: each of these users asks to enter, first come first served.
+--
+-- KEYS     those of a room, see includes/room.lua
+-- ARGV[4]  relineup  'back': asking again while waiting gives a new ticket at the end; 'keep': the place stays
+-- ARGV[5…] users     user ids, at most 256
+--
+-- Returns  {summary (includes/summary.lua), answer per user (includes/place.lua)…}; codes:
+--          ADMITTED (now, by this call), ALLOWED_IN (was already; not renewed), WAITING
+-- Publishes ADMITTED for everybody promoted from the line. Who is admitted at once has no ticket and no stream.
+--
+--- @include clock
+--- @include room
+--- @include session
+--- @include promote
+--- @include place
+--- @include summary
+local relineup = ARGV[4]
+local FIRST_USER = 5
+
+-- Above the counter and above every ticket in the line, so that a Redis that lost a moment gives none out twice.
+-- Tickets too large to be counted on from are put back, in their order, behind the others.
+local function highest_ticket()
+  local spoilt = redis.call('ZRANGEBYSCORE', line, EXACT, '+inf', 'LIMIT', 0, MOST)
+  if #spoilt > 0 then
+    redis.call('ZREM', line, unpack(spoilt))
+  end
+  local top = redis.call('ZRANGE', line, -1, -1, 'WITHSCORES')
+  local highest = math.floor(math.max(
+    number_within(redis.call('GET', counter), 0, EXACT - 1) or 0,
+    number_within(top[2], 0, EXACT - 1) or 0
+  ))
+  for _, user in ipairs(spoilt) do
+    highest = highest + 1
+    redis.call('ZADD', line, highest, user)
+  end
+  return highest
+end
+
+local ticket = highest_ticket()
+
+local function queue(user, place)
+  ticket = ticket + 1
+  redis.call('SET', counter, as_ticket(ticket))
+  redis.call('ZADD', line, as_ticket(ticket), user)
+  if not place then
+    waiting = waiting + 1
+  end
+  done.lineups = done.lineups + 1
+  sighted(user)
+  return answer_waiting(ticket, waiting)
+end
+
+local function line_up(user)
+  local left = session_left(user)
+  if left and left <= 0 then
+    end_session(user)
+    done.expired = done.expired + 1
+    promote()
+    left = session_left(user)
+    if left then
+      return answer_inside(ADMITTED, left)
+    end
+  end
+  if left then
+    settle(user)
+    return answer_inside(ALLOWED_IN, left)
+  end
+  local place = redis.call('ZSCORE', line, user)
+  if place and relineup == 'keep' then
+    sighted(user)
+    return answer_waiting(as_ticket(place), position_of(user))
+  end
+  if place or paused or waiting > 0 or held >= capacity or admissions_left == 0 then
+    return queue(user, place)
+  end
+  admissions_left = admissions_left - 1
+  begin_session(user)
+  return answer_inside(ADMITTED, duration)
+end
+
+promote()
+local answers = { false }
+for at = FIRST_USER, #ARGV do
+  answers[#answers + 1] = line_up(ARGV[at])
+end
+keep_pace(false)
+answers[1] = summary(false)
+return answers

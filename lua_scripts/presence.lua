@@ -1,0 +1,37 @@
+-- presence: the first stream of a user was opened at an instance, or the last one closed.
+--
+-- KEYS     those of a room, see includes/room.lua
+-- KEYS[10] here   set: users with an open stream at this instance
+-- ARGV[4…] pairs  'arrived' or 'departed', and user id, at most 256 pairs
+--
+-- Returns  {summary}
+-- Publishes nothing.
+--
+-- Saying the same twice changes nothing, so an instance may tell all its users again after an outage.
+--
+--- @include clock
+--- @include room
+--- @include place
+--- @include presence
+--- @include summary
+local here = KEYS[10]
+local FIRST_PAIR = 4
+
+do
+  local found = redis.call('TYPE', here).ok
+  if found ~= 'none' and found ~= 'set' then
+    return redis.error_reply('WRONGTYPE_KEY ' .. here)
+  end
+end
+
+for at = FIRST_PAIR, #ARGV, 2 do
+  local what, user = ARGV[at], ARGV[at + 1]
+  if what == 'arrived' then
+    if redis.call('SADD', here, user) == 1 then
+      one_more_instance(user)
+    end
+  elseif redis.call('SREM', here, user) == 1 then
+    one_instance_less(user, now)
+  end
+end
+return { summary(false) }

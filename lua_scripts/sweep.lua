@@ -1,0 +1,146 @@
+-- sweep: one bounded step of what time does to a room: expired sessions end, absent users lose their place,
+-- the next are admitted, and a slow scan of the hash finds what no index knows.
+--
+-- KEYS     those of a room, see includes/room.lua
+-- KEYS[10] watch      hash: swept_at, anew_since (ms), cursor (of the slow scan)
+-- ARGV[4]  absent_ms  evict who was not seen for so many milliseconds; 0: never
+-- ARGV[5]  scan       how many entries of the hash to scan in this step; 0: none
+--
+-- Returns  {summary}
+-- Publishes ABSENT for everybody evicted, ADMITTED for everybody promoted.
+--
+-- Nobody is evicted until absent_ms after a time in which nobody could be seen, which is when no sweep ran for 5 s.
+--
+--- @include clock
+--- @include room
+--- @include session
+--- @include promote
+--- @include summary
+local watch = KEYS[10]
+local absent_ms, scan = tonumber(ARGV[4]), tonumber(ARGV[5])
+local BLIND_MS = 5000
+
+do
+  local found = redis.call('TYPE', watch).ok
+  if found ~= 'none' and found ~= 'hash' then
+    return redis.error_reply('WRONGTYPE_KEY ' .. watch)
+  end
+end
+
+-- Since when everybody could have been seen.
+local function watching_since()
+  local stored = redis.call('HMGET', watch, 'swept_at', 'anew_since')
+  local swept_at = number_within(stored[1], now - BLIND_MS, now)
+  local anew_since = number_within(stored[2], 0, now)
+  redis.call('HSET', watch, 'swept_at', string.format('%.0f', now))
+  if swept_at and anew_since then
+    return anew_since
+  end
+  redis.call('HSET', watch, 'anew_since', string.format('%.0f', now))
+  return now
+end
+
+-- Gives users of the hash the index entry they lack, and takes them out of the line.
+local function index_users(users, seconds)
+  local indexed = redis.call('ZMSCORE', activity, unpack(users))
+  local tickets = redis.call('ZMSCORE', line, unpack(users))
+  for at, user in ipairs(users) do
+    local last = last_activity(user, seconds[at], indexed[at])
+    if tonumber(indexed[at]) ~= last then
+      redis.call('ZADD', activity, last, user)
+    end
+    if tickets[at] and remaining(last) > 0 then
+      settle(user)
+    end
+  end
+end
+
+local function scan_hash()
+  local cursor = redis.call('HGET', watch, 'cursor') or '0'
+  if not string.match(cursor, '^%d+$') then
+    cursor = '0'
+  end
+  local page = redis.call('HSCAN', inside, cursor, 'COUNT', scan)
+  redis.call('HSET', watch, 'cursor', page[1])
+  local users, seconds = {}, {}
+  for at = 1, #page[2], 2 do
+    users[#users + 1] = page[2][at]
+    seconds[#seconds + 1] = page[2][at + 1]
+    if #users == 1000 then
+      index_users(users, seconds)
+      users, seconds = {}, {}
+    end
+  end
+  if #users > 0 then
+    index_users(users, seconds)
+  end
+end
+
+-- Ends sessions that are over. Returns how many index entries it looked at, at most MOST.
+local function expire()
+  local users = redis.call('ZRANGEBYSCORE', activity, '-inf', now - duration, 'LIMIT', 0, MOST)
+  if #users == 0 then
+    return 0
+  end
+  local seconds = redis.call('HMGET', inside, unpack(users))
+  local indexed = redis.call('ZMSCORE', activity, unpack(users))
+  local over, orphans = {}, {}
+  for at, user in ipairs(users) do
+    local last = last_activity(user, seconds[at], indexed[at])
+    if not last then
+      orphans[#orphans + 1] = user
+    elseif remaining(last) > 0 then
+      redis.call('ZADD', activity, last, user)
+    else
+      over[#over + 1] = user
+    end
+  end
+  if #orphans > 0 then
+    redis.call('ZREM', activity, unpack(orphans))
+  end
+  if #over > 0 then
+    redis.call('HDEL', inside, unpack(over))
+    redis.call('ZREM', activity, unpack(over))
+    held = held - #over
+    done.expired = done.expired + #over
+  end
+  return #users
+end
+
+-- Evicts at most `most` users who are waiting and were not seen for too long. Returns how many it looked at.
+local function evict(since, most)
+  if absent_ms == 0 or now - since < absent_ms or most <= 0 then
+    return 0
+  end
+  local users = redis.call('ZRANGEBYSCORE', absent, '-inf', now - absent_ms, 'LIMIT', 0, most)
+  local people = {}
+  for _, user in ipairs(users) do
+    if redis.call('HEXISTS', streams, user) == 1 then
+      redis.call('ZREM', absent, user)
+    else
+      local ticket = leave_line(user)
+      if ticket then
+        people[#people + 1] = { user, ticket }
+      else
+        redis.call('ZREM', absent, user)
+      end
+    end
+  end
+  done.evicted = done.evicted + #people
+  tell('ABSENT', people)
+  return #users
+end
+
+local since = watching_since()
+if scan > 0 then
+  scan_hash()
+end
+local future = redis.call('ZRANGEBYSCORE', activity, '(' .. string.format('%.0f', now), '+inf', 'LIMIT', 0, MOST)
+for _, user in ipairs(future) do
+  redis.call('ZADD', activity, now, user)
+end
+local looked = expire()
+looked = looked + evict(since, MOST - looked)
+promote()
+keep_pace(true)
+return { summary(looked >= MOST or #future >= MOST) }
