@@ -84,7 +84,7 @@ class Issuer:
     def token(
         self, sub: object = "user-1", *, headers: Mapping[str, Any] | None = None, **claims: Any
     ) -> str:
-        """A signed token, valid for an hour. ``claims`` and ``headers`` add or replace; ``None`` leaves out."""
+        """A signed token, valid for an hour. ``claims`` and ``headers`` replace; ``None`` omits."""
         body = {"sub": sub, "exp": int(time.time()) + 3600, "userType": "USER"} | claims
         head = {"alg": self.algorithm, "typ": "JWT", "kid": self.kid} | (headers or {})
         return self.signed(
