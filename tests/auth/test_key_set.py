@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from jose import jwk
+
+from gateway.auth.key_set import MAX_DOCUMENT_BYTES, MAX_KEYS, parse_key_set
+from tests.tokens import Issuer, b64, private_pem
+
+EVERY_RSA = ("RS256", "RS384", "RS512")
+RSA = Issuer().jwks()["keys"][0]
+EC = Issuer(algorithm="ES256").jwks()["keys"][0]
+
+
+def document(*keys: Any) -> bytes:
+    return json.dumps({"keys": keys}).encode()
+
+
+def small_rsa() -> dict[str, Any]:
+    public = jwk.construct(private_pem("RS256", 0, bits=1024), "RS256").public_key().to_dict()
+    return {**public, "kid": "small"}
+
+
+def with_bytes(key: dict[str, Any], member: str, value: bytes) -> dict[str, Any]:
+    return key | {member: b64(value)}
+
+
+@pytest.mark.parametrize(
+    ("key", "allowed", "expected"),
+    [
+        (RSA, ("RS256",), {"RS256"}),
+        (RSA, EVERY_RSA, {"RS256"}),
+        ({k: v for k, v in RSA.items() if k != "alg"}, EVERY_RSA, set(EVERY_RSA)),
+        ({k: v for k, v in RSA.items() if k != "alg"}, ("RS384", "ES256"), {"RS384"}),
+        ({k: v for k, v in RSA.items() if k != "use"}, ("RS256",), {"RS256"}),
+        (RSA | {"key_ops": ["verify"]}, ("RS256",), {"RS256"}),
+        (RSA | {"x5c": ["nonsense"], "x5u": "http://127.0.0.1:1/", "anything": 1}, ("RS256",), {"RS256"}),
+        (EC, ("ES256",), {"ES256"}),
+        ({k: v for k, v in EC.items() if k != "alg"}, ("ES256", "ES384", "RS256"), {"ES256"}),
+        # Java's BigInteger.toByteArray leads with a zero byte.
+        (with_bytes(RSA, "n", b"\0" + base64.urlsafe_b64decode(RSA["n"] + "==")), ("RS256",), {"RS256"}),
+    ],
+)
+def test_a_key_serves_the_allowed_algorithms_it_is_for(
+    key: dict[str, Any], allowed: tuple[str, ...], expected: set[str]
+) -> None:
+    key_set = parse_key_set(document(key), allowed)
+    assert set(key_set.keys[key["kid"]]) == expected
+    assert key_set.skipped == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        ("a string", "no object"),
+        ({}, "empty"),
+        ({"kty": "oct", "k": "c2VjcmV0", "kid": "a", "alg": "HS256"}, "a symmetric key"),
+        ({"kty": "oct", "k": "c2VjcmV0", "kid": "a", "alg": "RS256"}, "a symmetric key that says RS256"),
+        (RSA | {"alg": "HS256"}, "a public key for HMAC"),
+        (RSA | {"alg": "none"}, "a key for no algorithm"),
+        (RSA | {"alg": "RS512"}, "an algorithm that is not allowed"),
+        (RSA | {"alg": "RSA-OAEP"}, "an algorithm for encryption"),
+        (RSA | {"alg": ["RS256"]}, "a list of algorithms"),
+        (RSA | {"alg": None}, "null as algorithm"),
+        (RSA | {"use": "enc"}, "for encryption"),
+        (RSA | {"key_ops": ["sign"]}, "for signing"),
+        (RSA | {"key_ops": "verify"}, "operations that are no list"),
+        (RSA | {"d": "AQAB"}, "a private key"),
+        (RSA | {"kid": ""}, "an empty kid"),
+        (RSA | {"kid": 7}, "a kid that is no string"),
+        (RSA | {"kid": "k" * 256}, "an endless kid"),
+        ({k: v for k, v in RSA.items() if k != "kid"}, "no kid"),
+        ({k: v for k, v in RSA.items() if k != "n"}, "no modulus"),
+        ({k: v for k, v in RSA.items() if k != "e"}, "no exponent"),
+        (RSA | {"n": RSA["n"] + "=="}, "padding"),
+        (RSA | {"n": "+" + RSA["n"][1:]}, "the standard alphabet"),
+        (RSA | {"n": 3}, "a modulus that is a number"),
+        (RSA | {"n": "ｎ" * 400}, "a modulus beyond ASCII"),
+        (RSA | {"e": "AQ"}, "an exponent of one"),
+        (RSA | {"e": "Ag"}, "an even exponent"),
+        (with_bytes(RSA, "e", b"\x01" * 5), "an exponent that makes verifying slow"),
+        (with_bytes(RSA, "n", b"\xff" * 1025), "a modulus that makes verifying slow"),
+        (small_rsa(), "1024 bits"),
+        (EC | {"alg": "RS256"}, "a curve that says RSA"),
+        (EC | {"kty": "RSA"}, "a curve in an RSA key"),
+        (EC | {"crv": "P-384"}, "another curve than the point's"),
+        (EC | {"crv": "secp256k1"}, "an unknown curve"),
+        (EC | {"crv": ["P-256"]}, "a list of curves"),
+        (EC | {"alg": "ES384"}, "an algorithm of another curve"),
+        (EC | {"y": EC["x"]}, "a point off the curve"),
+        (with_bytes(EC, "x", b"\xff" * 33), "a coordinate that is too long"),
+        ({"kty": "OKP", "crv": "Ed25519", "x": b64(bytes(32)), "kid": "o"}, "a kind we don't know"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_a_doubtful_key_is_left_out_and_counted_and_spoils_no_other(key: Any, why: str) -> None:
+    good = Issuer(key=1).jwks()["keys"][0]
+    key_set = parse_key_set(document(key, good), ("RS256", "ES256"))
+    assert set(key_set.keys) == {"key-1"}
+    assert key_set.skipped == 1
+
+
+def test_the_first_of_two_keys_with_one_kid_counts() -> None:
+    first, second = RSA, Issuer(key=1, kid=RSA["kid"]).jwks()["keys"][0]
+    key_set = parse_key_set(document(first, second), ("RS256",))
+    assert key_set.keys == parse_key_set(document(first), ("RS256",)).keys
+    assert key_set.skipped == 1
+
+
+def test_keys_of_two_kinds_may_share_a_kid() -> None:
+    key_set = parse_key_set(document(RSA, EC), ("RS256", "ES256"))
+    assert set(key_set.keys[RSA["kid"]]) == {"RS256", "ES256"}
+    assert key_set.skipped == 0
+
+
+def test_sets_with_the_same_material_are_equal() -> None:
+    assert parse_key_set(document(RSA), ("RS256",)) == parse_key_set(document(RSA | {"x": 1}), ("RS256",))
+    other = Issuer(key=1, kid=RSA["kid"]).jwks()["keys"][0]
+    assert parse_key_set(document(RSA), ("RS256",)) != parse_key_set(document(other), ("RS256",))
+
+
+def test_the_number_of_keys_is_bounded() -> None:
+    keys = [RSA | {"kid": str(number)} for number in range(MAX_KEYS + 5)]
+    key_set = parse_key_set(document(*keys), ("RS256",))
+    assert len(key_set.keys) == MAX_KEYS
+    assert key_set.skipped == 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"{}",
+        b'{"keys": {}}',
+        b'{"keys": null}',
+        b'{"keys": [], "keys": []}',
+        b'{"keys": []}' + b" " * MAX_DOCUMENT_BYTES,
+    ],
+)
+def test_what_is_no_key_set_is_an_error_and_not_an_empty_set(text: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        parse_key_set(text, ("RS256",))
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"])
+def test_a_key_verifies_what_its_issuer_signed_and_nothing_else(algorithm: str) -> None:
+    issuer = Issuer(algorithm=algorithm)
+    key = parse_key_set(json.dumps(issuer.jwks()).encode(), (algorithm,)).keys[issuer.kid][algorithm]
+    signing_input, _, encoded = issuer.token().encode().rpartition(b".")
+    signature = base64.urlsafe_b64decode(encoded + b"==")
+    assert key.verify(signing_input, signature)
+    assert not key.verify(signing_input + b"x", signature)
+    for wrong in (b"", b"\0", signature[:-1], signature + b"\0", bytes(len(signature)), bytes(10_000)):
+        assert not key.verify(signing_input, wrong)
