@@ -1,0 +1,103 @@
+"""What the stream needs from others, and what it is told. The composition root brings both together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+
+class UserState(Protocol):
+    """A user's place in the room at one moment. All times are in seconds."""
+
+    @property
+    def kind(self) -> str:
+        """Equal to ``WAITING``, ``ALLOWED_IN`` or ``NONE``."""
+
+    @property
+    def ticket(self) -> int | None: ...
+    @property
+    def position(self) -> int | None: ...
+    @property
+    def total(self) -> int: ...
+    @property
+    def behind(self) -> int: ...
+    @property
+    def estimated_wait(self) -> float | None: ...
+    @property
+    def expires_in(self) -> float: ...
+
+
+class RoomEvent(Protocol):
+    """Something that happened to a waiting user, on whichever instance."""
+
+    @property
+    def user(self) -> str: ...
+
+    @property
+    def ticket(self) -> int | None:
+        """The ticket it is about. Without one nobody can tell whom it concerns, and it is ignored."""
+
+    @property
+    def kind(self) -> str:
+        """Equal to ``ADMITTED`` or ``REMOVED``."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why somebody was removed: equal to ``LEFT``, ``ABSENT`` or ``OPERATOR``."""
+
+    @property
+    def expires_in(self) -> float:
+        """Seconds the session of somebody admitted lasts."""
+
+
+class States(Protocol):
+    """Reads the room. Both raise ``QueueUnavailable`` when it can't be asked."""
+
+    async def status(self, user: str) -> UserState:
+        """One user's state. Many callers at once are expected to share a call; counts as a sighting."""
+
+    async def statuses(self, users: Sequence[str]) -> Sequence[UserState]:
+        """The states of at most 256 users, in the same order, in one call."""
+
+
+class Presence(Protocol):
+    """Is told which waiting users have a stream here. Neither may block."""
+
+    def arrived(self, user: str) -> None:
+        """The user's first stream on this instance has opened."""
+
+    def departed(self, user: str) -> None:
+        """The user's last stream on this instance has ended."""
+
+
+class Renderer(Protocol):
+    """Makes the data of events; how they are framed is decided here. One per room."""
+
+    def status(self, state: UserState) -> Mapping[str, object]:
+        """The status object of somebody waiting."""
+
+    def allowed_in(self, expires_in: float, locale: str) -> Mapping[str, object]:
+        """``{"message", "room", "expiresInSeconds"}``; ``expires_in`` in seconds."""
+
+    def error(self, code: str, reason: str | None, locale: str) -> Mapping[str, object]:
+        """``{"code", "message"}``, and ``reason`` where there is one."""
+
+
+class Counts(Protocol):
+    """Is told what to count."""
+
+    def ended(self, cause: str) -> None:
+        """A stream ended: ``admitted``, ``refused``, ``cut_off``, ``gone``, ``drained``, ``turned_away``."""
+
+    def turned(self, outcome: str, seconds: float) -> None:
+        """A run over some users took ``seconds``: ``done``, ``skipped`` (no room to ask) or ``failed``."""
+
+
+class NoCounts:
+    """Counts nothing."""
+
+    def ended(self, cause: str) -> None:
+        """Ignored."""
+
+    def turned(self, outcome: str, seconds: float) -> None:
+        """Ignored."""
