@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
 
-class Kind(IntEnum):
-    """Where a user stands; ``includes/place.lua`` has the same codes."""
+class Kind(StrEnum):
+    """Where a user stands, in the order of the codes in ``includes/place.lua``."""
 
-    NONE = 0
-    WAITING = 1
-    ALLOWED_IN = 2
-    ADMITTED = 3
+    NONE = "NONE"
+    WAITING = "WAITING"
+    ALLOWED_IN = "ALLOWED_IN"
+    ADMITTED = "ADMITTED"
     """Allowed in, by the very call that says so."""
 
 
@@ -72,7 +72,7 @@ class State(NamedTuple):
     @property
     def allowed_in(self) -> bool:
         """Holds a slot."""
-        return self.kind >= Kind.ALLOWED_IN
+        return self.kind is Kind.ALLOWED_IN or self.kind is Kind.ADMITTED
 
     @property
     def behind(self) -> int:
@@ -109,6 +109,7 @@ def parse_states(room: str, summary: Summary, answers: Sequence[Sequence[int]]) 
     rate = summary.rate
     states = []
     for code, ticket, position, total, left_ms in answers:
-        estimate = position / rate if rate > 0 and code == Kind.WAITING else None
-        states.append(State(room, _KINDS[code], ticket, position, total, left_ms / 1000, estimate))
+        kind = _KINDS[code]
+        estimate = position / rate if rate > 0 and kind is Kind.WAITING else None
+        states.append(State(room, kind, ticket, position, total, left_ms / 1000, estimate))
     return states
