@@ -11,6 +11,7 @@ import asyncio
 import base64
 import functools
 import json
+import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -128,20 +129,32 @@ class KeyServer:
         )
 
 
+def reserved_port() -> socket.socket:
+    """A bound socket on 127.0.0.1 that refuses connections until ``serving`` gets it."""
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    return sock
+
+
+def jwks_uri(sock: socket.socket) -> str:
+    """Where the key set is when ``serving`` gets this socket."""
+    return f"http://127.0.0.1:{sock.getsockname()[1]}/.well-known/jwks.json"
+
+
 @asynccontextmanager
-async def serving(issuer: Issuer, *, port: int = 0) -> AsyncIterator[KeyServer]:
-    """Publish the issuer's key set on 127.0.0.1 (a free port unless one is given) while inside."""
+async def serving(issuer: Issuer, *, sock: socket.socket | None = None) -> AsyncIterator[KeyServer]:
+    """Publish the issuer's key set on 127.0.0.1 (a free port, or the socket given) while inside."""
+    sock = sock or reserved_port()
     server = KeyServer(issuer)
+    server.uri = jwks_uri(sock)
     app = web.Application()
     app.router.add_get("/.well-known/jwks.json", server.answer)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", port)
-        await site.start()
-        host, bound = runner.addresses[0][:2]
-        server.uri = f"http://{host}:{bound}/.well-known/jwks.json"
+        await web.SockSite(runner, sock).start()
         yield server
     finally:
         server.answering.set()
         await runner.cleanup()
+        sock.close()

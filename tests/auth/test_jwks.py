@@ -1,0 +1,310 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from aiohttp import ClientSession
+
+from gateway.auth.fetch import http_fetch
+from gateway.auth.jwks import Jwks, JwksTiming
+from gateway.errors import AuthUnavailable, TokenInvalid
+from tests.tokens import Issuer, KeyServer, jwks_uri, reserved_port, serving
+
+# No periodic refresh and no retry within a test's life, unless it asks for them.
+STILL = JwksTiming(refresh=900, first_retry=900, retry_without_keys=900, retry_with_keys=900)
+
+
+class Clock:
+    """Seconds that pass only when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[KeyServer]:
+    async with serving(Issuer()) as running:
+        yield running
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[ClientSession]:
+    async with ClientSession() as running:
+        yield running
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def jwks(server: KeyServer, session: ClientSession, clock: Clock) -> Jwks:
+    return Jwks(server.uri, ("RS256",), http_fetch(session), clock, STILL)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until the condition holds; the test's time-out bounds it."""
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+async def test_a_key_is_found_by_its_kid(jwks: Jwks, server: KeyServer) -> None:
+    async with jwks.running():
+        key = await jwks.key("key-0", "RS256")
+        assert (key.kid, key.algorithm) == ("key-0", "RS256")
+        assert jwks.known_key("key-0", "RS256") is key
+    assert server.requests == 1
+
+
+async def test_starting_waits_for_nobody(jwks: Jwks, server: KeyServer) -> None:
+    server.answering.clear()
+    async with jwks.running():
+        await server.arrived.wait()
+        assert not jwks.keys_known
+
+
+async def test_outside_running_nothing_is_fetched(jwks: Jwks, server: KeyServer) -> None:
+    with pytest.raises(AuthUnavailable):
+        await jwks.key("key-0", "RS256")
+    async with jwks.running():
+        await jwks.key("key-0", "RS256")
+    assert await jwks.key("key-0", "RS256")
+    with pytest.raises(TokenInvalid):
+        await jwks.key("other", "RS256")
+    assert server.requests == 1
+
+
+async def test_a_thousand_askers_cause_one_fetch(jwks: Jwks, server: KeyServer) -> None:
+    server.answering.clear()
+    async with jwks.running():
+        askers = [asyncio.create_task(jwks.key("key-0", "RS256")) for _ in range(1000)]
+        await server.arrived.wait()
+        server.answering.set()
+        keys = await asyncio.gather(*askers)
+    assert len(set(map(id, keys))) == 1
+    assert server.requests == 1
+
+
+async def test_a_thousand_askers_for_an_unknown_kid_cause_one_fetch(jwks: Jwks, server: KeyServer) -> None:
+    async with jwks.running():
+        await jwks.key("key-0", "RS256")
+        server.answering.clear()
+        server.arrived.clear()
+        askers = [asyncio.create_task(jwks.key("nobody's", "RS256")) for _ in range(1000)]
+        await server.arrived.wait()
+        server.answering.set()
+        results = await asyncio.gather(*askers, return_exceptions=True)
+    assert {type(result) for result in results} == {TokenInvalid}
+    assert server.requests == 2
+
+
+async def test_an_asker_that_gives_up_cancels_the_fetch_for_nobody_else(
+    jwks: Jwks, server: KeyServer
+) -> None:
+    server.answering.clear()
+    async with jwks.running():
+        impatient = asyncio.create_task(jwks.key("key-0", "RS256"))
+        patient = asyncio.create_task(jwks.key("key-0", "RS256"))
+        await server.arrived.wait()
+        impatient.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await impatient
+        server.answering.set()
+        assert (await patient).kid == "key-0"
+    assert server.requests == 1
+
+
+async def test_a_new_key_is_found_as_soon_as_a_token_names_it(jwks: Jwks, server: KeyServer) -> None:
+    async with jwks.running():
+        old = await jwks.key("key-0", "RS256")
+        generation = jwks.generation
+        kid = server.issuer.rotate()
+        assert (await jwks.key(kid, "RS256")).kid == kid
+        assert jwks.generation == generation + 1
+        assert await jwks.key("key-0", "RS256") == old
+    assert server.requests == 2
+
+
+async def test_unknown_kids_cause_a_fetch_every_five_seconds_at_most(
+    jwks: Jwks, server: KeyServer, clock: Clock
+) -> None:
+    async with jwks.running():
+        await jwks.key("key-0", "RS256")
+        seen = []
+        for passed in (0, 0, 4.9, 0.1, 4.9, 0.2):
+            clock.now += passed
+            with pytest.raises(TokenInvalid):
+                await jwks.key("nobody's", "RS256")
+            seen.append(server.requests)
+    assert seen == [2, 2, 2, 3, 3, 4]
+
+
+async def test_a_known_kid_for_another_algorithm_is_refused_without_a_fetch(
+    server: KeyServer, session: ClientSession
+) -> None:
+    jwks = Jwks(server.uri, ("RS256", "RS512"), http_fetch(session), timing=STILL)
+    async with jwks.running():
+        await jwks.key("key-0", "RS256")
+        with pytest.raises(TokenInvalid, match="another algorithm"):
+            await jwks.key("key-0", "RS512")
+    assert server.requests == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers"),
+    [
+        (500, None, {}),
+        (404, b"", {}),
+        (200, b"<html>maintenance</html>", {}),
+        (200, b"[]", {}),
+        (200, b" " * 300_000, {}),
+        (302, None, {"Location": "/.well-known/jwks.json"}),
+    ],
+)
+async def test_keys_are_kept_while_the_auth_server_talks_nonsense(
+    jwks: Jwks, server: KeyServer, status: int, body: bytes | None, headers: dict[str, str]
+) -> None:
+    async with jwks.running():
+        await jwks.key("key-0", "RS256")
+        server.status, server.body, server.headers = status, body, headers
+        with pytest.raises(TokenInvalid):
+            await jwks.key("nobody's", "RS256")
+        assert server.requests == 2
+        assert jwks.status().failures == 1
+        assert (await jwks.key("key-0", "RS256")).kid == "key-0"
+
+
+async def test_without_any_key_ever_nobody_can_be_checked(jwks: Jwks, server: KeyServer) -> None:
+    server.status = 503
+    async with jwks.running():
+        for _ in range(3):
+            with pytest.raises(AuthUnavailable):
+                await jwks.key("key-0", "RS256")
+
+
+async def test_an_auth_server_that_comes_up_later_is_found_by_itself(session: ClientSession) -> None:
+    sock = reserved_port()
+    timing = JwksTiming(first_retry=0.005, retry_without_keys=0.02)
+    jwks = Jwks(jwks_uri(sock), ("RS256",), http_fetch(session), timing=timing)
+    async with jwks.running():
+        await until(lambda: jwks.status().failures >= 2)
+        async with serving(Issuer(), sock=sock):
+            await until(lambda: jwks.keys_known)
+    assert jwks.status().failures == 0
+
+
+async def test_a_fetch_that_hangs_is_given_up(server: KeyServer, session: ClientSession) -> None:
+    server.answering.clear()
+    timing = JwksTiming(fetch=0.02, first_retry=900, retry_without_keys=900)
+    jwks = Jwks(server.uri, ("RS256",), http_fetch(session), timing=timing)
+    async with jwks.running():
+        with pytest.raises(AuthUnavailable):
+            await jwks.key("key-0", "RS256")
+    assert jwks.status().failures == 1
+
+
+async def test_keys_are_refreshed_and_the_generation_counts_changes_only(
+    server: KeyServer, session: ClientSession
+) -> None:
+    jwks = Jwks(server.uri, ("RS256",), http_fetch(session), timing=JwksTiming(refresh=0.005))
+    async with jwks.running():
+        await until(lambda: server.requests >= 4)
+        assert jwks.generation == 1
+        server.issuer.rotate(keep=False)
+        await until(lambda: jwks.generation == 2)
+        assert jwks.status().kids == ("key-1",)
+        assert jwks.known_key("key-0", "RS256") is None
+
+
+async def test_an_auth_server_that_withdraws_every_key_is_believed(jwks: Jwks, server: KeyServer) -> None:
+    async with jwks.running():
+        await jwks.key("key-0", "RS256")
+        server.body = b'{"keys": []}'
+        with pytest.raises(AuthUnavailable):
+            await jwks.key("nobody's", "RS256")
+        with pytest.raises(AuthUnavailable):
+            await jwks.key("key-0", "RS256")
+        assert (jwks.keys_known, jwks.generation, jwks.status().failures) == (False, 2, 1)
+
+
+async def test_unusable_entries_are_counted_and_logged_once(
+    server: KeyServer, session: ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.body = json.dumps({"keys": [{"kty": "oct", "k": "AA"}, *server.issuer.jwks()["keys"]]}).encode()
+    jwks = Jwks(server.uri, ("RS256",), http_fetch(session), timing=JwksTiming(refresh=0.005))
+    with caplog.at_level(logging.WARNING, logger="gateway.auth"):
+        async with jwks.running():
+            await until(lambda: server.requests >= 4)
+    assert jwks.status().skipped == 1
+    assert [record.getMessage() for record in caplog.records] == ["1 entries of the key set are not usable"]
+
+
+async def test_an_outage_is_one_warning_that_shows_no_password(caplog: pytest.LogCaptureFixture) -> None:
+    async def away(_uri: str) -> bytes:
+        raise OSError("no route")
+
+    timing = JwksTiming(first_retry=0.001, retry_without_keys=0.001)
+    jwks = Jwks("http://me:hidden@127.0.0.1:1/keys?t=hidden", ("RS256",), away, timing=timing)
+    with caplog.at_level(logging.INFO, logger="gateway.auth"):
+        async with jwks.running():
+            await until(lambda: jwks.status().failures >= 5)
+    assert [record.getMessage() for record in caplog.records] == [
+        "no keys from http://127.0.0.1:1/keys: OSError (retrying quietly)"
+    ]
+
+
+async def test_whoever_still_waits_at_the_end_is_let_go(jwks: Jwks, server: KeyServer) -> None:
+    server.answering.clear()
+    async with jwks.running():
+        asker = asyncio.create_task(jwks.key("key-0", "RS256"))
+        await server.arrived.wait()
+    with pytest.raises(AuthUnavailable):
+        await asker
+
+
+async def test_the_status_tells_how_old_the_keys_are(jwks: Jwks, clock: Clock) -> None:
+    assert jwks.status().age is None
+    async with jwks.running():
+        await jwks.key("key-0", "RS256")
+        clock.now += 42
+        status = jwks.status()
+    assert (status.kids, status.skipped, status.age, status.failures) == (("key-0",), 0, 42.0, 0)
+
+
+@pytest.mark.parametrize("algorithms", [(), ("HS256",), ("none",), ("RS256", "HS256"), ("PS256",)])
+def test_only_asymmetric_algorithms_can_be_allowed(algorithms: tuple[str, ...]) -> None:
+    async def never(_uri: str) -> bytes:
+        raise AssertionError
+
+    with pytest.raises(ValueError, match="algorithms"):
+        Jwks("http://127.0.0.1:1/", algorithms, never)
+
+
+@pytest.mark.parametrize(
+    ("failures", "with_keys", "expected"),
+    [
+        (0, True, 300.0),
+        (1, False, 0.25),
+        (2, False, 0.5),
+        (4, False, 2.0),
+        (9, False, 5.0),
+        (10**6, False, 5.0),
+        (1, True, 0.25),
+        (10**6, True, 60.0),
+    ],
+)
+async def test_retries_start_quick_and_slow_down(
+    jwks: Jwks, failures: int, with_keys: bool, expected: float
+) -> None:
+    if with_keys:
+        async with jwks.running():
+            await jwks.key("key-0", "RS256")
+    jwks._timing, jwks._failures = JwksTiming(), failures
+    assert 0.9 * expected <= jwks._pause() <= expected
