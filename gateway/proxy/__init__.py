@@ -1,0 +1,1 @@
+"""Passing requests on to services: header policy, balancing, pooled connections, streaming."""

@@ -1,0 +1,108 @@
+"""Forwarding one request: connect, send, and pass the answer on, streaming both ways."""
+
+from __future__ import annotations
+
+from aiohttp import hdrs, web
+from aiohttp.http import RawResponseMessage
+
+from gateway.errors import BadRequest, UpstreamError, UpstreamUnreachable
+from gateway.proxy.balance import Instances
+from gateway.proxy.body import RequestBody
+from gateway.proxy.connection import ConnectFailed, UpstreamConnection, UpstreamPool
+from gateway.proxy.headers import request_head
+from gateway.proxy.plan import ForwardPlan
+from gateway.proxy.response import ForwardedResponse, send_answer, send_interim
+from gateway.proxy.upstream import UpstreamBase
+
+# RFC 9110, 9.2.2: what may be sent again although it may have been done already.
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+_INSTANCES_TRIED = 3
+# More interim answers than this are no answer at all.
+_INTERIM_HEADS = 16
+
+
+class Forwarder:
+    """Sends requests to services and their answers back.
+
+    ``pool`` must be open as long as requests are forwarded.
+    """
+
+    def __init__(self, pool: UpstreamPool, instances: Instances) -> None:
+        self._pool = pool
+        self._instances = instances
+
+    async def forward(self, request: web.BaseRequest, plan: ForwardPlan) -> ForwardedResponse:
+        """Do it, and return what was written to the client already.
+
+        Raises UpstreamUnreachable, UpstreamTimeout, NoInstance, PayloadTooLarge or BadRequest, and only
+        while nothing of an answer has been written. Cancelling it ends the call to the upstream.
+        """
+        if request.method == hdrs.METH_CONNECT:
+            raise BadRequest("CONNECT is not for gateways")
+        body = RequestBody(request, plan.body_limit)
+        if body.streamed:
+            await body.gather()
+        connection = await self._connect(plan)
+        try:
+            try:
+                message = await self._ask(request, plan, body, connection)
+            except UpstreamUnreachable:
+                # An idle connection may have ended while the request was on its way into it.
+                if not connection.reused or body.streamed or request.method not in _IDEMPOTENT:
+                    raise
+                connection.close()
+                connection = await self._connect(plan, fresh=True)
+                message = await self._ask(request, plan, body, connection)
+            keep_alive = request.keep_alive
+            if body.unfinished:
+                keep_alive = False
+                await body.answered()
+            response = await send_answer(request, connection, message, plan.response_edits, keep_alive)
+            if response.complete and not body.unfinished:
+                connection.release()
+            return response
+        finally:
+            await body.stop()
+            connection.close()
+
+    async def _connect(self, plan: ForwardPlan, *, fresh: bool = False) -> UpstreamConnection:
+        """Connect to the instance, or to one after the other: nothing was sent, so any method may."""
+        tried: list[UpstreamBase] = []
+        failed: UpstreamError | None = None
+        while True:
+            base = plan.base
+            if isinstance(base, str):
+                base = self._instances.pick(base, tried)
+            try:
+                return await self._pool.connect(base, plan.connect_timeout, fresh=fresh)
+            except ConnectFailed as exc:
+                failed = exc.error
+                if exc.instance_at_fault:
+                    self._instances.set_aside(base)
+                tried.append(base)
+            left = isinstance(plan.base, str) and set(self._instances.known(plan.base)) - set(tried)
+            if not left or len(tried) == _INSTANCES_TRIED:
+                raise failed
+
+    async def _ask(
+        self, request: web.BaseRequest, plan: ForwardPlan, body: RequestBody, connection: UpstreamConnection
+    ) -> RawResponseMessage:
+        """Send the request and return the head of the final answer."""
+        head = request_head(request.method, plan.target, plan.headers, connection.authority, body.framing)
+        connection.begin(body_follows=request.method != hdrs.METH_HEAD)
+        connection.send(head + body.data if body.data else head)
+        if body.streamed:
+            body.start(connection, plan.response_timeout)
+        else:
+            connection.start_deadline(plan.response_timeout)
+        for _ in range(_INTERIM_HEADS):
+            message = await connection.read_head()
+            if message.code >= 200:
+                return message
+            if message.code == 100:
+                body.go_ahead()
+            elif message.code > 101:
+                await send_interim(request, message)
+            else:
+                break
+        raise UpstreamUnreachable("an answer that was not asked for")

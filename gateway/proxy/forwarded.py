@@ -1,0 +1,158 @@
+"""Who the client is, and what services are told about it: ``Forwarded``, ``X-Forwarded-*``, ``X-Real-IP``.
+
+Pure. What a peer says about others counts only if the peer is a trusted proxy; then the client is the
+first address from the right that is not trusted. Whatever stands left of it was written by somebody
+nobody vouches for and is not passed on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import NamedTuple
+
+Network = IPv4Network | IPv6Network
+RawHeaders = Iterable[tuple[bytes, bytes]]
+
+_ADDRESSES_REMEMBERED = 4096
+_FORWARDED_PAIR = re.compile(r'(?:^|[;,])\s*(for|proto|host)\s*=\s*("(?:[^"\\]|\\.)*"|[^;,\s]*)', re.I)
+_SCHEMES = frozenset({"http", "https"})
+_HOST = re.compile(r"[A-Za-z0-9._~%!$&'()*+=\-\[\]:]{1,255}")
+
+
+class TrustedProxies:
+    """The networks whose addresses are believed. Build it once: it remembers what it was asked."""
+
+    def __init__(self, networks: Iterable[Network] = ()) -> None:
+        self._networks = tuple(networks)
+        self._trusts = lru_cache(maxsize=_ADDRESSES_REMEMBERED)(self._look_up)
+
+    def __contains__(self, address: str) -> bool:
+        return bool(self._networks) and self._trusts(address)
+
+    def _look_up(self, address: str) -> bool:
+        parsed = _parse(address)
+        return parsed is not None and any(parsed in network for network in self._networks)
+
+
+class Origin(NamedTuple):
+    """How the client reached the first proxy of the chain.
+
+    ``address`` is an IP address in its usual form; ``host`` is what it put into ``Host``; ``chain`` holds
+    the addresses from the client to our peer.
+    """
+
+    address: str
+    scheme: str
+    host: str
+    port: str
+    chain: tuple[str, ...]
+
+
+def origin(raw_headers: RawHeaders, *, peer: str, scheme: str, host: str, trusted: TrustedProxies) -> Origin:
+    """Tell where a request came from. ``scheme`` and ``host`` are those of the connection to us."""
+    if peer not in trusted:
+        return _direct(peer, scheme, host)
+    said = _said(raw_headers)
+    claims = said["for"]
+    chain = [_usual(peer)]
+    while claims and chain[-1] in trusted:
+        address = _address(claims[-1])
+        if address is None:
+            break
+        claims.pop()
+        chain.append(address)
+    hops = len(chain) - 1
+    scheme = _vouched(said["proto"], hops, scheme).lower()
+    asked = _vouched(said["host"], hops, host)
+    port = _vouched(said["port"], hops, "")
+    direct = _direct(
+        chain[-1], scheme if scheme in _SCHEMES else "http", asked if _HOST.fullmatch(asked) else host
+    )
+    chain.reverse()
+    return direct._replace(chain=tuple(chain), port=port if _is_port(port) else direct.port)
+
+
+@lru_cache(maxsize=1024)
+def forwarded_headers(seen: Origin) -> tuple[tuple[bytes, bytes], ...]:
+    """Say to a service what is known about the client, in both the standard and the usual way."""
+    node = f'"[{seen.address}]"' if ":" in seen.address else seen.address
+    forwarded = f"proto={seen.scheme};{_quoted_host(seen.host)}for={node}"
+    said = [
+        ("Forwarded", forwarded),
+        ("X-Forwarded-For", ", ".join(seen.chain)),
+        ("X-Forwarded-Proto", seen.scheme),
+        ("X-Forwarded-Port", seen.port),
+        ("X-Real-IP", seen.address),
+    ]
+    if seen.host:
+        said.append(("X-Forwarded-Host", seen.host))
+    return tuple((name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in said)
+
+
+def _quoted_host(host: str) -> str:
+    return f'host="{host}";' if _HOST.fullmatch(host) else ""
+
+
+@lru_cache(maxsize=1024)
+def _direct(address: str, scheme: str, host: str) -> Origin:
+    port = host.rpartition(":")[2]
+    if not _is_port(port) or host.endswith("]"):
+        port = "443" if scheme == "https" else "80"
+    address = _usual(address)
+    return Origin(address, scheme, host, port, (address,))
+
+
+def _said(raw_headers: RawHeaders) -> dict[str, list[str]]:
+    """What the trusted peer says, per fact, nearest hop last. ``Forwarded`` counts where X-Forwarded-For
+    is missing: a proxy sets one of them and may let the other through from its client."""
+    said: dict[str, list[str]] = {"for": [], "proto": [], "host": [], "port": []}
+    standard: dict[str, list[str]] = {"for": [], "proto": [], "host": [], "port": []}
+    for name, value in raw_headers:
+        lowered = name.lower()
+        if lowered == b"forwarded":
+            for key, item in _FORWARDED_PAIR.findall(value.decode("latin-1")):
+                standard[key.lower()].append(item.strip('"'))
+        elif lowered.startswith(b"x-forwarded-"):
+            key = lowered[12:].decode("latin-1")
+            if key in said:
+                said[key] += [item.strip() for item in value.decode("latin-1").split(",")]
+    return said if said["for"] or not standard["for"] else standard
+
+
+def _vouched(values: Sequence[str], hops: int, otherwise: str) -> str:
+    """The value as far from the right as the client is, or the leftmost where fewer proxies spoke."""
+    if not values or not hops:
+        return values[-1] if values else otherwise
+    return values[max(len(values) - hops, 0)] or otherwise
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5
+
+
+def _address(text: str) -> str | None:
+    """Read one hop: an address, perhaps with a port, an IPv6 one in brackets then."""
+    text = text.strip('"')
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    parsed = _parse(text)
+    return None if parsed is None else str(parsed)
+
+
+def _usual(address: str) -> str:
+    parsed = _parse(address)
+    return "unknown" if parsed is None else str(parsed)
+
+
+@lru_cache(maxsize=_ADDRESSES_REMEMBERED)
+def _parse(address: str) -> IPv4Address | IPv6Address | None:
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+    return (parsed.ipv4_mapped or parsed) if isinstance(parsed, IPv6Address) else parsed

@@ -1,0 +1,175 @@
+"""Which headers go on, in both directions, and how heads are written. Pure: bytes in, bytes out.
+
+Names are compared in one form (lower case, every other character than letters and digits as ``-``),
+because services fold ``X_Forwarded_For`` and ``X-Forwarded-For`` into one variable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from gateway.errors import BadRequest, UpstreamUnreachable
+from gateway.proxy.forwarded import RawHeaders, TrustedProxies, forwarded_headers, origin
+
+_FOLD = bytes(
+    c | 0x20 if 0x41 <= c <= 0x5A else c if 0x61 <= c <= 0x7A or 0x30 <= c <= 0x39 else 0x2D
+    for c in range(256)
+)
+_HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-authentication-info",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+# Set anew for each connection by whoever writes the head.
+_FRAMING = frozenset({b"connection", b"content-length", b"transfer-encoding"})
+_ABOUT_THE_CLIENT = frozenset({b"forwarded", b"x-real-ip", b"x-forwarded"})
+# Rewritten; what else begins with X-Forwarded- (say, -Prefix) passes as a trusted proxy said it.
+_REWRITTEN = _ABOUT_THE_CLIENT | {
+    b"x-forwarded-for",
+    b"x-forwarded-proto",
+    b"x-forwarded-host",
+    b"x-forwarded-port",
+}
+_NOT_FROM_CLIENTS = _HOP_BY_HOP | _FRAMING | _REWRITTEN | {b"host"}
+
+
+class ResponseHeaders(NamedTuple):
+    """End-to-end headers of an answer in their order, and its Content-Length if it has one."""
+
+    fields: list[tuple[bytes, bytes]]
+    length: bytes | None
+
+
+def fold(name: bytes) -> bytes:
+    """The form in which names are compared."""
+    return name.translate(_FOLD)
+
+
+def named_in_connection(raw_headers: RawHeaders) -> frozenset[bytes]:
+    """The folded names that ``Connection`` declares to be for one hop only."""
+    return frozenset(
+        fold(token.strip(b" \t"))
+        for name, value in raw_headers
+        if name.lower() == b"connection"
+        for token in value.split(b",")
+    )
+
+
+def upstream_headers(
+    raw_headers: Sequence[tuple[bytes, bytes]],
+    *,
+    peer: str,
+    scheme: str,
+    host: str,
+    trusted: TrustedProxies,
+    upstream_host: bytes | None = None,
+    extra: Sequence[tuple[bytes, bytes]] = (),
+) -> list[tuple[bytes, bytes]]:
+    """Turn a client's headers into those for a service, without framing.
+
+    ``peer`` is the address of the connection, ``scheme`` and ``host`` are what it used to reach us.
+    ``upstream_host`` becomes ``Host`` (the client's own to preserve it); None leaves it out, and the
+    Forwarder puts in that of the instance it picks. ``extra`` goes in last, whatever ``Connection`` named.
+    """
+    named = named_in_connection(raw_headers)
+    believed = peer in trusted
+    kept = [] if upstream_host is None else [(b"Host", upstream_host)]
+    for field in raw_headers:
+        name = field[0].translate(_FOLD)
+        if name in _NOT_FROM_CLIENTS or name in named:
+            continue
+        if name.startswith(b"x-forwarded-") and not (believed and field[0].lower() == name):
+            continue
+        kept.append(field)
+    kept += forwarded_headers(origin(raw_headers, peer=peer, scheme=scheme, host=host, trusted=trusted))
+    kept += extra
+    return kept
+
+
+def response_headers(raw_headers: RawHeaders) -> ResponseHeaders:
+    """Take from a service's answer what concerns only the connection to it.
+
+    Raises UpstreamUnreachable for a transfer coding other than chunked: none was asked for, and what is
+    inside could not be passed on truthfully.
+    """
+    fields: list[tuple[bytes, bytes]] = []
+    length: bytes | None = None
+    named: set[bytes] = set()
+    codings = 0
+    for field in raw_headers:
+        name = field[0].lower()
+        if name == b"content-length":
+            length = field[1]
+        elif name not in _HOP_BY_HOP:
+            fields.append(field)
+        elif name == b"connection":
+            named.update(token.strip(b" \t").lower() for token in field[1].split(b","))
+        elif name == b"transfer-encoding":
+            codings += 1
+            if codings > 1 or field[1].lower() != b"chunked":
+                raise UpstreamUnreachable("an unknown transfer coding")
+    named -= {b"close", b"keep-alive"}
+    if named:
+        fields = [field for field in fields if field[0].lower() not in named]
+    return ResponseHeaders(fields, length)
+
+
+def request_head(
+    method: str, target: str, headers: Iterable[tuple[bytes, bytes]], authority: bytes, framing: bytes
+) -> bytes:
+    """Write a request's head. ``authority`` is the ``Host`` where ``headers`` has none; ``framing`` is
+    the one header line that says how long the body is, or nothing.
+
+    Raises BadRequest if anything in it could end a line.
+    """
+    line = f"{method} {target} HTTP/1.1".encode("utf-8", "surrogateescape")
+    if line.count(b" ") != 2 or not (target[:1] == "/" or target == "*"):
+        raise BadRequest("the target can't be sent on")
+    lines = [line, b"Host: " + authority]
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered == b"host":
+            lines[1] = b"Host: " + value
+        elif lowered not in _FRAMING:
+            lines.append(name + b": " + value)
+    if framing:
+        lines.append(framing)
+    return _joined(lines) or _refuse_request()
+
+
+def response_head(status: int, reason: str, fields: Iterable[tuple[bytes, bytes]], framing: bytes) -> bytes:
+    """Write an answer's head. ``framing`` holds whole lines, each with its end.
+
+    Raises UpstreamUnreachable if anything in it could end a line.
+    """
+    lines = [f"HTTP/1.1 {status} {reason}".encode("utf-8", "surrogateescape")]
+    lines += [name + b": " + value for name, value in fields]
+    if framing:
+        lines.append(framing)
+    head = _joined(lines)
+    if not head:
+        raise UpstreamUnreachable("a control character in the head")
+    return head
+
+
+def _joined(lines: list[bytes]) -> bytes:
+    """The head, or nothing if some line holds a line break or a NUL. Counting is the cheapest check."""
+    head = b"\r\n".join(lines)
+    breaks = len(lines) - 1
+    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
+        return b""
+    return head + b"\r\n\r\n"
+
+
+def _refuse_request() -> bytes:
+    raise BadRequest("a control character in the head")

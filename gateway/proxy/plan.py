@@ -1,0 +1,32 @@
+"""What is to be forwarded, and where to: made from a resolved route, used once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from multidict import CIMultiDict
+
+from gateway.proxy.upstream import UpstreamBase
+
+Edits = Callable[[CIMultiDict[str]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardPlan:
+    """One request to a service.
+
+    ``base`` is an instance, or the name of an ``lb://`` service. ``target`` is the raw path and query.
+    ``headers`` are final, without framing; where they lack ``Host`` it is the instance's own.
+    ``response_edits`` changes the end-to-end headers of the answer. ``body_limit`` is in bytes (0: none),
+    time-outs are in seconds; that for the response runs from the end of the request to the answer's head.
+    """
+
+    route_id: str
+    base: UpstreamBase | str
+    target: str
+    headers: list[tuple[bytes, bytes]]
+    response_edits: Edits | None = None
+    body_limit: int = 0
+    connect_timeout: float = 2.0
+    response_timeout: float = 30.0

@@ -1,0 +1,152 @@
+"""An upstream's answer on its way to the client, written to the connection as it comes."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from contextlib import suppress
+
+from aiohttp import hdrs, web
+from aiohttp.http import RawResponseMessage
+from multidict import CIMultiDict
+
+from gateway.errors import UpstreamUnreachable
+from gateway.proxy.connection import UpstreamConnection
+from gateway.proxy.headers import ResponseHeaders, response_head, response_headers
+from gateway.proxy.plan import Edits
+
+_BODILESS = frozenset({204, 304})
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class ForwardedResponse(web.StreamResponse):
+    """An answer that has been written already; aiohttp only keeps its accounts with it.
+
+    ``headers`` are those the upstream sent, for reading. ``complete`` is false if the upstream or the
+    client broke it off. Signals for preparing a response don't see it.
+    """
+
+    def __init__(self, message: RawResponseMessage, keep_alive: bool) -> None:
+        super().__init__(status=message.code, reason=message.reason)
+        self._upstream_headers = message.headers
+        self._keep_alive = keep_alive
+        self._eof_sent = True
+        self.complete = False
+
+    @property
+    def headers(self) -> CIMultiDict[str]:
+        """What the upstream sent. A copy: changing it changes nothing."""
+        return CIMultiDict(self._upstream_headers)
+
+    def finish(self, body_bytes: int) -> None:
+        """Note that all has been written."""
+        self.complete = True
+        self._body_length = body_bytes
+
+
+async def send_interim(request: web.BaseRequest, message: RawResponseMessage) -> None:
+    """Pass on a 1xx head (103 Early Hints, say) to a client that can know it."""
+    if request.version < (1, 1):
+        return
+    fields = response_headers(message.raw_headers).fields
+    with suppress(ConnectionError):  # the answer itself will find out
+        await request.writer.write(response_head(message.code, message.reason, fields, b""))
+        request.writer.output_size = 0
+
+
+async def send_answer(
+    request: web.BaseRequest,
+    connection: UpstreamConnection,
+    message: RawResponseMessage,
+    edits: Edits | None,
+    keep_alive: bool,
+) -> ForwardedResponse:
+    """Write the answer as it comes, head and what is there of the body in one piece.
+
+    Raises UpstreamUnreachable if nothing was written yet. After that, an upstream that breaks off makes
+    a broken transfer for the client too, and never an ending that looks like one.
+    """
+    headers = response_headers(message.raw_headers)
+    if edits is not None:
+        headers = _edited(headers, edits)
+    bodiless = message.code in _BODILESS or request.method == hdrs.METH_HEAD
+    chunked = not bodiless and headers.length is None and request.version >= (1, 1)
+    framed = chunked or bodiless or headers.length is not None
+    keep_alive = keep_alive and framed
+    framing = _framing(request, message, headers, chunked, keep_alive)
+    head = response_head(message.code, message.reason, headers.fields, framing)
+    data, ended = connection.take()
+    response = ForwardedResponse(message, keep_alive)
+    write = request.writer.write
+    total = len(data)
+    try:
+        if not chunked:
+            await write(head + data if data else head)
+        elif ended:
+            await write(b"%b%x\r\n%b\r\n0\r\n\r\n" % (head, total, data) if data else head + b"0\r\n\r\n")
+        else:
+            await write(b"%b%x\r\n%b\r\n" % (head, total, data) if data else head)
+        while not ended:
+            data = await connection.read()
+            total += len(data)
+            if not data:
+                ended = True
+                if chunked:
+                    await write(b"0\r\n\r\n")
+            else:
+                await write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+    except UpstreamUnreachable:
+        break_off(request, framed=framed)
+        response.force_close()
+        return response
+    except ConnectionError:
+        response.force_close()
+        return response
+    response.finish(total)
+    return response
+
+
+def break_off(request: web.BaseRequest, *, framed: bool) -> None:
+    """Close the client's connection within an answer. Where only the connection's end would end the
+    answer, it is reset, for an orderly end would say that all is there."""
+    transport = request.transport
+    if transport is None:
+        return
+    sock = transport.get_extra_info("socket")
+    if not framed and sock is not None:
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()
+
+
+def _framing(
+    request: web.BaseRequest,
+    message: RawResponseMessage,
+    headers: ResponseHeaders,
+    chunked: bool,
+    keep_alive: bool,
+) -> bytes:
+    lines = []
+    if chunked:
+        lines.append(b"Transfer-Encoding: chunked")
+    elif headers.length is not None and message.code != 204:
+        lines.append(b"Content-Length: " + headers.length)
+    if not keep_alive:
+        lines.append(b"Connection: close")
+    elif request.version < (1, 1):
+        lines.append(b"Connection: keep-alive")
+    return b"\r\n".join(lines)
+
+
+def _edited(headers: ResponseHeaders, edits: Edits) -> ResponseHeaders:
+    """Apply a route's edits. Bytes that are no UTF-8 survive; framing is out of reach."""
+    values: CIMultiDict[str] = CIMultiDict(
+        (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
+        for name, value in headers.fields
+    )
+    edits(values)
+    fields = [
+        (name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape"))
+        for name, value in values.items()
+    ]
+    return ResponseHeaders(response_headers(fields).fields, headers.length)
