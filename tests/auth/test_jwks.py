@@ -13,18 +13,7 @@ from gateway.auth.jwks import Jwks, JwksTiming
 from gateway.errors import AuthUnavailable, TokenInvalid
 from tests.tokens import Issuer, KeyServer, jwks_uri, reserved_port, serving
 
-# No periodic refresh and no retry within a test's life, unless it asks for them.
-STILL = JwksTiming(refresh=900, first_retry=900, retry_without_keys=900, retry_with_keys=900)
-
-
-class Clock:
-    """Seconds that pass only when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from .conftest import STILL, Clock
 
 
 @pytest.fixture
@@ -37,11 +26,6 @@ async def server() -> AsyncIterator[KeyServer]:
 async def session() -> AsyncIterator[ClientSession]:
     async with ClientSession() as running:
         yield running
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -1,0 +1,192 @@
+"""Token → principal: checked once against the keys, then remembered by hash."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Any, Final, TypeGuard
+
+from gateway.errors import TokenExpired, TokenInvalid
+
+from .encoding import decode_base64url, decode_object
+from .jwks import Jwks
+from .principal import Principal
+
+LEEWAY_SECONDS: Final = 60.0
+MAX_TOKEN_CHARS: Final = 8192
+MAX_NAME_BYTES: Final = 255
+_REMEMBERED_TOKENS: Final = 65_536  # about 30 MB at most
+_REMEMBERED_HEADERS: Final = 256
+_LATEST: Final = 253_402_300_799  # the end of the year 9999; whoever writes milliseconds is beyond it
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+class TokenVerifier:
+    """Checks JWTs against ``jwks``; what was found good is remembered until it expires or the keys change.
+
+    ``issuer`` and ``audience``: compared with ``iss`` and ``aud`` unless ``None`` or "".
+    ``user_type_claim``: the claim that becomes ``Principal.user_type``. ``remember``: how many tokens are
+    kept, the least recently used going first. ``clock``: epoch seconds.
+    """
+
+    def __init__(
+        self,
+        jwks: Jwks,
+        *,
+        issuer: str | None = None,
+        audience: str | None = None,
+        user_type_claim: str = "userType",
+        remember: int = _REMEMBERED_TOKENS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._jwks = jwks
+        self._issuer = issuer
+        self._audience = audience
+        self._user_type_claim = user_type_claim
+        self._remember = remember
+        self._clock = clock
+        # SHA-256 of the token → principal and the generation of keys it was checked against: a copy of
+        # the memory gives away no token, and a change of keys need not stop to empty 65,536 entries.
+        self._good: OrderedDict[bytes, tuple[Principal, int]] = OrderedDict()
+        self._headers: dict[bytes, tuple[str, str]] = {}
+
+    @property
+    def remembered(self) -> int:
+        """How many tokens are remembered at present."""
+        return len(self._good)
+
+    def cached(self, token: str) -> Principal | None:
+        """The principal if this very token was verified before and still is good; about a microsecond."""
+        if len(token) > MAX_TOKEN_CHARS or not token.isascii():
+            return None
+        digest = sha256(token.encode()).digest()
+        found = self._good.get(digest)
+        if found is None:
+            return None
+        principal, generation = found
+        if generation != self._jwks.generation or self._clock() >= principal.expires_at + LEEWAY_SECONDS:
+            del self._good[digest]
+            return None
+        self._good.move_to_end(digest)
+        return principal
+
+    async def verify(self, token: str, *, grace: float = 0.0) -> Principal:
+        """Who the token speaks for.
+
+        A token that expired at most ``grace`` seconds ago (leeway not counted) gives a principal with
+        ``late=True`` instead of ``TokenExpired``. Raises ``TokenInvalid`` for whatever else is wrong with it
+        and ``AuthUnavailable`` if there are no keys to check it with.
+        """
+        principal = self.cached(token)
+        if principal is not None:
+            return principal
+        head, body, signing_input, signature = _split(token)
+        kid, algorithm = self._headers.get(head) or _read_header(head, self._jwks.algorithms)
+        key = self._jwks.known_key(kid, algorithm) or await self._jwks.key(kid, algorithm)
+        generation = self._jwks.generation
+        if not key.verify(signing_input, signature):
+            raise TokenInvalid("signature")
+        self._keep_header(head, kid, algorithm)
+        try:
+            claims = decode_object(decode_base64url(body))
+        except ValueError:
+            raise TokenInvalid("claims are not a JSON object") from None
+        principal = self._principal(claims, grace)
+        if not principal.late:
+            self._keep(token, principal, generation)
+        return principal
+
+    def _principal(self, claims: Mapping[str, Any], grace: float) -> Principal:
+        """Judge the claims: who made the token and for whom, since when, about whom, until when."""
+        if self._issuer and claims.get("iss") != self._issuer:
+            raise TokenInvalid("iss")
+        if self._audience and not _is_meant(claims.get("aud"), self._audience):
+            raise TokenInvalid("aud")
+        now = self._clock()
+        if "nbf" in claims and now + LEEWAY_SECONDS < _instant(claims, "nbf"):
+            raise TokenInvalid("not valid yet")
+        expires_at = _instant(claims, "exp")
+        user_id = claims.get("sub")
+        if not _is_name(user_id):
+            raise TokenInvalid("sub")
+        overdue = now - expires_at - LEEWAY_SECONDS
+        if overdue >= 0 and overdue >= grace:
+            raise TokenExpired
+        user_type = claims.get(self._user_type_claim)
+        return Principal(user_id, user_type if _is_name(user_type) else "", expires_at, late=overdue >= 0)
+
+    def _keep(self, token: str, principal: Principal, generation: int) -> None:
+        self._good[sha256(token.encode()).digest()] = (principal, generation)
+        if len(self._good) > self._remember:
+            self._good.popitem(last=False)
+
+    def _keep_header(self, head: bytes, kid: str, algorithm: str) -> None:
+        # Only headers under a good signature get here, so there are few unless the auth server makes many.
+        if head not in self._headers:
+            if len(self._headers) >= _REMEMBERED_HEADERS:
+                self._headers.clear()
+            self._headers[head] = (kid, algorithm)
+
+
+def _split(token: str) -> tuple[bytes, bytes, bytes, bytes]:
+    """Header and claims as encoded, what was signed, and the signature, decoded."""
+    if len(token) > MAX_TOKEN_CHARS:
+        raise TokenInvalid("too long")
+    if not token.isascii():
+        raise TokenInvalid("not ASCII")
+    parts = token.encode().split(b".")
+    if len(parts) != 3:
+        raise TokenInvalid("not three parts")
+    head, body, signature = parts
+    try:
+        return head, body, head + b"." + body, decode_base64url(signature)
+    except ValueError:
+        raise TokenInvalid("the signature is not base64url") from None
+
+
+def _read_header(encoded: bytes, algorithms: tuple[str, ...]) -> tuple[str, str]:
+    """``kid`` and ``alg``. Nothing else in the header has a say; ``crit`` demands that something has."""
+    try:
+        header = decode_object(decode_base64url(encoded))
+    except ValueError:
+        raise TokenInvalid("the header is not a JSON object") from None
+    if "crit" in header:
+        raise TokenInvalid("crit")
+    algorithm, kid = header.get("alg"), header.get("kid")
+    if not isinstance(algorithm, str) or algorithm not in algorithms:
+        raise TokenInvalid("alg is not allowed")
+    if not isinstance(kid, str) or not kid:
+        raise TokenInvalid("no kid")
+    return kid, algorithm
+
+
+def _instant(claims: Mapping[str, Any], name: str) -> float:
+    """A NumericDate, in epoch seconds. ``True`` is a number to Python, and NaN compares with nothing."""
+    value = claims.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_LATEST <= value <= _LATEST:
+        raise TokenInvalid(name)
+    return float(value)
+
+
+def _is_meant(audience: object, wanted: str) -> bool:
+    return audience == wanted or (isinstance(audience, list) and wanted in audience)
+
+
+def _is_name(value: object) -> TypeGuard[str]:
+    """Whether a claim can name somebody in a header: 1 to 255 UTF-8 bytes and no control characters.
+
+    A space at either end is refused as well, since HTTP drops it on the way and " admin" would
+    arrive as "admin".
+    """
+    if not isinstance(value, str) or value != value.strip(" "):
+        return False
+    if value.isascii():
+        return value.isprintable() and 1 <= len(value) <= MAX_NAME_BYTES
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return size <= MAX_NAME_BYTES and _CONTROL.search(value) is None

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.auth.jwks import Jwks
+from gateway.auth.tokens import LEEWAY_SECONDS, TokenVerifier, _is_name
+from gateway.errors import TokenExpired, TokenInvalid
+from tests.tokens import Issuer
+
+from .attacks import NOW, body, good
+from .conftest import Clock
+
+ISSUER = "https://auth.example"
+AUDIENCE = "tickets"
+
+
+def short(value: object) -> str:
+    return ascii(value)[:30]
+
+
+@pytest.mark.parametrize(
+    ("exp", "error"),
+    [
+        (NOW + 1, None),
+        (NOW + 0.5, None),
+        (NOW, None),
+        (NOW - LEEWAY_SECONDS + 1, None),
+        (int(NOW) + 10**9, None),
+        (NOW - LEEWAY_SECONDS, TokenExpired),
+        (NOW - LEEWAY_SECONDS - 1, TokenExpired),
+        (0, TokenExpired),
+        (-1, TokenExpired),
+        (None, TokenInvalid),
+        (True, TokenInvalid),
+        (False, TokenInvalid),
+        (str(int(NOW) + 600), TokenInvalid),
+        ("never", TokenInvalid),
+        ([NOW + 600], TokenInvalid),
+        ({"at": NOW + 600}, TokenInvalid),
+        (int(NOW + 600) * 1000, TokenInvalid),
+        (1e308, TokenInvalid),
+        (10**400, TokenInvalid),
+        (-(10**400), TokenInvalid),
+        (float("inf"), TokenInvalid),
+        (float("-inf"), TokenInvalid),
+        (float("nan"), TokenInvalid),
+    ],
+    ids=short,
+)
+async def test_exp_is_a_moment_that_has_not_come(
+    verifier: TokenVerifier, issuer: Issuer, exp: Any, error: type[Exception] | None
+) -> None:
+    token = good(issuer, exp=exp)
+    if error is None:
+        assert (await verifier.verify(token)).expires_at == exp
+    else:
+        with pytest.raises(error):
+            await verifier.verify(token)
+
+
+@pytest.mark.parametrize("text", ["null", "1e999", "-1e999", "NaN", "Infinity", "9" * 4999])
+async def test_numbers_that_python_would_not_write_are_no_moment(
+    verifier: TokenVerifier, issuer: Issuer, text: str
+) -> None:
+    with pytest.raises(TokenInvalid):
+        await verifier.verify(body(f'{{"sub": "user-1", "exp": {text}}}')(issuer))
+
+
+@pytest.mark.parametrize(
+    ("nbf", "fine"),
+    [
+        (NOW, True),
+        (NOW - 10**6, True),
+        (NOW + LEEWAY_SECONDS, True),
+        (NOW + LEEWAY_SECONDS + 1, False),
+        (True, False),
+        (str(int(NOW)), False),
+        ([], False),
+        (float("nan"), False),
+    ],
+    ids=short,
+)
+async def test_nbf_is_a_moment_that_has_come(
+    verifier: TokenVerifier, issuer: Issuer, nbf: Any, fine: bool
+) -> None:
+    token = good(issuer, nbf=nbf)
+    if fine:
+        assert await verifier.verify(token)
+    else:
+        with pytest.raises(TokenInvalid):
+            await verifier.verify(token)
+
+
+@pytest.mark.parametrize("iat", [None, NOW + 10**6, "yesterday", True])
+async def test_iat_is_not_regarded(verifier: TokenVerifier, issuer: Issuer, iat: Any) -> None:
+    assert await verifier.verify(good(issuer, iat=iat))
+
+
+@pytest.mark.parametrize(
+    ("claims", "wrong"),
+    [
+        ({"iss": ISSUER, "aud": AUDIENCE}, None),
+        ({"iss": ISSUER, "aud": [AUDIENCE]}, None),
+        ({"iss": ISSUER, "aud": ["other", AUDIENCE]}, None),
+        ({"aud": AUDIENCE}, "iss"),
+        ({"iss": "", "aud": AUDIENCE}, "iss"),
+        ({"iss": ISSUER + "/", "aud": AUDIENCE}, "iss"),
+        ({"iss": ISSUER.upper(), "aud": AUDIENCE}, "iss"),
+        ({"iss": [ISSUER], "aud": AUDIENCE}, "iss"),
+        ({"iss": ISSUER}, "aud"),
+        ({"iss": ISSUER, "aud": "other"}, "aud"),
+        ({"iss": ISSUER, "aud": AUDIENCE + "s"}, "aud"),
+        ({"iss": ISSUER, "aud": "a tickets b"}, "aud"),
+        ({"iss": ISSUER, "aud": []}, "aud"),
+        ({"iss": ISSUER, "aud": [["tickets"]]}, "aud"),
+        ({"iss": ISSUER, "aud": {AUDIENCE: 1}}, "aud"),
+        ({"iss": ISSUER, "aud": True}, "aud"),
+    ],
+    ids=short,
+)
+async def test_iss_and_aud_are_compared_when_configured(
+    jwks: Jwks, clock: Clock, issuer: Issuer, claims: dict[str, Any], wrong: str | None
+) -> None:
+    strict = TokenVerifier(jwks, issuer=ISSUER, audience=AUDIENCE, clock=clock)
+    token = good(issuer, **claims)
+    if wrong is None:
+        assert await strict.verify(token)
+    else:
+        with pytest.raises(TokenInvalid, match=f"^{wrong}$"):
+            await strict.verify(token)
+    for unset in (None, ""):
+        assert await TokenVerifier(jwks, issuer=unset, audience=unset, clock=clock).verify(token)
+
+
+@pytest.mark.parametrize(
+    "sub",
+    [
+        "u",
+        "0",
+        "김철수",
+        "a b",
+        "a%20b",
+        "a:b|c",
+        "user@example.org",
+        "é" * 127,
+        "x" * 255,
+        "\U0001f3ab" * 63,
+        "\u2028",
+    ],
+    ids=short,
+)
+async def test_a_sub_of_1_to_255_bytes_is_the_user(verifier: TokenVerifier, issuer: Issuer, sub: str) -> None:
+    assert (await verifier.verify(good(issuer, sub=sub))).user_id == sub
+
+
+@pytest.mark.parametrize(
+    "sub",
+    [
+        None,
+        "",
+        7,
+        7.5,
+        True,
+        ["user-1"],
+        {"id": "user-1"},
+        "x" * 256,
+        "é" * 128,
+        "\U0001f3ab" * 64,
+        "a\r\nX-User-Type: ADMIN",
+        "a\nb",
+        "a\0",
+        "\x00",
+        "a\tb",
+        "a\x1b[31m",
+        "a\x7f",
+        "a\x85b",
+        "é\n",
+        "\ud800",
+        "a\udfff",
+        " admin",
+        "admin ",
+        " ",
+    ],
+    ids=short,
+)
+async def test_any_other_sub_is_refused(verifier: TokenVerifier, issuer: Issuer, sub: Any) -> None:
+    with pytest.raises(TokenInvalid, match=r"^sub$"):
+        await verifier.verify(good(issuer, sub=sub))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("ADMIN", "ADMIN"),
+        ("관리자", "관리자"),
+        (None, ""),
+        ("", ""),
+        (7, ""),
+        (True, ""),
+        (["ADMIN"], ""),
+        ({"a": "ADMIN"}, ""),
+        ("A\r\nX-User-Id: admin", ""),
+        ("A\0", ""),
+        (" ADMIN", ""),
+        ("\ud800", ""),
+        ("A" * 256, ""),
+    ],
+    ids=short,
+)
+async def test_the_user_type_is_a_clean_string_or_empty(
+    verifier: TokenVerifier, issuer: Issuer, value: Any, expected: str
+) -> None:
+    assert (await verifier.verify(good(issuer, userType=value))).user_type == expected
+
+
+async def test_the_user_type_comes_from_the_configured_claim(
+    jwks: Jwks, clock: Clock, issuer: Issuer
+) -> None:
+    verifier = TokenVerifier(jwks, user_type_claim="https://example.org/role", clock=clock)
+    token = good(issuer, **{"https://example.org/role": "VIP"})
+    assert (await verifier.verify(token)).user_type == "VIP"
+
+
+@given(st.text(max_size=300))
+def test_a_name_survives_a_header_unchanged(text: str) -> None:
+    if _is_name(text):
+        assert 1 <= len(text.encode()) <= 255
+        assert not any(char in text for char in "\r\n\0")
+        assert text.encode().strip(b" \t") == text.encode()
