@@ -1,0 +1,94 @@
+"""One stream of one user on this instance: bytes go straight to its transport, and nobody waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from gateway.stream.frames import LAST_CHUNK, Frame
+from gateway.stream.ports import RoomEvent
+
+
+class Transport(Protocol):
+    """What a stream needs of an ``asyncio.Transport``."""
+
+    def write(self, data: bytes) -> None: ...
+    def abort(self) -> None: ...
+    def is_closing(self) -> bool: ...
+    def get_write_buffer_size(self) -> int: ...
+
+
+class Subscriber:
+    """One open stream. There may be tens of thousands, so it holds nothing that could be shared.
+
+    ``ticket`` is the user's as last told by a state (``None`` before the first), ``held`` an event that came
+    before it, ``since`` the number of the newest read of the room that counts for this stream.
+    ``done`` is resolved, with nothing, when the stream is over, and ``ended`` then says why.
+    """
+
+    __slots__ = (
+        "_chunked",
+        "_limit",
+        "_transport",
+        "completed",
+        "done",
+        "ended",
+        "held",
+        "locale",
+        "since",
+        "ticket",
+        "user",
+    )
+
+    def __init__(self, user: str, locale: str, transport: Transport, *, chunked: bool, limit: int) -> None:
+        """``limit``: bytes that may wait for the reader; with more than that it is cut off."""
+        self.user = user
+        self.locale = locale
+        self.ticket: int | None = None
+        self.held: RoomEvent | None = None
+        self.since = 0
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ended = ""
+        self.completed = False
+        self._transport = transport
+        self._chunked = chunked
+        self._limit = limit
+
+    def write(self, frame: Frame) -> bool:
+        """Hands ``frame`` to the transport; ``False`` if the stream is over (``ended`` says why)."""
+        if not self._writable():
+            return False
+        self._transport.write(frame.chunked if self._chunked else frame.raw)
+        return True
+
+    def finish(self, frame: Frame, cause: str) -> bool:
+        """Hands over the last ``frame`` and the end of the body in one piece; nothing follows it.
+
+        ``False``: the stream was over already and nothing was written.
+        """
+        if not self._writable():
+            return False
+        self._transport.write(frame.chunked + LAST_CHUNK if self._chunked else frame.raw)
+        self.completed = True
+        self.close(cause)
+        return True
+
+    def close(self, cause: str) -> None:
+        """The stream is over, nothing is written any more. Only the first cause counts."""
+        if not self.ended:
+            self.ended = cause
+            if not self.done.done():
+                self.done.set_result(None)
+
+    def _writable(self) -> bool:
+        if self.ended:
+            return False
+        if self._transport.is_closing():
+            self.close("gone")
+            return False
+        if self._transport.get_write_buffer_size() > self._limit:
+            # A graceful close would wait for the very reader that doesn't read.
+            self._transport.abort()
+            self.close("cut_off")
+            return False
+        return True
