@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -15,6 +15,7 @@ from gateway.errors import QueueUnavailable
 from gateway.stream.hub import Hub, Tempo
 from gateway.stream.registry import Seats
 from gateway.stream.response import EventStream
+from gateway.stream.subscriber import Subscriber
 
 STILL = Tempo(status_interval=3600.0, heartbeat=3600.0, streams_per_user=3)
 """Nothing happens by itself."""
@@ -230,17 +231,19 @@ class World:
         self._open.append(tab)
         return await tab.get(f"/stream?user={user}&locale={locale}", version, *headers)
 
-    async def deaf(self, user: str) -> socket.socket:
-        """Opens a stream over a connection with the smallest of buffers, of which nothing is ever read."""
-        loop = asyncio.get_running_loop()
-        connection = socket.socket()
-        connection.setblocking(False)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-        before = len(self.hub)
-        await loop.sock_connect(connection, self.address)
-        await loop.sock_sendall(connection, f"GET /stream?user={user} HTTP/1.1\r\nHost: t\r\n\r\n".encode())
-        await until(lambda: len(self.hub) > before)
-        return connection
+    @asynccontextmanager
+    async def deaf(self, user: str) -> AsyncIterator[tuple[Subscriber, socket.socket]]:
+        """A waiting user's stream over a connection with the smallest of buffers, that never reads."""
+        self.room.states[user] = State(ticket=99)
+        with socket.socket() as connection:
+            connection.setblocking(False)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(connection, self.address)
+            head = f"GET /stream?user={user} HTTP/1.1\r\nHost: test\r\n\r\n"
+            await loop.sock_sendall(connection, head.encode())
+            await until(lambda: any(tab.ticket == 99 for tab in self.hub._registry.tabs()))
+            yield next(tab for tab in self.hub._registry.tabs() if tab.user == user), connection
 
     async def gone(self, count: int = 0) -> None:
         """Waits until no more than ``count`` streams are left."""
@@ -262,24 +265,34 @@ async def world(
 ) -> AsyncIterator[World]:
     """A running world; on leaving it all of its connections are closed."""
     here = World(tempo, seats=seats, max_buffer=max_buffer)
+    async with serving(here.handle, handler_cancellation=handler_cancellation) as (host, port, _):
+        here.address = (host, port)
+        try:
+            async with here.hub.running():
+                yield here
+                await here.hub.drain(0.0)
+        finally:
+            here.close()
+
+
+@asynccontextmanager
+async def serving(
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]], *, handler_cancellation: bool = True
+) -> AsyncIterator[tuple[str, int, web.Server]]:
+    """A server that gives every request to ``handler``; its host, port and aiohttp's own view of it."""
     app = web.Application()
-    app.router.add_get("/stream", here.handle)
+    app.router.add_route("*", "/{path:.*}", handler)
     runner = web.AppRunner(app, handler_cancellation=handler_cancellation, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        here.address = runner.addresses[0][:2]
-        async with here.hub.running():
-            yield here
-            await here.hub.drain(0.0)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        assert runner.server is not None
+        yield *runner.addresses[0][:2], runner.server
     finally:
-        here.close()
         await runner.cleanup()
 
 
-async def until(condition: object) -> None:
+async def until(condition: Callable[[], bool]) -> None:
     """Lets the loop go round until ``condition()`` holds; the test's own time-out bounds it."""
-    assert callable(condition)
     while not condition():
         await asyncio.sleep(0.001)

@@ -1,0 +1,105 @@
+"""Opens a stream on an aiohttp connection, and closes it again."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+
+from aiohttp import HttpVersion11
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_writer import StreamWriter
+from aiohttp.web import BaseRequest
+from aiohttp.web_exceptions import HTTPMethodNotAllowed
+from aiohttp_sse import EventSourceResponse
+
+from gateway.stream.subscriber import Subscriber
+
+UNACKNOWLEDGED_SECONDS = 60
+"""A peer that acknowledges nothing for so long is gone, be it without a word or with a closed window."""
+
+UNSENT_BYTES = 16 * 1024
+"""What the kernel takes for a reader that doesn't read, above what is on its way: about 60 status updates."""
+
+# (name, while streaming, otherwise: zero is the system's own value). Linux has both, others may not.
+_SOCKET_OPTIONS = [
+    (option, value, 0)
+    for option, value in (
+        (getattr(socket, "TCP_USER_TIMEOUT", None), UNACKNOWLEDGED_SECONDS * 1000),
+        (getattr(socket, "TCP_NOTSENT_LOWAT", None), UNSENT_BYTES),
+    )
+    if option is not None
+]
+
+
+class EventStream(EventSourceResponse):
+    """The response to one ``GET`` of a stream, without a task of its own.
+
+    ``headers`` are sent besides those that every stream has. What is written after the head goes from the
+    hub to the transport and not through this object.
+    """
+
+    def __init__(self, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(headers=headers)
+        self.headers["Cache-Control"] = "no-store, no-transform"
+        # aiohttp knows better than "keep-alive" for everybody, as its parent class says.
+        del self.headers["Connection"]
+        self._subscriber: Subscriber | None = None
+
+    async def subscribe(
+        self, request: BaseRequest, *, user: str, locale: str, max_buffer: int
+    ) -> Subscriber | None:
+        """Sends the head and returns the stream to attend to, or ``None`` if the client has gone.
+
+        Either way the handler returns this response in the end. ``max_buffer`` is in bytes.
+        """
+        try:
+            writer = await self.prepare(request)
+        except ConnectionResetError:
+            return None
+        transport = request.transport
+        if transport is None:
+            return None
+        chunked = isinstance(writer, StreamWriter) and writer.chunked
+        self._subscriber = Subscriber(user, locale, transport, chunked=chunked, limit=max_buffer)
+        return self._subscriber
+
+    async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
+        """Sends the head. Raises ``ConnectionResetError`` if the client has gone."""
+        if self.prepared:
+            return self._payload_writer
+        if request.method != "GET":
+            raise HTTPMethodNotAllowed(request.method, ("GET",))
+        if request.transport is None:
+            raise ConnectionResetError("the client has gone")
+        if request.version < HttpVersion11:
+            # Only the end of the connection ends a body that has neither length nor chunks.
+            self.force_close()
+        _tune(request, streaming=True)
+        # Not the parent's, which starts a task per stream to ping it.
+        return await super(EventSourceResponse, self).prepare(request)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Ends the body, unless the hub has, and leaves the connection as it was found."""
+        request, writer = self._req, self._payload_writer
+        if self._subscriber is not None and self._subscriber.completed and isinstance(writer, StreamWriter):
+            # The last chunk is out. It would be written again, and after a wait for a slow reader.
+            writer.chunked = False
+        await super().write_eof(data)
+        if request is None or request.transport is None:
+            return
+        if request.transport.get_write_buffer_size():
+            # A reader this far behind gets no other request; the socket's time-out ends what remains.
+            self.force_close()
+        else:
+            _tune(request, streaming=False)
+
+
+def _tune(request: BaseRequest, *, streaming: bool) -> None:
+    connection = request.get_extra_info("socket")
+    if connection is None or connection.family not in {socket.AF_INET, socket.AF_INET6}:
+        return
+    for option, while_streaming, otherwise in _SOCKET_OPTIONS:
+        with suppress(OSError):
+            value = while_streaming if streaming else otherwise
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
