@@ -1,0 +1,203 @@
+"""The streams of one room on this instance: who has them, what each is told, and when.
+
+Nothing here waits for a reader. Every change of a stream happens between two awaits, and whatever is read
+from the room carries a number: a read that began before a stream joined, or before a read that has already
+told it something, says nothing about that stream. So replies may overtake events and one another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
+
+from gateway.stream import verdict
+from gateway.stream.encoder import Encoder
+from gateway.stream.frames import Frame
+from gateway.stream.pace import HOLD_SECONDS, evenly, every, in_slices
+from gateway.stream.ports import Counts, NoCounts, Presence, Renderer, RoomEvent, States, UserState
+from gateway.stream.reader import Reader
+from gateway.stream.registry import Person, Registry, Seats
+from gateway.stream.subscriber import Subscriber
+from gateway.stream.verdict import AllowedIn, Ending, Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Tempo:
+    """How often a stream is written to (seconds), and how many one user may have."""
+
+    status_interval: float = 10.0
+    heartbeat: float = 30.0
+    streams_per_user: int = 8
+
+
+class Hub:
+    """One room's streams. ``seats`` is shared by all hubs of an instance."""
+
+    def __init__(
+        self,
+        states: States,
+        presence: Presence,
+        renderer: Renderer,
+        seats: Seats,
+        *,
+        tempo: Tempo,
+        counts: Counts | None = None,
+    ) -> None:
+        self._presence = presence
+        self._encoder = Encoder(renderer)
+        self._seats = seats
+        self._tempo = tempo
+        self._counts = counts or NoCounts()
+        self._reader = Reader(states, self._counts)
+        self._registry = Registry(seats)
+        self._slots = cycle(range(len(self._registry.wheel)))
+        self._draining = False
+
+    def __len__(self) -> int:
+        """Open streams of this room."""
+        return len(self._registry)
+
+    @property
+    def full(self) -> bool:
+        """Whether a newcomer would be turned away."""
+        return self._draining or self._seats.full
+
+    # -- a stream's life ------------------------------------------------------------------------------
+
+    async def attend(self, tab: Subscriber) -> None:
+        """Serves a stream from its first event to its end; returns then, or is cancelled with its connection.
+
+        A hub that is full tells the state once and ends the stream; a draining one says come back.
+        """
+        if self.full:
+            await self._turn_away(tab)
+            return
+        self.join(tab)
+        try:
+            await self._first_state(tab)
+            await tab.done
+        finally:
+            self.leave(tab)
+
+    def join(self, tab: Subscriber) -> None:
+        """Registers a stream: from now on events reach it. One too many of a user ends that user's oldest."""
+        tab.since = self._reader.latest
+        person = self._registry.add(tab)
+        if len(person.tabs) == 1:
+            self._presence.arrived(tab.user)
+        elif len(person.tabs) > self._tempo.streams_per_user:
+            self._end(person.tabs[0], Refused("TOO_MANY_STREAMS"))
+        self._send(tab, self._encoder.opening())
+
+    def leave(self, tab: Subscriber) -> None:
+        """Forgets a stream, which is over then. Whoever isn't here has left already."""
+        person = self._registry.discard(tab)
+        if person is None:
+            return
+        tab.close("gone")
+        self._counts.ended(tab.ended)
+        if not person.tabs:
+            self._presence.departed(tab.user)
+
+    def deliver(self, event: RoomEvent) -> None:
+        """Passes on what happened to a user, at once; streams that it is not about ignore it.
+
+        A stream whose own ticket isn't known yet keeps the event until its state comes.
+        """
+        person = self._registry.find(event.user)
+        for tab in tuple(person.tabs) if person else ():
+            if tab.ticket is None:
+                tab.held = verdict.newer(tab.held, event)
+            elif verdict.concerns(event, tab.ticket):
+                self._end(tab, verdict.of_event(event))
+
+    # -- everybody ------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Turns the wheel and beats the heart while inside."""
+        tick = self._tempo.status_interval / len(self._registry.wheel)
+        tasks = [
+            asyncio.create_task(every(tick, self._turn), name="stream-wheel"),
+            asyncio.create_task(every(self._tempo.heartbeat, self._beat), name="stream-heartbeat"),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def reconcile(self) -> None:
+        """Ends what should have ended: for when events may have been missed. Those who wait hear nothing.
+
+        Goes through all streams at once, one call at a time.
+        """
+        for people in self._registry.slots():
+            await self._reader.each(people, partial(self._tell, quiet=True))
+
+    async def drain(self, seconds: float) -> None:
+        """Ends all streams evenly over ``seconds`` and asks their readers to come back; takes no new ones."""
+        self._draining = True
+        await evenly(list(self._registry.tabs()), seconds, self._dismiss)
+
+    async def _turn(self) -> None:
+        await self._reader.each(self._registry.wheel[next(self._slots)], self._tell)
+
+    async def _beat(self) -> None:
+        send = partial(self._send, frame=self._encoder.heartbeat())
+        # Half of the time is left to others: to some a heartbeat comes a little later.
+        await in_slices(self._registry.tabs(), send, rest=HOLD_SECONDS)
+
+    # -- one user, one stream -------------------------------------------------------------------------
+
+    async def _first_state(self, tab: Subscriber) -> None:
+        answer = await self._reader.one(tab.user)
+        person = self._registry.find(tab.user)
+        # Without an answer the stream lives on, and the wheel comes round to it.
+        if answer is not None and person is not None:
+            self._tell(person, *answer)
+
+    def _tell(self, person: Person, state: UserState, read: int, quiet: bool = False) -> None:
+        update: Frame | None = None
+        for tab in tuple(person.tabs):
+            if read <= tab.since:
+                continue
+            tab.since = read
+            ending = verdict.of_state(state, tab.held)
+            if ending is not None:
+                self._end(tab, ending)
+                continue
+            first = tab.ticket is None
+            tab.ticket, tab.held = state.ticket or 0, None
+            if first or not quiet:
+                update = update or self._encoder.status(state)
+                self._send(tab, update)
+
+    async def _turn_away(self, tab: Subscriber) -> None:
+        answer = None if self._draining else await self._reader.one(tab.user)
+        if answer is None:
+            frame = self._encoder.no_room()
+        elif ending := verdict.of_state(answer[0], held=None):
+            frame = self._encoder.ending(ending, tab.locale)
+        else:
+            frame = self._encoder.only_status(answer[0])
+        tab.finish(frame, "turned_away")
+        self._counts.ended(tab.ended)
+
+    def _dismiss(self, tab: Subscriber) -> None:
+        tab.finish(self._encoder.going_away(), "drained")
+        self.leave(tab)
+
+    def _end(self, tab: Subscriber, ending: Ending) -> None:
+        cause = "admitted" if isinstance(ending, AllowedIn) else "refused"
+        tab.finish(self._encoder.ending(ending, tab.locale), cause)
+        self.leave(tab)
+
+    def _send(self, tab: Subscriber, frame: Frame) -> None:
+        if not tab.write(frame):
+            self.leave(tab)
