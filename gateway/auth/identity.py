@@ -1,0 +1,124 @@
+"""What services are told about the caller, and what clients may not tell them. Pure, on raw headers.
+
+A user id outside ASCII goes out as its UTF-8 bytes, unencoded: the header then holds exactly the ``sub``,
+byte for byte what was signed, and an id with a "%" in it stays what it is. Services that read headers as
+ISO-8859-1 (the servlet default) decode again: ``new String(id.getBytes(ISO_8859_1), UTF_8)``.
+"""
+
+from __future__ import annotations
+
+import hmac
+import string
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Final
+
+from .principal import Principal
+
+RawHeader = tuple[bytes, bytes]
+RawHeaders = Sequence[RawHeader]
+
+USER_ID: Final = b"X-User-Id"
+USER_TYPE: Final = b"X-User-Type"
+SIGNATURE: Final = b"X-Gateway-Signature"
+
+# CGI, WSGI and their heirs fold "-" into "_", others take any sign for a separator or drop it: names are
+# compared by their letters and digits alone, in lower case.
+_LOWER: Final = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
+_SEPARATORS: Final = bytes(set(range(256)) - set((string.ascii_letters + string.digits).encode()))
+
+
+def _letters(name: bytes) -> bytes:
+    return name.translate(_LOWER, _SEPARATORS)
+
+
+_RESERVED: Final = frozenset(
+    map(
+        _letters,
+        (
+            USER_ID,
+            USER_TYPE,
+            SIGNATURE,
+            b"X-HTTP-Method",
+            b"X-HTTP-Method-Override",
+            b"X-Method-Override",
+            b"X-Original-URL",
+            b"X-Rewrite-URL",
+        ),
+    )
+)
+_CONNECTION: Final = b"connection"
+
+# Verdicts by the exact bytes of a name; clients use few names, and who makes them up only empties it.
+_suspicious: dict[bytes, bool] = {}
+_MAX_VERDICTS: Final = 1024
+_MAX_VERDICT_BYTES: Final = 64
+
+
+def is_reserved(name: bytes) -> bool:
+    """Whether some service could take this header for one that only the gateway may set (or nobody)."""
+    return _letters(name) in _RESERVED
+
+
+def strip_identity(headers: RawHeaders) -> RawHeaders:
+    """The client's headers without any that is reserved, in any spelling and number.
+
+    Names inside ``Connection`` that are reserved go too, so that no later step can be told to remove
+    what the gateway sets. The same object comes back if there is nothing to remove.
+    """
+    verdicts = _suspicious
+    for name, value in headers:
+        suspicious = verdicts.get(name)
+        if suspicious is None:
+            suspicious = _judge(name)
+        if suspicious and _must_change(name, value):
+            return _stripped(headers)
+    return headers
+
+
+def identity_headers(principal: Principal | None) -> tuple[RawHeader, ...]:
+    """The headers that tell a service who calls; none without a principal."""
+    if principal is None:
+        return ()
+    return (USER_ID, principal.user_id.encode()), (USER_TYPE, principal.user_type.encode())
+
+
+def signature(secret: str, t: int, method: str, target: str, user: str, user_type: str) -> str:
+    """HMAC-SHA256 in hex over the five, one per line.
+
+    ``t``: epoch seconds. ``target``: path and query as the service sees them. None of the five can hold a
+    line break (the HTTP parser and the token check see to it), so no two calls share a text.
+    """
+    text = f"{t}\n{method}\n{target}\n{user}\n{user_type}"
+    return hmac.digest(secret.encode(), text.encode("utf-8", "surrogateescape"), sha256).hex()
+
+
+def signature_header(secret: str, t: int, method: str, target: str, principal: Principal | None) -> RawHeader:
+    """``X-Gateway-Signature`` for a call to a service; user and type are empty without a principal."""
+    user, user_type = (principal.user_id, principal.user_type) if principal else ("", "")
+    return SIGNATURE, f"t={t},v1={signature(secret, t, method, target, user, user_type)}".encode()
+
+
+def _judge(name: bytes) -> bool:
+    suspicious = _letters(name) in _RESERVED or name.lower() == _CONNECTION
+    if len(name) <= _MAX_VERDICT_BYTES:
+        if len(_suspicious) >= _MAX_VERDICTS:
+            _suspicious.clear()
+        _suspicious[name] = suspicious
+    return suspicious
+
+
+def _must_change(name: bytes, value: bytes) -> bool:
+    return name.lower() != _CONNECTION or any(map(is_reserved, value.split(b",")))
+
+
+def _stripped(headers: RawHeaders) -> list[RawHeader]:
+    kept = []
+    for name, value in headers:
+        if name.lower() == _CONNECTION:
+            options = [option.strip() for option in value.split(b",") if not is_reserved(option)]
+            if options:
+                kept.append((name, b", ".join(options)))
+        elif not is_reserved(name):
+            kept.append((name, value))
+    return kept
