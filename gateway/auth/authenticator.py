@@ -1,0 +1,73 @@
+"""The way in: from a request to who is calling, or why nobody may know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from gateway.errors import AuthError, TokenRequired
+
+from .access import STREAM_CALL, Access, Headers, check_origin, find_credential
+from .principal import Principal
+from .tokens import TokenVerifier
+
+
+def _no_origin(_origin: str) -> bool:
+    return False
+
+
+class Authenticator:
+    """Puts token sources, verification and public rules together.
+
+    ``cookie_name``: the cookie that may carry a token (``None`` = none). ``stream_grace``: how many seconds
+    late a token may be when a stream is opened. ``allowed_origin``: whether a page of this origin may act
+    with a cookie.
+    """
+
+    def __init__(
+        self,
+        verifier: TokenVerifier,
+        *,
+        cookie_name: str | None = None,
+        stream_grace: float = 3600.0,
+        allowed_origin: Callable[[str], bool] = _no_origin,
+    ) -> None:
+        self._verifier = verifier
+        self._cookie_name = cookie_name
+        self._stream_grace = stream_grace
+        self._allowed_origin = allowed_origin
+
+    async def authenticate(
+        self,
+        access: Access,
+        method: str,
+        path: str,
+        headers: Headers,
+        *,
+        query: str = "",
+        form: Sequence[str] = (),
+        gated: bool = False,
+    ) -> Principal | None:
+        """Who is calling; ``None`` on a call that is open and has no usable token.
+
+        ``access`` holds the rules the request is served under (a reload makes a new one), ``path`` is the
+        canonical path, ``query`` the raw query, ``form`` the values of ``access_token`` in a form body (read
+        for POST leave only), ``gated`` whether the call needs a place in a room. Raises ``TokenRequired``,
+        ``TokenExpired``, ``TokenInvalid``, ``CsrfRejected`` or ``AuthUnavailable``. Only a stream can get a
+        principal that is ``late``: serve it to somebody waiting, and refuse others with ``TokenExpired``.
+        """
+        try:
+            credential = find_credential(
+                method, path, headers, query=query, form=form, cookie_name=self._cookie_name
+            )
+            if credential is None:
+                raise TokenRequired
+            check_origin(method, path, credential, headers, self._allowed_origin)
+            principal = self._verifier.cached(credential.token)
+            if principal is None:
+                grace = self._stream_grace if (method, path) == STREAM_CALL else 0.0
+                principal = await self._verifier.verify(credential.token, grace=grace)
+        except AuthError:
+            if access.is_open(method, path, gated=gated):
+                return None
+            raise
+        return principal
