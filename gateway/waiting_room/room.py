@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from gateway.errors import QueueUnavailable
 from gateway.waiting_room.batch import MOST_IN_A_CALL, Batcher
@@ -41,14 +41,24 @@ class RoomPolicy:
     absent_seconds: float = 60.0
 
 
-class RoomObserver:
-    """Told what happens in rooms; does nothing itself."""
+class RoomObserver(Protocol):
+    """Told what happens in rooms."""
 
-    def on_call(self, script: str, seconds: float, size: int, failed: bool) -> None:
+    def on_call(self, script: str, seconds: float, size: int, failed: bool, /) -> None:
         """A script was called for ``size`` users and took so many seconds."""
 
-    def on_summary(self, room: str, summary: Summary) -> None:
+    def on_summary(self, room: str, summary: Summary, /) -> None:
         """The room's numbers after a call, and what the call did."""
+
+
+class NoObserver:
+    """Looks away."""
+
+    def on_call(self, script: str, seconds: float, size: int, failed: bool, /) -> None:
+        """Ignored."""
+
+    def on_summary(self, room: str, summary: Summary, /) -> None:
+        """Ignored."""
 
 
 class Room:

@@ -10,7 +10,7 @@ from gateway.waiting_room.events import RoomEvent, Subscription
 from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
 from gateway.waiting_room.link import Redis
 from gateway.waiting_room.lock import SweepLock
-from gateway.waiting_room.room import Limits, Room, RoomObserver, RoomPolicy, channel
+from gateway.waiting_room.room import Limits, NoObserver, Room, RoomObserver, RoomPolicy, channel
 from gateway.waiting_room.schedule import PERIOD_MS, Sweeper
 from gateway.waiting_room.scripts import Script, load_all
 
@@ -36,7 +36,7 @@ class Rooms:
         self._redis = redis
         self._prefix = prefix
         self._policy = policy or RoomPolicy()
-        self._observer = observer or RoomObserver()
+        self._observer = observer or NoObserver()
         self._scripts = scripts or load_all()
         self._rooms: dict[str, Room] = {}
         self._stack: contextlib.AsyncExitStack | None = None

@@ -1,0 +1,1 @@
+"""Handlers and middlewares: parse, call, render."""

@@ -1,0 +1,138 @@
+"""A gateway as a process: from the first check to the last stream."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+
+from aiohttp import web
+from prometheus_client import REGISTRY
+
+from gateway.app import Gateway, composed
+from gateway.errors import GatewayError
+from gateway.observe.logs import logging_to
+from gateway.settings import Settings
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 4096
+"""Connections that may wait to be accepted: a sale opens in one second, and aiohttp's 128 would refuse most."""
+
+
+async def serve(settings: Settings, environ: Mapping[str, str] | None = None) -> int:
+    """Runs a gateway until SIGTERM or SIGINT, then drains it. Returns the exit status.
+
+    The port is opened last: who can connect is served.
+    """
+    raise_descriptor_limit()
+    with logging_to(log_format=settings.log_format, level=settings.log_level) as writer:
+        try:
+            async with (
+                composed(
+                    settings,
+                    os.environ if environ is None else environ,
+                    registry=REGISTRY,
+                    log_writer=writer if settings.access_log else None,
+                ) as gateway,
+                _listening(gateway, settings),
+            ):
+                # What is alive by now mostly stays: a full collection over it would only stall the loop.
+                gc.collect()
+                gc.freeze()
+                await _stop_signal()
+                log.info("stopping: %g s for what is under way", settings.shutdown_grace_seconds)
+        except GatewayError as error:
+            print(error, file=sys.stderr)
+            return 1
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def _listening(gateway: Gateway, settings: Settings) -> AsyncIterator[None]:
+    """Accepts connections for as long as it lasts; then ends streams and finishes what is in flight, both within
+    the grace time."""
+    grace = settings.shutdown_grace_seconds
+    runners = [await _open(gateway.app, settings.server_host, settings.server_port, grace)]
+    try:
+        log.info("listening on %s", _address(runners[0]))
+        if gateway.management is not None:
+            port = settings.management_server_port or 0
+            runners.append(await _open(gateway.management, settings.server_host, port, grace))
+            log.info("management on %s", _address(runners[1]))
+        log.info("Redis at %s", _without_password(gateway.redis_url))
+        table = gateway.context.tables.now[0]
+        log.info("%d routes from %s", len(table.routes), gateway.routes_file)
+        yield
+    finally:
+        gateway.context.draining = True
+        # A second is left for what is written last.
+        await asyncio.gather(
+            gateway.lobby.drain(max(0.0, grace - 1.0)), *(runner.cleanup() for runner in runners)
+        )
+
+
+async def _open(app: web.Application, host: str, port: int, grace: float) -> web.AppRunner:
+    """Opens a port. Raises CannotListen."""
+    runner = web.AppRunner(
+        app,
+        # A client that goes away takes its call to a service, and its stream, with it.
+        handler_cancellation=True,
+        access_log=None,
+        shutdown_timeout=grace,
+        keepalive_timeout=75.0,
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise CannotListen(host, port, error.strerror or str(error)) from error
+    return runner
+
+
+class CannotListen(GatewayError):
+    """The port can't be opened."""
+
+    code = "CANNOT_LISTEN"
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(f"can't listen on {host} port {port} (SERVER_HOST, SERVER_PORT): {reason}")
+
+
+def _address(runner: web.AppRunner) -> str:
+    host, port = runner.addresses[0][:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _without_password(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return scheme + separator + rest.rpartition("@")[2]
+
+
+async def _stop_signal() -> None:
+    """Waits for SIGTERM or SIGINT."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await stop.wait()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def raise_descriptor_limit() -> None:
+    """As many file descriptors as the system allows without asking anybody: each stream is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 1_048_576 if hard == resource.RLIM_INFINITY else hard
+    if soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,126 @@
+"""``/actuator``: what machines and operators ask. Reads are open unless the settings say otherwise; whatever
+changes something needs the management token."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+from aiohttp import web
+from prometheus_async.aio.web import server_stats
+
+from gateway import __version__
+from gateway.errors import RouteNotFound
+from gateway.routing.describe import actuator as routes_of
+from gateway.web.context import Context
+from gateway.web.endpoints import Endpoint, Needs
+from gateway.web.envelope import encode
+from gateway.web.exchange import EXCHANGE
+
+BASE = "/actuator"
+MEDIA_TYPE = "application/vnd.spring-boot.actuator.v3+json"
+
+
+def plain(content: Any, status: int = 200, media_type: str = MEDIA_TYPE) -> web.Response:
+    """JSON as Spring's tools read it, without the envelope."""
+    return web.Response(
+        body=encode(content), status=status, content_type=media_type, headers={"Cache-Control": "no-store"}
+    )
+
+
+class Actuator:
+    """Health, information, routes and metrics."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """What there is below ``/actuator``, but for rooms."""
+        reads: Needs = "management" if self._context.settings.management_reads == "token" else "nothing"
+        return (
+            Endpoint("GET", BASE, self.links, needs=reads, label="actuator"),
+            Endpoint("GET", f"{BASE}/health", self.health, needs="nothing", label="actuator.health"),
+            Endpoint(
+                "GET", f"{BASE}/health/liveness", self.liveness, needs="nothing", label="actuator.health"
+            ),
+            Endpoint(
+                "GET", f"{BASE}/health/readiness", self.readiness, needs="nothing", label="actuator.health"
+            ),
+            Endpoint("GET", f"{BASE}/info", self.info, needs=reads, label="actuator.info"),
+            Endpoint("GET", f"{BASE}/gateway/routes", self.routes, needs=reads, label="actuator.routes"),
+            Endpoint(
+                "GET", f"{BASE}/gateway/routes/{{id}}", self.route, needs=reads, label="actuator.routes"
+            ),
+            Endpoint("GET", f"{BASE}/prometheus", server_stats, needs=reads, label="actuator.prometheus"),
+        )
+
+    async def links(self, request: web.Request) -> web.StreamResponse:
+        """Where everything is."""
+        base = f"{request.scheme}://{request.host}{BASE}"
+
+        def link(path: str, templated: bool = False) -> dict[str, Any]:
+            return {"href": base + path, "templated": templated}
+
+        return plain(
+            {
+                "_links": {
+                    "self": link(""),
+                    "health": link("/health"),
+                    "health-path": link("/health/{*path}", templated=True),
+                    "info": link("/info"),
+                    "gateway-routes": link("/gateway/routes"),
+                    "prometheus": link("/prometheus"),
+                    "rooms": link("/rooms"),
+                }
+            }
+        )
+
+    async def health(self, request: web.Request) -> web.StreamResponse:
+        """How each component does. Redis or the auth server being away is shown, but takes nobody out of service:
+        ungated routes are served all the same."""
+        status = "OUT_OF_SERVICE" if self._context.draining else "UP"
+        if self._context.settings.management_reads == "token":
+            return plain({"status": status}, 503 if self._context.draining else 200)
+        components: dict[str, Any] = {}
+        for name, check in sorted(self._context.checks.items()):
+            up, details = check()
+            components[name] = {"status": "UP" if up else "UNKNOWN", "details": details}
+        components["livenessState"] = {"status": "UP"}
+        components["readinessState"] = {"status": status}
+        return plain(
+            {"status": status, "components": components, "groups": ["liveness", "readiness"]},
+            503 if self._context.draining else 200,
+        )
+
+    async def liveness(self, request: web.Request) -> web.StreamResponse:
+        """Answers: the process lives."""
+        return plain({"status": "UP"})
+
+    async def readiness(self, request: web.Request) -> web.StreamResponse:
+        """Whether requests should be sent here."""
+        if self._context.draining:
+            return plain({"status": "OUT_OF_SERVICE"}, 503)
+        return plain({"status": "UP"})
+
+    async def info(self, request: web.Request) -> web.StreamResponse:
+        """What this is."""
+        settings = self._context.settings
+        return plain(
+            {
+                "app": {"name": settings.spring_application_name, "version": __version__},
+                "profiles": list(settings.spring_profiles_active),
+                "python": platform.python_version(),
+            }
+        )
+
+    async def routes(self, request: web.Request) -> web.StreamResponse:
+        """The table in the order in which it is matched."""
+        return plain(routes_of(self._context.tables.now[0]), media_type="application/json")
+
+    async def route(self, request: web.Request) -> web.StreamResponse:
+        """One route."""
+        wanted = request[EXCHANGE].parameters["id"]
+        for route in routes_of(self._context.tables.now[0]):
+            if route["route_id"] == wanted:
+                return plain(route, media_type="application/json")
+        raise RouteNotFound

@@ -1,0 +1,121 @@
+"""Who may go on: overload, token, gate, in this order, each in a middleware of its own."""
+
+from __future__ import annotations
+
+import hmac
+import random
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from gateway.errors import (
+    NotInQueue,
+    Overloaded,
+    QueueUnavailable,
+    QueueWaiting,
+    RouteNotFound,
+    TokenInvalid,
+    TokenRequired,
+)
+from gateway.web.context import Context
+from gateway.web.envelope import NotAdmitted
+from gateway.web.exchange import EXCHANGE, Exchange
+from gateway.web.small_body import form_values
+
+OVERLOADED_RETRY_SECONDS = (2.0, 8.0)
+
+
+def shedding(context: Context) -> Middleware:
+    """Arrivals never starve buyers: while the loop lags, newcomers are told to come back before anything is done
+    for them."""
+    limit = context.settings.overload_lag_ms
+
+    @web.middleware
+    async def shed(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request[EXCHANGE].sheds and limit and context.lag_ms() > limit:
+            context.metrics.rejected("OVERLOADED")
+            raise Overloaded(random.uniform(*OVERLOADED_RETRY_SECONDS))
+        return await handler(request)
+
+    return shed
+
+
+def authenticating(context: Context) -> Middleware:
+    """Finds out who is calling, and refuses whoever must say so and does not."""
+    token = context.settings.management_token
+
+    @web.middleware
+    async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
+        exchange = request[EXCHANGE]
+        if exchange.needs == "management":
+            _check_management(request, token)
+        elif exchange.needs == "token":
+            await _identify(context, request, exchange)
+        return await handler(request)
+
+    return authenticate
+
+
+def gating(context: Context) -> Middleware:
+    """Lets gated calls pass only for those who are allowed in, and renews their session in the same Redis call."""
+    settings = context.settings
+
+    @web.middleware
+    async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+        exchange = request[EXCHANGE]
+        if exchange.room is not None and exchange.principal is not None:
+            try:
+                await _pass_gate(context, exchange, exchange.room, exchange.principal.user_id)
+            except QueueUnavailable:
+                if not (settings.queue_fail_open or exchange.renews_only):
+                    context.metrics.rejected("QUEUE_UNAVAILABLE")
+                    raise
+                context.metrics.passed_unchecked()
+        return await handler(request)
+
+    return gate
+
+
+async def _pass_gate(context: Context, exchange: Exchange, room: str, user: str) -> None:
+    state = await context.rooms[room].enter(user)
+    if state.allowed_in or exchange.renews_only:
+        return
+    if state.waiting:
+        context.metrics.rejected("QUEUE_WAITING")
+        raise QueueWaiting(state, retry_after=context.settings.queue_status_interval_seconds)
+    context.metrics.rejected(NotInQueue.code)
+    raise NotAdmitted
+
+
+async def _identify(context: Context, request: web.Request, exchange: Exchange) -> None:
+    target = exchange.target
+    assert target is not None  # noqa: S101 - located before
+    access = exchange.access or context.tables.now[1]
+    form: list[str] = []
+    if (request.method, target.path) == ("POST", "/api/v1/queue/leave"):
+        form = await form_values(request, "access_token")
+    exchange.principal = await context.authenticator.authenticate(
+        access,
+        request.method,
+        target.path,
+        request.headers,
+        query=target.raw_query,
+        form=form,
+        gated=exchange.room is not None and not exchange.renews_only,
+    )
+
+
+def _check_management(request: web.Request, expected: str | None) -> None:
+    """While no token is set, what changes something does not exist."""
+    if not expected:
+        raise RouteNotFound
+    values = request.headers.getall("Authorization", ())
+    if not values:
+        raise TokenRequired
+    scheme, _, given = values[0].partition(" ")
+    if (
+        len(values) > 1
+        or scheme.lower() != "bearer"
+        or not hmac.compare_digest(given.encode(), expected.encode())
+    ):
+        raise TokenInvalid("not the management token")

@@ -1,0 +1,125 @@
+"""The one JSON envelope, and the one place where errors become answers."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from aiohttp import web
+
+from gateway import errors
+from gateway.errors import GatewayError
+from gateway.waiting_room.state import State
+from gateway.web.exchange import Exchange
+from gateway.web.messages import message
+from gateway.web.render import status_object
+
+STATUS_OF: Final[dict[type[GatewayError], int]] = {
+    errors.BadRequest: 400,
+    errors.TokenRequired: 401,
+    errors.TokenExpired: 401,
+    errors.TokenInvalid: 401,
+    errors.CsrfRejected: 403,
+    errors.RouteNotFound: 404,
+    errors.RoomNotFound: 404,
+    errors.NotInQueue: 404,
+    errors.NotAllowedIn: 404,
+    errors.MethodNotAllowed: 405,
+    errors.PayloadTooLarge: 413,
+    errors.QueueWaiting: 429,
+    errors.UpstreamUnreachable: 502,
+    errors.AuthUnavailable: 503,
+    errors.QueueUnavailable: 503,
+    errors.Overloaded: 503,
+    errors.NoInstance: 503,
+    errors.UpstreamTimeout: 504,
+}
+"""HTTP status of each error that a client may see. At the gate, NotInQueue is 403: see ``NotAdmitted``."""
+
+
+class NotAdmitted(errors.NotInQueue):
+    """At the gate: the caller is neither waiting nor allowed in, and so may not do this (403, not 404)."""
+
+
+STATUS_OF[NotAdmitted] = 403
+
+_CHALLENGE: Final[dict[type[GatewayError], str]] = {
+    errors.TokenRequired: "Bearer",
+    errors.TokenExpired: 'Bearer error="invalid_token", error_description="expired"',
+    errors.TokenInvalid: 'Bearer error="invalid_token"',
+}
+
+
+def encode(content: object) -> bytes:
+    """Compact JSON in UTF-8. A user id that is not Unicode is escaped rather than refused."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+
+
+def timestamp() -> str:
+    """Now, as the envelope writes it: UTC, in milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def answer(
+    exchange: Exchange, content: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
+    """A JSON answer of the gateway's own: ``content`` plus the members that every envelope ends with."""
+    content["timestamp"] = timestamp()
+    content["traceId"] = exchange.trace_id
+    response = web.Response(
+        body=encode(content), status=status, content_type="application/json", charset="utf-8"
+    )
+    response.headers["Cache-Control"] = "no-store"
+    if headers:
+        response.headers.update(headers)
+    return response
+
+
+def success(exchange: Exchange, key: str, **members: Any) -> web.Response:
+    """A success with the message ``key``; ``members`` that are None are left out."""
+    content: dict[str, Any] = {"success": True, "message": message(exchange.locale, key)}
+    content.update((name, value) for name, value in members.items() if value is not None)
+    return answer(exchange, content)
+
+
+def refusal(exchange: Exchange, error: GatewayError) -> web.Response:
+    """The answer to ``error``. Errors without a status of their own are 500 INTERNAL_ERROR and say nothing else."""
+    status = STATUS_OF.get(type(error), 500)
+    code = error.code if status != 500 else GatewayError.code
+    exchange.outcome = code
+    text = message(exchange.locale, f"error.{code}")
+    facts: dict[str, Any] = {"code": code, "message": text, "status": status}
+    if exchange.target is not None:
+        facts["path"] = exchange.target.raw_path
+    if isinstance(error, errors.BadRequest):
+        fields = error.fields or (errors.FieldFault("request", "", error.reason),)
+        facts["fields"] = [
+            {
+                name: value
+                for name, value in (("field", f.field), ("value", f.value), ("reason", f.reason))
+                if value
+            }
+            for f in fields
+        ]
+    content: dict[str, Any] = {"success": False, "message": text, "error": facts}
+    if isinstance(error, errors.QueueWaiting) and isinstance(error.state, State):
+        content["state"] = "WAITING"
+        content["data"] = status_object(error.state.room, error.state)
+    return answer(exchange, content, status=status, headers=_headers(error))
+
+
+def _headers(error: GatewayError) -> dict[str, str]:
+    headers = {}
+    challenge = _CHALLENGE.get(type(error))
+    if challenge:
+        headers["WWW-Authenticate"] = challenge
+    retry_after = getattr(error, "retry_after", None)
+    if retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
+    if isinstance(error, errors.AuthUnavailable):
+        headers["Retry-After"] = "5"
+    if isinstance(error, errors.MethodNotAllowed):
+        headers["Allow"] = ", ".join(error.allowed)
+    return headers

@@ -1,0 +1,126 @@
+"""From a matched route to a plan for the proxy: identity in, everything else as the client sent it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from gateway.auth.identity import identity_headers, signature_header, strip_identity
+from gateway.proxy.headers import upstream_headers
+from gateway.proxy.plan import Edits, ForwardPlan
+from gateway.proxy.upstream import UpstreamBase
+from gateway.routing.edits import HeaderEdit
+from gateway.routing.filters import Answer
+from gateway.routing.table import Match
+from gateway.routing.upstream import Upstream
+from gateway.web.context import Context
+from gateway.web.exchange import EXCHANGE, Exchange, Handler
+
+RawHeaders = Sequence[tuple[bytes, bytes]]
+
+
+def forwarding(context: Context) -> Handler:
+    """Makes the handler of everything that a route matches."""
+
+    async def forward(request: web.Request) -> web.StreamResponse:
+        exchange = request[EXCHANGE]
+        match = exchange.match
+        assert match is not None  # noqa: S101 - only matched requests come here
+        if match.answer is not None:
+            return _own_answer(match.answer)
+        return await context.forwarder.forward(request, _plan(context, request, exchange, match))
+
+    return forward
+
+
+def _plan(context: Context, request: web.Request, exchange: Exchange, match: Match) -> ForwardPlan:
+    settings = context.settings
+    raw: RawHeaders = request.raw_headers
+    host = request.headers["Host"]
+    upstream_host: str | None = host if match.preserve_host else None
+    if match.request_headers:
+        edited = _edited(raw, match.request_headers)
+        # What a filter makes of Host only goes out where the route keeps the Host at all.
+        upstream_host = edited.get("Host") if match.preserve_host else None
+        raw = _as_raw(edited)
+    # After the filters: identity comes from the token alone, whoever wrote the headers.
+    identity = identity_headers(exchange.principal)
+    if settings.identity_hmac_secret:
+        signed = signature_header(
+            settings.identity_hmac_secret,
+            int(time.time()),
+            request.method,
+            match.upstream_target,
+            exchange.principal,
+        )
+        identity = (*identity, signed)
+    route = match.route
+    return ForwardPlan(
+        route_id=route.id,
+        base=_base(route.upstream),
+        target=match.upstream_target,
+        headers=upstream_headers(
+            strip_identity(raw),
+            peer=request.remote or "",
+            scheme=request.scheme,
+            host=host,
+            trusted=context.trusted,
+            upstream_host=None if upstream_host is None else _encode(upstream_host),
+            extra=identity,
+        ),
+        response_edits=_response_edits(match.response_headers),
+        body_limit=settings.max_request_body_bytes if match.body_limit is None else match.body_limit,
+        connect_timeout=_seconds(route.connect_timeout, settings.proxy_connect_timeout_seconds),
+        response_timeout=_seconds(route.response_timeout, settings.proxy_response_timeout_seconds),
+    )
+
+
+def _own_answer(answer: Answer) -> web.Response:
+    return web.Response(status=answer.status, headers=CIMultiDict(answer.headers))
+
+
+def _base(upstream: Upstream) -> UpstreamBase | str:
+    if upstream.service is not None:
+        return upstream.service
+    return UpstreamBase(upstream.scheme, upstream.host, upstream.port)
+
+
+def _seconds(of_route: float | None, otherwise: float) -> float:
+    """A route's own time-out; infinity means none, which is a year here."""
+    if of_route is None:
+        return otherwise
+    return 365.0 * 86400 if math.isinf(of_route) else of_route
+
+
+def _edited(raw: RawHeaders, edits: Sequence[HeaderEdit]) -> CIMultiDict[str]:
+    headers = CIMultiDict((_decode(name), _decode(value)) for name, value in raw)
+    for edit in edits:
+        edit.apply(headers)
+    return headers
+
+
+def _as_raw(headers: CIMultiDict[str]) -> RawHeaders:
+    return [(_encode(name), _encode(value)) for name, value in headers.items()]
+
+
+def _response_edits(edits: Sequence[HeaderEdit]) -> Edits | None:
+    if not edits:
+        return None
+
+    def apply(headers: CIMultiDict[str]) -> None:
+        for edit in edits:
+            edit.apply(headers)
+
+    return apply
+
+
+def _decode(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")
+
+
+def _encode(value: str) -> bytes:
+    return value.encode("utf-8", "surrogateescape")

@@ -1,0 +1,85 @@
+"""The lobby: the streams of every room, fed with what happens in the rooms."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+
+from gateway.stream.hub import Hub, Tempo
+from gateway.stream.ports import Counts
+from gateway.stream.registry import Seats
+from gateway.waiting_room.events import RoomEvent
+from gateway.waiting_room.room import Room
+from gateway.web.stream import Texts
+
+
+class Lobby(Mapping[str, Hub]):
+    """One hub per room, by the room's name. Works inside ``running()``."""
+
+    def __init__(self, seats: Seats, tempo: Tempo, counts: Counts | None = None) -> None:
+        self.seats = seats
+        self._tempo = tempo
+        self._counts = counts
+        self._hubs: dict[str, Hub] = {}
+        self._stack: contextlib.AsyncExitStack | None = None
+        self._missed = asyncio.Event()
+
+    def __getitem__(self, name: str) -> Hub:
+        return self._hubs[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._hubs)
+
+    def __len__(self) -> int:
+        return len(self._hubs)
+
+    async def provide(self, rooms: Iterable[Room]) -> None:
+        """Makes a hub for each room that has none yet."""
+        for room in rooms:
+            if room.name in self._hubs:
+                continue
+            hub = Hub(
+                room, room.presence, Texts(room.name), self.seats, tempo=self._tempo, counts=self._counts
+            )
+            if self._stack is not None:
+                await self._stack.enter_async_context(hub.running())
+            self._hubs[room.name] = hub
+
+    def deliver(self, events: Sequence[RoomEvent]) -> None:
+        """Passes events on to the streams they are about."""
+        for event in events:
+            hub = self._hubs.get(event.room)
+            if hub is not None:
+                hub.deliver(event)
+
+    def restored(self) -> None:
+        """Events may have been missed: every stream looks for itself, soon."""
+        self._missed.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Ends all streams evenly over so many seconds."""
+        await asyncio.gather(*(hub.drain(seconds) for hub in self._hubs.values()))
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Turns the wheels of all hubs for as long as it lasts."""
+        async with contextlib.AsyncExitStack() as stack:
+            for hub in self._hubs.values():
+                await stack.enter_async_context(hub.running())
+            self._stack = stack
+            reconciler = asyncio.create_task(self._reconcile(), name="reconcile streams")
+            try:
+                yield
+            finally:
+                self._stack = None
+                reconciler.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await reconciler
+
+    async def _reconcile(self) -> None:
+        while True:
+            await self._missed.wait()
+            self._missed.clear()
+            for hub in tuple(self._hubs.values()):
+                await hub.reconcile()

@@ -1,0 +1,99 @@
+"""``/api/v1/queue/**``: lining up, asking, leaving."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from gateway.errors import BadRequest, NotAllowedIn, NotInQueue
+from gateway.waiting_room.keys import DEFAULT_ROOM
+from gateway.waiting_room.state import Kind, Left
+from gateway.web.context import Context
+from gateway.web.endpoints import Endpoint
+from gateway.web.envelope import success
+from gateway.web.exchange import EXCHANGE, Exchange
+from gateway.web.render import state_members
+
+if TYPE_CHECKING:
+    from gateway.waiting_room.room import Room, What
+
+QUEUE = "/api/v1/queue"
+
+_LINEUP_MESSAGES = {
+    Kind.ADMITTED: "lineup.admitted",
+    Kind.ALLOWED_IN: "lineup.already",
+    Kind.WAITING: "lineup.waiting",
+}
+
+
+def room_name(request: web.Request) -> str:
+    """The room a call is about: ``?room=``, once at most, else ``default``. Raises BadRequest."""
+    target = request[EXCHANGE].target
+    if target is None or not target.has_query:
+        return DEFAULT_ROOM
+    names = request.query.getall("room", ())
+    if len(names) > 1:
+        raise BadRequest("room is given several times")
+    return names[0] if names else DEFAULT_ROOM
+
+
+def caller(exchange: Exchange) -> str:
+    """The user who is calling. These calls are never answered without one."""
+    assert exchange.principal is not None  # noqa: S101 - the authenticating middleware refused before
+    return exchange.principal.user_id
+
+
+class QueueApi:
+    """The calls of the waiting room, but for the stream."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """What there is below ``/api/v1/queue``."""
+        return (
+            Endpoint("POST", f"{QUEUE}/lineup", self.lineup, label="queue.lineup", sheds=True),
+            Endpoint("GET", f"{QUEUE}/status", self.status, label="queue.status"),
+            Endpoint("DELETE", f"{QUEUE}/allowed-in-token", self.drop_slot, label="queue.allowed-in-token"),
+            Endpoint("DELETE", f"{QUEUE}/waiting-token", self.drop_place, label="queue.waiting-token"),
+            Endpoint("POST", f"{QUEUE}/leave", self.leave, label="queue.leave"),
+        )
+
+    async def lineup(self, request: web.Request) -> web.StreamResponse:
+        """Asks to enter."""
+        exchange = request[EXCHANGE]
+        state = await self._room(request).lineup(caller(exchange))
+        return success(exchange, _LINEUP_MESSAGES[state.kind], **state_members(state))
+
+    async def status(self, request: web.Request) -> web.StreamResponse:
+        """Where the caller stands."""
+        exchange = request[EXCHANGE]
+        state = await self._room(request).status(caller(exchange))
+        if state.kind is Kind.NONE:
+            raise NotInQueue
+        key = "status.waiting" if state.waiting else "status.allowed_in"
+        return success(exchange, key, **state_members(state))
+
+    async def drop_slot(self, request: web.Request) -> web.StreamResponse:
+        """Gives up the slot, which goes to the next at once."""
+        if await self._leave(request, "slot") is Left.NOTHING:
+            raise NotAllowedIn
+        return success(request[EXCHANGE], "left.slot")
+
+    async def drop_place(self, request: web.Request) -> web.StreamResponse:
+        """Gives up the place in line."""
+        if await self._leave(request, "line") is Left.NOTHING:
+            raise NotInQueue
+        return success(request[EXCHANGE], "left.place")
+
+    async def leave(self, request: web.Request) -> web.StreamResponse:
+        """Gives up whatever there is. Made for a page that is being closed, which reads no answer."""
+        await self._leave(request, "both")
+        return web.Response(status=204, headers={"Cache-Control": "no-store"})
+
+    async def _leave(self, request: web.Request, what: What) -> Left:
+        return await self._room(request).leave(caller(request[EXCHANGE]), what)
+
+    def _room(self, request: web.Request) -> Room:
+        return self._context.rooms[room_name(request)]

@@ -1,0 +1,31 @@
+"""The caller's state as clients read it: one renderer for lineup, status, gate and stream."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from gateway.stream.ports import UserState
+from gateway.waiting_room.state import State
+
+
+def status_object(room: str, state: UserState) -> dict[str, Any]:
+    """The status object of somebody who is waiting in ``room``."""
+    content: dict[str, Any] = {
+        "room": room,
+        "ticket": state.ticket,
+        "userQueuePosition": state.position,
+        "totalQueueSize": state.total,
+        "usersBehind": state.behind,
+    }
+    if state.estimated_wait is not None:
+        content["estimatedWaitSeconds"] = math.ceil(state.estimated_wait)
+    return content
+
+
+def state_members(state: State) -> dict[str, Any]:
+    """The members of an envelope that say where the caller stands. Clients of the older system tell "allowed in" by
+    the absence of ``data``."""
+    if state.waiting:
+        return {"state": "WAITING", "data": status_object(state.room, state)}
+    return {"state": "ALLOWED_IN", "room": state.room, "expiresInSeconds": math.ceil(state.expires_in)}

@@ -1,0 +1,82 @@
+"""``GET /api/v1/queue/stream``: each person sees live where they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from gateway.errors import RoomNotFound, TokenExpired
+from gateway.stream.encoder import END_ID
+from gateway.stream.ports import UserState
+from gateway.stream.response import EventStream
+from gateway.waiting_room.state import Kind
+from gateway.web.context import Context
+from gateway.web.endpoints import Endpoint
+from gateway.web.exchange import EXCHANGE
+from gateway.web.messages import message
+from gateway.web.queue_api import QUEUE, caller, room_name
+from gateway.web.render import status_object
+
+
+class Texts:
+    """Data of one room's events, in the reader's language: the hub's renderer."""
+
+    def __init__(self, room: str) -> None:
+        self._room = room
+
+    def status(self, state: UserState) -> Mapping[str, object]:
+        """The status object."""
+        return status_object(self._room, state)
+
+    def allowed_in(self, expires_in: float, locale: str) -> Mapping[str, object]:
+        """What is said to somebody admitted, who may stay for ``expires_in`` seconds without doing anything."""
+        return {
+            "message": message(locale, "status.allowed_in"),
+            "room": self._room,
+            "expiresInSeconds": max(0, round(expires_in)),
+        }
+
+    def error(self, code: str, reason: str | None, locale: str) -> Mapping[str, object]:
+        """Why the stream ends."""
+        key = f"removed.{reason}" if reason else f"error.{code}"
+        data: dict[str, object] = {"code": code, "message": message(locale, key)}
+        if reason:
+            data["reason"] = reason
+        return data
+
+
+class StreamApi:
+    """Opens streams and leaves them to the room's hub."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The one call there is."""
+        return (Endpoint("GET", f"{QUEUE}/stream", self.stream, label="queue.stream", sheds=True),)
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """Serves a stream from its first event to its end."""
+        exchange = request[EXCHANGE]
+        user = caller(exchange)
+        name = room_name(request)
+        hub = self._context.hubs.get(name)
+        if hub is None:
+            raise RoomNotFound(name)
+        ended = request.headers.get("Last-Event-ID") == END_ID
+        late = exchange.principal is not None and exchange.principal.late
+        if ended or late:
+            state = await self._context.rooms[name].status(user)
+            if late and not state.waiting:
+                raise TokenExpired
+            if ended and state.kind in {Kind.NONE, Kind.ALLOWED_IN}:
+                # What the last frame said still holds; this status stops a browser's retries for good.
+                return web.Response(status=204, headers={"Cache-Control": "no-store"})
+        response = EventStream()
+        tab = await response.subscribe(
+            request, user=user, locale=exchange.locale, max_buffer=self._context.settings.sse_max_buffer_bytes
+        )
+        if tab is not None:
+            await hub.attend(tab)
+        return response
