@@ -1,0 +1,193 @@
+"""Logs: lines for people or JSON, and an access log cheap enough for each request.
+
+Nothing here waits for the reader of the log. What could be a secret never gets in: the access log takes no
+query and no header, and messages of others are searched for tokens. Control characters are escaped, so nothing
+a client sends can pass for a line of ours.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from typing import Any, Final, Literal
+
+from gateway.observe.writer import LineWriter, Sink
+
+LogFormat = Literal["text", "json"]
+
+LONGEST_FIELD = 2_000
+
+_TOKENS: Final = re.compile(
+    r"eyJ[\w-]{4,}\.[\w-]+\.[\w-]*"  # a JWT, wherever it stands
+    r"|(?i:(?<=bearer )|(?<=access_token=))[^\s&\"',;]+"
+)
+_DAY_AND_TIME: Final = "%Y-%m-%dT%H:%M:%S"
+
+
+@contextmanager
+def logging_to(
+    sink: Sink | None = None, *, log_format: LogFormat = "text", level: str = "INFO"
+) -> Iterator[LineWriter]:
+    """Send everything that is logged to ``sink`` (standard output) until left; the standard library's logging is
+    as before then."""
+    root = logging.getLogger()
+    writer = LineWriter(sink or sys.stdout)
+    handler = _WriterHandler(writer)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    before = root.handlers[:], root.level
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    logging.captureWarnings(True)
+    try:
+        yield writer
+    finally:
+        logging.captureWarnings(False)
+        root.handlers[:], level_before = before
+        root.setLevel(level_before)
+        writer.close()
+
+
+class _WriterHandler(logging.Handler):
+    def __init__(self, writer: LineWriter) -> None:
+        super().__init__()
+        self._writer = writer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._writer.write(self.format(record))
+        except Exception:  # as every handler: a message that can't be formatted must not break its caller
+            self.handleError(record)
+
+
+class TextFormatter(logging.Formatter):
+    """``2026-01-01T00:00:00.000Z WARNING gateway.auth.jwks: …``; further lines of a message are indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record as text; no line but the first begins at the margin."""
+        text = without_tokens(super().format(record))
+        lines = "\n    ".join(escaped(line) for line in text.split("\n"))
+        return f"{timestamp(record.created)} {record.levelname} {record.name}: {lines}"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a record: ``timestamp``, ``level``, ``logger``, ``message`` and, if any, ``exception``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record as JSON, in ASCII."""
+        facts = {
+            "timestamp": timestamp(record.created),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": without_tokens(record.getMessage()),
+        }
+        if record.exc_info:
+            facts["exception"] = without_tokens(self.formatException(record.exc_info))
+        return json.dumps(facts)
+
+
+class AccessLog:
+    """One line for each request. Takes only what may be logged: no query, no header.
+
+    Without a ``writer`` nothing is logged. ``user`` says whether and how users are named; ``hash`` is keyed with
+    ``key``, so that instances which share the key write the same name for a user, and nobody else can tell whose.
+    """
+
+    def __init__(
+        self,
+        writer: LineWriter | None,
+        *,
+        log_format: LogFormat = "text",
+        user: Literal["off", "hash", "plain"] = "off",
+        key: bytes = b"",
+    ) -> None:
+        self.enabled = writer is not None
+        self._write = writer.write if writer else lambda line: None
+        self._json = log_format == "json"
+        self._user = user
+        self._key = blake2b(key).digest()
+
+    def write(
+        self,
+        *,
+        method: str,
+        path: str,
+        label: str,
+        status: int,
+        seconds: float,
+        size: int,
+        trace_id: str,
+        client: str,
+        user: str | None = None,
+        outcome: str = "",
+    ) -> None:
+        """``label`` is a route's id or a name for an own call, ``size`` the bytes of the response's body,
+        ``outcome`` the code of the error answered, if one was."""
+        path = path.partition("?")[0][:LONGEST_FIELD]
+        method = method[:LONGEST_FIELD]
+        name = self._name(user)
+        now = timestamp(time.time())
+        if self._json:
+            facts: dict[str, Any] = {"timestamp": now, "level": "INFO", "logger": "access", "client": client}
+            facts |= {"method": method, "path": path, "route": label, "status": status}
+            facts |= {"durationMs": round(seconds * 1000, 2), "bytes": size, "traceId": trace_id}
+            if outcome:
+                facts["code"] = outcome
+            if name is not None:
+                facts["user"] = name
+            self._write(json.dumps(facts))
+            return
+        code = f" code={outcome}" if outcome else ""
+        who = f" user={_word(name)}" if name is not None else ""
+        self._write(
+            f"{now} INFO access: {_word(client)} {_word(method)} {_word(path)} {status} {seconds * 1000:.2f}ms "
+            f"{size}B route={_word(label)} trace={trace_id}{code}{who}"
+        )
+
+    def _name(self, user: str | None) -> str | None:
+        if user is None or self._user == "off":
+            return None
+        if self._user == "plain":
+            return user
+        return blake2b(user.encode("utf-8", "surrogatepass"), digest_size=8, key=self._key).hexdigest()
+
+
+def escaped(text: str) -> str:
+    """``text`` with everything that is not printable (control characters, line separators, characters that
+    change the direction of writing, lone surrogates) written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
+def without_tokens(text: str) -> str:
+    """``text`` with everything that looks like a token replaced."""
+    return _TOKENS.sub("(hidden)", text)
+
+
+def timestamp(seconds: float) -> str:
+    """Epoch seconds as UTC with milliseconds: ``2026-01-01T00:00:00.000Z``."""
+    whole = int(seconds)
+    return f"{_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
+
+
+_latest: tuple[int, str] = (0, time.strftime(_DAY_AND_TIME, time.gmtime(0)))
+
+
+def _second(whole: int) -> str:
+    """The part of a timestamp that changes once a second, remembered because it costs more than all the rest."""
+    global _latest  # noqa: PLW0603 - one pair, replaced as a whole, so threads can't see half of it
+    known = _latest
+    if known[0] != whole:
+        known = _latest = (whole, time.strftime(_DAY_AND_TIME, time.gmtime(whole)))
+    return known[1]
+
+
+def _word(text: str) -> str:
+    """A field of a text line: without blanks, so that it can't be taken for two; ``-`` for none."""
+    return escaped(text).replace(" ", "%20") or "-"

@@ -1,0 +1,195 @@
+"""What is counted and measured, for Prometheus. Labels are route ids, rooms and fixed words, never raw paths.
+
+``Metrics`` is passed to whoever has something to tell; ``NoMetrics`` is the same and keeps nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Histogram
+
+from gateway.observe.room_metrics import Maker, RoomFamilies, RoomMetrics, RoomNumbers
+
+_LATENCY: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_SCRIPT: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)
+_BATCH: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_WAIT: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
+_SESSION: Final = (5, 15, 30, 60, 120, 180, 240, 300, 600, 1200, 3600)
+# Anything else a client may invent counts as OTHER, so that it can't make labels without end.
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Metrics:
+    """Keeps everything in ``registry``. All times are in seconds; every method returns at once."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        make = Maker(registry)
+        self._requests = make.histogram(
+            "requests_seconds",
+            "Requests answered: how many, and how long until the last byte was handed over.",
+            _LATENCY,
+            "route",
+            "method",
+            "status",
+        )
+        self._upstream = make.histogram(
+            "upstream_seconds", "Time until a service sent its response's head.", _LATENCY, "route"
+        )
+        self._upstream_errors = make.counter(
+            "upstream_errors", "Calls a service did not answer.", "route", "code"
+        )
+        self._rejections = make.counter("rejections", "Requests refused by the gateway itself.", "code")
+        self._unchecked = make.counter("gate_unchecked", "Gated requests let pass because Redis was away.")
+        self._tokens = make.counter("tokens", "Tokens checked.", "outcome")
+        self._jwks = make.counter("jwks_fetches", "Fetches of the key set.", "outcome")
+        self._reloads = make.counter("route_reloads", "Reloads of the routes.", "outcome")
+        self._routes_ok = make.gauge("routes_up_to_date", "1 unless the last reload was refused.")
+        self._streams = make.gauge("streams_open", "Open streams of this instance.")
+        self._frames = make.counter("stream_frames", "Frames written to streams.")
+        self._cut_off = make.counter(
+            "stream_readers_cut_off", "Streams ended because the reader had stopped."
+        )
+        self._lag = make.gauge("loop_lag_seconds", "How late the event loop was at the last measurement.")
+        self._script = make.histogram("script_seconds", "Script calls to Redis.", _SCRIPT, "script")
+        self._batch = make.histogram("script_batch_users", "Users in one script call.", _BATCH, "script")
+        self._script_failures = make.counter("script_failures", "Script calls that failed.", "script")
+        self._sweeps = make.counter("sweeps", "Sweeps done by this instance.", "room", "outcome")
+        self._waits = make.histogram("room_wait_seconds", "Time in line of those admitted.", _WAIT, "room")
+        self._sessions = make.histogram(
+            "room_session_seconds", "Length of sessions that ended.", _SESSION, "room"
+        )
+        self._make = make
+        self._rooms: dict[str, RoomMetrics] = {}
+        self._scripts: dict[str, tuple[Histogram, Histogram]] = {}
+        self._by_answer: dict[tuple[str, str, int], Histogram] = {}
+        self._by_route: dict[str, Histogram] = {}
+        self._room_families = RoomFamilies(make)
+        self._routes_ok.set(1)
+
+    def request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """A request was answered. ``route``: a route's id, or a fixed name for the gateway's own paths."""
+        key = (route, method, status // 100)
+        child = self._by_answer.get(key)
+        if child is None:
+            known = method if method in _METHODS else "OTHER"
+            child = self._requests.labels(route, known, f"{status // 100}xx")
+            if known == method:
+                self._by_answer[key] = child
+        child.observe(seconds)
+
+    def upstream(self, route: str, seconds: float) -> None:
+        """A service answered; ``seconds`` until the head of its response."""
+        child = self._by_route.get(route)
+        if child is None:
+            child = self._by_route[route] = self._upstream.labels(route)
+        child.observe(seconds)
+
+    def upstream_error(self, route: str, code: str) -> None:
+        """A service did not answer; ``code`` is the error's."""
+        self._upstream_errors.labels(route, code).inc()
+
+    def rejected(self, code: str) -> None:
+        """The gateway refused a request with this error code."""
+        self._rejections.labels(code).inc()
+
+    def passed_unchecked(self) -> None:
+        """A gated request passed because Redis was away and ``QUEUE_FAIL_OPEN`` is set."""
+        self._unchecked.inc()
+
+    def token(self, outcome: str) -> None:
+        """A token was checked: ``ok``, ``cached``, or the error's code."""
+        self._tokens.labels(outcome).inc()
+
+    def jwks_fetched(self, ok: bool) -> None:
+        """The key set was asked for."""
+        self._jwks.labels("ok" if ok else "failed").inc()
+
+    def routes_reloaded(self, ok: bool) -> None:
+        """The routes were read anew, and taken or refused."""
+        self._reloads.labels("ok" if ok else "refused").inc()
+        self._routes_ok.set(ok)
+
+    def in_flight(self, count: Callable[[], float]) -> None:
+        """Where to read how many requests are being answered. Call once."""
+        self._make.gauge("requests_in_flight", "Requests being answered, streams among them.").set_function(
+            count
+        )
+
+    def stream_opened(self) -> None:
+        """A stream was opened."""
+        self._streams.inc()
+
+    def stream_closed(self) -> None:
+        """A stream ended, for whatever reason."""
+        self._streams.dec()
+
+    def frames(self, count: int) -> None:
+        """So many frames were written to streams."""
+        self._frames.inc(count)
+
+    def reader_cut_off(self) -> None:
+        """A stream was ended because its reader had stopped reading."""
+        self._cut_off.inc()
+
+    def loop_lag(self, seconds: float) -> None:
+        """The event loop was so late."""
+        self._lag.set(seconds)
+
+    def on_call(self, script: str, seconds: float, size: int, failed: bool) -> None:
+        """A script was called for ``size`` users."""
+        pair = self._scripts.get(script)
+        if pair is None:
+            pair = self._scripts[script] = (self._script.labels(script), self._batch.labels(script))
+        pair[0].observe(seconds)
+        pair[1].observe(size)
+        if failed:
+            self._script_failures.labels(script).inc()
+
+    def on_summary(self, room: str, summary: RoomNumbers) -> None:
+        """A room's numbers after a call, and what the call did."""
+        of_room = self._rooms.get(room)
+        if of_room is None:
+            of_room = self._rooms[room] = RoomMetrics(self._room_families, room)
+        of_room.take(summary)
+
+    def swept(self, room: str, outcome: str) -> None:
+        """A sweep ended: ``ok``, ``failed``, or ``elsewhere`` when another instance does it."""
+        self._sweeps.labels(room, outcome).inc()
+
+    def waited(self, room: str, seconds: float) -> None:
+        """Somebody was admitted after so long in line."""
+        self._waits.labels(room).observe(seconds)
+
+    def session_ended(self, room: str, seconds: float) -> None:
+        """A session ended after so long."""
+        self._sessions.labels(room).observe(seconds)
+
+
+class NoMetrics(Metrics):
+    """Takes everything ``Metrics`` takes and keeps nothing."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+
+    def request(self, route: str, method: str, status: int, seconds: float) -> None: ...
+    def upstream(self, route: str, seconds: float) -> None: ...
+    def upstream_error(self, route: str, code: str) -> None: ...
+    def rejected(self, code: str) -> None: ...
+    def passed_unchecked(self) -> None: ...
+    def token(self, outcome: str) -> None: ...
+    def jwks_fetched(self, ok: bool) -> None: ...
+    def routes_reloaded(self, ok: bool) -> None: ...
+    def in_flight(self, count: Callable[[], float]) -> None: ...
+    def stream_opened(self) -> None: ...
+    def stream_closed(self) -> None: ...
+    def frames(self, count: int) -> None: ...
+    def reader_cut_off(self) -> None: ...
+    def loop_lag(self, seconds: float) -> None: ...
+    def on_call(self, script: str, seconds: float, size: int, failed: bool) -> None: ...
+    def on_summary(self, room: str, summary: RoomNumbers) -> None: ...
+    def swept(self, room: str, outcome: str) -> None: ...
+    def waited(self, room: str, seconds: float) -> None: ...
+    def session_ended(self, room: str, seconds: float) -> None: ...

@@ -1,0 +1,105 @@
+"""The metrics of rooms: how each stands, and what script calls did to it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+
+class RoomNumbers(Protocol):
+    """A room after a script's call: how it stands, and what the call did."""
+
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def allowed_in(self) -> int: ...
+    @property
+    def capacity(self) -> int: ...
+    @property
+    def paused(self) -> bool: ...
+    @property
+    def rate(self) -> float: ...
+    @property
+    def admitted(self) -> int: ...
+    @property
+    def promoted(self) -> int: ...
+    @property
+    def expired(self) -> int: ...
+    @property
+    def evicted(self) -> int: ...
+    @property
+    def left(self) -> int: ...
+    @property
+    def removed(self) -> int: ...
+    @property
+    def lineups(self) -> int: ...
+
+
+class Maker:
+    """Makes metrics of one registry, all of them named ``gateway_…``."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def counter(self, name: str, doc: str, *labels: str) -> Counter:
+        return Counter(f"gateway_{name}", doc, labels, registry=self._registry)
+
+    def gauge(self, name: str, doc: str, *labels: str) -> Gauge:
+        return Gauge(f"gateway_{name}", doc, labels, registry=self._registry)
+
+    def histogram(self, name: str, doc: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"gateway_{name}", doc, labels, buckets=buckets, registry=self._registry)
+
+
+class RoomFamilies:
+    """The metrics that have a room as their label."""
+
+    def __init__(self, make: Maker) -> None:
+        self.waiting = make.gauge("room_waiting", "Users in line.", "room")
+        self.allowed_in = make.gauge("room_allowed_in", "Users allowed in.", "room")
+        self.capacity = make.gauge("room_capacity", "Most users allowed in at a time.", "room")
+        self.paused = make.gauge("room_paused", "1 while an operator has paused admissions.", "room")
+        self.rate = make.gauge(
+            "room_admissions_per_second", "Measured rate of admissions from the line.", "room"
+        )
+        self.estimated_wait = make.gauge(
+            "room_estimated_wait_seconds",
+            "What the last in line is told; NaN while nothing is measured.",
+            "room",
+        )
+        self.done = {
+            "lineups": make.counter("room_lineups", "Times somebody lined up.", "room"),
+            "admitted": make.counter("room_admissions", "Users admitted, at once or from the line.", "room"),
+            "promoted": make.counter("room_promotions", "Users admitted from the line.", "room"),
+            "expired": make.counter("room_expiries", "Sessions that ended by time.", "room"),
+            "evicted": make.counter("room_evictions", "Users evicted from the line as absent.", "room"),
+            "left": make.counter("room_leaves", "Users who gave up a slot or a place.", "room"),
+            "removed": make.counter("room_removals", "Users removed by an operator.", "room"),
+        }
+
+
+class RoomMetrics:
+    """One room's metrics. Gauges are what this instance saw last; counters what its own calls did."""
+
+    def __init__(self, families: RoomFamilies, room: str) -> None:
+        self._waiting = families.waiting.labels(room)
+        self._allowed_in = families.allowed_in.labels(room)
+        self._capacity = families.capacity.labels(room)
+        self._paused = families.paused.labels(room)
+        self._rate = families.rate.labels(room)
+        self._estimated_wait = families.estimated_wait.labels(room)
+        self._done = [(name, counter.labels(room)) for name, counter in families.done.items()]
+
+    def take(self, summary: RoomNumbers) -> None:
+        """Take over the numbers of one script call."""
+        self._waiting.set(summary.waiting)
+        self._allowed_in.set(summary.allowed_in)
+        self._capacity.set(summary.capacity)
+        self._paused.set(summary.paused)
+        self._rate.set(summary.rate)
+        measured = summary.rate > 0
+        self._estimated_wait.set(summary.waiting / summary.rate if measured else float("nan"))
+        for name, counter in self._done:
+            if count := getattr(summary, name):
+                counter.inc(count)

@@ -1,0 +1,154 @@
+"""Which trace a request belongs to: W3C ``traceparent`` and B3 are understood, W3C is sent on. Pure.
+
+Identifiers come from ``random``: they must be cheap and unlikely to meet, not hard to guess.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, Protocol
+
+# Names, in lower case, that speak of the client's trace. They must not go on beside ours.
+TRACE_HEADERS: Final = frozenset(
+    {
+        "traceparent",
+        "tracestate",
+        "b3",
+        "x-b3-traceid",
+        "x-b3-spanid",
+        "x-b3-parentspanid",
+        "x-b3-sampled",
+        "x-b3-flags",
+    }
+)
+
+_TRACEPARENT = re.compile(
+    r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[\x21-\x7e]*)?", re.ASCII
+)
+_B3_TRACE = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}", re.ASCII)
+_B3_SPAN = re.compile(r"[0-9a-f]{16}", re.ASCII)
+_TRACESTATE = re.compile(r"[\x20-\x7e\t]{1,512}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class TraceContext:
+    """Our place in a trace. Identifiers are lower-case hex: 32 digits of the trace, 16 of a span.
+
+    ``sampled`` says whether spans of this trace are to be exported. ``state`` is the client's ``tracestate``.
+    """
+
+    trace_id: str
+    span_id: str
+    parent_id: str | None
+    sampled: bool
+    state: str = ""
+
+    def child(self) -> TraceContext:
+        """A span below this one, such as a call to a service."""
+        return TraceContext(self.trace_id, _new_id(64), self.span_id, self.sampled, self.state)
+
+    def headers(self) -> list[tuple[str, str]]:
+        """What tells the next one about this span."""
+        parent = ("traceparent", f"00-{self.trace_id}-{self.span_id}-{'01' if self.sampled else '00'}")
+        return [parent, ("tracestate", self.state)] if self.state else [parent]
+
+
+def begin(headers: Mapping[str, str], *, probability: float = 1.0) -> TraceContext:
+    """The server span of a request with these headers (any mapping that ignores case, or lower-case names).
+
+    Continues the client's trace if it sent a valid one, ``traceparent`` before ``b3`` before ``X-B3-*``; else
+    begins one, sampled with ``probability``. The client's sampling decision is kept where it made one.
+    """
+    sent = _w3c(headers) or _b3(headers)
+    if sent is None:
+        return TraceContext(_new_id(128), _new_id(64), None, _sample(probability))
+    trace_id, parent_id, sampled, state = sent
+    decided = _sample(probability) if sampled is None else sampled
+    return TraceContext(trace_id or _new_id(128), _new_id(64), parent_id, decided, state)
+
+
+def trace_of(headers: Mapping[str, str]) -> str:
+    """The trace id alone, for who has no use for spans."""
+    return begin(headers).trace_id
+
+
+# Trace id and span id ("" and None where B3 sent nothing but a decision), the decision, tracestate.
+_Sent = tuple[str, str | None, bool | None, str]
+
+
+def _w3c(headers: Mapping[str, str]) -> _Sent | None:
+    value = headers.get("traceparent")
+    if value is None or (match := _TRACEPARENT.fullmatch(value.strip())) is None:
+        return None
+    version, trace_id, span_id, flags, more = match.groups()
+    if version == "ff" or (version == "00" and more) or not (_some(trace_id) and _some(span_id)):
+        return None
+    state = headers.get("tracestate", "").strip()
+    return trace_id, span_id, bool(int(flags, 16) & 1), state if _TRACESTATE.fullmatch(state) else ""
+
+
+def _b3(headers: Mapping[str, str]) -> _Sent | None:
+    single = headers.get("b3")
+    if single is None:
+        flags = "d" if headers.get("x-b3-flags") == "1" else headers.get("x-b3-sampled", "").lower()
+        return _b3_sent(headers.get("x-b3-traceid"), headers.get("x-b3-spanid"), flags)
+    parts = single.strip().split("-")
+    if len(parts) == 1:
+        return _b3_sent(None, None, parts[0])
+    return _b3_sent(parts[0], parts[1], parts[2] if len(parts) > 2 else "")
+
+
+def _b3_sent(trace_id: str | None, span_id: str | None, decision: str) -> _Sent | None:
+    sampled = {"1": True, "d": True, "true": True, "0": False, "false": False}.get(decision)
+    if trace_id is None and span_id is None:
+        return None if sampled is None else ("", None, sampled, "")
+    trace_id, span_id = (trace_id or "").lower(), (span_id or "").lower()
+    if not (
+        _B3_TRACE.fullmatch(trace_id) and _B3_SPAN.fullmatch(span_id) and _some(trace_id) and _some(span_id)
+    ):
+        return None
+    return trace_id.zfill(32), span_id, sampled, ""
+
+
+def _some(identifier: str) -> bool:
+    """Whether it is not all zeros, which means none."""
+    return identifier.strip("0") != ""
+
+
+def _new_id(bits: int) -> str:
+    return f"{random.getrandbits(bits) or 1:0{bits // 4}x}"
+
+
+def _sample(probability: float) -> bool:
+    return probability >= 1 or random.random() < probability
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Something that took time. ``began`` is in epoch seconds, ``seconds`` its length.
+
+    ``tags`` and ``name`` hold route ids, methods and statuses; never raw paths, queries or tokens.
+    """
+
+    context: TraceContext
+    kind: Literal["SERVER", "CLIENT"]
+    name: str
+    began: float
+    seconds: float
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+class Exporter(Protocol):
+    """Where finished spans of sampled traces go. Must return at once, and never raise."""
+
+    def export(self, span: Span, /) -> None: ...
+
+
+class NoExporter:
+    """Drops every span."""
+
+    def export(self, span: Span, /) -> None:
+        """Do nothing."""
