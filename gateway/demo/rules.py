@@ -1,0 +1,71 @@
+"""The rules the observer holds the gateway to, and the ledger of how often each was put to the test."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+# Seconds an event may be on its way from the gateway's decision to the client's clock.
+GRACE = 1.5
+# Seconds a status update may be late.
+LATE = 2.0
+# Seconds by which the end of a session or of an absence may differ from what the client works out.
+EDGE = 0.5
+# Seconds after which an absent person must have been swept away.
+SWEPT = 3.0
+
+
+class Rule(StrEnum):
+    """What a client may rely on, each in words."""
+
+    CAPACITY = "never more people in than the room holds"
+    ORDER = "let in strictly in the order of the tickets"
+    TICKETS = "tickets only grow, and none is given out twice"
+    POSITION = "nobody who keeps the place moves back"
+    BLIP = "a lost connection costs neither place nor ticket"
+    LOST = "nobody in line is lost"
+    SESSION = "whoever is in is neither refused nor sent back"
+    GATE = "whoever is not in does not pass the gate"
+    LAST_FRAME = "nothing follows a stream's last frame"
+    UPDATES = "status updates keep coming"
+    TOLD = "whoever leaves is told on the open stream"
+    ABSENT = "whoever is away too long holds no place"
+    IDENTITY = "services see exactly who is calling"
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """One proven breach: when (seconds, the crowd's clock), by whose evidence (0: several), and what was seen."""
+
+    rule: Rule
+    at: float
+    person: int
+    detail: str
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Counts checks and keeps breaches."""
+
+    checks: Counter[Rule] = field(default_factory=Counter)
+    broken: list[Broken] = field(default_factory=list)
+
+    def check(self, rule: Rule, holds: bool, at: float, person: int, detail: str) -> None:
+        """Count one test of ``rule``; where it does not hold, keep the breach."""
+        self.checks[rule] += 1
+        if not holds:
+            self.broken.append(Broken(rule, at, person, detail))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How often each rule was tested, and every breach, oldest first."""
+
+    checks: Counter[Rule]
+    broken: tuple[Broken, ...]
+
+    @property
+    def total(self) -> int:
+        """How many checks were made in all."""
+        return self.checks.total()

@@ -1,0 +1,118 @@
+"""What the demo says before and after: how to join in, and how it went."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.demo.observer import describe
+from gateway.demo.plan import Plan
+from gateway.demo.rules import Rule, Verdict
+from gateway.demo.seen import Outcome
+from gateway.demo.stats import Stats, percentile
+from gateway.demo.view import milliseconds, whole_seconds
+
+BROKEN_SHOWN = 20
+
+
+def invitation(base: str, token: str, addresses: Mapping[str, str]) -> str:
+    """How somebody at a keyboard joins the line: lines to paste into a shell."""
+    call = 'curl -sS -H "Authorization: Bearer $TOKEN"'
+    behind = "\n".join(f"  {name:<26}{address}" for name, address in addresses.items())
+    return f"""\
+The gateway listens at {base} (API docs: {base}/swagger-ui.html). Behind it:
+{behind}
+
+Join the line yourself, in another terminal:
+
+TOKEN={token}
+{call} -X POST {base}/api/v1/queue/lineup
+{call} -N {base}/api/v1/queue/stream
+{call} {base}/api/v1/queue/status
+{call} -X POST {base}/api/v1/reservation-seats/7
+{call} -X DELETE {base}/api/v1/queue/allowed-in-token
+{call} -X DELETE {base}/api/v1/queue/waiting-token
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Witnessed:
+    """What the services can say: the most users provably in at once, and requests without a user."""
+
+    most_in: int
+    nameless: int
+    sold: int
+
+
+def succeeded(plan: Plan, stats: Stats, verdict: Verdict, witnessed: Witnessed) -> bool:
+    """Whether no rule was broken and nobody was lost, by anybody's evidence."""
+    lost = stats.outcomes[Outcome.LOST] or stats.outcomes.total() != plan.people
+    return not (verdict.broken or lost or witnessed.nameless or witnessed.most_in > plan.limits.capacity)
+
+
+def summary(plan: Plan, stats: Stats, verdict: Verdict, witnessed: Witnessed, elapsed: float) -> str:
+    """How it went, in the end."""
+    lines = ["", f"After {elapsed:.1f} s (seed {plan.seed} brings the same crowd again):", ""]
+    lines += _people(plan, stats)
+    lines += [
+        "",
+        f"  waits        p50 {whole_seconds(percentile(stats.waits, 50))}, "
+        f"p95 {whole_seconds(percentile(stats.waits, 95))}, "
+        f"longest {whole_seconds(max(stats.waits, default=None))} ({len(stats.waits)} had to wait)",
+        f"  let in       {len(stats.admissions)}, {_pace(stats):.1f} per second",
+        f"  requests     {stats.requests} answered, p50 {milliseconds(percentile(stats.latencies, 50))}, "
+        f"p95 {milliseconds(percentile(stats.latencies, 95))}; {stats.unanswered} without an answer; "
+        f"{stats.events} stream events",
+        f"  turned away  {_listed(stats.turned_away) or 'nobody'}",
+        f"  services     at most {witnessed.most_in} of {plan.limits.capacity} provably in at once; "
+        f"{witnessed.nameless} requests without a user; {witnessed.sold} of {plan.seats} seats sold",
+        "",
+        *_rules(stats, verdict),
+        "",
+    ]
+    if succeeded(plan, stats, verdict, witnessed):
+        lines.append(f"{len(Rule)} rules, {verdict.total} checks, 0 broken; nobody was lost.")
+    else:
+        lines.append(f"{len(Rule)} rules, {verdict.total} checks, {len(verdict.broken)} BROKEN.")
+    return "\n".join(lines)
+
+
+def _people(plan: Plan, stats: Stats) -> list[str]:
+    rows = [(outcome.value, stats.outcomes[outcome]) for outcome in Outcome]
+    shown = [f"  {count:5d}  {text}" for text, count in rows if count]
+    if evicted := stats.evicted():
+        shown.append(
+            f"         of those who closed the tab {evicted} had been evicted as absent when they looked again"
+        )
+    if stats.blips:
+        shown.append(f"         {stats.blips} lost the connection in line, came back and kept the place")
+    if still := stats.outcomes[Outcome.STILL_WAITING]:
+        shown.append(f"         the {still} still in line at close left it properly: sent home, not lost")
+    missing = plan.people - stats.outcomes.total()
+    if missing:
+        shown.append(f"  {missing:5d}  unaccounted for")
+    return [f"  {plan.people:5d}  people came, of whom", *shown]
+
+
+def _pace(stats: Stats) -> float:
+    if len(stats.admissions) < 2:
+        return 0.0
+    span = stats.admissions[-1][0] - stats.admissions[0][0]
+    return len(stats.admissions) / span if span > 0 else 0.0
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} × {reason}" for reason, count in sorted(counts.items()))
+
+
+def _rules(stats: Stats, verdict: Verdict) -> list[str]:
+    broken_of = Counter(one.rule for one in verdict.broken)
+    lines = []
+    for rule in Rule:
+        checks, broken = verdict.checks[rule], broken_of[rule]
+        sign = "BROKEN" if broken else "ok" if checks else "-"
+        tail = f", {broken} broken" if broken else "" if checks else " (not put to the test in this run)"
+        lines.append(f"  {sign:<7}{rule.value:<50}{checks:6d} checks{tail}")
+    shown = verdict.broken[:BROKEN_SHOWN]
+    return lines + [f"  at {one.at - stats.opened:.2f} s  {describe(one, stats.names)}" for one in shown]

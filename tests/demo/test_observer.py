@@ -1,0 +1,399 @@
+"""The observer: each rule broken in a trace is counted, and the same trace in order is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.demo.observer import describe
+from gateway.demo.rules import Broken, Rule
+from gateway.demo.seen import Answered, Call, Outcome, Sent, Standing
+from tests.demo.story import Story
+
+
+@pytest.fixture
+def story() -> Story:
+    return Story()
+
+
+def test_a_whole_sale_in_order_breaks_nothing(story: Story) -> None:
+    story.let_in_at_once(1, 1.0)
+    story.let_in_at_once(2, 1.1)
+    story.lines_up(3, 1.2, ticket=1)
+    story.lines_up(4, 1.3, ticket=2)
+    for who, ticket in ((3, 1), (4, 2)):
+        story.listens(who, 1.5, 5.5, ticket, ticket)
+    for who in (1, 2):
+        story.passes(who, 2.0, identity=f"person-{who}")
+        story.leaves_room(who, 6.0 + who / 10)
+        story.let_in(who + 2, 6.05 + who / 10)
+        story.is_closed(who + 2, 6.1 + who / 10)
+        story.passes(who + 2, 7.0)
+        story.leaves_room(who + 2, 8.0)
+    for who in (1, 2, 3, 4):
+        story.finishes(who, 9.0, Outcome.BOUGHT)
+
+    verdict = story.verdict(9.5, final=True)
+    assert verdict.broken == ()
+    tested = {rule for rule in Rule if verdict.checks[rule]}
+    assert tested >= {
+        Rule.CAPACITY,
+        Rule.ORDER,
+        Rule.TICKETS,
+        Rule.POSITION,
+        Rule.LOST,
+        Rule.SESSION,
+        Rule.UPDATES,
+    }
+
+
+# --- capacity ---
+
+
+def test_one_too_many_in_at_once_is_counted(story: Story) -> None:
+    for who in (1, 2, 3):
+        story.let_in_at_once(who, 1.0)
+        story.passes(who, 2.0)
+    assert story.broken(2.5) == [Rule.CAPACITY]
+
+
+def test_somebody_who_has_sent_the_leave_no_longer_counts(story: Story) -> None:
+    for who in (1, 2):
+        story.let_in_at_once(who, 1.0)
+        story.passes(who, 2.0)
+    story.leaves_room(1, 3.0)
+    story.let_in_at_once(3, 2.95)  # after the leave was sent, before it was answered
+    story.passes(3, 4.0)
+    assert story.broken(5.0) == []
+
+
+def test_a_walk_off_holds_the_slot_for_a_sessions_length(story: Story) -> None:
+    for who in (1, 2):
+        story.let_in_at_once(who, 1.0)
+        story.passes(who, 2.0)
+    story.let_in_at_once(3, 5.0)  # neither has left, and both sessions last until about 8
+    story.passes(3, 5.5)
+    assert story.broken(6.0) == [Rule.CAPACITY]
+
+
+def test_after_a_walk_offs_session_the_slot_may_be_someone_elses(story: Story) -> None:
+    for who in (1, 2):
+        story.let_in_at_once(who, 1.0)
+        story.passes(who, 2.0)
+    story.let_in_at_once(3, 8.0)
+    story.passes(3, 8.5)
+    assert story.broken(9.0) == []
+
+
+def test_an_admission_without_any_later_sign_proves_no_stay(story: Story) -> None:
+    for who in (1, 2, 3):
+        story.let_in_at_once(who, 1.0)
+    assert story.broken(2.0) == []
+
+
+def test_leaving_the_room_proves_that_one_was_in_until_then(story: Story) -> None:
+    for who in (1, 2, 3):
+        story.let_in_at_once(who, 1.0)
+    for who in (1, 2, 3):
+        story.leaves_room(who, 4.0)
+    assert story.broken(5.0) == [Rule.CAPACITY]
+
+
+# --- order ---
+
+
+def test_being_overtaken_is_counted_by_a_later_poll(story: Story) -> None:
+    story.lines_up(1, 1.0, ticket=1)
+    story.lines_up(2, 1.2, ticket=2)
+    story.opens(2, 1.3)
+    story.let_in(2, 2.0)
+    story.asks(1, 2.2, ticket=1, position=1)
+    assert story.broken(2.3) == [Rule.ORDER]
+
+
+def test_a_poll_that_was_under_way_is_no_proof(story: Story) -> None:
+    story.lines_up(1, 1.0, ticket=1)
+    story.lines_up(2, 1.2, ticket=2)
+    story.opens(2, 1.3)
+    story.let_in(2, 2.0)
+    story.asks(1, 2.05, ticket=1, position=1)
+    assert story.broken(2.1) == []
+
+
+def test_being_overtaken_is_counted_by_an_open_stream_that_stays_silent_about_it(story: Story) -> None:
+    story.lines_up(1, 1.0, ticket=1)
+    story.lines_up(2, 1.2, ticket=2)
+    story.opens(2, 1.3)
+    story.listens(1, 1.3, 3.3, ticket=1, position=1)
+    story.let_in(2, 2.0)
+    assert story.broken(3.0) == []
+    assert story.broken(3.6) == [Rule.ORDER]
+
+
+def test_events_of_one_moment_may_be_read_in_any_order(story: Story) -> None:
+    story.lines_up(1, 1.0, ticket=1)
+    story.lines_up(2, 1.2, ticket=2)
+    story.listens(1, 1.3, 1.3, ticket=1, position=1)
+    story.listens(2, 1.3, 1.3, ticket=2, position=2)
+    story.let_in(2, 2.0)
+    story.let_in(1, 2.4)
+    assert story.broken(5.0) == []
+
+
+def test_who_is_not_listening_cannot_say_whether_overtaken(story: Story) -> None:
+    story.lines_up(1, 1.0, ticket=1)
+    story.lines_up(2, 1.2, ticket=2)
+    story.listens(1, 1.3, 1.3, ticket=1, position=1)
+    story.closes(1, 1.9)
+    story.opens(2, 1.3)
+    story.let_in(2, 2.0)
+    assert story.broken(9.0) == []
+
+
+def test_a_stall_of_the_crowds_own_process_excuses_late_events(story: Story) -> None:
+    story.lines_up(1, 1.0, ticket=1)
+    story.lines_up(2, 1.2, ticket=2)
+    story.listens(1, 1.3, 1.3, ticket=1, position=1)
+    story.opens(2, 1.3)
+    story.let_in(2, 2.0)
+    story.observer.stalled(2.0)
+    story.let_in(1, 4.0)
+    assert Rule.ORDER not in story.broken(4.1)
+
+
+def test_a_newcomer_let_in_at_once_past_somebody_waiting_is_counted(story: Story) -> None:
+    story.lines_up(1, 1.0, ticket=1)
+    story.let_in_at_once(2, 2.0)
+    story.asks(1, 2.5, ticket=1, position=1)
+    assert story.broken(3.0) == [Rule.ORDER]
+
+
+def test_a_newcomer_who_asked_before_the_line_formed_overtakes_nobody(story: Story) -> None:
+    story.observer.see(Sent(2, 0.5, Call.LINEUP))
+    story.lines_up(1, 1.0, ticket=1)
+    story.observer.see(Answered(2, 1.1, Call.LINEUP, 0.5, 200, Standing(state="ALLOWED_IN")))
+    story.asks(1, 2.5, ticket=1, position=1)
+    assert story.broken(3.0) == []
+
+
+def test_an_admission_read_after_a_refused_leave_keeps_its_ticket(story: Story) -> None:
+    """Giving up in the moment of being let in: 404 for the line, then ALLOWED_IN on the stream."""
+    story.lines_up(1, 1.0, ticket=1)
+    story.lines_up(2, 1.2, ticket=2)
+    story.listens(2, 1.3, 5.3, ticket=2, position=2)
+    story.listens(1, 1.3, 1.3, ticket=1, position=1)
+    story.leaves_line(1, 2.0, status=404)
+    story.let_in(1, 2.05)
+    story.leaves_room(1, 2.3)
+    story.finishes(1, 2.4, Outcome.GAVE_UP)
+    story.leaves_line(2, 6.0)
+    story.finishes(2, 6.0, Outcome.STILL_WAITING)
+    assert story.broken(6.0, final=True) == []
+
+
+# --- tickets ---
+
+
+def test_a_ticket_given_out_twice_is_counted(story: Story) -> None:
+    story.lines_up(1, 1.0, ticket=5)
+    story.lines_up(2, 1.05, ticket=5)
+    assert story.broken(2.0) == [Rule.TICKETS]
+
+
+def test_a_ticket_below_one_already_known_is_counted(story: Story) -> None:
+    story.lines_up(1, 1.0, ticket=5)
+    story.lines_up(2, 2.0, ticket=4)
+    assert Rule.TICKETS in story.broken(2.1)
+
+
+def test_lineups_under_way_at_once_may_be_answered_in_any_order(story: Story) -> None:
+    story.lines_up(1, 1.0, ticket=5)
+    story.lines_up(2, 1.05, ticket=4)
+    assert story.broken(1.1) == []
+
+
+# --- gate ---
+
+
+def test_passing_the_gate_without_ever_lining_up_is_counted(story: Story) -> None:
+    story.passes(1, 1.0)
+    assert story.broken(2.0) == [Rule.GATE]
+
+
+def test_passing_the_gate_without_a_token_is_counted(story: Story) -> None:
+    story.call(1, 1.0, Call.ANONYMOUS, 200)
+    story.call(2, 1.0, Call.ANONYMOUS, 401)
+    assert story.broken(2.0) == [Rule.GATE]
+
+
+def test_passing_the_gate_from_the_line_is_counted_once_a_later_answer_says_still_waiting(
+    story: Story,
+) -> None:
+    story.lines_up(1, 1.0, ticket=1)
+    story.passes(1, 2.0)
+    assert story.broken(2.0) == []  # perhaps just let in
+    story.asks(1, 2.5, ticket=1, position=1)
+    assert story.broken(3.0) == [Rule.GATE]
+
+
+def test_passing_the_gate_just_before_reading_of_the_admission_is_in_order(story: Story) -> None:
+    story.lines_up(1, 1.0, ticket=1)
+    story.listens(1, 1.1, 1.1, ticket=1, position=1)
+    story.passes(1, 2.0)
+    story.let_in(1, 2.01)
+    assert story.broken(3.0) == []
+
+
+def test_passing_the_gate_after_leaving_is_counted(story: Story) -> None:
+    story.let_in_at_once(1, 1.0)
+    story.passes(1, 1.5)
+    story.leaves_room(1, 2.0)
+    story.passes(1, 3.0)
+    assert story.broken(4.0) == [Rule.GATE]
+
+
+def test_passing_the_gate_after_the_session_is_counted_and_within_it_is_not(story: Story) -> None:
+    story.let_in_at_once(1, 1.0)
+    story.passes(1, 2.0)
+    story.passes(1, 7.0)
+    assert story.broken(7.5) == []
+    story.passes(1, 14.2)
+    assert story.broken(15.0) == [Rule.GATE]
+
+
+def test_being_told_to_wait_without_ever_lining_up_is_counted(story: Story) -> None:
+    story.told_to_wait(1, 1.0, ticket=1, position=1)
+    assert story.broken(2.0) == [Rule.GATE]
+
+
+def test_gate_crashers_turned_away_are_checks_that_hold(story: Story) -> None:
+    story.refused(1, 1.0)
+    story.lines_up(2, 1.0, ticket=1)
+    story.told_to_wait(2, 2.0, ticket=1, position=1)
+    verdict = story.verdict(3.0)
+    assert verdict.broken == ()
+    assert verdict.checks[Rule.GATE] == 2
+
+
+def test_who_left_and_comes_back_may_pass_again(story: Story) -> None:
+    story.let_in_at_once(1, 1.0)
+    story.leaves_room(1, 2.0)
+    story.let_in_at_once(1, 3.0)
+    story.passes(1, 4.0)
+    assert story.broken(5.0) == []
+
+
+# --- nobody is lost ---
+
+
+@pytest.mark.parametrize("outcome", [Outcome.LOST, None])
+def test_who_lined_up_and_has_no_outcome_is_lost(story: Story, outcome: Outcome | None) -> None:
+    story.lines_up(1, 1.0, ticket=1)
+    if outcome is not None:
+        story.finishes(1, 2.0, outcome)
+    assert story.broken(9.0) == []
+    assert story.broken(9.0, final=True) == [Rule.LOST]
+
+
+def test_a_claim_to_have_bought_without_ever_having_been_in_does_not_add_up(story: Story) -> None:
+    story.lines_up(1, 1.0, ticket=1)
+    story.finishes(1, 2.0, Outcome.BOUGHT)
+    assert story.broken(9.0, final=True) == [Rule.LOST]
+
+
+def test_still_waiting_at_close_counts_only_with_a_leave_that_was_granted(story: Story) -> None:
+    for who in (1, 2):
+        story.lines_up(who, float(who), ticket=who)
+    story.leaves_line(1, 5.0)
+    story.leaves_line(2, 5.0, status=404)
+    for who in (1, 2):
+        story.finishes(who, 6.0, Outcome.STILL_WAITING)
+    broken = story.verdict(9.0, final=True).broken
+    assert [(one.rule, one.person) for one in broken] == [(Rule.LOST, 2)]
+
+
+def test_who_never_lined_up_owes_no_account(story: Story) -> None:
+    story.finishes(1, 2.0, Outcome.NEVER_IN_LINE)
+    assert story.broken(9.0, final=True) == []
+
+
+def test_vanishing_from_the_line_while_polling_is_counted(story: Story) -> None:
+    story.lines_up(1, 1.0, ticket=1)
+    story.asks(1, 2.0, ticket=1, position=1)
+    story.finds_nothing(1, 3.0)
+    assert story.broken(3.0) == [Rule.LOST]
+
+
+def test_being_in_neither_line_nor_room_at_close_is_counted(story: Story) -> None:
+    story.lines_up(1, 1.0, ticket=1)
+    story.leaves_line(1, 2.0, status=404)
+    story.leaves_room(1, 2.2, status=404)
+    assert story.broken(3.0) == [Rule.LOST]
+
+
+def test_being_in_neither_after_a_long_absence_is_explained(story: Story) -> None:
+    story.lines_up(1, 1.0, ticket=1)
+    story.leaves_line(1, 8.0, status=404)
+    story.leaves_room(1, 8.2, status=404)
+    assert story.broken(9.0) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [("REMOVED", "ABSENT"), ("REMOVED", "LEFT"), ("NOT_IN_QUEUE", "")]
+)
+def test_being_thrown_out_with_an_open_stream_is_counted(story: Story, code: str, reason: str) -> None:
+    story.lines_up(1, 1.0, ticket=1)
+    story.listens(1, 1.2, 3.2, ticket=1, position=1)
+    story.told_off(1, 4.0, code, reason)
+    assert story.broken(4.1) == [Rule.LOST]
+
+
+def test_an_operators_removal_is_not_the_rooms_fault(story: Story) -> None:
+    story.lines_up(1, 1.0, ticket=1)
+    story.listens(1, 1.2, 3.2, ticket=1, position=1)
+    story.told_off(1, 4.0, "REMOVED", "OPERATOR")
+    assert story.broken(4.1) == []
+
+
+def test_a_lineup_without_an_answer_leaves_everything_open(story: Story) -> None:
+    story.unanswered(1, 1.0, Call.LINEUP)
+    story.passes(1, 2.0)
+    assert story.broken(3.0) == []
+
+
+def test_after_a_lost_answer_the_status_says_what_the_lineup_did(story: Story) -> None:
+    story.unanswered(1, 1.0, Call.LINEUP)
+    story.asks(1, 1.5, ticket=3, position=3)
+    story.listens(1, 2.0, 4.0, ticket=3, position=4)
+    assert story.broken(4.1) == [Rule.POSITION]
+
+
+def test_a_lineup_turned_away_for_overload_changes_nothing(story: Story) -> None:
+    story.call(1, 1.0, Call.LINEUP, 503, Standing(code="OVERLOADED"))
+    story.passes(1, 2.0)
+    assert story.broken(3.0) == [Rule.GATE]
+
+
+# --- identity ---
+
+
+def test_being_taken_for_somebody_else_is_counted(story: Story) -> None:
+    story.let_in_at_once(1, 1.0)
+    story.passes(1, 2.0, identity="person-1")
+    story.passes(1, 3.0, identity="somebody-else")
+    assert story.broken(4.0) == [Rule.IDENTITY]
+
+
+# --- the verdict ---
+
+
+def test_asking_for_the_verdict_again_counts_nothing_twice(story: Story) -> None:
+    for who in (1, 2, 3):
+        story.let_in_at_once(who, 1.0)
+        story.passes(who, 2.0)
+    assert story.verdict(3.0) == story.verdict(3.0)
+
+
+def test_breaches_are_told_with_names() -> None:
+    told = describe(Broken(Rule.LOST, 1.0, 7, "the place in line was gone"), {7: "Hana"})
+    assert told == "nobody in line is lost: Hana: the place in line was gone"
+    assert describe(Broken(Rule.CAPACITY, 1.0, 0, "3 in at once"), {}).endswith("holds: 3 in at once")
