@@ -18,8 +18,8 @@ from gateway.stream import verdict
 from gateway.stream.encoder import Encoder
 from gateway.stream.frames import Frame
 from gateway.stream.pace import HOLD_SECONDS, evenly, every, in_slices
-from gateway.stream.ports import Counts, NoCounts, Presence, Renderer, RoomEvent, States, UserState
-from gateway.stream.reader import Reader
+from gateway.stream.ports import Counts, Presence, Renderer, RoomEvent, States, UserState
+from gateway.stream.reader import OnRun, Reader
 from gateway.stream.registry import Person, Registry, Seats
 from gateway.stream.subscriber import Subscriber
 from gateway.stream.verdict import AllowedIn, Ending, Refused
@@ -45,16 +45,19 @@ class Hub:
         seats: Seats,
         *,
         tempo: Tempo,
-        counts: Counts | None = None,
+        counts: Counts,
+        on_run: OnRun = lambda outcome, seconds: None,
     ) -> None:
         self._presence = presence
         self._encoder = Encoder(renderer)
         self._seats = seats
         self._tempo = tempo
-        self._counts = counts or NoCounts()
-        self._reader = Reader(states, self._counts)
+        self._counts = counts
+        self._reader = Reader(states, on_run)
         self._registry = Registry(seats)
         self._slots = cycle(range(len(self._registry.wheel)))
+        self._frames = 0
+        self._missed = asyncio.Event()
         self._draining = False
 
     def __len__(self) -> int:
@@ -87,6 +90,7 @@ class Hub:
         """Registers a stream: from now on events reach it. One too many of a user ends that user's oldest."""
         tab.since = self._reader.latest
         person = self._registry.add(tab)
+        self._counts.stream_opened()
         if len(person.tabs) == 1:
             self._presence.arrived(tab.user)
         elif len(person.tabs) > self._tempo.streams_per_user:
@@ -99,7 +103,9 @@ class Hub:
         if person is None:
             return
         tab.close("gone")
-        self._counts.ended(tab.ended)
+        self._counts.stream_closed()
+        if tab.ended == "cut_off":
+            self._counts.reader_cut_off()
         if not person.tabs:
             self._presence.departed(tab.user)
 
@@ -119,11 +125,12 @@ class Hub:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Turns the wheel and beats the heart while inside."""
+        """Turns the wheel, beats the heart and reconciles when told to, while inside."""
         tick = self._tempo.status_interval / len(self._registry.wheel)
         tasks = [
             asyncio.create_task(every(tick, self._turn), name="stream-wheel"),
             asyncio.create_task(every(self._tempo.heartbeat, self._beat), name="stream-heartbeat"),
+            asyncio.create_task(self._heal(), name="stream-reconcile"),
         ]
         try:
             yield
@@ -132,8 +139,12 @@ class Hub:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    def restored(self) -> None:
+        """Events come again, and some may have been missed: a ``reconcile`` begins at once."""
+        self._missed.set()
+
     async def reconcile(self) -> None:
-        """Ends what should have ended: for when events may have been missed. Those who wait hear nothing.
+        """Ends what should have ended; those who wait hear nothing.
 
         Goes through all streams at once, one call at a time.
         """
@@ -145,7 +156,15 @@ class Hub:
         self._draining = True
         await evenly(list(self._registry.tabs()), seconds, self._dismiss)
 
+    async def _heal(self) -> None:
+        while True:
+            await self._missed.wait()
+            self._missed.clear()
+            await self.reconcile()
+
     async def _turn(self) -> None:
+        self._counts.frames(self._frames)
+        self._frames = 0
         await self._reader.each(self._registry.wheel[next(self._slots)], self._tell)
 
     async def _beat(self) -> None:
@@ -186,18 +205,19 @@ class Hub:
             frame = self._encoder.ending(ending, tab.locale)
         else:
             frame = self._encoder.only_status(answer[0])
-        tab.finish(frame, "turned_away")
-        self._counts.ended(tab.ended)
+        self._frames += tab.finish(frame, "turned_away")
 
     def _dismiss(self, tab: Subscriber) -> None:
-        tab.finish(self._encoder.going_away(), "drained")
+        self._frames += tab.finish(self._encoder.going_away(), "drained")
         self.leave(tab)
 
     def _end(self, tab: Subscriber, ending: Ending) -> None:
         cause = "admitted" if isinstance(ending, AllowedIn) else "refused"
-        tab.finish(self._encoder.ending(ending, tab.locale), cause)
+        self._frames += tab.finish(self._encoder.ending(ending, tab.locale), cause)
         self.leave(tab)
 
     def _send(self, tab: Subscriber, frame: Frame) -> None:
-        if not tab.write(frame):
+        if tab.write(frame):
+            self._frames += 1
+        else:
             self.leave(tab)

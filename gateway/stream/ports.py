@@ -84,20 +84,16 @@ class Renderer(Protocol):
 
 
 class Counts(Protocol):
-    """Is told what to count."""
+    """Is told what to count, all rooms together."""
 
-    def ended(self, cause: str) -> None:
-        """A stream ended: ``admitted``, ``refused``, ``cut_off``, ``gone``, ``drained``, ``turned_away``."""
+    def stream_opened(self) -> None:
+        """A stream has joined."""
 
-    def turned(self, outcome: str, seconds: float) -> None:
-        """A run over some users took ``seconds``: ``done``, ``skipped`` (no room to ask) or ``failed``."""
+    def stream_closed(self) -> None:
+        """A stream has left, for whatever reason."""
 
+    def frames(self, count: int) -> None:
+        """So many frames were written since the last time."""
 
-class NoCounts:
-    """Counts nothing."""
-
-    def ended(self, cause: str) -> None:
-        """Ignored."""
-
-    def turned(self, outcome: str, seconds: float) -> None:
-        """Ignored."""
+    def reader_cut_off(self) -> None:
+        """A stream was ended because its reader had stopped reading."""

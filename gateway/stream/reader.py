@@ -8,7 +8,7 @@ from time import perf_counter
 
 from gateway.errors import QueueUnavailable
 from gateway.stream.pace import in_slices
-from gateway.stream.ports import Counts, States, UserState
+from gateway.stream.ports import States, UserState
 from gateway.stream.registry import Person
 
 _log = logging.getLogger(__name__)
@@ -18,6 +18,10 @@ BATCH = 256
 
 Tell = Callable[[Person, UserState, int], object]
 
+OnRun = Callable[[str, float], None]
+"""Is told how a run over at most 256 users went, ``done``, ``skipped`` (no room to ask) or ``failed``, and
+how many seconds it took."""
+
 
 class Reader:
     """Each read has a number, given when it begins; a higher one began later, whenever its reply comes.
@@ -25,9 +29,9 @@ class Reader:
     ``latest`` is the last number given.
     """
 
-    def __init__(self, states: States, counts: Counts) -> None:
+    def __init__(self, states: States, on_run: OnRun) -> None:
         self._states = states
-        self._counts = counts
+        self._on_run = on_run
         self.latest = 0
 
     async def one(self, user: str) -> tuple[UserState, int] | None:
@@ -53,7 +57,7 @@ class Reader:
             except Exception:
                 _log.exception("telling users their state failed")
                 outcome = "failed"
-            self._counts.turned(outcome, perf_counter() - began)
+            self._on_run(outcome, perf_counter() - began)
 
     async def _batch(self, people: Sequence[Person], tell: Tell) -> None:
         read = self._number()

@@ -55,7 +55,7 @@ def of_state(state: UserState, held: RoomEvent | None) -> Ending | None:
     """
     if state.kind == "WAITING":
         return of_event(held) if held is not None and concerns(held, state.ticket) else None
-    if state.kind == "ALLOWED_IN":
+    if state.kind != "NONE":
         return AllowedIn(state.expires_in)
     if held is not None and held.kind == "REMOVED":
         return of_event(held)

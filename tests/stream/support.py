@@ -81,6 +81,8 @@ class Told:
 
     log: list[str] = field(default_factory=list)
     turns: list[str] = field(default_factory=list)
+    open: int = 0
+    written: int = 0
 
     def arrived(self, user: str) -> None:
         self.log.append(f"+{user}")
@@ -88,8 +90,18 @@ class Told:
     def departed(self, user: str) -> None:
         self.log.append(f"-{user}")
 
-    def ended(self, cause: str) -> None:
-        self.log.append(cause)
+    def stream_opened(self) -> None:
+        self.open += 1
+
+    def stream_closed(self) -> None:
+        self.open -= 1
+        self.log.append("closed")
+
+    def frames(self, count: int) -> None:
+        self.written += count
+
+    def reader_cut_off(self) -> None:
+        self.log.append("cut_off")
 
     def turned(self, outcome: str, seconds: float) -> None:
         assert seconds >= 0
@@ -204,7 +216,15 @@ class World:
         self.told = Told()
         self.words = Words()
         self.seats = Seats(seats)
-        self.hub = Hub(self.room, self.told, self.words, self.seats, tempo=tempo, counts=self.told)
+        self.hub = Hub(
+            self.room,
+            self.told,
+            self.words,
+            self.seats,
+            tempo=tempo,
+            counts=self.told,
+            on_run=self.told.turned,
+        )
         self.max_buffer = max_buffer
         self.left = asyncio.Condition()
         self.address = ("", 0)

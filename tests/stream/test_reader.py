@@ -15,7 +15,7 @@ def people(count: int) -> list[Person]:
 
 async def test_states_are_read_in_calls_of_at_most_256_and_reach_whom_they_are_about() -> None:
     room = Room({f"user-{number}": State(ticket=number) for number in range(600)})
-    reader = Reader(room, Told())
+    reader = Reader(room, Told().turned)
     told: dict[str, tuple[int | None, int]] = {}
     await reader.each(
         people(600), lambda person, state, read: told.update({person.user: (state.ticket, read)})
@@ -27,7 +27,7 @@ async def test_states_are_read_in_calls_of_at_most_256_and_reach_whom_they_are_a
 
 
 async def test_reads_are_numbered_when_they_begin() -> None:
-    reader = Reader(Room({"kim": State(ticket=3)}), Told())
+    reader = Reader(Room({"kim": State(ticket=3)}), Told().turned)
     reading = reader.one("kim")
     assert reader.latest == 0
     first = await reading
@@ -38,7 +38,7 @@ async def test_reads_are_numbered_when_they_begin() -> None:
 
 async def test_a_room_that_is_away_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
     told = Told()
-    reader = Reader(Room(away=True), told)
+    reader = Reader(Room(away=True), told.turned)
     called = []
     await reader.each(people(300), lambda *told: called.append(told))
 
@@ -51,7 +51,7 @@ async def test_a_fault_of_ours_is_logged_and_counted_and_costs_one_batch(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     told = Told()
-    reader = Reader(Room(), told)
+    reader = Reader(Room(), told.turned)
     called = []
 
     def tell(person: Person, state: object, read: int) -> None:
@@ -75,7 +75,7 @@ async def test_an_answer_of_the_wrong_length_is_a_fault_and_reaches_nobody(
 
     told = Told()
     called = []
-    await Reader(Short(), told).each(people(2), lambda *told: called.append(told))
+    await Reader(Short(), told.turned).each(people(2), lambda *told: called.append(told))
 
     assert (called, told.turns) == ([], ["failed"])
     assert "telling users" in caplog.text
@@ -83,6 +83,6 @@ async def test_an_answer_of_the_wrong_length_is_a_fault_and_reaches_nobody(
 
 async def test_nobody_costs_no_call() -> None:
     room = Room()
-    await Reader(room, Told()).each([], lambda *told: None)
+    await Reader(room, Told().turned).each([], lambda *told: None)
 
     assert room.calls == []

@@ -47,6 +47,7 @@ def test_of_two_events_that_came_before_the_state_the_one_of_the_higher_ticket_i
         (ALLOWED_IN, None, AllowedIn(240.0)),
         (ALLOWED_IN, ADMITTED, AllowedIn(240.0)),
         (ALLOWED_IN, REMOVED, AllowedIn(240.0)),
+        (State("ADMITTED", 0, 0, expires_in=120.0), None, AllowedIn(120.0)),
         (NONE, None, Refused("NOT_IN_QUEUE")),
         (NONE, ADMITTED, Refused("NOT_IN_QUEUE")),
         (NONE, REMOVED, Refused("REMOVED", "ABSENT")),
