@@ -1,0 +1,83 @@
+"""What is wrong with a route file: every fault with its place and the rule it breaks."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gateway.errors import GatewayError
+
+
+class RuleBroken(Exception):
+    """A value of the route file breaks a rule. Whoever knows the place turns it into a Fault."""
+
+    def __init__(self, rule: str, message: str) -> None:
+        self.rule = rule
+        self.message = message
+        super().__init__(f"{rule}: {message}")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Fault:
+    """One fault. ``line`` counts from 1; ``route_id`` is None where no route is concerned."""
+
+    file: str
+    line: int
+    route_id: str | None
+    rule: str
+    message: str
+
+    def __str__(self) -> str:
+        route = f" route {self.route_id!r}:" if self.route_id is not None else ""
+        return f"{self.file}:{self.line}:{route} {self.message} [{self.rule}]"
+
+
+class RouteFileError(GatewayError):
+    """A route file can't be used. ``faults`` holds all that is wrong with it, in the file's order."""
+
+    code = "ROUTE_FILE"
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(map(str, self.faults)))
+
+
+class FilterFailed(GatewayError):
+    """A route's filters made something of this request that can't be sent: the route file is at fault."""
+
+    def __init__(self, route_id: str, reason: str) -> None:
+        self.route_id = route_id
+        self.reason = reason
+        super().__init__(f"{route_id}: {reason}")
+
+
+class Faults:
+    """Collects the faults of one file."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.found: list[Fault] = []
+
+    def add(self, line: int, rule: str, message: str, route_id: str | None = None) -> None:
+        self.found.append(Fault(self.file, line, route_id, rule, message))
+
+    def broken(self, line: int, error: RuleBroken, route_id: str | None = None) -> None:
+        self.add(line, error.rule, error.message, route_id)
+
+    def in_order(self) -> tuple[Fault, ...]:
+        """All faults by line, each once (an alias can show the same one in several places)."""
+        return tuple(sorted(dict.fromkeys(self.found), key=lambda fault: fault.line))
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Return ``; the nearest is 'X'`` for a misspelt name, or nothing if none is near."""
+    by_lower = {candidate.lower(): candidate for candidate in allowed}
+    close = difflib.get_close_matches(name.strip().lower(), by_lower, n=1, cutoff=0.5)
+    return f"; the nearest is {by_lower[close[0]]!r}" if close else ""
+
+
+def unknown(kind: str, name: str, allowed: Iterable[str]) -> str:
+    """Return the text about a name that is not among ``allowed``: the nearest one, and all there are."""
+    names = list(allowed)
+    return f"there is no {kind} {name!r}{nearest(name, names)} (there are: {', '.join(names)})"

@@ -1,0 +1,78 @@
+"""Which calls need a place in which room, and what a room's limits are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.routing.calls import CallPattern, parse_call, wide_forms
+
+DEFAULT_ROOM: Final = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class GateRule:
+    """What a matching call means: a place in ``room`` is needed, or (``renews_only``) just renewed."""
+
+    room: str
+    renews_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RoomLimits:
+    """Limits of one room; None leaves the value of the settings. ``duration`` is in seconds."""
+
+    capacity: int | None = None
+    duration: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One item of ``gates:``."""
+
+    room: str
+    calls: tuple[CallPattern, ...]
+    renews: tuple[CallPattern, ...] = ()
+
+
+DEFAULT_GATES: Final = (
+    Gate(
+        DEFAULT_ROOM,
+        (parse_call("POST /api/v1/reservations"), parse_call("POST /api/v1/reservation-seats/**")),
+    ),
+)
+
+
+class GateIndex:
+    """All gates of a table, by method, what needs a place before what only renews one."""
+
+    __slots__ = ("_any", "_by_method")
+
+    def __init__(self, gates: Sequence[Gate]) -> None:
+        rules = [(call, GateRule(gate.room, False)) for gate in gates for call in gate.calls]
+        rules += [(call, GateRule(gate.room, True)) for gate in gates for call in gate.renews]
+        methods = {call.method for call, _ in rules if call.method is not None}
+        if methods & {"GET", "HEAD"}:
+            methods |= {"GET", "HEAD"}
+        self._by_method = {
+            method: tuple(
+                rule for rule in rules if rule[0].method is None or _same_method(rule[0].method, method)
+            )
+            for method in methods
+        }
+        self._any = tuple(rule for rule in rules if rule[0].method is None)
+
+    def rule_for(self, method: str, path: str, upstream_path: str) -> GateRule | None:
+        """The rule for a call, by the path it came with or the one it goes to the service with."""
+        rules = self._by_method.get(method.upper(), self._any)
+        if not rules:
+            return None
+        forms = wide_forms(path)
+        if upstream_path != path:
+            forms += wide_forms(upstream_path)
+        return next((rule for call, rule in rules if call.covers(forms)), None)
+
+
+def _same_method(one: str, other: str) -> bool:
+    return one == other or {one, other} == {"GET", "HEAD"}

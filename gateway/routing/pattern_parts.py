@@ -1,0 +1,129 @@
+"""Compiled path patterns and how they match; ``patterns`` makes them of text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+_NOTHING: Final[Mapping[str, str]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One segment of a pattern: a literal, or a regex for the whole segment with its groups' names.
+
+    ``text`` is the segment as written. ``may_be_empty`` is for a last ``*`` alone.
+    """
+
+    text: str
+    literal: str | None
+    regex: re.Pattern[str] | None = None
+    names: tuple[str, ...] = ()
+    may_be_empty: bool = False
+
+    def match(self, value: str, found: dict[str, str]) -> bool:
+        if self.literal is not None:
+            return value == self.literal
+        if not value:
+            return self.may_be_empty
+        if self.regex is None:
+            if self.names:
+                found[self.names[0]] = value
+            return True
+        match = self.regex.fullmatch(value)
+        if match is None:
+            return False
+        for name, text in zip(self.names, match.groups(), strict=True):
+            found[name] = text or ""
+        return True
+
+    def glob(self) -> str:
+        """The segment with ``*`` for every variable: never narrower than the segment itself."""
+        text = self.text
+        while (start := text.find("{")) >= 0:
+            text = f"{text[:start]}*{text[closing_brace(text, start) + 1 :]}"
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class PathPattern:
+    """A compiled pattern. ``source`` is as written.
+
+    ``head`` and ``tail`` say whether any number of segments comes first or last (``**``); the strings are
+    the variables they are captured as (``""`` for a plain ``**``), None where there is none.
+    """
+
+    source: str
+    segments: tuple[Segment, ...]
+    head: str | None
+    tail: str | None
+    literal: str | None = field(init=False)
+    prefix: str | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        texts = [segment.literal for segment in self.segments]
+        plain = self.head is None and None not in texts
+        whole = "".join(f"/{text}" for text in texts)
+        object.__setattr__(self, "literal", whole if plain and self.tail is None else None)
+        object.__setattr__(self, "prefix", whole if plain and self.tail == "" else None)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The names this pattern captures whenever it matches."""
+        names = [name for segment in self.segments for name in segment.names]
+        return tuple(names + [name for name in (self.head, self.tail) if name])
+
+    def first_literals(self) -> tuple[str, ...]:
+        """The literal segments every matching path begins with."""
+        found: list[str] = []
+        if self.head is None:
+            for segment in self.segments:
+                if segment.literal is None:
+                    break
+                found.append(segment.literal)
+        return tuple(found)
+
+    def match(self, path: str) -> Mapping[str, str] | None:
+        """Return the captured variables if ``path`` (canonical, decoded) matches, else None."""
+        if self.literal is not None:
+            return _NOTHING if path == self.literal else None
+        if self.prefix is not None:
+            prefix = self.prefix
+            inside = path.startswith(prefix) and (len(path) == len(prefix) or path[len(prefix)] == "/")
+            return _NOTHING if inside else None
+        values = path.split("/")[1:]
+        count = len(self.segments)
+        found: dict[str, str] = {}
+        if self.head is not None:
+            if len(values) < count:
+                return None
+            if self.head:
+                found[self.head] = _joined(values[: len(values) - count])
+            values = values[len(values) - count :]
+        elif self.tail is not None:
+            if len(values) < count:
+                return None
+            if self.tail:
+                found[self.tail] = _joined(values[count:])
+        elif len(values) != count:
+            return None
+        for segment, value in zip(self.segments, values, strict=False):
+            if not segment.match(value, found):
+                return None
+        return found
+
+
+def _joined(values: list[str]) -> str:
+    return "".join(f"/{value}" for value in values)
+
+
+def closing_brace(text: str, start: int) -> int:
+    """The index of the brace that closes the one at ``start``."""
+    depth = 0
+    for at in range(start, len(text)):
+        depth += (text[at] == "{") - (text[at] == "}")
+        if not depth:
+            return at
+    raise AssertionError("braces were balanced by _split")

@@ -1,0 +1,149 @@
+"""Spring's ``PathPattern``: how a route file and an access rule describe paths.
+
+====================  ==========================================================================
+``/foo``              exactly this path; ``/foo/`` is another
+``/t?st``             ``?`` is one character
+``/foo/*``            one segment; at the end it may be empty (``/foo/``, not ``/foo``)
+``/foo*``, ``/*.js``  any characters within a segment
+``/foo/**``           ``/foo``, ``/foo/`` and everything below; ``**`` may also stand first (``/**/bar``)
+``/{id}``             one segment, captured, not empty
+``/{id:\\d+}``         … that matches a regex (Java's dialect); ``/{a}-{b}.txt`` mixes
+``/foo/{*rest}``      like ``**``, captured with its leading slash
+====================  ==========================================================================
+
+Patterns are compared with the decoded canonical path (see ``path``), regarding case. A pattern that could
+never match such a path, or whose meaning people mistake, is refused: no leading slash, ``//``, dot
+segments, ``**`` inside a segment, a variable without a name.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from gateway.routing.faults import RuleBroken
+from gateway.routing.javaregex import compile_java
+from gateway.routing.pattern_parts import PathPattern, Segment, closing_brace
+
+__all__ = ["PathPattern", "compile_pattern"]
+
+_WILDCARDS = re.compile(r"[?*{]")
+
+
+@lru_cache(maxsize=4096)
+def compile_pattern(source: str, *, ignore_case: bool = False) -> PathPattern:
+    """Compile a pattern; raises RuleBroken (rule ``pattern`` or ``regex``) saying what is wrong with it.
+
+    With ``ignore_case`` it is to be compared with case-folded paths: literals are folded, regexes ignore case.
+    """
+    if not source.startswith("/"):
+        raise _wrong(source, "must begin with '/'")
+    texts = _split(source)
+    head = tail = None
+    if texts and (name := _any_depth(source, texts[-1])) is not None:
+        tail = name
+        texts.pop()
+    if tail is None and texts and (name := _any_depth(source, texts[0])) is not None:
+        head = name
+        texts.pop(0)
+    segments = tuple(
+        _segment(source, text, ignore_case, last=at == len(texts) - 1 and tail is None)
+        for at, text in enumerate(texts)
+    )
+    pattern = PathPattern(source, segments, head, tail)
+    twice = {name for name in pattern.variables if pattern.variables.count(name) > 1}
+    if twice:
+        raise _wrong(source, f"captures {min(twice)!r} twice")
+    return pattern
+
+
+def _wrong(source: str, why: str) -> RuleBroken:
+    return RuleBroken("pattern", f"the pattern {source!r} {why}")
+
+
+def _split(source: str) -> list[str]:
+    """Split at slashes; braces may nest within a regex but a variable may not span segments."""
+    texts, depth, start = [], 0, 1
+    for at, character in enumerate(source[1:], 1):
+        depth += (character == "{") - (character == "}" and depth > 0)
+        if character != "/":
+            continue
+        if depth:
+            raise _wrong(source, "has a '{' without its '}' in the same segment")
+        texts.append(source[start:at])
+        start = at + 1
+    if depth:
+        raise _wrong(source, "has a '{' without its '}'")
+    texts.append(source[start:])
+    if "" in texts[:-1]:
+        raise _wrong(source, "has an empty segment, which no request can have")
+    if any(text in (".", "..") for text in texts):
+        raise _wrong(source, "has a dot segment, which no request can have")
+    return texts
+
+
+def _any_depth(source: str, text: str) -> str | None:
+    """The capturing name of a ``**`` or ``{*name}`` segment (``""`` for ``**``), None for other segments."""
+    if text == "**":
+        return ""
+    if text.startswith("{*") and text.endswith("}"):
+        return _name(source, text[2:-1])
+    return None
+
+
+def _segment(source: str, text: str, ignore_case: bool, *, last: bool) -> Segment:
+    if text == "*":
+        return Segment(text, None, may_be_empty=last)
+    if _any_depth(source, text) is not None:
+        raise _wrong(source, "has ** or {*…} more than once, or neither first nor last")
+    if "**" in re.sub(r"\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}", "", text):
+        raise _wrong(source, "has ** inside a segment; it must stand between slashes")
+    if _WILDCARDS.search(text) is None:
+        return Segment(text, text.casefold() if ignore_case else text)
+    parts, names, at = [], [], 0
+    while at < len(text):
+        if text[at] == "{":
+            end = closing_brace(text, at)
+            name, part = _variable(source, text[at + 1 : end])
+            names.append(name)
+            parts.append(part)
+            at = end + 1
+        else:
+            parts.append({"*": ".*", "?": "."}.get(text[at]) or re.escape(text[at]))
+            at += 1
+    if len(parts) == 1 and parts[0] == "(.*)":
+        return Segment(text, None, names=tuple(names))
+    # One UTF-16 unit is what Java's ? takes; a character beyond the first plane is two.
+    if not names and ".*" not in parts:
+        parts = ["[^\U00010000-\U0010ffff]" if part == "." else part for part in parts]
+    regex = "".join(parts)
+    if names:
+        return Segment(text, None, compile_java(regex, ignore_case=ignore_case), tuple(names))
+    return Segment(text, None, re.compile(regex, re.IGNORECASE if ignore_case else 0))
+
+
+def _variable(source: str, inside: str) -> tuple[str, str]:
+    """Return name and regex of a captured variable."""
+    name, colon, constraint = inside.partition(":")
+    if name.startswith("*"):
+        raise _wrong(source, "mixes {*…} with other text in one segment")
+    name = _name(source, name)
+    if not colon:
+        return name, "(.*)"
+    if not constraint:
+        raise _wrong(source, f"has no regex behind '{name}:'")
+    regex = compile_java(constraint)
+    if regex.groups:
+        raise _wrong(source, f"has a group in the regex of {name!r}; write (?:…)")
+    return name, f"({constraint})"
+
+
+def _name(source: str, name: str) -> str:
+    if not name:
+        raise _wrong(source, "has a variable without a name")
+    if "{" in name:
+        raise _wrong(source, "nests variables")
+    letter_first = name[0].isalpha() or name[0] == "_"
+    if not letter_first or not all(character.isalnum() or character in "_-" for character in name):
+        raise _wrong(source, f"has the variable {name!r}; a name is letters, digits, - and _, a letter first")
+    return name
