@@ -1,0 +1,183 @@
+"""The two notations of predicates and filters, and the binding of their arguments to declared names.
+
+Shortcut: ``RewritePath=/a/(?<s>.*), /b/$\\{s}``: values split at commas, trimmed, empty ones dropped, bound
+in the declared order. Long form: ``name`` and ``args``; names regard neither case nor ``-``. Unlike Spring,
+nothing is dropped in silence: a surplus value or an unknown argument is a fault.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from gateway.routing.faults import RuleBroken, nearest, unknown
+
+T = TypeVar("T")
+
+Value = str | tuple[str, ...]
+_POSITION = re.compile(r"_genkey_(\d+)")
+_SIZE = re.compile(r"(\d{1,12})\s*(B|KB|MB|GB)?", re.IGNORECASE)
+_UNITS: Final = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One item of ``predicates:`` or ``filters:`` as written. ``line`` is where it stands.
+
+    ``values`` are a shortcut's, ``args`` the long form's (a list given for ``args`` counts as values).
+    """
+
+    name: str
+    values: tuple[str, ...]
+    args: Mapping[str, Value]
+    line: int
+
+
+def parse_shortcut(text: str, line: int) -> Definition:
+    """Parse ``Name=a, b`` or ``Name``."""
+    name, _, rest = text.partition("=")
+    values = tuple(value for part in rest.split(",") if (value := part.strip()))
+    return Definition(name, values, {}, line)
+
+
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """A declared argument. ``gathers`` takes all values that are left, at least one if ``required``."""
+
+    name: str
+    required: bool = True
+    gathers: bool = False
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """A predicate or filter there is: its name, its arguments in the shortcut's order, and its maker.
+
+    ``bare`` says that the shortcut may come without ``=``.
+    """
+
+    name: str
+    args: tuple[Arg, ...]
+    make: Callable[[Arguments], T]
+
+
+class Arguments:
+    """Arguments bound to a kind's declared names; the readers raise RuleBroken (rule ``argument``)."""
+
+    __slots__ = ("_bound", "kind")
+
+    def __init__(self, kind: str, bound: Mapping[str, Value]) -> None:
+        self.kind = kind
+        self._bound = bound
+
+    def has(self, name: str) -> bool:
+        return name in self._bound
+
+    def text(self, name: str, default: str = "") -> str:
+        value = self._bound.get(name, default)
+        return value if isinstance(value, str) else ",".join(value)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        value = self._bound.get(name, ())
+        return (value,) if isinstance(value, str) else value
+
+    def integer(self, name: str, default: int, lowest: int = 0) -> int:
+        text = self.text(name, str(default))
+        if re.fullmatch(r"[+-]?\d{1,9}", text) is None or int(text) < lowest:
+            raise self.wrong(f"{name} must be a whole number from {lowest}, not {text!r}")
+        return int(text)
+
+    def flag(self, name: str, default: bool) -> bool:
+        text = self.text(name, str(default)).lower()
+        if text not in ("true", "false"):
+            raise self.wrong(f"{name} must be true or false, not {text!r}")
+        return text == "true"
+
+    def size(self, name: str, default: str) -> int:
+        """Bytes, from ``10``, ``10B``, ``4KB``, ``5MB``."""
+        text = self.text(name, default)
+        match = _SIZE.fullmatch(text)
+        if match is None:
+            raise self.wrong(f"{name} must be a size such as 500, 64KB or 5MB, not {text!r}")
+        return int(match[1]) * _UNITS[(match[2] or "").upper()]
+
+    def choice(self, name: str, allowed: Sequence[str], default: str) -> str:
+        text = self.text(name, default).upper()
+        if text not in allowed:
+            raise self.wrong(unknown(name, text, allowed))
+        return text
+
+    def wrong(self, message: str) -> RuleBroken:
+        return RuleBroken("argument", f"{self.kind}: {message}")
+
+
+def bind(kind: Kind[T], definition: Definition) -> T:
+    """Make what ``definition`` describes; raises RuleBroken for anything missing, surplus or wrong."""
+    bound: dict[str, Value] = {}
+    _bind_positions(kind, definition.values, bound)
+    _bind_names(kind, definition.args, bound)
+    missing = [arg.name for arg in kind.args if arg.required and not bound.get(arg.name)]
+    if missing:
+        raise RuleBroken("argument", f"{kind.name}: {_list(missing)} missing; it takes {_list_args(kind)}")
+    for value in bound.values():
+        if "#{" in "".join(value):
+            raise RuleBroken("argument", f"{kind.name}: expressions in #{{…}} are not evaluated here")
+    return kind.make(Arguments(kind.name, bound))
+
+
+def _bind_positions(kind: Kind[T], values: tuple[str, ...], bound: dict[str, Value]) -> None:
+    left = list(values)
+    for arg in kind.args:
+        if arg.gathers:
+            # Path=/a/**,/b/**,false: a truth value behind the list belongs to the flag that follows it.
+            flag = [left.pop()] if len(kind.args) > 1 and left and left[-1] in ("true", "false") else []
+            bound[arg.name] = tuple(left)
+            left = flag
+        elif left:
+            bound[arg.name] = left.pop(0)
+    if left:
+        raise RuleBroken(
+            "argument",
+            f"{kind.name}: {len(values)} values given, but it takes {_list_args(kind)}; "
+            "a comma inside a value needs the long form (name, args)",
+        )
+
+
+def _bind_names(kind: Kind[T], args: Mapping[str, Value], bound: dict[str, Value]) -> None:
+    names = {_plain(name): arg for arg in kind.args for name in (arg.name, *arg.also)}
+    positions = {int(match[1]): value for key, value in args.items() if (match := _POSITION.fullmatch(key))}
+    if positions:
+        _bind_positions(kind, tuple("".join(positions[at]) for at in sorted(positions)), bound)
+    for key, value in args.items():
+        if _POSITION.fullmatch(key):
+            continue
+        arg = names.get(_plain(key))
+        if arg is None:
+            allowed = [arg.name for arg in kind.args]
+            there_are = f"it takes {_list_args(kind)}" if allowed else "it takes none"
+            near = nearest(key, allowed)
+            raise RuleBroken("argument", f"{kind.name} has no argument {key!r}{near} ({there_are})")
+        if not arg.gathers and not isinstance(value, str):
+            raise RuleBroken("argument", f"{kind.name}: {arg.name} takes one value, not a list")
+        bound[arg.name] = value
+    for name, value in list(bound.items()):
+        if not value:
+            del bound[name]
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "").replace("_", "").lower()
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names) + (" is" if len(names) == 1 else " are")
+
+
+def _list_args(kind: Kind[T]) -> str:
+    shown = [arg.name + ("…" if arg.gathers else "") for arg in kind.args]
+    return ", ".join(
+        name if arg.required else f"[{name}]" for name, arg in zip(shown, kind.args, strict=True)
+    )

@@ -1,0 +1,127 @@
+"""Edits of a message's headers, decided when a route matches and applied when the message goes on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+from multidict import CIMultiDict
+
+from gateway.routing.javaregex import Replacement
+
+
+class HeaderEdit(Protocol):
+    """One edit; ``apply`` changes the headers in place."""
+
+    def apply(self, headers: CIMultiDict[str]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AddHeader:
+    """Add a value beside those there are; without ``beside`` only if there is none."""
+
+    name: str
+    value: str
+    beside: bool = True
+
+    def apply(self, headers: CIMultiDict[str]) -> None:
+        if self.beside or self.name not in headers:
+            headers.add(self.name, self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class AddIfBlank:
+    """Add values if the header is missing or all its values are empty."""
+
+    name: str
+    values: tuple[str, ...]
+
+    def apply(self, headers: CIMultiDict[str]) -> None:
+        if not any(headers.getall(self.name, [])):
+            headers.extend((self.name, value) for value in self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class SetHeader:
+    """Make this the only value."""
+
+    name: str
+    value: str
+
+    def apply(self, headers: CIMultiDict[str]) -> None:
+        headers[self.name] = self.value
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveHeader:
+    """Remove the header with all its values."""
+
+    name: str
+
+    def apply(self, headers: CIMultiDict[str]) -> None:
+        headers.popall(self.name, None)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyHeader:
+    """Add the values of one header to another."""
+
+    source: str
+    target: str
+
+    def apply(self, headers: CIMultiDict[str]) -> None:
+        headers.extend((self.target, value) for value in headers.getall(self.source, []))
+
+
+@dataclass(frozen=True, slots=True)
+class DedupeHeader:
+    """Leave the first, the last, or each distinct value (``RETAIN_FIRST``, ``_LAST``, ``_UNIQUE``)."""
+
+    name: str
+    strategy: str
+
+    def apply(self, headers: CIMultiDict[str]) -> None:
+        values = headers.getall(self.name, [])
+        if len(values) < 2:
+            return
+        if self.strategy == "RETAIN_FIRST":
+            kept = values[:1]
+        elif self.strategy == "RETAIN_LAST":
+            kept = values[-1:]
+        else:
+            kept = list(dict.fromkeys(values))
+        headers.popall(self.name)
+        headers.extend((self.name, value) for value in kept)
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteHeader:
+    """Replace every match of a regex in every value."""
+
+    name: str
+    regexp: re.Pattern[str]
+    replacement: Replacement
+
+    def apply(self, headers: CIMultiDict[str]) -> None:
+        values = headers.popall(self.name, [])
+        headers.extend((self.name, self.regexp.sub(self.replacement.expand, value)) for value in values)
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteLocation:
+    """Put ``host`` in place of an absolute location's authority (and its ``/v1``, where that is stripped).
+
+    Group 1 of ``regexp`` is what stays before it.
+    """
+
+    name: str
+    host: str
+    regexp: re.Pattern[str]
+
+    def apply(self, headers: CIMultiDict[str]) -> None:
+        values = headers.popall(self.name, [])
+        headers.extend(
+            (self.name, self.regexp.sub(lambda match: match[1] + self.host, value, count=1))
+            for value in values
+        )

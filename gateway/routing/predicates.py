@@ -1,0 +1,224 @@
+"""Predicates: whether a route wants a request. Values in, a truth value out.
+
+Names, arguments and meaning are Spring Cloud Gateway's; ``docs/routes.md`` shows each. Deliberate
+differences: Host regards no case, and the addresses are the ones ``TRUSTED_PROXIES`` vouches for
+(``XForwardedRemoteAddr`` reads no header of its own).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+from urllib.parse import unquote_plus
+
+from gateway.routing.arguments import Arg, Arguments, Kind
+from gateway.routing.calls import METHODS
+from gateway.routing.facts import RequestFacts
+from gateway.routing.faults import unknown
+from gateway.routing.hosts import compile_host
+from gateway.routing.javaregex import compile_java
+from gateway.routing.patterns import PathPattern, compile_pattern
+
+
+class Predicate(Protocol):
+    """One condition of a route. ``str()`` of it is Spring's text for ``/actuator/gateway/routes``."""
+
+    @property
+    def always_captures(self) -> frozenset[str]:
+        """The variables it adds whenever it holds."""
+        ...
+
+    def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
+        """Whether it holds; captured variables are added to ``found``."""
+        ...
+
+
+class CapturesNothing:
+    """What predicates without variables share."""
+
+    __slots__ = ()
+
+    @property
+    def always_captures(self) -> frozenset[str]:
+        return frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """The canonical path matches one of the patterns; the first that does gives the variables."""
+
+    patterns: tuple[PathPattern, ...]
+    # Spring accepts it and shows it, and it changes nothing there either.
+    match_trailing_slash: bool = True
+
+    @property
+    def always_captures(self) -> frozenset[str]:
+        return frozenset.intersection(*(frozenset(pattern.variables) for pattern in self.patterns))
+
+    def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
+        path = facts.target.path
+        for pattern in self.patterns:
+            variables = pattern.match(path)
+            if variables is not None:
+                if variables:
+                    found.update(variables)
+                return True
+        return False
+
+    def __str__(self) -> str:
+        sources = ", ".join(pattern.source for pattern in self.patterns)
+        return f"Paths: [{sources}], match trailing slash: {str(self.match_trailing_slash).lower()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Method(CapturesNothing):
+    """The method is one of these, in upper case; GET does not include HEAD."""
+
+    methods: tuple[str, ...]
+
+    def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
+        return facts.method in self.methods
+
+    def __str__(self) -> str:
+        return f"Methods: [{', '.join(self.methods)}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The Host header, its port included, matches one of the Ant patterns with ``.`` between labels."""
+
+    patterns: tuple[str, ...]
+    regexes: tuple[re.Pattern[str], ...] = field(repr=False)
+    names: tuple[tuple[str, ...], ...] = field(repr=False)
+
+    @property
+    def always_captures(self) -> frozenset[str]:
+        return frozenset.intersection(*(frozenset(names) for names in self.names))
+
+    def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
+        for regex, names in zip(self.regexes, self.names, strict=True):
+            match = regex.fullmatch("." + facts.host[:300])
+            if match is not None:
+                found.update(zip(names, match.groups(), strict=True))
+                return True
+        return False
+
+    def __str__(self) -> str:
+        return f"Hosts: [{', '.join(self.patterns)}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Header(CapturesNothing):
+    """Some value of the header is as the regex says, or not empty if there is no regex."""
+
+    header: str
+    regexp: re.Pattern[str] | None
+    source: str
+
+    def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
+        values = facts.headers.getall(self.header, [])
+        if self.regexp is None:
+            return any(values)
+        return any(self.regexp.fullmatch(value.strip()) for value in _single_values(values))
+
+    def __str__(self) -> str:
+        return f"Header: {self.header} regexp={self.source or 'null'}"
+
+
+def _single_values(values: list[str]) -> list[str]:
+    """The values whole and, for lists such as ``a, b``, one by one."""
+    return values + [part for value in values if "," in value for part in value.split(",")]
+
+
+@dataclass(frozen=True, slots=True)
+class Query(CapturesNothing):
+    """The query has the parameter, and if there is a regex, with a value that is as it says."""
+
+    param: str
+    regexp: re.Pattern[str] | None
+    source: str
+
+    def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
+        for part in facts.target.raw_query.split("&"):
+            name, equals, value = part.partition("=")
+            if not name or unquote_plus(name) != self.param:
+                continue
+            if self.regexp is None or (equals and self.regexp.fullmatch(unquote_plus(value))):
+                return True
+        return False
+
+    def __str__(self) -> str:
+        return f"Query: param={self.param} regexp={self.source or 'null'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie(CapturesNothing):
+    """The request has the cookie with a value that is as the regex says."""
+
+    name: str
+    regexp: re.Pattern[str]
+    source: str
+
+    def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
+        for header in facts.headers.getall("Cookie", []):
+            for part in header.split(";"):
+                name, equals, value = part.strip().partition("=")
+                if equals and name == self.name and self.regexp.fullmatch(value.strip().strip('"')):
+                    return True
+        return False
+
+    def __str__(self) -> str:
+        return f"Cookie: name={self.name} regexp={self.source}"
+
+
+def _path(args: Arguments) -> Predicate:
+    patterns = tuple(compile_pattern(text) for text in args.texts("patterns"))
+    return Path(patterns, args.flag("matchTrailingSlash", True))
+
+
+def _method(args: Arguments) -> Predicate:
+    for method in args.texts("methods"):
+        if method not in METHODS:
+            raise args.wrong(unknown("method", method, METHODS))
+    return Method(args.texts("methods"))
+
+
+def _host(args: Arguments) -> Predicate:
+    patterns = args.texts("patterns")
+    compiled = [compile_host(pattern) for pattern in patterns]
+    return Host(patterns, tuple(regex for regex, _ in compiled), tuple(names for _, names in compiled))
+
+
+def _regex(args: Arguments, name: str = "regexp") -> re.Pattern[str] | None:
+    return compile_java(args.text(name)) if args.has(name) else None
+
+
+def _header(args: Arguments) -> Predicate:
+    return Header(args.text("header"), _regex(args), args.text("regexp"))
+
+
+def _query(args: Arguments) -> Predicate:
+    return Query(args.text("param"), _regex(args), args.text("regexp"))
+
+
+def _cookie(args: Arguments) -> Predicate:
+    return Cookie(args.text("name"), compile_java(args.text("regexp")), args.text("regexp"))
+
+
+KINDS: Final[Mapping[str, Kind[Predicate]]] = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            "Path",
+            (Arg("patterns", gathers=True, also=("pattern",)), Arg("matchTrailingSlash", required=False)),
+            _path,
+        ),
+        Kind("Method", (Arg("methods", gathers=True, also=("method",)),), _method),
+        Kind("Host", (Arg("patterns", gathers=True, also=("pattern",)),), _host),
+        Kind("Header", (Arg("header"), Arg("regexp", required=False)), _header),
+        Kind("Query", (Arg("param"), Arg("regexp", required=False)), _query),
+        Kind("Cookie", (Arg("name"), Arg("regexp")), _cookie),
+    )
+}
