@@ -1,0 +1,60 @@
+"""``${NAME:default}`` in a route file, filled from the environment.
+
+As in Spring: defaults may hold colons and further placeholders; ``${my.name}`` and ``${my-name}`` find
+``MY_NAME``; ``\\${NAME}`` is left alone without its backslash, and so is ``$\\{group}``, which is how a
+replacement names a group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_MAX_DEPTH = 8
+
+
+def fill(text: str, environ: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    """Return the text with its placeholders filled, and the names that have neither value nor default.
+
+    Those stay in the text as they were.
+    """
+    if "${" not in text:
+        return text, ()
+    unset: list[str] = []
+    return _fill(text, environ, unset, 0), tuple(unset)
+
+
+def _fill(text: str, environ: Mapping[str, str], unset: list[str], depth: int) -> str:
+    out: list[str] = []
+    at = 0
+    while (start := text.find("${", at)) >= 0:
+        escaped = start > at and text[start - 1] == "\\"
+        end = _closing(text, start + 2)
+        out.append(text[at : start - escaped])
+        if end < 0:
+            at = start
+            break
+        inside = text[start + 2 : end]
+        out.append(f"${{{inside}}}" if escaped else _value(inside, environ, unset, depth))
+        at = end + 1
+    return "".join(out) + text[at:]
+
+
+def _closing(text: str, at: int) -> int:
+    depth = 1
+    for index in range(at, len(text)):
+        depth += (text[index] == "{") - (text[index] == "}")
+        if not depth:
+            return index
+    return -1
+
+
+def _value(inside: str, environ: Mapping[str, str], unset: list[str], depth: int) -> str:
+    name, colon, default = inside.partition(":")
+    upper = name.upper().replace(".", "_")
+    for candidate in (name, upper.replace("-", "_"), upper.replace("-", "")):
+        if candidate in environ:
+            return environ[candidate]
+    if not colon:
+        unset.append(name)
+        return f"${{{inside}}}"
+    return _fill(default, environ, unset, depth + 1) if depth < _MAX_DEPTH else default

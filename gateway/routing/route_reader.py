@@ -1,0 +1,241 @@
+"""Reads ``routes:`` and ``default-filters:`` from a document; every fault is reported, none stops the rest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Final, TypeVar
+
+from gateway.routing.arguments import Definition
+from gateway.routing.definitions import read_definitions
+from gateway.routing.document import Fields, Node, Text, as_items, filled
+from gateway.routing.faults import Faults, RuleBroken, unknown
+from gateway.routing.filters import Filter
+from gateway.routing.kinds import make_filter, make_predicate
+from gateway.routing.metadata import Metadata, read_metadata
+from gateway.routing.predicates import Predicate
+from gateway.routing.predicates_more import Weight
+from gateway.routing.table import Route
+from gateway.routing.upstream import Upstream, parse_uri
+
+T = TypeVar("T")
+
+_KEYS: Final = ("id", "uri", "predicates", "filters", "order", "metadata", "enabled")
+_INT32: Final = range(-(2**31), 2**31)
+_UNREADABLE = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def read_routes(node: Node | None, default_filters: Node | None, faults: Faults) -> tuple[Route, ...]:
+    """Return the sound routes in the order in which they are to be asked."""
+    defaults = _make(
+        read_definitions(default_filters, "filters", faults, None, bare=True), make_filter, faults, None
+    )
+    if node is None or (isinstance(node, Text) and node.null):
+        faults.add(
+            node.line if node else 1, "shape", "there are no routes; write 'routes: []' if that is meant"
+        )
+        return ()
+    items = as_items(node)
+    if items is None and not (isinstance(node, Fields) and not node.entries):
+        faults.add(node.line, "shape", "routes must be a list")
+        return ()
+    routes: list[Route] = []
+    seen: dict[str, int] = {}
+    for position, item in enumerate(items.items if items else (), 1):
+        route = _RouteReader(item, position, defaults, faults).read()
+        if route is None:
+            continue
+        if route.id in seen:
+            faults.add(
+                route.line, "route-id", f"line {seen[route.id]} has a route of this id already", route.id
+            )
+        seen.setdefault(route.id, route.line)
+        routes.append(route)
+    _check_weights(routes, faults)
+    return tuple(sorted(routes, key=lambda route: route.order))
+
+
+def _make(
+    definitions: Iterable[Definition], make: Callable[[Definition], T], faults: Faults, route_id: str | None
+) -> list[T]:
+    made = []
+    for definition in definitions:
+        try:
+            made.append(make(definition))
+        except RuleBroken as error:
+            faults.broken(definition.line, error, route_id)
+    return made
+
+
+def _check_weights(routes: list[Route], faults: Faults) -> None:
+    totals: dict[str, int] = {}
+    for route in routes:
+        weights = [predicate for predicate in route.predicates if isinstance(predicate, Weight)]
+        if len(weights) > 1:
+            faults.add(route.line, "argument", "a route can have one Weight only", route.id)
+        for weight in weights:
+            totals[weight.group] = totals.get(weight.group, 0) + weight.weight
+    for route in routes:
+        for predicate in route.predicates:
+            if isinstance(predicate, Weight) and not totals[predicate.group]:
+                message = f"all weights of the group {predicate.group!r} are 0"
+                faults.add(route.line, "argument", message, route.id)
+
+
+class _RouteReader:
+    """Reads one route."""
+
+    def __init__(self, node: Node, position: int, defaults: list[Filter], faults: Faults) -> None:
+        self.node = node
+        self.defaults = defaults
+        self.faults = faults
+        self.route_id = f"route-{position}"
+
+    def read(self) -> Route | None:
+        """Return the route, or None if it is faulty or not enabled."""
+        fields = self._fields()
+        if fields is None:
+            return None
+        before = len(self.faults.found)
+        self._read_id(fields.get("id"))
+        upstream = self._upstream(fields.get("uri"))
+        predicates = self._predicates(fields.get("predicates"))
+        own = _make(
+            self._definitions(fields.get("filters"), "filters"), make_filter, self.faults, self.route_id
+        )
+        order = self._order(fields.get("order"))
+        meaning = self._metadata(fields.get("metadata"))
+        if len(self.faults.found) == before:
+            self._check_variables(predicates, [*self.defaults, *own])
+        enabled = self._flag(fields.get("enabled"), "enabled", default=True)
+        if len(self.faults.found) > before or upstream is None or not enabled:
+            return None
+        return Route(
+            id=self.route_id,
+            upstream=upstream,
+            predicates=tuple(predicates),
+            filters=_interleaved(self.defaults, own),
+            order=order,
+            metadata=meaning.values,
+            cors=meaning.cors,
+            allow_actuator=meaning.allow_actuator,
+            response_timeout=meaning.response_timeout,
+            connect_timeout=meaning.connect_timeout,
+            line=self.node.line,
+        )
+
+    def _fault(self, line: int, rule: str, message: str) -> None:
+        self.faults.add(line, rule, message, self.route_id)
+
+    def _fields(self) -> dict[str, Node] | None:
+        node = self.node
+        if isinstance(node, Text):
+            return self._short(node)
+        if not isinstance(node, Fields):
+            self._fault(node.line, "shape", "a route must have id, uri and predicates")
+            return None
+        fields: dict[str, Node] = {}
+        expanded = node.expanded()
+        identity = expanded.entries.get("id")
+        if isinstance(identity, Text) and identity.value:
+            self.route_id = identity.value
+        for key, value in expanded.entries.items():
+            if key.lower() not in _KEYS:
+                self._fault(expanded.lines.get(key, node.line), "key", unknown("key of a route", key, _KEYS))
+            fields[key.lower()] = value
+        return fields
+
+    def _short(self, node: Text) -> dict[str, Node] | None:
+        """A whole route as one text: ``id=uri,Path=/a/**,Method=GET``."""
+        name, equals, rest = node.value.partition("=")
+        uri, _, predicates = rest.partition(",")
+        if not equals or not predicates:
+            self._fault(node.line, "shape", f"{node.value!r} is no route; a route has id, uri and predicates")
+            return None
+        return {
+            "id": Text(name.strip(), node.line, unset=node.unset),
+            "uri": Text(uri.strip(), node.line),
+            "predicates": Text(predicates, node.line),
+        }
+
+    def _text(self, node: Node | None, key: str) -> str:
+        if node is None or (isinstance(node, Text) and node.null):
+            return ""
+        if not isinstance(node, Text):
+            self._fault(node.line, "shape", f"{key} must be a text")
+            return ""
+        try:
+            return filled(node)
+        except RuleBroken as error:
+            self.faults.broken(node.line, error, self.route_id)
+            return ""
+
+    def _read_id(self, node: Node | None) -> None:
+        text = self._text(node, "id")
+        if text:
+            self.route_id = text
+        if len(text) > 200 or _UNREADABLE.search(text):
+            self._fault(self.node.line, "route-id", "an id is a line of at most 200 characters")
+
+    def _upstream(self, node: Node | None) -> Upstream | None:
+        before = len(self.faults.found)
+        text = self._text(node, "uri")
+        if len(self.faults.found) > before:
+            return None
+        try:
+            return parse_uri(text)
+        except RuleBroken as error:
+            self.faults.broken(node.line if node else self.node.line, error, self.route_id)
+            return None
+
+    def _definitions(self, node: Node | None, key: str) -> Iterable[Definition]:
+        return read_definitions(node, key, self.faults, self.route_id, bare=key == "filters")
+
+    def _predicates(self, node: Node | None) -> list[Predicate]:
+        before = len(self.faults.found)
+        made = _make(self._definitions(node, "predicates"), make_predicate, self.faults, self.route_id)
+        if not made and len(self.faults.found) == before:
+            self._fault(
+                self.node.line, "shape", "a route needs at least one predicate (Path=/** takes everything)"
+            )
+        return made
+
+    def _order(self, node: Node | None) -> int:
+        text = self._text(node, "order")
+        if not text:
+            return 0
+        if re.fullmatch(r"[+-]?\d{1,10}", text) is None or int(text) not in _INT32:
+            self._fault(
+                node.line if node else self.node.line, "shape", f"order must be a whole number, not {text!r}"
+            )
+            return 0
+        return int(text)
+
+    def _flag(self, node: Node | None, key: str, *, default: bool) -> bool:
+        text = self._text(node, key).lower()
+        if text not in ("", "true", "false"):
+            self._fault(self.node.line, "shape", f"{key} must be true or false")
+        return text == "true" if text else default
+
+    def _metadata(self, node: Node | None) -> Metadata:
+        try:
+            return read_metadata(node)
+        except RuleBroken as error:
+            self.faults.broken(node.line if node else self.node.line, error, self.route_id)
+            return Metadata()
+
+    def _check_variables(self, predicates: list[Predicate], filters: list[Filter]) -> None:
+        captured = frozenset[str]().union(*(predicate.always_captures for predicate in predicates))
+        needed = frozenset[str]().union(*(each.needs for each in filters))
+        for name in sorted(needed - captured):
+            known = ", ".join(sorted(captured)) or "none"
+            message = (
+                f"a filter uses {{{name}}}, which the predicates don't always capture (they capture: {known})"
+            )
+            self._fault(self.node.line, "variable", message)
+
+
+def _interleaved(defaults: list[Filter], own: list[Filter]) -> tuple[Filter, ...]:
+    """Spring numbers default filters and a route's own from 1 each and sorts by number, defaults first."""
+    numbered = [(number, each) for filters in (defaults, own) for number, each in enumerate(filters)]
+    return tuple(each for _, each in sorted(numbered, key=lambda pair: pair[0]))

@@ -1,0 +1,189 @@
+"""The frozen route table: which route a request takes and what it becomes on the way."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.routing.calls import CallPattern, wide_forms
+from gateway.routing.cors import CorsRule
+from gateway.routing.edits import HeaderEdit
+from gateway.routing.facts import RequestFacts
+from gateway.routing.faults import FilterFailed, RuleBroken
+from gateway.routing.filters import Answer, Draft
+from gateway.routing.filters_target import restore_path
+from gateway.routing.gates import Gate, GateIndex, GateRule, RoomLimits
+from gateway.routing.index import PrefixIndex, literal_prefix
+from gateway.routing.path import parse_target
+from gateway.routing.route import Route, WeightGroups, route_prefixes
+from gateway.routing.upstream import NOWHERE
+
+__all__ = ["Changes", "Match", "Route", "RouteTable"]
+
+_ACTUATOR: Final = "/actuator"
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What the filters decided besides the target; see ``Match``."""
+
+    request_headers: tuple[HeaderEdit, ...] = ()
+    response_headers: tuple[HeaderEdit, ...] = ()
+    preserve_host: bool = False
+    status: int | None = None
+    body_limit: int | None = None
+    answer: Answer | None = None
+
+
+_UNCHANGED: Final = Changes()
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A request's route, and what goes to the service.
+
+    ``upstream_target`` is the raw path and query to send; ``upstream_path`` the same path decoded, which
+    the gate looks at. ``variables`` were captured by the predicates.
+    """
+
+    route: Route
+    variables: Mapping[str, str]
+    upstream_target: str
+    upstream_path: str
+    changes: Changes = _UNCHANGED
+
+    @property
+    def request_headers(self) -> tuple[HeaderEdit, ...]:
+        """Edits of the request's headers, to be applied in order."""
+        return self.changes.request_headers
+
+    @property
+    def response_headers(self) -> tuple[HeaderEdit, ...]:
+        """Edits of the service's answer, to be applied in order."""
+        return self.changes.response_headers
+
+    @property
+    def preserve_host(self) -> bool:
+        """Whether the request keeps its Host (or the one an edit sets) instead of the instance's."""
+        return self.changes.preserve_host
+
+    @property
+    def status(self) -> int | None:
+        """The status that replaces the service's."""
+        return self.changes.status
+
+    @property
+    def body_limit(self) -> int | None:
+        """The most bytes the request's body may have on this route."""
+        return self.changes.body_limit
+
+    @property
+    def answer(self) -> Answer | None:
+        """The answer to give without asking the service at all."""
+        return self.changes.answer
+
+
+@dataclass(frozen=True)
+class RouteTable:
+    """Everything a route file says. Immutable: a reload makes a new one.
+
+    ``routes`` stand in the order in which they are asked (by ``order``, then as in the file). ``services``
+    are static instances by lower-case name. ``cors`` is by path pattern, in the file's order.
+    """
+
+    routes: tuple[Route, ...] = ()
+    gates: tuple[Gate, ...] = ()
+    public: tuple[CallPattern, ...] = ()
+    rooms: Mapping[str, RoomLimits] = field(default_factory=dict)
+    services: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cors: Mapping[str, CorsRule] = field(default_factory=dict)
+    source: str = ""
+    draw: Callable[[], float] = field(default=random.random, repr=False, compare=False)
+    _routes: PrefixIndex[Route] = field(init=False, repr=False, compare=False)
+    _public: PrefixIndex[CallPattern] = field(init=False, repr=False, compare=False)
+    _gates: GateIndex = field(init=False, repr=False, compare=False)
+    _weights: WeightGroups = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        public = [({literal_prefix(call.pattern)}, call) for call in self.public]
+        object.__setattr__(
+            self, "_routes", PrefixIndex([(route_prefixes(route), route) for route in self.routes])
+        )
+        object.__setattr__(self, "_public", PrefixIndex(public))
+        object.__setattr__(self, "_gates", GateIndex(self.gates))
+        object.__setattr__(self, "_weights", WeightGroups(self.routes))
+
+    def resolve(self, facts: RequestFacts) -> Match | None:
+        """Return the first route that wants the request, with what it becomes; None if there is none.
+
+        A route whose filters lead into a service's ``/actuator`` counts as none unless its metadata allow
+        it. Raises BadRequest if the filters make the path ambiguous, FilterFailed if they leave no path.
+        """
+        match = self.first(facts)
+        if match is None or (not match.route.allow_actuator and _is_actuator(match.upstream_path)):
+            return None
+        return match
+
+    def first(self, facts: RequestFacts) -> Match | None:
+        """``resolve`` without the rule about ``/actuator``."""
+        drawn: dict[str, Route] = {}
+        for route in self._routes.candidates(facts.target.path):
+            if self._weights and not self._weights.chosen(route, drawn, self.draw):
+                continue
+            found: dict[str, str] = {}
+            for predicate in route.predicates:
+                if not predicate.holds(facts, found):
+                    break
+            else:
+                return _matched(route, facts, found)
+        return None
+
+    def gate_for(self, method: str, path: str, upstream_path: str) -> GateRule | None:
+        """The gate of a call, matched widely on its canonical path and on the path at the service."""
+        return self._gates.rule_for(method, path, upstream_path)
+
+    def is_public(self, method: str, path: str) -> bool:
+        """Whether a call is open without a token, matched narrowly. A gated call needs one all the same."""
+        return any(call.opens(method, path) for call in self._public.candidates(path))
+
+    def route(self, route_id: str) -> Route | None:
+        """The route of that id."""
+        return next((route for route in self.routes if route.id == route_id), None)
+
+
+def _matched(route: Route, facts: RequestFacts, found: Mapping[str, str]) -> Match:
+    target = facts.target
+    if not route.filters:
+        sent = f"{target.raw_path}?{target.raw_query}" if target.raw_query else target.raw_path
+        return Match(route, found, sent, target.path)
+    draft = Draft(facts, found)
+    for each in route.filters:
+        each.contribute(draft)
+    path = target.path
+    if draft.raw_path != target.raw_path or draft.raw_query != target.raw_query:
+        try:
+            draft.raw_path = restore_path(draft.raw_path)
+        except RuleBroken as error:
+            raise FilterFailed(route.id, error.message) from None
+        again = parse_target(f"{draft.raw_path}?{draft.raw_query}")
+        path = again.path
+    changes = Changes(
+        tuple(draft.request_edits),
+        tuple(reversed(draft.response_edits)),
+        draft.preserve_host,
+        draft.status,
+        draft.body_limit,
+        draft.answer,
+    )
+    sent = f"{draft.raw_path}?{draft.raw_query}" if draft.raw_query else draft.raw_path
+    if route.upstream.scheme == NOWHERE and draft.answer is None:
+        raise FilterFailed(route.id, "the route leads nowhere and no filter answers")
+    return Match(route, found, sent, path, changes)
+
+
+def _is_actuator(path: str) -> bool:
+    if path.isascii() and path[: len(_ACTUATOR)].lower() != _ACTUATOR:
+        return False
+    return any(form == _ACTUATOR or form.startswith(_ACTUATOR + "/") for form in wide_forms(path))
