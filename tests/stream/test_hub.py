@@ -143,7 +143,7 @@ class TestEvents:
             tab = await waiting(here)
             here.hub.deliver(event)
 
-            assert short(await tab.rest()) == [("ALLOWED_IN", None)]
+            assert short(await tab.rest()) == [told]
 
     @pytest.mark.parametrize("event", [Event("kim", 4), Event("lee", 5), Event("kim", None)])
     async def test_one_about_another_place_or_user_or_nobody_does_not(self, event: Event) -> None:
