@@ -40,8 +40,8 @@ keep_pace(false)
 return {
   summary(false),
   {
-    number_within(stored_limits[1], 0, EXACT) or -1,
-    number_within(stored_limits[2], 1, EXACT) or -1,
+    stored_capacity or -1,
+    stored_duration or -1,
     override == '1' and 'override' or '',
   },
 }

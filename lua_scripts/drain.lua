@@ -17,10 +17,13 @@
 local instances, there = KEYS[10], KEYS[11]
 local dead, dead_ms = ARGV[4], tonumber(ARGV[5])
 
-for key, wanted in pairs({ [instances] = 'zset', [there] = 'set' }) do
-  local found = redis.call('TYPE', key).ok
-  if found ~= 'none' and found ~= wanted then
-    return redis.error_reply('WRONGTYPE_KEY ' .. key)
+do
+  local wrong = wrong_type({ { instances, 'zset' }, { there, 'set' } })
+  if wrong then
+    return wrong
+  end
+  if not dead_ms then
+    return bad_argument('dead_ms')
   end
 end
 

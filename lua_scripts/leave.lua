@@ -16,7 +16,14 @@
 local reason = ARGV[4]
 local FIRST_PAIR = 5
 local NOTHING, LEFT_SLOT, LEFT_LINE = 0, 1, 2
-local counted = reason == 'OPERATOR' and 'removed' or 'left'
+local counted = ({ LEFT = 'left', OPERATOR = 'removed' })[reason]
+
+if not counted then
+  return bad_argument('reason')
+end
+if not all_pairs(FIRST_PAIR, { slot = true, line = true, both = true }) then
+  return bad_argument('pairs')
+end
 
 local function give_up_slot(user)
   local left = session_left(user)

@@ -17,13 +17,23 @@
 --- @include session
 --- @include promote
 --- @include summary
-local new_capacity, new_duration = number_within(ARGV[4], 0, EXACT), number_within(ARGV[5], 1, EXACT)
-local new_paused, lift = ARGV[6], ARGV[7] == '1'
+local new_capacity, new_duration, new_paused, lift = ARGV[4], ARGV[5], ARGV[6], ARGV[7] == '1'
+
+if new_capacity ~= '' and not limit(new_capacity, 0) then
+  return bad_argument('new_capacity')
+end
+if new_duration ~= '' and not limit(new_duration, 1) then
+  return bad_argument('new_duration')
+end
+if new_paused ~= '' and new_paused ~= '0' and new_paused ~= '1' then
+  return bad_argument('new_paused')
+end
+new_capacity, new_duration = limit(new_capacity, 0), limit(new_duration, 1)
 
 if lift then
   local declared = redis.call('HMGET', settings, 'declared_capacity', 'declared_duration_ms')
-  capacity = number_within(declared[1], 0, EXACT) or default_capacity
-  duration = number_within(declared[2], 1, EXACT) or default_duration
+  capacity = limit(declared[1], 0) or default_capacity
+  duration = limit(declared[2], 1) or default_duration
   redis.call('HDEL', settings, 'override')
 end
 if new_capacity or new_duration then

@@ -17,6 +17,10 @@
 local relineup = ARGV[4]
 local FIRST_USER = 5
 
+if relineup ~= 'back' and relineup ~= 'keep' then
+  return bad_argument('relineup')
+end
+
 -- Above the counter and above every ticket in the line, so that a Redis that lost a moment gives none out twice.
 -- Tickets too large to be counted on from are put back, in their order, behind the others.
 local function highest_ticket()

@@ -18,9 +18,12 @@ local here = KEYS[10]
 local FIRST_PAIR = 4
 
 do
-  local found = redis.call('TYPE', here).ok
-  if found ~= 'none' and found ~= 'set' then
-    return redis.error_reply('WRONGTYPE_KEY ' .. here)
+  local wrong = wrong_type({ { here, 'set' } })
+  if wrong then
+    return wrong
+  end
+  if not all_pairs(FIRST_PAIR, { arrived = true, departed = true }) then
+    return bad_argument('pairs')
   end
 end
 

@@ -21,9 +21,12 @@ local absent_ms, scan = tonumber(ARGV[4]), tonumber(ARGV[5])
 local BLIND_MS = 5000
 
 do
-  local found = redis.call('TYPE', watch).ok
-  if found ~= 'none' and found ~= 'hash' then
-    return redis.error_reply('WRONGTYPE_KEY ' .. watch)
+  local wrong = wrong_type({ { watch, 'hash' } })
+  if wrong then
+    return wrong
+  end
+  if not (absent_ms and scan) then
+    return bad_argument('absent_ms, scan')
   end
 end
 

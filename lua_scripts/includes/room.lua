@@ -10,10 +10,11 @@
 -- KEYS[8]  pace      hash    admissions, exposure_ms, at: how fast the line moves
 -- KEYS[9]  tally     hash    how many were ever admitted, expired, evicted, …
 -- ARGV[1]  channel           where changes are published
--- ARGV[2]  default_capacity  slots, used (and written) where Redis holds no usable limit
+-- ARGV[2]  default_capacity  slots, used (and in the end written) where Redis holds no usable limit
 -- ARGV[3]  default_duration  milliseconds, likewise
 --
--- Fails, before anything is written, if a key holds another type: 'WRONGTYPE_KEY <key>'.
+-- Fails, before anything is written, if a key holds another type: 'WRONGTYPE_KEY <key>', or if an argument is
+-- unusable: 'BAD_ARGUMENT <name>'.
 local line, inside, counter, settings, activity, absent, streams, pace, tally =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local channel, default_capacity, default_duration = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -21,16 +22,38 @@ local channel, default_capacity, default_duration = ARGV[1], tonumber(ARGV[2]), 
 -- A slot or a place removed, and a user admitted, by one call at most: bounds how long Redis is held.
 local MOST = 256
 
-do
-  local types = {
-    { line, 'zset' }, { inside, 'hash' }, { counter, 'string' }, { settings, 'hash' }, { activity, 'zset' },
-    { absent, 'zset' }, { streams, 'hash' }, { pace, 'hash' }, { tally, 'hash' },
-  }
-  for _, pair in ipairs(types) do
+-- The error to answer with if one of these keys holds another type than it should: list of {key, type}.
+local function wrong_type(expected)
+  for _, pair in ipairs(expected) do
     local found = redis.call('TYPE', pair[1]).ok
     if found ~= 'none' and found ~= pair[2] then
       return redis.error_reply('WRONGTYPE_KEY ' .. pair[1])
     end
+  end
+  return nil
+end
+
+local function bad_argument(name)
+  return redis.error_reply('BAD_ARGUMENT ' .. name)
+end
+
+-- Whether ARGV, from there on, is pairs that each begin with one of these words: set of words.
+local function all_pairs(first, words)
+  for at = first, #ARGV, 2 do
+    if not words[ARGV[at]] then
+      return false
+    end
+  end
+  return (#ARGV - first) % 2 == 1
+end
+
+do
+  local wrong = wrong_type({
+    { line, 'zset' }, { inside, 'hash' }, { counter, 'string' }, { settings, 'hash' }, { activity, 'zset' },
+    { absent, 'zset' }, { streams, 'hash' }, { pace, 'hash' }, { tally, 'hash' },
+  })
+  if wrong then
+    return wrong
   end
 end
 
@@ -46,18 +69,21 @@ end
 -- Whole numbers are exact up to here; no ticket, time or limit may be above.
 local EXACT = 9007199254740991
 
+-- Limits are whole numbers: half a slot is none.
+local function limit(value, low)
+  local number = number_within(value, low, EXACT)
+  return number and math.floor(number)
+end
+
+default_capacity, default_duration = limit(default_capacity, 0), limit(default_duration, 1)
+if not (default_capacity and default_duration) then
+  return bad_argument('default_capacity, default_duration')
+end
+
 local stored_limits = redis.call('HMGET', settings, 'capacity', 'duration_ms', 'paused')
-local capacity = number_within(stored_limits[1], 0, EXACT)
-local duration = number_within(stored_limits[2], 1, EXACT)
+local stored_capacity, stored_duration = limit(stored_limits[1], 0), limit(stored_limits[2], 1)
+local capacity, duration = stored_capacity or default_capacity, stored_duration or default_duration
 local paused = stored_limits[3] == '1'
-if not capacity then
-  capacity = default_capacity
-  redis.call('HSET', settings, 'capacity', string.format('%.0f', capacity))
-end
-if not duration then
-  duration = default_duration
-  redis.call('HSET', settings, 'duration_ms', string.format('%.0f', duration))
-end
 
 local held = redis.call('HLEN', inside)
 local waiting = redis.call('ZCARD', line)

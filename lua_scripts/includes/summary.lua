@@ -41,9 +41,14 @@ end
 --  admitted, promoted, expired, evicted, left, removed, lineups: by this call}
 -- more: there is work left that one call may not do; call the sweep at once.
 local function summary(unfinished)
+  if not (stored_capacity and stored_duration) then
+    redis.call('HSET', settings,
+      'capacity', string.format('%.0f', capacity), 'duration_ms', string.format('%.0f', duration))
+  end
   for name, count in pairs(done) do
-    if count > 0 then
-      redis.call('HINCRBY', tally, name, count)
+    -- A total that is no number, or full, begins again.
+    if count > 0 and type(redis.pcall('HINCRBY', tally, name, count)) == 'table' then
+      redis.call('HSET', tally, name, count)
     end
   end
   local more = unfinished or (not paused and capacity > held and waiting > 0)

@@ -1,0 +1,167 @@
+"""A room driven straight through its scripts: synchronous, with a clock that the test moves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import redis
+
+from gateway.waiting_room.keys import RoomKeys
+from gateway.waiting_room.scripts import load_all
+from gateway.waiting_room.state import Summary, parse_summary
+
+CLOCK_KEY = "test:now"
+CLOCK = f"local now = tonumber(redis.call('GET', '{CLOCK_KEY}'))"
+SCRIPTS = load_all({"clock": CLOCK})
+
+NONE, WAITING, ALLOWED_IN, ADMITTED = range(4)
+NOTHING, SLOT, PLACE = range(3)
+
+START = 1_700_000_000_000
+"""A whole second, so that hash and index begin alike."""
+
+Event = tuple[str, str, int]
+
+
+class Reply(NamedTuple):
+    """What a script answered."""
+
+    summary: Summary
+    answers: list[Any]
+
+
+def connect(url: str) -> redis.Redis:
+    """A client that carries any bytes as text, in both directions."""
+    return redis.Redis.from_url(url, protocol=2, decode_responses=True, encoding_errors="surrogateescape")
+
+
+class Rig:
+    """One room on an empty Redis. Times and durations in milliseconds; sequences come as Redis has them."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        capacity: int = 2,
+        duration: int = 10_000,
+        scripts: Any = SCRIPTS,
+        room: str = "default",
+    ) -> None:
+        self.client = client
+        self.keys = RoomKeys("", room)
+        self.capacity = capacity
+        self.duration = duration
+        self.scripts = scripts
+        self.channel = "test:events"
+        self.now = START
+        self.set_clock(START)
+        self._listener = client.pubsub()
+        self._listener.subscribe(self.channel)
+        self._listener.parse_response()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def set_clock(self, now: int) -> None:
+        self.now = now
+        self.client.set(CLOCK_KEY, now)
+
+    def advance(self, by: int) -> None:
+        self.set_clock(self.now + by)
+
+    def run(self, name: str, *args: Any, keys: Iterable[str] = ()) -> Reply:
+        all_keys = (*self.keys.common, *keys)
+        arguments = (self.channel, self.capacity, self.duration, *args)
+        summary, *answers = self.raw(name, *all_keys, *arguments, key_count=len(all_keys))
+        return Reply(parse_summary(summary), answers)
+
+    def raw(self, name: str, *args: Any, key_count: int) -> Any:
+        script = self.scripts[name]
+        try:
+            return self.client.evalsha(script.sha, key_count, *args)
+        except redis.exceptions.NoScriptError:
+            return self.client.eval(script.text, key_count, *args)
+
+    def lineup(self, *users: str, relineup: str = "back") -> list[Any]:
+        return self.run("lineup", relineup, *users).answers
+
+    def status(self, *users: str, sighting: bool = True) -> list[Any]:
+        return self.run("status", int(sighting), *users).answers
+
+    def gate(self, *users: str) -> list[Any]:
+        return self.run("gate", *users).answers
+
+    def leave(self, *pairs: tuple[str, str], reason: str = "LEFT") -> list[int]:
+        return self.run("leave", reason, *(part for pair in pairs for part in pair)).answers
+
+    def sweep(self, absent: int = 60_000, scan: int = 500) -> Summary:
+        return self.run("sweep", absent, scan, keys=[self.keys.watch]).summary
+
+    def limits(
+        self, capacity: Any = "", duration: Any = "", paused: bool | None = None, lift: bool = False
+    ) -> Summary:
+        pause = "" if paused is None else int(paused)
+        return self.run("limits", capacity, duration, pause, int(lift)).summary
+
+    def configure(self, capacity: int, duration: int) -> Reply:
+        self.capacity, self.duration = capacity, duration
+        return self.run("configure")
+
+    def presence(self, instance: str, *pairs: tuple[str, str]) -> Summary:
+        parts = (part for pair in pairs for part in pair)
+        return self.run("presence", *parts, keys=[self.keys.here(instance)]).summary
+
+    def beat(self, instance: str, dead: int = 10_000) -> tuple[bool, list[str]]:
+        unknown, *names = self.raw("beat", self.keys.instances, instance, dead, key_count=1)
+        return bool(unknown), names
+
+    def drain(self, instance: str, dead: int = 10_000) -> Summary:
+        keys = [self.keys.instances, self.keys.here(instance)]
+        return self.run("drain", instance, dead, keys=keys).summary
+
+    def line(self) -> list[tuple[str, float]]:
+        return self.client.zrange(self.keys.line, 0, -1, withscores=True)
+
+    def waiting(self) -> list[str]:
+        return [user for user, _ in self.line()]
+
+    def inside(self) -> dict[str, str]:
+        return self.client.hgetall(self.keys.inside)
+
+    def activity(self) -> dict[str, float]:
+        return dict(self.client.zrange(self.keys.activity, 0, -1, withscores=True))
+
+    def absent(self) -> dict[str, float]:
+        return dict(self.client.zrange(self.keys.absent, 0, -1, withscores=True))
+
+    def streams(self) -> dict[str, int]:
+        return {user: int(count) for user, count in self.client.hgetall(self.keys.streams).items()}
+
+    def tally(self) -> dict[str, int]:
+        return {name: int(count) for name, count in self.client.hgetall(self.keys.tally).items()}
+
+    def events(self) -> list[Event]:
+        """What was published since the last time, in order."""
+        happened: list[Event] = []
+        self._listener.execute_command("PING", "that is all")
+        while True:
+            message = self._listener.parse_response()
+            if message[0] == "pong":
+                return happened
+            body = json.loads(message[2])
+            happened += [(body["event"], user, int(ticket)) for user, ticket in body["people"]]
+
+    def everything(self) -> dict[str, bytes | None]:
+        """All keys as Redis would save them, to see whether anything was written."""
+        return {key: self.client.dump(key) for key in self.client.scan_iter(count=1000)}
+
+
+def fill(rig: Rig, key: str, pairs: Sequence[tuple[str, Any]], kind: str) -> None:
+    """Many users at once, written past the scripts."""
+    for at in range(0, len(pairs), 1000):
+        page = dict(pairs[at : at + 1000])
+        if kind == "hash":
+            rig.client.hset(key, mapping=page)
+        else:
+            rig.client.zadd(key, page)
