@@ -31,8 +31,7 @@ local function promote()
         end
       end
     end
-    local admitted = #sessions / 2
-    if admitted > 0 then
+    if #sessions > 0 then
       redis.call('HSET', inside, unpack(sessions))
       redis.call('ZADD', activity, unpack(index))
     end
@@ -40,8 +39,8 @@ local function promote()
     redis.call('ZREM', absent, unpack(users))
     waiting = waiting - #users
     admissions_left = admissions_left - #users
-    done.admitted = done.admitted + admitted
-    done.promoted = done.promoted + admitted
+    done.admitted = done.admitted + #sessions / 2
+    done.promoted = done.promoted + #users
     tell('ADMITTED', people)
   end
 end

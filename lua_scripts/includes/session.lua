@@ -64,6 +64,7 @@ end
 local function settle(user)
   local ticket = leave_line(user)
   if ticket then
+    done.promoted = done.promoted + 1
     tell('ADMITTED', { { user, ticket } })
   end
 end
