@@ -25,46 +25,32 @@ if not all_pairs(FIRST_PAIR, { slot = true, line = true, both = true }) then
   return bad_argument('pairs')
 end
 
-local function give_up_slot(user)
-  local left = session_left(user)
-  if not left then
-    return NOTHING
-  end
-  local live = left > 0
-  if live then
-    settle(user)
-  end
+local function free_slot(user, count)
   end_session(user)
-  local count = live and counted or 'expired'
   done[count] = done[count] + 1
   promote()
-  return live and LEFT_SLOT or NOTHING
-end
-
-local function give_up_place(user)
-  local left = session_left(user)
-  if left and left > 0 then
-    settle(user)
-    return NOTHING
-  end
-  local ticket = leave_line(user)
-  if not ticket then
-    return NOTHING
-  end
-  done[counted] = done[counted] + 1
-  tell(reason, { { user, ticket } })
-  return LEFT_LINE
 end
 
 local function give_up(what, user)
-  local code = NOTHING
-  if what ~= 'line' then
-    code = give_up_slot(user)
+  local left = session_left(user)
+  if left and left > 0 then
+    settle(user)
+    if what == 'line' then
+      return NOTHING
+    end
+    free_slot(user, counted)
+    return LEFT_SLOT
   end
-  if what ~= 'slot' and code == NOTHING then
-    code = give_up_place(user)
+  -- The place before the slot: else a user whose session is over could be promoted into the slot they leave.
+  local ticket = what ~= 'slot' and leave_line(user)
+  if ticket then
+    done[counted] = done[counted] + 1
+    tell(reason, { { user, ticket } })
   end
-  return code
+  if left then
+    free_slot(user, 'expired')
+  end
+  return ticket and LEFT_LINE or NOTHING
 end
 
 local answers = { false }
