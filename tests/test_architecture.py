@@ -1,0 +1,209 @@
+"""The directions of the house: who may import whom, which room owns which library, how long a module may be."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LONGEST_MODULE = 300
+
+_BASE = {"settings", "errors", "observe"}
+_ROOMS = {"waiting_room", "routing", "auth", "proxy", "stream"}
+
+# Room (a folder or a module right below gateway/) → rooms it may import; itself is always allowed.
+DIRECTIONS: dict[str, set[str]] = {
+    "__init__": set(),
+    "__main__": {"cli"},
+    # The command line: lazily everything that it runs.
+    "cli": {"cli_room", "serve", "demo", "routing", "settings", "settings_table", "errors"},
+    "cli_room": {"settings", "errors"},
+    "demo": {"serve", "app", "settings", "errors"},
+    "serve": {"app", *_BASE},
+    "app": {"web", *_ROOMS, *_BASE},
+    "web": {*_ROOMS, *_BASE},
+    **dict.fromkeys(_ROOMS, _BASE),
+    "observe": set(),
+    "settings": {"settings_kinds", "settings_table", "errors"},
+    "settings_table": {"settings_kinds", "errors"},
+    "settings_kinds": set(),
+    "errors": set(),
+}
+
+# Libraries that belong to one room, so that only that room knows what they do and how they fail.
+OWNERS: dict[str, str] = {"redis": "waiting_room", "aiocron": "waiting_room", "jose": "auth"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """``file`` (relative to the package) imports ``module`` (absolute, dotted) in ``line``."""
+
+    file: Path
+    line: int
+    module: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} imports {self.module}"
+
+
+def modules(package: Path) -> list[Path]:
+    """Every Python file of the package."""
+    return sorted(package.rglob("*.py"))
+
+
+def imports(package: Path) -> Iterator[Import]:
+    """Every import in the package, also those inside functions and under ``TYPE_CHECKING``."""
+    for path in modules(package):
+        file = path.relative_to(package)
+        # What a dot means here: the folder, counted from the package.
+        folder = (package.name, *file.parts[:-1])
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                for name in node.names:
+                    yield Import(file, node.lineno, name.name)
+            elif isinstance(node, ast.ImportFrom):
+                start = folder[: len(folder) - node.level + 1] if node.level else ()
+                base = ".".join((*start, *filter(None, [node.module])))
+                # ``from gateway import app`` imports gateway.app; a name that is no module does no harm.
+                for name in node.names:
+                    yield Import(file, node.lineno, f"{base}.{name.name}" if base == package.name else base)
+
+
+def room_of(file: Path) -> str:
+    """The folder right below the package, or the module there."""
+    return file.parts[0].removesuffix(".py")
+
+
+def wrong_directions(package: Path, directions: dict[str, set[str]]) -> list[str]:
+    """Imports of rooms that the importing room may not know; rooms without a rule of their own know nobody."""
+    names = {room_of(path.relative_to(package)) for path in modules(package)}
+    return [
+        str(one)
+        for one in imports(package)
+        if one.module.startswith(f"{package.name}.")
+        and (target := one.module.split(".")[1]) in names
+        and target not in {room_of(one.file), *directions.get(room_of(one.file), ())}
+    ]
+
+
+def strangers(package: Path, owners: dict[str, str]) -> list[str]:
+    """Imports of a library outside the room that owns it."""
+    return [
+        str(one)
+        for one in imports(package)
+        if owners.get(one.module.split(".")[0], room_of(one.file)) != room_of(one.file)
+    ]
+
+
+def long_modules(package: Path, longest: int) -> list[str]:
+    """Modules with more lines than that."""
+    return [
+        f"{path.relative_to(package)}: {lines} lines"
+        for path in modules(package)
+        if (lines := len(path.read_text().splitlines())) > longest
+    ]
+
+
+def test_imports_go_in_the_directions_of_the_house_only() -> None:
+    assert wrong_directions(ROOT / "gateway", DIRECTIONS) == []
+
+
+def test_each_library_stays_in_the_room_that_owns_it() -> None:
+    assert strangers(ROOT / "gateway", OWNERS) == []
+
+
+def test_every_room_has_a_rule() -> None:
+    rooms = {room_of(path.relative_to(ROOT / "gateway")) for path in modules(ROOT / "gateway")}
+    assert rooms == set(DIRECTIONS)
+
+
+def test_the_directions_have_no_circle() -> None:
+    left = dict(DIRECTIONS)
+    while done := [room for room, knows in left.items() if not knows & set(left)]:
+        for room in done:
+            del left[room]
+    assert left == {}
+
+
+def test_no_module_is_two_things() -> None:
+    assert long_modules(ROOT / "gateway", LONGEST_MODULE) == []
+
+
+@pytest.fixture
+def small_house(tmp_path: Path) -> Path:
+    """A package of our shape in which everything is right."""
+    package = tmp_path / "gateway"
+    for room in ("web", "auth", "waiting_room"):
+        (package / room / "inner").mkdir(parents=True)
+    for name, text in {
+        "__init__.py": "name = 1\n",
+        "errors.py": "import os\n",
+        "web/__init__.py": "from gateway.auth.tokens import verify\nfrom . import page\nfrom gateway import name\n",
+        "web/page.py": "from ..auth import tokens\n",
+        "auth/__init__.py": "",
+        "auth/tokens.py": "from jose import jwt\nfrom gateway.errors import Bad\n",
+        "waiting_room/inner/__init__.py": "",
+        "waiting_room/inner/link.py": "import redis.asyncio\nfrom ...errors import Bad\nfrom .. import inner\n",
+    }.items():
+        (package / name).write_text(text)
+    return package
+
+
+SMALL_DIRECTIONS = {"web": {"auth", "waiting_room", "errors"}, "auth": {"errors"}, "waiting_room": {"errors"}}
+
+
+def test_a_house_in_order_passes(small_house: Path) -> None:
+    assert wrong_directions(small_house, SMALL_DIRECTIONS) == []
+    assert strangers(small_house, OWNERS) == []
+    assert long_modules(small_house, 3) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "module"),
+    [
+        ("auth/tokens.py", "import gateway.web\n", "gateway.web"),
+        (
+            "auth/tokens.py",
+            "import gateway.waiting_room.inner.link as link\n",
+            "gateway.waiting_room.inner.link",
+        ),
+        ("auth/tokens.py", "from gateway.web.page import x\n", "gateway.web.page"),
+        ("auth/tokens.py", "from gateway import web\n", "gateway.web"),
+        ("auth/tokens.py", "from .. import web\n", "gateway.web"),
+        ("auth/tokens.py", "from ..web import page\n", "gateway.web"),
+        ("waiting_room/inner/link.py", "from ...auth.tokens import x\n", "gateway.auth.tokens"),
+        ("waiting_room/inner/link.py", "def f():\n    from gateway.web import page\n", "gateway.web"),
+        ("errors.py", "if TYPE_CHECKING:\n    from gateway.auth import tokens\n", "gateway.auth"),
+        ("newcomer.py", "import gateway.errors\n", "gateway.errors"),
+    ],
+)
+def test_an_arrow_in_the_wrong_direction_is_found(
+    file: str, text: str, module: str, small_house: Path
+) -> None:
+    (small_house / file).write_text(text)
+    line = text.count("\n")
+    assert wrong_directions(small_house, SMALL_DIRECTIONS) == [f"{file}:{line} imports {module}"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("web/page.py", "from redis.asyncio import Redis\n"),
+        ("web/page.py", "import redis\n"),
+        ("auth/tokens.py", "def f():\n    import aiocron\n"),
+        ("waiting_room/inner/link.py", "from jose import jwt\n"),
+        ("errors.py", "from redis import RedisError\n"),
+    ],
+)
+def test_a_library_in_a_strange_room_is_found(file: str, text: str, small_house: Path) -> None:
+    (small_house / file).write_text(text)
+    assert [found.partition(":")[0] for found in strangers(small_house, OWNERS)] == [file]
+
+
+def test_a_module_that_is_too_long_is_found(small_house: Path) -> None:
+    (small_house / "errors.py").write_text("x = 1\n" * 4)
+    assert long_modules(small_house, 3) == ["errors.py: 4 lines"]
