@@ -1,0 +1,69 @@
+"""Drawing the crowd, and the times of a run."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.demo.behaviour import IN_LINE, LONGEST_SHOP, SHORTEST_SHOP, Behaviour, draw
+from gateway.demo.plan import plan_by_hand, plan_run
+
+
+def test_the_same_seed_brings_the_same_crowd_and_another_seed_another() -> None:
+    assert draw(plan_run(120, 20, 45, seed=7)) == draw(plan_run(120, 20, 45, seed=7))
+    assert draw(plan_run(120, 20, 45, seed=7)) != draw(plan_run(120, 20, 45, seed=8))
+
+
+@given(st.integers(0, 300), st.integers(0, 60), st.floats(5, 120), st.integers(0, 99))
+def test_any_crowd_is_complete_and_arrives_in_order(
+    people: int, capacity: int, seconds: float, seed: int
+) -> None:
+    plan = plan_run(people, capacity, seconds, seed)
+    crowd = draw(plan)
+    assert [person.number for person in crowd] == list(range(1, people + 1))
+    assert len({person.name for person in crowd}) == people
+    assert [person.arrives for person in crowd] == sorted(person.arrives for person in crowd)
+    for person in crowd:
+        assert 0 <= person.arrives <= plan.arrival
+        assert SHORTEST_SHOP <= person.shops <= LONGEST_SHOP
+        assert person.away < plan.limits.absent - 1.0
+        if person.number <= capacity:
+            assert person.behaviour not in IN_LINE
+
+
+@pytest.mark.parametrize(("people", "capacity", "seconds"), [(120, 20, 45), (300, 20, 60), (30, 5, 12)])
+def test_every_behaviour_is_shown(people: int, capacity: int, seconds: float) -> None:
+    shown = Counter(person.behaviour for person in draw(plan_run(people, capacity, seconds, seed=1)))
+    assert set(shown) == set(Behaviour)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("people", "capacity", "seconds"), [(120, 20, 45), (300, 20, 60), (30, 5, 12)])
+def test_the_crowd_needs_the_slot_time_there_is(
+    people: int, capacity: int, seconds: float, seed: int
+) -> None:
+    plan = plan_run(people, capacity, seconds, seed)
+    needed = 0.0
+    for person in draw(plan):
+        if person.behaviour is not Behaviour.GIVES_UP:
+            needed += person.shops
+        if person.behaviour in (Behaviour.WALKS_OFF, Behaviour.CLOSES_TAB):
+            needed += plan.limits.duration
+    assert 0.8 * plan.slot_seconds <= needed <= 1.1 * plan.slot_seconds
+
+
+def test_who_pauses_while_shopping_pauses_less_than_a_session() -> None:
+    for seconds in (10, 45, 300):
+        plan = plan_run(30, 20, seconds, seed=1)
+        longest_pause = 0.35 * 1.2 * max(person.shops for person in draw(plan))
+        assert longest_pause < plan.limits.duration - 0.5 or math.isclose(plan.limits.duration, 2.0)
+
+
+def test_playing_by_hand_leaves_time_to_type() -> None:
+    plan = plan_by_hand(capacity=1, seed=1)
+    assert plan.limits.duration >= 60
+    assert draw(plan) == []
