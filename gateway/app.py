@@ -99,6 +99,7 @@ async def composed(
                 settings.sse_heartbeat_seconds,
                 settings.sse_max_streams_per_user,
             ),
+            metrics,
         )
         rooms = Rooms(
             Redis(redis_url, settings.redis_timeout_seconds),

@@ -17,13 +17,12 @@ from gateway.web.stream import Texts
 class Lobby(Mapping[str, Hub]):
     """One hub per room, by the room's name. Works inside ``running()``."""
 
-    def __init__(self, seats: Seats, tempo: Tempo, counts: Counts | None = None) -> None:
+    def __init__(self, seats: Seats, tempo: Tempo, counts: Counts) -> None:
         self.seats = seats
         self._tempo = tempo
         self._counts = counts
         self._hubs: dict[str, Hub] = {}
         self._stack: contextlib.AsyncExitStack | None = None
-        self._missed = asyncio.Event()
 
     def __getitem__(self, name: str) -> Hub:
         return self._hubs[name]
@@ -54,8 +53,9 @@ class Lobby(Mapping[str, Hub]):
                 hub.deliver(event)
 
     def restored(self) -> None:
-        """Events may have been missed: every stream looks for itself, soon."""
-        self._missed.set()
+        """Events may have been missed: every hub looks for itself."""
+        for hub in self._hubs.values():
+            hub.restored()
 
     async def drain(self, seconds: float) -> None:
         """Ends all streams evenly over so many seconds."""
@@ -68,18 +68,7 @@ class Lobby(Mapping[str, Hub]):
             for hub in self._hubs.values():
                 await stack.enter_async_context(hub.running())
             self._stack = stack
-            reconciler = asyncio.create_task(self._reconcile(), name="reconcile streams")
             try:
                 yield
             finally:
                 self._stack = None
-                reconciler.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await reconciler
-
-    async def _reconcile(self) -> None:
-        while True:
-            await self._missed.wait()
-            self._missed.clear()
-            for hub in tuple(self._hubs.values()):
-                await hub.reconcile()

@@ -1,0 +1,131 @@
+"""What operators and machines ask."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.harness import Gateways
+
+TOKEN = "operator-token-of-the-test"
+
+
+async def test_health_shows_components_and_is_up(gateways: Gateways) -> None:
+    gateway = await gateways.start()
+    health = await gateway.nobody("GET", "/actuator/health")
+    assert health.status == 200
+    assert health.json["status"] == "UP"
+    assert health.json["groups"] == ["liveness", "readiness"]
+    assert health.json["components"]["redis"]["status"] == "UP"
+    assert (await gateway.nobody("GET", "/actuator/health/liveness")).json == {"status": "UP"}
+    assert (await gateway.nobody("GET", "/actuator/health/readiness")).json == {"status": "UP"}
+    gateway.gateway.context.draining = True
+    assert (await gateway.nobody("GET", "/actuator/health/readiness")).status == 503
+    assert (await gateway.nobody("GET", "/actuator/health")).json["status"] == "OUT_OF_SERVICE"
+    assert (await gateway.nobody("GET", "/actuator/health/liveness")).status == 200
+
+
+async def test_routes_are_listed_as_they_are_matched(gateways: Gateways) -> None:
+    gateway = await gateways.start()
+    routes = (await gateway.nobody("GET", "/actuator/gateway/routes")).json
+    assert [route["route_id"] for route in routes][:2] == ["reservations", "seats"]
+    assert {"route_id", "uri", "order", "predicate", "filters", "metadata"} <= set(routes[0])
+    one = await gateway.nobody("GET", "/actuator/gateway/routes/seats")
+    assert one.json["route_id"] == "seats"
+    assert (await gateway.nobody("GET", "/actuator/gateway/routes/none")).status == 404
+
+
+async def test_reads_may_be_closed_but_for_the_bare_health(gateways: Gateways) -> None:
+    gateway = await gateways.start(management_reads="token", management_token=TOKEN)
+    for path in ("", "/info", "/gateway/routes", "/rooms", "/prometheus"):
+        assert (await gateway.nobody("GET", "/actuator" + path)).status == 401, path
+        assert (await gateway.with_token(TOKEN)("GET", "/actuator" + path)).status == 200, path
+    assert (await gateway.nobody("GET", "/actuator/health")).json == {"status": "UP"}
+
+
+async def test_changes_do_not_exist_while_no_token_is_set(gateways: Gateways) -> None:
+    gateway = await gateways.start()
+    answer = await gateway.with_token(TOKEN)("POST", "/actuator/rooms/default", json={"paused": True})
+    assert answer.status == 404
+
+
+async def test_changes_need_the_token(gateways: Gateways) -> None:
+    gateway = await gateways.start(management_token=TOKEN)
+    change = {"capacity": 5}
+    assert (await gateway.nobody("POST", "/actuator/rooms/default", json=change)).code == "TOKEN_REQUIRED"
+    wrong = await gateway.with_token("wrong")("POST", "/actuator/rooms/default", json=change)
+    assert wrong.code == "TOKEN_INVALID"
+
+
+async def test_an_operator_changes_limits_for_all_instances(gateways: Gateways) -> None:
+    here, there = await gateways.start(management_token=TOKEN), await gateways.start()
+    operator = here.with_token(TOKEN)
+    users = [there.user(f"u{number}") for number in range(4)]
+    for user in users:
+        await user.lineup()
+    changed = await operator("POST", "/actuator/rooms/default", json={"capacity": 3, "durationSeconds": 30})
+    assert changed.json["data"] == {
+        "room": "default",
+        "capacity": 3,
+        "durationSeconds": 30.0,
+        "paused": False,
+        "waiting": 1,
+        "allowedIn": 3,
+    } | {
+        key: changed.json["data"][key]
+        for key in changed.json["data"]
+        if key.endswith(("Second", "WaitSeconds"))
+    }
+    assert (await users[2].status()).json["state"] == "ALLOWED_IN"
+    await operator("POST", "/actuator/rooms/default", json={"paused": True})
+    await users[0]("POST", "/api/v1/queue/leave")
+    assert (await users[3].status()).json["state"] == "WAITING"
+    await operator("POST", "/actuator/rooms/default", json={"paused": False})
+    assert (await users[3].status()).json["state"] == "ALLOWED_IN"
+    lifted = await operator("POST", "/actuator/rooms/default", json={"override": False})
+    assert lifted.json["data"]["capacity"] == 1
+    assert (await operator("GET", "/actuator/rooms/default")).json["data"]["allowedIn"] == 3
+
+
+@pytest.mark.parametrize(
+    ("body", "faults"),
+    [
+        ({"capacity": -1}, ["capacity"]),
+        ({"capacity": True, "durationSeconds": 0}, ["capacity", "durationSeconds"]),
+        ({"paused": "yes"}, ["paused"]),
+        ({"other": 1}, ["other"]),
+        ({}, ["body"]),
+    ],
+)
+async def test_a_wrong_change_names_every_fault(
+    gateways: Gateways, body: dict[str, object], faults: list[str]
+) -> None:
+    gateway = await gateways.start(management_token=TOKEN)
+    answer = await gateway.with_token(TOKEN)("POST", "/actuator/rooms/default", json=body)
+    assert answer.status == 400
+    assert [fault["field"] for fault in answer.json["error"]["fields"]] == faults
+
+
+async def test_a_port_of_its_own_takes_management_off_the_public_one(gateways: Gateways) -> None:
+    gateway = await gateways.start(management_server_port=0)
+    assert gateway.gateway.management is not None
+    assert (await gateway.nobody("GET", "/actuator/health")).status == 404
+
+
+async def test_a_reload_swaps_the_whole_table_or_nothing(gateways: Gateways) -> None:
+    gateway = await gateways.start()
+    user = gateway.user("someone")
+    good = gateway.routes_file.read_text()
+    gateway.routes_file.write_text(good.replace("/nobody/**", "/new/**"))
+    async with asyncio.timeout(15):
+        while (await user("GET", "/new/x")).code != "NO_INSTANCE":
+            await asyncio.sleep(0.05)
+    gateway.routes_file.write_text("routes: [{id: broken}]")
+    async with asyncio.timeout(15):
+        while True:
+            routes = (await gateway.nobody("GET", "/actuator/health")).json["components"]["routes"]
+            if routes["details"]["faults"]:
+                break
+            await asyncio.sleep(0.05)
+    assert (await user("GET", "/new/x")).code == "NO_INSTANCE"

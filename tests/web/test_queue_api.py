@@ -1,0 +1,223 @@
+"""The waiting room over HTTP, as a client sees it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.harness import Gateways
+
+
+async def test_the_first_is_admitted_at_once_and_the_next_waits(gateways: Gateways) -> None:
+    gateway = await gateways.start()
+    first, second = gateway.user("first"), gateway.user("second")
+    admitted = await first.lineup()
+    assert admitted.status == 200
+    assert admitted.json["state"] == "ALLOWED_IN"
+    assert admitted.json["room"] == "default"
+    assert admitted.json["expiresInSeconds"] == 240
+    assert "data" not in admitted.json
+    waiting = await second.lineup()
+    assert waiting.json["state"] == "WAITING"
+    assert waiting.json["data"] == {
+        "room": "default",
+        "ticket": 1,
+        "userQueuePosition": 1,
+        "totalQueueSize": 1,
+        "usersBehind": 0,
+    }
+    assert (await first.lineup()).json["message"] == "You are already allowed in."
+
+
+@pytest.mark.parametrize(
+    ("accept_language", "message"),
+    [
+        ("", "바로 입장 가능합니다."),
+        ("en-GB,en;q=0.9", "You may enter now."),
+        ("fr, *;q=0.1", "바로 입장 가능합니다."),
+        ("en;q=0.2, ko-KR;q=0.8", "바로 입장 가능합니다."),
+    ],
+)
+async def test_the_text_follows_the_language_asked_for(
+    gateways: Gateways, accept_language: str, message: str
+) -> None:
+    gateway = await gateways.start(default_locale="ko")
+    user = gateway.user("someone")
+    answer = await user("POST", "/api/v1/queue/lineup", headers={"Accept-Language": accept_language})
+    assert answer.json["message"] == message
+
+
+async def test_the_older_clients_compare_these_korean_texts(gateways: Gateways) -> None:
+    gateway = await gateways.start(default_locale="ko")
+    first, second, stranger = (gateway.user(name) for name in ("first", "second", "stranger"))
+    assert (await first.lineup()).json["message"] == "바로 입장 가능합니다."
+    assert (await first.lineup()).json["message"] == "이미 입장 가능한 상태입니다."
+    assert (await second.lineup()).json["message"] == "대기열에 등록되었습니다."
+    assert (await first.status()).json["message"] == "입장 가능합니다."
+    assert (await second("POST", "/api/v1/reservations")).json["message"] == "대기 중입니다."
+    refused = await stranger("POST", "/api/v1/reservations")
+    assert refused.json["message"] == "대기열에 등록되지 않은 사용자입니다."
+    left = await second("DELETE", "/api/v1/queue/waiting-token")
+    assert left.json["message"] == "대기열 토큰이 무효화되었습니다."
+    left = await first("DELETE", "/api/v1/queue/allowed-in-token")
+    assert left.json["message"] == "입장 토큰이 무효화되었습니다."
+
+
+async def test_status_tells_where_the_caller_stands(gateways: Gateways) -> None:
+    gateway = await gateways.start()
+    users = [gateway.user(f"u{number}") for number in range(4)]
+    for user in users:
+        await user.lineup()
+    status = await users[2].status()
+    assert status.json["state"] == "WAITING"
+    assert status.json["data"]["userQueuePosition"] == 2
+    assert status.json["data"]["totalQueueSize"] == 3
+    assert status.json["data"]["usersBehind"] == 1
+    assert (await users[0].status()).json["state"] == "ALLOWED_IN"
+    unknown = await gateway.user("nobody").status()
+    assert (unknown.status, unknown.code) == (404, "NOT_IN_QUEUE")
+
+
+async def test_a_slot_given_up_goes_to_the_next_at_once(gateways: Gateways) -> None:
+    gateway = await gateways.start()
+    first, second = gateway.user("first"), gateway.user("second")
+    await first.lineup()
+    await second.lineup()
+    assert (await first("DELETE", "/api/v1/queue/allowed-in-token")).status == 200
+    assert (await second.status()).json["state"] == "ALLOWED_IN"
+    again = await first("DELETE", "/api/v1/queue/allowed-in-token")
+    assert (again.status, again.code) == (404, "NOT_ALLOWED_IN")
+    nothing = await first("DELETE", "/api/v1/queue/waiting-token")
+    assert (nothing.status, nothing.code) == (404, "NOT_IN_QUEUE")
+
+
+async def test_leaving_answers_204_whether_or_not_there_was_anything_to_leave(gateways: Gateways) -> None:
+    gateway = await gateways.start()
+    user = gateway.user("someone")
+    assert (await user("POST", "/api/v1/queue/leave")).status == 204
+    await user.lineup()
+    assert (await user("POST", "/api/v1/queue/leave")).status == 204
+    assert (await user.status()).status == 404
+
+
+async def test_a_beacon_may_bring_its_token_in_a_form(gateways: Gateways) -> None:
+    gateway = await gateways.start()
+    user = gateway.user("someone")
+    await user.lineup()
+    beacon = gateway.nobody
+    wrong = await beacon("POST", "/api/v1/queue/leave", data={"access_token": "x"})
+    assert (wrong.status, wrong.code) == (401, "TOKEN_INVALID")
+    assert (await beacon("POST", "/api/v1/queue/leave", data={"access_token": user.token})).status == 204
+    assert (await user.status()).status == 404
+    too_long = await beacon("POST", "/api/v1/queue/leave", data=b"x" * 20_000)
+    assert (too_long.status, too_long.code) == (413, "PAYLOAD_TOO_LARGE")
+
+
+async def test_a_cookie_leaves_only_from_an_own_page(gateways: Gateways) -> None:
+    gateway = await gateways.start(jwt_cookie_name="session")
+    user = gateway.user("someone")
+    await user.lineup()
+    cookie = {"Cookie": f"session={user.token}"}
+    foreign = await gateway.nobody(
+        "POST", "/api/v1/queue/leave", headers=cookie | {"Origin": "https://evil.example"}
+    )
+    assert (foreign.status, foreign.code) == (403, "CSRF_REJECTED")
+    assert (await gateway.nobody("GET", "/api/v1/queue/status", headers=cookie)).status == 200
+    assert (await gateway.nobody("POST", "/api/v1/queue/lineup", headers=cookie)).status == 401
+    own = cookie | {"Sec-Fetch-Site": "same-origin"}
+    assert (await gateway.nobody("POST", "/api/v1/queue/leave", headers=own)).status == 204
+
+
+async def test_without_a_token_nobody_gets_in(gateways: Gateways) -> None:
+    gateway = await gateways.start()
+    for method, path in [
+        ("POST", "lineup"),
+        ("GET", "status"),
+        ("GET", "stream"),
+        ("DELETE", "allowed-in-token"),
+        ("DELETE", "waiting-token"),
+        ("POST", "leave"),
+    ]:
+        answer = await gateway.nobody(method, f"/api/v1/queue/{path}")
+        assert (answer.status, answer.code) == (401, "TOKEN_REQUIRED"), path
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+async def test_what_does_not_exist_below_the_queue_is_answered_here(gateways: Gateways) -> None:
+    routes = """
+routes:
+  - {id: everything, uri: "%(service)s", predicates: ["Path=/**"]}
+"""
+    gateway = await gateways.start(routes)
+    user = gateway.user("someone")
+    for path in ("/api/v1/queue", "/api/v1/queue/", "/api/v1/queue/other", "/API/v1/Queue/lineup"):
+        answer = await user("POST", path)
+        assert (answer.status, answer.code) == (404, "ROUTE_NOT_FOUND"), path
+    wrong = await user("PUT", "/api/v1/queue/lineup")
+    assert (wrong.status, wrong.code) == (405, "METHOD_NOT_ALLOWED")
+    assert wrong.headers["Allow"] == "POST"
+    assert gateways.service.seen == []
+
+
+async def test_rooms_are_separate_and_an_unknown_one_is_said_to_be(gateways: Gateways) -> None:
+    routes = """
+routes: []
+rooms:
+  vip: {capacity: 2, duration: 60}
+"""
+    gateway = await gateways.start(routes)
+    user, other = gateway.user("one"), gateway.user("two")
+    assert (await user.lineup()).json["room"] == "default"
+    vip = await user.lineup(room="vip")
+    assert (vip.json["room"], vip.json["expiresInSeconds"]) == ("vip", 60)
+    assert (await other.lineup(room="vip")).json["state"] == "ALLOWED_IN"
+    assert (await other.lineup()).json["state"] == "WAITING"
+    unknown = await user.lineup(room="none")
+    assert (unknown.status, unknown.code) == (404, "ROOM_NOT_FOUND")
+    twice = await user("GET", "/api/v1/queue/status?room=vip&room=default")
+    assert (twice.status, twice.code) == (400, "BAD_REQUEST")
+
+
+async def test_every_answer_has_the_envelope(gateways: Gateways) -> None:
+    gateway = await gateways.start()
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    answer = await gateway.user("someone")(
+        "GET",
+        "/api/v1/queue/status?room=default",
+        headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"},
+    )
+    assert answer.json["success"] is False
+    assert answer.json["traceId"] == trace
+    assert answer.json["timestamp"].endswith("Z")
+    assert answer.json["error"] == {
+        "code": "NOT_IN_QUEUE",
+        "message": "You are not in line.",
+        "status": 404,
+        "path": "/api/v1/queue/status",
+    }
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("instances", [1, 2])
+async def test_two_thousand_lineups_from_two_hundred_connections_admit_exactly_the_capacity(
+    gateways: Gateways, instances: int
+) -> None:
+    started = [await gateways.start(allowed_in_max_capacity=100) for _ in range(instances)]
+    numbers = iter(range(2000))
+    states: list[str] = []
+
+    async def connection(index: int) -> None:
+        gateway = started[index % instances]
+        for number in numbers:
+            answer = await gateway.user(f"user-{number}").lineup()
+            assert answer.status == 200
+            states.append(answer.json["state"])
+
+    async with asyncio.TaskGroup() as group:
+        for index in range(200):
+            group.create_task(connection(index))
+    assert len(states) == 2000
+    assert states.count("ALLOWED_IN") == 100
+    overview = await started[0].gateway.context.rooms["default"].overview()
+    assert (overview.allowed_in, overview.waiting) == (100, 1900)
