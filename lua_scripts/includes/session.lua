@@ -2,23 +2,26 @@
 
 -- The later of what the hash and the index say, in milliseconds, or nil if the user is not in the hash.
 -- The hash decides who is in. It alone is written by older systems, in whole seconds, so where it is newer
--- than the index it wins. A value that can't be (no number, or in the future) becomes now, and is put right.
+-- than the index it wins. What lies in the future (a clock that was ahead) becomes now, as does a user of whom
+-- neither says anything usable, and both are put right.
 local function last_activity(user, second, indexed)
   if not second then
     return nil
   end
-  local by_hash = number_within(second, 0, math.floor(now / 1000))
-  local by_index = number_within(indexed, 0, now)
-  if by_hash and not (by_index and math.floor(by_index / 1000) >= math.floor(by_hash)) then
-    return by_hash * 1000
+  local by_hash, by_index = number_within(second, 0, math.huge), number_within(indexed, 0, math.huge)
+  local last
+  if by_index and math.floor(by_index / 1000) >= math.floor(by_hash or 0) then
+    last = by_index
+  else
+    last = by_hash and by_hash * 1000
   end
-  if by_hash and by_index then
-    return by_index
+  if last and last <= now and by_hash then
+    return last
   end
-  local healed = by_index or now
-  redis.call('HSET', inside, user, string.format('%.0f', math.floor(healed / 1000)))
-  redis.call('ZADD', activity, healed, user)
-  return healed
+  last = math.min(last or now, now)
+  redis.call('HSET', inside, user, string.format('%.0f', math.floor(last / 1000)))
+  redis.call('ZADD', activity, last, user)
+  return last
 end
 
 -- Milliseconds left of a session last active then; 0 or less: it is over.
