@@ -5,13 +5,14 @@
 -- ARGV[5…] users     user ids, at most 256
 --
 -- Returns  {summary (includes/summary.lua), answer per user (includes/place.lua)…}; codes:
---          ADMITTED (now, by this call), ALLOWED_IN (was already; not renewed), WAITING
+--          ADMITTED (when their turn came), ALLOWED_IN (was already by then; not renewed), WAITING
 -- Publishes ADMITTED for everybody promoted from the line. Who is admitted at once has no ticket and no stream.
 --
 --- @include clock
 --- @include room
 --- @include session
 --- @include promote
+--- @include tickets
 --- @include place
 --- @include summary
 local relineup = ARGV[4]
@@ -19,25 +20,6 @@ local FIRST_USER = 5
 
 if relineup ~= 'back' and relineup ~= 'keep' then
   return bad_argument('relineup')
-end
-
--- Above the counter and above every ticket in the line, so that a Redis that lost a moment gives none out twice.
--- Tickets too large to be counted on from are put back, in their order, behind the others.
-local function highest_ticket()
-  local spoilt = redis.call('ZRANGEBYSCORE', line, EXACT, '+inf', 'LIMIT', 0, MOST)
-  if #spoilt > 0 then
-    redis.call('ZREM', line, unpack(spoilt))
-  end
-  local top = redis.call('ZRANGE', line, -1, -1, 'WITHSCORES')
-  local highest = math.floor(math.max(
-    number_within(redis.call('GET', counter), 0, EXACT - 1) or 0,
-    number_within(top[2], 0, EXACT - 1) or 0
-  ))
-  for _, user in ipairs(spoilt) do
-    highest = highest + 1
-    redis.call('ZADD', line, highest, user)
-  end
-  return highest
 end
 
 local ticket = highest_ticket()

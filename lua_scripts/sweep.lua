@@ -15,6 +15,7 @@
 --- @include room
 --- @include session
 --- @include promote
+--- @include tickets
 --- @include summary
 local watch = KEYS[10]
 local absent_ms, scan = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -60,7 +61,7 @@ end
 
 local function scan_hash()
   local cursor = redis.call('HGET', watch, 'cursor') or '0'
-  if not string.match(cursor, '^%d+$') then
+  if #cursor > 15 or not string.match(cursor, '^%d+$') then
     cursor = '0'
   end
   local page = redis.call('HSCAN', inside, cursor, 'COUNT', scan)
@@ -135,6 +136,7 @@ local function evict(since, most)
 end
 
 local since = watching_since()
+highest_ticket()
 if scan > 0 then
   scan_hash()
 end

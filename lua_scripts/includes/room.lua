@@ -92,8 +92,9 @@ local waited = waiting > 0
 -- What this call did, by the names under which the tally keeps the totals.
 local done = { admitted = 0, promoted = 0, expired = 0, evicted = 0, left = 0, removed = 0, lineups = 0 }
 
+-- A score of the line as the ticket that answers and events show.
 local function as_ticket(score)
-  return string.format('%.0f', score)
+  return string.format('%.0f', math.max(0, math.min(tonumber(score), EXACT)))
 end
 
 -- Tell every instance: event is ADMITTED, LEFT, ABSENT or OPERATOR; people is a list of {user, ticket as text}.

@@ -78,10 +78,11 @@ class Rig:
 
     def raw(self, name: str, *args: Any, key_count: int) -> Any:
         script = self.scripts[name]
+        raw = [arg.encode("utf-8", "surrogateescape") if isinstance(arg, str) else arg for arg in args]
         try:
-            return self.client.evalsha(script.sha, key_count, *args)
+            return self.client.evalsha(script.sha, key_count, *raw)
         except redis.exceptions.NoScriptError:
-            return self.client.eval(script.text, key_count, *args)
+            return self.client.eval(script.text, key_count, *raw)
 
     def lineup(self, *users: str, relineup: str = "back") -> list[Any]:
         return self.run("lineup", relineup, *users).answers
