@@ -21,6 +21,8 @@ from gateway.routing.hosts import compile_host
 from gateway.routing.javaregex import compile_java
 from gateway.routing.patterns import PathPattern, compile_pattern
 
+_COOKIE_VALUE = re.compile(r"[^\s\",;\\]*")
+
 
 class Predicate(Protocol):
     """One condition of a route. ``str()`` of it is Spring's text for ``/actuator/gateway/routes``."""
@@ -165,7 +167,13 @@ class Cookie(CapturesNothing):
         for header in facts.headers.getall("Cookie", []):
             for part in header.split(";"):
                 name, equals, value = part.strip().partition("=")
-                if equals and name == self.name and self.regexp.fullmatch(value.strip().strip('"')):
+                value = value.strip().strip('"')
+                if (
+                    equals
+                    and name == self.name
+                    and _COOKIE_VALUE.fullmatch(value)
+                    and self.regexp.fullmatch(value)
+                ):
                     return True
         return False
 

@@ -24,13 +24,14 @@ class RemoteAddr(CapturesNothing):
 
     sources: tuple[str, ...]
     networks: tuple[IPv4Network | IPv6Network, ...] = field(repr=False)
+    name: str = "RemoteAddrs"
 
     def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
         address = _address(facts.client)
         return address is not None and any(address in network for network in self.networks)
 
     def __str__(self) -> str:
-        return f"RemoteAddrs: [{', '.join(self.sources)}]"
+        return f"{self.name}: [{', '.join(self.sources)}]"
 
 
 @lru_cache(maxsize=1024)
@@ -94,7 +95,7 @@ def _remote(args: Arguments) -> Predicate:
 def _forwarded(args: Arguments) -> Predicate:
     if args.has("maxTrustedIndex"):
         raise args.wrong("maxTrustedIndex means nothing here; the setting TRUSTED_PROXIES says whom to trust")
-    return _remote(args)
+    return RemoteAddr(args.texts("sources"), _networks(args), "XForwardedRemoteAddrs")
 
 
 def _instant(args: Arguments, name: str) -> float:

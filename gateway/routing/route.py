@@ -15,7 +15,8 @@ from gateway.routing.upstream import Upstream
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route as loaded. ``filters`` include the default filters, in the order in which they act.
+    """One route as loaded. ``filters`` include the default filters, in the order in which they act, and
+    ``filter_orders`` are the numbers Spring sorts them by.
 
     ``metadata`` is what the file says, in plain Python values; the timeouts come from it, in seconds: None
     leaves the settings' value, infinity means none. ``line`` is where the route stands in its file.
@@ -25,6 +26,7 @@ class Route:
     upstream: Upstream
     predicates: tuple[Predicate, ...]
     filters: tuple[Filter, ...] = ()
+    filter_orders: tuple[int, ...] = ()
     order: int = 0
     metadata: Mapping[str, object] = field(default_factory=dict)
     cors: CorsRule | None = None

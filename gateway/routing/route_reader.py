@@ -110,11 +110,13 @@ class _RouteReader:
         enabled = self._flag(fields.get("enabled"), "enabled", default=True)
         if len(self.faults.found) > before or upstream is None or not enabled:
             return None
+        numbered = _interleaved(self.defaults, own)
         return Route(
             id=self.route_id,
             upstream=upstream,
             predicates=tuple(predicates),
-            filters=_interleaved(self.defaults, own),
+            filters=tuple(each for _, each in numbered),
+            filter_orders=tuple(number for number, _ in numbered),
             order=order,
             metadata=meaning.values,
             cors=meaning.cors,
@@ -235,7 +237,7 @@ class _RouteReader:
             self._fault(self.node.line, "variable", message)
 
 
-def _interleaved(defaults: list[Filter], own: list[Filter]) -> tuple[Filter, ...]:
+def _interleaved(defaults: list[Filter], own: list[Filter]) -> list[tuple[int, Filter]]:
     """Spring numbers default filters and a route's own from 1 each and sorts by number, defaults first."""
-    numbered = [(number, each) for filters in (defaults, own) for number, each in enumerate(filters)]
-    return tuple(each for _, each in sorted(numbered, key=lambda pair: pair[0]))
+    numbered = [pair for filters in (defaults, own) for pair in enumerate(filters, 1)]
+    return sorted(numbered, key=lambda pair: pair[0])

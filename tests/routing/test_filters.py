@@ -1,0 +1,206 @@
+"""What a route's filters make of a request and its answer, against what Spring Cloud Gateway was seen to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from multidict import CIMultiDict
+
+from gateway.errors import BadRequest
+from gateway.routing.edits import HeaderEdit
+from gateway.routing.faults import FilterFailed, RouteFileError
+from gateway.routing.kinds import ELSEWHERE, FILTERS
+from gateway.routing.table import Match, RouteTable
+from tests.routing.vectors import Case, case_id, cases, facts_of, load_json
+
+
+def _names(case: Case) -> set[str]:
+    return {each.partition("=")[0] if isinstance(each, str) else each["name"] for each in case["filters"]}
+
+
+UNSUPPORTED = tuple(case for case in cases("filters") if _names(case) & set(ELSEWHERE))
+SUPPORTED = tuple(case for case in cases("filters") if not _names(case) & set(ELSEWHERE))
+
+# The file is refused here, where Spring fails at run time or drops something in silence: the fault's rule.
+FAULTS = {
+    "uri-05": "uri",  # forward: to a page of the application
+    "AddRequestHeader-07": "variable",
+    "AddRequestHeader-17": "argument",  # Host has filters of its own
+    "AddRequestHeader-18": "argument",  # a second Content-Length
+    "SecureHeaders-06": "argument",  # an argument that does nothing
+    "PrefixPath-09": "argument",
+    "SetPath-12": "variable",
+    "SetPath-16": "argument",  # a query in a path
+    "SetPath-17": "argument",
+    "RewritePath-54": "argument",
+    "RewritePath-55": "argument",
+    "RewritePath-61": "regex",
+    "RewritePath-62": "regex",
+    "RewritePath-76": "argument",
+    **{f"cors-star-credentials-0{number}": "cors" for number in range(2, 7)},
+}
+# Not marked unsafe, served there, refused here: the path itself is ambiguous.
+REFUSED = {
+    "plain-odd-17",
+    "AddRequestHeader-04",
+    "AddRequestHeader-06",
+    "AddResponseHeader-06",
+    "AddRequestParameter-10",
+    "PrefixPath-08",
+    "StripPrefix-08",
+    "SetPath-08",
+}
+# What we send instead, with the reason.
+TARGETS = {
+    "AddRequestParameter-07": ("/r/x%20y?red=x%20y", "a variable is encoded, not a 500"),
+    "AddRequestParameter-08": ("/r/x%26admin=1?red=x%26admin%3D1", "a captured & stays within its parameter"),
+    "RemoveRequestParameter-06": ("/get?a=%20x+y&c=a%2Cb&RED=2", "the other parameters stay as sent"),
+    "RewriteRequestParameter-04": ("/get?z=%20+&campaign=a%20b%26c", "the other parameters stay as sent"),
+    "SetPath-13": ("/a/b%20c", "no segment is lost as a host"),
+    "RewritePath-51": ("/y%20z", "the replacement is encoded, not a 500"),
+}
+REQUEST_HEADERS: dict[str, dict[str, list[str] | None]] = {
+    "hop-06": {"x-user-id": ["verified"]},  # Connection can't strip what the gateway has set
+    "hop-07": {"x-user-id": ["verified"]},
+    "MapRequestHeader-03": {"x-request-red": ["old", "1", "2"]},  # the source is not doubled
+    "RemoveRequestHeader-03": {"accept": None},  # Reactor puts Accept: */* back
+    "forwarded-trusted-10": {},  # X-Forwarded-* is the proxy's
+    "forwarded-trusted-all-12": {"x-forwarded-for": None},
+}
+LOCATIONS = {"RedirectTo-10": "https://acme.org?q=%EC%98%88&p=a+b%2C&e="}  # parameters go on as they came
+# Decided elsewhere: CORS, a body against its limit, the server's own bounds.
+_ELSEWHERE = ("cors", "body-", "RequestSize-", "RequestHeaderSize-09", "failure-", "timeout-")
+_HOP_BY_HOP = {
+    *(
+        "connection",
+        "content-length",
+        "keep-alive",
+        "proxy-authenticate",
+        "te",
+        "trailer",
+        "transfer-encoding",
+    ),
+    *("upgrade", "x-named"),
+}
+
+
+def _table(case: Case, *, filters: bool = True) -> RouteTable:
+    settings = case.get("settings") or {}
+    uri = case.get("uri", "http://127.0.0.1:9").replace("<upstream>", "127.0.0.1:9")
+    route: dict[str, Any] = {"id": "r", "uri": uri, "predicates": case["predicates"]}
+    route |= {"filters": case["filters"] if filters else [], "metadata": case.get("metadata", {})}
+    content: dict[str, Any] = {"routes": [route]}
+    if "default-filters" in settings:
+        content["default-filters"] = settings["default-filters"]
+    if "globalcors" in settings:
+        content["cors"] = settings["globalcors"]
+    return load_json(content)
+
+
+@pytest.mark.parametrize("case", UNSUPPORTED, ids=case_id)
+def test_a_filter_that_is_not_here_is_a_fault_that_says_what_there_is(case: Case) -> None:
+    with pytest.raises(RouteFileError) as refusal:
+        _table(case)
+    assert {fault.rule for fault in refusal.value.faults} <= {"filter-name", "argument"}
+    message = next(fault.message for fault in refusal.value.faults if fault.rule == "filter-name")
+    assert "not supported here" in message
+    assert "StripPrefix" in message
+
+
+@pytest.mark.parametrize("case", SUPPORTED, ids=case_id)
+def test_a_request_becomes_what_it_becomes_there(case: Case) -> None:
+    name = case["id"]
+    status = (case.get("client") or {}).get("status")
+    try:
+        table = _table(case)
+    except RouteFileError as error:
+        assert case.get("routeRefused") or [fault.rule for fault in error.faults] == [FAULTS[name]]
+        return
+    assert not case.get("routeRefused")
+    assert name not in FAULTS
+    try:
+        match = table.resolve(facts_of(case["request"]))
+    except BadRequest:
+        assert case.get("unsafe") or status == 400 or name in REFUSED
+        return
+    except FilterFailed:
+        assert status == 500
+        return
+    if match is None:
+        assert status == 404 or name.startswith("cors")
+        return
+    _compare(case, match)
+
+
+def _compare(case: Case, match: Match) -> None:
+    name, client = case["id"], case.get("client") or {}
+    if match.answer is not None:
+        assert not case["upstream"]
+        assert match.answer.status == client["status"]
+        there = next((value for key, value in client["headers"] if key == "Location"), None)
+        assert dict(match.answer.headers).get("Location") == LOCATIONS.get(name, there)
+        return
+    if not case["upstream"]:
+        assert name.startswith(_ELSEWHERE) or client["status"] == 500
+        return
+    sent = case["upstream"][0]
+    assert match.upstream_target == (TARGETS[name][0] if name in TARGETS else sent["target"])
+    if "headersChanged" in sent:
+        expected = REQUEST_HEADERS.get(name, sent["headersChanged"])
+        assert _request_changes(case, match) == expected
+    if not name.startswith(_ELSEWHERE):
+        answered = case["answers"][0].get("status", 200)
+        assert (match.status or answered) == client["status"]
+        assert _answer_headers(case, match.response_headers) == _without_hops(client["headers"])
+
+
+def _request_changes(case: Case, match: Match) -> dict[str, list[str] | None]:
+    """What the filters changed, compared with the same route without its own filters."""
+    plain = _table(case, filters=False).resolve(facts_of(case["request"]))
+    assert plain is not None
+    ours, base = (_sent_headers(case, each) for each in (match, plain))
+    names = {name.lower() for name in [*ours, *base]}
+    return {
+        name: ours.getall(name, []) or None
+        for name in names
+        if ours.getall(name, []) != base.getall(name, [])
+    }
+
+
+def _sent_headers(case: Case, match: Match) -> CIMultiDict[str]:
+    headers = CIMultiDict((name, value.strip()) for name, value in case["request"]["headers"])
+    if not match.preserve_host:
+        headers["Host"] = "<upstream>"
+    for edit in match.request_headers:
+        edit.apply(headers)
+    return headers
+
+
+def _answer_headers(case: Case, edits: tuple[HeaderEdit, ...]) -> list[tuple[str, str]]:
+    headers = CIMultiDict((name, value) for name, value in case["answers"][0].get("headers", []))
+    for edit in edits:
+        edit.apply(headers)
+    return _without_hops(headers.items())
+
+
+def _without_hops(headers: Any) -> list[tuple[str, str]]:
+    return sorted((name.lower(), value) for name, value in headers if name.lower() not in _HOP_BY_HOP)
+
+
+@pytest.mark.parametrize(
+    ("status", "limit"), [("RequestSize=10", 10), ("RequestSize=4KB", 4096), ("RequestSize", 5 * 1024**2)]
+)
+def test_a_request_size_bounds_the_body_in_either_notation(status: str, limit: int) -> None:
+    table = load_json(
+        {"routes": [{"id": "r", "uri": "lb://s", "predicates": ["Path=/**"], "filters": [status]}]}
+    )
+    match = table.resolve(facts_of({"target": "/a"}))
+    assert match is not None
+    assert match.body_limit == limit
+
+
+def test_every_filter_of_the_vectors_is_supported_or_known_to_be_elsewhere() -> None:
+    used = set().union(*map(_names, cases("filters")))
+    assert used <= set(FILTERS) | set(ELSEWHERE)
+    assert {"StripPrefix", "RewritePath", "PreserveHostHeader"} <= used & set(FILTERS)

@@ -1,0 +1,70 @@
+"""Which route a request takes, against what Spring Cloud Gateway was seen to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.errors import BadRequest
+from gateway.routing.faults import RouteFileError
+from gateway.routing.kinds import PREDICATES
+from tests.routing.vectors import Case, case_id, cases, facts_of, load_json
+
+# The file is refused where Spring loads something that can never match: the rule of the fault.
+FAULTS = {
+    "Method-04-01": "argument",  # a method in lower case
+    "Method-05-01": "argument",  # a method nobody knows
+    "Method-05-02": "argument",
+    "Method-06-03": "argument",  # a comma inside one value of the long form
+    "XForwardedRemoteAddr-03-01": "argument",  # TRUSTED_PROXIES says whom to trust
+    "XForwardedRemoteAddr-03-02": "argument",
+    "XForwardedRemoteAddr-03-04": "argument",
+    "XForwardedRemoteAddr-03-05": "argument",
+    "and-06-01": "shape",  # a route without predicates
+}
+# Another route (or none), with the reason.
+MATCHED = {
+    "Host-02-08": ("a", "hosts regard no case"),
+    "Host-10-03": (None, "an empty Host is no host; the server refuses it before"),
+    "Host-19-05": (None, "two Hosts: refused before any route is asked"),
+    "RemoteAddr-trusted-01-02": (None, "the rightmost untrusted address counts"),
+    "RemoteAddr-trusted-01-04": (None, "which header names the client is the proxy's decision"),
+    "XForwardedRemoteAddr-01-07": ("a", "two header lines are one list"),
+}
+# Sent as it came, byte by byte.
+TARGETS = {"Query-01-12": "/get?&green"}
+REFUSED = {"product-01-49": "a fragment has no place in a request target"}
+
+
+@pytest.mark.parametrize("case", cases("predicates"), ids=case_id)
+def test_a_request_takes_the_route_it_takes_there(case: Case) -> None:
+    routes = [{**route, "uri": "http://127.0.0.1:9"} for route in case["routes"]]
+    name = case["id"]
+    try:
+        table = load_json({"routes": routes})
+    except RouteFileError as error:
+        assert case.get("routesRefused") or [fault.rule for fault in error.faults] == [FAULTS[name]]
+        return
+    assert not case.get("routesRefused")
+    assert name not in FAULTS
+    trusted = "trusted" in name or name.startswith("XForwarded")
+    try:
+        facts = facts_of(case["request"], trusted_peer=trusted)
+    except BadRequest:
+        assert case.get("unsafe") or case["matched"] is None or name in REFUSED
+        return
+    if name == "Host-19-05":
+        return
+    match = table.resolve(facts)
+    assert (match.route.id if match else None) == (MATCHED[name][0] if name in MATCHED else case["matched"])
+    if match is not None and name not in MATCHED:
+        assert match.upstream_target == TARGETS.get(name, case["upstreamTarget"])
+
+
+def test_every_predicate_of_the_vectors_is_supported() -> None:
+    used = {
+        predicate.partition("=")[0] if isinstance(predicate, str) else predicate["name"]
+        for case in cases("predicates")
+        for route in case["routes"]
+        for predicate in route["predicates"]
+    }
+    assert used == set(PREDICATES)
