@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Protocol
 
 import pytest
@@ -17,6 +19,25 @@ from tests.redis_server import RedisServer, chosen_executable
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+NEEDS_REDIS = {"redis_server", "start_redis"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Everything that a test starts finds the chosen redis-server first on its PATH."""
+    config.addinivalue_line("markers", "redis: works with a real Redis; set by itself from the fixtures used")
+    folder = tempfile.TemporaryDirectory(prefix="gw-path-")
+    config.add_cleanup(folder.cleanup)
+    Path(folder.name, "redis-server").symlink_to(chosen_executable())
+    os.environ["PATH"] = os.pathsep.join((folder.name, os.environ.get("PATH", os.defpath)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what depends on Redis, so that ``-m redis`` repeats just that with another one."""
+    for item in items:
+        if isinstance(item, pytest.Function) and NEEDS_REDIS & set(item.fixturenames):
+            item.add_marker(pytest.mark.redis)
 
 
 def pytest_report_header() -> str:

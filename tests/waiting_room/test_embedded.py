@@ -19,6 +19,8 @@ from gateway.waiting_room import embedded
 from gateway.waiting_room.embedded import EmbeddedRedisError, embedded_redis, find_server
 from tests.redis_server import chosen_executable, system_executable, wheel_executable
 
+pytestmark = pytest.mark.redis
+
 
 @pytest.fixture(params=[wheel_executable, system_executable], ids=["wheel", "system"])
 def executable(request: pytest.FixtureRequest) -> Path:
