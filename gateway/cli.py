@@ -1,0 +1,190 @@
+"""The ``gateway`` command: serve, check, routes, demo, and operators' calls to a running gateway.
+
+Exit status: 0 done, 1 refused or failed, 2 wrong use or wrong settings, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from textwrap import fill
+
+from gateway import __version__, cli_room
+from gateway.settings import TABLE, Settings
+from gateway.settings import check as check_settings
+from gateway.settings_table import Setting
+
+
+def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    """Run one command; ``argv`` is without the program's name. Returns the exit status."""
+    parser = make_parser()
+    options = parser.parse_args(argv)
+    if not hasattr(options, "run"):
+        parser.print_help(sys.stderr)
+        return 2
+    try:
+        status: int = options.run(options, environ)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has what they wanted; without this, Python complains once more at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The whole command line; ``run(options, environ) -> int`` is set by each command."""
+    parser = argparse.ArgumentParser(
+        prog="gateway", description="An API gateway with a virtual waiting room.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"gateway {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    serve = commands.add_parser(
+        "serve",
+        help="run a gateway",
+        description="Run a gateway until SIGTERM or Ctrl-C, set by the environment variables below.",
+        epilog=describe_settings(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    serve.set_defaults(run=_serve)
+
+    check = commands.add_parser(
+        "check",
+        help="check a file of routes, and the settings",
+        description="Print every fault, each with file, line, route id and the rule it breaks. Without FILE, "
+        "check the file that `gateway serve` would read, and the settings too.",
+    )
+    check.add_argument("file", nargs="?", type=Path, metavar="FILE")
+    check.set_defaults(run=_check)
+
+    routes = commands.add_parser(
+        "routes",
+        help="show the table of routes, or where one request would go",
+        description="Show the table of routes that `gateway serve` would use.",
+    )
+    routes.add_argument("file", nargs="?", type=Path, metavar="FILE", help="another file than serve's")
+    routes.add_argument("--match", metavar='"METHOD /PATH"', help="explain what would happen to this request")
+    routes.set_defaults(run=_routes)
+
+    demo = commands.add_parser(
+        "demo",
+        help="watch a crowd go through a real waiting room",
+        description="Start a gateway, services and a crowd on this machine, and check the room's rules live.",
+    )
+    demo.add_argument("--people", type=_whole, default=120, metavar="N", help="how many come (120)")
+    demo.add_argument("--capacity", type=_whole, default=20, metavar="N", help="how many fit in (20)")
+    demo.add_argument("--seconds", type=_seconds, metavar="S", help="how long the crowd takes (45)")
+    demo.add_argument("--seed", type=_whole, metavar="N", help="repeat the crowd of an earlier run")
+    demo.add_argument("--no-crowd", action="store_true", help="an empty room, to be tried by hand")
+    demo.set_defaults(run=_demo)
+
+    cli_room.add_to(commands)
+    return parser
+
+
+def describe_settings() -> str:
+    """All settings, for people: name, default, what it does and what is allowed."""
+    parts = ["settings (environment variables, defaults in brackets):"]
+    for group, rows in groupby(TABLE, key=lambda row: row.group):
+        parts += ["", f"{group}:", *(_described(row) for row in rows)]
+    return "\n".join(parts)
+
+
+def _described(row: Setting) -> str:
+    text = f"{row.doc.replace('`', '')} Allowed: {row.allowed}."
+    if row.older:
+        text += f" Also {', '.join(row.older)}."
+    return f"  {row.name} [{row.default_text}]\n" + fill(
+        text, 96, initial_indent=" " * 6, subsequent_indent=" " * 6
+    )
+
+
+def _serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    if faults := check_settings(environ):
+        for fault in faults:
+            print(fault, file=sys.stderr)
+        return 2
+    from gateway.serve import serve  # noqa: PLC0415 - the other commands need no server
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(serve(Settings.from_env(environ), environ))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """uvloop where it installs, asyncio's own loop otherwise."""
+    try:
+        import uvloop  # noqa: PLC0415 - may be missing
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    from gateway.routing import describe  # noqa: PLC0415 - the other commands need no routes
+
+    wrong_settings = [] if options.file else check_settings(environ)
+    for wrong in wrong_settings:
+        print(wrong)
+    file = options.file or _routes_file(environ)
+    faults, table = describe.check(file, environ)
+    for fault in faults:
+        print(fault)
+    if wrong_settings or table is None or faults:
+        return 1
+    print(f"{file}: {len(table.routes)} routes, no faults")
+    return 0
+
+
+def _routes(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    from gateway.routing import describe  # noqa: PLC0415 - as above
+
+    faults, table = describe.check(options.file or _routes_file(environ), environ)
+    if table is None:
+        for fault in faults:
+            print(fault, file=sys.stderr)
+        return 1
+    if options.match is None:
+        print(describe.table(table))
+        return 0
+    method, blank, target = options.match.strip().partition(" ")
+    if not blank:
+        method, target = "GET", method
+    print(describe.explain(table, method, target.strip()))
+    return 0
+
+
+def _demo(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    from gateway.demo import main as demo  # noqa: PLC0415 - as above
+
+    return demo(options)
+
+
+def _routes_file(environ: Mapping[str, str]) -> Path:
+    """What ``serve`` would read; a wrong setting other than ``ROUTES_FILE`` doesn't matter here."""
+    from gateway.routing.loader import default_file  # noqa: PLC0415 - as above
+
+    return Settings.from_env({"ROUTES_FILE": environ.get("ROUTES_FILE", "")}).routes_path(default_file())
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and below a day's seconds")
+    return value

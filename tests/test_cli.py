@@ -1,0 +1,365 @@
+"""The command line: what each command calls, prints, and returns."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+import gateway
+from gateway.cli import _loop_factory, main, make_parser
+from gateway.settings import TABLE
+
+
+def run(*arguments: str, environ: dict[str, str] | None = None) -> int:
+    return main(arguments, environ or {})
+
+
+def command(
+    *arguments: str, cwd: Path, environ: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", *arguments],
+        cwd=cwd,
+        env=environ or {},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_the_version_is_printed_from_any_folder(tmp_path: Path) -> None:
+    done = command("--version", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"gateway {gateway.__version__}\n")
+
+
+def test_without_a_command_the_help_is_shown_and_nothing_done(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 2
+    assert "serve" in capsys.readouterr().err
+
+
+def test_the_help_of_serve_lists_every_setting_with_its_default_and_what_is_allowed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        run("serve", "--help")
+    text = capsys.readouterr().out
+    words = " ".join(text.split())
+    assert [row.name for row in TABLE if f"\n  {row.name} [{row.default_text}]\n" not in text] == []
+    assert [row.name for row in TABLE if f"Allowed: {' '.join(row.allowed.split())}." not in words] == []
+    assert "SPRING_DATA_REDIS_URL" in words
+
+
+def test_wrong_settings_stop_the_start_with_one_line_each(tmp_path: Path) -> None:
+    wrong = {"SERVER_PORT": "99999", "MANAGEMENT_TOKEN": "hunter2 hunter2", "LOG_LEVEL": "loud"}
+    done = command("serve", cwd=tmp_path, environ=wrong)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert [line.partition("=")[0] for line in done.stderr.splitlines()] == [
+        "SERVER_PORT",
+        "MANAGEMENT_TOKEN",
+        "LOG_LEVEL",
+    ]
+    assert "hunter2" not in done.stderr
+
+
+def test_serve_runs_on_uvloop_where_it_installs_and_on_asyncio_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert _loop_factory() is uvloop.new_event_loop
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    assert _loop_factory() is asyncio.new_event_loop
+
+
+@pytest.mark.parametrize(
+    ("arguments", "people", "capacity", "seconds", "seed", "no_crowd"),
+    [
+        ("demo", 120, 20, None, None, False),
+        ("demo --people 300 --capacity 5 --seconds 60.5 --seed 7", 300, 5, 60.5, 7, False),
+        ("demo --no-crowd", 120, 20, None, None, True),
+    ],
+)
+def test_the_demo_gets_its_options(
+    arguments: str, people: int, capacity: int, seconds: float | None, seed: int | None, no_crowd: bool
+) -> None:
+    options = make_parser().parse_args(arguments.split())
+    assert (options.people, options.capacity, options.seconds) == (people, capacity, seconds)
+    assert (options.seed, options.no_crowd) == (seed, no_crowd)
+
+
+@pytest.mark.parametrize(
+    "arguments", ["--people -1", "--people x", "--seconds 0", "--seconds nan", "--seconds x"]
+)
+def test_the_demo_refuses_numbers_that_make_no_sense(
+    arguments: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run("demo", *arguments.split())
+    assert arguments.split(maxsplit=1)[0] in capsys.readouterr().err
+
+
+ROUTES = """\
+routes:
+  - id: product-service
+    uri: http://127.0.0.1:8101
+    predicates: [Path=/api/v1/products/**]
+"""
+BROKEN = """\
+routes:
+  - id: product-service
+    uri: http://127.0.0.1:8101
+    predicates: [Parth=/api/v1/products/**]
+"""
+
+
+def test_check_passes_a_good_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(ROUTES)
+    assert run("check", str(file)) == 0
+    assert capsys.readouterr().out == f"{file}: 1 routes, no faults\n"
+
+
+def test_check_reports_faults_with_file_and_line_and_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(BROKEN)
+    assert run("check", str(file)) == 1
+    out = capsys.readouterr().out
+    assert f"{file}:4" in out
+    assert "product-service" in out
+    assert "Parth" in out
+
+
+def test_check_without_a_file_checks_what_serve_would_read_and_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("check") == 0  # the shipped routes
+    Path("routes.yaml").write_text(BROKEN)
+    assert run("check", environ={"SERVER_PORT": "x"}) == 1
+    out = capsys.readouterr().out
+    assert "SERVER_PORT='x'" in out
+    assert "routes.yaml:4" in out
+    Path("good.yaml").write_text(ROUTES)
+    assert run("check", environ={"ROUTES_FILE": "good.yaml"}) == 0
+    assert run("check", environ={"ROUTES_FILE": "good.yaml", "SERVER_PORT": "x"}) == 1
+
+
+def test_check_says_that_a_file_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("check", str(tmp_path / "none.yaml")) == 1
+    assert "none.yaml" in capsys.readouterr().out
+
+
+def test_routes_shows_the_table_and_explains_a_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(ROUTES)
+    assert run("routes", str(file)) == 0
+    assert "product-service" in capsys.readouterr().out
+    assert run("routes", str(file), "--match", "POST /api/v1/products/7") == 0
+    assert "product-service" in capsys.readouterr().out
+    assert run("routes", str(file), "--match", "/api/v1/products/7") == 0
+    assert "product-service" in capsys.readouterr().out
+
+
+def test_routes_of_a_broken_file_are_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(BROKEN)
+    assert run("routes", str(file)) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Parth" in captured.err
+
+
+@dataclass
+class Management:
+    """A real HTTP server in a gateway's place: answers as told, and keeps what it was asked."""
+
+    url: str
+    status: int = 200
+    answer: Any = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    asked: list[tuple[str, str, str | None, Any]] = field(default_factory=list)
+
+
+@pytest.fixture
+def management() -> Iterator[Management]:
+    state = Management("")
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            sent = json.loads(body) if body else None
+            state.asked.append((self.command, self.path, self.headers.get("Authorization"), sent))
+            text = state.answer if isinstance(state.answer, bytes) else json.dumps(state.answer).encode()
+            self.send_response(state.status)
+            for name, content in state.headers.items():
+                self.send_header(name, content)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        do_GET = do_POST = do_DELETE = answer  # noqa: N815 - the names the library calls
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        state.url = f"http://127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield state
+        server.shutdown()
+        thread.join()
+
+
+ROOM = {"room": "default", "capacity": 5, "paused": False, "waiting": 3}
+CALLS: list[tuple[str, tuple[str, str, Any]]] = [
+    ("show", ("GET", "/actuator/rooms", None)),
+    ("show --room vip", ("GET", "/actuator/rooms/vip", None)),
+    ("set --capacity 200", ("POST", "/actuator/rooms/default", {"capacity": 200})),
+    (
+        "set --room vip --capacity 0 --duration 1.5",
+        ("POST", "/actuator/rooms/vip", {"capacity": 0, "durationSeconds": 1.5}),
+    ),
+    ("set --lift", ("POST", "/actuator/rooms/default", {"override": False})),
+    ("pause", ("POST", "/actuator/rooms/default", {"paused": True})),
+    ("resume --room a/b", ("POST", "/actuator/rooms/a%2Fb", {"paused": False})),
+    ("remove al/ice?&가", ("DELETE", "/actuator/rooms/default/users?id=al%2Fice%3F%26%EA%B0%80", None)),
+]
+
+
+@pytest.mark.parametrize(("arguments", "call"), CALLS, ids=[arguments for arguments, _ in CALLS])
+def test_operators_commands_make_their_call_with_the_token(
+    arguments: str, call: tuple[str, str, Any], management: Management, capsys: pytest.CaptureFixture[str]
+) -> None:
+    management.answer = {"success": True, "message": "fine", "data": ROOM}
+    words = arguments.split()
+    assert run("room", *words, "--url", management.url, environ={"MANAGEMENT_TOKEN": "t0ken"}) == 0
+    method, path, sent = call
+    assert management.asked == [(method, path, "Bearer t0ken", sent)]
+    assert "capacity               5" in capsys.readouterr().out
+
+
+def test_rooms_are_shown_one_after_the_other_or_as_json(
+    management: Management, capsys: pytest.CaptureFixture[str]
+) -> None:
+    management.answer = {"success": True, "message": "fine", "data": [ROOM, ROOM | {"room": "vip"}]}
+    assert run("room", "show", "--url", management.url) == 0
+    assert "vip" in capsys.readouterr().out
+    assert run("room", "show", "--json", "--url", management.url) == 0
+    assert json.loads(capsys.readouterr().out)[1]["room"] == "vip"
+
+
+def test_an_answer_without_data_is_its_message(
+    management: Management, capsys: pytest.CaptureFixture[str]
+) -> None:
+    management.answer = {"success": True, "message": "removed"}
+    environ = {"MANAGEMENT_TOKEN": "t"}
+    assert run("room", "remove", "alice", "--url", management.url, environ=environ) == 0
+    assert capsys.readouterr().out == "removed\n"
+
+
+def test_the_gateway_is_looked_for_where_its_settings_say(
+    management: Management, capsys: pytest.CaptureFixture[str]
+) -> None:
+    management.answer = {"success": True, "data": []}
+    port = management.url.rpartition(":")[2]
+    assert run("room", "show", environ={"SERVER_PORT": port}) == 0
+    assert run("room", "show", environ={"SERVER_PORT": "1", "MANAGEMENT_SERVER_PORT": port}) == 0
+    assert len(management.asked) == 2
+
+
+def test_without_a_token_nothing_is_changed(
+    management: Management, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("room", "pause", "--url", management.url) == 1
+    assert "MANAGEMENT_TOKEN" in capsys.readouterr().err
+    assert management.asked == []
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "words"),
+    [
+        (
+            400,
+            {
+                "success": False,
+                "error": {
+                    "code": "BAD_REQUEST",
+                    "message": "not valid",
+                    "fields": [{"field": "capacity", "value": "-1", "reason": "too low"}],
+                },
+            },
+            "refused with 400 BAD_REQUEST: not valid\n  capacity=-1: too low",
+        ),
+        (404, {"error": {"code": "ROOM_NOT_FOUND", "message": "no such room"}}, "ROOM_NOT_FOUND"),
+        (404, {"error": {"code": "ROUTE_NOT_FOUND", "message": "?"}}, "started without MANAGEMENT_TOKEN"),
+        (502, b"<html>", "refused with status 502; is this the management address"),
+        (500, {"error": "text"}, "refused with status 500"),
+        (200, b"<html>", "the answer is not a gateway's"),
+    ],
+)
+def test_a_refusal_is_told_and_fails(
+    status: int, answer: Any, words: str, management: Management, capsys: pytest.CaptureFixture[str]
+) -> None:
+    management.status, management.answer = status, answer
+    environ = {"MANAGEMENT_TOKEN": "hunter2"}
+    assert run("room", "set", "--capacity", "-1", "--url", management.url, environ=environ) == 1
+    err = capsys.readouterr().err
+    assert words in err
+    assert "hunter2" not in err
+
+
+def test_the_token_does_not_follow_a_redirect(
+    management: Management, capsys: pytest.CaptureFixture[str]
+) -> None:
+    management.status, management.headers = 302, {"Location": f"{management.url}/elsewhere"}
+    assert run("room", "show", "--url", management.url, environ={"MANAGEMENT_TOKEN": "t"}) == 1
+    assert len(management.asked) == 1
+    assert "302" in capsys.readouterr().err
+
+
+def test_a_gateway_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("room", "show", "--url", "http://127.0.0.1:1") == 1
+    assert "no answer from http://127.0.0.1:1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "localhost:8080", "ftp://h"])
+def test_only_http_addresses_are_asked(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("room", "show", "--url", url) == 1
+    assert "http://" in capsys.readouterr().err
+
+
+def test_set_without_anything_to_set_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("room", "set", environ={"MANAGEMENT_TOKEN": "t"}) == 1
+    assert "--capacity" in capsys.readouterr().err
+
+
+def test_wrong_settings_are_told_by_operators_commands_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("room", "show", environ={"SERVER_PORT": "x"}) == 2
+    assert "SERVER_PORT" in capsys.readouterr().err
+
+
+def test_output_nobody_reads_any_more_is_no_crash(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {sys.executable} -m gateway serve --help | true"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
