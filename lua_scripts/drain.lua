@@ -1,5 +1,5 @@
--- drain: one bounded step of clearing up after an instance that died. Its users count as last seen at its last
--- beat, unless another instance has a stream of theirs.
+-- drain: one bounded step of clearing up after an instance that died. Its users were last seen at its last beat,
+-- unless they were sighted later.
 --
 -- KEYS     those of a room, see includes/room.lua
 -- KEYS[10] instances  zset, see beat.lua
@@ -12,6 +12,7 @@
 --
 --- @include clock
 --- @include room
+--- @include place
 --- @include presence
 --- @include summary
 local instances, there = KEYS[10], KEYS[11]

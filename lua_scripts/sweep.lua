@@ -117,16 +117,21 @@ local function evict(since, most)
     return 0
   end
   local users = redis.call('ZRANGEBYSCORE', absent, '-inf', now - absent_ms, 'LIMIT', 0, most)
+  if #users == 0 then
+    return 0
+  end
+  local present = redis.call('HMGET', streams, unpack(users))
+  -- Those with a stream are noted again when it closes; those who are not in line any more need no note.
+  redis.call('ZREM', absent, unpack(users))
   local people = {}
-  for _, user in ipairs(users) do
-    if redis.call('HEXISTS', streams, user) == 1 then
-      redis.call('ZREM', absent, user)
-    else
+  for at, user in ipairs(users) do
+    local left = session_left(user)
+    if left and left > 0 then
+      settle(user)
+    elseif not present[at] then
       local ticket = leave_line(user)
       if ticket then
         people[#people + 1] = { user, ticket }
-      else
-        redis.call('ZREM', absent, user)
       end
     end
   end

@@ -6,10 +6,16 @@ local function position_of(user)
   return rank and rank + 1
 end
 
--- The user has been seen waiting. Whoever has an open stream is present anyway and has no such record.
+-- The user, who is in line, has been seen now. Noted for those with an open stream, too: should their instance
+-- turn out to be dead, this is all that tells how long they have been away.
 local function sighted(user)
-  if redis.call('HEXISTS', streams, user) == 0 then
-    redis.call('ZADD', absent, now, user)
+  redis.call('ZADD', absent, now, user)
+end
+
+-- If the user is in line, they were seen there then; a later sighting stands.
+local function seen_in_line(user, seen_ms)
+  if redis.call('ZSCORE', line, user) then
+    redis.call('ZADD', absent, 'GT', seen_ms, user)
   end
 end
 

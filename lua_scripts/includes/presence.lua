@@ -1,20 +1,21 @@
--- At how many instances a user has open streams. Needs room.
+-- At how many instances a user has open streams. Needs room and place.
 
-local function one_more_instance(user)
-  local count = number_within(redis.call('HGET', streams, user), 0, EXACT) or 0
-  redis.call('HSET', streams, user, string.format('%.0f', math.floor(count) + 1))
-  redis.call('ZREM', absent, user)
+local function instances_of(user)
+  return math.floor(number_within(redis.call('HGET', streams, user), 0, EXACT) or 0)
 end
 
--- seen_ms: when the user was last seen there, which is the last sighting if no other instance has them.
+local function one_more_instance(user)
+  redis.call('HSET', streams, user, string.format('%.0f', instances_of(user) + 1))
+  seen_in_line(user, now)
+end
+
+-- seen_ms: when the user was last seen there.
 local function one_instance_less(user, seen_ms)
-  local count = number_within(redis.call('HGET', streams, user), 0, EXACT) or 0
+  local count = instances_of(user)
   if count > 1 then
-    redis.call('HSET', streams, user, string.format('%.0f', math.floor(count) - 1))
-    return
+    redis.call('HSET', streams, user, string.format('%.0f', count - 1))
+  else
+    redis.call('HDEL', streams, user)
   end
-  redis.call('HDEL', streams, user)
-  if redis.call('ZSCORE', line, user) then
-    redis.call('ZADD', absent, seen_ms, user)
-  end
+  seen_in_line(user, seen_ms)
 end

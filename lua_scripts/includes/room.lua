@@ -5,7 +5,7 @@
 -- KEYS[3]  counter   string  the last ticket given
 -- KEYS[4]  settings  hash    capacity, duration_ms, paused (and what includes/limits.lua adds)
 -- KEYS[5]  activity  zset    user -> epoch millisecond of the last gated request, an index of inside
--- KEYS[6]  absent    zset    user -> epoch millisecond of the last sighting, of the waiting without a stream
+-- KEYS[6]  absent    zset    user -> epoch millisecond of the last sighting, of the waiting; a stream is no entry
 -- KEYS[7]  streams   hash    user -> number of instances that hold an open stream of theirs
 -- KEYS[8]  pace      hash    admissions, exposure_ms, at: how fast the line moves
 -- KEYS[9]  tally     hash    how many were ever admitted, expired, evicted, …

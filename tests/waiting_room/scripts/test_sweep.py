@@ -1,0 +1,253 @@
+"""sweep: what time does to a room."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.waiting_room.rig import NONE, START, WAITING, Rig, fill
+
+SECOND = START // 1000
+ABSENT = 60_000
+
+
+def keep_sweeping(rig: Rig, seconds: int, absent: int = ABSENT) -> None:
+    """A sweep each second, as the gateways do it."""
+    for _ in range(seconds):
+        rig.advance(1_000)
+        rig.sweep(absent)
+
+
+def queue(rig: Rig, *users: str) -> None:
+    rig.limits(capacity=0)
+    rig.sweep()
+    rig.lineup(*users)
+    rig.events()
+
+
+def test_expired_sessions_end_and_the_next_are_admitted(rig: Rig) -> None:
+    rig.lineup("ann", "bob", "cid", "dan", "eve")
+    rig.advance(9_999)
+    assert rig.sweep().expired == 0
+    rig.advance(1)
+    summary = rig.sweep()
+    assert (summary.expired, summary.promoted, summary.allowed_in, summary.waiting) == (2, 2, 2, 1)
+    assert rig.events() == [("ADMITTED", "cid", 1), ("ADMITTED", "dan", 2)]
+    assert rig.activity() == {"cid": rig.now, "dan": rig.now}
+
+
+@pytest.mark.parametrize("absent", [0, 1, ABSENT])
+def test_a_paused_room_expires_but_admits_nobody(rig: Rig, absent: int) -> None:
+    rig.lineup("ann", "bob", "cid")
+    rig.limits(paused=True)
+    rig.advance(10_000)
+    summary = rig.sweep(absent)
+    assert (summary.expired, summary.promoted, summary.waiting, summary.more) == (2, 0, 1, False)
+
+
+def test_one_step_removes_256_and_admits_256_and_says_that_there_is_more(rig: Rig) -> None:
+    rig.capacity = 1000
+    fill(rig, rig.keys.inside, [(f"i{n:04}", SECOND - 60) for n in range(600)], "hash")
+    fill(rig, rig.keys.activity, [(f"i{n:04}", START - 60_000 + n) for n in range(600)], "zset")
+    fill(rig, rig.keys.line, [(f"w{n:04}", n + 1) for n in range(1000)], "zset")
+    steps = []
+    while True:
+        summary = rig.sweep(scan=0)
+        assert summary.allowed_in <= 1000
+        steps.append((summary.expired, summary.promoted))
+        if not summary.more:
+            break
+    assert steps == [(256, 256), (256, 256), (88, 256), (0, 232)]
+    assert [user for _, user, _ in rig.events()] == [f"w{n:04}" for n in range(1000)]
+
+
+def test_removals_by_expiry_and_absence_share_the_256_of_a_step(rig: Rig) -> None:
+    users = [f"w{n:04}" for n in range(300)]
+    queue(rig)
+    for at in (0, 150):
+        rig.lineup(*users[at : at + 150])
+    keep_sweeping(rig, 59)
+    fill(rig, rig.keys.inside, [(f"i{n:04}", SECOND) for n in range(200)], "hash")
+    fill(rig, rig.keys.activity, [(f"i{n:04}", START) for n in range(200)], "zset")
+    rig.advance(1_000)
+    steps = []
+    while not steps or steps[-1].more:
+        steps.append(rig.sweep())
+    assert [(step.expired, step.evicted) for step in steps] == [(200, 56), (0, 244)]
+
+
+def test_absent_users_lose_their_place_to_the_millisecond_and_their_streams_hear_why(rig: Rig) -> None:
+    queue(rig, "ann", "bob")
+    keep_sweeping(rig, 58)
+    rig.status("bob")
+    rig.advance(1_999)
+    assert rig.sweep().evicted == 0
+    rig.advance(1)
+    assert rig.sweep().evicted == 1
+    assert rig.events() == [("ABSENT", "ann", 1)]
+    assert rig.status("ann")[0][0] == NONE
+    assert rig.tally()["evicted"] == 1
+    assert rig.waiting() == ["bob"]
+
+
+@pytest.mark.parametrize("sighting", ["lineup", "status", "gate", "stream"])
+def test_each_kind_of_sighting_keeps_the_place(rig: Rig, sighting: str) -> None:
+    queue(rig, "ann")
+    keep_sweeping(rig, 59)
+    if sighting == "lineup":
+        rig.lineup("ann", relineup="keep")
+    elif sighting == "status":
+        rig.status("ann")
+    elif sighting == "gate":
+        rig.gate("ann")
+    else:
+        rig.presence("one", ("arrived", "ann"), ("departed", "ann"))
+    keep_sweeping(rig, 59)
+    assert rig.waiting() == ["ann"]
+    keep_sweeping(rig, 1)
+    assert rig.waiting() == []
+
+
+def test_the_regular_updates_are_no_sighting(rig: Rig) -> None:
+    queue(rig, "ann")
+    keep_sweeping(rig, 59)
+    rig.status("ann", sighting=False)
+    keep_sweeping(rig, 1)
+    assert rig.waiting() == []
+
+
+def test_whoever_has_an_open_stream_is_never_absent_and_is_counted_from_its_end(rig: Rig) -> None:
+    queue(rig, "ann")
+    rig.presence("one", ("arrived", "ann"))
+    keep_sweeping(rig, 200)
+    assert rig.waiting() == ["ann"]
+    rig.presence("one", ("departed", "ann"))
+    keep_sweeping(rig, 59)
+    assert rig.waiting() == ["ann"]
+    keep_sweeping(rig, 1)
+    assert rig.waiting() == []
+
+
+def test_with_zero_nobody_is_ever_absent(rig: Rig) -> None:
+    queue(rig, "ann")
+    keep_sweeping(rig, 200, absent=0)
+    assert rig.waiting() == ["ann"]
+
+
+def test_whoever_was_never_sighted_by_this_gateway_is_not_evicted(rig: Rig) -> None:
+    rig.client.zadd(rig.keys.line, {"old": 5})
+    queue(rig, "ann")
+    keep_sweeping(rig, 100)
+    assert rig.waiting() == ["old"]
+    assert rig.status("old", sighting=False)[0][:3] == [WAITING, 5, 1]
+
+
+@pytest.mark.parametrize(("silence", "evicted"), [(5_000, 1), (5_001, 0)])
+def test_after_more_than_five_seconds_without_a_sweep_the_clock_starts_anew_for_all(
+    rig: Rig, silence: int, evicted: int
+) -> None:
+    queue(rig, "ann")
+    keep_sweeping(rig, 55)
+    rig.advance(silence)
+    assert rig.sweep().evicted == evicted
+    if not evicted:
+        keep_sweeping(rig, 59)
+        assert rig.waiting() == ["ann"]
+        keep_sweeping(rig, 1)
+        assert rig.waiting() == []
+
+
+@pytest.mark.parametrize(
+    "watch",
+    [
+        {},
+        {"swept_at": "x", "anew_since": "0"},
+        {"swept_at": START + 70_000, "anew_since": 0},
+        {"anew_since": "y"},
+    ],
+)
+def test_an_unusable_memory_of_sweeps_starts_the_clock_anew(rig: Rig, watch: dict[str, str]) -> None:
+    queue(rig, "ann")
+    rig.advance(ABSENT)
+    rig.client.delete(rig.keys.watch)
+    if watch:
+        rig.client.hset(rig.keys.watch, mapping=watch)
+    assert rig.sweep().evicted == 0
+    keep_sweeping(rig, 60)
+    assert rig.waiting() == []
+
+
+def test_whoever_is_in_both_is_not_evicted_but_allowed_in(rig: Rig) -> None:
+    queue(rig, "ann")
+    keep_sweeping(rig, 59)
+    rig.advance(1_000)
+    rig.client.hset(rig.keys.inside, "ann", rig.now // 1000)
+    summary = rig.run("sweep", ABSENT, 0, keys=[rig.keys.watch]).summary
+    assert (summary.evicted, summary.promoted, summary.allowed_in) == (0, 1, 1)
+    assert rig.events() == [("ADMITTED", "ann", 1)]
+
+
+@pytest.mark.parametrize("cursor", [None, "0", "x", "", "9" * 30, "-1"])
+def test_one_full_scan_finds_what_no_index_knows(rig: Rig, cursor: str | None) -> None:
+    fill(rig, rig.keys.inside, [(f"i{n:04}", SECOND - (60 if n % 2 else 0)) for n in range(3000)], "hash")
+    fill(rig, rig.keys.line, [("i0000", 1), ("i0001", 2)], "zset")
+    if cursor is not None:
+        rig.client.hset(rig.keys.watch, "cursor", cursor)
+    rig.sweep()
+    while rig.client.hget(rig.keys.watch, "cursor") != "0" or rig.sweep(scan=0).more:
+        rig.sweep()
+    assert len(rig.inside()) == 1500
+    assert rig.activity() == {user: int(second) * 1000 for user, second in rig.inside().items()}
+    assert rig.waiting() == ["i0001"]
+    assert rig.events() == [("ADMITTED", "i0000", 1)]
+
+
+def test_an_index_in_the_future_begins_now(rig: Rig) -> None:
+    users = [f"i{n:04}" for n in range(300)]
+    fill(rig, rig.keys.inside, [(user, SECOND) for user in users], "hash")
+    fill(rig, rig.keys.activity, [(user, START + 10**9) for user in users], "zset")
+    assert rig.sweep(scan=0).more
+    assert not rig.sweep(scan=0).more
+    assert set(rig.activity().values()) == {START}
+
+
+def test_the_pace_is_what_was_measured_while_a_line_stood(rig: Rig) -> None:
+    rig.limits(capacity=10, duration=10_000)
+    for n in range(0, 200, 50):
+        rig.lineup(*(f"u{at:03}" for at in range(n, n + 50)))
+    assert rig.sweep().rate == 0
+    for second in range(100):
+        rig.advance(1_000)
+        rate = rig.sweep(0).rate
+        if second == 50:
+            # Ten slots of ten seconds each: one admission a second.
+            assert 0.8 < rate < 1.2
+    paused = rig.limits(paused=True)
+    rig.advance(60_000)
+    assert rig.sweep(0).rate == pytest.approx(paused.rate, rel=0.01)
+
+
+def test_a_hundred_thousand_expired_users_are_swept_in_short_steps(rig: Rig) -> None:
+    many = 100_000
+    rig.limits(capacity=many)
+    fill(rig, rig.keys.inside, [(f"user-{n:06}", SECOND - 60) for n in range(many)], "hash")
+    fill(rig, rig.keys.activity, [(f"user-{n:06}", START - 60_000 + n % 1000) for n in range(many)], "zset")
+    fill(rig, rig.keys.line, [(f"wait-{n:06}", n + 1) for n in range(many)], "zset")
+    rig.client.config_set("slowlog-log-slower-than", 0)
+    rig.client.config_set("slowlog-max-len", 2_000)
+    rig.client.slowlog_reset()
+    steps = 0
+    while True:
+        steps += 1
+        if not rig.sweep(scan=500 if steps % 2 else 0).more:
+            break
+    rig.client.config_set("slowlog-log-slower-than", 10_000)
+    calls = [entry for entry in rig.client.slowlog_get(2_000) if entry["command"].startswith(b"EVALSHA")]
+    times = sorted(entry["duration"] / 1000 for entry in calls)
+    median, longest = times[len(times) // 2], times[-1]
+    print(
+        f"{steps} steps, median {median:.2f} ms, 99th {times[len(times) * 99 // 100]:.2f} ms, most {longest:.2f} ms"
+    )
+    assert steps == -(-many // 256)
+    assert len(rig.client.hkeys(rig.keys.inside)) == many
+    assert rig.client.zcard(rig.keys.line) == 0
+    assert median < 5
