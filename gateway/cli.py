@@ -139,7 +139,8 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         print(fault)
     if wrong_settings or table is None or faults:
         return 1
-    print(f"{file}: {len(table.routes)} routes, no faults")
+    count = len(table.routes)
+    print(f"{file}: {count} route{'s' * (count != 1)}, no faults")
     return 0
 
 

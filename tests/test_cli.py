@@ -126,7 +126,7 @@ def test_check_passes_a_good_file(tmp_path: Path, capsys: pytest.CaptureFixture[
     file = tmp_path / "mine.yaml"
     file.write_text(ROUTES)
     assert run("check", str(file)) == 0
-    assert capsys.readouterr().out == f"{file}: 1 routes, no faults\n"
+    assert capsys.readouterr().out == f"{file}: 1 route, no faults\n"
 
 
 def test_check_reports_faults_with_file_and_line_and_fails(
