@@ -5,10 +5,11 @@ A gateway is built out of its settings, one resource after the other, and taken 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import resource
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +30,10 @@ from gateway.proxy.balance import Instances
 from gateway.proxy.connection import UpstreamPool
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import TrustedProxies
+from gateway.routing.faults import Fault
 from gateway.routing.loader import default_file, load
 from gateway.routing.table import RouteTable
-from gateway.routing.watch import watching
+from gateway.routing.watch import RouteWatcher
 from gateway.settings import Settings
 from gateway.stream.hub import Tempo
 from gateway.stream.registry import Seats
@@ -67,6 +69,7 @@ class Gateway:
     management: web.Application | None
     context: Context
     lobby: Lobby
+    watcher: RouteWatcher
     redis_url: str
     routes_file: Path
 
@@ -128,12 +131,16 @@ async def composed(
             instances.replace(new.services)
             tables.replace(new)
             metrics.routes_reloaded(True)
+            log.info("%d routes from %s", len(new.routes), routes_file)
 
-        def refuse(faults: tuple[str, ...]) -> None:
-            tables.faults = faults
+        def refuse(faults: tuple[Fault, ...]) -> None:
+            tables.faults = tuple(map(str, faults))
             metrics.routes_reloaded(False)
+            log.error("%s stays as it was: %s", routes_file, "; ".join(tables.faults))
 
-        await enter(watching(routes_file, environ, take, refuse))
+        taken = await enter(_one_after_the_other(take))
+        watcher = RouteWatcher(routes_file, environ, table, on_table=taken, on_faults=refuse)
+        await enter(watcher.running())
         context = Context(
             settings=settings,
             tables=tables,
@@ -160,7 +167,34 @@ async def composed(
             },
         )
         access_log = AccessLog(log_writer, log_format=settings.log_format)
-        yield Gateway(*_applications(context, access_log), context, lobby, redis_url, routes_file)
+        yield Gateway(*_applications(context, access_log), context, lobby, watcher, redis_url, routes_file)
+
+
+@contextlib.asynccontextmanager
+async def _one_after_the_other(
+    take: Callable[[RouteTable], Awaitable[None]],
+) -> AsyncIterator[Callable[[RouteTable], None]]:
+    """Yields what is called with each new table. Of those that come while one is being taken, the last counts."""
+    newest: list[RouteTable] = []
+    come = asyncio.Event()
+
+    def put(table: RouteTable) -> None:
+        newest[:] = [table]
+        come.set()
+
+    async def work() -> None:
+        while True:
+            await come.wait()
+            come.clear()
+            await take(newest[0])
+
+    task = asyncio.create_task(work(), name="route table")
+    try:
+        yield put
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 def _applications(context: Context, access_log: AccessLog) -> tuple[web.Application, web.Application | None]:

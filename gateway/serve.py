@@ -10,7 +10,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from aiohttp import web
 from prometheus_client import REGISTRY
@@ -46,7 +46,7 @@ async def serve(settings: Settings, environ: Mapping[str, str] | None = None) ->
                 # What is alive by now mostly stays: a full collection over it would only stall the loop.
                 gc.collect()
                 gc.freeze()
-                await _stop_signal()
+                await _stop_signal(on_hangup=gateway.watcher.reload)
                 log.info("stopping: %g s for what is under way", settings.shutdown_grace_seconds)
         except GatewayError as error:
             print(error, file=sys.stderr)
@@ -116,16 +116,17 @@ def _without_password(url: str) -> str:
     return scheme + separator + rest.rpartition("@")[2]
 
 
-async def _stop_signal() -> None:
-    """Waits for SIGTERM or SIGINT."""
+async def _stop_signal(on_hangup: Callable[[], None]) -> None:
+    """Waits for SIGTERM or SIGINT; SIGHUP reloads the routes."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    actions = {signal.SIGTERM: stop.set, signal.SIGINT: stop.set, signal.SIGHUP: on_hangup}
+    for number, action in actions.items():
+        loop.add_signal_handler(number, action)
     try:
         await stop.wait()
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in actions:
             loop.remove_signal_handler(number)
 
 
