@@ -63,7 +63,7 @@ class GateIndex:
         }
         self._any = tuple(rule for rule in rules if rule[0].method is None)
 
-    def rule_for(self, method: str, path: str, upstream_path: str) -> GateRule | None:
+    def find(self, method: str, path: str, upstream_path: str) -> tuple[CallPattern, GateRule] | None:
         """The rule for a call, by the path it came with or the one it goes to the service with."""
         rules = self._by_method.get(method.upper(), self._any)
         if not rules:
@@ -71,7 +71,7 @@ class GateIndex:
         forms = wide_forms(path)
         if upstream_path != path:
             forms += wide_forms(upstream_path)
-        return next((rule for call, rule in rules if call.covers(forms)), None)
+        return next((found for found in rules if found[0].covers(forms)), None)
 
 
 def _same_method(one: str, other: str) -> bool:

@@ -91,6 +91,7 @@ class RouteTable:
 
     ``routes`` stand in the order in which they are asked (by ``order``, then as in the file). ``services``
     are static instances by lower-case name. ``cors`` is by path pattern, in the file's order.
+    ``source`` is the file and ``digest`` tells its contents apart.
     """
 
     routes: tuple[Route, ...] = ()
@@ -100,6 +101,7 @@ class RouteTable:
     services: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     cors: Mapping[str, CorsRule] = field(default_factory=dict)
     source: str = ""
+    digest: bytes = b""
     draw: Callable[[], float] = field(default=random.random, repr=False, compare=False)
     _routes: PrefixIndex[Route] = field(init=False, repr=False, compare=False)
     _public: PrefixIndex[CallPattern] = field(init=False, repr=False, compare=False)
@@ -142,7 +144,12 @@ class RouteTable:
 
     def gate_for(self, method: str, path: str, upstream_path: str) -> GateRule | None:
         """The gate of a call, matched widely on its canonical path and on the path at the service."""
-        return self._gates.rule_for(method, path, upstream_path)
+        found = self._gates.find(method, path, upstream_path)
+        return None if found is None else found[1]
+
+    def gate_call(self, method: str, path: str, upstream_path: str) -> tuple[CallPattern, GateRule] | None:
+        """``gate_for`` with the call of the route file that matched."""
+        return self._gates.find(method, path, upstream_path)
 
     def is_public(self, method: str, path: str) -> bool:
         """Whether a call is open without a token, matched narrowly. A gated call needs one all the same."""

@@ -1,0 +1,194 @@
+"""Taking a changed route file over: the whole table or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.routing.faults import Fault
+from gateway.routing.loader import load
+from gateway.routing.table import RouteTable
+from gateway.routing.watch import RouteWatcher
+
+
+def content(*ids: str) -> str:
+    return "routes:\n" + "".join(
+        f"- {{id: {name}, uri: 'lb://{name}', predicates: [Path=/{name}]}}\n" for name in ids
+    )
+
+
+class Listener:
+    """Gathers what a watcher tells; ``next`` waits for the next thing told."""
+
+    def __init__(self) -> None:
+        self.told: asyncio.Queue[RouteTable | tuple[Fault, ...]] = asyncio.Queue()
+
+    async def next(self) -> RouteTable | tuple[Fault, ...]:
+        async with asyncio.timeout(10):
+            return await self.told.get()
+
+    async def next_ids(self) -> list[str]:
+        told = await self.next()
+        assert isinstance(told, RouteTable)
+        return [route.id for route in told.routes]
+
+    async def next_rules(self) -> list[str]:
+        told = await self.next()
+        assert isinstance(told, tuple)
+        return [fault.rule for fault in told]
+
+
+@asynccontextmanager
+async def watching(path: Path, poll: float = 0.01) -> AsyncIterator[tuple[RouteWatcher, Listener]]:
+    listener = Listener()
+    watcher = RouteWatcher(
+        path,
+        {},
+        load(path, {}),
+        on_table=listener.told.put_nowait,
+        on_faults=listener.told.put_nowait,
+        poll_seconds=poll,
+        settle_seconds=0.01,
+    )
+    async with watcher.running():
+        yield watcher, listener
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "routes.yaml"
+    path.write_text(content("a"))
+    return path
+
+
+async def test_a_file_written_in_place_is_taken_over(file: Path) -> None:
+    async with watching(file) as (watcher, listener):
+        file.write_text(content("a", "b"))
+        assert await listener.next_ids() == ["a", "b"]
+        assert [route.id for route in watcher.table.routes] == ["a", "b"]
+
+
+async def test_a_file_renamed_over_the_old_one_as_editors_do_is_taken_over(file: Path) -> None:
+    async with watching(file) as (_, listener):
+        new = file.with_suffix(".new")
+        new.write_text(content("c"))
+        os.replace(new, file)
+        assert await listener.next_ids() == ["c"]
+
+
+async def test_a_symlink_swapped_above_the_file_as_kubernetes_does_is_taken_over(tmp_path: Path) -> None:
+    for version, name in (("v1", "a"), ("v2", "b")):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "routes.yaml").write_text(content(name))
+    (tmp_path / "..data").symlink_to("v1")
+    (tmp_path / "routes.yaml").symlink_to("..data/routes.yaml")
+    async with watching(tmp_path / "routes.yaml") as (_, listener):
+        (tmp_path / "..data_tmp").symlink_to("v2")
+        os.replace(tmp_path / "..data_tmp", tmp_path / "..data")
+        assert await listener.next_ids() == ["b"]
+
+
+async def test_a_bad_file_is_told_with_its_faults_and_changes_nothing(file: Path) -> None:
+    async with watching(file) as (watcher, listener):
+        before = watcher.table
+        file.write_text(content("a") + "- {id: b, uri: x, predicates: [Pth=/]}\n")
+        assert await listener.next_rules() == ["uri", "predicate-name"]
+        assert watcher.table is before
+        assert [fault.line for fault in watcher.faults] == [3, 3]
+        file.write_text(content("z"))
+        assert await listener.next_ids() == ["z"]
+        assert watcher.faults == ()
+
+
+@pytest.mark.parametrize("bad", ["", "routes:", "{{{", "\x00", "routes: nonsense"])
+def test_an_emptied_or_broken_file_is_never_a_table_without_routes(file: Path, bad: str) -> None:
+    async def run() -> None:
+        async with watching(file) as (watcher, listener):
+            file.write_text(bad)
+            assert await listener.next_rules()
+            assert [route.id for route in watcher.table.routes] == ["a"]
+
+    asyncio.run(run())
+
+
+async def test_a_file_that_is_gone_is_told_once_and_taken_over_when_it_is_back(file: Path) -> None:
+    async with watching(file) as (watcher, listener):
+        file.unlink()
+        assert await listener.next_rules() == ["file"]
+        file.write_text(content("b"))
+        assert await listener.next_ids() == ["b"]
+        assert watcher.faults == ()
+
+
+async def test_an_untouched_or_merely_touched_file_is_not_told(file: Path) -> None:
+    async with watching(file) as (watcher, listener):
+        os.utime(file, (1, 1))
+        file.write_text(content("b"))
+        assert await listener.next_ids() == ["b"]
+        assert listener.told.empty()
+        assert watcher.table.digest == load(file, {}).digest
+
+
+async def test_reload_reads_at_once_even_if_nothing_changed(file: Path) -> None:
+    async with watching(file, poll=3600) as (watcher, listener):
+        watcher.reload()
+        assert await listener.next_ids() == ["a"]
+
+
+async def test_a_change_between_loading_and_watching_is_found(file: Path) -> None:
+    listener = Listener()
+    table = load(file, {})
+    file.write_text(content("late"))
+    watcher = RouteWatcher(
+        file,
+        {},
+        table,
+        on_table=listener.told.put_nowait,
+        on_faults=listener.told.put_nowait,
+        settle_seconds=0,
+    )
+    async with watcher.running():
+        assert await listener.next_ids() == ["late"]
+
+
+async def test_a_listener_that_fails_does_not_end_the_watching(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: asyncio.Queue[RouteTable] = asyncio.Queue()
+
+    def fail_first(table: RouteTable) -> None:
+        told.put_nowait(table)
+        if told.qsize() == 1:
+            raise RuntimeError("listener")
+
+    watcher = RouteWatcher(
+        file, {}, load(file, {}), on_table=fail_first, on_faults=print, poll_seconds=0.01, settle_seconds=0.01
+    )
+    async with asyncio.timeout(10), watcher.running():
+        file.write_text(content("b"))
+        while told.empty():
+            await asyncio.sleep(0)
+        file.write_text(content("c"))
+        while told.qsize() < 2:
+            await asyncio.sleep(0)
+    assert [route.id for route in watcher.table.routes] == ["c"]
+    assert "listener" in caplog.text
+
+
+async def test_a_fault_of_our_own_in_parsing_is_told_as_one(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with watching(file) as (watcher, listener):
+
+        def broken(*_: object) -> RouteTable:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr("gateway.routing.watch.parse", broken)
+        watcher.reload()
+        assert await listener.next_rules() == ["internal"]
+        assert [route.id for route in watcher.table.routes] == ["a"]
