@@ -1,0 +1,144 @@
+"""What ``gateway check`` and ``gateway routes`` say: pure functions from a table to text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from multidict import CIMultiDict
+
+from gateway.errors import BadRequest
+from gateway.routing.actuator import actuator, actuator_route
+from gateway.routing.calls import parse_call
+from gateway.routing.facts import RequestFacts
+from gateway.routing.faults import Fault, FilterFailed, RouteFileError
+from gateway.routing.loader import load
+from gateway.routing.path import parse_target
+from gateway.routing.table import Match, Route, RouteTable
+
+__all__ = ["actuator", "actuator_route", "check", "explain", "table"]
+
+_OWN: Final = tuple(
+    map(parse_call, ("/api/v1/queue/**", "/actuator/**", "/swagger-ui/**", "/swagger-ui.html"))
+)
+
+
+def check(path: Path, environ: Mapping[str, str]) -> tuple[list[Fault], RouteTable | None]:
+    """All faults of a route file, or its table."""
+    try:
+        return [], load(path, environ)
+    except RouteFileError as error:
+        return list(error.faults), None
+
+
+def table(table: RouteTable) -> str:
+    """The routes in the order in which they are asked, then gates, public calls, rooms and services."""
+    rows = [("ORDER", "ID", "PREDICATES", "FILTERS", "URI")]
+    for route in table.routes:
+        predicates, filters = _shown(route.predicates), _shown(route.filters)
+        rows.append((str(route.order), route.id, predicates, filters or "-", route.upstream.uri))
+    lines = [*_columns(rows), ""]
+    for gate in table.gates:
+        lines += [f"gate {gate.room}: {call}" for call in gate.calls]
+        lines += [f"gate {gate.room}: {call} (renews only)" for call in gate.renews]
+    lines += [f"public: {call}" for call in table.public]
+    for name, limits in table.rooms.items():
+        capacity = "the setting's" if limits.capacity is None else limits.capacity
+        duration = "the setting's" if limits.duration is None else f"{limits.duration:g} s"
+        lines.append(f"room {name}: capacity {capacity}, duration {duration}")
+    lines += [
+        f"service {name}: {', '.join(urls) or 'no static instance'}" for name, urls in table.services.items()
+    ]
+    return "\n".join(lines)
+
+
+def _shown(items: Iterable[object]) -> str:
+    """Spring's texts without what is always the same."""
+    return ", ".join(str(item).removesuffix(", match trailing slash: true") for item in items)
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+def explain(
+    table: RouteTable,
+    method: str,
+    target: str,
+    *,
+    headers: Iterable[tuple[str, str]] = (),
+    client: str = "127.0.0.1",
+) -> str:
+    """Which route, gate and access rule a call meets, what goes to the service, and why.
+
+    ``target`` is a path with or without a query. A Host among ``headers`` counts, else it is ``localhost``.
+    """
+    sent = CIMultiDict(headers)
+    host = sent.setdefault("Host", "localhost")
+    try:
+        facts = RequestFacts(method, parse_target(target, host), sent, client, host, "http")
+    except BadRequest as error:
+        return f"{method} {target}\n  refused   400: {error.reason}"
+    lines = [f"{method} {target}", f"  path      {facts.target.path}"]
+    if any(own.protects(method, facts.target.path) for own in _OWN):
+        lines.append("  note      the gateway answers its own paths itself, before any route")
+    try:
+        match = table.first(facts)
+    except (BadRequest, FilterFailed) as error:
+        return "\n".join([*lines, f"  refused   the filters leave no usable path: {error}"])
+    lines += _route(table, facts, match)
+    lines += _rules(table, facts, match)
+    return "\n".join(lines)
+
+
+def _route(table: RouteTable, facts: RequestFacts, match: Match | None) -> list[str]:
+    if match is None:
+        misses = [_miss(route, facts) for route in table.routes]
+        return ["  route     none (404)", *(f"            {text}" for text in misses if text)]
+    route = match.route
+    where = f" (line {route.line})" if route.line else ""
+    lines = [f"  route     {route.id}{where}: {_shown(route.predicates)}"]
+    for name, value in match.variables.items():
+        lines.append(f"            {{{name}}} = {value}")
+    if table.resolve(facts) is None:
+        return [
+            *lines,
+            f"            counts as none (404): {match.upstream_path} needs metadata allow-actuator: true",
+        ]
+    if match.answer is not None:
+        return [*lines, f"  answer    {match.answer.status}, by a filter, without the service"]
+    lines.append(f"  upstream  {route.upstream.uri} {match.upstream_target}")
+    lines += [f"            {each}" for each in route.filters]
+    return lines
+
+
+def _miss(route: Route, facts: RequestFacts) -> str:
+    """Why a route that was near did not take the request: its path holds and something else doesn't."""
+    failed = [predicate for predicate in route.predicates if not predicate.holds(facts, {})]
+    if not failed or len(failed) == len(route.predicates):
+        return ""
+    return f"not {route.id}: {_shown(failed)} does not hold"
+
+
+def _rules(table: RouteTable, facts: RequestFacts, match: Match | None) -> list[str]:
+    method, path = facts.method, facts.target.path
+    upstream_path = match.upstream_path if match is not None else path
+    found = table.gate_call(method, path, upstream_path)
+    if found is None:
+        gate = "none"
+    else:
+        call, rule = found
+        what = "renews a session, needs none" if rule.renews_only else "a place is needed"
+        gate = f"room {rule.room}: {what} ({call})"
+    opened = next((str(call) for call in table.public if call.opens(method, path)), None)
+    if opened is None:
+        access = "a token is needed"
+    elif found is not None and not found[1].renews_only:
+        access = f"a token is needed: the gate counts, although {opened} is public"
+    else:
+        access = f"open without a token ({opened})"
+    return [f"  gate      {gate}", f"  access    {access}"]
