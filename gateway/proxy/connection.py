@@ -15,7 +15,7 @@ import asyncio
 import errno
 from functools import cached_property, lru_cache, partial
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from aiohttp import ClientError, ClientOSError, ClientTimeout, TCPConnector
 from aiohttp.client_proto import ResponseHandler
@@ -26,6 +26,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, EofStream, StreamReader
 from yarl import URL
 
 from gateway.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from gateway.proxy.deadlines import Deadlines
 from gateway.proxy.upstream import UpstreamBase
 
 # What an answer may wait for us in memory, per connection, is twice this plus one read of the socket.
@@ -71,18 +72,24 @@ class _Handler(ResponseHandler):
 class _Target(ClientRequest):
     """The argument ``connect`` wants: it says where to, and is never sent itself."""
 
+    authority: bytes
+
     @cached_property
     def connection_key(self) -> ConnectionKey:
         return super().connection_key
 
 
 class UpstreamConnection:
-    """One request and its answer on one connection; ends with ``release`` or ``close``."""
+    """One request and its answer on one connection; ends with ``release`` or ``close``.
+
+    ``authority`` is what ``Host`` says for the instance. ``reused``: it carried an answer before, and may
+    have been ended by the upstream since. ``answered``: a final head has been read.
+    """
 
     __slots__ = (
         "_body",
         "_connection",
-        "_deadline",
+        "_deadlines",
         "_protocol",
         "_until_close",
         "answered",
@@ -90,18 +97,17 @@ class UpstreamConnection:
         "reused",
     )
 
-    def __init__(self, connection: Connection, protocol: _Handler, authority: bytes) -> None:
-        self._connection = connection
+    def __init__(
+        self, connection: Connection, protocol: _Handler, authority: bytes, deadlines: Deadlines
+    ) -> None:
+        self._connection: Connection | None = connection
         self._protocol = protocol
+        self._deadlines = deadlines
         self._body: StreamReader = EMPTY_PAYLOAD
-        self._deadline: asyncio.TimerHandle | None = None
         self._until_close = False
         self.authority = authority
-        """What ``Host`` says for the instance."""
         self.reused = protocol.served
-        """It carried an answer before, and may have been ended by the upstream since."""
         self.answered = False
-        """A final head has been read."""
 
     def begin(self, *, body_follows: bool) -> None:
         """Make ready to read one answer; ``body_follows`` is false for HEAD. Call before ``send``."""
@@ -125,8 +131,8 @@ class UpstreamConnection:
     async def drain(self, seconds: float) -> None:
         """Wait until the upstream has taken enough of what was sent.
 
-        Raises UpstreamTimeout when it takes nothing for ``seconds``, UpstreamUnreachable when
-        the connection is gone.
+        Raises UpstreamTimeout when it takes nothing for ``seconds``, UpstreamUnreachable when the
+        connection is gone.
         """
         if not self._protocol.writing_paused:
             return
@@ -141,8 +147,10 @@ class UpstreamConnection:
     def start_deadline(self, seconds: float) -> None:
         """Let ``read_head`` fail with UpstreamTimeout after ``seconds``, unless the head is already there."""
         if not self.answered:
-            loop = asyncio.get_running_loop()
-            self._deadline = loop.call_later(seconds, self.fail, UpstreamTimeout("response"))
+            self._deadlines.set(self, seconds, self._too_late)
+
+    def _too_late(self) -> None:
+        self.fail(UpstreamTimeout("response"))
 
     def fail(self, error: BaseException) -> None:
         """Make whoever reads from this connection get ``error``."""
@@ -155,16 +163,14 @@ class UpstreamConnection:
         given to ``fail``.
         """
         try:
-            message, body = await self._protocol.read()
+            message, self._body = await self._protocol.read()
         except _BROKEN as exc:
             raise UpstreamUnreachable(f"no answer: {type(exc).__name__}") from exc
         if message.code >= 200:
             self.answered = True
-            if self._deadline is not None:
-                self._deadline.cancel()
-            self._body = body
-            self._until_close = body is not EMPTY_PAYLOAD and not (
-                message.chunked or "Content-Length" in message.headers
+            self._deadlines.drop(self)
+            self._until_close = (
+                message.should_close and not message.chunked and "Content-Length" not in message.headers
             )
         return message
 
@@ -200,26 +206,22 @@ class UpstreamConnection:
 
     def release(self) -> None:
         """Give the connection back to the pool if its answer was read to the end, else close it."""
-        self._drop_deadline()
-        protocol = self._protocol
-        if not self.answered or not self._body.at_eof():
-            self._connection.close()
+        if self._connection is None or not self.answered or not self._body.at_eof():
+            self.close()
             return
-        protocol.served = True
+        self._protocol.served = True
         # Without a parser, whatever an idle upstream sends on its own is kept aside and seen by
         # ``should_close``; with the old one it would become the answer to somebody's next request.
-        protocol._parser = None
+        self._protocol._parser = None
         self._connection.release()
+        self._connection = None
 
     def close(self) -> None:
         """End the connection; nothing happens if it was released."""
-        self._drop_deadline()
-        self._connection.close()
-
-    def _drop_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        if self._connection is not None:
+            self._deadlines.drop(self)
+            self._connection.close()
+            self._connection = None
 
 
 class UpstreamPool:
@@ -237,12 +239,14 @@ class UpstreamPool:
     async def __aenter__(self) -> Self:
         self._connector = self._make_connector()
         self._fresh = self._make_connector(force_close=True)
+        self._deadlines = Deadlines()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._target.cache_clear()
+        self._deadlines.close()
         await self._connector.close()
         await self._fresh.close()
 
@@ -270,11 +274,11 @@ class UpstreamPool:
                 raise ConnectFailed(UpstreamTimeout("connect"), instance_at_fault=not full) from exc
             except (ClientError, OSError) as exc:
                 raise _connect_failed(exc) from exc
-            protocol = cast(_Handler, connection.protocol)
+            protocol: _Handler = connection.protocol  # type: ignore[assignment]
             if protocol.served and protocol.should_close:
                 connection.close()
                 continue
-            return UpstreamConnection(connection, protocol, base.authority)
+            return UpstreamConnection(connection, protocol, target.authority, self._deadlines)
 
 
 def _connect_failed(exc: ClientError | OSError) -> ConnectFailed:
@@ -287,7 +291,9 @@ def _connect_failed(exc: ClientError | OSError) -> ConnectFailed:
 
 def _target(base: UpstreamBase) -> _Target:
     url = URL.build(scheme=base.scheme, host=base.host, port=base.port)
-    return _Target("GET", url, loop=asyncio.get_running_loop())
+    target = _Target("GET", url, loop=asyncio.get_running_loop())
+    target.authority = base.authority
+    return target
 
 
 @lru_cache(maxsize=64)

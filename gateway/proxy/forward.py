@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import hdrs, web
 from aiohttp.http import RawResponseMessage
 
-from gateway.errors import BadRequest, UpstreamError, UpstreamUnreachable
+from gateway.errors import BadRequest, UpstreamUnreachable
 from gateway.proxy.balance import Instances
 from gateway.proxy.body import RequestBody
 from gateway.proxy.connection import ConnectFailed, UpstreamConnection, UpstreamPool
@@ -42,7 +42,7 @@ class Forwarder:
         body = RequestBody(request, plan.body_limit)
         if body.streamed:
             await body.gather()
-        connection = await self._connect(plan)
+        connection = await self._connect(plan, fresh=False)
         try:
             try:
                 message = await self._ask(request, plan, body, connection)
@@ -62,27 +62,29 @@ class Forwarder:
                 connection.release()
             return response
         finally:
-            await body.stop()
+            if body.streamed:
+                await body.stop()
             connection.close()
 
-    async def _connect(self, plan: ForwardPlan, *, fresh: bool = False) -> UpstreamConnection:
+    async def _connect(self, plan: ForwardPlan, *, fresh: bool) -> UpstreamConnection:
         """Connect to the instance, or to one after the other: nothing was sent, so any method may."""
-        tried: list[UpstreamBase] = []
-        failed: UpstreamError | None = None
+        service = plan.base
+        if not isinstance(service, str):
+            try:
+                return await self._pool.connect(service, plan.connect_timeout, fresh=fresh)
+            except ConnectFailed as exc:
+                raise exc.error from exc
+        tried: tuple[UpstreamBase, ...] = ()
         while True:
-            base = plan.base
-            if isinstance(base, str):
-                base = self._instances.pick(base, tried)
+            base = self._instances.pick(service, tried)
             try:
                 return await self._pool.connect(base, plan.connect_timeout, fresh=fresh)
             except ConnectFailed as exc:
-                failed = exc.error
                 if exc.instance_at_fault:
                     self._instances.set_aside(base)
-                tried.append(base)
-            left = isinstance(plan.base, str) and set(self._instances.known(plan.base)) - set(tried)
-            if not left or len(tried) == _INSTANCES_TRIED:
-                raise failed
+                tried = (*tried, base)
+                if len(tried) == _INSTANCES_TRIED or not set(self._instances.known(service)) - set(tried):
+                    raise exc.error from exc
 
     async def _ask(
         self, request: web.BaseRequest, plan: ForwardPlan, body: RequestBody, connection: UpstreamConnection

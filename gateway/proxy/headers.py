@@ -30,8 +30,11 @@ _HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
+# Options of a connection rather than names of headers.
+_COMMON_IN_CONNECTION = frozenset({b"close", b"keep-alive", b"host"})
 # Set anew for each connection by whoever writes the head.
 _FRAMING = frozenset({b"connection", b"content-length", b"transfer-encoding"})
+_WRITTEN_HERE = _FRAMING | {b"host"}
 _ABOUT_THE_CLIENT = frozenset({b"forwarded", b"x-real-ip", b"x-forwarded"})
 # Rewritten; what else begins with X-Forwarded- (say, -Prefix) passes as a trusted proxy said it.
 _REWRITTEN = _ABOUT_THE_CLIENT | {
@@ -55,16 +58,6 @@ def fold(name: bytes) -> bytes:
     return name.translate(_FOLD)
 
 
-def named_in_connection(raw_headers: RawHeaders) -> frozenset[bytes]:
-    """The folded names that ``Connection`` declares to be for one hop only."""
-    return frozenset(
-        fold(token.strip(b" \t"))
-        for name, value in raw_headers
-        if name.lower() == b"connection"
-        for token in value.split(b",")
-    )
-
-
 def upstream_headers(
     raw_headers: Sequence[tuple[bytes, bytes]],
     *,
@@ -81,16 +74,19 @@ def upstream_headers(
     ``upstream_host`` becomes ``Host`` (the client's own to preserve it); None leaves it out, and the
     Forwarder puts in that of the instance it picks. ``extra`` goes in last, whatever ``Connection`` named.
     """
-    named = named_in_connection(raw_headers)
     believed = peer in trusted
     kept = [] if upstream_host is None else [(b"Host", upstream_host)]
+    named: set[bytes] = set()
     for field in raw_headers:
         name = field[0].translate(_FOLD)
-        if name in _NOT_FROM_CLIENTS or name in named:
-            continue
-        if name.startswith(b"x-forwarded-") and not (believed and field[0].lower() == name):
-            continue
-        kept.append(field)
+        if name in _NOT_FROM_CLIENTS:
+            if name == b"connection":
+                named.update(fold(token.strip(b" \t")) for token in field[1].split(b","))
+        elif not name.startswith(b"x-forwarded-") or (believed and field[0].lower() == name):
+            kept.append(field)
+    named -= _COMMON_IN_CONNECTION
+    if named:
+        kept = [field for field in kept if fold(field[0]) not in named]
     kept += forwarded_headers(origin(raw_headers, peer=peer, scheme=scheme, host=host, trusted=trusted))
     kept += extra
     return kept
@@ -118,14 +114,14 @@ def response_headers(raw_headers: RawHeaders) -> ResponseHeaders:
             codings += 1
             if codings > 1 or field[1].lower() != b"chunked":
                 raise UpstreamUnreachable("an unknown transfer coding")
-    named -= {b"close", b"keep-alive"}
+    named -= _COMMON_IN_CONNECTION
     if named:
         fields = [field for field in fields if field[0].lower() not in named]
     return ResponseHeaders(fields, length)
 
 
 def request_head(
-    method: str, target: str, headers: Iterable[tuple[bytes, bytes]], authority: bytes, framing: bytes
+    method: str, target: str, headers: Sequence[tuple[bytes, bytes]], authority: bytes, framing: bytes
 ) -> bytes:
     """Write a request's head. ``authority`` is the ``Host`` where ``headers`` has none; ``framing`` is
     the one header line that says how long the body is, or nothing.
@@ -135,16 +131,19 @@ def request_head(
     line = f"{method} {target} HTTP/1.1".encode("utf-8", "surrogateescape")
     if line.count(b" ") != 2 or not (target[:1] == "/" or target == "*"):
         raise BadRequest("the target can't be sent on")
-    lines = [line, b"Host: " + authority]
-    for name, value in headers:
-        lowered = name.lower()
-        if lowered == b"host":
-            lines[1] = b"Host: " + value
-        elif lowered not in _FRAMING:
-            lines.append(name + b": " + value)
+    fields = [b": ".join(field) for field in headers if field[0].lower() not in _WRITTEN_HERE]
+    host = authority
+    if len(fields) != len(headers):
+        for name, value in headers:
+            if name.lower() == b"host":
+                host = value
+    lines = [line, b"Host: " + host, *fields]
     if framing:
         lines.append(framing)
-    return _joined(lines) or _refuse_request()
+    head = _joined(lines)
+    if not head:
+        raise BadRequest("a control character in the head")
+    return head
 
 
 def response_head(status: int, reason: str, fields: Iterable[tuple[bytes, bytes]], framing: bytes) -> bytes:
@@ -153,7 +152,7 @@ def response_head(status: int, reason: str, fields: Iterable[tuple[bytes, bytes]
     Raises UpstreamUnreachable if anything in it could end a line.
     """
     lines = [f"HTTP/1.1 {status} {reason}".encode("utf-8", "surrogateescape")]
-    lines += [name + b": " + value for name, value in fields]
+    lines += map(b": ".join, fields)
     if framing:
         lines.append(framing)
     head = _joined(lines)
@@ -169,7 +168,3 @@ def _joined(lines: list[bytes]) -> bytes:
     if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
         return b""
     return head + b"\r\n\r\n"
-
-
-def _refuse_request() -> bytes:
-    raise BadRequest("a control character in the head")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from multidict import CIMultiDict
 
@@ -12,8 +12,7 @@ from gateway.proxy.upstream import UpstreamBase
 Edits = Callable[[CIMultiDict[str]], None]
 
 
-@dataclass(frozen=True, slots=True)
-class ForwardPlan:
+class ForwardPlan(NamedTuple):
     """One request to a service.
 
     ``base`` is an instance, or the name of an ``lb://`` service. ``target`` is the raw path and query.

@@ -22,21 +22,19 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 class ForwardedResponse(web.StreamResponse):
     """An answer that has been written already; aiohttp only keeps its accounts with it.
 
-    ``headers`` are those the upstream sent, for reading. ``complete`` is false if the upstream or the
+    ``headers`` are those the upstream sent and can't be changed. ``complete`` is false if the upstream or the
     client broke it off. Signals for preparing a response don't see it.
     """
 
     def __init__(self, message: RawResponseMessage, keep_alive: bool) -> None:
-        super().__init__(status=message.code, reason=message.reason)
-        self._upstream_headers = message.headers
+        super().__init__(
+            status=message.code,
+            reason=message.reason,
+            _real_headers=message.headers,  # type: ignore[arg-type]
+        )
         self._keep_alive = keep_alive
         self._eof_sent = True
         self.complete = False
-
-    @property
-    def headers(self) -> CIMultiDict[str]:
-        """What the upstream sent. A copy: changing it changes nothing."""
-        return CIMultiDict(self._upstream_headers)
 
     def finish(self, body_bytes: int) -> None:
         """Note that all has been written."""
@@ -70,10 +68,12 @@ async def send_answer(
     if edits is not None:
         headers = _edited(headers, edits)
     bodiless = message.code in _BODILESS or request.method == hdrs.METH_HEAD
-    chunked = not bodiless and headers.length is None and request.version >= (1, 1)
-    framed = chunked or bodiless or headers.length is not None
+    length = None if message.code == 204 else headers.length
+    http11 = request.version >= (1, 1)
+    chunked = http11 and length is None and not bodiless
+    framed = chunked or bodiless or length is not None
     keep_alive = keep_alive and framed
-    framing = _framing(request, message, headers, chunked, keep_alive)
+    framing = _framing(http11, chunked, length, keep_alive)
     head = response_head(message.code, message.reason, headers.fields, framing)
     data, ended = connection.take()
     response = ForwardedResponse(message, keep_alive)
@@ -119,23 +119,15 @@ def break_off(request: web.BaseRequest, *, framed: bool) -> None:
     transport.abort()
 
 
-def _framing(
-    request: web.BaseRequest,
-    message: RawResponseMessage,
-    headers: ResponseHeaders,
-    chunked: bool,
-    keep_alive: bool,
-) -> bytes:
-    lines = []
+def _framing(http11: bool, chunked: bool, length: bytes | None, keep_alive: bool) -> bytes:
     if chunked:
-        lines.append(b"Transfer-Encoding: chunked")
-    elif headers.length is not None and message.code != 204:
-        lines.append(b"Content-Length: " + headers.length)
-    if not keep_alive:
-        lines.append(b"Connection: close")
-    elif request.version < (1, 1):
-        lines.append(b"Connection: keep-alive")
-    return b"\r\n".join(lines)
+        line = b"Transfer-Encoding: chunked"
+    else:
+        line = b"" if length is None else b"Content-Length: " + length
+    if keep_alive and http11:
+        return line
+    option = b"Connection: keep-alive" if keep_alive else b"Connection: close"
+    return line + b"\r\n" + option if line else option
 
 
 def _edited(headers: ResponseHeaders, edits: Edits) -> ResponseHeaders:
