@@ -14,7 +14,7 @@ from typing import NoReturn
 import aiohttp
 
 START_SECONDS = 30.0
-STOP_SECONDS = 8.0
+STOP_SECONDS = 15.0
 LISTENING = re.compile(r"listening on (http://127\.0\.0\.1:\d+)")
 # Of the surrounding environment only what a process needs to run at all: settings of another gateway
 # that happen to be exported must not reach this one.

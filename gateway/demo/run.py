@@ -86,7 +86,8 @@ def _invite(stage: Stage, console: Console) -> None:
 
 async def _by_hand(stage: Stage, options: Options, console: Console, interrupts: _Interrupts) -> int:
     _invite(stage, console)
-    console.print(f"FRIEND={stage.guest('friend@demo.example')}")
+    friend = stage.guest("friend@demo.example")
+    console.print(f'And a second person:\n\nFRIEND="Authorization: Bearer {friend}"')
     until = "Ctrl-C" if options.seconds is None else f"{options.seconds:g} s are over, or Ctrl-C"
     console.print(f"\nRoom for {options.capacity}. All this stays up until {until}.")
     stop = asyncio.Event()
@@ -177,11 +178,14 @@ class _Interrupts:
         task = asyncio.current_task()
 
         def interrupted() -> None:
+            nonlocal task
             first, self.first = self.first, None
             if first is not None:
                 first()
             elif task is not None:
+                # Once: cancelling again would interrupt the cleaning up.
                 task.cancel()
+                task = None
 
         for number in self.SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, interrupted)

@@ -41,6 +41,7 @@ class Outcome(StrEnum):
     GAVE_UP = "gave up in line"
     CLOSED_TAB = "closed the tab in line"
     WALKED_OFF = "walked off while in"
+    TIMED_OUT = "ran out of time while in"
     STILL_WAITING = "still waiting at close"
     CUT_SHORT = "in at close"
     NEVER_IN_LINE = "came too late to line up"

@@ -14,7 +14,6 @@ from gateway.demo.seen import (
     Ended,
     Finished,
     Heard,
-    Opened,
     Outcome,
     Seen,
     Sent,
@@ -39,7 +38,7 @@ class _Card:
     ticket: int | None = None
     position: int | None = None
     lined_up_at: float = 0.0
-    streams: int = 0
+    admitted: bool = False
     tab_closed_at: float | None = None
     gone_when_back: bool = False
 
@@ -72,14 +71,12 @@ class Stats:
         card = self._cards.setdefault(fact.person, _Card())
         self.arrived.add(fact.person)
         match fact:
-            case Sent(call=Call.LEAVE_SLOT):
+            case Sent(call=Call.LEAVE_SLOT | Call.LEAVE):
                 self.inside.pop(fact.person, None)
             case Answered():
                 self._answered(fact, card)
             case Unanswered():
                 self.unanswered += 1
-            case Opened(status=200):
-                card.streams += 1
             case Heard():
                 self._heard(fact, card)
             case Ended(by_us=True) if fact.person in self.in_line:
@@ -137,7 +134,10 @@ class Stats:
         elif fact.call in (Call.GATED, Call.ANONYMOUS):
             reason = f"{fact.status} {fact.standing.code}".strip()
             self.turned_away[reason] += 1
-            self._say(fact.at, f"{self._name(fact.person)} tried the gate and was turned away: {reason}")
+            when = " after leaving" if card.admitted else ""
+            self._say(
+                fact.at, f"{self._name(fact.person)} tried the gate{when} and was turned away: {reason}"
+            )
         if fact.standing.code == "OVERLOADED":
             self.turned_away["503 OVERLOADED"] += 1
 
@@ -150,7 +150,7 @@ class Stats:
             self._say(fact.at, f"{self._name(fact.person)} {text}")
         else:
             card.lined_up_at = fact.at
-        card.ticket, card.position = fact.standing.ticket, fact.standing.position
+        card.ticket, card.position, card.tab_closed_at = fact.standing.ticket, fact.standing.position, None
         self.in_line.add(fact.person)
 
     def _let_in(self, fact: Answered | Heard, card: _Card) -> None:
@@ -161,6 +161,7 @@ class Stats:
             self.waits.append(fact.at - card.lined_up_at)
             if len(self.waits) == 1:
                 self._say(fact.at, f"{self._name(fact.person)} is the first from the line to be let in")
+        card.admitted = True
         self.inside[fact.person] = fact.at
         self.admissions.append((fact.at, card.ticket))
 

@@ -18,21 +18,25 @@ BROKEN_SHOWN = 20
 
 def invitation(base: str, token: str, addresses: Mapping[str, str]) -> str:
     """How somebody at a keyboard joins the line: lines to paste into a shell."""
-    call = 'curl -sS -H "Authorization: Bearer $TOKEN"'
     behind = "\n".join(f"  {name:<26}{address}" for name, address in addresses.items())
     return f"""\
-The gateway listens at {base} (API docs: {base}/swagger-ui.html). Behind it:
+The gateway listens at {base} (its API: {base}/swagger-ui.html).
+Behind it:
 {behind}
 
-Join the line yourself, in another terminal:
+Join the line yourself. In another terminal, first
 
-TOKEN={token}
-{call} -X POST {base}/api/v1/queue/lineup
-{call} -N {base}/api/v1/queue/stream
-{call} {base}/api/v1/queue/status
-{call} -X POST {base}/api/v1/reservation-seats/7
-{call} -X DELETE {base}/api/v1/queue/allowed-in-token
-{call} -X DELETE {base}/api/v1/queue/waiting-token
+GW={base}
+AUTH="Authorization: Bearer {token}"
+
+then line up, listen until you are let in, ask, hold a seat, and leave the room or the line:
+
+curl -sS -H "$AUTH" -X POST $GW/api/v1/queue/lineup
+curl -sS -H "$AUTH" -N $GW/api/v1/queue/stream
+curl -sS -H "$AUTH" $GW/api/v1/queue/status
+curl -sS -H "$AUTH" -X POST $GW/api/v1/reservation-seats/7
+curl -sS -H "$AUTH" -X DELETE $GW/api/v1/queue/allowed-in-token
+curl -sS -H "$AUTH" -X DELETE $GW/api/v1/queue/waiting-token
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
@@ -21,12 +22,13 @@ LINE_SECONDS = 3.0
 
 
 def spark(counts: Sequence[int]) -> str:
-    """One character per count, as high as its share of the greatest."""
-    top = max(counts, default=0)
-    if top == 0:
-        return BLOCKS[0] * len(counts)
-    # Rounded up, so that one admission among many is still seen.
-    return "".join(BLOCKS[-(-count * (len(BLOCKS) - 1) // top)] for count in counts)
+    """One character per count, as high as the root of its share of the greatest.
+
+    The root, because the room fills in the first second and everything after that would be flat; rounded up,
+    so that a single admission is still seen.
+    """
+    top = max(counts, default=0) or 1
+    return "".join(BLOCKS[math.ceil(math.sqrt(count / top) * (len(BLOCKS) - 1))] for count in counts)
 
 
 def milliseconds(seconds: float | None) -> str:
@@ -63,11 +65,10 @@ def picture(now: Snapshot, width: int) -> RenderableType:
     recent = now.rate[-bar:]
     grid.add_row("Let in", Text(spark(recent).rjust(bar), "magenta"), f"{_per_second(now):.1f} per second")
     figures = Table.grid(padding=(0, 2))
+    figures.add_column(style="bold", no_wrap=True)
+    figures.add_row("Waits", f"p50 {whole_seconds(now.wait_p50)}", f"p95 {whole_seconds(now.wait_p95)}")
     figures.add_row(
-        "[bold]Waits[/]", f"p50 {whole_seconds(now.wait_p50)}", f"p95 {whole_seconds(now.wait_p95)}"
-    )
-    figures.add_row(
-        "[bold]Requests[/]",
+        "Requests",
         f"p50 {milliseconds(now.latency_p50)}",
         f"p95 {milliseconds(now.latency_p95)}",
         f"{now.requests} answered, {now.events} stream events",

@@ -46,7 +46,7 @@ class Sale:
 
 
 class Refused(Exception):
-    """Somebody who was in was turned away, or no answer came: the visit can't go on."""
+    """Turned away, or left without an answer: the visit can't go on."""
 
 
 class Visit:
@@ -58,7 +58,7 @@ class Visit:
         self._limits = limits
         self._sale = sale
         self._rng = random.Random(person.luck)
-        self._asked = self._answered = False
+        self._asked = self._answered = self._inside = False
         self._seat = 0
         self._going: Outcome | None = None  # what the visit counts as, if the sale closes now
 
@@ -71,7 +71,8 @@ class Visit:
         except TimeoutError:
             return await self._closing_time()
         except Refused:
-            return Outcome.LOST
+            # Whether the session really was over is for the observer to say.
+            return Outcome.TIMED_OUT if self._inside else Outcome.LOST
 
     async def _visit(self) -> Outcome:
         await asyncio.sleep(self._sale.opened + self._person.arrives - asyncio.get_running_loop().time())
@@ -180,6 +181,7 @@ class Visit:
     # --- in the room ---
 
     async def _shop(self) -> Outcome:
+        self._inside = True
         pause = self._person.shops
         await self._pause(pause * 0.15)
         if not await self._find_seat(pause * 0.35):
@@ -196,7 +198,7 @@ class Visit:
         body = {"reservationId": reserved.body.get("reservationId", "")}
         paid = await self._client.call(Call.PAY, "POST", PAYMENTS, body=body)
         await self._leave_room()
-        if self._person.luck % 3 == 0:
+        if self._person.luck % 5 == 0:
             await self._knock()
         return Outcome.BOUGHT if paid is not None and paid.seen.status == 201 else Outcome.SOLD_OUT
 
@@ -242,6 +244,6 @@ class Visit:
         if not self._asked:
             return Outcome.NEVER_IN_LINE
         left = await self._leave_line_or_room()
-        if left is Outcome.LOST and not self._answered:
-            left = Outcome.NEVER_IN_LINE
-        return self._going or left
+        if self._inside or self._going:
+            return self._going or Outcome.CUT_SHORT
+        return Outcome.NEVER_IN_LINE if left is Outcome.LOST and not self._answered else left

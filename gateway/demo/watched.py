@@ -22,6 +22,13 @@ from gateway.demo.seen import (
 from gateway.demo.streamwatch import StreamWatch
 
 
+PROVEN_BY_ADMISSION = frozenset(
+    {Outcome.BOUGHT, Outcome.SOLD_OUT, Outcome.WALKED_OFF, Outcome.TIMED_OUT, Outcome.CUT_SHORT}
+)
+# Who is let in while leaving the line may never read of it; that the room could be left is evidence too.
+PROVEN_BY_LEAVE = frozenset({Outcome.GAVE_UP, Outcome.STILL_WAITING, Outcome.CUT_SHORT})
+
+
 class Watched:
     """One person under observation: takes the facts one by one and tests what they can prove."""
 
@@ -66,15 +73,11 @@ class Watched:
         """At the very end: does this person's story add up, from lining up to its outcome?"""
         if not self.evidence.lined_up:
             return
-        match self.outcome:
-            case Outcome.BOUGHT | Outcome.SOLD_OUT | Outcome.CUT_SHORT | Outcome.WALKED_OFF:
-                holds = bool(self.evidence.admissions)
-            case Outcome.GAVE_UP | Outcome.STILL_WAITING:
-                holds = self._left
-            case Outcome.CLOSED_TAB:
-                holds = True
-            case _:
-                holds = False
+        holds = (
+            self.outcome is Outcome.CLOSED_TAB
+            or (self.outcome in PROVEN_BY_ADMISSION and bool(self.evidence.admissions))
+            or (self.outcome in PROVEN_BY_LEAVE and self._left)
+        )
         self._check(Rule.LOST, holds, now, f"lined up, and ended as: {self.outcome or 'nothing'}")
 
     def _check(self, rule: Rule, holds: bool, at: float, detail: str) -> None:

@@ -311,6 +311,16 @@ def test_still_waiting_at_close_counts_only_with_a_leave_that_was_granted(story:
     assert [(one.rule, one.person) for one in broken] == [(Rule.LOST, 2)]
 
 
+def test_who_is_let_in_in_the_moment_of_leaving_the_line_is_accounted_for_by_leaving_the_room(
+    story: Story,
+) -> None:
+    story.lines_up(1, 1.0, ticket=1)
+    story.leaves_line(1, 2.0, status=404)
+    story.leaves_room(1, 2.2)
+    story.finishes(1, 3.0, Outcome.CUT_SHORT)
+    assert story.broken(9.0, final=True) == []
+
+
 def test_who_never_lined_up_owes_no_account(story: Story) -> None:
     story.finishes(1, 2.0, Outcome.NEVER_IN_LINE)
     assert story.broken(9.0, final=True) == []
