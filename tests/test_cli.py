@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -79,6 +84,55 @@ def test_serve_runs_on_uvloop_where_it_installs_and_on_asyncio_otherwise(
     assert _loop_factory() is uvloop.new_event_loop
     monkeypatch.setitem(sys.modules, "uvloop", None)
     assert _loop_factory() is asyncio.new_event_loop
+
+
+@contextlib.contextmanager
+def _killed_at_the_end(process: subprocess.Popen[str]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        process.kill()
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_serve_runs_with_a_redis_of_its_own_until_the_whole_terminal_is_told_to_end(
+    end: signal.Signals, tmp_path: Path
+) -> None:
+    environ = {
+        "PATH": os.environ["PATH"],
+        "REDIS_URL": "embedded",
+        "SERVER_HOST": "127.0.0.1",
+        "SERVER_PORT": "0",
+        "EUREKA_CLIENT_SERVICEURL_DEFAULTZONE": "",
+        "ZIPKIN_ENDPOINT": "",
+        "JWT_JWKS_URI": "http://127.0.0.1:1/keys",
+        "SHUTDOWN_GRACE_SECONDS": "1",
+    }
+    with (
+        subprocess.Popen(
+            [sys.executable, "-m", "gateway", "serve"],
+            cwd=tmp_path,
+            env=environ,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process,
+        _killed_at_the_end(process),
+    ):
+        assert process.stdout
+        url = next(
+            found[0] for line in process.stdout if (found := re.search(r"http://127\.0\.0\.1:\d+$", line))
+        )
+        with urllib.request.urlopen(f"{url}/actuator/health/readiness", timeout=10) as response:
+            assert response.status == 200
+        redis = Path(tmp_path, ".gateway-redis", "redis.sock")
+        assert redis.is_socket()
+        os.killpg(process.pid, end)  # as a terminal does: everybody in the group gets it
+        rest = process.stdout.read()
+        assert process.wait(20) == 0
+        assert "embedded Redis ended" not in rest
+        assert not redis.exists()
 
 
 @pytest.mark.parametrize(
