@@ -7,7 +7,7 @@
 -- ARGV[4]  dead       the instance's id
 -- ARGV[5]  dead_ms    as in beat.lua; an instance that has come back meanwhile is left alone
 --
--- Returns  {summary}
+-- Returns  {summary, users left 0/1}; 1: to be called again at once
 -- Publishes nothing.
 --
 --- @include clock
@@ -30,7 +30,7 @@ end
 
 local last = tonumber(redis.call('ZSCORE', instances, dead) or nil)
 if not last or last > now - dead_ms then
-  return { summary(false) }
+  return { summary(false), 0 }
 end
 -- Marked while it lasts, so that an instance that comes back now learns that it has to tell its users again.
 local seen_ms = math.abs(last)
@@ -43,4 +43,4 @@ local finished = redis.call('EXISTS', there) == 0
 if finished then
   redis.call('ZREM', instances, dead)
 end
-return { summary(not finished) }
+return { summary(false), finished and 0 or 1 }

@@ -130,7 +130,7 @@ class Presence:
             reply = await self._link.run(
                 self._scripts["drain"], keys, (*self._arguments(), dead, round(DEAD_SECONDS * 1000))
             )
-            more = reply[0][6] == 1
+            more = reply[1] == 1
 
     async def _tell(self) -> None:
         """Sends all changes. A change leaves the queue only with its answer; after a failure the set counts."""

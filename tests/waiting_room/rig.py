@@ -117,9 +117,10 @@ class Rig:
         unknown, *names = self.raw("beat", self.keys.instances, instance, dead, key_count=1)
         return bool(unknown), names
 
-    def drain(self, instance: str, dead: int = 10_000) -> Summary:
+    def drain(self, instance: str, dead: int = 10_000) -> bool:
+        """Whether there are users left."""
         keys = [self.keys.instances, self.keys.here(instance)]
-        return self.run("drain", instance, dead, keys=keys).summary
+        return self.run("drain", instance, dead, keys=keys).answers == [1]
 
     def line(self) -> list[tuple[str, float]]:
         return self.client.zrange(self.keys.line, 0, -1, withscores=True)

@@ -69,7 +69,7 @@ def test_an_instance_is_dead_at_exactly_the_time_given(rig: Rig) -> None:
     assert rig.beat("two") == (True, [])
     rig.advance(1)
     assert rig.beat("two") == (False, ["one"])
-    assert rig.drain("two").more is False
+    assert not rig.drain("two")
     assert rig.beat("two") == (False, ["one"])
     rig.drain("one")
     assert rig.beat("two") == (False, [])
@@ -106,7 +106,7 @@ def test_a_dead_instances_streams_do_not_count_and_its_users_were_last_seen_at_i
     rig.advance(2_000)
     rig.beat("one")
     rig.advance(10_000)
-    assert rig.drain("one").more is False
+    assert not rig.drain("one")
     assert rig.streams() == {"bob": 1}
     assert rig.absent()["ann"] == START + 2_000
     assert not rig.client.exists(rig.keys.here("one"))
@@ -134,16 +134,26 @@ def test_a_big_instance_is_drained_in_steps_and_learns_of_it_when_it_comes_back_
     for at in range(0, 600, 200):
         rig.presence("one", *((ARRIVED, user) for user in users[at : at + 200]))
     rig.advance(10_000)
-    assert rig.drain("one").more
+    assert rig.drain("one")
     assert len(rig.streams()) == 600 - 256
-    assert rig.drain("one").more
+    assert rig.drain("one")
     assert rig.beat("one") == (True, ["old"])
-    assert rig.drain("one").more is False
+    assert not rig.drain("one")
     assert len(rig.streams()) == 600 - 512
     rig.advance(10_000)
-    assert rig.drain("one").more is False
+    assert not rig.drain("one")
     assert rig.streams() == {}
     assert rig.beat("one") == (True, ["old"])
+
+
+def test_a_drain_is_finished_with_its_users_even_if_the_room_has_more_to_do(rig: Rig) -> None:
+    queue(rig, "ann")
+    rig.beat("one")
+    rig.presence("one", (ARRIVED, "ann"))
+    rig.advance(10_000)
+    rig.client.hset(rig.keys.settings, "capacity", 5)
+    assert rig.status("ann", sighting=False)[0][2] == 1
+    assert not rig.drain("one")
 
 
 def test_presence_and_drain_publish_nothing(rig: Rig) -> None:
