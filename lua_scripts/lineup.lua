@@ -22,6 +22,7 @@ if relineup ~= 'back' and relineup ~= 'keep' then
   return bad_argument('relineup')
 end
 
+promote()
 local ticket = highest_ticket()
 
 local function queue(user, place)
@@ -64,7 +65,6 @@ local function line_up(user)
   return answer_inside(ADMITTED, duration)
 end
 
-promote()
 local answers = { false }
 for at = FIRST_USER, #ARGV do
   answers[#answers + 1] = line_up(ARGV[at])

@@ -141,7 +141,6 @@ local function evict(since, most)
 end
 
 local since = watching_since()
-highest_ticket()
 if scan > 0 then
   scan_hash()
 end
@@ -152,5 +151,7 @@ end
 local looked = expire()
 looked = looked + evict(since, MOST - looked)
 promote()
+-- After promoting, so that whoever is admitted hears of the ticket they were last shown.
+highest_ticket()
 keep_pace(true)
 return { summary(looked >= MOST or #future >= MOST) }

@@ -1,0 +1,248 @@
+"""The executable specification: a room in plain Python, as the contract describes it.
+
+Lists and dicts, no cleverness: it is to be read beside the contract's section 2. Times in milliseconds. One call of
+a method is one call of a script; what it publishes is appended to ``events``.
+"""
+
+from __future__ import annotations
+
+NONE, WAITING, ALLOWED_IN, ADMITTED = range(4)
+NOTHING, SLOT, PLACE = range(3)
+BLIND = 5_000
+
+Answer = tuple[int, int, int, int, int]
+"""Code, ticket, position, how many wait, what is left of the session."""
+
+
+def by_age(times: dict[str, int]) -> list[str]:
+    return sorted(times, key=lambda user: (times[user], user))
+
+
+class Model:
+    def __init__(self, capacity: int, duration: int, now: int, most: int = 256) -> None:
+        self.now = now
+        self.most = most
+        self.given = (capacity, duration)
+        self.declared: tuple[int, int] | None = None
+        self.capacity, self.duration = capacity, duration
+        self.override = False
+        self.paused = False
+        self.counter = 0
+        self.line: list[tuple[str, int]] = []
+        """User and ticket, the next first."""
+        self.inside: dict[str, int] = {}
+        """User -> when they were last active. Who has expired holds the slot until somebody clears up."""
+        self.seen: dict[str, int] = {}
+        """User in line -> last sighting; who was never sighted is missing."""
+        self.here: dict[str, set[str]] = {}
+        """Instance -> users with a stream there."""
+        self.beats: dict[str, int] = {}
+        self.swept_at: int | None = None
+        self.watching_since = 0
+        self.events: list[tuple[str, str, int]] = []
+        self.tally = dict.fromkeys(
+            ("admitted", "promoted", "expired", "evicted", "left", "removed", "lineups"), 0
+        )
+        self.unfinished = False
+        self._admissions_left = most
+
+    # What can be asked
+
+    def live(self, user: str) -> bool:
+        return user in self.inside and self.now - self.inside[user] < self.duration
+
+    def position(self, user: str) -> int:
+        """1 is next; 0: not in line."""
+        return next((at for at, (name, _) in enumerate(self.line, 1) if name == user), 0)
+
+    def present(self, user: str) -> bool:
+        return any(user in users for users in self.here.values())
+
+    def more(self) -> bool:
+        """Whether a call that ends like this has to be followed by another at once."""
+        return self.unfinished or self._could_promote()
+
+    def _could_promote(self) -> bool:
+        return not self.paused and len(self.inside) < self.capacity and bool(self.line)
+
+    # What a script's call does
+
+    def lineup(self, users: list[str], relineup: str) -> list[Answer]:
+        self._begin()
+        self._promote()
+        return [self._line_up(user, relineup) for user in users]
+
+    def _line_up(self, user: str, relineup: str) -> Answer:
+        if user in self.inside and not self.live(user):
+            self._expire(user)
+            self._promote()
+            if self.live(user):
+                return self._inside(user, ADMITTED)
+        if self.live(user):
+            return self._inside(user, ALLOWED_IN)
+        position = self.position(user)
+        if position and relineup == "keep":
+            self.seen[user] = self.now
+            return self._waiting(user)
+        full = len(self.inside) >= self.capacity or self._admissions_left == 0
+        if position or self.paused or self.line or full:
+            self.line = [place for place in self.line if place[0] != user]
+            self.counter = max([self.counter, *(ticket for _, ticket in self.line)]) + 1
+            self.line.append((user, self.counter))
+            self.tally["lineups"] += 1
+            self.seen[user] = self.now
+            return self._waiting(user)
+        self._admissions_left -= 1
+        self._admit(user)
+        return self._inside(user, ADMITTED)
+
+    def status(self, users: list[str], sighting: bool) -> list[Answer]:
+        self._begin()
+        return [self._look(user, sighting) for user in users]
+
+    def gate(self, users: list[str]) -> list[Answer]:
+        self._begin()
+        answers = []
+        for user in users:
+            if self.live(user):
+                self.inside[user] = self.now
+            answers.append(self._look(user, True))
+        return answers
+
+    def _look(self, user: str, sighting: bool) -> Answer:
+        if self.live(user):
+            return self._inside(user, ALLOWED_IN)
+        if not self.position(user):
+            return (NONE, 0, 0, len(self.line), 0)
+        if sighting:
+            self.seen[user] = self.now
+        return self._waiting(user)
+
+    def leave(self, pairs: list[tuple[str, str]], reason: str) -> list[int]:
+        self._begin()
+        codes = [self._give_up(what, user, reason) for what, user in pairs]
+        self._promote()
+        return codes
+
+    def _give_up(self, what: str, user: str, reason: str) -> int:
+        counted = "removed" if reason == "OPERATOR" else "left"
+        if self.live(user):
+            if what == "line":
+                return NOTHING
+            del self.inside[user]
+            self.tally[counted] += 1
+            self._promote()
+            return SLOT
+        code = NOTHING
+        if what != "slot" and self.position(user):
+            self._remove(user, reason)
+            self.tally[counted] += 1
+            code = PLACE
+        if user in self.inside:
+            self._expire(user)
+            self._promote()
+        return code
+
+    def sweep(self, absent: int) -> None:
+        self._begin()
+        if self.swept_at is None or not 0 <= self.now - self.swept_at <= BLIND:
+            self.watching_since = self.now
+        self.swept_at = self.now
+        over = [user for user in by_age(self.inside) if not self.live(user)][: self.most]
+        for user in over:
+            self._expire(user)
+        gone = []
+        if absent and self.now - self.watching_since >= absent:
+            gone = [user for user in by_age(self.seen) if self.now - self.seen[user] >= absent]
+        gone = gone[: self.most - len(over)]
+        for user in gone:
+            if self.present(user):
+                del self.seen[user]
+            else:
+                self._remove(user, "ABSENT")
+                self.tally["evicted"] += 1
+        self._promote()
+        self.unfinished = len(over) + len(gone) >= self.most
+
+    def limits(self, capacity: int | None, duration: int | None, paused: bool | None, lift: bool) -> None:
+        self._begin()
+        if lift:
+            self.override = False
+            self.capacity, self.duration = self.declared or self.given
+        if capacity is not None or duration is not None:
+            self.override = True
+        self.capacity = self.capacity if capacity is None else capacity
+        self.duration = self.duration if duration is None else duration
+        self.paused = self.paused if paused is None else paused
+        self._promote()
+
+    def configure(self, capacity: int, duration: int) -> None:
+        self._begin()
+        self.given = (capacity, duration)
+        old = self.declared or (None, None)
+        if not self.override:
+            self.capacity = capacity if capacity != old[0] else self.capacity
+            self.duration = duration if duration != old[1] else self.duration
+        self.declared = self.given
+        self._promote()
+
+    def arrived(self, instance: str, user: str) -> None:
+        users = self.here.setdefault(instance, set())
+        if user not in users and self.position(user):
+            self.seen[user] = self.now
+        users.add(user)
+
+    def departed(self, instance: str, user: str) -> None:
+        if user in self.here.get(instance, ()):
+            self.here[instance].discard(user)
+            if self.position(user):
+                self.seen[user] = self.now
+
+    def beat(self, instance: str, dead: int) -> tuple[bool, set[str]]:
+        unknown = instance not in self.beats
+        self.beats[instance] = self.now
+        return unknown, {name for name, last in self.beats.items() if self.now - last >= dead}
+
+    def drain(self, instance: str, dead: int) -> None:
+        """An instance died: its users were last seen at its last beat, unless somebody saw them later."""
+        if instance not in self.beats or self.now - self.beats[instance] < dead:
+            return
+        last = self.beats.pop(instance)
+        for user in self.here.pop(instance, set()):
+            if self.position(user):
+                self.seen[user] = max(last, self.seen.get(user, last))
+
+    # Parts
+
+    def _begin(self) -> None:
+        self.unfinished = False
+        self._admissions_left = self.most
+
+    def _admit(self, user: str) -> None:
+        self.inside[user] = self.now
+        self.tally["admitted"] += 1
+
+    def _expire(self, user: str) -> None:
+        del self.inside[user]
+        self.tally["expired"] += 1
+
+    def _promote(self) -> None:
+        while self._could_promote() and self._admissions_left > 0:
+            user = self.line[0][0]
+            self._admissions_left -= 1
+            self._remove(user, "ADMITTED")
+            self._admit(user)
+            self.tally["promoted"] += 1
+
+    def _remove(self, user: str, event: str) -> None:
+        """Out of the line, and everybody hears of it."""
+        ticket = dict(self.line)[user]
+        self.line.remove((user, ticket))
+        self.seen.pop(user, None)
+        self.events.append((event, user, ticket))
+
+    def _inside(self, user: str, code: int) -> Answer:
+        return (code, 0, 0, len(self.line), self.duration - (self.now - self.inside[user]))
+
+    def _waiting(self, user: str) -> Answer:
+        return (WAITING, dict(self.line)[user], self.position(user), len(self.line), 0)

@@ -1,0 +1,117 @@
+"""What one may hold against a room from outside: its state as Redis has it, and the rules between two states."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from tests.waiting_room.rig import Event, Rig
+
+EXACT = 2**53 - 1
+SOUND_BELOW = 2**52
+
+
+class Seen(NamedTuple):
+    """A room's whole state at one moment."""
+
+    line: dict[str, float]
+    """In the order of the line."""
+    inside: dict[str, str]
+    activity: dict[str, float]
+    absent: dict[str, float]
+    streams: dict[str, int]
+    counter: str | None
+    capacity: int
+    duration: int
+    paused: bool
+    override: bool
+    tally: dict[str, int]
+
+    @property
+    def idle(self) -> bool:
+        """A slot is free although somebody waits for it."""
+        return not self.paused and bool(self.line) and len(self.inside) < self.capacity
+
+
+def look(rig: Rig) -> Seen:
+    keys = rig.keys
+    with rig.client.pipeline(transaction=False) as pipe:
+        pipe.zrange(keys.line, 0, -1, withscores=True)
+        pipe.hgetall(keys.inside)
+        pipe.zrange(keys.activity, 0, -1, withscores=True)
+        pipe.zrange(keys.absent, 0, -1, withscores=True)
+        pipe.hgetall(keys.streams)
+        pipe.get(keys.counter)
+        pipe.hmget(keys.settings, "capacity", "duration_ms", "paused", "override")
+        pipe.hgetall(keys.tally)
+        line, inside, activity, absent, streams, counter, settings, tally = pipe.execute()
+    capacity, duration, paused, override = settings
+    return Seen(
+        line=dict(line),
+        inside=inside,
+        activity=dict(activity),
+        absent=dict(absent),
+        streams={user: int(count) for user, count in streams.items()},
+        counter=counter,
+        capacity=int(rig.capacity if capacity is None else capacity),
+        duration=int(rig.duration if duration is None else duration),
+        paused=paused == "1",
+        override=override == "1",
+        tally={name: int(count) for name, count in tally.items()},
+    )
+
+
+def shown(ticket: float) -> int:
+    """A ticket as answers and events show it."""
+    return int(max(0, min(ticket, EXACT)))
+
+
+def assert_step(
+    before: Seen,
+    after: Seen,
+    events: Sequence[Event],
+    given: dict[str, set[int]],
+    lined_up: Collection[str] = (),
+) -> None:
+    """What holds of every call, whatever anybody else wrote before it.
+
+    ``given``: tickets that were given out by this call; ``lined_up``: users whom it concerned if it was a lineup.
+    """
+    # 1: no call admits above the capacity, nor anybody while there are too many.
+    assert len(after.inside) <= max(after.capacity, len(before.inside))
+    # 2: whoever was admitted stood before everybody who still waits, and they came out in order.
+    admitted = [ticket for kind, _, ticket in events if kind == "ADMITTED"]
+    promoted = [ticket for kind, user, ticket in events if kind == "ADMITTED" and user not in before.inside]
+    sound = all(ticket < SOUND_BELOW for ticket in before.line.values())
+    if after.line and promoted and not given and sound:
+        assert max(promoted) <= shown(min(after.line.values()))
+    if before.line and not before.inside.keys() & before.line.keys():
+        assert admitted == sorted(admitted)
+    # 2, 12: events tell of a ticket that the user had.
+    for _, user, ticket in events:
+        had = {shown(before.line[user])} if user in before.line else set()
+        unsound = user in before.line and before.line[user] >= SOUND_BELOW
+        assert ticket in had | given.get(user, set()) or unsound
+    # 5: nobody is out of the line without anybody having heard why.
+    told = {user for _, user, _ in events}
+    for user, ticket in before.line.items():
+        if user not in after.line:
+            assert user in told
+        elif after.line[user] != ticket:
+            assert ticket >= SOUND_BELOW or user in lined_up or user in told
+    assert len(events) <= len(before.line) + sum(map(len, given.values()))
+
+
+def assert_rules(seen: Seen) -> None:
+    """What holds of a room's state between any two calls, unless somebody else wrote into it."""
+    # 3
+    assert not seen.line.keys() & seen.inside.keys()
+    # Index in step with the hash.
+    assert seen.activity.keys() == seen.inside.keys()
+    for user, last in seen.activity.items():
+        assert int(last) // 1000 >= float(seen.inside[user])
+    # 2: tickets that can be counted on from.
+    assert all(ticket < SOUND_BELOW for ticket in seen.line.values())
+    # 9: only those in line are noted, and no stream counts less than once.
+    assert seen.absent.keys() <= seen.line.keys()
+    assert all(count > 0 for count in seen.streams.values())

@@ -1,0 +1,372 @@
+"""Hypothesis drives the plain-Python model and the scripts side by side, then an older system beside the scripts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from gateway.waiting_room.scripts import _source, load_all
+from tests.waiting_room.model import Model
+from tests.waiting_room.rig import CLOCK, START, WAITING, Rig, connect
+from tests.waiting_room.rules import Seen, assert_rules, assert_step, look
+
+MOST = 256
+FEW = 3
+"""What one call may do at most, so small that the machines meet it all the time."""
+
+
+def scripts_with(most: int) -> Any:
+    room = _source("includes/room.lua")
+    assert f"local MOST = {MOST}\n" in room
+    return load_all(
+        {"clock": CLOCK, "room": room.replace(f"local MOST = {MOST}\n", f"local MOST = {most}\n")}
+    )
+
+
+SCRIPTS = {most: scripts_with(most) for most in (FEW, MOST)}
+
+USERS = [f"u{n}" for n in range(9)]
+INSTANCES = ["a", "b", "c"]
+DEAD = 10_000
+
+users = st.sampled_from(USERS)
+batches = st.lists(users, min_size=1, max_size=6)
+instances = st.sampled_from(INSTANCES)
+capacities = st.integers(0, 6)
+durations = st.sampled_from([1, 1_000, 4_500, 10_000, 30_000])
+steps = st.one_of(st.sampled_from([1, 999, 1_000, 5_000, 5_001, 10_000, 20_000]), st.integers(1, 12_000))
+leavers = st.lists(st.tuples(st.sampled_from(["slot", "line", "both"]), users), min_size=1, max_size=6)
+reasons = st.sampled_from(["LEFT", "OPERATOR"])
+relineups = st.sampled_from(["back", "back", "keep"])
+changes = st.lists(st.tuples(st.sampled_from(["arrived", "departed"]), users), min_size=1, max_size=6)
+
+
+@pytest.fixture(scope="module")
+def shared_rig(redis_server: Any) -> Iterator[Callable[[int, int, int], Rig]]:
+    """Makes an empty room of the given bound, capacity and duration, on one connection for all."""
+    made: list[Rig] = []
+    with connect(redis_server.url) as client:
+
+        def make(most: int, capacity: int, duration: int) -> Rig:
+            client.flushall()
+            if made:
+                made.pop().close()
+            made.append(Rig(client, capacity, duration, SCRIPTS[most]))
+            return made[0]
+
+        yield make
+        made.pop().close()
+
+
+class Driver(RuleBasedStateMachine):
+    """What both machines share: one call at a time, and what can be said about each from outside."""
+
+    def __init__(self, make: Callable[[int, int, int], Rig]) -> None:
+        super().__init__()
+        self.make = make
+        self.rig: Rig
+        self.seen: Seen
+        self.events: list[tuple[str, str, int]] = []
+
+    def begin(self, most: int, capacity: int, duration: int) -> None:
+        self.rig = self.make(most, capacity, duration)
+        self.seen = look(self.rig)
+
+    def call(self, name: str, *args: Any, keys: Any = (), lined_up: Any = ()) -> Any:
+        reply = self.rig.run(name, *args, keys=keys)
+        before, after, events = self.seen, look(self.rig), self.rig.events()
+        given = defaultdict(set)
+        for user, answer in zip(lined_up, reply.answers, strict=False):
+            if answer[0] == WAITING:
+                given[user].add(answer[1])
+        assert_step(before, after, events, given, lined_up)
+        # 4: a free slot and a line are left only together with the word to go on at once.
+        assert reply.summary.more or not after.idle
+        summary = reply.summary
+        assert (summary.waiting, summary.allowed_in) == (len(after.line), len(after.inside))
+        assert (summary.capacity, summary.duration * 1000) == (after.capacity, after.duration)
+        assert summary.rate >= 0
+        self.seen = after
+        self.events += events
+        return reply
+
+    def call_sweep(self, absent: int, scan: int) -> Any:
+        return self.call("sweep", absent, scan, keys=[self.rig.keys.watch])
+
+    @staticmethod
+    def pairs(batch: list[tuple[str, str]]) -> list[str]:
+        return [part for pair in batch for part in pair]
+
+
+class Beside(Driver):
+    """The scripts must do to Redis what the model does to its lists."""
+
+    model: Model
+
+    @initialize(most=st.sampled_from([FEW, MOST]), capacity=capacities, duration=durations)
+    def open(self, most: int, capacity: int, duration: int) -> None:
+        self.begin(most, capacity, duration)
+        self.model = Model(capacity, duration, START, most)
+
+    def same(self, reply: Any, answers: Any = None) -> None:
+        model = self.model
+        if answers is not None:
+            assert [tuple(a) if isinstance(a, list) else a for a in reply.answers] == answers
+        assert reply.summary.more == model.more()
+
+    @rule(by=steps)
+    def time_passes(self, by: int) -> None:
+        self.rig.advance(by)
+        self.model.now += by
+
+    @rule(batch=batches, relineup=relineups)
+    def lineup(self, batch: list[str], relineup: str) -> None:
+        reply = self.call("lineup", relineup, *batch, lined_up=batch)
+        self.same(reply, self.model.lineup(batch, relineup))
+
+    @rule(batch=batches, sighting=st.booleans())
+    def status(self, batch: list[str], sighting: bool) -> None:
+        self.same(self.call("status", int(sighting), *batch), self.model.status(batch, sighting))
+
+    @rule(batch=batches)
+    def gate(self, batch: list[str]) -> None:
+        self.same(self.call("gate", *batch), self.model.gate(batch))
+
+    @rule(batch=leavers, reason=reasons)
+    def leave(self, batch: list[tuple[str, str]], reason: str) -> None:
+        self.same(self.call("leave", reason, *self.pairs(batch)), self.model.leave(batch, reason))
+
+    @rule(absent=st.sampled_from([0, 6_000, 20_000]), scan=st.sampled_from([0, 500]))
+    def sweep(self, absent: int, scan: int) -> None:
+        reply = self.call_sweep(absent, scan)
+        self.model.sweep(absent)
+        self.same(reply)
+        summary = reply.summary
+        assert summary.expired + summary.evicted <= self.model.most
+        assert summary.admitted <= self.model.most
+
+    @rule(
+        capacity=st.none() | capacities,
+        duration=st.none() | durations,
+        paused=st.none() | st.booleans(),
+        lift=st.booleans(),
+    )
+    def limits(self, capacity: int | None, duration: int | None, paused: bool | None, lift: bool) -> None:
+        given = ["" if value is None else int(value) for value in (capacity, duration, paused)]
+        reply = self.call("limits", *given, int(lift))
+        self.model.limits(capacity, duration, paused, lift)
+        self.same(reply)
+
+    @rule(capacity=capacities, duration=durations)
+    def configure(self, capacity: int, duration: int) -> None:
+        self.rig.capacity, self.rig.duration = capacity, duration
+        reply = self.rig.run("configure")
+        self.model.configure(capacity, duration)
+        self.seen, events = look(self.rig), self.rig.events()
+        self.events += events
+        self.same(reply)
+
+    @rule(instance=instances, batch=changes)
+    def streams_open_and_close(self, instance: str, batch: list[tuple[str, str]]) -> None:
+        self.call("presence", *self.pairs(batch), keys=[self.rig.keys.here(instance)])
+        for what, user in batch:
+            (self.model.arrived if what == "arrived" else self.model.departed)(instance, user)
+
+    @rule(instance=instances)
+    def beat(self, instance: str) -> None:
+        unknown, dead = self.rig.beat(instance, DEAD)
+        assert (unknown, set(dead)) == self.model.beat(instance, DEAD)
+
+    @rule(instance=instances)
+    def drain(self, instance: str) -> None:
+        while self.rig.drain(instance, DEAD):
+            pass
+        self.model.drain(instance, DEAD)
+        self.seen = look(self.rig)
+
+    @invariant()
+    def redis_holds_what_the_model_holds(self) -> None:
+        if not hasattr(self, "model"):
+            return
+        seen, model = self.seen, self.model
+        assert_rules(seen)
+        assert list(seen.line.items()) == model.line
+        assert seen.activity == model.inside
+        assert seen.inside == {user: str(last // 1000) for user, last in model.inside.items()}
+        assert seen.absent == model.seen
+        assert int(seen.counter or 0) == model.counter
+        assert (seen.capacity, seen.duration) == (model.capacity, model.duration)
+        assert (seen.paused, seen.override) == (model.paused, model.override)
+        assert seen.tally == {name: count for name, count in model.tally.items() if count}
+        present = {user: sum(user in here for here in model.here.values()) for user in USERS}
+        assert seen.streams == {user: count for user, count in present.items() if count}
+        assert self.events == model.events
+
+    @invariant()
+    def everybody_who_ever_waited_is_accounted_for(self) -> None:
+        if not hasattr(self, "model"):
+            return
+        tally = self.seen.tally
+        heard = [kind for kind, _, _ in self.events]
+        assert heard.count("ADMITTED") == tally.get("promoted", 0)
+        assert heard.count("ABSENT") == tally.get("evicted", 0)
+        assert heard.count("LEFT") <= tally.get("left", 0)
+        assert heard.count("OPERATOR") <= tally.get("removed", 0)
+        freed = sum(tally.get(name, 0) for name in ("expired", "left", "removed"))
+        freed -= heard.count("LEFT") + heard.count("OPERATOR")
+        assert len(self.seen.inside) == tally.get("admitted", 0) - freed
+
+
+seconds = st.one_of(st.integers(-40, 3), st.sampled_from(["", "x", "nan", "inf", "-1", "1e300", "12.5"]))
+tickets = st.one_of(
+    st.integers(1, 30), st.sampled_from([2**52, 2**53, 2**53 + 2, 10**18, 1e300, float("inf")])
+)
+counters = st.one_of(st.integers(0, 40), st.sampled_from(["", "x", "-3", "7.5", "9" * 18, "9" * 40]))
+
+
+class OlderSystem(Driver):
+    """Somebody else writes the three old keys meanwhile, not always sensibly."""
+
+    settled = True
+
+    @initialize(most=st.sampled_from([FEW, MOST]), capacity=capacities, duration=durations)
+    def open(self, most: int, capacity: int, duration: int) -> None:
+        self.begin(most, capacity, duration)
+
+    def written(self) -> None:
+        self.settled = False
+        self.seen = look(self.rig)
+
+    @rule(user=users, second=seconds)
+    def it_renews_or_admits(self, user: str, second: int | str) -> None:
+        value = self.rig.now // 1000 + second if isinstance(second, int) else second
+        self.rig.client.hset(self.rig.keys.inside, user, value)
+        self.written()
+
+    @rule(batch=st.dictionaries(users, seconds, min_size=1, max_size=6))
+    def it_lets_many_in(self, batch: dict[str, int | str]) -> None:
+        for user, second in batch.items():
+            self.it_renews_or_admits(user, second)
+
+    @rule(user=users)
+    def it_ends_a_session(self, user: str) -> None:
+        self.rig.client.hdel(self.rig.keys.inside, user)
+        self.written()
+
+    @rule(batch=st.dictionaries(users, tickets, min_size=1, max_size=6))
+    def it_queues(self, batch: dict[str, float]) -> None:
+        self.rig.client.zadd(self.rig.keys.line, batch)
+        self.written()
+
+    @rule(user=users)
+    def it_takes_out_of_the_line(self, user: str) -> None:
+        self.rig.client.zrem(self.rig.keys.line, user)
+        self.written()
+
+    @rule(counter=counters)
+    def it_sets_the_counter(self, counter: int | str) -> None:
+        self.rig.client.set(self.rig.keys.counter, counter)
+        self.written()
+
+    @precondition(lambda self: self.seen.counter is None or self.seen.counter.isdigit())
+    @precondition(lambda self: len(self.seen.counter or "") < 19)
+    @rule()
+    def it_counts(self) -> None:
+        self.rig.client.incr(self.rig.keys.counter)
+        self.written()
+
+    @rule(by=steps)
+    def time_passes(self, by: int) -> None:
+        self.rig.advance(by)
+
+    @rule(batch=batches, relineup=relineups)
+    def lineup(self, batch: list[str], relineup: str) -> None:
+        reply = self.call("lineup", relineup, *batch, lined_up=batch)
+        # 2: whoever got a new ticket stands behind everybody who was in line before.
+        before = [ticket for ticket in self.seen.line.values() if ticket < 2**52]
+        last = reply.answers[-1]
+        if last[0] == WAITING and relineup == "back":
+            assert last[1] == max(before)
+            assert last[2] == last[3]
+
+    @rule(batch=batches, sighting=st.booleans())
+    def status(self, batch: list[str], sighting: bool) -> None:
+        self.call("status", int(sighting), *batch)
+
+    @rule(batch=batches)
+    def gate(self, batch: list[str]) -> None:
+        reply = self.call("gate", *batch)
+        for user, answer in zip(batch, reply.answers, strict=True):
+            assert (answer[0] == WAITING) is (user in self.seen.line)
+
+    @rule(batch=leavers, reason=reasons)
+    def leave(self, batch: list[tuple[str, str]], reason: str) -> None:
+        self.call("leave", reason, *self.pairs(batch))
+        both = {user for what, user in batch if what == "both"}
+        assert not both & self.seen.line.keys()
+
+    @rule(absent=st.sampled_from([0, 6_000]), scan=st.sampled_from([0, 500]))
+    def sweep(self, absent: int, scan: int) -> None:
+        self.call_sweep(absent, scan)
+
+    @rule(capacity=capacities, paused=st.booleans())
+    def limits(self, capacity: int, paused: bool) -> None:
+        self.call("limits", capacity, "", int(paused), 0)
+
+    @rule()
+    def it_has_written_for_the_last_time_and_the_hash_is_scanned(self) -> None:
+        for _ in range(100):
+            cursor = self.rig.client.hget(self.rig.keys.watch, "cursor")
+            if not self.call_sweep(0, 500).summary.more and cursor in {None, "0"}:
+                break
+        else:
+            pytest.fail("the sweep never ends")
+        self.settled = True
+
+    @invariant()
+    def after_that_all_rules_hold(self) -> None:
+        if not hasattr(self, "seen") or not self.settled:
+            return
+        seen = self.seen
+        assert_rules(
+            # Of users whom the older system took out, what we noted stays until its time has come.
+            seen._replace(
+                activity={user: last for user, last in seen.activity.items() if user in seen.inside},
+                absent={user: last for user, last in seen.absent.items() if user in seen.line},
+            )
+        )
+
+
+def run(machine: Callable[[], RuleBasedStateMachine], examples: int) -> None:
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+@pytest.mark.timeout(300)
+def test_the_scripts_do_what_the_model_does(shared_rig: Callable[[int, int, int], Rig]) -> None:
+    run(lambda: Beside(shared_rig), 350)
+
+
+@pytest.mark.timeout(300)
+def test_a_room_that_an_older_system_wrote_into_heals(shared_rig: Callable[[int, int, int], Rig]) -> None:
+    run(lambda: OlderSystem(shared_rig), 350)
