@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-from aiohttp import web
-from aiohttp.typedefs import Middleware
 from prometheus_client import CollectorRegistry
 
 from gateway.auth.authenticator import Authenticator
@@ -42,12 +40,12 @@ from gateway.waiting_room.keys import DEFAULT_ROOM
 from gateway.waiting_room.link import Redis
 from gateway.waiting_room.room import Limits, RoomPolicy
 from gateway.waiting_room.rooms import Rooms
-from gateway.web.account import accounting
 from gateway.web.actuator import Actuator
 from gateway.web.admit import authenticating, gating, shedding
 from gateway.web.context import Context, LiveTable
+from gateway.web.door import RequestHandler, door
 from gateway.web.endpoints import Endpoints
-from gateway.web.exchange import EXCHANGE
+from gateway.web.exchange import Step
 from gateway.web.forwarding import forwarding
 from gateway.web.lobby import Lobby
 from gateway.web.locate import locating
@@ -60,13 +58,13 @@ log = logging.getLogger("gateway")
 
 @dataclass(slots=True)
 class Gateway:
-    """A gateway that is up: its applications, and what ``serve`` needs to end it well.
+    """A gateway that is up: what answers requests, and what ``serve`` needs to end it well.
 
-    ``management`` is the application for a port of its own, if the settings want one.
+    ``management`` answers on a port of its own, if the settings want one.
     """
 
-    app: web.Application
-    management: web.Application | None
+    public: RequestHandler
+    management: RequestHandler | None
     context: Context
     lobby: Lobby
     watcher: RouteWatcher
@@ -167,7 +165,7 @@ async def composed(
             },
         )
         access_log = AccessLog(log_writer, log_format=settings.log_format)
-        yield Gateway(*_applications(context, access_log), context, lobby, watcher, redis_url, routes_file)
+        yield Gateway(*_doors(context, access_log), context, lobby, watcher, redis_url, routes_file)
 
 
 @contextlib.asynccontextmanager
@@ -197,26 +195,22 @@ async def _one_after_the_other(
             await task
 
 
-def _applications(context: Context, access_log: AccessLog) -> tuple[web.Application, web.Application | None]:
-    """The application, and that of the management port. Own calls come before any route."""
+def _doors(context: Context, access_log: AccessLog) -> tuple[RequestHandler, RequestHandler | None]:
+    """What answers on the public port, and on that of management. Own calls come before any route."""
     queue = (*QueueApi(context).endpoints(), *StreamApi(context).endpoints())
     actuator = (*Actuator(context).endpoints(), *RoomsApi(context).endpoints())
     if context.settings.management_server_port is None:
-        public = Endpoints((*queue, *actuator))
-        return _application(_middlewares(context, access_log, public, routed=True)), None
+        return door(context, access_log, _steps(context, Endpoints((*queue, *actuator)))), None
     return (
-        _application(_middlewares(context, access_log, Endpoints(queue), routed=True)),
-        _application(_middlewares(context, access_log, Endpoints(actuator), routed=False)),
+        door(context, access_log, _steps(context, Endpoints(queue))),
+        door(context, access_log, _steps(context, Endpoints(actuator), routed=False)),
     )
 
 
-def _middlewares(
-    context: Context, access_log: AccessLog, endpoints: Endpoints, *, routed: bool
-) -> list[Middleware]:
-    """The order of things, outermost first."""
-    return [
-        # Sees every answer and every error, so nothing leaves without a line in the log and a trace id.
-        accounting(context, access_log),
+def _steps(context: Context, endpoints: Endpoints, *, routed: bool = True) -> tuple[Step, ...]:
+    """The order of things. Around all of them stands the door, so that nothing leaves without a trace id and a line
+    in the log."""
+    return (
         # One canonical path for all that follows; whatever is ambiguous goes no further.
         locating(context, endpoints, forwarding(context) if routed else None),
         # Before any JWT work: that is what an overloaded instance can't afford.
@@ -225,20 +219,7 @@ def _middlewares(
         authenticating(context),
         # Last, because passing it renews a session, which only a request that goes on may do.
         gating(context),
-    ]
-
-
-def _application(middlewares: list[Middleware]) -> web.Application:
-    app = web.Application(middlewares=middlewares)
-    # The middlewares have found out who answers; aiohttp's router only has to let everything through.
-    app.router.add_route("*", "/{everything:.*}", _answer)
-    return app
-
-
-async def _answer(request: web.Request) -> web.StreamResponse:
-    endpoint = request[EXCHANGE].endpoint
-    assert endpoint is not None  # noqa: S101 - located before
-    return await endpoint(request)
+    )
 
 
 def max_streams(settings: Settings) -> int:

@@ -19,6 +19,7 @@ from gateway.app import Gateway, composed
 from gateway.errors import GatewayError
 from gateway.observe.logs import logging_to
 from gateway.settings import Settings
+from gateway.web.door import RequestHandler
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ async def _listening(gateway: Gateway, settings: Settings) -> AsyncIterator[None
     """Accepts connections for as long as it lasts; then ends streams and finishes what is in flight, both within
     the grace time."""
     grace = settings.shutdown_grace_seconds
-    runners = [await _open(gateway.app, settings.server_host, settings.server_port, grace)]
+    runners = [await _open(gateway.public, settings.server_host, settings.server_port, grace)]
     try:
         log.info("listening on %s", _address(runners[0]))
         if gateway.management is not None:
@@ -78,16 +79,9 @@ async def _listening(gateway: Gateway, settings: Settings) -> AsyncIterator[None
         )
 
 
-async def _open(app: web.Application, host: str, port: int, grace: float) -> web.AppRunner:
+async def _open(handler: RequestHandler, host: str, port: int, grace: float) -> web.ServerRunner:
     """Opens a port. Raises CannotListen."""
-    runner = web.AppRunner(
-        app,
-        # A client that goes away takes its call to a service, and its stream, with it.
-        handler_cancellation=True,
-        access_log=None,
-        shutdown_timeout=grace,
-        keepalive_timeout=75.0,
-    )
+    runner = web.ServerRunner(server_of(handler), shutdown_timeout=grace)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
@@ -95,6 +89,17 @@ async def _open(app: web.Application, host: str, port: int, grace: float) -> web
         await runner.cleanup()
         raise CannotListen(host, port, error.strerror or str(error)) from error
     return runner
+
+
+def server_of(handler: RequestHandler) -> web.Server:
+    """aiohttp's server around what answers requests."""
+    return web.Server(
+        handler,
+        # A client that goes away takes its call to a service, and its stream, with it.
+        handler_cancellation=True,
+        access_log=None,
+        keepalive_timeout=75.0,
+    )
 
 
 class CannotListen(GatewayError):
@@ -106,7 +111,7 @@ class CannotListen(GatewayError):
         super().__init__(f"can't listen on {host} port {port} (SERVER_HOST, SERVER_PORT): {reason}")
 
 
-def _address(runner: web.AppRunner) -> str:
+def _address(runner: web.ServerRunner) -> str:
     host, port = runner.addresses[0][:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 

@@ -14,6 +14,7 @@ import aiohttp
 from aiohttp import web
 
 from gateway.app import Gateway, composed
+from gateway.serve import server_of
 from gateway.settings import Settings
 from tests.tokens import Issuer, KeyServer, serving
 
@@ -64,9 +65,8 @@ class Service:
 
 
 @asynccontextmanager
-async def listening(app: web.Application, **options: Any) -> AsyncIterator[str]:
-    """Serves an application on a free loopback port; yields its base URL."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, **options)
+async def listening(runner: web.BaseRunner[Any]) -> AsyncIterator[str]:
+    """Serves on a free loopback port; yields the base URL."""
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -82,7 +82,8 @@ async def a_service() -> AsyncIterator[Service]:
     service = Service()
     app = web.Application(client_max_size=1 << 30)
     app.router.add_route("*", "/{path:.*}", service.handle)
-    async with listening(app) as service.url:
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    async with listening(runner) as service.url:
         yield service
 
 
@@ -263,7 +264,7 @@ class Gateways:
         settings = settings_for(self.redis_url, self.keys.uri, routes_file, **changes)
         async with (
             composed(settings, {}) as gateway,
-            listening(gateway.app, handler_cancellation=True) as base,
+            listening(web.ServerRunner(server_of(gateway.public), shutdown_timeout=1.0)) as base,
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),
                 timeout=aiohttp.ClientTimeout(total=20),

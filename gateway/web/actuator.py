@@ -4,7 +4,7 @@ changes something needs the management token."""
 from __future__ import annotations
 
 import platform
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 from prometheus_async.aio.web import server_stats
@@ -15,7 +15,7 @@ from gateway.routing.describe import actuator as routes_of
 from gateway.web.context import Context
 from gateway.web.endpoints import Endpoint, Needs
 from gateway.web.envelope import encode
-from gateway.web.exchange import EXCHANGE
+from gateway.web.exchange import Exchange
 
 BASE = "/actuator"
 MEDIA_TYPE = "application/vnd.spring-boot.actuator.v3+json"
@@ -51,10 +51,10 @@ class Actuator:
             Endpoint(
                 "GET", f"{BASE}/gateway/routes/{{id}}", self.route, needs=reads, label="actuator.routes"
             ),
-            Endpoint("GET", f"{BASE}/prometheus", server_stats, needs=reads, label="actuator.prometheus"),
+            Endpoint("GET", f"{BASE}/prometheus", self.prometheus, needs=reads, label="actuator.prometheus"),
         )
 
-    async def links(self, request: web.Request) -> web.StreamResponse:
+    async def links(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Where everything is."""
         base = f"{request.scheme}://{request.host}{BASE}"
 
@@ -75,7 +75,7 @@ class Actuator:
             }
         )
 
-    async def health(self, request: web.Request) -> web.StreamResponse:
+    async def health(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """How each component does. Redis or the auth server being away is shown, but takes nobody out of service:
         ungated routes are served all the same."""
         status = "OUT_OF_SERVICE" if self._context.draining else "UP"
@@ -92,17 +92,17 @@ class Actuator:
             503 if self._context.draining else 200,
         )
 
-    async def liveness(self, request: web.Request) -> web.StreamResponse:
+    async def liveness(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Answers: the process lives."""
         return plain({"status": "UP"})
 
-    async def readiness(self, request: web.Request) -> web.StreamResponse:
+    async def readiness(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Whether requests should be sent here."""
         if self._context.draining:
             return plain({"status": "OUT_OF_SERVICE"}, 503)
         return plain({"status": "UP"})
 
-    async def info(self, request: web.Request) -> web.StreamResponse:
+    async def info(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """What this is."""
         settings = self._context.settings
         return plain(
@@ -113,14 +113,19 @@ class Actuator:
             }
         )
 
-    async def routes(self, request: web.Request) -> web.StreamResponse:
+    async def routes(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """The table in the order in which it is matched."""
         return plain(routes_of(self._context.tables.now[0]), media_type="application/json")
 
-    async def route(self, request: web.Request) -> web.StreamResponse:
+    async def route(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """One route."""
-        wanted = request[EXCHANGE].parameters["id"]
+        wanted = exchange.parameters["id"]
         for route in routes_of(self._context.tables.now[0]):
             if route["route_id"] == wanted:
                 return plain(route, media_type="application/json")
         raise RouteNotFound
+
+    async def prometheus(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """All metrics of the process in Prometheus's format."""
+        # It looks at one header only, which every kind of request has.
+        return await server_stats(cast(web.Request, request))

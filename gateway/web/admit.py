@@ -1,12 +1,12 @@
-"""Who may go on: overload, token, gate, in this order, each in a middleware of its own."""
+"""Who may go on: overload, token, gate, in this order, each a step of its own."""
 
 from __future__ import annotations
 
 import hmac
 import random
+from collections.abc import Awaitable
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 
 from gateway.errors import (
     NotInQueue,
@@ -19,65 +19,59 @@ from gateway.errors import (
 )
 from gateway.web.context import Context
 from gateway.web.envelope import NotAdmitted
-from gateway.web.exchange import EXCHANGE, Exchange
+from gateway.web.exchange import Exchange, Step
 from gateway.web.small_body import form_values
 
 OVERLOADED_RETRY_SECONDS = (2.0, 8.0)
 
 
-def shedding(context: Context) -> Middleware:
+def shedding(context: Context) -> Step:
     """Arrivals never starve buyers: while the loop lags, newcomers are told to come back before anything is done
     for them."""
     limit = context.settings.overload_lag_ms
 
-    @web.middleware
-    async def shed(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request[EXCHANGE].sheds and limit and context.lag_ms() > limit:
+    def shed(request: web.BaseRequest, exchange: Exchange) -> None:
+        if exchange.sheds and limit and context.lag_ms() > limit:
             context.metrics.rejected("OVERLOADED")
             raise Overloaded(random.uniform(*OVERLOADED_RETRY_SECONDS))
-        return await handler(request)
 
     return shed
 
 
-def authenticating(context: Context) -> Middleware:
+def authenticating(context: Context) -> Step:
     """Finds out who is calling, and refuses whoever must say so and does not."""
     token = context.settings.management_token
 
-    @web.middleware
-    async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
-        exchange = request[EXCHANGE]
+    def authenticate(request: web.BaseRequest, exchange: Exchange) -> Awaitable[None] | None:
+        if exchange.needs == "token":
+            return _identify(context, request, exchange)
         if exchange.needs == "management":
             _check_management(request, token)
-        elif exchange.needs == "token":
-            await _identify(context, request, exchange)
-        return await handler(request)
+        return None
 
     return authenticate
 
 
-def gating(context: Context) -> Middleware:
+def gating(context: Context) -> Step:
     """Lets gated calls pass only for those who are allowed in, and renews their session in the same Redis call."""
-    settings = context.settings
 
-    @web.middleware
-    async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
-        exchange = request[EXCHANGE]
-        if exchange.room is not None and exchange.principal is not None:
-            try:
-                await _pass_gate(context, exchange, exchange.room, exchange.principal.user_id)
-            except QueueUnavailable:
-                if not (settings.queue_fail_open or exchange.renews_only):
-                    context.metrics.rejected("QUEUE_UNAVAILABLE")
-                    raise
-                context.metrics.passed_unchecked()
-        return await handler(request)
+    def gate(request: web.BaseRequest, exchange: Exchange) -> Awaitable[None] | None:
+        if exchange.room is None or exchange.principal is None:
+            return None
+        return _pass_gate(context, exchange, exchange.room, exchange.principal.user_id)
 
     return gate
 
 
 async def _pass_gate(context: Context, exchange: Exchange, room: str, user: str) -> None:
-    state = await context.rooms[room].enter(user)
+    try:
+        state = await context.rooms[room].enter(user)
+    except QueueUnavailable:
+        if not (context.settings.queue_fail_open or exchange.renews_only):
+            context.metrics.rejected("QUEUE_UNAVAILABLE")
+            raise
+        context.metrics.passed_unchecked()
+        return
     if state.allowed_in or exchange.renews_only:
         return
     if state.waiting:
@@ -87,7 +81,7 @@ async def _pass_gate(context: Context, exchange: Exchange, room: str, user: str)
     raise NotAdmitted
 
 
-async def _identify(context: Context, request: web.Request, exchange: Exchange) -> None:
+async def _identify(context: Context, request: web.BaseRequest, exchange: Exchange) -> None:
     target = exchange.target
     assert target is not None  # noqa: S101 - located before
     access = exchange.access or context.tables.now[1]
@@ -105,7 +99,7 @@ async def _identify(context: Context, request: web.Request, exchange: Exchange) 
     )
 
 
-def _check_management(request: web.Request, expected: str | None) -> None:
+def _check_management(request: web.BaseRequest, expected: str | None) -> None:
     """While no token is set, what changes something does not exist."""
     if not expected:
         raise RouteNotFound

@@ -1,10 +1,9 @@
-"""What the middlewares find out about one request, each adding its part."""
+"""What is found out about one request on its way, step by step."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -15,37 +14,61 @@ if TYPE_CHECKING:
     from gateway.routing.path import Target
     from gateway.routing.table import Match
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_NO_PARAMETERS: Final[Mapping[str, str]] = {}
 
 
-@dataclass(slots=True)
 class Exchange:
-    """One request on its way. Everything but ``trace_id`` and ``locale`` is found out step by step."""
+    """One request on its way. A plain class with slots, because one is made for each request."""
 
-    trace_id: str
-    locale: str
-    client: str
-    """The client's address, as far as trusted proxies vouch for it."""
-    began: float = field(default_factory=time.perf_counter)
-    target: Target | None = None
-    access: Access | None = None
-    """The public rules this request is served under, whatever is loaded meanwhile."""
-    endpoint: Handler | None = None
-    """What answers in the end, of the gateway's own or the way to a service."""
-    match: Match | None = None
-    principal: Principal | None = None
-    room: str | None = None
-    """The room whose gate the call passes."""
-    renews_only: bool = False
-    sheds: bool = False
-    """A newcomer's call, refused while this instance is overloaded."""
-    needs: str = "token"
-    """``token``, ``nothing`` or ``management``, for the gateway's own calls."""
-    parameters: dict[str, str] = field(default_factory=dict)
-    label: str = "-"
-    """For logs and metrics: a route id or the name of an own call, never a path."""
-    outcome: str = ""
-    """The code of the error that was answered, if one was."""
+    __slots__ = (
+        "access",
+        "began",
+        "client",
+        "endpoint",
+        "label",
+        "locale",
+        "match",
+        "needs",
+        "outcome",
+        "parameters",
+        "principal",
+        "renews_only",
+        "room",
+        "sheds",
+        "target",
+        "trace_id",
+    )
+
+    def __init__(self, trace_id: str, locale: str, client: str) -> None:
+        """``client`` is the client's address, as far as trusted proxies vouch for it."""
+        self.trace_id = trace_id
+        self.locale = locale
+        self.client = client
+        self.began = time.perf_counter()
+        self.target: Target | None = None
+        self.access: Access | None = None
+        """The public rules this request is served under, whatever is loaded meanwhile."""
+        self.endpoint: Handler | None = None
+        """What answers in the end, of the gateway's own or the way to a service."""
+        self.match: Match | None = None
+        self.principal: Principal | None = None
+        self.room: str | None = None
+        """The room whose gate the call passes."""
+        self.renews_only = False
+        self.sheds = False
+        """A newcomer's call, refused while this instance is overloaded."""
+        self.needs = "token"
+        """``token``, ``nothing`` or ``management``, for the gateway's own calls."""
+        self.parameters = _NO_PARAMETERS
+        self.label = "-"
+        """For logs and metrics: a route id or the name of an own call, never a path."""
+        self.outcome = ""
+        """The code of the error that was answered, if one was."""
 
 
-EXCHANGE: Final = web.RequestKey("exchange", Exchange)
+Handler = Callable[[web.BaseRequest, Exchange], Awaitable[web.StreamResponse]]
+"""What answers a request in the end."""
+
+Step = Callable[[web.BaseRequest, Exchange], Awaitable[None] | None]
+"""One thing to find out or to refuse, before anybody answers. Returns what has to be waited for, if anything:
+most steps need not wait, and then cost no more than a call. Refuses by raising an error of the tree."""

@@ -18,7 +18,7 @@ from gateway.routing.filters import Answer
 from gateway.routing.table import Match
 from gateway.routing.upstream import Upstream
 from gateway.web.context import Context
-from gateway.web.exchange import EXCHANGE, Exchange, Handler
+from gateway.web.exchange import Exchange, Handler
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
@@ -26,8 +26,7 @@ RawHeaders = Sequence[tuple[bytes, bytes]]
 def forwarding(context: Context) -> Handler:
     """Makes the handler of everything that a route matches."""
 
-    async def forward(request: web.Request) -> web.StreamResponse:
-        exchange = request[EXCHANGE]
+    async def forward(request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         match = exchange.match
         assert match is not None  # noqa: S101 - only matched requests come here
         if match.answer is not None:
@@ -37,7 +36,7 @@ def forwarding(context: Context) -> Handler:
     return forward
 
 
-def _plan(context: Context, request: web.Request, exchange: Exchange, match: Match) -> ForwardPlan:
+def _plan(context: Context, request: web.BaseRequest, exchange: Exchange, match: Match) -> ForwardPlan:
     settings = context.settings
     raw: RawHeaders = request.raw_headers
     host = request.headers["Host"]

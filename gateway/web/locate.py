@@ -3,59 +3,47 @@
 from __future__ import annotations
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 
 from gateway.errors import BadRequest, MethodNotAllowed, RouteNotFound
 from gateway.routing.facts import RequestFacts
-from gateway.routing.path import parse_target
+from gateway.routing.path import Target, parse_target
 from gateway.web.context import Context
 from gateway.web.endpoints import Endpoints
-from gateway.web.exchange import EXCHANGE, Exchange
-from gateway.web.exchange import Handler as Answerer
+from gateway.web.exchange import Exchange, Handler, Step
+
+_NOT_FOR_SERVICES = frozenset({"CONNECT", "TRACE"})
 
 
-def locating(context: Context, endpoints: Endpoints, forward: Answerer | None) -> Middleware:
-    """Makes the middleware. ``forward`` answers what a route matches; None: there are no routes here."""
+def locating(context: Context, endpoints: Endpoints, forward: Handler | None) -> Step:
+    """Makes the step. ``forward`` answers what a route matches; None: there are no routes here."""
 
-    @web.middleware
-    async def locate(request: web.Request, handler: Handler) -> web.StreamResponse:
-        exchange = request[EXCHANGE]
-        if len(request.headers.getall("Host", ())) != 1:
+    def locate(request: web.BaseRequest, exchange: Exchange) -> None:
+        hosts = request.headers.getall("Host", ())
+        if len(hosts) != 1:
             raise BadRequest("there must be exactly one Host")
-        exchange.target = target = parse_target(request.raw_path, request.headers["Host"])
+        exchange.target = target = parse_target(request.raw_path, hosts[0])
         own = endpoints.find(request.method, target.path)
         if own is not None:
-            endpoint, parameters = own
+            endpoint, exchange.parameters = own
             exchange.endpoint = endpoint.handler
             exchange.needs = endpoint.needs
             exchange.label = endpoint.label
             exchange.sheds = endpoint.sheds
-            exchange.parameters.update(parameters)
         elif forward is None:
             raise RouteNotFound
         else:
-            _route(context, request, exchange)
             exchange.endpoint = forward
-        return await handler(request)
+            _route(context, request, exchange, target, hosts[0])
 
     return locate
 
 
-def _route(context: Context, request: web.Request, exchange: Exchange) -> None:
+def _route(context: Context, request: web.BaseRequest, exchange: Exchange, target: Target, host: str) -> None:
     table, exchange.access = context.tables.now
-    target = exchange.target
-    assert target is not None  # noqa: S101 - set by the caller
-    if request.method in {"CONNECT", "TRACE"}:
+    if request.method in _NOT_FOR_SERVICES:
         raise MethodNotAllowed(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"))
     match = table.resolve(
-        RequestFacts(
-            method=request.method,
-            target=target,
-            headers=request.headers,
-            client=exchange.client,
-            host=request.headers["Host"],
-            scheme=request.scheme,
-        )
+        RequestFacts(request.method, target, request.headers, exchange.client, host, request.scheme)
     )
     if match is None:
         raise RouteNotFound

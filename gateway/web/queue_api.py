@@ -12,7 +12,7 @@ from gateway.waiting_room.state import Kind, Left
 from gateway.web.context import Context
 from gateway.web.endpoints import Endpoint
 from gateway.web.envelope import success
-from gateway.web.exchange import EXCHANGE, Exchange
+from gateway.web.exchange import Exchange
 from gateway.web.render import state_members
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ _LINEUP_MESSAGES = {
 }
 
 
-def room_name(request: web.Request) -> str:
+def room_name(request: web.BaseRequest, exchange: Exchange) -> str:
     """The room a call is about: ``?room=``, once at most, else ``default``. Raises BadRequest."""
-    target = request[EXCHANGE].target
+    target = exchange.target
     if target is None or not target.has_query:
         return DEFAULT_ROOM
     names = request.query.getall("room", ())
@@ -60,40 +60,38 @@ class QueueApi:
             Endpoint("POST", f"{QUEUE}/leave", self.leave, label="queue.leave"),
         )
 
-    async def lineup(self, request: web.Request) -> web.StreamResponse:
+    async def lineup(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Asks to enter."""
-        exchange = request[EXCHANGE]
-        state = await self._room(request).lineup(caller(exchange))
+        state = await self._room(request, exchange).lineup(caller(exchange))
         return success(exchange, _LINEUP_MESSAGES[state.kind], **state_members(state))
 
-    async def status(self, request: web.Request) -> web.StreamResponse:
+    async def status(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Where the caller stands."""
-        exchange = request[EXCHANGE]
-        state = await self._room(request).status(caller(exchange))
+        state = await self._room(request, exchange).status(caller(exchange))
         if state.kind is Kind.NONE:
             raise NotInQueue
         key = "status.waiting" if state.waiting else "status.allowed_in"
         return success(exchange, key, **state_members(state))
 
-    async def drop_slot(self, request: web.Request) -> web.StreamResponse:
+    async def drop_slot(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Gives up the slot, which goes to the next at once."""
-        if await self._leave(request, "slot") is Left.NOTHING:
+        if await self._leave(request, exchange, "slot") is Left.NOTHING:
             raise NotAllowedIn
-        return success(request[EXCHANGE], "left.slot")
+        return success(exchange, "left.slot")
 
-    async def drop_place(self, request: web.Request) -> web.StreamResponse:
+    async def drop_place(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Gives up the place in line."""
-        if await self._leave(request, "line") is Left.NOTHING:
+        if await self._leave(request, exchange, "line") is Left.NOTHING:
             raise NotInQueue
-        return success(request[EXCHANGE], "left.place")
+        return success(exchange, "left.place")
 
-    async def leave(self, request: web.Request) -> web.StreamResponse:
+    async def leave(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Gives up whatever there is. Made for a page that is being closed, which reads no answer."""
-        await self._leave(request, "both")
+        await self._leave(request, exchange, "both")
         return web.Response(status=204, headers={"Cache-Control": "no-store"})
 
-    async def _leave(self, request: web.Request, what: What) -> Left:
-        return await self._room(request).leave(caller(request[EXCHANGE]), what)
+    async def _leave(self, request: web.BaseRequest, exchange: Exchange, what: What) -> Left:
+        return await self._room(request, exchange).leave(caller(exchange), what)
 
-    def _room(self, request: web.Request) -> Room:
-        return self._context.rooms[room_name(request)]
+    def _room(self, request: web.BaseRequest, exchange: Exchange) -> Room:
+        return self._context.rooms[room_name(request, exchange)]

@@ -15,7 +15,7 @@ from gateway.web.actuator import BASE
 from gateway.web.context import Context
 from gateway.web.endpoints import Endpoint, Needs
 from gateway.web.envelope import success
-from gateway.web.exchange import EXCHANGE
+from gateway.web.exchange import Exchange
 from gateway.web.small_body import read_small
 
 MOST_BYTES = 4096
@@ -96,20 +96,18 @@ class RoomsApi:
             Endpoint("DELETE", f"{room}/users", self.remove, needs="management", label="actuator.rooms"),
         )
 
-    async def show_all(self, request: web.Request) -> web.StreamResponse:
+    async def show_all(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Every room."""
         rooms = [room_object(room.name, await room.overview()) for room in self._context.rooms]
-        return success(request[EXCHANGE], "room.shown", data=rooms)
+        return success(exchange, "room.shown", data=rooms)
 
-    async def show(self, request: web.Request) -> web.StreamResponse:
+    async def show(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """One room."""
-        exchange = request[EXCHANGE]
         room = self._context.rooms[exchange.parameters["room"]]
         return success(exchange, "room.shown", data=room_object(room.name, await room.overview()))
 
-    async def change(self, request: web.Request) -> web.StreamResponse:
+    async def change(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """New limits, for all instances at once."""
-        exchange = request[EXCHANGE]
         room = self._context.rooms[exchange.parameters["room"]]
         change = parse_change(await read_small(request, MOST_BYTES))
         summary = await room.set_limits(
@@ -117,9 +115,8 @@ class RoomsApi:
         )
         return success(exchange, "room.changed", data=room_object(room.name, summary))
 
-    async def remove(self, request: web.Request) -> web.StreamResponse:
+    async def remove(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Takes slot or place from the user ``?id=``; an id may hold what a path may not."""
-        exchange = request[EXCHANGE]
         room = self._context.rooms[exchange.parameters["room"]]
         users = request.query.getall("id", ())
         if len(users) != 1 or not users[0]:

@@ -12,7 +12,7 @@ MOST_FORM_BYTES = 16 * 1024
 """A token is at most 8 KiB; what a form holds besides is nobody's business here."""
 
 
-async def read_small(request: web.Request, most: int) -> bytes:
+async def read_small(request: web.BaseRequest, most: int) -> bytes:
     """The whole body, if it has at most ``most`` bytes. Raises PayloadTooLarge."""
     body = bytearray()
     async for chunk in request.content.iter_any():
@@ -22,7 +22,7 @@ async def read_small(request: web.Request, most: int) -> bytes:
     return bytes(body)
 
 
-async def form_values(request: web.Request, name: str) -> list[str]:
+async def form_values(request: web.BaseRequest, name: str) -> list[str]:
     """All values of the field ``name`` in a form body; none if the body is no form.
 
     Understands what ``navigator.sendBeacon`` sends for ``URLSearchParams``. Raises PayloadTooLarge or BadRequest.

@@ -13,7 +13,7 @@ from gateway.stream.response import EventStream
 from gateway.waiting_room.state import Kind
 from gateway.web.context import Context
 from gateway.web.endpoints import Endpoint
-from gateway.web.exchange import EXCHANGE
+from gateway.web.exchange import Exchange
 from gateway.web.messages import message
 from gateway.web.queue_api import QUEUE, caller, room_name
 from gateway.web.render import status_object
@@ -56,11 +56,10 @@ class StreamApi:
         """The one call there is."""
         return (Endpoint("GET", f"{QUEUE}/stream", self.stream, label="queue.stream", sheds=True),)
 
-    async def stream(self, request: web.Request) -> web.StreamResponse:
+    async def stream(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Serves a stream from its first event to its end."""
-        exchange = request[EXCHANGE]
         user = caller(exchange)
-        name = room_name(request)
+        name = room_name(request, exchange)
         hub = self._context.hubs.get(name)
         if hub is None:
             raise RoomNotFound(name)

@@ -7,9 +7,10 @@ from aiohttp import web
 
 from gateway.errors import MethodNotAllowed, RouteNotFound
 from gateway.web.endpoints import Endpoint, Endpoints
+from gateway.web.exchange import Exchange
 
 
-async def handler(_request: web.Request) -> web.StreamResponse:
+async def handler(_request: web.BaseRequest, _exchange: Exchange) -> web.StreamResponse:
     return web.Response()
 
 

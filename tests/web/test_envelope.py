@@ -16,8 +16,9 @@ from gateway.web.render import state_members
 
 
 def exchange() -> Exchange:
-    target = Target("/a", "/a", "secret=1", True)
-    return Exchange(trace_id="t" * 32, locale="en", client="127.0.0.1", target=target)
+    made = Exchange(trace_id="t" * 32, locale="en", client="127.0.0.1")
+    made.target = Target("/a", "/a", "secret=1", True)
+    return made
 
 
 def body(error: errors.GatewayError) -> tuple[int, Any, dict[str, str]]:

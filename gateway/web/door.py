@@ -1,13 +1,13 @@
-"""The outermost middleware: every request gets a trace id, exactly one answer, and one line in the log."""
+"""The door: every request gets a trace id, exactly one answer, and one line in the log."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 
 from gateway.errors import GatewayError
 from gateway.observe.logs import AccessLog
@@ -15,7 +15,7 @@ from gateway.observe.tracing import trace_of
 from gateway.proxy.forwarded import origin
 from gateway.web.context import Context
 from gateway.web.envelope import refusal
-from gateway.web.exchange import EXCHANGE, Exchange
+from gateway.web.exchange import Exchange, Step
 from gateway.web.messages import choose_locale
 
 log = logging.getLogger(__name__)
@@ -24,29 +24,34 @@ CLIENT_GONE = 499
 """Logged where the client did not wait for the answer; nobody is sent this."""
 
 
-def accounting(context: Context, access_log: AccessLog) -> Middleware:
-    """Makes the middleware. Errors of the tree become envelopes; anything else is a 500 that says nothing."""
-    default_locale = context.settings.default_locale
+RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-    @web.middleware
-    async def account(request: web.Request, handler: Handler) -> web.StreamResponse:
+
+def door(context: Context, access_log: AccessLog, steps: Sequence[Step]) -> RequestHandler:
+    """What aiohttp's server calls for each request: the steps in their order, then whoever answers.
+
+    Errors of the tree become envelopes; anything else is a 500 that says nothing.
+    """
+    default_locale = context.settings.default_locale
+    count = context.metrics.request
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
         headers = request.headers
         accept_language = headers.get("Accept-Language")
         exchange = Exchange(
-            trace_id=trace_of(headers),
-            locale=choose_locale(accept_language, default_locale) if accept_language else default_locale,
-            client=_client(request, context),
+            trace_of(headers),
+            choose_locale(accept_language, default_locale) if accept_language else default_locale,
+            _client(request, context),
         )
-        request[EXCHANGE] = exchange
         status = CLIENT_GONE
         size = 0
         try:
-            response = await _answered(request, handler, exchange)
+            response = await _answered(request, exchange, steps)
             status = response.status
             size = response.body_length
         finally:
             seconds = time.perf_counter() - exchange.began
-            context.metrics.request(exchange.label, request.method, status, seconds)
+            count(exchange.label, request.method, status, seconds)
             if access_log.enabled:
                 access_log.write(
                     method=request.method,
@@ -62,12 +67,19 @@ def accounting(context: Context, access_log: AccessLog) -> Middleware:
                 )
         return response
 
-    return account
+    return handle
 
 
-async def _answered(request: web.Request, handler: Handler, exchange: Exchange) -> web.StreamResponse:
+async def _answered(
+    request: web.BaseRequest, exchange: Exchange, steps: Sequence[Step]
+) -> web.StreamResponse:
     try:
-        return await handler(request)
+        for step in steps:
+            pending = step(request, exchange)
+            if pending is not None:
+                await pending
+        assert exchange.endpoint is not None  # noqa: S101 - the locating step has found one or refused
+        return await exchange.endpoint(request, exchange)
     except GatewayError as error:
         return refusal(exchange, error)
     except asyncio.CancelledError:
@@ -77,7 +89,7 @@ async def _answered(request: web.Request, handler: Handler, exchange: Exchange) 
         return refusal(exchange, GatewayError())
 
 
-def _client(request: web.Request, context: Context) -> str:
+def _client(request: web.BaseRequest, context: Context) -> str:
     peer = request.remote or ""
     if peer not in context.trusted:
         return peer
