@@ -22,7 +22,8 @@ demo: $(STAMP) ## Watch a crowd go through a real waiting room (options: make de
 test: $(STAMP) ## Run all tests
 	$(BIN)/python -m pytest $(ARGS)
 
-bench: $(STAMP) ## Measure, as ratios within one run
+bench: $(STAMP) ## Measure, as ratios within one run (options: make bench ARGS="forward --seconds 5")
+	-@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/python -m benchmarks $(ARGS)
 
 lint: $(STAMP) ## Check style

@@ -1,0 +1,1 @@
+"""What the gateway costs, as ratios within one run: ``python -m benchmarks``. See docs/benchmarks.md."""
