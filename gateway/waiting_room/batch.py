@@ -93,6 +93,7 @@ class Batcher(Generic[Item, Result]):
             return
         try:
             results = await self._send(batch)
+            answered = list(zip(futures, results, strict=True))
         except asyncio.CancelledError:
             _fail_all(futures, lambda: QueueUnavailable("the waiting room is closing"))
             raise
@@ -103,7 +104,7 @@ class Batcher(Generic[Item, Result]):
             log.exception("a batch of %d failed", len(batch))
             _fail_all(futures, lambda: QueueUnavailable("an unforeseen answer of Redis"))
         else:
-            for future, result in zip(futures, results, strict=True):
+            for future, result in answered:
                 if not future.done():
                     future.set_result(result)
 

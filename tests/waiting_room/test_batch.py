@@ -1,0 +1,168 @@
+"""Coalescing of calls."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway.errors import QueueUnavailable
+from gateway.waiting_room.batch import Batcher
+
+
+class Sender:
+    """Takes batches down; answers when it is let."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.free = asyncio.Event()
+        self.free.set()
+        self.failing: Exception | None = None
+        self.called = asyncio.Event()
+
+    async def __call__(self, batch: list[int]) -> list[int]:
+        self.batches.append(batch)
+        self.called.set()
+        await self.free.wait()
+        if self.failing:
+            error, self.failing = self.failing, None
+            raise error
+        return [item * 10 for item in batch]
+
+
+@pytest.fixture
+async def sender() -> Sender:
+    return Sender()
+
+
+async def test_each_caller_gets_its_own_result(sender: Sender) -> None:
+    batcher: Batcher[int, int] = Batcher(sender, patience=10)
+    async with batcher.running():
+        assert await asyncio.gather(*(batcher.submit(n) for n in range(1000))) == [
+            n * 10 for n in range(1000)
+        ]
+
+
+async def test_what_arrives_during_a_call_forms_the_next_in_order_and_bounded(sender: Sender) -> None:
+    sender.free.clear()
+    batcher: Batcher[int, int] = Batcher(sender, patience=10, most=4)
+    async with batcher.running():
+        first = batcher.submit(0)
+        await sender.called.wait()
+        rest = [batcher.submit(n) for n in range(1, 11)]
+        sender.free.set()
+        await asyncio.gather(first, *rest)
+    assert sender.batches == [[0], [1, 2, 3, 4], [5, 6, 7, 8], [9, 10]]
+
+
+async def test_what_arrives_in_one_turn_of_the_loop_is_one_call(sender: Sender) -> None:
+    batcher: Batcher[int, int] = Batcher(sender, patience=10)
+    async with batcher.running():
+        await asyncio.gather(*(batcher.submit(n) for n in range(256)))
+    assert [len(batch) for batch in sender.batches] == [256]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(QueueUnavailable("away"), "away"), (ValueError("?"), "an unforeseen answer of Redis")],
+)
+async def test_a_failing_batch_fails_its_callers_only_and_each_with_an_exception_of_its_own(
+    sender: Sender, error: Exception, reason: str
+) -> None:
+    batcher: Batcher[int, int] = Batcher(sender, patience=10, most=3)
+    sender.failing = error
+    async with batcher.running():
+        results = await asyncio.gather(*(batcher.submit(n) for n in range(5)), return_exceptions=True)
+    failed = results[:3]
+    assert results[3:] == [30, 40]
+    assert all(isinstance(result, QueueUnavailable) and result.reason == reason for result in failed)
+    assert len({id(result) for result in failed}) == 3
+
+
+@pytest.mark.parametrize("given", [[], [1], [1, 2, 3]])
+async def test_a_wrong_number_of_results_fails_the_batch_and_not_the_batcher(given: list[int]) -> None:
+    answers = [given, [7]]
+
+    async def send(batch: list[int]) -> list[int]:
+        return answers.pop(0)
+
+    batcher: Batcher[int, int] = Batcher(send, patience=10)
+    async with batcher.running():
+        failed = await asyncio.gather(batcher.submit(1), batcher.submit(2), return_exceptions=True)
+        assert {type(result) for result in failed} == {QueueUnavailable}
+        assert await asyncio.wait_for(batcher.submit(3), 5) == 7
+
+
+async def test_a_caller_too_many_is_refused_at_once(sender: Sender) -> None:
+    sender.free.clear()
+    batcher: Batcher[int, int] = Batcher(sender, patience=10, most=1, most_pending=2)
+    async with batcher.running():
+        first = batcher.submit(0)
+        await sender.called.wait()
+        waiting = [batcher.submit(1), batcher.submit(2)]
+        with pytest.raises(QueueUnavailable, match="too many"):
+            batcher.submit(3)
+        assert len(batcher) == 2
+        sender.free.set()
+        assert await asyncio.gather(first, *waiting) == [0, 10, 20]
+
+
+async def test_a_caller_who_has_gone_is_not_sent(sender: Sender) -> None:
+    sender.free.clear()
+    batcher: Batcher[int, int] = Batcher(sender, patience=10)
+    async with batcher.running():
+        first = batcher.submit(0)
+        await sender.called.wait()
+        gone, stays = batcher.submit(1), batcher.submit(2)
+        gone.cancel()
+        sender.free.set()
+        assert await asyncio.gather(first, stays) == [0, 20]
+    assert sender.batches == [[0], [2]]
+
+
+async def test_cancelling_what_was_sent_harms_nobody_else(sender: Sender) -> None:
+    sender.free.clear()
+    batcher: Batcher[int, int] = Batcher(sender, patience=10)
+    async with batcher.running():
+        gone, stays = batcher.submit(1), batcher.submit(2)
+        await sender.called.wait()
+        gone.cancel()
+        sender.free.set()
+        assert await stays == 20
+
+
+async def test_patience_ends_for_those_who_were_not_sent(sender: Sender) -> None:
+    sender.free.clear()
+    batcher: Batcher[int, int] = Batcher(sender, patience=0.01)
+    async with batcher.running():
+        first = batcher.submit(0)
+        await sender.called.wait()
+        late = batcher.submit(1)
+        await asyncio.sleep(0.02)
+        fresh = batcher.submit(2)
+        sender.free.set()
+        with pytest.raises(QueueUnavailable, match="in time"):
+            await late
+        assert await first == 0
+        assert await fresh == 20
+    assert sender.batches == [[0], [2]]
+
+
+async def test_at_the_end_whoever_still_waits_is_told(sender: Sender) -> None:
+    sender.free.clear()
+    batcher: Batcher[int, int] = Batcher(sender, patience=10, most=1)
+    async with batcher.running():
+        sent = batcher.submit(0)
+        await sender.called.wait()
+        pending = batcher.submit(1)
+    for future in (sent, pending):
+        with pytest.raises(QueueUnavailable, match="closing"):
+            await future
+    with pytest.raises(QueueUnavailable, match="closed"):
+        batcher.submit(2)
+
+
+async def test_before_it_runs_nobody_is_taken(sender: Sender) -> None:
+    batcher: Batcher[int, int] = Batcher(sender, patience=10)
+    with pytest.raises(QueueUnavailable, match="closed"):
+        batcher.submit(1)
