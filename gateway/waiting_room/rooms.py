@@ -79,9 +79,11 @@ class Rooms:
         """Serves, listens and sweeps for as long as it lasts. Redis may be away at the start."""
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._lock_link.close)
+            # Rooms that come later end with the others: after the sweeper, which would open their links again.
+            rooms = await stack.enter_async_context(contextlib.AsyncExitStack())
             for room in self._rooms.values():
-                await stack.enter_async_context(room.running())
-            self._stack = stack
+                await rooms.enter_async_context(room.running())
+            self._stack = rooms
             await stack.enter_async_context(self.subscription.running())
             await stack.enter_async_context(self._sweeper.running())
             try:

@@ -50,13 +50,20 @@ class Sweeper:
             if await self._lock.acquire():
                 self._on_sweep()
                 for room in self._rooms():
-                    await self._sweep(room)
+                    await self._sweep_safely(room)
         except QueueUnavailable as error:
             log.debug("no sweep: %s", error.reason)
         except ResponseError as error:
             log.warning("no sweep: %s", error)
         finally:
             self._at_work = False
+
+    async def _sweep_safely(self, room: Room) -> None:
+        """A room whose keys are unusable must not cost the others their sweep."""
+        try:
+            await self._sweep(room)
+        except QueueUnavailable as error:
+            log.debug("room %s was not swept: %s", room.name, error.reason)
 
     async def _sweep(self, room: Room) -> None:
         loop = asyncio.get_running_loop()
@@ -72,9 +79,19 @@ class Sweeper:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Sweeps for as long as it lasts."""
-        cron = aiocron.crontab(EVERY_SECOND, func=self.tick, start=False)
+        turns: set[asyncio.Task[None]] = set()
+
+        def begin_turn() -> None:
+            turn = asyncio.create_task(self.tick(), name="sweep")
+            turns.add(turn)
+            turn.add_done_callback(turns.discard)
+
+        cron = aiocron.crontab(EVERY_SECOND, func=begin_turn, start=False)
         cron.start()
         try:
             yield
         finally:
             cron.stop()
+            for turn in turns:
+                turn.cancel()
+            await asyncio.gather(*turns, return_exceptions=True)

@@ -1,0 +1,74 @@
+"""Rooms on a real Redis, with links that are closed at the end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from gateway.waiting_room.keys import RoomKeys
+from gateway.waiting_room.link import Link, Redis
+from gateway.waiting_room.room import Limits, NoObserver, Room, RoomObserver, RoomPolicy
+from gateway.waiting_room.rooms import Rooms
+from gateway.waiting_room.scripts import load_all
+
+TIMEOUT = 5.0
+
+SCRIPTS = load_all()
+
+MakeRoom = Callable[..., Room]
+
+
+@pytest.fixture
+def place(redis_url: str) -> Redis:
+    """Where the shared Redis is, its databases empty."""
+    return Redis(redis_url, TIMEOUT)
+
+
+@pytest.fixture
+async def link(place: Redis) -> AsyncIterator[Link]:
+    one = place.link()
+    yield one
+    await one.close()
+
+
+def make_room(
+    place: Redis,
+    name: str = "default",
+    capacity: int = 2,
+    duration: float = 60,
+    policy: RoomPolicy | None = None,
+    observer: RoomObserver | None = None,
+) -> Room:
+    return Room(
+        place,
+        SCRIPTS,
+        RoomKeys("", name),
+        Limits(capacity, duration),
+        policy or RoomPolicy(),
+        observer or NoObserver(),
+    )
+
+
+@pytest.fixture
+async def room(place: Redis) -> AsyncIterator[Room]:
+    """A running room with two slots and sessions of a minute."""
+    one = make_room(place)
+    async with one.running():
+        yield one
+
+
+@pytest.fixture
+async def run_rooms(place: Redis) -> AsyncIterator[Callable[..., Any]]:
+    """Runs one more gateway's rooms until the test ends."""
+    async with AsyncExitStack() as stack:
+
+        async def run(limits: Mapping[str, Limits] | None = None, **options: Any) -> Rooms:
+            rooms = Rooms(place, **options)
+            await rooms.provide(limits or {"default": Limits(2, 60)})
+            await stack.enter_async_context(rooms.running())
+            return rooms
+
+        yield run
