@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, datetime
+import time
 from typing import Any, Final
 
 from aiohttp import web
 
 from gateway import errors
 from gateway.errors import GatewayError
+from gateway.observe.logs import timestamp
 from gateway.waiting_room.state import State
 from gateway.web.exchange import Exchange
 from gateway.web.messages import message
@@ -52,29 +53,24 @@ _CHALLENGE: Final[dict[type[GatewayError], str]] = {
 }
 
 
+# Kept, because json.dumps makes a new encoder for each call with options.
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+_JSON: Final = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
+
+
 def encode(content: object) -> bytes:
     """Compact JSON in UTF-8. A user id that is not Unicode is escaped rather than refused."""
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
-
-
-def timestamp() -> str:
-    """Now, as the envelope writes it: UTC, in milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _to_json(content).encode("utf-8", "backslashreplace")
 
 
 def answer(
     exchange: Exchange, content: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None
 ) -> web.Response:
     """A JSON answer of the gateway's own: ``content`` plus the members that every envelope ends with."""
-    content["timestamp"] = timestamp()
+    content["timestamp"] = timestamp(time.time())
     content["traceId"] = exchange.trace_id
-    response = web.Response(
-        body=encode(content), status=status, content_type="application/json", charset="utf-8"
-    )
-    response.headers["Cache-Control"] = "no-store"
-    if headers:
-        response.headers.update(headers)
-    return response
+    return web.Response(body=encode(content), status=status, headers=_JSON | headers if headers else _JSON)
 
 
 def success(exchange: Exchange, key: str, **members: Any) -> web.Response:
