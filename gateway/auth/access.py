@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 from gateway.errors import CsrfRejected, TokenInvalid
@@ -39,8 +39,7 @@ class Source(enum.Enum):
     COOKIE = "cookie"
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
+class Credential(NamedTuple):
     """The one token that counts for a call, and where it came from. Its text is kept out of ``repr``."""
 
     token: str

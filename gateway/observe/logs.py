@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, Literal
 
@@ -188,6 +189,7 @@ def _second(whole: int) -> str:
     return known[1]
 
 
+@lru_cache(maxsize=4096)
 def _word(text: str) -> str:
-    """A field of a text line: without blanks, so that it can't be taken for two; ``-`` for none."""
+    """A field of a text line: without blanks, so that it can't be taken for two; ``-`` for none. Most come again."""
     return escaped(text).replace(" ", "%20") or "-"

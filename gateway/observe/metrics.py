@@ -10,6 +10,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Histogram
 
+from gateway.observe.latency import Series
 from gateway.observe.room_metrics import Maker, RoomFamilies, RoomMetrics, RoomNumbers
 
 _LATENCY: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -27,7 +28,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
         make = Maker(registry)
-        self._requests = make.histogram(
+        self._requests = make.latency(
             "requests_seconds",
             "Requests answered: how many, and how long until the last byte was handed over.",
             _LATENCY,
@@ -35,7 +36,7 @@ class Metrics:
             "method",
             "status",
         )
-        self._upstream = make.histogram(
+        self._upstream = make.latency(
             "upstream_seconds", "Time until a service sent its response's head.", _LATENCY, "route"
         )
         self._upstream_errors = make.counter(
@@ -64,8 +65,7 @@ class Metrics:
         self._make = make
         self._rooms: dict[str, RoomMetrics] = {}
         self._scripts: dict[str, tuple[Histogram, Histogram]] = {}
-        self._by_answer: dict[tuple[str, str, int], Histogram] = {}
-        self._by_route: dict[str, Histogram] = {}
+        self._by_answer: dict[tuple[str, str, int], Series] = {}
         self._room_families = RoomFamilies(make)
         self._routes_ok.set(1)
 
@@ -75,17 +75,14 @@ class Metrics:
         child = self._by_answer.get(key)
         if child is None:
             known = method if method in _METHODS else "OTHER"
-            child = self._requests.labels(route, known, f"{status // 100}xx")
+            child = self._requests.of(route, known, f"{status // 100}xx")
             if known == method:
                 self._by_answer[key] = child
         child.observe(seconds)
 
     def upstream(self, route: str, seconds: float) -> None:
         """A service answered; ``seconds`` until the head of its response."""
-        child = self._by_route.get(route)
-        if child is None:
-            child = self._by_route[route] = self._upstream.labels(route)
-        child.observe(seconds)
+        self._upstream.of(route).observe(seconds)
 
     def upstream_error(self, route: str, code: str) -> None:
         """A service did not answer; ``code`` is the error's."""

@@ -6,6 +6,8 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from gateway.observe.latency import LatencyHistogram
+
 
 class RoomNumbers(Protocol):
     """A room after a script's call: how it stands, and what the call did."""
@@ -47,6 +49,9 @@ class Maker:
 
     def gauge(self, name: str, doc: str, *labels: str) -> Gauge:
         return Gauge(f"gateway_{name}", doc, labels, registry=self._registry)
+
+    def latency(self, name: str, doc: str, buckets: tuple[float, ...], *labels: str) -> LatencyHistogram:
+        return LatencyHistogram(self._registry, f"gateway_{name}", doc, buckets, labels)
 
     def histogram(self, name: str, doc: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(f"gateway_{name}", doc, labels, buckets=buckets, registry=self._registry)

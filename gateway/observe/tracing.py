@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
+from multidict import istr
+
 # Names, in lower case, that speak of the client's trace. They must not go on beside ours.
 TRACE_HEADERS: Final = frozenset(
     {
@@ -30,6 +32,8 @@ _TRACEPARENT = re.compile(
 )
 _B3_TRACE = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}", re.ASCII)
 _B3_SPAN = re.compile(r"[0-9a-f]{16}", re.ASCII)
+# In the form in which aiohttp's headers look names up fastest.
+_TRACE_HEADERS = tuple(map(istr, ("traceparent", "b3", "x-b3-traceid", "x-b3-sampled", "x-b3-flags")))
 _TRACESTATE = re.compile(r"[\x20-\x7e\t]{1,512}", re.ASCII)
 
 
@@ -72,7 +76,10 @@ def begin(headers: Mapping[str, str], *, probability: float = 1.0) -> TraceConte
 
 def trace_of(headers: Mapping[str, str]) -> str:
     """The trace id alone, for who has no use for spans."""
-    return begin(headers).trace_id
+    for name in _TRACE_HEADERS:
+        if name in headers:
+            return begin(headers).trace_id
+    return _new_id(128)
 
 
 # Trace id and span id ("" and None where B3 sent nothing but a decision), the decision, tracestate.

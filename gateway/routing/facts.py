@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.routing.path import Target
 
 
-@dataclass(frozen=True, slots=True)
-class RequestFacts:
-    """``client`` is the caller's address as text, trusted proxies already taken off; ``host`` is the Host
-    header's value with its port, if it has one; ``scheme`` is ``http`` or ``https``."""
+class RequestFacts(NamedTuple):
+    """What a predicate may look at; a tuple, because one is made for each request.
+
+    ``client`` is the caller's address as text, trusted proxies already taken off; ``host`` is the Host header's value
+    with its port, if it has one; ``scheme`` is ``http`` or ``https``.
+    """
 
     method: str
     target: Target

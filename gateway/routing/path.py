@@ -19,8 +19,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from gateway.errors import BadRequest
@@ -44,9 +43,8 @@ _DOTS = re.compile(r"\.+(?:;.*)?")
 _AUTHORITY = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A request target without ambiguity.
+class Target(NamedTuple):
+    """A request target without ambiguity. A tuple, because one is made for each request.
 
     ``path`` is decoded once and is what rules compare; ``raw_path`` and ``raw_query`` (without ``?``,
     empty if there is none) are exactly as sent and are what a service receives.
