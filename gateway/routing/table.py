@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.routing.calls import CallPattern, wide_forms
 from gateway.routing.cors import CorsRule
@@ -40,9 +40,8 @@ class Changes:
 _UNCHANGED: Final = Changes()
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A request's route, and what goes to the service.
+class Match(NamedTuple):
+    """A request's route, and what goes to the service. A tuple, because one is made for each request.
 
     ``upstream_target`` is the raw path and query to send; ``upstream_path`` the same path decoded, which
     the gate looks at. ``variables`` were captured by the predicates.
