@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Final
 
 from aiohttp import hdrs, web
+from aiohttp.http import HttpProcessingError
 
 from gateway.errors import BadRequest, GatewayError, PayloadTooLarge, UpstreamError
 from gateway.proxy.connection import UpstreamConnection
@@ -108,6 +109,8 @@ class RequestBody:
     async def gather(self) -> None:
         """Take a body into ``data`` that is short or here already, unless its client waits to send it."""
         content = self._request.content
+        if content.exception() is not None:
+            raise BadRequest("the body is malformed or incomplete")
         if not content.is_eof():
             if self._length is None or self._length > _AWAITED_BYTES or expects_continue(self._request):
                 return
@@ -120,6 +123,8 @@ class RequestBody:
         if self._length is None:
             self._check_limit(len(data))
             data = _chunk(data) + b"0\r\n\r\n" if data else b"0\r\n\r\n"
+        else:
+            self._check_length(len(data))
         self.data = data
         self.streamed = False
 
@@ -179,7 +184,10 @@ class RequestBody:
         content = self._request.content
         while not content.at_eof() and (piece := await self._piece()):
             sent += len(piece)
-            self._check_limit(sent)
+            if chunked:
+                self._check_limit(sent)
+            elif sent > (self._length or 0):
+                self._check_length(sent)
             connection.send(_chunk(piece) if chunked else piece)
             await connection.drain(seconds)
             # Let an early answer be read before writing to a connection that is closed behind it would
@@ -187,6 +195,8 @@ class RequestBody:
             await asyncio.sleep(0)
         if chunked:
             connection.send(b"0\r\n\r\n")
+        else:
+            self._check_length(sent)
         self._sent = True
 
     async def _piece(self) -> bytes:
@@ -196,8 +206,13 @@ class RequestBody:
                 return await content.readany()
         except TimeoutError:
             raise BadRequest("the body did not arrive in time") from None
-        except (web.RequestPayloadError, ConnectionError, RuntimeError) as exc:
+        except (web.RequestPayloadError, HttpProcessingError, ConnectionError, RuntimeError) as exc:
             raise BadRequest("the body is malformed or incomplete") from exc
+
+    def _check_length(self, length: int) -> None:
+        """What goes beyond the announced length would be somebody's next request at the upstream."""
+        if length != self._length:
+            raise BadRequest("the body is not as long as was said")
 
     def _check_limit(self, length: int) -> None:
         if self._limit and length > self._limit:

@@ -154,7 +154,7 @@ def response_head(status: int, reason: str, fields: Iterable[tuple[bytes, bytes]
     lines = [f"HTTP/1.1 {status} {reason}".encode("utf-8", "surrogateescape")]
     lines += map(b": ".join, fields)
     if framing:
-        lines.append(framing)
+        lines += framing.split(b"\r\n")
     head = _joined(lines)
     if not head:
         raise UpstreamUnreachable("a control character in the head")
