@@ -20,11 +20,9 @@ from gateway.errors import GatewayError
 from gateway.observe.logs import logging_to
 from gateway.settings import Settings
 from gateway.web.door import RequestHandler
+from gateway.web.server import Port, Server
 
 log = logging.getLogger(__name__)
-
-BACKLOG = 4096
-"""Connections that may wait to be accepted: a sale opens in one second, and aiohttp's 128 would refuse most."""
 
 COLLECT_AFTER = (20_000, 50, 1_000)
 """Python's garbage collector: hardly anything here is in a cycle, and a full collection over the objects of
@@ -89,22 +87,16 @@ async def _open(handler: RequestHandler, host: str, port: int, grace: float) -> 
     runner = web.ServerRunner(server_of(handler), shutdown_timeout=grace)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+        await Port(runner, host, port).start()
     except OSError as error:
         await runner.cleanup()
         raise CannotListen(host, port, error.strerror or str(error)) from error
     return runner
 
 
-def server_of(handler: RequestHandler) -> web.Server:
-    """aiohttp's server around what answers requests."""
-    return web.Server(
-        handler,
-        # A client that goes away takes its call to a service, and its stream, with it.
-        handler_cancellation=True,
-        access_log=None,
-        keepalive_timeout=75.0,
-    )
+def server_of(handler: RequestHandler, on_full: Callable[[], None] | None = None) -> Server:
+    """The server around what answers requests; ``on_full`` is called for each connection turned away."""
+    return Server(handler, on_full=on_full)
 
 
 class CannotListen(GatewayError):

@@ -10,6 +10,7 @@ from gateway.routing.path import Target, parse_target
 from gateway.web.context import Context
 from gateway.web.endpoints import Endpoints
 from gateway.web.exchange import Exchange, Handler, Step
+from gateway.web.framing import fault_in
 
 _NOT_FOR_SERVICES = frozenset({"CONNECT", "TRACE"})
 
@@ -20,7 +21,7 @@ def locating(context: Context, endpoints: Endpoints, forward: Handler | None) ->
     def locate(request: web.BaseRequest, exchange: Exchange) -> None:
         hosts = request.headers.getall("Host", ())
         if len(hosts) != 1:
-            raise BadRequest("there must be exactly one Host")
+            raise BadRequest(fault_in(request) or "there must be exactly one Host")
         exchange.target = target = parse_target(request.raw_path, hosts[0])
         own = endpoints.find(request.method, target.path)
         if own is not None:

@@ -5,20 +5,27 @@ from __future__ import annotations
 from urllib.parse import parse_qsl
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from gateway.errors import BadRequest, PayloadTooLarge
+from gateway.proxy.body import expects_continue, send_continue
 
 MOST_FORM_BYTES = 16 * 1024
 """A token is at most 8 KiB; what a form holds besides is nobody's business here."""
 
 
 async def read_small(request: web.BaseRequest, most: int) -> bytes:
-    """The whole body, if it has at most ``most`` bytes. Raises PayloadTooLarge."""
+    """The whole body, if it has at most ``most`` bytes. Raises PayloadTooLarge, or BadRequest if it is broken."""
     body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > most:
-            raise PayloadTooLarge(most)
+    try:
+        if expects_continue(request):
+            await send_continue(request)
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > most:
+                raise PayloadTooLarge(most)
+    except (web.RequestPayloadError, HttpProcessingError, ConnectionError) as error:
+        raise BadRequest("the body is malformed or incomplete") from error
     return bytes(body)
 
 

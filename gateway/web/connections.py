@@ -1,0 +1,293 @@
+"""Clients' connections, from bytes to requests and from the last answer to the end.
+
+aiohttp parses requests and runs their handlers. What it leaves open is settled here:
+
+* Requests are fed to its parser one head at a time, so that garbage takes no sound request in front of it along, and
+  nothing is lost behind an ``Upgrade`` that nobody follows.
+* What can't be read becomes an ``Unreadable`` request, which is answered, counted and logged like any other; then the
+  connection ends. aiohttp's own answer would quote the client and name the parser.
+* A head and a body each have a deadline.
+
+Inner parts relied on, all of aiohttp 3.14: ``RequestHandler.data_received``, ``finish_response``, ``_messages``,
+``_max_msg_queue_size``, ``_request_count``, ``_upgraded``, ``_message_tail``, ``_payload_parser``, ``_parser``,
+``_buffer_paused``, ``_reading_paused``, ``_resume_reading_if_drained``, ``_waiter``, ``_force_close`` and ``_ErrInfo``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import _ErrInfo
+
+from gateway.web.framing import Unreadable, fault_of
+from gateway.web.readers import ReaderWatch
+
+if TYPE_CHECKING:
+    from gateway.web.server import Server
+
+SERVER_NAME: Final = "gateway"
+"""What ``Server`` says: neither what this is made of nor how old."""
+
+_HEAD_END: Final = b"\r\n\r\n"
+# How often chunks are cut where they could end, per read: enough for sound clients, too few to be made to work.
+_MOST_CUTS: Final = 64
+# The one form of a request line. Parsers forgive lower case, several spaces, other protocols, each something else.
+_LINE: Final = re.compile(rb"(?:\r\n)?[!#$%&'*+.^_`|~0-9A-Z-]+ [\x21-\x7e\x80-\xff]+ HTTP/1\.[01]\r\n")
+# Chunked bodies may have this much besides their data, and a multiple of the data.
+_CHUNK_EXTRA_BYTES: Final = 32 * 1024
+_CHUNK_EXTRA_TIMES: Final = 16
+_LARGEST_CHUNK: Final = 1 << 62
+
+
+class Connection(ReaderWatch):
+    """One client's connection."""
+
+    __slots__ = (
+        "_body",
+        "_broken",
+        "_chunk_bytes",
+        "_cuts",
+        "_deaf",
+        "_head",
+        "_held",
+        "_left",
+        "_limits",
+        "_line",
+        "_phase",
+        "_seam",
+    )
+
+    _manager: Server | None
+
+    def __init__(self, server: Server, **options: Any) -> None:
+        super().__init__(server, server.deadlines, server.limits.reader_seconds, **options)
+        self._limits = server.limits
+        self._body: StreamReader = EMPTY_PAYLOAD
+        """The body of the newest request."""
+        self._left = 0
+        """How much of it is still to come; below 0 if only its chunks tell."""
+        self._cuts = _MOST_CUTS
+        self._chunk_bytes = 0
+        """How much of it has come, its chunks' sizes included."""
+        self._head = 0
+        """How much of an unfinished head there is."""
+        self._line: bytes | None = b""
+        """What there is of its first line; None when that is complete."""
+        self._seam = b""
+        """The last bytes read, if an end may have begun in them."""
+        self._held = b""
+        """Read, but not for the parser before there is room."""
+        self._deaf = False
+        """Nothing that comes counts any more."""
+        self._broken = False
+        """The newest body ended in a fault: the connection ends with the answer."""
+        self._phase = ""
+        """What has a deadline: ``head``, ``body`` or nothing."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Serves the client, unless there are too many."""
+        if self._manager is not None and self._manager.turns_away(transport):
+            self._deaf = True
+        else:
+            super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Passes on what came, in pieces none of which goes beyond the end of a request."""
+        if self._deaf or self._force_close:
+            return
+        if not data and not self._upgraded:  # there is room again, and the parser may hold something too
+            self._feed(data)
+        if self._held:
+            data, self._held = self._held + data, b""
+        at, end, cuts = 0, len(data), 0
+        while at < end and not self._deaf:
+            if self._upgraded or self._payload_parser is not None:
+                super().data_received(data[at:])
+                break
+            if self._reading_paused or len(self._messages) >= self._max_msg_queue_size:
+                self._held = data[at:]
+                break
+            cut = self._cut(data, at, cuts)
+            self._feed(data if cut - at == end else data[at:cut])
+            at = cut
+            cuts += 1
+        self._set_deadline()
+
+    def _cut(self, data: bytes, at: int, cuts: int) -> int:
+        """Where the piece that begins at ``at`` ends, ``cuts`` pieces having been cut off before it."""
+        if self._left > 0:
+            cut = min(len(data), at + self._left)
+            self._left -= cut - at
+            return cut
+        if self._left < 0 and not self._body.is_eof() and cuts > self._cuts:
+            return len(data)
+        if at == 0 and self._seam:
+            begun, self._seam = self._seam, b""
+            found = (begun + data[:3]).find(_HEAD_END)
+            if found >= 0:
+                return found + 4 - len(begun)
+            if len(data) < 3:
+                self._seam = begun
+        found = data.find(_HEAD_END, at)
+        if found >= 0:
+            return found + 4
+        self._seam = (self._seam + data[at:])[-3:]
+        return len(data)
+
+    def _feed(self, piece: bytes) -> None:
+        """Lets aiohttp parse ``piece``, and judges what became of it."""
+        in_head = self._body.is_eof()
+        if piece and in_head:
+            if not self._line_is_good(piece):
+                self._refuse("the request line is malformed")
+                return
+            self._head += len(piece)
+            if self._head > self._limits.head_bytes:
+                self._refuse("the head is too long")
+                return
+        known = self._request_count
+        try:
+            super().data_received(piece)
+        except (
+            Exception
+        ):  # a length of 5,000 digits is too much for int(), and who knows what else for what else
+            self._refuse_or_break(len(self._messages))
+            return
+        if self._request_count != known:
+            self._judge(self._request_count - known)
+        elif in_head:
+            if self._head and piece.endswith(_HEAD_END):
+                self._refuse("nothing but empty lines")
+        elif self._body.exception() is not None or self._is_padding(len(piece)):
+            self._break()
+
+    def _line_is_good(self, piece: bytes) -> bool:
+        """Whether the request line may be one so far."""
+        if self._line is None:
+            return True
+        line = self._line + piece if self._line else piece
+        if _LINE.match(line) is not None:
+            self._line = None
+            return True
+        self._line = line
+        return len(line) <= self._limits.line_bytes and b"\r\n" not in line[2:]
+
+    def _is_padding(self, size: int) -> bool:
+        """Whether chunks come with so little in them that they are no way to send data."""
+        if self._left >= 0:
+            return False
+        self._chunk_bytes += size
+        data: int = self._body.total_bytes
+        if self._chunk_bytes > _CHUNK_EXTRA_BYTES + _CHUNK_EXTRA_TIMES * data:
+            return True
+        # The Python parser takes chunks of any size, and a proxy before us may have counted in 64 bits.
+        parser = getattr(self._parser, "_payload_parser", None)
+        return parser is not None and parser._chunk_size > _LARGEST_CHUNK
+
+    def _judge(self, new: int) -> None:
+        """Looks at the ``new`` requests, the last of the queue."""
+        self._head = 0
+        self._line = b""
+        for at in range(len(self._messages) - new, len(self._messages)):
+            message, body = self._messages[at]
+            if isinstance(message, _ErrInfo):
+                self._refuse_or_break(at)
+                return
+            fault = fault_of(message)
+            if fault is not None:
+                self._refuse(fault, at)
+                return
+            self._body = body
+            self._left = self._chunk_bytes = 0
+            if not body.is_eof():
+                self._left = -1 if message.chunked else int(message.headers["Content-Length"])
+                self._cuts = sys.maxsize if message.upgrade else _MOST_CUTS
+
+    def _refuse_or_break(self, at: int) -> None:
+        """The parser gave up, at the newest body if that is not complete, else behind ``at`` requests."""
+        if self._body.is_eof():
+            self._refuse("the request is malformed", at)
+            return
+        while len(self._messages) > at:
+            self._messages.pop()
+        self._break()
+
+    def _refuse(self, reason: str, at: int | None = None) -> None:
+        """Answers 400 after the first ``at`` requests of the queue (None: after all), and nothing behind it."""
+        self._deaf = True
+        while at is not None and len(self._messages) > at:
+            self._messages.pop()
+        self._messages.append((Unreadable(reason), EMPTY_PAYLOAD))  # type: ignore[arg-type]
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _break(self) -> None:
+        """Tells whoever reads the body that there is no more of it."""
+        self._deaf = self._broken = True
+        if self._body.exception() is None:
+            self._body.set_exception(web.RequestPayloadError("malformed or incomplete"))
+
+    def _set_deadline(self) -> None:
+        """A head as a whole has its time, a body for each of its pieces."""
+        phase = "" if self._deaf else "body" if not self._body.is_eof() else "head" if self._head else ""
+        if phase == self._phase == "head":
+            return
+        if phase == "head":
+            self._deadlines.set(self, self._limits.head_seconds, self._head_is_late)
+        elif phase == "body":
+            self._deadlines.set(self, self._limits.body_seconds, self._body_is_late)
+        elif self._phase:
+            self._deadlines.drop(self)
+        self._phase = phase
+
+    def _head_is_late(self) -> None:
+        self._refuse("the head did not arrive in time")
+
+    def _body_is_late(self) -> None:
+        if self._reading_paused or self._held:  # whoever reads it is slow, not the client
+            self._set_deadline()
+        elif not self._body.is_eof():
+            self._break()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Sends what is left of the answer; the last one of a connection that ends in a fault gets time to arrive."""
+        broken = self._broken and request.content is self._body
+        if not resp.prepared:
+            resp.headers.setdefault("Server", SERVER_NAME)
+            if broken:
+                resp.force_close()
+        # Behind an upgrade that did not happen, requests go on: through our hands, not straight to the parser.
+        tail = b""
+        if self._upgraded and not self._messages and self._payload_parser is None:
+            tail, self._message_tail = self._message_tail, b""
+        done = await super().finish_response(request, resp, start_time)
+        if tail and not self._upgraded:
+            self.data_received(tail)
+        if self._buffer_paused and self._parser is not None:
+            self._resume_reading_if_drained()
+        if broken:
+            self._body.feed_eof()
+            self.close()
+        if self._deaf and not self._messages and self.transport is not None:
+            await self._linger(self.transport)
+        return done
+
+    async def _linger(self, transport: asyncio.Transport) -> None:
+        """Ends our side and drops what still comes: closed at once, the connection would be reset, and the answer
+        with it. Cancelled when the client has gone."""
+        with contextlib.suppress(OSError, RuntimeError):
+            transport.write_eof()
+        await asyncio.sleep(self._limits.linger_seconds)
+
+    def log_exception(self, *args: Any, **options: Any) -> None:
+        """A client's fault is in the access log already, and no reason for a traceback."""
+        if not self._broken:
+            super().log_exception(*args, **options)

@@ -1,0 +1,26 @@
+"""What one client's connection may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one connection may take. Times are in seconds, sizes in bytes."""
+
+    head_seconds: float = 10.0
+    """From the first byte of a head to its last."""
+    idle_seconds: float = 75.0
+    """Without a request, before the first and between two."""
+    body_seconds: float = 30.0
+    """Without a byte of a body that is not complete, while we would take one."""
+    reader_seconds: float = 60.0
+    """Without a byte taken by a client for whom an answer waits."""
+    linger_seconds: float = 2.0
+    """Reading on after the last answer, so that it is not lost on the way to a client still sending."""
+    line_bytes: int = 8190
+    """The request line; also one header, and one line between chunks."""
+    head_bytes: int = 64 * 1024
+    """All of a head."""
+    headers: int = 100

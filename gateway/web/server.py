@@ -1,0 +1,101 @@
+"""aiohttp's server as this gateway runs it: whose connections are ours, and how many there may be."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, cast
+
+from aiohttp import web
+
+from gateway.proxy.body import SERVER_OPTIONS
+from gateway.proxy.deadlines import Deadlines
+from gateway.web.connections import Connection
+from gateway.web.limits import Limits
+
+BACKLOG: Final = 4096
+"""Connections that may wait to be accepted: a sale opens in one second, and aiohttp's 128 would refuse most."""
+
+_ACCEPTED_AT_ONCE: Final = 64
+_FULL: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\nServer: gateway\r\nRetry-After: 5\r\n"
+    b"Cache-Control: no-store\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+)
+
+
+def most_descriptors() -> int:
+    """File descriptors that may be in use before new connections are refused: the limit less a twentieth, at least
+    64, for services, Redis, files, and for accepting in order to refuse."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft - max(64, soft // 20)
+
+
+class Port(web.TCPSite):
+    """A listening port that takes connections in small lots, so that a crowd holds up nobody for long and can be
+    counted, while many may wait."""
+
+    def __init__(self, runner: web.BaseRunner, host: str, port: int) -> None:
+        super().__init__(runner, host, port, backlog=_ACCEPTED_AT_ONCE)
+
+    async def start(self) -> None:
+        """Opens it. Raises OSError."""
+        await super().start()
+        # asyncio takes one figure for how many may wait and how many it accepts in one turn.
+        for listening in getattr(self._server, "sockets", ()):
+            with socket.socket(fileno=os.dup(listening.fileno())) as same:
+                same.listen(BACKLOG)
+
+
+class Server(web.Server):
+    """aiohttp's server with connections that are ``Connection``. Make it inside the loop.
+
+    Connections are refused while ``descriptors`` files or more are open, this being the number the next one gets;
+    ``on_full`` is called for each.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        limits: Limits | None = None,
+        *,
+        descriptors: int | None = None,
+        on_full: Callable[[], None] | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.deadlines = Deadlines()
+        self._most = most_descriptors() if descriptors is None else descriptors
+        self._on_full = on_full or (lambda: None)
+        super().__init__(
+            handler,
+            access_log=None,
+            keepalive_timeout=self.limits.idle_seconds,
+            lingering_time=self.limits.linger_seconds,
+            max_line_size=self.limits.line_bytes,
+            max_field_size=self.limits.line_bytes,
+            max_headers=self.limits.headers,
+            **cast(Any, SERVER_OPTIONS),
+        )
+
+    def __call__(self) -> Connection:
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+    def turns_away(self, transport: asyncio.BaseTransport) -> bool:
+        """Tells a client that is one too many to come back, and closes the connection."""
+        sock = transport.get_extra_info("socket")
+        if sock is None or sock.fileno() < self._most:
+            return False
+        self._on_full()
+        connection = cast(asyncio.Transport, transport)
+        connection.write(_FULL)
+        connection.close()
+        return True
+
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as its parent has it
+        """Ends all connections, giving handlers so many seconds."""
+        try:
+            await super().shutdown(timeout)
+        finally:
+            self.deadlines.close()
