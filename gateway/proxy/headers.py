@@ -95,8 +95,9 @@ def upstream_headers(
 def response_headers(raw_headers: RawHeaders) -> ResponseHeaders:
     """Take from a service's answer what concerns only the connection to it.
 
-    Raises UpstreamUnreachable for a transfer coding other than chunked: none was asked for, and what is
-    inside could not be passed on truthfully.
+    Raises UpstreamUnreachable for two lengths that differ, since aiohttp's parser may have believed the other,
+    and for a transfer coding other than chunked: none was asked for, and what is inside could not be passed
+    on truthfully.
     """
     fields: list[tuple[bytes, bytes]] = []
     length: bytes | None = None
@@ -105,6 +106,8 @@ def response_headers(raw_headers: RawHeaders) -> ResponseHeaders:
     for field in raw_headers:
         name = field[0].lower()
         if name == b"content-length":
+            if length not in (None, field[1]):
+                raise UpstreamUnreachable("two lengths")
             length = field[1]
         elif name not in _HOP_BY_HOP:
             fields.append(field)
