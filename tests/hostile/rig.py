@@ -108,7 +108,7 @@ class Client:
                 return None
         head, _, rest = self._held.partition(b"\r\n\r\n")
         lines = head.split(b"\r\n")
-        line = re.fullmatch(rb"HTTP/1\.1 ([1-5][0-9][0-9]) [^\r\n\0]*", lines[0])
+        line = re.fullmatch(rb"HTTP/1\.1 ([1-9][0-9][0-9]) [^\r\n\0]*", lines[0])
         assert line, self._held
         fields = [re.fullmatch(rb"([^\s:\0]+): ([^\r\n\0]*)", one) for one in lines[1:]]
         assert None not in fields, head

@@ -161,7 +161,7 @@ def raw_upstream() -> Iterator[RawUpstream]:
     """A running one, on a free port."""
     upstream = RawUpstream()
     listening = socket.create_server(("127.0.0.1", 0))
-    upstream.url = "http://127.0.0.1:%d" % listening.getsockname()[1]
+    upstream.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     connections: list[socket.socket] = []
 
     def accept() -> None:
