@@ -25,9 +25,9 @@ from gateway.observe.logs import AccessLog
 from gateway.observe.metrics import Metrics
 from gateway.observe.writer import LineWriter
 from gateway.proxy.balance import Instances
-from gateway.proxy.connection import UpstreamPool
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import TrustedProxies
+from gateway.proxy.pool import UpstreamPool
 from gateway.routing.faults import Fault
 from gateway.routing.loader import default_file, load
 from gateway.routing.table import RouteTable

@@ -1,62 +1,36 @@
-"""Pooled connections to upstreams: the only module that touches inner parts of aiohttp's client.
+"""One request and its answer on a connection to an upstream; see ``pool`` for where connections come from.
 
-aiohttp's connector keeps the pool, resolves names and does TLS; its connection's own parser reads the
-answers. What its ``ClientSession`` adds on top (building requests, redirects, cookies, proxies from the
-environment, silent repeats) is what a gateway must not have, and most of its cost.
+Together with ``pool`` the only module that touches inner parts of aiohttp's client. aiohttp's connection has a parser
+of its own, which reads the answers. What its ``ClientSession`` adds on top (building requests, redirects, cookies,
+proxies from the environment, silent repeats) is what a gateway must not have, and most of its cost.
 
-Inner parts relied on, all of aiohttp 3.14: ``BaseConnector.connect`` and ``_factory``;
-``ResponseHandler.set_response_params``, ``read``, ``should_close``, ``_payload``, ``_parser`` and
-``_drain_helper``; ``ClientRequest.connection_key``.
+Inner parts relied on, all of aiohttp 3.14: ``ResponseHandler.set_response_params``, ``read``, ``should_close``,
+``_payload``, ``_parser`` and ``_drain_helper``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
-from functools import cached_property, lru_cache, partial
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Callable
 
-from aiohttp import ClientError, ClientOSError, ClientTimeout, TCPConnector
+from aiohttp import ClientError, ClientOSError
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.client_reqrep import ClientRequest, ConnectionKey
 from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError, RawResponseMessage
 from aiohttp.streams import EMPTY_PAYLOAD, EofStream, StreamReader
-from yarl import URL
 
-from gateway.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from gateway.errors import UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.deadlines import Deadlines
-from gateway.proxy.upstream import UpstreamBase
 
 # What an answer may wait for us in memory, per connection, is twice this plus one read of the socket.
 _READ_BUFFER_BYTES = 64 * 1024
 # Services' heads are trusted more than clients': long cookies and policies are common in them.
 _HEAD_LINE_BYTES = 32 * 1024
 _HEAD_LINES = 256
-# Below five seconds, the shortest keep-alive of common servers: we close first, so that a request
-# rarely meets a connection that is being closed from the other side.
-_IDLE_SECONDS = 4.0
-_DNS_SECONDS = 10
-# Ours, not the instance's: it must not be set aside for them.
-_LOCAL_FAULTS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
 _BROKEN = (ClientError, HttpProcessingError, OSError, EofStream)
 
 
-class ConnectFailed(Exception):
-    """No connection came about, so nothing was sent.
-
-    ``error`` is what to tell if nobody else can be asked; ``instance_at_fault`` is false where the
-    cause is on this side (file descriptors, the limit of connections).
-    """
-
-    def __init__(self, error: UpstreamError, *, instance_at_fault: bool) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.instance_at_fault = instance_at_fault
-
-
-class _Handler(ResponseHandler):
+class Handler(ResponseHandler):
     """A connection's protocol that knows whether it served before and never leaves a reader waiting."""
 
     served = False
@@ -67,16 +41,6 @@ class _Handler(ResponseHandler):
         super().set_exception(exc, *cause)
         if body is not None and not body.is_eof() and body.exception() is None:
             body.set_exception(exc)
-
-
-class _Target(ClientRequest):
-    """The argument ``connect`` wants: it says where to, and is never sent itself."""
-
-    authority: bytes
-
-    @cached_property
-    def connection_key(self) -> ConnectionKey:
-        return super().connection_key
 
 
 class UpstreamConnection:
@@ -91,6 +55,7 @@ class UpstreamConnection:
         "_connection",
         "_deadlines",
         "_protocol",
+        "_rest",
         "_until_close",
         "answered",
         "authority",
@@ -98,11 +63,18 @@ class UpstreamConnection:
     )
 
     def __init__(
-        self, connection: Connection, protocol: _Handler, authority: bytes, deadlines: Deadlines
+        self,
+        connection: Connection,
+        protocol: Handler,
+        authority: bytes,
+        deadlines: Deadlines,
+        rest: Callable[[Connection], None] = Connection.release,
     ) -> None:
+        """``rest`` takes the connection back when it can serve again."""
         self._connection: Connection | None = connection
         self._protocol = protocol
         self._deadlines = deadlines
+        self._rest = rest
         self._body: StreamReader = EMPTY_PAYLOAD
         self._until_close = False
         self.authority = authority
@@ -213,7 +185,7 @@ class UpstreamConnection:
         # Without a parser, whatever an idle upstream sends on its own is kept aside and seen by
         # ``should_close``; with the old one it would become the answer to somebody's next request.
         self._protocol._parser = None
-        self._connection.release()
+        self._rest(self._connection)
         self._connection = None
 
     def close(self) -> None:
@@ -222,80 +194,3 @@ class UpstreamConnection:
             self._deadlines.drop(self)
             self._connection.close()
             self._connection = None
-
-
-class UpstreamPool:
-    """Keeps connections to upstreams for reuse; an async context manager.
-
-    ``max_per_instance`` bounds the connections to one instance (0: no bound); who waits for one waits
-    no longer than the connect time-out.
-    """
-
-    def __init__(self, *, max_per_instance: int = 0) -> None:
-        self._max_per_instance = max_per_instance
-        # Bounded, because instances from a registry come and go.
-        self._target = lru_cache(maxsize=1024)(_target)
-
-    async def __aenter__(self) -> Self:
-        self._connector = self._make_connector()
-        self._fresh = self._make_connector(force_close=True)
-        self._deadlines = Deadlines()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._target.cache_clear()
-        self._deadlines.close()
-        await self._connector.close()
-        await self._fresh.close()
-
-    def _make_connector(self, **options: Any) -> TCPConnector:
-        if not options:
-            options["keepalive_timeout"] = _IDLE_SECONDS
-        connector = TCPConnector(
-            limit=0, limit_per_host=self._max_per_instance, ttl_dns_cache=_DNS_SECONDS, **options
-        )
-        connector._factory = partial(_Handler, loop=asyncio.get_running_loop())  # type: ignore[assignment]
-        return connector
-
-    async def connect(self, base: UpstreamBase, seconds: float, *, fresh: bool = False) -> UpstreamConnection:
-        """Return a connection to ``base`` within ``seconds``; ``fresh`` never takes a pooled one.
-
-        Raises ConnectFailed.
-        """
-        connector = self._fresh if fresh else self._connector
-        target = self._target(base)
-        while True:
-            try:
-                connection = await connector.connect(target, [], _timeouts(seconds))
-            except TimeoutError as exc:
-                full = connector._available_connections(target.connection_key) <= 0
-                raise ConnectFailed(UpstreamTimeout("connect"), instance_at_fault=not full) from exc
-            except (ClientError, OSError) as exc:
-                raise _connect_failed(exc) from exc
-            protocol: _Handler = connection.protocol  # type: ignore[assignment]
-            if protocol.served and protocol.should_close:
-                connection.close()
-                continue
-            return UpstreamConnection(connection, protocol, target.authority, self._deadlines)
-
-
-def _connect_failed(exc: ClientError | OSError) -> ConnectFailed:
-    number = getattr(exc, "errno", None)
-    error: UpstreamError = UpstreamUnreachable(f"connecting: {type(exc).__name__} {number}")
-    if number == errno.ETIMEDOUT:
-        error = UpstreamTimeout("connect")
-    return ConnectFailed(error, instance_at_fault=number not in _LOCAL_FAULTS)
-
-
-def _target(base: UpstreamBase) -> _Target:
-    url = URL.build(scheme=base.scheme, host=base.host, port=base.port)
-    target = _Target("GET", url, loop=asyncio.get_running_loop())
-    target.authority = base.authority
-    return target
-
-
-@lru_cache(maxsize=64)
-def _timeouts(connect: float) -> ClientTimeout:
-    return ClientTimeout(total=None, connect=connect, sock_connect=connect, ceil_threshold=3600)

@@ -8,9 +8,10 @@ from aiohttp.http import RawResponseMessage
 from gateway.errors import BadRequest, UpstreamUnreachable
 from gateway.proxy.balance import Instances
 from gateway.proxy.body import RequestBody
-from gateway.proxy.connection import ConnectFailed, UpstreamConnection, UpstreamPool
+from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.headers import request_head
 from gateway.proxy.plan import ForwardPlan
+from gateway.proxy.pool import ConnectFailed, UpstreamPool
 from gateway.proxy.response import ForwardedResponse, send_answer, send_interim
 from gateway.proxy.upstream import UpstreamBase
 

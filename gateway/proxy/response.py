@@ -120,10 +120,11 @@ def break_off(request: web.BaseRequest, *, framed: bool) -> None:
 
 
 def _framing(http11: bool, chunked: bool, length: bytes | None, keep_alive: bool) -> bytes:
+    line = b""
     if chunked:
         line = b"Transfer-Encoding: chunked"
-    else:
-        line = b"" if length is None else b"Content-Length: " + length
+    elif length is not None:
+        line = b"Content-Length: " + length
     if keep_alive and http11:
         return line
     option = b"Connection: keep-alive" if keep_alive else b"Connection: close"
