@@ -16,6 +16,15 @@ from gateway.stream.hub import Hub
 from gateway.waiting_room.rooms import Rooms
 
 
+class _PublicCalls:
+    """All public calls of a table as one rule: the table finds them by their path instead of asking each."""
+
+    __slots__ = ("opens",)
+
+    def __init__(self, table: RouteTable) -> None:
+        self.opens = table.is_public
+
+
 class LiveTable:
     """The route table in force, and what is derived from it. A reload swaps all of it in one assignment."""
 
@@ -26,7 +35,7 @@ class LiveTable:
 
     def replace(self, table: RouteTable) -> None:
         """Puts ``table`` in force. Requests under way keep the one they began with."""
-        self.now: tuple[RouteTable, Access] = (table, Access(table.public))
+        self.now: tuple[RouteTable, Access] = (table, Access((_PublicCalls(table),)))
         self.faults = ()
 
 
