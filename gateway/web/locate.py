@@ -7,12 +7,13 @@ from aiohttp import web
 from gateway.errors import BadRequest, MethodNotAllowed, RouteNotFound
 from gateway.routing.facts import RequestFacts
 from gateway.routing.path import Target, parse_target
-from gateway.web.context import Context
+from gateway.web.context import Context, Located, Serving
 from gateway.web.endpoints import Endpoints
 from gateway.web.exchange import Exchange, Handler, Step
 from gateway.web.framing import fault_in
 
-_NOT_FOR_SERVICES = frozenset({"CONNECT", "TRACE"})
+_FOR_SERVICES = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+"""What routes pass on. Of other methods nobody has said who may call them, and TRACE would give away headers."""
 
 
 def locating(context: Context, endpoints: Endpoints, forward: Handler | None) -> Step:
@@ -40,17 +41,26 @@ def locating(context: Context, endpoints: Endpoints, forward: Handler | None) ->
 
 
 def _route(context: Context, request: web.BaseRequest, exchange: Exchange, target: Target, host: str) -> None:
-    table, exchange.access = context.tables.now
-    if request.method in _NOT_FOR_SERVICES:
-        raise MethodNotAllowed(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"))
-    match = table.resolve(
+    serving = context.tables.now
+    if request.method not in _FOR_SERVICES:
+        raise MethodNotAllowed(_FOR_SERVICES)
+    match = serving.table.resolve(
         RequestFacts(request.method, target, request.headers, exchange.client, host, request.scheme)
     )
     if match is None:
         raise RouteNotFound
-    exchange.match = match
-    exchange.label = match.route.id
-    gate = table.gate_for(request.method, target.path, match.upstream_path)
+    gate = serving.table.gate_for(request.method, target.path, match.upstream_path)
+    located = Located(target, match, gate)
+    # An absolute target means what it means only together with the Host it came with.
+    if request.raw_path.startswith("/"):
+        serving.remember(request.method, request.raw_path, located)
+    _take(exchange, serving, located)
+
+
+def _take(exchange: Exchange, serving: Serving, located: Located) -> None:
+    exchange.target, exchange.match, gate = located
+    exchange.access = serving.access
+    exchange.label = located.match.route.id
     if gate is not None:
         exchange.room = gate.room
         exchange.renews_only = gate.renews_only
