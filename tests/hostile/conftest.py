@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,8 @@ from tests.hostile.rig import Gateway, key_server, running
 from tests.hostile.upstream import RawUpstream, raw_upstream
 from tests.redis_server import RedisServer
 from tests.tokens import Issuer
+
+Start = Callable[..., Gateway]
 
 
 @pytest.fixture(scope="package")
@@ -29,23 +33,50 @@ def upstream() -> Iterator[RawUpstream]:
         yield service
 
 
-@pytest.fixture(scope="package", params=["c", "python"])
-def process(
-    request: pytest.FixtureRequest,
+@pytest.fixture(scope="package")
+def start(
     tmp_path_factory: pytest.TempPathFactory,
     redis_server: RedisServer,
     keys: str,
     upstream: RawUpstream,
     issuer: Issuer,
-) -> Iterator[Gateway]:
-    folder = tmp_path_factory.mktemp("hostile")
-    with running(folder, redis_server.url, keys, upstream, issuer, parser=request.param) as gateway:
-        yield gateway
+) -> Iterator[Start]:
+    """Starts gateways that live as long as these tests."""
+    with ExitStack() as stack:
+
+        def start(parser: str, **options: Any) -> Gateway:
+            folder = tmp_path_factory.mktemp("hostile")
+            return stack.enter_context(
+                running(folder, redis_server.url, keys, upstream, issuer, parser=parser, **options)
+            )
+
+        yield start
+
+
+@pytest.fixture(scope="package", params=["c", "python"])
+def either(request: pytest.FixtureRequest, start: Start) -> Gateway:
+    """A gateway with aiohttp's C extension, and one without."""
+    return start(request.param)
+
+
+@pytest.fixture(scope="package")
+def usual(start: Start) -> Gateway:
+    return start("c", management_token="a-token-of-the-test")
+
+
+def emptied(gateway: Gateway) -> Gateway:
+    gateway.upstream.take()
+    gateway.upstream.answers.clear()
+    return gateway
 
 
 @pytest.fixture
-def gateway(process: Gateway) -> Gateway:
-    """The gateway, with nothing seen yet by the service behind it."""
-    process.upstream.take()
-    process.upstream.answers.clear()
-    return process
+def gateway(either: Gateway) -> Gateway:
+    """The gateway, with nothing seen yet by the service behind it; each test is done with both parsers."""
+    return emptied(either)
+
+
+@pytest.fixture
+def one_gateway(usual: Gateway) -> Gateway:
+    """Likewise with the usual parser only, for what begins behind it."""
+    return emptied(usual)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.hostile.requests import CHUNKED, EMPTY, SMUGGLED, Case, passes, refused
 from tests.hostile.rig import request
 
@@ -68,6 +70,12 @@ LINES = {
     "CONNECT with a body": refused(request("CONNECT h:443 HTTP/1.1", CHUNKED, body=EMPTY) + SMUGGLED),
     # what can be read
     "TRACE": denied(405, request("TRACE /open/a HTTP/1.1", b"Cookie: a=b\r\n")),
+    "PROPFIND": denied(405, request("PROPFIND /open/a HTTP/1.1")),
+    "PURGE": denied(405, request("PURGE /open/a HTTP/1.1")),
+    "M-SEARCH": denied(405, request("M-SEARCH /open/a HTTP/1.1")),
+    "a method nobody knows": replace(
+        denied(400, request("FOO /open/a HTTP/1.1")), python=denied(405, request("FOO /open/a HTTP/1.1"))
+    ),
     "OPTIONS of everything": denied(400, request("OPTIONS * HTTP/1.1")),
     "GET of everything": line("GET * HTTP/1.1"),
     "an empty line in front of it": passes(b"\r\n" + get(), seen="GET /open/a"),

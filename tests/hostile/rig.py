@@ -195,7 +195,7 @@ class Gateway:
             while len(got) < answers and (answer := client.answer(to_head=to_head)) is not None:
                 got.append(answer)
             over = len(got) < answers or not answers or got[-1].headers.get("connection") == "close"
-            rest, closed = client.rest() if over else client.rest(0.02)
+            rest, closed = client.rest() if over else client.rest(0.005)
         return Talk(got, rest, closed)
 
     def ask(self, target: str, *headers: bytes, method: str = "GET") -> Answer:

@@ -1,0 +1,55 @@
+"""More connections than there are file descriptors: a gateway serves those it has, and comes back."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from pathlib import Path
+
+from tests.hostile.rig import Client, Gateway, request
+from tests.hostile.upstream import RawUpstream
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_gateway_out_of_descriptors_serves_on_and_recovers(start: object, upstream: RawUpstream) -> None:
+    assert callable(start)
+    gateway: Gateway = start("c", before=("sh", "-c", 'ulimit -n 256 && exec "$0" "$@"'))
+    first = Client(gateway.port)
+    crowd = [socket.create_connection(("127.0.0.1", gateway.port), timeout=5) for _ in range(600)]
+    try:
+        with first:
+            first.send(request("GET /open/inside HTTP/1.1"))
+            answer = first.answer()
+            assert answer is not None
+            assert answer.body == b"GET /open/inside"
+        turned_away = 0
+        for one in crowd:
+            one.setblocking(False)
+            try:
+                turned_away += one.recv(12) == b"HTTP/1.1 503"
+            except OSError:
+                pass
+        assert turned_away > 100
+        before = cpu_seconds(gateway.process.pid)
+        time.sleep(0.5)
+        assert cpu_seconds(gateway.process.pid) - before < 0.2, "the accept loop spins"
+    finally:
+        for one in crowd:
+            one.close()
+    limit = time.monotonic() + 5
+    while time.monotonic() < limit:
+        with Client(gateway.port) as client:
+            client.send(request("GET /open/after HTTP/1.1"))
+            answer = client.answer()
+            if answer is not None and answer.status == 200:
+                break
+        time.sleep(0.02)
+    assert answer is not None
+    assert answer.body == b"GET /open/after"
+    assert "out of system resource" not in gateway.log.read_text()
+    assert "Too many open files" not in gateway.log.read_text()

@@ -1,0 +1,108 @@
+"""No spelling of a gated call gets round the gate, and no header makes another call of one."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.hostile.rig import Gateway, request
+
+ROUND_THE_GATE = [
+    "POST /api/v1/reservations",
+    "POST /api/v1/reservations/",
+    "POST /api/v1/reservations?x=1",
+    "POST /api/v1/reservations?",
+    "POST /api/v1/Reservations",
+    "POST /API/v1/reservations",
+    "POST /API/V1/RESERVATIONS/",
+    "POST /api/v1/%72eservations",
+    "POST /api/v1/reservation%73/",
+    "POST /%61pi/v1/reservations",
+    "POST /api/v1/reservation-seats",
+    "POST /api/v1/reservation-seats/",
+    "POST /api/v1/reservation-seats/7",
+    "POST /api/v1/reservation-seats/7/hold",
+    "POST /api/v1/Reservation-Seats/7",
+    "POST /api/v1/reservation%2dseats/7",
+    "POST /api/v1//reservations",
+    "POST //api/v1/reservations",
+    "POST /api/v1/./reservations",
+    "POST /api/v1/x/../reservations",
+    "POST /open/../api/v1/reservations",
+    "POST /open/%2e%2e/api/v1/reservations",
+    "POST /open/..%2fapi/v1/reservations",
+    "POST /api/v1/reservations;a=b",
+    "POST /api/v1;x/reservations",
+    "POST /api/v1/reservations%00",
+    "POST /api/v1/reservations%20",
+    "POST /api/v1/reservations%0a",
+    "POST /api/v1/reservations%09",
+    "POST /api/v1/reservations%2f",
+    "POST /api/v1/reservations%3b",
+    "POST /api/v1/%2572eservations",
+    "POST /api/v1/reservations#x",
+    "POST /api/v1\\reservations",
+    "POST /api%5cv1/reservations",
+    "POST /api/v1/%ef%bd%92eservations",
+    "POST /shop/reservations",
+    "POST /shop/reservations/",
+    "POST /shop/Reservations",
+    "POST /shop/%72eservations",
+    "POST /shop/reservation-seats/7",
+    "POST /shop/open/../reservations",
+    "POST /x/api/v1/reservations",
+    "POST /x/api/v1/reservation-seats/7",
+    "POST /x/API/v1/reservations",
+    "POST /x//api/v1/reservations",
+    "POST /buy/reservations",
+    "POST /buy/Reservations",
+    "POST /buy/%72eservations",
+    "POST /buy/reservations%2f",
+    "POST http://h/api/v1/reservations",
+    "POST http://h/open/../api/v1/reservations",
+    "POST HTTP://H/api/v1/reservations/",
+]
+
+
+@pytest.mark.parametrize("call", ROUND_THE_GATE)
+def test_whoever_is_not_allowed_in_reaches_no_gated_call(one_gateway: Gateway, call: str) -> None:
+    for who in (one_gateway.bearer("stranger"), b""):
+        sent = request(f"{call} HTTP/1.1", who, b"Content-Length: 0\r\n")
+        talk = one_gateway.talk([sent], answers=1)
+        assert talk.statuses[0] in ({400, 403, 404} if who else {400, 401, 404}), talk
+        if talk.statuses == [403]:
+            assert talk.answers[0].code == "NOT_IN_QUEUE"
+        assert one_gateway.behind() == ([], [])
+
+
+OTHER_METHODS = [
+    b"X-HTTP-Method-Override: POST\r\n",
+    b"X-HTTP-Method: POST\r\n",
+    b"X-Method-Override: POST\r\n",
+    b"x_http_method_override: POST\r\n",
+    b"X.HTTP.Method.Override: POST\r\n",
+    b"X-Original-URL: /api/v1/reservations\r\n",
+    b"X-Rewrite-URL: /api/v1/reservations\r\n",
+    b"X-Original-Url: /api/v1/reservations\r\nConnection: close, X-Original-Url\r\n",
+]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "OPTIONS"])
+def test_headers_make_no_other_call_of_one_that_is_free(one_gateway: Gateway, method: str) -> None:
+    for header in OTHER_METHODS:
+        one_gateway.ask("/api/v1/reservations", one_gateway.bearer("stranger"), header, method=method)
+    seen, faults = one_gateway.behind()
+    assert faults == []
+    assert [str(one) for one in seen] == [f"{method} /api/v1/reservations"] * len(OTHER_METHODS)
+    for one in seen:
+        assert not [name for name, _ in one.headers if "ethod" in name or "rl" in name.lower().split("-")], (
+            one.raw
+        )
+        assert b"reservations" not in one.raw.partition(b"\r\n")[2]
+
+
+def test_whoever_is_allowed_in_gets_through(one_gateway: Gateway) -> None:
+    who = one_gateway.bearer("insider")
+    assert one_gateway.ask("/api/v1/queue/lineup", who, method="POST").status == 200
+    for path in ("/api/v1/reservations", "/shop/reservations", "/x/api/v1/reservations", "/buy/reservations"):
+        assert one_gateway.ask(path, who, b"Content-Length: 0\r\n", method="POST").status == 200
+    assert len(one_gateway.behind()[0]) == 4

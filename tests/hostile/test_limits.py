@@ -1,0 +1,265 @@
+"""What one client, or all of them together, may take: time, memory and connections."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from aiohttp import web
+
+from gateway.web.framing import fault_in
+from gateway.web.limits import Limits
+from gateway.web.server import Server, most_descriptors
+
+SHORT = Limits(
+    head_seconds=0.3,
+    idle_seconds=0.4,
+    body_seconds=0.3,
+    reader_seconds=0.4,
+    linger_seconds=0.3,
+    head_bytes=16_384,
+)
+GET = b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n"
+BIG = b"x" * 8_000_000
+
+
+@dataclass
+class Site:
+    """A server with short limits. Handlers wait for ``go``; ``under_way`` is set when one has begun."""
+
+    port: int = 0
+    server: Server | None = None
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+    under_way: asyncio.Event = field(default_factory=asyncio.Event)
+    served: list[str] = field(default_factory=list)
+    turned_away: int = 0
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if (fault := fault_in(request)) is not None:
+            return web.Response(status=400, text=fault)
+        self.under_way.set()
+        await self.go.wait()
+        try:
+            length = len(await request.content.read())
+        except web.RequestPayloadError:
+            return web.Response(status=400, text="no body")
+        self.served.append(request.path)
+        if request.path == "/big":
+            return web.Response(body=BIG)
+        return web.Response(text=f"{request.path} {length}")
+
+    def away(self) -> None:
+        self.turned_away += 1
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            yield reader, writer
+        finally:
+            writer.transport.abort()
+
+
+@asynccontextmanager
+async def site(limits: Limits = SHORT, descriptors: int | None = None) -> AsyncIterator[Site]:
+    here = Site()
+    here.go.set()
+    here.server = Server(here.handle, limits, descriptors=descriptors, on_full=here.away)
+    runner = web.ServerRunner(here.server, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    here.port = runner.addresses[0][1]
+    try:
+        yield here
+    finally:
+        here.go.set()
+        await runner.cleanup()
+
+
+async def seconds_of(work: Awaitable[object]) -> float:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with asyncio.timeout(10):
+        await work
+    return loop.time() - began
+
+
+async def dripping(writer: asyncio.StreamWriter, byte: bytes, every: float) -> None:
+    """Sends a byte now and then until nobody takes it."""
+    try:
+        while True:
+            writer.write(byte)
+            await writer.drain()
+            await asyncio.sleep(every)
+    except ConnectionError:
+        pass
+
+
+@asynccontextmanager
+async def beside(work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    task = asyncio.ensure_future(work())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_head_has_its_time_however_it_drips() -> None:
+    async with site() as here, here.client() as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: h\r\nA: ")
+        async with beside(lambda: dripping(writer, b"b", 0.05)):
+            answer = await asyncio.wait_for(reader.readuntil(b"in time"), 2)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert here.served == []
+
+
+async def test_a_slow_head_does_not_harm_the_request_before_it() -> None:
+    async with site() as here, here.client() as (reader, writer):
+        here.go.clear()
+        writer.write(GET % 1 + b"GET /2")
+        await here.under_way.wait()
+        await asyncio.sleep(0.6)
+        here.go.set()
+        answers = await asyncio.wait_for(reader.read(), 3)
+        assert answers.count(b"HTTP/1.1 200 OK") == answers.count(b"HTTP/1.1 400 ") == 1
+        assert answers.index(b"/1 0") < answers.index(b" 400 ")
+
+
+@pytest.mark.parametrize("first", [b"", GET % 1], ids=["before any request", "after one"])
+async def test_a_connection_without_requests_is_ended(first: bytes) -> None:
+    async with site() as here, here.client() as (reader, writer):
+        writer.write(first)
+        took = await seconds_of(reader.read())
+        assert 0.3 < took < 2
+        assert len(here.served) == bool(first)
+
+
+async def test_a_body_that_stops_coming_is_given_up() -> None:
+    async with site() as here, here.client() as (reader, writer):
+        writer.write(POST + b"x" * 1000)
+        answer = await asyncio.wait_for(reader.read(), 3)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"connection: close" in answer.lower()
+
+
+async def test_a_body_that_comes_slowly_is_waited_for() -> None:
+    async with site() as here, here.client() as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(8):
+            await asyncio.sleep(0.1)
+            writer.write(b"1\r\nx\r\n")
+        writer.write(b"0\r\n\r\n")
+        assert (await asyncio.wait_for(reader.readuntil(b"/ 8"), 3)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_body_that_nobody_reads_is_not_the_clients_fault() -> None:
+    async with site() as here, here.client() as (reader, writer):
+        here.go.clear()
+        writer.write(POST + b"x" * 1_000_000)
+        await here.under_way.wait()
+        await asyncio.sleep(0.7)
+        here.go.set()
+        assert (await asyncio.wait_for(reader.readuntil(b"/ 1000000"), 3)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_client_that_takes_nothing_is_cut_off() -> None:
+    async with site() as here:
+        assert here.server
+        with socket.create_connection(("127.0.0.1", here.port)) as sock:
+            sock.sendall(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n")
+            await seconds_of(until(lambda: here.served == ["/big"]))
+            assert await seconds_of(until(lambda: not here.server.connections)) < 3  # type: ignore[union-attr]
+
+
+async def test_a_client_that_takes_little_gets_all() -> None:
+    async with site() as here, here.client() as (reader, writer):
+        writer.write(b"GET /big HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        got = 0
+        while data := await reader.read(512 * 1024):
+            got += len(data)
+            await asyncio.sleep(0.05)
+        assert got > len(BIG)
+
+
+async def test_the_last_answer_arrives_though_the_client_still_sends() -> None:
+    async with site() as here, here.client() as (reader, writer):
+        writer.write(b"garbage\r\n\r\n" + b"x" * 3_000_000)
+        answer = await asyncio.wait_for(reader.read(), 3)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+async def test_who_goes_on_sending_behind_the_last_answer_is_cut_off() -> None:
+    async with site() as here, here.client() as (reader, writer):
+        writer.write(b"garbage\r\n\r\n")
+        assert (await asyncio.wait_for(reader.read(), 3)).startswith(b"HTTP/1.1 400 ")
+        assert await seconds_of(dripping(writer, b"x" * 1000, 0.02)) < 3
+
+
+async def test_a_head_that_is_too_long_is_refused_as_it_comes() -> None:
+    async with site() as here, here.client() as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n")
+        for number in range(20):
+            writer.write(b"A%d: %b\r\n" % (number, b"b" * 1000))
+            await asyncio.sleep(0.005)
+        assert (await asyncio.wait_for(reader.readuntil(b"too long"), 3)).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_requests_behind_one_another_wait_outside() -> None:
+    count = 20_000
+    async with site() as here, here.client() as (reader, writer):
+        assert here.server
+        here.go.clear()
+        writer.write(b"".join(GET % number for number in range(count)))
+        await here.under_way.wait()
+        await asyncio.sleep(0.1)
+        [connection] = here.server.connections
+        assert len(connection._messages) <= 32
+        assert len(connection._held) <= 512 * 1024  # type: ignore[attr-defined]
+        here.go.set()
+        for number in range(count):
+            await asyncio.wait_for(reader.readuntil(b"/%d 0" % number), 5)
+        assert here.served == [f"/{number}" for number in range(count)]
+
+
+async def test_one_connection_too_many_is_told_so_and_ended() -> None:
+    with open(os.devnull) as probe:
+        lowest = probe.fileno()
+    # A client's own end takes a descriptor too.
+    async with site(Limits(), descriptors=lowest + 24) as here:
+        clients = [await asyncio.open_connection("127.0.0.1", here.port) for _ in range(20)]
+        try:
+            answers = []
+            for reader, writer in clients:
+                writer.write(GET % 1)
+                answers.append((await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 3))[:12])
+            assert set(answers) == {b"HTTP/1.1 200", b"HTTP/1.1 503"}
+            assert answers == sorted(answers)
+            assert here.turned_away == answers.count(b"HTTP/1.1 503")
+            reader, _ = clients[-1]
+            assert await asyncio.wait_for(reader.read(), 3) == b""
+        finally:
+            for _, writer in clients:
+                writer.transport.abort()
+        await seconds_of(until(lambda: here.server is not None and not here.server.connections))
+        async with here.client() as (reader, writer):
+            writer.write(GET % 2)
+            assert (await asyncio.wait_for(reader.readuntil(b"/2 0"), 3)).startswith(b"HTTP/1.1 200 ")
+
+
+def test_some_descriptors_are_kept_for_everything_but_clients() -> None:
+    import resource  # noqa: PLC0415 - only here
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert soft - max(64, soft // 10) < most_descriptors() <= soft - 64
+
+
+async def until(done: Callable[[], bool]) -> None:
+    while not done():
+        await asyncio.sleep(0.01)
