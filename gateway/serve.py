@@ -10,19 +10,23 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from aiohttp import web
 from prometheus_client import REGISTRY
 
 from gateway.app import Gateway, composed
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, Overloaded
 from gateway.observe.logs import logging_to
+from gateway.observe.metrics import Metrics
 from gateway.settings import Settings
 from gateway.web.door import RequestHandler
 from gateway.web.server import Port, Server
 
 log = logging.getLogger(__name__)
+
+FULL_LOGGED_SECONDS = 10.0
 
 COLLECT_AFTER = (20_000, 50, 1_000)
 """Python's garbage collector: hardly anything here is in a cycle, and a full collection over the objects of
@@ -63,15 +67,19 @@ async def _listening(gateway: Gateway, settings: Settings) -> AsyncIterator[None
     """Accepts connections for as long as it lasts; then ends streams and finishes what is in flight, both within
     the grace time."""
     grace = settings.shutdown_grace_seconds
-    runners = [await _open(gateway.public, settings.server_host, settings.server_port, grace)]
+    full = _full(gateway.context.metrics)
+    runners = [
+        await _open(server_of(gateway.public, full), settings.server_host, settings.server_port, grace)
+    ]
     try:
         log.info("listening on %s", _address(runners[0]))
         if gateway.management is not None:
             port = settings.management_server_port or 0
-            runners.append(await _open(gateway.management, settings.server_host, port, grace))
+            server = server_of(gateway.management, full)
+            runners.append(await _open(server, settings.server_host, port, grace))
             log.info("management on %s", _address(runners[1]))
         log.info("Redis at %s", _without_password(gateway.redis_url))
-        table = gateway.context.tables.now[0]
+        table = gateway.context.tables.now.table
         log.info("%d routes from %s", len(table.routes), gateway.routes_file)
         yield
     finally:
@@ -82,9 +90,9 @@ async def _listening(gateway: Gateway, settings: Settings) -> AsyncIterator[None
         )
 
 
-async def _open(handler: RequestHandler, host: str, port: int, grace: float) -> web.ServerRunner:
+async def _open(server: Server, host: str, port: int, grace: float) -> web.ServerRunner:
     """Opens a port. Raises CannotListen."""
-    runner = web.ServerRunner(server_of(handler), shutdown_timeout=grace)
+    runner = web.ServerRunner(server, shutdown_timeout=grace)
     await runner.setup()
     try:
         await Port(runner, host, port).start()
@@ -97,6 +105,20 @@ async def _open(handler: RequestHandler, host: str, port: int, grace: float) -> 
 def server_of(handler: RequestHandler, on_full: Callable[[], None] | None = None) -> Server:
     """The server around what answers requests; ``on_full`` is called for each connection turned away."""
     return Server(handler, on_full=on_full)
+
+
+def _full(metrics: Metrics) -> Callable[[], None]:
+    """What is told when a connection is turned away: the metric each time, the log now and then."""
+    logged = -FULL_LOGGED_SECONDS
+
+    def told() -> None:
+        nonlocal logged
+        metrics.rejected(Overloaded.code)
+        if time.monotonic() - logged >= FULL_LOGGED_SECONDS:
+            logged = time.monotonic()
+            log.warning("turning connections away: nearly all file descriptors are in use (ulimit -n)")
+
+    return told
 
 
 class CannotListen(GatewayError):

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from gateway.errors import RoomNotFound, TokenExpired
+from gateway.errors import MethodNotAllowed, RoomNotFound, TokenExpired
 from gateway.stream.encoder import END_ID
 from gateway.stream.ports import UserState
 from gateway.stream.response import EventStream
 from gateway.waiting_room.state import Kind
+from gateway.web.connections import SERVER_NAME
 from gateway.web.context import Context
 from gateway.web.endpoints import Endpoint
 from gateway.web.exchange import Exchange
@@ -58,6 +59,8 @@ class StreamApi:
 
     async def stream(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Serves a stream from its first event to its end."""
+        if request.method != "GET":
+            raise MethodNotAllowed(("GET",))
         user = caller(exchange)
         name = room_name(request, exchange)
         hub = self._context.hubs.get(name)
@@ -72,7 +75,7 @@ class StreamApi:
             if ended and state.kind in {Kind.NONE, Kind.ALLOWED_IN}:
                 # What the last frame said still holds; this status stops a browser's retries for good.
                 return web.Response(status=204, headers={"Cache-Control": "no-store"})
-        response = EventStream()
+        response = EventStream(headers={"Server": SERVER_NAME})
         tab = await response.subscribe(
             request, user=user, locale=exchange.locale, max_buffer=self._context.settings.sse_max_buffer_bytes
         )
