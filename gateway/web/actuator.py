@@ -115,12 +115,12 @@ class Actuator:
 
     async def routes(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """The table in the order in which it is matched."""
-        return plain(routes_of(self._context.tables.now[0]), media_type="application/json")
+        return plain(routes_of(self._context.tables.now.table), media_type="application/json")
 
     async def route(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """One route."""
         wanted = exchange.parameters["id"]
-        for route in routes_of(self._context.tables.now[0]):
+        for route in routes_of(self._context.tables.now.table):
             if route["route_id"] == wanted:
                 return plain(route, media_type="application/json")
         raise RouteNotFound

@@ -84,7 +84,7 @@ async def _pass_gate(context: Context, exchange: Exchange, room: str, user: str)
 async def _identify(context: Context, request: web.BaseRequest, exchange: Exchange) -> None:
     target = exchange.target
     assert target is not None  # noqa: S101 - located before
-    access = exchange.access or context.tables.now[1]
+    access = exchange.access or context.tables.now.access
     form: list[str] = []
     if (request.method, target.path) == ("POST", "/api/v1/queue/leave"):
         form = await form_values(request, "access_token")

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from gateway.auth.access import Access
 from gateway.auth.authenticator import Authenticator
 from gateway.observe.metrics import Metrics
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import TrustedProxies
-from gateway.routing.table import RouteTable
+from gateway.routing.gates import GateRule
+from gateway.routing.path import Target
+from gateway.routing.predicates import Method, Path
+from gateway.routing.table import Match, RouteTable
 from gateway.settings import Settings
 from gateway.stream.hub import Hub
 from gateway.waiting_room.rooms import Rooms
+
+_MOST_REMEMBERED: Final = 4096
+_LONGEST_REMEMBERED: Final = 256
 
 
 class _PublicCalls:
@@ -25,8 +32,35 @@ class _PublicCalls:
         self.opens = table.is_public
 
 
+class Located(NamedTuple):
+    """What a call that goes to a service was found to be."""
+
+    target: Target
+    match: Match
+    gate: GateRule | None
+
+
+class Serving(NamedTuple):
+    """A route table, and what is derived from it."""
+
+    table: RouteTable
+    access: Access
+    located: dict[tuple[str, str], Located]
+    """Calls found before, by method and raw target, where these two alone decide."""
+    by_target_alone: bool
+    """Whether no route looks at anything but path and method."""
+
+    def remember(self, method: str, raw: str, located: Located) -> None:
+        """Spares the next such call the search, if the answer can't depend on anything else. Bounded in number and
+        length: whoever makes up targets only empties it."""
+        if self.by_target_alone and not located.match.route.filters and len(raw) <= _LONGEST_REMEMBERED:
+            if len(self.located) >= _MOST_REMEMBERED:
+                self.located.clear()
+            self.located[method, raw] = located
+
+
 class LiveTable:
-    """The route table in force, and what is derived from it. A reload swaps all of it in one assignment."""
+    """The route table in force. A reload swaps it, and all that is derived from it, in one assignment."""
 
     def __init__(self, table: RouteTable) -> None:
         self.replace(table)
@@ -35,7 +69,9 @@ class LiveTable:
 
     def replace(self, table: RouteTable) -> None:
         """Puts ``table`` in force. Requests under way keep the one they began with."""
-        self.now: tuple[RouteTable, Access] = (table, Access((_PublicCalls(table),)))
+        predicates = (predicate for route in table.routes for predicate in route.predicates)
+        alone = all(isinstance(predicate, Path | Method) for predicate in predicates)
+        self.now = Serving(table, Access((_PublicCalls(table),)), {}, alone)
         self.faults = ()
 
 

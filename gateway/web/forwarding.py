@@ -16,7 +16,6 @@ from gateway.proxy.upstream import UpstreamBase
 from gateway.routing.edits import HeaderEdit
 from gateway.routing.filters import Answer
 from gateway.routing.table import Match
-from gateway.routing.upstream import Upstream
 from gateway.web.context import Context
 from gateway.web.exchange import Exchange, Handler
 
@@ -57,35 +56,32 @@ def _plan(context: Context, request: web.BaseRequest, exchange: Exchange, match:
             exchange.principal,
         )
         identity = (*identity, signed)
+    headers = upstream_headers(
+        strip_identity(raw),
+        peer=request.remote or "",
+        scheme=request.scheme,
+        host=host,
+        trusted=context.trusted,
+        upstream_host=None if upstream_host is None else _encode(upstream_host),
+        extra=identity,
+    )
     route = match.route
+    upstream = route.upstream
+    # By position: this is made for every request.
     return ForwardPlan(
-        route_id=route.id,
-        base=_base(route.upstream),
-        target=match.upstream_target,
-        headers=upstream_headers(
-            strip_identity(raw),
-            peer=request.remote or "",
-            scheme=request.scheme,
-            host=host,
-            trusted=context.trusted,
-            upstream_host=None if upstream_host is None else _encode(upstream_host),
-            extra=identity,
-        ),
-        response_edits=_response_edits(match.response_headers),
-        body_limit=settings.max_request_body_bytes if match.body_limit is None else match.body_limit,
-        connect_timeout=_seconds(route.connect_timeout, settings.proxy_connect_timeout_seconds),
-        response_timeout=_seconds(route.response_timeout, settings.proxy_response_timeout_seconds),
+        route.id,
+        upstream.service or UpstreamBase(upstream.scheme, upstream.host, upstream.port),
+        match.upstream_target,
+        headers,
+        _response_edits(match.response_headers) if match.response_headers else None,
+        settings.max_request_body_bytes if match.body_limit is None else match.body_limit,
+        _seconds(route.connect_timeout, settings.proxy_connect_timeout_seconds),
+        _seconds(route.response_timeout, settings.proxy_response_timeout_seconds),
     )
 
 
 def _own_answer(answer: Answer) -> web.Response:
     return web.Response(status=answer.status, headers=CIMultiDict(answer.headers))
-
-
-def _base(upstream: Upstream) -> UpstreamBase | str:
-    if upstream.service is not None:
-        return upstream.service
-    return UpstreamBase(upstream.scheme, upstream.host, upstream.port)
 
 
 def _seconds(of_route: float | None, otherwise: float) -> float:
@@ -106,10 +102,7 @@ def _as_raw(headers: CIMultiDict[str]) -> RawHeaders:
     return [(_encode(name), _encode(value)) for name, value in headers.items()]
 
 
-def _response_edits(edits: Sequence[HeaderEdit]) -> Edits | None:
-    if not edits:
-        return None
-
+def _response_edits(edits: Sequence[HeaderEdit]) -> Edits:
     def apply(headers: CIMultiDict[str]) -> None:
         for edit in edits:
             edit.apply(headers)

@@ -23,6 +23,13 @@ def locating(context: Context, endpoints: Endpoints, forward: Handler | None) ->
         hosts = request.headers.getall("Host", ())
         if len(hosts) != 1:
             raise BadRequest(fault_in(request) or "there must be exactly one Host")
+        if forward is not None:
+            serving = context.tables.now
+            located = serving.located.get((request.method, request.raw_path))
+            if located is not None:
+                exchange.endpoint = forward
+                _take(exchange, serving, located)
+                return
         exchange.target = target = parse_target(request.raw_path, hosts[0])
         own = endpoints.find(request.method, target.path)
         if own is not None:
