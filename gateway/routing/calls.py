@@ -8,13 +8,13 @@ public one is not public.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
 from gateway.routing.faults import RuleBroken, unknown
+from gateway.routing.pattern_parts import fold
 from gateway.routing.patterns import PathPattern, compile_pattern
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -39,10 +39,13 @@ class CallPattern:
         """Whether this call, or anything a service could take for it, is meant."""
         if self.method is not None and _other_method(self.method, method.upper()):
             return False
-        return self.covers(wide_forms(path))
+        return self.covers(path, wide_forms(path))
 
-    def covers(self, forms: Iterable[str]) -> bool:
+    def covers(self, path: str, forms: Iterable[str]) -> bool:
         """``protects`` for ``wide_forms`` made beforehand, the method aside."""
+        # Not every path that fits a regex still does so folded: [^a-z]+ in a variable.
+        if self.pattern.match(path) is not None:
+            return True
         return any(self.wide.match(form) is not None for form in forms)
 
     def __str__(self) -> str:
@@ -55,10 +58,7 @@ def _other_method(mine: str, other: str) -> bool:
 
 def wide_forms(path: str) -> tuple[str, ...]:
     """All the forms of a canonical path that a lenient service could mean, case-folded."""
-    if not path.isascii():
-        # Upper case first: some letters (dotless i, long s) only meet their plain form there.
-        path = unicodedata.normalize("NFKC", path).upper()
-    bare = path.casefold().rstrip("/")
+    bare = fold(path).rstrip("/")
     forms = (bare or "/", bare + "/")
     if ";" not in bare:
         return forms
@@ -94,7 +94,7 @@ def _words(pattern: PathPattern) -> tuple[str | None, ...]:
     """The segments as globs of ``*`` and ``?``; None stands for any number of segments."""
     words: list[str | None] = [None] if pattern.head is not None else []
     words.extend(
-        segment.literal if segment.literal is not None else segment.glob().casefold()
+        segment.literal if segment.literal is not None else fold(segment.glob())
         for segment in pattern.segments
     )
     return (*words, None) if pattern.tail is not None else tuple(words)

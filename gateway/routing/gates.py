@@ -68,10 +68,13 @@ class GateIndex:
         rules = self._by_method.get(method.upper(), self._any)
         if not rules:
             return None
-        forms = wide_forms(path)
+        readings = [(path, wide_forms(path))]
         if upstream_path != path:
-            forms += wide_forms(upstream_path)
-        return next((found for found in rules if found[0].covers(forms)), None)
+            readings.append((upstream_path, wide_forms(upstream_path)))
+        for call, rule in rules:
+            if any(call.covers(*reading) for reading in readings):
+                return call, rule
+        return None
 
 
 def _same_method(one: str, other: str) -> bool:

@@ -40,7 +40,7 @@ def compile_java(pattern: str, *, ignore_case: bool = False) -> re.Pattern[str]:
     try:
         # Java's \w, \d, \s and (?i) know ASCII only.
         return re.compile(translated, re.ASCII | (re.IGNORECASE if ignore_case else 0))
-    except (re.error, OverflowError, RecursionError) as error:
+    except (re.error, ValueError, OverflowError, RecursionError) as error:
         raise RuleBroken("regex", f"{pattern!r} is no regex: {error}") from None
 
 

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 _NOTHING: Final[Mapping[str, str]] = {}
+
+
+def fold(text: str) -> str:
+    """What is left of a text when case and compatibility forms don't count."""
+    if text.isascii():
+        return text.lower()
+    # Upper case first: some letters (dotless i, long s) only meet their plain form there.
+    return unicodedata.normalize("NFKC", text).upper().casefold()
 
 
 @dataclass(frozen=True, slots=True)

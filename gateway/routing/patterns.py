@@ -23,7 +23,7 @@ from functools import lru_cache
 
 from gateway.routing.faults import RuleBroken
 from gateway.routing.javaregex import compile_java
-from gateway.routing.pattern_parts import PathPattern, Segment, closing_brace
+from gateway.routing.pattern_parts import PathPattern, Segment, closing_brace, fold
 
 __all__ = ["PathPattern", "compile_pattern"]
 
@@ -34,7 +34,8 @@ _WILDCARDS = re.compile(r"[?*{]")
 def compile_pattern(source: str, *, ignore_case: bool = False) -> PathPattern:
     """Compile a pattern; raises RuleBroken (rule ``pattern`` or ``regex``) saying what is wrong with it.
 
-    With ``ignore_case`` it is to be compared with case-folded paths: literals are folded, regexes ignore case.
+    With ``ignore_case`` it is to be compared with folded paths (see ``fold``): literals are folded, and
+    regexes ignore case.
     """
     if not source.startswith("/"):
         raise _wrong(source, "must begin with '/'")
@@ -99,7 +100,7 @@ def _segment(source: str, text: str, ignore_case: bool, *, last: bool) -> Segmen
     if "**" in re.sub(r"\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}", "", text):
         raise _wrong(source, "has ** inside a segment; it must stand between slashes")
     if _WILDCARDS.search(text) is None:
-        return Segment(text, text.casefold() if ignore_case else text)
+        return Segment(text, fold(text) if ignore_case else text)
     parts, names, at = [], [], 0
     while at < len(text):
         if text[at] == "{":

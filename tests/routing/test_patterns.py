@@ -7,7 +7,7 @@ import pytest
 from gateway.errors import BadRequest
 from gateway.routing.faults import RuleBroken
 from gateway.routing.path import parse_target
-from gateway.routing.patterns import compile_pattern
+from gateway.routing.patterns import PathPattern, compile_pattern
 from tests.routing.vectors import Case, case_id, cases
 
 # Not marked unsafe, matched there, refused here.
@@ -20,6 +20,13 @@ STRICTER = {
 }
 
 
+def _compiled(sources: list[str]) -> list[PathPattern] | None:
+    try:
+        return [compile_pattern(source) for source in sources]
+    except RuleBroken:
+        return None
+
+
 @pytest.mark.parametrize("case", cases("path_patterns"), ids=case_id)
 def test_a_pattern_matches_what_springs_matches_or_something_stricter_is_asserted(case: Case) -> None:
     try:
@@ -30,10 +37,9 @@ def test_a_pattern_matches_what_springs_matches_or_something_stricter_is_asserte
         return
     assert not case.get("unsafe"), "an unsafe path must be refused"
     assert not case.get("refusedUri")
-    try:
-        patterns = [compile_pattern(source) for source in case["patterns"]]
-    except RuleBroken as error:
-        assert "error" in case or case.get("mayDiffer"), error
+    patterns = _compiled(case["patterns"])
+    if patterns is None:
+        assert "error" in case or case.get("mayDiffer")
         return
     assert "error" not in case, "Spring refuses this pattern"
     found = next((pattern for pattern in patterns if pattern.match(path) is not None), None)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 import ipaddress
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from multidict import CIMultiDict
 
 from gateway.routing.facts import RequestFacts
+from gateway.routing.faults import Fault, RouteFileError
 from gateway.routing.loader import parse
 from gateway.routing.path import parse_target
 from gateway.routing.table import RouteTable
@@ -39,6 +40,14 @@ def case_id(case: Case) -> str:
 def load_json(content: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> RouteTable:
     """Load a route file given as plain values (JSON is YAML)."""
     return parse(json.dumps(content).encode(), "case.yaml", environ or {})
+
+
+def faults_of(load: Callable[[], RouteTable]) -> tuple[RouteTable | None, list[Fault]]:
+    """The table, or the faults of the file."""
+    try:
+        return load(), []
+    except RouteFileError as error:
+        return None, list(error.faults)
 
 
 def facts_of(request: Mapping[str, Any], *, trusted_peer: bool = False) -> RequestFacts:

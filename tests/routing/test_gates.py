@@ -1,0 +1,56 @@
+"""The gate of a call: by its own path or by the one it has at the service."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.routing.calls import parse_call
+from gateway.routing.gates import DEFAULT_GATES, Gate, GateIndex, GateRule
+
+NEEDED = GateRule("default", renews_only=False)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "upstream", "rule"),
+    [
+        ("POST", "/api/v1/reservations", "/api/v1/reservations", NEEDED),
+        ("POST", "/api/v1/reservations/", "/api/v1/reservations/", NEEDED),
+        ("POST", "/API/V1/Reservations", "/API/V1/Reservations", NEEDED),
+        ("POST", "/api/v1/reservations/1", "/api/v1/reservations/1", None),
+        ("GET", "/api/v1/reservations", "/api/v1/reservations", None),
+        ("POST", "/api/v1/reservation-seats", "/api/v1/reservation-seats", NEEDED),
+        ("POST", "/api/v1/reservation-seats/1/hold", "/x", NEEDED),
+        ("POST", "/alias", "/api/v1/reservations", NEEDED),
+        ("POST", "/alias", "/Api/v1/Reservations/", NEEDED),
+        ("post", "/alias", "/api/v1/reservations", NEEDED),
+        ("POST", "/alias", "/elsewhere", None),
+        ("PURGE", "/api/v1/reservations", "/api/v1/reservations", None),
+    ],
+)
+def test_reservation_calls_are_gated_by_default_under_whatever_path(
+    method: str, path: str, upstream: str, rule: GateRule | None
+) -> None:
+    found = GateIndex(DEFAULT_GATES).find(method, path, upstream)
+    assert (found[1] if found else None) == rule
+
+
+def test_what_needs_a_place_comes_before_what_only_renews() -> None:
+    gates = (
+        Gate("a", (), (parse_call("GET /x/**"),)),
+        Gate("b", (parse_call("GET /x/gated"),), (parse_call("/y"),)),
+    )
+    index = GateIndex(gates)
+    for method, path, rule in (
+        ("GET", "/x/gated", GateRule("b", False)),
+        ("HEAD", "/x/gated", GateRule("b", False)),
+        ("GET", "/x/other", GateRule("a", True)),
+        ("DELETE", "/y", GateRule("b", True)),
+        ("DELETE", "/x/gated", None),
+    ):
+        found = index.find(method, path, path)
+        assert (found[1] if found else None) == rule, (method, path)
+
+
+def test_a_gate_without_a_method_is_for_every_method() -> None:
+    index = GateIndex((Gate("a", (parse_call("/x"), parse_call("POST /y"))),))
+    assert all(index.find(method, "/X/", "/") for method in ("GET", "PURGE", "post"))
