@@ -23,7 +23,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "cli": {"cli_room", "serve", "demo", "routing", "settings", "settings_table", "errors"},
     "cli_room": {"settings", "errors"},
     "demo": {"serve", "app", "settings", "errors"},
-    "serve": {"app", *_BASE},
+    "serve": {"app", "web", *_BASE},
     "app": {"web", *_ROOMS, *_BASE},
     "web": {*_ROOMS, *_BASE},
     **dict.fromkeys(_ROOMS, _BASE),

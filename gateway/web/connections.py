@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +25,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
 from gateway.web.framing import Unreadable, fault_of
+from gateway.web.pieces import HEAD_END, Ends, RequestLine, one_whole_head
 from gateway.web.readers import ReaderWatch
 
 if TYPE_CHECKING:
@@ -34,11 +34,10 @@ if TYPE_CHECKING:
 SERVER_NAME: Final = "gateway"
 """What ``Server`` says: neither what this is made of nor how old."""
 
-_HEAD_END: Final = b"\r\n\r\n"
+# Requests may wait for their turn up to here without a closer look.
+_FEW: Final = 8
 # How often chunks are cut where they could end, per read: enough for sound clients, too few to be made to work.
 _MOST_CUTS: Final = 64
-# The one form of a request line. Parsers forgive lower case, several spaces, other protocols, each something else.
-_LINE: Final = re.compile(rb"(?:\r\n)?[!#$%&'*+.^_`|~0-9A-Z-]+ [\x21-\x7e\x80-\xff]+ HTTP/1\.[01]\r\n")
 # Chunked bodies may have this much besides their data, and a multiple of the data.
 _CHUNK_EXTRA_BYTES: Final = 32 * 1024
 _CHUNK_EXTRA_TIMES: Final = 16
@@ -54,13 +53,14 @@ class Connection(ReaderWatch):
         "_chunk_bytes",
         "_cuts",
         "_deaf",
+        "_ends",
         "_head",
         "_held",
+        "_idle",
         "_left",
         "_limits",
         "_line",
         "_phase",
-        "_seam",
     )
 
     _manager: Server | None
@@ -77,12 +77,12 @@ class Connection(ReaderWatch):
         """How much of it has come, its chunks' sizes included."""
         self._head = 0
         """How much of an unfinished head there is."""
-        self._line: bytes | None = b""
-        """What there is of its first line; None when that is complete."""
-        self._seam = b""
-        """The last bytes read, if an end may have begun in them."""
+        self._line = RequestLine(server.limits.line_bytes)
+        self._ends = Ends()
         self._held = b""
         """Read, but not for the parser before there is room."""
+        self._idle = True
+        """Nothing is unfinished, so that the next byte begins a head."""
         self._deaf = False
         """Nothing that comes counts any more."""
         self._broken = False
@@ -99,6 +99,11 @@ class Connection(ReaderWatch):
 
     def data_received(self, data: bytes) -> None:
         """Passes on what came, in pieces none of which goes beyond the end of a request."""
+        if self._idle and len(self._messages) < _FEW and one_whole_head(data, self._limits.head_bytes):
+            self._idle = False
+            self._parse(data)
+            self._set_deadline()
+            return
         if self._deaf or self._force_close:
             return
         if not data and not self._upgraded:  # there is room again, and the parser may hold something too
@@ -127,30 +132,29 @@ class Connection(ReaderWatch):
             return cut
         if self._left < 0 and not self._body.is_eof() and cuts > self._cuts:
             return len(data)
-        if at == 0 and self._seam:
-            begun, self._seam = self._seam, b""
-            found = (begun + data[:3]).find(_HEAD_END)
-            if found >= 0:
-                return found + 4 - len(begun)
-            if len(data) < 3:
-                self._seam = begun
-        found = data.find(_HEAD_END, at)
-        if found >= 0:
-            return found + 4
-        self._seam = (self._seam + data[at:])[-3:]
-        return len(data)
+        return self._ends.next(data, at)
 
     def _feed(self, piece: bytes) -> None:
         """Lets aiohttp parse ``piece``, and judges what became of it."""
         in_head = self._body.is_eof()
         if piece and in_head:
-            if not self._line_is_good(piece):
+            if not self._line.takes(piece):
                 self._refuse("the request line is malformed")
                 return
             self._head += len(piece)
             if self._head > self._limits.head_bytes:
                 self._refuse("the head is too long")
                 return
+        if self._parse(piece):
+            return
+        if in_head:
+            if self._head and piece.endswith(HEAD_END):
+                self._refuse("nothing but empty lines")
+        elif self._body.exception() is not None or self._is_padding(len(piece)):
+            self._break()
+
+    def _parse(self, piece: bytes) -> bool:
+        """Lets aiohttp parse ``piece``. Returns whether a request began, or the parser gave up."""
         known = self._request_count
         try:
             super().data_received(piece)
@@ -158,25 +162,11 @@ class Connection(ReaderWatch):
             Exception
         ):  # a length of 5,000 digits is too much for int(), and who knows what else for what else
             self._refuse_or_break(len(self._messages))
-            return
-        if self._request_count != known:
-            self._judge(self._request_count - known)
-        elif in_head:
-            if self._head and piece.endswith(_HEAD_END):
-                self._refuse("nothing but empty lines")
-        elif self._body.exception() is not None or self._is_padding(len(piece)):
-            self._break()
-
-    def _line_is_good(self, piece: bytes) -> bool:
-        """Whether the request line may be one so far."""
-        if self._line is None:
             return True
-        line = self._line + piece if self._line else piece
-        if _LINE.match(line) is not None:
-            self._line = None
-            return True
-        self._line = line
-        return len(line) <= self._limits.line_bytes and b"\r\n" not in line[2:]
+        if self._request_count == known:
+            return False
+        self._judge(self._request_count - known)
+        return True
 
     def _is_padding(self, size: int) -> bool:
         """Whether chunks come with so little in them that they are no way to send data."""
@@ -193,7 +183,7 @@ class Connection(ReaderWatch):
     def _judge(self, new: int) -> None:
         """Looks at the ``new`` requests, the last of the queue."""
         self._head = 0
-        self._line = b""
+        self._line.begin()
         for at in range(len(self._messages) - new, len(self._messages)):
             message, body = self._messages[at]
             if isinstance(message, _ErrInfo):
@@ -203,6 +193,8 @@ class Connection(ReaderWatch):
             if fault is not None:
                 self._refuse(fault, at)
                 return
+            if self._manager is not None and self._manager.draining:
+                self._messages[at] = (message._replace(should_close=True), body)
             self._body = body
             self._left = self._chunk_bytes = 0
             if not body.is_eof():
@@ -236,6 +228,7 @@ class Connection(ReaderWatch):
     def _set_deadline(self) -> None:
         """A head as a whole has its time, a body for each of its pieces."""
         phase = "" if self._deaf else "body" if not self._body.is_eof() else "head" if self._head else ""
+        self._idle = not (phase or self._deaf or self._held or self._upgraded)
         if phase == self._phase == "head":
             return
         if phase == "head":

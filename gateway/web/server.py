@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import socket
@@ -10,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
 from gateway.proxy.body import SERVER_OPTIONS
 from gateway.proxy.deadlines import Deadlines
@@ -20,6 +22,7 @@ BACKLOG: Final = 4096
 """Connections that may wait to be accepted: a sale opens in one second, and aiohttp's 128 would refuse most."""
 
 _ACCEPTED_AT_ONCE: Final = 64
+_IDLE_GRACE_SECONDS: Final = 2.0
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nServer: gateway\r\nRetry-After: 5\r\n"
     b"Cache-Control: no-store\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -68,6 +71,9 @@ class Server(web.Server):
         self.deadlines = Deadlines()
         self._most = most_descriptors() if descriptors is None else descriptors
         self._on_full = on_full or (lambda: None)
+        self.draining = False
+        """Each answer is the last one of its connection."""
+        self._empty = asyncio.Event()
         super().__init__(
             handler,
             access_log=None,
@@ -93,9 +99,27 @@ class Server(web.Server):
         connection.close()
         return True
 
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        """Called by a connection that has ended."""
+        super().connection_lost(handler, exc)
+        if self.draining and not self.connections:
+            self._empty.set()
+
+    def pre_shutdown(self) -> None:
+        """Lets every connection end with its next answer. An idle one is not closed at once: the proxy in front may be
+        sending a request on it at this very moment, and could not repeat a POST."""
+        self.draining = True
+        if not self.connections:
+            self._empty.set()
+
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as its parent has it
-        """Ends all connections, giving handlers so many seconds."""
+        """Ends all connections, giving handlers so many seconds, and those that stay idle a few of these."""
+        seconds = 0.0 if timeout is None else timeout
+        idle = min(_IDLE_GRACE_SECONDS, seconds)
         try:
-            await super().shutdown(timeout)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(idle):
+                    await self._empty.wait()
+            await super().shutdown(seconds - idle)
         finally:
             self.deadlines.close()

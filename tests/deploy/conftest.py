@@ -1,0 +1,141 @@
+"""Two gateway processes behind a real NGINX, with the configuration that is shipped."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.harness import ROUTES, Caller, Service, a_service
+from tests.processes import GatewayProcess, gateway_process
+from tests.tokens import Issuer, serving
+
+CONFIG = Path(__file__).parents[2] / "deploy" / "nginx" / "nginx.conf"
+
+
+def nginx_executable() -> str | None:
+    """Debian installs it where only root's PATH looks."""
+    return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+
+
+@dataclass
+class Front:
+    """NGINX and what stands behind it."""
+
+    gateways: list[GatewayProcess]
+    service: Service
+    issuer: Issuer
+    session: aiohttp.ClientSession
+    log: Path
+
+    def user(self, name: str) -> Caller:
+        return Caller(self.session, "http://front.example", self.issuer.token(name))
+
+    @property
+    def nobody(self) -> Caller:
+        return Caller(self.session, "http://front.example", None)
+
+
+def adapted(config: str, folder: Path, ports: list[int]) -> str:
+    """The shipped configuration with this test's addresses and folders; everything else as it is."""
+    changes = {
+        "listen 80 backlog=4096;": f"listen unix:{folder}/front.sock;",
+        "server 127.0.0.1:8081": f"server 127.0.0.1:{ports[0]}",
+        "server 127.0.0.1:8082": f"server 127.0.0.1:{ports[1]}",
+        "/var/log/nginx/": f"{folder}/",
+        "worker_processes auto;": "worker_processes 1;" + (" user root;" if os.getuid() == 0 else ""),
+        "worker_rlimit_nofile 131072;": "",
+        "worker_connections 65536;": "worker_connections 1024;",
+        "    server_tokens off;": "    server_tokens off;\n"
+        + "".join(
+            f"    {kind}_temp_path {folder}/{kind};\n"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        ),
+    }
+    for shipped, here in changes.items():
+        assert shipped in config, shipped
+        config = config.replace(shipped, here)
+    return config
+
+
+@asynccontextmanager
+async def nginx(folder: Path, ports: list[int]) -> AsyncIterator[Path]:
+    """Runs NGINX on a unix socket; yields the socket's path."""
+    executable = nginx_executable()
+    if executable is None:
+        pytest.skip("nginx is not installed")
+    config = folder / "nginx.conf"
+    config.write_text(adapted(CONFIG.read_text(), folder, ports))
+    process = await asyncio.create_subprocess_exec(
+        executable,
+        "-p",
+        str(folder),
+        "-c",
+        str(config),
+        "-e",
+        str(folder / "start.log"),
+        "-g",
+        f"daemon off; pid {folder}/nginx.pid;",
+        stderr=asyncio.subprocess.STDOUT,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    path = folder / "front.sock"
+    try:
+        async with asyncio.timeout(10):
+            while not _accepts(path):
+                assert process.returncode is None, (folder / "start.log").read_text()
+                await asyncio.sleep(0.02)
+        yield path
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.communicate()
+
+
+def _accepts(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+@pytest.fixture
+async def front(tmp_path: Path, redis_url: str) -> AsyncIterator[Front]:
+    """NGINX before two gateways that share one Redis, one slot in the room."""
+    if nginx_executable() is None:
+        pytest.skip("nginx is not installed")
+    issuer = Issuer()
+    async with AsyncExitStack() as stack:
+        keys = await stack.enter_async_context(serving(issuer))
+        service = await stack.enter_async_context(a_service())
+        routes = tmp_path / "routes.yaml"
+        routes.write_text(ROUTES % {"service": service.url})
+        environ = {
+            "REDIS_URL": redis_url,
+            "JWT_JWKS_URI": keys.uri,
+            "ROUTES_FILE": str(routes),
+            "ALLOWED_IN_MAX_CAPACITY": "1",
+            "TRUSTED_PROXIES": "127.0.0.1/32",
+            "QUEUE_STATUS_INTERVAL_SECONDS": "1",
+            # On one processor with everything else, nobody is an overload.
+            "OVERLOAD_LAG_MS": "0",
+        }
+        gateways = [await stack.enter_async_context(gateway_process(environ, tmp_path)) for _ in range(2)]
+        path = await stack.enter_async_context(nginx(tmp_path, [each.port for each in gateways]))
+        session = await stack.enter_async_context(
+            aiohttp.ClientSession(
+                connector=aiohttp.UnixConnector(str(path), limit=0),
+                timeout=aiohttp.ClientTimeout(total=30),
+            )
+        )
+        yield Front(gateways, service, issuer, session, tmp_path / "gateway.log")

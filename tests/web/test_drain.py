@@ -1,0 +1,59 @@
+"""A server that goes away lets its connections end in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from gateway.web.server import Server
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[tuple[web.ServerRunner, asyncio.StreamReader, asyncio.StreamWriter]]:
+    async def answer(_request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(text="ok")
+
+    runner = web.ServerRunner(Server(answer), shutdown_timeout=5.0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    reader, writer = await asyncio.open_connection(*runner.addresses[0][:2])
+    try:
+        writer.write(REQUEST)
+        await reader.readuntil(b"ok")
+        yield runner, reader, writer
+    finally:
+        writer.close()
+        await runner.cleanup()
+
+
+async def test_an_idle_connection_gets_one_more_answer_and_then_ends() -> None:
+    async with connected() as (runner, reader, writer):
+        ending = asyncio.create_task(runner.cleanup())
+        await asyncio.sleep(0.1)
+        assert not ending.done()
+        writer.write(REQUEST)
+        answer = await reader.read()
+        assert b"Connection: close" in answer
+        assert answer.endswith(b"ok")
+        async with asyncio.timeout(1):
+            await ending
+
+
+async def test_a_connection_that_stays_idle_is_closed_after_a_moment() -> None:
+    async with connected() as (runner, reader, _writer):
+        async with asyncio.timeout(4):
+            await runner.cleanup()
+            assert await reader.read() == b""
+
+
+async def test_without_connections_it_ends_at_once() -> None:
+    async with connected() as (runner, reader, writer):
+        writer.close()
+        await writer.wait_closed()
+        async with asyncio.timeout(1):
+            await runner.cleanup()
