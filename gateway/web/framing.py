@@ -8,17 +8,16 @@ where a head is in doubt, so is where the next one begins.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
-from aiohttp import HttpVersion, HttpVersion11, web
-from multidict import CIMultiDict, CIMultiDictProxy
+from aiohttp import HttpVersion, HttpVersion11, hdrs, web
+from multidict import CIMultiDict, CIMultiDictProxy, MultiMapping
 from yarl import URL
 
-_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_FORBIDDEN_IN_VALUES: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
-_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
+# Not ``lower()``, which makes a k of the Kelvin sign.
+_CHUNKED: Final = re.compile("chunked", re.ASCII | re.IGNORECASE)
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 
 class Head(Protocol):
@@ -29,9 +28,7 @@ class Head(Protocol):
     @property
     def version(self) -> HttpVersion: ...
     @property
-    def headers(self) -> Mapping[str, str]: ...
-    @property
-    def raw_headers(self) -> Iterable[tuple[bytes, bytes]]: ...
+    def headers(self) -> MultiMapping[str]: ...
 
 
 class Unreadable:
@@ -61,36 +58,26 @@ def fault_in(request: web.BaseRequest) -> str | None:
 
 
 def fault_of(head: Head) -> str | None:
-    """Why this request must not be answered as if it were clear: one clause without client data, or None."""
+    """Why this request must not be answered as if it were clear: one clause without client data, or None.
+
+    That names and values hold no character they may not, both parsers have seen to.
+    """
     if head.method == "CONNECT":
         return "CONNECT is not for gateways"
-    lengths: list[bytes] = []
-    codings: list[bytes] = []
-    hosts: list[bytes] = []
-    for name, value in head.raw_headers:
-        if _TOKEN.fullmatch(name) is None or _FORBIDDEN_IN_VALUES.search(value):
-            return "a header holds a character that is not allowed"
-        size = len(name)
-        if size == 4 and name.lower() == b"host":
-            hosts.append(value)
-        elif size == 14 and name.lower() == b"content-length":
-            lengths.append(value)
-        elif size == 17 and name.lower() == b"transfer-encoding":
-            codings.append(value)
+    headers = head.headers
+    hosts = headers.getall(hdrs.HOST, ())
     if len(hosts) != 1:
         return "there must be exactly one Host"
     if _HOST.fullmatch(hosts[0]) is None:
         return "Host is malformed"
-    if lengths or codings:
-        return _fault_of_framing(lengths, codings, head.version)
-    return None
-
-
-def _fault_of_framing(lengths: list[bytes], codings: list[bytes], version: HttpVersion) -> str | None:
+    lengths = headers.getall(hdrs.CONTENT_LENGTH, ())
+    codings = headers.getall(hdrs.TRANSFER_ENCODING, ())
+    if not (lengths or codings):
+        return None
     if len(lengths) + len(codings) > 1:
         return "the length of the body is given twice"
     if lengths and _LENGTH.fullmatch(lengths[0]) is None:
         return "Content-Length is not a length"
-    if codings and (codings[0].lower() != b"chunked" or version != HttpVersion11):
+    if codings and (_CHUNKED.fullmatch(codings[0]) is None or head.version != HttpVersion11):
         return "a transfer coding other than chunked"
     return None

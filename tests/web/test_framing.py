@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 from aiohttp import HttpVersion, HttpVersion10, HttpVersion11
+from multidict import CIMultiDict
 
 from gateway.web.framing import fault_of
 
@@ -19,7 +20,12 @@ class Head:
     raw_headers: tuple[tuple[bytes, bytes], ...]
     method: str = "GET"
     version: HttpVersion = HttpVersion11
-    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def headers(self) -> CIMultiDict[str]:
+        return CIMultiDict(
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in self.raw_headers
+        )
 
 
 SOUND = [
@@ -44,13 +50,6 @@ def test_a_sound_head_has_no_fault(head: Head) -> None:
 
 FAULTY = {
     "CONNECT is not for gateways": [Head((HOST,), method="CONNECT")],
-    "a header holds a character that is not allowed": [
-        Head((HOST, (name, value)))
-        for name, value in [
-            (b"", b"a"), (b"A B", b"c"), (b"A:", b"b"), (b"A\0", b"b"), (b"A\xff", b"b"), (b"A\n", b"b"),
-            (b"A", b"b\0"), (b"A", b"b\rc"), (b"A", b"b\nc"), (b"A", b"\x1b"), (b"A", b"\x7f"),
-        ]
-    ],
     "there must be exactly one Host": [Head(()), Head((HOST, HOST)), Head((HOST, (b"HOST", b"x")))],
     "Host is malformed": [
         Head(((b"Host", value),))

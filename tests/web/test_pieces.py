@@ -1,0 +1,99 @@
+"""Where requests begin and end, however the bytes are cut."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.web.pieces import Ends, RequestLine, one_whole_head
+
+
+def pieces(reads: list[bytes]) -> list[bytes]:
+    """What the reads are cut into; a piece goes on in the next one unless it ends."""
+    ends, cut = Ends(), [b""]
+    for data in reads:
+        at = 0
+        while at < len(data):
+            end = ends.next(data, at)
+            cut[-1] += data[at:end]
+            if cut[-1].endswith(b"\r\n\r\n"):
+                cut.append(b"")
+            at = end
+    return cut
+
+
+@given(st.lists(st.text("\r\nab", max_size=9).map(str.encode), max_size=12))
+def test_every_end_is_found_wherever_the_reads_end(reads: list[bytes]) -> None:
+    whole = b"".join(reads)
+    *full, rest = whole.split(b"\r\n\r\n")
+    assert pieces(reads) == [*(one + b"\r\n\r\n" for one in full), rest]
+
+
+GOOD = [
+    b"GET / HTTP/1.1\r\n",
+    b"\r\nGET / HTTP/1.1\r\n",
+    b"OPTIONS * HTTP/1.0\r\nHost: h\r\n",
+    b"M-SEARCH /\xff?x#y HTTP/1.1\r\n\r\n",
+    b"GET http://h/ HTTP/1.1\r\n",
+]
+BAD = [
+    b"get / HTTP/1.1\r\n",
+    b"GEt / HTTP/1.1\r\n",
+    b"GET  / HTTP/1.1\r\n",
+    b"GET /  HTTP/1.1\r\n",
+    b"GET / x HTTP/1.1\r\n",
+    b"GET\t/ HTTP/1.1\r\n",
+    b"GET /\x00 HTTP/1.1\r\n",
+    b"GET /\x7f HTTP/1.1\r\n",
+    b"GET / HTTP/1.2\r\n",
+    b"GET / HTTP/2.0\r\n",
+    b"GET / RTSP/1.0\r\n",
+    b"GET / HTTP/1.1 \r\n",
+    b"GET / HTTP/1.1\n\r\n",
+    b"GET /\r\n",
+    b" GET / HTTP/1.1\r\n",
+    b"\r\n\r\nGET / HTTP/1.1\r\n",
+    b"G(T / HTTP/1.1\r\n",
+    b"\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("line", GOOD)
+def test_a_request_line_may_come_in_any_pieces(line: bytes) -> None:
+    for size in (1, 2, 5, len(line)):
+        watched = RequestLine(100)
+        assert all(watched.takes(line[at : at + size]) for at in range(0, len(line), size))
+        assert watched.takes(b"whatever\r\n follows")
+        watched.begin()
+        assert not watched.takes(b"x\r\n\r\n")
+
+
+@pytest.mark.parametrize("line", BAD)
+def test_a_line_that_is_none_is_refused_when_it_ends_at_the_latest(line: bytes) -> None:
+    for size in (1, 2, 5, len(line)):
+        watched = RequestLine(100)
+        assert not all(watched.takes(line[at : at + size]) for at in range(0, len(line), size))
+
+
+def test_a_line_has_a_longest_length() -> None:
+    watched = RequestLine(100)
+    assert watched.takes(b"GET /" + b"a" * 95)
+    assert not watched.takes(b"a")
+
+
+@pytest.mark.parametrize(
+    ("data", "whole"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", True),
+        (b"GET / HTTP/1.1\r\nHost: h\r\n", False),
+        (b"GET / HTTP/1.1\r\nHost: h\r\n\r\nG", False),
+        (b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n", False),
+        (b"get / HTTP/1.1\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nA: " + b"b" * 100 + b"\r\n\r\n", False),
+        (b"\n\r\n", False),
+        (b"", False),
+    ],
+)
+def test_one_whole_head_is_told_from_everything_else(data: bytes, whole: bool) -> None:
+    assert one_whole_head(data, 100) is whole
