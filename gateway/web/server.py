@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 
 from gateway.proxy.body import SERVER_OPTIONS
 from gateway.proxy.deadlines import Deadlines
@@ -23,6 +22,7 @@ BACKLOG: Final = 4096
 
 _ACCEPTED_AT_ONCE: Final = 64
 _IDLE_GRACE_SECONDS: Final = 2.0
+_LOOK_SECONDS: Final = 0.02
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nServer: gateway\r\nRetry-After: 5\r\n"
     b"Cache-Control: no-store\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -73,7 +73,6 @@ class Server(web.Server):
         self._on_full = on_full or (lambda: None)
         self.draining = False
         """Each answer is the last one of its connection."""
-        self._empty = asyncio.Event()
         super().__init__(
             handler,
             access_log=None,
@@ -99,18 +98,10 @@ class Server(web.Server):
         connection.close()
         return True
 
-    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        """Called by a connection that has ended."""
-        super().connection_lost(handler, exc)
-        if self.draining and not self.connections:
-            self._empty.set()
-
     def pre_shutdown(self) -> None:
         """Lets every connection end with its next answer. An idle one is not closed at once: the proxy in front may be
         sending a request on it at this very moment, and could not repeat a POST."""
         self.draining = True
-        if not self.connections:
-            self._empty.set()
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as its parent has it
         """Ends all connections, giving handlers so many seconds, and those that stay idle a few of these."""
@@ -119,7 +110,10 @@ class Server(web.Server):
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(idle):
-                    await self._empty.wait()
+                    # aiohttp forgets a connection some time after it has ended, and tells nobody.
+                    while self.connections:  # noqa: ASYNC110
+                        await asyncio.sleep(_LOOK_SECONDS)
+            super().pre_shutdown()
             await super().shutdown(seconds - idle)
         finally:
             self.deadlines.close()

@@ -52,7 +52,7 @@ async def test_a_connection_that_stays_idle_is_closed_after_a_moment() -> None:
 
 
 async def test_without_connections_it_ends_at_once() -> None:
-    async with connected() as (runner, reader, writer):
+    async with connected() as (runner, _reader, writer):
         writer.close()
         await writer.wait_closed()
         async with asyncio.timeout(1):
