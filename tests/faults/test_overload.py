@@ -1,0 +1,90 @@
+"""A loop that is kept busy on purpose: newcomers are sent away cheaply, everybody else is served."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Gateways, Running
+
+LIMIT_MS = 15
+STREAM = "/api/v1/queue/stream"
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path, redis_url: str) -> AsyncIterator[Running]:
+    async with Gateways(tmp_path, redis_url) as gateways:
+        yield await gateways.start(overload_lag_ms=LIMIT_MS, queue_status_interval_seconds=0.5)
+
+
+@asynccontextmanager
+async def overload() -> AsyncIterator[None]:
+    """Holds the loop for longer than it may lag, turn after turn."""
+
+    async def hold() -> None:
+        while True:
+            time.sleep(2 * LIMIT_MS / 1000)
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(hold())
+    # Until it has been measured.
+    await asyncio.sleep(5 * LIMIT_MS / 1000)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/api/v1/queue/lineup"), ("GET", STREAM)])
+async def test_newcomers_are_refused_before_any_work_on_their_tokens(
+    gateway: Running, method: str, path: str
+) -> None:
+    good = gateway.user("newcomer")
+    unknown = gateway.with_token(gateway.issuer.token("stranger", headers={"kid": "never-heard-of"}))
+    await gateway.user("first").lineup()
+    fetched = gateway.keys.requests
+    async with overload():
+        for caller in (good, gateway.nobody, gateway.with_token("nonsense"), unknown):
+            answer = await caller(method, path)
+            assert (answer.status, answer.code) == (503, "OVERLOADED")
+            assert 2 <= int(answer.headers["Retry-After"]) <= 8
+    assert gateway.keys.requests == fetched
+    assert (await good.status()).status == 404
+
+
+async def test_whoever_is_in_or_in_line_is_served_meanwhile(gateway: Running) -> None:
+    buyer, waiting = gateway.user("buyer"), gateway.user("waiting")
+    assert (await buyer.lineup()).json["state"] == "ALLOWED_IN"
+    assert (await waiting.lineup()).json["state"] == "WAITING"
+    async with waiting.stream() as stream:
+        await stream.until("STATUS_UPDATE")
+        async with overload():
+            answers = [
+                await buyer("POST", "/api/v1/reservations"),
+                await buyer("GET", "/api/v1/products/1"),
+                await waiting("POST", "/api/v1/reservations"),
+                await waiting.status(),
+                await gateway.nobody("GET", "/actuator/health/readiness"),
+            ]
+            assert [answer.status for answer in answers] == [200, 200, 429, 200, 200]
+            # A stream that is open stays open, and its user is told at once.
+            await stream.until("STATUS_UPDATE")
+            assert (await buyer("POST", "/api/v1/queue/leave")).status == 204
+            assert (await stream.until("ALLOWED_IN")).id == "end"
+
+
+async def test_newcomers_are_taken_again_as_soon_as_the_loop_keeps_up(gateway: Running) -> None:
+    newcomer = gateway.user("newcomer")
+    async with overload():
+        assert (await newcomer.lineup()).code == "OVERLOADED"
+    async with asyncio.timeout(3):
+        while (answer := await newcomer.lineup()).status != 200:
+            await asyncio.sleep(0.01)
+    assert answer.json["state"] == "ALLOWED_IN"
