@@ -106,3 +106,21 @@ def test_whoever_is_allowed_in_gets_through(one_gateway: Gateway) -> None:
     for path in ("/api/v1/reservations", "/shop/reservations", "/x/api/v1/reservations", "/buy/reservations"):
         assert one_gateway.ask(path, who, b"Content-Length: 0\r\n", method="POST").status == 200
     assert len(one_gateway.behind()[0]) == 4
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "actuator",
+        "actuator/",
+        "actuator/env",
+        "ACTUATOR/env",
+        "Actuator/heapdump",
+        "%61ctuator/env",
+        "actuator/./env",
+    ],
+)
+def test_no_route_leads_to_a_services_actuator(one_gateway: Gateway, path: str) -> None:
+    for prefix in ("/x/", "/"):
+        assert one_gateway.ask(f"{prefix}{path}", one_gateway.bearer()).status in {200, 400, 404}
+    assert one_gateway.behind() == ([], [])
