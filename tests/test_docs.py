@@ -1,0 +1,211 @@
+"""The docs are held against each other and against the code: links, scripts, keys, error codes, events, commands."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from gateway.cli import make_parser
+from gateway.errors import GatewayError
+from gateway.waiting_room.keys import RoomKeys
+from gateway.waiting_room.scripts import NAMES
+from gateway.waiting_room.state import Summary
+from gateway.web.actuator import Actuator
+from gateway.web.envelope import STATUS_OF
+from gateway.web.messages import message
+from gateway.web.queue_api import QueueApi
+from gateway.web.rooms_api import RoomsApi
+from gateway.web.stream import StreamApi
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+QUEUE = (ROOT / "docs" / "queue.md").read_text(encoding="utf-8")
+API = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+MAKERS = (QueueApi, StreamApi, Actuator, RoomsApi)
+
+_LINK = re.compile(r"!?\[[^\]\n]*\]\(([^)\s]+)\)")
+_FENCE = re.compile(r"^(```|~~~).*?^\1\s*$", re.MULTILINE | re.DOTALL)
+
+
+def without_code(text: str) -> str:
+    """A page without its code blocks and code spans."""
+    return re.sub(r"`[^`\n]+`", "", _FENCE.sub("", text))
+
+
+def anchors(text: str) -> set[str]:
+    """What may stand behind ``#`` in a link to this page, as GitHub makes it of headings."""
+    headings = re.findall(r"^#{1,6} +(.+?) *#*$", _FENCE.sub("", text), re.MULTILINE)
+    found: set[str] = set()
+    for heading in headings:
+        plain = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        anchor, count = plain, 0
+        while anchor in found:
+            count += 1
+            anchor = f"{plain}-{count}"
+        found.add(anchor)
+    return found
+
+
+def broken_links(page: Path) -> list[str]:
+    """Links of ``page`` to files or headings that don't exist. Other sites are not asked."""
+    broken = []
+    for link in _LINK.findall(without_code(page.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if not target.exists() or (anchor and anchor not in anchors(target.read_text(encoding="utf-8"))):
+            broken.append(link)
+    return broken
+
+
+def section(text: str, heading: str) -> str:
+    """What stands below ``heading`` until the next heading of the same level."""
+    level = heading.partition(" ")[0]
+    begin = text.index(f"\n{heading}\n")
+    end = re.search(rf"^#{{1,{len(level)}}} ", text[begin + len(heading) + 2 :], re.MULTILINE)
+    return text[begin : begin + len(heading) + 2 + end.start()] if end else text[begin:]
+
+
+def rows(text: str, columns: int) -> list[list[str]]:
+    """The cells of the tables with so many columns, without their heads."""
+    found = []
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if len(cells) == columns and not set("".join(cells)) <= set("-: "):
+            found.append(cells)
+    return found
+
+
+def names(cells: Iterable[str]) -> list[str]:
+    """Everything that stands as code in these cells."""
+    return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    assert broken_links(page) == []
+
+
+def test_a_link_to_nowhere_is_found(tmp_path: Path) -> None:
+    (tmp_path / "other.md").write_text("# One two\n\n## One two\n")
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# Page\n[a](other.md#one-two) [b](other.md#one-two-1) [c](#page) [d](https://example.org)\n"
+        "[e](gone.md) [f](other.md#three) [g](#four)\n```\n[h](not-a-link)\n```\n`[i](neither)`\n"
+    )
+    assert broken_links(page) == ["gone.md", "other.md#three", "#four"]
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached: set[Path] = set()
+    ahead = [ROOT / "README.md"]
+    while ahead:
+        page = ahead.pop()
+        reached.add(page)
+        linked = _LINK.findall(without_code(page.read_text(encoding="utf-8")))
+        targets = {(page.parent / link.partition("#")[0]).resolve() for link in linked if ":" not in link}
+        ahead += [each for each in PAGES if each in targets and each not in reached]
+    assert {page for page in PAGES if page.parent.name == "docs"} <= reached
+
+
+def test_every_script_is_described_and_nothing_else() -> None:
+    table = section(QUEUE, "## Scripts")
+    assert sorted(names(row[0] for row in rows(table, 5))) == sorted(NAMES)
+
+
+def test_every_include_is_described_and_nothing_else() -> None:
+    table = section(QUEUE, "## Scripts")
+    includes = {file.stem for file in (ROOT / "lua_scripts" / "includes").glob("*.lua")}
+    assert set(names(row[0] for row in rows(table, 2))) == includes
+
+
+def test_what_is_said_to_be_published_is_what_the_heads_say() -> None:
+    said = {names(row[:1])[0]: set(names(row[4:])) for row in rows(section(QUEUE, "## Scripts"), 5)[1:]}
+    for name in NAMES:
+        head = (ROOT / "lua_scripts" / f"{name}.lua").read_text().partition("--- @include")[0]
+        published = re.search(r"^-- Publishes(.*?)(?=^--$|^(?!--))", head, re.MULTILINE | re.DOTALL)
+        events = set(re.findall(r"\b(ADMITTED|LEFT|ABSENT|OPERATOR)\b", published[1] if published else ""))
+        assert said[name] == events, name
+
+
+def all_keys(room: str) -> list[str]:
+    """The names of a room's keys, without a prefix."""
+    keys = RoomKeys("", room)
+    named = [value for name, value in vars(keys).items() if not name.startswith("_")]
+    return [name for name in (*named, keys.here("<instance>")) if name not in {"", room}]
+
+
+def test_every_key_is_described_and_nothing_else() -> None:
+    table = rows(section(QUEUE, "## Keys"), 5)[1:]
+    assert sorted(names(row[0] for row in table)) == sorted(all_keys("default"))
+    # One lock serves all rooms, so that of another room is never made.
+    others = [name for name in all_keys("vip") if not name.endswith("sweep-lock")]
+    assert sorted(names(row[1] for row in table)) == sorted(others)
+
+
+def test_every_total_is_described() -> None:
+    totals = Summary._fields[Summary._fields.index("admitted") :]
+    tally = next(row for row in rows(section(QUEUE, "## Keys"), 5) if row[0] == "`gw:{default}:tally`")
+    assert names([tally[3]]) == list(totals)
+
+
+def test_every_error_code_is_described_with_its_status_and_nothing_else() -> None:
+    table = rows(section(API, "### Error codes"), 4)[1:]
+    described = [(int(row[0]), names([row[1]])[0]) for row in table]
+    in_code = {(status, error.code) for error, status in STATUS_OF.items()} | {(500, GatewayError.code)}
+    assert sorted(described) == sorted(in_code)
+
+
+def test_no_other_code_is_mentioned_anywhere() -> None:
+    """Words in capitals with an underscore are settings, events or codes; a code that is no more would be none."""
+    known = {error.code for error in STATUS_OF} | {GatewayError.code, "REMOVED", "TOO_MANY_STREAMS"}
+    for page in ("README.md", "docs/api.md", "docs/queue.md", "docs/architecture.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        after_status = set(re.findall(r"\b[45]\d\d `?([A-Z][A-Z_]+[A-Z])\b", text))
+        assert after_status <= known, page
+
+
+def test_every_own_call_is_described_and_nothing_else() -> None:
+    # Nothing is called, so all that the makers look at is one setting.
+    context = cast(Any, SimpleNamespace(settings=SimpleNamespace(management_reads="open")))
+    endpoints = [each for make in MAKERS for each in make(context).endpoints()]
+    described = set(re.findall(r"\b(GET|POST|DELETE) (/(?:api/v1/queue|actuator)[^`?\s]*)", API))
+    assert described == {(endpoint.method, endpoint.path) for endpoint in endpoints}
+
+
+@pytest.mark.parametrize("key", ["lineup.admitted", "lineup.already", "lineup.waiting"])
+def test_messages_of_lineup_are_those_of_the_catalogues(key: str) -> None:
+    told = {(row[1], row[2]) for row in rows(section(API, "### Lineup"), 3)}
+    assert (message("ko", key), message("en", key)) in told
+
+
+def test_examples_are_sound_json() -> None:
+    for block in re.findall(r"^```json\n(.*?)^```", API, re.MULTILINE | re.DOTALL):
+        json.loads(block)
+    for line in re.findall(r"^data: (.*)$|^    (\{.*\})$", API + QUEUE, re.MULTILINE):
+        json.loads(line[0] or line[1])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_in_examples_exist(page: Path) -> None:
+    """Each ``gateway …`` line of a shell example is one that the command line takes."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    for line in re.findall(r"^gateway (.*)$", "".join(blocks), re.MULTILINE):
+        words = re.split(r"\s+(?:#|>|&)", line)[0].split()
+        make_parser().parse_args(words)
+
+
+def test_the_picture_is_small_and_has_a_text_for_those_who_cannot_see_it() -> None:
+    picture = (ROOT / "docs" / "architecture.svg").read_bytes()
+    assert len(picture) < 12 * 1024
+    assert b"<title" in picture
+    assert b"<desc" in picture
