@@ -77,6 +77,11 @@ class Filter(Protocol):
         """The variables its templates use; each must be captured by the route's predicates."""
         ...
 
+    @property
+    def answers(self) -> bool:
+        """Whether it always answers itself, so that the route needs no service."""
+        ...
+
     def contribute(self, draft: Draft) -> None: ...
 
 
@@ -122,6 +127,7 @@ class Simple:
     shown: str
     act: Callable[[Draft], None]
     needs: frozenset[str] = frozenset()
+    answers: bool = False
 
     def contribute(self, draft: Draft) -> None:
         self.act(draft)

@@ -59,7 +59,7 @@ def _redirect(args: Arguments) -> Filter:
     shown = (
         f"[RedirectTo {args.text('status')} = {url}, includeRequestParams = {str(with_parameters).lower()}]"
     )
-    return Simple(shown, act)
+    return Simple(shown, act, answers=True)
 
 
 def _request_size(args: Arguments) -> Filter:

@@ -16,7 +16,7 @@ from gateway.routing.metadata import Metadata, read_metadata
 from gateway.routing.predicates import Predicate
 from gateway.routing.predicates_more import Weight
 from gateway.routing.table import Route
-from gateway.routing.upstream import Upstream, parse_uri
+from gateway.routing.upstream import NOWHERE, Upstream, parse_uri
 
 T = TypeVar("T")
 
@@ -106,6 +106,10 @@ class _RouteReader:
         order = self._order(fields.get("order"))
         meaning = self._metadata(fields.get("metadata"))
         if len(self.faults.found) == before:
+            if upstream is not None and upstream.scheme == NOWHERE and not any(each.answers for each in own):
+                self._fault(
+                    self.node.line, "uri", f"{upstream.uri} leads nowhere; only a route with RedirectTo may"
+                )
             self._check_variables(predicates, [*self.defaults, *own])
         enabled = self._flag(fields.get("enabled"), "enabled", default=True)
         if len(self.faults.found) > before or upstream is None or not enabled:

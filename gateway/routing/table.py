@@ -18,7 +18,6 @@ from gateway.routing.gates import Gate, GateIndex, GateRule, RoomLimits
 from gateway.routing.index import PrefixIndex, literal_prefix
 from gateway.routing.path import parse_target
 from gateway.routing.route import Route, WeightGroups, route_prefixes
-from gateway.routing.upstream import NOWHERE
 
 __all__ = ["Changes", "Match", "Route", "RouteTable"]
 
@@ -184,8 +183,6 @@ def _matched(route: Route, facts: RequestFacts, found: Mapping[str, str]) -> Mat
         draft.answer,
     )
     sent = f"{draft.raw_path}?{draft.raw_query}" if draft.raw_query else draft.raw_path
-    if route.upstream.scheme == NOWHERE and draft.answer is None:
-        raise FilterFailed(route.id, "the route leads nowhere and no filter answers")
     return Match(route, found, sent, path, changes)
 
 
