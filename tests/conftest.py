@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
@@ -41,7 +42,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_report_header() -> str:
-    return f"redis-server: {chosen_executable()}"
+    """Which Redis this run is about."""
+    shown = subprocess.run([chosen_executable(), "--version"], capture_output=True, text=True, check=True)
+    return shown.stdout.strip()
 
 
 class StartRedis(Protocol):
