@@ -1,0 +1,137 @@
+"""A gateway as a process: how it starts, reloads and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import socket
+import time
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.harness import ROUTES, Caller
+from tests.processes import gateway_process
+from tests.tokens import Issuer, serving
+
+NOWHERE = "http://127.0.0.1:1/.well-known/jwks.json"
+
+
+@pytest.fixture
+def routes(tmp_path: Path) -> Path:
+    file = tmp_path / "routes.yaml"
+    file.write_text(ROUTES % {"service": "http://127.0.0.1:1"})
+    return file
+
+
+async def test_it_says_what_it_listens_on_which_redis_and_how_many_routes(
+    tmp_path: Path, routes: Path, redis_url: str
+) -> None:
+    environ = {"REDIS_URL": redis_url, "JWT_JWKS_URI": NOWHERE}
+    began = time.monotonic()
+    async with gateway_process(environ, tmp_path) as gateway:
+        assert time.monotonic() - began < 10
+        gateway.send(signal.SIGTERM)
+        assert await gateway.ended() == 0
+        text = "\n".join(gateway.lines)
+        assert re.search(r"listening on http://127\.0\.0\.1:\d+$", text, re.MULTILINE)
+        assert f"Redis at {redis_url}" in text
+        assert f"6 routes from {routes.name}" in text
+        assert "Traceback" not in text
+
+
+async def test_a_password_of_redis_is_not_shown(tmp_path: Path, routes: Path) -> None:
+    environ = {"REDIS_URL": "redis://someone:hunter2@127.0.0.1:1/0", "JWT_JWKS_URI": NOWHERE}
+    async with gateway_process(environ, tmp_path) as gateway:
+        gateway.send(signal.SIGTERM)
+        assert await gateway.ended() == 0
+        assert "Redis at redis://127.0.0.1:1/0" in "\n".join(gateway.lines)
+        assert "hunter2" not in "\n".join(gateway.lines)
+
+
+async def test_hanging_up_reloads_the_routes_while_streams_stay(
+    tmp_path: Path, routes: Path, redis_url: str
+) -> None:
+    issuer = Issuer()
+    async with serving(issuer) as keys:
+        environ = {"REDIS_URL": redis_url, "JWT_JWKS_URI": keys.uri, "ALLOWED_IN_MAX_CAPACITY": "1"}
+        async with gateway_process(environ, tmp_path) as gateway, aiohttp.ClientSession() as session:
+            first = Caller(session, gateway.base, issuer.token("first"))
+            second = Caller(session, gateway.base, issuer.token("second"))
+            await first.lineup()
+            await second.lineup()
+            async with second.stream() as stream:
+                await stream.until("STATUS_UPDATE")
+                routes.write_text(routes.read_text().replace("/nobody/**", "/new/**"))
+                gateway.send(signal.SIGHUP)
+                async with asyncio.timeout(10):
+                    while (await first("GET", "/new/x")).code != "NO_INSTANCE":
+                        await asyncio.sleep(0.02)
+                await first("POST", "/api/v1/queue/leave")
+                await stream.until("ALLOWED_IN")
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+async def test_a_stop_ends_streams_with_a_retry_and_the_process_with_status_0(
+    tmp_path: Path, routes: Path, redis_url: str, stop: signal.Signals
+) -> None:
+    issuer = Issuer()
+    async with serving(issuer) as keys:
+        environ = {"REDIS_URL": redis_url, "JWT_JWKS_URI": keys.uri, "ALLOWED_IN_MAX_CAPACITY": "0"}
+        async with gateway_process(environ, tmp_path) as gateway, aiohttp.ClientSession() as session:
+            user = Caller(session, gateway.base, issuer.token("someone"))
+            await user.lineup()
+            async with user.stream() as stream:
+                await stream.until("STATUS_UPDATE")
+                gateway.send(stop)
+                last = await stream.next()
+                assert last is not None
+                assert last.retry is not None
+                assert last.comment
+                assert await stream.next() is None
+            assert await gateway.ended() == 0
+
+
+async def test_a_port_that_is_taken_is_an_error_in_one_line(
+    tmp_path: Path, routes: Path, redis_url: str
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        environ = {"REDIS_URL": redis_url, "JWT_JWKS_URI": NOWHERE, "SERVER_PORT": port}
+        async with gateway_process(environ, tmp_path, wait=False) as gateway:
+            assert await gateway.ended() == 1
+            assert any(f"can't listen on 127.0.0.1 port {port}" in line for line in gateway.lines)
+            assert "Traceback" not in "\n".join(gateway.lines)
+
+
+async def test_a_faulty_route_file_stops_the_start_with_every_fault(tmp_path: Path, redis_url: str) -> None:
+    (tmp_path / "routes.yaml").write_text(
+        "routes:\n  - {id: a}\n  - {id: b, uri: 'ftp://x', predicates: [Pth=/a]}\n"
+    )
+    environ = {"REDIS_URL": redis_url, "JWT_JWKS_URI": NOWHERE}
+    async with gateway_process(environ, tmp_path, wait=False) as gateway:
+        assert await gateway.ended() == 1
+    text = "\n".join(gateway.lines)
+    assert "routes.yaml:2" in text
+    assert "routes.yaml:3" in text
+    assert "Path" in text
+    assert "Traceback" not in text
+
+
+async def test_management_on_a_port_of_its_own(tmp_path: Path, routes: Path, redis_url: str) -> None:
+    environ = {"REDIS_URL": redis_url, "JWT_JWKS_URI": NOWHERE, "MANAGEMENT_SERVER_PORT": "0"}
+    async with gateway_process(environ, tmp_path) as gateway, aiohttp.ClientSession() as session:
+        async with asyncio.timeout(5):
+            while not (found := re.search(r"management on (http://\S+)", "\n".join(gateway.lines))):
+                await asyncio.sleep(0.01)
+        async with session.get(found[1] + "/actuator/prometheus") as response:
+            assert response.status == 200
+            assert "gateway_streams_open 0.0" in await response.text()
+        async with session.get(found[1] + "/api/v1/products") as response:
+            assert response.status == 404
+        async with session.get(gateway.base + "/actuator/health") as response:
+            assert response.status == 404
