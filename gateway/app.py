@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import resource
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,7 @@ async def composed(
 
     Raises RouteFileError if the route file has faults, EmbeddedRedisError if that Redis can't be started.
     """
-    routes_file = settings.routes_file or _routes_file()
+    routes_file = settings.routes_path(default_file())
     table = load(routes_file, environ)
     metrics = Metrics(registry or CollectorRegistry())
     async with contextlib.AsyncExitStack() as stack:
@@ -164,7 +165,13 @@ async def composed(
                 "routes": lambda: (not tables.faults, {"faults": list(tables.faults)}),
             },
         )
-        access_log = AccessLog(log_writer, log_format=settings.log_format)
+        access_log = AccessLog(
+            log_writer,
+            log_format=settings.log_format,
+            user=settings.access_log_user,
+            # Shared by the instances if they share the secret; else each has names of its own for users.
+            key=(settings.identity_hmac_secret or secrets.token_hex()).encode(),
+        )
         yield Gateway(*_doors(context, access_log), context, lobby, watcher, redis_url, routes_file)
 
 
@@ -241,9 +248,3 @@ def _limits(settings: Settings, table: RouteTable) -> dict[str, Limits]:
             duration if given.duration is None else given.duration,
         )
     return limits
-
-
-def _routes_file() -> Path:
-    """``routes.yaml`` of the working directory if there is one, else the one shipped."""
-    local = Path("routes.yaml")
-    return local if local.is_file() else default_file()
