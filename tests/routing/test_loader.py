@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -331,8 +332,11 @@ _SCALARS: st.SearchStrategy[Any] = (
     | st.text(max_size=8)
 )
 _KEYS = st.sampled_from(
-    "routes id uri predicates filters name args gates room calls renews access public defaults rooms capacity "
-    "services cors cors-configurations spring cloud metadata order enabled a.b[0].c [0] _genkey_0".split()  # noqa: SIM905
+    re.findall(
+        r"\S+",
+        "routes id uri predicates filters name args gates room calls renews access public defaults rooms capacity "
+        "services cors cors-configurations spring cloud metadata order enabled a.b[0].c [0] _genkey_0",
+    )
 )
 _VALUES = st.recursive(
     _SCALARS,

@@ -1,0 +1,148 @@
+"""docs/routes.md: every predicate and filter there is has a section, and every example does what it says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+from multidict import CIMultiDict
+
+from gateway.errors import BadRequest
+from gateway.routing.access import DEFAULT_PUBLIC
+from gateway.routing.facts import RequestFacts
+from gateway.routing.kinds import ELSEWHERE, FILTERS, PREDICATES
+from gateway.routing.loader import parse
+from gateway.routing.path import parse_target
+from gateway.routing.table import Match, RouteTable
+from tests.routing.vectors import load_json
+
+TEXT = (Path(__file__).parents[2] / "docs" / "routes.md").read_text("utf-8")
+_EXAMPLE = re.compile(r"```yaml\n(.*?)```\n\n```\n(.*?)```", re.DOTALL)
+_HEADER = re.compile(r"\[([\w-]+): ([^\]]*)\]")
+_BLOCK = re.compile(r"```\n((?:services|gates|access|rooms|cors):\n.*?)```", re.DOTALL)
+
+
+class Example(NamedTuple):
+    heading: str
+    route: str
+    line: str
+
+
+def examples() -> Iterator[Example]:
+    """Every line below a piece of YAML, with the heading it stands under."""
+    for section in re.split(r"^#+ ", TEXT, flags=re.MULTILINE):
+        for match in _EXAMPLE.finditer(section):
+            for line in match[2].splitlines():
+                yield Example(section.partition("\n")[0], match[1], line)
+
+
+def headers_in(text: str) -> CIMultiDict[str]:
+    return CIMultiDict(_HEADER.findall(text))
+
+
+def table_of(route: str) -> RouteTable:
+    return load_json({"routes": [{"id": "here", "uri": "lb://service", **yaml.safe_load(route)}]})
+
+
+def resolve(table: RouteTable, call: str) -> tuple[Match | None, CIMultiDict[str]]:
+    found = re.match(r"(\w+) (\S+)(?: from (\S+))?", call)
+    assert found is not None, call
+    headers = headers_in(call)
+    target = parse_target(found[2])
+    host = headers.get("Host", "gw.test")
+    return table.resolve(
+        RequestFacts(found[1], target, headers, found[3] or "127.0.0.1", host, "http")
+    ), headers
+
+
+@pytest.mark.parametrize(
+    "example", list(examples()), ids=lambda example: f"{example.heading}: {example.line[:40]}"
+)
+def test_an_example_does_what_it_says(example: Example) -> None:
+    table = table_of(example.route)
+    if " answered " in example.line:
+        _check_answer(table, example.line)
+        return
+    call, _, outcome = example.line.partition("->")
+    outcome = outcome.strip()
+    if outcome == "refused":
+        with pytest.raises(BadRequest):
+            resolve(table, call)
+        return
+    match, sent = resolve(table, call)
+    if outcome == "no route":
+        assert match is None
+        return
+    assert match is not None
+    if outcome.startswith("answer "):
+        assert match.answer is not None
+        assert str(match.answer.status) == outcome.split()[1]
+        assert set(headers_in(outcome).items()) <= set(match.answer.headers)
+        return
+    assert match.answer is None
+    assert match.upstream_target == outcome.split()[0]
+    _check_request(match, sent, outcome)
+
+
+def _check_request(match: Match, sent: CIMultiDict[str], outcome: str) -> None:
+    if " status " in outcome:
+        assert str(match.status) == outcome.rpartition(" ")[2]
+    if " at most " in outcome:
+        assert str(match.body_limit) == outcome.rpartition(" ")[2]
+    for edit in match.request_headers:
+        edit.apply(sent)
+    if not match.preserve_host:
+        sent.popall("Host", None)
+    if match.request_headers or match.preserve_host:
+        assert sorted(_lower(sent)) == sorted(_lower(headers_in(outcome)))
+
+
+def _check_answer(table: RouteTable, line: str) -> None:
+    call, answered, outcome = re.split(r" answered | => ", line)
+    match, _ = resolve(table, call)
+    assert match is not None
+    headers = headers_in(answered)
+    for edit in match.response_headers:
+        edit.apply(headers)
+    found, expected = sorted(_lower(headers)), sorted(_lower(headers_in(outcome)))
+    if outcome.endswith("…"):
+        assert set(expected) < set(found)
+        assert len(found) == 8
+    else:
+        assert found == expected
+
+
+def _lower(headers: CIMultiDict[str]) -> list[tuple[str, str]]:
+    return [(name.lower(), value) for name, value in headers.items()]
+
+
+@pytest.mark.parametrize("name", [*PREDICATES, *FILTERS])
+def test_every_predicate_and_filter_has_a_section_with_its_arguments_and_an_example(name: str) -> None:
+    match = re.search(rf"^### {name}\n(.*?)(?=^##|\Z)", TEXT, re.DOTALL | re.MULTILINE)
+    assert match is not None
+    assert f"`{name}" in match[1]
+    for arg in {**PREDICATES, **FILTERS}[name].args:
+        assert f"`{arg.name}`" in match[1]
+    assert _EXAMPLE.search(match[1]) is not None
+
+
+def test_what_is_not_supported_is_said() -> None:
+    part = TEXT.partition("Not supported:")[2]
+    unsaid = {"ReadBody", "RemoveHopByHop", "CloudFoundryRouteService"}  # no filters anybody writes in a file
+    assert all(f"`{name}`" in part for name in set(ELSEWHERE) - unsaid)
+
+
+def test_the_default_public_calls_are_those_in_the_code() -> None:
+    said = re.search(r"Open by default: (.*?)\.\n\n", TEXT, re.DOTALL)
+    assert said is not None
+    assert re.findall(r"`([^`]+)`", said[1]) == [str(call) for call in DEFAULT_PUBLIC]
+
+
+@pytest.mark.parametrize("block", _BLOCK.findall(TEXT), ids=lambda block: block.partition(":")[0])
+def test_the_other_sections_are_sound(block: str) -> None:
+    assert parse(f"routes: []\n{block}".encode(), "docs.yaml", {}).routes == ()
+    assert len(_BLOCK.findall(TEXT)) == 5
