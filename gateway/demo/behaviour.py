@@ -41,6 +41,9 @@ IN_LINE = {
 }
 WALKING_OFF = 0.05
 SHORTEST_SHOP, LONGEST_SHOP = 0.3, 6.0
+# The longest time between two gated calls, as a share of the shopping: see ``visit``. It must fit into a session,
+# with a second to spare.
+LONGEST_PAUSE = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +94,9 @@ def _fit_shopping(plan: Plan, people: list[Person]) -> list[Person]:
     )
     wanted = sum(person.shops for person in inside)
     stretch = max(0.0, plan.slot_seconds - idle) / wanted if wanted else 1.0
+    longest = min(LONGEST_SHOP, (plan.limits.duration - 1.0) / LONGEST_PAUSE)
     return [
-        replace(person, shops=max(SHORTEST_SHOP, min(person.shops * stretch, LONGEST_SHOP)))
-        for person in people
+        replace(person, shops=max(SHORTEST_SHOP, min(person.shops * stretch, longest))) for person in people
     ]
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import aiohttp
 
 from gateway.demo.seen import (
+    INTERRUPTED,
     Answered,
     Call,
     Ended,
@@ -79,10 +80,11 @@ class Client:
                 method, self._base + path, json=body, headers=sent_headers, timeout=CALL_TIMEOUT
             ) as response:
                 raw = await response.read()
-        except (aiohttp.ClientError, TimeoutError, asyncio.CancelledError) as error:
+        except asyncio.CancelledError:
+            self._see(Unanswered(self._person, time.monotonic(), call, sent, INTERRUPTED))
+            raise
+        except (aiohttp.ClientError, TimeoutError) as error:
             self._see(Unanswered(self._person, time.monotonic(), call, sent, type(error).__name__))
-            if isinstance(error, asyncio.CancelledError):
-                raise
             return None
         at = time.monotonic()
         content = _json(raw)

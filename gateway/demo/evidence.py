@@ -12,6 +12,7 @@ from enum import Enum, auto
 
 from gateway.demo.plan import Limits
 from gateway.demo.rules import EDGE, GRACE
+from gateway.demo.seen import Outcome
 
 
 class Place(Enum):
@@ -229,3 +230,19 @@ class Evidence:
     def _stop_listening(self, at: float) -> None:
         if self.waits:
             self.waits[-1].stops_listening(at)
+
+
+PROVEN_BY_ADMISSION = frozenset(
+    {Outcome.BOUGHT, Outcome.SOLD_OUT, Outcome.WALKED_OFF, Outcome.TIMED_OUT, Outcome.CUT_SHORT}
+)
+# Who is let in while leaving the line may never read of it: that the room could be left is evidence too.
+PROVEN_BY_LEAVE = frozenset({Outcome.GAVE_UP, Outcome.STILL_WAITING, Outcome.CUT_SHORT})
+
+
+def adds_up(outcome: Outcome | None, *, admitted: bool, left: bool) -> bool:
+    """Whether how the visit of somebody who lined up is said to have ended fits the evidence."""
+    return (
+        outcome is Outcome.CLOSED_TAB
+        or (outcome in PROVEN_BY_ADMISSION and admitted)
+        or (outcome in PROVEN_BY_LEAVE and left)
+    )

@@ -39,8 +39,8 @@ class Plan:
 
     @property
     def slot_seconds(self) -> float:
-        """Seconds of slots the crowd may use up in all: nine tenths of the time, the rest is reserve."""
-        return self.limits.capacity * max(0.0, 0.9 * self.seconds - self.arrival)
+        """Seconds of slots there are in all. Who finds everything sold out stays shorter: that is the reserve."""
+        return self.limits.capacity * max(0.0, self.seconds - self.arrival)
 
 
 def plan_run(people: int, capacity: int, seconds: float, seed: int) -> Plan:

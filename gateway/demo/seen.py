@@ -90,6 +90,10 @@ class Answered:
         return self.status in (200, 201, 409)
 
 
+# Why a request has no answer, if the client itself broke off.
+INTERRUPTED = "interrupted"
+
+
 @dataclass(frozen=True, slots=True)
 class Unanswered:
     """A request ended without an answer: what it asked for may or may not have happened."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from gateway.demo.plan import Limits
 from gateway.demo.seen import (
+    INTERRUPTED,
     LEAVING,
     Answered,
     Call,
@@ -75,7 +76,7 @@ class Stats:
                 self.inside.pop(fact.person, None)
             case Answered():
                 self._answered(fact, card)
-            case Unanswered():
+            case Unanswered(why=why) if why != INTERRUPTED:
                 self.unanswered += 1
             case Heard():
                 self._heard(fact, card)

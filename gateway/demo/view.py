@@ -78,9 +78,16 @@ def picture(now: Snapshot, width: int) -> RenderableType:
     for line in news:
         line.truncate(max(20, width - 4), overflow="ellipsis")
     title = f"One night only: {now.people} people, room for {now.capacity} – {now.elapsed:.0f} s of {now.seconds:g} s"
-    return Panel(
-        Group(grid, Text(""), figures, _rules(now), Text(""), *news), title=title, border_style="blue"
-    )
+    body = Group(grid, Text(""), figures, _so_far(now), _rules(now), Text(""), *news)
+    return Panel(body, title=title, border_style="blue")
+
+
+def _so_far(now: Snapshot) -> Text:
+    told = ", ".join(f"{now.outcomes[outcome]} {outcome}" for outcome in Outcome if now.outcomes.get(outcome))
+    line = Text.assemble(("So far    ", "bold"), told or "nobody is through yet")
+    line.no_wrap = True
+    line.overflow = "ellipsis"
+    return line
 
 
 def _rules(now: Snapshot) -> Text:

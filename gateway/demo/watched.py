@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.demo.evidence import Evidence, Place
+from gateway.demo.evidence import Evidence, Place, adds_up
 from gateway.demo.plan import Limits
 from gateway.demo.positions import Positions
 from gateway.demo.rules import GRACE, SWEPT, Ledger, Rule
@@ -20,13 +20,6 @@ from gateway.demo.seen import (
     Standing,
 )
 from gateway.demo.streamwatch import StreamWatch
-
-
-PROVEN_BY_ADMISSION = frozenset(
-    {Outcome.BOUGHT, Outcome.SOLD_OUT, Outcome.WALKED_OFF, Outcome.TIMED_OUT, Outcome.CUT_SHORT}
-)
-# Who is let in while leaving the line may never read of it; that the room could be left is evidence too.
-PROVEN_BY_LEAVE = frozenset({Outcome.GAVE_UP, Outcome.STILL_WAITING, Outcome.CUT_SHORT})
 
 
 class Watched:
@@ -73,11 +66,7 @@ class Watched:
         """At the very end: does this person's story add up, from lining up to its outcome?"""
         if not self.evidence.lined_up:
             return
-        holds = (
-            self.outcome is Outcome.CLOSED_TAB
-            or (self.outcome in PROVEN_BY_ADMISSION and bool(self.evidence.admissions))
-            or (self.outcome in PROVEN_BY_LEAVE and self._left)
-        )
+        holds = adds_up(self.outcome, admitted=bool(self.evidence.admissions), left=self._left)
         self._check(Rule.LOST, holds, now, f"lined up, and ended as: {self.outcome or 'nothing'}")
 
     def _check(self, rule: Rule, holds: bool, at: float, detail: str) -> None:
