@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import time
 from pathlib import Path
@@ -29,10 +30,12 @@ def test_a_gateway_out_of_descriptors_serves_on_and_recovers(start: object, upst
             assert answer is not None
             assert answer.body == b"GET /open/inside"
         turned_away = 0
-        for one in crowd:
-            one.setblocking(False)
-            with contextlib.suppress(OSError):
-                turned_away += one.recv(12) == b"HTTP/1.1 503"
+        limit = time.monotonic() + 10
+        while turned_away <= 100 and time.monotonic() < limit:
+            ready, _, _ = select.select(crowd, [], [], 1.0)
+            for one in ready:
+                with contextlib.suppress(OSError):
+                    turned_away += one.recv(12) == b"HTTP/1.1 503"
         assert turned_away > 100
         before = cpu_seconds(gateway.process.pid)
         time.sleep(0.5)
@@ -50,6 +53,6 @@ def test_a_gateway_out_of_descriptors_serves_on_and_recovers(start: object, upst
         time.sleep(0.02)
     assert answer is not None
     assert answer.body == b"GET /open/after"
-    assert gateway.log.read_text().count("turning connections away") == 1
+    assert gateway.log.read_text().count("turning connections away") in {1, 2}, "once in ten seconds"
     assert "out of system resource" not in gateway.log.read_text()
     assert "Too many open files" not in gateway.log.read_text()
