@@ -1,0 +1,113 @@
+"""The demo's observer, told of what nobody can know who sees clients only: when a fault was made, and of what kind.
+
+Nothing about capacity, order, tickets, the gate or identity is ever excused. What is:
+
+* An answer of 502, 503 or 504 says as little as none.
+* While nobody could be told anything, nothing is late; and a session may have begun as much earlier.
+* Who is away is evicted late if an instance has died or taken a new name: its streams count a while longer.
+* Whoever could not be heard when leaving can't prove to have left.
+* After a flush nobody seen before has anything to claim, and another observer begins with those who come later.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+from gateway.demo.observer import Observer
+from gateway.demo.plan import Limits
+from gateway.demo.rules import GRACE, Broken, Rule
+from gateway.demo.seen import LEAVING, Answered, Call, Finished, Heard, Outcome, Seen, Unanswered
+
+# Until an instance is taken for dead, and found out to be, and cleared up after.
+_CLEARED_UP = 10.0 + 2.0 + 2.0
+
+
+class Watch:
+    """Takes facts, passes them on to the observer of the day, and keeps what is proven."""
+
+    def __init__(self, limits: Limits, user_ids: Mapping[int, str]) -> None:
+        self.broken: list[Broken] = []
+        self.checks: Counter[Rule] = Counter()
+        self.excused: Counter[Rule] = Counter()
+        self.outcomes: Counter[Outcome] = Counter()
+        self.statuses: Counter[str] = Counter()
+        self._limits = limits
+        self._unseen = dict(user_ids)
+        self._claims: set[int] = set(user_ids)
+        self._observer = Observer(limits, user_ids)
+        self._blind_until = 0.0
+        self._blind_for = 0.0
+        self._faults: list[float] = []
+        self._cant_prove: set[int] = set()
+
+    def see(self, fact: Seen) -> None:
+        """Take the next fact."""
+        self._unseen.pop(fact.person, None)
+        if isinstance(fact, Finished):
+            self.outcomes[fact.outcome] += 1
+        if isinstance(fact, Answered):
+            self.statuses[f"{fact.status} {fact.standing.code}".strip()] += 1
+        if fact.person not in self._claims:
+            return
+        fact = self._as_known(fact)
+        if isinstance(fact, Unanswered) and fact.call in LEAVING | {Call.LINEUP, Call.GATED}:
+            self._cant_prove.add(fact.person)
+        self._observer.see(fact)
+
+    def _as_known(self, fact: Seen) -> Seen:
+        if (
+            isinstance(fact, Answered)
+            and fact.status in {502, 503, 504}
+            and fact.standing.code != "OVERLOADED"
+        ):
+            return Unanswered(fact.person, fact.at, fact.call, fact.sent, str(fact.status))
+        if isinstance(fact, Heard) and fact.name == "ALLOWED_IN" and fact.at < self._blind_until:
+            left = self._limits.duration if fact.standing.expires_in is None else fact.standing.expires_in
+            return replace(fact, standing=replace(fact.standing, expires_in=max(0.0, left - self._blind_for)))
+        return fact
+
+    def stalled(self, seconds: float) -> None:
+        """This process itself was held up."""
+        self._observer.stalled(seconds)
+
+    def fault(self, began: float, ended: float, *, blinds: bool) -> None:
+        """A fault is over."""
+        self._faults.append(ended)
+        if blinds:
+            self._blind_for = ended - began + self._limits.interval + GRACE
+            self._blind_until = ended + self._limits.interval + GRACE
+            self._observer.stalled(self._blind_for)
+
+    def forgotten(self, now: float) -> None:
+        """Redis has been flushed."""
+        self._keep(now, final=False)
+        self._claims = set(self._unseen)
+        self._observer = Observer(self._limits, dict(self._unseen))
+
+    def room(self, what: str, rule: Rule, at: float) -> None:
+        """The room itself, looked at in Redis, breaks a rule."""
+        self.broken.append(Broken(rule, at, 0, what))
+
+    def conclude(self, now: float) -> None:
+        """After the last fact."""
+        self._keep(now, final=True)
+
+    def _keep(self, now: float, *, final: bool) -> None:
+        verdict = self._observer.verdict(now, final=final)
+        self.checks.update(verdict.checks)
+        for broken in verdict.broken:
+            if self._explained(broken):
+                self.excused[broken.rule] += 1
+            else:
+                self.broken.append(broken)
+
+    def _explained(self, broken: Broken) -> bool:
+        if broken.rule is Rule.ABSENT:
+            # From when the person may have had a stream that was counted too long, until asking again.
+            away = self._limits.absent + 2 * _CLEARED_UP
+            return any(broken.at - away < at < broken.at for at in self._faults)
+        if broken.rule is Rule.LOST and broken.detail.startswith("lined up, and ended as"):
+            return broken.person in self._cant_prove
+        return False
