@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint types clean
+.PHONY: help demo test soak bench lint types clean
 
 help: ## Show what there is
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14
@@ -22,17 +22,20 @@ demo: $(STAMP) ## Watch a crowd go through a real waiting room (options: make de
 test: $(STAMP) ## Run all tests
 	$(BIN)/python -m pytest $(ARGS)
 
+soak: $(STAMP) ## Hurt three gateways before a crowd, and watch (options: make soak ARGS="--seconds 300 --seed 7")
+	$(BIN)/python -m tests.soak $(ARGS)
+
 bench: $(STAMP) ## Measure, as ratios within one run (options: make bench ARGS="forward --seconds 5")
 	-@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/python -m benchmarks $(ARGS)
 
 lint: $(STAMP) ## Check style
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[lint]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lint]'
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 types: $(STAMP) ## Check types
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[types]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[types]'
 	$(BIN)/mypy
 
 clean: ## Remove what the others made
