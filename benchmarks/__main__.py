@@ -25,6 +25,7 @@ NAMES = {
     "lineup": "people who arrive, each with a token never seen before",
     "scale": "a million waiting beside a thousand",
     "fanout": "one frame to each of many streams",
+    "overload": "twice as many newcomers as can be taken, and those who are in beside them",
     "freed_slot": "from a freed slot to ALLOWED_IN at the stream of the next",
 }
 
