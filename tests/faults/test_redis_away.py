@@ -113,6 +113,21 @@ async def test_promotions_go_on_while_the_line_of_events_is_cut_again_and_again(
         await site.assert_moves_on(people[18:])
 
 
+async def test_what_happened_while_the_line_of_events_was_cut_is_told_as_soon_as_it_is_back(
+    start_site: StartSite,
+) -> None:
+    # No regular update comes to the rescue.
+    async with start_site(queue_status_interval_seconds=60) as site:
+        people = await site.crowd(8)
+        inside = people[:2]
+        for person in people[2:]:
+            site.store.client_kill_filter(_type="pubsub")
+            assert (await inside.pop(0).leave()).status == 200
+            assert (await person.told(GRACE)).name == "ALLOWED_IN"
+            inside.append(person)
+        site.assert_room()
+
+
 async def test_gateways_that_start_without_redis_serve_and_find_it(start_site: StartSite) -> None:
     async with start_site(gateways=0) as site:
         assert site.redis is not None
