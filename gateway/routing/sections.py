@@ -105,7 +105,7 @@ def read_gates(node: Node | None, faults: Faults) -> tuple[tuple[Gate, ...], dic
     if not isinstance(node, Items) and not (isinstance(node, Text) and node.null):
         faults.add(node.line, "shape", "gates must be a list")
     for item in items:
-        fields = fields_of(item, "gates", ("room", "calls", "renews"), faults)
+        fields = fields_of(item, "a gate", ("room", "calls", "renews"), faults)
         room = _room(fields.get("room"), item.line, faults)
         calls = _calls(fields.get("calls"), "calls", faults)
         renews = _calls(fields.get("renews"), "renews", faults)

@@ -144,6 +144,13 @@ def test_a_misspelt_name_is_told_with_the_nearest_and_all_there_are(item: str, n
         ("filters: ['RedirectTo=302, /{x}']", "variables mean nothing"),
         ("filters: [RequestSize=much]", "size such as"),
         ("filters: ['DedupeResponseHeader=A, NOPE']", "RETAIN_FIRST"),
+        ("filters: [{name: StripPrefix, args: {parts: {a: [{b: c}]}}}]", "a text or a list of texts"),
+        ("filters: [{name: AddRequestHeader, args: {name: X-A, value: }}]", "value is missing"),
+        ("filters: ['SetRequestHostHeader=a/b']", "no host"),
+        ("filters: ['AddRequestParameter=a, b#c']", "part of a query"),
+        ("metadata: {cors: text}", "cors must be a mapping"),
+        ("uri: [a]", "twice"),
+        ("filters: ['RewritePath=(a)(b)(c)(d)(e)(f)(g)(h)(i)(j), /$10$11$3', Nope=1]", "no filter 'Nope'"),
         ("order: 99999999999", "whole number"),
         ("enabled: maybe", "true or false"),
         ("metadata: {response-timeout: soon}", "milliseconds"),
@@ -153,6 +160,32 @@ def test_a_misspelt_name_is_told_with_the_nearest_and_all_there_are(item: str, n
 )
 def test_a_fault_says_what_to_write_instead(item: str, hint: str) -> None:
     assert hint in messages(f"routes:\n- id: a\n  uri: lb://a\n  predicates: [Path=/a]\n  {item}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (GOOD + "- {id: a, uri: 'lb://b', predicates: [Path=/b]}\n", "line 2 has a route of this id already"),
+        ("routes: [{id: a, uri: 'lb://a', predicates: ['Weight=g, 1', 'Weight=h, 1']}]", "one Weight only"),
+        (
+            "routes: [{id: a, uri: 'lb://a', predicates: ['Weight=g, 0']}]",
+            "all weights of the group 'g' are 0",
+        ),
+        ("routes: [[a]]", "must have id, uri and predicates"),
+        ("routes: [{id: a, uri: [x], predicates: [Path=/a]}]", "uri must be a text"),
+        (f"routes: [{{id: {'x' * 201}, uri: 'lb://a', predicates: [Path=/a]}}]", "at most 200 characters"),
+        (GOOD + "services: {a: [[x]]}", "must be a list of texts"),
+        (GOOD + "services: {a: '${NOPE}'}", "is not set"),
+        (GOOD + "access: {defaults: maybe}", "true or false"),
+        (GOOD + "gates: text", "gates must be a list"),
+        (GOOD + "gates: [text]", "a gate must be a mapping"),
+        (GOOD + "rooms: {'a b': {}}", "no name of a room"),
+        (GOOD + "cors: {cors-configurations: {/a: text}}", "must be a mapping"),
+        (GOOD + "spring: {cloud: {gateway: {rutes: []}}}", "the nearest is 'routes'"),
+    ],
+)
+def test_a_fault_of_a_section_says_what_is_wrong(text: str, hint: str) -> None:
+    assert hint in messages(text)
 
 
 def test_a_variable_must_be_captured_whichever_pattern_matched() -> None:
