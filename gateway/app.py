@@ -191,7 +191,10 @@ async def _one_after_the_other(
         while True:
             await come.wait()
             come.clear()
-            await take(newest[0])
+            try:
+                await take(newest[0])
+            except Exception:
+                log.exception("a route table could not be put in force")
 
     task = asyncio.create_task(work(), name="route table")
     try:

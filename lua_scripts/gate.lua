@@ -39,7 +39,7 @@ for at, user in ipairs(users) do
   local last = last_activity(user, seconds[at], indexed[at])
   if last and remaining(last) > 0 then
     if tickets[at] then
-      settle(user)
+      settle(user, duration)
     end
     sessions[#sessions + 1] = user
     sessions[#sessions + 1] = second

@@ -34,7 +34,7 @@ end
 local function give_up(what, user)
   local left = session_left(user)
   if left and left > 0 then
-    settle(user)
+    settle(user, left)
     if what == 'line' then
       return NOTHING
     end

@@ -49,7 +49,7 @@ local function line_up(user)
     end
   end
   if left then
-    settle(user)
+    settle(user, left)
     return answer_inside(ALLOWED_IN, left)
   end
   local place = redis.call('ZSCORE', line, user)

@@ -18,7 +18,7 @@ local FIRST_USER = 5
 local function look(user)
   local left = session_left(user)
   if left and left > 0 then
-    settle(user)
+    settle(user, left)
     return answer_inside(ALLOWED_IN, left)
   end
   local ticket = redis.call('ZSCORE', line, user)

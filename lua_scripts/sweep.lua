@@ -53,8 +53,9 @@ local function index_users(users, seconds)
     if tonumber(indexed[at]) ~= last then
       redis.call('ZADD', activity, last, user)
     end
-    if tickets[at] and remaining(last) > 0 then
-      settle(user)
+    local left = remaining(last)
+    if tickets[at] and left > 0 then
+      settle(user, left)
     end
   end
 end
@@ -127,7 +128,7 @@ local function evict(since, most)
   for at, user in ipairs(users) do
     local left = session_left(user)
     if left and left > 0 then
-      settle(user)
+      settle(user, left)
     elseif not present[at] then
       local ticket = leave_line(user)
       if ticket then

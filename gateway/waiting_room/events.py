@@ -58,6 +58,7 @@ class Subscription:
 
     ``on_events`` is called with each message's events, and must not wait. ``on_restored`` is called whenever the
     connection is (again) listening: what was published before is lost, so whoever has streams must look for themselves.
+    ``ping`` in seconds, as ``PING_SECONDS``.
     Redis may be away at the start and come and go.
     """
 
@@ -67,8 +68,11 @@ class Subscription:
         channel_of: Callable[[str], str],
         on_events: Callable[[Sequence[RoomEvent]], None],
         on_restored: Callable[[], None],
+        *,
+        ping: float = PING_SECONDS,
     ) -> None:
         self._redis = redis
+        self._ping = ping
         self._on_events = on_events
         self._on_restored = on_restored
         before, after = channel_of("\0").split("\0")
@@ -90,16 +94,20 @@ class Subscription:
 
     async def _keep(self) -> None:
         delay = 0.1
+        away = False
         while True:
             connection = self._redis.connection()
             try:
                 await self._listen(connection)
             except (RedisError, OSError, TimeoutError) as error:
-                log.debug("room events: %s", type(error).__name__)
+                why = type(error).__name__
             finally:
                 was_listening = self.listening.is_set()
                 self.listening.clear()
                 await connection.disconnect(nowait=True)
+            if was_listening or not away:
+                log.warning("Redis is away: %s (trying again quietly)", why)
+                away = True
             delay = 0.1 if was_listening else min(delay * 2, 2.0)
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
 
@@ -111,10 +119,11 @@ class Subscription:
             )
             await connection.read_response(timeout=math.inf)
         self.listening.set()
+        log.info("Redis is there")
         self._on_restored()
         asked = False
         while True:
-            message = await connection.read_response(timeout=PING_SECONDS)
+            message = await connection.read_response(timeout=self._ping)
             if message is not None:
                 asked = False
                 self._receive(message)

@@ -48,7 +48,8 @@ def door(context: Context, access_log: AccessLog, steps: Sequence[Step]) -> Requ
         try:
             response = await _answered(request, exchange, steps)
             status = response.status
-            size = response.body_length
+            # An answer of our own has not been written yet.
+            size = response.body_length or response.content_length or 0
         finally:
             seconds = time.perf_counter() - exchange.began
             count(exchange.label, request.method, status, seconds)

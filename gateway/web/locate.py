@@ -55,13 +55,20 @@ def _route(context: Context, request: web.BaseRequest, exchange: Exchange, targe
         RequestFacts(request.method, target, request.headers, exchange.client, host, request.scheme)
     )
     if match is None:
-        raise RouteNotFound
+        # Not before the caller is known: without a token nobody learns which paths there are.
+        exchange.access = serving.access
+        exchange.endpoint = _nothing_here
+        return
     gate = serving.table.gate_for(request.method, target.path, match.upstream_path)
     located = Located(target, match, gate)
     # An absolute target means what it means only together with the Host it came with.
     if request.raw_path.startswith("/"):
         serving.remember(request.method, request.raw_path, located)
     _take(exchange, serving, located)
+
+
+async def _nothing_here(_request: web.BaseRequest, _exchange: Exchange) -> web.StreamResponse:
+    raise RouteNotFound
 
 
 def _take(exchange: Exchange, serving: Serving, located: Located) -> None:

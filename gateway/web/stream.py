@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from gateway.errors import MethodNotAllowed, RoomNotFound, TokenExpired
+from gateway.errors import MethodNotAllowed, QueueUnavailable, RoomNotFound, TokenExpired
 from gateway.stream.encoder import END_ID
 from gateway.stream.ports import UserState
 from gateway.stream.response import EventStream
-from gateway.waiting_room.state import Kind
+from gateway.waiting_room.state import State
 from gateway.web.connections import SERVER_NAME
 from gateway.web.context import Context
 from gateway.web.endpoints import Endpoint
@@ -68,11 +68,10 @@ class StreamApi:
             raise RoomNotFound(name)
         ended = request.headers.get("Last-Event-ID") == END_ID
         late = exchange.principal is not None and exchange.principal.late
-        if ended or late:
-            state = await self._context.rooms[name].status(user)
+        if (ended or late) and (state := await self._state(name, user)) is not None:
             if late and not state.waiting:
                 raise TokenExpired
-            if ended and state.kind in {Kind.NONE, Kind.ALLOWED_IN}:
+            if ended and not state.waiting:
                 # What the last frame said still holds; this status stops a browser's retries for good.
                 return web.Response(status=204, headers={"Cache-Control": "no-store"})
         response = EventStream(headers={"Server": SERVER_NAME})
@@ -82,3 +81,11 @@ class StreamApi:
         if tab is not None:
             await hub.attend(tab)
         return response
+
+    async def _state(self, room: str, user: str) -> State | None:
+        """Where the user stands; None while nobody can say. An EventSource would give up on a 503, so the stream is
+        opened then, and the wheel tells when Redis is back."""
+        try:
+            return await self._context.rooms[room].status(user)
+        except QueueUnavailable:
+            return None

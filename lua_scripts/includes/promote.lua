@@ -10,16 +10,19 @@ local function promote()
     local count = math.min(capacity - held, waiting, admissions_left)
     local head = redis.call('ZRANGE', line, 0, count - 1, 'WITHSCORES')
     local users, people, sessions, index = {}, {}, {}, {}
+    local inside_already = {}
     local second = string.format('%.0f', math.floor(now / 1000))
     for at = 1, #head, 2 do
-      local user = head[at]
-      users[#users + 1] = user
-      people[#people + 1] = { user, as_ticket(head[at + 1]) }
+      users[#users + 1] = head[at]
     end
     local stored = redis.call('HMGET', inside, unpack(users))
     for at, user in ipairs(users) do
       local left = stored[at] and session_left(user)
-      if not left or left <= 0 then
+      local person = { user, as_ticket(head[2 * at]) }
+      if left and left > 0 then
+        inside_already[#inside_already + 1] = { person, left }
+      else
+        people[#people + 1] = person
         sessions[#sessions + 1] = user
         sessions[#sessions + 1] = second
         index[#index + 1] = now
@@ -42,5 +45,8 @@ local function promote()
     done.admitted = done.admitted + #sessions / 2
     done.promoted = done.promoted + #users
     tell('ADMITTED', people)
+    for _, one in ipairs(inside_already) do
+      tell('ADMITTED', { one[1] }, one[2])
+    end
   end
 end

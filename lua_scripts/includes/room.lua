@@ -3,7 +3,7 @@
 -- KEYS[1]  line      zset    user -> ticket, the waiting
 -- KEYS[2]  inside    hash    user -> epoch second of the last gated request, the allowed in
 -- KEYS[3]  counter   string  the last ticket given
--- KEYS[4]  settings  hash    capacity, duration_ms, paused (and what includes/limits.lua adds)
+-- KEYS[4]  settings  hash    capacity, duration_ms, paused (and what limits.lua and configure.lua add)
 -- KEYS[5]  activity  zset    user -> epoch millisecond of the last gated request, an index of inside
 -- KEYS[6]  absent    zset    user -> epoch millisecond of the last sighting, of the waiting; a stream is no entry
 -- KEYS[7]  streams   hash    user -> number of instances that hold an open stream of theirs
@@ -97,9 +97,10 @@ local function as_ticket(score)
   return string.format('%.0f', math.max(0, math.min(tonumber(score), EXACT)))
 end
 
--- Tell every instance: event is ADMITTED, LEFT, ABSENT or OPERATOR; people is a list of {user, ticket as text}.
-local function tell(event, people)
+-- Tell every instance: event is ADMITTED, LEFT, ABSENT or OPERATOR; people is a list of {user, ticket as text};
+-- left is how many milliseconds the session of those admitted has, a whole one unless given.
+local function tell(event, people, left)
   if #people > 0 then
-    redis.call('PUBLISH', channel, cjson.encode({ event = event, people = people, expires_ms = duration }))
+    redis.call('PUBLISH', channel, cjson.encode({ event = event, people = people, expires_ms = left or duration }))
   end
 end

@@ -64,10 +64,11 @@ local function leave_line(user)
 end
 
 -- Who is in both line and hash is allowed in, and leaves the line on sight; their streams hear of it.
-local function settle(user)
+-- left: milliseconds of the session.
+local function settle(user, left)
   local ticket = leave_line(user)
   if ticket then
     done.promoted = done.promoted + 1
-    tell('ADMITTED', { { user, ticket } })
+    tell('ADMITTED', { { user, ticket } }, left)
   end
 end
