@@ -152,8 +152,8 @@ class RequestBody:
         """Stop sending. Nothing happens if all was sent, or nothing was to be."""
         if self._task is not None and not self._task.done():
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            # Not awaited itself: its being cancelled must not look like our own, nor hide it.
+            await asyncio.wait((self._task,))
 
     async def _run(self, connection: UpstreamConnection, seconds: float) -> None:
         try:

@@ -58,7 +58,7 @@ class Forwarder:
             if body.unfinished:
                 keep_alive = False
                 await body.answered()
-            response = await send_answer(request, connection, message, plan.response_edits, keep_alive)
+            response = await send_answer(request, connection, message, plan, keep_alive)
             if response.complete and not body.unfinished:
                 connection.release()
             return response

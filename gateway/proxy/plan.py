@@ -17,7 +17,8 @@ class ForwardPlan(NamedTuple):
 
     ``base`` is an instance, or the name of an ``lb://`` service. ``target`` is the raw path and query.
     ``headers`` are final, without framing; where they lack ``Host`` it is the instance's own.
-    ``response_edits`` changes the end-to-end headers of the answer. ``body_limit`` is in bytes (0: none),
+    ``response_edits`` changes the end-to-end headers of the answer, ``status`` replaces its status.
+    ``body_limit`` is in bytes (0: none),
     time-outs are in seconds; that for the response runs from the end of the request to the answer's head.
     """
 
@@ -29,3 +30,4 @@ class ForwardPlan(NamedTuple):
     body_limit: int = 0
     connect_timeout: float = 2.0
     response_timeout: float = 30.0
+    status: int | None = None

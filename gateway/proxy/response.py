@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 from contextlib import suppress
+from http import HTTPStatus
 
 from aiohttp import hdrs, web
 from aiohttp.http import RawResponseMessage
@@ -13,9 +14,10 @@ from multidict import CIMultiDict
 from gateway.errors import UpstreamUnreachable
 from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.headers import ResponseHeaders, response_head, response_headers
-from gateway.proxy.plan import Edits
+from gateway.proxy.plan import Edits, ForwardPlan
 
 _BODILESS = frozenset({204, 304})
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -26,10 +28,10 @@ class ForwardedResponse(web.StreamResponse):
     client broke it off. Signals for preparing a response don't see it.
     """
 
-    def __init__(self, message: RawResponseMessage, keep_alive: bool) -> None:
+    def __init__(self, message: RawResponseMessage, status: int, reason: str, keep_alive: bool) -> None:
         super().__init__(
-            status=message.code,
-            reason=message.reason,
+            status=status,
+            reason=reason,
             _real_headers=message.headers,  # type: ignore[arg-type]
         )
         self._keep_alive = keep_alive
@@ -56,7 +58,7 @@ async def send_answer(
     request: web.BaseRequest,
     connection: UpstreamConnection,
     message: RawResponseMessage,
-    edits: Edits | None,
+    plan: ForwardPlan,
     keep_alive: bool,
 ) -> ForwardedResponse:
     """Write the answer as it comes, head and what is there of the body in one piece.
@@ -65,18 +67,22 @@ async def send_answer(
     a broken transfer for the client too, and never an ending that looks like one.
     """
     headers = response_headers(message.raw_headers)
-    if edits is not None:
-        headers = _edited(headers, edits)
-    bodiless = message.code in _BODILESS or request.method == hdrs.METH_HEAD
-    length = None if message.code == 204 else headers.length
+    if plan.response_edits is not None:
+        headers = _edited(headers, plan.response_edits)
+    status, reason = message.code, message.reason
+    if plan.status is not None:
+        status, reason = plan.status, _REASONS.get(plan.status, "")
+    bodiless = status in _BODILESS or request.method == hdrs.METH_HEAD
+    length = None if status == 204 else headers.length
     http11 = request.version >= (1, 1)
     chunked = http11 and length is None and not bodiless
     framed = chunked or bodiless or length is not None
     keep_alive = keep_alive and framed
     framing = _framing(http11, chunked, length, keep_alive)
-    head = response_head(message.code, message.reason, headers.fields, framing)
-    data, ended = connection.take()
-    response = ForwardedResponse(message, keep_alive)
+    head = response_head(status, reason, headers.fields, framing)
+    # A route may have made a status without a body of one that has some, which stays unread.
+    data, ended = (b"", True) if bodiless else connection.take()
+    response = ForwardedResponse(message, status, reason, keep_alive)
     write = request.writer.write
     total = len(data)
     try:

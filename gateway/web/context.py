@@ -52,8 +52,9 @@ class Serving(NamedTuple):
 
     def remember(self, method: str, raw: str, located: Located) -> None:
         """Spares the next such call the search, if the answer can't depend on anything else. Bounded in number and
-        length: whoever makes up targets only empties it."""
-        if self.by_target_alone and not located.match.route.filters and len(raw) <= _LONGEST_REMEMBERED:
+        length: whoever makes up targets only empties it. Nothing with a query, which may hold a secret."""
+        plain = self.by_target_alone and not located.match.route.filters and "?" not in raw
+        if plain and len(raw) <= _LONGEST_REMEMBERED:
             if len(self.located) >= _MOST_REMEMBERED:
                 self.located.clear()
             self.located[method, raw] = located

@@ -74,14 +74,22 @@ def _plan(context: Context, request: web.BaseRequest, exchange: Exchange, match:
         match.upstream_target,
         headers,
         _response_edits(match.response_headers) if match.response_headers else None,
-        settings.max_request_body_bytes if match.body_limit is None else match.body_limit,
+        _smaller(settings.max_request_body_bytes, match.body_limit),
         _seconds(route.connect_timeout, settings.proxy_connect_timeout_seconds),
         _seconds(route.response_timeout, settings.proxy_response_timeout_seconds),
+        match.status,
     )
 
 
 def _own_answer(answer: Answer) -> web.Response:
     return web.Response(status=answer.status, headers=CIMultiDict(answer.headers))
+
+
+def _smaller(of_settings: int, of_route: int | None) -> int:
+    """The limit of bodies that counts, in bytes; 0 in the settings means none."""
+    if of_route is None:
+        return of_settings
+    return min(of_settings, of_route) if of_settings else of_route
 
 
 def _seconds(of_route: float | None, otherwise: float) -> float:

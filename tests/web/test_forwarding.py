@@ -1,0 +1,75 @@
+"""What routes make of requests and answers, over real HTTP with a real service."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.harness import Gateways, Running
+
+ROUTES = """
+routes:
+  - {id: teapot, uri: "%(service)s", predicates: ["Path=/teapot"], filters: [SetStatus=418]}
+  - {id: silent, uri: "%(service)s", predicates: ["Path=/silent"], filters: [SetStatus=204]}
+  - {id: small, uri: "%(service)s", predicates: ["Path=/small"], filters: [{name: RequestSize, args: {maxSize: 10B}}]}
+  - {id: moved, uri: "no://op", predicates: ["Path=/old"], filters: ["RedirectTo=302, https://new.example/"]}
+  - id: edited
+    uri: "%(service)s"
+    predicates: ["Path=/edited/{name}"]
+    filters:
+      - AddRequestHeader=X-Name, {name}
+      - RemoveRequestHeader=X-Secret
+      - AddRequestHeader=X-User-Id, admin
+      - AddResponseHeader=X-Answer, yes
+      - RemoveResponseHeader=Server
+      - StripPrefix=1
+      - PreserveHostHeader
+access:
+  public: ["/teapot", "/silent", "/small", "/old", "/edited/**"]
+"""
+
+
+@pytest.fixture
+async def gateway(gateways: Gateways) -> Running:
+    running = await gateways.start(ROUTES, max_request_body_bytes=20)
+    assert isinstance(running, Running)
+    return running
+
+
+async def test_a_route_may_replace_the_status(gateway: Running) -> None:
+    answer = await gateway.nobody("GET", "/teapot")
+    assert answer.status == 418
+    assert answer.json["target"] == "/teapot"
+    for _ in range(2):
+        silent = await gateway.nobody("GET", "/silent")
+        assert (silent.status, silent.body) == (204, b"")
+
+
+@pytest.mark.parametrize(
+    ("path", "size", "status"), [("/small", 10, 200), ("/small", 11, 413), ("/teapot", 21, 413)]
+)
+async def test_the_smaller_limit_of_bodies_counts(
+    gateway: Running, path: str, size: int, status: int
+) -> None:
+    answer = await gateway.nobody("POST", path, data=b"x" * size)
+    assert answer.status == status
+
+
+async def test_a_route_may_answer_by_itself(gateway: Running) -> None:
+    answer = await gateway.nobody("GET", "/old")
+    assert (answer.status, answer.headers["Location"]) == (302, "https://new.example/")
+
+
+async def test_headers_are_edited_both_ways_and_identity_is_never_a_route_s(
+    gateway: Running, gateways: Gateways
+) -> None:
+    answer = await gateway.nobody(
+        "GET", "/edited/käse", headers={"X-Secret": "1", "Host": "shop.example", "X-Other": "ü"}
+    )
+    assert (answer.status, answer.headers["X-Answer"]) == (200, "yes")
+    assert "Server" not in answer.headers
+    seen = gateways.service.seen[-1]
+    headers = dict(seen["headers"])
+    assert seen["target"] == "/k%C3%A4se"
+    assert headers["Host"] == "shop.example"
+    assert headers["X-Name"].encode("utf-8", "surrogateescape").decode() == "käse"
+    assert not {"X-Secret", "X-User-Id"} & set(headers)
