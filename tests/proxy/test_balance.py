@@ -1,0 +1,99 @@
+"""Whose turn it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from gateway.errors import NoInstance
+from gateway.proxy.balance import SET_ASIDE_SECONDS, Instances
+from gateway.proxy.upstream import UpstreamBase
+
+ONE, TWO, THREE = (UpstreamBase("http", "127.0.0.1", port) for port in (1, 2, 3))
+URLS = [str(base) for base in (ONE, TWO, THREE)]
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Registry:
+    def __init__(self, *bases: UpstreamBase) -> None:
+        self.bases = bases
+        self.asked: list[str] = []
+
+    def instances(self, service: str) -> Sequence[UpstreamBase]:
+        self.asked.append(service)
+        return self.bases
+
+
+def test_instances_take_turns() -> None:
+    instances = Instances({"svc": URLS})
+    assert [instances.pick("svc") for _ in range(6)] == [ONE, TWO, THREE] * 2
+
+
+def test_names_count_without_regard_to_case() -> None:
+    instances = Instances({"Svc": URLS[:1]})
+    assert instances.pick("sVC") == ONE
+
+
+@pytest.mark.parametrize("services", [{}, {"svc": []}])
+def test_a_service_without_instances_is_told(services: dict[str, list[str]]) -> None:
+    with pytest.raises(NoInstance) as caught:
+        Instances(services).pick("svc")
+    assert caught.value.service == "svc"
+
+
+def test_who_was_set_aside_is_left_out_for_a_while() -> None:
+    clock = Clock()
+    instances = Instances({"svc": URLS}, clock=clock)
+    instances.set_aside(TWO)
+    assert {instances.pick("svc") for _ in range(6)} == {ONE, THREE}
+    clock.now += SET_ASIDE_SECONDS
+    assert {instances.pick("svc") for _ in range(6)} == {ONE, TWO, THREE}
+
+
+def test_if_all_are_set_aside_the_first_of_them_is_asked() -> None:
+    clock = Clock()
+    instances = Instances({"svc": URLS[:2]}, clock=clock)
+    instances.set_aside(TWO)
+    clock.now += 1
+    instances.set_aside(ONE)
+    assert instances.pick("svc") == TWO
+    assert instances.pick("svc", [TWO]) == ONE
+
+
+def test_nobody_is_tried_twice() -> None:
+    instances = Instances({"svc": URLS})
+    assert {instances.pick("svc", [ONE, TWO]) for _ in range(3)} == {THREE}
+    with pytest.raises(NoInstance):
+        instances.pick("svc", [ONE, TWO, THREE])
+
+
+def test_what_a_registry_knows_comes_on_top_each_once() -> None:
+    registry = Registry(TWO, THREE)
+    instances = Instances({"svc": URLS[:2]}, registry)
+    assert instances.known("SVC") == (ONE, TWO, THREE)
+    assert registry.asked == ["svc"]
+
+
+def test_replacing_swaps_all_or_nothing() -> None:
+    instances = Instances({"svc": URLS[:1]})
+    instances.replace({"svc": [URLS[1]], "other": [URLS[2]]})
+    assert (instances.pick("svc"), instances.pick("other")) == (TWO, THREE)
+    with pytest.raises(ValueError, match="not http"):
+        instances.replace({"svc": [URLS[0]], "bad": ["ftp://x"]})
+    assert instances.pick("svc") == TWO
+
+
+def test_who_was_set_aside_long_ago_is_forgotten() -> None:
+    clock = Clock()
+    instances = Instances(clock=clock)
+    for port in range(1000):
+        instances.set_aside(UpstreamBase("http", "h", port))
+        clock.now += 1
+    assert len(instances._aside_until) <= SET_ASIDE_SECONDS + 1

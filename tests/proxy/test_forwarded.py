@@ -1,0 +1,105 @@
+"""Who the client is: what peers say counts only as far as they are trusted."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+import pytest
+
+from gateway.proxy.forwarded import TrustedProxies, forwarded_headers, origin
+
+TRUSTED = TrustedProxies([ip_network("10.0.0.0/8"), ip_network("fd00::/8")])
+
+
+def seen(peer: str, *headers: tuple[str, str], trusted: TrustedProxies = TRUSTED, scheme: str = "http"):
+    raw = [(name.encode(), value.encode()) for name, value in headers]
+    return origin(raw, peer=peer, scheme=scheme, host="gw.test:8080", trusted=trusted)
+
+
+@pytest.mark.parametrize(
+    ("peer", "claims", "client", "chain"),
+    [
+        ("203.0.113.9", [], "203.0.113.9", "203.0.113.9"),
+        ("203.0.113.9", ["1.2.3.4"], "203.0.113.9", "203.0.113.9"),
+        ("10.0.0.1", [], "10.0.0.1", "10.0.0.1"),
+        ("10.0.0.1", ["1.2.3.4"], "1.2.3.4", "1.2.3.4, 10.0.0.1"),
+        ("10.0.0.1", ["6.6.6.6, 1.2.3.4"], "1.2.3.4", "1.2.3.4, 10.0.0.1"),
+        ("10.0.0.1", ["6.6.6.6", "1.2.3.4"], "1.2.3.4", "1.2.3.4, 10.0.0.1"),
+        ("10.0.0.1", ["1.2.3.4, 10.0.0.2"], "1.2.3.4", "1.2.3.4, 10.0.0.2, 10.0.0.1"),
+        ("10.0.0.1", ["10.0.0.3, 10.0.0.2"], "10.0.0.3", "10.0.0.3, 10.0.0.2, 10.0.0.1"),
+        ("10.0.0.1", ["6.6.6.6, unknown"], "10.0.0.1", "10.0.0.1"),
+        ("10.0.0.1", ["6.6.6.6, "], "10.0.0.1", "10.0.0.1"),
+        ("10.0.0.1", ["1.2.3.4:5678"], "1.2.3.4", "1.2.3.4, 10.0.0.1"),
+        ("10.0.0.1", ["[2001:DB8::1]:99"], "2001:db8::1", "2001:db8::1, 10.0.0.1"),
+        ("10.0.0.1", ["2001:db8:0::1"], "2001:db8::1", "2001:db8::1, 10.0.0.1"),
+        ("::ffff:10.0.0.1", ["1.2.3.4"], "1.2.3.4", "1.2.3.4, 10.0.0.1"),
+        ("fd00::1%eth0", ["1.2.3.4"], "1.2.3.4", "1.2.3.4, fd00::1"),
+        ("", ["1.2.3.4"], "unknown", "unknown"),
+    ],
+)
+def test_the_client_is_the_first_untrusted_from_the_right(
+    peer: str, claims: list[str], client: str, chain: str
+) -> None:
+    found = seen(peer, *(("X-Forwarded-For", claim) for claim in claims))
+    assert (found.address, ", ".join(found.chain)) == (client, chain)
+    said = dict(forwarded_headers(found))
+    assert said[b"X-Forwarded-For"] == chain.encode()
+    assert said[b"X-Real-IP"] == client.encode()
+
+
+@pytest.mark.parametrize(
+    ("headers", "scheme", "host", "port"),
+    [
+        ({}, "http", "gw.test:8080", "8080"),
+        ({"X-Forwarded-Proto": "https"}, "https", "gw.test:8080", "8080"),
+        ({"X-Forwarded-Proto": "HTTPS", "X-Forwarded-Host": "shop.test"}, "https", "shop.test", "443"),
+        ({"X-Forwarded-Proto": "gopher"}, "http", "gw.test:8080", "8080"),
+        ({"X-Forwarded-Host": "a b"}, "http", "gw.test:8080", "8080"),
+        ({"X-Forwarded-Host": 'x";for=1.1.1.1'}, "http", "gw.test:8080", "8080"),
+        ({"X-Forwarded-Port": "8443"}, "http", "gw.test:8080", "8443"),
+        ({"X-Forwarded-Port": "x"}, "http", "gw.test:8080", "8080"),
+        ({"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Proto": "evil, https"}, "https", "gw.test:8080", "8080"),
+        (
+            {"X-Forwarded-For": "1.2.3.4, 10.0.0.2", "X-Forwarded-Proto": "https, http"},
+            "https",
+            "gw.test:8080",
+            "8080",
+        ),
+    ],
+)
+def test_a_trusted_peer_says_how_the_client_came(
+    headers: dict[str, str], scheme: str, host: str, port: str
+) -> None:
+    found = seen("10.0.0.1", *headers.items())
+    assert (found.scheme, found.host, found.port) == (scheme, host, port)
+
+
+def test_an_untrusted_peer_says_nothing() -> None:
+    lies = [
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Host", "evil"),
+        ("X-Forwarded-Port", "1"),
+        ("Forwarded", "for=1"),
+    ]
+    assert seen("203.0.113.9", *lies) == seen("203.0.113.9")
+
+
+def test_forwarded_counts_where_x_forwarded_for_is_missing() -> None:
+    standard = ("Forwarded", 'for="[2001:db8::7]:47011";proto=https;host="shop.test", for=10.0.0.2')
+    found = seen("10.0.0.1", standard)
+    assert (found.address, found.scheme, found.host) == ("2001:db8::7", "https", "shop.test")
+    assert seen("10.0.0.1", standard, ("X-Forwarded-For", "1.2.3.4")).address == "1.2.3.4"
+
+
+def test_an_ipv6_client_is_quoted_and_a_strange_host_left_out() -> None:
+    found = origin([], peer="2001:db8::1", scheme="http", host='h"x', trusted=TRUSTED)
+    said = dict(forwarded_headers(found))
+    assert said[b"Forwarded"] == b'proto=http;for="[2001:db8::1]"'
+
+
+def test_nobody_is_trusted_by_default() -> None:
+    nobody = TrustedProxies()
+    assert "127.0.0.1" not in nobody
+    assert "10.0.0.1" in TRUSTED
+    assert "fd00::1" in TRUSTED
+    assert "no address" not in TRUSTED
