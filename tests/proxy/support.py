@@ -1,0 +1,281 @@
+"""A bare gateway on the gateway's own server, upstreams and clients that say exactly the bytes they are told to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from gateway.errors import BadRequest, GatewayError, NoInstance, PayloadTooLarge, UpstreamTimeout
+from gateway.proxy.balance import Instances
+from gateway.proxy.forward import Forwarder
+from gateway.proxy.forwarded import TrustedProxies
+from gateway.proxy.headers import upstream_headers
+from gateway.proxy.plan import ForwardPlan
+from gateway.proxy.pool import UpstreamPool
+from gateway.proxy.upstream import UpstreamBase
+from gateway.web.server import Server
+
+SECONDS = 10.0
+"""How long any one thing may take."""
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+READ_BYTES = 256 * 1024
+
+_STATUS = {BadRequest: 400, PayloadTooLarge: 413, NoInstance: 503, UpstreamTimeout: 504}
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+@dataclass
+class Head:
+    """The first line and the fields of a message, in the order they came."""
+
+    line: str
+    fields: list[tuple[str, str]]
+
+    def all(self, name: str) -> list[str]:
+        """The values of every field of that name."""
+        return [value for other, value in self.fields if other.lower() == name.lower()]
+
+    @property
+    def status(self) -> int:
+        return int(self.line.split(" ")[1])
+
+
+@dataclass
+class Answer(Head):
+    """A whole answer."""
+
+    body: bytes = b""
+
+
+class Peer:
+    """One end of a connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def head(self) -> Head:
+        """Reads one head. Raises IncompleteReadError if the connection ends before."""
+        async with asyncio.timeout(SECONDS):
+            data = await self.reader.readuntil(b"\r\n\r\n")
+        line, *rest = data[:-4].decode("latin-1").split("\r\n")
+        fields = [text.partition(":") for text in rest]
+        return Head(line, [(name, value.strip(" ")) for name, _, value in fields])
+
+    async def exactly(self, size: int) -> bytes:
+        async with asyncio.timeout(SECONDS):
+            return await self.reader.readexactly(size)
+
+    async def chunk(self) -> bytes:
+        """Reads one chunk, which is empty at the end of the body."""
+        async with asyncio.timeout(SECONDS):
+            size = int(await self.reader.readuntil(b"\r\n"), 16)
+            data = await self.reader.readexactly(size + 2)
+        assert data.endswith(b"\r\n")
+        return data[:-2]
+
+    async def body(self, head: Head) -> bytes:
+        """Reads the body that the head announces. Raises IncompleteReadError if it breaks off."""
+        if head.all("Transfer-Encoding"):
+            data = b""
+            while piece := await self.chunk():
+                data += piece
+            return data
+        length = head.all("Content-Length")
+        return await self.exactly(int(length[0])) if length else b""
+
+    async def rest(self) -> bytes:
+        """All that still comes. Raises ConnectionError if the connection is reset."""
+        async with asyncio.timeout(SECONDS):
+            return await self.reader.read()
+
+    def reset(self) -> None:
+        """Ends the connection out of order, as a process does that dies with its machine."""
+        sock = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.writer.transport.abort()
+
+
+class Client(Peer):
+    """Says requests and reads answers."""
+
+    async def answer(self, *, bodiless: bool = False) -> Answer:
+        """Reads a whole answer; one without framing goes on until the connection ends."""
+        head = await self.head()
+        if bodiless:
+            return Answer(head.line, head.fields)
+        framed = head.all("Transfer-Encoding") or head.all("Content-Length")
+        return Answer(head.line, head.fields, await self.body(head) if framed else await self.rest())
+
+    async def ask(
+        self, method: str = "GET", target: str = "/", *fields: str, body: bytes = b"", version: str = "1.1"
+    ) -> Answer:
+        """Sends a request, whose framing is in ``fields``, and reads the answer."""
+        self.send(request(method, target, *fields, version=version) + body)
+        return await self.answer(bodiless=method == "HEAD")
+
+
+def request(method: str = "GET", target: str = "/", *fields: str, version: str = "1.1") -> bytes:
+    """A request's head."""
+    return "\r\n".join((f"{method} {target} HTTP/{version}", "Host: gw.test", *fields, "", "")).encode(
+        "latin-1"
+    )
+
+
+@dataclass
+class Upstream:
+    """A service on raw sockets. ``heads`` are those of the requests it got, ``bodies`` what came with them."""
+
+    base: UpstreamBase
+    connections: int = 0
+    heads: list[Head] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+
+
+Talk = Callable[[Upstream, Peer], Awaitable[None]]
+
+
+@asynccontextmanager
+async def raw_upstream(talk: Talk) -> AsyncIterator[Upstream]:
+    """Serves each connection with ``talk`` and closes it afterwards."""
+    upstream = Upstream(UpstreamBase("http", "127.0.0.1", 0))
+    talking: set[asyncio.Task[None]] = set()
+    faults: list[Exception] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        talking.add(task)
+        upstream.connections += 1
+        try:
+            await talk(upstream, Peer(reader, writer))
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the gateway ended it, or the test is over
+        except Exception as exc:
+            faults.append(exc)
+        finally:
+            writer.close()
+            talking.discard(task)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=READ_BYTES)
+    upstream.base = UpstreamBase("http", *server.sockets[0].getsockname()[:2])
+    try:
+        yield upstream
+    finally:
+        server.close()
+        pending = list(talking)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending)
+    if faults:
+        raise faults[0]
+
+
+def answering(*answers: bytes, then_close: bool = False) -> Talk:
+    """Gives one answer per request, the last one again and again."""
+
+    async def talk(upstream: Upstream, peer: Peer) -> None:
+        while True:
+            head = await peer.head()
+            upstream.heads.append(head)
+            upstream.bodies.append(await peer.body(head))
+            peer.send(answers[min(len(upstream.heads), len(answers)) - 1])
+            await peer.writer.drain()
+            if then_close:
+                return
+
+    return talk
+
+
+@asynccontextmanager
+async def aiohttp_upstream(
+    handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+) -> AsyncIterator[UpstreamBase]:
+    """A service that is an aiohttp server."""
+    runner = web.ServerRunner(web.Server(handler, access_log=None), shutdown_timeout=1.0)
+    async with _listening(runner) as port:
+        yield UpstreamBase("http", "127.0.0.1", port)
+
+
+@dataclass
+class Gateway:
+    """A server that forwards all it gets. ``outcomes`` holds how each call ended, in that order: the answer
+    that was forwarded, the error, or the cancellation."""
+
+    port: int = 0
+    outcomes: asyncio.Queue[web.StreamResponse | BaseException] = field(default_factory=asyncio.Queue)
+
+    async def outcome(self) -> web.StreamResponse | BaseException:
+        """How the next call ended."""
+        async with asyncio.timeout(SECONDS):
+            return await self.outcomes.get()
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        """A connection to it."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=READ_BYTES)
+        try:
+            yield Client(reader, writer)
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+@asynccontextmanager
+async def gateway_to(
+    base: UpstreamBase | str, *, services: dict[str, list[str]] | None = None, **plan: Any
+) -> AsyncIterator[Gateway]:
+    """Runs one in front of ``base``; ``plan`` has further fields of the plan. Errors are answered with their code."""
+    gateway = Gateway()
+    trusted = TrustedProxies()
+    async with UpstreamPool() as pool:
+        forwarder = Forwarder(pool, Instances(services))
+
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            headers = upstream_headers(
+                request.raw_headers,
+                peer=request.remote or "",
+                scheme="http",
+                host=request.host,
+                trusted=trusted,
+            )
+            try:
+                answer: web.StreamResponse = await forwarder.forward(
+                    request, ForwardPlan("route", base, request.raw_path, headers, **plan)
+                )
+            except GatewayError as error:
+                gateway.outcomes.put_nowait(error)
+                refusal = web.Response(status=_STATUS.get(type(error), 502), text=error.code)
+                refusal.force_close()
+                return refusal
+            except BaseException as error:
+                gateway.outcomes.put_nowait(error)
+                raise
+            gateway.outcomes.put_nowait(answer)
+            return answer
+
+        runner = web.ServerRunner(Server(handle), shutdown_timeout=1.0)
+        async with _listening(runner) as gateway.port:
+            yield gateway
+
+
+@asynccontextmanager
+async def _listening(runner: web.ServerRunner) -> AsyncIterator[int]:
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
