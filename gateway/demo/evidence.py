@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from gateway.demo.plan import Limits
-from gateway.demo.rules import EDGE, GRACE
+from gateway.demo.rules import DRIFT, EDGE, GRACE
 from gateway.demo.seen import Outcome
 
 
@@ -106,7 +106,7 @@ class Evidence:
     def certainly_out(self, sent: float) -> bool:
         """Whether everything from ``sent`` on happened outside the room beyond doubt."""
         if self.place is Place.IN:
-            return sent > self._renewed_by + self._limits.duration + 2 * EDGE
+            return sent > self._renewed_by + self._limits.duration + DRIFT
         return self.place is Place.OUT and sent >= self._out_since
 
     def unseen(self, at: float) -> tuple[float, float]:
@@ -162,6 +162,9 @@ class Evidence:
         """The client learned that it is in."""
         if self.place not in (Place.WAITING, Place.UNSURE):
             return
+        # Who was listening hears of it at once, and so has the whole session ahead; who was not may have been let
+        # in some time ago, and has what the answer says.
+        news = not self.waits or self.waits[-1].listening_since is not None
         self._stop_listening(at)
         known = bool(self.waits) and self.waits[-1].asked == self._asked
         # Without a known ticket the first request tells whom this person may not overtake: with a
@@ -172,7 +175,9 @@ class Evidence:
         self.place = Place.IN
         self.lined_up = True
         self.slipped_in = slipped
-        lasts = self._limits.duration if expires_in is None else min(expires_in, self._limits.duration)
+        lasts = (
+            self._limits.duration if news or expires_in is None else min(expires_in, self._limits.duration)
+        )
         self._sure_until = at - GRACE + lasts - EDGE
         self._renewed_by = at
 

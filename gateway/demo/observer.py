@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from gateway.demo.evidence import Admission, Stay, Wait
 from gateway.demo.plan import Limits
@@ -26,6 +27,18 @@ from gateway.demo.rules import GRACE, Broken, Ledger, Rule, Verdict
 from gateway.demo.seen import Answered, Call, Seen
 from gateway.demo.watched import Watched
 from gateway.demo.witness import occupancy
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """A time in which the crowd's own process read nothing."""
+
+    start: float
+    end: float
+
+    def touches(self, start: float, end: float) -> bool:
+        """Whether something that happened between ``start`` and ``end`` may have been read late for it."""
+        return self.start <= end and self.end >= start
 
 
 class Observer:
@@ -39,7 +52,7 @@ class Observer:
         }
         self._tickets = _Tickets(self._ledger)
         self._lag = 0.0
-        self._worst_lag = 0.0
+        self._stalls: list[Stall] = []
 
     def see(self, fact: Seen) -> None:
         """Take the next fact."""
@@ -47,10 +60,10 @@ class Observer:
         if isinstance(fact, Answered) and fact.call is Call.LINEUP and fact.standing.ticket is not None:
             self._tickets.given(fact.standing.ticket, fact)
 
-    def stalled(self, seconds: float) -> None:
+    def stalled(self, until: float, seconds: float) -> None:
         """The crowd's own process did nothing for this long: not the gateway's fault."""
         self._lag += seconds
-        self._worst_lag = max(self._worst_lag, seconds)
+        self._stalls.append(Stall(until - seconds, until))
 
     def verdict(self, now: float, *, final: bool = False) -> Verdict:
         """What is proven by ``now``. ``final`` (once, after the last fact) asks for everybody's whole story."""
@@ -63,7 +76,7 @@ class Observer:
         check_capacity(across, self._limits.capacity, [stay for e in evidence.values() for stay in e.stays])
         waits = [(number, wait) for number, e in evidence.items() for wait in e.waits]
         admissions = [admission for e in evidence.values() for admission in e.admissions]
-        check_order(across, waits, admissions, now, GRACE + 2 * self._worst_lag)
+        check_order(across, waits, admissions, now, self._stalls)
         broken = sorted(self._ledger.broken + across.broken, key=lambda one: one.at)
         return Verdict(self._ledger.checks + across.checks, tuple(broken))
 
@@ -80,7 +93,7 @@ def check_order(
     waits: Iterable[tuple[int, Wait]],
     admissions: Iterable[Admission],
     now: float,
-    grace: float,
+    stalls: Sequence[Stall],
 ) -> None:
     """Test for each time in line whether somebody provably was let in ahead of it."""
     ticketed = sorted((a.ticket, a.at) for a in admissions if a.ticket is not None)
@@ -92,19 +105,20 @@ def check_order(
     at_once = [a for a in admissions if a.ticket is None]
     for person, wait in waits:
         higher = earliest[bisect.bisect_right(tickets, wait.ticket)]
-        overtaken = higher < math.inf and _still_there(wait, higher, now, grace)
+        overtaken = higher < math.inf and _still_there(wait, higher, now, stalls)
         detail = f"ticket {wait.ticket} was still waiting when a higher one was in"
         ledger.check(Rule.ORDER, not overtaken, higher if overtaken else now, person, detail)
         for admission in at_once:
-            if wait.since <= admission.asked and _still_there(wait, admission.at, now, grace):
+            if wait.since <= admission.asked and _still_there(wait, admission.at, now, stalls):
                 detail = f"ticket {wait.ticket} was waiting when a newcomer was let in at once"
                 ledger.check(Rule.ORDER, False, admission.at, person, detail)
                 break
 
 
-def _still_there(wait: Wait, after: float, now: float, grace: float) -> bool:
+def _still_there(wait: Wait, after: float, now: float, stalls: Sequence[Stall]) -> bool:
     if wait.polled > after:
         return True
+    grace = GRACE + sum(stall.end - stall.start for stall in stalls if stall.touches(after, after + GRACE))
     return any(start <= after and end >= after + grace for start, end in wait.unheard_until(now))
 
 

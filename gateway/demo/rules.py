@@ -12,6 +12,8 @@ GRACE = 1.5
 LATE = 2.0
 # Seconds by which the end of a session or of an absence may differ from what the client works out.
 EDGE = 0.5
+# Seconds by which Redis's clock and the crowd's may drift apart within a session.
+DRIFT = 0.1
 # Seconds after which an absent person must have been swept away.
 SWEPT = 3.0
 

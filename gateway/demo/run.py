@@ -24,13 +24,14 @@ from gateway.demo.seen import Seen
 from gateway.demo.snapshot import snapshot
 from gateway.demo.stage import Stage, staged
 from gateway.demo.stats import Stats
-from gateway.demo.summary import Witnessed, invitation, succeeded, summary
+from gateway.demo.summary import Witnessed, failures, invitation, summary
 from gateway.demo.view import View, open_view
 from gateway.demo.visit import Sale
 
 SECONDS = 45.0
 # How often the crowd's process looks whether it was held up, and from how many seconds on that counts.
 PULSE, STALLED = 0.05, 0.1
+JUDGED_EVERY = 1.0
 
 
 class Options(Protocol):
@@ -108,11 +109,15 @@ class _Show:
         self.crowd = crowd
         self.observer = observer
         self.stats = stats
+        self._verdict = observer.verdict(0.0)
+        self._judged = 0.0
 
     def paint(self, view: View) -> None:
-        """Show how things are now."""
+        """Show how things are now; the verdict, the dearest part, once a second."""
         now = time.monotonic()
-        view.show(snapshot(self.plan, self.stats, self.observer.verdict(now), now))
+        if now - self._judged >= JUDGED_EVERY:
+            self._verdict, self._judged = self.observer.verdict(now), now
+        view.show(snapshot(self.plan, self.stats, self._verdict, now))
 
 
 async def _hold_sale(show: _Show, console: Console, interrupts: _Interrupts) -> int:
@@ -135,7 +140,7 @@ async def _hold_sale(show: _Show, console: Console, interrupts: _Interrupts) -> 
     business = show.stage.business
     witnessed = Witnessed(business.witness.most_in(), business.witness.nameless, business.hall.sold)
     console.print(summary(show.plan, show.stats, verdict, witnessed, now - sale.opened))
-    return 0 if succeeded(show.plan, show.stats, verdict, witnessed) else 1
+    return 1 if failures(show.plan, show.stats, verdict, witnessed) else 0
 
 
 async def _keep_painting(show: _Show, view: View) -> None:
@@ -149,9 +154,10 @@ async def _watch_pulse(observer: Observer) -> None:
     while True:
         before = time.monotonic()
         await asyncio.sleep(PULSE)
-        late = time.monotonic() - before - PULSE
+        now = time.monotonic()
+        late = now - before - PULSE
         if late > STALLED:
-            observer.stalled(late)
+            observer.stalled(now, late)
 
 
 @asynccontextmanager

@@ -31,6 +31,8 @@ class Snapshot:
     admitted: int
     wait_p50: float | None
     wait_p95: float | None
+    handover_p50: float | None
+    handover_p95: float | None
     latency_p50: float | None
     latency_p95: float | None
     requests: int
@@ -57,6 +59,8 @@ def snapshot(plan: Plan, stats: Stats, verdict: Verdict, now: float) -> Snapshot
         admitted=len(stats.admissions),
         wait_p50=percentile(stats.waits, 50),
         wait_p95=percentile(stats.waits, 95),
+        handover_p50=percentile(stats.handovers, 50),
+        handover_p95=percentile(stats.handovers, 95),
         latency_p50=percentile(stats.latencies, 50),
         latency_p95=percentile(stats.latencies, 95),
         requests=stats.requests,

@@ -23,6 +23,9 @@ from gateway.demo.seen import (
 
 TIMED = frozenset({Call.BROWSE, Call.LINEUP, Call.STATUS, Call.GATED, Call.PAY}) | LEAVING
 
+# Seconds after which a leave and an admission have nothing to do with each other.
+HANDED_ON_WITHIN = 1.0
+
 
 def percentile(values: list[float], percent: float) -> float | None:
     """The value below which ``percent`` of the sorted values lie (nearest rank); None of nothing."""
@@ -57,6 +60,7 @@ class Stats:
     admissions: list[tuple[float, int | None]] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
+    handovers: list[float] = field(default_factory=list)
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     turned_away: Counter[str] = field(default_factory=Counter)
     requests: int = 0
@@ -65,6 +69,7 @@ class Stats:
     sold_out: int = 0
     blips: int = 0
     happened: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=50))
+    _freed: list[float] = field(default_factory=list)
     _cards: dict[int, _Card] = field(default_factory=dict)
 
     def see(self, fact: Seen) -> None:
@@ -73,7 +78,8 @@ class Stats:
         self.arrived.add(fact.person)
         match fact:
             case Sent(call=Call.LEAVE_SLOT | Call.LEAVE):
-                self.inside.pop(fact.person, None)
+                if self.inside.pop(fact.person, None) is not None:
+                    self._freed.append(fact.at)
             case Answered():
                 self._answered(fact, card)
             case Unanswered(why=why) if why != INTERRUPTED:
@@ -166,6 +172,18 @@ class Stats:
         self.inside[fact.person] = fact.at
         self.admissions.append((fact.at, card.ticket))
 
+    def _handed_on(self, at: float) -> None:
+        """Somebody in line hears of being let in: from the leave sent last to here is how long a slot was free.
+
+        Slots that nobody visible took (an empty line, a closed tab) and sessions that ran out are left aside.
+        """
+        while self._freed:
+            free_for = at - self._freed.pop()
+            if 0 <= free_for <= HANDED_ON_WITHIN:
+                self.handovers.append(free_for)
+                return
+            self._freed.clear()
+
     def _gate_passed(self, fact: Answered) -> None:
         if fact.person in self.inside:
             self.inside[fact.person] = fact.at
@@ -177,6 +195,7 @@ class Stats:
     def _heard(self, fact: Heard, card: _Card) -> None:
         self.events += 1
         if fact.name == "ALLOWED_IN":
+            self._handed_on(fact.at)
             self._let_in(fact, card)
         elif fact.name == "STATUS_UPDATE":
             card.position = fact.standing.position

@@ -60,7 +60,7 @@ class StreamWatch:
         if self._late_by(now, lag) > LATE and not self._silence_reported:
             self._silence_reported = True
             self._check(Rule.UPDATES, False, now, self._silence(now))
-        if self._told_by is not None and now - self._told_by - (lag - self._lag_then) > GRACE + LATE:
+        if self._told_by is not None and now - self._told_by - (lag - self._lag_then) > GRACE:
             self._told_by = None
             self._check(Rule.TOLD, False, now, "left, but the open stream never said so")
 

@@ -49,10 +49,19 @@ class Witnessed:
     sold: int
 
 
-def succeeded(plan: Plan, stats: Stats, verdict: Verdict, witnessed: Witnessed) -> bool:
-    """Whether no rule was broken and nobody was lost, by anybody's evidence."""
-    lost = stats.outcomes[Outcome.LOST] or stats.outcomes.total() != plan.people
-    return not (verdict.broken or lost or witnessed.nameless or witnessed.most_in > plan.limits.capacity)
+def failures(plan: Plan, stats: Stats, verdict: Verdict, witnessed: Witnessed) -> list[str]:
+    """What went wrong, by anybody's evidence: broken rules, lost people, or what only services can see."""
+    lost, missing = stats.outcomes[Outcome.LOST], plan.people - stats.outcomes.total()
+    faults = {
+        f"{len(verdict.broken)} times a rule was broken": bool(verdict.broken),
+        f"{lost} people were lost": lost > 0,
+        f"{missing} people are unaccounted for": missing != 0,
+        f"{witnessed.nameless} requests reached a service without exactly one user": witnessed.nameless > 0,
+        f"services saw {witnessed.most_in} in at once, room for {plan.limits.capacity}": (
+            witnessed.most_in > plan.limits.capacity
+        ),
+    }
+    return [fault for fault, holds in faults.items() if holds]
 
 
 def summary(plan: Plan, stats: Stats, verdict: Verdict, witnessed: Witnessed, elapsed: float) -> str:
@@ -65,6 +74,8 @@ def summary(plan: Plan, stats: Stats, verdict: Verdict, witnessed: Witnessed, el
         f"p95 {whole_seconds(percentile(stats.waits, 95))}, "
         f"longest {whole_seconds(max(stats.waits, default=None))} ({len(stats.waits)} had to wait)",
         f"  let in       {len(stats.admissions)}, {_pace(stats):.1f} per second",
+        f"  freed slot   the next one heard of it after p50 {milliseconds(percentile(stats.handovers, 50))}, "
+        f"p95 {milliseconds(percentile(stats.handovers, 95))} ({len(stats.handovers)} measured)",
         f"  requests     {stats.requests} answered, p50 {milliseconds(percentile(stats.latencies, 50))}, "
         f"p95 {milliseconds(percentile(stats.latencies, 95))}; {stats.unanswered} without an answer; "
         f"{stats.events} stream events",
@@ -75,10 +86,9 @@ def summary(plan: Plan, stats: Stats, verdict: Verdict, witnessed: Witnessed, el
         *_rules(stats, verdict),
         "",
     ]
-    if succeeded(plan, stats, verdict, witnessed):
-        lines.append(f"{len(Rule)} rules, {verdict.total} checks, 0 broken; nobody was lost.")
-    else:
-        lines.append(f"{len(Rule)} rules, {verdict.total} checks, {len(verdict.broken)} BROKEN.")
+    counted = f"{len(Rule)} rules, {verdict.total} checks, {len(verdict.broken)} broken"
+    faults = failures(plan, stats, verdict, witnessed)
+    lines.append(f"{counted}. FAILED: {'; '.join(faults)}." if faults else f"{counted}; nobody was lost.")
     return "\n".join(lines)
 
 

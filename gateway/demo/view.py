@@ -68,6 +68,12 @@ def picture(now: Snapshot, width: int) -> RenderableType:
     figures.add_column(style="bold", no_wrap=True)
     figures.add_row("Waits", f"p50 {whole_seconds(now.wait_p50)}", f"p95 {whole_seconds(now.wait_p95)}")
     figures.add_row(
+        "Freed slot",
+        f"p50 {milliseconds(now.handover_p50)}",
+        f"p95 {milliseconds(now.handover_p95)}",
+        "until the next one hears of it",
+    )
+    figures.add_row(
         "Requests",
         f"p50 {milliseconds(now.latency_p50)}",
         f"p95 {milliseconds(now.latency_p95)}",
@@ -84,14 +90,14 @@ def picture(now: Snapshot, width: int) -> RenderableType:
 
 def _so_far(now: Snapshot) -> Text:
     told = ", ".join(f"{now.outcomes[outcome]} {outcome}" for outcome in Outcome if now.outcomes.get(outcome))
-    line = Text.assemble(("So far    ", "bold"), told or "nobody is through yet")
+    line = Text.assemble(("So far      ", "bold"), told or "nobody is through yet")
     line.no_wrap = True
     line.overflow = "ellipsis"
     return line
 
 
 def _rules(now: Snapshot) -> Text:
-    line = Text.assemble(("Rules     ", "bold"), f"{now.checks} checks, ")
+    line = Text.assemble(("Rules       ", "bold"), f"{now.checks} checks, ")
     line.append(f"{now.broken} broken", "bold red" if now.broken else "bold green")
     if now.latest_broken:
         line.append(f"  {now.latest_broken}", "red")
@@ -106,6 +112,7 @@ def one_line(now: Snapshot) -> str:
         f"{now.elapsed:5.1f} s  in {now.inside}/{now.capacity}  waiting {now.waiting}  "
         f"through {now.done}/{now.people}  bought {now.outcomes.get(Outcome.BOUGHT, 0)}  "
         f"let in {_per_second(now):.1f}/s  wait p50 {whole_seconds(now.wait_p50)} p95 {whole_seconds(now.wait_p95)}  "
+        f"freed slot taken p50 {milliseconds(now.handover_p50)}  "
         f"request p50 {milliseconds(now.latency_p50)} p95 {milliseconds(now.latency_p95)}  "
         f"{now.checks} checks, {now.broken} broken"
     )

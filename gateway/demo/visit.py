@@ -11,7 +11,7 @@ from gateway.demo.auth import PASSWORD
 from gateway.demo.behaviour import Behaviour, Person
 from gateway.demo.client import Client, Listening, Reply, StreamEnded
 from gateway.demo.plan import Limits
-from gateway.demo.rules import EDGE, SWEPT
+from gateway.demo.rules import DRIFT, SWEPT
 from gateway.demo.seen import Call, Outcome, Standing
 
 TRIES = 30
@@ -189,7 +189,7 @@ class Visit:
             return Outcome.SOLD_OUT
         if self._person.behaviour is Behaviour.WALKS_OFF:
             self._going = Outcome.WALKED_OFF
-            await asyncio.sleep(self._limits.duration + 4 * EDGE)
+            await asyncio.sleep(self._limits.duration + 2 * DRIFT)
             await self._knock()
             return Outcome.WALKED_OFF
         await self._pause(pause * 0.35)

@@ -13,7 +13,7 @@ from gateway.demo.rules import Broken, Rule, Verdict
 from gateway.demo.seen import Answered, Call, Ended, Finished, Heard, Outcome, Sent, Standing
 from gateway.demo.snapshot import snapshot
 from gateway.demo.stats import Stats, percentile
-from gateway.demo.summary import Witnessed, invitation, succeeded, summary
+from gateway.demo.summary import Witnessed, failures, invitation, summary
 from gateway.demo.view import one_line, open_view, picture, spark
 from tests.demo.story import LIMITS, waiting
 
@@ -55,6 +55,12 @@ def test_who_is_where_is_known(stats: Stats) -> None:
     assert (now.arrived, now.waiting, now.inside, now.done, now.admitted) == (3, 0, 1, 2, 2)
     assert now.wait_p50 == pytest.approx(2.6)
     assert snapshot(PLAN, stats, GOOD, 110.2).inside == 0  # Noah's session is over by then
+
+
+def test_a_freed_slot_is_timed_until_the_next_one_hears_of_it(stats: Stats) -> None:
+    assert stats.handovers == [pytest.approx(0.1)]
+    stats.see(Heard(3, 120.0, 1, "ALLOWED_IN", "end", IN))  # a session has run out: nobody left
+    assert len(stats.handovers) == 1
 
 
 def test_what_happened_is_told(stats: Stats) -> None:
@@ -103,7 +109,7 @@ def test_the_picture_fits_a_small_terminal(stats: Stats) -> None:
     console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True, record=True)
     console.print(picture(snapshot(PLAN, stats, BAD, 106.0), 80))
     lines = console.export_text().rstrip("\n").splitlines()
-    assert len(lines) <= 19
+    assert len(lines) <= 21
     assert all(len(line) <= 80 for line in lines)
     text = "\n".join(lines)
     for expected in ("1 of 2 in", "0 waiting", "3 checks, 1 broken", "Ada looked again"):
@@ -133,7 +139,7 @@ def test_the_picture_is_painted_in_a_terminal(stats: Stats) -> None:
 
 def test_all_well_is_told_with_the_rules_and_how_often_they_were_tested(stats: Stats) -> None:
     stats.see(Finished(2, 112.0, Outcome.STILL_WAITING))
-    assert succeeded(PLAN, stats, GOOD, ALL_WELL)
+    assert not failures(PLAN, stats, GOOD, ALL_WELL)
     text = summary(PLAN, stats, GOOD, ALL_WELL, 12.0)
     for expected in (
         "3  people came",
@@ -163,7 +169,7 @@ def test_anything_amiss_is_no_success(
 ) -> None:
     if last is not None:
         stats.see(Finished(2, 112.0, last))
-    assert not succeeded(PLAN, stats, verdict, witnessed)
+    assert failures(PLAN, stats, verdict, witnessed)
     assert "nobody was lost" not in summary(PLAN, stats, verdict, witnessed, 12.0)
 
 

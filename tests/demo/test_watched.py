@@ -130,6 +130,22 @@ def test_a_refusal_right_after_admission_is_counted(story: Story) -> None:
     assert story.broken(3.1) == [Rule.SESSION]
 
 
+def test_a_session_shorter_than_it_should_be_is_counted_whatever_the_gateway_says_of_it(story: Story) -> None:
+    story.listens(1, 1.1, 1.1, 9, 5)
+    story.hears(1, 2.0, "ALLOWED_IN", Standing("ALLOWED_IN", expires_in=1.0), event_id="end")
+    story.refused(1, 5.0)
+    assert story.broken(5.1) == [Rule.SESSION]
+
+
+def test_who_was_away_when_let_in_has_as_long_as_the_gateway_says(story: Story) -> None:
+    story.listens(1, 1.1, 1.1, 9, 5)
+    story.closes(1, 2.0)
+    story.opens(1, 6.0, stream=2)
+    story.hears(1, 6.1, "ALLOWED_IN", Standing("ALLOWED_IN", expires_in=2.0), stream=2, event_id="end")
+    story.refused(1, 8.0)
+    assert story.broken(8.1) == []
+
+
 def test_a_refusal_about_when_the_session_ends_is_not(story: Story) -> None:
     story.opens(1, 1.1)
     story.let_in(1, 2.0)
