@@ -10,7 +10,7 @@ import math
 import random
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
@@ -23,6 +23,13 @@ PING_SECONDS = 5.0
 """A silent connection is asked so often whether it lives; one that has not answered by the next time is given up."""
 
 Reason = Literal["LEFT", "ABSENT", "OPERATOR"]
+
+_KINDS: Final[dict[str, tuple[Literal["ADMITTED", "REMOVED"], Reason | None]]] = {
+    "ADMITTED": ("ADMITTED", None),
+    "LEFT": ("REMOVED", "LEFT"),
+    "ABSENT": ("REMOVED", "ABSENT"),
+    "OPERATOR": ("REMOVED", "OPERATOR"),
+}
 
 
 class RoomEvent(NamedTuple):
@@ -44,12 +51,11 @@ def parse_event(room: str, payload: bytes) -> list[RoomEvent]:
         # User ids are opaque: bytes that are no UTF-8 must not cost the others their news.
         message = json.loads(payload.decode("utf-8", "surrogateescape"))
         event, expires_in = message["event"], message["expires_ms"] / 1000
-        kind: Literal["ADMITTED", "REMOVED"] = "ADMITTED" if event == "ADMITTED" else "REMOVED"
-        reason = None if event == "ADMITTED" else event
+        kind, reason = _KINDS[event]
         return [
             RoomEvent(room, user, int(ticket), kind, reason, expires_in) for user, ticket in message["people"]
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"not an event: {error}") from error
 
 
@@ -100,6 +106,11 @@ class Subscription:
             try:
                 await self._listen(connection)
             except (RedisError, OSError, TimeoutError) as error:
+                why = type(error).__name__
+            except (
+                Exception
+            ) as error:  # whoever was told failed: they are told again with the next connection
+                log.exception("room events could not be passed on")
                 why = type(error).__name__
             finally:
                 was_listening = self.listening.is_set()

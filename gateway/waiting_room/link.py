@@ -15,7 +15,7 @@ from typing import Any, Protocol, cast
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from gateway.errors import QueueUnavailable
 from gateway.waiting_room.scripts import Script
@@ -88,7 +88,11 @@ class Link:
                 connection = await self._ready()
                 await connection.send_packed_command(connection.pack_command(*command), check_health=False)
                 return await connection.read_response(timeout=math.inf)
-        except ResponseError:
+        except ResponseError as error:
+            # A master that became a replica is left: under its name there may be another master by now. Redis 6
+            # gives a script's own error another code in front, so it is looked for in the text as well.
+            if isinstance(error, ReadOnlyError) or "READONLY" in str(error):
+                await self.close()
             raise
         except TimeoutError:
             raise QueueUnavailable("Redis did not answer in time") from None

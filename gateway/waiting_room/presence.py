@@ -33,7 +33,10 @@ Change = tuple[Literal["arrived", "departed"], str]
 
 
 class Presence:
-    """The users of one room who have a stream open here. Works inside ``running()``."""
+    """The users of one room who have a stream open here. Works inside ``running()``.
+
+    ``beat`` and ``dead`` in seconds, as ``BEAT_SECONDS`` and ``DEAD_SECONDS``.
+    """
 
     def __init__(
         self,
@@ -42,12 +45,17 @@ class Presence:
         scripts: Mapping[str, Script],
         arguments: Callable[[], tuple[Argument, ...]],
         before_beat: Callable[[], Awaitable[None]],
+        *,
+        beat: float = BEAT_SECONDS,
+        dead: float = DEAD_SECONDS,
     ) -> None:
         self._keys = keys
         self._link = link
         self._scripts = scripts
         self._arguments = arguments
         self._before_beat = before_beat
+        self._beat_seconds = beat
+        self._dead_seconds = dead
         self._here: set[str] = set()
         self._changes: deque[Change] = deque()
         self._wake = asyncio.Event()
@@ -83,8 +91,10 @@ class Presence:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-            with contextlib.suppress(QueueUnavailable):
-                await self._tell()
+            # Under a name that was not announced nothing stands yet, and nothing may: nobody would clear it up.
+            if self._good_beats > 0:
+                with contextlib.suppress(QueueUnavailable):
+                    await self._tell()
 
     async def _keep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -93,14 +103,15 @@ class Presence:
             try:
                 # A name is announced before anything stands under it, or nobody would ever clear up after it.
                 if self._good_beats == 0 or loop.time() >= next_beat:
-                    next_beat = loop.time() + BEAT_SECONDS
+                    next_beat = loop.time() + self._beat_seconds
                     await self._before_beat()
                     await self._beat()
-                await self._tell()
+                if self._good_beats > 0:
+                    await self._tell()
             except QueueUnavailable as error:
                 log.debug("presence in room %s: %s", self._keys.room, error.reason)
                 self._begin_anew()
-                await asyncio.sleep(BEAT_SECONDS / 4)
+                await asyncio.sleep(self._beat_seconds / 4)
                 continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(next_beat):
@@ -108,9 +119,12 @@ class Presence:
             self._wake.clear()
 
     async def _beat(self) -> None:
+        instance = self._instance
         reply = await self._link.run(
-            self._scripts["beat"], (self._keys.instances,), (self._instance, round(DEAD_SECONDS * 1000))
+            self._scripts["beat"], (self._keys.instances,), (instance, round(self._dead_seconds * 1000))
         )
+        if instance != self._instance:
+            return
         unknown, *dead = reply
         if unknown and self._good_beats > 0:
             self._begin_anew()
@@ -119,7 +133,7 @@ class Presence:
         self._good_beats += 1
         # After an outage everybody looks dead to whoever is back first, so nobody judges before having been back
         # for as long as a judgement takes.
-        if self._good_beats * BEAT_SECONDS > DEAD_SECONDS:
+        if self._good_beats * self._beat_seconds > self._dead_seconds:
             for name in dead:
                 await self._drain(name.decode())
 
@@ -128,7 +142,7 @@ class Presence:
         more = True
         while more:
             reply = await self._link.run(
-                self._scripts["drain"], keys, (*self._arguments(), dead, round(DEAD_SECONDS * 1000))
+                self._scripts["drain"], keys, (*self._arguments(), dead, round(self._dead_seconds * 1000))
             )
             more = reply[1] == 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -38,7 +39,7 @@ async def test_one_of_several_instances_sweeps_a_second(run_rooms: Callable[...,
         await run_rooms(on_sweep=on_sweep)
     async with asyncio.timeout(20):
         await three.wait()
-    assert all(later - earlier > 0.5 for earlier, later in zip(swept, swept[1:], strict=False))
+    assert all(later - earlier > 0.5 for earlier, later in itertools.pairwise(swept))
     assert await redis.exists(LOCK)
 
 
