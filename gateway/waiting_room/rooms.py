@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
-from gateway.errors import RoomNotFound
+from redis.exceptions import ResponseError
+
+from gateway.errors import QueueUnavailable, RoomNotFound, SettingsError
 from gateway.waiting_room.events import RoomEvent, Subscription
 from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
 from gateway.waiting_room.link import Redis
@@ -13,6 +16,8 @@ from gateway.waiting_room.lock import SweepLock
 from gateway.waiting_room.room import Limits, NoObserver, Room, RoomObserver, RoomPolicy, channel
 from gateway.waiting_room.schedule import PERIOD_MS, Sweeper
 from gateway.waiting_room.scripts import Script, load_all
+
+_HASH_TAG = re.compile(r"\{[^}]+\}")
 
 
 class Rooms:
@@ -76,9 +81,13 @@ class Rooms:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Serves, listens and sweeps for as long as it lasts. Redis may be away at the start."""
+        """Serves, listens and sweeps for as long as it lasts. Redis may be away at the start.
+
+        Raises SettingsError if it is a cluster and the prefix would scatter a room's keys over its nodes.
+        """
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._lock_link.close)
+            await self._check_prefix()
             # Rooms that come later end with the others: after the sweeper, which would open their links again.
             rooms = await stack.enter_async_context(contextlib.AsyncExitStack())
             for room in self._rooms.values():
@@ -95,3 +104,11 @@ class Rooms:
         for room in self._rooms.values():
             room.presence.tell_again()
         self._on_restored()
+
+    async def _check_prefix(self) -> None:
+        if _HASH_TAG.search(self._prefix):
+            return
+        with contextlib.suppress(QueueUnavailable, ResponseError):
+            if b"cluster_enabled:1" in await self._lock_link.call("INFO", "cluster"):
+                allowed = "a prefix with a hash tag, such as {gw}:, because this Redis is a cluster"
+                raise SettingsError("REDIS_KEY_PREFIX", self._prefix, allowed)
