@@ -12,7 +12,6 @@ from enum import Enum, auto
 
 from gateway.demo.plan import Limits
 from gateway.demo.rules import DRIFT, EDGE, GRACE
-from gateway.demo.seen import Outcome
 
 
 class Place(Enum):
@@ -162,9 +161,7 @@ class Evidence:
         """The client learned that it is in."""
         if self.place not in (Place.WAITING, Place.UNSURE):
             return
-        # Who was listening hears of it at once, and so has the whole session ahead; who was not may have been let
-        # in some time ago, and has what the answer says.
-        news = not self.waits or self.waits[-1].listening_since is not None
+        listening = bool(self.waits) and self.waits[-1].listening_since is not None
         self._stop_listening(at)
         known = bool(self.waits) and self.waits[-1].asked == self._asked
         # Without a known ticket the first request tells whom this person may not overtake: with a
@@ -175,11 +172,17 @@ class Evidence:
         self.place = Place.IN
         self.lined_up = True
         self.slipped_in = slipped
-        lasts = (
-            self._limits.duration if news or expires_in is None else min(expires_in, self._limits.duration)
-        )
-        self._sure_until = at - GRACE + lasts - EDGE
+        self._sure_until = self._session_from(at, expires_in, listening=listening) - EDGE
         self._renewed_by = at
+
+    def _session_from(self, at: float, expires_in: float | None, *, listening: bool) -> float:
+        """When the session of somebody who learned of it at ``at`` ends at the earliest."""
+        if not self.waits:
+            return self._asked + self._limits.duration
+        # Who was listening heard of it at once; who was not may have been let in some time before.
+        if listening or expires_in is None:
+            return at - GRACE + self._limits.duration
+        return at - GRACE + min(expires_in, self._limits.duration)
 
     def renewed(self, sent: float, at: float) -> None:
         """A gated call went through: in at ``sent``, and for a session's length from then."""
@@ -235,19 +238,3 @@ class Evidence:
     def _stop_listening(self, at: float) -> None:
         if self.waits:
             self.waits[-1].stops_listening(at)
-
-
-PROVEN_BY_ADMISSION = frozenset(
-    {Outcome.BOUGHT, Outcome.SOLD_OUT, Outcome.WALKED_OFF, Outcome.TIMED_OUT, Outcome.CUT_SHORT}
-)
-# Who is let in while leaving the line may never read of it: that the room could be left is evidence too.
-PROVEN_BY_LEAVE = frozenset({Outcome.GAVE_UP, Outcome.STILL_WAITING, Outcome.CUT_SHORT})
-
-
-def adds_up(outcome: Outcome | None, *, admitted: bool, left: bool) -> bool:
-    """Whether how the visit of somebody who lined up is said to have ended fits the evidence."""
-    return (
-        outcome is Outcome.CLOSED_TAB
-        or (outcome in PROVEN_BY_ADMISSION and admitted)
-        or (outcome in PROVEN_BY_LEAVE and left)
-    )

@@ -48,6 +48,22 @@ class Outcome(StrEnum):
     LOST = "lost"
 
 
+PROVEN_BY_ADMISSION = frozenset(
+    {Outcome.BOUGHT, Outcome.SOLD_OUT, Outcome.WALKED_OFF, Outcome.TIMED_OUT, Outcome.CUT_SHORT}
+)
+# Who is let in while leaving the line may never read of it: that the room could be left is evidence too.
+PROVEN_BY_LEAVE = frozenset({Outcome.GAVE_UP, Outcome.STILL_WAITING, Outcome.CUT_SHORT})
+
+
+def adds_up(outcome: Outcome | None, *, admitted: bool, left: bool) -> bool:
+    """Whether how the visit of somebody who lined up is said to have ended fits the evidence."""
+    return (
+        outcome is Outcome.CLOSED_TAB
+        or (outcome in PROVEN_BY_ADMISSION and admitted)
+        or (outcome in PROVEN_BY_LEAVE and left)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What an answer or an event says about the caller; None or "" where it says nothing."""

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -89,6 +89,15 @@ class Business:
         return user
 
 
+async def _body(request: web.Request) -> Mapping[str, object]:
+    """The JSON object sent; nothing if it is none, or if the gateway broke off because its client did."""
+    try:
+        body = await request.json()
+    except (ValueError, ConnectionError):
+        return {}
+    return body if isinstance(body, Mapping) else {}
+
+
 def products_app(business: Business) -> web.Application:
     """product-service: what is on sale, open to everybody."""
 
@@ -135,9 +144,9 @@ def reservations_app(business: Business) -> web.Application:
     async def reserve(request: web.Request) -> web.Response:
         user = business.gated_caller(request)
         await business.work()
-        seat = int((await request.json()).get("seat", 0))
+        seat = (await _body(request)).get("seat")
         # Holding anew both checks that the seat is this user's and keeps it until it is paid.
-        if not business.hall.hold(seat, user):
+        if not isinstance(seat, int) or not business.hall.hold(seat, user):
             return web.json_response({"code": "SEAT_NOT_HELD", "userId": user}, status=409)
         number = f"R{next(business.numbers)}"
         business.reservations[number] = (user, seat)
@@ -154,7 +163,7 @@ def payments_app(business: Business) -> web.Application:
     async def pay(request: web.Request) -> web.Response:
         user = business.caller(request)
         await business.work()
-        number = str((await request.json()).get("reservationId", ""))
+        number = str((await _body(request)).get("reservationId", ""))
         owner, seat = business.reservations.get(number, ("", 0))
         if owner != user or not business.hall.sell(seat, user):
             return web.json_response({"code": "NOT_PAYABLE", "userId": user}, status=409)

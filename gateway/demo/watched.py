@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.demo.evidence import Evidence, Place, adds_up
+from gateway.demo.evidence import Evidence, Place
 from gateway.demo.plan import Limits
 from gateway.demo.positions import Positions
 from gateway.demo.rules import GRACE, SWEPT, Ledger, Rule
@@ -18,6 +18,7 @@ from gateway.demo.seen import (
     Seen,
     Sent,
     Standing,
+    adds_up,
 )
 from gateway.demo.streamwatch import StreamWatch
 

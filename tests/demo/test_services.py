@@ -102,6 +102,8 @@ async def test_reserving_and_paying_sells_the_seat(aiohttp_client: AiohttpClient
     payments: TestClient = await aiohttp_client(payments_app(business))
     async with reservations.post("/api/v1/reservations", json={"seat": 2}, headers=BOB) as response:
         assert response.status == 409
+    async with reservations.post("/api/v1/reservations", data=b"?", headers=ANN) as response:
+        assert response.status == 409
     async with reservations.post("/api/v1/reservations", json={"seat": 2}, headers=ANN) as response:
         assert response.status == 201
         reserved = {"reservationId": (await response.json())["reservationId"]}
