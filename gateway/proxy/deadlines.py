@@ -7,7 +7,11 @@ late is not.
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 from collections.abc import Callable, Hashable
+
+log = logging.getLogger(__name__)
 
 # How much later than asked for a time-out may come.
 TICK_SECONDS = 0.1
@@ -40,6 +44,16 @@ class Deadlines:
 
     def _sweep(self) -> None:
         now = self._loop.time()
+        self._timer = None
         for key in [key for key, (when, _) in self._due.items() if when <= now]:
-            self._due.pop(key)[1]()
-        self._timer = self._loop.call_later(TICK_SECONDS, self._sweep) if self._due else None
+            # One that was called may have dropped or put off another.
+            when, expired = self._due.get(key, (math.inf, None))
+            if when <= now and expired is not None:
+                del self._due[key]
+                try:
+                    expired()
+                except Exception:
+                    # The others' time-outs must not depend on it.
+                    log.exception("a time-out could not be told")
+        if self._due and self._timer is None:
+            self._timer = self._loop.call_later(TICK_SECONDS, self._sweep)

@@ -17,7 +17,12 @@ Network = IPv4Network | IPv6Network
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
 _ADDRESSES_REMEMBERED = 4096
-_FORWARDED_PAIR = re.compile(r'(?:^|[;,])\s*(for|proto|host)\s*=\s*("(?:[^"\\]|\\.)*"|[^;,\s]*)', re.I)
+# From the right; no chain of proxies is longer, and a client can't make us look at more.
+_HOPS_READ = 16
+# One pair of one element, and what ends it: a semicolon, a comma, or the end. RFC 7239, section 4.
+_FORWARDED_PAIR = re.compile(
+    r'[ \t]*(?:([A-Za-z0-9!#$%&\'*+.^_`|~-]+)=("(?:[^"\\]|\\.)*"|[^\s";,]*))?[ \t]*([;,]|$)'
+)
 _SCHEMES = frozenset({"http", "https"})
 _HOST = re.compile(r"[A-Za-z0-9._~%!$&'()*+=\-\[\]:]{1,255}")
 
@@ -113,13 +118,44 @@ def _said(raw_headers: RawHeaders) -> dict[str, list[str]]:
     for name, value in raw_headers:
         lowered = name.lower()
         if lowered == b"forwarded":
-            for key, item in _FORWARDED_PAIR.findall(value.decode("latin-1")):
-                standard[key.lower()].append(item.strip('"'))
+            for element in _elements(value.decode("latin-1")):
+                # A fact that an element leaves out must not let that of another hop move into its place.
+                for key in ("for", "proto", "host"):
+                    standard[key].append(element.get(key, ""))
         elif lowered.startswith(b"x-forwarded-"):
             key = lowered[12:].decode("latin-1")
             if key in said:
                 said[key] += [item.strip() for item in value.decode("latin-1").split(",")]
     return said if said["for"] or not standard["for"] else standard
+
+
+def _elements(value: str) -> list[dict[str, str]]:
+    """The elements of one ``Forwarded`` line, from the right as far as they can be read with certainty: whoever wrote
+    the left part may have left a quote open."""
+    commas = [at + 1 for at, character in enumerate(value) if character == ","]
+    for start in (0, *commas[-_HOPS_READ:]):
+        elements = _all_elements(value[start:])
+        if elements is not None:
+            return elements
+    return []
+
+
+def _all_elements(value: str) -> list[dict[str, str]] | None:
+    elements: list[dict[str, str]] = [{}]
+    at = 0
+    while at <= len(value):
+        pair = _FORWARDED_PAIR.match(value, at)
+        if pair is None:
+            return None
+        name, content, end = pair.groups()
+        if name is not None:
+            elements[-1].setdefault(name.lower(), content.strip('"'))
+        if not end:
+            break
+        if end == ",":
+            elements.append({})
+        at = pair.end()
+    return elements
 
 
 def _vouched(values: Sequence[str], hops: int, otherwise: str) -> str:

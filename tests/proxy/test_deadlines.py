@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from gateway.proxy.deadlines import TICK_SECONDS, Deadlines
 
 
@@ -38,3 +40,26 @@ async def test_nothing_runs_while_nothing_is_due() -> None:
     deadlines.set("b", 60.0, over.set)
     deadlines.close()
     assert deadlines._timer is None
+
+
+async def test_one_that_fails_or_drops_another_stops_no_time_out(caplog: pytest.LogCaptureFixture) -> None:
+    deadlines = Deadlines()
+    told: list[str] = []
+    late = asyncio.Event()
+
+    def fail() -> None:
+        told.append("fail")
+        deadlines.drop("dropped")
+        raise LookupError("bad luck")
+
+    deadlines.set("fail", 0.0, fail)
+    deadlines.set("dropped", 0.0, lambda: told.append("dropped"))
+    deadlines.set("other", 0.0, lambda: told.append("other"))
+    async with asyncio.timeout(5):
+        while "other" not in told:
+            await asyncio.sleep(0.01)
+        deadlines.set("late", 0.0, late.set)
+        await late.wait()
+    assert told == ["fail", "other"]
+    assert "bad luck" in caplog.text
+    deadlines.close()

@@ -103,3 +103,29 @@ def test_nobody_is_trusted_by_default() -> None:
     assert "10.0.0.1" in TRUSTED
     assert "fd00::1" in TRUSTED
     assert "no address" not in TRUSTED
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "address", "scheme", "host"),
+    [
+        ("for=6.6.6.6;proto=https;host=evil, for=1.2.3.4", "1.2.3.4", "http", "us.example"),
+        ('for="x, for="[2001:db8::7]"', "2001:db8::7", "http", "us.example"),
+        ('for=1.2.3.4;x="a;for=7.7.7.7"', "1.2.3.4", "http", "us.example"),
+        ('for=6.6.6.6;host="a,b", for=1.2.3.4;proto=https;host=h', "1.2.3.4", "https", "h"),
+        ("for=1.2.3.4;proto=https, for=10.0.0.9;proto=http", "1.2.3.4", "https", "us.example"),
+        (";;,,", "10.0.0.1", "http", "us.example"),
+        ("," * 8000 + '"', "10.0.0.1", "http", "us.example"),
+    ],
+)
+def test_each_element_of_forwarded_speaks_of_its_own_hop_only(
+    forwarded: str, address: str, scheme: str, host: str
+) -> None:
+    trusted = TrustedProxies([ip_network("10.0.0.0/8")])
+    seen = origin(
+        [(b"Forwarded", forwarded.encode())],
+        peer="10.0.0.1",
+        scheme="http",
+        host="us.example",
+        trusted=trusted,
+    )
+    assert (seen.address, seen.scheme, seen.host) == (address, scheme, host)
