@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
 import sys
 import time
 from collections import Counter, deque
@@ -20,6 +22,7 @@ from benchmarks.load import BrokenAnswer, Order, answer_size, requests
 from benchmarks.report import percentile
 
 _TICK_SECONDS = 0.005
+_CODE = re.compile(rb'"code":"(\w+)"')
 # What is not answered so long after the last one was sent never will be.
 _PATIENCE_SECONDS = 10.0
 
@@ -29,7 +32,7 @@ class Arrivals:
     """``rate`` requests a second for ``seconds``, to 127.0.0.1:``port``; ``tokens`` are used in turn.
 
     Each takes an idle one of ``connections`` that were opened before, so that opening them, which is as dear here as
-    there, is no part of it.
+    there, is no part of it. ``yields``: how nice the process is to others on its core, in steps of ``nice``.
     """
 
     port: int
@@ -39,13 +42,14 @@ class Arrivals:
     seconds: float
     tokens: Sequence[str]
     connections: int = 4000
+    yields: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Came:
-    """What came of it. ``statuses`` counts answers by status, ``unanswered`` what got none, ``unsent`` what found all
-    connections busy. ``p50``, ``p99`` and ``worst`` are seconds from when a request was due to its complete answer,
-    of those that were a success."""
+    """What came of it. ``statuses`` counts answers by status and error code, ``unanswered`` what got none, ``unsent``
+    what found all connections busy. ``p50``, ``p99`` and ``worst`` are seconds from when a request was due to its
+    complete answer, of those that were a success."""
 
     sent: int
     seconds: float
@@ -63,8 +67,8 @@ class Came:
 
     @property
     def shed(self) -> int:
-        """Those who were told to come back."""
-        return self.statuses.get("503", 0)
+        """Those who were sent away because the instance is overloaded."""
+        return self.statuses.get("503 OVERLOADED", 0)
 
     @property
     def errors(self) -> int:
@@ -95,7 +99,10 @@ class _Connection(asyncio.Protocol):
             self.transport.close()
             return
         if size is not None and len(self._rest) >= size:
-            status, self._rest = self._rest[9:12].decode(), b""
+            status = self._rest[9:12].decode()
+            if not status.startswith("2") and (code := _CODE.search(self._rest)):
+                status += f" {code[1].decode()}"
+            self._rest = b""
             self.busy = False
             self._run.answered(self, status, time.perf_counter() - self._due)
 
@@ -195,6 +202,7 @@ async def drive(order: Arrivals) -> Came:
 def main() -> int:
     """One order from standard input to one result on standard output; returns the exit status."""
     order = Arrivals(**json.load(sys.stdin))
+    os.nice(order.yields)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         came = runner.run(drive(order))
     json.dump(asdict(came), sys.stdout)

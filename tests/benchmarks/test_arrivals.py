@@ -10,7 +10,7 @@ from tests.benchmarks.support import OK, counting
 
 def order(port: int, **changes: object) -> Arrivals:
     given = {"port": port, "method": "GET", "path": "/x", "rate": 200.0, "seconds": 0.5, "tokens": ("a", "b")}
-    return Arrivals(**given | {"connections": 4} | changes)  # type: ignore[arg-type]
+    return Arrivals(**given | {"connections": 100} | changes)  # type: ignore[arg-type]
 
 
 async def test_as_many_are_sent_as_come_and_every_answer_is_counted() -> None:
@@ -25,8 +25,11 @@ async def test_as_many_are_sent_as_come_and_every_answer_is_counted() -> None:
 
 
 async def test_whoever_is_told_to_come_back_is_no_error() -> None:
-    async with counting(b"HTTP/1.1 503 Away\r\nContent-Length: 0\r\n\r\n") as server:
+    body = b'{"error":{"code":"OVERLOADED"}}'
+    head = b"HTTP/1.1 503 Away\r\nContent-Length: %d\r\n\r\n" % len(body)
+    async with counting(head + body) as server:
         came = await drive(order(server.port))
+    assert came.statuses == {"503 OVERLOADED": 100}
     assert (came.good, came.shed, came.errors) == (0, 100, 0)
 
 
