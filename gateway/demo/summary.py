@@ -14,6 +14,9 @@ from gateway.demo.stats import Stats, percentile
 from gateway.demo.view import milliseconds, whole_seconds
 
 BROKEN_SHOWN = 20
+# Half of the freed slots must have been passed on within this many seconds, if enough were measured to say so.
+# An admission that nobody announced is found by the next status update, which takes a second or two.
+PASSED_ON_WITHIN, ENOUGH_TO_JUDGE = 0.25, 20
 
 
 def invitation(base: str, token: str, addresses: Mapping[str, str]) -> str:
@@ -53,14 +56,20 @@ def failures(plan: Plan, stats: Stats, verdict: Verdict, witnessed: Witnessed) -
     """What went wrong, by anybody's evidence: broken rules, lost people, or what only services can see."""
     lost, missing = stats.outcomes[Outcome.LOST], plan.people - stats.outcomes.total()
     faults = {
-        f"{len(verdict.broken)} times a rule was broken": bool(verdict.broken),
-        f"{lost} people were lost": lost > 0,
-        f"{missing} people are unaccounted for": missing != 0,
-        f"{witnessed.nameless} requests reached a service without exactly one user": witnessed.nameless > 0,
+        f"breaches of rules: {len(verdict.broken)}": bool(verdict.broken),
+        f"people lost: {lost}": lost > 0,
+        f"people unaccounted for: {missing}": missing != 0,
+        f"requests that reached a service without exactly one user: {witnessed.nameless}": witnessed.nameless
+        > 0,
         f"services saw {witnessed.most_in} in at once, room for {plan.limits.capacity}": (
             witnessed.most_in > plan.limits.capacity
         ),
     }
+    passed_on = percentile(stats.handovers, 50)
+    if passed_on is not None and len(stats.handovers) >= ENOUGH_TO_JUDGE:
+        faults[f"freed slots are passed on slowly: p50 {milliseconds(passed_on)}"] = (
+            passed_on > PASSED_ON_WITHIN
+        )
     return [fault for fault, holds in faults.items() if holds]
 
 

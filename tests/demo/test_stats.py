@@ -173,6 +173,13 @@ def test_anything_amiss_is_no_success(
     assert "nobody was lost" not in summary(PLAN, stats, verdict, witnessed, 12.0)
 
 
+@pytest.mark.parametrize(("count", "seconds", "slow"), [(20, 0.3, True), (19, 0.3, False), (20, 0.2, False)])
+def test_slots_passed_on_slowly_are_a_failure(stats: Stats, count: int, seconds: float, slow: bool) -> None:
+    stats.see(Finished(2, 112.0, Outcome.BOUGHT))
+    stats.handovers = [seconds] * count
+    assert bool(failures(PLAN, stats, GOOD, ALL_WELL)) is slow
+
+
 def test_breaches_are_shown_with_when_and_what(stats: Stats) -> None:
     text = summary(PLAN, stats, BAD, ALL_WELL, 12.0)
     assert "BROKEN never more people in than the room holds" in text
