@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from aiohttp import ClientError, ClientTimeout, TCPConnector
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ClientRequest, ConnectionKey
 from aiohttp.connector import Connection
 from yarl import URL
@@ -98,7 +99,7 @@ class UpstreamPool:
         while idle:
             connection, since = idle.pop()
             protocol: Handler = connection.protocol  # type: ignore[assignment]
-            if not protocol.should_close and loop.time() - since < _IDLE_SECONDS:
+            if _usable(protocol) and loop.time() - since < _IDLE_SECONDS:
                 return UpstreamConnection(connection, protocol, target.authority, self._deadlines, rest)
             connection.close()
         try:
@@ -128,7 +129,7 @@ class UpstreamPool:
             kept = []
             for connection, since in idle:
                 protocol = connection.protocol
-                if since >= before and protocol is not None and not protocol.should_close:
+                if since >= before and protocol is not None and _usable(protocol):
                     kept.append((connection, since))
                 else:
                     connection.close()
@@ -136,6 +137,11 @@ class UpstreamPool:
                 self._idle[base] = kept
             else:
                 del self._idle[base]
+
+
+def _usable(protocol: ResponseHandler) -> bool:
+    """Whether a request may go out: for a moment a connection that is closing does not say ``should_close`` yet."""
+    return protocol.is_connected() and not protocol.should_close
 
 
 def _connect_failed(exc: ClientError | OSError) -> ConnectFailed:
