@@ -1,0 +1,588 @@
+"""Forwarding between real connections: what arrives on the other side, byte by byte."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+
+import pytest
+from aiohttp import web
+from multidict import CIMultiDict
+
+from gateway.errors import BadRequest, NoInstance, PayloadTooLarge, UpstreamTimeout, UpstreamUnreachable
+from tests.proxy.rig import OK, Upstream, aiohttp_upstream, answering, client_of, gateway_to, raw_upstream
+
+Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
+
+
+async def test_an_answer_passes_as_it_was_sent() -> None:
+    reason = "좋아 \xff".encode("latin-1", "ignore") + "좋".encode()
+    sent = (
+        b"HTTP/1.1 299 " + reason + b"\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nServer: svc/1\r\n"
+        b"set-COOKIE: a=1\r\nX-Odd: \xff\xea\xb0\x80\r\nSet-Cookie: b=2\r\nContent-Encoding: gzip\r\n"
+        b"Connection: keep-alive, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nContent-Length: 4\r\n\r\n\x1f\x8b\0\n"
+    )
+    async with (
+        raw_upstream(answering(sent)) as upstream,
+        gateway_to(upstream.base) as gateway,
+        client_of(gateway) as client,
+    ):
+        answer = await client.get()
+    assert answer.line == b"HTTP/1.1 299 " + reason
+    assert answer.fields == [
+        (b"Date", b"Thu, 01 Jan 2026 00:00:00 GMT"),
+        (b"Server", b"svc/1"),
+        (b"set-COOKIE", b"a=1"),
+        (b"X-Odd", b"\xff\xea\xb0\x80"),
+        (b"Set-Cookie", b"b=2"),
+        (b"Content-Encoding", b"gzip"),
+        (b"Content-Length", b"4"),
+    ]
+    assert answer.body == b"\x1f\x8b\0\n"
+
+
+async def test_a_request_passes_with_raw_target_and_the_instances_host() -> None:
+    async with (
+        raw_upstream(answering(OK)) as upstream,
+        gateway_to(upstream.base) as gateway,
+        client_of(gateway) as client,
+    ):
+        await client.get("/a%2Fb/%ea?q=%20&&x", extra=b"X-Odd: \xff\r\nAccept-Encoding: br\r\n")
+    line, host, *rest = upstream.heads[0].split(b"\r\n")
+    assert line == b"GET /a%2Fb/%ea?q=%20&&x HTTP/1.1"
+    assert host == b"Host: " + upstream.base.authority
+    assert rest[:2] == [b"X-Odd: \xff", b"Accept-Encoding: br"]
+
+
+async def test_a_connection_serves_one_request_after_the_other() -> None:
+    async with (
+        raw_upstream(answering(OK)) as upstream,
+        gateway_to(upstream.base) as gateway,
+        client_of(gateway) as client,
+    ):
+        for _ in range(5):
+            assert (await client.get()).body == b"ok"
+        assert upstream.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "method", "fields", "body"),
+    [
+        (b"HTTP/1.1 204 No\r\n\r\n", "GET", [], b""),
+        (
+            b"HTTP/1.1 304 No\r\nETag: x\r\nContent-Length: 9\r\n\r\n",
+            "GET",
+            [(b"ETag", b"x"), (b"Content-Length", b"9")],
+            b"",
+        ),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "HEAD", [(b"Content-Length", b"9")], b""),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "HEAD", [], b""),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "GET", [(b"Content-Length", b"0")], b""),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nok\r\n0\r\nX-Trailer: t\r\n\r\n",
+            "GET",
+            [(b"Transfer-Encoding", b"chunked")],
+            b"ok",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "GET",
+            [(b"Transfer-Encoding", b"chunked")],
+            b"",
+        ),
+        (b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok", "GET", [(b"Content-Length", b"2")], b"ok"),
+    ],
+)
+async def test_bodies_are_framed_as_the_status_and_method_want(
+    answer: bytes, method: str, fields: list[tuple[bytes, bytes]], body: bytes
+) -> None:
+    async with (
+        raw_upstream(answering(answer)) as upstream,
+        gateway_to(upstream.base) as gateway,
+        client_of(gateway) as client,
+    ):
+        for _ in range(2):
+            client.send(f"{method} / HTTP/1.1\r\nHost: gw\r\n\r\n".encode())
+            got = await client.answer(bodiless=method == "HEAD" or b" 204 " in answer or b" 304 " in answer)
+            assert (got.fields, got.body) == (fields, body)
+
+
+async def test_a_body_that_ends_with_the_connection_comes_in_chunks() -> None:
+    async with (
+        raw_upstream(answering(b"HTTP/1.0 200 OK\r\n\r\nall of it", close=True)) as upstream,
+        gateway_to(upstream.base) as gateway,
+        client_of(gateway) as client,
+    ):
+        for _ in range(2):
+            got = await client.get()
+            assert (got.all(b"Transfer-Encoding"), got.body) == ([b"chunked"], b"all of it")
+        assert upstream.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("version", "extra", "answer", "connection", "stays"),
+    [
+        ("1.1", b"", OK, [], True),
+        ("1.1", b"Connection: close\r\n", OK, [b"close"], False),
+        ("1.0", b"", OK, [b"close"], False),
+        ("1.0", b"Connection: keep-alive\r\n", OK, [b"keep-alive"], True),
+        (
+            "1.0",
+            b"Connection: keep-alive\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+            [b"close"],
+            False,
+        ),
+    ],
+)
+async def test_the_clients_connection_stays_as_agreed(
+    version: str, extra: bytes, answer: bytes, connection: list[bytes], stays: bool
+) -> None:
+    async with (
+        raw_upstream(answering(answer)) as upstream,
+        gateway_to(upstream.base) as gateway,
+        client_of(gateway) as client,
+    ):
+        got = await client.get(extra=extra, version=version)
+        assert (got.all(b"Connection"), got.body) == (connection, b"ok")
+        if stays:
+            assert (await client.get(extra=extra, version=version)).body == b"ok"
+        else:
+            assert await client.reader.read() == b""
+
+
+async def test_pipelined_requests_are_answered_in_order() -> None:
+    answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % turn for turn in range(3)]
+    async with (
+        raw_upstream(answering(*answers)) as upstream,
+        gateway_to(upstream.base) as gateway,
+        client_of(gateway) as client,
+    ):
+        client.send(b"GET / HTTP/1.1\r\nHost: gw\r\n\r\n" * 3)
+        assert [(await client.answer()).body for _ in range(3)] == [b"0", b"1", b"2"]
+
+
+async def test_events_of_services_pass_the_moment_they_come() -> None:
+    more = asyncio.Event()
+
+    async def talk(upstream: Upstream, reader: Reader, writer: Writer) -> None:
+        await upstream.head(reader)
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        for data in (b"data: 1\n\n", b"data: 2\n\n"):
+            await more.wait()
+            more.clear()
+            writer.write(b"%x\r\n%b\r\n" % (len(data), data))
+        await more.wait()
+        writer.write(b"0\r\n\r\n")
+
+    async with (
+        raw_upstream(talk) as upstream,
+        gateway_to(upstream.base) as gateway,
+        client_of(gateway) as client,
+    ):
+        client.send(b"GET / HTTP/1.1\r\nHost: gw\r\n\r\n")
+        assert (await client.head()).status == 200
+        for data in (b"data: 1\n\n", b"data: 2\n\n", b""):
+            more.set()
+            assert await client.chunk() == data
+
+
+async def test_interim_answers_pass_to_who_knows_them() -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    for version, expected in (("1.1", [103, 200]), ("1.0", [200])):
+        async with (
+            raw_upstream(answering(b"HTTP/1.1 100 Continue\r\n\r\n" + hints + OK)) as upstream,
+            gateway_to(upstream.base) as gateway,
+            client_of(gateway) as client,
+        ):
+            client.send(f"GET / HTTP/{version}\r\nHost: gw\r\n\r\n".encode())
+            heads = [await client.head() for _ in expected]
+            assert [head.status for head in heads] == expected
+            assert await client.reader.readexactly(2) == b"ok"
+
+
+async def test_an_error_after_interim_answers_is_still_told() -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    async with (
+        raw_upstream(answering(hints, close=True)) as upstream,
+        gateway_to(upstream.base) as gateway,
+        client_of(gateway) as client,
+    ):
+        client.send(b"GET / HTTP/1.1\r\nHost: gw\r\n\r\n")
+        assert (await client.head()).status == 103
+        assert (await client.answer()).status == 502
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"hello\r\n\r\n",
+        b"HTTP/1.1 200",
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: a\rSet-Cookie: evil\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nX Y: a\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nX : a\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 099 Low\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        b"HTTP/1.1 101 Switching\r\n\r\n",
+        b"HTTP/1.1 103 Hints\r\n\r\n" * 17,
+        b"HTTP/1.1 200 OK\r\nX: " + b"a" * 40_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: a\r\n" * 300 + b"\r\n",
+    ],
+)
+async def test_what_is_no_answer_becomes_an_error(answer: bytes) -> None:
+    async with (
+        raw_upstream(answering(answer, close=True)) as upstream,
+        gateway_to(upstream.base) as gateway,
+        client_of(gateway) as client,
+    ):
+        client.send(b"POST / HTTP/1.1\r\nHost: gw\r\nContent-Length: 0\r\n\r\n")
+        while (got := await client.head()).status == 103:
+            pass
+        assert (got.status, await client.reader.read()) == (502, b"UPSTREAM_UNREACHABLE")
+        assert isinstance(gateway.errors[0], UpstreamUnreachable)
+        assert upstream.connections == 1
+
+
+async def test_nothing_an_idle_upstream_says_answers_the_next_request() -> None:
+    said = asyncio.Event()
+
+    async def talk(upstream: Upstream, reader: Reader, writer: Writer) -> None:
+        await upstream.head(reader)
+        writer.write(OK)
+        if upstream.connections == 1:
+            await said.wait()
+            writer.write(b"HTTP/1.1 408 Too Late\r\nContent-Length: 4\r\n\r\nevil")
+            await reader.read()
+
+    async with (
+        raw_upstream(talk) as upstream,
+        gateway_to(upstream.base) as gateway,
+        client_of(gateway) as client,
+    ):
+        assert (await client.get()).body == b"ok"
+        said.set()
+        (idle,) = gateway.pool._idle[upstream.base]
+        while not idle[0].protocol.should_close:
+            await asyncio.sleep(0)
+        assert (await client.get()).body == b"ok"
+        assert upstream.connections == 2
+
+
+async def test_a_second_answer_in_the_same_breath_is_dropped() -> None:
+    async with (
+        raw_upstream(answering(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")) as upstream,
+        gateway_to(upstream.base) as gateway,
+        client_of(gateway) as client,
+    ):
+        for _ in range(3):
+            assert (await client.get()).body == b"ok"
+        assert upstream.connections == 3
+
+
+async def dying_when_reused(upstream: Upstream, reader: Reader, writer: Writer) -> None:
+    """Answers once, and ends the connection on the second request without a word."""
+    await upstream.head(reader)
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    await upstream.head(reader)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])
+async def test_a_dead_idle_connection_is_no_error_where_it_may_be_repeated(method: str) -> None:
+    async with (
+        raw_upstream(dying_when_reused) as upstream,
+        gateway_to(upstream.base) as gateway,
+        client_of(gateway) as client,
+    ):
+        for _ in range(2):
+            body = b"Content-Length: 0\r\n" if method == "PUT" else b""
+            assert (await client.get(method=method, extra=body)).status == 200
+        assert len(upstream.heads) == 3
+        assert gateway.errors == []
+
+
+async def test_a_short_body_is_repeated_with_its_request() -> None:
+    async def talk(upstream: Upstream, reader: Reader, writer: Writer) -> None:
+        for _ in range(2):
+            await upstream.head(reader)
+            upstream.heads.append(await reader.readexactly(4))
+            if len(upstream.heads) == 4:
+                return
+            writer.write(OK)
+
+    async with (
+        raw_upstream(talk) as upstream,
+        gateway_to(upstream.base) as gateway,
+        client_of(gateway) as client,
+    ):
+        for _ in range(2):
+            client.send(b"PUT / HTTP/1.1\r\nHost: gw\r\nContent-Length: 4\r\n\r\nbody")
+            assert (await client.answer()).status == 200
+        assert upstream.heads[1::2] == [b"body"] * 3
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+async def test_what_may_have_been_done_is_never_repeated(method: str) -> None:
+    async with (
+        raw_upstream(dying_when_reused) as upstream,
+        gateway_to(upstream.base) as gateway,
+        client_of(gateway) as client,
+    ):
+        first = await client.get(method=method, extra=b"Content-Length: 0\r\n")
+        second = await client.get(method=method, extra=b"Content-Length: 0\r\n")
+        assert [first.status, second.status] == [200, 502]
+        assert len(upstream.heads) == 2
+
+
+async def test_a_fresh_connection_that_dies_is_an_error_at_once() -> None:
+    async def talk(upstream: Upstream, reader: Reader, writer: Writer) -> None:
+        await upstream.head(reader)
+
+    async with (
+        raw_upstream(talk) as upstream,
+        gateway_to(upstream.base) as gateway,
+        client_of(gateway) as client,
+    ):
+        assert (await client.get()).status == 502
+        assert len(upstream.heads) == 1
+
+
+async def test_an_instance_that_refuses_is_passed_over_for_every_method() -> None:
+    async with raw_upstream(answering(OK)) as upstream:
+        services = {"svc": ["http://127.0.0.1:1", str(upstream.base)]}
+        async with gateway_to("svc", services=services) as gateway, client_of(gateway) as client:
+            for method in ("POST", "GET", "POST", "PATCH"):
+                assert (await client.get(method=method, extra=b"Content-Length: 0\r\n")).body == b"ok"
+            assert len(gateway.instances._aside_until) == 1
+
+
+async def test_nobody_there_is_told_apart_from_nobody_known() -> None:
+    async with gateway_to("svc", services={"svc": ["http://127.0.0.1:1"]}) as gateway:
+        async with client_of(gateway) as client:
+            assert (await client.get()).body == b"UPSTREAM_UNREACHABLE"
+        gateway.plan["base"] = "other"
+        async with client_of(gateway) as client:
+            assert (await client.get()).body == b"NO_INSTANCE"
+        assert [type(error) for error in gateway.errors] == [UpstreamUnreachable, NoInstance]
+
+
+async def test_an_upstream_that_does_not_answer_in_time_is_left() -> None:
+    left = asyncio.Event()
+
+    async def talk(upstream: Upstream, reader: Reader, writer: Writer) -> None:
+        await upstream.head(reader)
+        await reader.read()
+        left.set()
+
+    async with (
+        raw_upstream(talk) as upstream,
+        gateway_to(upstream.base, response_timeout=0.05) as gateway,
+        client_of(gateway) as client,
+    ):
+        assert (await client.get()).body == b"UPSTREAM_TIMEOUT"
+        await left.wait()
+        (error,) = gateway.errors
+        assert isinstance(error, UpstreamTimeout)
+        assert error.phase == "response"
+
+
+async def test_the_response_time_out_is_for_the_head_only() -> None:
+    async def talk(upstream: Upstream, reader: Reader, writer: Writer) -> None:
+        await upstream.head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
+        await asyncio.sleep(0.4)
+        writer.write(b"k")
+        await reader.read()
+
+    async with (
+        raw_upstream(talk) as upstream,
+        gateway_to(upstream.base, response_timeout=0.1) as gateway,
+        client_of(gateway) as client,
+    ):
+        assert (await client.get()).body == b"ok"
+
+
+async def test_who_goes_away_ends_the_call_to_the_upstream() -> None:
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def talk(upstream: Upstream, reader: Reader, writer: Writer) -> None:
+        await upstream.head(reader)
+        asked.set()
+        await reader.read()
+        left.set()
+
+    async with raw_upstream(talk) as upstream, gateway_to(upstream.base) as gateway:
+        async with client_of(gateway) as client:
+            client.send(b"GET / HTTP/1.1\r\nHost: gw\r\n\r\n")
+            await asked.wait()
+        await left.wait()
+        assert gateway.cancelled.is_set()
+
+
+HALF = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n0",
+]
+
+
+@pytest.mark.parametrize("answer", HALF)
+@pytest.mark.parametrize("reset", [False, True])
+async def test_an_upstream_dying_within_the_body_leaves_a_broken_transfer(answer: bytes, reset: bool) -> None:
+    die = asyncio.Event()
+
+    async def talk(upstream: Upstream, reader: Reader, writer: Writer) -> None:
+        await upstream.head(reader)
+        writer.write(answer)
+        await die.wait()
+        if reset:
+            reset_on_close(writer)
+
+    async with (
+        raw_upstream(talk) as upstream,
+        gateway_to(upstream.base) as gateway,
+        client_of(gateway) as client,
+    ):
+        client.send(b"GET / HTTP/1.1\r\nHost: gw\r\n\r\n")
+        head = await client.head()
+        assert head.status == 200
+        die.set()
+        rest = await client.reader.read()
+        assert rest in {b"half", b"4\r\nhalf\r\n"}
+        response = await gateway.response()
+        assert not response.complete
+        assert gateway.errors == []
+
+
+def reset_on_close(writer: Writer) -> None:
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+async def test_a_reset_is_no_end_of_a_body_that_ends_with_the_connection() -> None:
+    die = asyncio.Event()
+
+    async def talk(upstream: Upstream, reader: Reader, writer: Writer) -> None:
+        await upstream.head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+        await die.wait()
+        reset_on_close(writer)
+
+    async with (
+        raw_upstream(talk) as upstream,
+        gateway_to(upstream.base) as gateway,
+        client_of(gateway) as client,
+    ):
+        client.send(b"GET / HTTP/1.0\r\nHost: gw\r\n\r\n")
+        await client.head()
+        assert await client.reader.readexactly(4) == b"half"
+        die.set()
+        with pytest.raises(ConnectionResetError):
+            await client.reader.read()
+        assert not (await gateway.response()).complete
+
+
+@pytest.mark.parametrize("bad", [b"ZZ\r\nboom", b"-1\r\n", b"4\r\nmore than four"])
+async def test_a_malformed_chunk_breaks_the_transfer_and_nobody_waits(bad: bytes) -> None:
+    go = asyncio.Event()
+
+    async def talk(upstream: Upstream, reader: Reader, writer: Writer) -> None:
+        await upstream.head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n")
+        await go.wait()
+        writer.write(bad)
+        await reader.read()
+
+    async with (
+        raw_upstream(talk) as upstream,
+        gateway_to(upstream.base) as gateway,
+        client_of(gateway) as client,
+    ):
+        client.send(b"GET / HTTP/1.1\r\nHost: gw\r\n\r\n")
+        await client.head()
+        assert await client.chunk() == b"ok"
+        go.set()
+        assert not (await client.reader.read()).endswith(b"0\r\n\r\n")
+        assert not (await gateway.response()).complete
+
+
+async def test_edits_change_end_to_end_headers_and_nothing_else() -> None:
+    sent = b"HTTP/1.1 200 OK\r\nX-Odd: \xff\r\nX-Gone: 1\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n"
+    sent += b"Content-Length: 2\r\n\r\nok"
+
+    def edits(headers: CIMultiDict[str]) -> None:
+        del headers["X-Gone"]
+        headers.add("X-New", "좋")
+        headers["Content-Length"] = "99"
+        headers["Connection"] = "upgrade"
+
+    async with (
+        raw_upstream(answering(sent)) as upstream,
+        gateway_to(upstream.base, response_edits=edits) as gateway,
+        client_of(gateway) as client,
+    ):
+        for _ in range(2):
+            answer = await client.get()
+            assert answer.body == b"ok"
+            assert answer.fields == [
+                (b"X-Odd", b"\xff"),
+                (b"Set-Cookie", b"a"),
+                (b"Set-Cookie", b"b"),
+                (b"X-New", "좋".encode()),
+                (b"Content-Length", b"2"),
+            ]
+
+
+async def test_upgrades_are_plain_requests_and_connect_is_refused() -> None:
+    async with (
+        raw_upstream(answering(OK)) as upstream,
+        gateway_to(upstream.base) as gateway,
+        client_of(gateway) as client,
+    ):
+        extra = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n"
+        assert (await client.get(extra=extra)).body == b"ok"
+        assert b"pgrade" not in upstream.heads[0]
+        client.send(b"CONNECT svc:443 HTTP/1.1\r\nHost: svc:443\r\n\r\n")
+        assert (await client.answer()).status == 400
+        assert isinstance(gateway.errors[0], BadRequest)
+
+
+async def test_too_long_a_body_is_refused_before_anybody_is_asked() -> None:
+    async with (
+        raw_upstream(answering(OK)) as upstream,
+        gateway_to(upstream.base, body_limit=3) as gateway,
+        client_of(gateway) as client,
+    ):
+        client.send(b"POST / HTTP/1.1\r\nHost: gw\r\nContent-Length: 4\r\n\r\nbody")
+        assert (await client.answer()).status == 413
+        (error,) = gateway.errors
+        assert isinstance(error, PayloadTooLarge)
+        assert (error.limit, upstream.connections) == (3, 0)
+
+
+async def test_a_service_may_be_a_real_server() -> None:
+    async def echo(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        async for piece in request.content.iter_any():
+            await response.write(piece)
+        return response
+
+    async with aiohttp_upstream(echo) as base, gateway_to(base) as gateway, client_of(gateway) as client:
+        for size in (0, 1, 70_000, 300_000):
+            sent = bytes(range(256)) * (size // 256 + 1)
+            client.send(b"POST / HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\n" % len(sent) + sent)
+            answer = await client.answer()
+            assert answer.body == sent
+            if answer.all(b"Connection") == [b"close"]:
+                break
