@@ -51,8 +51,7 @@ class Outcome(StrEnum):
 PROVEN_BY_ADMISSION = frozenset(
     {Outcome.BOUGHT, Outcome.SOLD_OUT, Outcome.WALKED_OFF, Outcome.TIMED_OUT, Outcome.CUT_SHORT}
 )
-# Who is let in while leaving the line may never read of it: that the room could be left is evidence too.
-PROVEN_BY_LEAVE = frozenset({Outcome.GAVE_UP, Outcome.STILL_WAITING, Outcome.CUT_SHORT})
+PROVEN_BY_LEAVE = frozenset({Outcome.GAVE_UP, Outcome.STILL_WAITING})
 
 
 def adds_up(outcome: Outcome | None, *, admitted: bool, left: bool) -> bool:

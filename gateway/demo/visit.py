@@ -231,19 +231,21 @@ class Visit:
 
     # --- leaving ---
 
-    async def _leave_line_or_room(self) -> Outcome:
-        """Whoever is in neither any more when asking for the one was let in just before: then the other."""
-        reply = await self._client.call(Call.LEAVE_LINE, "DELETE", "/api/v1/queue/waiting-token")
-        if reply is not None and reply.seen.status == 200:
-            return Outcome.STILL_WAITING
-        reply = await self._leave_room()
-        return Outcome.CUT_SHORT if reply is not None and reply.seen.status == 200 else Outcome.LOST
+    async def _leave_line_or_room(self) -> bool:
+        """Whoever is no longer in line when leaving it was let in just before, and leaves that. False: neither."""
+        left = await self._client.call(Call.LEAVE_LINE, "DELETE", "/api/v1/queue/waiting-token")
+        if left is None or left.seen.status != 200:
+            left = await self._leave_room()
+        return left is not None and left.seen.status == 200
 
     async def _closing_time(self) -> Outcome:
         """Everybody leaves properly; what they were about to do anyway still counts as that."""
         if not self._asked:
             return Outcome.NEVER_IN_LINE
-        left = await self._leave_line_or_room()
-        if self._inside or self._going:
+        if self._inside:
+            await self._leave_room()
             return self._going or Outcome.CUT_SHORT
-        return Outcome.NEVER_IN_LINE if left is Outcome.LOST and not self._answered else left
+        if await self._leave_line_or_room():
+            return self._going or Outcome.STILL_WAITING
+        # Somebody without a place is lost, unless leaving by plan, or cut off before the first answer.
+        return self._going or (Outcome.LOST if self._answered else Outcome.NEVER_IN_LINE)

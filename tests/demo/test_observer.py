@@ -327,7 +327,7 @@ def test_who_is_let_in_in_the_moment_of_leaving_the_line_is_accounted_for_by_lea
     story.lines_up(1, 1.0, ticket=1)
     story.leaves_line(1, 2.0, status=404)
     story.leaves_room(1, 2.2)
-    story.finishes(1, 3.0, Outcome.CUT_SHORT)
+    story.finishes(1, 3.0, Outcome.STILL_WAITING)
     assert story.broken(9.0, final=True) == []
 
 
