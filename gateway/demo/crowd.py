@@ -10,8 +10,9 @@ import aiohttp
 from gateway.demo.behaviour import Person
 from gateway.demo.client import Client
 from gateway.demo.plan import Limits
+from gateway.demo.sale import Sale
 from gateway.demo.seen import Finished, Seen
-from gateway.demo.visit import Sale, Visit
+from gateway.demo.visit import Visit
 
 
 class Crowd:

@@ -20,13 +20,13 @@ from gateway.demo.child import GatewayDied
 from gateway.demo.crowd import Crowd
 from gateway.demo.observer import Observer
 from gateway.demo.plan import Plan, plan_by_hand, plan_run
+from gateway.demo.sale import Sale
 from gateway.demo.seen import Seen
 from gateway.demo.snapshot import snapshot
 from gateway.demo.stage import Stage, staged
 from gateway.demo.stats import Stats
 from gateway.demo.summary import Witnessed, failures, invitation, summary
 from gateway.demo.view import View, open_view
-from gateway.demo.visit import Sale
 
 SECONDS = 45.0
 # How often the crowd's process looks whether it was held up, and from how many seconds on that counts.

@@ -4,45 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 from gateway.demo.auth import PASSWORD
 from gateway.demo.behaviour import Behaviour, Person
 from gateway.demo.client import Client, Listening, Reply, StreamEnded
 from gateway.demo.plan import Limits
 from gateway.demo.rules import DRIFT, SWEPT
+from gateway.demo.sale import Sale
 from gateway.demo.seen import Call, Outcome, Standing
 
 TRIES = 30
 SEATS, RESERVATIONS, PAYMENTS = "/api/v1/reservation-seats", "/api/v1/reservations", "/api/v1/payments"
 # What a cheat would send; the gateway must let none of it through.
 FORGED = {"X-User-Id": "somebody-else", "X_User_Id": "somebody-else", "X-User-Type": "ADMIN"}
-
-
-class Sale:
-    """When the doors are open. Closing them interrupts everybody who is still about."""
-
-    def __init__(self, seconds: float) -> None:
-        self.opened = asyncio.get_running_loop().time()
-        self.closes = self.opened + seconds
-        self._visits: set[asyncio.Timeout] = set()
-
-    @contextmanager
-    def hours(self) -> Iterator[asyncio.Timeout]:
-        """A time-out, to be entered, that strikes when the sale closes, whenever that is."""
-        timeout = asyncio.timeout_at(self.closes)
-        self._visits.add(timeout)
-        try:
-            yield timeout
-        finally:
-            self._visits.discard(timeout)
-
-    def close(self) -> None:
-        """Close now."""
-        self.closes = asyncio.get_running_loop().time()
-        for visit in self._visits:
-            visit.reschedule(self.closes)
 
 
 class Refused(Exception):
