@@ -107,9 +107,8 @@ class Subscription:
                 await self._listen(connection)
             except (RedisError, OSError, TimeoutError) as error:
                 why = type(error).__name__
-            except (
-                Exception
-            ) as error:  # whoever was told failed: they are told again with the next connection
+            except Exception as error:
+                # Whoever was told failed: they are told again with the next connection.
                 log.exception("room events could not be passed on")
                 why = type(error).__name__
             finally:

@@ -65,7 +65,7 @@ class Room:
     """A capacity and a line. Works inside ``running()``.
 
     Every method raises QueueUnavailable when Redis can't be asked; after a time-out what was asked may have
-    happened all the same.
+    happened all the same. A user id that can't be written as UTF-8 raises ValueError.
     """
 
     def __init__(
@@ -97,19 +97,19 @@ class Room:
 
     async def lineup(self, user: str) -> State:
         """The user asks to enter: ADMITTED, ALLOWED_IN (was already) or WAITING."""
-        return await self._lineups.submit(user)
+        return await self._lineups.submit(_sendable(user))
 
     async def status(self, user: str) -> State:
         """Where the user stands, asked by the user: WAITING, ALLOWED_IN or NONE."""
-        return await self._sightings.submit(user)
+        return await self._sightings.submit(_sendable(user))
 
     async def enter(self, user: str) -> State:
         """The gate: ALLOWED_IN renews the session, WAITING and NONE are refused."""
-        return await self._entries.submit(user)
+        return await self._entries.submit(_sendable(user))
 
     async def leave(self, user: str, what: What) -> Left:
         """The user gives up the slot, the place in line, or whichever there is."""
-        return await self._leavers.submit((what, user))
+        return await self._leavers.submit((what, _sendable(user)))
 
     async def statuses(self, users: Sequence[str]) -> list[State]:
         """Where each of at most 256 users stands, in one call and without counting as a sighting of theirs."""
@@ -164,8 +164,9 @@ class Room:
         """Writes the limits this instance was given, unless that has been done."""
         if self._configured:
             return
+        limits = self.limits
         reply = await self._run("configure", link="presence")
-        self._configured = True
+        self._configured = self.limits == limits
         before_capacity, before_ms, override = reply[1]
         summary = parse_summary(reply[0])
         if override:
@@ -223,8 +224,6 @@ class Room:
     async def _states(
         self, script: str, users: Sequence[str], *options: Argument, link: str | None = None
     ) -> list[State]:
-        if len(users) > MOST_IN_A_CALL:
-            raise ValueError(f"{len(users)} users in one call, at most {MOST_IN_A_CALL}")
         reply = await self._run(script, *options, *users, size=len(users), link=link)
         return parse_states(self.name, parse_summary(reply[0]), reply[1:])
 
@@ -236,6 +235,8 @@ class Room:
         link: str | None = None,
         extra_keys: Sequence[str] = (),
     ) -> list[Any]:
+        if size > MOST_IN_A_CALL:
+            raise ValueError(f"{size} users in one call, at most {MOST_IN_A_CALL}")
         reply: list[Any] = await self._link(link or script).run(
             self._scripts[script], (*self.keys.common, *extra_keys), (*self._arguments(), *args), size
         )
@@ -260,6 +261,12 @@ class Room:
 def channel(keys: RoomKeys, redis: Redis) -> str:
     """The pub/sub channel of a room. Redis's databases share their channels, so the number is part of it."""
     return f"{keys.events}@{redis.database}"
+
+
+def _sendable(user: str) -> str:
+    """Fails here, for its own caller, where it would otherwise fail the whole batch."""
+    user.encode()
+    return user
 
 
 def _limits(summary: Summary) -> tuple[int, float]:
