@@ -1,19 +1,158 @@
-"""One room as the rest of the gateway sees it."""
+"""One room as Python offers it: what is batched, what is finished by itself, what is told."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis as Client
 
 from gateway.errors import QueueUnavailable
+from gateway.waiting_room.events import RoomEvent
 from gateway.waiting_room.link import Redis
-from gateway.waiting_room.room import Limits, Room, RoomPolicy, channel
+from gateway.waiting_room.room import Limits, Room, RoomPolicy
+from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.state import Kind, Left, Summary
+from tests.conftest import StartRedis
 from tests.waiting_room.conftest import make_room
+
+
+class Watcher:
+    """Remembers what a room tells."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, int]] = []
+        self.lineups = 0
+
+    def on_call(self, script: str, _seconds: float, size: int, _failed: bool, /) -> None:
+        self.calls.append((script, size))
+
+    def on_summary(self, _room: str, summary: Summary, /) -> None:
+        self.lineups += summary.lineups
+
+
+@pytest.fixture
+def watcher() -> Watcher:
+    return Watcher()
+
+
+@pytest.fixture
+async def room(redis_url: str, watcher: Watcher) -> AsyncIterator[Room]:
+    rooms = Rooms(Redis(redis_url, 1.0), observer=watcher)
+    await rooms.provide({"default": Limits(2, 60)})
+    async with rooms.running():
+        yield rooms["default"]
+
+
+async def test_who_comes_at_once_is_sent_together_and_in_order(room: Room, watcher: Watcher) -> None:
+    states = await asyncio.gather(*(room.lineup(f"u{number}") for number in range(600)))
+    assert [state.kind for state in states[:3]] == [Kind.ADMITTED, Kind.ADMITTED, Kind.WAITING]
+    assert [state.ticket for state in states[2:]] == list(range(1, 599))
+    sizes = [size for script, size in watcher.calls if script == "lineup"]
+    assert len(sizes) <= 4
+    assert max(sizes) == 256
+    assert watcher.lineups == 598
+
+
+async def test_two_thousand_at_two_instances_fill_exactly_the_room(redis_url: str) -> None:
+    instances = [Rooms(Redis(redis_url, 2.0)) for _ in range(2)]
+    for rooms in instances:
+        await rooms.provide({"default": Limits(100, 60)})
+    async with instances[0].running(), instances[1].running():
+        states = await asyncio.gather(
+            *(instances[number % 2]["default"].lineup(f"u{number}") for number in range(2000))
+        )
+    assert sum(state.allowed_in for state in states) == 100
+    assert sorted(state.ticket for state in states if state.waiting) == list(range(1, 1901))
+
+
+async def test_more_than_one_call_may_admit_is_finished_by_itself(room: Room) -> None:
+    await asyncio.gather(*(room.lineup(f"u{number}") for number in range(700)))
+    assert (await room.set_limits(capacity=1000)).more
+    async with asyncio.timeout(5):
+        while (await room.overview()).waiting:
+            await asyncio.sleep(0.005)
+    assert (await room.overview()).allowed_in == 700
+
+
+async def test_leaving_says_what_was_given_up(room: Room) -> None:
+    for user in ("in-1", "in-2", "waiting"):
+        await room.lineup(user)
+    assert await room.leave("waiting", "slot") is Left.NOTHING
+    assert await room.leave("waiting", "line") is Left.PLACE
+    assert await room.leave("in-1", "both") is Left.SLOT
+    assert await room.remove(["in-2", "nobody"]) == [Left.SLOT, Left.NOTHING]
+
+
+async def test_asking_for_others_is_bounded_and_no_sighting(room: Room, redis_url: str) -> None:
+    for user in ("in-1", "in-2", "waiting"):
+        await room.lineup(user)
+    states = await room.statuses(["waiting", "in-1", "nobody"])
+    assert [state.kind for state in states] == [Kind.WAITING, Kind.ALLOWED_IN, Kind.NONE]
+    with pytest.raises(ValueError, match="at most 256"):
+        await room.statuses(["u"] * 257)
+
+
+async def test_the_gate_renews_and_refuses(room: Room) -> None:
+    for user in ("in-1", "in-2", "waiting"):
+        await room.lineup(user)
+    assert (await room.enter("in-1")).allowed_in
+    refused = await room.enter("waiting")
+    assert (refused.waiting, refused.position) == (True, 1)
+    assert (await room.enter("nobody")).kind is Kind.NONE
+
+
+async def test_an_estimate_is_given_once_something_was_measured(room: Room) -> None:
+    await asyncio.gather(*(room.lineup(f"u{number}") for number in range(10)))
+    assert (await room.status("u9")).estimated_wait is None
+    for number in range(2):
+        await asyncio.sleep(0.2)
+        await room.leave(f"u{number}", "slot")
+    estimate = (await room.status("u9")).estimated_wait
+    assert estimate is not None
+    assert 0 < estimate < 5
+
+
+async def test_a_failed_batch_is_told_to_each_and_leaves_the_next_unharmed(start_redis: StartRedis) -> None:
+    server = start_redis()
+    rooms = Rooms(Redis(server.url, 0.5))
+    await rooms.provide({"default": Limits(2, 60)})
+    async with rooms.running():
+        room = rooms["default"]
+        await room.lineup("before")
+        server.freeze()
+        errors: Sequence[object] = await asyncio.gather(
+            *(room.status(f"u{number}") for number in range(5)), return_exceptions=True
+        )
+        assert all(isinstance(error, QueueUnavailable) for error in errors)
+        assert len({id(error) for error in errors}) == 5
+        server.thaw()
+        assert (await room.status("before")).allowed_in
+
+
+async def test_events_name_the_ticket_they_are_about(redis_url: str) -> None:
+    heard: asyncio.Queue[RoomEvent] = asyncio.Queue()
+
+    def hear(events: Sequence[RoomEvent]) -> None:
+        for event in events:
+            heard.put_nowait(event)
+
+    rooms = Rooms(Redis(redis_url, 1.0), on_events=hear)
+    await rooms.provide({"default": Limits(1, 60)})
+    async with rooms.running():
+        await rooms.subscription.listening.wait()
+        room = rooms["default"]
+        for user in ("in", "ann", "bob"):
+            await room.lineup(user)
+        await room.leave("bob", "line")
+        await room.leave("in", "slot")
+        async with asyncio.timeout(5):
+            first, second = await heard.get(), await heard.get()
+    assert (first.user, first.ticket, first.kind, first.reason) == ("bob", 2, "REMOVED", "LEFT")
+    assert (second.user, second.ticket, second.kind, second.expires_in) == ("ann", 1, "ADMITTED", 60.0)
 
 
 async def fill(room: Room) -> None:
@@ -45,20 +184,6 @@ async def test_nothing_is_estimated_before_anything_was_measured_and_by_the_rate
     assert summary.rate > 0
     assert state.estimated_wait == pytest.approx(state.position / summary.rate, rel=0.05)
     assert (await room.status("cid")).estimated_wait is None
-
-
-async def test_the_gate_lets_in_who_is_in(room: Room) -> None:
-    await fill(room)
-    kinds = [(await room.enter(user)).kind for user in ("ann", "cid", "zoe")]
-    assert kinds == [Kind.ALLOWED_IN, Kind.WAITING, Kind.NONE]
-
-
-async def test_leaving_passes_the_slot_on(room: Room) -> None:
-    await fill(room)
-    assert await room.leave("ann", "slot") is Left.SLOT
-    assert (await room.status("cid")).kind is Kind.ALLOWED_IN
-    assert await room.leave("dan", "line") is Left.PLACE
-    assert await room.leave("dan", "both") is Left.NOTHING
 
 
 async def test_an_operator_takes_slots_and_places(room: Room) -> None:
@@ -102,18 +227,6 @@ async def test_a_place_is_kept_where_the_policy_says_so(place: Redis) -> None:
         await room.lineup("bob")
         again = await room.lineup("ann")
     assert (again.ticket, again.position) == (first.ticket, 1)
-
-
-async def test_what_one_call_had_to_leave_is_finished_at_once(place: Redis, redis: Client) -> None:
-    room = make_room(place, capacity=1000)
-    async with room.running():
-        await room.configure_once()
-        await redis.zadd(room.keys.line, {f"u{n}": n + 1 for n in range(900)})
-        await room.lineup("last")
-        async with asyncio.timeout(10):
-            while await redis.zcard(room.keys.line):
-                await asyncio.sleep(0.005)
-    assert await redis.hlen(room.keys.inside) == 901
 
 
 async def test_a_user_id_that_is_no_text_harms_nobody_else(room: Room) -> None:
@@ -174,7 +287,7 @@ async def test_unusable_keys_are_no_answer_either(room: Room, redis: Client) -> 
         await room.lineup("ann")
 
 
-class Watcher:
+class Notes:
     def __init__(self) -> None:
         self.calls: list[tuple[str, int, bool]] = []
         self.summaries: list[tuple[str, Summary]] = []
@@ -188,12 +301,12 @@ class Watcher:
 
 
 async def test_the_observer_hears_of_every_call_and_its_summary(place: Redis) -> None:
-    watcher = Watcher()
-    room = make_room(place, "vip", observer=watcher)
+    notes = Notes()
+    room = make_room(place, "vip", observer=notes)
     async with room.running():
         await asyncio.gather(*(room.lineup(user) for user in ("ann", "bob", "cid")))
-    assert ("lineup", 3, False) in watcher.calls
-    name, summary = next((name, summary) for name, summary in watcher.summaries if summary.admitted)
+    assert ("lineup", 3, False) in notes.calls
+    name, summary = next((name, summary) for name, summary in notes.summaries if summary.admitted)
     assert (name, summary.admitted, summary.lineups, summary.waiting) == ("vip", 2, 1, 1)
 
 
@@ -221,16 +334,3 @@ async def test_other_limits_than_before_are_logged_and_the_same_are_not(
         assert logged in caplog.text
         if not logged:
             assert "limits" not in caplog.text
-
-
-async def test_every_change_of_a_room_is_published_on_its_own_channel(
-    room: Room, place: Redis, redis: Client
-) -> None:
-    await fill(room)
-    async with redis.pubsub() as listener:
-        await listener.subscribe(channel(room.keys, place))
-        await listener.get_message(timeout=5)
-        await room.leave("ann", "slot")
-        message = await listener.get_message(timeout=5)
-    assert message is not None
-    assert '"ADMITTED"' in message["data"]

@@ -1,4 +1,4 @@
-"""All rooms of a gateway, and several gateways on one Redis."""
+"""All rooms of a gateway: found by name, made when named, and never scattered over a cluster."""
 
 from __future__ import annotations
 
@@ -10,39 +10,75 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis as Client
 
-from gateway.errors import RoomNotFound
+from gateway.errors import QueueUnavailable, RoomNotFound, SettingsError
 from gateway.waiting_room.events import RoomEvent
 from gateway.waiting_room.link import Redis
 from gateway.waiting_room.room import Limits, Room
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.state import Kind
+from tests.conftest import StartRedis
 
 RunRooms = Callable[..., Any]
 
 
-async def capacity_in(redis: Client, room: str = "default") -> str | None:
-    return await redis.hget(f"gw:{{{room}}}:settings", "capacity")
-
-
-async def capacity_becomes(redis: Client, wanted: str, room: str = "default") -> None:
-    async with asyncio.timeout(15):
-        while await capacity_in(redis, room) != wanted:
-            await asyncio.sleep(0.01)
-
-
-async def test_rooms_are_found_by_name_and_unknown_ones_are_not(run_rooms: RunRooms) -> None:
-    rooms = await run_rooms({"default": Limits(2, 60), "vip": Limits(1, 60)})
+async def test_a_room_is_found_by_its_name_and_others_are_not_there(redis_url: str) -> None:
+    rooms = Rooms(Redis(redis_url, 1.0))
+    await rooms.provide({"default": Limits(1, 60), "vip": Limits(2, 30)})
     assert rooms["vip"].name == "vip"
-    assert {room.name for room in rooms} == {"default", "vip"}
+    assert [room.name for room in rooms] == ["default", "vip"]
     with pytest.raises(RoomNotFound):
-        rooms["nowhere"]
+        rooms["none"]
 
 
-async def test_a_room_provided_later_works_at_once(run_rooms: RunRooms) -> None:
-    rooms = await run_rooms()
-    await rooms.provide({"late": Limits(1, 60)})
-    assert (await rooms["late"].lineup("ann")).kind is Kind.ADMITTED
-    assert (await rooms["late"].lineup("bob")).kind is Kind.WAITING
+async def test_a_room_may_be_added_and_given_other_limits_while_it_runs(redis_url: str) -> None:
+    rooms = Rooms(Redis(redis_url, 1.0))
+    await rooms.provide({"default": Limits(1, 60)})
+    async with rooms.running():
+        await rooms.provide({"default": Limits(3, 60), "vip": Limits(1, 60)})
+        assert (await rooms["vip"].lineup("ann")).kind is Kind.ADMITTED
+        async with asyncio.timeout(10):
+            while (await rooms["default"].overview()).capacity != 3:
+                await asyncio.sleep(0.02)
+
+
+async def test_an_instance_with_other_limits_writes_them_and_one_with_the_same_changes_nothing(
+    redis_url: str,
+) -> None:
+    async def started(limits: Limits) -> int:
+        rooms = Rooms(Redis(redis_url, 1.0))
+        await rooms.provide({"default": limits})
+        async with rooms.running():
+            await rooms["default"].configure_once()
+            return (await rooms["default"].overview()).capacity
+
+    assert await started(Limits(5, 60)) == 5
+    rooms = Rooms(Redis(redis_url, 1.0))
+    await rooms.provide({"default": Limits(5, 60)})
+    async with rooms.running():
+        await rooms["default"].set_limits(capacity=9)
+    assert await started(Limits(5, 60)) == 9
+    assert await started(Limits(7, 60)) == 9
+    async with rooms.running():
+        assert (await rooms["default"].set_limits(lift=True)).capacity == 7
+
+
+async def test_without_redis_it_starts_and_says_so_to_who_asks() -> None:
+    rooms = Rooms(Redis("redis://127.0.0.1:1", 0.2))
+    await rooms.provide({"default": Limits(1, 60)})
+    async with rooms.running():
+        with pytest.raises(QueueUnavailable):
+            await rooms["default"].lineup("ann")
+
+
+async def test_on_a_cluster_the_prefix_must_keep_keys_together(start_redis: StartRedis) -> None:
+    cluster = Redis(start_redis("--cluster-enabled", "yes").url, 1.0)
+    with pytest.raises(SettingsError) as caught:
+        async with Rooms(cluster, prefix="gw:").running():
+            pass
+    assert caught.value.variable == "REDIS_KEY_PREFIX"
+    assert "hash tag" in caught.value.allowed
+    async with Rooms(cluster, prefix="{gw}:").running():
+        pass
 
 
 async def test_a_room_that_is_not_named_any_more_stays(run_rooms: RunRooms) -> None:
@@ -50,39 +86,6 @@ async def test_a_room_that_is_not_named_any_more_stays(run_rooms: RunRooms) -> N
     await rooms["vip"].lineup("ann")
     await rooms.provide({"default": Limits(2, 60)})
     assert (await rooms["vip"].status("ann")).kind is Kind.ALLOWED_IN
-
-
-async def test_new_limits_of_a_running_room_are_written_with_the_next_beat(
-    run_rooms: RunRooms, redis: Client
-) -> None:
-    rooms = await run_rooms()
-    await capacity_becomes(redis, "2")
-    await rooms.provide({"default": Limits(9, 60)})
-    await capacity_becomes(redis, "9")
-
-
-async def test_an_instance_with_other_limits_writes_them_and_with_the_same_changes_nothing(
-    run_rooms: RunRooms, redis: Client
-) -> None:
-    first = await run_rooms({"default": Limits(2, 60)})
-    await first["default"].configure_once()
-    second = await run_rooms({"default": Limits(5, 60)})
-    await second["default"].configure_once()
-    assert await capacity_in(redis) == "5"
-    assert (await first["default"].overview()).capacity == 5
-    third = await run_rooms({"default": Limits(5, 60)})
-    await third["default"].configure_once()
-    assert await capacity_in(redis) == "5"
-
-
-async def test_an_operators_override_stands_when_instances_start(run_rooms: RunRooms, redis: Client) -> None:
-    first = await run_rooms({"default": Limits(2, 60)})
-    await first["default"].configure_once()
-    await first["default"].set_limits(capacity=50)
-    second = await run_rooms({"default": Limits(5, 60)})
-    await second["default"].configure_once()
-    assert (await second["default"].overview()).capacity == 50
-    assert (await first["default"].set_limits(lift=True)).capacity == 5
 
 
 async def test_every_gateway_hears_what_any_of_them_does(run_rooms: RunRooms) -> None:
