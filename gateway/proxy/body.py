@@ -28,10 +28,6 @@ _MAY_HAVE_BODY = frozenset({"POST", "PUT", "PATCH"})
 SERVER_OPTIONS: Final = {"auto_decompress": False, "handler_cancellation": True, "read_bufsize": 64 * 1024}
 
 
-async def leave_continue(request: web.Request) -> None:
-    """The ``expect_handler`` of routes that forward: the upstream decides whether it wants the body."""
-
-
 async def send_continue(request: web.BaseRequest) -> None:
     """Tell a client that waits for it to send its body."""
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
