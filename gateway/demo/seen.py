@@ -44,8 +44,9 @@ class Outcome(StrEnum):
     TIMED_OUT = "ran out of time while in"
     STILL_WAITING = "still waiting at close"
     CUT_SHORT = "in at close"
+    PLACE_GONE = "came back too late for the place in line"
     NEVER_IN_LINE = "came too late to line up"
-    LOST = "lost"
+    LOST = "could not even get in line"
 
 
 PROVEN_BY_ADMISSION = frozenset(
@@ -54,12 +55,16 @@ PROVEN_BY_ADMISSION = frozenset(
 PROVEN_BY_LEAVE = frozenset({Outcome.GAVE_UP, Outcome.STILL_WAITING})
 
 
-def adds_up(outcome: Outcome | None, *, admitted: bool, left: bool) -> bool:
-    """Whether how the visit of somebody who lined up is said to have ended fits the evidence."""
+def adds_up(outcome: Outcome | None, *, admitted: bool, left: bool, gone: bool) -> bool:
+    """Whether how the visit of somebody who lined up is said to have ended fits the evidence.
+
+    ``gone``: the place was found gone, and whether that was in order has been judged then.
+    """
     return (
         outcome is Outcome.CLOSED_TAB
         or (outcome in PROVEN_BY_ADMISSION and admitted)
         or (outcome in PROVEN_BY_LEAVE and left)
+        or (outcome is Outcome.PLACE_GONE and gone)
     )
 
 

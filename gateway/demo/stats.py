@@ -210,6 +210,6 @@ class Stats:
     def _finished(self, fact: Finished, card: _Card) -> None:
         self.outcomes[fact.outcome] += 1
         self.in_line.discard(fact.person)
-        if fact.outcome in (Outcome.GAVE_UP, Outcome.WALKED_OFF, Outcome.LOST):
+        if fact.outcome in (Outcome.GAVE_UP, Outcome.WALKED_OFF, Outcome.PLACE_GONE):
             where = f", at position {card.position}" if fact.outcome is Outcome.GAVE_UP else ""
             self._say(fact.at, f"{self._name(fact.person)} {fact.outcome}{where}")

@@ -57,7 +57,7 @@ def failures(plan: Plan, stats: Stats, verdict: Verdict, witnessed: Witnessed) -
     lost, missing = stats.outcomes[Outcome.LOST], plan.people - stats.outcomes.total()
     faults = {
         f"breaches of rules: {len(verdict.broken)}": bool(verdict.broken),
-        f"people lost: {lost}": lost > 0,
+        f"people who could not get in line: {lost}": lost > 0,
         f"people unaccounted for: {missing}": missing != 0,
         f"requests that reached a service without exactly one user: {witnessed.nameless}": witnessed.nameless
         > 0,

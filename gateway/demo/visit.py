@@ -109,7 +109,7 @@ class Visit:
                         await self._knock()
                         last = await stream.last_frame(never)
                     if last is not None:
-                        return None if last.name == "ALLOWED_IN" else Outcome.LOST
+                        return None if last.name == "ALLOWED_IN" else Outcome.PLACE_GONE
                     if self._person.behaviour is Behaviour.GIVES_UP:
                         return await self._give_up(stream)
             except StreamEnded as ended:
@@ -133,7 +133,7 @@ class Visit:
             if reply is not None and reply.seen.standing.state == "ALLOWED_IN":
                 return None
             if reply is not None and reply.seen.status == 404:
-                return Outcome.LOST
+                return Outcome.PLACE_GONE
 
     async def _give_up(self, stream: Listening) -> Outcome:
         self._going = Outcome.GAVE_UP
@@ -222,5 +222,5 @@ class Visit:
             return self._going or Outcome.CUT_SHORT
         if await self._leave_line_or_room():
             return self._going or Outcome.STILL_WAITING
-        # Somebody without a place is lost, unless leaving by plan, or cut off before the first answer.
-        return self._going or (Outcome.LOST if self._answered else Outcome.NEVER_IN_LINE)
+        # Neither in line nor in, although an answer said so: whether that is in order is for the observer to say.
+        return self._going or (Outcome.PLACE_GONE if self._answered else Outcome.NEVER_IN_LINE)

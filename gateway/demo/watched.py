@@ -38,6 +38,7 @@ class Watched:
         self._known_in_at = 0.0
         self._asked_to_leave = False
         self._left = False
+        self._found_gone = False
 
     def see(self, fact: Seen, lag: float) -> None:
         """Take the next fact; ``lag`` is the total of seconds the crowd's own process was stalled so far."""
@@ -67,7 +68,9 @@ class Watched:
         """At the very end: does this person's story add up, from lining up to its outcome?"""
         if not self.evidence.lined_up:
             return
-        holds = adds_up(self.outcome, admitted=bool(self.evidence.admissions), left=self._left)
+        holds = adds_up(
+            self.outcome, admitted=bool(self.evidence.admissions), left=self._left, gone=self._found_gone
+        )
         self._check(Rule.LOST, holds, now, f"lined up, and ended as: {self.outcome or 'nothing'}")
 
     def _check(self, rule: Rule, holds: bool, at: float, detail: str) -> None:
@@ -153,8 +156,7 @@ class Watched:
             if evidence.was_certainly_in(fact.at):
                 self._check(Rule.SESSION, False, fact.at, "certainly in, and there was no slot to leave")
             if evidence.not_in_room(fact.at):
-                explained = evidence.may_be_gone(fact.at)
-                self._check(Rule.LOST, explained, fact.at, "neither in line nor in any more")
+                self._judge_gone(Rule.LOST, fact.at)
 
     # --- streams ---
 
@@ -196,9 +198,9 @@ class Watched:
             self._check(Rule.LOST, asked, fact.at, "removed as having left, without having asked")
         elif code == "REMOVED" and reason == "ABSENT":
             self._check(Rule.LOST, False, fact.at, "evicted as absent with an open stream")
+            self._found_gone = True
         if code == "NOT_IN_QUEUE" and self.evidence.place is Place.WAITING:
-            holds = self.evidence.may_be_gone(fact.at)
-            self._check(Rule.BLIP if reconnected else Rule.LOST, holds, fact.at, "the place in line was gone")
+            self._judge_gone(Rule.BLIP if reconnected else Rule.LOST, fact.at)
         if code in ("REMOVED", "NOT_IN_QUEUE"):
             self.evidence.gone(fact.at)
 
@@ -239,5 +241,10 @@ class Watched:
 
     def _nowhere(self, at: float) -> None:
         if self.evidence.place is Place.WAITING:
-            self._check(Rule.LOST, self.evidence.may_be_gone(at), at, "neither in line nor in any more")
+            self._judge_gone(Rule.LOST, at)
             self.evidence.gone(at)
+
+    def _judge_gone(self, rule: Rule, at: float) -> None:
+        """Neither in line nor in: in order only after an absence, or a whole session nobody knew of."""
+        self._found_gone = True
+        self._check(rule, self.evidence.may_be_gone(at), at, "neither in line nor in any more")

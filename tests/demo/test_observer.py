@@ -354,7 +354,14 @@ def test_being_in_neither_after_a_long_absence_is_explained(story: Story) -> Non
     story.lines_up(1, 1.0, ticket=1)
     story.leaves_line(1, 8.0, status=404)
     story.leaves_room(1, 8.2, status=404)
-    assert story.broken(9.0) == []
+    story.finishes(1, 8.3, Outcome.PLACE_GONE)
+    assert story.broken(9.0, final=True) == []
+
+
+def test_a_place_said_to_be_gone_without_any_evidence_does_not_add_up(story: Story) -> None:
+    story.lines_up(1, 1.0, ticket=1)
+    story.finishes(1, 8.3, Outcome.PLACE_GONE)
+    assert story.broken(9.0, final=True) == [Rule.LOST]
 
 
 @pytest.mark.parametrize(
