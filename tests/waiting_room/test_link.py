@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis as sync_redis
 from redis.asyncio import Redis as Client
+from redis.exceptions import ResponseError
 
 from gateway.errors import QueueUnavailable
 from gateway.waiting_room.link import Link, Redis
@@ -78,7 +79,7 @@ async def test_a_call_that_was_executed_but_not_answered_is_not_repeated(
 ) -> None:
     """The reply is lost by closing the connection from the server's side after the command has run."""
     script = Script(
-        "slow", "redis.call('INCR', KEYS[1]) local n = 0 while n < 3e8 do n = n + 1 end return n", "3" * 40
+        "slow", "redis.call('INCR', KEYS[1]) local n = 0 while n < 1e8 do n = n + 1 end return n", "3" * 40
     )
     with pytest.raises(QueueUnavailable, match="in time"):
         await fragile.run(script, ("n",), (), size=7)
@@ -87,7 +88,7 @@ async def test_a_call_that_was_executed_but_not_answered_is_not_repeated(
         try:
             assert await fragile.call("GET", "n") == b"1"
             break
-        except QueueUnavailable:
+        except (QueueUnavailable, ResponseError):  # still at it, or BUSY with it
             assert time.monotonic() < deadline
     assert calls == [("slow", 7, True)]
 

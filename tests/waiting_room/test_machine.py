@@ -364,9 +364,9 @@ def run(machine: Callable[[], RuleBasedStateMachine], examples: int) -> None:
 
 @pytest.mark.timeout(300)
 def test_the_scripts_do_what_the_model_does(shared_rig: Callable[[int, int, int], Rig]) -> None:
-    run(lambda: Beside(shared_rig), 350)
+    run(lambda: Beside(shared_rig), 300)
 
 
 @pytest.mark.timeout(300)
 def test_a_room_that_an_older_system_wrote_into_heals(shared_rig: Callable[[int, int, int], Rig]) -> None:
-    run(lambda: OlderSystem(shared_rig), 350)
+    run(lambda: OlderSystem(shared_rig), 250)

@@ -226,28 +226,35 @@ def test_the_pace_is_what_was_measured_while_a_line_stood(rig: Rig) -> None:
     assert rig.sweep(0).rate == pytest.approx(paused.rate, rel=0.01)
 
 
+def cpu_ms(rig: Rig) -> float:
+    """Milliseconds of processor time that the server has used so far."""
+    used = rig.client.info("cpu")
+    return 1000 * float(used["used_cpu_user"] + used["used_cpu_sys"])
+
+
 def test_a_hundred_thousand_expired_users_are_swept_in_short_steps(rig: Rig) -> None:
     many = 100_000
     rig.limits(capacity=many)
     fill(rig, rig.keys.inside, [(f"user-{n:06}", SECOND - 60) for n in range(many)], "hash")
     fill(rig, rig.keys.activity, [(f"user-{n:06}", START - 60_000 + n % 1000) for n in range(many)], "zset")
     fill(rig, rig.keys.line, [(f"wait-{n:06}", n + 1) for n in range(many)], "zset")
-    rig.client.config_set("slowlog-log-slower-than", 0)
-    rig.client.config_set("slowlog-max-len", 2_000)
+    # Commands inside a script are logged as well; hardly any takes a fifth of a millisecond, every step does.
+    rig.client.config_set("slowlog-log-slower-than", 200)
+    rig.client.config_set("slowlog-max-len", 10_000)
     rig.client.slowlog_reset()
-    steps = 0
+    steps, cpu_before = 0, cpu_ms(rig)
     while True:
         steps += 1
         if not rig.sweep(scan=500 if steps % 2 else 0).more:
             break
+    cpu = (cpu_ms(rig) - cpu_before) / steps
     rig.client.config_set("slowlog-log-slower-than", 10_000)
-    calls = [entry for entry in rig.client.slowlog_get(2_000) if entry["command"].startswith(b"EVALSHA")]
+    calls = [entry for entry in rig.client.slowlog_get(10_000) if entry["command"].startswith(b"EVAL")]
     times = sorted(entry["duration"] / 1000 for entry in calls)
-    median, longest = times[len(times) // 2], times[-1]
-    print(
-        f"{steps} steps, median {median:.2f} ms, 99th {times[len(times) * 99 // 100]:.2f} ms, most {longest:.2f} ms"
-    )
-    assert steps == -(-many // 256)
+    median, late, longest = times[len(times) // 2], times[len(times) * 99 // 100], times[-1]
+    print(f"{steps} steps: median {median:.2f}, 99th {late:.2f}, most {longest:.2f}, processor {cpu:.2f} ms")
+    assert steps == len(times) == -(-many // 256)
     assert len(rig.client.hkeys(rig.keys.inside)) == many
     assert rig.client.zcard(rig.keys.line) == 0
-    assert median < 5
+    # The clock also counts what other processes took of the core, so only what Redis itself used is judged.
+    assert cpu < 5
