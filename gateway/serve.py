@@ -11,7 +11,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 from aiohttp import web
 from prometheus_client import REGISTRY
@@ -39,7 +39,10 @@ async def serve(settings: Settings, environ: Mapping[str, str] | None = None) ->
     The port is opened last: who can connect is served.
     """
     raise_descriptor_limit()
-    with logging_to(log_format=settings.log_format, level=settings.log_level) as writer:
+    with (
+        logging_to(log_format=settings.log_format, level=settings.log_level) as writer,
+        _signals() as signals,
+    ):
         try:
             async with (
                 composed(
@@ -54,7 +57,8 @@ async def serve(settings: Settings, environ: Mapping[str, str] | None = None) ->
                 gc.collect()
                 gc.freeze()
                 gc.set_threshold(*COLLECT_AFTER)
-                await _stop_signal(on_hangup=gateway.watcher.reload)
+                signals.on_hangup = gateway.watcher.reload
+                await signals.stop.wait()
                 log.info("stopping: %g s for what is under way", settings.shutdown_grace_seconds)
         except GatewayError as error:
             print(error, file=sys.stderr)
@@ -140,15 +144,32 @@ def _without_password(url: str) -> str:
     return scheme + separator + rest.rpartition("@")[2]
 
 
-async def _stop_signal(on_hangup: Callable[[], None]) -> None:
-    """Waits for SIGTERM or SIGINT; SIGHUP reloads the routes."""
+class _Signals:
+    """SIGTERM and SIGINT set ``stop``; SIGHUP calls ``on_hangup``."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.on_hangup: Callable[[], None] = lambda: None
+
+    def hang_up(self) -> None:
+        """Calls what ``on_hangup`` is by then."""
+        self.on_hangup()
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[_Signals]:
+    """Takes signals for as long as it lasts: from before the start on, so that none ends the process out of turn."""
+    taken = _Signals()
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    actions = {signal.SIGTERM: stop.set, signal.SIGINT: stop.set, signal.SIGHUP: on_hangup}
+    actions = {
+        signal.SIGTERM: taken.stop.set,
+        signal.SIGINT: taken.stop.set,
+        signal.SIGHUP: taken.hang_up,
+    }
     for number, action in actions.items():
         loop.add_signal_handler(number, action)
     try:
-        await stop.wait()
+        yield taken
     finally:
         for number in actions:
             loop.remove_signal_handler(number)
