@@ -203,6 +203,10 @@ class Evidence:
         self._stop_listening(at)
         self.place = Place.UNSURE
 
+    def may_have_left(self) -> None:
+        """A request to leave has no answer: it may have worked, so being nowhere later proves nothing."""
+        self._leaving_from = Place.OUT
+
     def left_room(self, sent: float, at: float) -> None:
         """Leaving the room was granted, so the person was still in when asking."""
         if self._leaving_from is Place.IN and self.stays:

@@ -18,6 +18,7 @@ from gateway.demo.seen import (
     Seen,
     Sent,
     Standing,
+    Unanswered,
     adds_up,
 )
 from gateway.demo.streamwatch import StreamWatch
@@ -50,6 +51,9 @@ class Watched:
                 self.evidence.leaves(fact.at)
             case Answered():
                 self._answered(fact)
+            case Unanswered(call=call) if call in LEAVING:
+                self._left = True
+                self.evidence.may_have_left()
             case Opened(status=200):
                 self._streams[fact.stream] = StreamWatch(fact, self._limits, self._ledger, lag)
             case Heard():
@@ -79,9 +83,8 @@ class Watched:
     # --- answers ---
 
     def _answered(self, fact: Answered) -> None:
-        if fact.identity:
-            right = fact.identity == self._user_id
-            self._check(Rule.IDENTITY, right, fact.at, f"was taken for {fact.identity!r}")
+        if seen_as := fact.identity:
+            self._check(Rule.IDENTITY, seen_as == self._user_id, fact.at, f"was taken for {seen_as!r}")
         match fact.call:
             case Call.LINEUP:
                 self._lineup(fact)
@@ -110,8 +113,8 @@ class Watched:
         at_least, _ = self.evidence.unseen(fact.sent)
         away_too_long = self.evidence.place is Place.WAITING and at_least > self._limits.absent + SWEPT
         if fact.status in (200, 404) and away_too_long:
-            still = fact.standing.state == "WAITING"
-            self._check(Rule.ABSENT, not still, fact.at, f"still in line after {at_least:.1f} s away")
+            gone = fact.standing.state != "WAITING"
+            self._check(Rule.ABSENT, gone, fact.at, f"still in line after {at_least:.1f} s away")
         if fact.status == 404:
             self._nowhere(fact.at)
         elif fact.standing.state == "WAITING":
@@ -161,8 +164,7 @@ class Watched:
     # --- streams ---
 
     def _heard(self, fact: Heard, lag: float) -> None:
-        stream = self._streams.get(fact.stream)
-        if stream is None:
+        if (stream := self._streams.get(fact.stream)) is None:
             return
         first = not stream.updated
         if not stream.heard(fact, lag):
@@ -178,9 +180,8 @@ class Watched:
     def _update(self, fact: Heard, stream: StreamWatch, *, first: bool) -> None:
         evidence, held, shown = self.evidence, self.evidence.ticket, fact.standing.ticket
         if evidence.place is Place.IN:
-            late = fact.at > self._known_in_at + GRACE
-            self._check(self._not_in_after_all(), not late, fact.at, "was shown in line after being let in")
-            return
+            stale = fact.at <= self._known_in_at + GRACE
+            self._check(self._not_in_after_all(), stale, fact.at, "was shown in line after being let in")
         if evidence.place is not Place.WAITING:
             return
         evidence.sighted(fact.at, fact.at)
@@ -194,8 +195,7 @@ class Watched:
     def _told_off(self, fact: Heard, *, reconnected: bool) -> None:
         code, reason = fact.standing.code, fact.standing.reason
         if code == "REMOVED" and reason == "LEFT":
-            asked = self._asked_to_leave
-            self._check(Rule.LOST, asked, fact.at, "removed as having left, without having asked")
+            self._check(Rule.LOST, self._asked_to_leave, fact.at, "removed as leaving, without having asked")
         elif code == "REMOVED" and reason == "ABSENT":
             self._check(Rule.LOST, False, fact.at, "evicted as absent with an open stream")
             self._found_gone = True
@@ -227,9 +227,8 @@ class Watched:
             stale = sent <= self._known_in_at
             self._check(self._not_in_after_all(), stale, at, "was told to wait after being let in")
         elif self.evidence.place is Place.WAITING:
-            held = self.evidence.ticket
-            same = standing.ticket == held
-            self._check(Rule.POSITION, same, at, f"held ticket {held}, was told {standing.ticket}")
+            held, told = self.evidence.ticket, standing.ticket
+            self._check(Rule.POSITION, told == held, at, f"held ticket {held}, was told {told}")
             self.evidence.still_waiting(sent)
             self.evidence.sighted(sent, at)
             self._positions.told(standing, at, self._positions.before(sent))
@@ -245,6 +244,6 @@ class Watched:
             self.evidence.gone(at)
 
     def _judge_gone(self, rule: Rule, at: float) -> None:
-        """Neither in line nor in: in order only after an absence, or a whole session nobody knew of."""
+        """Neither in line nor in: in order only after an absence, or a session nobody knew of."""
         self._found_gone = True
         self._check(rule, self.evidence.may_be_gone(at), at, "neither in line nor in any more")

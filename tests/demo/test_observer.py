@@ -358,6 +358,15 @@ def test_being_in_neither_after_a_long_absence_is_explained(story: Story) -> Non
     assert story.broken(9.0, final=True) == []
 
 
+def test_being_in_neither_after_a_leave_without_an_answer_is_explained(story: Story) -> None:
+    story.lines_up(1, 1.0, ticket=1)
+    story.unanswered(1, 2.0, Call.LEAVE_LINE)
+    story.leaves_line(1, 2.2, status=404)
+    story.leaves_room(1, 2.4, status=404)
+    story.finishes(1, 3.0, Outcome.GAVE_UP)
+    assert story.broken(9.0, final=True) == []
+
+
 def test_a_place_said_to_be_gone_without_any_evidence_does_not_add_up(story: Story) -> None:
     story.lines_up(1, 1.0, ticket=1)
     story.finishes(1, 8.3, Outcome.PLACE_GONE)
