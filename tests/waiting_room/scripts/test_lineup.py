@@ -181,6 +181,19 @@ def test_tickets_too_large_to_count_on_from_become_sound_in_their_order(
     assert rig.lineup("newer")[0][1] == len(order) + 1
 
 
+@pytest.mark.parametrize("script", ["lineup", "sweep"])
+def test_a_ticket_given_in_place_of_an_unsound_one_is_never_given_again(rig: Rig, script: str) -> None:
+    rig.limits(capacity=0)
+    rig.client.zadd(rig.keys.line, {"ann": 2.0**53, "bob": 2.0**54})
+    if script == "lineup":
+        rig.lineup("ann", relineup="keep")
+    else:
+        rig.sweep()
+    assert rig.line() == [("ann", 1), ("bob", 2)]
+    rig.leave(("line", "ann"), ("line", "bob"))
+    assert rig.lineup("cid")[0][1] == 3
+
+
 @pytest.mark.parametrize("huge", [2.0**53, 1e300, float("inf")])
 def test_until_then_answers_and_events_show_the_same_ticket(rig: Rig, huge: float) -> None:
     rig.limits(capacity=0)
