@@ -80,9 +80,13 @@ class Watch:
             self._blind_until = ended + self._limits.interval + GRACE
             self._observer.stalled(ended, self._blind_for)
 
-    def forgotten(self, now: float) -> None:
-        """Redis has been flushed."""
+    def forgetting(self, now: float) -> None:
+        """Redis is about to be flushed: from now on nothing counts."""
         self._keep(now, final=False)
+        self._claims = set()
+
+    def forgotten(self) -> None:
+        """Redis has been flushed: whoever comes from now on counts."""
         self._claims = set(self._unseen)
         self._observer = Observer(self._limits, dict(self._unseen))
 
