@@ -23,7 +23,7 @@ def invitation(base: str, token: str, addresses: Mapping[str, str]) -> str:
     """How somebody at a keyboard joins the line: lines to paste into a shell."""
     behind = "\n".join(f"  {name:<26}{address}" for name, address in addresses.items())
     return f"""\
-The gateway listens at {base} (its API: {base}/swagger-ui.html).
+The gateway listens at {base} (how it is: {base}/actuator/health).
 Behind it:
 {behind}
 

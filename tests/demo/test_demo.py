@@ -109,6 +109,11 @@ async def test_one_can_play_by_hand(start: Start, tmp_path: Path) -> None:
         token = (await demo.says(r'^AUTH="Authorization: Bearer (\S+)"$'))[1]
         friend = (await demo.says(r'^FRIEND="Authorization: Bearer (\S+)"$'))[1]
         await demo.says(r"until Ctrl-C")
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get((await demo.says(r"how it is: (\S+)\)"))[1]) as health,
+        ):
+            assert (await health.json())["status"] == "UP"
         async with player(base, token) as you, player(base, friend) as they:
             assert await you("POST", "/api/v1/queue/lineup") == (200, "ALLOWED_IN")
             assert await they("POST", "/api/v1/queue/lineup") == (200, "WAITING")
