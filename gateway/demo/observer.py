@@ -53,22 +53,31 @@ class Observer:
         self._tickets = _Tickets(self._ledger)
         self._lag = 0.0
         self._stalls: list[Stall] = []
+        self._stalling_since: float | None = None
 
     def see(self, fact: Seen) -> None:
         """Take the next fact."""
-        self._people[fact.person].see(fact, self._lag)
+        self._people[fact.person].see(fact, self._lag_by(fact.at))
         if isinstance(fact, Answered) and fact.call is Call.LINEUP and fact.standing.ticket is not None:
             self._tickets.given(fact.standing.ticket, fact)
+
+    def stalling(self, since: float | None) -> None:
+        """A stall began at ``since`` and goes on; None: it is over, and ``stalled`` says how long it was."""
+        self._stalling_since = since
 
     def stalled(self, until: float, seconds: float) -> None:
         """The crowd's own process did nothing for this long: not the gateway's fault."""
         self._lag += seconds
         self._stalls.append(Stall(until - seconds, until))
 
+    def _lag_by(self, at: float) -> float:
+        """The seconds of all stalls by ``at``, with what has passed of one that is not over."""
+        return self._lag + (0.0 if self._stalling_since is None else max(0.0, at - self._stalling_since))
+
     def verdict(self, now: float, *, final: bool = False) -> Verdict:
         """What is proven by ``now``. ``final`` (once, after the last fact) asks for everybody's whole story."""
         for person in self._people.values():
-            person.overdue(now, self._lag)
+            person.overdue(now, self._lag_by(now))
             if final:
                 person.account(now)
         across = Ledger()

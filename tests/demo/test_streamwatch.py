@@ -93,6 +93,30 @@ def test_the_crowds_own_stall_is_no_silence_of_the_gateways(story: Story) -> Non
     assert story.broken(5.5) == []
 
 
+def test_silence_is_judged_in_the_light_of_a_stall_that_goes_on(story: Story) -> None:
+    story.updated(1, 1.2, 1, 1)
+    story.observer.stalling(since=2.0)
+    story.closes(1, 6.0)
+    assert story.broken(6.1) == []
+
+
+def test_a_stall_that_goes_on_excuses_nothing_that_was_late_before(story: Story) -> None:
+    story.updated(1, 1.2, 1, 1)
+    story.observer.stalling(since=5.5)
+    story.closes(1, 6.0)
+    assert story.broken(6.1) == [Rule.UPDATES]
+
+
+def test_after_a_stall_silence_counts_again(story: Story) -> None:
+    story.updated(1, 1.2, 1, 1)
+    story.observer.stalling(since=2.0)
+    story.observer.stalling(None)
+    story.observer.stalled(until=3.0, seconds=1.0)
+    story.updated(1, 3.2, 1, 1)
+    story.closes(1, 7.4)
+    assert story.broken(7.5) == [Rule.UPDATES]
+
+
 # --- being told of one's leave ---
 
 

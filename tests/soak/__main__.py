@@ -133,12 +133,13 @@ class Soak:
             if fault.forgets:
                 self.room.emptied = True
                 self.watch.forgetting(began)
+            self.watch.fault_begins(began, blinds=fault.blinds)
             said = await fault.do(self._site, rng)
             ended = time.monotonic()
             if fault.forgets:
                 self.watch.forgotten()
                 self.room.renew()
-            self.watch.fault(began, ended, blinds=fault.blinds)
+            self.watch.fault_over(began, ended, blinds=fault.blinds)
             self.faults[fault.name] += 1
             self.say(said)
             await asyncio.sleep(rng.uniform(1.0, 4.0))

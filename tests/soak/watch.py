@@ -37,6 +37,7 @@ class Watch:
         self._unseen = dict(user_ids)
         self._claims: set[int] = set(user_ids)
         self._observer = Observer(limits, user_ids)
+        self._blind_since: float | None = None
         self._blind_until = 0.0
         self._blind_for = 0.0
         self._faults: list[float] = []
@@ -63,19 +64,33 @@ class Watch:
             and fact.standing.code != "OVERLOADED"
         ):
             return Unanswered(fact.person, fact.at, fact.call, fact.sent, str(fact.status))
-        if isinstance(fact, Heard) and fact.name == "ALLOWED_IN" and fact.at < self._blind_until:
+        if isinstance(fact, Heard) and fact.name == "ALLOWED_IN" and (blind := self._blind_at(fact.at)):
             left = self._limits.duration if fact.standing.expires_in is None else fact.standing.expires_in
-            return replace(fact, standing=replace(fact.standing, expires_in=max(0.0, left - self._blind_for)))
+            return replace(fact, standing=replace(fact.standing, expires_in=max(0.0, left - blind)))
         return fact
+
+    def _blind_at(self, at: float) -> float:
+        """For how long by then, in seconds, something may have been true without anybody being told."""
+        if self._blind_since is not None:
+            return at - self._blind_since + self._limits.interval + GRACE
+        return self._blind_for if at < self._blind_until else 0.0
 
     def stalled(self, until: float, seconds: float) -> None:
         """This process itself was held up for so long, until then."""
         self._observer.stalled(until, seconds)
 
-    def fault(self, began: float, ended: float, *, blinds: bool) -> None:
-        """A fault is over."""
+    def fault_begins(self, began: float, *, blinds: bool) -> None:
+        """A fault is about to be made. What comes before ``fault_over`` is judged in its light already."""
+        if blinds:
+            self._blind_since = began
+            self._observer.stalling(began)
+
+    def fault_over(self, began: float, ended: float, *, blinds: bool) -> None:
+        """The fault is over."""
         self._faults.append(ended)
         if blinds:
+            self._blind_since = None
+            self._observer.stalling(None)
             self._blind_for = ended - began + self._limits.interval + GRACE
             self._blind_until = ended + self._limits.interval + GRACE
             self._observer.stalled(ended, self._blind_for)
