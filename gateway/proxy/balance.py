@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from gateway.errors import NoInstance
@@ -57,7 +57,7 @@ class Instances:
             return static
         return tuple(dict.fromkeys((*static, *self._source.instances(service))))
 
-    def pick(self, service: str, tried: Iterable[UpstreamBase] = ()) -> UpstreamBase:
+    def pick(self, service: str, tried: Collection[UpstreamBase] = ()) -> UpstreamBase:
         """The next instance in turn that is neither set aside nor in ``tried``.
 
         If all that were not tried are set aside, the one whose time is over first: asking it costs

@@ -31,7 +31,7 @@ class TrustedProxies:
     """The networks whose addresses are believed. Build it once: it remembers what it was asked."""
 
     def __init__(self, networks: Iterable[Network] = ()) -> None:
-        self._networks = tuple(networks)
+        self._networks = tuple(map(_unmapped, networks))
         self._trusts = lru_cache(maxsize=_ADDRESSES_REMEMBERED)(self._look_up)
 
     def __contains__(self, address: str) -> bool:
@@ -163,6 +163,14 @@ def _vouched(values: Sequence[str], hops: int, otherwise: str) -> str:
     if not values or not hops:
         return values[-1] if values else otherwise
     return values[max(len(values) - hops, 0)] or otherwise
+
+
+def _unmapped(network: Network) -> Network:
+    """An IPv4 network written as IPv6 (``::ffff:10.0.0.0/104``) as the IPv4 one: so addresses are compared, too."""
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is None or network.prefixlen < 96:
+        return network
+    return IPv4Network((mapped, network.prefixlen - 96))
 
 
 def _is_port(text: str) -> bool:

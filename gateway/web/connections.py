@@ -87,9 +87,9 @@ class Connection(ReaderWatch):
         self._deaf = False
         """Nothing that comes counts any more."""
         self._broken = False
+        """The newest body ended in a fault: the connection ends with the answer."""
         self._last = False
         """The newest request is the last one of the connection."""
-        """The newest body ended in a fault: the connection ends with the answer."""
         self._phase = ""
         """What has a deadline: ``head``, ``body`` or nothing."""
 

@@ -129,3 +129,19 @@ def test_each_element_of_forwarded_speaks_of_its_own_hop_only(
         trusted=trusted,
     )
     assert (seen.address, seen.scheme, seen.host) == (address, scheme, host)
+
+
+@pytest.mark.parametrize(
+    ("network", "address", "trusted"),
+    [
+        ("::ffff:10.0.0.0/104", "10.1.2.3", True),
+        ("::ffff:10.0.0.0/104", "::ffff:10.1.2.3", True),
+        ("::ffff:10.0.0.0/104", "11.0.0.1", False),
+        ("10.0.0.0/8", "::ffff:10.1.2.3", True),
+        ("::ffff:10.0.0.1", "10.0.0.1", True),
+        ("::/0", "10.0.0.1", False),
+        ("::/0", "2001:db8::1", True),
+    ],
+)
+def test_an_ipv4_network_written_as_ipv6_means_the_same(network: str, address: str, trusted: bool) -> None:
+    assert (address in TrustedProxies([ip_network(network)])) is trusted

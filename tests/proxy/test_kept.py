@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
-from gateway.errors import UpstreamTimeout, UpstreamUnreachable
+from gateway.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy import pool as pools
 from gateway.proxy.pool import ConnectFailed, UpstreamPool
 from gateway.proxy.upstream import UpstreamBase
@@ -309,3 +311,38 @@ async def test_nobody_listening_and_nobody_accepting_are_told_apart(unaccepting:
     assert isinstance(late.value.error, UpstreamTimeout)
     assert refused.value.instance_at_fault
     assert late.value.instance_at_fault
+
+
+async def test_a_host_name_nobody_knows_is_a_service_that_can_not_be_reached() -> None:
+    async with UpstreamPool() as pool:
+        with pytest.raises(ConnectFailed) as unknown:
+            await pool.connect(UpstreamBase("http", "nobody.invalid", 80), SECONDS)
+    assert isinstance(unknown.value.error, UpstreamError)
+    assert unknown.value.instance_at_fault
+    assert "nobody" not in str(unknown.value.error)
+
+
+async def test_more_than_a_hundred_calls_at_a_time_all_have_their_connection() -> None:
+    async with raw_upstream(answering(OK)) as upstream, UpstreamPool() as pool:
+        async with asyncio.timeout(SECONDS):
+            connections = await asyncio.gather(*(pool.connect(upstream.base, SECONDS) for _ in range(150)))
+        for connection in connections:
+            connection.close()
+
+
+async def test_a_shortage_of_files_on_this_side_is_not_the_services_fault() -> None:
+    async with raw_upstream(answering(OK)) as upstream, UpstreamPool() as pool:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        taken = os.open(
+            os.devnull, os.O_RDONLY
+        )  # the lowest number that is free, and so the first to be out of reach
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (taken, hard))
+            with pytest.raises(ConnectFailed) as short:
+                await pool.connect(upstream.base, SECONDS)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            os.close(taken)
+        assert isinstance(short.value.error, UpstreamUnreachable)
+        assert not short.value.instance_at_fault
+        (await pool.connect(upstream.base, SECONDS)).close()
