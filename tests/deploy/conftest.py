@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,15 @@ class Front:
     issuer: Issuer
     session: aiohttp.ClientSession
     log: Path
+    start: Callable[[int], Awaitable[GatewayProcess]]
+    """Starts a gateway on a port, 0 for any."""
+
+    async def restart(self, number: int) -> None:
+        """Drains a gateway, and starts another one in its place."""
+        gateway = self.gateways[number]
+        gateway.send(signal.SIGTERM)
+        assert await gateway.ended() == 0, gateway.lines
+        self.gateways[number] = await self.start(gateway.port)
 
     def user(self, name: str) -> Caller:
         return Caller(self.session, "http://front.example", self.issuer.token(name))
@@ -130,7 +140,13 @@ async def front(tmp_path: Path, redis_url: str) -> AsyncIterator[Front]:
             # On one processor with everything else, nobody is an overload.
             "OVERLOAD_LAG_MS": "0",
         }
-        gateways = [await stack.enter_async_context(gateway_process(environ, tmp_path)) for _ in range(2)]
+
+        async def start(port: int) -> GatewayProcess:
+            return await stack.enter_async_context(
+                gateway_process(environ | {"SERVER_PORT": str(port)}, tmp_path)
+            )
+
+        gateways = [await start(0) for _ in range(2)]
         path = await stack.enter_async_context(nginx(tmp_path, [each.port for each in gateways]))
         session = await stack.enter_async_context(
             aiohttp.ClientSession(
@@ -138,4 +154,4 @@ async def front(tmp_path: Path, redis_url: str) -> AsyncIterator[Front]:
                 timeout=aiohttp.ClientTimeout(total=30),
             )
         )
-        yield Front(gateways, service, issuer, session, tmp_path / "gateway.log")
+        yield Front(gateways, service, issuer, session, tmp_path / "gateway.log", start)

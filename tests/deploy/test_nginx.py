@@ -6,7 +6,10 @@ import asyncio
 import signal
 from collections import Counter
 
+import pytest
+
 from tests.deploy.conftest import Front
+from tests.faults.people import Person
 
 
 async def keep_calling(front: Front, name: str, seen: Counter[str], stop: asyncio.Event) -> None:
@@ -78,6 +81,47 @@ async def test_a_gateway_is_drained_under_load_without_one_failed_request(front:
     assert seen.total() > 100
     states = [await user.status() for user in line]
     assert [state.json["data"]["ticket"] for state in states] == tickets
+
+
+@pytest.mark.timeout(120)
+async def test_both_are_replaced_in_turn_under_load_and_streams_move_over_one_after_the_other(
+    front: Front,
+) -> None:
+    await front.user("inside").lineup()
+    people = [
+        Person(name, front.issuer.token(name), front.session, lambda: ["http://front.example"])
+        for name in (f"waiting-{number}" for number in range(30))
+    ]
+    tickets = [(await person.lineup()).json["data"]["ticket"] for person in people]
+    for person in people:
+        person.watch()
+    for person in people:
+        await person.updated(10.0)
+    began = asyncio.get_running_loop().time()
+    seen: Counter[str] = Counter()
+    stop = asyncio.Event()
+    try:
+        async with asyncio.TaskGroup() as group:
+            for number in range(6):
+                group.create_task(keep_calling(front, f"buyer-{number}", seen, stop))
+            await front.restart(0)
+            await front.restart(1)
+            for person in people:
+                await person.updated(10.0)
+            stop.set()
+        assert set(seen) == {"GET 200", "POST 200"}, seen
+        assert [(await person.status()).json["data"]["ticket"] for person in people] == tickets
+        # Never more than a third of all streams at once, of which about half are at each gateway.
+        moved = sorted(at for person in people for at in person.openings if at > began)
+        assert len(moved) >= len(people)
+        for first, last in zip(moved, moved[len(people) // 3 :], strict=False):
+            assert last - first > 0.1, [round(at - began, 2) for at in moved]
+        # And nobody's admission was lost on the way.
+        await front.user("inside")("POST", "/api/v1/queue/leave")
+        assert (await people[0].told(10.0)).name == "ALLOWED_IN"
+    finally:
+        for person in people:
+            await person.close()
 
 
 async def test_a_killed_gateway_costs_nobody_the_place(front: Front) -> None:

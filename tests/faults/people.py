@@ -30,8 +30,8 @@ class Person:
         self.inside = False
         """Was told of being allowed in, and has not left since."""
         self.heard: list[tuple[float, Event]] = []
-        self.opened = 0
-        """How many streams were opened so far."""
+        self.openings: list[float] = []
+        """When each stream so far was opened, by the loop's clock."""
         self.last: Event | None = None
         """The last frame of the stream, once it has come."""
         self._session = session
@@ -110,7 +110,7 @@ class Person:
             with suppress(aiohttp.ClientError, TimeoutError):
                 async with self._session.get(url, headers=headers, timeout=STREAM) as response:
                     if response.status == 200:
-                        self.opened += 1
+                        self.openings.append(asyncio.get_running_loop().time())
                         await self._follow(Stream(response))
             if self.last is None:
                 await asyncio.sleep(COMES_BACK_SECONDS)

@@ -71,7 +71,7 @@ async def test_at_its_limit_of_files_a_gateway_refuses_and_serves_again(start_si
 async def site_goes_on(site: Site, people: list, other: GatewayProcess) -> None:
     waiting = [person for person in people if not person.inside]
     await asyncio.gather(*(person.updated(3.0) for person in waiting))
-    assert all(person.opened == 1 for person in waiting)
+    assert all(len(person.openings) == 1 for person in waiting)
     assert (await people[0].leave(base=other.base)).status == 200
     assert (await waiting[0].told(3.0)).name == "ALLOWED_IN"
     site.assert_room()

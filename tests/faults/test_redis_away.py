@@ -47,7 +47,7 @@ async def test_a_redis_that_stands_still_for_three_seconds_costs_nobody_the_plac
         # Nothing of what was refused is done after all, but for calls whose answer said "unknown".
         assert (await newcomer.in_the_end()).json["state"] == "WAITING"
         newcomer.watch()
-        assert all(person.opened == 1 for person in people[2:])
+        assert all(len(person.openings) == 1 for person in people[2:])
         after = await site.room_is(lambda seen: len(seen.line) == 19, 3.0, "everybody in line")
         assert {name: after.line[name] for name in before.line} == before.line
         await assert_everything(site, [*people, newcomer])
@@ -68,7 +68,7 @@ async def test_a_redis_that_was_killed_comes_back_with_everybody_in_it(start_sit
         site.redis.start()
         assert site.look().line == before.line
         await site.assert_truth(people, within=INTERVAL + GRACE)
-        assert all(person.opened == 1 for person in people[2:])
+        assert all(len(person.openings) == 1 for person in people[2:])
         await assert_everything(site, people)
 
 
@@ -106,7 +106,7 @@ async def test_promotions_go_on_while_the_line_of_events_is_cut_again_and_again(
             assert cut is not None
         assert order == ["ALLOWED_IN"] * 18
         assert max(late) < INTERVAL + GRACE
-        assert all(person.opened == 1 for person in people[2:])
+        assert all(len(person.openings) == 1 for person in people[2:])
         # Each cut makes both gateways tell their users again under a new name; the old names are cleared up.
         await site.assert_truth(people[18:])
         await site.assert_gate(people[18:])
@@ -138,7 +138,7 @@ async def test_gateways_that_start_without_redis_serve_and_find_it(start_site: S
         assert (await somebody.lineup()).code == "QUEUE_UNAVAILABLE"
         early = site.person("early")
         early.watch()
-        await early.until(lambda: early.opened, 3.0, "a stream")
+        await early.until(lambda: early.openings, 3.0, "a stream")
         site.redis.start()
         last = await early.told(INTERVAL + GRACE)
         assert last.data["code"] == "NOT_IN_QUEUE"
