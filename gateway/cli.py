@@ -1,4 +1,4 @@
-"""The ``gateway`` command: serve, check, routes, demo, and operators' calls to a running gateway.
+"""The ``gateway`` command: serve, check, routes, demo, and calls to a running gateway.
 
 Exit status: 0 done, 1 refused or failed, 2 wrong use or wrong settings, 130 interrupted.
 """
@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from textwrap import fill
 
-from gateway import __version__, cli_room
+from gateway import __version__, cli_health, cli_room
 from gateway.settings import TABLE, Settings
 from gateway.settings import check as check_settings
 from gateway.settings_table import Setting
@@ -87,6 +87,7 @@ def make_parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
 
     cli_room.add_to(commands)
+    cli_health.add_to(commands)
     return parser
 
 

@@ -6,12 +6,13 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
-from http.client import HTTPException, HTTPMessage
-from typing import IO, Any
+from http.client import HTTPException
+from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit
-from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+from urllib.request import Request
 
+from gateway.cli_http import OPENER, own_url
 from gateway.errors import SettingsError
 from gateway.settings import Settings
 
@@ -91,7 +92,7 @@ def _path(room: str) -> str:
 def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     try:
         settings = Settings.from_env(environ)
-        answer = _ask(options.url or _own_url(settings), settings.management_token, *options.call(options))
+        answer = _ask(options.url or own_url(settings), settings.management_token, *options.call(options))
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
@@ -108,26 +109,11 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     return 0
 
 
-def _own_url(settings: Settings) -> str:
-    """Where a gateway with the same settings listens."""
-    port = settings.management_server_port
-    return f"http://127.0.0.1:{settings.server_port if port is None else port}"
-
-
 def _described(room: dict[str, Any]) -> str:
     return "\n".join(
         f"{name:22} {str(value).lower() if isinstance(value, bool) else value}"
         for name, value in room.items()
     )
-
-
-class _NoRedirects(HTTPRedirectHandler):
-    """Redirects are answers: the token must not follow them elsewhere."""
-
-    def redirect_request(
-        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
-    ) -> None:
-        return None
 
 
 def _ask(
@@ -147,7 +133,7 @@ def _ask(
         body = json.dumps(change).encode()
     request = Request(url.rstrip("/") + path, body, headers, method=method)  # noqa: S310 - checked above
     try:
-        with build_opener(ProxyHandler({}), _NoRedirects).open(request, timeout=TIMEOUT_SECONDS) as response:
+        with OPENER.open(request, timeout=TIMEOUT_SECONDS) as response:
             return _envelope(response.read())
     except HTTPError as error:
         with error:

@@ -20,8 +20,10 @@ DIRECTIONS: dict[str, set[str]] = {
     "__init__": set(),
     "__main__": {"cli"},
     # The command line: lazily everything that it runs.
-    "cli": {"cli_room", "serve", "demo", "routing", "settings", "settings_table", "errors"},
-    "cli_room": {"settings", "errors"},
+    "cli": {"cli_health", "cli_room", "serve", "demo", "routing", "settings", "settings_table", "errors"},
+    "cli_room": {"cli_http", "settings", "errors"},
+    "cli_health": {"cli_http", "settings", "errors"},
+    "cli_http": {"settings"},
     "demo": {"serve", "app", "settings", "errors"},
     "serve": {"app", "web", *_BASE},
     "app": {"web", *_ROOMS, *_BASE},

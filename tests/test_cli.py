@@ -407,6 +407,45 @@ def test_wrong_settings_are_told_by_operators_commands_too(capsys: pytest.Captur
     assert "SERVER_PORT" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "path"),
+    [((), "/actuator/health/readiness"), (("--liveness",), "/actuator/health/liveness")],
+)
+@pytest.mark.parametrize(
+    ("status", "answer", "code", "words"),
+    [
+        (200, {"status": "UP"}, 0, "UP"),
+        (503, {"status": "OUT_OF_SERVICE"}, 1, "503 OUT_OF_SERVICE"),
+        (302, {"status": "UP"}, 1, "302"),
+        (404, b"<html>", 1, "not a gateway's"),
+    ],
+)
+def test_health_is_what_the_gateway_of_this_machine_says(
+    arguments: tuple[str, ...],
+    path: str,
+    status: int,
+    answer: Any,
+    code: int,
+    words: str,
+    management: Management,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    management.status, management.answer = status, answer
+    management.headers = {"Location": "http://127.0.0.1:1/"} if status == 302 else {}
+    environ = {"SERVER_HOST": "0.0.0.0", "MANAGEMENT_SERVER_PORT": management.url.rpartition(":")[2]}
+    assert run("health", *arguments, environ=environ) == code
+    said = capsys.readouterr()
+    assert words in (said.out if code == 0 else said.err)
+    assert [asked[1] for asked in management.asked] == [path]
+
+
+def test_health_of_a_gateway_that_is_not_there_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("health", environ={"SERVER_HOST": "127.0.0.1", "SERVER_PORT": "1"}) == 1
+    assert "no answer from http://127.0.0.1:1/" in capsys.readouterr().err
+
+
 def test_output_nobody_reads_any_more_is_no_crash(tmp_path: Path) -> None:
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {sys.executable} -m gateway serve --help | true"],

@@ -19,7 +19,7 @@ from tests.harness import ROUTES, Caller, Service, a_service
 from tests.processes import GatewayProcess, gateway_process
 from tests.tokens import Issuer, serving
 
-CONFIG = Path(__file__).parents[2] / "deploy" / "nginx" / "nginx.conf"
+SHIPPED = Path(__file__).parents[2] / "deploy" / "nginx"
 
 
 def nginx_executable() -> str | None:
@@ -54,12 +54,14 @@ class Front:
         return Caller(self.session, "http://front.example", None)
 
 
-def adapted(config: str, folder: Path, ports: list[int]) -> str:
+def adapted(folder: Path, ports: list[int]) -> Path:
     """The shipped configuration with this test's addresses and folders; everything else as it is."""
-    changes = {
+    addresses = {
+        f"server 127.0.0.1:{shipped}": f"server 127.0.0.1:{here}"
+        for shipped, here in zip((8081, 8082), ports, strict=True)
+    }
+    places = {
         "listen 80 backlog=4096;": f"listen unix:{folder}/front.sock;",
-        "server 127.0.0.1:8081": f"server 127.0.0.1:{ports[0]}",
-        "server 127.0.0.1:8082": f"server 127.0.0.1:{ports[1]}",
         "/var/log/nginx/": f"{folder}/",
         "worker_processes auto;": "worker_processes 1;" + (" user root;" if os.getuid() == 0 else ""),
         "worker_rlimit_nofile 131072;": "",
@@ -70,10 +72,13 @@ def adapted(config: str, folder: Path, ports: list[int]) -> str:
             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         ),
     }
-    for shipped, here in changes.items():
-        assert shipped in config, shipped
-        config = config.replace(shipped, here)
-    return config
+    for file, changes in (("gateways.conf", addresses), ("nginx.conf", places)):
+        config = (SHIPPED / file).read_text()
+        for shipped, here in changes.items():
+            assert shipped in config, shipped
+            config = config.replace(shipped, here)
+        (folder / file).write_text(config)
+    return folder / "nginx.conf"
 
 
 @asynccontextmanager
@@ -82,8 +87,7 @@ async def nginx(folder: Path, ports: list[int]) -> AsyncIterator[Path]:
     executable = nginx_executable()
     if executable is None:
         pytest.skip("nginx is not installed")
-    config = folder / "nginx.conf"
-    config.write_text(adapted(CONFIG.read_text(), folder, ports))
+    config = adapted(folder, ports)
     process = await asyncio.create_subprocess_exec(
         executable,
         "-p",
