@@ -209,3 +209,10 @@ def test_the_picture_is_small_and_has_a_text_for_those_who_cannot_see_it() -> No
     assert len(picture) < 12 * 1024
     assert b"<title" in picture
     assert b"<desc" in picture
+
+
+def test_the_korean_readme_has_the_same_code_and_leads_to_the_same_pages() -> None:
+    korean = (ROOT / "README.ko.md").read_text(encoding="utf-8")
+    assert [found[0] for found in _FENCE.finditer(korean)] == [found[0] for found in _FENCE.finditer(README)]
+    shared = {link for link in _LINK.findall(README) if not link.startswith("README")}
+    assert {link for link in _LINK.findall(korean) if not link.startswith("README")} == shared
