@@ -21,7 +21,8 @@ def zones_of_region(environ: Mapping[str, str]) -> str | None:
     """
     name = _ZONES_OF + _as_variable(environ.get("EUREKA_CLIENT_REGION", "").strip() or _SPRINGS_REGION)
     text = environ.get(name, "").strip()
-    return ",".join(parsed(kinds.ZONES, name, text)) or None
+    zones: tuple[str, ...] = parsed(kinds.ZONES, name, text)
+    return ",".join(zones) or None
 
 
 def metadata_of_parts(environ: Mapping[str, str]) -> str | None:
