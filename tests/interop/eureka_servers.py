@@ -8,9 +8,10 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,41 +42,78 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-@dataclass
 class EurekaServer:
-    """A running server. ``url`` ends in ``/eureka/`` and holds the credentials, if there are any."""
+    """A real server. ``url`` ends in ``/eureka/`` and holds the credentials (``user:password``), if there are any."""
 
-    url: str
-    process: asyncio.subprocess.Process
-    session: aiohttp.ClientSession
+    def __init__(self, *options: str, port: int = 0, credentials: str = "") -> None:
+        self._credentials = credentials
+        self.url = ""
+        if credentials:
+            user, _, password = credentials.partition(":")
+            options = (*options, "--user", user, "--password", password)
+        self._said = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(
+            [PEERS, "eureka", "--port", str(port), *options],
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            text=True,
+            start_new_session=True,
+        )
 
-    async def kill(self) -> None:
+    def wait(self) -> None:
+        """Until it answers."""
+        assert self._process.stdout is not None
+        too_late = threading.Timer(START_SECONDS, self.kill)
+        too_late.start()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            too_late.cancel()
+        if not line.startswith("ready "):
+            self._said.seek(0)
+            raise AssertionError(f"no Eureka server: {self._said.read()[-2000:]}")
+        place = line.split()[1].removeprefix("http://")
+        self.url = f"http://{self._credentials}{'@' if self._credentials else ''}{place}/eureka/"
+
+    def kill(self) -> None:
         """Ends it without a word to anybody."""
-        if self.process.returncode is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            await self.process.wait()
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def close(self) -> None:
+        """Ends it, and frees what was used for it."""
+        self.kill()
+        self._said.close()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
     async def call(self, method: str, path: str, content: Any = None) -> int:
         """One call as a service makes it; the status."""
-        async with self.session.request(
-            method, self.url + path, json=content, headers={"Accept": "application/json"}
-        ) as response:
-            await response.read()
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(method, self.url + path, json=content) as response,
+        ):
             return response.status
 
-    async def instance(self, app: str) -> dict[str, Any] | None:
-        """The only instance of an application, never from a cache; None if there is none."""
-        async with self.session.get(self.url + "apps", headers={"Accept": "application/json"}) as response:
+    async def instances(self) -> list[dict[str, Any]]:
+        """Everybody, as told to a client; the server may say what was true a second ago."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(self.url + "apps", headers={"Accept": "application/json"}) as response,
+        ):
             content = await response.json()
-        for application in content["applications"]["application"]:
-            if application["name"] == app.upper():
-                (found,) = application["instance"]
-                return dict(found)
-        return None
+        return [each for app in content["applications"]["application"] for each in app["instance"]]
+
+    async def instance(self, app: str) -> dict[str, Any] | None:
+        """The only instance of an application; None if there is none."""
+        found = [each for each in await self.instances() if each["app"] == app.upper()]
+        assert len(found) < 2
+        return found[0] if found else None
 
     async def until(self, app: str, **facts: str) -> dict[str, Any]:
         """Waits until the only instance of ``app`` is as said."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 found = await self.instance(app)
                 if found is not None and facts.items() <= found.items():
@@ -84,14 +122,14 @@ class EurekaServer:
 
     async def until_gone(self, app: str) -> None:
         """Waits until there is no instance of ``app``."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await self.instance(app) is not None:
                 await asyncio.sleep(0.1)
 
-    async def register(self, name: str, url: str, *, seconds: int = 600, **changes: Any) -> str:
-        """Registers the service at ``url`` for so long, without heartbeats to come. Returns its id."""
+    async def register(self, name: str, url: str) -> str:
+        """Registers the service at ``url`` for ten minutes, without heartbeats to come. Returns its id."""
         host, _, port = url.removeprefix("http://").rpartition(":")
-        entry: Mapping[str, Any] = {
+        entry = {
             "instanceId": f"{name}:{port}",
             "app": name.upper(),
             "hostName": host,
@@ -104,57 +142,39 @@ class EurekaServer:
                 "@class": "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo",
                 "name": "MyOwn",
             },
-            "leaseInfo": {"renewalIntervalInSecs": seconds // 3, "durationInSecs": seconds},
-            **changes,
+            "leaseInfo": {"renewalIntervalInSecs": 200, "durationInSecs": 600},
         }
         assert await self.call("POST", f"apps/{name.upper()}", {"instance": entry}) == 204
         return str(entry["instanceId"])
 
-
-@asynccontextmanager
-async def eureka_server(*options: str, port: int = 0, credentials: str = "") -> AsyncIterator[EurekaServer]:
-    """One real server; ``credentials`` are ``user:password``."""
-    if credentials:
-        user, _, password = credentials.partition(":")
-        options = (*options, "--user", user, "--password", password)
-    process = await asyncio.create_subprocess_exec(
-        PEERS,
-        "eureka",
-        "--port",
-        str(port),
-        *options,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        assert process.stdout is not None
-        async with asyncio.timeout(START_SECONDS):
-            line = (await process.stdout.readline()).decode()
-        assert line.startswith("ready "), "the server did not start"
-        place = line.split()[1].removeprefix("http://")
-        url = f"http://{credentials}{'@' if credentials else ''}{place}/eureka/"
-        async with aiohttp.ClientSession() as session:
-            yield EurekaServer(url, process, session)
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+    async def forget_everybody(self) -> None:
+        """Deregisters all there are."""
+        async with asyncio.timeout(60):
+            while found := await self.instances():
+                for each in found:
+                    await self.call("DELETE", f"apps/{each['app']}/{each['instanceId']}")
+                await asyncio.sleep(0.2)
 
 
-@asynccontextmanager
-async def two_servers() -> AsyncIterator[tuple[EurekaServer, EurekaServer]]:
+@contextlib.contextmanager
+def eureka_server(*options: str, port: int = 0, credentials: str = "") -> Iterator[EurekaServer]:
+    """One server, answering."""
+    with contextlib.closing(EurekaServer(*options, port=port, credentials=credentials)) as server:
+        server.wait()
+        yield server
+
+
+@contextlib.contextmanager
+def two_servers() -> Iterator[tuple[EurekaServer, EurekaServer]]:
     """Two servers that tell each other everything, started at the same time."""
     ports = free_ports(2)
-    async with contextlib.AsyncExitStack() as stack:
-        starting = [
-            asyncio.create_task(
-                stack.enter_async_context(
-                    eureka_server("--peer", f"http://127.0.0.1:{ports[1 - index]}", port=ports[index])
-                )
+    with contextlib.ExitStack() as stack:
+        first, second = (
+            stack.enter_context(
+                contextlib.closing(EurekaServer("--peer", f"http://127.0.0.1:{other}", port=port))
             )
-            for index in (0, 1)
-        ]
-        first, second = await asyncio.gather(*starting)
+            for port, other in (ports, reversed(ports))
+        )
+        for server in (first, second):
+            server.wait()
         yield first, second

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 
 from gateway.errors import NoInstance
@@ -19,16 +17,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-class Registry:
-    def __init__(self, *bases: UpstreamBase) -> None:
-        self.bases = bases
-        self.asked: list[str] = []
-
-    def instances(self, service: str) -> Sequence[UpstreamBase]:
-        self.asked.append(service)
-        return self.bases
 
 
 def test_instances_take_turns() -> None:
@@ -75,10 +63,42 @@ def test_nobody_is_tried_twice() -> None:
 
 
 def test_what_a_registry_knows_comes_on_top_each_once() -> None:
-    registry = Registry(TWO, THREE)
-    instances = Instances({"svc": URLS[:2]}, registry)
-    assert instances.known("SVC") == (ONE, TWO, THREE)
-    assert registry.asked == ["svc"]
+    instances = Instances({"svc": URLS[:2]})
+    instances.discover({"SVC": [TWO, THREE], "Other": [ONE]})
+    assert instances.known("sVc") == (ONE, TWO, THREE)
+    assert instances.pick("OTHER") == ONE
+
+
+def test_what_is_written_down_and_what_a_registry_knows_change_without_each_other() -> None:
+    instances = Instances({"svc": URLS[:1]})
+    instances.discover({"svc": [TWO]})
+    instances.replace({"svc": [URLS[2]]})
+    assert instances.known("svc") == (THREE, TWO)
+    instances.discover({"svc": [ONE]})
+    assert instances.known("svc") == (THREE, ONE)
+    instances.replace({})
+    assert instances.known("svc") == (ONE,)
+    instances.discover({})
+    assert instances.known("svc") == ()
+
+
+def test_who_was_set_aside_stays_aside_when_a_registry_repeats_it() -> None:
+    instances = Instances(clock=Clock())
+    instances.discover({"svc": [ONE, TWO]})
+    instances.set_aside(ONE)
+    instances.discover({"svc": [ONE, TWO, THREE]})
+    assert {instances.pick("svc") for _ in range(6)} == {TWO, THREE}
+
+
+def test_turns_go_on_when_a_registry_changes_and_are_forgotten_with_the_service() -> None:
+    instances = Instances({"here": URLS})
+    instances.discover({"svc": [ONE, TWO]})
+    for service in ("svc", "here"):
+        instances.pick(service)
+    instances.discover({"svc": [ONE, TWO, THREE]})
+    assert instances.pick("svc") == TWO
+    instances.discover({})
+    assert set(instances._turns) == {"here"}
 
 
 def test_replacing_swaps_all_or_nothing() -> None:

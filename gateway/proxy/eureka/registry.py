@@ -27,6 +27,7 @@ class Registry:
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], Instance] = {}
         self._lingering: dict[tuple[str, str], tuple[Instance, float]] = {}
+        self._services: Services | None = None
 
     def replace(self, listing: Listing, now: float, *, linger: bool = True) -> None:
         """Takes a whole listing. Without ``linger`` who is missing in it has left: for servers without deltas."""
@@ -48,11 +49,13 @@ class Registry:
                 self._known.pop(instance.key, None)
             else:
                 self._known[instance.key] = instance
-        self._settle(delta.instances, now)
+        if delta.instances or self._lingering:
+            self._settle(delta.instances, now)
         return self.hash == delta.hash
 
     def _settle(self, told: Iterable[Instance], now: float) -> None:
         """Ends the lingering of whoever was heard of, whose address another one has now, or whose time is over."""
+        self._services = None
         if not self._lingering:
             return
         keys = {instance.key for instance in told}
@@ -70,7 +73,13 @@ class Registry:
         return "".join(f"{status}_{count}_" for status, count in sorted(counts.items()))
 
     def services(self) -> Services:
-        """Who is up, by the names of services in lower case, each address once and in a fixed order."""
+        """Who is up, by the names of services in lower case, each address once and in a fixed order. The same object
+        for as long as nothing was told."""
+        if self._services is None:
+            self._services = self._by_name()
+        return self._services
+
+    def _by_name(self) -> Services:
         found: dict[str, set[UpstreamBase]] = {}
         up = [instance for instance in self._known.values() if instance.status == UP]
         for instance in (*up, *(instance for instance, _ in self._lingering.values())):

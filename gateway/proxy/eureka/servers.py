@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
 """About 25,000 instances; unpacked."""
+IN_THE_LOOP_BYTES: Final = 64 * 1024
 CALL_SECONDS: Final = 5.0
 CONNECT_SECONDS: Final = 2.0
 RETURN_SECONDS: Final = 300.0
@@ -112,7 +113,11 @@ class Servers:
                 status, data = await self._call(server, method, path, body)
                 if status not in statuses:
                     raise _Refused(f"status {status}")
-                content = read(data) if read is not None and status == 200 else None
+                content = None
+                if read is not None and status == 200:
+                    # A long one would hold everybody else up.
+                    aside = len(data) > IN_THE_LOOP_BYTES
+                    content = await asyncio.to_thread(read, data) if aside else read(data)
             except (aiohttp.ClientError, OSError, ValueError, _Refused) as error:
                 # Of errors made by others only the kind is told: they may quote anything.
                 why = str(error) if isinstance(error, _Refused | BadRegistry) else type(error).__name__
