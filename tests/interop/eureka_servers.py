@@ -11,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class EurekaServer:
         if credentials:
             user, _, password = credentials.partition(":")
             options = (*options, "--user", user, "--password", password)
-        self._said = tempfile.TemporaryFile("w+")
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in close()
         self._process = subprocess.Popen(
             [PEERS, "eureka", "--port", str(port), *options],
             stdout=subprocess.PIPE,
@@ -156,11 +156,11 @@ class EurekaServer:
                 await asyncio.sleep(0.2)
 
 
-@contextlib.contextmanager
-def eureka_server(*options: str, port: int = 0, credentials: str = "") -> Iterator[EurekaServer]:
-    """One server, answering."""
-    with contextlib.closing(EurekaServer(*options, port=port, credentials=credentials)) as server:
-        server.wait()
+@contextlib.asynccontextmanager
+async def eureka_server(port: int = 0, credentials: str = "") -> AsyncIterator[EurekaServer]:
+    """One server, answering. While it starts, the test goes on."""
+    with contextlib.closing(EurekaServer(port=port, credentials=credentials)) as server:
+        await asyncio.to_thread(server.wait)
         yield server
 
 

@@ -59,6 +59,13 @@ async def pair(shared: Pair) -> Pair:
     return shared
 
 
+@pytest.fixture
+def mortal() -> Iterator[Pair]:
+    """Two servers of the test's own."""
+    with two_servers() as servers:
+        yield servers
+
+
 class Site:
     """A gateway process that knows Eureka, and who asks it."""
 
@@ -199,14 +206,10 @@ async def test_an_instance_that_refuses_connections_gets_no_requests_though_its_
         assert await site.orders() == 200
 
 
-async def test_one_server_is_killed_then_the_other_and_no_request_fails(start: Any, service: Any) -> None:
-    with two_servers() as (first, second):
-        await killed_one_after_the_other(first, second, start, service)
-
-
-async def killed_one_after_the_other(
-    first: EurekaServer, second: EurekaServer, start: Any, service: Any
+async def test_one_server_is_killed_then_the_other_and_no_request_fails(
+    mortal: Pair, start: Any, service: Any
 ) -> None:
+    first, second = mortal
     await first.register("orders", service.url)
     await second.until("orders")
     site = await start(first, second)
@@ -250,7 +253,7 @@ async def killed_one_after_the_other(
 
     # A server that knows nobody any more takes nothing away.
     port = int(first.url.rstrip("/").removesuffix("/eureka").rpartition(":")[2])
-    with eureka_server(port=port) as again:
+    async with eureka_server(port=port) as again:
         await site.until_health("UP")
         await again.until("gateway-server", status="UP")
         assert await again.instance("orders") is None
@@ -267,7 +270,7 @@ async def killed_one_after_the_other(
 
 
 async def test_credentials_in_the_address_are_used_and_never_shown(start: Any, service: Any) -> None:
-    with eureka_server(credentials="gateway:hunter2") as server:
+    async with eureka_server(credentials="gateway:hunter2") as server:
         await server.register("orders", service.url)
         site = await start(server)
         await server.until("gateway-server", status="UP")

@@ -1,4 +1,4 @@
-"""A small Eureka server for faults that a real one doesn't have on demand. What it says otherwise is what real ones say."""
+"""A small Eureka server for faults that a real one doesn't have on demand; what it says otherwise real ones say too."""
 
 from __future__ import annotations
 
