@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import re
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -300,3 +304,55 @@ async def test_without_any_server_everything_else_works(start: Any, service: Any
     site.gateway.send(signal.SIGTERM)
     assert await site.gateway.ended() == 0
     assert len([line for line in site.gateway.lines if "WARNING" in line]) == 1
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "eureka.md").read_text(encoding="utf-8")
+
+
+async def test_the_page_can_be_followed_word_for_word(pair: Pair, tmp_path: Path) -> None:
+    eureka, _ = pair
+    service, gateway = free_ports(2)
+    begin, then = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)[:2]
+    asked, health, entry, leave, soon, stop, end = then.splitlines()
+    script = "".join(
+        [
+            f"export SERVER_PORT={gateway}\n{begin}",
+            'answered() { until curl -si http://localhost:8080/orders/orders.json | grep -q "HTTP/1.1 $1"\n'
+            "do sleep 0.1; done; }\n",
+            "until grep -q 'registered with Eureka' gateway.log; do sleep 0.1; done\n",
+            "answered 200\n",
+            f"{asked}\n{health}\n{entry}\n",
+            # What a server tells may be a second old.
+            f"until curl -s {eureka.url}apps/GATEWAY-SERVER | grep -q UP; do sleep 0.1; done\n{entry}\n",
+            f"{leave}\n",
+            "answered 503\n",
+            f"{soon}\n{stop}\nwait %2\necho gateway ended $?\n{end}\n",
+        ]
+    )
+    for there, here in (
+        ("http://localhost:8761/eureka/", eureka.url),
+        ("8101", str(service)),
+        ("localhost:8080", f"localhost:{gateway}"),
+    ):
+        script = script.replace(there, here)
+    process = await asyncio.create_subprocess_exec(
+        "bash",
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(120):
+            said = (await process.communicate(script.encode()))[0].decode()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert '"app": "ORDERS"' in said
+    assert '"eureka":{"status":"UP"' in said
+    assert "<status>UP</status>" in said
+    assert "NO_INSTANCE" in said
+    assert "gateway ended 0" in said
+    await eureka.until_gone("gateway-server")
