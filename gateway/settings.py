@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from gateway import settings_kinds as kinds
 from gateway.errors import SettingsError
@@ -253,9 +253,7 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Read all settings. Raises ``SettingsError`` for the first that is wrong, in the table's order."""
         values = {row.name.lower(): row.read(environ) for row in TABLE}
-        zones = values["eureka_client_availabilityzones"]
-        default = values["eureka_client_serviceurl_defaultzone"]
-        values["eureka_client_serviceurl_defaultzone"] = servers_by_zone(zones, default, environ)
+        values["eureka_client_serviceurl_defaultzone"] = _eureka_servers(values, environ)
         # As in Spring Boot, naming the same port twice means one port, not a clash. Port 0 is never the same.
         if values["management_server_port"] == values["server_port"] != 0:
             values["management_server_port"] = None
@@ -278,15 +276,20 @@ def check(environ: Mapping[str, str]) -> list[SettingsError]:
     """Every wrong setting of ``environ``, in the table's order; none when ``Settings.from_env`` succeeds."""
 
     faults: list[SettingsError] = []
+    values: dict[str, Any] = {}
     for row in TABLE:
         try:
-            row.read(environ)
+            values[row.name.lower()] = row.read(environ)
         except SettingsError as error:
             faults.append(error)
-    if not faults:
-        # Left are those of variables whose names depend on what others say.
-        try:
-            Settings.from_env(environ)
-        except SettingsError as error:
-            faults.append(error)
+    try:
+        _eureka_servers(values, environ)
+    except SettingsError as error:
+        faults.append(error)
     return faults
+
+
+def _eureka_servers(values: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The servers of all zones; none while what they depend on is wrong. Raises ``SettingsError``."""
+    zones = values.get("eureka_client_availabilityzones", ())
+    return servers_by_zone(zones, values.get("eureka_client_serviceurl_defaultzone", ()), environ)

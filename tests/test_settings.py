@@ -263,6 +263,7 @@ def test_a_fault_in_a_variable_whose_name_depends_on_others_is_reported_under_th
 ) -> None:
     (error,) = check(environ | {name: text})
     assert (error.variable, error.value) == (name, text)
+    assert len(check(environ | {name: text, "SERVER_PORT": "x"})) == 2
     with pytest.raises(SettingsError, match=name):
         Settings.from_env(environ | {name: text})
 
@@ -315,6 +316,7 @@ def test_an_error_never_shows_a_secret(name: str, text: str) -> None:
         {"JWT_JWKS_URI": "http://me:hunter2@host/keys"},
         {"ZIPKIN_ENDPOINT": "http://me:hunter2@host/"},
         {"EUREKA_CLIENT_SERVICEURL_DEFAULTZONE": "http://a/,http://me:hunter2@b/"},
+        {ZONES: "b", f"{SERVERS}B": "http://me:hunter2@b/"},
     ],
 )
 def test_settings_never_show_a_secret(environ: dict[str, str]) -> None:

@@ -10,6 +10,7 @@ from gateway.proxy.upstream import UpstreamBase
 
 # Long enough for a restarting service not to be asked by every request, short enough to be found again.
 SET_ASIDE_SECONDS = 5.0
+FORGOTTEN_SECONDS = 60.0
 
 
 class Instances:
@@ -82,11 +83,25 @@ class Instances:
         now = self._clock()
         aside = self._aside_until
         good = [base for base in bases if aside.get(base, 0.0) <= now]
-        return good[turn % len(good)] if good else min(bases, key=lambda base: aside[base])
+        if not good:
+            return min(bases, key=lambda base: aside[base])
+        base = good[turn % len(good)]
+        if base in aside:
+            # Its time is over. This one request finds out for all whether it is back: where nothing listens any more,
+            # not even to refuse, each that tries waits for the time-out.
+            aside[base] = now + SET_ASIDE_SECONDS
+        return base
+
+    def connected(self, base: UpstreamBase) -> None:
+        """``base`` took a connection, so it is not aside any more."""
+        if self._aside_until:
+            self._aside_until.pop(base, None)
 
     def set_aside(self, base: UpstreamBase) -> None:
-        """Leave ``base`` out for a few seconds: it refused a connection."""
+        """Leave ``base`` out for a few seconds: it took no connection."""
         now = self._clock()
-        # Forgetting what is over bounds this by the instances that failed within a few seconds.
-        self._aside_until = {other: until for other, until in self._aside_until.items() if until > now}
+        # Forgetting them in time bounds this by the instances that failed within a minute or so.
+        self._aside_until = {
+            other: until for other, until in self._aside_until.items() if until > now - FORGOTTEN_SECONDS
+        }
         self._aside_until[base] = now + SET_ASIDE_SECONDS

@@ -116,7 +116,8 @@ async def start(tmp_path: Path, redis_url: str) -> AsyncIterator[Any]:
             environ = {
                 "REDIS_URL": redis_url,
                 "JWT_JWKS_URI": keys.uri,
-                "EUREKA_CLIENT_SERVICEURL_DEFAULTZONE": ",".join(server.url for server in servers),
+                "EUREKA_CLIENT_SERVICEURL_DEFAULTZONE": ",".join(server.url for server in servers)
+                or "http://127.0.0.1:1/",
                 "EUREKA_CLIENT_REGISTRYFETCHINTERVALSECONDS": "0.2",
                 "EUREKA_INSTANCE_LEASERENEWALINTERVALINSECONDS": "1",
                 "SHUTDOWN_GRACE_SECONDS": "20",
@@ -216,9 +217,11 @@ async def test_one_server_is_killed_then_the_other_and_no_request_fails(
     first, second = mortal
     await first.register("orders", service.url)
     await second.until("orders")
-    site = await start(first, second)
+    zones = {"EUREKA_CLIENT_SERVICEURL_ZONEA": first.url, "EUREKA_CLIENT_SERVICEURL_ZONEB": second.url}
+    site = await start(EUREKA_CLIENT_AVAILABILITYZONES="zone-a,zone-b", **zones)
     await site.until(200)
-    await second.until("gateway-server", status="UP")
+    said = await second.until("gateway-server", status="UP")
+    assert said["metadata"]["zone"] == "zone-a"
     failed: list[int] = []
     stop = asyncio.Event()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import NoInstance
-from gateway.proxy.balance import SET_ASIDE_SECONDS, Instances
+from gateway.proxy.balance import FORGOTTEN_SECONDS, SET_ASIDE_SECONDS, Instances
 from gateway.proxy.upstream import UpstreamBase
 
 ONE, TWO, THREE = (UpstreamBase("http", "127.0.0.1", port) for port in (1, 2, 3))
@@ -43,6 +43,26 @@ def test_who_was_set_aside_is_left_out_for_a_while() -> None:
     assert {instances.pick("svc") for _ in range(6)} == {ONE, THREE}
     clock.now += SET_ASIDE_SECONDS
     assert {instances.pick("svc") for _ in range(6)} == {ONE, TWO, THREE}
+
+
+def test_one_request_finds_out_for_all_whether_an_instance_is_back() -> None:
+    clock = Clock()
+    instances = Instances({"svc": URLS}, clock=clock)
+    instances.set_aside(TWO)
+    for _ in range(3):
+        clock.now += SET_ASIDE_SECONDS
+        assert [instances.pick("svc") for _ in range(12)].count(TWO) == 1
+    instances.connected(TWO)
+    assert [instances.pick("svc") for _ in range(12)].count(TWO) == 4
+
+
+def test_an_instance_that_took_a_connection_is_not_aside_any_more() -> None:
+    instances = Instances({"svc": URLS[:2]}, clock=Clock())
+    instances.connected(ONE)
+    instances.set_aside(ONE)
+    assert {instances.pick("svc") for _ in range(4)} == {TWO}
+    instances.connected(ONE)
+    assert {instances.pick("svc") for _ in range(4)} == {ONE, TWO}
 
 
 def test_if_all_are_set_aside_the_first_of_them_is_asked() -> None:
@@ -116,4 +136,4 @@ def test_who_was_set_aside_long_ago_is_forgotten() -> None:
     for port in range(1000):
         instances.set_aside(UpstreamBase("http", "h", port))
         clock.now += 1
-    assert len(instances._aside_until) <= SET_ASIDE_SECONDS + 1
+    assert len(instances._aside_until) <= SET_ASIDE_SECONDS + FORGOTTEN_SECONDS + 1

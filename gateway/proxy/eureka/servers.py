@@ -141,7 +141,8 @@ class Servers:
 
     def _answered(self, operation: str, index: int, reasons: list[str]) -> None:
         self._metrics.eureka_call(operation, "ok")
-        if index != self._current:
+        # Without a reason it is a call that was under way when another one moved on.
+        if reasons and index != self._current:
             log.info("going on with Eureka at %s (%s)", self.all[index].url, "; ".join(reasons))
             self._current = index
             self._since = self._clock()
