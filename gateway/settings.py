@@ -253,7 +253,7 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Read all settings. Raises ``SettingsError`` for the first that is wrong, in the table's order."""
         values = {row.name.lower(): row.read(environ) for row in TABLE}
-        values["eureka_client_serviceurl_defaultzone"] = _eureka_servers(values, environ)
+        values["eureka_client_serviceurl_defaultzone"] = servers_by_zone(values, environ)
         # As in Spring Boot, naming the same port twice means one port, not a clash. Port 0 is never the same.
         if values["management_server_port"] == values["server_port"] != 0:
             values["management_server_port"] = None
@@ -283,13 +283,7 @@ def check(environ: Mapping[str, str]) -> list[SettingsError]:
         except SettingsError as error:
             faults.append(error)
     try:
-        _eureka_servers(values, environ)
+        servers_by_zone(values, environ)
     except SettingsError as error:
         faults.append(error)
     return faults
-
-
-def _eureka_servers(values: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The servers of all zones; none while what they depend on is wrong. Raises ``SettingsError``."""
-    zones = values.get("eureka_client_availabilityzones", ())
-    return servers_by_zone(zones, values.get("eureka_client_serviceurl_defaultzone", ()), environ)

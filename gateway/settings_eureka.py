@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from gateway import settings_kinds as kinds
 from gateway.settings_table import parsed
@@ -36,18 +36,18 @@ def metadata_of_parts(environ: Mapping[str, str]) -> str | None:
     return ",".join(f"{name.removeprefix(_METADATA).lower()}={text}" for name, text in parts.items()) or None
 
 
-def servers_by_zone(
-    zones: Sequence[str], default: tuple[str, ...], environ: Mapping[str, str]
-) -> tuple[str, ...]:
-    """The servers of all zones, the first zone's first, each once. A zone without servers of its own has the
-    ``default`` ones; no default at all means that Eureka is off.
+def servers_by_zone(values: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The servers of all zones, the first zone's first, each once. A zone without servers of its own has those of
+    the default zone; without any of those Eureka is off.
 
-    Raises ``SettingsError``, naming the zone's variable.
+    ``values`` are the settings read so far; what is missing in them, because it is wrong, counts as empty. Raises
+    ``SettingsError``, naming the zone's variable.
     """
+    default: tuple[str, ...] = values.get("eureka_client_serviceurl_defaultzone", ())
     if not default:
         return ()
     servers: list[str] = []
-    for zone in zones or ("defaultZone",):
+    for zone in values.get("eureka_client_availabilityzones") or ("defaultZone",):
         name = _SERVERS_OF + _as_variable(zone)
         text = environ.get(name, "").strip()
         own: tuple[str, ...] = parsed(kinds.HTTP_URLS, name, text) if text else default

@@ -22,7 +22,6 @@ _KNOWN_OR_NOT: Final = frozenset({200, 404})
 class Lease:
     """One entry at the servers, kept up with a heartbeat every ``renewal`` seconds.
 
-    ``own`` says who this is, when the ports are known; it is asked until it succeeds, and may raise OSError.
     ``goodbye_seconds`` bounds each of the two calls at the end.
     """
 
@@ -45,7 +44,8 @@ class Lease:
         return self._told is not None and not self._failures
 
     def begin(self, describe: Callable[[], Awaitable[Own]]) -> None:
-        """Registers from now on: requests can be answered. Doesn't wait for it."""
+        """Registers from now on: requests can be answered. Doesn't wait for it. ``describe`` says who this is; while it
+        raises OSError, that isn't known yet, and it is asked again."""
         self._describe = describe
         self._wake.set()
 
