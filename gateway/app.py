@@ -26,6 +26,7 @@ from gateway.observe.logs import AccessLog
 from gateway.observe.metrics import Metrics
 from gateway.observe.writer import LineWriter
 from gateway.proxy.balance import Instances
+from gateway.proxy.eureka import Eureka, discovering
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import TrustedProxies
 from gateway.proxy.pool import UpstreamPool
@@ -69,6 +70,7 @@ class Gateway:
     context: Context
     lobby: Lobby
     watcher: RouteWatcher
+    eureka: Eureka | None
     redis_url: str
     routes_file: Path
 
@@ -122,6 +124,9 @@ async def composed(
         pool = await enter(UpstreamPool())
         instances = Instances(table.services)
         tables = LiveTable(table)
+        eureka = await enter(discovering(settings, metrics))
+        if eureka is not None:
+            eureka.on_change(instances.discover)
 
         async def take(new: RouteTable) -> None:
             """Puts a reloaded table in force, rooms first: a gate must never name a room that isn't there."""
@@ -163,6 +168,7 @@ async def composed(
                 "redis": lambda: (rooms.subscription.listening.is_set(), {}),
                 "jwks": lambda: (jwks.keys_known, {"keys": len(jwks.status().kids)}),
                 "routes": lambda: (not tables.faults, {"faults": list(tables.faults)}),
+                **({} if eureka is None else {"eureka": eureka.health}),
             },
         )
         access_log = AccessLog(
@@ -172,7 +178,7 @@ async def composed(
             # Shared by the instances if they share the secret; else each has names of its own for users.
             key=(settings.identity_hmac_secret or secrets.token_hex()).encode(),
         )
-        yield Gateway(*_doors(context, access_log), context, lobby, watcher, redis_url, routes_file)
+        yield Gateway(*_doors(context, access_log), context, lobby, watcher, eureka, redis_url, routes_file)
 
 
 @contextlib.asynccontextmanager

@@ -69,8 +69,10 @@ async def serve(settings: Settings, environ: Mapping[str, str] | None = None) ->
 @contextlib.asynccontextmanager
 async def _listening(gateway: Gateway, settings: Settings) -> AsyncIterator[None]:
     """Accepts connections for as long as it lasts; then ends streams and finishes what is in flight, both within
-    the grace time."""
-    grace = settings.shutdown_grace_seconds
+    the grace time. Eureka hears of it once the ports are open, and before they close."""
+    eureka = gateway.eureka
+    # Two calls to Eureka are part of the stop: DOWN at its beginning, and unregistering at its end.
+    grace = max(0.0, settings.shutdown_grace_seconds - (2 * eureka.goodbye_seconds if eureka else 0.0))
     full = _full(gateway.context.metrics)
     runners = [
         await _open(server_of(gateway.public, full), settings.server_host, settings.server_port, grace)
@@ -85,9 +87,13 @@ async def _listening(gateway: Gateway, settings: Settings) -> AsyncIterator[None
         log.info("Redis at %s", _without_password(gateway.redis_url))
         table = gateway.context.tables.now.table
         log.info("%d routes from %s", len(table.routes), gateway.routes_file)
+        if eureka is not None:
+            eureka.listening(*(runner.addresses[0][1] for runner in runners))
         yield
     finally:
         gateway.context.draining = True
+        if eureka is not None:
+            await eureka.draining()
         # A second is left for what is written last.
         await asyncio.gather(
             gateway.lobby.drain(max(0.0, grace - 1.0)), *(runner.cleanup() for runner in runners)

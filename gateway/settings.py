@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from gateway import settings_kinds as kinds
 from gateway.errors import SettingsError
+from gateway.settings_eureka import metadata_of_parts, servers_by_zone, zones_of_region
 from gateway.settings_kinds import Network, duration, whole
 from gateway.settings_table import Setting, redis_address_of_parts, rows, setting
 
@@ -193,14 +194,46 @@ class Settings:
     eureka_client_serviceurl_defaultzone: tuple[str, ...] = setting(
         kinds.HTTP_URLS, ("http://localhost:8761/eureka/",), "Eureka servers, tried in this order.", off=()
     )
+    eureka_client_availabilityzones: tuple[str, ...] = setting(
+        kinds.ZONES,
+        (),
+        "Zones of Eureka servers, the gateway's own first; see eureka.md.",
+        compose=zones_of_region,
+        default_words="the default zone",
+    )
+    eureka_client_registryfetchintervalseconds: float = setting(
+        duration(), 10.0, "Time between two looks at who is registered with Eureka."
+    )
     eureka_instance_hostname: str | None = setting(
         kinds.HOST,
         None,
         "The name under which Eureka tells others of this gateway.",
-        default_words="the machine's",
+        default_words="`SERVER_HOST` if that is one address, else the machine's",
     )
-    eureka_register: bool = setting(kinds.SWITCH, True, "Whether to register with Eureka.")
-    eureka_fetch: bool = setting(kinds.SWITCH, True, "Whether to take services' instances from Eureka.")
+    eureka_instance_preferipaddress: bool = setting(
+        kinds.SWITCH, False, "Whether Eureka tells others the gateway's IP address instead of a name."
+    )
+    eureka_instance_metadatamap: tuple[tuple[str, str], ...] = setting(
+        kinds.METADATA,
+        (),
+        "What Eureka tells others besides; also one by one, as `EUREKA_INSTANCE_METADATAMAP_TEAM=tickets`.",
+        compose=metadata_of_parts,
+        default_words="none",
+    )
+    eureka_instance_leaserenewalintervalinseconds: int = setting(
+        whole(1, 3600),
+        30,
+        "Time between two heartbeats to Eureka; after three without one the gateway counts as gone.",
+    )
+    eureka_register: bool = setting(
+        kinds.SWITCH, True, "Whether to register with Eureka.", older=("EUREKA_CLIENT_REGISTERWITHEUREKA",)
+    )
+    eureka_fetch: bool = setting(
+        kinds.SWITCH,
+        True,
+        "Whether to take services' instances from Eureka.",
+        older=("EUREKA_CLIENT_FETCHREGISTRY",),
+    )
     zipkin_endpoint: str | None = setting(
         kinds.HTTP_URL, "http://localhost:9411/api/v2/spans", "Where spans are sent.", off=None
     )
@@ -220,6 +253,7 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Read all settings. Raises ``SettingsError`` for the first that is wrong, in the table's order."""
         values = {row.name.lower(): row.read(environ) for row in TABLE}
+        values["eureka_client_serviceurl_defaultzone"] = servers_by_zone(values, environ)
         # As in Spring Boot, naming the same port twice means one port, not a clash. Port 0 is never the same.
         if values["management_server_port"] == values["server_port"] != 0:
             values["management_server_port"] = None
@@ -241,11 +275,15 @@ TABLE: Final[tuple[Setting, ...]] = rows(fields(Settings))
 def check(environ: Mapping[str, str]) -> list[SettingsError]:
     """Every wrong setting of ``environ``, in the table's order; none when ``Settings.from_env`` succeeds."""
 
-    def fault(row: Setting) -> SettingsError | None:
+    faults: list[SettingsError] = []
+    values: dict[str, Any] = {}
+    for row in TABLE:
         try:
-            row.read(environ)
+            values[row.name.lower()] = row.read(environ)
         except SettingsError as error:
-            return error
-        return None
-
-    return [error for row in TABLE if (error := fault(row)) is not None]
+            faults.append(error)
+    try:
+        servers_by_zone(values, environ)
+    except SettingsError as error:
+        faults.append(error)
+    return faults

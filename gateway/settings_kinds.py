@@ -106,6 +106,19 @@ def _parse_names(text: str) -> tuple[str, ...]:
     return _items(_parse_line(text))
 
 
+def _parse_zones(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_matching(item, r"[0-9A-Za-z._-]{1,100}") for item in _items(text)))
+
+
+def _parse_metadata(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = (item.partition("=") for item in _items(_parse_line(text)))
+    return tuple((_matching(key.strip(), r"[0-9A-Za-z._-]{1,100}"), value.strip()) for key, _, value in pairs)
+
+
+def _parse_metadata_value(text: str) -> str:
+    return _matching(_parse_line(text), r"[^,]*")
+
+
 def _parse_host(text: str) -> str:
     if ":" in text:
         return str(IPv6Address(text))
@@ -187,6 +200,9 @@ SWITCH = Kind(_parse_switch, "true, false, 1, 0, yes or no")
 NETWORKS = Kind(_parse_networks, "networks such as 10.0.0.0/8 or 2001:db8::/32, separated by commas")
 LINE = Kind(_parse_line, "up to 1000 characters without control characters")
 NAMES = Kind(_parse_names, "names separated by commas")
+ZONES = Kind(_parse_zones, "names of letters, digits and ._-, separated by commas")
+METADATA = Kind(_parse_metadata, "pairs such as team=tickets, separated by commas")
+METADATA_VALUE = Kind(_parse_metadata_value, "up to 1000 characters without commas and control characters")
 HOST = Kind(_parse_host, "a host name or an IP address")
 TOKEN = Kind(_parse_token, "up to 1000 visible ASCII characters without blanks")
 COOKIE_NAME = Kind(_parse_cookie_name, "a cookie's name (letters, digits and !#$%&'*+.^_`|~-)")

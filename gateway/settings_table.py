@@ -64,12 +64,7 @@ class Setting:
         return self.default if composed is None else self._parse(self.name, composed)
 
     def _parse(self, name: str, text: str) -> Any:
-        try:
-            return self.kind.parse(text)
-        except ValueError:
-            # An address may hold a password, and a broken one may hold it anywhere.
-            hide = self.secret or self.kind is kinds.REDIS_URL or "@" in text
-            raise SettingsError(name, HIDDEN if hide else _shortened(text), self.allowed) from None
+        return parsed(self.kind, name, text, allowed=self.allowed, secret=self.secret)
 
     def shown(self, value: Any) -> str:
         """``value`` as it may appear in a log: no secrets, and no users or passwords of addresses."""
@@ -82,6 +77,16 @@ class Setting:
         if self.kind is kinds.HTTP_URL or self.kind is kinds.REDIS_URL:
             return repr(_without_password(value))
         return repr(value)
+
+
+def parsed(kind: Kind[T], name: str, text: str, *, allowed: str | None = None, secret: bool = False) -> T:
+    """The value of ``text``, the variable ``name``. Raises ``SettingsError``, which shows no secret."""
+    try:
+        return kind.parse(text)
+    except ValueError:
+        # An address may hold a password, and a broken one may hold it anywhere.
+        hide = secret or kind is kinds.REDIS_URL or "@" in text
+        raise SettingsError(name, HIDDEN if hide else _shortened(text), allowed or kind.allowed) from None
 
 
 def setting(
@@ -166,7 +171,7 @@ def _text(value: Any) -> str:
         case float():
             return f"{value:g}"
         case tuple():
-            return ",".join(value)
+            return ",".join("=".join(item) if isinstance(item, tuple) else item for item in value)
         case _:
             return str(value)
 

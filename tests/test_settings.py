@@ -90,6 +90,9 @@ READINGS: list[tuple[str, str, Any]] = [
     ("REDIS_URL", "", "redis://localhost:6379/0"),
     ("EUREKA_CLIENT_SERVICEURL_DEFAULTZONE", "", ()),
     ("EUREKA_CLIENT_SERVICEURL_DEFAULTZONE", "http://a/eureka,http://b/", ("http://a/eureka", "http://b/")),
+    ("EUREKA_CLIENT_AVAILABILITYZONES", "seoul-a, seoul-b,seoul-a", ("seoul-a", "seoul-b")),
+    ("EUREKA_CLIENT_REGISTRYFETCHINTERVALSECONDS", "0.5", 0.5),
+    ("EUREKA_INSTANCE_METADATAMAP", "team=tickets, a=b=c,x=", (("team", "tickets"), ("a", "b=c"), ("x", ""))),
     ("ZIPKIN_ENDPOINT", "  ", None),
     ("SERVER_PORT", "", 8080),
     ("MANAGEMENT_SERVER_PORT", "9090", 9090),
@@ -140,6 +143,10 @@ REFUSALS: list[tuple[str, str]] = [
     ("LOG_FORMAT", "xml"),
     ("LOG_LEVEL", "LOUD"),
     ("MANAGEMENT_READS", "closed"),
+    ("EUREKA_CLIENT_AVAILABILITYZONES", "a b"),
+    ("EUREKA_INSTANCE_METADATAMAP", "team: tickets"),
+    ("EUREKA_INSTANCE_METADATAMAP", "=tickets"),
+    ("EUREKA_INSTANCE_LEASERENEWALINTERVALINSECONDS", "0"),
     ("EUREKA_REGISTER", "on"),
     ("EUREKA_CLIENT_SERVICEURL_DEFAULTZONE", "localhost:8761"),
     ("ZIPKIN_ENDPOINT", "off"),
@@ -195,6 +202,72 @@ def test_the_older_name_of_the_key_set_works_and_the_contracts_own_wins() -> Non
     assert Settings.from_env(older | {"JWT_JWKS_URI": "http://new/keys"}).jwt_jwks_uri == "http://new/keys"
 
 
+ZONES = "EUREKA_CLIENT_AVAILABILITYZONES"
+SERVERS = "EUREKA_CLIENT_SERVICEURL_"
+TWO_ZONES = {f"{SERVERS}SEOULA": "http://a1/,http://a2/", f"{SERVERS}SEOUL_B": "http://b/"}
+EUREKA_SERVERS: list[tuple[dict[str, str], tuple[str, ...]]] = [
+    (TWO_ZONES, ("http://localhost:8761/eureka/",)),
+    ({ZONES: "seoul-a,seoul.b"} | TWO_ZONES, ("http://a1/", "http://a2/", "http://b/")),
+    ({ZONES: "seoul.b,seoul-a"} | TWO_ZONES, ("http://b/", "http://a1/", "http://a2/")),
+    ({ZONES: "seoul-a,busan"} | TWO_ZONES, ("http://a1/", "http://a2/", "http://localhost:8761/eureka/")),
+    ({ZONES: "busan,daegu", f"{SERVERS}DEFAULTZONE": "http://d/"} | TWO_ZONES, ("http://d/",)),
+    (
+        {ZONES: "seoul-a,defaultZone", f"{SERVERS}DEFAULTZONE": "http://a2/,http://d/"} | TWO_ZONES,
+        ("http://a1/", "http://a2/", "http://d/"),
+    ),
+    ({ZONES: "seoul-a", f"{SERVERS}DEFAULTZONE": ""} | TWO_ZONES, ()),
+    ({f"{ZONES}_USEAST1": "seoul.b"} | TWO_ZONES, ("http://b/",)),
+    (
+        {"EUREKA_CLIENT_REGION": "ap-northeast-2", f"{ZONES}_APNORTHEAST2": "seoul.b"} | TWO_ZONES,
+        ("http://b/",),
+    ),
+    (
+        {"EUREKA_CLIENT_REGION": "kr", f"{ZONES}_USEAST1": "seoul.b"} | TWO_ZONES,
+        ("http://localhost:8761/eureka/",),
+    ),
+    ({ZONES: "seoul-a", f"{ZONES}_USEAST1": "seoul.b"} | TWO_ZONES, ("http://a1/", "http://a2/")),
+]
+
+
+@pytest.mark.parametrize(("environ", "servers"), EUREKA_SERVERS)
+def test_eureka_servers_come_by_zone_the_gateways_own_first(
+    environ: dict[str, str], servers: tuple[str, ...]
+) -> None:
+    assert check(environ) == []
+    assert Settings.from_env(environ).eureka_client_serviceurl_defaultzone == servers
+
+
+def test_metadata_for_eureka_may_come_one_by_one() -> None:
+    parts = {"EUREKA_INSTANCE_METADATAMAP_TEAM": "tickets", "EUREKA_INSTANCE_METADATAMAP_COLOR": "a=b"}
+    assert Settings.from_env(parts).eureka_instance_metadatamap == (("team", "tickets"), ("color", "a=b"))
+    whole = {"EUREKA_INSTANCE_METADATAMAP": "zone=b"}
+    assert Settings.from_env(whole | parts).eureka_instance_metadatamap == (("zone", "b"),)
+
+
+@pytest.mark.parametrize("name", ["EUREKA_CLIENT_REGISTERWITHEUREKA", "EUREKA_CLIENT_FETCHREGISTRY"])
+def test_springs_own_names_for_taking_part_in_eureka_work(name: str) -> None:
+    settings = Settings.from_env({name: "false"})
+    assert (settings.eureka_register, settings.eureka_fetch) == ("FETCH" in name, "REGISTER" in name)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "environ"),
+    [
+        (f"{SERVERS}A", "a:8761", {ZONES: "a"}),
+        (f"{ZONES}_KR", "a b", {"EUREKA_CLIENT_REGION": "kr"}),
+        ("EUREKA_INSTANCE_METADATAMAP_TEAM", "a,b", {}),
+    ],
+)
+def test_a_fault_in_a_variable_whose_name_depends_on_others_is_reported_under_that_name(
+    name: str, text: str, environ: dict[str, str]
+) -> None:
+    (error,) = check(environ | {name: text})
+    assert (error.variable, error.value) == (name, text)
+    assert len(check(environ | {name: text, "SERVER_PORT": "x"})) == 2
+    with pytest.raises(SettingsError, match=name):
+        Settings.from_env(environ | {name: text})
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -243,6 +316,7 @@ def test_an_error_never_shows_a_secret(name: str, text: str) -> None:
         {"JWT_JWKS_URI": "http://me:hunter2@host/keys"},
         {"ZIPKIN_ENDPOINT": "http://me:hunter2@host/"},
         {"EUREKA_CLIENT_SERVICEURL_DEFAULTZONE": "http://a/,http://me:hunter2@b/"},
+        {ZONES: "b", f"{SERVERS}B": "http://me:hunter2@b/"},
     ],
 )
 def test_settings_never_show_a_secret(environ: dict[str, str]) -> None:

@@ -48,6 +48,8 @@ class Metrics:
         self._jwks = make.counter("jwks_fetches", "Fetches of the key set.", "outcome")
         self._reloads = make.counter("route_reloads", "Reloads of the routes.", "outcome")
         self._routes_ok = make.gauge("routes_up_to_date", "1 unless the last reload was refused.")
+        self._eureka = make.counter("eureka_calls", "Calls to Eureka.", "operation", "outcome")
+        self._discovered = make.gauge("eureka_instances", "Instances of services that Eureka says are up.")
         self._streams = make.gauge("streams_open", "Open streams of this instance.")
         self._frames = make.counter("stream_frames", "Frames written to streams.")
         self._cut_off = make.counter(
@@ -108,6 +110,14 @@ class Metrics:
         """The routes were read anew, and taken or refused."""
         self._reloads.labels("ok" if ok else "refused").inc()
         self._routes_ok.set(ok)
+
+    def eureka_call(self, operation: str, outcome: str) -> None:
+        """Eureka was asked, each server in turn: ``ok``, or ``failed`` when none answered."""
+        self._eureka.labels(operation, outcome).inc()
+
+    def eureka_instances(self, count: int) -> None:
+        """So many instances are up by Eureka."""
+        self._discovered.set(count)
 
     def in_flight(self, count: Callable[[], float]) -> None:
         """Where to read how many requests are being answered. Call once."""
@@ -179,6 +189,8 @@ class NoMetrics(Metrics):
     def token(self, outcome: str) -> None: ...
     def jwks_fetched(self, ok: bool) -> None: ...
     def routes_reloaded(self, ok: bool) -> None: ...
+    def eureka_call(self, operation: str, outcome: str) -> None: ...
+    def eureka_instances(self, count: int) -> None: ...
     def in_flight(self, count: Callable[[], float]) -> None: ...
     def stream_opened(self) -> None: ...
     def stream_closed(self) -> None: ...

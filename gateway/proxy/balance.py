@@ -3,59 +3,64 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from gateway.errors import NoInstance
 from gateway.proxy.upstream import UpstreamBase
 
 # Long enough for a restarting service not to be asked by every request, short enough to be found again.
 SET_ASIDE_SECONDS = 5.0
-
-
-class InstanceSource(Protocol):
-    """Where more instances come from, beside those written down. Never waits and never raises: it
-    answers from what it last learned."""
-
-    def instances(self, service: str) -> Sequence[UpstreamBase]:
-        """The instances of ``service`` (in lower case), possibly none."""
-        ...
+FORGOTTEN_SECONDS = 60.0
 
 
 class Instances:
     """Instances per service, taken in turn; names count without regard to case.
 
-    ``static`` maps service names to base URLs; ``source`` comes on top. ``clock`` gives seconds.
+    ``static`` maps service names to base URLs. ``clock`` gives seconds.
     """
 
     def __init__(
         self,
         static: Mapping[str, Iterable[str]] | None = None,
-        source: InstanceSource | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._source = source
         self._clock = clock
         self._static: dict[str, tuple[UpstreamBase, ...]] = {}
+        self._discovered: dict[str, tuple[UpstreamBase, ...]] = {}
+        self._known: dict[str, tuple[UpstreamBase, ...]] = {}
         self._turns: dict[str, int] = {}
         self._aside_until: dict[UpstreamBase, float] = {}
         self.replace(static or {})
 
     def replace(self, static: Mapping[str, Iterable[str]]) -> None:
-        """Swap what is written down, all at once. Raises ValueError for a bad base URL, changing nothing."""
+        """Swap what is written down, all at once; what was discovered stays. Raises ValueError for a bad base URL,
+        changing nothing."""
         self._static = {
             service.lower(): tuple(dict.fromkeys(UpstreamBase.parse(url) for url in urls))
             for service, urls in static.items()
         }
         self._turns.clear()
+        self._merge()
+
+    def discover(self, found: Mapping[str, Iterable[UpstreamBase]]) -> None:
+        """Swap what a registry knows, which comes on top of what is written down. Those set aside stay aside."""
+        self._discovered = {service.lower(): tuple(bases) for service, bases in found.items()}
+        for service in set(self._turns) - set(self._static) - set(self._discovered):
+            del self._turns[service]
+        self._merge()
+
+    def _merge(self) -> None:
+        """Ahead of time, since every request looks a service up."""
+        self._known = {
+            service: tuple(
+                dict.fromkeys((*self._static.get(service, ()), *self._discovered.get(service, ())))
+            )
+            for service in (*self._static, *self._discovered)
+        }
 
     def known(self, service: str) -> tuple[UpstreamBase, ...]:
         """All instances of ``service``, each once, those set aside included."""
-        service = service.lower()
-        static = self._static.get(service, ())
-        if self._source is None:
-            return static
-        return tuple(dict.fromkeys((*static, *self._source.instances(service))))
+        return self._known.get(service.lower(), ())
 
     def pick(self, service: str, tried: Collection[UpstreamBase] = ()) -> UpstreamBase:
         """The next instance in turn that is neither set aside nor in ``tried``.
@@ -78,11 +83,25 @@ class Instances:
         now = self._clock()
         aside = self._aside_until
         good = [base for base in bases if aside.get(base, 0.0) <= now]
-        return good[turn % len(good)] if good else min(bases, key=lambda base: aside[base])
+        if not good:
+            return min(bases, key=lambda base: aside[base])
+        base = good[turn % len(good)]
+        if base in aside:
+            # Its time is over. This one request finds out for all whether it is back: where nothing listens any more,
+            # not even to refuse, each that tries waits for the time-out.
+            aside[base] = now + SET_ASIDE_SECONDS
+        return base
+
+    def connected(self, base: UpstreamBase) -> None:
+        """``base`` took a connection, so it is not aside any more."""
+        if self._aside_until:
+            self._aside_until.pop(base, None)
 
     def set_aside(self, base: UpstreamBase) -> None:
-        """Leave ``base`` out for a few seconds: it refused a connection."""
+        """Leave ``base`` out for a few seconds: it took no connection."""
         now = self._clock()
-        # Forgetting what is over bounds this by the instances that failed within a few seconds.
-        self._aside_until = {other: until for other, until in self._aside_until.items() if until > now}
+        # Forgetting them in time bounds this by the instances that failed within a minute or so.
+        self._aside_until = {
+            other: until for other, until in self._aside_until.items() if until > now - FORGOTTEN_SECONDS
+        }
         self._aside_until[base] = now + SET_ASIDE_SECONDS

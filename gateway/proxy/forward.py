@@ -79,7 +79,9 @@ class Forwarder:
         while True:
             base = self._instances.pick(service, tried)
             try:
-                return await self._pool.connect(base, plan.connect_timeout, fresh=fresh)
+                connection = await self._pool.connect(base, plan.connect_timeout, fresh=fresh)
+                self._instances.connected(base)
+                return connection
             except ConnectFailed as exc:
                 if exc.instance_at_fault:
                     self._instances.set_aside(base)

@@ -365,6 +365,15 @@ async def test_an_instance_that_refuses_is_passed_over_for_every_method() -> Non
             assert len(gateway.instances._aside_until) == 1
 
 
+async def test_an_instance_that_takes_a_connection_is_not_aside_any_more() -> None:
+    async with raw_upstream(answering(OK)) as upstream:
+        services = {"svc": ["http://127.0.0.1:1", str(upstream.base)]}
+        async with gateway_to("svc", services=services) as gateway, client_of(gateway) as client:
+            gateway.instances.set_aside(upstream.base)
+            assert (await client.get()).body == b"ok"
+            assert [base.port for base in gateway.instances._aside_until] == [1]
+
+
 async def test_nobody_there_is_told_apart_from_nobody_known() -> None:
     async with gateway_to("svc", services={"svc": ["http://127.0.0.1:1"]}) as gateway:
         async with client_of(gateway) as client:

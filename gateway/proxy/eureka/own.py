@@ -1,0 +1,73 @@
+"""Who this gateway is in the eyes of others."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from ipaddress import ip_address
+
+from gateway import __version__
+from gateway.proxy.eureka.servers import Server
+from gateway.proxy.eureka.wire import Own
+from gateway.settings import Settings
+
+_RESOLVE_SECONDS = 2.0
+# An address for documentation: the way there is the way to everybody. Nothing is sent.
+_ANYWHERE = ("192.0.2.1", 9)
+
+
+async def own(settings: Settings, servers: tuple[Server, ...], port: int, management_port: int | None) -> Own:
+    """Puts together what the settings say and what the machine knows. ``port`` is the one listened on,
+    ``management_port`` that of ``/actuator`` if it is another.
+
+    Raises OSError while there is no address to tell.
+    """
+    listens_on = settings.server_host if _specific(settings.server_host) else None
+    name = settings.eureka_instance_hostname
+    address = next((text for text in (listens_on, name) if text is not None and _is_address(text)), None)
+    address = address or await _address_towards(servers)
+    zones = settings.eureka_client_availabilityzones
+    metadata = {"version": __version__, **({"zone": zones[0]} if zones else {})}
+    return Own(
+        settings.spring_application_name.lower(),
+        address if settings.eureka_instance_preferipaddress else name or listens_on or socket.gethostname(),
+        address,
+        port,
+        management_port or port,
+        metadata | dict(settings.eureka_instance_metadatamap),
+        settings.eureka_instance_leaserenewalintervalinseconds,
+    )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _specific(host: str) -> bool:
+    """Whether ``host`` stands for one place, not for all addresses of the machine."""
+    return not _is_address(host) or not ip_address(host).is_unspecified
+
+
+async def _address_towards(servers: tuple[Server, ...]) -> str:
+    """The machine's address on the way to the servers; if they are on this machine, on the way to anywhere else."""
+    found: str | None = None
+    for host, port in (*((server.host, server.port) for server in servers), _ANYWHERE):
+        try:
+            async with asyncio.timeout(_RESOLVE_SECONDS):
+                places = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+            family, kind, _, _, place = places[0]
+            with socket.socket(family, kind) as probe:
+                probe.connect(place)
+                address: str = probe.getsockname()[0]
+        except OSError:
+            continue
+        if not ip_address(address.partition("%")[0]).is_loopback:
+            return address
+        found = found or address
+    if found is None:
+        raise OSError("no way to any Eureka server")
+    return found

@@ -1,0 +1,177 @@
+"""What Eureka says and what it is told, as JSON. No I/O.
+
+Nothing that a registry holds gets into an address unchecked: an entry without a valid host and port is kept, because
+the registry's hash counts it, and gets no requests.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from ipaddress import IPv6Address
+from typing import Any, Final, NamedTuple
+
+from gateway.proxy.upstream import UpstreamBase
+
+UP: Final = "UP"
+DOWN: Final = "DOWN"
+
+_STATUS = re.compile(r"[A-Z_]{1,32}")
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+_SERVICE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
+
+
+class BadRegistry(ValueError):
+    """An answer that is no registry."""
+
+
+class Instance(NamedTuple):
+    """One entry. ``names`` are those it is found by, in lower case; ``base`` is where requests go, None if
+    the entry has no usable address; ``gone`` is true where a delta says that the entry was deleted."""
+
+    key: tuple[str, str]
+    names: tuple[str, ...]
+    status: str
+    base: UpstreamBase | None
+    gone: bool
+
+
+class Listing(NamedTuple):
+    """A whole registry or a delta; ``hash`` is that of the whole registry in both cases."""
+
+    instances: tuple[Instance, ...]
+    hash: str
+
+
+def parse_listing(document: bytes) -> Listing:
+    """Reads the answer to ``/apps`` or ``/apps/delta``. Raises BadRegistry for what is neither.
+
+    Single entries that make no sense at all (no id and no host) are left out.
+    """
+    try:
+        content = json.loads(document)
+    except (ValueError, RecursionError) as error:
+        raise BadRegistry("not JSON") from error
+    applications = content.get("applications") if isinstance(content, dict) else None
+    if not isinstance(applications, dict) or not isinstance(applications.get("apps__hashcode"), str):
+        raise BadRegistry("no applications")
+    instances = tuple(
+        instance
+        for application in _objects(applications.get("application"))
+        for entry in _objects(application.get("instance"))
+        if (instance := _instance(_text(application.get("name")), entry)) is not None
+    )
+    return Listing(instances, applications["apps__hashcode"])
+
+
+def _instance(app: str, entry: dict[str, Any]) -> Instance | None:
+    host = _text(entry.get("hostName"))
+    id_ = _text(entry.get("instanceId")) or host
+    if not app or not id_:
+        return None
+    status = _text(entry.get("status"))
+    # As Spring's client does it: a service goes by its virtual addresses, which by default are its name.
+    vips = _text(entry.get("vipAddress")).split(",")
+    names = [name.strip().lower() for name in vips if _SERVICE.fullmatch(name.strip())]
+    if not names and _SERVICE.fullmatch(app):
+        names = [app.lower()]
+    return Instance(
+        (app.upper(), id_),
+        tuple(dict.fromkeys(names)),
+        status if _STATUS.fullmatch(status) else "UNKNOWN",
+        _base(host, _text(entry.get("ipAddr")), entry),
+        entry.get("actionType") == "DELETED",
+    )
+
+
+def _base(host: str, address: str, entry: dict[str, Any]) -> UpstreamBase | None:
+    """The address: host name before IP address, the plain port before the secure one."""
+    usable = _host(host) or _host(address)
+    if usable is None:
+        return None
+    for scheme, member in (("http", "port"), ("https", "securePort")):
+        port = _enabled_port(entry.get(member))
+        if port is not None:
+            return UpstreamBase(scheme, usable, port)
+    return None
+
+
+def _host(text: str) -> str | None:
+    if ":" not in text:
+        return text.lower() if _HOST.fullmatch(text) else None
+    try:
+        address = IPv6Address(text.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return None
+    return None if address.scope_id else str(address)
+
+
+def _enabled_port(member: object) -> int | None:
+    """``{"$": 8080, "@enabled": "true"}`` → 8080; None if it is disabled or no port."""
+    if not isinstance(member, dict) or str(member.get("@enabled")).lower() != "true":
+        return None
+    number = str(member.get("$"))
+    if not re.fullmatch(r"[0-9]{1,5}", number, re.ASCII) or not 0 < int(number) < 65536:
+        return None
+    return int(number)
+
+
+def _objects(value: object) -> Iterator[dict[str, Any]]:
+    """The objects of a list; older servers write a list of one as the thing itself."""
+    for item in value if isinstance(value, list) else (value,):
+        if isinstance(item, dict):
+            yield item
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+class Own(NamedTuple):
+    """This gateway as others are to find it. ``metadata`` is text by text; ``renewal`` is in seconds."""
+
+    app: str
+    host: str
+    address: str
+    port: int
+    management_port: int
+    metadata: dict[str, str]
+    renewal: int
+
+    @property
+    def id(self) -> str:
+        """Unique, and the same after a restart: the new process takes over the entry of the old one."""
+        return f"{self.host}:{self.app}:{self.port}"
+
+
+def registration(own: Own, status: str, dirty_ms: int) -> bytes:
+    """The body of a registration. ``dirty_ms``, epoch milliseconds, grows with each change of what is said."""
+    home, management = (_url(own.host, port) for port in (own.port, own.management_port))
+    entry = {
+        "instanceId": own.id,
+        "app": own.app.upper(),
+        "hostName": own.host,
+        "ipAddr": own.address,
+        "status": status,
+        "vipAddress": own.app,
+        "secureVipAddress": own.app,
+        "port": {"$": own.port, "@enabled": "true"},
+        "securePort": {"$": 443, "@enabled": "false"},
+        "homePageUrl": f"{home}/",
+        "statusPageUrl": f"{management}/actuator/info",
+        "healthCheckUrl": f"{management}/actuator/health",
+        "dataCenterInfo": {
+            "@class": "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo",
+            "name": "MyOwn",
+        },
+        # Three heartbeats may be lost before anybody takes this gateway for dead.
+        "leaseInfo": {"renewalIntervalInSecs": own.renewal, "durationInSecs": 3 * own.renewal},
+        "metadata": {"management.port": str(own.management_port), **own.metadata},
+        "lastDirtyTimestamp": str(dirty_ms),
+    }
+    return json.dumps({"instance": entry}).encode()
+
+
+def _url(host: str, port: int) -> str:
+    return str(UpstreamBase("http", host, port))
