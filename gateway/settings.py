@@ -202,7 +202,17 @@ class Settings:
     eureka_register: bool = setting(kinds.SWITCH, True, "Whether to register with Eureka.")
     eureka_fetch: bool = setting(kinds.SWITCH, True, "Whether to take services' instances from Eureka.")
     zipkin_endpoint: str | None = setting(
-        kinds.HTTP_URL, "http://localhost:9411/api/v2/spans", "Where spans are sent.", off=None
+        kinds.HTTP_URL,
+        "http://localhost:9411/api/v2/spans",
+        "Where spans are sent.",
+        older=("MANAGEMENT_TRACING_EXPORT_ZIPKIN_ENDPOINT", "MANAGEMENT_ZIPKIN_TRACING_ENDPOINT"),
+        off=None,
+    )
+    tracing_sampling_probability: float = setting(
+        kinds.fraction(),
+        0.1,
+        "Share of the traces begun here that is recorded; a trace that a client began is, if the client says so.",
+        older=("MANAGEMENT_TRACING_SAMPLING_PROBABILITY",),
     )
 
     log_format: Literal["text", "json"] = setting(

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gateway.errors import BadRequest, UpstreamUnreachable
+from gateway.observe.tracing import TRACE_HEADERS
 from gateway.proxy.forwarded import RawHeaders, TrustedProxies, forwarded_headers, origin
 
 _FOLD = bytes(
@@ -43,7 +44,9 @@ _REWRITTEN = _ABOUT_THE_CLIENT | {
     b"x-forwarded-host",
     b"x-forwarded-port",
 }
-_NOT_FROM_CLIENTS = _HOP_BY_HOP | _FRAMING | _REWRITTEN | {b"host"}
+# What a client says of its trace has been read; services are told the gateway's own place in it.
+_OF_TRACES = frozenset(name.encode() for name in TRACE_HEADERS)
+_NOT_FROM_CLIENTS = _HOP_BY_HOP | _FRAMING | _REWRITTEN | _OF_TRACES | {b"host"}
 
 
 class ResponseHeaders(NamedTuple):

@@ -69,6 +69,10 @@ async def send_answer(
     headers = response_headers(message.raw_headers)
     if plan.response_edits is not None:
         headers = _edited(headers, plan.response_edits)
+    if plan.own_fields:
+        own = {name.lower() for name, _ in plan.own_fields}
+        kept = [field for field in headers.fields if field[0].lower() not in own]
+        headers = ResponseHeaders([*kept, *plan.own_fields], headers.length)
     status, reason = message.code, message.reason
     if plan.status is not None:
         status, reason = plan.status, _REASONS.get(plan.status, "")

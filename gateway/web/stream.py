@@ -14,7 +14,7 @@ from gateway.waiting_room.state import State
 from gateway.web.connections import SERVER_NAME
 from gateway.web.context import Context
 from gateway.web.endpoints import Endpoint
-from gateway.web.exchange import Exchange
+from gateway.web.exchange import TRACE_ID, Exchange
 from gateway.web.messages import message
 from gateway.web.queue_api import QUEUE, caller, room_name
 from gateway.web.render import status_object
@@ -74,7 +74,7 @@ class StreamApi:
             if ended and not state.waiting:
                 # What the last frame said still holds; this status stops a browser's retries for good.
                 return web.Response(status=204, headers={"Cache-Control": "no-store"})
-        response = EventStream(headers={"Server": SERVER_NAME})
+        response = EventStream(headers={"Server": SERVER_NAME, TRACE_ID: exchange.trace_id})
         tab = await response.subscribe(
             request, user=user, locale=exchange.locale, max_buffer=self._context.settings.sse_max_buffer_bytes
         )
