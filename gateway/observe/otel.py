@@ -109,19 +109,24 @@ def _finished(span: Span, resource: Resource) -> ReadableSpan:
     parent = None
     if context.parent_id is not None:
         parent = _place(trace, context.parent_id, remote=span.kind == "SERVER")
-    began = int(span.began * 1e9)
+    began = _nanoseconds(span.began)
     return ReadableSpan(
         name=span.name,
         context=_place(trace, context.span_id, remote=False),
         parent=parent,
         resource=resource,
         attributes=span.tags if span.remote is None else {**span.tags, **_peer(span.remote)},
-        events=[Event(name, timestamp=int(at * 1e9)) for name, at in span.moments],
+        events=[Event(name, timestamp=_nanoseconds(at)) for name, at in span.moments],
         kind=_KINDS[span.kind],
         status=Status(StatusCode.ERROR, span.error) if span.error else _FINE,
         start_time=began,
-        end_time=began + int(span.seconds * 1e9),
+        end_time=began + _nanoseconds(span.seconds),
     )
+
+
+def _nanoseconds(seconds: float) -> int:
+    """Exact to the microsecond; an epoch's float knows no more."""
+    return round(seconds * 1e6) * 1000
 
 
 def _place(trace: int, span_id: str, *, remote: bool) -> SpanContext:

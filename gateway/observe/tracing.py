@@ -12,6 +12,9 @@ from typing import Final, NamedTuple
 
 from multidict import istr
 
+TRACE_ID: Final = "X-Trace-Id"
+"""The header in which every answer names its trace."""
+
 # Names, in lower case, that speak of the client's trace. They must not go on beside ours.
 TRACE_HEADERS: Final = frozenset(
     {

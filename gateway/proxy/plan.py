@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 from multidict import CIMultiDict
@@ -41,8 +41,8 @@ class ForwardPlan(NamedTuple):
 
     ``base`` is an instance, or the name of an ``lb://`` service. ``target`` is the raw path and query.
     ``headers`` are final, without framing; where they lack ``Host`` it is the instance's own.
-    ``response_edits`` changes the end-to-end headers of the answer, ``status`` replaces its status. ``own_fields`` are
-    added to the answer in place of the service's of these names.
+    ``response_edits`` changes the end-to-end headers of the answer, ``status`` replaces its status. ``trace_id``, if
+    any, is named in the answer.
     ``body_limit`` is in bytes (0: none),
     time-outs are in seconds; that for the response runs from the end of the request to the answer's head.
     """
@@ -56,5 +56,5 @@ class ForwardPlan(NamedTuple):
     connect_timeout: float = 2.0
     response_timeout: float = 30.0
     status: int | None = None
-    own_fields: Sequence[tuple[bytes, bytes]] = ()
+    trace_id: bytes = b""
     calls: Calls = NO_CALLS

@@ -11,10 +11,11 @@ from aiohttp import web
 
 from gateway.errors import GatewayError
 from gateway.observe.logs import AccessLog
+from gateway.observe.tracing import TRACE_ID
 from gateway.proxy.forwarded import origin
 from gateway.web.context import Context
 from gateway.web.envelope import refusal
-from gateway.web.exchange import TRACE_ID, Exchange, Step
+from gateway.web.exchange import Exchange, Step
 from gateway.web.messages import choose_locale
 
 log = logging.getLogger(__name__)

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from gateway.routing.path import Target
     from gateway.routing.table import Match
 
-TRACE_ID: Final = "X-Trace-Id"
-"""The header in which every answer names its trace."""
-
 _NO_PARAMETERS: Final[Mapping[str, str]] = {}
 
 

@@ -19,9 +19,7 @@ from gateway.routing.edits import HeaderEdit
 from gateway.routing.filters import Answer
 from gateway.routing.table import Match
 from gateway.web.context import Context
-from gateway.web.exchange import TRACE_ID, Exchange, Handler
-
-_TRACE_ID = TRACE_ID.encode()
+from gateway.web.exchange import Exchange, Handler
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
@@ -109,7 +107,7 @@ def _plan(context: Context, request: web.BaseRequest, exchange: Exchange, match:
         _seconds(route.connect_timeout, settings.proxy_connect_timeout_seconds),
         _seconds(route.response_timeout, settings.proxy_response_timeout_seconds),
         match.status,
-        ((_TRACE_ID, exchange.trace_id.encode()),),
+        exchange.trace_id.encode(),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from gateway.errors import MethodNotAllowed, QueueUnavailable, RoomNotFound, TokenExpired
+from gateway.observe.tracing import TRACE_ID
 from gateway.stream.encoder import END_ID
 from gateway.stream.ports import UserState
 from gateway.stream.response import EventStream
@@ -14,7 +15,7 @@ from gateway.waiting_room.state import State
 from gateway.web.connections import SERVER_NAME
 from gateway.web.context import Context
 from gateway.web.endpoints import Endpoint
-from gateway.web.exchange import TRACE_ID, Exchange
+from gateway.web.exchange import Exchange
 from gateway.web.messages import message
 from gateway.web.queue_api import QUEUE, caller, room_name
 from gateway.web.render import status_object
