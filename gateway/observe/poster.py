@@ -59,9 +59,10 @@ class Poster:
         """Breaks off what is under way; nothing is posted any more."""
         self._abandoned = True
         connection = self._connection
-        if connection is not None and connection.sock is not None:
+        sock = None if connection is None else connection.sock
+        if sock is not None:
             with contextlib.suppress(OSError):
-                connection.sock.shutdown(socket.SHUT_RDWR)
+                sock.shutdown(socket.SHUT_RDWR)
 
     def _connect(self, seconds: float) -> HTTPConnection:
         if self._tls is not None:

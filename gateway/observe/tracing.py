@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from multidict import istr
+from multidict import MultiMapping, istr
 
 TRACE_ID: Final = "X-Trace-Id"
 """The header in which every answer names its trace."""
@@ -105,7 +105,9 @@ def _w3c(headers: Mapping[str, str]) -> _Sent | None:
     version, trace_id, span_id, flags, more = match.groups()
     if version == "ff" or (version == "00" and more) or not (_some(trace_id) and _some(span_id)):
         return None
-    state = headers.get("tracestate", "").strip()
+    # The one header of a trace that may come in several parts.
+    parts = headers.getall("tracestate", ()) if isinstance(headers, MultiMapping) else ()
+    state = ",".join(parts or (headers.get("tracestate", ""),)).strip()
     return trace_id, span_id, bool(int(flags, 16) & 1), state if _TRACESTATE.fullmatch(state) else ""
 
 

@@ -40,12 +40,12 @@ def door(context: Context, access_log: AccessLog, steps: Sequence[Step]) -> Requ
         headers = request.headers
         accept_language = headers.get("Accept-Language")
         trace = tracer.begin(headers)
-        recorded = trace.sampled and tracer.enter(trace)
         exchange = Exchange(
             trace,
             choose_locale(accept_language, default_locale) if accept_language else default_locale,
             _client(request, context),
         )
+        recorded = trace.sampled and tracer.enter(trace)
         status = CLIENT_GONE
         size = 0
         try:

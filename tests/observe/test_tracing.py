@@ -98,6 +98,11 @@ def test_tracestate_goes_on_if_it_is_short_and_printable(state: str, kept: str) 
     assert text(context.child().headers()).get("tracestate", "") == kept
 
 
+def test_tracestate_in_several_parts_is_one() -> None:
+    headers = CIMultiDict([("traceparent", f"00-{T}-{S}-01"), ("Tracestate", "a=1"), ("tracestate", "b=2")])
+    assert begin(headers).state == "a=1,b=2"
+
+
 def test_tracestate_without_a_trace_is_dropped() -> None:
     assert list(text(begin({"tracestate": "a=1"}).headers())) == ["traceparent"]
 
