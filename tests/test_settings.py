@@ -91,6 +91,9 @@ READINGS: list[tuple[str, str, Any]] = [
     ("EUREKA_CLIENT_SERVICEURL_DEFAULTZONE", "", ()),
     ("EUREKA_CLIENT_SERVICEURL_DEFAULTZONE", "http://a/eureka,http://b/", ("http://a/eureka", "http://b/")),
     ("ZIPKIN_ENDPOINT", "  ", None),
+    ("TRACING_SAMPLING_PROBABILITY", "0", 0.0),
+    ("TRACING_SAMPLING_PROBABILITY", "1.0", 1.0),
+    ("TRACING_SAMPLING_PROBABILITY", ".25", 0.25),
     ("SERVER_PORT", "", 8080),
     ("MANAGEMENT_SERVER_PORT", "9090", 9090),
     ("MANAGEMENT_SERVER_PORT", "8080", None),
@@ -143,6 +146,10 @@ REFUSALS: list[tuple[str, str]] = [
     ("EUREKA_REGISTER", "on"),
     ("EUREKA_CLIENT_SERVICEURL_DEFAULTZONE", "localhost:8761"),
     ("ZIPKIN_ENDPOINT", "off"),
+    ("TRACING_SAMPLING_PROBABILITY", "1.01"),
+    ("TRACING_SAMPLING_PROBABILITY", "-0.1"),
+    ("TRACING_SAMPLING_PROBABILITY", "10%"),
+    ("TRACING_SAMPLING_PROBABILITY", "nan"),
 ]
 
 
@@ -193,6 +200,17 @@ def test_the_older_name_of_the_key_set_works_and_the_contracts_own_wins() -> Non
     older = {"SPRING_SECURITY_OAUTH2_RESOURCESERVER_JWT_JWK_SET_URI": "http://old/keys"}
     assert Settings.from_env(older).jwt_jwks_uri == "http://old/keys"
     assert Settings.from_env(older | {"JWT_JWKS_URI": "http://new/keys"}).jwt_jwks_uri == "http://new/keys"
+
+
+@pytest.mark.parametrize(
+    "name", ["MANAGEMENT_TRACING_EXPORT_ZIPKIN_ENDPOINT", "MANAGEMENT_ZIPKIN_TRACING_ENDPOINT"]
+)
+def test_spring_boots_names_for_tracing_work_and_our_own_win(name: str) -> None:
+    older = {name: "http://old/spans", "MANAGEMENT_TRACING_SAMPLING_PROBABILITY": "0.5"}
+    settings = Settings.from_env(older)
+    assert (settings.zipkin_endpoint, settings.tracing_sampling_probability) == ("http://old/spans", 0.5)
+    settings = Settings.from_env(older | {"ZIPKIN_ENDPOINT": "", "TRACING_SAMPLING_PROBABILITY": "1"})
+    assert (settings.zipkin_endpoint, settings.tracing_sampling_probability) == (None, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,8 @@ class _Lineup(NamedTuple):
 
 
 class Admissions:
-    """Remembers sampled lineups until they end."""
+    """Remembers sampled lineups until they end. An end that was missed, because Redis was away or because the event
+    was faster than the answer to the lineup, leaves an entry behind for a newer one to push out."""
 
     def __init__(self, tracer: Tracer, most: int = MOST_WAITING) -> None:
         self._tracer = tracer

@@ -93,6 +93,7 @@ async def test_one_trace_shows_gateway_and_service(zipkin: str, redis_url: str, 
             "ROUTES_FILE": str(routes),
             "ZIPKIN_ENDPOINT": endpoint,
             "MANAGEMENT_TRACING_SAMPLING_PROBABILITY": "1",
+            "ALLOWED_IN_MAX_CAPACITY": "1",
         }
         headers = {"Authorization": f"Bearer {issuer.token('ann')}"}
         async with (
@@ -101,12 +102,17 @@ async def test_one_trace_shows_gateway_and_service(zipkin: str, redis_url: str, 
         ):
             async with session.post(f"{gateway.base}/api/v1/queue/lineup") as answer:
                 assert (await answer.json())["state"] == "ALLOWED_IN"
-                lineup = answer.headers["X-Trace-Id"]
             client = {"traceparent": f"00-{T}-{S}-01", "tracestate": "vendor=1"}
             async with session.post(f"{gateway.base}/api/v1/reservations", headers=client) as answer:
                 assert (answer.status, answer.headers["X-Trace-Id"]) == (201, T)
             trace = await trace_of(zipkin, T, lambda spans: len(spans) >= 4)
-            waited = await trace_of(zipkin, lineup, lambda spans: len(spans) >= 2)
+            bob = {"Authorization": f"Bearer {issuer.token('bob')}"}
+            async with session.post(f"{gateway.base}/api/v1/queue/lineup", headers=bob) as answer:
+                assert (await answer.json())["state"] == "WAITING"
+                lineup = answer.headers["X-Trace-Id"]
+            async with session.delete(f"{gateway.base}/api/v1/queue/allowed-in-token") as answer:
+                assert answer.status == 200
+            waited = await trace_of(zipkin, lineup, lambda spans: len(spans) >= 3)
             assert any(f"trace={T}" in line for line in gateway.lines)
     await asyncio.to_thread(provider.shutdown)
 
@@ -124,7 +130,7 @@ async def test_one_trace_shows_gateway_and_service(zipkin: str, redis_url: str, 
     assert call["parentId"] == server["id"]
     assert by_name["reservation-service", "reserve a seat", "SERVER"]["parentId"] == call["id"]
     assert call["remoteEndpoint"]["serviceName"] == "reservation-service"
-    assert {span["name"] for span in waited} == {"post queue.lineup", "redis lineup"}
+    assert {span["name"] for span in waited} == {"post queue.lineup", "redis lineup", "queue.admission"}
     assert counts == [("sent", 1)]
 
 

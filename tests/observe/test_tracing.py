@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
+from gateway.observe import tracing
 from gateway.observe.tracing import TRACE_HEADERS, TraceContext, begin
 
 T = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -88,6 +90,14 @@ def test_a_trace_whose_sender_left_the_decision_open_is_sampled_by_probability()
     assert begin({"b3": f"{T}-{S}"}, probability=1.0).sampled
     assert not begin({"b3": f"{T}-{S}"}, probability=0.0).sampled
     assert not begin({}, probability=0.0).sampled
+
+
+def test_of_many_traces_begun_the_share_asked_for_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing, "random", random.Random(1))
+    sampled = sum(begin({}, probability=0.1).sampled for _ in range(10_000))
+    assert 900 < sampled < 1100
+    assert not any(begin({}, probability=0.0).sampled for _ in range(10_000))
+    assert all(begin({}, probability=1.0).sampled for _ in range(10_000))
 
 
 @pytest.mark.parametrize(
