@@ -10,7 +10,7 @@ import contextlib
 import logging
 import resource
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from gateway.auth.authenticator import Authenticator
 from gateway.auth.fetch import http_fetch
 from gateway.auth.jwks import Jwks
 from gateway.auth.tokens import TokenVerifier
+from gateway.observe.admissions import Admissions
+from gateway.observe.export import tracing
 from gateway.observe.lag import LoopLag
 from gateway.observe.logs import AccessLog
 from gateway.observe.metrics import Metrics
@@ -38,6 +40,7 @@ from gateway.settings import Settings
 from gateway.stream.hub import Tempo
 from gateway.stream.registry import Seats
 from gateway.waiting_room.embedded import embedded_redis
+from gateway.waiting_room.events import RoomEvent
 from gateway.waiting_room.keys import DEFAULT_ROOM
 from gateway.waiting_room.link import Redis
 from gateway.waiting_room.room import Limits, RoomPolicy
@@ -96,6 +99,21 @@ async def composed(
         if redis_url == "embedded":
             redis_url = await enter(embedded_redis(settings.embedded_redis_dir))
         lag = await enter(LoopLag(metrics.loop_lag))
+        # Before all who make spans, so that it ends after them.
+        tracer = await enter(
+            tracing(
+                settings.zipkin_endpoint,
+                settings.spring_application_name,
+                settings.tracing_sampling_probability,
+                metrics.spans,
+            )
+        )
+        admissions = Admissions(tracer)
+
+        def deliver(events: Sequence[RoomEvent]) -> None:
+            lobby.deliver(events)
+            admissions.deliver(events)
+
         lobby = Lobby(
             Seats(max_streams(settings)),
             Tempo(
@@ -110,7 +128,8 @@ async def composed(
             prefix=settings.redis_key_prefix,
             policy=RoomPolicy(settings.queue_relineup, settings.queue_absent_seconds),
             observer=metrics,
-            on_events=lobby.deliver,
+            batch_observer=tracer,
+            on_events=deliver,
             on_restored=lobby.restored,
         )
         await rooms.provide(_limits(settings, table))
@@ -163,6 +182,8 @@ async def composed(
             forwarder=Forwarder(pool, instances),
             trusted=TrustedProxies(settings.trusted_proxies),
             metrics=metrics,
+            tracer=tracer,
+            admissions=admissions,
             lag_ms=lambda: lag.milliseconds,
             checks={
                 "redis": lambda: (rooms.subscription.listening.is_set(), {}),

@@ -235,7 +235,17 @@ class Settings:
         older=("EUREKA_CLIENT_FETCHREGISTRY",),
     )
     zipkin_endpoint: str | None = setting(
-        kinds.HTTP_URL, "http://localhost:9411/api/v2/spans", "Where spans are sent.", off=None
+        kinds.HTTP_URL,
+        "http://localhost:9411/api/v2/spans",
+        "Where spans are sent.",
+        older=("MANAGEMENT_TRACING_EXPORT_ZIPKIN_ENDPOINT", "MANAGEMENT_ZIPKIN_TRACING_ENDPOINT"),
+        off=None,
+    )
+    tracing_sampling_probability: float = setting(
+        kinds.fraction(),
+        0.1,
+        "Share of the traces begun here that is recorded; a trace that a client began is, if the client says so.",
+        older=("MANAGEMENT_TRACING_SAMPLING_PROBABILITY",),
     )
 
     log_format: Literal["text", "json"] = setting(

@@ -59,6 +59,17 @@ def duration(zero: str | None = None, unit: str = "seconds") -> Kind[float]:
     return Kind(parse, f"a number of {unit}, fractions included, such as 0.5 (0 = {zero})")
 
 
+def fraction() -> Kind[float]:
+    """A share of something: from 0, none, to 1, all."""
+
+    def parse(text: str) -> float:
+        if not re.fullmatch(r"[0-9](\.[0-9]{1,9})?|\.[0-9]{1,9}", text, re.ASCII):
+            raise ValueError(text)
+        return _within(float(text), 0, 1)
+
+    return Kind(parse, "a number from 0 to 1, such as 0.25")
+
+
 def one_of(*words: K, fold: Callable[[str], str] = str.lower) -> Kind[K]:
     """One of a few words, upper or lower case; ``fold`` brings a text into the words' own case."""
     by_text: Mapping[str, K] = {word: word for word in words}

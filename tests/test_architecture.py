@@ -38,7 +38,12 @@ DIRECTIONS: dict[str, set[str]] = {
 }
 
 # Libraries that belong to one room, so that only that room knows what they do and how they fail.
-OWNERS: dict[str, str] = {"redis": "waiting_room", "aiocron": "waiting_room", "jose": "auth"}
+OWNERS: dict[str, str] = {
+    "redis": "waiting_room",
+    "aiocron": "waiting_room",
+    "jose": "auth",
+    "opentelemetry": "observe",
+}
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,9 @@ READINGS: list[tuple[str, str, Any]] = [
     ("EUREKA_CLIENT_REGISTRYFETCHINTERVALSECONDS", "0.5", 0.5),
     ("EUREKA_INSTANCE_METADATAMAP", "team=tickets, a=b=c,x=", (("team", "tickets"), ("a", "b=c"), ("x", ""))),
     ("ZIPKIN_ENDPOINT", "  ", None),
+    ("TRACING_SAMPLING_PROBABILITY", "0", 0.0),
+    ("TRACING_SAMPLING_PROBABILITY", "1.0", 1.0),
+    ("TRACING_SAMPLING_PROBABILITY", ".25", 0.25),
     ("SERVER_PORT", "", 8080),
     ("MANAGEMENT_SERVER_PORT", "9090", 9090),
     ("MANAGEMENT_SERVER_PORT", "8080", None),
@@ -150,6 +153,10 @@ REFUSALS: list[tuple[str, str]] = [
     ("EUREKA_REGISTER", "on"),
     ("EUREKA_CLIENT_SERVICEURL_DEFAULTZONE", "localhost:8761"),
     ("ZIPKIN_ENDPOINT", "off"),
+    ("TRACING_SAMPLING_PROBABILITY", "1.01"),
+    ("TRACING_SAMPLING_PROBABILITY", "-0.1"),
+    ("TRACING_SAMPLING_PROBABILITY", "10%"),
+    ("TRACING_SAMPLING_PROBABILITY", "nan"),
 ]
 
 
@@ -266,6 +273,17 @@ def test_a_fault_in_a_variable_whose_name_depends_on_others_is_reported_under_th
     assert len(check(environ | {name: text, "SERVER_PORT": "x"})) == 2
     with pytest.raises(SettingsError, match=name):
         Settings.from_env(environ | {name: text})
+
+
+@pytest.mark.parametrize(
+    "name", ["MANAGEMENT_TRACING_EXPORT_ZIPKIN_ENDPOINT", "MANAGEMENT_ZIPKIN_TRACING_ENDPOINT"]
+)
+def test_spring_boots_names_for_tracing_work_and_our_own_win(name: str) -> None:
+    older = {name: "http://old/spans", "MANAGEMENT_TRACING_SAMPLING_PROBABILITY": "0.5"}
+    settings = Settings.from_env(older)
+    assert (settings.zipkin_endpoint, settings.tracing_sampling_probability) == ("http://old/spans", 0.5)
+    settings = Settings.from_env(older | {"ZIPKIN_ENDPOINT": "", "TRACING_SAMPLING_PROBABILITY": "1"})
+    assert (settings.zipkin_endpoint, settings.tracing_sampling_probability) == (None, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ _BATCH: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _WAIT: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 _SESSION: Final = (5, 15, 30, 60, 120, 180, 240, 300, 600, 1200, 3600)
 # Anything else a client may invent counts as OTHER, so that it can't make labels without end.
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class Metrics:
@@ -64,6 +64,11 @@ class Metrics:
         self._sessions = make.histogram(
             "room_session_seconds", "Length of sessions that ended.", _SESSION, "room"
         )
+        self._spans = make.counter(
+            "trace_spans",
+            "Spans: sent to Zipkin, not taken by it, or dropped because too many waited.",
+            "outcome",
+        )
         self._make = make
         self._rooms: dict[str, RoomMetrics] = {}
         self._scripts: dict[str, tuple[Histogram, Histogram]] = {}
@@ -76,7 +81,7 @@ class Metrics:
         key = (route, method, status // 100)
         child = self._by_answer.get(key)
         if child is None:
-            known = method if method in _METHODS else "OTHER"
+            known = method if method in METHODS else "OTHER"
             child = self._requests.of(route, known, f"{status // 100}xx")
             if known == method:
                 self._by_answer[key] = child
@@ -174,6 +179,10 @@ class Metrics:
         """A session ended after so long."""
         self._sessions.labels(room).observe(seconds)
 
+    def spans(self, outcome: str, count: int) -> None:
+        """So many spans were ``sent``, ``failed`` or ``dropped``. Safe from any thread."""
+        self._spans.labels(outcome).inc(count)
+
 
 class NoMetrics(Metrics):
     """Takes everything ``Metrics`` takes and keeps nothing."""
@@ -202,3 +211,4 @@ class NoMetrics(Metrics):
     def swept(self, room: str, outcome: str) -> None: ...
     def waited(self, room: str, seconds: float) -> None: ...
     def session_ended(self, room: str, seconds: float) -> None: ...
+    def spans(self, outcome: str, count: int) -> None: ...

@@ -8,10 +8,12 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol
+from typing import Final, NamedTuple
 
-from multidict import istr
+from multidict import MultiMapping, istr
+
+TRACE_ID: Final = "X-Trace-Id"
+"""The header in which every answer names its trace."""
 
 # Names, in lower case, that speak of the client's trace. They must not go on beside ours.
 TRACE_HEADERS: Final = frozenset(
@@ -37,11 +39,11 @@ _TRACE_HEADERS = tuple(map(istr, ("traceparent", "b3", "x-b3-traceid", "x-b3-sam
 _TRACESTATE = re.compile(r"[\x20-\x7e\t]{1,512}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
+class TraceContext(NamedTuple):
     """Our place in a trace. Identifiers are lower-case hex: 32 digits of the trace, 16 of a span.
 
     ``sampled`` says whether spans of this trace are to be exported. ``state`` is the client's ``tracestate``.
+    A named tuple, because one is made for each request.
     """
 
     trace_id: str
@@ -54,10 +56,15 @@ class TraceContext:
         """A span below this one, such as a call to a service."""
         return TraceContext(self.trace_id, _new_id(64), self.span_id, self.sampled, self.state)
 
-    def headers(self) -> list[tuple[str, str]]:
-        """What tells the next one about this span."""
-        parent = ("traceparent", f"00-{self.trace_id}-{self.span_id}-{'01' if self.sampled else '00'}")
-        return [parent, ("tracestate", self.state)] if self.state else [parent]
+    def traceparent(self) -> tuple[bytes, bytes]:
+        """The header that names this span as the parent of what the next one does."""
+        flags = "01" if self.sampled else "00"
+        return (b"traceparent", f"00-{self.trace_id}-{self.span_id}-{flags}".encode())
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """All that the next one is told about the trace."""
+        parent = self.traceparent()
+        return [parent, (b"tracestate", self.state.encode())] if self.state else [parent]
 
 
 def begin(headers: Mapping[str, str], *, probability: float = 1.0) -> TraceContext:
@@ -66,20 +73,25 @@ def begin(headers: Mapping[str, str], *, probability: float = 1.0) -> TraceConte
     Continues the client's trace if it sent a valid one, ``traceparent`` before ``b3`` before ``X-B3-*``; else
     begins one, sampled with ``probability``. The client's sampling decision is kept where it made one.
     """
+    for name in _TRACE_HEADERS:
+        if name in headers:
+            return _joined(headers, probability)
+    return _begun(probability)
+
+
+def _joined(headers: Mapping[str, str], probability: float) -> TraceContext:
     sent = _w3c(headers) or _b3(headers)
     if sent is None:
-        return TraceContext(_new_id(128), _new_id(64), None, _sample(probability))
+        return _begun(probability)
     trace_id, parent_id, sampled, state = sent
     decided = _sample(probability) if sampled is None else sampled
     return TraceContext(trace_id or _new_id(128), _new_id(64), parent_id, decided, state)
 
 
-def trace_of(headers: Mapping[str, str]) -> str:
-    """The trace id alone, for who has no use for spans."""
-    for name in _TRACE_HEADERS:
-        if name in headers:
-            return begin(headers).trace_id
-    return _new_id(128)
+def _begun(probability: float) -> TraceContext:
+    # Both at once, for that costs half. All zeros, which mean none, come up once in 2**64 requests.
+    both = f"{random.getrandbits(192):048x}"
+    return TraceContext(both[:32], both[32:], None, _sample(probability))
 
 
 # Trace id and span id ("" and None where B3 sent nothing but a decision), the decision, tracestate.
@@ -93,7 +105,9 @@ def _w3c(headers: Mapping[str, str]) -> _Sent | None:
     version, trace_id, span_id, flags, more = match.groups()
     if version == "ff" or (version == "00" and more) or not (_some(trace_id) and _some(span_id)):
         return None
-    state = headers.get("tracestate", "").strip()
+    # The one header of a trace that may come in several parts.
+    parts = headers.getall("tracestate", ()) if isinstance(headers, MultiMapping) else ()
+    state = ",".join(parts or (headers.get("tracestate", ""),)).strip()
     return trace_id, span_id, bool(int(flags, 16) & 1), state if _TRACESTATE.fullmatch(state) else ""
 
 
@@ -131,31 +145,3 @@ def _new_id(bits: int) -> str:
 
 def _sample(probability: float) -> bool:
     return probability >= 1 or random.random() < probability
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Something that took time. ``began`` is in epoch seconds, ``seconds`` its length.
-
-    ``tags`` and ``name`` hold route ids, methods and statuses; never raw paths, queries or tokens.
-    """
-
-    context: TraceContext
-    kind: Literal["SERVER", "CLIENT"]
-    name: str
-    began: float
-    seconds: float
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-
-class Exporter(Protocol):
-    """Where finished spans of sampled traces go. Must return at once, and never raise."""
-
-    def export(self, span: Span, /) -> None: ...
-
-
-class NoExporter:
-    """Drops every span."""
-
-    def export(self, span: Span, /) -> None:
-        """Do nothing."""

@@ -71,6 +71,7 @@ class Forwarder:
         """Connect to the instance, or to one after the other: nothing was sent, so any method may."""
         service = plan.base
         if not isinstance(service, str):
+            plan.calls.begin(service)
             try:
                 return await self._pool.connect(service, plan.connect_timeout, fresh=fresh)
             except ConnectFailed as exc:
@@ -78,11 +79,13 @@ class Forwarder:
         tried: tuple[UpstreamBase, ...] = ()
         while True:
             base = self._instances.pick(service, tried)
+            plan.calls.begin(base)
             try:
                 connection = await self._pool.connect(base, plan.connect_timeout, fresh=fresh)
                 self._instances.connected(base)
                 return connection
             except ConnectFailed as exc:
+                plan.calls.failed(exc.error.code)
                 if exc.instance_at_fault:
                     self._instances.set_aside(base)
                 tried = (*tried, base)
@@ -103,6 +106,7 @@ class Forwarder:
         for _ in range(_INTERIM_HEADS):
             message = await connection.read_head()
             if message.code >= 200:
+                plan.calls.answered(message.code)
                 return message
             if message.code == 100:
                 body.go_ahead()

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gateway.errors import BadRequest, UpstreamUnreachable
+from gateway.observe.tracing import TRACE_HEADERS, TRACE_ID
 from gateway.proxy.forwarded import RawHeaders, TrustedProxies, forwarded_headers, origin
 
 _FOLD = bytes(
@@ -43,7 +44,11 @@ _REWRITTEN = _ABOUT_THE_CLIENT | {
     b"x-forwarded-host",
     b"x-forwarded-port",
 }
-_NOT_FROM_CLIENTS = _HOP_BY_HOP | _FRAMING | _REWRITTEN | {b"host"}
+# What a client says of its trace has been read; services are told the gateway's own place in it.
+_OF_TRACES = frozenset(name.encode() for name in TRACE_HEADERS)
+# Beside what ends at each hop: the name of the trace, which only the gateway tells its clients.
+_NOT_FROM_SERVICES = _HOP_BY_HOP | {TRACE_ID.lower().encode()}
+_NOT_FROM_CLIENTS = _HOP_BY_HOP | _FRAMING | _REWRITTEN | _OF_TRACES | {b"host"}
 
 
 class ResponseHeaders(NamedTuple):
@@ -109,7 +114,7 @@ def response_headers(raw_headers: RawHeaders) -> ResponseHeaders:
             if length not in (None, field[1]):
                 raise UpstreamUnreachable("two lengths")
             length = field[1]
-        elif name not in _HOP_BY_HOP:
+        elif name not in _NOT_FROM_SERVICES:
             fields.append(field)
         elif name == b"connection":
             named.update(token.strip(b" \t").lower() for token in field[1].split(b","))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from multidict import CIMultiDict
 
@@ -12,12 +12,37 @@ from gateway.proxy.upstream import UpstreamBase
 Edits = Callable[[CIMultiDict[str]], None]
 
 
+class Calls(Protocol):
+    """Is told of the calls to instances that one request leads to, one after the other."""
+
+    def begin(self, base: UpstreamBase, /) -> None:
+        """A call to this instance begins, before anything is sent. May still change the plan's headers."""
+
+    def answered(self, status: int, /) -> None:
+        """The head of the final answer has come."""
+
+    def failed(self, code: str, /) -> None:
+        """There was no connection to be had; ``code`` is the error's."""
+
+
+class _NoCalls:
+    """Looks away."""
+
+    def begin(self, base: UpstreamBase, /) -> None: ...
+    def answered(self, status: int, /) -> None: ...
+    def failed(self, code: str, /) -> None: ...
+
+
+NO_CALLS: Final = _NoCalls()
+
+
 class ForwardPlan(NamedTuple):
     """One request to a service.
 
     ``base`` is an instance, or the name of an ``lb://`` service. ``target`` is the raw path and query.
     ``headers`` are final, without framing; where they lack ``Host`` it is the instance's own.
-    ``response_edits`` changes the end-to-end headers of the answer, ``status`` replaces its status.
+    ``response_edits`` changes the end-to-end headers of the answer, ``status`` replaces its status. ``trace_id``, if
+    any, is named in the answer.
     ``body_limit`` is in bytes (0: none),
     time-outs are in seconds; that for the response runs from the end of the request to the answer's head.
     """
@@ -31,3 +56,5 @@ class ForwardPlan(NamedTuple):
     connect_timeout: float = 2.0
     response_timeout: float = 30.0
     status: int | None = None
+    trace_id: bytes = b""
+    calls: Calls = NO_CALLS

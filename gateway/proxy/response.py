@@ -12,10 +12,12 @@ from aiohttp.http import RawResponseMessage
 from multidict import CIMultiDict
 
 from gateway.errors import UpstreamUnreachable
+from gateway.observe.tracing import TRACE_ID
 from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.headers import ResponseHeaders, response_head, response_headers
 from gateway.proxy.plan import Edits, ForwardPlan
 
+_TRACE_ID = TRACE_ID.encode()
 _BODILESS = frozenset({204, 304})
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -69,6 +71,8 @@ async def send_answer(
     headers = response_headers(message.raw_headers)
     if plan.response_edits is not None:
         headers = _edited(headers, plan.response_edits)
+    if plan.trace_id:
+        headers.fields.append((_TRACE_ID, plan.trace_id))
     status, reason = message.code, message.reason
     if plan.status is not None:
         status, reason = plan.status, _REASONS.get(plan.status, "")

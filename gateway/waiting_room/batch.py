@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from gateway.errors import QueueUnavailable
 
@@ -21,6 +22,30 @@ MOST_IN_A_CALL = 256
 
 MOST_PENDING = 20_000
 """Callers that may wait for their turn; more than this within one time-out can't be served anyway."""
+
+
+class BatchObserver(Protocol):
+    """Wants to know on whose behalf scripts are called."""
+
+    def caller(self) -> Any | None:
+        """Whoever is at work now, if the observer wants to hear of their calls."""
+
+    def on_batch(
+        self, room: str, script: str, callers: Sequence[Any], size: int, seconds: float, failed: bool, /
+    ) -> None:
+        """A script was called for ``size`` users, ``callers`` among them, and took so many seconds."""
+
+
+class NoBatchObserver:
+    """Looks away."""
+
+    def caller(self) -> None:
+        """Nobody."""
+
+    def on_batch(
+        self, room: str, script: str, callers: Sequence[Any], size: int, seconds: float, failed: bool, /
+    ) -> None:
+        """Never called."""
 
 
 class Batcher(Generic[Item, Result]):
@@ -38,12 +63,19 @@ class Batcher(Generic[Item, Result]):
         patience: float,
         most: int = MOST_IN_A_CALL,
         most_pending: int = MOST_PENDING,
+        room: str = "",
+        script: str = "",
+        observer: BatchObserver | None = None,
     ) -> None:
         self._send = send
         self._patience = patience
         self._most = most
         self._most_pending = most_pending
-        self._pending: deque[tuple[Item, asyncio.Future[Result], float]] = deque()
+        self._pending: deque[tuple[Item, asyncio.Future[Result], float, Any]] = deque()
+        self._observer = observer or NoBatchObserver()
+        self._caller = self._observer.caller
+        self._room = room
+        self._script = script
         self._wake = asyncio.Event()
         self._open = False
 
@@ -58,7 +90,7 @@ class Batcher(Generic[Item, Result]):
             raise QueueUnavailable("too many callers are waiting for Redis")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
-        self._pending.append((item, future, loop.time()))
+        self._pending.append((item, future, loop.time(), self._caller()))
         self._wake.set()
         return future
 
@@ -75,7 +107,7 @@ class Batcher(Generic[Item, Result]):
             with contextlib.suppress(asyncio.CancelledError):
                 await pump
             _fail_all(
-                (future for _, future, _ in self._pending),
+                (future for _, future, _, _ in self._pending),
                 lambda: QueueUnavailable("the waiting room is closing"),
             )
             self._pending.clear()
@@ -88,12 +120,15 @@ class Batcher(Generic[Item, Result]):
                 await self._send_next()
 
     async def _send_next(self) -> None:
-        batch, futures = self._take()
+        batch, futures, callers = self._take()
         if not batch:
             return
+        began = time.perf_counter()
+        failed = True
         try:
             results = await self._send(batch)
             answered = list(zip(futures, results, strict=True))
+            failed = False
         except asyncio.CancelledError:
             _fail_all(futures, lambda: QueueUnavailable("the waiting room is closing"))
             raise
@@ -107,20 +142,28 @@ class Batcher(Generic[Item, Result]):
             for future, result in answered:
                 if not future.done():
                     future.set_result(result)
+        finally:
+            if callers:
+                seconds = time.perf_counter() - began
+                self._observer.on_batch(self._room, self._script, callers, len(batch), seconds, failed)
 
-    def _take(self) -> tuple[list[Item], list[asyncio.Future[Result]]]:
-        """The next batch, without those who have gone and those who have waited too long."""
+    def _take(self) -> tuple[list[Item], list[asyncio.Future[Result]], list[Any]]:
+        """The next batch, without those who have gone and those who have waited too long; and whom the observer wants
+        to hear of."""
         batch: list[Item] = []
         futures: list[asyncio.Future[Result]] = []
+        callers: list[Any] = []
         too_old = asyncio.get_running_loop().time() - self._patience
         while self._pending and len(batch) < self._most:
-            item, future, since = self._pending.popleft()
+            item, future, since, caller = self._pending.popleft()
             if since < too_old:
                 _fail_all((future,), lambda: QueueUnavailable("Redis did not answer in time"))
             elif not future.done():
                 batch.append(item)
                 futures.append(future)
-        return batch, futures
+                if caller is not None:
+                    callers.append(caller)
+        return batch, futures, callers
 
 
 def _fail_all(futures: Iterable[asyncio.Future[Any]], error: Callable[[], Exception]) -> None:

@@ -7,10 +7,11 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Protocol
 
 from gateway.errors import QueueUnavailable
-from gateway.waiting_room.batch import MOST_IN_A_CALL, Batcher
+from gateway.waiting_room.batch import MOST_IN_A_CALL, Batcher, BatchObserver
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.link import Argument, Link, Redis
 from gateway.waiting_room.presence import Presence
@@ -76,6 +77,7 @@ class Room:
         limits: Limits,
         policy: RoomPolicy,
         observer: RoomObserver,
+        batch_observer: BatchObserver | None = None,
     ) -> None:
         self.name = keys.room
         self.keys = keys
@@ -86,11 +88,11 @@ class Room:
         self._channel = channel(keys, redis)
         self._new_link: Callable[[], Link] = lambda: redis.link(observer.on_call)
         self._links: dict[str, Link] = {}
-        patience = redis.timeout
-        self._lineups: Batcher[str, State] = Batcher(self._send_lineup, patience=patience)
-        self._sightings: Batcher[str, State] = Batcher(self._send_status, patience=patience)
-        self._entries: Batcher[str, State] = Batcher(self._send_gate, patience=patience)
-        self._leavers: Batcher[tuple[What, str], Left] = Batcher(self._send_leave, patience=patience)
+        batcher = partial(Batcher, patience=redis.timeout, room=self.name, observer=batch_observer)
+        self._lineups: Batcher[str, State] = batcher(self._send_lineup, script="lineup")
+        self._sightings: Batcher[str, State] = batcher(self._send_status, script="status")
+        self._entries: Batcher[str, State] = batcher(self._send_gate, script="gate")
+        self._leavers: Batcher[tuple[What, str], Left] = batcher(self._send_leave, script="leave")
         self._unfinished = asyncio.Event()
         self._configured = False
         self.presence = Presence(keys, self._link("presence"), scripts, self._arguments, self.configure_once)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from redis.exceptions import ResponseError
 
 from gateway.errors import QueueUnavailable, RoomNotFound, SettingsError
+from gateway.waiting_room.batch import BatchObserver
 from gateway.waiting_room.events import RoomEvent, Subscription
 from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
 from gateway.waiting_room.link import Redis
@@ -33,6 +34,7 @@ class Rooms:
         prefix: str = "",
         policy: RoomPolicy | None = None,
         observer: RoomObserver | None = None,
+        batch_observer: BatchObserver | None = None,
         on_events: Callable[[Sequence[RoomEvent]], None] = lambda events: None,
         on_restored: Callable[[], None] = lambda: None,
         on_sweep: Callable[[], None] = lambda: None,
@@ -42,6 +44,7 @@ class Rooms:
         self._prefix = prefix
         self._policy = policy or RoomPolicy()
         self._observer = observer or NoObserver()
+        self._batch_observer = batch_observer
         self._scripts = scripts or load_all()
         self._rooms: dict[str, Room] = {}
         self._stack: contextlib.AsyncExitStack | None = None
@@ -73,7 +76,13 @@ class Rooms:
                 room.give(given)
                 continue
             room = Room(
-                self._redis, self._scripts, RoomKeys(self._prefix, name), given, self._policy, self._observer
+                self._redis,
+                self._scripts,
+                RoomKeys(self._prefix, name),
+                given,
+                self._policy,
+                self._observer,
+                self._batch_observer,
             )
             if self._stack is not None:
                 await self._stack.enter_async_context(room.running())

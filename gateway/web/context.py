@@ -8,7 +8,9 @@ from typing import Final, NamedTuple
 
 from gateway.auth.access import Access
 from gateway.auth.authenticator import Authenticator
+from gateway.observe.admissions import Admissions
 from gateway.observe.metrics import Metrics
+from gateway.observe.tracer import Tracer
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import TrustedProxies
 from gateway.routing.gates import GateRule
@@ -88,6 +90,8 @@ class Context:
     forwarder: Forwarder
     trusted: TrustedProxies
     metrics: Metrics
+    tracer: Tracer
+    admissions: Admissions
     lag_ms: Callable[[], float]
     """How far the event loop is behind at the moment."""
     checks: Mapping[str, Callable[[], tuple[bool, dict[str, object]]]]

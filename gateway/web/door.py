@@ -11,7 +11,7 @@ from aiohttp import web
 
 from gateway.errors import GatewayError
 from gateway.observe.logs import AccessLog
-from gateway.observe.tracing import trace_of
+from gateway.observe.tracing import TRACE_ID
 from gateway.proxy.forwarded import origin
 from gateway.web.context import Context
 from gateway.web.envelope import refusal
@@ -34,25 +34,39 @@ def door(context: Context, access_log: AccessLog, steps: Sequence[Step]) -> Requ
     """
     default_locale = context.settings.default_locale
     count = context.metrics.request
+    tracer = context.tracer
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         headers = request.headers
         accept_language = headers.get("Accept-Language")
+        trace = tracer.begin(headers)
         exchange = Exchange(
-            trace_of(headers),
+            trace,
             choose_locale(accept_language, default_locale) if accept_language else default_locale,
             _client(request, context),
         )
+        recorded = trace.sampled and tracer.enter(trace)
         status = CLIENT_GONE
         size = 0
         try:
             response = await _answered(request, exchange, steps)
             status = response.status
-            # An answer of our own has not been written yet.
+            if not response.prepared:
+                # An answer of our own, which has not been written yet; the others have it.
+                response.headers[TRACE_ID] = trace.trace_id
             size = response.body_length or response.content_length or 0
         finally:
             seconds = time.perf_counter() - exchange.began
             count(exchange.label, request.method, status, seconds)
+            if recorded:
+                tracer.leave(
+                    trace,
+                    label=exchange.label,
+                    method=request.method,
+                    status=status,
+                    seconds=seconds,
+                    code=exchange.outcome,
+                )
             if access_log.enabled:
                 access_log.write(
                     method=request.method,
@@ -61,7 +75,7 @@ def door(context: Context, access_log: AccessLog, steps: Sequence[Step]) -> Requ
                     status=status,
                     seconds=seconds,
                     size=size,
-                    trace_id=exchange.trace_id,
+                    trace_id=trace.trace_id,
                     client=exchange.client,
                     user=exchange.principal.user_id if exchange.principal else None,
                     outcome=exchange.outcome,

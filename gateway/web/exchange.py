@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
+from gateway.observe.tracing import TraceContext
+
 if TYPE_CHECKING:
     from gateway.auth.access import Access
     from gateway.auth.principal import Principal
@@ -36,12 +38,13 @@ class Exchange:
         "room",
         "sheds",
         "target",
-        "trace_id",
+        "trace",
     )
 
-    def __init__(self, trace_id: str, locale: str, client: str) -> None:
+    def __init__(self, trace: TraceContext, locale: str, client: str) -> None:
         """``client`` is the client's address, as far as trusted proxies vouch for it."""
-        self.trace_id = trace_id
+        self.trace = trace
+        """The request as a span of its trace."""
         self.locale = locale
         self.client = client
         self.began = time.perf_counter()
@@ -64,6 +67,11 @@ class Exchange:
         """For logs and metrics: a route id or the name of an own call, never a path."""
         self.outcome = ""
         """The code of the error that was answered, if one was."""
+
+    @property
+    def trace_id(self) -> str:
+        """What the client, the log and Zipkin know the trace by."""
+        return self.trace.trace_id
 
 
 Handler = Callable[[web.BaseRequest, Exchange], Awaitable[web.StreamResponse]]

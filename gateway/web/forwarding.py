@@ -10,6 +10,8 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from gateway.auth.identity import identity_headers, signature_header, strip_identity
+from gateway.errors import GatewayError
+from gateway.observe.calls import TracedCalls
 from gateway.proxy.headers import upstream_headers
 from gateway.proxy.plan import Edits, ForwardPlan
 from gateway.proxy.upstream import UpstreamBase
@@ -30,9 +32,36 @@ def forwarding(context: Context) -> Handler:
         assert match is not None  # noqa: S101 - only matched requests come here
         if match.answer is not None:
             return _own_answer(match.answer)
-        return await context.forwarder.forward(request, _plan(context, request, exchange, match))
+        plan = _plan(context, request, exchange, match)
+        if not context.tracer.records(exchange.trace):
+            return await context.forwarder.forward(request, plan)
+        return await _traced(context, request, exchange, plan)
 
     return forward
+
+
+async def _traced(
+    context: Context, request: web.BaseRequest, exchange: Exchange, plan: ForwardPlan
+) -> web.StreamResponse:
+    """Forwards a request of a trace that is recorded: each call to an instance becomes a span."""
+    calls = TracedCalls(
+        context.tracer,
+        exchange.trace,
+        method=request.method,
+        route=plan.route_id,
+        service=plan.base if isinstance(plan.base, str) else "",
+        headers=plan.headers,
+    )
+    complete = False
+    try:
+        response = await context.forwarder.forward(request, plan._replace(calls=calls))
+        complete = response.complete
+    except GatewayError as error:
+        calls.failed(error.code)
+        raise
+    finally:
+        calls.done(complete)
+    return response
 
 
 def _plan(context: Context, request: web.BaseRequest, exchange: Exchange, match: Match) -> ForwardPlan:
@@ -63,7 +92,7 @@ def _plan(context: Context, request: web.BaseRequest, exchange: Exchange, match:
         host=host,
         trusted=context.trusted,
         upstream_host=None if upstream_host is None else _encode(upstream_host),
-        extra=identity,
+        extra=(*identity, *exchange.trace.headers()),
     )
     route = match.route
     upstream = route.upstream
@@ -78,6 +107,7 @@ def _plan(context: Context, request: web.BaseRequest, exchange: Exchange, match:
         _seconds(route.connect_timeout, settings.proxy_connect_timeout_seconds),
         _seconds(route.response_timeout, settings.proxy_response_timeout_seconds),
         match.status,
+        exchange.trace_id.encode(),
     )
 
 

@@ -62,7 +62,10 @@ class QueueApi:
 
     async def lineup(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Asks to enter."""
-        state = await self._room(request, exchange).lineup(caller(exchange))
+        user = caller(exchange)
+        state = await self._room(request, exchange).lineup(user)
+        if state.waiting:
+            self._context.admissions.waits(state.room, user, state.ticket, exchange.trace)
         return success(exchange, _LINEUP_MESSAGES[state.kind], **state_members(state))
 
     async def status(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from gateway.errors import MethodNotAllowed, QueueUnavailable, RoomNotFound, TokenExpired
+from gateway.observe.tracing import TRACE_ID
 from gateway.stream.encoder import END_ID
 from gateway.stream.ports import UserState
 from gateway.stream.response import EventStream
@@ -74,7 +75,7 @@ class StreamApi:
             if ended and not state.waiting:
                 # What the last frame said still holds; this status stops a browser's retries for good.
                 return web.Response(status=204, headers={"Cache-Control": "no-store"})
-        response = EventStream(headers={"Server": SERVER_NAME})
+        response = EventStream(headers={"Server": SERVER_NAME, TRACE_ID: exchange.trace_id})
         tab = await response.subscribe(
             request, user=user, locale=exchange.locale, max_buffer=self._context.settings.sse_max_buffer_bytes
         )

@@ -98,4 +98,5 @@ def test_what_concerns_one_connection_stays_there(one_gateway: Gateway) -> None:
         "x-forwarded-port",
         "x-forwarded-host",
         "x-real-ip",
+        "traceparent",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 
 import pytest
@@ -9,11 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from gateway.observe.tracing import TRACE_HEADERS, NoExporter, Span, TraceContext, begin, trace_of
+from gateway.observe import tracing
+from gateway.observe.tracing import TRACE_HEADERS, TraceContext, begin
 
 T = "4bf92f3577b34da6a3ce929d0e0e4736"
 S = "00f067aa0ba902b7"
 SHORT = "a3ce929d0e0e4736"
+
+
+def text(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers as the next one reads them."""
+    return {name.decode(): value.decode() for name, value in headers}
+
 
 # Headers → trace id, parent, sampled.
 CONTINUED: list[tuple[dict[str, str], str, str, bool]] = [
@@ -84,16 +92,29 @@ def test_a_trace_whose_sender_left_the_decision_open_is_sampled_by_probability()
     assert not begin({}, probability=0.0).sampled
 
 
+def test_of_many_traces_begun_the_share_asked_for_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing, "random", random.Random(1))
+    sampled = sum(begin({}, probability=0.1).sampled for _ in range(10_000))
+    assert 900 < sampled < 1100
+    assert not any(begin({}, probability=0.0).sampled for _ in range(10_000))
+    assert all(begin({}, probability=1.0).sampled for _ in range(10_000))
+
+
 @pytest.mark.parametrize(
     ("state", "kept"), [("a=1,b=2", "a=1,b=2"), ("a=\x01", ""), ("x" * 513, ""), ("가=1", "")]
 )
 def test_tracestate_goes_on_if_it_is_short_and_printable(state: str, kept: str) -> None:
     context = begin({"traceparent": f"00-{T}-{S}-01", "tracestate": state})
-    assert dict(context.child().headers()).get("tracestate", "") == kept
+    assert text(context.child().headers()).get("tracestate", "") == kept
+
+
+def test_tracestate_in_several_parts_is_one() -> None:
+    headers = CIMultiDict([("traceparent", f"00-{T}-{S}-01"), ("Tracestate", "a=1"), ("tracestate", "b=2")])
+    assert begin(headers).state == "a=1,b=2"
 
 
 def test_tracestate_without_a_trace_is_dropped() -> None:
-    assert [name for name, _ in begin({"tracestate": "a=1"}).headers()] == ["traceparent"]
+    assert list(text(begin({"tracestate": "a=1"}).headers())) == ["traceparent"]
 
 
 @pytest.mark.parametrize("sampled", [True, False])
@@ -101,7 +122,7 @@ def test_what_is_sent_on_is_understood_as_the_same_trace_below_the_sending_span(
     ours = TraceContext(T, S, None, sampled)
     call = ours.child()
     assert (call.trace_id, call.parent_id, call.sampled) == (T, S, sampled)
-    service = begin(dict(call.headers()))
+    service = begin(text(call.headers()))
     assert (service.trace_id, service.parent_id, service.sampled) == (T, call.span_id, sampled)
 
 
@@ -109,12 +130,9 @@ def test_what_is_sent_on_is_understood_as_the_same_trace_below_the_sending_span(
 def test_no_header_makes_an_invalid_identifier(headers: dict[str, str]) -> None:
     context = begin(headers)
     assert re.fullmatch(r"[0-9a-f]{32}", context.trace_id)
-    assert all(value.isprintable() for _, value in context.headers())
+    assert all(value.isprintable() for value in text(context.headers()).values())
 
 
 def test_new_identifiers_differ() -> None:
-    assert len({trace_of({}) for _ in range(1000)}) == 1000
-
-
-def test_the_exporter_that_exports_nothing_takes_spans() -> None:
-    NoExporter().export(Span(begin({}), "SERVER", "GET product-service", 0.0, 0.1, {"status": "200"}))
+    begun = [begin({}) for _ in range(1000)]
+    assert len({one.trace_id for one in begun}) == len({one.span_id for one in begun}) == 1000

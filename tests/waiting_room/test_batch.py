@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -166,3 +167,38 @@ async def test_before_it_runs_nobody_is_taken(sender: Sender) -> None:
     batcher: Batcher[int, int] = Batcher(sender, patience=10)
     with pytest.raises(QueueUnavailable, match="closed"):
         batcher.submit(1)
+
+
+class Watching:
+    """A batch observer that says who calls, and keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.now: str | None = None
+        self.told: list[tuple[str, str, list[str], int, bool]] = []
+
+    def caller(self) -> str | None:
+        return self.now
+
+    def on_batch(
+        self, room: str, script: str, callers: Sequence[str], size: int, seconds: float, failed: bool, /
+    ) -> None:
+        assert seconds >= 0
+        self.told.append((room, script, list(callers), size, failed))
+
+
+async def test_an_observer_hears_of_the_calls_of_those_it_wants_to_hear_of(sender: Sender) -> None:
+    watching = Watching()
+    batcher: Batcher[int, int] = Batcher(
+        sender, patience=10, room="default", script="gate", observer=watching
+    )
+    async with batcher.running():
+        await batcher.submit(0)
+        futures = []
+        for number, caller in enumerate([None, "a", None, "b"]):
+            watching.now = caller
+            futures.append(batcher.submit(number))
+        await asyncio.gather(*futures)
+        sender.failing = QueueUnavailable("away")
+        with pytest.raises(QueueUnavailable):
+            await batcher.submit(9)
+    assert watching.told == [("default", "gate", ["a", "b"], 4, False), ("default", "gate", ["b"], 1, True)]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway import errors
+from gateway.observe.tracing import TraceContext
 from gateway.routing.path import Target
 from gateway.waiting_room.state import Kind, State
 from gateway.web.envelope import NotAdmitted, refusal, success
@@ -16,7 +17,7 @@ from gateway.web.render import state_members
 
 
 def exchange() -> Exchange:
-    made = Exchange(trace_id="t" * 32, locale="en", client="127.0.0.1")
+    made = Exchange(TraceContext("t" * 32, "s" * 16, None, False), locale="en", client="127.0.0.1")
     made.target = Target("/a", "/a", "secret=1", True)
     return made
 

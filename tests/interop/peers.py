@@ -1,0 +1,55 @@
+"""Real servers that tests talk to, started by a command that may be missing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COMMAND = Path(os.environ.get("GATEWAY_TEST_PEERS", ROOT.parent / "shared" / "peers" / "peers"))
+
+FIRST_START_SECONDS = 240
+"""The first start builds or downloads."""
+
+
+def missing() -> str:
+    """Why no such server can be started here, or nothing."""
+    if not COMMAND.exists():
+        return f"no {COMMAND.name} beside the repository (GATEWAY_TEST_PEERS says where)"
+    if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
+        return "no java"
+    return ""
+
+
+@asynccontextmanager
+async def peer(*arguments: str) -> AsyncIterator[str]:
+    """Runs one server until left; yields its base URL. Skips the test if it can't be built here."""
+    if why := missing():
+        pytest.skip(why)
+    process = await asyncio.create_subprocess_exec(
+        str(COMMAND), *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    errors = asyncio.create_task(process.stderr.read())
+    try:
+        async with asyncio.timeout(FIRST_START_SECONDS):
+            line = (await process.stdout.readline()).decode().split()
+        if not line or line[0] != "ready":
+            said = (await errors).decode(errors="replace")
+            status = await process.wait()
+            if status == 3:
+                pytest.skip(f"{arguments[0]}: {said.strip().splitlines()[-1]}")
+            raise AssertionError(f"{arguments[0]} did not start ({status}): {said[-2000:]}")
+        yield line[1]
+    finally:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+        await errors
