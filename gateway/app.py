@@ -44,6 +44,7 @@ from gateway.waiting_room.rooms import Rooms
 from gateway.web.actuator import Actuator
 from gateway.web.admit import authenticating, gating, shedding
 from gateway.web.context import Context, LiveTable
+from gateway.web.cross import acting, crossing
 from gateway.web.door import RequestHandler, door
 from gateway.web.endpoints import Endpoints
 from gateway.web.exchange import Step
@@ -154,6 +155,7 @@ async def composed(
                 ),
                 cookie_name=settings.jwt_cookie_name,
                 stream_grace=settings.stream_token_grace_seconds,
+                allowed_origin=acting(tables),
             ),
             forwarder=Forwarder(pool, instances),
             trusted=TrustedProxies(settings.trusted_proxies),
@@ -223,6 +225,8 @@ def _steps(context: Context, endpoints: Endpoints, *, routed: bool = True) -> tu
     return (
         # One canonical path for all that follows; whatever is ambiguous goes no further.
         locating(context, endpoints, forwarding(context) if routed else None),
+        # Next, so that whatever refuses can be read by the page of another origin, and preflights need no token.
+        crossing(context),
         # Before any JWT work: that is what an overloaded instance can't afford.
         shedding(context),
         # The gate needs to know who; and a gated call needs a token even where a public rule matches.

@@ -123,6 +123,12 @@ def response_headers(raw_headers: RawHeaders) -> ResponseHeaders:
     return ResponseHeaders(fields, length)
 
 
+def with_cors(headers: ResponseHeaders, cors: Iterable[tuple[bytes, bytes]]) -> ResponseHeaders:
+    """Put ``cors`` in the place of what a service says about other origins: browsers refuse two opinions."""
+    kept = (field for field in headers.fields if not field[0].lower().startswith(b"access-control-"))
+    return ResponseHeaders([*cors, *kept], headers.length)
+
+
 def request_head(
     method: str, target: str, headers: Sequence[tuple[bytes, bytes]], authority: bytes, framing: bytes
 ) -> bytes:

@@ -18,8 +18,9 @@ class ForwardPlan(NamedTuple):
     ``base`` is an instance, or the name of an ``lb://`` service. ``target`` is the raw path and query.
     ``headers`` are final, without framing; where they lack ``Host`` it is the instance's own.
     ``response_edits`` changes the end-to-end headers of the answer, ``status`` replaces its status.
-    ``body_limit`` is in bytes (0: none),
-    time-outs are in seconds; that for the response runs from the end of the request to the answer's head.
+    ``cors`` holds headers that the answer gets instead of the service's own ``Access-Control-…``; None leaves
+    these. ``body_limit`` is in bytes (0: none), time-outs are in seconds; that for the response runs from the
+    end of the request to the answer's head.
     """
 
     route_id: str
@@ -31,3 +32,4 @@ class ForwardPlan(NamedTuple):
     connect_timeout: float = 2.0
     response_timeout: float = 30.0
     status: int | None = None
+    cors: tuple[tuple[bytes, bytes], ...] | None = None

@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 
 from gateway.errors import UpstreamUnreachable
 from gateway.proxy.connection import UpstreamConnection
-from gateway.proxy.headers import ResponseHeaders, response_head, response_headers
+from gateway.proxy.headers import ResponseHeaders, response_head, response_headers, with_cors
 from gateway.proxy.plan import Edits, ForwardPlan
 
 _BODILESS = frozenset({204, 304})
@@ -67,6 +67,8 @@ async def send_answer(
     a broken transfer for the client too, and never an ending that looks like one.
     """
     headers = response_headers(message.raw_headers)
+    if plan.cors is not None:
+        headers = with_cors(headers, plan.cors)
     if plan.response_edits is not None:
         headers = _edited(headers, plan.response_edits)
     status, reason = message.code, message.reason

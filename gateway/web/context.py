@@ -11,6 +11,7 @@ from gateway.auth.authenticator import Authenticator
 from gateway.observe.metrics import Metrics
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import TrustedProxies
+from gateway.routing.cors import CorsRule
 from gateway.routing.gates import GateRule
 from gateway.routing.path import Target
 from gateway.routing.predicates import Method, Path
@@ -38,6 +39,7 @@ class Located(NamedTuple):
     target: Target
     match: Match
     gate: GateRule | None
+    cors: CorsRule | None = None
 
 
 class Serving(NamedTuple):

@@ -47,6 +47,8 @@ def door(context: Context, access_log: AccessLog, steps: Sequence[Step]) -> Requ
         size = 0
         try:
             response = await _answered(request, exchange, steps)
+            if exchange.cors_headers and not response.prepared:
+                response.headers.extend(exchange.cors_headers)
             status = response.status
             # An answer of our own has not been written yet.
             size = response.body_length or response.content_length or 0
