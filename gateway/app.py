@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import resource
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from gateway.proxy.balance import Instances
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import TrustedProxies
 from gateway.proxy.pool import UpstreamPool
+from gateway.proxy.tunnels import Tunnels
 from gateway.routing.faults import Fault
 from gateway.routing.loader import default_file, load
 from gateway.routing.table import RouteTable
@@ -49,6 +49,7 @@ from gateway.web.door import RequestHandler, door
 from gateway.web.endpoints import Endpoints
 from gateway.web.exchange import Step
 from gateway.web.forwarding import forwarding
+from gateway.web.limits import max_streams, max_tunnels
 from gateway.web.lobby import Lobby
 from gateway.web.locate import locating
 from gateway.web.queue_api import QueueApi
@@ -69,6 +70,7 @@ class Gateway:
     management: RequestHandler | None
     context: Context
     lobby: Lobby
+    tunnels: Tunnels
     watcher: RouteWatcher
     redis_url: str
     routes_file: Path
@@ -121,6 +123,7 @@ async def composed(
             Jwks(settings.jwt_jwks_uri, settings.jwt_algorithms, http_fetch(session)).running()
         )
         pool = await enter(UpstreamPool())
+        tunnels = Tunnels(max_tunnels(settings), settings.websocket_idle_seconds, metrics)
         instances = Instances(table.services)
         tables = LiveTable(table)
 
@@ -157,7 +160,7 @@ async def composed(
                 stream_grace=settings.stream_token_grace_seconds,
                 allowed_origin=acting(tables),
             ),
-            forwarder=Forwarder(pool, instances),
+            forwarder=Forwarder(pool, instances, tunnels),
             trusted=TrustedProxies(settings.trusted_proxies),
             metrics=metrics,
             lag_ms=lambda: lag.milliseconds,
@@ -174,7 +177,7 @@ async def composed(
             # Shared by the instances if they share the secret; else each has names of its own for users.
             key=(settings.identity_hmac_secret or secrets.token_hex()).encode(),
         )
-        yield Gateway(*_doors(context, access_log), context, lobby, watcher, redis_url, routes_file)
+        yield Gateway(*_doors(context, access_log), context, lobby, tunnels, watcher, redis_url, routes_file)
 
 
 @contextlib.asynccontextmanager
@@ -234,15 +237,6 @@ def _steps(context: Context, endpoints: Endpoints, *, routed: bool = True) -> tu
         # Last, because passing it renews a session, which only a request that goes on may do.
         gating(context),
     )
-
-
-def max_streams(settings: Settings) -> int:
-    """``SSE_MAX_STREAMS``, or what the limit of file descriptors leaves: a tenth, and 256, stay for services,
-    Redis, files, and for saying "full"."""
-    if settings.sse_max_streams is not None:
-        return settings.sse_max_streams
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(0, int(soft * 0.9) - 256)
 
 
 def _limits(settings: Settings, table: RouteTable) -> dict[str, Limits]:

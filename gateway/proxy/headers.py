@@ -133,7 +133,7 @@ def request_head(
     method: str, target: str, headers: Sequence[tuple[bytes, bytes]], authority: bytes, framing: bytes
 ) -> bytes:
     """Write a request's head. ``authority`` is the ``Host`` where ``headers`` has none; ``framing`` is
-    the one header line that says how long the body is, or nothing.
+    the header line that says how long the body is, or nothing, or lines that ask for another protocol.
 
     Raises BadRequest if anything in it could end a line.
     """
@@ -148,7 +148,7 @@ def request_head(
                 host = value
     lines = [line, b"Host: " + host, *fields]
     if framing:
-        lines.append(framing)
+        lines += framing.split(b"\r\n")
     head = _joined(lines)
     if not head:
         raise BadRequest("a control character in the head")

@@ -19,8 +19,8 @@ class ForwardPlan(NamedTuple):
     ``headers`` are final, without framing; where they lack ``Host`` it is the instance's own.
     ``response_edits`` changes the end-to-end headers of the answer, ``status`` replaces its status.
     ``cors`` holds headers that the answer gets instead of the service's own ``Access-Control-…``; None leaves
-    these. ``body_limit`` is in bytes (0: none), time-outs are in seconds; that for the response runs from the
-    end of the request to the answer's head.
+    these. ``websocket`` is the key of a handshake, if it is one. ``body_limit`` is in bytes (0: none), time-outs
+    are in seconds; that for the response runs from the end of the request to the answer's head.
     """
 
     route_id: str
@@ -33,3 +33,4 @@ class ForwardPlan(NamedTuple):
     response_timeout: float = 30.0
     status: int | None = None
     cors: tuple[tuple[bytes, bytes], ...] | None = None
+    websocket: str | None = None

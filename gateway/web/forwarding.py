@@ -14,6 +14,7 @@ from gateway.auth.identity import identity_headers, signature_header, strip_iden
 from gateway.proxy.headers import upstream_headers
 from gateway.proxy.plan import Edits, ForwardPlan
 from gateway.proxy.upstream import UpstreamBase
+from gateway.proxy.websocket import key_of
 from gateway.routing.crossing import Headers
 from gateway.routing.edits import HeaderEdit
 from gateway.routing.filters import Answer
@@ -81,6 +82,7 @@ def _plan(context: Context, request: web.BaseRequest, exchange: Exchange, match:
         _seconds(route.response_timeout, settings.proxy_response_timeout_seconds),
         match.status,
         _cors(exchange.cors_headers) if exchange.cors_headers else None,
+        key_of(request.method, request.version, request.headers),
     )
 
 
