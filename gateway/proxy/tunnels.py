@@ -12,7 +12,6 @@ from typing import Protocol, cast
 
 from aiohttp import web
 from aiohttp.http import RawResponseMessage, WebSocketReader
-from aiohttp.web_protocol import RequestHandler
 
 from gateway.errors import Overloaded, UpstreamUnreachable
 from gateway.proxy.connection import UpstreamConnection
@@ -79,14 +78,13 @@ class Tunnels:
             raise UpstreamUnreachable("a 101 that belongs to no handshake of ours")
         head = response_head(101, message.reason, answer_headers(message, plan).fields, UPGRADE)
         response = ForwardedResponse(message, 101, message.reason, keep_alive=False)
-        client = cast(RequestHandler, request.protocol)
-        tunnel = Tunnel(client, connection.protocol, self._idle)
+        tunnel = Tunnel(request.protocol, connection.protocol, self._idle)
+        connection.switch(tunnel.service)
         try:
             await request.writer.write(head)
         except ConnectionError:
             return response
-        client.set_parser(cast(WebSocketReader, tunnel.client))
-        connection.switch(tunnel.service)
+        request.protocol.set_parser(cast(WebSocketReader, tunnel.client))
         by = "client"
         self._opened(tunnel)
         try:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -16,6 +18,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from gateway.proxy.websocket import accept_of
 from tests.harness import Gateways, Running, listening
+from tests.processes import gateway_process
 
 ROUTES = """
 routes:
@@ -473,3 +476,30 @@ async def test_draining_ends_all_evenly_and_takes_no_new_ones(start: Start) -> N
             assert (await socket.receive(10)).type is not WSMsgType.TEXT
     assert counted(gateway, "websockets_ended_total", route="chat", by="shutdown") == 4
     assert counted(gateway, "websockets_open") == 0
+
+
+async def test_a_stop_of_the_process_ends_websockets_within_the_grace_time(
+    tmp_path: Path, redis_url: str, chat: Chat
+) -> None:
+    routes = ROUTES.replace("%(ws)s", chat.url).replace("%(service)s", chat.url)
+    (tmp_path / "routes.yaml").write_text(routes)
+    environ = {
+        "REDIS_URL": redis_url,
+        "JWT_JWKS_URI": "http://127.0.0.1:1/jwks.json",
+        "SHUTDOWN_GRACE_SECONDS": "3",
+    }
+    async with (
+        gateway_process(environ, tmp_path) as gateway,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(gateway.base + "/fixed/echo") as one,
+        session.ws_connect(gateway.base + "/fixed/echo") as other,
+    ):
+        for socket in (one, other):
+            await socket.send_bytes(b"x" * 300_000)
+            assert (await socket.receive(10)).data == b"x" * 300_000
+        gateway.send(signal.SIGTERM)
+        for socket in (one, other):
+            assert (await socket.receive(10)).type in {WSMsgType.CLOSED, WSMsgType.CLOSE, WSMsgType.ERROR}
+        assert await gateway.ended() == 0
+        assert "Traceback" not in "\n".join(gateway.lines)
+        assert sum(" 101 " in line or '"status":101' in line for line in gateway.lines) == 2
