@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import resource
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from gateway.proxy.eureka import Eureka, discovering
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import TrustedProxies
 from gateway.proxy.pool import UpstreamPool
+from gateway.proxy.tunnels import Tunnels
 from gateway.routing.faults import Fault
 from gateway.routing.loader import default_file, load
 from gateway.routing.table import RouteTable
@@ -48,10 +48,12 @@ from gateway.waiting_room.rooms import Rooms
 from gateway.web.actuator import Actuator
 from gateway.web.admit import authenticating, gating, shedding
 from gateway.web.context import Context, LiveTable
+from gateway.web.cross import acting, crossing
 from gateway.web.door import RequestHandler, door
 from gateway.web.endpoints import Endpoints
 from gateway.web.exchange import Step
 from gateway.web.forwarding import forwarding
+from gateway.web.limits import max_streams, max_tunnels
 from gateway.web.lobby import Lobby
 from gateway.web.locate import locating
 from gateway.web.queue_api import QueueApi
@@ -72,6 +74,7 @@ class Gateway:
     management: RequestHandler | None
     context: Context
     lobby: Lobby
+    tunnels: Tunnels
     watcher: RouteWatcher
     eureka: Eureka | None
     redis_url: str
@@ -141,6 +144,7 @@ async def composed(
             Jwks(settings.jwt_jwks_uri, settings.jwt_algorithms, http_fetch(session)).running()
         )
         pool = await enter(UpstreamPool())
+        tunnels = Tunnels(max_tunnels(settings), settings.websocket_idle_seconds, metrics)
         instances = Instances(table.services)
         tables = LiveTable(table)
         eureka = await enter(discovering(settings, metrics))
@@ -178,8 +182,9 @@ async def composed(
                 ),
                 cookie_name=settings.jwt_cookie_name,
                 stream_grace=settings.stream_token_grace_seconds,
+                allowed_origin=acting(tables),
             ),
-            forwarder=Forwarder(pool, instances),
+            forwarder=Forwarder(pool, instances, tunnels),
             trusted=TrustedProxies(settings.trusted_proxies),
             metrics=metrics,
             tracer=tracer,
@@ -199,7 +204,9 @@ async def composed(
             # Shared by the instances if they share the secret; else each has names of its own for users.
             key=(settings.identity_hmac_secret or secrets.token_hex()).encode(),
         )
-        yield Gateway(*_doors(context, access_log), context, lobby, watcher, eureka, redis_url, routes_file)
+        yield Gateway(
+            *_doors(context, access_log), context, lobby, tunnels, watcher, eureka, redis_url, routes_file
+        )
 
 
 @contextlib.asynccontextmanager
@@ -250,6 +257,8 @@ def _steps(context: Context, endpoints: Endpoints, *, routed: bool = True) -> tu
     return (
         # One canonical path for all that follows; whatever is ambiguous goes no further.
         locating(context, endpoints, forwarding(context) if routed else None),
+        # Next, so that whatever refuses can be read by the page of another origin, and preflights need no token.
+        crossing(context),
         # Before any JWT work: that is what an overloaded instance can't afford.
         shedding(context),
         # The gate needs to know who; and a gated call needs a token even where a public rule matches.
@@ -257,15 +266,6 @@ def _steps(context: Context, endpoints: Endpoints, *, routed: bool = True) -> tu
         # Last, because passing it renews a session, which only a request that goes on may do.
         gating(context),
     )
-
-
-def max_streams(settings: Settings) -> int:
-    """``SSE_MAX_STREAMS``, or what the limit of file descriptors leaves: a tenth, and 256, stay for services,
-    Redis, files, and for saying "full"."""
-    if settings.sse_max_streams is not None:
-        return settings.sse_max_streams
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(0, int(soft * 0.9) - 256)
 
 
 def _limits(settings: Settings, table: RouteTable) -> dict[str, Limits]:

@@ -9,7 +9,8 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   ├── BadRequest
     │   ├── PayloadTooLarge
     │   ├── RouteNotFound
-    │   └── MethodNotAllowed
+    │   ├── MethodNotAllowed
+    │   └── CorsRejected
     ├── AuthError                who is calling is not established, or not enough
     │   ├── TokenRequired
     │   ├── TokenExpired
@@ -105,6 +106,12 @@ class MethodNotAllowed(RequestRefused):
     def __init__(self, allowed: tuple[str, ...]) -> None:
         self.allowed = allowed
         super().__init__(", ".join(allowed))
+
+
+class CorsRejected(RequestRefused):
+    """A page of another origin asks for what the CORS rule of the path does not allow it."""
+
+    code = "CORS_REJECTED"
 
 
 class AuthError(GatewayError):

@@ -95,8 +95,11 @@ async def _listening(gateway: Gateway, settings: Settings) -> AsyncIterator[None
         if eureka is not None:
             await eureka.draining()
         # A second is left for what is written last.
+        spread = max(0.0, grace - 1.0)
         await asyncio.gather(
-            gateway.lobby.drain(max(0.0, grace - 1.0)), *(runner.cleanup() for runner in runners)
+            gateway.lobby.drain(spread),
+            gateway.tunnels.drain(spread),
+            *(runner.cleanup() for runner in runners),
         )
 
 

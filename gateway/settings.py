@@ -124,6 +124,17 @@ class Settings:
     stream_token_grace_seconds: float = setting(
         duration(zero="none"), 3600.0, "How late a token may be when a waiting user's stream reconnects."
     )
+    websocket_max: int | None = setting(
+        whole(0),
+        None,
+        "Most WebSockets to services of this instance at a time; who comes then gets 503.",
+        default_words="derived from the limit of file descriptors",
+    )
+    websocket_idle_seconds: float = setting(
+        duration(zero="never"),
+        300.0,
+        "A WebSocket on which nothing was sent either way for so long is ended.",
+    )
 
     jwt_jwks_uri: str = setting(
         kinds.HTTP_URL,

@@ -55,6 +55,10 @@ class Metrics:
         self._cut_off = make.counter(
             "stream_readers_cut_off", "Streams ended because the reader had stopped."
         )
+        self._tunnels = make.gauge("websockets_open", "Open WebSockets to services.")
+        self._tunnels_ended = make.counter(
+            "websockets_ended", "WebSockets that ended: by client, service, idle or shutdown.", "route", "by"
+        )
         self._lag = make.gauge("loop_lag_seconds", "How late the event loop was at the last measurement.")
         self._script = make.histogram("script_seconds", "Script calls to Redis.", _SCRIPT, "script")
         self._batch = make.histogram("script_batch_users", "Users in one script call.", _BATCH, "script")
@@ -146,6 +150,15 @@ class Metrics:
         """A stream was ended because its reader had stopped reading."""
         self._cut_off.inc()
 
+    def tunnel_opened(self) -> None:
+        """A WebSocket to a service was opened."""
+        self._tunnels.inc()
+
+    def tunnel_closed(self, route: str, by: str) -> None:
+        """A WebSocket to a service ended, by one of the sides, silence or our own end."""
+        self._tunnels.dec()
+        self._tunnels_ended.labels(route, by).inc()
+
     def loop_lag(self, seconds: float) -> None:
         """The event loop was so late."""
         self._lag.set(seconds)
@@ -205,6 +218,8 @@ class NoMetrics(Metrics):
     def stream_closed(self) -> None: ...
     def frames(self, count: int) -> None: ...
     def reader_cut_off(self) -> None: ...
+    def tunnel_opened(self) -> None: ...
+    def tunnel_closed(self, route: str, by: str) -> None: ...
     def loop_lag(self, seconds: float) -> None: ...
     def on_call(self, script: str, seconds: float, size: int, failed: bool) -> None: ...
     def on_summary(self, room: str, summary: RoomNumbers) -> None: ...

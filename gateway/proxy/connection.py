@@ -5,13 +5,14 @@ of its own, which reads the answers. What its ``ClientSession`` adds on top (bui
 proxies from the environment, silent repeats) is what a gateway must not have, and most of its cost.
 
 Inner parts relied on, all of aiohttp 3.14: ``ResponseHandler.set_response_params``, ``read``, ``should_close``,
-``_payload``, ``_parser`` and ``_drain_helper``.
+``_payload``, ``_parser``, ``set_parser`` and ``_drain_helper``.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from aiohttp import ClientError, ClientOSError
 from aiohttp.client_proto import ResponseHandler
@@ -175,6 +176,25 @@ class UpstreamConnection:
         """A body that ends with the connection is complete only if the connection ended in order."""
         if isinstance(self._protocol.exception(), ClientOSError):
             raise UpstreamUnreachable("the connection was reset within the body")
+
+    @property
+    def protocol(self) -> Handler:
+        """What writes to the upstream, for whoever takes over behind a ``switch``."""
+        return self._protocol
+
+    def switch(self, reader: Any) -> None:
+        """Leave HTTP: what came behind the 101 and what comes now goes to ``reader``, as to aiohttp's own for
+        WebSockets. Only ``hang_up`` or ``close`` may follow."""
+        self.answered = True
+        self._deadlines.drop(self)
+        self._protocol.set_parser(reader, None)
+
+    def hang_up(self, seconds: float) -> None:
+        """End the connection once the upstream has taken what was sent, or in ``seconds``."""
+        transport = self._protocol.transport
+        self.close()
+        if transport is not None and transport.get_write_buffer_size():
+            self._deadlines.set((self,), seconds, transport.abort)
 
     def release(self) -> None:
         """Give the connection back to the pool if its answer was read to the end, else close it."""

@@ -13,7 +13,9 @@ from gateway.proxy.headers import request_head
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.pool import ConnectFailed, UpstreamPool
 from gateway.proxy.response import ForwardedResponse, send_answer, send_interim
+from gateway.proxy.tunnels import Tunnels
 from gateway.proxy.upstream import UpstreamBase
+from gateway.proxy.websocket import UPGRADE
 
 # RFC 9110, 9.2.2: what may be sent again although it may have been done already.
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -25,19 +27,27 @@ _INTERIM_HEADS = 16
 class Forwarder:
     """Sends requests to services and their answers back.
 
-    ``pool`` must be open as long as requests are forwarded.
+    ``pool`` must be open as long as requests are forwarded. WebSockets go through ``tunnels``.
     """
 
-    def __init__(self, pool: UpstreamPool, instances: Instances) -> None:
+    def __init__(self, pool: UpstreamPool, instances: Instances, tunnels: Tunnels) -> None:
         self._pool = pool
         self._instances = instances
+        self._tunnels = tunnels
 
     async def forward(self, request: web.BaseRequest, plan: ForwardPlan) -> ForwardedResponse:
         """Do it, and return what was written to the client already.
 
-        Raises UpstreamUnreachable, UpstreamTimeout, NoInstance, PayloadTooLarge or BadRequest, and only
-        while nothing of an answer has been written. Cancelling it ends the call to the upstream.
+        Raises UpstreamUnreachable, UpstreamTimeout, NoInstance, PayloadTooLarge, BadRequest or (a WebSocket too
+        many) Overloaded, and only while nothing of an answer has been written. Cancelling it ends the call to the
+        upstream.
         """
+        if plan.websocket is None:
+            return await self._forward(request, plan)
+        with self._tunnels.place():
+            return await self._forward(request, plan)
+
+    async def _forward(self, request: web.BaseRequest, plan: ForwardPlan) -> ForwardedResponse:
         if request.method == hdrs.METH_CONNECT:
             raise BadRequest("CONNECT is not for gateways")
         body = RequestBody(request, plan.body_limit)
@@ -54,6 +64,8 @@ class Forwarder:
                 connection.close()
                 connection = await self._connect(plan, fresh=True)
                 message = await self._ask(request, plan, body, connection)
+            if message.code == 101:
+                return await self._tunnels.carry(request, connection, message, plan)
             keep_alive = request.keep_alive
             if body.unfinished:
                 keep_alive = False
@@ -95,8 +107,9 @@ class Forwarder:
     async def _ask(
         self, request: web.BaseRequest, plan: ForwardPlan, body: RequestBody, connection: UpstreamConnection
     ) -> RawResponseMessage:
-        """Send the request and return the head of the final answer."""
-        head = request_head(request.method, plan.target, plan.headers, connection.authority, body.framing)
+        """Send the request and return the head of the final answer, or of the 101 that was asked for."""
+        framing = body.framing if plan.websocket is None else UPGRADE
+        head = request_head(request.method, plan.target, plan.headers, connection.authority, framing)
         connection.begin(body_follows=request.method != hdrs.METH_HEAD)
         connection.send(head + body.data if body.data else head)
         if body.streamed:
@@ -105,7 +118,7 @@ class Forwarder:
             connection.start_deadline(plan.response_timeout)
         for _ in range(_INTERIM_HEADS):
             message = await connection.read_head()
-            if message.code >= 200:
+            if message.code >= 200 or (message.code == 101 and plan.websocket is not None):
                 plan.calls.answered(message.code)
                 return message
             if message.code == 100:

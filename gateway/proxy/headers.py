@@ -128,11 +128,17 @@ def response_headers(raw_headers: RawHeaders) -> ResponseHeaders:
     return ResponseHeaders(fields, length)
 
 
+def with_cors(headers: ResponseHeaders, cors: Iterable[tuple[bytes, bytes]]) -> ResponseHeaders:
+    """Put ``cors`` in the place of what a service says about other origins: browsers refuse two opinions."""
+    kept = (field for field in headers.fields if not field[0].lower().startswith(b"access-control-"))
+    return ResponseHeaders([*cors, *kept], headers.length)
+
+
 def request_head(
     method: str, target: str, headers: Sequence[tuple[bytes, bytes]], authority: bytes, framing: bytes
 ) -> bytes:
     """Write a request's head. ``authority`` is the ``Host`` where ``headers`` has none; ``framing`` is
-    the one header line that says how long the body is, or nothing.
+    the header line that says how long the body is, or nothing, or lines that ask for another protocol.
 
     Raises BadRequest if anything in it could end a line.
     """
@@ -147,7 +153,7 @@ def request_head(
                 host = value
     lines = [line, b"Host: " + host, *fields]
     if framing:
-        lines.append(framing)
+        lines += framing.split(b"\r\n")
     head = _joined(lines)
     if not head:
         raise BadRequest("a control character in the head")

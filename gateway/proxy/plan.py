@@ -42,9 +42,10 @@ class ForwardPlan(NamedTuple):
     ``base`` is an instance, or the name of an ``lb://`` service. ``target`` is the raw path and query.
     ``headers`` are final, without framing; where they lack ``Host`` it is the instance's own.
     ``response_edits`` changes the end-to-end headers of the answer, ``status`` replaces its status. ``trace_id``, if
-    any, is named in the answer.
-    ``body_limit`` is in bytes (0: none),
-    time-outs are in seconds; that for the response runs from the end of the request to the answer's head.
+    any, is named in the answer. ``cors`` holds headers that the answer gets instead of the service's own
+    ``Access-Control-…``; None leaves these. ``websocket`` is the key of a handshake, if it is one. ``body_limit`` is in
+    bytes (0: none), time-outs are in seconds; that for the response runs from the end of the request to the answer's
+    head. ``calls`` is told of each call to an instance.
     """
 
     route_id: str
@@ -57,4 +58,6 @@ class ForwardPlan(NamedTuple):
     response_timeout: float = 30.0
     status: int | None = None
     trace_id: bytes = b""
+    cors: tuple[tuple[bytes, bytes], ...] | None = None
+    websocket: str | None = None
     calls: Calls = NO_CALLS

@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 from gateway.errors import UpstreamUnreachable
 from gateway.observe.tracing import TRACE_ID
 from gateway.proxy.connection import UpstreamConnection
-from gateway.proxy.headers import ResponseHeaders, response_head, response_headers
+from gateway.proxy.headers import ResponseHeaders, response_head, response_headers, with_cors
 from gateway.proxy.plan import Edits, ForwardPlan
 
 _TRACE_ID = TRACE_ID.encode()
@@ -56,6 +56,18 @@ async def send_interim(request: web.BaseRequest, message: RawResponseMessage) ->
         request.writer.output_size = 0
 
 
+def answer_headers(message: RawResponseMessage, plan: ForwardPlan) -> ResponseHeaders:
+    """The headers that the client gets. Raises UpstreamUnreachable for those that can't be passed on truthfully."""
+    headers = response_headers(message.raw_headers)
+    if plan.cors is not None:
+        headers = with_cors(headers, plan.cors)
+    if plan.response_edits is not None:
+        headers = _edited(headers, plan.response_edits)
+    if plan.trace_id:
+        headers.fields.append((_TRACE_ID, plan.trace_id))
+    return headers
+
+
 async def send_answer(
     request: web.BaseRequest,
     connection: UpstreamConnection,
@@ -68,11 +80,7 @@ async def send_answer(
     Raises UpstreamUnreachable if nothing was written yet. After that, an upstream that breaks off makes
     a broken transfer for the client too, and never an ending that looks like one.
     """
-    headers = response_headers(message.raw_headers)
-    if plan.response_edits is not None:
-        headers = _edited(headers, plan.response_edits)
-    if plan.trace_id:
-        headers.fields.append((_TRACE_ID, plan.trace_id))
+    headers = answer_headers(message, plan)
     status, reason = message.code, message.reason
     if plan.status is not None:
         status, reason = plan.status, _REASONS.get(plan.status, "")

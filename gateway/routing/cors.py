@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.routing.faults import RuleBroken, unknown
@@ -23,6 +23,9 @@ _SHOWN: Final = (
     "maxAge"
 )
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/]+|null", re.IGNORECASE)
+# Commas within the ports of a pattern divide nothing.
+_COMMA = re.compile(r",(?![^\[\]]*\])")
+_PORTS = re.compile(r"(.*):\[(\*|\d{1,5}(?:,\d{1,5})*)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class CorsRule:
     """What one set of paths allows other origins. Empty tuples allow nothing, ``"*"`` in them everything.
 
     ``allowed_methods`` defaults to GET and HEAD as in Spring; ``max_age`` is in seconds, None leaves it out.
+    ``origin_regexes`` are the patterns, compiled.
     """
 
     allowed_origins: tuple[str, ...] = ()
@@ -39,6 +43,11 @@ class CorsRule:
     exposed_headers: tuple[str, ...] = ()
     allow_credentials: bool = False
     max_age: int | None = None
+    origin_regexes: tuple[re.Pattern[str], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        compiled = tuple(map(_compile_origin, self.allowed_origin_patterns))
+        object.__setattr__(self, "origin_regexes", compiled)
 
 
 def parse_cors(values: Mapping[str, object]) -> CorsRule:
@@ -66,7 +75,7 @@ def parse_cors(values: Mapping[str, object]) -> CorsRule:
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    items = value if isinstance(value, list) else str("" if value is None else value).split(",")
+    items = value if isinstance(value, list) else _COMMA.split(str("" if value is None else value))
     return tuple(text for item in items if (text := str(item).strip()))
 
 
@@ -82,3 +91,18 @@ def _seconds(key: str, value: object) -> int:
     if match is None:
         raise RuleBroken("cors", f"{key} must be a number of seconds, not {value!r}")
     return int(match[1]) * {"s": 1, "m": 60, "h": 3600}[(match[2] or "s").lower()]
+
+
+def _compile_origin(pattern: str) -> re.Pattern[str]:
+    """``*`` is any number of characters but ends before a path would begin; ``:[8080,8081]`` at the end is one of these
+    ports, ``:[*]`` any or none."""
+    if pattern == "*":
+        return re.compile(".*")
+    ports = ""
+    if (match := _PORTS.fullmatch(pattern)) is not None:
+        pattern = match[1]
+        ports = r"(?::\d+)?" if match[2] == "*" else f":(?:{match[2].replace(',', '|')})"
+    first, *others = map(re.escape, pattern.split("*"))
+    # What stands between two stars is taken where it comes first, and never looked for again: linear time.
+    between = "".join(f"(?>[^/]*?{text})" for text in others[:-1])
+    return re.compile(first + between + (f"[^/]*{others[-1]}" if others else "") + ports)

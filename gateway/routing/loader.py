@@ -73,13 +73,15 @@ def parse(data: bytes, file: str, environ: Mapping[str, str]) -> RouteTable:
     gates, gate_lines = read_gates(sections.get("gates"), faults)
     public, public_lines = read_access(sections.get("access"), faults)
     check_overlaps(gates, gate_lines, public, public_lines, faults)
+    cors, cors_unrouted = read_cors(sections.get("cors"), faults)
     table = RouteTable(
         routes=routes,
         gates=gates,
         public=public,
         rooms=read_rooms(sections.get("rooms"), gates, faults),
         services=read_services(sections.get("services"), faults),
-        cors=read_cors(sections.get("cors"), faults),
+        cors=cors,
+        cors_unrouted=cors_unrouted,
         source=file,
         digest=digest_of(data),
     )

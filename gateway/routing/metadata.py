@@ -38,7 +38,8 @@ def read_metadata(node: Node | None) -> Metadata:
         raise RuleBroken("metadata", f"allow-actuator must be true or false, not {allow!r}")
     return Metadata(
         values,
-        parse_cors(cors) if cors is not None else None,
+        # Of an empty mapping Spring's configuration keeps nothing, so that the file's rule counts.
+        parse_cors(cors) if cors else None,
         allow,
         _timeout(values, "response-timeout"),
         _timeout(values, "connect-timeout"),

@@ -181,14 +181,20 @@ def _duration(text: str) -> float | None:
     return (float(match[1]) * _SECONDS[match[2]] or None) if match else None
 
 
-def read_cors(node: Node | None, faults: Faults) -> dict[str, CorsRule]:
-    """Rules by path pattern. Spring quotes the patterns as ``'[/**]'``; without brackets is fine too."""
+def read_cors(node: Node | None, faults: Faults) -> tuple[dict[str, CorsRule], bool]:
+    """Rules by path pattern, and whether they are also for what no route takes. Spring quotes the patterns as
+    ``'[/**]'``; without brackets is fine too."""
     fields = fields_of(node, "cors", ("cors-configurations", "add-to-simple-url-handler-mapping"), faults)
+    unrouted = fields.get("addtosimpleurlhandlermapping")
+    text = unrouted.value.lower() if isinstance(unrouted, Text) else "false" if unrouted is None else ""
+    if text not in ("true", "false"):
+        line = unrouted.line if unrouted else 1
+        faults.add(line, "cors", "add-to-simple-url-handler-mapping must be true or false")
     configurations = fields.get("corsconfigurations")
     rules: dict[str, CorsRule] = {}
     if not isinstance(configurations, Fields):
         fields_of(configurations, "cors-configurations", (), faults)
-        return rules
+        return rules, text == "true"
     for key, value in configurations.entries.items():
         line = configurations.lines.get(key, configurations.line)
         try:
@@ -199,4 +205,4 @@ def read_cors(node: Node | None, faults: Faults) -> dict[str, CorsRule]:
             rules[pattern.source] = parse_cors(values)
         except RuleBroken as error:
             faults.broken(line, error)
-    return rules
+    return rules, text == "true"

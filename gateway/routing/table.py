@@ -17,6 +17,7 @@ from gateway.routing.filters_target import restore_path
 from gateway.routing.gates import Gate, GateIndex, GateRule, RoomLimits
 from gateway.routing.index import PrefixIndex, literal_prefix
 from gateway.routing.path import parse_target
+from gateway.routing.patterns import PathPattern, compile_pattern
 from gateway.routing.route import Route, WeightGroups, route_prefixes
 
 __all__ = ["Changes", "Match", "Route", "RouteTable"]
@@ -88,7 +89,8 @@ class RouteTable:
     """Everything a route file says. Immutable: a reload makes a new one.
 
     ``routes`` stand in the order in which they are asked (by ``order``, then as in the file). ``services``
-    are static instances by lower-case name. ``cors`` is by path pattern, in the file's order.
+    are static instances by lower-case name. ``cors`` is by path pattern, in the file's order; ``cors_unrouted``
+    says that it is also for what no route takes.
     ``source`` is the file and ``digest`` tells its contents apart.
     """
 
@@ -98,6 +100,7 @@ class RouteTable:
     rooms: Mapping[str, RoomLimits] = field(default_factory=dict)
     services: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     cors: Mapping[str, CorsRule] = field(default_factory=dict)
+    cors_unrouted: bool = False
     source: str = ""
     digest: bytes = b""
     draw: Callable[[], float] = field(default=random.random, repr=False, compare=False)
@@ -105,6 +108,7 @@ class RouteTable:
     _public: PrefixIndex[CallPattern] = field(init=False, repr=False, compare=False)
     _gates: GateIndex = field(init=False, repr=False, compare=False)
     _weights: WeightGroups = field(init=False, repr=False, compare=False)
+    _cors: tuple[tuple[PathPattern, CorsRule], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         public = [({literal_prefix(call.pattern)}, call) for call in self.public]
@@ -114,6 +118,8 @@ class RouteTable:
         object.__setattr__(self, "_public", PrefixIndex(public))
         object.__setattr__(self, "_gates", GateIndex(self.gates))
         object.__setattr__(self, "_weights", WeightGroups(self.routes))
+        cors = tuple((compile_pattern(pattern), rule) for pattern, rule in self.cors.items())
+        object.__setattr__(self, "_cors", cors)
 
     def resolve(self, facts: RequestFacts) -> Match | None:
         """Return the first route that wants the request, with what it becomes; None if there is none.
@@ -152,6 +158,12 @@ class RouteTable:
     def is_public(self, method: str, path: str) -> bool:
         """Whether a call is open without a token, matched narrowly. A gated call needs one all the same."""
         return any(call.opens(method, path) for call in self._public.candidates(path))
+
+    def cors_for(self, path: str, route: Route | None = None) -> CorsRule | None:
+        """What pages of other origins may do there: as the route says, else the first pattern that matches."""
+        if route is not None and route.cors is not None:
+            return route.cors
+        return next((rule for pattern, rule in self._cors if pattern.match(path) is not None), None)
 
     def route(self, route_id: str) -> Route | None:
         """The route of that id."""

@@ -13,6 +13,7 @@ from gateway.observe.metrics import Metrics
 from gateway.observe.tracer import Tracer
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import TrustedProxies
+from gateway.routing.cors import CorsRule
 from gateway.routing.gates import GateRule
 from gateway.routing.path import Target
 from gateway.routing.predicates import Method, Path
@@ -40,6 +41,7 @@ class Located(NamedTuple):
     target: Target
     match: Match
     gate: GateRule | None
+    cors: CorsRule | None = None
 
 
 class Serving(NamedTuple):

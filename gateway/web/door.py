@@ -50,6 +50,8 @@ def door(context: Context, access_log: AccessLog, steps: Sequence[Step]) -> Requ
         size = 0
         try:
             response = await _answered(request, exchange, steps)
+            if exchange.cors_headers and not response.prepared:
+                response.headers.extend(exchange.cors_headers)
             status = response.status
             if not response.prepared:
                 # An answer of our own, which has not been written yet; the others have it.

@@ -22,6 +22,7 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.TokenRequired: 401,
     errors.TokenExpired: 401,
     errors.TokenInvalid: 401,
+    errors.CorsRejected: 403,
     errors.CsrfRejected: 403,
     errors.RouteNotFound: 404,
     errors.RoomNotFound: 404,

@@ -13,6 +13,8 @@ from gateway.observe.tracing import TraceContext
 if TYPE_CHECKING:
     from gateway.auth.access import Access
     from gateway.auth.principal import Principal
+    from gateway.routing.cors import CorsRule
+    from gateway.routing.crossing import Headers
     from gateway.routing.path import Target
     from gateway.routing.table import Match
 
@@ -26,6 +28,9 @@ class Exchange:
         "access",
         "began",
         "client",
+        "cors",
+        "cors_headers",
+        "crosses",
         "endpoint",
         "label",
         "locale",
@@ -54,6 +59,12 @@ class Exchange:
         self.endpoint: Handler | None = None
         """What answers in the end, of the gateway's own or the way to a service."""
         self.match: Match | None = None
+        self.crosses = True
+        """Pages of other origins may be meant; false for what is for operators."""
+        self.cors: CorsRule | None = None
+        """What such pages may do here; None: nobody has said, and browsers allow them nothing."""
+        self.cors_headers: Headers = ()
+        """What the answer says about it, whoever answers."""
         self.principal: Principal | None = None
         self.room: str | None = None
         """The room whose gate the call passes."""

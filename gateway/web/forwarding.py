@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 
 from aiohttp import web
 from multidict import CIMultiDict
@@ -15,6 +16,8 @@ from gateway.observe.calls import TracedCalls
 from gateway.proxy.headers import upstream_headers
 from gateway.proxy.plan import Edits, ForwardPlan
 from gateway.proxy.upstream import UpstreamBase
+from gateway.proxy.websocket import key_of
+from gateway.routing.crossing import Headers
 from gateway.routing.edits import HeaderEdit
 from gateway.routing.filters import Answer
 from gateway.routing.table import Match
@@ -108,7 +111,14 @@ def _plan(context: Context, request: web.BaseRequest, exchange: Exchange, match:
         _seconds(route.response_timeout, settings.proxy_response_timeout_seconds),
         match.status,
         exchange.trace_id.encode(),
+        _cors(exchange.cors_headers) if exchange.cors_headers else None,
+        key_of(request.method, request.version, request.headers),
     )
+
+
+@lru_cache(maxsize=256)
+def _cors(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((name.encode("ascii"), value.encode("ascii")) for name, value in headers)
 
 
 def _own_answer(answer: Answer) -> web.Response:

@@ -1,8 +1,11 @@
-"""What one client's connection may take."""
+"""What one client's connection may take, and how many of them may do what holds them for long."""
 
 from __future__ import annotations
 
+import resource
 from dataclasses import dataclass
+
+from gateway.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +27,20 @@ class Limits:
     head_bytes: int = 64 * 1024
     """All of a head."""
     headers: int = 100
+
+
+def max_streams(settings: Settings) -> int:
+    """``SSE_MAX_STREAMS``, or what the limit of file descriptors leaves: a tenth, and 256, stay for services,
+    Redis, files, and for saying "full"."""
+    if settings.sse_max_streams is not None:
+        return settings.sse_max_streams
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(0, int(soft * 0.9) - 256)
+
+
+def max_tunnels(settings: Settings) -> int:
+    """``WEBSOCKET_MAX``, or as many as take two fifths of the file descriptors, two each."""
+    if settings.websocket_max is not None:
+        return settings.websocket_max
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft // 5

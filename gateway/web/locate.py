@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.errors import BadRequest, MethodNotAllowed, RouteNotFound
+from gateway.errors import BadRequest, GatewayError, MethodNotAllowed, RouteNotFound
 from gateway.routing.facts import RequestFacts
 from gateway.routing.path import Target, parse_target
 from gateway.web.context import Context, Located, Serving
-from gateway.web.endpoints import Endpoints
+from gateway.web.endpoints import Endpoint, Endpoints, is_for_operators
 from gateway.web.exchange import Exchange, Handler, Step
 from gateway.web.framing import fault_in
 
@@ -31,13 +31,19 @@ def locating(context: Context, endpoints: Endpoints, forward: Handler | None) ->
                 _take(exchange, serving, located)
                 return
         exchange.target = target = parse_target(request.raw_path, hosts[0])
-        own = endpoints.find(request.method, target.path)
+        try:
+            own = endpoints.find(request.method, target.path)
+        except GatewayError as error:
+            # Later: a preflight is answered all the same, and this answer too is for the page that asked.
+            own = Endpoint(request.method, target.path, refusing(error), "nothing", exchange.label), {}
         if own is not None:
             endpoint, exchange.parameters = own
             exchange.endpoint = endpoint.handler
             exchange.needs = endpoint.needs
             exchange.label = endpoint.label
             exchange.sheds = endpoint.sheds
+            exchange.crosses = not is_for_operators(target.path)
+            exchange.cors = context.tables.now.table.cors_for(target.path) if exchange.crosses else None
         elif forward is None:
             raise RouteNotFound
         else:
@@ -45,6 +51,15 @@ def locating(context: Context, endpoints: Endpoints, forward: Handler | None) ->
             _route(context, request, exchange, target, hosts[0])
 
     return locate
+
+
+def refusing(error: GatewayError) -> Handler:
+    """A handler that answers with this error."""
+
+    async def refuse(_request: web.BaseRequest, _exchange: Exchange) -> web.StreamResponse:
+        raise error
+
+    return refuse
 
 
 def _route(context: Context, request: web.BaseRequest, exchange: Exchange, target: Target, host: str) -> None:
@@ -57,22 +72,19 @@ def _route(context: Context, request: web.BaseRequest, exchange: Exchange, targe
     if match is None:
         # Not before the caller is known: without a token nobody learns which paths there are.
         exchange.access = serving.access
-        exchange.endpoint = _nothing_here
+        exchange.endpoint = refusing(RouteNotFound())
+        exchange.cors = serving.table.cors_for(target.path) if serving.table.cors_unrouted else None
         return
     gate = serving.table.gate_for(request.method, target.path, match.upstream_path)
-    located = Located(target, match, gate)
+    located = Located(target, match, gate, serving.table.cors_for(target.path, match.route))
     # An absolute target means what it means only together with the Host it came with.
     if request.raw_path.startswith("/"):
         serving.remember(request.method, request.raw_path, located)
     _take(exchange, serving, located)
 
 
-async def _nothing_here(_request: web.BaseRequest, _exchange: Exchange) -> web.StreamResponse:
-    raise RouteNotFound
-
-
 def _take(exchange: Exchange, serving: Serving, located: Located) -> None:
-    exchange.target, exchange.match, gate = located
+    exchange.target, exchange.match, gate, exchange.cors = located
     exchange.access = serving.access
     exchange.label = located.match.route.id
     if gate is not None:

@@ -76,6 +76,7 @@ class StreamApi:
                 # What the last frame said still holds; this status stops a browser's retries for good.
                 return web.Response(status=204, headers={"Cache-Control": "no-store"})
         response = EventStream(headers={"Server": SERVER_NAME, TRACE_ID: exchange.trace_id})
+        response.headers.extend(exchange.cors_headers)
         tab = await response.subscribe(
             request, user=user, locale=exchange.locale, max_buffer=self._context.settings.sse_max_buffer_bytes
         )

@@ -27,6 +27,7 @@ from gateway.proxy.headers import upstream_headers
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.response import ForwardedResponse
+from gateway.proxy.tunnels import Tunnels
 from gateway.proxy.upstream import UpstreamBase
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -144,7 +145,7 @@ async def gateway_to(
     """Runs a bare gateway in front of ``target``. Errors are answered with their code as the body."""
     instances = Instances(services)
     async with UpstreamPool() as pool:
-        forwarder = Forwarder(pool, instances)
+        forwarder = Forwarder(pool, instances, Tunnels(10, 0))
         trusted = TrustedProxies()
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:

@@ -20,6 +20,7 @@ from gateway.proxy.forwarded import TrustedProxies
 from gateway.proxy.headers import upstream_headers
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.pool import UpstreamPool
+from gateway.proxy.tunnels import Tunnels
 from gateway.proxy.upstream import UpstreamBase
 from gateway.web.server import Server
 
@@ -241,7 +242,7 @@ async def gateway_to(
     gateway = Gateway()
     trusted = TrustedProxies()
     async with UpstreamPool() as pool:
-        forwarder = Forwarder(pool, Instances(services))
+        forwarder = Forwarder(pool, Instances(services), Tunnels(10, 0))
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             headers = upstream_headers(

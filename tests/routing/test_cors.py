@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gateway.routing.cors import CorsRule, parse_cors
-from gateway.routing.faults import RuleBroken
+from gateway.routing.faults import RouteFileError, RuleBroken
+from gateway.routing.loader import parse
 
 
 def test_lists_texts_and_spellings_mean_the_same() -> None:
@@ -52,3 +53,43 @@ def test_what_no_browser_would_take_is_a_fault(values: dict[str, object]) -> Non
     with pytest.raises(RuleBroken) as refusal:
         parse_cors(values)
     assert refusal.value.rule == "cors"
+
+
+def test_ports_of_a_pattern_stay_together() -> None:
+    rule = parse_cors({"allowedOriginPatterns": "http://a.test:[80,8080], https://*.b.test"})
+    assert rule.allowed_origin_patterns == ("http://a.test:[80,8080]", "https://*.b.test")
+
+
+FILE = """
+routes:
+  - {id: own, uri: 'lb://a', predicates: [Path=/api/own], metadata: {cors: {allowedMethods: PUT}}}
+  - {id: none, uri: 'lb://a', predicates: [Path=/api/none], metadata: {cors: {}}}
+cors:
+  add-to-simple-url-handler-mapping: %s
+  cors-configurations:
+    '[/api/**]': {allowedMethods: POST}
+    /api/special/**: {allowedMethods: DELETE}
+"""
+
+
+def test_a_routes_own_rule_counts_and_else_the_first_pattern_that_matches() -> None:
+    table = parse((FILE % "true").encode(), "cors.yaml", {})
+    assert table.cors_unrouted
+    own, none = table.routes
+    methods = {
+        path: rule and rule.allowed_methods
+        for path, rule in {
+            "own": table.cors_for("/api/own", own),
+            "none": table.cors_for("/api/none", none),
+            "special": table.cors_for("/api/special/x"),
+            "else": table.cors_for("/else"),
+        }.items()
+    }
+    assert methods == {"own": ("PUT",), "none": ("POST",), "special": ("POST",), "else": None}
+    assert not parse((FILE % "false").encode(), "cors.yaml", {}).cors_unrouted
+
+
+def test_a_flag_that_is_none_is_a_fault() -> None:
+    with pytest.raises(RouteFileError) as refusal:
+        parse((FILE % "perhaps").encode(), "cors.yaml", {})
+    assert [(fault.line, fault.rule) for fault in refusal.value.faults] == [(6, "cors")]

@@ -1,0 +1,88 @@
+"""Pages of other origins: preflights are answered, what they may not do is refused, and answers say what they may read.
+
+A step of its own behind locating and before anything else, so that every refusal that follows can be read by the page
+it is for. What may be done is decided in ``routing.crossing``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from gateway.auth.access import LEAVE_CALL
+from gateway.errors import CorsRejected, CsrfRejected
+from gateway.proxy.forwarded import origin
+from gateway.routing.crossing import Asked, acts_for_user, is_own, judge
+from gateway.web.context import Context, LiveTable
+from gateway.web.exchange import Exchange, Step
+
+
+def crossing(context: Context) -> Step:
+    """Makes the step."""
+
+    def cross(request: web.BaseRequest, exchange: Exchange) -> None:
+        rule = exchange.cors
+        if not exchange.crosses or (rule is None and request.method != "OPTIONS"):
+            return
+        asked = _asked(context, request)
+        if rule is not None:
+            allowed, exchange.cors_headers = judge(rule, asked)
+            if not allowed:
+                raise _refusal(context, request, exchange)
+        if asked.is_preflight:
+            # Nobody else is asked: a preflight never has a token, and is none of the service's business.
+            exchange.endpoint = _answer
+            exchange.needs = "nothing"
+            exchange.room = None
+            exchange.sheds = False
+
+    return cross
+
+
+def acting(tables: LiveTable) -> Callable[[str], bool]:
+    """Tells whether a page of an origin may act with a cookie: as the CORS rule of that call says at the moment."""
+    _, path = LEAVE_CALL
+    return lambda page: acts_for_user(tables.now.table.cors_for(path), page)
+
+
+def _asked(context: Context, request: web.BaseRequest) -> Asked:
+    headers = request.headers
+    origins = headers.getall("Origin", ())
+    if not origins:
+        return Asked(request.method, ())
+    return Asked(
+        request.method,
+        origins,
+        _is_own(context, request, origins[0]),
+        headers.get("Access-Control-Request-Method"),
+        ",".join(headers.getall("Access-Control-Request-Headers", ())),
+    )
+
+
+def _is_own(context: Context, request: web.BaseRequest, named: str) -> bool:
+    """Browsers say so themselves, and pages can't; older ones leave it to a comparison, for which proxies that end
+    TLS in front must be trusted ones."""
+    if list(request.headers.getall("Sec-Fetch-Site", ())) == ["same-origin"]:
+        return True
+    seen = origin(
+        request.raw_headers,
+        peer=request.remote or "",
+        scheme=request.scheme,
+        host=request.host,
+        trusted=context.trusted,
+    )
+    return is_own(named, seen.scheme, seen.host, seen.port)
+
+
+def _refusal(context: Context, request: web.BaseRequest, exchange: Exchange) -> CorsRejected | CsrfRejected:
+    target = exchange.target
+    assert target is not None  # noqa: S101 - located before
+    # What a foreign page asks for by way of a beacon has this name, with CORS rules or without.
+    error = CsrfRejected() if (request.method, target.path) == LEAVE_CALL else CorsRejected()
+    context.metrics.rejected(error.code)
+    return error
+
+
+async def _answer(_request: web.BaseRequest, _exchange: Exchange) -> web.StreamResponse:
+    return web.Response()
