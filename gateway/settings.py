@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from gateway import settings_kinds as kinds
 from gateway.errors import SettingsError
-from gateway.settings_kinds import Network, duration, whole
+from gateway.settings_kinds import ConfigImport, Network, duration, whole
 from gateway.settings_table import Setting, redis_address_of_parts, rows, setting
 
 
@@ -184,11 +184,11 @@ class Settings:
     spring_application_name: str = setting(
         kinds.HOST,
         "gateway-server",
-        "The gateway's name in Eureka and Zipkin.",
+        "The gateway's name in Eureka and Zipkin, and at the Config Server.",
         group="Discovery and tracing",
     )
     spring_profiles_active: tuple[str, ...] = setting(
-        kinds.NAMES, (), "Profiles, shown by `/actuator/info`.", default_words="none"
+        kinds.NAMES, (), "Profiles, for the Config Server and `/actuator/info`.", default_words="none"
     )
     eureka_client_serviceurl_defaultzone: tuple[str, ...] = setting(
         kinds.HTTP_URLS, ("http://localhost:8761/eureka/",), "Eureka servers, tried in this order.", off=()
@@ -203,6 +203,53 @@ class Settings:
     eureka_fetch: bool = setting(kinds.SWITCH, True, "Whether to take services' instances from Eureka.")
     zipkin_endpoint: str | None = setting(
         kinds.HTTP_URL, "http://localhost:9411/api/v2/spans", "Where spans are sent.", off=None
+    )
+
+    spring_config_import: ConfigImport | None = setting(  # noqa: RUF009 - the default is None
+        kinds.CONFIG_IMPORT,
+        None,
+        "Whether routes come from a Config Server, and whether the start may do without it (`optional:`).",
+        default_words="`optional:configserver:` if `CONFIG_SERVER_URL` is set, else off",
+        group="Config Server",
+    )
+    config_server_url: tuple[str, ...] = setting(
+        kinds.HTTP_URLS,
+        (),
+        "Its address, where `SPRING_CONFIG_IMPORT` has none. Several have the same content, tried in order.",
+        older=("SPRING_CLOUD_CONFIG_URI",),
+        default_words="`http://localhost:8888` if `SPRING_CONFIG_IMPORT` is set",
+    )
+    config_server_label: str | None = setting(
+        kinds.LINE,
+        None,
+        "Branch, tag or commit of the configuration.",
+        older=("SPRING_CLOUD_CONFIG_LABEL",),
+        default_words="the server's own",
+    )
+    config_server_username: str | None = setting(
+        kinds.LINE,
+        None,
+        "User there.",
+        older=("SPRING_CLOUD_CONFIG_USERNAME",),
+        default_words="the address's",
+    )
+    config_server_password: str | None = setting(
+        kinds.LINE,
+        None,
+        "Password there.",
+        older=("SPRING_CLOUD_CONFIG_PASSWORD",),
+        secret=True,
+        default_words="the address's",
+    )
+    config_server_refresh_seconds: float = setting(
+        duration(zero="only when told to"), 30.0, "Time between two looks for a changed configuration."
+    )
+    config_server_webhook_secret: str | None = setting(
+        kinds.TOKEN,
+        None,
+        "Signs `POST /actuator/refresh/webhook`, which is 404 while this is unset.",
+        secret=True,
+        default_words="no webhook",
     )
 
     log_format: Literal["text", "json"] = setting(

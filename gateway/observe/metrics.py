@@ -48,6 +48,7 @@ class Metrics:
         self._jwks = make.counter("jwks_fetches", "Fetches of the key set.", "outcome")
         self._reloads = make.counter("route_reloads", "Reloads of the routes.", "outcome")
         self._routes_ok = make.gauge("routes_up_to_date", "1 unless the last reload was refused.")
+        self._config = make.counter("config_fetches", "Looks at the Config Server.", "outcome")
         self._streams = make.gauge("streams_open", "Open streams of this instance.")
         self._frames = make.counter("stream_frames", "Frames written to streams.")
         self._cut_off = make.counter(
@@ -108,6 +109,10 @@ class Metrics:
         """The routes were read anew, and taken or refused."""
         self._reloads.labels("ok" if ok else "refused").inc()
         self._routes_ok.set(ok)
+
+    def config_fetched(self, outcome: str) -> None:
+        """The Config Server was asked: ``ok``, ``failed``, or ``refused`` if what it says can't be used."""
+        self._config.labels(outcome).inc()
 
     def in_flight(self, count: Callable[[], float]) -> None:
         """Where to read how many requests are being answered. Call once."""
@@ -179,6 +184,7 @@ class NoMetrics(Metrics):
     def token(self, outcome: str) -> None: ...
     def jwks_fetched(self, ok: bool) -> None: ...
     def routes_reloaded(self, ok: bool) -> None: ...
+    def config_fetched(self, outcome: str) -> None: ...
     def in_flight(self, count: Callable[[], float]) -> None: ...
     def stream_opened(self) -> None: ...
     def stream_closed(self) -> None: ...

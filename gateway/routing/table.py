@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.routing.calls import CallPattern, wide_forms
 from gateway.routing.cors import CorsRule
@@ -18,6 +18,9 @@ from gateway.routing.gates import Gate, GateIndex, GateRule, RoomLimits
 from gateway.routing.index import PrefixIndex, literal_prefix
 from gateway.routing.path import parse_target
 from gateway.routing.route import Route, WeightGroups, route_prefixes
+
+if TYPE_CHECKING:
+    from gateway.routing.locator import Locator
 
 __all__ = ["Changes", "Match", "Route", "RouteTable"]
 
@@ -85,11 +88,12 @@ class Match(NamedTuple):
 
 @dataclass(frozen=True)
 class RouteTable:
-    """Everything a route file says. Immutable: a reload makes a new one.
+    """Everything a route file says, and what a Config Server lays over it. Immutable: a reload makes a new one.
 
     ``routes`` stand in the order in which they are asked (by ``order``, then as in the file). ``services``
     are static instances by lower-case name. ``cors`` is by path pattern, in the file's order.
-    ``source`` is the file and ``digest`` tells its contents apart.
+    ``locator``, if there is one, makes routes of services' names. ``tokens`` are settings of tokens by their name in
+    lower case, as a Config Server gives them. ``source`` is the file and ``digest`` tells its contents apart.
     """
 
     routes: tuple[Route, ...] = ()
@@ -98,6 +102,8 @@ class RouteTable:
     rooms: Mapping[str, RoomLimits] = field(default_factory=dict)
     services: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     cors: Mapping[str, CorsRule] = field(default_factory=dict)
+    locator: Locator | None = None
+    tokens: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     source: str = ""
     digest: bytes = b""
     draw: Callable[[], float] = field(default=random.random, repr=False, compare=False)
