@@ -12,7 +12,7 @@ from typing import Final, Protocol, Self
 import aiohttp
 
 from gateway.app_config import config_server
-from gateway.errors import ConfigUnavailable
+from gateway.errors import ConfigRefused, ConfigUnavailable
 from gateway.observe.metrics import Metrics
 from gateway.routing.config.properties import Properties
 from gateway.routing.config.server import ConfigServer
@@ -152,8 +152,10 @@ class RouteSources:
         """Read file and configuration now, and wait until what is new is in force. Returns the names of properties
         that changed. Raises ConfigUnavailable or ConfigRefused; what was in force then stays."""
         if self._watcher is not None:
-            self._watcher.reload()
+            await self._watcher.read()
         changed = await self.config.refresh() if self.config is not None else ()
+        if self.faults:
+            raise ConfigRefused(self.faults)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(IN_FORCE_SECONDS):
                 await self._in_force.wait()

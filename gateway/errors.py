@@ -213,14 +213,14 @@ class ConfigError(GatewayError):
 
 
 class ConfigUnavailable(ConfigError):
-    """The Config Server did not answer, or with nothing usable. ``reason`` holds no secret and no whole address."""
+    """The Config Server did not answer, or with nothing usable. ``reason`` holds no secret and no address."""
 
     code = "CONFIG_UNAVAILABLE"
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
         self.fields = (FieldFault("server", "", reason),)
-        super().__init__(reason)
+        super().__init__(f"no configuration from the Config Server: {reason}")
 
 
 class ConfigRefused(ConfigError):

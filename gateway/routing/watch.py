@@ -100,11 +100,19 @@ class RouteWatcher:
         self._forced = True
         self._wanted.set()
 
+    async def read(self) -> tuple[Fault, ...]:
+        """Look at the file now. Returns what is wrong with it, or with what was offered last."""
+        return await self._looked()
+
     async def offer(self, properties: Properties) -> tuple[Fault, ...]:
         """Lay these over the file instead of those that are. Returns what is wrong with them, if they can't be
         used; then those before them stay. Waits until ``on_table`` has been told."""
-        future: asyncio.Future[tuple[Fault, ...]] = asyncio.get_running_loop().create_future()
         self._offered = properties
+        faults = await self._looked()
+        return () if self._good.properties is properties else faults
+
+    async def _looked(self) -> tuple[Fault, ...]:
+        future: asyncio.Future[tuple[Fault, ...]] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         self._wanted.set()
         return await future
@@ -129,7 +137,16 @@ class RouteWatcher:
             if seen != self._seen or self._wanted.is_set():
                 self._wanted.clear()
                 self._seen = seen
-                await self._take_over()
+                # Who asks from here on wants to know of a later look than this one.
+                waiting, self._waiting = self._waiting, []
+                try:
+                    await self._take_over()
+                    for future in waiting:
+                        if not future.done():
+                            future.set_result(self.faults)
+                finally:
+                    for future in waiting:
+                        future.cancel()  # of no effect where there is an outcome
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._poll_seconds):
                     await self._wanted.wait()
@@ -147,7 +164,6 @@ class RouteWatcher:
 
     async def _take_over(self) -> None:
         forced, self._forced = self._forced, False
-        waiting, self._waiting = self._waiting, []
         known = None if forced else self._key
         attempt = await asyncio.to_thread(
             _attempt, self._path, self._environ, self._good, self._offered, known
@@ -161,10 +177,6 @@ class RouteWatcher:
         if attempt.faults:
             self.faults = attempt.faults
             self._tell(lambda: self._on_faults(self.faults))
-        taken = self._good.properties is self._offered
-        for future in waiting:
-            if not future.done():
-                future.set_result(() if taken else self.faults)
 
     def _tell(self, call: Callable[[], None]) -> None:
         try:

@@ -58,16 +58,17 @@ def http_ask(session: aiohttp.ClientSession, wanted: Wanted) -> Ask:
 
     async def ask() -> bytes:
         reasons = []
-        for url in wanted.urls:
+        for number, url in enumerate(wanted.urls, 1):
             try:
                 async with asyncio.timeout(SECONDS):
                     return await _get(session, url, wanted)
             except ConfigUnavailable as error:
-                reasons.append(f"{place(url)}: {error.reason}")
+                reason = error.reason
             except TimeoutError:
-                reasons.append(f"{place(url)}: no answer within {SECONDS:g} s")
+                reason = f"no answer within {SECONDS:g} s"
             except (aiohttp.ClientError, OSError) as error:
-                reasons.append(f"{place(url)}: {type(error).__name__}")
+                reason = f"it can't be reached ({type(error).__name__})"
+            reasons.append(reason if len(wanted.urls) == 1 else f"server {number}: {reason}")
         raise ConfigUnavailable("; ".join(reasons))
 
     return ask

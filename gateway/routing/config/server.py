@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ Offer = Callable[[Properties], Awaitable[tuple[str, ...]]]
 
 FIRST_RETRY_SECONDS: Final = 1.0
 LONGEST_RETRY_SECONDS: Final = 60.0
+LEAST_SECONDS: Final = 1.0
+"""Between two looks that nobody waits for: whoever repeats a webhook's call gains no more than this."""
 MOST_LISTED: Final = 200
 """Names of ignored properties that are listed in one line of the log."""
 MOST_REMEMBERED: Final = 10_000
@@ -66,6 +69,7 @@ class ConfigServer:
         self._failures = 0
         self._reason = ""
         self._refused = False
+        self._looked_at = -LEAST_SECONDS
         self._listed: set[str] = set()
 
     def status(self) -> ConfigStatus:
@@ -115,22 +119,29 @@ class ConfigServer:
 
     async def _watch(self, offer: Offer) -> None:
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._pause()):
-                    await self._wanted.wait()
+            await self._time_for_a_look()
             self._wanted.clear()
             # Who asks from here on wants to know of a later look than this one.
             waiting, self._waiting = self._waiting, []
-            outcome = await self._look(offer)
-            for future in waiting:
-                if future.done():
-                    continue
-                if isinstance(outcome, ConfigError):
-                    future.set_exception(outcome)
-                else:
-                    future.set_result(outcome)
+            try:
+                outcome = await self._look(offer)
+                for future in waiting:
+                    _settle(future, outcome)
+            finally:
+                for future in waiting:
+                    future.cancel()  # of no effect where there is an outcome
+
+    async def _time_for_a_look(self) -> None:
+        try:
+            async with asyncio.timeout(self._pause()):
+                await self._wanted.wait()
+        except TimeoutError:
+            return
+        if not self._waiting:
+            await asyncio.sleep(self._looked_at + LEAST_SECONDS - time.monotonic())
 
     async def _look(self, offer: Offer) -> tuple[str, ...] | ConfigError:
+        self._looked_at = time.monotonic()
         try:
             new = await self._fetch()
             # After a refusal whoever was offered that must hear that it is over.
@@ -142,7 +153,8 @@ class ConfigServer:
                 if faults:
                     raise ConfigRefused(faults)
                 changed = _changed(self.properties, new)
-                _log.info("%d properties of the Config Server changed (commit %s)", len(changed), new.version)
+                if changed:
+                    _log.info("%d properties of the Config Server changed (%s)", len(changed), new.version)
         except ConfigError as error:
             self._failed(error, "refused" if isinstance(error, ConfigRefused) else "failed")
             return error
@@ -177,10 +189,11 @@ class ConfigServer:
     def _failed(self, error: ConfigError, outcome: str) -> None:
         self._on_fetched(outcome)
         self._failures += 1
+        reason = "; ".join(field.reason for field in error.fields)
         # The same reason is said once; a new one is news.
-        level = logging.DEBUG if str(error) == self._reason else logging.WARNING
-        self._reason = str(error)
-        _log.log(level, "nothing new from the Config Server at %s: %s", self._shown, self._reason)
+        level = logging.DEBUG if reason == self._reason else logging.WARNING
+        self._reason = reason
+        _log.log(level, "nothing new from the Config Server at %s: %s", self._shown, reason)
 
     def _pause(self) -> float | None:
         """Seconds until the next look, with jitter so that many instances don't ask in step; None: for ever."""
@@ -189,6 +202,15 @@ class ConfigServer:
             backed_off = FIRST_RETRY_SECONDS * 2 ** min(self._failures - 1, 10)
             pause = min(self._interval or LONGEST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, backed_off)
         return pause * random.uniform(0.9, 1.0) if pause else None
+
+
+def _settle(future: asyncio.Future[tuple[str, ...]], outcome: tuple[str, ...] | ConfigError) -> None:
+    if future.done():
+        return  # whoever asked has gone
+    if isinstance(outcome, ConfigError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
 
 
 def _changed(old: Properties | None, new: Properties) -> tuple[str, ...]:
