@@ -16,26 +16,37 @@ from gateway.settings import TABLE, Settings
 DEFAULT_SERVER: Final = "http://localhost:8888"
 
 
-def config_server(
-    settings: Settings, environ: Mapping[str, str], session: aiohttp.ClientSession, metrics: Metrics
-) -> ConfigServer | None:
-    """The Config Server that the settings name, if they name one."""
+def wanted(settings: Settings) -> Wanted | None:
+    """What to ask of which Config Server; None if the settings name none."""
     imported = settings.spring_config_import
     if imported is None and not settings.config_server_url:
         return None
-    urls = (imported.urls if imported else ()) or settings.config_server_url or (DEFAULT_SERVER,)
-    wanted = Wanted(
-        urls,
+    return Wanted(
+        (imported.urls if imported else ()) or settings.config_server_url or (DEFAULT_SERVER,),
         settings.spring_application_name,
         settings.spring_profiles_active,
         settings.config_server_label,
         settings.config_server_username or "",
         settings.config_server_password or "",
     )
+
+
+def is_optional(settings: Settings) -> bool:
+    """Whether a gateway starts without the Config Server. An address alone says no more than where it is."""
+    return settings.spring_config_import is None or settings.spring_config_import.optional
+
+
+def config_server(
+    settings: Settings, environ: Mapping[str, str], session: aiohttp.ClientSession, metrics: Metrics
+) -> ConfigServer | None:
+    """The Config Server that the settings name, if they name one."""
+    asked = wanted(settings)
+    if asked is None:
+        return None
     return ConfigServer(
-        http_ask(session, wanted),
+        http_ask(session, asked),
         environ,
-        shown=places(urls),
+        shown=places(asked.urls),
         interval=settings.config_server_refresh_seconds,
         on_fetched=metrics.config_fetched,
     )

@@ -11,7 +11,7 @@ from typing import Final, Protocol, Self
 
 import aiohttp
 
-from gateway.app_config import config_server
+from gateway.app_config import config_server, is_optional
 from gateway.errors import ConfigRefused, ConfigUnavailable
 from gateway.observe.metrics import Metrics
 from gateway.routing.config.properties import Properties
@@ -99,8 +99,7 @@ class RouteSources:
         return sources
 
     async def _first_of(self, config: ConfigServer) -> None:
-        imported = self._settings.spring_config_import
-        optional = imported is None or imported.optional
+        optional = is_optional(self._settings)
         try:
             properties = await config.first()
             table = await asyncio.to_thread(parse, self._data, str(self.file), self._environ, properties)
@@ -173,7 +172,7 @@ class RouteSources:
     def _refuse(self, faults: tuple[Fault, ...]) -> None:
         self.faults = tuple(map(str, faults))
         self._metrics.routes_reloaded(False)
-        log.error("the routes stay as they were: %s", "; ".join(self.faults))
+        log.error("not taken over, so what was in force stays: %s", "; ".join(self.faults))
 
     def _relocate(self, watcher: RouteWatcher) -> None:
         if watcher.table.locator is not None:

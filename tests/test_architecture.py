@@ -20,7 +20,8 @@ DIRECTIONS: dict[str, set[str]] = {
     "__init__": set(),
     "__main__": {"cli"},
     # The command line: lazily everything that it runs.
-    "cli": {"cli_room", "serve", "demo", "routing", "settings", "settings_table", "errors"},
+    "cli": {"cli_config", "cli_room", "serve", "demo", "routing", "settings", "settings_table", "errors"},
+    "cli_config": {"app_config", "routing", *_BASE},
     "cli_room": {"settings", "errors"},
     "demo": {"serve", "app", "settings", "errors"},
     "serve": {"app", "web", *_BASE},

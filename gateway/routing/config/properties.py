@@ -98,14 +98,14 @@ def _texts(nodes: Iterable[Node]) -> Iterator[Text]:
 def _digest(root: Node) -> bytes:
     """Of the values in their places, whichever source or line they come from."""
     hashed = hashlib.sha256()
-    ahead: list[tuple[str, Node]] = [("", root)]
+    ahead: list[tuple[Path, Node]] = [((), root)]
     while ahead:
-        key, node = ahead.pop()
+        path, node = ahead.pop()
         if isinstance(node, Text):
-            hashed.update(repr((key, node.value, node.unset)).encode())
+            hashed.update(repr((path, node.value, node.unset)).encode("utf-8", "surrogatepass"))
             continue
         below = enumerate(node.items) if isinstance(node, Items) else sorted(node.entries.items())
-        ahead += [(repr((key, name)), child) for name, child in below]
+        ahead += [((*path, name), child) for name, child in below]
     return hashed.digest()
 
 
