@@ -16,7 +16,7 @@ import aiohttp
 from prometheus_client import CollectorRegistry
 
 from gateway.app_config import token_settings
-from gateway.app_routes import Discovered, RouteSources
+from gateway.app_routes import RouteSources
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.fetch import http_fetch
 from gateway.auth.jwks import Jwks
@@ -76,10 +76,8 @@ async def composed(
     *,
     registry: CollectorRegistry | None = None,
     log_writer: LineWriter | None = None,
-    discovered: Discovered | None = None,
 ) -> AsyncIterator[Gateway]:
-    """Builds a gateway and takes it down. ``environ`` fills the ``${…}`` of the route file. ``discovered`` are
-    services beside those of the file, for the locator.
+    """Builds a gateway and takes it down. ``environ`` fills the ``${…}`` of the route file.
 
     Raises RouteFileError if the route file has faults, ConfigUnavailable if a Config Server that is not optional
     does not answer, EmbeddedRedisError if that Redis can't be started.
@@ -88,7 +86,7 @@ async def composed(
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
         session = await enter(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False))
-        sources = await RouteSources.load(settings, environ, session, metrics, discovered)
+        sources = await RouteSources.load(settings, environ, session, metrics)
         table = sources.first
         redis_url = settings.redis_url
         if redis_url == "embedded":

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 import aiohttp
 
@@ -31,18 +31,6 @@ log = logging.getLogger("gateway")
 Take = Callable[[RouteTable], Awaitable[None]]
 
 
-class Discovered(Protocol):
-    """The services that a registry knows. Neither call waits or raises."""
-
-    def names(self) -> Collection[str]:
-        """The names of all services, in any case."""
-        ...
-
-    def on_change(self, changed: Callable[[], None]) -> None:
-        """``changed`` is called on the event loop whenever ``names`` has become different."""
-        ...
-
-
 class RouteSources:
     """Made by ``load``; keeps the routes up to date inside ``running``.
 
@@ -55,7 +43,6 @@ class RouteSources:
         environ: Mapping[str, str],
         metrics: Metrics,
         config: ConfigServer | None,
-        discovered: Discovered | None,
     ) -> None:
         self.file: Path = settings.routes_path(default_file())
         self.config = config
@@ -64,7 +51,7 @@ class RouteSources:
         self._settings = settings
         self._environ = environ
         self._metrics = metrics
-        self._discovered = discovered
+        self._discovered: frozenset[str] = frozenset()
         self._data = b""
         self._properties: Properties | None = None
         self._read = RouteTable()
@@ -81,16 +68,13 @@ class RouteSources:
         environ: Mapping[str, str],
         session: aiohttp.ClientSession,
         metrics: Metrics,
-        discovered: Discovered | None = None,
     ) -> Self:
         """Reads everything for the first time.
 
         Raises RouteFileError if the file has faults. A Config Server that is away or has faults stops the start
         (ConfigUnavailable, RouteFileError), unless it is optional.
         """
-        sources = cls(
-            settings, environ, metrics, config_server(settings, environ, session, metrics), discovered
-        )
+        sources = cls(settings, environ, metrics, config_server(settings, environ, session, metrics))
         sources._data = content_of(sources.file)
         sources._read = await asyncio.to_thread(parse, sources._data, str(sources.file), environ)
         if sources.config is not None:
@@ -126,8 +110,6 @@ class RouteSources:
             on_table=self._put,
             on_faults=self._refuse,
         )
-        if self._discovered is not None:
-            self._discovered.on_change(lambda: self._relocate(watcher))
         async with contextlib.AsyncExitStack() as stack:
             task = asyncio.create_task(self._work(take), name="route table")
             stack.push_async_callback(_ended, task)
@@ -135,6 +117,16 @@ class RouteSources:
             if self.config is not None:
                 await stack.enter_async_context(self.config.running(self._offer))
             yield
+
+    def discover(self, names: Iterable[str]) -> None:
+        """The services that discovery knows from now on, in any case and order; for the locator. Costs nothing
+        while they are the same."""
+        known = frozenset(names)
+        if known == self._discovered:
+            return
+        self._discovered = known
+        if self._watcher is not None and self._watcher.table.locator is not None:
+            self._renew(self._watcher.table)
 
     def reload(self) -> None:
         """Read the file and ask the Config Server at once, without waiting; for SIGHUP."""
@@ -174,10 +166,6 @@ class RouteSources:
         self._metrics.routes_reloaded(False)
         log.error("not taken over, so what was in force stays: %s", "; ".join(self.faults))
 
-    def _relocate(self, watcher: RouteWatcher) -> None:
-        if watcher.table.locator is not None:
-            self._renew(watcher.table)
-
     def _renew(self, table: RouteTable) -> None:
         self._newest = table
         self._in_force.clear()
@@ -204,8 +192,8 @@ class RouteSources:
     async def _located(self, table: RouteTable) -> RouteTable:
         if table.locator is None:
             return table
-        names = tuple(self._discovered.names()) if self._discovered else ()
-        return await asyncio.to_thread(located, table, names, own=self._settings.spring_application_name)
+        own = self._settings.spring_application_name
+        return await asyncio.to_thread(located, table, self._discovered, own=own)
 
     @property
     def shown(self) -> str:

@@ -14,7 +14,6 @@ import aiohttp
 from aiohttp import web
 
 from gateway.app import Gateway, composed
-from gateway.app_routes import Discovered
 from gateway.serve import server_of
 from gateway.settings import Settings
 from tests.tokens import Issuer, KeyServer, serving
@@ -253,22 +252,18 @@ class Gateways:
     async def __aexit__(self, *error: object) -> None:
         await self._stack.aclose()
 
-    async def start(
-        self, routes: str = ROUTES, *, discovered: Discovered | None = None, **changes: object
-    ) -> Running:
+    async def start(self, routes: str = ROUTES, **changes: object) -> Running:
         """A gateway with these routes (``%(service)s`` is the service's URL) and settings."""
-        return await self._stack.enter_async_context(self.running(routes, discovered=discovered, **changes))
+        return await self._stack.enter_async_context(self.running(routes, **changes))
 
     @asynccontextmanager
-    async def running(
-        self, routes: str = ROUTES, *, discovered: Discovered | None = None, **changes: object
-    ) -> AsyncIterator[Running]:
+    async def running(self, routes: str = ROUTES, **changes: object) -> AsyncIterator[Running]:
         self._started += 1
         routes_file = self.folder / f"routes-{self._started}.yaml"
         routes_file.write_text(routes % {"service": self.service.url}, encoding="utf-8")
         settings = settings_for(self.redis_url, self.keys.uri, routes_file, **changes)
         async with (
-            composed(settings, {}, discovered=discovered) as gateway,
+            composed(settings, {}) as gateway,
             listening(web.ServerRunner(server_of(gateway.public), shutdown_timeout=1.0)) as base,
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),

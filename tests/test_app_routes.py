@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -175,45 +175,44 @@ async def test_gates_and_access_hold_for_routes_of_the_server(
     assert (await ann("POST", "/svc/api/v1/reservations")).status == 200
 
 
-class Registry:
-    """A registry of services, as far as the locator needs one."""
-
-    def __init__(self) -> None:
-        self.now: tuple[str, ...] = ()
-        self.changed: Callable[[], None] = lambda: None
-
-    def names(self) -> tuple[str, ...]:
-        return self.now
-
-    def on_change(self, changed: Callable[[], None]) -> None:
-        self.changed = changed
-
-    def know(self, *names: str) -> None:
-        self.now = names
-        self.changed()
-
-
 async def test_services_that_come_and_go_get_and_lose_their_routes(gateways: Gateways) -> None:
-    registry = Registry()
-    registry.now = ("ORDERS",)
-    gateway = await gateways.start(LOCATOR, discovered=registry)
-    assert await ids(gateway) == ["filed", "orders", "svc"]
-    registry.know("ORDERS", "PAY", "GATEWAY-SERVER")
+    gateway = await gateways.start(LOCATOR)
+    discover = gateway.gateway.routes.discover
+    discover(["ORDERS"])
+    await until(gateway, ["filed", "orders", "svc"])
+    discover(iter(["PAY", "ORDERS", "GATEWAY-SERVER"]))
     await until(gateway, ["filed", "orders", "pay", "svc"])
-    registry.know()
+    discover({})
     await until(gateway, ["filed", "svc"])
 
 
-async def test_without_the_locator_a_registry_makes_no_routes(gateways: Gateways) -> None:
-    registry = Registry()
-    gateway = await gateways.start(FILE, discovered=registry, management_token=TOKEN)
-    registry.know("orders")
-    await gateway.with_token(TOKEN)("POST", "/actuator/refresh")
+async def test_services_that_stay_the_same_change_nothing(gateways: Gateways) -> None:
+    gateway = await gateways.start(LOCATOR)
+    discover = gateway.gateway.routes.discover
+    discover(["orders"])
+    await until(gateway, ["filed", "orders", "svc"])
+    table = gateway.gateway.context.tables.now.table
+    discover(["orders", "orders"])
+    await gateway.gateway.routes.refresh()
+    assert gateway.gateway.context.tables.now.table is table
+
+
+async def test_without_the_locator_discovery_makes_no_routes(gateways: Gateways) -> None:
+    gateway = await gateways.start(FILE)
+    gateway.gateway.routes.discover(["orders"])
+    await gateway.gateway.routes.refresh()
     assert await ids(gateway) == ["filed"]
 
 
+async def test_a_locator_that_comes_later_finds_what_was_discovered_before(gateways: Gateways) -> None:
+    gateway = await gateways.start(FILE)
+    gateway.gateway.routes.discover(["orders"])
+    gateway.routes_file.write_text(gateway.routes_file.read_text() + LOCATOR[len(FILE) :])
+    await until(gateway, ["filed", "orders", "svc"])
+
+
 async def test_discovery_is_no_back_door(gateways: Gateways) -> None:
-    gateway = await gateways.start(LOCATOR, discovered=Registry())
+    gateway = await gateways.start(LOCATOR)
     ann = gateway.user("ann")
     assert (await ann("GET", "/svc/hello?x=1")).json["target"] == "/hello?x=1"
     assert (await gateway.nobody("GET", "/svc/hello")).code == "TOKEN_REQUIRED"
