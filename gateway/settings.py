@@ -14,12 +14,13 @@ from typing import Final, Literal
 
 from gateway import settings_kinds as kinds
 from gateway.errors import SettingsError
-from gateway.settings_kinds import ConfigImport, Network, duration, whole
+from gateway.settings_config import ConfigServerSettings
+from gateway.settings_kinds import Network, duration, whole
 from gateway.settings_table import Setting, redis_address_of_parts, rows, setting
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Settings:
+class Settings(ConfigServerSettings):
     """Everything that can be set, parsed. Durations are in seconds unless the name says otherwise."""
 
     server_host: str = setting(
@@ -205,53 +206,6 @@ class Settings:
         kinds.HTTP_URL, "http://localhost:9411/api/v2/spans", "Where spans are sent.", off=None
     )
 
-    spring_config_import: ConfigImport | None = setting(  # noqa: RUF009 - the default is None
-        kinds.CONFIG_IMPORT,
-        None,
-        "Whether routes come from a Config Server, and whether the start may do without it (`optional:`).",
-        default_words="`optional:configserver:` if `CONFIG_SERVER_URL` is set, else off",
-        group="Config Server",
-    )
-    config_server_url: tuple[str, ...] = setting(
-        kinds.HTTP_URLS,
-        (),
-        "Its address, where `SPRING_CONFIG_IMPORT` has none. Several have the same content, tried in order.",
-        older=("SPRING_CLOUD_CONFIG_URI",),
-        default_words="`http://localhost:8888` if `SPRING_CONFIG_IMPORT` is set",
-    )
-    config_server_label: str | None = setting(
-        kinds.LINE,
-        None,
-        "Branch, tag or commit of the configuration.",
-        older=("SPRING_CLOUD_CONFIG_LABEL",),
-        default_words="the server's own",
-    )
-    config_server_username: str | None = setting(
-        kinds.LINE,
-        None,
-        "User there.",
-        older=("SPRING_CLOUD_CONFIG_USERNAME",),
-        default_words="the address's",
-    )
-    config_server_password: str | None = setting(
-        kinds.LINE,
-        None,
-        "Password there.",
-        older=("SPRING_CLOUD_CONFIG_PASSWORD",),
-        secret=True,
-        default_words="the address's",
-    )
-    config_server_refresh_seconds: float = setting(
-        duration(zero="only when told to"), 30.0, "Time between two looks for a changed configuration."
-    )
-    config_server_webhook_secret: str | None = setting(
-        kinds.TOKEN,
-        None,
-        "Signs `POST /actuator/refresh/webhook`, which is 404 while this is unset.",
-        secret=True,
-        default_words="no webhook",
-    )
-
     log_format: Literal["text", "json"] = setting(
         kinds.LOG_FORMAT, "text", "Lines for people, or one JSON object a line.", group="Logs"
     )
@@ -282,7 +236,10 @@ class Settings:
         return f"Settings({', '.join(shown)})"
 
 
-TABLE: Final[tuple[Setting, ...]] = rows(fields(Settings))
+_INHERITED = len(fields(ConfigServerSettings))
+_ROWS = rows(fields(Settings))
+# What is inherited comes first in a dataclass, and last in the table.
+TABLE: Final[tuple[Setting, ...]] = (*_ROWS[_INHERITED:], *_ROWS[:_INHERITED])
 
 
 def check(environ: Mapping[str, str]) -> list[SettingsError]:
