@@ -94,6 +94,7 @@ class RouteSources:
             if not optional:
                 raise
             self.faults = tuple(map(str, error.faults))
+            self._metrics.routes_reloaded(False)
             config.refused(self.faults)
         else:
             self._read, self._properties = table, properties
@@ -110,6 +111,8 @@ class RouteSources:
             on_table=self._put,
             on_faults=self._refuse,
         )
+        if self._discovered and self._read.locator is not None:
+            self._renew(self._read)  # they came after the first table was made
         async with contextlib.AsyncExitStack() as stack:
             task = asyncio.create_task(self._work(take), name="route table")
             stack.push_async_callback(_ended, task)
@@ -173,7 +176,8 @@ class RouteSources:
 
     async def _work(self, take: Take) -> None:
         """Of the tables that come while one is being taken, the last counts."""
-        self._in_force.set()
+        if not self._come.is_set():
+            self._in_force.set()
         while True:
             await self._come.wait()
             self._come.clear()

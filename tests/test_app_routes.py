@@ -7,10 +7,13 @@ import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from gateway.app_config import token_settings
+from gateway.app_routes import RouteSources
 from gateway.errors import ConfigUnavailable
+from gateway.observe.metrics import NoMetrics
 from gateway.routing.faults import RouteFileError
 from gateway.routing.table import RouteTable
 from gateway.settings import Settings
@@ -184,6 +187,19 @@ async def test_services_that_come_and_go_get_and_lose_their_routes(gateways: Gat
     await until(gateway, ["filed", "orders", "pay", "svc"])
     discover({})
     await until(gateway, ["filed", "svc"])
+
+
+async def test_services_discovered_during_the_start_count(tmp_path: Path) -> None:
+    file = tmp_path / "routes.yaml"
+    file.write_text(LOCATOR % {"service": "http://127.0.0.1:1"})
+    taken: asyncio.Queue[RouteTable] = asyncio.Queue()
+    settings = Settings.from_env({"ROUTES_FILE": str(file)})
+    async with aiohttp.ClientSession() as session:
+        sources = await RouteSources.load(settings, {}, session, NoMetrics())
+        sources.discover(["orders"])
+        async with sources.running(taken.put), asyncio.timeout(20):
+            table = await taken.get()
+    assert [route.upstream.service for route in table.routes] == ["svc", "orders", "svc"]
 
 
 async def test_services_that_stay_the_same_change_nothing(gateways: Gateways) -> None:
