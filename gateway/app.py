@@ -5,17 +5,17 @@ A gateway is built out of its settings, one resource after the other, and taken 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import aiohttp
 from prometheus_client import CollectorRegistry
 
+from gateway.app_config import token_settings
+from gateway.app_routes import RouteSources
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.fetch import http_fetch
 from gateway.auth.jwks import Jwks
@@ -32,10 +32,8 @@ from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import TrustedProxies
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.tunnels import Tunnels
-from gateway.routing.faults import Fault
-from gateway.routing.loader import default_file, load
+from gateway.routing.config.server import ConfigServer
 from gateway.routing.table import RouteTable
-from gateway.routing.watch import RouteWatcher
 from gateway.settings import Settings
 from gateway.stream.hub import Tempo
 from gateway.stream.registry import Seats
@@ -57,10 +55,9 @@ from gateway.web.limits import max_streams, max_tunnels
 from gateway.web.lobby import Lobby
 from gateway.web.locate import locating
 from gateway.web.queue_api import QueueApi
+from gateway.web.refresh_api import RefreshApi
 from gateway.web.rooms_api import RoomsApi
 from gateway.web.stream import StreamApi
-
-log = logging.getLogger("gateway")
 
 
 @dataclass(slots=True)
@@ -75,10 +72,9 @@ class Gateway:
     context: Context
     lobby: Lobby
     tunnels: Tunnels
-    watcher: RouteWatcher
+    routes: RouteSources
     eureka: Eureka | None
     redis_url: str
-    routes_file: Path
 
 
 @contextlib.asynccontextmanager
@@ -91,13 +87,15 @@ async def composed(
 ) -> AsyncIterator[Gateway]:
     """Builds a gateway and takes it down. ``environ`` fills the ``${…}`` of the route file.
 
-    Raises RouteFileError if the route file has faults, EmbeddedRedisError if that Redis can't be started.
+    Raises RouteFileError if the route file has faults, ConfigUnavailable if a Config Server that is not optional
+    does not answer, EmbeddedRedisError if that Redis can't be started.
     """
-    routes_file = settings.routes_path(default_file())
-    table = load(routes_file, environ)
     metrics = Metrics(registry or CollectorRegistry())
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
+        session = await enter(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False))
+        sources = await RouteSources.load(settings, environ, session, metrics)
+        table = sources.first
         redis_url = settings.redis_url
         if redis_url == "embedded":
             redis_url = await enter(embedded_redis(settings.embedded_redis_dir))
@@ -139,9 +137,10 @@ async def composed(
         await lobby.provide(rooms)
         await enter(rooms.running())
         await enter(lobby.running())
-        session = await enter(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False))
-        jwks = await enter(
-            Jwks(settings.jwt_jwks_uri, settings.jwt_algorithms, http_fetch(session)).running()
+        jwks_uri, algorithms, issuer, audiences = token_settings(settings, environ, table)
+        jwks = await enter(Jwks(jwks_uri, algorithms, http_fetch(session)).running())
+        verifier = TokenVerifier(
+            jwks, issuer=issuer, audience=audiences, user_type_claim=settings.jwt_user_type_claim
         )
         pool = await enter(UpstreamPool())
         tunnels = Tunnels(max_tunnels(settings), settings.websocket_idle_seconds, metrics)
@@ -150,36 +149,27 @@ async def composed(
         eureka = await enter(discovering(settings, metrics))
         if eureka is not None:
             eureka.on_change(instances.discover)
+            eureka.on_change(sources.discover)
 
         async def take(new: RouteTable) -> None:
             """Puts a reloaded table in force, rooms first: a gate must never name a room that isn't there."""
             await rooms.provide(_limits(settings, new))
             await lobby.provide(rooms)
             instances.replace(new.services)
+            if new.tokens != tables.now.table.tokens:
+                uri, algorithms, issuer, audiences = token_settings(settings, environ, new)
+                jwks.aim(uri, algorithms)
+                verifier.expect(issuer, audiences)
             tables.replace(new)
-            metrics.routes_reloaded(True)
-            log.info("%d routes from %s", len(new.routes), routes_file)
 
-        def refuse(faults: tuple[Fault, ...]) -> None:
-            tables.faults = tuple(map(str, faults))
-            metrics.routes_reloaded(False)
-            log.error("%s stays as it was: %s", routes_file, "; ".join(tables.faults))
-
-        taken = await enter(_one_after_the_other(take))
-        watcher = RouteWatcher(routes_file, environ, table, on_table=taken, on_faults=refuse)
-        await enter(watcher.running())
+        await enter(sources.running(take))
         context = Context(
             settings=settings,
             tables=tables,
             rooms=rooms,
             hubs=lobby,
             authenticator=Authenticator(
-                TokenVerifier(
-                    jwks,
-                    issuer=settings.jwt_issuer,
-                    audience=settings.jwt_audience,
-                    user_type_claim=settings.jwt_user_type_claim,
-                ),
+                verifier,
                 cookie_name=settings.jwt_cookie_name,
                 stream_grace=settings.stream_token_grace_seconds,
                 allowed_origin=acting(tables),
@@ -193,9 +183,12 @@ async def composed(
             checks={
                 "redis": lambda: (rooms.subscription.listening.is_set(), {}),
                 "jwks": lambda: (jwks.keys_known, {"keys": len(jwks.status().kids)}),
-                "routes": lambda: (not tables.faults, {"faults": list(tables.faults)}),
+                "routes": lambda: (not sources.faults, {"faults": list(sources.faults)}),
+                **({"configServer": partial(_config_health, sources.config)} if sources.config else {}),
                 **({} if eureka is None else {"eureka": eureka.health}),
             },
+            refresh=sources.refresh,
+            look=sources.look,
         )
         access_log = AccessLog(
             log_writer,
@@ -204,45 +197,25 @@ async def composed(
             # Shared by the instances if they share the secret; else each has names of its own for users.
             key=(settings.identity_hmac_secret or secrets.token_hex()).encode(),
         )
-        yield Gateway(
-            *_doors(context, access_log), context, lobby, tunnels, watcher, eureka, redis_url, routes_file
-        )
+        yield Gateway(*_doors(context, access_log), context, lobby, tunnels, sources, eureka, redis_url)
 
 
-@contextlib.asynccontextmanager
-async def _one_after_the_other(
-    take: Callable[[RouteTable], Awaitable[None]],
-) -> AsyncIterator[Callable[[RouteTable], None]]:
-    """Yields what is called with each new table. Of those that come while one is being taken, the last counts."""
-    newest: list[RouteTable] = []
-    come = asyncio.Event()
-
-    def put(table: RouteTable) -> None:
-        newest[:] = [table]
-        come.set()
-
-    async def work() -> None:
-        while True:
-            await come.wait()
-            come.clear()
-            try:
-                await take(newest[0])
-            except Exception:
-                log.exception("a route table could not be put in force")
-
-    task = asyncio.create_task(work(), name="route table")
-    try:
-        yield put
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+def _config_health(config: ConfigServer) -> tuple[bool, dict[str, object]]:
+    status = config.status()
+    details: dict[str, object] = {"version": status.version, "failures": status.failures}
+    if status.reason:
+        details["reason"] = status.reason
+    return not status.failures, details | {"ignored": status.ignored}
 
 
 def _doors(context: Context, access_log: AccessLog) -> tuple[RequestHandler, RequestHandler | None]:
     """What answers on the public port, and on that of management. Own calls come before any route."""
     queue = (*QueueApi(context).endpoints(), *StreamApi(context).endpoints())
-    actuator = (*Actuator(context).endpoints(), *RoomsApi(context).endpoints())
+    actuator = tuple(
+        endpoint
+        for api in (Actuator(context), RoomsApi(context), RefreshApi(context))
+        for endpoint in api.endpoints()
+    )
     if context.settings.management_server_port is None:
         return door(context, access_log, _steps(context, Endpoints((*queue, *actuator)))), None
     return (

@@ -13,11 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from textwrap import fill
+from typing import TYPE_CHECKING
 
 from gateway import __version__, cli_health, cli_room
 from gateway.settings import TABLE, Settings
 from gateway.settings import check as check_settings
 from gateway.settings_table import Setting
+
+if TYPE_CHECKING:
+    from gateway.routing.config.properties import Properties
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
@@ -135,20 +139,30 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     for wrong in wrong_settings:
         print(wrong)
     file = options.file or _routes_file(environ)
-    faults, table = describe.check(file, environ)
+    properties, away, fatal = (None, "", False) if options.file or wrong_settings else _configured(environ)
+    if away:
+        print(away)
+    faults, table = describe.check(file, environ, properties)
     for fault in faults:
         print(fault)
-    if wrong_settings or table is None or faults:
+    if wrong_settings or table is None or faults or fatal:
         return 1
     count = len(table.routes)
-    print(f"{file}: {count} route{'s' * (count != 1)}, no faults")
+    source = f"{file} and the Config Server" if properties else file
+    print(f"{source}: {count} route{'s' * (count != 1)}, no faults")
     return 0
 
 
 def _routes(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from gateway.routing import describe  # noqa: PLC0415 - as above
 
-    faults, table = describe.check(options.file or _routes_file(environ), environ)
+    properties = None
+    # A wrong setting is for ``check`` to tell.
+    if not options.file and not check_settings(environ):
+        properties, away, _ = _configured(environ)
+        if away:
+            print(away, file=sys.stderr)
+    faults, table = describe.check(options.file or _routes_file(environ), environ, properties)
     if table is None:
         for fault in faults:
             print(fault, file=sys.stderr)
@@ -161,6 +175,12 @@ def _routes(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         method, target = "GET", method
     print(describe.explain(table, method, target.strip()))
     return 0
+
+
+def _configured(environ: Mapping[str, str]) -> tuple[Properties | None, str, bool]:
+    from gateway.cli_config import configured  # noqa: PLC0415 - as above
+
+    return configured(environ)
 
 
 def _demo(options: argparse.Namespace, environ: Mapping[str, str]) -> int:

@@ -24,6 +24,9 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   ├── QueueWaiting
     │   ├── QueueUnavailable
     │   └── Overloaded
+    ├── ConfigError              a refresh of the configuration did not come about
+    │   ├── ConfigUnavailable
+    │   └── ConfigRefused
     └── UpstreamError            the service behind could not answer
         ├── UpstreamUnreachable
         ├── UpstreamTimeout
@@ -208,6 +211,33 @@ class Overloaded(QueueError):
     def __init__(self, retry_after: float) -> None:
         self.retry_after = retry_after
         super().__init__("overloaded")
+
+
+class ConfigError(GatewayError):
+    """What the Config Server says could not be put in force; what was in force before stays. ``fields`` say why."""
+
+    fields: tuple[FieldFault, ...] = ()
+
+
+class ConfigUnavailable(ConfigError):
+    """The Config Server did not answer, or with nothing usable. ``reason`` holds no secret and no address."""
+
+    code = "CONFIG_UNAVAILABLE"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        self.fields = (FieldFault("server", "", reason),)
+        super().__init__(f"no configuration from the Config Server: {reason}")
+
+
+class ConfigRefused(ConfigError):
+    """The configuration has faults, one text for each."""
+
+    code = "CONFIG_REFUSED"
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        self.fields = tuple(FieldFault("configuration", "", fault) for fault in faults)
+        super().__init__("; ".join(faults))
 
 
 class UpstreamError(GatewayError):

@@ -57,7 +57,7 @@ async def serve(settings: Settings, environ: Mapping[str, str] | None = None) ->
                 gc.collect()
                 gc.freeze()
                 gc.set_threshold(*COLLECT_AFTER)
-                signals.on_hangup = gateway.watcher.reload
+                signals.on_hangup = gateway.routes.reload
                 await signals.stop.wait()
                 log.info("stopping: %g s for what is under way", settings.shutdown_grace_seconds)
         except GatewayError as error:
@@ -86,7 +86,7 @@ async def _listening(gateway: Gateway, settings: Settings) -> AsyncIterator[None
             log.info("management on %s", _address(runners[1]))
         log.info("Redis at %s", _without_password(gateway.redis_url))
         table = gateway.context.tables.now.table
-        log.info("%d routes from %s", len(table.routes), gateway.routes_file)
+        log.info("%d routes from %s", len(table.routes), gateway.routes.shown)
         if eureka is not None:
             eureka.listening(*(runner.addresses[0][1] for runner in runners))
         yield

@@ -14,13 +14,14 @@ from typing import Any, Final, Literal
 
 from gateway import settings_kinds as kinds
 from gateway.errors import SettingsError
+from gateway.settings_config import ConfigServerSettings
 from gateway.settings_eureka import metadata_of_parts, servers_by_zone, zones_of_region
 from gateway.settings_kinds import Network, duration, whole
 from gateway.settings_table import Setting, redis_address_of_parts, rows, setting
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Settings:
+class Settings(ConfigServerSettings):
     """Everything that can be set, parsed. Durations are in seconds unless the name says otherwise."""
 
     server_host: str = setting(
@@ -196,11 +197,11 @@ class Settings:
     spring_application_name: str = setting(
         kinds.HOST,
         "gateway-server",
-        "The gateway's name in Eureka and Zipkin.",
+        "The gateway's name in Eureka and Zipkin, and at the Config Server.",
         group="Discovery and tracing",
     )
     spring_profiles_active: tuple[str, ...] = setting(
-        kinds.NAMES, (), "Profiles, shown by `/actuator/info`.", default_words="none"
+        kinds.NAMES, (), "Profiles, for the Config Server and `/actuator/info`.", default_words="none"
     )
     eureka_client_serviceurl_defaultzone: tuple[str, ...] = setting(
         kinds.HTTP_URLS, ("http://localhost:8761/eureka/",), "Eureka servers, tried in this order.", off=()
@@ -290,7 +291,10 @@ class Settings:
         return f"Settings({', '.join(shown)})"
 
 
-TABLE: Final[tuple[Setting, ...]] = rows(fields(Settings))
+_INHERITED = len(fields(ConfigServerSettings))
+_ROWS = rows(fields(Settings))
+# What is inherited comes first in a dataclass, and last in the table.
+TABLE: Final[tuple[Setting, ...]] = (*_ROWS[_INHERITED:], *_ROWS[:_INHERITED])
 
 
 def check(environ: Mapping[str, str]) -> list[SettingsError]:

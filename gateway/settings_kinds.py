@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
@@ -164,6 +164,22 @@ def _parse_http_urls(text: str) -> tuple[str, ...]:
     return urls
 
 
+@dataclass(frozen=True, slots=True)
+class ConfigImport:
+    """Where to import a configuration from. ``urls`` may be empty: then another setting has them."""
+
+    optional: bool
+    urls: tuple[str, ...] = field(repr=False)  # may hold a password
+
+
+def _parse_config_import(text: str) -> ConfigImport:
+    optional = text.startswith("optional:")
+    kind, colon, rest = text.removeprefix("optional:").partition(":")
+    if kind != "configserver" or not colon:
+        raise ValueError("no Config Server")
+    return ConfigImport(optional, _parse_http_urls(rest) if rest else ())
+
+
 def _parse_redis_url(text: str) -> str:
     if text == "embedded":
         return text
@@ -223,6 +239,10 @@ HTTP_URLS = Kind(_parse_http_urls, "one or more http:// or https:// addresses, s
 REDIS_URL = Kind(
     _parse_redis_url,
     "redis://[user:password@]host[:port][/database], rediss://…, unix:///path/of/a/socket or embedded",
+)
+CONFIG_IMPORT = Kind(
+    _parse_config_import,
+    "configserver: or optional:configserver:, with an http:// or https:// address behind it or not",
 )
 ALGORITHMS = several_of("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
 LOCALE: Kind[Literal["ko", "en"]] = one_of("ko", "en")

@@ -24,6 +24,7 @@ import uvloop
 import gateway
 from gateway.cli import _loop_factory, main, make_parser
 from gateway.settings import TABLE
+from tests.config_server import ConfigServerStub, config_server, routes
 
 
 def run(*arguments: str, environ: dict[str, str] | None = None) -> int:
@@ -226,6 +227,66 @@ def test_routes_shows_the_table_and_explains_a_request(
     assert "product-service" in capsys.readouterr().out
     assert run("routes", str(file), "--match", "/api/v1/products/7") == 0
     assert "product-service" in capsys.readouterr().out
+
+
+@pytest.fixture
+def config_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[ConfigServerStub, dict[str, str]]]:
+    """A Config Server on a loop in a thread of its own, and the settings that name it."""
+    monkeypatch.chdir(tmp_path)
+    Path("routes.yaml").write_text(ROUTES)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    running = config_server()
+    try:
+        stub = asyncio.run_coroutine_threadsafe(running.__aenter__(), loop).result(10)
+        yield stub, {"SPRING_CONFIG_IMPORT": f"configserver:{stub.url}"}
+        asyncio.run_coroutine_threadsafe(running.__aexit__(None, None, None), loop).result(10)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def test_check_and_routes_ask_the_config_server_that_serve_would_ask(
+    config_at: tuple[ConfigServerStub, dict[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stub, environ = config_at
+    stub.say(routes("a", "b"))
+    assert run("check", environ=environ) == 0
+    assert capsys.readouterr().out == "routes.yaml and the Config Server: 2 routes, no faults\n"
+    assert run("routes", environ=environ) == 0
+    assert "lb://a" in capsys.readouterr().out
+    assert run("routes", "--match", "/a/1", environ=environ) == 0
+    assert "route     a: " in capsys.readouterr().out
+    assert run("check", "routes.yaml", environ=environ) == 0
+    assert capsys.readouterr().out == "routes.yaml: 1 route, no faults\n", (
+        "a file that is named is looked at alone"
+    )
+
+
+def test_check_tells_what_is_wrong_with_the_config_server(
+    config_at: tuple[ConfigServerStub, dict[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stub, environ = config_at
+    stub.say({**routes("a"), "spring.cloud.gateway.server.webflux.routes[0].uri": "nowhere"})
+    assert run("check", environ=environ) == 1
+    assert (
+        "file-0.yml:2: route 'a': spring.cloud.gateway.server.webflux.routes[0].uri"
+        in capsys.readouterr().out
+    )
+    stub.status = 404
+    assert run("check", environ=environ) == 1
+    assert "no configuration from the Config Server: status 404" in capsys.readouterr().out
+    optional = {"SPRING_CONFIG_IMPORT": f"optional:{environ['SPRING_CONFIG_IMPORT']}"}
+    assert run("check", environ=optional) == 0
+    assert "status 404" in capsys.readouterr().out
+    assert run("routes", environ=optional) == 0
+    captured = capsys.readouterr()
+    assert "product-service" in captured.out
+    assert "status 404" in captured.err
 
 
 def test_routes_of_a_broken_file_are_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

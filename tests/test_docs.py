@@ -20,6 +20,7 @@ from gateway.web.actuator import Actuator
 from gateway.web.envelope import STATUS_OF
 from gateway.web.messages import message
 from gateway.web.queue_api import QueueApi
+from gateway.web.refresh_api import RefreshApi
 from gateway.web.rooms_api import RoomsApi
 from gateway.web.stream import StreamApi
 
@@ -29,7 +30,7 @@ QUEUE = (ROOT / "docs" / "queue.md").read_text(encoding="utf-8")
 API = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
-MAKERS = (QueueApi, StreamApi, Actuator, RoomsApi)
+MAKERS = (QueueApi, StreamApi, Actuator, RoomsApi, RefreshApi)
 
 _LINK = re.compile(r"!?\[[^\]\n]*\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^(```|~~~).*?^\1\s*$", re.MULTILINE | re.DOTALL)

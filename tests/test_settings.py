@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import SettingsError
 from gateway.settings import TABLE, Settings, check
+from gateway.settings_kinds import ConfigImport
 
 ROOT = Path(__file__).parent.parent
 NAMES = [row.name for row in TABLE]
@@ -104,6 +105,16 @@ READINGS: list[tuple[str, str, Any]] = [
     ("IDENTITY_HMAC_SECRET", " with blanks ", " with blanks "),
     ("SPRING_PROFILES_ACTIVE", "prod, seoul", ("prod", "seoul")),
     ("ROUTES_FILE", "/etc/gateway/routes.yaml", Path("/etc/gateway/routes.yaml")),
+    ("SPRING_CONFIG_IMPORT", "", None),
+    ("SPRING_CONFIG_IMPORT", "configserver:", ConfigImport(False, ())),
+    ("SPRING_CONFIG_IMPORT", "optional:configserver:http://a", ConfigImport(True, ("http://a",))),
+    (
+        "SPRING_CONFIG_IMPORT",
+        "configserver:http://a,https://b/c",
+        ConfigImport(False, ("http://a", "https://b/c")),
+    ),
+    ("CONFIG_SERVER_URL", "http://a:8888", ("http://a:8888",)),
+    ("CONFIG_SERVER_REFRESH_SECONDS", "0", 0.0),
 ]
 
 
@@ -114,6 +125,13 @@ def test_a_value_that_is_allowed_is_read(name: str, text: str, value: Any) -> No
 
 
 REFUSALS: list[tuple[str, str]] = [
+    ("SPRING_CONFIG_IMPORT", "configserver"),
+    ("SPRING_CONFIG_IMPORT", "http://a"),
+    ("SPRING_CONFIG_IMPORT", "optional:file:x.yaml"),
+    ("SPRING_CONFIG_IMPORT", "configserver:ftp://a"),
+    ("SPRING_CONFIG_IMPORT", "optional:optional:configserver:"),
+    ("CONFIG_SERVER_URL", "localhost:8888"),
+    ("CONFIG_SERVER_REFRESH_SECONDS", "-1"),
     ("SERVER_PORT", "65536"),
     ("SERVER_PORT", "-1"),
     ("SERVER_PORT", "80_80"),
@@ -311,6 +329,8 @@ def test_a_fault_under_an_older_name_is_reported_under_that_name(name: str, text
         ("IDENTITY_HMAC_SECRET", "hunter2\n"),
         ("ZIPKIN_ENDPOINT", "ftp://me:hunter2@host"),
         ("EUREKA_CLIENT_SERVICEURL_DEFAULTZONE", "http://me:hunter2@host:x/"),
+        ("SPRING_CONFIG_IMPORT", "configserver:ftp://me:hunter2@host"),
+        ("CONFIG_SERVER_PASSWORD", "hunter2\n"),
     ],
 )
 def test_an_error_never_shows_a_secret(name: str, text: str) -> None:
@@ -335,6 +355,9 @@ def test_an_error_never_shows_a_secret(name: str, text: str) -> None:
         {"ZIPKIN_ENDPOINT": "http://me:hunter2@host/"},
         {"EUREKA_CLIENT_SERVICEURL_DEFAULTZONE": "http://a/,http://me:hunter2@b/"},
         {ZONES: "b", f"{SERVERS}B": "http://me:hunter2@b/"},
+        {"SPRING_CONFIG_IMPORT": "optional:configserver:http://me:hunter2@host"},
+        {"CONFIG_SERVER_URL": "http://me:hunter2@host"},
+        {"CONFIG_SERVER_PASSWORD": "hunter2", "CONFIG_SERVER_WEBHOOK_SECRET": "hunter2"},
     ],
 )
 def test_settings_never_show_a_secret(environ: dict[str, str]) -> None:

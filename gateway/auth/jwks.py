@@ -65,10 +65,6 @@ class Jwks:
         clock: Callable[[], float] = time.monotonic,
         timing: JwksTiming | None = None,
     ) -> None:
-        if not algorithms or not ALGORITHMS.issuperset(algorithms):
-            raise ValueError(f"algorithms must be some of {', '.join(sorted(ALGORITHMS))}")
-        self._uri = uri
-        self._algorithms = tuple(algorithms)
         self._fetch = fetch
         self._clock = clock
         self._timing = timing or JwksTiming()
@@ -82,6 +78,7 @@ class Jwks:
         self._wanted = asyncio.Event()
         self._round_over = asyncio.Event()
         self.generation = 0
+        self.aim(uri, algorithms)
 
     @property
     def algorithms(self) -> tuple[str, ...]:
@@ -97,6 +94,17 @@ class Jwks:
         """The present state, for health and metrics."""
         age = None if self._confirmed_at is None else self._clock() - self._confirmed_at
         return JwksStatus(tuple(self._keys), self._skipped, age, self._failures)
+
+    def aim(self, uri: str, algorithms: Sequence[str]) -> None:
+        """Take the keys from there from now on, for these algorithms. Those at hand stay until it has answered.
+
+        Raises ValueError as the constructor does.
+        """
+        if not algorithms or not ALGORITHMS.issuperset(algorithms):
+            raise ValueError(f"algorithms must be some of {', '.join(sorted(ALGORITHMS))}")
+        self._uri = uri
+        self._algorithms = tuple(algorithms)
+        self._wanted.set()
 
     def known_key(self, kid: str, algorithm: str) -> Key | None:
         """The key if it is at hand; never fetches. ``TokenInvalid`` if that kid is for other algorithms."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final, TypeGuard
 
@@ -27,7 +27,8 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 class TokenVerifier:
     """Checks JWTs against ``jwks``; what was found good is remembered until it expires or the keys change.
 
-    ``issuer`` and ``audience``: compared with ``iss`` and ``aud`` unless ``None`` or "".
+    ``issuer`` and ``audience``: compared with ``iss`` and ``aud`` unless ``None`` or ""; of several audiences a
+    token needs one.
     ``user_type_claim``: the claim that becomes ``Principal.user_type``. ``remember``: how many tokens are
     kept, the least recently used going first. ``clock``: epoch seconds.
     """
@@ -37,14 +38,12 @@ class TokenVerifier:
         jwks: Jwks,
         *,
         issuer: str | None = None,
-        audience: str | None = None,
+        audience: str | Sequence[str] | None = None,
         user_type_claim: str = "userType",
         remember: int = _REMEMBERED_TOKENS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._jwks = jwks
-        self._issuer = issuer
-        self._audience = audience
         self._user_type_claim = user_type_claim
         self._remember = remember
         self._clock = clock
@@ -52,6 +51,14 @@ class TokenVerifier:
         # the memory gives away no token, and a change of keys need not stop to empty 65,536 entries.
         self._good: OrderedDict[bytes, tuple[Principal, int]] = OrderedDict()
         self._headers: dict[bytes, tuple[str, str]] = {}
+        self.expect(issuer, audience)
+
+    def expect(self, issuer: str | None, audience: str | Sequence[str] | None) -> None:
+        """Judge by these from now on; what was found good before is forgotten."""
+        self._issuer = issuer
+        self._audiences = (audience,) if isinstance(audience, str) else tuple(audience or ())
+        self._good.clear()
+        self._headers.clear()
 
     @property
     def remembered(self) -> int:
@@ -103,7 +110,7 @@ class TokenVerifier:
         """Judge the claims: who made the token and for whom, since when, about whom, until when."""
         if self._issuer and claims.get("iss") != self._issuer:
             raise TokenInvalid("iss")
-        if self._audience and not _is_meant(claims.get("aud"), self._audience):
+        if any(self._audiences) and not _is_meant(claims.get("aud"), self._audiences):
             raise TokenInvalid("aud")
         now = self._clock()
         if "nbf" in claims and now + LEEWAY_SECONDS < _instant(claims, "nbf"):
@@ -171,8 +178,9 @@ def _instant(claims: Mapping[str, Any], name: str) -> float:
     return float(value)
 
 
-def _is_meant(audience: object, wanted: str) -> bool:
-    return audience == wanted or (isinstance(audience, list) and wanted in audience)
+def _is_meant(audience: object, wanted: Sequence[str]) -> bool:
+    given = audience if isinstance(audience, list) else (audience,)
+    return any(each in given for each in wanted)
 
 
 def _is_name(value: object) -> TypeGuard[str]:

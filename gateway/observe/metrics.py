@@ -50,6 +50,7 @@ class Metrics:
         self._routes_ok = make.gauge("routes_up_to_date", "1 unless the last reload was refused.")
         self._eureka = make.counter("eureka_calls", "Calls to Eureka.", "operation", "outcome")
         self._discovered = make.gauge("eureka_instances", "Instances of services that Eureka says are up.")
+        self._config = make.counter("config_fetches", "Looks at the Config Server.", "outcome")
         self._streams = make.gauge("streams_open", "Open streams of this instance.")
         self._frames = make.counter("stream_frames", "Frames written to streams.")
         self._cut_off = make.counter(
@@ -127,6 +128,10 @@ class Metrics:
     def eureka_instances(self, count: int) -> None:
         """So many instances are up by Eureka."""
         self._discovered.set(count)
+
+    def config_fetched(self, outcome: str) -> None:
+        """The Config Server was asked: ``ok``, ``failed``, or ``refused`` if what it says can't be used."""
+        self._config.labels(outcome).inc()
 
     def in_flight(self, count: Callable[[], float]) -> None:
         """Where to read how many requests are being answered. Call once."""
@@ -213,6 +218,7 @@ class NoMetrics(Metrics):
     def routes_reloaded(self, ok: bool) -> None: ...
     def eureka_call(self, operation: str, outcome: str) -> None: ...
     def eureka_instances(self, count: int) -> None: ...
+    def config_fetched(self, outcome: str) -> None: ...
     def in_flight(self, count: Callable[[], float]) -> None: ...
     def stream_opened(self) -> None: ...
     def stream_closed(self) -> None: ...

@@ -11,9 +11,11 @@ from multidict import CIMultiDict
 from gateway.errors import BadRequest
 from gateway.routing.actuator import actuator, actuator_route
 from gateway.routing.calls import parse_call
+from gateway.routing.config.properties import Properties
 from gateway.routing.facts import RequestFacts
 from gateway.routing.faults import Fault, FilterFailed, RouteFileError
-from gateway.routing.loader import load
+from gateway.routing.loader import content_of, parse
+from gateway.routing.locator import located
 from gateway.routing.path import parse_target
 from gateway.routing.table import Match, Route, RouteTable
 
@@ -24,10 +26,13 @@ _OWN: Final = tuple(
 )
 
 
-def check(path: Path, environ: Mapping[str, str]) -> tuple[list[Fault], RouteTable | None]:
-    """All faults of a route file, or its table."""
+def check(
+    path: Path, environ: Mapping[str, str], properties: Properties | None = None
+) -> tuple[list[Fault], RouteTable | None]:
+    """All faults of a route file and what is laid over it, or the table, with a route for each static service if
+    there is a locator."""
     try:
-        return [], load(path, environ)
+        return [], located(parse(content_of(path), str(path), environ, properties), ())
     except RouteFileError as error:
         return list(error.faults), None
 
@@ -100,7 +105,7 @@ def _route(table: RouteTable, facts: RequestFacts, match: Match | None) -> list[
         misses = [_miss(route, facts) for route in table.routes]
         return ["  route     none (404)", *(f"            {text}" for text in misses if text)]
     route = match.route
-    where = f" (line {route.line})" if route.line else ""
+    where = f" (line {route.line})" if route.line > 0 else ""
     lines = [f"  route     {route.id}{where}: {_shown(route.predicates)}"]
     for name, value in match.variables.items():
         lines.append(f"            {{{name}}} = {value}")

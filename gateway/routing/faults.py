@@ -52,11 +52,27 @@ class FilterFailed(GatewayError):
         super().__init__(f"{route_id}: {reason}")
 
 
-class Faults:
-    """Collects the faults of one file."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something stands that is not in the file: a property of a Config Server's source.
 
-    def __init__(self, file: str) -> None:
+    ``line`` is that of the file in the server's repository, 0 if the server does not say.
+    """
+
+    source: str
+    line: int
+    name: str
+
+
+class Faults:
+    """Collects the faults of one file, and of what is laid over it.
+
+    A negative line is no line of the file: ``-n`` stands for the n-th of ``places``.
+    """
+
+    def __init__(self, file: str, places: Sequence[Place] = ()) -> None:
         self.file = file
+        self.places = places
         self.found: list[Fault] = []
 
     def add(self, line: int, rule: str, message: str, route_id: str | None = None) -> None:
@@ -65,9 +81,21 @@ class Faults:
     def broken(self, line: int, error: RuleBroken, route_id: str | None = None) -> None:
         self.add(line, error.rule, error.message, route_id)
 
+    def where(self, line: int) -> str:
+        """The place in words, for a message about another one."""
+        return f"line {line}" if line >= 0 else self.places[-line - 1].name
+
     def in_order(self) -> tuple[Fault, ...]:
-        """All faults by line, each once (an alias can show the same one in several places)."""
-        return tuple(sorted(dict.fromkeys(self.found), key=lambda fault: fault.line))
+        """All faults, those of the file first and by line, each once (an alias can show one in several places)."""
+        ordered = sorted(dict.fromkeys(self.found), key=lambda fault: (fault.line < 0, abs(fault.line)))
+        return tuple(map(self._placed, ordered))
+
+    def _placed(self, fault: Fault) -> Fault:
+        if fault.line >= 0:
+            return fault
+        place = self.places[-fault.line - 1]
+        message = f"{place.name}: {fault.message}"
+        return Fault(place.source, place.line, fault.route_id, fault.rule, message)
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

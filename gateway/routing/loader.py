@@ -2,7 +2,8 @@
 
 The file is the gateway's own shape (``routes:``, ``services:``, ``gates:``, …) or Spring's
 (``spring.cloud.gateway.server.webflux.routes`` and so on, with or without the last two words); the
-gateway's own sections may stand beside either.
+gateway's own sections may stand beside either. What a Config Server says is laid over the file's sections first,
+so that one reader sees both.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from gateway.routing.config.properties import Properties
+from gateway.routing.config.tokens import read_tokens
 from gateway.routing.document import BadDocument, Fields, Node, Text, read_document
 from gateway.routing.faults import Faults, RouteFileError, unknown
+from gateway.routing.locator import read_locator
 from gateway.routing.route_reader import read_routes
 from gateway.routing.sections import (
     check_overlaps,
@@ -26,19 +30,19 @@ from gateway.routing.sections import (
 )
 from gateway.routing.table import RouteTable
 
-_OWN: Final = ("routes", "default-filters", "services", "gates", "access", "rooms", "cors")
+_OWN: Final = ("routes", "default-filters", "services", "gates", "access", "rooms", "cors", "discovery")
 # Settings of Spring that have nothing to do with routes; here they are environment variables.
 _SPRING_TOP: Final = frozenset(
     {"application", "config", "debug", "eureka", "info", "jwt", "logging", "management", "resilience4j"}
     | {"server", "springdoc", "token"}
 )
 _SPRING_GATEWAY: Final = frozenset(
-    {"actuator", "discovery", "enabled", "failonroutedefinitionerror", "filter", "forwarded", "globalfilter"}
+    {"actuator", "enabled", "failonroutedefinitionerror", "filter", "forwarded", "globalfilter"}
     | {"handlermapping", "httpclient", "httpserver", "loadbalancer", "metrics", "observability", "predicate"}
     | {"redisratelimiter", "routefiltercacheenabled", "routerefreshlistener", "securityheaders"}
     | {"streamingmediatypes", "trustedproxies", "websocket", "xforwarded"}
 )
-_IN_GATEWAY: Final = ("routes", "default-filters", "globalcors")
+_IN_GATEWAY: Final = ("routes", "default-filters", "globalcors", "discovery")
 
 
 def default_file() -> Path:
@@ -48,18 +52,29 @@ def default_file() -> Path:
 
 def load(path: Path, environ: Mapping[str, str]) -> RouteTable:
     """Load a route file; raises RouteFileError with every fault, also if it can't be read."""
+    return parse(content_of(path), str(path), environ)
+
+
+def content_of(path: Path) -> bytes:
+    """A route file's content; raises RouteFileError if it can't be read."""
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         faults = Faults(str(path))
         faults.add(1, "file", f"can't be read: {error.strerror or error}")
         raise RouteFileError(faults.in_order()) from None
-    return parse(data, str(path), environ)
 
 
-def parse(data: bytes, file: str, environ: Mapping[str, str]) -> RouteTable:
-    """Make a table of a route file's content; raises RouteFileError. ``file`` is its name in faults."""
-    faults = Faults(file)
+def parse(
+    data: bytes, file: str, environ: Mapping[str, str], properties: Properties | None = None
+) -> RouteTable:
+    """Make a table of a route file's content; raises RouteFileError. ``file`` is its name in faults.
+
+    ``properties`` of a Config Server are laid over it: its routes and default filters, where it has any, stand
+    instead of the file's; CORS is merged by path pattern and the locator by key, the server winning. Services,
+    gates, access and rooms are the file's alone.
+    """
+    faults = Faults(file, properties.places if properties else ())
     try:
         root = read_document(data, environ)
     except BadDocument as error:
@@ -68,20 +83,27 @@ def parse(data: bytes, file: str, environ: Mapping[str, str]) -> RouteTable:
     if root is None:
         faults.add(1, "shape", "the file is empty; write 'routes: []' for a gateway without routes")
         raise RouteFileError(faults.in_order())
-    sections = _sections(root, faults)
-    routes = read_routes(sections.get("routes"), sections.get("defaultfilters"), faults)
-    gates, gate_lines = read_gates(sections.get("gates"), faults)
-    public, public_lines = read_access(sections.get("access"), faults)
+    own = _sections(root, faults)
+    over = properties.sections if properties else {}
+    sections = {**own, **over}
+    default_filters = sections.get("defaultfilters")
+    routes = read_routes(sections.get("routes"), default_filters, faults)
+    gates, gate_lines = read_gates(own.get("gates"), faults)
+    public, public_lines = read_access(own.get("access"), faults)
     check_overlaps(gates, gate_lines, public, public_lines, faults)
-    cors, cors_unrouted = read_cors(sections.get("cors"), faults)
+    own_cors, own_unrouted = read_cors(own.get("cors"), faults)
+    over_cors, over_unrouted = read_cors(over.get("cors"), faults)
     table = RouteTable(
         routes=routes,
         gates=gates,
         public=public,
-        rooms=read_rooms(sections.get("rooms"), gates, faults),
-        services=read_services(sections.get("services"), faults),
-        cors=cors,
-        cors_unrouted=cors_unrouted,
+        rooms=read_rooms(own.get("rooms"), gates, faults),
+        services=read_services(own.get("services"), faults),
+        # The server's patterns are asked first.
+        cors={**over_cors, **own_cors, **over_cors},
+        cors_unrouted=own_unrouted or over_unrouted,
+        locator=read_locator(own.get("discovery"), over.get("discovery"), default_filters, faults),
+        tokens=read_tokens(properties.tokens if properties else {}, faults),
         source=file,
         digest=digest_of(data),
     )
@@ -127,7 +149,7 @@ def _spring_sections(node: Node, faults: Faults) -> dict[str, Node]:
             continue
         for key, value in place.expanded().entries.items():
             plain = _plain(key)
-            if plain in ("routes", "defaultfilters", "globalcors"):
+            if plain in ("routes", "defaultfilters", "globalcors", "discovery"):
                 sections["cors" if plain == "globalcors" else plain] = value
             elif plain not in _SPRING_GATEWAY and not (place is gateway and plain in ("server", "mvc")):
                 line = place.lines.get(key, place.line)

@@ -7,9 +7,12 @@ replacement names a group.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 _MAX_DEPTH = 8
+
+Find = Callable[[str], str | None]
+"""What a name stands for; None if it has no value."""
 
 
 def fill(text: str, environ: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
@@ -17,13 +20,27 @@ def fill(text: str, environ: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
 
     Those stay in the text as they were.
     """
+    return fill_from(text, lambda name: in_environ(name, environ))
+
+
+def fill_from(text: str, find: Find) -> tuple[str, tuple[str, ...]]:
+    """``fill`` with the values from anywhere."""
     if "${" not in text:
         return text, ()
     unset: list[str] = []
-    return _fill(text, environ, unset, 0), tuple(unset)
+    return _fill(text, find, unset, 0), tuple(unset)
 
 
-def _fill(text: str, environ: Mapping[str, str], unset: list[str], depth: int) -> str:
+def in_environ(name: str, environ: Mapping[str, str]) -> str | None:
+    """The variable that a name means: itself, or in capitals with ``_`` for dots, hyphens as ``_`` or dropped."""
+    upper = name.upper().replace(".", "_")
+    for candidate in (name, upper.replace("-", "_"), upper.replace("-", "")):
+        if candidate in environ:
+            return environ[candidate]
+    return None
+
+
+def _fill(text: str, find: Find, unset: list[str], depth: int) -> str:
     out: list[str] = []
     at = 0
     while (start := text.find("${", at)) >= 0:
@@ -34,7 +51,7 @@ def _fill(text: str, environ: Mapping[str, str], unset: list[str], depth: int) -
             at = start
             break
         inside = text[start + 2 : end]
-        out.append(f"${{{inside}}}" if escaped else _value(inside, environ, unset, depth))
+        out.append(f"${{{inside}}}" if escaped else _value(inside, find, unset, depth))
         at = end + 1
     return "".join(out) + text[at:]
 
@@ -48,13 +65,12 @@ def _closing(text: str, at: int) -> int:
     return -1
 
 
-def _value(inside: str, environ: Mapping[str, str], unset: list[str], depth: int) -> str:
+def _value(inside: str, find: Find, unset: list[str], depth: int) -> str:
     name, colon, default = inside.partition(":")
-    upper = name.upper().replace(".", "_")
-    for candidate in (name, upper.replace("-", "_"), upper.replace("-", "")):
-        if candidate in environ:
-            return environ[candidate]
+    value = find(name)
+    if value is not None:
+        return value
     if not colon:
         unset.append(name)
         return f"${{{inside}}}"
-    return _fill(default, environ, unset, depth + 1) if depth < _MAX_DEPTH else default
+    return _fill(default, find, unset, depth + 1) if depth < _MAX_DEPTH else default

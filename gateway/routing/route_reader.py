@@ -46,9 +46,8 @@ def read_routes(node: Node | None, default_filters: Node | None, faults: Faults)
         if route is None:
             continue
         if route.id in seen:
-            faults.add(
-                route.line, "route-id", f"line {seen[route.id]} has a route of this id already", route.id
-            )
+            message = f"{faults.where(seen[route.id])} has a route of this id already"
+            faults.add(route.line, "route-id", message, route.id)
         seen.setdefault(route.id, route.line)
         routes.append(route)
     _check_weights(routes, faults)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.routing.calls import CallPattern, wide_forms
 from gateway.routing.cors import CorsRule
@@ -19,6 +19,9 @@ from gateway.routing.index import PrefixIndex, literal_prefix
 from gateway.routing.path import parse_target
 from gateway.routing.patterns import PathPattern, compile_pattern
 from gateway.routing.route import Route, WeightGroups, route_prefixes
+
+if TYPE_CHECKING:
+    from gateway.routing.locator import Locator
 
 __all__ = ["Changes", "Match", "Route", "RouteTable"]
 
@@ -86,12 +89,13 @@ class Match(NamedTuple):
 
 @dataclass(frozen=True)
 class RouteTable:
-    """Everything a route file says. Immutable: a reload makes a new one.
+    """Everything a route file says, and what a Config Server lays over it. Immutable: a reload makes a new one.
 
     ``routes`` stand in the order in which they are asked (by ``order``, then as in the file). ``services``
     are static instances by lower-case name. ``cors`` is by path pattern, in the file's order; ``cors_unrouted``
     says that it is also for what no route takes.
-    ``source`` is the file and ``digest`` tells its contents apart.
+    ``locator``, if there is one, makes routes of services' names. ``tokens`` are settings of tokens by their name in
+    lower case, as a Config Server gives them. ``source`` is the file and ``digest`` tells its contents apart.
     """
 
     routes: tuple[Route, ...] = ()
@@ -101,6 +105,8 @@ class RouteTable:
     services: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     cors: Mapping[str, CorsRule] = field(default_factory=dict)
     cors_unrouted: bool = False
+    locator: Locator | None = None
+    tokens: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     source: str = ""
     digest: bytes = b""
     draw: Callable[[], float] = field(default=random.random, repr=False, compare=False)

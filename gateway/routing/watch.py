@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gateway.routing.config.properties import Properties
 from gateway.routing.faults import Fault, RouteFileError
 from gateway.routing.loader import digest_of, parse
 from gateway.routing.table import RouteTable
@@ -39,19 +40,30 @@ _NEVER_SEEN: Final = _Identity(-1, -1, -1, -1)
 
 
 @dataclass(frozen=True, slots=True)
-class _Attempt:
-    """One reading of the file: its digest, and a table or faults; neither if the content is as it was."""
+class _Sources:
+    """What a table is made of: the file's content, and what a Config Server lays over it."""
 
-    digest: bytes
+    data: bytes
+    properties: Properties | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One attempt at a table. ``key`` tells what it was made of; ``table`` is what can be put in force, if
+    anything can, and ``sources`` is what that is made of. ``faults`` are those of what was wanted."""
+
+    key: tuple[bytes, bytes]
     table: RouteTable | None = None
+    sources: _Sources | None = None
     faults: tuple[Fault, ...] = ()
 
 
 class RouteWatcher:
-    """Keeps ``table`` at the last good content of the file; ``faults`` are those of the last attempt.
+    """Keeps ``table`` at the last good content of the file and of what was offered to be laid over it.
 
     ``on_table`` gets each new table, ``on_faults`` the faults of each content that can't be used, both on
-    the event loop. ``table`` at the start is what the caller has loaded.
+    the event loop. ``table`` at the start is what the caller has made of ``data`` (unknown if empty) and
+    ``properties``. If one of the two can't be used, a change of the other counts all the same.
     """
 
     def __init__(
@@ -62,6 +74,8 @@ class RouteWatcher:
         *,
         on_table: Callable[[RouteTable], None],
         on_faults: Callable[[tuple[Fault, ...]], None],
+        data: bytes = b"",
+        properties: Properties | None = None,
         poll_seconds: float = POLL_SECONDS,
         settle_seconds: float = SETTLE_SECONDS,
     ) -> None:
@@ -74,12 +88,34 @@ class RouteWatcher:
         self._poll_seconds = poll_seconds
         self._settle_seconds = settle_seconds
         self._wanted = asyncio.Event()
+        self._forced = False
         self._seen: _Identity | None = _NEVER_SEEN
-        self._digest = table.digest
+        self._good = _Sources(data, properties)
+        self._offered = properties
+        self._waiting: list[asyncio.Future[tuple[Fault, ...]]] = []
+        self._key = (table.digest, _digest(properties))
 
     def reload(self) -> None:
         """Read the file at the next turn of the loop even if it looks unchanged; for SIGHUP."""
+        self._forced = True
         self._wanted.set()
+
+    async def read(self) -> tuple[Fault, ...]:
+        """Look at the file now. Returns what is wrong with it, or with what was offered last."""
+        return await self._looked()
+
+    async def offer(self, properties: Properties) -> tuple[Fault, ...]:
+        """Lay these over the file instead of those that are. Returns what is wrong with them, if they can't be
+        used; then those before them stay. Waits until ``on_table`` has been told."""
+        self._offered = properties
+        faults = await self._looked()
+        return () if self._good.properties is properties else faults
+
+    async def _looked(self) -> tuple[Fault, ...]:
+        future: asyncio.Future[tuple[Fault, ...]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        self._wanted.set()
+        return await future
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -92,15 +128,25 @@ class RouteWatcher:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+            for future in self._waiting:
+                future.cancel()
 
     async def _watch(self) -> None:
         while True:
             seen = await self._settled()
             if seen != self._seen or self._wanted.is_set():
-                forced = self._wanted.is_set()
                 self._wanted.clear()
                 self._seen = seen
-                await self._take_over(forced)
+                # Who asks from here on wants to know of a later look than this one.
+                waiting, self._waiting = self._waiting, []
+                try:
+                    await self._take_over()
+                    for future in waiting:
+                        if not future.done():
+                            future.set_result(self.faults)
+                finally:
+                    for future in waiting:
+                        future.cancel()  # of no effect where there is an outcome
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._poll_seconds):
                     await self._wanted.wait()
@@ -116,15 +162,19 @@ class RouteWatcher:
             seen = again
         return seen
 
-    async def _take_over(self, forced: bool) -> None:
-        known = b"" if forced else self._digest
-        attempt = await asyncio.to_thread(_attempt, self._path, self._environ, known)
-        self._digest = attempt.digest
-        if attempt.table is not None:
+    async def _take_over(self) -> None:
+        forced, self._forced = self._forced, False
+        known = None if forced else self._key
+        attempt = await asyncio.to_thread(
+            _attempt, self._path, self._environ, self._good, self._offered, known
+        )
+        self._key = attempt.key
+        if attempt.table is not None and attempt.sources is not None:
             self.faults = ()
             self.table = attempt.table
+            self._good = attempt.sources
             self._tell(lambda: self._on_table(self.table))
-        elif attempt.faults:
+        if attempt.faults:
             self.faults = attempt.faults
             self._tell(lambda: self._on_faults(self.faults))
 
@@ -143,24 +193,62 @@ def _identity(path: Path) -> _Identity | None:
     return _Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-def _attempt(path: Path, environ: Mapping[str, str], known: bytes) -> _Attempt:
-    """Read and parse; whatever goes wrong is a fault, because a bad file must not end the watching."""
+def _attempt(
+    path: Path,
+    environ: Mapping[str, str],
+    good: _Sources,
+    offered: Properties | None,
+    known: tuple[bytes, bytes] | None,
+) -> _Attempt:
+    """Read and parse; whatever goes wrong is a fault, because a bad file must not end the watching.
+
+    What is wanted is the file as it is with what is offered. Failing that, one of the two with the last good of
+    the other: what is broken in one place must not hold up the other.
+    """
+    faults: tuple[Fault, ...] = ()
+    tries: list[_Sources]
     try:
         data = path.read_bytes()
+        digest = digest_of(data)
+        tries = [_Sources(data, offered), _Sources(data, good.properties)]
     except OSError as error:
-        why = f"can't be read: {error.strerror or error}"
-        return _Attempt(b"unreadable", faults=_one_fault(path, "file", why) if known != b"unreadable" else ())
-    digest = digest_of(data)
-    if digest == known:
-        return _Attempt(digest)
+        digest, tries = b"unreadable", []
+        faults = _one_fault(str(path), "file", f"can't be read: {error.strerror or error}")
+    key = (digest, _digest(offered))
+    if key == known:
+        return _Attempt(key)
+    if good.data and digest != digest_of(good.data):
+        tries.append(_Sources(good.data, offered))
+    for sources in tries:
+        if faults and sources.data == good.data and sources.properties is good.properties:
+            continue  # in force already
+        wrong = _wrong_with(path, environ, good, sources)
+        if isinstance(wrong, RouteTable):
+            return _Attempt(key, wrong, sources, faults)
+        faults = faults or wrong
+    return _Attempt(key, faults=faults)
+
+
+def _wrong_with(
+    path: Path, environ: Mapping[str, str], good: _Sources, sources: _Sources
+) -> RouteTable | tuple[Fault, ...]:
+    """The table of these sources, or why there is none."""
+    now = sources.properties
+    if good.properties and good.properties.gives_routes and now and not now.gives_routes:
+        # A wrong branch or an emptied file looks like this. Whoever means it starts the gateway anew.
+        return _one_fault("Config Server", "no-routes", "it has no routes any more")
     try:
-        return _Attempt(digest, parse(data, str(path), environ))
+        return parse(sources.data, str(path), environ, now)
     except RouteFileError as error:
-        return _Attempt(digest, faults=error.faults)
+        return error.faults
     except Exception as error:
-        _log.exception("the route file could not be parsed")
-        return _Attempt(digest, faults=_one_fault(path, "internal", f"could not be parsed: {error!r}"))
+        _log.exception("the routes could not be parsed")
+        return _one_fault(str(path), "internal", f"could not be parsed: {error!r}")
 
 
-def _one_fault(path: Path, rule: str, message: str) -> tuple[Fault, ...]:
-    return (Fault(str(path), 1, None, rule, message),)
+def _digest(properties: Properties | None) -> bytes:
+    return properties.digest if properties else b""
+
+
+def _one_fault(file: str, rule: str, message: str) -> tuple[Fault, ...]:
+    return (Fault(file, 1, None, rule, message),)

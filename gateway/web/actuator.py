@@ -71,6 +71,7 @@ class Actuator:
                     "gateway-routes": link("/gateway/routes"),
                     "prometheus": link("/prometheus"),
                     "rooms": link("/rooms"),
+                    "refresh": link("/refresh"),
                 }
             }
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -69,15 +69,12 @@ class LiveTable:
 
     def __init__(self, table: RouteTable) -> None:
         self.replace(table)
-        self.faults: tuple[str, ...] = ()
-        """Why the file as it is now was not loaded; empty while it is the one in force."""
 
     def replace(self, table: RouteTable) -> None:
         """Puts ``table`` in force. Requests under way keep the one they began with."""
         predicates = (predicate for route in table.routes for predicate in route.predicates)
         alone = all(isinstance(predicate, Path | Method) for predicate in predicates)
         self.now = Serving(table, Access((_PublicCalls(table),)), {}, alone)
-        self.faults = ()
 
 
 @dataclass(slots=True)
@@ -98,5 +95,9 @@ class Context:
     """How far the event loop is behind at the moment."""
     checks: Mapping[str, Callable[[], tuple[bool, dict[str, object]]]]
     """Health of each component: whether it is up, and details without secrets."""
+    refresh: Callable[[], Awaitable[tuple[str, ...]]]
+    """Reads routes and configuration anew; returns the names of what changed, or raises ConfigError."""
+    look: Callable[[], None]
+    """Has the Config Server asked as soon as may be."""
     draining: bool = False
     """Set when the instance is going away: not ready any more."""

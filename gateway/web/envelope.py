@@ -30,10 +30,12 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.NotAllowedIn: 404,
     errors.MethodNotAllowed: 405,
     errors.PayloadTooLarge: 413,
+    errors.ConfigRefused: 422,
     errors.QueueWaiting: 429,
     errors.UpstreamUnreachable: 502,
     errors.AuthUnavailable: 503,
     errors.QueueUnavailable: 503,
+    errors.ConfigUnavailable: 503,
     errors.Overloaded: 503,
     errors.NoInstance: 503,
     errors.UpstreamTimeout: 504,
@@ -90,8 +92,10 @@ def refusal(exchange: Exchange, error: GatewayError) -> web.Response:
     facts: dict[str, Any] = {"code": code, "message": text, "status": status}
     if exchange.target is not None:
         facts["path"] = exchange.target.raw_path
-    if isinstance(error, errors.BadRequest):
-        fields = error.fields or (errors.FieldFault("request", "", error.reason),)
+    fields = error.fields if isinstance(error, errors.BadRequest | errors.ConfigError) else ()
+    if isinstance(error, errors.BadRequest) and not fields:
+        fields = (errors.FieldFault("request", "", error.reason),)
+    if fields:
         facts["fields"] = [
             {
                 name: value

@@ -54,6 +54,20 @@ async def test_starting_waits_for_nobody(jwks: Jwks, server: KeyServer) -> None:
         assert not jwks.keys_known
 
 
+async def test_keys_may_come_from_elsewhere_while_running(jwks: Jwks, server: KeyServer) -> None:
+    async with jwks.running(), serving(Issuer(key=5, algorithm="ES256")) as elsewhere:
+        await jwks.key("key-0", "RS256")
+        elsewhere.answering.clear()
+        jwks.aim(elsewhere.uri, ("ES256",))
+        await elsewhere.arrived.wait()
+        assert jwks.algorithms == ("ES256",)
+        assert jwks.known_key("key-0", "RS256") is not None, "they stay until the other has answered"
+        elsewhere.answering.set()
+        await until(lambda: jwks.generation == 2)
+        assert jwks.known_key("key-0", "RS256") is None
+        assert jwks.known_key("key-5", "ES256") is not None
+
+
 async def test_outside_running_nothing_is_fetched(jwks: Jwks, server: KeyServer) -> None:
     with pytest.raises(AuthUnavailable):
         await jwks.key("key-0", "RS256")

@@ -20,6 +20,24 @@ async def test_a_good_token_gives_its_principal(verifier: TokenVerifier, issuer:
     assert (principal.expires_at, principal.late) == (NOW + 600, False)
 
 
+async def test_what_is_expected_may_change_and_what_was_good_is_judged_anew(
+    verifier: TokenVerifier, issuer: Issuer
+) -> None:
+    token = good(issuer, iss="one", aud=["x", "b"])
+    await verifier.verify(token)
+    verifier.expect("one", ("a", "b"))
+    assert verifier.cached(token) is None
+    await verifier.verify(token)
+    verifier.expect("one", ("a", "c"))
+    with pytest.raises(TokenInvalid, match="aud"):
+        await verifier.verify(token)
+    verifier.expect("two", ())
+    with pytest.raises(TokenInvalid, match="iss"):
+        await verifier.verify(token)
+    verifier.expect(None, None)
+    await verifier.verify(token)
+
+
 async def test_a_token_of_a_curve_is_as_good(clock: Clock) -> None:
     issuer = Issuer(algorithm="ES256")
     jwks = Jwks("http://127.0.0.1:1/", ("RS256", "ES256"), Source(issuer), timing=STILL)

@@ -23,7 +23,7 @@ from tests.routing.vectors import load_json
 TEXT = (Path(__file__).parents[2] / "docs" / "routes.md").read_text("utf-8")
 _EXAMPLE = re.compile(r"```yaml\n(.*?)```\n\n```\n(.*?)```", re.DOTALL)
 _HEADER = re.compile(r"\[([\w-]+): ([^\]]*)\]")
-_BLOCK = re.compile(r"```\n((?:services|gates|access|rooms|cors):\n.*?)```", re.DOTALL)
+_BLOCK = re.compile(r"```\n((?:services|gates|access|rooms|cors|discovery):\n.*?)```", re.DOTALL)
 
 
 class Example(NamedTuple):
@@ -145,4 +145,4 @@ def test_the_default_public_calls_are_those_in_the_code() -> None:
 @pytest.mark.parametrize("block", _BLOCK.findall(TEXT), ids=lambda block: block.partition(":")[0])
 def test_the_other_sections_are_sound(block: str) -> None:
     assert parse(f"routes: []\n{block}".encode(), "docs.yaml", {}).routes == ()
-    assert len(_BLOCK.findall(TEXT)) == 5
+    assert len(_BLOCK.findall(TEXT)) == 6

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.routing.config.properties import Properties, properties_of
 from gateway.routing.faults import Fault
-from gateway.routing.loader import load
+from gateway.routing.loader import load, parse
 from gateway.routing.table import RouteTable
 from gateway.routing.watch import RouteWatcher
+from tests.config_server import answer_of, routes
 
 
 def content(*ids: str) -> str:
@@ -192,3 +194,83 @@ async def test_a_fault_of_our_own_in_parsing_is_told_as_one(
         watcher.reload()
         assert await listener.next_rules() == ["internal"]
         assert [route.id for route in watcher.table.routes] == ["a"]
+
+
+def properties(*ids: str, **more: object) -> Properties:
+    return properties_of(answer_of({**routes(*ids), **more}), {})
+
+
+@asynccontextmanager
+async def overlaid(path: Path, start: Properties) -> AsyncIterator[tuple[RouteWatcher, Listener]]:
+    listener = Listener()
+    data = path.read_bytes()
+    watcher = RouteWatcher(
+        path,
+        {},
+        parse(data, str(path), {}, start),
+        data=data,
+        properties=start,
+        on_table=listener.told.put_nowait,
+        on_faults=listener.told.put_nowait,
+        poll_seconds=0.01,
+        settle_seconds=0.01,
+    )
+    async with watcher.running():
+        yield watcher, listener
+
+
+async def test_what_is_offered_is_laid_over_the_file(file: Path) -> None:
+    async with overlaid(file, properties("x")) as (watcher, listener):
+        assert await watcher.offer(properties("y")) == ()
+        assert await listener.next_ids() == ["y"]
+        assert [route.id for route in watcher.table.routes] == ["y"]
+
+
+async def test_what_can_not_be_used_leaves_everything_as_it_was(file: Path) -> None:
+    async with overlaid(file, properties("x")) as (watcher, listener):
+        bad = properties("y", **{"spring.cloud.gateway.server.webflux.routes[0].uri": "nowhere"})
+        assert [fault.rule for fault in await watcher.offer(bad)] == ["uri"]
+        assert await listener.next_rules() == ["uri"]
+        assert [route.id for route in watcher.table.routes] == ["x"]
+        assert [fault.rule for fault in await watcher.offer(bad)] == ["uri"]
+        assert listener.told.empty(), "the same faults are told once"
+        assert await watcher.offer(properties("x")) == ()
+        assert await listener.next_ids() == ["x"]
+
+
+async def test_routes_that_are_all_gone_are_taken_for_an_accident(file: Path) -> None:
+    async with overlaid(file, properties("x")) as (watcher, listener):
+        assert [fault.rule for fault in await watcher.offer(properties())] == ["no-routes"]
+        assert await listener.next_rules() == ["no-routes"]
+        assert [route.id for route in watcher.table.routes] == ["x"]
+
+
+async def test_a_broken_file_does_not_hold_up_what_is_offered(file: Path) -> None:
+    async with overlaid(file, properties("x")) as (watcher, listener):
+        file.write_text("routes: {")
+        assert await listener.next_rules() == ["yaml"]
+        assert await watcher.offer(properties("y")) == ()
+        assert await listener.next_ids() == ["y"]
+        assert await listener.next_rules() == ["yaml"]
+        file.write_text(content("a"))
+        assert await listener.next_ids() == ["y"]
+
+
+async def test_something_broken_on_offer_does_not_hold_up_the_file(file: Path) -> None:
+    async with overlaid(file, properties("x")) as (watcher, listener):
+        bad = properties("y", **{"spring.cloud.gateway.server.webflux.routes[0].uri": "nowhere"})
+        await watcher.offer(bad)
+        assert await listener.next_rules() == ["uri"]
+        file.write_text(content("a") + "services: {x: 'http://127.0.0.1:1'}\n")
+        assert await listener.next_ids() == ["x"]
+        assert watcher.table.services == {"x": ("http://127.0.0.1:1",)}
+        assert await listener.next_rules() == ["uri"]
+
+
+async def test_the_file_can_be_read_at_a_word(file: Path) -> None:
+    async with watching(file, poll=3600) as (watcher, listener):
+        file.write_text(content("b"))
+        assert await watcher.read() == ()
+        assert await listener.next_ids() == ["b"]
+        file.write_text("routes: {")
+        assert [fault.rule for fault in await watcher.read()] == ["yaml"]

@@ -1,0 +1,82 @@
+"""What a Config Server answers: property sources with flat names, read within bounds. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.errors import ConfigUnavailable
+
+MOST_BYTES: Final = 4 * 1024 * 1024
+MOST_PROPERTIES: Final = 50_000
+LONGEST_VALUE: Final = 64 * 1024
+_USER = re.compile(r"(?<=://)[^/@\s]*@")
+_ORIGIN = re.compile(r"(\d{1,9}):\d+")
+
+Scalar = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One property's value as the server typed it; ``line`` in its file, 0 if the server does not say."""
+
+    value: Scalar
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One property source. ``name`` is for people only."""
+
+    name: str
+    properties: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The sources, those that count first in front. ``version`` is the commit, where the server says it."""
+
+    sources: tuple[Source, ...]
+    version: str | None = None
+
+
+def read_answer(body: bytes) -> Answer:
+    """Read the server's JSON, with origins (its second format) or without. Raises ConfigUnavailable."""
+    try:
+        content = json.loads(body)
+    # RecursionError is what deep nesting becomes.
+    except (ValueError, RecursionError):
+        raise ConfigUnavailable("the answer is not JSON") from None
+    sources = content.get("propertySources") if isinstance(content, dict) else None
+    if not isinstance(sources, list):
+        raise ConfigUnavailable("the answer is not that of a Config Server")
+    version = content.get("version")
+    read = tuple(map(_source, sources))
+    if sum(len(source.properties) for source in read) > MOST_PROPERTIES:
+        raise ConfigUnavailable(f"the answer has more than {MOST_PROPERTIES} properties")
+    return Answer(read, version[:100] if isinstance(version, str) else None)
+
+
+def _source(node: object) -> Source:
+    properties = node.get("source") if isinstance(node, dict) else None
+    if not isinstance(node, dict) or not isinstance(properties, dict):
+        raise ConfigUnavailable("a property source in the answer is malformed")
+    name = _USER.sub("", str(node.get("name", "")))
+    shown = "".join(each if each.isprintable() else "?" for each in name)[:300]
+    return Source(shown or "unnamed", {key: _value(key, value) for key, value in properties.items()})
+
+
+def _value(key: str, node: object) -> Value:
+    line = 0
+    if isinstance(node, dict):
+        origin = _ORIGIN.fullmatch(str(node.get("origin")))
+        line = int(origin[1]) if origin else 0
+        node = node.get("value")
+    if node is None:
+        return Value("", line)
+    if not isinstance(node, Scalar) or (isinstance(node, str) and len(node) > LONGEST_VALUE):
+        raise ConfigUnavailable(f"the value of {key[:100]!r} is no text, number or truth value, or too long")
+    return Value(node, line)

@@ -1,0 +1,106 @@
+"""Asking a Config Server over HTTP: bounded, and from nowhere but where the settings say."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import quote, unquote, urlsplit
+
+import aiohttp
+
+from gateway.errors import ConfigUnavailable
+from gateway.routing.config.answer import MOST_BYTES
+
+Ask = Callable[[], Awaitable[bytes]]
+"""The server's answer. Raises ConfigUnavailable."""
+
+SECONDS: Final = 10.0
+"""The longest one server may take for the whole answer: a real one may clone a repository first."""
+
+_HEADERS: Final = {
+    # The second format says in which line of which file a value stands; a server that has only the first one
+    # may send that.
+    "Accept": "application/vnd.spring-cloud.config-server.v2+json, application/json;q=0.9",
+}
+_MEANING: Final = {
+    401: "user or password is wrong",
+    403: "user or password is wrong",
+    404: "there is no such label, or a file in the repository is broken",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked for, and who asks. ``urls`` are servers of the same content, tried in order."""
+
+    urls: tuple[str, ...]
+    application: str
+    profiles: tuple[str, ...] = ()
+    label: str | None = None
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+    @property
+    def path(self) -> str:
+        """What stands behind a server's address. A slash in a label is written as the server wants it."""
+        parts = [self.application, ",".join(self.profiles) or "default"]
+        if self.label:
+            parts.append(self.label.replace("/", "(_)"))
+        return "/".join(quote(part, safe="(),") for part in parts)
+
+
+def http_ask(session: aiohttp.ClientSession, wanted: Wanted) -> Ask:
+    """An ``Ask`` over this session. Redirects are not followed: where the configuration comes from is the
+    operator's decision alone."""
+
+    async def ask() -> bytes:
+        reasons = []
+        for number, url in enumerate(wanted.urls, 1):
+            try:
+                async with asyncio.timeout(SECONDS):
+                    return await _get(session, url, wanted)
+            except ConfigUnavailable as error:
+                reason = error.reason
+            except TimeoutError:
+                reason = f"no answer within {SECONDS:g} s"
+            except (aiohttp.ClientError, OSError) as error:
+                reason = f"it can't be reached ({type(error).__name__})"
+            reasons.append(reason if len(wanted.urls) == 1 else f"server {number}: {reason}")
+        raise ConfigUnavailable("; ".join(reasons))
+
+    return ask
+
+
+async def _get(session: aiohttp.ClientSession, url: str, wanted: Wanted) -> bytes:
+    parts = urlsplit(url)
+    user = wanted.user or unquote(parts.username or "")
+    password = wanted.password or unquote(parts.password or "")
+    headers = dict(_HEADERS)
+    if user or password:
+        headers["Authorization"] = f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
+    async with session.get(
+        f"{place(url).rstrip('/')}/{wanted.path}", allow_redirects=False, headers=headers
+    ) as response:
+        if response.status != 200:
+            meaning = _MEANING.get(response.status, "")
+            raise ConfigUnavailable(f"status {response.status}" + (f" ({meaning})" if meaning else ""))
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > MOST_BYTES:
+                raise ConfigUnavailable(f"more than {MOST_BYTES // 1024} KiB")
+        return bytes(body)
+
+
+def place(url: str) -> str:
+    """The address without user, password and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def places(urls: Sequence[str]) -> str:
+    """All addresses, for a log."""
+    return ", ".join(map(place, urls))

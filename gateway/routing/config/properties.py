@@ -1,0 +1,242 @@
+"""A Config Server's answer as sections of a route file. Pure.
+
+Spring's rules: the first source that has a property wins, and a list is taken as a whole from one source; mappings
+are merged. Both generations of the names are read, the newer winning within a source. What a gateway does not read is
+left aside and listed by name. ``gates``, ``access``, ``rooms`` and ``services`` are the route file's alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.routing.config.answer import Answer, Source, Value
+from gateway.routing.config.lookup import Lookup, text_of
+from gateway.routing.config.names import Segment, plain, split
+from gateway.routing.document import Fields, Items, Node, Text, merged
+from gateway.routing.faults import Place
+
+_GATEWAY: Final = ("spring", "cloud", "gateway")
+_JWT: Final = ("spring", "security", "oauth2", "resourceserver", "jwt")
+_ROUTE: Final = frozenset({"id", "uri", "order", "enabled"})
+_LOCATOR: Final = frozenset(
+    {"enabled", "lowercaseserviceid", "routeidprefix", "includeexpression", "urlexpression"}
+)
+_CORS: Final = frozenset(
+    {"allowedorigins", "allowedoriginpatterns", "allowedmethods", "allowedheaders", "exposedheaders"}
+    | {"allowcredentials", "maxage"}
+)
+_TOKENS: Final = frozenset({"jwkseturi", "issueruri", "jwsalgorithms", "audiences"})
+_NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})")
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Properties:
+    """What of a Config Server's answer concerns a gateway.
+
+    ``sections`` by plain key, as the loader has them of a file; ``tokens`` holds ``jwkseturi`` and so on. Lines are
+    negative: ``-n`` is the n-th of ``places``. ``values`` are the properties that count, by full name; ``ignored``
+    are names of those that don't. ``digest`` tells one content from another.
+    """
+
+    sections: Mapping[str, Node]
+    tokens: Mapping[str, Node]
+    places: tuple[Place, ...]
+    values: Mapping[str, str]
+    ignored: tuple[str, ...]
+    digest: bytes
+    version: str | None = None
+
+    @property
+    def gives_routes(self) -> bool:
+        """Whether there is a list of routes; an empty one counts as none."""
+        return "routes" in self.sections
+
+
+def properties_of(answer: Answer, environ: Mapping[str, str]) -> Properties:
+    """Everything in ``answer`` that a gateway reads, placeholders filled from ``environ`` and the answer itself."""
+    lookup = Lookup(answer.sources, environ)
+    maker = _Maker(lookup)
+    trees = [maker.tree(source, older) for source in answer.sources for older in (False, True)]
+    whole: Node = Fields({}, 0)
+    for tree in reversed(trees):
+        whole = merged(whole, tree)
+    sections, tokens = _below(whole, "gateway"), _below(whole, "jwt")
+    texts = _texts((*sections.values(), *tokens.values()))
+    ignored = sorted(name for name in maker.ignored if plain(name) not in lookup.used)
+    return Properties(
+        sections,
+        tokens,
+        tuple(maker.places),
+        {maker.places[-text.line - 1].name: text.value for text in texts},
+        tuple(ignored),
+        _digest(Fields({"gateway": Fields(sections, 0), "jwt": Fields(tokens, 0)}, 0)),
+        answer.version,
+    )
+
+
+def _below(node: Node, key: str) -> Mapping[str, Node]:
+    found = node.entries.get(key) if isinstance(node, Fields) else None
+    return found.entries if isinstance(found, Fields) else {}
+
+
+def _texts(nodes: Iterable[Node]) -> Iterator[Text]:
+    ahead = list(nodes)
+    while ahead:
+        node = ahead.pop()
+        if isinstance(node, Text):
+            yield node
+        else:
+            ahead += node.items if isinstance(node, Items) else node.entries.values()
+
+
+def _digest(root: Node) -> bytes:
+    """Of the values in their places, whichever source or line they come from."""
+    hashed = hashlib.sha256()
+    ahead: list[tuple[Path, Node]] = [((), root)]
+    while ahead:
+        path, node = ahead.pop()
+        if isinstance(node, Text):
+            hashed.update(repr((path, node.value, node.unset)).encode("utf-8", "surrogatepass"))
+            continue
+        below = enumerate(node.items) if isinstance(node, Items) else sorted(node.entries.items())
+        ahead += [((*path, name), child) for name, child in below]
+    return hashed.digest()
+
+
+@dataclass(slots=True)
+class _Branch:
+    """A mapping or list that is being put together; ``place`` is that of its first value."""
+
+    place: Place
+    below: dict[str | int, _Branch | tuple[Place, Value]] = field(default_factory=dict)
+
+
+class _Maker:
+    """Makes one tree of each source, and keeps the places."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self.places: list[Place] = []
+        self.ignored: set[str] = set()
+        self._lookup = lookup
+
+    def tree(self, source: Source, older: bool) -> Node:
+        """What a gateway reads in this source, under its newer or ``older`` names; the rest counts as ignored."""
+        root = _Branch(Place(source.name, 0, ""))
+        for name, value in source.properties.items():
+            segments = split(name)
+            path, is_older = _path(segments)
+            if path == ("gateway", "routes") and value.value == "":
+                # Null and an empty list look the same here, and neither is meant to take all routes away.
+                continue
+            if path and is_older is older:
+                _put(root, path, segments, Place(source.name, value.line, name), value)
+            elif not path:
+                self.ignored.add(name)
+        return self._node(root)
+
+    def _line(self, place: Place) -> int:
+        self.places.append(place)
+        return -len(self.places)
+
+    def _node(self, at: _Branch | tuple[Place, Value]) -> Node:
+        if isinstance(at, tuple):
+            return self._text(*at)
+        line = self._line(at.place)
+        if at.below and all(isinstance(key, int) for key in at.below):
+            ordered = sorted(at.below.items(), key=lambda pair: int(pair[0]))
+            return Items(tuple(self._node(node) for _, node in ordered), line)
+        entries = {str(key): self._node(node) for key, node in at.below.items()}
+        lines = {key: node.line for key, node in entries.items()}
+        return Fields(entries, line, lines)
+
+    def _text(self, place: Place, value: Value) -> Text:
+        text, unset = self._lookup.fill(text_of(value.value))
+        return Text(text, self._line(place), _kind(text), unset)
+
+
+def _kind(text: str) -> str:
+    """YAML's idea of a text. From ``.properties`` and from a placeholder everything comes as text, and what was
+    empty, null or an empty list comes as ``""``."""
+    if not text:
+        return "null"
+    if text.lower() in ("true", "false"):
+        return "bool"
+    return "int" if _NUMBER.fullmatch(text) else "str"
+
+
+def _put(root: _Branch, path: Path, segments: Sequence[Segment], place: Place, value: Value) -> None:
+    """Hang a value into the tree. Where one name is a value and a mapping at once, the mapping counts."""
+    skipped = len(segments) - len(path)
+    branch = root
+    for depth, key in enumerate(path[:-1]):
+        until = segments[max(depth + skipped, 0)].until
+        found = branch.below.get(key)
+        if not isinstance(found, _Branch):
+            found = branch.below[key] = _Branch(Place(place.source, place.line, until))
+        branch = found
+    if not isinstance(branch.below.get(path[-1]), _Branch):
+        branch.below[path[-1]] = (place, value)
+
+
+def _path(segments: Sequence[Segment]) -> tuple[Path, bool]:
+    """Where in the tree a property belongs, and whether its name is of the older generation; empty: nowhere."""
+    names = tuple(segment.plain for segment in segments)
+    if names[: len(_JWT)] == _JWT:
+        rest = names[len(_JWT) :]
+        known = (
+            rest and rest[0] in _TOKENS and (len(rest) == 1 or (len(rest) == 2 and isinstance(rest[1], int)))
+        )
+        return (("jwt", *rest) if known else ()), False
+    if names[: len(_GATEWAY)] != _GATEWAY:
+        return (), False
+    newer = names[len(_GATEWAY) : len(_GATEWAY) + 2] == ("server", "webflux")
+    begin = len(_GATEWAY) + 2 * newer
+    rest = _in_gateway(segments[begin:])
+    return (("gateway", *rest) if rest else ()), not newer
+
+
+def _in_gateway(segments: Sequence[Segment]) -> Path:
+    match [segment.plain for segment in segments]:
+        case ["routes"]:
+            return ("routes",)
+        case ["routes", int(at)]:
+            return ("routes", at)
+        case ["routes", int(at), str(name)] if name in _ROUTE:
+            return ("routes", at, name)
+        case ["routes", int(at), "metadata", *_]:
+            return ("routes", at, "metadata", *(segment.key for segment in segments[3:]))
+        case ["routes", int(at), ("predicates" | "filters") as name, *_]:
+            return _definition(("routes", at, name), segments[3:])
+        case ["defaultfilters", *_]:
+            return _definition(("defaultfilters",), segments[1:])
+        case ["globalcors", "addtosimpleurlhandlermapping"]:
+            return ("cors", "addtosimpleurlhandlermapping")
+        case ["globalcors", "corsconfigurations", str(), str(name)] if name in _CORS:
+            return ("cors", "corsconfigurations", str(segments[2].key), name)
+        case ["globalcors", "corsconfigurations", str(), str(name), int(at)] if name in _CORS:
+            return ("cors", "corsconfigurations", str(segments[2].key), name, at)
+        case ["discovery", "locator", str(name)] if name in _LOCATOR:
+            return ("discovery", "locator", name)
+        case ["discovery", "locator", ("predicates" | "filters") as name, *_]:
+            return _definition(("discovery", "locator", name), segments[3:])
+    return ()
+
+
+def _definition(before: Path, rest: Sequence[Segment]) -> Path:
+    """A list of predicates or filters: as one text, as texts, or as names with arguments."""
+    match [segment.plain for segment in rest]:
+        case []:
+            return before
+        case [int(at)]:
+            return (*before, at)
+        case [int(at), "name"]:
+            return (*before, at, "name")
+        case [int(at), "args", *_]:
+            return (*before, at, "args", *(segment.key for segment in rest[2:]))
+    return ()

@@ -1,0 +1,220 @@
+"""Keeps a Config Server's properties up to date: asked at the start, in intervals, and when somebody says so."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.errors import ConfigError, ConfigRefused, ConfigUnavailable
+from gateway.routing.config.answer import read_answer
+from gateway.routing.config.fetch import Ask
+from gateway.routing.config.properties import Properties, properties_of
+
+Offer = Callable[[Properties], Awaitable[tuple[str, ...]]]
+"""Puts properties in force, or returns what is wrong with them."""
+
+FIRST_RETRY_SECONDS: Final = 1.0
+LONGEST_RETRY_SECONDS: Final = 60.0
+LEAST_SECONDS: Final = 1.0
+"""Between two looks that nobody waits for: whoever repeats a webhook's call gains no more than this."""
+MOST_LISTED: Final = 200
+"""Names of ignored properties that are listed in one line of the log."""
+MOST_REMEMBERED: Final = 10_000
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigStatus:
+    """For health. ``reason`` says why the last attempt came to nothing, empty if it did not; ``failures`` counts
+    such attempts in a row. ``version`` is the commit in force, ``ignored`` the number of properties left aside."""
+
+    version: str | None
+    failures: int
+    reason: str
+    ignored: int
+
+
+class ConfigServer:
+    """One Config Server, or several of the same content.
+
+    ``interval``: seconds between two looks, 0 for none once it has answered. ``on_fetched`` is told of each
+    attempt: ``ok``, ``failed`` or ``refused``. ``shown``: the address, for the log.
+    """
+
+    def __init__(
+        self,
+        ask: Ask,
+        environ: Mapping[str, str],
+        *,
+        shown: str = "",
+        interval: float = 30.0,
+        on_fetched: Callable[[str], None] = lambda outcome: None,
+    ) -> None:
+        self.properties: Properties | None = None
+        """Those in force, or on offer; None before the server has answered."""
+        self._ask = ask
+        self._environ = environ
+        self._shown = shown
+        self._interval = interval
+        self._on_fetched = on_fetched
+        self._wanted = asyncio.Event()
+        self._waiting: list[asyncio.Future[tuple[str, ...]]] = []
+        self._failures = 0
+        self._reason = ""
+        self._refused = False
+        self._looked_at = -LEAST_SECONDS
+        self._listed: set[str] = set()
+
+    def status(self) -> ConfigStatus:
+        """The present state."""
+        now = self.properties
+        version, ignored = (now.version, len(now.ignored)) if now else (None, 0)
+        return ConfigStatus(version, self._failures, self._reason, ignored)
+
+    async def first(self) -> Properties:
+        """The properties at the start, before ``running``. Raises ConfigUnavailable."""
+        try:
+            self.properties = await self._fetch()
+        except ConfigUnavailable as error:
+            self._failed(error, "failed")
+            raise
+        self._succeeded(self.properties)
+        return self.properties
+
+    def refused(self, faults: tuple[str, ...]) -> None:
+        """What ``first`` gave could not be used."""
+        self.properties = None
+        self._failed(ConfigRefused(faults), "refused")
+
+    def look(self) -> None:
+        """Ask as soon as may be, without waiting for it. However often this is called, one look follows."""
+        self._wanted.set()
+
+    async def refresh(self) -> tuple[str, ...]:
+        """Ask now; return the names of properties that changed. Raises ConfigUnavailable or ConfigRefused."""
+        future: asyncio.Future[tuple[str, ...]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        self._wanted.set()
+        return await future
+
+    @asynccontextmanager
+    async def running(self, offer: Offer) -> AsyncIterator[None]:
+        """Look until the block ends; what is new goes to ``offer``."""
+        task = asyncio.create_task(self._watch(offer), name="config server")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            for future in self._waiting:
+                future.cancel()
+
+    async def _watch(self, offer: Offer) -> None:
+        while True:
+            await self._time_for_a_look()
+            self._wanted.clear()
+            # Who asks from here on wants to know of a later look than this one.
+            waiting, self._waiting = self._waiting, []
+            try:
+                outcome = await self._look(offer)
+                for future in waiting:
+                    _settle(future, outcome)
+            finally:
+                for future in waiting:
+                    future.cancel()  # of no effect where there is an outcome
+
+    async def _time_for_a_look(self) -> None:
+        try:
+            async with asyncio.timeout(self._pause()):
+                await self._wanted.wait()
+        except TimeoutError:
+            return
+        if not self._waiting:
+            await asyncio.sleep(self._looked_at + LEAST_SECONDS - time.monotonic())
+
+    async def _look(self, offer: Offer) -> tuple[str, ...] | ConfigError:
+        self._looked_at = time.monotonic()
+        try:
+            new = await self._fetch()
+            # After a refusal whoever was offered that must hear that it is over.
+            if self.properties and new.digest == self.properties.digest and not self._refused:
+                changed: tuple[str, ...] = ()
+            else:
+                faults = await offer(new)
+                self._refused = bool(faults)
+                if faults:
+                    raise ConfigRefused(faults)
+                changed = _changed(self.properties, new)
+                if changed:
+                    _log.info("%d properties of the Config Server changed (%s)", len(changed), new.version)
+        except ConfigError as error:
+            self._failed(error, "refused" if isinstance(error, ConfigRefused) else "failed")
+            return error
+        except Exception as error:  # whatever it is, what is in force stays, and looking goes on
+            _log.exception("the Config Server's answer could not be used")
+            failure = ConfigUnavailable(f"unforeseen: {type(error).__name__}")
+            self._failed(failure, "failed")
+            return failure
+        self.properties = new
+        self._succeeded(new)
+        return changed
+
+    async def _fetch(self) -> Properties:
+        body = await self._ask()
+        return await asyncio.to_thread(lambda: properties_of(read_answer(body), self._environ))
+
+    def _succeeded(self, properties: Properties) -> None:
+        self._on_fetched("ok")
+        if self._failures:
+            _log.info("the Config Server's configuration is in force again after %d failures", self._failures)
+        self._failures, self._reason = 0, ""
+        new = [name for name in properties.ignored if name not in self._listed]
+        if new and len(self._listed) < MOST_REMEMBERED:
+            self._listed.update(new)
+            more = f" and {len(new) - MOST_LISTED} more" if len(new) > MOST_LISTED else ""
+            _log.info(
+                "properties of the Config Server that mean nothing here: %s%s",
+                ", ".join(new[:MOST_LISTED]),
+                more,
+            )
+
+    def _failed(self, error: ConfigError, outcome: str) -> None:
+        self._on_fetched(outcome)
+        self._failures += 1
+        reason = "; ".join(field.reason for field in error.fields)
+        # The same reason is said once; a new one is news.
+        level = logging.DEBUG if reason == self._reason else logging.WARNING
+        self._reason = reason
+        _log.log(level, "nothing new from the Config Server at %s: %s", self._shown, reason)
+
+    def _pause(self) -> float | None:
+        """Seconds until the next look, with jitter so that many instances don't ask in step; None: for ever."""
+        pause = self._interval or None
+        if self._failures and (self._interval or self.properties is None):
+            backed_off = FIRST_RETRY_SECONDS * 2 ** min(self._failures - 1, 10)
+            pause = min(self._interval or LONGEST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, backed_off)
+        return pause * random.uniform(0.9, 1.0) if pause else None
+
+
+def _settle(future: asyncio.Future[tuple[str, ...]], outcome: tuple[str, ...] | ConfigError) -> None:
+    if future.done():
+        return  # whoever asked has gone
+    if isinstance(outcome, ConfigError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+def _changed(old: Properties | None, new: Properties) -> tuple[str, ...]:
+    before = old.values if old else {}
+    return tuple(
+        sorted(name for name in before.keys() | new.values.keys() if before.get(name) != new.values.get(name))
+    )

@@ -1,0 +1,62 @@
+"""``/actuator/refresh``: reads routes and configuration anew, told by an operator or by a git server's webhook."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+from aiohttp import web
+
+from gateway.errors import RouteNotFound, TokenInvalid, TokenRequired
+from gateway.web.actuator import BASE, plain
+from gateway.web.context import Context
+from gateway.web.endpoints import Endpoint
+from gateway.web.exchange import Exchange
+from gateway.web.small_body import read_small
+
+MOST_BYTES = 1024 * 1024
+"""A push of many commits is long, but nothing of it is kept: the signature is over all of it."""
+
+SIGNATURE = "X-Hub-Signature-256"
+
+
+def signature_of(secret: str, body: bytes) -> str:
+    """What a git server writes into the header."""
+    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+class RefreshApi:
+    """Refreshing needs the management token. The webhook needs a signature instead, says nothing of what comes of
+    it, and however often it is called one look at the configuration follows, so repeating one gains nothing."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Both calls."""
+        return (
+            Endpoint("POST", f"{BASE}/refresh", self.refresh, needs="management", label="actuator.refresh"),
+            Endpoint(
+                "POST", f"{BASE}/refresh/webhook", self.webhook, needs="nothing", label="actuator.refresh"
+            ),
+        )
+
+    async def refresh(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """Spring's answer: the names of the properties that changed."""
+        return plain(list(await self._context.refresh()))
+
+    async def webhook(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """202, and a look at the configuration that nobody waits for."""
+        secret = self._context.settings.config_server_webhook_secret
+        if not secret:
+            raise RouteNotFound
+        given = request.headers.getall(SIGNATURE, ())
+        if not given:
+            raise TokenRequired
+        expected = signature_of(secret, await read_small(request, MOST_BYTES))
+        if len(given) > 1 or not hmac.compare_digest(
+            given[0].encode("utf-8", "surrogateescape"), expected.encode()
+        ):
+            raise TokenInvalid("not the webhook's signature")
+        self._context.look()
+        return web.Response(status=202, headers={"Cache-Control": "no-store"})

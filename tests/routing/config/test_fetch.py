@@ -1,0 +1,129 @@
+"""What is asked of a Config Server, over real HTTP, and what becomes of bad answers."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from gateway.errors import ConfigUnavailable
+from gateway.routing.config import fetch
+from gateway.routing.config.answer import MOST_BYTES, read_answer
+from gateway.routing.config.fetch import Wanted, http_ask, places
+from tests.config_server import ConfigServerStub, config_server
+from tests.harness import listening
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ConfigServerStub]:
+    async with config_server() as stub:
+        yield stub
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+@pytest.mark.parametrize(
+    ("wanted", "path"),
+    [
+        (Wanted((), "gateway-server"), "gateway-server/default"),
+        (Wanted((), "gw", ("prod", "dev")), "gw/prod,dev"),
+        (Wanted((), "gw", (), "main"), "gw/default/main"),
+        (Wanted((), "gw", (), "feature/x y"), "gw/default/feature(_)x%20y"),
+        (Wanted((), "gw", ("../admin",)), "gw/..%2Fadmin"),
+        (Wanted((), "gw", (), "a?b#c"), "gw/default/a%3Fb%23c"),
+    ],
+)
+def test_the_path_says_who_asks_and_for_what(wanted: Wanted, path: str) -> None:
+    assert wanted.path == path
+
+
+async def test_the_format_with_lines_is_asked_for(
+    server: ConfigServerStub, session: aiohttp.ClientSession
+) -> None:
+    server.say({"a": 1})
+    body = await http_ask(session, Wanted((server.url + "/",), "gw", ("p",), "l"))()
+    assert read_answer(body).sources[0].properties["a"].line == 1
+    path, accept = server.asked[0]
+    assert path == "/gw/p/l"
+    assert accept.startswith("application/vnd.spring-cloud.config-server.v2+json")
+
+
+@pytest.mark.parametrize("given", ["settings", "address", "both"])
+async def test_user_and_password_come_from_the_settings_or_the_address(
+    given: str, server: ConfigServerStub, session: aiohttp.ClientSession
+) -> None:
+    server.credentials = ("u@x", "p:ä/")
+    url = server.url.replace("//", "//u%40x:p%3A%C3%A4%2F@" if given == "address" else "//other:wrong@")
+    if given == "settings":
+        url = server.url
+    user, password = ("", "") if given == "address" else server.credentials
+    wanted = Wanted((url,), "gw", user=user, password=password)
+    assert read_answer(await http_ask(session, wanted)())
+    assert "p:ä" not in repr(wanted) or given == "address"
+
+
+async def test_a_password_is_never_in_a_reason(
+    server: ConfigServerStub, session: aiohttp.ClientSession
+) -> None:
+    server.credentials = ("u", "p")
+    url = server.url.replace("//", "//u:secret@")
+    with pytest.raises(ConfigUnavailable, match="user or password is wrong") as error:
+        await http_ask(session, Wanted((url,), "gw"))()
+    assert "secret" not in str(error.value)
+    assert places((url, "http://a:b@c/d?e=f")) == f"{server.url}, http://c/d"
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 404, 500])
+async def test_any_other_answer_is_none_and_redirects_are_not_followed(
+    status: int, server: ConfigServerStub, session: aiohttp.ClientSession
+) -> None:
+    server.status = status
+    with pytest.raises(ConfigUnavailable, match=f"status {status}"):
+        await http_ask(session, Wanted((server.url,), "gw"))()
+    assert len(server.asked) == 1
+
+
+async def test_servers_are_tried_in_order(server: ConfigServerStub, session: aiohttp.ClientSession) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # not listening: refuses
+        away = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        server.say({"a": 1})
+        assert read_answer(await http_ask(session, Wanted((away, server.url), "gw"))()).sources
+        server.status = 500
+        with pytest.raises(
+            ConfigUnavailable, match=r"server 1: it can't be reached .*; server 2: status 500"
+        ):
+            await http_ask(session, Wanted((away, server.url), "gw"))()
+
+
+async def test_an_answer_without_end_is_cut_off(session: aiohttp.ClientSession) -> None:
+    async def endless(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(MOST_BYTES // 65536 + 1000):
+            try:
+                await response.write(b" " * 65536)
+            except ConnectionError:
+                break
+        return response
+
+    async with listening(web.ServerRunner(web.Server(endless))) as url:
+        with pytest.raises(ConfigUnavailable, match="more than"):
+            await http_ask(session, Wanted((url,), "gw"))()
+
+
+async def test_a_server_that_does_not_answer_is_given_up(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(ConfigUnavailable, match="no answer within"):
+            await http_ask(session, Wanted((url,), "gw"))()

@@ -1,0 +1,80 @@
+"""``${…}`` in a Config Server's values: the environment first, then the server's properties, then the default."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.routing.config.answer import LONGEST_VALUE
+from gateway.routing.config.lookup import Lookup
+from tests.config_server import answer_of
+
+SOURCES = answer_of(
+    {
+        "orders.host": "from-first",
+        "url": "http://${orders.host}:${orders.port:80}/${tail:}",
+        "my-name": "kebab",
+    },
+    {
+        "orders.host": "from-second",
+        "orders.port": 8080,
+        "loop": "${pool}",
+        "pool": "a${loop}",
+        "hole": "${none}",
+    },
+).sources
+
+
+def filled(text: str, **environ: str) -> str:
+    value, unset = Lookup(SOURCES, environ).fill(text)
+    assert unset == ()
+    return value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("plain", "plain"),
+        ("${orders.host}", "from-first"),
+        ("${orders.port}", "8080"),
+        ("${url}", "http://from-first:8080/"),
+        ("${myName}", "kebab"),
+        ("${nothing:default}", "default"),
+        ("${nothing:${orders.host}}", "from-first"),
+        ("/$\\{rest}", "/$\\{rest}"),
+    ],
+)
+def test_a_placeholder_is_filled_from_any_source(text: str, value: str) -> None:
+    assert filled(text) == value
+
+
+def test_the_environment_counts_before_the_server() -> None:
+    assert filled("${orders.host}", ORDERS_HOST="from-environment") == "from-environment"
+    assert filled("${url}", ORDERS_HOST="e", TAIL="t") == "http://e:8080/t"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("${none}", ["none"]),
+        ("${hole}", ["none"]),
+        ("${nothing:${hole}}", ["none"]),
+        ("${loop}", ["loop (it stands for itself)"]),
+    ],
+)
+def test_what_has_no_value_is_named_however_deep_it_is(text: str, names: list[str]) -> None:
+    assert list(Lookup(SOURCES, {}).fill(text)[1]) == names
+
+
+@pytest.mark.timeout(10)
+def test_values_that_repeat_one_another_cost_no_more_than_they_are_long() -> None:
+    source: dict[str, str] = {f"a{at}": f"${{a{at + 1}}}" * 10 for at in range(12)}
+    lookup = Lookup(answer_of({**source, "a12": "x"}).sources, {})
+    value, unset = lookup.fill("${a0}")
+    assert len(value) <= LONGEST_VALUE
+    assert "too long" in unset[0]
+
+
+def test_properties_that_a_placeholder_stands_for_are_used() -> None:
+    lookup = Lookup(SOURCES, {})
+    lookup.fill("${url}")
+    assert lookup.used == {"url", "orders.host", "orders.port"}
