@@ -16,6 +16,7 @@ MAX_BYTES: Final = 2 * 1024 * 1024
 MAX_NODES: Final = 100_000
 """Most nodes a file may have once its aliases are written out; what stops an alias bomb."""
 MAX_DEPTH: Final = 40
+_TOO_DEEP: Final = "maximum nesting depth"
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _KEY_PARTS = re.compile(r"[^.\[\]]+|\[\d+\]")
@@ -155,6 +156,8 @@ def _compose(data: bytes) -> Iterator[yaml.Node]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = ", ".join(part for part in (error.context, error.problem) if part)
+        if _TOO_DEEP in what:  # libyaml's own limit, from 0.2.6 on, which may be met before ours
+            what = "nested too deeply"
         raise BadDocument(mark.line + 1 if mark else 1, what) from None
     except yaml.YAMLError as error:
         raise BadDocument(1, str(error).partition("\n")[0]) from None

@@ -320,7 +320,7 @@ async def test_a_reload_changes_what_other_origins_may_do(gateways: Gateways) ->
     other = ROUTES.replace("https://shop.test", "https://new.test") % {"service": gateways.service.url}
     gateway.routes_file.write_text(other, encoding="utf-8")
     before = gateway.gateway.context.tables.now
-    gateway.gateway.watcher.reload()
+    gateway.gateway.routes.reload()
     while gateway.gateway.context.tables.now is before:
         await gateway.nobody("GET", "/moved")
     assert (await preflight(gateway, "/api/v1/queue/leave")).status == 403
