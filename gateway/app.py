@@ -44,6 +44,7 @@ from gateway.waiting_room.rooms import Rooms
 from gateway.web.actuator import Actuator
 from gateway.web.admit import authenticating, gating, shedding
 from gateway.web.context import Context, LiveTable
+from gateway.web.docs import Docs
 from gateway.web.door import RequestHandler, door
 from gateway.web.endpoints import Endpoints
 from gateway.web.exchange import Step
@@ -52,6 +53,7 @@ from gateway.web.lobby import Lobby
 from gateway.web.locate import locating
 from gateway.web.queue_api import QueueApi
 from gateway.web.rooms_api import RoomsApi
+from gateway.web.service_docs import describing
 from gateway.web.stream import StreamApi
 
 log = logging.getLogger("gateway")
@@ -207,12 +209,12 @@ async def _one_after_the_other(
 
 def _doors(context: Context, access_log: AccessLog) -> tuple[RequestHandler, RequestHandler | None]:
     """What answers on the public port, and on that of management. Own calls come before any route."""
-    queue = (*QueueApi(context).endpoints(), *StreamApi(context).endpoints())
+    public = (*QueueApi(context).endpoints(), *StreamApi(context).endpoints(), *Docs(context).endpoints())
     actuator = (*Actuator(context).endpoints(), *RoomsApi(context).endpoints())
     if context.settings.management_server_port is None:
-        return door(context, access_log, _steps(context, Endpoints((*queue, *actuator)))), None
+        return door(context, access_log, _steps(context, Endpoints((*public, *actuator)))), None
     return (
-        door(context, access_log, _steps(context, Endpoints(queue))),
+        door(context, access_log, _steps(context, Endpoints(public))),
         door(context, access_log, _steps(context, Endpoints(actuator), routed=False)),
     )
 
@@ -222,7 +224,7 @@ def _steps(context: Context, endpoints: Endpoints, *, routed: bool = True) -> tu
     in the log."""
     return (
         # One canonical path for all that follows; whatever is ambiguous goes no further.
-        locating(context, endpoints, forwarding(context) if routed else None),
+        locating(context, endpoints, describing(context, forwarding(context)) if routed else None),
         # Before any JWT work: that is what an overloaded instance can't afford.
         shedding(context),
         # The gate needs to know who; and a gated call needs a token even where a public rule matches.

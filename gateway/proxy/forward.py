@@ -12,7 +12,7 @@ from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.headers import request_head
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.pool import ConnectFailed, UpstreamPool
-from gateway.proxy.response import ForwardedResponse, send_answer, send_interim
+from gateway.proxy.response import ForwardedResponse, Send, TakenResponse, send_answer, send_interim
 from gateway.proxy.upstream import UpstreamBase
 
 # RFC 9110, 9.2.2: what may be sent again although it may have been done already.
@@ -32,8 +32,10 @@ class Forwarder:
         self._pool = pool
         self._instances = instances
 
-    async def forward(self, request: web.BaseRequest, plan: ForwardPlan) -> ForwardedResponse:
-        """Do it, and return what was written to the client already.
+    async def forward(
+        self, request: web.BaseRequest, plan: ForwardPlan, send: Send = send_answer
+    ) -> ForwardedResponse | TakenResponse:
+        """Do it, and return what was written to the client already, or what ``send`` made of the answer.
 
         Raises UpstreamUnreachable, UpstreamTimeout, NoInstance, PayloadTooLarge or BadRequest, and only
         while nothing of an answer has been written. Cancelling it ends the call to the upstream.
@@ -58,7 +60,7 @@ class Forwarder:
             if body.unfinished:
                 keep_alive = False
                 await body.answered()
-            response = await send_answer(request, connection, message, plan, keep_alive)
+            response = await send(request, connection, message, plan, keep_alive)
             if response.complete and not body.unfinished:
                 connection.release()
             return response

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
 
@@ -44,6 +45,19 @@ class ForwardedResponse(web.StreamResponse):
         self._body_length = body_bytes
 
 
+class TakenResponse(web.Response):
+    """An answer made of an upstream's that was read to its end; not written yet."""
+
+    complete = True
+
+
+Send = Callable[
+    [web.BaseRequest, UpstreamConnection, RawResponseMessage, ForwardPlan, bool],
+    Awaitable[ForwardedResponse | TakenResponse],
+]
+"""What is done with a final answer whose head has been read; ``send_answer`` is the usual one."""
+
+
 async def send_interim(request: web.BaseRequest, message: RawResponseMessage) -> None:
     """Pass on a 1xx head (103 Early Hints, say) to a client that can know it."""
     if request.version < (1, 1):
@@ -68,7 +82,7 @@ async def send_answer(
     """
     headers = response_headers(message.raw_headers)
     if plan.response_edits is not None:
-        headers = _edited(headers, plan.response_edits)
+        headers = edited(headers, plan.response_edits)
     status, reason = message.code, message.reason
     if plan.status is not None:
         status, reason = plan.status, _REASONS.get(plan.status, "")
@@ -137,7 +151,7 @@ def _framing(http11: bool, chunked: bool, length: bytes | None, keep_alive: bool
     return line + b"\r\n" + option if line else option
 
 
-def _edited(headers: ResponseHeaders, edits: Edits) -> ResponseHeaders:
+def edited(headers: ResponseHeaders, edits: Edits) -> ResponseHeaders:
     """Apply a route's edits. Bytes that are no UTF-8 survive; framing is out of reach."""
     values: CIMultiDict[str] = CIMultiDict(
         (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))

@@ -11,7 +11,7 @@ from gateway.web.exchange import Handler
 
 Needs = Literal["token", "nothing", "management"]
 
-NAMESPACES = ("/api/v1/queue", "/actuator")
+NAMESPACES = ("/api/v1/queue", "/actuator", "/swagger-ui")
 """Everything at or below these is answered here and never routed, in whatever case it is written."""
 
 

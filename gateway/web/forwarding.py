@@ -30,12 +30,13 @@ def forwarding(context: Context) -> Handler:
         assert match is not None  # noqa: S101 - only matched requests come here
         if match.answer is not None:
             return _own_answer(match.answer)
-        return await context.forwarder.forward(request, _plan(context, request, exchange, match))
+        return await context.forwarder.forward(request, plan_for(context, request, exchange, match))
 
     return forward
 
 
-def _plan(context: Context, request: web.BaseRequest, exchange: Exchange, match: Match) -> ForwardPlan:
+def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, match: Match) -> ForwardPlan:
+    """What goes to the service, and how."""
     settings = context.settings
     raw: RawHeaders = request.raw_headers
     host = request.headers["Host"]
