@@ -20,6 +20,8 @@ from gateway.web.small_body import read_small
 
 MOST_BYTES = 4096
 MOST_CAPACITY = 10_000_000
+LEAST_SECONDS = 0.001
+"""Redis counts in milliseconds."""
 MOST_SECONDS = 7 * 24 * 3600
 
 
@@ -43,7 +45,7 @@ def parse_change(body: bytes) -> Change:
         raise BadRequest("the body is not a JSON object")
     allowed = {
         "capacity": (_is_capacity, f"a whole number from 0 to {MOST_CAPACITY}"),
-        "durationSeconds": (_is_duration, f"a number above 0, at most {MOST_SECONDS}"),
+        "durationSeconds": (_is_duration, f"a number from {LEAST_SECONDS} to {MOST_SECONDS}"),
         "paused": (lambda value: isinstance(value, bool), "true or false"),
         "override": (lambda value: value is False, "false, to go back to the limits of the settings"),
     }
@@ -131,4 +133,8 @@ def _is_capacity(value: object) -> bool:
 
 
 def _is_duration(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= MOST_SECONDS
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and LEAST_SECONDS <= value <= MOST_SECONDS
+    )

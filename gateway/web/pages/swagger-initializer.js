@@ -26,31 +26,40 @@ function stand_in(name, answer) {
   } catch {
     // Not the gateway's envelope, so the status alone must do.
   }
-  const why = [`HTTP ${answer.status}`, code && `\`${code}\``, message].filter(Boolean).join(', ');
+  const why = [`**HTTP ${answer.status}**`, code && `\`${code}\``, message].filter(Boolean).join(' ');
   return {
     openapi: '3.1.0',
     info: {
       title: name + MISSING,
       version: 'unknown',
-      description: `The gateway has a route to the API description of **${name}**, but the answer was: ${why}.\n\n` +
-        'Calls to the service go on as far as it answers them. Choose it again to try again.',
+      description: `The gateway has a route to the API description of ${name}, and was answered:\n\n> ${why}\n\n` +
+        'Reload this page to look again.',
     },
     paths: {},
   };
 }
 
+// The address may name the document to show. Swagger UI looks for that among the names of now.
+function choose(listed, shown) {
+  const address = new URL(location.href);
+  const wanted = address.searchParams.get('urls.primaryName')?.replace(MISSING, '');
+  const at = listed.findIndex(({name}) => name === wanted);
+  if (at >= 0) {
+    address.searchParams.set('urls.primaryName', shown[at].name);
+    history.replaceState(null, '', address);
+  }
+}
+
 async function open() {
   const config = await (await fetch('../v3/api-docs/swagger-config')).json();
-  const wanted = new URLSearchParams(location.search).get('urls.primaryName')?.replace(MISSING, '');
   const named = new Map(config.urls.map(({url, name}) => [new URL(url, location.href).href, name]));
   const urls = await Promise.all(config.urls.map(async ({url, name}) => (
     {url, name: await trouble(url) ? name + MISSING : name}
   )));
-  const chosen = config.urls.findIndex(({name}) => name === wanted);
+  choose(config.urls, urls);
   window.ui = SwaggerUIBundle({
     dom_id: '#swagger-ui',
     urls,
-    'urls.primaryName': urls[Math.max(chosen, 0)].name,
     presets: [SwaggerUIBundle.presets.apis, SwaggerUIStandalonePreset],
     plugins: [SwaggerUIBundle.plugins.DownloadUrl],
     layout: 'StandaloneLayout',

@@ -1,0 +1,66 @@
+"""The OpenAPI document is held against a gateway that runs, by a tool that makes requests of every kind out of it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes import gateway_process
+from tests.tokens import Issuer, serving
+
+TOKEN = "operator-token-of-the-test"
+SEED = "20260101"
+
+pytest.importorskip("schemathesis", reason="schemathesis is not installed")
+
+# A response that breaks no rule: the users' own state, which the next request may have changed.
+# With a user or an operator, which calls, and how many requests of each kind at most.
+RUNS = [("user", "Queue,Stream"), ("operator", "Actuator,Rooms,Docs")]
+
+
+@pytest.fixture
+async def running(tmp_path: Path, redis_url: str) -> AsyncIterator[tuple[str, Issuer]]:
+    issuer = Issuer()
+    async with serving(issuer) as keys:
+        environ = {
+            "REDIS_URL": redis_url,
+            "JWT_JWKS_URI": keys.uri,
+            # Nobody waits: the stream of somebody waiting has no end.
+            "ALLOWED_IN_MAX_CAPACITY": "10000",
+            "MANAGEMENT_TOKEN": TOKEN,
+            # A busy machine must not look like a busy gateway.
+            "OVERLOAD_LAG_MS": "0",
+            "ACCESS_LOG": "false",
+        }
+        async with gateway_process(environ, tmp_path) as gateway:
+            yield gateway.base, issuer
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(("who", "tags"), RUNS)
+async def test_the_gateway_does_what_its_document_says(
+    running: tuple[str, Issuer], tmp_path: Path, who: str, tags: str
+) -> None:
+    base, issuer = running
+    token = issuer.token("user-1") if who == "user" else TOKEN
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli", "run", f"{base}/v3/api-docs"),
+        *("--header", f"Authorization: Bearer {token}"),
+        *(argument for tag in tags.split(",") for argument in ("--include-tag", tag)),
+        *("--checks", "all", "--seed", SEED, "--max-examples", "20", "--request-timeout", "20"),
+        *("--generation-deterministic", "--no-color"),
+    ]
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    try:
+        output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0, output.decode()
