@@ -97,10 +97,8 @@ async def test_all_services_are_in_the_list_and_one_that_is_away_is_marked(
         await choose(opened, "shop")
         await opened.until(f"{TITLE}.startsWith('What is on sale')")
         assert await opened.evaluate(OPERATIONS) == ["/api/v1/products"]
-        await opened.evaluate("document.querySelector('.opblock-summary-control').click()")
-        await opened.until("document.querySelector('.try-out__btn')?.click() ?? true")
-        await opened.until("document.querySelector('button.execute')")
-        await opened.evaluate("document.querySelector('button.execute').click()")
+        for selector in (".opblock-summary-control", ".try-out__btn", "button.execute"):
+            await opened.click(selector)
         await opened.until(
             "document.querySelector('.live-responses-table')?.innerText.includes('one concert')"
         )
