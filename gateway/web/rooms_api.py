@@ -60,8 +60,12 @@ def parse_change(body: bytes) -> Change:
         faults.append(FieldFault("body", "{}", "allowed are " + ", ".join(allowed)))
     if faults:
         raise BadRequest("the change is not valid", tuple(faults))
+    capacity = given.get("capacity")
     return Change(
-        given.get("capacity"), given.get("durationSeconds"), given.get("paused"), lift="override" in given
+        None if capacity is None else int(capacity),
+        given.get("durationSeconds"),
+        given.get("paused"),
+        lift="override" in given,
     )
 
 
@@ -129,6 +133,9 @@ class RoomsApi:
 
 
 def _is_capacity(value: object) -> bool:
+    if isinstance(value, float):
+        # JSON knows one kind of number, and 500.0 is a whole one.
+        return value.is_integer() and 0 <= value <= MOST_CAPACITY
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_CAPACITY
 
 
