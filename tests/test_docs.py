@@ -179,7 +179,9 @@ def test_every_own_call_is_described_and_nothing_else() -> None:
     # Nothing is called, so all that the makers look at is one setting.
     context = cast(Any, SimpleNamespace(settings=SimpleNamespace(management_reads="open")))
     endpoints = [each for make in MAKERS for each in make(context).endpoints()]
-    described = set(re.findall(r"\b(GET|POST|DELETE) (/(?:api/v1/queue|actuator|v3/|swagger-ui)[^`?\s]*)", API))
+    described = set(
+        re.findall(r"\b(GET|POST|DELETE) (/(?:api/v1/queue|actuator|v3/|swagger-ui)[^`?\s]*)", API)
+    )
     assert described == {(endpoint.method, endpoint.path) for endpoint in endpoints}
 
 

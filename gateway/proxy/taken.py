@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -17,7 +17,7 @@ from gateway.proxy.headers import response_headers
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.response import ForwardedResponse, Send, TakenResponse, edited, send_answer
 
-Change = Callable[[bytes], bytes]
+Change = Callable[[bytes], Awaitable[bytes]]
 
 # What no longer holds of a body that is another one.
 _OF_THE_OLD_BODY: Final = frozenset(
@@ -27,7 +27,7 @@ _OF_THE_OLD_BODY: Final = frozenset(
 
 
 def changing(change: Change, wanted: Callable[[RawResponseMessage], bool], most: int) -> Send:
-    """Makes what sends an answer whose body is ``change(body)``, if its head is ``wanted``; others pass as they are.
+    """Makes what sends ``change(body)`` in place of an answer's body if its head is ``wanted``; others pass as ever.
 
     The body, as sent and decoded, may have ``most`` bytes. Sending raises UpstreamUnreachable if it has more, breaks
     off or can't be decoded, UpstreamTimeout if it takes longer than an answer's head may, and what ``change`` raises.
@@ -50,7 +50,7 @@ def changing(change: Change, wanted: Callable[[RawResponseMessage], bool], most:
                 body = await _body(connection, most)
         except TimeoutError:
             raise UpstreamTimeout("response") from None
-        body = change(decoded(body, message.headers.getall(hdrs.CONTENT_ENCODING, ()), most))
+        body = await change(decoded(body, message.headers.getall(hdrs.CONTENT_ENCODING, ()), most))
         fields: CIMultiDict[str] = CIMultiDict()
         for name, value in headers.fields:
             if name.decode().lower() not in _OF_THE_OLD_BODY and value.isascii():

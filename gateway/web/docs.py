@@ -80,26 +80,22 @@ class Docs:
 
     async def config(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Which documents there are by the table now in force, in the shape that springdoc gives Swagger UI."""
-        own = {self._context.settings.spring_application_name: API_DOCS}
-        documents = own | {
-            name: path
-            for name, path in service_documents(self._context.tables.now.table).items()
-            if name not in own
-        }
+        documents = [
+            (self._context.settings.spring_application_name, API_DOCS),
+            *service_documents(self._context.tables.now.table).items(),
+        ]
         content = {
             "configUrl": f"{API_DOCS}/swagger-config",
-            "oauth2RedirectUrl": f"{request.scheme}://{request.host}{UI}/oauth2-redirect.html",
-            "urls": [{"url": url, "name": name} for name, url in documents.items()],
+            "oauth2RedirectUrl": f"{UI}/oauth2-redirect.html",
+            "urls": [{"url": url, "name": name} for name, url in documents],
             "validatorUrl": "",
         }
         headers = _SECURITY | {"Cache-Control": "no-store"}
         return web.Response(body=encode(content), content_type="application/json", headers=headers)
 
     async def page(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        """Leads to the page. Relative, so that it also holds behind a proxy that adds a path."""
-        return web.Response(
-            status=302, headers={"Location": f"{UI[1:]}/index.html", "Cache-Control": "no-cache"}
-        )
+        """Leads to the page."""
+        return web.Response(status=302, headers={"Location": f"{UI}/index.html", "Cache-Control": "no-cache"})
 
     async def file(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """One file of Swagger UI."""

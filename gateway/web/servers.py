@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
@@ -39,12 +40,9 @@ def led_here(body: bytes, path: str) -> bytes:
 
 def paths_of(servers: Any, path: str) -> list[dict[str, str]]:
     """``servers`` as paths, each once; the gateway's own root if there are none."""
-    found = [_path_of(server, path) for server in servers if isinstance(server, dict)] if _is(servers) else []
+    listed = servers if isinstance(servers, list) else []
+    found = [_path_of(server, path) for server in listed if isinstance(server, dict)]
     return [{"url": url} for url in dict.fromkeys(found)] or [{"url": "/"}]
-
-
-def _is(value: Any) -> bool:
-    return isinstance(value, list)
 
 
 def _path_of(server: dict[str, Any], path: str) -> str:
@@ -106,7 +104,7 @@ def _lead(place: dict[str, Any], path: str) -> None:
         place["servers"] = paths_of(place["servers"], path)
 
 
-def _each(values: Any, lead: Any, path: str) -> None:
+def _each(values: Any, lead: Callable[[dict[str, Any], str], None], path: str) -> None:
     for value in _map(values).values():
         lead(_map(value), path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable
 from functools import partial
@@ -20,8 +21,9 @@ from gateway.web.servers import led_here
 
 _DOCUMENT: Final = "/v3/api-docs"
 
-MOST_BYTES: Final = 4 * 1024 * 1024
-"""The longest document there may be, decoded: ten times what a big service has."""
+MOST_BYTES: Final = 2 * 1024 * 1024
+"""The longest document there may be, decoded: several times what a big service has. Python reads JSON in one go, so
+this also bounds how long everything else has to wait."""
 
 _MOST_KEPT_BYTES: Final = 16 * 1024 * 1024
 
@@ -40,25 +42,31 @@ def is_document(method: str, match: Match, path: str) -> bool:
 
 
 class Rewritten:
-    """Documents led to the gateway. Keeps the last ones, by their contents: reading a big one takes the loop for
-    milliseconds, and anybody may ask for it. Bounded in bytes."""
+    """Documents led to the gateway. Keeps the last ones, by their contents: reading one costs milliseconds, and anybody
+    may ask for it. Bounded in bytes."""
 
     def __init__(self) -> None:
         self._kept: dict[bytes, bytes] = {}
         self._bytes = 0
+        self._one_at_a_time = asyncio.Lock()
 
-    def rewrite(self, path: str, body: bytes) -> bytes:
+    async def rewrite(self, path: str, body: bytes) -> bytes:
         """The document for clients; ``path`` is where the service has it. Raises UpstreamUnreachable if it is no
         JSON although its head says so: what can't be read may say anything."""
         key = hashlib.sha256(path.encode("utf-8", "backslashreplace") + b"\0" + body).digest()
         known = self._kept.get(key)
-        if known is None:
-            try:
-                known = led_here(body, path)
-            except ValueError as error:
-                raise UpstreamUnreachable("an API description that is no JSON") from error
-            self._keep(key, known)
-        return known
+        if known is not None:
+            return known
+        async with self._one_at_a_time:
+            # Whoever came at the same time may have done it.
+            if key not in self._kept:
+                try:
+                    document = await asyncio.to_thread(led_here, body, path)
+                except ValueError as error:
+                    raise UpstreamUnreachable("an API description that is no JSON") from error
+                self._keep(key, document)
+                return document
+            return self._kept[key]
 
     def _keep(self, key: bytes, document: bytes) -> None:
         self._kept[key] = document

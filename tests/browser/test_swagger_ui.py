@@ -81,7 +81,7 @@ async def test_all_services_are_in_the_list_and_one_that_is_away_is_marked(
     gateway = await gateways.start(ROUTES)
     async with page(f"{gateway.base}/swagger-ui.html", tmp_path / "profile") as opened:
         await opened.until(f"{OPERATIONS}.includes('/api/v1/queue/lineup')")
-        assert await opened.evaluate(OPTIONS) == ["gateway-server", "shop", "gone (not reachable)"]
+        assert await opened.evaluate(OPTIONS) == ["gateway-server", "shop", "gone (not available)"]
         assert await opened.evaluate("location.pathname") == "/swagger-ui/index.html"
         described = (
             await gateway.nobody("GET", "/v3/api-docs", headers={"Accept-Encoding": "identity"})
@@ -90,7 +90,7 @@ async def test_all_services_are_in_the_list_and_one_that_is_away_is_marked(
         await opened.picture(tmp_path / "gateway.png")
 
         await choose(opened, "gone")
-        await opened.until(f"{TITLE}.startsWith('gone (not reachable)')")
+        await opened.until(f"{TITLE}.startsWith('gone (not available)')")
         assert "UPSTREAM_UNREACHABLE" in await opened.evaluate("document.body.innerText")
         await opened.picture(tmp_path / "gone.png")
 
@@ -112,7 +112,7 @@ async def test_all_services_are_in_the_list_and_one_that_is_away_is_marked(
 
 
 @pytest.mark.timeout(150)
-@pytest.mark.parametrize(("wanted", "title"), [("shop", "What is on sale"), ("gone", "gone (not reachable)")])
+@pytest.mark.parametrize(("wanted", "title"), [("shop", "What is on sale"), ("gone", "gone (not available)")])
 async def test_an_address_may_name_the_service_to_show(
     gateways: Gateways, tmp_path: Path, wanted: str, title: str
 ) -> None:

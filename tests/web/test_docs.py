@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import sys
 
 import pytest
 import yaml
 
 from gateway.routing.loader import default_file, load
 from gateway.web.docs import service_documents
-from gateway.web.swagger_files import NAMES
+from gateway.web.swagger_files import NAMES, swagger_files
 from tests.harness import Gateways
 
 ROUTES = """
@@ -83,7 +84,12 @@ async def test_other_paths_below_api_docs_go_to_routes(gateways: Gateways) -> No
 async def test_the_old_address_leads_to_the_page(gateways: Gateways) -> None:
     gateway = await gateways.start()
     answer = await gateway.nobody("GET", "/swagger-ui.html")
-    assert (answer.status, answer.headers["Location"]) == (302, "swagger-ui/index.html")
+    assert (answer.status, answer.headers["Location"]) == (302, "/swagger-ui/index.html")
+
+
+def test_the_package_with_the_files_is_not_imported() -> None:
+    swagger_files()
+    assert not {"flask", "flask_swagger_ui"} & set(sys.modules)
 
 
 @pytest.mark.parametrize("name", NAMES)

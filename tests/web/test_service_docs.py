@@ -209,7 +209,7 @@ async def test_the_connection_serves_again(gateways: Gateways, shop: Shop) -> No
     assert len({request.transport for request in shop.asked}) == 1
 
 
-def test_documents_are_read_once_and_kept_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_documents_are_read_once_and_kept_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[bytes] = []
 
     def led_here(body: bytes, path: str) -> bytes:
@@ -218,18 +218,21 @@ def test_documents_are_read_once_and_kept_within_a_bound(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(service_docs, "led_here", led_here)
     monkeypatch.setattr(service_docs, "_MOST_KEPT_BYTES", 100)
-    rewritten = Rewritten()
+    rewrite = Rewritten().rewrite
     for body in (b"first", b"first", b"other", b"first"):
-        assert rewritten.rewrite("/v3/api-docs", body) == body * 10
+        assert await rewrite("/v3/api-docs", body) == body * 10
     assert read == [b"first", b"other"]
-    rewritten.rewrite("/v3/api-docs", b"third")
-    assert rewritten.rewrite("/v3/api-docs", b"first") == b"first" * 10
+    await rewrite("/v3/api-docs", b"third")
+    assert await rewrite("/v3/api-docs", b"first") == b"first" * 10
     assert read == [b"first", b"other", b"third", b"first"]
-    rewritten.rewrite("/v3/api-docs/group", b"first")
+    await rewrite("/v3/api-docs/group", b"first")
     assert len(read) == 5
-    assert rewritten.rewrite("/v3/api-docs", b"longer than all") == b"longer than all" * 10
+    assert await rewrite("/v3/api-docs", b"longer than all") == b"longer than all" * 10
+    several = await asyncio.gather(*(rewrite("/v3/api-docs", b"at once") for _ in range(5)))
+    assert several == [b"at once" * 10] * 5
+    assert len(read) == 7
 
 
-def test_no_json_is_the_services_fault() -> None:
+async def test_no_json_is_the_services_fault() -> None:
     with pytest.raises(UpstreamUnreachable):
-        Rewritten().rewrite("/v3/api-docs", b"{")
+        await Rewritten().rewrite("/v3/api-docs", b"{")

@@ -4,7 +4,7 @@
 
 // How long a document may take before the list is shown without knowing how it is, in milliseconds.
 const PATIENCE = 3000;
-const MISSING = ' (not reachable)';
+const MISSING = ' (not available)';
 
 // Why a document can't be had; empty if it can, or if nobody knows in time.
 async function trouble(url) {
@@ -19,7 +19,7 @@ async function trouble(url) {
 }
 
 // What is shown in place of a document that could not be loaded.
-function stand_in(name, answer) {
+function standIn(name, answer) {
   let code = '', message = '';
   try {
     ({code = '', message = ''} = JSON.parse(answer.text).error ?? {});
@@ -51,7 +51,7 @@ function choose(listed, shown) {
 }
 
 async function open() {
-  const config = await (await fetch('../v3/api-docs/swagger-config')).json();
+  const config = await (await fetch('/v3/api-docs/swagger-config')).json();
   const named = new Map(config.urls.map(({url, name}) => [new URL(url, location.href).href, name]));
   const urls = await Promise.all(config.urls.map(async ({url, name}) => (
     {url, name: await trouble(url) ? name + MISSING : name}
@@ -73,7 +73,7 @@ async function open() {
       if (name === undefined || answer.ok) {
         return answer;
       }
-      const text = JSON.stringify(stand_in(name, answer));
+      const text = JSON.stringify(standIn(name, answer));
       return Object.assign(answer, {ok: true, status: 200, text, data: text});
     },
   });
