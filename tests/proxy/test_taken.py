@@ -13,14 +13,19 @@ from gateway.proxy.taken import decoded
 TEXT = b"said once, " * 100
 
 
+def zipped(text: bytes) -> bytes:
+    """In gzip, with nothing of the time of day: workers must agree on the names of tests."""
+    return gzip.compress(text, mtime=0)
+
+
 @pytest.mark.parametrize(
     ("body", "codings"),
     [
         (TEXT, ()),
         (TEXT, [""]),
         (TEXT, ["Identity"]),
-        (gzip.compress(TEXT), ["gzip"]),
-        (gzip.compress(TEXT), ["X-GZIP"]),
+        (zipped(TEXT), ["gzip"]),
+        (zipped(TEXT), ["X-GZIP"]),
         (zlib.compress(TEXT), ["deflate"]),
     ],
 )
@@ -34,13 +39,13 @@ def test_a_coding_is_taken_off(body: bytes, codings: list[str]) -> None:
         (TEXT, ["gzip"]),
         (TEXT, ["br"]),
         (TEXT, ["zstd"]),
-        (gzip.compress(TEXT), ["deflate"]),
-        (gzip.compress(gzip.compress(TEXT)), ["gzip, gzip"]),
-        (gzip.compress(gzip.compress(TEXT)), ["gzip", "gzip"]),
-        (gzip.compress(TEXT)[:-1], ["gzip"]),
+        (zipped(TEXT), ["deflate"]),
+        (zipped(zipped(TEXT)), ["gzip, gzip"]),
+        (zipped(zipped(TEXT)), ["gzip", "gzip"]),
+        (zipped(TEXT)[:-1], ["gzip"]),
         (b"", ["gzip"]),
-        (gzip.compress(TEXT + b"."), ["gzip"]),
-        (gzip.compress(bytes(50_000_000)), ["gzip"]),
+        (zipped(TEXT + b"."), ["gzip"]),
+        (zipped(bytes(50_000_000)), ["gzip"]),
     ],
 )
 def test_a_broken_unknown_or_exploding_one_is_refused(body: bytes, codings: list[str]) -> None:
