@@ -33,6 +33,7 @@ lint: $(STAMP) ## Check style
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lint]'
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/openapi-spec-validator gateway/web/pages/openapi.yaml
 
 types: $(STAMP) ## Check types
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[types]'

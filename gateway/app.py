@@ -47,6 +47,7 @@ from gateway.web.actuator import Actuator
 from gateway.web.admit import authenticating, gating, shedding
 from gateway.web.context import Context, LiveTable
 from gateway.web.cross import acting, crossing
+from gateway.web.docs import Docs
 from gateway.web.door import RequestHandler, door
 from gateway.web.endpoints import Endpoints
 from gateway.web.exchange import Step
@@ -57,6 +58,7 @@ from gateway.web.locate import locating
 from gateway.web.queue_api import QueueApi
 from gateway.web.refresh_api import RefreshApi
 from gateway.web.rooms_api import RoomsApi
+from gateway.web.service_docs import describing
 from gateway.web.stream import StreamApi
 
 
@@ -210,16 +212,16 @@ def _config_health(config: ConfigServer) -> tuple[bool, dict[str, object]]:
 
 def _doors(context: Context, access_log: AccessLog) -> tuple[RequestHandler, RequestHandler | None]:
     """What answers on the public port, and on that of management. Own calls come before any route."""
-    queue = (*QueueApi(context).endpoints(), *StreamApi(context).endpoints())
+    public = (*QueueApi(context).endpoints(), *StreamApi(context).endpoints(), *Docs(context).endpoints())
     actuator = tuple(
         endpoint
         for api in (Actuator(context), RoomsApi(context), RefreshApi(context))
         for endpoint in api.endpoints()
     )
     if context.settings.management_server_port is None:
-        return door(context, access_log, _steps(context, Endpoints((*queue, *actuator)))), None
+        return door(context, access_log, _steps(context, Endpoints((*public, *actuator)))), None
     return (
-        door(context, access_log, _steps(context, Endpoints(queue))),
+        door(context, access_log, _steps(context, Endpoints(public))),
         door(context, access_log, _steps(context, Endpoints(actuator), routed=False)),
     )
 
@@ -229,7 +231,7 @@ def _steps(context: Context, endpoints: Endpoints, *, routed: bool = True) -> tu
     in the log."""
     return (
         # One canonical path for all that follows; whatever is ambiguous goes no further.
-        locating(context, endpoints, forwarding(context) if routed else None),
+        locating(context, endpoints, describing(context, forwarding(context)) if routed else None),
         # Next, so that whatever refuses can be read by the page of another origin, and preflights need no token.
         crossing(context),
         # Before any JWT work: that is what an overloaded instance can't afford.

@@ -18,6 +18,8 @@ from aiohttp import web
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from gateway.demo.described import described
+
 ACCESS_SECONDS = 3600
 PASSWORD = "demo"
 
@@ -107,6 +109,7 @@ def make_app(accounts: Accounts) -> web.Application:
     """The auth service as an aiohttp application."""
 
     async def login(request: web.Request) -> web.Response:
+        """A token for an account."""
         body = await _body(request)
         account = accounts.by_email.get(str(body.get("email", "")))
         if account is None or not secrets.compare_digest(
@@ -116,6 +119,7 @@ def make_app(accounts: Accounts) -> web.Application:
         return web.json_response(accounts.grant(account))
 
     async def refresh(request: web.Request) -> web.Response:
+        """A new token for a refresh token, which works once."""
         body = await _body(request)
         # A refresh token works once, so that a copied one is worth nothing after its owner used it.
         account = accounts.refreshable.pop(str(body.get("refreshToken", "")), None)
@@ -124,6 +128,7 @@ def make_app(accounts: Accounts) -> web.Application:
         return web.json_response(accounts.grant(account))
 
     async def register(request: web.Request) -> web.Response:
+        """A new account, and a token for it."""
         body = await _body(request)
         email = str(body.get("email", ""))
         if "@" not in email:
@@ -137,6 +142,7 @@ def make_app(accounts: Accounts) -> web.Application:
         return web.json_response(accounts.grant(account), status=201)
 
     async def jwks(_request: web.Request) -> web.Response:
+        """The keys that tokens are checked with."""
         return web.json_response(accounts.signer.jwks())
 
     app = web.Application()
@@ -144,4 +150,5 @@ def make_app(accounts: Accounts) -> web.Application:
     app.router.add_post("/api/v1/auth/refresh", refresh)
     app.router.add_post("/api/v1/auth/register", register)
     app.router.add_get("/.well-known/jwks.json", jwks)
-    return app
+    guest = {"email": "you@example.com", "password": PASSWORD}
+    return described(app, "auth-service", {"/api/v1/auth/login": guest, "/api/v1/auth/register": guest})

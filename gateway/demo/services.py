@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from gateway.demo.described import described
 from gateway.demo.witness import Witness
 
 FREE_SHOWN = 8
@@ -107,10 +108,12 @@ def products_app(business: Business) -> web.Application:
         return {"id": "1", "title": "One night only", "seatsLeft": len(free), "freeSeats": free[:FREE_SHOWN]}
 
     async def listing(_request: web.Request) -> web.Response:
+        """Everything that is on sale."""
         await business.work()
         return web.json_response([concert()])
 
     async def one(request: web.Request) -> web.Response:
+        """One product; there is only number 1."""
         await business.work()
         if request.match_info["id"] != "1":
             return web.json_response({"code": "NO_SUCH_PRODUCT"}, status=404)
@@ -119,13 +122,14 @@ def products_app(business: Business) -> web.Application:
     app = web.Application()
     app.router.add_get("/api/v1/products", listing)
     app.router.add_get("/api/v1/products/{id}", one)
-    return app
+    return described(app, "product-service")
 
 
 def seats_app(business: Business) -> web.Application:
     """reservation-seat-service: hold a seat, first come first served."""
 
     async def hold(request: web.Request) -> web.Response:
+        """Hold a seat: first come, first served."""
         user = business.gated_caller(request)
         await business.work()
         seat = request.match_info["id"]
@@ -135,13 +139,14 @@ def seats_app(business: Business) -> web.Application:
 
     app = web.Application()
     app.router.add_post("/api/v1/reservation-seats/{id}", hold)
-    return app
+    return described(app, "reservation-seat-service")
 
 
 def reservations_app(business: Business) -> web.Application:
     """reservation-service: turn a held seat into a reservation to pay."""
 
     async def reserve(request: web.Request) -> web.Response:
+        """Reserve the seat one holds."""
         user = business.gated_caller(request)
         await business.work()
         seat = (await _body(request)).get("seat")
@@ -154,13 +159,14 @@ def reservations_app(business: Business) -> web.Application:
 
     app = web.Application()
     app.router.add_post("/api/v1/reservations", reserve)
-    return app
+    return described(app, "reservation-service", {"/api/v1/reservations": {"seat": 7}})
 
 
 def payments_app(business: Business) -> web.Application:
     """payment-service: pay one's own reservation. Not gated: paying must not fail for a session's end."""
 
     async def pay(request: web.Request) -> web.Response:
+        """Pay one's own reservation."""
         user = business.caller(request)
         await business.work()
         number = str((await _body(request)).get("reservationId", ""))
@@ -171,4 +177,4 @@ def payments_app(business: Business) -> web.Application:
 
     app = web.Application()
     app.router.add_post("/api/v1/payments", pay)
-    return app
+    return described(app, "payment-service", {"/api/v1/payments": {"reservationId": "R1"}})

@@ -24,6 +24,7 @@ def invitation(base: str, token: str, addresses: Mapping[str, str]) -> str:
     behind = "\n".join(f"  {name:<26}{address}" for name, address in addresses.items())
     return f"""\
 The gateway listens at {base} (how it is: {base}/actuator/health).
+What it and the services can do, to read and to try: {base}/swagger-ui.html
 Behind it:
 {behind}
 

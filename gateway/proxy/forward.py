@@ -12,7 +12,7 @@ from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.headers import request_head
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.pool import ConnectFailed, UpstreamPool
-from gateway.proxy.response import ForwardedResponse, send_answer, send_interim
+from gateway.proxy.response import ForwardedResponse, Send, TakenResponse, send_answer, send_interim
 from gateway.proxy.tunnels import Tunnels
 from gateway.proxy.upstream import UpstreamBase
 from gateway.proxy.websocket import UPGRADE
@@ -35,19 +35,23 @@ class Forwarder:
         self._instances = instances
         self._tunnels = tunnels
 
-    async def forward(self, request: web.BaseRequest, plan: ForwardPlan) -> ForwardedResponse:
-        """Do it, and return what was written to the client already.
+    async def forward(
+        self, request: web.BaseRequest, plan: ForwardPlan, send: Send = send_answer
+    ) -> ForwardedResponse | TakenResponse:
+        """Do it, and return what was written to the client already, or what ``send`` made of the answer.
 
         Raises UpstreamUnreachable, UpstreamTimeout, NoInstance, PayloadTooLarge, BadRequest or (a WebSocket too
         many) Overloaded, and only while nothing of an answer has been written. Cancelling it ends the call to the
         upstream.
         """
         if plan.websocket is None:
-            return await self._forward(request, plan)
+            return await self._forward(request, plan, send)
         with self._tunnels.place():
-            return await self._forward(request, plan)
+            return await self._forward(request, plan, send)
 
-    async def _forward(self, request: web.BaseRequest, plan: ForwardPlan) -> ForwardedResponse:
+    async def _forward(
+        self, request: web.BaseRequest, plan: ForwardPlan, send: Send
+    ) -> ForwardedResponse | TakenResponse:
         if request.method == hdrs.METH_CONNECT:
             raise BadRequest("CONNECT is not for gateways")
         body = RequestBody(request, plan.body_limit)
@@ -70,7 +74,7 @@ class Forwarder:
             if body.unfinished:
                 keep_alive = False
                 await body.answered()
-            response = await send_answer(request, connection, message, plan, keep_alive)
+            response = await send(request, connection, message, plan, keep_alive)
             if response.complete and not body.unfinished:
                 connection.release()
             return response

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
 
@@ -44,6 +45,19 @@ class ForwardedResponse(web.StreamResponse):
         """Note that all has been written."""
         self.complete = True
         self._body_length = body_bytes
+
+
+class TakenResponse(web.Response):
+    """An answer made of an upstream's that was read to its end; not written yet."""
+
+    complete = True
+
+
+Send = Callable[
+    [web.BaseRequest, UpstreamConnection, RawResponseMessage, ForwardPlan, bool],
+    Awaitable[ForwardedResponse | TakenResponse],
+]
+"""What is done with a final answer whose head has been read; ``send_answer`` is the usual one."""
 
 
 async def send_interim(request: web.BaseRequest, message: RawResponseMessage) -> None:

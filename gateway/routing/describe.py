@@ -22,7 +22,18 @@ from gateway.routing.table import Match, Route, RouteTable
 __all__ = ["actuator", "actuator_route", "check", "explain", "table"]
 
 _OWN: Final = tuple(
-    map(parse_call, ("/api/v1/queue/**", "/actuator/**", "/swagger-ui/**", "/swagger-ui.html"))
+    map(
+        parse_call,
+        (
+            "/api/v1/queue/**",
+            "/actuator/**",
+            "/swagger-ui/**",
+            "/swagger-ui.html",
+            "/v3/api-docs",
+            "/v3/api-docs.yaml",
+            "/v3/api-docs/swagger-config",
+        ),
+    )
 )
 
 

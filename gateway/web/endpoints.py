@@ -12,7 +12,7 @@ from gateway.web.exchange import Handler
 Needs = Literal["token", "nothing", "management"]
 
 _OPERATORS = "/actuator"
-NAMESPACES = ("/api/v1/queue", _OPERATORS)
+NAMESPACES = ("/api/v1/queue", _OPERATORS, "/swagger-ui")
 """Everything at or below these is answered here and never routed, in whatever case it is written."""
 
 

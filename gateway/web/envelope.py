@@ -97,11 +97,9 @@ def refusal(exchange: Exchange, error: GatewayError) -> web.Response:
         fields = (errors.FieldFault("request", "", error.reason),)
     if fields:
         facts["fields"] = [
-            {
-                name: value
-                for name, value in (("field", f.field), ("value", f.value), ("reason", f.reason))
-                if value
-            }
+            {"field": f.field, "value": f.value, "reason": f.reason}
+            if f.value
+            else {"field": f.field, "reason": f.reason}
             for f in fields
         ]
     content: dict[str, Any] = {"success": False, "message": text, "error": facts}

@@ -15,6 +15,7 @@ from gateway.errors import GatewayError
 from gateway.observe.calls import TracedCalls
 from gateway.proxy.headers import upstream_headers
 from gateway.proxy.plan import Edits, ForwardPlan
+from gateway.proxy.response import Send, send_answer
 from gateway.proxy.upstream import UpstreamBase
 from gateway.proxy.websocket import key_of
 from gateway.routing.crossing import Headers
@@ -35,18 +36,21 @@ def forwarding(context: Context) -> Handler:
         assert match is not None  # noqa: S101 - only matched requests come here
         if match.answer is not None:
             return _own_answer(match.answer)
-        plan = _plan(context, request, exchange, match)
-        if not context.tracer.records(exchange.trace):
-            return await context.forwarder.forward(request, plan)
-        return await _traced(context, request, exchange, plan)
+        return await forwarded(context, request, exchange, plan_for(context, request, exchange, match))
 
     return forward
 
 
-async def _traced(
-    context: Context, request: web.BaseRequest, exchange: Exchange, plan: ForwardPlan
+async def forwarded(
+    context: Context,
+    request: web.BaseRequest,
+    exchange: Exchange,
+    plan: ForwardPlan,
+    send: Send = send_answer,
 ) -> web.StreamResponse:
-    """Forwards a request of a trace that is recorded: each call to an instance becomes a span."""
+    """Forwards a request; in a trace that is recorded each call to an instance becomes a span."""
+    if not context.tracer.records(exchange.trace):
+        return await context.forwarder.forward(request, plan, send)
     calls = TracedCalls(
         context.tracer,
         exchange.trace,
@@ -57,7 +61,7 @@ async def _traced(
     )
     complete = False
     try:
-        response = await context.forwarder.forward(request, plan._replace(calls=calls))
+        response = await context.forwarder.forward(request, plan._replace(calls=calls), send)
         complete = response.complete
     except GatewayError as error:
         calls.failed(error.code)
@@ -67,7 +71,8 @@ async def _traced(
     return response
 
 
-def _plan(context: Context, request: web.BaseRequest, exchange: Exchange, match: Match) -> ForwardPlan:
+def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, match: Match) -> ForwardPlan:
+    """What goes to the service, and how."""
     settings = context.settings
     raw: RawHeaders = request.raw_headers
     host = request.headers["Host"]

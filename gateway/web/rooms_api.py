@@ -20,6 +20,8 @@ from gateway.web.small_body import read_small
 
 MOST_BYTES = 4096
 MOST_CAPACITY = 10_000_000
+LEAST_SECONDS = 0.001
+"""Redis counts in milliseconds."""
 MOST_SECONDS = 7 * 24 * 3600
 
 
@@ -43,7 +45,7 @@ def parse_change(body: bytes) -> Change:
         raise BadRequest("the body is not a JSON object")
     allowed = {
         "capacity": (_is_capacity, f"a whole number from 0 to {MOST_CAPACITY}"),
-        "durationSeconds": (_is_duration, f"a number above 0, at most {MOST_SECONDS}"),
+        "durationSeconds": (_is_duration, f"a number from {LEAST_SECONDS} to {MOST_SECONDS}"),
         "paused": (lambda value: isinstance(value, bool), "true or false"),
         "override": (lambda value: value is False, "false, to go back to the limits of the settings"),
     }
@@ -58,8 +60,12 @@ def parse_change(body: bytes) -> Change:
         faults.append(FieldFault("body", "{}", "allowed are " + ", ".join(allowed)))
     if faults:
         raise BadRequest("the change is not valid", tuple(faults))
+    capacity = given.get("capacity")
     return Change(
-        given.get("capacity"), given.get("durationSeconds"), given.get("paused"), lift="override" in given
+        None if capacity is None else int(capacity),
+        given.get("durationSeconds"),
+        given.get("paused"),
+        lift="override" in given,
     )
 
 
@@ -127,8 +133,15 @@ class RoomsApi:
 
 
 def _is_capacity(value: object) -> bool:
+    if isinstance(value, float):
+        # JSON knows one kind of number, and 500.0 is a whole one.
+        return value.is_integer() and 0 <= value <= MOST_CAPACITY
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_CAPACITY
 
 
 def _is_duration(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= MOST_SECONDS
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and LEAST_SECONDS <= value <= MOST_SECONDS
+    )

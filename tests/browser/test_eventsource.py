@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from tests.browser.chromium import browser
 from tests.harness import Gateways, listening
 
 ROUTES = """
@@ -72,37 +71,6 @@ class Pages:
         app.router.add_post("/pages/waiting", self.is_waiting)
         app.router.add_post("/pages/report", self.report)
         return app
-
-
-@asynccontextmanager
-async def browser(url: str, profile: Path) -> AsyncIterator[None]:
-    """Chromium with this page open, without anything it does on its own."""
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if executable is None:
-        pytest.skip("chromium is not installed")
-    process = await asyncio.create_subprocess_exec(
-        executable,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--disable-dev-shm-usage",
-        "--remote-debugging-port=0",
-        f"--user-data-dir={profile}",
-        url,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        yield
-    finally:
-        process.terminate()
-        async with asyncio.timeout(10):
-            await process.wait()
 
 
 @pytest.fixture

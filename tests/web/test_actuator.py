@@ -94,7 +94,9 @@ async def test_an_operator_changes_limits_for_all_instances(gateways: Gateways) 
         ({"capacity": -1}, ["capacity"]),
         ({"capacity": True, "durationSeconds": 0}, ["capacity", "durationSeconds"]),
         ({"paused": "yes"}, ["paused"]),
+        ({"capacity": 1.5, "durationSeconds": 0.0009}, ["capacity", "durationSeconds"]),
         ({"other": 1}, ["other"]),
+        ({"": 1}, [""]),
         ({}, ["body"]),
     ],
 )
@@ -105,6 +107,14 @@ async def test_a_wrong_change_names_every_fault(
     answer = await gateway.with_token(TOKEN)("POST", "/actuator/rooms/default", json=body)
     assert answer.status == 400
     assert [fault["field"] for fault in answer.json["error"]["fields"]] == faults
+
+
+async def test_a_whole_number_may_be_written_with_a_fraction_of_nothing(gateways: Gateways) -> None:
+    gateway = await gateways.start(management_token=TOKEN)
+    answer = await gateway.with_token(TOKEN)(
+        "POST", "/actuator/rooms/default", data=b'{"capacity": 5.0, "durationSeconds": 0.001}'
+    )
+    assert (answer.json["data"]["capacity"], answer.json["data"]["durationSeconds"]) == (5, 0.001)
 
 
 async def test_a_port_of_its_own_takes_management_off_the_public_one(gateways: Gateways) -> None:

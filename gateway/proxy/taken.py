@@ -1,0 +1,87 @@
+"""An upstream's answer taken as a whole, changed, and then sent."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import hdrs, web
+from aiohttp.http import RawResponseMessage
+from multidict import CIMultiDict
+
+from gateway.errors import UpstreamTimeout, UpstreamUnreachable
+from gateway.proxy.connection import UpstreamConnection
+from gateway.proxy.plan import ForwardPlan
+from gateway.proxy.response import ForwardedResponse, Send, TakenResponse, answer_headers, send_answer
+
+Change = Callable[[bytes], Awaitable[bytes]]
+
+# What no longer holds of a body that is another one.
+_OF_THE_OLD_BODY: Final = frozenset(
+    {"accept-ranges", "content-digest", "content-encoding", "content-md5", "digest", "etag", "last-modified"}
+    | {"repr-digest"}
+)
+
+
+def changing(change: Change, wanted: Callable[[RawResponseMessage], bool], most: int) -> Send:
+    """Makes what sends ``change(body)`` in place of an answer's body if its head is ``wanted``; others pass as ever.
+
+    The body, as sent and decoded, may have ``most`` bytes. Sending raises UpstreamUnreachable if it has more, breaks
+    off or can't be decoded, UpstreamTimeout if it takes longer than an answer's head may, and what ``change`` raises.
+    """
+
+    async def send(
+        request: web.BaseRequest,
+        connection: UpstreamConnection,
+        message: RawResponseMessage,
+        plan: ForwardPlan,
+        keep_alive: bool,
+    ) -> ForwardedResponse | TakenResponse:
+        if not wanted(message):
+            return await send_answer(request, connection, message, plan, keep_alive)
+        headers = answer_headers(message, plan)
+        try:
+            async with asyncio.timeout(plan.response_timeout):
+                body = await _body(connection, most)
+        except TimeoutError:
+            raise UpstreamTimeout("response") from None
+        body = await change(decoded(body, message.headers.getall(hdrs.CONTENT_ENCODING, ()), most))
+        fields: CIMultiDict[str] = CIMultiDict()
+        for name, value in headers.fields:
+            if name.decode().lower() not in _OF_THE_OLD_BODY and value.isascii():
+                fields.add(name.decode(), value.decode())
+        response = TakenResponse(body=body, status=plan.status or message.code, headers=fields)
+        if not keep_alive:
+            response.force_close()
+        return response
+
+    return send
+
+
+async def _body(connection: UpstreamConnection, most: int) -> bytes:
+    body = bytearray()
+    while piece := await connection.read():
+        body += piece
+        if len(body) > most:
+            raise UpstreamUnreachable(f"more than {most} bytes")
+    return bytes(body)
+
+
+def decoded(body: bytes, codings: list[str] | tuple[str, ...], most: int) -> bytes:
+    """The body without its content coding, which may be gzip or deflate. Raises UpstreamUnreachable for another one,
+    several, a broken body, or one that becomes longer than ``most`` bytes."""
+    coding = ",".join(codings).strip().lower()
+    if coding in ("", "identity"):
+        return body
+    if coding not in ("gzip", "x-gzip", "deflate"):
+        raise UpstreamUnreachable("a content coding that was not asked for")
+    unzip = zlib.decompressobj(zlib.MAX_WBITS if coding == "deflate" else zlib.MAX_WBITS | 16)
+    try:
+        plain = unzip.decompress(body, most)
+    except zlib.error as error:
+        raise UpstreamUnreachable("a content coding that does not hold") from error
+    if not unzip.eof:
+        raise UpstreamUnreachable(f"a broken content coding, or more than {most} bytes")
+    return plain
