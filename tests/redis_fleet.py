@@ -206,6 +206,26 @@ class Cluster:
             return False
         return any(first <= slot <= last and master[2] == me for first, last, master, *_ in ranges)
 
+    def move(self, slot: int, source: Member, target: Member) -> None:
+        """Moves a slot as redis-cli does, with a moment between the steps; done when every node knows."""
+        with source.client as of_source, target.client as of_target:
+            target_id = of_target.execute_command("CLUSTER", "MYID")
+            source_id = of_source.execute_command("CLUSTER", "MYID")
+            of_target.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
+            of_source.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+            time.sleep(0.3)
+            while keys := of_source.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
+                of_source.execute_command("MIGRATE", HOST, target.port, "", 0, 5000, "KEYS", *keys)
+            time.sleep(0.3)
+            of_target.execute_command("CLUSTER", "SETSLOT", slot, "NODE", target_id)
+            of_source.execute_command("CLUSTER", "SETSLOT", slot, "NODE", target_id)
+        for server in self.servers:
+            until(lambda one=server: self._named_by(one, slot) == target.port, "the new owner is known")
+
+    def _named_by(self, server: Member, slot: int) -> int:
+        with server.client as client:
+            return next(master[1] for first, last, master, *_ in slots(client) if first <= slot <= last)
+
 
 def slots(client: sync_redis.Redis) -> list[Any]:
     """The reply of ``CLUSTER SLOTS``: first, last, and [host, port, id…] of master and replicas."""

@@ -49,9 +49,9 @@ class GuidedServers:
         self._question = _ask_node if address.form == "cluster" else _ask_sentinel_for(address.service)
         # In the order in which they are asked. Whoever was of no help goes to the end.
         self._guides = list(address.nodes)
-        # Slots that a server said are elsewhere: as many as there are rooms at most.
+        # The server of each slot; and where a server said that it is now. As many as there are rooms at most.
+        self._present: dict[int, Node] = {}
         self._moved: dict[int, Node] = {}
-        self._present: Node | None = None
         self._not_before = 0.0
         for url in (address.url_of(address.nodes[0]), address.url_of_guide(address.nodes[0])):
             make_connection(url, timeout)
@@ -64,19 +64,23 @@ class GuidedServers:
         if moved_to := self._moved.pop(slot, None):
             try:
                 async with asyncio.timeout(self._timeout / 2):
-                    return await self._open(moved_to)
+                    return await self._open(moved_to, slot)
             except (RedisError, OSError, TimeoutError) as error:
                 log.debug("where a slot was said to be: %s", describe(error))
         last = ""
         for guide in tuple(self._guides):
             try:
                 async with asyncio.timeout(self._timeout / 2):
-                    return await self._open(await self._advice_of(guide, slot))
+                    return await self._open(await self._advice_of(guide, slot), slot)
             except (RedisError, OSError, TimeoutError) as error:
                 last = describe(error)
                 self._guides.sort(key=guide.__eq__)  # this one to the end
         self._not_before = loop.time() + PAUSE_SECONDS * random.uniform(0.5, 1.0)
         raise ServerNotFound(f"nobody who was asked led to a master ({last})")
+
+    def present(self, slot: int) -> Node | None:
+        """See ``Servers``."""
+        return self._present.get(slot)
 
     def follow(self, error: AskError) -> bool:
         """See ``Servers``. Without a host it is the one that answered, which the guides know."""
@@ -96,7 +100,7 @@ class GuidedServers:
             self._guides[:] = dict.fromkeys((guide, *advice.guides[:MOST_NODES], *self._address.nodes))
         return advice.server
 
-    async def _open(self, server: Node) -> AbstractConnection:
+    async def _open(self, server: Node, slot: int) -> AbstractConnection:
         """A connection to a server that says of itself that it is a master."""
         connection = await opened(make_connection(self._address.url_of(server), self._timeout))
         try:
@@ -106,8 +110,8 @@ class GuidedServers:
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        if server != self._present:
-            self._present = server
+        if server != self._present.get(slot):
+            self._present[slot] = server
             log.info("Redis: the master is %s", server)
         return connection
 

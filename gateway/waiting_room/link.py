@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from redis.asyncio.connection import AbstractConnection
 from redis.crc import key_slot
@@ -26,7 +26,7 @@ from redis.exceptions import (
 )
 
 from gateway.errors import QueueUnavailable
-from gateway.redis_address import parse_redis_address
+from gateway.redis_address import Node, parse_redis_address
 from gateway.waiting_room.guides import GuidedServers
 from gateway.waiting_room.scripts import Script
 from gateway.waiting_room.servers import Argument, OneServer, ServerNotFound, Servers, ask, describe
@@ -79,6 +79,13 @@ class Redis:
         return Link(self._servers, _slot(key), self.timeout, observe)
 
 
+class Replication(NamedTuple):
+    """How many replicas must have what was done. ``mark`` is a key that is written for no other purpose."""
+
+    replicas: int
+    mark: str
+
+
 class Link:
     """One connection, which carries one command at a time and is opened anew after a failure."""
 
@@ -88,20 +95,21 @@ class Link:
         self._timeout = timeout
         self._observe = observe
         self._connection: AbstractConnection | None = None
+        self._server: Node | None = None
         self._turn = asyncio.Lock()
 
-    async def call(self, *command: Argument, replicas: int = 0) -> Any:
-        """The reply to one command, once ``replicas`` replicas have what it changed.
+    async def call(self, *command: Argument, replication: Replication | None = None) -> Any:
+        """The reply to one command; with ``replication`` once replicas have all that Redis had done by then.
 
         Raises QueueUnavailable if it can't be had within the time-out, or too few replicas say in half of it that they
-        have the change; the command may then have been executed.
+        have all that; the command may then have been executed.
         A reply that is an error of the command itself raises redis-py's ResponseError.
         """
         try:
             async with asyncio.timeout(self._timeout), self._turn:
-                reply = await self._reply(*command)
-                if replicas:
-                    await self._replicated(replicas)
+                connection, reply = await self._reply(*command)
+                if replication:
+                    await self._replicated(connection, *replication)
                 return reply
         except ResponseError as error:
             # A master that became a replica is left: elsewhere there may be another master by now. Redis 6
@@ -114,13 +122,14 @@ class Link:
         except (RedisError, OSError) as error:
             raise QueueUnavailable(f"Redis: {describe(error)}") from None
 
-    async def _reply(self, *command: Argument) -> Any:
-        """Sends a command again only where it was refused unexecuted because its slot is elsewhere."""
+    async def _reply(self, *command: Argument) -> tuple[AbstractConnection, Any]:
+        """And the connection it came by. A command is sent again only where it was refused, not executed, because
+        its slot is elsewhere."""
         moves = 0
         while True:
             connection = await self._ready()
             try:
-                return await ask(connection, *command)
+                return connection, await ask(connection, *command)
             except MovedError as error:
                 moves += 1
                 if moves > MOST_MOVES or not self._servers.follow(error):
@@ -131,28 +140,38 @@ class Link:
                 # there is nothing to do but wait for the end.
                 await asyncio.sleep(MOVING_SECONDS * random.uniform(0.5, 1.0))
 
-    async def _replicated(self, replicas: int) -> None:
-        held = await ask(await self._ready(), "WAIT", replicas, max(1, int(self._timeout * 500)))
+    async def _replicated(self, connection: AbstractConnection, replicas: int, mark: str) -> None:
+        # WAIT is about what this very connection wrote last; and an answer may rest on what another one wrote, if all
+        # that a script did was to look.
+        await ask(connection, "SET", mark, 1)
+        held = await ask(connection, "WAIT", replicas, max(1, int(self._timeout * 500)))
         if held < replicas:
             # It may be a master that was cut off, with another one in its place by now.
             await self.close()
             raise QueueUnavailable(f"{held} of {replicas} replicas have the change in time")
 
     async def run(
-        self, script: Script, keys: Sequence[str], args: Sequence[Argument], size: int = 1, replicas: int = 0
+        self,
+        script: Script,
+        keys: Sequence[str],
+        args: Sequence[Argument],
+        size: int = 1,
+        replication: Replication | None = None,
     ) -> Any:
         """The reply of a script, called by its hash; it is sent as a whole only if Redis doesn't know it.
 
-        ``size`` is the number of users it is about, for the observer; ``replicas`` as in ``call``. Raises
+        ``size`` is the number of users it is about, for the observer; ``replication`` as in ``call``. Raises
         QueueUnavailable.
         """
         began = time.perf_counter()
         failed = True
         try:
             try:
-                reply = await self.call("EVALSHA", script.sha, len(keys), *keys, *args, replicas=replicas)
+                reply = await self.call(
+                    "EVALSHA", script.sha, len(keys), *keys, *args, replication=replication
+                )
             except NoScriptError:
-                reply = await self.call("EVAL", script.text, len(keys), *keys, *args, replicas=replicas)
+                reply = await self.call("EVAL", script.text, len(keys), *keys, *args, replication=replication)
             failed = False
         except ResponseError as error:
             raise QueueUnavailable(f"script {script.name}: {error}") from error
@@ -163,9 +182,16 @@ class Link:
 
     async def _ready(self) -> AbstractConnection:
         connection = self._connection
-        if connection is None or not connection.is_connected or _gone(connection):
+        if (
+            connection is None
+            or not connection.is_connected
+            or _gone(connection)
+            # Another link has found another server meanwhile: this one must not go on with a master of the past.
+            or self._server != self._servers.present(self._slot)
+        ):
             await self.close()
             connection = self._connection = await self._servers.connect(self._slot)
+            self._server = self._servers.present(self._slot)
         return connection
 
     async def close(self) -> None:

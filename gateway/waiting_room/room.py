@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 from gateway.errors import QueueUnavailable
 from gateway.waiting_room.batch import MOST_IN_A_CALL, Batcher
 from gateway.waiting_room.keys import RoomKeys
-from gateway.waiting_room.link import Link, Redis
+from gateway.waiting_room.link import Link, Redis, Replication
 from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.scripts import Script
 from gateway.waiting_room.servers import Argument
@@ -91,6 +91,7 @@ class Room:
         self._channel = channel(keys, redis)
         self._new_link: Callable[[], Link] = lambda: redis.link(observer.on_call, key=keys.line)
         self._links: dict[str, Link] = {}
+        self._replication = Replication(policy.wait_replicas, keys.mark) if policy.wait_replicas else None
         patience = redis.timeout
         self._lineups: Batcher[str, State] = Batcher(self._send_lineup, patience=patience)
         self._sightings: Batcher[str, State] = Batcher(self._send_status, patience=patience)
@@ -215,7 +216,7 @@ class Room:
 
     async def _send_lineup(self, users: list[str]) -> list[State]:
         # What is answered must outlive the master, if that is wanted: nobody but the line knows of a ticket.
-        return await self._states("lineup", users, self._policy.relineup, replicas=self._policy.wait_replicas)
+        return await self._states("lineup", users, self._policy.relineup, replication=self._replication)
 
     async def _send_status(self, users: list[str]) -> list[State]:
         return await self._states("status", users, "1")
@@ -233,9 +234,9 @@ class Room:
         users: Sequence[str],
         *options: Argument,
         link: str | None = None,
-        replicas: int = 0,
+        replication: Replication | None = None,
     ) -> list[State]:
-        reply = await self._run(script, *options, *users, size=len(users), link=link, replicas=replicas)
+        reply = await self._run(script, *options, *users, size=len(users), link=link, replication=replication)
         return parse_states(self.name, parse_summary(reply[0]), reply[1:])
 
     async def _run(
@@ -245,7 +246,7 @@ class Room:
         size: int = 1,
         link: str | None = None,
         extra_keys: Sequence[str] = (),
-        replicas: int = 0,
+        replication: Replication | None = None,
     ) -> list[Any]:
         if size > MOST_IN_A_CALL:
             raise ValueError(f"{size} users in one call, at most {MOST_IN_A_CALL}")
@@ -254,7 +255,7 @@ class Room:
             (*self.keys.common, *extra_keys),
             (*self._arguments(), *args),
             size,
-            replicas,
+            replication,
         )
         summary = parse_summary(reply[0])
         if summary.more:

@@ -10,6 +10,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AskError, RedisError
 
+from gateway.redis_address import Node
+
 Argument = str | bytes | int | float
 
 
@@ -26,6 +28,9 @@ class Servers(Protocol):
         Raises RedisError, OSError or TimeoutError.
         """
 
+    def present(self, slot: int) -> Node | None:
+        """The server that was found last. Who is connected to another one is to connect again."""
+
     def follow(self, error: AskError) -> bool:
         """A server said that a slot is elsewhere; whether the next ``connect`` takes its word for where."""
 
@@ -41,6 +46,9 @@ class OneServer:
     async def connect(self, slot: int) -> AbstractConnection:
         """See ``Servers``."""
         return await opened(make_connection(self._url, self._timeout))
+
+    def present(self, slot: int) -> None:
+        """There is no other."""
 
     def follow(self, error: AskError) -> bool:
         """No: whoever names one server wants no other."""
@@ -76,6 +84,8 @@ async def opened(connection: AbstractConnection) -> AbstractConnection:
 
 async def ask(connection: AbstractConnection, *command: Argument) -> Any:
     """One command and its reply, for as long as it takes. An error reply is raised as redis-py's ResponseError."""
+    if not connection.is_connected:
+        raise ConnectionError("closed")  # redis-py would open it again, without a word
     await connection.send_packed_command(connection.pack_command(*command), check_health=False)
     return await connection.read_response(timeout=math.inf)
 

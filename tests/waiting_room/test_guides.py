@@ -14,12 +14,12 @@ import pytest
 from redis.crc import key_slot
 
 from gateway.errors import QueueUnavailable, SettingsError
-from gateway.waiting_room.link import Link, Redis
+from gateway.waiting_room.link import Link, Redis, Replication
 from gateway.waiting_room.room import Limits
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.scripts import Script
 from gateway.waiting_room.state import Kind
-from tests.redis_fleet import PATIENCE, Cluster, Watched, cluster, free_port, slots, until, watched
+from tests.redis_fleet import PATIENCE, Cluster, Watched, cluster, free_port, until, watched
 
 TIMEOUT = 5.0
 KEY = "{gw}:n"
@@ -127,6 +127,21 @@ async def test_a_server_that_is_no_master_is_not_taken_for_one(secured: Watched)
                 await link.call("PING")
 
 
+async def test_links_leave_a_master_of_the_past_as_soon_as_one_of_them_has_found_another() -> None:
+    with watched(1) as servers:
+        old, new = servers.servers
+        redis = Redis(servers.url(), TIMEOUT)
+        async with a_link(redis) as first, a_link(redis) as second:
+            for link in (first, second):
+                await link.call("SET", "n", "old")
+            old.freeze()
+            await asyncio.to_thread(until, lambda: new.role() == "master", "another master")
+            await in_the_end(lambda: first.call("SET", "n", "new"))
+            # The old one would take a second for a time-out, and, thawed, a change that nobody sees.
+            old.thaw()
+            assert await second.call("GET", "n") == b"new"
+
+
 async def test_callers_in_a_crowd_do_not_become_a_crowd_of_questions() -> None:
     asked = 0
 
@@ -153,18 +168,21 @@ async def test_without_replicas_in_step_a_call_that_waits_for_them_says_so() -> 
         replica = next(server for server in servers.servers if server.role() == "slave")
         async with a_link(Redis(servers.url(), 1.0)) as link:
             script = Script("count", "return redis.call('INCR', KEYS[1])", "0" * 40)
-            assert await link.run(script, ("n",), (), replicas=1) == 1
+            assert await link.run(script, ("n",), (), replication=Replication(1, "mark")) == 1
             with replica.client as client:
                 assert client.get("n") == "1"
             replica.freeze()
             try:
                 with pytest.raises(QueueUnavailable, match="0 of 1 replicas"):
-                    await link.run(script, ("n",), (), replicas=1)
+                    await link.run(script, ("n",), (), replication=Replication(1, "mark"))
                 # It is done all the same: the answer means "unknown".
                 assert await link.call("GET", "n") == b"2"
             finally:
                 replica.thaw()
-            assert await in_the_end(lambda: link.run(script, ("n",), (), replicas=1)) >= 3
+            assert (
+                await in_the_end(lambda: link.run(script, ("n",), (), replication=Replication(1, "mark")))
+                >= 3
+            )
 
 
 # -- a cluster ------------------------------------------------------------------------------------------
@@ -198,36 +216,13 @@ async def test_a_link_follows_its_slot_and_every_call_is_done_once(nodes: Cluste
 
         for source, target in ((old, new), (new, old)):
             await count()
-            moving = asyncio.create_task(asyncio.to_thread(move, nodes, source, target))
+            moving = asyncio.create_task(asyncio.to_thread(nodes.move, SLOT, source, target))
             # One key is there already and the other never was: a script is told to try again until it is over.
             while not moving.done():
                 await count()
             await moving
             await count()
             assert nodes.owner(SLOT) is target
-
-
-def move(nodes: Cluster, source: Any, target: Any) -> None:
-    """Moves the slot as redis-cli does, with a moment between the steps."""
-    with source.client as of_source, target.client as of_target:
-        target_id = of_target.execute_command("CLUSTER", "MYID")
-        source_id = of_source.execute_command("CLUSTER", "MYID")
-        of_target.execute_command("CLUSTER", "SETSLOT", SLOT, "IMPORTING", source_id)
-        of_source.execute_command("CLUSTER", "SETSLOT", SLOT, "MIGRATING", target_id)
-        time.sleep(0.3)
-        keys = of_source.execute_command("CLUSTER", "GETKEYSINSLOT", SLOT, 100)
-        of_source.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
-        time.sleep(0.3)
-        of_target.execute_command("CLUSTER", "SETSLOT", SLOT, "NODE", target_id)
-        of_source.execute_command("CLUSTER", "SETSLOT", SLOT, "NODE", target_id)
-        for server in nodes.servers:
-            until(lambda one=server: nodes_view(one) == target.port, "the new owner is known")
-
-
-def nodes_view(server: Any) -> int:
-    """The port of the slot's owner, as this node sees it."""
-    with server.client as client:
-        return next(master[1] for first, last, master, *_ in slots(client) if first <= SLOT <= last)
 
 
 async def test_a_slot_that_never_stops_moving_costs_the_time_out_and_no_more(nodes: Cluster) -> None:
