@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from gateway.redis_address import MOST_NODES, Node, parse_redis_address
@@ -93,3 +96,9 @@ def test_anything_else_is_refused(text: str) -> None:
 
 def test_an_address_shows_nothing_of_itself() -> None:
     assert "secret" not in repr(parse_redis_address("redis+sentinel://:secret@one/tickets"))
+
+
+def test_every_address_in_the_docs_is_one() -> None:
+    text = "".join(page.read_text() for page in (Path(__file__).parents[1] / "docs").glob("*.md"))
+    found = re.findall(r"REDIS_URL='?(\w+\+?\w*://[^\s'`…]+)['\s`]", text)
+    assert {parse_redis_address(address).form for address in found} == {"one", "sentinel", "cluster"}

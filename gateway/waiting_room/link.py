@@ -37,6 +37,9 @@ MOVING_SECONDS: Final = 0.1
 MOST_MOVES: Final = 3
 """How often one call goes where it is sent before it gives up."""
 
+DOUBT_SECONDS: Final = 1.0
+"""A server found so long ago may be asked for again if it behaves as if it were cut off."""
+
 
 class CallObserver(Protocol):
     """Told of every script call: its name, how long it took in seconds, for how many users, and whether it failed."""
@@ -96,6 +99,7 @@ class Link:
         self._observe = observe
         self._connection: AbstractConnection | None = None
         self._server: Node | None = None
+        self._opened = 0.0
         self._turn = asyncio.Lock()
 
     async def call(self, *command: Argument, replication: Replication | None = None) -> Any:
@@ -114,8 +118,10 @@ class Link:
         except ResponseError as error:
             # A master that became a replica is left: elsewhere there may be another master by now. Redis 6
             # gives a script's own error another code in front, so it is looked for in the text as well.
-            if isinstance(error, ReadOnlyError | ClusterDownError) or "READONLY" in str(error):
+            if isinstance(error, ReadOnlyError) or "READONLY" in str(error):
                 await self.close()
+            elif isinstance(error, ClusterDownError) or "NOREPLICAS" in str(error):
+                await self._doubt()
             raise
         except TimeoutError:
             raise QueueUnavailable("Redis did not answer in time") from None
@@ -146,8 +152,7 @@ class Link:
         await ask(connection, "SET", mark, 1)
         held = await ask(connection, "WAIT", replicas, max(1, int(self._timeout * 500)))
         if held < replicas:
-            # It may be a master that was cut off, with another one in its place by now.
-            await self.close()
+            await self._doubt()
             raise QueueUnavailable(f"{held} of {replicas} replicas have the change in time")
 
     async def run(
@@ -192,7 +197,13 @@ class Link:
             await self.close()
             connection = self._connection = await self._servers.connect(self._slot)
             self._server = self._servers.present(self._slot)
+            self._opened = time.monotonic()
         return connection
+
+    async def _doubt(self) -> None:
+        """This may be a master that was cut off, with another one in its place by now; unless that was just asked."""
+        if time.monotonic() - self._opened > DOUBT_SECONDS:
+            await self.close()
 
     async def close(self) -> None:
         """Closes the connection; a later call opens another."""
