@@ -148,9 +148,7 @@ def _sentinels_of_parts(environ: Mapping[str, str], credentials: str) -> str | N
     query = f"?sentinel_password={quote(own, safe='')}" if own else ""
     address = f"redis+sentinel://{credentials}{nodes.replace(' ', '')}/{service}{query}"
     if not re.fullmatch(r"[0-9A-Za-z._-]{1,255}", service):
-        raise SettingsError(
-            service_name, _shortened(service), "the name of a master that sentinels know"
-        ) from None
+        raise SettingsError(service_name, _shortened(service), "the name of a master that sentinels know")
     return _checked(name, nodes, address)
 
 

@@ -53,6 +53,7 @@ class GuidedServers:
         self._present: dict[int, Node] = {}
         self._moved: dict[int, Node] = {}
         self._not_before = 0.0
+        self._why = ""
         for url in (address.url_of(address.nodes[0]), address.url_of_guide(address.nodes[0])):
             make_connection(url, timeout)
 
@@ -60,23 +61,22 @@ class GuidedServers:
         """See ``Servers``. Raises ServerNotFound when all guides have been asked."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._not_before:
-            raise ServerNotFound("no server was found a moment ago")
+            raise ServerNotFound(self._why)
         if moved_to := self._moved.pop(slot, None):
             try:
                 async with asyncio.timeout(self._timeout / 2):
                     return await self._open(moved_to, slot)
             except (RedisError, OSError, TimeoutError) as error:
                 log.debug("where a slot was said to be: %s", describe(error))
-        last = ""
         for guide in tuple(self._guides):
             try:
                 async with asyncio.timeout(self._timeout / 2):
                     return await self._open(await self._advice_of(guide, slot), slot)
             except (RedisError, OSError, TimeoutError) as error:
-                last = describe(error)
+                self._why = f"nobody who was asked led to a master ({describe(error)})"
                 self._guides.sort(key=guide.__eq__)  # this one to the end
         self._not_before = loop.time() + PAUSE_SECONDS * random.uniform(0.5, 1.0)
-        raise ServerNotFound(f"nobody who was asked led to a master ({last})")
+        raise ServerNotFound(self._why)
 
     def present(self, slot: int) -> Node | None:
         """See ``Servers``."""

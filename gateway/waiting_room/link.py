@@ -25,7 +25,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from gateway.errors import QueueUnavailable
+from gateway.errors import QueueUnavailable, SettingsError
 from gateway.redis_address import Node, parse_redis_address
 from gateway.waiting_room.guides import GuidedServers
 from gateway.waiting_room.scripts import Script
@@ -54,8 +54,8 @@ def ignore_calls(script: str, seconds: float, size: int, failed: bool, /) -> Non
 class Redis:
     """Where Redis is and how long it may take; makes links to it.
 
-    ``url``: see ``redis_address``. ``timeout``: seconds for connecting and for each answer. Raises ValueError for an
-    address that is none.
+    ``url``: see ``redis_address``. ``timeout``: seconds for connecting and for each answer. Raises SettingsError for
+    an address that redis-py can make nothing of.
     """
 
     def __init__(self, url: str, timeout: float) -> None:
@@ -65,9 +65,13 @@ class Redis:
         """The address says so; a server with an address of its own may be part of one all the same."""
         self.database = address.database
         """The number of the database, which channels don't know of by themselves."""
-        self._servers: Servers = (
-            OneServer(url, timeout) if address.form == "one" else GuidedServers(address, timeout)
-        )
+        self._servers: Servers
+        try:
+            self._servers = (
+                OneServer(url, timeout) if address.form == "one" else GuidedServers(address, timeout)
+            )
+        except (TypeError, ValueError):
+            raise SettingsError("REDIS_URL", "(hidden)", "an address with redis-py's parameters") from None
 
     async def connection(self, key: str = "") -> AbstractConnection:
         """An open connection of redis-py's to the server that has ``key``, within the time-out.

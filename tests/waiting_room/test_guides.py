@@ -290,3 +290,17 @@ async def test_several_rooms_work_on_a_cluster_and_events_arrive_from_whichever_
             assert await heard.get() == (name, "bob", "ADMITTED")
         assert not (await rooms["vip"].sweep(scan=500)).more
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://host?nonsense=secret",
+        "redis+sentinel://host/tickets?nonsense=secret",
+        "redis+cluster://host?socket_timeout=secret",
+    ],
+)
+async def test_a_parameter_that_there_is_not_stops_the_start(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"REDIS_URL=.*hidden") as caught:
+        Redis(url, TIMEOUT)
+    assert "secret" not in str(caught.value)
