@@ -79,11 +79,14 @@ class Redis:
         Raises RedisError, OSError or TimeoutError.
         """
         async with asyncio.timeout(self.timeout):
-            return await self._servers.connect(_slot(key))
+            return await self._servers.connect(self._slot(key))
 
     def link(self, observe: CallObserver = ignore_calls, *, key: str = "") -> Link:
         """A new link, which connects when first used. On a cluster it is for keys in the slot of ``key``."""
-        return Link(self._servers, _slot(key), self.timeout, observe)
+        return Link(self._servers, self._slot(key), self.timeout, observe)
+
+    def _slot(self, key: str) -> int:
+        return key_slot(key.encode()) if self.is_cluster else 0
 
 
 class Replication(NamedTuple):
@@ -214,10 +217,6 @@ class Link:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.disconnect(nowait=True)
-
-
-def _slot(key: str) -> int:
-    return key_slot(key.encode()) if key else 0
 
 
 def _gone(connection: AbstractConnection) -> bool:

@@ -127,11 +127,14 @@ async def test_a_server_that_is_no_master_is_not_taken_for_one(secured: Watched)
                 await link.call("PING")
 
 
-async def test_links_leave_a_master_of_the_past_as_soon_as_one_of_them_has_found_another() -> None:
+async def test_links_leave_a_master_of_the_past_as_soon_as_one_of_them_has_found_another(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
     with watched(1) as servers:
         old, new = servers.servers
         redis = Redis(servers.url(), TIMEOUT)
-        async with a_link(redis) as first, a_link(redis) as second:
+        async with a_link(redis, "one") as first, a_link(redis, "two") as second:
             for link in (first, second):
                 await link.call("SET", "n", "old")
             old.freeze()
@@ -139,6 +142,9 @@ async def test_links_leave_a_master_of_the_past_as_soon_as_one_of_them_has_found
             await in_the_end(lambda: first.call("SET", "n", "new"))
             # The old one would answer nothing now, and once thawed what is no longer true.
             assert await second.call("GET", "n") == b"new"
+    assert [record.message for record in caplog.records] == [
+        f"Redis: the master is 127.0.0.1:{server.port}" for server in (old, new)
+    ]
 
 
 async def test_callers_in_a_crowd_do_not_become_a_crowd_of_questions() -> None:
