@@ -250,12 +250,13 @@ def cluster(*, replicas_of_each: int = 0) -> Iterator[Cluster]:
         for at, client in enumerate(clients[:3]):
             client.execute_command("CLUSTER", "ADDSLOTS", *range(16384 * at // 3, 16384 * (at + 1) // 3))
         until(
-            lambda: all(_field(one, "cluster_known_nodes") == str(len(servers)) for one in clients), "all met"
+            lambda: all(cluster_fact(one, "cluster_known_nodes") == str(len(servers)) for one in clients),
+            "all met",
         )
         for at, client in enumerate(clients[3:]):
             master = clients[at % 3].execute_command("CLUSTER", "MYID")
             until(lambda c=client, m=master: c.execute_command("CLUSTER", "REPLICATE", m), "a replica")
-        until(lambda: all(_field(one, "cluster_state") == "ok" for one in clients), "a cluster")
+        until(lambda: all(cluster_fact(one, "cluster_state") == "ok" for one in clients), "a cluster")
         if replicas_of_each:
             until(
                 lambda: all(one.info("replication")["master_link_status"] == "up" for one in clients[3:]),
@@ -264,7 +265,8 @@ def cluster(*, replicas_of_each: int = 0) -> Iterator[Cluster]:
         yield Cluster(servers)
 
 
-def _field(client: sync_redis.Redis, name: str) -> str:
+def cluster_fact(client: sync_redis.Redis, name: str) -> str:
+    """One line of ``CLUSTER INFO``; the client's replies are text."""
     info = client.execute_command("CLUSTER", "INFO")
     facts = info if isinstance(info, dict) else dict(line.split(":", 1) for line in info.split())
     return str(facts[name])
