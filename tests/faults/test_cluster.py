@@ -12,7 +12,7 @@ from tests.faults.site import Site, a_site, eventually
 from tests.processes import gateway_process
 from tests.redis_fleet import PATIENCE, Cluster, cluster
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 PREFIX = "{gw}:"
 SLOT = key_slot(PREFIX.encode())

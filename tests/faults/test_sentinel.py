@@ -17,7 +17,7 @@ from tests.faults.people import Person
 from tests.faults.site import GRACE, INTERVAL, Site, a_site, eventually
 from tests.redis_fleet import PATIENCE, Watched, until, watched
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 RECOVERY = 30.0
 """Seconds from the master's death to the first answer; sentinels take about four of them, left alone."""
