@@ -129,7 +129,9 @@ async def composed(
         rooms = Rooms(
             Redis(redis_url, settings.redis_timeout_seconds),
             prefix=settings.redis_key_prefix,
-            policy=RoomPolicy(settings.queue_relineup, settings.queue_absent_seconds),
+            policy=RoomPolicy(
+                settings.queue_relineup, settings.queue_absent_seconds, settings.redis_wait_replicas
+            ),
             observer=metrics,
             batch_observer=tracer,
             on_events=deliver,

@@ -149,7 +149,8 @@ def _address(runner: web.ServerRunner) -> str:
 
 
 def _without_password(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
+    # Passwords stand before the host, and behind the question mark.
+    scheme, separator, rest = url.partition("?")[0].partition("://")
     return scheme + separator + rest.rpartition("@")[2]
 
 

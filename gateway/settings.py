@@ -79,6 +79,11 @@ class Settings(ConfigServerSettings):
     redis_timeout_seconds: float = setting(
         duration(), 1.0, "For connecting to Redis and for each of its answers."
     )
+    redis_wait_replicas: int = setting(
+        whole(0, 100),
+        0,
+        "How many replicas must have a lineup before it is answered, so that it outlives the master.",
+    )
     embedded_redis_dir: Path = setting(  # noqa: RUF009 - a path is never changed
         kinds.PATH, Path(".gateway-redis"), "Folder for the data of the embedded Redis; made if missing."
     )

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Generic, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
+from gateway.redis_address import parse_redis_address
+
 T = TypeVar("T")
 K = TypeVar("K", bound=str)
 Network = IPv4Network | IPv6Network
@@ -183,24 +185,24 @@ def _parse_config_import(text: str) -> ConfigImport:
 def _parse_redis_url(text: str) -> str:
     if text == "embedded":
         return text
-    parts = _split_url(text)
-    if parts.scheme == "unix":
-        if not parts.path.startswith("/"):
-            raise ValueError("no path of a socket")
-    elif parts.scheme not in {"redis", "rediss"} or not re.fullmatch(r"/?[0-9]{0,4}", parts.path):
-        raise ValueError("no Redis address")
+    _printable(text)
+    parse_redis_address(text)
     return text
 
 
 def _split_url(text: str) -> SplitResult:
-    if not text.isprintable() or " " in text:
-        raise ValueError("blanks or control characters")
+    _printable(text)
     parts = urlsplit(text)
     if not text.startswith(f"{parts.scheme}://"):
         raise ValueError("no scheme, or not in lower case")
     if parts.port == 0:  # reading the port also checks that it is a number below 65536
         raise ValueError("port 0")
     return parts
+
+
+def _printable(text: str) -> None:
+    if not text.isprintable() or " " in text:
+        raise ValueError("blanks or control characters")
 
 
 def _matching(text: str, pattern: str) -> str:
@@ -238,7 +240,8 @@ HTTP_URL = Kind(_parse_http_url, "an http:// or https:// address")
 HTTP_URLS = Kind(_parse_http_urls, "one or more http:// or https:// addresses, separated by commas")
 REDIS_URL = Kind(
     _parse_redis_url,
-    "redis://[user:password@]host[:port][/database], rediss://…, unix:///path/of/a/socket or embedded",
+    "redis://[user:password@]host[:port][/database], redis+sentinel://[…@]host[:port],…/service[/database], "
+    "redis+cluster://[…@]host[:port],…, each with rediss for TLS, unix:///path/of/a/socket or embedded",
 )
 CONFIG_IMPORT = Kind(
     _parse_config_import,

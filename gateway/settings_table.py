@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field
 from typing import Any, Final, TypeVar
@@ -132,12 +133,51 @@ def rows(declared: tuple[Field[Any], ...]) -> tuple[Setting, ...]:
 def redis_address_of_parts(environ: Mapping[str, str]) -> str | None:
     """A Redis address out of the older system's parts, or ``None`` when none of them is set.
 
-    Raises ``SettingsError`` for a part that is wrong.
+    Raises ``SettingsError`` for a part that is wrong. Sentinels come before a cluster, and that before one server.
     """
+    password = environ.get("SPRING_DATA_REDIS_PASSWORD") or environ.get("REDIS_PW") or ""
+    credentials = f":{quote(password, safe='')}@" if password else ""
+    return (
+        _sentinels_of_parts(environ, credentials)
+        or _cluster_of_parts(environ, credentials)
+        or _server_of_parts(environ, credentials)
+    )
+
+
+def _sentinels_of_parts(environ: Mapping[str, str], credentials: str) -> str | None:
+    name, nodes = _first(environ, "SPRING_DATA_REDIS_SENTINEL_NODES")
+    service_name, service = _first(environ, "SPRING_DATA_REDIS_SENTINEL_MASTER")
+    if not (nodes or service):
+        return None
+    own = environ.get("SPRING_DATA_REDIS_SENTINEL_PASSWORD") or ""
+    query = f"?sentinel_password={quote(own, safe='')}" if own else ""
+    address = f"redis+sentinel://{credentials}{nodes.replace(' ', '')}/{service}{query}"
+    if not re.fullmatch(r"[0-9A-Za-z._-]{1,255}", service):
+        raise SettingsError(service_name, _shortened(service), "the name of a master that sentinels know")
+    return _checked(name, nodes, address)
+
+
+def _cluster_of_parts(environ: Mapping[str, str], credentials: str) -> str | None:
+    name, nodes = _first(environ, "SPRING_DATA_REDIS_CLUSTER_NODES")
+    return _checked(name, nodes, f"redis+cluster://{credentials}{nodes.replace(' ', '')}") if nodes else None
+
+
+def _checked(name: str, nodes: str, address: str) -> str:
+    try:
+        # What would end the list of nodes would also make something else of what comes behind it.
+        if set("/?#@") & set(nodes):
+            raise ValueError(nodes)
+        kinds.REDIS_URL.parse(address)
+    except ValueError:
+        shown = HIDDEN if "@" in nodes else _shortened(nodes)
+        raise SettingsError(name, shown, "host:port of one or more nodes, separated by commas") from None
+    return address
+
+
+def _server_of_parts(environ: Mapping[str, str], credentials: str) -> str | None:
     host_name, host = _first(environ, "SPRING_DATA_REDIS_HOST", "REDIS_IP")
     port_name, port = _first(environ, "SPRING_DATA_REDIS_PORT")
-    password = environ.get("SPRING_DATA_REDIS_PASSWORD") or environ.get("REDIS_PW") or ""
-    if not (host or port or password):
+    if not (host or port or credentials):
         return None
     parts: tuple[tuple[str, str, Kind[Any]], ...] = (
         (host_name, host, kinds.HOST),
@@ -149,7 +189,6 @@ def redis_address_of_parts(environ: Mapping[str, str]) -> str | None:
                 kind.parse(text)
         except ValueError:
             raise SettingsError(name, HIDDEN if "@" in text else _shortened(text), kind.allowed) from None
-    credentials = f":{quote(password, safe='')}@" if password else ""
     place = f"[{host}]" if ":" in host else host or "localhost"
     return f"redis://{credentials}{place}:{port or '6379'}/0"
 

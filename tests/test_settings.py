@@ -210,6 +210,24 @@ REDIS_ADDRESSES: list[tuple[dict[str, str], str]] = [
     ({"REDIS_PW": "a/b@c:d?"}, "redis://:a%2Fb%40c%3Ad%3F@localhost:6379/0"),
     ({"REDIS_PW": "old", "SPRING_DATA_REDIS_PASSWORD": "new"}, "redis://:new@localhost:6379/0"),
     ({"REDIS_IP": "", "REDIS_PW": ""}, "redis://localhost:6379/0"),
+    (
+        {"SPRING_DATA_REDIS_SENTINEL_MASTER": "tickets", "SPRING_DATA_REDIS_SENTINEL_NODES": "a:1, b:2"},
+        "redis+sentinel://a:1,b:2/tickets",
+    ),
+    (
+        {
+            "SPRING_DATA_REDIS_SENTINEL_MASTER": "tickets",
+            "SPRING_DATA_REDIS_SENTINEL_NODES": "a:1",
+            "SPRING_DATA_REDIS_SENTINEL_PASSWORD": "s/s",
+            "SPRING_DATA_REDIS_CLUSTER_NODES": "c:1",
+            "REDIS_PW": "p@p",
+        },
+        "redis+sentinel://:p%40p@a:1/tickets?sentinel_password=s%2Fs",
+    ),
+    (
+        {"SPRING_DATA_REDIS_CLUSTER_NODES": "a:1,b:2", "REDIS_PW": "pw", "REDIS_IP": "h"},
+        "redis+cluster://:pw@a:1,b:2",
+    ),
 ]
 
 
@@ -309,6 +327,8 @@ def test_spring_boots_names_for_tracing_work_and_our_own_win(name: str) -> None:
     [
         ("SPRING_DATA_REDIS_PORT", "abc"),
         ("REDIS_IP", "a b"),
+        ("SPRING_DATA_REDIS_CLUSTER_NODES", "a:1,b:x"),
+        ("SPRING_DATA_REDIS_CLUSTER_NODES", "a:1/2"),
         ("SPRING_SECURITY_OAUTH2_RESOURCESERVER_JWT_JWK_SET_URI", "keys.json"),
     ],
 )
@@ -318,8 +338,29 @@ def test_a_fault_under_an_older_name_is_reported_under_that_name(name: str, text
 
 
 @pytest.mark.parametrize(
+    ("wrong", "nodes", "service"),
+    [
+        ("NODES", "", "tickets"),
+        ("NODES", "a:b", "tickets"),
+        ("NODES", "a:1/other", "tickets"),
+        ("MASTER", "a:1", ""),
+        ("MASTER", "a:1", "tickets?db=1"),
+    ],
+)
+def test_a_fault_in_what_sentinels_are_made_of_is_reported_under_its_name(
+    wrong: str, nodes: str, service: str
+) -> None:
+    (error,) = check(
+        {"SPRING_DATA_REDIS_SENTINEL_NODES": nodes, "SPRING_DATA_REDIS_SENTINEL_MASTER": service}
+    )
+    assert error.variable == f"SPRING_DATA_REDIS_SENTINEL_{wrong}"
+
+
+@pytest.mark.parametrize(
     ("name", "text"),
     [
+        ("SPRING_DATA_REDIS_CLUSTER_NODES", ":hunter2@host:1"),
+        ("REDIS_URL", "redis+sentinel://:hunter2@host"),
         ("REDIS_URL", "http://:hunter2@host"),
         ("REDIS_URL", "hunter2"),
         ("REDIS_URL", "redis://:hunter2/x@host"),
@@ -347,6 +388,9 @@ def test_an_error_never_shows_a_secret(name: str, text: str) -> None:
         {"REDIS_URL": "redis://user:hunter2@host:6379/1"},
         {"REDIS_URL": "redis://host?password=hunter2"},
         {"REDIS_URL": "unix://user:hunter2@/run/redis.sock"},
+        {"REDIS_URL": "redis+sentinel://u:hunter2@a:1,[::1]:2/tickets?sentinel_password=hunter2%40"},
+        {"REDIS_URL": "redis+cluster://:hunter2@a:1,b:2"},
+        {"SPRING_DATA_REDIS_CLUSTER_NODES": "a:1", "SPRING_DATA_REDIS_PASSWORD": "hunter2"},
         {"REDIS_PW": "hunter2"},
         {"SPRING_DATA_REDIS_PASSWORD": "hunter2"},
         {"MANAGEMENT_TOKEN": "hunter2"},

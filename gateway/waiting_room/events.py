@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import math
 import random
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -16,6 +15,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from gateway.waiting_room.link import Redis
+from gateway.waiting_room.servers import ask, describe
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +81,8 @@ class Subscription:
         self._ping = ping
         self._on_events = on_events
         self._on_restored = on_restored
+        # On a cluster every node hears what any of them publishes; the one with the rooms hears it first.
+        self._near = channel_of("")
         before, after = channel_of("\0").split("\0")
         self._pattern = _escape(before) + "*" + _escape(after)
         self._room = re.compile(re.escape(before) + "(.*)" + re.escape(after), re.DOTALL)
@@ -102,11 +104,10 @@ class Subscription:
         delay = 0.1
         away = False
         while True:
-            connection = self._redis.connection()
             try:
-                await self._listen(connection)
+                await self._listen()
             except (RedisError, OSError, TimeoutError) as error:
-                why = type(error).__name__
+                why = describe(error)
             except Exception as error:
                 # Whoever was told failed: they are told again with the next connection.
                 log.exception("room events could not be passed on")
@@ -114,20 +115,22 @@ class Subscription:
             finally:
                 was_listening = self.listening.is_set()
                 self.listening.clear()
-                await connection.disconnect(nowait=True)
             if was_listening or not away:
                 log.warning("Redis is away: %s (trying again quietly)", why)
                 away = True
             delay = 0.1 if was_listening else min(delay * 2, 2.0)
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
 
-    async def _listen(self, connection: AbstractConnection) -> None:
-        async with asyncio.timeout(self._redis.timeout):
-            await connection.connect()  # type: ignore[no-untyped-call]
-            await connection.send_packed_command(
-                connection.pack_command("PSUBSCRIBE", self._pattern), check_health=False
-            )
-            await connection.read_response(timeout=math.inf)
+    async def _listen(self) -> None:
+        connection = await self._redis.connection(self._near)
+        try:
+            async with asyncio.timeout(self._redis.timeout):
+                await ask(connection, "PSUBSCRIBE", self._pattern)
+            await self._hear(connection)
+        finally:
+            await connection.disconnect(nowait=True)
+
+    async def _hear(self, connection: AbstractConnection) -> None:
         self.listening.set()
         log.info("Redis is there")
         self._on_restored()

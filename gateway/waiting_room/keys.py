@@ -33,6 +33,7 @@ class RoomKeys:
         self.watch = own + "watch"
         self.instances = own + "instances"
         self.sweep_lock = own + "sweep-lock"
+        self.mark = own + "mark"
         self.events = own + "events"
         self._here = own + "here:"
 

@@ -7,20 +7,38 @@ book-keeping costs more than the rest of a call.
 from __future__ import annotations
 
 import asyncio
-import math
+import random
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, cast
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.asyncio.connection import AbstractConnection
+from redis.crc import key_slot
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MovedError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 
-from gateway.errors import QueueUnavailable
+from gateway.errors import QueueUnavailable, SettingsError
+from gateway.redis_address import Node, parse_redis_address
+from gateway.waiting_room.guides import GuidedServers
 from gateway.waiting_room.scripts import Script
+from gateway.waiting_room.servers import Argument, OneServer, ServerNotFound, Servers, ask, describe
 
-Argument = str | bytes | int | float
+MOVING_SECONDS: Final = 0.1
+"""A call that meets a slot on its way to another node tries again half of this to all of it later."""
+
+MOST_MOVES: Final = 3
+"""How often one call goes where it is sent before it gives up."""
+
+DOUBT_SECONDS: Final = 1.0
+"""A server found so long ago may be asked for again if it behaves as if it were cut off."""
 
 
 class CallObserver(Protocol):
@@ -36,81 +54,136 @@ def ignore_calls(script: str, seconds: float, size: int, failed: bool, /) -> Non
 class Redis:
     """Where Redis is and how long it may take; makes links to it.
 
-    ``url``: ``redis://``, ``rediss://`` or ``unix://``. ``timeout``: seconds for connecting and for each answer.
+    ``url``: see ``redis_address``. ``timeout``: seconds for connecting and for each answer. Raises SettingsError for
+    an address that redis-py can make nothing of.
     """
 
     def __init__(self, url: str, timeout: float) -> None:
         self.timeout = timeout
-        self._pool = ConnectionPool.from_url(
-            url,
-            socket_connect_timeout=timeout,
-            # Time-outs are this module's: redis-py would start a task for each command it sends.
-            socket_timeout=None,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-            driver_info=None,
-        )
-
-    @property
-    def database(self) -> int:
+        address = parse_redis_address(url)
+        self.is_cluster = address.form == "cluster"
+        """The address says so; a server with an address of its own may be part of one all the same."""
+        self.database = address.database
         """The number of the database, which channels don't know of by themselves."""
-        return int(self._pool.connection_kwargs.get("db") or 0)
+        self._servers: Servers
+        try:
+            self._servers = (
+                OneServer(url, timeout) if address.form == "one" else GuidedServers(address, timeout)
+            )
+        except (TypeError, ValueError):
+            raise SettingsError("REDIS_URL", "(hidden)", "an address with redis-py's parameters") from None
 
-    def connection(self) -> AbstractConnection:
-        """A connection of redis-py's, not yet connected."""
-        return cast(AbstractConnection, self._pool.make_connection())  # type: ignore[no-untyped-call]
+    async def connection(self, key: str = "") -> AbstractConnection:
+        """An open connection of redis-py's to the server that has ``key``, within the time-out.
 
-    def link(self, observe: CallObserver = ignore_calls) -> Link:
-        """A new link, which connects when first used."""
-        return Link(self.connection, self.timeout, observe)
+        Raises RedisError, OSError or TimeoutError.
+        """
+        async with asyncio.timeout(self.timeout):
+            return await self._servers.connect(self._slot(key))
+
+    def link(self, observe: CallObserver = ignore_calls, *, key: str = "") -> Link:
+        """A new link, which connects when first used. On a cluster it is for keys in the slot of ``key``."""
+        return Link(self._servers, self._slot(key), self.timeout, observe)
+
+    def _slot(self, key: str) -> int:
+        return key_slot(key.encode()) if self.is_cluster else 0
+
+
+class Replication(NamedTuple):
+    """How many replicas must have what was done. ``mark`` is a key that is written for no other purpose."""
+
+    replicas: int
+    mark: str
 
 
 class Link:
-    """One connection, which carries one command at a time and connects anew after a failure."""
+    """One connection, which carries one command at a time and is opened anew after a failure."""
 
-    def __init__(
-        self, make: Callable[[], AbstractConnection], timeout: float, observe: CallObserver = ignore_calls
-    ) -> None:
-        self._make = make
+    def __init__(self, servers: Servers, slot: int, timeout: float, observe: CallObserver) -> None:
+        self._servers = servers
+        self._slot = slot
         self._timeout = timeout
         self._observe = observe
         self._connection: AbstractConnection | None = None
+        self._server: Node | None = None
+        self._opened = 0.0
         self._turn = asyncio.Lock()
 
-    async def call(self, *command: Argument) -> Any:
-        """The reply to one command.
+    async def call(self, *command: Argument, replication: Replication | None = None) -> Any:
+        """The reply to one command; with ``replication`` once replicas have all that Redis had done by then.
 
-        Raises QueueUnavailable if it can't be had within the time-out; the command may then have been executed.
+        Raises QueueUnavailable if it can't be had within the time-out, or too few replicas say in half of it that they
+        have all that; the command may then have been executed.
         A reply that is an error of the command itself raises redis-py's ResponseError.
         """
         try:
             async with asyncio.timeout(self._timeout), self._turn:
-                connection = await self._ready()
-                await connection.send_packed_command(connection.pack_command(*command), check_health=False)
-                return await connection.read_response(timeout=math.inf)
+                connection, reply = await self._reply(*command)
+                if replication:
+                    await self._replicated(connection, *replication)
+                return reply
         except ResponseError as error:
-            # A master that became a replica is left: under its name there may be another master by now. Redis 6
+            # A master that became a replica is left: elsewhere there may be another master by now. Redis 6
             # gives a script's own error another code in front, so it is looked for in the text as well.
             if isinstance(error, ReadOnlyError) or "READONLY" in str(error):
                 await self.close()
+            elif isinstance(error, ClusterDownError) or "NOREPLICAS" in str(error):
+                await self._doubt()
             raise
         except TimeoutError:
             raise QueueUnavailable("Redis did not answer in time") from None
         except (RedisError, OSError) as error:
-            raise QueueUnavailable(f"Redis: {type(error).__name__}") from None
+            raise QueueUnavailable(f"Redis: {describe(error)}") from None
 
-    async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument], size: int = 1) -> Any:
+    async def _reply(self, *command: Argument) -> tuple[AbstractConnection, Any]:
+        """And the connection it came by. A command is sent again only where it was refused, not executed, because
+        its slot is elsewhere."""
+        moves = 0
+        while True:
+            connection = await self._ready()
+            try:
+                return connection, await ask(connection, *command)
+            except MovedError as error:
+                moves += 1
+                if moves > MOST_MOVES or not self._servers.follow(error):
+                    raise ServerNotFound("on this cluster the slot is elsewhere") from None
+                await self.close()
+            except (AskError, TryAgainError):
+                # The slot is on its way to another node, key by key. A script needs all of its keys in one place, so
+                # there is nothing to do but wait for the end.
+                await asyncio.sleep(MOVING_SECONDS * random.uniform(0.5, 1.0))
+
+    async def _replicated(self, connection: AbstractConnection, replicas: int, mark: str) -> None:
+        # WAIT is about what this very connection wrote last; and an answer may rest on what another one wrote, if all
+        # that a script did was to look.
+        await ask(connection, "SET", mark, 1)
+        held = await ask(connection, "WAIT", replicas, max(1, int(self._timeout * 500)))
+        if held < replicas:
+            await self._doubt()
+            raise QueueUnavailable(f"{held} of {replicas} replicas have the change in time")
+
+    async def run(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        args: Sequence[Argument],
+        size: int = 1,
+        replication: Replication | None = None,
+    ) -> Any:
         """The reply of a script, called by its hash; it is sent as a whole only if Redis doesn't know it.
 
-        ``size`` is the number of users it is about, for the observer. Raises QueueUnavailable.
+        ``size`` is the number of users it is about, for the observer; ``replication`` as in ``call``. Raises
+        QueueUnavailable.
         """
         began = time.perf_counter()
         failed = True
         try:
             try:
-                reply = await self.call("EVALSHA", script.sha, len(keys), *keys, *args)
+                reply = await self.call(
+                    "EVALSHA", script.sha, len(keys), *keys, *args, replication=replication
+                )
             except NoScriptError:
-                reply = await self.call("EVAL", script.text, len(keys), *keys, *args)
+                reply = await self.call("EVAL", script.text, len(keys), *keys, *args, replication=replication)
             failed = False
         except ResponseError as error:
             raise QueueUnavailable(f"script {script.name}: {error}") from error
@@ -121,18 +194,29 @@ class Link:
 
     async def _ready(self) -> AbstractConnection:
         connection = self._connection
-        if connection is None:
-            connection = self._connection = self._make()
-        if connection.is_connected and _gone(connection):
-            await connection.disconnect(nowait=True)
-        if not connection.is_connected:
-            await connection.connect()  # type: ignore[no-untyped-call]
+        if (
+            connection is None
+            or not connection.is_connected
+            or _gone(connection)
+            # Another link has found another server meanwhile: this one must not go on with a master of the past.
+            or self._server != self._servers.present(self._slot)
+        ):
+            await self.close()
+            connection = self._connection = await self._servers.connect(self._slot)
+            self._server = self._servers.present(self._slot)
+            self._opened = time.monotonic()
         return connection
 
+    async def _doubt(self) -> None:
+        """This may be a master that was cut off, with another one in its place by now; unless that was just asked."""
+        if time.monotonic() - self._opened > DOUBT_SECONDS:
+            await self.close()
+
     async def close(self) -> None:
-        """Closes the connection; a later call opens it again."""
-        if self._connection is not None:
-            await self._connection.disconnect(nowait=True)
+        """Closes the connection; a later call opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
 
 
 def _gone(connection: AbstractConnection) -> bool:

@@ -13,9 +13,10 @@ from typing import Any, Literal, Protocol
 from gateway.errors import QueueUnavailable
 from gateway.waiting_room.batch import MOST_IN_A_CALL, Batcher, BatchObserver
 from gateway.waiting_room.keys import RoomKeys
-from gateway.waiting_room.link import Argument, Link, Redis
+from gateway.waiting_room.link import Link, Redis, Replication
 from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.scripts import Script
+from gateway.waiting_room.servers import Argument
 from gateway.waiting_room.state import Left, State, Summary, parse_states, parse_summary
 
 log = logging.getLogger(__name__)
@@ -36,10 +37,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class RoomPolicy:
-    """What holds for every room of this gateway. ``absent_seconds`` 0: absent users are never evicted."""
+    """What holds for every room of this gateway.
+
+    ``absent_seconds`` 0: absent users are never evicted. A lineup is answered once ``wait_replicas`` replicas have it.
+    """
 
     relineup: Literal["back", "keep"] = "back"
     absent_seconds: float = 60.0
+    wait_replicas: int = 0
 
 
 class RoomObserver(Protocol):
@@ -86,8 +91,9 @@ class Room:
         self._scripts = scripts
         self._observer = observer
         self._channel = channel(keys, redis)
-        self._new_link: Callable[[], Link] = lambda: redis.link(observer.on_call)
+        self._new_link: Callable[[], Link] = lambda: redis.link(observer.on_call, key=keys.line)
         self._links: dict[str, Link] = {}
+        self._replication = Replication(policy.wait_replicas, keys.mark) if policy.wait_replicas else None
         batcher = partial(Batcher, patience=redis.timeout, room=self.name, observer=batch_observer)
         self._lineups: Batcher[str, State] = batcher(self._send_lineup, script="lineup")
         self._sightings: Batcher[str, State] = batcher(self._send_status, script="status")
@@ -211,7 +217,8 @@ class Room:
                 await self.sweep()
 
     async def _send_lineup(self, users: list[str]) -> list[State]:
-        return await self._states("lineup", users, self._policy.relineup)
+        # What is answered must outlive the master, if that is wanted: nobody but the line knows of a ticket.
+        return await self._states("lineup", users, self._policy.relineup, replication=self._replication)
 
     async def _send_status(self, users: list[str]) -> list[State]:
         return await self._states("status", users, "1")
@@ -224,9 +231,14 @@ class Room:
         return [Left(code) for code in reply[1:]]
 
     async def _states(
-        self, script: str, users: Sequence[str], *options: Argument, link: str | None = None
+        self,
+        script: str,
+        users: Sequence[str],
+        *options: Argument,
+        link: str | None = None,
+        replication: Replication | None = None,
     ) -> list[State]:
-        reply = await self._run(script, *options, *users, size=len(users), link=link)
+        reply = await self._run(script, *options, *users, size=len(users), link=link, replication=replication)
         return parse_states(self.name, parse_summary(reply[0]), reply[1:])
 
     async def _run(
@@ -236,11 +248,16 @@ class Room:
         size: int = 1,
         link: str | None = None,
         extra_keys: Sequence[str] = (),
+        replication: Replication | None = None,
     ) -> list[Any]:
         if size > MOST_IN_A_CALL:
             raise ValueError(f"{size} users in one call, at most {MOST_IN_A_CALL}")
         reply: list[Any] = await self._link(link or script).run(
-            self._scripts[script], (*self.keys.common, *extra_keys), (*self._arguments(), *args), size
+            self._scripts[script],
+            (*self.keys.common, *extra_keys),
+            (*self._arguments(), *args),
+            size,
+            replication,
         )
         summary = parse_summary(reply[0])
         if summary.more:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
+from redis.crc import key_slot
 from redis.exceptions import ResponseError
 
 from gateway.errors import QueueUnavailable, RoomNotFound, SettingsError
@@ -17,8 +17,6 @@ from gateway.waiting_room.lock import SweepLock
 from gateway.waiting_room.room import Limits, NoObserver, Room, RoomObserver, RoomPolicy, channel
 from gateway.waiting_room.schedule import PERIOD_MS, Sweeper
 from gateway.waiting_room.scripts import Script, load_all
-
-_HASH_TAG = re.compile(r"\{[^}]+\}")
 
 
 class Rooms:
@@ -53,7 +51,7 @@ class Rooms:
             redis, lambda room: channel(RoomKeys(prefix, room), redis), on_events, self._restored
         )
         lock_key = RoomKeys(prefix, DEFAULT_ROOM).sweep_lock
-        self._lock_link = redis.link()
+        self._lock_link = redis.link(key=lock_key)
         lock = SweepLock(self._lock_link, self._scripts["hold"], lock_key, PERIOD_MS)
         self._sweeper = Sweeper(lambda: tuple(self._rooms.values()), lock, on_sweep)
 
@@ -115,9 +113,16 @@ class Rooms:
         self._on_restored()
 
     async def _check_prefix(self) -> None:
-        if _HASH_TAG.search(self._prefix):
+        # Every other room begins with a tag of its own.
+        keys = RoomKeys(self._prefix, DEFAULT_ROOM)
+        if len({key_slot(key.encode()) for key in keys.common}) == 1 or not await self._is_cluster():
             return
+        allowed = "a prefix with a hash tag, such as {gw}:, because this Redis is a cluster"
+        raise SettingsError("REDIS_KEY_PREFIX", self._prefix, allowed)
+
+    async def _is_cluster(self) -> bool:
+        if self._redis.is_cluster:
+            return True
         with contextlib.suppress(QueueUnavailable, ResponseError):
-            if b"cluster_enabled:1" in await self._lock_link.call("INFO", "cluster"):
-                allowed = "a prefix with a hash tag, such as {gw}:, because this Redis is a cluster"
-                raise SettingsError("REDIS_KEY_PREFIX", self._prefix, allowed)
+            return b"cluster_enabled:1" in await self._lock_link.call("INFO", "cluster")
+        return False

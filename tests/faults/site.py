@@ -64,6 +64,7 @@ class Site:
     duration: float
     gateways: list[GatewayProcess] = field(default_factory=list)
     people: list[Person] = field(default_factory=list)
+    room: RoomKeys = KEYS
 
     def bases(self) -> Sequence[str]:
         """Addresses of the gateways that run."""
@@ -100,7 +101,10 @@ class Site:
         """The room as Redis has it."""
         return look(
             SimpleNamespace(  # type: ignore[arg-type] - just what is looked at
-                keys=KEYS, client=self.store, capacity=self.capacity, duration=round(self.duration * 1000)
+                keys=self.room,
+                client=self.store,
+                capacity=self.capacity,
+                duration=round(self.duration * 1000),
             )
         )
 
@@ -261,6 +265,7 @@ async def a_site(
             processes_and_session = processes.push_async_callback
             await asyncio.gather(*(site.add_gateway() for _ in range(gateways)))
             processes_and_session(session.close)
+            site.room = RoomKeys(environ.get("REDIS_KEY_PREFIX", ""), "default")
             try:
                 yield site
             finally:

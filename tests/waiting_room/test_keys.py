@@ -20,12 +20,20 @@ def test_the_prefix_stands_before_every_key() -> None:
 
 def test_all_keys_of_another_room_share_its_hash_tag() -> None:
     keys = RoomKeys("", "vip")
-    every = (*keys.common, keys.watch, keys.instances, keys.sweep_lock, keys.here("a"))
+    every = (*keys.common, keys.watch, keys.instances, keys.sweep_lock, keys.mark, keys.here("a"))
     assert all(key.startswith("gw:{vip}:") for key in every)
 
 
 def test_no_two_keys_are_the_same() -> None:
     for room in ("default", "vip"):
         keys = RoomKeys("", room)
-        every = (*keys.common, keys.watch, keys.instances, keys.sweep_lock, keys.events, keys.here("a"))
+        every = (
+            *keys.common,
+            keys.watch,
+            keys.instances,
+            keys.sweep_lock,
+            keys.mark,
+            keys.events,
+            keys.here("a"),
+        )
         assert len(set(every)) == len(every)

@@ -177,3 +177,19 @@ def test_the_database_is_that_of_the_address() -> None:
     assert Redis("redis://localhost:6379/7", 1).database == 7
     assert Redis("unix:///tmp/x.sock?db=3", 1).database == 3
     assert Redis("redis://localhost:6379", 1).database == 0
+
+
+async def test_a_master_without_the_replicas_it_wants_is_doubted_but_not_all_the_time(
+    start_redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = start_redis("--min-replicas-to-write", "1")
+    link = Redis(alone.url, 5.0).link()
+    number = await link.call("CLIENT", "ID")
+    for doubtful in (False, True):
+        if doubtful:
+            monkeypatch.setattr("gateway.waiting_room.link.DOUBT_SECONDS", -1.0)
+        with pytest.raises(QueueUnavailable, match="NOREPLICAS"):
+            await link.run(COUNT, ("n",), ())
+        # Another connection is one to whatever is master by now.
+        assert (await link.call("CLIENT", "ID") != number) is doubtful
+    await link.close()

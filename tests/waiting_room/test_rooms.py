@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis as Client
+from redis.exceptions import ResponseError
 
 from gateway.errors import QueueUnavailable, RoomNotFound, SettingsError
 from gateway.waiting_room.events import RoomEvent
 from gateway.waiting_room.link import Redis
-from gateway.waiting_room.room import Limits, Room
+from gateway.waiting_room.room import Limits, Room, RoomPolicy
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.state import Kind
 from tests.conftest import StartRedis
@@ -186,3 +190,39 @@ async def test_at_the_end_every_connection_is_closed_those_of_later_rooms_too(
     async with asyncio.timeout(10):
         while await connections() > before:
             await asyncio.sleep(0.01)
+
+
+async def test_the_user_that_the_docs_make_for_the_gateway_may_do_all_it_needs(
+    start_redis: StartRedis, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    page = (Path(__file__).parents[2] / "docs" / "redis.md").read_text(encoding="utf-8")
+    command = re.search(r"^ACL SETUSER gateway .*$", page, re.MULTILINE)
+    assert command
+    server = start_redis()
+    async with Client.from_url(server.url) as client:
+        await client.execute_command(*command[0].replace("PREFIX", "{gw}:").split())
+    redis = Redis(server.url.replace("unix://", "unix://gateway:secret@"), 5.0)
+    rooms = Rooms(redis, prefix="{gw}:", policy=RoomPolicy(wait_replicas=1))
+    await rooms.provide({"default": Limits(1, 60)})
+    async with rooms.running(), asyncio.timeout(30):
+        room = rooms["default"]
+        await rooms.subscription.listening.wait()
+        # There is no replica, but there would be.
+        with pytest.raises(QueueUnavailable, match="0 of 1 replicas"):
+            await room.lineup("ann")
+        assert (await room.status("ann")).allowed_in
+        assert (await room.enter("ann")).allowed_in
+        room.presence.arrived("ann")
+        await room.set_limits(capacity=2)
+        await room.sweep(scan=500)
+        await room.leave("ann", "both")
+        link = redis.link()
+        assert (await link.call("ROLE"))[0] == b"master"
+        with pytest.raises(ResponseError, match="cluster support disabled"):
+            await link.call("CLUSTER", "SLOTS")
+        with pytest.raises(ResponseError, match="permissions"):
+            await link.call("FLUSHALL")
+        await link.close()
+    assert "NOPERM" not in caplog.text
+    assert "permissions" not in caplog.text

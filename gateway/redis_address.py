@@ -1,0 +1,140 @@
+"""What a Redis address says: one server, a master that sentinels know, or a cluster.
+
+No name is looked up. Besides ``redis://``, ``rediss://`` and ``unix://`` there are, each with ``rediss`` for TLS::
+
+    redis+sentinel://[user:password@]host[:26379][,host…]/service[/database][?sentinel_username=…&sentinel_password=…]
+    redis+cluster://[user:password@]host[:6379][,host…]
+
+Other parameters are redis-py's (``ssl_ca_certs=…``) and hold for every connection, those to sentinels included.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+MOST_NODES: Final = 32
+"""Nodes that one address may name."""
+
+_FORM = re.compile(
+    r"(?P<scheme>rediss?)\+(?P<form>sentinel|cluster)://(?:(?P<userinfo>[^/?#]*)@)?(?P<nodes>[^@/?#]+)"
+    r"(?:/(?P<first>[^/?#]*))?(?:/(?P<second>[^/?#]*))?(?:\?(?P<query>[^#]*))?"
+)
+_NODE = re.compile(
+    r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[0-9A-Za-z._-]{1,255}))(?::(?P<port>[0-9]{1,5}))?"
+)
+_SERVICE = re.compile(r"[0-9A-Za-z._-]{1,255}")
+_DATABASE = re.compile(r"[0-9]{0,4}")
+_DEFAULT_PORTS = {"sentinel": 26379, "cluster": 6379}
+
+
+class Node(NamedTuple):
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RedisAddress:
+    """A parsed address. Its parts may be secret, so it has no ``repr`` of its own."""
+
+    form: Literal["one", "sentinel", "cluster"]
+    url: str
+    """The address as a whole, for ``one``."""
+    nodes: tuple[Node, ...] = ()
+    """Sentinels, or nodes of the cluster: those to ask first."""
+    service: str = ""
+    """The master's name among sentinels."""
+    database: int = 0
+    scheme: str = "redis"
+    userinfo: str = ""
+    """``user:password`` for Redis itself, percent-encoded."""
+    sentinel_userinfo: str = ""
+    parameters: tuple[tuple[str, str], ...] = ()
+
+    def url_of(self, node: Node) -> str:
+        """The address of one Redis server among several."""
+        return self._url(self.userinfo, node, f"/{self.database}")
+
+    def url_of_guide(self, node: Node) -> str:
+        """The address of one that is asked where that server is: a sentinel, or a node of the cluster."""
+        return self._url(self.sentinel_userinfo, node, "") if self.form == "sentinel" else self.url_of(node)
+
+    def _url(self, userinfo: str, node: Node, path: str) -> str:
+        credentials = f"{userinfo}@" if userinfo else ""
+        query = f"?{urlencode(self.parameters)}" if self.parameters else ""
+        return f"{self.scheme}://{credentials}{node}{path}{query}"
+
+
+def parse_redis_address(text: str) -> RedisAddress:
+    """Raises ValueError, which says nothing of use to an operator: the address may hold a password anywhere."""
+    if not re.match(r"rediss?\+", text):
+        return _one(text)
+    found = _FORM.fullmatch(text)
+    if not found:
+        raise ValueError("neither sentinels nor a cluster")
+    form: Literal["sentinel", "cluster"] = "sentinel" if found["form"] == "sentinel" else "cluster"
+    parameters = dict(parse_qsl(found["query"] or "", strict_parsing=bool(found["query"])))
+    if "db" in parameters:
+        raise ValueError("the database belongs into the path")
+    first, second = found["first"] or "", found["second"] or ""
+    if form == "sentinel":
+        if not _SERVICE.fullmatch(first) or not _DATABASE.fullmatch(second):
+            raise ValueError("no service, or no database")
+    elif first not in {"", "0"} or found["second"] is not None:
+        raise ValueError("a cluster has database 0 only")
+    sentinel_user = parameters.pop("sentinel_username", "") if form == "sentinel" else ""
+    sentinel_password = parameters.pop("sentinel_password", "") if form == "sentinel" else ""
+    return RedisAddress(
+        form=form,
+        url=text,
+        nodes=_nodes(found["nodes"], _DEFAULT_PORTS[form]),
+        service=first if form == "sentinel" else "",
+        database=int(second or 0),
+        scheme=found["scheme"],
+        userinfo=found["userinfo"] or "",
+        sentinel_userinfo=_userinfo(sentinel_user, sentinel_password),
+        parameters=tuple(parameters.items()),
+    )
+
+
+def _one(text: str) -> RedisAddress:
+    parts = urlsplit(text)
+    if not text.startswith(f"{parts.scheme}://"):
+        raise ValueError("no scheme, or not in lower case")
+    if parts.scheme == "unix":
+        if not parts.path.startswith("/"):
+            raise ValueError("no path of a socket")
+    elif parts.scheme not in {"redis", "rediss"} or not re.fullmatch(r"/?[0-9]{0,4}", parts.path):
+        raise ValueError("no Redis address")
+    if parts.port == 0:  # reading the port also checks that it is a number below 65536
+        raise ValueError("port 0")
+    database = dict(parse_qsl(parts.query)).get("db") or (parts.scheme != "unix" and parts.path.strip("/"))
+    return RedisAddress(form="one", url=text, database=int(database or 0))
+
+
+def _nodes(text: str, default_port: int) -> tuple[Node, ...]:
+    nodes: list[Node] = []
+    for item in text.split(","):
+        found = _NODE.fullmatch(item)
+        if not found:
+            raise ValueError("no node")
+        port = int(found["port"] or default_port)
+        if not 0 < port < 65536:
+            raise ValueError("no port")
+        nodes.append(Node(found["v6"] or found["host"], port))
+    if len(nodes) > MOST_NODES:
+        raise ValueError("too many nodes")
+    return tuple(dict.fromkeys(nodes))
+
+
+def _userinfo(user: str, password: str) -> str:
+    if not (user or password):
+        return ""
+    return f"{quote(user, safe='')}:{quote(password, safe='')}"

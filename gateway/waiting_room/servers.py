@@ -1,0 +1,95 @@
+"""Connections to Redis servers, below redis-py's client: opened, and asked one thing at a time."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol, cast
+
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AskError, RedisError
+
+from gateway.redis_address import Node
+
+Argument = str | bytes | int | float
+
+
+class ServerNotFound(RedisError):
+    """There is no server that may be written to, or nobody knows it. The text holds no address."""
+
+
+class Servers(Protocol):
+    """Knows which server to talk to."""
+
+    async def connect(self, slot: int) -> AbstractConnection:
+        """An open connection to the server for keys of ``slot``, which means something on a cluster only.
+
+        Raises RedisError, OSError or TimeoutError.
+        """
+
+    def present(self, slot: int) -> Node | None:
+        """The server that was found last. Who is connected to another one is to connect again."""
+
+    def follow(self, error: AskError) -> bool:
+        """A server said that a slot is elsewhere; whether the next ``connect`` takes its word for where."""
+
+
+class OneServer:
+    """A server with an address of its own."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self._url = url
+        self._timeout = timeout
+        make_connection(url, timeout)
+
+    async def connect(self, slot: int) -> AbstractConnection:
+        """See ``Servers``."""
+        return await opened(make_connection(self._url, self._timeout))
+
+    def present(self, slot: int) -> None:
+        """There is no other."""
+
+    def follow(self, error: AskError) -> bool:
+        """No: whoever names one server wants no other."""
+        return False
+
+
+def make_connection(url: str, timeout: float) -> AbstractConnection:
+    """A connection of redis-py's, not yet connected. ``timeout`` in seconds, for connecting.
+
+    Raises ValueError or TypeError for parameters that there are not.
+    """
+    pool = ConnectionPool.from_url(
+        url,
+        socket_connect_timeout=timeout,
+        # Time-outs are the caller's: redis-py would start a task for each command it sends.
+        socket_timeout=None,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+        driver_info=None,
+    )
+    return cast(AbstractConnection, pool.make_connection())  # type: ignore[no-untyped-call]
+
+
+async def opened(connection: AbstractConnection) -> AbstractConnection:
+    """The connection, open; whatever goes wrong, nothing of it is left behind."""
+    try:
+        await connection.connect()  # type: ignore[no-untyped-call]
+    except BaseException:
+        await connection.disconnect(nowait=True)
+        raise
+    return connection
+
+
+async def ask(connection: AbstractConnection, *command: Argument) -> Any:
+    """One command and its reply, for as long as it takes. An error reply is raised as redis-py's ResponseError."""
+    if not connection.is_connected:
+        raise ConnectionError("closed")  # redis-py would open it again, without a word
+    await connection.send_packed_command(connection.pack_command(*command), check_health=False)
+    return await connection.read_response(timeout=math.inf)
+
+
+def describe(error: BaseException) -> str:
+    """What may be said of an error. Texts of libraries can hold addresses, so of theirs it is the kind."""
+    return str(error) if isinstance(error, ServerNotFound) else type(error).__name__
