@@ -16,8 +16,6 @@ from gateway.observe.room_metrics import Maker, RoomFamilies, RoomMetrics, RoomN
 _LATENCY: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SCRIPT: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)
 _BATCH: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-_WAIT: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
-_SESSION: Final = (5, 15, 30, 60, 120, 180, 240, 300, 600, 1200, 3600)
 # Anything else a client may invent counts as OTHER, so that it can't make labels without end.
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -58,10 +56,6 @@ class Metrics:
         self._batch = make.histogram("script_batch_users", "Users in one script call.", _BATCH, "script")
         self._script_failures = make.counter("script_failures", "Script calls that failed.", "script")
         self._sweeps = make.counter("sweeps", "Sweeps done by this instance.", "room", "outcome")
-        self._waits = make.histogram("room_wait_seconds", "Time in line of those admitted.", _WAIT, "room")
-        self._sessions = make.histogram(
-            "room_session_seconds", "Length of sessions that ended.", _SESSION, "room"
-        )
         self._make = make
         self._rooms: dict[str, RoomMetrics] = {}
         self._scripts: dict[str, tuple[Histogram, Histogram]] = {}
@@ -147,22 +141,21 @@ class Metrics:
 
     def on_summary(self, room: str, summary: RoomNumbers) -> None:
         """A room's numbers after a call, and what the call did."""
-        of_room = self._rooms.get(room)
-        if of_room is None:
-            of_room = self._rooms[room] = RoomMetrics(self._room_families, room)
-        of_room.take(summary)
+        self._of(room).take(summary)
 
     def swept(self, room: str, outcome: str) -> None:
         """A sweep ended: ``ok``, ``failed``, or ``elsewhere`` when another instance does it."""
         self._sweeps.labels(room, outcome).inc()
 
-    def waited(self, room: str, seconds: float) -> None:
-        """Somebody was admitted after so long in line."""
-        self._waits.labels(room).observe(seconds)
+    def estimated(self, room: str, promised: float, real: float) -> None:
+        """A stream told of an admission ``real`` seconds after it had first said that it would be ``promised``."""
+        self._of(room).estimated(promised, real)
 
-    def session_ended(self, room: str, seconds: float) -> None:
-        """A session ended after so long."""
-        self._sessions.labels(room).observe(seconds)
+    def _of(self, room: str) -> RoomMetrics:
+        of_room = self._rooms.get(room)
+        if of_room is None:
+            of_room = self._rooms[room] = RoomMetrics(self._room_families, room)
+        return of_room
 
 
 class NoMetrics(Metrics):
@@ -188,5 +181,4 @@ class NoMetrics(Metrics):
     def on_call(self, script: str, seconds: float, size: int, failed: bool) -> None: ...
     def on_summary(self, room: str, summary: RoomNumbers) -> None: ...
     def swept(self, room: str, outcome: str) -> None: ...
-    def waited(self, room: str, seconds: float) -> None: ...
-    def session_ended(self, room: str, seconds: float) -> None: ...
+    def estimated(self, room: str, promised: float, real: float) -> None: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
@@ -36,6 +37,8 @@ class Summary(NamedTuple):
     paused: bool
     rate: float
     """Admissions from the line per second; 0 until something has been measured."""
+    abandon_rate: float
+    """How many of those in line leave it otherwise, per second and person in line."""
     more: bool
     """One call could not do it all: the sweep is to be called at once."""
     now: float
@@ -47,6 +50,22 @@ class Summary(NamedTuple):
     left: int
     removed: int
     lineups: int
+    waits: tuple[float, ...]
+    """Seconds that people whom this call admitted from the line had waited, as far as is known."""
+    stays: tuple[float, ...]
+    """Seconds that sessions which this call ended, or found ended, had lasted, likewise."""
+
+    def wait_at(self, position: int) -> float | None:
+        """Seconds until whoever stands there is admitted; None until something has been measured.
+
+        A place comes nearer with each admission, and with each of those before it who gives up: n' = -rate -
+        abandon_rate * n, which is 0 after this time.
+        """
+        if self.rate <= 0:
+            return None
+        straight = position / self.rate
+        thinning = self.abandon_rate * straight
+        return straight if thinning < 1e-6 else straight * math.log1p(thinning) / thinning
 
 
 class State(NamedTuple):
@@ -89,15 +108,18 @@ def parse_summary(reply: Sequence[Any]) -> Summary:
         duration=reply[3] / 1000,
         paused=reply[4] == 1,
         rate=float(reply[5]),
-        more=reply[6] == 1,
-        now=reply[7] / 1000,
-        admitted=reply[8],
-        promoted=reply[9],
-        expired=reply[10],
-        evicted=reply[11],
-        left=reply[12],
-        removed=reply[13],
-        lineups=reply[14],
+        abandon_rate=float(reply[6]),
+        more=reply[7] == 1,
+        now=reply[8] / 1000,
+        admitted=reply[9],
+        promoted=reply[10],
+        expired=reply[11],
+        evicted=reply[12],
+        left=reply[13],
+        removed=reply[14],
+        lineups=reply[15],
+        waits=tuple(ms / 1000 for ms in reply[16]),
+        stays=tuple(ms / 1000 for ms in reply[17]),
     )
 
 
@@ -106,10 +128,9 @@ _KINDS = tuple(Kind)
 
 def parse_states(room: str, summary: Summary, answers: Sequence[Sequence[int]]) -> list[State]:
     """One state per answer; positions become estimates by the summary's rate."""
-    rate = summary.rate
     states = []
     for code, ticket, position, total, left_ms in answers:
         kind = _KINDS[code]
-        estimate = position / rate if rate > 0 and kind is Kind.WAITING else None
+        estimate = summary.wait_at(position) if kind is Kind.WAITING else None
         states.append(State(room, kind, ticket, position, total, left_ms / 1000, estimate))
     return states

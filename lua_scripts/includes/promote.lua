@@ -2,6 +2,23 @@
 
 local admissions_left = MOST
 
+-- head: {user, ticket, …} by ticket. Notes how long each has waited: since half a second, the middle of two sweeps,
+-- after the last moment in which that ticket had not been given yet. Unknown before the first sweep.
+local function note_waits(head)
+  local first, last = head[2], head[#head]
+  local past = redis.call('ZREVRANGEBYSCORE', marks, '(' .. first, '-inf', 'LIMIT', 0, 1)
+  local ahead = redis.call('ZRANGEBYSCORE', marks, first, '(' .. last, 'WITHSCORES', 'LIMIT', 0, MOST)
+  local began, at = tonumber(past[1]), 1
+  for place = 2, #head, 2 do
+    while ahead[at] and tonumber(ahead[at + 1]) < tonumber(head[place]) do
+      began, at = tonumber(ahead[at]), at + 2
+    end
+    if began then
+      waits[#waits + 1] = math.max(0, now - began - 500)
+    end
+  end
+end
+
 -- Fills free slots from the head of the line, by ticket, and tells everybody in the same call. Each user is
 -- written as allowed in before the line forgets them: should the script break off, they are in both, which
 -- means allowed in.
@@ -9,13 +26,14 @@ local function promote()
   while not paused and capacity > held and waiting > 0 and admissions_left > 0 do
     local count = math.min(capacity - held, waiting, admissions_left)
     local head = redis.call('ZRANGE', line, 0, count - 1, 'WITHSCORES')
-    local users, people, sessions, index = {}, {}, {}, {}
+    local users, people, sessions, index, begins = {}, {}, {}, {}, {}
     local inside_already = {}
     local second = string.format('%.0f', math.floor(now / 1000))
     for at = 1, #head, 2 do
       users[#users + 1] = head[at]
     end
     local stored = redis.call('HMGET', inside, unpack(users))
+    note_waits(head)
     for at, user in ipairs(users) do
       local left = stored[at] and session_left(user)
       local person = { user, as_ticket(head[2 * at]) }
@@ -27,7 +45,10 @@ local function promote()
         sessions[#sessions + 1] = second
         index[#index + 1] = now
         index[#index + 1] = user
+        begins[#begins + 1] = user
+        begins[#begins + 1] = string.format('%.0f', now)
         if left then
+          note_stay(redis.call('HGET', since, user), now + left)
           done.expired = done.expired + 1
         else
           held = held + 1
@@ -37,6 +58,7 @@ local function promote()
     if #sessions > 0 then
       redis.call('HSET', inside, unpack(sessions))
       redis.call('ZADD', activity, unpack(index))
+      redis.call('HSET', since, unpack(begins))
     end
     redis.call('ZREM', line, unpack(users))
     redis.call('ZREM', absent, unpack(users))

@@ -108,9 +108,10 @@ async def test_the_gate_renews_and_refuses(room: Room) -> None:
 async def test_an_estimate_is_given_once_something_was_measured(room: Room) -> None:
     await asyncio.gather(*(room.lineup(f"u{number}") for number in range(10)))
     assert (await room.status("u9")).estimated_wait is None
-    for number in range(2):
-        await asyncio.sleep(0.2)
+    for number in range(4):
         await room.leave(f"u{number}", "slot")
+        await asyncio.sleep(0.5)
+    await room.sweep()
     estimate = (await room.status("u9")).estimated_wait
     assert estimate is not None
     assert 0 < estimate < 5
@@ -177,9 +178,10 @@ async def test_lining_up_answers_where_one_stands(room: Room) -> None:
 async def test_nothing_is_estimated_before_anything_was_measured_and_by_the_rate_then(room: Room) -> None:
     await fill(room)
     assert (await room.status("dan")).estimated_wait is None
-    await asyncio.sleep(0.02)
     await room.leave("ann", "slot")
     await room.lineup("eve")
+    await asyncio.sleep(1.1)
+    await room.leave("bob", "slot")
     state, summary = await room.status("eve"), await room.overview()
     assert summary.rate > 0
     assert state.estimated_wait == pytest.approx(state.position / summary.rate, rel=0.05)

@@ -201,7 +201,6 @@ def test_the_summary_has_pythons_order() -> None:
         "allowed_in": "held",
         "paused": "paused and 1 or 0",
         "more": "more and 1 or 0",
-        "rate": "rate()",
     }
     totals = set(re.findall(r"(\w+) = 0", code_of(read("includes/room"))))
     assert values == [
