@@ -24,6 +24,7 @@ from gateway.auth.tokens import TokenVerifier
 from gateway.observe.lag import LoopLag
 from gateway.observe.logs import AccessLog
 from gateway.observe.metrics import Metrics
+from gateway.observe.spring_metrics import SpringMetrics
 from gateway.observe.writer import LineWriter
 from gateway.proxy.balance import Instances
 from gateway.proxy.forward import Forwarder
@@ -110,6 +111,7 @@ async def composed(
             observer=metrics,
             on_events=lobby.deliver,
             on_restored=lobby.restored,
+            on_sweep=metrics.swept,
         )
         await rooms.provide(_limits(settings, table))
         await lobby.provide(rooms)
@@ -117,7 +119,12 @@ async def composed(
         await enter(lobby.running())
         session = await enter(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False))
         jwks = await enter(
-            Jwks(settings.jwt_jwks_uri, settings.jwt_algorithms, http_fetch(session)).running()
+            Jwks(
+                settings.jwt_jwks_uri,
+                settings.jwt_algorithms,
+                http_fetch(session),
+                on_fetch=metrics.jwks_fetched,
+            ).running()
         )
         pool = await enter(UpstreamPool())
         instances = Instances(table.services)
@@ -154,10 +161,14 @@ async def composed(
                 ),
                 cookie_name=settings.jwt_cookie_name,
                 stream_grace=settings.stream_token_grace_seconds,
+                on_token=metrics.token,
             ),
-            forwarder=Forwarder(pool, instances),
+            forwarder=Forwarder(pool, instances, metrics.upstream),
             trusted=TrustedProxies(settings.trusted_proxies),
             metrics=metrics,
+            spring_metrics=SpringMetrics(metrics.registry, lambda: len(tables.now.table.routes))
+            if settings.metrics_spring_names
+            else None,
             lag_ms=lambda: lag.milliseconds,
             checks={
                 "redis": lambda: (rooms.subscription.listening.is_set(), {}),

@@ -64,7 +64,9 @@ class Jwks:
         fetch: Fetch,
         clock: Callable[[], float] = time.monotonic,
         timing: JwksTiming | None = None,
+        on_fetch: Callable[[bool], None] = lambda ok: None,
     ) -> None:
+        """``on_fetch`` hears of each fetch whether it brought usable keys."""
         if not algorithms or not ALGORITHMS.issuperset(algorithms):
             raise ValueError(f"algorithms must be some of {', '.join(sorted(ALGORITHMS))}")
         self._uri = uri
@@ -72,6 +74,7 @@ class Jwks:
         self._fetch = fetch
         self._clock = clock
         self._timing = timing or JwksTiming()
+        self._on_fetch = on_fetch
         self._keys: Mapping[str, Mapping[str, Key]] = {}
         self._skipped = 0
         self._failures = 0
@@ -187,9 +190,11 @@ class Jwks:
             _log.info("keys from %s again after %d failures", self._shown_uri(), self._failures)
         self._failures = 0
         self._confirmed_at = self._clock()
+        self._on_fetch(True)
 
     def _failed(self, why: str) -> None:
         self._failures += 1
+        self._on_fetch(False)
         level = logging.WARNING if self._failures == 1 else logging.DEBUG
         _log.log(level, "no keys from %s: %s (retrying quietly)", self._shown_uri(), why)
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Histogram
@@ -13,11 +12,12 @@ from prometheus_client import CollectorRegistry, Histogram
 from gateway.observe.latency import Series
 from gateway.observe.room_metrics import Maker, RoomFamilies, RoomMetrics, RoomNumbers
 
-_LATENCY: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+LATENCY: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SCRIPT: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)
+_LAG: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 _BATCH: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 # Anything else a client may invent counts as OTHER, so that it can't make labels without end.
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class Metrics:
@@ -29,20 +29,20 @@ class Metrics:
         self._requests = make.latency(
             "requests_seconds",
             "Requests answered: how many, and how long until the last byte was handed over.",
-            _LATENCY,
+            LATENCY,
             "route",
             "method",
             "status",
         )
         self._upstream = make.latency(
-            "upstream_seconds", "Time until a service sent its response's head.", _LATENCY, "route"
+            "upstream_seconds", "Time until a service sent its response's head.", LATENCY, "route"
         )
         self._upstream_errors = make.counter(
             "upstream_errors", "Calls a service did not answer.", "route", "code"
         )
-        self._rejections = make.counter("rejections", "Requests refused by the gateway itself.", "code")
+        self._rejections = make.counter("rejections", "Requests that the gateway answered with an error of its own.", "code")
         self._unchecked = make.counter("gate_unchecked", "Gated requests let pass because Redis was away.")
-        self._tokens = make.counter("tokens", "Tokens checked.", "outcome")
+        self._tokens = make.counter("tokens", "Requests looked at for a token.", "outcome")
         self._jwks = make.counter("jwks_fetches", "Fetches of the key set.", "outcome")
         self._reloads = make.counter("route_reloads", "Reloads of the routes.", "outcome")
         self._routes_ok = make.gauge("routes_up_to_date", "1 unless the last reload was refused.")
@@ -51,12 +51,18 @@ class Metrics:
         self._cut_off = make.counter(
             "stream_readers_cut_off", "Streams ended because the reader had stopped."
         )
-        self._lag = make.gauge("loop_lag_seconds", "How late the event loop was at the last measurement.")
+        self._lag = make.latency(
+            "loop_lag_seconds", "How late the event loop was, measured twenty times a second.", _LAG
+        ).of()
         self._script = make.histogram("script_seconds", "Script calls to Redis.", _SCRIPT, "script")
         self._batch = make.histogram("script_batch_users", "Users in one script call.", _BATCH, "script")
         self._script_failures = make.counter("script_failures", "Script calls that failed.", "script")
         self._sweeps = make.counter("sweeps", "Sweeps done by this instance.", "room", "outcome")
-        self._make = make
+        self.under_way = 0
+        """Requests being answered; whoever answers counts."""
+        make.gauge("requests_in_flight", "Requests being answered, streams among them.").set_function(
+            lambda: self.under_way
+        )
         self._rooms: dict[str, RoomMetrics] = {}
         self._scripts: dict[str, tuple[Histogram, Histogram]] = {}
         self._by_answer: dict[tuple[str, str, int], Series] = {}
@@ -68,7 +74,7 @@ class Metrics:
         key = (route, method, status // 100)
         child = self._by_answer.get(key)
         if child is None:
-            known = method if method in _METHODS else "OTHER"
+            known = method if method in METHODS else "OTHER"
             child = self._requests.of(route, known, f"{status // 100}xx")
             if known == method:
                 self._by_answer[key] = child
@@ -83,7 +89,7 @@ class Metrics:
         self._upstream_errors.labels(route, code).inc()
 
     def rejected(self, code: str) -> None:
-        """The gateway refused a request with this error code."""
+        """The gateway answered a request with this error code."""
         self._rejections.labels(code).inc()
 
     def passed_unchecked(self) -> None:
@@ -91,7 +97,7 @@ class Metrics:
         self._unchecked.inc()
 
     def token(self, outcome: str) -> None:
-        """A token was checked: ``ok``, ``cached``, or the error's code."""
+        """A request was looked at for a token: ``ok``, ``cached``, ``late``, or the error's code."""
         self._tokens.labels(outcome).inc()
 
     def jwks_fetched(self, ok: bool) -> None:
@@ -102,12 +108,6 @@ class Metrics:
         """The routes were read anew, and taken or refused."""
         self._reloads.labels("ok" if ok else "refused").inc()
         self._routes_ok.set(ok)
-
-    def in_flight(self, count: Callable[[], float]) -> None:
-        """Where to read how many requests are being answered. Call once."""
-        self._make.gauge("requests_in_flight", "Requests being answered, streams among them.").set_function(
-            count
-        )
 
     def stream_opened(self) -> None:
         """A stream was opened."""
@@ -127,7 +127,7 @@ class Metrics:
 
     def loop_lag(self, seconds: float) -> None:
         """The event loop was so late."""
-        self._lag.set(seconds)
+        self._lag.observe(seconds)
 
     def on_call(self, script: str, seconds: float, size: int, failed: bool) -> None:
         """A script was called for ``size`` users."""
@@ -163,6 +163,7 @@ class NoMetrics(Metrics):
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.under_way = 0
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None: ...
     def upstream(self, route: str, seconds: float) -> None: ...
@@ -172,7 +173,6 @@ class NoMetrics(Metrics):
     def token(self, outcome: str) -> None: ...
     def jwks_fetched(self, ok: bool) -> None: ...
     def routes_reloaded(self, ok: bool) -> None: ...
-    def in_flight(self, count: Callable[[], float]) -> None: ...
     def stream_opened(self) -> None: ...
     def stream_closed(self) -> None: ...
     def frames(self, count: int) -> None: ...

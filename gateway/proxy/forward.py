@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from time import perf_counter
+
 from aiohttp import hdrs, web
 from aiohttp.http import RawResponseMessage
 
@@ -25,12 +28,19 @@ _INTERIM_HEADS = 16
 class Forwarder:
     """Sends requests to services and their answers back.
 
-    ``pool`` must be open as long as requests are forwarded.
+    ``pool`` must be open as long as requests are forwarded. ``on_head`` hears the route's id and how many seconds it
+    took from the first byte sent to the head of the service's answer.
     """
 
-    def __init__(self, pool: UpstreamPool, instances: Instances) -> None:
+    def __init__(
+        self,
+        pool: UpstreamPool,
+        instances: Instances,
+        on_head: Callable[[str, float], None] = lambda route_id, seconds: None,
+    ) -> None:
         self._pool = pool
         self._instances = instances
+        self._on_head = on_head
 
     async def forward(self, request: web.BaseRequest, plan: ForwardPlan) -> ForwardedResponse:
         """Do it, and return what was written to the client already.
@@ -93,6 +103,7 @@ class Forwarder:
         """Send the request and return the head of the final answer."""
         head = request_head(request.method, plan.target, plan.headers, connection.authority, body.framing)
         connection.begin(body_follows=request.method != hdrs.METH_HEAD)
+        began = perf_counter()
         connection.send(head + body.data if body.data else head)
         if body.streamed:
             body.start(connection, plan.response_timeout)
@@ -101,6 +112,7 @@ class Forwarder:
         for _ in range(_INTERIM_HEADS):
             message = await connection.read_head()
             if message.code >= 200:
+                self._on_head(plan.route_id, perf_counter() - began)
                 return message
             if message.code == 100:
                 body.go_ahead()

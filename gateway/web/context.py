@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from gateway.auth.access import Access
 from gateway.auth.authenticator import Authenticator
 from gateway.observe.metrics import Metrics
+from gateway.observe.spring_metrics import SpringMetrics
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import TrustedProxies
 from gateway.routing.gates import GateRule
@@ -92,5 +93,7 @@ class Context:
     """How far the event loop is behind at the moment."""
     checks: Mapping[str, Callable[[], tuple[bool, dict[str, object]]]]
     """Health of each component: whether it is up, and details without secrets."""
+    spring_metrics: SpringMetrics | None = None
+    """The same under Spring's names, if the settings want them."""
     draining: bool = False
     """Set when the instance is going away: not ready any more."""

@@ -33,7 +33,8 @@ def door(context: Context, access_log: AccessLog, steps: Sequence[Step]) -> Requ
     Errors of the tree become envelopes; anything else is a 500 that says nothing.
     """
     default_locale = context.settings.default_locale
-    count = context.metrics.request
+    metrics, spring = context.metrics, context.spring_metrics
+    count, refused = metrics.request, metrics.rejected
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         headers = request.headers
@@ -43,6 +44,7 @@ def door(context: Context, access_log: AccessLog, steps: Sequence[Step]) -> Requ
             choose_locale(accept_language, default_locale) if accept_language else default_locale,
             _client(request, context),
         )
+        metrics.under_way += 1
         status = CLIENT_GONE
         size = 0
         try:
@@ -51,8 +53,14 @@ def door(context: Context, access_log: AccessLog, steps: Sequence[Step]) -> Requ
             # An answer of our own has not been written yet.
             size = response.body_length or response.content_length or 0
         finally:
+            metrics.under_way -= 1
             seconds = time.perf_counter() - exchange.began
             count(exchange.label, request.method, status, seconds)
+            if exchange.outcome:
+                refused(exchange.outcome)
+            if spring is not None:
+                uri = exchange.match.route.upstream.uri if exchange.match else None
+                spring.request(exchange.label, request.method, status, seconds, exchange.outcome, uri)
             if access_log.enabled:
                 access_log.write(
                     method=request.method,

@@ -10,6 +10,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from gateway.auth.identity import identity_headers, signature_header, strip_identity
+from gateway.errors import NoInstance, UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.headers import upstream_headers
 from gateway.proxy.plan import Edits, ForwardPlan
 from gateway.proxy.upstream import UpstreamBase
@@ -30,7 +31,11 @@ def forwarding(context: Context) -> Handler:
         assert match is not None  # noqa: S101 - only matched requests come here
         if match.answer is not None:
             return _own_answer(match.answer)
-        return await context.forwarder.forward(request, _plan(context, request, exchange, match))
+        try:
+            return await context.forwarder.forward(request, _plan(context, request, exchange, match))
+        except (UpstreamUnreachable, UpstreamTimeout, NoInstance) as error:
+            context.metrics.upstream_error(match.route.id, error.code)
+            raise
 
     return forward
 
