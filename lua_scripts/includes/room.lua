@@ -90,7 +90,7 @@ local paused = stored_limits[3] == '1'
 
 local held = redis.call('HLEN', inside)
 local waiting = redis.call('ZCARD', line)
-local waiting_before, capacity_before = waiting, capacity
+local waiting_before, held_before, capacity_before = waiting, held, capacity
 
 -- What this call did, by the names under which the tally keeps the totals.
 local done = { admitted = 0, promoted = 0, expired = 0, evicted = 0, left = 0, removed = 0, lineups = 0 }

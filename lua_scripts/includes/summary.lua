@@ -1,12 +1,16 @@
 -- What every script of a room ends with. Needs clock and room.
 
+-- The first line of all may begin when the room has just been filled, and nobody is near the end of the session. Then
+-- each of these sessions counts as half an admission: on average, half of it is over when the line is measured.
+local function just_begun()
+  local ended = (number_within(redis.call('HGET', tally, 'admitted'), 0, EXACT) or 0) - held_before
+  return math.max(0, held_before - math.max(0, ended))
+end
+
 -- Keeps the pace of the line: admissions from it for the time that slots were held while it stood, and departures
 -- from it (whoever leaves, is evicted, or moves to the back) for the time that people stood in it; all fading with the
 -- length of a session (at least 30 s), so that their ratios follow the room. Time without a line, while paused, or
 -- with more people in than may be, says nothing. beat: also when nothing happened (the sweep says so, once a second).
---
--- The very first admissions only start the clock. A room that has just been filled has nobody near the end of the
--- session, so the time until then would make the line look slower than it is.
 local function keep_pace(beat)
   local departures = waiting_before + done.lineups - done.promoted - waiting
   local waited = waiting_before > 0
@@ -23,14 +27,14 @@ local function keep_pace(beat)
     local keep = math.exp((at - now) / fade)
     local passed = fade * (1 - keep)
     departed, waited_ms = departed * keep, waited_ms * keep + passed * waiting_before
-    if admissions and held <= capacity_before then
-      admissions, slot_ms = admissions * keep, slot_ms * keep + passed * capacity_before
+    if held <= capacity_before then
+      admissions, slot_ms = admissions and admissions * keep, slot_ms * keep + passed * capacity_before
     end
   end
   if admissions then
     admissions = admissions + done.promoted
   elseif done.promoted > 0 then
-    admissions = 0
+    admissions = done.promoted + just_begun() / 2
   end
   redis.call('HSET', pace,
     'admissions', admissions and string.format('%.9g', admissions) or '',
@@ -44,8 +48,7 @@ end
 local function rates()
   local stored = redis.call('HMGET', pace, 'admissions', 'slot_ms', 'departures', 'waited_ms')
   local admissions, slot_ms = number_within(stored[1], 1e-9, EXACT), number_within(stored[2], 1, EXACT)
-  -- A few admissions, or a second of all slots: two that come in one moment say nothing yet.
-  if not (admissions and slot_ms) or (admissions < 10 and slot_ms < 1000 * capacity) then
+  if not (admissions and slot_ms) then
     return '0', '0'
   end
   local departed, waited_ms = number_within(stored[3], 0, EXACT), number_within(stored[4], 1, EXACT)
