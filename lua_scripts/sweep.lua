@@ -105,14 +105,14 @@ local function expire()
   end
   if #orphans > 0 then
     redis.call('ZREM', activity, unpack(orphans))
-    redis.call('HDEL', since, unpack(orphans))
+    redis.call('ZREM', since, unpack(orphans))
   end
   if #over > 0 then
-    for at, began in ipairs(redis.call('HMGET', since, unpack(over))) do
+    for at, began in ipairs(redis.call('ZMSCORE', since, unpack(over))) do
       note_stay(began, ended[at])
     end
     redis.call('HDEL', inside, unpack(over))
-    redis.call('HDEL', since, unpack(over))
+    redis.call('ZREM', since, unpack(over))
     redis.call('ZREM', activity, unpack(over))
     held = held - #over
     done.expired = done.expired + #over

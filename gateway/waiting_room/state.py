@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from enum import IntEnum, StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+
+_AGES_MOVE: Final = 0.3
 
 
 class Kind(StrEnum):
@@ -55,17 +58,34 @@ class Summary(NamedTuple):
     stays: tuple[float, ...]
     """Seconds that sessions which this call ended, or found ended, had lasted, likewise."""
 
+    ages: tuple[float, ...]
+    """Seconds since admission of the oldest session, those at a quarter, a half and three quarters, and the youngest;
+    empty while unknown or of no interest."""
+
     def wait_at(self, position: int) -> float | None:
         """Seconds until whoever stands there is admitted; None until something has been measured.
 
         A place comes nearer with each admission, and with each of those before it who gives up: n' = -rate -
-        abandon_rate * n, which is 0 after this time.
+        abandon_rate * n, which is 0 after this time. Where sessions end in waves, because they began in waves, their
+        ages say how the time falls into steps; they may move the estimate by 30 % at most.
         """
         if self.rate <= 0:
             return None
         straight = position / self.rate
         thinning = self.abandon_rate * straight
-        return straight if thinning < 1e-6 else straight * math.log1p(thinning) / thinning
+        smooth = straight if thinning < 1e-6 else straight * math.log1p(thinning) / thinning
+        if not self.ages or self.allowed_in < 2:
+            return smooth
+        rounds, rank = divmod(max(0.0, smooth * self.rate - 1), self.allowed_in)
+        session = self.capacity / self.rate
+        stepped = rounds * session + max(0.0, session - self._age_at(min(1.0, rank / (self.allowed_in - 1))))
+        return min(max(stepped, smooth * (1 - _AGES_MOVE)), smooth * (1 + _AGES_MOVE))
+
+    def _age_at(self, share: float) -> float:
+        """The age of the session that is older than all but this share of them."""
+        place = share * (len(self.ages) - 1)
+        below = min(int(place), len(self.ages) - 2)
+        return self.ages[below] + (self.ages[below + 1] - self.ages[below]) * (place - below)
 
 
 class State(NamedTuple):
@@ -120,6 +140,7 @@ def parse_summary(reply: Sequence[Any]) -> Summary:
         lineups=reply[15],
         waits=tuple(ms / 1000 for ms in reply[16]),
         stays=tuple(ms / 1000 for ms in reply[17]),
+        ages=tuple(ms / 1000 for ms in reply[18]),
     )
 
 

@@ -26,7 +26,7 @@ local function promote()
   while not paused and capacity > held and waiting > 0 and admissions_left > 0 do
     local count = math.min(capacity - held, waiting, admissions_left)
     local head = redis.call('ZRANGE', line, 0, count - 1, 'WITHSCORES')
-    local users, people, sessions, index, begins = {}, {}, {}, {}, {}
+    local users, people, sessions, index = {}, {}, {}, {}
     local inside_already = {}
     local second = string.format('%.0f', math.floor(now / 1000))
     for at = 1, #head, 2 do
@@ -45,10 +45,8 @@ local function promote()
         sessions[#sessions + 1] = second
         index[#index + 1] = now
         index[#index + 1] = user
-        begins[#begins + 1] = user
-        begins[#begins + 1] = string.format('%.0f', now)
         if left then
-          note_stay(redis.call('HGET', since, user), now + left)
+          note_stay(redis.call('ZSCORE', since, user), now + left)
           done.expired = done.expired + 1
         else
           held = held + 1
@@ -58,7 +56,7 @@ local function promote()
     if #sessions > 0 then
       redis.call('HSET', inside, unpack(sessions))
       redis.call('ZADD', activity, unpack(index))
-      redis.call('HSET', since, unpack(begins))
+      redis.call('ZADD', since, unpack(index))
     end
     redis.call('ZREM', line, unpack(users))
     redis.call('ZREM', absent, unpack(users))

@@ -9,7 +9,7 @@
 -- KEYS[7]  streams   hash    user -> number of instances that hold an open stream of theirs
 -- KEYS[8]  pace      hash    admissions, slot_ms, departures, waited_ms, at: how fast the line moves
 -- KEYS[9]  tally     hash    how many were ever admitted, expired, evicted, …
--- KEYS[10] since     hash    user -> epoch millisecond of the admission, of those allowed in; unknown to older systems
+-- KEYS[10] since     zset    user -> epoch millisecond of the admission, of those allowed in; unknown to older systems
 -- KEYS[11] marks     zset    epoch millisecond -> the highest ticket then, of about each second of the line
 -- ARGV[1]  channel           where changes are published
 -- ARGV[2]  default_capacity  slots, used (and in the end written) where Redis holds no usable limit
@@ -53,7 +53,7 @@ do
   local wrong = wrong_type({
     { line, 'zset' }, { inside, 'hash' }, { counter, 'string' }, { settings, 'hash' }, { activity, 'zset' },
     { absent, 'zset' }, { streams, 'hash' }, { pace, 'hash' }, { tally, 'hash' },
-    { since, 'hash' }, { marks, 'zset' },
+    { since, 'zset' }, { marks, 'zset' },
   })
   if wrong then
     return wrong

@@ -49,16 +49,16 @@ end
 local function begin_session(user)
   redis.call('HSET', inside, user, string.format('%.0f', math.floor(now / 1000)))
   redis.call('ZADD', activity, now, user)
-  redis.call('HSET', since, user, string.format('%.0f', now))
+  redis.call('ZADD', since, now, user)
   held = held + 1
   done.admitted = done.admitted + 1
 end
 
 -- left: milliseconds that were left of it; what is over ended when it expired, not when that was found.
 local function end_session(user, left)
-  note_stay(redis.call('HGET', since, user), now + math.min(left, 0))
+  note_stay(redis.call('ZSCORE', since, user), now + math.min(left, 0))
   redis.call('HDEL', inside, user)
-  redis.call('HDEL', since, user)
+  redis.call('ZREM', since, user)
   redis.call('ZREM', activity, user)
   held = held - 1
 end

@@ -56,10 +56,26 @@ local function rates()
     departed and waited_ms and string.format('%.9g', 1000 * departed / waited_ms) or '0'
 end
 
+-- How long those allowed in have been so, in milliseconds: the oldest session, those at a quarter, a half and three
+-- quarters, and the youngest. Empty while nobody waits, or if too few of them are known.
+local function ages()
+  local known = redis.call('ZCARD', since)
+  if waiting == 0 or known < 2 or 2 * known < held then
+    return {}
+  end
+  local found = {}
+  for quarter = 0, 4 do
+    local rank = math.floor(quarter * (known - 1) / 4 + 0.5)
+    local one = redis.call('ZRANGE', since, rank, rank, 'WITHSCORES')
+    found[#found + 1] = math.max(0, now - (number_within(one[2], 0, now) or now))
+  end
+  return found
+end
+
 -- The first element of every reply:
 -- {waiting, allowed in, capacity, duration in ms, paused 0/1, rate, abandon rate, more 0/1, now in ms,
---  admitted, promoted, expired, evicted, left, removed, lineups, waits, stays: by this call}
--- waits, stays: lists of milliseconds, see includes/room.lua.
+--  admitted, promoted, expired, evicted, left, removed, lineups, waits, stays: by this call, ages}
+-- waits, stays, ages: lists of milliseconds, see includes/room.lua and ages().
 -- more: there is work left that one call may not do; call the sweep at once.
 local function summary(unfinished)
   if not (stored_capacity and stored_duration) then
@@ -77,5 +93,6 @@ local function summary(unfinished)
   return {
     waiting, held, capacity, duration, paused and 1 or 0, rate, abandon_rate, more and 1 or 0, now,
     done.admitted, done.promoted, done.expired, done.evicted, done.left, done.removed, done.lineups, waits, stays,
+    ages(),
   }
 end

@@ -19,7 +19,7 @@ class Seen(NamedTuple):
     inside: dict[str, str]
     activity: dict[str, float]
     absent: dict[str, float]
-    since: dict[str, str]
+    since: dict[str, float]
     streams: dict[str, int]
     counter: str | None
     capacity: int
@@ -41,7 +41,7 @@ def look(rig: Rig) -> Seen:
         pipe.hgetall(keys.inside)
         pipe.zrange(keys.activity, 0, -1, withscores=True)
         pipe.zrange(keys.absent, 0, -1, withscores=True)
-        pipe.hgetall(keys.since)
+        pipe.zrange(keys.since, 0, -1, withscores=True)
         pipe.hgetall(keys.streams)
         pipe.get(keys.counter)
         pipe.hmget(keys.settings, "capacity", "duration_ms", "paused", "override")
@@ -53,7 +53,7 @@ def look(rig: Rig) -> Seen:
         inside=inside,
         activity=dict(activity),
         absent=dict(absent),
-        since=since,
+        since=dict(since),
         streams={user: int(count) for user, count in streams.items()},
         counter=counter,
         capacity=int(rig.capacity if capacity is None else capacity),
