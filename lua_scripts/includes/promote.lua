@@ -9,6 +9,9 @@ local function note_waits(head)
   local past = redis.call('ZREVRANGEBYSCORE', marks, '(' .. first, '-inf', 'LIMIT', 0, 1)
   local ahead = redis.call('ZRANGEBYSCORE', marks, first, '(' .. last, 'WITHSCORES', 'LIMIT', 0, MOST)
   local began, at = tonumber(past[1]), 1
+  if not (began or ahead[1]) then
+    return
+  end
   for place = 2, #head, 2 do
     while ahead[at] and tonumber(ahead[at + 1]) < tonumber(head[place]) do
       began, at = tonumber(ahead[at]), at + 2

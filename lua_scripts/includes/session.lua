@@ -40,7 +40,7 @@ end
 
 -- A session that began then (nil or unusable: nobody knows) is over.
 local function note_stay(began, ended)
-  began = number_within(began, 0, ended)
+  began = began and number_within(began, 0, ended)
   if began then
     stays[#stays + 1] = ended - began
   end
