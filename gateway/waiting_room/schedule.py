@@ -22,6 +22,9 @@ EVERY_SECOND = "* * * * * *"
 PERIOD_MS = 900
 """How long one sweep's lock lasts: nearly the second, so that the next one finds it free again."""
 
+LOOK_ON_TURNS = 5
+"""Of so many seconds in which another instance swept, this one reads the rooms' numbers once."""
+
 
 class Sweeper:
     """Sweeps ``rooms()`` each second, in turn, if this instance gets the second's lock. Works inside ``running()``.
@@ -40,6 +43,7 @@ class Sweeper:
         self._lock = lock
         self._on_sweep = on_sweep
         self._at_work = False
+        self._looked_on = 0
 
     async def tick(self) -> None:
         """One second's turn. Does nothing if the last one is still under way."""
@@ -51,14 +55,22 @@ class Sweeper:
                 for room in self._rooms():
                     self._on_sweep(room.name, await self._sweep_safely(room))
             else:
-                for room in self._rooms():
-                    self._on_sweep(room.name, "elsewhere")
+                await self._look_on()
         except QueueUnavailable as error:
             log.debug("no sweep: %s", error.reason)
         except ResponseError as error:
             log.warning("no sweep: %s", error)
         finally:
             self._at_work = False
+
+    async def _look_on(self) -> None:
+        """Another instance sweeps. Now and then this one reads the rooms' numbers, so that what it shows of them, even
+        if nobody comes to it, is at most a few seconds old."""
+        self._looked_on += 1
+        for room in self._rooms():
+            self._on_sweep(room.name, "elsewhere")
+            if self._looked_on % LOOK_ON_TURNS == 0:
+                await room.overview()
 
     async def _sweep_safely(self, room: Room) -> str:
         """How it went. A room whose keys are unusable must not cost the others their sweep."""

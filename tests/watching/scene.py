@@ -122,6 +122,7 @@ class Scene:
         for one in crowd[:-1]:
             # A place in line or a slot, whichever there is by now.
             await one("DELETE", f"{QUEUE}/allowed-in-token")
+            await one("GET", "/api/v1/products/1")
             await asyncio.sleep(0.1)
         await last.until("ALLOWED_IN", 20.0)
 
