@@ -25,6 +25,7 @@ from gateway.observe.export import tracing
 from gateway.observe.lag import LoopLag
 from gateway.observe.logs import AccessLog
 from gateway.observe.metrics import Metrics
+from gateway.observe.spring_metrics import SpringMetrics
 from gateway.observe.writer import LineWriter
 from gateway.proxy.balance import Instances
 from gateway.proxy.eureka import Eureka, discovering
@@ -136,13 +137,16 @@ async def composed(
             batch_observer=tracer,
             on_events=deliver,
             on_restored=lobby.restored,
+            on_sweep=metrics.swept,
         )
         await rooms.provide(_limits(settings, table))
         await lobby.provide(rooms)
         await enter(rooms.running())
         await enter(lobby.running())
         jwks_uri, algorithms, issuer, audiences = token_settings(settings, environ, table)
-        jwks = await enter(Jwks(jwks_uri, algorithms, http_fetch(session)).running())
+        jwks = await enter(
+            Jwks(jwks_uri, algorithms, http_fetch(session), on_fetch=metrics.jwks_fetched).running()
+        )
         verifier = TokenVerifier(
             jwks, issuer=issuer, audience=audiences, user_type_claim=settings.jwt_user_type_claim
         )
@@ -177,10 +181,14 @@ async def composed(
                 cookie_name=settings.jwt_cookie_name,
                 stream_grace=settings.stream_token_grace_seconds,
                 allowed_origin=acting(tables),
+                on_token=metrics.token,
             ),
-            forwarder=Forwarder(pool, instances, tunnels),
+            forwarder=Forwarder(pool, instances, tunnels, metrics.upstream),
             trusted=TrustedProxies(settings.trusted_proxies),
             metrics=metrics,
+            spring_metrics=SpringMetrics(metrics.registry, lambda: len(tables.now.table.routes))
+            if settings.metrics_spring_names
+            else None,
             tracer=tracer,
             admissions=admissions,
             lag_ms=lambda: lag.milliseconds,

@@ -2,8 +2,8 @@
 -- unless they were sighted later.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[10] instances  zset, see beat.lua
--- KEYS[11] there      set: users with an open stream at the dead instance
+-- KEYS[12] instances  zset, see beat.lua
+-- KEYS[13] there      set: users with an open stream at the dead instance
 -- ARGV[4]  dead       the instance's id
 -- ARGV[5]  dead_ms    as in beat.lua; an instance that has come back meanwhile is left alone
 --
@@ -15,7 +15,7 @@
 --- @include place
 --- @include presence
 --- @include summary
-local instances, there = KEYS[10], KEYS[11]
+local instances, there = KEYS[12], KEYS[13]
 local dead, dead_ms = ARGV[4], tonumber(ARGV[5])
 
 do

@@ -25,8 +25,8 @@ if not all_pairs(FIRST_PAIR, { slot = true, line = true, both = true }) then
   return bad_argument('pairs')
 end
 
-local function free_slot(user, count)
-  end_session(user)
+local function free_slot(user, left, count)
+  end_session(user, left)
   done[count] = done[count] + 1
   promote()
 end
@@ -38,7 +38,7 @@ local function give_up(what, user)
     if what == 'line' then
       return NOTHING
     end
-    free_slot(user, counted)
+    free_slot(user, left, counted)
     return LEFT_SLOT
   end
   -- The place before the slot: else a user whose session is over could be promoted into the slot they leave.
@@ -48,7 +48,7 @@ local function give_up(what, user)
     tell(reason, { { user, ticket } })
   end
   if left then
-    free_slot(user, 'expired')
+    free_slot(user, left, 'expired')
   end
   return ticket and LEFT_LINE or NOTHING
 end

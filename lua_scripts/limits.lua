@@ -45,12 +45,12 @@ if lift or new_capacity or new_duration then
   redis.call('HSET', settings,
     'capacity', string.format('%.0f', capacity), 'duration_ms', string.format('%.0f', duration))
 end
--- Before pausing takes effect, so that the time until now counts for the pace, and time paused does not.
+-- Before pausing takes effect, so that the time until now counts for the pace, and time paused does not; and before
+-- promoting, because who gets a slot that is new says nothing of how long the others hold theirs.
 keep_pace(true)
 if new_paused ~= '' then
   paused = new_paused == '1'
   redis.call('HSET', settings, 'paused', paused and '1' or '0')
 end
 promote()
-keep_pace(false)
 return { summary(false) }

@@ -40,7 +40,7 @@ end
 local function line_up(user)
   local left = session_left(user)
   if left and left <= 0 then
-    end_session(user)
+    end_session(user, left)
     done.expired = done.expired + 1
     promote()
     left = session_left(user)

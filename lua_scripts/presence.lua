@@ -1,7 +1,7 @@
 -- presence: the first stream of a user was opened at an instance, or the last one closed.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[10] here   set: users with an open stream at this instance
+-- KEYS[12] here   set: users with an open stream at this instance
 -- ARGV[4…] pairs  'arrived' or 'departed', and user id, at most 256 pairs
 --
 -- Returns  {summary}
@@ -14,7 +14,7 @@
 --- @include place
 --- @include presence
 --- @include summary
-local here = KEYS[10]
+local here = KEYS[12]
 local FIRST_PAIR = 4
 
 do

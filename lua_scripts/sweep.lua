@@ -2,7 +2,7 @@
 -- the next are admitted, and a slow scan of the hash finds what no index knows.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[10] watch      hash: swept_at, anew_since (ms), cursor (of the slow scan)
+-- KEYS[12] watch      hash: swept_at, anew_since (ms), cursor (of the slow scan)
 -- ARGV[4]  absent_ms  evict who was not seen for so many milliseconds; 0: never
 -- ARGV[5]  scan       how many entries of the hash to scan in this step; 0: none
 --
@@ -17,9 +17,11 @@
 --- @include promote
 --- @include tickets
 --- @include summary
-local watch = KEYS[10]
+local watch = KEYS[12]
 local absent_ms, scan = tonumber(ARGV[4]), tonumber(ARGV[5])
 local BLIND_MS = 5000
+-- Marks that are kept: one a second, for nearly three hours of waiting.
+local MARKS = 10000
 
 do
   local wrong = wrong_type({ { watch, 'hash' } })
@@ -89,7 +91,7 @@ local function expire()
   end
   local seconds = redis.call('HMGET', inside, unpack(users))
   local indexed = redis.call('ZMSCORE', activity, unpack(users))
-  local over, orphans = {}, {}
+  local over, ended, orphans = {}, {}, {}
   for at, user in ipairs(users) do
     local last = last_activity(user, seconds[at], indexed[at])
     if not last then
@@ -98,13 +100,19 @@ local function expire()
       redis.call('ZADD', activity, last, user)
     else
       over[#over + 1] = user
+      ended[#ended + 1] = last + duration
     end
   end
   if #orphans > 0 then
     redis.call('ZREM', activity, unpack(orphans))
+    redis.call('ZREM', since, unpack(orphans))
   end
   if #over > 0 then
+    for at, began in ipairs(redis.call('ZMSCORE', since, unpack(over))) do
+      note_stay(began, ended[at])
+    end
     redis.call('HDEL', inside, unpack(over))
+    redis.call('ZREM', since, unpack(over))
     redis.call('ZREM', activity, unpack(over))
     held = held - #over
     done.expired = done.expired + #over
@@ -113,8 +121,8 @@ local function expire()
 end
 
 -- Evicts at most `most` users who are waiting and were not seen for too long. Returns how many it looked at.
-local function evict(since, most)
-  if absent_ms == 0 or now - since < absent_ms or most <= 0 then
+local function evict(watching, most)
+  if absent_ms == 0 or now - watching < absent_ms or most <= 0 then
     return 0
   end
   local users = redis.call('ZRANGEBYSCORE', absent, '-inf', now - absent_ms, 'LIMIT', 0, most)
@@ -141,7 +149,20 @@ local function evict(since, most)
   return #users
 end
 
-local since = watching_since()
+-- Writes down that no higher ticket has been given so far, and forgets what is about tickets that are gone.
+local function mark(ticket)
+  local text = string.format('%.0f', ticket)
+  redis.call('ZREMRANGEBYSCORE', marks, text, '+inf')
+  redis.call('ZADD', marks, text, string.format('%.0f', now))
+  local head = redis.call('ZRANGE', line, 0, 0, 'WITHSCORES')
+  local oldest = redis.call('ZREVRANGEBYSCORE', marks, '(' .. (head[2] or '+inf'), '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  if oldest[2] then
+    redis.call('ZREMRANGEBYSCORE', marks, '-inf', '(' .. oldest[2])
+  end
+  redis.call('ZREMRANGEBYRANK', marks, 0, -1 - MARKS)
+end
+
+local watching = watching_since()
 if scan > 0 then
   scan_hash()
 end
@@ -150,9 +171,9 @@ for _, user in ipairs(future) do
   redis.call('ZADD', activity, now, user)
 end
 local looked = expire()
-looked = looked + evict(since, MOST - looked)
+looked = looked + evict(watching, MOST - looked)
 promote()
 -- After promoting, so that whoever is admitted hears of the ticket they were last shown.
-highest_ticket()
+mark(highest_ticket())
 keep_pace(true)
 return { summary(looked >= MOST or #future >= MOST) }

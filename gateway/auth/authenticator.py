@@ -11,6 +11,9 @@ from .principal import Principal
 from .tokens import TokenVerifier
 
 
+def _not_told(_outcome: str) -> None: ...
+
+
 def _no_origin(_origin: str) -> bool:
     return False
 
@@ -20,7 +23,8 @@ class Authenticator:
 
     ``cookie_name``: the cookie that may carry a token (``None`` = none). ``stream_grace``: how many seconds
     late a token may be when a stream is opened. ``allowed_origin``: whether a page of this origin may act
-    with a cookie.
+    with a cookie. ``on_token`` hears what came of each request: ``ok``, ``cached`` (verified before), ``late``, or the
+    error's code, whether or not the call was open all the same.
     """
 
     def __init__(
@@ -30,11 +34,13 @@ class Authenticator:
         cookie_name: str | None = None,
         stream_grace: float = 3600.0,
         allowed_origin: Callable[[str], bool] = _no_origin,
+        on_token: Callable[[str], None] = _not_told,
     ) -> None:
         self._verifier = verifier
         self._cookie_name = cookie_name
         self._stream_grace = stream_grace
         self._allowed_origin = allowed_origin
+        self._on_token = on_token
 
     async def authenticate(
         self,
@@ -63,10 +69,14 @@ class Authenticator:
                 raise TokenRequired
             check_origin(method, path, credential, headers, self._allowed_origin)
             principal = self._verifier.cached(credential.token)
-            if principal is None:
-                grace = self._stream_grace if (method, path) == STREAM_CALL else 0.0
-                principal = await self._verifier.verify(credential.token, grace=grace)
-        except AuthError:
+            if principal is not None:
+                self._on_token("cached")
+                return principal
+            grace = self._stream_grace if (method, path) == STREAM_CALL else 0.0
+            principal = await self._verifier.verify(credential.token, grace=grace)
+            self._on_token("late" if principal.late else "ok")
+        except AuthError as error:
+            self._on_token(error.code)
             if access.is_open(method, path, gated=gated):
                 return None
             raise

@@ -64,10 +64,13 @@ class Jwks:
         fetch: Fetch,
         clock: Callable[[], float] = time.monotonic,
         timing: JwksTiming | None = None,
+        on_fetch: Callable[[bool], None] = lambda ok: None,
     ) -> None:
+        """``on_fetch`` hears of each fetch whether it brought usable keys."""
         self._fetch = fetch
         self._clock = clock
         self._timing = timing or JwksTiming()
+        self._on_fetch = on_fetch
         self._keys: Mapping[str, Mapping[str, Key]] = {}
         self._skipped = 0
         self._failures = 0
@@ -195,9 +198,11 @@ class Jwks:
             _log.info("keys from %s again after %d failures", self._shown_uri(), self._failures)
         self._failures = 0
         self._confirmed_at = self._clock()
+        self._on_fetch(True)
 
     def _failed(self, why: str) -> None:
         self._failures += 1
+        self._on_fetch(False)
         level = logging.WARNING if self._failures == 1 else logging.DEBUG
         _log.log(level, "no keys from %s: %s (retrying quietly)", self._shown_uri(), why)
 

@@ -80,6 +80,7 @@ class Standing:
     expires_in: float | None = None
     code: str = ""
     reason: str = ""
+    estimated_wait: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +191,7 @@ def standing_of(body: Any) -> Standing:
         behind=place.get("usersBehind"),
         expires_in=body.get("expiresInSeconds"),
         code=str(error.get("code", "")) if isinstance(error, Mapping) else "",
+        estimated_wait=place.get("estimatedWaitSeconds"),
     )
 
 
@@ -210,5 +212,6 @@ def heard(person: int, at: float, stream: int, event: Event) -> Heard:
         expires_in=data.get("expiresInSeconds"),
         code=str(data.get("code", "")),
         reason=str(data.get("reason", "")),
+        estimated_wait=data.get("estimatedWaitSeconds"),
     )
     return Heard(person, at, stream, event.name, event.id, standing)

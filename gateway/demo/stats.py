@@ -42,6 +42,7 @@ class _Card:
     ticket: int | None = None
     position: int | None = None
     lined_up_at: float = 0.0
+    shown: list[tuple[float, float]] = field(default_factory=list)
     admitted: bool = False
     tab_closed_at: float | None = None
     gone_when_back: bool = False
@@ -59,6 +60,7 @@ class Stats:
     inside: dict[int, float] = field(default_factory=dict)
     admissions: list[tuple[float, int | None]] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
+    estimate_errors: list[float] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
     handovers: list[float] = field(default_factory=list)
     outcomes: Counter[Outcome] = field(default_factory=Counter)
@@ -123,6 +125,11 @@ class Stats:
     def _name(self, person: int) -> str:
         return self.names.get(person, f"person {person}")
 
+    def _note_estimate(self, fact: Answered | Heard, card: _Card) -> None:
+        """What was shown of the wait counts for the ticket it was shown with."""
+        if fact.standing.estimated_wait is not None and fact.standing.ticket == card.ticket:
+            card.shown.append((fact.at, fact.standing.estimated_wait))
+
     def _answered(self, fact: Answered, card: _Card) -> None:
         self.requests += 1
         if fact.call in TIMED:
@@ -147,6 +154,7 @@ class Stats:
             )
         if fact.standing.code == "OVERLOADED":
             self.turned_away["503 OVERLOADED"] += 1
+        self._note_estimate(fact, card)
 
     def _lined_up(self, fact: Answered, card: _Card) -> None:
         if fact.standing.state == "ALLOWED_IN":
@@ -158,6 +166,7 @@ class Stats:
         else:
             card.lined_up_at = fact.at
         card.ticket, card.position, card.tab_closed_at = fact.standing.ticket, fact.standing.position, None
+        card.shown.clear()
         self.in_line.add(fact.person)
 
     def _let_in(self, fact: Answered | Heard, card: _Card) -> None:
@@ -166,6 +175,10 @@ class Stats:
         if fact.person in self.in_line:
             self.in_line.discard(fact.person)
             self.waits.append(fact.at - card.lined_up_at)
+            for at, estimate in card.shown:
+                real = max(fact.at - at, 0.001)
+                self.estimate_errors.append(abs(estimate - real) / real)
+            card.shown.clear()
             if len(self.waits) == 1:
                 self._say(fact.at, f"{self._name(fact.person)} is the first from the line to be let in")
         card.admitted = True
@@ -199,6 +212,7 @@ class Stats:
             self._let_in(fact, card)
         elif fact.name == "STATUS_UPDATE":
             card.position = fact.standing.position
+            self._note_estimate(fact, card)
             if card.tab_closed_at is not None:
                 self.blips += 1
                 text = f"is back, still ticket {fact.standing.ticket}, position {fact.standing.position}"

@@ -83,6 +83,8 @@ def summary(plan: Plan, stats: Stats, verdict: Verdict, witnessed: Witnessed, el
         f"  waits        p50 {whole_seconds(percentile(stats.waits, 50))}, "
         f"p95 {whole_seconds(percentile(stats.waits, 95))}, "
         f"longest {whole_seconds(max(stats.waits, default=None))} ({len(stats.waits)} had to wait)",
+        f"  estimates    {_off(percentile(stats.estimate_errors, 50))} of the real wait in the median "
+        f"({len(stats.estimate_errors)} shown to people who got in)",
         f"  let in       {len(stats.admissions)}, {_pace(stats):.1f} per second",
         f"  freed slot   the next one heard of it after p50 {milliseconds(percentile(stats.handovers, 50))}, "
         f"p95 {milliseconds(percentile(stats.handovers, 95))} ({len(stats.handovers)} measured)",
@@ -124,6 +126,10 @@ def _pace(stats: Stats) -> float:
         return 0.0
     span = stats.admissions[-1][0] - stats.admissions[0][0]
     return len(stats.admissions) / span if span > 0 else 0.0
+
+
+def _off(error: float | None) -> str:
+    return "–" if error is None else f"off by {error:.0%}"
 
 
 def _listed(counts: Mapping[str, int]) -> str:

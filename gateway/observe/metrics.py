@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Histogram
@@ -13,11 +12,10 @@ from prometheus_client import CollectorRegistry, Histogram
 from gateway.observe.latency import Series
 from gateway.observe.room_metrics import Maker, RoomFamilies, RoomMetrics, RoomNumbers
 
-_LATENCY: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+LATENCY: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SCRIPT: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)
+_LAG: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 _BATCH: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-_WAIT: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
-_SESSION: Final = (5, 15, 30, 60, 120, 180, 240, 300, 600, 1200, 3600)
 # Anything else a client may invent counts as OTHER, so that it can't make labels without end.
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -31,20 +29,22 @@ class Metrics:
         self._requests = make.latency(
             "requests_seconds",
             "Requests answered: how many, and how long until the last byte was handed over.",
-            _LATENCY,
+            LATENCY,
             "route",
             "method",
             "status",
         )
         self._upstream = make.latency(
-            "upstream_seconds", "Time until a service sent its response's head.", _LATENCY, "route"
+            "upstream_seconds", "Time until a service sent its response's head.", LATENCY, "route"
         )
         self._upstream_errors = make.counter(
             "upstream_errors", "Calls a service did not answer.", "route", "code"
         )
-        self._rejections = make.counter("rejections", "Requests refused by the gateway itself.", "code")
+        self._rejections = make.counter(
+            "rejections", "Requests that the gateway answered with an error of its own.", "code"
+        )
         self._unchecked = make.counter("gate_unchecked", "Gated requests let pass because Redis was away.")
-        self._tokens = make.counter("tokens", "Tokens checked.", "outcome")
+        self._tokens = make.counter("tokens", "Requests looked at for a token.", "outcome")
         self._jwks = make.counter("jwks_fetches", "Fetches of the key set.", "outcome")
         self._reloads = make.counter("route_reloads", "Reloads of the routes.", "outcome")
         self._routes_ok = make.gauge("routes_up_to_date", "1 unless the last reload was refused.")
@@ -60,21 +60,23 @@ class Metrics:
         self._tunnels_ended = make.counter(
             "websockets_ended", "WebSockets that ended: by client, service, idle or shutdown.", "route", "by"
         )
-        self._lag = make.gauge("loop_lag_seconds", "How late the event loop was at the last measurement.")
+        self._lag = make.latency(
+            "loop_lag_seconds", "How late the event loop was, measured twenty times a second.", _LAG
+        ).of()
         self._script = make.histogram("script_seconds", "Script calls to Redis.", _SCRIPT, "script")
         self._batch = make.histogram("script_batch_users", "Users in one script call.", _BATCH, "script")
         self._script_failures = make.counter("script_failures", "Script calls that failed.", "script")
         self._sweeps = make.counter("sweeps", "Sweeps done by this instance.", "room", "outcome")
-        self._waits = make.histogram("room_wait_seconds", "Time in line of those admitted.", _WAIT, "room")
-        self._sessions = make.histogram(
-            "room_session_seconds", "Length of sessions that ended.", _SESSION, "room"
+        self.under_way = 0
+        """Requests being answered; whoever answers counts."""
+        make.gauge("requests_in_flight", "Requests being answered, streams among them.").set_function(
+            lambda: self.under_way
         )
         self._spans = make.counter(
             "trace_spans",
             "Spans: sent to Zipkin, not taken by it, or dropped because too many waited.",
             "outcome",
         )
-        self._make = make
         self._rooms: dict[str, RoomMetrics] = {}
         self._scripts: dict[str, tuple[Histogram, Histogram]] = {}
         self._by_answer: dict[tuple[str, str, int], Series] = {}
@@ -101,7 +103,7 @@ class Metrics:
         self._upstream_errors.labels(route, code).inc()
 
     def rejected(self, code: str) -> None:
-        """The gateway refused a request with this error code."""
+        """The gateway answered a request with this error code."""
         self._rejections.labels(code).inc()
 
     def passed_unchecked(self) -> None:
@@ -109,7 +111,7 @@ class Metrics:
         self._unchecked.inc()
 
     def token(self, outcome: str) -> None:
-        """A token was checked: ``ok``, ``cached``, or the error's code."""
+        """A request was looked at for a token: ``ok``, ``cached``, ``late``, or the error's code."""
         self._tokens.labels(outcome).inc()
 
     def jwks_fetched(self, ok: bool) -> None:
@@ -132,12 +134,6 @@ class Metrics:
     def config_fetched(self, outcome: str) -> None:
         """The Config Server was asked: ``ok``, ``failed``, or ``refused`` if what it says can't be used."""
         self._config.labels(outcome).inc()
-
-    def in_flight(self, count: Callable[[], float]) -> None:
-        """Where to read how many requests are being answered. Call once."""
-        self._make.gauge("requests_in_flight", "Requests being answered, streams among them.").set_function(
-            count
-        )
 
     def stream_opened(self) -> None:
         """A stream was opened."""
@@ -166,7 +162,7 @@ class Metrics:
 
     def loop_lag(self, seconds: float) -> None:
         """The event loop was so late."""
-        self._lag.set(seconds)
+        self._lag.observe(seconds)
 
     def on_call(self, script: str, seconds: float, size: int, failed: bool) -> None:
         """A script was called for ``size`` users."""
@@ -180,22 +176,21 @@ class Metrics:
 
     def on_summary(self, room: str, summary: RoomNumbers) -> None:
         """A room's numbers after a call, and what the call did."""
-        of_room = self._rooms.get(room)
-        if of_room is None:
-            of_room = self._rooms[room] = RoomMetrics(self._room_families, room)
-        of_room.take(summary)
+        self._of(room).take(summary)
 
     def swept(self, room: str, outcome: str) -> None:
         """A sweep ended: ``ok``, ``failed``, or ``elsewhere`` when another instance does it."""
         self._sweeps.labels(room, outcome).inc()
 
-    def waited(self, room: str, seconds: float) -> None:
-        """Somebody was admitted after so long in line."""
-        self._waits.labels(room).observe(seconds)
+    def estimated(self, room: str, promised: float, real: float) -> None:
+        """A stream told of an admission ``real`` seconds after it had first said that it would be ``promised``."""
+        self._of(room).estimated(promised, real)
 
-    def session_ended(self, room: str, seconds: float) -> None:
-        """A session ended after so long."""
-        self._sessions.labels(room).observe(seconds)
+    def _of(self, room: str) -> RoomMetrics:
+        of_room = self._rooms.get(room)
+        if of_room is None:
+            of_room = self._rooms[room] = RoomMetrics(self._room_families, room)
+        return of_room
 
     def spans(self, outcome: str, count: int) -> None:
         """So many spans were ``sent``, ``failed`` or ``dropped``. Safe from any thread."""
@@ -207,6 +202,7 @@ class NoMetrics(Metrics):
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.under_way = 0
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None: ...
     def upstream(self, route: str, seconds: float) -> None: ...
@@ -219,7 +215,6 @@ class NoMetrics(Metrics):
     def eureka_call(self, operation: str, outcome: str) -> None: ...
     def eureka_instances(self, count: int) -> None: ...
     def config_fetched(self, outcome: str) -> None: ...
-    def in_flight(self, count: Callable[[], float]) -> None: ...
     def stream_opened(self) -> None: ...
     def stream_closed(self) -> None: ...
     def frames(self, count: int) -> None: ...
@@ -230,6 +225,5 @@ class NoMetrics(Metrics):
     def on_call(self, script: str, seconds: float, size: int, failed: bool) -> None: ...
     def on_summary(self, room: str, summary: RoomNumbers) -> None: ...
     def swept(self, room: str, outcome: str) -> None: ...
-    def waited(self, room: str, seconds: float) -> None: ...
-    def session_ended(self, room: str, seconds: float) -> None: ...
+    def estimated(self, room: str, promised: float, real: float) -> None: ...
     def spans(self, outcome: str, count: int) -> None: ...

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from gateway.observe.latency import LatencyHistogram
+
+_WAIT: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
+_STAY: Final = (5, 15, 30, 60, 120, 180, 240, 300, 600, 1200, 3600)
+_ERROR: Final = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0)
 
 
 class RoomNumbers(Protocol):
@@ -36,6 +41,11 @@ class RoomNumbers(Protocol):
     def removed(self) -> int: ...
     @property
     def lineups(self) -> int: ...
+    @property
+    def waits(self) -> Sequence[float]: ...
+    @property
+    def stays(self) -> Sequence[float]: ...
+    def wait_at(self, position: int) -> float | None: ...
 
 
 class Maker:
@@ -70,7 +80,17 @@ class RoomFamilies:
         )
         self.estimated_wait = make.gauge(
             "room_estimated_wait_seconds",
-            "What the last in line is told; NaN while nothing is measured.",
+            "What somebody who joins the line now is told; NaN while nothing is measured.",
+            "room",
+        )
+        self.waits = make.histogram(
+            "room_wait_seconds", "Time in line of those admitted from it, to half a second.", _WAIT, "room"
+        )
+        self.stays = make.histogram("room_session_seconds", "Length of sessions that ended.", _STAY, "room")
+        self.errors = make.histogram(
+            "room_estimate_error_ratio",
+            "How far the first estimate that a stream showed was off, as a share of the real wait.",
+            _ERROR,
             "room",
         )
         self.done = {
@@ -94,7 +114,14 @@ class RoomMetrics:
         self._paused = families.paused.labels(room)
         self._rate = families.rate.labels(room)
         self._estimated_wait = families.estimated_wait.labels(room)
+        self._waits = families.waits.labels(room)
+        self._stays = families.stays.labels(room)
+        self._errors = families.errors.labels(room)
         self._done = [(name, counter.labels(room)) for name, counter in families.done.items()]
+
+    def estimated(self, promised: float, real: float) -> None:
+        """Somebody was admitted after ``real`` seconds, who had been told ``promised``."""
+        self._errors.observe(abs(promised - real) / max(real, 0.001))
 
     def take(self, summary: RoomNumbers) -> None:
         """Take over the numbers of one script call."""
@@ -103,8 +130,12 @@ class RoomMetrics:
         self._capacity.set(summary.capacity)
         self._paused.set(summary.paused)
         self._rate.set(summary.rate)
-        measured = summary.rate > 0
-        self._estimated_wait.set(summary.waiting / summary.rate if measured else float("nan"))
+        wait = summary.wait_at(summary.waiting + 1)
+        self._estimated_wait.set(float("nan") if wait is None else wait)
         for name, counter in self._done:
             if count := getattr(summary, name):
                 counter.inc(count)
+        for seconds in summary.waits:
+            self._waits.observe(seconds)
+        for seconds in summary.stays:
+            self._stays.observe(seconds)

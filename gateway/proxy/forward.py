@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from time import perf_counter
+
 from aiohttp import hdrs, web
 from aiohttp.http import RawResponseMessage
 
@@ -27,13 +30,21 @@ _INTERIM_HEADS = 16
 class Forwarder:
     """Sends requests to services and their answers back.
 
-    ``pool`` must be open as long as requests are forwarded. WebSockets go through ``tunnels``.
+    ``pool`` must be open as long as requests are forwarded. WebSockets go through ``tunnels``. ``on_head`` hears the
+    route's id and how many seconds it took from the first byte sent to the head of the service's answer.
     """
 
-    def __init__(self, pool: UpstreamPool, instances: Instances, tunnels: Tunnels) -> None:
+    def __init__(
+        self,
+        pool: UpstreamPool,
+        instances: Instances,
+        tunnels: Tunnels,
+        on_head: Callable[[str, float], None] = lambda route_id, seconds: None,
+    ) -> None:
         self._pool = pool
         self._instances = instances
         self._tunnels = tunnels
+        self._on_head = on_head
 
     async def forward(
         self, request: web.BaseRequest, plan: ForwardPlan, send: Send = send_answer
@@ -115,6 +126,7 @@ class Forwarder:
         framing = body.framing if plan.websocket is None else UPGRADE
         head = request_head(request.method, plan.target, plan.headers, connection.authority, framing)
         connection.begin(body_follows=request.method != hdrs.METH_HEAD)
+        began = perf_counter()
         connection.send(head + body.data if body.data else head)
         if body.streamed:
             body.start(connection, plan.response_timeout)
@@ -123,6 +135,7 @@ class Forwarder:
         for _ in range(_INTERIM_HEADS):
             message = await connection.read_head()
             if message.code >= 200 or (message.code == 101 and plan.websocket is not None):
+                self._on_head(plan.route_id, perf_counter() - began)
                 plan.calls.answered(message.code)
                 return message
             if message.code == 100:

@@ -8,11 +8,12 @@ told it something, says nothing about that stream. So replies may overtake event
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
+from time import monotonic
 
 from gateway.stream import verdict
 from gateway.stream.encoder import Encoder
@@ -47,12 +48,15 @@ class Hub:
         tempo: Tempo,
         counts: Counts,
         on_run: OnRun = lambda outcome, seconds: None,
+        on_kept: Callable[[float, float], None] = lambda promised, real: None,
     ) -> None:
+        """``on_kept`` hears, of each user told of the admission, the first estimate and how long it really took."""
         self._presence = presence
         self._encoder = Encoder(renderer)
         self._seats = seats
         self._tempo = tempo
         self._counts = counts
+        self._on_kept = on_kept
         self._reader = Reader(states, on_run)
         self._registry = Registry(seats)
         self._slots = cycle(range(len(self._registry.wheel)))
@@ -115,7 +119,11 @@ class Hub:
         A stream whose own ticket isn't known yet keeps the event until its state comes.
         """
         person = self._registry.find(event.user)
-        for tab in tuple(person.tabs) if person else ():
+        if person is None:
+            return
+        if event.kind == "ADMITTED" and person.promised and event.ticket == person.promised[0]:
+            self._on_kept(person.promised[1], monotonic() - person.promised[2])
+        for tab in tuple(person.tabs):
             if tab.ticket is None:
                 tab.held = verdict.newer(tab.held, event)
             elif verdict.concerns(event, tab.ticket):
@@ -183,6 +191,9 @@ class Hub:
 
     def _tell(self, person: Person, state: UserState, read: int, quiet: bool = False) -> None:
         update: Frame | None = None
+        estimate = state.estimated_wait
+        if estimate is not None and (person.promised is None or person.promised[0] != state.ticket):
+            person.promised = (state.ticket or 0, estimate, monotonic())
         for tab in tuple(person.tabs):
             if read <= tab.since:
                 continue

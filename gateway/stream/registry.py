@@ -24,14 +24,18 @@ class Seats:
 
 
 class Person:
-    """A user with at least one stream here. ``tabs`` are in the order they came; ``slot`` is on the wheel."""
+    """A user with at least one stream here. ``tabs`` are in the order they came; ``slot`` is on the wheel.
 
-    __slots__ = ("slot", "tabs", "user")
+    ``promised``: the first estimate shown of the present ticket: ticket, seconds, and when it was shown.
+    """
+
+    __slots__ = ("promised", "slot", "tabs", "user")
 
     def __init__(self, user: str) -> None:
         self.user = user
         self.tabs: list[Subscriber] = []
         self.slot = 0
+        self.promised: tuple[int, float, float] | None = None
 
 
 class Registry:

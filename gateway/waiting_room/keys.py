@@ -30,6 +30,8 @@ class RoomKeys:
         self.streams = own + "streams"
         self.pace = own + "pace"
         self.tally = own + "tally"
+        self.since = own + "since"
+        self.marks = own + "marks"
         self.watch = own + "watch"
         self.instances = own + "instances"
         self.sweep_lock = own + "sweep-lock"
@@ -43,7 +45,7 @@ class RoomKeys:
 
     @property
     def common(self) -> tuple[str, ...]:
-        """KEYS[1] to KEYS[9] of every script of a room, in the order of ``includes/room.lua``."""
+        """KEYS[1] to KEYS[11] of every script of a room, in the order of ``includes/room.lua``."""
         return (
             self.line,
             self.inside,
@@ -54,4 +56,6 @@ class RoomKeys:
             self.streams,
             self.pace,
             self.tally,
+            self.since,
+            self.marks,
         )

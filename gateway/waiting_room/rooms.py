@@ -35,7 +35,7 @@ class Rooms:
         batch_observer: BatchObserver | None = None,
         on_events: Callable[[Sequence[RoomEvent]], None] = lambda events: None,
         on_restored: Callable[[], None] = lambda: None,
-        on_sweep: Callable[[], None] = lambda: None,
+        on_sweep: Callable[[str, str], None] = lambda room, outcome: None,
         scripts: Mapping[str, Script] | None = None,
     ) -> None:
         self._redis = redis

@@ -22,24 +22,28 @@ EVERY_SECOND = "* * * * * *"
 PERIOD_MS = 900
 """How long one sweep's lock lasts: nearly the second, so that the next one finds it free again."""
 
+LOOK_ON_TURNS = 5
+"""Of so many seconds in which another instance swept, this one reads the rooms' numbers once."""
+
 
 class Sweeper:
     """Sweeps ``rooms()`` each second, in turn, if this instance gets the second's lock. Works inside ``running()``.
 
     A room with much to do is swept in bounded steps until nothing is left; the lock is held on meanwhile.
-    ``on_sweep`` hears of each second in which this instance was the one.
+    ``on_sweep`` hears how each room's sweep went: ``ok``, ``failed``, or ``elsewhere`` when another instance does it.
     """
 
     def __init__(
         self,
         rooms: Callable[[], Iterable[Room]],
         lock: SweepLock,
-        on_sweep: Callable[[], None] = lambda: None,
+        on_sweep: Callable[[str, str], None] = lambda room, outcome: None,
     ) -> None:
         self._rooms = rooms
         self._lock = lock
         self._on_sweep = on_sweep
         self._at_work = False
+        self._looked_on = 0
 
     async def tick(self) -> None:
         """One second's turn. Does nothing if the last one is still under way."""
@@ -48,9 +52,10 @@ class Sweeper:
         self._at_work = True
         try:
             if await self._lock.acquire():
-                self._on_sweep()
                 for room in self._rooms():
-                    await self._sweep_safely(room)
+                    self._on_sweep(room.name, await self._sweep_safely(room))
+            else:
+                await self._look_on()
         except QueueUnavailable as error:
             log.debug("no sweep: %s", error.reason)
         except ResponseError as error:
@@ -58,12 +63,23 @@ class Sweeper:
         finally:
             self._at_work = False
 
-    async def _sweep_safely(self, room: Room) -> None:
-        """A room whose keys are unusable must not cost the others their sweep."""
+    async def _look_on(self) -> None:
+        """Another instance sweeps. Now and then this one reads the rooms' numbers, so that what it shows of them, even
+        if nobody comes to it, is at most a few seconds old."""
+        self._looked_on += 1
+        for room in self._rooms():
+            self._on_sweep(room.name, "elsewhere")
+            if self._looked_on % LOOK_ON_TURNS == 0:
+                await room.overview()
+
+    async def _sweep_safely(self, room: Room) -> str:
+        """How it went. A room whose keys are unusable must not cost the others their sweep."""
         try:
             await self._sweep(room)
         except QueueUnavailable as error:
             log.debug("room %s was not swept: %s", room.name, error.reason)
+            return "failed"
+        return "ok"
 
     async def _sweep(self, room: Room) -> None:
         loop = asyncio.get_running_loop()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import IntEnum, StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+_AGES_MOVE: Final = 0.3
 
 
 class Kind(StrEnum):
@@ -36,6 +39,8 @@ class Summary(NamedTuple):
     paused: bool
     rate: float
     """Admissions from the line per second; 0 until something has been measured."""
+    abandon_rate: float
+    """How many of those in line leave it otherwise, per second and person in line."""
     more: bool
     """One call could not do it all: the sweep is to be called at once."""
     now: float
@@ -47,6 +52,39 @@ class Summary(NamedTuple):
     left: int
     removed: int
     lineups: int
+    waits: tuple[float, ...]
+    """Seconds that people whom this call admitted from the line had waited, as far as is known."""
+    stays: tuple[float, ...]
+    """Seconds that sessions which this call ended, or found ended, had lasted, likewise."""
+
+    ages: tuple[float, ...]
+    """Seconds since admission of the oldest session, those at a quarter, a half and three quarters, and the youngest;
+    empty while unknown or of no interest."""
+
+    def wait_at(self, position: int) -> float | None:
+        """Seconds until whoever stands there is admitted; None until something has been measured.
+
+        A place comes nearer with each admission, and with each of those before it who gives up: n' = -rate -
+        abandon_rate * n, which is 0 after this time. Where sessions end in waves, because they began in waves, their
+        ages say how the time falls into steps; they may move the estimate by 30 % at most.
+        """
+        if self.rate <= 0:
+            return None
+        straight = position / self.rate
+        thinning = self.abandon_rate * straight
+        smooth = straight if thinning < 1e-6 else straight * math.log1p(thinning) / thinning
+        if not self.ages or self.allowed_in < 2:
+            return smooth
+        rounds, rank = divmod(max(0.0, smooth * self.rate - 1), self.allowed_in)
+        session = self.capacity / self.rate
+        stepped = rounds * session + max(0.0, session - self._age_at(min(1.0, rank / (self.allowed_in - 1))))
+        return min(max(stepped, smooth * (1 - _AGES_MOVE)), smooth * (1 + _AGES_MOVE))
+
+    def _age_at(self, share: float) -> float:
+        """The age of the session that is older than all but this share of them."""
+        place = share * (len(self.ages) - 1)
+        below = min(int(place), len(self.ages) - 2)
+        return self.ages[below] + (self.ages[below + 1] - self.ages[below]) * (place - below)
 
 
 class State(NamedTuple):
@@ -89,15 +127,19 @@ def parse_summary(reply: Sequence[Any]) -> Summary:
         duration=reply[3] / 1000,
         paused=reply[4] == 1,
         rate=float(reply[5]),
-        more=reply[6] == 1,
-        now=reply[7] / 1000,
-        admitted=reply[8],
-        promoted=reply[9],
-        expired=reply[10],
-        evicted=reply[11],
-        left=reply[12],
-        removed=reply[13],
-        lineups=reply[14],
+        abandon_rate=float(reply[6]),
+        more=reply[7] == 1,
+        now=reply[8] / 1000,
+        admitted=reply[9],
+        promoted=reply[10],
+        expired=reply[11],
+        evicted=reply[12],
+        left=reply[13],
+        removed=reply[14],
+        lineups=reply[15],
+        waits=tuple(ms / 1000 for ms in reply[16]),
+        stays=tuple(ms / 1000 for ms in reply[17]),
+        ages=tuple(ms / 1000 for ms in reply[18]),
     )
 
 
@@ -106,10 +148,9 @@ _KINDS = tuple(Kind)
 
 def parse_states(room: str, summary: Summary, answers: Sequence[Sequence[int]]) -> list[State]:
     """One state per answer; positions become estimates by the summary's rate."""
-    rate = summary.rate
     states = []
     for code, ticket, position, total, left_ms in answers:
         kind = _KINDS[code]
-        estimate = position / rate if rate > 0 and kind is Kind.WAITING else None
+        estimate = summary.wait_at(position) if kind is Kind.WAITING else None
         states.append(State(room, kind, ticket, position, total, left_ms / 1000, estimate))
     return states

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import platform
 from typing import Any, cast
+from urllib.parse import quote
 
 from aiohttp import web
 from prometheus_async.aio.web import server_stats
@@ -46,12 +47,17 @@ class Actuator:
             Endpoint(
                 "GET", f"{BASE}/health/readiness", self.readiness, needs="nothing", label="actuator.health"
             ),
+            Endpoint(
+                "GET", f"{BASE}/health/{{component}}", self.component, needs=reads, label="actuator.health"
+            ),
             Endpoint("GET", f"{BASE}/info", self.info, needs=reads, label="actuator.info"),
+            Endpoint("GET", f"{BASE}/gateway", self.gateway, needs=reads, label="actuator.routes"),
             Endpoint("GET", f"{BASE}/gateway/routes", self.routes, needs=reads, label="actuator.routes"),
             Endpoint(
                 "GET", f"{BASE}/gateway/routes/{{id}}", self.route, needs=reads, label="actuator.routes"
             ),
             Endpoint("GET", f"{BASE}/prometheus", self.prometheus, needs=reads, label="actuator.prometheus"),
+            Endpoint("GET", "/metrics", self.prometheus, needs=reads, label="actuator.prometheus"),
         )
 
     async def links(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
@@ -68,7 +74,7 @@ class Actuator:
                     "health": link("/health"),
                     "health-path": link("/health/{*path}", templated=True),
                     "info": link("/info"),
-                    "gateway-routes": link("/gateway/routes"),
+                    "gateway": link("/gateway"),
                     "prometheus": link("/prometheus"),
                     "rooms": link("/rooms"),
                     "refresh": link("/refresh"),
@@ -82,16 +88,26 @@ class Actuator:
         status = "OUT_OF_SERVICE" if self._context.draining else "UP"
         if self._context.settings.management_reads == "token":
             return plain({"status": status}, 503 if self._context.draining else 200)
+        return plain(
+            {"status": status, "components": self._components(), "groups": ["liveness", "readiness"]},
+            503 if self._context.draining else 200,
+        )
+
+    def _components(self) -> dict[str, Any]:
         components: dict[str, Any] = {}
         for name, check in sorted(self._context.checks.items()):
             up, details = check()
             components[name] = {"status": "UP" if up else "UNKNOWN", "details": details}
         components["livenessState"] = {"status": "UP"}
-        components["readinessState"] = {"status": status}
-        return plain(
-            {"status": status, "components": components, "groups": ["liveness", "readiness"]},
-            503 if self._context.draining else 200,
-        )
+        components["readinessState"] = {"status": "OUT_OF_SERVICE" if self._context.draining else "UP"}
+        return components
+
+    async def component(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """How one component does."""
+        component = self._components().get(exchange.parameters["component"])
+        if component is None:
+            raise RouteNotFound
+        return plain(component, 503 if component["status"] == "OUT_OF_SERVICE" else 200)
 
     async def liveness(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Answers: the process lives."""
@@ -113,6 +129,12 @@ class Actuator:
                 "python": platform.python_version(),
             }
         )
+
+    async def gateway(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """What there is about routes, one entry for each."""
+        ids = [route["route_id"] for route in routes_of(self._context.tables.now.table)]
+        below = [f"{BASE}/gateway/routes", *(f"{BASE}/gateway/routes/{quote(one, safe='')}" for one in ids)]
+        return plain([{"href": href, "methods": ["GET"]} for href in below], media_type="application/json")
 
     async def routes(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """The table in the order in which it is matched."""

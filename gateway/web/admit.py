@@ -9,7 +9,6 @@ from collections.abc import Awaitable
 from aiohttp import web
 
 from gateway.errors import (
-    NotInQueue,
     Overloaded,
     QueueUnavailable,
     QueueWaiting,
@@ -32,7 +31,6 @@ def shedding(context: Context) -> Step:
 
     def shed(request: web.BaseRequest, exchange: Exchange) -> None:
         if exchange.sheds and limit and context.lag_ms() > limit:
-            context.metrics.rejected("OVERLOADED")
             raise Overloaded(random.uniform(*OVERLOADED_RETRY_SECONDS))
 
     return shed
@@ -68,16 +66,13 @@ async def _pass_gate(context: Context, exchange: Exchange, room: str, user: str)
         state = await context.rooms[room].enter(user)
     except QueueUnavailable:
         if not (context.settings.queue_fail_open or exchange.renews_only):
-            context.metrics.rejected("QUEUE_UNAVAILABLE")
             raise
         context.metrics.passed_unchecked()
         return
     if state.allowed_in or exchange.renews_only:
         return
     if state.waiting:
-        context.metrics.rejected("QUEUE_WAITING")
         raise QueueWaiting(state, retry_after=context.settings.queue_status_interval_seconds)
-    context.metrics.rejected(NotInQueue.code)
     raise NotAdmitted
 
 

@@ -10,6 +10,7 @@ from gateway.auth.access import Access
 from gateway.auth.authenticator import Authenticator
 from gateway.observe.admissions import Admissions
 from gateway.observe.metrics import Metrics
+from gateway.observe.spring_metrics import SpringMetrics
 from gateway.observe.tracer import Tracer
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import TrustedProxies
@@ -99,5 +100,7 @@ class Context:
     """Reads routes and configuration anew; returns the names of what changed, or raises ConfigError."""
     look: Callable[[], None]
     """Has the Config Server asked as soon as may be."""
+    spring_metrics: SpringMetrics | None = None
+    """The same under Spring's names, if the settings want them."""
     draining: bool = False
     """Set when the instance is going away: not ready any more."""

@@ -33,7 +33,8 @@ def door(context: Context, access_log: AccessLog, steps: Sequence[Step]) -> Requ
     Errors of the tree become envelopes; anything else is a 500 that says nothing.
     """
     default_locale = context.settings.default_locale
-    count = context.metrics.request
+    metrics, spring = context.metrics, context.spring_metrics
+    count, refused = metrics.request, metrics.rejected
     tracer = context.tracer
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
@@ -46,6 +47,7 @@ def door(context: Context, access_log: AccessLog, steps: Sequence[Step]) -> Requ
             _client(request, context),
         )
         recorded = trace.sampled and tracer.enter(trace)
+        metrics.under_way += 1
         status = CLIENT_GONE
         size = 0
         try:
@@ -58,8 +60,14 @@ def door(context: Context, access_log: AccessLog, steps: Sequence[Step]) -> Requ
                 response.headers[TRACE_ID] = trace.trace_id
             size = response.body_length or response.content_length or 0
         finally:
+            metrics.under_way -= 1
             seconds = time.perf_counter() - exchange.began
             count(exchange.label, request.method, status, seconds)
+            if exchange.outcome:
+                refused(exchange.outcome)
+            if spring is not None:
+                uri = exchange.match.route.upstream.uri if exchange.match else None
+                spring.request(exchange.label, request.method, status, seconds, exchange.outcome, uri)
             if recorded:
                 tracer.leave(
                     trace,

@@ -11,7 +11,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from gateway.auth.identity import identity_headers, signature_header, strip_identity
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, NoInstance, UpstreamTimeout, UpstreamUnreachable
 from gateway.observe.calls import TracedCalls
 from gateway.proxy.headers import upstream_headers
 from gateway.proxy.plan import Edits, ForwardPlan
@@ -36,7 +36,11 @@ def forwarding(context: Context) -> Handler:
         assert match is not None  # noqa: S101 - only matched requests come here
         if match.answer is not None:
             return _own_answer(match.answer)
-        return await forwarded(context, request, exchange, plan_for(context, request, exchange, match))
+        try:
+            return await forwarded(context, request, exchange, plan_for(context, request, exchange, match))
+        except (UpstreamUnreachable, UpstreamTimeout, NoInstance) as error:
+            context.metrics.upstream_error(match.route.id, error.code)
+            raise
 
     return forward
 

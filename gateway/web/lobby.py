@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Protocol
 
 from gateway.stream.hub import Hub, Tempo
 from gateway.stream.ports import Counts
@@ -14,10 +16,17 @@ from gateway.waiting_room.room import Room
 from gateway.web.stream import Texts
 
 
+class LobbyCounts(Counts, Protocol):
+    """What the hubs tell, and what each tells of its room."""
+
+    def estimated(self, room: str, promised: float, real: float, /) -> None:
+        """A stream told of an admission ``real`` seconds after it had first said that it would be ``promised``."""
+
+
 class Lobby(Mapping[str, Hub]):
     """One hub per room, by the room's name. Works inside ``running()``."""
 
-    def __init__(self, seats: Seats, tempo: Tempo, counts: Counts) -> None:
+    def __init__(self, seats: Seats, tempo: Tempo, counts: LobbyCounts) -> None:
         self.seats = seats
         self._tempo = tempo
         self._counts = counts
@@ -39,7 +48,13 @@ class Lobby(Mapping[str, Hub]):
             if room.name in self._hubs:
                 continue
             hub = Hub(
-                room, room.presence, Texts(room.name), self.seats, tempo=self._tempo, counts=self._counts
+                room,
+                room.presence,
+                Texts(room.name),
+                self.seats,
+                tempo=self._tempo,
+                counts=self._counts,
+                on_kept=partial(self._counts.estimated, room.name),
             )
             if self._stack is not None:
                 await self._stack.enter_async_context(hub.running())

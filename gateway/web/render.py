@@ -19,7 +19,7 @@ def status_object(room: str, state: UserState) -> dict[str, Any]:
         "usersBehind": state.behind,
     }
     if state.estimated_wait is not None:
-        content["estimatedWaitSeconds"] = math.ceil(state.estimated_wait)
+        content["estimatedWaitSeconds"] = max(1, round(state.estimated_wait))
     return content
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,9 +78,10 @@ def room_object(name: str, summary: Summary) -> dict[str, Any]:
         "waiting": summary.waiting,
         "allowedIn": summary.allowed_in,
     }
-    if summary.rate > 0:
+    wait = summary.wait_at(summary.waiting + 1)
+    if wait is not None:
         content["admissionsPerSecond"] = round(summary.rate, 3)
-        content["estimatedWaitSeconds"] = math.ceil(summary.waiting / summary.rate)
+        content["estimatedWaitSeconds"] = round(wait)
     return content
 
 

@@ -2,6 +2,26 @@
 
 local admissions_left = MOST
 
+-- head: {user, ticket, …} by ticket. Notes how long each has waited: since half a second, the middle of two sweeps,
+-- after the last moment in which that ticket had not been given yet. Unknown before the first sweep.
+local function note_waits(head)
+  local first, last = head[2], head[#head]
+  local past = redis.call('ZREVRANGEBYSCORE', marks, '(' .. first, '-inf', 'LIMIT', 0, 1)
+  local ahead = redis.call('ZRANGEBYSCORE', marks, first, '(' .. last, 'WITHSCORES', 'LIMIT', 0, MOST)
+  local began, at = tonumber(past[1]), 1
+  if not (began or ahead[1]) then
+    return
+  end
+  for place = 2, #head, 2 do
+    while ahead[at] and tonumber(ahead[at + 1]) < tonumber(head[place]) do
+      began, at = tonumber(ahead[at]), at + 2
+    end
+    if began then
+      waits[#waits + 1] = math.max(0, now - began - 500)
+    end
+  end
+end
+
 -- Fills free slots from the head of the line, by ticket, and tells everybody in the same call. Each user is
 -- written as allowed in before the line forgets them: should the script break off, they are in both, which
 -- means allowed in.
@@ -16,6 +36,7 @@ local function promote()
       users[#users + 1] = head[at]
     end
     local stored = redis.call('HMGET', inside, unpack(users))
+    note_waits(head)
     for at, user in ipairs(users) do
       local left = stored[at] and session_left(user)
       local person = { user, as_ticket(head[2 * at]) }
@@ -28,6 +49,7 @@ local function promote()
         index[#index + 1] = now
         index[#index + 1] = user
         if left then
+          note_stay(redis.call('ZSCORE', since, user), now + left)
           done.expired = done.expired + 1
         else
           held = held + 1
@@ -37,6 +59,7 @@ local function promote()
     if #sessions > 0 then
       redis.call('HSET', inside, unpack(sessions))
       redis.call('ZADD', activity, unpack(index))
+      redis.call('ZADD', since, unpack(index))
     end
     redis.call('ZREM', line, unpack(users))
     redis.call('ZREM', absent, unpack(users))

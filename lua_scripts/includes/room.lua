@@ -7,16 +7,18 @@
 -- KEYS[5]  activity  zset    user -> epoch millisecond of the last gated request, an index of inside
 -- KEYS[6]  absent    zset    user -> epoch millisecond of the last sighting, of the waiting; a stream is no entry
 -- KEYS[7]  streams   hash    user -> number of instances that hold an open stream of theirs
--- KEYS[8]  pace      hash    admissions, exposure_ms, at: how fast the line moves
+-- KEYS[8]  pace      hash    admissions, slot_ms, departures, waited_ms, at: how fast the line moves
 -- KEYS[9]  tally     hash    how many were ever admitted, expired, evicted, …
+-- KEYS[10] since     zset    user -> epoch millisecond of the admission, of those allowed in; unknown to older systems
+-- KEYS[11] marks     zset    epoch millisecond -> the highest ticket then, of about each second of the line
 -- ARGV[1]  channel           where changes are published
 -- ARGV[2]  default_capacity  slots, used (and in the end written) where Redis holds no usable limit
 -- ARGV[3]  default_duration  milliseconds, likewise
 --
 -- Fails, before anything is written, if a key holds another type: 'WRONGTYPE_KEY <key>', or if an argument is
 -- unusable: 'BAD_ARGUMENT <name>'.
-local line, inside, counter, settings, activity, absent, streams, pace, tally =
-  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local line, inside, counter, settings, activity, absent, streams, pace, tally, since, marks =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 local channel, default_capacity, default_duration = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
 -- A slot or a place removed, and a user admitted, by one call at most: bounds how long Redis is held.
@@ -51,6 +53,7 @@ do
   local wrong = wrong_type({
     { line, 'zset' }, { inside, 'hash' }, { counter, 'string' }, { settings, 'hash' }, { activity, 'zset' },
     { absent, 'zset' }, { streams, 'hash' }, { pace, 'hash' }, { tally, 'hash' },
+    { since, 'zset' }, { marks, 'zset' },
   })
   if wrong then
     return wrong
@@ -87,10 +90,14 @@ local paused = stored_limits[3] == '1'
 
 local held = redis.call('HLEN', inside)
 local waiting = redis.call('ZCARD', line)
-local waited = waiting > 0
+local waiting_before, held_before, capacity_before = waiting, held, capacity
 
 -- What this call did, by the names under which the tally keeps the totals.
 local done = { admitted = 0, promoted = 0, expired = 0, evicted = 0, left = 0, removed = 0, lineups = 0 }
+
+-- How long those admitted from the line had waited, and how long sessions that ended by this call were, in
+-- milliseconds, as far as that is known.
+local waits, stays = {}, {}
 
 -- A score of the line as the ticket that answers and events show.
 local function as_ticket(score)

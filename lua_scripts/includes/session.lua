@@ -38,15 +38,27 @@ local function session_left(user)
   return remaining(last_activity(user, second, redis.call('ZSCORE', activity, user)))
 end
 
+-- A session that began then (nil or unusable: nobody knows) is over.
+local function note_stay(began, ended)
+  began = began and number_within(began, 0, ended)
+  if began then
+    stays[#stays + 1] = ended - began
+  end
+end
+
 local function begin_session(user)
   redis.call('HSET', inside, user, string.format('%.0f', math.floor(now / 1000)))
   redis.call('ZADD', activity, now, user)
+  redis.call('ZADD', since, now, user)
   held = held + 1
   done.admitted = done.admitted + 1
 end
 
-local function end_session(user)
+-- left: milliseconds that were left of it; what is over ended when it expired, not when that was found.
+local function end_session(user, left)
+  note_stay(redis.call('ZSCORE', since, user), now + math.min(left, 0))
   redis.call('HDEL', inside, user)
+  redis.call('ZREM', since, user)
   redis.call('ZREM', activity, user)
   held = held - 1
 end

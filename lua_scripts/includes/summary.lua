@@ -1,44 +1,81 @@
 -- What every script of a room ends with. Needs clock and room.
 
--- Keeps the pace of the line: admissions from it, and for how long it has stood, both fading with the length
--- of a session (at least 30 s), so that their ratio follows the room. Time without a line, or while paused,
--- is no exposure. beat: also when nobody was promoted (the sweep says so, once a second).
+-- The first line of all may begin when the room has just been filled, and nobody is near the end of the session. Then
+-- each of these sessions counts as half an admission: on average, half of it is over when the line is measured.
+local function just_begun()
+  local ended = (number_within(redis.call('HGET', tally, 'admitted'), 0, EXACT) or 0) - held_before
+  return math.max(0, held_before - math.max(0, ended))
+end
+
+-- Keeps the pace of the line: admissions from it for the time that slots were held while it stood, and departures
+-- from it (whoever leaves, is evicted, or moves to the back) for the time that people stood in it; all fading with the
+-- length of a session (at least 30 s), so that their ratios follow the room. Time without a line, while paused, or
+-- with more people in than may be, says nothing. beat: also when nothing happened (the sweep says so, once a second).
 local function keep_pace(beat)
-  local begins = waiting > 0 and not waited
-  if not (begins or (waited and (beat or done.promoted > 0))) then
+  local departures = waiting_before + done.lineups - done.promoted - waiting
+  local waited = waiting_before > 0
+  if not ((waiting > 0 and not waited) or (waited and (beat or done.promoted > 0 or departures > 0))) then
     return
   end
-  local stored = redis.call('HMGET', pace, 'admissions', 'exposure_ms', 'at')
-  local admissions = number_within(stored[1], 0, EXACT) or 0
-  local exposure = number_within(stored[2], 0, EXACT) or 0
-  local at = number_within(stored[3], 0, now)
+  local stored = redis.call('HMGET', pace, 'admissions', 'slot_ms', 'departures', 'waited_ms', 'at')
+  local admissions, slot_ms = number_within(stored[1], 0, EXACT), number_within(stored[2], 0, EXACT) or 0
+  local departed = number_within(stored[3], 0, EXACT) or 0
+  local waited_ms = number_within(stored[4], 0, EXACT) or 0
+  local at = number_within(stored[5], 0, now)
   if waited and at and not paused then
     local fade = math.max(duration, 30000)
     local keep = math.exp((at - now) / fade)
-    admissions = admissions * keep
-    exposure = exposure * keep + fade * (1 - keep)
+    local passed = fade * (1 - keep)
+    departed, waited_ms = departed * keep, waited_ms * keep + passed * waiting_before
+    if held <= capacity_before then
+      admissions, slot_ms = admissions and admissions * keep, slot_ms * keep + passed * capacity_before
+    end
   end
-  admissions = admissions + done.promoted
+  if admissions then
+    admissions = admissions + done.promoted
+  elseif done.promoted > 0 then
+    admissions = done.promoted + just_begun() / 2
+  end
   redis.call('HSET', pace,
-    'admissions', string.format('%.9g', admissions),
-    'exposure_ms', string.format('%.9g', exposure),
+    'admissions', admissions and string.format('%.9g', admissions) or '',
+    'slot_ms', string.format('%.9g', slot_ms),
+    'departures', string.format('%.9g', departed + (paused and 0 or departures)),
+    'waited_ms', string.format('%.9g', waited_ms),
     'at', string.format('%.0f', now))
 end
 
--- Admissions from the line per second, as text; '0' until something has been measured.
-local function rate()
-  local stored = redis.call('HMGET', pace, 'admissions', 'exposure_ms')
-  local admissions = number_within(stored[1], 1e-9, EXACT)
-  local exposure = number_within(stored[2], 1, EXACT)
-  if not (admissions and exposure) then
-    return '0'
+-- Admissions from the line per second, and departures per second of each who waits, as text; '0': not measured.
+local function rates()
+  local stored = redis.call('HMGET', pace, 'admissions', 'slot_ms', 'departures', 'waited_ms')
+  local admissions, slot_ms = number_within(stored[1], 1e-9, EXACT), number_within(stored[2], 1, EXACT)
+  if not (admissions and slot_ms) then
+    return '0', '0'
   end
-  return string.format('%.9g', 1000 * admissions / exposure)
+  local departed, waited_ms = number_within(stored[3], 0, EXACT), number_within(stored[4], 1, EXACT)
+  return string.format('%.9g', 1000 * capacity * admissions / slot_ms),
+    departed and waited_ms and string.format('%.9g', 1000 * departed / waited_ms) or '0'
+end
+
+-- How long those allowed in have been so, in milliseconds: the oldest session, those at a quarter, a half and three
+-- quarters, and the youngest. Empty while nobody waits, or if too few of them are known.
+local function ages()
+  local known = redis.call('ZCARD', since)
+  if waiting == 0 or known < 2 or 2 * known < held then
+    return {}
+  end
+  local found = {}
+  for quarter = 0, 4 do
+    local rank = math.floor(quarter * (known - 1) / 4 + 0.5)
+    local one = redis.call('ZRANGE', since, rank, rank, 'WITHSCORES')
+    found[#found + 1] = math.max(0, now - (number_within(one[2], 0, now) or now))
+  end
+  return found
 end
 
 -- The first element of every reply:
--- {waiting, allowed in, capacity, duration in ms, paused 0/1, rate, more 0/1, now in ms,
---  admitted, promoted, expired, evicted, left, removed, lineups: by this call}
+-- {waiting, allowed in, capacity, duration in ms, paused 0/1, rate, abandon rate, more 0/1, now in ms,
+--  admitted, promoted, expired, evicted, left, removed, lineups, waits, stays: by this call, ages}
+-- waits, stays, ages: lists of milliseconds, see includes/room.lua and ages().
 -- more: there is work left that one call may not do; call the sweep at once.
 local function summary(unfinished)
   if not (stored_capacity and stored_duration) then
@@ -52,8 +89,10 @@ local function summary(unfinished)
     end
   end
   local more = unfinished or (not paused and capacity > held and waiting > 0)
+  local rate, abandon_rate = rates()
   return {
-    waiting, held, capacity, duration, paused and 1 or 0, rate(), more and 1 or 0, now,
-    done.admitted, done.promoted, done.expired, done.evicted, done.left, done.removed, done.lineups,
+    waiting, held, capacity, duration, paused and 1 or 0, rate, abandon_rate, more and 1 or 0, now,
+    done.admitted, done.promoted, done.expired, done.evicted, done.left, done.removed, done.lineups, waits, stays,
+    ages(),
   }
 end

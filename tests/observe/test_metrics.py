@@ -25,6 +25,11 @@ class Numbers:
     left: int = 6
     removed: int = 7
     lineups: int = 8
+    waits: tuple[float, ...] = (42.0, 18.0)
+    stays: tuple[float, ...] = (99.0,)
+
+    def wait_at(self, position: int) -> float | None:
+        return position / self.rate if self.rate else None
 
 
 @pytest.fixture
@@ -61,7 +66,10 @@ def test_a_rooms_numbers_are_gauges_and_what_a_call_did_adds_up(metrics: Metrics
     gauges = {"waiting": 20, "allowed_in": 3, "capacity": 5, "paused": 0, "admissions_per_second": 2.0}
     for name, expected in gauges.items():
         assert value(metrics, f"room_{name}", room="default") == expected
-    assert value(metrics, "room_estimated_wait_seconds", room="default") == 10
+    assert value(metrics, "room_estimated_wait_seconds", room="default") == 10.5
+    assert value(metrics, "room_wait_seconds_count", room="default") == 4
+    assert value(metrics, "room_wait_seconds_sum", room="default") == 120
+    assert value(metrics, "room_session_seconds_sum", room="default") == 198
     counters = {"lineups": 16, "admissions": 8, "promotions": 2, "expiries": 4, "evictions": 0, "leaves": 12}
     for name, expected in (counters | {"removals": 14}).items():
         assert value(metrics, f"room_{name}_total", room="default") == expected
@@ -89,7 +97,7 @@ def test_everything_else_is_counted_under_its_name(metrics: Metrics) -> None:
     metrics.token("TOKEN_EXPIRED")
     metrics.jwks_fetched(ok=False)
     metrics.routes_reloaded(ok=False)
-    metrics.in_flight(lambda: 7)
+    metrics.under_way = 7
     metrics.stream_opened()
     metrics.stream_opened()
     metrics.stream_closed()
@@ -97,8 +105,7 @@ def test_everything_else_is_counted_under_its_name(metrics: Metrics) -> None:
     metrics.reader_cut_off()
     metrics.loop_lag(0.25)
     metrics.swept("default", "ok")
-    metrics.waited("default", 42.0)
-    metrics.session_ended("default", 99.0)
+    metrics.estimated("default", 45.0, 50.0)
     expected: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {
         ("upstream_seconds_count", (("route", "r"),)): 1,
         ("upstream_errors_total", (("route", "r"), ("code", "UPSTREAM_TIMEOUT"))): 1,
@@ -112,10 +119,9 @@ def test_everything_else_is_counted_under_its_name(metrics: Metrics) -> None:
         ("streams_open", ()): 1,
         ("stream_frames_total", ()): 5,
         ("stream_readers_cut_off_total", ()): 1,
-        ("loop_lag_seconds", ()): 0.25,
+        ("loop_lag_seconds_sum", ()): 0.25,
         ("sweeps_total", (("room", "default"), ("outcome", "ok"))): 1,
-        ("room_wait_seconds_sum", (("room", "default"),)): 42,
-        ("room_session_seconds_sum", (("room", "default"),)): 99,
+        ("room_estimate_error_ratio_sum", (("room", "default"),)): 0.1,
     }
     assert {key: value(metrics, key[0], **dict(key[1])) for key in expected} == expected
     metrics.routes_reloaded(ok=True)

@@ -32,6 +32,13 @@ class Model:
         """User and ticket, the next first."""
         self.inside: dict[str, int] = {}
         """User -> when they were last active. Who has expired holds the slot until somebody clears up."""
+        self.began: dict[str, int] = {}
+        """User inside -> when they were admitted."""
+        self.lined_up: dict[int, int] = {}
+        """Ticket -> when it was given."""
+        self.waits: list[int] = []
+        self.stays: list[int] = []
+        """How long those had waited whom the last call admitted from the line, and what sessions it ended."""
         self.seen: dict[str, int] = {}
         """User in line -> last sighting; who was never sighted is missing."""
         self.here: dict[str, set[str]] = {}
@@ -89,6 +96,7 @@ class Model:
             self.line = [place for place in self.line if place[0] != user]
             self.counter = max([self.counter, *(ticket for _, ticket in self.line)]) + 1
             self.line.append((user, self.counter))
+            self.lined_up[self.counter] = self.now
             self.tally["lineups"] += 1
             self.seen[user] = self.now
             return self._waiting(user)
@@ -129,7 +137,7 @@ class Model:
         if self.live(user):
             if what == "line":
                 return NOTHING
-            del self.inside[user]
+            self._end(user)
             self.tally[counted] += 1
             self._promote()
             return SLOT
@@ -216,20 +224,27 @@ class Model:
 
     def _begin(self) -> None:
         self.unfinished = False
+        self.waits, self.stays = [], []
         self._admissions_left = self.most
 
     def _admit(self, user: str) -> None:
-        self.inside[user] = self.now
+        self.inside[user] = self.began[user] = self.now
         self.tally["admitted"] += 1
 
     def _expire(self, user: str) -> None:
-        del self.inside[user]
+        self._end(user)
         self.tally["expired"] += 1
+
+    def _end(self, user: str) -> None:
+        """The session is over, or was when it expired."""
+        last = self.inside.pop(user)
+        self.stays.append(min(self.now, last + self.duration) - self.began.pop(user))
 
     def _promote(self) -> None:
         while self._could_promote() and self._admissions_left > 0:
-            user = self.line[0][0]
+            user, ticket = self.line[0]
             self._admissions_left -= 1
+            self.waits.append(self.now - self.lined_up[ticket])
             self._remove(user, "ADMITTED")
             self._admit(user)
             self.tally["promoted"] += 1

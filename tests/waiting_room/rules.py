@@ -19,6 +19,7 @@ class Seen(NamedTuple):
     inside: dict[str, str]
     activity: dict[str, float]
     absent: dict[str, float]
+    since: dict[str, float]
     streams: dict[str, int]
     counter: str | None
     capacity: int
@@ -40,17 +41,19 @@ def look(rig: Rig) -> Seen:
         pipe.hgetall(keys.inside)
         pipe.zrange(keys.activity, 0, -1, withscores=True)
         pipe.zrange(keys.absent, 0, -1, withscores=True)
+        pipe.zrange(keys.since, 0, -1, withscores=True)
         pipe.hgetall(keys.streams)
         pipe.get(keys.counter)
         pipe.hmget(keys.settings, "capacity", "duration_ms", "paused", "override")
         pipe.hgetall(keys.tally)
-        line, inside, activity, absent, streams, counter, settings, tally = pipe.execute()
+        line, inside, activity, absent, since, streams, counter, settings, tally = pipe.execute()
     capacity, duration, paused, override = settings
     return Seen(
         line=dict(line),
         inside=inside,
         activity=dict(activity),
         absent=dict(absent),
+        since=dict(since),
         streams={user: int(count) for user, count in streams.items()},
         counter=counter,
         capacity=int(rig.capacity if capacity is None else capacity),
@@ -111,6 +114,8 @@ def assert_rules(seen: Seen) -> None:
     assert seen.activity.keys() == seen.inside.keys()
     for user, last in seen.activity.items():
         assert int(last) // 1000 >= float(seen.inside[user])
+    # Nobody is remembered as admitted who isn't in.
+    assert seen.since.keys() <= seen.inside.keys()
     # 2: tickets that can be counted on from.
     assert all(ticket < SOUND_BELOW for ticket in seen.line.values())
     # 9: only those in line are noted, and no stream counts less than once.

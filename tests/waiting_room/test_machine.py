@@ -72,6 +72,10 @@ def shared_rig(redis_server: Any) -> Iterator[Callable[[int, int, int], Rig]]:
         made.pop().close()
 
 
+def milliseconds(seconds: tuple[float, ...]) -> list[int]:
+    return [round(each * 1000) for each in seconds]
+
+
 class Driver(RuleBasedStateMachine):
     """What both machines share: one call at a time, and what can be said about each from outside."""
 
@@ -131,6 +135,11 @@ class Beside(Driver):
         if answers is not None:
             assert [tuple(a) if isinstance(a, list) else a for a in reply.answers] == answers
         assert reply.summary.more == model.more()
+        assert sorted(milliseconds(reply.summary.stays)) == sorted(model.stays)
+        waits = milliseconds(reply.summary.waits)
+        # Before the first sweep nobody knows; marks are made by sweeps, and say no later than when.
+        assert len(waits) in (0, len(model.waits))
+        assert all(known >= real - 500 for known, real in zip(waits, model.waits, strict=False))
 
     @rule(by=steps)
     def time_passes(self, by: int) -> None:

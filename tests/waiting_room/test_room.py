@@ -108,9 +108,10 @@ async def test_the_gate_renews_and_refuses(room: Room) -> None:
 async def test_an_estimate_is_given_once_something_was_measured(room: Room) -> None:
     await asyncio.gather(*(room.lineup(f"u{number}") for number in range(10)))
     assert (await room.status("u9")).estimated_wait is None
-    for number in range(2):
-        await asyncio.sleep(0.2)
+    for number in range(4):
         await room.leave(f"u{number}", "slot")
+        await asyncio.sleep(0.5)
+    await room.sweep()
     estimate = (await room.status("u9")).estimated_wait
     assert estimate is not None
     assert 0 < estimate < 5
@@ -177,12 +178,13 @@ async def test_lining_up_answers_where_one_stands(room: Room) -> None:
 async def test_nothing_is_estimated_before_anything_was_measured_and_by_the_rate_then(room: Room) -> None:
     await fill(room)
     assert (await room.status("dan")).estimated_wait is None
-    await asyncio.sleep(0.02)
     await room.leave("ann", "slot")
     await room.lineup("eve")
+    await asyncio.sleep(1.1)
+    await room.leave("bob", "slot")
     state, summary = await room.status("eve"), await room.overview()
     assert summary.rate > 0
-    assert state.estimated_wait == pytest.approx(state.position / summary.rate, rel=0.05)
+    assert state.estimated_wait == pytest.approx(state.position / summary.rate, rel=0.35)
     assert (await room.status("cid")).estimated_wait is None
 
 
@@ -334,3 +336,49 @@ async def test_other_limits_than_before_are_logged_and_the_same_are_not(
         assert logged in caplog.text
         if not logged:
             assert "limits" not in caplog.text
+
+
+SUMMARY = Summary(
+    waiting=40,
+    allowed_in=10,
+    capacity=10,
+    duration=60.0,
+    paused=False,
+    rate=1.0,
+    abandon_rate=0.0,
+    more=False,
+    now=0.0,
+    admitted=0,
+    promoted=0,
+    expired=0,
+    evicted=0,
+    left=0,
+    removed=0,
+    lineups=0,
+    waits=(),
+    stays=(),
+    ages=(),
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "position", "wait"),
+    [
+        pytest.param({"rate": 0.0}, 5, None, id="nothing measured"),
+        pytest.param({}, 5, 5.0, id="one a second"),
+        pytest.param({"abandon_rate": 0.1}, 10, 6.93, id="and a tenth of those ahead give up each second"),
+        pytest.param(
+            {"ages": (10.0, 7.5, 5.0, 2.5, 0.0)}, 5, 4.4, id="sessions of ten seconds, evenly spread"
+        ),
+        pytest.param({"ages": (2.0,) * 5}, 10, 8.0, id="all began two seconds ago, so all end in eight"),
+        pytest.param({"ages": (2.0,) * 5}, 18, 18.0, id="and the next ones ten seconds later"),
+        pytest.param({"ages": (9.0,) * 5}, 10, 7.0, id="ages move it by 30 % at most"),
+        pytest.param({"ages": (0.0,) * 5}, 2, 2.6, id="in either direction"),
+        pytest.param({"ages": (9.0,) * 5, "allowed_in": 1}, 10, 10.0, id="one session is no wave"),
+    ],
+)
+def test_a_wait_follows_from_the_rooms_numbers(
+    changes: dict[str, Any], position: int, wait: float | None
+) -> None:
+    told = SUMMARY._replace(**changes).wait_at(position)
+    assert told == (None if wait is None else pytest.approx(wait, abs=0.05))

@@ -28,9 +28,13 @@ def lock(link: Link) -> SweepLock:
 
 async def test_one_of_several_instances_sweeps_a_second(run_rooms: Callable[..., Any], redis: Client) -> None:
     swept: list[float] = []
+    elsewhere: list[str] = []
     three = asyncio.Event()
 
-    def on_sweep() -> None:
+    def on_sweep(room: str, outcome: str) -> None:
+        if outcome != "ok":
+            elsewhere.append(outcome)
+            return
         swept.append(time.time())
         if len(swept) >= 3:
             three.set()
@@ -41,6 +45,7 @@ async def test_one_of_several_instances_sweeps_a_second(run_rooms: Callable[...,
         await three.wait()
     assert all(later - earlier > 0.5 for earlier, later in itertools.pairwise(swept))
     assert await redis.exists(LOCK)
+    assert set(elsewhere) == {"elsewhere"}
 
 
 async def test_a_turn_sweeps_every_room_until_nothing_is_left(
@@ -56,10 +61,14 @@ async def test_a_turn_sweeps_every_room_until_nothing_is_left(
             assert await redis.hlen(room.keys.inside) == 900
 
 
-async def test_without_the_lock_nothing_is_done(lock: SweepLock, redis: Client) -> None:
+async def test_without_the_lock_nothing_is_done(place: Redis, lock: SweepLock, redis: Client) -> None:
     await redis.set(LOCK, "somebody else's", px=5_000)
-    await Sweeper(lambda: pytest.fail("swept"), lock, lambda: pytest.fail("swept")).tick()
+    heard: list[tuple[str, str]] = []
+    room = make_room(place)
+    await Sweeper(lambda: [room], lock, lambda *told: heard.append(told)).tick()
     assert await redis.get(LOCK) == "somebody else's"
+    assert heard == [("default", "elsewhere")]
+    assert not await redis.exists(room.keys.watch)
 
 
 async def test_a_turn_that_lasts_holds_the_lock_on_and_one_that_lost_it_stops(
@@ -146,7 +155,7 @@ async def test_a_redis_that_is_away_costs_one_turn_only(start_redis: Any) -> Non
     lock = SweepLock(one, SCRIPTS["hold"], LOCK, PERIOD_MS)
     room = make_room(place)
     swept: list[bool] = []
-    sweeper = Sweeper(lambda: [room], lock, lambda: swept.append(True))
+    sweeper = Sweeper(lambda: [room], lock, lambda room, outcome: swept.append(True))
     async with room.running():
         server.kill()
         await sweeper.tick()

@@ -81,7 +81,7 @@ def test_a_refusal_at_the_gate_shows_the_place() -> None:
         "userQueuePosition": 2,
         "totalQueueSize": 5,
         "usersBehind": 3,
-        "estimatedWaitSeconds": 13,
+        "estimatedWaitSeconds": 12,
     }
 
 

@@ -22,7 +22,19 @@ CALLS: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
     "status": (("1", "ann"), ()),
     "sweep": ((60_000, 500), ("watch",)),
 }
-COMMON = ("line", "inside", "counter", "settings", "activity", "absent", "streams", "pace", "tally")
+COMMON = (
+    "line",
+    "inside",
+    "counter",
+    "settings",
+    "activity",
+    "absent",
+    "streams",
+    "pace",
+    "tally",
+    "since",
+    "marks",
+)
 
 
 def key_of(rig: Rig, name: str) -> str:
@@ -147,7 +159,7 @@ def test_a_counter_that_is_no_number_is_put_right_and_tickets_stay_above_the_lin
     assert rig.client.get(rig.keys.counter) == "42"
 
 
-@pytest.mark.parametrize("pace", [{}, {"admissions": "x", "exposure_ms": "y", "at": "z"}, {"at": "1e300"}])
+@pytest.mark.parametrize("pace", [{}, {"admissions": "x", "slot_ms": "y", "at": "z"}, {"at": "1e300"}])
 def test_a_pace_that_is_no_number_is_measured_anew(rig: Rig, pace: dict[str, str]) -> None:
     rig.lineup("ann", "bob", "cid")
     if pace:

