@@ -181,7 +181,9 @@ class Settings:
         "Whether reading `/actuator` needs the token too (bare health, liveness and readiness never do).",
     )
     metrics_spring_names: bool = setting(
-        kinds.SWITCH, False, "Whether requests are also counted under the names that Spring's dashboards read."
+        kinds.SWITCH,
+        False,
+        "Whether requests are also counted under the names that Spring's dashboards read.",
     )
 
     spring_application_name: str = setting(

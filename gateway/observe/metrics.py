@@ -40,7 +40,9 @@ class Metrics:
         self._upstream_errors = make.counter(
             "upstream_errors", "Calls a service did not answer.", "route", "code"
         )
-        self._rejections = make.counter("rejections", "Requests that the gateway answered with an error of its own.", "code")
+        self._rejections = make.counter(
+            "rejections", "Requests that the gateway answered with an error of its own.", "code"
+        )
         self._unchecked = make.counter("gate_unchecked", "Gated requests let pass because Redis was away.")
         self._tokens = make.counter("tokens", "Requests looked at for a token.", "outcome")
         self._jwks = make.counter("jwks_fetches", "Fetches of the key set.", "outcome")

@@ -9,7 +9,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from gateway.observe.latency import LatencyHistogram
 
-
 _WAIT: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 _STAY: Final = (5, 15, 30, 60, 120, 180, 240, 300, 600, 1200, 3600)
 _ERROR: Final = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0)

@@ -37,7 +37,11 @@ class SpringMetrics:
     ) -> None:
         self._server = _Timer(registry, "http_server_requests_seconds", "Requests answered.", _SERVER, clock)
         self._gateway = _Timer(
-            registry, "spring_cloud_gateway_requests_seconds", "Requests that a route matched.", _GATEWAY, clock
+            registry,
+            "spring_cloud_gateway_requests_seconds",
+            "Requests that a route matched.",
+            _GATEWAY,
+            clock,
         )
         Gauge("spring_cloud_gateway_routes_count", "Routes in force.", registry=registry).set_function(routes)
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from enum import IntEnum, StrEnum
 from typing import Any, Final, NamedTuple
 
-
 _AGES_MOVE: Final = 0.3
 
 

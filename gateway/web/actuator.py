@@ -47,7 +47,9 @@ class Actuator:
             Endpoint(
                 "GET", f"{BASE}/health/readiness", self.readiness, needs="nothing", label="actuator.health"
             ),
-            Endpoint("GET", f"{BASE}/health/{{component}}", self.component, needs=reads, label="actuator.health"),
+            Endpoint(
+                "GET", f"{BASE}/health/{{component}}", self.component, needs=reads, label="actuator.health"
+            ),
             Endpoint("GET", f"{BASE}/info", self.info, needs=reads, label="actuator.info"),
             Endpoint("GET", f"{BASE}/gateway", self.gateway, needs=reads, label="actuator.routes"),
             Endpoint("GET", f"{BASE}/gateway/routes", self.routes, needs=reads, label="actuator.routes"),
@@ -131,9 +133,7 @@ class Actuator:
         """What there is about routes, one entry for each."""
         ids = [route["route_id"] for route in routes_of(self._context.tables.now.table)]
         below = [f"{BASE}/gateway/routes", *(f"{BASE}/gateway/routes/{quote(one, safe='')}" for one in ids)]
-        return plain(
-            [{"href": href, "methods": ["GET"]} for href in below], media_type="application/json"
-        )
+        return plain([{"href": href, "methods": ["GET"]} for href in below], media_type="application/json")
 
     async def routes(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """The table in the order in which it is matched."""

@@ -367,7 +367,9 @@ SUMMARY = Summary(
         pytest.param({"rate": 0.0}, 5, None, id="nothing measured"),
         pytest.param({}, 5, 5.0, id="one a second"),
         pytest.param({"abandon_rate": 0.1}, 10, 6.93, id="and a tenth of those ahead give up each second"),
-        pytest.param({"ages": (10.0, 7.5, 5.0, 2.5, 0.0)}, 5, 4.4, id="sessions of ten seconds, evenly spread"),
+        pytest.param(
+            {"ages": (10.0, 7.5, 5.0, 2.5, 0.0)}, 5, 4.4, id="sessions of ten seconds, evenly spread"
+        ),
         pytest.param({"ages": (2.0,) * 5}, 10, 8.0, id="all began two seconds ago, so all end in eight"),
         pytest.param({"ages": (2.0,) * 5}, 18, 18.0, id="and the next ones ten seconds later"),
         pytest.param({"ages": (9.0,) * 5}, 10, 7.0, id="ages move it by 30 % at most"),

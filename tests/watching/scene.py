@@ -141,18 +141,24 @@ class Scene:
         sock.setblocking(False)
         loop = asyncio.get_running_loop()
         await loop.sock_connect(sock, ("127.0.0.1", self.gateway.port))
-        head = f"GET {QUEUE}/stream?room=shut HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stuck.token}\r\n\r\n"
+        head = (
+            f"GET {QUEUE}/stream?room=shut HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stuck.token}\r\n\r\n"
+        )
         await loop.sock_sendall(sock, head.encode())
 
 
 @asynccontextmanager
-async def scene(folder: Path, redis_url: str, environ: Mapping[str, str] | None = None) -> AsyncIterator[Scene]:
+async def scene(
+    folder: Path, redis_url: str, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[Scene]:
     """A gateway process with its services, and a second instance that has no keys and shares the room."""
     issuer = Issuer()
     async with AsyncExitStack() as stack:
         keys = await stack.enter_async_context(serving(issuer))
         service = await stack.enter_async_context(a_service())
-        (folder / "routes.yaml").write_text(ROUTES % {"service": service.url} + "rooms:\n  shut: {capacity: 0}\n")
+        (folder / "routes.yaml").write_text(
+            ROUTES % {"service": service.url} + "rooms:\n  shut: {capacity: 0}\n"
+        )
         settings = {"REDIS_URL": redis_url, "JWT_JWKS_URI": keys.uri} | SETTINGS | dict(environ or {})
         gateway = await stack.enter_async_context(gateway_process(settings, folder))
         session = await stack.enter_async_context(

@@ -59,7 +59,9 @@ def test_promtool_finds_no_fault(command: tuple[str, ...]) -> None:
 
 
 def test_every_alarm_is_shown_to_fire_and_to_be_silent() -> None:
-    cases = [case for test in yaml.safe_load(ALERT_TESTS.read_text())["tests"] for case in test["alert_rule_test"]]
+    cases = [
+        case for test in yaml.safe_load(ALERT_TESTS.read_text())["tests"] for case in test["alert_rule_test"]
+    ]
     fires = {case["alertname"] for case in cases if case.get("exp_alerts")}
     silent = {case["alertname"] for case in cases if not case.get("exp_alerts")}
     assert fires == silent == set(alerts())
@@ -90,7 +92,9 @@ def test_the_dashboard_is_one_that_grafana_takes() -> None:
     assert DASHBOARD["schemaVersion"] >= 36
 
 
-@pytest.mark.parametrize("file", sorted((DEPLOY / "grafana" / "provisioning").rglob("*.yml")), ids=lambda f: f.name)
+@pytest.mark.parametrize(
+    "file", sorted((DEPLOY / "grafana" / "provisioning").rglob("*.yml")), ids=lambda f: f.name
+)
 def test_provisioning_files_are_of_the_version_that_grafana_reads(file: Path) -> None:
     assert yaml.safe_load(file.read_text(encoding="utf-8"))["apiVersion"] == 1
 

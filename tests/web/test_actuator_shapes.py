@@ -25,7 +25,17 @@ routes:
 services:
   auth-service: ["%(service)s"]
 """
-ABSENT = ("env", "configprops", "beans", "heapdump", "threaddump", "loggers", "shutdown", "mappings", "refresh")
+ABSENT = (
+    "env",
+    "configprops",
+    "beans",
+    "heapdump",
+    "threaddump",
+    "loggers",
+    "shutdown",
+    "mappings",
+    "refresh",
+)
 
 
 def media_type(case: str) -> str:

@@ -22,7 +22,19 @@ CALLS: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
     "status": (("1", "ann"), ()),
     "sweep": ((60_000, 500), ("watch",)),
 }
-COMMON = ("line", "inside", "counter", "settings", "activity", "absent", "streams", "pace", "tally", "since", "marks")
+COMMON = (
+    "line",
+    "inside",
+    "counter",
+    "settings",
+    "activity",
+    "absent",
+    "streams",
+    "pace",
+    "tally",
+    "since",
+    "marks",
+)
 
 
 def key_of(rig: Rig, name: str) -> str:
