@@ -7,7 +7,6 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry
 
 from gateway.observe.metrics import Metrics
-from gateway.observe.room_metrics import RoomMetrics
 from gateway.observe.spring_metrics import SpringMetrics
 
 _SUFFIXES = {
@@ -18,11 +17,11 @@ _SUFFIXES = {
 
 
 class Family(NamedTuple):
-    """A metric as docs name it (a counter with ``_total``), its type, what it means, and the names of its samples."""
+    """A metric as docs name it (a counter with ``_total``), its type, labels, and the names of its samples."""
 
     name: str
     type: str
-    doc: str
+    labels: tuple[str, ...]
     samples: frozenset[str]
 
 
@@ -32,11 +31,15 @@ def families(*, spring: bool = False) -> list[Family]:
     if spring:
         SpringMetrics(registry, lambda: 0)
     else:
-        metrics = Metrics(registry)
-        RoomMetrics(metrics._room_families, "default")
+        Metrics(registry)
+    labels = {
+        name: tuple(getattr(collector, "_labelnames", getattr(collector, "_labels", ())))
+        for collector, known_as in registry._collector_to_names.items()
+        for name in known_as
+    }
     found = []
     for family in registry.collect():
         samples = frozenset(family.name + suffix for suffix in _SUFFIXES[family.type])
         name = family.name + ("_total" if family.type == "counter" else "")
-        found.append(Family(name, family.type, family.documentation, samples))
+        found.append(Family(name, family.type, labels[family.name], samples))
     return found

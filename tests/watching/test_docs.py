@@ -1,0 +1,54 @@
+"""docs/metrics.md is held against the registry and the rules."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+from tests.test_docs import names, rows, section
+from tests.watching.metric_names import families
+from tests.watching.prometheus import RULES
+
+PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+
+
+def described(text: str) -> dict[str, tuple[str, list[str]]]:
+    """Of each metric in these tables its type and labels."""
+    return {names(row[:1])[0]: (row[1], names([row[2]])) for row in rows(text, 4) if row[0].startswith("`")}
+
+
+def test_every_metric_is_described_with_type_and_labels_and_nothing_else() -> None:
+    expected = {one.name: (one.type, sorted(one.labels)) for one in families()}
+    found = {
+        name: (kind, sorted(labels))
+        for name, (kind, labels) in described(section(PAGE, "## What is measured")).items()
+    }
+    assert found == expected
+
+
+def test_so_is_every_metric_under_springs_names() -> None:
+    expected = {one.name: (one.type, sorted(one.labels)) for one in families(spring=True)}
+    found = {
+        name: (kind, sorted(labels))
+        for name, (kind, labels) in described(section(PAGE, "## Spring's names")).items()
+    }
+    assert found == expected
+
+
+def test_every_alarm_has_its_advice_and_nothing_else() -> None:
+    groups = yaml.safe_load((RULES / "alerts.yml").read_text(encoding="utf-8"))["groups"]
+    alarms = [rule["alert"] for group in groups for rule in group["rules"]]
+    assert names(row[0] for row in rows(section(PAGE, "## Alarms"), 3)[1:]) == alarms
+
+
+def test_no_metric_is_mentioned_that_is_not_described() -> None:
+    known = {one.name for one in families()}
+    docs = Path(__file__).parents[2] / "docs"
+    for page in docs.glob("*.md"):
+        for name in re.findall(
+            r"`(gateway_(?:room|script|stream|request|token|sweep|loop)\w+)`",
+            page.read_text(encoding="utf-8"),
+        ):
+            assert name in known, (page.name, name)
