@@ -191,15 +191,8 @@ def test_pythons_names_of_what_was_left_have_the_scripts_codes() -> None:
 def test_the_summary_has_pythons_order() -> None:
     text = read("includes/summary")
     (stated,) = re.findall(r"-- \{(waiting,.*?)\}", text, re.DOTALL)
-<<<<<<< HEAD
-    names = [
-        re.sub(r" (?:in ms|0/1)$", "", part.strip(" -\n"))
-        for part in stated.replace("\n--", "").replace(": by this call", "").split(",")
-    ]
-=======
     parts = stated.replace("\n--", "").replace(": by this call", "").split(",")
     names = [re.sub(r" (?:in ms|0/1)$", "", part.strip(" -\n")) for part in parts]
->>>>>>> watch
     assert [name.replace(" ", "_") for name in names] == list(Summary._fields)
     (returned,) = re.findall(r"return \{\n(.*?)\n  \}", code_of(text), re.DOTALL)
     values = [part.strip() for part in returned.split(",") if part.strip()]
