@@ -91,6 +91,7 @@ def parse(
     gates, gate_lines = read_gates(own.get("gates"), faults)
     public, public_lines = read_access(own.get("access"), faults)
     check_overlaps(gates, gate_lines, public, public_lines, faults)
+    cors, cors_over = read_cors(own.get("cors"), faults), read_cors(over.get("cors"), faults)
     table = RouteTable(
         routes=routes,
         gates=gates,
@@ -98,7 +99,7 @@ def parse(
         rooms=read_rooms(own.get("rooms"), gates, faults),
         services=read_services(own.get("services"), faults),
         # The server's patterns are asked first.
-        cors={**(cors := read_cors(over.get("cors"), faults)), **read_cors(own.get("cors"), faults), **cors},
+        cors={**cors_over, **cors, **cors_over},
         locator=read_locator(own.get("discovery"), over.get("discovery"), default_filters, faults),
         tokens=read_tokens(properties.tokens if properties else {}, faults),
         source=file,
