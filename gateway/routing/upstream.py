@@ -11,6 +11,7 @@ from gateway.routing.faults import RuleBroken, nearest
 
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _SERVICE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
+_USER = re.compile(r"(?<=//).*@")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 
 
@@ -47,7 +48,7 @@ def parse_uri(uri: str) -> Upstream:
     if scheme not in _SCHEMES or not rest.startswith("//"):
         what = f"{scheme}: is not a scheme a route can have{nearest(scheme, ['lb', *_SCHEMES])}"
         raise RuleBroken(
-            "uri", f"{uri!r}: {what if colon else 'the scheme is missing'}; write lb:// or http(s)://"
+            "uri", f"{_shown(uri)}: {what if colon else 'the scheme is missing'}; write lb:// or http(s)://"
         )
     host, port = _address(uri, rest, 443 if _SCHEMES[scheme] == "https" else 80)
     return Upstream(uri, _SCHEMES[scheme], None, host, port)
@@ -59,7 +60,7 @@ def _balanced(uri: str, rest: str) -> Upstream:
     scheme = scheme.rstrip(":").lower() or "http"
     name = name.partition("/")[0]
     if "//" not in rest or scheme not in _SCHEMES or _SERVICE.fullmatch(name) is None:
-        raise RuleBroken("uri", f"{uri!r}: lb:// must be followed by a service's name")
+        raise RuleBroken("uri", f"{_shown(uri)}: lb:// must be followed by a service's name")
     return Upstream(uri, _SCHEMES[scheme], name.lower(), "", 0)
 
 
@@ -70,8 +71,13 @@ def _address(uri: str, rest: str, default_port: int) -> tuple[str, int]:
     except ValueError:
         host, port, parts = "", 0, urlsplit("")
     if _HOST.fullmatch(host) is None or "@" in parts.netloc:
-        raise RuleBroken("uri", f"{uri!r} has no valid host and port")
+        raise RuleBroken("uri", f"{_shown(uri)} has no valid host and port")
     return host, port
+
+
+def _shown(uri: str) -> str:
+    """``uri`` for a fault, without a user, who may come with a password."""
+    return repr(_USER.sub("", uri))
 
 
 def parse_instance(url: str) -> str:

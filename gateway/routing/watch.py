@@ -102,20 +102,17 @@ class RouteWatcher:
 
     async def read(self) -> tuple[Fault, ...]:
         """Look at the file now. Returns what is wrong with it, or with what was offered last."""
-        return await self._looked()
+        future: asyncio.Future[tuple[Fault, ...]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        self._wanted.set()
+        return await future
 
     async def offer(self, properties: Properties) -> tuple[Fault, ...]:
         """Lay these over the file instead of those that are. Returns what is wrong with them, if they can't be
         used; then those before them stay. Waits until ``on_table`` has been told."""
         self._offered = properties
-        faults = await self._looked()
+        faults = await self.read()
         return () if self._good.properties is properties else faults
-
-    async def _looked(self) -> tuple[Fault, ...]:
-        future: asyncio.Future[tuple[Fault, ...]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
-        self._wanted.set()
-        return await future
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

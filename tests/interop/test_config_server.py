@@ -14,6 +14,7 @@ from gateway.errors import ConfigUnavailable
 from gateway.web.refresh_api import SIGNATURE, signature_of
 from tests.harness import Gateways, Running
 from tests.interop.config_server import Repository, missing, real_config_server
+from tests.routing.config.test_docs import FILES
 
 pytestmark = [
     pytest.mark.skipif(missing() is not None, reason=missing() or ""),
@@ -155,6 +156,17 @@ async def test_everything_comes_from_the_server(
     assert ["X-Greeting", "hello you"] in seen["headers"]
     listed = [each.getMessage() for each in caplog.records if "mean nothing here" in each.getMessage()]
     assert [line.partition(": ")[2] for line in listed] == ["server.port"]
+
+
+async def test_the_example_of_the_docs_does_what_it_says(branch: Branch, gateways: Gateways) -> None:
+    for name, text in FILES.items():
+        branch.own(text, name)
+    gateway = await gateways.start(FILE, **branch.settings())
+    orders = (await gateway.nobody("GET", "/actuator/gateway/routes/orders")).json
+    assert (orders["uri"], len(orders["filters"])) == ("http://127.0.0.1:8101", 2)
+    assert await refresh(gateway) == (200, [])
+    branch.own(FILES["application.yml"].replace("8101", "8102"), "application.yml")
+    assert await refresh(gateway) == (200, ["spring.cloud.gateway.server.webflux.routes[0].uri"])
 
 
 async def test_gates_access_and_actuators_are_as_the_file_says(branch: Branch, gateways: Gateways) -> None:

@@ -83,3 +83,13 @@ def test_an_instance_is_nothing_more(url: str) -> None:
     with pytest.raises(RuleBroken) as refusal:
         parse_instance(url)
     assert refusal.value.rule == "service"
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://me:hunter2@h/", "ftp://me:hunter2@h", "lb://me:hunter2@h", "http://hunter2@@h"]
+)
+def test_a_fault_shows_no_password(uri: str) -> None:
+    for parse in (parse_uri, parse_instance):
+        with pytest.raises(RuleBroken) as refusal:
+            parse(uri)
+        assert "hunter2" not in refusal.value.message

@@ -47,6 +47,9 @@ def read_answer(body: bytes) -> Answer:
     """Read the server's JSON, with origins (its second format) or without. Raises ConfigUnavailable."""
     try:
         content = json.loads(body)
+        # JSON can spell halves of characters, which can't be written into a log or a header later on.
+        if b"\\u" in body:
+            json.dumps(content, ensure_ascii=False).encode()
     # RecursionError is what deep nesting becomes.
     except (ValueError, RecursionError):
         raise ConfigUnavailable("the answer is not JSON") from None

@@ -96,15 +96,15 @@ def _texts(nodes: Iterable[Node]) -> Iterator[Text]:
 
 
 def _digest(root: Node) -> bytes:
-    """Of the values in their places, whichever source or line they come from."""
+    """Of the values in their places and order, whichever source or line they come from."""
     hashed = hashlib.sha256()
     ahead: list[tuple[Path, Node]] = [((), root)]
     while ahead:
         path, node = ahead.pop()
         if isinstance(node, Text):
-            hashed.update(repr((path, node.value, node.unset)).encode("utf-8", "surrogatepass"))
+            hashed.update(repr((path, node.value, node.unset)).encode())
             continue
-        below = enumerate(node.items) if isinstance(node, Items) else sorted(node.entries.items())
+        below = enumerate(node.items) if isinstance(node, Items) else node.entries.items()
         ahead += [((*path, name), child) for name, child in below]
     return hashed.digest()
 

@@ -51,6 +51,8 @@ def test_a_name_of_a_source_gives_away_no_password_and_stays_on_its_line() -> No
         b'{"propertySources": {}}',
         b'{"propertySources": [1]}',
         b'{"propertySources": [{"name": "a"}]}',
+        body({"a": "\ud800"}),
+        body({"\ud800": 1}),
         body({"a": [1]}),
         body({"a": {"value": {"b": 1}}}),
         body({"a": "x" * (LONGEST_VALUE + 1)}),

@@ -137,9 +137,12 @@ def test_what_a_gateway_does_not_read_is_left_aside_and_named() -> None:
 
 def test_the_digest_is_of_what_counts_and_not_of_where_it_stands() -> None:
     one = read({**routes("a"), "x": 1})
-    assert one.digest == read({"x": 2}, dict(reversed(routes("a", prefix=OLD).items()))).digest
+    assert one.digest == read({"x": 2}, routes("a", prefix=OLD)).digest
     assert one.digest != read(routes("b")).digest
     assert one.digest != read({**routes("a"), f"{NEW}.routes[0].order": 1}).digest
+    rule = f"{NEW}.globalcors.cors-configurations"
+    patterns = {f"{rule}[/**].max-age": 1, f"{rule}[/a/**].max-age": 2}
+    assert read(patterns).digest != read(dict(reversed(patterns.items()))).digest, "the first pattern wins"
     placeholder = {**routes("a"), f"{NEW}.routes[0].uri": "lb://${name:a}"}
     assert one.digest == read(placeholder).digest != read(placeholder, NAME="b").digest
 
