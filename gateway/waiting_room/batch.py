@@ -25,7 +25,7 @@ MOST_PENDING = 20_000
 
 
 class BatchObserver(Protocol):
-    """Wants to know on whose behalf scripts are called."""
+    """Wants to know on whose behalf scripts are called. Neither method may wait or raise."""
 
     def caller(self) -> Any | None:
         """Whoever is at work now, if the observer wants to hear of their calls."""
