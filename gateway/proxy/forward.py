@@ -122,7 +122,7 @@ class Forwarder:
     async def _ask(
         self, request: web.BaseRequest, plan: ForwardPlan, body: RequestBody, connection: UpstreamConnection
     ) -> RawResponseMessage:
-        """Send the request and return the head of the final answer, or of the 101 that was asked for."""
+        """Send the request and return the head of the final answer, or of a 101, asked for or not."""
         framing = body.framing if plan.websocket is None else UPGRADE
         head = request_head(request.method, plan.target, plan.headers, connection.authority, framing)
         connection.begin(body_follows=request.method != hdrs.METH_HEAD)
@@ -134,7 +134,7 @@ class Forwarder:
             connection.start_deadline(plan.response_timeout)
         for _ in range(_INTERIM_HEADS):
             message = await connection.read_head()
-            if message.code >= 200 or (message.code == 101 and plan.websocket is not None):
+            if message.code >= 200 or message.code == 101:
                 self._on_head(plan.route_id, perf_counter() - began)
                 plan.calls.answered(message.code)
                 return message

@@ -31,11 +31,10 @@ def crossing(context: Context) -> Step:
             if not allowed:
                 raise _refusal(context, request, exchange)
         if asked.is_preflight:
-            # Nobody else is asked: a preflight never has a token, and is none of the service's business.
+            # Nobody else is asked: a preflight never has a token, so no gate either, and is none of the service's
+            # business.
             exchange.endpoint = _answer
             exchange.needs = "nothing"
-            exchange.room = None
-            exchange.sheds = False
 
     return cross
 
