@@ -70,7 +70,8 @@ class Sweeper:
         for room in self._rooms():
             self._on_sweep(room.name, "elsewhere")
             if self._looked_on % LOOK_ON_TURNS == 0:
-                await room.overview()
+                with contextlib.suppress(QueueUnavailable):
+                    await room.overview()
 
     async def _sweep_safely(self, room: Room) -> str:
         """How it went. A room whose keys are unusable must not cost the others their sweep."""

@@ -191,3 +191,23 @@ def test_the_invitation_can_be_pasted() -> None:
     text = invitation("http://127.0.0.1:1", "abc.def.ghi", {"auth-service": "http://127.0.0.1:2"})
     assert '\nGW=http://127.0.0.1:1\nAUTH="Authorization: Bearer abc.def.ghi"\n' in text
     assert '\ncurl -sS -H "$AUTH" -N $GW/api/v1/queue/stream\n' in text
+
+
+def test_estimates_are_held_against_the_real_wait_of_the_ticket_they_were_shown_with() -> None:
+    def told(ticket: int, seconds: float) -> Standing:
+        return Standing("WAITING", ticket, 1, estimated_wait=seconds)
+
+    stats = Stats(LIMITS, NAMES, opened=100.0)
+    for fact in (
+        Answered(1, 101.0, Call.LINEUP, 100.9, 200, told(7, 500.0)),
+        Answered(1, 105.0, Call.LINEUP, 104.9, 200, told(9, 8.0)),
+        Heard(1, 110.0, 1, "STATUS_UPDATE", "", told(9, 10.0)),
+        Answered(1, 111.0, Call.STATUS, 110.9, 200, Standing("WAITING", 9, 1)),
+        Heard(1, 115.0, 1, "ALLOWED_IN", "end", IN),
+        Answered(2, 101.0, Call.LINEUP, 100.9, 200, told(8, 3.0)),
+        Finished(2, 120.0, Outcome.GAVE_UP),
+    ):
+        stats.see(fact)
+    assert stats.estimate_errors == [pytest.approx(0.2), pytest.approx(1.0)]
+    text = summary(PLAN, stats, GOOD, ALL_WELL, 20.0)
+    assert "estimates    off by 100% of the real wait in the median (2 shown to people who got in)" in text

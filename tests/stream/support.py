@@ -216,6 +216,8 @@ class World:
         self.told = Told()
         self.words = Words()
         self.seats = Seats(seats)
+        self.kept: list[tuple[float, float]] = []
+        """First estimates shown, and how long it really took."""
         self.hub = Hub(
             self.room,
             self.told,
@@ -224,6 +226,7 @@ class World:
             tempo=tempo,
             counts=self.told,
             on_run=self.told.turned,
+            on_kept=lambda promised, real: self.kept.append((promised, real)),
         )
         self.max_buffer = max_buffer
         self.left = asyncio.Condition()

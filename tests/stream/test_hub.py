@@ -349,3 +349,48 @@ class TestReconcile:
             await reconciling
 
             assert (await tab.next()).event == "STATUS_UPDATE"
+
+
+class TestEstimates:
+    async def test_the_first_one_shown_is_held_against_the_real_wait_once_for_all_tabs(self) -> None:
+        async with world() as here:
+            here.room.states["kim"] = State(ticket=5, estimated_wait=40.0)
+            tabs = [await here.tab(), await here.tab()]
+            for tab in tabs:
+                await tab.next()
+            here.room.states["kim"] = State(ticket=5, estimated_wait=20.0)
+            await here.hub.reconcile()
+            here.hub.deliver(Event("kim", 5))
+            for tab in tabs:
+                await tab.rest()
+        ((promised, real),) = here.kept
+        assert promised == 40.0
+        assert 0 < real < 30
+
+    async def test_with_a_new_ticket_another_one_counts(self) -> None:
+        async with world() as here:
+            here.room.states["kim"] = State(ticket=5, estimated_wait=40.0)
+            tab = await here.tab()
+            await tab.next()
+            here.room.states["kim"] = State(ticket=9, estimated_wait=90.0)
+            await here.hub.reconcile()
+            here.hub.deliver(Event("kim", 9))
+            await tab.rest()
+        assert [promised for promised, _ in here.kept] == [90.0]
+
+    @pytest.mark.parametrize(
+        ("estimate", "event"),
+        [
+            pytest.param(None, Event("kim", 5), id="nothing was shown"),
+            pytest.param(40.0, Event("kim", 5, "REMOVED", "LEFT"), id="not admitted"),
+            pytest.param(40.0, Event("kim", 4), id="an older ticket"),
+        ],
+    )
+    async def test_what_says_nothing_of_an_estimate_is_left_out(
+        self, estimate: float | None, event: Event
+    ) -> None:
+        async with world() as here:
+            here.room.states["kim"] = State(ticket=5, estimated_wait=estimate)
+            await (await here.tab()).next()
+            here.hub.deliver(event)
+        assert here.kept == []

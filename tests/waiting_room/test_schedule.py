@@ -172,3 +172,26 @@ async def test_a_room_made_while_it_runs_is_swept_too(run_rooms: Callable[..., A
     async with asyncio.timeout(10):
         while not await redis.hexists(rooms["late"].keys.watch, "swept_at"):
             await asyncio.sleep(0.02)
+
+
+async def test_who_does_not_sweep_looks_now_and_then(
+    place: Redis, lock: SweepLock, redis: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.waiting_room.schedule.LOOK_ON_TURNS", 2)
+    await redis.set(LOCK, "somebody else's", px=60_000)
+    bad, good = make_room(place, "default"), make_room(place, "vip")
+    await redis.set(bad.keys.line, "not a line")
+    looks = 0
+    overview = good.overview
+
+    async def look() -> Any:
+        nonlocal looks
+        looks += 1
+        return await overview()
+
+    monkeypatch.setattr(good, "overview", look)
+    async with bad.running(), good.running():
+        sweeper = Sweeper(lambda: [bad, good], lock)
+        for _ in range(4):
+            await sweeper.tick()
+    assert looks == 2
