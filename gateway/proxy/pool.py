@@ -7,6 +7,7 @@ Inner parts relied on, all of aiohttp 3.14: ``BaseConnector.connect`` and ``_fac
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import math
 from functools import cached_property, lru_cache, partial
@@ -28,6 +29,7 @@ from gateway.proxy.upstream import UpstreamBase
 # rarely meets a connection that is being closed from the other side.
 _IDLE_SECONDS = 4.0
 _DNS_SECONDS = 10
+_CLOSE_SECONDS = 1.0
 # Ours, not the instance's: it must not be set aside for them.
 _LOCAL_FAULTS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
 
@@ -80,7 +82,10 @@ class UpstreamPool:
         if self._closer is not None:
             self._closer.cancel()
         self._close_idle(before=math.inf)
-        await self._connector.close()
+        # It waits for what was sent last to be taken, and a service that takes nothing must not keep us.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._connector.close()
 
     def _make_connector(self) -> TCPConnector:
         connector = TCPConnector(limit=0, ttl_dns_cache=_DNS_SECONDS, force_close=True)
