@@ -274,7 +274,6 @@ TABLE: Final[tuple[Setting, ...]] = rows(fields(Settings))
 
 def check(environ: Mapping[str, str]) -> list[SettingsError]:
     """Every wrong setting of ``environ``, in the table's order; none when ``Settings.from_env`` succeeds."""
-
     faults: list[SettingsError] = []
     values: dict[str, Any] = {}
     for row in TABLE:
