@@ -309,7 +309,6 @@ TABLE: Final[tuple[Setting, ...]] = (*_ROWS[_INHERITED:], *_ROWS[:_INHERITED])
 
 def check(environ: Mapping[str, str]) -> list[SettingsError]:
     """Every wrong setting of ``environ``, in the table's order; none when ``Settings.from_env`` succeeds."""
-
     faults: list[SettingsError] = []
     values: dict[str, Any] = {}
     for row in TABLE:
