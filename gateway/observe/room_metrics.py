@@ -45,6 +45,8 @@ class RoomNumbers(Protocol):
     def waits(self) -> Sequence[float]: ...
     @property
     def stays(self) -> Sequence[float]: ...
+    @property
+    def ages(self) -> Sequence[float] | None: ...
     def wait_at(self, position: int) -> float | None: ...
 
 
@@ -130,8 +132,9 @@ class RoomMetrics:
         self._capacity.set(summary.capacity)
         self._paused.set(summary.paused)
         self._rate.set(summary.rate)
-        wait = summary.wait_at(summary.waiting + 1)
-        self._estimated_wait.set(float("nan") if wait is None else wait)
+        if summary.ages is not None:
+            wait = summary.wait_at(summary.waiting + 1)
+            self._estimated_wait.set(float("nan") if wait is None else wait)
         for name, counter in self._done:
             if count := getattr(summary, name):
                 counter.inc(count)
