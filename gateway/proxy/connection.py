@@ -55,6 +55,7 @@ class UpstreamConnection:
         "_body",
         "_connection",
         "_deadlines",
+        "_linger",
         "_protocol",
         "_rest",
         "_until_close",
@@ -69,13 +70,16 @@ class UpstreamConnection:
         protocol: Handler,
         authority: bytes,
         deadlines: Deadlines,
-        rest: Callable[[Connection], None] = Connection.release,
+        rest: Callable[[Connection], None],
+        linger: Callable[[asyncio.Transport, float], None],
     ) -> None:
-        """``rest`` takes the connection back when it can serve again."""
+        """``rest`` takes the connection back when it can serve again; ``linger`` sees to it that one that is ending
+        has ended in so many seconds."""
         self._connection: Connection | None = connection
         self._protocol = protocol
         self._deadlines = deadlines
         self._rest = rest
+        self._linger = linger
         self._body: StreamReader = EMPTY_PAYLOAD
         self._until_close = False
         self.authority = authority
@@ -192,9 +196,9 @@ class UpstreamConnection:
     def hang_up(self, seconds: float) -> None:
         """End the connection once the upstream has taken what was sent, or in ``seconds``."""
         transport = self._protocol.transport
-        self.close()
         if transport is not None and transport.get_write_buffer_size():
-            self._deadlines.set((self,), seconds, transport.abort)
+            self._linger(transport, seconds)
+        self._end()
 
     def release(self) -> None:
         """Give the connection back to the pool if its answer was read to the end, else close it."""
@@ -209,8 +213,22 @@ class UpstreamConnection:
         self._connection = None
 
     def close(self) -> None:
-        """End the connection; nothing happens if it was released."""
+        """End the connection; nothing happens if it was released. What the upstream has not taken is dropped: it may
+        never take it, and the connection would stay for as long."""
+        if self._connection is not None:
+            if self._protocol.transport is not None:
+                drop_unsent(self._protocol.transport)
+            self._end()
+
+    def _end(self) -> None:
         if self._connection is not None:
             self._deadlines.drop(self)
             self._connection.close()
             self._connection = None
+
+
+def drop_unsent(transport: asyncio.Transport) -> None:
+    """End a connection at once if something waits to be taken by the other side. One that has ended is left alone:
+    asyncio takes no ``abort`` then."""
+    if transport.get_write_buffer_size():
+        transport.abort()
