@@ -23,6 +23,8 @@ _SHOWN: Final = (
     "maxAge"
 )
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/]+|null", re.IGNORECASE)
+# A method, a header's name, or "*".
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # Commas within the ports of a pattern divide nothing.
 _COMMA = re.compile(r",(?![^\[\]]*\])")
 _PORTS = re.compile(r"(.*):\[(\*|\d{1,5}(?:,\d{1,5})*)\]")
@@ -64,6 +66,10 @@ def parse_cors(values: Mapping[str, object]) -> CorsRule:
         else:
             read[name] = _texts(value)
     rule = CorsRule(**read)  # type: ignore[arg-type]
+    # They are written into answers: anything else would break every one of them, or be a header of its own.
+    for name in (*rule.allowed_methods, *rule.allowed_headers, *rule.exposed_headers):
+        if _NAME.fullmatch(name) is None:
+            raise RuleBroken("cors", f"{name!r} is neither a method's nor a header's name")
     if rule.allow_credentials and "*" in rule.allowed_origins:
         raise RuleBroken(
             "cors", "allowCredentials with the origin '*' is refused by every browser; name the origins"

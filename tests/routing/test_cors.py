@@ -47,6 +47,10 @@ def test_lists_texts_and_spellings_mean_the_same() -> None:
         {"allowedOrigins": "https://a.test/"},
         {"allowCredentials": "maybe"},
         {"maxAge": "soon"},
+        {"exposedHeaders": ["X-A\r\nSet-Cookie: a=b"]},
+        {"exposedHeaders": "X-É"},
+        {"allowedMethods": ["GET POST"]},
+        {"allowedHeaders": ["X-A:"]},
     ],
 )
 def test_what_no_browser_would_take_is_a_fault(values: dict[str, object]) -> None:
