@@ -16,7 +16,7 @@ from gateway.errors import ConfigRefused, ConfigUnavailable
 from gateway.observe.metrics import Metrics
 from gateway.routing.config.properties import Properties
 from gateway.routing.config.server import ConfigServer
-from gateway.routing.faults import Fault, RouteFileError
+from gateway.routing.faults import Fault, RouteFileError, shown
 from gateway.routing.loader import content_of, default_file, parse
 from gateway.routing.locator import located
 from gateway.routing.table import RouteTable
@@ -93,7 +93,7 @@ class RouteSources:
         except RouteFileError as error:
             if not optional:
                 raise
-            self.faults = tuple(map(str, error.faults))
+            self.faults = shown(error.faults)
             self._metrics.routes_reloaded(False)
             config.refused(self.faults)
         else:
@@ -157,7 +157,7 @@ class RouteSources:
 
     async def _offer(self, properties: Properties) -> tuple[str, ...]:
         assert self._watcher is not None  # noqa: S101 - called inside running() only
-        return tuple(map(str, await self._watcher.offer(properties)))
+        return shown(await self._watcher.offer(properties))
 
     def _put(self, table: RouteTable) -> None:
         self.faults = ()
@@ -165,7 +165,7 @@ class RouteSources:
         self._renew(table)
 
     def _refuse(self, faults: tuple[Fault, ...]) -> None:
-        self.faults = tuple(map(str, faults))
+        self.faults = shown(faults)
         self._metrics.routes_reloaded(False)
         log.error("not taken over, so what was in force stays: %s", "; ".join(self.faults))
 

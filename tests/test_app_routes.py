@@ -120,6 +120,18 @@ async def test_an_optional_server_is_done_without_until_it_is_well(
     assert {health[name]["status"] for name in ("configServer", "routes")} == {"UP"}
 
 
+async def test_health_tells_of_no_more_faults_than_one_can_read(
+    gateways: Gateways, server: ConfigServerStub
+) -> None:
+    gateway = await gateways.start(FILE, **from_server(server))
+    server.say({f"{NEW}.routes[{at}].id": f"{at}{'x' * 1000}" for at in range(1000)})
+    refused = await gateway.with_token(TOKEN)("POST", "/actuator/refresh")
+    health = await gateway.nobody("GET", "/actuator/health")
+    for answer in (refused, health):
+        assert b"more" in answer.body
+        assert len(answer.body) < 64 * 1024
+
+
 async def test_without_optional_a_server_away_stops_the_start(
     gateways: Gateways, server: ConfigServerStub
 ) -> None:

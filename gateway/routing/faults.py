@@ -5,8 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.errors import GatewayError
+
+MOST_SHOWN: Final = 20
+LONGEST_SHOWN: Final = 500
+"""In characters. A value that is quoted may be far longer."""
 
 
 class RuleBroken(Exception):
@@ -96,6 +101,17 @@ class Faults:
         place = self.places[-fault.line - 1]
         message = f"{place.name}: {fault.message}"
         return Fault(place.source, place.line, fault.route_id, fault.rule, message)
+
+
+def shown(faults: Sequence[Fault]) -> tuple[str, ...]:
+    """Faults as texts for a log and for health: the first ones, none without end."""
+    texts = tuple(_cut(str(fault)) for fault in faults[:MOST_SHOWN])
+    more = len(faults) - len(texts)
+    return (*texts, f"… and {more} more") if more else texts
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

@@ -10,9 +10,15 @@ import json
 import re
 from collections.abc import Iterator
 from ipaddress import IPv6Address
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from gateway.proxy.upstream import UpstreamBase
+
+MOST_INSTANCES: Final = 50_000
+"""What is longer is no registry: it would hold up everybody else for seconds, at each change."""
+MOST_NAMES: Final = 16
+"""Names one entry may go by; the rest is left out."""
 
 UP: Final = "UP"
 DOWN: Final = "DOWN"
@@ -56,12 +62,18 @@ def parse_listing(document: bytes) -> Listing:
     applications = content.get("applications") if isinstance(content, dict) else None
     if not isinstance(applications, dict) or not isinstance(applications.get("apps__hashcode"), str):
         raise BadRegistry("no applications")
-    instances = tuple(
-        instance
+    entries = (
+        (_text(application.get("name")), entry)
         for application in _objects(applications.get("application"))
         for entry in _objects(application.get("instance"))
-        if (instance := _instance(_text(application.get("name")), entry)) is not None
     )
+    instances = tuple(
+        instance
+        for app, entry in islice(entries, MOST_INSTANCES)
+        if (instance := _instance(app, entry)) is not None
+    )
+    if next(entries, None) is not None:
+        raise BadRegistry(f"more than {MOST_INSTANCES} instances")
     return Listing(instances, applications["apps__hashcode"])
 
 
@@ -72,7 +84,7 @@ def _instance(app: str, entry: dict[str, Any]) -> Instance | None:
         return None
     status = _text(entry.get("status"))
     # As Spring's client does it: a service goes by its virtual addresses, which by default are its name.
-    vips = _text(entry.get("vipAddress")).split(",")
+    vips = _text(entry.get("vipAddress")).split(",", MOST_NAMES)[:MOST_NAMES]
     names = [name.strip().lower() for name in vips if _SERVICE.fullmatch(name.strip())]
     if not names and _SERVICE.fullmatch(app):
         names = [app.lower()]

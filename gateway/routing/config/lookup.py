@@ -14,6 +14,10 @@ from gateway.routing.placeholders import fill_from, in_environ
 
 DEEPEST: Final = 16
 """Most properties that may stand for one another in a row."""
+MOST_CHARACTERS: Final = 8 * 1024 * 1024
+"""All filled values together: placeholders can make far more of an answer than its own length."""
+MOST_NAMED: Final = 16
+"""Names without a value that are kept of one text."""
 
 
 class Lookup:
@@ -29,27 +33,40 @@ class Lookup:
         # Each property is filled once, so values that repeat one another can't multiply the work.
         self._filled: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._asking: list[str] = []
+        self._left = MOST_CHARACTERS
 
     def fill(self, text: str) -> tuple[str, tuple[str, ...]]:
         """``text`` with its placeholders filled, and the names that have no value, those further down included."""
+        if "${" not in text:
+            return text, ()
         deeper: list[str] = []
+        room = LONGEST_VALUE
 
         def find(name: str) -> str | None:
-            value = in_environ(name, self._environ)
-            if value is not None:
-                return value
-            key = plain(name)
-            if key not in self._texts:
-                return None
-            self.used.add(key)
-            value, unset = self._property(key, name)
-            deeper.extend(unset)
+            nonlocal room
+            if room < 0:
+                return ""  # too long as a whole, so that it need not even be put together
+            value, without = self._find(name)
+            room -= len(value or "")
+            deeper.extend(without[: MOST_NAMED - len(deeper)])
             return value
 
         filled, unset = fill_from(text, find)
-        if len(filled) > LONGEST_VALUE:
+        if room < 0 or len(filled) > LONGEST_VALUE:
             return "", ("… (its value is too long)",)
-        return filled, (*unset, *deeper)
+        self._left -= len(filled)
+        if self._left < 0:
+            return "", ("… (all values together are too long)",)
+        return filled, (*unset, *deeper)[:MOST_NAMED]
+
+    def _find(self, name: str) -> tuple[str | None, tuple[str, ...]]:
+        """What ``name`` stands for, and the names further down that have no value."""
+        value = in_environ(name, self._environ)
+        key = plain(name)
+        if value is not None or key not in self._texts:
+            return value, ()
+        self.used.add(key)
+        return self._property(key, name)
 
     def _property(self, key: str, name: str) -> tuple[str, tuple[str, ...]]:
         if key in self._filled:

@@ -157,7 +157,8 @@ class _Maker:
 
     def _text(self, place: Place, value: Value) -> Text:
         text, unset = self._lookup.fill(text_of(value.value))
-        return Text(text, self._line(place), _kind(text), unset)
+        # What lacks a value is not empty: a fault, and no setting that is left out.
+        return Text(text, self._line(place), "str" if unset else _kind(text), unset)
 
 
 def _kind(text: str) -> str:

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.proxy.eureka.wire import BadRegistry, Instance, Own, parse_listing, registration
+from gateway.proxy.eureka.wire import (
+    MOST_INSTANCES,
+    MOST_NAMES,
+    BadRegistry,
+    Instance,
+    Own,
+    parse_listing,
+    registration,
+)
 from gateway.proxy.upstream import UpstreamBase
 
 from .fake import entry, listing
@@ -80,6 +88,7 @@ def test_an_address_is_a_host_and_a_port_or_nothing(changes: dict[str, Any], add
         ("", ("orders",)),
         (None, ("orders",)),
         ("../x", ("orders",)),
+        (",".join(f"s{at}" for at in range(100_000)), tuple(f"s{at}" for at in range(MOST_NAMES))),
     ],
 )
 def test_a_service_goes_by_its_virtual_addresses_else_by_its_name(vip: Any, names: tuple[str, ...]) -> None:
@@ -124,6 +133,13 @@ def test_what_older_servers_write_for_lists_of_one_is_read() -> None:
 def test_what_is_no_registry_is_refused(document: bytes) -> None:
     with pytest.raises(BadRegistry):
         parse_listing(document)
+
+
+def test_a_registry_without_end_is_refused() -> None:
+    entries = [{"instanceId": str(at)} for at in range(MOST_INSTANCES + 1)]
+    applications = {"apps__hashcode": "", "application": {"name": "A", "instance": entries}}
+    with pytest.raises(BadRegistry, match="instances"):
+        parse_listing(json.dumps({"applications": applications}).encode())
 
 
 ANYTHING = st.recursive(

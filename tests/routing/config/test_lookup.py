@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from gateway.routing.config.answer import LONGEST_VALUE
-from gateway.routing.config.lookup import Lookup
+from gateway.routing.config.lookup import MOST_CHARACTERS, Lookup
+from gateway.routing.config.properties import properties_of
+from gateway.routing.faults import RouteFileError
+from gateway.routing.loader import parse
 from tests.config_server import answer_of
 
 SOURCES = answer_of(
@@ -72,6 +77,39 @@ def test_values_that_repeat_one_another_cost_no_more_than_they_are_long() -> Non
     value, unset = lookup.fill("${a0}")
     assert len(value) <= LONGEST_VALUE
     assert "too long" in unset[0]
+
+
+def test_what_stands_for_itself_is_a_fault_and_no_setting_left_out() -> None:
+    issuer = "spring.security.oauth2.resourceserver.jwt.issuer-uri"
+    found = properties_of(answer_of({issuer: "${loop}", "loop": "${loop}"}), {})
+    with pytest.raises(RouteFileError, match="itself"):
+        parse(b"routes: []", "routes.yaml", {}, found)
+
+
+X = "x" * LONGEST_VALUE
+GATEWAY = "spring.cloud.gateway.routes[0]."
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"x": X, GATEWAY + "id": "${x}" * 2_000},
+        {"x": X, **{f"{GATEWAY}metadata.k{at}": "${x}" for at in range(4_000)}},
+        {"lost": "${loop}" * 8_000, "loop": "${loop}", GATEWAY + "id": "${lost}" * 5_000},
+    ],
+    ids=["one value", "many values", "names without a value"],
+)
+def test_placeholders_make_no_more_of_an_answer_than_a_bound_allows(properties: dict[str, str]) -> None:
+    answer = answer_of(properties)
+    tracemalloc.start()
+    try:
+        found = properties_of(answer, {})
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 8 * MOST_CHARACTERS
+    assert any(each in repr(found.sections) for each in ("too long", "itself"))
 
 
 def test_properties_that_a_placeholder_stands_for_are_used() -> None:
