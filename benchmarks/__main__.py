@@ -24,6 +24,7 @@ NAMES = {
     "forward": "a small answer through the gateway, a plain proxy, and known ones",
     "lineup": "people who arrive, each with a token never seen before",
     "scale": "a million waiting beside a thousand",
+    "streams": "many streams at one gateway: memory, opening, a turn of status updates, stalls",
     "fanout": "one frame to each of many streams",
     "overload": "twice as many newcomers as can be taken, and those who are in beside them",
     "freed_slot": "from a freed slot to ALLOWED_IN at the stream of the next",

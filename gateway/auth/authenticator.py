@@ -65,7 +65,7 @@ class Authenticator:
             principal = self._verifier.cached(credential.token)
             if principal is None:
                 grace = self._stream_grace if (method, path) == STREAM_CALL else 0.0
-                principal = await self._verifier.verify(credential.token, grace=grace)
+                principal = await self._verifier.check(credential.token, grace=grace)
         except AuthError:
             if access.is_open(method, path, gated=gated):
                 return None

@@ -36,13 +36,7 @@ def door(context: Context, access_log: AccessLog, steps: Sequence[Step]) -> Requ
     count = context.metrics.request
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        headers = request.headers
-        accept_language = headers.get("Accept-Language")
-        exchange = Exchange(
-            trace_of(headers),
-            choose_locale(accept_language, default_locale) if accept_language else default_locale,
-            _client(request, context),
-        )
+        exchange = _exchange(request, context, default_locale)
         status = CLIENT_GONE
         size = 0
         try:
@@ -69,6 +63,17 @@ def door(context: Context, access_log: AccessLog, steps: Sequence[Step]) -> Requ
         return response
 
     return handle
+
+
+def _exchange(request: web.BaseRequest, context: Context, default_locale: str) -> Exchange:
+    # Not in ``handle``, which would keep the headers for as long as it takes to answer.
+    headers = request.headers
+    accept_language = headers.get("Accept-Language")
+    return Exchange(
+        trace_of(headers),
+        choose_locale(accept_language, default_locale) if accept_language else default_locale,
+        _client(request, context),
+    )
 
 
 async def _answered(

@@ -15,6 +15,7 @@ from gateway.web.connections import SERVER_NAME
 from gateway.web.context import Context
 from gateway.web.endpoints import Endpoint
 from gateway.web.exchange import Exchange
+from gateway.web.forgetting import forget
 from gateway.web.messages import message
 from gateway.web.queue_api import QUEUE, caller, room_name
 from gateway.web.render import status_object
@@ -79,6 +80,7 @@ class StreamApi:
             request, user=user, locale=exchange.locale, max_buffer=self._context.settings.sse_max_buffer_bytes
         )
         if tab is not None:
+            forget(request)
             await hub.attend(tab)
         return response
 
