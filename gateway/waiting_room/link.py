@@ -22,6 +22,9 @@ from gateway.waiting_room.scripts import Script
 
 Argument = str | bytes | int | float
 
+_FEW = 256
+_SIZES = tuple(b"$%d" % size for size in range(_FEW))
+
 
 class CallObserver(Protocol):
     """Told of every script call: its name, how long it took in seconds, for how many users, and whether it failed."""
@@ -31,6 +34,23 @@ class CallObserver(Protocol):
 
 def ignore_calls(script: str, seconds: float, size: int, failed: bool, /) -> None:
     """The observer of those who don't look."""
+
+
+def packed(command: Sequence[Argument]) -> bytes:
+    """A command as Redis reads it. redis-py's own way takes four times as long, and there are hundreds of arguments."""
+    lines = [b"*%d" % len(command)]
+    for argument in command:
+        data = (
+            argument.encode()
+            if type(argument) is str
+            else argument
+            if type(argument) is bytes
+            else str(argument).encode()
+        )
+        size = len(data)
+        lines += (_SIZES[size] if size < _FEW else b"$%d" % size, data)
+    lines.append(b"")
+    return b"\r\n".join(lines)
 
 
 class Redis:
@@ -86,7 +106,7 @@ class Link:
         try:
             async with asyncio.timeout(self._timeout), self._turn:
                 connection = await self._ready()
-                await connection.send_packed_command(connection.pack_command(*command), check_health=False)
+                await connection.send_packed_command(packed(command), check_health=False)
                 return await connection.read_response(timeout=math.inf)
         except ResponseError as error:
             # A master that became a replica is left: under its name there may be another master by now. Redis 6

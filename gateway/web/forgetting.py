@@ -39,8 +39,16 @@ class Head:
     )
 
     def __init__(self, message: RawRequestMessage) -> None:
-        for name in self.__slots__:
-            setattr(self, name, getattr(message, name))
+        self.chunked = message.chunked
+        self.compression = message.compression
+        self.headers = message.headers
+        self.method = message.method
+        self.path = message.path
+        self.raw_headers = message.raw_headers
+        self.should_close = message.should_close
+        self.upgrade = message.upgrade
+        self.url = message.url
+        self.version = message.version
 
 
 def forgettable(message: RawRequestMessage) -> RawRequestMessage:
@@ -81,5 +89,5 @@ def forget(request: web.BaseRequest) -> None:
         request.protocol.rest()
     head: Any = request._message
     if isinstance(head, Head):
-        head.headers = request._headers = _NO_HEADERS  # type: ignore[attr-defined]
-        head.raw_headers = ()  # type: ignore[attr-defined]
+        head.headers = request._headers = _NO_HEADERS
+        head.raw_headers = ()

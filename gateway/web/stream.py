@@ -9,6 +9,7 @@ from aiohttp import web
 from gateway.errors import MethodNotAllowed, QueueUnavailable, RoomNotFound, TokenExpired
 from gateway.stream.encoder import END_ID
 from gateway.stream.ports import UserState
+from gateway.stream.frames import to_json
 from gateway.stream.response import EventStream
 from gateway.waiting_room.state import State
 from gateway.web.connections import SERVER_NAME
@@ -18,7 +19,7 @@ from gateway.web.exchange import Exchange
 from gateway.web.forgetting import forget
 from gateway.web.messages import message
 from gateway.web.queue_api import QUEUE, caller, room_name
-from gateway.web.render import status_object
+from gateway.web.render import status_json
 
 
 class Texts:
@@ -26,10 +27,11 @@ class Texts:
 
     def __init__(self, room: str) -> None:
         self._room = room
+        self._room_json = to_json(room)
 
-    def status(self, state: UserState) -> Mapping[str, object]:
+    def status(self, state: UserState) -> str:
         """The status object."""
-        return status_object(self._room, state)
+        return status_json(self._room_json, state)
 
     def allowed_in(self, expires_in: float, locale: str) -> Mapping[str, object]:
         """What is said to somebody admitted, who may stay for ``expires_in`` seconds without doing anything."""
