@@ -46,7 +46,13 @@ def make_parser() -> argparse.ArgumentParser:
     add("--rounds", type=_count, default=default.rounds, metavar="N", help="measurements of each (3)")
     add("--connections", type=_count, default=default.connections, metavar="N", help="of the load (64)")
     add("--own-load", action="store_true", help="our load generator even where wrk is installed")
-    add("--streams", type=_count, default=default.streams, metavar="N", help="fanout, freed_slot (2000)")
+    add(
+        "--streams",
+        type=_count,
+        default=default.streams,
+        metavar="N",
+        help="streams, fanout, freed_slot (15000)",
+    )
     add("--waiting", type=_count, default=default.waiting, metavar="N", help="scale (1000000)")
     add("--frees", type=_count, default=default.frees, metavar="N", help="slots freed in each case (200)")
     add(

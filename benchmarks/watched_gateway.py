@@ -1,4 +1,4 @@
-"""``python benchmarks/watched_gateway.py FILE``: a gateway as ``gateway serve`` runs it, and how long its loop was held.
+"""``python benchmarks/watched_gateway.py FILE``: ``gateway serve``, and how long its loop was held.
 
 From SIGUSR1 to SIGUSR2 each turn of the loop is timed, which keeps the core busy; the longest goes to FILE, as seconds
 of CPU: others may want the machine too, and what they take is no stall of ours.

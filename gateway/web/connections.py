@@ -169,7 +169,7 @@ class Connection(Resting):
         known = self._request_count
         try:
             super().data_received(piece)
-        except Exception:  # a length of 5,000 digits is too much for int(), and who knows what else for what else
+        except Exception:  # a length of 5,000 digits is too much for int(), and who knows what else there is
             self._refuse_or_break(len(self._messages))
             return True
         if self._request_count == known:

@@ -3,8 +3,9 @@
 Head and token of one stream are 2 kB and more; aiohttp holds on to them until the answer is complete, and its parser
 until the next request.
 
-Inner parts relied on, all of aiohttp 3.14: ``BaseRequest._message`` and ``_headers``, ``RequestHandler._parser`` with
-what it is made of, ``_manager``, and that nothing else keeps a request's headers once its handler runs.
+Inner parts relied on, all of aiohttp 3.14: ``BaseRequest._message``, ``_headers`` and ``_cache``,
+``RequestHandler._parser`` with what it is made of, ``_manager``, and that nothing else keeps a request's headers once
+its handler runs.
 """
 
 from __future__ import annotations
@@ -91,3 +92,4 @@ def forget(request: web.BaseRequest) -> None:
     if isinstance(head, Head):
         head.headers = request._headers = _NO_HEADERS
         head.raw_headers = ()
+        request._cache.pop("headers", None)

@@ -24,7 +24,7 @@ def status_object(room: str, state: UserState) -> dict[str, Any]:
 
 
 def status_json(room: str, state: UserState) -> str:
-    """The same as compact JSON, ``room`` being that already. By hand, because each stream gets one every few seconds."""
+    """The same as compact JSON, ``room`` being that already. By hand: each stream gets one every few seconds."""
     wait = state.estimated_wait
     estimate = "" if wait is None else f',"estimatedWaitSeconds":{math.ceil(wait)}'
     return (

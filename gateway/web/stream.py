@@ -8,8 +8,8 @@ from aiohttp import web
 
 from gateway.errors import MethodNotAllowed, QueueUnavailable, RoomNotFound, TokenExpired
 from gateway.stream.encoder import END_ID
-from gateway.stream.ports import UserState
 from gateway.stream.frames import to_json
+from gateway.stream.ports import UserState
 from gateway.stream.response import EventStream
 from gateway.waiting_room.state import State
 from gateway.web.connections import SERVER_NAME

@@ -13,7 +13,7 @@ from redis.asyncio import Redis as Client
 from redis.exceptions import ResponseError
 
 from gateway.errors import QueueUnavailable
-from gateway.waiting_room.link import Link, Redis
+from gateway.waiting_room.link import Link, Redis, packed
 from gateway.waiting_room.scripts import Script
 from tests.redis_server import RedisServer
 
@@ -177,3 +177,22 @@ def test_the_database_is_that_of_the_address() -> None:
     assert Redis("redis://localhost:6379/7", 1).database == 7
     assert Redis("unix:///tmp/x.sock?db=3", 1).database == 3
     assert Redis("redis://localhost:6379", 1).database == 0
+
+
+def test_a_command_is_packed_as_redis_reads_it() -> None:
+    assert packed(("SET", "käse", b"\xff", 7, 0.5)) == (
+        b"*5\r\n$3\r\nSET\r\n$5\r\nk\xc3\xa4se\r\n$1\r\n\xff\r\n$1\r\n7\r\n$3\r\n0.5\r\n"
+    )
+    long = "x" * 300
+    assert packed((long,)) == f"*1\r\n$300\r\n{long}\r\n".encode()
+    with pytest.raises(UnicodeEncodeError):
+        packed(("\ud800",))
+
+
+async def test_what_was_sent_in_any_type_comes_back(server: RedisServer) -> None:
+    link = Redis(server.url, 5).link()
+    sent = ("", "käse\r\n$1", b"\x00\xff", 2**60, -0.5, "x" * 100_000)
+    assert await link.call("RPUSH", "all", *sent) == len(sent)
+    expected = [one if isinstance(one, bytes) else str(one).encode() for one in sent]
+    assert await link.call("LRANGE", "all", 0, -1) == expected
+    await link.close()
