@@ -5,7 +5,7 @@ of its own, which reads the answers. What its ``ClientSession`` adds on top (bui
 proxies from the environment, silent repeats) is what a gateway must not have, and most of its cost.
 
 Inner parts relied on, all of aiohttp 3.14: ``ResponseHandler.set_response_params``, ``read``, ``should_close``,
-``_payload``, ``_parser``, ``set_parser`` and ``_drain_helper``.
+``resume_reading``, ``_reading_paused``, ``_payload``, ``_parser``, ``set_parser`` and ``_drain_helper``.
 """
 
 from __future__ import annotations
@@ -35,6 +35,11 @@ class Handler(ResponseHandler):
     """A connection's protocol that knows whether it served before and never leaves a reader waiting."""
 
     served = False
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on reading, if it was stopped: aiohttp asks for it, and parses nothing once more, at every read."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         """Also end the body being read: on a malformed chunk aiohttp tells only who waits for a head."""

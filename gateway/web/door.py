@@ -38,14 +38,8 @@ def door(context: Context, access_log: AccessLog, steps: Sequence[Step]) -> Requ
     tracer = context.tracer
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        headers = request.headers
-        accept_language = headers.get("Accept-Language")
-        trace = tracer.begin(headers)
-        exchange = Exchange(
-            trace,
-            choose_locale(accept_language, default_locale) if accept_language else default_locale,
-            _client(request, context),
-        )
+        exchange = _exchange(request, context, default_locale)
+        trace = exchange.trace
         recorded = trace.sampled and tracer.enter(trace)
         metrics.under_way += 1
         status = CLIENT_GONE
@@ -93,6 +87,17 @@ def door(context: Context, access_log: AccessLog, steps: Sequence[Step]) -> Requ
         return response
 
     return handle
+
+
+def _exchange(request: web.BaseRequest, context: Context, default_locale: str) -> Exchange:
+    # Not in ``handle``, which would keep the headers for as long as it takes to answer.
+    headers = request.headers
+    accept_language = headers.get("Accept-Language")
+    return Exchange(
+        context.tracer.begin(headers),
+        choose_locale(accept_language, default_locale) if accept_language else default_locale,
+        _client(request, context),
+    )
 
 
 async def _answered(

@@ -23,6 +23,16 @@ def status_object(room: str, state: UserState) -> dict[str, Any]:
     return content
 
 
+def status_json(room: str, state: UserState) -> str:
+    """The same as compact JSON, ``room`` being that already. By hand: each stream gets one every few seconds."""
+    wait = state.estimated_wait
+    estimate = "" if wait is None else f',"estimatedWaitSeconds":{math.ceil(wait)}'
+    return (
+        f'{{"room":{room},"ticket":{state.ticket},"userQueuePosition":{state.position},'
+        f'"totalQueueSize":{state.total},"usersBehind":{state.behind}{estimate}}}'
+    )
+
+
 def state_members(state: State) -> dict[str, Any]:
     """The members of an envelope that say where the caller stands. Clients of the older system tell "allowed in" by
     the absence of ``data``."""
