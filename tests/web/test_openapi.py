@@ -22,6 +22,8 @@ from gateway.web.refresh_api import SIGNATURE, RefreshApi
 from gateway.web.rooms_api import LEAST_SECONDS, MOST_CAPACITY, MOST_SECONDS, RoomsApi
 from gateway.web.stream import StreamApi
 from gateway.web.swagger_files import NAMES
+from tests.config_server import config_server, routes
+from tests.harness import Gateways
 
 # Nothing is called, so all that the makers look at is one setting.
 CONTEXT = cast(Any, SimpleNamespace(settings=SimpleNamespace(management_reads="open")))
@@ -119,6 +121,25 @@ def test_every_answer_has_the_traces_id() -> None:
 
 def test_the_signature_is_where_the_code_looks_for_it() -> None:
     assert kept()["components"]["securitySchemes"]["webhook"]["name"] == SIGNATURE
+
+
+async def test_health_with_all_its_components_is_as_described(gateways: Gateways) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
+    async with config_server() as server:
+        server.say(routes("a"))
+        gateway = await gateways.start(
+            spring_config_import=f"configserver:{server.url}",
+            # Nobody is there, and it is a component all the same.
+            eureka_client_serviceurl_defaultzone="http://127.0.0.1:1/eureka/",
+        )
+        health = (await gateway.nobody("GET", "/actuator/health")).json
+    document = kept()
+    schemas = document["components"]["schemas"]
+    jsonschema.Draft202012Validator({**document, "$ref": "#/components/schemas/Health"}).validate(health)
+    described = set(schemas["Health"]["properties"]["components"]["properties"])
+    assert set(health["components"]) == described
+    (parameter,) = operations(document)["GET", "/actuator/health/{component}"]["parameters"]
+    assert set(parameter["schema"]["enum"]) == described
 
 
 def test_the_version_is_the_gateways() -> None:
