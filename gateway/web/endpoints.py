@@ -11,8 +11,8 @@ from gateway.web.exchange import Handler
 
 Needs = Literal["token", "nothing", "management"]
 
-_OPERATORS = "/actuator"
-NAMESPACES = ("/api/v1/queue", _OPERATORS, "/swagger-ui")
+_OPERATORS = ("/actuator", "/metrics")
+NAMESPACES = ("/api/v1/queue", *_OPERATORS, "/swagger-ui", "/swagger-ui.html")
 """Everything at or below these is answered here and never routed, in whatever case it is written."""
 
 
