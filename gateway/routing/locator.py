@@ -30,6 +30,7 @@ MOST_SERVICES: Final = 1000
 RESERVED: Final = frozenset(
     {
         "actuator",
+        "metrics",
         *(literal_prefix(call.pattern).partition("/")[2].partition("/")[0] for call in DEFAULT_PUBLIC),
     }
 ) - {""}

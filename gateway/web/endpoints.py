@@ -11,15 +11,14 @@ from gateway.web.exchange import Handler
 
 Needs = Literal["token", "nothing", "management"]
 
-_OPERATORS = "/actuator"
-_METRICS = "/metrics"
-NAMESPACES = ("/api/v1/queue", _OPERATORS, "/swagger-ui")
+_OPERATORS = ("/actuator", "/metrics")
+NAMESPACES = ("/api/v1/queue", *_OPERATORS, "/swagger-ui", "/swagger-ui.html")
 """Everything at or below these is answered here and never routed, in whatever case it is written."""
 
 
 def is_for_operators(path: str) -> bool:
     """Whether an own call is for operators and their machines, and so for no page of another origin."""
-    return path.lower().startswith(_OPERATORS) or path == _METRICS
+    return path.lower().startswith(_OPERATORS)
 
 
 @dataclass(frozen=True, slots=True)
