@@ -25,6 +25,7 @@ _FORM = re.compile(
 _NODE = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[0-9A-Za-z._-]{1,255}))(?::(?P<port>[0-9]{1,5}))?"
 )
+_HOST = re.compile(r"[0-9A-Za-z._-]{1,255}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 _SERVICE = re.compile(r"[0-9A-Za-z._-]{1,255}")
 _DATABASE = re.compile(r"[0-9]{0,4}")
 _DEFAULT_PORTS = {"sentinel": 26379, "cluster": 6379}
@@ -117,6 +118,11 @@ def _one(text: str) -> RedisAddress:
         raise ValueError("port 0")
     database = dict(parse_qsl(parts.query)).get("db") or (parts.scheme != "unix" and parts.path.strip("/"))
     return RedisAddress(form="one", url=text, database=int(database or 0))
+
+
+def is_host(text: str) -> bool:
+    """Whether this is the name or address of a machine, and nothing that would mean more in an address."""
+    return _HOST.fullmatch(text) is not None
 
 
 def _nodes(text: str, default_port: int) -> tuple[Node, ...]:

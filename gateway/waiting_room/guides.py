@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AskError, RedisError
 
-from gateway.redis_address import MOST_NODES, Node, RedisAddress
+from gateway.redis_address import MOST_NODES, Node, RedisAddress, is_host
 from gateway.waiting_room.servers import ServerNotFound, ask, describe, make_connection, opened
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 PAUSE_SECONDS: Final = 0.2
 """After a search that found nothing, the next one begins half of this to all of it later. Until then every call
 fails at once: a crowd of callers must not become a crowd of questions."""
+
+# What comes of taking apart an answer that is not shaped as it should be.
+_NONSENSE: Final = (TypeError, ValueError, AttributeError, RecursionError)
 
 
 class Advice(NamedTuple):
@@ -86,7 +89,7 @@ class GuidedServers:
         """See ``Servers``. Without a host it is the one that answered, which the guides know."""
         if self._address.form != "cluster":
             return False
-        if error.host not in {"", "?"}:
+        if is_host(error.host):
             self._moved[error.slot_id] = Node(error.host, error.port)
         return True
 
@@ -94,6 +97,8 @@ class GuidedServers:
         connection = await opened(make_connection(self._address.url_of_guide(guide), self._timeout))
         try:
             advice = await self._question(connection, guide, slot)
+        except _NONSENSE:
+            raise ServerNotFound("an answer that names no server") from None
         finally:
             await connection.disconnect(nowait=True)
         if advice.guides:
@@ -104,8 +109,8 @@ class GuidedServers:
         """A connection to a server that says of itself that it is a master."""
         connection = await opened(make_connection(self._address.url_of(server), self._timeout))
         try:
-            role, *_ = await ask(connection, "ROLE")
-            if role != b"master":
+            role = await ask(connection, "ROLE")
+            if not isinstance(role, list) or role[:1] != [b"master"]:
                 raise ServerNotFound("what was named is no master")
         except BaseException:
             await connection.disconnect(nowait=True)
@@ -139,4 +144,7 @@ async def _ask_node(connection: AbstractConnection, guide: Node, slot: int) -> A
 def _node(reply: Any, guide: Node) -> Node:
     """The node of a reply that begins with host and port. A host that is not given is the guide's."""
     host, port = reply[:2]
-    return Node(guide.host if host in {None, b"", b"?"} else host.decode(), int(port))
+    name = guide.host if host in {None, b"", b"?"} else host.decode()
+    if not is_host(name) or not 0 < int(port) < 65536:
+        raise ValueError("no address")
+    return Node(name, int(port))

@@ -127,6 +127,50 @@ async def test_a_server_that_is_no_master_is_not_taken_for_one(secured: Watched)
                 await link.call("PING")
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b":1\r\n",
+        b"*0\r\n",
+        b"*1\r\n$1\r\na\r\n",
+        b"*2\r\n$2\r\n\xff\xfe\r\n$2\r\n80\r\n",
+        b"*2\r\n$1\r\na\r\n$1\r\nb\r\n",
+        b"*2\r\n$1\r\na\r\n$5\r\n99999\r\n",
+        b"*2\r\n:1\r\n:2\r\n",
+        b"*2\r\n$24\r\n127.0.0.1/0?a=b@evil.test\r\n$2\r\n80\r\n",
+        b"*1\r\n*1\r\n:1\r\n",
+        b"*1\r\n*3\r\n:0\r\n:16383\r\n:7\r\n",
+        b"*1\r\n" * 5000,
+    ],
+)
+@pytest.mark.parametrize("form", ["sentinel", "cluster"])
+async def test_a_guide_that_answers_nonsense_is_one_that_knows_nothing(form: str, reply: bytes) -> None:
+    ended = asyncio.Event()
+    talking = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal talking
+        talking += 1
+        ended.clear()
+        with contextlib.suppress(ConnectionError):
+            while command := await reader.read(1024):
+                writer.write(reply if b"SLOTS" in command or b"SENTINEL" in command else b"+OK\r\n")
+        writer.close()
+        talking -= 1
+        if not talking:
+            ended.set()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        path = "/tickets" if form == "sentinel" else ""
+        async with a_link(Redis(f"redis+{form}://:secret@127.0.0.1:{port}{path}", TIMEOUT)) as link:
+            with pytest.raises(QueueUnavailable) as caught:
+                await link.call("PING")
+        async with asyncio.timeout(TIMEOUT):
+            await ended.wait()
+    assert "evil" not in caught.value.reason
+
+
 async def test_links_leave_a_master_of_the_past_as_soon_as_one_of_them_has_found_another(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
