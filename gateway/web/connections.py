@@ -107,6 +107,8 @@ class Connection(Resting):
 
     def data_received(self, data: bytes) -> None:
         """Passes on what came, in pieces none of which goes beyond the end of a request."""
+        if self._parser is None:
+            self.wake()
         if self._idle and len(self._messages) < _FEW and one_whole_head(data, self._limits.head_bytes):
             self._idle = False
             self._parse(data)

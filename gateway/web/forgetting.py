@@ -67,8 +67,8 @@ class Resting(ReaderWatch):
         """Lets go of the parser until something comes. Call it while all that came is parsed and taken."""
         self._parser = None
 
-    def data_received(self, data: bytes) -> None:
-        """Parses ``data``."""
+    def wake(self) -> None:
+        """Gets a parser again. Call it before anything is parsed."""
         if self._parser is None and self._manager is not None:
             self._parser = HttpRequestParser(
                 self,
@@ -81,7 +81,6 @@ class Resting(ReaderWatch):
                 auto_decompress=bool(SERVER_OPTIONS["auto_decompress"]),
                 max_msg_queue_size=self._max_msg_queue_size,
             )
-        super().data_received(data)
 
 
 def forget(request: web.BaseRequest) -> None:
