@@ -36,11 +36,7 @@ def forwarding(context: Context) -> Handler:
         assert match is not None  # noqa: S101 - only matched requests come here
         if match.answer is not None:
             return _own_answer(match.answer)
-        try:
-            return await forwarded(context, request, exchange, plan_for(context, request, exchange, match))
-        except (UpstreamUnreachable, UpstreamTimeout, NoInstance) as error:
-            context.metrics.upstream_error(match.route.id, error.code)
-            raise
+        return await forwarded(context, request, exchange, plan_for(context, request, exchange, match))
 
     return forward
 
@@ -52,7 +48,18 @@ async def forwarded(
     plan: ForwardPlan,
     send: Send = send_answer,
 ) -> web.StreamResponse:
-    """Forwards a request; in a trace that is recorded each call to an instance becomes a span."""
+    """Forwards a request, and counts the failures of services."""
+    try:
+        return await _traced(context, request, exchange, plan, send)
+    except (UpstreamUnreachable, UpstreamTimeout, NoInstance) as error:
+        context.metrics.upstream_error(plan.route_id, error.code)
+        raise
+
+
+async def _traced(
+    context: Context, request: web.BaseRequest, exchange: Exchange, plan: ForwardPlan, send: Send
+) -> web.StreamResponse:
+    """In a trace that is recorded each call to an instance becomes a span."""
     if not context.tracer.records(exchange.trace):
         return await context.forwarder.forward(request, plan, send)
     calls = TracedCalls(
