@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from io import BytesIO
 from typing import Final
 
 from aiohttp import hdrs, web
 from aiohttp.http import RawResponseMessage
 from multidict import CIMultiDict
 
-from gateway.errors import UpstreamTimeout, UpstreamUnreachable
+from gateway.errors import Overloaded, UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.response import ForwardedResponse, Send, TakenResponse, answer_headers, send_answer
 
 Change = Callable[[bytes], Awaitable[bytes]]
+
+_RETRY_SECONDS: Final = 5.0
 
 # What no longer holds of a body that is another one.
 _OF_THE_OLD_BODY: Final = frozenset(
@@ -25,11 +29,15 @@ _OF_THE_OLD_BODY: Final = frozenset(
 )
 
 
-def changing(change: Change, wanted: Callable[[RawResponseMessage], bool], most: int) -> Send:
+def changing(
+    change: Change, wanted: Callable[[RawResponseMessage], bool], most: int, turns: asyncio.Semaphore
+) -> Send:
     """Makes what sends ``change(body)`` in place of an answer's body if its head is ``wanted``; others pass as ever.
+    ``turns`` says how many bodies may be in memory at a time.
 
     The body, as sent and decoded, may have ``most`` bytes. Sending raises UpstreamUnreachable if it has more, breaks
-    off or can't be decoded, UpstreamTimeout if it takes longer than an answer's head may, and what ``change`` raises.
+    off or can't be decoded, UpstreamTimeout if it takes longer than an answer's head may, Overloaded if it is not its
+    turn in as long a time, and what ``change`` raises.
     """
 
     async def send(
@@ -42,22 +50,37 @@ def changing(change: Change, wanted: Callable[[RawResponseMessage], bool], most:
         if not wanted(message):
             return await send_answer(request, connection, message, plan, keep_alive)
         headers = answer_headers(message, plan)
-        try:
-            async with asyncio.timeout(plan.response_timeout):
-                body = await _body(connection, most)
-        except TimeoutError:
-            raise UpstreamTimeout("response") from None
-        body = await change(decoded(body, message.headers.getall(hdrs.CONTENT_ENCODING, ()), most))
+        async with _turn(turns, plan.response_timeout):
+            try:
+                async with asyncio.timeout(plan.response_timeout):
+                    body = await _body(connection, most)
+            except TimeoutError:
+                raise UpstreamTimeout("response") from None
+            body = await change(decoded(body, message.headers.getall(hdrs.CONTENT_ENCODING, ()), most))
         fields: CIMultiDict[str] = CIMultiDict()
         for name, value in headers.fields:
             if name.decode().lower() not in _OF_THE_OLD_BODY and value.isascii():
                 fields.add(name.decode(), value.decode())
-        response = TakenResponse(body=body, status=plan.status or message.code, headers=fields)
+        # In pieces as they are taken: written whole, a copy would wait for each client that is slow.
+        response = TakenResponse(body=BytesIO(body), status=plan.status or message.code, headers=fields)
         if not keep_alive:
             response.force_close()
         return response
 
     return send
+
+
+@asynccontextmanager
+async def _turn(turns: asyncio.Semaphore, seconds: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            await turns.acquire()
+    except TimeoutError:
+        raise Overloaded(_RETRY_SECONDS) from None
+    try:
+        yield
+    finally:
+        turns.release()
 
 
 async def _body(connection: UpstreamConnection, most: int) -> bytes:

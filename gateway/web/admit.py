@@ -105,6 +105,11 @@ def _check_management(request: web.BaseRequest, expected: str | None) -> None:
     if (
         len(values) > 1
         or scheme.lower() != "bearer"
-        or not hmac.compare_digest(given.encode(), expected.encode())
+        or not hmac.compare_digest(_encoded(given), _encoded(expected))
     ):
         raise TokenInvalid("not the management token")
+
+
+def _encoded(text: str) -> bytes:
+    """As it came: a header may hold bytes that are no UTF-8."""
+    return text.encode("utf-8", "surrogateescape")

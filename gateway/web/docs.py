@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from io import BytesIO
 from typing import Final
 
 from aiohttp import web
@@ -119,7 +120,8 @@ def _served(request: web.BaseRequest, content: Content) -> web.Response:
         headers["Content-Encoding"] = "gzip"
         body = content.zipped
     charset = "utf-8" if content.media_type.startswith("text/") else None
-    return web.Response(body=body, content_type=content.media_type, charset=charset, headers=headers)
+    # In pieces as they are taken: written whole, a copy would wait for each client that is slow.
+    return web.Response(body=BytesIO(body), content_type=content.media_type, charset=charset, headers=headers)
 
 
 def _takes_gzip(accept_encoding: str) -> bool:

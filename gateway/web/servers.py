@@ -14,6 +14,7 @@ from urllib.parse import urljoin, urlsplit
 from gateway.web.envelope import encode
 
 _METHODS: Final = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
+_LONGEST_URL: Final = 2000
 _VARIABLE: Final = re.compile(r"\{([^{}]*)\}")
 
 
@@ -51,9 +52,12 @@ def _path_of(server: dict[str, Any], path: str) -> str:
 
     def default(match: re.Match[str]) -> str:
         variable = given.get(match[1])
-        return str(variable.get("default", "")) if isinstance(variable, dict) else ""
+        return str(variable.get("default", ""))[:_LONGEST_URL] if isinstance(variable, dict) else ""
 
-    url = _VARIABLE.sub(default, str(server.get("url", "/")))
+    url = str(server.get("url", "/"))
+    # Before and after: a short one with long variables can become thousands of times as long.
+    if len(url) > _LONGEST_URL or len(url := _VARIABLE.sub(default, url)) > _LONGEST_URL:
+        return "/"
     try:
         found = urlsplit(urljoin(path, url)).path
     except ValueError:

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Awaitable
 from functools import partial
 from typing import Final
+from weakref import WeakValueDictionary
 
 from aiohttp import hdrs, web
 from aiohttp.http import RawResponseMessage
@@ -25,6 +26,10 @@ _DOCUMENT: Final = "/v3/api-docs"
 MOST_BYTES: Final = 2 * 1024 * 1024
 """The longest document there may be, decoded: several times what a big service has. Python reads JSON in one go, so
 this also bounds how long everything else has to wait."""
+
+MOST_AT_A_TIME: Final = 4
+"""Documents of one route that are in memory at the same time, other than those that are kept: anybody may ask for
+them. Who comes then waits as long as for an answer."""
 
 _MOST_KEPT_BYTES: Final = 16 * 1024 * 1024
 
@@ -80,6 +85,8 @@ def describing(context: Context, forward: Handler) -> Choose:
     """Chooses who answers what a route matches: API descriptions in JSON come out led to the gateway; for the rest
     ``forward`` answers."""
     rewritten = Rewritten()
+    # By route, so that a service that hangs holds up its own documents alone; for as long as somebody needs it.
+    turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     def describe(request: web.BaseRequest, exchange: Exchange) -> Awaitable[web.StreamResponse]:
         match = exchange.match
@@ -88,7 +95,8 @@ def describing(context: Context, forward: Handler) -> Choose:
         headers = [field for field in plan.headers if field[0].lower() not in _LEFT_OUT]
         plan = plan._replace(headers=[*headers, (b"Accept-Encoding", b"identity")])
         change = partial(rewritten.rewrite, match.upstream_path)
-        return forwarded(context, request, exchange, plan, changing(change, _is_json, MOST_BYTES))
+        turn = turns.setdefault(match.route.id, asyncio.Semaphore(MOST_AT_A_TIME))
+        return forwarded(context, request, exchange, plan, changing(change, _is_json, MOST_BYTES, turn))
 
     return lambda method, match, path: describe if is_document(method, match, path) else forward
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -43,6 +44,23 @@ def led(document: Any) -> Any:
 def test_a_server_is_reduced_to_its_path(servers: object, urls: list[str]) -> None:
     document = {"openapi": "3.1.0", "servers": servers, "paths": {}}
     assert led(document)["servers"] == [{"url": url} for url in urls]
+
+
+@pytest.mark.parametrize(
+    ("url", "default"),
+    [("{a}" * 100_000, "x" * 1000), ("{a}" * 600, "x" * 1_000_000), ("/" + "x" * 100_000, "")],
+)
+def test_no_server_becomes_longer_than_an_address_may_be(url: str, default: str) -> None:
+    servers = [{"url": url, "variables": {"a": {"default": default}}}]
+    body = json.dumps({"openapi": "3.1.0", "servers": servers}).encode()
+    tracemalloc.start()
+    try:
+        document = led_here(body, AT)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert json.loads(document)["servers"] == HERE
+    assert most < 8 * 1024 * 1024
 
 
 def test_servers_are_found_wherever_they_may_stand() -> None:

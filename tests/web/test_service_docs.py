@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import json
+import socket
 import zlib
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -14,8 +17,9 @@ from aiohttp import web
 
 from gateway.errors import UpstreamUnreachable
 from gateway.web import service_docs
-from gateway.web.service_docs import MOST_BYTES, Rewritten
-from tests.harness import Gateways, listening
+from gateway.web.connections import Connection
+from gateway.web.service_docs import MOST_AT_A_TIME, MOST_BYTES, Rewritten
+from tests.harness import Gateways, Running, listening
 
 INTERNAL = "http://10.1.2.3:8080"
 DOCUMENT = {"openapi": "3.1.0", "servers": [{"url": INTERNAL}], "info": {}, "paths": {}}
@@ -188,6 +192,29 @@ async def test_a_document_that_does_not_come_to_its_end_is_given_up(gateways: Ga
     shop.halt.set()
 
 
+async def test_few_documents_of_a_route_are_in_memory_at_a_time(gateways: Gateways, shop: Shop) -> None:
+    gateway = await gateways.start(ROUTES)
+    shop.halt = asyncio.Event()
+    answers = await asyncio.gather(*(gateway.nobody("GET", "/impatient/v3/api-docs") for _ in range(30)))
+    codes = Counter((answer.status, answer.code) for answer in answers)
+    # A few that come late may take the turns of those whose time is over.
+    assert set(codes) == {(504, "UPSTREAM_TIMEOUT"), (503, "OVERLOADED")}
+    assert codes[504, "UPSTREAM_TIMEOUT"] >= MOST_AT_A_TIME
+    assert all("Retry-After" in answer.headers for answer in answers if answer.status == 503)
+    shop.halt.set()
+    shop.halt = None
+    several = await asyncio.gather(*(gateway.nobody("GET", "/shop/v3/api-docs") for _ in range(30)))
+    assert {answer.status for answer in several} == {200}
+
+
+async def test_a_service_that_is_away_is_counted(gateways: Gateways) -> None:
+    gateway = await gateways.start(ROUTES)
+    await gateway.nobody("GET", "/dead/v3/api-docs")
+    registry = gateway.gateway.context.metrics.registry
+    labels = {"route": "dead", "code": "UPSTREAM_UNREACHABLE"}
+    assert registry.get_sample_value("gateway_upstream_errors_total", labels) == 1
+
+
 @pytest.mark.parametrize(
     ("path", "status", "code"),
     [
@@ -201,6 +228,34 @@ async def test_a_service_that_is_away_is_told_to_programs_by_its_status(
     gateway = await gateways.start(ROUTES)
     answer = await gateway.nobody("GET", path)
     assert (answer.status, answer.code) == (status, code)
+
+
+async def test_who_does_not_read_a_document_costs_no_copy_of_it(gateways: Gateways, shop: Shop) -> None:
+    gateway = await gateways.start(ROUTES)
+    shop.body = json.dumps(DOCUMENT | {"info": {"description": "x" * 1_500_000}}).encode()
+    for path in ("/shop/v3/api-docs", "/swagger-ui/swagger-ui-bundle.js"):
+        assert await waiting_for_one_who_reads_nothing(gateway, path) < 256 * 1024
+
+
+async def waiting_for_one_who_reads_nothing(gateway: Running, path: str) -> int:
+    """How many bytes wait in this process for such a client, who asks for more than sockets hold."""
+    host, port = gateway.base.removeprefix("http://").split(":")
+    loop = asyncio.get_running_loop()
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        await loop.sock_connect(client, (host, int(port)))
+        await loop.sock_sendall(client, f"GET {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode() * 8)
+        (place,) = [client.getsockname()]
+        assert await loop.sock_recv(client, 12) == b"HTTP/1.1 200"
+        connections = [each for each in gc.get_objects() if isinstance(each, Connection)]
+        transports = [each.transport for each in connections if each.transport]
+        (own,) = [each for each in transports if each.get_extra_info("peername") == place]
+        most = 0
+        for _ in range(50):  # there is no event for nothing happening any more
+            await asyncio.sleep(0.02)
+            most = max(most, own.get_write_buffer_size())
+        return most
 
 
 async def test_the_connection_serves_again(gateways: Gateways, shop: Shop) -> None:
