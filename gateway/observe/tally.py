@@ -16,18 +16,18 @@ class Tally(Collector):
     def __init__(self, registry: CollectorRegistry, name: str, doc: str, label: str) -> None:
         self._name = name
         self._doc = doc
-        self._label = label
+        self._labels = (label,)
         self.counts: Counter[str] = Counter()
         """To be added to by whoever counts often."""
         registry.register(self)
 
     def describe(self) -> Iterable[CounterMetricFamily]:
         """What ``collect`` will give, without numbers."""
-        return [CounterMetricFamily(self._name, self._doc, labels=(self._label,))]
+        return [CounterMetricFamily(self._name, self._doc, labels=self._labels)]
 
     def collect(self) -> Iterable[CounterMetricFamily]:
         """The numbers so far."""
-        family = CounterMetricFamily(self._name, self._doc, labels=(self._label,))
+        family = CounterMetricFamily(self._name, self._doc, labels=self._labels)
         for value, count in list(self.counts.items()):
             family.add_metric((value,), count)
         return [family]

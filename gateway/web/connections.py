@@ -71,11 +71,9 @@ class Connection(Resting):
         self._limits = server.limits
         self._body: StreamReader = EMPTY_PAYLOAD
         """The body of the newest request."""
-        self._left = 0
-        """How much of it is still to come; below 0 if only its chunks tell."""
+        self._left = self._chunk_bytes = 0
+        """How much of it is still to come (below 0 if only its chunks tell), and has come, chunks' sizes included."""
         self._cuts = _MOST_CUTS
-        self._chunk_bytes = 0
-        """How much of it has come, its chunks' sizes included."""
         self._head = 0
         """How much of an unfinished head there is."""
         self._line = RequestLine(server.limits.line_bytes)

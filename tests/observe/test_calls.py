@@ -44,7 +44,7 @@ def test_a_call_is_told_to_the_service_and_noted_with_its_end() -> None:
 
 
 def test_each_attempt_is_a_span_and_has_its_own_identifier() -> None:
-    kept, headers = Kept(), SAMPLED.headers()
+    kept, headers = Kept(), list(SAMPLED.headers())
     calls = calls_of(kept, headers)
     told = []
     calls.begin(FIRST)
@@ -65,7 +65,7 @@ def test_each_attempt_is_a_span_and_has_its_own_identifier() -> None:
 
 def test_an_answer_that_breaks_off_is_an_error_and_an_end_is_told_once() -> None:
     kept = Kept()
-    calls = calls_of(kept, SAMPLED.headers(), service="")
+    calls = calls_of(kept, list(SAMPLED.headers()), service="")
     calls.begin(FIRST)
     calls.answered(200)
     calls.done(False)
@@ -77,7 +77,7 @@ def test_an_answer_that_breaks_off_is_an_error_and_an_end_is_told_once() -> None
 
 def test_where_no_instance_was_asked_there_is_no_span() -> None:
     kept = Kept()
-    calls = calls_of(kept, SAMPLED.headers())
+    calls = calls_of(kept, list(SAMPLED.headers()))
     calls.failed("NO_INSTANCE")
     calls.done(False)
     assert kept == []
