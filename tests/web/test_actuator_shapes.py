@@ -135,5 +135,5 @@ async def test_the_alias_for_metrics_obeys_what_the_actuator_does(gateways: Gate
 
 async def test_with_a_port_of_its_own_the_alias_is_there_only(gateways: Gateways) -> None:
     gateway = await gateways.start(management_server_port=0)
-    assert (await gateway.nobody("GET", "/metrics")).status == 401
-    assert (await gateway.user("someone")("GET", "/metrics")).code == "ROUTE_NOT_FOUND"
+    for caller in (gateway.nobody, gateway.user("someone")):
+        assert (await caller("GET", "/metrics")).code == "ROUTE_NOT_FOUND"
