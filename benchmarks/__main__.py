@@ -24,6 +24,7 @@ NAMES = {
     "forward": "a small answer through the gateway, a plain proxy, and known ones",
     "lineup": "people who arrive, each with a token never seen before",
     "scale": "a million waiting beside a thousand",
+    "streams": "many streams at one gateway: memory, opening, a turn of status updates, stalls",
     "fanout": "one frame to each of many streams",
     "overload": "twice as many newcomers as can be taken, and those who are in beside them",
     "freed_slot": "from a freed slot to ALLOWED_IN at the stream of the next",
@@ -45,7 +46,13 @@ def make_parser() -> argparse.ArgumentParser:
     add("--rounds", type=_count, default=default.rounds, metavar="N", help="measurements of each (3)")
     add("--connections", type=_count, default=default.connections, metavar="N", help="of the load (64)")
     add("--own-load", action="store_true", help="our load generator even where wrk is installed")
-    add("--streams", type=_count, default=default.streams, metavar="N", help="fanout, freed_slot (2000)")
+    add(
+        "--streams",
+        type=_count,
+        default=default.streams,
+        metavar="N",
+        help="streams, fanout, freed_slot (15000)",
+    )
     add("--waiting", type=_count, default=default.waiting, metavar="N", help="scale (1000000)")
     add("--frees", type=_count, default=default.frees, metavar="N", help="slots freed in each case (200)")
     add(

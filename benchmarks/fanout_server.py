@@ -21,6 +21,7 @@ from aiohttp_sse import EventSourceResponse
 from gateway.stream.hub import Hub, Tempo
 from gateway.stream.registry import Seats
 from gateway.stream.response import EventStream
+from gateway.web.render import status_json
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
@@ -42,7 +43,7 @@ class Waiting:
 
 
 class Room:
-    """Answers at once, as Redis on the same machine nearly does; renders as the gateway does."""
+    """Answers at once, as Redis on the same machine nearly does."""
 
     async def status(self, user: str) -> Waiting:
         return Waiting(int(user))
@@ -51,21 +52,12 @@ class Room:
         await asyncio.sleep(0.0005)
         return [Waiting(int(user)) for user in users]
 
-    def status_object(self, state: Waiting) -> dict[str, object]:
-        return {
-            "room": "default",
-            "ticket": state.ticket,
-            "userQueuePosition": state.position,
-            "totalQueueSize": state.total,
-            "usersBehind": state.behind,
-            "estimatedWaitSeconds": int(state.estimated_wait),
-        }
-
 
 class Renderer:
-    """As little as a renderer can do."""
+    """Renders a status as the gateway does, and what is not measured as simply as can be."""
 
-    status = Room.status_object
+    def status(self, state: Waiting) -> str:
+        return status_json('"default"', state)
 
     def allowed_in(self, expires_in: float, locale: str) -> dict[str, object]:
         return {"message": locale, "room": "default", "expiresInSeconds": int(expires_in)}

@@ -48,12 +48,14 @@ def gateway(
     upstream: int = 1,
     redis_url: str = "embedded",
     prefix: Sequence[str] = (),
+    program: Sequence[str] = ("-m", "gateway", "serve"),
     **settings: object,
 ) -> Iterator[Gateway]:
     """``python -m gateway serve``: access log, metrics, token check and gate as shipped.
 
     ``upstream`` is the port of the one service behind all routes. An embedded Redis runs with the load, not on the
-    gateway's core. ``prefix`` goes behind the Python (a profiler, say); ``settings`` are named in lower case.
+    gateway's core. ``prefix`` goes behind the Python (a profiler, say), ``program`` behind that; ``settings`` are named
+    in lower case.
     """
     folder.mkdir(parents=True, exist_ok=True)
     environ = {
@@ -71,7 +73,7 @@ def gateway(
         "OVERLOAD_LAG_MS": "0",
     }
     environ |= {name.upper(): str(value) for name, value in settings.items()}
-    command = [sys.executable, *prefix, "-m", "gateway", "serve"]
+    command = [sys.executable, *prefix, *program]
     log = folder / "gateway.log"
     with started(command, cores=cores.server, environ=environ, folder=folder, log=log) as process:
         await_true("the gateway", process, lambda: _port(log) is not None)

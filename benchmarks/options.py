@@ -10,8 +10,8 @@ from pathlib import Path
 class Options:
     """``seconds`` is the length of one measurement of one row, ``rounds`` how many there are of each.
 
-    ``own_load`` uses our own load generator even where there is wrk. ``streams`` counts those of ``fanout`` and
-    ``freed_slot``, ``waiting`` the people in the long line of ``scale``, ``frees`` the slots freed in each case of
+    ``own_load`` uses our own load generator even where there is wrk. ``streams``: how many for ``streams``, ``fanout``
+    and ``freed_slot``, ``waiting`` the people in the long line of ``scale``, ``frees`` the slots freed in each case of
     ``freed_slot``. ``profile``: where ``forward`` writes what its gateway does, None for no profile.
     """
 
@@ -19,7 +19,7 @@ class Options:
     rounds: int = 3
     connections: int = 64
     own_load: bool = False
-    streams: int = 2000
+    streams: int = 15_000
     waiting: int = 1_000_000
     frees: int = 200
     profile: Path | None = None

@@ -56,6 +56,28 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """A figure with what it is to be at most (or ``at_least``), and what it should be in the end."""
+
+    name: str
+    value: float
+    target: float
+    goal: float | None = None
+    at_least: bool = False
+
+    def reaches(self, bound: float) -> bool:
+        """Whether the figure is on the right side of ``bound``."""
+        return self.value >= bound if self.at_least else self.value <= bound
+
+    @property
+    def verdict(self) -> str:
+        """``goal``, ``target`` or ``missed``: what is reached."""
+        if self.goal is not None and self.reaches(self.goal):
+            return "goal"
+        return "target" if self.reaches(self.target) else "missed"
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """Any table: a line of ``columns``, lines of cells, and notes below."""
 
@@ -82,6 +104,21 @@ class Table:
         """The table for machines: one object per row, by column."""
         rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
         return {"title": self.title, "rows": rows, "notes": list(self.notes)}
+
+
+def limits_table(title: str, limits: Sequence[Limit], notes: Sequence[str] = ()) -> Table:
+    """Figures beside what they are to be."""
+    cells = [
+        [
+            one.name,
+            round(one.value, 2),
+            f"{'≥' if one.at_least else '≤'} {one.target:,g}",
+            None if one.goal is None else f"{one.goal:,g}",
+            one.verdict,
+        ]
+        for one in limits
+    ]
+    return Table(title, ("", "measured", "target", "goal", "reached"), cells, notes)
 
 
 def rate_table(title: str, rows: Sequence[Row], reference: str, target: Target | None = None) -> Table:

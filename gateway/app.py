@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,12 +15,12 @@ import aiohttp
 from prometheus_client import CollectorRegistry
 
 from gateway.app_config import token_settings
+from gateway.app_rooms import waiting_rooms
 from gateway.app_routes import RouteSources
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.fetch import http_fetch
 from gateway.auth.jwks import Jwks
 from gateway.auth.tokens import TokenVerifier
-from gateway.observe.admissions import Admissions
 from gateway.observe.export import tracing
 from gateway.observe.lag import LoopLag
 from gateway.observe.logs import AccessLog
@@ -36,13 +36,6 @@ from gateway.proxy.tunnels import Tunnels
 from gateway.routing.config.server import ConfigServer
 from gateway.routing.table import RouteTable
 from gateway.settings import Settings
-from gateway.stream.hub import Tempo
-from gateway.stream.registry import Seats
-from gateway.waiting_room.embedded import embedded_redis
-from gateway.waiting_room.events import RoomEvent
-from gateway.waiting_room.keys import DEFAULT_ROOM
-from gateway.waiting_room.link import Redis
-from gateway.waiting_room.room import Limits, RoomPolicy
 from gateway.waiting_room.rooms import Rooms
 from gateway.web.actuator import Actuator
 from gateway.web.admit import authenticating, gating, shedding
@@ -53,7 +46,7 @@ from gateway.web.door import RequestHandler, door
 from gateway.web.endpoints import Endpoints
 from gateway.web.exchange import Step
 from gateway.web.forwarding import forwarding
-from gateway.web.limits import max_streams, max_tunnels
+from gateway.web.limits import max_tunnels
 from gateway.web.lobby import Lobby
 from gateway.web.locate import locating
 from gateway.web.queue_api import QueueApi
@@ -99,9 +92,6 @@ async def composed(
         session = await enter(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False))
         sources = await RouteSources.load(settings, environ, session, metrics)
         table = sources.first
-        redis_url = settings.redis_url
-        if redis_url == "embedded":
-            redis_url = await enter(embedded_redis(settings.embedded_redis_dir))
         lag = await enter(LoopLag(metrics.loop_lag))
         # Before all who make spans, so that it ends after them.
         tracer = await enter(
@@ -112,44 +102,8 @@ async def composed(
                 metrics.spans,
             )
         )
-        admissions = Admissions(tracer)
-
-        def deliver(events: Sequence[RoomEvent]) -> None:
-            lobby.deliver(events)
-            admissions.deliver(events)
-
-        lobby = Lobby(
-            Seats(max_streams(settings)),
-            Tempo(
-                settings.queue_status_interval_seconds,
-                settings.sse_heartbeat_seconds,
-                settings.sse_max_streams_per_user,
-            ),
-            metrics,
-        )
-        rooms = Rooms(
-            Redis(redis_url, settings.redis_timeout_seconds),
-            prefix=settings.redis_key_prefix,
-            policy=RoomPolicy(
-                settings.queue_relineup, settings.queue_absent_seconds, settings.redis_wait_replicas
-            ),
-            observer=metrics,
-            batch_observer=tracer,
-            on_events=deliver,
-            on_restored=lobby.restored,
-            on_sweep=metrics.swept,
-        )
-        await rooms.provide(_limits(settings, table))
-        await lobby.provide(rooms)
-        await enter(rooms.running())
-        await enter(lobby.running())
-        jwks_uri, algorithms, issuer, audiences = token_settings(settings, environ, table)
-        jwks = await enter(
-            Jwks(jwks_uri, algorithms, http_fetch(session), on_fetch=metrics.jwks_fetched).running()
-        )
-        verifier = TokenVerifier(
-            jwks, issuer=issuer, audience=audiences, user_type_claim=settings.jwt_user_type_claim
-        )
+        waiting = await enter(waiting_rooms(settings, table, metrics, tracer))
+        tokens = await enter(_tokens(settings, environ, table, session, metrics))
         pool = await enter(UpstreamPool())
         tunnels = Tunnels(max_tunnels(settings), settings.websocket_idle_seconds, metrics)
         instances = Instances(table.services)
@@ -161,23 +115,19 @@ async def composed(
 
         async def take(new: RouteTable) -> None:
             """Puts a reloaded table in force, rooms first: a gate must never name a room that isn't there."""
-            await rooms.provide(_limits(settings, new))
-            await lobby.provide(rooms)
+            await waiting.provide(new)
             instances.replace(new.services)
-            if new.tokens != tables.now.table.tokens:
-                uri, algorithms, issuer, audiences = token_settings(settings, environ, new)
-                jwks.aim(uri, algorithms)
-                verifier.expect(issuer, audiences)
+            tokens.follow(new)
             tables.replace(new)
 
         await enter(sources.running(take))
         context = Context(
             settings=settings,
             tables=tables,
-            rooms=rooms,
-            hubs=lobby,
+            rooms=waiting.rooms,
+            hubs=waiting.lobby,
             authenticator=Authenticator(
-                verifier,
+                tokens.verifier,
                 cookie_name=settings.jwt_cookie_name,
                 stream_grace=settings.stream_token_grace_seconds,
                 allowed_origin=acting(tables),
@@ -190,26 +140,77 @@ async def composed(
             if settings.metrics_spring_names
             else None,
             tracer=tracer,
-            admissions=admissions,
+            admissions=waiting.admissions,
             lag_ms=lambda: lag.milliseconds,
-            checks={
-                "redis": lambda: (rooms.subscription.listening.is_set(), {}),
-                "jwks": lambda: (jwks.keys_known, {"keys": len(jwks.status().kids)}),
-                "routes": lambda: (not sources.faults, {"faults": list(sources.faults)}),
-                **({"configServer": partial(_config_health, sources.config)} if sources.config else {}),
-                **({} if eureka is None else {"eureka": eureka.health}),
-            },
+            checks=_checks(waiting.rooms, tokens.jwks, sources, eureka),
             refresh=sources.refresh,
             look=sources.look,
         )
-        access_log = AccessLog(
-            log_writer,
-            log_format=settings.log_format,
-            user=settings.access_log_user,
-            # Shared by the instances if they share the secret; else each has names of its own for users.
-            key=(settings.identity_hmac_secret or secrets.token_hex()).encode(),
-        )
-        yield Gateway(*_doors(context, access_log), context, lobby, tunnels, sources, eureka, redis_url)
+        public, management = _doors(context, _access_log(settings, log_writer))
+        yield Gateway(public, management, context, waiting.lobby, tunnels, sources, eureka, waiting.redis_url)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """What tokens are checked with; ``follow`` keeps it to what a Config Server says."""
+
+    jwks: Jwks
+    verifier: TokenVerifier
+    follow: Callable[[RouteTable], None]
+
+
+@contextlib.asynccontextmanager
+async def _tokens(
+    settings: Settings,
+    environ: Mapping[str, str],
+    table: RouteTable,
+    session: aiohttp.ClientSession,
+    metrics: Metrics,
+) -> AsyncIterator[_Tokens]:
+    """Keeps the keys up to date for as long as it lasts."""
+    uri, algorithms, issuer, audiences = in_force = token_settings(settings, environ, table)
+    jwks = Jwks(uri, algorithms, http_fetch(session), on_fetch=metrics.jwks_fetched)
+    verifier = TokenVerifier(
+        jwks, issuer=issuer, audience=audiences, user_type_claim=settings.jwt_user_type_claim
+    )
+
+    def follow(new: RouteTable) -> None:
+        nonlocal in_force
+        wanted = token_settings(settings, environ, new)
+        if wanted != in_force:
+            in_force = wanted
+            uri, algorithms, issuer, audiences = wanted
+            jwks.aim(uri, algorithms)
+            verifier.expect(issuer, audiences)
+
+    async with jwks.running():
+        yield _Tokens(jwks, verifier, follow)
+
+
+def _checks(
+    rooms: Rooms, jwks: Jwks, sources: RouteSources, eureka: Eureka | None
+) -> dict[str, Callable[[], tuple[bool, dict[str, object]]]]:
+    """Health of all that the gateway uses: whether it is up, and details without secrets."""
+    checks: dict[str, Callable[[], tuple[bool, dict[str, object]]]] = {
+        "redis": lambda: (rooms.subscription.listening.is_set(), {}),
+        "jwks": lambda: (jwks.keys_known, {"keys": len(jwks.status().kids)}),
+        "routes": lambda: (not sources.faults, {"faults": list(sources.faults)}),
+    }
+    if sources.config is not None:
+        checks["configServer"] = partial(_config_health, sources.config)
+    if eureka is not None:
+        checks["eureka"] = eureka.health
+    return checks
+
+
+def _access_log(settings: Settings, writer: LineWriter | None) -> AccessLog:
+    return AccessLog(
+        writer,
+        log_format=settings.log_format,
+        user=settings.access_log_user,
+        # Shared by the instances if they share the secret; else each has names of its own for users.
+        key=(settings.identity_hmac_secret or secrets.token_hex()).encode(),
+    )
 
 
 def _config_health(config: ConfigServer) -> tuple[bool, dict[str, object]]:
@@ -251,15 +252,3 @@ def _steps(context: Context, endpoints: Endpoints, *, routed: bool = True) -> tu
         # Last, because passing it renews a session, which only a request that goes on may do.
         gating(context),
     )
-
-
-def _limits(settings: Settings, table: RouteTable) -> dict[str, Limits]:
-    """Every room that there is, with what it is given: the file's limits, else the settings'."""
-    capacity, duration = settings.allowed_in_max_capacity, settings.allowed_in_duration_seconds
-    limits = {DEFAULT_ROOM: Limits(capacity, duration)}
-    for name, given in table.rooms.items():
-        limits[name] = Limits(
-            capacity if given.capacity is None else given.capacity,
-            duration if given.duration is None else given.duration,
-        )
-    return limits

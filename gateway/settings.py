@@ -14,14 +14,13 @@ from typing import Any, Final, Literal
 
 from gateway import settings_kinds as kinds
 from gateway.errors import SettingsError
-from gateway.settings_config import ConfigServerSettings
-from gateway.settings_eureka import metadata_of_parts, servers_by_zone, zones_of_region
+from gateway.settings_discovery import DiscoverySettings, servers_by_zone
 from gateway.settings_kinds import Network, duration, whole
 from gateway.settings_table import Setting, redis_address_of_parts, rows, setting
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Settings(ConfigServerSettings):
+class Settings(DiscoverySettings):
     """Everything that can be set, parsed. Durations are in seconds unless the name says otherwise."""
 
     server_host: str = setting(
@@ -204,72 +203,6 @@ class Settings(ConfigServerSettings):
         "Whether requests are also counted under the names that Spring's dashboards read.",
     )
 
-    spring_application_name: str = setting(
-        kinds.HOST,
-        "gateway-server",
-        "The gateway's name in Eureka and Zipkin, and at the Config Server.",
-        group="Discovery and tracing",
-    )
-    spring_profiles_active: tuple[str, ...] = setting(
-        kinds.NAMES, (), "Profiles, for the Config Server and `/actuator/info`.", default_words="none"
-    )
-    eureka_client_serviceurl_defaultzone: tuple[str, ...] = setting(
-        kinds.HTTP_URLS, ("http://localhost:8761/eureka/",), "Eureka servers, tried in this order.", off=()
-    )
-    eureka_client_availabilityzones: tuple[str, ...] = setting(
-        kinds.ZONES,
-        (),
-        "Zones of Eureka servers, the gateway's own first; see eureka.md.",
-        compose=zones_of_region,
-        default_words="the default zone",
-    )
-    eureka_client_registryfetchintervalseconds: float = setting(
-        duration(), 10.0, "Time between two looks at who is registered with Eureka."
-    )
-    eureka_instance_hostname: str | None = setting(
-        kinds.HOST,
-        None,
-        "The name under which Eureka tells others of this gateway.",
-        default_words="`SERVER_HOST` if that is one address, else the machine's",
-    )
-    eureka_instance_preferipaddress: bool = setting(
-        kinds.SWITCH, False, "Whether Eureka tells others the gateway's IP address instead of a name."
-    )
-    eureka_instance_metadatamap: tuple[tuple[str, str], ...] = setting(
-        kinds.METADATA,
-        (),
-        "What Eureka tells others besides; also one by one, as `EUREKA_INSTANCE_METADATAMAP_TEAM=tickets`.",
-        compose=metadata_of_parts,
-        default_words="none",
-    )
-    eureka_instance_leaserenewalintervalinseconds: int = setting(
-        whole(1, 3600),
-        30,
-        "Time between two heartbeats to Eureka; after three without one the gateway counts as gone.",
-    )
-    eureka_register: bool = setting(
-        kinds.SWITCH, True, "Whether to register with Eureka.", older=("EUREKA_CLIENT_REGISTERWITHEUREKA",)
-    )
-    eureka_fetch: bool = setting(
-        kinds.SWITCH,
-        True,
-        "Whether to take services' instances from Eureka.",
-        older=("EUREKA_CLIENT_FETCHREGISTRY",),
-    )
-    zipkin_endpoint: str | None = setting(
-        kinds.HTTP_URL,
-        "http://localhost:9411/api/v2/spans",
-        "Where spans are sent.",
-        older=("MANAGEMENT_TRACING_EXPORT_ZIPKIN_ENDPOINT", "MANAGEMENT_ZIPKIN_TRACING_ENDPOINT"),
-        off=None,
-    )
-    tracing_sampling_probability: float = setting(
-        kinds.fraction(),
-        0.1,
-        "Share of the traces begun here that is recorded; a trace that a client began is, if the client says so.",
-        older=("MANAGEMENT_TRACING_SAMPLING_PROBABILITY",),
-    )
-
     log_format: Literal["text", "json"] = setting(
         kinds.LOG_FORMAT, "text", "Lines for people, or one JSON object a line.", group="Logs"
     )
@@ -301,15 +234,14 @@ class Settings(ConfigServerSettings):
         return f"Settings({', '.join(shown)})"
 
 
-_INHERITED = len(fields(ConfigServerSettings))
 _ROWS = rows(fields(Settings))
+_INHERITED = len(fields(DiscoverySettings))
 # What is inherited comes first in a dataclass, and last in the table.
 TABLE: Final[tuple[Setting, ...]] = (*_ROWS[_INHERITED:], *_ROWS[:_INHERITED])
 
 
 def check(environ: Mapping[str, str]) -> list[SettingsError]:
     """Every wrong setting of ``environ``, in the table's order; none when ``Settings.from_env`` succeeds."""
-
     faults: list[SettingsError] = []
     values: dict[str, Any] = {}
     for row in TABLE:

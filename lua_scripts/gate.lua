@@ -16,6 +16,7 @@
 --- @include summary
 local users = { unpack(ARGV, 4) }
 local answers = { false }
+estimates = false
 if #users == 0 then
   answers[1] = summary(false)
   return answers
@@ -32,6 +33,7 @@ local function refuse(user, ticket)
     return answer_none()
   end
   sighted(user)
+  estimates = true
   return answer_waiting(as_ticket(ticket), position_of(user))
 end
 

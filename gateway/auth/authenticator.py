@@ -73,7 +73,7 @@ class Authenticator:
                 self._on_token("cached")
                 return principal
             grace = self._stream_grace if (method, path) == STREAM_CALL else 0.0
-            principal = await self._verifier.verify(credential.token, grace=grace)
+            principal = await self._verifier.check(credential.token, grace=grace)
             self._on_token("late" if principal.late else "ok")
         except AuthError as error:
             self._on_token(error.code)

@@ -81,15 +81,16 @@ class TokenVerifier:
         return principal
 
     async def verify(self, token: str, *, grace: float = 0.0) -> Principal:
-        """Who the token speaks for.
+        """Who the token speaks for, be it known or not; else as ``check``."""
+        return self.cached(token) or await self.check(token, grace=grace)
+
+    async def check(self, token: str, *, grace: float = 0.0) -> Principal:
+        """Who the token speaks for, which ``cached`` does not know.
 
         A token that expired at most ``grace`` seconds ago (leeway not counted) gives a principal with
         ``late=True`` instead of ``TokenExpired``. Raises ``TokenInvalid`` for whatever else is wrong with it
         and ``AuthUnavailable`` if there are no keys to check it with.
         """
-        principal = self.cached(token)
-        if principal is not None:
-            return principal
         head, body, signing_input, signature = _split(token)
         kid, algorithm = self._headers.get(head) or _read_header(head, self._jwks.algorithms)
         key = self._jwks.known_key(kid, algorithm) or await self._jwks.key(kid, algorithm)

@@ -44,7 +44,7 @@ class Metrics:
             "rejections", "Requests that the gateway answered with an error of its own.", "code"
         )
         self._unchecked = make.counter("gate_unchecked", "Gated requests let pass because Redis was away.")
-        self._tokens = make.counter("tokens", "Requests looked at for a token.", "outcome")
+        self._tokens = make.tally("tokens", "Requests looked at for a token.", "outcome").counts
         self._jwks = make.counter("jwks_fetches", "Fetches of the key set.", "outcome")
         self._reloads = make.counter("route_reloads", "Reloads of the routes.", "outcome")
         self._routes_ok = make.gauge("routes_up_to_date", "1 unless the last reload was refused.")
@@ -79,6 +79,7 @@ class Metrics:
         )
         self._rooms: dict[str, RoomMetrics] = {}
         self._scripts: dict[str, tuple[Histogram, Histogram]] = {}
+        self._by_route: dict[str, Series] = {}
         self._by_answer: dict[tuple[str, str, int], Series] = {}
         self._room_families = RoomFamilies(make)
         self._routes_ok.set(1)
@@ -96,7 +97,10 @@ class Metrics:
 
     def upstream(self, route: str, seconds: float) -> None:
         """A service answered; ``seconds`` until the head of its response."""
-        self._upstream.of(route).observe(seconds)
+        series = self._by_route.get(route)
+        if series is None:
+            series = self._by_route[route] = self._upstream.of(route)
+        series.observe(seconds)
 
     def upstream_error(self, route: str, code: str) -> None:
         """A service did not answer; ``code`` is the error's."""
@@ -112,7 +116,7 @@ class Metrics:
 
     def token(self, outcome: str) -> None:
         """A request was looked at for a token: ``ok``, ``cached``, ``late``, or the error's code."""
-        self._tokens.labels(outcome).inc()
+        self._tokens[outcome] += 1
 
     def jwks_fetched(self, ok: bool) -> None:
         """The key set was asked for."""

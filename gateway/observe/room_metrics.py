@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from gateway.observe.latency import LatencyHistogram
+from gateway.observe.tally import Tally
 
 _WAIT: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 _STAY: Final = (5, 15, 30, 60, 120, 180, 240, 300, 600, 1200, 3600)
@@ -45,6 +46,8 @@ class RoomNumbers(Protocol):
     def waits(self) -> Sequence[float]: ...
     @property
     def stays(self) -> Sequence[float]: ...
+    @property
+    def ages(self) -> Sequence[float] | None: ...
     def wait_at(self, position: int) -> float | None: ...
 
 
@@ -59,6 +62,9 @@ class Maker:
 
     def gauge(self, name: str, doc: str, *labels: str) -> Gauge:
         return Gauge(f"gateway_{name}", doc, labels, registry=self._registry)
+
+    def tally(self, name: str, doc: str, label: str) -> Tally:
+        return Tally(self._registry, f"gateway_{name}", doc, label)
 
     def latency(self, name: str, doc: str, buckets: tuple[float, ...], *labels: str) -> LatencyHistogram:
         return LatencyHistogram(self._registry, f"gateway_{name}", doc, buckets, labels)
@@ -130,8 +136,9 @@ class RoomMetrics:
         self._capacity.set(summary.capacity)
         self._paused.set(summary.paused)
         self._rate.set(summary.rate)
-        wait = summary.wait_at(summary.waiting + 1)
-        self._estimated_wait.set(float("nan") if wait is None else wait)
+        if summary.ages is not None:
+            wait = summary.wait_at(summary.waiting + 1)
+            self._estimated_wait.set(float("nan") if wait is None else wait)
         for name, counter in self._done:
             if count := getattr(summary, name):
                 counter.inc(count)

@@ -66,7 +66,7 @@ class Tracer:
 
     def begin(self, headers: Mapping[str, str]) -> TraceContext:
         """The server span of a request with these headers."""
-        return begin(headers, probability=self._probability)
+        return begin(headers, self._probability)
 
     def records(self, trace: TraceContext) -> bool:
         """Whether spans of this trace are noted."""

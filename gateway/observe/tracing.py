@@ -5,9 +5,9 @@ Identifiers come from ``random``: they must be cheap and unlikely to meet, not h
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Mapping
+from random import getrandbits, random
 from typing import Final, NamedTuple
 
 from multidict import MultiMapping, istr
@@ -61,13 +61,13 @@ class TraceContext(NamedTuple):
         flags = "01" if self.sampled else "00"
         return (b"traceparent", f"00-{self.trace_id}-{self.span_id}-{flags}".encode())
 
-    def headers(self) -> list[tuple[bytes, bytes]]:
+    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
         """All that the next one is told about the trace."""
         parent = self.traceparent()
-        return [parent, (b"tracestate", self.state.encode())] if self.state else [parent]
+        return (parent, (b"tracestate", self.state.encode())) if self.state else (parent,)
 
 
-def begin(headers: Mapping[str, str], *, probability: float = 1.0) -> TraceContext:
+def begin(headers: Mapping[str, str], probability: float = 1.0) -> TraceContext:
     """The server span of a request with these headers (any mapping that ignores case, or lower-case names).
 
     Continues the client's trace if it sent a valid one, ``traceparent`` before ``b3`` before ``X-B3-*``; else
@@ -90,8 +90,8 @@ def _joined(headers: Mapping[str, str], probability: float) -> TraceContext:
 
 def _begun(probability: float) -> TraceContext:
     # Both at once, for that costs half. All zeros, which mean none, come up once in 2**64 requests.
-    both = f"{random.getrandbits(192):048x}"
-    return TraceContext(both[:32], both[32:], None, _sample(probability))
+    both = f"{getrandbits(192):048x}"
+    return TraceContext(both[:32], both[32:], None, random() < probability)
 
 
 # Trace id and span id ("" and None where B3 sent nothing but a decision), the decision, tracestate.
@@ -140,8 +140,8 @@ def _some(identifier: str) -> bool:
 
 
 def _new_id(bits: int) -> str:
-    return f"{random.getrandbits(bits) or 1:0{bits // 4}x}"
+    return f"{getrandbits(bits) or 1:0{bits // 4}x}"
 
 
 def _sample(probability: float) -> bool:
-    return probability >= 1 or random.random() < probability
+    return random() < probability

@@ -5,7 +5,7 @@ of its own, which reads the answers. What its ``ClientSession`` adds on top (bui
 proxies from the environment, silent repeats) is what a gateway must not have, and most of its cost.
 
 Inner parts relied on, all of aiohttp 3.14: ``ResponseHandler.set_response_params``, ``read``, ``should_close``,
-``_payload``, ``_parser``, ``set_parser`` and ``_drain_helper``.
+``resume_reading``, ``_reading_paused``, ``_payload``, ``_parser``, ``set_parser`` and ``_drain_helper``.
 """
 
 from __future__ import annotations
@@ -36,6 +36,11 @@ class Handler(ResponseHandler):
 
     served = False
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on reading, if it was stopped: aiohttp asks for it, and parses nothing once more, at every read."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         """Also end the body being read: on a malformed chunk aiohttp tells only who waits for a head."""
         body = self._payload
@@ -55,6 +60,7 @@ class UpstreamConnection:
         "_body",
         "_connection",
         "_deadlines",
+        "_linger",
         "_protocol",
         "_rest",
         "_until_close",
@@ -69,13 +75,16 @@ class UpstreamConnection:
         protocol: Handler,
         authority: bytes,
         deadlines: Deadlines,
-        rest: Callable[[Connection], None] = Connection.release,
+        rest: Callable[[Connection], None],
+        linger: Callable[[asyncio.Transport, float], None],
     ) -> None:
-        """``rest`` takes the connection back when it can serve again."""
+        """``rest`` takes the connection back when it can serve again; ``linger`` sees to it that one that is ending
+        has ended in so many seconds."""
         self._connection: Connection | None = connection
         self._protocol = protocol
         self._deadlines = deadlines
         self._rest = rest
+        self._linger = linger
         self._body: StreamReader = EMPTY_PAYLOAD
         self._until_close = False
         self.authority = authority
@@ -192,9 +201,9 @@ class UpstreamConnection:
     def hang_up(self, seconds: float) -> None:
         """End the connection once the upstream has taken what was sent, or in ``seconds``."""
         transport = self._protocol.transport
-        self.close()
         if transport is not None and transport.get_write_buffer_size():
-            self._deadlines.set((self,), seconds, transport.abort)
+            self._linger(transport, seconds)
+        self._end()
 
     def release(self) -> None:
         """Give the connection back to the pool if its answer was read to the end, else close it."""
@@ -209,8 +218,22 @@ class UpstreamConnection:
         self._connection = None
 
     def close(self) -> None:
-        """End the connection; nothing happens if it was released."""
+        """End the connection; nothing happens if it was released. What the upstream has not taken is dropped: it may
+        never take it, and the connection would stay for as long."""
+        if self._connection is not None:
+            if self._protocol.transport is not None:
+                drop_unsent(self._protocol.transport)
+            self._end()
+
+    def _end(self) -> None:
         if self._connection is not None:
             self._deadlines.drop(self)
             self._connection.close()
             self._connection = None
+
+
+def drop_unsent(transport: asyncio.Transport) -> None:
+    """End a connection at once if something waits to be taken by the other side. One that has ended is left alone:
+    asyncio takes no ``abort`` then."""
+    if transport.get_write_buffer_size():
+        transport.abort()

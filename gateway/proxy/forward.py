@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from time import perf_counter
 
 from aiohttp import hdrs, web
@@ -46,9 +46,9 @@ class Forwarder:
         self._tunnels = tunnels
         self._on_head = on_head
 
-    async def forward(
+    def forward(
         self, request: web.BaseRequest, plan: ForwardPlan, send: Send = send_answer
-    ) -> ForwardedResponse | TakenResponse:
+    ) -> Coroutine[None, None, ForwardedResponse | TakenResponse]:
         """Do it, and return what was written to the client already, or what ``send`` made of the answer.
 
         Raises UpstreamUnreachable, UpstreamTimeout, NoInstance, PayloadTooLarge, BadRequest or (a WebSocket too
@@ -56,7 +56,12 @@ class Forwarder:
         upstream.
         """
         if plan.websocket is None:
-            return await self._forward(request, plan, send)
+            return self._forward(request, plan, send)
+        return self._in_a_place(request, plan, send)
+
+    async def _in_a_place(
+        self, request: web.BaseRequest, plan: ForwardPlan, send: Send
+    ) -> ForwardedResponse | TakenResponse:
         with self._tunnels.place():
             return await self._forward(request, plan, send)
 

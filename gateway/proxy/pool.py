@@ -1,6 +1,6 @@
 """Connections to upstreams, made by aiohttp's connector, which resolves names and does TLS, and kept for reuse.
 
-Inner parts relied on, all of aiohttp 3.14: ``BaseConnector.connect`` and ``_factory``;
+Inner parts relied on, all of aiohttp 3.14: ``BaseConnector.connect``, ``_factory`` and ``_acquired``;
 ``ClientRequest.connection_key``.
 """
 
@@ -20,7 +20,7 @@ from aiohttp.connector import Connection
 from yarl import URL
 
 from gateway.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
-from gateway.proxy.connection import Handler, UpstreamConnection
+from gateway.proxy.connection import Handler, UpstreamConnection, drop_unsent
 from gateway.proxy.deadlines import Deadlines
 from gateway.proxy.upstream import UpstreamBase
 
@@ -66,6 +66,8 @@ class UpstreamPool:
         self._target = lru_cache(maxsize=1024)(_target)
         self._idle: dict[UpstreamBase, list[tuple[Connection, float]]] = {}
         self._closer: asyncio.TimerHandle | None = None
+        self._leaving: set[asyncio.Transport] = set()
+        """Connections that are ending, for as long as the upstream may take."""
 
     async def __aenter__(self) -> Self:
         self._connector = self._make_connector()
@@ -80,6 +82,12 @@ class UpstreamPool:
         if self._closer is not None:
             self._closer.cancel()
         self._close_idle(before=math.inf)
+        # Closed in order, they would wait for services to take what was sent last, which some never do.
+        busy = (protocol.transport for protocol in self._connector._acquired)
+        for transport in [*self._leaving, *busy]:
+            if transport is not None:
+                drop_unsent(transport)
+        self._leaving.clear()
         await self._connector.close()
 
     def _make_connector(self) -> TCPConnector:
@@ -100,7 +108,9 @@ class UpstreamPool:
             connection, since = idle.pop()
             protocol: Handler = connection.protocol  # type: ignore[assignment]
             if _usable(protocol) and loop.time() - since < _IDLE_SECONDS:
-                return UpstreamConnection(connection, protocol, target.authority, self._deadlines, rest)
+                return UpstreamConnection(
+                    connection, protocol, target.authority, self._deadlines, rest, self._linger
+                )
             connection.close()
         try:
             connection = await self._connector.connect(target, [], _timeouts(seconds))
@@ -109,7 +119,7 @@ class UpstreamPool:
         except (ClientError, OSError) as exc:
             raise _connect_failed(exc) from exc
         protocol = connection.protocol  # type: ignore[assignment]
-        return UpstreamConnection(connection, protocol, target.authority, self._deadlines, rest)
+        return UpstreamConnection(connection, protocol, target.authority, self._deadlines, rest, self._linger)
 
     def _rest(self, base: UpstreamBase, connection: Connection) -> None:
         """Keeps a connection that can serve again, for a while."""
@@ -117,6 +127,15 @@ class UpstreamPool:
         self._idle.setdefault(base, []).append((connection, loop.time()))
         if self._closer is None:
             self._closer = loop.call_later(_IDLE_SECONDS / 4, self._close_old)
+
+    def _linger(self, transport: asyncio.Transport, seconds: float) -> None:
+        self._leaving.add(transport)
+
+        def ended() -> None:
+            self._leaving.discard(transport)
+            drop_unsent(transport)
+
+        self._deadlines.set(transport, seconds, ended)
 
     def _close_old(self) -> None:
         loop = asyncio.get_running_loop()

@@ -16,7 +16,7 @@ LAST_CHUNK: Final = b"0\r\n\r\n"
 
 _BREAKS = re.compile(r"\r\n|\r|\n")
 _FORBIDDEN = re.compile(r"[\r\n\0]")
-_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 class Frame(NamedTuple):
@@ -27,9 +27,9 @@ class Frame(NamedTuple):
 
 
 def event(
-    name: str, data: Mapping[str, object], *, last_id: str | None = None, retry: float | None = None
+    name: str, data: Mapping[str, object] | str, *, last_id: str | None = None, retry: float | None = None
 ) -> Frame:
-    """The event ``name`` with ``data`` as compact JSON.
+    """The event ``name`` with ``data`` as compact JSON, or being that already (on one line).
 
     ``last_id`` becomes the reader's ``Last-Event-ID``; ``retry`` is its reconnection time in seconds.
     Raises ``ValueError`` for a name or id that would break the line it stands on, and for numbers
@@ -41,7 +41,7 @@ def event(
     if retry is not None:
         lines.append(_retry_line(retry))
     # JSON escapes all line breaks that SSE knows, so the data is one line whatever it holds.
-    lines.append(f"data: {_to_json(data)}\n\n")
+    lines.append(f"data: {data if isinstance(data, str) else to_json(data)}\n\n")
     return _frame("".join(lines))
 
 

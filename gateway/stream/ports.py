@@ -73,8 +73,8 @@ class Presence(Protocol):
 class Renderer(Protocol):
     """Makes the data of events; how they are framed is decided here. One per room."""
 
-    def status(self, state: UserState) -> Mapping[str, object]:
-        """The status object of somebody waiting."""
+    def status(self, state: UserState) -> str:
+        """The status object of somebody waiting, as JSON on one line."""
 
     def allowed_in(self, expires_in: float, locale: str) -> Mapping[str, object]:
         """``{"message", "room", "expiresInSeconds"}``; ``expires_in`` in seconds."""

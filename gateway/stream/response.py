@@ -1,4 +1,8 @@
-"""Opens a stream on an aiohttp connection, and closes it again."""
+"""Opens a stream on an aiohttp connection, and closes it again.
+
+Inner parts relied on, all of aiohttp 3.14: ``StreamResponse._send_headers_immediately``, ``StreamWriter._headers_buf``
+and ``_headers_written``.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +43,8 @@ class EventStream(EventSourceResponse):
     hub to the transport and not through this object.
     """
 
+    _send_headers_immediately = False
+
     def __init__(self, *, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(headers=headers)
         self.headers["Cache-Control"] = "no-store, no-transform"
@@ -49,7 +55,7 @@ class EventStream(EventSourceResponse):
     async def subscribe(
         self, request: BaseRequest, *, user: str, locale: str, max_buffer: int
     ) -> Subscriber | None:
-        """Sends the head and returns the stream to attend to, or ``None`` if the client has gone.
+        """Returns the stream to attend to, or ``None`` if the client has gone. The head goes out with its first frame.
 
         Either way the handler returns this response in the end. ``max_buffer`` is in bytes.
         """
@@ -60,12 +66,18 @@ class EventStream(EventSourceResponse):
         transport = request.transport
         if transport is None:
             return None
-        chunked = isinstance(writer, StreamWriter) and writer.chunked
-        self._subscriber = Subscriber(user, locale, transport, chunked=chunked, limit=max_buffer)
+        chunked, head = False, b""
+        if isinstance(writer, StreamWriter):
+            chunked, head = writer.chunked, writer._headers_buf or b""
+            # What ``send_headers`` does, but for the writing: head and first frame go out together.
+            writer._headers_buf, writer._headers_written = None, True
+        # Said, and never asked for again.
+        self._headers.clear()
+        self._subscriber = Subscriber(user, locale, transport, chunked=chunked, limit=max_buffer, head=head)
         return self._subscriber
 
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
-        """Sends the head. Raises ``ConnectionResetError`` if the client has gone."""
+        """Makes the head. Raises ``ConnectionResetError`` if the client has gone."""
         if self.prepared:
             return self._payload_writer
         if request.method != "GET":

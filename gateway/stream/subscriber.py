@@ -28,6 +28,7 @@ class Subscriber:
 
     __slots__ = (
         "_chunked",
+        "_head",
         "_limit",
         "_transport",
         "completed",
@@ -40,8 +41,11 @@ class Subscriber:
         "user",
     )
 
-    def __init__(self, user: str, locale: str, transport: Transport, *, chunked: bool, limit: int) -> None:
-        """``limit``: bytes that may wait for the reader; with more than that it is cut off."""
+    def __init__(
+        self, user: str, locale: str, transport: Transport, *, chunked: bool, limit: int, head: bytes = b""
+    ) -> None:
+        """``limit``: bytes that may wait for the reader; with more than that it is cut off. ``head`` goes before the
+        first frame."""
         self.user = user
         self.locale = locale
         self.ticket: int | None = None
@@ -53,12 +57,13 @@ class Subscriber:
         self._transport = transport
         self._chunked = chunked
         self._limit = limit
+        self._head = head
 
     def write(self, frame: Frame) -> bool:
         """Hands ``frame`` to the transport; ``False`` if the stream is over (``ended`` says why)."""
         if not self._writable():
             return False
-        self._transport.write(frame.chunked if self._chunked else frame.raw)
+        self._write(frame.chunked if self._chunked else frame.raw)
         return True
 
     def finish(self, frame: Frame, cause: str) -> bool:
@@ -68,7 +73,7 @@ class Subscriber:
         """
         if not self._writable():
             return False
-        self._transport.write(frame.chunked + LAST_CHUNK if self._chunked else frame.raw)
+        self._write(frame.chunked + LAST_CHUNK if self._chunked else frame.raw)
         self.completed = True
         self.close(cause)
         return True
@@ -79,6 +84,11 @@ class Subscriber:
             self.ended = cause
             if not self.done.done():
                 self.done.set_result(None)
+
+    def _write(self, data: bytes) -> None:
+        if self._head:
+            data, self._head = self._head + data, b""
+        self._transport.write(data)
 
     def _writable(self) -> bool:
         if self.ended:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol, cast
+from collections.abc import Sequence
+from typing import Any, Final, Protocol, cast
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
@@ -13,6 +14,9 @@ from redis.exceptions import AskError, RedisError
 from gateway.redis_address import Node
 
 Argument = str | bytes | int | float
+
+_FEW: Final = 256
+_SIZES: Final = tuple(b"$%d" % size for size in range(_FEW))
 
 
 class ServerNotFound(RedisError):
@@ -82,11 +86,28 @@ async def opened(connection: AbstractConnection) -> AbstractConnection:
     return connection
 
 
+def packed(command: Sequence[Argument]) -> bytes:
+    """A command as Redis reads it. redis-py's own way takes four times as long, and there are hundreds of arguments."""
+    lines = [b"*%d" % len(command)]
+    for argument in command:
+        data = (
+            argument.encode()
+            if type(argument) is str
+            else argument
+            if type(argument) is bytes
+            else str(argument).encode()
+        )
+        size = len(data)
+        lines += (_SIZES[size] if size < _FEW else b"$%d" % size, data)
+    lines.append(b"")
+    return b"\r\n".join(lines)
+
+
 async def ask(connection: AbstractConnection, *command: Argument) -> Any:
     """One command and its reply, for as long as it takes. An error reply is raised as redis-py's ResponseError."""
     if not connection.is_connected:
         raise ConnectionError("closed")  # redis-py would open it again, without a word
-    await connection.send_packed_command(connection.pack_command(*command), check_health=False)
+    await connection.send_packed_command(packed(command), check_health=False)
     return await connection.read_response(timeout=math.inf)
 
 

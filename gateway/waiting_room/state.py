@@ -57,9 +57,9 @@ class Summary(NamedTuple):
     stays: tuple[float, ...]
     """Seconds that sessions which this call ended, or found ended, had lasted, likewise."""
 
-    ages: tuple[float, ...]
+    ages: tuple[float, ...] | None
     """Seconds since admission of the oldest session, those at a quarter, a half and three quarters, and the youngest;
-    empty while unknown or of no interest."""
+    empty while unknown or of no interest, None from calls that did not look."""
 
     def wait_at(self, position: int) -> float | None:
         """Seconds until whoever stands there is admitted; None until something has been measured.
@@ -77,14 +77,16 @@ class Summary(NamedTuple):
             return smooth
         rounds, rank = divmod(max(0.0, smooth * self.rate - 1), self.allowed_in)
         session = self.capacity / self.rate
-        stepped = rounds * session + max(0.0, session - self._age_at(min(1.0, rank / (self.allowed_in - 1))))
+        age = _age_at(self.ages, min(1.0, rank / (self.allowed_in - 1)))
+        stepped = rounds * session + max(0.0, session - age)
         return min(max(stepped, smooth * (1 - _AGES_MOVE)), smooth * (1 + _AGES_MOVE))
 
-    def _age_at(self, share: float) -> float:
-        """The age of the session that is older than all but this share of them."""
-        place = share * (len(self.ages) - 1)
-        below = min(int(place), len(self.ages) - 2)
-        return self.ages[below] + (self.ages[below + 1] - self.ages[below]) * (place - below)
+
+def _age_at(ages: Sequence[float], share: float) -> float:
+    """The age of the session that is older than all but this share of them."""
+    place = share * (len(ages) - 1)
+    below = min(int(place), len(ages) - 2)
+    return ages[below] + (ages[below + 1] - ages[below]) * (place - below)
 
 
 class State(NamedTuple):
@@ -139,7 +141,7 @@ def parse_summary(reply: Sequence[Any]) -> Summary:
         lineups=reply[15],
         waits=tuple(ms / 1000 for ms in reply[16]),
         stays=tuple(ms / 1000 for ms in reply[17]),
-        ages=tuple(ms / 1000 for ms in reply[18]),
+        ages=None if reply[18] == 0 else tuple(ms / 1000 for ms in reply[18]),
     )
 
 

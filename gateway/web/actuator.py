@@ -77,7 +77,8 @@ class Actuator:
                     "gateway": link("/gateway"),
                     "prometheus": link("/prometheus"),
                     "rooms": link("/rooms"),
-                    "refresh": link("/refresh"),
+                    # As in Spring: what there is, whoever may use it; without a token there is no refresh.
+                    **({"refresh": link("/refresh")} if self._context.settings.management_token else {}),
                 }
             }
         )

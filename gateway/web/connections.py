@@ -24,9 +24,9 @@ from aiohttp import web
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
+from gateway.web.forgetting import Resting, forgettable
 from gateway.web.framing import Unreadable, fault_of
-from gateway.web.pieces import HEAD_END, Ends, RequestLine, one_whole_head
-from gateway.web.readers import ReaderWatch
+from gateway.web.pieces import HEAD_END, Ends, RequestLine, ended_plainly, one_whole_head
 
 if TYPE_CHECKING:
     from gateway.web.server import Server
@@ -44,7 +44,7 @@ _CHUNK_EXTRA_TIMES: Final = 16
 _LARGEST_CHUNK: Final = 1 << 62
 
 
-class Connection(ReaderWatch):
+class Connection(Resting):
     """One client's connection."""
 
     __slots__ = (
@@ -100,8 +100,15 @@ class Connection(ReaderWatch):
         else:
             super().connection_made(transport)
 
+    def rest(self) -> None:
+        """Lets go of the parser, unless there is something in it or behind it."""
+        if self._idle and not self._messages:
+            super().rest()
+
     def data_received(self, data: bytes) -> None:
         """Passes on what came, in pieces none of which goes beyond the end of a request."""
+        if self._parser is None:
+            self.wake()
         if self._idle and len(self._messages) < _FEW and one_whole_head(data, self._limits.head_bytes):
             self._idle = False
             self._parse(data)
@@ -155,7 +162,7 @@ class Connection(ReaderWatch):
                 self._refuse("nothing but empty lines")
         elif self._body.exception() is not None or self._is_padding(len(piece)):
             self._break()
-        elif self._left < 0 and self._body.is_eof() and not _ended_plainly(piece):
+        elif self._left < 0 and self._body.is_eof() and not ended_plainly(piece):
             # Trailers, perhaps. aiohttp's C parser would make fields of the next request of them, so there is none.
             self._deaf = self._last = True
 
@@ -164,9 +171,7 @@ class Connection(ReaderWatch):
         known = self._request_count
         try:
             super().data_received(piece)
-        except (
-            Exception
-        ):  # a length of 5,000 digits is too much for int(), and who knows what else for what else
+        except Exception:  # a length of 5,000 digits is too much for int(), and who knows what else there is
             self._refuse_or_break(len(self._messages))
             return True
         if self._request_count == known:
@@ -200,7 +205,8 @@ class Connection(ReaderWatch):
                 self._refuse(fault, at)
                 return
             if self._manager is not None and self._manager.draining:
-                self._messages[at] = (message._replace(should_close=True), body)
+                message = message._replace(should_close=True)
+            self._messages[at] = (forgettable(message), body)
             self._body = body
             self._left = self._chunk_bytes = 0
             if not body.is_eof():
@@ -293,8 +299,3 @@ class Connection(ReaderWatch):
         """A client's fault is in the access log already, and no reason for a traceback."""
         if not self._broken:
             super().log_exception(*args, **options)
-
-
-def _ended_plainly(piece: bytes) -> bool:
-    """Whether the last piece of a chunked body has nothing behind its last chunk. When in doubt, no."""
-    return piece == b"0\r\n\r\n" or piece.endswith(b"\r\n0\r\n\r\n")

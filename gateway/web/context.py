@@ -22,6 +22,7 @@ from gateway.routing.table import Match, RouteTable
 from gateway.settings import Settings
 from gateway.stream.hub import Hub
 from gateway.waiting_room.rooms import Rooms
+from gateway.web.exchange import Handler
 
 _MOST_REMEMBERED: Final = 4096
 _LONGEST_REMEMBERED: Final = 256
@@ -41,6 +42,7 @@ class Located(NamedTuple):
 
     target: Target
     match: Match
+    endpoint: Handler
     gate: GateRule | None
     cors: CorsRule | None = None
 

@@ -29,7 +29,7 @@ def crossing(context: Context) -> Step:
         if rule is not None:
             allowed, exchange.cors_headers = judge(rule, asked)
             if not allowed:
-                raise _refusal(context, request, exchange)
+                raise _refusal(request, exchange)
         if asked.is_preflight:
             # Nobody else is asked: a preflight never has a token, so no gate either, and is none of the service's
             # business.
@@ -74,13 +74,11 @@ def _is_own(context: Context, request: web.BaseRequest, named: str) -> bool:
     return is_own(named, seen.scheme, seen.host, seen.port)
 
 
-def _refusal(context: Context, request: web.BaseRequest, exchange: Exchange) -> CorsRejected | CsrfRejected:
+def _refusal(request: web.BaseRequest, exchange: Exchange) -> CorsRejected | CsrfRejected:
     target = exchange.target
     assert target is not None  # noqa: S101 - located before
     # What a foreign page asks for by way of a beacon has this name, with CORS rules or without.
-    error = CsrfRejected() if (request.method, target.path) == LEAVE_CALL else CorsRejected()
-    context.metrics.rejected(error.code)
-    return error
+    return CsrfRejected() if (request.method, target.path) == LEAVE_CALL else CorsRejected()
 
 
 async def _answer(_request: web.BaseRequest, _exchange: Exchange) -> web.StreamResponse:

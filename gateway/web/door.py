@@ -6,10 +6,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from aiohttp import web
 
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, NoInstance, UpstreamTimeout, UpstreamUnreachable
 from gateway.observe.logs import AccessLog
 from gateway.observe.tracing import TRACE_ID
 from gateway.proxy.forwarded import origin
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 CLIENT_GONE = 499
 """Logged where the client did not wait for the answer; nobody is sent this."""
 
+
+_OF_SERVICES: Final = frozenset({UpstreamUnreachable.code, UpstreamTimeout.code, NoInstance.code})
 
 RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -38,14 +41,8 @@ def door(context: Context, access_log: AccessLog, steps: Sequence[Step]) -> Requ
     tracer = context.tracer
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        headers = request.headers
-        accept_language = headers.get("Accept-Language")
-        trace = tracer.begin(headers)
-        exchange = Exchange(
-            trace,
-            choose_locale(accept_language, default_locale) if accept_language else default_locale,
-            _client(request, context),
-        )
+        exchange = _exchange(request, context, default_locale)
+        trace = exchange.trace
         recorded = trace.sampled and tracer.enter(trace)
         metrics.under_way += 1
         status = CLIENT_GONE
@@ -65,6 +62,8 @@ def door(context: Context, access_log: AccessLog, steps: Sequence[Step]) -> Requ
             count(exchange.label, request.method, status, seconds)
             if exchange.outcome:
                 refused(exchange.outcome)
+                if exchange.outcome in _OF_SERVICES:
+                    metrics.upstream_error(exchange.label, exchange.outcome)
             if spring is not None:
                 uri = exchange.match.route.upstream.uri if exchange.match else None
                 spring.request(exchange.label, request.method, status, seconds, exchange.outcome, uri)
@@ -93,6 +92,17 @@ def door(context: Context, access_log: AccessLog, steps: Sequence[Step]) -> Requ
         return response
 
     return handle
+
+
+def _exchange(request: web.BaseRequest, context: Context, default_locale: str) -> Exchange:
+    # Not in ``handle``, which would keep the headers for as long as it takes to answer.
+    headers = request.headers
+    accept_language = headers.get("Accept-Language")
+    return Exchange(
+        context.tracer.begin(headers),
+        choose_locale(accept_language, default_locale) if accept_language else default_locale,
+        _client(request, context),
+    )
 
 
 async def _answered(

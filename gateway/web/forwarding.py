@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from functools import lru_cache
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
 from gateway.auth.identity import identity_headers, signature_header, strip_identity
-from gateway.errors import GatewayError, NoInstance, UpstreamTimeout, UpstreamUnreachable
+from gateway.errors import GatewayError
 from gateway.observe.calls import TracedCalls
 from gateway.proxy.headers import upstream_headers
 from gateway.proxy.plan import Edits, ForwardPlan
@@ -31,37 +31,32 @@ RawHeaders = Sequence[tuple[bytes, bytes]]
 def forwarding(context: Context) -> Handler:
     """Makes the handler of everything that a route matches."""
 
-    async def forward(request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+    def forward(request: web.BaseRequest, exchange: Exchange) -> Awaitable[web.StreamResponse]:
         match = exchange.match
         assert match is not None  # noqa: S101 - only matched requests come here
         if match.answer is not None:
             return _own_answer(match.answer)
-        return await forwarded(context, request, exchange, plan_for(context, request, exchange, match))
+        return forwarded(context, request, exchange, plan_for(context, request, exchange, match))
 
     return forward
 
 
-async def forwarded(
+def forwarded(
     context: Context,
     request: web.BaseRequest,
     exchange: Exchange,
     plan: ForwardPlan,
     send: Send = send_answer,
-) -> web.StreamResponse:
-    """Forwards a request, and counts the failures of services."""
-    try:
-        return await _traced(context, request, exchange, plan, send)
-    except (UpstreamUnreachable, UpstreamTimeout, NoInstance) as error:
-        context.metrics.upstream_error(plan.route_id, error.code)
-        raise
+) -> Awaitable[web.StreamResponse]:
+    """Forwards a request; in a trace that is recorded each call to an instance becomes a span."""
+    if exchange.trace.sampled and context.tracer.records(exchange.trace):
+        return _traced(context, request, exchange, plan, send)
+    return context.forwarder.forward(request, plan, send)
 
 
 async def _traced(
     context: Context, request: web.BaseRequest, exchange: Exchange, plan: ForwardPlan, send: Send
 ) -> web.StreamResponse:
-    """In a trace that is recorded each call to an instance becomes a span."""
-    if not context.tracer.records(exchange.trace):
-        return await context.forwarder.forward(request, plan, send)
     calls = TracedCalls(
         context.tracer,
         exchange.trace,
@@ -126,9 +121,9 @@ def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, mat
         _seconds(route.connect_timeout, settings.proxy_connect_timeout_seconds),
         _seconds(route.response_timeout, settings.proxy_response_timeout_seconds),
         match.status,
-        exchange.trace_id.encode(),
+        exchange.trace.trace_id.encode(),
         _cors(exchange.cors_headers) if exchange.cors_headers else None,
-        key_of(request.method, request.version, request.headers),
+        key_of(request.method, request.version, request.headers) if hdrs.UPGRADE in request.headers else None,
     )
 
 
@@ -137,7 +132,7 @@ def _cors(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((name.encode("ascii"), value.encode("ascii")) for name, value in headers)
 
 
-def _own_answer(answer: Answer) -> web.Response:
+async def _own_answer(answer: Answer) -> web.StreamResponse:
     return web.Response(status=answer.status, headers=CIMultiDict(answer.headers))
 
 

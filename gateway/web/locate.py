@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aiohttp import web
 
 from gateway.errors import BadRequest, GatewayError, MethodNotAllowed, RouteNotFound
 from gateway.routing.facts import RequestFacts
 from gateway.routing.path import Target, parse_target
+from gateway.routing.table import Match
 from gateway.web.context import Context, Located, Serving
 from gateway.web.endpoints import Endpoint, Endpoints, is_for_operators
 from gateway.web.exchange import Exchange, Handler, Step
@@ -16,8 +19,12 @@ _FOR_SERVICES = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 """What routes pass on. Of other methods nobody has said who may call them, and TRACE would give away headers."""
 
 
-def locating(context: Context, endpoints: Endpoints, forward: Handler | None) -> Step:
-    """Makes the step. ``forward`` answers what a route matches; None: there are no routes here."""
+Choose = Callable[[str, Match, str], Handler]
+"""Who answers a call that a route matches, by method, match and path; asked once for each call that is remembered."""
+
+
+def locating(context: Context, endpoints: Endpoints, forward: Choose | None) -> Step:
+    """Makes the step. ``forward`` says who answers what a route matches; None: there are no routes here."""
 
     def locate(request: web.BaseRequest, exchange: Exchange) -> None:
         hosts = request.headers.getall("Host", ())
@@ -27,7 +34,6 @@ def locating(context: Context, endpoints: Endpoints, forward: Handler | None) ->
             serving = context.tables.now
             located = serving.located.get((request.method, request.raw_path))
             if located is not None:
-                exchange.endpoint = forward
                 _take(exchange, serving, located)
                 return
         exchange.target = target = parse_target(request.raw_path, hosts[0])
@@ -47,8 +53,7 @@ def locating(context: Context, endpoints: Endpoints, forward: Handler | None) ->
         elif forward is None:
             raise RouteNotFound
         else:
-            exchange.endpoint = forward
-            _route(context, request, exchange, target, hosts[0])
+            _route(context, request, exchange, target, hosts[0], forward)
 
     return locate
 
@@ -62,7 +67,14 @@ def refusing(error: GatewayError) -> Handler:
     return refuse
 
 
-def _route(context: Context, request: web.BaseRequest, exchange: Exchange, target: Target, host: str) -> None:
+def _route(
+    context: Context,
+    request: web.BaseRequest,
+    exchange: Exchange,
+    target: Target,
+    host: str,
+    forward: Choose,
+) -> None:
     serving = context.tables.now
     if request.method not in _FOR_SERVICES:
         raise MethodNotAllowed(_FOR_SERVICES)
@@ -76,7 +88,8 @@ def _route(context: Context, request: web.BaseRequest, exchange: Exchange, targe
         exchange.cors = serving.table.cors_for(target.path) if serving.table.cors_unrouted else None
         return
     gate = serving.table.gate_for(request.method, target.path, match.upstream_path)
-    located = Located(target, match, gate, serving.table.cors_for(target.path, match.route))
+    endpoint = forward(request.method, match, target.path)
+    located = Located(target, match, endpoint, gate, serving.table.cors_for(target.path, match.route))
     # An absolute target means what it means only together with the Host it came with.
     if request.raw_path.startswith("/"):
         serving.remember(request.method, request.raw_path, located)
@@ -84,7 +97,7 @@ def _route(context: Context, request: web.BaseRequest, exchange: Exchange, targe
 
 
 def _take(exchange: Exchange, serving: Serving, located: Located) -> None:
-    exchange.target, exchange.match, gate, exchange.cors = located
+    exchange.target, exchange.match, exchange.endpoint, gate, exchange.cors = located
     exchange.access = serving.access
     exchange.label = located.match.route.id
     if gate is not None:

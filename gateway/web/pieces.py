@@ -67,3 +67,8 @@ class Ends:
 def one_whole_head(data: bytes, most: int) -> bool:
     """Whether ``data`` is exactly one head, as nearly always, of at most ``most`` bytes."""
     return data.find(HEAD_END) == len(data) - 4 and len(data) <= most and _LINE.match(data) is not None
+
+
+def ended_plainly(piece: bytes) -> bool:
+    """Whether the last piece of a chunked body has nothing behind its last chunk. When in doubt, no."""
+    return piece == b"0\r\n\r\n" or piece.endswith(b"\r\n0\r\n\r\n")

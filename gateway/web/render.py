@@ -19,8 +19,23 @@ def status_object(room: str, state: UserState) -> dict[str, Any]:
         "usersBehind": state.behind,
     }
     if state.estimated_wait is not None:
-        content["estimatedWaitSeconds"] = max(1, round(state.estimated_wait))
+        content["estimatedWaitSeconds"] = _seconds(state.estimated_wait)
     return content
+
+
+def status_json(room: str, state: UserState) -> str:
+    """The same as compact JSON, ``room`` being that already. By hand: each stream gets one every few seconds."""
+    wait = state.estimated_wait
+    estimate = "" if wait is None else f',"estimatedWaitSeconds":{_seconds(wait)}'
+    return (
+        f'{{"room":{room},"ticket":{state.ticket},"userQueuePosition":{state.position},'
+        f'"totalQueueSize":{state.total},"usersBehind":{state.behind}{estimate}}}'
+    )
+
+
+def _seconds(wait: float) -> int:
+    """An estimate for people: nobody who waits has no time to wait."""
+    return max(1, round(wait))
 
 
 def state_members(state: State) -> dict[str, Any]:

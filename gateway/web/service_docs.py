@@ -18,6 +18,7 @@ from gateway.routing.table import Match
 from gateway.web.context import Context
 from gateway.web.exchange import Exchange, Handler
 from gateway.web.forwarding import forwarded, plan_for
+from gateway.web.locate import Choose
 from gateway.web.servers import led_here
 
 _DOCUMENT: Final = "/v3/api-docs"
@@ -80,19 +81,16 @@ class Rewritten:
             self._bytes -= len(self._kept.pop(next(iter(self._kept))))
 
 
-def describing(context: Context, forward: Handler) -> Handler:
-    """Makes the handler of everything that a route matches: API descriptions in JSON come out led to the gateway; for
-    the rest ``forward`` answers."""
+def describing(context: Context, forward: Handler) -> Choose:
+    """Chooses who answers what a route matches: API descriptions in JSON come out led to the gateway; for the rest
+    ``forward`` answers."""
     rewritten = Rewritten()
     # By route, so that a service that hangs holds up its own documents alone; for as long as somebody needs it.
     turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
-    def handle(request: web.BaseRequest, exchange: Exchange) -> Awaitable[web.StreamResponse]:
-        match, target = exchange.match, exchange.target
+    def describe(request: web.BaseRequest, exchange: Exchange) -> Awaitable[web.StreamResponse]:
+        match = exchange.match
         assert match is not None  # noqa: S101 - only matched requests come here
-        assert target is not None  # noqa: S101 - likewise
-        if not is_document(request.method, match, target.path):
-            return forward(request, exchange)
         plan = plan_for(context, request, exchange, match)
         headers = [field for field in plan.headers if field[0].lower() not in _LEFT_OUT]
         plan = plan._replace(headers=[*headers, (b"Accept-Encoding", b"identity")])
@@ -100,7 +98,7 @@ def describing(context: Context, forward: Handler) -> Handler:
         turn = turns.setdefault(match.route.id, asyncio.Semaphore(MOST_AT_A_TIME))
         return forwarded(context, request, exchange, plan, changing(change, _is_json, MOST_BYTES, turn))
 
-    return handle
+    return lambda method, match, path: describe if is_document(method, match, path) else forward
 
 
 def _is_json(message: RawResponseMessage) -> bool:

@@ -9,6 +9,7 @@ from aiohttp import web
 from gateway.errors import MethodNotAllowed, QueueUnavailable, RoomNotFound, TokenExpired
 from gateway.observe.tracing import TRACE_ID
 from gateway.stream.encoder import END_ID
+from gateway.stream.frames import to_json
 from gateway.stream.ports import UserState
 from gateway.stream.response import EventStream
 from gateway.waiting_room.state import State
@@ -16,9 +17,10 @@ from gateway.web.connections import SERVER_NAME
 from gateway.web.context import Context
 from gateway.web.endpoints import Endpoint
 from gateway.web.exchange import Exchange
+from gateway.web.forgetting import forget
 from gateway.web.messages import message
 from gateway.web.queue_api import QUEUE, caller, room_name
-from gateway.web.render import status_object
+from gateway.web.render import status_json
 
 
 class Texts:
@@ -26,10 +28,11 @@ class Texts:
 
     def __init__(self, room: str) -> None:
         self._room = room
+        self._room_json = to_json(room)
 
-    def status(self, state: UserState) -> Mapping[str, object]:
+    def status(self, state: UserState) -> str:
         """The status object."""
-        return status_object(self._room, state)
+        return status_json(self._room_json, state)
 
     def allowed_in(self, expires_in: float, locale: str) -> Mapping[str, object]:
         """What is said to somebody admitted, who may stay for ``expires_in`` seconds without doing anything."""
@@ -81,6 +84,7 @@ class StreamApi:
             request, user=user, locale=exchange.locale, max_buffer=self._context.settings.sse_max_buffer_bytes
         )
         if tab is not None:
+            forget(request)
             await hub.attend(tab)
         return response
 

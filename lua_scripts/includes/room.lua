@@ -92,6 +92,9 @@ local held = redis.call('HLEN', inside)
 local waiting = redis.call('ZCARD', line)
 local waiting_before, held_before, capacity_before = waiting, held, capacity
 
+-- Whether an estimate may be shown. The gate, which shows none to those who pass, need not look how old sessions are.
+local estimates = true
+
 -- What this call did, by the names under which the tally keeps the totals.
 local done = { admitted = 0, promoted = 0, expired = 0, evicted = 0, left = 0, removed = 0, lineups = 0 }
 

@@ -57,8 +57,11 @@ local function rates()
 end
 
 -- How long those allowed in have been so, in milliseconds: the oldest session, those at a quarter, a half and three
--- quarters, and the youngest. Empty while nobody waits, or if too few of them are known.
+-- quarters, and the youngest. Empty while nobody waits, or if too few of them are known; 0 if nobody looked.
 local function ages()
+  if not estimates then
+    return 0
+  end
   local known = redis.call('ZCARD', since)
   if waiting == 0 or known < 2 or 2 * known < held then
     return {}

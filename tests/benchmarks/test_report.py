@@ -6,7 +6,18 @@ import json
 
 import pytest
 
-from benchmarks.report import Row, Sample, Table, Target, cpu_ratio, percentile, rate_ratio, rate_table
+from benchmarks.report import (
+    Limit,
+    Row,
+    Sample,
+    Table,
+    Target,
+    cpu_ratio,
+    limits_table,
+    percentile,
+    rate_ratio,
+    rate_table,
+)
 
 
 def sample(answers: int, cpu: float, seconds: float = 1.0, **more: float) -> Sample:
@@ -123,3 +134,19 @@ def test_percentiles_are_values_that_were_seen(part: float, value: float) -> Non
 def test_there_is_no_percentile_of_nothing() -> None:
     with pytest.raises(ValueError, match="no values"):
         percentile([], 0.5)
+
+
+@pytest.mark.parametrize(
+    ("value", "at_least", "verdict"),
+    [
+        (5.0, False, "goal"),
+        (8.0, False, "target"),
+        (11.0, False, "missed"),
+        (11.0, True, "target"),
+        (9.0, True, "missed"),
+    ],
+)
+def test_a_figure_is_judged_by_goal_and_target(value: float, at_least: bool, verdict: str) -> None:
+    limit = Limit("figure", value, 10, 12 if at_least else 6, at_least)
+    assert limit.verdict == verdict
+    assert limits_table("figures", [limit]).rows[0][-1] == verdict

@@ -27,6 +27,7 @@ class Numbers:
     lineups: int = 8
     waits: tuple[float, ...] = (42.0, 18.0)
     stays: tuple[float, ...] = (99.0,)
+    ages: tuple[float, ...] | None = ()
 
     def wait_at(self, position: int) -> float | None:
         return position / self.rate if self.rate else None
@@ -73,6 +74,12 @@ def test_a_rooms_numbers_are_gauges_and_what_a_call_did_adds_up(metrics: Metrics
     counters = {"lineups": 16, "admissions": 8, "promotions": 2, "expiries": 4, "evictions": 0, "leaves": 12}
     for name, expected in (counters | {"removals": 14}).items():
         assert value(metrics, f"room_{name}_total", room="default") == expected
+
+
+def test_a_call_that_shows_no_estimate_leaves_the_last_one(metrics: Metrics) -> None:
+    metrics.on_summary("default", Numbers())
+    metrics.on_summary("default", Numbers(waiting=90, ages=None))
+    assert value(metrics, "room_estimated_wait_seconds", room="default") == 6.5
 
 
 def test_no_wait_is_estimated_while_nothing_is_measured(metrics: Metrics) -> None:

@@ -93,7 +93,7 @@ def test_a_trace_whose_sender_left_the_decision_open_is_sampled_by_probability()
 
 
 def test_of_many_traces_begun_the_share_asked_for_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracing, "random", random.Random(1))
+    monkeypatch.setattr(tracing, "random", random.Random(1).random)
     sampled = sum(begin({}, probability=0.1).sampled for _ in range(10_000))
     assert 900 < sampled < 1100
     assert not any(begin({}, probability=0.0).sampled for _ in range(10_000))

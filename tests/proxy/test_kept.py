@@ -346,3 +346,72 @@ async def test_a_shortage_of_files_on_this_side_is_not_the_services_fault() -> N
         assert isinstance(short.value.error, UpstreamUnreachable)
         assert not short.value.instance_at_fault
         (await pool.connect(upstream.base, SECONDS)).close()
+
+
+class Slow:
+    """A service that takes nothing before it is told to ``go_on``; ``taken`` is how much it got by the end."""
+
+    def __init__(self) -> None:
+        self.go_on = asyncio.Event()
+        self.taken: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def __call__(self, upstream: Upstream, peer: Peer) -> None:
+        await self.go_on.wait()
+        taken = 0
+        while data := await peer.reader.read(1 << 20):
+            taken += len(data)
+        self.taken.set_result(taken)
+
+    async def got(self) -> int:
+        """How much it gets if it takes all from now on."""
+        self.go_on.set()
+        async with asyncio.timeout(SECONDS):
+            return await self.taken
+
+
+# More than the system keeps for a connection that is ending.
+_MUCH = 40 << 20
+
+
+async def test_a_service_that_takes_nothing_is_left_at_once_by_whoever_gives_up() -> None:
+    """What is still to be sent would keep the connection for as long as the service likes."""
+    slow = Slow()
+    async with raw_upstream(slow) as upstream, UpstreamPool() as pool:
+        connection = await pool.connect(upstream.base, SECONDS)
+        connection.send(bytes(_MUCH))
+        connection.close()
+        assert await slow.got() < _MUCH
+
+
+@pytest.mark.parametrize("hung_up", [True, False])
+async def test_closing_the_pool_does_not_wait_for_a_service_that_takes_nothing(hung_up: bool) -> None:
+    slow = Slow()
+    async with raw_upstream(slow) as upstream:
+        async with asyncio.timeout(SECONDS), UpstreamPool() as pool:
+            connection = await pool.connect(upstream.base, SECONDS)
+            connection.send(bytes(_MUCH))
+            if hung_up:
+                connection.hang_up(1000.0)
+        connection.close()
+        assert await slow.got() < _MUCH
+
+
+async def test_what_was_sent_last_still_arrives_after_hanging_up() -> None:
+    slow = Slow()
+    async with raw_upstream(slow) as upstream, UpstreamPool() as pool:
+        connection = await pool.connect(upstream.base, SECONDS)
+        connection.send(bytes(_MUCH))
+        connection.hang_up(1000.0)
+        assert await slow.got() == _MUCH
+
+
+async def test_hanging_up_has_its_time() -> None:
+    slow = Slow()
+    async with raw_upstream(slow) as upstream, UpstreamPool() as pool:
+        connection = await pool.connect(upstream.base, SECONDS)
+        connection.send(bytes(_MUCH))
+        connection.hang_up(0.05)
+        async with asyncio.timeout(SECONDS):
+            while pool._leaving:
+                await asyncio.sleep(0.01)
+        assert await slow.got() < _MUCH

@@ -114,9 +114,12 @@ class Words:
     def __init__(self) -> None:
         self.rendered = 0
 
-    def status(self, state: State) -> dict[str, object]:
+    def status(self, state: State) -> str:
         self.rendered += 1
-        return {"room": "default", "ticket": state.ticket, "userQueuePosition": state.position}
+        return json.dumps(
+            {"room": "default", "ticket": state.ticket, "userQueuePosition": state.position},
+            separators=(",", ":"),
+        )
 
     def allowed_in(self, expires_in: float, locale: str) -> dict[str, object]:
         message = {"ko": "입장 가능합니다.", "en": "You may enter."}[locale]

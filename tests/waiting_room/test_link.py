@@ -15,6 +15,7 @@ from redis.exceptions import ResponseError
 from gateway.errors import QueueUnavailable
 from gateway.waiting_room.link import Link, Redis
 from gateway.waiting_room.scripts import Script
+from gateway.waiting_room.servers import packed
 from tests.redis_server import RedisServer
 
 COUNT = Script("count", "return redis.call('INCR', KEYS[1])", "0" * 40)
@@ -192,4 +193,23 @@ async def test_a_master_without_the_replicas_it_wants_is_doubted_but_not_all_the
             await link.run(COUNT, ("n",), ())
         # Another connection is one to whatever is master by now.
         assert (await link.call("CLIENT", "ID") != number) is doubtful
+    await link.close()
+
+
+def test_a_command_is_packed_as_redis_reads_it() -> None:
+    assert packed(("SET", "käse", b"\xff", 7, 0.5)) == (
+        b"*5\r\n$3\r\nSET\r\n$5\r\nk\xc3\xa4se\r\n$1\r\n\xff\r\n$1\r\n7\r\n$3\r\n0.5\r\n"
+    )
+    long = "x" * 300
+    assert packed((long,)) == f"*1\r\n$300\r\n{long}\r\n".encode()
+    with pytest.raises(UnicodeEncodeError):
+        packed(("\ud800",))
+
+
+async def test_what_was_sent_in_any_type_comes_back(server: RedisServer) -> None:
+    link = Redis(server.url, 5).link()
+    sent = ("", "käse\r\n$1", b"\x00\xff", 2**60, -0.5, "x" * 100_000)
+    assert await link.call("RPUSH", "all", *sent) == len(sent)
+    expected = [one if isinstance(one, bytes) else str(one).encode() for one in sent]
+    assert await link.call("LRANGE", "all", 0, -1) == expected
     await link.close()

@@ -381,10 +381,13 @@ class OlderSystem(Driver):
         if not hasattr(self, "seen") or not self.settled:
             return
         seen = self.seen
+        # So that it goes when the index goes, and never stays for good.
+        assert seen.since.keys() <= seen.activity.keys()
         assert_rules(
             # Of users whom the older system took out, what we noted stays until its time has come.
             seen._replace(
                 activity={user: last for user, last in seen.activity.items() if user in seen.inside},
+                since={user: began for user, began in seen.since.items() if user in seen.inside},
                 absent={user: last for user, last in seen.absent.items() if user in seen.line},
             )
         )

@@ -34,7 +34,6 @@ ABSENT = (
     "loggers",
     "shutdown",
     "mappings",
-    "refresh",
 )
 
 
@@ -43,7 +42,8 @@ def media_type(case: str) -> str:
 
 
 async def test_links_are_those_of_spring_and_each_leads_somewhere(gateways: Gateways) -> None:
-    gateway = await gateways.start()
+    token = "operator-token-of-the-test"
+    gateway = await gateways.start(management_token=token)
     answer = await gateway.nobody("GET", "/actuator", headers={"Host": "gw.test"})
     links = answer.json["_links"]
     seen = SEEN["links"]["body"]["_links"]
@@ -53,7 +53,17 @@ async def test_links_are_those_of_spring_and_each_leads_somewhere(gateways: Gate
     for name, link in links.items():
         if not link["templated"]:
             path = link["href"].removeprefix("http://gw.test")
-            assert (await gateway.nobody("GET", path)).status == 200, name
+            # Links say what there is, not how it is called: refreshing is a POST, as in Spring.
+            method, caller = (
+                ("POST", gateway.with_token(token)) if name == "refresh" else ("GET", gateway.nobody)
+            )
+            assert (await caller(method, path)).status == 200, name
+
+
+async def test_a_refresh_that_nobody_may_ask_for_is_no_link(gateways: Gateways) -> None:
+    gateway = await gateways.start()
+    assert (await gateway.nobody("POST", "/actuator/refresh")).status == 404
+    assert "refresh" not in (await gateway.nobody("GET", "/actuator")).json["_links"]
 
 
 @pytest.mark.parametrize(

@@ -233,6 +233,19 @@ async def test_what_is_for_operators_is_for_no_page(gateways: Gateways) -> None:
     assert answer.status in {200, 503}
     assert said(answer.headers.items()) == {}
     assert (await preflight(gateway, "/actuator/health", "GET")).status == 405
+    answer = await gateway.nobody("GET", "/metrics", headers={"Origin": PAGE})
+    assert answer.status == 200
+    assert said(answer.headers.items()) == {}
+
+
+async def test_what_a_page_may_not_do_is_counted_once(gateways: Gateways) -> None:
+    gateway = await gateways.start(ROUTES)
+    user, evil = gateway.user("a"), {"Origin": "https://evil.test"}
+    assert (await user("POST", "/api/v1/queue/lineup", headers=evil)).code == "CORS_REJECTED"
+    assert (await user("POST", "/api/v1/queue/leave", headers=evil)).code == "CSRF_REJECTED"
+    counted = gateway.gateway.context.metrics.registry.get_sample_value
+    for code in ("CORS_REJECTED", "CSRF_REJECTED"):
+        assert counted("gateway_rejections_total", {"code": code}) == 1
 
 
 async def test_a_page_of_the_gateways_own_is_of_no_other_origin(gateways: Gateways) -> None:

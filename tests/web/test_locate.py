@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from gateway.errors import RouteNotFound
 from gateway.routing.loader import parse
 from gateway.routing.path import parse_target
 from gateway.routing.table import Match
 from gateway.web.context import LiveTable, Located
+from gateway.web.locate import refusing
 from tests.harness import Gateways
 
 PLAIN = b"""
@@ -18,7 +20,9 @@ routes:
 def located(live: LiveTable, target: str, route: int = 0) -> Located:
     table = live.now.table
     parsed = parse_target(target)
-    return Located(parsed, Match(table.routes[route], {}, target, parsed.path), None)
+    return Located(
+        parsed, Match(table.routes[route], {}, target, parsed.path), refusing(RouteNotFound()), None
+    )
 
 
 def test_a_call_is_remembered_until_the_table_changes() -> None:

@@ -12,20 +12,24 @@ import yaml
 
 from gateway import __version__
 from gateway.errors import GatewayError
+from gateway.observe.tracing import TRACE_ID
 from gateway.web.actuator import Actuator
 from gateway.web.docs import Docs
 from gateway.web.envelope import STATUS_OF
 from gateway.web.openapi import document_for, kept, written
 from gateway.web.queue_api import QueueApi
+from gateway.web.refresh_api import SIGNATURE, RefreshApi
 from gateway.web.rooms_api import LEAST_SECONDS, MOST_CAPACITY, MOST_SECONDS, RoomsApi
 from gateway.web.stream import StreamApi
 from gateway.web.swagger_files import NAMES
+from tests.config_server import config_server, routes
+from tests.harness import Gateways
 
 # Nothing is called, so all that the makers look at is one setting.
 CONTEXT = cast(Any, SimpleNamespace(settings=SimpleNamespace(management_reads="open")))
 ENDPOINTS = [
     endpoint
-    for make in (QueueApi, StreamApi, Actuator, RoomsApi, Docs)
+    for make in (QueueApi, StreamApi, Actuator, RoomsApi, RefreshApi, Docs)
     for endpoint in make(CONTEXT).endpoints()
 ]
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
@@ -58,6 +62,9 @@ def test_each_call_asks_for_what_the_code_asks_for(endpoint: Any) -> None:
     schemes = {name for each in operation["security"] for name in each}
     if endpoint.needs == "token":
         assert "token" in schemes
+    elif endpoint.path == "/actuator/refresh/webhook":
+        # What it needs, it looks for itself.
+        assert operation["security"] == [{"webhook": []}]
     elif endpoint.needs == "management":
         assert operation["security"] == [{"management": []}]
     else:
@@ -99,6 +106,42 @@ def test_the_codes_are_those_of_the_errors() -> None:
     assert sorted(codes) == sorted({error.code for error in STATUS_OF} | {GatewayError.code})
 
 
+def test_every_answer_has_the_traces_id() -> None:
+    document = document_for(actuator=True, cookie="session")
+    named = document["components"]["responses"]
+    answers = [
+        (where, status, named[answer["$ref"].rpartition("/")[2]] if "$ref" in answer else answer)
+        for where, operation in operations(document).items()
+        for status, answer in operation["responses"].items()
+    ]
+    assert len(answers) > 100
+    lacking = [(where, status) for where, status, answer in answers if TRACE_ID not in answer["headers"]]
+    assert not lacking
+
+
+def test_the_signature_is_where_the_code_looks_for_it() -> None:
+    assert kept()["components"]["securitySchemes"]["webhook"]["name"] == SIGNATURE
+
+
+async def test_health_with_all_its_components_is_as_described(gateways: Gateways) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
+    async with config_server() as server:
+        server.say(routes("a"))
+        gateway = await gateways.start(
+            spring_config_import=f"configserver:{server.url}",
+            # Nobody is there, and it is a component all the same.
+            eureka_client_serviceurl_defaultzone="http://127.0.0.1:1/eureka/",
+        )
+        health = (await gateway.nobody("GET", "/actuator/health")).json
+    document = kept()
+    schemas = document["components"]["schemas"]
+    jsonschema.Draft202012Validator({**document, "$ref": "#/components/schemas/Health"}).validate(health)
+    described = set(schemas["Health"]["properties"]["components"]["properties"])
+    assert set(health["components"]) == described
+    (parameter,) = operations(document)["GET", "/actuator/health/{component}"]["parameters"]
+    assert set(parameter["schema"]["enum"]) == described
+
+
 def test_the_version_is_the_gateways() -> None:
     assert kept()["info"]["version"] == __version__
 
@@ -137,6 +180,7 @@ def test_without_a_cookie_none_is_described() -> None:
 
 def test_without_the_actuator_here_it_is_not_described() -> None:
     document = document_for(actuator=False, cookie=None)
-    assert not any(path.startswith("/actuator") for path in document["paths"])
+    own = {endpoint.path for make in (QueueApi, StreamApi, Docs) for endpoint in make(CONTEXT).endpoints()}
+    assert set(document["paths"]) == own
     assert {tag["name"] for tag in document["tags"]} == {"Queue", "Stream", "Docs"}
-    assert "management" not in document["components"]["securitySchemes"]
+    assert set(document["components"]["securitySchemes"]) == {"token", "streamToken"}

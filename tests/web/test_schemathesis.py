@@ -31,6 +31,7 @@ async def running(tmp_path: Path, redis_url: str) -> AsyncIterator[tuple[str, Is
             # Nobody waits: the stream of somebody waiting has no end.
             "ALLOWED_IN_MAX_CAPACITY": "10000",
             "MANAGEMENT_TOKEN": TOKEN,
+            "CONFIG_SERVER_WEBHOOK_SECRET": "secret-of-the-webhook",
             # A busy machine must not look like a busy gateway.
             "OVERLOAD_LAG_MS": "0",
             "ACCESS_LOG": "false",

@@ -82,3 +82,10 @@ def test_256_users_pass_in_one_call_with_few_commands(rig: Rig) -> None:
     assert {answer[0] for answer in rig.gate(*users)} == {ALLOWED_IN}
     stats = rig.client.info("commandstats")
     assert all(entry["calls"] <= 12 for entry in stats.values())
+
+
+def test_it_looks_how_old_sessions_are_only_for_those_who_are_refused(rig: Rig) -> None:
+    rig.lineup("ann", "bob", "cid")
+    rig.advance(2_000)
+    assert rig.run("gate", "ann").summary.ages is None
+    assert rig.run("gate", "ann", "cid").summary.ages == (2.0,) * 5
