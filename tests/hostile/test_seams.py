@@ -40,7 +40,7 @@ services:
 access:
   public: ["/open/**", "/dead/**", "/shaped/**"]
 gates:
-  - {room: default, calls: ["GET /gated/ws/**"]}
+  - {room: default, calls: ["GET /gated/ws/**", POST /api/v1/reservations, "POST /api/v1/reservation-seats/**"]}
 discovery: {locator: {enabled: true}}
 """
 IDENTITY = (
@@ -260,3 +260,26 @@ def test_a_stop_under_sockets_and_streams_that_nobody_reads_ends_well(
             for client in held:
                 client.socket.close()
     assert "Traceback" not in gateway.log.read_text()
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/service/api/v1/reservations",
+        "/service/api/v1/reservations/",
+        "/service/API/V1/Reservations",
+        "/SERVICE/api/v1/reservations",
+        "/service/api/v1/%72eservations",
+        "/service//api/v1/reservations",
+        "//service/api/v1/reservations",
+        "/service/service/../api/v1/reservations",
+        "/service/api/v1/reservation-seats/1/hold",
+        "/service;x/api/v1/reservations",
+        "/service/v3/api-docs/../../api/v1/reservations",
+    ],
+)
+def test_no_discovered_route_leads_round_the_gate(gateway: Gateway, target: str) -> None:
+    for headers in (b"", gateway.bearer("stranger"), IDENTITY + gateway.bearer("stranger")):
+        answer = gateway.ask(target, headers, b"Content-Length: 0\r\n", method="POST")
+        assert answer.status in (400, 401, 403, 404)
+    assert gateway.behind() == ([], [])
