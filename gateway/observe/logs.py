@@ -171,22 +171,20 @@ def without_tokens(text: str) -> str:
     return _TOKENS.sub("(hidden)", text)
 
 
+@lru_cache(maxsize=16)
+def _of_millisecond(milliseconds: int) -> str:
+    whole, rest = divmod(milliseconds, 1000)
+    return f"{_of_second(whole)}.{rest:03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _of_second(whole: int) -> str:
+    return time.strftime(_DAY_AND_TIME, time.gmtime(whole))
+
+
 def timestamp(seconds: float) -> str:
-    """Epoch seconds as UTC with milliseconds: ``2026-01-01T00:00:00.000Z``."""
-    whole = int(seconds)
-    return f"{_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
-
-
-_latest: tuple[int, str] = (0, time.strftime(_DAY_AND_TIME, time.gmtime(0)))
-
-
-def _second(whole: int) -> str:
-    """The part of a timestamp that changes once a second, remembered because it costs more than all the rest."""
-    global _latest  # noqa: PLW0603 - one pair, replaced as a whole, so threads can't see half of it
-    known = _latest
-    if known[0] != whole:
-        known = _latest = (whole, time.strftime(_DAY_AND_TIME, time.gmtime(whole)))
-    return known[1]
+    """Epoch seconds as UTC with milliseconds: ``2026-01-01T00:00:00.000Z``. A gateway under load writes many in one."""
+    return _of_millisecond(int(seconds * 1000))
 
 
 @lru_cache(maxsize=4096)

@@ -8,6 +8,7 @@ from typing import Final
 
 from aiohttp import hdrs, web
 from aiohttp.http import HttpProcessingError
+from aiohttp.streams import EMPTY_PAYLOAD
 
 from gateway.errors import BadRequest, GatewayError, PayloadTooLarge, UpstreamError
 from gateway.proxy.connection import UpstreamConnection
@@ -42,6 +43,19 @@ def expects_continue(request: web.BaseRequest) -> bool:
         and request.version >= (1, 1)
         and not request.content.is_eof()
     )
+
+
+def body_of(request: web.BaseRequest, limit: int) -> RequestBody:
+    """The body of a request; for most, which have none and say so by saying nothing, always the same."""
+    headers = request.headers
+    if (
+        request.content is EMPTY_PAYLOAD
+        and request.method not in _MAY_HAVE_BODY
+        and hdrs.CONTENT_LENGTH not in headers
+        and hdrs.TRANSFER_ENCODING not in headers
+    ):
+        return _NO_BODY
+    return RequestBody(request, limit)
 
 
 class RequestBody:
@@ -217,3 +231,17 @@ class RequestBody:
 
 def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+class _NoBody(RequestBody):
+    """Nothing to send, and so nothing to be done."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.data = self.framing = b""
+        self.streamed = False
+        self._continue = None
+
+
+_NO_BODY: Final = _NoBody()

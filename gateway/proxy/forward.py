@@ -10,7 +10,7 @@ from aiohttp.http import RawResponseMessage
 
 from gateway.errors import BadRequest, UpstreamUnreachable
 from gateway.proxy.balance import Instances
-from gateway.proxy.body import RequestBody
+from gateway.proxy.body import RequestBody, body_of
 from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.headers import request_head
 from gateway.proxy.plan import ForwardPlan
@@ -70,7 +70,7 @@ class Forwarder:
     ) -> ForwardedResponse | TakenResponse:
         if request.method == hdrs.METH_CONNECT:
             raise BadRequest("CONNECT is not for gateways")
-        body = RequestBody(request, plan.body_limit)
+        body = body_of(request, plan.body_limit)
         if body.streamed:
             await body.gather()
         connection = await self._connect(plan, fresh=False)
