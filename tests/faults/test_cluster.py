@@ -49,7 +49,7 @@ async def test_a_room_lives_on_a_cluster_and_goes_where_its_slot_goes(tmp_path: 
                 assert [seen.line[one.name] for one in latecomers] == [one.ticket for one in latecomers]
                 with old.client as left:
                     assert left.dbsize() == 0
-                assert all(person.opened == 1 for person in people[2:])
+                assert all(len(person.openings) == 1 for person in people[2:])
                 await everything(site, people)
 
 
@@ -68,7 +68,7 @@ async def test_a_replica_takes_over_the_slot_of_a_node_that_died(tmp_path: Path)
             with new.client as store:
                 site.store = store
                 assert site.look().line == before
-                assert all(person.opened == 1 for person in people[2:])
+                assert all(len(person.openings) == 1 for person in people[2:])
                 await everything(site, people)
             # No lineup is answered without a replica; the dead node comes back as one.
             somebody = site.person("somebody")

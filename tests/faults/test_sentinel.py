@@ -98,7 +98,7 @@ async def test_a_new_master_has_everybody_whose_lineup_was_answered(tmp_path: Pa
                     answer = await person.status()
                     assert answer.status == (200 if person.name in seen.line else 404)
                 # The streams went through it all: never closed, true, and the first to hear.
-                assert all(person.opened == 1 for person in early[2:])
+                assert all(len(person.openings) == 1 for person in early[2:])
                 await site.assert_truth(early)
                 await site.assert_gate(early)
                 await site.assert_moves_on(early, 3)

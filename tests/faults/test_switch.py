@@ -33,6 +33,7 @@ def sound(seen: Seen) -> bool:
             # Of users whom the older system took out, what was noted stays until its time has come.
             seen._replace(
                 activity={user: last for user, last in seen.activity.items() if user in seen.inside},
+                since={user: at for user, at in seen.since.items() if user in seen.inside},
                 absent={user: last for user, last in seen.absent.items() if user in seen.line},
             )
         )
@@ -125,7 +126,7 @@ async def test_both_systems_run_side_by_side_and_after_the_older_ones_last_write
         assert int(seen.counter or 0) >= max(tickets)
 
         # Whoever has a stream knows what became of them, and the line moves on in its order.
-        for person in [*watching, *(one for one in newcomers if one.opened)]:
+        for person in [*watching, *(one for one in newcomers if one.openings)]:
             if person.last is None and person.name in seen.line:
                 await person.says({"ticket": seen.line[person.name]}, INTERVAL + GRACE)
             elif (await person.told(INTERVAL + GRACE)).name != "ALLOWED_IN":
