@@ -91,7 +91,7 @@ def find_credential(
     """
     authorization = headers.getall("Authorization", ())
     if authorization:
-        token = _bearer(authorization)
+        token = bearer(authorization)
         if token is not None:
             return Credential(token, Source.HEADER)
     call = (method, path)
@@ -124,7 +124,8 @@ def check_origin(
     raise CsrfRejected
 
 
-def _bearer(values: Sequence[str]) -> str | None:
+def bearer(values: Sequence[str]) -> str | None:
+    """The token in the values of ``Authorization``, or ``None``. Raises ``TokenInvalid`` where there are several."""
     if len(values) > 1:
         raise TokenInvalid("several Authorization headers")
     scheme, _, rest = values[0].strip(" \t").partition(" ")

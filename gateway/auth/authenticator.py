@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from gateway.errors import AuthError, TokenRequired
 
-from .access import STREAM_CALL, Access, Headers, check_origin, find_credential
+from .access import STREAM_CALL, Access, Headers, Source, bearer, check_origin, find_credential
 from .principal import Principal
 from .tokens import TokenVerifier
 
@@ -61,6 +61,33 @@ class Authenticator:
         ``TokenExpired``, ``TokenInvalid``, ``CsrfRejected`` or ``AuthUnavailable``. Only a stream can get a
         principal that is ``late``: serve it to somebody waiting, and refuse others with ``TokenExpired``.
         """
+        return self.recall(headers) or await self.identify(
+            access, method, path, headers, query=query, form=form, gated=gated
+        )
+
+    def recall(self, headers: Headers) -> Principal | None:
+        """Who is calling, if ``Authorization`` says so with a token that was verified before; nearly every request. For
+        all others ask ``identify``."""
+        values = headers.getall("Authorization", ())
+        # Of several, ``identify`` says what is wrong with them.
+        token = bearer(values) if len(values) == 1 else None
+        principal = self._verifier.cached(token) if token is not None else None
+        if principal is not None:
+            self._on_token("cached")
+        return principal
+
+    async def identify(
+        self,
+        access: Access,
+        method: str,
+        path: str,
+        headers: Headers,
+        *,
+        query: str = "",
+        form: Sequence[str] = (),
+        gated: bool = False,
+    ) -> Principal | None:
+        """As ``authenticate``, for whom ``recall`` does not know."""
         try:
             credential = find_credential(
                 method, path, headers, query=query, form=form, cookie_name=self._cookie_name
@@ -68,7 +95,9 @@ class Authenticator:
             if credential is None:
                 raise TokenRequired
             check_origin(method, path, credential, headers, self._allowed_origin)
-            principal = self._verifier.cached(credential.token)
+            # What came in the header is not known, or it would have been recalled.
+            in_header = credential.source is Source.HEADER
+            principal = None if in_header else self._verifier.cached(credential.token)
             if principal is not None:
                 self._on_token("cached")
                 return principal

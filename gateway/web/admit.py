@@ -8,6 +8,7 @@ from collections.abc import Awaitable
 
 from aiohttp import web
 
+from gateway.auth.access import LEAVE_CALL
 from gateway.errors import (
     Overloaded,
     QueueUnavailable,
@@ -39,10 +40,13 @@ def shedding(context: Context) -> Step:
 def authenticating(context: Context) -> Step:
     """Finds out who is calling, and refuses whoever must say so and does not."""
     token = context.settings.management_token
+    recall = context.authenticator.recall
 
     def authenticate(request: web.BaseRequest, exchange: Exchange) -> Awaitable[None] | None:
         if exchange.needs == "token":
-            return _identify(context, request, exchange)
+            exchange.principal = recall(request.headers)
+            if exchange.principal is None or request.method == "POST":
+                return _identify(context, request, exchange)
         if exchange.needs == "management":
             _check_management(request, token)
         return None
@@ -81,9 +85,12 @@ async def _identify(context: Context, request: web.BaseRequest, exchange: Exchan
     assert target is not None  # noqa: S101 - located before
     access = exchange.access or context.tables.now.access
     form: list[str] = []
-    if (request.method, target.path) == ("POST", "/api/v1/queue/leave"):
+    if (request.method, target.path) == LEAVE_CALL:
+        # Even if nobody needs it: what follows on the connection comes behind it.
         form = await form_values(request, "access_token")
-    exchange.principal = await context.authenticator.authenticate(
+    if exchange.principal is not None:
+        return
+    exchange.principal = await context.authenticator.identify(
         access,
         request.method,
         target.path,

@@ -24,7 +24,7 @@ from aiohttp import web
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
-from gateway.web.forgetting import Resting, forgettable
+from gateway.web.forgetting import LONG, Resting, forgettable
 from gateway.web.framing import Unreadable, fault_of
 from gateway.web.pieces import HEAD_END, Ends, RequestLine, ended_plainly, one_whole_head
 
@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 SERVER_NAME: Final = "gateway"
 """What ``Server`` says: neither what this is made of nor how old."""
 
-# Requests may wait for their turn up to here without a closer look.
-_FEW: Final = 8
+_FEW: Final = 8  # requests may wait for their turn up to here without a closer look
 # How often chunks are cut where they could end, per read: enough for sound clients, too few to be made to work.
 _MOST_CUTS: Final = 64
 # Chunked bodies may have this much besides their data, and a multiple of the data.
@@ -204,7 +203,9 @@ class Connection(Resting):
                 return
             if self._manager is not None and self._manager.draining:
                 message = message._replace(should_close=True)
-            self._messages[at] = (forgettable(message), body)
+            if message.path.startswith(LONG):
+                message = forgettable(message)
+            self._messages[at] = (message, body)
             self._body = body
             self._left = self._chunk_bytes = 0
             if not body.is_eof():

@@ -19,7 +19,9 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from gateway.proxy.body import SERVER_OPTIONS
 from gateway.web.readers import ReaderWatch
 
-_LONG: Final = "/api/v1/queue/stream"
+LONG: Final = "/api/v1/queue/stream"
+"""What takes long to answer. Written otherwise it is answered all the same, and merely kept."""
+
 _NO_HEADERS: Final = CIMultiDictProxy(CIMultiDict[str]())
 
 
@@ -53,9 +55,8 @@ class Head:
 
 
 def forgettable(message: RawRequestMessage) -> RawRequestMessage:
-    """The same message, of which ``forget`` works if it may take long to answer."""
-    # Written otherwise it is answered all the same, and merely kept.
-    return cast(RawRequestMessage, Head(message)) if message.path.startswith(_LONG) else message
+    """The same message, of which ``forget`` works."""
+    return cast(RawRequestMessage, Head(message))
 
 
 class Resting(ReaderWatch):
