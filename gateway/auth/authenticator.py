@@ -93,7 +93,10 @@ class Authenticator:
                 method, path, headers, query=query, form=form, cookie_name=self._cookie_name
             )
             if credential is None:
-                raise TokenRequired
+                if not access.is_open(method, path, gated=gated):
+                    raise TokenRequired
+                self._on_token(TokenRequired.code)
+                return None
             check_origin(method, path, credential, headers, self._allowed_origin)
             # What came in the header is not known, or it would have been recalled.
             in_header = credential.source is Source.HEADER

@@ -111,9 +111,9 @@ class Room:
         """Where the user stands, asked by the user: WAITING, ALLOWED_IN or NONE."""
         return await self._sightings.submit(_sendable(user))
 
-    async def enter(self, user: str) -> State:
+    def enter(self, user: str) -> asyncio.Future[State]:
         """The gate: ALLOWED_IN renews the session, WAITING and NONE are refused."""
-        return await self._entries.submit(_sendable(user))
+        return self._entries.submit(_sendable(user))
 
     async def leave(self, user: str, what: What) -> Left:
         """The user gives up the slot, the place in line, or whichever there is."""
