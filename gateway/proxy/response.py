@@ -1,6 +1,6 @@
 """An upstream's answer on its way to the client, written to the connection as it comes.
 
-An inner part relied on, of aiohttp 3.14: ``StreamWriter._write``, which is ``write`` without compression, limits and waiting.
+An inner part relied on, of aiohttp 3.14: ``StreamWriter._write``, which is ``write`` without waiting.
 """
 
 from __future__ import annotations

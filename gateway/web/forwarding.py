@@ -34,8 +34,9 @@ def forwarding(context: Context) -> Handler:
     def forward(request: web.BaseRequest, exchange: Exchange) -> Awaitable[web.StreamResponse]:
         match = exchange.match
         assert match is not None  # noqa: S101 - only matched requests come here
-        if match.answer is not None:
-            return _own_answer(match.answer)
+        answer = match.changes.answer
+        if answer is not None:
+            return _own_answer(answer)
         return forwarded(context, request, exchange, plan_for(context, request, exchange, match))
 
     return forward
@@ -79,14 +80,14 @@ async def _traced(
 
 def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, match: Match) -> ForwardPlan:
     """What goes to the service, and how."""
-    settings = context.settings
+    settings, changes, sent = context.settings, match.changes, request.headers
     raw: RawHeaders = request.raw_headers
-    host = request.headers["Host"]
-    upstream_host: str | None = host if match.preserve_host else None
-    if match.request_headers:
-        edited = _edited(raw, match.request_headers)
+    host = sent["Host"]
+    upstream_host: str | None = host if changes.preserve_host else None
+    if changes.request_headers:
+        edited = _edited(raw, changes.request_headers)
         # What a filter makes of Host only goes out where the route keeps the Host at all.
-        upstream_host = edited.get("Host") if match.preserve_host else None
+        upstream_host = edited.get("Host") if changes.preserve_host else None
         raw = _as_raw(edited)
     # After the filters: identity comes from the token alone, whoever wrote the headers.
     identity = identity_headers(exchange.principal)
@@ -116,14 +117,20 @@ def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, mat
         upstream.service or UpstreamBase(upstream.scheme, upstream.host, upstream.port),
         match.upstream_target,
         headers,
-        _response_edits(match.response_headers) if match.response_headers else None,
-        _smaller(settings.max_request_body_bytes, match.body_limit),
-        _seconds(route.connect_timeout, settings.proxy_connect_timeout_seconds),
-        _seconds(route.response_timeout, settings.proxy_response_timeout_seconds),
-        match.status,
+        _response_edits(changes.response_headers) if changes.response_headers else None,
+        settings.max_request_body_bytes
+        if changes.body_limit is None
+        else _smaller(settings.max_request_body_bytes, changes.body_limit),
+        settings.proxy_connect_timeout_seconds
+        if route.connect_timeout is None
+        else _seconds(route.connect_timeout),
+        settings.proxy_response_timeout_seconds
+        if route.response_timeout is None
+        else _seconds(route.response_timeout),
+        changes.status,
         exchange.trace.trace_id.encode(),
         _cors(exchange.cors_headers) if exchange.cors_headers else None,
-        key_of(request.method, request.version, request.headers) if hdrs.UPGRADE in request.headers else None,
+        key_of(request.method, request.version, sent) if hdrs.UPGRADE in sent else None,
     )
 
 
@@ -136,17 +143,13 @@ async def _own_answer(answer: Answer) -> web.StreamResponse:
     return web.Response(status=answer.status, headers=CIMultiDict(answer.headers))
 
 
-def _smaller(of_settings: int, of_route: int | None) -> int:
+def _smaller(of_settings: int, of_route: int) -> int:
     """The limit of bodies that counts, in bytes; 0 in the settings means none."""
-    if of_route is None:
-        return of_settings
     return min(of_settings, of_route) if of_settings else of_route
 
 
-def _seconds(of_route: float | None, otherwise: float) -> float:
+def _seconds(of_route: float) -> float:
     """A route's own time-out; infinity means none, which is a year here."""
-    if of_route is None:
-        return otherwise
     return 365.0 * 86400 if math.isinf(of_route) else of_route
 
 
