@@ -47,7 +47,7 @@ class Encoder:
 
     def status(self, state: UserState) -> Frame:
         """A waiting user's STATUS_UPDATE."""
-        return frames.event("STATUS_UPDATE", self._renderer.status(state))
+        return frames.line_event("STATUS_UPDATE", self._renderer.status(state))
 
     def only_status(self, state: UserState) -> Frame:
         """The single STATUS_UPDATE of an instance that has no room for another stream."""

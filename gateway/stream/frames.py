@@ -26,6 +26,11 @@ class Frame(NamedTuple):
     chunked: bytes
 
 
+def joined(first: Frame, second: Frame) -> Frame:
+    """Both in one piece."""
+    return Frame(first.raw + second.raw, first.chunked + second.chunked)
+
+
 def event(
     name: str, data: Mapping[str, object] | str, *, last_id: str | None = None, retry: float | None = None
 ) -> Frame:
@@ -43,6 +48,11 @@ def event(
     # JSON escapes all line breaks that SSE knows, so the data is one line whatever it holds.
     lines.append(f"data: {data if isinstance(data, str) else to_json(data)}\n\n")
     return _frame("".join(lines))
+
+
+def line_event(name: str, data: str) -> Frame:
+    """As ``event``, for a plain name and JSON that is one line already: what is sent most is made fastest."""
+    return _frame(f"event: {name}\ndata: {data}\n\n")
 
 
 def comment(text: str, *, retry: float | None = None) -> Frame:

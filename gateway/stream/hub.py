@@ -8,22 +8,26 @@ told it something, says nothing about that stream. So replies may overtake event
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import cycle
+from itertools import chain, cycle
 from time import monotonic
 
 from gateway.stream import verdict
 from gateway.stream.encoder import Encoder
-from gateway.stream.frames import Frame
+from gateway.stream.frames import Frame, joined
 from gateway.stream.pace import HOLD_SECONDS, evenly, every, in_slices
 from gateway.stream.ports import Counts, Presence, Renderer, RoomEvent, States, UserState
+from gateway.stream.pulse import Pulse
 from gateway.stream.reader import OnRun, Reader
 from gateway.stream.registry import Person, Registry, Seats
 from gateway.stream.subscriber import Subscriber
 from gateway.stream.verdict import AllowedIn, Ending, Refused
+
+OPENING_SECONDS = 0.1
+"""The head of an answer goes out together with the first status, unless that takes longer than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,9 @@ class Hub:
         self._on_kept = on_kept
         self._reader = Reader(states, on_run)
         self._registry = Registry(seats)
-        self._slots = cycle(range(len(self._registry.wheel)))
+        slots = len(self._registry.wheel)
+        self._slots = cycle(range(slots))
+        self._pulse = Pulse(slots, tempo.heartbeat, tempo.status_interval)
         self._frames = 0
         self._missed = asyncio.Event()
         self._draining = False
@@ -99,7 +105,8 @@ class Hub:
             self._presence.arrived(tab.user)
         elif len(person.tabs) > self._tempo.streams_per_user:
             self._end(person.tabs[0], Refused("TOO_MANY_STREAMS"))
-        self._send(tab, self._encoder.opening())
+        tab.hold(self._encoder.opening())
+        self._frames += 1
 
     def leave(self, tab: Subscriber) -> None:
         """Forgets a stream, which is over then. Whoever isn't here has left already."""
@@ -123,7 +130,7 @@ class Hub:
             return
         if event.kind == "ADMITTED" and person.promised and event.ticket == person.promised[0]:
             self._on_kept(person.promised[1], monotonic() - person.promised[2])
-        for tab in tuple(person.tabs):
+        for tab in person.tabs:
             if tab.ticket is None:
                 tab.held = verdict.newer(tab.held, event)
             elif verdict.concerns(event, tab.ticket):
@@ -137,7 +144,7 @@ class Hub:
         tick = self._tempo.status_interval / len(self._registry.wheel)
         tasks = [
             asyncio.create_task(every(tick, self._turn), name="stream-wheel"),
-            asyncio.create_task(every(self._tempo.heartbeat, self._beat), name="stream-heartbeat"),
+            asyncio.create_task(every(self._pulse.period, self._beat), name="stream-heartbeat"),
             asyncio.create_task(self._heal(), name="stream-reconcile"),
         ]
         try:
@@ -173,29 +180,51 @@ class Hub:
     async def _turn(self) -> None:
         self._counts.frames(self._frames)
         self._frames = 0
-        await self._reader.each(self._registry.wheel[next(self._slots)], self._tell)
+        slot = next(self._slots)
+        people = self._registry.wheel[slot]
+        if not self._pulse.goes_along(slot):
+            await self._reader.each(people, self._tell)
+            return
+        beat, before = self._encoder.heartbeat(), self._reader.latest
+        await self._reader.each(people, partial(self._tell, beat=beat))
+        # What could not be read was not told to anybody.
+        await self._hearten(beat, (tab for person in people for tab in person.tabs if tab.since <= before))
 
     async def _beat(self) -> None:
-        send = partial(self._send, frame=self._encoder.heartbeat())
+        slots = self._pulse.overdue()
+        if slots:
+            people = chain.from_iterable(self._registry.wheel[slot] for slot in slots)
+            await self._hearten(self._encoder.heartbeat(), (tab for person in people for tab in person.tabs))
+
+    async def _hearten(self, beat: Frame, tabs: Iterable[Subscriber]) -> None:
         # Half of the time is left to others: to some a heartbeat comes a little later.
-        await in_slices(self._registry.tabs(), send, rest=HOLD_SECONDS)
+        await in_slices(tabs, partial(self._send, frame=beat), rest=HOLD_SECONDS)
 
     # -- one user, one stream -------------------------------------------------------------------------
 
     async def _first_state(self, tab: Subscriber) -> None:
-        answer = await self._reader.one(tab.user)
+        late = asyncio.get_running_loop().call_later(OPENING_SECONDS, tab.flush)
+        try:
+            answer = await self._reader.one(tab.user)
+        finally:
+            late.cancel()
         person = self._registry.find(tab.user)
         # Without an answer the stream lives on, and the wheel comes round to it.
         if answer is not None and person is not None:
             self._tell(person, *answer)
+        tab.flush()
 
-    def _tell(self, person: Person, state: UserState, read: int, quiet: bool = False) -> None:
+    def _tell(
+        self, person: Person, state: UserState, read: int, quiet: bool = False, beat: Frame | None = None
+    ) -> None:
         update: Frame | None = None
         estimate = state.estimated_wait
         if estimate is not None and (person.promised is None or person.promised[0] != state.ticket):
             person.promised = (state.ticket or 0, estimate, monotonic())
-        for tab in tuple(person.tabs):
+        for tab in person.tabs:
             if read <= tab.since:
+                if beat is not None:
+                    self._send(tab, beat)
                 continue
             tab.since = read
             ending = verdict.of_state(state, tab.held)
@@ -205,8 +234,11 @@ class Hub:
             first = tab.ticket is None
             tab.ticket, tab.held = state.ticket or 0, None
             if first or not quiet:
-                update = update or self._encoder.status(state)
-                self._send(tab, update)
+                if update is None:
+                    update = self._encoder.status(state)
+                    if beat is not None:
+                        update = joined(update, beat)
+                self._send(tab, update, frames=1 if beat is None else 2)
 
     async def _turn_away(self, tab: Subscriber) -> None:
         answer = None if self._draining else await self._reader.one(tab.user)
@@ -227,8 +259,8 @@ class Hub:
         self._frames += tab.finish(self._encoder.ending(ending, tab.locale), cause)
         self.leave(tab)
 
-    def _send(self, tab: Subscriber, frame: Frame) -> None:
+    def _send(self, tab: Subscriber, frame: Frame, frames: int = 1) -> None:
         if tab.write(frame):
-            self._frames += 1
+            self._frames += frames
         else:
             self.leave(tab)

@@ -26,6 +26,8 @@ class Seats:
 class Person:
     """A user with at least one stream here. ``tabs`` are in the order they came; ``slot`` is on the wheel.
 
+    A tuple, so that whoever goes through them need not copy them first.
+
     ``promised``: the first estimate shown of the present ticket: ticket, seconds, and when it was shown.
     """
 
@@ -33,7 +35,7 @@ class Person:
 
     def __init__(self, user: str) -> None:
         self.user = user
-        self.tabs: list[Subscriber] = []
+        self.tabs: tuple[Subscriber, ...] = ()
         self.slot = 0
         self.promised: tuple[int, float, float] | None = None
 
@@ -61,7 +63,7 @@ class Registry:
         if person is None:
             person = self._people[tab.user] = Person(tab.user)
             person.slot = self.wheel.add(person)
-        person.tabs.append(tab)
+        person.tabs += (tab,)
         self._streams += 1
         self._seats.taken += 1
         return person
@@ -71,7 +73,7 @@ class Registry:
         person = self._people.get(tab.user)
         if person is None or tab not in person.tabs:
             return None
-        person.tabs.remove(tab)
+        person.tabs = tuple(other for other in person.tabs if other is not tab)
         if not person.tabs:
             del self._people[tab.user]
             self.wheel.remove(person, person.slot)
@@ -88,4 +90,4 @@ class Registry:
         """Every stream; others may come and go between two steps."""
         for people in self.slots():
             for person in people:
-                yield from tuple(person.tabs)
+                yield from person.tabs

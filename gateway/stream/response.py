@@ -111,7 +111,12 @@ def _tune(request: BaseRequest, *, streaming: bool) -> None:
     connection = request.get_extra_info("socket")
     if connection is None or connection.family not in {socket.AF_INET, socket.AF_INET6}:
         return
-    for option, while_streaming, otherwise in _SOCKET_OPTIONS:
-        with suppress(OSError):
-            value = while_streaming if streaming else otherwise
-            connection.setsockopt(socket.IPPROTO_TCP, option, value)
+    with suppress(OSError):
+        # uvloop's own stand-in for a socket makes a whole new one for each option it is asked to set.
+        bare = socket.SocketType(connection.family, connection.type, connection.proto, connection.fileno())
+        try:
+            for option, while_streaming, otherwise in _SOCKET_OPTIONS:
+                with suppress(OSError):
+                    bare.setsockopt(socket.IPPROTO_TCP, option, while_streaming if streaming else otherwise)
+        finally:
+            bare.detach()

@@ -66,6 +66,15 @@ class Subscriber:
         self._write(frame.chunked if self._chunked else frame.raw)
         return True
 
+    def hold(self, frame: Frame) -> None:
+        """Keeps ``frame`` for the next one, so that both go out in one piece."""
+        self._head += frame.chunked if self._chunked else frame.raw
+
+    def flush(self) -> None:
+        """Sends what is kept, if the next frame lets itself be waited for."""
+        if self._head and self._writable():
+            self._write(b"")
+
     def finish(self, frame: Frame, cause: str) -> bool:
         """Hands over the last ``frame`` and the end of the body in one piece; nothing follows it.
 

