@@ -24,6 +24,11 @@ MOST_PENDING = 20_000
 """Callers that may wait for their turn; more than this within one time-out can't be served anyway."""
 
 
+GATHER_SECONDS = 0.002
+"""While there is much to do, calls that can wait begin so far apart, so that more people share each: every call costs
+the gateway as much as serving two or three of them."""
+
+
 class BatchObserver(Protocol):
     """Wants to know on whose behalf scripts are called. Neither method may wait or raise."""
 
@@ -53,7 +58,8 @@ class Batcher(Generic[Item, Result]):
 
     ``send`` gets at most ``most`` items and returns one result for each, in order. If it raises, each caller of that
     batch gets QueueUnavailable, and the next batch is unharmed. Whoever has waited for ``patience`` seconds
-    without having been sent gets QueueUnavailable, too. Works only inside ``running()``.
+    without having been sent gets QueueUnavailable, too. ``gather``: seconds from the beginning of one call to that of
+    the next, unless ``most`` items wait. Works only inside ``running()``.
     """
 
     def __init__(
@@ -61,6 +67,7 @@ class Batcher(Generic[Item, Result]):
         send: Callable[[list[Item]], Awaitable[Sequence[Result]]],
         *,
         patience: float,
+        gather: float = 0.0,
         most: int = MOST_IN_A_CALL,
         most_pending: int = MOST_PENDING,
         room: str = "",
@@ -69,6 +76,7 @@ class Batcher(Generic[Item, Result]):
     ) -> None:
         self._send = send
         self._patience = patience
+        self._gather = gather
         self._most = most
         self._most_pending = most_pending
         self._pending: deque[tuple[Item, asyncio.Future[Result], float, Any]] = deque()
@@ -113,10 +121,15 @@ class Batcher(Generic[Item, Result]):
             self._pending.clear()
 
     async def _pump(self) -> None:
+        loop = asyncio.get_running_loop()
+        began = 0.0
         while True:
             await self._wake.wait()
             self._wake.clear()
             while self._pending:
+                if self._gather and len(self._pending) < self._most:
+                    await asyncio.sleep(began + self._gather - loop.time())
+                began = loop.time()
                 await self._send_next()
 
     async def _send_next(self) -> None:

@@ -27,6 +27,9 @@ from gateway.waiting_room.servers import Argument
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 2.0
+GATHER_SECONDS = 0.05
+"""From one telling to the next: changes of so many seconds go together. Nobody is evicted for being told this late."""
+
 DEAD_SECONDS = 10.0
 """Whoever has not beaten for so long is dead. Five beats: one slow answer of Redis must not look like a death."""
 
@@ -114,9 +117,11 @@ class Presence:
                 self._begin_anew()
                 await asyncio.sleep(self._beat_seconds / 4)
                 continue
+            told = loop.time()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(next_beat):
                     await self._wake.wait()
+            await asyncio.sleep(told + GATHER_SECONDS - loop.time())
             self._wake.clear()
 
     async def _beat(self) -> None:
@@ -148,10 +153,13 @@ class Presence:
             more = reply[1] == 1
 
     async def _tell(self) -> None:
-        """Sends all changes. A change leaves the queue only with its answer; after a failure the set counts."""
+        """Sends the changes there are by now. One leaves the queue only with its answer; after a failure the set
+        counts."""
         keys = (*self._keys.common, self._keys.here(self._instance))
-        while self._changes:
-            batch = list(islice(self._changes, MOST_IN_A_CALL))
+        left = len(self._changes)
+        while left > 0:
+            batch = list(islice(self._changes, min(left, MOST_IN_A_CALL)))
+            left -= len(batch)
             pairs = [part for change in batch for part in change]
             instance = self._instance
             await self._link.run(

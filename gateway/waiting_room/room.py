@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Literal, Protocol
 
 from gateway.errors import QueueUnavailable
-from gateway.waiting_room.batch import MOST_IN_A_CALL, Batcher, BatchObserver
+from gateway.waiting_room.batch import GATHER_SECONDS, MOST_IN_A_CALL, Batcher, BatchObserver
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.link import Link, Redis, Replication
 from gateway.waiting_room.presence import Presence
@@ -95,8 +95,12 @@ class Room:
         self._links: dict[str, Link] = {}
         self._replication = Replication(policy.wait_replicas, keys.mark) if policy.wait_replicas else None
         batcher = partial(Batcher, patience=redis.timeout, room=self.name, observer=batch_observer)
-        self._lineups: Batcher[str, State] = batcher(self._send_lineup, script="lineup")
-        self._sightings: Batcher[str, State] = batcher(self._send_status, script="status")
+        self._lineups: Batcher[str, State] = batcher(
+            self._send_lineup, script="lineup", gather=GATHER_SECONDS
+        )
+        self._sightings: Batcher[str, State] = batcher(
+            self._send_status, script="status", gather=GATHER_SECONDS
+        )
         self._entries: Batcher[str, State] = batcher(self._send_gate, script="gate")
         self._leavers: Batcher[tuple[What, str], Left] = batcher(self._send_leave, script="leave")
         self._unfinished = asyncio.Event()

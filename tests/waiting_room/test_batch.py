@@ -63,6 +63,23 @@ async def test_what_arrives_in_one_turn_of_the_loop_is_one_call(sender: Sender) 
     assert [len(batch) for batch in sender.batches] == [256]
 
 
+async def test_calls_that_can_wait_begin_a_little_apart_unless_there_is_a_full_one(sender: Sender) -> None:
+    batcher: Batcher[int, int] = Batcher(sender, patience=10, gather=0.1, most=4)
+    loop = asyncio.get_running_loop()
+    async with batcher.running():
+        began = loop.time()
+        assert await batcher.submit(0) == 0
+        assert loop.time() - began < 0.05
+        few = [batcher.submit(1)]
+        await asyncio.sleep(0.02)
+        few.append(batcher.submit(2))
+        await asyncio.gather(*few)
+        # uvloop and asyncio count in milliseconds.
+        assert loop.time() - began >= 0.098
+        await asyncio.gather(*(batcher.submit(n) for n in range(3, 11)))
+    assert sender.batches == [[0], [1, 2], [3, 4, 5, 6], [7, 8, 9, 10]]
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [(QueueUnavailable("away"), "away"), (ValueError("?"), "an unforeseen answer of Redis")],
