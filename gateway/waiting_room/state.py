@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum, StrEnum
 from typing import Any, Final, NamedTuple
 
 _AGES_MOVE: Final = 0.3
+_HARDLY: Final = 1e-6  # of those in line give up before: then the logarithm says nothing
 
 
 class Kind(StrEnum):
@@ -68,25 +69,44 @@ class Summary(NamedTuple):
         abandon_rate * n, which is 0 after this time. Where sessions end in waves, because they began in waves, their
         ages say how the time falls into steps; they may move the estimate by 30 % at most.
         """
-        if self.rate <= 0:
-            return None
-        straight = position / self.rate
-        thinning = self.abandon_rate * straight
-        smooth = straight if thinning < 1e-6 else straight * math.log1p(thinning) / thinning
-        if not self.ages or self.allowed_in < 2:
+        return self.waits_by_position()(position)
+
+    def waits_by_position(self) -> Callable[[int], float | None]:
+        """``wait_at`` with all that is the same for everybody worked out once: each stream asks every few seconds."""
+        rate, abandon_rate, inside, ages = self.rate, self.abandon_rate, self.allowed_in, self.ages
+        if rate <= 0:
+            return _unknown
+
+        def smooth(position: int) -> float:
+            straight = position / rate
+            thinning = abandon_rate * straight
+            return straight if thinning < _HARDLY else math.log1p(thinning) / abandon_rate
+
+        if not ages or inside < 2:
             return smooth
-        rounds, rank = divmod(max(0.0, smooth * self.rate - 1), self.allowed_in)
-        session = self.capacity / self.rate
-        age = _age_at(self.ages, min(1.0, rank / (self.allowed_in - 1)))
-        stepped = rounds * session + max(0.0, session - age)
-        return min(max(stepped, smooth * (1 - _AGES_MOVE)), smooth * (1 + _AGES_MOVE))
+        session = self.capacity / rate
+        steps = len(ages) - 1
+        steps_per_rank = steps / (inside - 1)
+
+        def stepped(position: int) -> float:
+            straight = position / rate
+            thinning = abandon_rate * straight
+            wait = straight if thinning < _HARDLY else math.log1p(thinning) / abandon_rate
+            before = wait * rate - 1
+            rounds, rank = divmod(before, inside) if before > 0 else (0.0, 0.0)
+            # The age of the session that is older than all but so many of them.
+            place = rank * steps_per_rank
+            below = int(place) if place < steps else steps - 1
+            age = ages[below] + (ages[below + 1] - ages[below]) * (min(place, steps) - below)
+            found = rounds * session + (session - age if session > age else 0.0)
+            least, most = wait * (1 - _AGES_MOVE), wait * (1 + _AGES_MOVE)
+            return least if found < least else most if found > most else found
+
+        return stepped
 
 
-def _age_at(ages: Sequence[float], share: float) -> float:
-    """The age of the session that is older than all but this share of them."""
-    place = share * (len(ages) - 1)
-    below = min(int(place), len(ages) - 2)
-    return ages[below] + (ages[below + 1] - ages[below]) * (place - below)
+def _unknown(position: int) -> None:
+    """Nothing has been measured."""
 
 
 class State(NamedTuple):
@@ -150,9 +170,10 @@ _KINDS = tuple(Kind)
 
 def parse_states(room: str, summary: Summary, answers: Sequence[Sequence[int]]) -> list[State]:
     """One state per answer; positions become estimates by the summary's rate."""
+    wait_at = summary.waits_by_position()
     states = []
     for code, ticket, position, total, left_ms in answers:
         kind = _KINDS[code]
-        estimate = summary.wait_at(position) if kind is Kind.WAITING else None
+        estimate = wait_at(position) if kind is Kind.WAITING else None
         states.append(State(room, kind, ticket, position, total, left_ms / 1000, estimate))
     return states
