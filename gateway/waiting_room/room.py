@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 SCAN_PER_SECOND = 500
 """Entries of the hash that the first sweep step of each second looks at, for what no index knows."""
 
+CROWD = 4 * MOST_IN_A_CALL
+"""Lineups that may wait for Redis before newcomers had better come back: even a slow Redis takes four full calls well
+within its time-out, and nobody's token is checked for nothing."""
+
 What = Literal["slot", "line", "both"]
 
 
@@ -106,6 +110,11 @@ class Room:
         self._unfinished = asyncio.Event()
         self._configured = False
         self.presence = Presence(keys, self._link("presence"), scripts, self._arguments, self.configure_once)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many are lining up at once that Redis doesn't keep up."""
+        return len(self._lineups) >= CROWD
 
     async def lineup(self, user: str) -> State:
         """The user asks to enter: ADMITTED, ALLOWED_IN (was already) or WAITING."""

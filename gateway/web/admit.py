@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gateway.auth.access import LEAVE_CALL
 from gateway.errors import (
+    GatewayError,
     Overloaded,
     QueueUnavailable,
     QueueWaiting,
@@ -20,21 +21,32 @@ from gateway.errors import (
 from gateway.web.context import Context
 from gateway.web.envelope import NotAdmitted
 from gateway.web.exchange import Exchange, Step
+from gateway.web.queue_api import room_name
 from gateway.web.small_body import form_values
 
 OVERLOADED_RETRY_SECONDS = (2.0, 8.0)
 
 
 def shedding(context: Context) -> Step:
-    """Arrivals never starve buyers: while the loop lags, newcomers are told to come back before anything is done
-    for them."""
+    """Arrivals never starve buyers: while the loop lags, or Redis doesn't keep up with those who line up, newcomers are
+    told to come back before anything is done for them."""
     limit = context.settings.overload_lag_ms
 
     def shed(request: web.BaseRequest, exchange: Exchange) -> None:
-        if exchange.sheds and limit and context.lag_ms() > limit:
+        if exchange.sheds and limit and (context.lag_ms() > limit or _is_crowded(context, request, exchange)):
             raise Overloaded(random.uniform(*OVERLOADED_RETRY_SECONDS))
 
     return shed
+
+
+def _is_crowded(context: Context, request: web.BaseRequest, exchange: Exchange) -> bool:
+    if request.method != "POST":
+        # A stream lives without Redis, and an EventSource that is refused does not come back.
+        return False
+    try:
+        return context.rooms[room_name(request, exchange)].crowded
+    except GatewayError:  # no such room: that is for those to know who have a token
+        return False
 
 
 def authenticating(context: Context) -> Step:

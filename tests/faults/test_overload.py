@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from gateway.waiting_room.room import CROWD
+from gateway.waiting_room.state import State
 from tests.harness import Gateways, Running
 
 LIMIT_MS = 15
@@ -88,3 +90,36 @@ async def test_newcomers_are_taken_again_as_soon_as_the_loop_keeps_up(gateway: R
         while (answer := await newcomer.lineup()).status != 200:
             await asyncio.sleep(0.01)
     assert answer.json["state"] == "ALLOWED_IN"
+
+
+async def test_who_lines_up_while_redis_does_not_keep_up_is_sent_away_and_nobody_else(
+    gateway: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = gateway.gateway.context.rooms["default"]
+    send, called, held = room._lineups._send, asyncio.Event(), asyncio.Event()
+
+    async def slowly(users: list[str]) -> Sequence[State]:
+        called.set()
+        await held.wait()
+        return await send(users)
+
+    buyer, waiting, newcomer = (gateway.user(name) for name in ("buyer", "waiting", "newcomer"))
+    assert (await buyer.lineup()).json["state"] == "ALLOWED_IN"
+    assert (await waiting.lineup()).json["state"] == "WAITING"
+    monkeypatch.setattr(room._lineups, "_send", slowly)
+    monkeypatch.setattr(room._lineups, "_patience", 60.0)
+    first = room._lineups.submit("crowd")
+    await called.wait()
+    crowd = [room._lineups.submit(f"crowd-{number}") for number in range(CROWD)]
+
+    for caller in (newcomer, gateway.nobody):
+        answer = await caller("POST", "/api/v1/queue/lineup")
+        assert (answer.status, answer.code) == (503, "OVERLOADED")
+    assert (await newcomer("POST", "/api/v1/queue/lineup?room=none")).code == "ROOM_NOT_FOUND"
+    assert (await gateway.nobody("POST", "/api/v1/queue/lineup?room=none")).status == 401
+    assert (await buyer("POST", "/api/v1/reservations")).status == 200
+    async with waiting.stream() as stream:
+        await stream.until("STATUS_UPDATE")
+    held.set()
+    await asyncio.gather(first, *crowd)
+    assert (await newcomer.lineup()).json["state"] == "WAITING"
