@@ -51,6 +51,7 @@ class TokenVerifier:
         # the memory gives away no token, and a change of keys need not stop to empty 65,536 entries.
         self._good: OrderedDict[bytes, tuple[Principal, int]] = OrderedDict()
         self._headers: dict[bytes, tuple[str, str]] = {}
+        self._asked = "", b""
         self.expect(issuer, audience)
 
     def expect(self, issuer: str | None, audience: str | Sequence[str] | None) -> None:
@@ -70,6 +71,7 @@ class TokenVerifier:
         if len(token) > MAX_TOKEN_CHARS or not token.isascii():
             return None
         digest = sha256(token.encode()).digest()
+        self._asked = token, digest
         found = self._good.get(digest)
         if found is None:
             return None
@@ -127,7 +129,11 @@ class TokenVerifier:
         return Principal(user_id, user_type if _is_name(user_type) else "", expires_at, late=overdue >= 0)
 
     def _keep(self, token: str, principal: Principal, generation: int) -> None:
-        self._good[sha256(token.encode()).digest()] = (principal, generation)
+        asked, digest = self._asked
+        # Nearly always what was just asked for: no need to hash it again.
+        if asked is not token:
+            digest = sha256(token.encode()).digest()
+        self._good[digest] = (principal, generation)
         if len(self._good) > self._remember:
             self._good.popitem(last=False)
 

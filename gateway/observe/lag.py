@@ -7,13 +7,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-INTERVAL_SECONDS = 0.05
+INTERVAL_SECONDS = 0.1
+"""Half of the shortest lag that anybody acts upon. An idle process is woken up by little else."""
 
 
 class LoopLag:
     """Measures while entered (``async with LoopLag() as lag``); ``lag.milliseconds`` may be read at any time.
 
-    ``on_sample`` gets each measurement, in seconds, about twenty times a second.
+    ``on_sample`` gets each measurement, in seconds, about ten times a second.
     """
 
     def __init__(self, on_sample: Callable[[float], None] | None = None) -> None:

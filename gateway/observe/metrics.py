@@ -61,7 +61,7 @@ class Metrics:
             "websockets_ended", "WebSockets that ended: by client, service, idle or shutdown.", "route", "by"
         )
         self._lag = make.latency(
-            "loop_lag_seconds", "How late the event loop was, measured twenty times a second.", _LAG
+            "loop_lag_seconds", "How late the event loop was, measured ten times a second.", _LAG
         ).of()
         self._script = make.histogram("script_seconds", "Script calls to Redis.", _SCRIPT, "script")
         self._batch = make.histogram("script_batch_users", "Users in one script call.", _BATCH, "script")

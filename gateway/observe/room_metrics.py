@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -114,16 +115,27 @@ class RoomMetrics:
     """One room's metrics. Gauges are what this instance saw last; counters what its own calls did."""
 
     def __init__(self, families: RoomFamilies, room: str) -> None:
-        self._waiting = families.waiting.labels(room)
-        self._allowed_in = families.allowed_in.labels(room)
-        self._capacity = families.capacity.labels(room)
-        self._paused = families.paused.labels(room)
-        self._rate = families.rate.labels(room)
-        self._estimated_wait = families.estimated_wait.labels(room)
+        self._now: RoomNumbers | None = None
+        self._aged: RoomNumbers | None = None
+        """The newest that knows how old sessions are, which estimates need."""
+        # Looked up when somebody collects: calls come thousands of times a second.
+        families.waiting.labels(room).set_function(self._reader("waiting"))
+        families.allowed_in.labels(room).set_function(self._reader("allowed_in"))
+        families.capacity.labels(room).set_function(self._reader("capacity"))
+        families.paused.labels(room).set_function(self._reader("paused"))
+        families.rate.labels(room).set_function(self._reader("rate"))
+        families.estimated_wait.labels(room).set_function(self._estimate)
         self._waits = families.waits.labels(room)
         self._stays = families.stays.labels(room)
         self._errors = families.errors.labels(room)
         self._done = [(name, counter.labels(room)) for name, counter in families.done.items()]
+
+    def _reader(self, name: str) -> Callable[[], float]:
+        return lambda: getattr(self._now, name, 0)
+
+    def _estimate(self) -> float:
+        wait = self._aged.wait_at(self._aged.waiting + 1) if self._aged is not None else None
+        return math.nan if wait is None else wait
 
     def estimated(self, promised: float, real: float) -> None:
         """Somebody was admitted after ``real`` seconds, who had been told ``promised``."""
@@ -131,14 +143,9 @@ class RoomMetrics:
 
     def take(self, summary: RoomNumbers) -> None:
         """Take over the numbers of one script call."""
-        self._waiting.set(summary.waiting)
-        self._allowed_in.set(summary.allowed_in)
-        self._capacity.set(summary.capacity)
-        self._paused.set(summary.paused)
-        self._rate.set(summary.rate)
+        self._now = summary
         if summary.ages is not None:
-            wait = summary.wait_at(summary.waiting + 1)
-            self._estimated_wait.set(float("nan") if wait is None else wait)
+            self._aged = summary
         for name, counter in self._done:
             if count := getattr(summary, name):
                 counter.inc(count)

@@ -67,6 +67,8 @@ class Hub:
         self._slots = cycle(range(slots))
         self._pulse = Pulse(slots, tempo.heartbeat, tempo.status_interval)
         self._frames = 0
+        self._opening: set[Subscriber] = set()
+        self._late: asyncio.TimerHandle | None = None
         self._missed = asyncio.Event()
         self._draining = False
 
@@ -150,6 +152,8 @@ class Hub:
         try:
             yield
         finally:
+            if self._late is not None:
+                self._late.cancel()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -203,16 +207,25 @@ class Hub:
     # -- one user, one stream -------------------------------------------------------------------------
 
     async def _first_state(self, tab: Subscriber) -> None:
-        late = asyncio.get_running_loop().call_later(OPENING_SECONDS, tab.flush)
+        self._opening.add(tab)
+        if self._late is None:
+            self._late = asyncio.get_running_loop().call_later(OPENING_SECONDS, self._open_late)
         try:
             answer = await self._reader.one(tab.user)
         finally:
-            late.cancel()
+            self._opening.discard(tab)
         person = self._registry.find(tab.user)
         # Without an answer the stream lives on, and the wheel comes round to it.
         if answer is not None and person is not None:
             self._tell(person, *answer)
         tab.flush()
+
+    def _open_late(self) -> None:
+        """One timer for all: whoever has come just now is opened a little early."""
+        self._late = None
+        for tab in self._opening:
+            tab.flush()
+        self._opening.clear()
 
     def _tell(
         self, person: Person, state: UserState, read: int, quiet: bool = False, beat: Frame | None = None

@@ -109,14 +109,14 @@ class EventStream(EventSourceResponse):
 
 def _tune(request: BaseRequest, *, streaming: bool) -> None:
     connection = request.get_extra_info("socket")
-    if connection is None or connection.family not in {socket.AF_INET, socket.AF_INET6}:
+    if connection is None:
         return
+    # A socket that is not TCP refuses the options. uvloop's stand-in makes a whole new socket, and one that costs more
+    # than this one, for each option it is asked to set; what family it is said to have does not matter for that.
     with suppress(OSError):
-        # uvloop's own stand-in for a socket makes a whole new one for each option it is asked to set.
-        bare = socket.SocketType(connection.family, connection.type, connection.proto, connection.fileno())
+        bare = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, connection.fileno())
         try:
             for option, while_streaming, otherwise in _SOCKET_OPTIONS:
-                with suppress(OSError):
-                    bare.setsockopt(socket.IPPROTO_TCP, option, while_streaming if streaming else otherwise)
+                bare.setsockopt(socket.IPPROTO_TCP, option, while_streaming if streaming else otherwise)
         finally:
             bare.detach()

@@ -24,7 +24,7 @@ MOST_PENDING = 20_000
 """Callers that may wait for their turn; more than this within one time-out can't be served anyway."""
 
 
-GATHER_SECONDS = 0.002
+GATHER_SECONDS = 0.004
 """While there is much to do, calls that can wait begin so far apart, so that more people share each: every call costs
 the gateway as much as serving two or three of them."""
 

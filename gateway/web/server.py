@@ -50,6 +50,8 @@ class Port(web.TCPSite):
         for listening in getattr(self._server, "sockets", ()):
             with socket.socket(fileno=os.dup(listening.fileno())) as same:
                 same.listen(BACKLOG)
+                # Accepted connections inherit it; aiohttp would set it on each.
+                same.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 class Server(web.Server):
@@ -76,6 +78,7 @@ class Server(web.Server):
         super().__init__(
             handler,
             access_log=None,
+            tcp_keepalive=False,
             keepalive_timeout=self.limits.idle_seconds,
             lingering_time=self.limits.linger_seconds,
             max_line_size=self.limits.line_bytes,

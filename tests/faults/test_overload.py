@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.observe.lag import INTERVAL_SECONDS
 from gateway.waiting_room.room import CROWD
 from gateway.waiting_room.state import State
 from tests.harness import Gateways, Running
@@ -35,7 +36,7 @@ async def overload() -> AsyncIterator[None]:
 
     task = asyncio.create_task(hold())
     # Until it has been measured.
-    await asyncio.sleep(5 * LIMIT_MS / 1000)
+    await asyncio.sleep(INTERVAL_SECONDS + 4 * LIMIT_MS / 1000)
     try:
         yield
     finally:
