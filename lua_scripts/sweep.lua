@@ -149,11 +149,12 @@ local function evict(watching, most)
   return #users
 end
 
--- Writes down that no higher ticket has been given so far, and forgets what is about tickets that are gone.
+-- Writes down that no higher ticket has been given so far, and forgets what is about tickets that are gone. Of two
+-- sweeps in one millisecond the first counts: the tickets between them were given within it.
 local function mark(ticket)
   local text = string.format('%.0f', ticket)
   redis.call('ZREMRANGEBYSCORE', marks, text, '+inf')
-  redis.call('ZADD', marks, text, string.format('%.0f', now))
+  redis.call('ZADD', marks, 'NX', text, string.format('%.0f', now))
   local head = redis.call('ZRANGE', line, 0, 0, 'WITHSCORES')
   local oldest = redis.call('ZREVRANGEBYSCORE', marks, '(' .. (head[2] or '+inf'), '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
   if oldest[2] then

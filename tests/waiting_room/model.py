@@ -35,10 +35,10 @@ class Model:
         self.began: dict[str, int] = {}
         """User inside -> when they were admitted."""
         self.lined_up: dict[int, int] = {}
-        """Ticket -> when it was given."""
+        """Ticket -> when it was given, if there had been a sweep before: else nobody can know afterwards."""
         self.waits: list[int] = []
         self.stays: list[int] = []
-        """How long those had waited whom the last call admitted from the line, and what sessions it ended."""
+        """How long those had waited whom the last call admitted from the line, if known, and what sessions it ended."""
         self.seen: dict[str, int] = {}
         """User in line -> last sighting; who was never sighted is missing."""
         self.here: dict[str, set[str]] = {}
@@ -96,7 +96,8 @@ class Model:
             self.line = [place for place in self.line if place[0] != user]
             self.counter = max([self.counter, *(ticket for _, ticket in self.line)]) + 1
             self.line.append((user, self.counter))
-            self.lined_up[self.counter] = self.now
+            if self.swept_at is not None:
+                self.lined_up[self.counter] = self.now
             self.tally["lineups"] += 1
             self.seen[user] = self.now
             return self._waiting(user)
@@ -244,7 +245,8 @@ class Model:
         while self._could_promote() and self._admissions_left > 0:
             user, ticket = self.line[0]
             self._admissions_left -= 1
-            self.waits.append(self.now - self.lined_up[ticket])
+            if ticket in self.lined_up:
+                self.waits.append(self.now - self.lined_up[ticket])
             self._remove(user, "ADMITTED")
             self._admit(user)
             self.tally["promoted"] += 1

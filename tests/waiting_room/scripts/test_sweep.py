@@ -317,6 +317,15 @@ def test_waits_are_not_guessed_before_anything_was_marked(rig: Rig) -> None:
     assert rig.limits(capacity=5).waits == ()
 
 
+def test_two_sweeps_in_one_millisecond_know_what_the_first_one_knew(rig: Rig) -> None:
+    rig.limits(capacity=0)
+    rig.sweep()
+    rig.lineup("ann")
+    rig.sweep()
+    rig.advance(3_000)
+    assert rig.limits(capacity=1).waits == (2.5,)
+
+
 def test_marks_are_bounded_by_the_line_and_go_with_it(rig: Rig) -> None:
     rig.limits(capacity=0)
     for number in range(100):
