@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
 
 
@@ -53,7 +53,7 @@ class RoomEvent(Protocol):
 class States(Protocol):
     """Reads the room. Both raise ``QueueUnavailable`` when it can't be asked."""
 
-    async def status(self, user: str) -> UserState:
+    def status(self, user: str) -> Awaitable[UserState]:
         """One user's state. Many callers at once are expected to share a call; counts as a sighting."""
 
     async def statuses(self, users: Sequence[str]) -> Sequence[UserState]:

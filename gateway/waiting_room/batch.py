@@ -20,6 +20,10 @@ Result = TypeVar("Result")
 MOST_IN_A_CALL = 256
 """Users in one script call: past this a call gains little and holds Redis for longer."""
 
+CROWD = 4 * MOST_IN_A_CALL
+"""From so many on that wait for Redis, newcomers had better come back: even a slow Redis takes four full calls well
+within its time-out, and nobody's token is checked for nothing."""
+
 MOST_PENDING = 20_000
 """Callers that may wait for their turn; more than this within one time-out can't be served anyway."""
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Literal, Protocol
 
 from gateway.errors import QueueUnavailable
-from gateway.waiting_room.batch import GATHER_SECONDS, MOST_IN_A_CALL, Batcher, BatchObserver
+from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MOST_IN_A_CALL, Batcher, BatchObserver
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.link import Link, Redis, Replication
 from gateway.waiting_room.presence import Presence
@@ -23,10 +23,6 @@ log = logging.getLogger(__name__)
 
 SCAN_PER_SECOND = 500
 """Entries of the hash that the first sweep step of each second looks at, for what no index knows."""
-
-CROWD = 4 * MOST_IN_A_CALL
-"""Lineups that may wait for Redis before newcomers had better come back: even a slow Redis takes four full calls well
-within its time-out, and nobody's token is checked for nothing."""
 
 What = Literal["slot", "line", "both"]
 
@@ -99,12 +95,9 @@ class Room:
         self._links: dict[str, Link] = {}
         self._replication = Replication(policy.wait_replicas, keys.mark) if policy.wait_replicas else None
         batcher = partial(Batcher, patience=redis.timeout, room=self.name, observer=batch_observer)
-        self._lineups: Batcher[str, State] = batcher(
-            self._send_lineup, script="lineup", gather=GATHER_SECONDS
-        )
-        self._sightings: Batcher[str, State] = batcher(
-            self._send_status, script="status", gather=GATHER_SECONDS
-        )
+        gathering = partial(batcher, gather=GATHER_SECONDS)
+        self._lineups: Batcher[str, State] = gathering(self._send_lineup, script="lineup")
+        self._sightings: Batcher[str, State] = gathering(self._send_status, script="status")
         self._entries: Batcher[str, State] = batcher(self._send_gate, script="gate")
         self._leavers: Batcher[tuple[What, str], Left] = batcher(self._send_leave, script="leave")
         self._unfinished = asyncio.Event()
@@ -116,13 +109,13 @@ class Room:
         """Whether so many are lining up at once that Redis doesn't keep up."""
         return len(self._lineups) >= CROWD
 
-    async def lineup(self, user: str) -> State:
+    def lineup(self, user: str) -> asyncio.Future[State]:
         """The user asks to enter: ADMITTED, ALLOWED_IN (was already) or WAITING."""
-        return await self._lineups.submit(_sendable(user))
+        return self._lineups.submit(_sendable(user))
 
-    async def status(self, user: str) -> State:
+    def status(self, user: str) -> asyncio.Future[State]:
         """Where the user stands, asked by the user: WAITING, ALLOWED_IN or NONE."""
-        return await self._sightings.submit(_sendable(user))
+        return self._sightings.submit(_sendable(user))
 
     def enter(self, user: str) -> asyncio.Future[State]:
         """The gate: ALLOWED_IN renews the session, WAITING and NONE are refused."""

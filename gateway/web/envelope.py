@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from functools import lru_cache
 from typing import Any, Final
 
 from aiohttp import web
@@ -13,9 +14,10 @@ from gateway import errors
 from gateway.errors import GatewayError
 from gateway.observe.logs import timestamp
 from gateway.waiting_room.state import State
+from gateway.web.answer import JsonAnswer
 from gateway.web.exchange import Exchange
 from gateway.web.messages import message
-from gateway.web.render import status_object
+from gateway.web.render import state_json, status_object
 
 STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.BadRequest: 400,
@@ -59,7 +61,10 @@ _CHALLENGE: Final[dict[type[GatewayError], str]] = {
 # Kept, because json.dumps makes a new encoder for each call with options.
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
-_JSON: Final = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
+
+@lru_cache(maxsize=256)
+def _in_json(text: str) -> str:
+    return _to_json(text)
 
 
 def encode(content: object) -> bytes:
@@ -73,7 +78,7 @@ def answer(
     """A JSON answer of the gateway's own: ``content`` plus the members that every envelope ends with."""
     content["timestamp"] = timestamp(time.time())
     content["traceId"] = exchange.trace_id
-    return web.Response(body=encode(content), status=status, headers=_JSON | headers if headers else _JSON)
+    return JsonAnswer(encode(content), status=status, headers=headers)
 
 
 def success(exchange: Exchange, key: str, **members: Any) -> web.Response:
@@ -81,6 +86,17 @@ def success(exchange: Exchange, key: str, **members: Any) -> web.Response:
     content: dict[str, Any] = {"success": True, "message": message(exchange.locale, key)}
     content.update((name, value) for name, value in members.items() if value is not None)
     return answer(exchange, content)
+
+
+def standing(exchange: Exchange, key: str, state: State) -> web.Response:
+    """A success with the message ``key`` that says where the caller stands. Put together by hand, because everybody
+    who comes gets one; what is the same for many is encoded once."""
+    text = (
+        f'{{"success":true,"message":{_in_json(message(exchange.locale, key))},'
+        f"{state_json(_in_json(state.room), state)},"
+        f'"timestamp":"{timestamp(time.time())}","traceId":"{exchange.trace_id}"}}'
+    )
+    return JsonAnswer(text.encode("utf-8", "backslashreplace"))
 
 
 def refusal(exchange: Exchange, error: GatewayError) -> web.Response:

@@ -26,16 +26,24 @@ Choose = Callable[[str, Match, str], Handler]
 def locating(context: Context, endpoints: Endpoints, forward: Choose | None) -> Step:
     """Makes the step. ``forward`` says who answers what a route matches; None: there are no routes here."""
 
+    # Own calls as they are nearly always written: there are no more of these than own calls.
+    plain: dict[tuple[str, str], tuple[Target, Endpoint]] = {}
+
     def locate(request: web.BaseRequest, exchange: Exchange) -> None:
         hosts = request.headers.getall("Host", ())
         if len(hosts) != 1:
             raise BadRequest(fault_in(request) or "there must be exactly one Host")
+        call = request.method, request.raw_path
         if forward is not None:
             serving = context.tables.now
-            located = serving.located.get((request.method, request.raw_path))
+            located = serving.located.get(call)
             if located is not None:
                 _take(exchange, serving, located)
                 return
+        if call in plain:
+            exchange.target, endpoint = plain[call]
+            _take_own(context, exchange, exchange.target, endpoint)
+            return
         exchange.target = target = parse_target(request.raw_path, hosts[0])
         try:
             own = endpoints.find(request.method, target.path)
@@ -44,18 +52,24 @@ def locating(context: Context, endpoints: Endpoints, forward: Choose | None) -> 
             own = Endpoint(request.method, target.path, refusing(error), "nothing", exchange.label), {}
         if own is not None:
             endpoint, exchange.parameters = own
-            exchange.endpoint = endpoint.handler
-            exchange.needs = endpoint.needs
-            exchange.label = endpoint.label
-            exchange.sheds = endpoint.sheds
-            exchange.crosses = not is_for_operators(target.path)
-            exchange.cors = context.tables.now.table.cors_for(target.path) if exchange.crosses else None
+            if call == (endpoint.method, endpoint.path):
+                plain[call] = target, endpoint
+            _take_own(context, exchange, target, endpoint)
         elif forward is None:
             raise RouteNotFound
         else:
             _route(context, request, exchange, target, hosts[0], forward)
 
     return locate
+
+
+def _take_own(context: Context, exchange: Exchange, target: Target, endpoint: Endpoint) -> None:
+    exchange.endpoint = endpoint.handler
+    exchange.needs = endpoint.needs
+    exchange.label = endpoint.label
+    exchange.sheds = endpoint.sheds
+    exchange.crosses = not is_for_operators(target.path)
+    exchange.cors = context.tables.now.table.cors_for(target.path) if exchange.crosses else None
 
 
 def refusing(error: GatewayError) -> Handler:

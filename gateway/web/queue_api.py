@@ -11,9 +11,8 @@ from gateway.waiting_room.keys import DEFAULT_ROOM
 from gateway.waiting_room.state import Kind, Left
 from gateway.web.context import Context
 from gateway.web.endpoints import Endpoint
-from gateway.web.envelope import success
+from gateway.web.envelope import standing, success
 from gateway.web.exchange import Exchange
-from gateway.web.render import state_members
 
 if TYPE_CHECKING:
     from gateway.waiting_room.room import Room, What
@@ -66,7 +65,7 @@ class QueueApi:
         state = await self._room(request, exchange).lineup(user)
         if state.waiting:
             self._context.admissions.waits(state.room, user, state.ticket, exchange.trace)
-        return success(exchange, _LINEUP_MESSAGES[state.kind], **state_members(state))
+        return standing(exchange, _LINEUP_MESSAGES[state.kind], state)
 
     async def status(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Where the caller stands."""
@@ -74,7 +73,7 @@ class QueueApi:
         if state.kind is Kind.NONE:
             raise NotInQueue
         key = "status.waiting" if state.waiting else "status.allowed_in"
-        return success(exchange, key, **state_members(state))
+        return standing(exchange, key, state)
 
     async def drop_slot(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Gives up the slot, which goes to the next at once."""

@@ -38,9 +38,9 @@ def _seconds(wait: float) -> int:
     return max(1, round(wait))
 
 
-def state_members(state: State) -> dict[str, Any]:
-    """The members of an envelope that say where the caller stands. Clients of the older system tell "allowed in" by
-    the absence of ``data``."""
+def state_json(room: str, state: State) -> str:
+    """The members of an envelope that say where the caller stands, ``room`` being JSON already. Clients of the older
+    system tell "allowed in" by the absence of ``data``."""
     if state.waiting:
-        return {"state": "WAITING", "data": status_object(state.room, state)}
-    return {"state": "ALLOWED_IN", "room": state.room, "expiresInSeconds": math.ceil(state.expires_in)}
+        return f'"state":"WAITING","data":{status_json(room, state)}'
+    return f'"state":"ALLOWED_IN","room":{room},"expiresInSeconds":{math.ceil(state.expires_in)}'

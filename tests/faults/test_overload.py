@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.observe.lag import INTERVAL_SECONDS
-from gateway.waiting_room.room import CROWD
+from gateway.waiting_room.batch import CROWD
 from gateway.waiting_room.state import State
 from tests.harness import Gateways, Running
 

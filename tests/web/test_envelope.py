@@ -11,9 +11,9 @@ from gateway import errors
 from gateway.observe.tracing import TraceContext
 from gateway.routing.path import Target
 from gateway.waiting_room.state import Kind, State
-from gateway.web.envelope import NotAdmitted, refusal, success
+from gateway.web.envelope import NotAdmitted, refusal, standing, success
 from gateway.web.exchange import Exchange
-from gateway.web.render import state_members
+from gateway.web.render import state_json, status_object
 
 
 def exchange() -> Exchange:
@@ -93,8 +93,29 @@ def test_absent_members_are_left_out() -> None:
 
 
 def test_allowed_in_has_no_data() -> None:
-    assert state_members(State("default", Kind.ALLOWED_IN, 0, 0, 3, 1.2, None)) == {
+    state = State("default", Kind.ALLOWED_IN, 0, 0, 3, 1.2, None)
+    assert json.loads("{" + state_json('"default"', state) + "}") == {
         "state": "ALLOWED_IN",
         "room": "default",
         "expiresInSeconds": 2,
     }
+
+
+@pytest.mark.parametrize("estimate", [None, 12.1])
+@pytest.mark.parametrize("room", ["default", 'vip "quoted" \u2028 \\'])
+def test_where_somebody_stands_is_the_same_put_together_by_hand(room: str, estimate: float | None) -> None:
+    state = State(room, Kind.WAITING, 7, 2, 5, 0.0, estimate)
+    given = exchange()
+    by_hand, made = (
+        answer.body
+        for answer in (
+            standing(given, "status.waiting", state),
+            success(given, "status.waiting", state="WAITING", data=status_object(room, state)),
+        )
+    )
+    assert isinstance(by_hand, bytes)
+    assert isinstance(made, bytes)
+    ours, theirs = json.loads(by_hand), json.loads(made)
+    assert list(ours) == list(theirs)
+    assert ours.pop("timestamp") >= theirs.pop("timestamp")[:19]
+    assert ours == theirs
