@@ -42,29 +42,6 @@ class Authenticator:
         self._allowed_origin = allowed_origin
         self._on_token = on_token
 
-    async def authenticate(
-        self,
-        access: Access,
-        method: str,
-        path: str,
-        headers: Headers,
-        *,
-        query: str = "",
-        form: Sequence[str] = (),
-        gated: bool = False,
-    ) -> Principal | None:
-        """Who is calling; ``None`` on a call that is open and has no usable token.
-
-        ``access`` holds the rules the request is served under (a reload makes a new one), ``path`` is the
-        canonical path, ``query`` the raw query, ``form`` the values of ``access_token`` in a form body (read
-        for POST leave only), ``gated`` whether the call needs a place in a room. Raises ``TokenRequired``,
-        ``TokenExpired``, ``TokenInvalid``, ``CsrfRejected`` or ``AuthUnavailable``. Only a stream can get a
-        principal that is ``late``: serve it to somebody waiting, and refuse others with ``TokenExpired``.
-        """
-        return self.recall(headers) or await self.identify(
-            access, method, path, headers, query=query, form=form, gated=gated
-        )
-
     def recall(self, headers: Headers) -> Principal | None:
         """Who is calling, if ``Authorization`` says so with a token that was verified before; nearly every request. For
         all others ask ``identify``."""
@@ -87,7 +64,14 @@ class Authenticator:
         form: Sequence[str] = (),
         gated: bool = False,
     ) -> Principal | None:
-        """As ``authenticate``, for whom ``recall`` does not know."""
+        """Who is calling, whom ``recall`` does not know; ``None`` on a call that is open and has no usable token.
+
+        ``access`` holds the rules the request is served under (a reload makes a new one), ``path`` is the
+        canonical path, ``query`` the raw query, ``form`` the values of ``access_token`` in a form body (read
+        for POST leave only), ``gated`` whether the call needs a place in a room. Raises ``TokenRequired``,
+        ``TokenExpired``, ``TokenInvalid``, ``CsrfRejected`` or ``AuthUnavailable``. Only a stream can get a
+        principal that is ``late``: serve it to somebody waiting, and refuse others with ``TokenExpired``.
+        """
         try:
             credential = find_credential(
                 method, path, headers, query=query, form=form, cookie_name=self._cookie_name

@@ -6,7 +6,7 @@ import pytest
 from aiohttp import ClientSession
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway.auth.access import LEAVE_CALL, STATUS_CALL, STREAM_CALL, Access
+from gateway.auth.access import LEAVE_CALL, STATUS_CALL, STREAM_CALL, Access, Headers
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.fetch import http_fetch
 from gateway.auth.jwks import Jwks
@@ -69,10 +69,14 @@ def tokens(issuer: Issuer) -> dict[str, str]:
 Outcome = str | type[AuthError] | None
 
 
-async def outcome(authenticator: Authenticator, *args: Any, **kwargs: Any) -> Outcome:
+async def outcome(
+    authenticator: Authenticator, method: str, path: str, headers: Headers, **options: Any
+) -> Outcome:
     """What came of it: the user ("late" if the token was), ``None`` for nobody, or the class of the refusal."""
     try:
-        principal: Principal | None = await authenticator.authenticate(ACCESS, *args, **kwargs)
+        principal: Principal | None = authenticator.recall(headers)
+        if principal is None:
+            principal = await authenticator.identify(ACCESS, method, path, headers, **options)
     except AuthError as refusal:
         return type(refusal)
     if principal is None:
