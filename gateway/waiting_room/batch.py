@@ -30,7 +30,7 @@ MOST_PENDING = 20_000
 
 GATHER_SECONDS = 0.004
 """While there is much to do, calls that can wait begin so far apart, so that more people share each: every call costs
-the gateway as much as serving two or three of them."""
+the gateway as much as serving two or three of them. Behind a call for one alone nobody waits."""
 
 
 class BatchObserver(Protocol):
@@ -62,8 +62,8 @@ class Batcher(Generic[Item, Result]):
 
     ``send`` gets at most ``most`` items and returns one result for each, in order. If it raises, each caller of that
     batch gets QueueUnavailable, and the next batch is unharmed. Whoever has waited for ``patience`` seconds
-    without having been sent gets QueueUnavailable, too. ``gather``: seconds from the beginning of one call to that of
-    the next, unless ``most`` items wait. Works only inside ``running()``.
+    without having been sent gets QueueUnavailable, too. ``gather``: seconds from the beginning of a call for several to
+    that of the next, unless ``most`` items wait. Works only inside ``running()``.
     """
 
     def __init__(
@@ -126,20 +126,21 @@ class Batcher(Generic[Item, Result]):
 
     async def _pump(self) -> None:
         loop = asyncio.get_running_loop()
-        began = 0.0
+        began, many = 0.0, False
         while True:
             await self._wake.wait()
             self._wake.clear()
             while self._pending:
-                if self._gather and len(self._pending) < self._most:
+                if many and self._gather and len(self._pending) < self._most:
                     await asyncio.sleep(began + self._gather - loop.time())
                 began = loop.time()
-                await self._send_next()
+                many = await self._send_next() > 1
 
-    async def _send_next(self) -> None:
+    async def _send_next(self) -> int:
+        """Returns how many it sent."""
         batch, futures, callers = self._take()
         if not batch:
-            return
+            return 0
         began = time.perf_counter()
         failed = True
         try:
@@ -163,6 +164,7 @@ class Batcher(Generic[Item, Result]):
             if callers:
                 seconds = time.perf_counter() - began
                 self._observer.on_batch(self._room, self._script, callers, len(batch), seconds, failed)
+        return len(batch)
 
     def _take(self) -> tuple[list[Item], list[asyncio.Future[Result]], list[Any]]:
         """The next batch, without those who have gone and those who have waited too long; and whom the observer wants

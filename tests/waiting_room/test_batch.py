@@ -68,16 +68,20 @@ async def test_calls_that_can_wait_begin_a_little_apart_unless_there_is_a_full_o
     loop = asyncio.get_running_loop()
     async with batcher.running():
         began = loop.time()
-        assert await batcher.submit(0) == 0
+        # Whoever comes alone, one after the other, does not wait.
+        assert [await batcher.submit(n) for n in range(3)] == [0, 10, 20]
         assert loop.time() - began < 0.05
-        few = [batcher.submit(1)]
+        began = loop.time()
+        await asyncio.gather(batcher.submit(3), batcher.submit(4))
+        assert loop.time() - began < 0.05
+        few = [batcher.submit(5)]
         await asyncio.sleep(0.02)
-        few.append(batcher.submit(2))
+        few.append(batcher.submit(6))
         await asyncio.gather(*few)
         # uvloop and asyncio count in milliseconds.
         assert loop.time() - began >= 0.098
-        await asyncio.gather(*(batcher.submit(n) for n in range(3, 11)))
-    assert sender.batches == [[0], [1, 2], [3, 4, 5, 6], [7, 8, 9, 10]]
+        await asyncio.gather(*(batcher.submit(n) for n in range(7, 15)))
+    assert sender.batches == [[0], [1], [2], [3, 4], [5, 6], [7, 8, 9, 10], [11, 12, 13, 14]]
 
 
 @pytest.mark.parametrize(
