@@ -1,7 +1,7 @@
 """Requests that come when they come, whether or not earlier ones are answered: people, not a load generator's loop.
 
-As a process, ``python -m benchmarks.arrivals``, it reads an ``Arrivals`` as JSON from standard input and writes a
-``Came`` as JSON.
+As a process, ``python -m benchmarks.arrivals``, it reads an ``Arrivals`` as a line of JSON from standard input, opens
+its connections, writes the line ``ready``, begins when it reads another line, and writes a ``Came`` as JSON.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import uvloop
@@ -161,11 +161,12 @@ class _Run:
         self.idle.extend(self.open)
 
 
-async def drive(order: Arrivals) -> Came:
-    """Do what is ordered."""
+async def drive(order: Arrivals, ready: Callable[[], object] = bool) -> Came:
+    """Do what is ordered, once ``ready``, called when all connections are open, has returned."""
     wanted = requests(Order(order.port, order.method, order.path, tokens=order.tokens))
     run = _Run(order)
     await run.open_all()
+    await asyncio.to_thread(ready)
     began = time.perf_counter()
     number, count = 0, int(order.rate * order.seconds)
     while number < count:
@@ -201,10 +202,15 @@ async def drive(order: Arrivals) -> Came:
 
 def main() -> int:
     """One order from standard input to one result on standard output; returns the exit status."""
-    order = Arrivals(**json.load(sys.stdin))
+    order = Arrivals(**json.loads(sys.stdin.readline()))
     os.nice(order.yields)
+
+    def ready() -> None:
+        print("ready", flush=True)
+        sys.stdin.readline()
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        came = runner.run(drive(order))
+        came = runner.run(drive(order, ready))
     json.dump(asdict(came), sys.stdout)
     return 0
 

@@ -108,9 +108,17 @@ def _can_take(cores: Cores) -> float:
 
 
 def _at_once(orders: list[Arrivals], cores: Cores) -> list[Came]:
-    """All orders at the same time, each in a process of its own."""
+    """All orders at the same time, each in a process of its own; they begin once all have their connections."""
     with contextlib.ExitStack() as stack:
         running = [stack.enter_context(_started(order, cores)) for order in orders]
+        for process in running:
+            assert process.stdout is not None
+            if process.stdout.readline() != "ready\n":
+                raise Unavailable("the load did not get its connections")
+        for process in running:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
         return [_result(process, order) for process, order in zip(running, orders, strict=True)]
 
 
@@ -125,16 +133,16 @@ def _started(order: Arrivals, cores: Cores) -> Iterator[subprocess.Popen[str]]:
     )
     try:
         assert process.stdin is not None
-        process.stdin.write(json.dumps(asdict(order)))
-        process.stdin.close()
-        process.stdin = None
+        process.stdin.write(json.dumps(asdict(order)) + "\n")
+        process.stdin.flush()
         yield process
     finally:
         if process.poll() is None:
             process.kill()
         process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            pipe.close()
 
 
 def _result(process: subprocess.Popen[str], order: Arrivals) -> Came:

@@ -42,9 +42,8 @@ from gateway.web.admit import authenticating, gating, shedding
 from gateway.web.context import Context, LiveTable
 from gateway.web.cross import acting, crossing
 from gateway.web.docs import Docs
-from gateway.web.door import RequestHandler, door
+from gateway.web.door import Door
 from gateway.web.endpoints import Endpoints
-from gateway.web.exchange import Step
 from gateway.web.forwarding import forwarding
 from gateway.web.limits import max_tunnels
 from gateway.web.lobby import Lobby
@@ -63,8 +62,8 @@ class Gateway:
     ``management`` answers on a port of its own, if the settings want one.
     """
 
-    public: RequestHandler
-    management: RequestHandler | None
+    public: Door
+    management: Door | None
     context: Context
     lobby: Lobby
     tunnels: Tunnels
@@ -221,7 +220,7 @@ def _config_health(config: ConfigServer) -> tuple[bool, dict[str, object]]:
     return not status.failures, details | {"ignored": status.ignored}
 
 
-def _doors(context: Context, access_log: AccessLog) -> tuple[RequestHandler, RequestHandler | None]:
+def _doors(context: Context, access_log: AccessLog) -> tuple[Door, Door | None]:
     """What answers on the public port, and on that of management. Own calls come before any route."""
     public = (*QueueApi(context).endpoints(), *StreamApi(context).endpoints(), *Docs(context).endpoints())
     actuator = tuple(
@@ -230,21 +229,23 @@ def _doors(context: Context, access_log: AccessLog) -> tuple[RequestHandler, Req
         for endpoint in api.endpoints()
     )
     if context.settings.management_server_port is None:
-        return door(context, access_log, _steps(context, Endpoints((*public, *actuator)))), None
+        return _door(context, access_log, Endpoints((*public, *actuator))), None
     return (
-        door(context, access_log, _steps(context, Endpoints(public))),
-        door(context, access_log, _steps(context, Endpoints(actuator), routed=False)),
+        _door(context, access_log, Endpoints(public)),
+        _door(context, access_log, Endpoints(actuator), routed=False),
     )
 
 
-def _steps(context: Context, endpoints: Endpoints, *, routed: bool = True) -> tuple[Step, ...]:
+def _door(context: Context, access_log: AccessLog, endpoints: Endpoints, *, routed: bool = True) -> Door:
     """The order of things. Around all of them stands the door, so that nothing leaves without a trace id and a line
     in the log."""
-    return (
+    finding = (
         # One canonical path for all that follows; whatever is ambiguous goes no further.
         locating(context, endpoints, describing(context, forwarding(context)) if routed else None),
         # Next, so that whatever refuses can be read by the page of another origin, and preflights need no token.
         crossing(context),
+    )
+    judging = (
         # Before any JWT work: that is what an overloaded instance can't afford.
         shedding(context),
         # The gate needs to know who; and a gated call needs a token even where a public rule matches.
@@ -252,3 +253,4 @@ def _steps(context: Context, endpoints: Endpoints, *, routed: bool = True) -> tu
         # Last, because passing it renews a session, which only a request that goes on may do.
         gating(context),
     )
+    return Door(context, access_log, finding, judging)

@@ -21,7 +21,7 @@ from gateway.errors import GatewayError, Overloaded
 from gateway.observe.logs import logging_to
 from gateway.observe.metrics import Metrics
 from gateway.settings import Settings
-from gateway.web.door import RequestHandler
+from gateway.web.door import Door
 from gateway.web.server import Port, Server
 
 log = logging.getLogger(__name__)
@@ -116,9 +116,9 @@ async def _open(server: Server, host: str, port: int, grace: float) -> web.Serve
     return runner
 
 
-def server_of(handler: RequestHandler, on_full: Callable[[], None] | None = None) -> Server:
+def server_of(door: Door, on_full: Callable[[], None] | None = None) -> Server:
     """The server around what answers requests; ``on_full`` is called for each connection turned away."""
-    return Server(handler, on_full=on_full)
+    return Server(door.handle, on_full=on_full, lane=door.lane)
 
 
 def _full(metrics: Metrics) -> Callable[[], None]:

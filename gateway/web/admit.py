@@ -34,9 +34,14 @@ def shedding(context: Context) -> Step:
 
     def shed(request: web.BaseRequest, exchange: Exchange) -> None:
         if exchange.sheds and limit and (context.lag_ms() > limit or _is_crowded(context, request, exchange)):
-            raise Overloaded(random.uniform(*OVERLOADED_RETRY_SECONDS))
+            raise overloaded()
 
     return shed
+
+
+def overloaded() -> Overloaded:
+    """The refusal of a newcomer, each with a time of its own to come back."""
+    return Overloaded(random.uniform(*OVERLOADED_RETRY_SECONDS))
 
 
 def _is_crowded(context: Context, request: web.BaseRequest, exchange: Exchange) -> bool:

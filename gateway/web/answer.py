@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from aiohttp import HttpVersion11, hdrs, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http_writer import StreamWriter, _serialize_headers
@@ -29,24 +29,30 @@ class JsonAnswer(web.Response):
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Sends all of it, as nearly always; else prepares it as aiohttp does. Raises ConnectionError if the client has
         gone."""
-        writer, body = request._payload_writer, self._body
+        writer = request._payload_writer
         if (
             self._eof_sent
             or self._payload_writer is not None
             or request.version != HttpVersion11
             or request.method == hdrs.METH_HEAD
             or type(writer) is not StreamWriter
-            or type(body) is not bytes
         ):
             return await super().prepare(request)
-        headers = self._headers
+        writer._write(self.whole(request))
+        self._eof_sent = True
+        return writer
+
+    def whole(self, request: web.BaseRequest) -> bytes:
+        """Head and body, for a client that speaks HTTP/1.1 or 1.0 and has asked for both."""
+        headers, body = self._headers, self._body
+        assert isinstance(body, bytes)  # noqa: S101 - its type says so at the making
         headers[hdrs.CONTENT_LENGTH] = str(len(body))
         headers[hdrs.DATE] = rfc822_formatted_time()
         if self._keep_alive is None:
             self._keep_alive = request.keep_alive
         if not self._keep_alive:
             headers[hdrs.CONNECTION] = "close"
-        writer._write(_serialize_headers(f"HTTP/1.1 {self._status} {self._reason}", headers) + body)
-        self._eof_sent = True
+        elif request.version == HttpVersion10:
+            headers[hdrs.CONNECTION] = "keep-alive"
         self._body_length = len(body)
-        return writer
+        return _serialize_headers(f"HTTP/1.1 {self._status} {self._reason}", headers) + body

@@ -24,8 +24,9 @@ from aiohttp import web
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
-from gateway.web.forgetting import LONG, Resting, forgettable
+from gateway.web.forgetting import LONG, forgettable
 from gateway.web.framing import Unreadable, fault_of
+from gateway.web.lane import Laned
 from gateway.web.pieces import HEAD_END, Ends, RequestLine, ended_plainly, one_whole_head
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ _CHUNK_EXTRA_TIMES: Final = 16
 _LARGEST_CHUNK: Final = 1 << 62
 
 
-class Connection(Resting):
+class Connection(Laned):
     """One client's connection."""
 
     __slots__ = (
@@ -68,6 +69,7 @@ class Connection(Resting):
     def __init__(self, server: Server, **options: Any) -> None:
         super().__init__(server, server.deadlines, server.limits.reader_seconds, **options)
         self._limits = server.limits
+        self._lane = server.lane
         self._body: StreamReader = EMPTY_PAYLOAD
         """The body of the newest request."""
         self._left = self._chunk_bytes = 0
@@ -106,10 +108,12 @@ class Connection(Resting):
         """Passes on what came, in pieces none of which goes beyond the end of a request."""
         if self._parser is None:
             self.wake()
-        if self._idle and len(self._messages) < _FEW and one_whole_head(data, self._limits.head_bytes):
-            self._idle = False
-            self._parse(data)
-            self._set_deadline()
+        if self._laned:
+            # More than one head: that goes the long way.
+            data, self._laned = self._laned + data, b""
+        elif self._idle and len(self._messages) < _FEW and one_whole_head(data, self._limits.head_bytes):
+            if not self.waits(data):
+                self.take(data)
             return
         if self._deaf or self._force_close:
             return
@@ -129,6 +133,12 @@ class Connection(Resting):
             self._feed(data if cut - at == end else data[at:cut])
             at = cut
             cuts += 1
+        self._set_deadline()
+
+    def take(self, data: bytes) -> None:
+        """Takes in ``data``, a whole head; nothing is unfinished before it."""
+        self._idle = False
+        self._parse(data)
         self._set_deadline()
 
     def _cut(self, data: bytes, at: int, cuts: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import web
@@ -14,9 +14,13 @@ from gateway.errors import GatewayError, NoInstance, UpstreamTimeout, UpstreamUn
 from gateway.observe.logs import AccessLog
 from gateway.observe.tracing import TRACE_ID
 from gateway.proxy.forwarded import origin
+from gateway.web.admit import overloaded
+from gateway.web.answer import JsonAnswer
+from gateway.web.connections import SERVER_NAME
 from gateway.web.context import Context
 from gateway.web.envelope import refusal
 from gateway.web.exchange import Exchange, Step
+from gateway.web.lane import Lane
 from gateway.web.messages import choose_locale
 
 log = logging.getLogger(__name__)
@@ -27,71 +31,107 @@ CLIENT_GONE = 499
 
 _OF_SERVICES: Final = frozenset({UpstreamUnreachable.code, UpstreamTimeout.code, NoInstance.code})
 
-RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
+class Door:
+    """What the server calls for each request: the steps in their order, then whoever answers.
 
-def door(context: Context, access_log: AccessLog, steps: Sequence[Step]) -> RequestHandler:
-    """What aiohttp's server calls for each request: the steps in their order, then whoever answers.
-
-    Errors of the tree become envelopes; anything else is a 500 that says nothing.
+    ``finding``: the first steps, which find out what is asked for; ``judging``: the others. Errors of the tree become
+    envelopes; anything else is a 500 that says nothing.
     """
-    default_locale = context.settings.default_locale
-    metrics, spring = context.metrics, context.spring_metrics
-    count, refused = metrics.request, metrics.rejected
-    tracer = context.tracer
 
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        exchange = _exchange(request, context, default_locale)
+    def __init__(
+        self, context: Context, access_log: AccessLog, finding: Sequence[Step], judging: Sequence[Step]
+    ) -> None:
+        self._context = context
+        self._access_log = access_log
+        self._finding = finding
+        self._steps = (*finding, *judging)
+        self._default_locale = context.settings.default_locale
+        self.lane = Lane(context.settings.overload_lag_ms / 1000, self.turn_away)
+        """Where this door's newcomers wait for their turn."""
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The answer to ``request``, which may have been sent already."""
+        context = self._context
+        exchange = _exchange(request, context, self._default_locale)
         trace = exchange.trace
-        recorded = trace.sampled and tracer.enter(trace)
-        metrics.under_way += 1
+        recorded = trace.sampled and context.tracer.enter(trace)
+        context.metrics.under_way += 1
         status = CLIENT_GONE
         size = 0
         try:
-            response = await _answered(request, exchange, steps)
-            if exchange.cors_headers and not response.prepared:
-                response.headers.extend(exchange.cors_headers)
-            status = response.status
+            response = await _answered(request, exchange, self._steps)
             if not response.prepared:
-                # An answer of our own, which has not been written yet; the others have it.
-                response.headers[TRACE_ID] = trace.trace_id
+                # An answer of our own, which has not been written yet; the others have both.
+                _complete(response, exchange)
+            status = response.status
             size = response.body_length or response.content_length or 0
         finally:
-            metrics.under_way -= 1
-            seconds = time.perf_counter() - exchange.began
-            count(exchange.label, request.method, status, seconds)
-            if exchange.outcome:
-                refused(exchange.outcome)
-                if exchange.outcome in _OF_SERVICES:
-                    metrics.upstream_error(exchange.label, exchange.outcome)
-            if spring is not None:
-                uri = exchange.match.route.upstream.uri if exchange.match else None
-                spring.request(exchange.label, request.method, status, seconds, exchange.outcome, uri)
-            if recorded:
-                tracer.leave(
-                    trace,
-                    label=exchange.label,
-                    method=request.method,
-                    status=status,
-                    seconds=seconds,
-                    code=exchange.outcome,
-                )
-            if access_log.enabled:
-                access_log.write(
-                    method=request.method,
-                    path=exchange.target.raw_path if exchange.target else "-",
-                    label=exchange.label,
-                    status=status,
-                    seconds=seconds,
-                    size=size,
-                    trace_id=trace.trace_id,
-                    client=exchange.client,
-                    user=exchange.principal.user_id if exchange.principal else None,
-                    outcome=exchange.outcome,
-                )
+            context.metrics.under_way -= 1
+            self._account(request, exchange, status, size, recorded)
         return response
 
-    return handle
+    def turn_away(self, request: web.BaseRequest) -> JsonAnswer | None:
+        """What a newcomer gets for whom there is no time; None if this is no newcomer's call. No more is done than it
+        takes to say so in a way that the caller can read."""
+        exchange = _exchange(request, self._context, self._default_locale)
+        try:
+            for step in self._finding:
+                step(request, exchange)
+        except GatewayError:
+            return None
+        if not exchange.sheds:
+            return None
+        answer = refusal(exchange, overloaded())
+        _complete(answer, exchange)
+        answer.headers["Server"] = SERVER_NAME
+        self._account(request, exchange, answer.status, answer.content_length or 0, recorded=False)
+        return answer
+
+    def _account(
+        self, request: web.BaseRequest, exchange: Exchange, status: int, size: int, recorded: bool
+    ) -> None:
+        """Every answer is counted once and has one line in the log."""
+        context, trace = self._context, exchange.trace
+        seconds = time.perf_counter() - exchange.began
+        context.metrics.request(exchange.label, request.method, status, seconds)
+        if exchange.outcome:
+            context.metrics.rejected(exchange.outcome)
+            if exchange.outcome in _OF_SERVICES:
+                context.metrics.upstream_error(exchange.label, exchange.outcome)
+        if context.spring_metrics is not None:
+            uri = exchange.match.route.upstream.uri if exchange.match else None
+            context.spring_metrics.request(
+                exchange.label, request.method, status, seconds, exchange.outcome, uri
+            )
+        if recorded:
+            context.tracer.leave(
+                trace,
+                label=exchange.label,
+                method=request.method,
+                status=status,
+                seconds=seconds,
+                code=exchange.outcome,
+            )
+        if self._access_log.enabled:
+            self._access_log.write(
+                method=request.method,
+                path=exchange.target.raw_path if exchange.target else "-",
+                label=exchange.label,
+                status=status,
+                seconds=seconds,
+                size=size,
+                trace_id=trace.trace_id,
+                client=exchange.client,
+                user=exchange.principal.user_id if exchange.principal else None,
+                outcome=exchange.outcome,
+            )
+
+
+def _complete(answer: web.StreamResponse, exchange: Exchange) -> None:
+    if exchange.cors_headers:
+        answer.headers.extend(exchange.cors_headers)
+    answer.headers[TRACE_ID] = exchange.trace_id
 
 
 def _exchange(request: web.BaseRequest, context: Context, default_locale: str) -> Exchange:

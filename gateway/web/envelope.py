@@ -8,8 +8,6 @@ import time
 from functools import lru_cache
 from typing import Any, Final
 
-from aiohttp import web
-
 from gateway import errors
 from gateway.errors import GatewayError
 from gateway.observe.logs import timestamp
@@ -74,21 +72,21 @@ def encode(content: object) -> bytes:
 
 def answer(
     exchange: Exchange, content: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None
-) -> web.Response:
+) -> JsonAnswer:
     """A JSON answer of the gateway's own: ``content`` plus the members that every envelope ends with."""
     content["timestamp"] = timestamp(time.time())
     content["traceId"] = exchange.trace_id
     return JsonAnswer(encode(content), status=status, headers=headers)
 
 
-def success(exchange: Exchange, key: str, **members: Any) -> web.Response:
+def success(exchange: Exchange, key: str, **members: Any) -> JsonAnswer:
     """A success with the message ``key``; ``members`` that are None are left out."""
     content: dict[str, Any] = {"success": True, "message": message(exchange.locale, key)}
     content.update((name, value) for name, value in members.items() if value is not None)
     return answer(exchange, content)
 
 
-def standing(exchange: Exchange, key: str, state: State) -> web.Response:
+def standing(exchange: Exchange, key: str, state: State) -> JsonAnswer:
     """A success with the message ``key`` that says where the caller stands. Put together by hand, because everybody
     who comes gets one; what is the same for many is encoded once."""
     text = (
@@ -99,7 +97,7 @@ def standing(exchange: Exchange, key: str, state: State) -> web.Response:
     return JsonAnswer(text.encode("utf-8", "backslashreplace"))
 
 
-def refusal(exchange: Exchange, error: GatewayError) -> web.Response:
+def refusal(exchange: Exchange, error: GatewayError) -> JsonAnswer:
     """The answer to ``error``. Errors without a status of their own are 500 INTERNAL_ERROR and say nothing else."""
     status = STATUS_OF.get(type(error), 500)
     code = error.code if status != 500 else GatewayError.code

@@ -15,6 +15,7 @@ from aiohttp import web
 from gateway.proxy.body import SERVER_OPTIONS
 from gateway.proxy.deadlines import Deadlines
 from gateway.web.connections import Connection
+from gateway.web.lane import Lane
 from gateway.web.limits import Limits
 
 BACKLOG: Final = 4096
@@ -58,7 +59,7 @@ class Server(web.Server):
     """aiohttp's server with connections that are ``Connection``. Make it inside the loop.
 
     Connections are refused while ``descriptors`` files or more are open, this being the number the next one gets;
-    ``on_full`` is called for each.
+    ``on_full`` is called for each. ``lane``: where newcomers wait, if they are to.
     """
 
     def __init__(
@@ -68,8 +69,10 @@ class Server(web.Server):
         *,
         descriptors: int | None = None,
         on_full: Callable[[], None] | None = None,
+        lane: Lane | None = None,
     ) -> None:
         self.limits = limits or Limits()
+        self.lane = lane
         self.deadlines = Deadlines()
         self._most = most_descriptors() if descriptors is None else descriptors
         self._on_full = on_full or (lambda: None)
