@@ -108,7 +108,7 @@ class HubServer:
         return len(self.hub)
 
     async def broadcast(self) -> None:
-        await self.hub._beat()
+        await self.hub._hearten(self.hub._encoder.heartbeat(), self.hub._registry.tabs())
 
 
 class SendServer:
