@@ -17,6 +17,9 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http_writer import StreamWriter, _serialize_headers
 
+SERVER_NAME: Final = "gateway"
+"""What ``Server`` says: neither what this is made of nor how old."""
+
 HEADERS: Final = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
 
 

@@ -16,7 +16,6 @@ Inner parts relied on, all of aiohttp 3.14: ``RequestHandler.data_received``, ``
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,20 +23,18 @@ from aiohttp import web
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
+from gateway.web.answer import SERVER_NAME
 from gateway.web.forgetting import LONG, forgettable
 from gateway.web.framing import Unreadable, fault_of
 from gateway.web.lane import Laned
 from gateway.web.pieces import HEAD_END, Ends, RequestLine, ended_plainly, one_whole_head
+from gateway.web.readers import linger
 
 if TYPE_CHECKING:
     from gateway.web.server import Server
 
-SERVER_NAME: Final = "gateway"
-"""What ``Server`` says: neither what this is made of nor how old."""
-
 _FEW: Final = 8  # requests may wait for their turn up to here without a closer look
-# How often chunks are cut where they could end, per read: enough for sound clients, too few to be made to work.
-_MOST_CUTS: Final = 64
+_MOST_CUTS: Final = 64  # where chunks could end, per read: enough for sound clients, too few to be made to work
 # Chunked bodies may have this much besides their data, and a multiple of the data.
 _CHUNK_EXTRA_BYTES: Final = 32 * 1024
 _CHUNK_EXTRA_TIMES: Final = 16
@@ -294,15 +291,8 @@ class Connection(Laned):
         if last:
             self.close()
         if self._deaf and not self._messages and self.transport is not None:
-            await self._linger(self.transport)
+            await linger(self.transport, self._limits.linger_seconds)
         return done
-
-    async def _linger(self, transport: asyncio.Transport) -> None:
-        """Ends our side and drops what still comes: closed at once, the connection would be reset, and the answer
-        with it. Cancelled when the client has gone."""
-        with contextlib.suppress(OSError, RuntimeError):
-            transport.write_eof()
-        await asyncio.sleep(self._limits.linger_seconds)
 
     def log_exception(self, *args: Any, **options: Any) -> None:
         """A client's fault is in the access log already, and no reason for a traceback."""

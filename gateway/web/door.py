@@ -15,8 +15,7 @@ from gateway.observe.logs import AccessLog
 from gateway.observe.tracing import TRACE_ID
 from gateway.proxy.forwarded import origin
 from gateway.web.admit import overloaded
-from gateway.web.answer import JsonAnswer
-from gateway.web.connections import SERVER_NAME
+from gateway.web.answer import SERVER_NAME, JsonAnswer
 from gateway.web.context import Context
 from gateway.web.envelope import refusal
 from gateway.web.exchange import Exchange, Step

@@ -6,6 +6,7 @@ Relies on inner parts of aiohttp 3.14: ``RequestHandler.start``, ``force_close``
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,14 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from gateway.proxy.deadlines import Deadlines
+
+
+async def linger(transport: asyncio.Transport, seconds: float) -> None:
+    """Ends our side and drops what still comes for so long: closed at once, the connection would be reset, and the
+    answer with it. Cancelled when the client has gone."""
+    with contextlib.suppress(OSError, RuntimeError):
+        transport.write_eof()
+    await asyncio.sleep(seconds)
 
 
 class ReaderWatch(RequestHandler):

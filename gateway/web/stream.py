@@ -13,7 +13,7 @@ from gateway.stream.frames import to_json
 from gateway.stream.ports import UserState
 from gateway.stream.response import EventStream
 from gateway.waiting_room.state import State
-from gateway.web.connections import SERVER_NAME
+from gateway.web.answer import SERVER_NAME
 from gateway.web.context import Context
 from gateway.web.endpoints import Endpoint
 from gateway.web.exchange import Exchange
