@@ -115,16 +115,14 @@ async def send_answer(
     response = ForwardedResponse(message, status, reason, keep_alive)
     write = request.writer.write
     total = len(data)
-    if not chunked:
-        piece = head + data if data else head
-    elif ended:
-        piece = b"%b%x\r\n%b\r\n0\r\n\r\n" % (head, total, data) if data else head + b"0\r\n\r\n"
-    else:
-        piece = b"%b%x\r\n%b\r\n" % (head, total, data) if data else head
+    piece = _first_piece(head, data, chunked, ended)
     try:
         if ended and total < _AT_ONCE_BYTES:
             # As nearly always. There is nothing to wait for, and so no need for a coroutine.
             request.writer._write(piece)  # type: ignore[attr-defined]
+            if request.protocol.writing_paused:
+                # Who asks and asks and reads no answer is not served on.
+                await request.writer.drain()
         else:
             await write(piece)
         while not ended:
@@ -145,6 +143,15 @@ async def send_answer(
         return response
     response.finish(total)
     return response
+
+
+def _first_piece(head: bytes, data: bytes, chunked: bool, ended: bool) -> bytes:
+    """The head and what there is of the body; all of it, if it has ``ended``."""
+    if not chunked:
+        return head + data if data else head
+    if ended:
+        return b"%b%x\r\n%b\r\n0\r\n\r\n" % (head, len(data), data) if data else head + b"0\r\n\r\n"
+    return b"%b%x\r\n%b\r\n" % (head, len(data), data) if data else head
 
 
 def break_off(request: web.BaseRequest, *, framed: bool) -> None:

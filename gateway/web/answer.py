@@ -43,6 +43,9 @@ class JsonAnswer(web.Response):
             return await super().prepare(request)
         writer._write(self.whole(request))
         self._eof_sent = True
+        if request.protocol.writing_paused:
+            # Who asks and asks and reads no answer is not served on.
+            await writer.drain()
         return writer
 
     def whole(self, request: web.BaseRequest) -> bytes:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from gateway.web.server import Server
 
 _FEW: Final = 8  # requests may wait for their turn up to here without a closer look
-_MOST_CUTS: Final = 64  # where chunks could end, per read: enough for sound clients, too few to be made to work
+_MOST_CUTS: Final = 64  # at ends of chunks, per read: enough for sound clients, too few to be made to work
 # Chunked bodies may have this much besides their data, and a multiple of the data.
 _CHUNK_EXTRA_BYTES: Final = 32 * 1024
 _CHUNK_EXTRA_TIMES: Final = 16

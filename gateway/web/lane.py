@@ -90,7 +90,7 @@ class Laned(Resting):
 
     def _answered(self, answer_of: AnswerOf) -> bool:
         transport, parser = self.transport, self._parser
-        if transport is None or parser is None or len(self._messages) != 1:
+        if transport is None or parser is None or len(self._messages) != 1 or self.writing_paused:
             return False
         message: Any
         message, payload = self._messages[0]

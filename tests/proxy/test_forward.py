@@ -595,3 +595,28 @@ async def test_a_service_may_be_a_real_server() -> None:
             assert answer.body == sent
             if answer.all(b"Connection") == [b"close"]:
                 break
+
+
+async def test_who_reads_no_answer_is_not_served_on_and_gets_all_of_them_later() -> None:
+    """Each answer is small enough to be written at once, all together are not."""
+    requests, body = 900, b"x" * 15_000
+    sent = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    async with raw_upstream(answering(sent)) as upstream, gateway_to(upstream.base) as gateway:
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", gateway.port))
+        reader, writer = await asyncio.open_connection(sock=client, limit=1000)
+        writer.write(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n" * requests)
+        before = -1
+        while before != len(upstream.heads):
+            before = len(upstream.heads)
+            await asyncio.sleep(0.3)
+        # What two kernels take, and no more.
+        assert 0 < len(upstream.heads) < requests / 2
+        for _ in range(requests):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")
+            assert await reader.readexactly(len(body)) == body
+        assert len(upstream.heads) == requests
+        writer.close()
+        await writer.wait_closed()
