@@ -77,12 +77,13 @@ class Door:
         try:
             for step in self._finding:
                 step(request, exchange)
-        except GatewayError:
+            if not exchange.sheds:
+                return None
+            answer = refusal(exchange, overloaded())
+            _complete(answer, exchange)
+        except Exception:
+            # The usual way meets it again, and answers, counts and logs it.
             return None
-        if not exchange.sheds:
-            return None
-        answer = refusal(exchange, overloaded())
-        _complete(answer, exchange)
         answer.headers["Server"] = SERVER_NAME
         self._account(request, exchange, answer.status, answer.content_length or 0, recorded=False)
         return answer

@@ -14,6 +14,7 @@ Inner parts relied on, all of aiohttp 3.14: ``RequestHandler._waiter``, ``_messa
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter
@@ -71,9 +72,9 @@ class Laned(Resting):
         self._laned = b""
         super().connection_lost(exc)
 
+    @abstractmethod
     def take(self, data: bytes) -> None:
         """Takes in ``data``, a whole head; nothing is unfinished before it."""
-        raise NotImplementedError
 
     def refuse_newcomer(self, data: bytes, answer_of: AnswerOf) -> None:
         """Answers ``data``, a whole head, at once, if that is all there is to it; else it goes the usual way."""
@@ -83,8 +84,10 @@ class Laned(Resting):
             return
         # Nobody is woken up for what is answered here.
         self._waiter = None
-        self.take(data)
-        self._waiter = waiter
+        try:
+            self.take(data)
+        finally:
+            self._waiter = waiter
         if not self._answered(answer_of) and self._messages and not waiter.done():
             waiter.set_result(None)
 
@@ -171,6 +174,15 @@ class Lane:
             self._a_turn = min(_MOST, self._a_turn + 2)
         self._began = now
         self._taken = 0
+        try:
+            self._serve()
+        finally:
+            # Whatever goes wrong with one, the others get their turn.
+            self._turning = bool(self._waiting or self._refused)
+            if self._turning:
+                asyncio.get_running_loop().call_soon(self._turn)
+
+    def _serve(self) -> None:
         while self._waiting and self._taken < self._a_turn:
             connection, head, _ = self._waiting.popleft()
             if connection.leave_lane(head):
@@ -182,6 +194,3 @@ class Lane:
             if connection.leave_lane(head):
                 refused -= 1
                 connection.refuse_newcomer(head, self._answer_of)
-        self._turning = bool(self._waiting or self._refused)
-        if self._turning:
-            asyncio.get_running_loop().call_soon(self._turn)

@@ -140,6 +140,18 @@ async def test_whoever_has_gone_or_went_on_otherwise_takes_nobodys_turn() -> Non
     assert len(crowd.lane) == 0
 
 
+async def test_a_fault_with_one_costs_the_others_no_turn() -> None:
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context["exception"]))
+    crowd = Crowd()
+    crowd.come(40)
+    crowd.all[35].head = b"not what it came with"
+    while len(crowd.lane):
+        await crowd.turns()
+    assert crowd.became("taken") == [*range(35), *range(36, 40)]
+    assert [type(fault) for fault in faults] == [AssertionError]
+
+
 # Over real connections: every newcomer has to wait, and is let in or refused.
 
 
@@ -312,6 +324,51 @@ async def test_a_client_that_goes_while_it_waits_leaves_nothing(
         client.writer.transport.abort()
     assert (await gateway.user("ann")("GET", "/api/v1/products/1")).status == 200
     assert len(gateway.gateway.public.lane) == 0
+
+
+async def test_a_refusal_that_can_not_be_made_goes_the_usual_way(
+    gateway: Running,
+    connect: Connect,
+    becomes: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(_request: web.BaseRequest, _exchange: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    door = gateway.gateway.public
+    monkeypatch.setattr(door, "_finding", (broken,))
+    monkeypatch.setattr(door, "_steps", (broken,))
+    client = await connect()
+    for _ in range(2):
+        status, _, body = await client.ask(head(gateway, "ann"))
+        assert (status, body["error"]["code"]) == (500, "INTERNAL_ERROR")
+    assert caplog.text.count("RuntimeError: a fault of ours") == 2
+
+
+async def test_whoever_is_in_does_not_wait_behind_the_crowd(
+    gateways: Gateways, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = await gateways.start()
+    buyer = gateway.user("buyer")
+    assert (await buyer.lineup()).json["state"] == "ALLOWED_IN"
+    # One newcomer a turn, so that turns can be told apart from milliseconds.
+    for name in ("_FEWEST", "_MOST"):
+        monkeypatch.setattr(f"gateway.web.lane.{name}", 1)
+    gateway.gateway.public.lane._a_turn = 1
+    url, crowd = URL(gateway.base), 300
+    lines = [Line(*await asyncio.open_connection(url.host, url.port)) for _ in range(crowd + 1)]
+    for number, line in enumerate(lines[1:]):
+        line.writer.write(head(gateway, f"crowd-{number}"))
+    lines[0].writer.write(head(gateway, "buyer", "Content-Length: 0", call="POST /api/v1/reservations"))
+    answers = [asyncio.create_task(line.answer()) for line in lines]
+    status, _, _ = await answers[0]
+    assert status == 200
+    assert sum(answer.done() for answer in answers[1:]) < crowd / 2
+    assert {answer[0] for answer in await asyncio.gather(*answers[1:])} == {200}
+    for line in lines:
+        line.writer.close()
+        await line.writer.wait_closed()
 
 
 def test_an_answer_of_this_kind_is_whole() -> None:
