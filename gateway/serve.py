@@ -21,6 +21,7 @@ from gateway.errors import GatewayError, Overloaded
 from gateway.observe.logs import logging_to
 from gateway.observe.metrics import Metrics
 from gateway.settings import Settings
+from gateway.systemd import Notifier
 from gateway.web.door import Door
 from gateway.web.server import Port, Server
 
@@ -40,15 +41,18 @@ async def serve(settings: Settings, environ: Mapping[str, str] | None = None) ->
     The port is opened last: who can connect is served.
     """
     raise_descriptor_limit()
+    environ = os.environ if environ is None else environ
+    systemd = Notifier.from_env(environ)
     with (
         logging_to(log_format=settings.log_format, level=settings.log_level) as writer,
         _signals() as signals,
     ):
         try:
             async with (
+                systemd.watched(),
                 composed(
                     settings,
-                    os.environ if environ is None else environ,
+                    environ,
                     registry=REGISTRY,
                     log_writer=writer if settings.access_log else None,
                 ) as gateway,
@@ -59,7 +63,9 @@ async def serve(settings: Settings, environ: Mapping[str, str] | None = None) ->
                 gc.freeze()
                 gc.set_threshold(*COLLECT_AFTER)
                 signals.on_hangup = gateway.routes.reload
+                systemd.send("READY=1")
                 await signals.stop.wait()
+                systemd.send("STOPPING=1")
                 log.info("stopping: %g s for what is under way", settings.shutdown_grace_seconds)
         except GatewayError as error:
             print(error, file=sys.stderr)
