@@ -151,7 +151,10 @@ async def call_without_end(
         elif kind == "lineup":
             answer = await user.lineup()
         else:
-            await user.lineup()
+            lined_up = await user.lineup()
+            calls.append(Call("lineup", lined_up.status, began, clock() - began))
+            if lined_up.status != 200:
+                continue
             began = clock()
             async with user.stream() as stream:
                 await stream.until("STATUS_UPDATE", seconds=60)
