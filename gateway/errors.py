@@ -23,6 +23,7 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   ├── NotAllowedIn
     │   ├── QueueWaiting
     │   ├── QueueUnavailable
+    │   ├── QueueStorageFull
     │   └── Overloaded
     ├── ConfigError              a refresh of the configuration did not come about
     │   ├── ConfigUnavailable
@@ -201,6 +202,19 @@ class QueueUnavailable(QueueError):
         self.reason = reason
         self.retry_after = retry_after
         super().__init__(reason)
+
+
+class QueueStorageFull(QueueError):
+    """Redis has no memory for one more user. Nothing was changed; the users who have a place keep it.
+
+    ``retry_after`` is in seconds.
+    """
+
+    code = "QUEUE_STORAGE_FULL"
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__("Redis is at maxmemory")
 
 
 class Overloaded(QueueError):

@@ -52,7 +52,7 @@ class Rooms:
         )
         lock_key = RoomKeys(prefix, DEFAULT_ROOM).sweep_lock
         self._lock_link = redis.link(key=lock_key)
-        lock = SweepLock(self._lock_link, self._scripts["hold"], lock_key, PERIOD_MS)
+        lock = SweepLock(self._lock_link, self._scripts, lock_key, PERIOD_MS)
         self._sweeper = Sweeper(lambda: tuple(self._rooms.values()), lock, on_sweep)
 
     def __getitem__(self, name: str) -> Room:

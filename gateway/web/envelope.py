@@ -35,6 +35,7 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.UpstreamUnreachable: 502,
     errors.AuthUnavailable: 503,
     errors.QueueUnavailable: 503,
+    errors.QueueStorageFull: 503,
     errors.ConfigUnavailable: 503,
     errors.Overloaded: 503,
     errors.NoInstance: 503,

@@ -60,6 +60,23 @@ do
   end
 end
 
+-- A write that may need memory. At maxmemory Redis refuses such a write only as the first one of a script, so a write that
+-- changes nothing goes before it: what a script has begun it also finishes. Lineups alone ask first, see out_of_memory.
+local writing = false
+local function write(...)
+  if not writing then
+    writing = true
+    redis.call('HDEL', settings, '')
+  end
+  return redis.call(...)
+end
+
+-- Whether Redis is at maxmemory, asked before the first write by one that changes nothing.
+local function out_of_memory()
+  local reply = redis.pcall('SETRANGE', counter, 0, '')
+  return type(reply) == 'table' and string.find(reply.err, 'OOM', 1, true) ~= nil
+end
+
 -- A number that is finite and within [low, high], or nil.
 local function number_within(value, low, high)
   local number = tonumber(value)

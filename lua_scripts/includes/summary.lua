@@ -36,7 +36,7 @@ local function keep_pace(beat)
   elseif done.promoted > 0 then
     admissions = done.promoted + just_begun() / 2
   end
-  redis.call('HSET', pace,
+  write('HSET', pace,
     'admissions', admissions and string.format('%.9g', admissions) or '',
     'slot_ms', string.format('%.9g', slot_ms),
     'departures', string.format('%.9g', departed + (paused and 0 or departures)),
@@ -82,13 +82,14 @@ end
 -- more: there is work left that one call may not do; call the sweep at once.
 local function summary(unfinished)
   if not (stored_capacity and stored_duration) then
-    redis.call('HSET', settings,
+    write('HSET', settings,
       'capacity', string.format('%.0f', capacity), 'duration_ms', string.format('%.0f', duration))
   end
   for name, count in pairs(done) do
+    -- Never a script's first write: what is counted here was written before.
     -- A total that is no number, or full, begins again.
     if count > 0 and type(redis.pcall('HINCRBY', tally, name, count)) == 'table' then
-      redis.call('HSET', tally, name, count)
+      write('HSET', tally, name, count)
     end
   end
   local more = unfinished or (not paused and capacity > held and waiting > 0)

@@ -62,6 +62,7 @@ def shared_rig(redis_server: Any) -> Iterator[Callable[[int, int, int], Rig]]:
     with connect(redis_server.url) as client:
 
         def make(most: int, capacity: int, duration: int) -> Rig:
+            client.config_set("maxmemory", 0)
             client.flushall()
             if made:
                 made.pop().close()
@@ -69,6 +70,7 @@ def shared_rig(redis_server: Any) -> Iterator[Callable[[int, int, int], Rig]]:
             return made[0]
 
         yield make
+        client.config_set("maxmemory", 0)
         made.pop().close()
 
 
@@ -144,6 +146,12 @@ class Beside(Driver):
     def time_passes(self, by: int) -> None:
         self.rig.advance(by)
         self.model.now += by
+
+    @rule(full=st.booleans())
+    def memory(self, full: bool) -> None:
+        """Redis reaches maxmemory, or is given more: only lineups of users without a place differ."""
+        self.rig.set_memory_full(full)
+        self.model.out_of_memory = full
 
     @rule(batch=batches, relineup=relineups)
     def lineup(self, batch: list[str], relineup: str) -> None:
