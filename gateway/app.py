@@ -23,7 +23,7 @@ from gateway.auth.jwks import Jwks
 from gateway.auth.tokens import TokenVerifier
 from gateway.observe.export import tracing
 from gateway.observe.lag import LoopLag
-from gateway.observe.logs import AccessLog
+from gateway.observe.logs import AccessLog, timestamp
 from gateway.observe.metrics import Metrics
 from gateway.observe.spring_metrics import SpringMetrics
 from gateway.observe.writer import LineWriter
@@ -188,10 +188,10 @@ async def _tokens(
 
 def _checks(
     rooms: Rooms, jwks: Jwks, sources: RouteSources, eureka: Eureka | None
-) -> dict[str, Callable[[], tuple[bool, dict[str, object]]]]:
-    """Health of all that the gateway uses: whether it is up, and details without secrets."""
-    checks: dict[str, Callable[[], tuple[bool, dict[str, object]]]] = {
-        "redis": lambda: (rooms.subscription.listening.is_set(), {}),
+) -> dict[str, Callable[[], tuple[bool | str, dict[str, object]]]]:
+    """Health of all that the gateway uses: whether it is up, or its status, and details without secrets."""
+    checks: dict[str, Callable[[], tuple[bool | str, dict[str, object]]]] = {
+        "redis": partial(_redis_health, rooms),
         "jwks": lambda: (jwks.keys_known, {"keys": len(jwks.status().kids)}),
         "routes": lambda: (not sources.faults, {"faults": list(sources.faults)}),
     }
@@ -210,6 +210,17 @@ def _access_log(settings: Settings, writer: LineWriter | None) -> AccessLog:
         # Shared by the instances if they share the secret; else each has names of its own for users.
         key=(settings.identity_hmac_secret or secrets.token_hex()).encode(),
     )
+
+
+def _redis_health(rooms: Rooms) -> tuple[bool | str, dict[str, object]]:
+    """DOWN as the probe found it; UNKNOWN while Redis answers, but what happens in the rooms is not heard."""
+    state = rooms.redis_state
+    if state.away:
+        return "DOWN", {"since": timestamp(state.away_since), "reason": state.away}
+    details: dict[str, object] = {}
+    if state.refuses:
+        details = {"refusesWrites": state.refuses, "since": timestamp(state.refuses_since)}
+    return rooms.subscription.listening.is_set(), details
 
 
 def _config_health(config: ConfigServer) -> tuple[bool, dict[str, object]]:

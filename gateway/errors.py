@@ -23,6 +23,7 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   ├── NotAllowedIn
     │   ├── QueueWaiting
     │   ├── QueueUnavailable
+    │   ├── QueueFailed
     │   ├── QueueStorageFull
     │   └── Overloaded
     ├── ConfigError              a refresh of the configuration did not come about
@@ -202,6 +203,10 @@ class QueueUnavailable(QueueError):
         self.reason = reason
         self.retry_after = retry_after
         super().__init__(reason)
+
+
+class QueueFailed(QueueError):
+    """A fault of the gateway's own in a call of the room, which the log has. It says nothing about Redis."""
 
 
 class QueueStorageFull(QueueError):

@@ -96,7 +96,7 @@ class Context:
     admissions: Admissions
     lag_ms: Callable[[], float]
     """How far the event loop is behind at the moment."""
-    checks: Mapping[str, Callable[[], tuple[bool, dict[str, object]]]]
+    checks: Mapping[str, Callable[[], tuple[bool | str, dict[str, object]]]]
     """Health of each component: whether it is up, and details without secrets."""
     refresh: Callable[[], Awaitable[tuple[str, ...]]]
     """Reads routes and configuration anew; returns the names of what changed, or raises ConfigError."""
