@@ -16,7 +16,8 @@ from gateway import settings_kinds as kinds
 from gateway.errors import SettingsError
 from gateway.settings_discovery import DiscoverySettings, servers_by_zone
 from gateway.settings_kinds import Network, duration, whole
-from gateway.settings_table import Setting, redis_address_of_parts, rows, setting
+from gateway.settings_redis import agreed_redis_address, redis_address_of_parts, redis_timeout_of_spring
+from gateway.settings_table import Setting, rows, setting
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -70,14 +71,18 @@ class Settings(DiscoverySettings):
         "redis://localhost:6379/0",
         "Where the waiting room lives. `embedded` starts a Redis of the gateway's own.",
         group="Redis",
-        older=("SPRING_DATA_REDIS_URL",),
+        older=("SPRING_DATA_REDIS_URL", "SPRING_REDIS_URL"),
         compose=redis_address_of_parts,
+        agree=agreed_redis_address,
     )
     redis_key_prefix: str = setting(
         kinds.LINE, "", "Put before every key. On Redis Cluster it must carry a hash tag, such as `{gw}:`."
     )
     redis_timeout_seconds: float = setting(
-        duration(), 1.0, "For connecting to Redis and for each of its answers."
+        duration(),
+        1.0,
+        "For connecting to Redis and for each of its answers.",
+        compose=redis_timeout_of_spring,
     )
     redis_wait_replicas: int = setting(
         whole(0, 100),

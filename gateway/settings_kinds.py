@@ -241,7 +241,8 @@ HTTP_URLS = Kind(_parse_http_urls, "one or more http:// or https:// addresses, s
 REDIS_URL = Kind(
     _parse_redis_url,
     "redis://[user:password@]host[:port][/database], redis+sentinel://[…@]host[:port],…/service[/database], "
-    "redis+cluster://[…@]host[:port],…, each with rediss for TLS, unix:///path/of/a/socket or embedded",
+    "redis+cluster://[…@]host[:port],…, each with rediss for TLS, unix:///path/of/a/socket or embedded, "
+    "with no other parameters than docs/redis.md has",
 )
 CONFIG_IMPORT = Kind(
     _parse_config_import,

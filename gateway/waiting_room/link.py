@@ -78,7 +78,10 @@ class Redis:
 
     def __init__(self, url: str, timeout: float) -> None:
         self.timeout = timeout
-        address = parse_redis_address(url)
+        try:
+            address = parse_redis_address(url)
+        except ValueError:
+            raise SettingsError("REDIS_URL", "(hidden)", "an address as in docs/redis.md") from None
         self.is_cluster = address.form == "cluster"
         """The address says so; a server with an address of its own may be part of one all the same."""
         self.database = address.database

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from typing import Any, Final, Protocol, cast
-from urllib.parse import parse_qsl, urlsplit
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
@@ -18,36 +17,6 @@ Argument = str | bytes | int | float
 
 _FEW: Final = 256
 _SIZES: Final = tuple(b"$%d" % size for size in range(_FEW))
-
-
-PARAMETERS: Final = frozenset(
-    {
-        *("db", "username", "password", "client_name", "lib_name", "lib_version", "max_connections"),
-        *("socket_connect_timeout", "socket_keepalive", "socket_read_size", "socket_timeout"),
-        *("health_check_interval", "retry_on_timeout"),
-    }
-)
-"""What may stand behind the ``?`` of any address: those of redis-py's parameters that are texts or numbers, and change
-nothing that the gateway relies on."""
-
-TLS_PARAMETERS: Final = frozenset(
-    {
-        *(
-            "ssl_ca_certs",
-            "ssl_ca_data",
-            "ssl_ca_path",
-            "ssl_cert_reqs",
-            "ssl_certfile",
-            "ssl_check_hostname",
-        ),
-        *("ssl_ciphers", "ssl_keyfile", "ssl_min_version", "ssl_password"),
-    }
-)
-"""And behind that of ``rediss``."""
-
-_PARAMETERS_IN_WORDS: Final = (
-    f"{', '.join(sorted(PARAMETERS))}, and with rediss {', '.join(sorted(TLS_PARAMETERS))}"
-)
 
 
 class BadAddress(ValueError):
@@ -100,9 +69,6 @@ class OneServer:
 
 def check_address(url: str, timeout: float) -> None:
     """Raises BadAddress for an address of which no connection can be made. Touches the files it names, no network."""
-    names = {name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)}
-    if not names <= PARAMETERS | (TLS_PARAMETERS if url.startswith("rediss://") else frozenset()):
-        raise BadAddress(f"an address with no other parameters than {_PARAMETERS_IN_WORDS}")
     try:
         # Only this looks at the texts, so that no other fault can pass for one of theirs.
         parse_url(url)
@@ -120,15 +86,15 @@ def check_address(url: str, timeout: float) -> None:
 
 def make_connection(url: str, timeout: float) -> AbstractConnection:
     """A connection of redis-py's, not yet connected. ``timeout`` in seconds, for connecting. ``url`` was checked."""
-    pool = ConnectionPool.from_url(
-        url,
-        socket_connect_timeout=timeout,
+    options: dict[str, Any] = {"socket_connect_timeout": timeout, **parse_url(url)}
+    options |= {
         # Time-outs are the caller's: redis-py would start a task for each command it sends.
-        socket_timeout=None,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-        driver_info=None,
-    )
+        "socket_timeout": None,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        "driver_info": None,
+    }
+    pool = ConnectionPool(**options)
     return cast(AbstractConnection, pool.make_connection())  # type: ignore[no-untyped-call]
 
 
