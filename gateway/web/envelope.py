@@ -32,6 +32,7 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.PayloadTooLarge: 413,
     errors.ConfigRefused: 422,
     errors.QueueWaiting: 429,
+    errors.QueueFailed: 500,
     errors.UpstreamUnreachable: 502,
     errors.AuthUnavailable: 503,
     errors.QueueUnavailable: 503,
