@@ -17,7 +17,8 @@ local function keep_pace(beat)
   if not ((waiting > 0 and not waited) or (waited and (beat or done.promoted > 0 or departures > 0))) then
     return
   end
-  local stored = redis.call('HMGET', pace, 'admissions', 'slot_ms', 'departures', 'waited_ms', 'at')
+  local stored = redis.call('HMGET', pace,
+    'admissions', 'slot_ms', 'departures', 'waited_ms', 'at', 'rate', 'abandon_rate')
   local admissions, slot_ms = number_within(stored[1], 0, EXACT), number_within(stored[2], 0, EXACT) or 0
   local departed = number_within(stored[3], 0, EXACT) or 0
   local waited_ms = number_within(stored[4], 0, EXACT) or 0
@@ -37,26 +38,28 @@ local function keep_pace(beat)
     admissions = done.promoted + just_begun() / 2
   end
   departed = departed + (paused and 0 or departures)
-  write('HSET', pace,
-    'admissions', admissions and string.format('%.9g', admissions) or '',
-    'slot_ms', string.format('%.9g', slot_ms),
-    'departures', string.format('%.9g', departed),
-    'waited_ms', string.format('%.9g', waited_ms),
-    'at', string.format('%.0f', now))
+  local rate, abandon_rate = stored[6], stored[7]
   -- What estimates are made of changes with an admission only. In between it would make them rise just because time
   -- passes, though a slot that has not been freed for a while says little of when the next one will be.
   if done.promoted > 0 and slot_ms >= 1 then
     -- Without those of this call, unless they are the first: right after an admission there always seem to be more.
     local measured = admissions - done.promoted
-    write('HSET', pace, 'rate', string.format('%.9g', (measured > 0 and measured or admissions) / slot_ms))
+    rate = string.format('%.9g', (measured > 0 and measured or admissions) / slot_ms)
   end
   if waited_ms >= 1 and (done.promoted > 0 or departures > 0) then
-    local abandon_rate = departed / waited_ms
-    local shown = number_within(redis.call('HGET', pace, 'abandon_rate'), 0, EXACT) or 0
-    if done.promoted > 0 or abandon_rate > shown then
-      write('HSET', pace, 'abandon_rate', string.format('%.9g', abandon_rate))
+    local measured = departed / waited_ms
+    if done.promoted > 0 or measured > (number_within(abandon_rate, 0, EXACT) or 0) then
+      abandon_rate = string.format('%.9g', measured)
     end
   end
+  write('HSET', pace,
+    'admissions', admissions and string.format('%.9g', admissions) or '',
+    'slot_ms', string.format('%.9g', slot_ms),
+    'departures', string.format('%.9g', departed),
+    'waited_ms', string.format('%.9g', waited_ms),
+    'at', string.format('%.0f', now),
+    'rate', rate or '',
+    'abandon_rate', abandon_rate or '')
 end
 
 -- Admissions from the line per second, and departures per second of each who waits, as of the last admission, as text;

@@ -195,8 +195,8 @@ async def test_a_full_redis_lets_people_leave_and_move_on_and_refuses_newcomers_
         people = await site.crowd(10)
         before = site.look()
         newcomer = site.person("newcomer")
-        # Just below what is in use.
-        site.store.config_set("maxmemory", site.store.info("memory")["used_memory"] - 1)
+        # Below what is in use; buffers of the append-only file do not count, and differ between versions.
+        site.store.config_set("maxmemory", site.store.info("memory")["used_memory"] * 7 // 10)
         try:
             for base, gateway in zip(site.bases(), site.gateways, strict=True):
 

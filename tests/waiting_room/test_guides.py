@@ -353,3 +353,17 @@ async def test_a_parameter_that_there_is_not_stops_the_start(url: str) -> None:
     with pytest.raises(SettingsError, match=r"REDIS_URL=.*hidden") as caught:
         Redis(url, TIMEOUT)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["redis://host", "redis+sentinel://host/tickets", "redis+cluster://host"])
+@pytest.mark.parametrize("error", [TypeError, AttributeError])
+def test_a_fault_of_programming_is_never_told_as_one_of_the_address(
+    url: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise error("unexpected keyword argument")
+
+    # As with a version of redis-py that lacks what is used.
+    monkeypatch.setattr("gateway.waiting_room.servers.ConnectionPool", broken)
+    with pytest.raises(error, match="unexpected keyword"):
+        Redis(url, TIMEOUT)
