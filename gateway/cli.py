@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from gateway import __version__, cli_health, cli_room
+from gateway import __version__, cli_health, cli_room, versions
 from gateway.settings import TABLE, Settings
 from gateway.settings import check as check_settings
 from gateway.settings_table import Setting
@@ -32,6 +32,9 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
         parser.print_help(sys.stderr)
         return 2
     try:
+        # Before anything is imported that may fail with another version of a library.
+        if options.run in _NEED_LIBRARIES and not _libraries_fit():
+            return 1
         status: int = options.run(options, environ)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -112,6 +115,14 @@ def _described(row: Setting) -> str:
     )
 
 
+def _libraries_fit() -> bool:
+    """Says which libraries are of another version than allowed. Returns whether the gateway works with them."""
+    misfits = versions.misfits()
+    for misfit in misfits:
+        print(misfit if misfit.fatal else f"warning: {misfit}", file=sys.stderr)
+    return not any(misfit.fatal for misfit in misfits)
+
+
 def _serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if faults := check_settings(environ):
         for fault in faults:
@@ -187,6 +198,9 @@ def _demo(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from gateway.demo import main as demo  # noqa: PLC0415 - as above
 
     return demo(options)
+
+
+_NEED_LIBRARIES: Final = (_serve, _check, _routes, _demo)
 
 
 def _routes_file(environ: Mapping[str, str]) -> Path:

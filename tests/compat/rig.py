@@ -144,6 +144,7 @@ async def a_site(
             "JWT_JWKS_URI": keys.uri,
             "JWT_ALGORITHMS": ",".join(algorithms),
             "ALLOWED_IN_MAX_CAPACITY": "1",
+            "OVERLOAD_LAG_MS": "0",
             **environ,
         }
         running = [
