@@ -121,6 +121,21 @@ def test_a_library_that_is_missing_is_named_unless_only_some_systems_have_it() -
     assert misfit_of('no-such-thing>=1; extra == "test"') is None
 
 
+def test_constraints_have_a_version_that_fits_for_every_requirement() -> None:
+    """Otherwise `make constraints` was forgotten."""
+    pinned: dict[str, str] = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if not line.startswith("#"):
+            found = re.fullmatch(r"([a-z0-9-]+)==([0-9][0-9a-z.]*)(?: ; .*)?", line)
+            assert found, f"names more than a version: {line}"
+            pinned[found[1]] = found[2]
+    for line in metadata.requires(versions.PACKAGE) or []:
+        requirement = Requirement(line)
+        version = pinned.get(re.sub(r"[-_.]+", "-", requirement.name).lower(), "none")
+        assert version != "none", line
+        assert requirement.specifier.contains(version), line
+
+
 def test_every_requirement_is_understood_as_pip_understands_it() -> None:
     wanted = metadata.requires(versions.PACKAGE)
     assert wanted
