@@ -26,24 +26,30 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Run one command; ``argv`` is without the program's name. Returns the exit status."""
-    parser = make_parser()
-    options = parser.parse_args(argv)
-    if not hasattr(options, "run"):
-        parser.print_help(sys.stderr)
-        return 2
     try:
-        # Before anything is imported that may fail with another version of a library.
-        if options.run in _NEED_LIBRARIES and not _libraries_fit():
-            return 1
-        status: int = options.run(options, environ)
-        sys.stdout.flush()
+        return _run(argv, environ)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # Whoever read our output has what they wanted; without this, Python complains once more at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return status
+
+
+def _run(argv: Sequence[str] | None, environ: Mapping[str, str]) -> int:
+    parser = make_parser()
+    try:
+        options = parser.parse_args(argv)  # which also prints the help
+        if not hasattr(options, "run"):
+            parser.print_help(sys.stderr)
+            return 2
+        # Before anything is imported that may fail with another version of a library.
+        if options.run in _NEED_LIBRARIES and not _libraries_fit():
+            return 1
+        status: int = options.run(options, environ)
+        return status
+    finally:
+        sys.stdout.flush()
 
 
 def make_parser() -> argparse.ArgumentParser:
