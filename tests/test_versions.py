@@ -121,6 +121,15 @@ def test_a_library_that_is_missing_is_named_unless_only_some_systems_have_it() -
     assert misfit_of('no-such-thing>=1; extra == "test"') is None
 
 
+def test_the_ranges_that_stop_a_start_are_documented() -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    shown = {match[0] for match in re.finditer(r"(?<=\| `)[a-z]+(?:\[\w+\])?[>=][^`]*(?=` \| stops)", page)}
+    setup = (ROOT / "setup.cfg").read_text()
+    allowed = re.findall(r"^    ((?:aiohttp|redis)(?:\[\w+\])?>.*)$", setup, re.MULTILINE)
+    assert sorted(shown) == sorted(allowed)
+    assert {re.split(r"[\[>]", one)[0] for one in allowed} == versions.INNER
+
+
 def test_constraints_have_a_version_that_fits_for_every_requirement() -> None:
     """Otherwise `make constraints` was forgotten."""
     pinned: dict[str, str] = {}
