@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from gateway import __version__, cli_health, cli_room
+from gateway import __version__, cli_health, cli_room, versions
 from gateway.settings import TABLE, Settings
 from gateway.settings import check as check_settings
 from gateway.settings_table import Setting
@@ -26,21 +26,30 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Run one command; ``argv`` is without the program's name. Returns the exit status."""
-    parser = make_parser()
-    options = parser.parse_args(argv)
-    if not hasattr(options, "run"):
-        parser.print_help(sys.stderr)
-        return 2
     try:
-        status: int = options.run(options, environ)
-        sys.stdout.flush()
+        return _run(argv, environ)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # Whoever read our output has what they wanted; without this, Python complains once more at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return status
+
+
+def _run(argv: Sequence[str] | None, environ: Mapping[str, str]) -> int:
+    parser = make_parser()
+    try:
+        options = parser.parse_args(argv)  # which also prints the help
+        if not hasattr(options, "run"):
+            parser.print_help(sys.stderr)
+            return 2
+        # Before anything is imported that may fail with another version of a library.
+        if options.run in _NEED_LIBRARIES and not _libraries_fit():
+            return 1
+        status: int = options.run(options, environ)
+        return status
+    finally:
+        sys.stdout.flush()
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -110,6 +119,14 @@ def _described(row: Setting) -> str:
     return f"  {row.name} [{row.default_text}]\n" + fill(
         text, 96, initial_indent=" " * 6, subsequent_indent=" " * 6
     )
+
+
+def _libraries_fit() -> bool:
+    """Says which libraries are of another version than allowed. Returns whether the gateway works with them."""
+    misfits = versions.misfits()
+    for misfit in misfits:
+        print(misfit if misfit.fatal else f"warning: {misfit}", file=sys.stderr)
+    return not any(misfit.fatal for misfit in misfits)
 
 
 def _serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -187,6 +204,9 @@ def _demo(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from gateway.demo import main as demo  # noqa: PLC0415 - as above
 
     return demo(options)
+
+
+_NEED_LIBRARIES: Final = (_serve, _check, _routes, _demo)
 
 
 def _routes_file(environ: Mapping[str, str]) -> Path:

@@ -216,7 +216,12 @@ class RequestBody:
                 return await content.readany()
         except TimeoutError:
             raise BadRequest("the body did not arrive in time") from None
-        except (web.RequestPayloadError, HttpProcessingError, ConnectionError, RuntimeError) as exc:
+        except (web.RequestPayloadError, HttpProcessingError, ConnectionError) as exc:
+            raise BadRequest("the body is malformed or incomplete") from exc
+        except RuntimeError as exc:
+            if self._request.transport is not None:
+                raise
+            # aiohttp's words for: the client went before its reader knew.
             raise BadRequest("the body is malformed or incomplete") from exc
 
     def _check_length(self, length: int) -> None:

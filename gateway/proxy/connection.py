@@ -175,8 +175,13 @@ class UpstreamConnection:
         """
         try:
             data = await self._body.readany()
-        except (*_BROKEN, RuntimeError) as exc:  # RuntimeError: the transport went before its reader knew
+        except _BROKEN as exc:
             raise UpstreamUnreachable(f"the body broke off: {type(exc).__name__}") from exc
+        except RuntimeError as exc:
+            if self._protocol.transport is not None:
+                raise
+            # aiohttp's words for: the transport went before its reader knew.
+            raise UpstreamUnreachable("the body broke off: the connection is gone") from exc
         if not data and self._until_close:
             self._refuse_reset()
         return data

@@ -16,6 +16,7 @@ Inner parts relied on, all of aiohttp 3.14: ``RequestHandler.data_received``, ``
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,8 @@ from gateway.web.readers import linger
 
 if TYPE_CHECKING:
     from gateway.web.server import Server
+
+log = logging.getLogger(__name__)
 
 _FEW: Final = 8  # requests may wait for their turn up to here without a closer look
 _MOST_CUTS: Final = 64  # at ends of chunks, per read: enough for sound clients, too few to be made to work
@@ -175,7 +178,11 @@ class Connection(Laned):
         known = self._request_count
         try:
             super().data_received(piece)
-        except Exception:  # a length of 5,000 digits is too much for int(), and who knows what else there is
+        except Exception as error:
+            # A length of 5,000 digits is too much for int(). With any other error the client gets the same answer, but
+            # the fault is aiohttp's or ours.
+            if not isinstance(error, ValueError):
+                log.exception("a request could not be parsed")
             self._refuse_or_break(len(self._messages))
             return True
         if self._request_count == known:

@@ -18,14 +18,23 @@ _LONGEST_URL: Final = 2000
 _VARIABLE: Final = re.compile(r"\{([^{}]*)\}")
 
 
+class NotJson(ValueError):
+    """A body that is no JSON, or nested so deeply that nobody can tell."""
+
+
 def led_here(body: bytes, path: str) -> bytes:
     """The document with every server replaced by its path alone, which is then a path of whoever serves the document.
 
     ``path`` is where the service itself has it. What is JSON but no OpenAPI document is returned as it is. Raises
-    ValueError if the body is no JSON, or nested so deeply that nobody can tell.
+    NotJson.
     """
     try:
         document = json.loads(body)
+    except RecursionError:
+        raise NotJson("nested too deeply") from None
+    except ValueError as error:
+        raise NotJson(str(error)) from error
+    try:
         if not isinstance(document, dict) or not document.keys() & {"openapi", "swagger"}:
             return body
         if "swagger" in document:
@@ -36,7 +45,7 @@ def led_here(body: bytes, path: str) -> bytes:
             _lead_document(document, path)
         return encode(document)
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        raise NotJson("nested too deeply") from None
 
 
 def paths_of(servers: Any, path: str) -> list[dict[str, str]]:

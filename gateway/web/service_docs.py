@@ -19,7 +19,7 @@ from gateway.web.context import Context
 from gateway.web.exchange import Exchange, Handler
 from gateway.web.forwarding import forwarded, plan_for
 from gateway.web.locate import Choose
-from gateway.web.servers import led_here
+from gateway.web.servers import NotJson, led_here
 
 _DOCUMENT: Final = "/v3/api-docs"
 
@@ -68,7 +68,7 @@ class Rewritten:
             if key not in self._kept:
                 try:
                     document = await asyncio.to_thread(led_here, body, path)
-                except ValueError as error:
+                except NotJson as error:
                     raise UpstreamUnreachable("an API description that is no JSON") from error
                 self._keep(key, document)
                 return document
