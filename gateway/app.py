@@ -33,6 +33,7 @@ from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import TrustedProxies
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.tunnels import Tunnels
+from gateway.proxy.uploads import Uploads
 from gateway.routing.config.server import ConfigServer
 from gateway.routing.table import RouteTable
 from gateway.settings import Settings
@@ -45,7 +46,7 @@ from gateway.web.docs import Docs
 from gateway.web.door import Door
 from gateway.web.endpoints import Endpoints
 from gateway.web.forwarding import forwarding
-from gateway.web.limits import max_tunnels
+from gateway.web.limits import max_tunnels, upload_limits_of
 from gateway.web.lobby import Lobby
 from gateway.web.locate import locating
 from gateway.web.queue_api import QueueApi
@@ -103,7 +104,8 @@ async def composed(
         )
         waiting = await enter(waiting_rooms(settings, table, metrics, tracer))
         tokens = await enter(_tokens(settings, environ, table, session, metrics))
-        pool = await enter(UpstreamPool())
+        pool = await enter(UpstreamPool(settings.proxy_keep_alive_seconds))
+        uploads = Uploads(upload_limits_of(settings))
         tunnels = Tunnels(max_tunnels(settings), settings.websocket_idle_seconds, metrics)
         instances = Instances(table.services)
         tables = LiveTable(table)
@@ -132,7 +134,10 @@ async def composed(
                 allowed_origin=acting(tables),
                 on_token=metrics.token,
             ),
-            forwarder=Forwarder(pool, instances, tunnels, metrics.upstream),
+            forwarder=Forwarder(
+                pool, instances, tunnels, metrics.upstream, uploads, settings.proxy_repeat_methods
+            ),
+            uploads=uploads,
             trusted=TrustedProxies(settings.trusted_proxies),
             metrics=metrics,
             spring_metrics=SpringMetrics(metrics.registry, lambda: len(tables.now.table.routes))

@@ -23,6 +23,7 @@ from gateway.observe.metrics import Metrics
 from gateway.settings import Settings
 from gateway.systemd import Notifier
 from gateway.web.door import Door
+from gateway.web.limits import limits_of
 from gateway.web.server import Port, Server
 
 log = logging.getLogger(__name__)
@@ -124,7 +125,13 @@ async def _open(server: Server, host: str, port: int, grace: float) -> web.Serve
 
 def server_of(door: Door, on_full: Callable[[], None] | None = None) -> Server:
     """The server around what answers requests; ``on_full`` is called for each connection turned away."""
-    return Server(door.handle, on_full=on_full, lane=door.lane)
+    return Server(
+        door.handle,
+        limits_of(door.settings),
+        most=door.settings.max_connections,
+        on_full=on_full,
+        lane=door.lane,
+    )
 
 
 def _full(metrics: Metrics) -> Callable[[], None]:
@@ -136,7 +143,10 @@ def _full(metrics: Metrics) -> Callable[[], None]:
         metrics.rejected(Overloaded.code)
         if time.monotonic() - logged >= FULL_LOGGED_SECONDS:
             logged = time.monotonic()
-            log.warning("turning connections away: nearly all file descriptors are in use (ulimit -n)")
+            log.warning(
+                "turning connections away: MAX_CONNECTIONS is reached, or nearly all file descriptors "
+                "are in use (ulimit -n)"
+            )
 
     return told
 

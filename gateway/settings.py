@@ -46,6 +46,50 @@ class Settings(DiscoverySettings):
         kinds.LOCALE, "ko", "Language of messages when `Accept-Language` names none there is."
     )
 
+    request_head_timeout_seconds: float = setting(
+        duration(),
+        10.0,
+        "For the head of a request, from its first byte to its last; later ones get 408.",
+        group="Slow clients",
+    )
+    request_body_timeout_seconds: float = setting(
+        duration(),
+        30.0,
+        "How far a body may be behind `REQUEST_BODY_MIN_RATE`, and the longest pause in it; later ones get 408. "
+        "Only the time counts in which the gateway waits for the client.",
+    )
+    request_body_min_rate: int = setting(
+        whole(0, note=" (0 = no minimum: only a pause ends the body)"),
+        500,
+        "Slowest body that is accepted, in bytes per second.",
+    )
+    slow_uploads_per_client: int = setting(
+        whole(0, note=" (0 = none)"),
+        16,
+        "Most bodies below 16 KiB/s at a time from one client address (or one IPv6 /64); one more gets 429.",
+    )
+    slow_uploads_per_service: int = setting(
+        whole(0, note=" (0 = none)"),
+        64,
+        "Most bodies below 16 KiB/s at a time on the way to one service; one more gets 503.",
+    )
+    response_write_timeout_seconds: float = setting(
+        duration(),
+        60.0,
+        "How long a client may take no byte of an answer that waits for it; its connection is then ended.",
+    )
+    keep_alive_timeout_seconds: float = setting(
+        duration(),
+        75.0,
+        "How long a connection may be without a request, before the first one and between two.",
+    )
+    max_connections: int | None = setting(
+        whole(1),
+        None,
+        "Most connections of clients at a time, for each port; one more gets 503 and is closed.",
+        default_words="derived from the limit of file descriptors",
+    )
+
     routes_file: Path | None = setting(  # noqa: RUF009 - the default is None
         kinds.PATH,
         None,
@@ -56,6 +100,17 @@ class Settings(DiscoverySettings):
     proxy_connect_timeout_seconds: float = setting(duration(), 2.0, "For connecting to a service.")
     proxy_response_timeout_seconds: float = setting(
         duration(), 30.0, "For a service to send the head of its response; the body may take longer."
+    )
+    proxy_keep_alive_seconds: float = setting(
+        duration(zero="connections are not kept"),
+        4.0,
+        "How long an idle connection to a service is kept. Set it below the keep-alive time of the services.",
+    )
+    proxy_repeat_methods: tuple[str, ...] = setting(
+        kinds.REPEAT_METHODS,
+        ("GET", "HEAD", "OPTIONS"),
+        "Methods that are sent once more, on a new connection, if a kept connection ends before an answer begins.",
+        off=(),
     )
     max_request_body_bytes: int = setting(
         whole(0, 2**53, " (0 = no limit)"),

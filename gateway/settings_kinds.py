@@ -249,6 +249,7 @@ CONFIG_IMPORT = Kind(
     "configserver: or optional:configserver:, with an http:// or https:// address behind it or not",
 )
 ALGORITHMS = several_of("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
+REPEAT_METHODS = several_of("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
 LOCALE: Kind[Literal["ko", "en"]] = one_of("ko", "en")
 RELINEUP: Kind[Literal["back", "keep"]] = one_of("back", "keep")
 MANAGEMENT_READS: Kind[Literal["open", "token"]] = one_of("open", "token")

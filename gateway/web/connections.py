@@ -24,9 +24,10 @@ from aiohttp import web
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
+from gateway.proxy.uploads import TOO_LATE, BodyTooSlow
 from gateway.web.answer import SERVER_NAME
 from gateway.web.forgetting import LONG, forgettable
-from gateway.web.framing import Unreadable, fault_of
+from gateway.web.framing import HEAD_TOO_LATE, Unreadable, fault_of
 from gateway.web.lane import Laned
 from gateway.web.pieces import HEAD_END, Ends, RequestLine, ended_plainly, one_whole_head
 from gateway.web.readers import linger
@@ -244,11 +245,11 @@ class Connection(Laned):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _break(self) -> None:
+    def _break(self, error: web.RequestPayloadError | None = None) -> None:
         """Tells whoever reads the body that there is no more of it."""
         self._deaf = self._broken = True
         if self._body.exception() is None:
-            self._body.set_exception(web.RequestPayloadError("malformed or incomplete"))
+            self._body.set_exception(error or web.RequestPayloadError("malformed or incomplete"))
 
     def _set_deadline(self) -> None:
         """A head as a whole has its time, a body for each of its pieces."""
@@ -265,13 +266,13 @@ class Connection(Laned):
         self._phase = phase
 
     def _head_is_late(self) -> None:
-        self._refuse("the head did not arrive in time")
+        self._refuse(HEAD_TOO_LATE)
 
     def _body_is_late(self) -> None:
         if self._reading_paused or self._held:  # whoever reads it is slow, not the client
             self._set_deadline()
         elif not self._body.is_eof():
-            self._break()
+            self._break(BodyTooSlow(TOO_LATE))
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None

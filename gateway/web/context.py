@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from gateway.auth.access import Access
@@ -14,6 +14,7 @@ from gateway.observe.spring_metrics import SpringMetrics
 from gateway.observe.tracer import Tracer
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import TrustedProxies
+from gateway.proxy.uploads import Uploads
 from gateway.routing.cors import CorsRule
 from gateway.routing.gates import GateRule
 from gateway.routing.path import Target
@@ -104,5 +105,7 @@ class Context:
     """Has the Config Server asked as soon as may be."""
     spring_metrics: SpringMetrics | None = None
     """The same under Spring's names, if the settings want them."""
+    uploads: Uploads = field(default_factory=Uploads)
+    """Bounds slow request bodies, those for services and those for the gateway."""
     draining: bool = False
     """Set when the instance is going away: not ready any more."""

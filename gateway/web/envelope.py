@@ -29,9 +29,11 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.NotInQueue: 404,
     errors.NotAllowedIn: 404,
     errors.MethodNotAllowed: 405,
+    errors.RequestTimeout: 408,
     errors.PayloadTooLarge: 413,
     errors.ConfigRefused: 422,
     errors.QueueWaiting: 429,
+    errors.TooManySlowUploads: 429,
     errors.QueueFailed: 500,
     errors.UpstreamUnreachable: 502,
     errors.AuthUnavailable: 503,
@@ -109,7 +111,7 @@ def refusal(exchange: Exchange, error: GatewayError) -> JsonAnswer:
     if exchange.target is not None:
         facts["path"] = exchange.target.raw_path
     fields = error.fields if isinstance(error, errors.BadRequest | errors.ConfigError) else ()
-    if isinstance(error, errors.BadRequest) and not fields:
+    if isinstance(error, errors.BadRequest | errors.RequestTimeout) and not fields:
         fields = (errors.FieldFault("request", "", error.reason),)
     if fields:
         facts["fields"] = [
@@ -122,7 +124,11 @@ def refusal(exchange: Exchange, error: GatewayError) -> JsonAnswer:
     if isinstance(error, errors.QueueWaiting) and isinstance(error.state, State):
         content["state"] = "WAITING"
         content["data"] = status_object(error.state.room, error.state)
-    return answer(exchange, content, status=status, headers=_headers(error))
+    made = answer(exchange, content, status=status, headers=_headers(error))
+    if isinstance(error, errors.RequestTimeout | errors.TooManySlowUploads):
+        # The rest of the body is not waited for.
+        made.force_close()
+    return made
 
 
 def _headers(error: GatewayError) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 from dataclasses import dataclass
 
+from gateway.proxy.uploads import UploadLimits
 from gateway.settings import Settings
 
 
@@ -17,7 +18,8 @@ class Limits:
     idle_seconds: float = 75.0
     """Without a request, before the first and between two."""
     body_seconds: float = 30.0
-    """Without a byte of a body that is not complete, while we would take one."""
+    """Without a byte of a body that is not complete, while the gateway would take one. ``proxy.uploads`` also holds
+    each body that is read to a minimum rate."""
     reader_seconds: float = 60.0
     """Without a byte taken by a client for whom an answer waits."""
     linger_seconds: float = 2.0
@@ -27,6 +29,26 @@ class Limits:
     head_bytes: int = 64 * 1024
     """All of a head."""
     headers: int = 100
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What the settings allow one connection."""
+    return Limits(
+        head_seconds=settings.request_head_timeout_seconds,
+        idle_seconds=settings.keep_alive_timeout_seconds,
+        body_seconds=settings.request_body_timeout_seconds,
+        reader_seconds=settings.response_write_timeout_seconds,
+    )
+
+
+def upload_limits_of(settings: Settings) -> UploadLimits:
+    """How slow a body may come."""
+    return UploadLimits(
+        timeout=settings.request_body_timeout_seconds,
+        min_rate=settings.request_body_min_rate,
+        per_client=settings.slow_uploads_per_client,
+        per_service=settings.slow_uploads_per_service,
+    )
 
 
 def max_streams(settings: Settings) -> int:

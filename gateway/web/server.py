@@ -58,8 +58,9 @@ class Port(web.TCPSite):
 class Server(web.Server):
     """aiohttp's server with connections that are ``Connection``. Make it inside the loop.
 
-    Connections are refused while ``descriptors`` files or more are open, this being the number the next one gets;
-    ``on_full`` is called for each. ``lane``: where newcomers wait, if they are to.
+    Connections are refused while ``descriptors`` files or more are open, this being the number the next one gets, and
+    while there are ``most`` connections (None: no bound but the files). ``on_full`` is called for each. ``lane``: where
+    newcomers wait, if they are to.
     """
 
     def __init__(
@@ -68,13 +69,15 @@ class Server(web.Server):
         limits: Limits | None = None,
         *,
         descriptors: int | None = None,
+        most: int | None = None,
         on_full: Callable[[], None] | None = None,
         lane: Lane | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.lane = lane
         self.deadlines = Deadlines()
-        self._most = most_descriptors() if descriptors is None else descriptors
+        self._descriptors = most_descriptors() if descriptors is None else descriptors
+        self._most = most
         self._on_full = on_full or (lambda: None)
         self.draining = False
         """Each answer is the last one of its connection."""
@@ -96,7 +99,8 @@ class Server(web.Server):
     def turns_away(self, transport: asyncio.BaseTransport) -> bool:
         """Tells a client that is one too many to come back, and closes the connection."""
         sock = transport.get_extra_info("socket")
-        if sock is None or sock.fileno() < self._most:
+        crowded = self._most is not None and len(self._connections) >= self._most
+        if not crowded and (sock is None or sock.fileno() < self._descriptors):
             return False
         self._on_full()
         connection = cast(asyncio.Transport, transport)
