@@ -137,7 +137,7 @@ def _serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from gateway.serve import serve  # noqa: PLC0415 - the other commands need no server
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(serve(Settings.from_env(environ), environ))
+        return runner.run(serve(Settings.from_env(environ), environ, own_process=True))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -34,7 +34,8 @@ class Settings(DiscoverySettings):
     shutdown_grace_seconds: float = setting(
         duration(zero="at once"),
         20.0,
-        "How long a stopping gateway finishes what is in flight and ends streams.",
+        "How long a stopping gateway finishes what is in flight and ends streams; the rest is broken off then. The "
+        "process ends within this time and a second.",
     )
     overload_lag_ms: float = setting(
         duration(zero="never", unit="milliseconds"),

@@ -5,6 +5,7 @@ An inner part relied on, of aiohttp 3.14: ``StreamWriter._write``, which is ``wr
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -138,6 +139,10 @@ async def send_answer(
         break_off(request, framed=framed)
         response.force_close()
         return response
+    except asyncio.CancelledError:
+        # The client has gone, or the gateway is ending: then too a part must not look like all.
+        break_off(request, framed=framed)
+        raise
     except ConnectionError:
         response.force_close()
         return response

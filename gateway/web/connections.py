@@ -9,8 +9,9 @@ aiohttp parses requests and runs their handlers. What it leaves open is settled 
 * A head and a body each have a deadline.
 
 Inner parts relied on, all of aiohttp 3.14: ``RequestHandler.data_received``, ``finish_response``, ``_messages``,
-``_max_msg_queue_size``, ``_request_count``, ``_upgraded``, ``_message_tail``, ``_payload_parser``, ``_parser``,
-``_buffer_paused``, ``_reading_paused``, ``_resume_reading_if_drained``, ``_waiter``, ``_force_close`` and ``_ErrInfo``.
+``_current_request``, ``_request_in_progress``, ``_task_handler``, ``_max_msg_queue_size``, ``_request_count``,
+``_upgraded``, ``_message_tail``, ``_payload_parser``, ``_parser``, ``_buffer_paused``, ``_reading_paused``,
+``_resume_reading_if_drained``, ``_waiter``, ``_force_close`` and ``_ErrInfo``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
+from aiohttp.http import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
@@ -99,6 +101,27 @@ class Connection(Laned):
             self._deaf = True
         else:
             super().connection_made(transport)
+
+    def drain(self) -> None:
+        """The answer to what is under way is the last one, and says so."""
+        request = self._current_request
+        if request is not None and isinstance(request._message, RawRequestMessage):
+            request._message = request._message._replace(should_close=True)
+        for at, (message, body) in enumerate(self._messages):
+            if isinstance(message, RawRequestMessage):
+                self._messages[at] = (message._replace(should_close=True), body)
+
+    def end(self) -> None:
+        """Ends with the answer under way, or at once if there is none."""
+        if self._request_in_progress:
+            self.close()
+        else:
+            self.force_close()
+
+    def cancel(self) -> None:
+        """Breaks off what is under way."""
+        if self._task_handler is not None:
+            self._task_handler.cancel()
 
     def rest(self) -> None:
         """Lets go of the parser, unless there is something in it or behind it."""

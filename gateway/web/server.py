@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import resource
 import socket
@@ -24,6 +23,7 @@ BACKLOG: Final = 4096
 _ACCEPTED_AT_ONCE: Final = 64
 _IDLE_GRACE_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 0.02
+_BREAK_OFF_SECONDS: Final = 0.02
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nServer: gateway\r\nRetry-After: 5\r\n"
     b"Cache-Control: no-store\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -112,18 +112,34 @@ class Server(web.Server):
         """Lets every connection end with its next answer. An idle one is not closed at once: the proxy in front may be
         sending a request on it at this very moment, and could not repeat a POST."""
         self.draining = True
+        for connection in self._ours():
+            connection.drain()
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as its parent has it
-        """Ends all connections, giving handlers so many seconds, and those that stay idle a few of these."""
+        """Ends all connections, giving handlers so many seconds, and those that stay idle a few of these. Whatever is
+        under way then is broken off."""
+        loop = asyncio.get_running_loop()
         seconds = 0.0 if timeout is None else timeout
-        idle = min(_IDLE_GRACE_SECONDS, seconds)
+        over = loop.time() + seconds
         try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(idle):
-                    # aiohttp forgets a connection some time after it has ended, and tells nobody.
-                    while self.connections:  # noqa: ASYNC110
-                        await asyncio.sleep(_LOOK_SECONDS)
-            super().pre_shutdown()
-            await super().shutdown(seconds - idle)
+            await self._all_ended(min(loop.time() + _IDLE_GRACE_SECONDS, over))
+            for connection in self._ours():
+                connection.end()
+            await self._all_ended(over)
+            for connection in self._ours():
+                connection.cancel()
+            await self._all_ended(loop.time() + _BREAK_OFF_SECONDS)
+            # aiohttp takes 0 for no limit, and gives each connection this time twice.
+            await super().shutdown(_BREAK_OFF_SECONDS)
         finally:
             self.deadlines.close()
+
+    def _ours(self) -> list[Connection]:
+        return cast(list[Connection], self.connections)
+
+    async def _all_ended(self, until: float) -> None:
+        """Returns once there is no connection any more, or at that time of the loop."""
+        loop = asyncio.get_running_loop()
+        # aiohttp forgets a connection some time after it has ended, and tells nobody.
+        while self._connections and (left := until - loop.time()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(min(left, _LOOK_SECONDS))
