@@ -56,6 +56,8 @@ class TakenResponse(web.Response):
     """An answer made of an upstream's that was read to its end; not written yet."""
 
     complete = True
+    whole = b""
+    """The body."""
 
 
 Send = Callable[
