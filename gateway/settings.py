@@ -141,7 +141,7 @@ class Settings(DiscoverySettings):
         compose=redis_timeout_of_spring,
     )
     redis_wait_replicas: int = setting(
-        whole(0, 100),
+        whole(0, 100, " (0 = none)"),
         0,
         "How many replicas must have a lineup before it is answered, so that it outlives the master.",
     )
@@ -150,7 +150,7 @@ class Settings(DiscoverySettings):
     )
 
     allowed_in_max_capacity: int = setting(
-        whole(0),
+        whole(0, note=" (0 = everyone waits)"),
         100,
         "How many users room `default`, and rooms without limits of their own, allow in at a time.",
         group="Waiting room",
@@ -180,7 +180,7 @@ class Settings(DiscoverySettings):
         whole(1), 65_536, "A reader for whom more bytes than this are waiting is cut off."
     )
     sse_max_streams: int | None = setting(
-        whole(0),
+        whole(0, note=" (0 = none)"),
         None,
         "Most streams of this instance at a time; who comes then is told to try again.",
         default_words="derived from the limit of file descriptors",
@@ -192,7 +192,7 @@ class Settings(DiscoverySettings):
         duration(zero="none"), 3600.0, "How late a token may be when a waiting user's stream reconnects."
     )
     websocket_max: int | None = setting(
-        whole(0),
+        whole(0, note=" (0 = none)"),
         None,
         "Most WebSockets to services of this instance at a time; who comes then gets 503.",
         default_words="derived from the limit of file descriptors",

@@ -102,7 +102,11 @@ class Arguments:
         match = _SIZE.fullmatch(text)
         if match is None:
             raise self.wrong(f"{name} must be a size such as 500, 64KB or 5MB, not {text!r}")
-        return int(match[1]) * _UNITS[(match[2] or "").upper()]
+        size = int(match[1]) * _UNITS[(match[2] or "").upper()]
+        if not size:
+            # As in Spring. A limit of 0 would be none further on.
+            raise self.wrong(f"{name} must be greater than 0")
+        return size
 
     def choice(self, name: str, allowed: Sequence[str], default: str) -> str:
         text = self.text(name, default).upper()

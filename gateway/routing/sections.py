@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 _ROOM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)?")
+_SHORTEST: Final = 0.001
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
 
@@ -167,7 +168,7 @@ def _number(node: Node | None, key: str, parse: Callable[[str], T | None], fault
         return None
     value = parse(node.value) if isinstance(node, Text) else None
     if value is None:
-        wanted = "a whole number from 0" if key == "capacity" else "seconds above 0, or 90s, 4m, 1h"
+        wanted = "a whole number from 0" if key == "capacity" else "seconds from 0.001, or 90s, 4m, 1h"
         faults.add(node.line, "room", f"{key} must be {wanted}")
     return value
 
@@ -178,7 +179,9 @@ def _capacity(text: str) -> int | None:
 
 def _duration(text: str) -> float | None:
     match = _DURATION.fullmatch(text)
-    return (float(match[1]) * _SECONDS[match[2]] or None) if match else None
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    # Redis counts milliseconds; less than one would become 0 there.
+    return seconds if seconds >= _SHORTEST else None
 
 
 def read_cors(node: Node | None, faults: Faults) -> tuple[dict[str, CorsRule], bool]:

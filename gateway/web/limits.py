@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import resource
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.proxy.uploads import UploadLimits
 from gateway.settings import Settings
+
+UNLIMITED_FILES: Final = 1_048_576
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +59,18 @@ def max_streams(settings: Settings) -> int:
     Redis, files, and for saying "full"."""
     if settings.sse_max_streams is not None:
         return settings.sse_max_streams
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(0, int(soft * 0.9) - 256)
+    return max(0, int(file_limit() * 0.9) - 256)
 
 
 def max_tunnels(settings: Settings) -> int:
     """``WEBSOCKET_MAX``, or as many as take two fifths of the file descriptors, two each."""
     if settings.websocket_max is not None:
         return settings.websocket_max
+    return file_limit() // 5
+
+
+def file_limit() -> int:
+    """How many files this process may have open. No limit counts as a million, for it is the number -1 or nearly
+    endless."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return soft // 5
+    return UNLIMITED_FILES if soft == resource.RLIM_INFINITY else min(soft, UNLIMITED_FILES)

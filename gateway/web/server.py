@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
@@ -15,7 +14,7 @@ from gateway.proxy.body import SERVER_OPTIONS
 from gateway.proxy.deadlines import Deadlines
 from gateway.web.connections import Connection
 from gateway.web.lane import Lane
-from gateway.web.limits import Limits
+from gateway.web.limits import Limits, file_limit
 
 BACKLOG: Final = 4096
 """Connections that may wait to be accepted: a sale opens in one second, and aiohttp's 128 would refuse most."""
@@ -33,8 +32,8 @@ _FULL: Final = (
 def most_descriptors() -> int:
     """File descriptors that may be in use before new connections are refused: the limit less a twentieth, at least
     64, for services, Redis, files, and for accepting in order to refuse."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return soft - max(64, soft // 20)
+    most = file_limit()
+    return most - max(64, most // 20)
 
 
 class Port(web.TCPSite):
