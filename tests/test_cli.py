@@ -211,6 +211,28 @@ def test_check_without_a_file_checks_what_serve_would_read_and_the_settings(
     assert run("check", environ={"ROUTES_FILE": "good.yaml", "SERVER_PORT": "x"}) == 1
 
 
+WARNED = """\
+cors:
+  cors-configurations:
+    /**: {allowedOrigins: https://a.test, allowCredentials: true, exposedHeaders: '*'}
+"""
+
+
+def test_check_prints_warnings_and_fails_for_them_only_if_strict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(ROUTES + WARNED)
+    assert run("check", str(file)) == 0
+    warning, last = capsys.readouterr().out.splitlines()
+    assert warning.startswith(f"warning: {file}:7: /**: exposedHeaders")
+    assert last == f"{file}: 1 route, no faults, 1 warning"
+    assert run("check", "--strict", str(file)) == 1
+    assert capsys.readouterr().out.splitlines() == [warning, last]
+    file.write_text(ROUTES)
+    assert run("check", "--strict", str(file)) == 0
+
+
 def test_check_says_that_a_file_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("check", str(tmp_path / "none.yaml")) == 1
     assert "none.yaml" in capsys.readouterr().out

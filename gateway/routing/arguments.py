@@ -17,6 +17,7 @@ from gateway.routing.faults import RuleBroken, nearest, unknown
 T = TypeVar("T")
 
 Value = str | tuple[str, ...]
+Warn = Callable[[str, str], None]
 _POSITION = re.compile(r"_genkey_(\d+)")
 _SIZE = re.compile(r"(\d{1,12})\s*(B|KB|MB|GB)?", re.IGNORECASE)
 _UNITS: Final = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
@@ -65,13 +66,19 @@ class Kind(Generic[T]):
 
 
 class Arguments:
-    """Arguments bound to a kind's declared names; the readers raise RuleBroken (rule ``argument``)."""
+    """Arguments bound to a kind's declared names; the readers raise RuleBroken (rule ``argument``).
 
-    __slots__ = ("_bound", "kind")
+    ``warn`` takes a rule and a message, for values that are allowed but hardly meant.
+    """
 
-    def __init__(self, kind: str, bound: Mapping[str, Value]) -> None:
+    __slots__ = ("_bound", "kind", "warn")
+
+    def __init__(
+        self, kind: str, bound: Mapping[str, Value], warn: Warn = lambda rule, message: None
+    ) -> None:
         self.kind = kind
         self._bound = bound
+        self.warn = warn
 
     def has(self, name: str) -> bool:
         return name in self._bound
@@ -114,8 +121,11 @@ class Arguments:
         return RuleBroken("argument", f"{self.kind}: {message}")
 
 
-def bind(kind: Kind[T], definition: Definition) -> T:
-    """Make what ``definition`` describes; raises RuleBroken for anything missing, surplus or wrong."""
+def bind(kind: Kind[T], definition: Definition, warn: Warn = lambda rule, message: None) -> T:
+    """Make what ``definition`` describes; raises RuleBroken for anything missing, surplus or wrong.
+
+    ``warn`` gets the rule and the message of each warning.
+    """
     bound: dict[str, Value] = {}
     _bind_positions(kind, definition.values, bound)
     _bind_names(kind, definition.args, bound)
@@ -125,7 +135,7 @@ def bind(kind: Kind[T], definition: Definition) -> T:
     for value in bound.values():
         if "#{" in "".join(value):
             raise RuleBroken("argument", f"{kind.name}: expressions in #{{…}} are not evaluated here")
-    return kind.make(Arguments(kind.name, bound))
+    return kind.make(Arguments(kind.name, bound, warn))
 
 
 def _bind_positions(kind: Kind[T], values: tuple[str, ...], bound: dict[str, Value]) -> None:

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from gateway.routing.access import DEFAULT_PUBLIC, OWN_PUBLIC
 from gateway.routing.calls import CallPattern, overlap, parse_call
-from gateway.routing.cors import CorsRule, parse_cors
+from gateway.routing.cors import CorsRule, hardly_meant, parse_cors
 from gateway.routing.document import Fields, Items, Node, Text, filled, plain
 from gateway.routing.faults import Faults, RuleBroken, unknown
 from gateway.routing.gates import DEFAULT_GATES, DEFAULT_ROOM, Gate, RoomLimits
@@ -202,7 +202,9 @@ def read_cors(node: Node | None, faults: Faults) -> tuple[dict[str, CorsRule], b
             values = plain(value)
             if not isinstance(values, dict):
                 raise RuleBroken("cors", f"the CORS configuration of {pattern.source} must be a mapping")
-            rules[pattern.source] = parse_cors(values)
+            rule = rules[pattern.source] = parse_cors(values)
+            for text in hardly_meant(rule):
+                faults.warn(line, "cors", f"{pattern.source}: {text}")
         except RuleBroken as error:
             faults.broken(line, error)
     return rules, text == "true"

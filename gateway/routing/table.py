@@ -11,7 +11,7 @@ from gateway.routing.calls import CallPattern, wide_forms
 from gateway.routing.cors import CorsRule
 from gateway.routing.edits import HeaderEdit
 from gateway.routing.facts import RequestFacts
-from gateway.routing.faults import FilterFailed, RuleBroken
+from gateway.routing.faults import Fault, FilterFailed, RuleBroken
 from gateway.routing.filters import Answer, Draft
 from gateway.routing.filters_target import restore_path
 from gateway.routing.gates import Gate, GateIndex, GateRule, RoomLimits
@@ -96,6 +96,7 @@ class RouteTable:
     says that it is also for what no route takes.
     ``locator``, if there is one, makes routes of services' names. ``tokens`` are settings of tokens by their name in
     lower case, as a Config Server gives them. ``source`` is the file and ``digest`` tells its contents apart.
+    ``warnings`` name what is allowed but hardly meant.
     """
 
     routes: tuple[Route, ...] = ()
@@ -109,6 +110,7 @@ class RouteTable:
     tokens: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     source: str = ""
     digest: bytes = b""
+    warnings: tuple[Fault, ...] = field(default=(), compare=False)
     draw: Callable[[], float] = field(default=random.random, repr=False, compare=False)
     _routes: PrefixIndex[Route] = field(init=False, repr=False, compare=False)
     _public: PrefixIndex[CallPattern] = field(init=False, repr=False, compare=False)
