@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from gateway.routing.faults import RuleBroken, nearest, unknown
+from gateway.routing.matcher import Regex
 
 T = TypeVar("T")
 
@@ -45,10 +46,14 @@ def parse_shortcut(text: str, line: int) -> Definition:
 
 @dataclass(frozen=True, slots=True)
 class Arg:
-    """A declared argument. ``gathers`` takes all values that are left, at least one if ``required``."""
+    """A declared argument. ``gathers`` takes all values that are left, at least one if ``required``.
+
+    ``empty``: an empty text is a value like any other, where the long form gives one.
+    """
 
     name: str
     required: bool = True
+    empty: bool = False
     gathers: bool = False
     also: tuple[str, ...] = ()
 
@@ -117,6 +122,12 @@ class Arguments:
             raise self.wrong(unknown(name, text, allowed))
         return text
 
+    def told(self, regex: Regex) -> Regex:
+        """The regex itself, having warned of it if RE2 does not run it."""
+        if regex.warning:
+            self.warn("regex", regex.warning)
+        return regex
+
     def wrong(self, message: str) -> RuleBroken:
         return RuleBroken("argument", f"{self.kind}: {message}")
 
@@ -129,7 +140,7 @@ def bind(kind: Kind[T], definition: Definition, warn: Warn = lambda rule, messag
     bound: dict[str, Value] = {}
     _bind_positions(kind, definition.values, bound)
     _bind_names(kind, definition.args, bound)
-    missing = [arg.name for arg in kind.args if arg.required and not bound.get(arg.name)]
+    missing = [arg.name for arg in kind.args if arg.required and arg.name not in bound]
     if missing:
         raise RuleBroken("argument", f"{kind.name}: {_list(missing)} missing; it takes {_list_args(kind)}")
     for value in bound.values():
@@ -173,8 +184,9 @@ def _bind_names(kind: Kind[T], args: Mapping[str, Value], bound: dict[str, Value
         if not arg.gathers and not isinstance(value, str):
             raise RuleBroken("argument", f"{kind.name}: {arg.name} takes one value, not a list")
         bound[arg.name] = value
+    may_be_empty = {arg.name for arg in kind.args if arg.empty}
     for name, value in list(bound.items()):
-        if not value:
+        if not value and not (name in may_be_empty and value == ""):
             del bound[name]
 
 

@@ -33,7 +33,7 @@ def _strip_prefix(args: Arguments) -> Filter:
 
 
 def _rewrite_path(args: Arguments) -> Filter:
-    regexp = compile_java(args.text("regexp"))
+    regexp = args.told(compile_java(args.text("regexp")))
     replacement = parse_replacement(args.text("replacement"), regexp)
     for literal in replacement.literals():
         if "?" in literal or "#" in literal:
@@ -44,7 +44,7 @@ def _rewrite_path(args: Arguments) -> Filter:
             )
 
     def act(draft: Draft) -> None:
-        draft.raw_path = regexp.sub(replacement.expand, draft.raw_path)
+        draft.raw_path = regexp.replace(draft.raw_path, replacement.expand)
 
     return Simple(f"[RewritePath {args.text('regexp')} = '{replacement.source}']", act)
 
@@ -137,11 +137,11 @@ KINDS: Final[Mapping[str, Kind[Filter]]] = {
     kind.name: kind
     for kind in (
         Kind("StripPrefix", (Arg("parts", required=False),), _strip_prefix),
-        Kind("RewritePath", (Arg("regexp"), Arg("replacement")), _rewrite_path),
+        Kind("RewritePath", (Arg("regexp"), Arg("replacement", empty=True)), _rewrite_path),
         Kind("PrefixPath", (Arg("prefix"),), _prefix_path),
         Kind("SetPath", (Arg("template"),), _set_path),
         Kind("AddRequestParameter", (Arg("name"), Arg("value")), _add_parameter),
         Kind("RemoveRequestParameter", (Arg("name"),), _remove_parameter),
-        Kind("RewriteRequestParameter", (Arg("name"), Arg("replacement")), _rewrite_parameter),
+        Kind("RewriteRequestParameter", (Arg("name"), Arg("replacement", empty=True)), _rewrite_parameter),
     )
 }

@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from gateway.errors import BadRequest
+from gateway.routing.readings import is_plain, seen
 
 MAX_TARGET: Final = 8192
 """Longest target accepted, in characters; it also bounds what configured regexes are run over."""
@@ -119,6 +120,12 @@ def _canonical(raw_path: str) -> str:
     if _STILL_ENCODED.search(path):
         raise BadRequest("the path is encoded twice")
     _check_structure(path)
+    if not is_plain(path):
+        # A service that overlooks blanks or unseen characters would see the dots and escapes between them.
+        shown = seen(path)
+        if _STILL_ENCODED.search(shown):
+            raise BadRequest("the path is encoded twice")
+        _check_dots(shown)
     if not path.isascii():
         # A service that folds compatibility forms would see the separators and dots hidden in them.
         folded = unicodedata.normalize("NFKC", path)
@@ -135,5 +142,9 @@ def _check_structure(path: str) -> None:
         raise BadRequest("the path holds a control character")
     if "//" in path:
         raise BadRequest("the path holds an empty segment")
+    _check_dots(path)
+
+
+def _check_dots(path: str) -> None:
     if any(_DOTS.fullmatch(segment) for segment in path.split("/")):
         raise BadRequest("the path holds a dot segment")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
+
+from gateway.routing.matcher import Regex
 
 _NOTHING: Final[Mapping[str, str]] = {}
 
@@ -28,7 +29,7 @@ class Segment:
 
     text: str
     literal: str | None
-    regex: re.Pattern[str] | None = None
+    regex: Regex | None = None
     names: tuple[str, ...] = ()
     may_be_empty: bool = False
 
@@ -45,15 +46,12 @@ class Segment:
         if match is None:
             return False
         for name, text in zip(self.names, match.groups(), strict=True):
-            found[name] = text or ""
+            found[name] = text
         return True
 
     def glob(self) -> str:
         """The segment with ``*`` for every variable: never narrower than the segment itself."""
-        text = self.text
-        while (start := text.find("{")) >= 0:
-            text = f"{text[:start]}*{text[closing_brace(text, start) + 1 :]}"
-        return text
+        return without_variables(self.text, "*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +81,12 @@ class PathPattern:
         """The names this pattern captures whenever it matches."""
         names = [name for segment in self.segments for name in segment.names]
         return tuple(names + [name for name in (self.head, self.tail) if name])
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the operator should know of its regexes."""
+        regexes = (segment.regex for segment in self.segments if segment.regex is not None)
+        return tuple(regex.warning for regex in regexes if regex.warning)
 
     def first_literals(self) -> tuple[str, ...]:
         """The literal segments every matching path begins with."""
@@ -128,10 +132,20 @@ def _joined(values: list[str]) -> str:
     return "".join(f"/{value}" for value in values)
 
 
+def without_variables(text: str, instead: str) -> str:
+    """A segment's text with something instead of each variable."""
+    while (start := text.find("{")) >= 0:
+        text = f"{text[:start]}{instead}{text[closing_brace(text, start) + 1 :]}"
+    return text
+
+
 def closing_brace(text: str, start: int) -> int:
     """The index of the brace that closes the one at ``start``."""
-    depth = 0
+    depth, escaped = 0, False
     for at in range(start, len(text)):
+        if escaped or text[at] == "\\":
+            escaped = not escaped
+            continue
         depth += (text[at] == "{") - (text[at] == "}")
         if not depth:
             return at

@@ -19,6 +19,7 @@ from gateway.routing.facts import RequestFacts
 from gateway.routing.faults import unknown
 from gateway.routing.hosts import compile_host
 from gateway.routing.javaregex import compile_java
+from gateway.routing.matcher import Regex
 from gateway.routing.patterns import PathPattern, compile_pattern
 
 _COOKIE_VALUE = re.compile(r"[^\s\",;\\]*")
@@ -92,7 +93,7 @@ class Host:
     """The Host header, its port included, matches one of the Ant patterns with ``.`` between labels."""
 
     patterns: tuple[str, ...]
-    regexes: tuple[re.Pattern[str], ...] = field(repr=False)
+    regexes: tuple[Regex, ...] = field(repr=False)
     names: tuple[tuple[str, ...], ...] = field(repr=False)
 
     @property
@@ -116,14 +117,14 @@ class Header(CapturesNothing):
     """Some value of the header is as the regex says, or not empty if there is no regex."""
 
     header: str
-    regexp: re.Pattern[str] | None
+    regexp: Regex | None
     source: str
 
     def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
         values = facts.headers.getall(self.header, [])
         if self.regexp is None:
             return any(values)
-        return any(self.regexp.fullmatch(value.strip()) for value in _single_values(values))
+        return any(self.regexp.matches(value.strip()) for value in _single_values(values))
 
     def __str__(self) -> str:
         return f"Header: {self.header} regexp={self.source or 'null'}"
@@ -139,7 +140,7 @@ class Query(CapturesNothing):
     """The query has the parameter, and if there is a regex, with a value that is as it says."""
 
     param: str
-    regexp: re.Pattern[str] | None
+    regexp: Regex | None
     source: str
 
     def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
@@ -147,7 +148,7 @@ class Query(CapturesNothing):
             name, equals, value = part.partition("=")
             if not name or unquote_plus(name) != self.param:
                 continue
-            if self.regexp is None or (equals and self.regexp.fullmatch(unquote_plus(value))):
+            if self.regexp is None or (equals and self.regexp.matches(unquote_plus(value))):
                 return True
         return False
 
@@ -160,7 +161,7 @@ class Cookie(CapturesNothing):
     """The request has the cookie with a value that is as the regex says."""
 
     name: str
-    regexp: re.Pattern[str]
+    regexp: Regex
     source: str
 
     def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
@@ -172,7 +173,7 @@ class Cookie(CapturesNothing):
                     equals
                     and name == self.name
                     and _COOKIE_VALUE.fullmatch(value)
-                    and self.regexp.fullmatch(value)
+                    and self.regexp.matches(value)
                 ):
                     return True
         return False
@@ -183,6 +184,9 @@ class Cookie(CapturesNothing):
 
 def _path(args: Arguments) -> Predicate:
     patterns = tuple(compile_pattern(text) for text in args.texts("patterns"))
+    for pattern in patterns:
+        for warning in pattern.warnings:
+            args.warn("regex", warning)
     return Path(patterns, args.flag("matchTrailingSlash", True))
 
 
@@ -196,11 +200,13 @@ def _method(args: Arguments) -> Predicate:
 def _host(args: Arguments) -> Predicate:
     patterns = args.texts("patterns")
     compiled = [compile_host(pattern) for pattern in patterns]
+    for regex, _ in compiled:
+        args.told(regex)
     return Host(patterns, tuple(regex for regex, _ in compiled), tuple(names for _, names in compiled))
 
 
-def _regex(args: Arguments, name: str = "regexp") -> re.Pattern[str] | None:
-    return compile_java(args.text(name)) if args.has(name) else None
+def _regex(args: Arguments, name: str = "regexp") -> Regex | None:
+    return args.told(compile_java(args.text(name))) if args.has(name) else None
 
 
 def _header(args: Arguments) -> Predicate:
@@ -212,7 +218,7 @@ def _query(args: Arguments) -> Predicate:
 
 
 def _cookie(args: Arguments) -> Predicate:
-    return Cookie(args.text("name"), compile_java(args.text("regexp")), args.text("regexp"))
+    return Cookie(args.text("name"), args.told(compile_java(args.text("regexp"))), args.text("regexp"))
 
 
 KINDS: Final[Mapping[str, Kind[Predicate]]] = {

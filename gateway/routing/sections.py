@@ -81,7 +81,10 @@ def _calls(node: Node | None, key: str, faults: Faults) -> list[tuple[int, CallP
     found = []
     for text in texts(node, key, faults):
         try:
-            found.append((text.line, parse_call(text.value)))
+            call = parse_call(text.value)
+            for warning in call.pattern.warnings:
+                faults.warn(text.line, "regex", warning)
+            found.append((text.line, call))
         except RuleBroken as error:
             faults.broken(text.line, error)
     return found
@@ -199,6 +202,8 @@ def read_cors(node: Node | None, faults: Faults) -> tuple[dict[str, CorsRule], b
         line = configurations.lines.get(key, configurations.line)
         try:
             pattern = compile_pattern(key[1:-1] if key.startswith("[") and key.endswith("]") else key)
+            for warning in pattern.warnings:
+                faults.warn(line, "regex", warning)
             values = plain(value)
             if not isinstance(values, dict):
                 raise RuleBroken("cors", f"the CORS configuration of {pattern.source} must be a mapping")

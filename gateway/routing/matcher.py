@@ -1,0 +1,285 @@
+"""Runs the regexes of a route file, and bounds what they may cost one request.
+
+Nearly every regex is RE2's: its time grows with the text's length alone, whatever the pattern. Look-around,
+back-references and possessive or atomic parts are beyond RE2. Such a regex runs in a backtracking matcher that is
+given up when the request's share of time is used up. Nothing is concluded from a match that was given up: the request
+is refused, so that it neither passes a gate nor takes a wrong route.
+
+Matching happens within one turn of the event loop, so that there is one meter at a time. ``begin`` starts it for one
+question about one request, and all regexes up to ``end`` draw on it. Otherwise each match has a time of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import re2
+import regex
+
+from gateway.errors import BadRequest
+
+ROUTE_MICROSECONDS: Final = 5500
+GATE_MICROSECONDS: Final = 1000
+OPEN_MICROSECONDS: Final = 500
+CORS_MICROSECONDS: Final = 500
+"""What all regexes together may take to find the route of one request, its gate, whether it is open, its CORS rule."""
+ANSWER_MICROSECONDS: Final = 3000
+"""What they may take for one header of an answer."""
+LONGEST_RUN: Final = 400_000
+"""Instructions of the program times characters: at worst, RE2 takes 6 ns for each. More goes to the bounded matcher."""
+_UNMEASURED_RUN: Final = 2000
+_UNMEASURED_MICROSECONDS: Final = 1
+_MEMORY: Final = 1 << 20
+"""Bytes that one regex may take at most for what it remembers of the texts it was run over."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+Spans = list[tuple[int, int]]
+
+_log = logging.getLogger(__name__)
+
+
+class GaveUp(BadRequest):
+    """The request's share of time is used up. It is refused, because nothing is known about it."""
+
+    def __init__(self) -> None:
+        super().__init__("the request takes too long to compare with the rules for it")
+
+
+class _Meter:
+    """What is left of the current question's time, in microseconds of this thread."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = math.inf
+
+    def spend(self, microseconds: float) -> None:
+        self.left -= microseconds
+        if self.left <= 0:
+            raise GaveUp
+
+
+_meter = _Meter()
+
+
+def begin(microseconds: int) -> None:
+    """Start the meter for one question about one request; to be followed by ``end``, whatever happens."""
+    _meter.left = microseconds
+
+
+def end() -> None:
+    """Stop the meter."""
+    _meter.left = math.inf
+
+
+class Match:
+    """Where a regex matched; ``spans`` are of the whole and of each group, in characters, (-1, -1) for none."""
+
+    __slots__ = ("spans", "text")
+
+    def __init__(self, text: str, spans: Spans) -> None:
+        self.text = text
+        self.spans = spans
+
+    def group(self, number: int) -> str:
+        """What a group (0: the whole) matched; empty if it took no part."""
+        start, end = self.spans[number]
+        return "" if start < 0 else self.text[start:end]
+
+    def groups(self) -> tuple[str, ...]:
+        """What each group matched, from the first on."""
+        return tuple(map(self.group, range(1, len(self.spans))))
+
+
+class Regex:
+    """A compiled regex. ``source`` is as written, ``names`` are the numbers of its named groups.
+
+    ``unbounded_by`` says why RE2 does not run it (``a look-ahead``), and is empty if it does.
+    """
+
+    __slots__ = (
+        "_backtracking",
+        "_linear",
+        "_size",
+        "_takes_nothing",
+        "_text",
+        "_told",
+        "groups",
+        "names",
+        "source",
+        "unbounded_by",
+    )
+
+    def __init__(
+        self,
+        source: str,
+        linear: str,
+        backtracking: str,
+        names: dict[str, int],
+        groups: int,
+        *,
+        takes_nothing: bool,
+        unbounded_by: str,
+    ) -> None:
+        """Raises ValueError (with a reason in words) if it can't be compiled.
+
+        ``linear`` is for RE2 and ``backtracking`` for the bounded matcher; they differ in notation only.
+        ``takes_nothing``: it may match without taking a character.
+        """
+        self.source = source
+        self.names = names
+        self.groups = groups
+        self.unbounded_by = unbounded_by
+        self._takes_nothing = takes_nothing
+        self._linear: Any = None
+        self._size = 0
+        self._text = backtracking
+        self._backtracking: Any = None
+        self._told = False
+        if not unbounded_by:
+            options = re2.Options()
+            options.log_errors = False
+            options.max_mem = _MEMORY
+            try:
+                self._linear = re2.compile(linear, options)
+                self._size = self._linear.programsize
+            except re2.error:
+                self.unbounded_by = "a repetition that is too large"
+        if self._linear is None:
+            self._backtracker()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Regex) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    @property
+    def warning(self) -> str:
+        """What the operator should know of it; empty if RE2 runs it."""
+        if not self.unbounded_by:
+            return ""
+        return (
+            f"the regex {self.source!r} has {self.unbounded_by}, so that its time is not linear in the text; a request "
+            f"for which it takes more than {ROUTE_MICROSECONDS / 1000:g} ms is refused"
+        )
+
+    def fullmatch(self, text: str) -> Match | None:
+        """Match the whole text; raises GaveUp."""
+        data = self._bytes(text)
+        if data is None:
+            spans = self._bounded("fullmatch", text, 0)
+        else:
+            spans = self._searched("fullmatch", data, 0)
+            if spans is not None and len(data) != len(text):
+                spans = _in_characters(data, spans)
+        return None if spans is None else Match(text, spans)
+
+    def matches(self, text: str) -> bool:
+        """Whether it matches the whole text; raises GaveUp."""
+        data = self._bytes(text)
+        if data is None:
+            return self._bounded("fullmatch", text, 0) is not None
+        return self._found("fullmatch", data, 0) is not None
+
+    def replace(self, text: str, replacement: Callable[[Match], str], *, most: int = 0) -> str:
+        """Replace each match, or the first ``most`` ones, as Java's ``replaceAll`` does; raises GaveUp."""
+        data = self._bytes(text)
+        length = len(text if data is None else data)
+        out: list[str] = []
+        kept = at = count = 0
+        while at <= length and (not most or count < most):
+            spans = self._bounded("search", text, at) if data is None else self._searched("search", data, at)
+            if spans is None:
+                break
+            start, end = spans[0]
+            # Behind an empty match the next one begins a character later.
+            at = end if end > start else end + 1
+            if data is not None and length != len(text):
+                while at < length and data[at] & 0xC0 == 0x80:
+                    at += 1
+                spans = _in_characters(data, spans)
+            out += (text[kept : spans[0][0]], replacement(Match(text, spans)))
+            kept = spans[0][1]
+            count += 1
+            if kept == len(text) and not self._takes_nothing:
+                break
+        return "".join((*out, text[kept:]))
+
+    def _bytes(self, text: str) -> bytes | None:
+        """What RE2 is to look at; None if the text is for the bounded matcher."""
+        if self._linear is None or self._size * len(text) > LONGEST_RUN:
+            return None
+        if text.isascii():
+            return text.encode()
+        # Bytes of a header that are no UTF-8 are lone surrogates here; RE2 takes them as one character each.
+        return _SURROGATE.sub("\ufffd", text).encode()
+
+    def _searched(self, how: str, data: bytes, at: int) -> Spans | None:
+        return self._spans(self._found(how, data, at))
+
+    def _found(self, how: str, data: bytes, at: int) -> Any:
+        if self._size * (len(data) - at) <= _UNMEASURED_RUN:
+            _meter.spend(_UNMEASURED_MICROSECONDS)
+            return getattr(self._linear, how)(data, at)
+        began = time.thread_time()
+        found = getattr(self._linear, how)(data, at)
+        self._spend(began, len(data))
+        return found
+
+    def _bounded(self, how: str, text: str, at: int) -> Spans | None:
+        engine = self._backtracker()
+        _meter.spend(0)
+        began = time.thread_time()
+        try:
+            found = getattr(engine, how)(text, at, timeout=min(_meter.left, ROUTE_MICROSECONDS) / 1e6)
+        except TimeoutError:
+            _meter.left = 0
+            self._tell(len(text))
+            raise GaveUp from None
+        self._spend(began, len(text))
+        return self._spans(found)
+
+    def _spans(self, found: Any) -> Spans | None:
+        return None if found is None else [found.span(number) for number in range(self.groups + 1)]
+
+    def _spend(self, began: float, length: int) -> None:
+        try:
+            _meter.spend((time.thread_time() - began) * 1e6)
+        except GaveUp:
+            self._tell(length)
+            raise
+
+    def _tell(self, length: int) -> None:
+        if not self._told:
+            self._told = True
+            _log.warning(
+                "the regex %r took too long on %d characters; such requests are refused. This is said once",
+                self.source,
+                length,
+            )
+
+    def _backtracker(self) -> Any:
+        if self._backtracking is None:
+            try:
+                self._backtracking = regex.compile(self._text, regex.VERSION0 | regex.ASCII)
+            except (regex.error, ValueError, OverflowError, RecursionError) as error:
+                raise ValueError(str(error)) from None
+        return self._backtracking
+
+
+def _in_characters(data: bytes, spans: Spans) -> Spans:
+    """Spans of UTF-8 as spans of its characters."""
+    places = {-1: -1}
+    before = counted = 0
+    for place in sorted({place for span in spans for place in span if place >= 0}):
+        counted += len(data[before:place].decode())
+        places[place] = counted
+        before = place
+    return [(places[start], places[end]) for start, end in spans]

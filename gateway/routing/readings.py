@@ -1,0 +1,169 @@
+"""What else a lenient service may take a path for.
+
+A service may overlook case, compatibility forms, blanks, characters that nobody sees, ``;`` parameters, a slash at the
+end, or what stands behind an encoded ``?`` or ``#``. The ``readings`` of a path are what is left of it without these.
+A format suffix (``.json``) or a dot at the end is not taken off here: ``WideSegment`` looks past it, because only the
+rule knows which dots are its own.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Final
+
+from gateway.routing.matcher import Regex
+from gateway.routing.pattern_parts import PathPattern, Segment, fold
+
+Reading = tuple[str, ...]
+"""The segments of a path, without empty ones."""
+
+# Shown as nothing or as a blank, though Unicode counts them as letters, marks or symbols.
+_UNSEEN: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+_UNSEEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
+_SUFFIX = re.compile(r"(.+)\.[a-z][a-z0-9]*")
+_PLAIN = re.compile(r"[A-Za-z0-9/._~:@!$&'()*,=-]*")
+
+
+def bare(text: str) -> str:
+    """A text without blanks (also ``+``, as forms write one) and without what nobody sees."""
+    return text if is_plain(text) else seen(text).replace("+", "")
+
+
+def seen(text: str) -> str:
+    """A text without blanks and without what nobody sees."""
+    return "".join(character for character in text if not _is_unseen(character))
+
+
+def is_plain(path: str) -> bool:
+    """Whether a service has nothing to overlook in a path but case, slashes and dots."""
+    return _PLAIN.fullmatch(path) is not None
+
+
+@lru_cache(maxsize=1024)
+def _is_unseen(character: str) -> bool:
+    point = ord(character)
+    return (
+        character in _UNSEEN
+        or unicodedata.category(character) in _UNSEEN_CATEGORIES
+        # Variation selectors are marks, and change nothing but a font.
+        or 0xFE00 <= point <= 0xFE0F
+        or 0xE0000 <= point <= 0xE0FFF
+        or 0x180B <= point <= 0x180F
+    )
+
+
+def readings_of(path: str) -> tuple[Reading, ...]:
+    """All readings of a canonical path, folded: as it is; bare; and up to a ``?`` or ``#``."""
+    folded = fold(path)
+    as_it_is = _segments(folded)
+    if is_plain(folded):
+        return (as_it_is,)
+    found = [as_it_is, *(_segments(_without_parameters(bare(form))) for form in _cut(folded))]
+    return tuple(dict.fromkeys(found))
+
+
+def narrow_readings(path: str) -> tuple[str, ...]:
+    """What a canonical path is to a service that overlooks something, in its own case; none for a plain path."""
+    if is_plain(path):
+        return ()
+    normal = path if path.isascii() else unicodedata.normalize("NFKC", path)
+    return tuple(_without_parameters(bare(form)) for form in _cut(normal))
+
+
+def _cut(path: str) -> tuple[str, ...]:
+    end = min((at for at in map(path.find, "?#") if at >= 0), default=-1)
+    return (path,) if end < 0 else (path, path[:end])
+
+
+def _without_parameters(path: str) -> str:
+    if ";" not in path:
+        return path
+    return "/".join(segment.partition(";")[0] for segment in path.split("/"))
+
+
+def _segments(path: str) -> Reading:
+    return tuple(segment for segment in path.split("/") if segment)
+
+
+def is_or_has_suffix(value: str, literal: str) -> bool:
+    """Whether a segment is ``literal``, or that with a format suffix or dots behind it."""
+    return value.startswith(literal) and (len(value) == len(literal) or value[len(literal)] == ".")
+
+
+@dataclass(frozen=True, slots=True)
+class WideSegment:
+    """A segment of a protecting pattern, compared with segments of readings.
+
+    ``literal`` is folded and bare. At the end of a pattern it stands without a suffix of its own: a service that takes
+    ``/sale.json`` for ``/sale`` takes either for the other.
+    """
+
+    literal: str | None
+    regex: Regex | None
+
+    def matches(self, value: str) -> bool:
+        if self.literal is not None:
+            return is_or_has_suffix(value, self.literal)
+        return self.regex is None or self.regex.matches(value)
+
+
+@dataclass(frozen=True, slots=True)
+class WidePattern:
+    """A pattern that protects: it matches whatever a lenient service could take for a path of the pattern.
+
+    ``of`` is the pattern compiled without regard to case.
+    """
+
+    of: PathPattern
+    segments: tuple[WideSegment, ...] = field(init=False)
+    last_may_be_missing: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        segments = [segment for segment in self.of.segments if segment.literal != ""]
+        last = len(segments) - 1 if self.of.tail is None else -1
+        object.__setattr__(
+            self, "segments", tuple(_widened(each, at == last) for at, each in enumerate(segments))
+        )
+        missing = bool(segments) and segments[-1].may_be_empty
+        object.__setattr__(self, "last_may_be_missing", missing)
+
+    def matches(self, reading: Reading) -> bool:
+        count = len(self.segments)
+        if self.of.head is not None:
+            return any(
+                self._all(reading[len(reading) - wanted :], wanted)
+                for wanted in self._counts()
+                if len(reading) >= wanted
+            )
+        if self.of.tail is not None:
+            return len(reading) >= count and self._all(reading, count)
+        return len(reading) in self._counts() and self._all(reading, len(reading))
+
+    def _counts(self) -> tuple[int, ...]:
+        count = len(self.segments)
+        return (count, count - 1) if self.last_may_be_missing else (count,)
+
+    def _all(self, reading: Reading, count: int) -> bool:
+        return all(
+            segment.matches(value) for segment, value in zip(self.segments[:count], reading, strict=False)
+        )
+
+
+def _widened(segment: Segment, last: bool) -> WideSegment:
+    if segment.literal is not None:
+        literal = bare(segment.literal) or segment.literal
+        suffix = _SUFFIX.fullmatch(literal) if last else None
+        return WideSegment(suffix[1] if suffix else literal, None)
+    return WideSegment(None, segment.regex)
+
+
+def bare_pattern(pattern: PathPattern) -> PathPattern:
+    """A pattern to compare with bare paths, in its own case."""
+    segments = tuple(
+        segment if segment.literal is None else replace(segment, literal=bare(segment.literal))
+        for segment in pattern.segments
+    )
+    return pattern if segments == pattern.segments else replace(pattern, segments=segments)
