@@ -23,6 +23,7 @@ from gateway.routing.matcher import Match, Regex
 _GROUP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 _COUNT = re.compile(r"\{(\d{1,10})(,(\d{0,10}))?\}")
 _FLAGS = re.compile(r"\(\?([a-zA-Z]*)(?:-([a-zA-Z]*))?([:)])")
+_CHARACTER_NAME = re.compile(r"\{([^{}]+)\}")
 _KNOWN_FLAGS: Final = frozenset("imsxud")
 _MOST_REPEATED: Final = 2**31 - 1
 _DEEPEST: Final = 100
@@ -340,21 +341,7 @@ class _Translation:
         if lower in _SETS:
             return _SETS[lower] if character == lower else charset.inverted(_SETS[lower])
         if lower == "p":
-            name = self._next()
-            if name == "{":
-                end = self.pattern.find("}", self.at)
-                name = self.pattern[self.at : end] if end > 0 else ""
-                self.at = end + 1
-            ranges = charset.named(name)
-            if ranges is None:
-                raise self._unsupported(f"the class \\p{{{name}}}")
-            # Java takes a case of letters for any, where no case counts.
-            if "i" in self.flags and ranges in (
-                charset.named("Lu"),
-                charset.named("Ll"),
-                charset.named("Lt"),
-            ):
-                ranges = charset.members(r"[\p{Lu}\p{Ll}\p{Lt}]")
+            ranges = self._property()
             return ranges if character == "p" else charset.inverted(ranges)
         if character in _CONTROLS:
             return _CONTROLS[character]
@@ -367,15 +354,34 @@ class _Translation:
         if character == "0":
             return self._code(r"([0-3][0-7]{2}|[0-7]{1,2})", 8)
         if character == "N":
-            name = re.compile(r"\{([^{}]+)\}").match(self.pattern, self.at)
-            self.at = name.end() if name else self.at
-            try:
-                return unicodedata.lookup(name[1] if name else "")
-            except KeyError:
-                raise self._wrong(r"\N names no character") from None
+            return self._by_name()
         if character.isascii() and character.isalnum():
             raise self._wrong(f"there is no \\{character}")
         return character
+
+    def _property(self) -> Ranges:
+        """The set that stands behind a ``\\p``."""
+        name = self._next()
+        if name == "{":
+            end = self.pattern.find("}", self.at)
+            name = self.pattern[self.at : end] if end > 0 else ""
+            self.at = end + 1
+        ranges = charset.named(name)
+        if ranges is None:
+            raise self._unsupported(f"the class \\p{{{name}}}")
+        # Java takes a case of letters for any, where no case counts.
+        if "i" in self.flags and ranges in (charset.named("Lu"), charset.named("Ll"), charset.named("Lt")):
+            return charset.members(r"[\p{Lu}\p{Ll}\p{Lt}]")
+        return ranges
+
+    def _by_name(self) -> str:
+        """The character that stands behind a ``\\N``."""
+        name = _CHARACTER_NAME.match(self.pattern, self.at)
+        self.at = name.end() if name else self.at
+        try:
+            return unicodedata.lookup(name[1] if name else "")
+        except KeyError:
+            raise self._wrong(r"\N names no character") from None
 
     def _code(self, form: str, base: int) -> str:
         match = re.compile(form).match(self.pattern, self.at)

@@ -45,8 +45,7 @@ class Segment:
         match = self.regex.fullmatch(value)
         if match is None:
             return False
-        for name, text in zip(self.names, match.groups(), strict=True):
-            found[name] = text
+        found.update(zip(self.names, match.groups(), strict=True))
         return True
 
     def glob(self) -> str:
