@@ -54,7 +54,10 @@ class CallPattern:
         # Not every path that fits a regex still does so folded: [^a-z]+ in a variable.
         if self.pattern.match(path) is not None:
             return True
-        return any(map(self.wide.matches, readings))
+        for reading in readings:  # noqa: SIM110 - twice as fast as a generator
+            if self.wide.matches(reading):
+                return True
+        return False
 
     def __str__(self) -> str:
         return self.source

@@ -29,7 +29,7 @@ def _strip_prefix(args: Arguments) -> Filter:
         slash = "/" if segments and draft.raw_path.endswith("/") else ""
         draft.raw_path = "/" + "/".join(segments) + slash
 
-    return Simple(f"[StripPrefix parts = {parts}]", act)
+    return Simple(f"[StripPrefix parts = {parts}]", act, by_path=True)
 
 
 def _rewrite_path(args: Arguments) -> Filter:
@@ -46,7 +46,7 @@ def _rewrite_path(args: Arguments) -> Filter:
     def act(draft: Draft) -> None:
         draft.raw_path = regexp.replace(draft.raw_path, replacement.expand)
 
-    return Simple(f"[RewritePath {args.text('regexp')} = '{replacement.source}']", act)
+    return Simple(f"[RewritePath {args.text('regexp')} = '{replacement.source}']", act, by_path=True)
 
 
 def _path_template(args: Arguments, name: str) -> Template:
@@ -69,7 +69,7 @@ def _set_path(args: Arguments) -> Filter:
     def act(draft: Draft) -> None:
         draft.raw_path = template.expand(draft.variables, _path_variable)
 
-    return Simple(f"[SetPath template = '{template.source}']", act, template.needs)
+    return Simple(f"[SetPath template = '{template.source}']", act, template.needs, by_path=True)
 
 
 def _prefix_path(args: Arguments) -> Filter:
@@ -81,7 +81,7 @@ def _prefix_path(args: Arguments) -> Filter:
             draft.prefixed = True
             draft.raw_path = template.expand(draft.variables, _path_variable) + draft.raw_path
 
-    return Simple(f"[PrefixPath prefix = '{template.source}']", act, template.needs)
+    return Simple(f"[PrefixPath prefix = '{template.source}']", act, template.needs, by_path=True)
 
 
 def _add_parameter(args: Arguments) -> Filter:

@@ -73,8 +73,9 @@ class GateIndex:
         if upstream_path != path:
             paths.append((upstream_path, readings_of(upstream_path)))
         for call, rule in rules:
-            if any(call.covers(*each) for each in paths):
-                return call, rule
+            for each in paths:
+                if call.covers(*each):
+                    return call, rule
         return None
 
 

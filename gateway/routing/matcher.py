@@ -33,13 +33,11 @@ ANSWER_MICROSECONDS: Final = 3000
 LONGEST_RUN: Final = 400_000
 """Instructions of the program times characters: at worst, RE2 takes 6 ns for each. More goes to the bounded matcher."""
 _UNMEASURED_RUN: Final = 2000
-_UNMEASURED_MICROSECONDS: Final = 1
+_UNMEASURED_MICROSECONDS: Final = 2
 _MEMORY: Final = 1 << 20
 """Bytes that one regex may take at most for what it remembers of the texts it was run over."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-
-Spans = list[tuple[int, int]]
 
 _log = logging.getLogger(__name__)
 
@@ -79,22 +77,38 @@ def end() -> None:
 
 
 class Match:
-    """Where a regex matched; ``spans`` are of the whole and of each group, in characters, (-1, -1) for none."""
+    """Where a regex matched a text."""
 
-    __slots__ = ("spans", "text")
+    __slots__ = ("_base", "_data", "_found", "_groups", "_text")
 
-    def __init__(self, text: str, spans: Spans) -> None:
-        self.text = text
-        self.spans = spans
+    def __init__(
+        self, text: str, found: Any, groups: int, data: bytes | None = None, base: tuple[int, int] = (0, 0)
+    ) -> None:
+        """``found`` is the library's match, over ``text`` or over ``data``, which is ``text`` in UTF-8. ``base`` is a
+        place before the match, in bytes and in characters."""
+        self._text = text
+        self._found = found
+        self._groups = groups
+        self._data = data
+        self._base = base
+
+    def span(self, number: int = 0) -> tuple[int, int]:
+        """Where a group (0: the whole) begins and ends, in characters; -1 if it took no part."""
+        start, end = self._found.span(number)
+        if self._data is None or start < 0:
+            return start, end
+        byte, character = self._base
+        before = character + len(self._data[byte:start].decode())
+        return before, before + len(self._data[start:end].decode())
 
     def group(self, number: int) -> str:
         """What a group (0: the whole) matched; empty if it took no part."""
-        start, end = self.spans[number]
-        return "" if start < 0 else self.text[start:end]
+        start, end = self.span(number)
+        return "" if start < 0 else self._text[start:end]
 
     def groups(self) -> tuple[str, ...]:
         """What each group matched, from the first on."""
-        return tuple(map(self.group, range(1, len(self.spans))))
+        return tuple(map(self.group, range(1, self._groups + 1)))
 
 
 class Regex:
@@ -105,7 +119,9 @@ class Regex:
 
     __slots__ = (
         "_backtracking",
+        "_fullmatch",
         "_linear",
+        "_search",
         "_size",
         "_takes_nothing",
         "_text",
@@ -149,6 +165,8 @@ class Regex:
             try:
                 self._linear = re2.compile(linear, options)
                 self._size = self._linear.programsize
+                self._fullmatch: Callable[[bytes, int], Any] = self._linear.fullmatch
+                self._search: Callable[[bytes, int], Any] = self._linear.search
             except re2.error:
                 self.unbounded_by = "a repetition that is too large"
         if self._linear is None:
@@ -174,43 +192,48 @@ class Regex:
         """Match the whole text; raises GaveUp."""
         data = self._bytes(text)
         if data is None:
-            spans = self._bounded("fullmatch", text, 0)
-        else:
-            spans = self._searched("fullmatch", data, 0)
-            if spans is not None and len(data) != len(text):
-                spans = _in_characters(data, spans)
-        return None if spans is None else Match(text, spans)
+            found = self._bounded(self._backtracker().fullmatch, text, 0)
+            return None if found is None else Match(text, found, self.groups)
+        found = self._searched(self._fullmatch, data, 0)
+        if found is None:
+            return None
+        return Match(text, found, self.groups, None if len(data) == len(text) else data)
 
     def matches(self, text: str) -> bool:
         """Whether it matches the whole text; raises GaveUp."""
         data = self._bytes(text)
         if data is None:
-            return self._bounded("fullmatch", text, 0) is not None
-        return self._found("fullmatch", data, 0) is not None
+            return self._bounded(self._backtracker().fullmatch, text, 0) is not None
+        return self._searched(self._fullmatch, data, 0) is not None
 
     def replace(self, text: str, replacement: Callable[[Match], str], *, most: int = 0) -> str:
         """Replace each match, or the first ``most`` ones, as Java's ``replaceAll`` does; raises GaveUp."""
         data = self._bytes(text)
         length = len(text if data is None else data)
+        as_utf8 = None if data is None or length == len(text) else data
         out: list[str] = []
-        kept = at = count = 0
-        while at <= length and (not most or count < most):
-            spans = self._bounded("search", text, at) if data is None else self._searched("search", data, at)
-            if spans is None:
+        at = kept = 0
+        base = 0, 0
+        while at <= length and (not most or len(out) < 2 * most):
+            if data is None:
+                found = self._bounded(self._backtracker().search, text, at)
+            else:
+                found = self._searched(self._search, data, at)
+            if found is None:
                 break
-            start, end = spans[0]
+            match = Match(text, found, self.groups, as_utf8, base)
+            start, end = match.span()
+            out += (text[kept:start], replacement(match))
+            kept = end
+            if end == len(text) and not self._takes_nothing:
+                break
+            first, last = found.span()
+            base = last, end
             # Behind an empty match the next one begins a character later.
-            at = end if end > start else end + 1
-            if data is not None and length != len(text):
-                while at < length and data[at] & 0xC0 == 0x80:
-                    at += 1
-                spans = _in_characters(data, spans)
-            out += (text[kept : spans[0][0]], replacement(Match(text, spans)))
-            kept = spans[0][1]
-            count += 1
-            if kept == len(text) and not self._takes_nothing:
-                break
-        return "".join((*out, text[kept:]))
+            at = last if last > first else last + 1
+            while as_utf8 is not None and at < length and as_utf8[at] & 0xC0 == 0x80:
+                at += 1
+        return "".join((*out, text[kept:])) if out else text
 
     def _bytes(self, text: str) -> bytes | None:
         """What RE2 is to look at; None if the text is for the bounded matcher."""
@@ -221,33 +244,26 @@ class Regex:
         # Bytes of a header that are no UTF-8 are lone surrogates here; RE2 takes them as one character each.
         return _SURROGATE.sub("\ufffd", text).encode()
 
-    def _searched(self, how: str, data: bytes, at: int) -> Spans | None:
-        return self._spans(self._found(how, data, at))
-
-    def _found(self, how: str, data: bytes, at: int) -> Any:
+    def _searched(self, search: Callable[[bytes, int], Any], data: bytes, at: int) -> Any:
         if self._size * (len(data) - at) <= _UNMEASURED_RUN:
             _meter.spend(_UNMEASURED_MICROSECONDS)
-            return getattr(self._linear, how)(data, at)
+            return search(data, at)
         began = time.thread_time()
-        found = getattr(self._linear, how)(data, at)
+        found = search(data, at)
         self._spend(began, len(data))
         return found
 
-    def _bounded(self, how: str, text: str, at: int) -> Spans | None:
-        engine = self._backtracker()
+    def _bounded(self, search: Callable[..., Any], text: str, at: int) -> Any:
         _meter.spend(0)
         began = time.thread_time()
         try:
-            found = getattr(engine, how)(text, at, timeout=min(_meter.left, ROUTE_MICROSECONDS) / 1e6)
+            found = search(text, at, timeout=min(_meter.left, ROUTE_MICROSECONDS) / 1e6)
         except TimeoutError:
             _meter.left = 0
             self._tell(len(text))
             raise GaveUp from None
         self._spend(began, len(text))
-        return self._spans(found)
-
-    def _spans(self, found: Any) -> Spans | None:
-        return None if found is None else [found.span(number) for number in range(self.groups + 1)]
+        return found
 
     def _spend(self, began: float, length: int) -> None:
         try:
@@ -272,14 +288,3 @@ class Regex:
             except (regex.error, ValueError, OverflowError, RecursionError) as error:
                 raise ValueError(str(error)) from None
         return self._backtracking
-
-
-def _in_characters(data: bytes, spans: Spans) -> Spans:
-    """Spans of UTF-8 as spans of its characters."""
-    places = {-1: -1}
-    before = counted = 0
-    for place in sorted({place for span in spans for place in span if place >= 0}):
-        counted += len(data[before:place].decode())
-        places[place] = counted
-        before = place
-    return [(places[start], places[end]) for start, end in spans]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from gateway.routing.matcher import Regex
@@ -105,26 +106,26 @@ class PathPattern:
             prefix = self.prefix
             inside = path.startswith(prefix) and (len(path) == len(prefix) or path[len(prefix)] == "/")
             return _NOTHING if inside else None
-        values = path.split("/")[1:]
-        count = len(self.segments)
-        found: dict[str, str] = {}
-        if self.head is not None:
-            if len(values) < count:
-                return None
-            if self.head:
-                found[self.head] = _joined(values[: len(values) - count])
-            values = values[len(values) - count :]
-        elif self.tail is not None:
-            if len(values) < count:
-                return None
-            if self.tail:
-                found[self.tail] = _joined(values[count:])
-        elif len(values) != count:
+        values = _split(path)
+        count, length = len(self.segments), len(values)
+        if length != count and (length < count or (self.head is None and self.tail is None)):
             return None
-        for segment, value in zip(self.segments, values, strict=False):
-            if not segment.match(value, found):
+        start = length - count if self.head is not None else 0
+        found: dict[str, str] = {}
+        for at, segment in enumerate(self.segments, start):
+            if not segment.match(values[at], found):
                 return None
+        if self.head:
+            found[self.head] = _joined(values[:start])
+        elif self.tail:
+            found[self.tail] = _joined(values[count:])
         return found
+
+
+# A table asks many patterns about the same path.
+@lru_cache(maxsize=4)
+def _split(path: str) -> list[str]:
+    return path.split("/")[1:]
 
 
 def _joined(values: list[str]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Protocol
 from urllib.parse import unquote_plus
 
@@ -144,16 +145,38 @@ class Query(CapturesNothing):
     source: str
 
     def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
-        for part in facts.target.raw_query.split("&"):
-            name, equals, value = part.partition("=")
-            if not name or unquote_plus(name) != self.param:
-                continue
-            if self.regexp is None or (equals and self.regexp.matches(unquote_plus(value))):
-                return True
-        return False
+        values = _parameters(facts.target.raw_query).get(self.param, ())
+        if self.regexp is None:
+            return bool(values)
+        return any(value is not None and self.regexp.matches(unquote_plus(value)) for value in values)
 
     def __str__(self) -> str:
         return f"Query: param={self.param} regexp={self.source or 'null'}"
+
+
+# Read once for all the routes that ask. Only the last is kept.
+@lru_cache(maxsize=1)
+def _parameters(raw_query: str) -> Mapping[str, list[str | None]]:
+    """The values of each parameter, still encoded; None for one without ``=``."""
+    found: dict[str, list[str | None]] = {}
+    for part in raw_query.split("&"):
+        name, equals, value = part.partition("=")
+        if name:
+            found.setdefault(unquote_plus(name), []).append(value if equals else None)
+    return found
+
+
+@lru_cache(maxsize=1)
+def _cookies(headers: tuple[str, ...]) -> Mapping[str, list[str]]:
+    """The values of each cookie, without quotes around them."""
+    found: dict[str, list[str]] = {}
+    for header in headers:
+        for part in header.split(";"):
+            name, equals, value = part.strip().partition("=")
+            value = value.strip().strip('"')
+            if equals and _COOKIE_VALUE.fullmatch(value):
+                found.setdefault(name, []).append(value)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,18 +188,8 @@ class Cookie(CapturesNothing):
     source: str
 
     def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
-        for header in facts.headers.getall("Cookie", []):
-            for part in header.split(";"):
-                name, equals, value = part.strip().partition("=")
-                value = value.strip().strip('"')
-                if (
-                    equals
-                    and name == self.name
-                    and _COOKIE_VALUE.fullmatch(value)
-                    and self.regexp.matches(value)
-                ):
-                    return True
-        return False
+        values = _cookies(tuple(facts.headers.getall("Cookie", ()))).get(self.name, ())
+        return any(map(self.regexp.matches, values))
 
     def __str__(self) -> str:
         return f"Cookie: name={self.name} regexp={self.source}"

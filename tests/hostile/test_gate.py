@@ -57,6 +57,32 @@ ROUND_THE_GATE = [
     "POST /buy/Reservations",
     "POST /buy/%72eservations",
     "POST /buy/reservations%2f",
+    *(
+        f"POST {path}{end}"
+        for path in ("/api/v1/reservations", "/shop/reservations", "/x/api/v1/reservations", "/buy/reservations")
+        for end in (
+            *(".json", ".xml", ".anything", ".JSON", ".", "...", ".json/", ".json.", ".tar.gz", "%2ejson", "/.json"),
+            *("%20", "%20.json", ".json%20", ".%20json", "%20/", "/%20", "%c2%a0", "%e3%80%80", "+", "%2b", "+.json"),
+            *("%e2%80%8b", "%ef%bb%bf", "%c2%ad", "%e2%81%a0", "%ef%b8%8f", "%e2%80%ae", "%f3%a0%80%a0", "%e3%85%a4"),
+            *(".%e2%80%8bjson", ".json%e2%80%8b", "%e2%80%8b/", "/%e2%80%8b", "%e2%80%a8", "%e2%a0%80", "%cd%8f"),
+            *("%3f", "%3fx", "%3fx.json", "%3fx/y", "%23", "%23x", "%20%3fx", ".json%3f", "/%3fx", "%ef%bc%9fx"),
+            *("%3b", "%3bx", "%3bx=1.json", ".json%3bx", "%3b%20", "/%3bx", ";x", ";x.json", "%ef%bc%9bx"),
+            *("%ef%bc%8ejson", "%e2%80%a4json", "%20%e2%80%8b.json%20%3fx%3by/"),
+        )
+    ),
+    "POST /api/v1.json/reservations",
+    "POST /api%20/v1/reservations",
+    "POST /%e2%80%8b/api/v1/reservations.json",
+    "POST /api/v1/%20/reservations",
+    "POST /api/v1/reser%c2%advations.json",
+    "POST /api/v1%3bx/reservations%20",
+    "POST /api/v1/reservation-seats.json",
+    "POST /api/v1/reservation-seats.json/7",
+    "POST /api/v1/reservation-seats%20/7",
+    "POST /api/v1/reservation-seats%e2%80%8b/7.json",
+    "POST /open/.%e2%80%8b./api/v1/reservations",
+    "POST /open/.%20./api/v1/reservations",
+    "POST /open%3f/api/v1/reservations",
     "POST http://h/api/v1/reservations",
     "POST http://h/open/../api/v1/reservations",
     "POST HTTP://H/api/v1/reservations/",
@@ -118,6 +144,14 @@ def test_whoever_is_allowed_in_gets_through(one_gateway: Gateway) -> None:
         "Actuator/heapdump",
         "%61ctuator/env",
         "actuator/./env",
+        "actuator.json",
+        "actuator%20/env",
+        "%20actuator/env",
+        "act%c2%aduator/env",
+        "actuator%e2%80%8b/env",
+        "actuator%3bx/env",
+        "actuator%3fx",
+        "%e2%80%8b/actuator/env",
     ],
 )
 def test_no_route_leads_to_a_services_actuator(one_gateway: Gateway, path: str) -> None:
