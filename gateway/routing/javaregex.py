@@ -50,13 +50,20 @@ def compile_java(pattern: str, *, ignore_case: bool = False) -> Regex:
 
     ``ignore_case`` regards no case of any letter; Java's own ``(?i)`` is about ASCII's.
     """
-    translation = _Translation(pattern, frozenset("iu" if ignore_case else ""))
+    flags = frozenset("iu" if ignore_case else "")
+    translation = _Translation(pattern, flags, charset.LAST)
     text = translation.run()
+    for_ascii = _Translation(pattern, flags, 0x7F).run()
     # RE2 writes the end of the text as \\z, the other library as \\Z.
-    linear, backtracking = text.replace(_END, r"\z"), text.replace(_END, r"\Z")
+    linear, for_ascii, backtracking = (
+        text.replace(_END, r"\z"),
+        for_ascii.replace(_END, r"\z"),
+        text.replace(_END, r"\Z"),
+    )
     try:
         return Regex(
             pattern,
+            for_ascii,
             linear,
             backtracking,
             translation.names,
@@ -94,12 +101,13 @@ def quoted(text: str) -> str:
 
 
 class _Translation:
-    """One walk over a pattern. ``flags`` in force are handed down, as each group has its own."""
+    """One walk over a pattern. ``flags`` are in force at its beginning; it is to match characters up to ``last``."""
 
-    def __init__(self, pattern: str, flags: frozenset[str]) -> None:
+    def __init__(self, pattern: str, flags: frozenset[str], last: int) -> None:
         self.source = pattern
         self.pattern = _unquoted(pattern)
         self.flags = flags
+        self.possible = ((0, last),)
         self.at = 0
         self.depth = 0
         self.groups = 0
@@ -205,7 +213,7 @@ class _Translation:
         if character == "[":
             self.at += 1
             self.least = 1
-            return charset.shown(self._class())
+            return self._shown(self._class())
         if character == "\\":
             return self._escape()
         if character == "{" or character in "*+?":
@@ -215,7 +223,8 @@ class _Translation:
             self.least = 1
             # Java's dot leaves out U+0085, U+2028 and U+2029 too. These have no place where these regexes look, and
             # would double what a dot costs RE2.
-            return "(?s:.)" if "s" in self.flags else "." if "d" in self.flags else r"[^\x0a\x0d]"
+            ends = "" if "s" in self.flags else "\n\n" if "d" in self.flags else "\n\n\r\r"
+            return self._shown(charset.inverted(charset.of_text(ends)))
         if character == "^":
             return "(?m:^)" if "m" in self.flags else r"\A"
         if character == "$":
@@ -230,8 +239,11 @@ class _Translation:
         if "i" in self.flags:
             cased = self._cased(((point, point),))
             if cased != ((point, point),):
-                return charset.shown(cased)
-        return charset.literal(point)
+                return self._shown(cased)
+        return charset.literal(point) if point <= self.possible[0][1] else self._shown(())
+
+    def _shown(self, ranges: Ranges) -> str:
+        return charset.shown(charset.common(ranges, self.possible))
 
     def _cased(self, ranges: Ranges) -> Ranges:
         if "i" not in self.flags:
@@ -321,14 +333,14 @@ class _Translation:
             return _END
         if character == "R":
             self.least = 1
-            return rf"(?:\x0d\x0a|{charset.shown(charset.VERTICAL)})"
+            return rf"(?:\x0d\x0a|{self._shown(charset.VERTICAL)})"
         if character in "GX":
             raise self._unsupported(f"\\{character}")
         found = self._escaped(character)
         if isinstance(found, str):
             return self._literal(found)
         self.least = 1
-        return charset.shown(self._cased(found))
+        return self._shown(self._cased(found))
 
     def _reference(self, number: int) -> str:
         self.references.append(number)

@@ -16,7 +16,7 @@ import math
 import re
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import re2
 import regex
@@ -111,6 +111,22 @@ class Match:
         return tuple(map(self.group, range(1, self._groups + 1)))
 
 
+class _Linear(NamedTuple):
+    """A program of RE2: its two searches, and how many instructions it has."""
+
+    fullmatch: Callable[[bytes, int], Any]
+    search: Callable[[bytes, int], Any]
+    size: int
+
+
+def _linear(pattern: str) -> _Linear:
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = _MEMORY
+    program = re2.compile(pattern, options)
+    return _Linear(program.fullmatch, program.search, program.programsize)
+
+
 class Regex:
     """A compiled regex. ``source`` is as written, ``names`` are the numbers of its named groups.
 
@@ -119,10 +135,8 @@ class Regex:
 
     __slots__ = (
         "_backtracking",
-        "_fullmatch",
+        "_for_ascii",
         "_linear",
-        "_search",
-        "_size",
         "_takes_nothing",
         "_text",
         "_told",
@@ -135,6 +149,7 @@ class Regex:
     def __init__(
         self,
         source: str,
+        for_ascii: str,
         linear: str,
         backtracking: str,
         names: dict[str, int],
@@ -145,7 +160,8 @@ class Regex:
     ) -> None:
         """Raises ValueError (with a reason in words) if it can't be compiled.
 
-        ``linear`` is for RE2 and ``backtracking`` for the bounded matcher; they differ in notation only.
+        ``linear`` is for RE2 and ``backtracking`` for the bounded matcher; they differ in notation only. ``for_ascii``
+        is ``linear`` without what an ASCII text can't hold, which makes a program of a third of the size.
         ``takes_nothing``: it may match without taking a character.
         """
         self.source = source
@@ -153,20 +169,15 @@ class Regex:
         self.groups = groups
         self.unbounded_by = unbounded_by
         self._takes_nothing = takes_nothing
-        self._linear: Any = None
-        self._size = 0
+        self._for_ascii: _Linear | None = None
+        self._linear: _Linear | None = None
         self._text = backtracking
         self._backtracking: Any = None
         self._told = False
         if not unbounded_by:
-            options = re2.Options()
-            options.log_errors = False
-            options.max_mem = _MEMORY
             try:
-                self._linear = re2.compile(linear, options)
-                self._size = self._linear.programsize
-                self._fullmatch: Callable[[bytes, int], Any] = self._linear.fullmatch
-                self._search: Callable[[bytes, int], Any] = self._linear.search
+                self._linear = _linear(linear)
+                self._for_ascii = self._linear if for_ascii == linear else _linear(for_ascii)
             except re2.error:
                 self.unbounded_by = "a repetition that is too large"
         if self._linear is None:
@@ -190,35 +201,37 @@ class Regex:
 
     def fullmatch(self, text: str) -> Match | None:
         """Match the whole text; raises GaveUp."""
-        data = self._bytes(text)
-        if data is None:
+        program = self._program(text)
+        if program is None:
             found = self._bounded(self._backtracker().fullmatch, text, 0)
             return None if found is None else Match(text, found, self.groups)
-        found = self._searched(self._fullmatch, data, 0)
+        data = _in_utf8(text)
+        found = self._searched(program.fullmatch, program.size, data, 0)
         if found is None:
             return None
         return Match(text, found, self.groups, None if len(data) == len(text) else data)
 
     def matches(self, text: str) -> bool:
         """Whether it matches the whole text; raises GaveUp."""
-        data = self._bytes(text)
-        if data is None:
+        program = self._program(text)
+        if program is None:
             return self._bounded(self._backtracker().fullmatch, text, 0) is not None
-        return self._searched(self._fullmatch, data, 0) is not None
+        return self._searched(program.fullmatch, program.size, _in_utf8(text), 0) is not None
 
     def replace(self, text: str, replacement: Callable[[Match], str], *, most: int = 0) -> str:
         """Replace each match, or the first ``most`` ones, as Java's ``replaceAll`` does; raises GaveUp."""
-        data = self._bytes(text)
-        length = len(text if data is None else data)
-        as_utf8 = None if data is None or length == len(text) else data
+        program = self._program(text)
+        data = b"" if program is None else _in_utf8(text)
+        length = len(text if program is None else data)
+        as_utf8 = data if program is not None and length != len(text) else None
         out: list[str] = []
         at = kept = 0
         base = 0, 0
         while at <= length and (not most or len(out) < 2 * most):
-            if data is None:
+            if program is None:
                 found = self._bounded(self._backtracker().search, text, at)
             else:
-                found = self._searched(self._search, data, at)
+                found = self._searched(program.search, program.size, data, at)
             if found is None:
                 break
             match = Match(text, found, self.groups, as_utf8, base)
@@ -235,17 +248,13 @@ class Regex:
                 at += 1
         return "".join((*out, text[kept:])) if out else text
 
-    def _bytes(self, text: str) -> bytes | None:
-        """What RE2 is to look at; None if the text is for the bounded matcher."""
-        if self._linear is None or self._size * len(text) > LONGEST_RUN:
-            return None
-        if text.isascii():
-            return text.encode()
-        # Bytes of a header that are no UTF-8 are lone surrogates here; RE2 takes them as one character each.
-        return _SURROGATE.sub("\ufffd", text).encode()
+    def _program(self, text: str) -> _Linear | None:
+        """RE2's program for a text; None if the text is for the bounded matcher."""
+        program = self._for_ascii if text.isascii() else self._linear
+        return None if program is None or program.size * len(text) > LONGEST_RUN else program
 
-    def _searched(self, search: Callable[[bytes, int], Any], data: bytes, at: int) -> Any:
-        if self._size * (len(data) - at) <= _UNMEASURED_RUN:
+    def _searched(self, search: Callable[[bytes, int], Any], size: int, data: bytes, at: int) -> Any:
+        if size * (len(data) - at) <= _UNMEASURED_RUN:
             _meter.spend(_UNMEASURED_MICROSECONDS)
             return search(data, at)
         began = time.thread_time()
@@ -288,3 +297,8 @@ class Regex:
             except (regex.error, ValueError, OverflowError, RecursionError) as error:
                 raise ValueError(str(error)) from None
         return self._backtracking
+
+
+def _in_utf8(text: str) -> bytes:
+    """What RE2 looks at. Bytes of a header that are no UTF-8 are lone surrogates in ``text``; each becomes U+FFFD."""
+    return text.encode() if text.isascii() else _SURROGATE.sub("\ufffd", text).encode()

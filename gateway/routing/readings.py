@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Final
 
 from gateway.routing.matcher import Regex
@@ -23,28 +22,23 @@ Reading = tuple[str, ...]
 # Shown as nothing or as a blank, though Unicode counts them as letters, marks or symbols.
 _UNSEEN: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 _UNSEEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
+_MOST_REMEMBERED: Final = 4096
 _SUFFIX = re.compile(r"(.+)\.[a-z][a-z0-9]*")
 _PLAIN = re.compile(r"[A-Za-z0-9/._~:@!$&'()*,=-]*")
 
 
-def bare(text: str) -> str:
-    """A text without blanks (also ``+``, as forms write one) and without what nobody sees."""
-    return text if is_plain(text) else seen(text).replace("+", "")
+class _Seen(dict[int, int | None]):
+    """A table for ``str.translate`` that fills itself, within bounds."""
+
+    def __missing__(self, point: int) -> int | None:
+        if len(self) >= _MOST_REMEMBERED:
+            self.clear()
+        self[point] = None if _is_unseen(point) else point
+        return self[point]
 
 
-def seen(text: str) -> str:
-    """A text without blanks and without what nobody sees."""
-    return "".join(character for character in text if not _is_unseen(character))
-
-
-def is_plain(path: str) -> bool:
-    """Whether a service has nothing to overlook in a path but case, slashes and dots."""
-    return _PLAIN.fullmatch(path) is not None
-
-
-@lru_cache(maxsize=1024)
-def _is_unseen(character: str) -> bool:
-    point = ord(character)
+def _is_unseen(point: int) -> bool:
+    character = chr(point)
     return (
         character in _UNSEEN
         or unicodedata.category(character) in _UNSEEN_CATEGORIES
@@ -55,6 +49,24 @@ def _is_unseen(character: str) -> bool:
     )
 
 
+_SEEN: Final = _Seen()
+
+
+def bare(text: str) -> str:
+    """A text without blanks (also ``+``, as forms write one) and without what nobody sees."""
+    return text if is_plain(text) else seen(text).replace("+", "")
+
+
+def seen(text: str) -> str:
+    """A text without blanks and without what nobody sees."""
+    return text.translate(_SEEN)
+
+
+def is_plain(path: str) -> bool:
+    """Whether a service has nothing to overlook in a path but case, slashes and dots."""
+    return _PLAIN.fullmatch(path) is not None
+
+
 def readings_of(path: str) -> tuple[Reading, ...]:
     """All readings of a canonical path, folded: as it is; bare; and up to a ``?`` or ``#``."""
     folded = fold(path)
@@ -62,8 +74,8 @@ def readings_of(path: str) -> tuple[Reading, ...]:
     if not is_plain(folded):
         for form in _cut(folded):
             # A segment that is nothing but blanks is none to one service, and a variable's value to another.
-            barest = tuple(map(_barest, _segments(form)))
-            found += (barest, tuple(filter(None, barest)))
+            barest = _barest(form.rstrip("/"))
+            found += (tuple(barest.split("/")[1:]), _segments(barest))
     # A suffix may stand behind a slash: /sale/.json.
     found += [_without_suffixes(reading) for reading in found if reading and reading[-1].startswith(".")]
     return tuple(dict.fromkeys(found)) if len(found) > 1 else tuple(found)
@@ -81,7 +93,7 @@ def narrow_readings(path: str) -> tuple[str, ...]:
     if is_plain(path):
         return ()
     normal = path if path.isascii() else unicodedata.normalize("NFKC", path)
-    return tuple("/".join(map(_barest, form.split("/"))) for form in _cut(normal))
+    return tuple(map(_barest, _cut(normal)))
 
 
 def _cut(path: str) -> tuple[str, ...]:
@@ -89,8 +101,11 @@ def _cut(path: str) -> tuple[str, ...]:
     return (path,) if end < 0 else (path, path[:end])
 
 
-def _barest(segment: str) -> str:
-    return bare(segment.partition(";")[0])
+def _barest(path: str) -> str:
+    shown = bare(path)
+    if ";" not in shown:
+        return shown
+    return "/".join(segment.partition(";")[0] for segment in shown.split("/"))
 
 
 def _segments(path: str) -> Reading:
