@@ -9,6 +9,7 @@ client sent can be forwarded untouched. Refused are:
 * ``;`` parameters, empty segments (``//``), segments made of dots only, and ``..;`` behind an escape,
 * percent escapes that are malformed, not UTF-8 (overlong forms included), or that hide ``/``, ``\\``,
   a control character or a dot segment, also behind compatibility forms such as U+FF0F,
+* dot segments and escapes with blanks or characters that nobody sees between them (``.%E2%80%8B.``),
 * a path which after decoding still holds an escape (``%252e``, ``%2573``, ``%25u002f``): a service that
   decodes twice would serve another path. A ``%25`` before anything else is an ordinary percent sign.
 
@@ -120,18 +121,19 @@ def _canonical(raw_path: str) -> str:
     if _STILL_ENCODED.search(path):
         raise BadRequest("the path is encoded twice")
     _check_structure(path)
-    if not is_plain(path):
-        # A service that overlooks blanks or unseen characters would see the dots and escapes between them.
-        shown = seen(path)
-        if _STILL_ENCODED.search(shown):
-            raise BadRequest("the path is encoded twice")
-        _check_dots(shown)
+    folded = path
     if not path.isascii():
         # A service that folds compatibility forms would see the separators and dots hidden in them.
         folded = unicodedata.normalize("NFKC", path)
         if folded.count("/") != path.count("/"):
             raise BadRequest("the path holds an encoded slash")
         _check_structure(folded)
+    if not is_plain(folded):
+        # A service that overlooks blanks or unseen characters would see the dots and escapes around them.
+        shown = seen(folded)
+        if _STILL_ENCODED.search(shown):
+            raise BadRequest("the path is encoded twice")
+        _check_dots(shown)
     return path
 
 

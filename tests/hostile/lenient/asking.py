@@ -14,7 +14,9 @@ _SECONDS = 60.0
 @contextmanager
 def service(command: Sequence[str], **options: str) -> Iterator[int]:
     """Run a service that writes ``ready PORT``; yields the port."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, **options)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, **options
+    )
     try:
         assert process.stdout is not None
         for line in process.stdout:
