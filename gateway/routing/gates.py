@@ -72,6 +72,12 @@ class GateIndex:
         paths = [(path, readings_of(path))]
         if upstream_path != path:
             paths.append((upstream_path, readings_of(upstream_path)))
+        # Of two gates, the one that names the very path, not one that only looks past a suffix.
+        for call, rule in rules:
+            if rule.renews_only:
+                break
+            if call.pattern.match(path) is not None or call.pattern.match(upstream_path) is not None:
+                return call, rule
         for call, rule in rules:
             for each in paths:
                 if call.covers(*each):

@@ -44,7 +44,7 @@ _LOOKING: Final = {
 }
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def compile_java(pattern: str, *, ignore_case: bool = False) -> Regex:
     """Compile a Java regex; raises RuleBroken (rule ``regex``) for what Java or this translation refuses.
 

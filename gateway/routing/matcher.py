@@ -34,7 +34,7 @@ LONGEST_RUN: Final = 400_000
 """Instructions of the program times characters: at worst, RE2 takes 6 ns for each. More goes to the bounded matcher."""
 _UNMEASURED_RUN: Final = 2000
 _UNMEASURED_MICROSECONDS: Final = 2
-_MEMORY: Final = 1 << 20
+_MEMORY: Final = 1 << 19
 """Bytes that one regex may take at most for what it remembers of the texts it was run over."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
