@@ -74,7 +74,8 @@ def readings_of(path: str) -> tuple[Reading, ...]:
     if not is_plain(folded):
         for form in _cut(folded):
             # A segment that is nothing but blanks is none to one service, and a variable's value to another.
-            barest = _barest(form.rstrip("/"))
+            # Folded anew, since letters and accents may have come together.
+            barest = fold(_barest(form.rstrip("/")))
             found += (tuple(barest.split("/")[1:]), _segments(barest))
     # A suffix may stand behind a slash: /sale/.json.
     found += [_without_suffixes(reading) for reading in found if reading and reading[-1].startswith(".")]
@@ -92,8 +93,11 @@ def narrow_readings(path: str) -> tuple[str, ...]:
     """What a canonical path is to a service that overlooks something, in its own case; none for a plain path."""
     if is_plain(path):
         return ()
-    normal = path if path.isascii() else unicodedata.normalize("NFKC", path)
-    return tuple(map(_barest, _cut(normal)))
+    return tuple(map(_barest, _cut(_normal(path))))
+
+
+def _normal(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize("NFKC", text)
 
 
 def _cut(path: str) -> tuple[str, ...]:
@@ -176,7 +180,7 @@ class WidePattern:
 
 def _widened(segment: Segment, last: bool) -> WideSegment:
     if segment.literal is not None:
-        literal = bare(segment.literal) or segment.literal
+        literal = fold(bare(segment.literal)) or segment.literal
         suffix = _SUFFIX.fullmatch(literal) if last else None
         return WideSegment(suffix[1] if suffix else literal, None)
     return WideSegment(None, segment.regex)
@@ -185,7 +189,7 @@ def _widened(segment: Segment, last: bool) -> WideSegment:
 def bare_pattern(pattern: PathPattern) -> PathPattern:
     """A pattern to compare with bare paths, in its own case."""
     segments = tuple(
-        segment if segment.literal is None else replace(segment, literal=_barest(segment.literal))
+        segment if segment.literal is None else replace(segment, literal=_barest(_normal(segment.literal)))
         for segment in pattern.segments
     )
     return pattern if segments == pattern.segments else replace(pattern, segments=segments)

@@ -42,6 +42,7 @@ OPENS = [
     # What a rule holds itself, it opens.
     ("GET /a/c+d", "GET", "/a/c+d", True),
     ("GET /a;b", "GET", "/a;b", True),
+    ("GET /\ufb01le", "GET", "/\ufb01le", True),
     ("GET /\u2764\ufe0f/*", "GET", "/\u2764\ufe0f/x", True),
 ]
 
@@ -107,6 +108,7 @@ PROTECTS = [
     ("POST /x", "POST", "/x\uff1by", True),  # fullwidth semicolon
     ("POST /x", "POST", "/a?/x", False),
     ("POST /x", "POST", "/x!", False),
+    ("POST /caf\u00e9", "POST", "/cafe\u200b\u0301", True),
     ("/", "GET", "/", True),
     ("/a;b", "GET", "/a;b", True),
 ]
