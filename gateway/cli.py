@@ -73,8 +73,10 @@ def make_parser() -> argparse.ArgumentParser:
         "check",
         help="check a file of routes, and the settings",
         description="Print every fault, each with file, line, route id and the rule it breaks. Without FILE, "
-        "check the file that `gateway serve` would read, and the settings too.",
+        "check the file that `gateway serve` would read, and the settings too. A warning names what is allowed but "
+        "hardly meant.",
     )
+    check.add_argument("--strict", action="store_true", help="fail (exit status 1) on a warning too")
     check.add_argument("file", nargs="?", type=Path, metavar="FILE")
     check.set_defaults(run=_check)
 
@@ -162,12 +164,19 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     faults, table = describe.check(file, environ, properties)
     for fault in faults:
         print(fault)
+    warnings = table.warnings if table is not None else ()
+    for warning in warnings:
+        print(f"warning: {warning}")
     if wrong_settings or table is None or faults or fatal:
         return 1
-    count = len(table.routes)
     source = f"{file} and the Config Server" if properties else file
-    print(f"{source}: {count} route{'s' * (count != 1)}, no faults")
-    return 0
+    more = f", {_counted(len(warnings), 'warning')}" if warnings else ""
+    print(f"{source}: {_counted(len(table.routes), 'route')}, no faults{more}")
+    return 1 if warnings and options.strict else 0
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _routes(options: argparse.Namespace, environ: Mapping[str, str]) -> int:

@@ -100,8 +100,7 @@ async def _listening(gateway: Gateway, settings: Settings) -> AsyncIterator[None
             runners.append(await _open(server, settings.server_host, port, grace))
             log.info("management on %s", _address(runners[1]))
         log.info("Redis at %s", _without_password(gateway.redis_url))
-        table = gateway.context.tables.now.table
-        log.info("%d routes from %s", len(table.routes), gateway.routes.shown)
+        gateway.routes.log(gateway.context.tables.now.table)
         if eureka is not None:
             eureka.listening(*(runner.addresses[0][1] for runner in runners))
         yield

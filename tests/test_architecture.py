@@ -63,6 +63,8 @@ OWNERS: dict[str, str] = {
     "redis": "waiting_room",
     "aiocron": "waiting_room",
     "jose": "auth",
+    "re2": "routing",
+    "regex": "routing",
     "opentelemetry": "observe",
 }
 

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from gateway.routing.access import DEFAULT_PUBLIC, OWN_PUBLIC
 from gateway.routing.calls import CallPattern, overlap, parse_call
-from gateway.routing.cors import CorsRule, parse_cors
+from gateway.routing.cors import CorsRule, hardly_meant, parse_cors
 from gateway.routing.document import Fields, Items, Node, Text, filled, plain
 from gateway.routing.faults import Faults, RuleBroken, unknown
 from gateway.routing.gates import DEFAULT_GATES, DEFAULT_ROOM, Gate, RoomLimits
@@ -82,7 +82,10 @@ def _calls(node: Node | None, key: str, faults: Faults) -> list[tuple[int, CallP
     found = []
     for text in texts(node, key, faults):
         try:
-            found.append((text.line, parse_call(text.value)))
+            call = parse_call(text.value)
+            for warning in call.pattern.warnings:
+                faults.warn(text.line, "regex", warning)
+            found.append((text.line, call))
         except RuleBroken as error:
             faults.broken(text.line, error)
     return found
@@ -202,10 +205,14 @@ def read_cors(node: Node | None, faults: Faults) -> tuple[dict[str, CorsRule], b
         line = configurations.lines.get(key, configurations.line)
         try:
             pattern = compile_pattern(key[1:-1] if key.startswith("[") and key.endswith("]") else key)
+            for warning in pattern.warnings:
+                faults.warn(line, "regex", warning)
             values = plain(value)
             if not isinstance(values, dict):
                 raise RuleBroken("cors", f"the CORS configuration of {pattern.source} must be a mapping")
-            rules[pattern.source] = parse_cors(values)
+            rule = rules[pattern.source] = parse_cors(values)
+            for text in hardly_meant(rule):
+                faults.warn(line, "cors", f"{pattern.source}: {text}")
         except RuleBroken as error:
             faults.broken(line, error)
     return rules, text == "true"

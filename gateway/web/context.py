@@ -61,7 +61,8 @@ class Serving(NamedTuple):
     def remember(self, method: str, raw: str, located: Located) -> None:
         """Spares the next such call the search, if the answer can't depend on anything else. Bounded in number and
         length: whoever makes up targets only empties it. Nothing with a query, which may hold a secret."""
-        plain = self.by_target_alone and not located.match.route.filters and "?" not in raw
+        filters = located.match.route.filters
+        plain = self.by_target_alone and "?" not in raw and all(each.by_path for each in filters)
         if plain and len(raw) <= _LONGEST_REMEMBERED:
             if len(self.located) >= _MOST_REMEMBERED:
                 self.located.clear()

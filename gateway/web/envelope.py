@@ -103,7 +103,7 @@ def standing(exchange: Exchange, key: str, state: State) -> JsonAnswer:
 
 def refusal(exchange: Exchange, error: GatewayError) -> JsonAnswer:
     """The answer to ``error``. Errors without a status of their own are 500 INTERNAL_ERROR and say nothing else."""
-    status = STATUS_OF.get(type(error), 500)
+    status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
     code = error.code if status != 500 else GatewayError.code
     exchange.outcome = code
     text = message(exchange.locale, f"error.{code}")
