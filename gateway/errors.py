@@ -126,7 +126,10 @@ class RouteNotFound(RequestRefused):
 
 
 class MethodNotAllowed(RequestRefused):
-    """The path is the gateway's own, but not with this method. ``allowed`` lists those it has."""
+    """The path is the gateway's own, but not with this method, or no service gets this method.
+
+    ``allowed`` lists methods that are allowed.
+    """
 
     code = "METHOD_NOT_ALLOWED"
 

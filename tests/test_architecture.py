@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LONGEST_MODULE = 600
 
-_BASE = {"settings", "redis_address", "errors", "observe"}
+_BASE = {"settings", "redis_address", "errors", "observe", "query"}
 _ROOMS = {"waiting_room", "routing", "auth", "proxy", "stream"}
 
 # Room (a folder or a module right below gateway/) → rooms it may import; itself is always allowed.
@@ -55,6 +55,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "settings_redis": {"redis_address", "settings_kinds", "errors"},
     "settings_kinds": {"redis_address"},
     "redis_address": set(),
+    "query": {"errors"},
     "errors": set(),
 }
 

@@ -16,9 +16,9 @@ import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
-from urllib.parse import parse_qsl
 
 from gateway.errors import CsrfRejected, TokenInvalid
+from gateway.query import values_of
 
 QUEUE_PATH: Final = "/api/v1/queue"
 STATUS_CALL: Final = ("GET", QUEUE_PATH + "/status")
@@ -87,7 +87,8 @@ def find_credential(
 
     ``query`` is the raw query without "?", ``form`` all values of the body's ``access_token`` fields,
     ``cookie_name`` the cookie that may carry a token (``None`` or "" = none may). Raises ``TokenInvalid``
-    where one source holds several tokens: the service behind might believe the other one.
+    where one source holds several tokens: the service behind might believe the other one. Raises ``BadRequest``
+    where the query must be read and is malformed.
     """
     authorization = headers.getall("Authorization", ())
     if authorization:
@@ -139,11 +140,9 @@ def _only(values: Sequence[str]) -> str | None:
 
 
 def _query_values(query: str) -> list[str]:
-    try:
-        fields = parse_qsl(query, keep_blank_values=True, max_num_fields=_MAX_QUERY_FIELDS)
-    except ValueError:
-        raise TokenInvalid("too many fields in the query") from None
-    return [value for name, value in fields if name == TOKEN_PARAMETER]
+    if query.count("&") >= _MAX_QUERY_FIELDS:
+        raise TokenInvalid("too many fields in the query")
+    return values_of(query, TOKEN_PARAMETER)
 
 
 def _cookie_values(lines: Sequence[str], wanted: str) -> list[str]:

@@ -19,7 +19,28 @@ from gateway.routing.pattern_parts import PathPattern, fold
 from gateway.routing.patterns import compile_pattern
 from gateway.routing.readings import Reading, WidePattern, bare_pattern, narrow_readings, readings_of
 
-METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+METHODS: Final = (
+    *("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"),
+    *(
+        "PROPFIND",
+        "PROPPATCH",
+        "MKCOL",
+        "COPY",
+        "MOVE",
+        "LOCK",
+        "UNLOCK",
+        "SEARCH",
+        "REPORT",
+        "ACL",
+        "MKCALENDAR",
+    ),
+    *("BIND", "REBIND", "UNBIND", "LINK", "UNLINK", "LABEL", "MERGE", "UPDATE", "ORDERPATCH", "MKACTIVITY"),
+    *("CHECKIN", "CHECKOUT", "UNCHECKOUT", "VERSION-CONTROL", "BASELINE-CONTROL", "MKWORKSPACE"),
+    *("MKREDIRECTREF", "UPDATEREDIRECTREF", "PURGE", "BAN", "REFRESH", "M-SEARCH", "NOTIFY"),
+    *("SUBSCRIBE", "UNSUBSCRIBE", "POLL", "SOURCE"),
+)
+"""The methods that a rule may name: those registered with IANA, of caches and of UPnP. Others are forwarded too; a rule
+without a method is for them as well. A name that is none of these is more likely a slip than a method."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,9 @@ def explain(
         lines.append("  note      the gateway answers its own paths itself, before any route")
     try:
         match = table.first(facts)
-    except (BadRequest, FilterFailed) as error:
+    except BadRequest as error:
+        return "\n".join([*lines, f"  refused   400: {error.reason}"])
+    except FilterFailed as error:
         return "\n".join([*lines, f"  refused   the filters leave no usable path: {error}"])
     lines += _route(table, facts, match)
     lines += _rules(table, facts, match)

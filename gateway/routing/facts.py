@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from gateway.query import parse_query
 from gateway.routing.path import Target
 
 
-class RequestFacts(NamedTuple):
-    """What a predicate may look at; a tuple, because one is made for each request.
+@dataclass(slots=True)
+class RequestFacts:
+    """What a predicate may look at.
 
     ``client`` is the caller's address as text, trusted proxies already taken off; ``host`` is the Host header's value
     with its port, if it has one; ``scheme`` is ``http`` or ``https``.
@@ -22,3 +25,18 @@ class RequestFacts(NamedTuple):
     client: str
     host: str
     scheme: str
+    _parameters: Mapping[str, list[str | None]] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
+
+    def parameters(self) -> Mapping[str, list[str | None]]:
+        """The decoded values of each parameter of the query, None for one without ``=``.
+
+        Read once, at the first call, for all the rules that ask. Raises BadRequest if the query is malformed.
+        """
+        if self._parameters is None:
+            found: dict[str, list[str | None]] = {}
+            for name, value in parse_query(self.target.raw_query):
+                found.setdefault(name, []).append(value)
+            self._parameters = found
+        return self._parameters

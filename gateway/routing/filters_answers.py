@@ -19,6 +19,7 @@ _ALIASES: Final = {
     "UNPROCESSABLE_CONTENT": 422,
     "BANDWIDTH_LIMIT_EXCEEDED": 509,
 }
+_IN_QUERY: Final = "/:@!$&'()*+,=~%;?[]"
 
 
 def _status(args: Arguments, name: str = "status") -> int:
@@ -52,7 +53,9 @@ def _redirect(args: Arguments) -> Filter:
     def act(draft: Draft) -> None:
         location = url
         if with_parameters and draft.raw_query:
-            location += ("&" if "?" in url else "?") + draft.raw_query
+            # What a client may send raw in a query is more than an address may hold.
+            query = quote(draft.raw_query.encode("utf-8", "surrogateescape"), safe=_IN_QUERY)
+            location += ("&" if "?" in url else "?") + query
         if draft.answer is None:
             draft.answer = Answer(status, (("Location", location),))
 

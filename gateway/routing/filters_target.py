@@ -92,10 +92,16 @@ def _add_parameter(args: Arguments) -> Filter:
     template = parse_template(source).encoded(lambda literal: quote(literal, safe=_QUERY_SAFE))
 
     def act(draft: Draft) -> None:
+        _demand_sound_query(draft)
         added = f"{name}={template.expand(draft.variables, lambda value: quote(value, safe=''))}"
         draft.raw_query = f"{draft.raw_query}&{added}" if draft.raw_query else added
 
     return Simple(f"[AddRequestParameter {args.text('name')} = '{source}']", act, template.needs)
+
+
+def _demand_sound_query(draft: Draft) -> None:
+    """Raises BadRequest if the client's query is malformed: the service could find other parameters in it."""
+    draft.facts.parameters()
 
 
 def _without(raw_query: str, name: str) -> str:
@@ -106,6 +112,7 @@ def _remove_parameter(args: Arguments) -> Filter:
     name = args.text("name")
 
     def act(draft: Draft) -> None:
+        _demand_sound_query(draft)
         draft.raw_query = _without(draft.raw_query, name)
 
     return Simple(f"[RemoveRequestParameter name = '{name}']", act)
@@ -116,6 +123,7 @@ def _rewrite_parameter(args: Arguments) -> Filter:
     replacement = quote(args.text("replacement"), safe="")
 
     def act(draft: Draft) -> None:
+        _demand_sound_query(draft)
         rest = _without(draft.raw_query, name)
         if rest != draft.raw_query:
             draft.raw_query = f"{rest}&" * bool(rest) + f"{quote(name, safe='')}={replacement}"

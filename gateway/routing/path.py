@@ -1,11 +1,10 @@
 """A request target becomes the one path that matching, access, the gate and forwarding all mean.
 
 Whatever two servers could read differently is refused, because a gateway that matches one reading
-while the service serves another has a hole. What is left has exactly one reading, so the bytes the
-client sent can be forwarded untouched. Refused are:
+while the service serves another has a hole. What is left has exactly one reading. Refused are:
 
 * anything but ``/…`` or an absolute ``http(s)://`` target whose authority is the request's Host,
-* bytes that a path or query may not hold raw (spaces, controls, non-ASCII, ``\\ | < > " ^ ` { }``), a fragment,
+* bytes that a path may not hold raw (blanks, controls, non-ASCII, ``\\ < > " ` { }``), a fragment,
 * ``;`` parameters, empty segments (``//``), segments made of dots only, and ``..;`` behind an escape,
 * percent escapes that are malformed, not UTF-8 (overlong forms included), or that hide ``/``, ``\\``,
   a control character or a dot segment, also behind compatibility forms such as U+FF0F,
@@ -13,7 +12,11 @@ client sent can be forwarded untouched. Refused are:
 * a path which after decoding still holds an escape (``%252e``, ``%2573``, ``%25u002f``): a service that
   decodes twice would serve another path. A ``%25`` before anything else is an ordinary percent sign.
 
-The query is opaque except that its escapes must be well-formed and may not hide control characters.
+Browsers send ``| [ ] ^`` raw in paths, each of them some of these. Such a path means what it means with
+these characters percent-encoded, and that is how it is forwarded. All other bytes are forwarded as sent.
+
+The query is opaque: any bytes but blanks, control characters and ``#``, forwarded as they came. A rule that needs a
+parameter reads it by ``gateway.query``.
 """
 
 from __future__ import annotations
@@ -30,16 +33,15 @@ MAX_TARGET: Final = 8192
 """Longest target accepted, in characters; it also bounds what configured regexes are run over."""
 
 # One match decides for the plain paths that make up nearly all traffic: segments that start with at most
-# one dot and hold nothing that needs decoding, and a query whose escapes are sound.
+# one dot and hold nothing that needs decoding, and any query.
 _PLAIN = re.compile(
     r"((?:/\.?[A-Za-z0-9_~:@!$&'()*+,=-][A-Za-z0-9._~:@!$&'()*+,=-]*)+/?|/)"
-    r"(?:\?([A-Za-z0-9._~:@!$&'()*+,;=/?\[\]-]*"
-    r"(?:%(?:[2-689A-Fa-f][0-9A-Fa-f]|7[0-9A-Ea-e])[A-Za-z0-9._~:@!$&'()*+,;=/?\[\]-]*)*))?"
+    r"(?:\?([^\x00-\x20#\x7f]*))?"
 )
-_PATH_BYTES = re.compile(r"[A-Za-z0-9._~:@!$&'()*+,;=/%-]*")
-_QUERY_BYTES = re.compile(r"[A-Za-z0-9._~:@!$&'()*+,;=/?%\[\]-]*")
+_PATH_BYTES = re.compile(r"[A-Za-z0-9._~:@!$&'()*+,;=/%|^\[\]-]*")
+_ENCODED_HERE = {ord(raw): f"%{ord(raw):02X}" for raw in "|^[]"}
+_NOT_IN_QUERY = re.compile(r"[\x00-\x20#\x7f]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_CONTROL_ESCAPE = re.compile(r"%(?:[01][0-9A-Fa-f]|7[Ff])")
 _STILL_ENCODED = re.compile(r"%(?:[0-9A-Fa-f]{2}|[uU][0-9A-Fa-f]{4})")
 _DOTS = re.compile(r"\.+(?:;.*)?")
 _AUTHORITY = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
@@ -48,8 +50,9 @@ _AUTHORITY = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})
 class Target(NamedTuple):
     """A request target without ambiguity. A tuple, because one is made for each request.
 
-    ``path`` is decoded once and is what rules compare; ``raw_path`` and ``raw_query`` (without ``?``,
-    empty if there is none) are exactly as sent and are what a service receives.
+    ``path`` is decoded once and is what rules compare. ``raw_path`` is what a service receives: as sent, with the
+    characters encoded that only browsers send raw. ``raw_query`` (without ``?``, empty if there is none) is exactly as
+    sent.
     """
 
     path: str
@@ -72,8 +75,9 @@ def parse_target(raw: str, host: str | None = None) -> Target:
     if not raw.startswith("/"):
         raw = _origin_form(raw, host)
     raw_path, mark, raw_query = raw.partition("?")
-    _check_query(raw_query)
-    return Target(_canonical(raw_path), raw_path, raw_query, bool(mark))
+    if _NOT_IN_QUERY.search(raw_query):
+        raise BadRequest("the query holds a blank, a control character or a fragment")
+    return Target(_canonical(raw_path), raw_path.translate(_ENCODED_HERE), raw_query, bool(mark))
 
 
 def _origin_form(raw: str, host: str | None) -> str:
@@ -93,15 +97,6 @@ def _origin_form(raw: str, host: str | None) -> str:
 
 def _authority(text: str, scheme: str) -> str:
     return text.lower().removesuffix(":443" if scheme == "https" else ":80")
-
-
-def _check_query(raw_query: str) -> None:
-    if _QUERY_BYTES.fullmatch(raw_query) is None:
-        raise BadRequest("the query holds a character that must be percent-encoded")
-    if _BAD_ESCAPE.search(raw_query):
-        raise BadRequest("the query holds a malformed percent escape")
-    if _CONTROL_ESCAPE.search(raw_query):
-        raise BadRequest("the query holds an encoded control character")
 
 
 def _canonical(raw_path: str) -> str:

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, Protocol
-from urllib.parse import unquote_plus
 
 from gateway.routing.arguments import Arg, Arguments, Kind
 from gateway.routing.calls import METHODS
@@ -138,34 +137,26 @@ def _single_values(values: list[str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Query(CapturesNothing):
-    """The query has the parameter, and if there is a regex, with a value that is as it says."""
+    """The query has the parameter, and if there is a regex, with a value that is as it says.
+
+    A malformed query is neither a match nor a miss: ``holds`` raises BadRequest.
+    """
 
     param: str
     regexp: Regex | None
     source: str
 
     def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
-        values = _parameters(facts.target.raw_query).get(self.param, ())
+        values = facts.parameters().get(self.param, ())
         if self.regexp is None:
             return bool(values)
-        return any(value is not None and self.regexp.matches(unquote_plus(value)) for value in values)
+        return any(value is not None and self.regexp.matches(value) for value in values)
 
     def __str__(self) -> str:
         return f"Query: param={self.param} regexp={self.source or 'null'}"
 
 
 # Read once for all the routes that ask. Only the last is kept.
-@lru_cache(maxsize=1)
-def _parameters(raw_query: str) -> Mapping[str, list[str | None]]:
-    """The values of each parameter, still encoded; None for one without ``=``."""
-    found: dict[str, list[str | None]] = {}
-    for part in raw_query.split("&"):
-        name, equals, value = part.partition("=")
-        if name:
-            found.setdefault(unquote_plus(name), []).append(value if equals else None)
-    return found
-
-
 @lru_cache(maxsize=1)
 def _cookies(headers: tuple[str, ...]) -> Mapping[str, list[str]]:
     """The values of each cookie, without quotes around them."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from gateway.routing.cors import CorsRule
 from gateway.routing.filters import Filter
 from gateway.routing.index import literal_prefix
-from gateway.routing.predicates import Path, Predicate
+from gateway.routing.predicates import Path, Predicate, Query
 from gateway.routing.predicates_more import Weight
 from gateway.routing.upstream import Upstream
 
@@ -19,7 +19,9 @@ class Route:
     ``filter_orders`` are the numbers Spring sorts them by.
 
     ``metadata`` is what the file says, in plain Python values; the timeouts come from it, in seconds: None
-    leaves the settings' value, infinity means none. ``line`` is where the route stands in its file.
+    leaves the settings' value, infinity means none. ``line`` is where the route stands in its file. ``asked`` are the
+    predicates in the order in which they are asked: those that need the query last, so that a malformed query is a
+    fault only of calls that the route would take.
     """
 
     id: str
@@ -34,6 +36,11 @@ class Route:
     response_timeout: float | None = None
     connect_timeout: float | None = None
     line: int = 0
+    asked: tuple[Predicate, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        asked = sorted(self.predicates, key=lambda predicate: isinstance(predicate, Query))
+        object.__setattr__(self, "asked", tuple(asked))
 
 
 class WeightGroups:

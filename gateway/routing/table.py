@@ -136,8 +136,8 @@ class RouteTable:
         """Return the first route that wants the request, with what it becomes; None if there is none.
 
         A route whose filters lead into a service's ``/actuator`` counts as none unless its metadata allow
-        it. Raises BadRequest if the filters make the path ambiguous or the regexes take too long, FilterFailed if the
-        filters leave no path.
+        it. Raises BadRequest if the filters make the path ambiguous, if a rule needs the query and it is malformed, or
+        if the regexes take too long, FilterFailed if the filters leave no path.
         """
         match = self.first(facts)
         if match is None or (not match.route.allow_actuator and _is_actuator(match.upstream_path)):
@@ -158,7 +158,7 @@ class RouteTable:
             if self._weights and not self._weights.chosen(route, drawn, self.draw):
                 continue
             found: dict[str, str] = {}
-            for predicate in route.predicates:
+            for predicate in route.asked:
                 if not predicate.holds(facts, found):
                     break
             else:
@@ -211,7 +211,7 @@ class RouteTable:
 def _matched(route: Route, facts: RequestFacts, found: Mapping[str, str]) -> Match:
     target = facts.target
     if not route.filters:
-        sent = f"{target.raw_path}?{target.raw_query}" if target.raw_query else target.raw_path
+        sent = f"{target.raw_path}?{target.raw_query}" if target.has_query else target.raw_path
         return Match(route, found, sent, target.path)
     draft = Draft(facts, found)
     for each in route.filters:
@@ -232,7 +232,9 @@ def _matched(route: Route, facts: RequestFacts, found: Mapping[str, str]) -> Mat
         draft.body_limit,
         draft.answer,
     )
-    sent = f"{draft.raw_path}?{draft.raw_query}" if draft.raw_query else draft.raw_path
+    # An empty query stays one, unless a filter has just emptied it.
+    has_query = draft.raw_query or (target.has_query and draft.raw_query == target.raw_query)
+    sent = f"{draft.raw_path}?{draft.raw_query}" if has_query else draft.raw_path
     return Match(route, found, sent, path, changes)
 
 

@@ -178,6 +178,7 @@ class Connection(Laned):
     def _feed(self, piece: bytes) -> None:
         """Lets aiohttp parse ``piece``, and judges what became of it."""
         in_head = self._body.is_eof()
+        ready = piece
         if piece and in_head:
             if not self._line.takes(piece):
                 self._refuse("the request line is malformed")
@@ -186,7 +187,10 @@ class Connection(Laned):
             if self._head > self._limits.head_bytes:
                 self._refuse("the head is too long")
                 return
-        if self._parse(piece):
+            ready = self._line.ready
+            if not ready:
+                return
+        if self._parse(ready):
             return
         if in_head:
             if self._head and piece.endswith(HEAD_END):
@@ -229,12 +233,16 @@ class Connection(Laned):
     def _judge(self, new: int) -> None:
         """Looks at the ``new`` requests, the last of the queue."""
         self._head = 0
+        meant = self._line.meant
         self._line.begin()
         for at in range(len(self._messages) - new, len(self._messages)):
             message, body = self._messages[at]
             if isinstance(message, _ErrInfo):
                 self._refuse_or_break(at)
                 return
+            if meant is not None:
+                message = message._replace(method=meant[0], path=meant[1])
+                meant = None
             fault = fault_of(message)
             if fault is not None:
                 self._refuse(fault, at)

@@ -19,6 +19,9 @@ HEAD_TOO_LATE: Final = "the head did not arrive in time"
 # Not ``lower()``, which makes a k of the Kelvin sign.
 _CHUNKED: Final = re.compile("chunked", re.ASCII | re.IGNORECASE)
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+# A tunnel, and what HTTP/2 begins with.
+_NEVER: Final = frozenset({"CONNECT", "PRI"})
+_LONGEST_METHOD: Final = 64
 
 
 class Head(Protocol):
@@ -63,8 +66,10 @@ def fault_of(head: Head) -> str | None:
 
     That names and values hold no character they may not, both parsers have seen to.
     """
-    if head.method == "CONNECT":
-        return "CONNECT is not for gateways"
+    if head.method in _NEVER:
+        return f"{head.method} is not for gateways"
+    if len(head.method) > _LONGEST_METHOD:
+        return "the method is too long"
     headers = head.headers
     hosts = headers.getall(hdrs.HOST, ())
     if len(hosts) != 1:

@@ -15,8 +15,11 @@ from gateway.web.endpoints import Endpoint, Endpoints, is_for_operators
 from gateway.web.exchange import Exchange, Handler, Step
 from gateway.web.framing import HEAD_TOO_LATE, fault_in
 
-_FOR_SERVICES = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
-"""What routes pass on. Of other methods nobody has said who may call them, and TRACE would give away headers."""
+_NOT_FOR_SERVICES = frozenset({"TRACE", "TRACK"})
+"""Routes forward every other method. The answer to these repeats the request, credentials included."""
+
+_ALLOWED = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+"""What ``Allow`` names then: the usual methods."""
 
 
 Choose = Callable[[str, Match, str], Handler]
@@ -93,8 +96,8 @@ def _route(
     forward: Choose,
 ) -> None:
     serving = context.tables.now
-    if request.method not in _FOR_SERVICES:
-        raise MethodNotAllowed(_FOR_SERVICES)
+    if request.method in _NOT_FOR_SERVICES:
+        raise MethodNotAllowed(_ALLOWED)
     match = serving.table.resolve(
         RequestFacts(request.method, target, request.headers, exchange.client, host, request.scheme)
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from gateway.errors import BadRequest, NotAllowedIn, NotInQueue, QueueStorageFull
+from gateway.query import values_of
 from gateway.waiting_room.keys import DEFAULT_ROOM
 from gateway.waiting_room.state import Kind, Left
 from gateway.web.context import Context
@@ -31,11 +32,12 @@ _LINEUP_MESSAGES = {
 
 
 def room_name(request: web.BaseRequest, exchange: Exchange) -> str:
-    """The room a call is about: ``?room=``, once at most, else ``default``. Raises BadRequest."""
+    """The room a call is about: ``?room=``, once at most, else ``default``. Raises BadRequest, also for a query that
+    is malformed."""
     target = exchange.target
     if target is None or not target.has_query:
         return DEFAULT_ROOM
-    names = request.query.getall("room", ())
+    names = values_of(target.raw_query, "room")
     if len(names) > 1:
         raise BadRequest("room is given several times")
     return names[0] if names else DEFAULT_ROOM

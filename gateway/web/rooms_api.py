@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway.errors import BadRequest, FieldFault, NotInQueue
+from gateway.query import values_of
 from gateway.waiting_room.state import Left, Summary
 from gateway.web.actuator import BASE
 from gateway.web.context import Context
@@ -125,7 +126,8 @@ class RoomsApi:
     async def remove(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Takes slot or place from the user ``?id=``; an id may hold what a path may not."""
         room = self._context.rooms[exchange.parameters["room"]]
-        users = request.query.getall("id", ())
+        assert exchange.target is not None  # noqa: S101 - located before
+        users = values_of(exchange.target.raw_query, "id")
         if len(users) != 1 or not users[0]:
             raise BadRequest("id must be given once")
         if await room.remove([users[0]]) == [Left.NOTHING]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from tests.hostile.requests import CHUNKED, EMPTY, SMUGGLED, Case, passes, refused
 from tests.hostile.rig import request
 
@@ -19,6 +17,15 @@ def denied(status: int, *sent: bytes) -> Case:
 
 def get(*headers: bytes, host: bytes = b"Host: h\r\n", target: str = "/open/a") -> bytes:
     return request(f"GET {target} HTTP/1.1", *headers, host=host)
+
+
+SECOND = get(target="/open/second")
+GATED = request("POST /api/v1/reservations HTTP/1.1", b"Content-Length: 0\r\n")
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\nUpgrade: h2c\r\n"
+WEBSOCKET = (
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
 
 
 LINES = {
@@ -70,11 +77,61 @@ LINES = {
     "CONNECT with a body": refused(request("CONNECT h:443 HTTP/1.1", CHUNKED, body=EMPTY) + SMUGGLED),
     # what can be read
     "TRACE": denied(405, request("TRACE /open/a HTTP/1.1", b"Cookie: a=b\r\n")),
-    "PROPFIND": denied(405, request("PROPFIND /open/a HTTP/1.1")),
-    "PURGE": denied(405, request("PURGE /open/a HTTP/1.1")),
-    "M-SEARCH": denied(405, request("M-SEARCH /open/a HTTP/1.1")),
-    "a method nobody knows": replace(
-        denied(400, request("FOO /open/a HTTP/1.1")), python=denied(405, request("FOO /open/a HTTP/1.1"))
+    "TRACE with a body": denied(405, request("TRACE /open/a HTTP/1.1", b"Content-Length: 1\r\n", body=b"x")),
+    "TRACK": denied(405, request("TRACK /open/a HTTP/1.1", b"Cookie: a=b\r\n")),
+    "CONNECT in pieces": refused(b"CONN", b"ECT /open/a HTTP/1.1\r\nHost: h\r\n\r\n", SMUGGLED),
+    "CONNECT to bytes": refused(request(b"CONNECT /open/\xff HTTP/1.1") + SMUGGLED),
+    "HTTP/2's method in HTTP/1.1": refused(request("PRI /open/a HTTP/1.1") + SMUGGLED),
+    "HTTP/2's method of everything": refused(request("PRI * HTTP/1.1") + SMUGGLED),
+    "a method that is too long": refused(request("A" * 65 + " /open/a HTTP/1.1") + SMUGGLED),
+    "a new method in lower case": line("propfind /open/a HTTP/1.1"),
+    "a new method in mixed case": line("PropFind /open/a HTTP/1.1"),
+    "a new method of everything": line("FOO * HTTP/1.1"),
+    "a new method with two lengths": refused(
+        request("FOO /open/a HTTP/1.1", b"Content-Length: 0\r\n", CHUNKED, body=EMPTY + SMUGGLED)
+    ),
+    "a new method and garbage": line(b"FOO /open/a\0 HTTP/1.1"),
+    "PROPFIND": passes(request("PROPFIND /open/a HTTP/1.1", b"Depth: 1\r\n"), seen="PROPFIND /open/a"),
+    "PURGE": passes(request("PURGE /open/a HTTP/1.1"), seen="PURGE /open/a"),
+    "M-SEARCH": passes(request("M-SEARCH /open/a HTTP/1.1"), seen="M-SEARCH /open/a"),
+    "a method nobody knows": passes(request("FOO /open/a HTTP/1.1"), seen="FOO /open/a"),
+    "a method of one letter": passes(request("A /open/a HTTP/1.1"), seen="A /open/a"),
+    "a method of odd letters": passes(
+        request("!#$%&'*+.^_`|~-9 /open/a HTTP/1.1"), seen="!#$%&'*+.^_`|~-9 /open/a"
+    ),
+    "a method of RTSP": passes(request("DESCRIBE /open/a HTTP/1.1"), seen="DESCRIBE /open/a"),
+    "a new method in pieces": passes(
+        b"VERSION",
+        b"-CONTROL /op",
+        b"en/a HTTP/1.1\r",
+        b"\nHost: h\r\n",
+        b"\r\n",
+        seen="VERSION-CONTROL /open/a",
+    ),
+    "a new method behind an empty line": passes(b"\r\n", request("BAN /open/a HTTP/1.1"), seen="BAN /open/a"),
+    "PROPFIND with a body": passes(
+        request("PROPFIND /open/a HTTP/1.1", b"Content-Length: 6\r\n", body=b"<all/>"),
+        seen="PROPFIND /open/a <all/>",
+    ),
+    "a method nobody knows with chunks": passes(
+        request("FOO /open/a HTTP/1.1", CHUNKED, body=b"5\r\nhello\r\n" + EMPTY), seen="FOO /open/a hello"
+    ),
+    "a method nobody knows, and an upgrade": Case(
+        (request("FOO /open/a HTTP/1.1", WEBSOCKET) + GATED + SECOND,),
+        (200, 401, 200),
+        ("FOO /open/a", "GET /open/second"),
+        closes=False,
+    ),
+    "new methods behind one another": Case(
+        (
+            request("FOO /open/a HTTP/1.1")
+            + request("REPORT /open/b HTTP/1.1", b"Content-Length: 1\r\n", body=b"x")
+            + request("BAR /open/c HTTP/1.1", CHUNKED, body=b"1\r\ny\r\n" + EMPTY)
+            + get(target="/open/d"),
+        ),
+        (200, 200, 200, 200),
+        ("FOO /open/a", "REPORT /open/b x", "BAR /open/c y", "GET /open/d"),
+        closes=False,
     ),
     "OPTIONS of everything": denied(400, request("OPTIONS * HTTP/1.1")),
     "GET of everything": line("GET * HTTP/1.1"),
@@ -146,13 +203,39 @@ TARGETS = {
     "full-width dots": denied(400, get(target="/open/%ef%bc%8e%ef%bc%8e/a")),
     "an encoded NUL": denied(400, get(target="/open/a%00")),
     "an encoded line break": denied(400, get(target="/open/a%0d%0aX-User-Id:%20admin")),
-    "an encoded line break in the query": denied(400, get(target="/open/a?b=%0d%0aX-User-Id:%20admin")),
     "half an escape": denied(400, get(target="/open/a%2")),
     "an escape of no number": denied(400, get(target="/open/a%zz")),
     "an escape of UTF-16": denied(400, get(target="/open/a%u002f")),
     "not UTF-8": denied(400, get(target="/open/a%ff")),
     "bytes beyond ASCII": denied(400, request("GET /open/é HTTP/1.1".encode())),
     "brackets": denied(400, get(target="/open/{a}")),
+    "what browsers send raw in a path": passes(
+        get(target="/open/a|b[1]^?c|d"), seen="GET /open/a%7Cb%5B1%5D%5E?c|d"
+    ),
+    "an angle bracket": denied(400, get(target="/open/<a>")),
+    "a backtick": denied(400, get(target="/open/`a`")),
+    "a quote": denied(400, get(target='/open/"a"')),
+    "raw dots behind a bar": denied(400, get(target="/open/|/../api/v1/reservations")),
+    "a query with a blank": line("GET /open/a?b c HTTP/1.1"),
+    "a query with a tab": line("GET /open/a?b\tc HTTP/1.1"),
+    "a query with a control character": line(b"GET /open/a?b\x01c HTTP/1.1"),
+    "a query with a NUL": line(b"GET /open/a?b\0c HTTP/1.1"),
+    "a query with a DEL": line(b"GET /open/a?b\x7fc HTTP/1.1"),
+    "a query with a CR": line(b"GET /open/a?b\rc HTTP/1.1"),
+    "a query with a fragment": denied(400, get(target="/open/a?b#c")),
+    "an empty query": passes(get(target="/open/a?"), seen="GET /open/a?"),
+    "a query of odd characters": passes(
+        get(target="/open/a?{}|^[]\\`\"<>'&b=%&c=%z&%zz"), seen="GET /open/a?{}|^[]\\`\"<>'&b=%&c=%z&%zz"
+    ),
+    "an encoded line break in the query": passes(
+        get(target="/open/a?b=%0d%0aX-User-Id:%20admin%00"), seen="GET /open/a?b=%0d%0aX-User-Id:%20admin%00"
+    ),
+    "a query of bytes": passes(
+        request(b"GET /open/a?b=\x85\xa0\xe9\xff HTTP/1.1"), seen="GET /open/a?b=\x85\xa0\xe9\xff"
+    ),
+    "a query of UTF-8": passes(
+        request("GET /open/a?b=é예 HTTP/1.1".encode()), seen="GET /open/a?b=é예".encode().decode("latin-1")
+    ),
     "the bytes as they were": passes(get(target="/open/%61%7e?b=%20+%2F"), seen="GET /open/%61%7e?b=%20+%2F"),
 }
 
@@ -215,13 +298,6 @@ SIZES = {
     "a header of 8000 bytes": passes(get(b"A: " + b"b" * 8000 + b"\r\n"), seen="GET /open/a"),
 }
 
-SECOND = get(target="/open/second")
-GATED = request("POST /api/v1/reservations HTTP/1.1", b"Content-Length: 0\r\n")
-UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\nUpgrade: h2c\r\n"
-WEBSOCKET = (
-    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-)
 BOTH = ("GET /open/a", "GET /open/second")
 
 PIPELINES = {

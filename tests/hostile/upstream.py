@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-_LINE = re.compile(rb"([A-Z]+) (/[\x21-\x7e]*) HTTP/1\.1")
+_LINE = re.compile(
+    rb"([!#$%&'*+.^_`|~0-9A-Z-]+) (/[A-Za-z0-9._~:@!$&'()*+,=/%-]*(?:\?[\x21-\x22\x24-\x7e\x80-\xff]*)?) HTTP/1\.1"
+)
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+): ([^\x00-\x08\x0a-\x1f\x7f]*)")
 _CHUNK = re.compile(rb"([0-9a-f]+)\r\n")
 
@@ -88,7 +90,7 @@ class RawUpstream:
             source.held = head
             raise NotHttp
         headers = [(one[1].decode("latin-1"), one[2].decode("latin-1")) for one in fields if one]
-        request = Seen(line[1].decode(), line[2].decode(), headers, head)
+        request = Seen(line[1].decode(), line[2].decode("latin-1"), headers, head)
         if len(request.values("Host")) != 1:
             source.held = head
             raise NotHttp
@@ -99,7 +101,7 @@ class RawUpstream:
     def _answer(self, request: Seen, connection: socket.socket) -> bool:
         raw, stays = self.answers.get(request.target, (b"", True))
         if not raw:
-            text = f"{request.method} {request.target}".encode()
+            text = f"{request.method} {request.target}".encode("latin-1")
             raw = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(text)
             raw += b"" if request.method == "HEAD" else text
         connection.sendall(raw)

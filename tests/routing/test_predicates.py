@@ -11,8 +11,6 @@ from tests.routing.vectors import Case, case_id, cases, facts_of, faults_of, loa
 # The file is refused where Spring loads something that can never match: the rule of the fault.
 FAULTS = {
     "Method-04-01": "argument",  # a method in lower case
-    "Method-05-01": "argument",  # a method nobody knows
-    "Method-05-02": "argument",
     "Method-06-03": "argument",  # a comma inside one value of the long form
     "XForwardedRemoteAddr-03-01": "argument",  # TRUSTED_PROXIES says whom to trust
     "XForwardedRemoteAddr-03-02": "argument",
@@ -22,6 +20,7 @@ FAULTS = {
 }
 # Another route (or none), with the reason.
 MATCHED = {
+    "Method-05-01": ("a", "PURGE is a method"),
     "Host-02-08": ("a", "hosts regard no case"),
     "Host-10-03": (None, "an empty Host is no host; the server refuses it before"),
     "Host-19-05": (None, "two Hosts: refused before any route is asked"),
@@ -66,3 +65,21 @@ def test_every_predicate_of_the_vectors_is_supported() -> None:
         for predicate in route["predicates"]
     }
     assert used == set(PREDICATES)
+
+
+@pytest.mark.parametrize("method", ["PROPFIND", "VERSION-CONTROL", "PURGE", "QUERY", "TRACE"])
+def test_rules_may_name_every_registered_method(method: str) -> None:
+    table = load_json(
+        {"routes": [{"id": "a", "uri": "http://127.0.0.1:9", "predicates": ["Path=/a", f"Method={method}"]}]}
+    )
+    match = table.resolve(facts_of({"method": method, "target": "/a", "headers": [["Host", "h"]]}))
+    assert match is not None
+    assert table.resolve(facts_of({"method": "GET", "target": "/a", "headers": [["Host", "h"]]})) is None
+
+
+@pytest.mark.parametrize("method", ["PROPFINT", "GTE", "propfind", "CONNECT", "TRACK"])
+def test_what_is_more_likely_a_slip_is_a_fault(method: str) -> None:
+    routes = [{"id": "a", "uri": "http://127.0.0.1:9", "predicates": ["Path=/a", f"Method={method}"]}]
+    table, faults = faults_of(lambda: load_json({"routes": routes}))
+    assert table is None
+    assert [fault.rule for fault in faults] == ["argument"]

@@ -76,6 +76,35 @@ def test_a_line_that_is_none_is_refused_when_it_ends_at_the_latest(line: bytes) 
         assert not all(watched.takes(line[at : at + size]) for at in range(0, len(line), size))
 
 
+REPLACED = [
+    (b"FOO /a HTTP/1.1\r\n", b"GET /a HTTP/1.1\r\n", ("FOO", "/a")),
+    (b"\r\nX /a?b HTTP/1.0\r\nHost: h\r\n", b"\r\nGET /a?b HTTP/1.0\r\nHost: h\r\n", ("X", "/a?b")),
+    (b"GET /a?b=\xe9 HTTP/1.1\r\n", b"GET /a?b=~ HTTP/1.1\r\n", ("GET", "/a?b=\udce9")),
+    ("VERSION-CONTROL /é HTTP/1.1\r\n".encode(), b"GET /~~ HTTP/1.1\r\n", ("VERSION-CONTROL", "/é")),
+    (b"CONNECT h:443 HTTP/1.1\r\n", b"GET h:443 HTTP/1.1\r\n", ("CONNECT", "h:443")),
+    (b"GET /a HTTP/1.1\r\nHost: h\r\n", b"GET /a HTTP/1.1\r\nHost: h\r\n", None),
+    (b"PROPFIND /a?{|} HTTP/1.1\r\n", b"PROPFIND /a?{|} HTTP/1.1\r\n", None),
+]
+
+
+@pytest.mark.parametrize(("sent", "ready", "meant"), REPLACED)
+def test_a_parser_gets_a_line_that_it_takes_and_only_when_it_is_whole(
+    sent: bytes, ready: bytes, meant: tuple[str, str] | None
+) -> None:
+    for size in (1, 2, 7, len(sent)):
+        watched = RequestLine(100)
+        given = b""
+        for at in range(0, len(sent), size):
+            piece = sent[at : at + size]
+            assert watched.takes(piece)
+            given += watched.ready
+            assert not given or b"\r\n" in given[2:]
+        assert given == ready
+        assert watched.meant == meant
+        watched.begin()
+        assert watched.meant is None
+
+
 def test_a_line_has_a_longest_length() -> None:
     watched = RequestLine(100)
     assert watched.takes(b"GET /" + b"a" * 95)
@@ -90,6 +119,8 @@ def test_a_line_has_a_longest_length() -> None:
         (b"GET / HTTP/1.1\r\nHost: h\r\n\r\nG", False),
         (b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n", False),
         (b"get / HTTP/1.1\r\n\r\n", False),
+        (b"FOO / HTTP/1.1\r\n\r\n", False),
+        (b"GET /?\xe9 HTTP/1.1\r\n\r\n", False),
         (b"GET / HTTP/1.1\r\nA: " + b"b" * 100 + b"\r\n\r\n", False),
         (b"\n\r\n", False),
         (b"", False),

@@ -1,0 +1,55 @@
+"""The query of a request, read strictly where a rule needs it. Pure.
+
+The gateway forwards queries as opaque bytes. Only a call whose rules need a parameter has its query read: a ``Query``
+predicate, a filter of parameters, ``?room=``, ``?id=``, ``?access_token=``. For that call a malformed query is an
+error, because the gateway and the service could read it differently.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from gateway.errors import BadRequest
+
+
+class Parameter(NamedTuple):
+    """One parameter, decoded. ``value`` is None if it has no ``=``."""
+
+    name: str
+    value: str | None
+
+
+def parse_query(raw: str) -> tuple[Parameter, ...]:
+    """The parameters of a raw query (without ``?``) in their order, as in a form: ``&`` divides, ``+`` is a blank.
+
+    Raises BadRequest if a percent sign is not followed by two hexadecimal digits, or if what is decoded is not UTF-8.
+    """
+    decode = _plain if "%" not in raw and raw.isascii() else _decoded
+    found = []
+    for part in raw.split("&"):
+        name, equals, value = part.partition("=")
+        if name or equals:
+            found.append(Parameter(decode(name), decode(value) if equals else None))
+    return tuple(found)
+
+
+def values_of(raw: str, name: str) -> list[str]:
+    """All values of one parameter, "" for one without ``=``. Raises BadRequest as ``parse_query`` does."""
+    return [value or "" for known, value in parse_query(raw) if known == name]
+
+
+def _plain(text: str) -> str:
+    return text.replace("+", " ")
+
+
+def _decoded(text: str) -> str:
+    data = text.replace("+", " ").encode("utf-8", "surrogateescape")
+    decoded = unquote_to_bytes(data)
+    # Each escape that was decoded is two bytes shorter; what is left over was none.
+    if len(data) - len(decoded) != 2 * data.count(b"%"):
+        raise BadRequest("the query holds a malformed percent escape")
+    try:
+        return decoded.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadRequest("the query is not UTF-8") from None
