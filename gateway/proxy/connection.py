@@ -5,16 +5,18 @@ of its own, which reads the answers. What its ``ClientSession`` adds on top (bui
 proxies from the environment, silent repeats) is what a gateway must not have, and most of its cost.
 
 Inner parts relied on, all of aiohttp 3.14: ``ResponseHandler.set_response_params``, ``read``, ``should_close``,
-``resume_reading``, ``_reading_paused``, ``_payload``, ``_parser``, ``set_parser`` and ``_drain_helper``.
+``resume_reading``, ``data_received``, ``feed_data``, ``_reading_paused``, ``_should_close``, ``_exception``,
+``_upgraded``, ``_payload``, ``_payload_parser``, ``_parser``, ``set_parser`` and ``_drain_helper``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any
 
-from aiohttp import ClientConnectionError, ClientError, ClientOSError
+from aiohttp import ClientConnectionError, ClientError, ClientOSError, hdrs
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError, RawResponseMessage
@@ -31,10 +33,103 @@ _HEAD_LINES = 256
 _BROKEN = (ClientError, HttpProcessingError, OSError, EofStream)
 
 
+_HEAD_END = b"\r\n\r\n"
+_WITHOUT_BODY = frozenset({204, 304})
+_NOT_WHOLE = frozenset({b"204", b"304"})
+_LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?([0-9]{1,9})\r\n")
+_OPEN = -1
+
+
 class Handler(ResponseHandler):
-    """A connection's protocol that knows whether it served before and never leaves a reader waiting."""
+    """A connection's protocol that knows whether it served before and never leaves a reader waiting.
+
+    aiohttp's parser gets an answer and nothing behind it: the C parser would lose an answer that has stray bytes in the
+    same read, and the Python parser would keep them to itself. A connection with stray bytes does not serve again.
+    """
 
     served = False
+
+    def expect(self, *, body_follows: bool) -> None:
+        """An answer comes next; ``body_follows`` is false for HEAD. Call it before the parser is made."""
+        self._body_follows = body_follows
+        self._left: int | None = None
+        """How many bytes of the body are still to come: None within a head, ``_OPEN`` if only the body can tell."""
+        self._seam = self._end = b""
+
+    @property
+    def ended_plainly(self) -> bool:
+        """Whether nothing came behind the answer, whose body has been read."""
+        return not self._should_close and (self._left == 0 or self._end == _HEAD_END)
+
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        """Takes a head from the parser."""
+        message, body = data
+        self._left = self._length_of(message)
+        if self._left is not None and self._left > 0:
+            # Only behind a head whose end was not seen, since its lines end in LF alone.
+            self._left = max(0, self._left - body.total_bytes)
+        super().feed_data(data, size)
+
+    def _length_of(self, message: RawResponseMessage) -> int | None:
+        if message.code == 101:
+            return _OPEN
+        if message.code < 200:
+            return None
+        length = message.headers.get(hdrs.CONTENT_LENGTH, "")
+        if message.code in _WITHOUT_BODY or not self._body_follows:
+            if message.code == 204 and (message.chunked or length.strip("0")):
+                # Whoever announces a body here may well send one, later.
+                self._should_close = True
+            return 0
+        if message.chunked or not (length.isascii() and length.isdigit()):
+            return _OPEN
+        return int(length)
+
+    def data_received(self, data: bytes) -> None:
+        """Parses what came, as far as it belongs to the answer."""
+        if not data or self._parser is None or self._upgraded or self._payload_parser is not None:
+            super().data_received(data)
+            return
+        while data and self._left is None and self._exception is None:
+            begun = bool(self._seam)
+            end = self._head_end(data)
+            if end == len(data) or (not begun and self._is_whole(data, end)):
+                super().data_received(data)
+                return
+            super().data_received(data[:end])
+            data = data[end:]
+        if self._exception is not None:
+            return
+        if self._left == _OPEN:
+            if self._payload is not None and self._payload.is_eof():
+                self._should_close = True
+            self._end = data[-4:] if len(data) >= 4 else (self._end + data)[-4:]
+            super().data_received(data)
+        elif self._left is not None:
+            if len(data) > self._left:
+                self._should_close = True
+                data = data[: self._left]
+            self._left -= len(data)
+            if data:
+                super().data_received(data)
+
+    def _is_whole(self, data: bytes, end: int) -> bool:
+        """Whether ``data`` is exactly one answer with the head up to ``end``, as most are: parsed at once, it costs less.
+        When in doubt, no."""
+        if not self._body_follows or data[9:12] in _NOT_WHOLE or data[9:10] == b"1":
+            return False
+        length = _LENGTH.search(data, 0, end)
+        return length is not None and end + int(length[1]) == len(data)
+
+    def _head_end(self, data: bytes) -> int:
+        """The position in ``data`` behind the end of the head, or its length if there is none."""
+        seam, self._seam = self._seam, b""
+        if seam and (found := (seam + data[:3]).find(_HEAD_END)) >= 0:
+            return found + 4 - len(seam)
+        if (found := data.find(_HEAD_END)) >= 0:
+            return found + 4
+        self._seam = (seam + data)[-3:] if len(data) < 3 else data[-3:]
+        return len(data)
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Go on reading, if it was stopped: aiohttp asks for it, and parses nothing once more, at every read."""
@@ -98,6 +193,7 @@ class UpstreamConnection:
 
     def begin(self, *, body_follows: bool) -> None:
         """Make ready to read one answer; ``body_follows`` is false for HEAD. Call before ``send``."""
+        self._protocol.expect(body_follows=body_follows)
         self._protocol.set_response_params(
             skip_payload=not body_follows,
             read_until_eof=True,
@@ -221,8 +317,10 @@ class UpstreamConnection:
         self._end()
 
     def release(self) -> None:
-        """Give the connection back to the pool if its answer was read to the end, else close it."""
-        if self._connection is None or not self.answered or not self._body.at_eof():
+        """Give the connection back to the pool if its answer was read to the end and nothing came behind it, else close
+        it."""
+        read = self.answered and self._body.at_eof()
+        if self._connection is None or not read or not self._protocol.ended_plainly:
             self.close()
             return
         self._protocol.served = True

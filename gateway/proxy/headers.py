@@ -6,6 +6,7 @@ because services fold ``X_Forwarded_For`` and ``X-Forwarded-For`` into one varia
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ _FOLD = bytes(
     c | 0x20 if 0x41 <= c <= 0x5A else c if 0x61 <= c <= 0x7A or 0x30 <= c <= 0x39 else 0x2D
     for c in range(256)
 )
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HOP_BY_HOP = frozenset(
     {
         b"connection",
@@ -102,15 +104,16 @@ def response_headers(raw_headers: RawHeaders) -> ResponseHeaders:
     """Take from a service's answer what concerns only the connection to it.
 
     Raises UpstreamUnreachable for two lengths that differ, since aiohttp's parser may have believed the other,
-    and for a transfer coding other than chunked: none was asked for, and what is inside could not be passed
-    on truthfully.
+    for a transfer coding other than chunked: none was asked for, and what is inside could not be passed
+    on truthfully, and for a name that is none: aiohttp's C parser takes ``Transfer-Encoding :`` for the coding and
+    leaves the blank in the name.
     """
     fields: list[tuple[bytes, bytes]] = []
     length: bytes | None = None
     named: set[bytes] = set()
     codings = 0
     for field in raw_headers:
-        name = field[0].lower()
+        name = _lowered.get(field[0]) or _learned(field[0])
         if name == b"content-length":
             if length not in (None, field[1]):
                 raise UpstreamUnreachable("two lengths")
@@ -127,6 +130,23 @@ def response_headers(raw_headers: RawHeaders) -> ResponseHeaders:
     if named:
         fields = [field for field in fields if field[0].lower() not in named]
     return ResponseHeaders(fields, length)
+
+
+# Names of services' headers as they came and in lower case. There are few; made-up ones only empty it.
+_lowered: dict[bytes, bytes] = {}
+_MOST_LOWERED = 1024
+_LONGEST_LOWERED = 64
+
+
+def _learned(name: bytes) -> bytes:
+    if _TOKEN.fullmatch(name) is None:
+        raise UpstreamUnreachable("the name of a header is malformed")
+    lowered = name.lower()
+    if len(name) <= _LONGEST_LOWERED:
+        if len(_lowered) >= _MOST_LOWERED:
+            _lowered.clear()
+        _lowered[name] = lowered
+    return lowered
 
 
 def with_cors(headers: ResponseHeaders, cors: Iterable[tuple[bytes, bytes]]) -> ResponseHeaders:

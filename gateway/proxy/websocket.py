@@ -25,7 +25,8 @@ def key_of(method: str, version: HttpVersion, headers: MultiMapping[str]) -> str
     """The ``Sec-WebSocket-Key`` of a sound handshake; None if the request is none."""
     if method != hdrs.METH_GET or version != HttpVersion11 or not _switches(headers):
         return None
-    if hdrs.CONTENT_LENGTH in headers or hdrs.TRANSFER_ENCODING in headers:
+    # Some clients say that there is no body, which changes nothing.
+    if hdrs.TRANSFER_ENCODING in headers or headers.getall(hdrs.CONTENT_LENGTH, ["0"]) != ["0"]:
         return None
     if headers.getall(hdrs.SEC_WEBSOCKET_VERSION, ()) != ["13"]:
         return None

@@ -41,20 +41,73 @@ SPLITTING = {
         b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n" + EVIL, (304,), b"", stays=True
     ),
     "a body behind 204": Reply(
-        b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello", (204, 502), b"", stays=True
+        b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello", (204,), b"", stays=True
     ),
-    "a body behind HEAD": Reply(sized(), (200, 502), b"", stays=True, method="HEAD"),
-    "garbage behind it": Reply(sized() + b"\0\1garbage", (200, 502), b"hello", stays=True),
+    "chunks behind 204": Reply(
+        b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        (204,),
+        b"",
+        without=("transfer-encoding",),
+        stays=True,
+    ),
+    "stray bytes behind 204": Reply(b"HTTP/1.1 204 No Content\r\n\r\nstray", (204,), b"", stays=True),
+    "stray bytes behind 304": Reply(b"HTTP/1.1 304 Not Modified\r\n\r\nstray", (304,), b"", stays=True),
+    "a body behind 304": Reply(
+        b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\nhello", (304,), b"", stays=True
+    ),
+    "stray bytes behind 205": Reply(
+        b"HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\nstray", (205,), b"", stays=True
+    ),
+    "a body behind HEAD": Reply(sized(), (200,), b"", stays=True, method="HEAD"),
+    "chunks behind HEAD": Reply(
+        OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        (200,),
+        b"",
+        stays=True,
+        method="HEAD",
+    ),
+    "stray bytes behind 204 to HEAD": Reply(
+        b"HTTP/1.1 204 No Content\r\n\r\nstray", (204,), b"", stays=True, method="HEAD"
+    ),
+    "garbage behind it": Reply(sized() + b"\0\1garbage", (200,), b"hello", stays=True),
+    "garbage behind nothing": Reply(sized(body=b"") + b"\0\1garbage", (200,), b"", stays=True),
+    "garbage behind chunks": Reply(
+        OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n\0\1garbage",
+        (200,),
+        b"hello",
+        stays=True,
+    ),
+    "the beginning of an answer behind it": Reply(sized() + EVIL[:30], (200,), b"hello", stays=True),
     "a bare CR in a value": Reply(sized(b"A: b\rX-Evil: 1\r\n"), (502, 200), without=("x-evil",)),
     "CR CR LF behind a value": Reply(sized(b"A: b\r\r\n"), (502, 200)),
     "a NUL in a value": Reply(sized(b"A: b\0c\r\n")),
     "a NUL in a name": Reply(sized(b"A\0: b\r\n")),
     "a space in a name": Reply(sized(b"A b: c\r\n")),
-    "a space behind a name": Reply(sized(b"Set-Cookie : a=b\r\n"), (502, 200)),
+    "a space behind a name": Reply(sized(b"Set-Cookie : a=b\r\n")),
+    "a tab behind a name": Reply(sized(b"Set-Cookie\t: a=b\r\n")),
+    "spaces behind a name": Reply(sized(b"X-Other  : a=b\r\n")),
+    "a space before the first name": Reply(
+        OK + b" A: b\r\nContent-Length: 5\r\n\r\nhello", (502, 200), b"hello"
+    ),
+    "a vertical tab before a name": Reply(sized(b"\x0bA: b\r\n")),
+    "a vertical tab behind a name": Reply(sized(b"A\x0b: b\r\n")),
+    "a bracket in a name": Reply(sized(b"A(b): c\r\n")),
+    "a quote in a name": Reply(sized(b'"A": c\r\n')),
+    "a byte beyond ASCII in a name": Reply(sized(b"A\xe9: c\r\n")),
+    "a control character in a name": Reply(sized(b"A\x01: c\r\n")),
     "no colon": Reply(sized(b"nothing\r\n")),
     "no name": Reply(sized(b": b\r\n")),
     "a folded value": Reply(sized(b"A: b\r\n c\r\n"), (502, 200)),
     "a folded length": Reply(OK + b"Content-Length:\r\n 5\r\n\r\nhello", (502, 200)),
+    "a coding in a folded value": Reply(
+        sized(b"A: b\r\n Transfer-Encoding: chunked\r\n"),
+        (502, 200),
+        b"hello",
+        without=("transfer-encoding",),
+    ),
+    "a folded coding": Reply(
+        OK + b"Transfer-Encoding:\r\n chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", (502, 200), b"hello"
+    ),
     "a CR in the reason": Reply(sized(status=b"HTTP/1.1 200 O\rK\r\n"), (502, 200)),
     "a NUL in the reason": Reply(sized(status=b"HTTP/1.1 200 O\0K\r\n"), (502, 200)),
 }
@@ -84,6 +137,37 @@ FRAMING = {
         OK + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", (502, 200), b"hello"
     ),
     "a list of lengths": Reply(OK + b"Content-Length: 5, 5\r\n\r\nhello"),
+    "chunked, with a space behind the name": Reply(
+        OK + b"Transfer-Encoding : chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    ),
+    "chunked, with a tab behind the name": Reply(
+        OK + b"Transfer-Encoding\t: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    ),
+    "chunked, with a space before the name": Reply(
+        OK + b" Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", (502, 200), b"hello"
+    ),
+    "chunked, and chunked with a space": Reply(
+        OK + b"Transfer-Encoding: chunked\r\nTransfer-Encoding : chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    ),
+    "chunked with a space, and a length": Reply(
+        sized(b"Transfer-Encoding : chunked\r\n", body=b"5\r\nhello\r\n0\r\n\r\n")
+    ),
+    "chunked behind a vertical tab": Reply(
+        OK + b"Transfer-Encoding: \x0bchunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    ),
+    "chunked before a vertical tab": Reply(
+        OK + b"Transfer-Encoding: chunked\x0b\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    ),
+    "a length with a space behind the name": Reply(OK + b"Content-Length : 5\r\n\r\nhello"),
+    "a length with a tab behind the name": Reply(OK + b"Content-Length\t: 5\r\n\r\nhello"),
+    "a length with a space, and another one": Reply(
+        OK + b"Content-Length : 5\r\nContent-Length: 3\r\n\r\nhello"
+    ),
+    "a length behind a vertical tab": Reply(OK + b"Content-Length: \x0b5\r\n\r\nhello"),
+    "Connection with a space behind the name": Reply(sized(b"Connection : close\r\n")),
+    "Upgrade with a space behind the name": Reply(sized(b"Upgrade : h2c\r\n")),
+    "Proxy-Connection with a space behind the name": Reply(sized(b"Proxy-Connection : close\r\n")),
+    "Keep-Alive with a space behind the name": Reply(sized(b"Keep-Alive : timeout=5\r\n")),
     "a negative length": Reply(OK + b"Content-Length: -5\r\n\r\nhello"),
     "a signed length": Reply(OK + b"Content-Length: +5\r\n\r\nhello"),
     "a hex length": Reply(OK + b"Content-Length: 0x5\r\n\r\nhello"),
@@ -126,8 +210,13 @@ INTERIM = {
     "many": Reply(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100 + sized()),
     "without end": Reply(b"HTTP/1.1 100 Continue\r\n\r\n" * 5000),
     "with another answer's headers": Reply(
-        b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\n" + sized(), (502, 200)
+        b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\n" + sized(), (200,), b"hello"
     ),
+    "with a coding": Reply(
+        b"HTTP/1.1 103 Early Hints\r\nTransfer-Encoding: chunked\r\n\r\n" + sized(), (200,), b"hello"
+    ),
+    "with a body": Reply(b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\nhello" + sized()),
+    "with a space behind a name": Reply(b"HTTP/1.1 103 Early Hints\r\nLink : </a>\r\n\r\n" + sized()),
     "101 that nobody asked for": Reply(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n" + EVIL
     ),

@@ -415,6 +415,15 @@ PIPELINES = {
     "behind a WebSocket nobody wanted, a gated one": Case(
         (get(WEBSOCKET) + GATED + SECOND,), (200, 401, 200), BOTH, closes=False
     ),
+    "behind a WebSocket without a body nobody wanted, a gated one": Case(
+        (get(WEBSOCKET, b"Content-Length: 0\r\n") + GATED + SECOND,), (200, 401, 200), BOTH, closes=False
+    ),
+    "behind a WebSocket with a body, a gated one": Case(
+        (request("GET /open/a HTTP/1.1", WEBSOCKET, b"Content-Length: 1\r\n", body=b"x") + GATED + SECOND,),
+        (200, 401, 200),
+        ("GET /open/a x", "GET /open/second"),
+        closes=False,
+    ),
     "behind a WebSocket nobody wanted, garbage": Case(
         (get(WEBSOCKET) + b"\x81\x85\0\0\0\0hello\r\n\r\n",), (200, 400), BOTH[:1]
     ),

@@ -33,6 +33,7 @@ def test_the_accept_is_that_of_the_standards_example() -> None:
         {},
         {"Connection": "keep-alive, Upgrade"},
         {"Connection": "UPGRADE", "Upgrade": "WebSocket"},
+        {"Content-Length": "0"},
         {"Sec-WebSocket-Protocol": "chat, superchat", "Sec-WebSocket-Extensions": "permessage-deflate"},
     ],
 )
@@ -62,8 +63,10 @@ def test_a_sound_handshake_has_a_key(changes: dict[str, str | None]) -> None:
         ({"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZR=="}, ()),
         ({"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZSE="}, ()),
         ({}, (("Sec-WebSocket-Key", KEY),)),
-        ({"Content-Length": "0"}, ()),
         ({"Content-Length": "5"}, ()),
+        ({"Content-Length": ""}, ()),
+        ({"Content-Length": "0"}, (("Content-Length", "0"),)),
+        ({"Content-Length": "0", "Transfer-Encoding": "chunked"}, ()),
         ({"Transfer-Encoding": "chunked"}, ()),
     ],
 )

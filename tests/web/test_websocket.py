@@ -287,7 +287,37 @@ async def test_what_is_no_sound_handshake_goes_on_as_a_plain_request(
     assert all("Upgrade" not in seen for seen in chat.heads)
 
 
+async def test_a_handshake_that_says_it_has_no_body_is_one(start: Start, chat: Chat) -> None:
+    gateway = await start()
+    async with raw(gateway.base) as (reader, writer):
+        writer.write(HANDSHAKE.format(path="/fixed/echo", more="Content-Length: 0\r\n").encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 ")
+        # One masked text frame, and its echo without a mask.
+        writer.write(b"\x81\x82\0\0\0\0hi")
+        async with asyncio.timeout(10):
+            assert await reader.readexactly(4) == b"\x81\x02hi"
+    assert chat.heads[-1]["Upgrade"] == "websocket"
+    assert "Content-Length" not in chat.heads[-1]
+
+
+@pytest.mark.parametrize(
+    "more", ["Content-Length: 2\r\n\r\nhi", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"]
+)
+async def test_a_handshake_with_a_body_goes_on_as_a_plain_request(
+    start: Start, chat: Chat, more: str
+) -> None:
+    gateway = await start()
+    async with raw(gateway.base) as (reader, writer):
+        writer.write(HANDSHAKE.format(path="/fixed/plain", more=more).encode().removesuffix(b"\r\n"))
+        head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 426 ")
+    assert "Upgrade" not in chat.heads[-1]
+
+
 BAD_101 = {
+    "Upgrade with a space behind it": SWITCHED.replace(b"Upgrade: ", b"Upgrade : "),
+    "a header with a space behind its name": SWITCHED.replace(b"\r\n\r\n", b"\r\nX-A : b\r\n\r\n"),
     "no accept": SWITCHED.replace(b"Sec-WebSocket-Accept", b"X-Other"),
     "a wrong accept": SWITCHED.replace(accept_of(KEY).encode(), accept_of("other").encode()),
     "another protocol": SWITCHED.replace(b"Upgrade: websocket", b"Upgrade: h2c"),
