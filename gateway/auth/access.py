@@ -13,6 +13,7 @@ browser adds by itself.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
@@ -28,6 +29,8 @@ TOKEN_PARAMETER: Final = "access_token"  # noqa: S105
 
 _COOKIE_CALLS: Final = frozenset({STATUS_CALL, STREAM_CALL, LEAVE_CALL})
 _MAX_QUERY_FIELDS: Final = 100
+# Quoted or not; inside no blanks, quotes, commas, backslashes and controls.
+_COOKIE_VALUE: Final = re.compile(r'"([!#-+\--\[\]-~]*)"|([!#-+\--\[\]-~]*)')
 
 
 class Source(enum.Enum):
@@ -146,10 +149,17 @@ def _query_values(query: str) -> list[str]:
 
 
 def _cookie_values(lines: Sequence[str], wanted: str) -> list[str]:
+    """The values of a cookie as browsers write it (RFC 6265): a semicolon ends a cookie, in quotes too.
+
+    What such a cookie can't hold is none. So the rest of another cookie whose quotes have a semicolon between them,
+    which older readers take for one value, does not stand against the cookie that is really there.
+    """
     found = []
     for line in lines:
         for pair in line.split(";"):
             name, _, value = pair.partition("=")
             if name.strip(" \t") == wanted:
-                found.append(value.strip(" \t").removeprefix('"').removesuffix('"'))
+                whole = _COOKIE_VALUE.fullmatch(value.strip(" \t"))
+                if whole is not None:
+                    found.append(whole[1] if whole[1] is not None else whole[2])
     return found

@@ -13,12 +13,13 @@ from urllib.parse import urlsplit
 
 from gateway.errors import AuthUnavailable, TokenInvalid
 
-from .key_set import ALGORITHMS, Key, parse_key_set
+from .key_set import ALGORITHMS, Key, LeftOut, parse_key_set
 
 Fetch = Callable[[str], Awaitable[bytes]]
 """URI → document. Raises FetchFailed or OSError while the auth server is away; see ``fetch.http_fetch``."""
 
 _log = logging.getLogger(__name__)
+_MOST_LISTED = 10
 
 
 class FetchFailed(Exception):
@@ -76,7 +77,7 @@ class Jwks:
         self._timing = timing or JwksTiming()
         self._on_fetch = on_fetch
         self._keys: Mapping[str, Mapping[str, Key]] = {}
-        self._skipped = 0
+        self._left_out: tuple[LeftOut, ...] = ()
         self._failures = 0
         self._confirmed_at: float | None = None
         self._asked_at: float | None = None
@@ -100,7 +101,7 @@ class Jwks:
     def status(self) -> JwksStatus:
         """The present state, for health and metrics."""
         age = None if self._confirmed_at is None else self._clock() - self._confirmed_at
-        return JwksStatus(tuple(self._keys), self._skipped, age, self._failures)
+        return JwksStatus(tuple(self._keys), len(self._left_out), age, self._failures)
 
     def aim(self, uri: str, algorithms: Sequence[str]) -> None:
         """Take the keys from there from now on, for these algorithms. Those at hand stay until it has answered.
@@ -197,21 +198,29 @@ class Jwks:
                 _log.exception("the key set could not be read")
             self._failed(f"a fault of the gateway itself ({type(error).__name__})")
             return
-        if key_set.skipped and key_set.skipped != self._skipped:
-            _log.warning("%d entries of the key set are not usable", key_set.skipped)
-        self._skipped = key_set.skipped
+        if key_set.left_out != self._left_out:
+            self._tell_left_out(key_set.left_out)
+        self._left_out = key_set.left_out
         if key_set.keys != self._keys:
             self._keys = key_set.keys
             self.generation += 1
             _log.info("keys are now: %s", ", ".join(map(repr, self._keys)) or "none")
         if not self._keys:
-            self._failed("no usable key in the set")
+            shown = _listed(self._left_out)
+            self._failed(f"no usable key in the set: {shown}" if shown else "no key in the set")
             return
         if self._failures:
             _log.info("keys from %s again after %d failures", self._shown_uri(), self._failures)
         self._failures = 0
         self._confirmed_at = self._clock()
         self._on_fetch(True)
+
+    def _tell_left_out(self, left_out: Sequence[LeftOut]) -> None:
+        """Names them with their reasons: faults as a warning, what is for other purposes at debug level."""
+        for level, harmless in ((logging.WARNING, False), (logging.DEBUG, True)):
+            named = [each for each in left_out if each.harmless is harmless]
+            if named:
+                _log.log(level, "keys of the key set that are not used: %s", _listed(named))
 
     def _failed(self, why: str) -> None:
         self._failures += 1
@@ -232,3 +241,9 @@ class Jwks:
     def _shown_uri(self) -> str:
         parts = urlsplit(self._uri)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _listed(left_out: Sequence[LeftOut]) -> str:
+    shown = ", ".join(map(str, left_out[:_MOST_LISTED]))
+    more = len(left_out) - _MOST_LISTED
+    return f"{shown} and {more} more" if more > 0 else shown

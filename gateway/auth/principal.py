@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Principal:
     """A verified caller.
 
-    ``user_id`` is the token's ``sub``: 1 to 255 UTF-8 bytes, no control characters, no space at either
-    end. ``user_type`` is the configured claim, "" when absent. ``expires_at`` is the token's ``exp`` in
+    ``user_id`` is the token's ``sub``: 1 to 255 UTF-8 bytes that a header can carry unchanged.
+    ``user_type`` is the configured claim, "" when absent. ``expires_at`` is the token's ``exp`` in
     epoch seconds. ``late`` says that the token has expired and was accepted only because of a grace
     time: that is enough to keep *watching* a place in line, and for nothing else.
     """

@@ -114,8 +114,8 @@ class Handler(ResponseHandler):
                 super().data_received(data)
 
     def _is_whole(self, data: bytes, end: int) -> bool:
-        """Whether ``data`` is exactly one answer with the head up to ``end``, as most are: parsed at once, it costs less.
-        When in doubt, no."""
+        """Whether ``data`` is exactly one answer with the head up to ``end``, as most are: parsed at once, it costs
+        less. When in doubt, no."""
         if not self._body_follows or data[9:12] in _NOT_WHOLE or data[9:10] == b"1":
             return False
         length = _LENGTH.search(data, 0, end)

@@ -4,7 +4,8 @@ changes something needs the management token."""
 from __future__ import annotations
 
 import platform
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
 from urllib.parse import quote
 
 from aiohttp import web
@@ -12,7 +13,9 @@ from prometheus_async.aio.web import server_stats
 
 from gateway import __version__
 from gateway.errors import RouteNotFound
+from gateway.observe.exposition import form_for
 from gateway.routing.describe import actuator as routes_of
+from gateway.web.admit import has_management_token
 from gateway.web.context import Context
 from gateway.web.endpoints import Endpoint, Needs
 from gateway.web.envelope import encode
@@ -27,6 +30,12 @@ def plain(content: Any, status: int = 200, media_type: str = MEDIA_TYPE) -> web.
     return web.Response(
         body=encode(content), status=status, content_type=media_type, headers={"Cache-Control": "no-store"}
     )
+
+
+class _Asking(NamedTuple):
+    """What ``server_stats`` looks at of a request."""
+
+    headers: Mapping[str, str]
 
 
 class Actuator:
@@ -85,9 +94,13 @@ class Actuator:
 
     async def health(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """How each component does. Redis or the auth server being away is shown, but takes nobody out of service:
-        ungated routes are served all the same."""
+        ungated routes are served all the same. Where reads need the management token, callers without it get the bare
+        status, because probes have none."""
         status = "OUT_OF_SERVICE" if self._context.draining else "UP"
-        if self._context.settings.management_reads == "token":
+        settings = self._context.settings
+        if settings.management_reads == "token" and not has_management_token(
+            request, settings.management_token
+        ):
             return plain({"status": status}, 503 if self._context.draining else 200)
         return plain(
             {"status": status, "components": self._components(), "groups": ["liveness", "readiness"]},
@@ -152,5 +165,8 @@ class Actuator:
 
     async def prometheus(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """All metrics of the process in Prometheus's format."""
-        # It looks at one header only, which every kind of request has.
-        return await server_stats(cast(web.Request, request))
+        form = form_for(",".join(request.headers.getall("Accept", ())))
+        # It looks at one header only, and gives the newest version of either form, whatever version was asked for.
+        answer = await server_stats(cast(web.Request, _Asking({"Accept": form.media_type})))
+        answer.headers["Content-Type"] = form.content_type
+        return answer

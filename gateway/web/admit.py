@@ -122,16 +122,19 @@ def _check_management(request: web.BaseRequest, expected: str | None) -> None:
     """While no token is set, what changes something does not exist."""
     if not expected:
         raise RouteNotFound
-    values = request.headers.getall("Authorization", ())
-    if not values:
+    if not request.headers.getall("Authorization", ()):
         raise TokenRequired
-    scheme, _, given = values[0].partition(" ")
-    if (
-        len(values) > 1
-        or scheme.lower() != "bearer"
-        or not hmac.compare_digest(_encoded(given), _encoded(expected))
-    ):
+    if not has_management_token(request, expected):
         raise TokenInvalid("not the management token")
+
+
+def has_management_token(request: web.BaseRequest, expected: str | None) -> bool:
+    """Whether the request has the management token, which is ``expected``; never, while none is set."""
+    values = request.headers.getall("Authorization", ())
+    if not expected or len(values) != 1:
+        return False
+    scheme, _, given = values[0].partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(_encoded(given), _encoded(expected))
 
 
 def _encoded(text: str) -> bytes:

@@ -134,6 +134,10 @@ def test_another_scheme_leaves_the_other_sources_alone() -> None:
         (LEAVE_CALL, [], "", ("a", "b")),
         (STATUS_CALL, [("Cookie", "AUTH=a; AUTH=b")], "", ()),
         (STATUS_CALL, [("Cookie", "AUTH=a"), ("Cookie", "AUTH=a")], "", ()),
+        # two cookies as browsers write them, whatever older readers make of the quotes
+        (STATUS_CALL, [("Cookie", 'x="y; AUTH=a; z=w"; AUTH=b')], "", ()),
+        (STATUS_CALL, [("Cookie", 'AUTH="a"; AUTH=b')], "", ()),
+        (STATUS_CALL, [("Cookie", "AUTH=; AUTH=b")], "", ()),
     ],
 )
 def test_two_tokens_in_one_place_are_refused(
@@ -170,6 +174,20 @@ def test_the_query_is_read_like_a_form(query: str, token: str | None) -> None:
         ("x=1;AUTH=a.b.c;y=2", "a.b.c"),
         ("x=1;  AUTH = a.b.c ; y=2", "a.b.c"),
         ("AUTH=a=b", "a=b"),
+        # quotes do not keep a cookie together, and what they leave behind is none
+        ('x="y; AUTH=bad"; AUTH=a.b.c', "a.b.c"),
+        ('AUTH=a.b.c; x="y; AUTH=bad"', "a.b.c"),
+        ('x="y; AUTH="; AUTH=a.b.c', "a.b.c"),
+        ('x="; AUTH=a.b.c; y="', "a.b.c"),
+        ('AUTH="x; AUTH=a.b.c"', None),
+        ('AUTH="a.b.c', None),
+        ('AUTH=a"b', None),
+        ('AUTH=""a""', None),
+        ("AUTH=a b", None),
+        ("AUTH=a,b", None),
+        ("AUTH=a\\b", None),
+        ("AUTH=\u00e9", None),
+        ('AUTH=""', None),
         ("auth=a.b.c", None),
         ("XAUTH=a.b.c", None),
         ("x=AUTH=a", None),

@@ -232,6 +232,35 @@ async def test_an_auth_server_that_withdraws_every_key_is_believed(jwks: Jwks, s
         assert (jwks.keys_known, jwks.generation, jwks.status().failures) == (False, 2, 1)
 
 
+async def test_a_key_for_encryption_is_worth_no_warning(
+    server: KeyServer, session: ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    (key,) = server.issuer.jwks()["keys"]
+    server.body = json.dumps({"keys": [key, key | {"kid": "e", "use": "enc"}]}).encode()
+    jwks = Jwks(server.uri, ("RS256",), http_fetch(session), timing=JwksTiming(refresh=0.005))
+    with caplog.at_level(logging.DEBUG, logger="gateway.auth"):
+        async with jwks.running():
+            await until(lambda: server.requests >= 4)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("DEBUG", "keys of the key set that are not used: 'e' (its use is not sig)"),
+        ("INFO", "keys are now: 'key-0'"),
+    ]
+
+
+async def test_a_set_without_a_usable_key_says_why(
+    server: KeyServer, session: ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    (key,) = server.issuer.jwks()["keys"]
+    server.body = json.dumps({"keys": [key | {"kid": f"e{n}", "use": "enc"} for n in range(12)]}).encode()
+    jwks = Jwks(server.uri, ("RS256",), http_fetch(session), timing=JwksTiming(first_retry=0.005))
+    with caplog.at_level(logging.WARNING, logger="gateway.auth"):
+        async with jwks.running():
+            await until(lambda: jwks.status().failures >= 1)
+    (record,) = caplog.records
+    assert "no usable key in the set: 'e0' (its use is not sig), 'e1'" in record.getMessage()
+    assert "and 2 more" in record.getMessage()
+
+
 async def test_unusable_entries_are_counted_and_logged_once(
     server: KeyServer, session: ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -241,7 +270,10 @@ async def test_unusable_entries_are_counted_and_logged_once(
         async with jwks.running():
             await until(lambda: server.requests >= 4)
     assert jwks.status().skipped == 1
-    assert [record.getMessage() for record in caplog.records] == ["1 entries of the key set are not usable"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "keys of the key set that are not used: entry 1 "
+        "(it holds private members; a published secret is nobody's key any more)"
+    ]
 
 
 async def test_an_outage_is_one_warning_that_shows_no_password(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from jose import jwk
 
-from gateway.auth.key_set import MAX_DOCUMENT_BYTES, MAX_KEYS, parse_key_set
+from gateway.auth.key_set import MAX_DOCUMENT_BYTES, MAX_KEYS, _number, _written, parse_key_set
 from tests.tokens import Issuer, b64, private_pem
 
 EVERY_RSA = ("RS256", "RS384", "RS512")
@@ -64,7 +65,6 @@ def test_a_key_serves_the_allowed_algorithms_it_is_for(
         (RSA | {"alg": "RS512"}, "an algorithm that is not allowed"),
         (RSA | {"alg": "RSA-OAEP"}, "an algorithm for encryption"),
         (RSA | {"alg": ["RS256"]}, "a list of algorithms"),
-        (RSA | {"alg": None}, "null as algorithm"),
         (RSA | {"use": "enc"}, "for encryption"),
         (RSA | {"key_ops": ["sign"]}, "for signing"),
         (RSA | {"key_ops": "verify"}, "operations that are no list"),
@@ -75,8 +75,16 @@ def test_a_key_serves_the_allowed_algorithms_it_is_for(
         ({k: v for k, v in RSA.items() if k != "kid"}, "no kid"),
         ({k: v for k, v in RSA.items() if k != "n"}, "no modulus"),
         ({k: v for k, v in RSA.items() if k != "e"}, "no exponent"),
-        (RSA | {"n": RSA["n"] + "=="}, "padding"),
-        (RSA | {"n": "+" + RSA["n"][1:]}, "the standard alphabet"),
+        (RSA | {"n": RSA["n"][:-1] + "_"}, "stray bits behind the modulus"),
+        (RSA | {"n": RSA["n"].replace("A", "!")}, "a letter that no alphabet has"),
+        (RSA | {"n": "=" + RSA["n"]}, "padding in front"),
+        (RSA | {"n": RSA["n"] + "=A"}, "padding inside"),
+        (RSA | {"n": [RSA["n"]]}, "a modulus in a list"),
+        (RSA | {"n": None}, "no modulus, as null"),
+        (RSA | {"kid": None}, "no kid, as null"),
+        (RSA | {"oth": [{"r": "AQAB"}]}, "another prime"),
+        (RSA | {"key_ops": ["encrypt"]}, "for encrypting"),
+        (RSA | {"use": ["sig"]}, "a list of uses"),
         (RSA | {"n": 3}, "a modulus that is a number"),
         (RSA | {"n": "ｎ" * 400}, "a modulus beyond ASCII"),
         (RSA | {"e": "AQ"}, "an exponent of one"),
@@ -101,6 +109,99 @@ def test_a_doubtful_key_is_left_out_and_counted_and_spoils_no_other(key: Any, wh
     key_set = parse_key_set(document(key, good), ("RS256", "ES256"))
     assert set(key_set.keys) == {"key-1"}
     assert key_set.skipped == 1
+
+
+def broken_into_lines(text: str) -> str:
+    return "\r\n ".join(text[at : at + 64] for at in range(0, len(text), 64))
+
+
+def standard(text: str) -> str:
+    return text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4)
+
+
+ABSENT = [
+    *(
+        {member: None}
+        for member in ("use", "alg", "key_ops", "d", "p", "q", "dp", "dq", "qi", "oth", "k", "x5c")
+    ),
+    *({member: []} for member in ("key_ops", "oth", "x5c")),
+    *({member: ""} for member in ("use", "alg", "d", "k")),
+    {"oth": {}},
+    {"d": None, "use": None, "alg": None, "key_ops": None, "oth": []},
+]
+
+
+@pytest.mark.parametrize("change", ABSENT, ids=str)
+@pytest.mark.parametrize("key", [RSA, EC], ids=["RSA", "EC"])
+def test_members_that_are_null_or_empty_count_as_absent(key: dict[str, Any], change: dict[str, Any]) -> None:
+    key_set = parse_key_set(document(key | change), ("RS256", "ES256"))
+    assert key_set.keys == parse_key_set(document(key), ("RS256", "ES256")).keys
+    assert key_set.left_out == ()
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda text: text + "==",
+        lambda text: text + "=",
+        standard,
+        broken_into_lines,
+        lambda text: broken_into_lines(standard(text)) + "\n",
+        lambda text: b64(b"\0" + base64.urlsafe_b64decode(text + "==")),
+        lambda text: b64(bytes(8) + base64.urlsafe_b64decode(text + "==")),
+    ],
+)
+@pytest.mark.parametrize("key", [RSA, EC], ids=["RSA", "EC"])
+def test_a_number_is_the_same_key_in_whatever_form(key: dict[str, Any], form: Callable[[str], str]) -> None:
+    changes = {member: form(key[member]) for member in ("n", "e", "x", "y") if member in key}
+    key_set = parse_key_set(document(key | changes), ("RS256", "ES256"))
+    assert key_set.keys == parse_key_set(document(key), ("RS256", "ES256")).keys
+    assert key_set.left_out == ()
+
+
+def test_a_coordinate_that_lost_its_zero_bytes_is_a_number_all_the_same() -> None:
+    number = 1 << 240
+    assert _written(number, 32) == b64(number.to_bytes(32, "big"))
+    assert _number({"x": b64(number.to_bytes(31, "big"))}, "x") == number
+    assert _written(0) == "AA"
+
+
+def test_a_document_may_begin_with_a_byte_order_mark() -> None:
+    assert parse_key_set(b"\xef\xbb\xbf" + document(RSA), ("RS256",)) == parse_key_set(
+        document(RSA), ("RS256",)
+    )
+    with pytest.raises(ValueError):  # noqa: PT011
+        parse_key_set(b"\xef\xbb\xbf" * 2 + document(RSA), ("RS256",))
+    with pytest.raises(ValueError):  # noqa: PT011
+        parse_key_set(document(RSA).decode().encode("utf-16"), ("RS256",))
+
+
+@pytest.mark.parametrize(
+    ("key", "shown", "harmless"),
+    [
+        (RSA | {"kid": "e1", "use": "enc"}, "'e1' (its use is not sig)", True),
+        (RSA | {"key_ops": ["wrapKey"]}, "'key-0' (its key_ops are not for verifying)", True),
+        (RSA | {"alg": "RSA-OAEP"}, "'key-0' (its alg is not allowed for it)", True),
+        ({"kty": "OKP", "kid": "o", "crv": "X25519"}, "'o' (its kty and crv are none", True),
+        (RSA | {"d": "c2VjcmV0"}, "'key-0' (it holds private members", False),
+        (RSA | {"d": "c2VjcmV0", "use": "enc"}, "'key-0' (it holds private members", False),
+        ({"kty": "oct", "k": "c2VjcmV0"}, "entry 1 (it holds private members", False),
+        ("a string", "entry 1 (not an object)", False),
+        (RSA | {"kid": 7}, "entry 1 (the kid is not a text)", False),
+        (RSA | {"kid": None}, "entry 1 (no kid)", False),
+        (RSA | {"kid": "k" * 256}, "'" + "k" * 64 + "' (the kid is longer than 255 characters)", False),
+        (RSA | {"n": "c2VjcmV0!"}, "'key-0' (malformed key material)", False),
+        (RSA | {"n": 3}, "'key-0' (its n is not a text)", False),
+        (RSA | {"n": None}, "'key-0' (no n)", False),
+        (small_rsa(), "'small' (its n must have 2048 to 8192 bits", False),
+        (EC | {"y": EC["x"]}, "'key-0' (malformed key material)", False),
+    ],
+)
+def test_what_is_left_out_is_named_with_its_reason(key: Any, shown: str, harmless: bool) -> None:
+    (left_out,) = parse_key_set(document(key), ("RS256", "ES256")).left_out
+    assert str(left_out).startswith(shown)
+    assert left_out.harmless is harmless
+    assert "c2VjcmV0" not in str(left_out)
 
 
 def test_the_first_of_two_keys_with_one_kid_counts() -> None:

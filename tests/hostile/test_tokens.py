@@ -58,6 +58,7 @@ SUBJECTS = {
     f"sub {json.dumps(given)[:30]}": claims(json.dumps({"sub": given, "exp": 1_900_000_000}))
     for given in (
         None, "", " ", " admin", "admin ", "a\nb", "a\r\nX-User-Type: ADMIN", "a\0b", "a\tb", "a\x7fb", "a\x85b",
+        "a  b", "admin\u00a0", "\u00a0admin", "admin\u3000", "adminà", "음악", "admin\ufeff", "a\u2028b",
         "\ud800", "x" * 256, "\ub300" * 86, 1, 1.5, True, ["admin"], {"a": 1},
     )
 }  # fmt: skip

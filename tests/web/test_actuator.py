@@ -44,6 +44,57 @@ async def test_reads_may_be_closed_but_for_the_bare_health(gateways: Gateways) -
     assert (await gateway.nobody("GET", "/actuator/health")).json == {"status": "UP"}
 
 
+async def test_closed_reads_show_the_components_to_the_management_token(gateways: Gateways) -> None:
+    gateway = await gateways.start(management_reads="token", management_token=TOKEN)
+    health = await gateway.with_token(TOKEN)("GET", "/actuator/health")
+    assert health.status == 200
+    assert {"redis", "livenessState", "readinessState"} <= set(health.json["components"])
+    assert health.json["groups"] == ["liveness", "readiness"]
+    # A probe is never refused for what it says besides.
+    bare = {"status": "UP"}
+    for token in ("wrong", TOKEN + "x", TOKEN[:-1], "", gateway.user("a").token):
+        assert (await gateway.with_token(token)("GET", "/actuator/health")).json == bare
+    for value in (f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}, Bearer {TOKEN}", "Bearer \u00e9"):
+        answer = await gateway.nobody("GET", "/actuator/health", headers={"Authorization": value})
+        assert (answer.status, answer.json) == (200, bare)
+    assert (await gateway.nobody("GET", "/actuator/health/redis")).status == 401
+    assert (await gateway.with_token(TOKEN)("GET", "/actuator/health/redis")).json["status"] == "UP"
+    gateway.gateway.context.draining = True
+    health = await gateway.with_token(TOKEN)("GET", "/actuator/health")
+    assert (health.status, health.json["status"]) == (503, "OUT_OF_SERVICE")
+    assert "components" in health.json
+
+
+async def test_without_a_management_token_closed_health_is_bare_for_everybody(gateways: Gateways) -> None:
+    gateway = await gateways.start(management_reads="token")
+    for token in ("", "None", "null"):
+        assert (await gateway.with_token(token)("GET", "/actuator/health")).json == {"status": "UP"}
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        (None, "text/plain; version=0.0.4; charset=utf-8"),
+        ("text/plain;version=0.0.4", "text/plain; version=0.0.4; charset=utf-8"),
+        ("text/plain;version=1.0.0", "text/plain; version=1.0.0; charset=utf-8"),
+        (
+            "application/openmetrics-text;version=0.0.1",
+            "application/openmetrics-text; version=0.0.1; charset=utf-8",
+        ),
+        ("application/openmetrics-text", "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+    ],
+)
+async def test_metrics_come_in_the_version_asked_for(
+    gateways: Gateways, accept: str | None, content_type: str
+) -> None:
+    gateway = await gateways.start()
+    headers = {"Accept": accept} if accept else {}
+    for path in ("/metrics", "/actuator/prometheus"):
+        answer = await gateway.nobody("GET", path, headers=headers)
+        assert (answer.status, answer.headers["Content-Type"]) == (200, content_type)
+        assert answer.body.endswith(b"# EOF\n") is ("openmetrics" in content_type)
+
+
 async def test_changes_do_not_exist_while_no_token_is_set(gateways: Gateways) -> None:
     gateway = await gateways.start()
     answer = await gateway.with_token(TOKEN)("POST", "/actuator/rooms/default", json={"paused": True})

@@ -1,0 +1,63 @@
+"""In which form and version of it metrics are asked for. Pure.
+
+What can be told apart is the content type: the two versions of each form hold the same lines, and all names here are
+plain, so that escaping changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+_OPENMETRICS: Final = "application/openmetrics-text"
+_TEXT: Final = "text/plain"
+_VERSIONS: Final = {_OPENMETRICS: ("1.0.0", "0.0.1"), _TEXT: ("0.0.4", "1.0.0")}
+"""By media type; the first is meant where none is named."""
+
+_ESCAPINGS: Final = frozenset({"allow-utf-8", "underscores", "values"})
+_WITH_ESCAPING: Final = "1.0.0"
+_LONGEST_LIST: Final = 50
+
+
+class Form(NamedTuple):
+    """``media_type`` without parameters, and the whole ``content_type`` of the answer."""
+
+    media_type: str
+    content_type: str
+
+
+def form_for(accept: str) -> Form:
+    """The form that ``Accept`` wants most of those there are, in the version that it names.
+
+    Text 0.0.4, which every scraper reads, is for everything else: no header, ``*/*``, versions that are not known.
+    """
+    best, weight = Form(_TEXT, f"{_TEXT}; version=0.0.4; charset=utf-8"), 0.0
+    for item in accept.split(",")[:_LONGEST_LIST]:
+        media_type, *rest = (part.strip() for part in item.split(";"))
+        parameters = {name.strip().lower(): value.strip().strip('"') for name, _, value in map(_split, rest)}
+        quality = _quality(parameters.get("q", "1"))
+        versions = _VERSIONS.get(media_type.lower())
+        if versions is None or quality <= weight:
+            continue
+        version = parameters.get("version", versions[0])
+        if version in versions:
+            best, weight = _form(media_type.lower(), version, parameters.get("escaping", "")), quality
+    return best
+
+
+def _split(part: str) -> tuple[str, str, str]:
+    return part.partition("=")
+
+
+def _form(media_type: str, version: str, escaping: str) -> Form:
+    content_type = f"{media_type}; version={version}; charset=utf-8"
+    if escaping and version == _WITH_ESCAPING:
+        content_type += f"; escaping={escaping if escaping in _ESCAPINGS else 'underscores'}"
+    return Form(media_type, content_type)
+
+
+def _quality(text: str) -> float:
+    try:
+        quality = float(text)
+    except ValueError:
+        return 0.0
+    return quality if 0.0 <= quality <= 1.0 else 0.0
