@@ -17,6 +17,7 @@ from gateway.routing.faults import Fault, FilterFailed, RouteFileError
 from gateway.routing.loader import content_of, parse
 from gateway.routing.locator import located
 from gateway.routing.path import parse_target
+from gateway.routing.predicates import Predicate
 from gateway.routing.table import Match, Route, RouteTable
 
 __all__ = ["actuator", "actuator_route", "check", "explain", "table"]
@@ -136,10 +137,17 @@ def _route(table: RouteTable, facts: RequestFacts, match: Match | None) -> list[
 
 def _miss(route: Route, facts: RequestFacts) -> str:
     """Why a route that was near did not take the request: its path holds and something else doesn't."""
-    failed = [predicate for predicate in route.predicates if not predicate.holds(facts, {})]
+    failed = [predicate for predicate in route.predicates if not _holds(predicate, facts)]
     if not failed or len(failed) == len(route.predicates):
         return ""
     return f"not {route.id}: {_shown(failed)} does not hold"
+
+
+def _holds(predicate: Predicate, facts: RequestFacts) -> bool:
+    try:
+        return predicate.holds(facts, {})
+    except BadRequest:  # a malformed query, of a call that another predicate keeps from this route
+        return False
 
 
 def _rules(table: RouteTable, facts: RequestFacts, match: Match | None) -> list[str]:

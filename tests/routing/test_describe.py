@@ -55,6 +55,24 @@ def test_a_call_is_explained(call: str, said: list[str]) -> None:
         assert part in text
 
 
+def test_a_malformed_query_is_explained_where_a_rule_needs_it() -> None:
+    table = parse(
+        b"""\
+routes:
+  - {id: beta, uri: "http://h:1", predicates: ["Path=/beta/**", "Query=x"]}
+  - {id: plain, uri: "http://h:1", predicates: ["Path=/plain", "Method=POST"]}
+""",
+        "file",
+        {},
+    )
+    text = describe.explain(table, "GET", "/beta/a?x=%zz")
+    assert "refused   400: the query holds a malformed percent escape" in text
+    text = describe.explain(table, "GET", "/plain?x=%zz")
+    assert "none (404)" in text
+    assert "not plain: Methods: [POST] does not hold" in text
+    assert "http://h:1 /plain?x=%zz" in describe.explain(table, "POST", "/plain?x=%zz")
+
+
 def test_a_gate_counts_before_a_public_rule() -> None:
     text = """\
 routes:
