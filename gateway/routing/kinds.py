@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 from gateway.routing import filters_answers, filters_headers, filters_target, predicates, predicates_more
 from gateway.routing.arguments import Definition, Kind, Warn, bind
+from gateway.routing.defaults import Defaults
 from gateway.routing.faults import RuleBroken, unknown
 from gateway.routing.filters import Filter
 from gateway.routing.predicates import Predicate
@@ -47,17 +48,19 @@ ELSEWHERE: Final = {
 }
 
 
-def make_predicate(definition: Definition, warn: Warn) -> Predicate:
+def make_predicate(definition: Definition, warn: Warn, defaults: Defaults) -> Predicate:
     """Make a predicate; raises RuleBroken (rule ``predicate-name``, ``argument``, ``pattern``, ``regex``)."""
-    return _make("predicate", PREDICATES, definition, warn)
+    return _make("predicate", PREDICATES, definition, warn, defaults)
 
 
-def make_filter(definition: Definition, warn: Warn) -> Filter:
+def make_filter(definition: Definition, warn: Warn, defaults: Defaults) -> Filter:
     """Make a filter; raises RuleBroken (rule ``filter-name``, ``argument``, ``regex``)."""
-    return _make("filter", FILTERS, definition, warn)
+    return _make("filter", FILTERS, definition, warn, defaults)
 
 
-def _make(what: str, kinds: Mapping[str, Kind[T]], definition: Definition, warn: Warn) -> T:
+def _make(
+    what: str, kinds: Mapping[str, Kind[T]], definition: Definition, warn: Warn, defaults: Defaults
+) -> T:
     kind = kinds.get(definition.name)
     if kind is None:
         reason = ELSEWHERE.get(definition.name)
@@ -69,4 +72,4 @@ def _make(what: str, kinds: Mapping[str, Kind[T]], definition: Definition, warn:
                 f"(there are: {there_are})",
             )
         raise RuleBroken(f"{what}-name", unknown(what, definition.name, kinds))
-    return bind(kind, definition, warn)
+    return bind(kind, definition, warn, defaults)

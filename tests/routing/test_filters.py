@@ -95,6 +95,8 @@ def _table(case: Case, *, filters: bool = True) -> RouteTable:
         content["default-filters"] = settings["default-filters"]
     if "globalcors" in settings:
         content["cors"] = settings["globalcors"]
+    if "filter" in settings:
+        content["filter"] = settings["filter"]
     return load_json(content)
 
 
