@@ -164,7 +164,18 @@ def bind(
     for value in bound.values():
         if "#{" in "".join(value):
             raise RuleBroken("argument", f"{kind.name}: expressions in #{{…}} are not evaluated here")
+        if not _is_text("".join(value)):
+            raise RuleBroken("argument", f"{kind.name}: a value holds bytes that are no UTF-8")
     return kind.make(Arguments(kind.name, bound, warn, defaults))
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be encoded. A variable of the environment may hold any bytes."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _bind_positions(kind: Kind[T], values: tuple[str, ...], bound: dict[str, Value]) -> None:

@@ -51,15 +51,6 @@ class RouteFileError(GatewayError):
         super().__init__("\n".join(map(str, self.faults)))
 
 
-class FilterFailed(GatewayError):
-    """A route's filters made something of this request that can't be sent: the route file is at fault."""
-
-    def __init__(self, route_id: str, reason: str) -> None:
-        self.route_id = route_id
-        self.reason = reason
-        super().__init__(f"{route_id}: {reason}")
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where something stands that is not in the file: a property of a Config Server's source.

@@ -132,3 +132,39 @@ async def test_services_behind_a_trusted_proxy_are_told_what_the_route_took_off_
     careful = await gateways.start(PROXIED)
     await careful.nobody("GET", path, headers={"X-Forwarded-Prefix": "/outer"})
     assert "X-Forwarded-Prefix" not in dict(gateways.service.seen[-1]["headers"])
+
+
+REWRITTEN = r"""
+routes:
+  - id: nothing
+    uri: "%(service)s"
+    predicates: ["Path=/nothing/**"]
+    filters: ['RewritePath=/nothing(?<rest>.*), $\{rest}']
+  - {id: bare, uri: "%(service)s", predicates: ["Path=/bare/**"], filters: ['RewritePath=/bare/(.*), $1']}
+  - {id: twice, uri: "%(service)s", predicates: ["Path=/twice"], filters: ['SetPath=/a%%20b']}
+  - {id: buy, uri: "%(service)s", predicates: ["Path=/shop/**"], filters: ['RewritePath=/shop/(.*), $1']}
+gates:
+  - {calls: ["POST /buy"]}
+access:
+  public: ["/nothing/**", "/bare/**", "/twice", "/shop/**"]
+"""
+
+
+async def test_whatever_a_rewrite_leaves_a_service_gets_a_path(gateways: Gateways) -> None:
+    gateway = await gateways.start(REWRITTEN)
+    for path, target in {
+        "/nothing": "/",
+        "/nothing?a=1&": "/?a=1&",
+        "/nothing/x": "/x",
+        "/bare/": "/",
+        "/bare/x/y": "/x/y",
+        "/twice": "/a%2520b",
+    }.items():
+        answer = await gateway.nobody("GET", path)
+        assert (answer.status, gateways.service.seen[-1]["target"]) == (200, target)
+    assert (await gateway.nobody("GET", "/bare/x..")).status == 200
+    assert (await gateway.nobody("GET", "/bare/..x")).status == 200
+    before = len(gateways.service.seen)
+    # Gated by the path at the service, although that of the call is public.
+    assert (await gateway.nobody("POST", "/shop/buy")).status == 401
+    assert len(gateways.service.seen) == before
