@@ -28,7 +28,7 @@ _LOCATOR: Final = frozenset(
 )
 _CORS: Final = frozenset(
     {"allowedorigins", "allowedoriginpatterns", "allowedmethods", "allowedheaders", "exposedheaders"}
-    | {"allowcredentials", "maxage"}
+    | {"allowcredentials", "allowprivatenetwork", "maxage"}
 )
 _SECURE_HEADERS: Final = frozenset({*map(plain, SECURE_HEADERS), "enable", "disable"})
 _TOKENS: Final = frozenset({"jwkseturi", "issueruri", "jwsalgorithms", "audiences"})
