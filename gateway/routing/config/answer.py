@@ -13,6 +13,7 @@ from gateway.errors import ConfigUnavailable
 MOST_BYTES: Final = 4 * 1024 * 1024
 MOST_PROPERTIES: Final = 50_000
 LONGEST_VALUE: Final = 64 * 1024
+_BOM: Final = "\ufeff"
 _USER = re.compile(r"(?<=://)[^/@\s]*@")
 _ORIGIN = re.compile(r"(\d{1,9}):\d+")
 
@@ -44,7 +45,11 @@ class Answer:
 
 
 def read_answer(body: bytes) -> Answer:
-    """Read the server's JSON, with origins (its second format) or without. Raises ConfigUnavailable."""
+    """Read the server's JSON, with origins (its second format) or without. Raises ConfigUnavailable.
+
+    A byte order mark before the document, or before a name in it, as files of the repository may begin with, is no
+    part of either.
+    """
     try:
         content = json.loads(body)
         # JSON can spell halves of characters, which can't be written into a log or a header later on.
@@ -69,7 +74,9 @@ def _source(node: object) -> Source:
         raise ConfigUnavailable("a property source in the answer is malformed")
     name = _USER.sub("", str(node.get("name", "")))
     shown = "".join(each if each.isprintable() else "?" for each in name)[:300]
-    return Source(shown or "unnamed", {key: _value(key, value) for key, value in properties.items()})
+    return Source(
+        shown or "unnamed", {key.lstrip(_BOM): _value(key, value) for key, value in properties.items()}
+    )
 
 
 def _value(key: str, node: object) -> Value:
