@@ -53,6 +53,7 @@ class Properties:
     ignored: tuple[str, ...]
     digest: bytes
     version: str | None = None
+    label: str | None = None
 
     @property
     def gives_routes(self) -> bool:
@@ -79,6 +80,7 @@ def properties_of(answer: Answer, environ: Mapping[str, str]) -> Properties:
         tuple(ignored),
         _digest(Fields({"gateway": Fields(sections, 0), "jwt": Fields(tokens, 0)}, 0)),
         answer.version,
+        answer.label,
     )
 
 
