@@ -37,7 +37,10 @@ _BREAKER: Final = (
     "the wait"
 )
 _LIMITER: Final = "the waiting room is what limits here; write gates"
-_REPEATS: Final = "a service may have acted on the first request; only the client knows what may be repeated"
+_REPEATS: Final = (
+    "a service may have acted on the first request; what is repeated after a connection that died, "
+    "PROXY_REPEAT_METHODS says"
+)
 _ADDRESS: Final = (
     "where a request goes is the route's decision alone; write uri, and SetPath or RewritePath for the path"
 )

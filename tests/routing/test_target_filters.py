@@ -216,6 +216,22 @@ def test_what_no_request_could_go_out_with_is_a_fault_of_the_file(each: object) 
 
 
 @pytest.mark.parametrize(
+    ("regexp", "target", "becomes"),
+    [
+        ("/x", "/x", "/"),
+        ("/x", "/x?q=1", "/?q=1"),
+        ("/x", "/x/y", "/y"),
+        (".*", "/x", "/"),
+        ("/", "/x/y", "/xy"),
+    ],
+)
+def test_an_empty_replacement_leaves_a_path_and_a_warning(regexp: str, target: str, becomes: str) -> None:
+    rewrite = {"name": "RewritePath", "args": {"regexp": regexp, "replacement": ""}}
+    assert sent(target, rewrite).upstream_target == becomes
+    assert [warning.rule for warning in table(rewrite).warnings] == ["path"]
+
+
+@pytest.mark.parametrize(
     ("each", "warned"),
     [
         ("RewritePath=/x(?<rest>.*), $\\{rest}", True),
