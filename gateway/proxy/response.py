@@ -23,7 +23,8 @@ from gateway.proxy.headers import ResponseHeaders, response_head, response_heade
 from gateway.proxy.plan import Edits, ForwardPlan
 
 _TRACE_ID = TRACE_ID.encode()
-_BODILESS = frozenset({204, 304})
+# A 205 has no content either, but clients read its length like any other answer's.
+BODILESS = frozenset({204, 205, 304})
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _AT_ONCE_BYTES = 16 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -105,8 +106,8 @@ async def send_answer(
     status, reason = message.code, message.reason
     if plan.status is not None:
         status, reason = plan.status, _REASONS.get(plan.status, "")
-    bodiless = status in _BODILESS or request.method == hdrs.METH_HEAD
-    length = None if status == 204 else headers.length
+    bodiless = status in BODILESS or request.method == hdrs.METH_HEAD
+    length = _length(headers.length, message.code, status, bodiless=bodiless)
     http11 = request.version >= (1, 1)
     chunked = http11 and length is None and not bodiless
     framed = chunked or bodiless or length is not None
@@ -150,6 +151,21 @@ async def send_answer(
         return response
     response.finish(total)
     return response
+
+
+def _length(length: bytes | None, answered: int, status: int, *, bodiless: bool) -> bytes | None:
+    """The Content-Length of an answer whose status was ``answered`` and may have become another one.
+
+    A length is only passed on where as many bytes follow, or where clients know that none do: after HEAD, and in a 304
+    that is the service's own.
+    """
+    if status == 204:
+        return None
+    if status == 205:
+        return b"0"
+    if status == answered or (answered not in (204, 304) and status != 304):
+        return length
+    return None if bodiless else b"0"
 
 
 def _first_piece(head: bytes, data: bytes, chunked: bool, ended: bool) -> bytes:

@@ -13,7 +13,7 @@ from gateway.routing.actuator import actuator, actuator_route
 from gateway.routing.calls import parse_call
 from gateway.routing.config.properties import Properties
 from gateway.routing.facts import RequestFacts
-from gateway.routing.faults import Fault, FilterFailed, RouteFileError
+from gateway.routing.faults import Fault, RouteFileError
 from gateway.routing.loader import content_of, parse
 from gateway.routing.locator import located
 from gateway.routing.path import parse_target
@@ -104,7 +104,7 @@ def explain(
         lines.append("  note      the gateway answers its own paths itself, before any route")
     try:
         match = table.first(facts)
-    except (BadRequest, FilterFailed) as error:
+    except BadRequest as error:
         return "\n".join([*lines, f"  refused   the filters leave no usable path: {error}"])
     lines += _route(table, facts, match)
     lines += _rules(table, facts, match)

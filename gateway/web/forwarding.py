@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 from gateway.auth.identity import identity_headers, signature_header, strip_identity
 from gateway.errors import GatewayError
 from gateway.observe.calls import TracedCalls
-from gateway.proxy.headers import upstream_headers
+from gateway.proxy.headers import taken_off, upstream_headers
 from gateway.proxy.plan import Edits, ForwardPlan
 from gateway.proxy.response import Send, send_answer
 from gateway.proxy.upstream import UpstreamBase
@@ -108,6 +108,7 @@ def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, mat
         trusted=context.trusted,
         upstream_host=None if upstream_host is None else _encode(upstream_host),
         extra=(*identity, *exchange.trace.headers()),
+        prefix=_prefix(exchange, match),
     )
     route = match.route
     upstream = route.upstream
@@ -133,6 +134,14 @@ def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, mat
         key_of(request.method, request.version, sent) if hdrs.UPGRADE in sent else None,
         client=exchange.client,
     )
+
+
+def _prefix(exchange: Exchange, match: Match) -> str:
+    """What the route's filters took off the beginning of the path."""
+    target = exchange.target
+    if not match.route.filters or target is None:
+        return ""
+    return taken_off(target.raw_path, match.upstream_target)
 
 
 @lru_cache(maxsize=256)

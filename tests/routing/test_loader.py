@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.routing.faults import RouteFileError
+from gateway.routing.faults import RouteFileError, shown
 from gateway.routing.gates import GateRule, RoomLimits
 from gateway.routing.loader import default_file, load, parse
 from gateway.routing.table import RouteTable
@@ -390,3 +390,60 @@ def test_whatever_a_file_holds_it_becomes_a_table_or_faults(content: dict[str, A
 def test_whatever_bytes_a_file_holds_it_becomes_a_table_or_faults(content: bytes) -> None:
     table, found = faults_of(lambda: parse(content, "x.yaml", {}))
     assert (table is None) == bool(found)
+
+
+TWELVE = [
+    "CacheRequestBody",
+    "CircuitBreaker=myCB",
+    "FallbackHeaders",
+    "JsonToGrpc=a,b,c",
+    "LocalResponseCache=1m,1MB",
+    "RemoveJsonAttributesResponseBody=a",
+    "RequestHeaderToRequestUri=X-A",
+    "RequestRateLimiter=a",
+    "Retry=3",
+    "SaveSession",
+    "TokenRelay",
+    "WebSessionSticky",
+]
+
+
+def test_of_many_faults_each_is_told_once_and_the_list_of_names_once() -> None:
+    filters = "".join(f"  - {each}\n" for each in [*TWELVE, "Nonsense"])
+    text = (
+        f"routes:\n- id: a\n  uri: lb://a\n  predicates: [Path=/a, Version=1, Pth=/b]\n  filters:\n{filters}"
+    )
+    with pytest.raises(RouteFileError) as refusal:
+        parse(text.encode(), "f", {})
+    for texts in ([str(refusal.value)], list(shown(refusal.value.faults))):
+        whole = "\n".join(texts)
+        assert all(whole.count(f"the filter {each.partition('=')[0]!r} is known") == 1 for each in TWELVE)
+        assert whole.count("AddRequestHeader, ") == 1, "the filters there are"
+        assert whole.count("Path, Method, ") == 1, "the predicates there are"
+        assert whole.count("there is no filter 'Nonsense'") == 1
+        assert whole.count("not supported here, because ") == 13
+    assert len(refusal.value.faults) == 15
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        (
+            "predicates: [Version=1.1]",
+            "'Version' is known from Spring Cloud Gateway, but not supported here, because",
+        ),
+        ("predicates: [ReadBody=a]", "routes are chosen before a body is read; choose by"),
+        ("predicates: [CloudFoundryRouteService=]", "can be asked for with Header"),
+        ("predicates: [StripPrefix=1]", "there is no predicate 'StripPrefix'; it is a filter"),
+        ("predicates: [Path=/a]\n  filters: [StripContextPath]", "write StripPrefix"),
+        ("predicates: [Path=/a]\n  filters: [stripcontextpath]", "'StripContextPath' is known"),
+        ("predicates: [Path=/a]\n  filters: [WebSessionSticky]", "the gateway keeps no sessions"),
+        ("predicates: [Path=/a]\n  filters: [Path=/a]", "there is no filter 'Path'; it is a predicate"),
+        ("predicates: [Path=/a]\n  filters: [TokenRelais]", "the nearest is 'TokenRelay'"),
+        ("predicates: [Path=/a]\n  uri: 'forward:/fallback'", "no pages that a route could lead to"),
+        ("predicates: [Path=/a]\n  uri: 'sticky://shop'", "no sessions that could remember an instance"),
+    ],
+)
+def test_what_is_known_from_spring_and_not_supported_says_why(item: str, said: str) -> None:
+    uri = "" if "uri:" in item else "  uri: lb://a\n"
+    assert said in messages(f"routes:\n- id: a\n{uri}  {item}\n")

@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 
 from gateway.errors import BadRequest
 from gateway.routing.facts import RequestFacts
-from gateway.routing.faults import FilterFailed, RouteFileError
+from gateway.routing.faults import RouteFileError
 from gateway.routing.path import parse_target
 from gateway.routing.table import RouteTable
 from tests.routing.vectors import load_json
@@ -90,12 +90,6 @@ def test_empty_segments_that_the_filters_leave_are_folded() -> None:
     match = routes.resolve(facts("/x/b"))
     assert match is not None
     assert match.upstream_target == "/a/b"
-
-
-def test_filters_that_leave_no_path_are_the_files_fault() -> None:
-    routes = table({"predicates": ["Path=/**"], "filters": ["RewritePath=/x, y"]})
-    with pytest.raises(FilterFailed, match="r0"):
-        routes.resolve(facts("/x"))
 
 
 @pytest.mark.parametrize(
