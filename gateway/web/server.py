@@ -11,10 +11,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler
 
 from gateway.proxy.body import SERVER_OPTIONS
 from gateway.proxy.deadlines import Deadlines
-from gateway.web.connections import Connection
+from gateway.web.connections import ClientRequest, Connection
 from gateway.web.lane import Lane
 from gateway.web.limits import Limits
 
@@ -80,6 +84,7 @@ class Server(web.Server):
         """Each answer is the last one of its connection."""
         super().__init__(
             handler,
+            request_factory=self._request,
             access_log=None,
             tcp_keepalive=False,
             keepalive_timeout=self.limits.idle_seconds,
@@ -92,6 +97,16 @@ class Server(web.Server):
 
     def __call__(self) -> Connection:
         return Connection(self, loop=self._loop, **self._kwargs)
+
+    def _request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: RequestHandler,
+        writer: AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> web.BaseRequest:
+        return ClientRequest(message, payload, protocol, writer, task, self._loop)
 
     def turns_away(self, transport: asyncio.BaseTransport) -> bool:
         """Tells a client that is one too many to come back, and closes the connection."""
