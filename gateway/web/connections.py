@@ -51,6 +51,11 @@ class ClientRequest(web.BaseRequest):
     """A client's request, whose answer says truly whether the connection stays open."""
 
     @property
+    def host(self) -> str:
+        """The Host header; empty if there is none, for which aiohttp would ask the DNS."""
+        return self.headers.get(hdrs.HOST, "")
+
+    @property
     def keep_alive(self) -> bool:
         """Whether another request will be read behind this one, as far as is known now."""
         protocol = self._protocol
@@ -255,8 +260,6 @@ class Connection(Laned):
             if fault is not None:
                 self._refuse(fault, at)
                 return
-            if self._manager is not None and self._manager.draining:
-                message = message._replace(should_close=True)
             if message.path.startswith(LONG):
                 message = forgettable(message)
             self._messages[at] = (message, body)
@@ -332,8 +335,7 @@ class Connection(Laned):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Sends what is left of the answer. Behind the last one the connection ends, as the answer has said; a client
-        that may still be sending gets time to read it."""
+        """Sends what is left of the answer. Behind the last one the connection ends, as the answer has said."""
         if not resp.prepared:
             resp.headers.setdefault("Server", SERVER_NAME)
         # Behind an upgrade that did not happen, requests go on: through our hands, not straight to the parser.
@@ -346,20 +348,21 @@ class Connection(Laned):
         if self._buffer_paused and self._parser is not None:
             self._resume_reading_if_drained()
         if not resp.keep_alive or (self._deaf and not self._messages):
-            await self._end()
+            await self._end(request)
         elif not self._body.is_eof():
             # aiohttp reads and drops the rest.
             self._lingering_time = self._limits.body_seconds
         return done
 
-    async def _end(self) -> None:
-        """Nothing more is read as a request, and nothing more is answered."""
+    async def _end(self, request: web.BaseRequest) -> None:
+        """Ends the connection behind the answer to ``request``. A client that may still send gets time to read it."""
         self.close()
         transport = self.transport
         if transport is None or transport.is_closing() or self._payload_parser is not None:
             return
-        unread = not self._body.is_eof() or self._held or self._messages
-        if not (unread or self._deaf or self._reading_paused or self._buffer_paused):
+        unread = self._held or self._messages or self._reading_paused or self._buffer_paused
+        if request._message.should_close and self._body.is_eof() and not (unread or self._deaf):
+            # The client has said itself that this is its last request.
             return
         self._deaf = True
         self._held = b""

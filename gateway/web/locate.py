@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from gateway.errors import BadRequest, GatewayError, MethodNotAllowed, RouteNotFound
 from gateway.routing.facts import RequestFacts
@@ -31,7 +31,7 @@ def locating(context: Context, endpoints: Endpoints, forward: Choose | None) -> 
 
     def locate(request: web.BaseRequest, exchange: Exchange) -> None:
         hosts = request.headers.getall("Host", ())
-        if len(hosts) != 1:
+        if len(hosts) != 1 and (hosts or request.version >= HttpVersion11):
             raise BadRequest(fault_in(request) or "there must be exactly one Host")
         call = request.method, request.raw_path
         if forward is not None:
@@ -44,7 +44,7 @@ def locating(context: Context, endpoints: Endpoints, forward: Choose | None) -> 
             exchange.target, endpoint = plain[call]
             _take_own(context, exchange, exchange.target, endpoint)
             return
-        exchange.target = target = parse_target(request.raw_path, hosts[0])
+        exchange.target = target = parse_target(request.raw_path, hosts[0] if hosts else None)
         try:
             own = endpoints.find(request.method, target.path)
         except GatewayError as error:
@@ -58,7 +58,7 @@ def locating(context: Context, endpoints: Endpoints, forward: Choose | None) -> 
         elif forward is None:
             raise RouteNotFound
         else:
-            _route(context, request, exchange, target, hosts[0], forward)
+            _route(context, request, exchange, target, hosts[0] if hosts else "", forward)
 
     return locate
 
