@@ -21,7 +21,7 @@ Inner parts relied on, all of aiohttp 3.14: ``RequestHandler.data_received``, ``
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import hdrs, web
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
@@ -109,10 +109,18 @@ class Connection(Laned):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serves the client, unless there are too many."""
-        if self._manager is not None and self._manager.turns_away(transport):
-            self._deaf = True
+        manager = self._manager
+        if manager is not None and manager.is_full(transport):
+            self._deaf, self._idle = True, False
+            manager.turn_away(self, cast(asyncio.Transport, transport))
         else:
             super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Nothing is waited for any more."""
+        if self.transport is None and self._manager is not None:
+            self._manager.forget(self)
+        super().connection_lost(exc)
 
     def rest(self) -> None:
         """Lets go of the parser, unless there is something in it or behind it."""
@@ -131,6 +139,8 @@ class Connection(Laned):
                 self.take(data)
             return
         if self._deaf or self._close or self._force_close:
+            if self.transport is None and self._manager is not None:
+                self._manager.hear_first(self, data)
             return
         if not data and not self._upgraded:  # there is room again, and the parser may hold something too
             self._parse(b"")

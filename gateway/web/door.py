@@ -15,7 +15,7 @@ from gateway.observe.logs import AccessLog
 from gateway.observe.tracing import TRACE_ID
 from gateway.proxy.forwarded import origin
 from gateway.web.admit import overloaded
-from gateway.web.answer import SERVER_NAME, JsonAnswer
+from gateway.web.answer import SERVER_NAME, WholeAnswer
 from gateway.web.context import Context
 from gateway.web.envelope import refusal
 from gateway.web.exchange import Exchange, Step
@@ -70,7 +70,7 @@ class Door:
             self._account(request, exchange, status, size, recorded)
         return response
 
-    def turn_away(self, request: web.BaseRequest) -> JsonAnswer | None:
+    def turn_away(self, request: web.BaseRequest) -> WholeAnswer | None:
         """What a newcomer gets for whom there is no time; None if this is no newcomer's call. No more is done than it
         takes to say so in a way that the caller can read."""
         exchange = _exchange(request, self._context, self._default_locale)

@@ -68,6 +68,7 @@ def _take_own(context: Context, exchange: Exchange, target: Target, endpoint: En
     exchange.needs = endpoint.needs
     exchange.label = endpoint.label
     exchange.sheds = endpoint.sheds
+    exchange.streams = endpoint.streams
     exchange.crosses = not is_for_operators(target.path)
     exchange.cors = context.tables.now.table.cors_for(target.path) if exchange.crosses else None
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import resource
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, cast
 
 from aiohttp import web
@@ -18,7 +20,9 @@ from aiohttp.web_protocol import RequestHandler
 
 from gateway.proxy.body import SERVER_OPTIONS
 from gateway.proxy.deadlines import Deadlines
+from gateway.stream.encoder import come_back
 from gateway.web.connections import ClientRequest, Connection
+from gateway.web.forgetting import LONG as STREAM_PATH
 from gateway.web.lane import Lane
 from gateway.web.limits import Limits
 
@@ -28,9 +32,20 @@ BACKLOG: Final = 4096
 _ACCEPTED_AT_ONCE: Final = 64
 _IDLE_GRACE_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 0.02
+_READ_BYTES: Final = 64 * 1024
+_MOST_UNDECIDED: Final = 16
+_FIRST_BYTES_SECONDS: Final = 0.5
+_STREAM: Final = re.compile(rb"GET %b[? ]" % STREAM_PATH.encode())
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nServer: gateway\r\nRetry-After: 5\r\n"
     b"Cache-Control: no-store\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+)
+
+
+_FULL_FOR_STREAMS: Final = (
+    b"HTTP/1.1 200 OK\r\nServer: gateway\r\nContent-Type: text/event-stream\r\n"
+    b"Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\n"
+    b"Content-Length: %d\r\nConnection: close\r\n\r\n%b"
 )
 
 
@@ -80,6 +95,8 @@ class Server(web.Server):
         self.deadlines = Deadlines()
         self._most = most_descriptors() if descriptors is None else descriptors
         self._on_full = on_full or (lambda: None)
+        self._undecided: dict[Connection, asyncio.Transport] = {}
+        """Connections too many of which nobody knows yet what they ask for."""
         self.draining = False
         """Each answer is the last one of its connection."""
         super().__init__(
@@ -108,16 +125,43 @@ class Server(web.Server):
     ) -> web.BaseRequest:
         return ClientRequest(message, payload, protocol, writer, task, self._loop)
 
-    def turns_away(self, transport: asyncio.BaseTransport) -> bool:
-        """Tells a client that is one too many to come back, and closes the connection."""
+    def is_full(self, transport: asyncio.BaseTransport) -> bool:
+        """Whether this new connection is one too many."""
         sock = transport.get_extra_info("socket")
-        if sock is None or sock.fileno() < self._most:
-            return False
+        return sock is not None and sock.fileno() >= self._most
+
+    def turn_away(self, connection: Connection, transport: asyncio.Transport) -> None:
+        """Tells a client that is one too many to come back, and closes the connection.
+
+        What it asks for decides how it is told: an ``EventSource`` gives up for good on a 503. In a crowd the request
+        is there when the connection is accepted; else a few connections are kept for a moment, until it comes.
+        """
         self._on_full()
-        connection = cast(asyncio.Transport, transport)
-        connection.write(_FULL)
-        connection.close()
-        return True
+        came = _what_came(transport.get_extra_info("socket").fileno())
+        if came or len(self._undecided) >= _MOST_UNDECIDED:
+            self._tell_full(transport, came)
+        else:
+            self._undecided[connection] = transport
+            self.deadlines.set(connection, _FIRST_BYTES_SECONDS, partial(self.hear_first, connection, b""))
+
+    def hear_first(self, connection: Connection, data: bytes) -> None:
+        """A connection that is one too many has sent ``data``; nothing in its time if that is empty."""
+        transport = self._undecided.pop(connection, None)
+        self.deadlines.drop(connection)
+        if transport is not None and not transport.is_closing():
+            self._tell_full(transport, data)
+
+    def forget(self, connection: Connection) -> None:
+        """The connection has ended, whatever it would have been told."""
+        self._undecided.pop(connection, None)
+
+    def _tell_full(self, transport: asyncio.Transport, came: bytes) -> None:
+        if _STREAM.match(came) is None:
+            transport.write(_FULL)
+        else:
+            body = come_back("no room here").raw
+            transport.write(_FULL_FOR_STREAMS % (len(body), body))
+        transport.close()
 
     def pre_shutdown(self) -> None:
         """Lets every connection end with its next answer. An idle one is not closed at once: the proxy in front may be
@@ -138,3 +182,16 @@ class Server(web.Server):
             await super().shutdown(seconds - idle)
         finally:
             self.deadlines.close()
+
+
+def _what_came(descriptor: int) -> bytes:
+    """What a client has sent already. Taken from the kernel, for what is left there when a connection is closed makes a
+    reset of its end, which can take the answer along."""
+    # uvloop's stand-in for a socket can't read; what family the socket is said to have does not matter for that.
+    bare = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, descriptor)
+    try:
+        return bare.recv(_READ_BYTES, socket.MSG_DONTWAIT)
+    except OSError:
+        return b""
+    finally:
+        bare.detach()

@@ -59,7 +59,9 @@ class StreamApi:
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """The one call there is."""
-        return (Endpoint("GET", f"{QUEUE}/stream", self.stream, label="queue.stream", sheds=True),)
+        return (
+            Endpoint("GET", f"{QUEUE}/stream", self.stream, label="queue.stream", sheds=True, streams=True),
+        )
 
     async def stream(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Serves a stream from its first event to its end."""
