@@ -98,12 +98,9 @@ class EventStream(EventSourceResponse):
             # The last chunk is out. It would be written again, and after a wait for a slow reader.
             writer.chunked = False
         await super().write_eof(data)
-        if request is None or request.transport is None:
-            return
-        if request.transport.get_write_buffer_size():
-            # A reader this far behind gets no other request; the socket's time-out ends what remains.
-            self.force_close()
-        else:
+        # Also for a reader who is behind: the head has said whether the connection stays open. Whoever takes nothing at
+        # all is cut off by the connection.
+        if request is not None and request.transport is not None:
             _tune(request, streaming=False)
 
 
