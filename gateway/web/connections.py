@@ -15,7 +15,8 @@ aiohttp parses requests and runs their handlers. What it leaves open is settled 
 Inner parts relied on, all of aiohttp 3.14: ``RequestHandler.data_received``, ``finish_response``, ``_messages``,
 ``_max_msg_queue_size``, ``_request_count``, ``_upgraded``, ``_message_tail``, ``_payload_parser``, ``_parser``,
 ``_buffer_paused``, ``_reading_paused``, ``_resume_reading_if_drained``, ``_waiter``, ``_close``, ``_force_close``,
-``_lingering_time``, ``_keepalive_handle``, ``_process_keepalive`` and ``_ErrInfo``; ``BaseRequest._message``.
+``_lingering_time``, ``_request_in_progress``, ``_keepalive_handle``, ``_process_keepalive`` and ``_ErrInfo``;
+``BaseRequest._message``.
 """
 
 from __future__ import annotations
@@ -157,6 +158,11 @@ class Connection(Laned):
                 break
             at = self._take_head(data, at) if self._body.is_eof() else self._take_body(data, at)
         self._set_deadline()
+
+    def end_if_idle(self) -> None:
+        """Ends the connection unless a request is under way, or on its way."""
+        if self._idle and not (self._messages or self._laned or self._request_in_progress):
+            self.force_close()
 
     def take(self, data: bytes) -> None:
         """Takes in ``data``, a whole head; nothing is unfinished before it."""
@@ -371,8 +377,9 @@ class Connection(Laned):
         if transport is None or transport.is_closing() or self._payload_parser is not None:
             return
         unread = self._held or self._messages or self._reading_paused or self._buffer_paused
-        if request._message.should_close and self._body.is_eof() and not (unread or self._deaf):
-            # The client has said itself that this is its last request.
+        expected = request._message.should_close or (self._manager is not None and self._manager.draining)
+        if expected and self._body.is_eof() and not (unread or self._deaf):
+            # The client has said itself that this is its last request, or time is short.
             return
         self._deaf = True
         self._held = b""

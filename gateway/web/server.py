@@ -32,6 +32,9 @@ BACKLOG: Final = 4096
 _ACCEPTED_AT_ONCE: Final = 64
 _IDLE_GRACE_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 0.02
+_CUT_OFF_SECONDS: Final = 0.1
+"""What handlers get to notice that they are cut off. aiohttp takes 0 for no limit."""
+
 _READ_BYTES: Final = 64 * 1024
 _MOST_UNDECIDED: Final = 16
 _FIRST_BYTES_SECONDS: Final = 0.5
@@ -169,19 +172,26 @@ class Server(web.Server):
         self.draining = True
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as its parent has it
-        """Ends all connections, giving handlers so many seconds, and those that stay idle a few of these."""
+        """Ends all connections, giving requests under way so many seconds, and those that stay idle a few of these."""
         seconds = 0.0 if timeout is None else timeout
         idle = min(_IDLE_GRACE_SECONDS, seconds)
         try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(idle):
-                    # aiohttp forgets a connection some time after it has ended, and tells nobody.
-                    while self.connections:  # noqa: ASYNC110
-                        await asyncio.sleep(_LOOK_SECONDS)
+            await self._until_ended(idle)
+            for connection in self.connections:
+                cast(Connection, connection).end_if_idle()
+            # Not in aiohttp's shutdown, which stops reading bodies first and then waits for who reads them.
+            await self._until_ended(seconds - idle)
             super().pre_shutdown()
-            await super().shutdown(seconds - idle)
+            await super().shutdown(_CUT_OFF_SECONDS)
         finally:
             self.deadlines.close()
+
+    async def _until_ended(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                # aiohttp forgets a connection some time after it has ended, and tells nobody.
+                while self.connections:  # noqa: ASYNC110
+                    await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _what_came(descriptor: int) -> bytes:
