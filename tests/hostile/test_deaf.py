@@ -110,6 +110,21 @@ def test_a_parser_that_was_told_to_pause_too_late_goes_on(gateway: Gateway) -> N
                 assert body in (None, answer.body)
 
 
+@pytest.mark.parametrize("upgrade", [UPGRADE, WEBSOCKET], ids=["h2c", "websocket"])
+def test_an_upgrade_anywhere_in_a_full_queue_takes_no_request_along(gateway: Gateway, upgrade: bytes) -> None:
+    # The first is served before its body has come, and so counted otherwise than the rest.
+    first = request(OPEN, b"Content-Length: 5\r\n")
+    for position in range(28, 35):
+        queue = [request(f"GET /open/{number} HTTP/1.1") for number in range(40)]
+        queue[position] = request(f"GET /open/{position} HTTP/1.1", upgrade)
+        with gateway.client() as client:
+            client.send(first, b"hello" + b"".join(queue))
+            for body in (b"POST /open/a", *(b"GET /open/%d" % number for number in range(40))):
+                answer = client.answer()
+                assert answer is not None
+                assert answer.body == body
+
+
 def test_health_is_told_in_http_1_0_without_host(gateway: Gateway) -> None:
     with gateway.client() as client:
         client.send(b"GET /actuator/health HTTP/1.0\r\n\r\n")
