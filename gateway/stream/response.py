@@ -17,6 +17,7 @@ from aiohttp.web import BaseRequest
 from aiohttp.web_exceptions import HTTPMethodNotAllowed
 from aiohttp_sse import EventSourceResponse
 
+from gateway.observe.logs import ABORTED
 from gateway.stream.subscriber import Subscriber
 
 UNACKNOWLEDGED_SECONDS = 60
@@ -51,6 +52,17 @@ class EventStream(EventSourceResponse):
         # aiohttp knows better than "keep-alive" for everybody, as its parent class says.
         del self.headers["Connection"]
         self._subscriber: Subscriber | None = None
+
+    @property
+    def body_length(self) -> int:
+        """Bytes of the body that were written."""
+        subscriber = self._subscriber
+        return subscriber.sent if subscriber is not None and subscriber.begun else 0
+
+    @property
+    def end(self) -> str:
+        """Empty if the last thing was said, else that the client aborted it, be it by taking nothing."""
+        return "" if self._subscriber is not None and self._subscriber.completed else ABORTED
 
     async def subscribe(
         self, request: BaseRequest, *, user: str, locale: str, max_buffer: int

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from gateway.errors import MethodNotAllowed, QueueUnavailable, RoomNotFound, TokenExpired
 from gateway.observe.tracing import TRACE_ID
+from gateway.proxy.response import BEGUN
 from gateway.stream.encoder import END_ID
 from gateway.stream.frames import to_json
 from gateway.stream.ports import UserState
@@ -86,6 +87,7 @@ class StreamApi:
             request, user=user, locale=exchange.locale, max_buffer=self._context.settings.sse_max_buffer_bytes
         )
         if tab is not None:
+            request[BEGUN] = response
             forget(request)
             await hub.attend(tab)
         return response
