@@ -31,8 +31,9 @@ async def before_a_service(request: pytest.FixtureRequest, start: Start) -> Asyn
             routes=ROUTES.replace("%s", f"{url}%.0s"),
             max_request_body_bytes=str(pipelines.MOST_BODY),
             redis_key_prefix=f"pipelines-{request.param}:",
-            # The service shares its process with all clients.
+            # The service shares its process with all clients, and perhaps the machine with other tests.
             proxy_connect_timeout_seconds="20",
+            redis_timeout_seconds="20",
         )
 
 
