@@ -10,7 +10,10 @@ HEAD_END: Final = b"\r\n\r\n"
 # The one form there is. Parsers forgive lower case, several spaces, other protocols, each something else.
 _LINE: Final = re.compile(rb"(?:\r\n)?[!#$%&'*+.^_`|~0-9A-Z-]+ [\x21-\x7e\x80-\xff]+ HTTP/1\.[01]\r\n")
 _CHUNK_SIZE: Final = re.compile(rb"0*([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?")
-_TRAILER: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
+# Trailers are dropped; what speaks of framing there has a second reading all the same.
+_TRAILER: Final = re.compile(
+    rb"(?!content-length:|transfer-encoding:)[!#$%&'*+.^_`|~0-9A-Z-]+:[\t\x20-\x7e\x80-\xff]*", re.IGNORECASE
+)
 
 # Chunked bodies may have this much besides their data, and a multiple of the data.
 _CHUNK_EXTRA_BYTES: Final = 32 * 1024

@@ -273,7 +273,7 @@ class Maker:
         out.append(draw.choice((b"0", b"0", b"0", b"000", b"0;z", b'0;a="b"')) + b"\r\n")
         if draw.random() < 0.2:
             out.append(
-                draw.choice((b"A: b\r\n", b"Host: evil\r\nX-User-Id: admin\r\n", b"Content-Length: 5\r\n"))
+                draw.choice((b"A: b\r\n", b"Host: evil\r\nX-User-Id: admin\r\n", b"X-Content-Length: 5\r\n"))
             )
         return b"".join(out) + b"\r\n"
 

@@ -213,6 +213,8 @@ CHUNKS = {
     "with a CR in the extension of the last": chunks(b"5\r\nhello\r\n0;a\rb\r\n\r\n"),
     "with a CR in a trailer": chunks(b"0\r\nA: b\rc\r\n\r\n"),
     "with a LF in a trailer": chunks(b"0\r\nA: b\nc\r\n\r\n"),
+    "with a length in the trailers": chunks(b"0\r\nContent-Length: 5\r\n\r\n"),
+    "with a coding in the trailers": chunks(b"0\r\ntransfer-encoding:chunked\r\n\r\n"),
     "with a trailer without a name": chunks(b"0\r\n: b\r\n\r\n"),
     "ended by LF, the last": chunks(b"0\n\n"),
     "with an extension that does not end": chunks(b"5;" + b"a" * 100_000),
