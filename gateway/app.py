@@ -23,7 +23,7 @@ from gateway.auth.jwks import Jwks
 from gateway.auth.tokens import TokenVerifier
 from gateway.observe.export import tracing
 from gateway.observe.lag import LoopLag
-from gateway.observe.logs import AccessLog
+from gateway.observe.logs import AccessLog, timestamp
 from gateway.observe.metrics import Metrics
 from gateway.observe.spring_metrics import SpringMetrics
 from gateway.observe.writer import LineWriter
@@ -33,6 +33,7 @@ from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import TrustedProxies
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.tunnels import Tunnels
+from gateway.proxy.uploads import Uploads
 from gateway.routing.config.server import ConfigServer
 from gateway.routing.table import RouteTable
 from gateway.settings import Settings
@@ -45,7 +46,7 @@ from gateway.web.docs import Docs
 from gateway.web.door import Door
 from gateway.web.endpoints import Endpoints
 from gateway.web.forwarding import forwarding
-from gateway.web.limits import max_tunnels
+from gateway.web.limits import max_tunnels, upload_limits_of
 from gateway.web.lobby import Lobby
 from gateway.web.locate import locating
 from gateway.web.queue_api import QueueApi
@@ -103,7 +104,8 @@ async def composed(
         )
         waiting = await enter(waiting_rooms(settings, table, metrics, tracer))
         tokens = await enter(_tokens(settings, environ, table, session, metrics))
-        pool = await enter(UpstreamPool())
+        pool = await enter(UpstreamPool(settings.proxy_keep_alive_seconds))
+        uploads = Uploads(upload_limits_of(settings))
         tunnels = Tunnels(max_tunnels(settings), settings.websocket_idle_seconds, metrics)
         instances = Instances(table.services)
         tables = LiveTable(table)
@@ -132,7 +134,10 @@ async def composed(
                 allowed_origin=acting(tables),
                 on_token=metrics.token,
             ),
-            forwarder=Forwarder(pool, instances, tunnels, metrics.upstream),
+            forwarder=Forwarder(
+                pool, instances, tunnels, metrics.upstream, uploads, settings.proxy_repeat_methods
+            ),
+            uploads=uploads,
             trusted=TrustedProxies(settings.trusted_proxies),
             metrics=metrics,
             spring_metrics=SpringMetrics(metrics.registry, lambda: len(tables.now.table.routes))
@@ -188,10 +193,10 @@ async def _tokens(
 
 def _checks(
     rooms: Rooms, jwks: Jwks, sources: RouteSources, eureka: Eureka | None
-) -> dict[str, Callable[[], tuple[bool, dict[str, object]]]]:
-    """Health of all that the gateway uses: whether it is up, and details without secrets."""
-    checks: dict[str, Callable[[], tuple[bool, dict[str, object]]]] = {
-        "redis": lambda: (rooms.subscription.listening.is_set(), {}),
+) -> dict[str, Callable[[], tuple[bool | str, dict[str, object]]]]:
+    """Health of all that the gateway uses: whether it is up, or its status, and details without secrets."""
+    checks: dict[str, Callable[[], tuple[bool | str, dict[str, object]]]] = {
+        "redis": partial(_redis_health, rooms),
         "jwks": lambda: (jwks.keys_known, {"keys": len(jwks.status().kids)}),
         "routes": lambda: (not sources.faults, {"faults": list(sources.faults)}),
     }
@@ -210,6 +215,17 @@ def _access_log(settings: Settings, writer: LineWriter | None) -> AccessLog:
         # Shared by the instances if they share the secret; else each has names of its own for users.
         key=(settings.identity_hmac_secret or secrets.token_hex()).encode(),
     )
+
+
+def _redis_health(rooms: Rooms) -> tuple[bool | str, dict[str, object]]:
+    """DOWN as the probe found it; UNKNOWN while Redis answers, but what happens in the rooms is not heard."""
+    state = rooms.redis_state
+    if state.away:
+        return "DOWN", {"since": timestamp(state.away_since), "reason": state.away}
+    details: dict[str, object] = {}
+    if state.refuses:
+        details = {"refusesWrites": state.refuses, "since": timestamp(state.refuses_since)}
+    return rooms.subscription.listening.is_set(), details
 
 
 def _config_health(config: ConfigServer) -> tuple[bool, dict[str, object]]:

@@ -77,6 +77,7 @@ async def waiting_rooms(
             on_events=deliver,
             on_restored=lobby.restored,
             on_sweep=metrics.swept,
+            on_redis=metrics.redis_state,
         )
         made = WaitingRooms(rooms, lobby, admissions, redis_url, settings)
         await made.provide(table)

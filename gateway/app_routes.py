@@ -187,7 +187,7 @@ class RouteSources:
             try:
                 table = await self._located(table)
                 await take(table)
-                log.info("%d routes from %s", len(table.routes), self.shown)
+                self.log(table)
             except Exception:
                 log.exception("a route table could not be put in force")
             if not self._come.is_set():
@@ -198,6 +198,12 @@ class RouteSources:
             return table
         own = self._settings.spring_application_name
         return await asyncio.to_thread(located, table, self._discovered, own=own)
+
+    def log(self, table: RouteTable) -> None:
+        """Write a line about the table that is in force, and one for each of its warnings (the first twenty)."""
+        log.info("%d routes from %s", len(table.routes), self.shown)
+        for warning in shown(table.warnings):
+            log.warning("%s", warning)
 
     @property
     def shown(self) -> str:

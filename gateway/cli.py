@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from gateway import __version__, cli_health, cli_room
+from gateway import __version__, cli_health, cli_room, versions
 from gateway.settings import TABLE, Settings
 from gateway.settings import check as check_settings
 from gateway.settings_table import Setting
@@ -26,21 +26,30 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Run one command; ``argv`` is without the program's name. Returns the exit status."""
-    parser = make_parser()
-    options = parser.parse_args(argv)
-    if not hasattr(options, "run"):
-        parser.print_help(sys.stderr)
-        return 2
     try:
-        status: int = options.run(options, environ)
-        sys.stdout.flush()
+        return _run(argv, environ)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # Whoever read our output has what they wanted; without this, Python complains once more at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return status
+
+
+def _run(argv: Sequence[str] | None, environ: Mapping[str, str]) -> int:
+    parser = make_parser()
+    try:
+        options = parser.parse_args(argv)  # which also prints the help
+        if not hasattr(options, "run"):
+            parser.print_help(sys.stderr)
+            return 2
+        # Before anything is imported that may fail with another version of a library.
+        if options.run in _NEED_LIBRARIES and not _libraries_fit():
+            return 1
+        status: int = options.run(options, environ)
+        return status
+    finally:
+        sys.stdout.flush()
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -64,8 +73,10 @@ def make_parser() -> argparse.ArgumentParser:
         "check",
         help="check a file of routes, and the settings",
         description="Print every fault, each with file, line, route id and the rule it breaks. Without FILE, "
-        "check the file that `gateway serve` would read, and the settings too.",
+        "check the file that `gateway serve` would read, and the settings too. A warning names what is allowed but "
+        "hardly meant.",
     )
+    check.add_argument("--strict", action="store_true", help="fail (exit status 1) on a warning too")
     check.add_argument("file", nargs="?", type=Path, metavar="FILE")
     check.set_defaults(run=_check)
 
@@ -112,6 +123,14 @@ def _described(row: Setting) -> str:
     )
 
 
+def _libraries_fit() -> bool:
+    """Says which libraries are of another version than allowed. Returns whether the gateway works with them."""
+    misfits = versions.misfits()
+    for misfit in misfits:
+        print(misfit if misfit.fatal else f"warning: {misfit}", file=sys.stderr)
+    return not any(misfit.fatal for misfit in misfits)
+
+
 def _serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if faults := check_settings(environ):
         for fault in faults:
@@ -120,7 +139,7 @@ def _serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from gateway.serve import serve  # noqa: PLC0415 - the other commands need no server
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(serve(Settings.from_env(environ), environ))
+        return runner.run(serve(Settings.from_env(environ), environ, own_process=True))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -145,12 +164,19 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     faults, table = describe.check(file, environ, properties)
     for fault in faults:
         print(fault)
+    warnings = table.warnings if table is not None else ()
+    for warning in warnings:
+        print(f"warning: {warning}")
     if wrong_settings or table is None or faults or fatal:
         return 1
-    count = len(table.routes)
     source = f"{file} and the Config Server" if properties else file
-    print(f"{source}: {count} route{'s' * (count != 1)}, no faults")
-    return 0
+    more = f", {_counted(len(warnings), 'warning')}" if warnings else ""
+    print(f"{source}: {_counted(len(table.routes), 'route')}, no faults{more}")
+    return 1 if warnings and options.strict else 0
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _routes(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -187,6 +213,9 @@ def _demo(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from gateway.demo import main as demo  # noqa: PLC0415 - as above
 
     return demo(options)
+
+
+_NEED_LIBRARIES: Final = (_serve, _check, _routes, _demo)
 
 
 def _routes_file(environ: Mapping[str, str]) -> Path:

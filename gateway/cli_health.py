@@ -56,6 +56,9 @@ def _ask(url: str) -> tuple[int, str]:
 
 def _state(body: bytes) -> str:
     try:
-        return str(json.loads(body)["status"])
-    except (ValueError, KeyError, TypeError):
+        answer = json.loads(body)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict) or "status" not in answer:
         return "an answer that is not a gateway's"
+    return str(answer["status"])

@@ -8,6 +8,8 @@ are translated into these where they enter, so nothing above ever catches a libr
     ├── RequestRefused           the request itself is at fault
     │   ├── BadRequest
     │   ├── PayloadTooLarge
+    │   ├── RequestTimeout
+    │   ├── TooManySlowUploads
     │   ├── RouteNotFound
     │   ├── MethodNotAllowed
     │   └── CorsRejected
@@ -23,6 +25,8 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   ├── NotAllowedIn
     │   ├── QueueWaiting
     │   ├── QueueUnavailable
+    │   ├── QueueFailed
+    │   ├── QueueStorageFull
     │   └── Overloaded
     ├── ConfigError              a refresh of the configuration did not come about
     │   ├── ConfigUnavailable
@@ -93,6 +97,26 @@ class PayloadTooLarge(RequestRefused):
     def __init__(self, limit: int) -> None:
         self.limit = limit
         super().__init__(f"more than {limit} bytes")
+
+
+class RequestTimeout(RequestRefused):
+    """The client took too long to send its request. ``reason`` is one short English clause without client data."""
+
+    code = "REQUEST_TIMEOUT"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class TooManySlowUploads(RequestRefused):
+    """The client sends its body slowly, and as many others as may at a time. ``retry_after`` is in seconds."""
+
+    code = "TOO_MANY_SLOW_UPLOADS"
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__("too many slow uploads of one client")
 
 
 class RouteNotFound(RequestRefused):
@@ -201,6 +225,23 @@ class QueueUnavailable(QueueError):
         self.reason = reason
         self.retry_after = retry_after
         super().__init__(reason)
+
+
+class QueueFailed(QueueError):
+    """A fault of the gateway's own in a call of the room, which the log has. It says nothing about Redis."""
+
+
+class QueueStorageFull(QueueError):
+    """Redis has no memory for one more user. Nothing was changed; the users who have a place keep it.
+
+    ``retry_after`` is in seconds.
+    """
+
+    code = "QUEUE_STORAGE_FULL"
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__("Redis is at maxmemory")
 
 
 class Overloaded(QueueError):

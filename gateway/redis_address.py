@@ -5,18 +5,54 @@ No name is looked up. Besides ``redis://``, ``rediss://`` and ``unix://`` there 
     redis+sentinel://[user:password@]host[:26379][,host…]/service[/database][?sentinel_username=…&sentinel_password=…]
     redis+cluster://[user:password@]host[:6379][,host…]
 
-Other parameters are redis-py's (``ssl_ca_certs=…``) and hold for every connection, those to sentinels included.
+Other parameters are redis-py's (``ssl_ca_certs=…``), as far as ``PARAMETERS`` has them, and hold for every
+connection, those to sentinels included.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 MOST_NODES: Final = 32
 """Nodes that one address may name."""
+
+PARAMETERS: Final = frozenset(
+    {
+        *(
+            "db",
+            "username",
+            "password",
+            "client_name",
+            "lib_name",
+            "lib_version",
+            "max_connections",
+            "protocol",
+        ),
+        *("socket_connect_timeout", "socket_keepalive", "socket_read_size", "socket_timeout"),
+        *("health_check_interval", "retry_on_timeout"),
+    }
+)
+"""What may stand behind the ``?`` of any address: those of redis-py's parameters that are texts or numbers. Some have
+no effect: the gateway keeps its own time-outs, repeats nothing, and speaks one protocol."""
+
+TLS_PARAMETERS: Final = frozenset(
+    {
+        *(
+            "ssl_ca_certs",
+            "ssl_ca_data",
+            "ssl_ca_path",
+            "ssl_cert_reqs",
+            "ssl_certfile",
+            "ssl_check_hostname",
+        ),
+        *("ssl_ciphers", "ssl_keyfile", "ssl_min_version", "ssl_password"),
+    }
+)
+"""And behind that of ``rediss``."""
 
 _FORM = re.compile(
     r"(?P<scheme>rediss?)\+(?P<form>sentinel|cluster)://(?:(?P<userinfo>[^/?#]*)@)?(?P<nodes>[^@/?#]+)"
@@ -92,6 +128,7 @@ def parse_redis_address(text: str) -> RedisAddress:
         raise ValueError("a cluster has database 0 only")
     sentinel_user = parameters.pop("sentinel_username", "") if form == "sentinel" else ""
     sentinel_password = parameters.pop("sentinel_password", "") if form == "sentinel" else ""
+    _check_parameters(found["scheme"], parameters)
     return RedisAddress(
         form=form,
         url=text,
@@ -116,8 +153,15 @@ def _one(text: str) -> RedisAddress:
         raise ValueError("no Redis address")
     if parts.port == 0:  # reading the port also checks that it is a number below 65536
         raise ValueError("port 0")
-    database = dict(parse_qsl(parts.query)).get("db") or (parts.scheme != "unix" and parts.path.strip("/"))
-    return RedisAddress(form="one", url=text, database=int(database or 0))
+    parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
+    _check_parameters(parts.scheme, parameters)
+    database = parameters.get("db") or (parts.scheme != "unix" and parts.path.strip("/"))
+    return RedisAddress(form="one", url=text, database=int(database or 0), scheme=parts.scheme)
+
+
+def _check_parameters(scheme: str, parameters: Mapping[str, str]) -> None:
+    if not set(parameters) <= (PARAMETERS | TLS_PARAMETERS if scheme == "rediss" else PARAMETERS):
+        raise ValueError("no such parameter")
 
 
 def is_host(text: str) -> bool:

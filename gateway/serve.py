@@ -8,10 +8,9 @@ import gc
 import logging
 import os
 import resource
-import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from aiohttp import web
 from prometheus_client import REGISTRY
@@ -20,8 +19,12 @@ from gateway.app import Gateway, composed
 from gateway.errors import GatewayError, Overloaded
 from gateway.observe.logs import logging_to
 from gateway.observe.metrics import Metrics
+from gateway.observe.writer import LineWriter
 from gateway.settings import Settings
+from gateway.stopping import Stop
+from gateway.systemd import Notifier
 from gateway.web.door import Door
+from gateway.web.limits import limits_of
 from gateway.web.server import Port, Server
 
 log = logging.getLogger(__name__)
@@ -34,36 +37,47 @@ collection over the million objects of 15,000 streams would stop everything for 
 when ten million objects more have been made than let go."""
 
 
-async def serve(settings: Settings, environ: Mapping[str, str] | None = None) -> int:
-    """Runs a gateway until SIGTERM or SIGINT, then drains it. Returns the exit status.
+async def serve(
+    settings: Settings, environ: Mapping[str, str] | None = None, *, own_process: bool = False
+) -> int:
+    """Runs a gateway until SIGTERM or SIGINT, then drains it. Returns the exit status: 0 once it was told to stop.
 
-    The port is opened last: who can connect is served.
+    The port is opened last: who can connect is served. ``own_process`` as in ``Stop``.
     """
     raise_descriptor_limit()
-    with (
-        logging_to(log_format=settings.log_format, level=settings.log_level) as writer,
-        _signals() as signals,
-    ):
-        try:
-            async with (
-                composed(
-                    settings,
-                    os.environ if environ is None else environ,
-                    registry=REGISTRY,
-                    log_writer=writer if settings.access_log else None,
-                ) as gateway,
-                _listening(gateway, settings),
-            ):
-                # What is alive by now mostly stays: a full collection over it would only stall the loop.
-                gc.collect()
-                gc.freeze()
-                gc.set_threshold(*COLLECT_AFTER)
-                signals.on_hangup = gateway.routes.reload
-                await signals.stop.wait()
-                log.info("stopping: %g s for what is under way", settings.shutdown_grace_seconds)
-        except GatewayError as error:
-            print(error, file=sys.stderr)
-            return 1
+    with logging_to(log_format=settings.log_format, level=settings.log_level) as writer:
+        stop = Stop(settings.shutdown_grace_seconds, writer, own_process=own_process)
+        status = 0
+        with stop.signals():
+            status = await _serve(settings, os.environ if environ is None else environ, writer, stop)
+    return status
+
+
+async def _serve(settings: Settings, environ: Mapping[str, str], writer: LineWriter, stop: Stop) -> int:
+    systemd = Notifier.from_env(environ)
+    try:
+        async with (
+            systemd.watched(),
+            composed(
+                settings,
+                environ,
+                registry=REGISTRY,
+                log_writer=writer if settings.access_log else None,
+            ) as gateway,
+            _listening(gateway, settings),
+        ):
+            # What is alive by now mostly stays: a full collection over it would only stall the loop.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*COLLECT_AFTER)
+            stop.on_hangup = gateway.routes.reload
+            systemd.send("READY=1")
+            await stop.asked()
+            systemd.send("STOPPING=1")
+            log.info("stopping: %g s for what is under way", settings.shutdown_grace_seconds)
+    except GatewayError as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 
@@ -86,8 +100,7 @@ async def _listening(gateway: Gateway, settings: Settings) -> AsyncIterator[None
             runners.append(await _open(server, settings.server_host, port, grace))
             log.info("management on %s", _address(runners[1]))
         log.info("Redis at %s", _without_password(gateway.redis_url))
-        table = gateway.context.tables.now.table
-        log.info("%d routes from %s", len(table.routes), gateway.routes.shown)
+        gateway.routes.log(gateway.context.tables.now.table)
         if eureka is not None:
             eureka.listening(*(runner.addresses[0][1] for runner in runners))
         yield
@@ -118,7 +131,13 @@ async def _open(server: Server, host: str, port: int, grace: float) -> web.Serve
 
 def server_of(door: Door, on_full: Callable[[], None] | None = None) -> Server:
     """The server around what answers requests; ``on_full`` is called for each connection turned away."""
-    return Server(door.handle, on_full=on_full, lane=door.lane)
+    return Server(
+        door.handle,
+        limits_of(door.settings),
+        most=door.settings.max_connections,
+        on_full=on_full,
+        lane=door.lane,
+    )
 
 
 def _full(metrics: Metrics) -> Callable[[], None]:
@@ -130,7 +149,10 @@ def _full(metrics: Metrics) -> Callable[[], None]:
         metrics.rejected(Overloaded.code)
         if time.monotonic() - logged >= FULL_LOGGED_SECONDS:
             logged = time.monotonic()
-            log.warning("turning connections away: nearly all file descriptors are in use (ulimit -n)")
+            log.warning(
+                "turning connections away: MAX_CONNECTIONS is reached, or nearly all file descriptors "
+                "are in use (ulimit -n)"
+            )
 
     return told
 
@@ -153,37 +175,6 @@ def _without_password(url: str) -> str:
     # Passwords stand before the host, and behind the question mark.
     scheme, separator, rest = url.partition("?")[0].partition("://")
     return scheme + separator + rest.rpartition("@")[2]
-
-
-class _Signals:
-    """SIGTERM and SIGINT set ``stop``; SIGHUP calls ``on_hangup``."""
-
-    def __init__(self) -> None:
-        self.stop = asyncio.Event()
-        self.on_hangup: Callable[[], None] = lambda: None
-
-    def hang_up(self) -> None:
-        """Calls what ``on_hangup`` is by then."""
-        self.on_hangup()
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[_Signals]:
-    """Takes signals for as long as it lasts: from before the start on, so that none ends the process out of turn."""
-    taken = _Signals()
-    loop = asyncio.get_running_loop()
-    actions = {
-        signal.SIGTERM: taken.stop.set,
-        signal.SIGINT: taken.stop.set,
-        signal.SIGHUP: taken.hang_up,
-    }
-    for number, action in actions.items():
-        loop.add_signal_handler(number, action)
-    try:
-        yield taken
-    finally:
-        for number in actions:
-            loop.remove_signal_handler(number)
 
 
 def raise_descriptor_limit() -> None:

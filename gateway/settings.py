@@ -16,7 +16,8 @@ from gateway import settings_kinds as kinds
 from gateway.errors import SettingsError
 from gateway.settings_discovery import DiscoverySettings, servers_by_zone
 from gateway.settings_kinds import Network, duration, whole
-from gateway.settings_table import Setting, redis_address_of_parts, rows, setting
+from gateway.settings_redis import agreed_redis_address, redis_address_of_parts, redis_timeout_of_spring
+from gateway.settings_table import Setting, rows, setting
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -33,7 +34,8 @@ class Settings(DiscoverySettings):
     shutdown_grace_seconds: float = setting(
         duration(zero="at once"),
         20.0,
-        "How long a stopping gateway finishes what is in flight and ends streams.",
+        "How long a stopping gateway finishes what is in flight and ends streams; the rest is broken off then. The "
+        "process ends within this time and a second.",
     )
     overload_lag_ms: float = setting(
         duration(zero="never", unit="milliseconds"),
@@ -43,6 +45,50 @@ class Settings(DiscoverySettings):
     )
     default_locale: Literal["ko", "en"] = setting(
         kinds.LOCALE, "ko", "Language of messages when `Accept-Language` names none there is."
+    )
+
+    request_head_timeout_seconds: float = setting(
+        duration(),
+        10.0,
+        "For the head of a request, from its first byte to its last; later ones get 408.",
+        group="Slow clients",
+    )
+    request_body_timeout_seconds: float = setting(
+        duration(),
+        30.0,
+        "How far a body may be behind `REQUEST_BODY_MIN_RATE`, and the longest pause in it; later ones get 408. "
+        "Only the time counts in which the gateway waits for the client.",
+    )
+    request_body_min_rate: int = setting(
+        whole(0, note=" (0 = no minimum: only a pause ends the body)"),
+        500,
+        "Slowest body that is accepted, in bytes per second.",
+    )
+    slow_uploads_per_client: int = setting(
+        whole(0, note=" (0 = none)"),
+        16,
+        "Most bodies below 16 KiB/s at a time from one client address (or one IPv6 /64); one more gets 429.",
+    )
+    slow_uploads_per_service: int = setting(
+        whole(0, note=" (0 = none)"),
+        64,
+        "Most bodies below 16 KiB/s at a time on the way to one service; one more gets 503.",
+    )
+    response_write_timeout_seconds: float = setting(
+        duration(),
+        60.0,
+        "How long a client may take no byte of an answer that waits for it; its connection is then ended.",
+    )
+    keep_alive_timeout_seconds: float = setting(
+        duration(),
+        75.0,
+        "How long a connection may be without a request, before the first one and between two.",
+    )
+    max_connections: int | None = setting(
+        whole(1),
+        None,
+        "Most connections of clients at a time, for each port; one more gets 503 and is closed.",
+        default_words="derived from the limit of file descriptors",
     )
 
     routes_file: Path | None = setting(  # noqa: RUF009 - the default is None
@@ -55,6 +101,17 @@ class Settings(DiscoverySettings):
     proxy_connect_timeout_seconds: float = setting(duration(), 2.0, "For connecting to a service.")
     proxy_response_timeout_seconds: float = setting(
         duration(), 30.0, "For a service to send the head of its response; the body may take longer."
+    )
+    proxy_keep_alive_seconds: float = setting(
+        duration(zero="connections are not kept"),
+        4.0,
+        "How long an idle connection to a service is kept. Set it below the keep-alive time of the services.",
+    )
+    proxy_repeat_methods: tuple[str, ...] = setting(
+        kinds.REPEAT_METHODS,
+        ("GET", "HEAD", "OPTIONS"),
+        "Methods that are sent once more, on a new connection, if a kept connection ends before an answer begins.",
+        off=(),
     )
     max_request_body_bytes: int = setting(
         whole(0, 2**53, " (0 = no limit)"),
@@ -70,17 +127,21 @@ class Settings(DiscoverySettings):
         "redis://localhost:6379/0",
         "Where the waiting room lives. `embedded` starts a Redis of the gateway's own.",
         group="Redis",
-        older=("SPRING_DATA_REDIS_URL",),
+        older=("SPRING_DATA_REDIS_URL", "SPRING_REDIS_URL"),
         compose=redis_address_of_parts,
+        agree=agreed_redis_address,
     )
     redis_key_prefix: str = setting(
         kinds.LINE, "", "Put before every key. On Redis Cluster it must carry a hash tag, such as `{gw}:`."
     )
     redis_timeout_seconds: float = setting(
-        duration(), 1.0, "For connecting to Redis and for each of its answers."
+        duration(),
+        1.0,
+        "For connecting to Redis and for each of its answers.",
+        compose=redis_timeout_of_spring,
     )
     redis_wait_replicas: int = setting(
-        whole(0, 100),
+        whole(0, 100, " (0 = none)"),
         0,
         "How many replicas must have a lineup before it is answered, so that it outlives the master.",
     )
@@ -89,7 +150,7 @@ class Settings(DiscoverySettings):
     )
 
     allowed_in_max_capacity: int = setting(
-        whole(0),
+        whole(0, note=" (0 = everyone waits)"),
         100,
         "How many users room `default`, and rooms without limits of their own, allow in at a time.",
         group="Waiting room",
@@ -119,7 +180,7 @@ class Settings(DiscoverySettings):
         whole(1), 65_536, "A reader for whom more bytes than this are waiting is cut off."
     )
     sse_max_streams: int | None = setting(
-        whole(0),
+        whole(0, note=" (0 = none)"),
         None,
         "Most streams of this instance at a time; who comes then is told to try again.",
         default_words="derived from the limit of file descriptors",
@@ -131,7 +192,7 @@ class Settings(DiscoverySettings):
         duration(zero="none"), 3600.0, "How late a token may be when a waiting user's stream reconnects."
     )
     websocket_max: int | None = setting(
-        whole(0),
+        whole(0, note=" (0 = none)"),
         None,
         "Most WebSockets to services of this instance at a time; who comes then gets 503.",
         default_words="derived from the limit of file descriptors",

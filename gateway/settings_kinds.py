@@ -22,6 +22,7 @@ Network = IPv4Network | IPv6Network
 
 # Ten years in seconds: longer is a slip of the keyboard, and timers of the event loop still hold it.
 LONGEST_DURATION = 315_360_000
+SHORTEST_DURATION = 0.001
 # Far below 2**53, up to which Redis' Lua counts exactly.
 LARGEST_COUNT = 1_000_000_000
 
@@ -46,19 +47,21 @@ def whole(low: int, high: int = LARGEST_COUNT, note: str = "") -> Kind[int]:
 
 
 def duration(zero: str | None = None, unit: str = "seconds") -> Kind[float]:
-    """A length of time, fractions included. ``zero`` says what 0 means where 0 is allowed."""
+    """A length of time, fractions included. ``zero`` says what 0 means where 0 is allowed.
+
+    Anything else is at least ``SHORTEST_DURATION``: what Redis counts in milliseconds must not become 0 there.
+    """
 
     def parse(text: str) -> float:
         if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?|\.[0-9]{1,9}", text, re.ASCII):
             raise ValueError(text)
         value = _within(float(text), 0, LONGEST_DURATION)
-        if value == 0 and zero is None:
+        if value < SHORTEST_DURATION and (value or zero is None):
             raise ValueError(text)
         return value
 
-    if zero is None:
-        return Kind(parse, f"a number of {unit} above 0, fractions included, such as 0.5")
-    return Kind(parse, f"a number of {unit}, fractions included, such as 0.5 (0 = {zero})")
+    allowed = f"a number of {unit} from {SHORTEST_DURATION:g}, fractions included, such as 0.5"
+    return Kind(parse, allowed if zero is None else f"{allowed} (0 = {zero})")
 
 
 def fraction() -> Kind[float]:
@@ -69,7 +72,7 @@ def fraction() -> Kind[float]:
             raise ValueError(text)
         return _within(float(text), 0, 1)
 
-    return Kind(parse, "a number from 0 to 1, such as 0.25")
+    return Kind(parse, "a number from 0 to 1, such as 0.25 (0 = none)")
 
 
 def one_of(*words: K, fold: Callable[[str], str] = str.lower) -> Kind[K]:
@@ -241,13 +244,15 @@ HTTP_URLS = Kind(_parse_http_urls, "one or more http:// or https:// addresses, s
 REDIS_URL = Kind(
     _parse_redis_url,
     "redis://[user:password@]host[:port][/database], redis+sentinel://[…@]host[:port],…/service[/database], "
-    "redis+cluster://[…@]host[:port],…, each with rediss for TLS, unix:///path/of/a/socket or embedded",
+    "redis+cluster://[…@]host[:port],…, each with rediss for TLS, unix:///path/of/a/socket or embedded, "
+    "with no other parameters than docs/redis.md has",
 )
 CONFIG_IMPORT = Kind(
     _parse_config_import,
     "configserver: or optional:configserver:, with an http:// or https:// address behind it or not",
 )
 ALGORITHMS = several_of("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
+REPEAT_METHODS = several_of("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
 LOCALE: Kind[Literal["ko", "en"]] = one_of("ko", "en")
 RELINEUP: Kind[Literal["back", "keep"]] = one_of("back", "keep")
 MANAGEMENT_READS: Kind[Literal["open", "token"]] = one_of("open", "token")

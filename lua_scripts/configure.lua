@@ -21,9 +21,9 @@ local function declare(field, given)
   if redis.call('HGET', settings, declared) == text then
     return false
   end
-  redis.call('HSET', settings, declared, text)
+  write('HSET', settings, declared, text)
   if override ~= '1' then
-    redis.call('HSET', settings, field, text)
+    write('HSET', settings, field, text)
     return true
   end
   return false

@@ -34,7 +34,7 @@ if not last or last > now - dead_ms then
 end
 -- Marked while it lasts, so that an instance that comes back now learns that it has to tell its users again.
 local seen_ms = math.abs(last)
-redis.call('ZADD', instances, -seen_ms, dead)
+write('ZADD', instances, -seen_ms, dead)
 local users = redis.call('SPOP', there, MOST)
 for _, user in ipairs(users) do
   one_instance_less(user, math.min(seen_ms, now))

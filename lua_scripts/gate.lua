@@ -53,8 +53,8 @@ for at, user in ipairs(users) do
   end
 end
 if #sessions > 0 then
-  redis.call('HSET', inside, unpack(sessions))
-  redis.call('ZADD', activity, unpack(index))
+  write('HSET', inside, unpack(sessions))
+  write('ZADD', activity, unpack(index))
 end
 answers[1] = summary(false)
 return answers

@@ -37,12 +37,12 @@ if lift then
   redis.call('HDEL', settings, 'override')
 end
 if new_capacity or new_duration then
-  redis.call('HSET', settings, 'override', '1')
+  write('HSET', settings, 'override', '1')
   capacity = new_capacity or capacity
   duration = new_duration or duration
 end
 if lift or new_capacity or new_duration then
-  redis.call('HSET', settings,
+  write('HSET', settings,
     'capacity', string.format('%.0f', capacity), 'duration_ms', string.format('%.0f', duration))
 end
 -- Before pausing takes effect, so that the time until now counts for the pace, and time paused does not; and before
@@ -50,7 +50,7 @@ end
 keep_pace(true)
 if new_paused ~= '' then
   paused = new_paused == '1'
-  redis.call('HSET', settings, 'paused', paused and '1' or '0')
+  write('HSET', settings, 'paused', paused and '1' or '0')
 end
 promote()
 return { summary(false) }

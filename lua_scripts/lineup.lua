@@ -5,7 +5,8 @@
 -- ARGV[5…] users     user ids, at most 256
 --
 -- Returns  {summary (includes/summary.lua), answer per user (includes/place.lua)…}; codes:
---          ADMITTED (when their turn came), ALLOWED_IN (was already by then; not renewed), WAITING
+--          ADMITTED (when their turn came), ALLOWED_IN (was already by then; not renewed), WAITING,
+--          FULL (Redis is at maxmemory and the user has no place yet: nothing was changed for this user)
 -- Publishes ADMITTED for everybody promoted from the line. Who is admitted at once has no ticket and no stream.
 --
 --- @include clock
@@ -22,13 +23,15 @@ if relineup ~= 'back' and relineup ~= 'keep' then
   return bad_argument('relineup')
 end
 
+-- Asked before anything is written. Slots go to the line all the same: promoting needs no more memory than it frees.
+local full = out_of_memory()
 promote()
 local ticket = highest_ticket()
 
 local function queue(user, place)
   ticket = ticket + 1
-  redis.call('SET', counter, as_ticket(ticket))
-  redis.call('ZADD', line, as_ticket(ticket), user)
+  write('SET', counter, as_ticket(ticket))
+  write('ZADD', line, as_ticket(ticket), user)
   if not place then
     waiting = waiting + 1
   end
@@ -56,6 +59,9 @@ local function line_up(user)
   if place and relineup == 'keep' then
     sighted(user)
     return answer_waiting(as_ticket(place), position_of(user))
+  end
+  if full and not place then
+    return answer_full()
   end
   if place or paused or waiting > 0 or held >= capacity or admissions_left == 0 then
     return queue(user, place)

@@ -30,7 +30,7 @@ end
 for at = FIRST_PAIR, #ARGV, 2 do
   local what, user = ARGV[at], ARGV[at + 1]
   if what == 'arrived' then
-    if redis.call('SADD', here, user) == 1 then
+    if write('SADD', here, user) == 1 then
       one_more_instance(user)
     end
   elseif redis.call('SREM', here, user) == 1 then

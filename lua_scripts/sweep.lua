@@ -38,11 +38,11 @@ local function watching_since()
   local stored = redis.call('HMGET', watch, 'swept_at', 'anew_since')
   local swept_at = number_within(stored[1], now - BLIND_MS, now)
   local anew_since = number_within(stored[2], 0, now)
-  redis.call('HSET', watch, 'swept_at', string.format('%.0f', now))
+  write('HSET', watch, 'swept_at', string.format('%.0f', now))
   if swept_at and anew_since then
     return anew_since
   end
-  redis.call('HSET', watch, 'anew_since', string.format('%.0f', now))
+  write('HSET', watch, 'anew_since', string.format('%.0f', now))
   return now
 end
 
@@ -53,7 +53,7 @@ local function index_users(users, seconds)
   for at, user in ipairs(users) do
     local last = last_activity(user, seconds[at], indexed[at])
     if tonumber(indexed[at]) ~= last then
-      redis.call('ZADD', activity, last, user)
+      write('ZADD', activity, last, user)
     end
     local left = remaining(last)
     if tickets[at] and left > 0 then
@@ -68,7 +68,7 @@ local function scan_hash()
     cursor = '0'
   end
   local page = redis.call('HSCAN', inside, cursor, 'COUNT', scan)
-  redis.call('HSET', watch, 'cursor', page[1])
+  write('HSET', watch, 'cursor', page[1])
   local users, seconds = {}, {}
   for at = 1, #page[2], 2 do
     users[#users + 1] = page[2][at]
@@ -97,7 +97,7 @@ local function expire()
     if not last then
       orphans[#orphans + 1] = user
     elseif remaining(last) > 0 then
-      redis.call('ZADD', activity, last, user)
+      write('ZADD', activity, last, user)
     else
       over[#over + 1] = user
       ended[#ended + 1] = last + duration
@@ -154,7 +154,7 @@ end
 local function mark(ticket)
   local text = string.format('%.0f', ticket)
   redis.call('ZREMRANGEBYSCORE', marks, text, '+inf')
-  redis.call('ZADD', marks, 'NX', text, string.format('%.0f', now))
+  write('ZADD', marks, 'NX', text, string.format('%.0f', now))
   local head = redis.call('ZRANGE', line, 0, 0, 'WITHSCORES')
   local oldest = redis.call('ZREVRANGEBYSCORE', marks, '(' .. (head[2] or '+inf'), '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
   if oldest[2] then
@@ -169,7 +169,7 @@ if scan > 0 then
 end
 local future = redis.call('ZRANGEBYSCORE', activity, '(' .. string.format('%.0f', now), '+inf', 'LIMIT', 0, MOST)
 for _, user in ipairs(future) do
-  redis.call('ZADD', activity, now, user)
+  write('ZADD', activity, now, user)
 end
 local looked = expire()
 looked = looked + evict(watching, MOST - looked)

@@ -46,12 +46,18 @@ services:
 
 @dataclass
 class Service:
-    """A service that remembers what it was sent and answers 200 with it."""
+    """A service that remembers what it was sent and answers 200 with it; WebSockets echo what they are sent."""
 
     url: str = ""
     seen: list[dict[str, Any]] = field(default_factory=list)
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        if "Upgrade" in request.headers:
+            socket = web.WebSocketResponse()
+            await socket.prepare(request)
+            async for message in socket:
+                await socket.send_str(message.data)
+            return socket
         body = await request.read()
         self.seen.append(
             {

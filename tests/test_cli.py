@@ -211,6 +211,63 @@ def test_check_without_a_file_checks_what_serve_would_read_and_the_settings(
     assert run("check", environ={"ROUTES_FILE": "good.yaml", "SERVER_PORT": "x"}) == 1
 
 
+WARNED = """\
+cors:
+  cors-configurations:
+    /**: {allowedOrigins: https://a.test, allowCredentials: true, exposedHeaders: '*'}
+"""
+
+
+def test_check_prints_warnings_and_fails_for_them_only_if_strict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(ROUTES + WARNED)
+    assert run("check", str(file)) == 0
+    warning, last = capsys.readouterr().out.splitlines()
+    assert warning.startswith(f"warning: {file}:7: /**: exposedHeaders")
+    assert last == f"{file}: 1 route, no faults, 1 warning"
+    assert run("check", "--strict", str(file)) == 1
+    assert capsys.readouterr().out.splitlines() == [warning, last]
+    file.write_text(ROUTES)
+    assert run("check", "--strict", str(file)) == 0
+
+
+def test_check_warns_of_regexes_whose_time_is_not_linear(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("""\
+routes:
+  - id: a
+    uri: http://a
+    predicates: ["Path=/{x:(?!me)[a-z]+}", "Query=q, (.)\\\\1", "Header=X-A, [a-z]+"]
+    filters: ["RewritePath=a++/(.*), /$1", "RewritePath=(a+)+, /b", "RewriteResponseHeader=X-B, (?<=a)b, c"]
+gates:
+  - calls: [POST /a, "POST /g/{x:(?>a|ab)c}"]
+access:
+  public: ["GET /p/{x:(?<!a)b}"]
+cors: {cors-configurations: {"/{x:a(?=b)b}": {allowedOrigins: "*"}}}
+""")
+    assert run("check", str(file)) == 0
+    *warnings, last = capsys.readouterr().out.splitlines()
+    assert last == f"{file}: 1 route, no faults, 7 warnings"
+    found = [
+        re.match(r"warning: .*?:(\d+): (?:route 'a': )?the regex '.*' has (.*?),", one) for one in warnings
+    ]
+    assert [(int(one[1]), one[2]) for one in found if one] == [
+        (4, "a look-ahead"),
+        (4, "a back-reference"),
+        (5, "a possessive repetition"),
+        (5, "a look-behind"),
+        (7, "an atomic group"),
+        (9, "a look-behind"),
+        (10, "a look-ahead"),
+    ]
+    assert all(one.endswith("[regex]") for one in warnings)
+    assert run("check", "--strict", str(file)) == 1
+
+
 def test_check_says_that_a_file_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("check", str(tmp_path / "none.yaml")) == 1
     assert "none.yaml" in capsys.readouterr().out

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from tests.harness import ROUTES, Caller
-from tests.processes import gateway_process
+from tests.processes import GatewayProcess, gateway_process
 from tests.tokens import Issuer, serving
 
 NOWHERE = "http://127.0.0.1:1/.well-known/jwks.json"
@@ -40,6 +40,25 @@ async def test_it_says_what_it_listens_on_which_redis_and_how_many_routes(
         assert f"Redis at {redis_url}" in text
         assert f"6 routes from {routes.name}" in text
         assert "Traceback" not in text
+
+
+async def test_it_logs_what_the_routes_are_warned_of_at_start_and_at_each_change(
+    tmp_path: Path, routes: Path, redis_url: str
+) -> None:
+    rule = "{allowCredentials: true, exposedHeaders: '*'}"
+    routes.write_text(f"{routes.read_text()}\ncors: {{cors-configurations: {{/first/**: {rule}}}}}\n")
+    environ = {"REDIS_URL": redis_url, "JWT_JWKS_URI": NOWHERE}
+    async with gateway_process(environ, tmp_path) as gateway:
+        await _logged(gateway, "/first/**: exposedHeaders")
+        routes.write_text(routes.read_text().replace("/first/", "/second/"))
+        gateway.send(signal.SIGHUP)
+        await _logged(gateway, "/second/**: exposedHeaders")
+
+
+async def _logged(gateway: GatewayProcess, text: str) -> None:
+    async with asyncio.timeout(10):
+        while text not in "\n".join(gateway.lines):
+            await asyncio.sleep(0.01)
 
 
 async def test_a_password_of_redis_is_not_shown(tmp_path: Path, routes: Path) -> None:

@@ -4,36 +4,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiohttp import ClientSession
+from aiohttp import ClientError, ClientSession
 
+from .jwks import FetchFailed
 from .key_set import MAX_DOCUMENT_BYTES
 
 if TYPE_CHECKING:
     from .jwks import Fetch
 
 
-class FetchFailed(Exception):
-    """The auth server answered, but not with a key set."""
-
-
 def http_fetch(session: ClientSession) -> Fetch:
     """A ``Fetch`` over this session; ``Jwks`` adds the time limit.
 
     Redirects are not followed: where keys come from is the operator's decision alone. Raises
-    ``FetchFailed`` for any status but 200 or a body that is too long, and the session's own errors.
+    ``FetchFailed`` for any status but 200, a body that is too long and whatever else goes wrong on the way.
     """
 
     async def fetch(uri: str) -> bytes:
-        async with session.get(
-            uri, allow_redirects=False, headers={"Accept": "application/json"}
-        ) as response:
-            if response.status != 200:
-                raise FetchFailed(f"status {response.status}")
-            body = bytearray()
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > MAX_DOCUMENT_BYTES:
-                    raise FetchFailed("too long")
-            return bytes(body)
+        try:
+            async with session.get(
+                uri, allow_redirects=False, headers={"Accept": "application/json"}
+            ) as response:
+                if response.status != 200:
+                    raise FetchFailed(f"status {response.status}")
+                body = bytearray()
+                async for chunk in response.content.iter_any():
+                    body += chunk
+                    if len(body) > MAX_DOCUMENT_BYTES:
+                        raise FetchFailed("too long")
+                return bytes(body)
+        except ClientError as error:
+            # Its text may quote the address, in which there may be a password.
+            raise FetchFailed(type(error).__name__) from error
 
     return fetch

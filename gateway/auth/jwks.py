@@ -16,9 +16,13 @@ from gateway.errors import AuthUnavailable, TokenInvalid
 from .key_set import ALGORITHMS, Key, parse_key_set
 
 Fetch = Callable[[str], Awaitable[bytes]]
-"""URI → document. Any exception means that the auth server is away; see ``fetch.http_fetch``."""
+"""URI → document. Raises FetchFailed or OSError while the auth server is away; see ``fetch.http_fetch``."""
 
 _log = logging.getLogger(__name__)
+
+
+class FetchFailed(Exception):
+    """The auth server answered, but not with a key set. The text is for the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +185,17 @@ class Jwks:
             async with asyncio.timeout(self._timing.fetch):
                 document = await self._fetch(self._uri)
             key_set = parse_key_set(document, self._algorithms)
-        except Exception as error:  # whatever the port raises, the keys at hand stay good
+        except FetchFailed as error:
+            self._failed(str(error))
+            return
+        except (OSError, TimeoutError, ValueError) as error:  # ValueError: the document is no key set
             self._failed(type(error).__name__)
+            return
+        except Exception as error:
+            # A fault of the gateway or of a library, not of the auth server. The keys at hand stay good all the same.
+            if not self._failures:
+                _log.exception("the key set could not be read")
+            self._failed(f"a fault of the gateway itself ({type(error).__name__})")
             return
         if key_set.skipped and key_set.skipped != self._skipped:
             _log.warning("%d entries of the key set are not usable", key_set.skipped)

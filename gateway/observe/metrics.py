@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Histogram
 
@@ -18,6 +18,19 @@ _LAG: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 _BATCH: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 # Anything else a client may invent counts as OTHER, so that it can't make labels without end.
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+REFUSALS: Final = ("memory", "disk", "replicas", "read-only")
+
+
+class RedisFacts(Protocol):
+    """What is known of Redis."""
+
+    @property
+    def away(self) -> str:
+        """Why it counts as away; empty if it answers."""
+
+    @property
+    def refuses(self) -> str:
+        """Which of ``REFUSALS`` keeps it from taking writes; empty if it takes them."""
 
 
 class Metrics:
@@ -66,6 +79,14 @@ class Metrics:
         self._script = make.histogram("script_seconds", "Script calls to Redis.", _SCRIPT, "script")
         self._batch = make.histogram("script_batch_users", "Users in one script call.", _BATCH, "script")
         self._script_failures = make.counter("script_failures", "Script calls that failed.", "script")
+        self._redis_up = make.gauge(
+            "redis_up", "1 while Redis answers within a second, by a probe of its own."
+        )
+        self._redis_refuses = make.gauge(
+            "redis_refuses_writes",
+            "1 while Redis answers but takes no writes: memory (it is at maxmemory), disk, replicas or read-only.",
+            "reason",
+        )
         self._sweeps = make.counter("sweeps", "Sweeps done by this instance.", "room", "outcome")
         self.under_way = 0
         """Requests being answered; whoever answers counts."""
@@ -190,6 +211,12 @@ class Metrics:
         """A stream told of an admission ``real`` seconds after it had first said that it would be ``promised``."""
         self._of(room).estimated(promised, real)
 
+    def redis_state(self, state: RedisFacts) -> None:
+        """Redis went or came back, stopped taking writes or takes them again."""
+        self._redis_up.set(not state.away)
+        for reason in REFUSALS:
+            self._redis_refuses.labels(reason).set(reason == state.refuses)
+
     def _of(self, room: str) -> RoomMetrics:
         of_room = self._rooms.get(room)
         if of_room is None:
@@ -229,5 +256,6 @@ class NoMetrics(Metrics):
     def on_call(self, script: str, seconds: float, size: int, failed: bool) -> None: ...
     def on_summary(self, room: str, summary: RoomNumbers) -> None: ...
     def swept(self, room: str, outcome: str) -> None: ...
+    def redis_state(self, state: RedisFacts) -> None: ...
     def estimated(self, room: str, promised: float, real: float) -> None: ...
     def spans(self, outcome: str, count: int) -> None: ...

@@ -48,9 +48,12 @@ class Poster:
         try:
             connection.request("POST", self._target, body, self._headers)
             return connection.getresponse().status
-        except (OSError, HTTPException, ValueError) as error:
-            # ValueError: closed by abandon() within.
+        except (OSError, HTTPException) as error:
             raise PostFailed(type(error).__name__) from None
+        except ValueError:
+            if not self._abandoned:
+                raise
+            raise PostFailed("closed") from None
         finally:
             self._connection = None
             connection.close()

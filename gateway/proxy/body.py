@@ -1,25 +1,30 @@
-"""A request's body on its way to the upstream: read no sooner than needed, never held as a whole."""
+"""A request's body on its way to the upstream.
+
+The gateway waits for the first 64 KiB of every body, or for all of a shorter one, before it involves a service. So a
+client that stops sending holds no connection to a service, and head and first part go out in one write. The rest is
+streamed and never held as a whole.
+
+A client that asks with ``Expect: 100-continue`` is answered by the gateway itself, once it is ready to read the body:
+a service does not see the expectation, for it would have to hold the connection until the client sends.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Hashable
 from contextlib import suppress
 from typing import Final
 
 from aiohttp import hdrs, web
-from aiohttp.http import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from gateway.errors import BadRequest, GatewayError, PayloadTooLarge, UpstreamError
 from gateway.proxy.connection import UpstreamConnection
+from gateway.proxy.uploads import Upload, Uploads
 
-# A body up to this length is awaited before a connection is taken: slow clients then hold none, and
-# head and body go out in one write.
-_AWAITED_BYTES = 64 * 1024
-# A client that sends nothing for so long, with its body unfinished, is given up.
-_CLIENT_IDLE_SECONDS = 60.0
-# Services that never heard of Expect don't answer it; clients (curl) wait about as long themselves.
-_CONTINUE_SECONDS = 1.0
+AWAITED_BYTES: Final = 64 * 1024
+"""How much of a body is awaited before a service is involved, and held in memory meanwhile."""
+
 _CHUNKED = b"Transfer-Encoding: chunked"
 _MAY_HAVE_BODY = frozenset({"POST", "PUT", "PATCH"})
 
@@ -30,8 +35,9 @@ SERVER_OPTIONS: Final = {"auto_decompress": False, "handler_cancellation": True,
 
 
 async def send_continue(request: web.BaseRequest) -> None:
-    """Tell a client that waits for it to send its body."""
-    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    """Tell a client that waits for it to send its body. If it has gone, the reading of its body will tell."""
+    with suppress(ConnectionError):
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     # aiohttp takes any output for the beginning of the answer, after which it reports no errors.
     request.writer.output_size = 0
 
@@ -62,17 +68,19 @@ class RequestBody:
     """The body of one request.
 
     ``framing`` is the header line that announces it upstream, always ours: the exact length where the
-    client gave one, else chunks. ``data`` goes out together with the head; what ``streamed`` is left for
-    ``start``. Raises PayloadTooLarge if the announced length is above ``limit`` bytes (0: no limit).
+    client gave one, else chunks. ``data`` goes out together with the head; while ``streamed``, there is more, for
+    ``gather`` and then for ``start``. Raises PayloadTooLarge if the announced length is above ``limit`` bytes (0: no
+    limit).
     """
 
     __slots__ = (
-        "_continue",
         "_length",
         "_limit",
+        "_read",
         "_request",
         "_sent",
         "_task",
+        "_upload",
         "data",
         "framing",
         "streamed",
@@ -82,7 +90,8 @@ class RequestBody:
         self._request = request
         self._limit = limit
         self._task: asyncio.Task[None] | None = None
-        self._continue: asyncio.Event | None = None
+        self._upload: Upload | None = None
+        self._read = 0
         self._sent = False
         self.data = b""
         self.streamed = request.body_exists
@@ -116,50 +125,65 @@ class RequestBody:
         """Not all of the body has gone to the upstream."""
         return self.streamed and not self._sent
 
-    async def gather(self) -> None:
-        """Take a body into ``data`` that is short or here already, unless its client waits to send it."""
+    async def gather(self, uploads: Uploads, client: str) -> None:
+        """Take the body's first part into ``data``: all of it, or at least ``AWAITED_BYTES``.
+
+        ``client`` is the client's address. While the body is still ``streamed``, ``stop`` must follow.
+        Raises BadRequest, PayloadTooLarge, RequestTimeout or TooManySlowUploads.
+        """
         content = self._request.content
-        if content.exception() is not None:
-            raise BadRequest("the body is malformed or incomplete")
-        if not content.is_eof():
-            if self._length is None or self._length > _AWAITED_BYTES or expects_continue(self._request):
-                return
-            pieces = []
-            while piece := await self._piece():
-                pieces.append(piece)
-            data = b"".join(pieces)
-        else:
+        sound = content.exception() is None
+        if sound and content.is_eof():
             data = content.read_nowait()
+            self._check(len(data), whole=True)
+            self._take(data, whole=True)
+            return
+        self._upload = upload = uploads.begin(self._request, client)
+        try:
+            if sound and expects_continue(self._request):
+                await send_continue(self._request)
+            pieces = []
+            size = 0
+            whole = False
+            while size < AWAITED_BYTES and not whole:
+                piece = await upload.piece()
+                pieces.append(piece)
+                size += len(piece)
+                whole = content.at_eof()
+                self._check(size, whole=whole)
+            self._take(b"".join(pieces), whole=whole)
+        except BaseException:
+            upload.close()
+            raise
+        if whole:
+            upload.close()
+
+    def _take(self, data: bytes, *, whole: bool) -> None:
+        self._read = len(data)
         if self._length is None:
-            self._check_limit(len(data))
-            data = _chunk(data) + b"0\r\n\r\n" if data else b"0\r\n\r\n"
+            data = _chunk(data) if data else data
+            self.data = data + b"0\r\n\r\n" if whole else data
         else:
-            self._check_length(len(data))
-        self.data = data
-        self.streamed = False
+            self.data = data
+        self.streamed = not whole
 
     def start(self, connection: UpstreamConnection, seconds: float) -> None:
-        """Send the body in the background; ``stop`` must follow.
+        """Send the rest in the background; ``stop`` must follow.
 
         The upstream may take ``seconds`` for each piece, and for its answer once it has all. What goes
         wrong reaches who reads from ``connection``.
         """
-        if expects_continue(self._request):
-            self._continue = asyncio.Event()
         self._task = asyncio.create_task(self._run(connection, seconds))
 
-    def go_ahead(self) -> None:
-        """The upstream is ready for the body."""
-        if self._continue is not None:
-            self._continue.set()
-
-    async def answered(self) -> None:
-        """The upstream has its answer: a client that still waits to send its body need not send it."""
-        if self._continue is not None and not self._continue.is_set():
-            await self.stop()
+    def involve(self, service: Hashable) -> None:
+        """The rest is for ``service``. Raises Overloaded if it has too many slow uploads, and this is one."""
+        if self._upload is not None:
+            self._upload.involve(service)
 
     async def stop(self) -> None:
         """Stop sending. Nothing happens if all was sent, or nothing was to be."""
+        if self._upload is not None:
+            self._upload.close()
         if self._task is not None and not self._task.done():
             self._task.cancel()
             # Not awaited itself: its being cancelled must not look like our own, nor hide it.
@@ -167,7 +191,6 @@ class RequestBody:
 
     async def _run(self, connection: UpstreamConnection, seconds: float) -> None:
         try:
-            await self._await_continue()
             await self._send(connection, seconds)
         except UpstreamError as error:
             # An upstream that has answered may well stop listening.
@@ -178,55 +201,33 @@ class RequestBody:
         else:
             connection.start_deadline(seconds)
 
-    async def _await_continue(self) -> None:
-        if self._continue is None:
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_CONTINUE_SECONDS):
-                await self._continue.wait()
-        self._continue.set()
-        with suppress(ConnectionError):  # the client has gone, and the reading of its body will tell
-            await send_continue(self._request)
-
     async def _send(self, connection: UpstreamConnection, seconds: float) -> None:
-        sent = 0
+        upload = self._upload
+        assert upload is not None  # noqa: S101 - what is streamed was gathered before
         chunked = self._length is None
-        content = self._request.content
-        while not content.at_eof() and (piece := await self._piece()):
-            sent += len(piece)
-            if chunked:
-                self._check_limit(sent)
-            elif sent > (self._length or 0):
-                self._check_length(sent)
+        # The first part has gone out with the head.
+        await connection.drain(seconds)
+        while not self._request.content.at_eof() and (piece := await upload.piece()):
+            self._read += len(piece)
+            self._check(self._read, whole=False)
             connection.send(_chunk(piece) if chunked else piece)
             await connection.drain(seconds)
             # Let an early answer be read before writing to a connection that is closed behind it would
             # throw it away.
             await asyncio.sleep(0)
+        self._check(self._read, whole=True)
         if chunked:
             connection.send(b"0\r\n\r\n")
-        else:
-            self._check_length(sent)
         self._sent = True
+        upload.close()
 
-    async def _piece(self) -> bytes:
-        content = self._request.content
-        try:
-            async with asyncio.timeout(_CLIENT_IDLE_SECONDS):
-                return await content.readany()
-        except TimeoutError:
-            raise BadRequest("the body did not arrive in time") from None
-        except (web.RequestPayloadError, HttpProcessingError, ConnectionError, RuntimeError) as exc:
-            raise BadRequest("the body is malformed or incomplete") from exc
-
-    def _check_length(self, length: int) -> None:
-        """What goes beyond the announced length would be somebody's next request at the upstream."""
-        if length != self._length:
+    def _check(self, read: int, *, whole: bool) -> None:
+        """What goes beyond the announced length would be another request at the upstream."""
+        if self._length is None:
+            if self._limit and read > self._limit:
+                raise PayloadTooLarge(self._limit)
+        elif read > self._length or (whole and read < self._length):
             raise BadRequest("the body is not as long as was said")
-
-    def _check_limit(self, length: int) -> None:
-        if self._limit and length > self._limit:
-            raise PayloadTooLarge(self._limit)
 
 
 def _chunk(data: bytes) -> bytes:
@@ -241,7 +242,6 @@ class _NoBody(RequestBody):
     def __init__(self) -> None:
         self.data = self.framing = b""
         self.streamed = False
-        self._continue = None
 
 
 _NO_BODY: Final = _NoBody()

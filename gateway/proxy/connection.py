@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from aiohttp import ClientError, ClientOSError
+from aiohttp import ClientConnectionError, ClientError, ClientOSError
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError, RawResponseMessage
@@ -53,19 +53,22 @@ class UpstreamConnection:
     """One request and its answer on one connection; ends with ``release`` or ``close``.
 
     ``authority`` is what ``Host`` says for the instance. ``reused``: it carried an answer before, and may
-    have been ended by the upstream since. ``answered``: a final head has been read.
+    have been ended by the upstream since. ``answered``: a final head has been read. ``lost``: it ended before a byte of
+    an answer came.
     """
 
     __slots__ = (
         "_body",
         "_connection",
         "_deadlines",
+        "_heard",
         "_linger",
         "_protocol",
         "_rest",
         "_until_close",
         "answered",
         "authority",
+        "lost",
         "reused",
     )
 
@@ -87,9 +90,11 @@ class UpstreamConnection:
         self._linger = linger
         self._body: StreamReader = EMPTY_PAYLOAD
         self._until_close = False
+        self._heard = False
         self.authority = authority
         self.reused = protocol.served
         self.answered = False
+        self.lost = False
 
     def begin(self, *, body_follows: bool) -> None:
         """Make ready to read one answer; ``body_follows`` is false for HEAD. Call before ``send``."""
@@ -107,6 +112,7 @@ class UpstreamConnection:
         """Write without waiting. Raises UpstreamUnreachable if the connection is gone."""
         transport = self._protocol.transport
         if transport is None or transport.is_closing():
+            self.lost = not self._heard
             raise UpstreamUnreachable("the connection was lost while sending")
         transport.write(data)
 
@@ -147,7 +153,11 @@ class UpstreamConnection:
         try:
             message, self._body = await self._protocol.read()
         except _BROKEN as exc:
+            # Where a head had begun, aiohttp says what there was of it.
+            begun = self._heard or isinstance(getattr(exc, "message", None), RawResponseMessage)
+            self.lost = isinstance(exc, ClientConnectionError) and not begun
             raise UpstreamUnreachable(f"no answer: {type(exc).__name__}") from exc
+        self._heard = True
         if message.code >= 200:
             self.answered = True
             self._deadlines.drop(self)
@@ -175,8 +185,13 @@ class UpstreamConnection:
         """
         try:
             data = await self._body.readany()
-        except (*_BROKEN, RuntimeError) as exc:  # RuntimeError: the transport went before its reader knew
+        except _BROKEN as exc:
             raise UpstreamUnreachable(f"the body broke off: {type(exc).__name__}") from exc
+        except RuntimeError as exc:
+            if self._protocol.transport is not None:
+                raise
+            # aiohttp's words for: the transport went before its reader knew.
+            raise UpstreamUnreachable("the body broke off: the connection is gone") from exc
         if not data and self._until_close:
             self._refuse_reset()
         return data

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from time import perf_counter
+from typing import Final
 
 from aiohttp import hdrs, web
 from aiohttp.http import RawResponseMessage
@@ -17,11 +18,14 @@ from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.pool import ConnectFailed, UpstreamPool
 from gateway.proxy.response import ForwardedResponse, Send, TakenResponse, send_answer, send_interim
 from gateway.proxy.tunnels import Tunnels
+from gateway.proxy.uploads import Uploads
 from gateway.proxy.upstream import UpstreamBase
 from gateway.proxy.websocket import UPGRADE
 
-# RFC 9110, 9.2.2: what may be sent again although it may have been done already.
-_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+REPEATED: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that are sent once more by default when a kept connection has died: those that change nothing (RFC 9110,
+9.2.1)."""
+
 _INSTANCES_TRIED = 3
 # More interim answers than this are no answer at all.
 _INTERIM_HEADS = 16
@@ -31,7 +35,9 @@ class Forwarder:
     """Sends requests to services and their answers back.
 
     ``pool`` must be open as long as requests are forwarded. WebSockets go through ``tunnels``. ``on_head`` hears the
-    route's id and how many seconds it took from the first byte sent to the head of the service's answer.
+    route's id and how many seconds it took from the first byte sent to the head of the service's answer. ``uploads``
+    bounds slow request bodies. ``repeated``: methods that are sent once more, on a new connection, if a kept one ends
+    without a byte of an answer.
     """
 
     def __init__(
@@ -40,20 +46,24 @@ class Forwarder:
         instances: Instances,
         tunnels: Tunnels,
         on_head: Callable[[str, float], None] = lambda route_id, seconds: None,
+        uploads: Uploads | None = None,
+        repeated: Collection[str] = REPEATED,
     ) -> None:
         self._pool = pool
         self._instances = instances
         self._tunnels = tunnels
         self._on_head = on_head
+        self._uploads = uploads or Uploads()
+        self._repeated = frozenset(repeated)
 
     def forward(
         self, request: web.BaseRequest, plan: ForwardPlan, send: Send = send_answer
     ) -> Coroutine[None, None, ForwardedResponse | TakenResponse]:
         """Do it, and return what was written to the client already, or what ``send`` made of the answer.
 
-        Raises UpstreamUnreachable, UpstreamTimeout, NoInstance, PayloadTooLarge, BadRequest or (a WebSocket too
-        many) Overloaded, and only while nothing of an answer has been written. Cancelling it ends the call to the
-        upstream.
+        Raises UpstreamUnreachable, UpstreamTimeout, NoInstance, PayloadTooLarge, BadRequest, RequestTimeout,
+        TooManySlowUploads or (a WebSocket or a slow upload too many) Overloaded, and only while nothing of an answer
+        has been written. Cancelling it ends the call to the upstream.
         """
         if plan.websocket is None:
             return self._forward(request, plan, send)
@@ -72,14 +82,32 @@ class Forwarder:
             raise BadRequest("CONNECT is not for gateways")
         body = body_of(request, plan.body_limit)
         if body.streamed:
-            await body.gather()
+            await body.gather(self._uploads, plan.client)
+            if body.streamed:
+                return await self._upload(request, plan, send, body)
+        return await self._exchange(request, plan, send, body)
+
+    async def _upload(
+        self, request: web.BaseRequest, plan: ForwardPlan, send: Send, body: RequestBody
+    ) -> ForwardedResponse | TakenResponse:
+        """A body that is not all here yet."""
+        try:
+            body.involve(plan.base)
+            return await self._exchange(request, plan, send, body)
+        finally:
+            await body.stop()
+
+    async def _exchange(
+        self, request: web.BaseRequest, plan: ForwardPlan, send: Send, body: RequestBody
+    ) -> ForwardedResponse | TakenResponse:
         connection = await self._connect(plan, fresh=False)
         try:
             try:
                 message = await self._ask(request, plan, body, connection)
             except UpstreamUnreachable:
                 # An idle connection may have ended while the request was on its way into it.
-                if not connection.reused or body.streamed or request.method not in _IDEMPOTENT:
+                again = connection.reused and connection.lost and not body.streamed
+                if not again or request.method not in self._repeated:
                     raise
                 connection.close()
                 connection = await self._connect(plan, fresh=True)
@@ -89,7 +117,6 @@ class Forwarder:
             keep_alive = request.keep_alive
             if body.unfinished:
                 keep_alive = False
-                await body.answered()
             response = await send(request, connection, message, plan, keep_alive)
             if response.complete and not body.unfinished:
                 connection.release()
@@ -143,10 +170,9 @@ class Forwarder:
                 self._on_head(plan.route_id, perf_counter() - began)
                 plan.calls.answered(message.code)
                 return message
-            if message.code == 100:
-                body.go_ahead()
-            elif message.code > 101:
+            # A 100 is for the client that asked for it, which the gateway has answered itself.
+            if message.code > 101:
                 await send_interim(request, message)
-            else:
+            elif message.code < 100:
                 break
         raise UpstreamUnreachable("an answer that was not asked for")

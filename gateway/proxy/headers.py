@@ -48,7 +48,8 @@ _REWRITTEN = _ABOUT_THE_CLIENT | {
 _OF_TRACES = frozenset(name.encode() for name in TRACE_HEADERS)
 # Beside what ends at each hop: the name of the trace, which only the gateway tells its clients.
 _NOT_FROM_SERVICES = _HOP_BY_HOP | {TRACE_ID.lower().encode()}
-_NOT_FROM_CLIENTS = _HOP_BY_HOP | _FRAMING | _REWRITTEN | _OF_TRACES | {b"host"}
+# Expect is answered here, so that no service waits for a client to begin with its body.
+_NOT_FROM_CLIENTS = _HOP_BY_HOP | _FRAMING | _REWRITTEN | _OF_TRACES | {b"host", b"expect"}
 
 
 class ResponseHeaders(NamedTuple):

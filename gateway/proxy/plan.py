@@ -45,7 +45,8 @@ class ForwardPlan(NamedTuple):
     any, is named in the answer. ``cors`` holds headers that the answer gets instead of the service's own
     ``Access-Control-…``; None leaves these. ``websocket`` is the key of a handshake, if it is one. ``body_limit`` is in
     bytes (0: none), time-outs are in seconds; that for the response runs from the end of the request to the answer's
-    head. ``calls`` is told of each call to an instance.
+    head. ``calls`` is told of each call to an instance. ``client`` is the client's address, as far as proxies vouch for
+    it: slow bodies are counted by it.
     """
 
     route_id: str
@@ -61,3 +62,4 @@ class ForwardPlan(NamedTuple):
     cors: tuple[tuple[bytes, bytes], ...] | None = None
     websocket: str | None = None
     calls: Calls = NO_CALLS
+    client: str = ""

@@ -11,7 +11,7 @@ import errno
 import math
 from functools import cached_property, lru_cache, partial
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from aiohttp import ClientError, ClientTimeout, TCPConnector
 from aiohttp.client_proto import ResponseHandler
@@ -24,9 +24,10 @@ from gateway.proxy.connection import Handler, UpstreamConnection, drop_unsent
 from gateway.proxy.deadlines import Deadlines
 from gateway.proxy.upstream import UpstreamBase
 
-# Below five seconds, the shortest keep-alive of common servers: we close first, so that a request
-# rarely meets a connection that is being closed from the other side.
-_IDLE_SECONDS = 4.0
+IDLE_SECONDS: Final = 4.0
+"""Below five seconds, the shortest keep-alive of common servers: the gateway closes first, so that a request rarely
+meets a connection that is being closed from the other side."""
+
 _DNS_SECONDS = 10
 # Ours, not the instance's: it must not be set aside for them.
 _LOCAL_FAULTS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
@@ -58,10 +59,13 @@ class _Target(ClientRequest):
 class UpstreamPool:
     """Keeps connections to upstreams for reuse; an async context manager.
 
-    Idle ones are kept here, the last used first out: aiohttp's connector would look at each of them twice per request.
+    Idle ones are kept here for ``idle`` seconds (0: not at all), the last used first out. aiohttp's connector would
+    look at each of them twice per request.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, idle: float = IDLE_SECONDS) -> None:
+        self._idle_seconds = idle
+        self._look_seconds = max(idle / 4, 0.02)
         # Bounded, because instances from a registry come and go.
         self._target = lru_cache(maxsize=1024)(_target)
         self._idle: dict[UpstreamBase, list[tuple[Connection, float]]] = {}
@@ -107,7 +111,7 @@ class UpstreamPool:
         while idle:
             connection, since = idle.pop()
             protocol: Handler = connection.protocol  # type: ignore[assignment]
-            if _usable(protocol) and loop.time() - since < _IDLE_SECONDS:
+            if _usable(protocol) and loop.time() - since < self._idle_seconds:
                 return UpstreamConnection(
                     connection, protocol, target.authority, self._deadlines, rest, self._linger
                 )
@@ -123,10 +127,13 @@ class UpstreamPool:
 
     def _rest(self, base: UpstreamBase, connection: Connection) -> None:
         """Keeps a connection that can serve again, for a while."""
+        if not self._idle_seconds:
+            connection.close()
+            return
         loop = asyncio.get_running_loop()
         self._idle.setdefault(base, []).append((connection, loop.time()))
         if self._closer is None:
-            self._closer = loop.call_later(_IDLE_SECONDS / 4, self._close_old)
+            self._closer = loop.call_later(self._look_seconds, self._close_old)
 
     def _linger(self, transport: asyncio.Transport, seconds: float) -> None:
         self._leaving.add(transport)
@@ -139,8 +146,8 @@ class UpstreamPool:
 
     def _close_old(self) -> None:
         loop = asyncio.get_running_loop()
-        self._close_idle(before=loop.time() - _IDLE_SECONDS)
-        self._closer = loop.call_later(_IDLE_SECONDS / 4, self._close_old) if self._idle else None
+        self._close_idle(before=loop.time() - self._idle_seconds)
+        self._closer = loop.call_later(self._look_seconds, self._close_old) if self._idle else None
 
     def _close_idle(self, before: float) -> None:
         """Closes what has been idle since before then; what the other side has closed goes as well."""

@@ -5,6 +5,7 @@ An inner part relied on, of aiohttp 3.14: ``StreamWriter._write``, which is ``wr
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -69,6 +70,8 @@ class TakenResponse(web.Response):
     """An answer made of an upstream's that was read to its end; not written yet."""
 
     complete = True
+    whole = b""
+    """The body."""
 
 
 Send = Callable[
@@ -158,6 +161,10 @@ async def send_answer(
         break_off(request, framed=framed)
         response.force_close()
         return response
+    except asyncio.CancelledError:
+        # The client has gone, or the gateway is ending: then too a part must not look like all.
+        break_off(request, framed=framed)
+        raise
     except ConnectionError:
         response.force_close()
         return response

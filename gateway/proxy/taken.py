@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from io import BytesIO
 from typing import Final
 
@@ -30,10 +30,10 @@ _OF_THE_OLD_BODY: Final = frozenset(
 
 
 def changing(
-    change: Change, wanted: Callable[[RawResponseMessage], bool], most: int, turns: asyncio.Semaphore
+    change: Change, wanted: Callable[[RawResponseMessage], bool], most: int, *turns: asyncio.Semaphore
 ) -> Send:
     """Makes what sends ``change(body)`` in place of an answer's body if its head is ``wanted``; others pass as ever.
-    ``turns`` says how many bodies may be in memory at a time.
+    Each of ``turns`` says how many bodies of some kind may be in memory at a time.
 
     The body, as sent and decoded, may have ``most`` bytes. Sending raises UpstreamUnreachable if it has more, breaks
     off or can't be decoded, UpstreamTimeout if it takes longer than an answer's head may, Overloaded if it is not its
@@ -49,20 +49,28 @@ def changing(
     ) -> ForwardedResponse | TakenResponse:
         if not wanted(message):
             return await send_answer(request, connection, message, plan, keep_alive)
-        headers = answer_headers(message, plan)
-        async with _turn(turns, plan.response_timeout):
+        # What it says about other origins comes when the answer is completed, like all that is not written yet.
+        headers = answer_headers(message, plan if plan.cors is None else plan._replace(cors=()))
+        async with AsyncExitStack() as stack:
+            for turn in turns:
+                await stack.enter_async_context(_turn(turn, plan.response_timeout))
             try:
                 async with asyncio.timeout(plan.response_timeout):
                     body = await _body(connection, most)
             except TimeoutError:
                 raise UpstreamTimeout("response") from None
-            body = await change(decoded(body, message.headers.getall(hdrs.CONTENT_ENCODING, ()), most))
+            codings = message.headers.getall(hdrs.CONTENT_ENCODING, ())
+            if codings:
+                # Megabytes take milliseconds. zlib lets go of the interpreter meanwhile.
+                body = await asyncio.to_thread(decoded, body, codings, most)
+            body = await change(body)
         fields: CIMultiDict[str] = CIMultiDict()
         for name, value in headers.fields:
             if name.decode().lower() not in _OF_THE_OLD_BODY and value.isascii():
                 fields.add(name.decode(), value.decode())
         # In pieces as they are taken: written whole, a copy would wait for each client that is slow.
         response = TakenResponse(body=BytesIO(body), status=plan.status or message.code, headers=fields)
+        response.whole = body
         if not keep_alive:
             response.force_close()
         return response

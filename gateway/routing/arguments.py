@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from gateway.routing.faults import RuleBroken, nearest, unknown
+from gateway.routing.matcher import Regex
 
 T = TypeVar("T")
 
 Value = str | tuple[str, ...]
+Warn = Callable[[str, str], None]
 _POSITION = re.compile(r"_genkey_(\d+)")
 _SIZE = re.compile(r"(\d{1,12})\s*(B|KB|MB|GB)?", re.IGNORECASE)
 _UNITS: Final = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
@@ -44,10 +46,14 @@ def parse_shortcut(text: str, line: int) -> Definition:
 
 @dataclass(frozen=True, slots=True)
 class Arg:
-    """A declared argument. ``gathers`` takes all values that are left, at least one if ``required``."""
+    """A declared argument. ``gathers`` takes all values that are left, at least one if ``required``.
+
+    ``empty``: an empty text is a value like any other, where the long form gives one.
+    """
 
     name: str
     required: bool = True
+    empty: bool = False
     gathers: bool = False
     also: tuple[str, ...] = ()
 
@@ -65,13 +71,19 @@ class Kind(Generic[T]):
 
 
 class Arguments:
-    """Arguments bound to a kind's declared names; the readers raise RuleBroken (rule ``argument``)."""
+    """Arguments bound to a kind's declared names; the readers raise RuleBroken (rule ``argument``).
 
-    __slots__ = ("_bound", "kind")
+    ``warn`` takes a rule and a message, for values that are allowed but hardly meant.
+    """
 
-    def __init__(self, kind: str, bound: Mapping[str, Value]) -> None:
+    __slots__ = ("_bound", "kind", "warn")
+
+    def __init__(
+        self, kind: str, bound: Mapping[str, Value], warn: Warn = lambda rule, message: None
+    ) -> None:
         self.kind = kind
         self._bound = bound
+        self.warn = warn
 
     def has(self, name: str) -> bool:
         return name in self._bound
@@ -102,7 +114,11 @@ class Arguments:
         match = _SIZE.fullmatch(text)
         if match is None:
             raise self.wrong(f"{name} must be a size such as 500, 64KB or 5MB, not {text!r}")
-        return int(match[1]) * _UNITS[(match[2] or "").upper()]
+        size = int(match[1]) * _UNITS[(match[2] or "").upper()]
+        if not size:
+            # As in Spring. A limit of 0 would be none further on.
+            raise self.wrong(f"{name} must be greater than 0")
+        return size
 
     def choice(self, name: str, allowed: Sequence[str], default: str) -> str:
         text = self.text(name, default).upper()
@@ -110,22 +126,31 @@ class Arguments:
             raise self.wrong(unknown(name, text, allowed))
         return text
 
+    def told(self, regex: Regex) -> Regex:
+        """The regex itself, having warned of it if RE2 does not run it."""
+        if regex.warning:
+            self.warn("regex", regex.warning)
+        return regex
+
     def wrong(self, message: str) -> RuleBroken:
         return RuleBroken("argument", f"{self.kind}: {message}")
 
 
-def bind(kind: Kind[T], definition: Definition) -> T:
-    """Make what ``definition`` describes; raises RuleBroken for anything missing, surplus or wrong."""
+def bind(kind: Kind[T], definition: Definition, warn: Warn = lambda rule, message: None) -> T:
+    """Make what ``definition`` describes; raises RuleBroken for anything missing, surplus or wrong.
+
+    ``warn`` gets the rule and the message of each warning.
+    """
     bound: dict[str, Value] = {}
     _bind_positions(kind, definition.values, bound)
     _bind_names(kind, definition.args, bound)
-    missing = [arg.name for arg in kind.args if arg.required and not bound.get(arg.name)]
+    missing = [arg.name for arg in kind.args if arg.required and arg.name not in bound]
     if missing:
         raise RuleBroken("argument", f"{kind.name}: {_list(missing)} missing; it takes {_list_args(kind)}")
     for value in bound.values():
         if "#{" in "".join(value):
             raise RuleBroken("argument", f"{kind.name}: expressions in #{{…}} are not evaluated here")
-    return kind.make(Arguments(kind.name, bound))
+    return kind.make(Arguments(kind.name, bound, warn))
 
 
 def _bind_positions(kind: Kind[T], values: tuple[str, ...], bound: dict[str, Value]) -> None:
@@ -163,8 +188,9 @@ def _bind_names(kind: Kind[T], args: Mapping[str, Value], bound: dict[str, Value
         if not arg.gathers and not isinstance(value, str):
             raise RuleBroken("argument", f"{kind.name}: {arg.name} takes one value, not a list")
         bound[arg.name] = value
+    may_be_empty = {arg.name for arg in kind.args if arg.empty}
     for name, value in list(bound.items()):
-        if not value:
+        if not value and not (name in may_be_empty and value == ""):
             del bound[name]
 
 

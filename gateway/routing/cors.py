@@ -80,6 +80,16 @@ def parse_cors(values: Mapping[str, object]) -> CorsRule:
     return rule
 
 
+def hardly_meant(rule: CorsRule) -> tuple[str, ...]:
+    """What is allowed in a rule but does not work as its author must expect, each as a text."""
+    if rule.allow_credentials and "*" in rule.exposed_headers:
+        return (
+            "exposedHeaders '*' with allowCredentials exposes nothing: for a request with credentials browsers read "
+            "'*' as the name of a header; name the headers",
+        )
+    return ()
+
+
 def _texts(value: object) -> tuple[str, ...]:
     items = value if isinstance(value, list) else _COMMA.split(str("" if value is None else value))
     return tuple(text for item in items if (text := str(item).strip()))

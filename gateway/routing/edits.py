@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import re
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from multidict import CIMultiDict
 
+from gateway.routing import matcher
 from gateway.routing.javaregex import Replacement
+from gateway.routing.matcher import GaveUp, Match, Regex
+
+_log = logging.getLogger(__name__)
 
 
 class HeaderEdit(Protocol):
@@ -100,12 +105,11 @@ class RewriteHeader:
     """Replace every match of a regex in every value."""
 
     name: str
-    regexp: re.Pattern[str]
+    regexp: Regex
     replacement: Replacement
 
     def apply(self, headers: CIMultiDict[str]) -> None:
-        values = headers.popall(self.name, [])
-        headers.extend((self.name, self.regexp.sub(self.replacement.expand, value)) for value in values)
+        _replace(headers, self.name, lambda value: self.regexp.replace(value, self.replacement.expand))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +121,25 @@ class RewriteLocation:
 
     name: str
     host: str
-    regexp: re.Pattern[str]
+    regexp: Regex
 
     def apply(self, headers: CIMultiDict[str]) -> None:
-        values = headers.popall(self.name, [])
-        headers.extend(
-            (self.name, self.regexp.sub(lambda match: match[1] + self.host, value, count=1))
-            for value in values
-        )
+        def moved(match: Match) -> str:
+            return match.group(1) + self.host
+
+        _replace(headers, self.name, lambda value: self.regexp.replace(value, moved, most=1))
+
+
+def _replace(headers: CIMultiDict[str], name: str, rewritten: Callable[[str], str]) -> None:
+    """Put a rewritten value in place of each. A value on which the regex takes too long is left out: it may hold
+    what the filter is there to hide."""
+    values = headers.popall(name, ())
+    if not values:
+        return
+    matcher.begin(matcher.ANSWER_MICROSECONDS)
+    try:
+        headers.extend([(name, rewritten(value)) for value in values])
+    except GaveUp:
+        _log.warning("the header %s is left out of an answer: rewriting it takes too long", name)
+    finally:
+        matcher.end()

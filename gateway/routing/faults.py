@@ -1,4 +1,7 @@
-"""What is wrong with a route file: every fault with its place and the rule it breaks."""
+"""What is wrong with a route file, and what is odd in it: each with its place and a rule.
+
+A fault keeps the file out of force. A warning does not.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class RuleBroken(Exception):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Fault:
-    """One fault. ``line`` counts from 1; ``route_id`` is None where no route is concerned."""
+    """One fault or warning. ``line`` counts from 1; ``route_id`` is None where no route is concerned."""
 
     file: str
     line: int
@@ -70,7 +73,7 @@ class Place:
 
 
 class Faults:
-    """Collects the faults of one file, and of what is laid over it.
+    """Collects the faults and warnings of one file, and of what is laid over it.
 
     A negative line is no line of the file: ``-n`` stands for the n-th of ``places``.
     """
@@ -79,6 +82,7 @@ class Faults:
         self.file = file
         self.places = places
         self.found: list[Fault] = []
+        self.warned: list[Fault] = []
 
     def add(self, line: int, rule: str, message: str, route_id: str | None = None) -> None:
         self.found.append(Fault(self.file, line, route_id, rule, message))
@@ -86,13 +90,24 @@ class Faults:
     def broken(self, line: int, error: RuleBroken, route_id: str | None = None) -> None:
         self.add(line, error.rule, error.message, route_id)
 
+    def warn(self, line: int, rule: str, message: str, route_id: str | None = None) -> None:
+        """Note what is allowed but hardly meant. It goes into the table (``RouteTable.warnings``)."""
+        self.warned.append(Fault(self.file, line, route_id, rule, message))
+
     def where(self, line: int) -> str:
         """The place in words, for a message about another one."""
         return f"line {line}" if line >= 0 else self.places[-line - 1].name
 
     def in_order(self) -> tuple[Fault, ...]:
         """All faults, those of the file first and by line, each once (an alias can show one in several places)."""
-        ordered = sorted(dict.fromkeys(self.found), key=lambda fault: (fault.line < 0, abs(fault.line)))
+        return self._ordered(self.found)
+
+    def warnings(self) -> tuple[Fault, ...]:
+        """All warnings, in the same order."""
+        return self._ordered(self.warned)
+
+    def _ordered(self, faults: Iterable[Fault]) -> tuple[Fault, ...]:
+        ordered = sorted(dict.fromkeys(faults), key=lambda fault: (fault.line < 0, abs(fault.line)))
         return tuple(map(self._placed, ordered))
 
     def _placed(self, fault: Fault) -> Fault:

@@ -82,6 +82,11 @@ class Filter(Protocol):
         """Whether it always answers itself, so that the route needs no service."""
         ...
 
+    @property
+    def by_path(self) -> bool:
+        """Whether what it does depends on the path and the variables alone, and is a change of the path."""
+        ...
+
     def contribute(self, draft: Draft) -> None: ...
 
 
@@ -128,6 +133,7 @@ class Simple:
     act: Callable[[Draft], None]
     needs: frozenset[str] = frozenset()
     answers: bool = False
+    by_path: bool = False
 
     def contribute(self, draft: Draft) -> None:
         self.act(draft)

@@ -119,7 +119,7 @@ def _dedupe(args: Arguments) -> Filter:
 
 def _rewrite_response(args: Arguments) -> Filter:
     name, source = header_name(args), args.text("regexp")
-    regexp = compile_java(source)
+    regexp = args.told(compile_java(source))
     replacement = parse_replacement(args.text("replacement"), regexp)
     return _response(
         f"[RewriteResponseHeader name = '{name}', regexp = '{source}', replacement = '{replacement.source}']",
@@ -132,7 +132,7 @@ def _rewrite_location(args: Arguments) -> Filter:
     name = header_name(args, "locationHeaderName", "Location")
     host = args.text("hostValue")
     protocols = args.text("protocols", "https?|ftps?")
-    compile_java(protocols)
+    args.told(compile_java(protocols))
     with_version, without = (
         compile_java(rf"^((?:{protocols})://)[^:/]+(?::\d+)?{version}(?=/)")
         for version in (r"(?:/v\d+)?", "")
@@ -191,7 +191,11 @@ KINDS: Final[Mapping[str, Kind[Filter]]] = {
         Kind("SetResponseHeader", _NAME_VALUE, _named_value("SetResponseHeader", SetHeader, request=False)),
         Kind("RemoveResponseHeader", (Arg("name"),), _remove_response),
         Kind("DedupeResponseHeader", (Arg("name"), Arg("strategy", required=False)), _dedupe),
-        Kind("RewriteResponseHeader", (Arg("name"), Arg("regexp"), Arg("replacement")), _rewrite_response),
+        Kind(
+            "RewriteResponseHeader",
+            (Arg("name"), Arg("regexp"), Arg("replacement", empty=True)),
+            _rewrite_response,
+        ),
         Kind(
             "RewriteLocationResponseHeader",
             (

@@ -29,11 +29,11 @@ def _strip_prefix(args: Arguments) -> Filter:
         slash = "/" if segments and draft.raw_path.endswith("/") else ""
         draft.raw_path = "/" + "/".join(segments) + slash
 
-    return Simple(f"[StripPrefix parts = {parts}]", act)
+    return Simple(f"[StripPrefix parts = {parts}]", act, by_path=True)
 
 
 def _rewrite_path(args: Arguments) -> Filter:
-    regexp = compile_java(args.text("regexp"))
+    regexp = args.told(compile_java(args.text("regexp")))
     replacement = parse_replacement(args.text("replacement"), regexp)
     for literal in replacement.literals():
         if "?" in literal or "#" in literal:
@@ -44,9 +44,9 @@ def _rewrite_path(args: Arguments) -> Filter:
             )
 
     def act(draft: Draft) -> None:
-        draft.raw_path = regexp.sub(replacement.expand, draft.raw_path)
+        draft.raw_path = regexp.replace(draft.raw_path, replacement.expand)
 
-    return Simple(f"[RewritePath {args.text('regexp')} = '{replacement.source}']", act)
+    return Simple(f"[RewritePath {args.text('regexp')} = '{replacement.source}']", act, by_path=True)
 
 
 def _path_template(args: Arguments, name: str) -> Template:
@@ -69,7 +69,7 @@ def _set_path(args: Arguments) -> Filter:
     def act(draft: Draft) -> None:
         draft.raw_path = template.expand(draft.variables, _path_variable)
 
-    return Simple(f"[SetPath template = '{template.source}']", act, template.needs)
+    return Simple(f"[SetPath template = '{template.source}']", act, template.needs, by_path=True)
 
 
 def _prefix_path(args: Arguments) -> Filter:
@@ -81,7 +81,7 @@ def _prefix_path(args: Arguments) -> Filter:
             draft.prefixed = True
             draft.raw_path = template.expand(draft.variables, _path_variable) + draft.raw_path
 
-    return Simple(f"[PrefixPath prefix = '{template.source}']", act, template.needs)
+    return Simple(f"[PrefixPath prefix = '{template.source}']", act, template.needs, by_path=True)
 
 
 def _add_parameter(args: Arguments) -> Filter:
@@ -137,11 +137,11 @@ KINDS: Final[Mapping[str, Kind[Filter]]] = {
     kind.name: kind
     for kind in (
         Kind("StripPrefix", (Arg("parts", required=False),), _strip_prefix),
-        Kind("RewritePath", (Arg("regexp"), Arg("replacement")), _rewrite_path),
+        Kind("RewritePath", (Arg("regexp"), Arg("replacement", empty=True)), _rewrite_path),
         Kind("PrefixPath", (Arg("prefix"),), _prefix_path),
         Kind("SetPath", (Arg("template"),), _set_path),
         Kind("AddRequestParameter", (Arg("name"), Arg("value")), _add_parameter),
         Kind("RemoveRequestParameter", (Arg("name"),), _remove_parameter),
-        Kind("RewriteRequestParameter", (Arg("name"), Arg("replacement")), _rewrite_parameter),
+        Kind("RewriteRequestParameter", (Arg("name"), Arg("replacement", empty=True)), _rewrite_parameter),
     )
 }

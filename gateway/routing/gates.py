@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.routing.calls import CallPattern, parse_call, wide_forms
+from gateway.routing.calls import CallPattern, parse_call
+from gateway.routing.readings import readings_of
 
 DEFAULT_ROOM: Final = "default"
 
@@ -68,12 +69,19 @@ class GateIndex:
         rules = self._by_method.get(method.upper(), self._any)
         if not rules:
             return None
-        readings = [(path, wide_forms(path))]
+        paths = [(path, readings_of(path))]
         if upstream_path != path:
-            readings.append((upstream_path, wide_forms(upstream_path)))
+            paths.append((upstream_path, readings_of(upstream_path)))
+        # Of two gates, the one that names the very path, not one that only looks past a suffix.
         for call, rule in rules:
-            if any(call.covers(*reading) for reading in readings):
+            if rule.renews_only:
+                break
+            if call.pattern.match(path) is not None or call.pattern.match(upstream_path) is not None:
                 return call, rule
+        for call, rule in rules:
+            for each in paths:
+                if call.covers(*each):
+                    return call, rule
         return None
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 
 from gateway.routing.faults import RuleBroken
-from gateway.routing.javaregex import compile_java
+from gateway.routing.javaregex import compile_java, quoted
+from gateway.routing.matcher import Regex
 
 
-def compile_host(pattern: str) -> tuple[re.Pattern[str], tuple[str, ...]]:
+def compile_host(pattern: str) -> tuple[Regex, tuple[str, ...]]:
     """Return a regex for the host with a dot before it, and its groups' names; raises RuleBroken (``pattern``)."""
     if re.search(r"[\s,/]", pattern):
         raise RuleBroken("pattern", f"the host pattern {pattern!r} holds a character no host has")
@@ -30,7 +31,7 @@ def _label_regex(pattern: str, label: str, names: list[str]) -> str:
     out = ""
     for variable, other in re.findall(r"\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}|(.)", label):
         if other:
-            out += {"*": "[^.]*" if len(label) > 1 else "[^.]+", "?": "[^.]"}.get(other) or re.escape(other)
+            out += {"*": "[^.]*" if len(label) > 1 else "[^.]+", "?": "[^.]"}.get(other) or quoted(other)
             continue
         name, _, constraint = variable.partition(":")
         if not name or (constraint and compile_java(constraint).groups):

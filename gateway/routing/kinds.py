@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final, TypeVar
 
 from gateway.routing import filters_answers, filters_headers, filters_target, predicates, predicates_more
-from gateway.routing.arguments import Definition, Kind, bind
+from gateway.routing.arguments import Definition, Kind, Warn, bind
 from gateway.routing.faults import RuleBroken, unknown
 from gateway.routing.filters import Filter
 from gateway.routing.predicates import Predicate
@@ -47,17 +47,17 @@ ELSEWHERE: Final = {
 }
 
 
-def make_predicate(definition: Definition) -> Predicate:
+def make_predicate(definition: Definition, warn: Warn) -> Predicate:
     """Make a predicate; raises RuleBroken (rule ``predicate-name``, ``argument``, ``pattern``, ``regex``)."""
-    return _make("predicate", PREDICATES, definition)
+    return _make("predicate", PREDICATES, definition, warn)
 
 
-def make_filter(definition: Definition) -> Filter:
+def make_filter(definition: Definition, warn: Warn) -> Filter:
     """Make a filter; raises RuleBroken (rule ``filter-name``, ``argument``, ``regex``)."""
-    return _make("filter", FILTERS, definition)
+    return _make("filter", FILTERS, definition, warn)
 
 
-def _make(what: str, kinds: Mapping[str, Kind[T]], definition: Definition) -> T:
+def _make(what: str, kinds: Mapping[str, Kind[T]], definition: Definition, warn: Warn) -> T:
     kind = kinds.get(definition.name)
     if kind is None:
         reason = ELSEWHERE.get(definition.name)
@@ -69,4 +69,4 @@ def _make(what: str, kinds: Mapping[str, Kind[T]], definition: Definition) -> T:
                 f"(there are: {there_are})",
             )
         raise RuleBroken(f"{what}-name", unknown(what, definition.name, kinds))
-    return bind(kind, definition)
+    return bind(kind, definition, warn)

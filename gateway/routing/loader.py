@@ -8,6 +8,7 @@ so that one reader sees both.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping
 from importlib import resources
@@ -72,7 +73,7 @@ def parse(
 
     ``properties`` of a Config Server are laid over it: its routes and default filters, where it has any, stand
     instead of the file's; CORS is merged by path pattern and the locator by key, the server winning. Services,
-    gates, access and rooms are the file's alone.
+    gates, access and rooms are the file's alone. What is allowed but hardly meant is in the table's ``warnings``.
     """
     faults = Faults(file, properties.places if properties else ())
     try:
@@ -109,7 +110,7 @@ def parse(
     )
     if faults.found:
         raise RouteFileError(faults.in_order())
-    return table
+    return dataclasses.replace(table, warnings=faults.warnings())
 
 
 def digest_of(data: bytes) -> bytes:

@@ -52,6 +52,7 @@ def _timeout(values: Mapping[str, object], key: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or re.fullmatch(r"-?0*[1-9]\d{0,8}", str(value)) is None:
-        raise RuleBroken("metadata", f"{key} must be a number of milliseconds, not {value!r}")
+        wanted = "a number of milliseconds above 0, or a negative one for none"
+        raise RuleBroken("metadata", f"{key} must be {wanted}, not {value!r}")
     milliseconds = int(str(value))
     return milliseconds / 1000 if milliseconds > 0 else math.inf

@@ -9,6 +9,7 @@ client sent can be forwarded untouched. Refused are:
 * ``;`` parameters, empty segments (``//``), segments made of dots only, and ``..;`` behind an escape,
 * percent escapes that are malformed, not UTF-8 (overlong forms included), or that hide ``/``, ``\\``,
   a control character or a dot segment, also behind compatibility forms such as U+FF0F,
+* dot segments and escapes with blanks or characters that nobody sees between them (``.%E2%80%8B.``),
 * a path which after decoding still holds an escape (``%252e``, ``%2573``, ``%25u002f``): a service that
   decodes twice would serve another path. A ``%25`` before anything else is an ordinary percent sign.
 
@@ -23,6 +24,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from gateway.errors import BadRequest
+from gateway.routing.readings import is_plain, seen
 
 MAX_TARGET: Final = 8192
 """Longest target accepted, in characters; it also bounds what configured regexes are run over."""
@@ -119,12 +121,19 @@ def _canonical(raw_path: str) -> str:
     if _STILL_ENCODED.search(path):
         raise BadRequest("the path is encoded twice")
     _check_structure(path)
+    folded = path
     if not path.isascii():
         # A service that folds compatibility forms would see the separators and dots hidden in them.
         folded = unicodedata.normalize("NFKC", path)
         if folded.count("/") != path.count("/"):
             raise BadRequest("the path holds an encoded slash")
         _check_structure(folded)
+    if not is_plain(folded):
+        # A service that overlooks blanks or unseen characters would see the dots and escapes around them.
+        shown = seen(folded)
+        if _STILL_ENCODED.search(shown):
+            raise BadRequest("the path is encoded twice")
+        _check_dots(shown)
     return path
 
 
@@ -135,5 +144,9 @@ def _check_structure(path: str) -> None:
         raise BadRequest("the path holds a control character")
     if "//" in path:
         raise BadRequest("the path holds an empty segment")
+    _check_dots(path)
+
+
+def _check_dots(path: str) -> None:
     if any(_DOTS.fullmatch(segment) for segment in path.split("/")):
         raise BadRequest("the path holds a dot segment")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
+
+from gateway.routing.matcher import Regex
 
 _NOTHING: Final[Mapping[str, str]] = {}
 
@@ -28,7 +30,7 @@ class Segment:
 
     text: str
     literal: str | None
-    regex: re.Pattern[str] | None = None
+    regex: Regex | None = None
     names: tuple[str, ...] = ()
     may_be_empty: bool = False
 
@@ -44,16 +46,12 @@ class Segment:
         match = self.regex.fullmatch(value)
         if match is None:
             return False
-        for name, text in zip(self.names, match.groups(), strict=True):
-            found[name] = text or ""
+        found.update(zip(self.names, match.groups(), strict=True))
         return True
 
     def glob(self) -> str:
         """The segment with ``*`` for every variable: never narrower than the segment itself."""
-        text = self.text
-        while (start := text.find("{")) >= 0:
-            text = f"{text[:start]}*{text[closing_brace(text, start) + 1 :]}"
-        return text
+        return without_variables(self.text, "*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +82,12 @@ class PathPattern:
         names = [name for segment in self.segments for name in segment.names]
         return tuple(names + [name for name in (self.head, self.tail) if name])
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the operator should know of its regexes."""
+        regexes = (segment.regex for segment in self.segments if segment.regex is not None)
+        return tuple(regex.warning for regex in regexes if regex.warning)
+
     def first_literals(self) -> tuple[str, ...]:
         """The literal segments every matching path begins with."""
         found: list[str] = []
@@ -102,36 +106,46 @@ class PathPattern:
             prefix = self.prefix
             inside = path.startswith(prefix) and (len(path) == len(prefix) or path[len(prefix)] == "/")
             return _NOTHING if inside else None
-        values = path.split("/")[1:]
-        count = len(self.segments)
-        found: dict[str, str] = {}
-        if self.head is not None:
-            if len(values) < count:
-                return None
-            if self.head:
-                found[self.head] = _joined(values[: len(values) - count])
-            values = values[len(values) - count :]
-        elif self.tail is not None:
-            if len(values) < count:
-                return None
-            if self.tail:
-                found[self.tail] = _joined(values[count:])
-        elif len(values) != count:
+        values = _split(path)
+        count, length = len(self.segments), len(values)
+        if length != count and (length < count or (self.head is None and self.tail is None)):
             return None
-        for segment, value in zip(self.segments, values, strict=False):
-            if not segment.match(value, found):
+        start = length - count if self.head is not None else 0
+        found: dict[str, str] = {}
+        for at, segment in enumerate(self.segments, start):
+            if not segment.match(values[at], found):
                 return None
+        if self.head:
+            found[self.head] = _joined(values[:start])
+        elif self.tail:
+            found[self.tail] = _joined(values[count:])
         return found
+
+
+# A table asks many patterns about the same path.
+@lru_cache(maxsize=4)
+def _split(path: str) -> list[str]:
+    return path.split("/")[1:]
 
 
 def _joined(values: list[str]) -> str:
     return "".join(f"/{value}" for value in values)
 
 
+def without_variables(text: str, instead: str) -> str:
+    """A segment's text with something instead of each variable."""
+    while (start := text.find("{")) >= 0:
+        text = f"{text[:start]}{instead}{text[closing_brace(text, start) + 1 :]}"
+    return text
+
+
 def closing_brace(text: str, start: int) -> int:
     """The index of the brace that closes the one at ``start``."""
-    depth = 0
+    depth, escaped = 0, False
     for at in range(start, len(text)):
+        if escaped or text[at] == "\\":
+            escaped = not escaped
+            continue
         depth += (text[at] == "{") - (text[at] == "}")
         if not depth:
             return at

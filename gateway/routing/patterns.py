@@ -22,8 +22,8 @@ import re
 from functools import lru_cache
 
 from gateway.routing.faults import RuleBroken
-from gateway.routing.javaregex import compile_java
-from gateway.routing.pattern_parts import PathPattern, Segment, closing_brace, fold
+from gateway.routing.javaregex import compile_java, quoted
+from gateway.routing.pattern_parts import PathPattern, Segment, closing_brace, fold, without_variables
 
 __all__ = ["PathPattern", "compile_pattern"]
 
@@ -34,8 +34,8 @@ _WILDCARDS = re.compile(r"[?*{]")
 def compile_pattern(source: str, *, ignore_case: bool = False) -> PathPattern:
     """Compile a pattern; raises RuleBroken (rule ``pattern`` or ``regex``) saying what is wrong with it.
 
-    With ``ignore_case`` it is to be compared with folded paths (see ``fold``): literals are folded, and
-    regexes ignore case.
+    With ``ignore_case`` it is to protect, and is compared with folded paths (see ``fold``): literals are folded, and
+    regexes regard neither case nor a format suffix.
     """
     if not source.startswith("/"):
         raise _wrong(source, "must begin with '/'")
@@ -64,9 +64,16 @@ def _wrong(source: str, why: str) -> RuleBroken:
 
 def _split(source: str) -> list[str]:
     """Split at slashes; braces may nest within a regex but a variable may not span segments."""
-    texts, depth, start = [], 0, 1
+    texts, depth, start, escaped = [], 0, 1, False
     for at, character in enumerate(source[1:], 1):
-        depth += (character == "{") - (character == "}" and depth > 0)
+        # Within braces a backslash belongs to a regex, in which an escaped brace is a character.
+        if escaped:
+            escaped = False
+            continue
+        escaped = depth > 0 and character == "\\"
+        depth += (character == "{") - (character == "}")
+        if depth < 0:
+            raise _wrong(source, "has a '}' without its '{' in the same segment")
         if character != "/":
             continue
         if depth:
@@ -97,7 +104,7 @@ def _segment(source: str, text: str, ignore_case: bool, *, last: bool) -> Segmen
         return Segment(text, None, may_be_empty=last)
     if _any_depth(source, text) is not None:
         raise _wrong(source, "has ** or {*…} more than once, or neither first nor last")
-    if "**" in re.sub(r"\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}", "", text):
+    if "**" in without_variables(text, ""):
         raise _wrong(source, "has ** inside a segment; it must stand between slashes")
     if _WILDCARDS.search(text) is None:
         return Segment(text, fold(text) if ignore_case else text)
@@ -110,7 +117,7 @@ def _segment(source: str, text: str, ignore_case: bool, *, last: bool) -> Segmen
             parts.append(part)
             at = end + 1
         else:
-            parts.append({"*": ".*", "?": "."}.get(text[at]) or re.escape(text[at]))
+            parts.append({"*": ".*", "?": "."}.get(text[at]) or quoted(text[at]))
             at += 1
     if len(parts) == 1 and parts[0] == "(.*)":
         return Segment(text, None, names=tuple(names))
@@ -118,9 +125,10 @@ def _segment(source: str, text: str, ignore_case: bool, *, last: bool) -> Segmen
     if not names and ".*" not in parts:
         parts = ["[^\U00010000-\U0010ffff]" if part == "." else part for part in parts]
     regex = "".join(parts)
-    if names:
-        return Segment(text, None, compile_java(regex, ignore_case=ignore_case), tuple(names))
-    return Segment(text, None, re.compile(regex, re.IGNORECASE if ignore_case else 0))
+    if ignore_case:
+        # What protects looks past a format suffix.
+        regex = rf"(?:{regex})(?s:\..*)?"
+    return Segment(text, None, compile_java(regex, ignore_case=ignore_case), tuple(names))
 
 
 def _variable(source: str, inside: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Protocol
 from urllib.parse import unquote_plus
 
@@ -19,6 +20,7 @@ from gateway.routing.facts import RequestFacts
 from gateway.routing.faults import unknown
 from gateway.routing.hosts import compile_host
 from gateway.routing.javaregex import compile_java
+from gateway.routing.matcher import Regex
 from gateway.routing.patterns import PathPattern, compile_pattern
 
 _COOKIE_VALUE = re.compile(r"[^\s\",;\\]*")
@@ -92,7 +94,7 @@ class Host:
     """The Host header, its port included, matches one of the Ant patterns with ``.`` between labels."""
 
     patterns: tuple[str, ...]
-    regexes: tuple[re.Pattern[str], ...] = field(repr=False)
+    regexes: tuple[Regex, ...] = field(repr=False)
     names: tuple[tuple[str, ...], ...] = field(repr=False)
 
     @property
@@ -119,14 +121,14 @@ class Header(CapturesNothing):
     """Some value of the header is as the regex says, or not empty if there is no regex."""
 
     header: str
-    regexp: re.Pattern[str] | None
+    regexp: Regex | None
     source: str
 
     def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
         values = facts.headers.getall(self.header, [])
         if self.regexp is None:
             return any(values)
-        return any(self.regexp.fullmatch(value.strip()) for value in _single_values(values))
+        return any(self.regexp.matches(value.strip()) for value in _single_values(values))
 
     def __str__(self) -> str:
         return f"Header: {self.header} regexp={self.source or 'null'}"
@@ -142,20 +144,42 @@ class Query(CapturesNothing):
     """The query has the parameter, and if there is a regex, with a value that is as it says."""
 
     param: str
-    regexp: re.Pattern[str] | None
+    regexp: Regex | None
     source: str
 
     def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
-        for part in facts.target.raw_query.split("&"):
-            name, equals, value = part.partition("=")
-            if not name or unquote_plus(name) != self.param:
-                continue
-            if self.regexp is None or (equals and self.regexp.fullmatch(unquote_plus(value))):
-                return True
-        return False
+        values = _parameters(facts.target.raw_query).get(self.param, ())
+        if self.regexp is None:
+            return bool(values)
+        return any(value is not None and self.regexp.matches(unquote_plus(value)) for value in values)
 
     def __str__(self) -> str:
         return f"Query: param={self.param} regexp={self.source or 'null'}"
+
+
+# Read once for all the routes that ask. Only the last is kept.
+@lru_cache(maxsize=1)
+def _parameters(raw_query: str) -> Mapping[str, list[str | None]]:
+    """The values of each parameter, still encoded; None for one without ``=``."""
+    found: dict[str, list[str | None]] = {}
+    for part in raw_query.split("&"):
+        name, equals, value = part.partition("=")
+        if name:
+            found.setdefault(unquote_plus(name), []).append(value if equals else None)
+    return found
+
+
+@lru_cache(maxsize=1)
+def _cookies(headers: tuple[str, ...]) -> Mapping[str, list[str]]:
+    """The values of each cookie, without quotes around them."""
+    found: dict[str, list[str]] = {}
+    for header in headers:
+        for part in header.split(";"):
+            name, equals, value = part.strip().partition("=")
+            value = value.strip().strip('"')
+            if equals and _COOKIE_VALUE.fullmatch(value):
+                found.setdefault(name, []).append(value)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,22 +187,12 @@ class Cookie(CapturesNothing):
     """The request has the cookie with a value that is as the regex says."""
 
     name: str
-    regexp: re.Pattern[str]
+    regexp: Regex
     source: str
 
     def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
-        for header in facts.headers.getall("Cookie", []):
-            for part in header.split(";"):
-                name, equals, value = part.strip().partition("=")
-                value = value.strip().strip('"')
-                if (
-                    equals
-                    and name == self.name
-                    and _COOKIE_VALUE.fullmatch(value)
-                    and self.regexp.fullmatch(value)
-                ):
-                    return True
-        return False
+        values = _cookies(tuple(facts.headers.getall("Cookie", ()))).get(self.name, ())
+        return any(map(self.regexp.matches, values))
 
     def __str__(self) -> str:
         return f"Cookie: name={self.name} regexp={self.source}"
@@ -186,6 +200,9 @@ class Cookie(CapturesNothing):
 
 def _path(args: Arguments) -> Predicate:
     patterns = tuple(compile_pattern(text) for text in args.texts("patterns"))
+    for pattern in patterns:
+        for warning in pattern.warnings:
+            args.warn("regex", warning)
     return Path(patterns, args.flag("matchTrailingSlash", True))
 
 
@@ -199,11 +216,13 @@ def _method(args: Arguments) -> Predicate:
 def _host(args: Arguments) -> Predicate:
     patterns = args.texts("patterns")
     compiled = [compile_host(pattern) for pattern in patterns]
+    for regex, _ in compiled:
+        args.told(regex)
     return Host(patterns, tuple(regex for regex, _ in compiled), tuple(names for _, names in compiled))
 
 
-def _regex(args: Arguments, name: str = "regexp") -> re.Pattern[str] | None:
-    return compile_java(args.text(name)) if args.has(name) else None
+def _regex(args: Arguments, name: str = "regexp") -> Regex | None:
+    return args.told(compile_java(args.text(name))) if args.has(name) else None
 
 
 def _header(args: Arguments) -> Predicate:
@@ -215,7 +234,7 @@ def _query(args: Arguments) -> Predicate:
 
 
 def _cookie(args: Arguments) -> Predicate:
-    return Cookie(args.text("name"), compile_java(args.text("regexp")), args.text("regexp"))
+    return Cookie(args.text("name"), args.told(compile_java(args.text("regexp"))), args.text("regexp"))
 
 
 KINDS: Final[Mapping[str, Kind[Predicate]]] = {

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
-from gateway.routing.arguments import Definition
+from gateway.routing.arguments import Definition, Warn
+from gateway.routing.cors import hardly_meant
 from gateway.routing.definitions import read_definitions
 from gateway.routing.document import Fields, Node, Text, as_items, filled
 from gateway.routing.faults import Faults, RuleBroken, unknown
@@ -55,12 +56,19 @@ def read_routes(node: Node | None, default_filters: Node | None, faults: Faults)
 
 
 def _make(
-    definitions: Iterable[Definition], make: Callable[[Definition], T], faults: Faults, route_id: str | None
+    definitions: Iterable[Definition],
+    make: Callable[[Definition, Warn], T],
+    faults: Faults,
+    route_id: str | None,
 ) -> list[T]:
     made = []
     for definition in definitions:
+
+        def warn(rule: str, message: str, line: int = definition.line) -> None:
+            faults.warn(line, rule, message, route_id)
+
         try:
-            made.append(make(definition))
+            made.append(make(definition, warn))
         except RuleBroken as error:
             faults.broken(definition.line, error, route_id)
     return made
@@ -224,7 +232,10 @@ class _RouteReader:
 
     def _metadata(self, node: Node | None) -> Metadata:
         try:
-            return read_metadata(node)
+            metadata = read_metadata(node)
+            for text in hardly_meant(metadata.cors) if metadata.cors else ():
+                self.faults.warn(node.line if node else self.node.line, "cors", text, self.route_id)
+            return metadata
         except RuleBroken as error:
             self.faults.broken(node.line if node else self.node.line, error, self.route_id)
             return Metadata()

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from gateway.routing.access import DEFAULT_PUBLIC, OWN_PUBLIC
 from gateway.routing.calls import CallPattern, overlap, parse_call
-from gateway.routing.cors import CorsRule, parse_cors
+from gateway.routing.cors import CorsRule, hardly_meant, parse_cors
 from gateway.routing.document import Fields, Items, Node, Text, filled, plain
 from gateway.routing.faults import Faults, RuleBroken, unknown
 from gateway.routing.gates import DEFAULT_GATES, DEFAULT_ROOM, Gate, RoomLimits
@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 _ROOM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)?")
+_SHORTEST: Final = 0.001
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
 
@@ -81,7 +82,10 @@ def _calls(node: Node | None, key: str, faults: Faults) -> list[tuple[int, CallP
     found = []
     for text in texts(node, key, faults):
         try:
-            found.append((text.line, parse_call(text.value)))
+            call = parse_call(text.value)
+            for warning in call.pattern.warnings:
+                faults.warn(text.line, "regex", warning)
+            found.append((text.line, call))
         except RuleBroken as error:
             faults.broken(text.line, error)
     return found
@@ -167,7 +171,7 @@ def _number(node: Node | None, key: str, parse: Callable[[str], T | None], fault
         return None
     value = parse(node.value) if isinstance(node, Text) else None
     if value is None:
-        wanted = "a whole number from 0" if key == "capacity" else "seconds above 0, or 90s, 4m, 1h"
+        wanted = "a whole number from 0" if key == "capacity" else "seconds from 0.001, or 90s, 4m, 1h"
         faults.add(node.line, "room", f"{key} must be {wanted}")
     return value
 
@@ -178,7 +182,9 @@ def _capacity(text: str) -> int | None:
 
 def _duration(text: str) -> float | None:
     match = _DURATION.fullmatch(text)
-    return (float(match[1]) * _SECONDS[match[2]] or None) if match else None
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    # Redis counts milliseconds; less than one would become 0 there.
+    return seconds if seconds >= _SHORTEST else None
 
 
 def read_cors(node: Node | None, faults: Faults) -> tuple[dict[str, CorsRule], bool]:
@@ -199,10 +205,14 @@ def read_cors(node: Node | None, faults: Faults) -> tuple[dict[str, CorsRule], b
         line = configurations.lines.get(key, configurations.line)
         try:
             pattern = compile_pattern(key[1:-1] if key.startswith("[") and key.endswith("]") else key)
+            for warning in pattern.warnings:
+                faults.warn(line, "regex", warning)
             values = plain(value)
             if not isinstance(values, dict):
                 raise RuleBroken("cors", f"the CORS configuration of {pattern.source} must be a mapping")
-            rules[pattern.source] = parse_cors(values)
+            rule = rules[pattern.source] = parse_cors(values)
+            for text in hardly_meant(rule):
+                faults.warn(line, "cors", f"{pattern.source}: {text}")
         except RuleBroken as error:
             faults.broken(line, error)
     return rules, text == "true"

@@ -7,17 +7,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from gateway.routing.calls import CallPattern, wide_forms
+from gateway.routing import matcher
+from gateway.routing.calls import CallPattern
 from gateway.routing.cors import CorsRule
 from gateway.routing.edits import HeaderEdit
 from gateway.routing.facts import RequestFacts
-from gateway.routing.faults import FilterFailed, RuleBroken
+from gateway.routing.faults import Fault, FilterFailed, RuleBroken
 from gateway.routing.filters import Answer, Draft
 from gateway.routing.filters_target import restore_path
 from gateway.routing.gates import Gate, GateIndex, GateRule, RoomLimits
 from gateway.routing.index import PrefixIndex, literal_prefix
+from gateway.routing.matcher import GaveUp
 from gateway.routing.path import parse_target
 from gateway.routing.patterns import PathPattern, compile_pattern
+from gateway.routing.readings import is_or_has_suffix, is_plain, readings_of
 from gateway.routing.route import Route, WeightGroups, route_prefixes
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Changes", "Match", "Route", "RouteTable"]
 
-_ACTUATOR: Final = "/actuator"
+_ACTUATOR: Final = "actuator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,7 @@ class RouteTable:
     says that it is also for what no route takes.
     ``locator``, if there is one, makes routes of services' names. ``tokens`` are settings of tokens by their name in
     lower case, as a Config Server gives them. ``source`` is the file and ``digest`` tells its contents apart.
+    ``warnings`` name what is allowed but hardly meant.
     """
 
     routes: tuple[Route, ...] = ()
@@ -109,6 +113,7 @@ class RouteTable:
     tokens: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     source: str = ""
     digest: bytes = b""
+    warnings: tuple[Fault, ...] = field(default=(), compare=False)
     draw: Callable[[], float] = field(default=random.random, repr=False, compare=False)
     _routes: PrefixIndex[Route] = field(init=False, repr=False, compare=False)
     _public: PrefixIndex[CallPattern] = field(init=False, repr=False, compare=False)
@@ -131,7 +136,8 @@ class RouteTable:
         """Return the first route that wants the request, with what it becomes; None if there is none.
 
         A route whose filters lead into a service's ``/actuator`` counts as none unless its metadata allow
-        it. Raises BadRequest if the filters make the path ambiguous, FilterFailed if they leave no path.
+        it. Raises BadRequest if the filters make the path ambiguous or the regexes take too long, FilterFailed if the
+        filters leave no path.
         """
         match = self.first(facts)
         if match is None or (not match.route.allow_actuator and _is_actuator(match.upstream_path)):
@@ -140,6 +146,13 @@ class RouteTable:
 
     def first(self, facts: RequestFacts) -> Match | None:
         """``resolve`` without the rule about ``/actuator``."""
+        matcher.begin(matcher.ROUTE_MICROSECONDS)
+        try:
+            return self._first(facts)
+        finally:
+            matcher.end()
+
+    def _first(self, facts: RequestFacts) -> Match | None:
         drawn: dict[str, Route] = {}
         for route in self._routes.candidates(facts.target.path):
             if self._weights and not self._weights.chosen(route, drawn, self.draw):
@@ -154,22 +167,41 @@ class RouteTable:
 
     def gate_for(self, method: str, path: str, upstream_path: str) -> GateRule | None:
         """The gate of a call, matched widely on its canonical path and on the path at the service."""
-        found = self._gates.find(method, path, upstream_path)
+        found = self.gate_call(method, path, upstream_path)
         return None if found is None else found[1]
 
     def gate_call(self, method: str, path: str, upstream_path: str) -> tuple[CallPattern, GateRule] | None:
-        """``gate_for`` with the call of the route file that matched."""
-        return self._gates.find(method, path, upstream_path)
+        """``gate_for`` with the call of the route file that matched. Raises BadRequest if that takes too long."""
+        matcher.begin(matcher.GATE_MICROSECONDS)
+        try:
+            return self._gates.find(method, path, upstream_path)
+        finally:
+            matcher.end()
 
     def is_public(self, method: str, path: str) -> bool:
-        """Whether a call is open without a token, matched narrowly. A gated call needs one all the same."""
-        return any(call.opens(method, path) for call in self._public.candidates(path))
+        """Whether a call is open without a token, matched narrowly. A gated call needs one all the same.
+
+        It is not open if finding out takes too long.
+        """
+        matcher.begin(matcher.OPEN_MICROSECONDS)
+        try:
+            return any(call.opens(method, path) for call in self._public.candidates(path))
+        except GaveUp:
+            return False
+        finally:
+            matcher.end()
 
     def cors_for(self, path: str, route: Route | None = None) -> CorsRule | None:
         """What pages of other origins may do there: as the route says, else the first pattern that matches."""
         if route is not None and route.cors is not None:
             return route.cors
-        return next((rule for pattern, rule in self._cors if pattern.match(path) is not None), None)
+        if not self._cors:
+            return None
+        matcher.begin(matcher.CORS_MICROSECONDS)
+        try:
+            return next((rule for pattern, rule in self._cors if pattern.match(path) is not None), None)
+        finally:
+            matcher.end()
 
     def route(self, route_id: str) -> Route | None:
         """The route of that id."""
@@ -205,6 +237,6 @@ def _matched(route: Route, facts: RequestFacts, found: Mapping[str, str]) -> Mat
 
 
 def _is_actuator(path: str) -> bool:
-    if path.isascii() and path[: len(_ACTUATOR)].lower() != _ACTUATOR:
+    if is_plain(path) and path[1 : len(_ACTUATOR) + 1].lower() != _ACTUATOR:
         return False
-    return any(form == _ACTUATOR or form.startswith(_ACTUATOR + "/") for form in wide_forms(path))
+    return any(is_or_has_suffix(reading[0], _ACTUATOR) for reading in readings_of(path) if reading)

@@ -240,7 +240,9 @@ def _wrong_with(
         return error.faults
     except Exception as error:
         _log.exception("the routes could not be parsed")
-        return _one_fault(str(path), "internal", f"could not be parsed: {error!r}")
+        return _one_fault(
+            str(path), "internal", f"a fault of the gateway itself ({type(error).__name__}); see its log"
+        )
 
 
 def _digest(properties: Properties | None) -> bytes:

@@ -24,6 +24,10 @@ class UserState(Protocol):
     @property
     def estimated_wait(self) -> float | None: ...
     @property
+    def paused(self) -> bool:
+        """The room admits no one at the moment; then there is no estimate."""
+
+    @property
     def expires_in(self) -> float: ...
 
 

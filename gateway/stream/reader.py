@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from time import perf_counter
 
-from gateway.errors import QueueUnavailable
+from gateway.errors import QueueFailed, QueueUnavailable
 from gateway.stream.pace import in_slices
 from gateway.stream.ports import States, UserState
 from gateway.stream.registry import Person
@@ -35,11 +35,11 @@ class Reader:
         self.latest = 0
 
     async def one(self, user: str) -> tuple[UserState, int] | None:
-        """One user's state and the number of the read; ``None`` if the room can't be asked now."""
+        """One user's state and the number of the read; ``None`` if the room can't be asked now, or failed."""
         read = self._number()
         try:
             return await self._states.status(user), read
-        except QueueUnavailable:
+        except (QueueUnavailable, QueueFailed):
             return None
 
     async def each(self, people: Sequence[Person], tell: Tell) -> None:

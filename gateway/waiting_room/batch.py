@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from gateway.errors import QueueUnavailable
+from gateway.errors import QueueFailed, QueueUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +60,9 @@ class NoBatchObserver:
 class Batcher(Generic[Item, Result]):
     """Sends items in batches, first come first served, one batch at a time.
 
-    ``send`` gets at most ``most`` items and returns one result for each, in order. If it raises, each caller of that
-    batch gets QueueUnavailable, and the next batch is unharmed. Whoever has waited for ``patience`` seconds
+    ``send`` gets at most ``most`` items and returns one result for each, in order. If it raises QueueUnavailable, each
+    caller of that batch gets that; any other exception is a fault of the gateway, which callers get as QueueFailed. The
+    next batch is unharmed. Whoever has waited for ``patience`` seconds
     without having been sent gets QueueUnavailable, too. ``gather``: seconds from the beginning of a call for several to
     that of the next, unless ``most`` items wait. Works only inside ``running()``.
     """
@@ -151,11 +152,11 @@ class Batcher(Generic[Item, Result]):
             _fail_all(futures, lambda: QueueUnavailable("the waiting room is closing"))
             raise
         except QueueUnavailable as error:
-            reason = error.reason
-            _fail_all(futures, lambda: QueueUnavailable(reason))
+            reason, retry_after = error.reason, error.retry_after
+            _fail_all(futures, lambda: QueueUnavailable(reason, retry_after))
         except Exception:
             log.exception("a batch of %d failed", len(batch))
-            _fail_all(futures, lambda: QueueUnavailable("an unforeseen answer of Redis"))
+            _fail_all(futures, QueueFailed)
         else:
             for future, result in answered:
                 if not future.done():

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 PING_SECONDS = 5.0
 """A silent connection is asked so often whether it lives; one that has not answered by the next time is given up."""
 
+QUIET_SECONDS = 5.0
+"""For so long a lost connection for events is no line in the log."""
+
 Reason = Literal["LEFT", "ABSENT", "OPERATOR"]
 
 _KINDS: Final[dict[str, tuple[Literal["ADMITTED", "REMOVED"], Reason | None]]] = {
@@ -30,6 +33,8 @@ _KINDS: Final[dict[str, tuple[Literal["ADMITTED", "REMOVED"], Reason | None]]] =
     "ABSENT": ("REMOVED", "ABSENT"),
     "OPERATOR": ("REMOVED", "OPERATOR"),
 }
+
+_TICKET: Final = re.compile("[0-9]{1,16}")
 
 
 class RoomEvent(NamedTuple):
@@ -50,13 +55,29 @@ def parse_event(room: str, payload: bytes) -> list[RoomEvent]:
     try:
         # User ids are opaque: bytes that are no UTF-8 must not cost the others their news.
         message = json.loads(payload.decode("utf-8", "surrogateescape"))
-        event, expires_in = message["event"], message["expires_ms"] / 1000
-        kind, reason = _KINDS[event]
-        return [
-            RoomEvent(room, user, int(ticket), kind, reason, expires_in) for user, ticket in message["people"]
-        ]
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"not an event: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError("not an event: no JSON") from error
+    if not isinstance(message, dict):
+        raise ValueError("not an event: no object")
+    event, expires_ms, people = (message.get(name) for name in ("event", "expires_ms", "people"))
+    if not isinstance(event, str) or event not in _KINDS:
+        raise ValueError("not an event: of no known kind")
+    if not isinstance(expires_ms, int | float):
+        raise ValueError("not an event: expires_ms is no number")
+    if not isinstance(people, list) or not all(map(_is_person, people)):
+        raise ValueError("not an event: people are not pairs of user and ticket")
+    kind, reason = _KINDS[event]
+    return [RoomEvent(room, user, int(ticket), kind, reason, expires_ms / 1000) for user, ticket in people]
+
+
+def _is_person(entry: object) -> bool:
+    return (
+        isinstance(entry, list)
+        and len(entry) == 2
+        and isinstance(entry[0], str)
+        and isinstance(entry[1], str)
+        and _TICKET.fullmatch(entry[1]) is not None
+    )
 
 
 class Subscription:
@@ -101,23 +122,28 @@ class Subscription:
                 await task
 
     async def _keep(self) -> None:
+        loop = asyncio.get_running_loop()
         delay = 0.1
-        away = False
+        lost_at, told = loop.time(), False
         while True:
+            why = ""
             try:
                 await self._listen()
             except (RedisError, OSError, TimeoutError) as error:
                 why = describe(error)
-            except Exception as error:
-                # Whoever was told failed: they are told again with the next connection.
+            except Exception:
+                # A fault of the gateway's own. What was missed is told again with the next connection.
                 log.exception("room events could not be passed on")
-                why = type(error).__name__
             finally:
                 was_listening = self.listening.is_set()
                 self.listening.clear()
-            if was_listening or not away:
-                log.warning("Redis is away: %s (trying again quietly)", why)
-                away = True
+            if was_listening:
+                lost_at, told = loop.time(), False
+            # While Redis is away the probe has said so; and a connection that comes back soon is no news.
+            away = self._redis.availability.state.away
+            if why and not told and not away and loop.time() - lost_at > QUIET_SECONDS:
+                told = True
+                log.warning("Redis answers, but events of rooms can't be received: %s", why)
             delay = 0.1 if was_listening else min(delay * 2, 2.0)
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
 
@@ -132,7 +158,7 @@ class Subscription:
 
     async def _hear(self, connection: AbstractConnection) -> None:
         self.listening.set()
-        log.info("Redis is there")
+        log.debug("events of rooms are received")
         self._on_restored()
         asked = False
         while True:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
@@ -17,7 +18,14 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AskError, RedisError
 
 from gateway.redis_address import MOST_NODES, Node, RedisAddress, is_host
-from gateway.waiting_room.servers import ServerNotFound, ask, describe, make_connection, opened
+from gateway.waiting_room.servers import (
+    ServerNotFound,
+    ask,
+    check_address,
+    describe,
+    make_connection,
+    opened,
+)
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +33,8 @@ PAUSE_SECONDS: Final = 0.2
 """After a search that found nothing, the next one begins half of this to all of it later. Until then every call
 fails at once: a crowd of callers must not become a crowd of questions."""
 
-# What comes of taking apart an answer that is not shaped as it should be.
-_NONSENSE: Final = (TypeError, ValueError, AttributeError, RecursionError)
+_NO_SERVER: Final = "an answer that names no server"
+_PORT: Final = re.compile("[0-9]{1,5}")
 
 
 class Advice(NamedTuple):
@@ -58,7 +66,7 @@ class GuidedServers:
         self._not_before = 0.0
         self._why = ""
         for url in (address.url_of(address.nodes[0]), address.url_of_guide(address.nodes[0])):
-            make_connection(url, timeout)
+            check_address(url, timeout)
 
     async def connect(self, slot: int) -> AbstractConnection:
         """See ``Servers``. Raises ServerNotFound when all guides have been asked."""
@@ -78,6 +86,10 @@ class GuidedServers:
             except (RedisError, OSError, TimeoutError) as error:
                 self._why = f"nobody who was asked led to a master ({describe(error)})"
                 self._guides.sort(key=guide.__eq__)  # this one to the end
+            except asyncio.CancelledError:
+                # The caller had less time than this guide takes: the next call begins with another one.
+                self._guides.sort(key=guide.__eq__)
+                raise
         self._not_before = loop.time() + PAUSE_SECONDS * random.uniform(0.5, 1.0)
         raise ServerNotFound(self._why)
 
@@ -97,8 +109,6 @@ class GuidedServers:
         connection = await opened(make_connection(self._address.url_of_guide(guide), self._timeout))
         try:
             advice = await self._question(connection, guide, slot)
-        except _NONSENSE:
-            raise ServerNotFound("an answer that names no server") from None
         finally:
             await connection.disconnect(nowait=True)
         if advice.guides:
@@ -134,6 +144,8 @@ def _ask_sentinel_for(service: str) -> Question:
 async def _ask_node(connection: AbstractConnection, guide: Node, slot: int) -> Advice:
     # Deprecated since Redis 7, but what came instead is not there in 6.2.
     ranges = await ask(connection, "CLUSTER", "SLOTS")
+    if not isinstance(ranges, list) or not all(map(_is_range, ranges)):
+        raise ServerNotFound(_NO_SERVER)
     nodes = tuple(dict.fromkeys(_node(node, guide) for _, _, *of_range in ranges for node in of_range))
     for first, last, master, *_ in ranges:
         if first <= slot <= last:
@@ -141,10 +153,29 @@ async def _ask_node(connection: AbstractConnection, guide: Node, slot: int) -> A
     raise ServerNotFound("a node knows nobody who has the slot")
 
 
+def _is_range(reply: Any) -> bool:
+    """Whether this is an entry of ``CLUSTER SLOTS``: first slot, last slot, nodes, the master first."""
+    return (
+        isinstance(reply, list)
+        and len(reply) >= 3
+        and isinstance(reply[0], int)
+        and isinstance(reply[1], int)
+    )
+
+
 def _node(reply: Any, guide: Node) -> Node:
-    """The node of a reply that begins with host and port. A host that is not given is the guide's."""
+    """The node of a reply that begins with host and port. A host that is not given is the guide's.
+
+    Raises ServerNotFound for a reply of another shape.
+    """
+    if not isinstance(reply, list) or len(reply) < 2:
+        raise ServerNotFound(_NO_SERVER)
     host, port = reply[:2]
-    name = guide.host if host in {None, b"", b"?"} else host.decode()
-    if not is_host(name) or not 0 < int(port) < 65536:
-        raise ValueError("no address")
-    return Node(name, int(port))
+    if host in (None, b"", b"?"):
+        name = guide.host
+    else:
+        name = host.decode("utf-8", "replace") if isinstance(host, bytes) else ""
+    digits = str(port) if isinstance(port, int) else port.decode("latin-1") if isinstance(port, bytes) else ""
+    if not is_host(name) or not _PORT.fullmatch(digits) or not 0 < int(digits) < 65536:
+        raise ServerNotFound(_NO_SERVER)
+    return Node(name, int(digits))

@@ -7,9 +7,10 @@ book-keeping costs more than the rest of a call.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from redis.asyncio.connection import AbstractConnection
@@ -19,6 +20,7 @@ from redis.exceptions import (
     ClusterDownError,
     MovedError,
     NoScriptError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
@@ -27,9 +29,25 @@ from redis.exceptions import (
 
 from gateway.errors import QueueUnavailable, SettingsError
 from gateway.redis_address import Node, parse_redis_address
+from gateway.waiting_room.availability import (
+    DEADLINE_SECONDS,
+    LONGEST_SECONDS,
+    REFUSALS,
+    Availability,
+    Probe,
+    RedisState,
+)
 from gateway.waiting_room.guides import GuidedServers
 from gateway.waiting_room.scripts import Script
-from gateway.waiting_room.servers import Argument, OneServer, ServerNotFound, Servers, ask, describe
+from gateway.waiting_room.servers import (
+    Argument,
+    BadAddress,
+    OneServer,
+    ServerNotFound,
+    Servers,
+    ask,
+    describe,
+)
 
 MOVING_SECONDS: Final = 0.1
 """A call that meets a slot on its way to another node tries again half of this to all of it later."""
@@ -60,18 +78,23 @@ class Redis:
 
     def __init__(self, url: str, timeout: float) -> None:
         self.timeout = timeout
-        address = parse_redis_address(url)
+        try:
+            address = parse_redis_address(url)
+        except ValueError:
+            raise SettingsError("REDIS_URL", "(hidden)", "an address as in docs/redis.md") from None
         self.is_cluster = address.form == "cluster"
         """The address says so; a server with an address of its own may be part of one all the same."""
         self.database = address.database
         """The number of the database, which channels don't know of by themselves."""
+        self.availability = Availability()
+        """What the probe found last."""
         self._servers: Servers
         try:
             self._servers = (
                 OneServer(url, timeout) if address.form == "one" else GuidedServers(address, timeout)
             )
-        except (TypeError, ValueError):
-            raise SettingsError("REDIS_URL", "(hidden)", "an address with redis-py's parameters") from None
+        except BadAddress as error:
+            raise SettingsError("REDIS_URL", "(hidden)", error.allowed) from None
 
     async def connection(self, key: str = "") -> AbstractConnection:
         """An open connection of redis-py's to the server that has ``key``, within the time-out.
@@ -83,7 +106,33 @@ class Redis:
 
     def link(self, observe: CallObserver = ignore_calls, *, key: str = "") -> Link:
         """A new link, which connects when first used. On a cluster it is for keys in the slot of ``key``."""
-        return Link(self._servers, self._slot(key), self.timeout, observe)
+        return Link(self._servers, self._slot(key), self.timeout, observe, self.availability)
+
+    @contextlib.asynccontextmanager
+    async def probing(
+        self, key: str, on_state: Callable[[RedisState], None] = lambda state: None
+    ) -> AsyncIterator[None]:
+        """Keeps ``availability`` up to date for as long as it lasts. ``key`` is a string that may be there or not;
+        nothing is written to it."""
+        # Not bound by what it finds itself. A time-out shorter than the deadline would take hiccups for outages, and
+        # with a long one a connection into the void would hide for long that Redis is back.
+        timeout = min(max(self.timeout, DEADLINE_SECONDS), LONGEST_SECONDS)
+        link = Link(self._servers, self._slot(key), timeout, ignore_calls, Availability())
+
+        async def ask_whether_it_writes() -> str:
+            try:
+                await link.call("PING")
+                # Of no effect, but refused by whatever refuses the room's writes.
+                await link.call("SETRANGE", key, 0, "")
+            except ResponseError as error:
+                return _refusal(error)
+            return ""
+
+        try:
+            async with Probe(ask_whether_it_writes, self.availability, on_state).running():
+                yield
+        finally:
+            await link.close()
 
     def _slot(self, key: str) -> int:
         return key_slot(key.encode()) if self.is_cluster else 0
@@ -99,11 +148,19 @@ class Replication(NamedTuple):
 class Link:
     """One connection, which carries one command at a time and is opened anew after a failure."""
 
-    def __init__(self, servers: Servers, slot: int, timeout: float, observe: CallObserver) -> None:
+    def __init__(
+        self,
+        servers: Servers,
+        slot: int,
+        timeout: float,
+        observe: CallObserver,
+        availability: Availability,
+    ) -> None:
         self._servers = servers
         self._slot = slot
         self._timeout = timeout
         self._observe = observe
+        self._availability = availability
         self._connection: AbstractConnection | None = None
         self._server: Node | None = None
         self._opened = 0.0
@@ -112,12 +169,14 @@ class Link:
     async def call(self, *command: Argument, replication: Replication | None = None) -> Any:
         """The reply to one command; with ``replication`` once replicas have all that Redis had done by then.
 
-        Raises QueueUnavailable if it can't be had within the time-out, or too few replicas say in half of it that they
+        Raises QueueUnavailable, at once while Redis is away by the probe; if it can't be had within the time-out; or if
+        too few replicas say in half of it that they
         have all that; the command may then have been executed.
         A reply that is an error of the command itself raises redis-py's ResponseError.
         """
+        self._availability.check()
         try:
-            async with asyncio.timeout(self._timeout), self._turn:
+            async with self._availability.limited(self._timeout), self._turn:
                 connection, reply = await self._reply(*command)
                 if replication:
                     await self._replicated(connection, *replication)
@@ -156,7 +215,11 @@ class Link:
     async def _replicated(self, connection: AbstractConnection, replicas: int, mark: str) -> None:
         # WAIT is about what this very connection wrote last; and an answer may rest on what another one wrote, if all
         # that a script did was to look.
-        await ask(connection, "SET", mark, 1)
+        try:
+            await ask(connection, "SET", mark, 1)
+        except OutOfMemoryError:
+            # This needs no memory, and is a write wherever the key has been written before.
+            await ask(connection, "PEXPIRE", mark, 86_400_000)
         held = await ask(connection, "WAIT", replicas, max(1, int(self._timeout * 500)))
         if held < replicas:
             await self._doubt()
@@ -217,6 +280,16 @@ class Link:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.disconnect(nowait=True)
+
+
+def _refusal(error: ResponseError) -> str:
+    """Why a write was refused, in the words of ``REFUSALS``; empty if for none of these. redis-py takes the code off
+    the errors that it has a class for."""
+    if isinstance(error, OutOfMemoryError):
+        return REFUSALS["OOM"]
+    if isinstance(error, ReadOnlyError):
+        return REFUSALS["READONLY"]
+    return REFUSALS.get(str(error).partition(" ")[0], "")
 
 
 def _gone(connection: AbstractConnection) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 
 from gateway.waiting_room.link import Link
 from gateway.waiting_room.scripts import Script
@@ -15,18 +16,20 @@ class SweepLock:
     the work of the same second in turn.
     """
 
-    def __init__(self, link: Link, hold: Script, key: str, period_ms: int) -> None:
+    def __init__(self, link: Link, scripts: Mapping[str, Script], key: str, period_ms: int) -> None:
         self._link = link
-        self._hold = hold
+        self._scripts = scripts
         self._key = key
         self._period_ms = period_ms
         self._token = secrets.token_hex(8)
 
     async def acquire(self) -> bool:
         """Whether this instance is the one for this period. Raises QueueUnavailable."""
-        reply = await self._link.call("SET", self._key, self._token, "NX", "PX", self._period_ms)
-        return reply is not None
+        return await self._run("lock")
 
     async def extend(self) -> bool:
         """Holds it for another period; False if it has run out meanwhile. Raises QueueUnavailable."""
-        return bool(await self._link.run(self._hold, (self._key,), (self._token, self._period_ms)))
+        return await self._run("hold")
+
+    async def _run(self, script: str) -> bool:
+        return bool(await self._link.run(self._scripts[script], (self._key,), (self._token, self._period_ms)))

@@ -110,7 +110,7 @@ class Room:
         return len(self._lineups) >= CROWD
 
     def lineup(self, user: str) -> asyncio.Future[State]:
-        """The user asks to enter: ADMITTED, ALLOWED_IN (was already) or WAITING."""
+        """The user asks to enter: ADMITTED, ALLOWED_IN (was already), WAITING, or FULL (Redis has no memory left)."""
         return self._lineups.submit(_sendable(user))
 
     def status(self, user: str) -> asyncio.Future[State]:

@@ -9,6 +9,7 @@ from redis.crc import key_slot
 from redis.exceptions import ResponseError
 
 from gateway.errors import QueueUnavailable, RoomNotFound, SettingsError
+from gateway.waiting_room.availability import RedisState
 from gateway.waiting_room.batch import BatchObserver
 from gateway.waiting_room.events import RoomEvent, Subscription
 from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
@@ -22,7 +23,8 @@ from gateway.waiting_room.scripts import Script, load_all
 class Rooms:
     """The rooms by name; ``default`` always exists. Works inside ``running()``.
 
-    ``on_events`` and ``on_restored`` as in ``Subscription``; ``on_sweep`` as in ``Sweeper``.
+    ``on_events`` and ``on_restored`` as in ``Subscription``; ``on_sweep`` as in ``Sweeper``; ``on_redis`` hears when
+    Redis goes, comes back, stops taking writes or takes them again.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Rooms:
         on_events: Callable[[Sequence[RoomEvent]], None] = lambda events: None,
         on_restored: Callable[[], None] = lambda: None,
         on_sweep: Callable[[str, str], None] = lambda room, outcome: None,
+        on_redis: Callable[[RedisState], None] = lambda state: None,
         scripts: Mapping[str, Script] | None = None,
     ) -> None:
         self._redis = redis
@@ -47,12 +50,13 @@ class Rooms:
         self._rooms: dict[str, Room] = {}
         self._stack: contextlib.AsyncExitStack | None = None
         self._on_restored = on_restored
+        self._on_redis = on_redis
         self.subscription = Subscription(
             redis, lambda room: channel(RoomKeys(prefix, room), redis), on_events, self._restored
         )
         lock_key = RoomKeys(prefix, DEFAULT_ROOM).sweep_lock
         self._lock_link = redis.link(key=lock_key)
-        lock = SweepLock(self._lock_link, self._scripts["hold"], lock_key, PERIOD_MS)
+        lock = SweepLock(self._lock_link, self._scripts, lock_key, PERIOD_MS)
         self._sweeper = Sweeper(lambda: tuple(self._rooms.values()), lock, on_sweep)
 
     def __getitem__(self, name: str) -> Room:
@@ -64,6 +68,11 @@ class Rooms:
 
     def __iter__(self) -> Iterator[Room]:
         return iter(tuple(self._rooms.values()))
+
+    @property
+    def redis_state(self) -> RedisState:
+        """What is known of Redis."""
+        return self._redis.availability.state
 
     async def provide(self, limits: Mapping[str, Limits]) -> None:
         """Makes rooms that don't exist yet and gives the others their limits. Rooms not named any more stay:
@@ -95,6 +104,8 @@ class Rooms:
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._lock_link.close)
             await self._check_prefix()
+            key = RoomKeys(self._prefix, DEFAULT_ROOM).mark
+            await stack.enter_async_context(self._redis.probing(key, self._on_redis))
             # Rooms that come later end with the others: after the sweeper, which would open their links again.
             rooms = await stack.enter_async_context(contextlib.AsyncExitStack())
             for room in self._rooms.values():

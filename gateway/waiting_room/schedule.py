@@ -8,7 +8,6 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 
 import aiocron
-from redis.exceptions import ResponseError
 
 from gateway.errors import QueueUnavailable
 from gateway.waiting_room.lock import SweepLock
@@ -58,8 +57,6 @@ class Sweeper:
                 await self._look_on()
         except QueueUnavailable as error:
             log.debug("no sweep: %s", error.reason)
-        except ResponseError as error:
-            log.warning("no sweep: %s", error)
         finally:
             self._at_work = False
 

@@ -18,6 +18,7 @@ NAMES = (
     "leave",
     "limits",
     "lineup",
+    "lock",
     "presence",
     "status",
     "sweep",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final, Protocol, cast
 
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.connection import AbstractConnection, ConnectionPool, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AskError, RedisError
@@ -17,6 +17,14 @@ Argument = str | bytes | int | float
 
 _FEW: Final = 256
 _SIZES: Final = tuple(b"$%d" % size for size in range(_FEW))
+
+
+class BadAddress(ValueError):
+    """No connection can be made of an address; ``allowed`` says in words what would do, without the address."""
+
+    def __init__(self, allowed: str) -> None:
+        self.allowed = allowed
+        super().__init__(allowed)
 
 
 class ServerNotFound(RedisError):
@@ -45,7 +53,7 @@ class OneServer:
     def __init__(self, url: str, timeout: float) -> None:
         self._url = url
         self._timeout = timeout
-        make_connection(url, timeout)
+        check_address(url, timeout)
 
     async def connect(self, slot: int) -> AbstractConnection:
         """See ``Servers``."""
@@ -59,20 +67,34 @@ class OneServer:
         return False
 
 
-def make_connection(url: str, timeout: float) -> AbstractConnection:
-    """A connection of redis-py's, not yet connected. ``timeout`` in seconds, for connecting.
+def check_address(url: str, timeout: float) -> None:
+    """Raises BadAddress for an address of which no connection can be made. Touches the files it names, no network."""
+    try:
+        # Only this looks at the texts, so that no other fault can pass for one of theirs.
+        parse_url(url)
+    except ValueError:
+        raise BadAddress("an address whose parameters have values that redis-py can read") from None
+    try:
+        connection = make_connection(url, timeout)
+        if isinstance(connection, SSLConnection):
+            connection.ssl_context.get()
+    except (RedisError, OSError, ValueError):
+        if not url.startswith("rediss://"):
+            raise
+        raise BadAddress("an address whose ssl_… parameters name readable files and known values") from None
 
-    Raises ValueError or TypeError for parameters that there are not.
-    """
-    pool = ConnectionPool.from_url(
-        url,
-        socket_connect_timeout=timeout,
+
+def make_connection(url: str, timeout: float) -> AbstractConnection:
+    """A connection of redis-py's, not yet connected. ``timeout`` in seconds, for connecting. ``url`` was checked."""
+    options: dict[str, Any] = {"socket_connect_timeout": timeout, **parse_url(url)}
+    options |= {
         # Time-outs are the caller's: redis-py would start a task for each command it sends.
-        socket_timeout=None,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-        driver_info=None,
-    )
+        "socket_timeout": None,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        "driver_info": None,
+    }
+    pool = ConnectionPool(**options)
     return cast(AbstractConnection, pool.make_connection())  # type: ignore[no-untyped-call]
 
 

@@ -19,6 +19,8 @@ class Kind(StrEnum):
     ALLOWED_IN = "ALLOWED_IN"
     ADMITTED = "ADMITTED"
     """Allowed in, by the very call that says so."""
+    FULL = "FULL"
+    """Redis has no memory for one more user; a lineup changed nothing."""
 
 
 class Left(IntEnum):
@@ -62,8 +64,14 @@ class Summary(NamedTuple):
     """Seconds since admission of the oldest session, those at a quarter, a half and three quarters, and the youngest;
     empty while unknown or of no interest, None from calls that did not look."""
 
+    @property
+    def admits_none(self) -> bool:
+        """The room is paused, or has no slots at all: a wait has no end that could be estimated."""
+        return self.paused or self.capacity == 0
+
     def wait_at(self, position: int) -> float | None:
-        """Seconds until whoever stands there is admitted; None until something has been measured.
+        """Seconds until the user at that position is admitted; None until something has been measured, and while the
+        room admits no one.
 
         A place comes nearer with each admission, and with each of those before it who gives up: n' = -rate -
         abandon_rate * n, which is 0 after this time. Where sessions end in waves, because they began in waves, their
@@ -74,7 +82,7 @@ class Summary(NamedTuple):
     def waits_by_position(self) -> Callable[[int], float | None]:
         """``wait_at`` with all that is the same for everybody worked out once: each stream asks every few seconds."""
         rate, abandon_rate, inside, ages = self.rate, self.abandon_rate, self.allowed_in, self.ages
-        if rate <= 0:
+        if rate <= 0 or self.admits_none:
             return _unknown
 
         def smooth(position: int) -> float:
@@ -123,6 +131,8 @@ class State(NamedTuple):
     """Seconds left of the session."""
     estimated_wait: float | None
     """Seconds, while waiting, once something has been measured."""
+    paused: bool = False
+    """The room admits no one: an operator paused it, or its capacity is 0."""
 
     @property
     def waiting(self) -> bool:
@@ -170,10 +180,10 @@ _KINDS = tuple(Kind)
 
 def parse_states(room: str, summary: Summary, answers: Sequence[Sequence[int]]) -> list[State]:
     """One state per answer; positions become estimates by the summary's rate."""
-    wait_at = summary.waits_by_position()
+    wait_at, paused = summary.waits_by_position(), summary.admits_none
     states = []
     for code, ticket, position, total, left_ms in answers:
         kind = _KINDS[code]
         estimate = wait_at(position) if kind is Kind.WAITING else None
-        states.append(State(room, kind, ticket, position, total, left_ms / 1000, estimate))
+        states.append(State(room, kind, ticket, position, total, left_ms / 1000, estimate, paused))
     return states

@@ -98,7 +98,8 @@ class Actuator:
         components: dict[str, Any] = {}
         for name, check in sorted(self._context.checks.items()):
             up, details = check()
-            components[name] = {"status": "UP" if up else "UNKNOWN", "details": details}
+            status = up if isinstance(up, str) else "UP" if up else "UNKNOWN"
+            components[name] = {"status": status, "details": details}
         components["livenessState"] = {"status": "UP"}
         components["readinessState"] = {"status": "OUT_OF_SERVICE" if self._context.draining else "UP"}
         return components
@@ -108,7 +109,7 @@ class Actuator:
         component = self._components().get(exchange.parameters["component"])
         if component is None:
             raise RouteNotFound
-        return plain(component, 503 if component["status"] == "OUT_OF_SERVICE" else 200)
+        return plain(component, 503 if component["status"] in {"OUT_OF_SERVICE", "DOWN"} else 200)
 
     async def liveness(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Answers: the process lives."""

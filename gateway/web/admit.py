@@ -104,7 +104,7 @@ async def _identify(context: Context, request: web.BaseRequest, exchange: Exchan
     form: list[str] = []
     if (request.method, target.path) == LEAVE_CALL:
         # Even if nobody needs it: what follows on the connection comes behind it.
-        form = await form_values(request, "access_token")
+        form = await form_values(request, "access_token", context.uploads, exchange.client)
     if exchange.principal is not None:
         return
     exchange.principal = await context.authenticator.identify(

@@ -14,29 +14,33 @@ aiohttp parses requests and runs their handlers. What it leaves open is settled 
 
 Inner parts relied on, all of aiohttp 3.14: ``RequestHandler.data_received``, ``finish_response``, ``_messages``,
 ``_max_msg_queue_size``, ``_request_count``, ``_upgraded``, ``_message_tail``, ``_payload_parser``, ``_parser``,
-``_buffer_paused``, ``_reading_paused``, ``_resume_reading_if_drained``, ``_waiter``, ``_close``, ``_force_close``,
-``_lingering_time``, ``_request_in_progress``, ``_keepalive_handle``, ``_process_keepalive`` and ``_ErrInfo``;
+``_buffer_paused``, ``_reading_paused``, ``_resume_reading_if_drained``, ``_task_handler``, ``_waiter``, ``_close``,
+``_force_close``, ``_lingering_time``, ``_request_in_progress``, ``_keepalive_handle``, ``_process_keepalive`` and ``_ErrInfo``;
 ``BaseRequest._message``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import hdrs, web
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
+from gateway.proxy.uploads import TOO_LATE, BodyTooSlow
 from gateway.web.answer import SERVER_NAME
 from gateway.web.forgetting import LONG, forgettable
-from gateway.web.framing import Unreadable, fault_of
+from gateway.web.framing import HEAD_TOO_LATE, Unreadable, fault_of
 from gateway.web.lane import Laned
 from gateway.web.pieces import HEAD_END, ChunkedBody, Ends, RequestLine, one_whole_head
 from gateway.web.readers import linger
 
 if TYPE_CHECKING:
     from gateway.web.server import Server
+
+log = logging.getLogger(__name__)
 
 _FEW: Final = 8  # requests may wait for their turn up to here without a closer look
 _EMPTY_LINE_BYTES: Final = 2  # some clients send one behind a body; it begins no head
@@ -159,10 +163,15 @@ class Connection(Laned):
             at = self._take_head(data, at) if self._body.is_eof() else self._take_body(data, at)
         self._set_deadline()
 
-    def end_if_idle(self) -> None:
-        """Ends the connection unless a request is under way, or on its way."""
+    def end(self) -> None:
+        """Ends with the answer to what is under way, or on its way, or at once if there is nothing."""
         if self._idle and not (self._messages or self._laned or self._request_in_progress):
             self.force_close()
+
+    def cancel(self) -> None:
+        """Breaks off what is under way."""
+        if self._task_handler is not None:
+            self._task_handler.cancel()
 
     def take(self, data: bytes) -> None:
         """Takes in ``data``, a whole head; nothing is unfinished before it."""
@@ -255,7 +264,11 @@ class Connection(Laned):
         known = self._request_count
         try:
             super().data_received(piece)
-        except Exception:  # a length of 5,000 digits is too much for int(), and who knows what else there is
+        except Exception as error:
+            # A length of 5,000 digits is too much for int(). With any other error the client gets the same answer, but
+            # the fault is aiohttp's or ours.
+            if not isinstance(error, ValueError):
+                log.exception("a request could not be parsed")
             self._refuse_or_break(len(self._messages))
             return True
         if self._request_count == known:
@@ -306,11 +319,11 @@ class Connection(Laned):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _break(self) -> None:
+    def _break(self, error: web.RequestPayloadError | None = None) -> None:
         """Tells whoever reads the body that there is no more of it."""
         self._deaf = self._broken = True
         if self._body.exception() is None:
-            self._body.set_exception(web.RequestPayloadError("malformed or incomplete"))
+            self._body.set_exception(error or web.RequestPayloadError("malformed or incomplete"))
 
     def _set_deadline(self) -> None:
         """A head as a whole has its time, a body for each of its pieces."""
@@ -332,14 +345,14 @@ class Connection(Laned):
         self._phase = phase
 
     def _head_is_late(self) -> None:
-        self._refuse("the head did not arrive in time")
+        self._refuse(HEAD_TOO_LATE)
 
     def _body_is_late(self) -> None:
         # Of a body that has come, or waits to be taken, the reader is slow and not the client.
         if self._reading_paused or self._held or self._body_has_come():
             self._set_deadline()
         elif not self._body.is_eof():
-            self._break()
+            self._break(BodyTooSlow(TOO_LATE))
 
     def _process_keepalive(self) -> None:
         """The connection was idle for long enough, unless a request is on its way into it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from gateway.auth.access import Access
@@ -14,6 +14,7 @@ from gateway.observe.spring_metrics import SpringMetrics
 from gateway.observe.tracer import Tracer
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import TrustedProxies
+from gateway.proxy.uploads import Uploads
 from gateway.routing.cors import CorsRule
 from gateway.routing.gates import GateRule
 from gateway.routing.path import Target
@@ -60,7 +61,8 @@ class Serving(NamedTuple):
     def remember(self, method: str, raw: str, located: Located) -> None:
         """Spares the next such call the search, if the answer can't depend on anything else. Bounded in number and
         length: whoever makes up targets only empties it. Nothing with a query, which may hold a secret."""
-        plain = self.by_target_alone and not located.match.route.filters and "?" not in raw
+        filters = located.match.route.filters
+        plain = self.by_target_alone and "?" not in raw and all(each.by_path for each in filters)
         if plain and len(raw) <= _LONGEST_REMEMBERED:
             if len(self.located) >= _MOST_REMEMBERED:
                 self.located.clear()
@@ -96,7 +98,7 @@ class Context:
     admissions: Admissions
     lag_ms: Callable[[], float]
     """How far the event loop is behind at the moment."""
-    checks: Mapping[str, Callable[[], tuple[bool, dict[str, object]]]]
+    checks: Mapping[str, Callable[[], tuple[bool | str, dict[str, object]]]]
     """Health of each component: whether it is up, and details without secrets."""
     refresh: Callable[[], Awaitable[tuple[str, ...]]]
     """Reads routes and configuration anew; returns the names of what changed, or raises ConfigError."""
@@ -104,5 +106,7 @@ class Context:
     """Has the Config Server asked as soon as may be."""
     spring_metrics: SpringMetrics | None = None
     """The same under Spring's names, if the settings want them."""
+    uploads: Uploads = field(default_factory=Uploads)
+    """Bounds slow request bodies, those for services and those for the gateway."""
     draining: bool = False
     """Set when the instance is going away: not ready any more."""

@@ -44,6 +44,7 @@ class Door:
         self, context: Context, access_log: AccessLog, finding: Sequence[Step], judging: Sequence[Step]
     ) -> None:
         self._context = context
+        self.settings = context.settings
         self._access_log = access_log
         self._finding = finding
         self._steps = (*finding, *judging)

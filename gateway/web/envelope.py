@@ -30,12 +30,16 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.NotInQueue: 404,
     errors.NotAllowedIn: 404,
     errors.MethodNotAllowed: 405,
+    errors.RequestTimeout: 408,
     errors.PayloadTooLarge: 413,
     errors.ConfigRefused: 422,
     errors.QueueWaiting: 429,
+    errors.TooManySlowUploads: 429,
+    errors.QueueFailed: 500,
     errors.UpstreamUnreachable: 502,
     errors.AuthUnavailable: 503,
     errors.QueueUnavailable: 503,
+    errors.QueueStorageFull: 503,
     errors.ConfigUnavailable: 503,
     errors.Overloaded: 503,
     errors.NoInstance: 503,
@@ -107,7 +111,7 @@ def refusal(exchange: Exchange, error: GatewayError) -> WholeAnswer:
     A stream that can't be opened now but may be later is answered as by a full instance: 200, when to come back, and
     the end. An ``EventSource`` gives up for good on any other status.
     """
-    status = STATUS_OF.get(type(error), 500)
+    status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
     code = error.code if status != 500 else GatewayError.code
     exchange.outcome = code
     if exchange.streams and status == _FOR_NOW:
@@ -117,7 +121,7 @@ def refusal(exchange: Exchange, error: GatewayError) -> WholeAnswer:
     if exchange.target is not None:
         facts["path"] = exchange.target.raw_path
     fields = error.fields if isinstance(error, errors.BadRequest | errors.ConfigError) else ()
-    if isinstance(error, errors.BadRequest) and not fields:
+    if isinstance(error, errors.BadRequest | errors.RequestTimeout) and not fields:
         fields = (errors.FieldFault("request", "", error.reason),)
     if fields:
         facts["fields"] = [
@@ -130,7 +134,11 @@ def refusal(exchange: Exchange, error: GatewayError) -> WholeAnswer:
     if isinstance(error, errors.QueueWaiting) and isinstance(error.state, State):
         content["state"] = "WAITING"
         content["data"] = status_object(error.state.room, error.state)
-    return answer(exchange, content, status=status, headers=_headers(error))
+    made = answer(exchange, content, status=status, headers=_headers(error))
+    if isinstance(error, errors.RequestTimeout | errors.TooManySlowUploads):
+        # The rest of the body is not waited for.
+        made.force_close()
+    return made
 
 
 def _headers(error: GatewayError) -> dict[str, str]:

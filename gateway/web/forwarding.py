@@ -132,6 +132,7 @@ def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, mat
         exchange.trace.trace_id.encode(),
         _cors(exchange.cors_headers) if exchange.cors_headers else None,
         key_of(request.method, request.version, sent) if hdrs.UPGRADE in sent else None,
+        client=exchange.client,
     )
 
 

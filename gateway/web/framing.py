@@ -15,6 +15,7 @@ from multidict import CIMultiDict, CIMultiDictProxy, MultiMapping
 from yarl import URL
 
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
+HEAD_TOO_LATE: Final = "the head did not arrive in time"
 # Not ``lower()``, which makes a k of the Kelvin sign.
 _CHUNKED: Final = re.compile("chunked", re.ASCII | re.IGNORECASE)
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")

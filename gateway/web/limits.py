@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import resource
 from dataclasses import dataclass
+from typing import Final
 
+from gateway.proxy.uploads import UploadLimits
 from gateway.settings import Settings
+
+UNLIMITED_FILES: Final = 1_048_576
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +21,8 @@ class Limits:
     idle_seconds: float = 75.0
     """Without a request, before the first and between two."""
     body_seconds: float = 30.0
-    """Without a byte of a body that is not complete, while we would take one."""
+    """Without a byte of a body that is not complete, while the gateway would take one. ``proxy.uploads`` also holds
+    each body that is read to a minimum rate."""
     reader_seconds: float = 60.0
     """Without a byte taken by a client for whom an answer waits."""
     linger_seconds: float = 2.0
@@ -29,18 +34,43 @@ class Limits:
     headers: int = 100
 
 
+def limits_of(settings: Settings) -> Limits:
+    """What the settings allow one connection."""
+    return Limits(
+        head_seconds=settings.request_head_timeout_seconds,
+        idle_seconds=settings.keep_alive_timeout_seconds,
+        body_seconds=settings.request_body_timeout_seconds,
+        reader_seconds=settings.response_write_timeout_seconds,
+    )
+
+
+def upload_limits_of(settings: Settings) -> UploadLimits:
+    """How slow a body may come."""
+    return UploadLimits(
+        timeout=settings.request_body_timeout_seconds,
+        min_rate=settings.request_body_min_rate,
+        per_client=settings.slow_uploads_per_client,
+        per_service=settings.slow_uploads_per_service,
+    )
+
+
 def max_streams(settings: Settings) -> int:
     """``SSE_MAX_STREAMS``, or what the limit of file descriptors leaves: a tenth, and 256, stay for services,
     Redis, files, and for saying "full"."""
     if settings.sse_max_streams is not None:
         return settings.sse_max_streams
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(0, int(soft * 0.9) - 256)
+    return max(0, int(file_limit() * 0.9) - 256)
 
 
 def max_tunnels(settings: Settings) -> int:
     """``WEBSOCKET_MAX``, or as many as take two fifths of the file descriptors, two each."""
     if settings.websocket_max is not None:
         return settings.websocket_max
+    return file_limit() // 5
+
+
+def file_limit() -> int:
+    """How many files this process may have open. No limit counts as a million, for it is the number -1 or nearly
+    endless."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return soft // 5
+    return UNLIMITED_FILES if soft == resource.RLIM_INFINITY else min(soft, UNLIMITED_FILES)

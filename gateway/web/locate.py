@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from aiohttp import HttpVersion11, web
 
-from gateway.errors import BadRequest, GatewayError, MethodNotAllowed, RouteNotFound
+from gateway.errors import BadRequest, GatewayError, MethodNotAllowed, RequestTimeout, RouteNotFound
 from gateway.routing.facts import RequestFacts
 from gateway.routing.path import Target, parse_target
 from gateway.routing.table import Match
 from gateway.web.context import Context, Located, Serving
 from gateway.web.endpoints import Endpoint, Endpoints, is_for_operators
 from gateway.web.exchange import Exchange, Handler, Step
-from gateway.web.framing import fault_in
+from gateway.web.framing import HEAD_TOO_LATE, fault_in
 
 _FOR_SERVICES = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 """What routes pass on. Of other methods nobody has said who may call them, and TRACE would give away headers."""
@@ -32,7 +32,10 @@ def locating(context: Context, endpoints: Endpoints, forward: Choose | None) -> 
     def locate(request: web.BaseRequest, exchange: Exchange) -> None:
         hosts = request.headers.getall("Host", ())
         if len(hosts) != 1 and (hosts or request.version >= HttpVersion11):
-            raise BadRequest(fault_in(request) or "there must be exactly one Host")
+            fault = fault_in(request)
+            if fault == HEAD_TOO_LATE:
+                raise RequestTimeout(fault)
+            raise BadRequest(fault or "there must be exactly one Host")
         call = request.method, request.raw_path
         if forward is not None:
             serving = context.tables.now

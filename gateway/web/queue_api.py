@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from gateway.errors import BadRequest, NotAllowedIn, NotInQueue
+from gateway.errors import BadRequest, NotAllowedIn, NotInQueue, QueueStorageFull
 from gateway.waiting_room.keys import DEFAULT_ROOM
 from gateway.waiting_room.state import Kind, Left
 from gateway.web.context import Context
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from gateway.waiting_room.room import Room, What
 
 QUEUE = "/api/v1/queue"
+
+STORAGE_FULL_RETRY_SECONDS = (5.0, 15.0)
+"""Memory comes back as users leave, or when an operator gives more. Each caller gets a time of its own."""
 
 _LINEUP_MESSAGES = {
     Kind.ADMITTED: "lineup.admitted",
@@ -63,6 +67,8 @@ class QueueApi:
         """Asks to enter."""
         user = caller(exchange)
         state = await self._room(request, exchange).lineup(user)
+        if state.kind is Kind.FULL:
+            raise QueueStorageFull(random.uniform(*STORAGE_FULL_RETRY_SECONDS))
         if state.waiting:
             self._context.admissions.waits(state.room, user, state.ticket, exchange.trace)
         return standing(exchange, _LINEUP_MESSAGES[state.kind], state)

@@ -53,7 +53,8 @@ class RefreshApi:
         given = request.headers.getall(SIGNATURE, ())
         if not given:
             raise TokenRequired
-        expected = signature_of(secret, await read_small(request, MOST_BYTES))
+        body = await read_small(request, MOST_BYTES, self._context.uploads, exchange.client)
+        expected = signature_of(secret, body)
         if len(given) > 1 or not hmac.compare_digest(
             given[0].encode("utf-8", "surrogateescape"), expected.encode()
         ):

@@ -20,6 +20,8 @@ def status_object(room: str, state: UserState) -> dict[str, Any]:
     }
     if state.estimated_wait is not None:
         content["estimatedWaitSeconds"] = _seconds(state.estimated_wait)
+    if state.paused:
+        content["paused"] = True
     return content
 
 
@@ -27,6 +29,8 @@ def status_json(room: str, state: UserState) -> str:
     """The same as compact JSON, ``room`` being that already. By hand: each stream gets one every few seconds."""
     wait = state.estimated_wait
     estimate = "" if wait is None else f',"estimatedWaitSeconds":{_seconds(wait)}'
+    if state.paused:
+        estimate += ',"paused":true'
     return (
         f'{{"room":{room},"ticket":{state.ticket},"userQueuePosition":{state.position},'
         f'"totalQueueSize":{state.total},"usersBehind":{state.behind}{estimate}}}'

@@ -115,7 +115,8 @@ class RoomsApi:
     async def change(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """New limits, for all instances at once."""
         room = self._context.rooms[exchange.parameters["room"]]
-        change = parse_change(await read_small(request, MOST_BYTES))
+        body = await read_small(request, MOST_BYTES, self._context.uploads, exchange.client)
+        change = parse_change(body)
         summary = await room.set_limits(
             capacity=change.capacity, duration=change.duration, paused=change.paused, lift=change.lift
         )

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
-import resource
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -24,7 +22,7 @@ from gateway.stream.encoder import come_back
 from gateway.web.connections import ClientRequest, Connection
 from gateway.web.forgetting import LONG as STREAM_PATH
 from gateway.web.lane import Lane
-from gateway.web.limits import Limits
+from gateway.web.limits import Limits, file_limit
 
 BACKLOG: Final = 4096
 """Connections that may wait to be accepted: a sale opens in one second, and aiohttp's 128 would refuse most."""
@@ -32,9 +30,7 @@ BACKLOG: Final = 4096
 _ACCEPTED_AT_ONCE: Final = 64
 _IDLE_GRACE_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 0.02
-_CUT_OFF_SECONDS: Final = 0.1
-"""What handlers get to notice that they are cut off. aiohttp takes 0 for no limit."""
-
+_BREAK_OFF_SECONDS: Final = 0.02
 _READ_BYTES: Final = 64 * 1024
 _MOST_UNDECIDED: Final = 16
 _FIRST_BYTES_SECONDS: Final = 0.5
@@ -55,8 +51,8 @@ _FULL_FOR_STREAMS: Final = (
 def most_descriptors() -> int:
     """File descriptors that may be in use before new connections are refused: the limit less a twentieth, at least
     64, for services, Redis, files, and for accepting in order to refuse."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return soft - max(64, soft // 20)
+    most = file_limit()
+    return most - max(64, most // 20)
 
 
 class Port(web.TCPSite):
@@ -80,8 +76,9 @@ class Port(web.TCPSite):
 class Server(web.Server):
     """aiohttp's server with connections that are ``Connection``. Make it inside the loop.
 
-    Connections are refused while ``descriptors`` files or more are open, this being the number the next one gets;
-    ``on_full`` is called for each. ``lane``: where newcomers wait, if they are to.
+    Connections are refused while ``descriptors`` files or more are open, this being the number the next one gets, and
+    while there are ``most`` connections (None: no bound but the files). ``on_full`` is called for each. ``lane``: where
+    newcomers wait, if they are to.
     """
 
     def __init__(
@@ -90,13 +87,15 @@ class Server(web.Server):
         limits: Limits | None = None,
         *,
         descriptors: int | None = None,
+        most: int | None = None,
         on_full: Callable[[], None] | None = None,
         lane: Lane | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.lane = lane
         self.deadlines = Deadlines()
-        self._most = most_descriptors() if descriptors is None else descriptors
+        self._descriptors = most_descriptors() if descriptors is None else descriptors
+        self._most = most
         self._on_full = on_full or (lambda: None)
         self._undecided: dict[Connection, asyncio.Transport] = {}
         """Connections too many of which nobody knows yet what they ask for."""
@@ -131,7 +130,8 @@ class Server(web.Server):
     def is_full(self, transport: asyncio.BaseTransport) -> bool:
         """Whether this new connection is one too many."""
         sock = transport.get_extra_info("socket")
-        return sock is not None and sock.fileno() >= self._most
+        crowded = self._most is not None and len(self._connections) >= self._most
+        return crowded or (sock is not None and sock.fileno() >= self._descriptors)
 
     def turn_away(self, connection: Connection, transport: asyncio.Transport) -> None:
         """Tells a client that is one too many to come back, and closes the connection.
@@ -172,26 +172,33 @@ class Server(web.Server):
         self.draining = True
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as its parent has it
-        """Ends all connections, giving requests under way so many seconds, and those that stay idle a few of these."""
+        """Ends all connections, giving handlers so many seconds, and those that stay idle a few of these. Whatever is
+        under way then is broken off."""
+        loop = asyncio.get_running_loop()
         seconds = 0.0 if timeout is None else timeout
-        idle = min(_IDLE_GRACE_SECONDS, seconds)
+        over = loop.time() + seconds
         try:
-            await self._until_ended(idle)
-            for connection in self.connections:
-                cast(Connection, connection).end_if_idle()
-            # Not in aiohttp's shutdown, which stops reading bodies first and then waits for who reads them.
-            await self._until_ended(seconds - idle)
-            super().pre_shutdown()
-            await super().shutdown(_CUT_OFF_SECONDS)
+            await self._all_ended(min(loop.time() + _IDLE_GRACE_SECONDS, over))
+            for connection in self._ours():
+                connection.end()
+            await self._all_ended(over)
+            for connection in self._ours():
+                connection.cancel()
+            await self._all_ended(loop.time() + _BREAK_OFF_SECONDS)
+            # aiohttp takes 0 for no limit, and gives each connection this time twice.
+            await super().shutdown(_BREAK_OFF_SECONDS)
         finally:
             self.deadlines.close()
 
-    async def _until_ended(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                # aiohttp forgets a connection some time after it has ended, and tells nobody.
-                while self.connections:  # noqa: ASYNC110
-                    await asyncio.sleep(_LOOK_SECONDS)
+    def _ours(self) -> list[Connection]:
+        return cast(list[Connection], self.connections)
+
+    async def _all_ended(self, until: float) -> None:
+        """Returns once there is no connection any more, or at that time of the loop."""
+        loop = asyncio.get_running_loop()
+        # aiohttp forgets a connection some time after it has ended, and tells nobody.
+        while self._connections and (left := until - loop.time()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(min(left, _LOOK_SECONDS))
 
 
 def _what_came(descriptor: int) -> bytes:

@@ -5,38 +5,42 @@ from __future__ import annotations
 from urllib.parse import parse_qsl
 
 from aiohttp import web
-from aiohttp.http import HttpProcessingError
 
 from gateway.errors import BadRequest, PayloadTooLarge
 from gateway.proxy.body import expects_continue, send_continue
+from gateway.proxy.uploads import Uploads
 
 MOST_FORM_BYTES = 16 * 1024
 """A token is at most 8 KiB; what a form holds besides is nobody's business here."""
 
 
-async def read_small(request: web.BaseRequest, most: int) -> bytes:
-    """The whole body, if it has at most ``most`` bytes. Raises PayloadTooLarge, or BadRequest if it is broken."""
+async def read_small(request: web.BaseRequest, most: int, uploads: Uploads, client: str) -> bytes:
+    """The whole body, if it has at most ``most`` bytes. ``client`` is the client's address.
+
+    Raises PayloadTooLarge, BadRequest if the body is broken, RequestTimeout or TooManySlowUploads if it comes slowly.
+    """
+    upload = uploads.begin(request, client)
     body = bytearray()
     try:
         if expects_continue(request):
             await send_continue(request)
-        async for chunk in request.content.iter_any():
-            body += chunk
+        while not request.content.at_eof():
+            body += await upload.piece()
             if len(body) > most:
                 raise PayloadTooLarge(most)
-    except (web.RequestPayloadError, HttpProcessingError, ConnectionError) as error:
-        raise BadRequest("the body is malformed or incomplete") from error
+    finally:
+        upload.close()
     return bytes(body)
 
 
-async def form_values(request: web.BaseRequest, name: str) -> list[str]:
+async def form_values(request: web.BaseRequest, name: str, uploads: Uploads, client: str) -> list[str]:
     """All values of the field ``name`` in a form body; none if the body is no form.
 
-    Understands what ``navigator.sendBeacon`` sends for ``URLSearchParams``. Raises PayloadTooLarge or BadRequest.
+    Understands what ``navigator.sendBeacon`` sends for ``URLSearchParams``. Raises as ``read_small``.
     """
     if not request.body_exists:
         return []
-    body = await read_small(request, MOST_FORM_BYTES)
+    body = await read_small(request, MOST_FORM_BYTES, uploads, client)
     if request.content_type != "application/x-www-form-urlencoded":
         return []
     try:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from gateway.errors import MethodNotAllowed, QueueUnavailable, RoomNotFound, TokenExpired
+from gateway.errors import MethodNotAllowed, QueueFailed, QueueUnavailable, RoomNotFound, TokenExpired
 from gateway.observe.tracing import TRACE_ID
 from gateway.proxy.response import BEGUN
 from gateway.stream.encoder import END_ID
@@ -97,5 +97,5 @@ class StreamApi:
         opened then, and the wheel tells when Redis is back."""
         try:
             return await self._context.rooms[room].status(user)
-        except QueueUnavailable:
+        except (QueueUnavailable, QueueFailed):
             return None

@@ -9,18 +9,18 @@ end
 -- The user, who is in line, has been seen now. Noted for those with an open stream, too: should their instance
 -- turn out to be dead, this is all that tells how long they have been away.
 local function sighted(user)
-  redis.call('ZADD', absent, now, user)
+  write('ZADD', absent, now, user)
 end
 
 -- If the user is in line, they were seen there then; a later sighting stands.
 local function seen_in_line(user, seen_ms)
   if redis.call('ZSCORE', line, user) then
-    redis.call('ZADD', absent, 'GT', seen_ms, user)
+    write('ZADD', absent, 'GT', seen_ms, user)
   end
 end
 
 -- Codes of a caller's state; waiting_room/room.py has the same names.
-local NONE, WAITING, ALLOWED_IN, ADMITTED = 0, 1, 2, 3
+local NONE, WAITING, ALLOWED_IN, ADMITTED, FULL = 0, 1, 2, 3, 4
 
 -- One user's answer: {code, ticket, position, waiting in all, milliseconds left of the session}
 local function answer_waiting(ticket, position)
@@ -29,6 +29,11 @@ end
 
 local function answer_inside(code, left)
   return { code, 0, 0, waiting, math.ceil(left) }
+end
+
+-- Redis has no memory for one more user.
+local function answer_full()
+  return { FULL, 0, 0, waiting, 0 }
 end
 
 local function answer_none()

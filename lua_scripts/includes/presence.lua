@@ -5,7 +5,7 @@ local function instances_of(user)
 end
 
 local function one_more_instance(user)
-  redis.call('HSET', streams, user, string.format('%.0f', instances_of(user) + 1))
+  write('HSET', streams, user, string.format('%.0f', instances_of(user) + 1))
   seen_in_line(user, now)
 end
 
@@ -13,7 +13,7 @@ end
 local function one_instance_less(user, seen_ms)
   local count = instances_of(user)
   if count > 1 then
-    redis.call('HSET', streams, user, string.format('%.0f', count - 1))
+    write('HSET', streams, user, string.format('%.0f', count - 1))
   else
     redis.call('HDEL', streams, user)
   end

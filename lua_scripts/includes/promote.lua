@@ -57,9 +57,9 @@ local function promote()
       end
     end
     if #sessions > 0 then
-      redis.call('HSET', inside, unpack(sessions))
-      redis.call('ZADD', activity, unpack(index))
-      redis.call('ZADD', since, unpack(index))
+      write('HSET', inside, unpack(sessions))
+      write('ZADD', activity, unpack(index))
+      write('ZADD', since, unpack(index))
     end
     redis.call('ZREM', line, unpack(users))
     redis.call('ZREM', absent, unpack(users))

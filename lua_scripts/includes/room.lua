@@ -7,7 +7,7 @@
 -- KEYS[5]  activity  zset    user -> epoch millisecond of the last gated request, an index of inside
 -- KEYS[6]  absent    zset    user -> epoch millisecond of the last sighting, of the waiting; a stream is no entry
 -- KEYS[7]  streams   hash    user -> number of instances that hold an open stream of theirs
--- KEYS[8]  pace      hash    admissions, slot_ms, departures, waited_ms, at: how fast the line moves
+-- KEYS[8]  pace      hash    admissions, slot_ms, departures, waited_ms, at, rate, abandon_rate: how fast the line moves
 -- KEYS[9]  tally     hash    how many were ever admitted, expired, evicted, …
 -- KEYS[10] since     zset    user -> epoch millisecond of the admission, of those allowed in; unknown to older systems
 -- KEYS[11] marks     zset    epoch millisecond -> the highest ticket then, of about each second of the line
@@ -58,6 +58,23 @@ do
   if wrong then
     return wrong
   end
+end
+
+-- A write that may need memory. At maxmemory Redis refuses such a write only as the first one of a script, so a write that
+-- changes nothing goes before it: what a script has begun it also finishes. Lineups alone ask first, see out_of_memory.
+local writing = false
+local function write(...)
+  if not writing then
+    writing = true
+    redis.call('HDEL', settings, '')
+  end
+  return redis.call(...)
+end
+
+-- Whether Redis is at maxmemory, asked before the first write by one that changes nothing.
+local function out_of_memory()
+  local reply = redis.pcall('SETRANGE', counter, 0, '')
+  return type(reply) == 'table' and string.find(reply.err, 'OOM', 1, true) ~= nil
 end
 
 -- A number that is finite and within [low, high], or nil.

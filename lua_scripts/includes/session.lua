@@ -19,8 +19,8 @@ local function last_activity(user, second, indexed)
     return last
   end
   last = math.min(last or now, now)
-  redis.call('HSET', inside, user, string.format('%.0f', math.floor(last / 1000)))
-  redis.call('ZADD', activity, last, user)
+  write('HSET', inside, user, string.format('%.0f', math.floor(last / 1000)))
+  write('ZADD', activity, last, user)
   return last
 end
 
@@ -47,9 +47,9 @@ local function note_stay(began, ended)
 end
 
 local function begin_session(user)
-  redis.call('HSET', inside, user, string.format('%.0f', math.floor(now / 1000)))
-  redis.call('ZADD', activity, now, user)
-  redis.call('ZADD', since, now, user)
+  write('HSET', inside, user, string.format('%.0f', math.floor(now / 1000)))
+  write('ZADD', activity, now, user)
+  write('ZADD', since, now, user)
   held = held + 1
   done.admitted = done.admitted + 1
 end

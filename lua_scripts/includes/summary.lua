@@ -17,7 +17,8 @@ local function keep_pace(beat)
   if not ((waiting > 0 and not waited) or (waited and (beat or done.promoted > 0 or departures > 0))) then
     return
   end
-  local stored = redis.call('HMGET', pace, 'admissions', 'slot_ms', 'departures', 'waited_ms', 'at')
+  local stored = redis.call('HMGET', pace,
+    'admissions', 'slot_ms', 'departures', 'waited_ms', 'at', 'rate', 'abandon_rate')
   local admissions, slot_ms = number_within(stored[1], 0, EXACT), number_within(stored[2], 0, EXACT) or 0
   local departed = number_within(stored[3], 0, EXACT) or 0
   local waited_ms = number_within(stored[4], 0, EXACT) or 0
@@ -36,24 +37,40 @@ local function keep_pace(beat)
   elseif done.promoted > 0 then
     admissions = done.promoted + just_begun() / 2
   end
-  redis.call('HSET', pace,
+  departed = departed + (paused and 0 or departures)
+  local rate, abandon_rate = stored[6], stored[7]
+  -- What estimates are made of changes with an admission only. In between it would make them rise just because time
+  -- passes, though a slot that has not been freed for a while says little of when the next one will be.
+  if done.promoted > 0 and slot_ms >= 1 then
+    -- Without those of this call, unless they are the first: right after an admission there always seem to be more.
+    local measured = admissions - done.promoted
+    rate = string.format('%.9g', (measured > 0 and measured or admissions) / slot_ms)
+  end
+  if waited_ms >= 1 and (done.promoted > 0 or departures > 0) then
+    local measured = departed / waited_ms
+    if done.promoted > 0 or measured > (number_within(abandon_rate, 0, EXACT) or 0) then
+      abandon_rate = string.format('%.9g', measured)
+    end
+  end
+  write('HSET', pace,
     'admissions', admissions and string.format('%.9g', admissions) or '',
     'slot_ms', string.format('%.9g', slot_ms),
-    'departures', string.format('%.9g', departed + (paused and 0 or departures)),
+    'departures', string.format('%.9g', departed),
     'waited_ms', string.format('%.9g', waited_ms),
-    'at', string.format('%.0f', now))
+    'at', string.format('%.0f', now),
+    'rate', rate or '',
+    'abandon_rate', abandon_rate or '')
 end
 
--- Admissions from the line per second, and departures per second of each who waits, as text; '0': not measured.
+-- Admissions from the line per second, and departures per second of each who waits, as of the last admission, as text;
+-- '0': not measured.
 local function rates()
-  local stored = redis.call('HMGET', pace, 'admissions', 'slot_ms', 'departures', 'waited_ms')
-  local admissions, slot_ms = number_within(stored[1], 1e-9, EXACT), number_within(stored[2], 1, EXACT)
-  if not (admissions and slot_ms) then
+  local stored = redis.call('HMGET', pace, 'rate', 'abandon_rate')
+  local rate, abandon_rate = number_within(stored[1], 1e-15, EXACT), number_within(stored[2], 0, EXACT)
+  if not rate then
     return '0', '0'
   end
-  local departed, waited_ms = number_within(stored[3], 0, EXACT), number_within(stored[4], 1, EXACT)
-  return string.format('%.9g', 1000 * capacity * admissions / slot_ms),
-    departed and waited_ms and string.format('%.9g', 1000 * departed / waited_ms) or '0'
+  return string.format('%.9g', 1000 * capacity * rate), string.format('%.9g', 1000 * (abandon_rate or 0))
 end
 
 -- How long those allowed in have been so, in milliseconds: the oldest session, those at a quarter, a half and three
@@ -82,13 +99,14 @@ end
 -- more: there is work left that one call may not do; call the sweep at once.
 local function summary(unfinished)
   if not (stored_capacity and stored_duration) then
-    redis.call('HSET', settings,
+    write('HSET', settings,
       'capacity', string.format('%.0f', capacity), 'duration_ms', string.format('%.0f', duration))
   end
   for name, count in pairs(done) do
+    -- Never a script's first write: what is counted here was written before.
     -- A total that is no number, or full, begins again.
     if count > 0 and type(redis.pcall('HINCRBY', tally, name, count)) == 'table' then
-      redis.call('HSET', tally, name, count)
+      write('HSET', tally, name, count)
     end
   end
   local more = unfinished or (not paused and capacity > held and waiting > 0)

@@ -14,10 +14,10 @@ local function highest_ticket()
   ))
   local unsound = redis.call('ZRANGEBYSCORE', line, UNSOUND, '+inf')
   if #unsound > 0 then
-    redis.call('SET', counter, as_ticket(highest + #unsound))
+    write('SET', counter, as_ticket(highest + #unsound))
   end
   for at, user in ipairs(unsound) do
-    redis.call('ZADD', line, as_ticket(highest + at), user)
+    write('ZADD', line, as_ticket(highest + at), user)
   end
   return highest + #unsound
 end

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from aiohttp import ClientError, ClientSession
+from aiohttp import ClientSession
 
 from gateway.auth.fetch import FetchFailed, http_fetch
 from gateway.auth.key_set import MAX_DOCUMENT_BYTES
@@ -50,6 +50,6 @@ async def test_any_other_answer_is_a_failure(
     assert server.requests == 1
 
 
-async def test_a_server_that_is_away_is_the_sessions_own_error(session: ClientSession) -> None:
-    with reserved_port() as sock, pytest.raises(ClientError):
+async def test_a_server_that_is_away_is_a_failed_fetch(session: ClientSession) -> None:
+    with reserved_port() as sock, pytest.raises(FetchFailed, match="ClientConnectorError"):
         await http_fetch(session)(jwks_uri(sock))

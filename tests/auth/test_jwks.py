@@ -258,6 +258,29 @@ async def test_an_outage_is_one_warning_that_shows_no_password(caplog: pytest.Lo
     ]
 
 
+async def test_a_fault_of_our_own_is_not_told_as_one_of_the_auth_server(
+    server: KeyServer,
+    session: ClientSession,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> None:
+        raise AttributeError("a library changed")
+
+    timing = JwksTiming(refresh=0.005, first_retry=0.001, retry_without_keys=0.001, retry_with_keys=0.001)
+    jwks = Jwks(server.uri, ("RS256",), http_fetch(session), timing=timing)
+    with caplog.at_level(logging.WARNING, logger="gateway.auth"):
+        async with jwks.running():
+            await until(lambda: jwks.keys_known)
+            monkeypatch.setattr("gateway.auth.jwks.parse_key_set", broken)
+            await until(lambda: jwks.status().failures >= 3)
+            assert jwks.known_key("key-0", "RS256")
+    first, second = caplog.records
+    assert first.exc_info
+    assert "a library changed" in str(first.exc_info[1])
+    assert "a fault of the gateway itself (AttributeError)" in second.getMessage()
+
+
 async def test_whoever_still_waits_at_the_end_is_let_go(jwks: Jwks, server: KeyServer) -> None:
     server.answering.clear()
     async with jwks.running():

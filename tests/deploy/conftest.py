@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.harness import ROUTES, Caller, Service, a_service
+from tests.harness import ROUTES, Answer, Caller, Service, a_service
 from tests.processes import GatewayProcess, gateway_process
 from tests.tokens import Issuer, serving
 
@@ -36,6 +36,7 @@ class Front:
     issuer: Issuer
     session: aiohttp.ClientSession
     log: Path
+    socket: Path
     start: Callable[[int], Awaitable[GatewayProcess]]
     """Starts a gateway on a port, 0 for any."""
 
@@ -49,13 +50,43 @@ class Front:
     def user(self, name: str) -> Caller:
         return Caller(self.session, "http://front.example", self.issuer.token(name))
 
+    async def raw(self, method: str, target: str) -> tuple[int, bytes]:
+        """Sends a request line as it is; status and everything that comes back."""
+        reader, writer = await asyncio.open_unix_connection(self.socket)
+        try:
+            writer.write(
+                f"{method} {target} HTTP/1.1\r\nHost: front.example\r\nConnection: close\r\n\r\n".encode()
+            )
+            async with asyncio.timeout(10):
+                answer = await reader.read()
+        finally:
+            writer.close()
+        return int(answer.split(b" ", 2)[1]), answer
+
+    async def gateways_own(self, method: str, path: str) -> Answer:
+        """The answer of a gateway itself, without NGINX."""
+        async with aiohttp.ClientSession() as session:
+            return await Caller(session, self.gateways[0].base, None)(method, path)
+
     @property
     def nobody(self) -> Caller:
         return Caller(self.session, "http://front.example", None)
 
 
-def adapted(folder: Path, ports: list[int]) -> Path:
-    """The shipped configuration with this test's addresses and folders; everything else as it is."""
+MAIN = """
+{user}worker_processes {workers};
+events {{ worker_connections 1024; }}
+http {{
+    {temporary}
+    include conf.d/*.conf;
+}}
+"""
+"""A main configuration as a machine has one; the shipped site is one file in its ``conf.d``."""
+
+
+def installed(folder: Path, ports: list[int], workers: int = 1) -> Path:
+    """Installs the shipped site below ``folder`` as its head says, with this test's addresses and folders. Returns the
+    main configuration."""
     addresses = {
         f"server 127.0.0.1:{shipped}": f"server 127.0.0.1:{here}"
         for shipped, here in zip((8081, 8082), ports, strict=True)
@@ -63,22 +94,31 @@ def adapted(folder: Path, ports: list[int]) -> Path:
     places = {
         "listen 80 backlog=4096;": f"listen unix:{folder}/front.sock;",
         "/var/log/nginx/": f"{folder}/",
-        "worker_processes auto;": "worker_processes 1;" + (" user root;" if os.getuid() == 0 else ""),
-        "worker_rlimit_nofile 131072;": "",
-        "worker_connections 65536;": "worker_connections 1024;",
-        "    server_tokens off;": "    server_tokens off;\n"
-        + "".join(
-            f"    {kind}_temp_path {folder}/{kind};\n"
-            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        ),
     }
-    for file, changes in (("gateways.conf", addresses), ("nginx.conf", places)):
-        config = (SHIPPED / file).read_text()
+    files: dict[str, dict[str, str]] = {
+        "waiting-room/gateways.conf": addresses,
+        "waiting-room/headers.conf": {},
+        "conf.d/waiting-room.conf": places,
+    }
+    for file, changes in files.items():
+        config = (SHIPPED / Path(file).name).read_text()
         for shipped, here in changes.items():
             assert shipped in config, shipped
             config = config.replace(shipped, here)
+        (folder / file).parent.mkdir(exist_ok=True)
         (folder / file).write_text(config)
-    return folder / "nginx.conf"
+    main = folder / "nginx.conf"
+    main.write_text(
+        MAIN.format(
+            user="user root; " if os.getuid() == 0 else "",
+            workers=workers,
+            temporary=" ".join(
+                f"{kind}_temp_path {folder}/{kind};"
+                for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+            ),
+        )
+    )
+    return main
 
 
 @asynccontextmanager
@@ -87,7 +127,7 @@ async def nginx(folder: Path, ports: list[int]) -> AsyncIterator[Path]:
     executable = nginx_executable()
     if executable is None:
         pytest.skip("nginx is not installed")
-    config = adapted(folder, ports)
+    config = installed(folder, ports)
     process = await asyncio.create_subprocess_exec(
         executable,
         "-p",
@@ -158,4 +198,4 @@ async def front(tmp_path: Path, redis_url: str) -> AsyncIterator[Front]:
                 timeout=aiohttp.ClientTimeout(total=30),
             )
         )
-        yield Front(gateways, service, issuer, session, tmp_path / "gateway.log", start)
+        yield Front(gateways, service, issuer, session, tmp_path / "waiting-room.log", path, start)

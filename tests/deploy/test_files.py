@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -15,6 +16,7 @@ import pytest
 import yaml
 
 from gateway.settings import TABLE, check
+from tests.deploy.conftest import nginx_executable
 from tests.processes import gateway_process
 
 TOP = Path(__file__).parents[2]
@@ -46,13 +48,13 @@ def compose() -> dict[str, Any]:
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """The unit with this environment's gateway in place of an installed one."""
-    shipped = (DEPLOY / "systemd" / "waiting-room-gateway.service").read_text()
+    """An instance of the unit with this environment's gateway in place of an installed one; the target beside it."""
+    shipped = (DEPLOY / "systemd" / "waiting-room-gateway@.service").read_text()
     here = shipped.replace("/opt/waiting-room-gateway/bin/gateway", str(BIN / "gateway"))
     assert here != shipped
-    path = tmp_path / "waiting-room-gateway.service"
-    path.write_text(here)
-    return path
+    (tmp_path / "waiting-room-gateway@.service").write_text(here)
+    shutil.copy(DEPLOY / "systemd" / "waiting-room-gateway.target", tmp_path)
+    return tmp_path / "waiting-room-gateway@8081.service"
 
 
 def test_the_dockerfile_has_no_fault_that_hadolint_knows() -> None:
@@ -92,6 +94,46 @@ def test_compose_mounts_what_is_there_and_sets_what_exists(compose: dict[str, An
     assert set(compose["x-gateway"]["environment"]) <= SETTINGS
 
 
+def test_compose_is_for_this_machine_unless_told_otherwise() -> None:
+    command = (tool("docker-compose"), "-f", str(DEPLOY / "compose.yaml"), "config")
+    given = {"JWT_JWKS_URI": "https://auth.example/jwks", "MANAGEMENT_TOKEN": "t", "GRAFANA_PASSWORD": "p"}
+
+    def published(environ: Mapping[str, str]) -> list[str]:
+        config = yaml.safe_load(run(*command, environ=given | environ).stdout)
+        return [port for service in config["services"].values() for port in service.get("ports", ())]
+
+    assert len(published({})) == 4
+    assert all(port.startswith("127.0.0.1:") for port in published({}))
+    assert "0.0.0.0:80:80/tcp" in published({"PUBLISH": "0.0.0.0:80"})
+
+
+def test_nginx_takes_the_files_where_compose_mounts_them(compose: dict[str, Any], tmp_path: Path) -> None:
+    executable = nginx_executable()
+    if executable is None:
+        pytest.skip("nginx is not installed")
+    for mount in compose["services"]["nginx"]["volumes"]:
+        source, target, _ = mount.split(":")
+        inside = tmp_path / Path(target).relative_to("/etc/nginx")
+        inside.parent.mkdir(exist_ok=True)
+        text = (DEPLOY / source).read_text().replace("/var/log/nginx/", f"{tmp_path}/")
+        # There is no resolver here that knows the containers.
+        inside.write_text(text.replace("gateway-1", "127.0.0.1").replace("gateway-2", "127.0.0.1"))
+    main = tmp_path / "nginx.conf"
+    done = run(
+        executable,
+        "-t",
+        "-p",
+        str(tmp_path),
+        "-c",
+        str(main),
+        "-e",
+        str(tmp_path / "error.log"),
+        "-g",
+        f"pid {tmp_path}/pid;",
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_gateways_of_compose_are_those_that_nginx_and_prometheus_know(compose: dict[str, Any]) -> None:
     gateways = {f"{name}:8080" for name in compose["services"] if name.startswith("gateway-")}
     assert len(gateways) == 2
@@ -112,8 +154,9 @@ def test_containers_are_stopped_later_than_the_gateway_ends(compose: dict[str, A
 
 
 def test_systemd_takes_the_unit(unit: Path) -> None:
-    done = run(tool("systemd-analyze"), "verify", str(unit))
-    assert (done.returncode, done.stderr) == (0, "")
+    for each in (unit, unit.with_name("waiting-room-gateway.target")):
+        done = run(tool("systemd-analyze"), "verify", str(each))
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_systemd_finds_the_unit_well_confined(unit: Path) -> None:
@@ -127,7 +170,27 @@ def test_the_settings_of_the_unit_are_settings() -> None:
     lines = (DEPLOY / "systemd" / "gateway.env").read_text().splitlines()
     environ = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     assert set(environ) <= SETTINGS
-    assert check(environ) == []
+    assert "SERVER_PORT" not in environ  # it would win over the instance's name
+    assert check(environ | {"SERVER_PORT": "8081"}) == []
+
+
+async def test_the_commands_of_the_unit_start_reload_and_stop_a_gateway(
+    unit: Path, tmp_path: Path, redis_url: str
+) -> None:
+    lines = unit.with_name("waiting-room-gateway@.service").read_text().splitlines()
+    commands = dict(line.split("=", 1) for line in lines if line.startswith("Exec"))
+    settings = (DEPLOY / "systemd" / "gateway.env").read_text().splitlines()
+    environ = dict(line.split("=", 1) for line in settings if line and not line.startswith("#"))
+    environ |= {"REDIS_URL": redis_url}
+    assert run(*commands["ExecStartPre"].split(), environ=environ).returncode == 0
+    assert commands["ExecStart"].split() == [str(BIN / "gateway"), "serve"]
+    assert commands["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    async with gateway_process(environ, tmp_path) as gateway:
+        asked = environ | {"SERVER_PORT": str(gateway.port)}
+        assert run(str(BIN / "gateway"), "health", environ=asked).stdout == "UP\n"
+        gateway.send(signal.SIGHUP)
+        gateway.send(signal.SIGTERM)
+        assert await gateway.ended() == 0
 
 
 async def test_a_gateway_runs_with_a_read_only_root_and_without_any_privilege(tmp_path: Path) -> None:

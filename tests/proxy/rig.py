@@ -15,7 +15,10 @@ from gateway.errors import (
     BadRequest,
     GatewayError,
     NoInstance,
+    Overloaded,
     PayloadTooLarge,
+    RequestTimeout,
+    TooManySlowUploads,
     UpstreamTimeout,
     UpstreamUnreachable,
 )
@@ -28,6 +31,7 @@ from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.response import ForwardedResponse
 from gateway.proxy.tunnels import Tunnels
+from gateway.proxy.uploads import Uploads
 from gateway.proxy.upstream import UpstreamBase
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -35,7 +39,10 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 _STATUS = {
     BadRequest: 400,
+    RequestTimeout: 408,
     PayloadTooLarge: 413,
+    TooManySlowUploads: 429,
+    Overloaded: 503,
     UpstreamUnreachable: 502,
     NoInstance: 503,
     UpstreamTimeout: 504,
@@ -140,12 +147,16 @@ class Gateway:
 
 @asynccontextmanager
 async def gateway_to(
-    target: UpstreamBase | str, *, services: dict[str, list[str]] | None = None, **plan: Any
+    target: UpstreamBase | str,
+    *,
+    services: dict[str, list[str]] | None = None,
+    uploads: Uploads | None = None,
+    **plan: Any,
 ) -> AsyncIterator[Gateway]:
     """Runs a bare gateway in front of ``target``. Errors are answered with their code as the body."""
     instances = Instances(services)
     async with UpstreamPool() as pool:
-        forwarder = Forwarder(pool, instances, Tunnels(10, 0))
+        forwarder = Forwarder(pool, instances, Tunnels(10, 0), uploads=uploads)
         trusted = TrustedProxies()
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:

@@ -6,21 +6,31 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
 
-from gateway.errors import BadRequest, GatewayError, NoInstance, PayloadTooLarge, UpstreamTimeout
+from gateway.errors import (
+    BadRequest,
+    GatewayError,
+    NoInstance,
+    Overloaded,
+    PayloadTooLarge,
+    RequestTimeout,
+    TooManySlowUploads,
+    UpstreamTimeout,
+)
 from gateway.proxy.balance import Instances
-from gateway.proxy.forward import Forwarder
+from gateway.proxy.forward import REPEATED, Forwarder
 from gateway.proxy.forwarded import TrustedProxies
 from gateway.proxy.headers import upstream_headers
 from gateway.proxy.plan import ForwardPlan
-from gateway.proxy.pool import UpstreamPool
+from gateway.proxy.pool import IDLE_SECONDS, UpstreamPool
 from gateway.proxy.tunnels import Tunnels
+from gateway.proxy.uploads import Uploads
 from gateway.proxy.upstream import UpstreamBase
 from gateway.web.server import Server
 
@@ -29,7 +39,15 @@ SECONDS = 10.0
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 READ_BYTES = 256 * 1024
 
-_STATUS = {BadRequest: 400, PayloadTooLarge: 413, NoInstance: 503, UpstreamTimeout: 504}
+_STATUS = {
+    BadRequest: 400,
+    RequestTimeout: 408,
+    PayloadTooLarge: 413,
+    TooManySlowUploads: 429,
+    NoInstance: 503,
+    Overloaded: 503,
+    UpstreamTimeout: 504,
+}
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -236,13 +254,19 @@ class Gateway:
 
 @asynccontextmanager
 async def gateway_to(
-    base: UpstreamBase | str, *, services: dict[str, list[str]] | None = None, **plan: Any
+    base: UpstreamBase | str,
+    *,
+    services: dict[str, list[str]] | None = None,
+    uploads: Uploads | None = None,
+    repeated: Collection[str] = REPEATED,
+    idle: float = IDLE_SECONDS,
+    **plan: Any,
 ) -> AsyncIterator[Gateway]:
     """Runs one in front of ``base``; ``plan`` has further fields of the plan. Errors are answered with their code."""
     gateway = Gateway()
     trusted = TrustedProxies()
-    async with UpstreamPool() as pool:
-        forwarder = Forwarder(pool, Instances(services), Tunnels(10, 0))
+    async with UpstreamPool(idle) as pool:
+        forwarder = Forwarder(pool, Instances(services), Tunnels(10, 0), uploads=uploads, repeated=repeated)
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             headers = upstream_headers(

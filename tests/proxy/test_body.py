@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from gateway.errors import BadRequest, PayloadTooLarge, UpstreamTimeout
-from gateway.proxy import body
+from gateway.errors import PayloadTooLarge, RequestTimeout, UpstreamTimeout
+from gateway.proxy.uploads import UploadLimits, Uploads
 from tests.proxy.rig import OK, Upstream, answering, client_of, gateway_to, raw_upstream
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
@@ -159,57 +159,42 @@ async def test_a_short_body_takes_no_connection_before_it_is_there() -> None:
         assert upstream.heads[-1] == b"body"
 
 
-async def test_one_who_waits_for_continue_gets_it_from_the_service() -> None:
-    ready = asyncio.Event()
-
-    async def talk(upstream: Upstream, reader: Reader, writer: Writer) -> None:
-        await upstream.head(reader)
-        await ready.wait()
-        writer.write(CONTINUE)
-        assert await reader.readexactly(4) == b"body"
-        writer.write(OK)
-
-    async with (
-        raw_upstream(talk) as upstream,
-        gateway_to(upstream.base) as gateway,
-        client_of(gateway) as client,
-    ):
-        client.send(b"POST / HTTP/1.1\r\nHost: gw\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1):
-                await client.reader.readexactly(1)
-        ready.set()
-        assert (await client.head()).status == 100
-        client.send(b"body")
-        assert (await client.answer()).body == b"ok"
-        assert b"Expect: 100-continue" in upstream.heads[0]
-
-
-async def test_a_service_that_knows_no_continue_gets_the_body_all_the_same(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(body, "_CONTINUE_SECONDS", 0.05)
+@pytest.mark.parametrize("length", [4, LARGE])
+async def test_a_client_that_waits_for_continue_gets_it_from_the_gateway(length: int) -> None:
     async with (
         raw_upstream(swallowing) as upstream,
         gateway_to(upstream.base) as gateway,
         client_of(gateway) as client,
     ):
-        client.send(b"POST / HTTP/1.1\r\nHost: gw\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+        head = b"POST / HTTP/1.1\r\nHost: gw\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
+        client.send(head % length)
         assert (await client.head()).status == 100
-        client.send(b"body")
+        # No service waits for what the client has yet to send.
+        assert upstream.connections == 0
+        client.send(b"b" * length)
         assert (await client.answer()).body == b"ok"
+        assert b"xpect" not in upstream.heads[0]
+        assert upstream.heads[1] == b"b" * length
 
 
-async def test_a_refused_expectation_never_asks_for_the_body() -> None:
-    refusal = b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno"
+async def test_a_client_that_does_not_wait_for_continue_is_not_told() -> None:
     async with (
-        raw_upstream(answering(refusal)) as upstream,
+        raw_upstream(swallowing) as upstream,
         gateway_to(upstream.base) as gateway,
         client_of(gateway) as client,
     ):
-        client.send(b"POST / HTTP/1.1\r\nHost: gw\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
-        answer = await client.answer()
-        assert (answer.status, answer.body, answer.all(b"Connection")) == (413, b"no", [b"close"])
+        client.send(b"POST / HTTP/1.1\r\nHost: gw\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody")
+        assert (await client.answer()).status == 200
+
+
+async def test_a_continue_of_the_service_is_not_passed_on() -> None:
+    async with (
+        raw_upstream(answering(CONTINUE + OK)) as upstream,
+        gateway_to(upstream.base) as gateway,
+        client_of(gateway) as client,
+    ):
+        client.send(b"POST / HTTP/1.1\r\nHost: gw\r\nContent-Length: 4\r\n\r\nbody")
+        assert (await client.answer()).status == 200
 
 
 async def test_too_long_an_expected_body_is_refused_at_once() -> None:
@@ -250,7 +235,7 @@ async def test_a_connection_whose_body_was_not_all_sent_is_never_used_again() ->
     async with raw_upstream(talk) as upstream, gateway_to(upstream.base) as gateway:
         for turn in range(3):
             async with client_of(gateway) as client:
-                client.send(b"POST / HTTP/1.1\r\nHost: gw\r\nContent-Length: 100000\r\n\r\nabc")
+                client.send(b"POST / HTTP/1.1\r\nHost: gw\r\nContent-Length: 100000\r\n\r\n" + b"a" * 70_000)
                 assert (await client.answer()).body == b"ok"
             assert upstream.connections == turn + 1
 
@@ -266,14 +251,28 @@ async def test_a_body_in_chunks_is_held_to_the_limit() -> None:
 
     async with (
         raw_upstream(talk) as upstream,
-        gateway_to(upstream.base, body_limit=1000) as gateway,
+        gateway_to(upstream.base, body_limit=LARGE) as gateway,
         client_of(gateway) as client,
     ):
-        client.send(b"POST / HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\n1f4\r\n" + b"a" * 500)
-        client.send(b"\r\n1f5\r\n" + b"a" * 501 + b"\r\n")
+        head = b"POST / HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\n"
+        client.send(head + b"20000\r\n" + b"a" * 0x20000)
+        while not upstream.heads:
+            await asyncio.sleep(0)
+        client.send(b"\r\n20001\r\n" + b"a" * 0x20001 + b"\r\n")
         assert (await client.head()).status == 413
         await broken.wait()
         assert isinstance(gateway.errors[0], PayloadTooLarge)
+
+
+async def test_an_unfinished_body_in_chunks_is_held_to_the_limit_before_a_service_is_asked() -> None:
+    async with (
+        raw_upstream(answering(OK)) as upstream,
+        gateway_to(upstream.base, body_limit=3) as gateway,
+        client_of(gateway) as client,
+    ):
+        client.send(b"POST / HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n")
+        assert (await client.head()).status == 413
+        assert upstream.connections == 0
 
 
 async def test_a_short_body_in_chunks_is_held_to_the_limit_before_anybody_is_asked() -> None:
@@ -299,7 +298,8 @@ async def test_a_malformed_chunk_of_the_client_ends_both_sides() -> None:
 
     async with raw_upstream(talk) as upstream, gateway_to(upstream.base) as gateway:
         async with client_of(gateway) as client:
-            client.send(b"POST / HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n")
+            head = b"POST / HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\n"
+            client.send(head + b"%x\r\n%b\r\n" % (LARGE, b"a" * LARGE))
             while not upstream.heads:
                 await asyncio.sleep(0)
             client.send(b"ZZ\r\n")
@@ -308,17 +308,21 @@ async def test_a_malformed_chunk_of_the_client_ends_both_sides() -> None:
         await broken.wait()
 
 
-async def test_a_client_that_stops_sending_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "_CLIENT_IDLE_SECONDS", 0.05)
+@pytest.mark.parametrize("length", [4, 1_000_000])
+@pytest.mark.parametrize("sent", [b"bo", b"b" * 70_000], ids=["at first", "later"])
+async def test_a_client_that_stops_sending_is_given_up(length: int, sent: bytes) -> None:
+    uploads = Uploads(UploadLimits(timeout=0.1))
     async with (
         raw_upstream(swallowing) as upstream,
-        gateway_to(upstream.base) as gateway,
+        gateway_to(upstream.base, uploads=uploads) as gateway,
+        client_of(gateway) as client,
     ):
-        for length in (4, 1_000_000):
-            async with client_of(gateway) as client:
-                client.send(b"POST / HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\nbo" % length)
-                assert (await client.head()).status == 400
-        assert [type(error) for error in gateway.errors] == [BadRequest, BadRequest]
+        client.send(
+            b"POST / HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\n" % length + sent[: length - 1]
+        )
+        assert (await client.head()).status == 408
+        assert [type(error) for error in gateway.errors] == [RequestTimeout]
+        assert upstream.connections == (len(sent[: length - 1]) > 65536)
 
 
 async def test_a_client_that_goes_away_within_its_body_ends_the_call() -> None:
@@ -331,7 +335,7 @@ async def test_a_client_that_goes_away_within_its_body_ends_the_call() -> None:
 
     async with raw_upstream(talk) as upstream, gateway_to(upstream.base) as gateway:
         async with client_of(gateway) as client:
-            client.send(b"POST / HTTP/1.1\r\nHost: gw\r\nContent-Length: 100000\r\n\r\nabc")
+            client.send(b"POST / HTTP/1.1\r\nHost: gw\r\nContent-Length: 100000\r\n\r\n" + b"a" * 70_000)
             while not upstream.heads:
                 await asyncio.sleep(0)
         await left.wait()

@@ -296,7 +296,7 @@ async def dying_when_reused(upstream: Upstream, reader: Reader, writer: Writer) 
     await upstream.head(reader)
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
 async def test_a_dead_idle_connection_is_no_error_where_it_may_be_repeated(method: str) -> None:
     async with (
         raw_upstream(dying_when_reused) as upstream,
@@ -304,8 +304,7 @@ async def test_a_dead_idle_connection_is_no_error_where_it_may_be_repeated(metho
         client_of(gateway) as client,
     ):
         for _ in range(2):
-            body = b"Content-Length: 0\r\n" if method == "PUT" else b""
-            assert (await client.get(method=method, extra=body)).status == 200
+            assert (await client.get(method=method)).status == 200
         assert len(upstream.heads) == 3
         assert gateway.errors == []
 
@@ -325,7 +324,7 @@ async def test_a_short_body_is_repeated_with_its_request() -> None:
         client_of(gateway) as client,
     ):
         for _ in range(2):
-            client.send(b"PUT / HTTP/1.1\r\nHost: gw\r\nContent-Length: 4\r\n\r\nbody")
+            client.send(b"GET / HTTP/1.1\r\nHost: gw\r\nContent-Length: 4\r\n\r\nbody")
             assert (await client.answer()).status == 200
         assert upstream.heads[1::2] == [b"body"] * 3
 

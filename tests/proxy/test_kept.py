@@ -12,10 +12,9 @@ from contextlib import ExitStack
 import pytest
 
 from gateway.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
-from gateway.proxy import pool as pools
 from gateway.proxy.pool import ConnectFailed, UpstreamPool
 from gateway.proxy.upstream import UpstreamBase
-from tests.proxy.support import OK, SECONDS, Peer, Upstream, answering, gateway_to, raw_upstream
+from tests.proxy.support import OK, SECONDS, Peer, Upstream, answering, gateway_to, raw_upstream, request
 
 
 async def test_one_connection_serves_one_call_after_the_other() -> None:
@@ -89,7 +88,7 @@ class Dying:
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
 async def test_a_kept_connection_that_dies_under_a_harmless_call_is_no_error(
     method: str, reset: bool
 ) -> None:
@@ -106,7 +105,7 @@ async def test_a_kept_connection_that_dies_under_a_harmless_call_is_no_error(
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-@pytest.mark.parametrize("method", ["POST", "PATCH", "LOCK"])
+@pytest.mark.parametrize("method", ["DELETE", "PUT", "POST", "PATCH", "LOCK"])
 async def test_a_call_that_may_have_been_done_is_never_sent_twice(method: str, reset: bool) -> None:
     dying = Dying(reset=reset)
     async with (
@@ -118,6 +117,62 @@ async def test_a_call_that_may_have_been_done_is_never_sent_twice(method: str, r
         assert (await client.ask(method, "/", "Content-Length: 2", body=b"hi")).status == 502
     assert dying.calls == ["GET", method]
     assert upstream.connections == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_what_is_repeated_can_be_set(method: str) -> None:
+    dying = Dying(reset=False)
+    async with (
+        raw_upstream(dying) as upstream,
+        gateway_to(upstream.base, repeated=["DELETE"]) as gateway,
+        gateway.client() as client,
+    ):
+        assert (await client.ask()).status == 200
+        assert (await client.ask(method)).status == (200 if method == "DELETE" else 502)
+    assert dying.calls == ["GET", method, method][: 3 if method == "DELETE" else 2]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-",
+        b"\x15\x03\x01\x00\x02\x02\x46",
+        b"HTTP/1.1 2000 No\r\n\r\n",
+    ],
+    ids=["an interim head", "half a head", "no HTTP", "a bad status"],
+)
+async def test_a_call_whose_answer_has_begun_is_never_sent_twice(answer: bytes) -> None:
+    async def talk(upstream: Upstream, peer: Peer) -> None:
+        upstream.heads.append(await peer.head())
+        peer.send(OK)
+        upstream.heads.append(await peer.head())
+        peer.send(answer)
+        await peer.writer.drain()
+
+    async with (
+        raw_upstream(talk) as upstream,
+        gateway_to(upstream.base) as gateway,
+        gateway.client() as client,
+    ):
+        assert (await client.ask()).status == 200
+        client.send(request())
+        head = await client.head()
+        if head.status == 103:
+            head = await client.head()
+        assert head.status == 502
+    assert len(upstream.heads) == 2
+
+
+async def test_without_a_time_for_it_no_connection_is_kept() -> None:
+    async with (
+        raw_upstream(answering(OK)) as upstream,
+        gateway_to(upstream.base, idle=0) as gateway,
+        gateway.client() as client,
+    ):
+        for _ in range(3):
+            assert (await client.ask()).body == b"ok"
+    assert upstream.connections == 3
 
 
 async def test_a_call_is_repeated_once_and_no_more() -> None:
@@ -176,13 +231,12 @@ class Idling:
     ids=["end", "answer", "408", "empty line", "junk"],
 )
 async def test_a_connection_on_which_something_happened_while_idle_carries_no_call(
-    method: str, word: bytes, monkeypatch: pytest.MonkeyPatch
+    method: str, word: bytes
 ) -> None:
     idling = Idling(word)
-    monkeypatch.setattr(pools, "_IDLE_SECONDS", 0.2)
     async with (
         raw_upstream(idling) as upstream,
-        gateway_to(upstream.base) as gateway,
+        gateway_to(upstream.base, idle=0.2) as gateway,
         gateway.client() as client,
     ):
         assert (await client.ask()).body == b"ok"
@@ -225,8 +279,7 @@ async def test_what_came_while_idle_does_not_become_the_next_answer() -> None:
         fresh.close()
 
 
-async def test_idle_connections_are_closed_after_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools, "_IDLE_SECONDS", 0.1)
+async def test_idle_connections_are_closed_after_their_time() -> None:
     ended = asyncio.Event()
 
     async def talk(upstream: Upstream, peer: Peer) -> None:
@@ -237,7 +290,7 @@ async def test_idle_connections_are_closed_after_their_time(monkeypatch: pytest.
 
     async with (
         raw_upstream(talk) as upstream,
-        gateway_to(upstream.base) as gateway,
+        gateway_to(upstream.base, idle=0.1) as gateway,
         gateway.client() as client,
     ):
         assert (await client.ask()).body == b"ok"

@@ -100,3 +100,16 @@ def test_a_choice_regards_no_case_and_a_flag_is_a_truth_value() -> None:
         args.flag("g", False)
     with pytest.raises(RuleBroken, match="ONE, TWO"):
         Arguments("X", {"c": "three"}).choice("c", ("ONE", "TWO"), "TWO")
+
+
+def test_an_empty_text_is_a_value_where_the_long_form_gives_one_and_it_may_be() -> None:
+    kind = Kind("Replace", (Arg("what"), Arg("by", empty=True)), _keep)
+    args = named(kind, what="a", by="")
+    assert (args.has("by"), args.text("by")) == (True, "")
+    for short in ("Replace=a", "Replace=a,", "Replace=a, "):
+        with pytest.raises(RuleBroken, match="by is missing"):
+            shortcut(kind, short)
+    with pytest.raises(RuleBroken, match="what is missing"):
+        named(kind, what="", by="")
+    with pytest.raises(RuleBroken, match="value is missing"):
+        named(PAIR, name="a", value="")

@@ -93,6 +93,22 @@ def test_a_routes_own_rule_counts_and_else_the_first_pattern_that_matches() -> N
     assert not parse((FILE % "false").encode(), "cors.yaml", {}).cors_unrouted
 
 
+def test_exposing_everything_to_requests_with_credentials_is_a_warning() -> None:
+    rule = "{exposedHeaders: '*', allowCredentials: %s}"
+    file = (
+        "routes:\n"
+        "  - {id: own, uri: 'lb://a', predicates: [Path=/own], metadata: {cors: %(rule)s}}\n"
+        "cors:\n"
+        "  cors-configurations:\n"
+        "    /all/**: %(rule)s\n"
+    )
+    table = parse((file % {"rule": rule % "true"}).encode(), "cors.yaml", {})
+    told = [(warning.line, warning.route_id, warning.rule) for warning in table.warnings]
+    assert told == [(2, "own", "cors"), (5, None, "cors")]
+    assert all("name the headers" in warning.message for warning in table.warnings)
+    assert not parse((file % {"rule": rule % "false"}).encode(), "cors.yaml", {}).warnings
+
+
 def test_a_flag_that_is_none_is_a_fault() -> None:
     with pytest.raises(RouteFileError) as refusal:
         parse((FILE % "perhaps").encode(), "cors.yaml", {})

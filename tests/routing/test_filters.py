@@ -203,3 +203,49 @@ def test_every_filter_of_the_vectors_is_supported_or_known_to_be_elsewhere() -> 
     used = set().union(*map(_names, cases("filters")))
     assert used <= set(FILTERS) | set(ELSEWHERE)
     assert {"StripPrefix", "RewritePath", "PreserveHostHeader"} <= used & set(FILTERS)
+
+
+@pytest.mark.parametrize(
+    ("regexp", "replacement", "path", "target"),
+    [
+        ("/red", "", "/red/x", "/x"),
+        ("/red(?i)/Blue", "/b", "/red/BLUE/x", "/b/x"),
+        ("(?i)/red", "/b", "/RED/x", "/b/x"),
+        (r"/\p{Lu}[a-z&&[^xyz]]+\Q.\E(?i:TXT)", "/t", "/Red.txt", "/t"),
+        ("(?<=/a)/b", "/c", "/a/b", "/a/c"),
+    ],
+)
+def test_a_path_is_rewritten_by_whatever_regex_java_takes(
+    regexp: str, replacement: str, path: str, target: str
+) -> None:
+    rewrite = {"name": "RewritePath", "args": {"regexp": regexp, "replacement": replacement}}
+    table = load_json(
+        {"routes": [{"id": "r", "uri": "http://s", "predicates": ["Path=/**"], "filters": [rewrite]}]}
+    )
+    match = table.resolve(facts_of({"method": "GET", "target": path, "headers": [("Host", "h")]}))
+    assert match is not None
+    assert match.upstream_target == target
+
+
+def test_a_header_whose_rewriting_takes_too_long_is_left_out_of_the_answer() -> None:
+    table = load_json(
+        {
+            "routes": [
+                {
+                    "id": "r",
+                    "uri": "http://s",
+                    "predicates": ["Path=/**"],
+                    "filters": [
+                        "RewriteResponseHeader=X-A, (a|aa)*(?<=a)c, b",
+                        "RewriteResponseHeader=X-B, b, c",
+                    ],
+                }
+            ]
+        }
+    )
+    match = table.resolve(facts_of({"method": "GET", "target": "/", "headers": [("Host", "h")]}))
+    assert match is not None
+    headers = CIMultiDict([("X-A", "a" * 8000 + "bc"), ("X-B", "ab"), ("X-A", "aac")])
+    for edit in match.response_headers:
+        edit.apply(headers)
+    assert list(headers.items()) == [("X-B", "ac")]

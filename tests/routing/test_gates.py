@@ -54,3 +54,24 @@ def test_what_needs_a_place_comes_before_what_only_renews() -> None:
 def test_a_gate_without_a_method_is_for_every_method() -> None:
     index = GateIndex((Gate("a", (parse_call("/x"), parse_call("POST /y"))),))
     assert all(index.find(method, "/X/", "/") for method in ("GET", "PURGE", "post"))
+
+
+def test_of_several_gates_the_one_that_names_the_path_counts() -> None:
+    gates = (
+        Gate("a", (parse_call("POST /sale"),), (parse_call("POST /sale.renew"),)),
+        Gate("b", (parse_call("POST /sale.vip"), parse_call("POST /Sale"))),
+    )
+    index = GateIndex(gates)
+    for path, upstream, room in (
+        ("/sale", "/sale", "a"),
+        ("/sale.json", "/sale.json", "a"),
+        ("/sale.vip", "/sale.vip", "b"),
+        ("/x", "/sale.vip", "b"),
+        ("/Sale", "/Sale", "b"),
+        ("/SALE", "/SALE", "a"),
+        ("/sale.vip ", "/sale.vip ", "a"),  # either would do; never none
+        ("/sale.renew", "/sale.renew", "a"),
+    ):
+        found = index.find("POST", path, upstream)
+        assert found is not None
+        assert found[1] == GateRule(room, renews_only=False), path

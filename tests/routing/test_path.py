@@ -104,6 +104,13 @@ REFUSED = [
     "/%EF%BC%8E%EF%BC%8E/a",  # fullwidth dots
     "/%E2%80%A5/a",  # two dot leader
     "/%E2%84%80b",  # a character that folds to a/c
+    "/.%E2%80%8B./a",  # dots with a character between them that nobody sees
+    "/%20../a",
+    "/.%20/a",
+    "/.%C2%AD%EF%BC%8E/a",
+    "/..%20%3bx/a",
+    "/a%25%E2%80%8B2e",
+    "/a%252%C2%AD0",
     "/a b",
     "/a\tb",
     "/a\x00",

@@ -70,7 +70,11 @@ def test_a_pattern_matches_what_springs_matches_or_something_stricter_is_asserte
         ("/{a:}", "no regex"),
         ("/{a:(b)}", "group"),
         ("/{a:[}", "no regex|not closed|without its"),
-        ("/{a:(?:x+)+}", "exponential"),
+        ("/}", "without its '{'"),
+        ("/a}", "without its '{'"),
+        ("/{a}}", "without its '{'"),
+        ("/a/b}c/**", "without its '{'"),
+        ("/{a:[}]}", "not closed|without its"),
     ],
 )
 def test_a_pattern_that_can_not_mean_what_was_intended_is_refused_with_a_reason(
@@ -87,6 +91,8 @@ def test_a_pattern_that_can_not_mean_what_was_intended_is_refused_with_a_reason(
         ("/{*rest}", "/a/b/", {"rest": "/a/b/"}),
         ("/**/{name}/end", "/x/y/end", {"name": "y"}),
         ("/{a:[a-z]{2}}/{b:\\d+}", "/ab/12", {"a": "ab", "b": "12"}),
+        ("/{a:(?:x+)+}", "/xxx", {"a": "xxx"}),
+        ("/{a:\\{[a-z]\\}}", "/{b}", {"a": "{b}"}),
         ("/a/{x}-{y:[0-9]+}.{z}/**", "/a/b-1.json/c", {"x": "b", "y": "1", "z": "json"}),
     ],
 )

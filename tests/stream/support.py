@@ -29,6 +29,7 @@ class State:
     total: int = 1
     behind: int = 0
     estimated_wait: float | None = None
+    paused: bool = False
     expires_in: float = 0.0
 
 

@@ -6,7 +6,7 @@ a method is one call of a script; what it publishes is appended to ``events``.
 
 from __future__ import annotations
 
-NONE, WAITING, ALLOWED_IN, ADMITTED = range(4)
+NONE, WAITING, ALLOWED_IN, ADMITTED, FULL = range(5)
 NOTHING, SLOT, PLACE = range(3)
 BLIND = 5_000
 
@@ -27,6 +27,7 @@ class Model:
         self.capacity, self.duration = capacity, duration
         self.override = False
         self.paused = False
+        self.out_of_memory = False
         self.counter = 0
         self.line: list[tuple[str, int]] = []
         """User and ticket, the next first."""
@@ -91,6 +92,8 @@ class Model:
         if position and relineup == "keep":
             self.seen[user] = self.now
             return self._waiting(user)
+        if self.out_of_memory and not position:
+            return (FULL, 0, 0, len(self.line), 0)
         full = len(self.inside) >= self.capacity or self._admissions_left == 0
         if position or self.paused or self.line or full:
             self.line = [place for place in self.line if place[0] != user]

@@ -16,7 +16,7 @@ CLOCK_KEY = "test:now"
 CLOCK = f"local now = tonumber(redis.call('GET', '{CLOCK_KEY}'))"
 SCRIPTS = load_all({"clock": CLOCK})
 
-NONE, WAITING, ALLOWED_IN, ADMITTED = range(4)
+NONE, WAITING, ALLOWED_IN, ADMITTED, FULL = range(5)
 NOTHING, SLOT, PLACE = range(3)
 
 START = 1_700_000_000_000
@@ -65,7 +65,12 @@ class Rig:
 
     def set_clock(self, now: int) -> None:
         self.now = now
-        self.client.set(CLOCK_KEY, now)
+        # Also works while Redis is at maxmemory.
+        self.client.eval("redis.call('DEL', KEYS[1]) redis.call('SET', KEYS[1], ARGV[1])", 1, CLOCK_KEY, now)
+
+    def set_memory_full(self, full: bool) -> None:
+        """Puts Redis at maxmemory, or takes the limit away again."""
+        self.client.config_set("maxmemory", 1 if full else 0)
 
     def advance(self, by: int) -> None:
         self.set_clock(self.now + by)

@@ -6,6 +6,7 @@ import heapq
 import itertools
 import random
 import statistics
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -149,3 +150,125 @@ def test_estimates_are_good_in_the_demos_sales(redis_server: Any) -> None:
         assert statistics.median(of_sale) <= GOOD + 0.02
     print(f"all: {statistics.median(everything):.1%} of {len(everything)}")
     assert statistics.median(everything) <= GOOD
+
+
+def estimates_of(rig: Rig, *users: str) -> list[float | None]:
+    reply = rig.run("status", "0", *users)
+    return [state.estimated_wait for state in parse_states("default", reply.summary, reply.answers)]
+
+
+@pytest.fixture
+def moving(redis_server: Any) -> Iterator[Rig]:
+    """Four slots, six users in line, and a rate that has been measured: a slot was freed every two seconds."""
+    with connect(redis_server.url) as client:
+        client.flushall()
+        rig = Rig(client, capacity=4, duration=20_000)
+        users = [f"u{number:02}" for number in range(20)]
+        rig.lineup(*users)
+        for user in users[:10]:
+            rig.advance(1_000)
+            rig.sweep()
+            rig.advance(1_000)
+            rig.leave(("slot", user))
+        yield rig
+        rig.close()
+
+
+def stand_still(rig: Rig, seconds: int) -> None:
+    """Everybody inside stays, and nobody moves."""
+    for _ in range(seconds):
+        rig.advance(1_000)
+        rig.gate(*rig.inside())
+        rig.sweep()
+
+
+def test_nobody_moves_for_forty_seconds_and_no_estimate_rises(moving: Rig) -> None:
+    line = moving.waiting()
+    first = before = estimates_of(moving, *line)
+    assert all(estimate is not None for estimate in first)
+    for _ in range(40):
+        stand_still(moving, 1)
+        after = estimates_of(moving, *line)
+        assert all(new <= old for new, old in zip(after, before, strict=True))
+        before = after
+    # Nor does it shrink away: only the ages of sessions move it, within their bounds.
+    assert all(new > 0.5 * old for new, old in zip(before, first, strict=True))
+    # With the next admission the time counts, and so the waits are longer.
+    moving.leave(("slot", next(iter(moving.inside()))))
+    assert estimates_of(moving, line[-1])[0] > before[-2]
+
+
+def test_nobody_gives_up_for_a_while_and_no_estimate_rises(moving: Rig) -> None:
+    line = moving.waiting()
+    moving.leave(("line", line[4]))
+    moving.leave(("slot", next(iter(moving.inside()))))
+    line = moving.waiting()
+    before = estimates_of(moving, *line)
+    for _ in range(40):
+        stand_still(moving, 1)
+        after = estimates_of(moving, *line)
+        assert all(new <= old for new, old in zip(after, before, strict=True))
+        before = after
+
+
+@pytest.mark.parametrize("limits", [{"paused": True}, {"capacity": 0}])
+def test_a_room_that_admits_no_one_has_no_estimate_and_has_one_again(moving: Rig, limits: Any) -> None:
+    line = moving.waiting()
+    before = estimates_of(moving, *line)
+    moving.limits(**limits)
+    reply = moving.run("status", "0", *line)
+    states = parse_states("default", reply.summary, reply.answers)
+    assert {(state.paused, state.estimated_wait) for state in states} == {(True, None)}
+    assert reply.summary.wait_at(7) is None
+    stand_still(moving, 10)
+    moving.limits(capacity=4, paused=False)
+    reply = moving.run("status", "0", *line)
+    states = parse_states("default", reply.summary, reply.answers)
+    assert {state.paused for state in states} == {False}
+    # Time without admissions by order says nothing of how fast the line moves. Ages of sessions still do.
+    assert [state.estimated_wait for state in states] == pytest.approx(before, rel=0.7)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_estimate_rises_only_with_an_admission_a_worse_position_or_fewer_slots(
+    redis_server: Any, seed: int
+) -> None:
+    rng = random.Random(seed)
+    with connect(redis_server.url) as client:
+        client.flushall()
+        rig = Rig(client, capacity=5, duration=15_000)
+        users = [f"u{number:02}" for number in range(30)]
+        seen: dict[str, tuple[int, float | None]] = {}
+        rises = 0
+        for _ in range(400):
+            moved = rig.tally().get("promoted", 0)
+            match rng.randrange(8):
+                case 0:
+                    rig.lineup(*rng.sample(users, 3), relineup=rng.choice(("back", "keep")))
+                case 1 if rig.inside():
+                    rig.leave(("slot", rng.choice(sorted(rig.inside()))))
+                case 2 if rig.waiting():
+                    rig.leave(("line", rng.choice(rig.waiting())))
+                case 3:
+                    rig.advance(rng.choice((500, 3_000, 16_000)))
+                    rig.sweep(absent=30_000)
+                case _:
+                    stand_still(rig, rng.randint(1, 5))
+            moved = rig.tally().get("promoted", 0) - moved
+            reply = rig.run("status", "1", *rig.waiting())
+            states = parse_states("default", reply.summary, reply.answers)
+            now = {
+                user: (state.position, state.estimated_wait)
+                for user, state in zip(rig.waiting(), states, strict=True)
+            }
+            for user, (position, estimate) in now.items():
+                before = seen.get(user)
+                if before is None or before[1] is None or estimate is None or position > before[0]:
+                    continue
+                if estimate > before[1] * 1.000001:
+                    rises += 1
+                    assert moved, (user, before, position, estimate)
+            seen = now
+        rig.close()
+    # Otherwise this would prove nothing.
+    assert rises

@@ -14,6 +14,7 @@ import pytest
 from redis.crc import key_slot
 
 from gateway.errors import QueueUnavailable, SettingsError
+from gateway.waiting_room.availability import RedisState
 from gateway.waiting_room.link import Link, Redis, Replication
 from gateway.waiting_room.room import Limits
 from gateway.waiting_room.rooms import Rooms
@@ -106,6 +107,22 @@ async def test_sentinels_that_are_away_or_hang_are_passed_over(secured: Watched)
             began = time.monotonic()
             assert await link.call("PING") == b"PONG"
             assert time.monotonic() - began < TIMEOUT / 2
+    finally:
+        hung.send_signal(signal.SIGCONT)
+
+
+async def test_the_probe_gets_past_a_sentinel_that_takes_longer_than_the_probe_waits(
+    secured: Watched,
+) -> None:
+    hung = secured.sentinels[0].process
+    redis = Redis(secured.url(":pass%2Fword@", "?sentinel_password=other%40word"), 120.0)
+    states: asyncio.Queue[RedisState] = asyncio.Queue()
+    hung.send_signal(signal.SIGSTOP)
+    try:
+        async with redis.probing(KEY, states.put_nowait), asyncio.timeout(PATIENCE):
+            # The first sentinel would be waited for a minute.
+            assert (await states.get()).away == "no answer"
+            assert await states.get() == RedisState()
     finally:
         hung.send_signal(signal.SIGCONT)
 
@@ -353,3 +370,17 @@ async def test_a_parameter_that_there_is_not_stops_the_start(url: str) -> None:
     with pytest.raises(SettingsError, match=r"REDIS_URL=.*hidden") as caught:
         Redis(url, TIMEOUT)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["redis://host", "redis+sentinel://host/tickets", "redis+cluster://host"])
+@pytest.mark.parametrize("error", [TypeError, AttributeError])
+def test_a_fault_of_programming_is_never_told_as_one_of_the_address(
+    url: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise error("unexpected keyword argument")
+
+    # As with a version of redis-py that lacks what is used.
+    monkeypatch.setattr("gateway.waiting_room.servers.ConnectionPool", broken)
+    with pytest.raises(error, match="unexpected keyword"):
+        Redis(url, TIMEOUT)

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from gateway.errors import QueueUnavailable
+from gateway.errors import QueueUnavailable, SettingsError
+from gateway.settings import Settings
 from gateway.waiting_room.link import Redis
 from tests.faults.site import eventually
 from tests.redis_fleet import HOST, PATIENCE, SERVICE, cluster_fact, free_port, until
@@ -100,6 +101,50 @@ async def said_by(url: str, *command: str) -> object:
         return await link.call(*command)
     finally:
         await link.close()
+
+
+async def test_the_older_systems_names_lead_to_tls_their_user_and_their_database(
+    certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    options = tls_options(certificates, port)
+    with ExitStack() as stack:
+        server = RedisServer(*(part for name, text in options.items() for part in (f"--{name}", text)))
+        try:
+            stack.enter_context(server)
+        except RuntimeError as error:
+            server.__exit__()
+            if "tls-" in str(error):
+                pytest.skip("this redis-server knows no TLS")
+            raise
+        with sync_redis.Redis.from_url(server.url) as client:
+            client.execute_command("ACL", "SETUSER", "app", "on", ">p@ss", "~*", "+@all")
+        environ = {
+            "SPRING_DATA_REDIS_HOST": HOST,
+            "SPRING_DATA_REDIS_PORT": str(port),
+            "SPRING_DATA_REDIS_DATABASE": "3",
+            "SPRING_DATA_REDIS_USERNAME": "app",
+            "SPRING_DATA_REDIS_PASSWORD": "p@ss",
+            "SPRING_DATA_REDIS_SSL_ENABLED": "true",
+        }
+        url = Settings.from_env(environ).redis_url
+        # Only who knows the authority believes the server.
+        with pytest.raises(QueueUnavailable, match="ConnectionError"):
+            await said_by(url, "PING")
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "ca.pem"))
+        assert await said_by(url, "ACL", "WHOAMI") == b"app"
+        assert b" db=3 " in bytes(await said_by(url, "CLIENT", "INFO"))  # type: ignore[call-overload]
+        # The server speaks nothing but TLS.
+        plain = Settings.from_env(environ | {"SPRING_DATA_REDIS_SSL_ENABLED": "false"}).redis_url
+        with pytest.raises(QueueUnavailable):
+            await said_by(plain, "PING")
+
+
+async def test_certificates_that_can_not_be_read_stop_the_start(tmp_path: Path) -> None:
+    for parameter in (f"ssl_ca_certs={tmp_path}/none.pem", "ssl_cert_reqs=perhaps", "ssl_min_version=7"):
+        for form in (f"rediss://h?{parameter}", f"rediss+sentinel://h/tickets?{parameter}"):
+            with pytest.raises(SettingsError, match="ssl_"):
+                Redis(form, TIMEOUT)
 
 
 async def test_a_cluster_over_tls(certificates: Path, tls_server: tuple[int, RedisServer]) -> None:

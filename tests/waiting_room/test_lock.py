@@ -15,7 +15,7 @@ KEY = "gw:{default}:sweep-lock"
 
 async def test_one_of_many_gets_it(place: Redis) -> None:
     links = [place.link() for _ in range(8)]
-    locks = [SweepLock(link, SCRIPTS["hold"], KEY, 5_000) for link in links]
+    locks = [SweepLock(link, SCRIPTS, KEY, 5_000) for link in links]
     got = await asyncio.gather(*(lock.acquire() for lock in locks))
     assert sorted(got) == [False] * 7 + [True]
     assert not any(await asyncio.gather(*(lock.acquire() for lock in locks)))
@@ -25,7 +25,7 @@ async def test_one_of_many_gets_it(place: Redis) -> None:
 
 async def test_it_is_extended_by_its_holder_only(place: Redis, redis: Client) -> None:
     first, second = place.link(), place.link()
-    holder, other = (SweepLock(link, SCRIPTS["hold"], KEY, 5_000) for link in (first, second))
+    holder, other = (SweepLock(link, SCRIPTS, KEY, 5_000) for link in (first, second))
     assert not await holder.extend()
     assert await holder.acquire()
     await redis.pexpire(KEY, 1_000)
@@ -41,8 +41,8 @@ async def test_a_crashed_holders_lock_runs_out_and_cannot_be_extended_then(
     place: Redis, redis: Client
 ) -> None:
     first, second = place.link(), place.link()
-    crashed = SweepLock(first, SCRIPTS["hold"], KEY, 30)
-    heir = SweepLock(second, SCRIPTS["hold"], KEY, 5_000)
+    crashed = SweepLock(first, SCRIPTS, KEY, 30)
+    heir = SweepLock(second, SCRIPTS, KEY, 5_000)
     assert await crashed.acquire()
     async with asyncio.timeout(5):
         while not await heir.acquire():

@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 )
 
 from gateway.waiting_room.scripts import _source, load_all
+from gateway.waiting_room.state import Summary
 from tests.waiting_room.model import Model
 from tests.waiting_room.rig import CLOCK, START, WAITING, Rig, connect
 from tests.waiting_room.rules import Seen, assert_rules, assert_step, look
@@ -62,6 +63,7 @@ def shared_rig(redis_server: Any) -> Iterator[Callable[[int, int, int], Rig]]:
     with connect(redis_server.url) as client:
 
         def make(most: int, capacity: int, duration: int) -> Rig:
+            client.config_set("maxmemory", 0)
             client.flushall()
             if made:
                 made.pop().close()
@@ -69,6 +71,7 @@ def shared_rig(redis_server: Any) -> Iterator[Callable[[int, int, int], Rig]]:
             return made[0]
 
         yield make
+        client.config_set("maxmemory", 0)
         made.pop().close()
 
 
@@ -85,6 +88,9 @@ class Driver(RuleBasedStateMachine):
         self.rig: Rig
         self.seen: Seen
         self.events: list[tuple[str, str, int]] = []
+        self.shown: dict[str, tuple[int, float | None]] = {}
+        """Position and estimate of those in line after the last call, and what they depend on."""
+        self.shown_of: tuple[object, ...] = ()
 
     def begin(self, most: int, capacity: int, duration: int) -> None:
         self.rig = self.make(most, capacity, duration)
@@ -108,9 +114,23 @@ class Driver(RuleBasedStateMachine):
         assert (summary.waiting, summary.allowed_in) == (len(after.line), len(after.inside))
         assert (summary.capacity, summary.duration * 1000) == (after.capacity, after.duration)
         assert summary.rate >= 0
+        self.assert_estimates(summary, after)
         self.seen = after
         self.events += events
         return reply
+
+    def assert_estimates(self, summary: Summary, seen: Seen) -> None:
+        """There are none while no one is admitted; and without an admission, or fewer slots, none rises."""
+        assert summary.admits_none is (seen.paused or seen.capacity == 0)
+        waits = {user: (at, summary.wait_at(at)) for at, user in enumerate(seen.line, 1)}
+        if summary.admits_none or not summary.rate:
+            assert {wait for _, wait in waits.values()} <= {None}
+        facts = (seen.tally.get("promoted", 0), seen.capacity, summary.allowed_in, summary.ages is None)
+        if facts == self.shown_of:
+            for user, (at, wait) in waits.items():
+                at_before, before = self.shown.get(user, (0, None))
+                assert not (wait and before) or at > at_before or wait <= before * 1.000001
+        self.shown, self.shown_of = waits, facts
 
     def call_sweep(self, absent: int, scan: int) -> Any:
         return self.call("sweep", absent, scan, keys=[self.rig.keys.watch])
@@ -144,6 +164,12 @@ class Beside(Driver):
     def time_passes(self, by: int) -> None:
         self.rig.advance(by)
         self.model.now += by
+
+    @rule(full=st.booleans())
+    def memory(self, full: bool) -> None:
+        """Redis reaches maxmemory, or is given more: only lineups of users without a place differ."""
+        self.rig.set_memory_full(full)
+        self.model.out_of_memory = full
 
     @rule(batch=batches, relineup=relineups)
     def lineup(self, batch: list[str], relineup: str) -> None:

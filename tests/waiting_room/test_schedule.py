@@ -23,7 +23,7 @@ LOCK = RoomKeys("", "default").sweep_lock
 
 @pytest.fixture
 def lock(link: Link) -> SweepLock:
-    return SweepLock(link, SCRIPTS["hold"], LOCK, PERIOD_MS)
+    return SweepLock(link, SCRIPTS, LOCK, PERIOD_MS)
 
 
 async def test_one_of_several_instances_sweeps_a_second(run_rooms: Callable[..., Any], redis: Client) -> None:
@@ -152,7 +152,7 @@ async def test_a_redis_that_is_away_costs_one_turn_only(start_redis: Any) -> Non
     server = start_redis()
     place = Redis(server.url, 1)
     one = place.link()
-    lock = SweepLock(one, SCRIPTS["hold"], LOCK, PERIOD_MS)
+    lock = SweepLock(one, SCRIPTS, LOCK, PERIOD_MS)
     room = make_room(place)
     swept: list[bool] = []
     sweeper = Sweeper(lambda: [room], lock, lambda room, outcome: swept.append(True))

@@ -74,6 +74,7 @@ COUNTED: list[tuple[str, dict[str, str]]] = [
     ("gateway_loop_lag_seconds_count", {}),
     ("gateway_sweeps_total", {"room": "default", "outcome": "ok"}),
     ("gateway_routes_up_to_date", {}),
+    ("gateway_redis_up", {}),
     ("process_resident_memory_bytes", {}),
 ]
 SEEN_AT_ONCE = {

@@ -13,7 +13,8 @@ from tests.harness import Gateways
 PLAIN = b"""
 routes:
   - {id: a, uri: "http://127.0.0.1:1", predicates: [Path=/a/**, Method=GET]}
-  - {id: b, uri: "http://127.0.0.1:1", predicates: [Path=/b/**], filters: [StripPrefix=1]}
+  - {id: b, uri: "http://127.0.0.1:1", predicates: [Path=/b/**], filters: [RequestHeaderSize=1KB]}
+  - {id: c, uri: "http://127.0.0.1:1", predicates: [Path=/c/**], filters: ["RewritePath=/c/(.*), /$1", PrefixPath=/d]}
 """
 
 
@@ -47,6 +48,13 @@ def test_only_what_path_and_method_decide_is_remembered() -> None:
     assert live.now.located == {}
 
 
+def test_a_call_whose_path_filters_rewrite_is_remembered_too() -> None:
+    live = LiveTable(parse(PLAIN, "routes.yaml", {}))
+    found = located(live, "/c/1", route=2)
+    live.now.remember("GET", "/c/1", found)
+    assert live.now.located == {("GET", "/c/1"): found}
+
+
 def test_what_is_remembered_is_bounded() -> None:
     live = LiveTable(parse(PLAIN, "routes.yaml", {}))
     for number in range(10_000):
@@ -62,9 +70,10 @@ async def test_a_call_is_found_the_second_time_as_the_first(gateways: Gateways) 
     for _ in range(3):
         assert (await user("GET", "/api/v1/products/1")).status == 200
         assert (await user("POST", "/api/v1/reservations")).code == "NOT_IN_QUEUE"
+        assert (await user("POST", "/shop/reservations.json")).code == "NOT_IN_QUEUE"
         assert (await gateway.nobody("POST", "/api/v1/products/1")).status == 401
         assert (await user("GET", "/nowhere")).status == 404
         assert (await user("POST", "/api/v1/queue/lineup")).status == 200
         assert (await user("POST", "/api/v1/queue/leave")).status == 204
     assert [seen["target"] for seen in gateways.service.seen] == ["/api/v1/products/1"] * 3
-    assert len(gateway.gateway.context.tables.now.located) == 3
+    assert len(gateway.gateway.context.tables.now.located) == 4

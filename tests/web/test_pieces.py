@@ -142,7 +142,8 @@ def test_a_chunked_body_ends_where_it_ends_however_it_is_cut(
     [
         b"\r\n", b"g\r\n", b"-1\r\n", b"+1\r\n", b" 1\r\n", b"1 \r\n", b"0x1\r\n", b"1_0\r\n", b"1\n", b"1\rx",
         b";a\r\n", b"1;a\0\r\n", b"1;a\rb\r\n", b"f" * 16 + b"\r\n", b"1;" + b"a" * 100,
-        b"0\r\nContent-LENGTH: 5\r\n", b"0\r\nTransfer-Encoding:\r\n", b"0\r\nA\r\n", b"0\r\n: b\r\n", b"0\r\nA : b\r\n", b"0\r\n A: b\r\n", b"0\r\nA: b\0\r\n", b"0\r\nA: b\nc",
+        b"0\r\nContent-LENGTH: 5\r\n", b"0\r\nTransfer-Encoding:\r\n", b"0\r\nA\r\n",
+        b"0\r\n: b\r\n", b"0\r\nA : b\r\n", b"0\r\n A: b\r\n", b"0\r\nA: b\0\r\n", b"0\r\nA: b\nc",
         b"0\r\n" + b"A: b\r\n" * 6, b"0\r\n" + (b"A: " + b"b" * 90 + b"\r\n") * 3,
     ],
 )  # fmt: skip

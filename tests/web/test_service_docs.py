@@ -7,9 +7,10 @@ import gc
 import gzip
 import json
 import socket
+import time
 import zlib
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from dataclasses import dataclass, field
 
 import pytest
@@ -62,6 +63,7 @@ class Shop:
         await response.prepare(request)
         await response.write(self.body[:1])
         await self.halt.wait()
+        await response.write(self.body[1:])
         return response
 
 
@@ -195,7 +197,9 @@ async def test_a_document_that_does_not_come_to_its_end_is_given_up(gateways: Ga
 async def test_few_documents_of_a_route_are_in_memory_at_a_time(gateways: Gateways, shop: Shop) -> None:
     gateway = await gateways.start(ROUTES)
     shop.halt = asyncio.Event()
-    answers = await asyncio.gather(*(gateway.nobody("GET", "/impatient/v3/api-docs") for _ in range(30)))
+    answers = await asyncio.gather(
+        *(gateway.nobody("GET", "/impatient/v3/api-docs", headers={"X-N": str(n)}) for n in range(30))
+    )
     codes = Counter((answer.status, answer.code) for answer in answers)
     # A few that come late may take the turns of those whose time is over.
     assert set(codes) == {(504, "UPSTREAM_TIMEOUT"), (503, "OVERLOADED")}
@@ -205,6 +209,124 @@ async def test_few_documents_of_a_route_are_in_memory_at_a_time(gateways: Gatewa
     shop.halt = None
     several = await asyncio.gather(*(gateway.nobody("GET", "/shop/v3/api-docs") for _ in range(30)))
     assert {answer.status for answer in several} == {200}
+
+
+async def asked(shop: Shop) -> None:
+    async with asyncio.timeout(10):
+        while not shop.asked:
+            await asyncio.sleep(0.01)
+
+
+async def test_who_asks_for_the_same_at_the_same_time_shares_one_call(gateways: Gateways, shop: Shop) -> None:
+    gateway = await gateways.start(ROUTES)
+    shop.halt = asyncio.Event()
+    shop.headers["Set-Cookie"] = "session=1"
+    calls = [asyncio.ensure_future(gateway.nobody("GET", "/shop/v3/api-docs")) for _ in range(30)]
+    await asked(shop)
+    await asyncio.sleep(0.1)
+    shop.halt.set()
+    answers = await asyncio.gather(*calls)
+    assert {answer.status for answer in answers} == {200}
+    assert {answer.body for answer in answers} == {answers[0].body}
+    assert INTERNAL.encode() not in answers[0].body
+    assert len({answer.headers["X-Trace-Id"] for answer in answers}) == 30
+    assert sum("Set-Cookie" in answer.headers for answer in answers) == 1
+    assert len(shop.asked) == 1
+
+
+async def test_callers_that_may_see_different_things_share_nothing(gateways: Gateways, shop: Shop) -> None:
+    gateway = await gateways.start(ROUTES)
+    shop.halt = asyncio.Event()
+    calls = [
+        asyncio.ensure_future(call("GET", "/shop/v3/api-docs", headers=headers))
+        for call in (gateway.nobody, gateway.user("a"), gateway.user("b"))
+        for headers in ({}, {"Cookie": "a=1"}, {"Accept-Language": "ko"})
+    ]
+    async with asyncio.timeout(10):
+        # As many as may be in memory at a time have asked, and the others are on their way.
+        while len(shop.asked) < 9:
+            await asyncio.sleep(0.01)
+    shop.halt.set()
+    assert {answer.status for answer in await asyncio.gather(*calls)} == {200}
+    assert len(shop.asked) == 9
+
+
+async def test_when_the_first_caller_goes_another_one_asks(gateways: Gateways, shop: Shop) -> None:
+    gateway = await gateways.start(ROUTES)
+    shop.halt = asyncio.Event()
+    first = asyncio.ensure_future(gateway.nobody("GET", "/shop/v3/api-docs"))
+    await asked(shop)
+    others = [asyncio.ensure_future(gateway.nobody("GET", "/shop/v3/api-docs")) for _ in range(5)]
+    await asyncio.sleep(0.1)
+    first.cancel()
+    async with asyncio.timeout(10):
+        while len(shop.asked) < 2:
+            await asyncio.sleep(0.01)
+    shop.halt.set()
+    assert {answer.status for answer in await asyncio.gather(*others)} == {200}
+    assert len(shop.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"), [(b"{", {}, 502), (b"a: 1", {"Content-Type": "text/yaml"}, 200)]
+)
+async def test_what_is_no_document_is_the_same_for_all(
+    gateways: Gateways, shop: Shop, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    gateway = await gateways.start(ROUTES)
+    shop.body = body
+    shop.headers |= headers
+    shop.halt = asyncio.Event()
+    calls = [asyncio.ensure_future(gateway.nobody("GET", "/shop/v3/api-docs")) for _ in range(5)]
+    await asked(shop)
+    await asyncio.sleep(0.1)
+    shop.halt.set()
+    answers = await asyncio.gather(*calls)
+    assert {answer.status for answer in answers} == {status}
+    if status == 200:
+        assert {answer.body for answer in answers} == {body}
+    else:
+        assert len(shop.asked) == 1
+
+
+async def test_a_page_of_another_origin_is_told_once_what_it_may_read(gateways: Gateways, shop: Shop) -> None:
+    rule = "{allowedOrigins: ['https://shop.example'], allowedMethods: [GET]}"
+    cors = f"cors: {{cors-configurations: {{'[/**]': {rule}}}}}\n"
+    gateway = await gateways.start(ROUTES + cors)
+    async with gateway.session.get(
+        gateway.base + "/shop/v3/api-docs", headers={"Origin": "https://shop.example"}
+    ) as response:
+        assert response.headers.getall("Access-Control-Allow-Origin") == ["https://shop.example"]
+
+
+async def test_large_documents_hold_up_nothing_else(gateways: Gateways, shop: Shop) -> None:
+    """In processor time, since the machine may be busy with other things: also a thread that reads JSON in one go
+    would keep the loop from running."""
+    gateway = await gateways.start(ROUTES)
+    paths = {"/": {"servers": [{"url": INTERNAL}]}}
+    document = DOCUMENT | {"paths": paths, "x-values": [{"a": 1, "b": []}] * 90_000}
+    shop.body = json.dumps(document).encode()
+    assert 1_000_000 < len(shop.body) < MOST_BYTES
+    longest = 0.0
+
+    async def watch() -> None:
+        nonlocal longest
+        last = time.process_time()
+        while True:
+            await asyncio.sleep(0)
+            now = time.process_time()
+            longest, last = max(longest, now - last), now
+
+    watching = asyncio.create_task(watch())
+    try:
+        answers = await asyncio.gather(
+            *(gateway.nobody("GET", f"/shop/v3/api-docs?n={n % 2}") for n in range(20))
+        )
+    finally:
+        watching.cancel()
+    assert {answer.status for answer in answers} == {200}
+    assert INTERNAL.encode() not in answers[0].body
+    assert longest < 0.05
 
 
 async def test_a_service_that_is_away_is_counted(gateways: Gateways) -> None:
@@ -268,11 +390,12 @@ async def test_the_connection_serves_again(gateways: Gateways, shop: Shop) -> No
 async def test_documents_are_read_once_and_kept_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[bytes] = []
 
-    def led_here(body: bytes, path: str) -> bytes:
+    def leading(body: bytes, path: str) -> Generator[None, None, bytes]:
         read.append(body)
+        yield
         return body * 10
 
-    monkeypatch.setattr(service_docs, "led_here", led_here)
+    monkeypatch.setattr(service_docs, "leading", leading)
     monkeypatch.setattr(service_docs, "_MOST_KEPT_BYTES", 100)
     rewrite = Rewritten().rewrite
     for body in (b"first", b"first", b"other", b"first"):

@@ -102,7 +102,7 @@ class Servers:
         read: Callable[[bytes], T] | None = None,
     ) -> Said[T]:
         """Asks one server after the other until one answers with one of ``statuses`` and, if that is 200, with a body
-        that ``read`` takes without a ValueError. ``operation`` is for metrics and the log.
+        that ``read`` takes without a BadRegistry. ``operation`` is for metrics and the log.
 
         Raises EurekaAway when nobody does.
         """
@@ -118,7 +118,7 @@ class Servers:
                     # A long one would hold everybody else up.
                     aside = len(data) > IN_THE_LOOP_BYTES
                     content = await asyncio.to_thread(read, data) if aside else read(data)
-            except (aiohttp.ClientError, OSError, ValueError, _Refused) as error:
+            except (aiohttp.ClientError, OSError, BadRegistry, _Refused) as error:
                 # Of errors made by others only the kind is told: they may quote anything.
                 why = str(error) if isinstance(error, _Refused | BadRegistry) else type(error).__name__
                 reasons.append(f"{server.url}: {why}")

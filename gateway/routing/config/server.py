@@ -160,7 +160,9 @@ class ConfigServer:
             return error
         except Exception as error:  # whatever it is, what is in force stays, and looking goes on
             _log.exception("the Config Server's answer could not be used")
-            failure = ConfigUnavailable(f"unforeseen: {type(error).__name__}")
+            failure = ConfigUnavailable(
+                f"a fault of the gateway itself ({type(error).__name__}); see its log"
+            )
             self._failed(failure, "failed")
             return failure
         self.properties = new

@@ -1,0 +1,194 @@
+"""Reads request bodies at the client's speed, and bounds how many slow clients there may be.
+
+Only the time counts in which the gateway waits for the client. While the service is slow, nothing is read, and the
+client's clock stands still.
+
+Two leaky buckets measure each body. Waiting drains them, each byte that arrives fills them, and neither holds more
+than it began with:
+
+* The *patience* begins at ``timeout`` seconds and is filled at the minimum rate. If it is empty, the body is refused.
+* The *lead* begins at two seconds and is filled at 16 KiB/s. If it is empty, the upload is *slow*, until the lead is
+  full again. Slow uploads are counted for each client and for each service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.http import HttpProcessingError
+
+from gateway.errors import BadRequest, Overloaded, RequestTimeout, TooManySlowUploads
+
+LEAD_SECONDS: Final = 2.0
+FULL_SPEED: Final = 16 * 1024
+"""Bytes per second. An upload at this speed or above is never slow."""
+
+TOO_LATE: Final = "the body did not arrive in time"
+BROKEN: Final = "the body is malformed or incomplete"
+
+_RETRY_SECONDS: Final = 5.0
+
+
+class BodyTooSlow(web.RequestPayloadError):
+    """What a body ends with whose connection was given up because nothing came in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLimits:
+    """How slow a body may come. The defaults are those of the settings.
+
+    ``timeout``: seconds that a client may be behind the minimum rate; also the longest pause. ``min_rate``: bytes per
+    second, 0 for none. ``per_client`` and ``per_service``: slow uploads at a time, 0 for none at all.
+    """
+
+    timeout: float = 30.0
+    min_rate: int = 500
+    per_client: int = 16
+    per_service: int = 64
+
+
+class Uploads:
+    """Counts the slow uploads of an instance, for each client and for each service."""
+
+    def __init__(self, limits: UploadLimits | None = None) -> None:
+        self.limits = limits or UploadLimits()
+        self.by_client: dict[str, int] = {}
+        """Slow uploads by client; those without any are left out."""
+        self.by_service: dict[Hashable, int] = {}
+        """Those whose service has a part of the body already."""
+
+    def begin(self, request: web.BaseRequest, client: str) -> Upload:
+        """Begins to read the body of ``request``; ``close`` must follow. ``client`` is the client's address."""
+        return Upload(self, request, _network_of(client))
+
+
+class Upload:
+    """The body of one request, read at the client's speed."""
+
+    __slots__ = (
+        "_client",
+        "_content",
+        "_counted_at",
+        "_lead",
+        "_limits",
+        "_loop",
+        "_patience",
+        "_request",
+        "_service",
+        "_slow",
+        "_uploads",
+    )
+
+    def __init__(self, uploads: Uploads, request: web.BaseRequest, client: str) -> None:
+        self._uploads = uploads
+        self._limits = uploads.limits
+        self._request = request
+        self._content = request.content
+        self._client = client
+        self._service: Hashable = None
+        self._counted_at: Hashable = None
+        self._slow = False
+        self._patience = self._limits.timeout
+        self._lead = LEAD_SECONDS
+        self._loop = asyncio.get_running_loop()
+
+    async def piece(self) -> bytes:
+        """The next piece as soon as there is one, empty at the end.
+
+        Raises RequestTimeout if the client is too slow, TooManySlowUploads or Overloaded if it is slow and there are
+        too many such, BadRequest if the body is malformed or the client has gone.
+        """
+        while True:
+            began = self._loop.time()
+            try:
+                async with asyncio.timeout(self._patience if self._slow else min(self._patience, self._lead)):
+                    data = await self._content.readany()
+            except TimeoutError:
+                self._account(self._loop.time() - began, 0)
+            except BodyTooSlow:
+                raise RequestTimeout(TOO_LATE) from None
+            except (web.RequestPayloadError, HttpProcessingError, ConnectionError) as error:
+                raise BadRequest(BROKEN) from error
+            except RuntimeError as error:
+                if self._request.transport is not None:
+                    raise
+                # aiohttp's words for: the client went before its reader knew.
+                raise BadRequest(BROKEN) from error
+            else:
+                if data and not self._content.at_eof():
+                    self._account(self._loop.time() - began, len(data))
+                return data
+
+    def involve(self, service: Hashable) -> None:
+        """From now on the body goes to ``service``. Raises Overloaded if it is slow and too many such do."""
+        self._service = service
+        if self._slow:
+            self._count_at_service()
+
+    def close(self) -> None:
+        """Takes the upload out of the counts: it is complete, given up, or no longer slow."""
+        if self._slow:
+            self._slow = False
+            _leave(self._uploads.by_client, self._client)
+        if self._counted_at is not None:
+            _leave(self._uploads.by_service, self._counted_at)
+            self._counted_at = None
+
+    def _account(self, waited: float, size: int) -> None:
+        limits = self._limits
+        # Without a minimum rate, any byte restores all of the patience.
+        gained = size / limits.min_rate if limits.min_rate else size * limits.timeout
+        self._patience = min(limits.timeout, self._patience - waited + gained)
+        if self._patience <= 0:
+            raise RequestTimeout(TOO_LATE)
+        self._lead = max(0.0, min(LEAD_SECONDS, self._lead - waited + size / FULL_SPEED))
+        if self._slow:
+            if self._lead >= LEAD_SECONDS:
+                self.close()
+        elif not self._lead:
+            self._count()
+
+    def _count(self) -> None:
+        if not _enter(self._uploads.by_client, self._client, self._limits.per_client):
+            raise TooManySlowUploads(_RETRY_SECONDS)
+        self._slow = True
+        self._count_at_service()
+
+    def _count_at_service(self) -> None:
+        if self._service is None:
+            return
+        if not _enter(self._uploads.by_service, self._service, self._limits.per_service):
+            raise Overloaded(_RETRY_SECONDS)
+        self._counted_at = self._service
+
+
+def _enter(counts: dict[Any, int], key: Hashable, most: int) -> bool:
+    count = counts.get(key, 0)
+    if count >= most:
+        return False
+    counts[key] = count + 1
+    return True
+
+
+def _leave(counts: dict[Any, int], key: Hashable) -> None:
+    # What is not slow any more leaves nothing behind: addresses and services come and go.
+    if counts[key] == 1:
+        del counts[key]
+    else:
+        counts[key] -= 1
+
+
+def _network_of(client: str) -> str:
+    """What counts as one client: an IPv4 address, or the /64 of an IPv6 address, all of which one machine may have."""
+    if ":" not in client:
+        return client
+    try:
+        address = IPv6Address(client)
+    except ValueError:
+        return client
+    return str(address.ipv4_mapped or IPv6Address(int(address) >> 64 << 64))

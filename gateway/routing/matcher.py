@@ -1,0 +1,304 @@
+"""Runs the regexes of a route file, and bounds what they may cost one request.
+
+Nearly every regex is RE2's: its time grows with the text's length alone, whatever the pattern. Look-around,
+back-references and possessive or atomic parts are beyond RE2. Such a regex runs in a backtracking matcher that is
+given up when the request's share of time is used up. Nothing is concluded from a match that was given up: the request
+is refused, so that it neither passes a gate nor takes a wrong route.
+
+Matching happens within one turn of the event loop, so that there is one meter at a time. ``begin`` starts it for one
+question about one request, and all regexes up to ``end`` draw on it. Otherwise each match has a time of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import time
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import re2
+import regex
+
+from gateway.errors import BadRequest
+
+ROUTE_MICROSECONDS: Final = 5500
+GATE_MICROSECONDS: Final = 1000
+OPEN_MICROSECONDS: Final = 500
+CORS_MICROSECONDS: Final = 500
+"""What all regexes together may take to find the route of one request, its gate, whether it is open, its CORS rule."""
+ANSWER_MICROSECONDS: Final = 3000
+"""What they may take for one header of an answer."""
+LONGEST_RUN: Final = 400_000
+"""Instructions of the program times characters: at worst, RE2 takes 6 ns for each. More goes to the bounded matcher."""
+_UNMEASURED_RUN: Final = 2000
+_UNMEASURED_MICROSECONDS: Final = 2
+_MEMORY: Final = 1 << 19
+"""Bytes that one regex may take at most for what it remembers of the texts it was run over."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+_log = logging.getLogger(__name__)
+
+
+class GaveUp(BadRequest):
+    """The request's share of time is used up. It is refused, because nothing is known about it."""
+
+    def __init__(self) -> None:
+        super().__init__("the request takes too long to compare with the rules for it")
+
+
+class _Meter:
+    """What is left of the current question's time, in microseconds of this thread."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = math.inf
+
+    def spend(self, microseconds: float) -> None:
+        self.left -= microseconds
+        if self.left <= 0:
+            raise GaveUp
+
+
+_meter = _Meter()
+
+
+def begin(microseconds: int) -> None:
+    """Start the meter for one question about one request; to be followed by ``end``, whatever happens."""
+    _meter.left = microseconds
+
+
+def end() -> None:
+    """Stop the meter."""
+    _meter.left = math.inf
+
+
+class Match:
+    """Where a regex matched a text."""
+
+    __slots__ = ("_base", "_data", "_found", "_groups", "_text")
+
+    def __init__(
+        self, text: str, found: Any, groups: int, data: bytes | None = None, base: tuple[int, int] = (0, 0)
+    ) -> None:
+        """``found`` is the library's match, over ``text`` or over ``data``, which is ``text`` in UTF-8. ``base`` is a
+        place before the match, in bytes and in characters."""
+        self._text = text
+        self._found = found
+        self._groups = groups
+        self._data = data
+        self._base = base
+
+    def span(self, number: int = 0) -> tuple[int, int]:
+        """Where a group (0: the whole) begins and ends, in characters; -1 if it took no part."""
+        start, end = self._found.span(number)
+        if self._data is None or start < 0:
+            return start, end
+        byte, character = self._base
+        before = character + len(self._data[byte:start].decode())
+        return before, before + len(self._data[start:end].decode())
+
+    def group(self, number: int) -> str:
+        """What a group (0: the whole) matched; empty if it took no part."""
+        start, end = self.span(number)
+        return "" if start < 0 else self._text[start:end]
+
+    def groups(self) -> tuple[str, ...]:
+        """What each group matched, from the first on."""
+        return tuple(map(self.group, range(1, self._groups + 1)))
+
+
+class _Linear(NamedTuple):
+    """A program of RE2: its two searches, and how many instructions it has."""
+
+    fullmatch: Callable[[bytes, int], Any]
+    search: Callable[[bytes, int], Any]
+    size: int
+
+
+def _linear(pattern: str) -> _Linear:
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = _MEMORY
+    program = re2.compile(pattern, options)
+    return _Linear(program.fullmatch, program.search, program.programsize)
+
+
+class Regex:
+    """A compiled regex. ``source`` is as written, ``names`` are the numbers of its named groups.
+
+    ``unbounded_by`` says why RE2 does not run it (``a look-ahead``), and is empty if it does.
+    """
+
+    __slots__ = (
+        "_backtracking",
+        "_for_ascii",
+        "_linear",
+        "_takes_nothing",
+        "_text",
+        "_told",
+        "groups",
+        "names",
+        "source",
+        "unbounded_by",
+    )
+
+    def __init__(
+        self,
+        source: str,
+        for_ascii: str,
+        linear: str,
+        backtracking: str,
+        names: dict[str, int],
+        groups: int,
+        *,
+        takes_nothing: bool,
+        unbounded_by: str,
+    ) -> None:
+        """Raises ValueError (with a reason in words) if it can't be compiled.
+
+        ``linear`` is for RE2 and ``backtracking`` for the bounded matcher; they differ in notation only. ``for_ascii``
+        is ``linear`` without what an ASCII text can't hold, which makes a program of a third of the size.
+        ``takes_nothing``: it may match without taking a character.
+        """
+        self.source = source
+        self.names = names
+        self.groups = groups
+        self.unbounded_by = unbounded_by
+        self._takes_nothing = takes_nothing
+        self._for_ascii: _Linear | None = None
+        self._linear: _Linear | None = None
+        self._text = backtracking
+        self._backtracking: Any = None
+        self._told = False
+        if not unbounded_by:
+            try:
+                self._linear = _linear(linear)
+                self._for_ascii = self._linear if for_ascii == linear else _linear(for_ascii)
+            except re2.error:
+                self.unbounded_by = "a repetition that is too large"
+        if self._linear is None:
+            self._backtracker()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Regex) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    @property
+    def warning(self) -> str:
+        """What the operator should know of it; empty if RE2 runs it."""
+        if not self.unbounded_by:
+            return ""
+        return (
+            f"the regex {self.source!r} has {self.unbounded_by}, so that its time is not linear in the text; a request "
+            f"for which it takes more than {ROUTE_MICROSECONDS / 1000:g} ms is refused"
+        )
+
+    def fullmatch(self, text: str) -> Match | None:
+        """Match the whole text; raises GaveUp."""
+        program = self._program(text)
+        if program is None:
+            found = self._bounded(self._backtracker().fullmatch, text, 0)
+            return None if found is None else Match(text, found, self.groups)
+        data = _in_utf8(text)
+        found = self._searched(program.fullmatch, program.size, data, 0)
+        if found is None:
+            return None
+        return Match(text, found, self.groups, None if len(data) == len(text) else data)
+
+    def matches(self, text: str) -> bool:
+        """Whether it matches the whole text; raises GaveUp."""
+        program = self._program(text)
+        if program is None:
+            return self._bounded(self._backtracker().fullmatch, text, 0) is not None
+        return self._searched(program.fullmatch, program.size, _in_utf8(text), 0) is not None
+
+    def replace(self, text: str, replacement: Callable[[Match], str], *, most: int = 0) -> str:
+        """Replace each match, or the first ``most`` ones, as Java's ``replaceAll`` does; raises GaveUp."""
+        program = self._program(text)
+        data = b"" if program is None else _in_utf8(text)
+        length = len(text if program is None else data)
+        as_utf8 = data if program is not None and length != len(text) else None
+        out: list[str] = []
+        at = kept = 0
+        base = 0, 0
+        while at <= length and (not most or len(out) < 2 * most):
+            if program is None:
+                found = self._bounded(self._backtracker().search, text, at)
+            else:
+                found = self._searched(program.search, program.size, data, at)
+            if found is None:
+                break
+            match = Match(text, found, self.groups, as_utf8, base)
+            start, end = match.span()
+            out += (text[kept:start], replacement(match))
+            kept = end
+            if end == len(text) and not self._takes_nothing:
+                break
+            first, last = found.span()
+            base = last, end
+            # Behind an empty match the next one begins a character later.
+            at = last if last > first else last + 1
+            while as_utf8 is not None and at < length and as_utf8[at] & 0xC0 == 0x80:
+                at += 1
+        return "".join((*out, text[kept:])) if out else text
+
+    def _program(self, text: str) -> _Linear | None:
+        """RE2's program for a text; None if the text is for the bounded matcher."""
+        program = self._for_ascii if text.isascii() else self._linear
+        return None if program is None or program.size * len(text) > LONGEST_RUN else program
+
+    def _searched(self, search: Callable[[bytes, int], Any], size: int, data: bytes, at: int) -> Any:
+        if size * (len(data) - at) <= _UNMEASURED_RUN:
+            _meter.spend(_UNMEASURED_MICROSECONDS)
+            return search(data, at)
+        began = time.thread_time()
+        found = search(data, at)
+        self._spend(began, len(data))
+        return found
+
+    def _bounded(self, search: Callable[..., Any], text: str, at: int) -> Any:
+        _meter.spend(0)
+        began = time.thread_time()
+        try:
+            found = search(text, at, timeout=min(_meter.left, ROUTE_MICROSECONDS) / 1e6)
+        except TimeoutError:
+            _meter.left = 0
+            self._tell(len(text))
+            raise GaveUp from None
+        self._spend(began, len(text))
+        return found
+
+    def _spend(self, began: float, length: int) -> None:
+        try:
+            _meter.spend((time.thread_time() - began) * 1e6)
+        except GaveUp:
+            self._tell(length)
+            raise
+
+    def _tell(self, length: int) -> None:
+        if not self._told:
+            self._told = True
+            _log.warning(
+                "the regex %r took too long on %d characters; such requests are refused. This is said once",
+                self.source,
+                length,
+            )
+
+    def _backtracker(self) -> Any:
+        if self._backtracking is None:
+            try:
+                self._backtracking = regex.compile(self._text, regex.VERSION0 | regex.ASCII)
+            except (regex.error, ValueError, OverflowError, RecursionError) as error:
+                raise ValueError(str(error)) from None
+        return self._backtracking
+
+
+def _in_utf8(text: str) -> bytes:
+    """What RE2 looks at. Bytes of a header that are no UTF-8 are lone surrogates in ``text``; each becomes U+FFFD."""
+    return text.encode() if text.isascii() else _SURROGATE.sub("\ufffd", text).encode()

@@ -1,0 +1,195 @@
+"""What else a lenient service may take a path for.
+
+A service may overlook case, compatibility forms, blanks, characters that nobody sees, ``;`` parameters, a slash at the
+end, or what stands behind an encoded ``?`` or ``#``. The ``readings`` of a path are what is left of it without these.
+A format suffix (``.json``) or a dot at the end is not taken off here: ``WideSegment`` looks past it, because only the
+rule knows which dots are its own.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from gateway.routing.matcher import Regex
+from gateway.routing.pattern_parts import PathPattern, Segment, fold
+
+Reading = tuple[str, ...]
+"""The segments of a path, without empty ones."""
+
+# Shown as nothing or as a blank, though Unicode counts them as letters, marks or symbols.
+_UNSEEN: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+_UNSEEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
+_MOST_REMEMBERED: Final = 4096
+_SUFFIX = re.compile(r"(.+)\.[a-z][a-z0-9]*")
+_PLAIN = re.compile(r"[A-Za-z0-9/._~:@!$&'()*,=-]*")
+
+
+class _Seen(dict[int, int | None]):
+    """A table for ``str.translate`` that fills itself, within bounds."""
+
+    def __missing__(self, point: int) -> int | None:
+        if len(self) >= _MOST_REMEMBERED:
+            self.clear()
+        self[point] = None if _is_unseen(point) else point
+        return self[point]
+
+
+def _is_unseen(point: int) -> bool:
+    character = chr(point)
+    return (
+        character in _UNSEEN
+        or unicodedata.category(character) in _UNSEEN_CATEGORIES
+        # Variation selectors are marks, and change nothing but a font.
+        or 0xFE00 <= point <= 0xFE0F
+        or 0xE0000 <= point <= 0xE0FFF
+        or 0x180B <= point <= 0x180F
+    )
+
+
+_SEEN: Final = _Seen()
+
+
+def bare(text: str) -> str:
+    """A text without blanks (also ``+``, as forms write one) and without what nobody sees."""
+    return text if is_plain(text) else seen(text).replace("+", "")
+
+
+def seen(text: str) -> str:
+    """A text without blanks and without what nobody sees."""
+    return text.translate(_SEEN)
+
+
+def is_plain(path: str) -> bool:
+    """Whether a service has nothing to overlook in a path but case, slashes and dots."""
+    return _PLAIN.fullmatch(path) is not None
+
+
+def readings_of(path: str) -> tuple[Reading, ...]:
+    """All readings of a canonical path, folded: as it is; bare; and up to a ``?`` or ``#``."""
+    folded = fold(path)
+    found = [_segments(folded)]
+    if not is_plain(folded):
+        for form in _cut(folded):
+            # A segment that is nothing but blanks is none to one service, and a variable's value to another.
+            # Folded anew, since letters and accents may have come together.
+            barest = fold(_barest(form.rstrip("/")))
+            found += (tuple(barest.split("/")[1:]), _segments(barest))
+    # A suffix may stand behind a slash: /sale/.json.
+    found += [_without_suffixes(reading) for reading in found if reading and reading[-1].startswith(".")]
+    return tuple(dict.fromkeys(found)) if len(found) > 1 else tuple(found)
+
+
+def _without_suffixes(reading: Reading) -> Reading:
+    count = len(reading)
+    while count and reading[count - 1].startswith("."):
+        count -= 1
+    return reading[:count]
+
+
+def narrow_readings(path: str) -> tuple[str, ...]:
+    """What a canonical path is to a service that overlooks something, in its own case; none for a plain path."""
+    if is_plain(path):
+        return ()
+    return tuple(map(_barest, _cut(_normal(path))))
+
+
+def _normal(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize("NFKC", text)
+
+
+def _cut(path: str) -> tuple[str, ...]:
+    end = min((at for at in map(path.find, "?#") if at >= 0), default=-1)
+    return (path,) if end < 0 else (path, path[:end])
+
+
+def _barest(path: str) -> str:
+    shown = bare(path)
+    if ";" not in shown:
+        return shown
+    return "/".join(segment.partition(";")[0] for segment in shown.split("/"))
+
+
+def _segments(path: str) -> Reading:
+    return tuple(segment for segment in path.split("/") if segment)
+
+
+def is_or_has_suffix(value: str, literal: str) -> bool:
+    """Whether a segment is ``literal``, or that with a format suffix or dots behind it."""
+    return value.startswith(literal) and (len(value) == len(literal) or value[len(literal)] == ".")
+
+
+@dataclass(frozen=True, slots=True)
+class WideSegment:
+    """A segment of a protecting pattern, compared with segments of readings.
+
+    ``literal`` is folded and bare. At the end of a pattern it stands without a suffix of its own: a service that takes
+    ``/sale.json`` for ``/sale`` takes either for the other.
+    """
+
+    literal: str | None
+    regex: Regex | None
+
+    def matches(self, value: str) -> bool:
+        if self.literal is not None:
+            return is_or_has_suffix(value, self.literal)
+        return self.regex is None or self.regex.matches(value)
+
+
+@dataclass(frozen=True, slots=True)
+class WidePattern:
+    """A pattern that protects: it matches whatever a lenient service could take for a path of the pattern.
+
+    ``of`` is the pattern compiled without regard to case.
+    """
+
+    of: PathPattern
+    segments: tuple[WideSegment, ...] = field(init=False)
+    last_may_be_missing: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        segments = [segment for segment in self.of.segments if segment.literal != ""]
+        last = len(segments) - 1 if self.of.tail is None else -1
+        object.__setattr__(
+            self, "segments", tuple(_widened(each, at == last) for at, each in enumerate(segments))
+        )
+        missing = bool(segments) and segments[-1].may_be_empty
+        object.__setattr__(self, "last_may_be_missing", missing)
+
+    def matches(self, reading: Reading) -> bool:
+        length, count = len(reading), len(self.segments)
+        if length != count and self.of.head is None and self.of.tail is None:
+            # A last "*" may be nothing.
+            return self.last_may_be_missing and length == count - 1 and self._from(reading, 0, length)
+        if self.of.head is None:
+            return length >= count and self._from(reading, 0, count)
+        if length >= count and self._from(reading, length - count, count):
+            return True
+        missing = self.last_may_be_missing and length >= count - 1
+        return missing and self._from(reading, length - count + 1, count - 1)
+
+    def _from(self, reading: Reading, start: int, count: int) -> bool:
+        """Whether the first ``count`` segments are those from ``start`` on."""
+        for at in range(count):  # noqa: SIM110 - twice as fast as a generator
+            if not self.segments[at].matches(reading[start + at]):
+                return False
+        return True
+
+
+def _widened(segment: Segment, last: bool) -> WideSegment:
+    if segment.literal is not None:
+        literal = fold(bare(segment.literal)) or segment.literal
+        suffix = _SUFFIX.fullmatch(literal) if last else None
+        return WideSegment(suffix[1] if suffix else literal, None)
+    return WideSegment(None, segment.regex)
+
+
+def bare_pattern(pattern: PathPattern) -> PathPattern:
+    """A pattern to compare with bare paths, in its own case."""
+    segments = tuple(
+        segment if segment.literal is None else replace(segment, literal=_barest(_normal(segment.literal)))
+        for segment in pattern.segments
+    )
+    return pattern if segments == pattern.segments else replace(pattern, segments=segments)

@@ -1,0 +1,123 @@
+"""Whether the installed libraries are those that this package was tried with.
+
+The ranges are those of the package's own metadata, which come from ``setup.cfg``. Only the standard library is used, so
+that this works where the import of a library fails, and costs a start a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Final
+
+PACKAGE: Final = "waiting-room-gateway"
+
+INNER: Final = frozenset({"aiohttp", "redis"})
+"""Libraries of which inner parts are used. The gateway does not start with another version: it may fail in any way."""
+
+# What setup.cfg has of all that PEP 508 allows: name[extras]>=1.2,<2; marker
+_REQUIREMENT = re.compile(
+    r"(?P<name>[\w.-]+)\s*(?P<extras>\[[^]]*\])?\s*\(?(?P<bounds>[^;)]*)\)?\s*(?:;(?P<marker>.*))?"
+)
+_BOUND = re.compile(r"\s*(?P<operator>>=|<|!=)\s*(?P<version>[0-9.]+)\s*")
+_VERSION = re.compile(
+    r"v?(?P<release>[0-9]+(?:\.[0-9]+)*)(?P<before>[-_.]?(?:a|b|c|rc|alpha|beta|pre|preview|dev)[-_.]?[0-9]*)?"
+    r"(?P<after>[-_.]?(?:post|rev|r)[-_.]?[0-9]*)?"
+)
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """A library that is installed in a version that the package does not allow, or is missing (None)."""
+
+    requirement: str
+    """Name, extras and range, as pip takes them."""
+    name: str
+    installed: str | None
+    fatal: bool
+    """Whether the gateway does not work with it."""
+
+    def __str__(self) -> str:
+        # The interpreter is named because there may be several, and the pip of the PATH may belong to another one.
+        command = shlex.join([sys.executable or "python3", "-m", "pip", "install", self.requirement])
+        found = (
+            f"{self.name} {self.installed} is installed"
+            if self.installed
+            else f"{self.name} is not installed"
+        )
+        return f"{found}, but allowed is {self.requirement}; to mend it: {command}"
+
+
+def misfits() -> list[Misfit]:
+    """Every library that does not fit, in the order of ``setup.cfg``.
+
+    Empty where the package itself has no metadata, as in a source tree that was never installed.
+    """
+    try:
+        wanted = metadata.requires(PACKAGE) or []
+    except metadata.PackageNotFoundError:
+        return []
+    return [misfit for line in wanted if (misfit := misfit_of(line))]
+
+
+def misfit_of(requirement: str) -> Misfit | None:
+    """What does not fit one line of the metadata. Raises ValueError for what ``setup.cfg`` has never had."""
+    parts = _REQUIREMENT.fullmatch(requirement.strip())
+    if not parts:
+        raise ValueError(f"not understood: {requirement}")
+    name, marker = parts["name"], parts["marker"] or ""
+    if re.search(r"\bextra\b", marker):
+        return None
+    bounds = [bound for bound in parts["bounds"].split(",") if bound.strip()]
+    # Metadata has lost the order of setup.cfg, in which the lower bound comes first.
+    shown = ",".join(
+        sorted((bound.strip() for bound in bounds), key=lambda bound: (bound[:2] != ">=", bound))
+    )
+    wanted = f"{name}{parts['extras'] or ''}{shown}"
+    try:
+        # What a broken uninstallation left behind has no version.
+        installed = metadata.version(name) or "unknown"
+    except metadata.PackageNotFoundError:
+        # A library that is only for some systems is one that the gateway does without.
+        return None if marker else Misfit(wanted, name, None, fatal=True)
+    if fits(installed, bounds):
+        return None
+    return Misfit(wanted, name, installed, fatal=name.lower() in INNER)
+
+
+def fits(installed: str, bounds: list[str]) -> bool:
+    """Whether a version is within all bounds, such as ``>=1.2``, ``<2`` or ``!=1.3``.
+
+    A pre-release comes before its release, and does not count as below a bound that it is a pre-release of: 2.0rc1 is
+    neither ``>=2.0`` nor ``<2.0``. What a distribution puts behind a version (``+local``) does not count.
+    """
+    version = _VERSION.match(installed.strip().lower())
+    if not version:
+        return False
+    release, before = _release(version["release"]), version["before"] is not None
+    for bound in bounds:
+        parts = _BOUND.fullmatch(bound)
+        if not parts:
+            raise ValueError(f"not understood: {bound}")
+        limit = _release(parts["version"])
+        match parts["operator"]:
+            case ">=":
+                holds = release > limit or (release == limit and not before)
+            case "<":
+                holds = release < limit
+            case _:
+                holds = release != limit or before or version["after"] is not None
+        if not holds:
+            return False
+    return True
+
+
+def _release(text: str) -> tuple[int, ...]:
+    """The numbers of a version, without zeros at the end: 1.0 and 1 are the same."""
+    numbers = [int(number) for number in text.split(".") if number]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)

@@ -1,0 +1,1 @@
+"""A short suite for other versions of the libraries: a gateway process, a real Redis, everything once."""

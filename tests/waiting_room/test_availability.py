@@ -1,0 +1,206 @@
+"""Redis that hangs is found out by the probe, for all at once; what it refuses is told apart from its absence."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from gateway.errors import QueueUnavailable
+from gateway.waiting_room import availability
+from gateway.waiting_room.availability import Availability, Probe, RedisState
+from gateway.waiting_room.link import Link, Redis
+from tests.redis_server import RedisServer
+
+KEY = "gw:{default}:mark"
+LONG = 30.0
+"""A time-out that no test waits for."""
+
+
+class Watched:
+    """A probed Redis, with the states that were told, each of which can be awaited."""
+
+    def __init__(self, server: RedisServer, timeout: float = LONG) -> None:
+        self.redis = Redis(server.url, timeout)
+        self.states: asyncio.Queue[RedisState] = asyncio.Queue()
+
+    async def next(self, seconds: float = 10.0) -> RedisState:
+        return await asyncio.wait_for(self.states.get(), seconds)
+
+
+@pytest.fixture
+def server(start_redis: Any) -> RedisServer:
+    return start_redis()
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as one:
+        yield one
+
+
+async def watch(stack: AsyncExitStack, server: RedisServer, timeout: float = LONG) -> tuple[Watched, Link]:
+    watched = Watched(server, timeout)
+    await stack.enter_async_context(watched.redis.probing(KEY, watched.states.put_nowait))
+    assert await watched.next() == RedisState()
+    link = watched.redis.link()
+    stack.push_async_callback(link.close)
+    return watched, link
+
+
+async def test_a_redis_that_hangs_is_away_within_two_seconds_and_ends_all_waits(
+    server: RedisServer, stack: AsyncExitStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gateway")
+    watched, link = await watch(stack, server)
+    assert await link.call("PING") == b"PONG"
+    server.freeze()
+    try:
+        began, wall = time.monotonic(), time.time()
+        waiting = [asyncio.create_task(link.call("PING")) for _ in range(3)]
+        state = await watched.next()
+        assert time.monotonic() - began < 2.0
+        assert state.away == "no answer"
+        assert wall - 1.0 <= state.away_since <= time.time()
+        # Their own time-out is far away.
+        for call in waiting:
+            with pytest.raises(QueueUnavailable):
+                await asyncio.wait_for(call, 1.0)
+        began = time.monotonic()
+        for _ in range(100):
+            with pytest.raises(QueueUnavailable, match="Redis is away: no answer") as refused:
+                await link.call("PING")
+            assert 1.0 <= refused.value.retry_after <= 4.0
+        assert time.monotonic() - began < 0.5
+    finally:
+        server.thaw()
+    assert await watched.next(2.0) == RedisState()
+    assert await link.call("PING") == b"PONG"
+    lines = [record.message for record in caplog.records if record.levelno >= logging.INFO]
+    assert [line.partition(":")[0].partition(" after")[0] for line in lines] == [
+        "Redis is there",
+        "Redis is away",
+        "Redis is back",
+    ]
+
+
+async def test_a_redis_that_is_gone_is_away_at_once_and_back_when_it_is(
+    server: RedisServer, stack: AsyncExitStack
+) -> None:
+    watched, link = await watch(stack, server)
+    server.kill()
+    assert (await watched.next(2.0)).away.startswith("Redis: ")
+    with pytest.raises(QueueUnavailable, match="away"):
+        await link.call("PING")
+    server.start()
+    assert await watched.next(2.0) == RedisState()
+    assert await link.call("PING") == b"PONG"
+
+
+async def test_a_redis_that_was_never_there_is_away_and_its_first_answer_ends_that(
+    server: RedisServer, stack: AsyncExitStack
+) -> None:
+    server.kill()
+    watched = Watched(server)
+    await stack.enter_async_context(watched.redis.probing(KEY, watched.states.put_nowait))
+    assert (await watched.next(2.0)).away
+    server.start()
+    assert await watched.next(2.0) == RedisState()
+
+
+async def test_one_connection_asks_while_redis_hangs(server: RedisServer, stack: AsyncExitStack) -> None:
+    watched, link = await watch(stack, server)
+    links = [watched.redis.link() for _ in range(20)]
+    for one in links:
+        stack.push_async_callback(one.close)
+        await one.call("PING")
+    server.freeze()
+    try:
+        await watched.next()
+        for _ in range(5):
+            for one in links:
+                with pytest.raises(QueueUnavailable):
+                    await one.call("PING")
+    finally:
+        server.thaw()
+    await watched.next()
+    # Links whose wait was cut off would have to connect again; these had no call under way.
+    received = int((await link.call("INFO", "stats")).partition(b"total_connections_received:")[2].split()[0])
+    assert received <= 20 + 8
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [("maxmemory", 1, "memory"), ("min-replicas-to-write", 1, "replicas")],
+)
+async def test_a_redis_that_refuses_writes_is_there_and_says_why(
+    server: RedisServer,
+    stack: AsyncExitStack,
+    caplog: pytest.LogCaptureFixture,
+    option: str,
+    value: int,
+    reason: str,
+) -> None:
+    watched, link = await watch(stack, server)
+    await link.call("CONFIG", "SET", option, value)
+    state = await watched.next(2.0)
+    assert (state.away, state.refuses) == ("", reason)
+    assert await link.call("PING") == b"PONG"
+    assert await link.call("GET", KEY) is None
+    await link.call("CONFIG", "SET", option, 0)
+    assert await watched.next(2.0) == RedisState()
+    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 2
+    assert await link.call("EXISTS", KEY) == 0
+
+
+async def test_a_replica_that_takes_no_writes_is_told_apart(
+    server: RedisServer, stack: AsyncExitStack
+) -> None:
+    watched, link = await watch(stack, server)
+    await link.call("REPLICAOF", "127.0.0.1", 1)
+    assert (await watched.next(2.0)).refuses == "read-only"
+
+
+async def test_a_user_who_may_not_ask_that_is_no_outage(server: RedisServer, stack: AsyncExitStack) -> None:
+    watched, link = await watch(stack, server)
+    await link.call("ACL", "SETUSER", "default", "-setrange", "-ping")
+    for _ in range(3):
+        await link.call("GET", KEY)
+        await asyncio.sleep(availability.PROBE_SECONDS)
+    assert watched.states.empty()
+    assert watched.redis.availability.state == RedisState()
+
+
+async def test_an_event_loop_that_stood_still_is_no_silence_of_redis(
+    server: RedisServer, stack: AsyncExitStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched, link = await watch(stack, server)
+    for _ in range(6):
+        # Longer than the deadline, at any moment of the question.
+        time.sleep(availability.DEADLINE_SECONDS * 1.1)
+        await asyncio.sleep(0.13)
+    assert watched.states.empty()
+    assert await link.call("PING") == b"PONG"
+
+
+async def test_a_fault_of_the_gateway_is_no_outage_and_the_probe_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found = Availability()
+    states: asyncio.Queue[RedisState] = asyncio.Queue()
+    faults = [TypeError("a fault of ours")]
+
+    async def ask() -> str:
+        if faults:
+            raise faults.pop()
+        return ""
+
+    async with Probe(ask, found, states.put_nowait).running():
+        assert await asyncio.wait_for(states.get(), 5.0) == RedisState()
+    assert "a fault of ours" in caplog.text
+    assert "away" not in caplog.text
