@@ -15,8 +15,8 @@ aiohttp parses requests and runs their handlers. What it leaves open is settled 
 Inner parts relied on, all of aiohttp 3.14: ``RequestHandler.data_received``, ``finish_response``, ``_messages``,
 ``_max_msg_queue_size``, ``_request_count``, ``_upgraded``, ``_message_tail``, ``_payload_parser``, ``_parser``,
 ``_buffer_paused``, ``_reading_paused``, ``_resume_reading_if_drained``, ``_task_handler``, ``_waiter``, ``_close``,
-``_force_close``, ``_lingering_time``, ``_request_in_progress``, ``_keepalive_handle``, ``_process_keepalive`` and ``_ErrInfo``;
-``BaseRequest._message``.
+``_force_close``, ``_lingering_time``, ``_request_in_progress``, ``_keepalive_handle``, ``_process_keepalive`` and
+``_ErrInfo``; ``BaseRequest._message``.
 """
 
 from __future__ import annotations
