@@ -128,9 +128,8 @@ def _rewrite_location(args: Arguments) -> Filter:
     def act(draft: Draft) -> None:
         versioned = _VERSIONED.fullmatch(draft.facts.target.path) is not None
         strip = mode == "ALWAYS_STRIP" or (mode == "AS_IN_REQUEST" and not versioned)
-        draft.response_edits.append(
-            RewriteLocation(name, host or draft.facts.host, with_version if strip else without)
-        )
+        if value := host or draft.facts.host:
+            draft.response_edits.append(RewriteLocation(name, value, with_version if strip else without))
 
     return Simple(
         f"[RewriteLocationResponseHeader stripVersion = {mode}, locationHeaderName = '{name}', "

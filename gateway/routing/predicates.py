@@ -107,6 +107,9 @@ class Host:
         return frozenset.intersection(*(frozenset(names) for names in self.names))
 
     def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
+        if not facts.host:
+            # No Host is none of the hosts, also where a variable may be empty.
+            return False
         host = facts.host if self.with_port else _PORT.sub("", facts.host)
         for regex, names in zip(self.regexes, self.names, strict=True):
             match = regex.fullmatch("." + host[:300])

@@ -82,8 +82,9 @@ def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, mat
     """What goes to the service, and how."""
     settings, changes, sent = context.settings, match.changes, request.headers
     raw: RawHeaders = request.raw_headers
-    host = sent["Host"]
-    upstream_host: str | None = host if changes.preserve_host else None
+    host = sent.get("Host", "")
+    # A client of HTTP/1.0 may have sent none: the service then gets its own, as where no Host is kept.
+    upstream_host: str | None = host or None if changes.preserve_host else None
     if changes.request_headers:
         edited = _edited(raw, changes.request_headers)
         # What a filter makes of Host only goes out where the route keeps the Host at all.
