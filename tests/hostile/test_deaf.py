@@ -134,6 +134,15 @@ def test_health_is_told_in_http_1_0_without_host(gateway: Gateway) -> None:
     assert b'"status":"UP"' in answer
 
 
+def test_an_absolute_target_without_host_is_refused(gateway: Gateway) -> None:
+    with gateway.client() as client:
+        client.send(b"GET http://h/open/a HTTP/1.0\r\n\r\n")
+        answer, closed = client.rest()
+    assert closed
+    assert b" 400 Bad Request\r\n" in answer[:40]
+    assert gateway.behind() == ([], [])
+
+
 def test_a_service_gets_its_own_host_where_the_client_sent_none(gateway: Gateway) -> None:
     with gateway.client() as client:
         client.send(b"GET /open/a HTTP/1.0\r\n\r\n")
