@@ -26,6 +26,7 @@ JWT = "spring.security.oauth2.resourceserver.jwt."
 FILE = """
 routes: [{id: filed, uri: 'lb://svc', predicates: [Path=/filed/**]}]
 services: {svc: ['%(service)s']}
+gates: [{calls: [POST /api/v1/reservations, POST /api/v1/reservation-seats/**]}]
 """
 LOCATOR = FILE + "discovery: {locator: {enabled: true}}\n"
 TOKEN = "operator-token-of-the-test"

@@ -101,7 +101,9 @@ def explain(
         return f"{method} {target}\n  refused   400: {error.reason}"
     lines = [f"{method} {target}", f"  path      {facts.target.path}"]
     if any(own.protects(method, facts.target.path) for own in _OWN):
-        lines.append("  note      the gateway answers its own paths itself, before any route")
+        lines.append(
+            "  note      the gateway answers its own paths itself, before any route and any rule below"
+        )
     try:
         match = table.first(facts)
     except BadRequest as error:

@@ -24,6 +24,7 @@ from gateway.routing.locator import read_locator
 from gateway.routing.route_reader import read_routes
 from gateway.routing.sections import (
     check_overlaps,
+    lines_of,
     read_access,
     read_cors,
     read_gates,
@@ -31,6 +32,7 @@ from gateway.routing.sections import (
     read_services,
 )
 from gateway.routing.table import RouteTable
+from gateway.routing.warnings import Lines, warn_of
 
 _OWN: Final = (
     "routes",
@@ -117,7 +119,7 @@ def parse(
         (own.get("filter"), over.get("filter")), (own.get("predicate"), over.get("predicate")), faults
     )
     routes = read_routes(sections.get("routes"), default_filters, faults, kind_defaults)
-    gates, gate_lines = read_gates(own.get("gates"), faults)
+    gates, gate_lines, gate_rooms = read_gates(own.get("gates"), faults)
     public, public_lines = read_access(own.get("access"), faults)
     check_overlaps(gates, gate_lines, public, public_lines, faults)
     own_cors, own_unrouted = read_cors(own.get("cors"), faults)
@@ -140,6 +142,10 @@ def parse(
     )
     if faults.found:
         raise RouteFileError(faults.in_order())
+    lines = Lines(
+        {**gate_lines, **public_lines}, gate_rooms, lines_of(own.get("rooms")), lines_of(own.get("services"))
+    )
+    warn_of(table, lines, faults, gates_named="gates" in own)
     return dataclasses.replace(table, warnings=faults.warnings())
 
 

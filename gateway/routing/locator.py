@@ -14,13 +14,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.routing.access import DEFAULT_PUBLIC
 from gateway.routing.arguments import Definition, Value
 from gateway.routing.defaults import Defaults
 from gateway.routing.definitions import read_definitions
 from gateway.routing.document import Fields, Items, Node, Text, filled
 from gateway.routing.faults import Faults, RuleBroken, unknown
-from gateway.routing.index import literal_prefix
 from gateway.routing.route import Route
 from gateway.routing.route_reader import read_routes
 from gateway.routing.sections import fields_of, texts
@@ -29,13 +27,9 @@ from gateway.routing.table import RouteTable
 MOST_SERVICES: Final = 1000
 """More names than this are left out: what registers itself must not grow the table without end."""
 RESERVED: Final = frozenset(
-    {
-        "actuator",
-        "metrics",
-        *(literal_prefix(call.pattern).partition("/")[2].partition("/")[0] for call in DEFAULT_PUBLIC),
-    }
-) - {""}
-"""Names below which the gateway answers itself, or calls are open by default: such a service gets no route."""
+    {".well-known", "actuator", "api", "health", "metrics", "swagger-ui", "swagger-ui.html", "v3"}
+)
+"""Names below which the gateway answers itself, or calls are usually open: such a service gets no route."""
 
 _SWITCHES: Final = ("enabled", "lower-case-service-id", "include-expression")
 _KEYS: Final = (*_SWITCHES, "route-id-prefix", "url-expression", "predicates", "filters", "exclude")

@@ -60,6 +60,7 @@ def test_a_gate_counts_before_a_public_rule() -> None:
 routes:
 - {id: a, uri: 'lb://a', predicates: [Path=/open], filters: [SetPath=/api/v1/reservations]}
 access: {public: [POST /open]}
+gates: [{calls: [POST /api/v1/reservations]}]
 """
     explained = describe.explain(parse(text.encode(), "x", {}), "POST", "/open")
     assert "a token is needed: the gate counts, although POST /open is public" in explained

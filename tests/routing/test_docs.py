@@ -12,7 +12,6 @@ import yaml
 from multidict import CIMultiDict
 
 from gateway.errors import BadRequest
-from gateway.routing.access import DEFAULT_PUBLIC
 from gateway.routing.facts import RequestFacts
 from gateway.routing.kinds import FILTERS, NO_FILTERS, NO_PREDICATES, PREDICATES
 from gateway.routing.loader import parse
@@ -138,12 +137,6 @@ def test_each_name_that_is_known_and_not_supported_has_a_row_with_its_reason() -
     assert told.keys() == known.keys()
     for name, reason in known.items():
         assert told[name].replace("`", "").lower().startswith(reason.partition(";")[0].lower())
-
-
-def test_the_default_public_calls_are_those_in_the_code() -> None:
-    said = re.search(r"Open by default: (.*?)\.\n\n", TEXT, re.DOTALL)
-    assert said is not None
-    assert re.findall(r"`([^`]+)`", said[1]) == [str(call) for call in DEFAULT_PUBLIC]
 
 
 @pytest.mark.parametrize("block", _BLOCK.findall(TEXT), ids=lambda block: block.partition(":")[0])

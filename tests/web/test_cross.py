@@ -28,6 +28,8 @@ routes:
   - {id: refusing, uri: "http://127.0.0.1:1", predicates: ["Path=/refusing"]}
 access:
   public: ["GET /refusing", "GET /moved", "GET /own/**"]
+gates:
+  - calls: [POST /api/v1/reservations]
 cors:
   cors-configurations:
     '[/**]':

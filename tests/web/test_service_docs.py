@@ -40,7 +40,7 @@ routes:
 services:
   shop: ["%(service)s"]
 access:
-  public: ["GET /hidden", "/shop/v3/api-docs/**"]
+  public: ["GET /hidden", "/shop/v3/api-docs/**", "GET /{service}/v3/api-docs/**"]
 """
 
 
