@@ -230,7 +230,12 @@ def _redis_health(rooms: Rooms) -> tuple[bool | str, dict[str, object]]:
 
 def _config_health(config: ConfigServer) -> tuple[bool, dict[str, object]]:
     status = config.status()
-    details: dict[str, object] = {"version": status.version, "failures": status.failures}
+    details: dict[str, object] = {
+        "version": status.version,
+        "label": status.label,
+        "routes": "Config Server" if status.gives_routes else "file",
+        "failures": status.failures,
+    }
     if status.reason:
         details["reason"] = status.reason
     return not status.failures, details | {"ignored": status.ignored}

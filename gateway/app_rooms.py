@@ -35,7 +35,7 @@ class WaitingRooms:
 
     async def provide(self, table: RouteTable) -> None:
         """Makes every room that ``table`` names, with the limits that it or the settings give."""
-        await self.rooms.provide(_limits(self._settings, table))
+        await self.rooms.provide(room_limits(self._settings, table))
         await self.lobby.provide(self.rooms)
 
 
@@ -86,7 +86,7 @@ async def waiting_rooms(
         yield made
 
 
-def _limits(settings: Settings, table: RouteTable) -> dict[str, Limits]:
+def room_limits(settings: Settings, table: RouteTable) -> dict[str, Limits]:
     """Every room that there is, with what it is given: the file's limits, else the settings'."""
     capacity, duration = settings.allowed_in_max_capacity, settings.allowed_in_duration_seconds
     limits = {DEFAULT_ROOM: Limits(capacity, duration)}

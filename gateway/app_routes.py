@@ -12,6 +12,7 @@ from typing import Final, Self
 import aiohttp
 
 from gateway.app_config import config_server, is_optional
+from gateway.app_warnings import warnings_of_table
 from gateway.errors import ConfigRefused, ConfigUnavailable
 from gateway.observe.metrics import Metrics
 from gateway.routing.config.properties import Properties
@@ -202,7 +203,7 @@ class RouteSources:
     def log(self, table: RouteTable) -> None:
         """Write a line about the table that is in force, and one for each of its warnings (the first twenty)."""
         log.info("%d routes from %s", len(table.routes), self.shown)
-        for warning in shown(table.warnings):
+        for warning in shown(warnings_of_table(table, self._settings)):
             log.warning("%s", warning)
 
     @property

@@ -19,6 +19,7 @@ from gateway import __version__, cli_health, cli_room, versions
 from gateway.settings import TABLE, Settings
 from gateway.settings import check as check_settings
 from gateway.settings_table import Setting
+from gateway.settings_warnings import Asked, warnings_of_names
 
 if TYPE_CHECKING:
     from gateway.routing.config.properties import Properties
@@ -72,8 +73,8 @@ def make_parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "check",
         help="check a file of routes, and the settings",
-        description="Print every fault, each with file, line, route id and the rule it breaks. Without FILE, "
-        "check the file that `gateway serve` would read, and the settings too. A warning names what is allowed but "
+        description="Print every fault of the settings and of the route file, each with its place and the rule it "
+        "breaks. Without FILE, check the file that `gateway serve` would read. A warning names what is allowed but "
         "hardly meant.",
     )
     check.add_argument("--strict", action="store_true", help="fail (exit status 1) on a warning too")
@@ -152,19 +153,29 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    from gateway.app_warnings import warnings_of_settings, warnings_of_table  # noqa: PLC0415 - as below
     from gateway.routing import describe  # noqa: PLC0415 - the other commands need no routes
 
-    wrong_settings = [] if options.file else check_settings(environ)
+    wrong_settings = check_settings(environ)
     for wrong in wrong_settings:
         print(wrong)
+    settings = None if wrong_settings else Settings.from_env(environ)
     file = options.file or _routes_file(environ)
     properties, away, fatal = (None, "", False) if options.file or wrong_settings else _configured(environ)
     if away:
         print(away)
-    faults, table = describe.check(file, environ, properties)
+    # Variables that the file asks for mean something.
+    asked = Asked(environ)
+    faults, table = describe.check(file, asked, properties)
     for fault in faults:
         print(fault)
-    warnings = table.warnings if table is not None else ()
+    warnings: list[object] = []
+    if settings is None:
+        warnings += warnings_of_names(environ, asked.asked)
+        warnings += table.warnings if table else ()
+    else:
+        warnings += warnings_of_settings(settings, environ, asked.asked)
+        warnings += warnings_of_table(table, settings, all_routes=not options.file) if table else ()
     for warning in warnings:
         print(f"warning: {warning}")
     if wrong_settings or table is None or faults or fatal:

@@ -16,11 +16,14 @@ from aiohttp import web
 from prometheus_client import REGISTRY
 
 from gateway.app import Gateway, composed
+from gateway.app_warnings import warnings_of_settings
 from gateway.errors import GatewayError, Overloaded
 from gateway.observe.logs import logging_to
 from gateway.observe.metrics import Metrics
 from gateway.observe.writer import LineWriter
 from gateway.settings import Settings
+from gateway.settings_warnings import Asked
+from gateway.startup import redis_kind, summary, without_password
 from gateway.stopping import Stop
 from gateway.systemd import Notifier
 from gateway.web.door import Door
@@ -45,15 +48,17 @@ async def serve(
     The port is opened last: who can connect is served. ``own_process`` as in ``Stop``.
     """
     raise_descriptor_limit()
+    # Variables that the route file asks for mean something.
+    asked = Asked(os.environ if environ is None else environ)
     with logging_to(log_format=settings.log_format, level=settings.log_level) as writer:
         stop = Stop(settings.shutdown_grace_seconds, writer, own_process=own_process)
         status = 0
         with stop.signals():
-            status = await _serve(settings, os.environ if environ is None else environ, writer, stop)
+            status = await _serve(settings, asked, writer, stop)
     return status
 
 
-async def _serve(settings: Settings, environ: Mapping[str, str], writer: LineWriter, stop: Stop) -> int:
+async def _serve(settings: Settings, environ: Asked, writer: LineWriter, stop: Stop) -> int:
     systemd = Notifier.from_env(environ)
     try:
         async with (
@@ -64,7 +69,7 @@ async def _serve(settings: Settings, environ: Mapping[str, str], writer: LineWri
                 registry=REGISTRY,
                 log_writer=writer if settings.access_log else None,
             ) as gateway,
-            _listening(gateway, settings),
+            _listening(gateway, settings, environ),
         ):
             # What is alive by now mostly stays: a full collection over it would only stall the loop.
             gc.collect()
@@ -82,7 +87,7 @@ async def _serve(settings: Settings, environ: Mapping[str, str], writer: LineWri
 
 
 @contextlib.asynccontextmanager
-async def _listening(gateway: Gateway, settings: Settings) -> AsyncIterator[None]:
+async def _listening(gateway: Gateway, settings: Settings, environ: Asked) -> AsyncIterator[None]:
     """Accepts connections for as long as it lasts; then ends streams and finishes what is in flight, both within
     the grace time. Eureka hears of it once the ports are open, and before they close."""
     eureka = gateway.eureka
@@ -99,8 +104,8 @@ async def _listening(gateway: Gateway, settings: Settings) -> AsyncIterator[None
             server = server_of(gateway.management, full)
             runners.append(await _open(server, settings.server_host, port, grace))
             log.info("management on %s", _address(runners[1]))
-        log.info("Redis at %s", _without_password(gateway.redis_url))
-        gateway.routes.log(gateway.context.tables.now.table)
+        log.info("Redis at %s (%s)", without_password(gateway.redis_url), redis_kind(settings))
+        _log_start(gateway, settings, environ, *map(_address, runners))
         if eureka is not None:
             eureka.listening(*(runner.addresses[0][1] for runner in runners))
         yield
@@ -115,6 +120,16 @@ async def _listening(gateway: Gateway, settings: Settings) -> AsyncIterator[None
             gateway.tunnels.drain(spread),
             *(runner.cleanup() for runner in runners),
         )
+
+
+def _log_start(gateway: Gateway, settings: Settings, environ: Asked, base: str, management: str = "") -> None:
+    """Logs what is in force, and what is hardly meant."""
+    table = gateway.context.tables.now.table
+    for line in summary(settings, environ, table, base=base, management=management or base):
+        log.info("%s", line)
+    gateway.routes.log(table)
+    for warning in warnings_of_settings(settings, environ, environ.asked):
+        log.warning("%s", warning)
 
 
 async def _open(server: Server, host: str, port: int, grace: float) -> web.ServerRunner:
@@ -169,12 +184,6 @@ class CannotListen(GatewayError):
 def _address(runner: web.ServerRunner) -> str:
     host, port = runner.addresses[0][:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _without_password(url: str) -> str:
-    # Passwords stand before the host, and behind the question mark.
-    scheme, separator, rest = url.partition("?")[0].partition("://")
-    return scheme + separator + rest.rpartition("@")[2]
 
 
 def raise_descriptor_limit() -> None:

@@ -27,10 +27,10 @@ class ConfigServerSettings:
         older=("SPRING_CLOUD_CONFIG_URI",),
         default_words="`http://localhost:8888` if `SPRING_CONFIG_IMPORT` is set",
     )
-    config_server_label: str | None = setting(
-        kinds.LINE,
-        None,
-        "Branch, tag or commit of the configuration.",
+    config_server_label: tuple[str, ...] = setting(
+        kinds.LABELS,
+        (),
+        "Branch, tag or commit of the configuration. Of several the first one counts that the server has.",
         older=("SPRING_CLOUD_CONFIG_LABEL",),
         default_words="the server's own",
     )

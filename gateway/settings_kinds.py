@@ -23,6 +23,7 @@ Network = IPv4Network | IPv6Network
 # Ten years in seconds: longer is a slip of the keyboard, and timers of the event loop still hold it.
 LONGEST_DURATION = 315_360_000
 SHORTEST_DURATION = 0.001
+MOST_LABELS = 16
 # Far below 2**53, up to which Redis' Lua counts exactly.
 LARGEST_COUNT = 1_000_000_000
 
@@ -116,6 +117,13 @@ def _parse_line(text: str) -> str:
     if not text.isprintable() or len(text) > 1000:
         raise ValueError("control characters, or too long")
     return text
+
+
+def _parse_labels(text: str) -> tuple[str, ...]:
+    labels = tuple(filter(None, (part.strip() for part in _parse_line(text).split(","))))
+    if not 0 < len(labels) <= MOST_LABELS:
+        raise ValueError
+    return labels
 
 
 def _parse_names(text: str) -> tuple[str, ...]:
@@ -230,6 +238,7 @@ def _within(value: N, low: int, high: int) -> N:
 PORT = whole(0, 65535, " (0 = any free port)")
 SWITCH = Kind(_parse_switch, "true, false, 1, 0, yes or no")
 NETWORKS = Kind(_parse_networks, "networks such as 10.0.0.0/8 or 2001:db8::/32, separated by commas")
+LABELS = Kind(_parse_labels, f"up to {MOST_LABELS} labels, separated by commas")
 LINE = Kind(_parse_line, "up to 1000 characters without control characters")
 NAMES = Kind(_parse_names, "names separated by commas")
 ZONES = Kind(_parse_zones, "names of letters, digits and ._-, separated by commas")

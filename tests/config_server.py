@@ -46,6 +46,8 @@ class ConfigServerStub:
     url: str = ""
     sources: Sources = field(default_factory=list)
     status: int = 200
+    labels: dict[str, int] | None = None
+    """The status by label, 404 for others; None: every label is there."""
     credentials: tuple[str, str] | None = None
     asked: list[tuple[str, str]] = field(default_factory=list)
     """Path and Accept of each request."""
@@ -59,8 +61,10 @@ class ConfigServerStub:
             wanted = base64.b64encode(":".join(self.credentials).encode()).decode()
             if request.headers.get("Authorization") != f"Basic {wanted}":
                 return web.Response(status=401)
-        if self.status != 200:
-            return web.Response(status=self.status, headers={"Location": "/elsewhere"})
+        label = request.path.split("/")[3] if request.path.count("/") > 2 else None
+        status = self.status if self.labels is None else self.labels.get(label or "", 404)
+        if status != 200:
+            return web.Response(status=status, headers={"Location": "/elsewhere"})
         described = [
             {
                 "name": f"file-{at}.yml",
@@ -70,7 +74,9 @@ class ConfigServerStub:
             for pairs in [list(enumerate(source.items(), 1))]
         ]
         version = hashlib.sha1(json.dumps(self.sources).encode()).hexdigest()
-        return web.json_response({"name": "x", "version": version, "propertySources": described})
+        return web.json_response(
+            {"name": "x", "label": label, "version": version, "propertySources": described}
+        )
 
 
 @asynccontextmanager

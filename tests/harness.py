@@ -41,6 +41,10 @@ routes:
     predicates: ["Path=/refusing/**"]
 services:
   reservations: ["%(service)s"]
+gates:
+  - calls: [POST /api/v1/reservations, POST /api/v1/reservation-seats/**]
+access:
+  public: [GET /api/v1/products, GET /api/v1/products/*]
 """
 
 

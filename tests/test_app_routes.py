@@ -26,6 +26,7 @@ JWT = "spring.security.oauth2.resourceserver.jwt."
 FILE = """
 routes: [{id: filed, uri: 'lb://svc', predicates: [Path=/filed/**]}]
 services: {svc: ['%(service)s']}
+gates: [{calls: [POST /api/v1/reservations, POST /api/v1/reservation-seats/**]}]
 """
 LOCATOR = FILE + "discovery: {locator: {enabled: true}}\n"
 TOKEN = "operator-token-of-the-test"
@@ -304,3 +305,53 @@ def test_the_environment_counts_before_the_server_and_that_before_the_defaults()
     older = {"SPRING_SECURITY_OAUTH2_RESOURCESERVER_JWT_JWK_SET_URI": "http://own/keys"}
     assert token_settings(Settings.from_env(older), older, table)[0] == "http://own/keys"
     assert token_settings(Settings.from_env({}), {}, RouteTable()) == (default, ("RS256",), None, ())
+
+
+async def test_a_server_without_any_configuration_is_one_that_is_away_before_and_after_a_restart(
+    gateways: Gateways, server: ConfigServerStub
+) -> None:
+    running = await gateways.start(FILE, **from_server(server))
+    server.say()
+    answer = await running.nobody("POST", "/actuator/refresh", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert answer.status == 503
+    assert await ids(running) == ["a"]
+    told = (await running.nobody("GET", "/actuator/health")).json["components"]["configServer"]
+    assert told["status"] == "UNKNOWN"
+    assert told["details"]["routes"] == "Config Server"
+    assert "no configuration for this name" in told["details"]["reason"]
+    with pytest.raises(ConfigUnavailable, match="no configuration for this name"):
+        await gateways.start(FILE, **from_server(server))
+    without = await gateways.start(FILE, **from_server(server, optional=True))
+    assert await ids(without) == ["filed"]
+    told = (await without.nobody("GET", "/actuator/health")).json["components"]["configServer"]
+    assert (told["status"], told["details"]["routes"]) == ("UNKNOWN", "file")
+    assert "no configuration for this name" in told["details"]["reason"]
+    server.say(routes("a"))
+    await until(without, ["a"])
+    answer = await running.nobody("POST", "/actuator/refresh", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert answer.status == 200
+    for gateway in (running, without):
+        told = (await gateway.nobody("GET", "/actuator/health")).json["components"]["configServer"]
+        assert (told["status"], told["details"]["routes"]) == ("UP", "Config Server")
+
+
+async def test_a_server_without_routes_leaves_them_to_the_file_and_health_says_so(
+    gateways: Gateways, server: ConfigServerStub
+) -> None:
+    server.say({"greeting": "hello"})
+    gateway = await gateways.start(FILE, **from_server(server))
+    assert await ids(gateway) == ["filed"]
+    told = (await gateway.nobody("GET", "/actuator/health")).json["components"]["configServer"]
+    assert (told["status"], told["details"]["routes"]) == ("UP", "file")
+
+
+async def test_labels_are_tried_in_turn(gateways: Gateways, server: ConfigServerStub) -> None:
+    server.labels = {"main": 200}
+    gateway = await gateways.start(FILE, **from_server(server), config_server_label="feature/x, main")
+    assert await ids(gateway) == ["a"]
+    assert [path for path, _ in server.asked] == [
+        "/gateway-server/default/feature(_)x",
+        "/gateway-server/default/main",
+    ]
+    told = (await gateway.nobody("GET", "/actuator/health")).json["components"]["configServer"]
+    assert told["details"]["label"] == "main"

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LONGEST_MODULE = 600
 
-_BASE = {"settings", "redis_address", "errors", "observe", "query"}
+_BASE = {"spelling", "settings", "redis_address", "errors", "observe", "query"}
 _ROOMS = {"waiting_room", "routing", "auth", "proxy", "stream"}
 
 # Room (a folder or a module right below gateway/) → rooms it may import; itself is always allowed.
@@ -21,6 +21,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "__main__": {"cli"},
     # The command line: lazily everything that it runs.
     "cli": {
+        "app_warnings",
         "cli_config",
         "cli_health",
         "cli_room",
@@ -29,6 +30,7 @@ DIRECTIONS: dict[str, set[str]] = {
         "routing",
         "settings",
         "settings_table",
+        "settings_warnings",
         "errors",
         "versions",
     },
@@ -38,12 +40,14 @@ DIRECTIONS: dict[str, set[str]] = {
     "cli_health": {"cli_http", "settings", "errors"},
     "cli_http": {"settings"},
     "demo": {"serve", "app", "settings", "errors"},
-    "serve": {"app", "stopping", "systemd", "web", *_BASE},
+    "serve": {"app", "app_warnings", "settings_warnings", "startup", "stopping", "systemd", "web", *_BASE},
     "stopping": {"observe"},
     "systemd": set(),
+    "startup": {"app_config", "app_rooms", "routing", "waiting_room", *_BASE},
     "app": {"app_config", "app_rooms", "app_routes", "web", *_ROOMS, *_BASE},
     "app_rooms": {"web", *_ROOMS, *_BASE},
-    "app_routes": {"app_config", "routing", *_BASE},
+    "app_routes": {"app_config", "app_warnings", "routing", *_BASE},
+    "app_warnings": {"app_config", "routing", "settings_warnings", "waiting_room", *_BASE},
     "app_config": {"routing", *_BASE},
     "web": {*_ROOMS, *_BASE},
     **dict.fromkeys(_ROOMS, _BASE),
@@ -57,6 +61,8 @@ DIRECTIONS: dict[str, set[str]] = {
     "redis_address": set(),
     "query": {"errors"},
     "errors": set(),
+    "spelling": set(),
+    "settings_warnings": {"settings", "settings_table", "spelling"},
 }
 
 # Libraries that belong to one room, so that only that room knows what they do and how they fail.

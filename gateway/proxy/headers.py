@@ -39,7 +39,8 @@ _COMMON_IN_CONNECTION = frozenset({b"close", b"keep-alive", b"host"})
 _FRAMING = frozenset({b"connection", b"content-length", b"transfer-encoding"})
 _WRITTEN_HERE = _FRAMING | {b"host"}
 _ABOUT_THE_CLIENT = frozenset({b"forwarded", b"x-real-ip", b"x-forwarded"})
-# Rewritten; what else begins with X-Forwarded- (say, -Prefix) passes as a trusted proxy said it.
+_PREFIX = b"x-forwarded-prefix"
+# Rewritten; what else begins with X-Forwarded- passes as a trusted proxy said it.
 _REWRITTEN = _ABOUT_THE_CLIENT | {
     b"x-forwarded-for",
     b"x-forwarded-proto",
@@ -75,12 +76,14 @@ def upstream_headers(
     trusted: TrustedProxies,
     upstream_host: bytes | None = None,
     extra: Sequence[tuple[bytes, bytes]] = (),
+    prefix: str = "",
 ) -> list[tuple[bytes, bytes]]:
     """Turn a client's headers into those for a service, without framing.
 
     ``peer`` is the address of the connection, ``scheme`` and ``host`` are what it used to reach us.
     ``upstream_host`` becomes ``Host`` (the client's own to preserve it); None leaves it out, and the
-    Forwarder puts in that of the instance it picks. ``extra`` goes in last, whatever ``Connection`` named.
+    Forwarder puts in that of the instance it picks. ``extra`` goes in last, whatever ``Connection`` named. ``prefix``
+    is what the route took off the path, encoded; behind a trusted proxy services are told, as Spring does.
     """
     believed = peer in trusted
     kept = [] if upstream_host is None else [(b"Host", upstream_host)]
@@ -95,9 +98,20 @@ def upstream_headers(
     named -= _COMMON_IN_CONNECTION
     if named:
         kept = [field for field in kept if fold(field[0]) not in named]
+    if prefix and believed:
+        before = [value for name, value in kept if name.lower() == _PREFIX]
+        kept = [field for field in kept if field[0].lower() != _PREFIX]
+        kept.append((b"X-Forwarded-Prefix", b",".join([*before, prefix.encode()])))
     kept += forwarded_headers(origin(raw_headers, peer=peer, scheme=scheme, host=host, trusted=trusted))
     kept += extra
     return kept
+
+
+def taken_off(asked: str, sent: str) -> str:
+    """The beginning of the path ``asked`` for (encoded) that is missing from the target ``sent``; "" if the one is not
+    the end of the other. A slash at the end counts on neither side."""
+    asked, sent = asked.removesuffix("/"), sent.partition("?")[0].removesuffix("/")
+    return asked.removesuffix(sent) if asked.endswith(sent) else ""
 
 
 def response_headers(raw_headers: RawHeaders) -> ResponseHeaders:

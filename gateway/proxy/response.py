@@ -11,29 +11,38 @@ import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
+from typing import Final
 
 from aiohttp import hdrs, web
 from aiohttp.http import RawResponseMessage
 from multidict import CIMultiDict
 
 from gateway.errors import UpstreamUnreachable
+from gateway.observe.logs import ABORTED, BROKEN
 from gateway.observe.tracing import TRACE_ID
 from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.headers import ResponseHeaders, response_head, response_headers, with_cors
 from gateway.proxy.plan import Edits, ForwardPlan
 
 _TRACE_ID = TRACE_ID.encode()
-_BODILESS = frozenset({204, 304})
+# A 205 has no content either, but clients read its length like any other answer's.
+BODILESS = frozenset({204, 205, 304})
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _AT_ONCE_BYTES = 16 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+BEGUN: Final[web.RequestKey[web.StreamResponse]] = web.RequestKey("begun", web.StreamResponse)
+"""On a request, the answer that is being written. Its ``body_length`` and ``end`` tell how far it came, also when its
+handler was cancelled because the client has gone."""
 
 
 class ForwardedResponse(web.StreamResponse):
     """An answer that has been written already; aiohttp only keeps its accounts with it.
 
     ``headers`` are those the upstream sent and can't be changed. ``complete`` is false if the upstream or the
-    client broke it off. Signals for preparing a response don't see it.
+    client broke it off, and ``end`` then says which of them. ``body_length`` is what was written of the body. Signals
+    for preparing a response don't see it.
     """
 
     def __init__(self, message: RawResponseMessage, status: int, reason: str, keep_alive: bool) -> None:
@@ -45,10 +54,16 @@ class ForwardedResponse(web.StreamResponse):
         self._keep_alive = keep_alive
         self._eof_sent = True
         self.complete = False
+        self.end = ABORTED
 
     def finish(self, body_bytes: int) -> None:
         """Note that all has been written."""
         self.complete = True
+        self.end = ""
+        self._body_length = body_bytes
+
+    def note(self, body_bytes: int) -> None:
+        """Note how much has been written by now."""
         self._body_length = body_bytes
 
 
@@ -105,8 +120,8 @@ async def send_answer(
     status, reason = message.code, message.reason
     if plan.status is not None:
         status, reason = plan.status, _REASONS.get(plan.status, "")
-    bodiless = status in _BODILESS or request.method == hdrs.METH_HEAD
-    length = None if status == 204 else headers.length
+    bodiless = status in BODILESS or request.method == hdrs.METH_HEAD
+    length = _length(headers.length, message.code, status, bodiless=bodiless)
     http11 = request.version >= (1, 1)
     chunked = http11 and length is None and not bodiless
     framed = chunked or bodiless or length is not None
@@ -125,12 +140,17 @@ async def send_answer(
             request.writer._write(piece)  # type: ignore[attr-defined]
             if request.protocol.writing_paused:
                 # Who asks and asks and reads no answer is not served on.
+                request[BEGUN] = response
+                response.note(total)
                 await request.writer.drain()
         else:
+            request[BEGUN] = response
+            response.note(total)
             await write(piece)
         while not ended:
             data = await connection.read()
             total += len(data)
+            response.note(total)
             if not data:
                 ended = True
                 if chunked:
@@ -138,6 +158,7 @@ async def send_answer(
             else:
                 await write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
     except UpstreamUnreachable:
+        response.end = BROKEN
         break_off(request, framed=framed)
         response.force_close()
         return response
@@ -150,6 +171,21 @@ async def send_answer(
         return response
     response.finish(total)
     return response
+
+
+def _length(length: bytes | None, answered: int, status: int, *, bodiless: bool) -> bytes | None:
+    """The Content-Length of an answer whose status was ``answered`` and may have become another one.
+
+    A length is only passed on where as many bytes follow, or where clients know that none do: after HEAD, and in a 304
+    that is the service's own.
+    """
+    if status == 204:
+        return None
+    if status == 205:
+        return b"0"
+    if status == answered or (answered not in (204, 304) and status != 304):
+        return length
+    return None if bodiless else b"0"
 
 
 def _first_piece(head: bytes, data: bytes, chunked: bool, ended: bool) -> bytes:

@@ -16,7 +16,14 @@ from multidict import CIMultiDict
 from gateway.errors import Overloaded, UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.plan import ForwardPlan
-from gateway.proxy.response import ForwardedResponse, Send, TakenResponse, answer_headers, send_answer
+from gateway.proxy.response import (
+    BODILESS,
+    ForwardedResponse,
+    Send,
+    TakenResponse,
+    answer_headers,
+    send_answer,
+)
 
 Change = Callable[[bytes], Awaitable[bytes]]
 
@@ -68,8 +75,11 @@ def changing(
         for name, value in headers.fields:
             if name.decode().lower() not in _OF_THE_OLD_BODY and value.isascii():
                 fields.add(name.decode(), value.decode())
+        status = plan.status or message.code
+        if status in BODILESS:
+            body = b""
         # In pieces as they are taken: written whole, a copy would wait for each client that is slow.
-        response = TakenResponse(body=BytesIO(body), status=plan.status or message.code, headers=fields)
+        response = TakenResponse(body=BytesIO(body), status=status, headers=fields)
         response.whole = body
         if not keep_alive:
             response.force_close()

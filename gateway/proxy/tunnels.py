@@ -10,14 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol, cast
 
-from aiohttp import web
+from aiohttp import ClientOSError, web
 from aiohttp.http import RawResponseMessage, WebSocketReader
 
 from gateway.errors import Overloaded, UpstreamUnreachable
+from gateway.observe.logs import ABORTED, BROKEN
 from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.headers import response_head
 from gateway.proxy.plan import ForwardPlan
-from gateway.proxy.response import ForwardedResponse, answer_headers
+from gateway.proxy.response import BEGUN, ForwardedResponse, answer_headers
 from gateway.proxy.tunnel import Tunnel
 from gateway.proxy.websocket import UPGRADE, accepts
 
@@ -80,6 +81,7 @@ class Tunnels:
         response = ForwardedResponse(message, 101, message.reason, keep_alive=False)
         tunnel = Tunnel(request.protocol, connection.protocol, self._idle)
         connection.switch(tunnel.service)
+        request[BEGUN] = response
         try:
             await request.writer.write(head)
         except ConnectionError:
@@ -91,8 +93,13 @@ class Tunnels:
             by = await tunnel.run()
         finally:
             self._closed(tunnel, plan.route_id, by)
+            # An end of the connection is how a tunnel ends; a reset is not.
+            response.finish(tunnel.sent)
+            if by == "client" and isinstance(getattr(request.protocol, "lost", None), OSError):
+                response.end = ABORTED
+            elif by == "service" and isinstance(connection.protocol.exception(), ClientOSError):
+                response.end = BROKEN
             connection.hang_up(_LAST_BYTES_SECONDS)
-        response.finish(tunnel.sent)
         return response
 
     def _opened(self, tunnel: Tunnel) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from gateway.routing.defaults import Defaults
 from gateway.routing.faults import RuleBroken, nearest, unknown
 from gateway.routing.matcher import Regex
 
@@ -48,7 +49,8 @@ def parse_shortcut(text: str, line: int) -> Definition:
 class Arg:
     """A declared argument. ``gathers`` takes all values that are left, at least one if ``required``.
 
-    ``empty``: an empty text is a value like any other, where the long form gives one.
+    ``empty``: an empty text is a value like any other, where the long form gives one. ``named``: for the long form
+    alone.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Arg:
     empty: bool = False
     gathers: bool = False
     also: tuple[str, ...] = ()
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +76,23 @@ class Kind(Generic[T]):
 class Arguments:
     """Arguments bound to a kind's declared names; the readers raise RuleBroken (rule ``argument``).
 
-    ``warn`` takes a rule and a message, for values that are allowed but hardly meant.
+    ``warn`` takes a rule and a message, for values that are allowed but hardly meant. ``defaults`` hold for all of the
+    kind.
     """
 
-    __slots__ = ("_bound", "kind", "warn")
+    __slots__ = ("_bound", "defaults", "kind", "warn")
 
     def __init__(
-        self, kind: str, bound: Mapping[str, Value], warn: Warn = lambda rule, message: None
+        self,
+        kind: str,
+        bound: Mapping[str, Value],
+        warn: Warn = lambda rule, message: None,
+        defaults: Defaults | None = None,
     ) -> None:
         self.kind = kind
         self._bound = bound
         self.warn = warn
+        self.defaults = defaults or Defaults()
 
     def has(self, name: str) -> bool:
         return name in self._bound
@@ -136,7 +145,12 @@ class Arguments:
         return RuleBroken("argument", f"{self.kind}: {message}")
 
 
-def bind(kind: Kind[T], definition: Definition, warn: Warn = lambda rule, message: None) -> T:
+def bind(
+    kind: Kind[T],
+    definition: Definition,
+    warn: Warn = lambda rule, message: None,
+    defaults: Defaults | None = None,
+) -> T:
     """Make what ``definition`` describes; raises RuleBroken for anything missing, surplus or wrong.
 
     ``warn`` gets the rule and the message of each warning.
@@ -150,12 +164,25 @@ def bind(kind: Kind[T], definition: Definition, warn: Warn = lambda rule, messag
     for value in bound.values():
         if "#{" in "".join(value):
             raise RuleBroken("argument", f"{kind.name}: expressions in #{{…}} are not evaluated here")
-    return kind.make(Arguments(kind.name, bound, warn))
+        if not _is_text("".join(value)):
+            raise RuleBroken("argument", f"{kind.name}: a value holds bytes that are no UTF-8")
+    return kind.make(Arguments(kind.name, bound, warn, defaults))
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be encoded. A variable of the environment may hold any bytes."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _bind_positions(kind: Kind[T], values: tuple[str, ...], bound: dict[str, Value]) -> None:
     left = list(values)
     for arg in kind.args:
+        if arg.named:
+            continue
         if arg.gathers:
             # Path=/a/**,/b/**,false: a truth value behind the list belongs to the flag that follows it.
             flag = [left.pop()] if len(kind.args) > 1 and left and left[-1] in ("true", "false") else []
@@ -164,9 +191,10 @@ def _bind_positions(kind: Kind[T], values: tuple[str, ...], bound: dict[str, Val
         elif left:
             bound[arg.name] = left.pop(0)
     if left:
+        takes = _list_args(kind) or "none"
         raise RuleBroken(
             "argument",
-            f"{kind.name}: {len(values)} values given, but it takes {_list_args(kind)}; "
+            f"{kind.name}: {len(values)} values given, but it takes {takes}; "
             "a comma inside a value needs the long form (name, args)",
         )
 

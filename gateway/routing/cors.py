@@ -16,11 +16,12 @@ _KEYS: Final = {
     "allowedheaders": "allowed_headers",
     "exposedheaders": "exposed_headers",
     "allowcredentials": "allow_credentials",
+    "allowprivatenetwork": "allow_private_network",
     "maxage": "max_age",
 }
 _SHOWN: Final = (
     "allowedOrigins, allowedOriginPatterns, allowedMethods, allowedHeaders, exposedHeaders, allowCredentials, "
-    "maxAge"
+    "allowPrivateNetwork, maxAge"
 )
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/]+|null", re.IGNORECASE)
 # A method, a header's name, or "*".
@@ -44,6 +45,7 @@ class CorsRule:
     allowed_headers: tuple[str, ...] = ()
     exposed_headers: tuple[str, ...] = ()
     allow_credentials: bool = False
+    allow_private_network: bool = False
     max_age: int | None = None
     origin_regexes: tuple[re.Pattern[str], ...] = field(init=False, repr=False, compare=False)
 
@@ -59,7 +61,7 @@ def parse_cors(values: Mapping[str, object]) -> CorsRule:
         name = _KEYS.get(key.replace("-", "").replace("_", "").lower())
         if name is None:
             raise RuleBroken("cors", unknown("CORS key", key, _SHOWN.split(", ")))
-        if name == "allow_credentials":
+        if name in ("allow_credentials", "allow_private_network"):
             read[name] = _flag(key, value)
         elif name == "max_age":
             read[name] = _seconds(key, value)
@@ -73,6 +75,11 @@ def parse_cors(values: Mapping[str, object]) -> CorsRule:
     if rule.allow_credentials and "*" in rule.allowed_origins:
         raise RuleBroken(
             "cors", "allowCredentials with the origin '*' is refused by every browser; name the origins"
+        )
+    if rule.allow_private_network and "*" in rule.allowed_origins:
+        raise RuleBroken(
+            "cors",
+            "allowPrivateNetwork with the origin '*' opens a private network to every page; name the origins",
         )
     for origin in rule.allowed_origins:
         if origin != "*" and _ORIGIN.fullmatch(origin) is None:

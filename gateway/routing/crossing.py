@@ -42,13 +42,15 @@ class Crossing(NamedTuple):
 
 class Asked(NamedTuple):
     """What of a request counts. ``origins`` are all its ``Origin`` headers; ``own`` says that they name the gateway
-    itself. ``method_wanted`` and ``headers_wanted`` are a preflight's, None and "" if not there."""
+    itself. ``method_wanted`` and ``headers_wanted`` are a preflight's, None and "" if not there. ``from_outside``: a
+    browser asks whether a page of a public network may call into a private one."""
 
     method: str
     origins: Sequence[str]
     own: bool = False
     method_wanted: str | None = None
     headers_wanted: str = ""
+    from_outside: bool = False
 
     @property
     def is_preflight(self) -> bool:
@@ -77,6 +79,8 @@ def judge(rule: CorsRule, asked: Asked) -> Crossing:
         headers.append(("Access-Control-Expose-Headers", ", ".join(rule.exposed_headers)))
     if rule.allow_credentials:
         headers.append(("Access-Control-Allow-Credentials", "true"))
+    if preflight and asked.from_outside and rule.allow_private_network:
+        headers.append(("Access-Control-Allow-Private-Network", "true"))
     if preflight and rule.max_age is not None:
         headers.append(("Access-Control-Max-Age", str(rule.max_age)))
     return Crossing(True, tuple(headers))

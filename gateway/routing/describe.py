@@ -13,7 +13,7 @@ from gateway.routing.actuator import actuator, actuator_route
 from gateway.routing.calls import parse_call
 from gateway.routing.config.properties import Properties
 from gateway.routing.facts import RequestFacts
-from gateway.routing.faults import Fault, FilterFailed, RouteFileError
+from gateway.routing.faults import Fault, RouteFileError
 from gateway.routing.loader import content_of, parse
 from gateway.routing.locator import located
 from gateway.routing.path import parse_target
@@ -102,13 +102,13 @@ def explain(
         return f"{method} {target}\n  refused   400: {error.reason}"
     lines = [f"{method} {target}", f"  path      {facts.target.path}"]
     if any(own.protects(method, facts.target.path) for own in _OWN):
-        lines.append("  note      the gateway answers its own paths itself, before any route")
+        lines.append(
+            "  note      the gateway answers its own paths itself, before any route and any rule below"
+        )
     try:
         match = table.first(facts)
     except BadRequest as error:
         return "\n".join([*lines, f"  refused   400: {error.reason}"])
-    except FilterFailed as error:
-        return "\n".join([*lines, f"  refused   the filters leave no usable path: {error}"])
     lines += _route(table, facts, match)
     lines += _rules(table, facts, match)
     return "\n".join(lines)

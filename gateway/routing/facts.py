@@ -16,7 +16,7 @@ class RequestFacts:
     """What a predicate may look at.
 
     ``client`` is the caller's address as text, trusted proxies already taken off; ``host`` is the Host header's value
-    with its port, if it has one; ``scheme`` is ``http`` or ``https``.
+    with its port, if it has one, and empty without a Host, as HTTP/1.0 allows; ``scheme`` is ``http`` or ``https``.
     """
 
     method: str

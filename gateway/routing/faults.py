@@ -6,15 +6,17 @@ A fault keeps the file out of force. A warning does not.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.errors import GatewayError
 
 MOST_SHOWN: Final = 20
-LONGEST_SHOWN: Final = 500
+LONGEST_SHOWN: Final = 1000
 """In characters. A value that is quoted may be far longer."""
+_LIST = re.compile(r" \(there are: [^()]*\)")
 
 
 class RuleBroken(Exception):
@@ -49,15 +51,6 @@ class RouteFileError(GatewayError):
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
         super().__init__("\n".join(map(str, self.faults)))
-
-
-class FilterFailed(GatewayError):
-    """A route's filters made something of this request that can't be sent: the route file is at fault."""
-
-    def __init__(self, route_id: str, reason: str) -> None:
-        self.route_id = route_id
-        self.reason = reason
-        super().__init__(f"{route_id}: {reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +101,7 @@ class Faults:
 
     def _ordered(self, faults: Iterable[Fault]) -> tuple[Fault, ...]:
         ordered = sorted(dict.fromkeys(faults), key=lambda fault: (fault.line < 0, abs(fault.line)))
-        return tuple(map(self._placed, ordered))
+        return tuple(map(self._placed, _with_lists_once(ordered)))
 
     def _placed(self, fault: Fault) -> Fault:
         if fault.line >= 0:
@@ -116,6 +109,18 @@ class Faults:
         place = self.places[-fault.line - 1]
         message = f"{place.name}: {fault.message}"
         return Fault(place.source, place.line, fault.route_id, fault.rule, message)
+
+
+def _with_lists_once(faults: Iterable[Fault]) -> Iterator[Fault]:
+    """The same faults, each list of allowed names only with the first that has it."""
+    seen: set[str] = set()
+    for fault in faults:
+        message, again = fault.message, _LIST.search(fault.message)
+        if again is not None and again[0] in seen:
+            message = message.replace(again[0], "")
+        elif again is not None:
+            seen.add(again[0])
+        yield replace(fault, message=message)
 
 
 def shown(faults: Sequence[Fault]) -> tuple[str, ...]:
@@ -139,4 +144,9 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> str:
     """Return the text about a name that is not among ``allowed``: the nearest one, and all there are."""
     names = list(allowed)
-    return f"there is no {kind} {name!r}{nearest(name, names)} (there are: {', '.join(names)})"
+    return f"there is no {kind} {name!r}{nearest(name, names)}{there_are(names)}"
+
+
+def there_are(names: Iterable[str]) -> str:
+    """The end of a message that lists all allowed names. Of many faults only the first one keeps it."""
+    return f" (there are: {', '.join(names)})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
@@ -9,7 +10,9 @@ from urllib.parse import quote, urlsplit
 
 from gateway.routing.arguments import Arg, Arguments, Kind
 from gateway.routing.filters import Answer, Draft, Filter, Simple, header_name
+from gateway.routing.filters_target import joined
 
+_MALFORMED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ALIASES: Final = {
     "PAYLOAD_TOO_LARGE": 413,
     "CONTENT_TOO_LARGE": 413,
@@ -48,14 +51,18 @@ def _redirect(args: Arguments) -> Filter:
         raise args.wrong(f"status must be a redirection (300 to 399), not {status}")
     if quote(url, safe="/:@!$&'()*+,=~%;?#[]") != url or (urlsplit(url).scheme not in ("http", "https", "")):
         raise args.wrong(f"{url!r} is no http(s) address or path; variables mean nothing in it")
+    if _MALFORMED.search(url):
+        raise args.wrong(f"{url!r} holds a malformed percent escape")
     with_parameters = args.flag("includeRequestParams", False)
+    address, hash_mark, fragment = url.partition("#")
+    address, _, query = address.partition("?")
 
     def act(draft: Draft) -> None:
         location = url
         if with_parameters and draft.raw_query:
             # What a client may send raw in a query is more than an address may hold.
-            query = quote(draft.raw_query.encode("utf-8", "surrogateescape"), safe=_IN_QUERY)
-            location += ("&" if "?" in url else "?") + query
+            sent = quote(draft.raw_query.encode("utf-8", "surrogateescape"), safe=_IN_QUERY)
+            location = f"{address}?{joined(query, sent)}{hash_mark}{fragment}"
         if draft.answer is None:
             draft.answer = Answer(status, (("Location", location),))
 

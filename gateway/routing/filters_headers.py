@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from gateway.routing.arguments import Arg, Arguments, Kind
+from gateway.routing.defaults import OPT_IN, SECURE_HEADERS, header_names
 from gateway.routing.edits import (
     AddHeader,
     AddIfBlank,
@@ -22,20 +23,6 @@ from gateway.routing.filters import Draft, Filter, Simple, header_name, header_v
 from gateway.routing.javaregex import compile_java, parse_replacement
 
 _VERSIONED = re.compile(r"/v\d+/.*")
-_SECURE: Final = (
-    ("X-Xss-Protection", "1 ; mode=block"),
-    ("Strict-Transport-Security", "max-age=631138519"),
-    ("X-Frame-Options", "DENY"),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
-    (
-        "Content-Security-Policy",
-        "default-src 'self' https:; font-src 'self' https: data:; img-src 'self' https: data:; "
-        "object-src 'none'; script-src https:; style-src 'self' https: 'unsafe-inline'",
-    ),
-    ("X-Download-Options", "noopen"),
-    ("X-Permitted-Cross-Domain-Policies", "none"),
-)
 
 
 def _request(shown: str, edit: HeaderEdit) -> Filter:
@@ -141,9 +128,8 @@ def _rewrite_location(args: Arguments) -> Filter:
     def act(draft: Draft) -> None:
         versioned = _VERSIONED.fullmatch(draft.facts.target.path) is not None
         strip = mode == "ALWAYS_STRIP" or (mode == "AS_IN_REQUEST" and not versioned)
-        draft.response_edits.append(
-            RewriteLocation(name, host or draft.facts.host, with_version if strip else without)
-        )
+        if value := host or draft.facts.host:
+            draft.response_edits.append(RewriteLocation(name, value, with_version if strip else without))
 
     return Simple(
         f"[RewriteLocationResponseHeader stripVersion = {mode}, locationHeaderName = '{name}', "
@@ -153,9 +139,42 @@ def _rewrite_location(args: Arguments) -> Filter:
 
 
 def _secure(args: Arguments) -> Filter:
-    edits = [AddHeader(name, value, beside=False) for name, value in _SECURE]
+    everywhere = args.defaults.secure_headers
+    on, off = everywhere.enabled, everywhere.disabled
+    policy = args.text("permissionsPolicy")
+    if policy or args.has("enable") or args.has("disable"):
+        # What a route says counts instead of what is said for all of them.
+        on, off = _switched(args, "enable"), _switched(args, "disable")
+    edits = []
+    for name, default in everywhere.values.items():
+        value = args.text(_value_of(name), default)
+        if name == OPT_IN:
+            value = policy or value
+            if name.lower() not in on:
+                continue
+        if name.lower() not in off:
+            if "\n" in value or "\r" in value or "\0" in value:
+                raise args.wrong(f"the value of {name} holds a control character")
+            edits.append(AddHeader(name, value, beside=False))
     # Edits of the answer are applied last first.
     return Simple("[SecureHeaders]", lambda draft: draft.response_edits.extend(reversed(edits)))
+
+
+def _switched(args: Arguments, switch: str) -> frozenset[str]:
+    names = set()
+    for name, warning in header_names(args.texts(switch)):
+        names.add(name)
+        if warning:
+            args.warn("argument", f"{args.kind}: {switch}: {warning}")
+    return frozenset(names)
+
+
+def _value_of(header: str) -> str:
+    """The argument that sets a header's value: ``frameOptionsHeaderValue``."""
+    if header == OPT_IN:
+        return "permissionPolicyHeaderValue"
+    first, *others = header.removeprefix("X-").split("-")
+    return first.lower() + "".join(others) + "HeaderValue"
 
 
 def _preserve_host(args: Arguments) -> Filter:
@@ -207,7 +226,19 @@ KINDS: Final[Mapping[str, Kind[Filter]]] = {
             ),
             _rewrite_location,
         ),
-        Kind("SecureHeaders", (), _secure),
+        Kind(
+            "SecureHeaders",
+            (
+                Arg("enable", required=False, gathers=True, named=True),
+                Arg("disable", required=False, gathers=True, named=True),
+                Arg("permissionsPolicy", required=False, named=True),
+                *(
+                    Arg(_value_of(header), required=False, named=True)
+                    for header, _ in SECURE_HEADERS.values()
+                ),
+            ),
+            _secure,
+        ),
         Kind("PreserveHostHeader", (), _preserve_host),
         Kind("SetRequestHostHeader", (Arg("host"),), _set_host),
     )

@@ -2,7 +2,7 @@
 
 They work on the encoded path as the client sent it, as Spring's do. Variables are encoded as they are put
 in, so that what was one segment or one parameter stays one. The result is made canonical again by the
-route table, which refuses it if it has become ambiguous.
+route table, which refuses it if it has become ambiguous. What would be so for every request is a fault of the file.
 """
 
 from __future__ import annotations
@@ -12,13 +12,19 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote, unquote_plus
 
+from gateway.errors import BadRequest
 from gateway.routing.arguments import Arg, Arguments, Kind
-from gateway.routing.faults import RuleBroken
 from gateway.routing.filters import Draft, Filter, Simple, Template, parse_template
-from gateway.routing.javaregex import compile_java, parse_replacement
+from gateway.routing.javaregex import Replacement, compile_java, parse_replacement
+from gateway.routing.path import parse_target
 
 _PATH_SAFE: Final = "/:@!$&'()*+,=~%"
 _QUERY_SAFE: Final = "/:@!$&'()*+,=~%;?"
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+# The beginning of a group that captures, in a regex.
+_GROUP = re.compile(r"\((?:\?<[A-Za-z][A-Za-z0-9]*>)?(?!\?)")
+_NESTED = re.compile(r"%(?:25)+(?=[0-9A-Fa-f]{2}|[uU][0-9A-Fa-f]{4})")
 
 
 def _strip_prefix(args: Arguments) -> Filter:
@@ -33,7 +39,8 @@ def _strip_prefix(args: Arguments) -> Filter:
 
 
 def _rewrite_path(args: Arguments) -> Filter:
-    regexp = args.told(compile_java(args.text("regexp")))
+    source = args.text("regexp")
+    regexp = args.told(compile_java(source))
     replacement = parse_replacement(args.text("replacement"), regexp)
     for literal in replacement.literals():
         if "?" in literal or "#" in literal:
@@ -43,23 +50,91 @@ def _rewrite_path(args: Arguments) -> Filter:
                 "the replacement takes groups of the regex, $\\{name}; variables mean nothing there"
             )
 
+    # Any group may hold an "x"; what is not sound then is so because of the text around the groups.
+    shown = "".join(part if isinstance(part, str) else "x" for part in replacement.parts)
+    _demand_sound(args, "the replacement", shown if shown.startswith("/") else f"/x{shown}")
+    if not shown.startswith("/"):
+        _warn_of_bare(args, source, replacement)
+
     def act(draft: Draft) -> None:
         draft.raw_path = regexp.replace(draft.raw_path, replacement.expand)
 
-    return Simple(f"[RewritePath {args.text('regexp')} = '{replacement.source}']", act, by_path=True)
+    return Simple(f"[RewritePath {source} = '{replacement.source}']", act, by_path=True)
+
+
+def _warn_of_bare(args: Arguments, regexp: str, replacement: Replacement) -> None:
+    """Warn if a path may be left without a slash in front: the regex may match that slash, and the replacement begins
+    neither with one nor with a group that does."""
+    first = replacement.parts[0] if replacement.parts else ""
+    if not isinstance(first, str):
+        group = _group_source(regexp, first)
+        if re.match(r"/(?![?*{|])[^|]*\Z", group):
+            return
+    begin = re.sub(r"\A(?:\^|\((?:\?:|\?<[A-Za-z0-9]+>)?)+", "", regexp)
+    if re.match(r"[A-Za-z0-9_%-](?![?*{|])", begin) and "|" not in regexp:
+        return
+    args.warn(
+        "path",
+        f"RewritePath: {regexp!r} replaced by {replacement.source!r} can leave no path, or one without a slash in "
+        "front, which services get as '/' and with a slash; begin the replacement with '/'",
+    )
+
+
+def _group_source(regexp: str, group: int) -> str:
+    """What stands between a group's parentheses; "" if that can't be told."""
+    number, at = 0, 0
+    while at < len(regexp):
+        if regexp[at] == "\\":
+            at += 2
+            continue
+        if regexp[at] == "[":
+            at = max(regexp.find("]", at + 2), at)
+        elif found := _GROUP.match(regexp, at):
+            number += 1
+            if group == number:
+                return regexp[found.end() : _closing(regexp, found.end())]
+        at += 1
+    return ""
+
+
+def _closing(regexp: str, at: int) -> int:
+    depth = 1
+    while at < len(regexp):
+        depth += (regexp[at] == "(") - (regexp[at] == ")")
+        if not depth:
+            return at
+        at += 2 if regexp[at] == "\\" else 1
+    return at
+
+
+def _demand_sound(args: Arguments, what: str, raw_path: str) -> None:
+    """Raise RuleBroken (rule ``argument``) for what makes every path ambiguous."""
+    try:
+        parse_target(innermost(restore_path(raw_path)))
+    except BadRequest as error:
+        raise args.wrong(f"{what} can reach no service: {error.reason}") from None
 
 
 def _path_template(args: Arguments, name: str) -> Template:
     source = args.text(name)
-    if not source.startswith("/"):
+    # A variable {*rest} begins with one.
+    if not source.startswith(("/", "{")):
         raise args.wrong(f"{name} must begin with '/'")
     if "?" in source or "#" in source:
         raise args.wrong(f"{name} is a path; '?' and '#' can't be part of it")
-    return parse_template(source).encoded(lambda literal: quote(literal, safe=_PATH_SAFE))
+    template = parse_template(source).encoded(_path_variable)
+    _demand_sound(args, name, "".join(part if isinstance(part, str) else "x" for part in template.parts))
+    if _ESCAPE.search(source):
+        args.warn(
+            "path",
+            f"{args.kind}: {name} {source!r} is no encoded path: '%' goes out as '%25', as with Spring; write the "
+            "character itself",
+        )
+    return template
 
 
 def _path_variable(value: str) -> str:
-    # A {*rest} variable is several segments; anything else holds no slash.
+    # A {*rest} variable is several segments; any other holds no slash. Nothing in either is an escape.
     return quote(value, safe="/:@!$&'()*+,=~")
 
 
@@ -89,12 +164,15 @@ def _add_parameter(args: Arguments) -> Filter:
     source = args.text("value")
     if "#" in source:
         raise args.wrong("'#' can't be part of a query")
-    template = parse_template(source).encoded(lambda literal: quote(literal, safe=_QUERY_SAFE))
+    # A '%' that begins no escape can only be meant as itself.
+    template = parse_template(source).encoded(
+        lambda literal: _BARE_PERCENT.sub("%25", quote(literal, safe=_QUERY_SAFE))
+    )
 
     def act(draft: Draft) -> None:
         _demand_sound_query(draft)
         added = f"{name}={template.expand(draft.variables, lambda value: quote(value, safe=''))}"
-        draft.raw_query = f"{draft.raw_query}&{added}" if draft.raw_query else added
+        draft.raw_query = joined(draft.raw_query, added)
 
     return Simple(f"[AddRequestParameter {args.text('name')} = '{source}']", act, template.needs)
 
@@ -102,6 +180,11 @@ def _add_parameter(args: Arguments) -> Filter:
 def _demand_sound_query(draft: Draft) -> None:
     """Raises BadRequest if the client's query is malformed: the service could find other parameters in it."""
     draft.facts.parameters()
+
+
+def joined(raw_query: str, added: str) -> str:
+    """A query with one more parameter behind it. All else stays as it is, byte for byte."""
+    return f"{raw_query}{added}" if not raw_query or raw_query.endswith("&") else f"{raw_query}&{added}"
 
 
 def _without(raw_query: str, name: str) -> str:
@@ -126,19 +209,21 @@ def _rewrite_parameter(args: Arguments) -> Filter:
         _demand_sound_query(draft)
         rest = _without(draft.raw_query, name)
         if rest != draft.raw_query:
-            draft.raw_query = f"{rest}&" * bool(rest) + f"{quote(name, safe='')}={replacement}"
+            draft.raw_query = joined(rest, f"{quote(name, safe='')}={replacement}")
 
     return Simple(f"[RewriteRequestParameter {name} = '{args.text('replacement')}']", act)
 
 
 def restore_path(raw_path: str) -> str:
-    """Make a path of what the filters left: one leading slash, single slashes, everything else encoded.
+    """Make a path of what the filters left: one slash in front, also if nothing is left, single slashes elsewhere,
+    and everything encoded that a path may not hold."""
+    return quote(re.sub(r"/{2,}", "/", f"/{raw_path}"), safe=_PATH_SAFE + ";")
 
-    Raises RuleBroken (rule ``path``) if that is no absolute path at all.
-    """
-    if not raw_path.startswith("/"):
-        raise RuleBroken("path", "the filters left a path that does not begin with '/'")
-    return quote(re.sub(r"/{2,}", "/", raw_path), safe=_PATH_SAFE + ";")
+
+def innermost(raw_path: str) -> str:
+    """The path without escapes of escapes (``%2520`` as ``%20``): what a service sees that decodes until nothing is
+    encoded. A gate looks at that, and what is ambiguous in it is refused."""
+    return _NESTED.sub("%", raw_path) if "%25" in raw_path else raw_path
 
 
 KINDS: Final[Mapping[str, Kind[Filter]]] = {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.routing.calls import CallPattern, parse_call
+from gateway.routing.calls import CallPattern
 from gateway.routing.readings import readings_of
 
 DEFAULT_ROOM: Final = "default"
@@ -35,14 +35,6 @@ class Gate:
     room: str
     calls: tuple[CallPattern, ...]
     renews: tuple[CallPattern, ...] = ()
-
-
-DEFAULT_GATES: Final = (
-    Gate(
-        DEFAULT_ROOM,
-        (parse_call("POST /api/v1/reservations"), parse_call("POST /api/v1/reservation-seats/**")),
-    ),
-)
 
 
 class GateIndex:

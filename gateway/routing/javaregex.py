@@ -422,8 +422,8 @@ class _Translation:
                 break
             if self._ahead("&&"):
                 self.at += 2
-                if self._ahead("&"):
-                    raise self._unsupported("&&& in a class of characters")
+                if self._ahead("&") or self._ahead("]"):
+                    raise self._unsupported("&& without a class behind it")
                 if not first:
                     operands.append(charset.of(*parts))
                 parts = []
@@ -433,8 +433,7 @@ class _Translation:
         operands.append(charset.of(*parts))
         result = operands[0]
         for operand in operands[1:]:
-            # Java takes "&&" without anything behind it for nothing.
-            result = charset.common(result, operand) if operand else result
+            result = charset.common(result, operand)
         self.depth -= 1
         return charset.inverted(result) if inverted else result
 

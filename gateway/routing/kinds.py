@@ -7,7 +7,8 @@ from typing import Final, TypeVar
 
 from gateway.routing import filters_answers, filters_headers, filters_target, predicates, predicates_more
 from gateway.routing.arguments import Definition, Kind, Warn, bind
-from gateway.routing.faults import RuleBroken, unknown
+from gateway.routing.defaults import Defaults
+from gateway.routing.faults import RuleBroken, nearest, there_are
 from gateway.routing.filters import Filter
 from gateway.routing.predicates import Predicate
 
@@ -20,53 +21,91 @@ FILTERS: Final[Mapping[str, Kind[Filter]]] = {
     **filters_answers.KINDS,
 }
 
-# Spring's, so that somebody who brings a file learns that the name is right but the thing not here.
-ELSEWHERE: Final = {
-    "CircuitBreaker": "an instance that refuses connections is set aside by the balancer",
-    "RequestRateLimiter": "the waiting room is what limits here",
-    "Retry": "nothing is sent twice, because a service may have acted on the first",
-    **dict.fromkeys(
-        (
-            "CacheRequestBody",
-            "CloudFoundryRouteService",
-            "FallbackHeaders",
-            "JsonToGrpc",
-            "LocalResponseCache",
-            "ModifyRequestBody",
-            "ModifyResponseBody",
-            "ReadBody",
-            "RemoveHopByHop",
-            "RemoveJsonAttributesResponseBody",
-            "RequestHeaderToRequestUri",
-            "SaveSession",
-            "SetRequestUri",
-            "TokenRelay",
-        ),
-        "it has no counterpart",
-    ),
+NO_PREDICATES: Final = {
+    "CloudFoundryRouteService": "the three headers of Cloud Foundry can be asked for with Header, for example "
+    "Header=X-CF-Proxy-Signature; the address in X-CF-Forwarded-Url is the client's and leads nowhere",
+    "ReadBody": "routes are chosen before a body is read; choose by path, query or header",
+    "Version": "there is no strategy that finds a request's version; choose with Header, Query or Path, for example "
+    "Header=X-API-Version, 1[.]1",
 }
+"""Predicates of Spring Cloud Gateway that are not here, and why: so that the author of a file learns that the name is
+right, and what to write instead."""
+
+_BODIES: Final = "bodies pass through unchanged and are not kept; that is the service's to do"
+_BREAKER: Final = (
+    "the load balancer leaves an instance out that refuses connections, and a route's metadata response-timeout bounds "
+    "the wait"
+)
+_LIMITER: Final = "the waiting room is what limits here; write gates"
+_REPEATS: Final = (
+    "a service may have acted on the first request; what is repeated after a connection that died, "
+    "PROXY_REPEAT_METHODS says"
+)
+_ADDRESS: Final = (
+    "where a request goes is the route's decision alone; write uri, and SetPath or RewritePath for the path"
+)
+_SESSIONS: Final = (
+    "the gateway keeps no sessions of its own; leave it out, and keep state outside the instances"
+)
+_HOPS: Final = "what concerns one connection is always removed; leave it out"
+
+NO_FILTERS: Final = {
+    "CacheRequestBody": _BODIES,
+    "CircuitBreaker": _BREAKER,
+    "FallbackHeaders": "there is no circuit breaker, and so no fallback that would get the headers; leave it out",
+    "FrameworkRetry": _REPEATS,
+    "Hystrix": _BREAKER,
+    "JsonToGrpc": _BODIES,
+    "LocalResponseCache": "the gateway keeps no answers; put a cache in front, and let the service say Cache-Control",
+    "ModifyRequestBody": _BODIES,
+    "ModifyResponseBody": _BODIES,
+    "RateLimit": _LIMITER,
+    "RemoveHopByHop": _HOPS,
+    "RemoveJsonAttributesResponseBody": _BODIES,
+    "RemoveNonProxyHeaders": _HOPS,
+    "RequestHeaderToRequestUri": _ADDRESS,
+    "RequestRateLimiter": _LIMITER,
+    "Retry": _REPEATS,
+    "SaveSession": _SESSIONS,
+    "SetRequestUri": _ADDRESS,
+    "StripContextPath": "the gateway has no context path that could be taken off; write StripPrefix",
+    "TokenRelay": "the gateway is no OAuth2 client; the caller's own Authorization goes to the service as it came",
+    "WebSessionSticky": _SESSIONS,
+}
+"""Likewise for filters."""
 
 
-def make_predicate(definition: Definition, warn: Warn) -> Predicate:
+def make_predicate(definition: Definition, warn: Warn, defaults: Defaults) -> Predicate:
     """Make a predicate; raises RuleBroken (rule ``predicate-name``, ``argument``, ``pattern``, ``regex``)."""
-    return _make("predicate", PREDICATES, definition, warn)
+    return _make("predicate", PREDICATES, NO_PREDICATES, definition, warn, defaults)
 
 
-def make_filter(definition: Definition, warn: Warn) -> Filter:
+def make_filter(definition: Definition, warn: Warn, defaults: Defaults) -> Filter:
     """Make a filter; raises RuleBroken (rule ``filter-name``, ``argument``, ``regex``)."""
-    return _make("filter", FILTERS, definition, warn)
+    return _make("filter", FILTERS, NO_FILTERS, definition, warn, defaults)
 
 
-def _make(what: str, kinds: Mapping[str, Kind[T]], definition: Definition, warn: Warn) -> T:
-    kind = kinds.get(definition.name)
-    if kind is None:
-        reason = ELSEWHERE.get(definition.name)
-        if reason is not None:
-            there_are = ", ".join(kinds)
-            raise RuleBroken(
-                f"{what}-name",
-                f"the {what} {definition.name!r} is Spring Cloud Gateway's but not supported here: {reason} "
-                f"(there are: {there_are})",
-            )
-        raise RuleBroken(f"{what}-name", unknown(what, definition.name, kinds))
-    return bind(kind, definition, warn)
+def _make(
+    what: str,
+    kinds: Mapping[str, Kind[T]],
+    not_here: Mapping[str, str],
+    definition: Definition,
+    warn: Warn,
+    defaults: Defaults,
+) -> T:
+    name = definition.name
+    kind = kinds.get(name)
+    if kind is not None:
+        return bind(kind, definition, warn, defaults)
+    known = {each.lower(): each for each in not_here}.get(name.lower())
+    if known is not None:
+        message = (
+            f"the {what} {known!r} is known from Spring Cloud Gateway, but not supported here, because "
+            f"{not_here[known]}{there_are(kinds)}"
+        )
+    else:
+        others = "predicate" if what == "filter" else "filter"
+        elsewhere = name in (PREDICATES if what == "filter" else FILTERS)
+        hint = f"; it is a {others}" if elsewhere else nearest(name, (*kinds, *not_here))
+        message = f"there is no {what} {name!r}{hint}{there_are(kinds)}"
+    raise RuleBroken(f"{what}-name", message)

@@ -17,12 +17,14 @@ from typing import Final
 
 from gateway.routing.config.properties import Properties
 from gateway.routing.config.tokens import read_tokens
-from gateway.routing.document import BadDocument, Fields, Node, Text, read_document
+from gateway.routing.defaults import read_defaults
+from gateway.routing.document import BadDocument, Fields, Node, Text, merged, read_document
 from gateway.routing.faults import Faults, RouteFileError, unknown
 from gateway.routing.locator import read_locator
 from gateway.routing.route_reader import read_routes
 from gateway.routing.sections import (
     check_overlaps,
+    lines_of,
     read_access,
     read_cors,
     read_gates,
@@ -30,20 +32,45 @@ from gateway.routing.sections import (
     read_services,
 )
 from gateway.routing.table import RouteTable
+from gateway.routing.warnings import Lines, warn_of
 
-_OWN: Final = ("routes", "default-filters", "services", "gates", "access", "rooms", "cors", "discovery")
+_OWN: Final = (
+    "routes",
+    "default-filters",
+    "services",
+    "gates",
+    "access",
+    "rooms",
+    "cors",
+    "discovery",
+    "filter",
+    "predicate",
+)
 # Settings of Spring that have nothing to do with routes; here they are environment variables.
 _SPRING_TOP: Final = frozenset(
     {"application", "config", "debug", "eureka", "info", "jwt", "logging", "management", "resilience4j"}
     | {"server", "springdoc", "token"}
 )
 _SPRING_GATEWAY: Final = frozenset(
-    {"actuator", "enabled", "failonroutedefinitionerror", "filter", "forwarded", "globalfilter"}
-    | {"handlermapping", "httpclient", "httpserver", "loadbalancer", "metrics", "observability", "predicate"}
-    | {"redisratelimiter", "routefiltercacheenabled", "routerefreshlistener", "securityheaders"}
-    | {"streamingmediatypes", "trustedproxies", "websocket", "xforwarded"}
+    {"actuator", "enabled", "failonroutedefinitionerror", "forwarded", "function", "globalfilter"}
+    | {"handlermapping", "httpclient", "httpserver", "loadbalancer", "metrics", "observability"}
+    | {"redisratelimiter", "redisroutedefinitionrepository", "restrictivepropertyaccessor"}
+    | {"routefiltercacheenabled", "routerefreshlistener", "securityheaders", "setstatus"}
+    | {"streamingmediatypes", "trustedproxies", "version", "websocket", "xforwarded"}
 )
-_IN_GATEWAY: Final = ("routes", "default-filters", "globalcors", "discovery")
+# Those whose absence changes what happens, and what to do instead.
+_WITHOUT_EFFECT: Final = {
+    "forwarded": "Forwarded is always written anew",
+    "globalfilter": "there are no global filters to be switched",
+    "httpclient": "set PROXY_CONNECT_TIMEOUT_SECONDS and PROXY_RESPONSE_TIMEOUT_SECONDS, or a route's metadata",
+    "httpserver": "the gateway's own server has settings of its own",
+    "redisratelimiter": "the waiting room is what limits here",
+    "setstatus": "the status of the service is not told in a header",
+    "trustedproxies": "set TRUSTED_PROXIES to networks",
+    "version": "the predicate Version is not supported",
+    "xforwarded": "X-Forwarded-* are always written anew",
+}
+_IN_GATEWAY: Final = ("routes", "default-filters", "globalcors", "discovery", "filter", "predicate")
 
 
 def default_file() -> Path:
@@ -88,8 +115,11 @@ def parse(
     over = properties.sections if properties else {}
     sections = {**own, **over}
     default_filters = sections.get("defaultfilters")
-    routes = read_routes(sections.get("routes"), default_filters, faults)
-    gates, gate_lines = read_gates(own.get("gates"), faults)
+    kind_defaults = read_defaults(
+        (own.get("filter"), over.get("filter")), (own.get("predicate"), over.get("predicate")), faults
+    )
+    routes = read_routes(sections.get("routes"), default_filters, faults, kind_defaults)
+    gates, gate_lines, gate_rooms = read_gates(own.get("gates"), faults)
     public, public_lines = read_access(own.get("access"), faults)
     check_overlaps(gates, gate_lines, public, public_lines, faults)
     own_cors, own_unrouted = read_cors(own.get("cors"), faults)
@@ -103,13 +133,19 @@ def parse(
         # The server's patterns are asked first.
         cors={**over_cors, **own_cors, **over_cors},
         cors_unrouted=own_unrouted or over_unrouted,
-        locator=read_locator(own.get("discovery"), over.get("discovery"), default_filters, faults),
+        locator=read_locator(
+            own.get("discovery"), over.get("discovery"), default_filters, faults, kind_defaults
+        ),
         tokens=read_tokens(properties.tokens if properties else {}, faults),
         source=file,
         digest=digest_of(data),
     )
     if faults.found:
         raise RouteFileError(faults.in_order())
+    lines = Lines(
+        {**gate_lines, **public_lines}, gate_rooms, lines_of(own.get("rooms")), lines_of(own.get("services"))
+    )
+    warn_of(table, lines, faults, gates_named="gates" in own)
     return dataclasses.replace(table, warnings=faults.warnings())
 
 
@@ -150,11 +186,16 @@ def _spring_sections(node: Node, faults: Faults) -> dict[str, Node]:
             continue
         for key, value in place.expanded().entries.items():
             plain = _plain(key)
-            if plain in ("routes", "defaultfilters", "globalcors", "discovery"):
+            if plain in ("filter", "predicate") and plain in sections:
+                sections[plain] = merged(sections[plain], value)
+            elif plain in ("routes", "defaultfilters", "globalcors", "discovery", "filter", "predicate"):
                 sections["cors" if plain == "globalcors" else plain] = value
             elif plain not in _SPRING_GATEWAY and not (place is gateway and plain in ("server", "mvc")):
                 line = place.lines.get(key, place.line)
                 faults.add(line, "key", unknown("key of the gateway", key, _IN_GATEWAY))
+            elif plain in _WITHOUT_EFFECT:
+                line = place.lines.get(key, place.line)
+                faults.warn(line, "no-effect", f"{key} has no effect: {_WITHOUT_EFFECT[plain]}")
     return sections
 
 

@@ -11,15 +11,14 @@ import dataclasses
 import logging
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.routing.access import DEFAULT_PUBLIC
 from gateway.routing.arguments import Definition, Value
+from gateway.routing.defaults import Defaults
 from gateway.routing.definitions import read_definitions
 from gateway.routing.document import Fields, Items, Node, Text, filled
 from gateway.routing.faults import Faults, RuleBroken, unknown
-from gateway.routing.index import literal_prefix
 from gateway.routing.route import Route
 from gateway.routing.route_reader import read_routes
 from gateway.routing.sections import fields_of, texts
@@ -28,13 +27,9 @@ from gateway.routing.table import RouteTable
 MOST_SERVICES: Final = 1000
 """More names than this are left out: what registers itself must not grow the table without end."""
 RESERVED: Final = frozenset(
-    {
-        "actuator",
-        "metrics",
-        *(literal_prefix(call.pattern).partition("/")[2].partition("/")[0] for call in DEFAULT_PUBLIC),
-    }
-) - {""}
-"""Names below which the gateway answers itself, or calls are open by default: such a service gets no route."""
+    {".well-known", "actuator", "api", "health", "metrics", "swagger-ui", "swagger-ui.html", "v3"}
+)
+"""Names below which the gateway answers itself, or calls are usually open: such a service gets no route."""
 
 _SWITCHES: Final = ("enabled", "lower-case-service-id", "include-expression")
 _KEYS: Final = (*_SWITCHES, "route-id-prefix", "url-expression", "predicates", "filters", "exclude")
@@ -59,6 +54,7 @@ class Locator:
     filters: tuple[Definition, ...] = _FILTERS
     exclude: frozenset[str] = frozenset()
     default_filters: Node | None = None
+    kind_defaults: Defaults = field(default_factory=Defaults)
     line: int = 0
 
     def routes(self, names: Iterable[str], faults: Faults) -> tuple[Route, ...]:
@@ -68,7 +64,7 @@ class Locator:
             nodes = [self._route(name) for name in names]
         except RuleBroken as error:
             faults.broken(self.line, error)
-        return read_routes(Items(tuple(nodes), self.line), self.default_filters, faults)
+        return read_routes(Items(tuple(nodes), self.line), self.default_filters, faults, self.kind_defaults)
 
     def _route(self, name: str) -> Node:
         return Fields(
@@ -116,9 +112,14 @@ def _value(value: Value, service: str, line: int) -> Node:
 
 
 def read_locator(
-    node: Node | None, over: Node | None, default_filters: Node | None, faults: Faults
+    node: Node | None,
+    over: Node | None,
+    default_filters: Node | None,
+    faults: Faults,
+    kind_defaults: Defaults,
 ) -> Locator | None:
-    """The locator of ``discovery:``, the keys of ``over`` before those of ``node``; None unless it is enabled."""
+    """The locator of ``discovery:``, the keys of ``over`` before those of ``node``; None unless it is enabled.
+    ``kind_defaults`` holds for all its filters and predicates of a kind."""
     fields = {**_fields(node, faults), **_fields(over, faults)}
     before = len(faults.found)
     enabled = _flag(fields.get("enabled"), "enabled", False, faults)
@@ -136,6 +137,7 @@ def read_locator(
         _definitions(fields, "filters", default.filters, faults),
         frozenset(text.value.lower() for text in texts(fields.get("exclude"), "exclude", faults)),
         default_filters,
+        kind_defaults,
         place.line,
     )
     if len(faults.found) == before:

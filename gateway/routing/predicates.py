@@ -8,7 +8,7 @@ differences: Host regards no case, and the addresses are the ones ``TRUSTED_PROX
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, Protocol
@@ -22,6 +22,10 @@ from gateway.routing.javaregex import compile_java
 from gateway.routing.matcher import Regex
 from gateway.routing.patterns import PathPattern, compile_pattern
 
+# Everything up to a comma, of which quotes at the beginning hold none.
+_QUOTED_MEMBER = re.compile(r'(?:\s*"(?:[^"\\]|\\.)*+"?)?[^,]*')
+_ESCAPED = re.compile(r"\\(.)")
+_PORT = re.compile(r":[^:\]]*\Z")
 _COOKIE_VALUE = re.compile(r"[^\s\",;\\]*")
 
 
@@ -90,19 +94,24 @@ class Method(CapturesNothing):
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The Host header, its port included, matches one of the Ant patterns with ``.`` between labels."""
+    """The Host header, ``with_port`` or without, matches one of the Ant patterns with ``.`` between labels."""
 
     patterns: tuple[str, ...]
     regexes: tuple[Regex, ...] = field(repr=False)
     names: tuple[tuple[str, ...], ...] = field(repr=False)
+    with_port: bool = True
 
     @property
     def always_captures(self) -> frozenset[str]:
         return frozenset.intersection(*(frozenset(names) for names in self.names))
 
     def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
+        if not facts.host:
+            # No Host is none of the hosts, also where a variable may be empty.
+            return False
+        host = facts.host if self.with_port else _PORT.sub("", facts.host)
         for regex, names in zip(self.regexes, self.names, strict=True):
-            match = regex.fullmatch("." + facts.host[:300])
+            match = regex.fullmatch("." + host[:300])
             if match is not None:
                 found.update(zip(names, match.groups(), strict=True))
                 return True
@@ -114,25 +123,37 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Header(CapturesNothing):
-    """Some value of the header is as the regex says, or not empty if there is no regex."""
+    """Some member of the header's list is as the regex says, or there is one if there is no regex."""
 
     header: str
     regexp: Regex | None
     source: str
 
     def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
-        values = facts.headers.getall(self.header, [])
+        members = list_members(facts.headers.getall(self.header, ()))
         if self.regexp is None:
-            return any(values)
-        return any(self.regexp.matches(value.strip()) for value in _single_values(values))
+            return bool(members)
+        return any(self.regexp.matches(member) for member in members)
 
     def __str__(self) -> str:
         return f"Header: {self.header} regexp={self.source or 'null'}"
 
 
-def _single_values(values: list[str]) -> list[str]:
-    """The values whole and, for lists such as ``a, b``, one by one."""
-    return values + [part for value in values if "," in value for part in value.split(",")]
+def list_members(values: Iterable[str]) -> list[str]:
+    """The members of a header that is a list, as Spring reads it: divided at commas outside quotes, without blanks
+    around them and without the quotes around a whole member. Empty ones count as absent."""
+    members: list[str] = []
+    for value in values:
+        if '"' in value:
+            members += map(_unquoted, _QUOTED_MEMBER.findall(value))
+        else:
+            members += value.split(",")
+    return [member for text in members if (member := text.strip())]
+
+
+def _unquoted(member: str) -> str:
+    text = member.strip()
+    return _ESCAPED.sub(r"\1", text[1:-1]) if len(text) > 1 and text[0] == text[-1] == '"' else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +227,12 @@ def _host(args: Arguments) -> Predicate:
     compiled = [compile_host(pattern) for pattern in patterns]
     for regex, _ in compiled:
         args.told(regex)
-    return Host(patterns, tuple(regex for regex, _ in compiled), tuple(names for _, names in compiled))
+    return Host(
+        patterns,
+        tuple(regex for regex, _ in compiled),
+        tuple(names for _, names in compiled),
+        args.defaults.host_has_port,
+    )
 
 
 def _regex(args: Arguments, name: str = "regexp") -> Regex | None:

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 from gateway.routing.arguments import Definition, Warn
 from gateway.routing.cors import hardly_meant
+from gateway.routing.defaults import Defaults
 from gateway.routing.definitions import read_definitions
 from gateway.routing.document import Fields, Node, Text, as_items, filled
 from gateway.routing.faults import Faults, RuleBroken, unknown
@@ -26,11 +27,13 @@ _INT32: Final = range(-(2**31), 2**31)
 _UNREADABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 
-def read_routes(node: Node | None, default_filters: Node | None, faults: Faults) -> tuple[Route, ...]:
-    """Return the sound routes in the order in which they are to be asked."""
-    defaults = _make(
-        read_definitions(default_filters, "filters", faults, None, bare=True), make_filter, faults, None
-    )
+def read_routes(
+    node: Node | None, default_filters: Node | None, faults: Faults, kind_defaults: Defaults
+) -> tuple[Route, ...]:
+    """Return the sound routes in the order in which they are to be asked. ``kind_defaults`` holds for all filters and
+    predicates of a kind."""
+    definitions = read_definitions(default_filters, "filters", faults, None, bare=True)
+    defaults = _make(definitions, make_filter, faults, None, kind_defaults)
     if node is None or (isinstance(node, Text) and node.null):
         faults.add(
             node.line if node else 1, "shape", "there are no routes; write 'routes: []' if that is meant"
@@ -43,7 +46,7 @@ def read_routes(node: Node | None, default_filters: Node | None, faults: Faults)
     routes: list[Route] = []
     seen: dict[str, int] = {}
     for position, item in enumerate(items.items if items else (), 1):
-        route = _RouteReader(item, position, defaults, faults).read()
+        route = _RouteReader(item, position, defaults, faults, kind_defaults).read()
         if route is None:
             continue
         if route.id in seen:
@@ -57,9 +60,10 @@ def read_routes(node: Node | None, default_filters: Node | None, faults: Faults)
 
 def _make(
     definitions: Iterable[Definition],
-    make: Callable[[Definition, Warn], T],
+    make: Callable[[Definition, Warn, Defaults], T],
     faults: Faults,
     route_id: str | None,
+    kind_defaults: Defaults,
 ) -> list[T]:
     made = []
     for definition in definitions:
@@ -68,7 +72,7 @@ def _make(
             faults.warn(line, rule, message, route_id)
 
         try:
-            made.append(make(definition, warn))
+            made.append(make(definition, warn, kind_defaults))
         except RuleBroken as error:
             faults.broken(definition.line, error, route_id)
     return made
@@ -92,9 +96,12 @@ def _check_weights(routes: list[Route], faults: Faults) -> None:
 class _RouteReader:
     """Reads one route."""
 
-    def __init__(self, node: Node, position: int, defaults: list[Filter], faults: Faults) -> None:
+    def __init__(
+        self, node: Node, position: int, defaults: list[Filter], faults: Faults, kind_defaults: Defaults
+    ) -> None:
         self.node = node
         self.defaults = defaults
+        self.kind_defaults = kind_defaults
         self.faults = faults
         self.route_id = f"route-{position}"
 
@@ -107,9 +114,8 @@ class _RouteReader:
         self._read_id(fields.get("id"))
         upstream = self._upstream(fields.get("uri"))
         predicates = self._predicates(fields.get("predicates"))
-        own = _make(
-            self._definitions(fields.get("filters"), "filters"), make_filter, self.faults, self.route_id
-        )
+        definitions = self._definitions(fields.get("filters"), "filters")
+        own = _make(definitions, make_filter, self.faults, self.route_id, self.kind_defaults)
         order = self._order(fields.get("order"))
         meaning = self._metadata(fields.get("metadata"))
         if len(self.faults.found) == before:
@@ -206,7 +212,8 @@ class _RouteReader:
 
     def _predicates(self, node: Node | None) -> list[Predicate]:
         before = len(self.faults.found)
-        made = _make(self._definitions(node, "predicates"), make_predicate, self.faults, self.route_id)
+        definitions = self._definitions(node, "predicates")
+        made = _make(definitions, make_predicate, self.faults, self.route_id, self.kind_defaults)
         if not made and len(self.faults.found) == before:
             self._fault(
                 self.node.line, "shape", "a route needs at least one predicate (Path=/** takes everything)"

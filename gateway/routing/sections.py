@@ -6,12 +6,11 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
-from gateway.routing.access import DEFAULT_PUBLIC, OWN_PUBLIC
 from gateway.routing.calls import CallPattern, overlap, parse_call
 from gateway.routing.cors import CorsRule, hardly_meant, parse_cors
 from gateway.routing.document import Fields, Items, Node, Text, filled, plain
 from gateway.routing.faults import Faults, RuleBroken, unknown
-from gateway.routing.gates import DEFAULT_GATES, DEFAULT_ROOM, Gate, RoomLimits
+from gateway.routing.gates import DEFAULT_ROOM, Gate, RoomLimits
 from gateway.routing.patterns import compile_pattern
 from gateway.routing.upstream import parse_instance
 
@@ -54,6 +53,11 @@ def fields_of(node: Node | None, key: str, allowed: Iterable[str], faults: Fault
             faults.add(line, "key", unknown(f"key in {key}", name, known.values()))
         found[_plain(name)] = value
     return found
+
+
+def lines_of(node: Node | None) -> dict[str, int]:
+    """The line of each key of a mapping."""
+    return {key: node.lines.get(key, node.line) for key in node.entries} if isinstance(node, Fields) else {}
 
 
 def _plain(key: str) -> str:
@@ -100,11 +104,16 @@ def _room(node: Node | None, line: int, faults: Faults) -> str:
     return text
 
 
-def read_gates(node: Node | None, faults: Faults) -> tuple[tuple[Gate, ...], dict[CallPattern, int]]:
-    """The gates and the line of each of their calls; the default ones if the file says nothing of gates."""
+def read_gates(
+    node: Node | None, faults: Faults
+) -> tuple[tuple[Gate, ...], dict[CallPattern, int], dict[str, int]]:
+    """The gates, the line of each of their calls, and that of each room's first gate. Nothing is gated that the file
+    does not name."""
     if node is None:
-        return DEFAULT_GATES, {}
-    gates, lines = [], {}
+        return (), {}, {}
+    gates: list[Gate] = []
+    lines: dict[CallPattern, int] = {}
+    rooms: dict[str, int] = {}
     items = node.items if isinstance(node, Items) else ()
     if not isinstance(node, Items) and not (isinstance(node, Text) and node.null):
         faults.add(node.line, "shape", "gates must be a list")
@@ -113,21 +122,30 @@ def read_gates(node: Node | None, faults: Faults) -> tuple[tuple[Gate, ...], dic
         room = _room(fields.get("room"), item.line, faults)
         calls = _calls(fields.get("calls"), "calls", faults)
         renews = _calls(fields.get("renews"), "renews", faults)
-        lines.update({call: line for line, call in calls})
+        if not calls and not renews:
+            message = f"the gate of room {room!r} has neither calls nor renews, so it protects nothing: name its calls"
+            faults.warn(item.line, "gate-empty", message)
+        lines.update({call: line for line, call in (*renews, *calls)})
+        rooms.setdefault(room, item.line)
         gates.append(Gate(room, tuple(call for _, call in calls), tuple(call for _, call in renews)))
-    return tuple(gates), lines
+    return tuple(gates), lines, rooms
 
 
 def read_access(node: Node | None, faults: Faults) -> tuple[tuple[CallPattern, ...], dict[CallPattern, int]]:
-    """The public calls, the defaults first, and the lines of the file's own."""
+    """The public calls, each with its line. Nothing is public that the file does not name.
+
+    ``defaults: true`` once added the calls of one system; it has no effect now, which is a warning.
+    """
     fields = fields_of(node, "access", ("public", "defaults"), faults)
     calls = _calls(fields.get("public"), "public", faults)
     defaults = fields.get("defaults")
     text = defaults.value.lower() if isinstance(defaults, Text) else "true" if defaults is None else ""
     if text not in ("true", "false"):
         faults.add(defaults.line if defaults else 1, "shape", "defaults must be true or false")
-    base = OWN_PUBLIC if text == "false" else DEFAULT_PUBLIC
-    return (*base, *(call for _, call in calls)), {call: line for line, call in calls}
+    elif defaults is not None and text == "true":
+        message = "defaults: true has no effect: no call is open by default; name the open calls under public"
+        faults.warn(defaults.line, "access", message)
+    return tuple(call for _, call in calls), {call: line for line, call in calls}
 
 
 def check_overlaps(
@@ -144,8 +162,7 @@ def check_overlaps(
                 if not overlap(gated, opened):
                     continue
                 line = public_lines.get(opened) or gate_lines.get(gated) or 1
-                by = "" if opened in public_lines else " by default (access: {defaults: false} drops those)"
-                message = f"'{gated}' is gated (room {gate.room}) and '{opened}' is public{by}"
+                message = f"'{gated}' is gated (room {gate.room}) and '{opened}' is public"
                 faults.add(line, "gated-and-public", message)
 
 

@@ -12,9 +12,9 @@ from gateway.routing.calls import CallPattern
 from gateway.routing.cors import CorsRule
 from gateway.routing.edits import HeaderEdit
 from gateway.routing.facts import RequestFacts
-from gateway.routing.faults import Fault, FilterFailed, RuleBroken
+from gateway.routing.faults import Fault
 from gateway.routing.filters import Answer, Draft
-from gateway.routing.filters_target import restore_path
+from gateway.routing.filters_target import innermost, restore_path
 from gateway.routing.gates import Gate, GateIndex, GateRule, RoomLimits
 from gateway.routing.index import PrefixIndex, literal_prefix
 from gateway.routing.matcher import GaveUp
@@ -49,8 +49,8 @@ _UNCHANGED: Final = Changes()
 class Match(NamedTuple):
     """A request's route, and what goes to the service. A tuple, because one is made for each request.
 
-    ``upstream_target`` is the raw path and query to send; ``upstream_path`` the same path decoded, which
-    the gate looks at. ``variables`` were captured by the predicates.
+    ``upstream_target`` is the raw path and query to send; ``upstream_path`` the same path decoded until
+    nothing is encoded, which the gate looks at. ``variables`` were captured by the predicates.
     """
 
     route: Route
@@ -137,7 +137,7 @@ class RouteTable:
 
         A route whose filters lead into a service's ``/actuator`` counts as none unless its metadata allow
         it. Raises BadRequest if the filters make the path ambiguous, if a rule needs the query and it is malformed, or
-        if the regexes take too long, FilterFailed if the filters leave no path.
+        if the regexes take too long.
         """
         match = self.first(facts)
         if match is None or (not match.route.allow_actuator and _is_actuator(match.upstream_path)):
@@ -218,11 +218,8 @@ def _matched(route: Route, facts: RequestFacts, found: Mapping[str, str]) -> Mat
         each.contribute(draft)
     path = target.path
     if draft.raw_path != target.raw_path or draft.raw_query != target.raw_query:
-        try:
-            draft.raw_path = restore_path(draft.raw_path)
-        except RuleBroken as error:
-            raise FilterFailed(route.id, error.message) from None
-        again = parse_target(f"{draft.raw_path}?{draft.raw_query}")
+        draft.raw_path = restore_path(draft.raw_path)
+        again = parse_target(f"{innermost(draft.raw_path)}?{draft.raw_query}")
         path = again.path
     changes = Changes(
         tuple(draft.request_edits),

@@ -28,6 +28,12 @@ class Upstream:
     port: int
 
 
+_NO_SCHEMES: Final = {
+    "forward": "forward: is known from Spring Cloud Gateway, but not supported here, because the gateway has no pages "
+    "that a route could lead to",
+    "sticky": "sticky: is known from Spring Cloud Gateway, but not supported here, because the gateway keeps no "
+    "sessions that could remember an instance",
+}
 NOWHERE: Final = "no"
 """Spring's idiom ``no://op`` for a route that never reaches a service, because a filter answers."""
 
@@ -46,7 +52,8 @@ def parse_uri(uri: str) -> Upstream:
     if scheme == "lb" and colon:
         return _balanced(uri, rest)
     if scheme not in _SCHEMES or not rest.startswith("//"):
-        what = f"{scheme}: is not a scheme a route can have{nearest(scheme, ['lb', *_SCHEMES])}"
+        near = f"a scheme a route can have{nearest(scheme, ['lb', *_SCHEMES])}"
+        what = _NO_SCHEMES.get(scheme, f"{scheme}: is not {near}")
         raise RuleBroken(
             "uri", f"{_shown(uri)}: {what if colon else 'the scheme is missing'}; write lb:// or http(s)://"
         )

@@ -26,6 +26,11 @@ _REMEMBERED = 64
 """Endings kept: a mass promotion says the same few (by language and seconds left) to everybody."""
 
 
+def come_back(why: str, draw: Callable[[float, float], float] = random.uniform) -> Frame:
+    """All that a reader is told who can't have a stream here now: ``why``, as a comment, and when to come back."""
+    return frames.comment(why, retry=draw(*_FULL_RETRY))
+
+
 class Encoder:
     """Frames of one room. ``now`` is the wall clock in epoch seconds, ``draw(low, high)`` picks jitter."""
 
@@ -60,7 +65,7 @@ class Encoder:
 
     def no_room(self) -> Frame:
         """Instead of ``only_status`` where no state can be had."""
-        return frames.comment("no room here", retry=self._draw(*_FULL_RETRY))
+        return come_back("no room here", self._draw)
 
     def going_away(self) -> Frame:
         """Ends a stream of an instance that shuts down: the reader finds another one."""

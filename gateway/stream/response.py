@@ -17,6 +17,7 @@ from aiohttp.web import BaseRequest
 from aiohttp.web_exceptions import HTTPMethodNotAllowed
 from aiohttp_sse import EventSourceResponse
 
+from gateway.observe.logs import ABORTED
 from gateway.stream.subscriber import Subscriber
 
 UNACKNOWLEDGED_SECONDS = 60
@@ -51,6 +52,17 @@ class EventStream(EventSourceResponse):
         # aiohttp knows better than "keep-alive" for everybody, as its parent class says.
         del self.headers["Connection"]
         self._subscriber: Subscriber | None = None
+
+    @property
+    def body_length(self) -> int:
+        """Bytes of the body that were written."""
+        subscriber = self._subscriber
+        return subscriber.sent if subscriber is not None and subscriber.begun else 0
+
+    @property
+    def end(self) -> str:
+        """Empty if the last thing was said, else that the client aborted it, be it by taking nothing."""
+        return "" if self._subscriber is not None and self._subscriber.completed else ABORTED
 
     async def subscribe(
         self, request: BaseRequest, *, user: str, locale: str, max_buffer: int
@@ -98,12 +110,9 @@ class EventStream(EventSourceResponse):
             # The last chunk is out. It would be written again, and after a wait for a slow reader.
             writer.chunked = False
         await super().write_eof(data)
-        if request is None or request.transport is None:
-            return
-        if request.transport.get_write_buffer_size():
-            # A reader this far behind gets no other request; the socket's time-out ends what remains.
-            self.force_close()
-        else:
+        # Also for a reader who is behind: the head has said whether the connection stays open. Whoever takes nothing at
+        # all is cut off by the connection.
+        if request is not None and request.transport is not None:
             _tune(request, streaming=False)
 
 

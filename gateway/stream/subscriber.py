@@ -23,7 +23,8 @@ class Subscriber:
 
     ``ticket`` is the user's as last told by a state (``None`` before the first), ``held`` an event that came
     before it, ``since`` the number of the newest read of the room that counts for this stream.
-    ``done`` is resolved, with nothing, when the stream is over, and ``ended`` then says why.
+    ``done`` is resolved, with nothing, when the stream is over, and ``ended`` then says why. ``sent`` counts the bytes
+    of its body so far.
     """
 
     __slots__ = (
@@ -36,6 +37,7 @@ class Subscriber:
         "ended",
         "held",
         "locale",
+        "sent",
         "since",
         "ticket",
         "user",
@@ -54,20 +56,28 @@ class Subscriber:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ended = ""
         self.completed = False
+        self.sent = 0
         self._transport = transport
         self._chunked = chunked
         self._limit = limit
         self._head = head
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything was written yet."""
+        return not self._head
+
     def write(self, frame: Frame) -> bool:
         """Hands ``frame`` to the transport; ``False`` if the stream is over (``ended`` says why)."""
         if not self._writable():
             return False
+        self.sent += len(frame.raw)
         self._write(frame.chunked if self._chunked else frame.raw)
         return True
 
     def hold(self, frame: Frame) -> None:
         """Keeps ``frame`` for the next one, so that both go out in one piece."""
+        self.sent += len(frame.raw)
         self._head += frame.chunked if self._chunked else frame.raw
 
     def flush(self) -> None:
@@ -82,6 +92,7 @@ class Subscriber:
         """
         if not self._writable():
             return False
+        self.sent += len(frame.raw)
         self._write(frame.chunked + LAST_CHUNK if self._chunked else frame.raw)
         self.completed = True
         self.close(cause)

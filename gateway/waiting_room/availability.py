@@ -25,6 +25,9 @@ PROBE_SECONDS: Final = 0.5
 DEADLINE_SECONDS: Final = 1.0
 """Redis that has not answered a question within this is away."""
 
+SLICES: Final = 10
+"""The deadline is this many turns of the event loop at least."""
+
 LONGEST_SECONDS: Final = 5.0
 """One question, connecting included, is given up after this; the next one opens a new connection."""
 
@@ -134,9 +137,10 @@ class Probe:
     async def _once(self) -> None:
         question = asyncio.ensure_future(self._ask())
         try:
-            # In two halves: an event loop that was held up itself must not take that for Redis's silence.
-            for _ in range(2):
-                await asyncio.wait({question}, timeout=DEADLINE_SECONDS / 2)
+            # In slices, each at least one turn of the event loop: an answer takes a few turns, and a loop that is held
+            # up itself must not take that for Redis's silence.
+            for _ in range(SLICES):
+                await asyncio.wait({question}, timeout=DEADLINE_SECONDS / SLICES)
             if not question.done():
                 self._found_away("no answer")
             refuses = await question

@@ -51,6 +51,7 @@ class Rooms:
         self._stack: contextlib.AsyncExitStack | None = None
         self._on_restored = on_restored
         self._on_redis = on_redis
+        self._away = False
         self.subscription = Subscription(
             redis, lambda room: channel(RoomKeys(prefix, room), redis), on_events, self._restored
         )
@@ -105,7 +106,7 @@ class Rooms:
             stack.push_async_callback(self._lock_link.close)
             await self._check_prefix()
             key = RoomKeys(self._prefix, DEFAULT_ROOM).mark
-            await stack.enter_async_context(self._redis.probing(key, self._on_redis))
+            await stack.enter_async_context(self._redis.probing(key, self._redis_changed))
             # Rooms that come later end with the others: after the sweeper, which would open their links again.
             rooms = await stack.enter_async_context(contextlib.AsyncExitStack())
             for room in self._rooms.values():
@@ -122,6 +123,13 @@ class Rooms:
         for room in self._rooms.values():
             room.presence.tell_again()
         self._on_restored()
+
+    def _redis_changed(self, state: RedisState) -> None:
+        back, self._away = self._away and not state.away, bool(state.away)
+        self._on_redis(state)
+        # Events may be heard again before the probe is answered; what was read then failed at once.
+        if back and self.subscription.listening.is_set():
+            self._on_restored()
 
     async def _check_prefix(self) -> None:
         # Every other room begins with a tag of its own.

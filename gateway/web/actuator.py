@@ -71,7 +71,7 @@ class Actuator:
 
     async def links(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Where everything is."""
-        base = f"{request.scheme}://{request.host}{BASE}"
+        base = f"{request.scheme}://{request.host}{BASE}" if request.host else BASE
 
         def link(path: str, templated: bool = False) -> dict[str, Any]:
             return {"href": base + path, "templated": templated}

@@ -21,13 +21,18 @@ SERVER_NAME: Final = "gateway"
 """What ``Server`` says: neither what this is made of nor how old."""
 
 HEADERS: Final = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
+_EVENT_HEADERS: Final = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-store, no-transform",
+    "X-Accel-Buffering": "no",
+}
 
 
-class JsonAnswer(web.Response):
-    """An answer whose ``body`` is JSON in UTF-8, and never empty. ``headers`` come on top of ``HEADERS``."""
+class WholeAnswer(web.Response):
+    """An answer whose ``body`` is at hand, and never empty."""
 
-    def __init__(self, body: bytes, *, status: int = 200, headers: dict[str, str] | None = None) -> None:
-        super().__init__(body=body, status=status, headers=HEADERS | headers if headers else HEADERS)
+    def __init__(self, body: bytes, *, status: int = 200, headers: dict[str, str]) -> None:
+        super().__init__(body=body, status=status, headers=headers)
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Sends all of it, as nearly always; else prepares it as aiohttp does. Raises ConnectionError if the client has
@@ -62,3 +67,17 @@ class JsonAnswer(web.Response):
             headers[hdrs.CONNECTION] = "keep-alive"
         self._body_length = len(body)
         return _serialize_headers(f"HTTP/1.1 {self._status} {self._reason}", headers) + body
+
+
+class JsonAnswer(WholeAnswer):
+    """An answer whose ``body`` is JSON in UTF-8. ``headers`` come on top of ``HEADERS``."""
+
+    def __init__(self, body: bytes, *, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        super().__init__(body, status=status, headers=HEADERS | headers if headers else HEADERS)
+
+
+class EventsAnswer(WholeAnswer):
+    """A stream of server-sent events that is over already. ``body`` is what it says."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body, headers=_EVENT_HEADERS)

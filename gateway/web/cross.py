@@ -56,6 +56,7 @@ def _asked(context: Context, request: web.BaseRequest) -> Asked:
         _is_own(context, request, origins[0]),
         headers.get("Access-Control-Request-Method"),
         ",".join(headers.getall("Access-Control-Request-Headers", ())),
+        headers.get("Access-Control-Request-Private-Network", "").lower() == "true",
     )
 
 

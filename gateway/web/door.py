@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http_writer import StreamWriter
 
 from gateway.errors import GatewayError, NoInstance, UpstreamTimeout, UpstreamUnreachable
-from gateway.observe.logs import AccessLog
+from gateway.observe.logs import ABORTED, AccessLog
 from gateway.observe.tracing import TRACE_ID
 from gateway.proxy.forwarded import origin
+from gateway.proxy.response import BEGUN
 from gateway.web.admit import overloaded
-from gateway.web.answer import SERVER_NAME, JsonAnswer
+from gateway.web.answer import SERVER_NAME, WholeAnswer
 from gateway.web.context import Context
 from gateway.web.envelope import refusal
 from gateway.web.exchange import Exchange, Step
@@ -57,21 +59,26 @@ class Door:
         trace = exchange.trace
         recorded = trace.sampled and context.tracer.enter(trace)
         context.metrics.under_way += 1
-        status = CLIENT_GONE
-        size = 0
+        sent = _Sent()
         try:
             response = await _answered(request, exchange, self._steps)
-            if not response.prepared:
-                # An answer of our own, which has not been written yet; the others have both.
+            if response.prepared:
+                sent.take(response)
+            else:
+                # An answer of our own, which has not been written yet.
                 _complete(response, exchange)
-            status = response.status
-            size = response.body_length or response.content_length or 0
+                await sent.write(request, response)
+        except asyncio.CancelledError:
+            begun = request.get(BEGUN)
+            if begun is not None:
+                sent.take(begun)
+            raise
         finally:
             context.metrics.under_way -= 1
-            self._account(request, exchange, status, size, recorded)
+            self._account(request, exchange, sent.status, sent.size, recorded, sent.end)
         return response
 
-    def turn_away(self, request: web.BaseRequest) -> JsonAnswer | None:
+    def turn_away(self, request: web.BaseRequest) -> WholeAnswer | None:
         """What a newcomer gets for whom there is no time; None if this is no newcomer's call. No more is done than it
         takes to say so in a way that the caller can read."""
         exchange = _exchange(request, self._context, self._default_locale)
@@ -90,7 +97,13 @@ class Door:
         return answer
 
     def _account(
-        self, request: web.BaseRequest, exchange: Exchange, status: int, size: int, recorded: bool
+        self,
+        request: web.BaseRequest,
+        exchange: Exchange,
+        status: int,
+        size: int,
+        recorded: bool,
+        end: str = "",
     ) -> None:
         """Every answer is counted once and has one line in the log."""
         context, trace = self._context, exchange.trace
@@ -126,7 +139,48 @@ class Door:
                 client=exchange.client,
                 user=exchange.principal.user_id if exchange.principal else None,
                 outcome=exchange.outcome,
+                end=end,
             )
+
+
+class _Sent:
+    """What was written of an answer: its ``status``, bytes of its body, and its ``end`` if it is not complete."""
+
+    __slots__ = ("end", "size", "status")
+
+    def __init__(self) -> None:
+        self.status = CLIENT_GONE
+        self.size = 0
+        self.end = ABORTED
+
+    def take(self, response: web.StreamResponse) -> None:
+        """The answer has been written by who made it."""
+        self.status = response.status
+        self.size = response.body_length
+        self.end = getattr(response, "end", "")
+
+    async def write(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """Writes an answer of our own; a small one is left to the server, which writes it in one piece."""
+        transport = request.transport
+        if isinstance(response, WholeAnswer):
+            if transport is None or transport.is_closing():
+                return
+            self.status, self.end = response.status, ""
+            self.size = 0 if request.method == "HEAD" else response.content_length or 0
+            return
+        response.headers.setdefault("Server", SERVER_NAME)
+        head = 0
+        try:
+            writer = await response.prepare(request)
+            if isinstance(writer, StreamWriter):
+                head = len(writer._headers_buf or b"") or writer.output_size
+            self.status = response.status
+            await response.write_eof()
+            self.end = ""
+        except ConnectionError:
+            pass  # the server finds out as well, and ends the connection
+        finally:
+            self.size = max(0, getattr(request.writer, "output_size", head) - head)
 
 
 def _complete(answer: web.StreamResponse, exchange: Exchange) -> None:

@@ -25,7 +25,8 @@ def is_for_operators(path: str) -> bool:
 class Endpoint:
     """One own call. ``path`` may hold ``{name}`` segments. ``label`` names it in logs and metrics.
 
-    ``sheds``: refused while the instance is overloaded, because it brings a newcomer.
+    ``sheds``: refused while the instance is overloaded, because it brings a newcomer. ``streams``: answers with
+    server-sent events, also where it refuses for the moment.
     """
 
     method: str
@@ -34,6 +35,7 @@ class Endpoint:
     needs: Needs = "token"
     label: str = ""
     sheds: bool = False
+    streams: bool = False
 
 
 class Endpoints:

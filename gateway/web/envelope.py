@@ -11,8 +11,9 @@ from typing import Any, Final
 from gateway import errors
 from gateway.errors import GatewayError
 from gateway.observe.logs import timestamp
+from gateway.stream.encoder import come_back
 from gateway.waiting_room.state import State
-from gateway.web.answer import JsonAnswer
+from gateway.web.answer import EventsAnswer, JsonAnswer, WholeAnswer
 from gateway.web.exchange import Exchange
 from gateway.web.messages import message
 from gateway.web.render import state_json, status_object
@@ -52,6 +53,9 @@ class NotAdmitted(errors.NotInQueue):
 
 
 STATUS_OF[NotAdmitted] = 403
+
+_FOR_NOW: Final = 503
+"""The status of what may be otherwise in a moment."""
 
 _CHALLENGE: Final[dict[type[GatewayError], str]] = {
     errors.TokenRequired: "Bearer",
@@ -101,11 +105,17 @@ def standing(exchange: Exchange, key: str, state: State) -> JsonAnswer:
     return JsonAnswer(text.encode("utf-8", "backslashreplace"))
 
 
-def refusal(exchange: Exchange, error: GatewayError) -> JsonAnswer:
-    """The answer to ``error``. Errors without a status of their own are 500 INTERNAL_ERROR and say nothing else."""
+def refusal(exchange: Exchange, error: GatewayError) -> WholeAnswer:
+    """The answer to ``error``. Errors without a status of their own are 500 INTERNAL_ERROR and say nothing else.
+
+    A stream that can't be opened now but may be later is answered as by a full instance: 200, when to come back, and
+    the end. An ``EventSource`` gives up for good on any other status.
+    """
     status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
     code = error.code if status != 500 else GatewayError.code
     exchange.outcome = code
+    if exchange.streams and status == _FOR_NOW:
+        return EventsAnswer(come_back(code).raw)
     text = message(exchange.locale, f"error.{code}")
     facts: dict[str, Any] = {"code": code, "message": text, "status": status}
     if exchange.target is not None:

@@ -42,6 +42,7 @@ class Exchange:
         "renews_only",
         "room",
         "sheds",
+        "streams",
         "target",
         "trace",
     )
@@ -71,6 +72,8 @@ class Exchange:
         self.renews_only = False
         self.sheds = False
         """A newcomer's call, refused while this instance is overloaded."""
+        self.streams = False
+        """The answer is a stream of server-sent events."""
         self.needs = "token"
         """``token``, ``nothing`` or ``management``, for the gateway's own calls."""
         self.parameters = _NO_PARAMETERS

@@ -64,6 +64,11 @@ class Resting(ReaderWatch):
 
     __slots__ = ()
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # aiohttp's own, see ``wake``.
+        self._parser = None
+
     def rest(self) -> None:
         """Lets go of the parser until something comes. Call it while all that came is parsed and taken."""
         self._parser = None
@@ -80,7 +85,10 @@ class Resting(ReaderWatch):
                 max_headers=self.max_headers,
                 payload_exception=web.RequestPayloadError,
                 auto_decompress=bool(SERVER_OPTIONS["auto_decompress"]),
-                max_msg_queue_size=self._max_msg_queue_size,
+                # The connection bounds its queue itself. aiohttp's C parser counts a request whose handler runs before
+                # its body has come as waiting for ever; behind 32 of them it stops between requests, and loses the one
+                # behind an upgrade that is not followed.
+                max_msg_queue_size=0,
             )
 
 

@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 from gateway.auth.identity import identity_headers, signature_header, strip_identity
 from gateway.errors import GatewayError
 from gateway.observe.calls import TracedCalls
-from gateway.proxy.headers import upstream_headers
+from gateway.proxy.headers import taken_off, upstream_headers
 from gateway.proxy.plan import Edits, ForwardPlan
 from gateway.proxy.response import Send, send_answer
 from gateway.proxy.upstream import UpstreamBase
@@ -82,8 +82,9 @@ def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, mat
     """What goes to the service, and how."""
     settings, changes, sent = context.settings, match.changes, request.headers
     raw: RawHeaders = request.raw_headers
-    host = sent["Host"]
-    upstream_host: str | None = host if changes.preserve_host else None
+    host = sent.get("Host", "")
+    # A client of HTTP/1.0 may have sent none: the service then gets its own, as where no Host is kept.
+    upstream_host: str | None = host or None if changes.preserve_host else None
     if changes.request_headers:
         edited = _edited(raw, changes.request_headers)
         # What a filter makes of Host only goes out where the route keeps the Host at all.
@@ -108,6 +109,7 @@ def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, mat
         trusted=context.trusted,
         upstream_host=None if upstream_host is None else _encode(upstream_host),
         extra=(*identity, *exchange.trace.headers()),
+        prefix=_prefix(exchange, match),
     )
     route = match.route
     upstream = route.upstream
@@ -133,6 +135,14 @@ def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, mat
         key_of(request.method, request.version, sent) if hdrs.UPGRADE in sent else None,
         client=exchange.client,
     )
+
+
+def _prefix(exchange: Exchange, match: Match) -> str:
+    """What the route's filters took off the beginning of the path."""
+    target = exchange.target
+    if not match.route.filters or target is None:
+        return ""
+    return taken_off(target.raw_path, match.upstream_target)
 
 
 @lru_cache(maxsize=256)

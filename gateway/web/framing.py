@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final, Protocol
 
-from aiohttp import HttpVersion, HttpVersion11, hdrs, web
+from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, hdrs, web
 from multidict import CIMultiDict, CIMultiDictProxy, MultiMapping
 from yarl import URL
 
@@ -72,10 +72,12 @@ def fault_of(head: Head) -> str | None:
         return "the method is too long"
     headers = head.headers
     hosts = headers.getall(hdrs.HOST, ())
-    if len(hosts) != 1:
+    if len(hosts) == 1:
+        if _HOST.fullmatch(hosts[0]) is None:
+            return "Host is malformed"
+    elif hosts or head.version != HttpVersion10:
+        # HTTP/1.0 has no Host, and load balancers' default checks speak it.
         return "there must be exactly one Host"
-    if _HOST.fullmatch(hosts[0]) is None:
-        return "Host is malformed"
     lengths = headers.getall(hdrs.CONTENT_LENGTH, ())
     codings = headers.getall(hdrs.TRANSFER_ENCODING, ())
     if not (lengths or codings):

@@ -23,7 +23,7 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.http_writer import StreamWriter
 
-from gateway.web.answer import JsonAnswer
+from gateway.web.answer import WholeAnswer
 from gateway.web.forgetting import Resting
 
 NEWCOMERS: Final = (b"POST /api/v1/queue/lineup", b"GET /api/v1/queue/stream")
@@ -37,7 +37,7 @@ _FEWEST, _FIRST, _MOST = 8, 32, 256  # newcomers a turn
 _REFUSED_FOR_ONE: Final = 2  # refusals that cost about as much as letting one in
 
 
-AnswerOf = Callable[[web.BaseRequest], JsonAnswer | None]
+AnswerOf = Callable[[web.BaseRequest], WholeAnswer | None]
 """Makes the refusal of a newcomer; None if the request is none of a newcomer after all."""
 
 

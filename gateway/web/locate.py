@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from gateway.errors import BadRequest, GatewayError, MethodNotAllowed, RequestTimeout, RouteNotFound
 from gateway.routing.facts import RequestFacts
@@ -34,7 +34,7 @@ def locating(context: Context, endpoints: Endpoints, forward: Choose | None) -> 
 
     def locate(request: web.BaseRequest, exchange: Exchange) -> None:
         hosts = request.headers.getall("Host", ())
-        if len(hosts) != 1:
+        if len(hosts) != 1 and (hosts or request.version >= HttpVersion11):
             fault = fault_in(request)
             if fault == HEAD_TOO_LATE:
                 raise RequestTimeout(fault)
@@ -50,7 +50,7 @@ def locating(context: Context, endpoints: Endpoints, forward: Choose | None) -> 
             exchange.target, endpoint = plain[call]
             _take_own(context, exchange, exchange.target, endpoint)
             return
-        exchange.target = target = parse_target(request.raw_path, hosts[0])
+        exchange.target = target = parse_target(request.raw_path, hosts[0] if hosts else None)
         try:
             own = endpoints.find(request.method, target.path)
         except GatewayError as error:
@@ -64,7 +64,7 @@ def locating(context: Context, endpoints: Endpoints, forward: Choose | None) -> 
         elif forward is None:
             raise RouteNotFound
         else:
-            _route(context, request, exchange, target, hosts[0], forward)
+            _route(context, request, exchange, target, hosts[0] if hosts else "", forward)
 
     return locate
 
@@ -74,6 +74,7 @@ def _take_own(context: Context, exchange: Exchange, target: Target, endpoint: En
     exchange.needs = endpoint.needs
     exchange.label = endpoint.label
     exchange.sheds = endpoint.sheds
+    exchange.streams = endpoint.streams
     exchange.crosses = not is_for_operators(target.path)
     exchange.cors = context.tables.now.table.cors_for(target.path) if exchange.crosses else None
 

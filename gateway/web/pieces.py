@@ -19,6 +19,15 @@ _PLAIN_LINE: Final = re.compile(
     rb"|PROPFIND|PROPPATCH|MKCOL|COPY|MOVE|LOCK|UNLOCK|SEARCH|REPORT|PURGE) [\x21-\x7e]+ HTTP/1\.[01]\r\n"
 )
 _BEYOND_ASCII: Final = bytes(byte if byte < 0x80 else 0x7E for byte in range(256))
+_CHUNK_SIZE: Final = re.compile(rb"0*([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?")
+# Trailers are dropped; what speaks of framing there has a second reading all the same.
+_TRAILER: Final = re.compile(
+    rb"(?!content-length:|transfer-encoding:)[!#$%&'*+.^_`|~0-9A-Z-]+:[\t\x20-\x7e\x80-\xff]*", re.IGNORECASE
+)
+
+# Chunked bodies may have this much besides their data, and a multiple of the data.
+_CHUNK_EXTRA_BYTES: Final = 32 * 1024
+_CHUNK_EXTRA_TIMES: Final = 16
 
 
 class RequestLine:
@@ -65,7 +74,7 @@ class RequestLine:
 
 
 class Ends:
-    """Finds the empty lines that end heads and chunked bodies, also where a read ends within them."""
+    """Finds the empty lines that end heads, also where a read ends within them."""
 
     __slots__ = ("_seam",)
 
@@ -91,11 +100,115 @@ class Ends:
         return len(data)
 
 
+class ChunkedBody:
+    """Follows the framing of one chunked body, so that its end is known from what was parsed.
+
+    The parser gets the chunks as they came, and always the same end: ``0``, without extension and trailers. These are
+    checked and dropped here, because aiohttp's C parser would take trailers for fields of the next request. A line
+    that is not complete is kept back until it is.
+
+    ``line_bytes`` bounds one line, ``trailers`` their number, ``trailer_bytes`` all of them together.
+    """
+
+    __slots__ = (
+        "_bytes",
+        "_data_bytes",
+        "_in_trailers",
+        "_left",
+        "_line",
+        "_line_bytes",
+        "_trailer_bytes",
+        "_trailers",
+        "done",
+        "fault",
+    )
+
+    def __init__(self, line_bytes: int, trailers: int, trailer_bytes: int) -> None:
+        self._line_bytes = line_bytes
+        self._trailers = trailers
+        self._trailer_bytes = trailer_bytes
+        self._left = 0
+        """What is still to come of the present chunk, its line break included."""
+        self._line = b""
+        """The beginning of a line whose end has not come yet."""
+        self._in_trailers = False
+        self._bytes = self._data_bytes = 0
+        """The complete lines and chunks so far, and how much of these was data."""
+        self.done = False
+        """The body is complete."""
+        self.fault = False
+        """What came is no chunked body, or has next to no data in it."""
+
+    def take(self, data: bytes, at: int) -> tuple[bytes, int]:
+        """Takes what of ``data`` from ``at`` on belongs to the body. Returns what of it is for the parser, and the
+        position behind it. Not to be called again once the body is done or faulty."""
+        kept = len(self._line)
+        if kept:
+            data, self._line = self._line + data[at:], b""
+            piece, behind = self._follow(data, 0)
+            return piece, behind - kept + at
+        return self._follow(data, at)
+
+    def _follow(self, data: bytes, at: int) -> tuple[bytes, int]:
+        begin, end = at, len(data)
+        behind = -1
+        """Where the last chunk's line begins, once it has come: what goes before it is for the parser."""
+        if self._in_trailers:
+            behind = at
+        while at < end:
+            if self._left:
+                step = min(self._left, end - at)
+                self._left -= step
+                at += step
+                continue
+            line_end = data.find(b"\r\n", at, at + self._line_bytes + 2)
+            if line_end < 0:
+                self._line = data[at:]
+                # A line break of another kind will not become a right one.
+                self.fault = end - at > self._line_bytes or b"\n" in self._line or b"\r" in self._line[:-1]
+                return data[begin : at if behind < 0 else behind], end
+            line = data[at:line_end]
+            if not self._in_trailers:
+                if line == b"0" and data.startswith(b"\r\n", line_end + 2):
+                    # As nearly always: the parser may have it as it came.
+                    self.done = True
+                    return data[begin : line_end + 4], line_end + 4
+                if self._is_last(line):
+                    self._in_trailers = True
+                    behind = at
+            elif not line:
+                self.done = True
+                return data[begin:behind] + b"0\r\n\r\n", line_end + 2
+            else:
+                self._check_trailer(line)
+            at = line_end + 2
+            if self.fault:
+                return b"", at
+        return data[begin : end if behind < 0 else behind], end
+
+    def _is_last(self, line: bytes) -> bool:
+        """Begins the chunk that ``line`` announces, unless that is the last one, which has no data."""
+        size = _CHUNK_SIZE.fullmatch(line)
+        if size is None:
+            self.fault = True
+            return False
+        length = int(size[1], 16)
+        if not length:
+            return True
+        self._left = length + 2
+        # Judged by the chunks before it: the size alone is no data yet.
+        self._bytes += len(line) + 2
+        self.fault = self._bytes > _CHUNK_EXTRA_BYTES + _CHUNK_EXTRA_TIMES * self._data_bytes
+        self._bytes += self._left
+        self._data_bytes += length
+        return False
+
+    def _check_trailer(self, line: bytes) -> None:
+        self._trailers -= 1
+        self._trailer_bytes -= len(line) + 2
+        self.fault = self._trailers < 0 or self._trailer_bytes < 0 or _TRAILER.fullmatch(line) is None
+
+
 def one_whole_head(data: bytes, most: int) -> bool:
     """Whether ``data`` is exactly one head, as nearly always, of at most ``most`` bytes, with a plain request line."""
     return data.find(HEAD_END) == len(data) - 4 and len(data) <= most and _PLAIN_LINE.match(data) is not None
-
-
-def ended_plainly(piece: bytes) -> bool:
-    """Whether the last piece of a chunked body has nothing behind its last chunk. When in doubt, no."""
-    return piece == b"0\r\n\r\n" or piece.endswith(b"\r\n0\r\n\r\n")

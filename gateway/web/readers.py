@@ -31,7 +31,7 @@ class ReaderWatch(RequestHandler):
     has been sent.
     """
 
-    __slots__ = ("_deadlines", "_reader_seconds")
+    __slots__ = ("_deadlines", "_reader_seconds", "lost")
 
     def __init__(
         self, server: web.Server, deadlines: Deadlines, reader_seconds: float, **options: Any
@@ -39,9 +39,12 @@ class ReaderWatch(RequestHandler):
         super().__init__(server, **options)
         self._deadlines = deadlines
         self._reader_seconds = reader_seconds
+        self.lost: BaseException | None = None
+        """Why the connection has ended, if not in order."""
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forgets the deadlines."""
+        self.lost = exc
         super().connection_lost(exc)
         self._deadlines.drop(self)
         self._deadlines.drop((self,))

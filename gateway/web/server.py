@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, cast
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler
 
 from gateway.proxy.body import SERVER_OPTIONS
 from gateway.proxy.deadlines import Deadlines
-from gateway.web.connections import Connection
+from gateway.stream.encoder import come_back
+from gateway.web.connections import ClientRequest, Connection
+from gateway.web.forgetting import LONG as STREAM_PATH
 from gateway.web.lane import Lane
 from gateway.web.limits import Limits, file_limit
 
@@ -23,9 +31,20 @@ _ACCEPTED_AT_ONCE: Final = 64
 _IDLE_GRACE_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 0.02
 _BREAK_OFF_SECONDS: Final = 0.02
+_READ_BYTES: Final = 64 * 1024
+_MOST_UNDECIDED: Final = 16
+_FIRST_BYTES_SECONDS: Final = 0.5
+_STREAM: Final = re.compile(rb"GET %b[? ]" % STREAM_PATH.encode())
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nServer: gateway\r\nRetry-After: 5\r\n"
     b"Cache-Control: no-store\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+)
+
+
+_FULL_FOR_STREAMS: Final = (
+    b"HTTP/1.1 200 OK\r\nServer: gateway\r\nContent-Type: text/event-stream\r\n"
+    b"Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\n"
+    b"Content-Length: %d\r\nConnection: close\r\n\r\n%b"
 )
 
 
@@ -78,10 +97,13 @@ class Server(web.Server):
         self._descriptors = most_descriptors() if descriptors is None else descriptors
         self._most = most
         self._on_full = on_full or (lambda: None)
+        self._undecided: dict[Connection, asyncio.Transport] = {}
+        """Connections too many of which nobody knows yet what they ask for."""
         self.draining = False
         """Each answer is the last one of its connection."""
         super().__init__(
             handler,
+            request_factory=self._request,
             access_log=None,
             tcp_keepalive=False,
             keepalive_timeout=self.limits.idle_seconds,
@@ -95,24 +117,59 @@ class Server(web.Server):
     def __call__(self) -> Connection:
         return Connection(self, loop=self._loop, **self._kwargs)
 
-    def turns_away(self, transport: asyncio.BaseTransport) -> bool:
-        """Tells a client that is one too many to come back, and closes the connection."""
+    def _request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: RequestHandler,
+        writer: AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> web.BaseRequest:
+        return ClientRequest(message, payload, protocol, writer, task, self._loop)
+
+    def is_full(self, transport: asyncio.BaseTransport) -> bool:
+        """Whether this new connection is one too many."""
         sock = transport.get_extra_info("socket")
         crowded = self._most is not None and len(self._connections) >= self._most
-        if not crowded and (sock is None or sock.fileno() < self._descriptors):
-            return False
+        return crowded or (sock is not None and sock.fileno() >= self._descriptors)
+
+    def turn_away(self, connection: Connection, transport: asyncio.Transport) -> None:
+        """Tells a client that is one too many to come back, and closes the connection.
+
+        What it asks for decides how it is told: an ``EventSource`` gives up for good on a 503. In a crowd the request
+        is there when the connection is accepted; else a few connections are kept for a moment, until it comes.
+        """
         self._on_full()
-        connection = cast(asyncio.Transport, transport)
-        connection.write(_FULL)
-        connection.close()
-        return True
+        came = _what_came(transport.get_extra_info("socket").fileno())
+        if came or len(self._undecided) >= _MOST_UNDECIDED:
+            self._tell_full(transport, came)
+        else:
+            self._undecided[connection] = transport
+            self.deadlines.set(connection, _FIRST_BYTES_SECONDS, partial(self.hear_first, connection, b""))
+
+    def hear_first(self, connection: Connection, data: bytes) -> None:
+        """A connection that is one too many has sent ``data``; nothing in its time if that is empty."""
+        transport = self._undecided.pop(connection, None)
+        self.deadlines.drop(connection)
+        if transport is not None and not transport.is_closing():
+            self._tell_full(transport, data)
+
+    def forget(self, connection: Connection) -> None:
+        """The connection has ended, whatever it would have been told."""
+        self._undecided.pop(connection, None)
+
+    def _tell_full(self, transport: asyncio.Transport, came: bytes) -> None:
+        if _STREAM.match(came) is None:
+            transport.write(_FULL)
+        else:
+            body = come_back("no room here").raw
+            transport.write(_FULL_FOR_STREAMS % (len(body), body))
+        transport.close()
 
     def pre_shutdown(self) -> None:
         """Lets every connection end with its next answer. An idle one is not closed at once: the proxy in front may be
         sending a request on it at this very moment, and could not repeat a POST."""
         self.draining = True
-        for connection in self._ours():
-            connection.drain()
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as its parent has it
         """Ends all connections, giving handlers so many seconds, and those that stay idle a few of these. Whatever is
@@ -142,3 +199,16 @@ class Server(web.Server):
         # aiohttp forgets a connection some time after it has ended, and tells nobody.
         while self._connections and (left := until - loop.time()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(left, _LOOK_SECONDS))
+
+
+def _what_came(descriptor: int) -> bytes:
+    """What a client has sent already. Taken from the kernel, for what is left there when a connection is closed makes a
+    reset of its end, which can take the answer along."""
+    # uvloop's stand-in for a socket can't read; what family the socket is said to have does not matter for that.
+    bare = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, descriptor)
+    try:
+        return bare.recv(_READ_BYTES, socket.MSG_DONTWAIT)
+    except OSError:
+        return b""
+    finally:
+        bare.detach()

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from gateway.errors import MethodNotAllowed, QueueFailed, QueueUnavailable, RoomNotFound, TokenExpired
 from gateway.observe.tracing import TRACE_ID
+from gateway.proxy.response import BEGUN
 from gateway.stream.encoder import END_ID
 from gateway.stream.frames import to_json
 from gateway.stream.ports import UserState
@@ -59,7 +60,9 @@ class StreamApi:
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """The one call there is."""
-        return (Endpoint("GET", f"{QUEUE}/stream", self.stream, label="queue.stream", sheds=True),)
+        return (
+            Endpoint("GET", f"{QUEUE}/stream", self.stream, label="queue.stream", sheds=True, streams=True),
+        )
 
     async def stream(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Serves a stream from its first event to its end."""
@@ -84,6 +87,7 @@ class StreamApi:
             request, user=user, locale=exchange.locale, max_buffer=self._context.settings.sse_max_buffer_bytes
         )
         if tab is not None:
+            request[BEGUN] = response
             forget(request)
             await hub.attend(tab)
         return response

@@ -50,19 +50,24 @@ class Page:
     """One page, driven over Chromium's own protocol. ``requested`` are the addresses it asked for, ``complaints`` what
     it wrote to its console as warnings or errors, refused scripts and styles among it."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, devtools: str) -> None:
         self._socket = socket
+        self._devtools = devtools
+        self._loaded = asyncio.Event()
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self.closed = asyncio.Event()
         self.requested: list[str] = []
         self.complaints: list[str] = []
 
     async def listen(self) -> None:
         """Takes what Chromium tells, until the socket closes."""
-        async for message in self._socket:
+        async for message in self._socket:  # it ends with the page
             told = message.json()
             if told.get("id") in self._waiting:
                 self._waiting.pop(told["id"]).set_result(told)
+            elif told.get("method") == "Page.loadEventFired":
+                self._loaded.set()
             elif told.get("method") == "Network.requestWillBeSent":
                 self.requested.append(told["params"]["request"]["url"])
             elif told.get("method") == "Log.entryAdded":
@@ -71,6 +76,7 @@ class Page:
                     self.complaints.append(f"{entry['text']} {entry.get('url', '')}")
             elif told.get("method") == "Runtime.exceptionThrown":
                 self.complaints.append(str(told["params"]["exceptionDetails"]))
+        self.closed.set()
 
     async def ask(self, method: str, **parameters: Any) -> Any:
         """Calls a method of the protocol; its result."""
@@ -104,6 +110,34 @@ class Page:
         """Clicks what a CSS selector finds, once it is there."""
         await self.until(f"(found => found && (found.click(), true))(document.querySelector('{selector}'))")
 
+    @asynccontextmanager
+    async def tab(self, url: str) -> AsyncIterator[Page]:
+        """A second tab of the same browser, closed at the end as a user closes it."""
+        async with aiohttp.ClientSession() as session:
+            async with session.put(f"{self._devtools}/json/new?about:blank") as response:
+                target = await response.json()
+            async with _attached(session, target["webSocketDebuggerUrl"], self._devtools) as opened:
+                await opened.go(url)
+                yield opened
+                async with session.get(f"{self._devtools}/json/close/{target['id']}") as response:
+                    assert response.status == 200
+                async with asyncio.timeout(30):
+                    await opened.closed.wait()
+
+    async def go(self, url: str) -> None:
+        """Opens an address, and waits until the page is there."""
+        await self._loading("Page.navigate", url=url)
+
+    async def reload(self) -> None:
+        """Loads the page anew, as a user does, and waits until it is there."""
+        await self._loading("Page.reload")
+
+    async def _loading(self, method: str, **parameters: Any) -> None:
+        self._loaded.clear()
+        await self.ask(method, **parameters)
+        async with asyncio.timeout(30):
+            await self._loaded.wait()
+
     async def picture(self, file: Path) -> None:
         """Keeps what is to be seen as a PNG."""
         shot = await self.ask("Page.captureScreenshot", format="png")
@@ -124,14 +158,21 @@ async def page(url: str, profile: Path) -> AsyncIterator[Page]:
                 async with session.get(f"http://127.0.0.1:{port}/json/list") as response:
                     found = await response.json()
                 targets = [each["webSocketDebuggerUrl"] for each in found if each["type"] == "page"]
-        async with session.ws_connect(targets[0], max_msg_size=64 * 1024 * 1024) as socket:
-            opened = Page(socket)
-            listener = asyncio.create_task(opened.listen())
-            try:
-                for domain in ("Page", "Runtime", "Log", "Network"):
-                    await opened.ask(f"{domain}.enable")
-                await opened.ask("Page.navigate", url=url)
-                yield opened
-            finally:
-                listener.cancel()
-                await asyncio.gather(listener, return_exceptions=True)
+        async with _attached(session, targets[0], f"http://127.0.0.1:{port}") as opened:
+            await opened.go(url)
+            yield opened
+
+
+@asynccontextmanager
+async def _attached(session: aiohttp.ClientSession, target: str, devtools: str) -> AsyncIterator[Page]:
+    """The page at this address of Chromium's own protocol, listened to."""
+    async with session.ws_connect(target, max_msg_size=64 * 1024 * 1024) as socket:
+        opened = Page(socket, devtools)
+        listener = asyncio.create_task(opened.listen())
+        try:
+            for domain in ("Page", "Runtime", "Log", "Network"):
+                await opened.ask(f"{domain}.enable")
+            yield opened
+        finally:
+            listener.cancel()
+            await asyncio.gather(listener, return_exceptions=True)

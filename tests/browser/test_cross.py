@@ -17,6 +17,8 @@ from tests.harness import Gateways, Running, listening
 ROUTES = """
 routes:
   - {id: sale, uri: "%(service)s", predicates: ["Path=/api/v1/**"]}
+gates:
+  - calls: [POST /api/v1/reservations]
 cors:
   cors-configurations:
     '[/api/**]':

@@ -18,6 +18,8 @@ routes:
   - {id: gone-docs, uri: "http://127.0.0.1:1", predicates: ["Path=/gone/v3/api-docs/**"], filters: [StripPrefix=1]}
 services:
   shop: ["%(service)s"]
+access:
+  public: ["GET /{service}/v3/api-docs/**", GET /api/v1/products]
 """
 
 DOCUMENT = {

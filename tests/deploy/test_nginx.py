@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import pytest
@@ -242,6 +242,24 @@ async def test_a_gateway_is_drained_under_load_without_one_failed_request(front:
     assert seen.total() > 100
     states = [await user.status() for user in line]
     assert [state.json["data"]["ticket"] for state in states] == tickets
+
+
+async def in_chunks(size: int) -> AsyncIterator[bytes]:
+    """A body whose length nobody says, in one piece."""
+    yield b"x" * size
+
+
+@pytest.mark.parametrize(("who", "status"), [("nobody", 401), ("someone", 200)])
+async def test_a_body_in_chunks_holds_up_nobody_who_comes_next(front: Front, who: str, status: int) -> None:
+    sender = front.nobody if who == "nobody" else front.user(who)
+    other = front.user("other")
+    for size in (140_000, 3, 70_000, 300_000) * 5:
+        answer = await sender("POST", "/api/v1/products", data=in_chunks(size))
+        assert answer.status == status
+        # NGINX has a few connections to the gateways, and sends whoever comes on the one just used.
+        for _ in range(2):
+            async with asyncio.timeout(10):
+                assert (await other("GET", "/api/v1/products/1")).status == 200
 
 
 @pytest.mark.timeout(120)

@@ -146,7 +146,7 @@ async def test_gateways_that_start_without_redis_serve_and_find_it(start_site: S
         async def listens() -> bool:
             return all(
                 [
-                    (await somebody.call("GET", "/actuator/health", base=base)).status == 200
+                    (await somebody.call("GET", "/actuator/health/redis", base=base)).json["status"] == "UP"
                     for base in site.bases()
                 ]
             )

@@ -140,7 +140,10 @@ LINES = {
 
 HOSTS = {
     "missing": refused(get(host=b"") + SMUGGLED),
-    "missing in HTTP/1.0": refused(b"GET /open/a HTTP/1.0\r\n\r\n"),
+    "missing, with another header of that name": refused(get(host=b"X-Host: h\r\n") + SMUGGLED),
+    "twice in HTTP/1.0": refused(b"GET /open/a HTTP/1.0\r\nHost: h\r\nHost: evil\r\n\r\n"),
+    "empty in HTTP/1.0": refused(b"GET /open/a HTTP/1.0\r\nHost:\r\n\r\n"),
+    "missing in HTTP/1.0": Case((b"GET /open/a HTTP/1.0\r\n\r\n" + SMUGGLED,), (200,), ("GET /open/a",)),
     "twice": refused(get(host=b"Host: h\r\nHost: evil\r\n") + SMUGGLED),
     "twice the same": refused(get(host=b"Host: h\r\nhost: h\r\n") + SMUGGLED),
     "empty": refused(get(host=b"Host:\r\n") + SMUGGLED),

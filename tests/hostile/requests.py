@@ -44,11 +44,6 @@ def passes(*sent: bytes, seen: str = "POST /open/a") -> Case:
     return Case(sent, (200,), (seen,), closes=False)
 
 
-def may_close(*sent: bytes, seen: str = "POST /open/a hello") -> Case:
-    """One sound request in chunks that don't end in the plainest way, which is where trailers are: the last one."""
-    return Case(sent, (200,), (seen,), closes=None)
-
-
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 EMPTY = b"0\r\n\r\n"
 
@@ -213,15 +208,14 @@ CHUNKS = {
     "longer than it says": chunks(b"5\r\nhelloworld\r\n0\r\n\r\n"),
     "shorter than it says": chunks(b"9\r\nhello\r\n0\r\n\r\n"),
     "with a LF in its extension": chunks(b"5;a\nb\r\nhello\r\n0\r\n\r\n"),
-    "with a CR in its extension": replace(
-        chunks(b"5;a\rb\r\nhello\r\n0\r\n\r\n"),
-        python=Case(
-            (post(CHUNKED, body=b"5;a\rb\r\nhello\r\n0\r\n\r\n" + SMUGGLED),),
-            (200, 200),
-            ("POST /open/a hello", "GET /open/smuggled"),
-            closes=False,
-        ),
-    ),
+    "with a CR in its extension": chunks(b"5;a\rb\r\nhello\r\n0\r\n\r\n"),
+    "with a NUL in its extension": chunks(b"5;a\0b\r\nhello\r\n0\r\n\r\n"),
+    "with a CR in the extension of the last": chunks(b"5\r\nhello\r\n0;a\rb\r\n\r\n"),
+    "with a CR in a trailer": chunks(b"0\r\nA: b\rc\r\n\r\n"),
+    "with a LF in a trailer": chunks(b"0\r\nA: b\nc\r\n\r\n"),
+    "with a length in the trailers": chunks(b"0\r\nContent-Length: 5\r\n\r\n"),
+    "with a coding in the trailers": chunks(b"0\r\ntransfer-encoding:chunked\r\n\r\n"),
+    "with a trailer without a name": chunks(b"0\r\n: b\r\n\r\n"),
     "ended by LF, the last": chunks(b"0\n\n"),
     "with an extension that does not end": chunks(b"5;" + b"a" * 100_000),
     "with next to nothing in them": chunks(
@@ -242,19 +236,28 @@ CHUNKS = {
     "in upper case": passes(
         post(CHUNKED, body=b"A\r\nhelloworld\r\n" + EMPTY), seen="POST /open/a helloworld"
     ),
-    "with an extension": may_close(
+    "with an extension": passes(
         post(CHUNKED, body=b'5;a=b;c="d;e"\r\nhello\r\n0;z\r\n\r\n'), seen="POST /open/a hello"
     ),
-    "with zeros in front": may_close(
+    "with zeros in front": passes(
         post(CHUNKED, body=b"005\r\nhello\r\n000\r\n\r\n"), seen="POST /open/a hello"
     ),
-    "with a trailer": may_close(
+    "with a trailer": passes(
         post(CHUNKED, body=b"5\r\nhello\r\n0\r\nX-User-Id: admin\r\nHost: evil\r\n\r\n"),
         seen="POST /open/a hello",
     ),
+    "with a trailer, and a request behind it": Case(
+        (post(CHUNKED, body=b"5\r\nhello\r\n0;z\r\nX-User-Id: admin\r\n\r\n" + SMUGGLED),),
+        (200, 200),
+        ("POST /open/a hello", "GET /open/smuggled"),
+        closes=False,
+    ),
+    "of one byte, 20,000 of them": passes(
+        post(CHUNKED, body=b"1\r\nx\r\n" * 20_000 + EMPTY), seen="POST /open/a " + "x" * 20_000
+    ),
 }
 _whole = post(CHUNKED, body=b"1\r\nx\r\n" + EMPTY)
-CHUNKS["in pieces"] = may_close(
+CHUNKS["in pieces"] = passes(
     _whole[:20],
     _whole[20:-15],
     _whole[-15:-13],

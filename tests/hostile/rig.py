@@ -35,6 +35,8 @@ routes:
   - {id: set, uri: "lb://service", predicates: ["Path=/buy/{what}"], filters: ["SetPath=/api/v1/{what}"]}
 services:
   service: ["%s"]
+gates:
+  - calls: [POST /api/v1/reservations, POST /api/v1/reservation-seats/**]
 access:
   public: ["/open/**", "/shop/open/**"]
 """

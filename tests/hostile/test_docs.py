@@ -9,7 +9,7 @@ import pytest
 from aiohttp.web_protocol import MAX_MSG_QUEUE_SIZE
 
 from gateway.proxy import connection, forward
-from gateway.web import connections
+from gateway.web import connections, pieces
 from gateway.web.limits import Limits
 
 ROOT = Path(__file__).parents[2]
@@ -56,8 +56,10 @@ def test_the_limits_are_those_in_force() -> None:
     assert table["reading on behind the last answer"] == f"{limits.linger_seconds:g} s"
     assert table["requests waiting behind one another, per connection"] == f"{MAX_MSG_QUEUE_SIZE}"
     assert table["chunks: bytes besides the data"] == (
-        f"{connections._CHUNK_EXTRA_BYTES} bytes and {connections._CHUNK_EXTRA_TIMES} times the data"
+        f"{pieces._CHUNK_EXTRA_BYTES} bytes and {pieces._CHUNK_EXTRA_TIMES} times the data"
     )
+    assert table["rest of a body behind an early answer"] == f"{connections.REST_READ_BYTES} bytes"
+    assert table["trailers of a chunked body"] == f"{limits.headers}, {limits.head_bytes} bytes"
     assert table["head of a service's answer"] == (
         f"{connection._HEAD_LINES} lines of {connection._HEAD_LINE_BYTES} bytes"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -263,3 +264,43 @@ def test_some_descriptors_are_kept_for_everything_but_clients() -> None:
 async def until(done: Callable[[], bool]) -> None:
     while not done():
         await asyncio.sleep(0.01)
+
+
+STREAM = b"GET /api/v1/queue/stream?access_token=x HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["with its request", "that asks later"])
+async def test_a_stream_on_one_connection_too_many_is_asked_to_come_back(late: bool) -> None:
+    async with site(Limits(), descriptors=0) as here, here.client() as (reader, writer):
+        if late:
+            await seconds_of(until(lambda: here.turned_away == 1))
+        writer.write(STREAM)
+        answer = await asyncio.wait_for(reader.read(), 3)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"\r\nContent-Type: text/event-stream\r\n" in head
+        assert b"\r\nConnection: close" in head
+        assert re.fullmatch(rb"retry: \d{4,5}\n: no room here\n\n", body)
+        assert b"\r\nContent-Length: %d\r\n" % len(body) in head
+        assert here.served == []
+
+
+async def test_who_says_nothing_on_a_connection_too_many_is_refused_soon() -> None:
+    async with site(Limits(), descriptors=0) as here:
+        clients = [await asyncio.open_connection("127.0.0.1", here.port) for _ in range(40)]
+        try:
+            for reader, _ in clients:
+                assert (await asyncio.wait_for(reader.read(), 3)).startswith(b"HTTP/1.1 503 ")
+            assert here.server is not None
+            assert not here.server._undecided
+        finally:
+            for _, writer in clients:
+                writer.transport.abort()
+
+
+async def test_who_leaves_a_connection_too_many_is_forgotten() -> None:
+    async with site(Limits(), descriptors=0) as here:
+        assert here.server is not None
+        async with here.client():
+            await seconds_of(until(lambda: len(here.server._undecided) == 1))  # type: ignore[union-attr]
+        await seconds_of(until(lambda: not here.server._undecided))  # type: ignore[union-attr]

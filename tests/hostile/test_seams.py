@@ -38,7 +38,7 @@ routes:
 services:
   service: ["%s"]
 access:
-  public: ["/open/**", "/dead/**", "/shaped/**"]
+  public: ["/open/**", "/dead/**", "/shaped/**", "GET /{service}/v3/api-docs/**"]
 gates:
   - {room: default, calls: ["GET /gated/ws/**", POST /api/v1/reservations, "POST /api/v1/reservation-seats/**"]}
 discovery: {locator: {enabled: true}}

@@ -285,6 +285,41 @@ async def test_configuration_that_is_gone_takes_no_route_down(branch: Branch, ga
     assert await routes(gateway) == before
 
 
+async def test_a_repository_without_any_configuration_is_as_good_as_a_server_away(
+    branch: Branch, gateways: Gateways
+) -> None:
+    gateway = await gateways.start(FILE, **branch.settings())
+    before = await routes(gateway)
+    branch.own(None)
+    branch.own(None, "application.yml")
+    assert (await refresh(gateway))[0] == 503
+    assert await routes(gateway) == before
+    health = (await gateway.nobody("GET", "/actuator/health")).json["components"]["configServer"]
+    assert "no configuration for this name" in health["details"]["reason"]
+    with pytest.raises(ConfigUnavailable, match="no configuration for this name"):
+        await gateways.start(FILE, **branch.settings())
+
+
+async def test_labels_are_tried_in_turn(branch: Branch, gateways: Gateways) -> None:
+    gateway = await gateways.start(
+        FILE, **branch.settings(config_server_label=f"nowhere/at-all, {branch.name}")
+    )
+    assert await ids(gateway) == ["first", "long", "ReactiveCompositeDiscoveryClient_svc"]
+    health = (await gateway.nobody("GET", "/actuator/health")).json["components"]["configServer"]
+    assert (health["status"], health["details"]["label"]) == ("UP", branch.name)
+
+
+async def test_a_file_that_begins_with_a_byte_order_mark_is_read(branch: Branch, gateways: Gateways) -> None:
+    branch.own(None)
+    branch.own("\ufeff" + PROPERTIES.lstrip(), "gateway-server.properties")
+    gateway = await gateways.start(FILE, **branch.settings())
+    assert await ids(gateway) == ["of-properties"]
+    branch.own(None, "gateway-server.properties")
+    branch.own("\ufeff" + OWN)
+    assert (await refresh(gateway))[0] == 200
+    assert "first" in await ids(gateway)
+
+
 async def test_an_unknown_label_is_as_good_as_a_server_away(branch: Branch, gateways: Gateways) -> None:
     with pytest.raises(ConfigUnavailable, match="status 404"):
         await gateways.start(FILE, **branch.settings(config_server_label="nowhere"))

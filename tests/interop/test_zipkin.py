@@ -36,6 +36,8 @@ routes:
     predicates: ["Path=/api/v1/reservations/**"]
 services:
   reservation-service: ["%s"]
+gates:
+  - calls: [POST /api/v1/reservations]
 """
 
 

@@ -27,8 +27,31 @@ def seen(peer: str, *headers: tuple[str, str], trusted: TrustedProxies = TRUSTED
         ("10.0.0.1", ["6.6.6.6", "1.2.3.4"], "1.2.3.4", "1.2.3.4, 10.0.0.1"),
         ("10.0.0.1", ["1.2.3.4, 10.0.0.2"], "1.2.3.4", "1.2.3.4, 10.0.0.2, 10.0.0.1"),
         ("10.0.0.1", ["10.0.0.3, 10.0.0.2"], "10.0.0.3", "10.0.0.3, 10.0.0.2, 10.0.0.1"),
-        ("10.0.0.1", ["6.6.6.6, unknown"], "10.0.0.1", "10.0.0.1"),
-        ("10.0.0.1", ["6.6.6.6, "], "10.0.0.1", "10.0.0.1"),
+        ("10.0.0.1", ["6.6.6.6, unknown"], "unknown", "unknown, 10.0.0.1"),
+        ("10.0.0.1", ["unknown"], "unknown", "unknown, 10.0.0.1"),
+        ("10.0.0.1", ["unknown, 10.0.0.2"], "unknown", "unknown, 10.0.0.2, 10.0.0.1"),
+        ("10.0.0.1", ["1.2.3.4, garbage, 10.0.0.2"], "unknown", "unknown, 10.0.0.2, 10.0.0.1"),
+        ("10.0.0.1", ["1.2.3.4,"], "1.2.3.4", "1.2.3.4, 10.0.0.1"),
+        ("10.0.0.1", [",1.2.3.4 ,\t, "], "1.2.3.4", "1.2.3.4, 10.0.0.1"),
+        ("10.0.0.1", ["1.2.3.4", ""], "1.2.3.4", "1.2.3.4, 10.0.0.1"),
+        ("10.0.0.1", ["1.2.3.4, , 10.0.0.2,,"], "1.2.3.4", "1.2.3.4, 10.0.0.2, 10.0.0.1"),
+        ("10.0.0.1", [""], "10.0.0.1", "10.0.0.1"),
+        ("10.0.0.1", [", ,"], "10.0.0.1", "10.0.0.1"),
+        ("10.0.0.1", ["1.2.3.4:_hidden"], "1.2.3.4", "1.2.3.4, 10.0.0.1"),
+        ("10.0.0.1", ["1.2.3.4:port"], "unknown", "unknown, 10.0.0.1"),
+        ("10.0.0.1", ["1.2.3.4:123456"], "unknown", "unknown, 10.0.0.1"),
+        ("10.0.0.1", ["1.2.3.4%eth0"], "unknown", "unknown, 10.0.0.1"),
+        ("10.0.0.1", ["1.2.3.4\u00a0"], "unknown", "unknown, 10.0.0.1"),
+        ("10.0.0.1", ["1.2.3"], "unknown", "unknown, 10.0.0.1"),
+        ("10.0.0.1", ["01.2.3.4"], "unknown", "unknown, 10.0.0.1"),
+        ("10.0.0.1", ["localhost"], "unknown", "unknown, 10.0.0.1"),
+        ("10.0.0.1", ["[2001:db8::1]"], "2001:db8::1", "2001:db8::1, 10.0.0.1"),
+        ("10.0.0.1", ["[2001:db8::1]x"], "unknown", "unknown, 10.0.0.1"),
+        ("10.0.0.1", ["[2001:db8::1"], "unknown", "unknown, 10.0.0.1"),
+        ("10.0.0.1", ["[]"], "unknown", "unknown, 10.0.0.1"),
+        ("10.0.0.1", ["fe80::1%eth0"], "fe80::1", "fe80::1, 10.0.0.1"),
+        ("10.0.0.1", ["[fe80::1%25eth0]:80"], "fe80::1", "fe80::1, 10.0.0.1"),
+        ("10.0.0.1", ["::ffff:1.2.3.4"], "1.2.3.4", "1.2.3.4, 10.0.0.1"),
         ("10.0.0.1", ["1.2.3.4:5678"], "1.2.3.4", "1.2.3.4, 10.0.0.1"),
         ("10.0.0.1", ["[2001:DB8::1]:99"], "2001:db8::1", "2001:db8::1, 10.0.0.1"),
         ("10.0.0.1", ["2001:db8:0::1"], "2001:db8::1", "2001:db8::1, 10.0.0.1"),
@@ -50,6 +73,10 @@ def test_the_client_is_the_first_untrusted_from_the_right(
 @pytest.mark.parametrize(
     ("headers", "scheme", "host", "port"),
     [
+        ({"X-Forwarded-Proto": "https,"}, "https", "gw.test:8080", "8080"),
+        ({"X-Forwarded-Host": "shop.test, "}, "http", "shop.test", "80"),
+        ({"X-Forwarded-Port": ",8443,"}, "http", "gw.test:8080", "8443"),
+        ({"X-Forwarded-For": "1.2.3.4,", "X-Forwarded-Proto": "https,"}, "https", "gw.test:8080", "8080"),
         ({}, "http", "gw.test:8080", "8080"),
         ({"X-Forwarded-Proto": "https"}, "https", "gw.test:8080", "8080"),
         ({"X-Forwarded-Proto": "HTTPS", "X-Forwarded-Host": "shop.test"}, "https", "shop.test", "443"),
@@ -91,6 +118,12 @@ def test_forwarded_counts_where_x_forwarded_for_is_missing() -> None:
     assert seen("10.0.0.1", standard, ("X-Forwarded-For", "1.2.3.4")).address == "1.2.3.4"
 
 
+@pytest.mark.parametrize("usual", ["", ",", "1.2.3.4"])
+def test_forwarded_of_a_client_counts_for_nothing_beside_an_x_forwarded_for(usual: str) -> None:
+    found = seen("10.0.0.1", ("Forwarded", "for=6.6.6.6;proto=https"), ("X-Forwarded-For", usual))
+    assert (found.address, found.scheme) == (usual.strip(",") or "10.0.0.1", "http")
+
+
 def test_an_ipv6_client_is_quoted_and_a_strange_host_left_out() -> None:
     found = origin([], peer="2001:db8::1", scheme="http", host='h"x', trusted=TRUSTED)
     said = dict(forwarded_headers(found))
@@ -114,7 +147,18 @@ def test_nobody_is_trusted_by_default() -> None:
         ('for=6.6.6.6;host="a,b", for=1.2.3.4;proto=https;host=h', "1.2.3.4", "https", "h"),
         ("for=1.2.3.4;proto=https, for=10.0.0.9;proto=http", "1.2.3.4", "https", "us.example"),
         (";;,,", "10.0.0.1", "http", "us.example"),
-        ("," * 8000 + '"', "10.0.0.1", "http", "us.example"),
+        ("," * 8000 + '"', "unknown", "http", "us.example"),
+        ("for=1.2.3.4,", "1.2.3.4", "http", "us.example"),
+        (", for=1.2.3.4;proto=https ,,", "1.2.3.4", "https", "us.example"),
+        ("for=unknown", "unknown", "http", "us.example"),
+        ("for=_hidden;proto=https", "unknown", "https", "us.example"),
+        ("for=1.2.3.4, for=unknown", "unknown", "http", "us.example"),
+        ('for="1.2.3.4:5678"', "1.2.3.4", "http", "us.example"),
+        ('for="[2001:db8::7]:_p"', "2001:db8::7", "http", "us.example"),
+        ("for=1.2.3.4, proto=https", "unknown", "https", "us.example"),
+        ("proto=https;host=shop.test", "10.0.0.1", "https", "shop.test"),
+        ("garbage", "unknown", "http", "us.example"),
+        ('for="1.2.3.4', "unknown", "http", "us.example"),
     ],
 )
 def test_each_element_of_forwarded_speaks_of_its_own_hop_only(

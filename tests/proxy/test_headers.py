@@ -8,7 +8,14 @@ import pytest
 
 from gateway.errors import BadRequest, UpstreamUnreachable
 from gateway.proxy.forwarded import TrustedProxies
-from gateway.proxy.headers import fold, request_head, response_head, response_headers, upstream_headers
+from gateway.proxy.headers import (
+    fold,
+    request_head,
+    response_head,
+    response_headers,
+    taken_off,
+    upstream_headers,
+)
 
 Fields = list[tuple[bytes, bytes]]
 NOBODY = TrustedProxies()
@@ -219,3 +226,40 @@ def test_an_answers_head_keeps_reason_and_bytes() -> None:
         + "좋".encode()
         + b"\xff\r\nA: \xff\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent", "prefix"),
+    [
+        ("/a/b/c", "/b/c", "/a"),
+        ("/a/b/c", "/c?x=/a", "/a/b"),
+        ("/a/b/", "/b/", "/a"),
+        ("/a/b/", "/b", "/a"),
+        ("/a", "/", "/a"),
+        ("/a/", "/", "/a"),
+        ("/", "/", ""),
+        ("/a/b", "/a/b", ""),
+        ("/a/b", "/x/a/b", ""),
+        ("/a/b", "/c", ""),
+        ("/b/b/b", "/b", "/b/b"),
+        ("/caf%C3%A9/x", "/x", "/caf%C3%A9"),
+    ],
+)
+def test_what_a_route_takes_off_a_path_is_its_prefix(asked: str, sent: str, prefix: str) -> None:
+    assert taken_off(asked, sent) == prefix
+
+
+@pytest.mark.parametrize(
+    ("raw", "trusted", "said"),
+    [
+        ([], TrustedProxies([ip_network("203.0.113.9")]), [b"/a"]),
+        ([(b"X-Forwarded-Prefix", b"/p")], TrustedProxies([ip_network("203.0.113.9")]), [b"/p,/a"]),
+        ([(b"x-forwarded-prefix", b"/p")] * 2, TrustedProxies([ip_network("203.0.113.9")]), [b"/p,/p,/a"]),
+        ([(b"X-Forwarded-Prefix", b"/p")], NOBODY, []),
+    ],
+)
+def test_a_prefix_is_told_behind_a_trusted_proxy(
+    raw: Fields, trusted: TrustedProxies, said: list[bytes]
+) -> None:
+    sent = passed(raw, trusted=trusted, prefix="/a")
+    assert [value for name, value in sent if name.lower() == b"x-forwarded-prefix"] == said

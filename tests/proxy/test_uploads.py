@@ -114,21 +114,21 @@ async def test_a_body_below_the_minimum_rate_is_refused_however_regularly_it_dri
 
 
 async def test_a_body_at_the_minimum_rate_is_accepted_however_long_it_takes() -> None:
-    uploads = Uploads(UploadLimits(timeout=0.3, min_rate=100))
+    uploads = Uploads(UploadLimits(timeout=1.0, min_rate=20))
     async with (
         raw_upstream(keeping) as upstream,
         gateway_to(upstream.base, uploads=uploads) as gateway,
         gateway.client() as client,
     ):
-        client.send(request("POST", "/", "Content-Length: 200"))
-        for _ in range(20):
-            await asyncio.sleep(0.05)
+        client.send(request("POST", "/", "Content-Length: 300"))
+        for _ in range(30):
+            await asyncio.sleep(0.07)
             client.send(b"a" * 10)
         assert (await client.answer()).body == b"ok"
 
 
 async def test_without_a_minimum_rate_only_a_pause_ends_a_body() -> None:
-    uploads = Uploads(UploadLimits(timeout=0.3, min_rate=0))
+    uploads = Uploads(UploadLimits(timeout=1.0, min_rate=0))
     async with (
         raw_upstream(keeping) as upstream,
         gateway_to(upstream.base, uploads=uploads) as gateway,
@@ -136,7 +136,7 @@ async def test_without_a_minimum_rate_only_a_pause_ends_a_body() -> None:
     ):
         client.send(request("POST", "/", "Content-Length: 10"))
         for _ in range(9):
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)
             client.send(b"a")
         assert (await client.head()).status == 408
 
@@ -152,9 +152,9 @@ async def test_what_a_client_sent_at_once_does_not_pay_for_a_long_pause() -> Non
         assert (await client.head()).status == 408
 
 
-async def test_a_slow_service_is_no_slow_client(soon: None) -> None:
+async def test_a_slow_service_is_no_slow_client() -> None:
     """While the service takes nothing, the client is not waited for."""
-    uploads = Uploads(UploadLimits(timeout=0.3, per_client=0, per_service=0))
+    uploads = Uploads(UploadLimits(timeout=1.5, per_client=0, per_service=0))
     go = asyncio.Event()
     size = 20_000_000
 
@@ -174,7 +174,7 @@ async def test_a_slow_service_is_no_slow_client(soon: None) -> None:
         client.send(b"a" * size)
         while not upstream.heads:
             await asyncio.sleep(0)
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(2.5)
         go.set()
         assert (await client.answer()).body == b"ok"
 
@@ -269,7 +269,7 @@ async def test_an_upload_that_gets_fast_is_slow_no_longer(soon: None) -> None:
         assert (await client.answer()).body == b"ok"
 
 
-async def test_fast_uploads_are_not_counted(soon: None) -> None:
+async def test_fast_uploads_are_not_counted() -> None:
     uploads = Uploads(UploadLimits(per_client=0, per_service=0))
     async with (
         raw_upstream(keeping) as upstream,

@@ -43,6 +43,8 @@ def test_lists_texts_and_spellings_mean_the_same() -> None:
     [
         {"allowedOrigin": "https://a.test"},
         {"allowedOrigins": "*", "allowCredentials": True},
+        {"allowedOrigins": "*", "allowPrivateNetwork": True},
+        {"allowPrivateNetwork": "maybe"},
         {"allowedOrigins": "a.test"},
         {"allowedOrigins": "https://a.test/"},
         {"allowCredentials": "maybe"},

@@ -26,6 +26,23 @@ def names(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
     return {name.removeprefix("Access-Control-"): value for name, value in headers if name != "Vary"}
 
 
+@pytest.mark.parametrize("origins", [{"allowedOrigins": "https://shop.test"}, {"allowedOriginPatterns": "*"}])
+@pytest.mark.parametrize("key", ["allowPrivateNetwork", "allow-private-network", "allow_private_network"])
+def test_a_private_network_is_opened_to_preflights_that_ask_for_it(origins: dict[str, str], key: str) -> None:
+    asking = preflight()._replace(from_outside=True)
+    for allowed in (True, False):
+        rule = parse_cors({**origins, key: allowed})
+        assert names(judge(rule, asking).headers).get("Allow-Private-Network") == (
+            "true" if allowed else None
+        )
+        assert "Allow-Private-Network" not in names(judge(rule, preflight()).headers)
+        plain = Asked("GET", ("https://shop.test",), from_outside=True)
+        assert "Allow-Private-Network" not in names(judge(rule, plain).headers)
+        refused = judge(rule, preflight("DELETE")._replace(from_outside=True))
+        assert not refused.allowed
+        assert "Allow-Private-Network" not in names(refused.headers)
+
+
 def preflight(method: str = "GET", headers: str = "", *origins: str) -> Asked:
     return Asked("OPTIONS", origins or ("https://shop.test",), False, method, headers)
 

@@ -16,7 +16,7 @@ routes:
 - {id: alias, uri: 'lb://r', predicates: [Path=/book], filters: [SetPath=/api/v1/reservations]}
 - {id: away, uri: 'no://op', predicates: [Path=/old], filters: ['RedirectTo=301, /new']}
 - {id: ops, uri: 'lb://a', predicates: [Path=/ops/**], filters: [StripPrefix=1]}
-- {id: broken, uri: 'lb://a', predicates: [Path=/broken], filters: ['RewritePath=/broken, x']}
+- {id: broken, uri: 'lb://a', predicates: [Path=/broken/**], filters: ['RewritePath=/broken/x(.*), /$1']}
 services: {a: [http://h:1], r: []}
 rooms: {vip: {capacity: 3, duration: 90}}
 gates: [{calls: [POST /api/v1/reservations], renews: [GET /x/**]}]
@@ -41,7 +41,7 @@ TABLE = parse(TEXT.encode(), "routes.yaml", {})
         ("GET /old", ["answer    301, by a filter"]),
         ("GET /ops/health", ["upstream  lb://a /health", "open without a token (GET /ops/*)"]),
         ("GET /ops/actuator/env", ["counts as none (404): /actuator/env needs metadata allow-actuator"]),
-        ("GET /broken", ["refused   the filters leave no usable path"]),
+        ("GET /broken/x..", ["refused   the filters leave no usable path"]),
         ("GET /a/../b", ["refused   400: the path holds a dot segment"]),
         ("GET /actuator/health", ["the gateway answers its own paths itself"]),
         ("GET /%EC%98%88", ["path      /예", "none (404)", "a token is needed"]),
@@ -78,6 +78,7 @@ def test_a_gate_counts_before_a_public_rule() -> None:
 routes:
 - {id: a, uri: 'lb://a', predicates: [Path=/open], filters: [SetPath=/api/v1/reservations]}
 access: {public: [POST /open]}
+gates: [{calls: [POST /api/v1/reservations]}]
 """
     explained = describe.explain(parse(text.encode(), "x", {}), "POST", "/open")
     assert "a token is needed: the gate counts, although POST /open is public" in explained

@@ -132,3 +132,10 @@ def test_placeholders_are_filled_and_those_that_can_not_be_are_known() -> None:
     assert filled(first) == "1"
     with pytest.raises(RuleBroken, match="Y"):
         filled(second)
+
+
+@pytest.mark.parametrize("text", ["routes: []", '{"routes": []}', "---\r\nroutes: []\r\n"])
+def test_a_byte_order_mark_before_a_file_is_no_part_of_it(text: str) -> None:
+    read = read_document(b"\xef\xbb\xbf" + text.encode(), {})
+    assert read is not None
+    assert list(read.entries) == ["routes"]

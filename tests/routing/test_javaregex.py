@@ -84,7 +84,17 @@ def test_what_is_written_for_java_is_understood(java: str, text: str, matches: b
 @pytest.mark.parametrize(
     "java",
     [
-        *("(?P<n>a)", "(?u:a", r"\p{Nothing}", r"\X", r"\G", r"\b{g}", "a{99999999999999999999}", "[a&&&b]"),
+        *(
+            "(?P<n>a)",
+            "(?u:a",
+            r"\p{Nothing}",
+            r"\X",
+            r"\G",
+            r"\b{g}",
+            "a{99999999999999999999}",
+            "[a&&&b]",
+            "[a&&]",
+        ),
         *("(?U)a", "(" * 200 + ")" * 200, "[" * 200 + "a" + "]" * 200, "\ud800", "(a", "a)"),
     ],
 )

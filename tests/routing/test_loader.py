@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.routing.faults import RouteFileError
+from gateway.routing.faults import RouteFileError, shown
 from gateway.routing.gates import GateRule, RoomLimits
 from gateway.routing.loader import default_file, load, parse
 from gateway.routing.table import RouteTable
@@ -65,7 +65,7 @@ routes:
 gates:
 - room: default
   calls:
-  - GET /api/v1/products/*
+  - POST /open
   - FETCH /x
 - room: 'a b'
 access: {publik: [], public: [POST /open]}
@@ -89,10 +89,10 @@ cors: {cors-configurations: {x: {}, /y: {allowedOrigin: z}}}
         (21, "c", "placeholder"),
         (23, "c", "metadata"),
         (24, "route-5", "shape"),
-        (28, None, "gated-and-public"),
         (29, None, "call"),
         (30, None, "room"),
         (31, None, "key"),
+        (31, None, "gated-and-public"),
         (32, None, "room"),
         (32, None, "room"),
         (33, None, "service"),
@@ -210,11 +210,11 @@ def test_a_file_that_can_not_be_read_is_a_fault_too(tmp_path: Path) -> None:
         assert str(path) in str(refusal.value)
 
 
-def test_reservations_are_gated_unless_the_file_says_otherwise() -> None:
+def test_nothing_is_gated_that_the_file_does_not_name() -> None:
     rule = GateRule("default", renews_only=False)
     path = "/api/v1/reservations"
-    assert read(GOOD).gate_for("POST", path, path) == rule
-    assert read(GOOD + "gates: []\n").gate_for("POST", path, path) is None
+    assert read(GOOD).gate_for("POST", path, path) is None
+    assert read(GOOD).gates == read(GOOD + "gates: []\n").gates == ()
     own = read(GOOD + "gates: [{room: vip, calls: [POST /a], renews: [GET /a/**]}, {calls: GET /b}]\n")
     assert own.gate_for("POST", path, path) is None
     assert own.gate_for("POST", "/A/", "/x") == GateRule("vip", renews_only=False)
@@ -223,28 +223,40 @@ def test_reservations_are_gated_unless_the_file_says_otherwise() -> None:
     assert set(own.rooms) == {"default", "vip"}
 
 
-def test_public_calls_come_on_top_of_the_default_ones() -> None:
+def test_nothing_is_open_that_the_file_does_not_name() -> None:
+    for path in ("/api/v1/products", "/api/v1/auth/login", "/health", "/a/v3/api-docs", "/v3/api-docs/a"):
+        assert not read(GOOD).is_public("GET", path)
+    assert not read(GOOD).is_public("POST", "/api/v1/tickets/5/use")
     table = read(GOOD + "access: {public: [GET /api/v1/notices/**]}\n")
+    assert [str(call) for call in table.public] == ["GET /api/v1/notices/**"]
     assert table.is_public("GET", "/api/v1/notices/1")
-    assert table.is_public("GET", "/api/v1/products")
-    only = read(GOOD + "access: {defaults: false, public: GET /x}\n")
-    assert [str(call) for call in only.public] == [
-        "/swagger-ui/**",
-        "/swagger-ui.html",
-        "/v3/api-docs/**",
-        "GET /x",
-    ]
+
+
+def test_defaults_is_a_key_that_has_no_effect_any_more() -> None:
+    off = read(GOOD + "access: {defaults: false, public: GET /a/x}\n")
+    assert ([str(call) for call in off.public], off.warnings) == (["GET /a/x"], ())
+    on = read(GOOD + "access:\n  defaults: true\n")
+    assert on.public == ()
+    assert [(warning.line, warning.rule) for warning in on.warnings] == [(4, "access")]
+    assert "defaults: true has no effect" in on.warnings[0].message
 
 
 @pytest.mark.parametrize(
     ("more", "both"),
     [
-        ("access: {public: [POST /api/v1/reservations]}", True),
-        ("access: {public: [/api/v1/**]}", True),
-        ("access: {public: [GET /api/v1/reservations]}", False),
-        ("gates: [{calls: [GET /api/v1/products/*]}]", True),
-        ("gates: [{calls: [GET /api/v1/products/*]}]\naccess: {defaults: false}", False),
-        ("gates: [{renews: [GET /api/v1/products/*]}]", False),
+        (
+            "gates: [{calls: [POST /api/v1/reservations]}]\naccess: {public: [POST /api/v1/reservations]}",
+            True,
+        ),
+        ("gates: [{calls: [POST /api/v1/reservations]}]\naccess: {public: [/api/v1/**]}", True),
+        (
+            "gates: [{calls: [POST /api/v1/reservations]}]\naccess: {public: [GET /api/v1/reservations]}",
+            False,
+        ),
+        ("access: {public: [POST /api/v1/reservations]}", False),
+        ("gates: [{calls: [GET /api/v1/products/*]}]", False),
+        ("gates: [{calls: [GET /a/*]}]\naccess: {public: [GET /a/b]}", True),
+        ("gates: [{renews: [GET /a/*]}]\naccess: {public: [GET /a/b]}", False),
         ("gates: [{calls: [GET /x/**]}]\naccess: {public: [GET /X/y]}", True),
     ],
 )
@@ -337,10 +349,26 @@ def test_the_shipped_file_is_sound_with_and_without_instances() -> None:
     )
 
 
-def test_the_shipped_gates_are_those_that_hold_by_default() -> None:
-    shipped, bare = load(default_file(), {}), read("routes: []")
-    assert shipped.gates == bare.gates
-    assert shipped.public == bare.public
+def test_the_shipped_file_names_the_gates_and_open_calls_of_the_ticketing_services() -> None:
+    shipped = load(default_file(), {})
+    assert [(gate.room, [str(call) for call in gate.calls]) for gate in shipped.gates] == [
+        ("default", ["POST /api/v1/reservations", "POST /api/v1/reservation-seats/**"])
+    ]
+    assert [str(call) for call in shipped.public] == [
+        "GET /{service}/v3/api-docs/**",
+        "GET /.well-known/**",
+        "/api/v1/auth/login",
+        "/api/v1/auth/register",
+        "/api/v1/auth/refresh",
+        "/api/v1/auth/check-email",
+        "GET /api/v1/auth/oauth/*",
+        "GET /api/v1/auth/oauth/*/callback",
+        "GET /api/v1/products",
+        "GET /api/v1/products/*",
+        "GET /api/v1/arthalls/**",
+        "POST /api/v1/tickets/*/use",
+    ]
+    assert shipped.warnings == ()
 
 
 _SCALARS: st.SearchStrategy[Any] = (
@@ -390,3 +418,60 @@ def test_whatever_a_file_holds_it_becomes_a_table_or_faults(content: dict[str, A
 def test_whatever_bytes_a_file_holds_it_becomes_a_table_or_faults(content: bytes) -> None:
     table, found = faults_of(lambda: parse(content, "x.yaml", {}))
     assert (table is None) == bool(found)
+
+
+TWELVE = [
+    "CacheRequestBody",
+    "CircuitBreaker=myCB",
+    "FallbackHeaders",
+    "JsonToGrpc=a,b,c",
+    "LocalResponseCache=1m,1MB",
+    "RemoveJsonAttributesResponseBody=a",
+    "RequestHeaderToRequestUri=X-A",
+    "RequestRateLimiter=a",
+    "Retry=3",
+    "SaveSession",
+    "TokenRelay",
+    "WebSessionSticky",
+]
+
+
+def test_of_many_faults_each_is_told_once_and_the_list_of_names_once() -> None:
+    filters = "".join(f"  - {each}\n" for each in [*TWELVE, "Nonsense"])
+    text = (
+        f"routes:\n- id: a\n  uri: lb://a\n  predicates: [Path=/a, Version=1, Pth=/b]\n  filters:\n{filters}"
+    )
+    with pytest.raises(RouteFileError) as refusal:
+        parse(text.encode(), "f", {})
+    for texts in ([str(refusal.value)], list(shown(refusal.value.faults))):
+        whole = "\n".join(texts)
+        assert all(whole.count(f"the filter {each.partition('=')[0]!r} is known") == 1 for each in TWELVE)
+        assert whole.count("AddRequestHeader, ") == 1, "the filters there are"
+        assert whole.count("Path, Method, ") == 1, "the predicates there are"
+        assert whole.count("there is no filter 'Nonsense'") == 1
+        assert whole.count("not supported here, because ") == 13
+    assert len(refusal.value.faults) == 15
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        (
+            "predicates: [Version=1.1]",
+            "'Version' is known from Spring Cloud Gateway, but not supported here, because",
+        ),
+        ("predicates: [ReadBody=a]", "routes are chosen before a body is read; choose by"),
+        ("predicates: [CloudFoundryRouteService=]", "can be asked for with Header"),
+        ("predicates: [StripPrefix=1]", "there is no predicate 'StripPrefix'; it is a filter"),
+        ("predicates: [Path=/a]\n  filters: [StripContextPath]", "write StripPrefix"),
+        ("predicates: [Path=/a]\n  filters: [stripcontextpath]", "'StripContextPath' is known"),
+        ("predicates: [Path=/a]\n  filters: [WebSessionSticky]", "the gateway keeps no sessions"),
+        ("predicates: [Path=/a]\n  filters: [Path=/a]", "there is no filter 'Path'; it is a predicate"),
+        ("predicates: [Path=/a]\n  filters: [TokenRelais]", "the nearest is 'TokenRelay'"),
+        ("predicates: [Path=/a]\n  uri: 'forward:/fallback'", "no pages that a route could lead to"),
+        ("predicates: [Path=/a]\n  uri: 'sticky://shop'", "no sessions that could remember an instance"),
+    ],
+)
+def test_what_is_known_from_spring_and_not_supported_says_why(item: str, said: str) -> None:
+    uri = "" if "uri:" in item else "  uri: lb://a\n"
+    assert said in messages(f"routes:\n- id: a\n{uri}  {item}\n")

@@ -122,7 +122,7 @@ def test_none_leads_into_an_actuator(target: str) -> None:
     assert ask(table("routes: []\n" + ON, "orders"), target) is None
 
 
-def test_the_default_gates_hold_behind_every_name() -> None:
+def test_gates_hold_behind_every_name() -> None:
     found = located(load(default_file(), {}), ["anything"])
     assert found.locator is None, "the shipped file has no locator"
     shipped = default_file().read_text(encoding="utf-8") + ON

@@ -22,6 +22,7 @@ FAULTS = {
 MATCHED = {
     "Method-05-01": ("a", "PURGE is a method"),
     "Host-02-08": ("a", "hosts regard no case"),
+    "Host-noport-01-03": ("a", "hosts regard no case"),
     "Host-10-03": (None, "an empty Host is no host; the server refuses it before"),
     "Host-19-05": (None, "two Hosts: refused before any route is asked"),
     "RemoteAddr-trusted-01-02": (None, "the rightmost untrusted address counts"),
@@ -37,7 +38,8 @@ REFUSED = {"product-01-49": "a fragment has no place in a request target"}
 def test_a_request_takes_the_route_it_takes_there(case: Case) -> None:
     routes = [{**route, "uri": "http://127.0.0.1:9"} for route in case["routes"]]
     name = case["id"]
-    table, faults = faults_of(lambda: load_json({"routes": routes}))
+    globally = {"predicate": case["settings"]["predicate"]} if "predicate" in case.get("settings", {}) else {}
+    table, faults = faults_of(lambda: load_json({"routes": routes, **globally}))
     if table is None:
         assert case.get("routesRefused") or [fault.rule for fault in faults] == [FAULTS[name]]
         return
@@ -83,3 +85,113 @@ def test_what_is_more_likely_a_slip_is_a_fault(method: str) -> None:
     table, faults = faults_of(lambda: load_json({"routes": routes}))
     assert table is None
     assert [fault.rule for fault in faults] == ["argument"]
+
+
+def _matches(predicate: object, *headers: tuple[str, str], target: str = "/get", **settings: object) -> bool:
+    table = load_json(
+        {"routes": [{"id": "a", "uri": "http://127.0.0.1:9", "predicates": [predicate]}], **settings}
+    )
+    sent = headers if any(name == "Host" for name, _ in headers) else (("Host", "gw.test"), *headers)
+    return table.resolve(facts_of({"target": target, "headers": sent})) is not None
+
+
+@pytest.mark.parametrize(
+    ("values", "anything", "present"),
+    [
+        ([], False, False),
+        ([""], False, False),
+        (["", ""], False, False),
+        ([","], False, False),
+        ([" , ,"], False, False),
+        (['""'], False, False),
+        (["a"], True, True),
+        (["", "a"], True, True),
+        ([",a"], True, True),
+    ],
+)
+def test_an_empty_member_of_a_header_is_none(values: list[str], anything: bool, present: bool) -> None:
+    headers = [("X-A", value) for value in values]
+    assert _matches("Header=X-A, .*", *headers) is anything
+    assert _matches("Header=X-A", *headers) is present
+    # A pattern that wants nothing at all can't be satisfied.
+    assert not _matches({"name": "Header", "args": {"header": "X-A", "regexp": "()"}}, *headers)
+
+
+@pytest.mark.parametrize(
+    ("value", "regexp", "matches"),
+    [
+        ("a, b", "a", True),
+        ("a, b", "b", True),
+        ("a, b", "a, b", False),
+        ('"a, b", c', "a, b", True),
+        ('"a, b", c', "c", True),
+        ('"a\\"b"', 'a"b', True),
+        ('"a', '"a', True),
+        ('x"a,b"y', 'x"a', True),
+    ],
+)
+def test_a_header_is_compared_member_by_member(value: str, regexp: str, matches: bool) -> None:
+    predicate = {"name": "Header", "args": {"header": "X-A", "regexp": regexp}}
+    assert _matches(predicate, ("X-A", value)) is matches
+
+
+@pytest.mark.parametrize(
+    ("predicate", "headers", "target", "matches"),
+    [
+        ("Query=red, .*", (), "/get?red=", True),
+        ("Query=red, .*", (), "/get?red", False),
+        ("Query=red, .+", (), "/get?red=", False),
+        ("Query=red, .*", (), "/get?&&", False),
+        ("Query=red", (), "/get?red", True),
+        ("Query=red", (), "/get?=", False),
+        ("Cookie=a, .*", (("Cookie", "a="),), "/get", True),
+        ("Cookie=a, .*", (("Cookie", "a"),), "/get", False),
+        ("Cookie=a, .+", (("Cookie", "a="),), "/get", False),
+        ("Cookie=a, .*", (("Cookie", ""),), "/get", False),
+        ("Cookie=a, .*", (("Cookie", ";;"),), "/get", False),
+        ("Host={a}.test", (("Host", ".test"),), "/get", False),
+        ("Host=*.test", (("Host", ".test"),), "/get", False),
+        ("Host=a.test:*", (("Host", "a.test:"),), "/get", True),
+    ],
+)
+def test_empty_values_elsewhere(
+    predicate: str, headers: tuple[tuple[str, str], ...], target: str, matches: bool
+) -> None:
+    assert _matches(predicate, *headers, target=target) is matches
+
+
+@pytest.mark.parametrize(
+    ("pattern", "host", "with_port", "without"),
+    [
+        ("www.example.org", "www.example.org", True, True),
+        ("www.example.org", "www.example.org:8080", False, True),
+        ("www.example.org", "www.example.org:", False, True),
+        ("**.example.org:8080", "www.example.org:8080", True, False),
+        ("[::1]", "[::1]:8080", False, True),
+        ("[::1]", "[::1]", True, True),
+        ("{sub}.example.org", "a.example.org:1", False, True),
+    ],
+)
+@pytest.mark.parametrize("shape", ["own", "spring", "older", "dotted"])
+def test_the_port_of_a_host_counts_unless_the_file_says_otherwise(
+    pattern: str, host: str, with_port: bool, without: bool, shape: str
+) -> None:
+    def matches(counts: str) -> bool:
+        routes = [{"id": "a", "uri": "http://127.0.0.1:9", "predicates": [f"Host={pattern}"]}]
+        own = {"predicate": {"host": {"include-port": counts}}, "routes": routes}
+        content: dict[str, object] = {
+            "own": own,
+            "spring": {"spring": {"cloud": {"gateway": {"server": {"webflux": own}}}}},
+            "older": {"spring": {"cloud": {"gateway": own}}},
+            "dotted": {
+                "spring": {
+                    "cloud.gateway.routes": routes,
+                    "cloud.gateway.server.webflux.predicate.host.includePort": counts,
+                }
+            },
+        }[shape]
+        table = load_json(content)
+        assert not table.warnings
+        return table.resolve(facts_of({"target": "/", "headers": [("Host", host)]})) is not None
+
+    assert (matches("true"), matches("false")) == (with_port, without)

@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 
 from gateway.errors import BadRequest
 from gateway.routing.facts import RequestFacts
-from gateway.routing.faults import FilterFailed, RouteFileError
+from gateway.routing.faults import RouteFileError
 from gateway.routing.path import parse_target
 from gateway.routing.table import RouteTable
 from tests.routing.vectors import load_json
@@ -70,7 +70,10 @@ def test_without_filters_everything_goes_on_as_it_came() -> None:
 
 
 def test_the_path_at_the_service_is_canonical_again() -> None:
-    routes = table({"predicates": ["Path=/**"], "filters": [r"RewritePath=/x(?<rest>.*), /api/v1$\{rest}"]})
+    routes = table(
+        {"predicates": ["Path=/**"], "filters": [r"RewritePath=/x(?<rest>.*), /api/v1$\{rest}"]},
+        gates=[{"calls": ["POST /api/v1/reservations"]}],
+    )
     match = routes.resolve(facts("/x/%72eservations?q=1"))
     assert match is not None
     assert match.upstream_target == "/api/v1/%72eservations?q=1"
@@ -90,12 +93,6 @@ def test_empty_segments_that_the_filters_leave_are_folded() -> None:
     match = routes.resolve(facts("/x/b"))
     assert match is not None
     assert match.upstream_target == "/a/b"
-
-
-def test_filters_that_leave_no_path_are_the_files_fault() -> None:
-    routes = table({"predicates": ["Path=/**"], "filters": ["RewritePath=/x, y"]})
-    with pytest.raises(FilterFailed, match="r0"):
-        routes.resolve(facts("/x"))
 
 
 @pytest.mark.parametrize(
@@ -142,7 +139,6 @@ def test_a_table_can_be_asked_for_a_route_and_a_public_call() -> None:
     assert routes.route("none") is None
     assert routes.is_public("HEAD", "/open/x")
     assert not routes.is_public("GET", "/Open/x")
-    assert routes.is_public("GET", "/v3/api-docs")
 
 
 def test_the_cost_of_resolving_does_not_grow_with_the_number_of_routes() -> None:

@@ -15,6 +15,8 @@ from gateway.errors import QueueUnavailable
 from gateway.waiting_room import availability
 from gateway.waiting_room.availability import Availability, Probe, RedisState
 from gateway.waiting_room.link import Link, Redis
+from gateway.waiting_room.room import Limits
+from gateway.waiting_room.rooms import Rooms
 from tests.redis_server import RedisServer
 
 KEY = "gw:{default}:mark"
@@ -184,6 +186,11 @@ async def test_an_event_loop_that_stood_still_is_no_silence_of_redis(
         # Longer than the deadline, at any moment of the question.
         time.sleep(availability.DEADLINE_SECONDS * 1.1)
         await asyncio.sleep(0.13)
+    ends = time.monotonic() + 4.0
+    while time.monotonic() < ends:
+        # And an overload: each turn of the loop takes long.
+        time.sleep(availability.DEADLINE_SECONDS * 0.4)
+        await asyncio.sleep(0)
     assert watched.states.empty()
     assert await link.call("PING") == b"PONG"
 
@@ -204,3 +211,26 @@ async def test_a_fault_of_the_gateway_is_no_outage_and_the_probe_goes_on(
         assert await asyncio.wait_for(states.get(), 5.0) == RedisState()
     assert "a fault of ours" in caplog.text
     assert "away" not in caplog.text
+
+
+async def test_streams_are_read_anew_when_a_redis_that_hung_is_back(
+    server: RedisServer, stack: AsyncExitStack
+) -> None:
+    restored: asyncio.Queue[str] = asyncio.Queue()
+    states: asyncio.Queue[RedisState] = asyncio.Queue()
+    rooms = Rooms(
+        Redis(server.url, LONG),
+        on_restored=lambda: restored.put_nowait(rooms.redis_state.away),
+        on_redis=states.put_nowait,
+    )
+    await rooms.provide({"default": Limits(2, 60)})
+    await stack.enter_async_context(rooms.running())
+    assert await asyncio.wait_for(restored.get(), 10.0) == ""
+    assert await asyncio.wait_for(states.get(), 10.0) == RedisState()
+    server.freeze()
+    try:
+        assert (await asyncio.wait_for(states.get(), 10.0)).away
+    finally:
+        server.thaw()
+    # Nothing was missed by the connection for events, but what was read meanwhile failed at once.
+    assert await asyncio.wait_for(restored.get(), 10.0) == ""

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from gateway.routing.kinds import NO_FILTERS
 from tests.harness import Gateways
 
 TOKEN = "operator-token-of-the-test"
@@ -190,3 +191,22 @@ async def test_a_reload_swaps_the_whole_table_or_nothing(gateways: Gateways) -> 
                 break
             await asyncio.sleep(0.05)
     assert (await user("GET", "/new/x")).code == "NO_INSTANCE"
+
+
+async def test_health_and_log_name_each_fault_once_and_what_is_allowed_once(
+    gateways: Gateways, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = await gateways.start()
+    unsupported = [name for name in NO_FILTERS if name != "Hystrix"][:12]
+    route = "{id: a, uri: 'lb://a', predicates: [Path=/a], filters: [%s]}"
+    gateway.routes_file.write_text(f"routes: [{route % ', '.join(unsupported)}]")
+    async with asyncio.timeout(15):
+        while True:
+            routes = (await gateway.nobody("GET", "/actuator/health")).json["components"]["routes"]
+            if faults := routes["details"]["faults"]:
+                break
+            await asyncio.sleep(0.05)
+    logged = next(record.getMessage() for record in caplog.records if "not taken over" in record.getMessage())
+    for text in (" ".join(faults), logged):
+        assert [text.count(f"the filter {name!r}") for name in unsupported] == [1] * 12
+        assert text.count("AddRequestHeader, SetRequestHeader") == 1

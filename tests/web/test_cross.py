@@ -28,6 +28,8 @@ routes:
   - {id: refusing, uri: "http://127.0.0.1:1", predicates: ["Path=/refusing"]}
 access:
   public: ["GET /refusing", "GET /moved", "GET /own/**"]
+gates:
+  - calls: [POST /api/v1/reservations]
 cors:
   cors-configurations:
     '[/**]':
@@ -338,3 +340,16 @@ async def test_a_reload_changes_what_other_origins_may_do(gateways: Gateways) ->
         await gateway.nobody("GET", "/moved")
     assert (await preflight(gateway, "/api/v1/queue/leave")).status == 403
     assert (await preflight(gateway, "/api/v1/queue/leave", origin="https://new.test")).status == 200
+
+
+async def test_a_browser_that_asks_for_a_private_network_is_told(gateways: Gateways) -> None:
+    gateway = await gateways.start(ROUTES.replace("maxAge: 600", "allowPrivateNetwork: true"))
+    asked = {"Origin": PAGE, "Access-Control-Request-Method": "GET"}
+    name = "Access-Control-Request-Private-Network"
+    for value, told in (("true", "true"), ("TRUE", "true"), ("false", None), ("1", None), (None, None)):
+        headers = {**asked, name: value} if value else asked
+        answer = await gateway.nobody("OPTIONS", "/api/v1/x", headers=headers)
+        assert (answer.status, answer.headers.get("Access-Control-Allow-Private-Network")) == (200, told)
+    silent = await gateways.start(ROUTES)
+    answer = await silent.nobody("OPTIONS", "/api/v1/x", headers={**asked, name: "true"})
+    assert "Access-Control-Allow-Private-Network" not in answer.headers

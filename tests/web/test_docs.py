@@ -75,10 +75,15 @@ async def test_the_list_changes_with_the_routes(gateways: Gateways) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_other_paths_below_api_docs_go_to_routes(gateways: Gateways) -> None:
+async def test_other_paths_below_api_docs_go_to_routes_and_are_not_open_by_themselves(
+    gateways: Gateways,
+) -> None:
     gateway = await gateways.start(ROUTES)
-    answer = await gateway.nobody("GET", "/v3/api-docs/orders")
+    answer = await gateway.user("alice")("GET", "/v3/api-docs/orders")
     assert answer.json["target"] == "/v3/api-docs/orders"
+    assert (await gateway.nobody("GET", "/v3/api-docs/orders")).code == "TOKEN_REQUIRED"
+    opened = await gateways.start(ROUTES.replace("public: []", "public: [GET /v3/api-docs/orders]"))
+    assert (await opened.nobody("GET", "/v3/api-docs/orders")).json["target"] == "/v3/api-docs/orders"
 
 
 async def test_the_old_address_leads_to_the_page(gateways: Gateways) -> None:

@@ -73,3 +73,98 @@ async def test_headers_are_edited_both_ways_and_identity_is_never_a_route_s(
     assert headers["Host"] == "shop.example"
     assert headers["X-Name"].encode("utf-8", "surrogateescape").decode() == "käse"
     assert not {"X-Secret", "X-User-Id"} & set(headers)
+
+
+PROXIED = """
+routes:
+  - {id: usual, uri: "%(service)s", predicates: ["Path=/usual/**", "XForwardedRemoteAddr=127.0.0.0/8"]}
+  - {id: remote, uri: "%(service)s", predicates: ["Path=/remote/**", "RemoteAddr=127.0.0.0/8,::1"]}
+  - {id: ten, uri: "%(service)s", predicates: ["Path=/ten/**", "XForwardedRemoteAddr=10.0.0.0/8"]}
+  - {id: strip, uri: "%(service)s", predicates: ["Path=/strip/**"], filters: [StripPrefix=2]}
+  - {id: rewrite, uri: "%(service)s", predicates: ["Path=/rewrite/**"], filters: ["RewritePath=/rewrite/(.*), /$1"]}
+  - {id: add, uri: "%(service)s", predicates: ["Path=/add/**"], filters: [PrefixPath=/more]}
+access:
+  public: ["/usual/**", "/remote/**", "/ten/**", "/strip/**", "/rewrite/**", "/add/**"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("headers", "local", "ten"),
+    [
+        ({}, 200, 404),
+        ({"X-Forwarded-For": "10.1.2.3"}, 404, 200),
+        ({"X-Forwarded-For": "10.1.2.3,"}, 404, 200),
+        ({"X-Forwarded-For": "10.1.2.3, , 127.0.0.1"}, 404, 200),
+        ({"X-Forwarded-For": "unknown"}, 404, 404),
+        ({"X-Forwarded-For": "10.1.2.3, unknown"}, 404, 404),
+        ({"X-Forwarded-For": "10.1.2.3, garbage, 127.0.0.1"}, 404, 404),
+        ({"Forwarded": "for=unknown"}, 404, 404),
+        ({"Forwarded": "for=10.1.2.3,"}, 404, 200),
+        ({"Forwarded": "garbage"}, 404, 404),
+    ],
+)
+async def test_addresses_are_compared_as_trusted_proxies_tell_them(
+    gateways: Gateways, headers: dict[str, str], local: int, ten: int
+) -> None:
+    gateway = await gateways.start(PROXIED, trusted_proxies="127.0.0.0/8")
+    for path, status in {"/usual/x": local, "/remote/x": local, "/ten/x": ten}.items():
+        assert (await gateway.nobody("GET", path, headers=headers)).status == status
+
+
+@pytest.mark.parametrize(
+    ("path", "prefix"),
+    [
+        ("/strip/a/b/c", "/strip/a"),
+        ("/strip/a", "/strip/a"),
+        ("/rewrite/a%20b", "/rewrite"),
+        ("/add/a", None),
+        ("/usual/a", None),
+    ],
+)
+async def test_services_behind_a_trusted_proxy_are_told_what_the_route_took_off_the_path(
+    gateways: Gateways, path: str, prefix: str | None
+) -> None:
+    trusting = await gateways.start(PROXIED, trusted_proxies="127.0.0.0/8")
+    for before, told in ((None, prefix), ("/outer", f"/outer,{prefix}" if prefix else "/outer")):
+        sent = {"X-Forwarded-Prefix": before} if before else {}
+        assert (await trusting.nobody("GET", path, headers=sent)).status == 200
+        assert dict(gateways.service.seen[-1]["headers"]).get("X-Forwarded-Prefix") == told
+    careful = await gateways.start(PROXIED)
+    await careful.nobody("GET", path, headers={"X-Forwarded-Prefix": "/outer"})
+    assert "X-Forwarded-Prefix" not in dict(gateways.service.seen[-1]["headers"])
+
+
+REWRITTEN = r"""
+routes:
+  - id: nothing
+    uri: "%(service)s"
+    predicates: ["Path=/nothing/**"]
+    filters: ['RewritePath=/nothing(?<rest>.*), $\{rest}']
+  - {id: bare, uri: "%(service)s", predicates: ["Path=/bare/**"], filters: ['RewritePath=/bare/(.*), $1']}
+  - {id: twice, uri: "%(service)s", predicates: ["Path=/twice"], filters: ['SetPath=/a%%20b']}
+  - {id: buy, uri: "%(service)s", predicates: ["Path=/shop/**"], filters: ['RewritePath=/shop/(.*), $1']}
+gates:
+  - {calls: ["POST /buy"]}
+access:
+  public: ["/nothing/**", "/bare/**", "/twice", "/shop/**"]
+"""
+
+
+async def test_whatever_a_rewrite_leaves_a_service_gets_a_path(gateways: Gateways) -> None:
+    gateway = await gateways.start(REWRITTEN)
+    for path, target in {
+        "/nothing": "/",
+        "/nothing?a=1&": "/?a=1&",
+        "/nothing/x": "/x",
+        "/bare/": "/",
+        "/bare/x/y": "/x/y",
+        "/twice": "/a%2520b",
+    }.items():
+        answer = await gateway.nobody("GET", path)
+        assert (answer.status, gateways.service.seen[-1]["target"]) == (200, target)
+    assert (await gateway.nobody("GET", "/bare/x..")).status == 200
+    assert (await gateway.nobody("GET", "/bare/..x")).status == 200
+    before = len(gateways.service.seen)
+    # Gated by the path at the service, although that of the call is public.
+    assert (await gateway.nobody("POST", "/shop/buy")).status == 401
+    assert len(gateways.service.seen) == before

@@ -31,6 +31,7 @@ class Head:
 SOUND = [
     Head((HOST,)),
     Head((HOST,), version=HttpVersion10),
+    Head((), version=HttpVersion10),
     Head((HOST, LENGTH)),
     Head((HOST, (b"CONTENT-length", b"0"))),
     Head((HOST, CHUNKED)),
@@ -50,7 +51,9 @@ def test_a_sound_head_has_no_fault(head: Head) -> None:
 
 FAULTY = {
     "CONNECT is not for gateways": [Head((HOST,), method="CONNECT")],
-    "there must be exactly one Host": [Head(()), Head((HOST, HOST)), Head((HOST, (b"HOST", b"x")))],
+    "there must be exactly one Host": [
+        Head(()), Head((HOST, HOST)), Head((HOST, (b"HOST", b"x"))), Head((HOST, HOST), version=HttpVersion10),
+    ],
     "Host is malformed": [
         Head(((b"Host", value),))
         for value in (

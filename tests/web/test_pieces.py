@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.web.pieces import Ends, RequestLine, one_whole_head
+from gateway.web.pieces import ChunkedBody, Ends, RequestLine, one_whole_head
 
 
 def pieces(reads: list[bytes]) -> list[bytes]:
@@ -128,3 +130,65 @@ def test_a_line_has_a_longest_length() -> None:
 )
 def test_one_whole_head_is_told_from_everything_else(data: bytes, whole: bool) -> None:
     assert one_whole_head(data, 100) is whole
+
+
+END = b"0\r\n\r\n"
+BEHIND = b"GET / HTTP/1.1\r\n"
+
+
+def follow(reads: list[bytes]) -> tuple[ChunkedBody, bytes, bytes]:
+    """The body after all reads, what of them is for the parser, and what is behind its end."""
+    body, passed = ChunkedBody(100, 5, 200), b""
+    for number, data in enumerate(reads):
+        at = 0
+        while at < len(data) and not body.done and not body.fault:
+            piece, at = body.take(data, at)
+            passed += piece
+        if body.done or body.fault:
+            return body, passed, data[at:] + b"".join(reads[number + 1 :])
+    return body, passed, b""
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=30), max_size=5),
+    st.sampled_from([b"0\r\n", b"000\r\n", b"0;a=b\r\n", b'0;"x"\r\n']),
+    st.sampled_from([b"", b"A: b\r\n", b"A: b\r\nX-Length:5\r\nc:\r\n"]),
+    st.lists(st.integers(0, 400), max_size=8),
+)
+def test_a_chunked_body_ends_where_it_ends_however_it_is_cut(
+    chunks: list[bytes], last: bytes, trailers: bytes, cuts: list[int]
+) -> None:
+    plain = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
+    whole = plain + last + trailers + b"\r\n" + BEHIND
+    places = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
+    body, passed, behind = follow([whole[begin:end] for begin, end in pairwise(places)])
+    assert body.done
+    assert not body.fault
+    assert passed == plain + END
+    assert behind == BEHIND
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\r\n", b"g\r\n", b"-1\r\n", b"+1\r\n", b" 1\r\n", b"1 \r\n", b"0x1\r\n", b"1_0\r\n", b"1\n", b"1\rx",
+        b";a\r\n", b"1;a\0\r\n", b"1;a\rb\r\n", b"f" * 16 + b"\r\n", b"1;" + b"a" * 100,
+        b"0\r\nContent-LENGTH: 5\r\n", b"0\r\nTransfer-Encoding:\r\n", b"0\r\nA\r\n",
+        b"0\r\n: b\r\n", b"0\r\nA : b\r\n", b"0\r\n A: b\r\n", b"0\r\nA: b\0\r\n", b"0\r\nA: b\nc",
+        b"0\r\n" + b"A: b\r\n" * 6, b"0\r\n" + (b"A: " + b"b" * 90 + b"\r\n") * 3,
+    ],
+)  # fmt: skip
+def test_what_is_no_chunked_body_is_told_as_soon_as_it_shows(data: bytes) -> None:
+    for size in (1, 2, 3, 7, len(data)):
+        body, passed, _ = follow([data[at : at + size] for at in range(0, len(data), size)])
+        assert body.fault, size
+        assert not body.done
+        assert END not in passed
+
+
+def test_chunks_of_one_byte_are_sound_and_chunks_of_hardly_anything_are_not() -> None:
+    body, passed, _ = follow([b"1\r\nx\r\n" * 20_000 + END])
+    assert body.done
+    assert len(passed) == 120_005
+    body, _, _ = follow([b"1;" + b"a" * 80 + b"\r\nx\r\n"] * 1000)
+    assert body.fault

@@ -40,7 +40,7 @@ routes:
 services:
   shop: ["%(service)s"]
 access:
-  public: ["GET /hidden", "/shop/v3/api-docs/**"]
+  public: ["GET /hidden", "/shop/v3/api-docs/**", "GET /{service}/v3/api-docs/**"]
 """
 
 
@@ -96,6 +96,16 @@ async def test_a_document_tells_no_internal_address(gateways: Gateways, path: st
         answer = await gateway.nobody("GET", path)
         assert answer.status == 200
         assert answer.json == DOCUMENT | {"servers": [{"url": "/"}]}
+
+
+@pytest.mark.parametrize("status", [204, 205, 304])
+async def test_a_document_under_a_status_without_a_body_is_none(gateways: Gateways, status: int) -> None:
+    gateway = await gateways.start(ROUTES.replace('StripPrefix=1, "Add', f'SetStatus={status}, "Add'))
+    # Twice on one connection: bytes left over would be the beginning of the second answer.
+    for _ in range(2):
+        answer = await gateway.nobody("GET", "/shop/v3/api-docs")
+        assert (answer.status, answer.body) == (status, b"")
+        assert answer.headers.get("Content-Length", "0") == "0"
 
 
 async def test_headers_are_kept_but_for_those_of_the_old_body(gateways: Gateways, shop: Shop) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from tests.harness import Gateways, Running
+from tests.harness import ROUTES, Caller, Gateways, Running
 
 
 async def admitted(gateway: Running, name: str = "first") -> None:
@@ -225,3 +225,55 @@ async def test_heartbeats_come_by_themselves(gateways: Gateways) -> None:
     await user.lineup()
     async with user.stream() as stream:
         assert (await stream.until("HEARTBEAT")).data["timestamp"] > 1_600_000_000_000
+
+
+CORS = """
+cors:
+  cors-configurations:
+    '[/**]': {allowedOrigins: ["https://shop.example"], allowedMethods: ["*"], allowCredentials: true}
+"""
+
+
+async def told_to_come_back(gateway: Running, user: Caller, code: str) -> None:
+    """The stream of ``user`` is answered as by a full instance, and the page may read it."""
+    async with user.stream(headers={"Origin": "https://shop.example"}) as stream:
+        headers = stream.response.headers
+        assert (stream.status, headers["Content-Type"]) == (200, "text/event-stream")
+        assert headers["Cache-Control"] == "no-store, no-transform"
+        assert headers["X-Accel-Buffering"] == "no"
+        assert headers["Access-Control-Allow-Origin"] == "https://shop.example"
+        assert len(headers["X-Trace-Id"]) == 32
+        event = await stream.next()
+        assert event is not None
+        assert (event.name, event.comment) == ("", code)
+        assert event.retry is not None
+        assert 5000 <= event.retry <= 15_000
+        assert await stream.next() is None
+
+
+async def test_a_stream_during_overload_is_asked_to_come_back(gateways: Gateways) -> None:
+    gateway = await gateways.start(ROUTES + CORS, overload_lag_ms=50)
+    gateway.gateway.context.lag_ms = lambda: 1000.0
+    await told_to_come_back(gateway, gateway.user("second"), "OVERLOADED")
+    # A lineup is a call like any other, and its answer says when to repeat it.
+    assert (await gateway.user("second").lineup()).code == "OVERLOADED"
+
+
+async def test_a_stream_before_any_key_is_known_is_asked_to_come_back(gateways: Gateways) -> None:
+    gateways.keys.status = 500
+    gateway = await gateways.start(ROUTES + CORS)
+    await told_to_come_back(gateway, gateway.user("second"), "AUTH_UNAVAILABLE")
+    assert (await gateway.user("second").status()).code == "AUTH_UNAVAILABLE"
+
+
+async def test_what_no_waiting_changes_ends_a_stream_as_ever(gateways: Gateways) -> None:
+    gateway = await gateways.start()
+    for user, path, status in (
+        (gateway.nobody, "/api/v1/queue/stream", 401),
+        (gateway.with_token("nonsense"), "/api/v1/queue/stream", 401),
+        (gateway.user("first"), "/api/v1/queue/stream?room=none", 404),
+        (gateway.user("first"), "/api/v1/queue/stream?room=a&room=b", 400),
+    ):
+        async with user.stream(path=path) as stream:
+            assert stream.status == status
+    assert (await gateway.user("first")("HEAD", "/api/v1/queue/stream")).status == 405

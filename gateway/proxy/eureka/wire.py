@@ -56,7 +56,7 @@ def parse_listing(document: bytes) -> Listing:
     Single entries that make no sense at all (no id and no host) are left out.
     """
     try:
-        content = json.loads(document)
+        content = json.loads(document)  # of bytes, which may begin with a byte order mark
     except (ValueError, RecursionError) as error:
         raise BadRegistry("not JSON") from error
     applications = content.get("applications") if isinstance(content, dict) else None
@@ -98,11 +98,11 @@ def _instance(app: str, entry: dict[str, Any]) -> Instance | None:
 
 
 def _base(host: str, address: str, entry: dict[str, Any]) -> UpstreamBase | None:
-    """The address: host name before IP address, the plain port before the secure one."""
+    """The address: host name before IP address, and the secure port before the plain one, as Spring's client has it."""
     usable = _host(host) or _host(address)
     if usable is None:
         return None
-    for scheme, member in (("http", "port"), ("https", "securePort")):
+    for scheme, member in (("https", "securePort"), ("http", "port")):
         port = _enabled_port(entry.get(member))
         if port is not None:
             return UpstreamBase(scheme, usable, port)

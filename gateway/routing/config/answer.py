@@ -13,6 +13,8 @@ from gateway.errors import ConfigUnavailable
 MOST_BYTES: Final = 4 * 1024 * 1024
 MOST_PROPERTIES: Final = 50_000
 LONGEST_VALUE: Final = 64 * 1024
+# As a Config Server passes it on: it reads the bytes of a .properties file as ISO 8859-1.
+_BOM: Final = ("\ufeff", "\u00ef\u00bb\u00bf")
 _USER = re.compile(r"(?<=://)[^/@\s]*@")
 _ORIGIN = re.compile(r"(\d{1,9}):\d+")
 
@@ -37,14 +39,20 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The sources, those that count first in front. ``version`` is the commit, where the server says it."""
+    """The sources, those that count first in front. ``version`` is the commit and ``label`` the branch, tag or commit
+    asked for, where the server says it."""
 
     sources: tuple[Source, ...]
     version: str | None = None
+    label: str | None = None
 
 
 def read_answer(body: bytes) -> Answer:
-    """Read the server's JSON, with origins (its second format) or without. Raises ConfigUnavailable."""
+    """Read the server's JSON, with origins (its second format) or without. Raises ConfigUnavailable.
+
+    A byte order mark before the document, or before a name in it, as files of the repository may begin with, is no
+    part of either.
+    """
     try:
         content = json.loads(body)
         # JSON can spell halves of characters, which can't be written into a log or a header later on.
@@ -56,11 +64,18 @@ def read_answer(body: bytes) -> Answer:
     sources = content.get("propertySources") if isinstance(content, dict) else None
     if not isinstance(sources, list):
         raise ConfigUnavailable("the answer is not that of a Config Server")
-    version = content.get("version")
+    version, label = content.get("version"), content.get("label")
     read = tuple(map(_source, sources))
+    if not read:
+        # What was there a moment ago is hardly gone on purpose: an emptied branch, another repository, a wrong name.
+        raise ConfigUnavailable("it has no configuration for this name, these profiles and this label")
     if sum(len(source.properties) for source in read) > MOST_PROPERTIES:
         raise ConfigUnavailable(f"the answer has more than {MOST_PROPERTIES} properties")
-    return Answer(read, version[:100] if isinstance(version, str) else None)
+    return Answer(
+        read,
+        version[:100] if isinstance(version, str) else None,
+        label[:100] if isinstance(label, str) else None,
+    )
 
 
 def _source(node: object) -> Source:
@@ -69,7 +84,11 @@ def _source(node: object) -> Source:
         raise ConfigUnavailable("a property source in the answer is malformed")
     name = _USER.sub("", str(node.get("name", "")))
     shown = "".join(each if each.isprintable() else "?" for each in name)[:300]
-    return Source(shown or "unnamed", {key: _value(key, value) for key, value in properties.items()})
+    return Source(shown or "unnamed", {_plain(key): _value(key, value) for key, value in properties.items()})
+
+
+def _plain(key: str) -> str:
+    return key.removeprefix(_BOM[0]).removeprefix(_BOM[1])
 
 
 def _value(key: str, node: object) -> Value:

@@ -34,47 +34,63 @@ _MEANING: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked for, and who asks. ``urls`` are servers of the same content, tried in order."""
+    """What is asked for, and who asks. ``urls`` are servers of the same content, tried in order. Of ``labels`` the
+    first one counts that a server has; without any it is the server's own."""
 
     urls: tuple[str, ...]
     application: str
     profiles: tuple[str, ...] = ()
-    label: str | None = None
+    labels: tuple[str, ...] = ()
     user: str = ""
     password: str = field(default="", repr=False)
 
     @property
-    def path(self) -> str:
-        """What stands behind a server's address. A slash in a label is written as the server wants it."""
+    def paths(self) -> tuple[str, ...]:
+        """What stands behind a server's address, for each label. A slash in it is written as the server wants it."""
         parts = [self.application, ",".join(self.profiles) or "default"]
-        if self.label:
-            parts.append(self.label.replace("/", "(_)"))
-        return "/".join(quote(part, safe="(),") for part in parts)
+        labels = [label.replace("/", "(_)") for label in self.labels]
+        asked = [(*parts, label) for label in labels] or [tuple(parts)]
+        return tuple("/".join(quote(part, safe="(),") for part in each) for each in asked)
+
+
+class _NotThere(ConfigUnavailable):
+    """The server answers, but has no such label."""
 
 
 def http_ask(session: aiohttp.ClientSession, wanted: Wanted) -> Ask:
     """An ``Ask`` over this session. Redirects are not followed: where the configuration comes from is the
-    operator's decision alone."""
+    operator's decision alone.
+
+    The next label is asked for only where a server has said that it has not the one before: a server that is away for
+    a moment must not bring another configuration into force.
+    """
 
     async def ask() -> bytes:
         reasons = []
-        for number, url in enumerate(wanted.urls, 1):
-            try:
-                async with asyncio.timeout(SECONDS):
-                    return await _get(session, url, wanted)
-            except ConfigUnavailable as error:
-                reason = error.reason
-            except TimeoutError:
-                reason = f"no answer within {SECONDS:g} s"
-            except (aiohttp.ClientError, OSError) as error:
-                reason = f"it can't be reached ({type(error).__name__})"
-            reasons.append(reason if len(wanted.urls) == 1 else f"server {number}: {reason}")
+        for at, path in enumerate(wanted.paths):
+            missing = False
+            for number, url in enumerate(wanted.urls, 1):
+                try:
+                    async with asyncio.timeout(SECONDS):
+                        return await _get(session, url, wanted, path)
+                except ConfigUnavailable as error:
+                    reason = error.reason
+                    missing = missing or isinstance(error, _NotThere)
+                except TimeoutError:
+                    reason = f"no answer within {SECONDS:g} s"
+                except (aiohttp.ClientError, OSError) as error:
+                    reason = f"it can't be reached ({type(error).__name__})"
+                where = f"server {number}: " if len(wanted.urls) > 1 else ""
+                label = f"label {wanted.labels[at]}: " if len(wanted.labels) > 1 else ""
+                reasons.append(f"{where}{label}{reason}")
+            if not missing:
+                break
         raise ConfigUnavailable("; ".join(reasons))
 
     return ask
 
 
-async def _get(session: aiohttp.ClientSession, url: str, wanted: Wanted) -> bytes:
+async def _get(session: aiohttp.ClientSession, url: str, wanted: Wanted, path: str) -> bytes:
     parts = urlsplit(url)
     user = wanted.user or unquote(parts.username or "")
     password = wanted.password or unquote(parts.password or "")
@@ -82,11 +98,12 @@ async def _get(session: aiohttp.ClientSession, url: str, wanted: Wanted) -> byte
     if user or password:
         headers["Authorization"] = f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
     async with session.get(
-        f"{place(url).rstrip('/')}/{wanted.path}", allow_redirects=False, headers=headers
+        f"{place(url).rstrip('/')}/{path}", allow_redirects=False, headers=headers
     ) as response:
         if response.status != 200:
             meaning = _MEANING.get(response.status, "")
-            raise ConfigUnavailable(f"status {response.status}" + (f" ({meaning})" if meaning else ""))
+            kind = _NotThere if response.status == 404 else ConfigUnavailable
+            raise kind(f"status {response.status}" + (f" ({meaning})" if meaning else ""))
         body = bytearray()
         async for chunk in response.content.iter_any():
             body += chunk

@@ -16,6 +16,7 @@ from typing import Final
 from gateway.routing.config.answer import Answer, Source, Value
 from gateway.routing.config.lookup import Lookup, text_of
 from gateway.routing.config.names import Segment, plain, split
+from gateway.routing.defaults import SECURE_HEADERS
 from gateway.routing.document import Fields, Items, Node, Text, merged
 from gateway.routing.faults import Place
 
@@ -27,8 +28,9 @@ _LOCATOR: Final = frozenset(
 )
 _CORS: Final = frozenset(
     {"allowedorigins", "allowedoriginpatterns", "allowedmethods", "allowedheaders", "exposedheaders"}
-    | {"allowcredentials", "maxage"}
+    | {"allowcredentials", "allowprivatenetwork", "maxage"}
 )
+_SECURE_HEADERS: Final = frozenset({*map(plain, SECURE_HEADERS), "enable", "disable"})
 _TOKENS: Final = frozenset({"jwkseturi", "issueruri", "jwsalgorithms", "audiences"})
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})")
 
@@ -51,6 +53,7 @@ class Properties:
     ignored: tuple[str, ...]
     digest: bytes
     version: str | None = None
+    label: str | None = None
 
     @property
     def gives_routes(self) -> bool:
@@ -77,6 +80,7 @@ def properties_of(answer: Answer, environ: Mapping[str, str]) -> Properties:
         tuple(ignored),
         _digest(Fields({"gateway": Fields(sections, 0), "jwt": Fields(tokens, 0)}, 0)),
         answer.version,
+        answer.label,
     )
 
 
@@ -226,6 +230,20 @@ def _in_gateway(segments: Sequence[Segment]) -> Path:
             return ("discovery", "locator", name)
         case ["discovery", "locator", ("predicates" | "filters") as name, *_]:
             return _definition(("discovery", "locator", name), segments[3:])
+        case ["filter" | "predicate", *_]:
+            return _of_a_kind(segments)
+    return ()
+
+
+def _of_a_kind(segments: Sequence[Segment]) -> Path:
+    """What holds for all filters or predicates of a kind."""
+    match [segment.plain for segment in segments]:
+        case ["filter", "secureheaders", str(name)] if name in _SECURE_HEADERS:
+            return ("filter", "secureheaders", name)
+        case ["filter", "secureheaders", ("enable" | "disable") as name, int(at)]:
+            return ("filter", "secureheaders", name, at)
+        case ["predicate", "host", "includeport"]:
+            return ("predicate", "host", "includeport")
     return ()
 
 

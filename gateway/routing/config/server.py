@@ -33,9 +33,12 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class ConfigStatus:
     """For health. ``reason`` says why the last attempt came to nothing, empty if it did not; ``failures`` counts
-    such attempts in a row. ``version`` is the commit in force, ``ignored`` the number of properties left aside."""
+    such attempts in a row. ``version`` is the commit in force and ``label`` where it was found, ``ignored`` the number
+    of properties left aside; ``gives_routes``: routes come from the server and not from the file."""
 
     version: str | None
+    label: str | None
+    gives_routes: bool
     failures: int
     reason: str
     ignored: int
@@ -75,8 +78,11 @@ class ConfigServer:
     def status(self) -> ConfigStatus:
         """The present state."""
         now = self.properties
-        version, ignored = (now.version, len(now.ignored)) if now else (None, 0)
-        return ConfigStatus(version, self._failures, self._reason, ignored)
+        if now is None:
+            return ConfigStatus(None, None, False, self._failures, self._reason, 0)
+        return ConfigStatus(
+            now.version, now.label, now.gives_routes, self._failures, self._reason, len(now.ignored)
+        )
 
     async def first(self) -> Properties:
         """The properties at the start, before ``running``. Raises ConfigUnavailable."""

@@ -40,6 +40,11 @@ def test_the_hash_is_the_servers() -> None:
     assert len(found.instances) == 2
 
 
+def test_a_byte_order_mark_before_the_document_is_no_part_of_it() -> None:
+    document = listing(entry("a"))
+    assert parse_listing(b"\xef\xbb\xbf" + document) == parse_listing(document)
+
+
 def test_an_empty_registry_is_one() -> None:
     assert parse_listing(listing()) == ((), "")
 
@@ -69,7 +74,12 @@ ADDRESSES: list[tuple[dict[str, Any], str | None]] = [
     ({"port": 8080}, None),
     ({"port": None}, None),
     ({"port": OFF, "securePort": {"$": 8443, "@enabled": "true"}}, "https://a.internal:8443"),
-    ({"securePort": {"$": 8443, "@enabled": "true"}}, "http://a.internal:8080"),
+    ({"securePort": {"$": 8443, "@enabled": "true"}}, "https://a.internal:8443"),
+    ({"securePort": {"$": 443, "@enabled": True}}, "https://a.internal"),
+    ({"securePort": {"$": 8443, "@enabled": "false"}}, "http://a.internal:8080"),
+    ({"securePort": {"$": 8443}}, "http://a.internal:8080"),
+    ({"securePort": {"$": 0, "@enabled": "true"}}, "http://a.internal:8080"),
+    ({"securePort": {"$": "x", "@enabled": "true"}}, "http://a.internal:8080"),
 ]
 
 

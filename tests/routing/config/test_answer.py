@@ -63,3 +63,10 @@ def test_a_name_of_a_source_gives_away_no_password_and_stays_on_its_line() -> No
 def test_what_is_no_such_answer_is_refused_whole(wrong: bytes) -> None:
     with pytest.raises(ConfigUnavailable):
         read_answer(wrong)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_document_or_of_a_name() -> None:
+    plain = body({"a.b": {"value": 1}, "c": 2})
+    assert read_answer(b"\xef\xbb\xbf" + plain) == read_answer(plain)
+    for mark in ("\ufeff", "\xef\xbb\xbf"):
+        assert read_answer(body({f"{mark}a.b": {"value": 1}, "c": 2})) == read_answer(plain)

@@ -34,21 +34,68 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
     [
         (Wanted((), "gateway-server"), "gateway-server/default"),
         (Wanted((), "gw", ("prod", "dev")), "gw/prod,dev"),
-        (Wanted((), "gw", (), "main"), "gw/default/main"),
-        (Wanted((), "gw", (), "feature/x y"), "gw/default/feature(_)x%20y"),
+        (Wanted((), "gw", (), ("main",)), "gw/default/main"),
+        (Wanted((), "gw", (), ("feature/x y",)), "gw/default/feature(_)x%20y"),
         (Wanted((), "gw", ("../admin",)), "gw/..%2Fadmin"),
-        (Wanted((), "gw", (), "a?b#c"), "gw/default/a%3Fb%23c"),
+        (Wanted((), "gw", (), ("a?b#c",)), "gw/default/a%3Fb%23c"),
     ],
 )
 def test_the_path_says_who_asks_and_for_what(wanted: Wanted, path: str) -> None:
-    assert wanted.path == path
+    assert wanted.paths == (path,)
+
+
+def test_each_label_has_a_path() -> None:
+    assert Wanted((), "gw", labels=("a/b", "c")).paths == ("gw/default/a(_)b", "gw/default/c")
+
+
+async def test_labels_are_tried_in_turn_while_the_server_has_none_of_them(
+    server: ConfigServerStub, session: aiohttp.ClientSession
+) -> None:
+    server.say({"a": 1})
+    server.labels = {"main": 200}
+    answer = read_answer(
+        await http_ask(session, Wanted((server.url,), "gw", labels=("feature/x", "main", "old")))()
+    )
+    assert answer.label == "main"
+    assert [path for path, _ in server.asked] == ["/gw/default/feature(_)x", "/gw/default/main"]
+    server.labels = {"old": 200}
+    assert (
+        read_answer(await http_ask(session, Wanted((server.url,), "gw", labels=("x", "old")))()).label
+        == "old"
+    )
+    with pytest.raises(ConfigUnavailable, match=r"label x: status 404 .*; label y: status 404"):
+        await http_ask(session, Wanted((server.url,), "gw", labels=("x", "y")))()
+
+
+@pytest.mark.parametrize("status", [401, 500, 503])
+async def test_a_server_that_fails_for_one_label_is_not_asked_for_the_next(
+    status: int, server: ConfigServerStub, session: aiohttp.ClientSession
+) -> None:
+    server.say({"a": 1})
+    server.labels = {"feature": status, "main": 200}
+    with pytest.raises(ConfigUnavailable, match=f"label feature: status {status}"):
+        await http_ask(session, Wanted((server.url,), "gw", labels=("feature", "main")))()
+    assert len(server.asked) == 1
+
+
+async def test_of_several_servers_each_is_asked_for_a_label_before_the_next_label(
+    server: ConfigServerStub, session: aiohttp.ClientSession
+) -> None:
+    async with config_server() as other:
+        for each in (server, other):
+            each.say({"a": 1})
+        server.labels, other.labels = {"main": 200}, {"feature": 200, "main": 200}
+        wanted = Wanted((server.url, other.url), "gw", labels=("feature", "main"))
+        assert read_answer(await http_ask(session, wanted)()).label == "feature"
+        other.labels = {"feature": 500, "main": 200}
+        assert read_answer(await http_ask(session, wanted)()).label == "main"
 
 
 async def test_the_format_with_lines_is_asked_for(
     server: ConfigServerStub, session: aiohttp.ClientSession
 ) -> None:
     server.say({"a": 1})
-    body = await http_ask(session, Wanted((server.url + "/",), "gw", ("p",), "l"))()
+    body = await http_ask(session, Wanted((server.url + "/",), "gw", ("p",), ("l",)))()
     assert read_answer(body).sources[0].properties["a"].line == 1
     path, accept = server.asked[0]
     assert path == "/gw/p/l"
@@ -60,6 +107,7 @@ async def test_user_and_password_come_from_the_settings_or_the_address(
     given: str, server: ConfigServerStub, session: aiohttp.ClientSession
 ) -> None:
     server.credentials = ("u@x", "p:ä/")
+    server.say({"a": 1})
     url = server.url.replace("//", "//u%40x:p%3A%C3%A4%2F@" if given == "address" else "//other:wrong@")
     if given == "settings":
         url = server.url

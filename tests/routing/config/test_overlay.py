@@ -12,7 +12,7 @@ from gateway.routing.describe import table as describe
 from gateway.routing.facts import RequestFacts
 from gateway.routing.faults import RouteFileError
 from gateway.routing.gates import GateRule
-from gateway.routing.loader import parse
+from gateway.routing.loader import default_file, parse
 from gateway.routing.path import parse_target
 from gateway.routing.table import RouteTable
 from tests.config_server import answer_of, routes
@@ -82,8 +82,11 @@ def test_gates_access_and_rooms_are_the_files_alone() -> None:
     assert not table.is_public("GET", "/a/other")
 
 
-def test_the_default_gates_hold_for_routes_of_the_server() -> None:
-    table = over({**routes("x"), f"{NEW}.routes[0].filters[0]": "StripPrefix=1"}, file="routes: []")
+def test_the_shipped_gates_and_open_calls_hold_for_routes_of_the_server() -> None:
+    shipped = default_file().read_text(encoding="utf-8")
+    table = over({**routes("x"), f"{NEW}.routes[0].filters[0]": "StripPrefix=1"}, file=shipped)
+    assert [route.id for route in table.routes] == ["x"]
+    assert table.is_public("GET", "/api/v1/products")
     gate = table.gate_for("POST", "/x/api/v1/reservations", "/api/v1/reservations")
     assert gate == GateRule("default", renews_only=False)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.routing.config.properties import Properties, properties_of
+from gateway.routing.cors import parse_cors
 from gateway.routing.loader import parse
 from tests.config_server import answer_of, routes
 
@@ -150,3 +151,22 @@ def test_the_digest_is_of_what_counts_and_not_of_where_it_stands() -> None:
 def test_a_name_that_is_a_value_and_a_mapping_at_once_is_the_mapping() -> None:
     both = {**routes("a"), f"{NEW}.routes[0].predicates": "Path=/x"}
     assert ids(both) == ids(dict(reversed(both.items()))) == ["a"]
+
+
+def test_every_key_of_springs_cors_configuration_is_read() -> None:
+    rule = f"{NEW}.globalcors.cors-configurations[/**]"
+    values = {
+        "allowedOrigins[0]": "https://a.test",
+        "allowed-origin-patterns": "https://*.b.test",
+        "allowedMethods": "PUT",
+        "allowedHeaders": "X-A",
+        "exposedHeaders": "X-B",
+        "allowCredentials": True,
+        "allowPrivateNetwork": True,
+        "maxAge": 60,
+    }
+    found = read({f"{rule}.{key}": value for key, value in values.items()})
+    assert not found.ignored
+    (cors,) = parse(b"routes: []", "routes.yaml", {}, found).cors.values()
+    assert cors == parse_cors({key.partition("[")[0]: value for key, value in values.items()})
+    assert cors.allow_private_network

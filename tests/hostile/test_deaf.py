@@ -1,0 +1,204 @@
+"""Ways in which a connection could stop listening without having said so. ``test_pipelines`` looks for others."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway.web import server
+from gateway.web.limits import Limits
+from tests.hostile.heads import UPGRADE, WEBSOCKET
+from tests.hostile.requests import CHUNKED, EMPTY
+from tests.hostile.rig import Client, Gateway, request
+from tests.hostile.test_limits import GET, SHORT, beside, site
+
+GATED = "POST /api/v1/reservations HTTP/1.1"
+OPEN = "POST /open/a HTTP/1.1"
+LARGE = b"%x\r\n%b\r\n" % (140_000, b"x" * 140_000)
+SECOND = request("GET /open/second HTTP/1.1")
+
+
+def second_is_answered(client: Client, first: int) -> None:
+    """The request before it with status ``first``, and then SECOND: answered, or its end announced and come."""
+    answer = client.answer()
+    assert answer is not None
+    assert answer.status == first
+    if answer.headers.get("connection") == "close":
+        assert client.rest() == (b"", True)
+        return
+    client.send(SECOND)
+    answer = client.answer()
+    assert answer is not None
+    assert answer.body == b"GET /open/second"
+
+
+@pytest.mark.parametrize(("line", "status"), [(GATED, 401), (OPEN, 200)])
+def test_a_large_chunk_leaves_the_connection_as_it_was(gateway: Gateway, line: str, status: int) -> None:
+    for _ in range(20):
+        with gateway.client() as client:
+            client.send(request(line, CHUNKED, body=LARGE + EMPTY))
+            second_is_answered(client, status)
+
+
+@pytest.mark.parametrize(("line", "status"), [(GATED, 401), (OPEN, 200)])
+@pytest.mark.parametrize("body", [b"1\r\nx\r\n" + EMPTY, b"1\r\nx\r\n0;z\r\nA: b\r\n\r\n", EMPTY])
+def test_the_end_of_a_body_may_come_in_any_two_reads(
+    gateway: Gateway, line: str, status: int, body: bytes
+) -> None:
+    head = request(line, CHUNKED)
+    for cut in range(len(body)):
+        with gateway.client() as client:
+            client.send(head + body[:cut], body[cut:])
+            second_is_answered(client, status)
+
+
+@pytest.mark.parametrize("size", [1, 1000, 60_000])
+def test_the_known_rest_of_a_refused_body_is_read_and_dropped(gateway: Gateway, size: int) -> None:
+    with gateway.client() as client:
+        for _ in range(3):
+            client.send(request(GATED, b"Content-Length: %d\r\n" % size))
+            answer = client.answer()
+            assert answer is not None
+            assert (answer.status, answer.headers.get("connection")) == (401, None)
+            client.send(b"x" * (size // 2), b"x" * (size - size // 2) + SECOND)
+            answer = client.answer()
+            assert answer is not None
+            assert answer.body == b"GET /open/second"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [b"Content-Length: 5\r\n", b"Expect: 100-continue\r\n"],
+        [b"Content-Length: 100000\r\n"],
+        [CHUNKED],
+        [CHUNKED, b"Expect: 100-continue\r\n"],
+        [CHUNKED, UPGRADE],
+        [b"Content-Length: 5\r\n", WEBSOCKET],
+    ],
+)
+def test_an_early_answer_to_a_body_that_may_not_come_is_the_last_and_says_so(
+    gateway: Gateway, headers: list[bytes]
+) -> None:
+    with gateway.client() as client:
+        client.send(request(GATED, *headers))
+        answer = client.answer()
+        assert answer is not None
+        assert (answer.status, answer.headers["connection"]) == (401, "close")
+        assert client.rest() == (b"", True)
+
+
+def test_the_last_answer_arrives_though_the_body_is_still_being_sent(gateway: Gateway) -> None:
+    with gateway.client() as client:
+        client.send(request(GATED, b"Content-Length: 30000000\r\n", body=b"x" * 8_000_000))
+        answer = client.answer()
+        assert answer is not None
+        assert (answer.status, answer.headers["connection"]) == (401, "close")
+
+
+def test_a_parser_that_was_told_to_pause_too_late_goes_on(gateway: Gateway) -> None:
+    # The pause for so many chunks comes with the last of them, and is still in force for the next body.
+    many = request(GATED, CHUNKED, body=b"1\r\nx\r\n" * 4097 + EMPTY)
+    with gateway.client() as client:
+        for size in (5, 70_000):
+            client.send(many + request(OPEN, b"Content-Length: %d\r\n" % size, body=b"x" * size) + SECOND)
+            for body in (None, b"POST /open/a", b"GET /open/second"):
+                answer = client.answer()
+                assert answer is not None
+                assert answer.headers.get("connection") != "close"
+                assert body in (None, answer.body)
+
+
+@pytest.mark.parametrize("upgrade", [UPGRADE, WEBSOCKET], ids=["h2c", "websocket"])
+def test_an_upgrade_anywhere_in_a_full_queue_takes_no_request_along(gateway: Gateway, upgrade: bytes) -> None:
+    # The first is served before its body has come, and so counted otherwise than the rest.
+    first = request(OPEN, b"Content-Length: 5\r\n")
+    for position in range(28, 35):
+        queue = [request(f"GET /open/{number} HTTP/1.1") for number in range(40)]
+        queue[position] = request(f"GET /open/{position} HTTP/1.1", upgrade)
+        with gateway.client() as client:
+            client.send(first, b"hello" + b"".join(queue))
+            for body in (b"POST /open/a", *(b"GET /open/%d" % number for number in range(40))):
+                answer = client.answer()
+                assert answer is not None
+                assert answer.body == body
+
+
+def test_health_is_told_in_http_1_0_without_host(gateway: Gateway) -> None:
+    with gateway.client() as client:
+        client.send(b"GET /actuator/health HTTP/1.0\r\n\r\n")
+        answer, closed = client.rest()
+    assert closed
+    assert b" 200 OK\r\n" in answer[:30]
+    assert b'"status":"UP"' in answer
+
+
+def test_an_absolute_target_without_host_is_refused(gateway: Gateway) -> None:
+    with gateway.client() as client:
+        client.send(b"GET http://h/open/a HTTP/1.0\r\n\r\n")
+        answer, closed = client.rest()
+    assert closed
+    assert b" 400 Bad Request\r\n" in answer[:40]
+    assert gateway.behind() == ([], [])
+
+
+def test_a_service_gets_its_own_host_where_the_client_sent_none(gateway: Gateway) -> None:
+    with gateway.client() as client:
+        client.send(b"GET /open/a HTTP/1.0\r\n\r\n")
+        assert client.rest()[1]
+    [seen] = gateway.behind()[0]
+    assert seen.values("Host") == [gateway.upstream.url.removeprefix("http://")]
+    assert seen.values("X-Forwarded-Host") == []
+    assert "host=" not in seen.values("Forwarded")[0]
+
+
+async def test_an_empty_line_behind_a_body_begins_no_head() -> None:
+    async with site(SHORT) as here, here.client() as (reader, writer):
+        writer.write(b"POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx\r\n")
+        assert (await asyncio.wait_for(reader.readuntil(b"/1 1"), 3)).startswith(b"HTTP/1.1 200 ")
+        # The idle time passes, and no time for a head; nothing is answered that was not asked.
+        assert await asyncio.wait_for(reader.read(), 3) == b""
+
+
+async def test_a_head_on_its_way_is_not_idleness() -> None:
+    async with site(SHORT) as here, here.client() as (reader, writer):
+        writer.write(GET % 1)
+        await asyncio.wait_for(reader.readuntil(b"/1 0"), 3)
+        await asyncio.sleep(SHORT.idle_seconds * 0.8)
+        writer.write((GET % 2)[:9])
+        await asyncio.sleep(SHORT.head_seconds * 0.7)
+        writer.write((GET % 2)[9:])
+        assert (await asyncio.wait_for(reader.readuntil(b"/2 0"), 3)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_an_answer_under_way_when_draining_begins_says_that_it_is_the_last() -> None:
+    async with site() as here, here.client() as (reader, writer):
+        assert here.server
+        here.go.clear()
+        writer.write(GET % 1 + GET % 2)
+        await here.under_way.wait()
+        here.server.pre_shutdown()
+        here.go.set()
+        answers = await asyncio.wait_for(reader.read(), 3)
+        heads = answers.split(b"HTTP/1.1 ")[1:]
+        assert [b"Connection: close" in one for one in heads] == [False, True]
+
+
+async def test_a_body_under_way_when_the_instance_stops_is_read_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "_IDLE_GRACE_SECONDS", 0.05)
+    async with site(Limits()) as here, here.client() as (reader, writer), here.client() as (other, _):
+        assert here.server
+        writer.write(b"POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nx")
+        await here.under_way.wait()
+        here.server.pre_shutdown()
+        async with beside(lambda: here.server.shutdown(5.0)):  # type: ignore[union-attr]
+            # One that is idle is ended after its own time, which shows that this has passed.
+            assert await asyncio.wait_for(other.read(), 3) == b""
+            writer.write(b"x")
+            answer = await asyncio.wait_for(reader.read(), 3)
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"\r\nConnection: close\r\n" in answer
+        assert answer.endswith(b"/1 2")

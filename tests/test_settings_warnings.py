@@ -1,0 +1,212 @@
+"""What the environment is warned of, and what it is not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.settings import TABLE, Settings
+from gateway.settings_warnings import (
+    OLDER_PARTS,
+    Asked,
+    is_public,
+    setting_names,
+    warnings_of_limits,
+    warnings_of_names,
+    warnings_of_values,
+)
+
+ROOT = Path(__file__).parent.parent
+
+
+# Of the shell, of Python, of Kubernetes and Docker, of other programs.
+OTHERS = """
+PATH HOME LANG LC_ALL TERM SHELL PWD USER HOSTNAME SHLVL OLDPWD LOGNAME MAIL TZ DISPLAY SSH_AUTH_SOCK
+PYTHONPATH PYTHONUNBUFFERED VIRTUAL_ENV UV_CACHE_DIR PIP_INDEX_URL CI DEBIAN_FRONTEND NODE_OPTIONS HTTP_PROXY
+HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy ALL_PROXY PROXY_HOST PROXY_PORT KUBERNETES_SERVICE_HOST
+KUBERNETES_PORT_443_TCP_ADDR REDIS_PORT REDIS_SERVICE_HOST REDIS_SERVICE_PORT QUEUE_PORT QUEUE_PORT_80_TCP
+QUEUE_PORT_80_TCP_ADDR QUEUE_SERVICE_HOST QUEUE_SERVICE_PORT_HTTP SSE_NAME REDIS_DB REDIS_HOST REDIS_PASSWORD
+REDIS_USER SERVER_NAME SERVER_ROOT SERVER_SOFTWARE LOG_DIR LOG_FILE JWT_SECRET JWT_ISSUER_URI JAVA_HOME
+JAVA_OPTS JAVA_TOOL_OPTIONS SPRING_CLOUD_CONFIG_NAME MANAGEMENT_ENDPOINTS_WEB_EXPOSURE_INCLUDE
+MANAGEMENT_SERVER_ADDRESS SERVER_SERVLET_CONTEXT_PATH EUREKA_CLIENT_ENABLED EUREKA_INSTANCE_INSTANCE_ID
+SPRING_MAIN_BANNER_MODE DATABASE_URL PORT HOST EUREKA_CLIENT_SERVICEURL_SEOULA
+EUREKA_INSTANCE_METADATAMAP_TEAM EUREKA_CLIENT_AVAILABILITYZONES_SEOUL
+"""
+
+
+def of_values(**environ: str) -> list[str]:
+    return warnings_of_values(Settings.from_env(environ))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("ALLOWED_IN_MAX_CAPACTY", "ALLOWED_IN_MAX_CAPACITY"),
+        ("ALLOWED_IN_CAPACITY", "ALLOWED_IN_MAX_CAPACITY"),
+        ("allowed_in_max_capacity", "ALLOWED_IN_MAX_CAPACITY"),
+        ("ALLOWED-IN-MAX-CAPACITY", "ALLOWED_IN_MAX_CAPACITY"),
+        ("QUEUE_ABSENT_SECOND", "QUEUE_ABSENT_SECONDS"),
+        ("QUEUE_ABSENT", "QUEUE_ABSENT_SECONDS"),
+        ("SHUTDOWN_GRACE_MS", "SHUTDOWN_GRACE_SECONDS"),
+        ("REDIS_TIMEOUT", "REDIS_TIMEOUT_SECONDS"),
+        ("REDIS_URI", "REDIS_URL"),
+        ("ROUTE_FILE", "ROUTES_FILE"),
+        ("JWT_JWKS_URL", "JWT_JWKS_URI"),
+        ("LOGLEVEL", "LOG_LEVEL"),
+        ("MANAGMENT_TOKEN", "MANAGEMENT_TOKEN"),
+        ("TRUSTED_PROXY", "TRUSTED_PROXIES"),
+        ("SPRING_DATA_REDIS_PASWORD", "SPRING_DATA_REDIS_PASSWORD"),
+        ("SHOP_SERVICE_URL", "SHOP_SERVICE_URLS"),
+    ],
+)
+def test_a_misspelt_variable_is_named_with_the_one_that_is_meant(name: str, meant: str) -> None:
+    (warning,) = warnings_of_names({name: "50", "PATH": "/bin"}, {"SHOP_SERVICE_URLS"})
+    assert warning.startswith(f"{name} is not ")
+    assert "has no effect" in warning
+    assert warning.endswith(f"the nearest is {meant}")
+
+
+def test_an_unknown_name_of_our_own_is_told_even_if_none_is_near() -> None:
+    (warning,) = warnings_of_names({"QUEUE_COLOUR": "red"})
+    assert (
+        warning == "QUEUE_COLOUR is not a setting, so it has no effect: docs/settings.md names all there are"
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(row.name for row in TABLE),
+        *(older for row in TABLE for older in row.older),
+        *sorted(OLDER_PARTS),
+        "spring.data.redis.host",
+        "SPRING_DATA_REDIS_SENTINEL_NODES_0",
+        "Spring_Data_Redis_Password",
+        "SPRING_REDIS_PASSWORD",
+        *OTHERS.split(),
+    ],
+)
+def test_other_programs_variables_are_left_alone(name: str) -> None:
+    assert warnings_of_names({name: "x"}) == []
+
+
+def test_a_name_beside_the_right_one_is_another_programs_unless_it_can_only_be_ours() -> None:
+    assert warnings_of_names({"REDIS_URI": "a", "REDIS_URL": "b"}) == []
+    assert len(warnings_of_names({"ALLOWED_IN_MAX_CAPACTY": "50", "ALLOWED_IN_MAX_CAPACITY": "100"})) == 1
+
+
+def test_all_names_that_settings_are_read_from_are_known() -> None:
+    text = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "gateway").glob("settings*.py"))
+    read = set(re.findall(r"environ\.get\(\s*\"([A-Z0-9_]+)\"", text))
+    parts = set(re.findall(r"(?:parts|self)(?:\.nodes\(|\[)\"([A-Z_]+)\"", text))
+    assert read
+    assert parts
+    assert read | {f"SPRING_DATA_REDIS_{part}" for part in parts} <= setting_names()
+
+
+def test_thousands_of_variables_are_looked_through_in_no_time() -> None:
+    environ = {f"SERVICE_{at}_QUEUE_MAX_CAPACITY_{at * 7919}": "x" for at in range(5000)}
+    assert warnings_of_names(environ) == []
+
+
+def test_an_environment_remembers_what_it_was_asked_for() -> None:
+    asked = Asked({"A": "1"})
+    assert (asked.get("A"), asked.get("B"), "C" in asked, dict(asked), len(asked)) == (
+        "1",
+        None,
+        False,
+        {"A": "1"},
+        1,
+    )
+    assert asked.asked == {"A", "B", "C"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"MANAGEMENT_TOKEN": "hunter2"}, "MANAGEMENT_TOKEN has 7 characters"),
+        ({"IDENTITY_HMAC_SECRET": "hunter2"}, "IDENTITY_HMAC_SECRET has 7 characters"),
+        ({"CONFIG_SERVER_WEBHOOK_SECRET": "hunter2"}, "CONFIG_SERVER_WEBHOOK_SECRET has 7 characters"),
+        ({"MANAGEMENT_READS": "token"}, "set MANAGEMENT_TOKEN"),
+        ({"TRUSTED_PROXIES": "10.0.0.0/8, 0.0.0.0/0"}, "TRUSTED_PROXIES has 0.0.0.0/0"),
+        ({"TRUSTED_PROXIES": "::/0"}, "TRUSTED_PROXIES has ::/0"),
+        ({"TRUSTED_PROXIES": "128.0.0.0/1"}, "TRUSTED_PROXIES has 128.0.0.0/1"),
+        (
+            {"JWT_JWKS_URI": "http://auth.example.com/keys"},
+            "JWT_JWKS_URI asks auth.example.com over plain http",
+        ),
+        ({"JWT_JWKS_URI": "http://8.8.8.8/keys"}, "JWT_JWKS_URI asks 8.8.8.8 over plain http"),
+        (
+            {"CONFIG_SERVER_URL": "http://u:hunter2@conf.example.com"},
+            "CONFIG_SERVER_URL asks conf.example.com",
+        ),
+        ({"SPRING_CONFIG_IMPORT": "configserver:http://conf.example.com"}, "SPRING_CONFIG_IMPORT asks"),
+        (
+            {"REDIS_URL": "redis://:hunter2@cache.example.com:6379"},
+            "REDIS_URL reaches cache.example.com without TLS",
+        ),
+        ({"ALLOWED_IN_DURATION_SECONDS": "240000"}, "ALLOWED_IN_DURATION_SECONDS is 240000 s (3 days)"),
+        ({"REDIS_TIMEOUT_SECONDS": "1000"}, "REDIS_TIMEOUT_SECONDS is 1000 s (17 minutes)"),
+        ({"QUEUE_ABSENT_SECONDS": "10"}, "not above QUEUE_STATUS_INTERVAL_SECONDS"),
+    ],
+)
+def test_a_value_that_is_hardly_meant_is_told_without_secrets(environ: dict[str, str], said: str) -> None:
+    (warning,) = of_values(**environ)
+    assert said in warning
+    assert "hunter2" not in warning
+    assert "\n" not in warning
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"MANAGEMENT_TOKEN": "0123456789abcdef", "MANAGEMENT_READS": "token"},
+        {"CONFIG_SERVER_PASSWORD": "short"},  # the server's choice
+        {"TRUSTED_PROXIES": "10.0.0.0/8, 192.168.0.0/16, fc00::/7, 172.16.0.0/12, 203.0.113.0/24, 127.0.0.1"},
+        {"JWT_JWKS_URI": "https://auth.example.com/keys"},
+        {"JWT_JWKS_URI": "http://auth.internal:8090/.well-known/jwks.json"},
+        {"JWT_JWKS_URI": "http://auth.shop.svc.cluster.local/keys"},
+        {"JWT_JWKS_URI": "http://auth.production/keys"},
+        {"JWT_JWKS_URI": "http://10.0.0.5/keys", "CONFIG_SERVER_URL": "http://conf:8888"},
+        {"REDIS_URL": "rediss://cache.example.com"},
+        {"REDIS_URL": "redis://10.0.0.5"},
+        {"REDIS_URL": "unix:///run/redis.sock"},
+        {"REDIS_URL": "redis+sentinel://a:26379,b:26379/main"},
+        {"QUEUE_ABSENT_SECONDS": "0"},
+        {"QUEUE_ABSENT_SECONDS": "60", "QUEUE_STATUS_INTERVAL_SECONDS": "10"},
+        {"STREAM_TOKEN_GRACE_SECONDS": "604800"},
+    ],
+)
+def test_a_value_that_may_be_meant_is_not_told(environ: dict[str, str]) -> None:
+    assert of_values(**environ) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "public"),
+    [
+        ("8.8.8.8", True),
+        ("2606:4700::1", True),
+        ("auth.example.com", True),
+        ("10.1.2.3", False),
+        ("::1", False),
+        ("localhost", False),
+        ("auth", False),
+        ("auth.svc.cluster.local", False),
+        ("a.b.c.internal", False),
+        ("", False),
+    ],
+)
+def test_a_host_is_public_as_far_as_its_name_tells(host: str, public: bool) -> None:
+    assert is_public(host) is public
+
+
+def test_more_connections_than_descriptors_are_told() -> None:
+    settings = Settings.from_env({"SSE_MAX_STREAMS": "9000", "WEBSOCKET_MAX": "600"})
+    (warning,) = warnings_of_limits(settings, 10_000)
+    assert warning.startswith("SSE_MAX_STREAMS and WEBSOCKET_MAX would need 10200 file descriptors")
+    assert warnings_of_limits(settings, 20_000) == []
+    assert warnings_of_limits(Settings.from_env({}), 100) == []
+    assert warnings_of_limits(Settings.from_env({"SSE_MAX_STREAMS": "0"}), 100) == []
