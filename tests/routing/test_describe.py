@@ -41,7 +41,7 @@ TABLE = parse(TEXT.encode(), "routes.yaml", {})
         ("GET /old", ["answer    301, by a filter"]),
         ("GET /ops/health", ["upstream  lb://a /health", "open without a token (GET /ops/*)"]),
         ("GET /ops/actuator/env", ["counts as none (404): /actuator/env needs metadata allow-actuator"]),
-        ("GET /broken/x..", ["refused   the filters leave no usable path"]),
+        ("GET /broken/x..", ["refused   400: the path holds a dot segment"]),
         ("GET /a/../b", ["refused   400: the path holds a dot segment"]),
         ("GET /actuator/health", ["the gateway answers its own paths itself"]),
         ("GET /%EC%98%88", ["path      /예", "none (404)", "a token is needed"]),
