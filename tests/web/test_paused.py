@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -33,7 +34,8 @@ async def test_while_a_room_admits_no_one_it_says_paused_and_estimates_nothing(
     first, second, third = (gateway.user(name) for name in ("first", "second", "third"))
     for user in (first, second, third):
         assert (await user.lineup()).status == 200
-    # One admission from the line, so that there is something to estimate by.
+    # One admission from the line after some time in it, so that there is something to estimate by.
+    await asyncio.sleep(0.05)
     assert (await first("DELETE", "/api/v1/queue/allowed-in-token")).status == 200
     for place in await places(third):
         assert "paused" not in place
