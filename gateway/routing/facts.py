@@ -25,18 +25,18 @@ class RequestFacts:
     client: str
     host: str
     scheme: str
-    _parameters: Mapping[str, list[str | None]] | None = field(
-        default=None, init=False, repr=False, compare=False
-    )
+    _parameters: Mapping[str, list[str]] | None = field(default=None, init=False, repr=False, compare=False)
 
-    def parameters(self) -> Mapping[str, list[str | None]]:
-        """The decoded values of each parameter of the query, None for one without ``=``.
+    def parameters(self) -> Mapping[str, list[str]]:
+        """The decoded values of each parameter of the query. A parameter without ``=`` is there without a value.
 
         Read once, at the first call, for all the rules that ask. Raises BadRequest if the query is malformed.
         """
         if self._parameters is None:
-            found: dict[str, list[str | None]] = {}
+            found: dict[str, list[str]] = {}
             for name, value in parse_query(self.target.raw_query):
-                found.setdefault(name, []).append(value)
+                values = found.setdefault(name, [])
+                if value is not None:
+                    values.append(value)
             self._parameters = found
         return self._parameters

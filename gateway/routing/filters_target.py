@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote_plus
 
@@ -16,7 +17,7 @@ from gateway.errors import BadRequest
 from gateway.routing.arguments import Arg, Arguments, Kind
 from gateway.routing.filters import Draft, Filter, Simple, Template, parse_template
 from gateway.routing.javaregex import Replacement, compile_java, parse_replacement
-from gateway.routing.path import parse_target
+from gateway.routing.path import MAX_TARGET, parse_target
 
 _PATH_SAFE: Final = "/:@!$&'()*+,=~%"
 _QUERY_SAFE: Final = "/:@!$&'()*+,=~%;?"
@@ -58,6 +59,8 @@ def _rewrite_path(args: Arguments) -> Filter:
 
     def act(draft: Draft) -> None:
         draft.raw_path = regexp.replace(draft.raw_path, replacement.expand)
+        if len(draft.raw_path) > MAX_TARGET:
+            raise BadRequest("the path is too long for the service")
 
     return Simple(f"[RewritePath {source} = '{replacement.source}']", act, by_path=True)
 
@@ -188,7 +191,16 @@ def joined(raw_query: str, added: str) -> str:
 
 
 def _without(raw_query: str, name: str) -> str:
-    return "&".join(part for part in raw_query.split("&") if unquote_plus(part.partition("=")[0]) != name)
+    parts = _named_parts(raw_query)
+    kept = [part for known, part in parts if known != name]
+    return raw_query if len(kept) == len(parts) else "&".join(kept)
+
+
+# Several filters in a row look at the same query. Only the last is kept.
+@lru_cache(maxsize=1)
+def _named_parts(raw_query: str) -> list[tuple[str, str]]:
+    """The parts of a query, each behind the name of its parameter, decoded."""
+    return [(unquote_plus(part.partition("=")[0]), part) for part in raw_query.split("&")]
 
 
 def _remove_parameter(args: Arguments) -> Filter:

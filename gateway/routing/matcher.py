@@ -34,6 +34,8 @@ LONGEST_RUN: Final = 400_000
 """Instructions of the program times characters: at worst, RE2 takes 6 ns for each. More goes to the bounded matcher."""
 _UNMEASURED_RUN: Final = 2000
 _UNMEASURED_MICROSECONDS: Final = 2
+_REPLACING_MICROSECONDS: Final = 2
+"""What it takes to put a replacement in place of one match, beside finding it."""
 _MEMORY: Final = 1 << 19
 """Bytes that one regex may take at most for what it remembers of the texts it was run over."""
 
@@ -234,6 +236,7 @@ class Regex:
                 found = self._searched(program.search, program.size, data, at)
             if found is None:
                 break
+            _meter.spend(_REPLACING_MICROSECONDS)
             match = Match(text, found, self.groups, as_utf8, base)
             start, end = match.span()
             out += (text[kept:start], replacement(match))

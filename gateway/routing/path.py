@@ -9,6 +9,7 @@ while the service serves another has a hole. What is left has exactly one readin
 * percent escapes that are malformed, not UTF-8 (overlong forms included), or that hide ``/``, ``\\``,
   a control character or a dot segment, also behind compatibility forms such as U+FF0F,
 * dot segments and escapes with blanks or characters that nobody sees between them (``.%E2%80%8B.``),
+* more than 30 combining marks in a row, and paths longer than a target once their compatibility forms are written out,
 * a path which after decoding still holds an escape (``%252e``, ``%2573``, ``%25u002f``): a service that
   decodes twice would serve another path. A ``%25`` before anything else is an ordinary percent sign.
 
@@ -25,6 +26,8 @@ import re
 import unicodedata
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
+
+import regex
 
 from gateway.errors import BadRequest
 from gateway.routing.readings import is_plain, seen
@@ -43,6 +46,9 @@ _ENCODED_HERE = {ord(raw): f"%{ord(raw):02X}" for raw in "|^[]"}
 _NOT_IN_QUERY = re.compile(r"[\x00-\x20#\x7f]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _STILL_ENCODED = re.compile(r"%(?:[0-9A-Fa-f]{2}|[uU][0-9A-Fa-f]{4})")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# More marks in a row than any language writes (UAX #15). Normalising brings them into order, in quadratic time.
+_TOO_MANY_MARKS = regex.compile(r"\p{M}{31}")
 _DOTS = re.compile(r"\.+(?:;.*)?")
 _AUTHORITY = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
@@ -118,8 +124,12 @@ def _canonical(raw_path: str) -> str:
     _check_structure(path)
     folded = path
     if not path.isascii():
+        if _TOO_MANY_MARKS.search(path):
+            raise BadRequest("the path holds too many marks in a row")
         # A service that folds compatibility forms would see the separators and dots hidden in them.
         folded = unicodedata.normalize("NFKC", path)
+        if len(folded) > MAX_TARGET:
+            raise BadRequest("the path is too long once its compatibility forms are written out")
         if folded.count("/") != path.count("/"):
             raise BadRequest("the path holds an encoded slash")
         _check_structure(folded)
@@ -135,7 +145,7 @@ def _canonical(raw_path: str) -> str:
 def _check_structure(path: str) -> None:
     if "\\" in path:
         raise BadRequest("the path holds a backslash")
-    if any(unicodedata.category(character) == "Cc" for character in path):
+    if _CONTROL.search(path):
         raise BadRequest("the path holds a control character")
     if "//" in path:
         raise BadRequest("the path holds an empty segment")

@@ -130,13 +130,19 @@ class Header(CapturesNothing):
     source: str
 
     def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
-        members = list_members(facts.headers.getall(self.header, ()))
+        members = _members(tuple(facts.headers.getall(self.header, ())))
         if self.regexp is None:
             return bool(members)
         return any(self.regexp.matches(member) for member in members)
 
     def __str__(self) -> str:
         return f"Header: {self.header} regexp={self.source or 'null'}"
+
+
+# Read once for all the routes that ask about the same header. Only the last few are kept.
+@lru_cache(maxsize=16)
+def _members(values: tuple[str, ...]) -> list[str]:
+    return list_members(values)
 
 
 def list_members(values: Iterable[str]) -> list[str]:
@@ -168,10 +174,10 @@ class Query(CapturesNothing):
     source: str
 
     def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
-        values = facts.parameters().get(self.param, ())
-        if self.regexp is None:
-            return bool(values)
-        return any(value is not None and self.regexp.matches(value) for value in values)
+        values = facts.parameters().get(self.param)
+        if values is None or self.regexp is None:
+            return values is not None
+        return any(map(self.regexp.matches, values))
 
     def __str__(self) -> str:
         return f"Query: param={self.param} regexp={self.source or 'null'}"

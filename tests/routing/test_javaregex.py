@@ -222,3 +222,14 @@ def test_very_many_matches_are_given_up() -> None:
     matcher.begin(1000)
     with pytest.raises(GaveUp):
         regex.replace("a" * 8000, lambda match: "c")
+
+
+def test_putting_in_many_replacements_counts_as_time_too() -> None:
+    regex = compile_java("a")
+    matcher.begin(matcher.ROUTE_MICROSECONDS)
+    try:
+        with pytest.raises(GaveUp):
+            regex.replace("a" * matcher.ROUTE_MICROSECONDS, lambda _: "b")
+    finally:
+        matcher.end()
+    assert regex.replace("a" * 100, lambda _: "b") == "b" * 100

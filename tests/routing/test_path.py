@@ -126,6 +126,8 @@ REFUSED = [
     "/..%20%3bx/a",
     "/a%25%E2%80%8B2e",
     "/a%252%C2%AD0",
+    "/a" + "%CC%81" * 31,
+    "/" + "%EF%B7%BA" * 500,  # a sign for 18 letters
     "/a b",
     "/a\tb",
     "/a\x00",
