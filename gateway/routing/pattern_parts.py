@@ -68,8 +68,12 @@ class PathPattern:
     tail: str | None
     literal: str | None = field(init=False)
     prefix: str | None = field(init=False)
+    _in_turn: tuple[tuple[int, Segment], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        # Literals first: a regex is only asked if all else fits.
+        turns = sorted(enumerate(self.segments), key=lambda each: each[1].regex is not None)
+        object.__setattr__(self, "_in_turn", tuple(turns))
         texts = [segment.literal for segment in self.segments]
         plain = self.head is None and None not in texts
         whole = "".join(f"/{text}" for text in texts)
@@ -112,8 +116,8 @@ class PathPattern:
             return None
         start = length - count if self.head is not None else 0
         found: dict[str, str] = {}
-        for at, segment in enumerate(self.segments, start):
-            if not segment.match(values[at], found):
+        for at, segment in self._in_turn:
+            if not segment.match(values[start + at], found):
                 return None
         if self.head:
             found[self.head] = _joined(values[:start])

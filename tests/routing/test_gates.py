@@ -6,6 +6,7 @@ import pytest
 
 from gateway.routing.calls import parse_call
 from gateway.routing.gates import Gate, GateIndex, GateRule
+from gateway.routing.table import RouteTable
 
 NEEDED = GateRule("default", renews_only=False)
 RESERVATIONS = Gate(
@@ -78,3 +79,12 @@ def test_of_several_gates_the_one_that_names_the_path_counts() -> None:
         found = index.find("POST", path, upstream)
         assert found is not None
         assert found[1] == GateRule(room, renews_only=False), path
+
+
+def test_many_gates_with_a_regex_leave_time_for_one_another() -> None:
+    """The last one is found, and a call of none passes: a regex is only asked where the literals fit."""
+    gates = tuple(Gate("a", (parse_call(f"POST /{{shop:[a-z]+}}/x/{at}"),)) for at in range(1000))
+    table = RouteTable(gates=gates, public=tuple(call for gate in gates for call in gate.calls))
+    for path, gated in (("/shop/x/999", True), ("/SHOP/x/999.json", True), ("/shop/x/y", False)):
+        assert (table.gate_for("POST", path, "/other" + path) is not None) == gated
+    assert table.is_public("POST", "/shop/x/999")
