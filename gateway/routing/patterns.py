@@ -24,6 +24,7 @@ from functools import lru_cache
 from gateway.routing.faults import RuleBroken
 from gateway.routing.javaregex import compile_java, quoted
 from gateway.routing.pattern_parts import PathPattern, Segment, closing_brace, fold, without_variables
+from gateway.routing.readings import bare
 
 __all__ = ["PathPattern", "compile_pattern"]
 
@@ -34,8 +35,8 @@ _WILDCARDS = re.compile(r"[?*{]")
 def compile_pattern(source: str, *, ignore_case: bool = False) -> PathPattern:
     """Compile a pattern; raises RuleBroken (rule ``pattern`` or ``regex``) saying what is wrong with it.
 
-    With ``ignore_case`` it is to protect, and is compared with folded paths (see ``fold``): literals are folded, and
-    regexes regard neither case nor a format suffix.
+    With ``ignore_case`` it is to protect, and is compared with folded paths (see ``fold``): literals are folded and
+    bare, and regexes regard neither case nor a format suffix.
     """
     if not source.startswith("/"):
         raise _wrong(source, "must begin with '/'")
@@ -116,9 +117,15 @@ def _segment(source: str, text: str, ignore_case: bool, *, last: bool) -> Segmen
             names.append(name)
             parts.append(part)
             at = end + 1
-        else:
-            parts.append({"*": ".*", "?": "."}.get(text[at]) or quoted(text[at]))
+        elif text[at] in "*?":
+            parts.append({"*": ".*", "?": "."}[text[at]])
             at += 1
+        else:
+            wildcard = _WILDCARDS.search(text, at)
+            end = wildcard.start() if wildcard else len(text)
+            literal = text[at:end]
+            parts.append(quoted(fold(bare(literal)) or literal if ignore_case else literal))
+            at = end
     if len(parts) == 1 and parts[0] == "(.*)":
         return Segment(text, None, names=tuple(names))
     # One UTF-16 unit is what Java's ? takes; a character beyond the first plane is two.

@@ -1,9 +1,9 @@
 """What else a lenient service may take a path for.
 
-A service may overlook case, compatibility forms, blanks, characters that nobody sees, ``;`` parameters, a slash at the
-end, or what stands behind an encoded ``?`` or ``#``. The ``readings`` of a path are what is left of it without these.
-A format suffix (``.json``) or a dot at the end is not taken off here: ``WideSegment`` looks past it, because only the
-rule knows which dots are its own.
+A service may overlook case, compatibility forms, the script of a digit, blanks, unseen characters, ``;`` parameters, a
+slash at the end, or what stands behind an encoded ``?`` or ``#``. The ``readings`` of a path are what is left of it
+without these. A format suffix (``.json``) or a dot at the end is not taken off here: ``WideSegment`` looks past it,
+because only the rule knows which dots are its own.
 """
 
 from __future__ import annotations
@@ -33,8 +33,14 @@ class _Seen(dict[int, int | None]):
     def __missing__(self, point: int) -> int | None:
         if len(self) >= _MOST_REMEMBERED:
             self.clear()
-        self[point] = None if _is_unseen(point) else point
+        self[point] = None if _is_unseen(point) else _as_digit(point)
         return self[point]
+
+
+def _as_digit(point: int) -> int:
+    """The digit from 0 to 9 for one of another script, which many languages read as a number all the same."""
+    value = unicodedata.decimal(chr(point), None)
+    return point if value is None else ord("0") + value
 
 
 def _is_unseen(point: int) -> bool:
@@ -53,12 +59,12 @@ _SEEN: Final = _Seen()
 
 
 def bare(text: str) -> str:
-    """A text without blanks (also ``+``, as forms write one) and without what nobody sees."""
+    """What ``seen`` leaves of a text, without ``+`` too, as forms write a blank."""
     return text if is_plain(text) else seen(text).replace("+", "")
 
 
 def seen(text: str) -> str:
-    """A text without blanks and without what nobody sees."""
+    """A text without blanks and unseen characters, with the digits 0 to 9 for those of other scripts."""
     return text.translate(_SEEN)
 
 

@@ -109,6 +109,17 @@ PROTECTS = [
     ("POST /x", "POST", "/a?/x", False),
     ("POST /x", "POST", "/x!", False),
     ("POST /caf\u00e9", "POST", "/cafe\u200b\u0301", True),
+    # Literals beside a wildcard are compared like those of a whole segment.
+    ("POST /stra\u00dfe*/pay", "POST", "/STRASSE-1/pay", True),
+    ("POST /stra\u00dfe*/pay", "POST", "/stra\u00dfe-1/pay.json", True),
+    ("POST /cafe\u0301*/pay", "POST", "/caf\u00e9-1/pay", True),
+    ("POST /x+y-{id}/pay", "POST", "/x+y-1/pay ", True),
+    ("POST /x{id}y", "POST", "/xz", False),
+    # Python, .NET and others read digits of any script as a number.
+    ("POST /x/{id:\\d+}/pay", "POST", "/x/\u0661\u0662/pay", True),
+    ("POST /x/{id:[0-9]}/pay", "POST", "/x/\u096d.json/pay", True),
+    ("POST /v1", "POST", "/v\u0967", True),
+    ("POST /x/{id:\\d+}/pay", "POST", "/x/\u4e00/pay", False),
     ("/", "GET", "/", True),
     ("/a;b", "GET", "/a;b", True),
 ]
