@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from aiohttp import HttpVersion11, web
 
+from gateway.auth.access import Access
 from gateway.errors import BadRequest, GatewayError, MethodNotAllowed, RequestTimeout, RouteNotFound
 from gateway.routing.facts import RequestFacts
+from gateway.routing.gates import GateRule
 from gateway.routing.path import Target, parse_target
-from gateway.routing.table import Match
+from gateway.routing.table import Match, RouteTable
 from gateway.web.context import Context, Located, Serving
 from gateway.web.endpoints import Endpoint, Endpoints, is_for_operators
 from gateway.web.exchange import Exchange, Handler, Step
@@ -20,6 +23,12 @@ _NOT_FOR_SERVICES = frozenset({"TRACE", "TRACK"})
 
 _ALLOWED = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 """What ``Allow`` names then: the usual methods."""
+
+_WRITING_ELSEWHERE = frozenset({"COPY", "MOVE"})
+"""Methods of WebDAV that write to the path that ``Destination`` names."""
+
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+_NO_ACCESS = Access(())
 
 
 Choose = Callable[[str, Match, str], Handler]
@@ -109,12 +118,47 @@ def _route(
         exchange.cors = serving.table.cors_for(target.path) if serving.table.cors_unrouted else None
         return
     gate = serving.table.gate_for(request.method, target.path, match.upstream_path)
+    destination = _destination(request)
+    if destination is not None:
+        gate = _stricter(gate, _gate_of_destination(serving.table, request.method, destination))
     endpoint = forward(request.method, match, target.path)
     located = Located(target, match, endpoint, gate, serving.table.cors_for(target.path, match.route))
     # An absolute target means what it means only together with the Host it came with.
-    if request.raw_path.startswith("/"):
+    if request.raw_path.startswith("/") and request.method not in _WRITING_ELSEWHERE:
         serving.remember(request.method, request.raw_path, located)
     _take(exchange, serving, located)
+    if destination is not None and not serving.table.is_public(request.method, destination):
+        exchange.access = _NO_ACCESS
+
+
+def _destination(request: web.BaseRequest) -> str | None:
+    """The canonical path that a COPY or MOVE writes to; None if it names none. Raises BadRequest for one that is not
+    sound. Its host does not count: services may look at the path alone."""
+    if request.method not in _WRITING_ELSEWHERE:
+        return None
+    values = request.headers.getall("Destination", ())
+    if len(values) > 1:
+        raise BadRequest("there must be at most one Destination")
+    if not values:
+        return None
+    try:
+        return parse_target(_ORIGIN.sub("", values[0].strip(" \t"), count=1) or "/").path
+    except BadRequest as error:
+        raise BadRequest(f"Destination: {error.reason}") from None
+
+
+def _gate_of_destination(table: RouteTable, method: str, path: str) -> GateRule | None:
+    """The gate of what is written, be it for this method or for the PUT that would write the same."""
+    return _stricter(table.gate_for(method, path, path), table.gate_for("PUT", path, path))
+
+
+def _stricter(one: GateRule | None, other: GateRule | None) -> GateRule | None:
+    """The rule that both calls pass. Raises BadRequest for two rooms: a call is let in by one."""
+    if one is None or other is None or one.renews_only or other.renews_only:
+        return other if one is None or (one.renews_only and other is not None) else one
+    if one.room != other.room:
+        raise BadRequest("its path and its Destination are behind the gates of two rooms")
+    return one
 
 
 def _take(exchange: Exchange, serving: Serving, located: Located) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client import generate_latest
 
-from tests.harness import Gateways, Running
+from tests.harness import Answer, Caller, Gateways, Running
 from tests.hostile.upstream import RawUpstream
 from tests.web.test_queries import raw
 
@@ -19,7 +19,8 @@ routes:
 access:
   public: ["/open/**"]
 gates:
-  - calls: ["/shop/all/**", "PROPFIND /shop/one/**", "POST /shop/post/**"]
+  - calls: ["/shop/all/**", "PROPFIND /shop/one/**", "POST /shop/post/**", "PUT /shop/put/**"]
+  - {room: vip, calls: ["/shop/vip/**"]}
 cors:
   cors-configurations:
     '[/open/dav/**]': {allowedOrigins: "https://a.example", allowedMethods: [GET, PROPFIND]}
@@ -97,6 +98,45 @@ async def test_rules_without_a_method_are_for_all_of_them(
     await user.lineup()
     assert (await user(method, "/shop/all/x")).body == f"{method} /shop/all/x".encode()
     assert (await gateway.nobody(method, "/open/a")).body == f"{method} /open/a".encode()
+
+
+@pytest.mark.parametrize("method", ["COPY", "MOVE"])
+@pytest.mark.parametrize("origin", ["", "http://elsewhere", "HTTPS://user@h:1"])
+async def test_a_destination_is_under_the_same_rules(
+    gateway: Running, service: RawUpstream, method: str, origin: str
+) -> None:
+    async def asked(caller: Caller, path: str, destination: str) -> Answer:
+        return await caller(method, path, headers={"Destination": origin + destination})
+
+    user = gateway.user("a")
+    for gated in ("/shop/all/x", "/SHOP/all/x.json", "/shop/all%20/x", "/shop/all"):
+        assert (await asked(user, "/open/a", gated)).code == "NOT_IN_QUEUE"
+        assert (await asked(user, "/shop/free", gated)).code == "NOT_IN_QUEUE"
+    for closed in ("/shop/free", "/Open/a", ""):
+        assert (await asked(gateway.nobody, "/open/a", closed)).status == 401
+    for unsound in ("/open/../shop/all/x", "/shop%2fall", "/a b", "/a#b"):
+        assert (await asked(user, "/open/a", unsound)).status == 400
+    assert service.take() == ([], [])
+    assert (await asked(gateway.nobody, "/open/a", "/open/b?c")).status == 200
+    assert (await asked(user, "/open/a", "/shop/free")).status == 200
+    await user.lineup()
+    assert (await asked(user, "/open/a", "/shop/all/x")).status == 200
+    (_, _, last), _ = service.take()
+    assert last.values("Destination") == [origin + "/shop/all/x"]
+
+
+async def test_a_destination_is_looked_at_in_each_call(gateway: Running, service: RawUpstream) -> None:
+    assert (await gateway.nobody("COPY", "/open/a")).status == 200
+    refused = await gateway.nobody("COPY", "/open/a", headers={"Destination": "/shop/free"})
+    assert refused.status == 401
+    twice = b"Destination: /open/b\r\nDestination: /shop/all/x"
+    assert (await raw(gateway, b"COPY /open/a", twice))[0] == 400
+    user = gateway.user("a")
+    assert (await user("MOVE", "/open/a", headers={"Destination": "/shop/put/x"})).code == "NOT_IN_QUEUE"
+    assert (await user("PATCH", "/open/a", headers={"Destination": "/shop/all/x"})).status == 200
+    two_rooms = await user("MOVE", "/shop/all/x", headers={"Destination": "/shop/vip/x"})
+    assert two_rooms.code == "BAD_REQUEST"
+    assert len(service.take()[0]) == 2
 
 
 async def test_rules_with_a_method_are_for_it_alone(gateway: Running) -> None:
