@@ -31,6 +31,10 @@ def _label_regex(pattern: str, label: str, names: list[str]) -> str:
     out = ""
     for variable, other in re.findall(r"\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}|(.)", label):
         if other:
+            if other in "{}":
+                raise RuleBroken(
+                    "pattern", f"the host pattern {pattern!r} has a brace without its other half"
+                )
             out += {"*": "[^.]*" if len(label) > 1 else "[^.]+", "?": "[^.]"}.get(other) or quoted(other)
             continue
         name, _, constraint = variable.partition(":")

@@ -25,6 +25,7 @@ from gateway.routing.patterns import PathPattern, compile_pattern
 # Everything up to a comma, of which quotes at the beginning hold none.
 _QUOTED_MEMBER = re.compile(r'(?:\s*"(?:[^"\\]|\\.)*+"?)?[^,]*')
 _ESCAPED = re.compile(r"\\(.)")
+_LONGEST_HOST: Final = 300
 _PORT = re.compile(r":[^:\]]*\Z")
 _COOKIE_VALUE = re.compile(r"[^\s\",;\\]*")
 
@@ -106,12 +107,12 @@ class Host:
         return frozenset.intersection(*(frozenset(names) for names in self.names))
 
     def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
-        if not facts.host:
-            # No Host is none of the hosts, also where a variable may be empty.
-            return False
         host = facts.host if self.with_port else _PORT.sub("", facts.host)
+        # No Host is none of the hosts, also where a variable may be empty. No name is longer than 253 characters.
+        if not host or len(host) > _LONGEST_HOST:
+            return False
         for regex, names in zip(self.regexes, self.names, strict=True):
-            match = regex.fullmatch("." + host[:300])
+            match = regex.fullmatch("." + host)
             if match is not None:
                 found.update(zip(names, match.groups(), strict=True))
                 return True

@@ -152,12 +152,23 @@ def test_a_header_is_compared_member_by_member(value: str, regexp: str, matches:
         ("Host={a}.test", (("Host", ".test"),), "/get", False),
         ("Host=*.test", (("Host", ".test"),), "/get", False),
         ("Host=a.test:*", (("Host", "a.test:"),), "/get", True),
+        # Nothing is cut off a long one, so that the beginning of it would match.
+        ("Host=**.test", (("Host", "a" * 293 + ".testing"),), "/get", False),
+        ("Host=**.test", (("Host", "a" * 248 + ".test"),), "/get", True),
     ],
 )
 def test_empty_values_elsewhere(
     predicate: str, headers: tuple[tuple[str, str], ...], target: str, matches: bool
 ) -> None:
     assert _matches(predicate, *headers, target=target) is matches
+
+
+@pytest.mark.parametrize("pattern", ["}", "{", "a}.test", "{a.test", "{a}}.test"])
+def test_a_host_with_half_a_pair_of_braces_is_a_fault(pattern: str) -> None:
+    route = {"id": "a", "uri": "http://127.0.0.1:9", "predicates": [f"Host={pattern}"]}
+    table, faults = faults_of(lambda: load_json({"routes": [route]}))
+    assert table is None
+    assert [fault.rule for fault in faults] == ["pattern"]
 
 
 @pytest.mark.parametrize(
