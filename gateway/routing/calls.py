@@ -9,10 +9,10 @@ a public one is not public.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from gateway.routing.faults import RuleBroken, unknown
 from gateway.routing.pattern_parts import PathPattern, fold
@@ -128,22 +128,34 @@ def _words(pattern: PathPattern) -> tuple[str | None, ...]:
 
 @lru_cache(maxsize=4096)
 def _sequences_meet(one: tuple[str | None, ...], other: tuple[str | None, ...]) -> bool:
-    if not one or not other:
-        return all(word is None for word in one or other)
-    if one[0] is None:
-        return _sequences_meet(one[1:], other) or _sequences_meet(one, other[1:])
-    if other[0] is None:
-        return _sequences_meet(other, one)
-    return _globs_meet(one[0], other[0]) and _sequences_meet(one[1:], other[1:])
+    return _meet(one, other, None, _globs_meet)
 
 
 @lru_cache(maxsize=4096)
 def _globs_meet(one: str, other: str) -> bool:
     """Whether some text matches both globs (a ``*`` is any run, a ``?`` any character)."""
-    if not one or not other:
-        return set(one or other) <= {"*"}
-    if one[0] == "*":
-        return _globs_meet(one[1:], other) or _globs_meet(one, other[1:])
-    if other[0] == "*":
-        return _globs_meet(other, one)
-    return (one[0] == other[0] or "?" in (one[0], other[0])) and _globs_meet(one[1:], other[1:])
+    return _meet(one, other, "*", lambda mine, its: mine == its or "?" in (mine, its))
+
+
+def _meet(
+    one: Sequence[Any], other: Sequence[Any], run: str | None, same: Callable[[Any, Any], bool]
+) -> bool:
+    """Whether some sequence matches both; ``run`` stands for any number of parts. Patterns may be long, so it is no
+    recursion."""
+    todo, seen = [(0, 0)], set()
+    while todo:
+        at = mine, its = todo.pop()
+        if at in seen:
+            continue
+        seen.add(at)
+        if mine == len(one) and its == len(other):
+            return True
+        if (mine < len(one) and one[mine] == run) or (its < len(other) and other[its] == run):
+            # The run ends here, or takes one more part of the other side.
+            if mine < len(one):
+                todo.append((mine + 1, its))
+            if its < len(other):
+                todo.append((mine, its + 1))
+        elif mine < len(one) and its < len(other) and same(one[mine], other[its]):
+            todo.append((mine + 1, its + 1))
+    return False

@@ -180,6 +180,10 @@ def test_what_is_no_call_is_refused(source: str) -> None:
         ("POST /a/b/**", "POST /a/c/**", False),
         ("POST /**/a", "POST /b/**", True),
         ("POST /" + "a*" * 20, "POST /" + "*b" * 20, True),
+        ("/" + "a" * 1500 + "*", "GET /" + "a" * 1500 + "?", True),
+        ("/" + "a/" * 1000 + "*", "GET /" + "a/" * 1000 + "b", True),
+        ("/" + "a/" * 1000 + "**", "GET /" + "a/" * 999 + "b", False),
+        ("/" + "*a" * 100, "GET /" + "*b" * 100, False),
         ("GET /sale", "GET /sale.css", True),
         ("GET /sale.html", "GET /sale.css", True),
         ("GET /sale", "GET /*.css", False),  # the gate wins there
