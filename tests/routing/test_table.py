@@ -163,6 +163,7 @@ def test_the_cost_of_resolving_does_not_grow_with_the_number_of_routes() -> None
 LONG_HEADS = {
     "empty members of a header": ("/x", [("X-A", "," * 8100)]),
     "blank members of a header": ("/x", [("X-A", " ," * 4000 + '"')]),
+    "quoted members of a header": ("/x", [("X-A", '"a",' * 2000)] * 7),
     "parameters without values": ("/x?" + "a&" * 4000, []),
     "parameters to decode": ("/x?" + "%41&" * 2000, []),
     "signs for many letters": ("/a/" + "%EF%B7%BA" * 900, []),
