@@ -8,7 +8,7 @@ while the service serves another has a hole. What is left has exactly one readin
 * ``;`` parameters, empty segments (``//``), segments made of dots only, and ``..;`` behind an escape,
 * percent escapes that are malformed, not UTF-8 (overlong forms included), or that hide ``/``, ``\\``,
   a control character or a dot segment, also behind compatibility forms such as U+FF0F,
-* dot segments and escapes with blanks or characters that nobody sees between them (``.%E2%80%8B.``),
+* dot segments and escapes with blanks or invisible characters between them (``.%E2%80%8B.``),
 * more than 30 combining marks in a row, and paths longer than a target once their compatibility forms are written out,
 * a path which after decoding still holds an escape (``%252e``, ``%2573``, ``%25u002f``): a service that
   decodes twice would serve another path. A ``%25`` before anything else is an ordinary percent sign.
@@ -134,7 +134,7 @@ def _canonical(raw_path: str) -> str:
             raise BadRequest("the path holds an encoded slash")
         _check_structure(folded)
     if not is_plain(folded):
-        # A service that overlooks blanks or unseen characters would see the dots and escapes around them.
+        # A service that overlooks blanks or invisible characters would see the dots and escapes around them.
         shown = seen(folded)
         if _STILL_ENCODED.search(shown):
             raise BadRequest("the path is encoded twice")

@@ -1,7 +1,7 @@
 """What else a lenient service may take a path for.
 
-A service may overlook case, compatibility forms, the script of a digit, blanks, unseen characters, ``;`` parameters, a
-slash at the end, or what stands behind an encoded ``?`` or ``#``. The ``readings`` of a path are what is left of it
+A service may overlook case, compatibility forms, the script of a digit, blanks, invisible characters, ``;`` parameters,
+a slash at the end, or what stands behind an encoded ``?`` or ``#``. The ``readings`` of a path are what is left of it
 without these. A format suffix (``.json``) or a dot at the end is not taken off here: ``WideSegment`` looks past it,
 because only the rule knows which dots are its own.
 """
@@ -64,7 +64,7 @@ def bare(text: str) -> str:
 
 
 def seen(text: str) -> str:
-    """A text without blanks and unseen characters, with the digits 0 to 9 for those of other scripts."""
+    """A text without blanks and invisible characters, with the digits 0 to 9 for those of other scripts."""
     return text.translate(_SEEN)
 
 
