@@ -2,9 +2,9 @@
 
 What opens matches narrowly and what protects matches widely. ``opens`` wants the exact canonical path in its own case,
 and that all its readings are opened too. ``protects`` looks past everything a lenient service may look past (see
-``readings``): case, compatibility forms, format suffixes, blanks, invisible characters, slashes and dots at the end, ``;``
-parameters, what stands behind an encoded ``?`` or ``#``. So an alias of a protected call is protected, and an alias of
-a public one is not public.
+``readings``): case, compatibility forms, format suffixes, blanks, invisible characters, slashes and dots at the end,
+``;`` parameters, what stands behind an encoded ``?`` or ``#``. So an alias of a protected call is protected, and
+an alias of a public one is not public.
 """
 
 from __future__ import annotations
