@@ -143,6 +143,12 @@ FRAMING = {
     "two equal lengths": Reply(
         OK + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", (502, 200), b"hello"
     ),
+    "chunked, with a tab behind it": Reply(
+        OK + b"Transfer-Encoding: chunked\t\r\n\r\n5\r\nhello\r\n0\r\n\r\n", (502, 200), b"hello"
+    ),
+    "chunked between blanks": Reply(
+        OK + b"Transfer-Encoding: \t chunked  \r\n\r\n5\r\nhello\r\n0\r\n\r\n", (200,), b"hello"
+    ),
     "a list of lengths": Reply(OK + b"Content-Length: 5, 5\r\n\r\nhello"),
     "chunked, with a space behind the name": Reply(
         OK + b"Transfer-Encoding : chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
