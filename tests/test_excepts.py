@@ -34,7 +34,6 @@ ALLOWED = {
     + "the routes in force stay, and the next ones are taken",
     "auth/jwks.py Jwks._refresh Exception": LOGGED + "the keys at hand stay good",
     "auth/jwks.py Jwks._refresh ValueError": "what parse_key_set says of a document; the other statement only fetches",
-    "auth/key_set.py parse_key_set ValueError": "what _build says of an entry; the other statements only look it up",
     "cli.py _loop_factory ImportError": "uvloop may be missing, and asyncio's own loop does the same",
     "observe/export.py tracing ImportError": "logged with its text; without traces everything goes on",
     "observe/logs.py _WriterHandler.emit Exception": "as in every handler of logging, which says so on stderr",
