@@ -27,7 +27,7 @@ _LATEST: Final = 253_402_300_799  # the end of the year 9999; whoever writes mil
 # Line breaks and other controls; blanks that are collapsed into one; blanks at the ends, and what Java, JavaScript and
 # others trim beside them.
 _NOT_SAFE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]|\s\s|\A[\s\u180e\ufeff]|[\s\u180e\ufeff]\Z")
-# The last byte of many characters in UTF-8, and a blank to whoever reads headers as ISO-8859-1.
+# The last byte of many characters in UTF-8, and a blank to servers that read headers as ISO-8859-1.
 _BLANK_LAST_BYTES: Final = frozenset({0x85, 0xA0})
 
 
