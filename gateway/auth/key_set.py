@@ -137,7 +137,7 @@ def _build(entry: object, algorithms: Sequence[str]) -> list[Key]:
     # Serializers write what a key does not have as null, or as an empty text or list.
     entry = {member: value for member, value in entry.items() if value not in _ABSENT}
     if not _PRIVATE_MEMBERS.isdisjoint(entry):
-        raise _Unusable("it holds private members; a published secret is nobody's key any more")
+        raise _Unusable("it holds private members, and a published secret is no key any more")
     if entry.get("use", "sig") != "sig":
         raise _Unusable("its use is not sig", harmless=True)
     operations = entry.get("key_ops", ["verify"])

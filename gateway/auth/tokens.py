@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections import OrderedDict
@@ -15,6 +16,8 @@ from .encoding import decode_base64url, decode_object
 from .jwks import Jwks
 from .principal import Principal
 
+_log = logging.getLogger(__name__)
+
 LEEWAY_SECONDS: Final = 60.0
 MAX_TOKEN_CHARS: Final = 8192
 MAX_NAME_BYTES: Final = 255
@@ -24,7 +27,7 @@ _LATEST: Final = 253_402_300_799  # the end of the year 9999; whoever writes mil
 # Line breaks and other controls; blanks that are collapsed into one; blanks at the ends, and what Java, JavaScript and
 # others trim beside them.
 _NOT_SAFE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]|\s\s|\A[\s\u180e\ufeff]|[\s\u180e\ufeff]\Z")
-# The last byte of many characters in UTF-8, and a blank to whoever reads headers as ISO-8859-1.
+# The last byte of many characters in UTF-8, and a blank to servers that read headers as ISO-8859-1.
 _BLANK_LAST_BYTES: Final = frozenset({0x85, 0xA0})
 
 
@@ -56,6 +59,8 @@ class TokenVerifier:
         self._good: OrderedDict[bytes, tuple[Principal, int]] = OrderedDict()
         self._headers: dict[bytes, tuple[str, str]] = {}
         self._asked = "", b""
+        self._told: set[str] = set()
+        """Reasons for refusing a sub that have been logged as a warning."""
         self.expect(issuer, audience)
 
     def expect(self, issuer: str | None, audience: str | Sequence[str] | None) -> None:
@@ -125,12 +130,24 @@ class TokenVerifier:
         expires_at = _instant(claims, "exp")
         user_id = claims.get("sub")
         if not _is_name(user_id):
+            self._tell_refused(user_id)
             raise TokenInvalid("sub")
         overdue = now - expires_at - LEEWAY_SECONDS
         if overdue >= 0 and overdue >= grace:
             raise TokenExpired
         user_type = claims.get(self._user_type_claim)
         return Principal(user_id, user_type if _is_name(user_type) else "", expires_at, late=overdue >= 0)
+
+    def _tell_refused(self, sub: object) -> None:
+        """Logs why the sub of a token with a good signature is refused; the answer to its user does not say it."""
+        why = _fault_of(sub) if isinstance(sub, str) else "it is no text"
+        level = logging.DEBUG if why in self._told else logging.WARNING
+        self._told.add(why)
+        _log.log(
+            level,
+            "a token with a good signature is refused for its sub: %s (further ones are logged quietly)",
+            why,
+        )
 
     def _keep(self, token: str, principal: Principal, generation: int) -> None:
         asked, digest = self._asked
@@ -200,10 +217,21 @@ def _is_name(value: object) -> TypeGuard[str]:
     Refused as well is what some server on the way drops or collapses, since " admin" would arrive as "admin": blanks of
     any kind at either end, two spaces in a row, and a last byte that is a blank in ISO-8859-1.
     """
-    if not isinstance(value, str) or not value or _NOT_SAFE.search(value) is not None:
-        return False
+    return isinstance(value, str) and not _fault_of(value)
+
+
+def _fault_of(name: str) -> str:
+    """Why a header cannot carry a name unchanged, for the log; empty if it can."""
+    if not name:
+        return "it is empty"
+    if _NOT_SAFE.search(name) is not None:
+        return "it has a control character, two blanks in a row, or a blank at an end"
     try:
-        data = value.encode()
+        data = name.encode()
     except UnicodeEncodeError:  # a lone surrogate
-        return False
-    return len(data) <= MAX_NAME_BYTES and data[-1] not in _BLANK_LAST_BYTES
+        return "it is no Unicode text"
+    if len(data) > MAX_NAME_BYTES:
+        return f"it is longer than {MAX_NAME_BYTES} bytes"
+    if data[-1] in _BLANK_LAST_BYTES:
+        return f"its last byte in UTF-8 is {data[-1]:02X}, which some servers take for a blank and drop"
+    return ""

@@ -78,7 +78,7 @@ class Handler(ResponseHandler):
         length = message.headers.get(hdrs.CONTENT_LENGTH, "")
         if message.code in _WITHOUT_BODY or not self._body_follows:
             if message.code == 204 and (message.chunked or length.strip("0")):
-                # Whoever announces a body here may well send one, later.
+                # A service that announces a body here may well send one, later.
                 self._should_close = True
             return 0
         if message.chunked or not (length.isascii() and length.isdigit()):

@@ -33,6 +33,7 @@ _HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
+_CONTROLS = bytes({*range(0x20), 0x7F} - {0x09})
 # Options of a connection rather than names of headers.
 _COMMON_IN_CONNECTION = frozenset({b"close", b"keep-alive", b"host"})
 # Set anew for each connection by whoever writes the head.
@@ -175,7 +176,7 @@ def request_head(
     """Write a request's head. ``authority`` is the ``Host`` where ``headers`` has none; ``framing`` is
     the header line that says how long the body is, or nothing, or lines that ask for another protocol.
 
-    Raises BadRequest if anything in it could end a line.
+    Raises BadRequest if there is a control character in it.
     """
     line = f"{method} {target} HTTP/1.1".encode("utf-8", "surrogateescape")
     if line.count(b" ") != 2 or not (target[:1] == "/" or target == "*"):
@@ -198,7 +199,7 @@ def request_head(
 def response_head(status: int, reason: str, fields: Iterable[tuple[bytes, bytes]], framing: bytes) -> bytes:
     """Write an answer's head. ``framing`` holds whole lines, each with its end.
 
-    Raises UpstreamUnreachable if anything in it could end a line.
+    Raises UpstreamUnreachable if there is a control character in it.
     """
     lines = [f"HTTP/1.1 {status} {reason}".encode("utf-8", "surrogateescape")]
     lines += map(b": ".join, fields)
@@ -211,9 +212,11 @@ def response_head(status: int, reason: str, fields: Iterable[tuple[bytes, bytes]
 
 
 def _joined(lines: list[bytes]) -> bytes:
-    """The head, or nothing if some line holds a line break or a NUL. Counting is the cheapest check."""
+    """The head, or nothing if some line holds a control character other than a tab: strict readers refuse all that such
+    a head belongs to, and lenient ones take some for blanks. Bytes beyond ASCII pass. Counting is the cheapest check.
+    """
     head = b"\r\n".join(lines)
     breaks = len(lines) - 1
-    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
+    if head.count(b"\r\n") != breaks or len(head) - len(head.translate(None, _CONTROLS)) != 2 * breaks:
         return b""
     return head + b"\r\n\r\n"

@@ -95,6 +95,9 @@ async def send_interim(request: web.BaseRequest, message: RawResponseMessage) ->
 def answer_headers(message: RawResponseMessage, plan: ForwardPlan) -> ResponseHeaders:
     """The headers that the client gets. Raises UpstreamUnreachable for those that can't be passed on truthfully."""
     headers = response_headers(message.raw_headers)
+    if hdrs.TRANSFER_ENCODING in message.headers and not message.chunked:
+        # aiohttp's C parser takes "chunked" with a tab behind it for no coding, and would give the chunks as the body.
+        raise UpstreamUnreachable("an unknown transfer coding")
     if plan.cors is not None:
         headers = with_cors(headers, plan.cors)
     if plan.response_edits is not None:

@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 
 from gateway.errors import Overloaded, UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.connection import UpstreamConnection
+from gateway.proxy.headers import response_head
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.response import (
     BODILESS,
@@ -58,6 +59,7 @@ def changing(
             return await send_answer(request, connection, message, plan, keep_alive)
         # What it says about other origins comes when the answer is completed, like all that is not written yet.
         headers = answer_headers(message, plan if plan.cors is None else plan._replace(cors=()))
+        response_head(message.code, message.reason, headers.fields, b"")  # raises for what no head may hold
         async with AsyncExitStack() as stack:
             for turn in turns:
                 await stack.enter_async_context(_turn(turn, plan.response_timeout))

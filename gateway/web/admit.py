@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 
 from aiohttp import web
 
-from gateway.auth.access import LEAVE_CALL
+from gateway.auth.access import LEAVE_CALL, bearer
 from gateway.errors import (
     GatewayError,
     Overloaded,
@@ -133,8 +133,8 @@ def has_management_token(request: web.BaseRequest, expected: str | None) -> bool
     values = request.headers.getall("Authorization", ())
     if not expected or len(values) != 1:
         return False
-    scheme, _, given = values[0].partition(" ")
-    return scheme.lower() == "bearer" and hmac.compare_digest(_encoded(given), _encoded(expected))
+    given = bearer(values)
+    return given is not None and hmac.compare_digest(_encoded(given), _encoded(expected))
 
 
 def _encoded(text: str) -> bytes:

@@ -130,7 +130,7 @@ _Outcome = _Document | GatewayError | Literal["other", "gone"]
 
 
 class Shared:
-    """Calls for documents that are under way. Who asks for what another one is asking for waits for that."""
+    """Calls for documents that are under way. A caller that asks for the same document waits for that call."""
 
     def __init__(self) -> None:
         self._calls: dict[Hashable, asyncio.Future[_Outcome]] = {}

@@ -272,7 +272,7 @@ async def test_unusable_entries_are_counted_and_logged_once(
     assert jwks.status().skipped == 1
     assert [record.getMessage() for record in caplog.records] == [
         "keys of the key set that are not used: entry 1 "
-        "(it holds private members; a published secret is nobody's key any more)"
+        "(it holds private members, and a published secret is no key any more)"
     ]
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import socket
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 from hypothesis import given
@@ -16,6 +18,11 @@ from .conftest import Clock
 
 ISSUER = "https://auth.example"
 AUDIENCE = "tickets"
+
+
+class QuietHandler(WSGIRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 def short(value: object) -> str:
@@ -219,6 +226,49 @@ async def test_a_sub_of_1_to_255_bytes_is_the_user(verifier: TokenVerifier, issu
 async def test_any_other_sub_is_refused(verifier: TokenVerifier, issuer: Issuer, sub: Any) -> None:
     with pytest.raises(TokenInvalid, match=r"^sub$"):
         await verifier.verify(good(issuer, sub=sub))
+
+
+@pytest.mark.parametrize(
+    ("sub", "reason"),
+    [
+        ("음악", "last byte in UTF-8 is 85"),
+        ("à", "last byte in UTF-8 is A0"),
+        ("김  철수", "two blanks"),
+        ("é" * 128, "longer than 255 bytes"),
+        ("", "empty"),
+        ("\ud800", "no Unicode"),
+        (7, "no text"),
+    ],
+    ids=short,
+)
+async def test_the_log_says_once_why_a_sub_is_refused(
+    verifier: TokenVerifier, issuer: Issuer, caplog: pytest.LogCaptureFixture, sub: Any, reason: str
+) -> None:
+    caplog.set_level("DEBUG", "gateway.auth.tokens")
+    for _ in range(2):
+        with pytest.raises(TokenInvalid):
+            await verifier.verify(good(issuer, sub=sub))
+    assert [record.levelname for record in caplog.records] == ["WARNING", "DEBUG"]
+    assert all(reason in record.getMessage() for record in caplog.records)
+    assert not sub or str(sub) not in caplog.text
+
+
+async def test_two_names_that_are_refused_for_their_last_byte_are_one_user_to_a_real_server() -> None:
+    """If this fails, the rule may be needless: the server of the standard library no longer drops such bytes."""
+    heard: list[bytes] = []
+
+    def service(environ: dict[str, Any], start: Any) -> list[bytes]:
+        heard.append(environ["HTTP_X_USER_ID"].encode("latin-1"))
+        start("200 OK", [])
+        return []
+
+    with make_server("127.0.0.1", 0, service, handler_class=QuietHandler) as server:
+        for name in ("김악", "김애"):
+            assert not _is_name(name)
+            with socket.create_connection(("127.0.0.1", server.server_port)) as client:
+                client.sendall(b"GET / HTTP/1.0\r\nX-User-Id: " + name.encode() + b"\r\n\r\n")
+                server.handle_request()
+    assert heard == ["김악".encode()[:-1]] * 2
 
 
 @pytest.mark.parametrize(

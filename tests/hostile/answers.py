@@ -94,6 +94,13 @@ SPLITTING = {
     "a bracket in a name": Reply(sized(b"A(b): c\r\n")),
     "a quote in a name": Reply(sized(b'"A": c\r\n')),
     "a byte beyond ASCII in a name": Reply(sized(b"A\xe9: c\r\n")),
+    "a control character in a value": Reply(sized(b"A: b\x01c\r\n")),
+    "a vertical tab before a value": Reply(sized(b"A: \x0bb\r\n")),
+    "a form feed behind a value": Reply(sized(b"A: b\x0c\r\n")),
+    "an escape in a value": Reply(sized(b"A: \x1b[0m\r\n")),
+    "a DEL in a value": Reply(sized(b"A: b\x7f\r\n")),
+    "a tab in a value": Reply(sized(b"A: b\tc\r\n"), (200,), b"hello"),
+    "bytes beyond ASCII in a value": Reply(sized(b"A: \x85\xa0\xff\r\n"), (200,), b"hello"),
     "a control character in a name": Reply(sized(b"A\x01: c\r\n")),
     "no colon": Reply(sized(b"nothing\r\n")),
     "no name": Reply(sized(b": b\r\n")),
@@ -135,6 +142,12 @@ FRAMING = {
     "two lengths": Reply(OK + b"Content-Length: 5\r\nContent-Length: 50\r\n\r\nhello" + EVIL),
     "two equal lengths": Reply(
         OK + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", (502, 200), b"hello"
+    ),
+    "chunked, with a tab behind it": Reply(
+        OK + b"Transfer-Encoding: chunked\t\r\n\r\n5\r\nhello\r\n0\r\n\r\n", (502, 200), b"hello"
+    ),
+    "chunked between blanks": Reply(
+        OK + b"Transfer-Encoding: \t chunked  \r\n\r\n5\r\nhello\r\n0\r\n\r\n", (200,), b"hello"
     ),
     "a list of lengths": Reply(OK + b"Content-Length: 5, 5\r\n\r\nhello"),
     "chunked, with a space behind the name": Reply(

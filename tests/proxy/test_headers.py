@@ -203,28 +203,34 @@ def test_a_target_that_is_none_is_refused(target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "field", [(b"A", b"1\r\nB: 2"), (b"A", b"1\n2"), (b"A", b"1\r2"), (b"A\r\nB", b"1"), (b"A", b"\0")]
+    "field",
+    [
+        (b"A", b"1\r\nB: 2"),
+        (b"A\r\nB", b"1"),
+        (b"A", b"1\n\r2"),
+        *((b"A", b"1%c2" % control) for control in (*range(9), *range(10, 32), 127)),
+    ],
 )
-def test_no_header_can_end_its_line(field: tuple[bytes, bytes]) -> None:
+def test_no_header_holds_a_control_character(field: tuple[bytes, bytes]) -> None:
     with pytest.raises(BadRequest):
         request_head("GET", "/", [field], b"svc", b"")
     with pytest.raises(UpstreamUnreachable):
         response_head(200, "OK", [field], b"")
 
 
-@pytest.mark.parametrize("reason", ["O\r\nX: y", "O\nK", "O\0K"])
-def test_no_reason_can_end_its_line(reason: str) -> None:
+@pytest.mark.parametrize("reason", ["O\r\nX: y", "O\nK", "O\0K", "O\x1bK"])
+def test_no_reason_holds_a_control_character(reason: str) -> None:
     with pytest.raises(UpstreamUnreachable):
         response_head(200, reason, [], b"")
 
 
 def test_an_answers_head_keeps_reason_and_bytes() -> None:
-    head = response_head(299, "좋\udcff", [(b"A", b"\xff")], b"Content-Length: 0\r\nConnection: close")
+    head = response_head(299, "좋\udcff", [(b"A", b"\t\x80\xff")], b"Content-Length: 0\r\nConnection: close")
     assert (
         head
         == b"HTTP/1.1 299 "
         + "좋".encode()
-        + b"\xff\r\nA: \xff\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        + b"\xff\r\nA: \t\x80\xff\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     )
 
 

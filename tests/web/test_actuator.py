@@ -58,6 +58,9 @@ async def test_closed_reads_show_the_components_to_the_management_token(gateways
     for value in (f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}, Bearer {TOKEN}", "Bearer \u00e9"):
         answer = await gateway.nobody("GET", "/actuator/health", headers={"Authorization": value})
         assert (answer.status, answer.json) == (200, bare)
+    for value in (f"bearer {TOKEN}", f"Bearer  {TOKEN}"):
+        answer = await gateway.nobody("GET", "/actuator/health", headers={"Authorization": value})
+        assert "components" in answer.json, value
     assert (await gateway.nobody("GET", "/actuator/health/redis")).status == 401
     assert (await gateway.with_token(TOKEN)("GET", "/actuator/health/redis")).json["status"] == "UP"
     gateway.gateway.context.draining = True

@@ -425,3 +425,19 @@ async def test_documents_are_read_once_and_kept_within_a_bound(monkeypatch: pyte
 async def test_no_json_is_the_services_fault() -> None:
     with pytest.raises(UpstreamUnreachable):
         await Rewritten().rewrite("/v3/api-docs", b"{")
+
+
+@pytest.mark.parametrize("value", [b"a\x01b", b"\x0ba", b"a\x7f"])
+async def test_a_control_character_in_a_documents_headers_is_an_answer_that_is_none(
+    gateways: Gateways, value: bytes
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Odd: %b\r\nContent-Length: %d\r\n\r\n"
+        writer.write(head % (value, len(TEXT)) + TEXT)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        gateways.service.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        gateway = await gateways.start(ROUTES)
+        assert (await gateway.nobody("GET", "/shop/v3/api-docs")).status == 502
