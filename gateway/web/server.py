@@ -29,6 +29,7 @@ BACKLOG: Final = 4096
 
 _ACCEPTED_AT_ONCE: Final = 64
 _IDLE_GRACE_SECONDS: Final = 2.0
+_IDLE_LOOK_SECONDS: Final = 0.25
 _LOOK_SECONDS: Final = 0.02
 _BREAK_OFF_SECONDS: Final = 0.02
 _READ_BYTES: Final = 64 * 1024
@@ -172,16 +173,19 @@ class Server(web.Server):
         self.draining = True
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as its parent has it
-        """Ends all connections, giving handlers so many seconds, and those that stay idle a few of these. Whatever is
-        under way then is broken off."""
+        """Ends all connections, giving handlers so many seconds, and those that are idle, or become idle, a few of
+        these. Whatever is under way then is broken off."""
         loop = asyncio.get_running_loop()
         seconds = 0.0 if timeout is None else timeout
         over = loop.time() + seconds
+        look = loop.time() + _IDLE_GRACE_SECONDS
         try:
-            await self._all_ended(min(loop.time() + _IDLE_GRACE_SECONDS, over))
-            for connection in self._ours():
-                connection.end()
-            await self._all_ended(over)
+            while self._connections and loop.time() < over:
+                await self._all_ended(min(look, over))
+                # An answer that had begun before may have said that its connection stays open.
+                for connection in self._ours():
+                    connection.end_if_idle(since=look - _IDLE_GRACE_SECONDS)
+                look = loop.time() + _IDLE_LOOK_SECONDS
             for connection in self._ours():
                 connection.cancel()
             await self._all_ended(loop.time() + _BREAK_OFF_SECONDS)
