@@ -35,7 +35,8 @@ _BREAK_OFF_SECONDS: Final = 0.02
 _READ_BYTES: Final = 64 * 1024
 _MOST_UNDECIDED: Final = 16
 _FIRST_BYTES_SECONDS: Final = 0.5
-_STREAM: Final = re.compile(rb"GET %b[? ]" % STREAM_PATH.encode())
+_STREAM_START: Final = b"GET %b" % STREAM_PATH.encode()
+_STREAM: Final = re.compile(rb"%b[? ]" % _STREAM_START)
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nServer: gateway\r\nRetry-After: 5\r\n"
     b"Cache-Control: no-store\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -98,8 +99,8 @@ class Server(web.Server):
         self._descriptors = most_descriptors() if descriptors is None else descriptors
         self._most = most
         self._on_full = on_full or (lambda: None)
-        self._undecided: dict[Connection, asyncio.Transport] = {}
-        """Connections too many of which nobody knows yet what they ask for."""
+        self._undecided: dict[Connection, tuple[asyncio.Transport, bytes]] = {}
+        """Connections too many whose first bytes do not say yet what they ask for, with these bytes."""
         self.draining = False
         """Each answer is the last one of its connection."""
         super().__init__(
@@ -142,18 +143,25 @@ class Server(web.Server):
         """
         self._on_full()
         came = _what_came(transport.get_extra_info("socket").fileno())
-        if came or len(self._undecided) >= _MOST_UNDECIDED:
-            self._tell_full(transport, came)
-        else:
-            self._undecided[connection] = transport
+        if _STREAM_START.startswith(came) and len(self._undecided) < _MOST_UNDECIDED:
+            self._undecided[connection] = transport, came
             self.deadlines.set(connection, _FIRST_BYTES_SECONDS, partial(self.hear_first, connection, b""))
+        else:
+            self._tell_full(transport, came)
 
     def hear_first(self, connection: Connection, data: bytes) -> None:
         """A connection that is one too many has sent ``data``; nothing in its time if that is empty."""
-        transport = self._undecided.pop(connection, None)
+        if connection not in self._undecided:
+            return
+        transport, came = self._undecided[connection]
+        came += data
+        if data and _STREAM_START.startswith(came):
+            self._undecided[connection] = transport, came
+            return
+        self.forget(connection)
         self.deadlines.drop(connection)
-        if transport is not None and not transport.is_closing():
-            self._tell_full(transport, data)
+        if not transport.is_closing():
+            self._tell_full(transport, came)
 
     def forget(self, connection: Connection) -> None:
         """The connection has ended, whatever it would have been told."""
