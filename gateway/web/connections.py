@@ -3,7 +3,7 @@
 aiohttp parses requests and runs their handlers. What it leaves open is settled here:
 
 * Requests are fed to its parser one at a time: a head, then exactly its body. So garbage takes no sound request in
-  front of it along, and nothing is lost behind an ``Upgrade`` that nobody follows.
+  front of it along, and nothing is lost behind an ``Upgrade`` that is not followed.
 * Where a body ends is known from its framing (``Content-Length`` or ``ChunkedBody``), never from how it was cut.
 * What can't be read becomes an ``Unreadable`` request, which is answered, counted and logged like any other; then the
   connection ends. aiohttp's own answer would quote the client and name the parser.
@@ -183,7 +183,7 @@ class Connection(Laned):
     def stays_open(self, request: web.BaseRequest) -> bool:
         """Whether another request will be read behind ``request``, so that its answer need not announce the end.
 
-        Whoever gets True relies on it: from then on, only the client can bring about an end without an answer.
+        Callers rely on True: from then on, only the client can bring about an end without an answer.
         """
         if self._close or self._force_close or request._message.should_close:
             return False
@@ -327,7 +327,7 @@ class Connection(Laned):
             self._waiter.set_result(None)
 
     def _break(self, error: web.RequestPayloadError | None = None) -> None:
-        """Tells whoever reads the body that there is no more of it."""
+        """Tells the reader of the body that there is no more of it."""
         self._deaf = self._broken = True
         if self._body.exception() is None:
             self._body.set_exception(error or web.RequestPayloadError("malformed or incomplete"))
@@ -407,7 +407,7 @@ class Connection(Laned):
         self._resume_transport_reading()
         await linger(transport, self._limits.linger_seconds)
         if not self._body.is_eof():
-            # Nobody waits for it any longer.
+            # No handler waits for it any longer.
             self._body.feed_eof()
 
     def log_exception(self, *args: Any, **options: Any) -> None:

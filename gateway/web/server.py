@@ -100,7 +100,7 @@ class Server(web.Server):
         self._most = most
         self._on_full = on_full or (lambda: None)
         self._undecided: dict[Connection, tuple[asyncio.Transport, bytes]] = {}
-        """Connections too many whose first bytes do not say yet what they ask for, with these bytes."""
+        """Connections too many whose first bytes do not say yet what the client asks for, with these bytes."""
         self.draining = False
         """Each answer is the last one of its connection."""
         super().__init__(
@@ -208,7 +208,7 @@ class Server(web.Server):
     async def _all_ended(self, until: float) -> None:
         """Returns once there is no connection any more, or at that time of the loop."""
         loop = asyncio.get_running_loop()
-        # aiohttp forgets a connection some time after it has ended, and tells nobody.
+        # aiohttp forgets a connection some time after it has ended, without a signal.
         while self._connections and (left := until - loop.time()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(left, _LOOK_SECONDS))
 
