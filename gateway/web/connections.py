@@ -3,7 +3,7 @@
 aiohttp parses requests and runs their handlers. What it leaves open is settled here:
 
 * Requests are fed to its parser one at a time: a head, then exactly its body. So garbage takes no sound request in
-  front of it along, and nothing is lost behind an ``Upgrade`` that nobody follows.
+  front of it along, and nothing is lost behind an ``Upgrade`` that is not followed.
 * Where a body ends is known from its framing (``Content-Length`` or ``ChunkedBody``), never from how it was cut.
 * What can't be read becomes an ``Unreadable`` request, which is answered, counted and logged like any other; then the
   connection ends. aiohttp's own answer would quote the client and name the parser.
@@ -15,8 +15,8 @@ aiohttp parses requests and runs their handlers. What it leaves open is settled 
 Inner parts relied on, all of aiohttp 3.14: ``RequestHandler.data_received``, ``finish_response``, ``_messages``,
 ``_max_msg_queue_size``, ``_request_count``, ``_upgraded``, ``_message_tail``, ``_payload_parser``, ``_parser``,
 ``_buffer_paused``, ``_reading_paused``, ``_resume_reading_if_drained``, ``_task_handler``, ``_waiter``, ``_close``,
-``_force_close``, ``_lingering_time``, ``_request_in_progress``, ``_keepalive_handle``, ``_process_keepalive`` and
-``_ErrInfo``; ``BaseRequest._message``.
+``_force_close``, ``_lingering_time``, ``_request_in_progress``, ``_keepalive_handle``, ``_keepalive_timeout``,
+``_next_keepalive_close_time``, ``_process_keepalive`` and ``_ErrInfo``; ``BaseRequest._message``.
 """
 
 from __future__ import annotations
@@ -163,9 +163,10 @@ class Connection(Laned):
             at = self._take_head(data, at) if self._body.is_eof() else self._take_body(data, at)
         self._set_deadline()
 
-    def end(self) -> None:
-        """Ends with the answer to what is under way, or on its way, or at once if there is nothing."""
-        if self._idle and not (self._messages or self._laned or self._request_in_progress):
+    def end_if_idle(self, since: float) -> None:
+        """Ends the connection if there has been no request on it since that time of the loop."""
+        idle = self._idle and not (self._messages or self._laned or self._request_in_progress)
+        if idle and self._next_keepalive_close_time - self._keepalive_timeout <= since:
             self.force_close()
 
     def cancel(self) -> None:
@@ -182,16 +183,17 @@ class Connection(Laned):
     def stays_open(self, request: web.BaseRequest) -> bool:
         """Whether another request will be read behind ``request``, so that its answer need not announce the end.
 
-        Whoever gets True relies on it: from then on, only the client can bring about an end without an answer.
+        Callers rely on True: from then on, only the client can bring about an end without an answer.
         """
         if self._close or self._force_close or request._message.should_close:
             return False
+        draining = self._manager is not None and self._manager.draining
         if not request.content.is_eof():
             # Nothing comes behind an unfinished body, so this is the newest request.
-            return not self._deaf and self._rest_is_at_hand(request)
+            return not (self._deaf or draining) and self._rest_is_at_hand(request)
         if self._messages:
             return True
-        return not (self._deaf or (self._manager is not None and self._manager.draining))
+        return not (self._deaf or draining)
 
     def _rest_is_at_hand(self, request: web.BaseRequest) -> bool:
         if request._message.upgrade:
@@ -325,7 +327,7 @@ class Connection(Laned):
             self._waiter.set_result(None)
 
     def _break(self, error: web.RequestPayloadError | None = None) -> None:
-        """Tells whoever reads the body that there is no more of it."""
+        """Tells the reader of the body that there is no more of it."""
         self._deaf = self._broken = True
         if self._body.exception() is None:
             self._body.set_exception(error or web.RequestPayloadError("malformed or incomplete"))
@@ -405,7 +407,7 @@ class Connection(Laned):
         self._resume_transport_reading()
         await linger(transport, self._limits.linger_seconds)
         if not self._body.is_eof():
-            # Nobody waits for it any longer.
+            # No handler waits for it any longer.
             self._body.feed_eof()
 
     def log_exception(self, *args: Any, **options: Any) -> None:

@@ -29,12 +29,14 @@ BACKLOG: Final = 4096
 
 _ACCEPTED_AT_ONCE: Final = 64
 _IDLE_GRACE_SECONDS: Final = 2.0
+_IDLE_LOOK_SECONDS: Final = 0.25
 _LOOK_SECONDS: Final = 0.02
 _BREAK_OFF_SECONDS: Final = 0.02
 _READ_BYTES: Final = 64 * 1024
 _MOST_UNDECIDED: Final = 16
 _FIRST_BYTES_SECONDS: Final = 0.5
-_STREAM: Final = re.compile(rb"GET %b[? ]" % STREAM_PATH.encode())
+_STREAM_START: Final = b"GET %b" % STREAM_PATH.encode()
+_STREAM: Final = re.compile(rb"%b[? ]" % _STREAM_START)
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nServer: gateway\r\nRetry-After: 5\r\n"
     b"Cache-Control: no-store\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -97,8 +99,8 @@ class Server(web.Server):
         self._descriptors = most_descriptors() if descriptors is None else descriptors
         self._most = most
         self._on_full = on_full or (lambda: None)
-        self._undecided: dict[Connection, asyncio.Transport] = {}
-        """Connections too many of which nobody knows yet what they ask for."""
+        self._undecided: dict[Connection, tuple[asyncio.Transport, bytes]] = {}
+        """Connections too many whose first bytes do not say yet what the client asks for, with these bytes."""
         self.draining = False
         """Each answer is the last one of its connection."""
         super().__init__(
@@ -141,18 +143,25 @@ class Server(web.Server):
         """
         self._on_full()
         came = _what_came(transport.get_extra_info("socket").fileno())
-        if came or len(self._undecided) >= _MOST_UNDECIDED:
-            self._tell_full(transport, came)
-        else:
-            self._undecided[connection] = transport
+        if _STREAM_START.startswith(came) and len(self._undecided) < _MOST_UNDECIDED:
+            self._undecided[connection] = transport, came
             self.deadlines.set(connection, _FIRST_BYTES_SECONDS, partial(self.hear_first, connection, b""))
+        else:
+            self._tell_full(transport, came)
 
     def hear_first(self, connection: Connection, data: bytes) -> None:
         """A connection that is one too many has sent ``data``; nothing in its time if that is empty."""
-        transport = self._undecided.pop(connection, None)
+        if connection not in self._undecided:
+            return
+        transport, came = self._undecided[connection]
+        came += data
+        if data and _STREAM_START.startswith(came):
+            self._undecided[connection] = transport, came
+            return
+        self.forget(connection)
         self.deadlines.drop(connection)
-        if transport is not None and not transport.is_closing():
-            self._tell_full(transport, data)
+        if not transport.is_closing():
+            self._tell_full(transport, came)
 
     def forget(self, connection: Connection) -> None:
         """The connection has ended, whatever it would have been told."""
@@ -172,16 +181,19 @@ class Server(web.Server):
         self.draining = True
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as its parent has it
-        """Ends all connections, giving handlers so many seconds, and those that stay idle a few of these. Whatever is
-        under way then is broken off."""
+        """Ends all connections, giving handlers so many seconds, and those that are idle, or become idle, a few of
+        these. Whatever is under way then is broken off."""
         loop = asyncio.get_running_loop()
         seconds = 0.0 if timeout is None else timeout
         over = loop.time() + seconds
+        look = loop.time() + _IDLE_GRACE_SECONDS
         try:
-            await self._all_ended(min(loop.time() + _IDLE_GRACE_SECONDS, over))
-            for connection in self._ours():
-                connection.end()
-            await self._all_ended(over)
+            while self._connections and loop.time() < over:
+                await self._all_ended(min(look, over))
+                # An answer that had begun before may have said that its connection stays open.
+                for connection in self._ours():
+                    connection.end_if_idle(since=look - _IDLE_GRACE_SECONDS)
+                look = loop.time() + _IDLE_LOOK_SECONDS
             for connection in self._ours():
                 connection.cancel()
             await self._all_ended(loop.time() + _BREAK_OFF_SECONDS)
@@ -196,7 +208,7 @@ class Server(web.Server):
     async def _all_ended(self, until: float) -> None:
         """Returns once there is no connection any more, or at that time of the loop."""
         loop = asyncio.get_running_loop()
-        # aiohttp forgets a connection some time after it has ended, and tells nobody.
+        # aiohttp forgets a connection some time after it has ended, without a signal.
         while self._connections and (left := until - loop.time()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(left, _LOOK_SECONDS))
 

@@ -24,6 +24,12 @@ ANSWER_SECONDS = 20.0
 MOST_BODY = 300_000
 """``MAX_REQUEST_BODY_BYTES`` of the gateway under test."""
 
+METHODS = ("GET", "GET", "GET", "HEAD", "DELETE", "POST", "PROPFIND", "QUERY", "FOO", "VERSION-CONTROL")
+"""Also such as aiohttp's parsers do not know. Any of them may have a body."""
+
+QUERIES = (*[""] * 8, "?", "?a=%zz&[b]={c}|^`", "?\u00e9=\ud55c", "?\udcff\udc80=\udcc3")
+"""As browsers and tools send them: bytes beyond ASCII too, in UTF-8 or not."""
+
 
 @dataclass(frozen=True)
 class Sent:
@@ -95,7 +101,7 @@ async def _serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
             body += await reader.readexactly(size)
             await reader.readexactly(2)
         await reader.readexactly(2)
-    text = echoed(method.decode(), target.decode(), body)
+    text = echoed(method.decode(), target.decode("utf-8", "surrogateescape"), body)
     if what == b"none":
         writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
     elif method == b"HEAD":
@@ -114,7 +120,8 @@ async def _serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
 
 def echoed(method: str, target: str, body: bytes) -> bytes:
     """What the service says of a request."""
-    return b"%b %b %d %08x\n" % (method.encode(), target.encode(), len(body), zlib.crc32(body))
+    sent = target.encode("utf-8", "surrogateescape")
+    return b"%b %b %d %08x\n" % (method.encode(), sent, len(body), zlib.crc32(body))
 
 
 @asynccontextmanager
@@ -175,21 +182,22 @@ class Maker:
                 "unknown",
             )
         )
-        method = "POST" if on_wire else draw.choice(("GET", "GET", "HEAD", "DELETE", "POST"))
-        target = f"/open/{kind}/{trace}"
+        method = draw.choice(METHODS if not on_wire else ("POST", "POST", *METHODS))
+        target = f"/open/{kind}/{trace}{draw.choice(QUERIES)}"
         echo: bytes | None = None
         if kind == "gated":
             method, target, statuses = "POST", f"/api/v1/reservations/{trace}", (401,)
         elif kind == "unknown":
-            target, statuses = f"/nothing/{trace}", (401,)
+            target, statuses = f"/nothing/{trace}{draw.choice(QUERIES)}", (401,)
         elif kind == "own":
+            # 503: on a busy machine Redis may seem to be away, which is no matter of connections.
             kind, method, target, statuses = draw.choice(
                 (
-                    ("own status", "GET", "/api/v1/queue/status", (404,)),
+                    ("own status", "GET", "/api/v1/queue/status", (404, 503)),
                     ("own stream", "GET", "/api/v1/queue/stream", (200,)),
                     ("own lineup", "POST", "/api/v1/queue/lineup?room=nowhere", (404,)),
-                    ("own leave", "POST", "/api/v1/queue/leave", (204, 400, 413)),
-                    ("own health", "GET", "/actuator/health", (200,)),
+                    ("own leave", "POST", "/api/v1/queue/leave", (204, 400, 413, 503)),
+                    ("own health", "GET", "/actuator/health", (200, 503)),
                     ("own file", "GET", "/swagger-ui/index.html", (200,)),
                     ("own method", "PUT", "/api/v1/queue/status", (405,)),
                 )
@@ -233,7 +241,7 @@ class Maker:
             kind += " expect"
         if draw.random() < 0.1:
             headers.append(b"X-Long: " + b"x" * draw.choice((500, 4000)))
-        line = b"%b %b HTTP/%b" % (method.encode(), target.encode(), version)
+        line = b"%b %b HTTP/%b" % (method.encode(), target.encode("utf-8", "surrogateescape"), version)
         head = b"\r\n".join((line, *headers)) + b"\r\n\r\n"
         if draw.random() < 0.04:
             head = b"\r\n" + head

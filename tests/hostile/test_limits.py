@@ -269,12 +269,19 @@ async def until(done: Callable[[], bool]) -> None:
 STREAM = b"GET /api/v1/queue/stream?access_token=x HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["with its request", "that asks later"])
-async def test_a_stream_on_one_connection_too_many_is_asked_to_come_back(late: bool) -> None:
+@pytest.mark.parametrize(
+    ("late", "cut"),
+    [(False, 0), (True, 0), (True, 1), (True, 10), (True, 24), (True, 25)],
+    ids=["with its request", "that asks later", *("that asks in two pieces",) * 4],
+)
+async def test_a_stream_on_one_connection_too_many_is_asked_to_come_back(late: bool, cut: int) -> None:
     async with site(Limits(), descriptors=0) as here, here.client() as (reader, writer):
         if late:
             await seconds_of(until(lambda: here.turned_away == 1))
-        writer.write(STREAM)
+        if cut:
+            writer.write(STREAM[:cut])
+            await asyncio.sleep(0.05)
+        writer.write(STREAM[cut:])
         answer = await asyncio.wait_for(reader.read(), 3)
         head, _, body = answer.partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 OK\r\n")
