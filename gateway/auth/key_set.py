@@ -106,20 +106,19 @@ def parse_key_set(document: bytes, algorithms: Sequence[str]) -> KeySet:
     left_out = []
     for place, entry in enumerate(entries[:MAX_KEYS], 1):
         try:
-            built = _build(entry, algorithms)
+            try:
+                built = _build(entry, algorithms)
+            except (ValueError, JOSEError):
+                # What they say may quote the key.
+                raise _Unusable("malformed key material") from None
+            fresh = [key for key in built if key.algorithm not in keys.get(key.kid, ())]
+            if not fresh:
+                raise _Unusable("an entry before it has the same kid and algorithm")
         except _Unusable as why:
             left_out.append(LeftOut(_name(entry, place), str(why), why.harmless))
-            continue
-        except (ValueError, JOSEError):
-            # What they say may quote the key.
-            left_out.append(LeftOut(_name(entry, place), "malformed key material", harmless=False))
-            continue
-        fresh = [key for key in built if key.algorithm not in keys.get(key.kid, ())]
-        for key in fresh:
-            keys.setdefault(key.kid, {})[key.algorithm] = key
-        if not fresh:
-            reason = "an entry before it has the same kid and algorithm"
-            left_out.append(LeftOut(_name(entry, place), reason, harmless=False))
+        else:
+            for key in fresh:
+                keys.setdefault(key.kid, {})[key.algorithm] = key
     too_many = len(entries) - MAX_KEYS
     if too_many > 0:
         # In one: each would take time and memory.
