@@ -17,8 +17,7 @@ from tests.harness import ROUTES, Caller
 from tests.processes import GatewayProcess, gateway_process
 from tests.tokens import Issuer, serving
 
-# A busy machine must not be taken for a crowd.
-ALL_WAIT = {"ALLOWED_IN_MAX_CAPACITY": "0", "OVERLOAD_LAG_MS": "0"}
+ALL_WAIT = {"ALLOWED_IN_MAX_CAPACITY": "0"}
 NOWHERE = "http://127.0.0.1:1/.well-known/jwks.json"
 
 
@@ -114,7 +113,6 @@ async def test_hanging_up_reloads_the_routes_while_streams_stay(
             "REDIS_URL": redis_url,
             "JWT_JWKS_URI": keys.uri,
             "ALLOWED_IN_MAX_CAPACITY": "1",
-            "OVERLOAD_LAG_MS": "0",
         }
         async with gateway_process(environ, tmp_path) as gateway, aiohttp.ClientSession() as session:
             first = Caller(session, gateway.base, issuer.token("first"))

@@ -3,6 +3,7 @@ accident."""
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import re
 import resource
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import regex
 
 from gateway.auth.tokens import LEEWAY_SECONDS
 from gateway.errors import SettingsError
@@ -228,3 +230,58 @@ async def test_a_server_with_no_time_to_stop_stops_at_once() -> None:
         writer.close()
     finally:
         listening.close()
+
+
+# Every time-out that is handed to a library and is no constant, and why it is no 0, or what 0 is.
+TIMES = {
+    ("observe/poster.py", "HTTPConnection timeout=seconds"): "one of two constants",
+    ("observe/poster.py", "HTTPSConnection timeout=seconds"): "one of two constants",
+    ("proxy/pool.py", "ClientTimeout connect=connect"): "a setting or a route's, which both are above 0",
+    ("proxy/pool.py", "ClientTimeout sock_connect=connect"): "the same",
+    ("routing/matcher.py", "search timeout=min(_meter.left, ROUTE_MICROSECONDS) / 1000000.0"): "0 is at once",
+    ("serve.py", "ServerRunner shutdown_timeout=grace"): "0 is at once",
+    ("waiting_room/events.py", "read_response timeout=self._ping"): "a constant",
+    ("web/server.py", "__init__ keepalive_timeout=self.limits.idle_seconds"): "a setting, which is above 0",
+}
+_TAKE_TIMES = {
+    "ClientTimeout",
+    "HTTPConnection",
+    "HTTPSConnection",
+    "ServerRunner",
+    "read_response",
+    "__init__",
+}
+
+
+def timeouts_of_libraries() -> set[tuple[str, str]]:
+    """File and expression of each time-out that is computed or set. Those of asyncio are left out: there 0 is at
+    once."""
+    found = set()
+    for file in sorted((ROOT / "gateway").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or file.parent.name == "demo":
+                continue
+            name = ast.unparse(node.func).rpartition(".")[2]
+            assert name != "settimeout", "0 is no waiting at all there: add it here"
+            for keyword in node.keywords:
+                if name == "ClientTimeout" or (
+                    name in (*_TAKE_TIMES, "search", "match", "fullmatch")
+                    and "timeout" in (keyword.arg or "")
+                ):
+                    text = ast.unparse(keyword.value)
+                    if not re.fullmatch(r"None|math\.inf|[0-9.]+|[A-Z_]+|.*ClientTimeout\(.*\)", text):
+                        found.add((str(file.relative_to(ROOT / "gateway")), f"{name} {keyword.arg}={text}"))
+    return found
+
+
+def test_no_library_is_handed_a_time_that_may_have_run_out_and_takes_it_for_none() -> None:
+    assert timeouts_of_libraries() == set(TIMES)
+
+
+async def test_no_time_left_is_at_once() -> None:
+    """What asyncio and the bounded matcher make of 0, which is what is left of a time that has run out."""
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await asyncio.Event().wait()
+    with pytest.raises(TimeoutError):
+        regex.search("(a|aa)+$", "a" * 40 + "b", timeout=0.0)

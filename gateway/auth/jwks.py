@@ -78,6 +78,7 @@ class Jwks:
         self._on_fetch = on_fetch
         self._keys: Mapping[str, Mapping[str, Key]] = {}
         self._left_out: tuple[LeftOut, ...] = ()
+        self._skipped = 0
         self._failures = 0
         self._confirmed_at: float | None = None
         self._asked_at: float | None = None
@@ -101,7 +102,7 @@ class Jwks:
     def status(self) -> JwksStatus:
         """The present state, for health and metrics."""
         age = None if self._confirmed_at is None else self._clock() - self._confirmed_at
-        return JwksStatus(tuple(self._keys), len(self._left_out), age, self._failures)
+        return JwksStatus(tuple(self._keys), self._skipped, age, self._failures)
 
     def aim(self, uri: str, algorithms: Sequence[str]) -> None:
         """Take the keys from there from now on, for these algorithms. Those at hand stay until it has answered.
@@ -185,7 +186,8 @@ class Jwks:
         try:
             async with asyncio.timeout(self._timing.fetch):
                 document = await self._fetch(self._uri)
-            key_set = parse_key_set(document, self._algorithms)
+            # Some tens of keys take tens of milliseconds.
+            key_set = await asyncio.to_thread(parse_key_set, document, self._algorithms)
         except FetchFailed as error:
             self._failed(str(error))
             return
@@ -201,6 +203,7 @@ class Jwks:
         if key_set.left_out != self._left_out:
             self._tell_left_out(key_set.left_out)
         self._left_out = key_set.left_out
+        self._skipped = key_set.skipped
         if key_set.keys != self._keys:
             self._keys = key_set.keys
             self.generation += 1

@@ -61,7 +61,8 @@ class Key:
 @dataclass(frozen=True, slots=True)
 class LeftOut:
     """An entry of the document that is not used. ``name`` is its kid, or its place where it has none; ``reason`` holds
-    no key material. ``harmless``: the entry is sound, and for something else than checking tokens."""
+    no key material. ``harmless``: the entry is sound, and for something else than checking tokens. The entries beyond
+    ``MAX_KEYS`` are one."""
 
     name: str
     reason: str
@@ -77,11 +78,8 @@ class KeySet:
 
     keys: Mapping[str, Mapping[str, Key]]
     left_out: tuple[LeftOut, ...]
-
-    @property
-    def skipped(self) -> int:
-        """How many entries are not used."""
-        return len(self.left_out)
+    skipped: int
+    """How many entries are not used. Those beyond ``MAX_KEYS`` are one of ``left_out`` together."""
 
 
 class _Unusable(Exception):
@@ -106,10 +104,8 @@ def parse_key_set(document: bytes, algorithms: Sequence[str]) -> KeySet:
         raise ValueError("no list of keys")
     keys: dict[str, dict[str, Key]] = {}
     left_out = []
-    for place, entry in enumerate(entries, 1):
+    for place, entry in enumerate(entries[:MAX_KEYS], 1):
         try:
-            if place > MAX_KEYS:
-                raise _Unusable(f"more than {MAX_KEYS} keys")
             try:
                 built = _build(entry, algorithms)
             except (ValueError, JOSEError):
@@ -123,7 +119,12 @@ def parse_key_set(document: bytes, algorithms: Sequence[str]) -> KeySet:
         else:
             for key in fresh:
                 keys.setdefault(key.kid, {})[key.algorithm] = key
-    return KeySet(keys, tuple(left_out))
+    too_many = len(entries) - MAX_KEYS
+    if too_many > 0:
+        # In one: each would take time and memory.
+        name = f"the last {too_many} of {len(entries)} entries"
+        left_out.append(LeftOut(name, f"more than {MAX_KEYS} keys", harmless=False))
+    return KeySet(keys, tuple(left_out), len(left_out) + max(too_many - 1, 0))
 
 
 def _name(entry: object, place: int) -> str:

@@ -119,11 +119,14 @@ class _Longest(Collector):
         return [GaugeMetricFamily(self._name, self._doc, labels=self._labels)]
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        self._turn()
+        """The numbers so far. Changes nothing, because it may run in another thread than ``observe``."""
         family = GaugeMetricFamily(self._name, self._doc, labels=self._labels)
-        longest = dict(self._before)
-        for values, seconds in self._now.items():
-            longest[values] = max(seconds, longest.get(values, 0.0))
+        passed = self._clock() - self._turned
+        periods = (self._now, self._before)[: 2 - min(int(passed // MAX_SECONDS), 2)]
+        longest: dict[tuple[str, ...], float] = {}
+        for period in periods:
+            for values, seconds in list(period.items()):
+                longest[values] = max(seconds, longest.get(values, 0.0))
         for values, seconds in longest.items():
             family.add_metric(values, seconds)
         return [family]

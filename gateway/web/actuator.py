@@ -4,7 +4,8 @@ changes something needs the management token."""
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from io import BytesIO
 from typing import Any, NamedTuple, cast
 from urllib.parse import quote
 
@@ -15,7 +16,9 @@ from gateway import __version__
 from gateway.errors import RouteNotFound
 from gateway.observe.exposition import form_for
 from gateway.routing.describe import actuator as routes_of
+from gateway.routing.describe import actuator_route
 from gateway.web.admit import has_management_token
+from gateway.web.aside import Aside
 from gateway.web.context import Context
 from gateway.web.endpoints import Endpoint, Needs
 from gateway.web.envelope import encode
@@ -43,6 +46,7 @@ class Actuator:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._aside = Aside()
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """What there is below ``/actuator``, but for rooms."""
@@ -147,26 +151,45 @@ class Actuator:
 
     async def gateway(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """What there is about routes, one entry for each."""
-        ids = [route["route_id"] for route in routes_of(self._context.tables.now.table)]
+        ids = [route.id for route in self._context.tables.now.table.routes]
         below = [f"{BASE}/gateway/routes", *(f"{BASE}/gateway/routes/{quote(one, safe='')}" for one in ids)]
         return plain([{"href": href, "methods": ["GET"]} for href in below], media_type="application/json")
 
     async def routes(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """The table in the order in which it is matched."""
-        return plain(routes_of(self._context.tables.now.table), media_type="application/json")
+        table = self._context.tables.now.table
+        body = await self._aside.body("routes", lambda: encode(routes_of(table)), table)
+        return _long(body, "application/json", {"Cache-Control": "no-store"})
 
     async def route(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """One route."""
-        wanted = exchange.parameters["id"]
-        for route in routes_of(self._context.tables.now.table):
-            if route["route_id"] == wanted:
-                return plain(route, media_type="application/json")
-        raise RouteNotFound
+        route = self._context.tables.now.table.route(exchange.parameters["id"])
+        if route is None:
+            raise RouteNotFound
+        return plain(actuator_route(route), media_type="application/json")
 
     async def prometheus(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        """All metrics of the process in Prometheus's format."""
+        """All metrics of the process in Prometheus's format. With thousands of series they take seconds to write."""
         form = form_for(",".join(request.headers.getall("Accept", ())))
-        # It looks at one header only, and gives the newest version of either form, whatever version was asked for.
-        answer = await server_stats(cast(web.Request, _Asking({"Accept": form.media_type})))
-        answer.headers["Content-Type"] = form.content_type
-        return answer
+        body = await self._aside.body(form.media_type, lambda: _metrics(form.media_type))
+        return _long(body, form.content_type, {})
+
+
+def _metrics(media_type: str) -> bytes:
+    # It looks at one header only, and gives the newest version of either form, whatever version was asked for.
+    answer = _result(server_stats(cast(web.Request, _Asking({"Accept": media_type}))))
+    return cast(bytes, answer.body)
+
+
+def _result(coroutine: Coroutine[Any, Any, web.Response]) -> web.Response:
+    """What a coroutine returns that waits for nothing; it needs no loop."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return cast(web.Response, done.value)
+    raise RuntimeError("it waits")
+
+
+def _long(body: bytes, content_type: str, headers: dict[str, str]) -> web.Response:
+    # In pieces as they are taken: written whole, a copy would wait for each client that is slow.
+    return web.Response(body=BytesIO(body), headers={"Content-Type": content_type, **headers})

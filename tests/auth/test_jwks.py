@@ -3,13 +3,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 from aiohttp import ClientSession
 
 from gateway.auth.fetch import http_fetch
 from gateway.auth.jwks import Jwks, JwksTiming
+from gateway.auth.key_set import KeySet, parse_key_set
 from gateway.errors import AuthUnavailable, TokenInvalid
 from tests.tokens import Issuer, KeyServer, jwks_uri, reserved_port, serving
 
@@ -361,3 +363,18 @@ async def test_retries_start_quick_and_slow_down(
             await jwks.key("key-0", "RS256")
     jwks._timing, jwks._failures = JwksTiming(), failures
     assert 0.9 * expected <= jwks._pause() <= expected
+
+
+async def test_reading_many_keys_holds_up_nothing_else(jwks: Jwks, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+
+    def slow(document: bytes, algorithms: Sequence[str]) -> KeySet:
+        assert go_on.wait(20), "the loop was held"
+        return parse_key_set(document, algorithms)
+
+    monkeypatch.setattr("gateway.auth.jwks.parse_key_set", slow)
+    async with jwks.running():
+        asker = asyncio.create_task(jwks.key("key-0", "RS256"))
+        await asyncio.sleep(0.1)
+        go_on.set()
+        assert (await asker).kid == "key-0"

@@ -228,6 +228,16 @@ def test_the_number_of_keys_is_bounded() -> None:
     key_set = parse_key_set(document(*keys), ("RS256",))
     assert len(key_set.keys) == MAX_KEYS
     assert key_set.skipped == 5
+    assert [str(each) for each in key_set.left_out] == [
+        f"the last 5 of {MAX_KEYS + 5} entries (more than {MAX_KEYS} keys)"
+    ]
+
+
+def test_entries_without_end_are_left_out_together() -> None:
+    count = MAX_DOCUMENT_BYTES // 3 - 10
+    key_set = parse_key_set(b'{"keys":[' + b"[]," * count + b"1]}", ("RS256",))
+    assert key_set.skipped == count + 1
+    assert len(key_set.left_out) == MAX_KEYS + 1
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from gateway.demo.plan import Plan
 from gateway.demo.services import Business, Hall
 from gateway.demo.stage import SERVICES, gateway_settings, listening
 from gateway.demo.witness import Witness
+from gateway.settings import Settings
 from tests.processes import GatewayProcess, gateway_process
 from tests.redis_server import RedisServer
 
@@ -144,6 +145,8 @@ async def a_site(plan: Plan, folder: Path, rng: random.Random) -> AsyncIterator[
             "REDIS_URL": redis.url,
             "ACCESS_LOG": "false",
             "PROXY_RESPONSE_TIMEOUT_SECONDS": "1",
+            # As shipped: what happens to people while the machine is busy is part of it.
+            "OVERLOAD_LAG_MS": f"{Settings.from_env({}).overload_lag_ms:g}",
         }
         fleet = Fleet(settings, folder, rng)
         stack.push_async_callback(fleet.close)

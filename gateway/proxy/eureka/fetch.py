@@ -7,7 +7,8 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from gateway.observe.metrics import Metrics
 from gateway.proxy.eureka.registry import Registry, Services
@@ -15,6 +16,8 @@ from gateway.proxy.eureka.servers import EurekaAway, Said, Server, Servers, paus
 from gateway.proxy.eureka.wire import Listing, parse_listing
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 DELTA_SECONDS: Final = 120.0
 """Servers keep what changed for three minutes. After a longer silence a delta may lack something, and the hash, which
@@ -93,24 +96,31 @@ class Fetcher:
             deltas = delta.content is not None
             # Of another server it says nothing about what this one had changed before.
             if delta.content is not None and delta.server is self._source:
-                agreed = self._registry.apply(delta.content, self._clock())
-                self._publish()
+                agreed = await self._told(partial(self._registry.apply, delta.content, self._clock()))
                 if agreed:
                     self._fetched_at = self._clock()
                     return
         whole = await self._ask("fetch", "apps", _OK)
         if whole.content is not None:
-            self._registry.replace(whole.content, self._clock(), linger=deltas)
+            await self._told(partial(self._registry.replace, whole.content, self._clock(), linger=deltas))
             self._source = whole.server
             self._fetched_at = self._clock()
-            self._publish()
 
     async def _ask(self, operation: str, path: str, statuses: frozenset[int]) -> Said[Listing]:
         return await self._servers.ask(operation, "GET", path, statuses, read=parse_listing)
 
-    def _publish(self) -> None:
-        services = self._registry.services()
-        if services != self.services:
+    async def _told(self, change: Callable[[], T]) -> T:
+        """Changes the registry in a thread, because with thousands of instances that takes tens of milliseconds, and
+        tells of the services if they are others than before. Returns what ``change`` returns."""
+
+        def changed() -> tuple[T, Services, bool]:
+            outcome = change()
+            services = self._registry.services()
+            return outcome, services, services != self.services
+
+        outcome, services, other = await asyncio.to_thread(changed)
+        if other:
             self.services = services
             self._metrics.eureka_instances(sum(map(len, services.values())))
             self._on_change(services)
+        return outcome
