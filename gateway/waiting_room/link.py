@@ -18,6 +18,7 @@ from redis.crc import key_slot
 from redis.exceptions import (
     AskError,
     ClusterDownError,
+    MasterDownError,
     MovedError,
     NoScriptError,
     OutOfMemoryError,
@@ -125,6 +126,8 @@ class Redis:
                 # Of no effect, but refused by whatever refuses the room's writes.
                 await link.call("SETRANGE", key, 0, "")
             except ResponseError as error:
+                if why := _serves_no_call(error):
+                    raise QueueUnavailable(why) from None
                 return _refusal(error)
             return ""
 
@@ -249,6 +252,8 @@ class Link:
                 reply = await self.call("EVAL", script.text, len(keys), *keys, *args, replication=replication)
             failed = False
         except ResponseError as error:
+            if not _known_to_the_probe(error):
+                self._availability.note_refusal(script.name, str(error))
             raise QueueUnavailable(f"script {script.name}: {error}") from error
         else:
             return reply
@@ -290,6 +295,22 @@ def _refusal(error: ResponseError) -> str:
     if isinstance(error, ReadOnlyError):
         return REFUSALS["READONLY"]
     return REFUSALS.get(str(error).partition(" ")[0], "")
+
+
+def _serves_no_call(error: ResponseError) -> str:
+    """Why Redis answers and yet serves no call, as a reason of ``RedisState.away``; empty if it serves them."""
+    if isinstance(error, MasterDownError):
+        return "a replica without its master"
+    if isinstance(error, ClusterDownError):
+        return "the cluster is down"
+    return "busy with a script" if str(error).startswith("BUSY ") else ""
+
+
+def _known_to_the_probe(error: ResponseError) -> bool:
+    """Whether the probe meets the cause, too. Redis 6 gives a script's own error another code in front."""
+    if isinstance(error, TryAgainError) or _serves_no_call(error) or _refusal(error):
+        return True
+    return any(f"-{code} " in str(error) for code in REFUSALS)
 
 
 def _gone(connection: AbstractConnection) -> bool:
