@@ -32,7 +32,7 @@ LONGEST_SECONDS: Final = 5.0
 """One question, connecting included, is given up after this; the next one opens a new connection."""
 
 REFUSED_SECONDS: Final = 5.0
-"""A script that Redis has not refused for so long is taken again. Scripts of the gateway's own are called more often."""
+"""After this long without a refusal Redis counts as taking all scripts. Beats and sweeps come more often."""
 
 RETRY_SECONDS: Final = (1.0, 4.0)
 """Within this callers are told to come back, each at a time of its own."""
