@@ -115,9 +115,9 @@ class Redis:
     ) -> AsyncIterator[None]:
         """Keeps ``availability`` up to date for as long as it lasts. ``key`` is a string that may be there or not;
         nothing is written to it."""
-        # Not bound by what it finds itself. A time-out shorter than the deadline would take hiccups for outages, and
-        # with a long one a connection into the void would hide for long that Redis is back.
-        timeout = min(max(self.timeout, DEADLINE_SECONDS), LONGEST_SECONDS)
+        # Not bound by what it finds itself. The deadline is to find out first: it alone tells an event loop that stood
+        # still from Redis's silence. With a long one a connection into the void would hide for long that Redis is back.
+        timeout = min(max(self.timeout, 3 * DEADLINE_SECONDS), LONGEST_SECONDS)
         link = Link(self._servers, self._slot(key), timeout, ignore_calls, Availability())
 
         async def ask_whether_it_writes() -> str:

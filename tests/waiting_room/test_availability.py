@@ -179,8 +179,31 @@ async def test_a_user_who_may_not_ask_that_is_no_outage(server: RedisServer, sta
     assert watched.redis.availability.state == RedisState()
 
 
+async def test_an_event_loop_that_stands_still_during_a_question_is_no_silence_of_redis(
+    server: RedisServer, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held_up = asyncio.Event()
+
+    async def ask_and_stand_still(connection: Any, *command: Any) -> Any:
+        reply = asyncio.ensure_future(ask(connection, *command))
+        await asyncio.sleep(0)
+        time.sleep(availability.DEADLINE_SECONDS * 1.2)
+        held_up.set()
+        return await reply
+
+    # The default of the time-out, which is as long as the deadline.
+    watched, _ = await watch(stack, server, 1.0)
+    monkeypatch.setattr("gateway.waiting_room.link.ask", ask_and_stand_still)
+    for _ in range(3):
+        held_up.clear()
+        await held_up.wait()
+    monkeypatch.undo()
+    await asyncio.sleep(2 * availability.PROBE_SECONDS)
+    assert watched.states.empty()
+
+
 async def test_an_event_loop_that_stood_still_is_no_silence_of_redis(
-    server: RedisServer, stack: AsyncExitStack, caplog: pytest.LogCaptureFixture
+    server: RedisServer, stack: AsyncExitStack
 ) -> None:
     watched, link = await watch(stack, server)
     for _ in range(6):
