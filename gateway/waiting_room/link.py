@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
@@ -50,11 +52,15 @@ from gateway.waiting_room.servers import (
     describe,
 )
 
+log = logging.getLogger(__name__)
+
 MOVING_SECONDS: Final = 0.1
 """A call that meets a slot on its way to another node tries again half of this to all of it later."""
 
 MOST_MOVES: Final = 3
 """How often one call goes where it is sent before it gives up."""
+
+_EVICTS: Final = "Redis has maxmemory-policy %s: at maxmemory it drops keys, and with them lines and sessions. Set noeviction"
 
 DOUBT_SECONDS: Final = 1.0
 """A server found so long ago may be asked for again if it behaves as if it were cut off."""
@@ -120,9 +126,16 @@ class Redis:
         timeout = min(max(self.timeout, 3 * DEADLINE_SECONDS), LONGEST_SECONDS)
         link = Link(self._servers, self._slot(key), timeout, ignore_calls, Availability())
 
+        policy: str | None = None
+
         async def ask_whether_it_writes() -> str:
+            nonlocal policy
             try:
                 await link.call("PING")
+                if policy is None:
+                    policy = await _policy(link)
+                    if policy.startswith("allkeys-"):
+                        log.warning(_EVICTS, policy)
                 # Of no effect, but refused by whatever refuses the room's writes.
                 await link.call("SETRANGE", key, 0, "")
             except ResponseError as error:
@@ -285,6 +298,15 @@ class Link:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.disconnect(nowait=True)
+
+
+async def _policy(link: Link) -> str:
+    """The ``maxmemory-policy``; empty if the gateway may not ask. Raises QueueUnavailable."""
+    with contextlib.suppress(ResponseError):
+        found = re.search(rb"maxmemory_policy:([a-z-]+)", await link.call("INFO", "memory"))
+        if found:
+            return found[1].decode()
+    return ""
 
 
 def _refusal(error: ResponseError) -> str:

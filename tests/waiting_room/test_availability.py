@@ -161,6 +161,16 @@ async def test_a_redis_that_refuses_writes_is_there_and_says_why(
     assert await link.call("EXISTS", KEY) == 0
 
 
+@pytest.mark.parametrize(("policy", "lines"), [("allkeys-lru", 1), ("volatile-lru", 0), ("noeviction", 0)])
+async def test_a_redis_that_may_drop_lines_is_warned_of_once(
+    start_redis: Any, stack: AsyncExitStack, caplog: pytest.LogCaptureFixture, policy: str, lines: int
+) -> None:
+    # Without a time to live nothing of a room is dropped by the policies for what has one.
+    await watch(stack, start_redis("--maxmemory-policy", policy))
+    await asyncio.sleep(2 * availability.PROBE_SECONDS)
+    assert [policy in record.message for record in caplog.records] == [True] * lines
+
+
 async def test_a_replica_that_takes_no_writes_is_told_apart(
     server: RedisServer, stack: AsyncExitStack
 ) -> None:
