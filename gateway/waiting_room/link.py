@@ -60,7 +60,9 @@ MOVING_SECONDS: Final = 0.1
 MOST_MOVES: Final = 3
 """How often one call goes where it is sent before it gives up."""
 
-_EVICTS: Final = "Redis has maxmemory-policy %s: at maxmemory it drops keys, and with them lines and sessions. Set noeviction"
+_EVICTS: Final = (
+    "Redis has maxmemory-policy %s: at maxmemory it drops keys, and whole lines with them. Set noeviction"
+)
 
 DOUBT_SECONDS: Final = 1.0
 """A server found so long ago may be asked for again if it behaves as if it were cut off."""
@@ -185,9 +187,9 @@ class Link:
     async def call(self, *command: Argument, replication: Replication | None = None) -> Any:
         """The reply to one command; with ``replication`` once replicas have all that Redis had done by then.
 
-        Raises QueueUnavailable, at once while Redis is away by the probe; if it can't be had within the time-out; or if
-        too few replicas say in half of it that they
-        have all that; the command may then have been executed.
+        Raises QueueUnavailable: at once while Redis is away by the probe; if the reply can't be had within the
+        time-out; or if too few replicas say within half of it that they have all that. In the last two cases the
+        command may have been executed.
         A reply that is an error of the command itself raises redis-py's ResponseError.
         """
         self._availability.check()
