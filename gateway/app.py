@@ -225,6 +225,8 @@ def _redis_health(rooms: Rooms) -> tuple[bool | str, dict[str, object]]:
     details: dict[str, object] = {}
     if state.refuses:
         details = {"refusesWrites": state.refuses, "since": timestamp(state.refuses_since)}
+    if rooms.refused_scripts:
+        details["refusedScripts"] = rooms.refused_scripts
     return rooms.subscription.listening.is_set(), details
 
 

@@ -54,7 +54,12 @@ _TLS_GUESSES: Final = (
 _GUESSES: Final = (
     *("REDIS_HOST", "REDIS_PASSWORD", "REDIS_USER", "REDIS_USERNAME", "REDIS_DB", "REDIS_DATABASE"),
     *("REDIS_CLUSTER_NODES", "REDIS_SENTINEL_NODES", "REDIS_SENTINELS", "REDIS_SENTINEL_MASTER"),
+    *("REDIS_URI", "REDIS_TLS_URL", "REDIS_ADDR", "REDIS_ADDRESS"),
 )
+# What Spring has and the gateway has not, by the rest of the name.
+_UNSUPPORTED: Final = re.compile("MASTERREPLICA_NODES(_.*)?")
+# Whatever says which Redis, and who the gateway is there. Only what one version of Spring reads may be put together.
+_IDENTITY: Final = re.compile("(HOST|PORT|DATABASE|USERNAME|PASSWORD|SENTINEL_.*|CLUSTER_NODES.*)")
 
 
 class Part(NamedTuple):
@@ -107,6 +112,22 @@ class SpringParts:
         """The part of that name; an empty one under the newer name if it is not set."""
         return self._parts.get(rest) or Part(_PREFIXES[0] + rest, "")
 
+    def check_alike(self) -> None:
+        """Raises SettingsError for what no version of Spring would put together, such as the host of one set of names
+        and the password of the other: the password could go to another server than it is meant for."""
+        newer: list[Part] = []
+        older: list[Part] = []
+        for rest, part in self._parts.items():
+            if _UNSUPPORTED.fullmatch(rest):
+                raise part.refused("unset: it is not read. Name the master, or use sentinels")
+            if _IDENTITY.fullmatch(rest):
+                (newer if _folded(part.name).startswith(_PREFIXES[0]) else older).append(part)
+        if newer and older:
+            hidden = Part(older[0].name, "@")
+            raise hidden.refused(
+                f"unset beside {newer[0].name}: Spring reads only one of the two sets of names"
+            )
+
     def nodes(self, rest: str) -> Part:
         """A list of nodes, in one text or one by one."""
         whole = self[rest]
@@ -144,6 +165,7 @@ def redis_address_of_parts(environ: Mapping[str, str]) -> str | None:
     if parts["URL"].text:
         # Under another spelling than that which has already been looked for.
         return parts["URL"].parsed(kinds.REDIS_URL)  # type: ignore[no-any-return]
+    parts.check_alike()
     scheme = "rediss" if parts.encrypted else "redis"
     user = parts["USERNAME"].text
     password = parts["PASSWORD"].text or environ.get("REDIS_PW") or ""
@@ -220,6 +242,8 @@ def agreed_redis_address(environ: Mapping[str, str], url: str, given: str | None
     asked_for = parts.encrypted or next((guess for guess in guesses if guess.true), None)
     if asked_for and not encrypted:
         raise asked_for.refused("false or unset, or an address for TLS: REDIS_URL=rediss://…")
+    if given is None and parts["URL"].text:
+        given = parts["URL"].name  # in another spelling than the table's
     if given is None:
         _refuse_guesses(environ, url)
         return url
@@ -237,6 +261,9 @@ def _refuse_guesses(environ: Mapping[str, str], url: str) -> None:
         if part.text:
             shown = Part(name, "@" if "PASSWORD" in name else part.text)  # hidden
             raise shown.refused("unset: it is not read. Put it into the address, REDIS_URL")
+    name = "SPRING_APPLICATION_JSON"
+    if "redis" in environ.get(name, "").lower():
+        raise Part(name, "@").refused("without settings of Redis: it is not read. Put them into REDIS_URL")
     port = environ.get("REDIS_PORT", "").strip()
     # Kubernetes sets this to tcp://… for a service of the name redis.
     if port.isascii() and port.isdecimal() and f":{int(port)}" not in url.rpartition("@")[2]:

@@ -51,6 +51,8 @@ HONOURED: list[tuple[dict[str, str], str]] = [
     ({"spring.data.redis.host": "h", "spring_data_redis_port": "7"}, "redis://h:7/0"),
     ({"spring.data.redis.ssl.enabled": "true"}, "rediss://localhost:6379/0"),
     ({"spring.data.redis.url": "redis://h"}, "redis://h"),
+    ({"spring.data.redis.url": "redis://h", f"{S}DATABASE": "3"}, "redis://h/3"),
+    ({"SPRING_REDIS_PASSWORD": "old", f"{S}PASSWORD": "new", f"{S}HOST": "h"}, "redis://:new@h:6379/0"),
     ({"spring.data.redis.host": "other", f"{S}HOST": "exact"}, "redis://exact:6379/0"),
     (
         {f"{S}CLUSTER_NODES_1": "b:2", f"{S}CLUSTER_NODES_0": "a:1", f"{S}CLUSTER_NODES_10": "c:3"},
@@ -64,6 +66,7 @@ HONOURED: list[tuple[dict[str, str], str]] = [
     ({"REDIS_PORT": "tcp://10.0.0.1:6379", "REDIS_SERVICE_HOST": "10.0.0.1"}, "redis://localhost:6379/0"),
     ({"REDIS_URL": "redis://h", "REDIS_HOST": "other", "REDIS_DB": "5"}, "redis://h"),
     ({"REDIS_SSL": "false"}, "redis://localhost:6379/0"),
+    ({"SPRING_APPLICATION_JSON": '{"server.port": 1}'}, "redis://localhost:6379/0"),
     ({"REDIS_TLS": "1", "REDIS_URL": "rediss://h"}, "rediss://h"),
     ({"REDIS_URL": "embedded", f"{S}SSL_ENABLED": "true", "REDIS_HOST": "h"}, "embedded"),
 ]
@@ -97,6 +100,18 @@ REFUSED: list[tuple[dict[str, str], str]] = [
     ({f"{S}URL": "redis://h"} | SENTINELS, f"{S}SENTINEL_NODES"),
     ({f"{S}URL": "redis://h"} | CLUSTER, f"{S}CLUSTER_NODES"),
     ({"SPRING_REDIS_PORT": "x"}, "SPRING_REDIS_PORT"),
+    ({"spring.data.redis.url": "redis://h", f"{S}USERNAME": "app"}, f"{S}USERNAME"),
+    ({"spring.data.redis.url": "redis://h"} | CLUSTER, f"{S}CLUSTER_NODES"),
+    ({"spring.data.redis.url": "redis://h/1", f"{S}DATABASE": "3"}, f"{S}DATABASE"),
+    # A password of one Spring for the server of another; a port likewise.
+    ({"SPRING_REDIS_PASSWORD": "p", f"{S}HOST": "h"}, "SPRING_REDIS_PASSWORD"),
+    ({"SPRING_REDIS_HOST": "h", f"{S}PASSWORD": "p"}, "SPRING_REDIS_HOST"),
+    ({"SPRING_REDIS_PORT": "7", f"{S}HOST": "h"}, "SPRING_REDIS_PORT"),
+    ({"SPRING_REDIS_PASSWORD": "p"} | SENTINELS, "SPRING_REDIS_PASSWORD"),
+    ({f"{S}MASTERREPLICA_NODES": "a:1,b:2", f"{S}PASSWORD": "p"}, f"{S}MASTERREPLICA_NODES"),
+    ({"SPRING_APPLICATION_JSON": '{"spring.data.redis.password": "hunter2"}'}, "SPRING_APPLICATION_JSON"),
+    ({"REDIS_URI": "redis://:hunter2@h"}, "REDIS_URI"),
+    ({"REDIS_TLS_URL": "rediss://:hunter2@h"}, "REDIS_TLS_URL"),
     ({"spring.data.redis.url": "http://h"}, "spring.data.redis.url"),
     ({"REDIS_SSL": "true"}, "REDIS_SSL"),
     ({"REDIS_TLS_ENABLED": "1", "REDIS_URL": "redis://h"}, "REDIS_TLS_ENABLED"),
@@ -115,6 +130,7 @@ def test_what_can_not_be_honoured_stops_the_start_and_is_named(environ: dict[str
     (error,) = check(environ)
     assert error.variable == name
     assert error.allowed
+    assert "hunter2" not in str(error)
 
 
 @pytest.mark.parametrize("name", ["REDIS_PASSWORD", f"{S}SSL_ENABLED", f"{S}DATABASE", "REDIS_SSL"])

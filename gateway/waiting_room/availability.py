@@ -31,6 +31,9 @@ SLICES: Final = 10
 LONGEST_SECONDS: Final = 5.0
 """One question, connecting included, is given up after this; the next one opens a new connection."""
 
+REFUSED_SECONDS: Final = 5.0
+"""After this long without a refusal Redis counts as taking all scripts. Beats and sweeps come more often."""
+
 RETRY_SECONDS: Final = (1.0, 4.0)
 """Within this callers are told to come back, each at a time of its own."""
 
@@ -68,6 +71,30 @@ class Availability:
     def __init__(self) -> None:
         self.state = RedisState()
         self._waits: set[asyncio.Timeout] = set()
+        self._refused: dict[str, float] = {}
+        self._refused_since = 0.0
+
+    @property
+    def refused_scripts(self) -> list[str]:
+        """Scripts that Redis refuses for a reason that the probe does not meet: a permission, a key of another type."""
+        return sorted(self._refused)
+
+    def note_refusal(self, script: str, why: str) -> None:
+        """Redis refused this script. The log gets one line until Redis takes all scripts again."""
+        now = time.monotonic()
+        if not self._refused:
+            self._refused_since = now
+            log.warning("Redis refuses the script %s, calls that need it get 503: %s", script, why)
+        self._refused[script] = now
+
+    def forget_refusals(self) -> None:
+        """Forgets those that are too long ago. To be called while Redis answers."""
+        if not self._refused:
+            return
+        now = time.monotonic()
+        self._refused = {name: at for name, at in self._refused.items() if now - at < REFUSED_SECONDS}
+        if not self._refused:
+            log.warning("Redis refuses no script any more, after %.1f s", now - self._refused_since)
 
     def check(self) -> None:
         """Raises QueueUnavailable at once while Redis is away."""
@@ -158,6 +185,7 @@ class Probe:
         self._take(self._availability.state._replace(away=why, away_since=self._answered_at))
 
     def _found_there(self, refuses: str) -> None:
+        self._availability.forget_refusals()
         before, now = self._availability.state, time.time()
         self._answered_at = now
         if before.away:

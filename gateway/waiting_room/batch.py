@@ -62,9 +62,9 @@ class Batcher(Generic[Item, Result]):
 
     ``send`` gets at most ``most`` items and returns one result for each, in order. If it raises QueueUnavailable, each
     caller of that batch gets that; any other exception is a fault of the gateway, which callers get as QueueFailed. The
-    next batch is unharmed. Whoever has waited for ``patience`` seconds
-    without having been sent gets QueueUnavailable, too. ``gather``: seconds from the beginning of a call for several to
-    that of the next, unless ``most`` items wait. Works only inside ``running()``.
+    next batch is unharmed. A caller whose item was not sent within ``patience`` seconds gets QueueUnavailable, too.
+    ``gather``: seconds from the beginning of a call for several to that of the next, unless ``most`` items wait. Works
+    only inside ``running()``.
     """
 
     def __init__(

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
@@ -18,6 +20,7 @@ from redis.crc import key_slot
 from redis.exceptions import (
     AskError,
     ClusterDownError,
+    MasterDownError,
     MovedError,
     NoScriptError,
     OutOfMemoryError,
@@ -49,11 +52,17 @@ from gateway.waiting_room.servers import (
     describe,
 )
 
+log = logging.getLogger(__name__)
+
 MOVING_SECONDS: Final = 0.1
 """A call that meets a slot on its way to another node tries again half of this to all of it later."""
 
 MOST_MOVES: Final = 3
 """How often one call goes where it is sent before it gives up."""
+
+_EVICTS: Final = (
+    "Redis has maxmemory-policy %s: at maxmemory it drops keys, and whole lines with them. Set noeviction"
+)
 
 DOUBT_SECONDS: Final = 1.0
 """A server found so long ago may be asked for again if it behaves as if it were cut off."""
@@ -114,17 +123,26 @@ class Redis:
     ) -> AsyncIterator[None]:
         """Keeps ``availability`` up to date for as long as it lasts. ``key`` is a string that may be there or not;
         nothing is written to it."""
-        # Not bound by what it finds itself. A time-out shorter than the deadline would take hiccups for outages, and
-        # with a long one a connection into the void would hide for long that Redis is back.
-        timeout = min(max(self.timeout, DEADLINE_SECONDS), LONGEST_SECONDS)
+        # Not bound by what it finds itself. The deadline is to find out first: it alone tells an event loop that stood
+        # still from Redis's silence. With a long one a connection into the void would hide for long that Redis is back.
+        timeout = min(max(self.timeout, 3 * DEADLINE_SECONDS), LONGEST_SECONDS)
         link = Link(self._servers, self._slot(key), timeout, ignore_calls, Availability())
 
+        policy: str | None = None
+
         async def ask_whether_it_writes() -> str:
+            nonlocal policy
             try:
                 await link.call("PING")
+                if policy is None:
+                    policy = await _policy(link)
+                    if policy.startswith("allkeys-"):
+                        log.warning(_EVICTS, policy)
                 # Of no effect, but refused by whatever refuses the room's writes.
                 await link.call("SETRANGE", key, 0, "")
             except ResponseError as error:
+                if why := _serves_no_call(error):
+                    raise QueueUnavailable(why) from None
                 return _refusal(error)
             return ""
 
@@ -169,9 +187,9 @@ class Link:
     async def call(self, *command: Argument, replication: Replication | None = None) -> Any:
         """The reply to one command; with ``replication`` once replicas have all that Redis had done by then.
 
-        Raises QueueUnavailable, at once while Redis is away by the probe; if it can't be had within the time-out; or if
-        too few replicas say in half of it that they
-        have all that; the command may then have been executed.
+        Raises QueueUnavailable: at once while Redis is away by the probe; if the reply can't be had within the
+        time-out; or if too few replicas say within half of it that they have all that. In the last two cases the
+        command may have been executed.
         A reply that is an error of the command itself raises redis-py's ResponseError.
         """
         self._availability.check()
@@ -249,6 +267,8 @@ class Link:
                 reply = await self.call("EVAL", script.text, len(keys), *keys, *args, replication=replication)
             failed = False
         except ResponseError as error:
+            if not _known_to_the_probe(error):
+                self._availability.note_refusal(script.name, str(error))
             raise QueueUnavailable(f"script {script.name}: {error}") from error
         else:
             return reply
@@ -282,6 +302,15 @@ class Link:
             await connection.disconnect(nowait=True)
 
 
+async def _policy(link: Link) -> str:
+    """The ``maxmemory-policy``; empty if the gateway may not ask. Raises QueueUnavailable."""
+    with contextlib.suppress(ResponseError):
+        found = re.search(rb"maxmemory_policy:([a-z-]+)", await link.call("INFO", "memory"))
+        if found:
+            return found[1].decode()
+    return ""
+
+
 def _refusal(error: ResponseError) -> str:
     """Why a write was refused, in the words of ``REFUSALS``; empty if for none of these. redis-py takes the code off
     the errors that it has a class for."""
@@ -290,6 +319,22 @@ def _refusal(error: ResponseError) -> str:
     if isinstance(error, ReadOnlyError):
         return REFUSALS["READONLY"]
     return REFUSALS.get(str(error).partition(" ")[0], "")
+
+
+def _serves_no_call(error: ResponseError) -> str:
+    """Why Redis answers and yet serves no call, as a reason of ``RedisState.away``; empty if it serves them."""
+    if isinstance(error, MasterDownError):
+        return "a replica without its master"
+    if isinstance(error, ClusterDownError):
+        return "the cluster is down"
+    return "busy with a script" if str(error).startswith("BUSY ") else ""
+
+
+def _known_to_the_probe(error: ResponseError) -> bool:
+    """Whether the probe meets the cause, too. Redis 6 gives a script's own error another code in front."""
+    if isinstance(error, TryAgainError) or _serves_no_call(error) or _refusal(error):
+        return True
+    return any(f"-{code} " in str(error) for code in REFUSALS)
 
 
 def _gone(connection: AbstractConnection) -> bool:

@@ -75,6 +75,11 @@ class Rooms:
         """What is known of Redis."""
         return self._redis.availability.state
 
+    @property
+    def refused_scripts(self) -> list[str]:
+        """Scripts that Redis refuses though it answers, as for want of a permission."""
+        return self._redis.availability.refused_scripts
+
     async def provide(self, limits: Mapping[str, Limits]) -> None:
         """Makes rooms that don't exist yet and gives the others their limits. Rooms not named any more stay:
         somebody may be in them."""

@@ -41,7 +41,7 @@ class Summary(NamedTuple):
     """Length of a session, in seconds."""
     paused: bool
     rate: float
-    """Admissions from the line per second; 0 until something has been measured."""
+    """Admissions from the line per second; 0 until something has been measured, and after it stood still for long."""
     abandon_rate: float
     """How many of those in line leave it otherwise, per second and person in line."""
     more: bool

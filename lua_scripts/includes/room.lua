@@ -7,7 +7,7 @@
 -- KEYS[5]  activity  zset    user -> epoch millisecond of the last gated request, an index of inside
 -- KEYS[6]  absent    zset    user -> epoch millisecond of the last sighting, of the waiting; a stream is no entry
 -- KEYS[7]  streams   hash    user -> number of instances that hold an open stream of theirs
--- KEYS[8]  pace      hash    admissions, slot_ms, departures, waited_ms, at, rate, abandon_rate: how fast the line moves
+-- KEYS[8]  pace      hash    admissions, slot_ms, departures, waited_ms, at, rate, abandon_rate, still_ms: how fast it moves
 -- KEYS[9]  tally     hash    how many were ever admitted, expired, evicted, …
 -- KEYS[10] since     zset    user -> epoch millisecond of the admission, of those allowed in; unknown to older systems
 -- KEYS[11] marks     zset    epoch millisecond -> the highest ticket then, of about each second of the line

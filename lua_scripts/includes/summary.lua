@@ -18,15 +18,17 @@ local function keep_pace(beat)
     return
   end
   local stored = redis.call('HMGET', pace,
-    'admissions', 'slot_ms', 'departures', 'waited_ms', 'at', 'rate', 'abandon_rate')
+    'admissions', 'slot_ms', 'departures', 'waited_ms', 'at', 'rate', 'abandon_rate', 'still_ms')
   local admissions, slot_ms = number_within(stored[1], 0, EXACT), number_within(stored[2], 0, EXACT) or 0
   local departed = number_within(stored[3], 0, EXACT) or 0
   local waited_ms = number_within(stored[4], 0, EXACT) or 0
   local at = number_within(stored[5], 0, now)
+  local still_ms = waited and number_within(stored[8], 0, EXACT) or 0
   if waited and at and not paused then
     local fade = math.max(duration, 30000)
     local keep = math.exp((at - now) / fade)
     local passed = fade * (1 - keep)
+    still_ms = still_ms + (capacity_before > 0 and now - at or 0)
     departed, waited_ms = departed * keep, waited_ms * keep + passed * waiting_before
     if held <= capacity_before then
       admissions, slot_ms = admissions and admissions * keep, slot_ms * keep + passed * capacity_before
@@ -58,16 +60,23 @@ local function keep_pace(beat)
     'departures', string.format('%.9g', departed),
     'waited_ms', string.format('%.9g', waited_ms),
     'at', string.format('%.0f', now),
+    'still_ms', string.format('%.0f', done.promoted > 0 and 0 or still_ms),
     'rate', rate or '',
     'abandon_rate', abandon_rate or '')
 end
 
+-- The line of an open room has stood still for so long that what was measured before says nothing any more: for three
+-- times the mean length of a session, and a minute at least.
+local function stands_still(rate, still_ms)
+  return still_ms > math.max(3 / rate, 60000)
+end
+
 -- Admissions from the line per second, and departures per second of each who waits, as of the last admission, as text;
--- '0': not measured.
+-- '0': not measured, or too long ago.
 local function rates()
-  local stored = redis.call('HMGET', pace, 'rate', 'abandon_rate')
+  local stored = redis.call('HMGET', pace, 'rate', 'abandon_rate', 'still_ms')
   local rate, abandon_rate = number_within(stored[1], 1e-15, EXACT), number_within(stored[2], 0, EXACT)
-  if not rate then
+  if not rate or stands_still(rate, number_within(stored[3], 0, EXACT) or 0) then
     return '0', '0'
   end
   return string.format('%.9g', 1000 * capacity * rate), string.format('%.9g', 1000 * (abandon_rate or 0))

@@ -20,6 +20,8 @@ PREFIX = "{gw}:"
 SLOT = key_slot(PREFIX.encode())
 FOUND_OUT = 2.0
 """Within this many seconds a gateway says that Redis hangs."""
+AT_ONCE = 2.5
+"""Seconds in which a busy machine answers what waits for nothing; time-outs of Redis are far longer here."""
 
 
 async def redis_health(person: Person, base: str) -> dict[str, Any]:
@@ -72,7 +74,7 @@ async def test_a_redis_that_hangs_for_four_seconds_is_known_and_costs_nobody_tim
                 await eventually(down, FOUND_OUT + GRACE, "health says DOWN")
             assert time.monotonic() - began < FOUND_OUT + GRACE
             # Whoever asked before it was known does not wait for the time-out either.
-            assert (await asyncio.wait_for(early, 2.0)).code == "QUEUE_UNAVAILABLE"
+            assert (await asyncio.wait_for(early, AT_ONCE)).code == "QUEUE_UNAVAILABLE"
             while time.monotonic() - began < 4.0:
                 for base, gateway in zip(site.bases(), site.gateways, strict=True):
                     asked = time.monotonic()
@@ -81,7 +83,7 @@ async def test_a_redis_that_hangs_for_four_seconds_is_known_and_costs_nobody_tim
                         watcher.status(base=base),
                         site.person("new").lineup(base=base),
                     )
-                    assert time.monotonic() - asked < 1.0
+                    assert time.monotonic() - asked < AT_ONCE
                     for answer in answers:
                         assert (answer.status, answer.code) == (503, "QUEUE_UNAVAILABLE")
                         assert 1 <= int(answer.headers["Retry-After"]) <= 4
@@ -130,7 +132,7 @@ async def test_with_fail_open_gated_calls_pass_at_once(start_site: StartSite) ->
             asked = time.monotonic()
             assert (await insider.gated()).status == 200
             assert (await site.person("stranger").gated()).status == 200
-            assert time.monotonic() - asked < 1.0
+            assert time.monotonic() - asked < AT_ONCE
         finally:
             site.redis.thaw()
 
@@ -147,7 +149,7 @@ async def assert_a_hung_master_is_known_and_replaced(site: Site, hang: Any) -> N
         await eventually(down, FOUND_OUT + GRACE, "health says DOWN")
         asked = time.monotonic()
         assert (await insider.gated(base=base)).code == "QUEUE_UNAVAILABLE"
-        assert time.monotonic() - asked < 1.0
+        assert time.monotonic() - asked < AT_ONCE
 
     async def served() -> bool:
         return all([(await insider.gated(base=base)).status == 200 for base in site.bases()])

@@ -17,6 +17,7 @@ from gateway.waiting_room.availability import Availability, Probe, RedisState
 from gateway.waiting_room.link import Link, Redis
 from gateway.waiting_room.room import Limits
 from gateway.waiting_room.rooms import Rooms
+from gateway.waiting_room.servers import ask
 from tests.redis_server import RedisServer
 
 KEY = "gw:{default}:mark"
@@ -160,6 +161,16 @@ async def test_a_redis_that_refuses_writes_is_there_and_says_why(
     assert await link.call("EXISTS", KEY) == 0
 
 
+@pytest.mark.parametrize(("policy", "lines"), [("allkeys-lru", 1), ("volatile-lru", 0), ("noeviction", 0)])
+async def test_a_redis_that_may_drop_lines_is_warned_of_once(
+    start_redis: Any, stack: AsyncExitStack, caplog: pytest.LogCaptureFixture, policy: str, lines: int
+) -> None:
+    # Without a time to live nothing of a room is dropped by the policies for what has one.
+    await watch(stack, start_redis("--maxmemory-policy", policy))
+    await asyncio.sleep(2 * availability.PROBE_SECONDS)
+    assert [policy in record.message for record in caplog.records] == [True] * lines
+
+
 async def test_a_replica_that_takes_no_writes_is_told_apart(
     server: RedisServer, stack: AsyncExitStack
 ) -> None:
@@ -178,8 +189,31 @@ async def test_a_user_who_may_not_ask_that_is_no_outage(server: RedisServer, sta
     assert watched.redis.availability.state == RedisState()
 
 
+async def test_an_event_loop_that_stands_still_during_a_question_is_no_silence_of_redis(
+    server: RedisServer, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held_up = asyncio.Event()
+
+    async def ask_and_stand_still(connection: Any, *command: Any) -> Any:
+        reply = asyncio.ensure_future(ask(connection, *command))
+        await asyncio.sleep(0)
+        time.sleep(availability.DEADLINE_SECONDS * 1.2)
+        held_up.set()
+        return await reply
+
+    # The default of the time-out, which is as long as the deadline.
+    watched, _ = await watch(stack, server, 1.0)
+    monkeypatch.setattr("gateway.waiting_room.link.ask", ask_and_stand_still)
+    for _ in range(3):
+        held_up.clear()
+        await held_up.wait()
+    monkeypatch.undo()
+    await asyncio.sleep(2 * availability.PROBE_SECONDS)
+    assert watched.states.empty()
+
+
 async def test_an_event_loop_that_stood_still_is_no_silence_of_redis(
-    server: RedisServer, stack: AsyncExitStack, caplog: pytest.LogCaptureFixture
+    server: RedisServer, stack: AsyncExitStack
 ) -> None:
     watched, link = await watch(stack, server)
     for _ in range(6):
@@ -234,3 +268,84 @@ async def test_streams_are_read_anew_when_a_redis_that_hung_is_back(
         server.thaw()
     # Nothing was missed by the connection for events, but what was read meanwhile failed at once.
     assert await asyncio.wait_for(restored.get(), 10.0) == ""
+
+
+async def test_a_redis_that_is_busy_with_a_script_is_away_until_it_is_done(
+    server: RedisServer, stack: AsyncExitStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched, link = await watch(stack, server)
+    await link.call("CONFIG", "SET", "lua-time-limit", 1)
+    other = watched.redis.link()
+    stack.push_async_callback(other.close)
+    endless = asyncio.create_task(other.call("EVAL", "while true do end", 0))
+    assert (await watched.next(2.0)).away == "busy with a script"
+    with pytest.raises(QueueUnavailable, match="busy with a script"):
+        await link.call("PING")
+    # It answers, but no call of the gateway.
+    await asyncio.sleep(3 * availability.PROBE_SECONDS)
+    assert watched.states.empty()
+    with pytest.raises(QueueUnavailable):
+        await endless
+    killer = await watched.redis.connection()
+    await ask(killer, "SCRIPT", "KILL")
+    await killer.disconnect(nowait=True)
+    assert await watched.next(2.0) == RedisState()
+    assert await link.call("PING") == b"PONG"
+    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 2
+
+
+async def test_a_replica_that_serves_nothing_without_its_master_is_known(
+    server: RedisServer, stack: AsyncExitStack
+) -> None:
+    watched, link = await watch(stack, server)
+    await link.call("CONFIG", "SET", "replica-serve-stale-data", "no")
+    await link.call("REPLICAOF", "127.0.0.1", 1)
+    state = await watched.next(2.0)
+    # Redis 6 refuses the write before it looks for the master.
+    assert (state.away, state.refuses) in {("a replica without its master", ""), ("", "read-only")}
+
+
+async def test_a_script_that_redis_refuses_is_one_line_and_shows_until_it_is_taken_again(
+    server: RedisServer,
+    stack: AsyncExitStack,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(availability, "REFUSED_SECONDS", 1.5)
+    caplog.set_level(logging.WARNING, "gateway")
+    rooms = Rooms(Redis(server.url, LONG))
+    await rooms.provide({"default": Limits(1, 60)})
+    await stack.enter_async_context(rooms.running())
+    room = rooms["default"]
+    for user in ("insider", "waiting"):
+        await room.lineup(user)
+
+    def lines() -> list[str]:
+        return [record.message.partition(",")[0] for record in caplog.records]
+
+    async def until(count: int) -> None:
+        async with asyncio.timeout(10.0):
+            while len(lines()) < count:
+                await asyncio.sleep(0.05)
+
+    operator = await rooms._redis.connection()
+    await ask(operator, "ACL", "SETUSER", "default", "-zadd")
+    for _ in range(3):
+        with pytest.raises(QueueUnavailable):
+            await room.enter("insider")
+    assert "gate" in rooms.refused_scripts
+    await asyncio.sleep(2.0)
+    assert len(lines()) == 1
+    assert lines()[0].startswith("Redis refuses the script ")
+    assert rooms.redis_state == RedisState()
+    await ask(operator, "ACL", "SETUSER", "default", "+zadd")
+    await until(2)
+    assert rooms.refused_scripts == []
+    assert lines()[1] == "Redis refuses no script any more"
+    # What the probe meets itself has a line already.
+    await ask(operator, "CONFIG", "SET", "min-replicas-to-write", 1)
+    await until(3)
+    with pytest.raises(QueueUnavailable):
+        await room.enter("insider")
+    assert rooms.refused_scripts == []
+    await operator.disconnect(nowait=True)

@@ -175,10 +175,11 @@ def moving(redis_server: Any) -> Iterator[Rig]:
 
 
 def stand_still(rig: Rig, seconds: int) -> None:
-    """Everybody inside stays, and nobody moves."""
+    """All users stay where they are, and are seen."""
     for _ in range(seconds):
         rig.advance(1_000)
         rig.gate(*rig.inside())
+        rig.status(*rig.waiting())
         rig.sweep()
 
 
@@ -272,3 +273,50 @@ def test_an_estimate_rises_only_with_an_admission_a_worse_position_or_fewer_slot
         rig.close()
     # Otherwise this would prove nothing.
     assert rises
+
+
+def test_an_estimate_is_withdrawn_when_nobody_has_moved_for_long_and_is_back_with_an_admission(
+    moving: Rig,
+) -> None:
+    # A session takes eight seconds here, so the minute counts.
+    line = moving.waiting()
+    before = estimates_of(moving, *line)
+    stand_still(moving, 58)
+    steady = estimates_of(moving, *line)
+    assert all(new is not None and new <= old for new, old in zip(steady, before, strict=True))
+    for _ in range(60):
+        stand_still(moving, 5)
+    assert estimates_of(moving, *line) == [None] * len(line)
+    assert moving.sweep().rate == 0
+    moving.leave(("slot", next(iter(moving.inside()))))
+    after = estimates_of(moving, *moving.waiting())
+    # In five minutes one of four slots was freed.
+    assert all(new is not None and new > 2 * old for new, old in zip(after, before[1:], strict=True))
+
+
+def test_time_in_which_no_one_could_be_admitted_withdraws_no_estimate(moving: Rig) -> None:
+    for order in ({"paused": True}, {"paused": False, "capacity": 0}):
+        moving.limits(**order)
+        stand_still(moving, 100)
+    moving.limits(capacity=4)
+    assert None not in estimates_of(moving, *moving.waiting())
+    # Nor does the time without a line.
+    moving.leave(*(("line", user) for user in moving.waiting()))
+    stand_still(moving, 100)
+    moving.lineup("newcomer")
+    assert None not in estimates_of(moving, "newcomer")
+
+
+def test_a_line_of_long_sessions_may_stand_still_for_longer(redis_server: Any) -> None:
+    with connect(redis_server.url) as client:
+        client.flushall()
+        rig = Rig(client, capacity=1, duration=200_000)
+        rig.lineup("a", "b", "c", "d")
+        for user in ("a", "b"):
+            stand_still(rig, 60)
+            rig.leave(("slot", user))
+        stand_still(rig, 110)
+        assert None not in estimates_of(rig, "d")
+        stand_still(rig, 150)
+        assert estimates_of(rig, "d") == [None]
+        rig.close()

@@ -27,6 +27,14 @@ async def test_health_shows_components_and_is_up(gateways: Gateways) -> None:
     assert (await gateway.nobody("GET", "/actuator/health/liveness")).status == 200
 
 
+async def test_health_names_the_scripts_that_redis_refuses(gateways: Gateways) -> None:
+    gateway = await gateways.start()
+    gateway.gateway.context.rooms._redis.availability.note_refusal("gate", "no permission")
+    health = await gateway.nobody("GET", "/actuator/health")
+    component = {"status": "UP", "details": {"refusedScripts": ["gate"]}}
+    assert health.json["components"]["redis"] == component
+
+
 async def test_routes_are_listed_as_they_are_matched(gateways: Gateways) -> None:
     gateway = await gateways.start()
     routes = (await gateway.nobody("GET", "/actuator/gateway/routes")).json
