@@ -616,6 +616,10 @@ def test_wrong_settings_are_told_by_operators_commands_too(capsys: pytest.Captur
         (503, {"status": "OUT_OF_SERVICE"}, 1, "503 OUT_OF_SERVICE"),
         (302, {"status": "UP"}, 1, "302"),
         (404, b"<html>", 1, "not a gateway's"),
+        (200, b"<html>", 1, "200 from"),
+        (200, [], 1, "MANAGEMENT_SERVER_PORT must be"),
+        (200, {"state": "UP"}, 1, "not a gateway's"),
+        (200, {"status": "DOWN"}, 1, "DOWN"),
     ],
 )
 def test_health_is_what_the_gateway_of_this_machine_says(
@@ -641,7 +645,9 @@ def test_health_is_what_the_gateway_of_this_machine_says(
 
 def test_health_of_a_gateway_that_is_not_there_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("health", environ={"SERVER_HOST": "127.0.0.1", "SERVER_PORT": "1"}) == 1
-    assert "no answer from http://127.0.0.1:1/" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "no answer from http://127.0.0.1:1/" in said
+    assert "Connection refused. Does a gateway run there? SERVER_HOST, SERVER_PORT" in said
 
 
 def test_output_nobody_reads_any_more_is_no_crash(tmp_path: Path) -> None:
