@@ -40,8 +40,8 @@ class Settings(DiscoverySettings):
     overload_lag_ms: float = setting(
         duration(zero="never", unit="milliseconds"),
         200.0,
-        "How long newcomers may have to wait for their turn, or the event loop may lag, in milliseconds, before new "
-        "lineups and streams get 503 `OVERLOADED`.",
+        "How long newcomers may have to wait for their turn, or the event loop may lag, in milliseconds, before "
+        "lineups get 503 `OVERLOADED` and new streams are told to come back.",
     )
     default_locale: Literal["ko", "en"] = setting(
         kinds.LOCALE, "ko", "Language of messages when `Accept-Language` names none there is."
