@@ -348,6 +348,18 @@ def test_check_of_a_named_file_knows_that_a_config_server_has_the_routes(
     assert run("check", "--strict", str(file), environ={"CONFIG_SERVER_URL": "http://127.0.0.1:1"}) == 0
 
 
+def test_check_names_a_file_that_serve_would_overlook(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("routes.yml").write_text(ROUTES)
+    assert run("check") == 0
+    assert "warning: routes.yml is not read" in capsys.readouterr().out
+    assert run("check", "--strict", environ={"ROUTES_FILE": "routes.yml"}) == 0
+    Path("routes.yaml").write_text(ROUTES)
+    assert run("check", "--strict") == 0
+
+
 def test_check_says_that_a_file_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("check", str(tmp_path / "none.yaml")) == 1
     assert "none.yaml" in capsys.readouterr().out
@@ -416,10 +428,21 @@ def test_check_tells_what_is_wrong_with_the_config_server(
     )
     stub.status = 404
     assert run("check", environ=environ) == 1
-    assert "no configuration from the Config Server: status 404" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.startswith("no configuration from the Config Server: status 404")
+    assert said.endswith("; `gateway serve` would not start\n")
     optional = {"SPRING_CONFIG_IMPORT": f"optional:{environ['SPRING_CONFIG_IMPORT']}"}
     assert run("check", environ=optional) == 0
-    assert "status 404" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "warning: no configuration from the Config Server: status 404" in said
+    assert "; until it answers, `gateway serve` would use the file's routes alone\n" in said
+    assert run("check", "--strict", environ=optional) == 1
+    # The server may have the route that the gate is for.
+    Path("routes.yaml").write_text(f"{ROUTES}gates: [{{calls: [POST /orders]}}]\n")
+    capsys.readouterr()
+    run("check", environ=optional)
+    assert "no route takes such a call" not in capsys.readouterr().out
+    Path("routes.yaml").write_text(ROUTES)
     assert run("routes", environ=optional) == 0
     captured = capsys.readouterr()
     assert "product-service" in captured.out

@@ -203,7 +203,7 @@ def test_a_mistake_that_spoils_a_sale_is_warned_of(text: str, line: int, rule: s
         "gates: [{calls: [GET /shop/x], renews: [GET /shop/**]}]",
         "gates: []",
         "gates: [{calls: ['GET /shop/{id:[0-9]{2}}/{a:.*=?}', 'GET /shop/a?b', /shop/sale.*]}]",
-        "gates: [{calls: ['GET /shop/a(1.2)/x[1]/a:b']}]",
+        "gates: [{calls: ['GET /shop/a(1.2)/x[1]/a:b', 'POST /shop/{id}:cancel', 'POST /shop/$batch']}]",
         "gates: [{calls: [GET /shop/.well-known/*.html, '/{name:(?:a|b)}/1']}]",
         "- {id: all, uri: http://h, predicates: [Path=/**]}",
         "- {id: any, uri: http://h, predicates: ['Path=/{service}/**'], filters: [StripPrefix=1]}",
