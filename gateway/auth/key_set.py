@@ -110,15 +110,16 @@ def parse_key_set(document: bytes, algorithms: Sequence[str]) -> KeySet:
         try:
             if place > MAX_KEYS:
                 raise _Unusable(f"more than {MAX_KEYS} keys")
-            built = _build(entry, algorithms)
+            try:
+                built = _build(entry, algorithms)
+            except (ValueError, JOSEError):
+                # What they say may quote the key.
+                raise _Unusable("malformed key material") from None
             fresh = [key for key in built if key.algorithm not in keys.get(key.kid, ())]
             if not fresh:
                 raise _Unusable("an entry before it has the same kid and algorithm")
         except _Unusable as why:
             left_out.append(LeftOut(_name(entry, place), str(why), why.harmless))
-        except (ValueError, JOSEError):
-            # What they say may quote the key.
-            left_out.append(LeftOut(_name(entry, place), "malformed key material", harmless=False))
         else:
             for key in fresh:
                 keys.setdefault(key.kid, {})[key.algorithm] = key
