@@ -56,6 +56,11 @@ def _ask(url: str) -> tuple[bool, str]:
             return False, f"{error.code} {state or _NOT_A_GATEWAY.format(url)}"
     except (URLError, OSError, HTTPException) as error:
         reason = error.reason if isinstance(error, URLError) else error
+        if isinstance(reason, TimeoutError):
+            return (
+                False,
+                f"no answer from {url} within {TIMEOUT_SECONDS:g} s: it hangs; look at its log, and restart it",
+            )
         text = reason.strerror if isinstance(reason, OSError) and reason.strerror else reason
         return False, f"no answer from {url}: {text}. Does a gateway run there? {_SETTINGS}"
 

@@ -182,7 +182,7 @@ class Settings(DiscoverySettings):
     sse_max_streams: int | None = setting(
         whole(0, note=" (0 = none)"),
         None,
-        "Most streams of this instance at a time; who comes then is told to try again.",
+        "Most streams of this instance at a time; one more is told to come back.",
         default_words="derived from the limit of file descriptors",
     )
     sse_max_streams_per_user: int = setting(
@@ -194,7 +194,7 @@ class Settings(DiscoverySettings):
     websocket_max: int | None = setting(
         whole(0, note=" (0 = none)"),
         None,
-        "Most WebSockets to services of this instance at a time; who comes then gets 503.",
+        "Most WebSockets to services of this instance at a time; one more gets 503.",
         default_words="derived from the limit of file descriptors",
     )
     websocket_idle_seconds: float = setting(

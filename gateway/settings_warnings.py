@@ -208,7 +208,7 @@ def _secrets(settings: Settings) -> Iterator[str]:
 
 def _networks(settings: Settings) -> Iterator[str]:
     for network in settings.trusted_proxies:
-        # Nobody owns a public network of this size; /7 of IPv6 is private.
+        # No one owns a public network of this size; /7 of IPv6 is private.
         if network.prefixlen < (8 if network.version == 4 else 16) and not network.is_private:
             yield (
                 f"TRUSTED_PROXIES has {network}, so strangers are believed what they say in X-Forwarded-For, and "

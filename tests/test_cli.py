@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -671,6 +672,16 @@ def test_health_of_a_gateway_that_is_not_there_fails(capsys: pytest.CaptureFixtu
     said = capsys.readouterr().err
     assert "no answer from http://127.0.0.1:1/" in said
     assert "Connection refused. Does a gateway run there? SERVER_HOST, SERVER_PORT" in said
+
+
+def test_health_of_a_gateway_that_hangs_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.cli_health.TIMEOUT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = str(silent.getsockname()[1])
+        assert run("health", environ={"SERVER_HOST": "127.0.0.1", "SERVER_PORT": port}) == 1
+    assert "within 0.2 s: it hangs" in capsys.readouterr().err
 
 
 def test_output_nobody_reads_any_more_is_no_crash(tmp_path: Path) -> None:
