@@ -410,10 +410,14 @@ def _warn_of_notations(table: RouteTable, lines: Lines, faults: Faults) -> None:
 
 def _notation(pattern: PathPattern) -> str | None:
     """What is wrong with a pattern whose author probably had another notation in mind, and what to write."""
-    if "=" in _BRACES.sub("x", pattern.source).partition("?")[2]:
+    source = _BRACES.sub("x", pattern.source[:2000])
+    if "#" in source:
+        return "browsers send nothing of what begins with '#'; leave it out"
+    if "=" in source.partition("?")[2]:
         return "a query is not compared, and '?' stands for one character of the path; leave out all from the '?' on"
     for segment in pattern.segments:
-        plain = _BRACES.sub("x", segment.text)
+        # No one writes a longer one by hand, and these searches take more than linear time.
+        plain = _BRACES.sub("x", segment.text[:200])
         if re.match(r":[A-Za-z]", plain):
             return f"'{segment.text}' matches only this text; write {{{segment.text[1:]}}} for any segment"
         if _REGEX.search(plain):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from gateway.routing.loader import default_file, load, parse
 from gateway.routing.locator import located
 from gateway.routing.patterns import compile_pattern
 from gateway.routing.table import RouteTable
-from gateway.routing.warnings import NEEDS_ALL_ROUTES, covers, to_itself, without_instances
+from gateway.routing.warnings import NEEDS_ALL_ROUTES, _notation, covers, to_itself, without_instances
 
 ROOT = Path(__file__).parents[2]
 SHOP = """\
@@ -104,6 +105,7 @@ def told(text: str) -> list[tuple[int, str]]:
         ),
         # another notation
         (SHOP + "gates: [{calls: ['GET /shop/buy?step=2']}]", 6, "notation", "a query is not compared"),
+        (SHOP + "gates: [{calls: ['GET /shop/#buy']}]", 6, "notation", "browsers send nothing of"),
         (SHOP + "gates: [{calls: ['GET /shop/.*']}]", 6, "notation", "'.*' is not read as a regex"),
         (SHOP + "gates: [{calls: ['GET /shop/[0-9]+/buy']}]", 6, "notation", "{name:regex}"),
         (SHOP + "gates: [{renews: ['GET /shop/(a|b)']}]", 6, "notation", "'(a|b)' is not read as a regex"),
@@ -363,6 +365,19 @@ def test_a_route_to_the_gateway_itself_is_told(address: str, circle: bool) -> No
 def test_rules_that_need_all_routes_are_rules() -> None:
     text = (ROOT / "docs" / "routes.md").read_text(encoding="utf-8")
     assert all(f"`{rule}`" in text for rule in NEEDS_ALL_ROUTES)
+
+
+@pytest.mark.parametrize("part", ["(.*", "[a", "{a:{", "?{", "[-"])
+def test_a_long_pattern_is_not_looked_at_for_long(part: str) -> None:
+    pattern = compile_pattern("/" + "a" * 10)
+    long = dataclasses.replace(
+        pattern,
+        source="/" + part * 4000,
+        segments=(dataclasses.replace(pattern.segments[0], text=part * 4000),),
+    )
+    began = time.monotonic()
+    _notation(long)
+    assert time.monotonic() - began < 0.5
 
 
 def test_a_large_file_is_not_looked_at_for_long() -> None:
