@@ -202,7 +202,8 @@ class RouteSources:
 
     def log(self, table: RouteTable) -> None:
         """Write a line about the table that is in force, and one for each of its warnings (the first twenty)."""
-        log.info("%d routes from %s", len(table.routes), self.shown)
+        count = len(table.routes)
+        log.info("%d route%s from %s", count, "" if count == 1 else "s", self.shown)
         for warning in shown(warnings_of_table(table, self._settings)):
             log.warning("%s", warning)
 

@@ -40,6 +40,7 @@ def warnings_of_settings(
         *warnings_of_values(settings),
         *warnings_of_limits(settings, descriptor_limit()),
         *_embedded(settings),
+        *_overlooked_file(settings),
     ]
 
 
@@ -63,4 +64,14 @@ def _embedded(settings: Settings) -> list[str]:
         return []
     return [
         f"EMBEDDED_REDIS_DIR is {settings.embedded_redis_dir}, and {folder} can't be written to: name another folder"
+    ]
+
+
+def _overlooked_file(settings: Settings) -> list[str]:
+    """A route file under a name that is not looked for, so that the shipped one is used instead."""
+    if settings.routes_file is not None or Path("routes.yaml").exists() or not Path("routes.yml").exists():
+        return []
+    return [
+        "routes.yml is not read, and without a routes.yaml here the routes are those of the file that is shipped: "
+        "rename it to routes.yaml, or set ROUTES_FILE"
     ]

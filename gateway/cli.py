@@ -162,20 +162,23 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     settings = None if wrong_settings else Settings.from_env(environ)
     file = options.file or _routes_file(environ)
     properties, away, fatal = (None, "", False) if options.file or wrong_settings else _configured(environ)
-    if away:
-        print(away)
+    if fatal:
+        print(f"{away}; `gateway serve` would not start")
     # Variables that the file asks for mean something.
     asked = Asked(environ)
     faults, table = describe.check(file, asked, properties)
     for fault in faults:
         print(fault)
     warnings: list[object] = []
+    if away and not fatal:
+        warnings.append(f"{away}; until it answers, `gateway serve` would use the file's routes alone")
     if settings is None:
         warnings += warnings_of_names(environ, asked.asked)
         warnings += table.warnings if table else ()
     else:
         warnings += warnings_of_settings(settings, environ, asked.asked)
-        warnings += warnings_of_table(table, settings, all_routes=not options.file) if table else ()
+        all_routes = not (options.file or away)
+        warnings += warnings_of_table(table, settings, all_routes=all_routes) if table else ()
     for warning in warnings:
         print(f"warning: {warning}")
     if wrong_settings or table is None or faults or fatal:

@@ -15,6 +15,8 @@ from gateway.settings import Settings
 
 TIMEOUT_SECONDS = 3.0
 _ANSWER_BYTES = 64 * 1024
+_SETTINGS = "SERVER_HOST, SERVER_PORT and MANAGEMENT_SERVER_PORT must be those that it was started with"
+_NOT_A_GATEWAY = f"from {{}}, but not a gateway's answer: {_SETTINGS}"
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,28 +39,36 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         print(error, file=sys.stderr)
         return 2
     kind = "liveness" if options.liveness else "readiness"
-    status, said = _ask(f"{url}/actuator/health/{kind}")
-    print(said, file=sys.stdout if status == 200 else sys.stderr)
-    return 0 if status == 200 else 1
+    healthy, said = _ask(f"{url}/actuator/health/{kind}")
+    print(said, file=sys.stdout if healthy else sys.stderr)
+    return 0 if healthy else 1
 
 
-def _ask(url: str) -> tuple[int, str]:
-    """The status, 0 if there was none, and what it means."""
+def _ask(url: str) -> tuple[bool, str]:
+    """Whether a gateway is there and well, and what it said."""
     try:
         with OPENER.open(url, timeout=TIMEOUT_SECONDS) as response:
-            return response.status, _state(response.read(_ANSWER_BYTES))
+            state = _state(response.read(_ANSWER_BYTES))
+            return state == "UP", state or f"{response.status} {_NOT_A_GATEWAY.format(url)}"
     except HTTPError as error:
         with error:
-            return error.code, f"{error.code} {_state(error.read(_ANSWER_BYTES))}"
+            state = _state(error.read(_ANSWER_BYTES))
+            return False, f"{error.code} {state or _NOT_A_GATEWAY.format(url)}"
     except (URLError, OSError, HTTPException) as error:
-        return 0, f"no answer from {url}: {error.reason if isinstance(error, URLError) else error}"
+        reason = error.reason if isinstance(error, URLError) else error
+        if isinstance(reason, TimeoutError):
+            return (
+                False,
+                f"no answer from {url} within {TIMEOUT_SECONDS:g} s: it hangs; look at its log, and restart it",
+            )
+        text = reason.strerror if isinstance(reason, OSError) and reason.strerror else reason
+        return False, f"no answer from {url}: {text}. Does a gateway run there? {_SETTINGS}"
 
 
 def _state(body: bytes) -> str:
+    """The status that a gateway says it has; "" if the answer is not a gateway's."""
     try:
         answer = json.loads(body)
     except ValueError:
-        answer = None
-    if not isinstance(answer, dict) or "status" not in answer:
-        return "an answer that is not a gateway's"
-    return str(answer["status"])
+        return ""
+    return str(answer.get("status", "")) if isinstance(answer, dict) else ""

@@ -40,8 +40,8 @@ class Settings(DiscoverySettings):
     overload_lag_ms: float = setting(
         duration(zero="never", unit="milliseconds"),
         200.0,
-        "How long newcomers may have to wait for their turn, or the event loop may lag, in milliseconds, before new "
-        "lineups and streams get 503 `OVERLOADED`.",
+        "How long newcomers may have to wait for their turn, or the event loop may lag, in milliseconds, before "
+        "lineups get 503 `OVERLOADED` and new streams are told to come back.",
     )
     default_locale: Literal["ko", "en"] = setting(
         kinds.LOCALE, "ko", "Language of messages when `Accept-Language` names none there is."
@@ -182,7 +182,7 @@ class Settings(DiscoverySettings):
     sse_max_streams: int | None = setting(
         whole(0, note=" (0 = none)"),
         None,
-        "Most streams of this instance at a time; who comes then is told to try again.",
+        "Most streams of this instance at a time; one more is told to come back.",
         default_words="derived from the limit of file descriptors",
     )
     sse_max_streams_per_user: int = setting(
@@ -194,7 +194,7 @@ class Settings(DiscoverySettings):
     websocket_max: int | None = setting(
         whole(0, note=" (0 = none)"),
         None,
-        "Most WebSockets to services of this instance at a time; who comes then gets 503.",
+        "Most WebSockets to services of this instance at a time; one more gets 503.",
         default_words="derived from the limit of file descriptors",
     )
     websocket_idle_seconds: float = setting(

@@ -22,6 +22,9 @@ _OWN_NAMESPACES: Final = (
     "EMBEDDED_REDIS_",
     "OVERLOAD_",
     "QUEUE_",
+    "REQUEST_BODY_",
+    "REQUEST_HEAD_",
+    "SLOW_UPLOADS_",
     "SSE_",
     "STREAM_TOKEN_",
     "WEBSOCKET_",
@@ -70,6 +73,12 @@ _FAMILIES: Final = (
 _LONGEST_SENSIBLE: Final = {
     "REDIS_TIMEOUT_SECONDS": 60.0,
     "PROXY_CONNECT_TIMEOUT_SECONDS": 600.0,
+    "PROXY_RESPONSE_TIMEOUT_SECONDS": 7200.0,
+    "PROXY_KEEP_ALIVE_SECONDS": 600.0,
+    "REQUEST_HEAD_TIMEOUT_SECONDS": 600.0,
+    "REQUEST_BODY_TIMEOUT_SECONDS": 3600.0,
+    "RESPONSE_WRITE_TIMEOUT_SECONDS": 3600.0,
+    "KEEP_ALIVE_TIMEOUT_SECONDS": 7200.0,
     "SHUTDOWN_GRACE_SECONDS": 3600.0,
     "ALLOWED_IN_DURATION_SECONDS": 86_400.0,
     "QUEUE_ABSENT_SECONDS": 86_400.0,
@@ -199,7 +208,7 @@ def _secrets(settings: Settings) -> Iterator[str]:
 
 def _networks(settings: Settings) -> Iterator[str]:
     for network in settings.trusted_proxies:
-        # Nobody owns a public network of this size; /7 of IPv6 is private.
+        # No one owns a public network of this size; /7 of IPv6 is private.
         if network.prefixlen < (8 if network.version == 4 else 16) and not network.is_private:
             yield (
                 f"TRUSTED_PROXIES has {network}, so strangers are believed what they say in X-Forwarded-For, and "

@@ -28,9 +28,7 @@ def summary(
         f"gateway {__version__} on Python {platform.python_version()}",
         f"rooms: {_named([_room(name, limits) for name, limits in rooms.items()])}",
         _gates(table),
-        f"access: {len(table.public)} rules open calls without a token"
-        if table.public
-        else "access: no call is open",
+        _access(table),
         _tokens(settings, environ, table),
         _discovery(settings, table),
         _management(settings, management),
@@ -51,6 +49,16 @@ def _gates(table: RouteTable) -> str:
     return f"gates: {'; '.join(named)}" if named else "gates: none, so no call needs a place"
 
 
+def _access(table: RouteTable) -> str:
+    match len(table.public):
+        case 0:
+            return "access: no call is open"
+        case 1:
+            return "access: 1 rule opens calls without a token"
+        case count:
+            return f"access: {count} rules open calls without a token"
+
+
 def _named(items: Sequence[str]) -> str:
     more = len(items) - MOST_NAMED
     return ", ".join(items[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
@@ -67,8 +75,8 @@ def _tokens(settings: Settings, environ: Mapping[str, str], table: RouteTable) -
 
 
 def _discovery(settings: Settings, table: RouteTable) -> str:
-    given = sum(1 for urls in table.services.values() if urls)
-    own = f"{given} of {len(table.services)} services have instances in the route file"
+    given, count = sum(1 for urls in table.services.values() if urls), len(table.services)
+    own = f"{given} of {count} services have instances in the route file"
     servers = settings.eureka_client_serviceurl_defaultzone
     if servers and settings.eureka_fetch:
         return f"services: {own}; others from Eureka at {', '.join(map(without_password, servers))}"

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -348,6 +349,18 @@ def test_check_of_a_named_file_knows_that_a_config_server_has_the_routes(
     assert run("check", "--strict", str(file), environ={"CONFIG_SERVER_URL": "http://127.0.0.1:1"}) == 0
 
 
+def test_check_names_a_file_that_serve_would_overlook(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("routes.yml").write_text(ROUTES)
+    assert run("check") == 0
+    assert "warning: routes.yml is not read" in capsys.readouterr().out
+    assert run("check", "--strict", environ={"ROUTES_FILE": "routes.yml"}) == 0
+    Path("routes.yaml").write_text(ROUTES)
+    assert run("check", "--strict") == 0
+
+
 def test_check_says_that_a_file_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("check", str(tmp_path / "none.yaml")) == 1
     assert "none.yaml" in capsys.readouterr().out
@@ -416,10 +429,21 @@ def test_check_tells_what_is_wrong_with_the_config_server(
     )
     stub.status = 404
     assert run("check", environ=environ) == 1
-    assert "no configuration from the Config Server: status 404" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.startswith("no configuration from the Config Server: status 404")
+    assert said.endswith("; `gateway serve` would not start\n")
     optional = {"SPRING_CONFIG_IMPORT": f"optional:{environ['SPRING_CONFIG_IMPORT']}"}
     assert run("check", environ=optional) == 0
-    assert "status 404" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "warning: no configuration from the Config Server: status 404" in said
+    assert "; until it answers, `gateway serve` would use the file's routes alone\n" in said
+    assert run("check", "--strict", environ=optional) == 1
+    # The server may have the route that the gate is for.
+    Path("routes.yaml").write_text(f"{ROUTES}gates: [{{calls: [POST /orders]}}]\n")
+    capsys.readouterr()
+    run("check", environ=optional)
+    assert "no route takes such a call" not in capsys.readouterr().out
+    Path("routes.yaml").write_text(ROUTES)
     assert run("routes", environ=optional) == 0
     captured = capsys.readouterr()
     assert "product-service" in captured.out
@@ -616,6 +640,10 @@ def test_wrong_settings_are_told_by_operators_commands_too(capsys: pytest.Captur
         (503, {"status": "OUT_OF_SERVICE"}, 1, "503 OUT_OF_SERVICE"),
         (302, {"status": "UP"}, 1, "302"),
         (404, b"<html>", 1, "not a gateway's"),
+        (200, b"<html>", 1, "200 from"),
+        (200, [], 1, "MANAGEMENT_SERVER_PORT must be"),
+        (200, {"state": "UP"}, 1, "not a gateway's"),
+        (200, {"status": "DOWN"}, 1, "DOWN"),
     ],
 )
 def test_health_is_what_the_gateway_of_this_machine_says(
@@ -641,7 +669,19 @@ def test_health_is_what_the_gateway_of_this_machine_says(
 
 def test_health_of_a_gateway_that_is_not_there_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("health", environ={"SERVER_HOST": "127.0.0.1", "SERVER_PORT": "1"}) == 1
-    assert "no answer from http://127.0.0.1:1/" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "no answer from http://127.0.0.1:1/" in said
+    assert "Connection refused. Does a gateway run there? SERVER_HOST, SERVER_PORT" in said
+
+
+def test_health_of_a_gateway_that_hangs_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.cli_health.TIMEOUT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = str(silent.getsockname()[1])
+        assert run("health", environ={"SERVER_HOST": "127.0.0.1", "SERVER_PORT": port}) == 1
+    assert "within 0.2 s: it hangs" in capsys.readouterr().err
 
 
 def test_output_nobody_reads_any_more_is_no_crash(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import yaml
 
 from gateway.cli import make_parser
 from gateway.errors import GatewayError
@@ -220,3 +221,23 @@ def test_the_korean_readme_has_the_same_code_and_leads_to_the_same_pages() -> No
     assert [found[0] for found in _FENCE.finditer(korean)] == [found[0] for found in _FENCE.finditer(README)]
     shared = {link for link in _LINK.findall(README) if not link.startswith("README")}
     assert {link for link in _LINK.findall(korean) if not link.startswith("README")} == shared
+
+
+def test_calls_with_a_body_say_how_slow_it_may_come() -> None:
+    document = yaml.safe_load((ROOT / "gateway/web/pages/openapi.yaml").read_text(encoding="utf-8"))
+    with_body = [
+        operation
+        for path in document["paths"].values()
+        for operation in path.values()
+        if isinstance(operation, dict) and "requestBody" in operation
+    ]
+    assert len(with_body) == 3
+    for operation in with_body:
+        assert {"408", "413", "429"} <= operation["responses"].keys(), operation["operationId"]
+
+
+def test_descriptions_of_leaving_do_not_contradict_each_other() -> None:
+    document = yaml.safe_load((ROOT / "gateway/web/pages/openapi.yaml").read_text(encoding="utf-8"))
+    leave = document["paths"]["/api/v1/queue/leave"]["post"]["description"]
+    assert "not for `pagehide`" in leave
+    assert "Never leave on `pagehide`" in API

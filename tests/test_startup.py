@@ -49,6 +49,11 @@ def test_what_is_not_there_is_told_too() -> None:
     assert lines["services"].endswith("; discovery is off")
 
 
+def test_one_open_call_is_one() -> None:
+    table = parse(b"routes: []\naccess: {public: [GET /a]}", "x", {})
+    assert said(table)["access"] == "access: 1 rule opens calls without a token"
+
+
 def test_many_rooms_and_calls_are_counted() -> None:
     calls = ", ".join(f"GET /a/{at}" for at in range(12))
     text = f"routes: []\ngates: [{{room: vip, calls: [{calls}], renews: [GET /b]}}]\nrooms: {{vip: {{capacity: 3}}}}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import ClientError, ClientSession
 
-from .jwks import FetchFailed
+from .jwks import FetchFailed, reason_of
 from .key_set import MAX_DOCUMENT_BYTES
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ def http_fetch(session: ClientSession) -> Fetch:
                         raise FetchFailed("too long")
                 return bytes(body)
         except ClientError as error:
-            # Its text may quote the address, in which there may be a password.
-            raise FetchFailed(type(error).__name__) from error
+            raise FetchFailed(reason_of(error)) from error
 
     return fetch

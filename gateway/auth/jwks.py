@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -24,6 +25,13 @@ _MOST_LISTED = 10
 
 class FetchFailed(Exception):
     """The auth server answered, but not with a key set. The text is for the log."""
+
+
+def reason_of(error: Exception) -> str:
+    """Why a fetch failed, for the log. Not the error's own text, which may quote an address with a password in it."""
+    name = type(error).__name__
+    number = error.errno if isinstance(error, OSError) else None
+    return f"{os.strerror(number)} ({name})" if number is not None and number > 0 else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +200,7 @@ class Jwks:
             self._failed(str(error))
             return
         except (OSError, TimeoutError, ValueError) as error:  # ValueError: the document is no key set
-            self._failed(type(error).__name__)
+            self._failed(reason_of(error))
             return
         except Exception as error:
             # A fault of the gateway or of a library, not of the auth server. The keys at hand stay good all the same.
@@ -229,7 +237,10 @@ class Jwks:
         self._failures += 1
         self._on_fetch(False)
         level = logging.WARNING if self._failures == 1 else logging.DEBUG
-        _log.log(level, "no keys from %s: %s (retrying quietly)", self._shown_uri(), why)
+        meaning = (
+            "those at hand stay good" if self._keys else "calls with a token get 503 until there are some"
+        )
+        _log.log(level, "no keys from %s: %s; %s (retrying quietly)", self._shown_uri(), why, meaning)
 
     def _pause(self) -> float:
         """Seconds until the next fetch, with jitter so that many instances don't fetch in step."""

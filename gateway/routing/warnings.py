@@ -46,7 +46,11 @@ _OWN: Final = tuple(
 """What the gateway answers itself, before any route."""
 _QUEUE: Final = _OWN[0]
 _OPERATORS: Final = _OWN[1:3]
-_ONCE_GATED: Final = ("/api/v1/reservations", "/api/v1/reservation-seats")
+_ONCE_GATED: Final = tuple(map(parse_call, ("/api/v1/reservations", "/api/v1/reservation-seats/**")))
+"""The calls that earlier versions gated without being told to."""
+_BRACES = re.compile(r"\{(?:[^{}]|\{[^{}]*\})*\}")
+_REGEX = re.compile(r"\A\.[*+]\Z|\\[dws]|\[[^]]*-[^]]*\]|\[[^]]+\][*+]|\(.*(?:\.[*+]|[|\\]).*\)")
+_LONGEST_SESSION_SECONDS: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +90,13 @@ class _Reach:
 def warn_of(table: RouteTable, lines: Lines, faults: Faults, *, gates_named: bool) -> None:
     """All warnings about a table and its file. ``gates_named``: the file has a section ``gates``."""
     reaches = [_reach(route) for route in table.routes]
+    _warn_of_notations(table, lines, faults)
     _warn_of_shadows(table.routes, faults)
     _warn_of_own_paths(reaches, faults)
     _warn_of_gates(table.gates, lines, faults)
     _warn_of_rooms(table, lines, faults)
     if not gates_named:
-        _warn_of_lost_gates(table.routes, faults)
+        _warn_of_lost_gates(reaches, faults)
     calls = len(table.public) + sum(len(gate.calls) + len(gate.renews) for gate in table.gates)
     # Routes that discovery makes are not known yet, and a table without routes has them elsewhere.
     if table.locator is None and reaches and calls * len(reaches) <= MOST_COMPARED:
@@ -391,22 +396,57 @@ def _beginning(pattern: PathPattern) -> list[str]:
     return [text for text in takewhile(lambda text: text is not None, literals) if text]
 
 
-def _warn_of_lost_gates(routes: Iterable[Route], faults: Faults) -> None:
-    """Files written for versions in which these calls were gated by themselves."""
-    for route in routes:
-        if any(literal_prefix(pattern).startswith(_ONCE_GATED) for pattern in _patterns(route)):
+def _warn_of_notations(table: RouteTable, lines: Lines, faults: Faults) -> None:
+    """Paths written as in a query, for Express or as a regex: they are patterns too, of paths that no client asks
+    for."""
+    for call, line in lines.calls.items():
+        if (slip := _notation(call.pattern)) is not None:
+            faults.warn(line, "notation", f"'{call}': {slip}")
+    for route in table.routes:
+        for pattern in _patterns(route):
+            if (slip := _notation(pattern)) is not None:
+                faults.warn(route.line, "notation", f"{pattern.source!r}: {slip}", route.id)
+
+
+def _notation(pattern: PathPattern) -> str | None:
+    """What is wrong with a pattern whose author probably had another notation in mind, and what to write."""
+    source = _BRACES.sub("x", pattern.source[:2000])
+    if "#" in source:
+        return "browsers send nothing of what begins with '#'; leave it out"
+    if "=" in source.partition("?")[2]:
+        return "a query is not compared, and '?' stands for one character of the path; leave out all from the '?' on"
+    for segment in pattern.segments:
+        # No one writes a longer one by hand, and these searches take more than linear time.
+        plain = _BRACES.sub("x", segment.text[:200])
+        if re.match(r":[A-Za-z]", plain):
+            return f"'{segment.text}' matches only this text; write {{{segment.text[1:]}}} for any segment"
+        if _REGEX.search(plain):
+            return (
+                f"'{segment.text}' is not read as a regex; write * for any segment, ** at the end for all that "
+                "follows, or {name:regex}"
+            )
+    return None
+
+
+def _warn_of_lost_gates(reaches: Iterable[_Reach], faults: Faults) -> None:
+    """Files written for versions in which these calls were gated by themselves. A route for all paths is no sign of
+    such a file."""
+    for reach in reaches:
+        known = [path for path in (*reach.paths, *reach.sent) if literal_prefix(path.pattern).strip("/")]
+        named = any("reservation" in text for text in (reach.route.upstream.service or "", *map(str, known)))
+        if named or any(overlap(call, path) for call in _ONCE_GATED for path in known):
             faults.warn(
-                route.line,
+                reach.route.line,
                 "no-gates",
                 "the file has no section gates, so no call needs a place. Earlier versions gated calls of "
                 "reservations by themselves: name the calls under gates, or write 'gates: []' if none is meant",
-                route.id,
+                reach.route.id,
             )
             return
 
 
 def _warn_of_rooms(table: RouteTable, lines: Lines, faults: Faults) -> None:
-    """Rooms that are nearly others: of a gate and not listed, or listed and without a gate."""
+    """Rooms that are nearly others (of a gate and not listed, or listed and without a gate), and sessions of days."""
     listed, gated = ["default", *lines.rooms], sorted(lines.gates)
     for room, line in lines.gates.items():
         if room not in listed and (near := nearest(room, listed)) is not None:
@@ -420,6 +460,13 @@ def _warn_of_rooms(table: RouteTable, lines: Lines, faults: Faults) -> None:
         if room not in gated and near is not None and near in listed:
             message = f"room {room!r} has no gate and is nearly {near!r}, which has one: correct its name or remove it"
             faults.warn(line, "room-name", message)
+        seconds = table.rooms[room].duration
+        if seconds is not None and seconds > _LONGEST_SESSION_SECONDS:
+            message = (
+                f"a session in room {room!r} lasts {seconds:g} s ({seconds / 86_400:.1f} days): a duration without a "
+                "unit is in seconds, not in milliseconds"
+            )
+            faults.warn(line, "room-duration", message)
 
 
 def _warn_of_unused_services(table: RouteTable, lines: Lines, faults: Faults) -> None:

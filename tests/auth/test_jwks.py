@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import threading
@@ -280,7 +281,7 @@ async def test_unusable_entries_are_counted_and_logged_once(
 
 async def test_an_outage_is_one_warning_that_shows_no_password(caplog: pytest.LogCaptureFixture) -> None:
     async def away(_uri: str) -> bytes:
-        raise OSError("no route")
+        raise OSError(errno.EHOSTUNREACH, "no route to hidden")
 
     timing = JwksTiming(first_retry=0.001, retry_without_keys=0.001)
     jwks = Jwks("http://me:hidden@127.0.0.1:1/keys?t=hidden", ("RS256",), away, timing=timing)
@@ -288,7 +289,8 @@ async def test_an_outage_is_one_warning_that_shows_no_password(caplog: pytest.Lo
         async with jwks.running():
             await until(lambda: jwks.status().failures >= 5)
     assert [record.getMessage() for record in caplog.records] == [
-        "no keys from http://127.0.0.1:1/keys: OSError (retrying quietly)"
+        "no keys from http://127.0.0.1:1/keys: No route to host (OSError); "
+        "calls with a token get 503 until there are some (retrying quietly)"
     ]
 
 

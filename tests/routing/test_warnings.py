@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from gateway.routing.loader import default_file, load, parse
 from gateway.routing.locator import located
 from gateway.routing.patterns import compile_pattern
 from gateway.routing.table import RouteTable
-from gateway.routing.warnings import NEEDS_ALL_ROUTES, covers, to_itself, without_instances
+from gateway.routing.warnings import NEEDS_ALL_ROUTES, _notation, covers, to_itself, without_instances
 
 ROOT = Path(__file__).parents[2]
 SHOP = """\
@@ -83,6 +84,34 @@ def told(text: str) -> list[tuple[int, str]]:
             "no-gates",
             "gates: []",
         ),
+        (
+            "routes:\n- {id: a, uri: http://h, predicates: [Path=/api/**]}",
+            2,
+            "no-gates",
+            "gates: []",
+        ),
+        (
+            "routes:\n- {id: a, uri: lb://reservation-service, predicates: [Path=/r/**], filters: [StripPrefix=1]}",
+            2,
+            "no-gates",
+            "gates: []",
+        ),
+        (
+            "routes:\n- {id: a, uri: http://h, predicates: [Path=/r/**], filters: ['RewritePath=/r/(?<x>.*), "
+            "/api/v1/$\\{x}']}",
+            2,
+            "no-gates",
+            "gates: []",
+        ),
+        # another notation
+        (SHOP + "gates: [{calls: ['GET /shop/buy?step=2']}]", 6, "notation", "a query is not compared"),
+        (SHOP + "gates: [{calls: ['GET /shop/#buy']}]", 6, "notation", "browsers send nothing of"),
+        (SHOP + "gates: [{calls: ['GET /shop/.*']}]", 6, "notation", "'.*' is not read as a regex"),
+        (SHOP + "gates: [{calls: ['GET /shop/[0-9]+/buy']}]", 6, "notation", "{name:regex}"),
+        (SHOP + "gates: [{renews: ['GET /shop/(a|b)']}]", 6, "notation", "'(a|b)' is not read as a regex"),
+        (SHOP + "gates: [{calls: ['GET /shop/:id/buy']}]", 6, "notation", "write {id} for any segment"),
+        (SHOP + "access: {public: ['GET /shop/\\d+']}", 6, "notation", "is not read as a regex"),
+        (SHOP + "- {id: late, uri: http://h, predicates: [Path=/late/.*]}", 6, "notation", "write * for"),
         # access
         (
             SHOP + "access: {public: [GET /shp/wait.html]}",
@@ -121,6 +150,7 @@ def told(text: str) -> list[tuple[int, str]]:
             "room-name",
             "'vpi' has no gate",
         ),
+        (SHOP + "rooms: {default: {duration: 240000}}", 6, "room-duration", "240000 s (2.8 days)"),
         # routes and services
         (
             SHOP + "- {id: late, uri: http://h, predicates: ['Path=/shop/{x}/y', Method=GET]}",
@@ -174,6 +204,12 @@ def test_a_mistake_that_spoils_a_sale_is_warned_of(text: str, line: int, rule: s
         "gates:\n- {room: hall-1, calls: [GET /shop/1]}\n- {room: hall-2, calls: [/shop/2]}\nrooms: {hall-1: {}}",
         "gates: [{calls: [GET /shop/x], renews: [GET /shop/**]}]",
         "gates: []",
+        "gates: [{calls: ['GET /shop/{id:[0-9]{2}}/{a:.*=?}', 'GET /shop/a?b', /shop/sale.*]}]",
+        "gates: [{calls: ['GET /shop/a(1.2)/x[1]/a:b', 'POST /shop/{id}:cancel', 'POST /shop/$batch']}]",
+        "gates: [{calls: [GET /shop/.well-known/*.html, '/{name:(?:a|b)}/1']}]",
+        "- {id: all, uri: http://h, predicates: [Path=/**]}",
+        "- {id: any, uri: http://h, predicates: ['Path=/{service}/**'], filters: [StripPrefix=1]}",
+        "rooms: {vip: {capacity: 3, duration: 24h}, vpi: {capacity: 300000}}",
         "rooms: {vip: {capacity: 3}, vpi: {capacity: 3}}",
         "access: {public: [GET /shop/**, 'GET /{any}/1', /**, GET /swagger-ui.html, /v3/api-docs/**]}",
         "access: {public: [POST /o/x], defaults: false}",
@@ -329,6 +365,19 @@ def test_a_route_to_the_gateway_itself_is_told(address: str, circle: bool) -> No
 def test_rules_that_need_all_routes_are_rules() -> None:
     text = (ROOT / "docs" / "routes.md").read_text(encoding="utf-8")
     assert all(f"`{rule}`" in text for rule in NEEDS_ALL_ROUTES)
+
+
+@pytest.mark.parametrize("part", ["(.*", "[a", "{a:{", "?{", "[-"])
+def test_a_long_pattern_is_not_looked_at_for_long(part: str) -> None:
+    pattern = compile_pattern("/" + "a" * 10)
+    long = dataclasses.replace(
+        pattern,
+        source="/" + part * 4000,
+        segments=(dataclasses.replace(pattern.segments[0], text=part * 4000),),
+    )
+    began = time.monotonic()
+    _notation(long)
+    assert time.monotonic() - began < 0.5
 
 
 def test_a_large_file_is_not_looked_at_for_long() -> None:
