@@ -1,10 +1,11 @@
-"""Records which spellings reach the gated call of services that are too large to be built for a test.
+"""Records which spellings reach the gated call of services that must be built, for tests on machines without them.
 
     cd tests/hostile/lenient/services/express && npm install
     cd tests/hostile/lenient/services/spring && mvn package
     python -m tests.hostile.lenient.record
 
-Services that were not built keep what was recorded of them.
+Services that were not built keep what was recorded of them. The tests ask built ones directly; GATEWAY_TEST_LENIENT
+names the folder in place of ``services`` if they are built elsewhere.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ then put to the service itself: it must not reach the gated call.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -16,10 +18,14 @@ import pytest
 
 from tests.hostile.conftest import Start, emptied
 from tests.hostile.lenient.asking import reaches, service
+from tests.hostile.lenient.record import SERVICES
 from tests.hostile.lenient.spellings import CALLS, spellings
 from tests.hostile.rig import Client, Gateway, request
 
 HERE = Path(__file__).parent
+BUILT = Path(os.environ.get("GATEWAY_TEST_LENIENT", HERE / "services"))
+"""Where the services of record.py are built, if they are."""
+
 RECORDED = json.loads((HERE / "recorded.json").read_text(encoding="utf-8"))["services"]
 
 ROUTES = """
@@ -85,6 +91,19 @@ def test_nothing_of_what_reached_the_call_of_a_recorded_service_is_sent_on(
     reached = set(RECORDED[name]["reached"])
     assert set(CALLS) <= reached <= set(spellings())
     assert {target: sent for target, sent in sent_on.items() if target in reached} == {}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", SERVICES, ids=lambda name: str(name).partition(" ")[0])
+def test_nothing_that_is_sent_on_reaches_the_call_of_a_built_service(
+    name: str, sent_on: dict[str, str]
+) -> None:
+    built, command = SERVICES[name]
+    if not (BUILT / built).exists() or shutil.which(command[0]) is None:
+        pytest.skip(f"{name} is not built (record.py says how)")
+    with service(command, cwd=str(BUILT / built.partition("/")[0])) as port:
+        assert all(reaches(port, call) for call in CALLS)
+        assert {target: sent for target, sent in sent_on.items() if reaches(port, target)} == {}
 
 
 @pytest.fixture(scope="module")
