@@ -13,6 +13,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from types import TracebackType
 from typing import Final, NamedTuple
 
 from gateway.errors import QueueUnavailable
@@ -103,15 +104,9 @@ class Availability:
                 f"Redis is away: {self.state.away}", retry_after=random.uniform(*RETRY_SECONDS)
             )
 
-    @contextlib.asynccontextmanager
-    async def limited(self, seconds: float) -> AsyncIterator[None]:
-        """Raises TimeoutError when the time is up, or Redis is found to be away before."""
-        async with asyncio.timeout(seconds) as limit:
-            self._waits.add(limit)
-            try:
-                yield
-            finally:
-                self._waits.discard(limit)
+    def limited(self, seconds: float) -> _Limited:
+        """A context that raises TimeoutError when the time is up, or Redis is found to be away before."""
+        return _Limited(self._waits, asyncio.timeout(seconds))
 
     def take(self, state: RedisState) -> None:
         """What the probe found now."""
@@ -120,6 +115,26 @@ class Availability:
             for limit in self._waits:
                 if not limit.expired():
                     limit.reschedule(0)
+
+
+class _Limited:
+    """The time of one call, in ``waits`` for as long as it lasts. No generator, since each call of Redis has one."""
+
+    __slots__ = ("_limit", "_waits")
+
+    def __init__(self, waits: set[asyncio.Timeout], limit: asyncio.Timeout) -> None:
+        self._waits = waits
+        self._limit = limit
+
+    async def __aenter__(self) -> None:
+        await self._limit.__aenter__()
+        self._waits.add(self._limit)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._waits.discard(self._limit)
+        await self._limit.__aexit__(kind, error, trace)
 
 
 Ask = Callable[[], Awaitable[str]]
