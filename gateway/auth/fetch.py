@@ -17,7 +17,7 @@ def http_fetch(session: ClientSession) -> Fetch:
     """A ``Fetch`` over this session; ``Jwks`` adds the time limit.
 
     Redirects are not followed: where keys come from is the operator's decision alone. Raises
-    ``FetchFailed`` for any status but 200, a body that is too long and whatever else goes wrong on the way.
+    ``FetchFailed`` for any status but 200, a body that is too long, and every fault of the connection.
     """
 
     async def fetch(uri: str) -> bytes:

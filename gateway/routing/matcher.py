@@ -69,7 +69,7 @@ _meter = _Meter()
 
 
 def begin(microseconds: int) -> None:
-    """Start the meter for one question about one request; to be followed by ``end``, whatever happens."""
+    """Start the meter for one question about one request; ``end`` must follow, also after an error."""
     _meter.left = microseconds
 
 

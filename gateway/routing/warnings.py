@@ -215,7 +215,7 @@ def _warn_of_shadows(routes: Sequence[Route], faults: Faults) -> None:
         patterns = _patterns(route)
         first = literal_prefix(patterns[0])
         ends = [at for at, character in enumerate(first) if character == "/"]
-        # Whatever covers a pattern begins with a part of what the pattern begins with.
+        # A pattern that covers another one begins with a part of the other's beginning.
         for prefix in (*(first[:end] for end in ends), first) if first else ("",):
             by = next((each for each in earlier.get(prefix, ()) if _takes_all(each, route, patterns)), None)
             if by is not None:
