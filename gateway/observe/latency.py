@@ -51,7 +51,9 @@ class LatencyHistogram(Collector):
     def collect(self) -> Iterable[HistogramMetricFamily]:
         """The numbers so far."""
         family = HistogramMetricFamily(self._name, self._doc, labels=self._labels)
-        for values, series in list(self._series.items()):
+        # dict() copies in one step. list(….items()) doesn't: up to Python 3.11 the garbage collector may run in it, and
+        # give way to the thread that observes.
+        for values, series in dict(self._series).items():
             so_far, buckets = 0, []
             for bound, count in zip(self._names, series.counts, strict=True):
                 so_far += count

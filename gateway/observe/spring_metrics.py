@@ -125,7 +125,7 @@ class _Longest(Collector):
         periods = (self._now, self._before)[: 2 - min(int(passed // MAX_SECONDS), 2)]
         longest: dict[tuple[str, ...], float] = {}
         for period in periods:
-            for values, seconds in list(period.items()):
+            for values, seconds in dict(period).items():
                 longest[values] = max(seconds, longest.get(values, 0.0))
         for values, seconds in longest.items():
             family.add_metric(values, seconds)

@@ -28,6 +28,6 @@ class Tally(Collector):
     def collect(self) -> Iterable[CounterMetricFamily]:
         """The numbers so far."""
         family = CounterMetricFamily(self._name, self._doc, labels=self._labels)
-        for value, count in list(self.counts.items()):
+        for value, count in dict(self.counts).items():
             family.add_metric((value,), count)
         return [family]
