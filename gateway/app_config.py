@@ -48,6 +48,7 @@ def config_server(
         environ,
         shown=places(asked.urls),
         interval=settings.config_server_refresh_seconds,
+        optional=is_optional(settings),
         on_fetched=metrics.config_fetched,
     )
 

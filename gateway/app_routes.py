@@ -156,7 +156,7 @@ class RouteSources:
                 await self._in_force.wait()
         return changed
 
-    async def _offer(self, properties: Properties) -> tuple[str, ...]:
+    async def _offer(self, properties: Properties | None) -> tuple[str, ...]:
         assert self._watcher is not None  # noqa: S101 - called inside running() only
         return shown(await self._watcher.offer(properties))
 
@@ -210,8 +210,8 @@ class RouteSources:
     @property
     def shown(self) -> str:
         """Where the routes in force come from, for the log."""
-        config = self.config
-        return f"{self.file} and the Config Server" if config and config.properties else str(self.file)
+        properties = self._watcher.properties if self._watcher is not None else self._properties
+        return f"{self.file} and the Config Server" if properties else str(self.file)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -18,7 +19,7 @@ from gateway.routing.faults import RouteFileError
 from gateway.routing.table import RouteTable
 from gateway.settings import Settings
 from tests.config_server import ConfigServerStub, config_server, routes
-from tests.harness import Gateways, Running
+from tests.harness import Answer, Gateways, Running
 from tests.tokens import Issuer, serving
 
 NEW = "spring.cloud.gateway.server.webflux"
@@ -307,14 +308,114 @@ def test_the_environment_counts_before_the_server_and_that_before_the_defaults()
     assert token_settings(Settings.from_env({}), {}, RouteTable()) == (default, ("RS256",), None, ())
 
 
-async def test_a_server_without_any_configuration_is_one_that_is_away_before_and_after_a_restart(
+async def refresh(gateway: Running) -> Answer:
+    return await gateway.with_token(TOKEN)("POST", "/actuator/refresh")
+
+
+async def config_health(gateway: Running) -> dict[str, Any]:
+    """The component ``configServer``, without the number of attempts, which goes on by itself."""
+    health = (await gateway.nobody("GET", "/actuator/health")).json
+    assert health["status"] == "UP"
+    told: dict[str, Any] = health["components"]["configServer"]
+    del told["details"]["failures"]
+    return told
+
+
+async def same_outcome(running: Running, gateways: Gateways, settings: dict[str, object]) -> dict[str, Any]:
+    """Starts another gateway, compares the two, and returns what health says of both."""
+    started = await gateways.start(FILE, **settings)
+    both = [(await gateway.nobody("GET", "/actuator/gateway/routes")).json for gateway in (running, started)]
+    assert both[0] == both[1]
+    told = await config_health(running)
+    assert told == await config_health(started)
+    return told
+
+
+FILTERS = f"{NEW}.default-filters[0]"
+GONE = pytest.mark.parametrize(
+    ("optional", "sources"),
+    [
+        (True, []),
+        (True, [{FILTERS: "AddRequestHeader=X-A, b"}]),
+        (False, [{FILTERS: "AddRequestHeader=X-A, b"}]),
+    ],
+    ids=["optional, no sources", "optional, no routes", "no routes"],
+)
+
+
+@GONE
+async def test_what_a_server_has_no_more_is_gone_from_a_running_gateway_as_from_one_that_starts(
+    optional: bool,
+    sources: list[dict[str, str]],
+    gateways: Gateways,
+    server: ConfigServerStub,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server.say({**routes("a"), f"{JWT}issuer-uri": "http://issuer"})
+    settings = from_server(server, optional)
+    running = await gateways.start(FILE, **settings)
+    server.say(*sources)
+    first = await refresh(running)
+    assert (first.status, first.code) == ((422, "CONFIG_REFUSED") if sources else (503, "CONFIG_UNAVAILABLE"))
+    assert "when it says so again, it is believed" in first.json["error"]["fields"][0]["reason"]
+    assert await ids(running) == ["a"]
+    told = await config_health(running)
+    assert (told["status"], told["details"]["routes"]) == ("UNKNOWN", "Config Server")
+    second = await refresh(running)
+    assert second.status == 200
+    assert {f"{NEW}.routes[0].id", f"{JWT}issuer-uri"} < set(second.json)
+    told = await same_outcome(running, gateways, settings)
+    assert (told["status"], told["details"]["routes"]) == ("UP" if sources else "UNKNOWN", "file")
+    assert ("no configuration for this name" in told["details"].get("reason", "")) is not bool(sources)
+    warned = [each for each in caplog.records if "The route file counts instead" in each.getMessage()]
+    assert [each.levelname for each in warned] == ["WARNING"]
+    ann = running.user("ann")
+    assert (await ann("GET", "/filed/x")).status == 200
+    assert (("X-A", "b") in gateways.service.seen[-1]["headers"]) is bool(sources)
+    server.say(routes("a", "b"))
+    await refresh(running)
+    told = await same_outcome(running, gateways, settings)
+    assert (told["status"], told["details"]["routes"]) == ("UP", "Config Server")
+    assert await ids(running) == ["a", "b"]
+
+
+@GONE
+async def test_what_a_server_has_no_more_is_gone_without_a_word_from_anybody(
+    optional: bool, sources: list[dict[str, str]], gateways: Gateways, server: ConfigServerStub
+) -> None:
+    settings = from_server(server, optional) | {"config_server_refresh_seconds": 0.05}
+    running = await gateways.start(FILE, **settings)
+    server.say(*sources)
+    await until(running, ["filed"])
+    await same_outcome(running, gateways, settings)
+    server.say(routes("b"))
+    await until(running, ["b"])
+    assert (await config_health(running))["status"] == "UP"
+
+
+@GONE
+async def test_one_empty_answer_between_two_good_ones_changes_nothing(
+    optional: bool, sources: list[dict[str, str]], gateways: Gateways, server: ConfigServerStub
+) -> None:
+    running = await gateways.start(FILE, **from_server(server, optional))
+    table = running.gateway.context.tables.now.table
+    for _ in range(2):
+        server.say(*sources)
+        assert (await refresh(running)).status in {422, 503}
+        server.say(routes("a"))
+        assert (await refresh(running)).json == []
+    assert running.gateway.context.tables.now.table is table
+    assert (await config_health(running))["status"] == "UP"
+
+
+async def test_a_server_without_any_configuration_that_is_not_optional_is_one_that_is_away(
     gateways: Gateways, server: ConfigServerStub
 ) -> None:
     running = await gateways.start(FILE, **from_server(server))
     server.say()
-    answer = await running.nobody("POST", "/actuator/refresh", headers={"Authorization": f"Bearer {TOKEN}"})
-    assert answer.status == 503
-    assert await ids(running) == ["a"]
+    for _ in range(3):
+        assert (await refresh(running)).status == 503
+        assert await ids(running) == ["a"]
     told = (await running.nobody("GET", "/actuator/health")).json["components"]["configServer"]
     assert told["status"] == "UNKNOWN"
     assert told["details"]["routes"] == "Config Server"
@@ -328,8 +429,7 @@ async def test_a_server_without_any_configuration_is_one_that_is_away_before_and
     assert "no configuration for this name" in told["details"]["reason"]
     server.say(routes("a"))
     await until(without, ["a"])
-    answer = await running.nobody("POST", "/actuator/refresh", headers={"Authorization": f"Bearer {TOKEN}"})
-    assert answer.status == 200
+    assert (await refresh(running)).status == 200
     for gateway in (running, without):
         told = (await gateway.nobody("GET", "/actuator/health")).json["components"]["configServer"]
         assert (told["status"], told["details"]["routes"]) == ("UP", "Config Server")

@@ -32,7 +32,8 @@ def _letters(name: bytes) -> bytes:
     return name.translate(_LOWER, _SEPARATORS)
 
 
-_RESERVED: Final = frozenset(
+# Never passed on, whoever wrote them.
+_CLOSED: Final = frozenset(
     map(
         _letters,
         (
@@ -47,6 +48,45 @@ _RESERVED: Final = frozenset(
         ),
     )
 )
+# Some service takes its path from one of these, or the beginning of the path that it cuts off, or its method. It would
+# serve another call than the one that was judged, or let it pass unchecked, as oauth2-proxy did by X-Forwarded-Uri.
+# Trusted proxies are not believed here either: most pass on what they don't set themselves. X-Forwarded-Prefix has a
+# rule of its own, since services put it before their links. A route's filters may set these, because a service may need
+# one to know where it is mounted.
+_OF_ANOTHER_CALL: Final = frozenset(
+    map(
+        _letters,
+        (
+            # The beginning: gunicorn, mod_wsgi, Daphne, Pyramid, Plack, Connexion, ReverseProxied of Flask's snippets.
+            b"Script-Name",
+            b"X-Script-Name",
+            b"X-Forwarded-Script-Name",
+            b"X-Forwarded-Path",
+            b"X-Traversal-Path",
+            b"X-VHM-Root",
+            b"Daphne-Root-Path",
+            # The path: gunicorn, PHP behind IIS, Next.js, Astro, what is made to run behind NGINX, Traefik or Envoy.
+            b"Path-Info",
+            b"X-Path-Info",
+            b"X-Astro-Path",
+            b"X-Envoy-Original-Path",
+            b"X-Forwarded-Uri",
+            b"X-Forwarded-Url",
+            b"X-Invoke-Path",
+            b"X-Matched-Path",
+            b"X-Original-Path",
+            b"X-Original-Uri",
+            b"X-Replaced-Path",
+            b"X-Request-Uri",
+            # The method: the same.
+            b"X-Envoy-Original-Method",
+            b"X-Forwarded-Method",
+            b"X-Original-Method",
+            b"X-Override-Method",
+        ),
+    )
+)
+_RESERVED: Final = _CLOSED | _OF_ANOTHER_CALL
 _CONNECTION: Final = b"connection"
 
 # Verdicts by the exact bytes of a name; clients use few names, and who makes them up only empties it.
@@ -56,12 +96,13 @@ _MAX_VERDICT_BYTES: Final = 64
 
 
 def is_reserved(name: bytes) -> bool:
-    """Whether some service could take this header for one that only the gateway may set (or nobody)."""
+    """Whether some service could take this header for one that no client may set."""
     return _letters(name) in _RESERVED
 
 
-def strip_identity(headers: RawHeaders) -> RawHeaders:
-    """The client's headers without any that is reserved, in any spelling and number.
+def strip_identity(headers: RawHeaders, *, of_route: bool = False) -> RawHeaders:
+    """The client's headers without any that is reserved, in any spelling and number. ``of_route``: those that a
+    route's filters have made of them, who may name another call, but no other caller.
 
     Names inside ``Connection`` that are reserved go too, so that no later step can be told to remove
     what the gateway sets. The same object comes back if there is nothing to remove.
@@ -72,7 +113,7 @@ def strip_identity(headers: RawHeaders) -> RawHeaders:
         if suspicious is None:
             suspicious = _judge(name)
         if suspicious and _must_change(name, value):
-            return _stripped(headers)
+            return _stripped(headers, _CLOSED if of_route else _RESERVED)
     return headers
 
 
@@ -112,13 +153,13 @@ def _must_change(name: bytes, value: bytes) -> bool:
     return name.lower() != _CONNECTION or any(map(is_reserved, value.split(b",")))
 
 
-def _stripped(headers: RawHeaders) -> list[RawHeader]:
+def _stripped(headers: RawHeaders, reserved: frozenset[bytes]) -> list[RawHeader]:
     kept = []
     for name, value in headers:
         if name.lower() == _CONNECTION:
             options = [option.strip() for option in value.split(b",") if not is_reserved(option)]
             if options:
                 kept.append((name, b", ".join(options)))
-        elif not is_reserved(name):
+        elif _letters(name) not in reserved:
             kept.append((name, value))
     return kept

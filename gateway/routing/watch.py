@@ -95,6 +95,11 @@ class RouteWatcher:
         self._waiting: list[asyncio.Future[tuple[Fault, ...]]] = []
         self._key = (table.digest, _digest(properties))
 
+    @property
+    def properties(self) -> Properties | None:
+        """What is laid over the file in ``table``."""
+        return self._good.properties
+
     def reload(self) -> None:
         """Read the file at the next turn of the loop even if it looks unchanged; for SIGHUP."""
         self._forced = True
@@ -107,9 +112,9 @@ class RouteWatcher:
         self._wanted.set()
         return await future
 
-    async def offer(self, properties: Properties) -> tuple[Fault, ...]:
-        """Lay these over the file instead of those that are. Returns what is wrong with them, if they can't be
-        used; then those before them stay. Waits until ``on_table`` has been told."""
+    async def offer(self, properties: Properties | None) -> tuple[Fault, ...]:
+        """Lay these over the file instead of those that are, or nothing. Returns what is wrong with them, if they
+        can't be used; then those before them stay. Waits until ``on_table`` has been told."""
         self._offered = properties
         faults = await self.read()
         return () if self._good.properties is properties else faults
@@ -219,23 +224,17 @@ def _attempt(
     for sources in tries:
         if faults and sources.data == good.data and sources.properties is good.properties:
             continue  # in force already
-        wrong = _wrong_with(path, environ, good, sources)
+        wrong = _wrong_with(path, environ, sources)
         if isinstance(wrong, RouteTable):
             return _Attempt(key, wrong, sources, faults)
         faults = faults or wrong
     return _Attempt(key, faults=faults)
 
 
-def _wrong_with(
-    path: Path, environ: Mapping[str, str], good: _Sources, sources: _Sources
-) -> RouteTable | tuple[Fault, ...]:
+def _wrong_with(path: Path, environ: Mapping[str, str], sources: _Sources) -> RouteTable | tuple[Fault, ...]:
     """The table of these sources, or why there is none."""
-    now = sources.properties
-    if good.properties and good.properties.gives_routes and now and not now.gives_routes:
-        # A wrong branch or an emptied file looks like this. Whoever means it starts the gateway anew.
-        return _one_fault("Config Server", "no-routes", "it has no routes any more")
     try:
-        return parse(sources.data, str(path), environ, now)
+        return parse(sources.data, str(path), environ, sources.properties)
     except RouteFileError as error:
         return error.faults
     except Exception as error:

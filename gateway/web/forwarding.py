@@ -81,7 +81,8 @@ async def _traced(
 def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, match: Match) -> ForwardPlan:
     """What goes to the service, and how."""
     settings, changes, sent = context.settings, match.changes, request.headers
-    raw: RawHeaders = request.raw_headers
+    # Before the filters, which may name another call to the service; the client may not.
+    raw = strip_identity(request.raw_headers)
     host = sent.get("Host", "")
     # A client of HTTP/1.0 may have sent none: the service then gets its own, as where no Host is kept.
     upstream_host: str | None = host or None if changes.preserve_host else None
@@ -89,8 +90,8 @@ def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, mat
         edited = _edited(raw, changes.request_headers)
         # What a filter makes of Host only goes out where the route keeps the Host at all.
         upstream_host = edited.get("Host") if changes.preserve_host else None
-        raw = _as_raw(edited)
-    # After the filters: identity comes from the token alone, whoever wrote the headers.
+        # Identity comes from the token alone, whoever wrote the headers.
+        raw = strip_identity(_as_raw(edited), of_route=True)
     identity = identity_headers(exchange.principal)
     if settings.identity_hmac_secret:
         signed = signature_header(
@@ -102,7 +103,7 @@ def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, mat
         )
         identity = (*identity, signed)
     headers = upstream_headers(
-        strip_identity(raw),
+        raw,
         peer=request.remote or "",
         scheme=request.scheme,
         host=host,

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from gateway.auth import key_set, tokens
+from gateway.auth import identity, key_set, tokens
 from gateway.auth.identity import identity_headers, signature_header
 from gateway.auth.jwks import JwksTiming
 from gateway.auth.principal import Principal
 
 PAGE = (Path(__file__).parents[2] / "docs" / "auth.md").read_text(encoding="utf-8")
+SECURITY = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
 NOW = 1_700_000_000
 
 
@@ -93,3 +94,14 @@ def test_the_example_refuses_everything_else(
 )
 def test_the_figures_are_those_in_force(text: str) -> None:
     assert text in re.sub(r"\s+", " ", PAGE)
+
+
+def test_every_header_that_names_another_call_is_listed() -> None:
+    section = SECURITY.partition("### Headers that name another call\n")[2].partition("\n- ")[0]
+    listed = {
+        identity._letters(name.encode())
+        for cell in re.findall(r"^\| (`[^|]+) \|", section, re.M)
+        for name in re.findall(r"`([^`]+)`", cell)
+    }
+    of_the_caller = (identity.USER_ID, identity.USER_TYPE, identity.SIGNATURE)
+    assert listed == identity._RESERVED - set(map(identity._letters, of_the_caller))

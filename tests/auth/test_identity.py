@@ -66,6 +66,31 @@ ORDINARY: list[RawHeader] = [
         b"X-Original-Url",
         b"X_Rewrite_URL",
         b"X-Rewrite-Url",
+        b"X-Script-Name",
+        b"x_script_name",
+        b"SCRIPT_NAME",
+        b"Script-Name",
+        b"PATH_INFO",
+        b"X-Path-Info",
+        b"X-Forwarded-Script-Name",
+        b"X-Forwarded-Path",
+        b"XForwardedUri",
+        b"X-Forwarded-URL",
+        b"X-Forwarded-Method",
+        b"X-Original-URI",
+        b"X-Original-Path",
+        b"X-Original-Method",
+        b"X-Override-Method",
+        b"X-Request-URI",
+        b"X-Replaced-Path",
+        b"X-Traversal-Path",
+        b"x-vhm-root",
+        b"daphne-root-path",
+        b"X-Envoy-Original-Path",
+        b"X-Envoy-Original-Method",
+        b"x-matched-path",
+        b"x-invoke-path",
+        b"x-astro-path",
     ],
 )
 def test_every_spelling_of_a_reserved_name_is_gone(name: bytes) -> None:
@@ -83,6 +108,13 @@ def test_every_spelling_of_a_reserved_name_is_gone(name: bytes) -> None:
         b"My-X-User-Id",
         b"User-Id",
         b"X-Original-Host",
+        b"X-Forwarded-Prefix",
+        b"X-Forwarded-Context",
+        b"X-ProxyContextPath",
+        b"X-Request-Id",
+        b"X-Scheme",
+        b"Unencoded-URL",
+        b"Path",
         b"X-Http-Method-Overrides",
         b"X-Forwarded-For",
         b"Method",
@@ -92,6 +124,25 @@ def test_every_spelling_of_a_reserved_name_is_gone(name: bytes) -> None:
 def test_other_names_stay(name: bytes) -> None:
     headers = [*ORDINARY, (name, b"value")]
     assert strip_identity(headers) is headers
+
+
+@pytest.mark.parametrize(
+    ("name", "stays"),
+    [
+        (b"X-Script-Name", True),
+        (b"SCRIPT_NAME", True),
+        (b"X-Original-URI", True),
+        (b"X-Forwarded-Method", True),
+        (b"X-User-Id", False),
+        (b"x_user_type", False),
+        (b"X-Original-URL", False),
+        (b"X-HTTP-Method-Override", False),
+    ],
+)
+def test_a_route_may_name_another_call_and_no_other_caller(name: bytes, stays: bool) -> None:
+    headers = [*ORDINARY, (name, b"value")]
+    assert list(strip_identity(headers, of_route=True)) == (headers if stays else ORDINARY)
+    assert list(strip_identity(headers)) == ORDINARY
 
 
 def test_order_spelling_and_repetition_of_the_rest_stay() -> None:

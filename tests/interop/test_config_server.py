@@ -129,6 +129,12 @@ async def ids(gateway: Running) -> list[str]:
     return [route["route_id"] for route in await routes(gateway)]
 
 
+async def told(gateway: Running) -> tuple[str, str]:
+    """What health says of the server, and where routes come from."""
+    health = (await gateway.nobody("GET", "/actuator/health")).json["components"]["configServer"]
+    return health["status"], health["details"]["routes"]
+
+
 async def refresh(gateway: Running) -> tuple[int, Any]:
     answer = await gateway.with_token(TOKEN)("POST", "/actuator/refresh")
     return answer.status, answer.json
@@ -275,13 +281,24 @@ async def test_a_broken_commit_takes_no_route_down(
     assert health["components"]["configServer"]["status"] == "UP"
 
 
-async def test_configuration_that_is_gone_takes_no_route_down(branch: Branch, gateways: Gateways) -> None:
-    gateway = await gateways.start(FILE, **branch.settings())
+@pytest.mark.parametrize("optional", ["", "optional:"])
+async def test_routes_that_are_gone_are_those_of_the_file_when_the_server_says_so_twice(
+    optional: str, branch: Branch, gateways: Gateways
+) -> None:
+    settings = branch.settings(spring_config_import=f"{optional}configserver:{branch.url}")
+    gateway = await gateways.start(FILE, **settings)
     before = await routes(gateway)
     branch.own(None)
     branch.own("greeting: hello\n", "application.yml")
     status, content = await refresh(gateway)
     assert (status, "no routes any more" in str(content)) == (422, True)
+    assert await routes(gateway) == before
+    assert (await refresh(gateway))[0] == 200
+    assert await ids(gateway) == ["filed"]
+    assert await told(gateway) == await told(await gateways.start(FILE, **settings)) == ("UP", "file")
+    branch.own(OWN)
+    branch.own(COMMON, "application.yml")
+    assert (await refresh(gateway))[0] == 200
     assert await routes(gateway) == before
 
 
@@ -298,6 +315,24 @@ async def test_a_repository_without_any_configuration_is_as_good_as_a_server_awa
     assert "no configuration for this name" in health["details"]["reason"]
     with pytest.raises(ConfigUnavailable, match="no configuration for this name"):
         await gateways.start(FILE, **branch.settings())
+
+
+async def test_an_optional_repository_without_any_configuration_is_believed_when_it_says_so_twice(
+    branch: Branch, gateways: Gateways
+) -> None:
+    settings = branch.settings(spring_config_import=f"optional:configserver:{branch.url}")
+    gateway = await gateways.start(FILE, **settings)
+    branch.own(None)
+    branch.own(None, "application.yml")
+    status, content = await refresh(gateway)
+    assert (status, "when it says so again, it is believed" in str(content)) == (503, True)
+    assert (await ids(gateway))[0] == "first"
+    assert (await refresh(gateway))[0] == 200
+    assert await ids(gateway) == ["filed"]
+    assert await told(gateway) == await told(await gateways.start(FILE, **settings)) == ("UNKNOWN", "file")
+    branch.own(OWN)
+    branch.own(COMMON, "application.yml")
+    await until(gateway, lambda found: found[0] == "first")
 
 
 async def test_labels_are_tried_in_turn(branch: Branch, gateways: Gateways) -> None:

@@ -238,11 +238,25 @@ async def test_what_can_not_be_used_leaves_everything_as_it_was(file: Path) -> N
         assert await listener.next_ids() == ["x"]
 
 
-async def test_routes_that_are_all_gone_are_taken_for_an_accident(file: Path) -> None:
+@pytest.mark.parametrize("offered", [properties(), None], ids=["without routes", "nothing"])
+async def test_without_routes_on_offer_those_of_the_file_count(
+    file: Path, offered: Properties | None
+) -> None:
     async with overlaid(file, properties("x")) as (watcher, listener):
-        assert [fault.rule for fault in await watcher.offer(properties())] == ["no-routes"]
-        assert await listener.next_rules() == ["no-routes"]
-        assert [route.id for route in watcher.table.routes] == ["x"]
+        assert await watcher.offer(offered) == ()
+        assert await listener.next_ids() == ["a"]
+        assert watcher.properties is offered
+        assert await watcher.offer(properties("x")) == ()
+        assert await listener.next_ids() == ["x"]
+
+
+async def test_a_broken_file_does_not_hold_up_that_nothing_is_laid_over_it(file: Path) -> None:
+    async with overlaid(file, properties("x")) as (watcher, listener):
+        file.write_text("routes: {")
+        assert await listener.next_rules() == ["yaml"]
+        assert await watcher.offer(None) == ()
+        assert await listener.next_ids() == ["a"]
+        assert await listener.next_rules() == ["yaml"]
 
 
 async def test_a_broken_file_does_not_hold_up_what_is_offered(file: Path) -> None:

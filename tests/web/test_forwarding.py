@@ -134,6 +134,48 @@ async def test_services_behind_a_trusted_proxy_are_told_what_the_route_took_off_
     assert "X-Forwarded-Prefix" not in dict(gateways.service.seen[-1]["headers"])
 
 
+TOLD = """
+routes:
+  - {id: plain, uri: "%(service)s", predicates: ["Path=/plain/**"]}
+  - id: told
+    uri: "%(service)s"
+    predicates: ["Path=/told/**"]
+    filters:
+      - SetRequestHeader=X-Script-Name, /told
+      - AddRequestHeadersIfNotPresent=Daphne-Root-Path:/told
+      - AddRequestHeader=X-Forwarded-Script-Name, /told
+      - AddRequestHeader=X-Original-URL, /other
+      - MapRequestHeader=X-Original-URI, X-Seen
+access:
+  public: ["/plain/**", "/told/**"]
+"""
+
+
+async def test_routes_name_another_call_and_neither_clients_nor_trusted_proxies(gateways: Gateways) -> None:
+    sent = {
+        "X-Script-Name": "/plain",
+        "X-Forwarded-Script-Name": "/plain",
+        "X-Forwarded-Uri": "/plain/other",
+        "X-Forwarded-Method": "DELETE",
+        "X-Original-URI": "/plain/other",
+        "Daphne-Root-Path": "/plain",
+        "X-Forwarded-Server": "edge",
+    }
+
+    async def seen(path: str, trusted: str) -> dict[str, str]:
+        gateway = await gateways.start(TOLD, trusted_proxies=trusted)
+        assert (await gateway.nobody("GET", path, headers=sent)).status == 200
+        headers = dict(gateways.service.seen[-1]["headers"])
+        return {name: value for name, value in headers.items() if name in {*sent, "X-Original-URL", "X-Seen"}}
+
+    mounted = {"X-Script-Name": "/told", "Daphne-Root-Path": "/told"}
+    assert await seen("/plain/a", "") == {}
+    assert await seen("/told/a", "") == mounted
+    server = {"X-Forwarded-Server": "edge"}
+    assert await seen("/plain/a", "127.0.0.0/8") == server
+    assert await seen("/told/a", "127.0.0.0/8") == mounted | server | {"X-Forwarded-Script-Name": "/told"}
+
+
 REWRITTEN = r"""
 routes:
   - id: nothing

@@ -47,8 +47,13 @@ class Answer:
     label: str | None = None
 
 
+class NoConfiguration(ConfigUnavailable):
+    """The server answers, but has not a single property source."""
+
+
 def read_answer(body: bytes) -> Answer:
-    """Read the server's JSON, with origins (its second format) or without. Raises ConfigUnavailable.
+    """Read the server's JSON, with origins (its second format) or without. Raises ConfigUnavailable; NoConfiguration
+    where there are no sources.
 
     A byte order mark before the document, or before a name in it, as files of the repository may begin with, is no
     part of either.
@@ -67,8 +72,7 @@ def read_answer(body: bytes) -> Answer:
     version, label = content.get("version"), content.get("label")
     read = tuple(map(_source, sources))
     if not read:
-        # What was there a moment ago is hardly gone on purpose: an emptied branch, another repository, a wrong name.
-        raise ConfigUnavailable("it has no configuration for this name, these profiles and this label")
+        raise NoConfiguration("it has no configuration for this name, these profiles and this label")
     if sum(len(source.properties) for source in read) > MOST_PROPERTIES:
         raise ConfigUnavailable(f"the answer has more than {MOST_PROPERTIES} properties")
     return Answer(

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.errors import ConfigError, ConfigRefused, ConfigUnavailable
-from gateway.routing.config.answer import read_answer
+from gateway.routing.config.answer import NoConfiguration, read_answer
 from gateway.routing.config.fetch import Ask
 from gateway.routing.config.properties import Properties, properties_of
 
-Offer = Callable[[Properties], Awaitable[tuple[str, ...]]]
-"""Puts properties in force, or returns what is wrong with them."""
+Offer = Callable[[Properties | None], Awaitable[tuple[str, ...]]]
+"""Puts properties in force (None: the route file alone), or returns what is wrong with them."""
 
 FIRST_RETRY_SECONDS: Final = 1.0
 LONGEST_RETRY_SECONDS: Final = 60.0
@@ -26,6 +26,7 @@ LEAST_SECONDS: Final = 1.0
 MOST_LISTED: Final = 200
 """Names of ignored properties that are listed in one line of the log."""
 MOST_REMEMBERED: Final = 10_000
+NO_ROUTES: Final = "it has no routes any more"
 
 _log = logging.getLogger(__name__)
 
@@ -44,11 +45,23 @@ class ConfigStatus:
     ignored: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    """What the server gave before and has no more, and when a look first found so."""
+
+    what: str
+    since: float
+
+
 class ConfigServer:
     """One Config Server, or several of the same content.
 
-    ``interval``: seconds between two looks, 0 for none once it has answered. ``on_fetched`` is told of each
-    attempt: ``ok``, ``failed`` or ``refused``. ``shown``: the address, for the log.
+    ``interval``: seconds between two looks, 0 for none once it has answered. ``optional``: a gateway starts without
+    it. ``on_fetched`` is told of each attempt: ``ok``, ``failed`` or ``refused``. ``shown``: the address, for the log.
+
+    A server that is away or fails changes nothing. One that answers, and has no routes any more, or nothing at all
+    where it is optional, is believed when two looks in a row find so: a gateway that starts does without as well,
+    and all instances must serve the same. The first look may have met a server in the middle of its own start.
     """
 
     def __init__(
@@ -58,20 +71,24 @@ class ConfigServer:
         *,
         shown: str = "",
         interval: float = 30.0,
+        optional: bool = False,
         on_fetched: Callable[[str], None] = lambda outcome: None,
     ) -> None:
         self.properties: Properties | None = None
-        """Those in force, or on offer; None before the server has answered."""
+        """Those in force, or on offer; None before the server has answered, and while the route file counts alone."""
         self._ask = ask
         self._environ = environ
         self._shown = shown
         self._interval = interval
+        self._optional = optional
         self._on_fetched = on_fetched
         self._wanted = asyncio.Event()
         self._waiting: list[asyncio.Future[tuple[str, ...]]] = []
         self._failures = 0
         self._reason = ""
         self._refused = False
+        self._loss: _Loss | None = None
+        """What the last look found gone, as long as it is doubted."""
         self._looked_at = -LEAST_SECONDS
         self._listed: set[str] = set()
 
@@ -130,7 +147,7 @@ class ConfigServer:
             # Who asks from here on wants to know of a later look than this one.
             waiting, self._waiting = self._waiting, []
             try:
-                outcome = await self._look(offer)
+                outcome = await self._look(offer, asked=bool(waiting))
                 for future in waiting:
                     _settle(future, outcome)
             finally:
@@ -146,12 +163,16 @@ class ConfigServer:
         if not self._waiting:
             await asyncio.sleep(self._looked_at + LEAST_SECONDS - time.monotonic())
 
-    async def _look(self, offer: Offer) -> tuple[str, ...] | ConfigError:
+    async def _look(self, offer: Offer, *, asked: bool) -> tuple[str, ...] | ConfigError:
         self._looked_at = time.monotonic()
+        before, self._loss = self._loss, None
         try:
-            new = await self._fetch()
+            new, lost = await self._fetch_again()
+            if lost and not self._believes(lost, before, asked):
+                doubt = f"{lost}; when it says so again, it is believed, and the route file counts instead"
+                raise ConfigUnavailable(doubt) if new is None else ConfigRefused((doubt,))
             # After a refusal whoever was offered that must hear that it is over.
-            if self.properties and new.digest == self.properties.digest and not self._refused:
+            if self.properties and new and new.digest == self.properties.digest and not self._refused:
                 changed: tuple[str, ...] = ()
             else:
                 faults = await offer(new)
@@ -159,7 +180,7 @@ class ConfigServer:
                 if faults:
                     raise ConfigRefused(faults)
                 changed = _changed(self.properties, new)
-                if changed:
+                if changed and new:
                     _log.info("%d properties of the Config Server changed (%s)", len(changed), new.version)
         except ConfigError as error:
             self._failed(error, "refused" if isinstance(error, ConfigRefused) else "failed")
@@ -171,9 +192,38 @@ class ConfigServer:
             )
             self._failed(failure, "failed")
             return failure
-        self.properties = new
-        self._succeeded(new)
+        self.properties, self._loss = new, None
+        if lost:
+            _log.warning(
+                "the Config Server at %s says again: %s. The route file counts instead", self._shown, lost
+            )
+        if new:
+            self._succeeded(new)
+        else:
+            # From here on this is a gateway that has started without the server.
+            self._failures, self._reason = 0, lost
+            self._failed(ConfigUnavailable(lost), "failed")
         return changed
+
+    async def _fetch_again(self) -> tuple[Properties | None, str]:
+        """What is to be in force (None: the route file alone), and what is lost by that, empty if nothing is."""
+        try:
+            new = await self._fetch()
+        except NoConfiguration as error:
+            if self.properties is None or not self._optional:
+                raise
+            return None, error.reason
+        gave_routes = self.properties is not None and self.properties.gives_routes
+        return new, NO_ROUTES if gave_routes and not new.gives_routes else ""
+
+    def _believes(self, lost: str, before: _Loss | None, asked: bool) -> bool:
+        """Whether this look bears out the one before. Webhooks may come one right after the other: a look that nobody
+        waits for counts if half of the usual time has passed."""
+        if before is None or before.what != lost:
+            self._loss = _Loss(lost, self._looked_at)
+            return False
+        self._loss = before
+        return asked or self._looked_at - before.since >= self._interval / 2
 
     async def _fetch(self) -> Properties:
         body = await self._ask()
@@ -206,7 +256,8 @@ class ConfigServer:
     def _pause(self) -> float | None:
         """Seconds until the next look, with jitter so that many instances don't ask in step; None: for ever."""
         pause = self._interval or None
-        if self._failures and (self._interval or self.properties is None):
+        # What is doubted is looked at again in the usual time: a server that starts may take longer than a retry.
+        if self._failures and not self._loss and (self._interval or self.properties is None):
             backed_off = FIRST_RETRY_SECONDS * 2 ** min(self._failures - 1, 10)
             pause = min(self._interval or LONGEST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, backed_off)
         return pause * random.uniform(0.9, 1.0) if pause else None
@@ -221,8 +272,6 @@ def _settle(future: asyncio.Future[tuple[str, ...]], outcome: tuple[str, ...] | 
         future.set_result(outcome)
 
 
-def _changed(old: Properties | None, new: Properties) -> tuple[str, ...]:
-    before = old.values if old else {}
-    return tuple(
-        sorted(name for name in before.keys() | new.values.keys() if before.get(name) != new.values.get(name))
-    )
+def _changed(old: Properties | None, new: Properties | None) -> tuple[str, ...]:
+    before, after = old.values if old else {}, new.values if new else {}
+    return tuple(sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)))
