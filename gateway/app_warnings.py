@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import resource
+import socket
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from gateway.app_config import wanted
+from gateway.errors import GatewayError
 from gateway.routing.faults import Fault
 from gateway.routing.table import RouteTable
 from gateway.routing.warnings import NEEDS_ALL_ROUTES, to_itself, without_instances
 from gateway.settings import Settings
 from gateway.settings_warnings import warnings_of_limits, warnings_of_names, warnings_of_values
 from gateway.waiting_room.embedded import EmbeddedRedisError, find_server
+from gateway.waiting_room.link import Redis
+from gateway.waiting_room.rooms import check_prefix_for_cluster
 
 
 def warnings_of_table(table: RouteTable, settings: Settings, *, all_routes: bool = True) -> tuple[Fault, ...]:
@@ -44,10 +48,35 @@ def warnings_of_settings(
     ]
 
 
+def faults_of_settings(settings: Settings) -> list[GatewayError]:
+    """What stops the start though each setting by itself is allowed: the files of TLS, a prefix that is not for a
+    cluster. Looks at files, not at the network."""
+    if settings.redis_url == "embedded":
+        return []
+    try:
+        if Redis(settings.redis_url, settings.redis_timeout_seconds).is_cluster:
+            check_prefix_for_cluster(settings.redis_key_prefix)
+    except GatewayError as error:
+        return [error]
+    return []
+
+
 def descriptor_limit() -> int:
     """How many file descriptors a gateway can have: it raises its limit as far as the system allows."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return 1_048_576 if hard == resource.RLIM_INFINITY else hard
+
+
+def warnings_of_host(settings: Settings) -> list[str]:
+    """Whether this machine can listen on that host, as far as looking it up tells."""
+    host = settings.server_host
+    try:
+        socket.getaddrinfo(host, settings.server_port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        return [
+            f"SERVER_HOST is {host}, which is no address here ({error.strerror}): name an address of this machine"
+        ]
+    return []
 
 
 def _embedded(settings: Settings) -> list[str]:

@@ -153,13 +153,16 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    from gateway.app_warnings import warnings_of_settings, warnings_of_table  # noqa: PLC0415 - as below
+    from gateway import app_warnings as of  # noqa: PLC0415 - as below
     from gateway.routing import describe  # noqa: PLC0415 - the other commands need no routes
 
     wrong_settings = check_settings(environ)
     for wrong in wrong_settings:
         print(wrong)
     settings = None if wrong_settings else Settings.from_env(environ)
+    wrong_together = of.faults_of_settings(settings) if settings else []
+    for each in wrong_together:
+        print(f"{each}; `gateway serve` would not start")
     file = options.file or _routes_file(environ)
     properties, away, fatal = (None, "", False) if options.file or wrong_settings else _configured(environ)
     if fatal:
@@ -176,12 +179,13 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         warnings += warnings_of_names(environ, asked.asked)
         warnings += table.warnings if table else ()
     else:
-        warnings += warnings_of_settings(settings, environ, asked.asked)
+        warnings += of.warnings_of_settings(settings, environ, asked.asked)
+        warnings += of.warnings_of_host(settings)
         all_routes = not (options.file or away)
-        warnings += warnings_of_table(table, settings, all_routes=all_routes) if table else ()
+        warnings += of.warnings_of_table(table, settings, all_routes=all_routes) if table else ()
     for warning in warnings:
         print(f"warning: {warning}")
-    if wrong_settings or table is None or faults or fatal:
+    if wrong_settings or wrong_together or table is None or faults or fatal:
         return 1
     source = f"{file} and the Config Server" if properties else file
     more = f", {_counted(len(warnings), 'warning')}" if warnings else ""

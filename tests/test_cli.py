@@ -280,6 +280,34 @@ def test_check_looks_at_the_settings_also_when_a_file_is_named(
     assert warning.startswith("warning: QUEUE_MODES is not a setting")
 
 
+@pytest.mark.parametrize(
+    ("environ", "begin"),
+    [
+        ({"REDIS_URL": "redis+cluster://h"}, "REDIS_KEY_PREFIX='': allowed is a prefix with a hash tag"),
+        (
+            {"REDIS_URL": "rediss://h?ssl_ca_certs=/nowhere.pem"},
+            "REDIS_URL='(hidden)': allowed is an address",
+        ),
+    ],
+)
+def test_check_names_settings_that_stop_serve_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], environ: dict[str, str], begin: str
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(ROUTES)
+    assert run("check", str(file), environ=environ) == 1
+    line, *_ = capsys.readouterr().out.splitlines()
+    assert line.startswith(begin)
+    assert line.endswith("; `gateway serve` would not start")
+
+
+def test_check_warns_of_a_host_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(ROUTES)
+    assert run("check", str(file), environ={"SERVER_HOST": "nowhere.invalid"}) == 0
+    assert "warning: SERVER_HOST is nowhere.invalid, which is no address here" in capsys.readouterr().out
+
+
 def test_check_warns_of_the_environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(ROUTES.replace("http://127.0.0.1:8101", "${SHOP_URL:http://127.0.0.1:8080}"))

@@ -13,6 +13,7 @@ from ipaddress import IPv6Address
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
+from gateway.host_names import can_be_resolved
 from gateway.proxy.upstream import UpstreamBase
 
 MOST_INSTANCES: Final = 50_000
@@ -124,7 +125,7 @@ def _base(host: str, address: str, entry: dict[str, Any]) -> UpstreamBase | None
 
 def _host(text: str) -> str | None:
     if ":" not in text:
-        return text.lower() if _HOST.fullmatch(text) else None
+        return text.lower() if _HOST.fullmatch(text) and can_be_resolved(text) else None
     try:
         address = IPv6Address(text.removeprefix("[").removesuffix("]"))
     except ValueError:

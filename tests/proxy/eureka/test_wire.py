@@ -76,6 +76,8 @@ ADDRESSES: list[tuple[dict[str, Any], str | None]] = [
     ({"port": OFF, "securePort": {"$": 8443, "@enabled": "true"}}, "https://a.internal:8443"),
     ({"securePort": {"$": 8443, "@enabled": "true"}}, "https://a.internal:8443"),
     ({"securePort": {"$": 443, "@enabled": True}}, "https://a.internal"),
+    ({"hostName": "x" * 64, "ipAddr": "10.0.0.9"}, "http://10.0.0.9:8080"),
+    ({"hostName": "a..b", "ipAddr": "10.0.0.9"}, "http://10.0.0.9:8080"),
     ({"securePort": {"$": 8443, "@enabled": "false"}}, "http://a.internal:8080"),
     ({"securePort": {"$": 8443}}, "http://a.internal:8080"),
     ({"securePort": {"$": 0, "@enabled": "true"}}, "http://a.internal:8080"),
