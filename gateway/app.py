@@ -227,7 +227,11 @@ def _redis_health(rooms: Rooms) -> tuple[bool | str, dict[str, object]]:
         details = {"refusesWrites": state.refuses, "since": timestamp(state.refuses_since)}
     if rooms.refused_scripts:
         details["refusedScripts"] = rooms.refused_scripts
-    return rooms.subscription.listening.is_set(), details
+    if rooms.failing_scripts:
+        details["failingScripts"] = rooms.failing_scripts
+    if not rooms.subscription.listening.is_set():
+        return False, details | {"reason": "events of the rooms are not heard"}
+    return True, details
 
 
 def _config_health(config: ConfigServer) -> tuple[bool, dict[str, object]]:

@@ -89,6 +89,11 @@ class Rooms:
         """Scripts that Redis refuses though it answers, as for want of a permission."""
         return self._redis.availability.refused_scripts
 
+    @property
+    def failing_scripts(self) -> list[str]:
+        """Scripts that have failed for a while though Redis answers the probe, as at its limit of clients."""
+        return self._redis.availability.failing_scripts
+
     async def provide(self, limits: Mapping[str, Limits]) -> None:
         """Makes rooms that don't exist yet and gives the others their limits. Rooms not named any more stay:
         somebody may be in them."""
