@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from gateway.errors import BadRequest, UpstreamUnreachable
 from gateway.observe.tracing import TRACE_HEADERS, TRACE_ID
-from gateway.proxy.forwarded import RawHeaders, TrustedProxies, forwarded_headers, origin
+from gateway.proxy.forwarded import Origin, RawHeaders, TrustedProxies, forwarded_headers, origin
 
 _FOLD = bytes(
     c | 0x20 if 0x41 <= c <= 0x5A else c if 0x61 <= c <= 0x7A or 0x30 <= c <= 0x39 else 0x2D
@@ -78,13 +78,15 @@ def upstream_headers(
     upstream_host: bytes | None = None,
     extra: Sequence[tuple[bytes, bytes]] = (),
     prefix: str = "",
+    seen: Origin | None = None,
 ) -> list[tuple[bytes, bytes]]:
     """Turn a client's headers into those for a service, without framing.
 
     ``peer`` is the address of the connection, ``scheme`` and ``host`` are what it used to reach us.
     ``upstream_host`` becomes ``Host`` (the client's own to preserve it); None leaves it out, and the
     Forwarder puts in that of the instance it picks. ``extra`` goes in last, whatever ``Connection`` named. ``prefix``
-    is what the route took off the path, encoded; behind a trusted proxy services are told, as Spring does.
+    is what the route took off the path, encoded; behind a trusted proxy services are told, as Spring does. ``seen`` is
+    what ``origin`` made of these headers, if it has been asked before.
     """
     believed = peer in trusted
     kept = [] if upstream_host is None else [(b"Host", upstream_host)]
@@ -103,7 +105,9 @@ def upstream_headers(
         before = [value for name, value in kept if name.lower() == _PREFIX]
         kept = [field for field in kept if field[0].lower() != _PREFIX]
         kept.append((b"X-Forwarded-Prefix", b",".join([*before, prefix.encode()])))
-    kept += forwarded_headers(origin(raw_headers, peer=peer, scheme=scheme, host=host, trusted=trusted))
+    if seen is None:
+        seen = origin(raw_headers, peer=peer, scheme=scheme, host=host, trusted=trusted)
+    kept += forwarded_headers(seen)
     kept += extra
     return kept
 

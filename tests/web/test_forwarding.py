@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from gateway.proxy import forwarded
 from tests.harness import Gateways, Running
 
 ROUTES = """
@@ -86,6 +89,11 @@ routes:
 access:
   public: ["/usual/**", "/remote/**", "/ten/**", "/strip/**", "/rewrite/**", "/add/**"]
 """
+CROSSED = """
+cors:
+  cors-configurations:
+    '[/**]': {allowedOrigins: ["https://pages.test"], allowedMethods: ["*"]}
+"""
 
 
 @pytest.mark.parametrize(
@@ -101,6 +109,11 @@ access:
         ({"Forwarded": "for=unknown"}, 404, 404),
         ({"Forwarded": "for=10.1.2.3,"}, 404, 200),
         ({"Forwarded": "garbage"}, 404, 404),
+        ({"X-Forwarded-For": ""}, 404, 404),
+        ({"X-Forwarded-For": " , "}, 404, 404),
+        ({"X-Real-IP": "10.1.2.3"}, 404, 200),
+        ({"X-Real-IP": "10.1.2.3, 127.0.0.1"}, 404, 404),
+        ({"X-Real-IP": "127.0.0.1", "X-Forwarded-For": "10.1.2.3"}, 404, 200),
     ],
 )
 async def test_addresses_are_compared_as_trusted_proxies_tell_them(
@@ -109,6 +122,29 @@ async def test_addresses_are_compared_as_trusted_proxies_tell_them(
     gateway = await gateways.start(PROXIED, trusted_proxies="127.0.0.0/8")
     for path, status in {"/usual/x": local, "/remote/x": local, "/ten/x": ten}.items():
         assert (await gateway.nobody("GET", path, headers=headers)).status == status
+
+
+async def test_what_proxies_say_is_read_once_for_a_request(
+    gateways: Gateways, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+
+    def counted(*args: Any, **options: Any) -> Any:
+        read.append(args)
+        return said(*args, **options)
+
+    said = forwarded._said
+    monkeypatch.setattr(forwarded, "_said", counted)
+    gateway = await gateways.start(PROXIED + CROSSED, trusted_proxies="127.0.0.0/8")
+    sent = {"X-Forwarded-For": "127.0.0.9", "X-Forwarded-Proto": "wss", "Host": "shop.test"}
+    answer = await gateway.nobody("GET", "/usual/x", headers=sent | {"Origin": "https://shop.test"})
+    assert (answer.status, len(read)) == (200, 1)
+    told = dict(gateways.service.seen[-1]["headers"])
+    assert (told["X-Real-IP"], told["X-Forwarded-Proto"]) == ("127.0.0.9", "https")
+    assert (
+        await gateway.nobody("GET", "/usual/x", headers=sent | {"Origin": "https://other.test"})
+    ).status == 403
+    assert len(read) == 2
 
 
 @pytest.mark.parametrize(
