@@ -52,8 +52,9 @@ _REWRITTEN = _ABOUT_THE_CLIENT | {
 _OF_TRACES = frozenset(name.encode() for name in TRACE_HEADERS)
 # Beside what ends at each hop: the name of the trace, which only the gateway tells its clients.
 _NOT_FROM_SERVICES = _HOP_BY_HOP | {TRACE_ID.lower().encode()}
-# Expect is answered here, so that no service waits for a client to begin with its body.
-_NOT_FROM_CLIENTS = _HOP_BY_HOP | _FRAMING | _REWRITTEN | _OF_TRACES | {b"host", b"expect"}
+# Expect is answered here, so that no service waits for a client to begin with its body. CGI makes HTTP_PROXY of Proxy,
+# through which libraries of the service would send their own calls ("httpoxy").
+_NOT_FROM_CLIENTS = _HOP_BY_HOP | _FRAMING | _REWRITTEN | _OF_TRACES | {b"host", b"expect", b"proxy"}
 
 
 class ResponseHeaders(NamedTuple):
@@ -66,6 +67,24 @@ class ResponseHeaders(NamedTuple):
 def fold(name: bytes) -> bytes:
     """The form in which names are compared."""
     return name.translate(_FOLD)
+
+
+def without_named(raw_headers: Sequence[tuple[bytes, bytes]]) -> Sequence[tuple[bytes, bytes]]:
+    """A client's headers without those that its ``Connection`` names, and then without that: what is added later is not
+    the client's to remove."""
+    named: set[bytes] = set()
+    for name, value in raw_headers:
+        if name.lower() == b"connection":
+            named |= _options(value)
+    named -= _COMMON_IN_CONNECTION
+    if not named:
+        return raw_headers
+    named.add(b"connection")
+    return [field for field in raw_headers if fold(field[0]) not in named]
+
+
+def _options(connection: bytes) -> set[bytes]:
+    return {fold(option.strip(b" \t")) for option in connection.split(b",")}
 
 
 def upstream_headers(
@@ -95,7 +114,7 @@ def upstream_headers(
         name = field[0].translate(_FOLD)
         if name in _NOT_FROM_CLIENTS:
             if name == b"connection":
-                named.update(fold(token.strip(b" \t")) for token in field[1].split(b","))
+                named |= _options(field[1])
         elif not name.startswith(b"x-forwarded-") or (believed and field[0].lower() == name):
             kept.append(field)
     named -= _COMMON_IN_CONNECTION
