@@ -193,11 +193,23 @@ def _exchange(request: web.BaseRequest, context: Context, default_locale: str) -
     # Not in ``handle``, which would keep the headers for as long as it takes to answer.
     headers = request.headers
     accept_language = headers.get("Accept-Language")
-    return Exchange(
+    peer = request.remote or ""
+    exchange = Exchange(
         context.tracer.begin(headers),
         choose_locale(accept_language, default_locale) if accept_language else default_locale,
-        _client(request, context),
+        peer,
     )
+    if peer in context.trusted:
+        # Read once, for all who ask.
+        exchange.origin = origin(
+            request.raw_headers,
+            peer=peer,
+            scheme=request.scheme,
+            host=headers.get("Host", ""),
+            trusted=context.trusted,
+        )
+        exchange.client = exchange.origin.address
+    return exchange
 
 
 async def _answered(
@@ -217,12 +229,3 @@ async def _answered(
     except Exception:
         log.exception("%s %s failed, trace %s", request.method, exchange.label, exchange.trace_id)
         return refusal(exchange, GatewayError())
-
-
-def _client(request: web.BaseRequest, context: Context) -> str:
-    peer = request.remote or ""
-    if peer not in context.trusted:
-        return peer
-    return origin(
-        request.raw_headers, peer=peer, scheme=request.scheme, host=request.host, trusted=context.trusted
-    ).address

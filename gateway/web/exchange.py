@@ -13,6 +13,7 @@ from gateway.observe.tracing import TraceContext
 if TYPE_CHECKING:
     from gateway.auth.access import Access
     from gateway.auth.principal import Principal
+    from gateway.proxy.forwarded import Origin
     from gateway.routing.cors import CorsRule
     from gateway.routing.crossing import Headers
     from gateway.routing.path import Target
@@ -36,6 +37,7 @@ class Exchange:
         "locale",
         "match",
         "needs",
+        "origin",
         "outcome",
         "parameters",
         "principal",
@@ -53,6 +55,8 @@ class Exchange:
         """The request as a span of its trace."""
         self.locale = locale
         self.client = client
+        self.origin: Origin | None = None
+        """What trusted proxies say of how the client came; None if the peer is none of them."""
         self.began = time.perf_counter()
         self.target: Target | None = None
         self.access: Access | None = None

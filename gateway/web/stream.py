@@ -89,6 +89,7 @@ class StreamApi:
         if tab is not None:
             request[BEGUN] = response
             forget(request)
+            exchange.origin = None
             await hub.attend(tab)
         return response
 

@@ -150,6 +150,8 @@ def test_a_misspelt_name_is_told_with_the_nearest_and_all_there_are(item: str, n
         ("filters: [{name: StripPrefix, args: {parts: {a: [{b: c}]}}}]", "a text or a list of texts"),
         ("filters: [{name: AddRequestHeader, args: {name: X-A, value: }}]", "value is missing"),
         ("filters: ['SetRequestHostHeader=a/b']", "no host"),
+        ("filters: ['SetRequestHostHeader=a:b']", "no host"),
+        ("filters: ['SetRequestHostHeader=[::1']", "no host"),
         ("filters: ['AddRequestParameter=a, b#c']", "part of a query"),
         ("metadata: {cors: text}", "cors must be a mapping"),
         ("uri: [a]", "twice"),
