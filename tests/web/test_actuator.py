@@ -225,7 +225,7 @@ async def test_health_and_log_name_each_fault_once_and_what_is_allowed_once(
 
 async def test_a_change_nested_deeply_is_not_valid(gateways: Gateways) -> None:
     gateway = await gateways.start(management_token=TOKEN)
-    for body in (b"[" * 4000, bx):
+    for body in (b"[" * 4000, b'{"capacity":' * 300):
         answer = await gateway.nobody(
             "POST", "/actuator/rooms/default", data=body, headers={"Authorization": f"Bearer {TOKEN}"}
         )
