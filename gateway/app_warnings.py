@@ -7,7 +7,7 @@ import resource
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from gateway.app_config import wanted
+from gateway.app_config import token_settings, wanted
 from gateway.routing.faults import Fault
 from gateway.routing.table import RouteTable
 from gateway.routing.warnings import NEEDS_ALL_ROUTES, to_itself, without_instances
@@ -41,6 +41,16 @@ def warnings_of_settings(
         *warnings_of_limits(settings, descriptor_limit()),
         *_embedded(settings),
         *_overlooked_file(settings),
+    ]
+
+
+def warnings_of_keys(settings: Settings, environ: Mapping[str, str], table: RouteTable) -> list[str]:
+    """Nowhere to take the keys from that tokens are checked with, neither by the settings nor by a Config Server."""
+    if token_settings(settings, environ, table)[0]:
+        return []
+    return [
+        "JWT_JWKS_URI is not set, so no token can be checked, and calls that need one get 503: set it to the address "
+        "of your auth server's key set"
     ]
 
 
