@@ -170,6 +170,11 @@ def response_headers(raw_headers: RawHeaders) -> ResponseHeaders:
     return ResponseHeaders(fields, length)
 
 
+def names_of(fields: RawHeaders) -> list[bytes]:
+    """The names in lower case."""
+    return [_lowered.get(name) or name.lower() for name, _ in fields]
+
+
 # Names of services' headers as they came and in lower case. There are few; made-up ones only empty it.
 _lowered: dict[bytes, bytes] = {}
 _MOST_LOWERED = 1024

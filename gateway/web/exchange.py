@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gateway.routing.crossing import Headers
     from gateway.routing.path import Target
     from gateway.routing.table import Match
+    from gateway.security_headers import SecurityHeaders
 
 _NO_PARAMETERS: Final[Mapping[str, str]] = {}
 
@@ -43,6 +44,7 @@ class Exchange:
         "principal",
         "renews_only",
         "room",
+        "security",
         "sheds",
         "streams",
         "target",
@@ -70,6 +72,8 @@ class Exchange:
         """What such pages may do here; None: nobody has said, and browsers allow them nothing."""
         self.cors_headers: Headers = ()
         """What the answer says about it, whoever answers."""
+        self.security: SecurityHeaders | None = None
+        """What the answer says to browsers where it does not say it itself; None: nothing is added."""
         self.principal: Principal | None = None
         self.room: str | None = None
         """The room whose gate the call passes."""

@@ -131,14 +131,17 @@ def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, mat
         settings.proxy_connect_timeout_seconds
         if route.connect_timeout is None
         else _seconds(route.connect_timeout),
-        settings.proxy_response_timeout_seconds
-        if route.response_timeout is None
-        else _seconds(route.response_timeout),
+        _seconds(
+            settings.proxy_response_timeout_seconds
+            if route.response_timeout is None
+            else route.response_timeout
+        ),
         changes.status,
         exchange.trace.trace_id.encode(),
         _cors(exchange.cors_headers) if exchange.cors_headers else None,
         key_of(request.method, request.version, sent) if hdrs.UPGRADE in sent else None,
         client=exchange.client,
+        security=exchange.security,
     )
 
 
@@ -164,9 +167,9 @@ def _smaller(of_settings: int, of_route: int) -> int:
     return min(of_settings, of_route) if of_settings else of_route
 
 
-def _seconds(of_route: float) -> float:
-    """A route's own time-out; infinity means none, which is a year here."""
-    return 365.0 * 86400 if math.isinf(of_route) else of_route
+def _seconds(timeout: float) -> float:
+    """A time-out; infinity means none, which is a year here."""
+    return 365.0 * 86400 if math.isinf(timeout) else timeout
 
 
 def _edited(raw: RawHeaders, edits: Sequence[HeaderEdit]) -> CIMultiDict[str]:
