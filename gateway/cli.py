@@ -19,7 +19,8 @@ from gateway import __version__, cli_health, cli_room, versions
 from gateway.settings import TABLE, Settings
 from gateway.settings import check as check_settings
 from gateway.settings_table import Setting
-from gateway.settings_warnings import Asked, warnings_of_names
+from gateway.settings_warnings import Asked, notes_of_names, warnings_of_names
+from gateway.spring.environ import understood
 
 if TYPE_CHECKING:
     from gateway.routing.config.properties import Properties
@@ -44,6 +45,7 @@ def _run(argv: Sequence[str] | None, environ: Mapping[str, str]) -> int:
         if not hasattr(options, "run"):
             parser.print_help(sys.stderr)
             return 2
+        environ = understood(environ)
         # Before anything is imported that may fail with another version of a library.
         if options.run in _NEED_LIBRARIES and not _libraries_fit():
             return 1
@@ -181,6 +183,8 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         warnings += warnings_of_table(table, settings, all_routes=all_routes) if table else ()
     for warning in warnings:
         print(f"warning: {warning}")
+    for note in notes_of_names(asked, asked.asked):
+        print(f"note: {note}")
     if wrong_settings or table is None or faults or fatal:
         return 1
     source = f"{file} and the Config Server" if properties else file

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LONGEST_MODULE = 600
 
-_BASE = {"spelling", "settings", "redis_address", "errors", "observe", "query"}
+_BASE = {"placeholders", "spelling", "spring", "settings", "redis_address", "errors", "observe", "query"}
 _ROOMS = {"waiting_room", "routing", "auth", "proxy", "stream"}
 
 # Room (a folder or a module right below gateway/) → rooms it may import; itself is always allowed.
@@ -31,6 +31,7 @@ DIRECTIONS: dict[str, set[str]] = {
         "settings",
         "settings_table",
         "settings_warnings",
+        "spring",
         "errors",
         "versions",
     },
@@ -52,17 +53,29 @@ DIRECTIONS: dict[str, set[str]] = {
     "web": {*_ROOMS, *_BASE},
     **dict.fromkeys(_ROOMS, _BASE),
     "observe": set(),
-    "settings": {"settings_discovery", "settings_kinds", "settings_redis", "settings_table", "errors"},
-    "settings_config": {"settings_kinds", "settings_table"},
-    "settings_discovery": {"settings_config", "settings_kinds", "settings_table"},
-    "settings_table": {"settings_kinds", "errors"},
-    "settings_redis": {"redis_address", "settings_kinds", "errors"},
+    "settings": {
+        "settings_discovery",
+        "settings_kinds",
+        "settings_redis",
+        "settings_parts",
+        "settings_table",
+        "spring",
+        "errors",
+    },
+    "settings_config": {"settings_kinds", "settings_parts", "settings_table"},
+    "settings_discovery": {"settings_config", "settings_kinds", "settings_parts", "settings_table", "spring"},
+    "settings_table": {"settings_kinds", "spring", "errors"},
+    "settings_redis": {"redis_address", "settings_kinds", "spring", "errors"},
+    "settings_parts": {"settings_kinds", "settings_table", "spring", "errors"},
     "settings_kinds": {"redis_address"},
     "redis_address": set(),
     "query": {"errors"},
     "errors": set(),
     "spelling": set(),
-    "settings_warnings": {"settings", "settings_table", "spelling"},
+    "settings_warnings": {"settings", "settings_table", "spelling", "spring"},
+    "placeholders": set(),
+    # The names of Spring's, and how they are found in the environment.
+    "spring": {"placeholders", "errors"},
 }
 
 # Libraries that belong to one room, so that only that room knows what they do and how they fail.
