@@ -13,7 +13,10 @@ from gateway.spring.values import SWITCH, is_true, seconds_of
 
 _SWITCH: Final = Kind(is_true, SWITCH.allowed)
 _SHUTDOWN: Final = kinds.one_of("graceful", "immediate")
-_GRACE: Final = Kind(seconds_of, "a length of time, such as 30s, PT30S, or 30000 for milliseconds")
+_GRACE: Final = Kind(
+    lambda text: kinds.duration(zero="at once").parse(f"{seconds_of(text):.9f}"),
+    "a length of time, such as 30s, PT30S, or 30000 for milliseconds",
+)
 _HEADERS: Final = "SPRING_CLOUD_CONFIG_HEADERS_"
 
 

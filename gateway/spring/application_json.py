@@ -13,6 +13,7 @@ LONGEST: Final = 256 * 1024
 MOST: Final = 2000
 """Properties; more are no settings."""
 DEEPEST: Final = 40
+LONGEST_NAME: Final = 200
 
 
 class BadJson(ValueError):
@@ -55,6 +56,8 @@ def _flat(name: str, value: Any, depth: int) -> Iterator[tuple[str, str]]:
         raise BadJson(f"at most {DEEPEST} levels deep")
     if isinstance(value, dict):
         for key, below in value.items():
+            if not key.isprintable() or len(key) > LONGEST_NAME:
+                raise BadJson(f"printable names of at most {LONGEST_NAME} characters")
             yield from _flat(f"{name}.{key}" if name else key, below, depth + 1)
     elif isinstance(value, list):
         for index, below in enumerate(value):

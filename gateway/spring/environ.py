@@ -62,6 +62,9 @@ class SpringEnviron(Mapping[str, str]):
         self._by_uniform_name = {uniform(name): text for name, text in self.from_json.items()}
         self._origins: dict[str, str] = {name: f"{_JSON}{name})" for name in self.from_json}
         self._texts: dict[str, str] = {**self.plain, **self.from_json}
+        for name, text in self.from_json.items():
+            if NAMES.match(name) is None and self.plain.get(name, text).strip() not in ("", text.strip()):
+                self.conflicts.append((f"{_JSON}{name})", name))
         self._counting: dict[str, str] = {}
         # Each variable is filled once, so values that repeat one another can't multiply the work.
         self._done: dict[str, str] = {}
@@ -114,6 +117,8 @@ class SpringEnviron(Mapping[str, str]):
         for name, text in self.plain.items():
             if match := NAMES.match(name):
                 forms.setdefault(match.variable, []).append(_Form(name, match, text))
+                if match.name.family and name != match.variable and name.startswith(match.name.variable):
+                    del self._texts[name]  # the key would be there twice
         for name, text in self.from_json.items():
             if match := NAMES.match(name):
                 forms.setdefault(match.variable, []).append(_Form(f"{_JSON}{name})", match, text))

@@ -37,6 +37,8 @@ def test_objects_and_lists_become_dotted_names() -> None:
         ("[" * 100_000, "valid JSON"),
         ('{"a":' * (DEEPEST + 2) + "1" + "}" * (DEEPEST + 2), f"at most {DEEPEST} levels deep"),
         (json.dumps(dict.fromkeys(map(str, range(MOST + 1)), 1)), f"at most {MOST} properties"),
+        ('{"spring.a\\nb": 1}', "printable names"),
+        ('{"' + "a" * 201 + '": 1}', "printable names of at most 200 characters"),
         ('{"a": "' + "x" * LONGEST + '"}', "at most 256 KiB"),
     ],
 )

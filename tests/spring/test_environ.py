@@ -42,6 +42,18 @@ def test_forms_that_say_different_things_are_told_in_the_order_in_which_they_cou
     ]
 
 
+def test_a_variable_of_the_gateways_own_in_the_json_is_told_if_it_wins() -> None:
+    environ = {"SPRING_APPLICATION_JSON": '{"REDIS_PW": "a", "QUEUE_RELINEUP": "keep", "LOG_LEVEL": "INFO"}'}
+    found = SpringEnviron(environ | {"REDIS_PW": "b", "QUEUE_RELINEUP": "keep", "LOG_LEVEL": ""})
+    assert found["REDIS_PW"] == "a"
+    assert found.conflicts == [("SPRING_APPLICATION_JSON (REDIS_PW)", "REDIS_PW")]
+
+
+def test_a_key_in_mixed_case_is_there_once() -> None:
+    environ = {"EUREKA_INSTANCE_METADATAMAP_Team": "tickets", "eureka_instance_metadatamap_color": "blue"}
+    assert Settings.from_env(environ).eureka_instance_metadatamap == (("team", "tickets"), ("color", "blue"))
+
+
 def test_forms_that_agree_or_are_empty_are_not_told() -> None:
     environ = SpringEnviron(
         {
