@@ -43,6 +43,10 @@ _UNITS = re.compile(r"_(SECONDS|SECS?|S|MS|MILLIS(ECONDS)?|MINUTES|BYTES|KB|MB)$
 MOST_TOLD: Final = 20
 """Lines about names; of more, the number is told."""
 _MOST_NAMED: Final = 8
+_JAVA: Final = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "JAVA_OPTS")
+_OPTION: Final = re.compile(
+    r"(?<!\S)-D((?:spring|eureka|management|logging|server)\.[\w.\[\]-]{1,100})=", re.ASCII
+)
 OLDER_PARTS: Final = frozenset(
     {"REDIS_IP", "REDIS_PORT", "REDIS_PW"}
     | {one.variable for one in NAMES.table if one.part and not one.family}
@@ -102,11 +106,16 @@ def warnings_of_names(environ: Mapping[str, str], more: Collection[str] = ()) ->
         for counting, other in view.conflicts
     ]
     names = _strangers(view, more)
+    options = [
+        f"{variable} sets {', '.join(_few(given))}, which is not read: set variables of these names"
+        for variable in _JAVA
+        if (given := sorted(set(_OPTION.findall(view.plain.get(variable, "")))))
+    ]
     without = [
         f"{_listed(each)} of Spring's without effect here: {instead}"
         for instead, each in names.without.items()
     ]
-    warnings = [*conflicts, *names.unknown, *without]
+    warnings = [*conflicts, *options, *names.unknown, *without]
     if len(warnings) > MOST_TOLD:
         left = len(warnings) - MOST_TOLD + 1
         warnings[MOST_TOLD - 1 :] = [f"{left} more variables are not understood: see docs/spring-names.md"]

@@ -168,6 +168,17 @@ def test_what_is_of_no_concern_is_told_in_one_line_that_is_no_warning() -> None:
     assert notes_of_names({"SPRING_JPA_SHOW_SQL": "x"}, {"SPRING_JPA_SHOW_SQL"}) == []
 
 
+def test_options_of_java_are_told_without_their_values() -> None:
+    environ = {
+        "JAVA_TOOL_OPTIONS": "-Xmx512m -Dserver.port=1 -Dspring.data.redis.password=hunter2 -Dfile.encoding=UTF-8",
+        "JAVA_OPTS": "-Xms256m",
+    }
+    assert warnings_of_names(environ) == [
+        "JAVA_TOOL_OPTIONS sets server.port, spring.data.redis.password, which is not read: set variables of these "
+        "names"
+    ]
+
+
 def test_forms_that_contradict_each_other_are_told_without_their_values() -> None:
     environ = {
         "EUREKA_CLIENT_SERVICE_URL_DEFAULTZONE": "http://me:hunter2@a/",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.settings import TABLE, Settings, check
+from gateway.settings_warnings import warnings_of_names
 from gateway.spring.known import NAMESPACES, known
 from gateway.spring.names import SpringName
 from gateway.spring.table import DEFAULTS, NAMES, READINGS, other_names
@@ -81,3 +82,11 @@ def test_what_means_something_is_not_among_what_means_nothing() -> None:
 def test_what_spring_would_not_read_is_refused_under_its_name(variable: str) -> None:
     (error,) = check({variable: "hardly"})
     assert (error.variable, error.value) == (variable, "hardly")
+
+
+def test_the_messages_that_the_docs_quote_are_given() -> None:
+    quoted = re.findall(r"`((\w+) is (?:not )?a setting[^`]*)`", PAGE.read_text(encoding="utf-8"))
+    assert len(quoted) == 2
+    for message, name in quoted:
+        (warning,) = warnings_of_names({name: "x"})
+        assert warning.startswith(message.removesuffix("…"))
