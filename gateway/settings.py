@@ -203,24 +203,35 @@ class Settings(DiscoverySettings):
         "A WebSocket on which nothing was sent either way for so long is ended.",
     )
 
-    jwt_jwks_uri: str = setting(
+    jwt_jwks_uri: str | None = setting(
         kinds.HTTP_URL,
-        "http://localhost:8090/.well-known/jwks.json",
+        None,
         "Where the keys are that tokens are checked with.",
         group="Tokens and identity",
         older=("SPRING_SECURITY_OAUTH2_RESOURCESERVER_JWT_JWK_SET_URI",),
+        default_words="where JWT_ISSUER says, if that is an address, else "
+        "http://localhost:8090/.well-known/jwks.json",
     )
     jwt_issuer: str | None = setting(
         kinds.LINE,
         None,
-        "The `iss` a token must have; compared, never fetched.",
+        "The `iss` a token must have. If it is an address and `JWT_JWKS_URI` is unset, its OpenID document says where "
+        "the keys are.",
+        older=("SPRING_SECURITY_OAUTH2_RESOURCESERVER_JWT_ISSUER_URI",),
         default_words="not compared",
     )
-    jwt_audience: str | None = setting(
-        kinds.LINE, None, "The `aud` a token must have, or have among others.", default_words="not compared"
+    jwt_audience: tuple[str, ...] | None = setting(
+        kinds.AUDIENCES,
+        None,
+        "The `aud` a token must have, or have among others; of several it needs one.",
+        older=("SPRING_SECURITY_OAUTH2_RESOURCESERVER_JWT_AUDIENCES",),
+        default_words="not compared",
     )
     jwt_algorithms: tuple[str, ...] = setting(
-        kinds.ALGORITHMS, ("RS256",), "Signature algorithms accepted, all of them asymmetric."
+        kinds.ALGORITHMS,
+        ("RS256",),
+        "Signature algorithms accepted, all of them asymmetric.",
+        older=("SPRING_SECURITY_OAUTH2_RESOURCESERVER_JWT_JWS_ALGORITHMS",),
     )
     jwt_user_type_claim: str = setting(
         kinds.LINE, "userType", "The claim that services get as `X-User-Type`."

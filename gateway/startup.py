@@ -66,8 +66,9 @@ def _named(items: Sequence[str]) -> str:
 
 def _tokens(settings: Settings, environ: Mapping[str, str], table: RouteTable) -> str:
     keys, algorithms, issuer, audiences = token_settings(settings, environ, table)
-    parts = [f"keys from {without_password(keys)}", ", ".join(algorithms)]
-    parts.append(f"issuer {issuer}" if issuer else "issuer not compared")
+    place = without_password(keys) if keys else "where the issuer's document says"
+    parts = [f"keys from {place}", ", ".join(algorithms)]
+    parts.append(f"issuer {without_password(issuer)}" if issuer else "issuer not compared")
     parts.append(f"audience {' or '.join(audiences)}" if audiences else "audience not compared")
     if settings.jwt_cookie_name:
         parts.append(f"cookie {settings.jwt_cookie_name}")

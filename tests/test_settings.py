@@ -24,7 +24,7 @@ CONTRACT_DEFAULTS: dict[str, Any] = {
     "redis_url": "redis://localhost:6379/0",
     "allowed_in_max_capacity": 100,
     "allowed_in_duration_seconds": 240.0,
-    "jwt_jwks_uri": "http://localhost:8090/.well-known/jwks.json",
+    "jwt_jwks_uri": None,
     "eureka_client_serviceurl_defaultzone": ("http://localhost:8761/eureka/",),
     "zipkin_endpoint": "http://localhost:9411/api/v2/spans",
     "routes_file": None,
