@@ -34,7 +34,7 @@ ALLOWED = {
     + "the routes in force stay, and the next ones are taken",
     "auth/discovery.py _address ValueError": "urllib checks the port only when it is asked for",
     "auth/jwks.py Jwks._refresh Exception": LOGGED + "the keys at hand stay good",
-        "cli.py _loop_factory ImportError": "uvloop may be missing, and asyncio's own loop does the same",
+    "cli.py _loop_factory ImportError": "uvloop may be missing, and asyncio's own loop does the same",
     "observe/export.py tracing ImportError": "logged with its text; without traces everything goes on",
     "observe/logs.py _WriterHandler.emit Exception": "as in every handler of logging, which says so on stderr",
     "observe/otel.py SpanQueue.close.stop RuntimeError": "the loop ended first, and nobody waits any more",

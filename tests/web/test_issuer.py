@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -13,47 +12,17 @@ from aiohttp import web
 
 from gateway.auth.key_set import MAX_DOCUMENT_BYTES
 from tests.certificates import certificate
-from tests.harness import Gateways, Running, listening
+from tests.harness import Gateways, Running
+from tests.provider import Provider, providing
 from tests.tokens import Issuer, private_pem
 
 TOKEN = "operator-token-of-the-test"
 
 
-@dataclass
-class Provider:
-    """An auth server: what it answers by path, JSON unless it is a response. ``asked`` are the paths asked for."""
-
-    base: str = ""
-    answers: dict[str, Any] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-    answering: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append(request.path)
-        await self.answering.wait()
-        answer = self.answers.get(request.path)
-        if answer is None:
-            return web.json_response({}, status=404)
-        return answer() if callable(answer) else web.json_response(answer)
-
-    def publish(self, path: str, keys: list[dict[str, Any]], *, issuer: str | None = None) -> str:
-        """An issuer below ``path`` with these keys; returns its name."""
-        issuer = self.base + path if issuer is None else issuer
-        below = f"{path.rstrip('/')}/.well-known/openid-configuration"
-        self.answers[below] = {"issuer": issuer, "jwks_uri": f"{self.base}/keys{path}", "more": ["x"]}
-        self.answers[f"/keys{path}"] = {"keys": keys}
-        return issuer
-
-
 @pytest.fixture
 async def provider() -> AsyncIterator[Provider]:
-    found = Provider()
-    found.answering.set()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", found.handle)
-    async with listening(web.AppRunner(app, access_log=None, shutdown_timeout=0.1)) as found.base:
+    async with providing() as found:
         yield found
-        found.answering.set()
 
 
 @asynccontextmanager
