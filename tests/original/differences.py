@@ -277,6 +277,11 @@ STAYS: list[Known] = [
     ),
     Known(
         "The page of documents",
+        ("actuator/swagger", "actuator/documents"),
+        {"header cache-control": ("*", "no-cache"), "header expires": GONE, "header pragma": GONE},
+    ),
+    Known(
+        "The page of documents",
         ("actuator/documents",),
         {"body.tags": NEW, "header etag": NEW, "header vary": NEW},
     ),
