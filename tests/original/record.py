@@ -1,6 +1,6 @@
 """Records the answers of the original gateway anew, for the comparison to be held against.
 
-    python -m tests.original.record [--configuration REPOSITORY] [--keep FOLDER] -- java -Xmx256m -jar GATEWAY.jar
+    python -m tests.original.record [--configuration REPOSITORY] [--to FOLDER] -- java -Xmx256m -jar GATEWAY.jar
 
 The command behind ``--`` starts the gateway; it gets the environment of the compose file, with a real Eureka, Config
 Server and Redis at the addresses in there. ``--configuration`` is the git repository for the Config Server, if not the
