@@ -84,7 +84,8 @@ async def composed(
     """Builds a gateway and takes it down. ``environ`` fills the ``${…}`` of the route file.
 
     Raises RouteFileError if the route file has faults, ConfigUnavailable if a Config Server that is not optional
-    does not answer, EmbeddedRedisError if that Redis can't be started.
+    does not answer, EmbeddedRedisError if that Redis can't be started. While an optional Config Server answers with
+    something unusable, the gateway is there and serves nothing: see ``RouteSources``.
     """
     metrics = Metrics(registry or CollectorRegistry())
     async with contextlib.AsyncExitStack() as stack:
@@ -201,7 +202,7 @@ def _checks(
         "routes": lambda: (not sources.faults, {"faults": list(sources.faults)}),
     }
     if sources.config is not None:
-        checks["configServer"] = partial(_config_health, sources.config)
+        checks["configServer"] = partial(_config_health, sources, sources.config)
     if eureka is not None:
         checks["eureka"] = eureka.health
     return checks
@@ -230,17 +231,22 @@ def _redis_health(rooms: Rooms) -> tuple[bool | str, dict[str, object]]:
     return rooms.subscription.listening.is_set(), details
 
 
-def _config_health(config: ConfigServer) -> tuple[bool, dict[str, object]]:
+def _config_health(sources: RouteSources, config: ConfigServer) -> tuple[bool | str, dict[str, object]]:
+    """OUT_OF_SERVICE while nothing is served because of what the server answered."""
     status = config.status()
+    routes = "Config Server" if status.gives_routes else "file"
     details: dict[str, object] = {
         "version": status.version,
         "label": status.label,
-        "routes": "Config Server" if status.gives_routes else "file",
+        "routes": "none" if sources.unready else routes,
         "failures": status.failures,
     }
     if status.reason:
         details["reason"] = status.reason
-    return not status.failures, details | {"ignored": status.ignored}
+    details["ignored"] = status.ignored
+    if sources.unready:
+        return "OUT_OF_SERVICE", {"reason": sources.unready} | details
+    return not status.failures, details
 
 
 def _doors(context: Context, access_log: AccessLog) -> tuple[Door, Door | None]:

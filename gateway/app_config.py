@@ -7,8 +7,11 @@ from typing import Final
 
 import aiohttp
 
+from gateway.errors import ConfigUnavailable
 from gateway.observe.metrics import Metrics
-from gateway.routing.config.fetch import Wanted, http_ask, places
+from gateway.proxy.eureka.config_servers import config_servers
+from gateway.proxy.eureka.servers import EurekaAway, Servers
+from gateway.routing.config.fetch import Ask, Find, Wanted, http_ask, places
 from gateway.routing.config.server import ConfigServer
 from gateway.routing.table import RouteTable
 from gateway.settings import TABLE, Settings
@@ -19,15 +22,18 @@ DEFAULT_SERVER: Final = "http://localhost:8888"
 def wanted(settings: Settings) -> Wanted | None:
     """What to ask of which Config Server; None if the settings name none."""
     imported = settings.spring_config_import
-    if imported is None and not settings.config_server_url:
+    found = settings.config_server_discovery
+    if imported is None and not (found or settings.config_server_url):
         return None
+    named = (imported.urls if imported else ()) or settings.config_server_url or (DEFAULT_SERVER,)
     return Wanted(
-        (imported.urls if imported else ()) or settings.config_server_url or (DEFAULT_SERVER,),
+        () if found else named,
         settings.spring_application_name,
         settings.spring_profiles_active,
         settings.config_server_label,
         settings.config_server_username or "",
         settings.config_server_password or "",
+        found=found,
     )
 
 
@@ -44,13 +50,42 @@ def config_server(
     if asked is None:
         return None
     return ConfigServer(
-        http_ask(session, asked),
+        asking(settings, asked, session, metrics),
         environ,
-        shown=places(asked.urls),
+        shown=_shown(settings, asked),
         interval=settings.config_server_refresh_seconds,
         optional=is_optional(settings),
         on_fetched=metrics.config_fetched,
     )
+
+
+def asking(settings: Settings, asked: Wanted, session: aiohttp.ClientSession, metrics: Metrics) -> Ask:
+    """How the Config Server is asked: where the settings say that it is, or where Eureka does."""
+    return http_ask(session, asked, _found(settings, session, metrics) if asked.found else None)
+
+
+def _found(settings: Settings, session: aiohttp.ClientSession, metrics: Metrics) -> Find:
+    urls = settings.eureka_client_serviceurl_defaultzone
+    names = settings.config_server_service_id
+    servers = Servers(session, urls, metrics)
+
+    async def find() -> tuple[str, ...]:
+        if not urls:
+            raise ConfigUnavailable("it is to be found through Eureka, and no server of that is set")
+        try:
+            found = await config_servers(servers, names)
+        except EurekaAway:
+            raise ConfigUnavailable("it is to be found through Eureka, which does not answer") from None
+        if not found:
+            raise ConfigUnavailable(f"no instance of {' or '.join(names)} is up in Eureka")
+        return found
+
+    return find
+
+
+def _shown(settings: Settings, asked: Wanted) -> str:
+    """Where it is, for the log."""
+    return f"Eureka's {' or '.join(settings.config_server_service_id)}" if asked.found else places(asked.urls)
 
 
 def token_settings(

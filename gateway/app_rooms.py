@@ -87,7 +87,12 @@ async def waiting_rooms(
 
 
 def room_limits(settings: Settings, table: RouteTable) -> dict[str, Limits]:
-    """Every room that there is, with what it is given: the file's limits, else the settings'."""
+    """Every room that there is, with what it is given: the file's limits, else the settings'.
+
+    None for a table that is not ready: what the rooms are to be given is not known, and other instances sweep them.
+    """
+    if table.unready:
+        return {}
     capacity, duration = settings.allowed_in_max_capacity, settings.allowed_in_duration_seconds
     limits = {DEFAULT_ROOM: Limits(capacity, duration)}
     for name, given in table.rooms.items():

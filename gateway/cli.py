@@ -161,9 +161,9 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         print(wrong)
     settings = None if wrong_settings else Settings.from_env(environ)
     file = options.file or _routes_file(environ)
-    properties, away, fatal = (None, "", False) if options.file or wrong_settings else _configured(environ)
+    properties, away, fatal = (None, "", "") if options.file or wrong_settings else _configured(environ)
     if fatal:
-        print(f"{away}; `gateway serve` would not start")
+        print(f"{away}; `gateway serve` would {fatal}")
     # Variables that the file asks for mean something.
     asked = Asked(environ)
     faults, table = describe.check(file, asked, properties)
@@ -217,7 +217,7 @@ def _routes(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     return 0
 
 
-def _configured(environ: Mapping[str, str]) -> tuple[Properties | None, str, bool]:
+def _configured(environ: Mapping[str, str]) -> tuple[Properties | None, str, str]:
     from gateway.cli_config import configured  # noqa: PLC0415 - as above
 
     return configured(environ)

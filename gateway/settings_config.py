@@ -59,3 +59,15 @@ class ConfigServerSettings:
         secret=True,
         default_words="no webhook",
     )
+    config_server_discovery: bool = setting(
+        kinds.SWITCH,
+        False,
+        "Whether it is found through Eureka; addresses that are set don't count then.",
+        older=("SPRING_CLOUD_CONFIG_DISCOVERY_ENABLED",),
+    )
+    config_server_service_id: tuple[str, ...] = setting(
+        kinds.ZONES,
+        ("configserver", "config-server"),
+        "Its name in Eureka. Of several the first one counts that has an instance.",
+        older=("SPRING_CLOUD_CONFIG_DISCOVERY_SERVICEID", "SPRING_CLOUD_CONFIG_DISCOVERY_SERVICE_ID"),
+    )

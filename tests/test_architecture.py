@@ -48,7 +48,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "app_rooms": {"web", *_ROOMS, *_BASE},
     "app_routes": {"app_config", "app_warnings", "routing", *_BASE},
     "app_warnings": {"app_config", "routing", "settings_warnings", "waiting_room", *_BASE},
-    "app_config": {"routing", *_BASE},
+    "app_config": {"proxy", "routing", *_BASE},
     "web": {*_ROOMS, *_BASE},
     **dict.fromkeys(_ROOMS, _BASE),
     "observe": set(),

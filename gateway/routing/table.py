@@ -99,6 +99,7 @@ class RouteTable:
     says that it is also for what no route takes.
     ``locator``, if there is one, makes routes of services' names. ``tokens`` are settings of tokens by their name in
     lower case, as a Config Server gives them. ``source`` is the file and ``digest`` tells its contents apart.
+    ``unready`` says why nothing is to be served, although there are routes somewhere; empty in a table that counts.
     ``warnings`` name what is allowed but hardly meant.
     """
 
@@ -113,6 +114,7 @@ class RouteTable:
     tokens: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     source: str = ""
     digest: bytes = b""
+    unready: str = ""
     warnings: tuple[Fault, ...] = field(default=(), compare=False)
     draw: Callable[[], float] = field(default=random.random, repr=False, compare=False)
     _routes: PrefixIndex[Route] = field(init=False, repr=False, compare=False)

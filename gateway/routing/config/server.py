@@ -76,6 +76,8 @@ class ConfigServer:
     ) -> None:
         self.properties: Properties | None = None
         """Those in force, or on offer; None before the server has answered, and while the route file counts alone."""
+        self.unready = False
+        """Whether the gateway waits for its first sound answer, one that has nothing for this gateway included."""
         self._ask = ask
         self._environ = environ
         self._shown = shown
@@ -168,7 +170,7 @@ class ConfigServer:
         before, self._loss = self._loss, None
         try:
             new, lost = await self._fetch_again()
-            if lost and not self._believes(lost, before, asked):
+            if lost and not self.unready and not self._believes(lost, before, asked):
                 doubt = f"{lost}; when it says so again, it is believed, and the route file counts instead"
                 raise ConfigUnavailable(doubt) if new is None else ConfigRefused((doubt,))
             # After a refusal whoever was offered that must hear that it is over.
@@ -192,10 +194,11 @@ class ConfigServer:
             )
             self._failed(failure, "failed")
             return failure
+        again, self.unready = "" if self.unready else " again", False
         self.properties, self._loss = new, None
         if lost:
             _log.warning(
-                "the Config Server at %s says again: %s. The route file counts instead", self._shown, lost
+                "the Config Server at %s says%s: %s. The route file counts instead", self._shown, again, lost
             )
         if new:
             self._succeeded(new)
@@ -210,7 +213,7 @@ class ConfigServer:
         try:
             new = await self._fetch()
         except NoConfiguration as error:
-            if self.properties is None or not self._optional:
+            if not self._optional or (self.properties is None and not self.unready):
                 raise
             return None, error.reason
         gave_routes = self.properties is not None and self.properties.gives_routes
