@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import aiohttp
@@ -12,11 +14,17 @@ from gateway.observe.metrics import Metrics
 from gateway.proxy.eureka.config_servers import config_servers
 from gateway.proxy.eureka.servers import EurekaAway, Servers
 from gateway.routing.config.fetch import Ask, Find, Wanted, http_ask, places
+from gateway.routing.config.given import GIVEN
 from gateway.routing.config.server import ConfigServer
 from gateway.routing.table import RouteTable
 from gateway.settings import TABLE, Settings
 
 DEFAULT_SERVER: Final = "http://localhost:8888"
+AT_START: Final = tuple(sorted({setting.lower() for setting, live in GIVEN.values() if not live}))
+"""Settings that a Config Server gives at the start alone."""
+MOST_TOLD: Final = 100
+
+_log = logging.getLogger(__name__)
 
 
 def wanted(settings: Settings) -> Wanted | None:
@@ -59,6 +67,52 @@ def config_server(
     )
 
 
+def is_set(settings: Settings, environ: Mapping[str, str], name: str) -> bool:
+    """Whether the environment gives the setting ``name``, so that it counts before what a Config Server says."""
+    row = next(row for row in TABLE if row.name == name)
+    if getattr(settings, name.lower()) != row.default:
+        return True
+    names = (row.name, *row.older)
+    return any(environ.get(each, "").strip() or (row.may_be_off and each in environ) for each in names)
+
+
+class LiveSettings:
+    """The settings with what a Config Server gives, as far as no variable is set: ``now``.
+
+    Warns once of each value that does not count because a variable is set to another one, and of each that can't count
+    before the next start.
+    """
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str], table: RouteTable) -> None:
+        self._settings = settings
+        self._environ = environ
+        self._told: set[tuple[str, object]] = set()
+        self.now = self._started = self._with(table)
+
+    def follow(self, table: RouteTable) -> Settings:
+        """What is in force with this table."""
+        self.now = self._with(table)
+        for name in AT_START:
+            value = getattr(self.now, name)
+            if value != getattr(self._started, name):
+                self._tell(name, value, "what the Config Server has for %s counts from the next start on")
+        return self.now
+
+    def _with(self, table: RouteTable) -> Settings:
+        changes = {}
+        for name, value in table.given.items():
+            if not is_set(self._settings, self._environ, name.upper()):
+                changes[name] = value
+            elif value != getattr(self._settings, name):
+                self._tell(name, value, "the variable %s counts before what the Config Server has for it")
+        return replace(self._settings, **changes) if changes else self._settings
+
+    def _tell(self, name: str, value: object, text: str) -> None:
+        if (name, value) not in self._told and len(self._told) < MOST_TOLD:
+            self._told.add((name, value))
+            _log.warning(text, name.upper())
+
+
 def asking(settings: Settings, asked: Wanted, session: aiohttp.ClientSession, metrics: Metrics) -> Ask:
     """How the Config Server is asked: where the settings say that it is, or where Eureka does."""
     return http_ask(session, asked, _found(settings, session, metrics) if asked.found else None)
@@ -95,11 +149,7 @@ def token_settings(
     defaults."""
 
     def chosen(name: str) -> tuple[str, ...] | None:
-        row = next(row for row in TABLE if row.name == name)
-        own = getattr(settings, name.lower()) != row.default
-        if own or any(environ.get(each, "").strip() for each in (row.name, *row.older)):
-            return None
-        return table.tokens.get(name.lower())
+        return None if is_set(settings, environ, name) else table.tokens.get(name.lower())
 
     uri, issuer = chosen("JWT_JWKS_URI"), chosen("JWT_ISSUER")
     audience = (settings.jwt_audience,) if settings.jwt_audience else ()

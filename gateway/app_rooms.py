@@ -31,11 +31,10 @@ class WaitingRooms:
     lobby: Lobby
     admissions: Admissions
     redis_url: str
-    _settings: Settings
 
-    async def provide(self, table: RouteTable) -> None:
+    async def provide(self, table: RouteTable, settings: Settings) -> None:
         """Makes every room that ``table`` names, with the limits that it or the settings give."""
-        await self.rooms.provide(room_limits(self._settings, table))
+        await self.rooms.provide(room_limits(settings, table))
         await self.lobby.provide(self.rooms)
 
 
@@ -79,8 +78,8 @@ async def waiting_rooms(
             on_sweep=metrics.swept,
             on_redis=metrics.redis_state,
         )
-        made = WaitingRooms(rooms, lobby, admissions, redis_url, settings)
-        await made.provide(table)
+        made = WaitingRooms(rooms, lobby, admissions, redis_url)
+        await made.provide(table, settings)
         await stack.enter_async_context(rooms.running())
         await stack.enter_async_context(lobby.running())
         yield made

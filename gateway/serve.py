@@ -127,7 +127,7 @@ async def _listening(gateway: Gateway, settings: Settings, environ: Asked) -> As
 def _log_start(gateway: Gateway, settings: Settings, environ: Asked, base: str, management: str = "") -> None:
     """Logs what is in force, and what is hardly meant."""
     table = gateway.context.tables.now.table
-    for line in summary(settings, environ, table, base=base, management=management or base):
+    for line in summary(gateway.context.settings, environ, table, base=base, management=management or base):
         log.info("%s", line)
     gateway.routes.log(table)
     for warning in warnings_of_settings(settings, environ, environ.asked):

@@ -24,6 +24,7 @@ Network = IPv4Network | IPv6Network
 LONGEST_DURATION = 315_360_000
 SHORTEST_DURATION = 0.001
 MOST_LABELS = 16
+MOST_DOCUMENTS = 100
 # Far below 2**53, up to which Redis' Lua counts exactly.
 LARGEST_COUNT = 1_000_000_000
 
@@ -143,6 +144,18 @@ def _parse_metadata_value(text: str) -> str:
     return _matching(_parse_line(text), r"[^,]*")
 
 
+def _parse_documents(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = [(name.strip(), url.strip()) for name, _, url in (item.partition("=") for item in _items(text))]
+    if not 0 < len(pairs) <= MOST_DOCUMENTS:
+        raise ValueError(text)
+    for name, url in pairs:
+        _parse_line(name)
+        _printable(url)
+        if not name or not re.match(r"/(?!/)|https?://[^/]", url) or len(url) > 1000:
+            raise ValueError(text)
+    return tuple(pairs)
+
+
 def _parse_host(text: str) -> str:
     if ":" in text:
         return str(IPv6Address(text))
@@ -244,6 +257,11 @@ NAMES = Kind(_parse_names, "names separated by commas")
 ZONES = Kind(_parse_zones, "names of letters, digits and ._-, separated by commas")
 METADATA = Kind(_parse_metadata, "pairs such as team=tickets, separated by commas")
 METADATA_VALUE = Kind(_parse_metadata_value, "up to 1000 characters without commas and control characters")
+DOCUMENTS = Kind(
+    _parse_documents,
+    f"up to {MOST_DOCUMENTS} pairs of a name and an address that begins with / or http, such as "
+    "Orders=/orders/v3/api-docs, separated by commas",
+)
 HOST = Kind(_parse_host, "a host name or an IP address")
 TOKEN = Kind(_parse_token, "up to 1000 visible ASCII characters without blanks")
 COOKIE_NAME = Kind(_parse_cookie_name, "a cookie's name (letters, digits and !#$%&'*+.^_`|~-)")
@@ -262,6 +280,9 @@ CONFIG_IMPORT = Kind(
 )
 ALGORITHMS = several_of("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
 REPEAT_METHODS = several_of("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
+_HEADERS = several_of("forwarded", "for", "host", "port", "proto", "prefix")
+NO_HEADERS = "none"
+FORWARDED_HEADERS = Kind(lambda text: () if text == NO_HEADERS else _HEADERS.parse(text), _HEADERS.allowed)
 LOCALE: Kind[Literal["ko", "en"]] = one_of("ko", "en")
 RELINEUP: Kind[Literal["back", "keep"]] = one_of("back", "keep")
 MANAGEMENT_READS: Kind[Literal["open", "token"]] = one_of("open", "token")

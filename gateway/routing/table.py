@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gateway.routing import matcher
 from gateway.routing.calls import CallPattern
@@ -98,8 +98,9 @@ class RouteTable:
     are static instances by lower-case name. ``cors`` is by path pattern, in the file's order; ``cors_unrouted``
     says that it is also for what no route takes.
     ``locator``, if there is one, makes routes of services' names. ``tokens`` are settings of tokens by their name in
-    lower case, as a Config Server gives them. ``source`` is the file and ``digest`` tells its contents apart.
-    ``unready`` says why nothing is to be served, although there are routes somewhere; empty in a table that counts.
+    lower case, as a Config Server gives them, and ``given`` are values of other settings. ``source`` is the file and
+    ``digest`` tells its contents apart. ``unready`` says why nothing is to be served, although there are routes
+    somewhere; empty in a table that counts.
     ``warnings`` name what is allowed but hardly meant.
     """
 
@@ -112,6 +113,7 @@ class RouteTable:
     cors_unrouted: bool = False
     locator: Locator | None = None
     tokens: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    given: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
     digest: bytes = b""
     unready: str = ""

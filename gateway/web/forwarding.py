@@ -111,6 +111,7 @@ def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, mat
         upstream_host=None if upstream_host is None else _encode(upstream_host),
         extra=(*identity, *exchange.trace.headers()),
         prefix=_prefix(exchange, match),
+        told=context.told,
     )
     route = match.route
     upstream = route.upstream
