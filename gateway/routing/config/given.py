@@ -19,6 +19,8 @@ from gateway.routing.matcher import GaveUp
 from gateway.settings import TABLE
 
 MOST_TAGS: Final = 32
+LONGEST_LABEL: Final = 100
+LONGEST_VALUE: Final = 1000
 _LONGEST: Final = 315_360_000  # seconds, ten years
 _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION: Final = re.compile(r"([0-9]{1,12})(ns|us|ms|s|m|h|d)?")
@@ -31,7 +33,6 @@ _SWITCH: Final = {"true": True, "on": True, "yes": True, "1": True} | {
     "no": False,
     "0": False,
 }
-_LABEL: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9_]{0,99}")
 _ANYONE: Final = ("203.0.113.7", "198.51.100.7", "8.8.8.8")
 """Addresses that a proxy of one's own hardly has."""
 
@@ -238,14 +239,15 @@ class _Reader:
                 value = self._text(below)
                 # As Micrometer writes them for Prometheus.
                 label = re.sub(r"[^a-zA-Z0-9_]", "_", key)
+                label = label if label[:1].isalpha() else f"m_{label}"
                 if value is None:
                     continue
-                if not _LABEL.fullmatch(label) or len(value) > 1000 or len(found) >= MOST_TAGS:
-                    self._faults.add(
+                if len(label) > LONGEST_LABEL or len(value) > LONGEST_VALUE or len(found) >= MOST_TAGS:
+                    self._faults.warn(
                         below.line,
                         "setting",
-                        f"METRICS_TAGS: allowed are up to {MOST_TAGS} names that begin with a letter, and values of "
-                        "up to 1000 characters",
+                        f"left out: METRICS_TAGS are at most {MOST_TAGS}, with names of up to {LONGEST_LABEL} and "
+                        f"values of up to {LONGEST_VALUE} characters",
                     )
                     continue
                 found.setdefault(label, value)
@@ -270,7 +272,7 @@ class _Reader:
                 # A comma in a name is no separator here.
                 kind.parse(f"{re.sub('[,=]', ' ', name)}={url}")
             except ValueError:
-                self._faults.add(item.line, "setting", f"API_DOCUMENTS: allowed is {kind.allowed}")
+                self._faults.warn(item.line, "setting", f"left out: API_DOCUMENTS are {kind.allowed}")
                 continue
             yield name, url
 

@@ -71,6 +71,7 @@ def faults(source: dict[str, Any]) -> str:
         ("management.metrics.tags.data-center", "a", "metrics_tags", (("data_center", "a"),)),
         ("management.metrics.tags.my.team", "b", "metrics_tags", (("my_team", "b"),)),
         ("management.metrics.tags[my.team]", "b", "metrics_tags", (("my_team", "b"),)),
+        ("management.metrics.tags.1a", "c", "metrics_tags", (("m_1a", "c"),)),
         ("management.observations.key-values.zone", "c", "metrics_tags", (("zone", "c"),)),
         (f"{URLS}[0].url", "/a/v3/api-docs", "api_documents", (("/a/v3/api-docs",) * 2,)),
         ("springdoc.swagger-ui.urls-primary-name", "Orders", "api_document_first", "Orders"),
@@ -116,11 +117,6 @@ def test_switches_that_are_on_say_nothing_of_spans() -> None:
         ("queue.max-capacity", "${nowhere}", "${nowhere} is not set"),
         ("management.tracing.sampling.probability", 2, "allowed is a number from 0 to 1"),
         ("management.zipkin.tracing.endpoint", "ftp://ann:secret@z", "ZIPKIN_ENDPOINT: allowed is an http"),
-        ("management.metrics.tags.1a", "x", "METRICS_TAGS"),
-        ("management.metrics.tags.a", "x" * 1001, "METRICS_TAGS"),
-        (f"{URLS}[0].name", "without an address", "API_DOCUMENTS"),
-        (f"{URLS}[0].url", "javascript:alert(1)", "API_DOCUMENTS"),
-        (f"{URLS}[0].url", "//evil.example", "API_DOCUMENTS"),
     ],
 )
 def test_a_wrong_value_is_a_fault_of_the_property_and_not_shown(name: str, value: Any, told: str) -> None:
@@ -177,7 +173,27 @@ def test_documents_keep_their_order_and_their_names() -> None:
 def test_there_are_not_more_tags_than_a_gateway_bears() -> None:
     tags = {f"management.metrics.tags.t{at}": "x" for at in range(MOST_TAGS)}
     assert len(given(tags)["metrics_tags"]) == MOST_TAGS
-    assert "METRICS_TAGS" in faults(tags | {"management.metrics.tags.more": "x"})
+    more = table(tags | {"management.metrics.tags.more": "x"})
+    assert len(more.given["metrics_tags"]) == MOST_TAGS
+    assert "management.metrics.tags.more: left out: METRICS_TAGS" in str(more.warnings[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("management.metrics.tags.a", "x" * 1001),
+        (f"management.metrics.tags.{'a' * 101}", "x"),
+        (f"{URLS}[0].name", "without an address"),
+        (f"{URLS}[0].url", "javascript:alert(1)"),
+        (f"{URLS}[0].url", "//evil.example"),
+        (f"{URLS}[0].url", "/a,b"),
+    ],
+)
+def test_a_label_or_description_that_cannot_be_used_is_left_out_with_a_warning(name: str, value: str) -> None:
+    good = {f"{URLS}[1].url": "/good", "management.metrics.tags.good": "x"}
+    found = table({name: value, **good})
+    assert dict(found.given) == {"api_documents": (("/good", "/good"),), "metrics_tags": (("good", "x"),)}
+    assert "left out" in str(found.warnings[0])
 
 
 def test_proxies_that_are_everyone_are_warned_of() -> None:
