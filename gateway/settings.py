@@ -15,8 +15,8 @@ from typing import Any, Final, Literal
 from gateway import settings_kinds as kinds
 from gateway.errors import SettingsError
 from gateway.settings_discovery import DiscoverySettings, servers_by_zone
+from gateway.settings_given import documents_of_parts, headers_of_switches, tags_of_parts
 from gateway.settings_kinds import Network, duration, whole
-from gateway.settings_parts import documents_of_parts, headers_of_switches, tags_of_parts
 from gateway.settings_redis import agreed_redis_address, redis_address_of_parts, redis_timeout_of_spring
 from gateway.settings_table import Setting, rows, setting
 

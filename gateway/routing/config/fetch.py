@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
@@ -68,67 +68,65 @@ def http_ask(session: aiohttp.ClientSession, wanted: Wanted, find: Find | None =
     """An ``Ask`` over this session. Redirects are not followed: where the configuration comes from is the
     operator's decision alone.
 
+    The next label is asked for only where a server has said that it has not the one before: a server that is away for
+    a moment must not bring another configuration into force.
+
     With ``find`` the servers are those that it finds, and ``wanted.urls`` don't count. The one that answered last is
     asked first. When none of those that are known gives an answer, they are looked up anew.
     """
     known: tuple[str, ...] = ()
 
-    async def ask() -> bytes:
-        body, _ = await _answer_of_first(session, wanted)
-        return body
+    async def ask_in_turn(urls: Sequence[str]) -> tuple[bytes, str]:
+        """The answer of the first server that gives one, and its address."""
+        reasons = []
+        answered = False
+        for at, path in enumerate(wanted.paths):
+            missing = False
+            for number, url in enumerate(urls, 1):
+                try:
+                    async with asyncio.timeout(SECONDS):
+                        return await _get(session, url, wanted, path), url
+                except ConfigUnavailable as error:
+                    reason = error.reason
+                    missing = missing or isinstance(error, _NotThere)
+                    answered = answered or isinstance(error, ConfigUnusable)
+                except TimeoutError:
+                    reason = f"no answer within {SECONDS:g} s"
+                except (aiohttp.ClientError, OSError) as error:
+                    reason = f"it can't be reached ({type(error).__name__})"
+                where = f"server {number}: " if len(urls) > 1 else ""
+                label = f"label {wanted.labels[at]}: " if len(wanted.labels) > 1 else ""
+                reasons.append(f"{where}{label}{reason}")
+            if not missing:
+                break
+        raise (ConfigUnusable if answered else ConfigUnavailable)("; ".join(reasons))
 
-    async def ask_found() -> bytes:
-        nonlocal known
-        assert find is not None  # noqa: S101 - see below
-        before, failure = known, None
-        if before:
+    async def ask() -> bytes:
+        if find is None:
+            return (await ask_in_turn(wanted.urls))[0]
+        failure: ConfigUnavailable | None = None
+        if known:
             try:
                 return await ask_known()
             except ConfigUnavailable as error:
                 failure = error
+        return await ask_anew(find, failure)
+
+    async def ask_known() -> bytes:
+        nonlocal known
+        body, url = await ask_in_turn(known)
+        known = (url, *(each for each in known if each != url))
+        return body
+
+    async def ask_anew(find: Find, failure: ConfigUnavailable | None) -> bytes:
+        nonlocal known
         found = await find()
-        if failure is not None and set(found) == set(before):
+        if failure is not None and set(found) == set(known):
             raise failure
         known = found
         return await ask_known()
 
-    async def ask_known() -> bytes:
-        nonlocal known
-        body, url = await _answer_of_first(session, replace(wanted, urls=known))
-        known = (url, *(each for each in known if each != url))
-        return body
-
-    return ask if find is None else ask_found
-
-
-async def _answer_of_first(session: aiohttp.ClientSession, wanted: Wanted) -> tuple[bytes, str]:
-    """The answer of the first server that gives one, and its address.
-
-    The next label is asked for only where a server has said that it has not the one before: a server that is away for
-    a moment must not bring another configuration into force.
-    """
-    reasons = []
-    answered = False
-    for at, path in enumerate(wanted.paths):
-        missing = False
-        for number, url in enumerate(wanted.urls, 1):
-            try:
-                async with asyncio.timeout(SECONDS):
-                    return await _get(session, url, wanted, path), url
-            except ConfigUnavailable as error:
-                reason = error.reason
-                missing = missing or isinstance(error, _NotThere)
-                answered = answered or isinstance(error, ConfigUnusable)
-            except TimeoutError:
-                reason = f"no answer within {SECONDS:g} s"
-            except (aiohttp.ClientError, OSError) as error:
-                reason = f"it can't be reached ({type(error).__name__})"
-            where = f"server {number}: " if len(wanted.urls) > 1 else ""
-            label = f"label {wanted.labels[at]}: " if len(wanted.labels) > 1 else ""
-            reasons.append(f"{where}{label}{reason}")
-        if not missing:
-            break
-    raise (ConfigUnusable if answered else ConfigUnavailable)("; ".join(reasons))
+    return ask
 
 
 async def _get(session: aiohttp.ClientSession, url: str, wanted: Wanted, path: str) -> bytes:
