@@ -103,6 +103,7 @@ class RouteSources:
             if not optional:
                 raise
             if isinstance(error, ConfigUnusable):
+                self._metrics.routes_reloaded(False)
                 self.unready = error.reason
                 config.unready = True
         except RouteFileError as error:

@@ -39,7 +39,8 @@ _OF_CONFIG_SERVERS: Final = _NEEDED | {"metadata", "configPath", "user", "passwo
 MOST_CONFIG_SERVERS: Final = 16
 _SEGMENT: Final = r"[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}"
 _CONFIG_PATH: Final = re.compile(rf"(?:/?{_SEGMENT}(?:/{_SEGMENT}){{0,7}})?/?")
-_CREDENTIAL: Final = re.compile(r"[\x20-\x7e\xa0-\uffff]{1,1000}")
+# No controls, and no halves of characters, which JSON can spell.
+_CREDENTIAL: Final = re.compile(r"[\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]{1,1000}")
 _DEFAULT_USER: Final = "user"
 
 

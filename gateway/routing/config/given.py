@@ -264,13 +264,12 @@ class _Reader:
         kind = _kind("API_DOCUMENTS")
         for item in items.items:
             fields = item.entries if isinstance(item, Fields) else {}
-            url = self._text(fields.get("url"))
+            url = self._text(fields.get("url")) or ""
             name = self._text(fields.get("name")) or url
+            # A comma in a name is no separator here.
+            pair = f"{re.sub('[,=]', ' ', name)}={url}"
             try:
-                if url is None or name is None:
-                    raise ValueError("no address")
-                # A comma in a name is no separator here.
-                kind.parse(f"{re.sub('[,=]', ' ', name)}={url}")
+                kind.parse(pair)
             except ValueError:
                 self._faults.warn(item.line, "setting", f"left out: API_DOCUMENTS are {kind.allowed}")
                 continue

@@ -92,6 +92,7 @@ def test_metadata_say_the_path_and_who_may_ask(metadata: Any, address: str) -> N
         {"password": "a\r\nb"},
         {"password": "a" * 1001},
         {"user": "\x00", "password": "b"},
+        {"user": "a", "password": "\ud800"},
     ],
 )
 def test_metadata_that_cannot_be_used_leave_an_instance_out(metadata: dict[str, str]) -> None:
