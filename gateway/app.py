@@ -40,6 +40,7 @@ from gateway.routing.config.given import trusting
 from gateway.routing.config.server import ConfigServer
 from gateway.routing.faults import RuleBroken
 from gateway.routing.table import RouteTable
+from gateway.security_headers import security_headers
 from gateway.settings import Settings
 from gateway.waiting_room.rooms import Rooms
 from gateway.web.actuator import Actuator
@@ -140,6 +141,9 @@ async def composed(
             told=_told(live.now),
             metrics=metrics,
             spring_metrics=_spring_metrics(live.now, metrics, tables),
+            security=security_headers(strict_transport=settings.server_forward_headers_strategy != "none")
+            if settings.spring_environment
+            else None,
             tracer=tracer,
             admissions=waiting.admissions,
             lag_ms=lambda: lag.milliseconds,
@@ -223,7 +227,8 @@ def _checks(
 def _spring_metrics(settings: Settings, metrics: Metrics, tables: LiveTable) -> SpringMetrics | None:
     if not settings.metrics_spring_names:
         return None
-    tags = {re.sub(r"[^a-zA-Z0-9_]", "_", name): value for name, value in settings.metrics_tags}
+    tags = {"application": settings.spring_application_name} if settings.spring_environment else {}
+    tags |= {re.sub(r"[^a-zA-Z0-9_]", "_", name): value for name, value in settings.metrics_tags}
     tags = {name: value for name, value in tags.items() if name not in OWN_LABELS}
     return SpringMetrics(metrics.registry, lambda: len(tables.now.table.routes), tags=tags)
 
@@ -267,7 +272,11 @@ def _redis_health(rooms: Rooms) -> tuple[bool | str, dict[str, object]]:
         details = {"refusesWrites": state.refuses, "since": timestamp(state.refuses_since)}
     if rooms.refused_scripts:
         details["refusedScripts"] = rooms.refused_scripts
-    return rooms.subscription.listening.is_set(), details
+    if rooms.failing_scripts:
+        details["failingScripts"] = rooms.failing_scripts
+    if not rooms.subscription.listening.is_set():
+        return False, details | {"reason": "events of the rooms are not heard"}
+    return True, details
 
 
 def _config_health(sources: RouteSources, config: ConfigServer) -> tuple[bool | str, dict[str, object]]:

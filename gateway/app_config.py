@@ -70,7 +70,7 @@ def config_server(
 def is_set(settings: Settings, environ: Mapping[str, str], name: str) -> bool:
     """Whether the environment gives the setting ``name``, so that it counts before what a Config Server says."""
     row = next(row for row in TABLE if row.name == name)
-    if getattr(settings, name.lower()) != row.default:
+    if getattr(settings, name.lower()) != row.default_in(settings.spring_environment):
         return True
     names = (row.name, *row.older)
     return any(environ.get(each, "").strip() or (row.may_be_off and each in environ) for each in names)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import resource
+import socket
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from gateway.app_config import wanted
+from gateway.app_config import token_settings, wanted
+from gateway.errors import GatewayError
 from gateway.routing.config.given import warnings_of_pattern
 from gateway.routing.faults import Fault, RuleBroken
 from gateway.routing.table import RouteTable
@@ -15,6 +17,8 @@ from gateway.routing.warnings import NEEDS_ALL_ROUTES, to_itself, without_instan
 from gateway.settings import Settings
 from gateway.settings_warnings import warnings_of_limits, warnings_of_names, warnings_of_values
 from gateway.waiting_room.embedded import EmbeddedRedisError, find_server
+from gateway.waiting_room.link import Redis
+from gateway.waiting_room.rooms import check_prefix_for_cluster
 
 
 def warnings_of_table(table: RouteTable, settings: Settings, *, all_routes: bool = True) -> tuple[Fault, ...]:
@@ -46,10 +50,45 @@ def warnings_of_settings(
     ]
 
 
+def faults_of_settings(settings: Settings) -> list[GatewayError]:
+    """What stops the start though each setting by itself is allowed: the files of TLS, a prefix that is not for a
+    cluster. Looks at files, not at the network."""
+    if settings.redis_url == "embedded":
+        return []
+    try:
+        if Redis(settings.redis_url, settings.redis_timeout_seconds).is_cluster:
+            check_prefix_for_cluster(settings.redis_key_prefix)
+    except GatewayError as error:
+        return [error]
+    return []
+
+
+def warnings_of_keys(settings: Settings, environ: Mapping[str, str], table: RouteTable) -> list[str]:
+    """Nowhere to take the keys from that tokens are checked with, neither by the settings nor by a Config Server."""
+    if token_settings(settings, environ, table)[0]:
+        return []
+    return [
+        "JWT_JWKS_URI is not set, so no token can be checked, and calls that need one get 503: set it to the address "
+        "of your auth server's key set"
+    ]
+
+
 def descriptor_limit() -> int:
     """How many file descriptors a gateway can have: it raises its limit as far as the system allows."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return 1_048_576 if hard == resource.RLIM_INFINITY else hard
+
+
+def warnings_of_host(settings: Settings) -> list[str]:
+    """Whether this machine can listen on that host, as far as looking it up tells."""
+    host = settings.server_host
+    try:
+        socket.getaddrinfo(host, settings.server_port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        return [
+            f"SERVER_HOST is {host}, which is no address here ({error.strerror}): name an address of this machine"
+        ]
+    return []
 
 
 def _embedded(settings: Settings) -> list[str]:

@@ -12,10 +12,12 @@ connection, those to sentinels included.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from gateway.host_names import can_be_resolved
 
 MOST_NODES: Final = 32
 """Nodes that one address may name."""
@@ -151,6 +153,8 @@ def _one(text: str) -> RedisAddress:
             raise ValueError("no path of a socket")
     elif parts.scheme not in {"redis", "rediss"} or not re.fullmatch(r"/?[0-9]{0,4}", parts.path):
         raise ValueError("no Redis address")
+    if parts.hostname and not can_be_resolved(parts.hostname):
+        raise ValueError("no host")
     if parts.port == 0:  # reading the port also checks that it is a number below 65536
         raise ValueError("port 0")
     parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -162,11 +166,38 @@ def _one(text: str) -> RedisAddress:
 def _check_parameters(scheme: str, parameters: Mapping[str, str]) -> None:
     if not set(parameters) <= (PARAMETERS | TLS_PARAMETERS if scheme == "rediss" else PARAMETERS):
         raise ValueError("no such parameter")
+    for name, value in parameters.items():
+        allowed = _VALUES.get(name)
+        if value and allowed and not allowed(value):
+            raise ValueError("no such value")
+
+
+def _is_duration(text: str) -> bool:
+    """Seconds. None or no end would leave Redis away for ever, or wait for ever."""
+    return 0.001 <= float(text) <= 3600
+
+
+def _is_name(text: str) -> bool:
+    """What Redis takes for the name of a client."""
+    return re.fullmatch(r"[!-~]{1,200}", text) is not None
+
+
+_VALUES: Final[Mapping[str, Callable[[str], bool]]] = {
+    "client_name": _is_name,
+    "db": lambda text: re.fullmatch(r"[0-9]{1,4}", text) is not None,
+    "lib_name": _is_name,
+    "lib_version": _is_name,
+    "max_connections": lambda text: int(text) > 0,
+    "socket_connect_timeout": _is_duration,
+    "socket_read_size": lambda text: 1 <= int(text) <= 2**24,
+}
+"""What values of those with an effect may be, beside empty ones, which redis-py passes over. Others would look like a
+Redis that is away."""
 
 
 def is_host(text: str) -> bool:
     """Whether this is the name or address of a machine, and nothing that would mean more in an address."""
-    return _HOST.fullmatch(text) is not None
+    return _HOST.fullmatch(text) is not None and can_be_resolved(text)
 
 
 def _nodes(text: str, default_port: int) -> tuple[Node, ...]:
@@ -178,7 +209,10 @@ def _nodes(text: str, default_port: int) -> tuple[Node, ...]:
         port = int(found["port"] or default_port)
         if not 0 < port < 65536:
             raise ValueError("no port")
-        nodes.append(Node(found["v6"] or found["host"], port))
+        node = Node(found["v6"] or found["host"], port)
+        if not can_be_resolved(node.host):
+            raise ValueError("no host")
+        nodes.append(node)
     if len(nodes) > MOST_NODES:
         raise ValueError("too many nodes")
     return tuple(dict.fromkeys(nodes))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Generic, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
+from gateway.host_names import can_be_resolved
 from gateway.redis_address import parse_redis_address
 
 T = TypeVar("T")
@@ -159,6 +160,8 @@ def _parse_documents(text: str) -> tuple[tuple[str, str], ...]:
 def _parse_host(text: str) -> str:
     if ":" in text:
         return str(IPv6Address(text))
+    if not can_be_resolved(text):
+        raise ValueError("no host name")
     return _matching(text, r"[0-9A-Za-z._-]{1,255}")
 
 
@@ -178,7 +181,7 @@ def _parse_path(text: str) -> Path:
 
 def _parse_http_url(text: str) -> str:
     parts = _split_url(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not can_be_resolved(parts.hostname):
         raise ValueError("no http address")
     return text
 
@@ -272,7 +275,7 @@ REDIS_URL = Kind(
     _parse_redis_url,
     "redis://[user:password@]host[:port][/database], redis+sentinel://[…@]host[:port],…/service[/database], "
     "redis+cluster://[…@]host[:port],…, each with rediss for TLS, unix:///path/of/a/socket or embedded, "
-    "with no other parameters than docs/redis.md has",
+    "with no other parameters and values than docs/redis.md has",
 )
 CONFIG_IMPORT = Kind(
     _parse_config_import,
@@ -284,6 +287,8 @@ _HEADERS = several_of("forwarded", "for", "host", "port", "proto", "prefix")
 NO_HEADERS = "none"
 FORWARDED_HEADERS = Kind(lambda text: () if text == NO_HEADERS else _HEADERS.parse(text), _HEADERS.allowed)
 LOCALE: Kind[Literal["ko", "en"]] = one_of("ko", "en")
+PROFILE: Kind[Literal["spring", "plain"]] = one_of("spring", "plain")
+FORWARD_HEADERS: Kind[Literal["none", "native", "framework"]] = one_of("none", "native", "framework")
 RELINEUP: Kind[Literal["back", "keep"]] = one_of("back", "keep")
 MANAGEMENT_READS: Kind[Literal["open", "token"]] = one_of("open", "token")
 LOG_FORMAT: Kind[Literal["text", "json"]] = one_of("text", "json")

@@ -124,7 +124,7 @@ class UpstreamPool:
             connection = await self._connector.connect(target, [], _timeouts(seconds))
         except TimeoutError as exc:
             raise ConnectFailed(UpstreamTimeout("connect"), instance_at_fault=True) from exc
-        except (ClientError, OSError) as exc:
+        except (ClientError, OSError, UnicodeError) as exc:  # the last one for a name that nobody can look up
             raise _connect_failed(exc) from exc
         protocol = connection.protocol  # type: ignore[assignment]
         return UpstreamConnection(connection, protocol, target.authority, self._deadlines, rest, self._linger)
@@ -174,7 +174,7 @@ def _usable(protocol: ResponseHandler) -> bool:
     return protocol.is_connected() and not protocol.should_close
 
 
-def _connect_failed(exc: ClientError | OSError) -> ConnectFailed:
+def _connect_failed(exc: ClientError | OSError | UnicodeError) -> ConnectFailed:
     number = getattr(exc, "errno", None)
     error: UpstreamError = UpstreamUnreachable(f"connecting: {type(exc).__name__} {number}")
     if number == errno.ETIMEDOUT:

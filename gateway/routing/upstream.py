@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from gateway.host_names import can_be_resolved
 from gateway.routing.faults import RuleBroken, nearest
 
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
@@ -77,7 +78,7 @@ def _address(uri: str, rest: str, default_port: int) -> tuple[str, int]:
         host, port = parts.hostname or "", parts.port or default_port
     except ValueError:
         host, port, parts = "", 0, urlsplit("")
-    if _HOST.fullmatch(host) is None or "@" in parts.netloc:
+    if _HOST.fullmatch(host) is None or not can_be_resolved(host) or "@" in parts.netloc:
         raise RuleBroken("uri", f"{_shown(uri)} has no valid host and port")
     return host, port
 

@@ -35,6 +35,10 @@ LONGEST_SECONDS: Final = 5.0
 REFUSED_SECONDS: Final = 5.0
 """After this long without a refusal Redis counts as taking all scripts. Beats and sweeps come more often."""
 
+FAILING_SECONDS: Final = 1.0
+"""A script that has failed for so long without one success, while the probe was answered, is told of. A connection that
+was lost is opened anew within that."""
+
 RETRY_SECONDS: Final = (1.0, 4.0)
 """Within this callers are told to come back, each at a time of its own."""
 
@@ -66,6 +70,15 @@ class RedisState(NamedTuple):
     refuses_since: float = 0.0
 
 
+class _Failing:
+    """Since when a script has failed, and when it last did; by the monotonic clock."""
+
+    __slots__ = ("last", "since")
+
+    def __init__(self, now: float) -> None:
+        self.since = self.last = now
+
+
 class Availability:
     """What the probe found, for the links that want to know. Until the probe has run, Redis counts as there."""
 
@@ -74,6 +87,9 @@ class Availability:
         self._waits: set[asyncio.Timeout] = set()
         self._refused: dict[str, float] = {}
         self._refused_since = 0.0
+        self.failing: dict[str, _Failing] = {}
+        """Scripts whose last call came to nothing though the probe was answered; see ``note_failure``."""
+        self._failure_told = False
 
     @property
     def refused_scripts(self) -> list[str]:
@@ -87,6 +103,47 @@ class Availability:
             self._refused_since = now
             log.warning("Redis refuses the script %s, calls that need it get 503: %s", script, why)
         self._refused[script] = now
+
+    @property
+    def failing_scripts(self) -> list[str]:
+        """Scripts that have failed for a while though the probe is answered: Redis takes no more clients, a firewall
+        lets only some connections through, or the time-out is too short for anything but a probe."""
+        return sorted(
+            name for name, each in self.failing.items() if each.last - each.since >= FAILING_SECONDS
+        )
+
+    def note_failure(self, script: str, why: str) -> None:
+        """No reply to this script could be had. The log gets one line for all that fail at the same time."""
+        if self.state.away:
+            return
+        now = time.monotonic()
+        failing = self.failing.setdefault(script, _Failing(now))
+        failing.last = now
+        if now - failing.since >= FAILING_SECONDS and not self._failure_told:
+            self._failure_told = True
+            log.warning(
+                "Redis answers the probe, and yet the script %s fails, calls that need it get 503: %s",
+                script,
+                why,
+            )
+
+    def note_success(self, script: str) -> None:
+        """There was a reply. To be called if the script is in ``failing``."""
+        del self.failing[script]
+        self._tell_of_the_end()
+
+    def _tell_of_the_end(self) -> None:
+        if self._failure_told and not self.failing_scripts:
+            self._failure_told = False
+            log.warning("no script of Redis fails any more")
+
+    def forget_failures(self) -> None:
+        """Forgets scripts that are not called any more. To be called while Redis answers."""
+        now = time.monotonic()
+        self.failing = {
+            name: each for name, each in self.failing.items() if now - each.last < REFUSED_SECONDS
+        }
+        self._tell_of_the_end()
 
     def forget_refusals(self) -> None:
         """Forgets those that are too long ago. To be called while Redis answers."""
@@ -201,6 +258,8 @@ class Probe:
 
     def _found_there(self, refuses: str) -> None:
         self._availability.forget_refusals()
+        if self._availability.failing:
+            self._availability.forget_failures()
         before, now = self._availability.state, time.time()
         self._answered_at = now
         if before.away:

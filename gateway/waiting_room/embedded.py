@@ -32,6 +32,7 @@ LONGEST_SOCKET_PATH = 107
 LOCK_SECONDS = 10.0
 STOP_SECONDS = 10.0
 RESTART_SECONDS = 1.0
+LAST_WORDS_BYTES = 4096
 
 # Runs between fork and redis-server, in a process of its own because code between fork and exec isn't
 # safe beside threads. 1 is PR_SET_PDEATHSIG: the kernel ends Redis, orderly, when the gateway is gone.
@@ -91,9 +92,10 @@ async def embedded_redis(
                 yield f"unix://{quote(str(socket))}"
             finally:
                 keeper.cancel()
-                with suppress(asyncio.CancelledError):
-                    await keeper
-                await child.stop()
+                try:
+                    await asyncio.wait({keeper})
+                finally:
+                    await child.stop()
 
 
 class _Child:
@@ -106,7 +108,8 @@ class _Child:
         self._lock = lock
         self._patience = patience
         self._log_file = directory / "redis.log"
-        self._log_file.unlink(missing_ok=True)
+        with suppress(OSError):  # ``_spawn`` says what is wrong
+            self._log_file.unlink(missing_ok=True)
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
@@ -134,6 +137,8 @@ class _Child:
                 await self.start()
             except EmbeddedRedisError as error:
                 log.error("%s", error)
+            except Exception:  # whatever it is, the next attempt may find it gone
+                log.exception("the embedded Redis could not be started")
 
     async def stop(self) -> None:
         """End it: orderly, so that all is on disk, and by force when that takes too long."""
@@ -153,19 +158,25 @@ class _Child:
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())]
-        with self._log_file.open("ab") as output:
-            return await asyncio.create_subprocess_exec(
-                *launcher,
-                str(self._server),
-                *_options(self._directory, self._socket),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                # Redis keeps the lock as long as it lives, should the gateway be killed before it.
-                pass_fds=(self._lock,),
-                # Ctrl-C in a terminal goes to the gateway alone, which drains before it stops its Redis.
-                start_new_session=True,
-            )
+        try:
+            # Somebody may have tidied up.
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._log_file.open("ab") as output:
+                return await asyncio.create_subprocess_exec(
+                    *launcher,
+                    str(self._server),
+                    *_options(self._directory, self._socket),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    # Redis keeps the lock as long as it lives, should the gateway be killed before it.
+                    pass_fds=(self._lock,),
+                    # Ctrl-C in a terminal goes to the gateway alone, which drains before it stops its Redis.
+                    start_new_session=True,
+                )
+        except OSError as error:
+            reason = f"the embedded Redis could not be started ({error.strerror or error})"
+            raise EmbeddedRedisError(self._with_log(reason)) from error
 
     async def _answers(self, process: asyncio.subprocess.Process) -> None:
         """Return at the first PONG. Until then there is no socket, or the data is still being loaded."""
@@ -177,7 +188,12 @@ class _Child:
 
     def _with_log(self, reason: str) -> str:
         """``reason``, with the last lines that Redis wrote."""
-        lines = self._log_file.read_text(errors="replace").splitlines()[-8:]
+        try:
+            with self._log_file.open("rb") as output:
+                output.seek(max(0, os.fstat(output.fileno()).st_size - LAST_WORDS_BYTES))
+                lines = output.read().decode(errors="replace").splitlines()[-8:]
+        except OSError:  # the reason matters without them, too
+            lines = []
         return "\n  ".join((f"{reason}. Its last words:", *lines)) if lines else reason
 
 

@@ -270,7 +270,12 @@ class Link:
             if not _known_to_the_probe(error):
                 self._availability.note_refusal(script.name, str(error))
             raise QueueUnavailable(f"script {script.name}: {error}") from error
+        except QueueUnavailable as error:
+            self._availability.note_failure(script.name, error.reason)
+            raise
         else:
+            if script.name in self._availability.failing:
+                self._availability.note_success(script.name)
             return reply
         finally:
             self._observe(script.name, time.perf_counter() - began, size, failed)

@@ -20,6 +20,15 @@ from gateway.waiting_room.schedule import PERIOD_MS, Sweeper
 from gateway.waiting_room.scripts import Script, load_all
 
 
+def check_prefix_for_cluster(prefix: str) -> None:
+    """Raises SettingsError for a prefix that leaves the keys of room ``default`` in several slots. Every other room
+    begins with a tag of its own."""
+    keys = RoomKeys(prefix, DEFAULT_ROOM)
+    if len({key_slot(key.encode()) for key in keys.common}) > 1:
+        allowed = "a prefix with a hash tag, such as {gw}:, because this Redis is a cluster"
+        raise SettingsError("REDIS_KEY_PREFIX", prefix, allowed)
+
+
 class Rooms:
     """The rooms by name; ``default`` always exists. Works inside ``running()``.
 
@@ -80,6 +89,11 @@ class Rooms:
         """Scripts that Redis refuses though it answers, as for want of a permission."""
         return self._redis.availability.refused_scripts
 
+    @property
+    def failing_scripts(self) -> list[str]:
+        """Scripts that have failed for a while though Redis answers the probe, as at its limit of clients."""
+        return self._redis.availability.failing_scripts
+
     async def provide(self, limits: Mapping[str, Limits]) -> None:
         """Makes rooms that don't exist yet and gives the others their limits. Rooms not named any more stay:
         somebody may be in them."""
@@ -137,12 +151,8 @@ class Rooms:
             self._on_restored()
 
     async def _check_prefix(self) -> None:
-        # Every other room begins with a tag of its own.
-        keys = RoomKeys(self._prefix, DEFAULT_ROOM)
-        if len({key_slot(key.encode()) for key in keys.common}) == 1 or not await self._is_cluster():
-            return
-        allowed = "a prefix with a hash tag, such as {gw}:, because this Redis is a cluster"
-        raise SettingsError("REDIS_KEY_PREFIX", self._prefix, allowed)
+        if await self._is_cluster():
+            check_prefix_for_cluster(self._prefix)
 
     async def _is_cluster(self) -> bool:
         if self._redis.is_cluster:

@@ -50,13 +50,18 @@ class Front:
     def user(self, name: str) -> Caller:
         return Caller(self.session, "http://front.example", self.issuer.token(name))
 
-    async def raw(self, method: str, target: str) -> tuple[int, bytes]:
+    async def raw(
+        self,
+        method: str,
+        target: str,
+        *,
+        version: str = "1.1",
+        headers: str = "Host: front.example\r\n",
+    ) -> tuple[int, bytes]:
         """Sends a request line as it is; status and everything that comes back."""
         reader, writer = await asyncio.open_unix_connection(self.socket)
         try:
-            writer.write(
-                f"{method} {target} HTTP/1.1\r\nHost: front.example\r\nConnection: close\r\n\r\n".encode()
-            )
+            writer.write(f"{method} {target} HTTP/{version}\r\n{headers}Connection: close\r\n\r\n".encode())
             async with asyncio.timeout(10):
                 answer = await reader.read()
         finally:

@@ -182,7 +182,7 @@ async def test_the_commands_of_the_unit_start_reload_and_stop_a_gateway(
     settings = (DEPLOY / "systemd" / "gateway.env").read_text().splitlines()
     environ = dict(line.split("=", 1) for line in settings if line and not line.startswith("#"))
     environ |= {"REDIS_URL": redis_url}
-    assert run(*commands["ExecStartPre"].split(), environ=environ).returncode == 0
+    assert "ExecStartPre" not in commands  # what only warns must not keep a gateway down
     assert commands["ExecStart"].split() == [str(BIN / "gateway"), "serve"]
     assert commands["ExecReload"] == "/bin/kill -HUP $MAINPID"
     async with gateway_process(environ, tmp_path) as gateway:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -314,3 +315,35 @@ async def test_a_killed_gateway_costs_nobody_the_place(front: Front) -> None:
             assert (await stream.until("STATUS_UPDATE")).data["ticket"] == ticket
     await front.user("inside")("POST", "/api/v1/queue/leave")
     assert (await line[0].status()).json["state"] == "ALLOWED_IN"
+
+
+async def test_a_stream_that_finds_no_gateway_is_told_to_come_back_and_keeps_the_place(front: Front) -> None:
+    """An EventSource gives up for good after any other status than 200."""
+    user = front.user("waiting")
+    await front.user("inside").lineup()
+    ticket = (await user.lineup()).json["data"]["ticket"]
+    for gateway in front.gateways:
+        gateway.send(signal.SIGTERM)
+    for gateway in front.gateways:
+        assert await gateway.ended() == 0
+    answer = await user("GET", "/api/v1/queue/stream", headers={"Origin": "https://shop.example"})
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://shop.example"
+    assert re.fullmatch(r"retry: [2-5]000\n: no gateway can be reached\n\n", answer.body.decode())
+    # Other calls say what is so.
+    assert (await user("GET", "/api/v1/queue/status")).status == 502
+    front.gateways[0] = await front.start(front.gateways[0].port)
+    async with user.stream() as stream:
+        assert (await stream.until("STATUS_UPDATE")).data["ticket"] == ticket
+
+
+async def test_a_request_of_http_1_0_needs_no_host(front: Front) -> None:
+    for host in ("", "Host: front.example\r\n"):
+        status, answer = await front.raw("GET", "/api/v1/products/1", version="1.0", headers=host)
+        assert status == 200, answer
+        assert answer.partition(b"\r\n\r\n")[2]
+    unnamed, named = (dict(seen["headers"]) for seen in front.service.seen[-2:])
+    assert unnamed["X-Forwarded-Host"] == "_"  # the shipped server_name
+    assert named["X-Forwarded-Host"] == "front.example"

@@ -11,6 +11,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from gateway.errors import BadRequest, NoInstance, PayloadTooLarge, UpstreamTimeout, UpstreamUnreachable
+from gateway.proxy.upstream import UpstreamBase
 from tests.proxy.rig import OK, Upstream, aiohttp_upstream, answering, client_of, gateway_to, raw_upstream
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
@@ -362,6 +363,16 @@ async def test_an_instance_that_refuses_is_passed_over_for_every_method() -> Non
             for method in ("POST", "GET", "POST", "PATCH"):
                 assert (await client.get(method=method, extra=b"Content-Length: 0\r\n")).body == b"ok"
             assert len(gateway.instances._aside_until) == 1
+
+
+async def test_an_instance_whose_name_nobody_can_look_up_is_passed_over_like_one_that_refuses() -> None:
+    async with raw_upstream(answering(OK)) as upstream, gateway_to("svc") as gateway:
+        odd = UpstreamBase("http", "x" * 64, 80)
+        gateway.instances.discover({"svc": (odd, upstream.base)})
+        async with client_of(gateway) as client:
+            for _ in range(4):
+                assert (await client.get()).body == b"ok"
+        assert list(gateway.instances._aside_until) == [odd]
 
 
 async def test_an_instance_that_takes_a_connection_is_not_aside_any_more() -> None:

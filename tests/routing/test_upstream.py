@@ -52,6 +52,9 @@ def test_a_uri_is_a_service_or_an_address(
         "http://h:99999",
         "http://h:x",
         "http://[::1",
+        "http://a..b",
+        "http://" + "x" * 64,
+        "https://www." + "x" * 64 + ".example",
         "ftp://h",
         "forward:/x",
         "htp://h",
@@ -77,7 +80,8 @@ def test_an_instance_is_a_base_address(url: str, instance: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["h:80", "lb://x", "http://h/path", "http://h?q", "http://h#f", "ws://h", "http://h:0x"]
+    "url",
+    ["h:80", "lb://x", "http://h/path", "http://h?q", "http://h#f", "ws://h", "http://h:0x", "http://a..b"],
 )
 def test_an_instance_is_nothing_more(url: str) -> None:
     with pytest.raises(RuleBroken) as refusal:

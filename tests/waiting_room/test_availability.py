@@ -349,3 +349,81 @@ async def test_a_script_that_redis_refuses_is_one_line_and_shows_until_it_is_tak
         await room.enter("insider")
     assert rooms.refused_scripts == []
     await operator.disconnect(nowait=True)
+
+
+async def test_a_redis_that_takes_no_more_clients_shows_though_the_probe_is_answered(
+    server: RedisServer, stack: AsyncExitStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "gateway.waiting_room.availability")
+    rooms = Rooms(Redis(server.url, LONG))
+    await rooms.provide({"default": Limits(1, 60)})
+    operator = await rooms._redis.connection()
+    await stack.enter_async_context(rooms.running())
+    room = rooms["default"]
+    await room.lineup("insider")
+
+    async def clients() -> dict[str, str]:
+        """The last command of each, by number."""
+        listed = (await ask(operator, "CLIENT", "LIST")).decode().splitlines()
+        facts = [dict(part.split("=", 1) for part in line.split()) for line in listed]
+        return {each["id"]: each["cmd"].partition("|")[0] for each in facts}
+
+    async with asyncio.timeout(10.0):
+        while "setrange" not in (found := await clients()).values():
+            await asyncio.sleep(0.05)
+    # The operator's own, and the probe's.
+    others = [number for number, command in found.items() if command not in {"client", "setrange"}]
+    await ask(operator, "CONFIG", "SET", "maxclients", 2)
+    for each in others:
+        await ask(operator, "CLIENT", "KILL", "ID", each)
+
+    async def fails() -> bool:
+        try:
+            await room.lineup("insider")
+        except QueueUnavailable:
+            return True
+        return False
+
+    def lines() -> list[str]:
+        return [record.message.partition(",")[0] for record in caplog.records]
+
+    async with asyncio.timeout(10.0):
+        while "lineup" not in rooms.failing_scripts:
+            assert await fails()
+            await asyncio.sleep(0.05)
+        # The sweep fails, too.
+        while len(rooms.failing_scripts) < 2:
+            await asyncio.sleep(0.05)
+    assert rooms.redis_state == RedisState()
+    assert len(lines()) == 1
+    assert lines()[0].startswith("Redis answers the probe")
+    await ask(operator, "CONFIG", "SET", "maxclients", 10_000)
+    async with asyncio.timeout(15.0):
+        while await fails() or rooms.failing_scripts:
+            await asyncio.sleep(0.05)
+        while len(lines()) < 2:
+            await asyncio.sleep(0.05)
+    assert lines()[1:] == ["no script of Redis fails any more"]
+    await operator.disconnect(nowait=True)
+
+
+def test_one_failure_and_what_is_called_no_more_are_not_told(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(availability.time, "monotonic", lambda: now)
+    found = Availability()
+    found.note_failure("leave", "closed")
+    now = 0.9
+    found.note_failure("leave", "closed")
+    assert found.failing_scripts == []
+    found.note_success("leave")
+    assert not caplog.records
+    found.note_failure("leave", "closed")
+    now = 2.0
+    found.note_failure("leave", "closed")
+    assert found.failing_scripts == ["leave"]
+    now = 2.0 + availability.REFUSED_SECONDS
+    found.forget_failures()
+    assert found.failing_scripts == []
+    assert len(caplog.records) == 2

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -73,14 +75,60 @@ async def test_a_redis_that_dies_is_started_again_under_the_same_address_with_it
     async with embedded_redis(tmp_path, executable=executable) as url:
         await ask(url, "SET", "queue:counter", 7)
         os.kill(await pid_of(url), signal.SIGKILL)
-        async with asyncio.timeout(20):
-            while True:
-                try:
-                    assert await ask(url, "GET", "queue:counter") == "7"
-                    break
-                except RedisError:
-                    await asyncio.sleep(0.01)
+        await answers_again(url)
+        assert await ask(url, "GET", "queue:counter") == "7"
     assert "ended with status -9; starting it again" in caplog.text
+
+
+async def answers_again(url: str) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await ask(url, "PING")
+                break
+            except RedisError:
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("what", ["log", "folder"])
+async def test_a_redis_that_dies_is_started_again_when_somebody_has_tidied_up(
+    tmp_path: Path, server: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    monkeypatch.setattr(embedded, "RESTART_SECONDS", 0.0)
+    folder = tmp_path / "data"
+    async with embedded_redis(folder, executable=server) as url:
+        pid = await pid_of(url)
+        if what == "log":
+            (folder / "redis.log").unlink()
+        else:
+            shutil.rmtree(folder)
+        os.kill(pid, signal.SIGKILL)
+        await answers_again(url)
+    assert "ended with status -9; starting it again" in caplog.text
+
+
+async def test_a_redis_that_cant_be_started_again_for_now_is_tried_again(
+    tmp_path: Path, server: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(embedded, "RESTART_SECONDS", 0.0)
+    start, failures = (
+        asyncio.create_subprocess_exec,
+        [OSError(errno.EMFILE, "Too many open files"), ValueError("x")],
+    )
+
+    async def start_at_last(*command: Any, **options: Any) -> asyncio.subprocess.Process:
+        if failures:
+            raise failures.pop(0)
+        return await start(*command, **options)
+
+    async with embedded_redis(tmp_path, executable=server) as url:
+        pid = await pid_of(url)
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", start_at_last)
+        os.kill(pid, signal.SIGKILL)
+        await answers_again(url)
+    assert "the embedded Redis could not be started (Too many open files)" in caplog.text
+    assert "ValueError: x" in caplog.text
+    assert not failures
 
 
 async def test_an_append_only_file_that_was_cut_off_is_loaded_up_to_there(
