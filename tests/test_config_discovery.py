@@ -210,4 +210,19 @@ def test_discovery_alone_is_an_import_that_is_optional() -> None:
     asked = wanted(found)
     assert asked is not None
     assert (asked.found, asked.urls, is_optional(found)) == (True, (), True)
-    assert wanted(Settings.from_env({"SPRING_CLOUD_CONFIG_DISCOVERY_ENABLED": "false"})) is None
+    assert wanted(Settings.from_env({"CONFIG_SERVER_DISCOVERY": "false"})) is None
+
+
+def test_a_variable_of_springs_imports_from_the_default_address_unless_it_says_otherwise() -> None:
+    def urls(**environ: str) -> tuple[str, ...] | None:
+        asked = wanted(Settings.from_env(environ))
+        return None if asked is None else asked.urls
+
+    default = ("http://localhost:8888",)
+    assert urls(SPRING_PROFILES_ACTIVE="prod") == default
+    assert urls(SPRING_CLOUD_CONFIG_DISCOVERY_ENABLED="false") == default
+    assert urls(SPRING_CLOUD_CONFIG_URI="http://config/settings") == ("http://config/settings",)
+    assert urls(EUREKA_CLIENT_SERVICEURL_DEFAULTZONE="http://e") is None, "no variable of Spring's own"
+    assert urls(SPRING_PROFILES_ACTIVE="prod", SPRING_CLOUD_CONFIG_ENABLED="false") is None
+    assert urls(SPRING_PROFILES_ACTIVE="prod", SPRING_CONFIG_IMPORT="") is None
+    assert urls(GATEWAY_PROFILE="plain", SPRING_PROFILES_ACTIVE="prod") is None

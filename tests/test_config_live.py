@@ -194,8 +194,9 @@ async def test_spans_go_where_the_server_says(start: Any, caplog: pytest.LogCapt
             "management.zipkin.tracing.endpoint": f"{url}/spans",
             "management.tracing.sampling.probability": 1,
         }
-        # The default, which the harness would change.
-        site = await start(properties, zipkin_endpoint=Settings().zipkin_endpoint or "")
+        # The default of a Spring environment, which the harness would change.
+        default = Settings.from_env({"GATEWAY_PROFILE": "spring"}).zipkin_endpoint
+        site = await start(properties, zipkin_endpoint=default)
         await site.sent()
         async with asyncio.timeout(20):
             await posted.wait()
@@ -255,12 +256,13 @@ async def test_default_filters_and_secure_headers_are_the_servers(start: Any) ->
         {
             f"{NEW}.default-filters[0]": "SecureHeaders",
             f"{NEW}.filter.secure-headers.frame-options": "SAMEORIGIN",
-            f"{NEW}.filter.secure-headers.disable[0]": "referrer-policy",
+            f"{NEW}.filter.secure-headers.disable[0]": "x-download-options",
         }
     )
     answer = await site.gateway.nobody("GET", "/svc/x")
     assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
-    assert "Referrer-Policy" not in answer.headers
+    assert "X-Download-Options" not in answer.headers
+    assert "X-Permitted-Cross-Domain-Policies" in answer.headers
 
 
 async def test_a_variable_counts_before_the_server_and_says_so_once(
