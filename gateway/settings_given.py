@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gateway import settings_kinds as kinds
+from gateway.settings_parts import key_of
 from gateway.settings_table import parsed
 
 _TAGS: Final = "MANAGEMENT_METRICS_TAGS_"
@@ -29,7 +30,7 @@ def tags_of_parts(environ: Mapping[str, str]) -> str | None:
     parts = {name: text.strip() for name, text in environ.items() if name.startswith(_TAGS) and text.strip()}
     for name, text in parts.items():
         parsed(kinds.METADATA_VALUE, name, text)
-    return ",".join(f"{name.removeprefix(_TAGS).lower()}={text}" for name, text in parts.items()) or None
+    return ",".join(f"{key_of(name, _TAGS)}={text}" for name, text in parts.items()) or None
 
 
 def headers_of_switches(environ: Mapping[str, str]) -> str | None:

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
 import aiohttp
+from multidict import CIMultiDict
 
 from gateway.errors import ConfigUnavailable, ConfigUnusable
 from gateway.routing.config.answer import MOST_BYTES
@@ -21,7 +22,8 @@ Find = Callable[[], Awaitable[tuple[str, ...]]]
 """Looks up where servers are, with users and passwords in the addresses. Raises ConfigUnavailable if there is none."""
 
 SECONDS: Final = 10.0
-"""The longest one server may take for the whole answer: a real one may clone a repository first."""
+"""The longest one server may take for the whole answer if nothing else is set: a real one may clone a repository
+first."""
 
 _HEADERS: Final = {
     # The second format says in which line of which file a value stands; a server that has only the first one
@@ -41,7 +43,8 @@ _AWAY: Final = frozenset({429, 502, 503, 504})
 class Wanted:
     """What is asked for, and who asks. ``urls`` are servers of the same content, tried in order. Of ``labels`` the
     first one counts that a server has; without any it is the server's own. ``found``: the servers are to be found, and
-    user and password that come with an address count before those here."""
+    user and password that come with an address count before those here. ``headers`` and ``token`` go out with each
+    call. One server may take ``connect_seconds`` for a connection, and ``seconds`` for all."""
 
     urls: tuple[str, ...]
     application: str
@@ -50,6 +53,10 @@ class Wanted:
     user: str = ""
     password: str = field(default="", repr=False)
     found: bool = False
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    token: str = field(default="", repr=False)
+    connect_seconds: float = SECONDS
+    seconds: float = SECONDS
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -84,14 +91,16 @@ def http_ask(session: aiohttp.ClientSession, wanted: Wanted, find: Find | None =
             missing = False
             for number, url in enumerate(urls, 1):
                 try:
-                    async with asyncio.timeout(SECONDS):
+                    async with asyncio.timeout(wanted.seconds):
                         return await _get(session, url, wanted, path), url
                 except ConfigUnavailable as error:
                     reason = error.reason
                     missing = missing or isinstance(error, _NotThere)
                     answered = answered or isinstance(error, ConfigUnusable)
+                except aiohttp.ConnectionTimeoutError:
+                    reason = f"no connection within {wanted.connect_seconds:g} s"
                 except TimeoutError:
-                    reason = f"no answer within {SECONDS:g} s"
+                    reason = f"no answer within {wanted.seconds:g} s"
                 except (aiohttp.ClientError, OSError) as error:
                     reason = f"it can't be reached ({type(error).__name__})"
                 where = f"server {number}: " if len(urls) > 1 else ""
@@ -136,11 +145,16 @@ async def _get(session: aiohttp.ClientSession, url: str, wanted: Wanted, path: s
         user, password = "", ""
     user = user or unquote(parts.username or "")
     password = password or unquote(parts.password or "")
-    headers = dict(_HEADERS)
+    headers = CIMultiDict({**_HEADERS, **dict(wanted.headers)})
+    if wanted.token:
+        headers["X-Config-Token"] = wanted.token
     if user or password:
         headers["Authorization"] = f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
     async with session.get(
-        f"{place(url).rstrip('/')}/{path}", allow_redirects=False, headers=headers
+        f"{place(url).rstrip('/')}/{path}",
+        allow_redirects=False,
+        headers=headers,
+        timeout=aiohttp.ClientTimeout(total=None, connect=wanted.connect_seconds),
     ) as response:
         if response.status != 200:
             meaning = _MEANING.get(response.status, "")
