@@ -6,6 +6,7 @@ A gateway is built out of its settings, one resource after the other, and taken 
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from functools import partial
 import aiohttp
 from prometheus_client import CollectorRegistry
 
-from gateway.app_config import TokenSettings, is_address, token_settings
+from gateway.app_config import LiveSettings, TokenSettings, is_address, token_settings
 from gateway.app_rooms import waiting_rooms
 from gateway.app_routes import RouteSources
 from gateway.auth.authenticator import Authenticator
@@ -22,20 +23,23 @@ from gateway.auth.discovery import IssuerLocation
 from gateway.auth.fetch import http_fetch
 from gateway.auth.jwks import Jwks
 from gateway.auth.tokens import TokenVerifier
+from gateway.errors import SettingsError
 from gateway.observe.export import tracing
 from gateway.observe.lag import LoopLag
 from gateway.observe.logs import AccessLog, timestamp
 from gateway.observe.metrics import Metrics
-from gateway.observe.spring_metrics import SpringMetrics
+from gateway.observe.spring_metrics import OWN_LABELS, SpringMetrics
 from gateway.observe.writer import LineWriter
 from gateway.proxy.balance import Instances
 from gateway.proxy.eureka import Eureka, discovering
 from gateway.proxy.forward import Forwarder
-from gateway.proxy.forwarded import TrustedProxies
+from gateway.proxy.forwarded import ALL, WHOLE_CHAIN, TrustedProxies
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.tunnels import Tunnels
 from gateway.proxy.uploads import Uploads
+from gateway.routing.config.given import trusting
 from gateway.routing.config.server import ConfigServer
+from gateway.routing.faults import RuleBroken
 from gateway.routing.table import RouteTable
 from gateway.security_headers import security_headers
 from gateway.settings import Settings
@@ -86,7 +90,8 @@ async def composed(
     """Builds a gateway and takes it down. ``environ`` fills the ``${…}`` of the route file.
 
     Raises RouteFileError if the route file has faults, ConfigUnavailable if a Config Server that is not optional
-    does not answer, EmbeddedRedisError if that Redis can't be started.
+    does not answer, EmbeddedRedisError if that Redis can't be started. While an optional Config Server answers with
+    something unusable, the gateway is there and serves nothing: see ``RouteSources``.
     """
     metrics = Metrics(registry or CollectorRegistry())
     async with contextlib.AsyncExitStack() as stack:
@@ -94,19 +99,20 @@ async def composed(
         session = await enter(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False))
         sources = await RouteSources.load(settings, environ, session, metrics)
         table = sources.first
+        live = LiveSettings(settings, environ, table)
         lag = await enter(LoopLag(metrics.loop_lag))
         # Before all who make spans, so that it ends after them.
         tracer = await enter(
             tracing(
-                settings.zipkin_endpoint,
+                live.now.zipkin_endpoint,
                 settings.spring_application_name,
-                settings.tracing_sampling_probability,
+                live.now.tracing_sampling_probability,
                 metrics.spans,
             )
         )
-        waiting = await enter(waiting_rooms(settings, table, metrics, tracer))
+        waiting = await enter(waiting_rooms(live.now, table, metrics, tracer))
         tokens = await enter(_tokens(settings, environ, table, session, metrics))
-        pool = await enter(UpstreamPool(settings.proxy_keep_alive_seconds))
+        pool = await enter(UpstreamPool(live.now.proxy_keep_alive_seconds))
         uploads = Uploads(upload_limits_of(settings))
         tunnels = Tunnels(max_tunnels(settings), settings.websocket_idle_seconds, metrics)
         instances = Instances(table.services)
@@ -116,16 +122,8 @@ async def composed(
             eureka.on_change(instances.discover)
             eureka.on_change(sources.discover)
 
-        async def take(new: RouteTable) -> None:
-            """Puts a reloaded table in force, rooms first: a gate must never name a room that isn't there."""
-            await waiting.provide(new)
-            instances.replace(new.services)
-            tokens.follow(new)
-            tables.replace(new)
-
-        await enter(sources.running(take))
         context = Context(
-            settings=settings,
+            settings=live.now,
             tables=tables,
             rooms=waiting.rooms,
             hubs=waiting.lobby,
@@ -140,9 +138,10 @@ async def composed(
                 pool, instances, tunnels, metrics.upstream, uploads, settings.proxy_repeat_methods
             ),
             uploads=uploads,
-            trusted=TrustedProxies(settings.trusted_proxies),
+            trusted=_trusted(live.now),
+            told=_told(live.now),
             metrics=metrics,
-            spring_metrics=_spring_metrics(settings, metrics, tables),
+            spring_metrics=_spring_metrics(live.now, metrics, tables),
             security=security_headers(strict_transport=settings.server_forward_headers_strategy != "none")
             if settings.spring_environment
             else None,
@@ -153,6 +152,22 @@ async def composed(
             refresh=sources.refresh,
             look=sources.look,
         )
+
+        async def take(new: RouteTable) -> None:
+            """Puts a reloaded table in force, rooms first: a gate must never name a room that isn't there."""
+            before, now = live.now, live.follow(new)
+            await waiting.provide(new, now)
+            instances.replace(new.services)
+            tokens.follow(new)
+            pool.keep(now.proxy_keep_alive_seconds)
+            tracer.sample(now.tracing_sampling_probability)
+            if _proxies(now) != _proxies(before):
+                context.trusted = _trusted(now)
+            context.told = _told(now)
+            context.settings = now
+            tables.replace(new)
+
+        await enter(sources.running(take))
         public, management = _doors(context, _access_log(settings, log_writer))
         yield Gateway(public, management, context, waiting.lobby, tunnels, sources, eureka, waiting.redis_url)
 
@@ -213,7 +228,7 @@ def _checks(
         "routes": lambda: (not sources.faults, {"faults": list(sources.faults)}),
     }
     if sources.config is not None:
-        checks["configServer"] = partial(_config_health, sources.config)
+        checks["configServer"] = partial(_config_health, sources, sources.config)
     if eureka is not None:
         checks["eureka"] = eureka.health
     return checks
@@ -223,7 +238,28 @@ def _spring_metrics(settings: Settings, metrics: Metrics, tables: LiveTable) -> 
     if not settings.metrics_spring_names:
         return None
     tags = {"application": settings.spring_application_name} if settings.spring_environment else {}
+    tags |= {re.sub(r"[^a-zA-Z0-9_]", "_", name): value for name, value in settings.metrics_tags}
+    tags = {name: value for name, value in tags.items() if name not in OWN_LABELS}
     return SpringMetrics(metrics.registry, lambda: len(tables.now.table.routes), tags=tags)
+
+
+def _proxies(settings: Settings) -> tuple[object, object]:
+    return settings.trusted_proxies, settings.trusted_proxies_pattern
+
+
+def _trusted(settings: Settings) -> TrustedProxies:
+    """Raises SettingsError for a regex that is none."""
+    pattern = settings.trusted_proxies_pattern
+    try:
+        return TrustedProxies(settings.trusted_proxies, trusting(pattern) if pattern else None)
+    except RuleBroken as error:
+        raise SettingsError("TRUSTED_PROXIES_PATTERN", pattern or "", error.message) from None
+
+
+def _told(settings: Settings) -> frozenset[str]:
+    """What services are told of the client."""
+    told = frozenset({*settings.forwarded_headers, *([WHOLE_CHAIN] if settings.forwarded_for_chain else [])})
+    return ALL if told == ALL else told
 
 
 def _access_log(settings: Settings, writer: LineWriter | None) -> AccessLog:
@@ -261,17 +297,22 @@ def _key_health(jwks: Jwks) -> tuple[bool | str, dict[str, object]]:
     return jwks.keys_known, {"keys": status.keys}
 
 
-def _config_health(config: ConfigServer) -> tuple[bool, dict[str, object]]:
+def _config_health(sources: RouteSources, config: ConfigServer) -> tuple[bool | str, dict[str, object]]:
+    """OUT_OF_SERVICE while nothing is served because of what the server answered."""
     status = config.status()
+    routes = "Config Server" if status.gives_routes else "file"
     details: dict[str, object] = {
         "version": status.version,
         "label": status.label,
-        "routes": "Config Server" if status.gives_routes else "file",
+        "routes": "none" if sources.unready else routes,
         "failures": status.failures,
     }
     if status.reason:
         details["reason"] = status.reason
-    return not status.failures, details | {"ignored": status.ignored}
+    details["ignored"] = status.ignored
+    if sources.unready:
+        return "OUT_OF_SERVICE", {"reason": sources.unready} | details
+    return not status.failures, details
 
 
 def _doors(context: Context, access_log: AccessLog) -> tuple[Door, Door | None]:

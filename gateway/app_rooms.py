@@ -31,11 +31,10 @@ class WaitingRooms:
     lobby: Lobby
     admissions: Admissions
     redis_url: str
-    _settings: Settings
 
-    async def provide(self, table: RouteTable) -> None:
+    async def provide(self, table: RouteTable, settings: Settings) -> None:
         """Makes every room that ``table`` names, with the limits that it or the settings give."""
-        await self.rooms.provide(room_limits(self._settings, table))
+        await self.rooms.provide(room_limits(settings, table))
         await self.lobby.provide(self.rooms)
 
 
@@ -79,15 +78,20 @@ async def waiting_rooms(
             on_sweep=metrics.swept,
             on_redis=metrics.redis_state,
         )
-        made = WaitingRooms(rooms, lobby, admissions, redis_url, settings)
-        await made.provide(table)
+        made = WaitingRooms(rooms, lobby, admissions, redis_url)
+        await made.provide(table, settings)
         await stack.enter_async_context(rooms.running())
         await stack.enter_async_context(lobby.running())
         yield made
 
 
 def room_limits(settings: Settings, table: RouteTable) -> dict[str, Limits]:
-    """Every room that there is, with what it is given: the file's limits, else the settings'."""
+    """Every room that there is, with what it is given: the file's limits, else the settings'.
+
+    None for a table that is not ready: what the rooms are to be given is not known, and other instances sweep them.
+    """
+    if table.unready:
+        return {}
     capacity, duration = settings.allowed_in_max_capacity, settings.allowed_in_duration_seconds
     limits = {DEFAULT_ROOM: Limits(capacity, duration)}
     for name, given in table.rooms.items():

@@ -13,7 +13,7 @@ import aiohttp
 
 from gateway.app_config import config_server, is_optional
 from gateway.app_warnings import warnings_of_table
-from gateway.errors import ConfigRefused, ConfigUnavailable
+from gateway.errors import ConfigRefused, ConfigUnavailable, ConfigUnusable
 from gateway.observe.metrics import Metrics
 from gateway.routing.config.properties import Properties
 from gateway.routing.config.server import ConfigServer
@@ -36,6 +36,11 @@ class RouteSources:
     """Made by ``load``; keeps the routes up to date inside ``running``.
 
     ``first`` is the table at the start. ``config`` is the Config Server, if there is one.
+
+    If the Config Server is optional and answers at the start with something unusable, nothing is served: it may have
+    other routes than the file, another issuer, another capacity. ``unready`` then says why, ``first`` is a table
+    without routes and rooms, and the first sound answer makes the gateway ready. A server that is away, or has no
+    configuration for this gateway, is done without.
     """
 
     def __init__(
@@ -49,6 +54,9 @@ class RouteSources:
         self.config = config
         self.faults: tuple[str, ...] = ()
         """Why the file or the configuration as it is now is not in force."""
+        self.unready = ""
+        """Why nothing is served; empty once a table was in force."""
+        self._on_ready: list[Callable[[], None]] = []
         self._settings = settings
         self._environ = environ
         self._metrics = metrics
@@ -73,14 +81,17 @@ class RouteSources:
         """Reads everything for the first time.
 
         Raises RouteFileError if the file has faults. A Config Server that is away or has faults stops the start
-        (ConfigUnavailable, RouteFileError), unless it is optional.
+        (ConfigUnavailable, RouteFileError), unless it is optional: see ``unready``.
         """
         sources = cls(settings, environ, metrics, config_server(settings, environ, session, metrics))
         sources._data = content_of(sources.file)
         sources._read = await asyncio.to_thread(parse, sources._data, str(sources.file), environ)
         if sources.config is not None:
             await sources._first_of(sources.config)
-        sources.first = await sources._located(sources._read)
+        if sources.unready:
+            sources.first = RouteTable(source=str(sources.file), unready=sources.unready)
+        else:
+            sources.first = await sources._located(sources._read)
         return sources
 
     async def _first_of(self, config: ConfigServer) -> None:
@@ -88,15 +99,21 @@ class RouteSources:
         try:
             properties = await config.first()
             table = await asyncio.to_thread(parse, self._data, str(self.file), self._environ, properties)
-        except ConfigUnavailable:
+        except ConfigUnavailable as error:
             if not optional:
                 raise
+            if isinstance(error, ConfigUnusable):
+                self._metrics.routes_reloaded(False)
+                self.unready = error.reason
+                config.unready = True
         except RouteFileError as error:
             if not optional:
                 raise
             self.faults = shown(error.faults)
             self._metrics.routes_reloaded(False)
             config.refused(self.faults)
+            self.unready = "; ".join(self.faults)
+            config.unready = True
         else:
             self._read, self._properties = table, properties
 
@@ -112,7 +129,7 @@ class RouteSources:
             on_table=self._put,
             on_faults=self._refuse,
         )
-        if self._discovered and self._read.locator is not None:
+        if self._discovered and self._read.locator is not None and not self.unready:
             self._renew(self._read)  # they came after the first table was made
         async with contextlib.AsyncExitStack() as stack:
             task = asyncio.create_task(self._work(take), name="route table")
@@ -129,8 +146,17 @@ class RouteSources:
         if known == self._discovered:
             return
         self._discovered = known
+        if self.unready and self._newest is None:
+            return
         if self._watcher is not None and self._watcher.table.locator is not None:
             self._renew(self._watcher.table)
+
+    def when_ready(self, call: Callable[[], None]) -> None:
+        """Call now, or once the first table is in force if nothing is served yet."""
+        if self.unready:
+            self._on_ready.append(call)
+        else:
+            call()
 
     def reload(self) -> None:
         """Read the file and ask the Config Server at once, without waiting; for SIGHUP."""
@@ -158,9 +184,19 @@ class RouteSources:
 
     async def _offer(self, properties: Properties | None) -> tuple[str, ...]:
         assert self._watcher is not None  # noqa: S101 - called inside running() only
-        return shown(await self._watcher.offer(properties))
+        faults = shown(await self._watcher.offer(properties))
+        if self.unready and properties is None and not faults:
+            # The server has nothing for this gateway, and is believed: the file counts, as it was read before.
+            self._be_ready(self._watcher.table)
+        return faults
 
     def _put(self, table: RouteTable) -> None:
+        assert self._watcher is not None  # noqa: S101 - called inside running() only
+        if self.unready and self._watcher.properties is None:
+            return  # the file has changed, which says nothing about the server
+        self._be_ready(table)
+
+    def _be_ready(self, table: RouteTable) -> None:
         self.faults = ()
         self._metrics.routes_reloaded(True)
         self._renew(table)
@@ -188,11 +224,20 @@ class RouteSources:
             try:
                 table = await self._located(table)
                 await take(table)
+                self._in_service()
                 self.log(table)
             except Exception:
                 log.exception("a route table could not be put in force")
             if not self._come.is_set():
                 self._in_force.set()
+
+    def _in_service(self) -> None:
+        if self.unready:
+            self.unready = ""
+            log.warning("ready: the Config Server has answered with something usable")
+        calls, self._on_ready = self._on_ready, []
+        for call in calls:
+            call()
 
     async def _located(self, table: RouteTable) -> RouteTable:
         if table.locator is None:
@@ -202,6 +247,14 @@ class RouteSources:
 
     def log(self, table: RouteTable) -> None:
         """Write a line about the table that is in force, and one for each of its warnings (the first twenty)."""
+        if table.unready:
+            log.error(
+                "not ready, and nothing is served: the Config Server answered with something unusable, and what it has "
+                "may differ from %s: %s",
+                self.file,
+                table.unready,
+            )
+            return
         count = len(table.routes)
         log.info("%d route%s from %s", count, "" if count == 1 else "s", self.shown)
         for warning in shown(warnings_of_table(table, self._settings)):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from gateway.app_config import is_address, token_settings, wanted
 from gateway.errors import GatewayError
-from gateway.routing.faults import Fault
+from gateway.routing.config.given import warnings_of_pattern
+from gateway.routing.faults import Fault, RuleBroken
 from gateway.routing.table import RouteTable
 from gateway.routing.warnings import NEEDS_ALL_ROUTES, to_itself, without_instances
 from gateway.settings import Settings
@@ -43,6 +44,7 @@ def warnings_of_settings(
         *warnings_of_names(environ, names),
         *warnings_of_values(settings),
         *warnings_of_limits(settings, descriptor_limit()),
+        *_pattern(settings),
         *_embedded(settings),
         *_overlooked_file(settings),
     ]
@@ -105,6 +107,17 @@ def _embedded(settings: Settings) -> list[str]:
     return [
         f"EMBEDDED_REDIS_DIR is {settings.embedded_redis_dir}, and {folder} can't be written to: name another folder"
     ]
+
+
+def _pattern(settings: Settings) -> list[str]:
+    """What is odd about the regex of trusted proxies; one that is none stops a start."""
+    if settings.trusted_proxies_pattern is None:
+        return []
+    try:
+        found = list(warnings_of_pattern(settings.trusted_proxies_pattern))
+    except RuleBroken as error:
+        found = [error.message]
+    return [f"TRUSTED_PROXIES_PATTERN: {each}" for each in found]
 
 
 def _overlooked_file(settings: Settings) -> list[str]:

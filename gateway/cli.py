@@ -170,9 +170,9 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     environ = view
     settings, wrong = _checked_settings(environ)
     file = options.file or _routes_file(environ)
-    properties, away, fatal = _configured(environ) if settings and not options.file else (None, "", False)
+    properties, away, fatal = _configured(environ) if settings and not options.file else (None, "", "")
     if fatal:
-        print(f"{away}; `gateway serve` would not start")
+        print(f"{away}; `gateway serve` would {fatal}")
     # Variables that the file asks for mean something.
     asked = Asked(environ)
     faults, table = describe.check(file, asked, properties)
@@ -246,7 +246,7 @@ def _routes(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     return 0
 
 
-def _configured(environ: Mapping[str, str]) -> tuple[Properties | None, str, bool]:
+def _configured(environ: Mapping[str, str]) -> tuple[Properties | None, str, str]:
     from gateway.cli_config import configured  # noqa: PLC0415 - as above
 
     return configured(environ)

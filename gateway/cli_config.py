@@ -7,30 +7,35 @@ from collections.abc import Mapping
 
 import aiohttp
 
-from gateway.app_config import is_optional, wanted
-from gateway.errors import ConfigUnavailable
+from gateway.app_config import asking, is_optional, wanted, with_own_names
+from gateway.errors import ConfigUnavailable, ConfigUnusable
+from gateway.observe.metrics import NoMetrics
 from gateway.routing.config.answer import read_answer
-from gateway.routing.config.fetch import Wanted, http_ask
+from gateway.routing.config.fetch import Wanted
 from gateway.routing.config.properties import Properties, properties_of
 from gateway.settings import Settings
 
 
-def configured(environ: Mapping[str, str]) -> tuple[Properties | None, str, bool]:
+def configured(environ: Mapping[str, str]) -> tuple[Properties | None, str, str]:
     """What the Config Server says, as ``serve`` would lay it over the route file; why there is nothing (empty where
-    nobody is to be asked), and whether ``serve`` would then not start.
+    nobody is to be asked), and what ``serve`` would then do; empty if it would use the file alone.
 
     Raises SettingsError.
     """
     settings = Settings.from_env(environ)
     asked = wanted(settings)
     if asked is None:
-        return None, "", False
+        return None, "", ""
     try:
-        return properties_of(read_answer(asyncio.run(_ask(asked))), environ), "", False
+        found = read_answer(asyncio.run(_ask(settings, asked)))
+        return properties_of(found, with_own_names(settings, environ)), "", ""
     except ConfigUnavailable as error:
-        return None, str(error), not is_optional(settings)
+        if not is_optional(settings):
+            return None, str(error), "not start"
+        nothing = isinstance(error, ConfigUnusable)
+        return None, str(error), "serve nothing until that is mended" if nothing else ""
 
 
-async def _ask(asked: Wanted) -> bytes:
+async def _ask(settings: Settings, asked: Wanted) -> bytes:
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False) as session:
-        return await http_ask(session, asked)()
+        return await asking(settings, asked, session, NoMetrics())()

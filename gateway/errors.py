@@ -30,7 +30,9 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   └── Overloaded
     ├── ConfigError              a refresh of the configuration did not come about
     │   ├── ConfigUnavailable
-    │   └── ConfigRefused
+    │   │   └── ConfigUnusable
+    │   ├── ConfigRefused
+    │   └── NotConfigured
     └── UpstreamError            the service behind could not answer
         ├── UpstreamUnreachable
         ├── UpstreamTimeout
@@ -282,6 +284,20 @@ class ConfigRefused(ConfigError):
     def __init__(self, faults: tuple[str, ...]) -> None:
         self.fields = tuple(FieldFault("configuration", "", fault) for fault in faults)
         super().__init__("; ".join(faults))
+
+
+class ConfigUnusable(ConfigUnavailable):
+    """The Config Server answered, and with nothing usable. It is not away: what it has is not known."""
+
+
+class NotConfigured(ConfigError):
+    """Nothing is served yet: the Config Server has answered with nothing usable since the start.
+
+    Says no more, because anyone may ask. ``retry_after`` is in seconds.
+    """
+
+    code = "CONFIG_UNAVAILABLE"
+    retry_after = 5.0
 
 
 class UpstreamError(GatewayError):

@@ -108,7 +108,9 @@ async def _listening(gateway: Gateway, settings: Settings, environ: Asked) -> As
         log.info("Redis at %s (%s)", without_password(gateway.redis_url), redis_kind(settings))
         _log_start(gateway, settings, environ, *map(_address, runners))
         if eureka is not None:
-            eureka.listening(*(runner.addresses[0][1] for runner in runners))
+            # Not before there is something to serve: others would send requests at once.
+            ports = [runner.addresses[0][1] for runner in runners]
+            gateway.routes.when_ready(lambda: None if gateway.context.draining else eureka.listening(*ports))
         yield
     finally:
         gateway.context.draining = True
@@ -126,7 +128,7 @@ async def _listening(gateway: Gateway, settings: Settings, environ: Asked) -> As
 def _log_start(gateway: Gateway, settings: Settings, environ: Asked, base: str, management: str = "") -> None:
     """Logs what is in force, and what is hardly meant."""
     table = gateway.context.tables.now.table
-    for line in summary(settings, environ, table, base=base, management=management or base):
+    for line in summary(gateway.context.settings, environ, table, base=base, management=management or base):
         log.info("%s", line)
     gateway.routes.log(table)
     warnings = warnings_of_settings(settings, environ, environ.asked)

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 from gateway import settings_kinds as kinds
 from gateway.errors import SettingsError
 from gateway.settings_discovery import DiscoverySettings, servers_by_zone
+from gateway.settings_given import documents_of_parts, headers_of_switches, tags_of_parts
 from gateway.settings_kinds import Network, duration, whole
 from gateway.settings_parts import grace_of_spring
 from gateway.settings_redis import agreed_redis_address, redis_address_of_parts, redis_timeout_of_spring
@@ -148,6 +149,25 @@ class Settings(DiscoverySettings):
     )
     trusted_proxies: tuple[Network, ...] = setting(
         kinds.NETWORKS, (), "Proxies whose `Forwarded`, `X-Forwarded-*` and `X-Real-IP` are believed."
+    )
+    trusted_proxies_pattern: str | None = setting(
+        kinds.LINE,
+        None,
+        "A Java regex of the addresses of further such proxies, as Spring Cloud Gateway has it.",
+        default_words="none",
+    )
+    forwarded_headers: tuple[str, ...] = setting(
+        kinds.FORWARDED_HEADERS,
+        ("forwarded", "for", "host", "port", "proto", "prefix"),
+        "Which of `Forwarded` and `X-Forwarded-…` services get of the gateway. What is left out passes as a trusted "
+        "proxy sent it.",
+        compose=headers_of_switches,
+        off=(),
+    )
+    forwarded_for_chain: bool = setting(
+        kinds.SWITCH,
+        True,
+        "Whether `X-Forwarded-For` has every address from the client on, or the gateway's own peer alone.",
     )
 
     redis_url: str = setting(
@@ -299,6 +319,26 @@ class Settings(DiscoverySettings):
         "Whether requests are also counted under the names that Spring's dashboards read.",
         spring=True,
         default_words="`false`; in a Spring environment `true`",
+    )
+    metrics_tags: tuple[tuple[str, str], ...] = setting(
+        kinds.METADATA,
+        (),
+        "Labels of all metrics under Spring's names; also one by one, as `MANAGEMENT_METRICS_TAGS_TEAM=tickets`.",
+        compose=tags_of_parts,
+        default_words="none",
+    )
+    api_documents: tuple[tuple[str, str], ...] = setting(
+        kinds.DOCUMENTS,
+        (),
+        "What the list of API descriptions has.",
+        compose=documents_of_parts,
+        default_words="the gateway's own, and one for each route to such a description",
+    )
+    api_document_first: str | None = setting(
+        kinds.LINE,
+        None,
+        "The name of the description that Swagger UI shows first.",
+        default_words="the first one",
     )
 
     log_format: Literal["text", "json"] = setting(

@@ -94,3 +94,13 @@ class ConfigServerSettings:
     config_server_timeout_seconds: float = setting(
         duration(), 10.0, "For the whole answer of one address: a server may clone a repository first."
     )
+    config_server_discovery: bool = setting(
+        kinds.SWITCH,
+        False,
+        "Whether it is found through Eureka; addresses that are set don't count then.",
+    )
+    config_server_service_id: tuple[str, ...] = setting(
+        kinds.ZONES,
+        ("configserver", "config-server"),
+        "Its name in Eureka. Of several the first one counts that has an instance.",
+    )

@@ -25,6 +25,7 @@ Network = IPv4Network | IPv6Network
 LONGEST_DURATION = 315_360_000
 SHORTEST_DURATION = 0.001
 MOST_LABELS = 16
+MOST_DOCUMENTS = 100
 # Far below 2**53, up to which Redis' Lua counts exactly.
 LARGEST_COUNT = 1_000_000_000
 
@@ -151,6 +152,18 @@ def _parse_metadata_value(text: str) -> str:
     return _matching(_parse_line(text), r"[^,]*")
 
 
+def _parse_documents(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = [(name.strip(), url.strip()) for name, _, url in (item.partition("=") for item in _items(text))]
+    if not 0 < len(pairs) <= MOST_DOCUMENTS:
+        raise ValueError(text)
+    for name, url in pairs:
+        _parse_line(name)
+        _printable(url)
+        if not name or not re.match(r"/(?!/)|https?://[^/]", url) or len(url) > 1000:
+            raise ValueError(text)
+    return tuple(pairs)
+
+
 def _parse_headers(text: str) -> tuple[tuple[str, str], ...]:
     pairs = (item.partition("=") for item in _items(_parse_line(text)))
     return tuple(
@@ -270,6 +283,11 @@ AUDIENCES = Kind(
 ZONES = Kind(_parse_zones, "names of letters, digits and ._-, separated by commas")
 METADATA = Kind(_parse_metadata, "pairs such as team=tickets, separated by commas")
 METADATA_VALUE = Kind(_parse_metadata_value, "up to 1000 characters without commas and control characters")
+DOCUMENTS = Kind(
+    _parse_documents,
+    f"up to {MOST_DOCUMENTS} pairs of a name and an address that begins with / or http, such as "
+    "Orders=/orders/v3/api-docs, separated by commas",
+)
 HEADERS = Kind(_parse_headers, "pairs such as X-Tenant=tickets, separated by commas")
 HOST = Kind(_parse_host, "a host name or an IP address")
 IP_ADDRESS = Kind(lambda text: str(ip_address(text)), "an IP address")
@@ -293,6 +311,9 @@ ALGORITHMS = several_of(
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
 )
 REPEAT_METHODS = several_of("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
+_HEADERS = several_of("forwarded", "for", "host", "port", "proto", "prefix")
+NO_HEADERS = "none"
+FORWARDED_HEADERS = Kind(lambda text: () if text == NO_HEADERS else _HEADERS.parse(text), _HEADERS.allowed)
 LOCALE: Kind[Literal["ko", "en"]] = one_of("ko", "en")
 PROFILE: Kind[Literal["spring", "plain"]] = one_of("spring", "plain")
 FORWARD_HEADERS: Kind[Literal["none", "native", "framework"]] = one_of("none", "native", "framework")

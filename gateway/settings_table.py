@@ -51,6 +51,11 @@ class Setting:
         return self.spring if spring_environment and self.spring is not _UNSET else self.default
 
     @property
+    def may_be_off(self) -> bool:
+        """Whether an empty variable means something."""
+        return self.off is not _UNSET
+
+    @property
     def default_text(self) -> str:
         """The default as one would write it into the environment, or in words where it is no fixed value."""
         return _text(self.default) if self.default_words is None else self.default_words

@@ -46,6 +46,8 @@ class ConfigServerStub:
     url: str = ""
     sources: Sources = field(default_factory=list)
     status: int = 200
+    body: bytes | None = None
+    """What it answers in place of the sources."""
     labels: dict[str, int] | None = None
     """The status by label, 404 for others; None: every label is there."""
     credentials: tuple[str, str] | None = None
@@ -65,6 +67,8 @@ class ConfigServerStub:
         status = self.status if self.labels is None else self.labels.get(label or "", 404)
         if status != 200:
             return web.Response(status=status, headers={"Location": "/elsewhere"})
+        if self.body is not None:
+            return web.Response(body=self.body, content_type="application/json")
         described = [
             {
                 "name": f"file-{at}.yml",

@@ -559,9 +559,12 @@ def test_check_tells_what_is_wrong_with_the_config_server(
     assert said.startswith("no configuration from the Config Server: status 404")
     assert said.endswith("; `gateway serve` would not start\n")
     optional = {"SPRING_CONFIG_IMPORT": f"optional:{environ['SPRING_CONFIG_IMPORT']}"}
+    assert run("check", environ=optional) == 1
+    assert "; `gateway serve` would serve nothing until that is mended\n" in capsys.readouterr().out
+    stub.status = 503
     assert run("check", environ=optional) == 0
     said = capsys.readouterr().out
-    assert "warning: no configuration from the Config Server: status 404" in said
+    assert "warning: no configuration from the Config Server: status 503" in said
     assert "; until it answers, `gateway serve` would use the file's routes alone\n" in said
     assert run("check", "--strict", environ=optional) == 1
     # The server may have the route that the gate is for.
@@ -573,7 +576,7 @@ def test_check_tells_what_is_wrong_with_the_config_server(
     assert run("routes", environ=optional) == 0
     captured = capsys.readouterr()
     assert "product-service" in captured.out
-    assert "status 404" in captured.err
+    assert "status 503" in captured.err
 
 
 def test_routes_of_a_broken_file_are_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

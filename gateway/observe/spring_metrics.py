@@ -23,6 +23,8 @@ MAX_SECONDS: Final = 60.0
 
 _SERVER: Final = ("error", "exception", "method", "outcome", "status", "uri")
 _GATEWAY: Final = ("httpMethod", "httpStatusCode", "outcome", "routeId", "routeUri", "status")
+OWN_LABELS: Final = frozenset({*_SERVER, *_GATEWAY, "le", "quantile"})
+"""Names that a tag for all metrics can't have."""
 _OUTCOMES: Final = ("UNKNOWN", "INFORMATIONAL", "SUCCESS", "REDIRECTION", "CLIENT_ERROR", "SERVER_ERROR")
 
 

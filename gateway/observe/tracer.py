@@ -64,6 +64,10 @@ class Tracer:
         self._exporter = exporter
         self._probability = probability
 
+    def sample(self, probability: float) -> None:
+        """Records that share of the traces that begin here from now on."""
+        self._probability = probability
+
     def begin(self, headers: Mapping[str, str]) -> TraceContext:
         """The server span of a request with these headers."""
         return begin(headers, self._probability)

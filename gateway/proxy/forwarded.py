@@ -13,13 +13,17 @@ is read is bounded: clients write the left part of all this.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 Network = IPv4Network | IPv6Network
 RawHeaders = Iterable[tuple[bytes, bytes]]
+
+WHOLE_CHAIN: Final = "chain"
+ALL: Final = frozenset({"forwarded", "for", "host", "port", "proto", "prefix", WHOLE_CHAIN})
+"""What services can be told: headers by their last word, and whether ``X-Forwarded-For`` has every address."""
 
 _ADDRESSES_REMEMBERED = 4096
 # From the right; no chain of proxies is longer, and a client can't make us look at more.
@@ -50,18 +54,25 @@ _HOST = re.compile(r"[A-Za-z0-9._~%!$&'()*+=\-\[\]:]{1,255}")
 
 
 class TrustedProxies:
-    """The networks whose addresses are believed. Build it once: it remembers what it was asked."""
+    """The networks whose addresses are believed, and addresses of which ``trusts`` says so. Build it once: it remembers
+    what it was asked."""
 
-    def __init__(self, networks: Iterable[Network] = ()) -> None:
+    def __init__(self, networks: Iterable[Network] = (), trusts: Callable[[str], bool] | None = None) -> None:
         self._networks = tuple(map(_unmapped, networks))
+        self._says = trusts
+        self._any = bool(self._networks) or trusts is not None
         self._trusts = lru_cache(maxsize=_ADDRESSES_REMEMBERED)(self._look_up)
 
     def __contains__(self, address: str) -> bool:
-        return bool(self._networks) and self._trusts(address)
+        return self._any and self._trusts(address)
 
     def _look_up(self, address: str) -> bool:
         parsed = _parse(address)
-        return parsed is not None and any(parsed in network for network in self._networks)
+        if parsed is None:
+            return False
+        return any(parsed in network for network in self._networks) or (
+            self._says is not None and self._says(str(parsed))
+        )
 
 
 class Origin(NamedTuple):
@@ -97,20 +108,26 @@ def origin(raw_headers: RawHeaders, *, peer: str, scheme: str, host: str, truste
 
 
 @lru_cache(maxsize=1024)
-def forwarded_headers(seen: Origin) -> tuple[tuple[bytes, bytes], ...]:
-    """Say to a service what is known about the client, in both the standard and the usual way."""
+def forwarded_headers(seen: Origin, told: frozenset[str] = ALL) -> tuple[tuple[bytes, bytes], ...]:
+    """Say to a service what is known about the client, in both the standard and the usual way, as far as it is to be
+    ``told``."""
     node = f'"[{seen.address}]"' if ":" in seen.address else seen.address
     forwarded = f"proto={seen.scheme};{_quoted_host(seen.host)}for={node}"
+    chain = seen.chain if WHOLE_CHAIN in told else seen.chain[-1:]
     said = [
-        ("Forwarded", forwarded),
-        ("X-Forwarded-For", ", ".join(seen.chain)),
-        ("X-Forwarded-Proto", seen.scheme),
-        ("X-Forwarded-Port", seen.port),
-        ("X-Real-IP", seen.address),
+        ("forwarded", "Forwarded", forwarded),
+        ("for", "X-Forwarded-For", ", ".join(chain)),
+        ("proto", "X-Forwarded-Proto", seen.scheme),
+        ("port", "X-Forwarded-Port", seen.port),
+        ("", "X-Real-IP", seen.address),
     ]
     if seen.host:
-        said.append(("X-Forwarded-Host", seen.host))
-    return tuple((name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in said)
+        said.append(("host", "X-Forwarded-Host", seen.host))
+    return tuple(
+        (name.encode(), value.encode("utf-8", "surrogateescape"))
+        for word, name, value in said
+        if not word or word in told
+    )
 
 
 def _quoted_host(host: str) -> str:

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from gateway.errors import BadRequest, UpstreamUnreachable
 from gateway.observe.tracing import TRACE_HEADERS, TRACE_ID
-from gateway.proxy.forwarded import Origin, RawHeaders, TrustedProxies, forwarded_headers, origin
+from gateway.proxy.forwarded import (
+    ALL,
+    Origin,
+    RawHeaders,
+    TrustedProxies,
+    forwarded_headers,
+    origin,
+)
 
 _FOLD = bytes(
     c | 0x20 if 0x41 <= c <= 0x5A else c if 0x61 <= c <= 0x7A or 0x30 <= c <= 0x39 else 0x2D
@@ -98,6 +106,7 @@ def upstream_headers(
     extra: Sequence[tuple[bytes, bytes]] = (),
     prefix: str = "",
     seen: Origin | None = None,
+    told: frozenset[str] = ALL,
 ) -> list[tuple[bytes, bytes]]:
     """Turn a client's headers into those for a service, without framing.
 
@@ -105,9 +114,11 @@ def upstream_headers(
     ``upstream_host`` becomes ``Host`` (the client's own to preserve it); None leaves it out, and the
     Forwarder puts in that of the instance it picks. ``extra`` goes in last, whatever ``Connection`` named. ``prefix``
     is what the route took off the path, encoded; behind a trusted proxy services are told, as Spring does. ``seen`` is
-    what ``origin`` made of these headers, if it has been asked before.
+    what ``origin`` made of these headers, if it has been asked before. ``told`` as in ``forwarded_headers``: what is
+    not in it passes as a trusted proxy sent it, and from others not at all.
     """
     believed = peer in trusted
+    passing = _passing(told) if believed and told is not ALL else None
     kept = [] if upstream_host is None else [(b"Host", upstream_host)]
     named: set[bytes] = set()
     for field in raw_headers:
@@ -115,20 +126,31 @@ def upstream_headers(
         if name in _NOT_FROM_CLIENTS:
             if name == b"connection":
                 named |= _options(field[1])
+            elif passing and name in passing and field[0].lower() == name:
+                kept.append(field)
         elif not name.startswith(b"x-forwarded-") or (believed and field[0].lower() == name):
             kept.append(field)
     named -= _COMMON_IN_CONNECTION
     if named:
         kept = [field for field in kept if fold(field[0]) not in named]
-    if prefix and believed:
+    if prefix and believed and "prefix" in told:
         before = [value for name, value in kept if name.lower() == _PREFIX]
         kept = [field for field in kept if field[0].lower() != _PREFIX]
         kept.append((b"X-Forwarded-Prefix", b",".join([*before, prefix.encode()])))
     if seen is None:
         seen = origin(raw_headers, peer=peer, scheme=scheme, host=host, trusted=trusted)
-    kept += forwarded_headers(seen)
+    kept += forwarded_headers(seen, told)
     kept += extra
     return kept
+
+
+@lru_cache(maxsize=64)
+def _passing(told: frozenset[str]) -> frozenset[bytes]:
+    """Headers that the gateway does not write itself then."""
+    names = {"forwarded": b"forwarded"} | {
+        word: f"x-forwarded-{word}".encode() for word in ("for", "host", "port", "proto")
+    }
+    return frozenset(name for word, name in names.items() if word not in told)
 
 
 def taken_off(asked: str, sent: str) -> str:

@@ -64,8 +64,7 @@ class UpstreamPool:
     """
 
     def __init__(self, idle: float = IDLE_SECONDS) -> None:
-        self._idle_seconds = idle
-        self._look_seconds = max(idle / 4, 0.02)
+        self.keep(idle)
         # Bounded, because instances from a registry come and go.
         self._target = lru_cache(maxsize=1024)(_target)
         self._idle: dict[UpstreamBase, list[tuple[Connection, float]]] = {}
@@ -93,6 +92,11 @@ class UpstreamPool:
                 drop_unsent(transport)
         self._leaving.clear()
         await self._connector.close()
+
+    def keep(self, idle: float) -> None:
+        """Keeps idle connections for so many seconds from now on, those that are idle already included."""
+        self._idle_seconds = idle
+        self._look_seconds = max(idle / 4, 0.02)
 
     def _make_connector(self) -> TCPConnector:
         connector = TCPConnector(limit=0, ttl_dns_cache=_DNS_SECONDS, force_close=True)

@@ -16,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from gateway.routing.config.given import read_given
 from gateway.routing.config.properties import Properties
 from gateway.routing.config.tokens import read_tokens
 from gateway.routing.defaults import read_defaults
@@ -151,6 +152,7 @@ def parse(
             own.get("discovery"), over.get("discovery"), default_filters, faults, kind_defaults
         ),
         tokens=read_tokens(properties.tokens if properties else {}, faults),
+        given=read_given(properties.given if properties else {}, faults),
         source=file,
         digest=digest_of(data),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gateway.routing import matcher
 from gateway.routing.calls import CallPattern
@@ -98,7 +98,9 @@ class RouteTable:
     are static instances by lower-case name. ``cors`` is by path pattern, in the file's order; ``cors_unrouted``
     says that it is also for what no route takes.
     ``locator``, if there is one, makes routes of services' names. ``tokens`` are settings of tokens by their name in
-    lower case, as a Config Server gives them. ``source`` is the file and ``digest`` tells its contents apart.
+    lower case, as a Config Server gives them, and ``given`` are values of other settings. ``source`` is the file and
+    ``digest`` tells its contents apart. ``unready`` says why nothing is to be served, although there are routes
+    somewhere; empty in a table that counts.
     ``warnings`` name what is allowed but hardly meant.
     """
 
@@ -111,8 +113,10 @@ class RouteTable:
     cors_unrouted: bool = False
     locator: Locator | None = None
     tokens: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    given: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
     digest: bytes = b""
+    unready: str = ""
     warnings: tuple[Fault, ...] = field(default=(), compare=False)
     draw: Callable[[], float] = field(default=random.random, repr=False, compare=False)
     _routes: PrefixIndex[Route] = field(init=False, repr=False, compare=False)

@@ -65,6 +65,44 @@ def _httpclient(prefix: str) -> tuple[SpringName, ...]:
     )
 
 
+def _client(prefix: str) -> tuple[SpringName, ...]:
+    """What services are told of the client."""
+    words = ("for", "host", "port", "proto", "prefix")
+    return (
+        _NAME(
+            f"{prefix}.trusted-proxies",
+            "TRUSTED_PROXIES_PATTERN",
+            "A Java regex of the addresses of trusted proxies.",
+        ),
+        _NAME(
+            f"{prefix}.forwarded.enabled",
+            "FORWARDED_HEADERS",
+            "`false`: services get no `Forwarded` of the gateway.",
+            part=True,
+        ),
+        _NAME(
+            f"{prefix}.x-forwarded.enabled",
+            "FORWARDED_HEADERS",
+            "`false`: services get no `X-Forwarded-…` of the gateway.",
+            part=True,
+        ),
+        *(
+            _NAME(
+                f"{prefix}.x-forwarded.{word}-enabled",
+                "FORWARDED_HEADERS",
+                f"`false`: services get no `X-Forwarded-{word.capitalize()}` of the gateway.",
+                part=True,
+            )
+            for word in words
+        ),
+        _switch(
+            f"{prefix}.x-forwarded.for-append",
+            "FORWARDED_FOR_CHAIN",
+            "Whether `X-Forwarded-For` has every address from the client on.",
+        ),
+    )
+
+
 def _switch(name: str, setting: str, meaning: str) -> SpringName:
     return _NAME(name, setting, meaning, reading=values.SWITCH)
 
@@ -110,12 +148,22 @@ NAMES: Final = Names(
             "ALLOWED_IN_DURATION_SECONDS",
             "How long after the last gated request a session ends.",
         ),
-        # The Config Server. ``spring.cloud.config.discovery`` belongs here too.
+        # The Config Server.
         _NAME(
             "spring.config.import",
             "SPRING_CONFIG_IMPORT",
             "Whether routes come from a Config Server.",
             many=True,
+        ),
+        _switch(
+            "spring.cloud.config.discovery.enabled",
+            "CONFIG_SERVER_DISCOVERY",
+            "Whether it is found through Eureka.",
+        ),
+        _NAME(
+            "spring.cloud.config.discovery.service-id",
+            "CONFIG_SERVER_SERVICE_ID",
+            "Its name in Eureka.",
         ),
         _switch("spring.cloud.config.enabled", "CONFIG_SERVER_ENABLED", "Whether it is asked at all."),
         _NAME("spring.cloud.config.uri", "CONFIG_SERVER_URL", "Its addresses.", many=True),
@@ -188,6 +236,20 @@ NAMES: Final = Names(
         # The way to services.
         *_httpclient("spring.cloud.gateway.server.webflux"),
         *_httpclient("spring.cloud.gateway"),
+        *_client("spring.cloud.gateway.server.webflux"),
+        *_client("spring.cloud.gateway"),
+        # API descriptions.
+        _NAME(
+            "springdoc.swagger-ui.urls.*",
+            "API_DOCUMENTS",
+            "Name and address of each description: `[0].name`, `[0].url` and so on.",
+            part=True,
+        ),
+        _NAME(
+            "springdoc.swagger-ui.urls-primary-name",
+            "API_DOCUMENT_FIRST",
+            "The name of the description that is shown first.",
+        ),
         # Eureka.
         _switch("eureka.client.enabled", "EUREKA_CLIENT_ENABLED", "Whether anything is asked of Eureka."),
         _NAME(
@@ -305,6 +367,13 @@ NAMES: Final = Names(
                 "management.tracing.export.zipkin.enabled",
                 "management.zipkin.tracing.export.enabled",
             )
+        ),
+        _NAME(
+            "management.metrics.tags.*",
+            "METRICS_TAGS",
+            "Labels of all metrics under Spring's names, one by one.",
+            part=True,
+            verbatim=True,
         ),
         _NAME(
             "management.tracing.sampling.probability",

@@ -45,8 +45,8 @@ class Sweeper:
         self._looked_on = 0
 
     async def tick(self) -> None:
-        """One second's turn. Does nothing if the last one is still under way."""
-        if self._at_work:
+        """One second's turn. Does nothing if the last one is still under way, and takes no turn without rooms."""
+        if self._at_work or not tuple(self._rooms()):
             return
         self._at_work = True
         try:

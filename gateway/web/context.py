@@ -85,7 +85,7 @@ class LiveTable:
 
 @dataclass(slots=True)
 class Context:
-    """The collaborators of the web layer."""
+    """The collaborators of the web layer. ``settings`` are those of now: a Config Server may give some of them."""
 
     settings: Settings
     tables: LiveTable
@@ -94,6 +94,8 @@ class Context:
     authenticator: Authenticator
     forwarder: Forwarder
     trusted: TrustedProxies
+    told: frozenset[str]
+    """What services are told of the client: see ``forwarded_headers``."""
     metrics: Metrics
     tracer: Tracer
     admissions: Admissions

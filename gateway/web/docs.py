@@ -80,17 +80,21 @@ class Docs:
         )
 
     async def config(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        """Which documents there are by the table now in force, in the shape that springdoc gives Swagger UI."""
-        documents = [
-            (self._context.settings.spring_application_name, API_DOCS),
+        """Which documents there are by the table now in force, or those that are set, in the shape that springdoc gives
+        Swagger UI."""
+        settings = self._context.settings
+        documents = settings.api_documents or (
+            (settings.spring_application_name, API_DOCS),
             *service_documents(self._context.tables.now.table).items(),
-        ]
-        content = {
+        )
+        content: dict[str, object] = {
             "configUrl": f"{API_DOCS}/swagger-config",
             "oauth2RedirectUrl": f"{UI}/oauth2-redirect.html",
             "urls": [{"url": url, "name": name} for name, url in documents],
             "validatorUrl": "",
         }
+        if settings.api_document_first:
+            content["urls.primaryName"] = settings.api_document_first
         headers = _SECURITY | {"Cache-Control": "no-store"}
         return web.Response(body=encode(content), content_type="application/json", headers=headers)
 

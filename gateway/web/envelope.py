@@ -41,6 +41,7 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.QueueUnavailable: 503,
     errors.QueueStorageFull: 503,
     errors.ConfigUnavailable: 503,
+    errors.NotConfigured: 503,
     errors.Overloaded: 503,
     errors.NoInstance: 503,
     errors.UpstreamTimeout: 504,

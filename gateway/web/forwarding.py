@@ -115,6 +115,7 @@ def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, mat
         extra=(*identity, *exchange.trace.headers()),
         prefix=_prefix(exchange, match),
         seen=exchange.origin,
+        told=context.told,
     )
     route = match.route
     upstream = route.upstream

@@ -8,7 +8,14 @@ from collections.abc import Callable
 from aiohttp import HttpVersion11, web
 
 from gateway.auth.access import Access
-from gateway.errors import BadRequest, GatewayError, MethodNotAllowed, RequestTimeout, RouteNotFound
+from gateway.errors import (
+    BadRequest,
+    GatewayError,
+    MethodNotAllowed,
+    NotConfigured,
+    RequestTimeout,
+    RouteNotFound,
+)
 from gateway.routing.facts import RequestFacts
 from gateway.routing.gates import GateRule
 from gateway.routing.path import Target, parse_target
@@ -85,7 +92,16 @@ def _take_own(context: Context, exchange: Exchange, target: Target, endpoint: En
     exchange.sheds = endpoint.sheds
     exchange.streams = endpoint.streams
     exchange.crosses = not is_for_operators(target.path)
-    exchange.cors = context.tables.now.table.cors_for(target.path) if exchange.crosses else None
+    table = context.tables.now.table
+    exchange.cors = table.cors_for(target.path) if exchange.crosses else None
+    if table.unready and endpoint.needs == "token":
+        _put_off(exchange)
+
+
+def _put_off(exchange: Exchange) -> None:
+    """Nothing is known yet that a caller could be checked with."""
+    exchange.needs = "nothing"
+    exchange.endpoint = refusing(NotConfigured())
 
 
 def refusing(error: GatewayError) -> Handler:
@@ -116,6 +132,8 @@ def _route(
         exchange.access = serving.access
         exchange.endpoint = refusing(RouteNotFound())
         exchange.cors = serving.table.cors_for(target.path) if serving.table.cors_unrouted else None
+        if serving.table.unready:
+            _put_off(exchange)
         return
     gate = serving.table.gate_for(request.method, target.path, match.upstream_path)
     destination = _destination(request)

@@ -122,3 +122,14 @@ async def test_an_address_may_name_the_service_to_show(
     address = f"{gateway.base}/swagger-ui/index.html?urls.primaryName={wanted}"
     async with page(address, tmp_path / "profile") as opened:
         await opened.until(f"{TITLE}.startsWith('{title}')")
+
+
+@pytest.mark.timeout(150)
+async def test_the_settings_may_name_the_services_and_the_one_to_show(
+    gateways: Gateways, tmp_path: Path
+) -> None:
+    documents = "Queue=/v3/api-docs,What is sold=/shop/v3/api-docs"
+    gateway = await gateways.start(ROUTES, api_documents=documents, api_document_first="What is sold")
+    async with page(f"{gateway.base}/swagger-ui/index.html", tmp_path / "profile") as opened:
+        await opened.until(f"{TITLE}.startsWith('What is on sale')")
+        assert await opened.evaluate(OPTIONS) == ["Queue", "What is sold"]

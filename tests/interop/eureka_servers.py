@@ -126,7 +126,7 @@ class EurekaServer:
             while await self.instance(app) is not None:
                 await asyncio.sleep(0.1)
 
-    async def register(self, name: str, url: str) -> str:
+    async def register(self, name: str, url: str, **metadata: str) -> str:
         """Registers the service at ``url`` for ten minutes, without heartbeats to come. Returns its id."""
         host, _, port = url.removeprefix("http://").rpartition(":")
         entry = {
@@ -143,6 +143,7 @@ class EurekaServer:
                 "name": "MyOwn",
             },
             "leaseInfo": {"renewalIntervalInSecs": 200, "durationInSecs": 600},
+            "metadata": metadata,
         }
         assert await self.call("POST", f"apps/{name.upper()}", {"instance": entry}) == 204
         return str(entry["instanceId"])

@@ -37,6 +37,7 @@ spring.cloud.gateway:
 greeting: hello ${greeted:you}
 places.svc: lb://svc
 server.port: 1
+jpa.show-sql: false
 """
 OWN = """
 spring:
@@ -161,7 +162,9 @@ async def test_everything_comes_from_the_server(
     assert seen["target"] == "/a?x=1"
     assert ["X-Greeting", "hello you"] in seen["headers"]
     listed = [each.getMessage() for each in caplog.records if "mean nothing here" in each.getMessage()]
-    assert [line.partition(": ")[2] for line in listed] == ["server.port"]
+    assert [line.partition(": ")[2] for line in listed] == ["jpa.show-sql"]
+    warned = [each.getMessage() for each in caplog.records if "has no effect" in each.getMessage()]
+    assert [line.split()[4] for line in warned] == ["server.port"]
 
 
 async def test_the_example_of_the_docs_does_what_it_says(branch: Branch, gateways: Gateways) -> None:
@@ -355,13 +358,77 @@ async def test_a_file_that_begins_with_a_byte_order_mark_is_read(branch: Branch,
     assert "first" in await ids(gateway)
 
 
-async def test_an_unknown_label_is_as_good_as_a_server_away(branch: Branch, gateways: Gateways) -> None:
+async def test_an_unknown_label_is_no_reason_to_serve_the_file(branch: Branch, gateways: Gateways) -> None:
     with pytest.raises(ConfigUnavailable, match="status 404"):
         await gateways.start(FILE, **branch.settings(config_server_label="nowhere"))
     optional = branch.settings(
         config_server_label="nowhere", spring_config_import=f"optional:configserver:{branch.url}"
     )
-    assert await ids(await gateways.start(FILE, **optional)) == ["filed"]
+    gateway = await gateways.start(FILE, **optional)
+    assert await ids(gateway) == []
+    readiness = await gateway.nobody("GET", "/actuator/health/readiness")
+    assert (readiness.status, "status 404" in readiness.body.decode()) == (503, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a: [", "status "),
+        (OWN.replace("[Path=/first/**]", "[Pth=/first/**]"), "there is no predicate 'Pth'"),
+    ],
+    ids=["broken YAML", "unknown predicate"],
+)
+async def test_a_start_with_a_broken_commit_serves_nothing_until_it_is_mended(
+    text: str, reason: str, branch: Branch, gateways: Gateways
+) -> None:
+    branch.own(text)
+    optional = branch.settings(spring_config_import=f"optional:configserver:{branch.url}")
+    gateway = await gateways.start(FILE, **optional)
+    readiness = await gateway.nobody("GET", "/actuator/health/readiness")
+    assert (readiness.status, readiness.json["status"]) == (503, "OUT_OF_SERVICE")
+    assert reason in readiness.json["components"]["configServer"]["details"]["reason"]
+    assert (await gateway.user("ann")("GET", "/filed/x")).code == "CONFIG_UNAVAILABLE"
+    branch.own(OWN)
+    await until(gateway, lambda found: found[:1] == ["first"])
+    assert (await gateway.nobody("GET", "/actuator/health/readiness")).status == 200
+    assert (await gateway.user("ann")("GET", "/first/x")).status == 200
+
+
+async def test_settings_come_from_the_server(branch: Branch, gateways: Gateways) -> None:
+    more = """
+queue: {max-capacity: 3, allowed-in-duration-seconds: 60}
+management:
+  tracing.sampling.probability: 1.0
+  metrics.tags: {application: '${spring.application.name:shop}', data-center: a}
+springdoc.swagger-ui:
+  urls: [{name: 'Orders, and more', url: /orders/v3/api-docs}]
+  urls-primary-name: Orders, and more
+spring.cloud.gateway:
+  httpclient: {connect-timeout: 1500, response-timeout: 5s, pool: {max-idle-time: 15s}}
+  trusted-proxies: 127\\.0\\.0\\.1
+  x-forwarded: {port-enabled: false}
+  forwarded: {enabled: false}
+"""
+    branch.own(OWN + more.replace("spring.cloud.gateway:", "spring.cloud.gateway.server.webflux:"))
+    settings = branch.settings(allowed_in_max_capacity=100, metrics_spring_names="true")
+    gateway = await gateways.start(FILE, **settings)
+    now = gateway.gateway.context.settings
+    assert (now.proxy_connect_timeout_seconds, now.proxy_response_timeout_seconds) == (1.5, 5.0)
+    assert (now.proxy_keep_alive_seconds, now.tracing_sampling_probability) == (15.0, 1.0)
+    assert set(now.metrics_tags) == {("application", now.spring_application_name), ("data_center", "a")}
+    room = gateway.gateway.context.rooms["default"].limits
+    assert (room.capacity, room.duration) == (3, 60.0)
+    listed = (await gateway.nobody("GET", "/v3/api-docs/swagger-config")).json
+    assert listed["urls"] == [{"name": "Orders, and more", "url": "/orders/v3/api-docs"}]
+    headers = {"X-Forwarded-For": "203.0.113.9"}
+    seen = dict((await gateway.user("ann")("GET", "/first/x", headers=headers)).json["headers"])
+    assert seen["X-Forwarded-For"] == "203.0.113.9, 127.0.0.1"
+    assert not {"Forwarded", "X-Forwarded-Port"} & set(seen)
+    branch.own(OWN + "queue.max-capacity: 5\n")
+    status, changed = await refresh(gateway)
+    assert (status, "queue.max-capacity" in changed) == (200, True)
+    assert gateway.gateway.context.rooms["default"].limits.capacity == 5
+    assert gateway.gateway.context.settings.proxy_connect_timeout_seconds == 2.0
 
 
 async def test_keys_come_from_the_server(branch: Branch, gateways: Gateways) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv6Address
 from itertools import islice
 from typing import Any, Final, NamedTuple
+from urllib.parse import quote
 
 from gateway.host_names import can_be_resolved
 from gateway.proxy.upstream import UpstreamBase
@@ -33,6 +34,15 @@ _NEEDED: Final = frozenset(
     {"applications", "apps__hashcode", "application", "name", "instance", "instanceId", "hostName", "ipAddr"}
     | {"status", "vipAddress", "port", "securePort", "$", "@enabled", "actionType"}
 )
+
+
+_OF_CONFIG_SERVERS: Final = _NEEDED | {"metadata", "configPath", "user", "password"}
+MOST_CONFIG_SERVERS: Final = 16
+_SEGMENT: Final = r"[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}"
+_CONFIG_PATH: Final = re.compile(rf"(?:/?{_SEGMENT}(?:/{_SEGMENT}){{0,7}})?/?")
+# No controls, and no halves of characters, which JSON can spell.
+_CREDENTIAL: Final = re.compile(r"[\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]{1,1000}")
+_DEFAULT_USER: Final = "user"
 
 
 class BadRegistry(ValueError):
@@ -62,19 +72,8 @@ def parse_listing(document: bytes) -> Listing:
 
     Single entries that make no sense at all (no id and no host) are left out.
     """
-    try:
-        # Of bytes, which may begin with a byte order mark.
-        content = json.loads(document, object_hook=_needed)
-    except (ValueError, RecursionError) as error:
-        raise BadRegistry("not JSON") from error
-    applications = content.get("applications") if isinstance(content, dict) else None
-    if not isinstance(applications, dict) or not isinstance(applications.get("apps__hashcode"), str):
-        raise BadRegistry("no applications")
-    entries = (
-        (_text(application.get("name")), entry)
-        for application in _objects(applications.get("application"))
-        for entry in _objects(application.get("instance"))
-    )
+    applications = _applications(document, _NEEDED)
+    entries = _entries(applications)
     instances = tuple(
         instance
         for app, entry in islice(entries, MOST_INSTANCES)
@@ -85,10 +84,69 @@ def parse_listing(document: bytes) -> Listing:
     return Listing(instances, applications["apps__hashcode"])
 
 
-def _needed(members: dict[str, Any]) -> dict[str, Any]:
-    """Keeps what is used of an object, which is a tenth of all. As a call of a Python function it also lets other
-    threads run: without any, reading megabytes of JSON in a thread would hold up the event loop."""
-    return {name: value for name, value in members.items() if name in _NEEDED}
+def parse_config_servers(document: bytes, names: Sequence[str]) -> tuple[str, ...]:
+    """The addresses of Config Servers in the answer to ``/apps``: instances that are UP of the first of ``names`` that
+    has some. Raises BadRegistry.
+
+    As for Spring's client, ``configPath`` in an instance's metadata is appended, and ``user`` and ``password`` there
+    are those to ask it with; they are part of the address, percent-encoded. An instance with metadata that can't be
+    used is left out. At most ``MOST_CONFIG_SERVERS``, in a fixed order.
+    """
+    wanted = [name.lower() for name in names]
+    found: dict[str, set[str]] = {name: set() for name in wanted}
+    for app, entry in _entries(_applications(document, _OF_CONFIG_SERVERS)):
+        instance = _instance(app, entry)
+        if instance is None or instance.status != UP or instance.base is None:
+            continue
+        for name in found.keys() & set(instance.names):
+            if address := _config_address(instance.base, entry.get("metadata")):
+                found[name].add(address)
+    best = next((found[name] for name in wanted if found[name]), set())
+    return tuple(sorted(best)[:MOST_CONFIG_SERVERS])
+
+
+def _config_address(base: UpstreamBase, metadata: object) -> str:
+    """The address of a Config Server; empty if its metadata can't be used."""
+    facts = metadata if isinstance(metadata, dict) else {}
+    path = _text(facts.get("configPath"))
+    if not _CONFIG_PATH.fullmatch(path):
+        return ""
+    userinfo = ""
+    if password := _text(facts.get("password")):
+        user = _text(facts.get("user")) or _DEFAULT_USER
+        if not _CREDENTIAL.fullmatch(user) or not _CREDENTIAL.fullmatch(password):
+            return ""
+        userinfo = f"{quote(user, safe='')}:{quote(password, safe='')}@"
+    scheme, _, place = str(base).partition("://")
+    return f"{scheme}://{userinfo}{place.rstrip('/')}/{path.strip('/')}".rstrip("/")
+
+
+def _applications(document: bytes, needed: frozenset[str]) -> dict[str, Any]:
+    """The registry's one object, with the ``needed`` members of all objects. Raises BadRegistry.
+
+    Keeping what is used, a tenth of all, is a call of a Python function for each object, which also lets other threads
+    run: without any, reading megabytes of JSON in a thread would hold up the event loop.
+    """
+
+    def kept(members: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in members.items() if name in needed}
+
+    try:
+        # Of bytes, which may begin with a byte order mark.
+        content = json.loads(document, object_hook=kept)
+    except (ValueError, RecursionError) as error:
+        raise BadRegistry("not JSON") from error
+    applications = content.get("applications") if isinstance(content, dict) else None
+    if not isinstance(applications, dict) or not isinstance(applications.get("apps__hashcode"), str):
+        raise BadRegistry("no applications")
+    return applications
+
+
+def _entries(applications: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each instance with its application's name."""
+    for application in _objects(applications.get("application")):
+        for entry in _objects(application.get("instance")):
+            yield _text(application.get("name")), entry
 
 
 def _instance(app: str, entry: dict[str, Any]) -> Instance | None:

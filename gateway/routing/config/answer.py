@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.errors import ConfigUnavailable
+from gateway.errors import ConfigUnavailable, ConfigUnusable
 
 MOST_BYTES: Final = 4 * 1024 * 1024
 MOST_PROPERTIES: Final = 50_000
@@ -52,7 +52,7 @@ class NoConfiguration(ConfigUnavailable):
 
 
 def read_answer(body: bytes) -> Answer:
-    """Read the server's JSON, with origins (its second format) or without. Raises ConfigUnavailable; NoConfiguration
+    """Read the server's JSON, with origins (its second format) or without. Raises ConfigUnusable; NoConfiguration
     where there are no sources.
 
     A byte order mark before the document, or before a name in it, as files of the repository may begin with, is no
@@ -65,16 +65,16 @@ def read_answer(body: bytes) -> Answer:
             json.dumps(content, ensure_ascii=False).encode()
     # RecursionError is what deep nesting becomes.
     except (ValueError, RecursionError):
-        raise ConfigUnavailable("the answer is not JSON") from None
+        raise ConfigUnusable("the answer is not JSON") from None
     sources = content.get("propertySources") if isinstance(content, dict) else None
     if not isinstance(sources, list):
-        raise ConfigUnavailable("the answer is not that of a Config Server")
+        raise ConfigUnusable("the answer is not that of a Config Server")
     version, label = content.get("version"), content.get("label")
     read = tuple(map(_source, sources))
     if not read:
         raise NoConfiguration("it has no configuration for this name, these profiles and this label")
     if sum(len(source.properties) for source in read) > MOST_PROPERTIES:
-        raise ConfigUnavailable(f"the answer has more than {MOST_PROPERTIES} properties")
+        raise ConfigUnusable(f"the answer has more than {MOST_PROPERTIES} properties")
     return Answer(
         read,
         version[:100] if isinstance(version, str) else None,
@@ -85,7 +85,7 @@ def read_answer(body: bytes) -> Answer:
 def _source(node: object) -> Source:
     properties = node.get("source") if isinstance(node, dict) else None
     if not isinstance(node, dict) or not isinstance(properties, dict):
-        raise ConfigUnavailable("a property source in the answer is malformed")
+        raise ConfigUnusable("a property source in the answer is malformed")
     name = _USER.sub("", str(node.get("name", "")))
     shown = "".join(each if each.isprintable() else "?" for each in name)[:300]
     return Source(shown or "unnamed", {_plain(key): _value(key, value) for key, value in properties.items()})
@@ -104,5 +104,5 @@ def _value(key: str, node: object) -> Value:
     if node is None:
         return Value("", line)
     if not isinstance(node, Scalar) or (isinstance(node, str) and len(node) > LONGEST_VALUE):
-        raise ConfigUnavailable(f"the value of {key[:100]!r} is no text, number or truth value, or too long")
+        raise ConfigUnusable(f"the value of {key[:100]!r} is no text, number or truth value, or too long")
     return Value(node, line)

@@ -12,11 +12,14 @@ from urllib.parse import quote, unquote, urlsplit
 import aiohttp
 from multidict import CIMultiDict
 
-from gateway.errors import ConfigUnavailable
+from gateway.errors import ConfigUnavailable, ConfigUnusable
 from gateway.routing.config.answer import MOST_BYTES
 
 Ask = Callable[[], Awaitable[bytes]]
-"""The server's answer. Raises ConfigUnavailable."""
+"""The server's answer. Raises ConfigUnavailable; ConfigUnusable where a server answered with something else."""
+
+Find = Callable[[], Awaitable[tuple[str, ...]]]
+"""Looks up where servers are, with users and passwords in the addresses. Raises ConfigUnavailable if there is none."""
 
 SECONDS: Final = 10.0
 """The longest one server may take for the whole answer if nothing else is set: a real one may clone a repository
@@ -32,12 +35,15 @@ _MEANING: Final = {
     403: "user or password is wrong",
     404: "there is no such label, or a file in the repository is broken",
 }
+_AWAY: Final = frozenset({429, 502, 503, 504})
+"""Statuses of what stands before a server that is away, and of one that can't answer now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What is asked for, and who asks. ``urls`` are servers of the same content, tried in order. Of ``labels`` the
-    first one counts that a server has; without any it is the server's own. ``headers`` and ``token`` go out with each
+    first one counts that a server has; without any it is the server's own. ``found``: the servers are to be found, and
+    user and password that come with an address count before those here. ``headers`` and ``token`` go out with each
     call. One server may take ``connect_seconds`` for a connection, and ``seconds`` for all."""
 
     urls: tuple[str, ...]
@@ -46,6 +52,7 @@ class Wanted:
     labels: tuple[str, ...] = ()
     user: str = ""
     password: str = field(default="", repr=False)
+    found: bool = False
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     token: str = field(default="", repr=False)
     connect_seconds: float = SECONDS
@@ -60,49 +67,84 @@ class Wanted:
         return tuple("/".join(quote(part, safe="(),") for part in each) for each in asked)
 
 
-class _NotThere(ConfigUnavailable):
+class _NotThere(ConfigUnusable):
     """The server answers, but has no such label."""
 
 
-def http_ask(session: aiohttp.ClientSession, wanted: Wanted) -> Ask:
+def http_ask(session: aiohttp.ClientSession, wanted: Wanted, find: Find | None = None) -> Ask:
     """An ``Ask`` over this session. Redirects are not followed: where the configuration comes from is the
     operator's decision alone.
 
     The next label is asked for only where a server has said that it has not the one before: a server that is away for
     a moment must not bring another configuration into force.
-    """
 
-    async def ask() -> bytes:
+    With ``find`` the servers are those that it finds, and ``wanted.urls`` don't count. The one that answered last is
+    asked first. When none of those that are known gives an answer, they are looked up anew.
+    """
+    known: tuple[str, ...] = ()
+
+    async def ask_in_turn(urls: Sequence[str]) -> tuple[bytes, str]:
+        """The answer of the first server that gives one, and its address."""
         reasons = []
+        answered = False
         for at, path in enumerate(wanted.paths):
             missing = False
-            for number, url in enumerate(wanted.urls, 1):
+            for number, url in enumerate(urls, 1):
                 try:
                     async with asyncio.timeout(wanted.seconds):
-                        return await _get(session, url, wanted, path)
+                        return await _get(session, url, wanted, path), url
                 except ConfigUnavailable as error:
                     reason = error.reason
                     missing = missing or isinstance(error, _NotThere)
+                    answered = answered or isinstance(error, ConfigUnusable)
                 except aiohttp.ConnectionTimeoutError:
                     reason = f"no connection within {wanted.connect_seconds:g} s"
                 except TimeoutError:
                     reason = f"no answer within {wanted.seconds:g} s"
                 except (aiohttp.ClientError, OSError) as error:
                     reason = f"it can't be reached ({type(error).__name__})"
-                where = f"server {number}: " if len(wanted.urls) > 1 else ""
+                where = f"server {number}: " if len(urls) > 1 else ""
                 label = f"label {wanted.labels[at]}: " if len(wanted.labels) > 1 else ""
                 reasons.append(f"{where}{label}{reason}")
             if not missing:
                 break
-        raise ConfigUnavailable("; ".join(reasons))
+        raise (ConfigUnusable if answered else ConfigUnavailable)("; ".join(reasons))
+
+    async def ask() -> bytes:
+        if find is None:
+            return (await ask_in_turn(wanted.urls))[0]
+        failure: ConfigUnavailable | None = None
+        if known:
+            try:
+                return await ask_known()
+            except ConfigUnavailable as error:
+                failure = error
+        return await ask_anew(find, failure)
+
+    async def ask_known() -> bytes:
+        nonlocal known
+        body, url = await ask_in_turn(known)
+        known = (url, *(each for each in known if each != url))
+        return body
+
+    async def ask_anew(find: Find, failure: ConfigUnavailable | None) -> bytes:
+        nonlocal known
+        found = await find()
+        if failure is not None and set(found) == set(known):
+            raise failure
+        known = found
+        return await ask_known()
 
     return ask
 
 
 async def _get(session: aiohttp.ClientSession, url: str, wanted: Wanted, path: str) -> bytes:
     parts = urlsplit(url)
-    user = wanted.user or unquote(parts.username or "")
-    password = wanted.password or unquote(parts.password or "")
+    user, password = wanted.user, wanted.password
+    if parts.password and wanted.found:
+        user, password = "", ""
+    user = user or unquote(parts.username or "")
+    password = password or unquote(parts.password or "")
     headers = CIMultiDict({**_HEADERS, **dict(wanted.headers)})
     if wanted.token:
         headers["X-Config-Token"] = wanted.token
@@ -116,14 +158,21 @@ async def _get(session: aiohttp.ClientSession, url: str, wanted: Wanted, path: s
     ) as response:
         if response.status != 200:
             meaning = _MEANING.get(response.status, "")
-            kind = _NotThere if response.status == 404 else ConfigUnavailable
+            kind = _kind_of(response.status)
             raise kind(f"status {response.status}" + (f" ({meaning})" if meaning else ""))
         body = bytearray()
         async for chunk in response.content.iter_any():
             body += chunk
             if len(body) > MOST_BYTES:
-                raise ConfigUnavailable(f"more than {MOST_BYTES // 1024} KiB")
+                raise ConfigUnusable(f"more than {MOST_BYTES // 1024} KiB")
         return bytes(body)
+
+
+def _kind_of(status: int) -> type[ConfigUnavailable]:
+    """What a status other than 200 says of the server."""
+    if status == 404:
+        return _NotThere
+    return ConfigUnavailable if status in _AWAY else ConfigUnusable
 
 
 def place(url: str) -> str:

@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.routing.config.answer import Answer, Source, Value
+from gateway.routing.config.given import FAMILIES, LISTS, ONE_VALUE
 from gateway.routing.config.lookup import Lookup, text_of
 from gateway.routing.config.names import Segment, plain, split
+from gateway.routing.config.unread import meaning_of
 from gateway.routing.defaults import SECURE_HEADERS
 from gateway.routing.document import Fields, Items, Node, Text, merged
 from gateway.routing.faults import Place
@@ -41,16 +43,19 @@ Path = tuple[str | int, ...]
 class Properties:
     """What of a Config Server's answer concerns a gateway.
 
-    ``sections`` by plain key, as the loader has them of a file; ``tokens`` holds ``jwkseturi`` and so on. Lines are
-    negative: ``-n`` is the n-th of ``places``. ``values`` are the properties that count, by full name; ``ignored``
-    are names of those that don't. ``digest`` tells one content from another.
+    ``sections`` by plain key, as the loader has them of a file; ``tokens`` holds ``jwkseturi`` and so on, ``given``
+    other settings by the property's canonical name. Lines are negative: ``-n`` is the n-th of ``places``. ``values``
+    are the properties that count, by full name; ``ignored`` are names of those that don't, and ``unread`` says of some
+    of these, by name, what their absence means. ``digest`` tells one content from another.
     """
 
     sections: Mapping[str, Node]
     tokens: Mapping[str, Node]
+    given: Mapping[str, Node]
     places: tuple[Place, ...]
     values: Mapping[str, str]
     ignored: tuple[str, ...]
+    unread: Mapping[str, str]
     digest: bytes
     version: str | None = None
     label: str | None = None
@@ -69,16 +74,20 @@ def properties_of(answer: Answer, environ: Mapping[str, str]) -> Properties:
     whole: Node = Fields({}, 0)
     for tree in reversed(trees):
         whole = merged(whole, tree)
-    sections, tokens = _below(whole, "gateway"), _below(whole, "jwt")
-    texts = _texts((*sections.values(), *tokens.values()))
+    sections, tokens, given = (_below(whole, key) for key in ("gateway", "jwt", "given"))
+    texts = _texts((*sections.values(), *tokens.values(), *given.values()))
     ignored = sorted(name for name in maker.ignored if plain(name) not in lookup.used)
+    unread = {name: maker.ignored[name] for name in ignored if maker.ignored[name]}
+    counts = {"gateway": sections, "jwt": tokens, "given": given}
     return Properties(
         sections,
         tokens,
+        given,
         tuple(maker.places),
         {maker.places[-text.line - 1].name: text.value for text in texts},
         tuple(ignored),
-        _digest(Fields({"gateway": Fields(sections, 0), "jwt": Fields(tokens, 0)}, 0)),
+        unread,
+        _digest(Fields({key: Fields(entries, 0) for key, entries in counts.items()}, 0)),
         answer.version,
         answer.label,
     )
@@ -126,7 +135,8 @@ class _Maker:
 
     def __init__(self, lookup: Lookup) -> None:
         self.places: list[Place] = []
-        self.ignored: set[str] = set()
+        self.ignored: dict[str, str] = {}
+        """What is not read, by name; what its absence means, empty if nothing is known of it."""
         self._lookup = lookup
 
     def tree(self, source: Source, older: bool) -> Node:
@@ -141,7 +151,7 @@ class _Maker:
             if path and is_older is older:
                 _put(root, path, segments, Place(source.name, value.line, name), value)
             elif not path:
-                self.ignored.add(name)
+                self.ignored.setdefault(name, meaning_of(segments, text_of(value.value)))
         return self._node(root)
 
     def _line(self, place: Place) -> int:
@@ -199,11 +209,29 @@ def _path(segments: Sequence[Segment]) -> tuple[Path, bool]:
         )
         return (("jwt", *rest) if known else ()), False
     if names[: len(_GATEWAY)] != _GATEWAY:
-        return (), False
+        return _given(segments), False
     newer = names[len(_GATEWAY) : len(_GATEWAY) + 2] == ("server", "webflux")
     begin = len(_GATEWAY) + 2 * newer
+    if one := ONE_VALUE.get(("~", *map(str, names[begin:]))):
+        return ("given", one), not newer
     rest = _in_gateway(segments[begin:])
     return (("gateway", *rest) if rest else ()), not newer
+
+
+def _given(segments: Sequence[Segment]) -> Path:
+    """Where a property belongs that gives a setting, outside of the gateway's own prefix."""
+    names = tuple(str(segment.plain) for segment in segments)
+    if one := ONE_VALUE.get(names):
+        return ("given", one)
+    for beginning, family in FAMILIES.items():
+        if names[: len(beginning)] == beginning and len(names) > len(beginning):
+            key = ".".join(str(segment.key).strip("[]") for segment in segments[len(beginning) :])
+            return ("given", family, key)
+    for beginning, found in LISTS.items():
+        match [segment.plain for segment in segments[len(beginning) :]]:
+            case [int(at), ("name" | "url") as part] if names[: len(beginning)] == beginning:
+                return ("given", found, at, part)
+    return ()
 
 
 def _in_gateway(segments: Sequence[Segment]) -> Path:

@@ -26,6 +26,9 @@ LEAST_SECONDS: Final = 1.0
 MOST_LISTED: Final = 200
 """Names of ignored properties that are listed in one line of the log."""
 MOST_REMEMBERED: Final = 10_000
+MOST_WARNED: Final = 50
+"""Names that have a line of their own in the log, as long as the process lives."""
+LONGEST_NAME: Final = 200
 NO_ROUTES: Final = "it has no routes any more"
 
 _log = logging.getLogger(__name__)
@@ -76,6 +79,8 @@ class ConfigServer:
     ) -> None:
         self.properties: Properties | None = None
         """Those in force, or on offer; None before the server has answered, and while the route file counts alone."""
+        self.unready = False
+        """Whether the gateway waits for its first sound answer, one that has nothing for this gateway included."""
         self._ask = ask
         self._environ = environ
         self._shown = shown
@@ -91,6 +96,7 @@ class ConfigServer:
         """What the last look found gone, as long as it is doubted."""
         self._looked_at = -LEAST_SECONDS
         self._listed: set[str] = set()
+        self._warned = 0
 
     def status(self) -> ConfigStatus:
         """The present state."""
@@ -168,7 +174,7 @@ class ConfigServer:
         before, self._loss = self._loss, None
         try:
             new, lost = await self._fetch_again()
-            if lost and not self._believes(lost, before, asked):
+            if lost and not self.unready and not self._believes(lost, before, asked):
                 doubt = f"{lost}; when it says so again, it is believed, and the route file counts instead"
                 raise ConfigUnavailable(doubt) if new is None else ConfigRefused((doubt,))
             # After a refusal whoever was offered that must hear that it is over.
@@ -192,10 +198,11 @@ class ConfigServer:
             )
             self._failed(failure, "failed")
             return failure
+        again, self.unready = "" if self.unready else " again", False
         self.properties, self._loss = new, None
         if lost:
             _log.warning(
-                "the Config Server at %s says again: %s. The route file counts instead", self._shown, lost
+                "the Config Server at %s says%s: %s. The route file counts instead", self._shown, again, lost
             )
         if new:
             self._succeeded(new)
@@ -210,7 +217,7 @@ class ConfigServer:
         try:
             new = await self._fetch()
         except NoConfiguration as error:
-            if self.properties is None or not self._optional:
+            if not self._optional or (self.properties is None and not self.unready):
                 raise
             return None, error.reason
         gave_routes = self.properties is not None and self.properties.gives_routes
@@ -237,12 +244,26 @@ class ConfigServer:
         new = [name for name in properties.ignored if name not in self._listed]
         if new and len(self._listed) < MOST_REMEMBERED:
             self._listed.update(new)
+            self._warn_of({name: properties.unread[name] for name in new if name in properties.unread})
+            new = [name for name in new if name not in properties.unread]
+        else:
+            new = []
+        if new:
             more = f" and {len(new) - MOST_LISTED} more" if len(new) > MOST_LISTED else ""
             _log.info(
                 "properties of the Config Server that mean nothing here: %s%s",
                 ", ".join(new[:MOST_LISTED]),
                 more,
             )
+
+    def _warn_of(self, unread: Mapping[str, str]) -> None:
+        """A line for each property that a gateway of Spring's would have read, as long as they can be counted."""
+        room = MOST_WARNED - self._warned
+        self._warned += len(unread)
+        for name in list(unread)[: max(room, 0)]:
+            _log.warning("the Config Server's property %s has no effect: %s", _printable(name), unread[name])
+        if len(unread) > room >= 0:
+            _log.warning("and %d more properties of the Config Server have no effect", len(unread) - room)
 
     def _failed(self, error: ConfigError, outcome: str) -> None:
         self._on_fetched(outcome)
@@ -261,6 +282,10 @@ class ConfigServer:
             backed_off = FIRST_RETRY_SECONDS * 2 ** min(self._failures - 1, 10)
             pause = min(self._interval or LONGEST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, backed_off)
         return pause * random.uniform(0.9, 1.0) if pause else None
+
+
+def _printable(name: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in name[:LONGEST_NAME])
 
 
 def _settle(future: asyncio.Future[tuple[str, ...]], outcome: tuple[str, ...] | ConfigError) -> None:

@@ -39,11 +39,12 @@ function standIn(name, answer) {
   };
 }
 
-// The address may name the document to show. Swagger UI looks for that among the names of now.
-function choose(listed, shown) {
+// The address may name the document to show, else the configuration may. Swagger UI looks for that among the names of now.
+function choose(config, shown) {
   const address = new URL(location.href);
-  const wanted = address.searchParams.get('urls.primaryName')?.replace(MISSING, '');
-  const at = listed.findIndex(({name}) => name === wanted);
+  const named = address.searchParams.get('urls.primaryName') ?? config['urls.primaryName'];
+  const wanted = named?.replace(MISSING, '');
+  const at = config.urls.findIndex(({name}) => name === wanted);
   if (at >= 0) {
     address.searchParams.set('urls.primaryName', shown[at].name);
     history.replaceState(null, '', address);
@@ -56,7 +57,7 @@ async function open() {
   const urls = await Promise.all(config.urls.map(async ({url, name}) => (
     {url, name: await trouble(url) ? name + MISSING : name}
   )));
-  choose(config.urls, urls);
+  choose(config, urls);
   window.ui = SwaggerUIBundle({
     dom_id: '#swagger-ui',
     urls,

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from gateway.routing.config.given import GIVEN
 from gateway.routing.config.properties import properties_of
 from gateway.routing.config.tokens import _SETTINGS
 from gateway.routing.loader import parse
@@ -48,6 +49,13 @@ def test_the_example_gives_the_routes_it_promises() -> None:
     assert table.cors["/**"].allowed_origins == ("https://tickets.example.com",)
     assert table.locator is not None
     assert table.tokens == {"jwt_jwks_uri": ("http://auth.example.com/.well-known/jwks.json",)}
+
+
+def test_every_setting_that_is_given_is_described_and_when_it_counts() -> None:
+    described = re.findall(
+        r"^\| `([\w.~*\[\]-]+)` \| `(\w+)`.* \| (at once|next start) \|$", TEXT, re.MULTILINE
+    )
+    assert {name: (setting, when == "at once") for name, setting, when in described} == dict(GIVEN)
 
 
 def test_every_setting_of_tokens_is_described() -> None:

@@ -117,7 +117,7 @@ def test_what_a_gateway_does_not_read_is_left_aside_and_named() -> None:
             f"{NEW}.routes[0].urii": "x",
             f"{NEW}.routes[0].predicates[0].nme": "x",
             f"{NEW}.globalcors.cors-configurations[/**].alowed": "x",
-            f"{NEW}.httpclient.pool.type": "fixed",
+            f"{NEW}.httpclient.pool.max-connections": 500,
             "server.port": 8080,
             "gates[0].calls[0]": "GET /a",
             "access.public[0]": "GET /a/**",
