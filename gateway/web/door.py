@@ -59,6 +59,8 @@ class Door:
         trace = exchange.trace
         recorded = trace.sampled and context.tracer.enter(trace)
         context.metrics.under_way += 1
+        if context.untrusted.watching:
+            context.untrusted.look(request.remote or "", request.headers, context.trusted)
         sent = _Sent()
         try:
             response = await _answered(request, exchange, self._steps)
