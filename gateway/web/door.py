@@ -58,9 +58,9 @@ class Door:
         exchange = _exchange(request, context, self._default_locale)
         trace = exchange.trace
         recorded = trace.sampled and context.tracer.enter(trace)
-        context.metrics.under_way += 1
         if context.untrusted.watching:
             context.untrusted.look(request.remote or "", request.headers, context.trusted)
+        context.metrics.under_way += 1
         sent = _Sent()
         try:
             response = await _answered(request, exchange, self._steps)

@@ -8,12 +8,14 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
+from multidict import istr
+
 from gateway.proxy.forwarded import Network, TrustedProxies
 
 log = logging.getLogger(__name__)
 
-HEADERS: Final = ("X-Forwarded-For", "Forwarded", "X-Forwarded-Proto", "X-Forwarded-Host")
-"""Every proxy that tells of its clients sends one of these."""
+HEADERS: Final = tuple(map(istr, ("X-Forwarded-For", "Forwarded", "X-Forwarded-Proto", "X-Forwarded-Host")))
+"""Every proxy that tells of its clients sends one of these. ``istr``: they are looked for in every request."""
 
 _ADDRESSES_REMEMBERED: Final = 4096
 _PRIVATE: Final = tuple(
