@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Final
 from gateway import __version__, cli_health, cli_room, versions
 from gateway.settings import TABLE, Settings
 from gateway.settings import check as check_settings
+from gateway.settings_spring import spring_lines, spring_reason
 from gateway.settings_table import Setting
-from gateway.settings_warnings import Asked, warnings_of_names
+from gateway.settings_warnings import Asked, notes_of_names, warnings_of_names
+from gateway.spring.environ import understood
 
 if TYPE_CHECKING:
     from gateway.routing.config.properties import Properties
@@ -38,12 +40,13 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
 
 
 def _run(argv: Sequence[str] | None, environ: Mapping[str, str]) -> int:
-    parser = make_parser()
+    parser = make_parser(environ)
     try:
         options = parser.parse_args(argv)  # which also prints the help
         if not hasattr(options, "run"):
             parser.print_help(sys.stderr)
             return 2
+        environ = understood(environ)
         # Before anything is imported that may fail with another version of a library.
         if options.run in _NEED_LIBRARIES and not _libraries_fit():
             return 1
@@ -53,8 +56,8 @@ def _run(argv: Sequence[str] | None, environ: Mapping[str, str]) -> int:
         sys.stdout.flush()
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The whole command line; ``run(options, environ) -> int`` is set by each command."""
+def make_parser(environ: Mapping[str, str] | None = None) -> argparse.ArgumentParser:
+    """The whole command line; each command sets ``run(options, environ) -> int``. The help looks at ``environ``."""
     parser = argparse.ArgumentParser(
         prog="gateway", description="An API gateway with a virtual waiting room.", allow_abbrev=False
     )
@@ -65,7 +68,7 @@ def make_parser() -> argparse.ArgumentParser:
         "serve",
         help="run a gateway",
         description="Run a gateway until SIGTERM or Ctrl-C, set by the environment variables below.",
-        epilog=describe_settings(),
+        epilog=describe_settings(environ or {}),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     serve.set_defaults(run=_serve)
@@ -107,9 +110,12 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def describe_settings() -> str:
-    """All settings, for people: name, default, what it does and what is allowed."""
-    parts = ["settings (environment variables, defaults in brackets):"]
+def describe_settings(environ: Mapping[str, str]) -> str:
+    """All settings, for people: name, default, what it does and what is allowed; and whether ``environ`` is a Spring
+    environment."""
+    spring = spring_lines(spring_reason(understood(environ).plain)) or ["Spring environment: off"]
+    parts = [*(fill(line, 96) for line in spring), ""]
+    parts += ["settings (environment variables, defaults in brackets):"]
     for group, rows in groupby(TABLE, key=lambda row: row.group):
         parts += ["", f"{group}:", *(_described(row) for row in rows)]
     return "\n".join(parts)
@@ -156,15 +162,15 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from gateway import app_warnings as of  # noqa: PLC0415 - as below
     from gateway.routing import describe  # noqa: PLC0415 - the other commands need no routes
 
-    wrong_settings = check_settings(environ)
-    for wrong in wrong_settings:
-        print(wrong)
-    settings = None if wrong_settings else Settings.from_env(environ)
-    wrong_together = of.faults_of_settings(settings) if settings else []
-    for each in wrong_together:
-        print(f"{each}; `gateway serve` would not start")
+    view = understood(environ)
+    if options.file:
+        view = understood({**view.plain, "ROUTES_FILE": str(options.file)})
+    for line in spring_lines(spring_reason(view.plain)):
+        print(line, file=sys.stderr)
+    environ = view
+    settings, wrong = _checked_settings(environ)
     file = options.file or _routes_file(environ)
-    properties, away, fatal = (None, "", False) if options.file or wrong_settings else _configured(environ)
+    properties, away, fatal = _configured(environ) if settings and not options.file else (None, "", False)
     if fatal:
         print(f"{away}; `gateway serve` would not start")
     # Variables that the file asks for mean something.
@@ -183,14 +189,33 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         warnings += of.warnings_of_host(settings)
         all_routes = not (options.file or away)
         warnings += of.warnings_of_table(table, settings, all_routes=all_routes) if table else ()
+        # Who checks a file, on a machine of developers say, need not have the environment of the gateway.
+        if table and all_routes:
+            warnings += of.warnings_of_keys(settings, environ, table)
     for warning in warnings:
         print(f"warning: {warning}")
-    if wrong_settings or wrong_together or table is None or faults or fatal:
+    for note in notes_of_names(asked, asked.asked):
+        print(f"note: {note}")
+    if wrong or table is None or faults or fatal:
         return 1
     source = f"{file} and the Config Server" if properties else file
     more = f", {_counted(len(warnings), 'warning')}" if warnings else ""
     print(f"{source}: {_counted(len(table.routes), 'route')}, no faults{more}")
     return 1 if warnings and options.strict else 0
+
+
+def _checked_settings(environ: Mapping[str, str]) -> tuple[Settings | None, bool]:
+    """The settings, and whether some are wrong, which is printed."""
+    from gateway.app_warnings import faults_of_settings  # noqa: PLC0415 - the other commands need no Redis
+
+    if wrong := check_settings(environ):
+        print(*wrong, sep="\n")
+        return None, True
+    settings = Settings.from_env(environ)
+    wrong_together = faults_of_settings(settings)
+    for each in wrong_together:
+        print(f"{each}; `gateway serve` would not start")
+    return settings, bool(wrong_together)
 
 
 def _counted(count: int, noun: str) -> str:

@@ -16,13 +16,14 @@ from aiohttp import web
 from prometheus_client import REGISTRY
 
 from gateway.app import Gateway, composed
-from gateway.app_warnings import warnings_of_settings
+from gateway.app_warnings import warnings_of_keys, warnings_of_settings
 from gateway.errors import GatewayError, Overloaded
 from gateway.observe.logs import logging_to
 from gateway.observe.metrics import Metrics
 from gateway.observe.writer import LineWriter
 from gateway.settings import Settings
-from gateway.settings_warnings import Asked
+from gateway.settings_warnings import Asked, notes_of_names
+from gateway.spring.environ import understood
 from gateway.startup import redis_kind, summary, without_password
 from gateway.stopping import Stop
 from gateway.systemd import Notifier
@@ -49,7 +50,7 @@ async def serve(
     """
     raise_descriptor_limit()
     # Variables that the route file asks for mean something.
-    asked = Asked(os.environ if environ is None else environ)
+    asked = Asked(understood(os.environ if environ is None else environ))
     with logging_to(
         log_format=settings.log_format, level=settings.log_level, service=settings.spring_application_name
     ) as writer:
@@ -130,8 +131,11 @@ def _log_start(gateway: Gateway, settings: Settings, environ: Asked, base: str, 
     for line in summary(settings, environ, table, base=base, management=management or base):
         log.info("%s", line)
     gateway.routes.log(table)
-    for warning in warnings_of_settings(settings, environ, environ.asked):
+    warnings = warnings_of_settings(settings, environ, environ.asked)
+    for warning in (*warnings, *warnings_of_keys(settings, environ, table)):
         log.warning("%s", warning)
+    for note in notes_of_names(environ, environ.asked):
+        log.info("%s", note)
 
 
 async def _open(server: Server, host: str, port: int, grace: float) -> web.ServerRunner:

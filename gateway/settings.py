@@ -2,13 +2,15 @@
 
 Each setting is declared once, as a field of ``Settings``: the variable's name is the field's in upper
 case. ``TABLE`` is made from the fields; ``gateway serve --help`` is printed from it, and
-``docs/settings.md`` is tested against it. Parsing touches no file, no network and no ``os.environ``.
+``docs/settings.md`` is tested against it. Parsing touches no network and no ``os.environ``, and of files only the
+route file, to see whether it is the shipped one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -16,8 +18,11 @@ from gateway import settings_kinds as kinds
 from gateway.errors import SettingsError
 from gateway.settings_discovery import DiscoverySettings, servers_by_zone
 from gateway.settings_kinds import Network, duration, whole
+from gateway.settings_parts import grace_of_spring
 from gateway.settings_redis import agreed_redis_address, redis_address_of_parts, redis_timeout_of_spring
+from gateway.settings_spring import routes_path, spring_reason
 from gateway.settings_table import Setting, rows, setting
+from gateway.spring.environ import understood
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -36,6 +41,7 @@ class Settings(DiscoverySettings):
         20.0,
         "How long a stopping gateway finishes what is in flight and ends streams; the rest is broken off then. The "
         "process ends within this time and a second.",
+        compose=grace_of_spring,
     )
     overload_lag_ms: float = setting(
         duration(zero="never", unit="milliseconds"),
@@ -45,6 +51,24 @@ class Settings(DiscoverySettings):
     )
     default_locale: Literal["ko", "en"] = setting(
         kinds.LOCALE, "ko", "Language of messages when `Accept-Language` names none there is."
+    )
+    forced_locale: Literal["ko", "en"] | None = setting(
+        kinds.LOCALE,
+        None,
+        "The one language of all messages, whatever `Accept-Language` says; for clients that compare texts.",
+        default_words="as `Accept-Language` says",
+    )
+    gateway_profile: Literal["spring", "plain"] | None = setting(
+        kinds.PROFILE,
+        None,
+        "Whether this counts as a Spring environment; `plain` says that it is none.",
+        default_words="`spring` with a variable of Spring's or the shipped routes, else `plain`",
+    )
+    server_forward_headers_strategy: Literal["none", "native", "framework"] = setting(
+        kinds.FORWARD_HEADERS,
+        "none",
+        "With `native` or `framework`, Spring Security's `Strict-Transport-Security` goes out where a trusted proxy "
+        "says that the client came by https.",
     )
 
     request_head_timeout_seconds: float = setting(
@@ -100,7 +124,11 @@ class Settings(DiscoverySettings):
     )
     proxy_connect_timeout_seconds: float = setting(duration(), 2.0, "For connecting to a service.")
     proxy_response_timeout_seconds: float = setting(
-        duration(), 30.0, "For a service to send the head of its response; the body may take longer."
+        duration(),
+        30.0,
+        "For a service to send the head of its response; the body may take longer.",
+        spring=math.inf,
+        default_words="`30`; in a Spring environment none",
     )
     proxy_keep_alive_seconds: float = setting(
         duration(zero="connections are not kept"),
@@ -127,7 +155,6 @@ class Settings(DiscoverySettings):
         "redis://localhost:6379/0",
         "Where the waiting room lives. `embedded` starts a Redis of the gateway's own.",
         group="Redis",
-        older=("SPRING_DATA_REDIS_URL", "SPRING_REDIS_URL"),
         compose=redis_address_of_parts,
         agree=agreed_redis_address,
     )
@@ -203,24 +230,31 @@ class Settings(DiscoverySettings):
         "A WebSocket on which nothing was sent either way for so long is ended.",
     )
 
-    jwt_jwks_uri: str = setting(
+    jwt_jwks_uri: str | None = setting(
         kinds.HTTP_URL,
-        "http://localhost:8090/.well-known/jwks.json",
+        None,
         "Where the keys are that tokens are checked with.",
         group="Tokens and identity",
-        older=("SPRING_SECURITY_OAUTH2_RESOURCESERVER_JWT_JWK_SET_URI",),
+        default_words="where `JWT_ISSUER` says, if that is an address; else none, in a Spring environment "
+        "`http://localhost:8090/.well-known/jwks.json`",
     )
     jwt_issuer: str | None = setting(
         kinds.LINE,
         None,
-        "The `iss` a token must have; compared, never fetched.",
+        "The `iss` a token must have. If it is an address and `JWT_JWKS_URI` is unset, its OpenID document says where "
+        "the keys are.",
         default_words="not compared",
     )
-    jwt_audience: str | None = setting(
-        kinds.LINE, None, "The `aud` a token must have, or have among others.", default_words="not compared"
+    jwt_audience: tuple[str, ...] | None = setting(
+        kinds.AUDIENCES,
+        None,
+        "The `aud` a token must have, or have among others; of several it needs one.",
+        default_words="not compared",
     )
     jwt_algorithms: tuple[str, ...] = setting(
-        kinds.ALGORITHMS, ("RS256",), "Signature algorithms accepted, all of them asymmetric."
+        kinds.ALGORITHMS,
+        ("RS256",),
+        "Signature algorithms accepted, all of them asymmetric.",
     )
     jwt_user_type_claim: str = setting(
         kinds.LINE, "userType", "The claim that services get as `X-User-Type`."
@@ -263,6 +297,8 @@ class Settings(DiscoverySettings):
         kinds.SWITCH,
         False,
         "Whether requests are also counted under the names that Spring's dashboards read.",
+        spring=True,
+        default_words="`false`; in a Spring environment `true`",
     )
 
     log_format: Literal["text", "json"] = setting(
@@ -276,20 +312,34 @@ class Settings(DiscoverySettings):
         kinds.LOGGED_USER, "off", "Whether the access log names the user: not at all, by a hash, or plainly."
     )
 
+    spring_because: str = field(default="")
+    """Why this is a Spring environment, in words that complete "on, because …"; empty if it is none."""
+
+    @property
+    def spring_environment(self) -> bool:
+        """Whether what a Spring shop expects, and others do not, is switched on: see docs/settings.md."""
+        return bool(self.spring_because)
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Read all settings. Raises ``SettingsError`` for the first that is wrong, in the table's order."""
-        values = {row.name.lower(): row.read(environ) for row in TABLE}
-        values["eureka_client_serviceurl_defaultzone"] = servers_by_zone(values, environ)
+        view = understood(environ)
+        if view.faults:
+            raise view.faults[0]
+        because = spring_reason(view.plain)
+        try:
+            values = {row.name.lower(): row.read(view, spring=bool(because)) for row in TABLE}
+            values["eureka_client_serviceurl_defaultzone"] = servers_by_zone(values, view)
+        except SettingsError as error:
+            raise view.named(error) from None
         # As in Spring Boot, naming the same port twice means one port, not a clash. Port 0 is never the same.
         if values["management_server_port"] == values["server_port"] != 0:
             values["management_server_port"] = None
-        return cls(**values)
+        return cls(**values, spring_because=because)
 
     def routes_path(self, shipped: Path) -> Path:
         """The file of routes to read: the one set, else that of the working directory, else ``shipped``."""
-        here = Path("routes.yaml")
-        return self.routes_file or (here if here.exists() else shipped)
+        return routes_path(self.routes_file, shipped)
 
     def __repr__(self) -> str:
         shown = (f"{row.name.lower()}={row.shown(getattr(self, row.name.lower()))}" for row in TABLE)
@@ -297,22 +347,24 @@ class Settings(DiscoverySettings):
 
 
 _ROWS = rows(fields(Settings))
-_INHERITED = len(fields(DiscoverySettings))
+_INHERITED = len(rows(fields(DiscoverySettings)))
 # What is inherited comes first in a dataclass, and last in the table.
 TABLE: Final[tuple[Setting, ...]] = (*_ROWS[_INHERITED:], *_ROWS[:_INHERITED])
 
 
 def check(environ: Mapping[str, str]) -> list[SettingsError]:
     """Every wrong setting of ``environ``, in the table's order; none when ``Settings.from_env`` succeeds."""
-    faults: list[SettingsError] = []
+    view = understood(environ)
+    faults = list(view.faults)
     values: dict[str, Any] = {}
+    spring = bool(spring_reason(view.plain))
     for row in TABLE:
         try:
-            values[row.name.lower()] = row.read(environ)
+            values[row.name.lower()] = row.read(view, spring=spring)
         except SettingsError as error:
-            faults.append(error)
+            faults.append(view.named(error))
     try:
-        servers_by_zone(values, environ)
+        servers_by_zone(values, view)
     except SettingsError as error:
-        faults.append(error)
+        faults.append(view.named(error))
     return faults

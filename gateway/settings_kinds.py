@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -131,6 +131,13 @@ def _parse_names(text: str) -> tuple[str, ...]:
     return _items(_parse_line(text))
 
 
+def _parse_audiences(text: str) -> tuple[str, ...]:
+    audiences = _items(_parse_line(text))
+    if not audiences:
+        raise ValueError("none")
+    return audiences
+
+
 def _parse_zones(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_matching(item, r"[0-9A-Za-z._-]{1,100}") for item in _items(text)))
 
@@ -142,6 +149,18 @@ def _parse_metadata(text: str) -> tuple[tuple[str, str], ...]:
 
 def _parse_metadata_value(text: str) -> str:
     return _matching(_parse_line(text), r"[^,]*")
+
+
+def _parse_headers(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = (item.partition("=") for item in _items(_parse_line(text)))
+    return tuple(
+        (_matching(name.strip(), r"[0-9A-Za-z!#$%&'*+.^_`|~-]{1,100}"), value.strip())
+        for name, _, value in pairs
+    )
+
+
+def _parse_url_path(text: str) -> str:
+    return _matching(text, r"/[\x21-\x7e]{0,1000}")
 
 
 def _parse_host(text: str) -> str:
@@ -244,10 +263,17 @@ NETWORKS = Kind(_parse_networks, "networks such as 10.0.0.0/8 or 2001:db8::/32, 
 LABELS = Kind(_parse_labels, f"up to {MOST_LABELS} labels, separated by commas")
 LINE = Kind(_parse_line, "up to 1000 characters without control characters")
 NAMES = Kind(_parse_names, "names separated by commas")
+AUDIENCES = Kind(
+    _parse_audiences,
+    "one or more names separated by commas, up to 1000 characters without control characters",
+)
 ZONES = Kind(_parse_zones, "names of letters, digits and ._-, separated by commas")
 METADATA = Kind(_parse_metadata, "pairs such as team=tickets, separated by commas")
 METADATA_VALUE = Kind(_parse_metadata_value, "up to 1000 characters without commas and control characters")
+HEADERS = Kind(_parse_headers, "pairs such as X-Tenant=tickets, separated by commas")
 HOST = Kind(_parse_host, "a host name or an IP address")
+IP_ADDRESS = Kind(lambda text: str(ip_address(text)), "an IP address")
+URL_PATH = Kind(_parse_url_path, "a path that begins with /")
 TOKEN = Kind(_parse_token, "up to 1000 visible ASCII characters without blanks")
 COOKIE_NAME = Kind(_parse_cookie_name, "a cookie's name (letters, digits and !#$%&'*+.^_`|~-)")
 PATH = Kind(_parse_path, "a path")
@@ -263,13 +289,19 @@ CONFIG_IMPORT = Kind(
     _parse_config_import,
     "configserver: or optional:configserver:, with an http:// or https:// address behind it or not",
 )
-ALGORITHMS = several_of("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
+ALGORITHMS = several_of(
+    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
+)
 REPEAT_METHODS = several_of("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
 LOCALE: Kind[Literal["ko", "en"]] = one_of("ko", "en")
+PROFILE: Kind[Literal["spring", "plain"]] = one_of("spring", "plain")
+FORWARD_HEADERS: Kind[Literal["none", "native", "framework"]] = one_of("none", "native", "framework")
 RELINEUP: Kind[Literal["back", "keep"]] = one_of("back", "keep")
 MANAGEMENT_READS: Kind[Literal["open", "token"]] = one_of("open", "token")
 LOG_FORMAT: Kind[Literal["text", "json"]] = one_of("text", "json")
 LOGGED_USER: Kind[Literal["off", "hash", "plain"]] = one_of("off", "hash", "plain")
-LOG_LEVEL: Kind[Literal["DEBUG", "INFO", "WARNING", "ERROR"]] = one_of(
-    "DEBUG", "INFO", "WARNING", "ERROR", fold=str.upper
+_JAVA_LEVELS: Mapping[str, str] = {"TRACE": "DEBUG", "WARN": "WARNING", "FATAL": "ERROR", "OFF": "ERROR"}
+_LEVELS: Kind[Literal["DEBUG", "INFO", "WARNING", "ERROR"]] = one_of(
+    *("DEBUG", "INFO", "WARNING", "ERROR"), fold=lambda text: _JAVA_LEVELS.get(text.upper(), text.upper())
 )
+LOG_LEVEL = Kind(_LEVELS.parse, "DEBUG, INFO, WARNING or ERROR, or Java's TRACE, WARN, FATAL or OFF")

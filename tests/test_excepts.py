@@ -32,8 +32,8 @@ LOGGED = "logged with its traceback as what it is; "
 ALLOWED = {
     "app_routes.py RouteSources._work Exception": LOGGED
     + "the routes in force stay, and the next ones are taken",
+    "auth/discovery.py _address ValueError": "urllib checks the port only when it is asked for",
     "auth/jwks.py Jwks._refresh Exception": LOGGED + "the keys at hand stay good",
-    "auth/jwks.py Jwks._refresh ValueError": "what parse_key_set says of a document; the other statement only fetches",
     "cli.py _loop_factory ImportError": "uvloop may be missing, and asyncio's own loop does the same",
     "observe/export.py tracing ImportError": "logged with its text; without traces everything goes on",
     "observe/logs.py _WriterHandler.emit Exception": "as in every handler of logging, which says so on stderr",
@@ -55,10 +55,13 @@ ALLOWED = {
     "settings_kinds.py _parse_switch KeyError": "one look-up of a word",
     "settings_kinds.py one_of.parse KeyError": "one look-up of a word",
     "settings_redis.py _checked ValueError": "its own, or that of the address's parser",
+    "settings_spring.py _uses_shipped_routes ValueError": "a path with a NUL; whoever reads the routes tells",
+    "spring/values.py _level KeyError": "one look-up of a word",
     "stream/pace.py every Exception": LOGGED + "streams must be told on",
     "stream/reader.py Reader.each Exception": LOGGED + "streams must be told on",
     "waiting_room/availability.py Probe._keep Exception": LOGGED + "Redis is asked again",
     "waiting_room/batch.py Batcher._send_next Exception": LOGGED + "callers must not wait for ever",
+    "waiting_room/embedded.py _Child.keep Exception": LOGGED + "it is started again at the next attempt",
     "waiting_room/events.py Subscription._keep Exception": LOGGED + "the subscription is made anew",
     "waiting_room/events.py Subscription._receive Exception": LOGGED + "the other events must be told",
     "waiting_room/rooms.py Rooms.__getitem__ KeyError": "one look-up of a name",

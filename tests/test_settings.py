@@ -24,7 +24,7 @@ CONTRACT_DEFAULTS: dict[str, Any] = {
     "redis_url": "redis://localhost:6379/0",
     "allowed_in_max_capacity": 100,
     "allowed_in_duration_seconds": 240.0,
-    "jwt_jwks_uri": "http://localhost:8090/.well-known/jwks.json",
+    "jwt_jwks_uri": None,
     "eureka_client_serviceurl_defaultzone": ("http://localhost:8761/eureka/",),
     "zipkin_endpoint": "http://localhost:9411/api/v2/spans",
     "routes_file": None,
@@ -46,6 +46,7 @@ CONTRACT_DEFAULTS: dict[str, Any] = {
     "jwt_user_type_claim": "userType",
     "trusted_proxies": (),
     "default_locale": "ko",
+    "forced_locale": None,
     "spring_application_name": "gateway-server",
 }
 
@@ -53,7 +54,8 @@ CONTRACT_DEFAULTS: dict[str, Any] = {
 def test_an_empty_environment_gives_the_defaults_of_the_contract() -> None:
     settings = Settings.from_env({})
     assert {name: getattr(settings, name) for name in CONTRACT_DEFAULTS} == CONTRACT_DEFAULTS
-    assert settings == Settings()
+    assert settings.spring_environment, "in a checkout the shipped routes are in use"
+    assert Settings.from_env({"GATEWAY_PROFILE": "plain"}) == Settings(gateway_profile="plain")
 
 
 @pytest.mark.parametrize("row", TABLE, ids=NAMES)
@@ -82,6 +84,9 @@ READINGS: list[tuple[str, str, Any]] = [
     ("JWT_COOKIE_NAME", "access_token", "access_token"),
     ("JWT_COOKIE_NAME", "", None),
     ("DEFAULT_LOCALE", "EN", "en"),
+    ("FORCED_LOCALE", "KO", "ko"),
+    ("GATEWAY_PROFILE", "Plain", "plain"),
+    ("SERVER_FORWARD_HEADERS_STRATEGY", "NATIVE", "native"),
     ("LOG_LEVEL", "debug", "DEBUG"),
     ("LOG_FORMAT", "JSON", "json"),
     ("REDIS_URL", "embedded", "embedded"),
@@ -165,6 +170,9 @@ REFUSALS: list[tuple[str, str]] = [
     ("EUREKA_CLIENT_SERVICEURL_DEFAULTZONE", f"http://{'x' * 64}/eureka/"),
     ("SERVER_HOST", "a..b"),
     ("DEFAULT_LOCALE", "fr"),
+    ("FORCED_LOCALE", "fr"),
+    ("GATEWAY_PROFILE", "prod"),
+    ("SERVER_FORWARD_HEADERS_STRATEGY", "true"),
     ("LOG_FORMAT", "xml"),
     ("LOG_LEVEL", "LOUD"),
     ("MANAGEMENT_READS", "closed"),
@@ -249,6 +257,35 @@ def test_the_older_name_of_the_key_set_works_and_the_contracts_own_wins() -> Non
     assert Settings.from_env(older | {"JWT_JWKS_URI": "http://new/keys"}).jwt_jwks_uri == "http://new/keys"
 
 
+def test_the_older_names_of_what_tokens_are_checked_by_work_and_the_contracts_own_win() -> None:
+    spring = "SPRING_SECURITY_OAUTH2_RESOURCESERVER_JWT_"
+    older = {
+        f"{spring}ISSUER_URI": "https://old.example",
+        f"{spring}AUDIENCES": "web, app",
+        f"{spring}JWS_ALGORITHMS": "PS256,EdDSA",
+    }
+    settings = Settings.from_env(older)
+    assert settings.jwt_issuer == "https://old.example"
+    assert settings.jwt_audience == ("web", "app")
+    assert settings.jwt_algorithms == ("PS256", "EdDSA")
+    own = {"JWT_ISSUER": "tickets", "JWT_AUDIENCE": "shop", "JWT_ALGORITHMS": "Ed25519"}
+    settings = Settings.from_env(older | own)
+    assert (settings.jwt_issuer, settings.jwt_audience) == ("tickets", ("shop",))
+    assert settings.jwt_algorithms == ("Ed25519",)
+
+
+@pytest.mark.parametrize("text", [",", " , ,", "a\x00", "x" * 1001])
+def test_an_audience_that_compares_with_nothing_is_refused(text: str) -> None:
+    (fault,) = check({"JWT_AUDIENCE": text})
+    assert fault.variable == "JWT_AUDIENCE"
+
+
+@pytest.mark.parametrize("text", ["none", "HS256", "RS256,HS256", "eddsa", "Ed448", ",", "RSA-OAEP"])
+def test_other_algorithms_than_those_with_public_keys_are_refused(text: str) -> None:
+    (fault,) = check({"JWT_ALGORITHMS": text})
+    assert fault.variable == "JWT_ALGORITHMS"
+
+
 ZONES = "EUREKA_CLIENT_AVAILABILITYZONES"
 SERVERS = "EUREKA_CLIENT_SERVICEURL_"
 TWO_ZONES = {f"{SERVERS}SEOULA": "http://a1/,http://a2/", f"{SERVERS}SEOUL_B": "http://b/"}
@@ -282,6 +319,126 @@ def test_eureka_servers_come_by_zone_the_gateways_own_first(
 ) -> None:
     assert check(environ) == []
     assert Settings.from_env(environ).eureka_client_serviceurl_defaultzone == servers
+
+
+def test_zones_that_are_not_preferred_are_asked_last() -> None:
+    environ = {ZONES: "seoul-a,seoul.b", "EUREKA_CLIENT_PREFER_SAME_ZONE_EUREKA": "false"} | TWO_ZONES
+    assert Settings.from_env(environ).eureka_client_serviceurl_defaultzone == (
+        "http://b/",
+        "http://a1/",
+        "http://a2/",
+    )
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {ZONES: "seoul-a", "EUREKA_CLIENT_SERVICE_URL_SEOUL_A": "http://a/"},
+        {ZONES: "seoul-a", "eureka.client.service-url.seoul-a": "http://a/"},
+        {
+            "SPRING_APPLICATION_JSON": '{"eureka.client": {"region": "kr", "availability-zones": {"kr": "seoul-a"},'
+            '"service-url": {"seoul-a": "http://a/"}}}'
+        },
+        {
+            "eureka.client.region": "kr",
+            f"{ZONES}_KR": "seoul-a",
+            "EUREKA_CLIENT_SERVICEURL_SEOULA": "http://a/",
+        },
+    ],
+)
+def test_a_zone_is_found_in_every_spelling(environ: dict[str, str]) -> None:
+    assert Settings.from_env(environ).eureka_client_serviceurl_defaultzone == ("http://a/",)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"EUREKA_CLIENT_ENABLED": "false"},
+        {"EUREKA_CLIENT_ENABLED": "off", "EUREKA_CLIENT_SERVICE_URL_DEFAULTZONE": "http://a/"},
+        {"EUREKA_CLIENT_ENABLED": "true", "SPRING_CLOUD_DISCOVERY_ENABLED": "no"},
+    ],
+)
+def test_eureka_can_be_turned_off(environ: dict[str, str]) -> None:
+    assert Settings.from_env(environ).eureka_client_serviceurl_defaultzone == ()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MANAGEMENT_TRACING_ENABLED",
+        "MANAGEMENT_TRACING_EXPORT_ENABLED",
+        "MANAGEMENT_TRACING_EXPORT_ZIPKIN_ENABLED",
+        "management.zipkin.tracing.export.enabled",
+    ],
+)
+def test_springs_switches_turn_spans_off(name: str) -> None:
+    environ = {"ZIPKIN_ENDPOINT": "http://zipkin/", name: "false"}
+    assert Settings.from_env(environ).zipkin_endpoint is None
+    assert Settings.from_env(environ | {name: "true"}).zipkin_endpoint == "http://zipkin/"
+    (error,) = check({name: "hardly"})
+    assert error.variable == name
+
+
+SPRINGS: list[tuple[dict[str, str], str, Any]] = [
+    ({"SERVER_ADDRESS": "127.0.0.1"}, "server_host", "127.0.0.1"),
+    ({"SERVER_SHUTDOWN": "immediate"}, "shutdown_grace_seconds", 0.0),
+    ({"SERVER_SHUTDOWN": "graceful"}, "shutdown_grace_seconds", 20.0),
+    ({"SPRING_LIFECYCLE_TIMEOUT_PER_SHUTDOWN_PHASE": "45s"}, "shutdown_grace_seconds", 45.0),
+    (
+        {"SPRING_LIFECYCLE_TIMEOUT_PER_SHUTDOWN_PHASE": "45s", "SHUTDOWN_GRACE_SECONDS": "3"},
+        "shutdown_grace_seconds",
+        3.0,
+    ),
+    ({"SERVER_NETTY_IDLE_TIMEOUT": "2m"}, "keep_alive_timeout_seconds", 120.0),
+    ({"LOGGING_LEVEL_ROOT": "warn"}, "log_level", "WARNING"),
+    ({"LOG_LEVEL": "WARN"}, "log_level", "WARNING"),
+    ({"LOG_LEVEL": "trace"}, "log_level", "DEBUG"),
+    ({"QUEUE_MAX_CAPACITY": "7"}, "allowed_in_max_capacity", 7),
+    ({"queue.allowed-in-duration-seconds": "9"}, "allowed_in_duration_seconds", 9.0),
+    ({"TRACING_PROBABILITY": "1.0"}, "tracing_sampling_probability", 1.0),
+    (
+        {"TRACING_PROBABILITY": "1.0", "MANAGEMENT_TRACING_SAMPLING_PROBABILITY": "0.5"},
+        "tracing_sampling_probability",
+        0.5,
+    ),
+    (
+        {"SPRING_CLOUD_GATEWAY_SERVER_WEBFLUX_HTTPCLIENT_CONNECT_TIMEOUT": "1500"},
+        "proxy_connect_timeout_seconds",
+        1.5,
+    ),
+    ({"SPRING_CLOUD_GATEWAY_HTTPCLIENT_RESPONSE_TIMEOUT": "5s"}, "proxy_response_timeout_seconds", 5.0),
+    ({"spring.cloud.gateway.httpclient.pool.maxIdleTime": "750"}, "proxy_keep_alive_seconds", 0.75),
+    ({"SPRING_CLOUD_CONFIG_REQUEST_READ_TIMEOUT": "2500"}, "config_server_timeout_seconds", 2.5),
+    ({"SPRING_CLOUD_CONFIG_PROFILE": "prod,seoul"}, "config_server_profiles", ("prod", "seoul")),
+    (
+        {"SPRING_CLOUD_CONFIG_HEADERS_X_TENANT": "a b", "spring.cloud.config.headers.X-Two": "c"},
+        "config_server_headers",
+        (("X-TENANT", "a b"), ("X-Two", "c")),
+    ),
+    (
+        {"SPRING_CLOUD_CONFIG_URI_0": "http://a", "SPRING_CLOUD_CONFIG_URI_1": "http://b"},
+        "config_server_url",
+        ("http://a", "http://b"),
+    ),
+    (
+        {"SPRING_SECURITY_OAUTH2_RESOURCESERVER_JWT_JWS_ALGORITHMS": "ES256,RS256"},
+        "jwt_algorithms",
+        ("ES256", "RS256"),
+    ),
+    ({"EUREKA_INSTANCE_PREFER_IP_ADDRESS": "on"}, "eureka_instance_preferipaddress", True),
+    ({"EUREKA_CLIENT_REGISTER_WITH_EUREKA": "off"}, "eureka_register", False),
+    (
+        {"EUREKA_INSTANCE_METADATA_MAP_CONFIG_PATH": "/x", "eureka.instance.metadata-map.aB": "y"},
+        "eureka_instance_metadatamap",
+        (("config.path", "/x"), ("aB", "y")),
+    ),
+]
+
+
+@pytest.mark.parametrize(("environ", "field", "value"), SPRINGS)
+def test_springs_names_are_read_as_spring_reads_them(environ: dict[str, str], field: str, value: Any) -> None:
+    assert check(environ) == []
+    assert getattr(Settings.from_env(environ), field) == value
 
 
 def test_metadata_for_eureka_may_come_one_by_one() -> None:
@@ -406,6 +563,7 @@ def test_an_error_never_shows_a_secret(name: str, text: str) -> None:
         {"SPRING_CONFIG_IMPORT": "optional:configserver:http://me:hunter2@host"},
         {"CONFIG_SERVER_URL": "http://me:hunter2@host"},
         {"CONFIG_SERVER_PASSWORD": "hunter2", "CONFIG_SERVER_WEBHOOK_SECRET": "hunter2"},
+        {"SPRING_CLOUD_CONFIG_TOKEN": "hunter2", "SPRING_CLOUD_CONFIG_HEADERS_AUTHORIZATION": "hunter2"},
     ],
 )
 def test_settings_never_show_a_secret(environ: dict[str, str]) -> None:
@@ -457,7 +615,7 @@ def test_the_docs_list_every_setting_of_the_table_and_no_other() -> None:
 
 
 def test_the_docs_name_every_older_name() -> None:
-    text = (ROOT / "docs" / "settings.md").read_text()
+    text = "".join((ROOT / "docs" / page).read_text() for page in ("settings.md", "spring-names.md"))
     names = {older for row in TABLE for older in row.older}
     names |= {"REDIS_IP", "REDIS_PW", "SPRING_DATA_REDIS_HOST", "SPRING_DATA_REDIS_PORT"}
     assert {name for name in names if f"`{name}`" not in text} == set()

@@ -116,11 +116,12 @@ def _base(host: str, address: str, entry: dict[str, Any]) -> UpstreamBase | None
     usable = _host(host) or _host(address)
     if usable is None:
         return None
-    for scheme, member in (("https", "securePort"), ("http", "port")):
-        port = _enabled_port(entry.get(member))
-        if port is not None:
-            return UpstreamBase(scheme, usable, port)
-    return None
+    secure = _port(entry.get("securePort"))
+    if secure is not None and str(entry["securePort"].get("@enabled")).lower() == "true":
+        return UpstreamBase("https", usable, secure)
+    # Spring's client does not ask whether this one is enabled.
+    port = _port(entry.get("port"))
+    return None if port is None else UpstreamBase("http", usable, port)
 
 
 def _host(text: str) -> str | None:
@@ -133,9 +134,9 @@ def _host(text: str) -> str | None:
     return None if address.scope_id else str(address)
 
 
-def _enabled_port(member: object) -> int | None:
-    """``{"$": 8080, "@enabled": "true"}`` → 8080; None if it is disabled or no port."""
-    if not isinstance(member, dict) or str(member.get("@enabled")).lower() != "true":
+def _port(member: object) -> int | None:
+    """``{"$": 8080, "@enabled": "true"}`` → 8080, enabled or not; None if it is no port."""
+    if not isinstance(member, dict):
         return None
     number = str(member.get("$"))
     if not re.fullmatch(r"[0-9]{1,5}", number, re.ASCII) or not 0 < int(number) < 65536:
@@ -154,8 +155,18 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
+class Pages(NamedTuple):
+    """Pages that a registration names: the path at the gateway, or the whole address where one is set."""
+
+    home: str = "/"
+    status: str = "/actuator/info"
+    health: str = "/actuator/health"
+
+
 class Own(NamedTuple):
-    """This gateway as others are to find it. ``metadata`` is text by text; ``renewal`` is in seconds."""
+    """This gateway as others are to find it. ``metadata`` is text by text; ``renewal`` and ``expiry`` are in seconds,
+    and without ``expiry`` three heartbeats may be lost. ``port`` is that of plain HTTP, ``secure_port`` that of a
+    proxy that speaks TLS; ``plain`` and ``secure`` say which of the two others are to use."""
 
     app: str
     host: str
@@ -164,16 +175,21 @@ class Own(NamedTuple):
     management_port: int
     metadata: dict[str, str]
     renewal: int
+    expiry: int | None = None
+    instance_id: str | None = None
+    plain: bool = True
+    secure_port: int = 443
+    secure: bool = False
+    pages: Pages = Pages()
 
     @property
     def id(self) -> str:
         """Unique, and the same after a restart: the new process takes over the entry of the old one."""
-        return f"{self.host}:{self.app}:{self.port}"
+        return self.instance_id or f"{self.host}:{self.app}:{self.port}"
 
 
 def registration(own: Own, status: str, dirty_ms: int) -> bytes:
     """The body of a registration. ``dirty_ms``, epoch milliseconds, grows with each change of what is said."""
-    home, management = (_url(own.host, port) for port in (own.port, own.management_port))
     entry = {
         "instanceId": own.id,
         "app": own.app.upper(),
@@ -182,22 +198,25 @@ def registration(own: Own, status: str, dirty_ms: int) -> bytes:
         "status": status,
         "vipAddress": own.app,
         "secureVipAddress": own.app,
-        "port": {"$": own.port, "@enabled": "true"},
-        "securePort": {"$": 443, "@enabled": "false"},
-        "homePageUrl": f"{home}/",
-        "statusPageUrl": f"{management}/actuator/info",
-        "healthCheckUrl": f"{management}/actuator/health",
+        "port": {"$": own.port, "@enabled": str(own.plain).lower()},
+        "securePort": {"$": own.secure_port, "@enabled": str(own.secure).lower()},
+        "homePageUrl": _page(own, own.port, own.pages.home),
+        "statusPageUrl": _page(own, own.management_port, own.pages.status),
+        "healthCheckUrl": _page(own, own.management_port, own.pages.health),
         "dataCenterInfo": {
             "@class": "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo",
             "name": "MyOwn",
         },
         # Three heartbeats may be lost before anybody takes this gateway for dead.
-        "leaseInfo": {"renewalIntervalInSecs": own.renewal, "durationInSecs": 3 * own.renewal},
+        "leaseInfo": {
+            "renewalIntervalInSecs": own.renewal,
+            "durationInSecs": own.expiry or 3 * own.renewal,
+        },
         "metadata": {"management.port": str(own.management_port), **own.metadata},
         "lastDirtyTimestamp": str(dirty_ms),
     }
     return json.dumps({"instance": entry}).encode()
 
 
-def _url(host: str, port: int) -> str:
-    return str(UpstreamBase("http", host, port))
+def _page(own: Own, port: int, page: str) -> str:
+    return f"{UpstreamBase('http', own.host, port)}{page}" if page.startswith("/") else page
