@@ -52,9 +52,11 @@ from gateway.web.docs import Docs
 from gateway.web.door import Door
 from gateway.web.endpoints import Endpoints
 from gateway.web.forwarding import forwarding
+from gateway.web.gateway_api import GatewayApi
 from gateway.web.limits import max_tunnels, upload_limits_of
 from gateway.web.lobby import Lobby
 from gateway.web.locate import locating
+from gateway.web.metrics_api import MetricsApi
 from gateway.web.queue_api import QueueApi
 from gateway.web.refresh_api import RefreshApi
 from gateway.web.rooms_api import RoomsApi
@@ -269,6 +271,7 @@ def _access_log(settings: Settings, writer: LineWriter | None) -> AccessLog:
         user=settings.access_log_user,
         # Shared by the instances if they share the secret; else each has names of its own for users.
         key=(settings.identity_hmac_secret or secrets.token_hex()).encode(),
+        service=settings.spring_application_name,
     )
 
 
@@ -320,7 +323,13 @@ def _doors(context: Context, access_log: AccessLog) -> tuple[Door, Door | None]:
     public = (*QueueApi(context).endpoints(), *StreamApi(context).endpoints(), *Docs(context).endpoints())
     actuator = tuple(
         endpoint
-        for api in (Actuator(context), RoomsApi(context), RefreshApi(context))
+        for api in (
+            Actuator(context),
+            MetricsApi(context),
+            GatewayApi(context),
+            RoomsApi(context),
+            RefreshApi(context),
+        )
         for endpoint in api.endpoints()
     )
     if context.settings.management_server_port is None:

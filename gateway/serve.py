@@ -51,7 +51,9 @@ async def serve(
     raise_descriptor_limit()
     # Variables that the route file asks for mean something.
     asked = Asked(understood(os.environ if environ is None else environ))
-    with logging_to(log_format=settings.log_format, level=settings.log_level) as writer:
+    with logging_to(
+        log_format=settings.log_format, level=settings.log_level, service=settings.spring_application_name
+    ) as writer:
         stop = Stop(settings.shutdown_grace_seconds, writer, own_process=own_process)
         status = 0
         with stop.signals():

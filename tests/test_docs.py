@@ -20,7 +20,9 @@ from gateway.waiting_room.state import Summary
 from gateway.web.actuator import Actuator
 from gateway.web.docs import Docs
 from gateway.web.envelope import STATUS_OF
+from gateway.web.gateway_api import GatewayApi
 from gateway.web.messages import message
+from gateway.web.metrics_api import MetricsApi
 from gateway.web.queue_api import QueueApi
 from gateway.web.refresh_api import RefreshApi
 from gateway.web.rooms_api import RoomsApi
@@ -32,7 +34,7 @@ QUEUE = (ROOT / "docs" / "queue.md").read_text(encoding="utf-8")
 API = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
-MAKERS = (QueueApi, StreamApi, Actuator, RoomsApi, RefreshApi, Docs)
+MAKERS = (QueueApi, StreamApi, Actuator, MetricsApi, GatewayApi, RoomsApi, RefreshApi, Docs)
 
 _LINK = re.compile(r"!?\[[^\]\n]*\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^(```|~~~).*?^\1\s*$", re.MULTILINE | re.DOTALL)

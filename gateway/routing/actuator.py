@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
+from gateway.routing.arguments import Arg
+from gateway.routing.kinds import FILTERS, PREDICATES
 from gateway.routing.route import Route
 from gateway.routing.table import RouteTable
 
@@ -52,3 +55,31 @@ def _spring_value(value: object) -> object:
     if isinstance(value, dict):
         return {key: _spring_value(item) for key, item in value.items()}
     return value
+
+
+def filter_factories() -> tuple[str, ...]:
+    """The filters there are for routes, each as Spring Cloud Gateway names its factory and that one's arguments."""
+    return tuple(
+        f"[{kind.name}GatewayFilterFactory configClass = {_config_class(kind.name, kind.args)}]"
+        for kind in FILTERS.values()
+    )
+
+
+def predicate_factories() -> tuple[str, ...]:
+    """Likewise the predicates."""
+    return tuple(
+        f"[{name}RoutePredicateFactory configClass = "
+        f"{'WeightConfig' if name == 'Weight' else f'{name}RoutePredicateFactory.Config'}]"
+        for name in PREDICATES
+    )
+
+
+def _config_class(name: str, args: Sequence[Arg]) -> str:
+    names = tuple(arg.name for arg in args)
+    if not names or name == "AddRequestHeadersIfNotPresent":
+        return "Object"
+    if names[:2] == ("name", "value"):
+        return "AbstractNameValueGatewayFilterFactory.NameValueConfig"
+    if names == ("name",):
+        return "AbstractGatewayFilterFactory.NameConfig"
+    return f"{name}GatewayFilterFactory.{'RequestSizeConfig' if name == 'RequestSize' else 'Config'}"

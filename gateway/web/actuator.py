@@ -92,6 +92,8 @@ class Actuator:
                     "health": link("/health"),
                     "health-path": link("/health/{*path}", templated=True),
                     "info": link("/info"),
+                    "metrics": link("/metrics"),
+                    "metrics-requiredMetricName": link("/metrics/{requiredMetricName}", templated=True),
                     "gateway": link("/gateway"),
                     "prometheus": link("/prometheus"),
                     "rooms": link("/rooms"),
@@ -167,8 +169,12 @@ class Actuator:
     async def gateway(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """What there is about routes, one entry for each."""
         ids = [route.id for route in self._context.tables.now.table.routes]
-        below = [f"{BASE}/gateway/routes", *(f"{BASE}/gateway/routes/{quote(one, safe='')}" for one in ids)]
-        return plain([{"href": href, "methods": ["GET"]} for href in below], media_type="application/json")
+        fixed = ("globalfilters", "routefilters", "routepredicates", "routes")
+        below = [*fixed, *(f"routes/{quote(one, safe='')}" for one in ids)]
+        entries = [{"href": f"{BASE}/gateway/{each}", "methods": ["GET"]} for each in below]
+        if self._context.settings.management_token:
+            entries.append({"href": f"{BASE}/gateway/refresh", "methods": ["POST"]})
+        return plain(entries, media_type="application/json")
 
     async def routes(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """The table in the order in which it is matched."""

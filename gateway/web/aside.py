@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar, cast
+
+T = TypeVar("T")
 
 LONG_SECONDS: Final = 0.05
 """An answer is long if making it takes the processor longer than this."""
@@ -16,7 +18,7 @@ most, however many callers ask."""
 
 
 class _Made(NamedTuple):
-    body: bytes
+    body: object
     subject: object
     begun: float
     until: float
@@ -33,8 +35,8 @@ class Aside:
         self._one_at_a_time = asyncio.Lock()
         self._made: dict[str, _Made] = {}
 
-    async def body(self, kind: str, make: Callable[[], bytes], subject: object = None) -> bytes:
-        """What ``make`` returns, called in a thread.
+    async def body(self, kind: str, make: Callable[[], T], subject: object = None) -> T:
+        """What ``make`` returns, called in a thread: bytes, or what several answers are made from.
 
         If ``subject`` is given, the answer depends on this object alone and is made once for it. Otherwise an answer
         holds everything that happened before the call, unless a long one is still kept.
@@ -42,11 +44,11 @@ class Aside:
         # A caller that leaves must not let the next thread start beside the one that is still at work.
         return await asyncio.shield(self._make(kind, make, subject, time.monotonic()))
 
-    async def _make(self, kind: str, make: Callable[[], bytes], subject: object, asked: float) -> bytes:
+    async def _make(self, kind: str, make: Callable[[], T], subject: object, asked: float) -> T:
         async with self._one_at_a_time:
             made = self._made.get(kind)
             if made is not None and made.subject is subject and (subject is not None or made.holds(asked)):
-                return made.body
+                return cast(T, made.body)
             begun = time.monotonic()
             body, took = await asyncio.to_thread(_timed, make)
             kept = KEPT_TIMES * took if took > LONG_SECONDS else 0.0
@@ -54,6 +56,6 @@ class Aside:
             return body
 
 
-def _timed(make: Callable[[], bytes]) -> tuple[bytes, float]:
+def _timed(make: Callable[[], T]) -> tuple[T, float]:
     begun = time.thread_time()
     return make(), time.thread_time() - begun

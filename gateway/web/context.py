@@ -25,6 +25,7 @@ from gateway.settings import Settings
 from gateway.stream.hub import Hub
 from gateway.waiting_room.rooms import Rooms
 from gateway.web.exchange import Handler
+from gateway.web.untrusted import UntrustedProxies
 
 _MOST_REMEMBERED: Final = 4096
 _LONGEST_REMEMBERED: Final = 256
@@ -113,5 +114,7 @@ class Context:
     """Headers that all answers get which lack them, in a Spring environment."""
     uploads: Uploads = field(default_factory=Uploads)
     """Bounds slow request bodies, those for services and those for the gateway."""
+    untrusted: UntrustedProxies = field(default_factory=UntrustedProxies)
+    """Warns of a proxy that is not believed."""
     draining: bool = False
     """Set when the instance is going away: not ready any more."""

@@ -58,6 +58,8 @@ class Door:
         exchange = _exchange(request, context, *self._languages)
         trace = exchange.trace
         recorded = trace.sampled and context.tracer.enter(trace)
+        if context.untrusted.watching:
+            context.untrusted.look(request.remote or "", request.headers, context.trusted)
         context.metrics.under_way += 1
         sent = _Sent()
         try:

@@ -1,4 +1,5 @@
-"""``/actuator/refresh``: reads routes and configuration anew, told by an operator or by a git server's webhook."""
+"""``/actuator/refresh`` and ``/actuator/gateway/refresh``: read routes and configuration anew, told by an operator or
+by a git server's webhook."""
 
 from __future__ import annotations
 
@@ -33,9 +34,16 @@ class RefreshApi:
         self._context = context
 
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """Both calls."""
+        """All calls."""
         return (
             Endpoint("POST", f"{BASE}/refresh", self.refresh, needs="management", label="actuator.refresh"),
+            Endpoint(
+                "POST",
+                f"{BASE}/gateway/refresh",
+                self.refresh_routes,
+                needs="management",
+                label="actuator.refresh",
+            ),
             Endpoint(
                 "POST", f"{BASE}/refresh/webhook", self.webhook, needs="nothing", label="actuator.refresh"
             ),
@@ -44,6 +52,11 @@ class RefreshApi:
     async def refresh(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Spring's answer: the names of the properties that changed."""
         return plain(list(await self._context.refresh()))
+
+    async def refresh_routes(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """The same as ``refresh``, with the answer that Spring Cloud Gateway gives: 200, and no body."""
+        await self._context.refresh()
+        return web.Response(headers={"Cache-Control": "no-store"})
 
     async def webhook(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """202, and a look at the configuration that nobody waits for."""

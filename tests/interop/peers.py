@@ -13,27 +13,30 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 COMMAND = Path(os.environ.get("GATEWAY_TEST_PEERS", ROOT.parent / "shared" / "peers" / "peers"))
+ADMIN = Path(os.environ.get("GATEWAY_TEST_ADMIN", COMMAND.parent / "admin" / "admin"))
+"""Starts a Spring Boot Admin server."""
 
 FIRST_START_SECONDS = 240
 """The first start builds or downloads."""
 
 
-def missing() -> str:
+def missing(command: Path = COMMAND) -> str:
     """Why no such server can be started here, or nothing."""
-    if not COMMAND.exists():
-        return f"no {COMMAND.name} beside the repository (GATEWAY_TEST_PEERS says where)"
+    if not command.exists():
+        variable = "GATEWAY_TEST_ADMIN" if command == ADMIN else "GATEWAY_TEST_PEERS"
+        return f"no {command.name} beside the repository ({variable} says where)"
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
         return "no java"
     return ""
 
 
 @asynccontextmanager
-async def peer(*arguments: str) -> AsyncIterator[str]:
+async def peer(*arguments: str, command: Path = COMMAND) -> AsyncIterator[str]:
     """Runs one server until left; yields its base URL. Skips the test if it can't be built here."""
-    if why := missing():
+    if why := missing(command):
         pytest.skip(why)
     process = await asyncio.create_subprocess_exec(
-        str(COMMAND), *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        str(command), *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
     assert process.stderr is not None

@@ -57,9 +57,12 @@ def test_a_request_is_one_line_of_text() -> None:
 
 
 def test_a_request_is_one_object_of_json() -> None:
-    (line,) = access_lines({"status": 429, "outcome": "QUEUE_WAITING"}, log_format="json")
+    (line,) = access_lines(
+        {"status": 429, "outcome": "QUEUE_WAITING"}, log_format="json", service="gateway-1"
+    )
     facts = json.loads(line)
-    assert re.fullmatch(r"\d{4}-.*Z", facts.pop("timestamp"))
+    assert re.fullmatch(r"\d{4}-.*Z", facts["timestamp"])
+    assert facts.pop("@timestamp") == facts.pop("timestamp")
     assert facts == {
         "level": "INFO",
         "logger": "access",
@@ -72,6 +75,12 @@ def test_a_request_is_one_object_of_json() -> None:
         "bytes": 512,
         "traceId": "4bf92f3577b34da6a3ce929d0e0e4736",
         "code": "QUEUE_WAITING",
+        "message": "GET /api/v1/products/1 429",
+        "service": "gateway-1",
+        "@version": "1",
+        "logger_name": "access",
+        "thread_name": "MainThread",
+        "level_value": 20000,
     }
 
 
@@ -125,6 +134,23 @@ def test_messages_of_the_library_come_out_in_both_formats() -> None:
     assert re.fullmatch(r"\d{4}-\S+Z WARNING gateway\.x: Redis is away\n", text)
     facts = json.loads(logged(lambda: logging.getLogger("gateway.x").warning("가 %s", 1), "json"))
     assert (facts["level"], facts["logger"], facts["message"]) == ("WARNING", "gateway.x", "가 1")
+
+
+def test_json_has_the_names_of_the_logstash_encoder_besides() -> None:
+    def fail() -> None:
+        try:
+            raise RuntimeError("no good")
+        except RuntimeError:
+            logging.getLogger("gateway.x").exception("failed")
+
+    sink = io.StringIO()
+    with logging_to(sink, log_format="json", service="gateway-1"):
+        fail()
+    facts = json.loads(sink.getvalue())
+    assert (facts["service"], facts["logger_name"], facts["@version"]) == ("gateway-1", "gateway.x", "1")
+    assert (facts["@timestamp"], facts["stack_trace"]) == (facts["timestamp"], facts["exception"])
+    assert (facts["level"], facts["level_value"], facts["thread_name"]) == ("ERROR", 40_000, "MainThread")
+    assert "service" not in json.loads(logged(fail, "json"))
 
 
 def test_what_is_below_the_level_is_left_out() -> None:

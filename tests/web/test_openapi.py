@@ -16,6 +16,8 @@ from gateway.observe.tracing import TRACE_ID
 from gateway.web.actuator import Actuator
 from gateway.web.docs import Docs
 from gateway.web.envelope import STATUS_OF
+from gateway.web.gateway_api import GatewayApi
+from gateway.web.metrics_api import MetricsApi
 from gateway.web.openapi import document_for, kept, written
 from gateway.web.queue_api import QueueApi
 from gateway.web.refresh_api import SIGNATURE, RefreshApi
@@ -29,7 +31,7 @@ from tests.harness import Gateways
 CONTEXT = cast(Any, SimpleNamespace(settings=SimpleNamespace(management_reads="open")))
 ENDPOINTS = [
     endpoint
-    for make in (QueueApi, StreamApi, Actuator, RoomsApi, RefreshApi, Docs)
+    for make in (QueueApi, StreamApi, Actuator, MetricsApi, GatewayApi, RoomsApi, RefreshApi, Docs)
     for endpoint in make(CONTEXT).endpoints()
 ]
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")

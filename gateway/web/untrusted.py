@@ -1,0 +1,79 @@
+"""Tells the operator of a proxy nearby whose ``X-Forwarded-*`` and ``Forwarded`` are not believed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Final
+
+from multidict import istr
+
+from gateway.proxy.forwarded import Network, TrustedProxies
+
+log = logging.getLogger(__name__)
+
+HEADERS: Final = tuple(map(istr, ("X-Forwarded-For", "Forwarded", "X-Forwarded-Proto", "X-Forwarded-Host")))
+"""Every proxy that tells of its clients sends one of these. ``istr``: they are looked for in every request."""
+
+_ADDRESSES_REMEMBERED: Final = 4096
+_PRIVATE: Final = tuple(
+    ip_network(network)
+    for network in (
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "fc00::/7",
+        "fe80::/10",
+        "::1/128",
+    )
+)
+"""Networks from which no client on the internet can come. ``is_private`` has others besides."""
+
+
+class UntrustedProxies:
+    """Warns once. Who sends these headers from the internet is a client that makes them up, and not worth a line."""
+
+    __slots__ = ("watching",)
+
+    def __init__(self) -> None:
+        self.watching = True
+        """False once there was a warning: a look would find nothing new."""
+
+    def look(self, peer: str, headers: Mapping[str, str], trusted: TrustedProxies) -> None:
+        """Looks at one request: the address it came from, and its headers."""
+        if peer in trusted:
+            return
+        network = private_network(peer)
+        if network is None:
+            return
+        sent = [name for name in HEADERS if name in headers]
+        if not sent:
+            return
+        self.watching = False
+        log.warning(
+            "%s (private network %s) sends %s, which is not believed because TRUSTED_PROXIES does not hold this "
+            "address: services and the access log take it for the client. If it is your proxy, set TRUSTED_PROXIES to "
+            "its address or to the network of your proxies (TRUSTED_PROXIES=%s); if not, nothing is to be done. This "
+            "is said once",
+            peer,
+            network,
+            " and ".join(sent),
+            peer,
+        )
+
+
+@lru_cache(maxsize=_ADDRESSES_REMEMBERED)
+def private_network(address: str) -> Network | None:
+    """The private network that an address belongs to; None for public ones, and for what is no address."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(parsed, IPv6Address):
+        parsed = parsed.ipv4_mapped or parsed
+    return next((network for network in _PRIVATE if parsed in network), None)
