@@ -16,6 +16,10 @@ from gateway.settings import Settings
 TIMEOUT_SECONDS = 3.0
 _ANSWER_BYTES = 64 * 1024
 _SETTINGS = "SERVER_HOST, SERVER_PORT and MANAGEMENT_SERVER_PORT must be those that it was started with"
+_FULL = (
+    "503 full: the gateway takes no more connections, since MAX_CONNECTIONS is reached, or nearly all file descriptors "
+    "are in use (ulimit -n)"
+)
 _NOT_A_GATEWAY = f"from {{}}, but not a gateway's answer: {_SETTINGS}"
 
 
@@ -40,6 +44,9 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         return 2
     kind = "liveness" if options.liveness else "readiness"
     healthy, said = _ask(f"{url}/actuator/health/{kind}")
+    if said == _FULL and options.liveness:
+        # It has answered, and a restart would only throw out those that it serves.
+        healthy = True
     print(said, file=sys.stdout if healthy else sys.stderr)
     return 0 if healthy else 1
 
@@ -52,7 +59,10 @@ def _ask(url: str) -> tuple[bool, str]:
             return state == "UP", state or f"{response.status} {_NOT_A_GATEWAY.format(url)}"
     except HTTPError as error:
         with error:
-            state = _state(error.read(_ANSWER_BYTES))
+            body = error.read(_ANSWER_BYTES)
+            if error.code == 503 and not body and error.headers.get("Server") == "gateway":
+                return False, _FULL
+            state = _state(body)
             return False, f"{error.code} {state or _NOT_A_GATEWAY.format(url)}"
     except (URLError, OSError, HTTPException) as error:
         reason = error.reason if isinstance(error, URLError) else error

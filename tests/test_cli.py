@@ -508,7 +508,7 @@ def management() -> Iterator[Management]:
             sent = json.loads(body) if body else None
             state.asked.append((self.command, self.path, self.headers.get("Authorization"), sent))
             text = state.answer if isinstance(state.answer, bytes) else json.dumps(state.answer).encode()
-            self.send_response(state.status)
+            self.send_response_only(state.status)
             for name, content in state.headers.items():
                 self.send_header(name, content)
             self.send_header("Content-Length", str(len(text)))
@@ -693,6 +693,18 @@ def test_health_is_what_the_gateway_of_this_machine_says(
     said = capsys.readouterr()
     assert words in (said.out if code == 0 else said.err)
     assert [asked[1] for asked in management.asked] == [path]
+
+
+@pytest.mark.parametrize(("arguments", "code"), [((), 1), (("--liveness",), 0)])
+def test_health_of_a_full_gateway_says_that_it_is_full_and_alive(
+    arguments: tuple[str, ...], code: int, management: Management, capsys: pytest.CaptureFixture[str]
+) -> None:
+    management.status, management.answer = 503, b""
+    management.headers = {"Server": "gateway", "Retry-After": "5"}
+    environ = {"SERVER_HOST": "127.0.0.1", "SERVER_PORT": management.url.rpartition(":")[2]}
+    assert run("health", *arguments, environ=environ) == code
+    said = capsys.readouterr()
+    assert "503 full: the gateway takes no more connections, since MAX_CONNECTIONS" in (said.err or said.out)
 
 
 def test_health_of_a_gateway_that_is_not_there_fails(capsys: pytest.CaptureFixture[str]) -> None:
