@@ -39,7 +39,7 @@ ALLOWED = {
     "observe/logs.py _WriterHandler.emit Exception": "as in every handler of logging, which says so on stderr",
     "observe/otel.py SpanQueue.close.stop RuntimeError": "the loop ended first, and nobody waits any more",
     "observe/poster.py Poster.post ValueError": "only if the connection was closed from another thread",
-    "observe/writer.py LineWriter._run ValueError": "the output was closed; there is nowhere to say so",
+    "observe/writer.py LineWriter._run Exception": "counted, and told with its reason once a line can be written",
     "proxy/connection.py UpstreamConnection.read RuntimeError": "as for uploads",
     "proxy/deadlines.py Deadlines._sweep Exception": LOGGED + "the other deadlines must be told",
     "proxy/eureka/fetch.py Fetcher._for_ever Exception": LOGGED + "the registry at hand stays",
