@@ -36,6 +36,7 @@ from gateway.proxy.tunnels import Tunnels
 from gateway.proxy.uploads import Uploads
 from gateway.routing.config.server import ConfigServer
 from gateway.routing.table import RouteTable
+from gateway.security_headers import security_headers
 from gateway.settings import Settings
 from gateway.waiting_room.rooms import Rooms
 from gateway.web.actuator import Actuator
@@ -140,8 +141,9 @@ async def composed(
             uploads=uploads,
             trusted=TrustedProxies(settings.trusted_proxies),
             metrics=metrics,
-            spring_metrics=SpringMetrics(metrics.registry, lambda: len(tables.now.table.routes))
-            if settings.metrics_spring_names
+            spring_metrics=_spring_metrics(settings, metrics, tables),
+            security=security_headers(strict_transport=settings.server_forward_headers_strategy != "none")
+            if settings.spring_environment
             else None,
             tracer=tracer,
             admissions=waiting.admissions,
@@ -205,6 +207,13 @@ def _checks(
     if eureka is not None:
         checks["eureka"] = eureka.health
     return checks
+
+
+def _spring_metrics(settings: Settings, metrics: Metrics, tables: LiveTable) -> SpringMetrics | None:
+    if not settings.metrics_spring_names:
+        return None
+    tags = {"application": settings.spring_application_name} if settings.spring_environment else {}
+    return SpringMetrics(metrics.registry, lambda: len(tables.now.table.routes), tags=tags)
 
 
 def _access_log(settings: Settings, writer: LineWriter | None) -> AccessLog:

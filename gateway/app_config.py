@@ -61,7 +61,7 @@ def token_settings(
 
     def chosen(name: str) -> tuple[str, ...] | None:
         row = next(row for row in TABLE if row.name == name)
-        own = getattr(settings, name.lower()) != row.default
+        own = getattr(settings, name.lower()) != row.default_in(settings.spring_environment)
         if own or any(environ.get(each, "").strip() for each in (row.name, *row.older)):
             return None
         return table.tokens.get(name.lower())

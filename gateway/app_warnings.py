@@ -8,7 +8,7 @@ import socket
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from gateway.app_config import wanted
+from gateway.app_config import token_settings, wanted
 from gateway.errors import GatewayError
 from gateway.routing.faults import Fault
 from gateway.routing.table import RouteTable
@@ -59,6 +59,16 @@ def faults_of_settings(settings: Settings) -> list[GatewayError]:
     except GatewayError as error:
         return [error]
     return []
+
+
+def warnings_of_keys(settings: Settings, environ: Mapping[str, str], table: RouteTable) -> list[str]:
+    """Nowhere to take the keys from that tokens are checked with, neither by the settings nor by a Config Server."""
+    if token_settings(settings, environ, table)[0]:
+        return []
+    return [
+        "JWT_JWKS_URI is not set, so no token can be checked, and calls that need one get 503: set it to the address "
+        "of your auth server's key set"
+    ]
 
 
 def descriptor_limit() -> int:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from gateway import __version__, cli_health, cli_room, versions
 from gateway.settings import TABLE, Settings
 from gateway.settings import check as check_settings
+from gateway.settings_spring import spring_lines, spring_reason
 from gateway.settings_table import Setting
 from gateway.settings_warnings import Asked, warnings_of_names
 
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
 
 
 def _run(argv: Sequence[str] | None, environ: Mapping[str, str]) -> int:
-    parser = make_parser()
+    parser = make_parser(environ)
     try:
         options = parser.parse_args(argv)  # which also prints the help
         if not hasattr(options, "run"):
@@ -83,8 +84,8 @@ def _give_up_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The whole command line; ``run(options, environ) -> int`` is set by each command."""
+def make_parser(environ: Mapping[str, str] | None = None) -> argparse.ArgumentParser:
+    """The whole command line; each command sets ``run(options, environ) -> int``. The help looks at ``environ``."""
     parser = argparse.ArgumentParser(
         prog="gateway", description="An API gateway with a virtual waiting room.", allow_abbrev=False
     )
@@ -95,7 +96,7 @@ def make_parser() -> argparse.ArgumentParser:
         "serve",
         help="run a gateway",
         description="Run a gateway until SIGTERM or Ctrl-C, set by the environment variables below.",
-        epilog=describe_settings(),
+        epilog=describe_settings(environ or {}),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     serve.set_defaults(run=_serve)
@@ -137,9 +138,12 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def describe_settings() -> str:
-    """All settings, for people: name, default, what it does and what is allowed."""
-    parts = ["settings (environment variables, defaults in brackets):"]
+def describe_settings(environ: Mapping[str, str]) -> str:
+    """All settings, for people: name, default, what it does and what is allowed; and whether ``environ`` is a Spring
+    environment."""
+    spring = spring_lines(spring_reason(environ)) or ["Spring environment: off"]
+    parts = [*(fill(line, 96) for line in spring), ""]
+    parts += ["settings (environment variables, defaults in brackets):"]
     for group, rows in groupby(TABLE, key=lambda row: row.group):
         parts += ["", f"{group}:", *(_described(row) for row in rows)]
     return "\n".join(parts)
@@ -186,6 +190,10 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from gateway import app_warnings as of  # noqa: PLC0415 - as below
     from gateway.routing import describe  # noqa: PLC0415 - the other commands need no routes
 
+    if options.file:
+        environ = {**environ, "ROUTES_FILE": str(options.file)}
+    for line in spring_lines(spring_reason(environ)):
+        print(line, file=sys.stderr)
     wrong_settings = check_settings(environ)
     for wrong in wrong_settings:
         print(wrong)
@@ -213,6 +221,9 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         warnings += of.warnings_of_host(settings)
         all_routes = not (options.file or away)
         warnings += of.warnings_of_table(table, settings, all_routes=all_routes) if table else ()
+        # Who checks a file, on a machine of developers say, need not have the environment of the gateway.
+        if table and all_routes:
+            warnings += of.warnings_of_keys(settings, environ, table)
     for warning in warnings:
         print(f"warning: {warning}")
     if wrong_settings or wrong_together or table is None or faults or fatal:

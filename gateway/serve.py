@@ -16,7 +16,7 @@ from aiohttp import web
 from prometheus_client import REGISTRY
 
 from gateway.app import Gateway, composed
-from gateway.app_warnings import warnings_of_settings
+from gateway.app_warnings import warnings_of_keys, warnings_of_settings
 from gateway.errors import GatewayError, Overloaded
 from gateway.observe.logs import logging_to
 from gateway.observe.metrics import Metrics
@@ -128,7 +128,8 @@ def _log_start(gateway: Gateway, settings: Settings, environ: Asked, base: str, 
     for line in summary(settings, environ, table, base=base, management=management or base):
         log.info("%s", line)
     gateway.routes.log(table)
-    for warning in warnings_of_settings(settings, environ, environ.asked):
+    warnings = warnings_of_settings(settings, environ, environ.asked)
+    for warning in (*warnings, *warnings_of_keys(settings, environ, table)):
         log.warning("%s", warning)
 
 

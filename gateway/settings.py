@@ -2,13 +2,15 @@
 
 Each setting is declared once, as a field of ``Settings``: the variable's name is the field's in upper
 case. ``TABLE`` is made from the fields; ``gateway serve --help`` is printed from it, and
-``docs/settings.md`` is tested against it. Parsing touches no file, no network and no ``os.environ``.
+``docs/settings.md`` is tested against it. Parsing touches no network and no ``os.environ``, and of files only the
+route file, to see whether it is the shipped one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -17,6 +19,7 @@ from gateway.errors import SettingsError
 from gateway.settings_discovery import DiscoverySettings, servers_by_zone
 from gateway.settings_kinds import Network, duration, whole
 from gateway.settings_redis import agreed_redis_address, redis_address_of_parts, redis_timeout_of_spring
+from gateway.settings_spring import routes_path, spring_reason
 from gateway.settings_table import Setting, rows, setting
 
 
@@ -45,6 +48,24 @@ class Settings(DiscoverySettings):
     )
     default_locale: Literal["ko", "en"] = setting(
         kinds.LOCALE, "ko", "Language of messages when `Accept-Language` names none there is."
+    )
+    forced_locale: Literal["ko", "en"] | None = setting(
+        kinds.LOCALE,
+        None,
+        "The one language of all messages, whatever `Accept-Language` says; for clients that compare texts.",
+        default_words="as `Accept-Language` says",
+    )
+    gateway_profile: Literal["spring", "plain"] | None = setting(
+        kinds.PROFILE,
+        None,
+        "Whether this counts as a Spring environment; `plain` says that it is none.",
+        default_words="`spring` with a variable of Spring's or the shipped routes, else `plain`",
+    )
+    server_forward_headers_strategy: Literal["none", "native", "framework"] = setting(
+        kinds.FORWARD_HEADERS,
+        "none",
+        "With `native` or `framework`, Spring Security's `Strict-Transport-Security` goes out where a trusted proxy "
+        "says that the client came by https.",
     )
 
     request_head_timeout_seconds: float = setting(
@@ -100,7 +121,11 @@ class Settings(DiscoverySettings):
     )
     proxy_connect_timeout_seconds: float = setting(duration(), 2.0, "For connecting to a service.")
     proxy_response_timeout_seconds: float = setting(
-        duration(), 30.0, "For a service to send the head of its response; the body may take longer."
+        duration(),
+        30.0,
+        "For a service to send the head of its response; the body may take longer.",
+        spring=math.inf,
+        default_words="`30`; in a Spring environment none",
     )
     proxy_keep_alive_seconds: float = setting(
         duration(zero="connections are not kept"),
@@ -205,10 +230,12 @@ class Settings(DiscoverySettings):
 
     jwt_jwks_uri: str = setting(
         kinds.HTTP_URL,
-        "http://localhost:8090/.well-known/jwks.json",
+        "",
         "Where the keys are that tokens are checked with.",
         group="Tokens and identity",
         older=("SPRING_SECURITY_OAUTH2_RESOURCESERVER_JWT_JWK_SET_URI",),
+        spring="http://localhost:8090/.well-known/jwks.json",
+        default_words="none; in a Spring environment `http://localhost:8090/.well-known/jwks.json`",
     )
     jwt_issuer: str | None = setting(
         kinds.LINE,
@@ -263,6 +290,8 @@ class Settings(DiscoverySettings):
         kinds.SWITCH,
         False,
         "Whether requests are also counted under the names that Spring's dashboards read.",
+        spring=True,
+        default_words="`false`; in a Spring environment `true`",
     )
 
     log_format: Literal["text", "json"] = setting(
@@ -276,20 +305,28 @@ class Settings(DiscoverySettings):
         kinds.LOGGED_USER, "off", "Whether the access log names the user: not at all, by a hash, or plainly."
     )
 
+    spring_because: str = field(default="")
+    """Why this is a Spring environment, in words that complete "on, because …"; empty if it is none."""
+
+    @property
+    def spring_environment(self) -> bool:
+        """Whether what a Spring shop expects, and others do not, is switched on: see docs/settings.md."""
+        return bool(self.spring_because)
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Read all settings. Raises ``SettingsError`` for the first that is wrong, in the table's order."""
-        values = {row.name.lower(): row.read(environ) for row in TABLE}
+        because = spring_reason(environ)
+        values = {row.name.lower(): row.read(environ, spring=bool(because)) for row in TABLE}
         values["eureka_client_serviceurl_defaultzone"] = servers_by_zone(values, environ)
         # As in Spring Boot, naming the same port twice means one port, not a clash. Port 0 is never the same.
         if values["management_server_port"] == values["server_port"] != 0:
             values["management_server_port"] = None
-        return cls(**values)
+        return cls(**values, spring_because=because)
 
     def routes_path(self, shipped: Path) -> Path:
         """The file of routes to read: the one set, else that of the working directory, else ``shipped``."""
-        here = Path("routes.yaml")
-        return self.routes_file or (here if here.exists() else shipped)
+        return routes_path(self.routes_file, shipped)
 
     def __repr__(self) -> str:
         shown = (f"{row.name.lower()}={row.shown(getattr(self, row.name.lower()))}" for row in TABLE)
@@ -297,7 +334,7 @@ class Settings(DiscoverySettings):
 
 
 _ROWS = rows(fields(Settings))
-_INHERITED = len(fields(DiscoverySettings))
+_INHERITED = len(rows(fields(DiscoverySettings)))
 # What is inherited comes first in a dataclass, and last in the table.
 TABLE: Final[tuple[Setting, ...]] = (*_ROWS[_INHERITED:], *_ROWS[:_INHERITED])
 
@@ -306,9 +343,10 @@ def check(environ: Mapping[str, str]) -> list[SettingsError]:
     """Every wrong setting of ``environ``, in the table's order; none when ``Settings.from_env`` succeeds."""
     faults: list[SettingsError] = []
     values: dict[str, Any] = {}
+    spring = bool(spring_reason(environ))
     for row in TABLE:
         try:
-            values[row.name.lower()] = row.read(environ)
+            values[row.name.lower()] = row.read(environ, spring=spring)
         except SettingsError as error:
             faults.append(error)
     try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gateway import settings_kinds as kinds
 from gateway.settings_kinds import ConfigImport, duration
+from gateway.settings_spring import import_of_spring
 from gateway.settings_table import setting
 
 
@@ -17,7 +18,9 @@ class ConfigServerSettings:
         kinds.CONFIG_IMPORT,
         None,
         "Whether routes come from a Config Server, and whether the start may do without it (`optional:`).",
-        default_words="`optional:configserver:` if `CONFIG_SERVER_URL` is set, else off",
+        off=None,
+        compose=import_of_spring,
+        default_words="`optional:configserver:` with a variable `SPRING_…` or `CONFIG_SERVER_URL`, else off",
         group="Config Server",
     )
     config_server_url: tuple[str, ...] = setting(

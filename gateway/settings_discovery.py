@@ -81,7 +81,12 @@ class DiscoverySettings(ConfigServerSettings):
         kinds.NAMES, (), "Profiles, for the Config Server and `/actuator/info`.", default_words="none"
     )
     eureka_client_serviceurl_defaultzone: tuple[str, ...] = setting(
-        kinds.HTTP_URLS, ("http://localhost:8761/eureka/",), "Eureka servers, tried in this order.", off=()
+        kinds.HTTP_URLS,
+        (),
+        "Eureka servers, tried in this order.",
+        off=(),
+        spring=("http://localhost:8761/eureka/",),
+        default_words="off; in a Spring environment `http://localhost:8761/eureka/`",
     )
     eureka_client_availabilityzones: tuple[str, ...] = setting(
         kinds.ZONES,
@@ -125,10 +130,12 @@ class DiscoverySettings(ConfigServerSettings):
     )
     zipkin_endpoint: str | None = setting(
         kinds.HTTP_URL,
-        "http://localhost:9411/api/v2/spans",
+        None,
         "Where spans are sent.",
         older=("MANAGEMENT_TRACING_EXPORT_ZIPKIN_ENDPOINT", "MANAGEMENT_ZIPKIN_TRACING_ENDPOINT"),
         off=None,
+        spring="http://localhost:9411/api/v2/spans",
+        default_words="off; in a Spring environment `http://localhost:9411/api/v2/spans`",
     )
     tracing_sampling_probability: float = setting(
         kinds.fraction(),

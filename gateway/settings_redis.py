@@ -323,6 +323,6 @@ def redis_timeout_of_spring(environ: Mapping[str, str]) -> str | None:
         )
     else:
         seconds = 0.0
-    if not 0 < seconds <= kinds.LONGEST_DURATION:
-        raise part.refused("a length of time above 0, such as 2s, 500ms, PT2S, or 500 for milliseconds")
+    if not kinds.SHORTEST_DURATION <= seconds <= kinds.LONGEST_DURATION:
+        raise part.refused("a length of time from 1ms, such as 2s, 500ms, PT2S, or 500 for milliseconds")
     return f"{seconds:.9f}"

@@ -28,7 +28,8 @@ class Setting:
     ``SettingsError`` for a wrong one); ``agree`` gets the environment, the value and the name of the variable that it
     is from (None: none), and returns the value to use, or raises ``SettingsError`` for what contradicts it. ``off`` is
     the value an empty variable means; without it an empty variable counts as unset. A
-    ``secret`` is never shown; of an address, user and password aren't.
+    ``secret`` is never shown; of an address, user and password aren't. ``spring`` is the default in a Spring
+    environment, where that is another one.
     """
 
     name: str
@@ -42,6 +43,11 @@ class Setting:
     off: Any
     secret: bool
     default_words: str | None
+    spring: Any = _UNSET
+
+    def default_in(self, spring_environment: bool) -> Any:
+        """The default, in a Spring environment or outside of one."""
+        return self.spring if spring_environment and self.spring is not _UNSET else self.default
 
     @property
     def default_text(self) -> str:
@@ -53,8 +59,9 @@ class Setting:
         """What is allowed, in words that complete "allowed is …"."""
         return self.kind.allowed + ("" if self.off is _UNSET else ", or empty for off")
 
-    def read(self, environ: Mapping[str, str]) -> Any:
-        """The value ``environ`` gives. Raises ``SettingsError``, naming the very variable that is wrong."""
+    def read(self, environ: Mapping[str, str], *, spring: bool = False) -> Any:
+        """The value ``environ`` gives. ``spring``: it is a Spring environment. Raises ``SettingsError``, naming the
+        very variable that is wrong."""
         for name in (self.name, *self.older):
             text = environ.get(name)
             if text is None:
@@ -65,7 +72,7 @@ class Setting:
             if self.off is not _UNSET:
                 return self.off
         composed = self.compose(environ) if self.compose else None
-        value = self.default if composed is None else self._parse(self.name, composed)
+        value = self.default_in(spring) if composed is None else self._parse(self.name, composed)
         return self._agreed(environ, value, None)
 
     def _agreed(self, environ: Mapping[str, str], value: Any, name: str | None) -> Any:
@@ -109,6 +116,7 @@ def setting(
     off: Any = _UNSET,
     secret: bool = False,
     default_words: str | None = None,
+    spring: Any = _UNSET,
 ) -> Any:
     """Declare a setting as a dataclass field.
 
@@ -125,14 +133,17 @@ def setting(
         "off": off,
         "secret": secret,
         "default_words": default_words,
+        "spring": spring,
     }
     return field(default=default, metadata=facts)
 
 
 def rows(declared: tuple[Field[Any], ...]) -> tuple[Setting, ...]:
-    """The table made from dataclass fields that ``setting`` declared, in their order."""
+    """The table made from dataclass fields that ``setting`` declared, in their order; other fields have no row."""
     table: list[Setting] = []
     for one in declared:
+        if not one.metadata:
+            continue
         facts = dict(one.metadata)
         facts["group"] = facts["group"] or table[-1].group
         table.append(Setting(name=one.name.upper(), **facts))

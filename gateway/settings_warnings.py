@@ -3,6 +3,7 @@ to do. Nothing is looked up: no name, no file, no network."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
@@ -253,7 +254,7 @@ def is_public(host: str) -> bool:
 def _times(settings: Settings) -> Iterator[str]:
     for name, longest in _LONGEST_SENSIBLE.items():
         value = getattr(settings, name.lower())
-        if value > longest:
+        if longest < value < math.inf:
             yield f"{name} is {value:g} s ({_in_words(value)}): it is in seconds, not in milliseconds"
     absent, interval = settings.queue_absent_seconds, settings.queue_status_interval_seconds
     if 0 < absent <= interval:

@@ -12,6 +12,7 @@ from gateway.app_rooms import room_limits
 from gateway.redis_address import parse_redis_address
 from gateway.routing.table import RouteTable
 from gateway.settings import Settings
+from gateway.settings_spring import spring_lines
 from gateway.waiting_room.room import Limits
 
 MOST_NAMED: Final = 10
@@ -29,6 +30,7 @@ def summary(
         f"rooms: {_named([_room(name, limits) for name, limits in rooms.items()])}",
         _gates(table),
         _access(table),
+        *spring_lines(settings.spring_because),
         _tokens(settings, environ, table),
         _discovery(settings, table),
         _management(settings, management),
@@ -66,7 +68,8 @@ def _named(items: Sequence[str]) -> str:
 
 def _tokens(settings: Settings, environ: Mapping[str, str], table: RouteTable) -> str:
     keys, algorithms, issuer, audiences = token_settings(settings, environ, table)
-    parts = [f"keys from {without_password(keys)}", ", ".join(algorithms)]
+    source = f"keys from {without_password(keys)}" if keys else "no keys, since JWT_JWKS_URI is not set"
+    parts = [source, ", ".join(algorithms)]
     parts.append(f"issuer {issuer}" if issuer else "issuer not compared")
     parts.append(f"audience {' or '.join(audiences)}" if audiences else "audience not compared")
     if settings.jwt_cookie_name:

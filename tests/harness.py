@@ -235,6 +235,7 @@ def settings_for(redis_url: str, keys: str, routes_file: Path, **changes: object
         "ROUTES_FILE": str(routes_file),
         "EUREKA_CLIENT_SERVICEURL_DEFAULTZONE": "",
         "ZIPKIN_ENDPOINT": "",
+        "SPRING_CONFIG_IMPORT": "",
         "ALLOWED_IN_MAX_CAPACITY": "1",
         "DEFAULT_LOCALE": "en",
         "OVERLOAD_LAG_MS": "0",

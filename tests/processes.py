@@ -77,6 +77,7 @@ async def gateway_process(
         "SERVER_PORT": "0",
         "EUREKA_CLIENT_SERVICEURL_DEFAULTZONE": "",
         "ZIPKIN_ENDPOINT": "",
+        "SPRING_CONFIG_IMPORT": "",
         "DEFAULT_LOCALE": "en",
         "SHUTDOWN_GRACE_SECONDS": "5",
         # A busy machine must not be taken for a crowd.

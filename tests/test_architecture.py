@@ -12,7 +12,16 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LONGEST_MODULE = 600
 
-_BASE = {"spelling", "settings", "redis_address", "host_names", "errors", "observe", "query"}
+_BASE = {
+    "spelling",
+    "settings",
+    "redis_address",
+    "host_names",
+    "errors",
+    "observe",
+    "query",
+    "security_headers",
+}
 _ROOMS = {"waiting_room", "routing", "auth", "proxy", "stream"}
 
 # Room (a folder or a module right below gateway/) → rooms it may import; itself is always allowed.
@@ -29,6 +38,7 @@ DIRECTIONS: dict[str, set[str]] = {
         "demo",
         "routing",
         "settings",
+        "settings_spring",
         "settings_table",
         "settings_warnings",
         "errors",
@@ -43,7 +53,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "serve": {"app", "app_warnings", "settings_warnings", "startup", "stopping", "systemd", "web", *_BASE},
     "stopping": {"observe"},
     "systemd": set(),
-    "startup": {"app_config", "app_rooms", "routing", "waiting_room", *_BASE},
+    "startup": {"app_config", "app_rooms", "routing", "settings_spring", "waiting_room", *_BASE},
     "app": {"app_config", "app_rooms", "app_routes", "web", *_ROOMS, *_BASE},
     "app_rooms": {"web", *_ROOMS, *_BASE},
     "app_routes": {"app_config", "app_warnings", "routing", *_BASE},
@@ -52,8 +62,16 @@ DIRECTIONS: dict[str, set[str]] = {
     "web": {*_ROOMS, *_BASE},
     **dict.fromkeys(_ROOMS, _BASE),
     "observe": set(),
-    "settings": {"settings_discovery", "settings_kinds", "settings_redis", "settings_table", "errors"},
-    "settings_config": {"settings_kinds", "settings_table"},
+    "settings": {
+        "settings_discovery",
+        "settings_kinds",
+        "settings_redis",
+        "settings_spring",
+        "settings_table",
+        "errors",
+    },
+    "settings_spring": set(),
+    "settings_config": {"settings_kinds", "settings_spring", "settings_table"},
     "settings_discovery": {"settings_config", "settings_kinds", "settings_table"},
     "settings_table": {"settings_kinds", "errors"},
     "settings_redis": {"redis_address", "settings_kinds", "errors"},
@@ -62,6 +80,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "host_names": set(),
     "query": {"errors"},
     "errors": set(),
+    "security_headers": set(),
     "spelling": set(),
     "settings_warnings": {"settings", "settings_table", "spelling"},
 }

@@ -68,6 +68,28 @@ def test_the_help_of_serve_lists_every_setting_with_its_default_and_what_is_allo
     assert "SPRING_DATA_REDIS_URL" in words
 
 
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"ROUTES_FILE": "own.yaml"}, "Spring environment: off"),
+        (
+            {"ROUTES_FILE": "own.yaml", "SPRING_PROFILES_ACTIVE": "hunter2"},
+            "Spring environment: on, because SPRING_PROFILES_ACTIVE is set;",
+        ),
+        ({"GATEWAY_PROFILE": "spring"}, "Spring environment: on, because GATEWAY_PROFILE is spring;"),
+        ({"GATEWAY_PROFILE": "plain"}, "Spring environment: off"),
+    ],
+)
+def test_the_help_says_whether_this_is_a_spring_environment(
+    capsys: pytest.CaptureFixture[str], environ: dict[str, str], said: str
+) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        run("serve", "--help", environ=environ)
+    words = " ".join(capsys.readouterr().out.split())
+    assert said in words
+    assert "hunter2" not in words
+
+
 def test_wrong_settings_stop_the_start_with_one_line_each(tmp_path: Path) -> None:
     wrong = {"SERVER_PORT": "99999", "MANAGEMENT_TOKEN": "hunter2 hunter2", "LOG_LEVEL": "loud"}
     done = command("serve", cwd=tmp_path, environ=wrong)
@@ -337,7 +359,8 @@ services: {shop: '${SHOP_URLS:}'}
 @pytest.mark.parametrize(
     ("environ", "warned"),
     [
-        ({}, False),  # Eureka is on by default
+        ({}, True),
+        ({"GATEWAY_PROFILE": "spring"}, False),  # Eureka is on there
         ({"EUREKA_CLIENT_SERVICEURL_DEFAULTZONE": ""}, True),
         ({"EUREKA_FETCH": "false"}, True),
         ({"EUREKA_FETCH": "false", "SHOP_URLS": "http://h:1"}, False),
@@ -384,9 +407,54 @@ def test_check_names_a_file_that_serve_would_overlook(
     Path("routes.yml").write_text(ROUTES)
     assert run("check") == 0
     assert "warning: routes.yml is not read" in capsys.readouterr().out
-    assert run("check", "--strict", environ={"ROUTES_FILE": "routes.yml"}) == 0
+    keys = {"JWT_JWKS_URI": "http://127.0.0.1:1/keys"}
+    assert run("check", "--strict", environ=keys | {"ROUTES_FILE": "routes.yml"}) == 0
     Path("routes.yaml").write_text(ROUTES)
-    assert run("check", "--strict") == 0
+    assert run("check", "--strict", environ=keys) == 0
+
+
+@pytest.mark.parametrize(
+    ("environ", "because"),
+    [
+        ({"EUREKA_FETCH": "false"}, "EUREKA_FETCH is set"),
+        ({"GATEWAY_PROFILE": "spring"}, "GATEWAY_PROFILE is spring"),
+        ({}, ""),
+        ({"EUREKA_FETCH": "false", "GATEWAY_PROFILE": "plain"}, ""),
+    ],
+)
+def test_check_says_that_this_is_a_spring_environment_and_why(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    environ: dict[str, str],
+    because: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text(ROUTES)
+    assert run("check", "mine.yaml", environ=environ) == 0
+    said = capsys.readouterr()
+    assert said.out == "mine.yaml: 1 route, no faults\n"
+    assert said.err.startswith(f"Spring environment: on, because {because};") if because else not said.err
+    # Without a file it is the shipped one.
+    run("check", environ=environ)
+    shipped = (
+        ""
+        if environ.get("GATEWAY_PROFILE") == "plain"
+        else because or "the routes are those that are shipped"
+    )
+    assert (f"because {shipped};" in capsys.readouterr().err) is bool(shipped)
+
+
+def test_check_warns_where_no_keys_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("routes.yaml").write_text(ROUTES)
+    assert run("check") == 0
+    assert "warning: JWT_JWKS_URI is not set, so no token can be checked" in capsys.readouterr().out
+    for environ in ({"JWT_JWKS_URI": "http://127.0.0.1:1/keys"}, {"GATEWAY_PROFILE": "spring"}):
+        assert run("check", "--strict", environ=environ) == 0
+        assert "JWT_JWKS_URI" not in capsys.readouterr().out
 
 
 def test_check_says_that_a_file_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

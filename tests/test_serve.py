@@ -89,6 +89,58 @@ async def test_it_logs_at_its_start_what_the_environment_is_warned_of(
     assert "hunter2" not in "\n".join(gateway.lines)
 
 
+async def test_it_says_why_this_is_a_spring_environment_and_counts_under_springs_names(
+    tmp_path: Path, routes: Path, redis_url: str
+) -> None:
+    environ = {
+        "REDIS_URL": redis_url,
+        "SPRING_PROFILES_ACTIVE": "prod",
+        "SPRING_APPLICATION_NAME": "gw",
+        "JWT_JWKS_URI": NOWHERE,
+    }
+    async with gateway_process(environ, tmp_path) as gateway, aiohttp.ClientSession() as session:
+        await _logged(
+            gateway, "Spring environment: on, because SPRING_APPLICATION_NAME, SPRING_PROFILES_ACTIVE are"
+        )
+        nobody = Caller(session, gateway.base, None)
+        health = await nobody("GET", "/actuator/health")
+        assert health.headers["X-Frame-Options"] == "DENY"
+        counted = (await nobody("GET", "/actuator/prometheus")).body.decode()
+        assert re.search(r'^http_server_requests_seconds_count{application="gw",', counted, re.MULTILINE)
+
+
+async def test_with_a_route_file_of_its_own_nothing_is_spring(
+    tmp_path: Path, routes: Path, redis_url: str
+) -> None:
+    environ = {"REDIS_URL": redis_url}
+    async with gateway_process(environ, tmp_path) as gateway, aiohttp.ClientSession() as session:
+        await _logged(gateway, "JWT_JWKS_URI is not set, so no token can be checked")
+        nobody = Caller(session, gateway.base, None)
+        health = await nobody("GET", "/actuator/health")
+        assert "X-Frame-Options" not in health.headers
+        assert not {"eureka", "configServer"} & health.json["components"].keys()
+        assert b"http_server_requests" not in (await nobody("GET", "/actuator/prometheus")).body
+        text = "\n".join(gateway.lines)
+        assert "pring" not in text, text
+        assert "8761" not in text
+        assert "8090" not in text
+
+
+async def test_a_config_server_that_is_only_springs_default_may_be_away(
+    tmp_path: Path, routes: Path, redis_url: str
+) -> None:
+    environ = {
+        "REDIS_URL": redis_url,
+        "JWT_JWKS_URI": NOWHERE,
+        "SPRING_CLOUD_CONFIG_URI": "http://127.0.0.1:1",
+    }
+    async with gateway_process(environ, tmp_path) as gateway, aiohttp.ClientSession() as session:
+        answer = await Caller(session, gateway.base, None)("GET", "/actuator/health")
+        assert (answer.status, answer.json["status"]) == (200, "UP")
+        assert answer.json["components"]["configServer"]["status"] == "UNKNOWN"
+        await _logged(gateway, f"6 routes from {routes.name}")
+
+
 async def _logged(gateway: GatewayProcess, text: str) -> None:
     async with asyncio.timeout(10):
         while text not in "\n".join(gateway.lines):

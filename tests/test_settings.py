@@ -46,6 +46,7 @@ CONTRACT_DEFAULTS: dict[str, Any] = {
     "jwt_user_type_claim": "userType",
     "trusted_proxies": (),
     "default_locale": "ko",
+    "forced_locale": None,
     "spring_application_name": "gateway-server",
 }
 
@@ -53,7 +54,8 @@ CONTRACT_DEFAULTS: dict[str, Any] = {
 def test_an_empty_environment_gives_the_defaults_of_the_contract() -> None:
     settings = Settings.from_env({})
     assert {name: getattr(settings, name) for name in CONTRACT_DEFAULTS} == CONTRACT_DEFAULTS
-    assert settings == Settings()
+    assert settings.spring_environment, "in a checkout the shipped routes are in use"
+    assert Settings.from_env({"GATEWAY_PROFILE": "plain"}) == Settings(gateway_profile="plain")
 
 
 @pytest.mark.parametrize("row", TABLE, ids=NAMES)
@@ -82,6 +84,9 @@ READINGS: list[tuple[str, str, Any]] = [
     ("JWT_COOKIE_NAME", "access_token", "access_token"),
     ("JWT_COOKIE_NAME", "", None),
     ("DEFAULT_LOCALE", "EN", "en"),
+    ("FORCED_LOCALE", "KO", "ko"),
+    ("GATEWAY_PROFILE", "Plain", "plain"),
+    ("SERVER_FORWARD_HEADERS_STRATEGY", "NATIVE", "native"),
     ("LOG_LEVEL", "debug", "DEBUG"),
     ("LOG_FORMAT", "JSON", "json"),
     ("REDIS_URL", "embedded", "embedded"),
@@ -165,6 +170,9 @@ REFUSALS: list[tuple[str, str]] = [
     ("EUREKA_CLIENT_SERVICEURL_DEFAULTZONE", f"http://{'x' * 64}/eureka/"),
     ("SERVER_HOST", "a..b"),
     ("DEFAULT_LOCALE", "fr"),
+    ("FORCED_LOCALE", "fr"),
+    ("GATEWAY_PROFILE", "prod"),
+    ("SERVER_FORWARD_HEADERS_STRATEGY", "true"),
     ("LOG_FORMAT", "xml"),
     ("LOG_LEVEL", "LOUD"),
     ("MANAGEMENT_READS", "closed"),

@@ -163,7 +163,9 @@ def test_springs_time_out_is_read_as_spring_reads_it(text: str, seconds: float) 
     assert Settings.from_env({f"{S}TIMEOUT": text, "REDIS_TIMEOUT_SECONDS": "9"}).redis_timeout_seconds == 9.0
 
 
-@pytest.mark.parametrize("text", ["0", "0s", "-1s", "2 seconds", "PT", "P1D", "1e3", "99999999999d"])
+@pytest.mark.parametrize(
+    "text", ["0", "0s", "500us", "900000ns", "-1s", "2 seconds", "PT", "P1D", "1e3", "99999999999d"]
+)
 def test_a_time_out_that_is_none_is_refused_under_its_name(text: str) -> None:
     (error,) = check({f"{S}TIMEOUT": text})
     assert (error.variable, error.value) == (f"{S}TIMEOUT", text)

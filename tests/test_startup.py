@@ -41,6 +41,17 @@ def test_version_rooms_gates_tokens_discovery_and_management_are_told() -> None:
     )
 
 
+def test_a_spring_environment_is_told_with_its_reason() -> None:
+    lines = said(RouteTable(), SPRING_PROFILES_ACTIVE="hunter2")
+    assert lines["Spring"].startswith("Spring environment: on, because SPRING_PROFILES_ACTIVE is set; ")
+    lines = said(RouteTable(), GATEWAY_PROFILE="plain")
+    assert "Spring" not in lines
+    assert lines["tokens"] == (
+        "tokens: no keys, since JWT_JWKS_URI is not set; RS256; issuer not compared; audience not compared"
+    )
+    assert lines["services"].endswith("; discovery is off")
+
+
 def test_what_is_not_there_is_told_too() -> None:
     lines = said(RouteTable(), EUREKA_FETCH="false", ALLOWED_IN_MAX_CAPACITY="0")
     assert lines["rooms"] == "rooms: default (capacity 0, so no one is let in, session 240 s)"

@@ -30,7 +30,12 @@ def gateway(*arguments: str, cwd: Path, path: Path) -> subprocess.CompletedProce
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "gateway", *arguments],
         cwd=cwd,
-        env={"PYTHONPATH": str(path), "REDIS_URL": "unix:///nobody.sock", "SERVER_HOST": "192.0.2.1"},
+        env={
+            "PYTHONPATH": str(path),
+            "REDIS_URL": "unix:///nobody.sock",
+            "SERVER_HOST": "192.0.2.1",
+            "GATEWAY_PROFILE": "plain",
+        },
         capture_output=True,
         text=True,
         timeout=30,

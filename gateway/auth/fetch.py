@@ -17,10 +17,13 @@ def http_fetch(session: ClientSession) -> Fetch:
     """A ``Fetch`` over this session; ``Jwks`` adds the time limit.
 
     Redirects are not followed: where keys come from is the operator's decision alone. Raises
-    ``FetchFailed`` for any status but 200, a body that is too long, and every fault of the connection.
+    ``FetchFailed`` for any status but 200, a body that is too long, every fault of the connection, and where there is
+    no address.
     """
 
     async def fetch(uri: str) -> bytes:
+        if not uri:
+            raise FetchFailed("JWT_JWKS_URI is not set")
         try:
             async with session.get(
                 uri, allow_redirects=False, headers={"Accept": "application/json"}

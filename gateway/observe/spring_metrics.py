@@ -7,7 +7,7 @@ call, where Spring has a path pattern, so that nobody can make labels without en
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -27,23 +27,30 @@ _OUTCOMES: Final = ("UNKNOWN", "INFORMATIONAL", "SUCCESS", "REDIRECTION", "CLIEN
 
 
 class SpringMetrics:
-    """Keeps them in ``registry``. ``routes`` says how many routes there are. All times are in seconds."""
+    """Keeps them in ``registry``. ``routes`` says how many routes there are. ``tags`` are labels that all have, with
+    their values. All times are in seconds."""
 
     def __init__(
         self,
         registry: CollectorRegistry,
         routes: Callable[[], int],
         clock: Callable[[], float] = time.monotonic,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
-        self._server = _Timer(registry, "http_server_requests_seconds", "Requests answered.", _SERVER, clock)
+        tags = tags or {}
+        self._server = _Timer(
+            registry, "http_server_requests_seconds", "Requests answered.", _SERVER, clock, tags
+        )
         self._gateway = _Timer(
             registry,
             "spring_cloud_gateway_requests_seconds",
             "Requests that a route matched.",
             _GATEWAY,
             clock,
+            tags,
         )
-        Gauge("spring_cloud_gateway_routes_count", "Routes in force.", registry=registry).set_function(routes)
+        count = Gauge("spring_cloud_gateway_routes_count", "Routes in force.", tuple(tags), registry=registry)
+        (count.labels(**tags) if tags else count).set_function(routes)
 
     def request(
         self, label: str, method: str, status: int, seconds: float, code: str, route_uri: str | None
@@ -77,17 +84,22 @@ class _Timer:
         doc: str,
         labels: Sequence[str],
         clock: Callable[[], float],
+        tags: Mapping[str, str],
     ) -> None:
+        labels = (*labels, *tags)
         self._histogram = LatencyHistogram(registry, name, doc, LATENCY, labels)
         self._longest = _Longest(registry, f"{name}_max", doc, labels, clock)
-        self._series: dict[tuple[str, ...], Series] = {}
+        self._tags = tuple(tags.values())
+        self._series: dict[tuple[str, ...], tuple[Series, tuple[str, ...]]] = {}
 
     def observe(self, values: tuple[str, ...], seconds: float) -> None:
-        series = self._series.get(values)
-        if series is None:
-            series = self._series[values] = self._histogram.of(*values)
+        found = self._series.get(values)
+        if found is None:
+            tagged = (*values, *self._tags)
+            found = self._series[values] = self._histogram.of(*tagged), tagged
+        series, tagged = found
         series.observe(seconds)
-        self._longest.observe(values, seconds)
+        self._longest.observe(tagged, seconds)
 
 
 class _Longest(Collector):

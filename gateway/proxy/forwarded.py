@@ -2,8 +2,12 @@
 
 Pure. What a peer says about others counts only if the peer is a trusted proxy. The client is then the first
 address from the right that is not trusted. What stands left of it is dropped, since no trusted proxy wrote it. Where a
-trusted proxy names no address (``unknown``, a name, garbage), the client's address is ``unknown``: never the proxy's,
-which rules for internal networks would let in. Empty members of a list count as absent (RFC 9110, 5.6.1).
+trusted proxy names no address (``unknown``, a name, garbage, nothing), the client's address is ``unknown``: never the
+proxy's, which rules for internal networks would let in. Empty members of a list count as absent (RFC 9110, 5.6.1).
+
+The address is that of ``X-Forwarded-For``, else of ``Forwarded``, else of ``X-Real-IP``. ``Forwarded`` counts for
+nothing beside ``X-Forwarded-For``, since a proxy sets one of them and may let the other through from its client. What
+is read is bounded: clients write the left part of all this.
 """
 
 from __future__ import annotations
@@ -20,14 +24,28 @@ RawHeaders = Iterable[tuple[bytes, bytes]]
 _ADDRESSES_REMEMBERED = 4096
 # From the right; no chain of proxies is longer, and a client can't make us look at more.
 _HOPS_READ = 16
-# One pair of one element, and what ends it: a semicolon, a comma, or the end. RFC 7239, section 4.
-_FORWARDED_PAIR = re.compile(
-    r'[ \t]*(?:([A-Za-z0-9!#$%&\'*+.^_`|~-]+)=("(?:[^"\\]|\\.)*"|[^\s";,]*))?[ \t]*([;,]|$)'
-)
+# Likewise: characters of all lines of ``Forwarded`` together, and of one address.
+_FORWARDED_READ = 2048
+_LONGEST_NODE = 128
+# A pair of an element as RFC 7239, section 4 has it, or nothing; and an element with what ends it. Possessive, so that
+# no text takes more than one look at each of its characters.
+_NAME, _VALUE = r"[A-Za-z0-9!#$%&'*+.^_`|~-]++", r'"(?:[^"\\]++|\\.)*+"|[^\s";,]*+'
+_PAIR = re.compile(f"({_NAME})=({_VALUE})")
+_OPTIONAL = rf"[ \t]*+(?:{_NAME}=(?:{_VALUE}))?+[ \t]*+"
+_ELEMENT = re.compile(rf"(?:{_OPTIONAL};)*+{_OPTIONAL}(,|\Z)")
 # A node as RFC 7239, section 6 has it: an IPv4 address, or an IPv6 one in brackets, with or without a port.
 _NODE = re.compile(r"(?:\[([^\[\]]+)\]|([0-9.]+))(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?")
 _UNKNOWN = "unknown"
-_SCHEMES = frozenset({"http", "https"})
+# Some proxies name the schemes of WebSockets in their handshakes.
+_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+_FACTS = {
+    b"forwarded": "forwarded",
+    b"x-forwarded-for": "for",
+    b"x-forwarded-proto": "proto",
+    b"x-forwarded-host": "host",
+    b"x-forwarded-port": "port",
+    b"x-real-ip": "real",
+}
 _HOST = re.compile(r"[A-Za-z0-9._~%!$&'()*+=\-\[\]:]{1,255}")
 
 
@@ -63,7 +81,7 @@ class Origin(NamedTuple):
 def origin(raw_headers: RawHeaders, *, peer: str, scheme: str, host: str, trusted: TrustedProxies) -> Origin:
     """Tell where a request came from. ``scheme`` and ``host`` are those of the connection to us."""
     if peer not in trusted:
-        return _direct(peer, scheme, host)
+        return direct_origin(peer, scheme, host)
     said = _said(raw_headers)
     claims = said["for"]
     chain = [_usual(peer)]
@@ -73,9 +91,7 @@ def origin(raw_headers: RawHeaders, *, peer: str, scheme: str, host: str, truste
     scheme = _vouched(said["proto"], hops, scheme).lower()
     asked = _vouched(said["host"], hops, host)
     port = _vouched(said["port"], hops, "")
-    direct = _direct(
-        chain[-1], scheme if scheme in _SCHEMES else "http", asked if _HOST.fullmatch(asked) else host
-    )
+    direct = direct_origin(chain[-1], _SCHEMES.get(scheme, "http"), asked if _HOST.fullmatch(asked) else host)
     chain.reverse()
     return direct._replace(chain=tuple(chain), port=port if _is_port(port) else direct.port)
 
@@ -102,7 +118,8 @@ def _quoted_host(host: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _direct(address: str, scheme: str, host: str) -> Origin:
+def direct_origin(address: str, scheme: str, host: str) -> Origin:
+    """Where a request came from of which nobody says more than its connection does."""
     port = host.rpartition(":")[2]
     if not _is_port(port) or host.endswith("]"):
         port = "443" if scheme == "https" else "80"
@@ -111,55 +128,74 @@ def _direct(address: str, scheme: str, host: str) -> Origin:
 
 
 def _said(raw_headers: RawHeaders) -> dict[str, list[str]]:
-    """What the trusted peer says, per fact, nearest hop last. ``Forwarded`` counts where X-Forwarded-For
-    is missing: a proxy sets one of them and may let the other through from its client."""
-    said: dict[str, list[str]] = {"for": [], "proto": [], "host": [], "port": []}
-    standard: dict[str, list[str]] = {"for": [], "proto": [], "host": [], "port": []}
-    usual = False
+    """What the trusted peer says, per fact, nearest hop last."""
+    lines: dict[str, list[bytes]] = {}
     for name, value in raw_headers:
-        lowered = name.lower()
-        if lowered == b"forwarded":
-            for element in _elements(value.decode("latin-1")):
-                # A fact that an element leaves out must not let that of another hop move into its place.
-                for key in ("for", "proto", "host"):
-                    standard[key].append(element.get(key, ""))
-        elif lowered.startswith(b"x-forwarded-"):
-            key = lowered[12:].decode("latin-1")
-            if key in said:
-                usual = usual or key == "for"
-                items = (item.strip(" \t") for item in value.decode("latin-1").split(","))
-                said[key] += filter(None, items)
-    if not any(standard["for"]):
-        standard["for"] = []  # the proxies tell other things than addresses
-    return said if usual or not (standard["for"] or standard["proto"] or standard["host"]) else standard
+        fact = _FACTS.get(name.lower())
+        if fact is not None:
+            lines.setdefault(fact, []).append(value)
+    said = {fact: _members(lines[fact])[0] if fact in lines else [] for fact in ("proto", "host", "port")}
+    if "for" in lines:
+        addresses, more = _members(lines["for"])
+        said["for"] = [_UNKNOWN, *addresses] if more or not addresses else addresses
+    elif "forwarded" in lines:
+        elements = _elements(lines["forwarded"])
+        # A fact that an element leaves out must not let that of another hop move into its place.
+        for fact in ("proto", "host"):
+            if fact not in lines:
+                said[fact] = [element.get(fact, "") for element in elements]
+        addresses = [element.get("for", "") for element in elements]
+        # Proxies may tell other things than addresses.
+        said["for"] = addresses if any(addresses) else [] if elements else [_UNKNOWN]
+    elif "real" in lines:
+        real = [line.decode("latin-1").strip(" \t") for line in lines["real"]]
+        one = real[0] if len(real) == 1 and len(real[0]) <= _LONGEST_NODE else ""
+        # An address and nothing else: a node in brackets or with a port is not how this header is written.
+        said["for"] = [_usual(one)]
+    else:
+        said["for"] = []
+    return said
 
 
-def _elements(value: str) -> list[dict[str, str]]:
-    """The elements of one ``Forwarded`` line, from the right as far as they can be read with certainty: whoever wrote
-    the left part may have left a quote open. Of a line that can't be read at all, one element that names no address."""
-    commas = [at + 1 for at, character in enumerate(value) if character == ","]
-    for start in (0, *commas[-_HOPS_READ:]):
-        elements = _all_elements(value[start:])
-        if elements is not None:
-            return [element for element in elements if element]
-    return [{"for": _UNKNOWN}]
+def _members(lines: Sequence[bytes]) -> tuple[list[str], bool]:
+    """The members of a list, as many as are read, and whether there are more to the left."""
+    parts = b",".join(lines).decode("latin-1").rsplit(",", _HOPS_READ)
+    members = [member for part in parts[-_HOPS_READ:] if (member := part.strip(" \t"))]
+    return members, len(parts) > _HOPS_READ
 
 
-def _all_elements(value: str) -> list[dict[str, str]] | None:
-    elements: list[dict[str, str]] = [{}]
-    at = 0
-    while at <= len(value):
-        pair = _FORWARDED_PAIR.match(value, at)
-        if pair is None:
-            return None
-        name, content, end = pair.groups()
-        if name is not None:
-            elements[-1].setdefault(name.lower(), content.strip('"'))
-        if not end:
-            break
-        if end == ",":
-            elements.append({})
-        at = pair.end()
+def _elements(lines: Sequence[bytes]) -> list[dict[str, str]]:
+    """The elements of ``Forwarded``, from the right as far as they can be read with certainty: whoever wrote the left
+    part may have left a quote open. For what can't be read, or is not, one element that names no address."""
+    text = b",".join(lines).decode("latin-1")
+    floor = max(len(text) - _FORWARDED_READ, 0)
+    starts: list[int] = []
+    at = text.rfind(",", floor)
+    while at >= 0 and len(starts) < _HOPS_READ:
+        starts.append(at + 1)
+        at = text.rfind(",", floor, at)
+    if at < 0 and not floor:
+        starts.append(0)
+    # Where the next element begins, by where one does from which on all can be read. The last one has none.
+    ends: dict[int, int | None] = {}
+    for start in starts:
+        element = _ELEMENT.match(text, start)
+        if element is None:
+            continue
+        if not element[1]:
+            ends[start] = None
+        elif element.end() in ends:
+            ends[start] = element.end()
+    begin: int | None = min(ends, default=None)
+    elements = [] if begin == 0 else [{"for": _UNKNOWN}]
+    while begin is not None:
+        end = ends[begin]
+        pairs: dict[str, str] = {}
+        for pair in _PAIR.finditer(text, begin, len(text) if end is None else end):
+            pairs.setdefault(pair[1].lower(), pair[2].strip('"'))
+        if pairs:
+            elements.append(pairs)
+        begin = end
     return elements
 
 
@@ -179,22 +215,27 @@ def _unmapped(network: Network) -> Network:
 
 
 def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 5
+    return text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) <= 65535
 
 
 def _address(text: str) -> str:
     """Read one hop: an address, perhaps with a port, an IPv6 one in brackets then. ``unknown`` if it is none."""
+    return _read_node(text) if len(text) <= _LONGEST_NODE else _UNKNOWN
+
+
+@lru_cache(maxsize=_ADDRESSES_REMEMBERED)
+def _read_node(text: str) -> str:
     text = text.strip('"')
     node = _NODE.fullmatch(text)
     return _usual(text if node is None else node[1] or node[2])
 
 
+@lru_cache(maxsize=_ADDRESSES_REMEMBERED)
 def _usual(address: str) -> str:
     parsed = _parse(address)
     return _UNKNOWN if parsed is None else str(parsed)
 
 
-@lru_cache(maxsize=_ADDRESSES_REMEMBERED)
 def _parse(address: str) -> IPv4Address | IPv6Address | None:
     bare, _, _zone = address.partition("%")
     try:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from gateway.errors import BadRequest, UpstreamUnreachable
 from gateway.observe.tracing import TRACE_HEADERS, TRACE_ID
-from gateway.proxy.forwarded import RawHeaders, TrustedProxies, forwarded_headers, origin
+from gateway.proxy.forwarded import Origin, RawHeaders, TrustedProxies, forwarded_headers, origin
 
 _FOLD = bytes(
     c | 0x20 if 0x41 <= c <= 0x5A else c if 0x61 <= c <= 0x7A or 0x30 <= c <= 0x39 else 0x2D
@@ -52,8 +52,9 @@ _REWRITTEN = _ABOUT_THE_CLIENT | {
 _OF_TRACES = frozenset(name.encode() for name in TRACE_HEADERS)
 # Beside what ends at each hop: the name of the trace, which only the gateway tells its clients.
 _NOT_FROM_SERVICES = _HOP_BY_HOP | {TRACE_ID.lower().encode()}
-# Expect is answered here, so that no service waits for a client to begin with its body.
-_NOT_FROM_CLIENTS = _HOP_BY_HOP | _FRAMING | _REWRITTEN | _OF_TRACES | {b"host", b"expect"}
+# Expect is answered here, so that no service waits for a client to begin with its body. CGI makes HTTP_PROXY of Proxy,
+# through which libraries of the service would send their own calls ("httpoxy").
+_NOT_FROM_CLIENTS = _HOP_BY_HOP | _FRAMING | _REWRITTEN | _OF_TRACES | {b"host", b"expect", b"proxy"}
 
 
 class ResponseHeaders(NamedTuple):
@@ -68,6 +69,24 @@ def fold(name: bytes) -> bytes:
     return name.translate(_FOLD)
 
 
+def without_named(raw_headers: Sequence[tuple[bytes, bytes]]) -> Sequence[tuple[bytes, bytes]]:
+    """A client's headers without those that its ``Connection`` names, and then without that: what is added later is not
+    the client's to remove."""
+    named: set[bytes] = set()
+    for name, value in raw_headers:
+        if name.lower() == b"connection":
+            named |= _options(value)
+    named -= _COMMON_IN_CONNECTION
+    if not named:
+        return raw_headers
+    named.add(b"connection")
+    return [field for field in raw_headers if fold(field[0]) not in named]
+
+
+def _options(connection: bytes) -> set[bytes]:
+    return {fold(option.strip(b" \t")) for option in connection.split(b",")}
+
+
 def upstream_headers(
     raw_headers: Sequence[tuple[bytes, bytes]],
     *,
@@ -78,13 +97,15 @@ def upstream_headers(
     upstream_host: bytes | None = None,
     extra: Sequence[tuple[bytes, bytes]] = (),
     prefix: str = "",
+    seen: Origin | None = None,
 ) -> list[tuple[bytes, bytes]]:
     """Turn a client's headers into those for a service, without framing.
 
     ``peer`` is the address of the connection, ``scheme`` and ``host`` are what it used to reach us.
     ``upstream_host`` becomes ``Host`` (the client's own to preserve it); None leaves it out, and the
     Forwarder puts in that of the instance it picks. ``extra`` goes in last, whatever ``Connection`` named. ``prefix``
-    is what the route took off the path, encoded; behind a trusted proxy services are told, as Spring does.
+    is what the route took off the path, encoded; behind a trusted proxy services are told, as Spring does. ``seen`` is
+    what ``origin`` made of these headers, if it has been asked before.
     """
     believed = peer in trusted
     kept = [] if upstream_host is None else [(b"Host", upstream_host)]
@@ -93,7 +114,7 @@ def upstream_headers(
         name = field[0].translate(_FOLD)
         if name in _NOT_FROM_CLIENTS:
             if name == b"connection":
-                named.update(fold(token.strip(b" \t")) for token in field[1].split(b","))
+                named |= _options(field[1])
         elif not name.startswith(b"x-forwarded-") or (believed and field[0].lower() == name):
             kept.append(field)
     named -= _COMMON_IN_CONNECTION
@@ -103,7 +124,9 @@ def upstream_headers(
         before = [value for name, value in kept if name.lower() == _PREFIX]
         kept = [field for field in kept if field[0].lower() != _PREFIX]
         kept.append((b"X-Forwarded-Prefix", b",".join([*before, prefix.encode()])))
-    kept += forwarded_headers(origin(raw_headers, peer=peer, scheme=scheme, host=host, trusted=trusted))
+    if seen is None:
+        seen = origin(raw_headers, peer=peer, scheme=scheme, host=host, trusted=trusted)
+    kept += forwarded_headers(seen)
     kept += extra
     return kept
 
@@ -145,6 +168,11 @@ def response_headers(raw_headers: RawHeaders) -> ResponseHeaders:
     if named:
         fields = [field for field in fields if field[0].lower() not in named]
     return ResponseHeaders(fields, length)
+
+
+def names_of(fields: RawHeaders) -> list[bytes]:
+    """The names in lower case."""
+    return [_lowered.get(name) or name.lower() for name, _ in fields]
 
 
 # Names of services' headers as they came and in lower case. There are few; made-up ones only empty it.

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, Protocol
 from multidict import CIMultiDict
 
 from gateway.proxy.upstream import UpstreamBase
+from gateway.security_headers import SecurityHeaders
 
 Edits = Callable[[CIMultiDict[str]], None]
 
@@ -46,7 +47,7 @@ class ForwardPlan(NamedTuple):
     ``Access-Control-…``; None leaves these. ``websocket`` is the key of a handshake, if it is one. ``body_limit`` is in
     bytes (0: none), time-outs are in seconds; that for the response runs from the end of the request to the answer's
     head. ``calls`` is told of each call to an instance. ``client`` is the client's address, as far as proxies vouch for
-    it: slow bodies are counted by it.
+    it: slow bodies are counted by it. ``security`` adds headers that the answer lacks.
     """
 
     route_id: str
@@ -63,3 +64,4 @@ class ForwardPlan(NamedTuple):
     websocket: str | None = None
     calls: Calls = NO_CALLS
     client: str = ""
+    security: SecurityHeaders | None = None

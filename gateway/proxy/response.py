@@ -21,7 +21,7 @@ from gateway.errors import UpstreamUnreachable
 from gateway.observe.logs import ABORTED, BROKEN
 from gateway.observe.tracing import TRACE_ID
 from gateway.proxy.connection import UpstreamConnection
-from gateway.proxy.headers import ResponseHeaders, response_head, response_headers, with_cors
+from gateway.proxy.headers import ResponseHeaders, names_of, response_head, response_headers, with_cors
 from gateway.proxy.plan import Edits, ForwardPlan
 
 _TRACE_ID = TRACE_ID.encode()
@@ -102,6 +102,9 @@ def answer_headers(message: RawResponseMessage, plan: ForwardPlan) -> ResponseHe
         headers = with_cors(headers, plan.cors)
     if plan.response_edits is not None:
         headers = _edited(headers, plan.response_edits)
+    if plan.security is not None:
+        # Behind the route's edits, as in Spring: what a filter removes is added again.
+        headers.fields.extend(plan.security.added_to(names_of(headers.fields), plan.status or message.code))
     if plan.trace_id:
         headers.fields.append((_TRACE_ID, plan.trace_id))
     return headers

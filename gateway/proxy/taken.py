@@ -29,6 +29,8 @@ from gateway.proxy.response import (
 Change = Callable[[bytes], Awaitable[bytes]]
 
 _RETRY_SECONDS: Final = 5.0
+_LONGEST_SECONDS: Final = 30.0
+_WITHOUT_END: Final = 86_400.0
 
 # What no longer holds of a body that is another one.
 _OF_THE_OLD_BODY: Final = frozenset(
@@ -44,8 +46,8 @@ def changing(
     Each of ``turns`` says how many bodies of some kind may be in memory at a time.
 
     The body, as sent and decoded, may have ``most`` bytes. Sending raises UpstreamUnreachable if it has more, breaks
-    off or can't be decoded, UpstreamTimeout if it takes longer than an answer's head may, Overloaded if it is not its
-    turn in as long a time, and what ``change`` raises.
+    off or can't be decoded, UpstreamTimeout if it takes longer than an answer's head may (30 s if that may take for
+    ever), Overloaded if it is not its turn in as long a time, and what ``change`` raises.
     """
 
     async def send(
@@ -60,11 +62,13 @@ def changing(
         # What it says about other origins comes when the answer is completed, like all that is not written yet.
         headers = answer_headers(message, plan if plan.cors is None else plan._replace(cors=()))
         response_head(message.code, message.reason, headers.fields, b"")  # raises for what no head may hold
+        # Each holds a place in which others want to be.
+        seconds = plan.response_timeout if plan.response_timeout < _WITHOUT_END else _LONGEST_SECONDS
         async with AsyncExitStack() as stack:
             for turn in turns:
-                await stack.enter_async_context(_turn(turn, plan.response_timeout))
+                await stack.enter_async_context(_turn(turn, seconds))
             try:
-                async with asyncio.timeout(plan.response_timeout):
+                async with asyncio.timeout(seconds):
                     body = await _body(connection, most)
             except TimeoutError:
                 raise UpstreamTimeout("response") from None

@@ -44,7 +44,7 @@ def check(
     """All faults of a route file and what is laid over it, or the table, with a route for each static service if
     there is a locator."""
     try:
-        return [], located(parse(content_of(path), str(path), environ, properties), ())
+        return [], located(parse(content_of(path, once=True), str(path), environ, properties), ())
     except RouteFileError as error:
         return list(error.faults), None
 

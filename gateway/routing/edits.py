@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,6 +14,7 @@ from gateway.routing import matcher
 from gateway.routing.javaregex import Replacement
 from gateway.routing.matcher import GaveUp, Match, Regex
 
+_SEPARATOR = re.compile(r"[^a-z0-9]")
 _log = logging.getLogger(__name__)
 
 
@@ -66,6 +68,24 @@ class RemoveHeader:
 
     def apply(self, headers: CIMultiDict[str]) -> None:
         headers.popall(self.name, None)
+
+
+@dataclass(frozen=True, slots=True)
+class SetForService(SetHeader):
+    """Make this the only value of a request's header, in whatever spelling the client has sent it."""
+
+    def apply(self, headers: CIMultiDict[str]) -> None:
+        _drop_spellings(headers, self.name)
+        SetHeader.apply(self, headers)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveForService(RemoveHeader):
+    """Remove a request's header in all its spellings."""
+
+    def apply(self, headers: CIMultiDict[str]) -> None:
+        _drop_spellings(headers, self.name)
+        RemoveHeader.apply(self, headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +148,18 @@ class RewriteLocation:
             return match.group(1) + self.host
 
         _replace(headers, self.name, lambda value: self.regexp.replace(value, moved, most=1))
+
+
+def _drop_spellings(headers: CIMultiDict[str], name: str) -> None:
+    """Remove headers of another name that services may take for this one: many fold ``X_Tenant`` and ``X-Tenant`` into
+    one variable."""
+    alike = [other for other in headers if len(other) == len(name)]
+    if alike:
+        lowered = name.lower()
+        folded = _SEPARATOR.sub("-", lowered)
+        for other in {other.lower() for other in alike} - {lowered}:
+            if _SEPARATOR.sub("-", other) == folded:
+                headers.popall(other)
 
 
 def _replace(headers: CIMultiDict[str], name: str, rewritten: Callable[[str], str]) -> None:

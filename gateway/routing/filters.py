@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from gateway.errors import BadRequest
 from gateway.routing.arguments import Arguments
 from gateway.routing.edits import HeaderEdit
 from gateway.routing.facts import RequestFacts
@@ -19,6 +20,8 @@ from gateway.routing.faults import RuleBroken
 
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+# Beside what Unicode has for blanks: what JavaScript and older versions of Java trim.
+_TRIMMED_ELSEWHERE = "\u180e\ufeff"
 _NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # These frame the message or belong to the connection; a second opinion on them is request smuggling.
 _FRAMING: Final = frozenset(
@@ -158,6 +161,18 @@ def header_value(args: Arguments, name: str = "value") -> Template:
     if _NOT_IN_VALUE.search(text):
         raise args.wrong(f"{name} holds a control character")
     return parse_template(text)
+
+
+def for_service(value: Template, variables: Mapping[str, str]) -> str:
+    """A header's value for a service, with its variables filled in.
+
+    Raises BadRequest for one that arrives as another: a blank at an end is no part of a value, and of ``acme%20`` in
+    the path services would read ``acme``.
+    """
+    text = value.expand(variables)
+    if text != text.strip().strip(_TRIMMED_ELSEWHERE) and value.needs:
+        raise BadRequest("a header made of the request has a blank at an end")
+    return text
 
 
 def needed(templates: Iterable[Template]) -> frozenset[str]:

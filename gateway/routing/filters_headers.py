@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from gateway.errors import BadRequest
 from gateway.routing.arguments import Arg, Arguments, Kind
 from gateway.routing.defaults import OPT_IN, SECURE_HEADERS, header_names
 from gateway.routing.edits import (
@@ -14,13 +15,25 @@ from gateway.routing.edits import (
     CopyHeader,
     DedupeHeader,
     HeaderEdit,
+    RemoveForService,
     RemoveHeader,
     RewriteHeader,
     RewriteLocation,
+    SetForService,
     SetHeader,
 )
-from gateway.routing.filters import Draft, Filter, Simple, header_name, header_value, needed, parse_template
+from gateway.routing.filters import (
+    Draft,
+    Filter,
+    Simple,
+    for_service,
+    header_name,
+    header_value,
+    needed,
+    parse_template,
+)
 from gateway.routing.javaregex import compile_java, parse_replacement
+from gateway.routing.path import is_authority
 
 _VERSIONED = re.compile(r"/v\d+/.*")
 
@@ -44,8 +57,10 @@ def _named_value(
             raise args.wrong("Host is set by SetRequestHostHeader or kept by PreserveHostHeader")
 
         def act(draft: Draft) -> None:
-            edit = make(name, value.expand(draft.variables))
-            (draft.request_edits if request else draft.response_edits).append(edit)
+            if request:
+                draft.request_edits.append(make(name, for_service(value, draft.variables)))
+            else:
+                draft.response_edits.append(make(name, value.expand(draft.variables)))
 
         return Simple(f"[{kind} {name} = '{value.source}']", act, value.needs)
 
@@ -71,7 +86,7 @@ def _add_if_not_present(args: Arguments) -> Filter:
 
     def act(draft: Draft) -> None:
         for name in names:
-            values = tuple(value.expand(draft.variables) for other, value in pairs if other == name)
+            values = tuple(for_service(value, draft.variables) for other, value in pairs if other == name)
             draft.request_edits.append(AddIfBlank(name, values))
 
     shown = ", ".join(f"{name} = '{value.source}'" for name, value in pairs)
@@ -80,7 +95,7 @@ def _add_if_not_present(args: Arguments) -> Filter:
 
 def _remove_request(args: Arguments) -> Filter:
     name = header_name(args)
-    return _request(f"[RemoveRequestHeader name = '{name}']", RemoveHeader(name))
+    return _request(f"[RemoveRequestHeader name = '{name}']", RemoveForService(name))
 
 
 def _remove_response(args: Arguments) -> Filter:
@@ -189,10 +204,15 @@ def _set_host(args: Arguments) -> Filter:
     if not re.fullmatch(r"[A-Za-z0-9._\[\]:{}-]+", host):
         raise args.wrong(f"{host!r} is no host")
     template = parse_template(host)
+    if not template.needs and not is_authority(host):
+        raise args.wrong(f"{host!r} is no host")
 
     def act(draft: Draft) -> None:
+        made = template.expand(draft.variables)
+        if not is_authority(made):
+            raise BadRequest("the host that a filter makes of the request is none")
         draft.preserve_host = True
-        draft.request_edits.append(SetHeader("Host", template.expand(draft.variables)))
+        draft.request_edits.append(SetHeader("Host", made))
 
     return Simple(f"[SetRequestHostHeader'{host}']", act, template.needs)
 
@@ -203,7 +223,7 @@ KINDS: Final[Mapping[str, Kind[Filter]]] = {
     kind.name: kind
     for kind in (
         Kind("AddRequestHeader", _NAME_VALUE, _named_value("AddRequestHeader", AddHeader, request=True)),
-        Kind("SetRequestHeader", _NAME_VALUE, _named_value("SetRequestHeader", SetHeader, request=True)),
+        Kind("SetRequestHeader", _NAME_VALUE, _named_value("SetRequestHeader", SetForService, request=True)),
         Kind("AddRequestHeadersIfNotPresent", (Arg("keyValues", gathers=True),), _add_if_not_present),
         Kind("RemoveRequestHeader", (Arg("name"),), _remove_request),
         Kind("MapRequestHeader", (Arg("fromHeader"), Arg("toHeader")), _map_request),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import stat
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -83,14 +84,27 @@ def load(path: Path, environ: Mapping[str, str]) -> RouteTable:
     return parse(content_of(path), str(path), environ)
 
 
-def content_of(path: Path) -> bytes:
-    """A route file's content; raises RouteFileError if it can't be read."""
+MOST_FILE_BYTES: Final = 32 * 1024 * 1024
+
+
+def content_of(path: Path, *, once: bool = False) -> bytes:
+    """A route file's content; raises RouteFileError if it can't be read, or is longer than ``MOST_FILE_BYTES``.
+
+    ``once``: it is read this time only, so it may be a pipe. Any other must be a regular file, which says the same when
+    it is looked at again, and lets no one wait.
+    """
     try:
-        return path.read_bytes()
+        if not once and not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            raise OSError("it is not a regular file")
+        with path.open("rb") as file:
+            data = file.read(MOST_FILE_BYTES + 1)
+        if len(data) > MOST_FILE_BYTES:
+            raise OSError(f"it is longer than {MOST_FILE_BYTES >> 20} MiB")
     except OSError as error:
         faults = Faults(str(path))
         faults.add(1, "file", f"can't be read: {error.strerror or error}")
         raise RouteFileError(faults.in_order()) from None
+    return data
 
 
 def parse(

@@ -67,6 +67,11 @@ class Target(NamedTuple):
     has_query: bool
 
 
+def is_authority(text: str) -> bool:
+    """Whether this may stand in ``Host``: a name or an address in its usual form, with or without a port."""
+    return _AUTHORITY.fullmatch(text) is not None
+
+
 def parse_target(raw: str, host: str | None = None) -> Target:
     """Return the target of a request line, or raise BadRequest (its reason holds no client data).
 
@@ -94,7 +99,7 @@ def _origin_form(raw: str, host: str | None) -> str:
         raise BadRequest("the request target must begin with a slash")
     end = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
     authority, tail = rest[:end], rest[end:]
-    if _AUTHORITY.fullmatch(authority) is None:
+    if not is_authority(authority):
         raise BadRequest("the authority of the request target is malformed")
     if host is None or _authority(authority, scheme) != _authority(host, scheme):
         raise BadRequest("the request target and Host name different hosts")

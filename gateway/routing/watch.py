@@ -18,7 +18,7 @@ from typing import Final
 
 from gateway.routing.config.properties import Properties
 from gateway.routing.faults import Fault, RouteFileError
-from gateway.routing.loader import digest_of, parse
+from gateway.routing.loader import content_of, digest_of, parse
 from gateway.routing.table import RouteTable
 
 POLL_SECONDS: Final = 1.0
@@ -210,12 +210,12 @@ def _attempt(
     faults: tuple[Fault, ...] = ()
     tries: list[_Sources]
     try:
-        data = path.read_bytes()
+        data = content_of(path)
         digest = digest_of(data)
         tries = [_Sources(data, offered), _Sources(data, good.properties)]
-    except OSError as error:
+    except RouteFileError as error:
         digest, tries = b"unreadable", []
-        faults = _one_fault(str(path), "file", f"can't be read: {error.strerror or error}")
+        faults = error.faults
     key = (digest, _digest(offered))
     if key == known:
         return _Attempt(key)

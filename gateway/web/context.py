@@ -20,6 +20,7 @@ from gateway.routing.gates import GateRule
 from gateway.routing.path import Target
 from gateway.routing.predicates import Method, Path
 from gateway.routing.table import Match, RouteTable
+from gateway.security_headers import SecurityHeaders
 from gateway.settings import Settings
 from gateway.stream.hub import Hub
 from gateway.waiting_room.rooms import Rooms
@@ -106,6 +107,8 @@ class Context:
     """Has the Config Server asked as soon as may be."""
     spring_metrics: SpringMetrics | None = None
     """The same under Spring's names, if the settings want them."""
+    security: SecurityHeaders | None = None
+    """Headers that all answers get which lack them, in a Spring environment."""
     uploads: Uploads = field(default_factory=Uploads)
     """Bounds slow request bodies, those for services and those for the gateway."""
     draining: bool = False

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from gateway.auth.access import LEAVE_CALL
 from gateway.errors import CorsRejected, CsrfRejected
-from gateway.proxy.forwarded import origin
+from gateway.proxy.forwarded import direct_origin
 from gateway.routing.crossing import Asked, acts_for_user, is_own, judge
 from gateway.web.context import Context, LiveTable
 from gateway.web.exchange import Exchange, Step
@@ -25,7 +25,7 @@ def crossing(context: Context) -> Step:
         rule = exchange.cors
         if not exchange.crosses or (rule is None and request.method != "OPTIONS"):
             return
-        asked = _asked(context, request)
+        asked = _asked(request, exchange)
         if rule is not None:
             allowed, exchange.cors_headers = judge(rule, asked)
             if not allowed:
@@ -45,7 +45,7 @@ def acting(tables: LiveTable) -> Callable[[str], bool]:
     return lambda page: acts_for_user(tables.now.table.cors_for(path), page)
 
 
-def _asked(context: Context, request: web.BaseRequest) -> Asked:
+def _asked(request: web.BaseRequest, exchange: Exchange) -> Asked:
     headers = request.headers
     origins = headers.getall("Origin", ())
     if not origins:
@@ -53,24 +53,20 @@ def _asked(context: Context, request: web.BaseRequest) -> Asked:
     return Asked(
         request.method,
         origins,
-        _is_own(context, request, origins[0]),
+        _is_own(request, exchange, origins[0]),
         headers.get("Access-Control-Request-Method"),
         ",".join(headers.getall("Access-Control-Request-Headers", ())),
         headers.get("Access-Control-Request-Private-Network", "").lower() == "true",
     )
 
 
-def _is_own(context: Context, request: web.BaseRequest, named: str) -> bool:
+def _is_own(request: web.BaseRequest, exchange: Exchange, named: str) -> bool:
     """Browsers say so themselves, and pages can't; older ones leave it to a comparison, for which proxies that end
     TLS in front must be trusted ones."""
     if list(request.headers.getall("Sec-Fetch-Site", ())) == ["same-origin"]:
         return True
-    seen = origin(
-        request.raw_headers,
-        peer=request.remote or "",
-        scheme=request.scheme,
-        host=request.host,
-        trusted=context.trusted,
+    seen = exchange.origin or direct_origin(
+        request.remote or "", request.scheme, request.headers.get("Host", "")
     )
     return is_own(named, seen.scheme, seen.host, seen.port)
 

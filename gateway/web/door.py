@@ -48,14 +48,14 @@ class Door:
         self._access_log = access_log
         self._finding = finding
         self._steps = (*finding, *judging)
-        self._default_locale = context.settings.default_locale
+        self._languages = context.settings.forced_locale, context.settings.default_locale
         self.lane = Lane(context.settings.overload_lag_ms / 1000, self.turn_away)
         """Where this door's newcomers wait for their turn."""
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The answer to ``request``, which may have been sent already."""
         context = self._context
-        exchange = _exchange(request, context, self._default_locale)
+        exchange = _exchange(request, context, *self._languages)
         trace = exchange.trace
         recorded = trace.sampled and context.tracer.enter(trace)
         context.metrics.under_way += 1
@@ -81,7 +81,7 @@ class Door:
     def turn_away(self, request: web.BaseRequest) -> WholeAnswer | None:
         """What a newcomer gets for whom there is no time; None if this is no newcomer's call. No more is done than it
         takes to say so in a way that the caller can read."""
-        exchange = _exchange(request, self._context, self._default_locale)
+        exchange = _exchange(request, self._context, *self._languages)
         try:
             for step in self._finding:
                 step(request, exchange)
@@ -187,17 +187,36 @@ def _complete(answer: web.StreamResponse, exchange: Exchange) -> None:
     if exchange.cors_headers:
         answer.headers.extend(exchange.cors_headers)
     answer.headers[TRACE_ID] = exchange.trace_id
+    if exchange.security is not None:
+        # What a service or a route's filter says about caching stays.
+        own = exchange.match is None or isinstance(answer, WholeAnswer)
+        exchange.security.complete(answer.headers, answer.status, own=own)
 
 
-def _exchange(request: web.BaseRequest, context: Context, default_locale: str) -> Exchange:
+def _exchange(
+    request: web.BaseRequest, context: Context, forced_locale: str | None, default_locale: str
+) -> Exchange:
     # Not in ``handle``, which would keep the headers for as long as it takes to answer.
     headers = request.headers
-    accept_language = headers.get("Accept-Language")
-    return Exchange(
-        context.tracer.begin(headers),
-        choose_locale(accept_language, default_locale) if accept_language else default_locale,
-        _client(request, context),
-    )
+    locale = forced_locale or default_locale
+    if forced_locale is None and (accept_language := headers.get("Accept-Language")):
+        locale = choose_locale(accept_language, default_locale)
+    peer = request.remote or ""
+    exchange = Exchange(context.tracer.begin(headers), locale, peer)
+    exchange.security = context.security
+    if peer in context.trusted:
+        # Read once, for all who ask.
+        exchange.origin = origin(
+            request.raw_headers,
+            peer=peer,
+            scheme=request.scheme,
+            host=headers.get("Host", ""),
+            trusted=context.trusted,
+        )
+        exchange.client = exchange.origin.address
+        if exchange.security is not None and exchange.origin.scheme == "https":
+            exchange.security = exchange.security.over_tls
+    return exchange
 
 
 async def _answered(
@@ -217,12 +236,3 @@ async def _answered(
     except Exception:
         log.exception("%s %s failed, trace %s", request.method, exchange.label, exchange.trace_id)
         return refusal(exchange, GatewayError())
-
-
-def _client(request: web.BaseRequest, context: Context) -> str:
-    peer = request.remote or ""
-    if peer not in context.trusted:
-        return peer
-    return origin(
-        request.raw_headers, peer=peer, scheme=request.scheme, host=request.host, trusted=context.trusted
-    ).address

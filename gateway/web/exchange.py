@@ -13,10 +13,12 @@ from gateway.observe.tracing import TraceContext
 if TYPE_CHECKING:
     from gateway.auth.access import Access
     from gateway.auth.principal import Principal
+    from gateway.proxy.forwarded import Origin
     from gateway.routing.cors import CorsRule
     from gateway.routing.crossing import Headers
     from gateway.routing.path import Target
     from gateway.routing.table import Match
+    from gateway.security_headers import SecurityHeaders
 
 _NO_PARAMETERS: Final[Mapping[str, str]] = {}
 
@@ -36,11 +38,13 @@ class Exchange:
         "locale",
         "match",
         "needs",
+        "origin",
         "outcome",
         "parameters",
         "principal",
         "renews_only",
         "room",
+        "security",
         "sheds",
         "streams",
         "target",
@@ -53,6 +57,8 @@ class Exchange:
         """The request as a span of its trace."""
         self.locale = locale
         self.client = client
+        self.origin: Origin | None = None
+        """What trusted proxies say of how the client came; None if the peer is none of them."""
         self.began = time.perf_counter()
         self.target: Target | None = None
         self.access: Access | None = None
@@ -66,6 +72,8 @@ class Exchange:
         """What such pages may do here; None: nobody has said, and browsers allow them nothing."""
         self.cors_headers: Headers = ()
         """What the answer says about it, whoever answers."""
+        self.security: SecurityHeaders | None = None
+        """What the answer says to browsers where it does not say it itself; None: nothing is added."""
         self.principal: Principal | None = None
         self.room: str | None = None
         """The room whose gate the call passes."""

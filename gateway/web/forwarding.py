@@ -11,9 +11,9 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
 from gateway.auth.identity import identity_headers, signature_header, strip_identity
-from gateway.errors import GatewayError
+from gateway.errors import BadRequest, GatewayError
 from gateway.observe.calls import TracedCalls
-from gateway.proxy.headers import taken_off, upstream_headers
+from gateway.proxy.headers import taken_off, upstream_headers, without_named
 from gateway.proxy.plan import Edits, ForwardPlan
 from gateway.proxy.response import Send, send_answer
 from gateway.proxy.upstream import UpstreamBase
@@ -21,6 +21,7 @@ from gateway.proxy.websocket import key_of
 from gateway.routing.crossing import Headers
 from gateway.routing.edits import HeaderEdit
 from gateway.routing.filters import Answer
+from gateway.routing.path import is_authority
 from gateway.routing.table import Match
 from gateway.web.context import Context
 from gateway.web.exchange import Exchange, Handler
@@ -87,9 +88,11 @@ def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, mat
     # A client of HTTP/1.0 may have sent none: the service then gets its own, as where no Host is kept.
     upstream_host: str | None = host or None if changes.preserve_host else None
     if changes.request_headers:
-        edited = _edited(raw, changes.request_headers)
+        edited = _edited(without_named(raw), changes.request_headers)
         # What a filter makes of Host only goes out where the route keeps the Host at all.
-        upstream_host = edited.get("Host") if changes.preserve_host else None
+        upstream_host = edited.get("Host") or None if changes.preserve_host else None
+        if upstream_host is not None and not is_authority(upstream_host):
+            raise BadRequest("the host that a filter makes of the request is none")
         # Identity comes from the token alone, whoever wrote the headers.
         raw = strip_identity(_as_raw(edited), of_route=True)
     identity = identity_headers(exchange.principal)
@@ -111,6 +114,7 @@ def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, mat
         upstream_host=None if upstream_host is None else _encode(upstream_host),
         extra=(*identity, *exchange.trace.headers()),
         prefix=_prefix(exchange, match),
+        seen=exchange.origin,
     )
     route = match.route
     upstream = route.upstream
@@ -127,14 +131,17 @@ def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, mat
         settings.proxy_connect_timeout_seconds
         if route.connect_timeout is None
         else _seconds(route.connect_timeout),
-        settings.proxy_response_timeout_seconds
-        if route.response_timeout is None
-        else _seconds(route.response_timeout),
+        _seconds(
+            settings.proxy_response_timeout_seconds
+            if route.response_timeout is None
+            else route.response_timeout
+        ),
         changes.status,
         exchange.trace.trace_id.encode(),
         _cors(exchange.cors_headers) if exchange.cors_headers else None,
         key_of(request.method, request.version, sent) if hdrs.UPGRADE in sent else None,
         client=exchange.client,
+        security=exchange.security,
     )
 
 
@@ -160,9 +167,9 @@ def _smaller(of_settings: int, of_route: int) -> int:
     return min(of_settings, of_route) if of_settings else of_route
 
 
-def _seconds(of_route: float) -> float:
-    """A route's own time-out; infinity means none, which is a year here."""
-    return 365.0 * 86400 if math.isinf(of_route) else of_route
+def _seconds(timeout: float) -> float:
+    """A time-out; infinity means none, which is a year here."""
+    return 365.0 * 86400 if math.isinf(timeout) else timeout
 
 
 def _edited(raw: RawHeaders, edits: Sequence[HeaderEdit]) -> CIMultiDict[str]:

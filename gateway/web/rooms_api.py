@@ -39,7 +39,7 @@ def parse_change(body: bytes) -> Change:
     """Reads ``{"capacity", "durationSeconds", "paused", "override": false}``. Raises BadRequest with every fault."""
     try:
         given = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):  # the second is what deep nesting becomes
         raise BadRequest("the body is not JSON") from None
     if not isinstance(given, dict):
         raise BadRequest("the body is not a JSON object")

@@ -83,12 +83,15 @@ class StreamApi:
                 return web.Response(status=204, headers={"Cache-Control": "no-store"})
         response = EventStream(headers={"Server": SERVER_NAME, TRACE_ID: exchange.trace_id})
         response.headers.extend(exchange.cors_headers)
+        if exchange.security is not None:
+            exchange.security.complete(response.headers, response.status, own=True)
         tab = await response.subscribe(
             request, user=user, locale=exchange.locale, max_buffer=self._context.settings.sse_max_buffer_bytes
         )
         if tab is not None:
             request[BEGUN] = response
             forget(request)
+            exchange.origin = None
             await hub.attend(tab)
         return response
 

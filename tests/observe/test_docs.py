@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from gateway.observe import admissions, calls, otel, tracer, zipkin
-from gateway.settings import Settings
+from gateway.settings import TABLE, Settings
 
 TEXT = (Path(__file__).parents[2] / "docs" / "tracing.md").read_text(encoding="utf-8")
 MADE = "".join(
@@ -26,11 +26,12 @@ def test_the_tags_of_the_table_are_those_in_the_code() -> None:
 
 def test_the_figures_are_those_in_the_code() -> None:
     settings = Settings()
+    endpoint = next(row for row in TABLE if row.name == "ZIPKIN_ENDPOINT")
     for figure in (
         f"a queue of {otel.MOST_WAITING} and leave once a second",
         f"as soon as there are {otel.MOST_IN_A_POST}",
         f"the {admissions.MOST_WAITING} newest recorded lineups",
-        f"`{settings.zipkin_endpoint}` unless set",
+        f"in a [Spring environment](settings.md#spring-environment) `{endpoint.default_in(True)}`",
         f"`{settings.tracing_sampling_probability}` as in Spring Boot",
         f"`{settings.spring_application_name}` unless set",
     ):

@@ -67,6 +67,15 @@ def test_samples_and_labels_are_springs(
         assert [sorted(one) for one in here[sample]] == labels, sample
 
 
+def test_tags_are_labels_of_all(registry: CollectorRegistry) -> None:
+    tags = {"application": "gateway-server", "region": "seoul"}
+    SpringMetrics(registry, lambda: 17, tags=tags).request("r", "GET", 200, 0.1, "", "lb://r")
+    here = samples(registry)
+    assert len(here) == 9, "histograms have three samples each, and there is a longest for each"
+    assert all(tags.items() <= labels.items() for found in here.values() for labels in found)
+    assert here["spring_cloud_gateway_routes_count"] == [tags]
+
+
 @pytest.mark.parametrize(
     ("status", "outcome", "series", "named"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from ipaddress import ip_network
 
 import pytest
@@ -35,8 +36,15 @@ def seen(peer: str, *headers: tuple[str, str], trusted: TrustedProxies = TRUSTED
         ("10.0.0.1", [",1.2.3.4 ,\t, "], "1.2.3.4", "1.2.3.4, 10.0.0.1"),
         ("10.0.0.1", ["1.2.3.4", ""], "1.2.3.4", "1.2.3.4, 10.0.0.1"),
         ("10.0.0.1", ["1.2.3.4, , 10.0.0.2,,"], "1.2.3.4", "1.2.3.4, 10.0.0.2, 10.0.0.1"),
-        ("10.0.0.1", [""], "10.0.0.1", "10.0.0.1"),
-        ("10.0.0.1", [", ,"], "10.0.0.1", "10.0.0.1"),
+        ("10.0.0.1", [""], "unknown", "unknown, 10.0.0.1"),
+        ("10.0.0.1", [", ,"], "unknown", "unknown, 10.0.0.1"),
+        ("10.0.0.1", [",", ""], "unknown", "unknown, 10.0.0.1"),
+        ("10.0.0.1", ["10.0.0.2,,"], "10.0.0.2", "10.0.0.2, 10.0.0.1"),
+        ("10.0.0.1", ["1.2.3.4" + "," * 15], "1.2.3.4", "1.2.3.4, 10.0.0.1"),
+        ("10.0.0.1", ["1.2.3.4" + "," * 16], "unknown", "unknown, 10.0.0.1"),
+        ("10.0.0.1", ["10.0.0.1," * 40 + "1.2.3.4"], "1.2.3.4", "1.2.3.4, 10.0.0.1"),
+        ("10.0.0.1", ["10.0.0.1," * 40], "unknown", "unknown, " + "10.0.0.1, " * 15 + "10.0.0.1"),
+        ("10.0.0.1", ["1" * 129], "unknown", "unknown, 10.0.0.1"),
         ("10.0.0.1", ["1.2.3.4:_hidden"], "1.2.3.4", "1.2.3.4, 10.0.0.1"),
         ("10.0.0.1", ["1.2.3.4:port"], "unknown", "unknown, 10.0.0.1"),
         ("10.0.0.1", ["1.2.3.4:123456"], "unknown", "unknown, 10.0.0.1"),
@@ -85,6 +93,15 @@ def test_the_client_is_the_first_untrusted_from_the_right(
         ({"X-Forwarded-Host": 'x";for=1.1.1.1'}, "http", "gw.test:8080", "8080"),
         ({"X-Forwarded-Port": "8443"}, "http", "gw.test:8080", "8443"),
         ({"X-Forwarded-Port": "x"}, "http", "gw.test:8080", "8080"),
+        ({"X-Forwarded-Port": "65535"}, "http", "gw.test:8080", "65535"),
+        ({"X-Forwarded-Port": "65536"}, "http", "gw.test:8080", "8080"),
+        ({"X-Forwarded-Port": "0"}, "http", "gw.test:8080", "8080"),
+        ({"X-Forwarded-Host": "shop.test:99999"}, "http", "shop.test:99999", "80"),
+        ({"X-Forwarded-Proto": "wss"}, "https", "gw.test:8080", "8080"),
+        ({"X-Forwarded-Proto": "WSS", "X-Forwarded-Host": "shop.test"}, "https", "shop.test", "443"),
+        ({"X-Forwarded-Proto": "ws", "X-Forwarded-Host": "shop.test"}, "http", "shop.test", "80"),
+        ({"Forwarded": "proto=wss;host=shop.test"}, "https", "shop.test", "443"),
+        ({"Forwarded": "for=1.2.3.4;proto=ws;host=shop.test"}, "http", "shop.test", "80"),
         ({"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Proto": "evil, https"}, "https", "gw.test:8080", "8080"),
         (
             {"X-Forwarded-For": "1.2.3.4, 10.0.0.2", "X-Forwarded-Proto": "https, http"},
@@ -121,7 +138,87 @@ def test_forwarded_counts_where_x_forwarded_for_is_missing() -> None:
 @pytest.mark.parametrize("usual", ["", ",", "1.2.3.4"])
 def test_forwarded_of_a_client_counts_for_nothing_beside_an_x_forwarded_for(usual: str) -> None:
     found = seen("10.0.0.1", ("Forwarded", "for=6.6.6.6;proto=https"), ("X-Forwarded-For", usual))
-    assert (found.address, found.scheme) == (usual.strip(",") or "10.0.0.1", "http")
+    assert (found.address, found.scheme) == (usual.strip(",") or "unknown", "http")
+
+
+def test_what_a_proxy_says_beside_a_forwarded_is_not_lost() -> None:
+    said = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "shop.test", "X-Forwarded-Port": "8443"}
+    found = seen("10.0.0.1", *said.items(), ("Forwarded", "for=1.2.3.4;proto=http;host=evil"))
+    assert (found.address, found.scheme, found.host, found.port) == ("1.2.3.4", "https", "shop.test", "8443")
+    half = seen(
+        "10.0.0.1", ("X-Forwarded-Host", "shop.test"), ("Forwarded", "for=1.2.3.4;proto=https;host=evil")
+    )
+    assert (half.address, half.scheme, half.host) == ("1.2.3.4", "https", "shop.test")
+
+
+@pytest.mark.parametrize(
+    ("values", "address"),
+    [
+        (["203.0.113.9"], "203.0.113.9"),
+        ([" 203.0.113.9\t"], "203.0.113.9"),
+        (["2001:DB8::7"], "2001:db8::7"),
+        (["::ffff:1.2.3.4"], "1.2.3.4"),
+        (["10.0.0.2"], "10.0.0.2"),
+        ([""], "unknown"),
+        (["unknown"], "unknown"),
+        (["203.0.113.9:80"], "unknown"),
+        (["[2001:db8::7]"], "unknown"),
+        (['"203.0.113.9"'], "unknown"),
+        (["203.0.113.9, 203.0.113.9"], "unknown"),
+        (["203.0.113.9,"], "unknown"),
+        (["203.0.113.9", "203.0.113.9"], "unknown"),
+        (["203.0.113.9", ""], "unknown"),
+        (["1" * 200], "unknown"),
+    ],
+)
+def test_x_real_ip_names_the_client_where_nothing_else_does(values: list[str], address: str) -> None:
+    said = [("X-Real-IP", value) for value in values]
+    found = seen("10.0.0.1", *said, ("X-Forwarded-Proto", "https"))
+    assert (found.address, found.scheme) == (address, "https")
+    assert found.chain == (address, "10.0.0.1")
+    assert seen("203.0.113.9", *said).address == "203.0.113.9"
+    for name, value in (("X-Forwarded-For", "1.2.3.4"), ("Forwarded", "for=1.2.3.4")):
+        assert seen("10.0.0.1", *said, (name, value)).address == "1.2.3.4"
+    for name, value in (("X-Forwarded-For", ","), ("Forwarded", "garbage")):
+        assert seen("10.0.0.1", *said, (name, value)).address == "unknown"
+
+
+COMMAS = "," * 17
+HOSTILE = {
+    "one element of nothing": COMMAS + ";" * 8100 + '"',
+    "blanks": ";" + " " * 8000 + '"',
+    "blanks around": (" " * 400 + ";") * 20 + '"',
+    "pairs": "a=;" * 2700 + '"',
+    "quotes": 'a=",' * 2000,
+    "open quotes": 'a="\\",' * 1300,
+    "a long name": COMMAS + "a" * 8000,
+    "commas": "," * 8100,
+    "sound": "for=10.0.0.1," * 620,
+    "sound pairs": "a=b;" * 2000 + "for=10.0.0.1",
+}
+
+
+@pytest.mark.parametrize("name", ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP"])
+@pytest.mark.parametrize("line", HOSTILE.values(), ids=HOSTILE)
+def test_no_line_takes_long_to_read(name: str, line: str) -> None:
+    """One request with such lines held the event loop for a second."""
+    lines = [(name, line)] * 7
+    began = time.process_time()
+    found = [seen("10.0.0.1", *lines) for _ in range(10)]
+    assert time.process_time() - began < 0.1
+    assert found[0].address in {"unknown", "10.0.0.1"}
+    assert len(found[0].chain) <= 18
+
+
+def test_what_is_not_read_of_a_forwarded_is_unknown() -> None:
+    """Never the proxy that stands at the edge of what is read."""
+    for left in ('for="', "for=10.0.0.3;x=" + "y" * 2100 + ", for=10.0.0.3", "for=10.0.0.3, " * 20):
+        found = seen("10.0.0.1", ("Forwarded", left + ", for=10.0.0.2"))
+        assert found.address == "unknown", left
+        assert found.chain[-2:] == ("10.0.0.2", "10.0.0.1")
+        assert seen("10.0.0.1", ("Forwarded", left + ", for=1.2.3.4")).address == "1.2.3.4"
+    lines = [("Forwarded", 'for="'), ("Forwarded", 'for="[2001:db8::7]"'), ("Forwarded", "for=10.0.0.2")]
+    assert seen("10.0.0.1", *lines).chain == ("2001:db8::7", "10.0.0.2", "10.0.0.1")
 
 
 def test_an_ipv6_client_is_quoted_and_a_strange_host_left_out() -> None:
@@ -146,7 +243,9 @@ def test_nobody_is_trusted_by_default() -> None:
         ('for=1.2.3.4;x="a;for=7.7.7.7"', "1.2.3.4", "http", "us.example"),
         ('for=6.6.6.6;host="a,b", for=1.2.3.4;proto=https;host=h', "1.2.3.4", "https", "h"),
         ("for=1.2.3.4;proto=https, for=10.0.0.9;proto=http", "1.2.3.4", "https", "us.example"),
-        (";;,,", "10.0.0.1", "http", "us.example"),
+        (";;,,", "unknown", "http", "us.example"),
+        ("", "unknown", "http", "us.example"),
+        ('for="1.2.3.4";by=_x;proto="https"', "1.2.3.4", "https", "us.example"),
         ("," * 8000 + '"', "unknown", "http", "us.example"),
         ("for=1.2.3.4,", "1.2.3.4", "http", "us.example"),
         (", for=1.2.3.4;proto=https ,,", "1.2.3.4", "https", "us.example"),

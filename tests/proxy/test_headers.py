@@ -51,6 +51,7 @@ def passed(raw: Fields, *, trusted: TrustedProxies = NOBODY, **options: object) 
         "Proxy-Authorization",
         "Proxy-Authentication-Info",
         "Proxy-Connection",
+        "Proxy",
         "TE",
         "Trailer",
         "Transfer-Encoding",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.routing import loader
 from gateway.routing.faults import RouteFileError, shown
 from gateway.routing.gates import GateRule, RoomLimits
-from gateway.routing.loader import default_file, load, parse
+from gateway.routing.loader import content_of, default_file, load, parse
 from gateway.routing.table import RouteTable
 from tests.routing.vectors import faults_of
 
@@ -147,6 +150,8 @@ def test_a_misspelt_name_is_told_with_the_nearest_and_all_there_are(item: str, n
         ("filters: [{name: StripPrefix, args: {parts: {a: [{b: c}]}}}]", "a text or a list of texts"),
         ("filters: [{name: AddRequestHeader, args: {name: X-A, value: }}]", "value is missing"),
         ("filters: ['SetRequestHostHeader=a/b']", "no host"),
+        ("filters: ['SetRequestHostHeader=a:b']", "no host"),
+        ("filters: ['SetRequestHostHeader=[::1']", "no host"),
         ("filters: ['AddRequestParameter=a, b#c']", "part of a query"),
         ("metadata: {cors: text}", "cors must be a mapping"),
         ("uri: [a]", "twice"),
@@ -475,3 +480,38 @@ def test_of_many_faults_each_is_told_once_and_the_list_of_names_once() -> None:
 def test_what_is_known_from_spring_and_not_supported_says_why(item: str, said: str) -> None:
     uri = "" if "uri:" in item else "  uri: lb://a\n"
     assert said in messages(f"routes:\n- id: a\n{uri}  {item}\n")
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
+def test_what_is_read_again_and_again_is_a_regular_file(device: str) -> None:
+    with pytest.raises(RouteFileError, match="can't be read: it is not a regular file"):
+        content_of(Path(device))
+
+
+def test_no_one_waits_for_a_pipe_unless_it_is_read_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "routes.yaml"
+    os.mkfifo(pipe)
+    with pytest.raises(RouteFileError, match="not a regular file"):
+        content_of(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(GOOD,))
+    writer.start()
+    assert content_of(pipe, once=True) == GOOD.encode()
+    writer.join()
+
+
+def test_a_file_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "MOST_FILE_BYTES", 2**20)
+    file = tmp_path / "routes.yaml"
+    file.write_bytes(b"#" * 2**20)
+    assert len(content_of(file)) == 2**20
+    file.write_bytes(b"#" * (2**20 + 1))
+    with pytest.raises(RouteFileError, match="it is longer than 1 MiB"):
+        content_of(file)
+    with pytest.raises(RouteFileError, match="it is longer than 1 MiB"):
+        content_of(Path("/dev/zero"), once=True)
+
+
+def test_a_folder_and_a_missing_file_say_so(tmp_path: Path) -> None:
+    for path, reason in ((tmp_path, "Is a directory"), (tmp_path / "none", "No such file")):
+        with pytest.raises(RouteFileError, match=reason):
+            content_of(path)

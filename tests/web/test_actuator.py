@@ -221,3 +221,12 @@ async def test_health_and_log_name_each_fault_once_and_what_is_allowed_once(
     for text in (" ".join(faults), logged):
         assert [text.count(f"the filter {name!r}") for name in unsupported] == [1] * 12
         assert text.count("AddRequestHeader, SetRequestHeader") == 1
+
+
+async def test_a_change_nested_deeply_is_not_valid(gateways: Gateways) -> None:
+    gateway = await gateways.start(management_token=TOKEN)
+    for body in (b"[" * 4000, b'{"capacity":' * 300):
+        answer = await gateway.nobody(
+            "POST", "/actuator/rooms/default", data=body, headers={"Authorization": f"Bearer {TOKEN}"}
+        )
+        assert (answer.status, answer.json["error"]["code"]) == (400, "BAD_REQUEST")

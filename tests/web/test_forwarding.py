@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from gateway.proxy import forwarded
 from tests.harness import Gateways, Running
 
 ROUTES = """
@@ -86,6 +89,11 @@ routes:
 access:
   public: ["/usual/**", "/remote/**", "/ten/**", "/strip/**", "/rewrite/**", "/add/**"]
 """
+CROSSED = """
+cors:
+  cors-configurations:
+    '[/**]': {allowedOrigins: ["https://pages.test"], allowedMethods: ["*"]}
+"""
 
 
 @pytest.mark.parametrize(
@@ -101,6 +109,11 @@ access:
         ({"Forwarded": "for=unknown"}, 404, 404),
         ({"Forwarded": "for=10.1.2.3,"}, 404, 200),
         ({"Forwarded": "garbage"}, 404, 404),
+        ({"X-Forwarded-For": ""}, 404, 404),
+        ({"X-Forwarded-For": " , "}, 404, 404),
+        ({"X-Real-IP": "10.1.2.3"}, 404, 200),
+        ({"X-Real-IP": "10.1.2.3, 127.0.0.1"}, 404, 404),
+        ({"X-Real-IP": "127.0.0.1", "X-Forwarded-For": "10.1.2.3"}, 404, 200),
     ],
 )
 async def test_addresses_are_compared_as_trusted_proxies_tell_them(
@@ -109,6 +122,29 @@ async def test_addresses_are_compared_as_trusted_proxies_tell_them(
     gateway = await gateways.start(PROXIED, trusted_proxies="127.0.0.0/8")
     for path, status in {"/usual/x": local, "/remote/x": local, "/ten/x": ten}.items():
         assert (await gateway.nobody("GET", path, headers=headers)).status == status
+
+
+async def test_what_proxies_say_is_read_once_for_a_request(
+    gateways: Gateways, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+
+    def counted(*args: Any, **options: Any) -> Any:
+        read.append(args)
+        return said(*args, **options)
+
+    said = forwarded._said
+    monkeypatch.setattr(forwarded, "_said", counted)
+    gateway = await gateways.start(PROXIED + CROSSED, trusted_proxies="127.0.0.0/8")
+    sent = {"X-Forwarded-For": "127.0.0.9", "X-Forwarded-Proto": "wss", "Host": "shop.test"}
+    answer = await gateway.nobody("GET", "/usual/x", headers=sent | {"Origin": "https://shop.test"})
+    assert (answer.status, len(read)) == (200, 1)
+    told = dict(gateways.service.seen[-1]["headers"])
+    assert (told["X-Real-IP"], told["X-Forwarded-Proto"]) == ("127.0.0.9", "https")
+    assert (
+        await gateway.nobody("GET", "/usual/x", headers=sent | {"Origin": "https://other.test"})
+    ).status == 403
+    assert len(read) == 2
 
 
 @pytest.mark.parametrize(
@@ -210,3 +246,173 @@ async def test_whatever_a_rewrite_leaves_a_service_gets_a_path(gateways: Gateway
     # Gated by the path at the service, although that of the call is public.
     assert (await gateway.nobody("POST", "/shop/buy")).status == 401
     assert len(gateways.service.seen) == before
+
+
+FILTERED = """
+routes:
+  - id: keyed
+    uri: "%(service)s"
+    predicates: ["Path=/keyed/**"]
+    filters:
+      - SetRequestHeader=X-Internal-Key, secret
+      - AddRequestHeader=X-Tenant, own
+      - AddRequestHeadersIfNotPresent=X-Zone:a
+      - RemoveRequestHeader=X_Debug
+      - MapRequestHeader=X-From, X-To
+  - {id: plain, uri: "%(service)s", predicates: ["Path=/plain/**"]}
+access:
+  public: ["/keyed/**", "/plain/**"]
+"""
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        "X-Internal-Key, X-Tenant, X-Zone, X-To",
+        "keep-alive, x_internal_key,x-tenant , X-ZONE,X.To",
+        "close, X-Internal-Key, X-Tenant, X-Zone, X-To, Host",
+    ],
+)
+async def test_connection_takes_away_nothing_that_a_route_sets(gateways: Gateways, connection: str) -> None:
+    gateway = await gateways.start(FILTERED)
+    sent = {"Connection": connection, "X-Tenant": "mine", "X-Zone": "b", "X-From": "1", "X-Other": "2"}
+    assert (await gateway.nobody("GET", "/keyed/x", headers=sent)).status == 200
+    told = gateways.service.seen[-1]["headers"]
+    assert ("X-Internal-Key", "secret") in told
+    # The client's own ones are gone, and the route's stand alone.
+    values = [value for name, value in told if name in {"X-Tenant", "X-Zone", "X-To", "X-Other"}]
+    assert values == ["2", "own", "a", "1"]
+    assert "Connection" not in dict(told)
+
+
+@pytest.mark.parametrize(
+    "named", ["X-From", "x_from"], ids=["as it is spelled", "as some service would spell it"]
+)
+async def test_a_route_does_not_see_what_connection_names(gateways: Gateways, named: str) -> None:
+    gateway = await gateways.start(FILTERED)
+    sent = {"Connection": named, "X-From": "1"}
+    assert (await gateway.nobody("GET", "/keyed/x", headers=sent)).status == 200
+    assert not {"X-From", "X-To"} & set(dict(gateways.service.seen[-1]["headers"]))
+
+
+@pytest.mark.parametrize("spelling", ["X_Internal_Key", "x-internal_key", "X.INTERNAL.KEY", "X~Internal-Key"])
+async def test_what_a_route_sets_or_removes_has_no_second_spelling(gateways: Gateways, spelling: str) -> None:
+    gateway = await gateways.start(FILTERED)
+    sent = {
+        spelling: "evil",
+        "X-Debug": "1",
+        "X.Debug": "2",
+        "x_debug": "3",
+        "X-Debugs": "4",
+        "XInternalKeys": "5",
+    }
+    assert (await gateway.nobody("GET", "/keyed/x", headers=sent)).status == 200
+    told = [
+        (name, value) for name, value in gateways.service.seen[-1]["headers"] if name.lower().startswith("x")
+    ]
+    assert [field for field in told if "evil" in field or "debug" in field[0].lower()] == [("X-Debugs", "4")]
+    assert {("X-Internal-Key", "secret"), ("XInternalKeys", "5")} <= set(told)
+
+
+@pytest.mark.parametrize("path", ["/plain/x", "/keyed/x"])
+@pytest.mark.parametrize("spelling", ["Proxy", "proxy", "PROXY"])
+async def test_no_client_names_the_proxy_of_a_service(gateways: Gateways, path: str, spelling: str) -> None:
+    gateway = await gateways.start(FILTERED)
+    assert (await gateway.nobody("GET", path, headers={spelling: "http://evil.test"})).status == 200
+    assert "proxy" not in {name.lower() for name, _ in gateways.service.seen[-1]["headers"]}
+
+
+MADE = """
+routes:
+  - id: host
+    uri: "%(service)s"
+    predicates: ["Path=/host/{tenant}/**"]
+    filters: ["SetRequestHostHeader={tenant}.example.org"]
+  - id: mapped
+    uri: "%(service)s"
+    predicates: ["Path=/mapped/**"]
+    filters: [PreserveHostHeader, RemoveRequestHeader=Host, "MapRequestHeader=X-Host, Host"]
+  - id: header
+    uri: "%(service)s"
+    predicates: ["Path=/header/{tenant}/**"]
+    filters: ["SetRequestHeader=X-Tenant, {tenant}"]
+  - id: added
+    uri: "%(service)s"
+    predicates: ["Path=/added/{tenant}/**"]
+    filters: ["AddRequestHeader=X-Tenant, {tenant}"]
+  - id: missing
+    uri: "%(service)s"
+    predicates: ["Path=/missing/{tenant}/**"]
+    filters: ["AddRequestHeadersIfNotPresent=X-Tenant:{tenant}"]
+  - id: within
+    uri: "%(service)s"
+    predicates: ["Path=/within/{tenant}/**"]
+    filters: ["SetRequestHeader=X-Tenant, of {tenant} alone"]
+access:
+  public: ["/host/**", "/mapped/**", "/header/**", "/added/**", "/missing/**", "/within/**"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("tenant", "host"),
+    [
+        ("acme", "acme.example.org"),
+        ("evil.test", "evil.test.example.org"),
+        ("evil.test%3A80%23", None),
+        ("evil.test%3A80", None),
+        ("x@evil.test", None),
+        ("a%20b", None),
+        ("a,b", None),
+        ("%E2%80%8Bx", None),
+        ("é", None),
+        ("[::1]", None),
+        ("a!b", None),
+    ],
+)
+async def test_a_host_that_a_route_makes_is_one_or_the_call_is_refused(
+    gateways: Gateways, tenant: str, host: str | None
+) -> None:
+    gateway = await gateways.start(MADE)
+    answer = await gateway.nobody("GET", f"/host/{tenant}/x")
+    assert answer.status == (400 if host is None else 200)
+    assert len(gateways.service.seen) == (host is not None)
+    if host is None:
+        assert answer.code == "BAD_REQUEST"
+    else:
+        assert dict(gateways.service.seen[-1]["headers"])["Host"] == host
+
+
+@pytest.mark.parametrize(
+    ("value", "status"), [("shop.test:81", 200), ("evil/x", 400), ("a b", 400), ("", 200)]
+)
+async def test_a_host_taken_from_another_header_is_judged_too(
+    gateways: Gateways, value: str, status: int
+) -> None:
+    gateway = await gateways.start(MADE)
+    assert (await gateway.nobody("GET", "/mapped/x", headers={"X-Host": value})).status == status
+    if status == 200:
+        own = gateways.service.url.removeprefix("http://")
+        assert dict(gateways.service.seen[-1]["headers"])["Host"] == (value or own)
+
+
+@pytest.mark.parametrize("route", ["header", "added", "missing"])
+@pytest.mark.parametrize(
+    ("tenant", "sound"),
+    [
+        ("acme", True),
+        ("ac%20me", True),
+        ("acme%20", False),
+        ("%20acme", False),
+        ("acme%C2%A0", False),
+        ("%E3%80%80acme", False),
+        ("acme%EF%BB%BF", False),
+    ],
+)
+async def test_a_value_made_of_the_path_arrives_as_it_is_or_not_at_all(
+    gateways: Gateways, route: str, tenant: str, sound: bool
+) -> None:
+    gateway = await gateways.start(MADE)
+    answer = await gateway.nobody("GET", f"/{route}/{tenant}/x")
+    assert answer.status == (200 if sound else 400)
+    assert len(gateways.service.seen) == sound
+    assert (await gateway.nobody("GET", f"/within/{tenant}/x")).status == 200

@@ -116,11 +116,12 @@ def _base(host: str, address: str, entry: dict[str, Any]) -> UpstreamBase | None
     usable = _host(host) or _host(address)
     if usable is None:
         return None
-    for scheme, member in (("https", "securePort"), ("http", "port")):
-        port = _enabled_port(entry.get(member))
-        if port is not None:
-            return UpstreamBase(scheme, usable, port)
-    return None
+    secure = _port(entry.get("securePort"))
+    if secure is not None and str(entry["securePort"].get("@enabled")).lower() == "true":
+        return UpstreamBase("https", usable, secure)
+    # Spring's client does not ask whether this one is enabled.
+    port = _port(entry.get("port"))
+    return None if port is None else UpstreamBase("http", usable, port)
 
 
 def _host(text: str) -> str | None:
@@ -133,9 +134,9 @@ def _host(text: str) -> str | None:
     return None if address.scope_id else str(address)
 
 
-def _enabled_port(member: object) -> int | None:
-    """``{"$": 8080, "@enabled": "true"}`` → 8080; None if it is disabled or no port."""
-    if not isinstance(member, dict) or str(member.get("@enabled")).lower() != "true":
+def _port(member: object) -> int | None:
+    """``{"$": 8080, "@enabled": "true"}`` → 8080, enabled or not; None if it is no port."""
+    if not isinstance(member, dict):
         return None
     number = str(member.get("$"))
     if not re.fullmatch(r"[0-9]{1,5}", number, re.ASCII) or not 0 < int(number) < 65536:

@@ -65,7 +65,8 @@ ADDRESSES: list[tuple[dict[str, Any], str | None]] = [
     ({"hostName": "a" * 300, "ipAddr": 7}, None),
     ({"hostName": "höst", "ipAddr": "a:80"}, None),
     ({"port": {"$": "9000", "@enabled": True}}, "http://a.internal:9000"),
-    ({"port": {"$": 9000, "@enabled": "false"}}, None),
+    ({"port": {"$": 9000, "@enabled": "false"}}, "http://a.internal:9000"),  # as Spring's client has it
+    ({"port": {"$": 9000, "@enabled": "false"}, "securePort": OFF}, "http://a.internal:9000"),
     ({"port": {"$": 0, "@enabled": "true"}}, None),
     ({"port": {"$": 65536, "@enabled": "true"}}, None),
     ({"port": {"$": -1, "@enabled": "true"}}, None),
