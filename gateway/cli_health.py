@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from http.client import HTTPException
 from urllib.error import HTTPError, URLError
 
-from gateway.cli_http import OPENER, own_url
+from gateway.cli_http import OPENER, own_url, within
 from gateway.errors import SettingsError
 from gateway.settings import Settings
 
@@ -54,6 +54,21 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 def _ask(url: str) -> tuple[bool, str]:
     """Whether a gateway is there and well, and what it said."""
     try:
+        return within(TIMEOUT_SECONDS, lambda: _answer(url))
+    except (URLError, OSError, HTTPException) as error:
+        reason = error.reason if isinstance(error, URLError) else error
+        if isinstance(reason, TimeoutError):
+            return (
+                False,
+                f"no answer from {url} within {TIMEOUT_SECONDS:g} s: it hangs; look at its log, and restart it",
+            )
+        text = reason.strerror if isinstance(reason, OSError) and reason.strerror else reason
+        return False, f"no answer from {url}: {text}. Does a gateway run there? {_SETTINGS}"
+
+
+def _answer(url: str) -> tuple[bool, str]:
+    """Whether the answer is that of a gateway that is well, and what it says. Raises what urllib raises."""
+    try:
         with OPENER.open(url, timeout=TIMEOUT_SECONDS) as response:
             state = _state(response.read(_ANSWER_BYTES))
             return state == "UP", state or f"{response.status} {_NOT_A_GATEWAY.format(url)}"
@@ -64,15 +79,6 @@ def _ask(url: str) -> tuple[bool, str]:
                 return False, _FULL
             state = _state(body)
             return False, f"{error.code} {state or _NOT_A_GATEWAY.format(url)}"
-    except (URLError, OSError, HTTPException) as error:
-        reason = error.reason if isinstance(error, URLError) else error
-        if isinstance(reason, TimeoutError):
-            return (
-                False,
-                f"no answer from {url} within {TIMEOUT_SECONDS:g} s: it hangs; look at its log, and restart it",
-            )
-        text = reason.strerror if isinstance(reason, OSError) and reason.strerror else reason
-        return False, f"no answer from {url}: {text}. Does a gateway run there? {_SETTINGS}"
 
 
 def _state(body: bytes) -> str:
