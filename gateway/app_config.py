@@ -19,20 +19,26 @@ DEFAULT_SERVER: Final = "http://localhost:8888"
 def wanted(settings: Settings) -> Wanted | None:
     """What to ask of which Config Server; None if the settings name none."""
     imported = settings.spring_config_import
-    if imported is None and not settings.config_server_url:
+    if not settings.config_server_enabled or (imported is None and not settings.config_server_url):
         return None
     return Wanted(
         (imported.urls if imported else ()) or settings.config_server_url or (DEFAULT_SERVER,),
-        settings.spring_application_name,
-        settings.spring_profiles_active,
+        settings.config_server_application or settings.spring_application_name,
+        settings.config_server_profiles or settings.spring_profiles_active,
         settings.config_server_label,
         settings.config_server_username or "",
         settings.config_server_password or "",
+        headers=settings.config_server_headers,
+        token=settings.config_server_token or "",
+        connect_seconds=settings.config_server_connect_timeout_seconds,
+        seconds=settings.config_server_timeout_seconds,
     )
 
 
 def is_optional(settings: Settings) -> bool:
     """Whether a gateway starts without the Config Server. An address alone says no more than where it is."""
+    if settings.config_server_fail_fast:
+        return False
     return settings.spring_config_import is None or settings.spring_config_import.optional
 
 

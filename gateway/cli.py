@@ -22,7 +22,8 @@ from gateway.settings import TABLE, Settings
 from gateway.settings import check as check_settings
 from gateway.settings_spring import spring_lines, spring_reason
 from gateway.settings_table import Setting
-from gateway.settings_warnings import Asked, warnings_of_names
+from gateway.settings_warnings import Asked, notes_of_names, warnings_of_names
+from gateway.spring.environ import understood
 
 if TYPE_CHECKING:
     from gateway.routing.config.properties import Properties
@@ -58,6 +59,7 @@ def _run(argv: Sequence[str] | None, environ: Mapping[str, str]) -> int:
         if not hasattr(options, "run"):
             parser.print_help(sys.stderr)
             return 2
+        environ = understood(environ)
         # Before anything is imported that may fail with another version of a library.
         if options.run in _NEED_LIBRARIES and not _libraries_fit():
             return 1
@@ -194,15 +196,9 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         environ = {**environ, "ROUTES_FILE": str(options.file)}
     for line in spring_lines(spring_reason(environ)):
         print(line, file=sys.stderr)
-    wrong_settings = check_settings(environ)
-    for wrong in wrong_settings:
-        print(wrong)
-    settings = None if wrong_settings else Settings.from_env(environ)
-    wrong_together = of.faults_of_settings(settings) if settings else []
-    for each in wrong_together:
-        print(f"{each}; `gateway serve` would not start")
+    settings, wrong = _checked_settings(environ)
     file = options.file or _routes_file(environ)
-    properties, away, fatal = (None, "", False) if options.file or wrong_settings else _configured(environ)
+    properties, away, fatal = _configured(environ) if settings and not options.file else (None, "", False)
     if fatal:
         print(f"{away}; `gateway serve` would not start")
     # Variables that the file asks for mean something.
@@ -226,12 +222,28 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             warnings += of.warnings_of_keys(settings, environ, table)
     for warning in warnings:
         print(f"warning: {warning}")
-    if wrong_settings or wrong_together or table is None or faults or fatal:
+    for note in notes_of_names(asked, asked.asked):
+        print(f"note: {note}")
+    if wrong or table is None or faults or fatal:
         return 1
     source = f"{file} and the Config Server" if properties else file
     more = f", {_counted(len(warnings), 'warning')}" if warnings else ""
     print(f"{source}: {_counted(len(table.routes), 'route')}, no faults{more}")
     return 1 if warnings and options.strict else 0
+
+
+def _checked_settings(environ: Mapping[str, str]) -> tuple[Settings | None, bool]:
+    """The settings, and whether some are wrong, which is printed."""
+    from gateway.app_warnings import faults_of_settings  # noqa: PLC0415 - the other commands need no Redis
+
+    if wrong := check_settings(environ):
+        print(*wrong, sep="\n")
+        return None, True
+    settings = Settings.from_env(environ)
+    wrong_together = faults_of_settings(settings)
+    for each in wrong_together:
+        print(f"{each}; `gateway serve` would not start")
+    return settings, bool(wrong_together)
 
 
 def _counted(count: int, noun: str) -> str:

@@ -22,7 +22,8 @@ from gateway.observe.logs import logging_to
 from gateway.observe.metrics import Metrics
 from gateway.observe.writer import LineWriter
 from gateway.settings import Settings
-from gateway.settings_warnings import Asked
+from gateway.settings_warnings import Asked, notes_of_names
+from gateway.spring.environ import understood
 from gateway.startup import redis_kind, summary, without_password
 from gateway.stopping import Stop
 from gateway.systemd import Notifier
@@ -49,7 +50,7 @@ async def serve(
     """
     raise_descriptor_limit()
     # Variables that the route file asks for mean something.
-    asked = Asked(os.environ if environ is None else environ)
+    asked = Asked(understood(os.environ if environ is None else environ))
     with logging_to(log_format=settings.log_format, level=settings.log_level) as writer:
         stop = Stop(settings.shutdown_grace_seconds, writer, own_process=own_process)
         status = 0
@@ -131,6 +132,8 @@ def _log_start(gateway: Gateway, settings: Settings, environ: Asked, base: str, 
     warnings = warnings_of_settings(settings, environ, environ.asked)
     for warning in (*warnings, *warnings_of_keys(settings, environ, table)):
         log.warning("%s", warning)
+    for note in notes_of_names(environ, environ.asked):
+        log.info("%s", note)
 
 
 async def _open(server: Server, host: str, port: int, grace: float) -> web.ServerRunner:

@@ -18,9 +18,11 @@ from gateway import settings_kinds as kinds
 from gateway.errors import SettingsError
 from gateway.settings_discovery import DiscoverySettings, servers_by_zone
 from gateway.settings_kinds import Network, duration, whole
+from gateway.settings_parts import grace_of_spring
 from gateway.settings_redis import agreed_redis_address, redis_address_of_parts, redis_timeout_of_spring
 from gateway.settings_spring import routes_path, spring_reason
 from gateway.settings_table import Setting, rows, setting
+from gateway.spring.environ import understood
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -39,6 +41,7 @@ class Settings(DiscoverySettings):
         20.0,
         "How long a stopping gateway finishes what is in flight and ends streams; the rest is broken off then. The "
         "process ends within this time and a second.",
+        compose=grace_of_spring,
     )
     overload_lag_ms: float = setting(
         duration(zero="never", unit="milliseconds"),
@@ -152,7 +155,6 @@ class Settings(DiscoverySettings):
         "redis://localhost:6379/0",
         "Where the waiting room lives. `embedded` starts a Redis of the gateway's own.",
         group="Redis",
-        older=("SPRING_DATA_REDIS_URL", "SPRING_REDIS_URL"),
         compose=redis_address_of_parts,
         agree=agreed_redis_address,
     )
@@ -233,7 +235,6 @@ class Settings(DiscoverySettings):
         "",
         "Where the keys are that tokens are checked with.",
         group="Tokens and identity",
-        older=("SPRING_SECURITY_OAUTH2_RESOURCESERVER_JWT_JWK_SET_URI",),
         spring="http://localhost:8090/.well-known/jwks.json",
         default_words="none; in a Spring environment `http://localhost:8090/.well-known/jwks.json`",
     )
@@ -316,9 +317,15 @@ class Settings(DiscoverySettings):
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Read all settings. Raises ``SettingsError`` for the first that is wrong, in the table's order."""
-        because = spring_reason(environ)
-        values = {row.name.lower(): row.read(environ, spring=bool(because)) for row in TABLE}
-        values["eureka_client_serviceurl_defaultzone"] = servers_by_zone(values, environ)
+        view = understood(environ)
+        if view.faults:
+            raise view.faults[0]
+        because = spring_reason(view.plain)
+        try:
+            values = {row.name.lower(): row.read(view, spring=bool(because)) for row in TABLE}
+            values["eureka_client_serviceurl_defaultzone"] = servers_by_zone(values, view)
+        except SettingsError as error:
+            raise view.named(error) from None
         # As in Spring Boot, naming the same port twice means one port, not a clash. Port 0 is never the same.
         if values["management_server_port"] == values["server_port"] != 0:
             values["management_server_port"] = None
@@ -341,16 +348,17 @@ TABLE: Final[tuple[Setting, ...]] = (*_ROWS[_INHERITED:], *_ROWS[:_INHERITED])
 
 def check(environ: Mapping[str, str]) -> list[SettingsError]:
     """Every wrong setting of ``environ``, in the table's order; none when ``Settings.from_env`` succeeds."""
-    faults: list[SettingsError] = []
+    view = understood(environ)
+    faults = list(view.faults)
     values: dict[str, Any] = {}
-    spring = bool(spring_reason(environ))
+    spring = bool(spring_reason(view.plain))
     for row in TABLE:
         try:
-            values[row.name.lower()] = row.read(environ, spring=spring)
+            values[row.name.lower()] = row.read(view, spring=spring)
         except SettingsError as error:
-            faults.append(error)
+            faults.append(view.named(error))
     try:
-        servers_by_zone(values, environ)
+        servers_by_zone(values, view)
     except SettingsError as error:
-        faults.append(error)
+        faults.append(view.named(error))
     return faults

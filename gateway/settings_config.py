@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gateway import settings_kinds as kinds
 from gateway.settings_kinds import ConfigImport, duration
+from gateway.settings_parts import headers_of_parts
 from gateway.settings_spring import import_of_spring
 from gateway.settings_table import setting
 
@@ -27,28 +28,24 @@ class ConfigServerSettings:
         kinds.HTTP_URLS,
         (),
         "Its address, where `SPRING_CONFIG_IMPORT` has none. Several have the same content, tried in order.",
-        older=("SPRING_CLOUD_CONFIG_URI",),
         default_words="`http://localhost:8888` if `SPRING_CONFIG_IMPORT` is set",
     )
     config_server_label: tuple[str, ...] = setting(
         kinds.LABELS,
         (),
         "Branch, tag or commit of the configuration. Of several the first one counts that the server has.",
-        older=("SPRING_CLOUD_CONFIG_LABEL",),
         default_words="the server's own",
     )
     config_server_username: str | None = setting(
         kinds.LINE,
         None,
         "User there.",
-        older=("SPRING_CLOUD_CONFIG_USERNAME",),
         default_words="the address's",
     )
     config_server_password: str | None = setting(
         kinds.LINE,
         None,
         "Password there.",
-        older=("SPRING_CLOUD_CONFIG_PASSWORD",),
         secret=True,
         default_words="the address's",
     )
@@ -61,4 +58,39 @@ class ConfigServerSettings:
         "Signs `POST /actuator/refresh/webhook`, which is 404 while this is unset.",
         secret=True,
         default_words="no webhook",
+    )
+    config_server_enabled: bool = setting(
+        kinds.SWITCH, True, "Whether it is asked at all, whatever else is set."
+    )
+    config_server_fail_fast: bool = setting(
+        kinds.SWITCH, False, "Whether the start fails without it even if the import is `optional:`."
+    )
+    config_server_application: str | None = setting(
+        kinds.LINE,
+        None,
+        "Whose configuration is asked for; several names are separated by commas.",
+        default_words="`SPRING_APPLICATION_NAME`",
+    )
+    config_server_profiles: tuple[str, ...] = setting(
+        kinds.NAMES,
+        (),
+        "Profiles that are asked for.",
+        default_words="`SPRING_PROFILES_ACTIVE`",
+    )
+    config_server_token: str | None = setting(
+        kinds.TOKEN, None, "Sent to it as `X-Config-Token`.", secret=True, default_words="none"
+    )
+    config_server_headers: tuple[tuple[str, str], ...] = setting(
+        kinds.HEADERS,
+        (),
+        "Headers that are sent to it; also one by one, as `SPRING_CLOUD_CONFIG_HEADERS_TENANT=tickets`.",
+        compose=headers_of_parts,
+        secret=True,
+        default_words="none",
+    )
+    config_server_connect_timeout_seconds: float = setting(
+        duration(), 10.0, "For connecting to one of its addresses."
+    )
+    config_server_timeout_seconds: float = setting(
+        duration(), 10.0, "For the whole answer of one address: a server may clone a repository first."
     )

@@ -13,11 +13,20 @@ from typing import Any, Final
 from gateway import settings_kinds as kinds
 from gateway.settings_config import ConfigServerSettings
 from gateway.settings_kinds import duration, whole
+from gateway.settings_parts import key_of, turned_off
 from gateway.settings_table import parsed, setting
+from gateway.spring.names import as_variable
 
 _ZONES_OF: Final = "EUREKA_CLIENT_AVAILABILITYZONES_"
 _SERVERS_OF: Final = "EUREKA_CLIENT_SERVICEURL_"
 _METADATA: Final = "EUREKA_INSTANCE_METADATAMAP_"
+_DISCOVERY: Final = "SPRING_CLOUD_DISCOVERY_ENABLED"
+_NO_SPANS: Final = (
+    "MANAGEMENT_TRACING_EXPORT_ENABLED",
+    "MANAGEMENT_TRACING_ENABLED",
+    "MANAGEMENT_TRACING_EXPORT_ZIPKIN_ENABLED",
+    "MANAGEMENT_ZIPKIN_TRACING_EXPORT_ENABLED",
+)
 _SPRINGS_REGION: Final = "us-east-1"
 
 
@@ -26,7 +35,7 @@ def zones_of_region(environ: Mapping[str, str]) -> str | None:
 
     Raises ``SettingsError`` for names that can't be zones.
     """
-    name = _ZONES_OF + _as_variable(environ.get("EUREKA_CLIENT_REGION", "").strip() or _SPRINGS_REGION)
+    name = _ZONES_OF + as_variable(environ.get("EUREKA_CLIENT_REGION", "").strip() or _SPRINGS_REGION)
     text = environ.get(name, "").strip()
     zones: tuple[str, ...] = parsed(kinds.ZONES, name, text)
     return ",".join(zones) or None
@@ -40,7 +49,19 @@ def metadata_of_parts(environ: Mapping[str, str]) -> str | None:
     parts = {name: text.strip() for name, text in environ.items() if name.startswith(_METADATA)}
     for name, text in parts.items():
         parsed(kinds.METADATA_VALUE, name, text)
-    return ",".join(f"{name.removeprefix(_METADATA).lower()}={text}" for name, text in parts.items()) or None
+    return ",".join(f"{key_of(name, _METADATA)}={text}" for name, text in parts.items()) or None
+
+
+def eureka_wanted(environ: Mapping[str, str], wanted: bool, _: str | None) -> bool:
+    """``wanted``, unless Spring's switch for all discovery is off. Raises ``SettingsError``."""
+    return wanted and not turned_off(environ, _DISCOVERY)
+
+
+def spans_wanted(environ: Mapping[str, str], endpoint: str | None, _: str | None) -> str | None:
+    """``endpoint``; None if one of Spring's switches turns tracing or Zipkin off. Raises ``SettingsError``."""
+    # All are read, so that each wrong one is told.
+    off = [turned_off(environ, name) for name in _NO_SPANS]
+    return None if any(off) else endpoint
 
 
 def servers_by_zone(values: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -51,20 +72,21 @@ def servers_by_zone(values: Mapping[str, Any], environ: Mapping[str, str]) -> tu
     ``SettingsError``, naming the zone's variable.
     """
     default: tuple[str, ...] = values.get("eureka_client_serviceurl_defaultzone", ())
-    if not default:
+    if not default or not values.get("eureka_client_enabled", True):
         return ()
+    zones: tuple[str, ...] = values.get("eureka_client_availabilityzones") or ("defaultZone",)
+    if not values.get("eureka_client_prefersamezoneeureka", True):
+        zones = (*zones[1:], zones[0])
     servers: list[str] = []
-    for zone in values.get("eureka_client_availabilityzones") or ("defaultZone",):
-        name = _SERVERS_OF + _as_variable(zone)
+    for zone in zones:
+        legacy = _SERVERS_OF + zone.replace("-", "_").replace(".", "_").upper()
+        name = _SERVERS_OF + as_variable(zone)
+        if not environ.get(name, "").strip() and environ.get(legacy, "").strip():
+            name = legacy
         text = environ.get(name, "").strip()
         own: tuple[str, ...] = parsed(kinds.HTTP_URLS, name, text) if text else default
         servers += own
     return tuple(dict.fromkeys(servers))
-
-
-def _as_variable(name: str) -> str:
-    """Spring's rule for names in the environment: no dashes, underscores for dots, capitals."""
-    return name.replace("-", "").replace(".", "_").upper()
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -79,6 +101,9 @@ class DiscoverySettings(ConfigServerSettings):
     )
     spring_profiles_active: tuple[str, ...] = setting(
         kinds.NAMES, (), "Profiles, for the Config Server and `/actuator/info`.", default_words="none"
+    )
+    eureka_client_enabled: bool = setting(
+        kinds.SWITCH, True, "Whether Eureka is used at all, whatever else is set.", agree=eureka_wanted
     )
     eureka_client_serviceurl_defaultzone: tuple[str, ...] = setting(
         kinds.HTTP_URLS,
@@ -95,6 +120,9 @@ class DiscoverySettings(ConfigServerSettings):
         compose=zones_of_region,
         default_words="the default zone",
     )
+    eureka_client_prefersamezoneeureka: bool = setting(
+        kinds.SWITCH, True, "Whether servers of the first zone are asked first; else they are asked last."
+    )
     eureka_client_registryfetchintervalseconds: float = setting(
         duration(), 10.0, "Time between two looks at who is registered with Eureka."
     )
@@ -106,6 +134,53 @@ class DiscoverySettings(ConfigServerSettings):
     )
     eureka_instance_preferipaddress: bool = setting(
         kinds.SWITCH, False, "Whether Eureka tells others the gateway's IP address instead of a name."
+    )
+    eureka_instance_ipaddress: str | None = setting(
+        kinds.IP_ADDRESS,
+        None,
+        "The IP address that Eureka tells others.",
+        default_words="that of the machine on the way to Eureka",
+    )
+    eureka_instance_appname: str | None = setting(
+        kinds.HOST,
+        None,
+        "The gateway's name in Eureka, where it is another.",
+        default_words="`SPRING_APPLICATION_NAME`",
+    )
+    eureka_instance_instanceid: str | None = setting(
+        kinds.LINE,
+        None,
+        "What tells this gateway from others of its name. May hold `${spring.cloud.client.hostname}`, "
+        "`${spring.cloud.client.ip-address}`, `${server.port}` and `${random.value}`.",
+        default_words="host, name and port",
+    )
+    eureka_instance_nonsecureport: int | None = setting(
+        whole(1, 65535), None, "The port that Eureka tells others.", default_words="the one listened on"
+    )
+    eureka_instance_nonsecureportenabled: bool = setting(
+        kinds.SWITCH, True, "Whether Eureka tells others to use that port."
+    )
+    eureka_instance_secureport: int = setting(
+        whole(1, 65535), 443, "The port at which a proxy in front of the gateway speaks TLS."
+    )
+    eureka_instance_secureportenabled: bool = setting(
+        kinds.SWITCH, False, "Whether Eureka tells others to use that port."
+    )
+    eureka_instance_homepageurl: str | None = setting(
+        kinds.HTTP_URL, None, "Home page that Eureka shows.", default_words="made of the next"
+    )
+    eureka_instance_homepageurlpath: str = setting(kinds.URL_PATH, "/", "Its path at the gateway.")
+    eureka_instance_statuspageurl: str | None = setting(
+        kinds.HTTP_URL, None, "Status page that Eureka shows.", default_words="made of the next"
+    )
+    eureka_instance_statuspageurlpath: str = setting(
+        kinds.URL_PATH, "/actuator/info", "Its path at the gateway, on the port of `/actuator`."
+    )
+    eureka_instance_healthcheckurl: str | None = setting(
+        kinds.HTTP_URL, None, "Health page that Eureka tells others.", default_words="made of the next"
+    )
+    eureka_instance_healthcheckurlpath: str = setting(
+        kinds.URL_PATH, "/actuator/health", "Its path at the gateway, on the port of `/actuator`."
     )
     eureka_instance_metadatamap: tuple[tuple[str, str], ...] = setting(
         kinds.METADATA,
@@ -119,20 +194,23 @@ class DiscoverySettings(ConfigServerSettings):
         30,
         "Time between two heartbeats to Eureka; after three without one the gateway counts as gone.",
     )
-    eureka_register: bool = setting(
-        kinds.SWITCH, True, "Whether to register with Eureka.", older=("EUREKA_CLIENT_REGISTERWITHEUREKA",)
+    eureka_instance_leaseexpirationdurationinseconds: int | None = setting(
+        whole(1, 86_400),
+        None,
+        "How long after the last heartbeat the gateway counts as gone.",
+        default_words="three times the time between two",
     )
+    eureka_register: bool = setting(kinds.SWITCH, True, "Whether to register with Eureka.")
     eureka_fetch: bool = setting(
         kinds.SWITCH,
         True,
         "Whether to take services' instances from Eureka.",
-        older=("EUREKA_CLIENT_FETCHREGISTRY",),
     )
     zipkin_endpoint: str | None = setting(
         kinds.HTTP_URL,
         None,
         "Where spans are sent.",
-        older=("MANAGEMENT_TRACING_EXPORT_ZIPKIN_ENDPOINT", "MANAGEMENT_ZIPKIN_TRACING_ENDPOINT"),
+        agree=spans_wanted,
         off=None,
         spring="http://localhost:9411/api/v2/spans",
         default_words="off; in a Spring environment `http://localhost:9411/api/v2/spans`",
@@ -141,5 +219,5 @@ class DiscoverySettings(ConfigServerSettings):
         kinds.fraction(),
         0.1,
         "Share of the traces begun here that is recorded; a trace that a client began is, if the client says so.",
-        older=("MANAGEMENT_TRACING_SAMPLING_PROBABILITY",),
+        older=("TRACING_PROBABILITY",),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -144,6 +144,18 @@ def _parse_metadata_value(text: str) -> str:
     return _matching(_parse_line(text), r"[^,]*")
 
 
+def _parse_headers(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = (item.partition("=") for item in _items(_parse_line(text)))
+    return tuple(
+        (_matching(name.strip(), r"[0-9A-Za-z!#$%&'*+.^_`|~-]{1,100}"), value.strip())
+        for name, _, value in pairs
+    )
+
+
+def _parse_url_path(text: str) -> str:
+    return _matching(text, r"/[\x21-\x7e]{0,1000}")
+
+
 def _parse_host(text: str) -> str:
     if ":" in text:
         return str(IPv6Address(text))
@@ -247,7 +259,10 @@ NAMES = Kind(_parse_names, "names separated by commas")
 ZONES = Kind(_parse_zones, "names of letters, digits and ._-, separated by commas")
 METADATA = Kind(_parse_metadata, "pairs such as team=tickets, separated by commas")
 METADATA_VALUE = Kind(_parse_metadata_value, "up to 1000 characters without commas and control characters")
+HEADERS = Kind(_parse_headers, "pairs such as X-Tenant=tickets, separated by commas")
 HOST = Kind(_parse_host, "a host name or an IP address")
+IP_ADDRESS = Kind(lambda text: str(ip_address(text)), "an IP address")
+URL_PATH = Kind(_parse_url_path, "a path that begins with /")
 TOKEN = Kind(_parse_token, "up to 1000 visible ASCII characters without blanks")
 COOKIE_NAME = Kind(_parse_cookie_name, "a cookie's name (letters, digits and !#$%&'*+.^_`|~-)")
 PATH = Kind(_parse_path, "a path")
@@ -272,6 +287,8 @@ RELINEUP: Kind[Literal["back", "keep"]] = one_of("back", "keep")
 MANAGEMENT_READS: Kind[Literal["open", "token"]] = one_of("open", "token")
 LOG_FORMAT: Kind[Literal["text", "json"]] = one_of("text", "json")
 LOGGED_USER: Kind[Literal["off", "hash", "plain"]] = one_of("off", "hash", "plain")
-LOG_LEVEL: Kind[Literal["DEBUG", "INFO", "WARNING", "ERROR"]] = one_of(
-    "DEBUG", "INFO", "WARNING", "ERROR", fold=str.upper
+_JAVA_LEVELS: Mapping[str, str] = {"TRACE": "DEBUG", "WARN": "WARNING", "FATAL": "ERROR", "OFF": "ERROR"}
+_LEVELS: Kind[Literal["DEBUG", "INFO", "WARNING", "ERROR"]] = one_of(
+    *("DEBUG", "INFO", "WARNING", "ERROR"), fold=lambda text: _JAVA_LEVELS.get(text.upper(), text.upper())
 )
+LOG_LEVEL = Kind(_LEVELS.parse, "DEBUG, INFO, WARNING or ERROR, or Java's TRACE, WARN, FATAL or OFF")

@@ -17,6 +17,7 @@ from gateway import settings_kinds as kinds
 from gateway.errors import SettingsError
 from gateway.redis_address import RedisAddress, parse_redis_address
 from gateway.settings_kinds import Kind
+from gateway.spring.values import seconds_of
 
 HIDDEN: Final = "(hidden)"
 
@@ -26,20 +27,6 @@ _TRUE: Final = frozenset({"true", "on", "yes", "1"})
 _FALSE: Final = frozenset({"false", "off", "no", "0"})
 _BOOLEAN: Final = "true or false"
 _DATABASES: Final = kinds.whole(0, 9999)
-_DURATION: Final = re.compile(r"([0-9]{1,12})(ns|us|ms|s|m|h|d)?")
-_ISO_DURATION: Final = re.compile(
-    r"PT(?=[0-9.])(?:([0-9]{1,9})H)?(?:([0-9]{1,9})M)?(?:([0-9]{1,9}(?:\.[0-9]{1,9})?)S)?", re.IGNORECASE
-)
-_SECONDS: Final = {
-    "ns": 1e-9,
-    "us": 1e-6,
-    "ms": 1e-3,
-    "": 1e-3,
-    "s": 1.0,
-    "m": 60.0,
-    "h": 3600.0,
-    "d": 86400.0,
-}
 
 # Names that no setting has, and that someone who sets them expects to count. Where an address is given, all but those
 # about encryption may belong to another program that shares the environment.
@@ -261,9 +248,6 @@ def _refuse_guesses(environ: Mapping[str, str], url: str) -> None:
         if part.text:
             shown = Part(name, "@" if "PASSWORD" in name else part.text)  # hidden
             raise shown.refused("unset: it is not read. Put it into the address, REDIS_URL")
-    name = "SPRING_APPLICATION_JSON"
-    if "redis" in environ.get(name, "").lower():
-        raise Part(name, "@").refused("without settings of Redis: it is not read. Put them into REDIS_URL")
     port = environ.get("REDIS_PORT", "").strip()
     # Kubernetes sets this to tcp://… for a service of the name redis.
     if port.isascii() and port.isdecimal() and f":{int(port)}" not in url.rpartition("@")[2]:
@@ -315,13 +299,9 @@ def redis_timeout_of_spring(environ: Mapping[str, str]) -> str | None:
     part = SpringParts(environ)["TIMEOUT"]
     if not part.text:
         return None
-    if found := _DURATION.fullmatch(part.text.lower()):
-        seconds = int(found[1]) * _SECONDS[found[2] or ""]
-    elif found := _ISO_DURATION.fullmatch(part.text):
-        seconds = sum(
-            float(count or 0) * unit for count, unit in zip(found.groups(), (3600, 60, 1), strict=True)
-        )
-    else:
+    try:
+        seconds = seconds_of(part.text)
+    except ValueError:
         seconds = 0.0
     if not kinds.SHORTEST_DURATION <= seconds <= kinds.LONGEST_DURATION:
         raise part.refused("a length of time from 1ms, such as 2s, 500ms, PT2S, or 500 for milliseconds")

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from gateway import settings_kinds as kinds
 from gateway.errors import SettingsError
 from gateway.settings_kinds import Kind
+from gateway.spring.table import READINGS, other_names
 
 T = TypeVar("T")
 Compose = Callable[[Mapping[str, str]], str | None]
@@ -23,7 +24,7 @@ _UNSET: Final = object()
 class Setting:
     """One row of the table.
 
-    ``older`` are names that count when ``name`` itself is unset, the first that is set winning;
+    ``older`` are names that count when ``name`` itself is unset, the first that is set winning, Spring's before others;
     ``compose`` makes the text out of several older variables when none of these is set either (and raises
     ``SettingsError`` for a wrong one); ``agree`` gets the environment, the value and the name of the variable that it
     is from (None: none), and returns the value to use, or raises ``SettingsError`` for what contradicts it. ``off`` is
@@ -79,7 +80,13 @@ class Setting:
         return self.agree(environ, value, name) if self.agree else value
 
     def _parse(self, name: str, text: str) -> Any:
-        return parsed(self.kind, name, text, allowed=self.allowed, secret=self.secret)
+        reading = READINGS.get(name)
+        if reading is None:
+            return parsed(self.kind, name, text, allowed=self.allowed, secret=self.secret)
+        # What is wrong is shown as it was written, not as Spring reads it.
+        allowed = self.allowed if name == self.name else reading.allowed
+        as_spring_reads = Kind(lambda written: self.kind.parse(reading.convert(written)), allowed)
+        return parsed(as_spring_reads, name, text, secret=self.secret)
 
     def shown(self, value: Any) -> str:
         """``value`` as it may appear in a log: no secrets, and no users or passwords of addresses."""
@@ -120,7 +127,8 @@ def setting(
 ) -> Any:
     """Declare a setting as a dataclass field.
 
-    ``group`` opens a new group of settings; those declared after it belong to it too.
+    ``group`` opens a new group of settings; those declared after it belong to it too. Names of Spring's are
+    declared in the table of ``gateway.spring``, not here.
     """
     facts = {
         "kind": kind,
@@ -146,7 +154,9 @@ def rows(declared: tuple[Field[Any], ...]) -> tuple[Setting, ...]:
             continue
         facts = dict(one.metadata)
         facts["group"] = facts["group"] or table[-1].group
-        table.append(Setting(name=one.name.upper(), **facts))
+        name = one.name.upper()
+        facts["older"] = tuple(dict.fromkeys((*other_names(name), *facts["older"])))
+        table.append(Setting(name=name, **facts))
     return tuple(table)
 
 

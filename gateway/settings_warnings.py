@@ -8,12 +8,18 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from gateway.redis_address import parse_redis_address
 from gateway.settings import TABLE, Settings
-from gateway.spelling import Names, looks_like, nearest
+from gateway.spelling import Names as Words
+from gateway.spelling import looks_like, nearest
+from gateway.spring import known as springs
+from gateway.spring.application_json import VARIABLES
+from gateway.spring.environ import SpringEnviron, understood
+from gateway.spring.names import as_variable
+from gateway.spring.table import NAMES
 
 SHORTEST_SECRET: Final = 16
 
@@ -36,41 +42,20 @@ _SERVICE_LINK = re.compile(
     r".+_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_.+)?)?|NAME|ENV_.+)"
 )
 _UNITS = re.compile(r"_(SECONDS|SECS?|S|MS|MILLIS(ECONDS)?|MINUTES|BYTES|KB|MB)$")
-_OLDER_REDIS: Final = "SPRING_DATA_REDIS_"
+MOST_TOLD: Final = 20
+"""Lines about names; of more, the number is told."""
+_MOST_NAMED: Final = 8
+_JAVA: Final = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "JAVA_OPTS")
+_OPTION: Final = re.compile(
+    r"(?<!\S)-D((?:spring|eureka|management|logging|server)\.[\w.\[\]-]{1,100})=", re.ASCII
+)
 OLDER_PARTS: Final = frozenset(
-    {
-        "EUREKA_CLIENT_REGION",
-        "REDIS_IP",
-        "REDIS_PORT",
-        "REDIS_PW",
-        *(
-            f"{_OLDER_REDIS}{part}"
-            for part in (
-                "CLUSTER_NODES",
-                "DATABASE",
-                "HOST",
-                "PASSWORD",
-                "PORT",
-                "SENTINEL_MASTER",
-                "SENTINEL_NODES",
-                "SENTINEL_PASSWORD",
-                "SENTINEL_USERNAME",
-                "SSL",
-                "SSL_BUNDLE",
-                "SSL_ENABLED",
-                "TIMEOUT",
-                "URL",
-                "USERNAME",
-            )
-        ),
-    }
+    {"REDIS_IP", "REDIS_PORT", "REDIS_PW"}
+    | {one.variable for one in NAMES.table if one.part and not one.family}
 )
 """Variables of the older system that settings are composed of; they have no row of their own."""
-# The rest of these names depends on the values of others, see settings_discovery.
-_FAMILIES: Final = (
-    "EUREKA_CLIENT_AVAILABILITYZONES_",
-    "EUREKA_CLIENT_SERVICEURL_",
-    "EUREKA_INSTANCE_METADATAMAP_",
+_CHOSEN_ELSEWHERE: Final = frozenset(
+    {"CONFIG_SERVER_HEADERS", "CONFIG_SERVER_PASSWORD", "CONFIG_SERVER_TOKEN"}
 )
 _LONGEST_SENSIBLE: Final = {
     "REDIS_TIMEOUT_SECONDS": 60.0,
@@ -89,6 +74,8 @@ _LONGEST_SENSIBLE: Final = {
     "STREAM_TOKEN_GRACE_SECONDS": 30 * 86_400.0,
     "WEBSOCKET_IDLE_SECONDS": 86_400.0,
     "CONFIG_SERVER_REFRESH_SECONDS": 14_400.0,
+    "CONFIG_SERVER_CONNECT_TIMEOUT_SECONDS": 600.0,
+    "CONFIG_SERVER_TIMEOUT_SECONDS": 3600.0,
     "EUREKA_CLIENT_REGISTRYFETCHINTERVALSECONDS": 3600.0,
 }
 """In seconds. Far longer than anyone waits: such a value was mostly meant as milliseconds."""
@@ -105,50 +92,122 @@ class Asked(Mapping[str, str]):
     """An environment that remembers which variables it was asked for."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
+        self.environ = environ
         self.asked: set[str] = set()
 
     def __getitem__(self, name: str) -> str:
         self.asked.add(name)
-        return self._environ[name]
+        return self.environ[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._environ)
+        return iter(self.environ)
 
     def __len__(self) -> int:
-        return len(self._environ)
+        return len(self.environ)
 
 
 def warnings_of_names(environ: Mapping[str, str], more: Collection[str] = ()) -> list[str]:
-    """Variables that are no settings but look like one. ``more`` are other names that mean something, such as those
-    of placeholders in the route file."""
-    settings = setting_names()
-    known = settings | set(more)
-    candidates = Names(known)
-    return [
-        _unknown(name, meant, settings)
-        for name in sorted(environ)
-        if name not in known
-        and not name.startswith(_FAMILIES)
-        and not (_as_spring_reads(name).startswith(_OLDER_REDIS) and _as_spring_reads(name) in known)
-        and not _SERVICE_LINK.fullmatch(name)
-        and (meant := _meant(name, candidates, environ)) is not None
+    """Variables that are no settings but look like one, or that Spring knows and that would change something there; and
+    forms of one property that contradict each other. ``more`` are other names that mean something, such as those of
+    placeholders in the route file."""
+    view = _understood(environ)
+    conflicts = [
+        f"{other} is passed over, since {counting} is the same property with another value: remove one of the two"
+        for counting, other in view.conflicts
     ]
+    names = _strangers(view, more)
+    options = [
+        f"{variable} sets {', '.join(_few(given))}, which is not read: set variables of these names"
+        for variable in _JAVA
+        if (given := sorted(set(_OPTION.findall(view.plain.get(variable, "")))))
+    ]
+    without = [
+        f"{_listed(each)} of Spring's without effect here: {instead}"
+        for instead, each in names.without.items()
+    ]
+    warnings = [*conflicts, *options, *names.unknown, *without]
+    if len(warnings) > MOST_TOLD:
+        left = len(warnings) - MOST_TOLD + 1
+        warnings[MOST_TOLD - 1 :] = [f"{left} more variables are not understood: see docs/spring-names.md"]
+    return warnings
 
 
-def _as_spring_reads(name: str) -> str:
-    """The usual form of a name that may have any case, dots for underscores, and an index of a list at its end."""
-    folded = re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_")
-    folded = re.sub(r"_\d{1,3}$", "", folded)
-    return re.sub(r"^SPRING_REDIS_", _OLDER_REDIS, folded)
+def notes_of_names(environ: Mapping[str, str], more: Collection[str] = ()) -> list[str]:
+    """One line that names what Spring knows and what is of no concern to a gateway; none if there is nothing such."""
+    harmless = _strangers(_understood(environ), more).harmless
+    return (
+        [f"of Spring's, and of no concern to this gateway: {', '.join(_few(harmless))}"] if harmless else []
+    )
+
+
+class _Strangers(NamedTuple):
+    """Names that mean nothing: warnings of those that Spring does not know either, those of Spring's by what is so
+    instead, and those of Spring's that are harmless."""
+
+    unknown: list[str]
+    without: dict[str, list[str]]
+    harmless: list[str]
+
+
+def _strangers(view: SpringEnviron, more: Collection[str]) -> _Strangers:
+    settings = setting_names()
+    known_names = settings | set(more)
+    candidates = Words(known_names)
+    found = _Strangers([], {}, [])
+    for name, text in sorted({**view.plain, **view.from_json}.items()):
+        if name in known_names or NAMES.match(name) or _is_service_link(name, text):
+            continue
+        shown = f"{name} in {VARIABLES[1]}" if name in view.from_json else name
+        if not springs.is_springs(name):
+            if (meant := _meant(name, candidates, view)) is not None:
+                found.unknown.append(_unknown(shown, meant, settings))
+            continue
+        one = springs.known(name)
+        near = None if one and one.whole else nearest(as_variable(name), candidates.related(name))
+        # What is set under its right name, too, was hardly misspelt.
+        if one is None or (near and near not in view):
+            found.unknown.append(_unknown(shown, near or "", settings, "spring-names"))
+        elif one.instead:
+            found.without.setdefault(one.instead, []).append(shown)
+        else:
+            found.harmless.append(shown)
+    return found
+
+
+def _understood(environ: Mapping[str, str]) -> SpringEnviron:
+    return understood(environ.environ if isinstance(environ, Asked) else environ)
+
+
+def _few(names: list[str]) -> list[str]:
+    more = len(names) - _MOST_NAMED
+    return names if more <= 0 else [*names[:_MOST_NAMED], f"{more} more"]
+
+
+def _listed(names: list[str]) -> str:
+    *others, last = _few(names)
+    return f"{', '.join(others)} and {last} are settings" if others else f"{last} is a setting"
+
+
+def _is_service_link(name: str, text: str) -> bool:
+    """Whether Kubernetes or Docker has set a variable for a service. In Spring's name spaces some of their names are
+    properties, too, so there the value must be one of theirs."""
+    if not _SERVICE_LINK.fullmatch(name):
+        return False
+    if (
+        not springs.is_springs(name)
+        or not name.endswith(("_PORT", "_NAME"))
+        or name.endswith("_SERVICE_PORT")
+    ):
+        return True
+    return text.startswith(("tcp://", "udp://", "sctp://", "/"))
 
 
 def setting_names() -> frozenset[str]:
     """Every variable with a fixed name that a setting is read from."""
-    return OLDER_PARTS.union(*((row.name, *row.older) for row in TABLE))
+    return OLDER_PARTS.union(VARIABLES, *((row.name, *row.older) for row in TABLE))
 
 
-def _meant(name: str, candidates: Names, environ: Mapping[str, str]) -> str | None:
+def _meant(name: str, candidates: Words, environ: Mapping[str, str]) -> str | None:
     """The known name that is probably meant; "" for one of the gateway's own that resembles none."""
     own = name.startswith(_OWN_NAMESPACES)
     known = candidates.related(name)
@@ -187,9 +246,9 @@ def _closest(name: str, known: list[str]) -> str:
     return best if len(words & set(best.split("_"))) > 1 else ""
 
 
-def _unknown(name: str, meant: str, settings: Collection[str]) -> str:
+def _unknown(name: str, meant: str, settings: Collection[str], page: str = "settings") -> str:
     what = "a setting" if meant in settings or not meant else "used by the settings or the route file"
-    hint = f": the nearest is {meant}" if meant else ": docs/settings.md names all there are"
+    hint = f": the nearest is {meant}" if meant else f": docs/{page}.md names all there are"
     return f"{name} is not {what}, so it has no effect{hint}"
 
 
@@ -202,7 +261,7 @@ def _secrets(settings: Settings) -> Iterator[str]:
     for row in TABLE:
         value = getattr(settings, row.name.lower())
         # Who chose the password of another server did not choose it here.
-        if row.secret and row.name != "CONFIG_SERVER_PASSWORD" and value and len(value) < SHORTEST_SECRET:
+        if row.secret and row.name not in _CHOSEN_ELSEWHERE and value and len(value) < SHORTEST_SECRET:
             yield (
                 f"{row.name} has {len(value)} characters, so it can be guessed: take a random one of "
                 f"{SHORTEST_SECRET} or more, such as `openssl rand -hex 16` prints"

@@ -13,7 +13,9 @@ ROOT = Path(__file__).parent.parent
 LONGEST_MODULE = 600
 
 _BASE = {
+    "placeholders",
     "spelling",
+    "spring",
     "settings",
     "redis_address",
     "host_names",
@@ -41,6 +43,7 @@ DIRECTIONS: dict[str, set[str]] = {
         "settings_spring",
         "settings_table",
         "settings_warnings",
+        "spring",
         "errors",
         "versions",
     },
@@ -66,15 +69,18 @@ DIRECTIONS: dict[str, set[str]] = {
         "settings_discovery",
         "settings_kinds",
         "settings_redis",
+        "settings_parts",
         "settings_spring",
         "settings_table",
+        "spring",
         "errors",
     },
     "settings_spring": set(),
-    "settings_config": {"settings_kinds", "settings_spring", "settings_table"},
-    "settings_discovery": {"settings_config", "settings_kinds", "settings_table"},
-    "settings_table": {"settings_kinds", "errors"},
-    "settings_redis": {"redis_address", "settings_kinds", "errors"},
+    "settings_config": {"settings_kinds", "settings_parts", "settings_spring", "settings_table"},
+    "settings_discovery": {"settings_config", "settings_kinds", "settings_parts", "settings_table", "spring"},
+    "settings_table": {"settings_kinds", "spring", "errors"},
+    "settings_redis": {"redis_address", "settings_kinds", "spring", "errors"},
+    "settings_parts": {"settings_kinds", "settings_table", "spring", "errors"},
     "settings_kinds": {"redis_address", "host_names"},
     "redis_address": {"host_names"},
     "host_names": set(),
@@ -82,7 +88,10 @@ DIRECTIONS: dict[str, set[str]] = {
     "errors": set(),
     "security_headers": set(),
     "spelling": set(),
-    "settings_warnings": {"redis_address", "settings", "settings_table", "spelling"},
+    "settings_warnings": {"redis_address", "settings", "settings_table", "spelling", "spring"},
+    "placeholders": set(),
+    # The names of Spring's, and how they are found in the environment.
+    "spring": {"placeholders", "errors"},
 }
 
 # Libraries that belong to one room, so that only that room knows what they do and how they fail.

@@ -351,6 +351,36 @@ def test_check_warns_of_the_environment(tmp_path: Path, capsys: pytest.CaptureFi
     assert run("check", "--strict", str(file), environ=environ) == 1
 
 
+def test_check_tells_of_springs_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(ROUTES.replace("http://127.0.0.1:8101", "http://${shop.host}:8101"))
+    environ = {
+        "SPRING_APPLICATION_JSON": '{"shop": {"host": "127.0.0.1"}, "spring.aplication.name": "hunter2"}',
+        "EUREKA_CLIENT_SERVICE_URL_DEFAULTZONE": "http://127.0.0.1:1/",
+        "EUREKA_INSTANCE_PREFER_IPADDRESS": "true",
+        "SERVER_SSL_KEY_STORE": "hunter2",
+        "SPRING_DATASOURCE_URL": "hunter2",
+    }
+    assert run("check", str(file), environ=environ) == 0
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert lines[0].startswith("warning: EUREKA_INSTANCE_PREFER_IPADDRESS is not a setting")
+    assert lines[1].startswith("warning: spring.aplication.name in SPRING_APPLICATION_JSON is not a setting")
+    assert lines[2].startswith("warning: SERVER_SSL_KEY_STORE is a setting of Spring's without effect here: ")
+    assert lines[3] == "note: of Spring's, and of no concern to this gateway: SPRING_DATASOURCE_URL"
+    assert lines[4] == f"{file}: 1 route, no faults, 3 warnings"
+    assert "hunter2" not in out
+
+
+def test_json_that_can_not_be_read_stops_the_start(tmp_path: Path) -> None:
+    done = command("serve", cwd=tmp_path, environ={"SPRING_APPLICATION_JSON": '{"a": hunter2}'})
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "SPRING_APPLICATION_JSON='(hidden)': allowed is valid JSON; line 1, column 7 is not"
+    )
+    assert done.stderr.count("\n") == 1
+
+
 BALANCED = """\
 routes: [{id: shop, uri: lb://shop, predicates: [Path=/shop/**]}]
 services: {shop: '${SHOP_URLS:}'}

@@ -57,6 +57,7 @@ ALLOWED = {
     "settings_kinds.py one_of.parse KeyError": "one look-up of a word",
     "settings_redis.py _checked ValueError": "its own, or that of the address's parser",
     "settings_spring.py _uses_shipped_routes ValueError": "a path with a NUL; whoever reads the routes tells",
+    "spring/values.py _level KeyError": "one look-up of a word",
     "stream/pace.py every Exception": LOGGED + "streams must be told on",
     "stream/reader.py Reader.each Exception": LOGGED + "streams must be told on",
     "waiting_room/availability.py Probe._keep Exception": LOGGED + "Redis is asked again",

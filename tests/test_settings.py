@@ -292,6 +292,126 @@ def test_eureka_servers_come_by_zone_the_gateways_own_first(
     assert Settings.from_env(environ).eureka_client_serviceurl_defaultzone == servers
 
 
+def test_zones_that_are_not_preferred_are_asked_last() -> None:
+    environ = {ZONES: "seoul-a,seoul.b", "EUREKA_CLIENT_PREFER_SAME_ZONE_EUREKA": "false"} | TWO_ZONES
+    assert Settings.from_env(environ).eureka_client_serviceurl_defaultzone == (
+        "http://b/",
+        "http://a1/",
+        "http://a2/",
+    )
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {ZONES: "seoul-a", "EUREKA_CLIENT_SERVICE_URL_SEOUL_A": "http://a/"},
+        {ZONES: "seoul-a", "eureka.client.service-url.seoul-a": "http://a/"},
+        {
+            "SPRING_APPLICATION_JSON": '{"eureka.client": {"region": "kr", "availability-zones": {"kr": "seoul-a"},'
+            '"service-url": {"seoul-a": "http://a/"}}}'
+        },
+        {
+            "eureka.client.region": "kr",
+            f"{ZONES}_KR": "seoul-a",
+            "EUREKA_CLIENT_SERVICEURL_SEOULA": "http://a/",
+        },
+    ],
+)
+def test_a_zone_is_found_in_every_spelling(environ: dict[str, str]) -> None:
+    assert Settings.from_env(environ).eureka_client_serviceurl_defaultzone == ("http://a/",)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"EUREKA_CLIENT_ENABLED": "false"},
+        {"EUREKA_CLIENT_ENABLED": "off", "EUREKA_CLIENT_SERVICE_URL_DEFAULTZONE": "http://a/"},
+        {"EUREKA_CLIENT_ENABLED": "true", "SPRING_CLOUD_DISCOVERY_ENABLED": "no"},
+    ],
+)
+def test_eureka_can_be_turned_off(environ: dict[str, str]) -> None:
+    assert Settings.from_env(environ).eureka_client_serviceurl_defaultzone == ()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MANAGEMENT_TRACING_ENABLED",
+        "MANAGEMENT_TRACING_EXPORT_ENABLED",
+        "MANAGEMENT_TRACING_EXPORT_ZIPKIN_ENABLED",
+        "management.zipkin.tracing.export.enabled",
+    ],
+)
+def test_springs_switches_turn_spans_off(name: str) -> None:
+    environ = {"ZIPKIN_ENDPOINT": "http://zipkin/", name: "false"}
+    assert Settings.from_env(environ).zipkin_endpoint is None
+    assert Settings.from_env(environ | {name: "true"}).zipkin_endpoint == "http://zipkin/"
+    (error,) = check({name: "hardly"})
+    assert error.variable == name
+
+
+SPRINGS: list[tuple[dict[str, str], str, Any]] = [
+    ({"SERVER_ADDRESS": "127.0.0.1"}, "server_host", "127.0.0.1"),
+    ({"SERVER_SHUTDOWN": "immediate"}, "shutdown_grace_seconds", 0.0),
+    ({"SERVER_SHUTDOWN": "graceful"}, "shutdown_grace_seconds", 20.0),
+    ({"SPRING_LIFECYCLE_TIMEOUT_PER_SHUTDOWN_PHASE": "45s"}, "shutdown_grace_seconds", 45.0),
+    (
+        {"SPRING_LIFECYCLE_TIMEOUT_PER_SHUTDOWN_PHASE": "45s", "SHUTDOWN_GRACE_SECONDS": "3"},
+        "shutdown_grace_seconds",
+        3.0,
+    ),
+    ({"SERVER_NETTY_IDLE_TIMEOUT": "2m"}, "keep_alive_timeout_seconds", 120.0),
+    ({"LOGGING_LEVEL_ROOT": "warn"}, "log_level", "WARNING"),
+    ({"LOG_LEVEL": "WARN"}, "log_level", "WARNING"),
+    ({"LOG_LEVEL": "trace"}, "log_level", "DEBUG"),
+    ({"QUEUE_MAX_CAPACITY": "7"}, "allowed_in_max_capacity", 7),
+    ({"queue.allowed-in-duration-seconds": "9"}, "allowed_in_duration_seconds", 9.0),
+    ({"TRACING_PROBABILITY": "1.0"}, "tracing_sampling_probability", 1.0),
+    (
+        {"TRACING_PROBABILITY": "1.0", "MANAGEMENT_TRACING_SAMPLING_PROBABILITY": "0.5"},
+        "tracing_sampling_probability",
+        0.5,
+    ),
+    (
+        {"SPRING_CLOUD_GATEWAY_SERVER_WEBFLUX_HTTPCLIENT_CONNECT_TIMEOUT": "1500"},
+        "proxy_connect_timeout_seconds",
+        1.5,
+    ),
+    ({"SPRING_CLOUD_GATEWAY_HTTPCLIENT_RESPONSE_TIMEOUT": "5s"}, "proxy_response_timeout_seconds", 5.0),
+    ({"spring.cloud.gateway.httpclient.pool.maxIdleTime": "750"}, "proxy_keep_alive_seconds", 0.75),
+    ({"SPRING_CLOUD_CONFIG_REQUEST_READ_TIMEOUT": "2500"}, "config_server_timeout_seconds", 2.5),
+    ({"SPRING_CLOUD_CONFIG_PROFILE": "prod,seoul"}, "config_server_profiles", ("prod", "seoul")),
+    (
+        {"SPRING_CLOUD_CONFIG_HEADERS_X_TENANT": "a b", "spring.cloud.config.headers.X-Two": "c"},
+        "config_server_headers",
+        (("X-TENANT", "a b"), ("X-Two", "c")),
+    ),
+    (
+        {"SPRING_CLOUD_CONFIG_URI_0": "http://a", "SPRING_CLOUD_CONFIG_URI_1": "http://b"},
+        "config_server_url",
+        ("http://a", "http://b"),
+    ),
+    (
+        {"SPRING_SECURITY_OAUTH2_RESOURCESERVER_JWT_JWS_ALGORITHMS": "ES256,RS256"},
+        "jwt_algorithms",
+        ("ES256", "RS256"),
+    ),
+    ({"EUREKA_INSTANCE_PREFER_IP_ADDRESS": "on"}, "eureka_instance_preferipaddress", True),
+    ({"EUREKA_CLIENT_REGISTER_WITH_EUREKA": "off"}, "eureka_register", False),
+    (
+        {"EUREKA_INSTANCE_METADATA_MAP_CONFIG_PATH": "/x", "eureka.instance.metadata-map.aB": "y"},
+        "eureka_instance_metadatamap",
+        (("config.path", "/x"), ("aB", "y")),
+    ),
+]
+
+
+@pytest.mark.parametrize(("environ", "field", "value"), SPRINGS)
+def test_springs_names_are_read_as_spring_reads_them(environ: dict[str, str], field: str, value: Any) -> None:
+    assert check(environ) == []
+    assert getattr(Settings.from_env(environ), field) == value
+
+
 def test_metadata_for_eureka_may_come_one_by_one() -> None:
     parts = {"EUREKA_INSTANCE_METADATAMAP_TEAM": "tickets", "EUREKA_INSTANCE_METADATAMAP_COLOR": "a=b"}
     assert Settings.from_env(parts).eureka_instance_metadatamap == (("team", "tickets"), ("color", "a=b"))
@@ -414,6 +534,7 @@ def test_an_error_never_shows_a_secret(name: str, text: str) -> None:
         {"SPRING_CONFIG_IMPORT": "optional:configserver:http://me:hunter2@host"},
         {"CONFIG_SERVER_URL": "http://me:hunter2@host"},
         {"CONFIG_SERVER_PASSWORD": "hunter2", "CONFIG_SERVER_WEBHOOK_SECRET": "hunter2"},
+        {"SPRING_CLOUD_CONFIG_TOKEN": "hunter2", "SPRING_CLOUD_CONFIG_HEADERS_AUTHORIZATION": "hunter2"},
     ],
 )
 def test_settings_never_show_a_secret(environ: dict[str, str]) -> None:
@@ -465,7 +586,7 @@ def test_the_docs_list_every_setting_of_the_table_and_no_other() -> None:
 
 
 def test_the_docs_name_every_older_name() -> None:
-    text = (ROOT / "docs" / "settings.md").read_text()
+    text = "".join((ROOT / "docs" / page).read_text() for page in ("settings.md", "spring-names.md"))
     names = {older for row in TABLE for older in row.older}
     names |= {"REDIS_IP", "REDIS_PW", "SPRING_DATA_REDIS_HOST", "SPRING_DATA_REDIS_PORT"}
     assert {name for name in names if f"`{name}`" not in text} == set()

@@ -67,6 +67,17 @@ HONOURED: list[tuple[dict[str, str], str]] = [
     ({"REDIS_URL": "redis://h", "REDIS_HOST": "other", "REDIS_DB": "5"}, "redis://h"),
     ({"REDIS_SSL": "false"}, "redis://localhost:6379/0"),
     ({"SPRING_APPLICATION_JSON": '{"server.port": 1}'}, "redis://localhost:6379/0"),
+    (
+        {
+            "SPRING_APPLICATION_JSON": '{"spring": {"data": {"redis": {"host": "h", "port": 7, "database": 2,'
+            '"username": "app", "password": "p", "ssl": {"enabled": true}}}}}'
+        },
+        "rediss://app:p@h:7/2",
+    ),
+    (
+        {"SPRING_APPLICATION_JSON": '{"spring.data.redis.cluster.nodes": ["a:1", "b:2"]}'},
+        "redis+cluster://a:1,b:2",
+    ),
     ({"REDIS_TLS": "1", "REDIS_URL": "rediss://h"}, "rediss://h"),
     ({"REDIS_URL": "embedded", f"{S}SSL_ENABLED": "true", "REDIS_HOST": "h"}, "embedded"),
 ]
@@ -109,7 +120,11 @@ REFUSED: list[tuple[dict[str, str], str]] = [
     ({"SPRING_REDIS_PORT": "7", f"{S}HOST": "h"}, "SPRING_REDIS_PORT"),
     ({"SPRING_REDIS_PASSWORD": "p"} | SENTINELS, "SPRING_REDIS_PASSWORD"),
     ({f"{S}MASTERREPLICA_NODES": "a:1,b:2", f"{S}PASSWORD": "p"}, f"{S}MASTERREPLICA_NODES"),
-    ({"SPRING_APPLICATION_JSON": '{"spring.data.redis.password": "hunter2"}'}, "SPRING_APPLICATION_JSON"),
+    (
+        {"SPRING_APPLICATION_JSON": '{"spring.data.redis": {"ssl.enabled": true, "password": "hunter2"}}'}
+        | {"REDIS_URL": "redis://h"},
+        "SPRING_APPLICATION_JSON (spring.data.redis.ssl.enabled)",
+    ),
     ({"REDIS_URI": "redis://:hunter2@h"}, "REDIS_URI"),
     ({"REDIS_TLS_URL": "rediss://:hunter2@h"}, "REDIS_TLS_URL"),
     ({"spring.data.redis.url": "http://h"}, "spring.data.redis.url"),
@@ -155,6 +170,7 @@ def test_a_password_that_is_not_read_is_not_shown() -> None:
         ("PT2S", 2.0),
         ("PT1M0.5S", 60.5),
         ("3S", 3.0),
+        ("P1D", 86_400.0),
     ],
 )
 def test_springs_time_out_is_read_as_spring_reads_it(text: str, seconds: float) -> None:
@@ -164,7 +180,7 @@ def test_springs_time_out_is_read_as_spring_reads_it(text: str, seconds: float) 
 
 
 @pytest.mark.parametrize(
-    "text", ["0", "0s", "500us", "900000ns", "-1s", "2 seconds", "PT", "P1D", "1e3", "99999999999d"]
+    "text", ["0", "0s", "500us", "900000ns", "-1s", "2 seconds", "PT", "P", "P1M", "1e3", "99999999999d"]
 )
 def test_a_time_out_that_is_none_is_refused_under_its_name(text: str) -> None:
     (error,) = check({f"{S}TIMEOUT": text})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from pathlib import Path
@@ -13,11 +14,13 @@ from gateway.settings_warnings import (
     OLDER_PARTS,
     Asked,
     is_public,
+    notes_of_names,
     setting_names,
     warnings_of_limits,
     warnings_of_names,
     warnings_of_values,
 )
+from gateway.spring.table import NAMES
 
 ROOT = Path(__file__).parent.parent
 
@@ -30,9 +33,9 @@ HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy ALL_PROXY PROXY_HOST PROXY_
 KUBERNETES_PORT_443_TCP_ADDR REDIS_PORT REDIS_SERVICE_HOST REDIS_SERVICE_PORT QUEUE_PORT QUEUE_PORT_80_TCP
 QUEUE_PORT_80_TCP_ADDR QUEUE_SERVICE_HOST QUEUE_SERVICE_PORT_HTTP SSE_NAME REDIS_DB REDIS_HOST REDIS_PASSWORD
 REDIS_USER SERVER_NAME SERVER_ROOT SERVER_SOFTWARE LOG_DIR LOG_FILE JWT_SECRET JWT_ISSUER_URI JAVA_HOME
-JAVA_OPTS JAVA_TOOL_OPTIONS SPRING_CLOUD_CONFIG_NAME MANAGEMENT_ENDPOINTS_WEB_EXPOSURE_INCLUDE
-MANAGEMENT_SERVER_ADDRESS SERVER_SERVLET_CONTEXT_PATH EUREKA_CLIENT_ENABLED EUREKA_INSTANCE_INSTANCE_ID
-SPRING_MAIN_BANNER_MODE DATABASE_URL PORT HOST EUREKA_CLIENT_SERVICEURL_SEOULA
+JAVA_OPTS JAVA_TOOL_OPTIONS SPRING_CLOUD_CONFIG_NAME EUREKA_CLIENT_ENABLED EUREKA_INSTANCE_INSTANCE_ID
+SPRING_MAIN_BANNER_MODE SPRING_DATASOURCE_URL spring.jpa.show-sql EUREKA_SERVICE_HOST SERVER_PORT_80_TCP_ADDR
+SERVER_ADDR SERVER_PROTOCOL DATABASE_URL PORT HOST EUREKA_CLIENT_SERVICEURL_SEOULA
 EUREKA_INSTANCE_METADATAMAP_TEAM EUREKA_CLIENT_AVAILABILITYZONES_SEOUL
 """
 
@@ -88,11 +91,122 @@ def test_an_unknown_name_of_our_own_is_told_even_if_none_is_near() -> None:
         "SPRING_DATA_REDIS_SENTINEL_NODES_0",
         "Spring_Data_Redis_Password",
         "SPRING_REDIS_PASSWORD",
+        *(one.variable for one in NAMES.table if not one.family),
+        *(one.legacy for one in NAMES.table if not one.family),
         *OTHERS.split(),
     ],
 )
 def test_other_programs_variables_are_left_alone(name: str) -> None:
     assert warnings_of_names({name: "x"}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("EUREKA_INSTANCE_PREFER_IPADDRESS", "EUREKA_INSTANCE_PREFERIPADDRESS"),
+        ("EUREKA_CLIENT_REGISTER_EUREKA", ""),
+        ("EUREKA_CLIENT_SERVCEURL_DEFAULTZONE", "EUREKA_CLIENT_SERVICEURL_DEFAULTZONE"),
+        ("SPRING_APLICATION_NAME", "SPRING_APPLICATION_NAME"),
+        ("SPRING_DATA_REDIS_PASSWRD", "SPRING_DATA_REDIS_PASSWORD"),
+        ("SPRING_DATA_REDIS_COLOUR", ""),
+        ("SPRING_CLOUD_CONFIG_URL", "SPRING_CLOUD_CONFIG_URI"),
+        ("spring.profile.active", "SPRING_PROFILES_ACTIVE"),
+        ("MANAGEMENT_TRACING_SAMPLING_PROBABILTY", "MANAGEMENT_TRACING_SAMPLING_PROBABILITY"),
+        ("MANAGEMENT_COLOUR", ""),
+        ("SERVER_COLOUR", ""),
+        ("LOGGING_COLOUR", ""),
+    ],
+)
+def test_an_unknown_name_of_springs_is_told_with_the_nearest(name: str, meant: str) -> None:
+    for environ, shown in (
+        ({name: "x"}, name),
+        ({"SPRING_APPLICATION_JSON": json.dumps({name: "x"})}, f"{name} in SPRING_APPLICATION_JSON"),
+    ):
+        (warning,) = warnings_of_names(environ)
+        assert warning.startswith(f"{shown} is not a setting, so it has no effect: ")
+        assert warning.endswith(meant or "docs/spring-names.md names all there are")
+        assert notes_of_names(environ) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (
+            ["SERVER_SSL_KEY_STORE"],
+            "SERVER_SSL_KEY_STORE is a setting of Spring's without effect here: the gateway",
+        ),
+        (
+            ["SERVER_SSL_ENABLED", "server.ssl.key-store"],
+            "SERVER_SSL_ENABLED and server.ssl.key-store are settings",
+        ),
+        (["MANAGEMENT_ENDPOINTS_WEB_EXPOSURE_INCLUDE"], "MANAGEMENT_READS"),
+        (["MANAGEMENT_SERVER_ADDRESS"], "/actuator is on SERVER_HOST"),
+        (["SERVER_SERVLET_CONTEXT_PATH"], "a proxy in front can strip one"),
+        (["SPRING_CLOUD_GATEWAY_ROUTES_0_URI"], "routes.yaml"),
+        (["spring.cloud.gateway.server.webflux.routes[0].id"], "routes.yaml"),
+        (["SPRING_SECURITY_USER_NAME"], "users come with tokens"),
+        (["SPRING_CONFIG_ADDITIONAL_LOCATION"], "ROUTES_FILE"),
+        (["EUREKA_CLIENT_PROXYHOST"], "the way to Eureka is direct"),
+    ],
+)
+def test_what_would_change_something_in_spring_is_told_once_with_what_is_so_instead(
+    names: list[str], said: str
+) -> None:
+    (warning,) = warnings_of_names(dict.fromkeys(names, "x"))
+    assert said in warning
+    assert notes_of_names(dict.fromkeys(names, "x")) == []
+
+
+def test_what_is_of_no_concern_is_told_in_one_line_that_is_no_warning() -> None:
+    environ = {f"SPRING_DATASOURCE_HIKARI_A{at}": "hunter2" for at in range(20)} | {
+        "SPRING_JPA_SHOW_SQL": "x"
+    }
+    assert warnings_of_names(environ) == []
+    (note,) = notes_of_names(environ)
+    assert note.startswith("of Spring's, and of no concern to this gateway: SPRING_DATASOURCE_HIKARI_A0, ")
+    assert note.endswith(", 13 more")
+    assert "hunter2" not in note
+    assert notes_of_names({"SPRING_JPA_SHOW_SQL": "x"}, {"SPRING_JPA_SHOW_SQL"}) == []
+
+
+def test_options_of_java_are_told_without_their_values() -> None:
+    environ = {
+        "JAVA_TOOL_OPTIONS": "-Xmx512m -Dserver.port=1 -Dspring.data.redis.password=hunter2 -Dfile.encoding=UTF-8",
+        "JAVA_OPTS": "-Xms256m",
+    }
+    assert warnings_of_names(environ) == [
+        "JAVA_TOOL_OPTIONS sets server.port, spring.data.redis.password, which is not read: set variables of these "
+        "names"
+    ]
+
+
+def test_forms_that_contradict_each_other_are_told_without_their_values() -> None:
+    environ = {
+        "EUREKA_CLIENT_SERVICE_URL_DEFAULTZONE": "http://me:hunter2@a/",
+        "EUREKA_CLIENT_SERVICEURL_DEFAULTZONE": "http://b/",
+    }
+    assert warnings_of_names(environ) == [
+        "EUREKA_CLIENT_SERVICE_URL_DEFAULTZONE is passed over, since EUREKA_CLIENT_SERVICEURL_DEFAULTZONE is the same "
+        "property with another value: remove one of the two"
+    ]
+
+
+def test_at_most_twenty_lines_are_told() -> None:
+    warnings = warnings_of_names({f"SPRING_COLOUR{at}": "x" for at in range(100)})
+    assert len(warnings) == 20
+    assert warnings[-1] == "81 more variables are not understood: see docs/spring-names.md"
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"EUREKA_PORT": "tcp://10.0.0.1:8761", "EUREKA_SERVICE_PORT": "8761"},
+        {"SPRING_ADMIN_PORT_8080_TCP_ADDR": "10.0.0.1", "SERVER_NAME": "shop"},
+        {"EUREKA_1_NAME": "/shop/eureka"},
+    ],
+)
+def test_what_kubernetes_docker_and_web_servers_set_is_left_alone(environ: dict[str, str]) -> None:
+    assert warnings_of_names(environ) == []
 
 
 def test_a_name_beside_the_right_one_is_another_programs_unless_it_can_only_be_ours() -> None:

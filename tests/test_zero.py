@@ -239,6 +239,10 @@ TIMES = {
     ("proxy/pool.py", "ClientTimeout connect=connect"): "a setting or a route's, which both are above 0",
     ("proxy/pool.py", "ClientTimeout sock_connect=connect"): "the same",
     ("routing/matcher.py", "search timeout=min(_meter.left, ROUTE_MICROSECONDS) / 1000000.0"): "0 is at once",
+    (
+        "routing/config/fetch.py",
+        "ClientTimeout connect=wanted.connect_seconds",
+    ): "a setting, which is above 0",
     ("serve.py", "ServerRunner shutdown_timeout=grace"): "0 is at once",
     ("waiting_room/events.py", "read_response timeout=self._ping"): "a constant",
     ("web/server.py", "__init__ keepalive_timeout=self.limits.idle_seconds"): "a setting, which is above 0",

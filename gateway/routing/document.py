@@ -9,8 +9,8 @@ from typing import Final
 
 import yaml
 
+from gateway.placeholders import fill
 from gateway.routing.faults import RuleBroken
-from gateway.routing.placeholders import fill
 
 MAX_BYTES: Final = 2 * 1024 * 1024
 MAX_NODES: Final = 100_000

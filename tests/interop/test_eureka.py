@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
@@ -176,6 +177,40 @@ async def test_a_gateway_is_registered_drained_and_unregistered(
         assert await site.gateway.ended() == 0
         await first.until_gone("gateway-server")
         assert "Traceback" not in "\n".join(site.gateway.lines)
+
+
+async def test_a_registration_under_springs_names_is_what_the_server_tells_others(
+    pair: Pair, start: Any
+) -> None:
+    first, second = pair
+    await start(
+        EUREKA_CLIENT_SERVICEURL_DEFAULTZONE="",
+        EUREKA_CLIENT_SERVICE_URL_DEFAULTZONE=f"{first.url},{second.url}",
+        EUREKA_INSTANCE_LEASERENEWALINTERVALINSECONDS="",
+        SPRING_APPLICATION_JSON=json.dumps(
+            {
+                "spring.application.name": "edge",
+                "eureka.instance": {
+                    "instance-id": "${spring.cloud.client.ip-address}:${spring.application.name}",
+                    "ip-address": "10.1.2.3",
+                    "prefer-ip-address": True,
+                    "non-secure-port-enabled": False,
+                    "secure-port": 8443,
+                    "secure-port-enabled": True,
+                    "lease-renewal-interval-in-seconds": 1,
+                    "lease-expiration-duration-in-seconds": 7,
+                    "health-check-url": "https://edge.example.com/health",
+                    "metadata-map": {"configPath": "/x"},
+                },
+            }
+        ),
+    )
+    said = await second.until("edge", status="UP")
+    assert (said["instanceId"], said["hostName"], said["ipAddr"]) == ("10.1.2.3:edge", "10.1.2.3", "10.1.2.3")
+    assert (said["port"]["@enabled"], said["securePort"]) == ("false", {"$": 8443, "@enabled": "true"})
+    assert (said["leaseInfo"]["renewalIntervalInSecs"], said["leaseInfo"]["durationInSecs"]) == (1, 7)
+    assert said["healthCheckUrl"] == "https://edge.example.com/health"
+    assert said["metadata"]["configPath"] == "/x"
 
 
 async def test_services_come_change_and_go_by_deltas(pair: Pair, start: Any, service: Any) -> None:

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 from gateway import __version__
 from gateway.proxy.eureka.servers import Server
-from gateway.proxy.eureka.wire import Own
+from gateway.proxy.eureka.wire import Own, Pages
 from gateway.settings import Settings
 
 _RESOLVE_SECONDS = 2.0
@@ -24,18 +24,39 @@ async def own(settings: Settings, servers: tuple[Server, ...], port: int, manage
     """
     listens_on = settings.server_host if _specific(settings.server_host) else None
     name = settings.eureka_instance_hostname
-    address = next((text for text in (listens_on, name) if text is not None and _is_address(text)), None)
+    told = (settings.eureka_instance_ipaddress, listens_on, name)
+    address = next((text for text in told if text is not None and _is_address(text)), None)
     address = address or await _address_towards(servers)
     zones = settings.eureka_client_availabilityzones
     metadata = {"version": __version__, **({"zone": zones[0]} if zones else {})}
+    filled = {key: _filled(text, address) for key, text in settings.eureka_instance_metadatamap}
+    told_port = settings.eureka_instance_nonsecureport or port
     return Own(
-        settings.spring_application_name.lower(),
+        (settings.eureka_instance_appname or settings.spring_application_name).lower(),
         address if settings.eureka_instance_preferipaddress else name or listens_on or socket.gethostname(),
         address,
-        port,
-        management_port or port,
-        metadata | dict(settings.eureka_instance_metadatamap),
+        told_port,
+        # Behind a port that is mapped, ``/actuator`` is where everything else is.
+        management_port or told_port,
+        metadata | filled,
         settings.eureka_instance_leaserenewalintervalinseconds,
+        settings.eureka_instance_leaseexpirationdurationinseconds,
+        _filled(settings.eureka_instance_instanceid or "", address) or None,
+        settings.eureka_instance_nonsecureportenabled,
+        settings.eureka_instance_secureport,
+        settings.eureka_instance_secureportenabled,
+        Pages(
+            settings.eureka_instance_homepageurl or settings.eureka_instance_homepageurlpath,
+            settings.eureka_instance_statuspageurl or settings.eureka_instance_statuspageurlpath,
+            settings.eureka_instance_healthcheckurl or settings.eureka_instance_healthcheckurlpath,
+        ),
+    )
+
+
+def _filled(text: str, address: str) -> str:
+    """``text`` with what of Spring's placeholders only the machine knows."""
+    return text.replace("${spring.cloud.client.ip-address}", address).replace(
+        "${spring.cloud.client.hostname}", socket.gethostname()
     )
 
 

@@ -155,8 +155,18 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
+class Pages(NamedTuple):
+    """Pages that a registration names: the path at the gateway, or the whole address where one is set."""
+
+    home: str = "/"
+    status: str = "/actuator/info"
+    health: str = "/actuator/health"
+
+
 class Own(NamedTuple):
-    """This gateway as others are to find it. ``metadata`` is text by text; ``renewal`` is in seconds."""
+    """This gateway as others are to find it. ``metadata`` is text by text; ``renewal`` and ``expiry`` are in seconds,
+    and without ``expiry`` three heartbeats may be lost. ``port`` is that of plain HTTP, ``secure_port`` that of a
+    proxy that speaks TLS; ``plain`` and ``secure`` say which of the two others are to use."""
 
     app: str
     host: str
@@ -165,16 +175,21 @@ class Own(NamedTuple):
     management_port: int
     metadata: dict[str, str]
     renewal: int
+    expiry: int | None = None
+    instance_id: str | None = None
+    plain: bool = True
+    secure_port: int = 443
+    secure: bool = False
+    pages: Pages = Pages()
 
     @property
     def id(self) -> str:
         """Unique, and the same after a restart: the new process takes over the entry of the old one."""
-        return f"{self.host}:{self.app}:{self.port}"
+        return self.instance_id or f"{self.host}:{self.app}:{self.port}"
 
 
 def registration(own: Own, status: str, dirty_ms: int) -> bytes:
     """The body of a registration. ``dirty_ms``, epoch milliseconds, grows with each change of what is said."""
-    home, management = (_url(own.host, port) for port in (own.port, own.management_port))
     entry = {
         "instanceId": own.id,
         "app": own.app.upper(),
@@ -183,22 +198,25 @@ def registration(own: Own, status: str, dirty_ms: int) -> bytes:
         "status": status,
         "vipAddress": own.app,
         "secureVipAddress": own.app,
-        "port": {"$": own.port, "@enabled": "true"},
-        "securePort": {"$": 443, "@enabled": "false"},
-        "homePageUrl": f"{home}/",
-        "statusPageUrl": f"{management}/actuator/info",
-        "healthCheckUrl": f"{management}/actuator/health",
+        "port": {"$": own.port, "@enabled": str(own.plain).lower()},
+        "securePort": {"$": own.secure_port, "@enabled": str(own.secure).lower()},
+        "homePageUrl": _page(own, own.port, own.pages.home),
+        "statusPageUrl": _page(own, own.management_port, own.pages.status),
+        "healthCheckUrl": _page(own, own.management_port, own.pages.health),
         "dataCenterInfo": {
             "@class": "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo",
             "name": "MyOwn",
         },
         # Three heartbeats may be lost before anybody takes this gateway for dead.
-        "leaseInfo": {"renewalIntervalInSecs": own.renewal, "durationInSecs": 3 * own.renewal},
+        "leaseInfo": {
+            "renewalIntervalInSecs": own.renewal,
+            "durationInSecs": own.expiry or 3 * own.renewal,
+        },
         "metadata": {"management.port": str(own.management_port), **own.metadata},
         "lastDirtyTimestamp": str(dirty_ms),
     }
     return json.dumps({"instance": entry}).encode()
 
 
-def _url(host: str, port: int) -> str:
-    return str(UpstreamBase("http", host, port))
+def _page(own: Own, port: int, page: str) -> str:
+    return f"{UpstreamBase('http', own.host, port)}{page}" if page.startswith("/") else page

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
 import aiohttp
+from multidict import CIMultiDict
 
 from gateway.errors import ConfigUnavailable
 from gateway.routing.config.answer import MOST_BYTES
@@ -18,7 +19,8 @@ Ask = Callable[[], Awaitable[bytes]]
 """The server's answer. Raises ConfigUnavailable."""
 
 SECONDS: Final = 10.0
-"""The longest one server may take for the whole answer: a real one may clone a repository first."""
+"""The longest one server may take for the whole answer if nothing else is set: a real one may clone a repository
+first."""
 
 _HEADERS: Final = {
     # The second format says in which line of which file a value stands; a server that has only the first one
@@ -35,7 +37,8 @@ _MEANING: Final = {
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What is asked for, and who asks. ``urls`` are servers of the same content, tried in order. Of ``labels`` the
-    first one counts that a server has; without any it is the server's own."""
+    first one counts that a server has; without any it is the server's own. ``headers`` and ``token`` go out with each
+    call. One server may take ``connect_seconds`` for a connection, and ``seconds`` for all."""
 
     urls: tuple[str, ...]
     application: str
@@ -43,6 +46,10 @@ class Wanted:
     labels: tuple[str, ...] = ()
     user: str = ""
     password: str = field(default="", repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    token: str = field(default="", repr=False)
+    connect_seconds: float = SECONDS
+    seconds: float = SECONDS
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -71,13 +78,15 @@ def http_ask(session: aiohttp.ClientSession, wanted: Wanted) -> Ask:
             missing = False
             for number, url in enumerate(wanted.urls, 1):
                 try:
-                    async with asyncio.timeout(SECONDS):
+                    async with asyncio.timeout(wanted.seconds):
                         return await _get(session, url, wanted, path)
                 except ConfigUnavailable as error:
                     reason = error.reason
                     missing = missing or isinstance(error, _NotThere)
+                except aiohttp.ConnectionTimeoutError:
+                    reason = f"no connection within {wanted.connect_seconds:g} s"
                 except TimeoutError:
-                    reason = f"no answer within {SECONDS:g} s"
+                    reason = f"no answer within {wanted.seconds:g} s"
                 except (aiohttp.ClientError, OSError) as error:
                     reason = f"it can't be reached ({type(error).__name__})"
                 where = f"server {number}: " if len(wanted.urls) > 1 else ""
@@ -94,11 +103,16 @@ async def _get(session: aiohttp.ClientSession, url: str, wanted: Wanted, path: s
     parts = urlsplit(url)
     user = wanted.user or unquote(parts.username or "")
     password = wanted.password or unquote(parts.password or "")
-    headers = dict(_HEADERS)
+    headers = CIMultiDict({**_HEADERS, **dict(wanted.headers)})
+    if wanted.token:
+        headers["X-Config-Token"] = wanted.token
     if user or password:
         headers["Authorization"] = f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
     async with session.get(
-        f"{place(url).rstrip('/')}/{path}", allow_redirects=False, headers=headers
+        f"{place(url).rstrip('/')}/{path}",
+        allow_redirects=False,
+        headers=headers,
+        timeout=aiohttp.ClientTimeout(total=None, connect=wanted.connect_seconds),
     ) as response:
         if response.status != 200:
             meaning = _MEANING.get(response.status, "")

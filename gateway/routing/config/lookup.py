@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from gateway.placeholders import fill_from, in_environ
 from gateway.routing.config.answer import LONGEST_VALUE, Scalar, Source
 from gateway.routing.config.names import plain
-from gateway.routing.placeholders import fill_from, in_environ
 
 DEEPEST: Final = 16
 """Most properties that may stand for one another in a row."""

@@ -54,6 +54,31 @@ async def test_ports_metadata_and_zone() -> None:
     assert (await own(Settings.from_env(environ), HERE, 8080, None)).management_port == 8080
 
 
+async def test_what_springs_settings_say_is_told() -> None:
+    environ = {
+        "SERVER_HOST": "127.0.0.1",
+        "EUREKA_INSTANCE_IP_ADDRESS": "10.1.2.3",
+        "EUREKA_INSTANCE_PREFER_IP_ADDRESS": "true",
+        "EUREKA_INSTANCE_APPNAME": "Edge",
+        "EUREKA_INSTANCE_INSTANCE_ID": "${spring.cloud.client.hostname}:${spring.application.name}:${server.port}",
+        "EUREKA_INSTANCE_NON_SECURE_PORT": "80",
+        "EUREKA_INSTANCE_SECURE_PORT": "8443",
+        "EUREKA_INSTANCE_SECURE_PORT_ENABLED": "true",
+        "EUREKA_INSTANCE_NON_SECURE_PORT_ENABLED": "false",
+        "EUREKA_INSTANCE_LEASE_EXPIRATION_DURATION_IN_SECONDS": "15",
+        "EUREKA_INSTANCE_STATUS_PAGE_URL_PATH": "/status",
+        "EUREKA_INSTANCE_HEALTH_CHECK_URL": "https://gw.example.com/health",
+        "EUREKA_INSTANCE_METADATAMAP_PLACE": "at ${spring.cloud.client.ip-address}",
+    }
+    found = await own(Settings.from_env(environ), HERE, 8080, None)
+    assert (found.app, found.host, found.address) == ("edge", "10.1.2.3", "10.1.2.3")
+    assert found.id == f"{socket.gethostname()}:gateway-server:8080"
+    assert (found.port, found.plain, found.secure_port, found.secure) == (80, False, 8443, True)
+    assert (found.management_port, found.expiry) == (80, 15)
+    assert found.pages == ("/", "/status", "https://gw.example.com/health")
+    assert found.metadata["place"] == "at 10.1.2.3"
+
+
 async def test_metadata_of_the_settings_wins() -> None:
     environ = {"EUREKA_INSTANCE_METADATAMAP": "zone=b", "EUREKA_CLIENT_AVAILABILITYZONES": "a"}
     found = await own(Settings.from_env(environ), HERE, 8080, None)

@@ -15,6 +15,7 @@ from gateway.proxy.eureka.wire import (
     BadRegistry,
     Instance,
     Own,
+    Pages,
     parse_listing,
     registration,
 )
@@ -187,6 +188,21 @@ def test_a_registration_says_where_everything_is() -> None:
     assert said["leaseInfo"] == {"renewalIntervalInSecs": 30, "durationInSecs": 90}
     assert said["metadata"] == {"management.port": "9090", "team": "tickets"}
     assert said["lastDirtyTimestamp"] == "1234"
+
+
+def test_a_registration_says_what_springs_settings_say() -> None:
+    pages = Pages("/start", "/status", "https://gw.example.com/health")
+    changed = OWN._replace(
+        expiry=15, instance_id="a:1", plain=False, secure=True, secure_port=8443, pages=pages
+    )
+    said = json.loads(registration(changed, "UP", 1))["instance"]
+    assert said["instanceId"] == "a:1"
+    assert said["port"] == {"$": 8080, "@enabled": "false"}
+    assert said["securePort"] == {"$": 8443, "@enabled": "true"}
+    assert said["homePageUrl"] == "http://gw.internal:8080/start"
+    assert said["statusPageUrl"] == "http://gw.internal:9090/status"
+    assert said["healthCheckUrl"] == "https://gw.example.com/health"
+    assert said["leaseInfo"] == {"renewalIntervalInSecs": 30, "durationInSecs": 15}
 
 
 def test_a_registration_is_what_others_can_read() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import aiohttp
 import pytest
 from aiohttp import web
+from multidict import CIMultiDictProxy
 
 from gateway.errors import ConfigUnavailable
-from gateway.routing.config import fetch
 from gateway.routing.config.answer import MOST_BYTES, read_answer
 from gateway.routing.config.fetch import Wanted, http_ask, places
 from tests.config_server import ConfigServerStub, config_server
@@ -167,11 +168,38 @@ async def test_an_answer_without_end_is_cut_off(session: aiohttp.ClientSession) 
             await http_ask(session, Wanted((url,), "gw"))()
 
 
-async def test_a_server_that_does_not_answer_is_given_up(
-    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fetch, "SECONDS", 0.1)
+async def test_a_server_that_does_not_answer_is_given_up(session: aiohttp.ClientSession) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(ConfigUnavailable, match="no answer within"):
-            await http_ask(session, Wanted((url,), "gw"))()
+        with pytest.raises(ConfigUnavailable, match=r"no answer within 0\.1 s"):
+            await http_ask(session, Wanted((url,), "gw", seconds=0.1))()
+
+
+async def test_a_server_that_takes_no_connection_is_given_up(session: aiohttp.ClientSession) -> None:
+    # Its queue of connections is full, so that a further one hangs.
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for each in (first, second):
+            each.setblocking(False)
+            each.connect_ex(full.getsockname())
+        url = f"http://127.0.0.1:{full.getsockname()[1]}"
+        with pytest.raises(ConfigUnavailable, match=r"no connection within 0\.1 s"):
+            await http_ask(session, Wanted((url,), "gw", connect_seconds=0.1))()
+
+
+async def test_headers_and_token_of_the_settings_are_sent(session: aiohttp.ClientSession) -> None:
+    seen: list[CIMultiDictProxy[str]] = []
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        seen.append(request.headers)
+        return web.json_response({"name": "gw", "propertySources": []})
+
+    wanted = Wanted((), "gw", headers=(("X-Tenant", "tickets"), ("accept", "application/json")), token="t")
+    async with listening(web.ServerRunner(web.Server(answer))) as url:
+        await http_ask(session, replace(wanted, urls=(url,)))()
+    (headers,) = seen
+    assert (headers["X-Tenant"], headers["X-Config-Token"]) == ("tickets", "t")
+    assert headers.getall("Accept") == ["application/json"]
+    assert "Authorization" not in headers
+    assert "tickets" not in repr(wanted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.routing.placeholders import fill
+from gateway.placeholders import fill
 
 ENVIRON = {"SET": "value", "MY_NAME": "mine", "EMPTY": "", "MYNAME2": "two"}
 

@@ -1,4 +1,4 @@
-"""``${NAME:default}`` in a route file, filled from the environment.
+"""``${NAME:default}`` in texts of the operator's, filled from the environment.
 
 As in Spring: defaults may hold colons and further placeholders; ``${my.name}`` and ``${my-name}`` find
 ``MY_NAME``; ``\\${NAME}`` is left alone without its backslash, and so is ``$\\{group}``, which is how a
