@@ -46,7 +46,6 @@ ALLOWED = {
     "proxy/eureka/fetch.py Fetcher._for_ever Exception": LOGGED + "the registry at hand stays",
     "proxy/eureka/lease.py Lease._for_ever Exception": LOGGED + "the lease is renewed at the next turn",
     "proxy/uploads.py Upload.piece RuntimeError": "aiohttp's word for a lost connection, else raised again",
-    "routing/config/answer.py read_answer ValueError": "the JSON of a document, read twice",
     "routing/config/server.py ConfigServer._look Exception": LOGGED + "told as a fault of the gateway itself",
     "routing/document.py plain ValueError": "two numbers, one of them at a time",
     "routing/javaregex.py _Translation._by_name KeyError": "one look-up of a character's name",
