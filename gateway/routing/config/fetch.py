@@ -6,6 +6,7 @@ import asyncio
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
@@ -14,13 +15,14 @@ from multidict import CIMultiDict
 
 from gateway.errors import ConfigUnavailable
 from gateway.routing.config.answer import MOST_BYTES
+from gateway.routing.config.race import answers
 
 Ask = Callable[[], Awaitable[bytes]]
 """The server's answer. Raises ConfigUnavailable."""
 
 SECONDS: Final = 10.0
-"""The longest one server may take for the whole answer if nothing else is set: a real one may clone a repository
-first."""
+"""The longest that all servers together may take for the whole answer if nothing else is set: a real one may clone a
+repository first."""
 
 _HEADERS: Final = {
     # The second format says in which line of which file a value stands; a server that has only the first one
@@ -38,7 +40,8 @@ _MEANING: Final = {
 class Wanted:
     """What is asked for, and who asks. ``urls`` are servers of the same content, tried in order. Of ``labels`` the
     first one counts that a server has; without any it is the server's own. ``headers`` and ``token`` go out with each
-    call. One server may take ``connect_seconds`` for a connection, and ``seconds`` for all."""
+    call. One server may take ``connect_seconds`` for a connection, and all of them together ``seconds`` for the
+    answer."""
 
     urls: tuple[str, ...]
     application: str
@@ -69,17 +72,24 @@ def http_ask(session: aiohttp.ClientSession, wanted: Wanted) -> Ask:
     operator's decision alone.
 
     The next label is asked for only where a server has said that it has not the one before: a server that is away for
-    a moment must not bring another configuration into force.
+    a moment must not bring another configuration into force. A server that is slow is waited for while the next one is
+    asked as well.
     """
 
     async def ask() -> bytes:
+        over = asyncio.get_running_loop().time() + wanted.seconds
         reasons = []
         for at, path in enumerate(wanted.paths):
             missing = False
-            for number, url in enumerate(wanted.urls, 1):
+            outcomes = await answers(
+                [partial(_get, session, url, wanted, path) for url in wanted.urls],
+                over=over,
+                rounds=len(wanted.paths) - at,
+                is_said=lambda error: isinstance(error, _NotThere),
+            )
+            for number, outcome in enumerate(outcomes, 1):
                 try:
-                    async with asyncio.timeout(wanted.seconds):
-                        return await _get(session, url, wanted, path)
+                    return await outcome
                 except ConfigUnavailable as error:
                     reason = error.reason
                     missing = missing or isinstance(error, _NotThere)
