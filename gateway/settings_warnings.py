@@ -285,17 +285,19 @@ def _networks(settings: Settings) -> Iterator[str]:
 
 def _addresses(settings: Settings) -> Iterator[str]:
     told = {
-        "JWT_JWKS_URI": (settings.jwt_jwks_uri,),
+        "JWT_JWKS_URI": (settings.jwt_jwks_uri,) if settings.jwt_jwks_uri else (),
+        # Asked only where no address of the keys is set; another than an address is never asked.
+        "JWT_ISSUER": (settings.jwt_issuer,) if settings.jwt_issuer and not settings.jwt_jwks_uri else (),
         "CONFIG_SERVER_URL": settings.config_server_url,
         "SPRING_CONFIG_IMPORT": settings.spring_config_import.urls if settings.spring_config_import else (),
     }
-    stakes = {"JWT_JWKS_URI": "replace the keys and so make tokens"}
+    stakes = dict.fromkeys(("JWT_JWKS_URI", "JWT_ISSUER"), "replace the keys and so make tokens")
     for name, urls in told.items():
         for url in urls:
-            parts = urlsplit(url)
-            if parts.scheme == "http" and is_public(parts.hostname or ""):
+            scheme, host = _scheme_and_host(url)
+            if scheme == "http" and is_public(host):
                 yield (
-                    f"{name} asks {parts.hostname} over plain http, so anyone on the way there can "
+                    f"{name} asks {host} over plain http, so anyone on the way there can "
                     f"{stakes.get(name, 'replace the routes')}: use https"
                 )
     scheme = settings.redis_url.partition("://")[0]
@@ -311,6 +313,14 @@ def _hosts_of_redis(url: str) -> Iterable[str]:
     """Each host of an address once: those of sentinels and nodes stand for the servers that they lead to."""
     nodes = parse_redis_address(url).nodes
     return dict.fromkeys(node.host for node in nodes) if nodes else (urlsplit(url).hostname or "",)
+
+
+def _scheme_and_host(url: str) -> tuple[str, str]:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # an issuer may be any text
+        return "", ""
+    return parts.scheme, parts.hostname or ""
 
 
 def is_public(host: str) -> bool:

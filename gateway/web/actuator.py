@@ -25,6 +25,7 @@ from gateway.web.envelope import encode
 from gateway.web.exchange import Exchange
 
 BASE = "/actuator"
+OUT_OF_SERVICE = "OUT_OF_SERVICE"
 MEDIA_TYPE = "application/vnd.spring-boot.actuator.v3+json"
 
 
@@ -33,6 +34,10 @@ def plain(content: Any, status: int = 200, media_type: str = MEDIA_TYPE) -> web.
     return web.Response(
         body=encode(content), status=status, content_type=media_type, headers={"Cache-Control": "no-store"}
     )
+
+
+def _readiness(components: Mapping[str, Any]) -> str:
+    return cast(str, components["readinessState"]["status"])
 
 
 class _Asking(NamedTuple):
@@ -98,17 +103,19 @@ class Actuator:
 
     async def health(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """How each component does. Redis or the auth server being away is shown, but takes nobody out of service:
-        ungated routes are served all the same. Where reads need the management token, callers without it get the bare
-        status, because probes have none."""
-        status = "OUT_OF_SERVICE" if self._context.draining else "UP"
+        ungated routes are served all the same. A component that is OUT_OF_SERVICE itself does. Where reads need the
+        management token, callers without it get the bare status, because probes have none."""
+        components = self._components()
+        status = _readiness(components)
+        shown: dict[str, Any] = {"status": status}
+        if self._shows_details(request):
+            shown |= {"components": components, "groups": ["liveness", "readiness"]}
+        return plain(shown, 200 if status == "UP" else 503)
+
+    def _shows_details(self, request: web.BaseRequest) -> bool:
         settings = self._context.settings
-        if settings.management_reads == "token" and not has_management_token(
+        return settings.management_reads != "token" or has_management_token(
             request, settings.management_token
-        ):
-            return plain({"status": status}, 503 if self._context.draining else 200)
-        return plain(
-            {"status": status, "components": self._components(), "groups": ["liveness", "readiness"]},
-            503 if self._context.draining else 200,
         )
 
     def _components(self) -> dict[str, Any]:
@@ -117,8 +124,9 @@ class Actuator:
             up, details = check()
             status = up if isinstance(up, str) else "UP" if up else "UNKNOWN"
             components[name] = {"status": status, "details": details}
+        out = self._context.draining or any(each["status"] == OUT_OF_SERVICE for each in components.values())
         components["livenessState"] = {"status": "UP"}
-        components["readinessState"] = {"status": "OUT_OF_SERVICE" if self._context.draining else "UP"}
+        components["readinessState"] = {"status": OUT_OF_SERVICE if out else "UP"}
         return components
 
     async def component(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
@@ -133,10 +141,17 @@ class Actuator:
         return plain({"status": "UP"})
 
     async def readiness(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        """Whether requests should be sent here."""
-        if self._context.draining:
-            return plain({"status": "OUT_OF_SERVICE"}, 503)
-        return plain({"status": "UP"})
+        """Whether requests should be sent here; if not, because of which components."""
+        components = self._components()
+        status = _readiness(components)
+        if status == "UP":
+            return plain({"status": status})
+        shown: dict[str, Any] = {"status": status}
+        if self._shows_details(request):
+            shown["components"] = {
+                name: each for name, each in components.items() if each["status"] == OUT_OF_SERVICE
+            }
+        return plain(shown, 503)
 
     async def info(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """What this is."""
