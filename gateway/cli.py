@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import errno
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -27,15 +29,26 @@ if TYPE_CHECKING:
     from gateway.routing.config.properties import Properties
 
 
+_TAKES_NOTHING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
+
+
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Run one command; ``argv`` is without the program's name. Returns the exit status."""
+    _fill_descriptors()
     try:
         return _run(argv, environ)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read our output has what they wanted; without this, Python complains once more at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has what they wanted.
+        _give_up_output()
+        return 1
+    except OSError as error:
+        # Who prints gets the error of standard output; it names no file, and nothing else is written here.
+        if error.filename is not None or error.errno not in _TAKES_NOTHING:
+            raise
+        _give_up_output()
+        print(f"gateway: what was to be printed could not be written: {error.strerror}", file=sys.stderr)
         return 1
 
 
@@ -53,7 +66,24 @@ def _run(argv: Sequence[str] | None, environ: Mapping[str, str]) -> int:
         status: int = options.run(options, environ)
         return status
     finally:
-        sys.stdout.flush()
+        if sys.stdout is not None:  # the process was started without it
+            sys.stdout.flush()
+
+
+def _fill_descriptors() -> None:
+    """Opens standard input, output and error where the process was started without: else the first sockets would get
+    their numbers, and libuv ends a process that closes one of these."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _give_up_output() -> None:
+    """Without this, Python fails once more at the exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def make_parser(environ: Mapping[str, str] | None = None) -> argparse.ArgumentParser:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from http.client import HTTPMessage
-from typing import IO, Final
+from typing import IO, Final, TypeVar
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 from gateway.settings import Settings
+
+T = TypeVar("T")
 
 
 class _NoRedirects(HTTPRedirectHandler):
@@ -20,6 +25,24 @@ class _NoRedirects(HTTPRedirectHandler):
 
 OPENER: Final = build_opener(ProxyHandler({}), _NoRedirects)
 """Opens what it is given, whatever proxies the environment names."""
+
+
+def within(seconds: float, call: Callable[[], T]) -> T:
+    """What ``call`` returns or raises; TimeoutError if that takes longer than ``seconds``.
+
+    A time-out of urllib holds for one piece of an answer, so a byte now and then would keep the call going for ever. It
+    may do so in a thread, which the end of the process does not wait for.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="call", daemon=True).start()
+    return future.result(seconds)
 
 
 def own_url(settings: Settings) -> str:

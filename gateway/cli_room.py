@@ -12,11 +12,12 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import Request
 
-from gateway.cli_http import OPENER, own_url
+from gateway.cli_http import OPENER, own_url, within
 from gateway.errors import SettingsError
 from gateway.settings import Settings
 
 TIMEOUT_SECONDS = 10.0
+_ANSWER_BYTES = 16 * 1024 * 1024
 
 
 class RoomCallFailed(Exception):
@@ -133,14 +134,25 @@ def _ask(
         body = json.dumps(change).encode()
     request = Request(url.rstrip("/") + path, body, headers, method=method)  # noqa: S310 - checked above
     try:
-        with OPENER.open(request, timeout=TIMEOUT_SECONDS) as response:
-            return _envelope(response.read())
-    except HTTPError as error:
-        with error:
-            raise RoomCallFailed(_refusal(error.code, error.read(), token)) from None
+        status, answer = within(TIMEOUT_SECONDS, lambda: _answer(request))
     except (URLError, OSError, HTTPException) as error:
         reason = error.reason if isinstance(error, URLError) else error
+        if isinstance(reason, TimeoutError):
+            reason = f"not within {TIMEOUT_SECONDS:g} s"
         raise RoomCallFailed(f"no answer from {url}: {reason}") from None
+    if status is not None:
+        raise RoomCallFailed(_refusal(status, answer, token))
+    return _envelope(answer)
+
+
+def _answer(request: Request) -> tuple[int | None, bytes]:
+    """The status if it is none of success, and the body. Raises what urllib raises."""
+    try:
+        with OPENER.open(request, timeout=TIMEOUT_SECONDS) as response:
+            return None, response.read(_ANSWER_BYTES)
+    except HTTPError as error:
+        with error:
+            return error.code, error.read(_ANSWER_BYTES)
 
 
 def _envelope(body: bytes) -> dict[str, Any]:

@@ -92,7 +92,7 @@ class ConfigServerSettings:
         duration(), 10.0, "For connecting to one of its addresses."
     )
     config_server_timeout_seconds: float = setting(
-        duration(), 10.0, "For the whole answer of one address: a server may clone a repository first."
+        duration(), 10.0, "For the whole answer, of whichever address: a server may clone a repository first."
     )
     config_server_discovery: bool = setting(
         kinds.SWITCH,

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from gateway.redis_address import parse_redis_address
 from gateway.settings import TABLE, Settings
 from gateway.spelling import Names as Words
 from gateway.spelling import looks_like, nearest
@@ -67,11 +68,19 @@ _LONGEST_SENSIBLE: Final = {
     "KEEP_ALIVE_TIMEOUT_SECONDS": 7200.0,
     "SHUTDOWN_GRACE_SECONDS": 3600.0,
     "ALLOWED_IN_DURATION_SECONDS": 86_400.0,
-    "QUEUE_ABSENT_SECONDS": 86_400.0,
+    "QUEUE_ABSENT_SECONDS": 43_200.0,
     "QUEUE_STATUS_INTERVAL_SECONDS": 3600.0,
     "SSE_HEARTBEAT_SECONDS": 3600.0,
+    "STREAM_TOKEN_GRACE_SECONDS": 30 * 86_400.0,
+    "WEBSOCKET_IDLE_SECONDS": 86_400.0,
+    "CONFIG_SERVER_REFRESH_SECONDS": 14_400.0,
+    "CONFIG_SERVER_CONNECT_TIMEOUT_SECONDS": 600.0,
+    "CONFIG_SERVER_TIMEOUT_SECONDS": 3600.0,
+    "EUREKA_CLIENT_REGISTRYFETCHINTERVALSECONDS": 3600.0,
 }
 """In seconds. Far longer than anyone waits: such a value was mostly meant as milliseconds."""
+
+_SHORTEST_SENSIBLE_MS: Final = 5.0
 
 _PRIVATE_ENDINGS: Final = frozenset(
     {"arpa", "corp", "docker", "example", "home", "intern", "internal", "intranet", "invalid", "lan", "local"}
@@ -291,13 +300,19 @@ def _addresses(settings: Settings) -> Iterator[str]:
                     f"{name} asks {host} over plain http, so anyone on the way there can "
                     f"{stakes.get(name, 'replace the routes')}: use https"
                 )
-    if settings.redis_url.startswith("redis://"):
-        host = urlsplit(settings.redis_url).hostname or ""
+    scheme = settings.redis_url.partition("://")[0]
+    for host in _hosts_of_redis(settings.redis_url) if scheme.partition("+")[0] == "redis" else ():
         if is_public(host):
             yield (
                 f"REDIS_URL reaches {host} without TLS, so anyone on the way there reads and changes the line: "
-                "use rediss:// or a private address"
+                f"use {scheme.replace('redis', 'rediss', 1)}:// or a private address"
             )
+
+
+def _hosts_of_redis(url: str) -> Iterable[str]:
+    """Each host of an address once: those of sentinels and nodes stand for the servers that they lead to."""
+    nodes = parse_redis_address(url).nodes
+    return dict.fromkeys(node.host for node in nodes) if nodes else (urlsplit(url).hostname or "",)
 
 
 def _scheme_and_host(url: str) -> tuple[str, str]:
@@ -323,6 +338,12 @@ def _times(settings: Settings) -> Iterator[str]:
         value = getattr(settings, name.lower())
         if longest < value < math.inf:
             yield f"{name} is {value:g} s ({_in_words(value)}): it is in seconds, not in milliseconds"
+    lag = settings.overload_lag_ms
+    if 0 < lag < _SHORTEST_SENSIBLE_MS:
+        yield (
+            f"OVERLOAD_LAG_MS is {lag:g} ms, so that nearly everyone is told to come back: it is in milliseconds, not "
+            "in seconds"
+        )
     absent, interval = settings.queue_absent_seconds, settings.queue_status_interval_seconds
     if 0 < absent <= interval:
         yield (

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -609,7 +610,7 @@ def management() -> Iterator[Management]:
             sent = json.loads(body) if body else None
             state.asked.append((self.command, self.path, self.headers.get("Authorization"), sent))
             text = state.answer if isinstance(state.answer, bytes) else json.dumps(state.answer).encode()
-            self.send_response(state.status)
+            self.send_response_only(state.status)
             for name, content in state.headers.items():
                 self.send_header(name, content)
             self.send_header("Content-Length", str(len(text)))
@@ -796,6 +797,18 @@ def test_health_is_what_the_gateway_of_this_machine_says(
     assert [asked[1] for asked in management.asked] == [path]
 
 
+@pytest.mark.parametrize(("arguments", "code"), [((), 1), (("--liveness",), 0)])
+def test_health_of_a_full_gateway_says_that_it_is_full_and_alive(
+    arguments: tuple[str, ...], code: int, management: Management, capsys: pytest.CaptureFixture[str]
+) -> None:
+    management.status, management.answer = 503, b""
+    management.headers = {"Server": "gateway", "Retry-After": "5"}
+    environ = {"SERVER_HOST": "127.0.0.1", "SERVER_PORT": management.url.rpartition(":")[2]}
+    assert run("health", *arguments, environ=environ) == code
+    said = capsys.readouterr()
+    assert "503 full: the gateway takes no more connections, since MAX_CONNECTIONS" in (said.err or said.out)
+
+
 def test_health_of_a_gateway_that_is_not_there_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("health", environ={"SERVER_HOST": "127.0.0.1", "SERVER_PORT": "1"}) == 1
     said = capsys.readouterr().err
@@ -811,6 +824,46 @@ def test_health_of_a_gateway_that_hangs_says_so(
         port = str(silent.getsockname()[1])
         assert run("health", environ={"SERVER_HOST": "127.0.0.1", "SERVER_PORT": port}) == 1
     assert "within 0.2 s: it hangs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("end", [b"\r\n\r\n", b""], ids=["body", "head"])
+@pytest.mark.parametrize("status", [b"200 OK", b"503 Service Unavailable"])
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [(("health",), "within 0.3 s: it hangs"), (("room", "show"), "no answer from http://127.0.0.1:")],
+)
+def test_an_answer_that_comes_a_byte_at_a_time_is_given_up(
+    command: tuple[str, ...],
+    words: str,
+    status: bytes,
+    end: bytes,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.cli_health.TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("gateway.cli_room.TIMEOUT_SECONDS", 0.3)
+    over = threading.Event()
+
+    def trickle() -> None:
+        client, _ = other.accept()
+        with client, contextlib.suppress(OSError):
+            client.sendall(b"HTTP/1.1 %b\r\nContent-Length: 100000%b" % (status, end))
+            while not over.wait(0.05):
+                client.sendall(b"1")
+
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        other.settimeout(20)
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        try:
+            began = time.monotonic()
+            port = str(other.getsockname()[1])
+            assert run(*command, environ={"SERVER_HOST": "127.0.0.1", "SERVER_PORT": port}) == 1
+            assert time.monotonic() - began < 3
+        finally:
+            over.set()
+            thread.join()
+    assert words in capsys.readouterr().err
 
 
 def test_output_nobody_reads_any_more_is_no_crash(tmp_path: Path) -> None:

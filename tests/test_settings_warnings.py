@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -265,6 +266,23 @@ def test_an_environment_remembers_what_it_was_asked_for() -> None:
             {"REDIS_URL": "redis://:hunter2@cache.example.com:6379"},
             "REDIS_URL reaches cache.example.com without TLS",
         ),
+        (
+            {"REDIS_URL": "redis+cluster://:hunter2@10.0.0.5,cache.example.com:6379,cache.example.com:6380"},
+            "REDIS_URL reaches cache.example.com without TLS, so anyone on the way there reads and changes the line: "
+            "use rediss+cluster://",
+        ),
+        (
+            {"REDIS_URL": "redis+sentinel://:hunter2@8.8.8.8:26379,10.0.0.5/main?sentinel_password=hunter2"},
+            "use rediss+sentinel:// or",
+        ),
+        (
+            {"WEBSOCKET_IDLE_SECONDS": "300000"},
+            "WEBSOCKET_IDLE_SECONDS is 300000 s (3 days): it is in seconds",
+        ),
+        ({"CONFIG_SERVER_REFRESH_SECONDS": "30000"}, "(8 hours): it is in seconds"),
+        ({"STREAM_TOKEN_GRACE_SECONDS": "3600000"}, "(42 days): it is in seconds"),
+        ({"EUREKA_CLIENT_REGISTRYFETCHINTERVALSECONDS": "10000"}, "(3 hours): it is in seconds"),
+        ({"OVERLOAD_LAG_MS": "0.2"}, "OVERLOAD_LAG_MS is 0.2 ms"),
         ({"ALLOWED_IN_DURATION_SECONDS": "240000"}, "ALLOWED_IN_DURATION_SECONDS is 240000 s (3 days)"),
         ({"REDIS_TIMEOUT_SECONDS": "1000"}, "REDIS_TIMEOUT_SECONDS is 1000 s (17 minutes)"),
         ({"PROXY_RESPONSE_TIMEOUT_SECONDS": "30000"}, "it is in seconds"),
@@ -303,10 +321,22 @@ def test_a_value_that_is_hardly_meant_is_told_without_secrets(environ: dict[str,
         {"KEEP_ALIVE_TIMEOUT_SECONDS": "4000", "PROXY_RESPONSE_TIMEOUT_SECONDS": "3600"},
         {"QUEUE_ABSENT_SECONDS": "60", "QUEUE_STATUS_INTERVAL_SECONDS": "10"},
         {"STREAM_TOKEN_GRACE_SECONDS": "604800"},
+        {"REDIS_URL": "rediss+cluster://cache.example.com"},
+        {"REDIS_URL": "redis+cluster://cache,10.0.0.5"},
+        {"CONFIG_SERVER_REFRESH_SECONDS": "3600", "OVERLOAD_LAG_MS": "50", "WEBSOCKET_IDLE_SECONDS": "3600"},
+        {"CONFIG_SERVER_REFRESH_SECONDS": "0", "OVERLOAD_LAG_MS": "0", "WEBSOCKET_IDLE_SECONDS": "0"},
     ],
 )
 def test_a_value_that_may_be_meant_is_not_told(environ: dict[str, str]) -> None:
     assert of_values(**environ) == []
+
+
+def test_each_time_in_seconds_is_told_where_its_default_was_written_in_milliseconds() -> None:
+    times = [row for row in TABLE if "number of seconds" in row.allowed and 0 < row.default < math.inf]
+    assert len(times) >= 17
+    for row in times:
+        found = of_values(**{row.name: f"{row.default * 1000:.0f}"})
+        assert any(f"{row.name} is" in each and "it is in seconds" in each for each in found), row.name
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +18,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, Literal
 
-from gateway.observe.writer import LineWriter, Sink
+from gateway.observe import writer as lines
+from gateway.observe.writer import LineWriter, Sink, standard_output
 
 LogFormat = Literal["text", "json"]
 
@@ -44,9 +44,14 @@ def logging_to(
     """Send everything that is logged to ``sink`` (standard output) until left; the standard library's logging is
     as before then. ``service`` is named in every line of JSON."""
     root = logging.getLogger()
-    writer = LineWriter(sink or sys.stdout)
+    formatter = JsonFormatter(service) if log_format == "json" else TextFormatter()
+
+    def notice(text: str) -> str:
+        return formatter.format(logging.LogRecord(lines.__name__, logging.WARNING, "", 0, text, None, None))
+
+    writer = LineWriter(sink or standard_output(), notice=notice)
     handler = _WriterHandler(writer)
-    handler.setFormatter(JsonFormatter(service) if log_format == "json" else TextFormatter())
+    handler.setFormatter(formatter)
     before = root.handlers[:], root.level
     root.handlers[:] = [handler]
     root.setLevel(level)

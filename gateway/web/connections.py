@@ -121,9 +121,16 @@ class Connection(Laned):
         else:
             super().connection_made(transport)
 
+    def serve_once(self, transport: asyncio.Transport, head: bytes) -> None:
+        """Answers ``head``, a whole one, and nothing behind it, on a connection that was one too many."""
+        self._deaf, self._idle = False, True
+        super().connection_made(transport)
+        self.data_received(head)
+        self.close()
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """Nothing is waited for any more."""
-        if self.transport is None and self._manager is not None:
+        if self._manager is not None:
             self._manager.forget(self)
         super().connection_lost(exc)
 

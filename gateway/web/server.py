@@ -23,6 +23,7 @@ from gateway.web.connections import ClientRequest, Connection
 from gateway.web.forgetting import LONG as STREAM_PATH
 from gateway.web.lane import Lane
 from gateway.web.limits import Limits, file_limit
+from gateway.web.pieces import HEAD_END, one_whole_head
 
 BACKLOG: Final = 4096
 """Connections that may wait to be accepted: a sale opens in one second, and aiohttp's 128 would refuse most."""
@@ -37,6 +38,12 @@ _MOST_UNDECIDED: Final = 16
 _FIRST_BYTES_SECONDS: Final = 0.5
 _STREAM_START: Final = b"GET %b" % STREAM_PATH.encode()
 _STREAM: Final = re.compile(rb"%b[? ]" % _STREAM_START)
+_PROBE_STARTS: Final = (b"GET /actuator/health", b"HEAD /actuator/health")
+_PROBE: Final = re.compile(
+    rb"(?:GET|HEAD) /actuator/health(?:/[a-zA-Z/]{0,100})?(?:\?[!-~]{0,100})? HTTP/1\.[01]\r\n"
+)
+_MOST_PROBES: Final = 8
+_LONGEST_PROBE: Final = 4096
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nServer: gateway\r\nRetry-After: 5\r\n"
     b"Cache-Control: no-store\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -79,8 +86,9 @@ class Server(web.Server):
     """aiohttp's server with connections that are ``Connection``. Make it inside the loop.
 
     Connections are refused while ``descriptors`` files or more are open, this being the number the next one gets, and
-    while there are ``most`` connections (None: no bound but the files). ``on_full`` is called for each. ``lane``: where
-    newcomers wait, if they are to.
+    while there are ``most`` connections (None: no bound but the files). ``on_full`` is called for each. A few requests
+    for health are answered all the same: a supervisor would restart a gateway that only has many clients. ``lane``:
+    where newcomers wait, if they are to.
     """
 
     def __init__(
@@ -101,6 +109,8 @@ class Server(web.Server):
         self._on_full = on_full or (lambda: None)
         self._undecided: dict[Connection, tuple[asyncio.Transport, bytes]] = {}
         """Connections too many whose first bytes do not say yet what the client asks for, with these bytes."""
+        self._probes: set[Connection] = set()
+        """Connections too many that are answered, once each, because they ask for health."""
         self.draining = False
         """Each answer is the last one of its connection."""
         super().__init__(
@@ -132,22 +142,22 @@ class Server(web.Server):
     def is_full(self, transport: asyncio.BaseTransport) -> bool:
         """Whether this new connection is one too many."""
         sock = transport.get_extra_info("socket")
-        crowded = self._most is not None and len(self._connections) >= self._most
+        crowded = self._most is not None and len(self._connections) - len(self._probes) >= self._most
         return crowded or (sock is not None and sock.fileno() >= self._descriptors)
 
     def turn_away(self, connection: Connection, transport: asyncio.Transport) -> None:
         """Tells a client that is one too many to come back, and closes the connection.
 
-        What it asks for decides how it is told: an ``EventSource`` gives up for good on a 503. In a crowd the request
-        is there when the connection is accepted; else a few connections are kept for a moment, until it comes.
+        What it asks for decides how it is told: an ``EventSource`` gives up for good on a 503, and a request for health
+        is answered. In a crowd the request is there when the connection is accepted; else a few connections are kept
+        for a moment, until it comes.
         """
-        self._on_full()
         came = _what_came(transport.get_extra_info("socket").fileno())
-        if _STREAM_START.startswith(came) and len(self._undecided) < _MOST_UNDECIDED:
+        if _is_undecided(came) and len(self._undecided) < _MOST_UNDECIDED:
             self._undecided[connection] = transport, came
             self.deadlines.set(connection, _FIRST_BYTES_SECONDS, partial(self.hear_first, connection, b""))
         else:
-            self._tell_full(transport, came)
+            self._decide(connection, transport, came)
 
     def hear_first(self, connection: Connection, data: bytes) -> None:
         """A connection that is one too many has sent ``data``; nothing in its time if that is empty."""
@@ -155,19 +165,29 @@ class Server(web.Server):
             return
         transport, came = self._undecided[connection]
         came += data
-        if data and _STREAM_START.startswith(came):
+        if data and _is_undecided(came):
             self._undecided[connection] = transport, came
             return
-        self.forget(connection)
+        del self._undecided[connection]
         self.deadlines.drop(connection)
-        if not transport.is_closing():
-            self._tell_full(transport, came)
+        self._decide(connection, transport, came)
 
     def forget(self, connection: Connection) -> None:
         """The connection has ended, whatever it would have been told."""
-        self._undecided.pop(connection, None)
+        self._probes.discard(connection)
+        if self._undecided.pop(connection, None) is not None:
+            self._on_full()
 
-    def _tell_full(self, transport: asyncio.Transport, came: bytes) -> None:
+    def _decide(self, connection: Connection, transport: asyncio.Transport, came: bytes) -> None:
+        """Answers a connection that is one too many, whose first bytes are ``came``."""
+        probe = _PROBE.match(came) is not None and one_whole_head(came, _LONGEST_PROBE)
+        if probe and len(self._probes) < _MOST_PROBES and not transport.is_closing():
+            self._probes.add(connection)
+            connection.serve_once(transport, came)
+            return
+        self._on_full()
+        if transport.is_closing():
+            return
         if _STREAM.match(came) is None:
             transport.write(_FULL)
         else:
@@ -211,6 +231,13 @@ class Server(web.Server):
         # aiohttp forgets a connection some time after it has ended, without a signal.
         while self._connections and (left := until - loop.time()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(left, _LOOK_SECONDS))
+
+
+def _is_undecided(came: bytes) -> bool:
+    """Whether ``came`` may still become a request that is not simply refused."""
+    if any(start.startswith(came) for start in (_STREAM_START, *_PROBE_STARTS)):
+        return True
+    return came.startswith(_PROBE_STARTS) and HEAD_END not in came and len(came) < _LONGEST_PROBE
 
 
 def _what_came(descriptor: int) -> bytes:

@@ -68,10 +68,12 @@ class Site:
 
 
 @asynccontextmanager
-async def site(limits: Limits = SHORT, descriptors: int | None = None) -> AsyncIterator[Site]:
+async def site(
+    limits: Limits = SHORT, descriptors: int | None = None, most: int | None = None
+) -> AsyncIterator[Site]:
     here = Site()
     here.go.set()
-    here.server = Server(here.handle, limits, descriptors=descriptors, on_full=here.away)
+    here.server = Server(here.handle, limits, descriptors=descriptors, most=most, on_full=here.away)
     runner = web.ServerRunner(here.server, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -277,7 +279,7 @@ STREAM = b"GET /api/v1/queue/stream?access_token=x HTTP/1.1\r\nHost: h\r\n\r\n"
 async def test_a_stream_on_one_connection_too_many_is_asked_to_come_back(late: bool, cut: int) -> None:
     async with site(Limits(), descriptors=0) as here, here.client() as (reader, writer):
         if late:
-            await seconds_of(until(lambda: here.turned_away == 1))
+            await seconds_of(until(lambda: len(here.server._undecided) == 1))  # type: ignore[union-attr]
         if cut:
             writer.write(STREAM[:cut])
             await asyncio.sleep(0.05)
@@ -290,6 +292,7 @@ async def test_a_stream_on_one_connection_too_many_is_asked_to_come_back(late: b
         assert re.fullmatch(rb"retry: \d{4,5}\n: no room here\n\n", body)
         assert b"\r\nContent-Length: %d\r\n" % len(body) in head
         assert here.served == []
+        assert here.turned_away == 1
 
 
 async def test_who_says_nothing_on_a_connection_too_many_is_refused_soon() -> None:
@@ -311,3 +314,89 @@ async def test_who_leaves_a_connection_too_many_is_forgotten() -> None:
         async with here.client():
             await seconds_of(until(lambda: len(here.server._undecided) == 1))  # type: ignore[union-attr]
         await seconds_of(until(lambda: not here.server._undecided))  # type: ignore[union-attr]
+
+
+PROBE = b"GET /actuator/health/liveness HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+@pytest.mark.parametrize("cut", [0, 2, 10, 21, 30, len(PROBE) - 1])
+@pytest.mark.parametrize(
+    "request_", [PROBE, PROBE.replace(b"GET", b"HEAD"), PROBE.replace(b"/liveness", b"")]
+)
+async def test_a_full_server_answers_a_request_for_health_and_nothing_behind_it(
+    request_: bytes, cut: int
+) -> None:
+    async with site(Limits(linger_seconds=0.1), descriptors=0) as here:
+        async with here.client() as (reader, writer):
+            if cut:
+                writer.write(request_[:cut])
+                await seconds_of(until(lambda: len(here.server._undecided) == 1))  # type: ignore[union-attr]
+                await asyncio.sleep(0.02)
+            writer.write(request_[cut:])
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 3)
+            assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert b"\r\nConnection: close\r\n" in head
+            writer.write(PROBE)
+            await asyncio.wait_for(reader.read(), 3)
+        await seconds_of(until(lambda: not here.server._probes))  # type: ignore[union-attr]
+        assert len(here.served) == 1
+        assert here.turned_away == 0
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        PROBE + PROBE,
+        PROBE.replace(b"health", b"healthy"),
+        PROBE.replace(b"health", b"rooms"),
+        PROBE.replace(b"GET", b"POST"),
+        PROBE.replace(b"/liveness", b"/../rooms"),
+        PROBE.replace(b"Host: h", b"Host: " + b"h" * 5000),
+        PROBE[:-2],
+    ],
+    ids=lambda other: str(other[:40]),
+)
+async def test_a_full_server_answers_no_other_request(other: bytes) -> None:
+    async with site(Limits(linger_seconds=0.1), descriptors=0) as here, here.client() as (reader, writer):
+        writer.write(other)
+        assert (await asyncio.wait_for(reader.read(), 3)).startswith(b"HTTP/1.1 503 ")
+        assert here.served == []
+        assert here.turned_away == 1
+
+
+async def test_a_full_server_answers_only_a_few_requests_for_health_at_a_time() -> None:
+    async with site(Limits(linger_seconds=0.1), descriptors=0) as here:
+        here.go.clear()
+        clients = [await asyncio.open_connection("127.0.0.1", here.port) for _ in range(12)]
+        try:
+            for _, writer in clients:
+                writer.write(PROBE)
+            await seconds_of(until(lambda: here.turned_away == 4))
+            here.go.set()
+            answers = [await asyncio.wait_for(reader.readline(), 3) for reader, _ in clients]
+            assert (
+                sorted(answers)
+                == [b"HTTP/1.1 200 OK\r\n"] * 8 + [b"HTTP/1.1 503 Service Unavailable\r\n"] * 4
+            )
+        finally:
+            for _, writer in clients:
+                writer.transport.abort()
+        await seconds_of(until(lambda: not here.server._probes))  # type: ignore[union-attr]
+
+
+async def test_requests_for_health_take_no_place_from_clients() -> None:
+    async with site(Limits(linger_seconds=0.1), most=1) as here:
+        here.go.clear()
+        async with here.client() as (_, first):
+            first.write(GET % 1)
+            await seconds_of(here.under_way.wait())
+            async with here.client() as (reader, probe):
+                probe.write(PROBE)
+                await seconds_of(until(lambda: len(here.server._probes) == 1))  # type: ignore[union-attr]
+                first.transport.abort()
+                await seconds_of(until(lambda: len(here.server.connections) == 1))  # type: ignore[union-attr]
+                async with here.client() as (other, writer):
+                    writer.write(GET % 2)
+                    here.go.set()
+                    assert (await asyncio.wait_for(other.readline(), 3)).startswith(b"HTTP/1.1 200 ")
+                assert (await asyncio.wait_for(reader.readline(), 3)).startswith(b"HTTP/1.1 200 ")

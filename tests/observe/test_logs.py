@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from gateway.observe.logs import AccessLog, LogFormat, escaped, logging_to, timestamp, without_tokens
 from gateway.observe.writer import LineWriter
+from tests.observe.test_writer import StuckSink
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"
 ENTRY: dict[str, Any] = {
@@ -224,3 +225,27 @@ def test_timestamps_are_utc_with_milliseconds() -> None:
     assert timestamp(0) == "1970-01-01T00:00:00.000Z"
     assert timestamp(1767225599.9999) == "2025-12-31T23:59:59.999Z"
     assert timestamp(1767225600.25) == "2026-01-01T00:00:00.250Z"
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_what_the_log_says_of_itself_is_a_line_like_others(log_format: LogFormat) -> None:
+    sink = StuckSink()
+    with logging_to(sink, log_format=log_format) as writer:
+        writer._most_waiting = 0
+        logging.getLogger("gateway").warning("unheard")
+        writer._most_waiting = 1
+        sink.released.set()
+        logging.getLogger("gateway").warning("heard")
+    first, second = sink.getvalue().splitlines()
+    assert "heard" in first
+    if log_format == "json":
+        told = json.loads(second)
+        assert told.keys() == json.loads(first).keys()
+        assert (told["level"], told["logger"]) == ("WARNING", "gateway.observe.writer")
+        assert told["message"] == "1 lines were dropped, the reader is too slow"
+    else:
+        assert re.fullmatch(
+            r"\d{4}-\d\d-\d\dT[\d:.]{12}Z WARNING gateway\.observe\.writer: 1 lines were dropped, the reader is too "
+            "slow",
+            second,
+        )

@@ -13,6 +13,7 @@ from gateway.errors import ConfigUnavailable, ConfigUnusable
 MOST_BYTES: Final = 4 * 1024 * 1024
 MOST_PROPERTIES: Final = 50_000
 LONGEST_VALUE: Final = 64 * 1024
+_MOST_DIGITS: Final = 100
 # As a Config Server passes it on: it reads the bytes of a .properties file as ISO 8859-1.
 _BOM: Final = ("\ufeff", "\u00ef\u00bb\u00bf")
 _USER = re.compile(r"(?<=://)[^/@\s]*@")
@@ -23,10 +24,15 @@ Scalar = str | int | float | bool
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One property's value as the server typed it; ``line`` in its file, 0 if the server does not say."""
+    """One property's value as the server typed it; ``line`` in its file, 0 if the server does not say.
+
+    ``fault`` is what is wrong with a value that can't be used, and is raised where the value is needed: a shared
+    repository has much that is not for a gateway, and of what kind that is does not matter.
+    """
 
     value: Scalar
     line: int = 0
+    fault: ConfigUnavailable | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +65,7 @@ def read_answer(body: bytes) -> Answer:
     part of either.
     """
     try:
-        content = json.loads(body)
-        # JSON can spell halves of characters, which can't be written into a log or a header later on.
-        if b"\\u" in body:
-            json.dumps(content, ensure_ascii=False).encode()
+        content = json.loads(body, parse_int=_whole)
     # RecursionError is what deep nesting becomes.
     except (ValueError, RecursionError):
         raise ConfigUnusable("the answer is not JSON") from None
@@ -77,8 +80,8 @@ def read_answer(body: bytes) -> Answer:
         raise ConfigUnusable(f"the answer has more than {MOST_PROPERTIES} properties")
     return Answer(
         read,
-        version[:100] if isinstance(version, str) else None,
-        label[:100] if isinstance(label, str) else None,
+        _whole_characters(version[:100]) if isinstance(version, str) else None,
+        _whole_characters(label[:100]) if isinstance(label, str) else None,
     )
 
 
@@ -88,11 +91,28 @@ def _source(node: object) -> Source:
         raise ConfigUnusable("a property source in the answer is malformed")
     name = _USER.sub("", str(node.get("name", "")))
     shown = "".join(each if each.isprintable() else "?" for each in name)[:300]
-    return Source(shown or "unnamed", {_plain(key): _value(key, value) for key, value in properties.items()})
+    return Source(shown or "unnamed", {_plain(key): _read(key, value) for key, value in properties.items()})
 
 
 def _plain(key: str) -> str:
-    return key.removeprefix(_BOM[0]).removeprefix(_BOM[1])
+    return _whole_characters(key.removeprefix(_BOM[0]).removeprefix(_BOM[1]))
+
+
+def _whole(digits: str) -> int | str:
+    """A whole number; one that is too long for Python to read stays a text."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else digits
+
+
+def _whole_characters(text: str) -> str:
+    """JSON can spell halves of characters, which can't be written into a log or a header later on."""
+    return text.encode(errors="replace").decode()
+
+
+def _read(key: str, node: object) -> Value:
+    try:
+        return _value(key, node)
+    except ConfigUnavailable as error:
+        return Value("", fault=error)
 
 
 def _value(key: str, node: object) -> Value:
@@ -101,6 +121,8 @@ def _value(key: str, node: object) -> Value:
         origin = _ORIGIN.fullmatch(str(node.get("origin")))
         line = int(origin[1]) if origin else 0
         node = node.get("value")
+    if any(isinstance(text, str) and _whole_characters(text) != text for text in (key, node)):
+        node = ()  # no text
     if node is None:
         return Value("", line)
     if not isinstance(node, Scalar) or (isinstance(node, str) and len(node) > LONGEST_VALUE):

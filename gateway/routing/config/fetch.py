@@ -6,6 +6,7 @@ import asyncio
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
@@ -14,6 +15,7 @@ from multidict import CIMultiDict
 
 from gateway.errors import ConfigUnavailable, ConfigUnusable
 from gateway.routing.config.answer import MOST_BYTES
+from gateway.routing.config.race import answers
 
 Ask = Callable[[], Awaitable[bytes]]
 """The server's answer. Raises ConfigUnavailable; ConfigUnusable where a server answered with something else."""
@@ -22,8 +24,8 @@ Find = Callable[[], Awaitable[tuple[str, ...]]]
 """Looks up where servers are, with users and passwords in the addresses. Raises ConfigUnavailable if there is none."""
 
 SECONDS: Final = 10.0
-"""The longest one server may take for the whole answer if nothing else is set: a real one may clone a repository
-first."""
+"""The longest that all servers together may take for the whole answer if nothing else is set: a real one may clone a
+repository first."""
 
 _HEADERS: Final = {
     # The second format says in which line of which file a value stands; a server that has only the first one
@@ -44,7 +46,8 @@ class Wanted:
     """What is asked for, and who asks. ``urls`` are servers of the same content, tried in order. Of ``labels`` the
     first one counts that a server has; without any it is the server's own. ``found``: the servers are to be found, and
     user and password that come with an address count before those here. ``headers`` and ``token`` go out with each
-    call. One server may take ``connect_seconds`` for a connection, and ``seconds`` for all."""
+    call. One server may take ``connect_seconds`` for a connection, and all of them together ``seconds`` for the
+    answer."""
 
     urls: tuple[str, ...]
     application: str
@@ -76,7 +79,8 @@ def http_ask(session: aiohttp.ClientSession, wanted: Wanted, find: Find | None =
     operator's decision alone.
 
     The next label is asked for only where a server has said that it has not the one before: a server that is away for
-    a moment must not bring another configuration into force.
+    a moment must not bring another configuration into force. A server that is slow is waited for while the next one is
+    asked as well.
 
     With ``find`` the servers are those that it finds, and ``wanted.urls`` don't count. The one that answered last is
     asked first. When none of those that are known gives an answer, they are looked up anew.
@@ -85,14 +89,20 @@ def http_ask(session: aiohttp.ClientSession, wanted: Wanted, find: Find | None =
 
     async def ask_in_turn(urls: Sequence[str]) -> tuple[bytes, str]:
         """The answer of the first server that gives one, and its address."""
+        over = asyncio.get_running_loop().time() + wanted.seconds
         reasons = []
         answered = False
         for at, path in enumerate(wanted.paths):
             missing = False
-            for number, url in enumerate(urls, 1):
+            outcomes = await answers(
+                [partial(_get, session, url, wanted, path) for url in urls],
+                over=over,
+                rounds=len(wanted.paths) - at,
+                is_said=lambda error: isinstance(error, _NotThere),
+            )
+            for number, (url, outcome) in enumerate(zip(urls, outcomes, strict=True), 1):
                 try:
-                    async with asyncio.timeout(wanted.seconds):
-                        return await _get(session, url, wanted, path), url
+                    return await outcome, url
                 except ConfigUnavailable as error:
                     reason = error.reason
                     missing = missing or isinstance(error, _NotThere)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from gateway.errors import ConfigUnavailable
 from gateway.placeholders import fill_from, in_environ
 from gateway.routing.config.answer import LONGEST_VALUE, Scalar, Source
 from gateway.routing.config.names import plain
@@ -21,15 +22,23 @@ MOST_NAMED: Final = 16
 
 
 class Lookup:
-    """Fills placeholders. ``used`` gathers the names of the properties that some placeholder stands for."""
+    """Fills placeholders. ``used`` gathers the names of the properties that some placeholder stands for.
+
+    Filling raises ConfigUnavailable where a property is needed that can't be used.
+    """
 
     def __init__(self, sources: Sequence[Source], environ: Mapping[str, str]) -> None:
         self.used: set[str] = set()
         self._environ = environ
         self._texts: dict[str, str] = {}
+        self._faults: dict[str, ConfigUnavailable] = {}
+        """Of properties that can't be used, by plain name."""
         for source in sources:
             for name, found in source.properties.items():
-                self._texts.setdefault(plain(name), text_of(found.value))
+                key = plain(name)
+                if key not in self._texts and found.fault:
+                    self._faults[key] = found.fault
+                self._texts.setdefault(key, text_of(found.value))
         # Each property is filled once, so values that repeat one another can't multiply the work.
         self._filled: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._asking: list[str] = []
@@ -66,6 +75,8 @@ class Lookup:
         if value is not None or key not in self._texts:
             return value, ()
         self.used.add(key)
+        if key in self._faults:
+            raise self._faults[key]
         return self._property(key, name)
 
     def _property(self, key: str, name: str) -> tuple[str, tuple[str, ...]]:

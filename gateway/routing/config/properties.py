@@ -67,7 +67,10 @@ class Properties:
 
 
 def properties_of(answer: Answer, environ: Mapping[str, str]) -> Properties:
-    """Everything in ``answer`` that a gateway reads, placeholders filled from ``environ`` and the answer itself."""
+    """Everything in ``answer`` that a gateway reads, placeholders filled from ``environ`` and the answer itself.
+
+    Raises ConfigUnavailable if some of that can't be used.
+    """
     lookup = Lookup(answer.sources, environ)
     maker = _Maker(lookup)
     trees = [maker.tree(source, older) for source in answer.sources for older in (False, True)]
@@ -145,6 +148,8 @@ class _Maker:
         for name, value in source.properties.items():
             segments = split(name)
             path, is_older = _path(segments)
+            if path and value.fault:
+                raise value.fault
             if path == ("gateway", "routes") and value.value == "":
                 # Null and an empty list look the same here, and neither is meant to take all routes away.
                 continue

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from dataclasses import replace
 
 import aiohttp
@@ -203,3 +205,24 @@ async def test_headers_and_token_of_the_settings_are_sent(session: aiohttp.Clien
     assert headers.getall("Accept") == ["application/json"]
     assert "Authorization" not in headers
     assert "tickets" not in repr(wanted)
+
+
+async def test_servers_that_hang_take_the_time_of_one(
+    server: ConfigServerStub, session: aiohttp.ClientSession
+) -> None:
+    loop = asyncio.get_running_loop()
+    with ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(4)]
+        urls = tuple(f"http://127.0.0.1:{each.getsockname()[1]}" for each in silent)
+        began = loop.time()
+        with pytest.raises(ConfigUnavailable, match=r"(server \d: no answer within 0.6 s(; )?){4}"):
+            await http_ask(session, Wanted(urls, "gw", seconds=0.6))()
+        assert loop.time() - began < 2
+        server.say({"a": 1})
+        assert read_answer(
+            await http_ask(session, Wanted((*urls[:2], server.url), "gw", seconds=3))()
+        ).sources
+        # One has said that it has no such label, and the others say nothing.
+        server.labels = {"main": 200}
+        wanted = Wanted((urls[0], server.url, urls[1]), "gw", labels=("feature", "main"), seconds=3)
+        assert read_answer(await http_ask(session, wanted)()).label == "main"
