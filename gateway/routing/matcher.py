@@ -78,6 +78,11 @@ def end() -> None:
     _meter.left = math.inf
 
 
+def spend(microseconds: float) -> None:
+    """Draw on the current question's time for what is compared without a regex; raises GaveUp."""
+    _meter.spend(microseconds)
+
+
 class Match:
     """Where a regex matched a text."""
 

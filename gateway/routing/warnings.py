@@ -94,6 +94,7 @@ def warn_of(table: RouteTable, lines: Lines, faults: Faults, *, gates_named: boo
     _warn_of_shadows(table.routes, faults)
     _warn_of_own_paths(reaches, faults)
     _warn_of_gates(table.gates, lines, faults)
+    _warn_of_gate_regexes(table.gates, lines, faults)
     _warn_of_rooms(table, lines, faults)
     if not gates_named:
         _warn_of_lost_gates(reaches, faults)
@@ -294,6 +295,21 @@ def _warn_of_gates(gates: Sequence[Gate], lines: Lines, faults: Faults) -> None:
                     message = f"'{call}' under renews has no effect: '{other}' needs a place in room {room}"
                     faults.warn(lines.calls.get(call, 1), "gate-shadowed", message)
                     break
+
+
+def _warn_of_gate_regexes(gates: Sequence[Gate], lines: Lines, faults: Faults) -> None:
+    """Regexes in gates that narrow nothing. Between gates of two rooms a regex says which of them counts."""
+    calls = [(call, gate.room) for gate in gates for call in gate.calls]
+    constrained = [(call, room) for call, room in calls if call.wide.constrained]
+    if len(calls) * len(constrained) > MOST_COMPARED:
+        return
+    for call, room in constrained:
+        if not any(room != other_room and overlap(call, other) for other, other_room in calls):
+            message = (
+                f"'{call}' (gate of room {room}) needs a place whatever the variable is, as if it had no regex: a "
+                "service may read a number, a date or a name in many spellings; remove the regex"
+            )
+            faults.warn(lines.calls.get(call, 1), "gate-regex", message)
 
 
 def _decides(one: CallPattern, other: CallPattern) -> bool:
