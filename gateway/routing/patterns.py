@@ -24,6 +24,7 @@ from functools import lru_cache
 from gateway.routing.faults import RuleBroken
 from gateway.routing.globs import ONE, RUN, Glob
 from gateway.routing.javaregex import compile_java, quoted
+from gateway.routing.matcher import Regex
 from gateway.routing.pattern_parts import PathPattern, Segment, closing_brace, fold, without_variables
 from gateway.routing.readings import bare
 
@@ -138,15 +139,18 @@ def _segment(source: str, text: str, ignore_case: bool, *, last: bool) -> Segmen
     if RUN not in globs:
         one = "[^\U00010000-\U0010ffff]"
         parts = [one if part == "." else part for part in parts]
-    wildcards = "".join(".*" if each == RUN else one if each == ONE else quoted(each) for each in globs)
-    # What protects looks past a format suffix.
-    regex, of_globs = (
-        compile_java(rf"(?:{each})(?s:\..*)?" if ignore_case else each, ignore_case=ignore_case)
-        for each in ("".join(parts), wildcards)
-    )
     constrained = any(part[0] == "(" and part != "(.*)" for part in parts)
-    glob = None if globs == [RUN] else Glob(globs, of_globs, suffix=ignore_case, one=one)
+    regex = of_glob = _compiled("".join(parts), ignore_case)
+    if constrained:
+        plain = (".*" if each == RUN else one if each == ONE else quoted(each) for each in globs)
+        of_glob = _compiled("".join(plain), ignore_case)
+    glob = None if globs == [RUN] else Glob(globs, of_glob, suffix=ignore_case, one=one)
     return Segment(text, None, regex, tuple(names), glob=glob, constrained=constrained)
+
+
+def _compiled(regex: str, ignore_case: bool) -> Regex:
+    # What protects looks past a format suffix.
+    return compile_java(rf"(?:{regex})(?s:\..*)?" if ignore_case else regex, ignore_case=ignore_case)
 
 
 def _variable(source: str, inside: str) -> tuple[str, str]:
