@@ -120,7 +120,7 @@ def _words(pattern: PathPattern) -> tuple[str | None, ...]:
     """The segments as globs of ``*`` and ``?``; None stands for any number of segments."""
     words: list[str | None] = [None] if pattern.head is not None else []
     words.extend(
-        segment.literal if segment.literal is not None else fold(segment.glob())
+        segment.literal if segment.literal is not None else fold(segment.as_glob())
         for segment in pattern.segments
     )
     return (*words, None) if pattern.tail is not None else tuple(words)

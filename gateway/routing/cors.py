@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from gateway.routing.calls import METHODS
 from gateway.routing.faults import RuleBroken, unknown
 
 _KEYS: Final = {
@@ -29,6 +30,13 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # Commas within the ports of a pattern divide nothing.
 _COMMA = re.compile(r",(?![^\[\]]*\])")
 _PORTS = re.compile(r"(.*):\[(\*|\d{1,5}(?:,\d{1,5})*)\]")
+
+# What browsers send: a name without empty labels, or an IPv6 address.
+_SENT = re.compile(
+    r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9_~-]+(?:\.[a-z0-9_~-]+)*\.?|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?"
+)
+_DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
+_LAST_PORT: Final = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +97,74 @@ def parse_cors(values: Mapping[str, object]) -> CorsRule:
 
 def hardly_meant(rule: CorsRule) -> tuple[str, ...]:
     """What is allowed in a rule but does not work as its author must expect, each as a text."""
+    found = []
     if rule.allow_credentials and "*" in rule.exposed_headers:
-        return (
+        found.append(
             "exposedHeaders '*' with allowCredentials exposes nothing: for a request with credentials browsers read "
-            "'*' as the name of a header; name the headers",
+            "'*' as the name of a header; name the headers"
         )
-    return ()
+    for key, origins, why_never in (
+        ("allowedOrigins", rule.allowed_origins, _why_no_origin),
+        ("allowedOriginPatterns", rule.allowed_origin_patterns, _why_no_pattern),
+    ):
+        found += (f"{key}: {each!r} {why}" for each in origins if each != "*" and (why := why_never(each)))
+    for method in rule.allowed_methods:
+        if method != "*" and method not in METHODS:
+            upper = method.upper()
+            said = f"write {upper}" if upper in METHODS else unknown("method", method, METHODS)
+            found.append(
+                f"allowedMethods: {method!r} allows nothing, since methods are compared with regard to case: {said}"
+            )
+    return tuple(found)
+
+
+def _why_no_origin(origin: str) -> str:
+    """Why no browser sends an origin, and what to do; empty if one may."""
+    if "*" in origin:
+        return "is no pattern, so that it matches nothing: write it under allowedOriginPatterns"
+    return "" if origin.lower() == "null" else _why_never(origin.lower())
+
+
+def _why_no_pattern(pattern: str) -> str:
+    """Why a pattern matches no origin that a browser sends, or fewer than it seems to, and what to do; or empty."""
+    scheme, mark, rest = pattern.partition("://")
+    if not mark:
+        return (
+            "matches nothing: '*' ends before a slash, so write the scheme too, as in https://*.example.com"
+        )
+    ports = _PORTS.fullmatch(pattern)
+    host = rest
+    if ports is not None:
+        host = ports[1].partition("://")[2]
+        for port in () if ports[2] == "*" else ports[2].split(","):
+            if why := _why_never(f"{scheme}://a:{port}"):
+                return f"{why} (port {port})"
+    elif rest.endswith(":*"):
+        host = rest[:-2]
+        # Servers of developers have a port of their own.
+        if host not in ("localhost", "127.0.0.1", "[::1]"):
+            return "matches only origins with a port, and browsers send none for 443 and 80: write :[*] for any or none"
+    if pattern != pattern.lower():
+        return "matches nothing: browsers send origins in small letters"
+    # Digits may stand for a star in a name as well as in a port.
+    return _why_never(f"{'http' if scheme == '*' else scheme.replace('*', 'a')}://{host.replace('*', '1')}")
+
+
+def _why_never(origin: str) -> str:
+    """Why no browser sends an origin in small letters, and what to do; empty if one may."""
+    if not origin.isascii():
+        return "matches nothing: browsers send names beyond ASCII as xn--…"
+    if "/" in origin.partition("://")[2]:
+        return "matches nothing: an origin has no path, and no slash at its end"
+    found = _SENT.fullmatch(origin)
+    if found is None:
+        return "matches nothing: no browser sends such an origin; write scheme://host[:port]"
+    scheme, port = found.groups()
+    if port is None:
+        return ""
+    if port == _DEFAULT_PORTS.get(scheme):
+        return f"matches nothing: browsers leave out the port {port} of {scheme}; leave it out too"
+    return "" if str(int(port)) == port and int(port) <= _LAST_PORT else f"matches nothing: {port} is no port"
 
 
 def _texts(value: object) -> tuple[str, ...]:

@@ -13,7 +13,12 @@ from gateway.routing.filters import Answer, Draft, Filter, Simple, header_name
 from gateway.routing.filters_target import joined
 
 _MALFORMED = re.compile(r"%(?![0-9A-Fa-f]{2})")
+# Names of Spring's HttpStatus that Python lacks. The first four were there up to Spring 6.
 _ALIASES: Final = {
+    "MOVED_TEMPORARILY": 302,
+    "INSUFFICIENT_SPACE_ON_RESOURCE": 419,
+    "METHOD_FAILURE": 420,
+    "DESTINATION_LOCKED": 421,
     "PAYLOAD_TOO_LARGE": 413,
     "CONTENT_TOO_LARGE": 413,
     "URI_TOO_LONG": 414,

@@ -6,10 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.routing import matcher
 from gateway.routing.calls import CallPattern
 from gateway.routing.readings import readings_of
+from gateway.routing.segment_index import index_of_exact, index_of_wide
 
 DEFAULT_ROOM: Final = "default"
+_MICROSECONDS: Final = 0.5
+"""What it takes to compare a path with one rule, wildcards aside."""
+_FEW: Final = 6
+"""So few rules are compared one by one, which is quicker than to look for those that fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,9 @@ class Gate:
     renews: tuple[CallPattern, ...] = ()
 
 
+Found = tuple[CallPattern, GateRule]
+
+
 class GateIndex:
     """All gates of a table, by method, what needs a place before what only renews one."""
 
@@ -49,32 +58,100 @@ class GateIndex:
         if methods & {"GET", "HEAD"}:
             methods |= {"GET", "HEAD"}
         self._by_method = {
-            method: tuple(
-                rule for rule in rules if rule[0].method is None or _same_method(rule[0].method, method)
+            method: _Rules(
+                [rule for rule in rules if rule[0].method is None or _same_method(rule[0].method, method)]
             )
             for method in methods
         }
-        self._any = tuple(rule for rule in rules if rule[0].method is None)
+        self._any = _Rules([rule for rule in rules if rule[0].method is None])
 
-    def find(self, method: str, path: str, upstream_path: str) -> tuple[CallPattern, GateRule] | None:
+    def find(self, method: str, path: str, upstream_path: str) -> Found | None:
         """The rule for a call, by the path it came with or the one it goes to the service with."""
         rules = self._by_method.get(method.upper(), self._any)
         if not rules:
             return None
-        paths = [(path, readings_of(path))]
-        if upstream_path != path:
-            paths.append((upstream_path, readings_of(upstream_path)))
-        # Of two gates, the one that names the very path, not one that only looks past a suffix.
-        for call, rule in rules:
-            if rule.renews_only:
-                break
-            if call.pattern.match(path) is not None or call.pattern.match(upstream_path) is not None:
-                return call, rule
-        for call, rule in rules:
-            for each in paths:
-                if call.covers(*each):
-                    return call, rule
-        return None
+        return rules.find((path,) if upstream_path == path else (path, upstream_path))
+
+
+class _Rules:
+    """The rules for calls of one method, in their order."""
+
+    __slots__ = ("_all", "_exact", "_needing", "_rules", "_wide")
+
+    def __init__(self, rules: Sequence[Found]) -> None:
+        self._rules = rules
+        self._needing = sum(not rule.renews_only for _, rule in rules)
+        self._all = range(len(rules)) if len(rules) <= _FEW else None
+        self._exact = index_of_exact(call.pattern for call, _ in rules)
+        self._wide = index_of_wide(call.wide for call, _ in rules)
+
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
+    def find(self, paths: Sequence[str]) -> Found | None:
+        exact, exact_path = self._first_exact(paths)
+        if exact < self._needing and (exact == 0 or self._rules[exact][0].pattern.literal is not None):
+            return self._rules[exact]
+        likely, likely_path, wide = self._first_wide(paths, exact)
+        if exact < self._needing:
+            # A gate that names the very path counts instead of one before it that only looks past a suffix of it, but
+            # a wildcard names nothing: whoever may use /events/*/seats is not let into /events/7/seats as /events/07.
+            same_path = exact_path if exact_path == likely_path else None
+            named = likely >= exact or _is_named(self._rules[exact][0], self._rules[likely][0], same_path)
+            return self._rules[exact if named else likely]
+        first = min(exact, likely)
+        if first >= self._needing and (wide < self._needing or first == len(self._rules)):
+            first = wide
+        return self._rules[first] if first < len(self._rules) else None
+
+    def _first_exact(self, paths: Sequence[str]) -> tuple[int, str]:
+        """The first rule that matches one of the paths as it is, and that path. Not every path that fits a regex still
+        does so folded: [^a-z]+ in a variable."""
+        best, of = len(self._rules), ""
+        for path in paths:
+            ranks = self._all or self._exact.candidates(tuple(path.split("/")[1:]))
+            if len(ranks) > _FEW:
+                matcher.spend(len(ranks) * _MICROSECONDS)
+            for rank in ranks:
+                if rank >= best:
+                    break
+                if self._rules[rank][0].pattern.match(path) is not None:
+                    best, of = rank, path
+                    break
+        return best, of
+
+    def _first_wide(self, paths: Sequence[str], exact: int) -> tuple[int, str, int]:
+        """The first rule before ``exact`` of which one of the paths is likely another spelling, and that path; the
+        first of which it may be one at all."""
+        likely, wide = exact, len(self._rules)
+        of = ""
+        for path in paths:
+            for reading in readings_of(path):
+                ranks = self._all or self._wide.candidates(reading)
+                if len(ranks) > _FEW:
+                    matcher.spend(len(ranks) * _MICROSECONDS)
+                for rank in ranks:
+                    if rank >= likely:
+                        break
+                    pattern = self._rules[rank][0].wide
+                    if not pattern.matches(reading):
+                        continue
+                    wide = min(wide, rank)
+                    if not pattern.constrained or pattern.is_likely(reading):
+                        likely, of = rank, path
+                        break
+        return likely, of, wide
+
+
+def _is_named(exact: CallPattern, other: CallPattern, path: str | None) -> bool:
+    """Whether ``exact`` names what ``other`` only looks past in ``path``, which is None if each matches another one."""
+    mine, its = exact.pattern, other.pattern
+    if path is None or mine.head is not None or its.head is not None:
+        return False
+    for one, another, value in zip(mine.segments, its.segments, path.split("/")[1:], strict=False):
+        if not another.match(value, {}):
+            return one.literal is not None or one.constrained
+    return False
 
 
 def _same_method(one: str, other: str) -> bool:

@@ -13,6 +13,22 @@ from gateway.routing.javaregex import compile_java, quoted
 from gateway.routing.matcher import Regex
 
 
+def fixed_end(pattern: str) -> str:
+    """What every host of a pattern ends with, in small letters, with a dot in front where a label begins."""
+    end = re.split(r"[*?{}]", f".{pattern}")[-1].lower()
+    return end if pattern.isascii() else ""
+
+
+def fixed_start(pattern: str) -> str:
+    """What every host of a pattern begins with, in small letters. A dot before ``**`` may be missing."""
+    return re.split(r"[*?{}]", pattern)[0].rstrip(".").lower() if pattern.isascii() else ""
+
+
+def is_literal(pattern: str) -> bool:
+    """Whether a pattern is one host and nothing else."""
+    return pattern.isascii() and not re.search(r"[*?{}]", pattern)
+
+
 def compile_host(pattern: str) -> tuple[Regex, tuple[str, ...]]:
     """Return a regex for the host with a dot before it, and its groups' names; raises RuleBroken (``pattern``)."""
     if re.search(r"[\s,/]", pattern):

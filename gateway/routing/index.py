@@ -15,10 +15,17 @@ def literal_prefix(pattern: PathPattern) -> str:
     return "".join(f"/{text}" for text in pattern.first_literals() if text)
 
 
-class PrefixIndex(Generic[T]):
-    """Items in their order, each with the prefixes (see ``literal_prefix``) of the paths it is about."""
+def literal_beginning(pattern: PathPattern) -> str:
+    """``literal_prefix``, or that with what the next segment begins with and a star: ``/api/v*``."""
+    prefix, at = literal_prefix(pattern), len(pattern.first_literals())
+    glob = pattern.segments[at].glob if pattern.head is None and at < len(pattern.segments) else None
+    return f"{prefix}/{glob.beginning}*" if glob is not None and glob.beginning else prefix
 
-    __slots__ = ("_alone", "_depth", "_ranked")
+
+class PrefixIndex(Generic[T]):
+    """Items in their order, each with the prefixes of the paths it is about (see ``literal_beginning``)."""
+
+    __slots__ = ("_alone", "_beginnings", "_depth", "_ranked")
 
     def __init__(self, items: Sequence[tuple[set[str], T]]) -> None:
         ranked: dict[str, dict[int, T]] = {}
@@ -27,10 +34,13 @@ class PrefixIndex(Generic[T]):
                 ranked.setdefault(prefix, {})[rank] = item
         self._ranked = ranked
         self._alone = {prefix: tuple(items.values()) for prefix, items in ranked.items()}
-        self._depth = max((prefix.count("/") for prefix in ranked), default=0)
+        whole = [prefix for prefix in ranked if not prefix.endswith("*")]
+        self._depth = max((prefix.count("/") for prefix in whole), default=0)
+        self._beginnings = sorted({len(prefix) - 1 for prefix in ranked if prefix.endswith("*")})
 
     def candidates(self, path: str) -> Sequence[T]:
-        """The items that may concern ``path``, in their order; its cost grows with depth, not with items."""
+        """The items that may concern ``path``, in their order; its cost grows with depth and with how many lengths
+        beginnings have, not with items."""
         prefixes = [""] if "" in self._alone else []
         end = 0
         for _ in range(self._depth):
@@ -40,6 +50,12 @@ class PrefixIndex(Generic[T]):
                 prefixes.append(prefix)
             if end < 0:
                 break
+        for length in self._beginnings:
+            beginning = f"{path[:length]}*"
+            if beginning in self._alone:
+                prefixes.append(beginning)
+        if not prefixes:
+            return ()
         if len(prefixes) == 1:
             return self._alone[prefixes[0]]
         ranked: dict[int, T] = {}

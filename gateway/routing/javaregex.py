@@ -70,12 +70,31 @@ def compile_java(pattern: str, *, ignore_case: bool = False) -> Regex:
             translation.groups,
             takes_nothing=not translation.least,
             unbounded_by=translation.unbounded_by,
+            literal=None if ignore_case else _only_text(pattern),
+            beginning="" if ignore_case else _beginning(pattern),
         )
     except ValueError as error:
         raise RuleBroken("regex", f"{pattern!r} is no regex: {error}") from None
 
 
 _END: Final = "\x00"
+_LITERAL = re.compile(r"(?:[\w @:=~,;%&'\"!<>/-]|\\[.^$*+?(){}\[\]|/:@_ -])*", re.ASCII)
+
+# Up to a repetition, which is about the last character.
+_LITERAL_BEGINNING = re.compile(r"[\w @:=~,;%&'\"!<>/-]+(?![*+?{\w @:=~,;%&'\"!<>/-])", re.ASCII)
+
+
+def _only_text(pattern: str) -> str | None:
+    """The one text that a pattern without any operator matches; None if there may be another one."""
+    return pattern.replace("\\", "") if _LITERAL.fullmatch(pattern) else None
+
+
+def _beginning(pattern: str) -> str:
+    """What every text begins with that a pattern matches as a whole; empty if that can't be told at a glance."""
+    if (only := _only_text(pattern)) is not None:
+        return only
+    found = _LITERAL_BEGINNING.match(pattern)
+    return found[0] if found and "|" not in pattern else ""
 
 
 def _unquoted(pattern: str) -> str:

@@ -33,6 +33,7 @@ from gateway.routing.sections import (
     read_rooms,
     read_services,
 )
+from gateway.routing.shares import warn_of_size
 from gateway.routing.table import RouteTable
 from gateway.routing.warnings import Lines, warn_of
 
@@ -162,6 +163,7 @@ def parse(
         {**gate_lines, **public_lines}, gate_rooms, lines_of(own.get("rooms")), lines_of(own.get("services"))
     )
     warn_of(table, lines, faults, gates_named="gates" in own)
+    warn_of_size(table, lines.calls, faults)
     return dataclasses.replace(table, warnings=faults.warnings())
 
 

@@ -34,6 +34,7 @@ LONGEST_RUN: Final = 400_000
 """Instructions of the program times characters: at worst, RE2 takes 6 ns for each. More goes to the bounded matcher."""
 _UNMEASURED_RUN: Final = 2000
 _UNMEASURED_MICROSECONDS: Final = 2
+_EQUAL_MICROSECONDS: Final = 0.1
 _REPLACING_MICROSECONDS: Final = 2
 """What it takes to put a replacement in place of one match, beside finding it."""
 _MEMORY: Final = 1 << 19
@@ -45,9 +46,13 @@ _log = logging.getLogger(__name__)
 
 
 class GaveUp(BadRequest):
-    """The request's share of time is used up. It is refused, because nothing is known about it."""
+    """The request's share of time is used up. It is refused, because nothing is known about it.
 
-    def __init__(self) -> None:
+    ``told``: one regex took it up, and the log has named it.
+    """
+
+    def __init__(self, *, told: bool = False) -> None:
+        self.told = told
         super().__init__("the request takes too long to compare with the rules for it")
 
 
@@ -76,6 +81,23 @@ def begin(microseconds: int) -> None:
 def end() -> None:
     """Stop the meter."""
     _meter.left = math.inf
+
+
+def fits(microseconds: int, question: Callable[[], object]) -> bool:
+    """Whether a question about one request can be answered within a share of time."""
+    begin(microseconds)
+    try:
+        question()
+    except GaveUp:
+        return False
+    finally:
+        end()
+    return True
+
+
+def spend(microseconds: float) -> None:
+    """Draw on the current question's time for what is compared without a regex; raises GaveUp."""
+    _meter.spend(microseconds)
 
 
 class Match:
@@ -132,7 +154,8 @@ def _linear(pattern: str) -> _Linear:
 class Regex:
     """A compiled regex. ``source`` is as written, ``names`` are the numbers of its named groups.
 
-    ``unbounded_by`` says why RE2 does not run it (``a look-ahead``), and is empty if it does.
+    ``literal`` is the only text that it matches as a whole, None if there may be others, and ``beginning`` what each of
+    these begins with. ``unbounded_by`` says why RE2 does not run it (``a look-ahead``), and is empty if it does.
     """
 
     __slots__ = (
@@ -142,7 +165,9 @@ class Regex:
         "_takes_nothing",
         "_text",
         "_told",
+        "beginning",
         "groups",
+        "literal",
         "names",
         "source",
         "unbounded_by",
@@ -159,6 +184,8 @@ class Regex:
         *,
         takes_nothing: bool,
         unbounded_by: str,
+        literal: str | None = None,
+        beginning: str = "",
     ) -> None:
         """Raises ValueError (with a reason in words) if it can't be compiled.
 
@@ -170,6 +197,8 @@ class Regex:
         self.names = names
         self.groups = groups
         self.unbounded_by = unbounded_by
+        self.literal = literal
+        self.beginning = beginning
         self._takes_nothing = takes_nothing
         self._for_ascii: _Linear | None = None
         self._linear: _Linear | None = None
@@ -203,6 +232,9 @@ class Regex:
 
     def fullmatch(self, text: str) -> Match | None:
         """Match the whole text; raises GaveUp."""
+        if not text.startswith(self.beginning):
+            _meter.spend(_EQUAL_MICROSECONDS)
+            return None
         program = self._program(text)
         if program is None:
             found = self._bounded(self._backtracker().fullmatch, text, 0)
@@ -215,6 +247,9 @@ class Regex:
 
     def matches(self, text: str) -> bool:
         """Whether it matches the whole text; raises GaveUp."""
+        if self.literal is not None or not text.startswith(self.beginning):
+            _meter.spend(_EQUAL_MICROSECONDS)
+            return self.literal == text
         program = self._program(text)
         if program is None:
             return self._bounded(self._backtracker().fullmatch, text, 0) is not None
@@ -222,6 +257,14 @@ class Regex:
 
     def replace(self, text: str, replacement: Callable[[Match], str], *, most: int = 0) -> str:
         """Replace each match, or the first ``most`` ones, as Java's ``replaceAll`` does; raises GaveUp."""
+        try:
+            return self._replaced(text, replacement, most)
+        except GaveUp as gave_up:
+            self._tell(len(text))
+            gave_up.told = True
+            raise
+
+    def _replaced(self, text: str, replacement: Callable[[Match], str], most: int) -> str:
         program = self._program(text)
         data = b"" if program is None else _in_utf8(text)
         length = len(text if program is None else data)
@@ -273,15 +316,16 @@ class Regex:
         except TimeoutError:
             _meter.left = 0
             self._tell(len(text))
-            raise GaveUp from None
+            raise GaveUp(told=True) from None
         self._spend(began, len(text))
         return found
 
     def _spend(self, began: float, length: int) -> None:
         try:
             _meter.spend((time.thread_time() - began) * 1e6)
-        except GaveUp:
+        except GaveUp as gave_up:
             self._tell(length)
+            gave_up.told = True
             raise
 
     def _tell(self, length: int) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
+from gateway.routing.globs import Glob
 from gateway.routing.matcher import Regex
 
 _NOTHING: Final[Mapping[str, str]] = {}
@@ -25,7 +26,8 @@ def fold(text: str) -> str:
 class Segment:
     """One segment of a pattern: a literal, or a regex for the whole segment with its groups' names.
 
-    ``text`` is the segment as written. ``may_be_empty`` is for a last ``*`` alone.
+    ``text`` is the segment as written. ``may_be_empty`` is for a last ``*`` alone. ``glob`` is the segment with ``*``
+    for every variable, None if that is all of it. ``constrained``: a variable has a regex of its own.
     """
 
     text: str
@@ -33,6 +35,13 @@ class Segment:
     regex: Regex | None = None
     names: tuple[str, ...] = ()
     may_be_empty: bool = False
+    glob: Glob | None = field(default=None, compare=False)
+    constrained: bool = False
+
+    @property
+    def effort(self) -> int:
+        """Segments are compared in this order: one that takes long only if all else fits."""
+        return 0 if self.regex is None else 2 if self.constrained or self.names else 1
 
     def match(self, value: str, found: dict[str, str]) -> bool:
         if self.literal is not None:
@@ -43,13 +52,18 @@ class Segment:
             if self.names:
                 found[self.names[0]] = value
             return True
+        if self.glob is not None:
+            if not self.glob.matches(value):
+                return False
+            if not self.names:
+                return True
         match = self.regex.fullmatch(value)
         if match is None:
             return False
         found.update(zip(self.names, match.groups(), strict=True))
         return True
 
-    def glob(self) -> str:
+    def as_glob(self) -> str:
         """The segment with ``*`` for every variable: never narrower than the segment itself."""
         return without_variables(self.text, "*")
 
@@ -71,8 +85,7 @@ class PathPattern:
     _in_turn: tuple[tuple[int, Segment], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # Literals first: a regex is only asked if all else fits.
-        turns = sorted(enumerate(self.segments), key=lambda each: each[1].regex is not None)
+        turns = sorted(enumerate(self.segments), key=lambda each: each[1].effort)
         object.__setattr__(self, "_in_turn", tuple(turns))
         texts = [segment.literal for segment in self.segments]
         plain = self.head is None and None not in texts

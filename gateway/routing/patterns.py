@@ -22,7 +22,9 @@ import re
 from functools import lru_cache
 
 from gateway.routing.faults import RuleBroken
+from gateway.routing.globs import ONE, RUN, Glob
 from gateway.routing.javaregex import compile_java, quoted
+from gateway.routing.matcher import Regex
 from gateway.routing.pattern_parts import PathPattern, Segment, closing_brace, fold, without_variables
 from gateway.routing.readings import bare
 
@@ -109,33 +111,46 @@ def _segment(source: str, text: str, ignore_case: bool, *, last: bool) -> Segmen
         raise _wrong(source, "has ** inside a segment; it must stand between slashes")
     if _WILDCARDS.search(text) is None:
         return Segment(text, fold(text) if ignore_case else text)
-    parts, names, at = [], [], 0
+    # ``parts`` are regexes, ``globs`` the same with nothing but wildcards.
+    parts, globs, names, at = [], [], [], 0
     while at < len(text):
         if text[at] == "{":
             end = closing_brace(text, at)
             name, part = _variable(source, text[at + 1 : end])
             names.append(name)
             parts.append(part)
+            globs.append(RUN)
             at = end + 1
         elif text[at] in "*?":
             parts.append({"*": ".*", "?": "."}[text[at]])
+            globs.append(text[at])
             at += 1
         else:
             wildcard = _WILDCARDS.search(text, at)
             end = wildcard.start() if wildcard else len(text)
             literal = text[at:end]
-            parts.append(quoted(fold(bare(literal)) or literal if ignore_case else literal))
+            globs.append(fold(bare(literal)) or literal if ignore_case else literal)
+            parts.append(quoted(globs[-1]))
             at = end
-    if len(parts) == 1 and parts[0] == "(.*)":
+    if parts == ["(.*)"]:
         return Segment(text, None, names=tuple(names))
+    one = "."
     # One UTF-16 unit is what Java's ? takes; a character beyond the first plane is two.
-    if not names and ".*" not in parts:
-        parts = ["[^\U00010000-\U0010ffff]" if part == "." else part for part in parts]
-    regex = "".join(parts)
-    if ignore_case:
-        # What protects looks past a format suffix.
-        regex = rf"(?:{regex})(?s:\..*)?"
-    return Segment(text, None, compile_java(regex, ignore_case=ignore_case), tuple(names))
+    if RUN not in globs:
+        one = "[^\U00010000-\U0010ffff]"
+        parts = [one if part == "." else part for part in parts]
+    constrained = any(part[0] == "(" and part != "(.*)" for part in parts)
+    regex = of_glob = _compiled("".join(parts), ignore_case)
+    if constrained:
+        plain = (".*" if each == RUN else one if each == ONE else quoted(each) for each in globs)
+        of_glob = _compiled("".join(plain), ignore_case)
+    glob = None if globs == [RUN] else Glob(globs, of_glob, suffix=ignore_case, one=one)
+    return Segment(text, None, regex, tuple(names), glob=glob, constrained=constrained)
+
+
+def _compiled(regex: str, ignore_case: bool) -> Regex:
+    # What protects looks past a format suffix.
+    return compile_java(rf"(?:{regex})(?s:\..*)?" if ignore_case else regex, ignore_case=ignore_case)
 
 
 def _variable(source: str, inside: str) -> tuple[str, str]:

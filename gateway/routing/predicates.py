@@ -18,7 +18,7 @@ from gateway.routing.arguments import Arg, Arguments, Kind
 from gateway.routing.calls import METHODS
 from gateway.routing.facts import RequestFacts
 from gateway.routing.faults import unknown
-from gateway.routing.hosts import compile_host
+from gateway.routing.hosts import compile_host, fixed_end, fixed_start, is_literal
 from gateway.routing.javaregex import compile_java
 from gateway.routing.matcher import Regex
 from gateway.routing.patterns import PathPattern, compile_pattern
@@ -97,24 +97,47 @@ class Method(CapturesNothing):
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The Host header, ``with_port`` or without, matches one of the Ant patterns with ``.`` between labels."""
+    """The Host header, ``with_port`` or without, matches one of the Ant patterns with ``.`` between labels.
+
+    ``literals`` are the hosts, in small letters, if no pattern has a wildcard; else it is empty.
+    """
 
     patterns: tuple[str, ...]
     regexes: tuple[Regex, ...] = field(repr=False)
     names: tuple[tuple[str, ...], ...] = field(repr=False)
     with_port: bool = True
+    literals: frozenset[str] = field(init=False, repr=False, compare=False)
+    _ends: tuple[tuple[str, str], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        hosts = frozenset(map(str.lower, self.patterns))
+        object.__setattr__(self, "literals", hosts if all(map(is_literal, self.patterns)) else frozenset())
+        object.__setattr__(
+            self, "_ends", tuple((fixed_start(each), fixed_end(each)) for each in self.patterns)
+        )
 
     @property
     def always_captures(self) -> frozenset[str]:
         return frozenset.intersection(*(frozenset(names) for names in self.names))
 
-    def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
+    def asked(self, facts: RequestFacts) -> str:
+        """The host that is compared. Empty if it is none of the hosts, also where a variable may be empty: there is no
+        Host, or it is longer than a name can be, which is 253 characters."""
         host = facts.host if self.with_port else _PORT.sub("", facts.host)
-        # No Host is none of the hosts, also where a variable may be empty. No name is longer than 253 characters.
-        if not host or len(host) > _LONGEST_HOST:
+        return host if len(host) <= _LONGEST_HOST else ""
+
+    def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
+        host = self.asked(facts)
+        if not host:
             return False
-        for regex, names in zip(self.regexes, self.names, strict=True):
-            match = regex.fullmatch("." + host)
+        lowered = host.lower()
+        if self.literals and lowered.isascii():
+            return lowered in self.literals
+        for regex, names, (start, end) in zip(self.regexes, self.names, self._ends, strict=True):
+            # A regex takes ten times as long to say no.
+            if lowered.isascii() and not (lowered.startswith(start) and f".{lowered}".endswith(end)):
+                continue
+            match = regex.fullmatch(f".{host}")
             if match is not None:
                 found.update(zip(names, match.groups(), strict=True))
                 return True
@@ -132,8 +155,12 @@ class Header(CapturesNothing):
     regexp: Regex | None
     source: str
 
+    def members(self, facts: RequestFacts) -> list[str]:
+        """The members of the list; raises BadRequest for too many."""
+        return _members(tuple(facts.headers.getall(self.header, ())))
+
     def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
-        members = _members(tuple(facts.headers.getall(self.header, ())))
+        members = self.members(facts)
         if self.regexp is None:
             return bool(members)
         return any(self.regexp.matches(member) for member in members)

@@ -3,7 +3,7 @@
 A service may overlook case, compatibility forms, the script of a digit, blanks, invisible characters, ``;`` parameters,
 a slash at the end, or what stands behind an encoded ``?`` or ``#``. The ``readings`` of a path are what is left of it
 without these. A format suffix (``.json``) or a dot at the end is not taken off here: ``WideSegment`` looks past it,
-because only the rule knows which dots are its own.
+because only the rule knows which dots are its own. Numbers and UUIDs are compared by their value (see ``values``).
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import unicodedata
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from gateway.routing.globs import Glob
 from gateway.routing.matcher import Regex
 from gateway.routing.pattern_parts import PathPattern, Segment, fold
+from gateway.routing.values import Value, spelled_out, value_named, values_of
 
 Reading = tuple[str, ...]
 """The segments of a path, without empty ones."""
@@ -132,16 +134,35 @@ class WideSegment:
     """A segment of a protecting pattern, compared with segments of readings.
 
     ``literal`` is folded and bare. At the end of a pattern it stands without a suffix of its own: a service that takes
-    ``/sale.json`` for ``/sale`` takes either for the other.
+    ``/sale.json`` for ``/sale`` takes either for the other. ``values`` are the numbers and UUIDs that it is.
+
+    A regex of a variable does not count: a service may read ``0x7`` as 7, ``on`` as true and ``1-2-3-4-5`` as a UUID.
+    ``glob`` has ``*`` in its place; it is None where that is all. ``regex`` is for ``is_likely`` alone.
     """
 
     literal: str | None
-    regex: Regex | None
+    glob: Glob | None = field(default=None, compare=False)
+    regex: Regex | None = None
+    values: frozenset[Value] = frozenset()
+
+    @property
+    def effort(self) -> int:
+        return 0 if self.literal is not None else 1
+
+    @property
+    def says_nothing(self) -> bool:
+        return self.literal is None and self.glob is None
 
     def matches(self, value: str) -> bool:
         if self.literal is not None:
-            return is_or_has_suffix(value, self.literal)
-        return self.regex is None or self.regex.matches(value)
+            if is_or_has_suffix(value, self.literal):
+                return True
+            return bool(self.values) and not self.values.isdisjoint(values_of(value))
+        return self.glob is None or self.glob.matches(value)
+
+    def is_likely(self, value: str) -> bool:
+        """Whether a value that matches is one that the variables' regexes take, or another spelling of such a one."""
+        return self.regex is None or any(map(self.regex.matches, (value, *spelled_out(value))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,23 +183,43 @@ class WidePattern:
         object.__setattr__(
             self, "segments", tuple(_widened(each, at == last) for at, each in enumerate(segments))
         )
-        # Literals first: a regex is only asked if all else fits.
-        turns = sorted(enumerate(self.segments), key=lambda each: each[1].regex is not None)
+        # Literals first: a wildcard is only compared if all else fits.
+        turns = sorted(enumerate(self.segments), key=lambda each: each[1].effort)
         object.__setattr__(self, "_in_turn", tuple(turns))
         missing = bool(segments) and segments[-1].may_be_empty
         object.__setattr__(self, "last_may_be_missing", missing)
 
+    @property
+    def constrained(self) -> bool:
+        """Whether a variable has a regex, which does not count in what protects."""
+        return any(segment.regex is not None for segment in self.segments)
+
     def matches(self, reading: Reading) -> bool:
+        return self._start(reading) is not None
+
+    def is_likely(self, reading: Reading) -> bool:
+        """Whether a reading that matches has what the regexes of variables take, too. Of two gates, that one counts."""
+        start = self._start(reading)
+        if start is None:
+            return False
+        return all(
+            segment.is_likely(value) for segment, value in zip(self.segments, reading[start:], strict=False)
+        )
+
+    def _start(self, reading: Reading) -> int | None:
+        """Where in a reading the segments begin; None if it does not match."""
         length, count = len(reading), len(self.segments)
         if length != count and self.of.head is None and self.of.tail is None:
             # A last "*" may be nothing.
-            return self.last_may_be_missing and length == count - 1 and self._from(reading, 0, length)
+            missing = self.last_may_be_missing and length == count - 1
+            return 0 if missing and self._from(reading, 0, length) else None
         if self.of.head is None:
-            return length >= count and self._from(reading, 0, count)
+            return 0 if length >= count and self._from(reading, 0, count) else None
         if length >= count and self._from(reading, length - count, count):
-            return True
-        missing = self.last_may_be_missing and length >= count - 1
-        return missing and self._from(reading, length - count + 1, count - 1)
+            return length - count
+        start = length - count + 1
+        missing = self.last_may_be_missing and start >= 0
+        return start if missing and self._from(reading, start, count - 1) else None
 
     def _from(self, reading: Reading, start: int, count: int) -> bool:
         """Whether the first ``count`` segments are those from ``start`` on."""
@@ -192,8 +233,9 @@ def _widened(segment: Segment, last: bool) -> WideSegment:
     if segment.literal is not None:
         literal = fold(bare(segment.literal)) or segment.literal
         suffix = _SUFFIX.fullmatch(literal) if last else None
-        return WideSegment(suffix[1] if suffix else literal, None)
-    return WideSegment(None, segment.regex)
+        literal = suffix[1] if suffix else literal
+        return WideSegment(literal, values=value_named(literal))
+    return WideSegment(None, segment.glob, segment.regex if segment.constrained else None)
 
 
 def bare_pattern(pattern: PathPattern) -> PathPattern:

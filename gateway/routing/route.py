@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gateway.routing.cors import CorsRule
 from gateway.routing.filters import Filter
-from gateway.routing.index import literal_prefix
+from gateway.routing.index import literal_beginning
 from gateway.routing.predicates import Path, Predicate, Query
 from gateway.routing.predicates_more import Weight
 from gateway.routing.upstream import Upstream
@@ -87,7 +87,7 @@ def route_prefixes(route: Route) -> set[str]:
     """The literal beginnings of which every path the route takes has one."""
     for predicate in route.predicates:
         if isinstance(predicate, Path):
-            prefixes = {literal_prefix(pattern) for pattern in predicate.patterns}
+            prefixes = {literal_beginning(pattern) for pattern in predicate.patterns}
             if "" not in prefixes:
                 return prefixes
     return {""}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,12 +17,13 @@ from gateway.routing.faults import Fault
 from gateway.routing.filters import Answer, Draft
 from gateway.routing.filters_target import innermost, restore_path
 from gateway.routing.gates import Gate, GateIndex, GateRule, RoomLimits
-from gateway.routing.index import PrefixIndex, literal_prefix
+from gateway.routing.index import PrefixIndex, literal_beginning
 from gateway.routing.matcher import GaveUp
 from gateway.routing.path import parse_target
 from gateway.routing.patterns import PathPattern, compile_pattern
 from gateway.routing.readings import is_or_has_suffix, is_plain, readings_of
-from gateway.routing.route import Route, WeightGroups, route_prefixes
+from gateway.routing.route import Route, WeightGroups
+from gateway.routing.route_index import RouteIndex
 
 if TYPE_CHECKING:
     from gateway.routing.locator import Locator
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["Changes", "Match", "Route", "RouteTable"]
 
 _ACTUATOR: Final = "actuator"
+_TOLD: Final[dict[str, tuple[str, bytes]]] = {}
+"""Of what the log has said that there is too much, and in which content of which file."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,22 +125,22 @@ class RouteTable:
     unready: str = ""
     warnings: tuple[Fault, ...] = field(default=(), compare=False)
     draw: Callable[[], float] = field(default=random.random, repr=False, compare=False)
-    _routes: PrefixIndex[Route] = field(init=False, repr=False, compare=False)
+    _routes: RouteIndex = field(init=False, repr=False, compare=False)
     _public: PrefixIndex[CallPattern] = field(init=False, repr=False, compare=False)
     _gates: GateIndex = field(init=False, repr=False, compare=False)
     _weights: WeightGroups = field(init=False, repr=False, compare=False)
-    _cors: tuple[tuple[PathPattern, CorsRule], ...] = field(init=False, repr=False, compare=False)
+    _cors: PrefixIndex[tuple[PathPattern, CorsRule]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        public = [({literal_prefix(call.pattern)}, call) for call in self.public]
-        object.__setattr__(
-            self, "_routes", PrefixIndex([(route_prefixes(route), route) for route in self.routes])
-        )
+        public = [({literal_beginning(call.pattern)}, call) for call in self.public]
+        object.__setattr__(self, "_routes", RouteIndex(self.routes))
         object.__setattr__(self, "_public", PrefixIndex(public))
         object.__setattr__(self, "_gates", GateIndex(self.gates))
         object.__setattr__(self, "_weights", WeightGroups(self.routes))
-        cors = tuple((compile_pattern(pattern), rule) for pattern, rule in self.cors.items())
-        object.__setattr__(self, "_cors", cors)
+        cors = [(compile_pattern(pattern), rule) for pattern, rule in self.cors.items()]
+        object.__setattr__(
+            self, "_cors", PrefixIndex([({literal_beginning(each[0])}, each) for each in cors])
+        )
 
     def resolve(self, facts: RequestFacts) -> Match | None:
         """Return the first route that wants the request, with what it becomes; None if there is none.
@@ -153,12 +159,15 @@ class RouteTable:
         matcher.begin(matcher.ROUTE_MICROSECONDS)
         try:
             return self._first(facts)
+        except GaveUp as gave_up:
+            self._tell("routes", gave_up)
+            raise
         finally:
             matcher.end()
 
     def _first(self, facts: RequestFacts) -> Match | None:
         drawn: dict[str, Route] = {}
-        for route in self._routes.candidates(facts.target.path):
+        for route in self._routes.candidates(facts):
             if self._weights and not self._weights.chosen(route, drawn, self.draw):
                 continue
             found: dict[str, str] = {}
@@ -179,6 +188,9 @@ class RouteTable:
         matcher.begin(matcher.GATE_MICROSECONDS)
         try:
             return self._gates.find(method, path, upstream_path)
+        except GaveUp as gave_up:
+            self._tell("gates", gave_up)
+            raise
         finally:
             matcher.end()
 
@@ -189,23 +201,57 @@ class RouteTable:
         """
         matcher.begin(matcher.OPEN_MICROSECONDS)
         try:
-            return any(call.opens(method, path) for call in self._public.candidates(path))
-        except GaveUp:
+            return self._opens(method, path)
+        except GaveUp as gave_up:
+            self._tell("open calls", gave_up)
             return False
         finally:
             matcher.end()
+
+    def _opens(self, method: str, path: str) -> bool:
+        return any(call.opens(method, path) for call in self._public.candidates(path))
 
     def cors_for(self, path: str, route: Route | None = None) -> CorsRule | None:
         """What pages of other origins may do there: as the route says, else the first pattern that matches."""
         if route is not None and route.cors is not None:
             return route.cors
-        if not self._cors:
+        if not self.cors:
             return None
         matcher.begin(matcher.CORS_MICROSECONDS)
         try:
-            return next((rule for pattern, rule in self._cors if pattern.match(path) is not None), None)
+            return self._cors_for(path)
+        except GaveUp as gave_up:
+            self._tell("CORS rules", gave_up)
+            raise
         finally:
             matcher.end()
+
+    def _cors_for(self, path: str) -> CorsRule | None:
+        rules = self._cors.candidates(path)
+        return next((rule for pattern, rule in rules if pattern.match(path) is not None), None)
+
+    def too_many(self, facts: RequestFacts, upstream_path: str) -> tuple[str, ...]:
+        """Of what there is so much that comparing this request with it takes longer than its share. For warnings: the
+        log says nothing of it."""
+        method, path = facts.method, facts.target.path
+        questions: tuple[tuple[str, int, Callable[[], object]], ...] = (
+            ("routes", matcher.ROUTE_MICROSECONDS, lambda: self._first(facts)),
+            ("gates", matcher.GATE_MICROSECONDS, lambda: self._gates.find(method, path, upstream_path)),
+            ("open calls", matcher.OPEN_MICROSECONDS, lambda: self._opens(method, path)),
+            ("CORS rules", matcher.CORS_MICROSECONDS, lambda: self._cors_for(path)),
+        )
+        return tuple(what for what, share, question in questions if not matcher.fits(share, question))
+
+    def _tell(self, what: str, gave_up: GaveUp) -> None:
+        """Say once for each content of the file that it has too much of something, unless one regex is to blame."""
+        if not gave_up.told and _TOLD.get(what) != (self.source, self.digest):
+            _TOLD[what] = self.source, self.digest
+            _log.warning(
+                "a request took too long to compare with the %s of the route file; such requests are %s. "
+                "`gateway check` may say which. This is said once",
+                what,
+                "not open" if what == "open calls" else "refused",
+            )
 
     def route(self, route_id: str) -> Route | None:
         """The route of that id."""

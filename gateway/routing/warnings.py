@@ -17,7 +17,7 @@ from typing import Final
 from gateway.routing.calls import METHODS, CallPattern, overlap, parse_call
 from gateway.routing.faults import Fault, Faults, RuleBroken
 from gateway.routing.gates import Gate
-from gateway.routing.index import literal_prefix
+from gateway.routing.index import literal_beginning, literal_prefix
 from gateway.routing.pattern_parts import PathPattern, Segment
 from gateway.routing.patterns import compile_pattern
 from gateway.routing.predicates import Method, Path
@@ -94,6 +94,7 @@ def warn_of(table: RouteTable, lines: Lines, faults: Faults, *, gates_named: boo
     _warn_of_shadows(table.routes, faults)
     _warn_of_own_paths(reaches, faults)
     _warn_of_gates(table.gates, lines, faults)
+    _warn_of_gate_regexes(table.gates, lines, faults)
     _warn_of_rooms(table, lines, faults)
     if not gates_named:
         _warn_of_lost_gates(reaches, faults)
@@ -211,12 +212,15 @@ def _segment_covers(one: Segment, other: Segment) -> bool:
 def _warn_of_shadows(routes: Sequence[Route], faults: Faults) -> None:
     """Routes that no request reaches, because one before them takes all of theirs."""
     earlier: dict[str, list[Route]] = {}
+    lengths: set[int] = set()
     for route in routes:
         patterns = _patterns(route)
         first = literal_prefix(patterns[0])
+        text = literal_beginning(patterns[0]).rstrip("*")
         ends = [at for at, character in enumerate(first) if character == "/"]
         # A pattern that covers another one begins with a part of the other's beginning.
-        for prefix in (*(first[:end] for end in ends), first) if first else ("",):
+        before = [first[:end] for end in ends] + [first]
+        for prefix in (*before, *(f"{text[:length]}*" for length in lengths if length <= len(text))):
             by = next((each for each in earlier.get(prefix, ()) if _takes_all(each, route, patterns)), None)
             if by is not None:
                 where = f" ({faults.where(by.line)})" if by.line else ""
@@ -228,8 +232,10 @@ def _warn_of_shadows(routes: Sequence[Route], faults: Faults) -> None:
                     route.id,
                 )
                 break
-        for prefix in {literal_prefix(pattern) for pattern in patterns}:
+        for prefix in {literal_beginning(pattern) for pattern in patterns}:
             earlier.setdefault(prefix, []).append(route)
+            if prefix.endswith("*"):
+                lengths.add(len(prefix) - 1)
 
 
 def _patterns(route: Route) -> tuple[PathPattern, ...]:
@@ -240,7 +246,8 @@ def _patterns(route: Route) -> tuple[PathPattern, ...]:
 
 
 def _takes_all(one: Route, other: Route, patterns: Iterable[PathPattern]) -> bool:
-    for predicate in one.predicates:
+    # Paths take longest to compare.
+    for predicate in sorted(one.predicates, key=lambda each: isinstance(each, Path)):
         if isinstance(predicate, Weight):
             return False
         if isinstance(predicate, Path):
@@ -294,6 +301,21 @@ def _warn_of_gates(gates: Sequence[Gate], lines: Lines, faults: Faults) -> None:
                     message = f"'{call}' under renews has no effect: '{other}' needs a place in room {room}"
                     faults.warn(lines.calls.get(call, 1), "gate-shadowed", message)
                     break
+
+
+def _warn_of_gate_regexes(gates: Sequence[Gate], lines: Lines, faults: Faults) -> None:
+    """Regexes in gates that narrow nothing. Between gates of two rooms a regex says which of them counts."""
+    calls = [(call, gate.room) for gate in gates for call in gate.calls]
+    constrained = [(call, room) for call, room in calls if call.wide.constrained]
+    if len(calls) * len(constrained) > MOST_COMPARED:
+        return
+    for call, room in constrained:
+        if not any(room != other_room and overlap(call, other) for other, other_room in calls):
+            message = (
+                f"'{call}' (gate of room {room}) needs a place whatever the variable is, as if it had no regex: a "
+                "service may read a number, a date or a name in many spellings; remove the regex"
+            )
+            faults.warn(lines.calls.get(call, 1), "gate-regex", message)
 
 
 def _decides(one: CallPattern, other: CallPattern) -> bool:

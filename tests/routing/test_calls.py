@@ -68,7 +68,13 @@ PROTECTS = [
     ("POST /api", "POST", "/ａｐｉ", True),  # fullwidth
     ("POST /{id:[^a-z]+}", "POST", "/ABC", True),
     ("POST /{id:\\d+}/x", "POST", "/12/X", True),
-    ("POST /{id:\\d+}/x", "POST", "/me/x", False),
+    # A regex counts as *: what a service reads as one of its values, no one can tell.
+    ("POST /{id:\\d+}/x", "POST", "/me/x", True),
+    ("POST /{id:\\d+}/x", "POST", "/me/y", False),
+    ("POST /v{id:\\d+}/x", "POST", "/v0x7/x", True),
+    ("POST /v{id:\\d+}/x", "POST", "/w7/x", False),
+    ("POST /{a:\\d+}-{b:[a-z]+}.html", "POST", "/x-7.html.gz", True),
+    ("POST /{a:\\d+}-{b:[a-z]+}.html", "POST", "/x.html", False),
     ("POST /x", "POST", "/x.json", True),
     ("POST /x", "POST", "/x.json.xml", True),
     ("POST /x", "POST", "/x.", True),
@@ -89,7 +95,7 @@ PROTECTS = [
     ("POST /x/{id}/pay", "POST", "/x/ /pay ", True),
     ("POST /x/{id:\\d+}", "POST", "/x/7.json", True),
     ("POST /x/{id:\\d+}", "POST", "/x/7 .json\u200b?y", True),
-    ("POST /x/{id:\\d+}", "POST", "/x/me.json", False),
+    ("POST /x/{id:\\d+}", "POST", "/x/me.json", True),
     ("POST /**/x", "POST", "/a?b/c/x .json", True),
     ("POST /x", "POST", "/x ", True),
     ("POST /x", "POST", "/x\u00a0.json", True),
@@ -119,10 +125,99 @@ PROTECTS = [
     ("POST /x/{id:\\d+}/pay", "POST", "/x/\u0661\u0662/pay", True),
     ("POST /x/{id:[0-9]}/pay", "POST", "/x/\u096d.json/pay", True),
     ("POST /v1", "POST", "/v\u0967", True),
-    ("POST /x/{id:\\d+}/pay", "POST", "/x/\u4e00/pay", False),
+    ("POST /x/{id:\\d+}/pay", "POST", "/x/\u4e00/pay", True),
+    ("POST /x/{id:\\d+}/pay", "POST", "/x/1/2/pay", False),
     ("/", "GET", "/", True),
     ("/a;b", "GET", "/a;b", True),
 ]
+
+
+SEVEN = [
+    # Spring MVC reads each of these as the number 7 (Long, with its usual converters).
+    *(
+        "07",
+        "007",
+        "+7",
+        "+07",
+        "0x7",
+        "0X7",
+        "0x07",
+        "0x 7",
+        "#7",
+        "#07",
+        "\uff037",
+        "\u0660\u0667",
+        "0\uff17",
+    ),
+    *("7 ", " 7", "7\u3000", "\u200b07", "0x7.json", "07.", "07;x"),
+    # So do Python, JavaScript, PHP, Ruby or Go, or databases.
+    *(
+        "7.0",
+        "7e0",
+        "70e-1",
+        ".7e1",
+        "6.99999999999999999999",
+        "0b111",
+        "0o7",
+        "0_7",
+        "7-name",
+        "7abc",
+        "7,5",
+    ),
+]
+ELSE = ["8", "70", "77", "-7", "-0x7", "0x70", "x7", "08", "seven", "0x", "#", "e7", "9" * 5000]
+SAME_UUID = [
+    "1-2-3-4-5",  # Java
+    "01-02-03-04-05",
+    "f00000001-2-3-4-5",  # Java cuts off what is too much
+    "{00000001-0002-0003-0004-000000000005}",
+    "00000001000200030004000000000005",
+    "urn:uuid:00000001-0002-0003-0004-000000000005",
+    "{0x1,0x2,0x3,{0x0,0x4,0x0,0x0,0x0,0x0,0x0,0x5}}",  # .NET
+    "0000-0001-0002-0003-0004-0000-0000-0005",  # PostgreSQL
+    "0_0_0_01-0002-0003-0004-000000000005",  # Python
+    "00000001-0002-0003-0004-000000000005.json",
+]
+UUID = "00000001-0002-0003-0004-000000000005"
+
+
+@pytest.mark.parametrize("spelt", SEVEN)
+@pytest.mark.parametrize(
+    "pattern", ["/events/7/seats", "/events/{id:[0-9]+}/seats", "/events/007/**", "/**/7/seats"]
+)
+def test_a_gate_for_a_number_is_one_for_every_spelling_of_it(pattern: str, spelt: str) -> None:
+    assert parse_call(f"POST {pattern}").protects("POST", f"/events/{spelt}/seats")
+
+
+@pytest.mark.parametrize("spelt", ELSE)
+def test_a_gate_for_a_number_is_none_for_other_numbers(spelt: str) -> None:
+    assert not parse_call("POST /events/7/seats").protects("POST", f"/events/{spelt}/seats")
+    assert parse_call("POST /events/{id:[0-9]+}/seats").protects("POST", f"/events/{spelt}/seats")
+
+
+def test_numbers_that_floating_point_can_not_tell_apart_are_one() -> None:
+    assert parse_call("POST /9007199254740992").protects("POST", "/9007199254740993")
+    assert not parse_call("POST /9007199254740992").protects("POST", "/9007199254740991")
+
+
+@pytest.mark.parametrize("spelt", SAME_UUID)
+@pytest.mark.parametrize("pattern", [UUID, UUID.replace("-", ""), "{id:[0-9a-f-]{36}}"])
+def test_a_gate_for_a_uuid_is_one_for_every_spelling_of_it(pattern: str, spelt: str) -> None:
+    assert parse_call(f"POST /u/{pattern}/seats").protects("POST", f"/u/{spelt}/seats")
+
+
+@pytest.mark.parametrize("other", ["1-2-3-4-6", UUID[:-1] + "6", "5", "1", "00000001-0002-0003-0004"])
+def test_a_gate_for_a_uuid_is_none_for_others(other: str) -> None:
+    assert not parse_call(f"POST /u/{UUID}/seats").protects("POST", f"/u/{other}/seats")
+
+
+def test_a_uuid_is_no_number_with_a_name_behind_it() -> None:
+    assert not parse_call("POST /u/1/seats").protects("POST", f"/u/{UUID}/seats")
+
+
+def test_no_spelling_of_a_protected_call_is_open() -> None:
+    assert overlap(parse_call("POST /x/7"), parse_call("POST /x/007"))
+    assert not overlap(parse_call("POST /x/7"), parse_call("POST /x/8"))
 
 
 @pytest.mark.parametrize(("pattern", "method", "path", "opened"), OPENS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.routing.cors import CorsRule, parse_cors
+from gateway.routing.cors import CorsRule, hardly_meant, parse_cors
 from gateway.routing.faults import RouteFileError, RuleBroken
 from gateway.routing.loader import parse
 
@@ -109,6 +109,77 @@ def test_exposing_everything_to_requests_with_credentials_is_a_warning() -> None
     assert told == [(2, "own", "cors"), (5, None, "cors")]
     assert all("name the headers" in warning.message for warning in table.warnings)
     assert not parse((file % {"rule": rule % "false"}).encode(), "cors.yaml", {}).warnings
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"allowedOrigins": "https://*.example.com"}, "write it under allowedOriginPatterns"),
+        ({"allowedOrigins": "http://localhost:[*]"}, "write it under allowedOriginPatterns"),
+        ({"allowedOrigins": "https://shop.example:443"}, "browsers leave out the port 443 of https"),
+        ({"allowedOrigins": "HTTP://shop.example:80"}, "browsers leave out the port 80 of http"),
+        ({"allowedOrigins": "https://shop.example:99999"}, "99999 is no port"),
+        ({"allowedOrigins": "https://shop.example:0443"}, "0443 is no port"),
+        ({"allowedOrigins": "https://caf\u00e9.example"}, "xn--"),
+        ({"allowedOrigins": "https://user@shop.example"}, "no browser sends such an origin"),
+        ({"allowedOrigins": "https://shop.example?x"}, "no browser sends such an origin"),
+        ({"allowedOrigins": "https://shop..example"}, "no browser sends such an origin"),
+        ({"allowedOriginPatterns": "https://shop.example/"}, "no slash at its end"),
+        ({"allowedOriginPatterns": "https://*.example/shop/*"}, "no path"),
+        ({"allowedOriginPatterns": "shop.example"}, "write the scheme too"),
+        ({"allowedOriginPatterns": "*.shop.example"}, "write the scheme too"),
+        ({"allowedOriginPatterns": "*:[8080]"}, "write the scheme too"),
+        ({"allowedOriginPatterns": "https://*.example.com:*"}, "write :[*]"),
+        ({"allowedOriginPatterns": "https://*.example.com:443"}, "leave out the port 443"),
+        ({"allowedOriginPatterns": "https://*.example.com:[8443,443]"}, "(port 443)"),
+        ({"allowedOriginPatterns": "https://*.Example.com"}, "small letters"),
+        ({"allowedOriginPatterns": "https://.*\\.example\\.com"}, "no browser sends such an origin"),
+        ({"allowedOriginPatterns": "https://.*.example.com"}, "no browser sends such an origin"),
+        ({"allowedOriginPatterns": "https://caf\u00e9.*"}, "xn--"),
+        ({"allowedMethods": ["get", "POST"]}, "write GET"),
+        ({"allowedMethods": "POTS"}, "the nearest is 'POST'"),
+    ],
+)
+def test_what_no_request_of_a_browser_can_match_is_a_warning(values: dict[str, object], said: str) -> None:
+    told = hardly_meant(parse_cors(values))
+    assert len(told) == 1
+    assert said in told[0]
+    assert told[0].startswith(f"{next(iter(values))}: ")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"allowedOrigins": "*", "allowedMethods": "*", "allowedOriginPatterns": "*"},
+        {"allowedOrigins": ["null", "https://Shop.example", "http://127.0.0.1:8080", "http://[::1]:3000"]},
+        {"allowedOrigins": ["capacitor://localhost", "chrome-extension://abcdef", "https://shop.example:80"]},
+        {
+            "allowedOriginPatterns": [
+                "https://*.example.com",
+                "https://*",
+                "*://shop.example",
+                "http*://a.example",
+            ]
+        },
+        {
+            "allowedOriginPatterns": [
+                "https://*.example.com:[*]",
+                "http://localhost:*",
+                "http://a*.b:[8080,8443]",
+            ]
+        },
+        {
+            "allowedOriginPatterns": [
+                "https://shop-*.example.com:84*",
+                "http://[::1]:[*]",
+                "https://xn--caf-dma.*",
+            ]
+        },
+        {"allowedMethods": ["GET", "PROPFIND", "OPTIONS"]},
+    ],
+)
+def test_what_browsers_send_is_no_warning(values: dict[str, object]) -> None:
+    assert hardly_meant(parse_cors(values)) == ()
 
 
 def test_a_flag_that_is_none_is_a_fault() -> None:

@@ -67,6 +67,13 @@ def told(text: str) -> list[tuple[int, str]]:
         (SHOP + "gates: [{calls: [GET /shp/checkout]}]", 6, "gate-without-route", "nearest is /shop/** of"),
         (SHOP + "gates: [{room: vip}]", 6, "gate-empty", "neither calls nor renews"),
         (
+            SHOP
+            + "gates:\n- calls:\n  - 'GET /shop/{id:[0-9]+}'\n  - GET /shop/x\n- {room: b, calls: [GET /o/x]}",
+            8,
+            "gate-regex",
+            "as if it had no regex",
+        ),
+        (
             SHOP + "gates:\n- calls: [GET /shop/**]\n- room: b\n  calls: [GET /shop/x]",
             9,
             "gate-shadowed",
@@ -204,9 +211,11 @@ def test_a_mistake_that_spoils_a_sale_is_warned_of(text: str, line: int, rule: s
         "gates:\n- {room: hall-1, calls: [GET /shop/1]}\n- {room: hall-2, calls: [/shop/2]}\nrooms: {hall-1: {}}",
         "gates: [{calls: [GET /shop/x], renews: [GET /shop/**]}]",
         "gates: []",
-        "gates: [{calls: ['GET /shop/{id:[0-9]{2}}/{a:.*=?}', 'GET /shop/a?b', /shop/sale.*]}]",
+        "gates: [{calls: ['GET /shop/a?b', /shop/sale.*], renews: ['GET /shop/{id:[0-9]{2}}/{a:.*=?}']}]",
+        # Here the regexes say which room counts.
+        "gates:\n- {room: a, calls: ['/shop/{id:[0-9]+}']}\n- {room: b, calls: ['/shop/{name:[a-z]+}']}",
         "gates: [{calls: ['GET /shop/a(1.2)/x[1]/a:b', 'POST /shop/{id}:cancel', 'POST /shop/$batch']}]",
-        "gates: [{calls: [GET /shop/.well-known/*.html, '/{name:(?:a|b)}/1']}]",
+        "gates: [{calls: [GET /shop/.well-known/*.html], renews: ['/{name:(?:a|b)}/1']}]",
         "- {id: all, uri: http://h, predicates: [Path=/**]}",
         "- {id: any, uri: http://h, predicates: ['Path=/{service}/**'], filters: [StripPrefix=1]}",
         "rooms: {vip: {capacity: 3, duration: 24h}, vpi: {capacity: 300000}}",

@@ -1,0 +1,104 @@
+"""Finds which of thousands of routes may want a request: by path, by host, or by a header's value.
+
+A table may have a route for each of its tenants, told apart by ``Host=tenant.example.org`` or ``Header=X-Tenant, a``.
+Each route is kept under that of its conditions which the fewest others share.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
+
+from gateway.errors import BadRequest
+from gateway.routing.facts import RequestFacts
+from gateway.routing.index import PrefixIndex
+from gateway.routing.predicates import Header, Host
+from gateway.routing.route import Route, route_prefixes
+
+_Ranked = tuple[int, Route]
+_rank = itemgetter(0)
+
+
+class RouteIndex:
+    """Routes in their order."""
+
+    __slots__ = ("_by_path", "_by_value", "_plain")
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        by_path: list[tuple[set[str], _Ranked]] = []
+        by_value: dict[Host | Header, dict[str, list[tuple[set[str], _Ranked]]]] = {}
+        conditions = [list(_conditions(route)) for route in routes]
+        alike = Counter(prefix for route in routes for prefix in route_prefixes(route))
+        sharing = Counter(
+            (_sort(each), value) for of in conditions for each, values in of for value in values
+        )
+        kinds: dict[tuple[str, ...], Host | Header] = {}
+        for rank, (route, of) in enumerate(zip(routes, conditions, strict=True)):
+            prefixes = route_prefixes(route)
+            item = (prefixes, (rank, route))
+            best = min(
+                of, key=lambda each: max(sharing[_sort(each[0]), value] for value in each[1]), default=None
+            )
+            if best is None or max(alike[prefix] for prefix in prefixes) <= max(
+                sharing[_sort(best[0]), value] for value in best[1]
+            ):
+                by_path.append(item)
+                continue
+            # Any predicate of a sort says what is to be compared.
+            kind = kinds.setdefault(_sort(best[0]), best[0])
+            for value in best[1]:
+                by_value.setdefault(kind, {}).setdefault(value, []).append(item)
+        self._by_path = PrefixIndex(by_path)
+        self._plain = PrefixIndex([(prefixes, route) for prefixes, (_, route) in by_path])
+        self._by_value: list[tuple[Host | Header, Mapping[str, PrefixIndex[_Ranked]]]] = [
+            (kind, {value: PrefixIndex(items) for value, items in values.items()})
+            for kind, values in by_value.items()
+        ]
+
+    def candidates(self, facts: RequestFacts) -> Iterable[Route]:
+        """The routes that may want a request, in their order."""
+        path = facts.target.path
+        if not self._by_value:
+            return self._plain.candidates(path)
+        found = list(self._by_path.candidates(path))
+        for kind, indexes in self._by_value:
+            for index in _fitting(kind, indexes, facts):
+                found += index.candidates(path)
+        found.sort(key=_rank)
+        return [route for _, route in dict(found).items()]
+
+
+def _fitting(
+    kind: Host | Header, indexes: Mapping[str, PrefixIndex[_Ranked]], facts: RequestFacts
+) -> Iterable[PrefixIndex[_Ranked]]:
+    if isinstance(kind, Host):
+        host = kind.asked(facts)
+        if not host.isascii():
+            return indexes.values()
+        values = [host.lower()]
+    else:
+        try:
+            values = kind.members(facts)
+        except BadRequest:
+            # It is a fault only of calls that a route would take.
+            return indexes.values()
+    return (indexes[value] for value in dict.fromkeys(values) if value in indexes)
+
+
+def _conditions(route: Route) -> Iterator[tuple[Host | Header, frozenset[str]]]:
+    """The predicates of a route that take nothing but certain values."""
+    for predicate in route.predicates:
+        if isinstance(predicate, Host) and predicate.literals:
+            yield predicate, predicate.literals
+        elif isinstance(predicate, Header):
+            value = None if predicate.regexp is None else predicate.regexp.literal
+            if value is not None:
+                yield predicate, frozenset({value})
+
+
+def _sort(predicate: Host | Header) -> tuple[str, ...]:
+    """What is the same for predicates that compare the same of a request."""
+    if isinstance(predicate, Host):
+        return ("host", str(predicate.with_port))
+    return ("header", predicate.header.lower())

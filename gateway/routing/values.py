@@ -1,0 +1,110 @@
+"""Numbers and UUIDs in a path, by their value: a service that reads one takes many spellings of it.
+
+Spring takes ``0x7``, ``#7``, ``007`` and ``+7`` for 7, others ``7-name`` (Rails), ``7.0``, ``7e0`` (JavaScript) or
+``0b111``. Java takes ``1-2-3-4-5`` for ``00000001-0002-0003-0004-000000000005``. A text has therefore a set of values:
+each that some service could read. Texts are folded (see ``fold``), so that their letters are small ones.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import lru_cache
+from typing import Final
+
+Value = tuple[str, int]
+"""A kind (``number``, ``uuid``) and the value."""
+
+_NUMBER: Final = "number"
+_UUID: Final = "uuid"
+_MOST_DIGITS: Final = 40
+"""Longer numbers are compared as texts alone."""
+
+_PLAIN_NUMBER = re.compile(r"[+-]?([0-9]+)")
+_DIGIT_AHEAD = re.compile(r"[+-]?(?:[0-9]|#|\.[0-9])")
+_DECIMAL = re.compile(r"[+-]?0*([0-9]*)([0-9_]*)")
+_FRACTION = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?")
+_OF_BASE = (
+    (16, re.compile(r"[+-]?(?:0x|#)_?0*([0-9a-f][0-9a-f_]*|(?<=0))")),
+    (8, re.compile(r"[+-]?0o?_?0*([0-7][0-7_]*|(?<=0))")),
+    (2, re.compile(r"[+-]?0b_?0*([01][01_]*|(?<=0))")),
+)
+_PLAIN_UUID = re.compile(r"[0-9a-f]{8}(-?)[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{12}")
+_GROUPS = re.compile(r"[^0-9a-z]*(?:urn:)?(?:uuid:)?[^0-9a-z]*" + "-".join(["([0-9a-f]+)"] * 5))
+_HEX_PART = re.compile(r"0x([0-9a-f]+)")
+_GROUP_BITS: Final = (32, 16, 16, 16, 48)
+_PART_BITS: Final = (32, 16, 16, *(8,) * 8)
+_UUID_DIGITS: Final = 32
+
+
+def value_named(text: str) -> frozenset[Value]:
+    """The values that a rule means by ``text``; none unless all of it is a number or a UUID."""
+    found: set[Value] = set()
+    if _PLAIN_UUID.fullmatch(text):
+        found.add((_UUID, int(text.replace("-", ""), 16)))
+    number = _PLAIN_NUMBER.fullmatch(text)
+    if number is not None and len(number[1].lstrip("0")) <= _MOST_DIGITS:
+        # A service may keep numbers in floating point, where large ones are rounded.
+        found |= {(_NUMBER, int(text)), *_as_float(text)}
+    return frozenset(found)
+
+
+@lru_cache(maxsize=64)
+def values_of(text: str) -> frozenset[Value]:
+    """Everything that some service reads as a number or a UUID in a segment of a path."""
+    found = set(_uuids(text))
+    # A UUID is no number with a name behind it, unless it has no letters.
+    if _DIGIT_AHEAD.match(text) and (text.isdecimal() or not _PLAIN_UUID.fullmatch(text)):
+        found.update(_numbers(text))
+    return frozenset(found)
+
+
+def spelled_out(text: str) -> tuple[str, ...]:
+    """The usual spellings of the values of a text, besides itself."""
+    return tuple(
+        str(value) if kind == _NUMBER else _hyphenated(value) for kind, value in sorted(values_of(text))
+    )
+
+
+def _hyphenated(value: int) -> str:
+    digits = f"{value:032x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def _numbers(text: str) -> set[Value]:
+    sign = -1 if text.startswith("-") else 1
+    found = _as_float(fraction[0]) if (fraction := _FRACTION.match(text)) else set()
+    spelled = [(base, each[1]) for base, pattern in _OF_BASE if (each := pattern.match(text))]
+    if text.lstrip("+-")[:1].isdigit() and (decimal := _DECIMAL.match(text)):
+        spelled += [(10, decimal[1]), (10, decimal[1] + decimal[2])]
+    for base, digits in spelled:
+        if len(digits) <= _MOST_DIGITS:
+            found.add((_NUMBER, sign * int(digits.replace("_", "") or "0", base)))
+    return found
+
+
+def _as_float(text: str) -> set[Value]:
+    number = float(text)
+    exact = math.isfinite(number) and number.is_integer() and abs(number) < 10.0**_MOST_DIGITS
+    return {(_NUMBER, int(number))} if exact else set()
+
+
+def _uuids(text: str) -> set[Value]:
+    found = set()
+    # Java cuts off what a group has too much.
+    if (groups := _GROUPS.match(text)) and max(map(len, groups.groups())) <= _MOST_DIGITS:
+        found.add(_joined(groups.groups(), _GROUP_BITS))
+    parts = _HEX_PART.findall(text)
+    if len(parts) == len(_PART_BITS) and max(map(len, parts)) <= _MOST_DIGITS:
+        found.add(_joined(parts, _PART_BITS))
+    digits = re.sub(r"[^0-9a-f]", "", text.partition(".")[0].replace("urn:", "").replace("uuid:", ""))
+    if _UUID_DIGITS // 2 <= len(digits) <= _UUID_DIGITS:
+        found.add((_UUID, int(digits, 16)))
+    return found
+
+
+def _joined(parts: tuple[str, ...] | list[str], bits: tuple[int, ...]) -> Value:
+    value = 0
+    for part, width in zip(parts, bits, strict=True):
+        value = value << width | int(part, 16) & (1 << width) - 1
+    return _UUID, value
