@@ -29,6 +29,7 @@ from gateway.observe.metrics import Metrics
 from gateway.observe.spring_metrics import SpringMetrics
 from gateway.observe.writer import LineWriter
 from gateway.proxy.balance import Instances
+from gateway.proxy.downloads import Downloads
 from gateway.proxy.eureka import Eureka, discovering
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import TrustedProxies
@@ -48,7 +49,7 @@ from gateway.web.docs import Docs
 from gateway.web.door import Door
 from gateway.web.endpoints import Endpoints
 from gateway.web.forwarding import forwarding
-from gateway.web.limits import max_tunnels, upload_limits_of
+from gateway.web.limits import download_limits_of, max_tunnels, upload_limits_of
 from gateway.web.lobby import Lobby
 from gateway.web.locate import locating
 from gateway.web.queue_api import QueueApi
@@ -140,6 +141,7 @@ async def composed(
                 pool, instances, tunnels, metrics.upstream, uploads, settings.proxy_repeat_methods
             ),
             uploads=uploads,
+            downloads=Downloads(download_limits_of(settings)),
             trusted=TrustedProxies(settings.trusted_proxies),
             metrics=metrics,
             spring_metrics=_spring_metrics(settings, metrics, tables),

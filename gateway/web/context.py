@@ -12,6 +12,7 @@ from gateway.observe.admissions import Admissions
 from gateway.observe.metrics import Metrics
 from gateway.observe.spring_metrics import SpringMetrics
 from gateway.observe.tracer import Tracer
+from gateway.proxy.downloads import Downloads
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import TrustedProxies
 from gateway.proxy.uploads import Uploads
@@ -111,5 +112,7 @@ class Context:
     """Headers that all answers get which lack them, in a Spring environment."""
     uploads: Uploads = field(default_factory=Uploads)
     """Bounds slow request bodies, those for services and those for the gateway."""
+    downloads: Downloads = field(default_factory=Downloads)
+    """Bounds slow clients that services wait for."""
     draining: bool = False
     """Set when the instance is going away: not ready any more."""
