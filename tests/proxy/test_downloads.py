@@ -112,8 +112,9 @@ async def test_clients_count_for_themselves_and_an_ipv6_network_as_one(soon: Non
     assert downloads.by_service == downloads.by_client == {}
 
 
-async def test_a_client_at_full_speed_is_never_counted(soon: None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_at_full_speed_is_never_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Though its socket, which holds megabytes, has no room for seconds."""
+    monkeypatch.setattr(downloading, "LEAD_SECONDS", 1.0)
     monkeypatch.setattr(downloading, "FULL_SPEED", 20_000)
     downloads = Downloads(DownloadLimits(per_client=0, per_service=0))
     async with (
@@ -121,9 +122,9 @@ async def test_a_client_at_full_speed_is_never_counted(soon: None, monkeypatch: 
         gateway_to(upstream.base, downloads=downloads) as gateway,
         reader_of(gateway) as take,
     ):
-        for _ in range(100):
+        for _ in range(120):
             assert await take(8192)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.02)
         assert gateway.outcomes.empty()
 
 
