@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 from aiohttp import web
 
+from gateway.auth.tokens import MAX_TOKEN_CHARS
 from gateway.web.framing import fault_in
 from gateway.web.limits import Limits
 from gateway.web.server import Server, most_descriptors
@@ -110,6 +111,14 @@ async def beside(work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_the_longest_token_is_read_from_its_header() -> None:
+    head = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nAuthorization: Bearer "
+    async with site() as here, here.client() as (reader, writer):
+        writer.write(head + b"x" * MAX_TOKEN_CHARS + b"\r\n\r\n")
+        assert (await asyncio.wait_for(reader.read(), 3)).startswith(b"HTTP/1.1 200 ")
+    assert len("Authorization: Bearer ") + MAX_TOKEN_CHARS == Limits().line_bytes
 
 
 async def test_a_head_has_its_time_however_it_drips() -> None:

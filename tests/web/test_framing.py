@@ -54,7 +54,8 @@ def test_a_sound_head_has_no_fault(head: Head) -> None:
 FAULTY = {
     "CONNECT is not for gateways": [Head((HOST,), method="CONNECT")],
     "there must be exactly one Host": [
-        Head(()), Head((HOST, HOST)), Head((HOST, (b"Host", b""))), Head((HOST, (b"HOST", b"x"))), Head((HOST, HOST), version=HttpVersion10),
+        Head(()), Head((HOST, HOST)), Head((HOST, (b"Host", b""))), Head((HOST, (b"HOST", b"x"))),
+        Head((HOST, HOST), version=HttpVersion10),
     ],
     "Host is malformed": [
         Head(((b"Host", value),))
