@@ -179,6 +179,16 @@ async def test_a_body_that_nobody_reads_is_not_the_clients_fault() -> None:
         assert (await asyncio.wait_for(reader.readuntil(b"/ 1000000"), 3)).startswith(b"HTTP/1.1 200 ")
 
 
+async def test_a_client_that_ends_its_sending_has_gone() -> None:
+    async with site() as here, here.client() as (reader, writer):
+        here.go.clear()
+        writer.write(GET % 1)
+        await here.under_way.wait()
+        writer.write_eof()
+        assert await asyncio.wait_for(reader.read(), 3) == b""
+        assert here.served == []
+
+
 async def test_a_client_that_takes_nothing_is_cut_off() -> None:
     async with site() as here:
         assert here.server
