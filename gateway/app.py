@@ -31,6 +31,7 @@ from gateway.observe.metrics import Metrics
 from gateway.observe.spring_metrics import OWN_LABELS, SpringMetrics
 from gateway.observe.writer import LineWriter
 from gateway.proxy.balance import Instances
+from gateway.proxy.downloads import Downloads
 from gateway.proxy.eureka import Eureka, discovering
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import ALL, WHOLE_CHAIN, TrustedProxies
@@ -53,7 +54,7 @@ from gateway.web.door import Door
 from gateway.web.endpoints import Endpoints
 from gateway.web.forwarding import forwarding
 from gateway.web.gateway_api import GatewayApi
-from gateway.web.limits import max_tunnels, upload_limits_of
+from gateway.web.limits import download_limits_of, max_tunnels, upload_limits_of
 from gateway.web.lobby import Lobby
 from gateway.web.locate import locating
 from gateway.web.metrics_api import MetricsApi
@@ -140,6 +141,7 @@ async def composed(
                 pool, instances, tunnels, metrics.upstream, uploads, settings.proxy_repeat_methods
             ),
             uploads=uploads,
+            downloads=Downloads(download_limits_of(settings)),
             trusted=_trusted(live.now),
             told=_told(live.now),
             metrics=metrics,

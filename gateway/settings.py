@@ -102,7 +102,24 @@ class Settings(DiscoverySettings):
     response_write_timeout_seconds: float = setting(
         duration(),
         60.0,
-        "How long a client may take no byte of an answer that waits for it; its connection is then ended.",
+        "How far a client may be behind `RESPONSE_MIN_RATE` in taking what waits for it, and its longest pause; its "
+        "connection is then ended.",
+    )
+    response_min_rate: int = setting(
+        whole(0, note=" (0 = no minimum: only a pause ends the connection)"),
+        500,
+        "Slowest client that is served, in bytes per second that it takes while more wait.",
+    )
+    slow_downloads_per_client: int = setting(
+        whole(0, note=" (0 = none)"),
+        16,
+        "Most answers below 16 KiB/s at a time that services wait with for one client address (or one IPv6 /64); one "
+        "more is broken off.",
+    )
+    slow_downloads_per_service: int = setting(
+        whole(0, note=" (0 = none)"),
+        64,
+        "Most answers below 16 KiB/s at a time that one service waits with; one more is broken off.",
     )
     keep_alive_timeout_seconds: float = setting(
         duration(),

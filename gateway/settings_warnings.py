@@ -32,6 +32,7 @@ _OWN_NAMESPACES: Final = (
     "QUEUE_",
     "REQUEST_BODY_",
     "REQUEST_HEAD_",
+    "SLOW_DOWNLOADS_",
     "SLOW_UPLOADS_",
     "SSE_",
     "STREAM_TOKEN_",

@@ -19,7 +19,8 @@ from .principal import Principal
 _log = logging.getLogger(__name__)
 
 LEEWAY_SECONDS: Final = 60.0
-MAX_TOKEN_CHARS: Final = 8192
+MAX_TOKEN_CHARS: Final = 8168
+"""As many as fit behind ``Authorization: Bearer`` into a header line of 8,190 bytes, the longest that is read."""
 MAX_NAME_BYTES: Final = 255
 _REMEMBERED_TOKENS: Final = 65_536  # about 30 MB at most
 _REMEMBERED_HEADERS: Final = 256

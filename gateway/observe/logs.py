@@ -29,6 +29,8 @@ BROKEN: Final = "broken"
 """An answer that began, and was broken off by the service, or by the gateway itself."""
 ABORTED: Final = "aborted"
 """An answer that began, and that the client did not wait for, or did not take."""
+SLOW: Final = "slow"
+"""An answer that began, and that the gateway broke off: too many slow clients kept services waiting."""
 
 _TOKENS: Final = re.compile(
     r"eyJ[\w-]{4,}\.[\w-]+\.[\w-]*"  # a JWT, wherever it stands
@@ -159,8 +161,8 @@ class AccessLog:
         end: str = "",
     ) -> None:
         """``label`` is a route's id or a name for an own call, ``size`` the bytes written of the response's body,
-        ``outcome`` the code of the error answered, if one was. ``end`` is BROKEN or ABORTED if the answer is not
-        complete."""
+        ``outcome`` the code of the error answered, if one was. ``end`` is BROKEN, ABORTED or SLOW if the
+        answer is not complete."""
         path = path.partition("?")[0][:LONGEST_FIELD]
         method = method[:LONGEST_FIELD]
         name = self._name(user)

@@ -50,11 +50,26 @@ class Handler(ResponseHandler):
     served = False
 
     def expect(self, *, body_follows: bool) -> None:
-        """An answer comes next; ``body_follows`` is false for HEAD. Call it before the parser is made."""
+        """An answer comes next; ``body_follows`` is false for HEAD."""
         self._body_follows = body_follows
+        self._parser_done = False
+        """The parser takes nothing behind the head that it gave last, which was an interim one."""
         self._left: int | None = None
         """How many bytes of the body are still to come: None within a head, ``_OPEN`` if only the body can tell."""
         self._seam = self._end = b""
+        self._renew_parser()
+
+    def _renew_parser(self) -> None:
+        self._parser_done = False
+        self.set_response_params(
+            skip_payload=not self._body_follows,
+            read_until_eof=True,
+            auto_decompress=False,
+            read_bufsize=_READ_BUFFER_BYTES,
+            max_line_size=_HEAD_LINE_BYTES,
+            max_field_size=_HEAD_LINE_BYTES,
+            max_headers=_HEAD_LINES,
+        )
 
     @property
     def ended_plainly(self) -> bool:
@@ -65,6 +80,9 @@ class Handler(ResponseHandler):
         """Takes a head from the parser."""
         message, body = data
         self._left = self._length_of(message)
+        if self._left is None and (message.should_close or message.upgrade):
+            # The C parser reads no more behind ``Connection: close``, the Python one none behind ``Upgrade``.
+            self._parser_done = True
         if self._left is not None and self._left > 0:
             # Only behind a head whose end was not seen, since its lines end in LF alone.
             self._left = max(0, self._left - body.total_bytes)
@@ -93,12 +111,15 @@ class Handler(ResponseHandler):
         while data and self._left is None and self._exception is None:
             begun = bool(self._seam)
             end = self._head_end(data)
-            if end == len(data) or (not begun and self._is_whole(data, end)):
+            if not begun and end != len(data) and self._is_whole(data, end):
                 super().data_received(data)
                 return
             super().data_received(data[:end])
             data = data[end:]
-        if self._exception is not None:
+            if self._parser_done:
+                self._upgraded = False
+                self._renew_parser()
+        if not data or self._exception is not None:
             return
         if self._left == _OPEN:
             if self._payload is not None and self._payload.is_eof():
@@ -194,15 +215,6 @@ class UpstreamConnection:
     def begin(self, *, body_follows: bool) -> None:
         """Make ready to read one answer; ``body_follows`` is false for HEAD. Call before ``send``."""
         self._protocol.expect(body_follows=body_follows)
-        self._protocol.set_response_params(
-            skip_payload=not body_follows,
-            read_until_eof=True,
-            auto_decompress=False,
-            read_bufsize=_READ_BUFFER_BYTES,
-            max_line_size=_HEAD_LINE_BYTES,
-            max_field_size=_HEAD_LINE_BYTES,
-            max_headers=_HEAD_LINES,
-        )
 
     def send(self, data: bytes) -> None:
         """Write without waiting. Raises UpstreamUnreachable if the connection is gone."""

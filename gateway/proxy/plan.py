@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, Protocol
 
 from multidict import CIMultiDict
 
+from gateway.proxy.downloads import Downloads
 from gateway.proxy.upstream import UpstreamBase
 from gateway.security_headers import SecurityHeaders
 
@@ -35,6 +36,7 @@ class _NoCalls:
 
 
 NO_CALLS: Final = _NoCalls()
+_UNSHARED: Final = Downloads()
 
 
 class ForwardPlan(NamedTuple):
@@ -47,7 +49,8 @@ class ForwardPlan(NamedTuple):
     ``Access-Control-…``; None leaves these. ``websocket`` is the key of a handshake, if it is one. ``body_limit`` is in
     bytes (0: none), time-outs are in seconds; that for the response runs from the end of the request to the answer's
     head. ``calls`` is told of each call to an instance. ``client`` is the client's address, as far as proxies vouch for
-    it: slow bodies are counted by it. ``security`` adds headers that the answer lacks.
+    it: slow bodies and slow downloads are counted by it. ``security`` adds headers that the answer lacks. ``downloads``
+    counts slow downloads.
     """
 
     route_id: str
@@ -65,3 +68,4 @@ class ForwardPlan(NamedTuple):
     calls: Calls = NO_CALLS
     client: str = ""
     security: SecurityHeaders | None = None
+    downloads: Downloads = _UNSHARED

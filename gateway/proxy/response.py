@@ -18,9 +18,10 @@ from aiohttp.http import RawResponseMessage
 from multidict import CIMultiDict
 
 from gateway.errors import UpstreamUnreachable
-from gateway.observe.logs import ABORTED, BROKEN
+from gateway.observe.logs import ABORTED, BROKEN, SLOW
 from gateway.observe.tracing import TRACE_ID
 from gateway.proxy.connection import UpstreamConnection
+from gateway.proxy.downloads import Download
 from gateway.proxy.headers import ResponseHeaders, names_of, response_head, response_headers, with_cors
 from gateway.proxy.plan import Edits, ForwardPlan
 
@@ -137,13 +138,13 @@ async def send_answer(
     # A route may have made a status without a body of one that has some, which stays unread.
     data, ended = (b"", True) if bodiless else connection.take()
     response = ForwardedResponse(message, status, reason, keep_alive)
-    write = request.writer.write
+    write = request.writer._write  # type: ignore[attr-defined]
     total = len(data)
     piece = _first_piece(head, data, chunked, ended)
     try:
         if ended and total < _AT_ONCE_BYTES:
             # As nearly always. There is nothing to wait for, and so no need for a coroutine.
-            request.writer._write(piece)  # type: ignore[attr-defined]
+            write(piece)
             if request.protocol.writing_paused:
                 # Who asks and asks and reads no answer is not served on.
                 request[BEGUN] = response
@@ -152,17 +153,11 @@ async def send_answer(
         else:
             request[BEGUN] = response
             response.note(total)
-            await write(piece)
-        while not ended:
-            data = await connection.read()
-            total += len(data)
-            response.note(total)
-            if not data:
-                ended = True
-                if chunked:
-                    await write(b"0\r\n\r\n")
-            else:
-                await write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+            write(piece)
+            if not ended:
+                total = await _send_rest(request, connection, plan, response, chunked=chunked, framed=framed)
+            if request.protocol.writing_paused:
+                await request.writer.drain()
     except UpstreamUnreachable:
         response.end = BROKEN
         break_off(request, framed=framed)
@@ -177,6 +172,47 @@ async def send_answer(
         return response
     response.finish(total)
     return response
+
+
+async def _send_rest(
+    request: web.BaseRequest,
+    connection: UpstreamConnection,
+    plan: ForwardPlan,
+    response: ForwardedResponse,
+    *,
+    chunked: bool,
+    framed: bool,
+) -> int:
+    """Write what follows the first piece of a body, no faster than the client takes it. Returns the body's length.
+
+    What was written last may still wait for the client, but nothing keeps the service any more.
+    """
+    download: Download | None = None
+    write = request.writer._write  # type: ignore[attr-defined]
+    total = response.body_length
+
+    def too_many() -> None:
+        response.end = SLOW
+        break_off(request, framed=framed)
+
+    try:
+        while True:
+            if request.protocol.writing_paused:
+                if download is None:
+                    download = plan.downloads.begin(request, plan.client, plan.base, too_many)
+                await download.drain(request.writer)
+            data = await connection.read()
+            if not data:
+                break
+            total += len(data)
+            response.note(total)
+            write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+    finally:
+        if download is not None:
+            download.close()
+    if chunked:
+        write(b"0\r\n\r\n")
+    return total
 
 
 def _length(length: bytes | None, answered: int, status: int, *, bodiless: bool) -> bytes | None:

@@ -64,7 +64,7 @@ class Uploads:
 
     def begin(self, request: web.BaseRequest, client: str) -> Upload:
         """Begins to read the body of ``request``; ``close`` must follow. ``client`` is the client's address."""
-        return Upload(self, request, _network_of(client))
+        return Upload(self, request, network_of(client))
 
 
 class Upload:
@@ -134,9 +134,9 @@ class Upload:
         """Takes the upload out of the counts: it is complete, given up, or no longer slow."""
         if self._slow:
             self._slow = False
-            _leave(self._uploads.by_client, self._client)
+            leave(self._uploads.by_client, self._client)
         if self._counted_at is not None:
-            _leave(self._uploads.by_service, self._counted_at)
+            leave(self._uploads.by_service, self._counted_at)
             self._counted_at = None
 
     def _account(self, waited: float, size: int) -> None:
@@ -154,7 +154,7 @@ class Upload:
             self._count()
 
     def _count(self) -> None:
-        if not _enter(self._uploads.by_client, self._client, self._limits.per_client):
+        if not enter(self._uploads.by_client, self._client, self._limits.per_client):
             raise TooManySlowUploads(_RETRY_SECONDS)
         self._slow = True
         self._count_at_service()
@@ -162,12 +162,12 @@ class Upload:
     def _count_at_service(self) -> None:
         if self._service is None:
             return
-        if not _enter(self._uploads.by_service, self._service, self._limits.per_service):
+        if not enter(self._uploads.by_service, self._service, self._limits.per_service):
             raise Overloaded(_RETRY_SECONDS)
         self._counted_at = self._service
 
 
-def _enter(counts: dict[Any, int], key: Hashable, most: int) -> bool:
+def enter(counts: dict[Any, int], key: Hashable, most: int) -> bool:
     count = counts.get(key, 0)
     if count >= most:
         return False
@@ -175,7 +175,7 @@ def _enter(counts: dict[Any, int], key: Hashable, most: int) -> bool:
     return True
 
 
-def _leave(counts: dict[Any, int], key: Hashable) -> None:
+def leave(counts: dict[Any, int], key: Hashable) -> None:
     # What is not slow any more leaves nothing behind: addresses and services come and go.
     if counts[key] == 1:
         del counts[key]
@@ -183,7 +183,7 @@ def _leave(counts: dict[Any, int], key: Hashable) -> None:
         counts[key] -= 1
 
 
-def _network_of(client: str) -> str:
+def network_of(client: str) -> str:
     """What counts as one client: an IPv4 address, or the /64 of an IPv6 address, all of which one machine may have."""
     if ":" not in client:
         return client

@@ -88,7 +88,9 @@ class Connection(Laned):
     _manager: Server | None
 
     def __init__(self, server: Server, **options: Any) -> None:
-        super().__init__(server, server.deadlines, server.limits.reader_seconds, **options)
+        super().__init__(
+            server, server.deadlines, server.limits.reader_seconds, server.limits.reader_rate, **options
+        )
         self._limits = server.limits
         self._lane = server.lane
         self._body: StreamReader = EMPTY_PAYLOAD

@@ -12,6 +12,7 @@ from gateway.observe.admissions import Admissions
 from gateway.observe.metrics import Metrics
 from gateway.observe.spring_metrics import SpringMetrics
 from gateway.observe.tracer import Tracer
+from gateway.proxy.downloads import Downloads
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import TrustedProxies
 from gateway.proxy.uploads import Uploads
@@ -116,5 +117,7 @@ class Context:
     """Bounds slow request bodies, those for services and those for the gateway."""
     untrusted: UntrustedProxies = field(default_factory=UntrustedProxies)
     """Warns of a proxy that is not believed."""
+    downloads: Downloads = field(default_factory=Downloads)
+    """Bounds slow clients that services wait for."""
     draining: bool = False
     """Set when the instance is going away: not ready any more."""

@@ -143,6 +143,7 @@ def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, mat
         key_of(request.method, request.version, sent) if hdrs.UPGRADE in sent else None,
         client=exchange.client,
         security=exchange.security,
+        downloads=context.downloads,
     )
 
 

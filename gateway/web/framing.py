@@ -73,7 +73,8 @@ def fault_of(head: Head) -> str | None:
     headers = head.headers
     hosts = headers.getall(hdrs.HOST, ())
     if len(hosts) == 1:
-        if _HOST.fullmatch(hosts[0]) is None:
+        # Empty is what a client sends whose target has no authority, and some load balancers' checks (RFC 9112, 3.2).
+        if hosts[0] and _HOST.fullmatch(hosts[0]) is None:
             return "Host is malformed"
     elif hosts or head.version != HttpVersion10:
         # HTTP/1.0 has no Host, and load balancers' default checks speak it.

@@ -6,6 +6,7 @@ import resource
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.proxy.downloads import DownloadLimits
 from gateway.proxy.uploads import UploadLimits
 from gateway.settings import Settings
 
@@ -24,7 +25,9 @@ class Limits:
     """Without a byte of a body that is not complete, while the gateway would take one. ``proxy.uploads`` also holds
     each body that is read to a minimum rate."""
     reader_seconds: float = 60.0
-    """Without a byte taken by a client for whom an answer waits."""
+    """How far a client for whom bytes wait may be behind ``reader_rate``; also its longest pause."""
+    reader_rate: int = 500
+    """What such a client takes at least, in bytes per second; 0 for no minimum."""
     linger_seconds: float = 2.0
     """Reading on after the last answer, so that it is not lost on the way to a client still sending."""
     line_bytes: int = 8190
@@ -41,6 +44,7 @@ def limits_of(settings: Settings) -> Limits:
         idle_seconds=settings.keep_alive_timeout_seconds,
         body_seconds=settings.request_body_timeout_seconds,
         reader_seconds=settings.response_write_timeout_seconds,
+        reader_rate=settings.response_min_rate,
     )
 
 
@@ -51,6 +55,13 @@ def upload_limits_of(settings: Settings) -> UploadLimits:
         min_rate=settings.request_body_min_rate,
         per_client=settings.slow_uploads_per_client,
         per_service=settings.slow_uploads_per_service,
+    )
+
+
+def download_limits_of(settings: Settings) -> DownloadLimits:
+    """How many slow clients may keep services waiting."""
+    return DownloadLimits(
+        per_client=settings.slow_downloads_per_client, per_service=settings.slow_downloads_per_service
     )
 
 

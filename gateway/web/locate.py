@@ -66,7 +66,8 @@ def locating(context: Context, endpoints: Endpoints, forward: Choose | None) -> 
             exchange.target, endpoint = plain[call]
             _take_own(context, exchange, exchange.target, endpoint)
             return
-        exchange.target = target = parse_target(request.raw_path, hosts[0] if hosts else None)
+        host = hosts[0] if hosts else ""
+        exchange.target = target = parse_target(request.raw_path, host or None)
         try:
             own = endpoints.find(request.method, target.path)
         except GatewayError as error:
@@ -80,7 +81,7 @@ def locating(context: Context, endpoints: Endpoints, forward: Choose | None) -> 
         elif forward is None:
             raise RouteNotFound
         else:
-            _route(context, request, exchange, target, hosts[0] if hosts else "", forward)
+            _route(context, request, exchange, target, host, forward)
 
     return locate
 

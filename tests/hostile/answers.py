@@ -220,6 +220,16 @@ FRAMING = {
 
 INTERIM = {
     "one": Reply(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + sized(), (200,), b"hello"),
+    "with an end of the connection": Reply(
+        b"HTTP/1.1 103 Early Hints\r\nConnection: close\r\n\r\n" + sized(), (200,), b"hello"
+    ),
+    "of HTTP/1.0": Reply(b"HTTP/1.0 103 Early Hints\r\n\r\n" + sized(), (200,), b"hello"),
+    "with another protocol": Reply(
+        b"HTTP/1.1 103 Early Hints\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" + sized(),
+        (200,),
+        b"hello",
+        without=("upgrade",),
+    ),
     "many": Reply(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100 + sized()),
     "without end": Reply(b"HTTP/1.1 100 Continue\r\n\r\n" * 5000),
     "with another answer's headers": Reply(

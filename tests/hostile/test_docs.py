@@ -53,6 +53,7 @@ def test_the_limits_are_those_in_force() -> None:
     assert table["connection without a request"] == f"{limits.idle_seconds:g} s"
     assert table["body: time without a byte, while we would take one"] == f"{limits.body_seconds:g} s"
     assert table["answer: time without a byte taken"] == f"{limits.reader_seconds:g} s"
+    assert table["answer: slowest client, once 60 s behind"] == f"{limits.reader_rate} bytes per second"
     assert table["reading on behind the last answer"] == f"{limits.linger_seconds:g} s"
     assert table["requests waiting behind one another, per connection"] == f"{MAX_MSG_QUEUE_SIZE}"
     assert table["chunks: bytes besides the data"] == (

@@ -8,11 +8,12 @@ import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from aiohttp import web
 
+from gateway.auth.tokens import MAX_TOKEN_CHARS
 from gateway.web.framing import fault_in
 from gateway.web.limits import Limits
 from gateway.web.server import Server, most_descriptors
@@ -114,6 +115,14 @@ async def beside(work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_the_longest_token_is_read_from_its_header() -> None:
+    head = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nAuthorization: Bearer "
+    async with site() as here, here.client() as (reader, writer):
+        writer.write(head + b"x" * MAX_TOKEN_CHARS + b"\r\n\r\n")
+        assert (await asyncio.wait_for(reader.read(), 3)).startswith(b"HTTP/1.1 200 ")
+    assert len("Authorization: Bearer ") + MAX_TOKEN_CHARS == Limits().line_bytes
+
+
 async def test_a_head_has_its_time_however_it_drips() -> None:
     async with site() as here, here.client() as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\nHost: h\r\nA: ")
@@ -172,6 +181,16 @@ async def test_a_body_that_nobody_reads_is_not_the_clients_fault() -> None:
         assert (await asyncio.wait_for(reader.readuntil(b"/ 1000000"), 3)).startswith(b"HTTP/1.1 200 ")
 
 
+async def test_a_client_that_ends_its_sending_has_gone() -> None:
+    async with site() as here, here.client() as (reader, writer):
+        here.go.clear()
+        writer.write(GET % 1)
+        await here.under_way.wait()
+        writer.write_eof()
+        assert await asyncio.wait_for(reader.read(), 3) == b""
+        assert here.served == []
+
+
 async def test_a_client_that_takes_nothing_is_cut_off() -> None:
     async with site() as here:
         assert here.server
@@ -179,6 +198,47 @@ async def test_a_client_that_takes_nothing_is_cut_off() -> None:
             sock.sendall(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n")
             await seconds_of(until(lambda: here.served == ["/big"]))
             assert await seconds_of(until(lambda: not here.server.connections)) < 3  # type: ignore[union-attr]
+
+
+@asynccontextmanager
+async def taking(here: Site, size: int, every: float) -> AsyncIterator[asyncio.Task[None]]:
+    """A client that asks for the big answer and steadily takes ``size`` bytes of it; the task ends with the connection.
+
+    Its own buffer is small, so that the gateway hears of what it takes at once.
+    """
+    loop = asyncio.get_running_loop()
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+        sock.setblocking(False)
+        await loop.sock_connect(sock, ("127.0.0.1", here.port))
+        await loop.sock_sendall(sock, b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n")
+
+        async def take() -> None:
+            # A connection that is cut off ends only behind what is under way already.
+            while here.server and here.server.connections and await loop.sock_recv(sock, size):
+                await asyncio.sleep(every)
+
+        task = asyncio.create_task(take())
+        try:
+            yield task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("rate", [0, 10_000])
+async def test_a_client_that_takes_steadily_is_not_cut_off_though_its_socket_stays_full(rate: int) -> None:
+    async with site(replace(SHORT, reader_rate=rate)) as here, taking(here, 8192, 0.05) as task:
+        # It takes some 150 KB a second, and the socket has room again after more than a megabyte.
+        await asyncio.sleep(4 * SHORT.reader_seconds)
+        assert not task.done()
+        assert here.server
+        assert here.server.connections
+
+
+async def test_a_client_below_the_minimum_rate_is_cut_off_however_steadily_it_takes() -> None:
+    async with site(replace(SHORT, reader_rate=2_000_000)) as here, taking(here, 8192, 0.05) as task:
+        assert await seconds_of(asyncio.wait([task])) < 3
 
 
 async def test_a_client_that_takes_little_gets_all() -> None:

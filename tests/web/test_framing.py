@@ -31,6 +31,8 @@ class Head:
 SOUND = [
     Head((HOST,)),
     Head((HOST,), version=HttpVersion10),
+    Head(((b"Host", b""),)),
+    Head(((b"Host", b""),), version=HttpVersion10),
     Head((), version=HttpVersion10),
     Head((HOST, LENGTH)),
     Head((HOST, (b"CONTENT-length", b"0"))),
@@ -52,12 +54,13 @@ def test_a_sound_head_has_no_fault(head: Head) -> None:
 FAULTY = {
     "CONNECT is not for gateways": [Head((HOST,), method="CONNECT")],
     "there must be exactly one Host": [
-        Head(()), Head((HOST, HOST)), Head((HOST, (b"HOST", b"x"))), Head((HOST, HOST), version=HttpVersion10),
+        Head(()), Head((HOST, HOST)), Head((HOST, (b"Host", b""))), Head((HOST, (b"HOST", b"x"))),
+        Head((HOST, HOST), version=HttpVersion10),
     ],
     "Host is malformed": [
         Head(((b"Host", value),))
         for value in (
-            b"", b" ", b"a b", b"a,b", b"u@h", b"h/", b"h?", b"h#", b"h:", b"h:a", b"h:123456", b"h:1:1", b"[::1",
+            b" ", b"a b", b"a,b", b"u@h", b"h/", b"h?", b"h#", b"h:", b"h:a", b"h:123456", b"h:1:1", b"[::1",
             b"[g]", b"\xff", b"h\\", b"http://h",
         )
     ],

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from gateway.proxy import downloads as downloading
 from gateway.proxy import uploads as uploading
 from tests.harness import Gateways, Running
 from tests.proxy.support import SECONDS, Answer, Client, request
@@ -24,6 +25,8 @@ access:
   public: ["/open/**"]
 """
 THREADS = 4
+BIG = b"x" * (24 << 20)
+"""More than the systems of a service, the gateway and a client hold between them."""
 SHORT: dict[str, object] = {
     "request_body_timeout_seconds": 0.5,
     "request_head_timeout_seconds": 0.5,
@@ -65,7 +68,14 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"ok")
 
-    do_GET = do_POST  # noqa: N815 - as http.server has it
+    def do_GET(self) -> None:
+        if not self.path.startswith("/open/big"):
+            self.do_POST()
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(BIG)))
+        self.end_headers()
+        self.wfile.write(BIG)
 
     def log_message(self, *_: Any) -> None: ...
 
@@ -128,6 +138,38 @@ async def test_a_service_with_few_threads_is_free_again_of_bodies_that_stop_late
             async with asyncio.timeout(SECONDS):
                 assert (await gateway.nobody("GET", "/open/y")).status == 200
             assert sum(gateway.gateway.context.uploads.by_service.values()) == THREADS - 1
+
+
+@asynccontextmanager
+async def deaf_client_of(gateway: Running, path: str) -> AsyncIterator[socket.socket]:
+    """Asks for something and takes hardly anything of it."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(sock, ("127.0.0.1", int(gateway.base.rpartition(":")[2])))
+        await loop.sock_sendall(sock, request("GET", path))
+        yield sock
+
+
+@pytest.mark.parametrize("bound", ["slow_downloads_per_service", "slow_downloads_per_client"])
+async def test_a_service_with_few_threads_serves_on_beside_clients_that_take_nothing(
+    gateways: Gateways, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    monkeypatch.setattr(downloading, "LEAD_SECONDS", 0.2)
+    async with few_threads() as service:
+        routes = ROUTES.replace("SERVICE", f"http://127.0.0.1:{service.server_port}")
+        gateway = await gateways.start(routes, **{bound: THREADS - 1})
+        downloads = gateway.gateway.context.downloads
+        async with AsyncExitStack() as stack:
+            for _ in range(2 * THREADS):
+                await stack.enter_async_context(deaf_client_of(gateway, "/open/big"))
+            async with asyncio.timeout(SECONDS):
+                assert (await gateway.nobody("GET", "/open/y")).status == 200
+            assert sum(downloads.by_service.values()) == sum(downloads.by_client.values()) == THREADS - 1
+        async with asyncio.timeout(SECONDS):
+            while downloads.by_service or downloads.by_client:
+                await asyncio.sleep(0.01)
 
 
 async def test_a_body_that_stops_gets_408_and_the_end(gateways: Gateways) -> None:

@@ -1,0 +1,162 @@
+"""Bounds how many slow clients may keep services waiting for the end of their answers.
+
+The gateway holds some 300 KB of an answer, and the systems of both sides hold what fits into their buffers. Only then
+does a service wait for the client. Only that time counts, and only as long as the service has not sent everything.
+
+One leaky bucket measures each answer: the *lead* begins at five seconds. Waiting for the client drains it, each byte
+that the client takes fills it at 16 KiB/s, and it never holds more than it began with. If it is empty, the download is
+*slow*, until the lead is full again. Slow downloads are counted for each client and for each service; one more than
+there may be is broken off, since its head has gone out already.
+
+How slow a client may be at all, its connection decides: see ``web.readers``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from gateway.proxy.acknowledged import acknowledged
+from gateway.proxy.uploads import FULL_SPEED, enter, leave, network_of
+
+LEAD_SECONDS: Final = 5.0
+"""Longer than for uploads: what a client takes shows in steps, see ``acknowledged``."""
+
+_SOON_SECONDS: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadLimits:
+    """Slow downloads at a time, 0 for none at all. The defaults are those of the settings."""
+
+    per_client: int = 16
+    per_service: int = 64
+
+
+class Downloads:
+    """Counts the slow downloads of an instance, for each client and for each service."""
+
+    def __init__(self, limits: DownloadLimits | None = None) -> None:
+        self.limits = limits or DownloadLimits()
+        self.by_client: dict[str, int] = {}
+        """Slow downloads by client; those without any are left out."""
+        self.by_service: dict[Hashable, int] = {}
+
+    def begin(
+        self, request: web.BaseRequest, client: str, service: Hashable, too_many: Callable[[], None]
+    ) -> Download:
+        """Begins to watch the answer to ``request``, which a client did not take at once; ``close`` must follow.
+
+        ``client`` is the client's address. ``too_many`` ends the answer: it is slow, and there are too many such.
+        """
+        return Download(self, request, client, service, too_many)
+
+
+class Download:
+    """The rest of one answer, sent at the client's speed."""
+
+    __slots__ = (
+        "_client",
+        "_downloads",
+        "_lead",
+        "_loop",
+        "_request",
+        "_service",
+        "_since",
+        "_slow",
+        "_taken",
+        "_timer",
+        "_too_many",
+    )
+
+    def __init__(
+        self,
+        downloads: Downloads,
+        request: web.BaseRequest,
+        client: str,
+        service: Hashable,
+        too_many: Callable[[], None],
+    ) -> None:
+        self._downloads = downloads
+        self._request = request
+        self._client = client
+        self._service = service
+        self._too_many = too_many
+        self._loop = asyncio.get_running_loop()
+        self._lead = LEAD_SECONDS
+        self._slow = False
+        self._taken = self._taken_by_now()
+        self._since = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def drain(self, writer: AbstractStreamWriter) -> None:
+        """Waits until the client has taken enough of what was written. Raises ConnectionError if it can't any more."""
+        self._since = self._loop.time()
+        self._set_timer()
+        try:
+            await writer.drain()
+        finally:
+            self._stop_timer()
+        waited = self._loop.time() - self._since
+        if self._slow or waited > _SOON_SECONDS:
+            self._account(waited)
+
+    def close(self) -> None:
+        """Takes the download out of the counts: the service has sent everything, or it is over."""
+        self._stop_timer()
+        if self._slow:
+            self._slow = False
+            leave(self._downloads.by_client, self._client)
+            leave(self._downloads.by_service, self._service)
+
+    def _set_timer(self) -> None:
+        self._timer = self._loop.call_later(LEAD_SECONDS if self._slow else self._lead, self._look)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        waited, self._since = now - self._since, now
+        self._account(waited)
+        if self._request.transport is not None:
+            self._set_timer()
+
+    def _taken_by_now(self) -> int:
+        transport = self._request.transport
+        if transport is None:
+            return 0
+        count = acknowledged(transport)
+        if count is None:
+            # As far as is known: what the own system took for the client.
+            count = self._request.writer.output_size - transport.get_write_buffer_size()
+        return count
+
+    def _account(self, waited: float) -> None:
+        before, self._taken = self._taken, self._taken_by_now()
+        gained = max(0, self._taken - before) / FULL_SPEED
+        self._lead = max(0.0, min(LEAD_SECONDS, self._lead - waited + gained))
+        if self._slow:
+            if self._lead >= LEAD_SECONDS:
+                self.close()
+        elif not self._lead:
+            self._count()
+
+    def _count(self) -> None:
+        downloads, limits = self._downloads, self._downloads.limits
+        client = network_of(self._client)
+        if not enter(downloads.by_client, client, limits.per_client):
+            self._too_many()
+        elif not enter(downloads.by_service, self._service, limits.per_service):
+            leave(downloads.by_client, client)
+            self._too_many()
+        else:
+            self._client = client
+            self._slow = True
