@@ -37,6 +37,7 @@ from gateway.proxy.uploads import Uploads
 from gateway.routing.config.server import ConfigServer
 from gateway.routing.table import RouteTable
 from gateway.settings import Settings
+from gateway.waiting_room.keys import DEFAULT_ROOM
 from gateway.waiting_room.rooms import Rooms
 from gateway.web.actuator import Actuator
 from gateway.web.admit import authenticating, gating, shedding
@@ -51,7 +52,7 @@ from gateway.web.lobby import Lobby
 from gateway.web.locate import locating
 from gateway.web.queue_api import QueueApi
 from gateway.web.refresh_api import RefreshApi
-from gateway.web.rooms_api import RoomsApi
+from gateway.web.rooms_api import RoomsApi, following_object
 from gateway.web.service_docs import describing
 from gateway.web.stream import StreamApi
 
@@ -199,6 +200,7 @@ def _checks(
         "redis": partial(_redis_health, rooms),
         "jwks": lambda: (jwks.keys_known, {"keys": len(jwks.status().kids)}),
         "routes": lambda: (not sources.faults, {"faults": list(sources.faults)}),
+        "olderSystem": partial(_older_system_health, rooms),
     }
     if sources.config is not None:
         checks["configServer"] = partial(_config_health, sources.config)
@@ -228,6 +230,15 @@ def _redis_health(rooms: Rooms) -> tuple[bool | str, dict[str, object]]:
     if rooms.refused_scripts:
         details["refusedScripts"] = rooms.refused_scripts
     return rooms.subscription.listening.is_set(), details
+
+
+def _older_system_health(rooms: Rooms) -> tuple[bool, dict[str, object]]:
+    """Whether an older system is followed, as this instance last heard. Nothing is wrong with that."""
+    following = rooms[DEFAULT_ROOM].following
+    details: dict[str, object] = {"following": following is not None}
+    if following is not None:
+        details |= following_object(following)
+    return True, details
 
 
 def _config_health(config: ConfigServer) -> tuple[bool, dict[str, object]]:
