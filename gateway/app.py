@@ -44,6 +44,7 @@ from gateway.routing.faults import RuleBroken
 from gateway.routing.table import RouteTable
 from gateway.security_headers import security_headers
 from gateway.settings import Settings
+from gateway.waiting_room.keys import DEFAULT_ROOM
 from gateway.waiting_room.rooms import Rooms
 from gateway.web.actuator import Actuator
 from gateway.web.admit import authenticating, gating, shedding
@@ -60,7 +61,7 @@ from gateway.web.locate import locating
 from gateway.web.metrics_api import MetricsApi
 from gateway.web.queue_api import QueueApi
 from gateway.web.refresh_api import RefreshApi
-from gateway.web.rooms_api import RoomsApi
+from gateway.web.rooms_api import RoomsApi, following_object
 from gateway.web.service_docs import describing
 from gateway.web.stream import StreamApi
 
@@ -230,6 +231,7 @@ def _checks(
         "redis": partial(_redis_health, rooms),
         "jwks": partial(_key_health, jwks),
         "routes": lambda: (not sources.faults, {"faults": list(sources.faults)}),
+        "olderSystem": partial(_older_system_health, rooms),
     }
     if sources.config is not None:
         checks["configServer"] = partial(_config_health, sources, sources.config)
@@ -291,6 +293,16 @@ def _redis_health(rooms: Rooms) -> tuple[bool | str, dict[str, object]]:
         details["failingScripts"] = rooms.failing_scripts
     if not rooms.subscription.listening.is_set():
         return False, details | {"reason": "events of the rooms are not heard"}
+    return True, details
+
+
+def _older_system_health(rooms: Rooms) -> tuple[bool, dict[str, object]]:
+    """Whether an older system is followed, as this instance last heard. Nothing is wrong with that."""
+    # There is no room while the gateway is not ready.
+    following = next((room.following for room in rooms if room.name == DEFAULT_ROOM), None)
+    details: dict[str, object] = {"following": following is not None}
+    if following is not None:
+        details |= following_object(following)
     return True, details
 
 

@@ -69,7 +69,11 @@ async def waiting_rooms(
             Redis(redis_url, settings.redis_timeout_seconds),
             prefix=settings.redis_key_prefix,
             policy=RoomPolicy(
-                settings.queue_relineup, settings.queue_absent_seconds, settings.redis_wait_replicas
+                settings.queue_relineup,
+                settings.queue_absent_seconds,
+                settings.redis_wait_replicas,
+                settings.queue_follow,
+                settings.queue_follow_seconds,
             ),
             observer=metrics,
             batch_observer=tracer,

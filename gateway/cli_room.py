@@ -111,10 +111,18 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _described(room: dict[str, Any]) -> str:
-    return "\n".join(
-        f"{name:22} {str(value).lower() if isinstance(value, bool) else value}"
-        for name, value in room.items()
-    )
+    return "\n".join(f"{name:22} {_value(value)}" for name, value in room.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return (
+            f"following an older system since {value.get('since')}, because {value.get('because')} "
+            f"(last sign {value.get('lastSign')})"
+        )
+    return str(value)
 
 
 def _ask(

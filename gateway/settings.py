@@ -236,6 +236,15 @@ class Settings(DiscoverySettings):
     queue_fail_open: bool = setting(
         kinds.SWITCH, False, "Without Redis, whether gated calls pass (counted) instead of getting 503."
     )
+    queue_follow: Literal["auto", "on", "off"] = setting(
+        kinds.FOLLOW,
+        "auto",
+        "Whether a Java gateway on the same Redis goes on ending sessions and admitting: while it shows that it runs, "
+        "always, or never.",
+    )
+    queue_follow_seconds: float = setting(
+        duration(), 60.0, "How long after its last sign a Java gateway counts as running."
+    )
 
     sse_heartbeat_seconds: float = setting(
         duration(), 30.0, "Time between two `HEARTBEAT` events.", group="Streams"

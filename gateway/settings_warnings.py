@@ -22,6 +22,7 @@ from gateway.spring.names import as_variable
 from gateway.spring.table import NAMES
 
 SHORTEST_SECRET: Final = 16
+SHORTEST_FOLLOWING: Final = 30.0
 
 # Names that begin so are the gateway's alone, so that an unknown one among them is a mistake.
 _OWN_NAMESPACES: Final = (
@@ -71,6 +72,7 @@ _LONGEST_SENSIBLE: Final = {
     "ALLOWED_IN_DURATION_SECONDS": 86_400.0,
     "QUEUE_ABSENT_SECONDS": 43_200.0,
     "QUEUE_STATUS_INTERVAL_SECONDS": 3600.0,
+    "QUEUE_FOLLOW_SECONDS": 3600.0,
     "SSE_HEARTBEAT_SECONDS": 3600.0,
     "STREAM_TOKEN_GRACE_SECONDS": 30 * 86_400.0,
     "WEBSOCKET_IDLE_SECONDS": 86_400.0,
@@ -351,6 +353,16 @@ def _times(settings: Settings) -> Iterator[str]:
             f"QUEUE_ABSENT_SECONDS ({absent:g}) is not above QUEUE_STATUS_INTERVAL_SECONDS ({interval:g}), so users "
             "who ask as often as Retry-After says are out of sight for too long and lose the place: make it several "
             "times the interval"
+        )
+    if settings.queue_follow == "auto" and settings.queue_follow_seconds < SHORTEST_FOLLOWING:
+        yield (
+            f"QUEUE_FOLLOW_SECONDS is {settings.queue_follow_seconds:g}: a Java gateway shows itself every 10 s only, "
+            f"and one that pauses would be taken for gone. Make it {SHORTEST_FOLLOWING:g} or more"
+        )
+    if settings.queue_follow == "on" and settings.redis_key_prefix:
+        yield (
+            "QUEUE_FOLLOW is on and REDIS_KEY_PREFIX is set: a Java gateway knows no prefix, so none is followed. "
+            "Remove one of the two"
         )
 
 

@@ -1,18 +1,36 @@
 -- configure: an instance starts and says which limits it was given.
 --
 -- KEYS     those of a room, see includes/room.lua; the limits given are default_capacity and default_duration
+-- KEYS[12] watch      hash, see sweep.lua
+-- ARGV[4]  follow     as in sweep.lua
+-- ARGV[5]  follow_ms  as in sweep.lua
 --
 -- Returns  {summary, {capacity before, duration_ms before, 'override' or ''}}; before: -1 where there was none
 -- Publishes ADMITTED for everybody promoted.
 --
 -- Only limits other than those that the last instance was given are written: so an instance that restarts with
--- what it had changes nothing, and an operator's override stands until it is lifted.
+-- what it had changes nothing, and an operator's override stands until it is lifted. This is an instance's first call, so
+-- an older system is looked for before anybody is promoted.
 --
 --- @include clock
 --- @include room
 --- @include session
 --- @include promote
+--- @include older
 --- @include summary
+local watch = KEYS[12]
+local follow, follow_ms = ARGV[4], tonumber(ARGV[5])
+
+do
+  local wrong = wrong_type({ { watch, 'hash' } })
+  if wrong then
+    return wrong
+  end
+  if not ({ auto = true, on = true, off = true })[follow] or not limit(follow_ms, 1) then
+    return bad_argument('follow, follow_ms')
+  end
+end
+
 local override = redis.call('HGET', settings, 'override')
 
 local function declare(field, given)
@@ -29,6 +47,8 @@ local function declare(field, given)
   return false
 end
 
+local anew = not swept_lately(watch)
+judge(follow, follow_ms, anew, anew and strangers(), 0)
 if declare('capacity', default_capacity) then
   capacity = default_capacity
 end

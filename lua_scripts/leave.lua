@@ -38,7 +38,12 @@ local function give_up(what, user)
     if what == 'line' then
       return NOTHING
     end
-    free_slot(user, left, counted)
+    if may_free() then
+      free_slot(user, left, counted)
+    else
+      hand_over(user, left)
+      done[counted] = done[counted] + 1
+    end
     return LEFT_SLOT
   end
   -- The place before the slot: else a user whose session is over could be promoted into the slot they leave.
@@ -47,7 +52,7 @@ local function give_up(what, user)
     done[counted] = done[counted] + 1
     tell(reason, { { user, ticket } })
   end
-  if left then
+  if left and may_free() then
     free_slot(user, left, 'expired')
   end
   return ticket and LEFT_LINE or NOTHING

@@ -42,7 +42,7 @@ end
 
 local function line_up(user)
   local left = session_left(user)
-  if left and left <= 0 then
+  if left and left <= 0 and may_free() then
     end_session(user, left)
     done.expired = done.expired + 1
     promote()
@@ -51,7 +51,7 @@ local function line_up(user)
       return answer_inside(ADMITTED, left)
     end
   end
-  if left then
+  if left and left > 0 then
     settle(user, left)
     return answer_inside(ALLOWED_IN, left)
   end

@@ -5,21 +5,25 @@
 -- KEYS[12] watch      hash: swept_at, anew_since (ms), cursor (of the slow scan)
 -- ARGV[4]  absent_ms  evict who was not seen for so many milliseconds; 0: never
 -- ARGV[5]  scan       how many entries of the hash to scan in this step; 0: none
+-- ARGV[6]  follow     whether an older system is followed: 'auto', 'on' or 'off'; see includes/older.lua
+-- ARGV[7]  follow_ms  for how many milliseconds after its last sign
 --
 -- Returns  {summary}
 -- Publishes ABSENT for everybody evicted, ADMITTED for everybody promoted.
 --
--- Nobody is evicted until absent_ms after a time in which nobody could be seen, which is when no sweep ran for 5 s.
+-- Nobody is evicted until absent_ms after a time in which nobody could be seen, which is when no sweep ran for 5 s. While
+-- an older system is followed no session ends here, nobody is evicted, and only those are admitted who can be told.
 --
 --- @include clock
 --- @include room
 --- @include session
 --- @include promote
 --- @include tickets
+--- @include older
 --- @include summary
 local watch = KEYS[12]
 local absent_ms, scan = tonumber(ARGV[4]), tonumber(ARGV[5])
-local BLIND_MS = 5000
+local follow, follow_ms = ARGV[6], tonumber(ARGV[7])
 -- Marks that are kept: one a second, for nearly three hours of waiting.
 local MARKS = 10000
 
@@ -31,19 +35,32 @@ do
   if not (absent_ms and scan) then
     return bad_argument('absent_ms, scan')
   end
+  if not ({ auto = true, on = true, off = true })[follow] or not limit(follow_ms, 1) then
+    return bad_argument('follow, follow_ms')
+  end
 end
 
--- Since when everybody could have been seen.
-local function watching_since()
-  local stored = redis.call('HMGET', watch, 'swept_at', 'anew_since')
-  local swept_at = number_within(stored[1], now - BLIND_MS, now)
-  local anew_since = number_within(stored[2], 0, now)
+-- Since when everybody could have been seen; anew: nobody looked until now.
+local function watching_since(anew)
+  local anew_since = number_within(redis.call('HGET', watch, 'anew_since'), 0, now)
   write('HSET', watch, 'swept_at', string.format('%.0f', now))
-  if swept_at and anew_since then
+  -- Somebody may have a stream at the older system, where it can't be seen.
+  if not anew and anew_since and not following then
     return anew_since
   end
   write('HSET', watch, 'anew_since', string.format('%.0f', now))
   return now
+end
+
+-- When somebody else last wrote a session that the scan found, in milliseconds; 0: none. What is written here is in the
+-- index as well.
+local written_ms = 0
+
+local function note_writing(second, indexed)
+  local by_hash, by_index = number_within(second, 0, now / 1000), number_within(indexed, 0, math.huge) or -1
+  if by_hash and by_hash > math.floor(by_index / 1000) then
+    written_ms = math.max(written_ms, by_hash * 1000)
+  end
 end
 
 -- Gives users of the hash the index entry they lack, and takes them out of the line.
@@ -51,6 +68,7 @@ local function index_users(users, seconds)
   local indexed = redis.call('ZMSCORE', activity, unpack(users))
   local tickets = redis.call('ZMSCORE', line, unpack(users))
   for at, user in ipairs(users) do
+    note_writing(seconds[at], indexed[at])
     local last = last_activity(user, seconds[at], indexed[at])
     if tonumber(indexed[at]) ~= last then
       write('ZADD', activity, last, user)
@@ -163,16 +181,23 @@ local function mark(ticket)
   redis.call('ZREMRANGEBYRANK', marks, 0, -1 - MARKS)
 end
 
-local watching = watching_since()
+local anew = not swept_lately(watch)
+-- Before the scan, which makes everybody known.
+local unknown = anew and strangers()
 if scan > 0 then
   scan_hash()
 end
+judge(follow, follow_ms, anew, unknown, written_ms)
+local watching = watching_since(anew)
 local future = redis.call('ZRANGEBYSCORE', activity, '(' .. string.format('%.0f', now), '+inf', 'LIMIT', 0, MOST)
 for _, user in ipairs(future) do
   write('ZADD', activity, now, user)
 end
-local looked = expire()
-looked = looked + evict(watching, MOST - looked)
+local looked = 0
+if not following then
+  looked = expire()
+  looked = looked + evict(watching, MOST - looked)
+end
 promote()
 -- After promoting, so that whoever is admitted hears of the ticket they were last shown.
 mark(highest_ticket())

@@ -669,6 +669,23 @@ def test_rooms_are_shown_one_after_the_other_or_as_json(
     assert json.loads(capsys.readouterr().out)[1]["room"] == "vip"
 
 
+def test_a_room_that_follows_an_older_system_says_so_since_when_and_why(
+    management: Management, capsys: pytest.CaptureFixture[str]
+) -> None:
+    following = {
+        "since": "2026-01-01T00:00:00.000Z",
+        "lastSign": "2026-01-01T00:01:00.000Z",
+        "sign": "NOTIFICATIONS",
+        "because": "it takes the lock of its notifications",
+    }
+    management.answer = {"success": True, "data": [ROOM | {"following": following}]}
+    assert run("room", "show", "--url", management.url) == 0
+    assert (
+        "following              following an older system since 2026-01-01T00:00:00.000Z, because it takes the lock of "
+        "its notifications (last sign 2026-01-01T00:01:00.000Z)"
+    ) in capsys.readouterr().out
+
+
 def test_an_answer_without_data_is_its_message(
     management: Management, capsys: pytest.CaptureFixture[str]
 ) -> None:

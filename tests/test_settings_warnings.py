@@ -292,6 +292,9 @@ def test_an_environment_remembers_what_it_was_asked_for() -> None:
         ({"RESPONSE_WRITE_TIMEOUT_SECONDS": "60000"}, "it is in seconds"),
         ({"KEEP_ALIVE_TIMEOUT_SECONDS": "75000"}, "it is in seconds"),
         ({"QUEUE_ABSENT_SECONDS": "10"}, "not above QUEUE_STATUS_INTERVAL_SECONDS"),
+        ({"QUEUE_FOLLOW_SECONDS": "29"}, "shows itself every 10 s only"),
+        ({"QUEUE_FOLLOW_SECONDS": "60000"}, "it is in seconds"),
+        ({"QUEUE_FOLLOW": "on", "REDIS_KEY_PREFIX": "shop:"}, "so none is followed"),
     ],
 )
 def test_a_value_that_is_hardly_meant_is_told_without_secrets(environ: dict[str, str], said: str) -> None:
@@ -318,6 +321,8 @@ def test_a_value_that_is_hardly_meant_is_told_without_secrets(environ: dict[str,
         {"REDIS_URL": "unix:///run/redis.sock"},
         {"REDIS_URL": "redis+sentinel://a:26379,b:26379/main"},
         {"QUEUE_ABSENT_SECONDS": "0"},
+        {"QUEUE_FOLLOW_SECONDS": "1", "QUEUE_FOLLOW": "off"},
+        {"QUEUE_FOLLOW": "auto", "REDIS_KEY_PREFIX": "shop:"},
         {"KEEP_ALIVE_TIMEOUT_SECONDS": "4000", "PROXY_RESPONSE_TIMEOUT_SECONDS": "3600"},
         {"QUEUE_ABSENT_SECONDS": "60", "QUEUE_STATUS_INTERVAL_SECONDS": "10"},
         {"STREAM_TOKEN_GRACE_SECONDS": "604800"},

@@ -49,6 +49,8 @@ class RoomNumbers(Protocol):
     def stays(self) -> Sequence[float]: ...
     @property
     def ages(self) -> Sequence[float] | None: ...
+    @property
+    def following(self) -> object | None: ...
     def wait_at(self, position: int) -> float | None: ...
 
 
@@ -82,6 +84,9 @@ class RoomFamilies:
         self.allowed_in = make.gauge("room_allowed_in", "Users allowed in.", "room")
         self.capacity = make.gauge("room_capacity", "Most users allowed in at a time.", "room")
         self.paused = make.gauge("room_paused", "1 while an operator has paused admissions.", "room")
+        self.following = make.gauge(
+            "room_following", "1 while an older system is followed, which ends sessions and admits.", "room"
+        )
         self.rate = make.gauge(
             "room_admissions_per_second", "Measured rate of admissions from the line.", "room"
         )
@@ -123,6 +128,9 @@ class RoomMetrics:
         families.allowed_in.labels(room).set_function(self._reader("allowed_in"))
         families.capacity.labels(room).set_function(self._reader("capacity"))
         families.paused.labels(room).set_function(self._reader("paused"))
+        families.following.labels(room).set_function(
+            lambda: float(self._now is not None and self._now.following is not None)
+        )
         families.rate.labels(room).set_function(self._reader("rate"))
         families.estimated_wait.labels(room).set_function(self._estimate)
         self._waits = families.waits.labels(room)

@@ -12,12 +12,12 @@ from typing import Any, Literal, Protocol
 
 from gateway.errors import QueueUnavailable
 from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MOST_IN_A_CALL, Batcher, BatchObserver
-from gateway.waiting_room.keys import RoomKeys
+from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
 from gateway.waiting_room.link import Link, Redis, Replication
 from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.scripts import Script
 from gateway.waiting_room.servers import Argument
-from gateway.waiting_room.state import Left, State, Summary, parse_states, parse_summary
+from gateway.waiting_room.state import REASONS, Following, Left, State, Summary, parse_states, parse_summary
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,9 @@ SCAN_PER_SECOND = 500
 """Entries of the hash that the first sweep step of each second looks at, for what no index knows."""
 
 What = Literal["slot", "line", "both"]
+
+_PROMOTING = frozenset({"lineup", "leave", "limits"})
+"""Scripts that may promote and don't look for an older system themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +43,15 @@ class RoomPolicy:
     """What holds for every room of this gateway.
 
     ``absent_seconds`` 0: absent users are never evicted. A lineup is answered once ``wait_replicas`` replicas have it.
+    ``follow``: whether an older system with the same three keys is followed, always, never or while it shows; it counts
+    as running for ``follow_seconds`` after its last sign.
     """
 
     relineup: Literal["back", "keep"] = "back"
     absent_seconds: float = 60.0
     wait_replicas: int = 0
+    follow: Literal["auto", "on", "off"] = "off"
+    follow_seconds: float = 60.0
 
 
 class RoomObserver(Protocol):
@@ -102,6 +109,11 @@ class Room:
         self._leavers: Batcher[tuple[What, str], Left] = batcher(self._send_leave, script="leave")
         self._unfinished = asyncio.Event()
         self._configured = False
+        # Older systems know one room, and no prefix.
+        self._follow = policy.follow if keys.room == DEFAULT_ROOM and not keys.prefix else "off"
+        self._followed_at = 0.0
+        self.following: Following | None = None
+        """The older system that was followed when this instance last heard from Redis."""
         self.presence = Presence(keys, self._link("presence"), scripts, self._arguments, self.configure_once)
 
     @property
@@ -164,7 +176,11 @@ class Room:
     async def sweep(self, scan: int = 0) -> Summary:
         """One bounded step of what time does to the room; ``scan`` entries of the hash are looked through."""
         reply = await self._run(
-            "sweep", round(self._policy.absent_seconds * 1000), scan, extra_keys=(self.keys.watch,)
+            "sweep",
+            round(self._policy.absent_seconds * 1000),
+            scan,
+            *self._follow_arguments(),
+            extra_keys=(self.keys.watch,),
         )
         return parse_summary(reply[0])
 
@@ -179,7 +195,9 @@ class Room:
         if self._configured:
             return
         limits = self.limits
-        reply = await self._run("configure", link="presence")
+        reply = await self._run(
+            "configure", *self._follow_arguments(), link="presence", extra_keys=(self.keys.watch,)
+        )
         self._configured = self.limits == limits
         before_capacity, before_ms, override = reply[1]
         summary = parse_summary(reply[0])
@@ -258,6 +276,9 @@ class Room:
     ) -> list[Any]:
         if size > MOST_IN_A_CALL:
             raise ValueError(f"{size} users in one call, at most {MOST_IN_A_CALL}")
+        if self._follow != "off" and script in _PROMOTING:
+            # The first call looks for an older system. Before that nobody may be promoted.
+            await self.configure_once()
         reply: list[Any] = await self._link(link or script).run(
             self._scripts[script],
             (*self.keys.common, *extra_keys),
@@ -268,8 +289,31 @@ class Room:
         summary = parse_summary(reply[0])
         if summary.more:
             self._unfinished.set()
+        self._note_following(summary)
         self._observer.on_summary(self.name, summary)
         return reply
+
+    def _note_following(self, summary: Summary) -> None:
+        # Replies come over several connections, so an older one may come last.
+        if summary.now < self._followed_at:
+            return
+        self._followed_at = summary.now
+        following = summary.following
+        before, self.following = self.following, following
+        if following is not None and before is None:
+            log.warning(
+                "room %s: following an older system, because %s. It ends sessions and admits; this gateway admits only "
+                "users whose streams are open at the new gateways",
+                self.name,
+                REASONS[following.sign],
+            )
+        elif following is None and before is not None:
+            log.warning(
+                "room %s: no sign of the older system any more; this gateway sweeps and admits", self.name
+            )
+
+    def _follow_arguments(self) -> tuple[Argument, Argument]:
+        return self._follow, max(1, round(self._policy.follow_seconds * 1000))
 
     def _arguments(self) -> tuple[Argument, ...]:
         """ARGV[1] to ARGV[3] of every script of a room, in the order of ``includes/room.lua``."""

@@ -31,6 +31,44 @@ class Left(IntEnum):
     PLACE = 2
 
 
+class Sign(StrEnum):
+    """What shows that an older system runs, as ``includes/older.lua`` names it; the strongest seen so far."""
+
+    STRANGERS = "STRANGERS"
+    """Users whom no gateway knows, found after a time in which no gateway looked."""
+    LINEUP = "LINEUP"
+    """It put a user in line."""
+    RENEWAL = "RENEWAL"
+    """It admitted a user or renewed a session."""
+    SWEEP = "SWEEP"
+    """It took the lock of its sweeps."""
+    NOTIFICATIONS = "NOTIFICATIONS"
+    """It took the lock of its notifications."""
+    SETTING = "SETTING"
+    """``QUEUE_FOLLOW=on``."""
+
+
+REASONS: Final[dict[Sign, str]] = {
+    Sign.STRANGERS: "there are users whom no gateway here knows, so its next sign is waited for",
+    Sign.LINEUP: "it puts users in line",
+    Sign.RENEWAL: "it admits users or renews their sessions",
+    Sign.SWEEP: "it takes the lock of its sweeps",
+    Sign.NOTIFICATIONS: "it takes the lock of its notifications",
+    Sign.SETTING: "QUEUE_FOLLOW is on",
+}
+"""For operators: why an older system is followed."""
+
+
+class Following(NamedTuple):
+    """The older system that is followed. Times in seconds since the epoch, by Redis's clock."""
+
+    since: float
+    last_sign: float
+    sign: Sign
+    streams: int
+    """Users who have an open stream at a gateway of ours."""
+
+
 class Summary(NamedTuple):
     """The room's numbers after a call, and what the call did; ``includes/summary.lua`` has the same order."""
 
@@ -63,6 +101,9 @@ class Summary(NamedTuple):
     ages: tuple[float, ...] | None
     """Seconds since admission of the oldest session, those at a quarter, a half and three quarters, and the youngest;
     empty while unknown or of no interest, None from calls that did not look."""
+
+    following: Following | None = None
+    """While an older system is followed, which sweeps and admits instead of the gateways."""
 
     @property
     def admits_none(self) -> bool:
@@ -172,7 +213,17 @@ def parse_summary(reply: Sequence[Any]) -> Summary:
         waits=tuple(ms / 1000 for ms in reply[16]),
         stays=tuple(ms / 1000 for ms in reply[17]),
         ages=None if reply[18] == 0 else tuple(ms / 1000 for ms in reply[18]),
+        following=_parse_following(reply[19]),
     )
+
+
+def _parse_following(reply: Sequence[Any]) -> Following | None:
+    if not reply:
+        return None
+    since, last_sign, sign, streams = reply
+    word = sign.decode() if isinstance(sign, bytes) else sign
+    known = Sign(word) if word in Sign.__members__ else Sign.STRANGERS
+    return Following(since / 1000, last_sign / 1000, known, streams)
 
 
 _KINDS = tuple(Kind)

@@ -9,8 +9,9 @@ from typing import Any
 from aiohttp import web
 
 from gateway.errors import BadRequest, FieldFault, NotInQueue
+from gateway.observe.logs import timestamp
 from gateway.query import values_of
-from gateway.waiting_room.state import Left, Summary
+from gateway.waiting_room.state import REASONS, Following, Left, Summary
 from gateway.web.actuator import BASE
 from gateway.web.context import Context
 from gateway.web.endpoints import Endpoint, Needs
@@ -83,7 +84,21 @@ def room_object(name: str, summary: Summary) -> dict[str, Any]:
     if wait is not None:
         content["admissionsPerSecond"] = round(summary.rate, 3)
         content["estimatedWaitSeconds"] = round(wait)
+    if summary.following is not None:
+        content["following"] = following_object(summary.following)
+        # With fewer streams than users in line, some can be told by the older system alone.
+        content["waitingWithoutStreamHere"] = max(0, summary.waiting - summary.following.streams)
     return content
+
+
+def following_object(following: Following) -> dict[str, str]:
+    """Since when and why an older system is followed."""
+    return {
+        "since": timestamp(following.since),
+        "lastSign": timestamp(following.last_sign),
+        "sign": following.sign,
+        "because": REASONS[following.sign],
+    }
 
 
 class RoomsApi:

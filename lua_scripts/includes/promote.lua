@@ -22,6 +22,26 @@ local function note_waits(head)
   end
 end
 
+-- Whether a slot may become free now. While an older system is followed, it may not if it would stay free although
+-- somebody waits: that system admits newcomers past the line.
+local function may_free()
+  return not following or waiting == 0 or (not paused and next_can_be_told())
+end
+
+-- While an older system is followed, the head of the line ends before the first user whom no gateway of ours can tell.
+local function keep_those_who_can_be_told(head)
+  local users = {}
+  for at = 1, #head, 2 do
+    users[#users + 1] = head[at]
+  end
+  for at, instances in ipairs(redis.call('HMGET', streams, unpack(users))) do
+    if not instances then
+      return { unpack(head, 1, 2 * (at - 1)) }
+    end
+  end
+  return head
+end
+
 -- Fills free slots from the head of the line, by ticket, and tells everybody in the same call. Each user is
 -- written as allowed in before the line forgets them: should the script break off, they are in both, which
 -- means allowed in.
@@ -29,6 +49,12 @@ local function promote()
   while not paused and capacity > held and waiting > 0 and admissions_left > 0 do
     local count = math.min(capacity - held, waiting, admissions_left)
     local head = redis.call('ZRANGE', line, 0, count - 1, 'WITHSCORES')
+    if following then
+      head = keep_those_who_can_be_told(head)
+      if #head == 0 then
+        return
+      end
+    end
     local users, people, sessions, index = {}, {}, {}, {}
     local inside_already = {}
     local second = string.format('%.0f', math.floor(now / 1000))

@@ -3,7 +3,7 @@
 -- KEYS[1]  line      zset    user -> ticket, the waiting
 -- KEYS[2]  inside    hash    user -> epoch second of the last gated request, the allowed in
 -- KEYS[3]  counter   string  the last ticket given
--- KEYS[4]  settings  hash    capacity, duration_ms, paused (and what limits.lua and configure.lua add)
+-- KEYS[4]  settings  hash    capacity, duration_ms, paused (and what limits.lua, configure.lua and older.lua add)
 -- KEYS[5]  activity  zset    user -> epoch millisecond of the last gated request, an index of inside
 -- KEYS[6]  absent    zset    user -> epoch millisecond of the last sighting, of the waiting; a stream is no entry
 -- KEYS[7]  streams   hash    user -> number of instances that hold an open stream of theirs
@@ -100,14 +100,24 @@ if not (default_capacity and default_duration) then
   return bad_argument('default_capacity, default_duration')
 end
 
-local stored_limits = redis.call('HMGET', settings, 'capacity', 'duration_ms', 'paused')
+local stored_limits = redis.call('HMGET', settings, 'capacity', 'duration_ms', 'paused', 'older_since')
 local stored_capacity, stored_duration = limit(stored_limits[1], 0), limit(stored_limits[2], 1)
 local capacity, duration = stored_capacity or default_capacity, stored_duration or default_duration
 local paused = stored_limits[3] == '1'
 
+-- Whether an older system runs beside the gateways, as the last sweep found. Then it sweeps, and it admits those whom it
+-- alone can tell.
+local following = stored_limits[4] and true or false
+
 local held = redis.call('HLEN', inside)
 local waiting = redis.call('ZCARD', line)
 local waiting_before, held_before, capacity_before = waiting, held, capacity
+
+-- Whether the next in line has an open stream at a gateway of ours, and so can be told.
+local function next_can_be_told()
+  local head = redis.call('ZRANGE', line, 0, 0)
+  return head[1] and redis.call('HEXISTS', streams, head[1]) == 1 or false
+end
 
 -- Whether an estimate may be shown. The gate, which shows none to those who pass, need not look how old sessions are.
 local estimates = true

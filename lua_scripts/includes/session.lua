@@ -24,9 +24,14 @@ local function last_activity(user, second, indexed)
   return last
 end
 
--- Milliseconds left of a session last active then; 0 or less: it is over.
+-- Milliseconds left of a session last active then; 0 or less: it is over. An older system's sessions last until its
+-- sweep ends them; only those that were given up here (last activity 0, see hand_over) are over before.
 local function remaining(last)
-  return duration - (now - last)
+  local left = duration - (now - last)
+  if following and left <= 0 and last > 0 then
+    return 1
+  end
+  return left
 end
 
 -- Milliseconds left of the user's session (0 or less: expired but not swept yet), or nil if not in.
@@ -61,6 +66,15 @@ local function end_session(user, left)
   redis.call('ZREM', since, user)
   redis.call('ZREM', activity, user)
   held = held - 1
+end
+
+-- The slot is given up, but stays taken until the older system's sweep finds it long over and gives it to the next in
+-- line, whom it alone can tell. If it were free, that system would give it to a newcomer.
+local function hand_over(user, left)
+  note_stay(redis.call('ZSCORE', since, user), now + math.min(left, 0))
+  write('HSET', inside, user, '0')
+  redis.call('ZREM', since, user)
+  redis.call('ZREM', activity, user)
 end
 
 -- Takes a user out of the line. Returns the ticket as text, or nil if they were not in it.

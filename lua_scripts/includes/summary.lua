@@ -10,8 +10,12 @@ end
 -- Keeps the pace of the line: admissions from it for the time that slots were held while it stood, and departures
 -- from it (whoever leaves, is evicted, or moves to the back) for the time that people stood in it; all fading with the
 -- length of a session (at least 30 s), so that their ratios follow the room. Time without a line, while paused, or
--- with more people in than may be, says nothing. beat: also when nothing happened (the sweep says so, once a second).
+-- with more people in than may be, says nothing; nor does an older system's. beat: also when nothing happened (the sweep says so, once a second).
 local function keep_pace(beat)
+  if following then
+    write('HSET', pace, 'at', string.format('%.0f', now))
+    return
+  end
   local departures = waiting_before + done.lineups - done.promoted - waiting
   local waited = waiting_before > 0
   if not ((waiting > 0 and not waited) or (waited and (beat or done.promoted > 0 or departures > 0))) then
@@ -101,10 +105,26 @@ local function ages()
   return found
 end
 
+-- {since, last sign (both in ms), which sign, users with an open stream here} of the older system that is followed; empty
+-- if none is.
+local function followed()
+  if not following then
+    return {}
+  end
+  local stored = redis.call('HMGET', settings, 'older_since', 'older_seen', 'older_sign')
+  local began, seen = number_within(stored[1], 0, now) or now, number_within(stored[2], 0, now) or now
+  return { began, seen, stored[3] or '', redis.call('HLEN', streams) }
+end
+
+-- Whether promoting has more to do.
+local function slots_for_the_line()
+  return not paused and capacity > held and waiting > 0 and (not following or next_can_be_told())
+end
+
 -- The first element of every reply:
 -- {waiting, allowed in, capacity, duration in ms, paused 0/1, rate, abandon rate, more 0/1, now in ms,
---  admitted, promoted, expired, evicted, left, removed, lineups, waits, stays: by this call, ages}
--- waits, stays, ages: lists of milliseconds, see includes/room.lua and ages().
+--  admitted, promoted, expired, evicted, left, removed, lineups, waits, stays: by this call, ages, following}
+-- waits, stays, ages: lists of milliseconds, see includes/room.lua and ages(); following: see followed().
 -- more: there is work left that one call may not do; call the sweep at once.
 local function summary(unfinished)
   if not (stored_capacity and stored_duration) then
@@ -118,11 +138,11 @@ local function summary(unfinished)
       write('HSET', tally, name, count)
     end
   end
-  local more = unfinished or (not paused and capacity > held and waiting > 0)
+  local more = unfinished or slots_for_the_line()
   local rate, abandon_rate = rates()
   return {
     waiting, held, capacity, duration, paused and 1 or 0, rate, abandon_rate, more and 1 or 0, now,
     done.admitted, done.promoted, done.expired, done.evicted, done.left, done.removed, done.lineups, waits, stays,
-    ages(),
+    ages(), followed(),
   }
 end

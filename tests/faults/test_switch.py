@@ -1,4 +1,4 @@
-"""Gateways beside an older system that goes on writing the three keys, until it stops for good."""
+"""Gateways told not to follow, beside an older system that goes on writing the three keys, until it stops for good."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def newcomers_come_and_go(site: Site, over: asyncio.Event, gone: set[str])
 async def test_both_systems_run_side_by_side_and_after_the_older_ones_last_write_all_rules_hold(
     start_site: StartSite,
 ) -> None:
-    async with start_site(gateways=0, capacity=CAPACITY, duration=DURATION) as site:
+    async with start_site(gateways=0, capacity=CAPACITY, duration=DURATION, queue_follow="off") as site:
         older = OlderSystem(site.store, site.room, CAPACITY, DURATION)
         # Its evening so far: some in, a line, and two whose session is long over.
         for number in range(40):

@@ -28,6 +28,7 @@ class Numbers:
     waits: tuple[float, ...] = (42.0, 18.0)
     stays: tuple[float, ...] = (99.0,)
     ages: tuple[float, ...] | None = ()
+    following: object | None = None
 
     def wait_at(self, position: int) -> float | None:
         return position / self.rate if self.rate else None
@@ -67,6 +68,9 @@ def test_a_rooms_numbers_are_gauges_and_what_a_call_did_adds_up(metrics: Metrics
     gauges = {"waiting": 20, "allowed_in": 3, "capacity": 5, "paused": 0, "admissions_per_second": 2.0}
     for name, expected in gauges.items():
         assert value(metrics, f"room_{name}", room="default") == expected
+    assert value(metrics, "room_following", room="default") == 0
+    metrics.on_summary("followed", Numbers(following=object()))
+    assert value(metrics, "room_following", room="followed") == 1
     assert value(metrics, "room_estimated_wait_seconds", room="default") == 10.5
     assert value(metrics, "room_wait_seconds_count", room="default") == 4
     assert value(metrics, "room_wait_seconds_sum", room="default") == 120

@@ -48,6 +48,7 @@ class Rig:
         scripts: Any = SCRIPTS,
         room: str = "default",
     ) -> None:
+        self.follow: tuple[str, int] = ("off", 60_000)
         self.client = client
         self.keys = RoomKeys("", room)
         self.capacity = capacity
@@ -102,7 +103,7 @@ class Rig:
         return self.run("leave", reason, *(part for pair in pairs for part in pair)).answers
 
     def sweep(self, absent: int = 60_000, scan: int = 500) -> Summary:
-        return self.run("sweep", absent, scan, keys=[self.keys.watch]).summary
+        return self.run("sweep", absent, scan, *self.follow, keys=[self.keys.watch]).summary
 
     def limits(
         self, capacity: Any = "", duration: Any = "", paused: bool | None = None, lift: bool = False
@@ -112,7 +113,7 @@ class Rig:
 
     def configure(self, capacity: int, duration: int) -> Reply:
         self.capacity, self.duration = capacity, duration
-        return self.run("configure")
+        return self.run("configure", *self.follow, keys=[self.keys.watch])
 
     def presence(self, instance: str, *pairs: tuple[str, str]) -> Summary:
         parts = (part for pair in pairs for part in pair)

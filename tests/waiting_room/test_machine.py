@@ -136,7 +136,7 @@ class Driver(RuleBasedStateMachine):
         self.shown, self.shown_of = waits, facts
 
     def call_sweep(self, absent: int, scan: int) -> Any:
-        return self.call("sweep", absent, scan, keys=[self.rig.keys.watch])
+        return self.call("sweep", absent, scan, *self.rig.follow, keys=[self.rig.keys.watch])
 
     @staticmethod
     def pairs(batch: list[tuple[str, str]]) -> list[str]:
@@ -237,7 +237,7 @@ class Beside(Driver):
     @rule(capacity=capacities, duration=durations)
     def configure(self, capacity: int, duration: int) -> None:
         self.rig.capacity, self.rig.duration = capacity, duration
-        reply = self.rig.run("configure")
+        reply = self.rig.run("configure", *self.rig.follow, keys=[self.rig.keys.watch])
         self.model.configure(capacity, duration)
         self.seen, events = look(self.rig), self.rig.events()
         self.events += events

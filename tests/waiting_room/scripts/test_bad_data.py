@@ -12,7 +12,7 @@ from tests.waiting_room.rig import ALLOWED_IN, START, WAITING, Rig
 
 INSTANCE = "i1"
 CALLS: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
-    "configure": ((), ()),
+    "configure": (("auto", 60_000), ("watch",)),
     "drain": ((INSTANCE, 10_000), ("instances", "here")),
     "gate": (("ann",), ()),
     "leave": (("LEFT", "both", "ann"), ()),
@@ -20,7 +20,7 @@ CALLS: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
     "lineup": (("back", "ann"), ()),
     "presence": (("arrived", "ann"), ("here",)),
     "status": (("1", "ann"), ()),
-    "sweep": ((60_000, 500), ("watch",)),
+    "sweep": ((60_000, 500, "auto", 60_000), ("watch",)),
 }
 COMMON = (
     "line",
@@ -87,8 +87,12 @@ def test_a_beat_and_a_lock_of_another_type_are_errors(rig: Rig) -> None:
         ("limits", ("", "nan", "", "0")),
         ("limits", ("inf", "", "", "0")),
         ("limits", ("", "", "x", "0")),
-        ("sweep", ("", 0)),
-        ("sweep", (60_000, "some")),
+        ("sweep", ("", 0, "auto", 60_000)),
+        ("sweep", (60_000, "some", "auto", 60_000)),
+        ("sweep", (60_000, 500, "sometimes", 60_000)),
+        ("sweep", (60_000, 500, "auto", 0)),
+        ("configure", ("", 60_000)),
+        ("configure", ("on", "long")),
         ("drain", (INSTANCE, "never")),
         ("lineup", ("front", "ann")),
         ("leave", ("BORED", "both", "ann")),

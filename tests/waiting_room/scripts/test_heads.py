@@ -201,6 +201,7 @@ def test_the_summary_has_pythons_order() -> None:
         "paused": "paused and 1 or 0",
         "more": "more and 1 or 0",
         "ages": "ages()",
+        "following": "followed()",
     }
     totals = set(re.findall(r"(\w+) = 0", code_of(read("includes/room"))))
     assert values == [

@@ -181,7 +181,7 @@ def test_whoever_is_in_both_is_not_evicted_but_allowed_in(rig: Rig) -> None:
     keep_sweeping(rig, 59)
     rig.advance(1_000)
     rig.client.hset(rig.keys.inside, "ann", rig.now // 1000)
-    summary = rig.run("sweep", ABSENT, 0, keys=[rig.keys.watch]).summary
+    summary = rig.sweep(ABSENT, scan=0)
     assert (summary.evicted, summary.promoted, summary.allowed_in) == (0, 1, 1)
     assert rig.events() == [("ADMITTED", "ann", 1)]
 
