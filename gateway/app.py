@@ -15,10 +15,11 @@ from functools import partial
 import aiohttp
 from prometheus_client import CollectorRegistry
 
-from gateway.app_config import LiveSettings, token_settings
+from gateway.app_config import LiveSettings, TokenSettings, is_address, token_settings
 from gateway.app_rooms import waiting_rooms
 from gateway.app_routes import RouteSources
 from gateway.auth.authenticator import Authenticator
+from gateway.auth.discovery import IssuerLocation
 from gateway.auth.fetch import http_fetch
 from gateway.auth.jwks import Jwks
 from gateway.auth.tokens import TokenVerifier
@@ -189,10 +190,13 @@ async def _tokens(
     metrics: Metrics,
 ) -> AsyncIterator[_Tokens]:
     """Keeps the keys up to date for as long as it lasts."""
-    uri, algorithms, issuer, audiences = in_force = token_settings(settings, environ, table)
-    jwks = Jwks(uri, algorithms, http_fetch(session), on_fetch=metrics.jwks_fetched)
+    in_force = token_settings(settings, environ, table)
+    jwks = Jwks(_source(in_force), in_force.algorithms, http_fetch(session), on_fetch=metrics.jwks_fetched)
     verifier = TokenVerifier(
-        jwks, issuer=issuer, audience=audiences, user_type_claim=settings.jwt_user_type_claim
+        jwks,
+        issuer=in_force.issuer,
+        audience=in_force.audiences,
+        user_type_claim=settings.jwt_user_type_claim,
     )
 
     def follow(new: RouteTable) -> None:
@@ -200,12 +204,18 @@ async def _tokens(
         wanted = token_settings(settings, environ, new)
         if wanted != in_force:
             in_force = wanted
-            uri, algorithms, issuer, audiences = wanted
-            jwks.aim(uri, algorithms)
-            verifier.expect(issuer, audiences)
+            jwks.aim(_source(wanted), wanted.algorithms)
+            verifier.expect(wanted.issuer, wanted.audiences)
 
     async with jwks.running():
         yield _Tokens(jwks, verifier, follow)
+
+
+def _source(wanted: TokenSettings) -> str | IssuerLocation:
+    """Where the keys come from: the address that is set, else what the issuer's document names."""
+    if wanted.keys is not None:
+        return wanted.keys
+    return IssuerLocation(wanted.issuer) if wanted.issuer and is_address(wanted.issuer) else ""
 
 
 def _checks(
@@ -214,7 +224,7 @@ def _checks(
     """Health of all that the gateway uses: whether it is up, or its status, and details without secrets."""
     checks: dict[str, Callable[[], tuple[bool | str, dict[str, object]]]] = {
         "redis": partial(_redis_health, rooms),
-        "jwks": lambda: (jwks.keys_known, {"keys": len(jwks.status().kids)}),
+        "jwks": partial(_key_health, jwks),
         "routes": lambda: (not sources.faults, {"faults": list(sources.faults)}),
     }
     if sources.config is not None:
@@ -277,6 +287,14 @@ def _redis_health(rooms: Rooms) -> tuple[bool | str, dict[str, object]]:
     if not rooms.subscription.listening.is_set():
         return False, details | {"reason": "events of the rooms are not heard"}
     return True, details
+
+
+def _key_health(jwks: Jwks) -> tuple[bool | str, dict[str, object]]:
+    """OUT_OF_SERVICE while an issuer that is to name its key set could never be read: no token can be checked."""
+    status = jwks.status()
+    if status.unread is not None:
+        return "OUT_OF_SERVICE", {"keys": status.keys, "reason": status.unread}
+    return jwks.keys_known, {"keys": status.keys}
 
 
 def _config_health(sources: RouteSources, config: ConfigServer) -> tuple[bool | str, dict[str, object]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import aiohttp
 
@@ -20,6 +20,7 @@ from gateway.routing.table import RouteTable
 from gateway.settings import TABLE, Settings
 
 DEFAULT_SERVER: Final = "http://localhost:8888"
+DEFAULT_KEY_SET: Final = "http://localhost:8090/.well-known/jwks.json"
 AT_START: Final = tuple(sorted({setting.lower() for setting, live in GIVEN.values() if not live}))
 """Settings that a Config Server gives at the start alone."""
 MOST_TOLD: Final = 100
@@ -149,20 +150,39 @@ def _shown(settings: Settings, asked: Wanted) -> str:
     return f"Eureka's {' or '.join(settings.config_server_service_id)}" if asked.found else places(asked.urls)
 
 
-def token_settings(
-    settings: Settings, environ: Mapping[str, str], table: RouteTable
-) -> tuple[str, tuple[str, ...], str | None, tuple[str, ...]]:
-    """Address of the keys, algorithms, issuer and audiences: the environment's, else the Config Server's, else the
-    defaults."""
+class TokenSettings(NamedTuple):
+    """What tokens are checked by. Without ``keys``, the address of the key set, the document of ``issuer`` has it; if
+    that is no address, there are none."""
+
+    keys: str | None
+    algorithms: tuple[str, ...]
+    issuer: str | None
+    audiences: tuple[str, ...]
+
+
+def token_settings(settings: Settings, environ: Mapping[str, str], table: RouteTable) -> TokenSettings:
+    """What tokens are checked by: what the environment says, else the Config Server, else the defaults.
+
+    An address of the key set wins over the issuer's document. The default address counts in a Spring environment
+    where the issuer is no address, and so has no document.
+    """
 
     def chosen(name: str) -> tuple[str, ...] | None:
         return None if is_set(settings, environ, name) else table.tokens.get(name.lower())
 
-    uri, issuer = chosen("JWT_JWKS_URI"), chosen("JWT_ISSUER")
-    audience = (settings.jwt_audience,) if settings.jwt_audience else ()
-    return (
-        uri[0] if uri else settings.jwt_jwks_uri,
+    uri, issuers = chosen("JWT_JWKS_URI"), chosen("JWT_ISSUER")
+    keys = uri[0] if uri else settings.jwt_jwks_uri
+    issuer = issuers[0] if issuers else settings.jwt_issuer
+    if keys is None and not (issuer and is_address(issuer)):
+        keys = DEFAULT_KEY_SET if settings.spring_environment else None
+    return TokenSettings(
+        keys,
         chosen("JWT_ALGORITHMS") or settings.jwt_algorithms,
-        issuer[0] if issuer else settings.jwt_issuer,
-        chosen("JWT_AUDIENCE") or audience,
+        issuer,
+        chosen("JWT_AUDIENCE") or settings.jwt_audience or (),
     )
+
+
+def is_address(issuer: str) -> bool:
+    """Whether an issuer is an address, below which it may have a document; any other can only be compared."""
+    return issuer.lower().startswith(("http://", "https://"))

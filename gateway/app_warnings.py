@@ -8,7 +8,7 @@ import socket
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from gateway.app_config import token_settings, wanted
+from gateway.app_config import is_address, token_settings, wanted
 from gateway.errors import GatewayError
 from gateway.routing.config.given import warnings_of_pattern
 from gateway.routing.faults import Fault, RuleBroken
@@ -65,7 +65,8 @@ def faults_of_settings(settings: Settings) -> list[GatewayError]:
 
 def warnings_of_keys(settings: Settings, environ: Mapping[str, str], table: RouteTable) -> list[str]:
     """Nowhere to take the keys from that tokens are checked with, neither by the settings nor by a Config Server."""
-    if token_settings(settings, environ, table)[0]:
+    in_force = token_settings(settings, environ, table)
+    if in_force.keys or (in_force.issuer and is_address(in_force.issuer)):
         return []
     return [
         "JWT_JWKS_URI is not set, so no token can be checked, and calls that need one get 503: set it to the address "

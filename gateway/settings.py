@@ -250,25 +250,31 @@ class Settings(DiscoverySettings):
         "A WebSocket on which nothing was sent either way for so long is ended.",
     )
 
-    jwt_jwks_uri: str = setting(
+    jwt_jwks_uri: str | None = setting(
         kinds.HTTP_URL,
-        "",
+        None,
         "Where the keys are that tokens are checked with.",
         group="Tokens and identity",
-        spring="http://localhost:8090/.well-known/jwks.json",
-        default_words="none; in a Spring environment `http://localhost:8090/.well-known/jwks.json`",
+        default_words="where `JWT_ISSUER` says, if that is an address; else none, in a Spring environment "
+        "`http://localhost:8090/.well-known/jwks.json`",
     )
     jwt_issuer: str | None = setting(
         kinds.LINE,
         None,
-        "The `iss` a token must have; compared, never fetched.",
+        "The `iss` a token must have. If it is an address and `JWT_JWKS_URI` is unset, its OpenID document says where "
+        "the keys are.",
         default_words="not compared",
     )
-    jwt_audience: str | None = setting(
-        kinds.LINE, None, "The `aud` a token must have, or have among others.", default_words="not compared"
+    jwt_audience: tuple[str, ...] | None = setting(
+        kinds.AUDIENCES,
+        None,
+        "The `aud` a token must have, or have among others; of several it needs one.",
+        default_words="not compared",
     )
     jwt_algorithms: tuple[str, ...] = setting(
-        kinds.ALGORITHMS, ("RS256",), "Signature algorithms accepted, all of them asymmetric."
+        kinds.ALGORITHMS,
+        ("RS256",),
+        "Signature algorithms accepted, all of them asymmetric.",
     )
     jwt_user_type_claim: str = setting(
         kinds.LINE, "userType", "The claim that services get as `X-User-Type`."

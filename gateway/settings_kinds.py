@@ -132,6 +132,13 @@ def _parse_names(text: str) -> tuple[str, ...]:
     return _items(_parse_line(text))
 
 
+def _parse_audiences(text: str) -> tuple[str, ...]:
+    audiences = _items(_parse_line(text))
+    if not audiences:
+        raise ValueError("none")
+    return audiences
+
+
 def _parse_zones(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_matching(item, r"[0-9A-Za-z._-]{1,100}") for item in _items(text)))
 
@@ -269,6 +276,10 @@ NETWORKS = Kind(_parse_networks, "networks such as 10.0.0.0/8 or 2001:db8::/32, 
 LABELS = Kind(_parse_labels, f"up to {MOST_LABELS} labels, separated by commas")
 LINE = Kind(_parse_line, "up to 1000 characters without control characters")
 NAMES = Kind(_parse_names, "names separated by commas")
+AUDIENCES = Kind(
+    _parse_audiences,
+    "one or more names separated by commas, up to 1000 characters without control characters",
+)
 ZONES = Kind(_parse_zones, "names of letters, digits and ._-, separated by commas")
 METADATA = Kind(_parse_metadata, "pairs such as team=tickets, separated by commas")
 METADATA_VALUE = Kind(_parse_metadata_value, "up to 1000 characters without commas and control characters")
@@ -296,7 +307,9 @@ CONFIG_IMPORT = Kind(
     _parse_config_import,
     "configserver: or optional:configserver:, with an http:// or https:// address behind it or not",
 )
-ALGORITHMS = several_of("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
+ALGORITHMS = several_of(
+    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
+)
 REPEAT_METHODS = several_of("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
 _HEADERS = several_of("forwarded", "for", "host", "port", "proto", "prefix")
 NO_HEADERS = "none"

@@ -276,17 +276,19 @@ def _networks(settings: Settings) -> Iterator[str]:
 
 def _addresses(settings: Settings) -> Iterator[str]:
     told = {
-        "JWT_JWKS_URI": (settings.jwt_jwks_uri,),
+        "JWT_JWKS_URI": (settings.jwt_jwks_uri,) if settings.jwt_jwks_uri else (),
+        # Asked only where no address of the keys is set; another than an address is never asked.
+        "JWT_ISSUER": (settings.jwt_issuer,) if settings.jwt_issuer and not settings.jwt_jwks_uri else (),
         "CONFIG_SERVER_URL": settings.config_server_url,
         "SPRING_CONFIG_IMPORT": settings.spring_config_import.urls if settings.spring_config_import else (),
     }
-    stakes = {"JWT_JWKS_URI": "replace the keys and so make tokens"}
+    stakes = dict.fromkeys(("JWT_JWKS_URI", "JWT_ISSUER"), "replace the keys and so make tokens")
     for name, urls in told.items():
         for url in urls:
-            parts = urlsplit(url)
-            if parts.scheme == "http" and is_public(parts.hostname or ""):
+            scheme, host = _scheme_and_host(url)
+            if scheme == "http" and is_public(host):
                 yield (
-                    f"{name} asks {parts.hostname} over plain http, so anyone on the way there can "
+                    f"{name} asks {host} over plain http, so anyone on the way there can "
                     f"{stakes.get(name, 'replace the routes')}: use https"
                 )
     if settings.redis_url.startswith("redis://"):
@@ -296,6 +298,14 @@ def _addresses(settings: Settings) -> Iterator[str]:
                 f"REDIS_URL reaches {host} without TLS, so anyone on the way there reads and changes the line: "
                 "use rediss:// or a private address"
             )
+
+
+def _scheme_and_host(url: str) -> tuple[str, str]:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # an issuer may be any text
+        return "", ""
+    return parts.scheme, parts.hostname or ""
 
 
 def is_public(host: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway import __version__
-from gateway.app_config import token_settings
+from gateway.app_config import is_address, token_settings
 from gateway.app_rooms import room_limits
 from gateway.redis_address import parse_redis_address
 from gateway.routing.table import RouteTable
@@ -68,9 +68,14 @@ def _named(items: Sequence[str]) -> str:
 
 def _tokens(settings: Settings, environ: Mapping[str, str], table: RouteTable) -> str:
     keys, algorithms, issuer, audiences = token_settings(settings, environ, table)
-    source = f"keys from {without_password(keys)}" if keys else "no keys, since JWT_JWKS_URI is not set"
+    if keys:
+        source = f"keys from {without_password(keys)}"
+    elif issuer and is_address(issuer):
+        source = "keys from where the issuer's document says"
+    else:
+        source = "no keys, since JWT_JWKS_URI is not set"
     parts = [source, ", ".join(algorithms)]
-    parts.append(f"issuer {issuer}" if issuer else "issuer not compared")
+    parts.append(f"issuer {without_password(issuer)}" if issuer else "issuer not compared")
     parts.append(f"audience {' or '.join(audiences)}" if audiences else "audience not compared")
     if settings.jwt_cookie_name:
         parts.append(f"cookie {settings.jwt_cookie_name}")

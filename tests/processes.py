@@ -64,15 +64,20 @@ def limited_files(count: int) -> tuple[str, ...]:
 
 @asynccontextmanager
 async def gateway_process(
-    environ: Mapping[str, str], folder: Path, *, wait: bool = True, prefix: Sequence[str] = ()
+    environ: Mapping[str, str],
+    folder: Path,
+    *,
+    wait: bool = True,
+    prefix: Sequence[str] = (),
+    bare: bool = False,
 ) -> AsyncIterator[GatewayProcess]:
     """Runs a gateway on a free loopback port with nothing of the machine's settings in its environment.
 
-    ``prefix`` is a command that executes the one behind it; ``limited_files`` makes one.
+    ``prefix`` is a command that executes the one behind it; ``limited_files`` makes one. With ``bare`` it gets
+    ``environ`` and nothing of what is usual in tests.
     """
-    defaults = {
-        "PATH": os.environ.get("PATH", ""),
-        "PYTHONUNBUFFERED": "1",
+    needed = {"PATH": os.environ.get("PATH", ""), "PYTHONUNBUFFERED": "1"}
+    usual = {
         "SERVER_HOST": "127.0.0.1",
         "SERVER_PORT": "0",
         "EUREKA_CLIENT_SERVICEURL_DEFAULTZONE": "",
@@ -91,7 +96,7 @@ async def gateway_process(
         "-m",
         "gateway",
         "serve",
-        env=defaults | dict(environ),
+        env=needed | ({} if bare else usual) | dict(environ),
         cwd=folder,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

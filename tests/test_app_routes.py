@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.app_config import token_settings
+from gateway.app_config import DEFAULT_KEY_SET, token_settings
 from gateway.app_routes import RouteSources
 from gateway.errors import ConfigUnavailable
 from gateway.observe.metrics import NoMetrics
@@ -20,6 +20,7 @@ from gateway.routing.table import RouteTable
 from gateway.settings import Settings
 from tests.config_server import ConfigServerStub, config_server, routes
 from tests.harness import Answer, Gateways, Running
+from tests.provider import providing
 from tests.tokens import Issuer, serving
 
 NEW = "spring.cloud.gateway.server.webflux"
@@ -279,6 +280,63 @@ async def test_keys_and_audiences_come_from_the_server_and_change_with_it(
         assert (await others.status()).code == "TOKEN_INVALID", "without one of the audiences"
 
 
+async def test_an_issuer_from_the_server_finds_its_keys_and_another_one_drops_them(
+    gateways: Gateways, server: ConfigServerStub
+) -> None:
+    mine, other = Issuer(), Issuer(key=7)
+    async with providing() as provider:
+        first = provider.publish("/first", mine.jwks()["keys"])
+        second = provider.publish("/second", other.jwks()["keys"])
+        server.say({**routes("a"), f"{JWT}issuer-uri": first})
+        gateway = await gateways.start(FILE, jwt_jwks_uri="", **from_server(server))
+        ann = gateway.with_token(mine.token("ann", iss=first))
+        assert (await ann.status()).code == "NOT_IN_QUEUE"
+        # The one that is named next can't be read yet: its tokens are no one's to make, least of all the first's.
+        document = provider.answers.pop("/second/.well-known/openid-configuration")
+        server.say({**routes("a"), f"{JWT}issuer-uri": second})
+        await gateway.with_token(TOKEN)("POST", "/actuator/refresh")
+        forged = gateway.with_token(mine.token("ann", iss=second))
+        assert (await ann.status()).code == "AUTH_UNAVAILABLE"
+        assert (await forged.status()).code == "AUTH_UNAVAILABLE"
+        readiness = await gateway.nobody("GET", "/actuator/health/readiness")
+        assert (readiness.status, second in readiness.body.decode()) == (503, True)
+        provider.answers["/second/.well-known/openid-configuration"] = document
+        bob = gateway.with_token(other.token("bob", iss=second))
+        async with asyncio.timeout(20):
+            while (await bob.status()).code != "NOT_IN_QUEUE":
+                await asyncio.sleep(0.02)
+        assert (await forged.status()).code == "TOKEN_INVALID"
+        assert (await ann.status()).code == "TOKEN_INVALID"
+
+
+@pytest.mark.parametrize(
+    ("environ", "table", "keys"),
+    [
+        ({"JWT_ISSUER": "https://auth.example"}, {}, None),
+        ({"JWT_ISSUER": "HTTP://auth"}, {}, None),
+        ({"JWT_ISSUER": "https://auth.example", "JWT_JWKS_URI": "http://own/keys"}, {}, "http://own/keys"),
+        ({"JWT_ISSUER": "https://auth.example"}, {"jwt_jwks_uri": ("http://s/keys",)}, "http://s/keys"),
+        ({"JWT_JWKS_URI": "http://own/keys"}, {"jwt_issuer": ("https://auth.example",)}, "http://own/keys"),
+        ({}, {"jwt_issuer": ("https://auth.example",)}, None),
+        ({}, {"jwt_issuer": ("tickets",)}, None),
+        ({"JWT_ISSUER": "urn:auth"}, {}, None),
+        ({"GATEWAY_PROFILE": "spring"}, {}, DEFAULT_KEY_SET),
+        ({"GATEWAY_PROFILE": "spring"}, {"jwt_issuer": ("tickets",)}, DEFAULT_KEY_SET),
+        (
+            {"GATEWAY_PROFILE": "spring", "JWT_ISSUER": "tickets"},
+            {"jwt_issuer": ("https://auth.example",)},
+            DEFAULT_KEY_SET,
+        ),
+        ({"GATEWAY_PROFILE": "spring", "JWT_ISSUER": "https://auth.example"}, {}, None),
+    ],
+)
+def test_only_an_issuer_that_is_an_address_is_asked_and_only_without_an_address_of_the_keys(
+    environ: dict[str, str], table: dict[str, tuple[str, ...]], keys: str | None
+) -> None:
+    environ = {"GATEWAY_PROFILE": "plain"} | environ
+    assert token_settings(Settings.from_env(environ), environ, RouteTable(tokens=table)).keys == keys
+
+
 def test_the_environment_counts_before_the_server_and_that_before_the_defaults() -> None:
     table = RouteTable(
         tokens={
@@ -300,7 +358,8 @@ def test_the_environment_counts_before_the_server_and_that_before_the_defaults()
     assert token_settings(Settings.from_env(environ), environ, table) == own
     older = {"SPRING_SECURITY_OAUTH2_RESOURCESERVER_JWT_JWK_SET_URI": "http://own/keys"}
     assert token_settings(Settings.from_env(older), older, table)[0] == "http://own/keys"
-    assert token_settings(Settings.from_env({}), {}, RouteTable()) == (default, ("RS256",), None, ())
+    spring = {"GATEWAY_PROFILE": "spring"}
+    assert token_settings(Settings.from_env(spring), spring, RouteTable()) == (default, ("RS256",), None, ())
 
 
 async def refresh(gateway: Running) -> Answer:

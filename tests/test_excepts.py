@@ -32,8 +32,8 @@ LOGGED = "logged with its traceback as what it is; "
 ALLOWED = {
     "app_routes.py RouteSources._work Exception": LOGGED
     + "the routes in force stay, and the next ones are taken",
+    "auth/discovery.py _address ValueError": "urllib checks the port only when it is asked for",
     "auth/jwks.py Jwks._refresh Exception": LOGGED + "the keys at hand stay good",
-    "auth/jwks.py Jwks._refresh ValueError": "what parse_key_set says of a document; the other statement only fetches",
     "cli.py _loop_factory ImportError": "uvloop may be missing, and asyncio's own loop does the same",
     "observe/export.py tracing ImportError": "logged with its text; without traces everything goes on",
     "observe/logs.py _WriterHandler.emit Exception": "as in every handler of logging, which says so on stderr",

@@ -24,7 +24,7 @@ CONTRACT_DEFAULTS: dict[str, Any] = {
     "redis_url": "redis://localhost:6379/0",
     "allowed_in_max_capacity": 100,
     "allowed_in_duration_seconds": 240.0,
-    "jwt_jwks_uri": "http://localhost:8090/.well-known/jwks.json",
+    "jwt_jwks_uri": None,
     "eureka_client_serviceurl_defaultzone": ("http://localhost:8761/eureka/",),
     "zipkin_endpoint": "http://localhost:9411/api/v2/spans",
     "routes_file": None,
@@ -255,6 +255,35 @@ def test_the_older_name_of_the_key_set_works_and_the_contracts_own_wins() -> Non
     older = {"SPRING_SECURITY_OAUTH2_RESOURCESERVER_JWT_JWK_SET_URI": "http://old/keys"}
     assert Settings.from_env(older).jwt_jwks_uri == "http://old/keys"
     assert Settings.from_env(older | {"JWT_JWKS_URI": "http://new/keys"}).jwt_jwks_uri == "http://new/keys"
+
+
+def test_the_older_names_of_what_tokens_are_checked_by_work_and_the_contracts_own_win() -> None:
+    spring = "SPRING_SECURITY_OAUTH2_RESOURCESERVER_JWT_"
+    older = {
+        f"{spring}ISSUER_URI": "https://old.example",
+        f"{spring}AUDIENCES": "web, app",
+        f"{spring}JWS_ALGORITHMS": "PS256,EdDSA",
+    }
+    settings = Settings.from_env(older)
+    assert settings.jwt_issuer == "https://old.example"
+    assert settings.jwt_audience == ("web", "app")
+    assert settings.jwt_algorithms == ("PS256", "EdDSA")
+    own = {"JWT_ISSUER": "tickets", "JWT_AUDIENCE": "shop", "JWT_ALGORITHMS": "Ed25519"}
+    settings = Settings.from_env(older | own)
+    assert (settings.jwt_issuer, settings.jwt_audience) == ("tickets", ("shop",))
+    assert settings.jwt_algorithms == ("Ed25519",)
+
+
+@pytest.mark.parametrize("text", [",", " , ,", "a\x00", "x" * 1001])
+def test_an_audience_that_compares_with_nothing_is_refused(text: str) -> None:
+    (fault,) = check({"JWT_AUDIENCE": text})
+    assert fault.variable == "JWT_AUDIENCE"
+
+
+@pytest.mark.parametrize("text", ["none", "HS256", "RS256,HS256", "eddsa", "Ed448", ",", "RSA-OAEP"])
+def test_other_algorithms_than_those_with_public_keys_are_refused(text: str) -> None:
+    (fault,) = check({"JWT_ALGORITHMS": text})
+    assert fault.variable == "JWT_ALGORITHMS"
 
 
 ZONES = "EUREKA_CLIENT_AVAILABILITYZONES"

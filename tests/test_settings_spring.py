@@ -22,14 +22,12 @@ OWN = {"ROUTES_FILE": "own.yaml"}
 ON: dict[str, Any] = {
     "eureka_client_serviceurl_defaultzone": ("http://localhost:8761/eureka/",),
     "zipkin_endpoint": "http://localhost:9411/api/v2/spans",
-    "jwt_jwks_uri": "http://localhost:8090/.well-known/jwks.json",
     "proxy_response_timeout_seconds": math.inf,
     "metrics_spring_names": True,
 }
 OFF: dict[str, Any] = {
     "eureka_client_serviceurl_defaultzone": (),
     "zipkin_endpoint": None,
-    "jwt_jwks_uri": "",
     "proxy_response_timeout_seconds": 30.0,
     "metrics_spring_names": False,
 }
@@ -129,14 +127,12 @@ def test_its_defaults_are_springs_and_what_is_set_counts() -> None:
     said = {
         "EUREKA_CLIENT_SERVICEURL_DEFAULTZONE": "http://eureka/",
         "ZIPKIN_ENDPOINT": "",
-        "JWT_JWKS_URI": "http://auth/keys",
         "PROXY_RESPONSE_TIMEOUT_SECONDS": "5",
         "METRICS_SPRING_NAMES": "false",
     }
     assert defaults(Settings.from_env(said)) == {
         "eureka_client_serviceurl_defaultzone": ("http://eureka/",),
         "zipkin_endpoint": None,
-        "jwt_jwks_uri": "http://auth/keys",
         "proxy_response_timeout_seconds": 5.0,
         "metrics_spring_names": False,
     }
@@ -179,7 +175,7 @@ def test_the_docs_have_each_default_that_changes() -> None:
         re.findall(r"^\| `([A-Z_]+)` \| (.+?) \| .* \|$", DOCS.partition("## Server\n")[0], re.MULTILINE)
     )
     changing = {row.name for row in TABLE if row.default_in(True) != row.default}
-    assert changing | {"SPRING_CONFIG_IMPORT"} == set(rows)
+    assert changing | {"SPRING_CONFIG_IMPORT", "JWT_JWKS_URI"} == set(rows)
     for row in TABLE:
         if row.name in changing and isinstance(row.spring, str | tuple):
             assert (

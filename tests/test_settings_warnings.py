@@ -254,6 +254,8 @@ def test_an_environment_remembers_what_it_was_asked_for() -> None:
             "JWT_JWKS_URI asks auth.example.com over plain http",
         ),
         ({"JWT_JWKS_URI": "http://8.8.8.8/keys"}, "JWT_JWKS_URI asks 8.8.8.8 over plain http"),
+        ({"JWT_ISSUER": "http://auth.example.com/shop"}, "JWT_ISSUER asks auth.example.com over plain http"),
+        ({"JWT_ISSUER": "HTTP://me:hunter2@auth.example.com"}, "JWT_ISSUER asks auth.example.com over plain"),
         (
             {"CONFIG_SERVER_URL": "http://u:hunter2@conf.example.com"},
             "CONFIG_SERVER_URL asks conf.example.com",

@@ -73,6 +73,14 @@ def test_many_rooms_and_calls_are_counted() -> None:
     assert "vip (capacity 3, session 240 s)" in lines["rooms"]
 
 
+def test_an_issuer_that_finds_the_keys_is_told_as_such() -> None:
+    lines = said(RouteTable(), JWT_ISSUER="https://u:hunter2@issuer.test/shop", JWT_AUDIENCE="shop,web")
+    assert lines["tokens"] == (
+        "tokens: keys from where the issuer's document says; RS256; issuer https://issuer.test/shop; "
+        "audience shop or web"
+    )
+
+
 def test_no_secret_is_told() -> None:
     lines = said(
         RouteTable(),

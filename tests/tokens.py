@@ -18,11 +18,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jose import jwk
 
 _CURVES = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}
+_PSS_HASHES = {"PS256": hashes.SHA256, "PS384": hashes.SHA384, "PS512": hashes.SHA512}
+_ED25519 = ("EdDSA", "Ed25519")
 
 
 def b64(data: bytes) -> str:
@@ -33,13 +36,59 @@ def b64(data: bytes) -> str:
 @functools.cache
 def private_pem(algorithm: str, number: int, bits: int = 2048) -> str:
     """The private key with this number, as PEM; the same one each time within a process."""
-    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | Ed25519PrivateKey
     if algorithm in _CURVES:
         key = ec.generate_private_key(_CURVES[algorithm]())
+    elif algorithm in _ED25519:
+        key = Ed25519PrivateKey.generate()
     else:
         key = rsa.generate_private_key(65537, bits)
     form, secrecy = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     return key.private_bytes(serialization.Encoding.PEM, form, secrecy).decode()
+
+
+class _Pss:
+    """Signs as python-jose's keys do, with RSA-PSS."""
+
+    def __init__(self, pem: str, algorithm: str) -> None:
+        self._key = serialization.load_pem_private_key(pem.encode(), None)
+        self._jose = jwk.construct(pem, "RS256")
+        self._digest = _PSS_HASHES[algorithm]()
+
+    def sign(self, data: bytes, salt: int | None = None) -> bytes:
+        length = self._digest.digest_size if salt is None else salt
+        scheme = padding.PSS(padding.MGF1(self._digest), length)
+        return self._key.sign(data, scheme, self._digest)
+
+    def public_key(self) -> Any:
+        return self._jose.public_key()
+
+
+class _Ed25519:
+    """Signs as python-jose's keys do, with Ed25519."""
+
+    def __init__(self, pem: str) -> None:
+        self._key = serialization.load_pem_private_key(pem.encode(), None)
+
+    def sign(self, data: bytes) -> bytes:
+        return self._key.sign(data)
+
+    def public_key(self) -> Any:
+        return self
+
+    def to_pem(self) -> bytes:
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        return self._key.public_key().public_bytes(serialization.Encoding.PEM, form)
+
+    def to_dict(self) -> dict[str, str]:
+        return {"kty": "OKP", "crv": "Ed25519", "x": b64(self._key.public_key().public_bytes_raw())}
+
+
+def _signing(algorithm: str, number: int) -> Any:
+    pem = private_pem(algorithm, number)
+    if algorithm in _PSS_HASHES:
+        return _Pss(pem, algorithm)
+    return _Ed25519(pem) if algorithm in _ED25519 else jwk.construct(pem, algorithm)
 
 
 class Issuer:
@@ -58,7 +107,7 @@ class Issuer:
 
     def _take(self, number: int, kid: str | None) -> None:
         self.kid = f"key-{number}" if kid is None else kid
-        self._key = jwk.construct(private_pem(self.algorithm, number), self.algorithm)
+        self._key = _signing(self.algorithm, number)
         public = self._key.public_key().to_dict()
         members = {name: v.decode() if isinstance(v, bytes) else v for name, v in public.items()}
         self._published.append(members | {"kid": self.kid, "use": "sig", "alg": self.algorithm})

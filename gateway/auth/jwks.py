@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from gateway.errors import AuthUnavailable, TokenInvalid
 
-from .key_set import ALGORITHMS, Key, LeftOut, parse_key_set
-
-Fetch = Callable[[str], Awaitable[bytes]]
-"""URI → document. Raises FetchFailed or OSError while the auth server is away; see ``fetch.http_fetch``."""
+from .discovery import Discovery, IssuerLocation
+from .fetch import Fetch, FetchFailed, reason_of
+from .key_set import Key, KeySet, LeftOut, parse_key_set
+from .signatures import ALGORITHMS
 
 _log = logging.getLogger(__name__)
 _MOST_LISTED = 10
-
-
-class FetchFailed(Exception):
-    """The auth server answered, but not with a key set. The text is for the log."""
-
-
-def reason_of(error: Exception) -> str:
-    """Why a fetch failed, for the log. Not the error's own text, which may quote an address with a password in it."""
-    name = type(error).__name__
-    number = error.errno if isinstance(error, OSError) else None
-    return f"{os.strerror(number)} ({name})" if number is not None and number > 0 else name
+_NO_KEYS = KeySet({}, {}, (), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +28,7 @@ class JwksTiming:
     """How often keys are fetched, all in seconds.
 
     ``refresh``: while all is well. ``unknown_kid``: the least time between two fetches that tokens
-    with an unknown kid set off. ``fetch``: the longest one fetch may take. ``first_retry`` doubles with
+    with an unknown kid set off. ``fetch``: the longest that one document may take. ``first_retry`` doubles with
     each failure, up to ``retry_without_keys`` (nobody can get in until then) or ``retry_with_keys``.
     """
 
@@ -53,18 +42,23 @@ class JwksTiming:
 
 @dataclass(frozen=True, slots=True)
 class JwksStatus:
-    """For health: ``age`` is seconds since the keys were last confirmed (``None`` = never), ``failures``
-    counts the fetches without one usable key since then, ``skipped`` the last document's unusable entries."""
+    """For health: ``keys`` counts the keys, ``kids`` are the names of those that have one. ``age`` is seconds since
+    they were last confirmed (``None`` = never), ``failures`` counts the fetches without one usable key since then,
+    ``skipped`` the last document's unusable entries. ``unread`` says why the keys of an issuer, found by its document,
+    were never read; None if they were, or if an address is set."""
 
+    keys: int
     kids: tuple[str, ...]
     skipped: int
     age: float | None
     failures: int
+    unread: str | None = None
 
 
 class Jwks:
-    """Verification keys by ``kid``, for the fixed ``algorithms`` (a subset of ``key_set.ALGORITHMS``).
+    """Verification keys by ``kid``, for the fixed ``algorithms`` (a subset of ``signatures.ALGORITHMS``).
 
+    ``source`` is the address of the key set ("": none), or the issuer whose document has it.
     Nothing is fetched outside ``running()``. What the auth server says replaces what it said before, also
     when that withdraws every key; while it is away or answers with something else, the keys stay.
     ``generation`` grows with each change of the set.
@@ -72,7 +66,7 @@ class Jwks:
 
     def __init__(
         self,
-        uri: str,
+        source: str | IssuerLocation,
         algorithms: Sequence[str],
         fetch: Fetch,
         clock: Callable[[], float] = time.monotonic,
@@ -84,10 +78,10 @@ class Jwks:
         self._clock = clock
         self._timing = timing or JwksTiming()
         self._on_fetch = on_fetch
+        self._key_set = _NO_KEYS
         self._keys: Mapping[str, Mapping[str, Key]] = {}
-        self._left_out: tuple[LeftOut, ...] = ()
-        self._skipped = 0
         self._failures = 0
+        self._reason = "not yet asked"
         self._confirmed_at: float | None = None
         self._asked_at: float | None = None
         self._running = False
@@ -95,7 +89,9 @@ class Jwks:
         self._wanted = asyncio.Event()
         self._round_over = asyncio.Event()
         self.generation = 0
-        self.aim(uri, algorithms)
+        self._source: str | IssuerLocation | None = None
+        self._discovery: Discovery | None = None
+        self.aim(source, algorithms)
 
     @property
     def algorithms(self) -> tuple[str, ...]:
@@ -105,26 +101,48 @@ class Jwks:
     @property
     def keys_known(self) -> bool:
         """Whether there is any key to check a token with."""
-        return bool(self._keys)
+        return bool(self._key_set.fitting)
 
     def status(self) -> JwksStatus:
         """The present state, for health and metrics."""
         age = None if self._confirmed_at is None else self._clock() - self._confirmed_at
-        return JwksStatus(tuple(self._keys), self._skipped, age, self._failures)
+        unread = None
+        if self._discovery is not None and self._confirmed_at is None:
+            unread = f"no keys from {self._source}: {self._reason}"
+        return JwksStatus(
+            _count(self._key_set), tuple(self._keys), self._key_set.skipped, age, self._failures, unread
+        )
 
-    def aim(self, uri: str, algorithms: Sequence[str]) -> None:
-        """Take the keys from there from now on, for these algorithms. Those at hand stay until it has answered.
+    def aim(self, source: str | IssuerLocation, algorithms: Sequence[str]) -> None:
+        """Take the keys from there from now on, for these algorithms.
 
-        Raises ValueError as the constructor does.
+        Those at hand stay until an address has answered. They go at once if it is another issuer that names the
+        place of its keys: they would make tokens of that issuer. Raises ValueError as the constructor does.
         """
         if not algorithms or not ALGORITHMS.issuperset(algorithms):
             raise ValueError(f"algorithms must be some of {', '.join(sorted(ALGORITHMS))}")
-        self._uri = uri
+        if source != self._source:
+            self._source = source
+            self._failures = 0
+            self._discovery = None
+            if isinstance(source, IssuerLocation):
+                self._discovery = Discovery(source, self._fetch)
+                self._confirmed_at = None
+                self._reason = "not yet asked"
+                self._take(_NO_KEYS)
         self._algorithms = tuple(algorithms)
         self._wanted.set()
 
-    def known_key(self, kid: str, algorithm: str) -> Key | None:
-        """The key if it is at hand; never fetches. ``TokenInvalid`` if that kid is for other algorithms."""
+    def known_key(self, kid: str | None, algorithm: str) -> Key | None:
+        """The key if it is at hand; never fetches. Without a ``kid`` it is the only one that fits the algorithm.
+
+        ``TokenInvalid`` if that kid is for other algorithms, or if without one several keys fit.
+        """
+        if kid is None:
+            fitting = self._key_set.fitting.get(algorithm, ())
+            if len(fitting) > 1:
+                raise TokenInvalid("no kid, and several keys fit")
+            return fitting[0] if fitting else None
         by_algorithm = self._keys.get(kid)
         if by_algorithm is None:
             return None
@@ -133,7 +151,7 @@ class Jwks:
             raise TokenInvalid("the key is for another algorithm")
         return key
 
-    async def key(self, kid: str, alg: str) -> Key:
+    async def key(self, kid: str | None, alg: str) -> Key:
         """The key with this ``kid``, fetching the set at most once (shared by all who ask) if it is unknown.
 
         Raises ``TokenInvalid`` if there is no such key or it is for another algorithm,
@@ -145,7 +163,20 @@ class Jwks:
             key = self.known_key(kid, alg)
         if key is not None:
             return key
-        raise TokenInvalid("unknown kid") if self._keys else AuthUnavailable()
+        if not self.keys_known:
+            raise AuthUnavailable
+        raise TokenInvalid("no kid, and no key fits" if kid is None else "unknown kid")
+
+    async def successor(self, tried: Key) -> Key | None:
+        """The key that is for tokens without a kid in place of ``tried``, if there is another one by now.
+
+        Such a token does not name a key that is unknown, so that a signature that does not fit is what tells of a
+        rotation. Fetches as often as unknown kids do, at most. Raises ``TokenInvalid`` if several keys fit.
+        """
+        if self._may_fetch():
+            await self._round_over.wait()
+        key = self.known_key(None, tried.algorithm)
+        return None if key is None or key.material == tried.material else key
 
     def _may_fetch(self) -> bool:
         """Whether a fetch is under way that the caller can wait for; sets one off if it is time for one."""
@@ -191,40 +222,55 @@ class Jwks:
         self._round_over = asyncio.Event()
 
     async def _refresh(self) -> None:
+        source, algorithms = self._source, self._algorithms
+        why = ""
         try:
-            async with asyncio.timeout(self._timing.fetch):
-                document = await self._fetch(self._uri)
-            # Some tens of keys take tens of milliseconds.
-            key_set = await asyncio.to_thread(parse_key_set, document, self._algorithms)
+            key_set = await self._read(algorithms)
         except FetchFailed as error:
-            self._failed(str(error))
-            return
+            why = str(error)
         except (OSError, TimeoutError, ValueError) as error:  # ValueError: the document is no key set
-            self._failed(reason_of(error))
-            return
+            why = reason_of(error)
         except Exception as error:
             # A fault of the gateway or of a library, not of the auth server. The keys at hand stay good all the same.
             if not self._failures:
                 _log.exception("the key set could not be read")
-            self._failed(f"a fault of the gateway itself ({type(error).__name__})")
+            why = f"a fault of the gateway itself ({type(error).__name__})"
+        if source != self._source:
+            return  # what another source said has no say any more; the next round has begun already
+        if why:
+            self._failed(why)
             return
-        if key_set.left_out != self._left_out:
+        if key_set.left_out != self._key_set.left_out:
             self._tell_left_out(key_set.left_out)
-        self._left_out = key_set.left_out
-        self._skipped = key_set.skipped
-        if key_set.keys != self._keys:
-            self._keys = key_set.keys
-            self.generation += 1
-            _log.info("keys are now: %s", ", ".join(map(repr, self._keys)) or "none")
-        if not self._keys:
-            shown = _listed(self._left_out)
+        self._take(key_set)
+        if not self.keys_known:
+            shown = _listed(key_set.left_out)
             self._failed(f"no usable key in the set: {shown}" if shown else "no key in the set")
             return
         if self._failures:
-            _log.info("keys from %s again after %d failures", self._shown_uri(), self._failures)
+            _log.info("keys from %s again after %d failures", self._shown_source(), self._failures)
         self._failures = 0
         self._confirmed_at = self._clock()
         self._on_fetch(True)
+
+    async def _read(self, algorithms: Sequence[str]) -> KeySet:
+        limit = self._timing.fetch
+        if not self._source:
+            raise FetchFailed("no address is set: set JWT_ISSUER or JWT_JWKS_URI")
+        uri = await self._discovery.key_set(limit) if self._discovery is not None else str(self._source)
+        async with asyncio.timeout(limit):
+            document = await self._fetch(uri)
+        # Some tens of keys take tens of milliseconds.
+        return await asyncio.to_thread(parse_key_set, document, algorithms)
+
+    def _take(self, key_set: KeySet) -> None:
+        changed = (key_set.keys, key_set.fitting) != (self._key_set.keys, self._key_set.fitting)
+        self._key_set, self._keys = key_set, key_set.keys
+        if changed:
+            self.generation += 1
+            named = sorted({key.kid for each in key_set.fitting.values() for key in each} | set(key_set.keys))
+            shown = ", ".join(repr(kid) if kid else "one without a kid" for kid in named)
+            _log.info("keys are now: %s", shown or "none")
 
     def _tell_left_out(self, left_out: Sequence[LeftOut]) -> None:
         """Names them with their reasons: faults as a warning, what is for other purposes at debug level."""
@@ -235,26 +281,37 @@ class Jwks:
 
     def _failed(self, why: str) -> None:
         self._failures += 1
+        self._reason = why
         self._on_fetch(False)
         level = logging.WARNING if self._failures == 1 else logging.DEBUG
         meaning = (
-            "those at hand stay good" if self._keys else "calls with a token get 503 until there are some"
+            "those at hand stay good"
+            if self.keys_known
+            else "calls with a token get 503 until there are some"
         )
-        _log.log(level, "no keys from %s: %s; %s (retrying quietly)", self._shown_uri(), why, meaning)
+        _log.log(level, "no keys from %s: %s; %s (retrying quietly)", self._shown_source(), why, meaning)
 
     def _pause(self) -> float:
         """Seconds until the next fetch, with jitter so that many instances don't fetch in step."""
         timing = self._timing
         pause = timing.refresh
         if self._failures:
-            longest = timing.retry_with_keys if self._keys else timing.retry_without_keys
+            longest = timing.retry_with_keys if self.keys_known else timing.retry_without_keys
             # Bounded exponent: an outage of days must not overflow a float.
             pause = min(longest, timing.first_retry * 2 ** min(self._failures - 1, 20))
         return pause * random.uniform(0.9, 1.0)
 
-    def _shown_uri(self) -> str:
-        parts = urlsplit(self._uri)
+    def _shown_source(self) -> str:
+        if self._discovery is not None or not self._source:
+            return str(self._source or "anywhere")
+        parts = urlsplit(str(self._source))
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _count(key_set: KeySet) -> int:
+    """How many keys there are: each entry that is used for tokens with its kid, or without one."""
+    named = {(key.kid, key.material) for each in key_set.keys.values() for key in each.values()}
+    return len(named | {(key.kid, key.material) for each in key_set.fitting.values() for key in each})
 
 
 def _listed(left_out: Sequence[LeftOut]) -> str:

@@ -1,8 +1,8 @@
 """From a JWKS document to verification keys. Pure.
 
 Liberal in form, strict in meaning: members that are null or empty count as absent, and numbers may be padded, in the
-standard alphabet, broken into lines or led by zero bytes. A key that is not sound, or not for verifying, is left out
-with its reason.
+standard alphabet, broken into lines or led by zero bytes; a key may have nothing but a certificate. A key that is not
+sound, or not for verifying, is left out with its reason.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from jose import jwk
-from jose.backends.base import Key as JoseKey
 from jose.exceptions import JOSEError
 
+from .certificates import members_of
 from .encoding import decode_base64url, decode_object
+from .signatures import CURVE_OF, ED25519_ALGORITHMS, ED25519_BYTES, RSA_ALGORITHMS, Verify, verifier
 
 MAX_DOCUMENT_BYTES: Final = 256 * 1024
 MAX_KEYS: Final = 64
@@ -32,18 +32,24 @@ _BLANKS: Final = b" \t\r\n"
 _RSA_BITS: Final = range(2048, 8192 + 1)
 _RSA_EXPONENT_BITS: Final = 32
 
-_RSA_ALGORITHMS: Final = frozenset({"RS256", "RS384", "RS512"})
-_CURVE_OF: Final = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
 _COORDINATE_BYTES: Final = {"P-256": 32, "P-384": 48, "P-521": 66}
 _PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+_NOT_OURS: Final = "its kty and crv are none that tokens are checked with here"
+# The members that make a key; one that has none of them may have a certificate instead.
+_PUBLIC_MEMBERS: Final = frozenset({"n", "e", "x", "y"})
 
-ALGORITHMS: Final = _RSA_ALGORITHMS | _CURVE_OF.keys()
-"""Every algorithm an allow-list may name: asymmetric signatures that python-jose can check."""
+_ED25519_PRIME: Final = 2**255 - 19
+_ED25519_SIGN: Final = 1 << 255
+_OF_ORDER_8: Final = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+# Points of small order: under such a key anyone can make signatures.
+_ED25519_WEAK: Final = frozenset(
+    {0, 1, _OF_ORDER_8, _ED25519_PRIME - _OF_ORDER_8, _ED25519_PRIME - 1, _ED25519_PRIME, _ED25519_PRIME + 1}
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One public key for exactly one algorithm; equal when the key material is.
+    """One public key for exactly one algorithm; equal when the key material is. ``kid`` is empty for one without.
 
     Built once and used for every token: python-jose takes twice as long when given the JWK each time.
     """
@@ -51,11 +57,11 @@ class Key:
     kid: str
     algorithm: str
     material: tuple[str, ...]
-    _jose: JoseKey = field(compare=False, repr=False)
+    _verify: Verify = field(compare=False, repr=False)
 
     def verify(self, signing_input: bytes, signature: bytes) -> bool:
         """Whether ``signature`` is this key's, made with ``algorithm``, over ``signing_input``."""
-        return self._jose.verify(signing_input, signature)
+        return self._verify(signing_input, signature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +80,12 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """The usable keys by ``kid`` and algorithm, and the entries of the document that are not used."""
+    """The usable keys, and the entries of the document that are not used."""
 
     keys: Mapping[str, Mapping[str, Key]]
+    """Those with a ``kid``, by ``kid`` and algorithm."""
+    fitting: Mapping[str, tuple[Key, ...]]
+    """All of them by algorithm, those without a ``kid`` as well; of several with the same material the first."""
     left_out: tuple[LeftOut, ...]
     skipped: int
     """How many entries are not used. Those beyond ``MAX_KEYS`` are one of ``left_out`` together."""
@@ -93,9 +102,9 @@ class _Unusable(Exception):
 def parse_key_set(document: bytes, algorithms: Sequence[str]) -> KeySet:
     """Read a JWKS document (RFC 7517).
 
-    Kept are keys with a ``kid`` that fit one of ``algorithms`` by kty, alg, use, key_ops, size and curve;
-    one without ``alg`` serves every allowed algorithm of its kind. The first of two keys with the same
-    ``kid`` and algorithm counts. Raises ``ValueError`` if the document as a whole is no key set.
+    Kept are keys that fit one of ``algorithms`` by kty, alg, use, key_ops, size and curve; one without ``alg`` serves
+    every allowed algorithm of its kind. The first of two keys with the same ``kid`` and algorithm counts for tokens
+    that name it. Raises ``ValueError`` if the document as a whole is no key set.
     """
     if len(document) > MAX_DOCUMENT_BYTES:
         raise ValueError("the key set is too large")
@@ -103,6 +112,7 @@ def parse_key_set(document: bytes, algorithms: Sequence[str]) -> KeySet:
     if not isinstance(entries, list):
         raise ValueError("no list of keys")
     keys: dict[str, dict[str, Key]] = {}
+    fitting: dict[str, dict[tuple[str, ...], Key]] = {}
     left_out = []
     for place, entry in enumerate(entries[:MAX_KEYS], 1):
         try:
@@ -111,8 +121,12 @@ def parse_key_set(document: bytes, algorithms: Sequence[str]) -> KeySet:
             except (ValueError, JOSEError):
                 # What they say may quote the key.
                 raise _Unusable("malformed key material") from None
-            fresh = [key for key in built if key.algorithm not in keys.get(key.kid, ())]
-            if not fresh:
+            for key in built:
+                # Also one whose kid is taken: a token without a kid may be of either.
+                fitting.setdefault(key.algorithm, {}).setdefault(key.material, key)
+            named = [key for key in built if key.kid]
+            fresh = [key for key in named if key.algorithm not in keys.get(key.kid, ())]
+            if named and not fresh:
                 raise _Unusable("an entry before it has the same kid and algorithm")
         except _Unusable as why:
             left_out.append(LeftOut(_name(entry, place), str(why), why.harmless))
@@ -124,7 +138,8 @@ def parse_key_set(document: bytes, algorithms: Sequence[str]) -> KeySet:
         # In one: each would take time and memory.
         name = f"the last {too_many} of {len(entries)} entries"
         left_out.append(LeftOut(name, f"more than {MAX_KEYS} keys", harmless=False))
-    return KeySet(keys, tuple(left_out), len(left_out) + max(too_many - 1, 0))
+    by_algorithm = {algorithm: tuple(each.values()) for algorithm, each in fitting.items()}
+    return KeySet(keys, by_algorithm, tuple(left_out), len(left_out) + max(too_many - 1, 0))
 
 
 def _name(entry: object, place: int) -> str:
@@ -146,17 +161,36 @@ def _build(entry: object, algorithms: Sequence[str]) -> list[Key]:
         raise _Unusable("key_ops is not a list")
     if "verify" not in operations:
         raise _Unusable("its key_ops are not for verifying", harmless=True)
-    kid = entry.get("kid")
+    kid = entry.get("kid", "")
     if not isinstance(kid, str):
-        raise _Unusable("no kid" if kid is None else "the kid is not a text")
+        raise _Unusable("the kid is not a text")
     if len(kid) > _MAX_KID_CHARS:
         raise _Unusable(f"the kid is longer than {_MAX_KID_CHARS} characters")
-    material, fitting = _rsa(entry) if entry.get("kty") == "RSA" else _ec(entry)
+    if "x5c" in entry and _PUBLIC_MEMBERS.isdisjoint(entry):
+        entry = _with_certificate(entry)
+    match entry.get("kty"):
+        case "RSA":
+            material, fitting = _rsa(entry)
+        case "OKP":
+            material, fitting = _okp(entry)
+        case _:
+            material, fitting = _ec(entry)
     wanted = [name for name in algorithms if name in fitting and entry.get("alg", name) == name]
     if not wanted:
         raise _Unusable("its alg is not allowed for it", harmless=True)
     fingerprint = tuple(material.values())
-    return [Key(kid, name, fingerprint, jwk.construct(material, name)) for name in wanted]
+    return [Key(kid, name, fingerprint, verifier(material, name)) for name in wanted]
+
+
+def _with_certificate(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry with the members that the first of its certificates gives."""
+    chain = entry["x5c"]
+    if not isinstance(chain, list) or not isinstance(chain[0], str):
+        raise _Unusable("its x5c is not a list of texts")
+    members = members_of(chain[0])
+    if any(entry.get(name, members[name]) != members[name] for name in ("kty", "crv") if name in members):
+        raise _Unusable("the key of its certificate is of another kty or crv")
+    return {**entry, **members}
 
 
 def _rsa(entry: Mapping[str, Any]) -> tuple[dict[str, str], frozenset[str]]:
@@ -165,30 +199,48 @@ def _rsa(entry: Mapping[str, Any]) -> tuple[dict[str, str], frozenset[str]]:
         raise _Unusable(
             f"its n must have {_RSA_BITS.start} to {_RSA_BITS.stop - 1} bits and its e at most {_RSA_EXPONENT_BITS}"
         )
-    return {"kty": "RSA", "n": _written(modulus), "e": _written(exponent)}, _RSA_ALGORITHMS
+    return {"kty": "RSA", "n": _written(modulus), "e": _written(exponent)}, RSA_ALGORITHMS
+
+
+def _okp(entry: Mapping[str, Any]) -> tuple[dict[str, str], frozenset[str]]:
+    if entry.get("crv") != "Ed25519":
+        raise _Unusable(_NOT_OURS, harmless=True)
+    data = _octets(entry, "x")
+    if len(data) != ED25519_BYTES:
+        raise _Unusable(f"its x does not have {ED25519_BYTES} bytes")
+    if int.from_bytes(data, "little") % _ED25519_SIGN in _ED25519_WEAK:
+        raise _Unusable("its x is a point under which anyone can sign")
+    return {"kty": "OKP", "crv": "Ed25519", "x": _encoded(data)}, ED25519_ALGORITHMS
 
 
 def _ec(entry: Mapping[str, Any]) -> tuple[dict[str, str], frozenset[str]]:
     curve = entry.get("crv")
     if entry.get("kty") != "EC" or not isinstance(curve, str) or curve not in _COORDINATE_BYTES:
-        raise _Unusable("its kty and crv are none that tokens are checked with here", harmless=True)
+        raise _Unusable(_NOT_OURS, harmless=True)
     size = _COORDINATE_BYTES[curve]
     x, y = _number(entry, "x"), _number(entry, "y")
     if max(x.bit_length(), y.bit_length()) > 8 * size:
         raise _Unusable("its coordinates are too long for its curve")
-    fitting = frozenset(name for name, its_curve in _CURVE_OF.items() if its_curve == curve)
+    fitting = frozenset(name for name, its_curve in CURVE_OF.items() if its_curve == curve)
     return {"kty": "EC", "crv": curve, "x": _written(x, size), "y": _written(y, size)}, fitting
 
 
 def _number(entry: Mapping[str, Any], member: str) -> int:
+    return int.from_bytes(_octets(entry, member), "big")
+
+
+def _octets(entry: Mapping[str, Any], member: str) -> bytes:
     text = entry.get(member)
     if not isinstance(text, str):
         raise _Unusable(f"no {member}" if text is None else f"its {member} is not a text")
     data = text.encode("ascii").translate(_TO_URL_ALPHABET, _BLANKS)
-    return int.from_bytes(decode_base64url(data.rstrip(b"=")), "big")
+    return decode_base64url(data.rstrip(b"="))
 
 
 def _written(number: int, size: int = 0) -> str:
     """A number in the one form that JOSE has for it, with at least ``size`` bytes."""
-    data = number.to_bytes(max(size, (number.bit_length() + 7) // 8, 1), "big")
+    return _encoded(number.to_bytes(max(size, (number.bit_length() + 7) // 8, 1), "big"))
+
+
+def _encoded(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

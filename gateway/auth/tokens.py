@@ -57,7 +57,7 @@ class TokenVerifier:
         # SHA-256 of the token → principal and the generation of keys it was checked against: a copy of
         # the memory gives away no token, and a change of keys need not stop to empty 65,536 entries.
         self._good: OrderedDict[bytes, tuple[Principal, int]] = OrderedDict()
-        self._headers: dict[bytes, tuple[str, str]] = {}
+        self._headers: dict[bytes, tuple[str | None, str]] = {}
         self._asked = "", b""
         self._told: set[str] = set()
         """Reasons for refusing a sub that have been logged as a warning."""
@@ -107,7 +107,10 @@ class TokenVerifier:
         key = self._jwks.known_key(kid, algorithm) or await self._jwks.key(kid, algorithm)
         generation = self._jwks.generation
         if not key.verify(signing_input, signature):
-            raise TokenInvalid("signature")
+            successor = await self._jwks.successor(key) if kid is None else None
+            generation = self._jwks.generation
+            if successor is None or not successor.verify(signing_input, signature):
+                raise TokenInvalid("signature")
         self._keep_header(head, kid, algorithm)
         try:
             claims = decode_object(decode_base64url(body))
@@ -158,7 +161,7 @@ class TokenVerifier:
         if len(self._good) > self._remember:
             self._good.popitem(last=False)
 
-    def _keep_header(self, head: bytes, kid: str, algorithm: str) -> None:
+    def _keep_header(self, head: bytes, kid: str | None, algorithm: str) -> None:
         # Only headers under a good signature get here, so there are few unless the auth server makes many.
         if head not in self._headers:
             if len(self._headers) >= _REMEMBERED_HEADERS:
@@ -182,19 +185,25 @@ def _split(token: str) -> tuple[bytes, bytes, bytes, bytes]:
         raise TokenInvalid("the signature is not base64url") from None
 
 
-def _read_header(encoded: bytes, algorithms: tuple[str, ...]) -> tuple[str, str]:
-    """``kid`` and ``alg``. Nothing else in the header has a say; ``crit`` demands that something has."""
+def _read_header(encoded: bytes, algorithms: tuple[str, ...]) -> tuple[str | None, str]:
+    """``kid`` (None: there is none) and ``alg``. Nothing else in the header has a say; ``crit`` demands that something
+    has, and ``b64`` that what is signed be read in another way."""
     try:
         header = decode_object(decode_base64url(encoded))
     except ValueError:
         raise TokenInvalid("the header is not a JSON object") from None
     if "crit" in header:
         raise TokenInvalid("crit")
-    algorithm, kid = header.get("alg"), header.get("kid")
+    if header.get("b64", True) is not True:
+        raise TokenInvalid("b64")
+    algorithm = header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in algorithms:
         raise TokenInvalid("alg is not allowed")
+    if "kid" not in header:
+        return None, algorithm
+    kid = header["kid"]
     if not isinstance(kid, str) or not kid:
-        raise TokenInvalid("no kid")
+        raise TokenInvalid("the kid is not a text, or empty")
     return kid, algorithm
 
 

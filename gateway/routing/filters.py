@@ -129,14 +129,24 @@ def parse_template(source: str) -> Template:
 
 
 @dataclass(frozen=True, slots=True)
+class Bare:
+    """What a filter makes of a path, and what to warn of unless a route takes only paths that stay sound."""
+
+    becomes: Callable[[str], str]
+    warning: str
+
+
+@dataclass(frozen=True, slots=True)
 class Simple:
-    """A filter made of one function; ``shown`` is Spring's text."""
+    """A filter made of one function; ``shown`` is Spring's text. ``bare`` is of one that can leave no slash in front of
+    some paths."""
 
     shown: str
     act: Callable[[Draft], None]
     needs: frozenset[str] = frozenset()
     answers: bool = False
     by_path: bool = False
+    bare: Bare | None = None
 
     def contribute(self, draft: Draft) -> None:
         self.act(draft)

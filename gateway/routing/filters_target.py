@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote_plus
 
 from gateway.errors import BadRequest
 from gateway.routing.arguments import Arg, Arguments, Kind
-from gateway.routing.filters import Draft, Filter, Simple, Template, parse_template
+from gateway.routing.filters import Bare, Draft, Filter, Simple, Template, parse_template
 from gateway.routing.javaregex import Replacement, compile_java, parse_replacement
 from gateway.routing.path import MAX_TARGET, parse_target
 
@@ -54,33 +54,32 @@ def _rewrite_path(args: Arguments) -> Filter:
     # Any group may hold an "x"; what is not sound then is so because of the text around the groups.
     shown = "".join(part if isinstance(part, str) else "x" for part in replacement.parts)
     _demand_sound(args, "the replacement", shown if shown.startswith("/") else f"/x{shown}")
-    if not shown.startswith("/"):
-        _warn_of_bare(args, source, replacement)
 
     def act(draft: Draft) -> None:
         draft.raw_path = regexp.replace(draft.raw_path, replacement.expand)
         if len(draft.raw_path) > MAX_TARGET:
             raise BadRequest("the path is too long for the service")
 
-    return Simple(f"[RewritePath {source} = '{replacement.source}']", act, by_path=True)
+    bare = None
+    if not shown.startswith("/") and _may_leave_bare(source, replacement):
+        warning = (
+            f"RewritePath: {source!r} replaced by {replacement.source!r} can leave no path, or one without a slash in "
+            "front, which services get as '/' and with a slash; begin the replacement with '/'"
+        )
+        bare = Bare(lambda path: regexp.replace(path, replacement.expand), warning)
+    return Simple(f"[RewritePath {source} = '{replacement.source}']", act, by_path=True, bare=bare)
 
 
-def _warn_of_bare(args: Arguments, regexp: str, replacement: Replacement) -> None:
-    """Warn if a path may be left without a slash in front: the regex may match that slash, and the replacement begins
+def _may_leave_bare(regexp: str, replacement: Replacement) -> bool:
+    """Whether a path may be left without a slash in front: the regex may match that slash, and the replacement begins
     neither with one nor with a group that does."""
     first = replacement.parts[0] if replacement.parts else ""
     if not isinstance(first, str):
         group = _group_source(regexp, first)
         if re.match(r"/(?![?*{|])[^|]*\Z", group):
-            return
+            return False
     begin = re.sub(r"\A(?:\^|\((?:\?:|\?<[A-Za-z0-9]+>)?)+", "", regexp)
-    if re.match(r"[A-Za-z0-9_%-](?![?*{|])", begin) and "|" not in regexp:
-        return
-    args.warn(
-        "path",
-        f"RewritePath: {regexp!r} replaced by {replacement.source!r} can leave no path, or one without a slash in "
-        "front, which services get as '/' and with a slash; begin the replacement with '/'",
-    )
+    return "|" in regexp or re.match(r"[A-Za-z0-9_%-](?![?*{|])", begin) is None
 
 
 def _group_source(regexp: str, group: int) -> str:

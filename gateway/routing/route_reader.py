@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 from gateway.routing.arguments import Definition, Warn
@@ -12,10 +12,11 @@ from gateway.routing.defaults import Defaults
 from gateway.routing.definitions import read_definitions
 from gateway.routing.document import Fields, Node, Text, as_items, filled
 from gateway.routing.faults import Faults, RuleBroken, unknown
-from gateway.routing.filters import Filter
+from gateway.routing.filters import Bare, Filter, Simple
 from gateway.routing.kinds import make_filter, make_predicate
 from gateway.routing.metadata import Metadata, read_metadata
-from gateway.routing.predicates import Predicate
+from gateway.routing.pattern_parts import PathPattern
+from gateway.routing.predicates import Path, Predicate
 from gateway.routing.predicates_more import Weight
 from gateway.routing.table import Route
 from gateway.routing.upstream import NOWHERE, Upstream, parse_uri
@@ -24,6 +25,7 @@ T = TypeVar("T")
 
 _KEYS: Final = ("id", "uri", "predicates", "filters", "order", "metadata", "enabled")
 _INT32: Final = range(-(2**31), 2**31)
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9/._~-]+")
 _UNREADABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -64,18 +66,44 @@ def _make(
     faults: Faults,
     route_id: str | None,
     kind_defaults: Defaults,
+    sound: Callable[[Bare, Sequence[T]], bool] = lambda bare, before: False,
 ) -> list[T]:
-    made = []
+    """``sound`` says of a filter that may leave a bare path whether it can't do so behind those before it."""
+    made: list[T] = []
     for definition in definitions:
 
         def warn(rule: str, message: str, line: int = definition.line) -> None:
             faults.warn(line, rule, message, route_id)
 
         try:
-            made.append(make(definition, warn, kind_defaults))
+            one = make(definition, warn, kind_defaults)
         except RuleBroken as error:
             faults.broken(definition.line, error, route_id)
+            continue
+        if isinstance(one, Simple) and one.bare and not sound(one.bare, made):
+            warn("path", one.bare.warning)
+        made.append(one)
     return made
+
+
+def _stays_sound(bare: Bare, predicates: Iterable[Predicate]) -> bool:
+    """Whether a filter leaves a slash in front of all paths that a route takes, as far as their beginning tells."""
+    return any(
+        all(_stays_sound_below(bare, pattern) for pattern in each.patterns)
+        for each in predicates
+        if isinstance(each, Path)
+    )
+
+
+def _stays_sound_below(bare: Bare, pattern: PathPattern) -> bool:
+    literals = pattern.first_literals()
+    beginning = "".join(f"/{literal}" for literal in literals)
+    if _PLAIN_PATH.fullmatch(beginning) is None:
+        return False
+    whole = len(literals) == len(pattern.segments)
+    below = (f"{beginning}/x", f"{beginning}/x/x") if not whole or pattern.tail is not None else ()
+    paths = [beginning, *below] if whole else below
+    return all(bare.becomes(path).startswith("/") for path in paths)
 
 
 def _check_weights(routes: list[Route], faults: Faults) -> None:
@@ -115,7 +143,12 @@ class _RouteReader:
         upstream = self._upstream(fields.get("uri"))
         predicates = self._predicates(fields.get("predicates"))
         definitions = self._definitions(fields.get("filters"), "filters")
-        own = _make(definitions, make_filter, self.faults, self.route_id, self.kind_defaults)
+
+        def sound(bare: Bare, before: Sequence[Filter]) -> bool:
+            as_called = not any(each.by_path for each in (*self.defaults, *before))
+            return as_called and _stays_sound(bare, predicates)
+
+        own = _make(definitions, make_filter, self.faults, self.route_id, self.kind_defaults, sound)
         order = self._order(fields.get("order"))
         meaning = self._metadata(fields.get("metadata"))
         if len(self.faults.found) == before:

@@ -217,6 +217,11 @@ NAMES: Final = Names(
             "Where the keys are that tokens are checked with.",
         ),
         _NAME(
+            "spring.security.oauth2.resourceserver.jwt.issuer-uri",
+            "JWT_ISSUER",
+            "The `iss` a token must have; where it is an address, it leads to the keys.",
+        ),
+        _NAME(
             "spring.security.oauth2.resourceserver.jwt.jws-algorithms",
             "JWT_ALGORITHMS",
             "Signature algorithms accepted.",

@@ -75,7 +75,8 @@ ATTACKS: dict[str, Attack] = {
     "HMAC under RS256": lambda i: hmac_with(i.public_pem(), {"alg": "RS256", "kid": i.kid}),
     "HMAC with the modulus": lambda i: hmac_with(own_jwk(i)["n"].encode(), {"alg": "HS256", "kid": i.kid}),
     # the key
-    "no kid": header(kid=None),
+    "another key and no kid": lambda i: good(forger(i), headers={"kid": None}),
+    "no kid, as null": lambda i: head(f'{{"alg": "RS256", "kid": null, "n": "{i.kid}"}}')(i),
     "empty kid": header(kid=""),
     "unknown kid": header(kid="nobody's"),
     "kid a path": header(kid="../../../../dev/null"),
@@ -93,6 +94,8 @@ ATTACKS: dict[str, Attack] = {
     "crit": header(crit=["exp"]),
     "crit of nothing": header(crit=[]),
     "unencoded payload": header(crit=["b64"], b64=False),
+    "unencoded payload without crit": header(b64=False),
+    "b64 that is no truth": header(b64="true"),
     "alg twice": head('{"alg": "none", "alg": "RS256", "kid": "key-0"}'),
     "kid twice": head('{"alg": "RS256", "kid": "key-9", "kid": "key-0"}'),
     "header a list": head('["RS256"]'),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.auth import identity, key_set, tokens
+from gateway.auth import identity, key_set, signatures, tokens
 from gateway.auth.identity import identity_headers, signature_header
 from gateway.auth.jwks import JwksTiming
 from gateway.auth.principal import Principal
@@ -89,7 +89,7 @@ def test_the_example_refuses_everything_else(
         f"once in {JwksTiming().unknown_kid:.0f} s",
         f"{JwksTiming().retry_with_keys:.0f} s otherwise",
         f"{key_set.MAX_DOCUMENT_BYTES // 1024} KiB and {key_set.MAX_KEYS}",
-        *(f"`{algorithm}`" for algorithm in sorted(key_set.ALGORITHMS)),
+        *(f"`{algorithm}`" for algorithm in sorted(signatures.ALGORITHMS)),
     ],
 )
 def test_the_figures_are_those_in_force(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,12 +11,15 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.auth.encoding import decode_base64url
+from gateway.auth.key_set import parse_key_set
+from tests.certificates import certificate
 from tests.compat.rig import ROUTES, a_site
 from tests.observe.collector import a_collector
-from tests.tokens import Issuer, b64
+from tests.tokens import Issuer, b64, private_pem
 
 
-@pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
+@pytest.mark.parametrize("algorithm", ["RS256", "PS256", "ES256", "EdDSA"])
 async def test_tokens_are_checked(tmp_path: Path, redis_url: str, algorithm: str) -> None:
     async with a_site(tmp_path, redis_url, algorithms=[algorithm]) as site:
         issuer = site.issuer
@@ -36,6 +40,15 @@ async def test_tokens_are_checked(tmp_path: Path, redis_url: str, algorithm: str
         assert {token: (await site.bearer(token).status()).status for token in tokens} == tokens
         issuer.rotate()
         assert (await site.user("user-1").status()).status == 200
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES384", "EdDSA"])
+def test_keys_are_taken_from_certificates(algorithm: str) -> None:
+    key = {"RS256": {"kty": "RSA"}, "ES384": {"kty": "EC"}, "EdDSA": {"kty": "OKP"}}[algorithm]
+    document = {"keys": [key | {"kid": "a", "x5c": [certificate(private_pem(algorithm, 0))]}]}
+    found = parse_key_set(json.dumps(document).encode(), (algorithm,)).keys["a"][algorithm]
+    signed, _, signature = Issuer(algorithm=algorithm).token().encode().rpartition(b".")
+    assert found.verify(signed, decode_base64url(signature))
 
 
 async def test_metrics_and_traces(tmp_path: Path, redis_url: str) -> None:

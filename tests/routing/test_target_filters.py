@@ -261,6 +261,44 @@ def test_what_may_leave_no_path_or_is_hardly_meant_is_a_warning(each: str, warne
     assert all((warning.rule, warning.route_id) == ("path", "r") for warning in told)
 
 
+DOCUMENTS = r"RewritePath=/shop(?<rest>/?.*), $\{rest}"
+
+
+@pytest.mark.parametrize(
+    ("path", "filters", "warned"),
+    [
+        ("/shop/docs/**", [DOCUMENTS], False),
+        ("/shop/docs", [DOCUMENTS], False),
+        ("/shop/{page}", [DOCUMENTS], False),
+        ("/shop/docs/**,/shop/{page}", [DOCUMENTS], False),
+        ("/shop/**", [DOCUMENTS], True),
+        ("/shop", [DOCUMENTS], True),
+        ("/shop/docs/**,/shop", [DOCUMENTS], True),
+        ("/shop*/docs", [DOCUMENTS], True),
+        ("/**/docs", [DOCUMENTS], True),
+        ("/shop/café/**", [DOCUMENTS], True),
+        ("/shop/docs/**", [r"RewritePath=/shop/(?<rest>.*), $\{rest}"], True),
+        ("/shop/docs/**", ["RewritePath=.*x, y"], True),
+        # What comes before has made another path of it.
+        ("/shop/docs/**", ["StripPrefix=1", DOCUMENTS], True),
+        ("/shop/docs/**", ["AddRequestHeader=X-A, b", DOCUMENTS], False),
+    ],
+)
+def test_a_route_s_own_paths_decide_whether_none_may_be_left(
+    path: str, filters: list[str], warned: bool
+) -> None:
+    assert [warning.rule for warning in table(*filters, path=path).warnings] == ["path"] * warned
+
+
+def test_a_default_filter_is_warned_of_for_all_routes() -> None:
+    route = {"id": "r", "uri": "http://127.0.0.1:9", "predicates": ["Path=/shop/docs/**"]}
+    assert [
+        each.rule for each in load_json({"default-filters": [DOCUMENTS], "routes": [route]}).warnings
+    ] == ["path"]
+    after = {"default-filters": ["PrefixPath=/a"], "routes": [{**route, "filters": [DOCUMENTS]}]}
+    assert [each.rule for each in load_json(after).warnings] == ["path"]
+
+
 PIECES = ["", "/", ".", "..", "%", "25", "2f", "%20", ";", "\\\\", "$1", " ", "é"]
 TARGETS = ["/x", "/x/", "/x/a", "/x/.a", "/xa.", "/x/%25", "/x/%25a", "/x/%20?q=1&", "/x/%C3%A9"]
 

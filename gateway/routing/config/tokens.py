@@ -32,7 +32,8 @@ def read_tokens(nodes: Mapping[str, Node], faults: Faults) -> dict[str, tuple[st
             continue
         values = []
         for text in texts(node, key, faults):
-            for part in text.value.split(",") if several else (text.value,):
+            parts = [part for part in text.value.split(",") if part.strip()] if several else []
+            for part in parts or (text.value,):
                 try:
                     row.kind.parse(part.strip())
                 except ValueError:

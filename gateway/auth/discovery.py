@@ -1,0 +1,174 @@
+"""Where an issuer's key set is, by its own word: OpenID Connect Discovery and RFC 8414."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import logging
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from .encoding import decode_object
+from .fetch import Fetch, FetchFailed, reason_of
+
+_log = logging.getLogger(__name__)
+
+_OPENID: Final = "/.well-known/openid-configuration"
+_OAUTH: Final = "/.well-known/oauth-authorization-server"
+_MAX_URI_CHARS: Final = 2048
+_SHOWN_CHARS: Final = 200
+_TOO_MANY_REQUESTS: Final = 429
+
+
+class Unsound(Exception):
+    """An address or a document that is not believed. The text is for log and health."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerLocation:
+    """An issuer whose own document says where its keys are."""
+
+    issuer: str
+
+    def __str__(self) -> str:
+        return f"the issuer {_without_user(self.issuer)}"
+
+
+class Discovery:
+    """Finds the key set of ``location``.
+
+    Of the addresses at which its document may be, the one that had it is asked first the next time.
+    """
+
+    def __init__(self, location: IssuerLocation, fetch: Fetch) -> None:
+        self._location = location
+        self._fetch = fetch
+        self._found: str | None = None
+        self._documents: list[str] | None = None
+        self._failures = 0
+
+    async def key_set(self, limit: float) -> str:
+        """The address of the key set. It is asked for each time, within ``limit`` seconds; while the document can't be
+        read, what it said last stays in force.
+
+        Raises FetchFailed, OSError or TimeoutError if it never could be read.
+        """
+        try:
+            async with asyncio.timeout(limit):
+                self._found = await self._ask()
+        except (FetchFailed, OSError, TimeoutError) as error:
+            if self._found is None:
+                raise
+            self._failures += 1
+            _log.log(
+                logging.WARNING if self._failures == 1 else logging.DEBUG,
+                "the document of %s could not be read: %s; its keys are taken from where they were before "
+                "(retrying quietly)",
+                self._location,
+                str(error) if isinstance(error, FetchFailed) else reason_of(error),
+            )
+        else:
+            if self._failures:
+                _log.info("the document of %s again after %d failures", self._location, self._failures)
+            self._failures = 0
+        return self._found
+
+    async def _ask(self) -> str:
+        if self._documents is None:
+            try:
+                self._documents = documents_of(self._location.issuer)
+            except Unsound as error:
+                raise FetchFailed(f"{error}, so that its keys can't be found: set JWT_JWKS_URI") from None
+        why = []
+        for document in self._documents:
+            try:
+                text = await self._fetch(document)
+                found = await asyncio.to_thread(_key_set_of, text, self._location.issuer)
+            except FetchFailed as error:
+                # It is there and says no, or it is away, which the next address would find as well.
+                if error.status is None or error.status == _TOO_MANY_REQUESTS or error.status >= 500:
+                    raise
+                why.append(f"{urlsplit(document).path}: {error}")
+            except Unsound as error:
+                why.append(f"{urlsplit(document).path}: {error}")
+            else:
+                self._documents.remove(document)
+                self._documents.insert(0, document)
+                return found
+        raise FetchFailed("; ".join(why))
+
+
+def documents_of(issuer: str) -> list[str]:
+    """Where the issuer's document may be: below its path, and with the path behind the well-known one.
+
+    Raises Unsound for an issuer that can have none.
+    """
+    parts = _address(issuer, "the issuer")
+    if parts.query or "?" in issuer:
+        raise Unsound("the issuer has a query")
+    path = parts.path.rstrip("/")
+    places = (path + _OPENID, _OPENID + path, _OAUTH + path)
+    return [urlunsplit((parts.scheme, parts.netloc, place, "", "")) for place in dict.fromkeys(places)]
+
+
+def _key_set_of(document: bytes, issuer: str) -> str:
+    """The address of the key set that an issuer's document names.
+
+    Raises Unsound for what is no such document, or not that issuer's.
+    """
+    try:
+        members = decode_object(document.removeprefix(codecs.BOM_UTF8))
+    except ValueError:
+        raise Unsound("it is not a JSON object") from None
+    named = members.get("issuer")
+    if named != issuer:
+        hint = _difference(named, issuer)
+        raise Unsound(f"it is of the issuer {_shown(named)}, which is not the one that is set{hint}")
+    uri = members.get("jwks_uri")
+    if not isinstance(uri, str):
+        raise Unsound("it has no jwks_uri")
+    scheme = _address(uri, "its jwks_uri").scheme
+    if scheme != "https" and issuer.lower().startswith("https:"):
+        raise Unsound("its jwks_uri is not https, as the issuer is")
+    return uri
+
+
+def _address(text: str, what: str) -> SplitResult:
+    if len(text) > _MAX_URI_CHARS:
+        raise Unsound(f"{what} is longer than {_MAX_URI_CHARS} characters")
+    if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
+        raise Unsound(f"{what} has characters that no address has")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise Unsound(f"{what} is no address") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        raise Unsound(f"{what} is no http:// or https:// address")
+    if "@" in parts.netloc:
+        raise Unsound(f"{what} has a user in it")
+    if "#" in text:
+        raise Unsound(f"{what} has a fragment")
+    return parts
+
+
+def _difference(named: object, issuer: str) -> str:
+    if isinstance(named, str) and named.rstrip("/") == issuer.rstrip("/"):
+        return " (they differ in the slash at the end)"
+    if isinstance(named, str) and "{tenantid}" in named:
+        return " (it is the document of all tenants: set the address of one)"
+    return ""
+
+
+def _shown(named: Any) -> str:
+    return repr(_without_user(named)[:_SHOWN_CHARS]) if isinstance(named, str) else "(none)"
+
+
+def _without_user(address: str) -> str:
+    """An address without user and password, and without what is behind the path; for log and health."""
+    scheme, separator, rest = address.partition("?")[0].partition("#")[0].partition("://")
+    if not separator:
+        return address
+    host, slash, path = rest.partition("/")
+    return scheme + separator + host.rpartition("@")[2] + slash + path
