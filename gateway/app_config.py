@@ -105,16 +105,6 @@ def config_server(
     )
 
 
-class TokenSettings(NamedTuple):
-    """What tokens are checked by. Without ``keys``, the address of the key set, the document of ``issuer`` has it; if
-    that is no address, there are none."""
-
-    keys: str | None
-    algorithms: tuple[str, ...]
-    issuer: str | None
-    audiences: tuple[str, ...]
-
-
 def is_set(settings: Settings, environ: Mapping[str, str], name: str) -> bool:
     """Whether the environment gives the setting ``name``, so that it counts before what a Config Server says."""
     row = next(row for row in TABLE if row.name == name)
@@ -188,6 +178,16 @@ def _found(settings: Settings, session: aiohttp.ClientSession, metrics: Metrics)
 def _shown(settings: Settings, asked: Wanted) -> str:
     """Where it is, for the log."""
     return f"Eureka's {' or '.join(settings.config_server_service_id)}" if asked.found else places(asked.urls)
+
+
+class TokenSettings(NamedTuple):
+    """What tokens are checked by. Without ``keys``, the address of the key set, the document of ``issuer`` has it; if
+    that is no address, there are none."""
+
+    keys: str | None
+    algorithms: tuple[str, ...]
+    issuer: str | None
+    audiences: tuple[str, ...]
 
 
 def token_settings(settings: Settings, environ: Mapping[str, str], table: RouteTable) -> TokenSettings:
