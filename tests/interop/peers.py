@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 COMMAND = Path(os.environ.get("GATEWAY_TEST_PEERS", ROOT.parent / "shared" / "peers" / "peers"))
-ADMIN = Path(os.environ.get("GATEWAY_TEST_ADMIN", COMMAND.parent / "admin" / "admin"))
+ADMIN = Path(__file__).parent / "spring_admin" / "admin"
 """Starts a Spring Boot Admin server."""
 
 FIRST_START_SECONDS = 240
@@ -23,8 +23,7 @@ FIRST_START_SECONDS = 240
 def missing(command: Path = COMMAND) -> str:
     """Why no such server can be started here, or nothing."""
     if not command.exists():
-        variable = "GATEWAY_TEST_ADMIN" if command == ADMIN else "GATEWAY_TEST_PEERS"
-        return f"no {command.name} beside the repository ({variable} says where)"
+        return f"no {command.name} beside the repository (GATEWAY_TEST_PEERS says where)"
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
         return "no java"
     return ""

@@ -1,12 +1,8 @@
-"""What the gateway does otherwise than the original, by name; docs/migration.md has the reason under the same name.
-
-``STAYS`` is meant. ``PENDING`` is not: it holds what is still to be built, and is to become empty.
-"""
+"""What the gateway does otherwise than the original, by name; docs/migration.md has the reason under the same name."""
 
 from __future__ import annotations
 
 from tests.original.comparison import ABSENT, Known
-from tests.original.site import Site
 
 ANY = ("*", "*")
 NEW = (ABSENT, "?*")
@@ -309,39 +305,3 @@ STAYS: list[Known] = [
         {"route": NEW},
     ),
 ]
-
-PENDING: list[Known] = [
-    # Spring Security's response headers.
-    Known(
-        "security headers",
-        ALL,
-        {
-            "header cache-control": ANY,
-            "header expires": ANY,
-            "header pragma": ANY,
-            "header referrer-policy": ANY,
-            "header x-content-type-options": ANY,
-            "header x-frame-options": ANY,
-            "header x-xss-protection": ANY,
-        },
-    ),
-    # No response time-out in the Spring environment.
-    Known("response time-out", ("routes/service-takes-32-s",), {"status": ("200", "504"), "body*": ANY}),
-    # springdoc's properties.
-    Known(
-        "the list of documents",
-        ("actuator/documents-config",),
-        {"body.urls.primaryName": GONE},
-    ),
-    # TRACING_PROBABILITY is not read.
-    Known("sampling", ALL, {"sent traceparent": (ABSENT, "00-{trace}-{span}-00")}),
-]
-
-
-def pending_environment(site: Site) -> dict[str, str]:
-    """Variables that the compose file does not have, and without which the gateway is not reached yet. To be none."""
-    return {
-        # EUREKA_CLIENT_SERVICE_URL_DEFAULTZONE is not read, nor is the Config Server looked up in Eureka.
-        "EUREKA_CLIENT_SERVICEURL_DEFAULTZONE": site.environment["EUREKA_CLIENT_SERVICE_URL_DEFAULTZONE"],
-        "SPRING_CONFIG_IMPORT": f"optional:configserver:{site.config_server}",
-    }

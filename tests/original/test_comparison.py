@@ -16,12 +16,11 @@ from tests.interop.config_server import missing as no_config_server
 from tests.interop.eureka_servers import missing as no_eureka
 from tests.original.calls import CALLS, SLOW
 from tests.original.comparison import Difference, Known, Verdict, compared, judged
-from tests.original.differences import PENDING, STAYS, pending_environment
+from tests.original.differences import STAYS
 from tests.original.record import until_ready
 from tests.original.recording import Record, Recorder, read
-from tests.original.site import ROUTES, Site, a_site
+from tests.original.site import ROUTES, a_site
 from tests.processes import gateway_process
-from tests.tokens import Issuer
 
 MIGRATION = (Path(__file__).parents[2] / "docs" / "migration.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.timeout(300)
@@ -36,7 +35,7 @@ async def _recorded() -> dict[str, list[Record]]:
         with tempfile.TemporaryDirectory(prefix="gw-original-") as folder:
             # An address to listen on that only this machine reaches; no crowd where a machine is merely busy.
             own = {"SERVER_HOST": "127.0.0.1", "OVERLOAD_LAG_MS": "0", "SHUTDOWN_GRACE_SECONDS": "5"}
-            environment = own | site.environment | pending_environment(site)
+            environment = own | site.environment
             async with gateway_process(environment, Path(folder), bare=True) as gateway:
                 await until_ready(gateway.base)
                 recorder = Recorder(site, gateway.base)
@@ -49,7 +48,7 @@ def _listed(what: Sequence[object]) -> str:
 
 @with_peers
 async def test_what_differs_is_known_and_what_is_known_differs() -> None:
-    verdict = judged(compared(read(), await _recorded()), [*STAYS, *PENDING])
+    verdict = judged(compared(read(), await _recorded()), STAYS)
     assert not verdict.unknown, _listed(verdict.unknown)
     assert not verdict.stale, _listed(verdict.stale)
 
@@ -72,13 +71,6 @@ def _rows(text: str) -> set[str]:
 def test_each_difference_that_stays_has_a_row_with_its_reason() -> None:
     unwritten = {known.why for known in STAYS} - _rows(MIGRATION)
     assert not unwritten
-
-
-@pytest.mark.xfail(strict=True, reason="the gateway is not as the original everywhere yet")
-def test_nothing_is_pending() -> None:
-    nowhere = Site({"EUREKA_CLIENT_SERVICE_URL_DEFAULTZONE": ""}, Issuer(), {})
-    assert not PENDING
-    assert not pending_environment(nowhere)
 
 
 # --- the comparison itself --------------------------------------------------------------------------------------------
