@@ -82,7 +82,7 @@ class Line:
         arguments: list[Any] = ["bench", _INSIDE, _DURATION_MS]
         if what == "sweep":
             keys = (*keys, _KEYS.watch)
-            arguments += [_ABSENT_MS, 0]
+            arguments += [_ABSENT_MS, 0, "off", 60_000]
         else:
             arguments += {"lineup": ["back"], "status": ["0"], "gate": []}[what]
             arguments += self.people(what, count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def break_it(server: ConfigServerStub, how: str) -> None:
     elif how == "placeholder":
         server.say({**routes("a"), f"{NEW}.routes[0].uri": "${nowhere}"})
     elif how == "malformed":
-        server.sources = [{"a": [1]}]
+        server.body = json.dumps({"propertySources": [{"name": "x", "source": [1]}]}).encode()
     elif how != "faults":
         server.body = {"not JSON": b"<html>", "not a Config Server": b"{}"}[how]
 
@@ -110,7 +111,7 @@ async def test_nothing_is_served_until_the_first_sound_answer(
         "faults": "routes[0].uri",
         "not JSON": "the answer is not JSON",
         "not a Config Server": "not that of a Config Server",
-        "malformed": "'a' is no text",
+        "malformed": "a property source in the answer is malformed",
         "placeholder": "${nowhere} is not set",
     }.get(how, f"status {how}") in reason
     health = await gateway.nobody("GET", "/actuator/health")

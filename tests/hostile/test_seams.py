@@ -73,8 +73,8 @@ def a_collector() -> Iterator[Spans]:
             self.end_headers()
 
         def do_GET(self) -> None:
-            # As Eureka and as Config Server: away to somewhere else.
-            self.send_response(302)
+            # As Eureka: away to somewhere else. As Config Server: away, since nothing is served after any other answer.
+            self.send_response(302 if self.path.startswith("/eureka") else 503)
             self.send_header("Location", f"http://u:{SECRET}@127.0.0.1:1/")
             self.send_header("Content-Length", "0")
             self.end_headers()

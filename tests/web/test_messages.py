@@ -30,6 +30,7 @@ def test_both_catalogues_have_a_text_for_everything_that_is_said() -> None:
 def test_every_error_that_can_reach_a_client_has_a_status() -> None:
     inner = {errors.GatewayError, errors.SettingsError, errors.RequestRefused, errors.AuthError}
     inner |= {errors.QueueError, errors.UpstreamError, errors.ConfigError}
+    inner |= {errors.ConfigUnusable}  # a refresh says no more than that it is unavailable
     named = {
         value
         for value in vars(errors).values()
