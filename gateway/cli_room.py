@@ -18,6 +18,7 @@ from gateway.settings import Settings
 
 TIMEOUT_SECONDS = 10.0
 _ANSWER_BYTES = 16 * 1024 * 1024
+_NAME_WIDTH = 22
 
 
 class RoomCallFailed(Exception):
@@ -111,7 +112,9 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _described(room: dict[str, Any]) -> str:
-    return "\n".join(f"{name:22} {_value(value)}" for name, value in room.items())
+    """A line for each member. All values begin in one column, however long the names are."""
+    width = max([_NAME_WIDTH, *map(len, room)])
+    return "\n".join(f"{name:{width}} {_value(value)}" for name, value in room.items())
 
 
 def _value(value: Any) -> str:

@@ -686,6 +686,15 @@ def test_a_room_that_follows_an_older_system_says_so_since_when_and_why(
     ) in capsys.readouterr().out
 
 
+def test_all_values_of_a_room_begin_in_one_column(
+    management: Management, capsys: pytest.CaptureFixture[str]
+) -> None:
+    management.answer = {"success": True, "data": [{"room": "default", "waitingWithoutStreamHere": 11}]}
+    assert run("room", "show", "--url", management.url) == 0
+    room, waiting = capsys.readouterr().out.splitlines()
+    assert room.index("default") == waiting.index("11")
+
+
 def test_an_answer_without_data_is_its_message(
     management: Management, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -205,8 +205,8 @@ def test_examples_are_sound_json() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_in_examples_exist(page: Path) -> None:
     """Each ``gateway …`` line of a shell example is one that the command line takes."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    for line in re.findall(r"^gateway (.*)$", "".join(blocks), re.MULTILINE):
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    for line in re.findall(r"^ *gateway (.*)$", "".join(blocks), re.MULTILINE):
         words = re.split(r"\s+(?:#|>|&)", line)[0].split()
         make_parser().parse_args(words)
 
