@@ -25,12 +25,13 @@ _DIGIT_AHEAD = re.compile(r"[+-]?(?:[0-9]|#|\.[0-9])")
 _DECIMAL = re.compile(r"[+-]?0*([0-9]*)([0-9_]*)")
 _FRACTION = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?")
 _OF_BASE = (
-    (16, re.compile(r"[+-]?(?:0x|#)_?0*([0-9a-f][0-9a-f_]*|(?<=0))")),
-    (8, re.compile(r"[+-]?0o?_?0*([0-7][0-7_]*|(?<=0))")),
-    (2, re.compile(r"[+-]?0b_?0*([01][01_]*|(?<=0))")),
+    (16, re.compile(r"[+-]?(?:0x|#)[0_]*+([0-9a-f][0-9a-f_]*+|(?<=[0_]))")),
+    (8, re.compile(r"[+-]?0o?[0_]*+([0-7][0-7_]*+|(?<=[0_]))")),
+    (2, re.compile(r"[+-]?0b[0_]*+([01][01_]*+|(?<=[0_]))")),
 )
 _PLAIN_UUID = re.compile(r"[0-9a-f]{8}(-?)[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{12}")
-_GROUPS = re.compile(r"[^0-9a-z]*(?:urn:)?(?:uuid:)?[^0-9a-z]*" + "-".join(["([0-9a-f]+)"] * 5))
+# What was taken is not given back: two runs of the same characters beside each other would take quadratic time.
+_GROUPS = re.compile(r"[^0-9a-z]*+(?:urn:)?(?:uuid:)?[^0-9a-z]*+" + "-".join(["([0-9a-f]++)"] * 5))
 _HEX_PART = re.compile(r"0x([0-9a-f]+)")
 _GROUP_BITS: Final = (32, 16, 16, 16, 48)
 _PART_BITS: Final = (32, 16, 16, *(8,) * 8)
@@ -77,9 +78,10 @@ def _numbers(text: str) -> set[Value]:
     spelled = [(base, each[1]) for base, pattern in _OF_BASE if (each := pattern.match(text))]
     if text.lstrip("+-")[:1].isdigit() and (decimal := _DECIMAL.match(text)):
         spelled += [(10, decimal[1]), (10, decimal[1] + decimal[2])]
-    for base, digits in spelled:
+    for base, spelled_digits in spelled:
+        digits = spelled_digits.replace("_", "")
         if len(digits) <= _MOST_DIGITS:
-            found.add((_NUMBER, sign * int(digits.replace("_", "") or "0", base)))
+            found.add((_NUMBER, sign * int(digits or "0", base)))
     return found
 
 

@@ -25,11 +25,12 @@ routes:
   - {id: twice, uri: "lb://service", predicates: ["Path=/twice/**"], filters: ["RewritePath=a.*c|a, b"]}
   - {id: many, uri: "lb://service", predicates: ["Path=/many", "Query=a, b"]}
   - {id: gated, uri: "lb://service", predicates: ["Path=/gated/**"]}
+  - {id: numbers, uri: "lb://service", predicates: ["Path=/numbers/**"]}
   - {id: public, uri: "lb://service", predicates: ["Path=/public/**"]}
 services:
   service: ["%s"]
 gates:
-  - {room: default, calls: ["POST /gated/{x:(?:a|aa)*(?=b)bc}", "POST /gated/{x:(?:a|aa)*}/y"]}
+  - {room: default, calls: ["POST /gated/{x:(?:a|aa)*(?=b)bc}", "POST /gated/{x:(?:a|aa)*}/y", POST /numbers/7/seats]}
 access:
   public: ["/open/**", "GET /shop/**", "GET /public/{x:(?:a|aa)*(?=b)bc}"]
 """
@@ -49,6 +50,9 @@ LONG = {
     "many matches": ("GET /twice/" + "a" * 8000, b""),
     "parameters": ("GET /many?" + "a=a&" * 1900, b""),
     "a gate": ("POST /gated/" + "a" * 7000 + "bbc", b"Content-Length: 0\r\n"),
+    "signs before a number": ("POST /numbers/" + "-" * 7900 + "/seats", b"Content-Length: 0\r\n"),
+    "blanks before a number": ("POST /numbers/" + "-" * 7800 + "%20/seats", b"Content-Length: 0\r\n"),
+    "zeros before a number": ("POST /numbers/0x" + "0_" * 3900 + "/seats", b"Content-Length: 0\r\n"),
     "a public call": ("GET /public/" + "a" * 7000 + "bbc", b""),
 }
 
