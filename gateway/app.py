@@ -15,7 +15,7 @@ from functools import partial
 import aiohttp
 from prometheus_client import CollectorRegistry
 
-from gateway.app_config import LiveSettings, TokenSettings, is_address, token_settings
+from gateway.app_config import LiveSettings, TokenSettings, is_address, token_settings, trusted_proxies
 from gateway.app_rooms import waiting_rooms
 from gateway.app_routes import RouteSources
 from gateway.auth.authenticator import Authenticator
@@ -23,7 +23,6 @@ from gateway.auth.discovery import IssuerLocation
 from gateway.auth.fetch import http_fetch
 from gateway.auth.jwks import Jwks
 from gateway.auth.tokens import TokenVerifier
-from gateway.errors import SettingsError
 from gateway.observe.export import tracing
 from gateway.observe.lag import LoopLag
 from gateway.observe.logs import AccessLog, timestamp
@@ -34,13 +33,11 @@ from gateway.proxy.balance import Instances
 from gateway.proxy.downloads import Downloads
 from gateway.proxy.eureka import Eureka, discovering
 from gateway.proxy.forward import Forwarder
-from gateway.proxy.forwarded import ALL, WHOLE_CHAIN, TrustedProxies
+from gateway.proxy.forwarded import ALL, WHOLE_CHAIN
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.tunnels import Tunnels
 from gateway.proxy.uploads import Uploads
-from gateway.routing.config.given import trusting
 from gateway.routing.config.server import ConfigServer
-from gateway.routing.faults import RuleBroken
 from gateway.routing.table import RouteTable
 from gateway.security_headers import security_headers
 from gateway.settings import Settings
@@ -143,7 +140,7 @@ async def composed(
             ),
             uploads=uploads,
             downloads=Downloads(download_limits_of(settings)),
-            trusted=_trusted(live.now),
+            trusted=trusted_proxies(live.now),
             told=_told(live.now),
             metrics=metrics,
             spring_metrics=_spring_metrics(live.now, metrics, tables),
@@ -167,7 +164,7 @@ async def composed(
             pool.keep(now.proxy_keep_alive_seconds)
             tracer.sample(now.tracing_sampling_probability)
             if _proxies(now) != _proxies(before):
-                context.trusted = _trusted(now)
+                context.trusted = trusted_proxies(now)
             context.told = _told(now)
             context.settings = now
             tables.replace(new)
@@ -251,15 +248,6 @@ def _spring_metrics(settings: Settings, metrics: Metrics, tables: LiveTable) -> 
 
 def _proxies(settings: Settings) -> tuple[object, object]:
     return settings.trusted_proxies, settings.trusted_proxies_pattern
-
-
-def _trusted(settings: Settings) -> TrustedProxies:
-    """Raises SettingsError for a regex that is none."""
-    pattern = settings.trusted_proxies_pattern
-    try:
-        return TrustedProxies(settings.trusted_proxies, trusting(pattern) if pattern else None)
-    except RuleBroken as error:
-        raise SettingsError("TRUSTED_PROXIES_PATTERN", pattern or "", error.message) from None
 
 
 def _told(settings: Settings) -> frozenset[str]:

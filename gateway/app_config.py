@@ -9,13 +9,15 @@ from typing import Final, NamedTuple
 
 import aiohttp
 
-from gateway.errors import ConfigUnavailable
+from gateway.errors import ConfigUnavailable, SettingsError
 from gateway.observe.metrics import Metrics
 from gateway.proxy.eureka.config_servers import config_servers
 from gateway.proxy.eureka.servers import EurekaAway, Servers
+from gateway.proxy.forwarded import TrustedProxies
 from gateway.routing.config.fetch import Ask, Find, Wanted, http_ask, places
-from gateway.routing.config.given import GIVEN
+from gateway.routing.config.given import GIVEN, trusting
 from gateway.routing.config.server import ConfigServer
+from gateway.routing.faults import RuleBroken
 from gateway.routing.table import RouteTable
 from gateway.settings import TABLE, Settings
 
@@ -216,3 +218,14 @@ def token_settings(settings: Settings, environ: Mapping[str, str], table: RouteT
 def is_address(issuer: str) -> bool:
     """Whether an issuer is an address, below which it may have a document; any other can only be compared."""
     return issuer.lower().startswith(("http://", "https://"))
+
+
+def trusted_proxies(settings: Settings) -> TrustedProxies:
+    """Raises SettingsError for a regex that is none."""
+    pattern = settings.trusted_proxies_pattern
+    try:
+        return TrustedProxies(settings.trusted_proxies, trusting(pattern) if pattern else None)
+    except RuleBroken as error:
+        # The message begins with the regex, which may hold what stands for a placeholder.
+        why = error.message.replace(repr(pattern), "this one")
+        raise SettingsError("TRUSTED_PROXIES_PATTERN", pattern or "", f"a regex of Java's; {why}") from None

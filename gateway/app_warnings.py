@@ -6,10 +6,11 @@ import os
 import resource
 import socket
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from gateway.app_config import is_address, token_settings, wanted
-from gateway.errors import GatewayError
+from gateway.app_config import is_address, token_settings, trusted_proxies, wanted
+from gateway.errors import SettingsError
 from gateway.routing.config.given import warnings_of_pattern
 from gateway.routing.faults import Fault, RuleBroken
 from gateway.routing.table import RouteTable
@@ -50,17 +51,23 @@ def warnings_of_settings(
     ]
 
 
-def faults_of_settings(settings: Settings) -> list[GatewayError]:
+def faults_of_settings(settings: Settings) -> list[SettingsError]:
     """What stops the start though each setting by itself is allowed: the files of TLS, a prefix that is not for a
-    cluster. Looks at files, not at the network."""
-    if settings.redis_url == "embedded":
-        return []
+    cluster, a regex that is none. Looks at files, not at the network."""
+    found = []
     try:
-        if Redis(settings.redis_url, settings.redis_timeout_seconds).is_cluster:
+        trusted_proxies(settings)
+    except SettingsError as error:
+        found.append(error)
+    try:
+        if (
+            settings.redis_url != "embedded"
+            and Redis(settings.redis_url, settings.redis_timeout_seconds).is_cluster
+        ):
             check_prefix_for_cluster(settings.redis_key_prefix)
-    except GatewayError as error:
-        return [error]
-    return []
+    except SettingsError as error:
+        found.append(error)
+    return found
 
 
 def warnings_of_keys(settings: Settings, environ: Mapping[str, str], table: RouteTable) -> list[str]:
@@ -110,14 +117,15 @@ def _embedded(settings: Settings) -> list[str]:
 
 
 def _pattern(settings: Settings) -> list[str]:
-    """What is odd about the regex of trusted proxies; one that is none stops a start."""
+    """What is odd about the regex of trusted proxies; one that is none is a fault."""
     if settings.trusted_proxies_pattern is None:
         return []
-    try:
-        found = list(warnings_of_pattern(settings.trusted_proxies_pattern))
-    except RuleBroken as error:
-        found = [error.message]
-    return [f"TRUSTED_PROXIES_PATTERN: {each}" for each in found]
+    with suppress(RuleBroken):
+        return [
+            f"TRUSTED_PROXIES_PATTERN: {each}"
+            for each in warnings_of_pattern(settings.trusted_proxies_pattern)
+        ]
+    return []
 
 
 def _overlooked_file(settings: Settings) -> list[str]:

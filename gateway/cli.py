@@ -18,7 +18,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Final
 
 from gateway import __version__, cli_health, cli_room, versions
-from gateway.settings import TABLE, Settings
+from gateway.settings import TABLE, Settings, as_written
 from gateway.settings import check as check_settings
 from gateway.settings_spring import spring_lines, spring_reason
 from gateway.settings_table import Setting
@@ -244,7 +244,7 @@ def _checked_settings(environ: Mapping[str, str]) -> tuple[Settings | None, bool
     settings = Settings.from_env(environ)
     wrong_together = faults_of_settings(settings)
     for each in wrong_together:
-        print(f"{each}; `gateway serve` would not start")
+        print(f"{as_written(each, environ)}; `gateway serve` would not start")
     return settings, bool(wrong_together)
 
 

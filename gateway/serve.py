@@ -11,17 +11,18 @@ import resource
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Final
 
 from aiohttp import web
 from prometheus_client import REGISTRY
 
 from gateway.app import Gateway, composed
 from gateway.app_warnings import warnings_of_keys, warnings_of_settings
-from gateway.errors import GatewayError, Overloaded
+from gateway.errors import GatewayError, Overloaded, SettingsError
 from gateway.observe.logs import logging_to
 from gateway.observe.metrics import Metrics
 from gateway.observe.writer import LineWriter
-from gateway.settings import Settings
+from gateway.settings import Settings, as_written
 from gateway.settings_warnings import Asked, notes_of_names
 from gateway.spring.environ import understood
 from gateway.startup import redis_kind, summary, without_password
@@ -61,6 +62,11 @@ async def serve(
     return status
 
 
+_FAILED: Final = 1
+_WRONG_SETTINGS: Final = 2
+"""Trying again is of no use, and whoever starts the gateway can tell by this."""
+
+
 async def _serve(settings: Settings, environ: Asked, writer: LineWriter, stop: Stop) -> int:
     systemd = Notifier.from_env(environ)
     try:
@@ -83,9 +89,12 @@ async def _serve(settings: Settings, environ: Asked, writer: LineWriter, stop: S
             await stop.asked()
             systemd.send("STOPPING=1")
             log.info("stopping: %g s for what is under way", settings.shutdown_grace_seconds)
+    except SettingsError as error:
+        print(as_written(error, environ.environ), file=sys.stderr)
+        return _WRONG_SETTINGS
     except GatewayError as error:
         print(error, file=sys.stderr)
-        return 1
+        return _FAILED
     return 0
 
 

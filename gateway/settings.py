@@ -418,6 +418,15 @@ _INHERITED = len(rows(fields(DiscoverySettings)))
 TABLE: Final[tuple[Setting, ...]] = (*_ROWS[_INHERITED:], *_ROWS[:_INHERITED])
 
 
+def as_written(error: SettingsError, environ: Mapping[str, str]) -> SettingsError:
+    """An error that names a setting, under the variable that the operator has set, as it was written there."""
+    view = understood(environ)
+    row = next((row for row in TABLE if row.name == error.variable), None)
+    names = (row.name, *row.older) if row else ()
+    variable = next((name for name in names if view.get(name, "").strip()), error.variable)
+    return view.named(SettingsError(variable, error.value, error.allowed))
+
+
 def check(environ: Mapping[str, str]) -> list[SettingsError]:
     """Every wrong setting of ``environ``, in the table's order; none when ``Settings.from_env`` succeeds."""
     view = understood(environ)

@@ -311,6 +311,11 @@ def test_check_looks_at_the_settings_also_when_a_file_is_named(
             {"REDIS_URL": "rediss://h?ssl_ca_certs=/nowhere.pem"},
             "REDIS_URL='(hidden)': allowed is an address",
         ),
+        ({"TRUSTED_PROXIES_PATTERN": "(x"}, "TRUSTED_PROXIES_PATTERN='(x': allowed is "),
+        (
+            {"SPRING_CLOUD_GATEWAY_TRUSTEDPROXIES": "(${DB_PASS}", "DB_PASS": "hunter2"},
+            "SPRING_CLOUD_GATEWAY_TRUSTEDPROXIES='(${DB_PASS}': allowed is ",
+        ),
     ],
 )
 def test_check_names_settings_that_stop_serve_together(
@@ -322,6 +327,12 @@ def test_check_names_settings_that_stop_serve_together(
     line, *_ = capsys.readouterr().out.splitlines()
     assert line.startswith(begin)
     assert line.endswith("; `gateway serve` would not start")
+    # With the status by which a supervisor knows that trying again is of no use.
+    listening = {"SERVER_HOST": "127.0.0.1", "ROUTES_FILE": str(file), "SPRING_CONFIG_IMPORT": ""}
+    done = command("serve", cwd=tmp_path, environ=environ | listening)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(begin)
+    assert "hunter2" not in done.stdout + done.stderr
 
 
 def test_check_warns_of_a_host_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
