@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read our output has what they wanted.
+        # The reader of the output has what it wanted.
         _give_up_output()
         return 1
     except OSError as error:

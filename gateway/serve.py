@@ -64,7 +64,7 @@ async def serve(
 
 _FAILED: Final = 1
 _WRONG_SETTINGS: Final = 2
-"""Trying again is of no use, and whoever starts the gateway can tell by this."""
+"""Tells a supervisor that trying again is of no use."""
 
 
 async def _serve(settings: Settings, environ: Asked, writer: LineWriter, stop: Stop) -> int:

@@ -32,7 +32,7 @@ def _letters(name: bytes) -> bytes:
     return name.translate(_LOWER, _SEPARATORS)
 
 
-# Never passed on, whoever wrote them.
+# Never passed on, whether a client or a filter wrote them.
 _CLOSED: Final = frozenset(
     map(
         _letters,

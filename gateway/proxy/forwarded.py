@@ -136,7 +136,7 @@ def _quoted_host(host: str) -> str:
 
 @lru_cache(maxsize=1024)
 def direct_origin(address: str, scheme: str, host: str) -> Origin:
-    """Where a request came from of which nobody says more than its connection does."""
+    """Where a request came from, by its connection alone: no proxy says more."""
     port = host.rpartition(":")[2]
     if not _is_port(port) or host.endswith("]"):
         port = "443" if scheme == "https" else "80"
@@ -182,7 +182,7 @@ def _members(lines: Sequence[bytes]) -> tuple[list[str], bool]:
 
 
 def _elements(lines: Sequence[bytes]) -> list[dict[str, str]]:
-    """The elements of ``Forwarded``, from the right as far as they can be read with certainty: whoever wrote the left
+    """The elements of ``Forwarded``, from the right as far as they can be read with certainty: the author of the left
     part may have left a quote open. For what can't be read, or is not, one element that names no address."""
     text = b",".join(lines).decode("latin-1")
     floor = max(len(text) - _FORWARDED_READ, 0)

@@ -124,7 +124,7 @@ class UpstreamPool:
             connection = await self._connector.connect(target, [], _timeouts(seconds))
         except TimeoutError as exc:
             raise ConnectFailed(UpstreamTimeout("connect"), instance_at_fault=True) from exc
-        except (ClientError, OSError, UnicodeError) as exc:  # the last one for a name that nobody can look up
+        except (ClientError, OSError, UnicodeError) as exc:  # the last one for a name that can't be looked up
             raise _connect_failed(exc) from exc
         protocol = connection.protocol  # type: ignore[assignment]
         return UpstreamConnection(connection, protocol, target.authority, self._deadlines, rest, self._linger)

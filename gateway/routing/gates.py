@@ -95,7 +95,7 @@ class _Rules:
         likely, likely_path, wide = self._first_wide(paths, exact)
         if exact < self._needing:
             # A gate that names the very path counts instead of one before it that only looks past a suffix of it, but
-            # a wildcard names nothing: whoever may use /events/*/seats is not let into /events/7/seats as /events/07.
+            # a wildcard names nothing: a place for /events/*/seats is none for /events/7/seats spelled as /events/07.
             same_path = exact_path if exact_path == likely_path else None
             named = likely >= exact or _is_named(self._rules[exact][0], self._rules[likely][0], same_path)
             return self._rules[exact if named else likely]

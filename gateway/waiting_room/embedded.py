@@ -159,7 +159,7 @@ class _Child:
     async def _spawn(self) -> asyncio.subprocess.Process:
         launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())]
         try:
-            # Somebody may have tidied up.
+            # A cleaner may have removed it.
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._log_file.open("ab") as output:
                 return await asyncio.create_subprocess_exec(

@@ -277,7 +277,7 @@ class Room:
         if size > MOST_IN_A_CALL:
             raise ValueError(f"{size} users in one call, at most {MOST_IN_A_CALL}")
         if self._follow != "off" and script in _PROMOTING:
-            # The first call looks for an older system. Before that nobody may be promoted.
+            # The first call looks for an older system. Before that no user may be promoted.
             await self.configure_once()
         reply: list[Any] = await self._link(link or script).run(
             self._scripts[script],

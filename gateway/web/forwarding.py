@@ -93,7 +93,7 @@ def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, mat
         upstream_host = edited.get("Host") or None if changes.preserve_host else None
         if upstream_host is not None and not is_authority(upstream_host):
             raise BadRequest("the host that a filter makes of the request is none")
-        # Identity comes from the token alone, whoever wrote the headers.
+        # Identity comes from the token alone, not from what a client or a filter wrote.
         raw = strip_identity(_as_raw(edited), of_route=True)
     identity = identity_headers(exchange.principal)
     if settings.identity_hmac_secret:

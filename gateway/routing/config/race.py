@@ -60,7 +60,7 @@ async def _awaited(call: Callable[[], Awaitable[T]]) -> T:
 
 def _outcome(task: asyncio.Task[T] | None) -> asyncio.Future[T]:
     if task is not None and not task.cancelled():
-        task.exception()  # else asyncio complains of those that nobody looks at
+        task.exception()  # else asyncio warns that it was never retrieved
         return task
     late: asyncio.Future[T] = asyncio.get_running_loop().create_future()
     late.set_exception(TimeoutError())

@@ -224,8 +224,8 @@ class ConfigServer:
         return new, NO_ROUTES if gave_routes and not new.gives_routes else ""
 
     def _believes(self, lost: str, before: _Loss | None, asked: bool) -> bool:
-        """Whether this look bears out the one before. Webhooks may come one right after the other: a look that nobody
-        waits for counts if half of the usual time has passed."""
+        """Whether this look bears out the one before. Webhooks may come one right after the other: a look that no
+        caller waits for counts if half of the usual time has passed."""
         if before is None or before.what != lost:
             self._loss = _Loss(lost, self._looked_at)
             return False
