@@ -309,6 +309,31 @@ async def test_an_issuer_from_the_server_finds_its_keys_and_another_one_drops_th
         assert (await ann.status()).code == "TOKEN_INVALID"
 
 
+async def test_an_issuer_that_the_server_takes_away_leaves_no_keys(
+    gateways: Gateways, server: ConfigServerStub
+) -> None:
+    mine = Issuer()
+    async with providing() as provider:
+        issuer = provider.publish("/first", mine.jwks()["keys"])
+        server.say({**routes("a"), f"{JWT}issuer-uri": issuer})
+        # In a Spring environment the gateway would take the default key set then, at a fixed port.
+        gateway = await gateways.start(FILE, jwt_jwks_uri="", gateway_profile="plain", **from_server(server))
+        ann = gateway.with_token(mine.token("ann", iss=issuer))
+        forged = gateway.with_token(mine.token("ann", iss="http://evil.example"))
+        assert (await ann.status()).code == "NOT_IN_QUEUE"
+        assert (await forged.status()).code == "TOKEN_INVALID"
+        server.say(routes("a"))
+        await gateway.with_token(TOKEN)("POST", "/actuator/refresh")
+        for caller in (ann, forged):
+            assert (await caller.status()).code == "AUTH_UNAVAILABLE"
+        server.say({**routes("a"), f"{JWT}issuer-uri": issuer})
+        await gateway.with_token(TOKEN)("POST", "/actuator/refresh")
+        async with asyncio.timeout(20):
+            while (await ann.status()).code != "NOT_IN_QUEUE":
+                await asyncio.sleep(0.02)
+        assert (await forged.status()).code == "TOKEN_INVALID"
+
+
 @pytest.mark.parametrize(
     ("environ", "table", "keys"),
     [

@@ -165,6 +165,49 @@ async def test_every_call_that_needs_the_configuration_is_refused_and_no_token_i
     assert (await gateway.user("ann").lineup(room="vip")).json["state"] == "ALLOWED_IN"
 
 
+ROOM_CALLS = [
+    ("GET", "/actuator/rooms/default"),
+    ("GET", "/actuator/rooms/vip"),
+    ("POST", "/actuator/rooms/default"),
+    ("DELETE", "/actuator/rooms/default/users?id=ann"),
+]
+
+
+async def test_a_room_is_not_called_unknown_before_the_rooms_are_known(
+    gateways: Gateways, server: ConfigServerStub, redis: Client
+) -> None:
+    gateway = await gateways.start(FILE, **settings(server, management_reads="token"))
+    operator = gateway.with_token(TOKEN)
+    for method, path in ROOM_CALLS:
+        body = b'{"paused": true}' if method == "POST" else None
+        answer = await operator(method, path, data=body)
+        assert (answer.status, answer.code) == (503, "CONFIG_UNAVAILABLE"), (method, path)
+        assert answer.headers["Retry-After"] == "5"
+        # Who is an operator is known from the environment.
+        assert (await gateway.nobody(method, path, data=body)).code == "TOKEN_REQUIRED", (method, path)
+        assert (await gateway.user("ann")(method, path, data=body)).code == "TOKEN_INVALID", (method, path)
+    assert await redis.keys("*") == []
+    for path in ("/actuator", "/actuator/rooms", "/actuator/gateway/routes", "/actuator/metrics", "/metrics"):
+        assert (await operator("GET", path)).status == 200, path
+    assert (await operator("GET", "/actuator/health")).json["status"] == "OUT_OF_SERVICE"
+    assert (await operator("POST", "/actuator/refresh")).code == "CONFIG_REFUSED"
+    mend(server, routes("a"))
+    assert (await operator("POST", "/actuator/refresh")).status == 200
+    await until_ready(gateway)
+    assert (await operator("GET", "/actuator/rooms/vip")).status == 200
+    assert (await operator("POST", "/actuator/rooms/default", data=b'{"paused": true}')).status == 200
+    assert (await operator("DELETE", "/actuator/rooms/default/users?id=ann")).code == "NOT_IN_QUEUE"
+    assert (await operator("GET", "/actuator/rooms/other")).code == "ROOM_NOT_FOUND"
+
+
+async def test_without_a_management_token_changes_of_rooms_do_not_exist_before_the_gateway_is_ready_either(
+    gateways: Gateways, server: ConfigServerStub
+) -> None:
+    gateway = await gateways.start(FILE, **settings(server, management_token=""))
+    assert (await gateway.nobody("GET", "/actuator/rooms/default")).code == "CONFIG_UNAVAILABLE"
+    assert (await gateway.nobody("POST", "/actuator/rooms/default")).code == "ROUTE_NOT_FOUND"
+
+
 async def test_tokens_are_checked_with_the_issuer_of_the_first_sound_answer(
     gateways: Gateways, server: ConfigServerStub
 ) -> None:

@@ -116,17 +116,18 @@ class Jwks:
     def aim(self, source: str | IssuerLocation, algorithms: Sequence[str]) -> None:
         """Take the keys from there from now on, for these algorithms.
 
-        Those at hand stay until an address has answered. They go at once if it is another issuer that names the
-        place of its keys: they would make tokens of that issuer. Raises ValueError as the constructor does.
+        If one address follows another, the keys at hand stay until the new one has answered. They go at once if an
+        issuer named their place or is to name it now: another party's keys would make tokens that are accepted. They
+        also go if there is no source any more. Raises ValueError as the constructor does.
         """
         if not algorithms or not ALGORITHMS.issuperset(algorithms):
             raise ValueError(f"algorithms must be some of {', '.join(sorted(ALGORITHMS))}")
-        if source != self._source:
+        before = self._source
+        if source != before:
             self._source = source
             self._failures = 0
-            self._discovery = None
-            if isinstance(source, IssuerLocation):
-                self._discovery = Discovery(source, self._fetch)
+            self._discovery = Discovery(source, self._fetch) if isinstance(source, IssuerLocation) else None
+            if not source or isinstance(source, IssuerLocation) or isinstance(before, IssuerLocation):
                 self._confirmed_at = None
                 self._reason = "not yet asked"
                 self._take(_NO_KEYS)

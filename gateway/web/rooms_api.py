@@ -8,9 +8,10 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.errors import BadRequest, FieldFault, NotInQueue
+from gateway.errors import BadRequest, FieldFault, NotConfigured, NotInQueue
 from gateway.observe.logs import timestamp
 from gateway.query import values_of
+from gateway.waiting_room.room import Room
 from gateway.waiting_room.state import REASONS, Following, Left, Summary
 from gateway.web.actuator import BASE
 from gateway.web.context import Context
@@ -118,6 +119,13 @@ class RoomsApi:
             Endpoint("DELETE", f"{room}/users", self.remove, needs="management", label="actuator.rooms"),
         )
 
+    def _named(self, exchange: Exchange) -> Room:
+        """The room of the path. Raises RoomNotFound, and NotConfigured while the gateway is not ready: which rooms
+        there are is not known then."""
+        if self._context.tables.now.table.unready:
+            raise NotConfigured
+        return self._context.rooms[exchange.parameters["room"]]
+
     async def show_all(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Every room."""
         rooms = [room_object(room.name, await room.overview()) for room in self._context.rooms]
@@ -125,12 +133,12 @@ class RoomsApi:
 
     async def show(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """One room."""
-        room = self._context.rooms[exchange.parameters["room"]]
+        room = self._named(exchange)
         return success(exchange, "room.shown", data=room_object(room.name, await room.overview()))
 
     async def change(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """New limits, for all instances at once."""
-        room = self._context.rooms[exchange.parameters["room"]]
+        room = self._named(exchange)
         body = await read_small(request, MOST_BYTES, self._context.uploads, exchange.client)
         change = parse_change(body)
         summary = await room.set_limits(
@@ -140,7 +148,7 @@ class RoomsApi:
 
     async def remove(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Takes slot or place from the user ``?id=``; an id may hold what a path may not."""
-        room = self._context.rooms[exchange.parameters["room"]]
+        room = self._named(exchange)
         assert exchange.target is not None  # noqa: S101 - located before
         users = values_of(exchange.target.raw_query, "id")
         if len(users) != 1 or not users[0]:

@@ -381,6 +381,30 @@ async def test_keys_of_another_issuer_go_at_once_and_come_back_with_it(web: Web,
             await verifier.verify(good(mine, iss="https://other.example"))
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(LOCATION, ""), (LOCATION, "https://away.example/keys"), (KEYS, "")],
+    ids=["the issuer is gone", "an address follows the issuer", "the address is gone"],
+)
+async def test_no_key_outlives_its_issuer_or_the_last_source(
+    web: Web, clock: Clock, before: str | IssuerLocation, after: str
+) -> None:
+    mine = Issuer()
+    web.answers[KEYS] = keys_of(mine)
+    web.answers["https://away.example/keys"] = 503
+    jwks = jwks_of(web, clock, source=before)
+    verifier = TokenVerifier(jwks, issuer=ISSUER, clock=clock)
+    async with jwks.running():
+        token = good(mine, iss=ISSUER)
+        await verifier.verify(token)
+        jwks.aim(after, ("RS256",))
+        verifier.expect(None, ())
+        assert (jwks.keys_known, jwks.status().age) == (False, None)
+        for presented in (token, good(mine, iss="https://evil.example")):
+            with pytest.raises(AuthUnavailable):
+                await verifier.verify(presented)
+
+
 async def test_what_was_asked_of_another_issuer_before_has_no_say(web: Web, clock: Clock) -> None:
     """Its answer comes after the change."""
     asked, go_on = asyncio.Event(), asyncio.Event()
