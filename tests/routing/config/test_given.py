@@ -186,6 +186,7 @@ def test_there_are_not_more_tags_than_a_gateway_bears() -> None:
         (f"{URLS}[0].name", "without an address"),
         (f"{URLS}[0].url", "javascript:alert(1)"),
         (f"{URLS}[0].url", "//evil.example"),
+        (f"{URLS}[0].url", "/\\evil.example"),
         (f"{URLS}[0].url", "/a,b"),
     ],
 )
