@@ -17,6 +17,7 @@ from gateway.routing.faults import Faults, RuleBroken
 from gateway.routing.javaregex import compile_java
 from gateway.routing.matcher import GaveUp
 from gateway.settings import TABLE
+from gateway.spring.names import as_variable
 from gateway.spring.values import DURATION, MILLISECONDS, is_true
 
 MOST_TAGS: Final = 32
@@ -70,6 +71,7 @@ _NO_SPANS: Final = (
     "management.tracing.export.zipkin.enabled",
     "management.zipkin.tracing.export.enabled",
 )
+_PREFIXES: Final = ("spring.cloud.gateway.server.webflux", "spring.cloud.gateway")
 _POOL: Final = "~.httpclient.pool.type"
 _TRUSTED: Final = "~.trusted-proxies"
 _FORWARDED: Final = "~.forwarded.enabled"
@@ -112,10 +114,10 @@ GIVEN: Final[Mapping[str, tuple[str, bool]]] = {
 """Every property with the setting that it gives, and whether a change counts at once."""
 
 
-def read_given(nodes: Mapping[str, Node], faults: Faults) -> dict[str, Any]:
+def read_given(nodes: Mapping[str, Node], environ: Mapping[str, str], faults: Faults) -> dict[str, Any]:
     """Values of settings by the setting's name in lower case. ``nodes`` are by canonical name. What is empty is left
     out, so that the setting is what it is without a Config Server."""
-    reader = _Reader(nodes, faults)
+    reader = _Reader({name: node for name, node in nodes.items() if not _is_own(name, environ)}, faults)
     found: dict[str, Any] = {}
     for one in _SCALARS:
         value = reader.setting(one)
@@ -142,6 +144,18 @@ def read_given(nodes: Mapping[str, Node], faults: Faults) -> dict[str, Any]:
 
 def _kind(setting: str) -> Any:
     return next(row.kind for row in TABLE if row.name == setting)
+
+
+def _is_own(name: str, environ: Mapping[str, str]) -> bool:
+    """Whether the environment has the property ``name``, one of those that turn a setting off.
+
+    A variable that turns nothing off leaves the setting's value as it is, so the value does not tell that it is set;
+    and it counts before this very property alone, not before others that give the setting.
+    """
+    if name != _POOL and name not in _NO_SPANS:
+        return False
+    variables = (as_variable(name.replace("~", prefix)) for prefix in _PREFIXES)
+    return any(environ.get(variable, "").strip() for variable in variables)
 
 
 class _Reader:
