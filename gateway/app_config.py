@@ -112,6 +112,9 @@ def is_set(settings: Settings, environ: Mapping[str, str], name: str) -> bool:
     row = next(row for row in TABLE if row.name == name)
     if getattr(settings, name.lower()) != row.default_in(settings.spring_environment):
         return True
+    # Variables that make it together may say what the default says.
+    if row.compose is not None and row.compose(environ) is not None:
+        return True
     names = (row.name, *row.older)
     return any(environ.get(each, "").strip() or (row.may_be_off and each in environ) for each in names)
 

@@ -17,7 +17,12 @@ from typing import Any, Final, Literal
 from gateway import settings_kinds as kinds
 from gateway.errors import SettingsError
 from gateway.settings_discovery import DiscoverySettings, servers_by_zone
-from gateway.settings_given import documents_of_parts, headers_of_switches, tags_of_parts
+from gateway.settings_given import (
+    documents_of_parts,
+    headers_of_switches,
+    kept_as_pool_says,
+    tags_of_parts,
+)
 from gateway.settings_kinds import Network, duration, whole
 from gateway.settings_parts import grace_of_spring
 from gateway.settings_redis import agreed_redis_address, redis_address_of_parts, redis_timeout_of_spring
@@ -152,6 +157,7 @@ class Settings(DiscoverySettings):
         duration(zero="connections are not kept"),
         4.0,
         "How long an idle connection to a service is kept. Set it below the keep-alive time of the services.",
+        agree=kept_as_pool_says,
     )
     proxy_repeat_methods: tuple[str, ...] = setting(
         kinds.REPEAT_METHODS,

@@ -49,6 +49,15 @@ def headers_of_switches(environ: Mapping[str, str]) -> str | None:
     return ",".join(word for word in ("forwarded", *_X) if word not in off) or kinds.NO_HEADERS
 
 
+def kept_as_pool_says(environ: Mapping[str, str], seconds: float, name: str | None) -> float:
+    """``seconds``; 0 if Spring's pool is ``disabled``, unless the gateway's own variable is where they are from."""
+    if name == "PROXY_KEEP_ALIVE_SECONDS":
+        return seconds
+    kinds_of_pool = [environ.get(f"{prefix}HTTPCLIENT_POOL_TYPE", "").strip().lower() for prefix in _GATEWAY]
+    # The last that is set counts.
+    return 0.0 if list(filter(None, kinds_of_pool))[-1:] == ["disabled"] else seconds
+
+
 def documents_of_parts(environ: Mapping[str, str]) -> str | None:
     """``name=address,…`` out of two variables for each description, in the order of their numbers; None if there is
     none."""

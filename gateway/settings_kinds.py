@@ -159,7 +159,8 @@ def _parse_documents(text: str) -> tuple[tuple[str, str], ...]:
     for name, url in pairs:
         _parse_line(name)
         _printable(url)
-        if not name or not re.match(r"/(?!/)|https?://[^/]", url) or len(url) > 1000:
+        # Browsers take a backslash for a slash: /\host is another site, as //host is.
+        if not name or not re.match(r"/(?!/)|https?://[^/]", url) or "\\" in url or len(url) > 1000:
             raise ValueError(text)
     return tuple(pairs)
 
@@ -285,8 +286,8 @@ METADATA = Kind(_parse_metadata, "pairs such as team=tickets, separated by comma
 METADATA_VALUE = Kind(_parse_metadata_value, "up to 1000 characters without commas and control characters")
 DOCUMENTS = Kind(
     _parse_documents,
-    f"up to {MOST_DOCUMENTS} pairs of a name and an address that begins with / or http, such as "
-    "Orders=/orders/v3/api-docs, separated by commas",
+    f"up to {MOST_DOCUMENTS} pairs of a name and an address without backslashes that begins with / or "
+    "http, such as Orders=/orders/v3/api-docs, separated by commas",
 )
 HEADERS = Kind(_parse_headers, "pairs such as X-Tenant=tickets, separated by commas")
 HOST = Kind(_parse_host, "a host name or an IP address")

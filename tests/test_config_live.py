@@ -300,6 +300,30 @@ def test_a_variable_counts_also_with_the_default_as_its_value_and_where_it_says_
     assert live(given, ALLOWED_IN_MAX_CAPACITY=" ").allowed_in_max_capacity == 5
 
 
+@pytest.mark.parametrize(
+    "variable",
+    ["SPRING_CLOUD_GATEWAY_XFORWARDED_ENABLED", "SPRING_CLOUD_GATEWAY_SERVER_WEBFLUX_FORWARDED_ENABLED"],
+)
+def test_a_switch_that_says_the_default_is_a_variable_too(variable: str) -> None:
+    given = {"forwarded_headers": ("forwarded",)}
+    assert live(given).forwarded_headers == ("forwarded",)
+    assert live(given, **{variable: "true"}).forwarded_headers == Settings().forwarded_headers
+
+
+def test_a_disabled_pool_keeps_no_connections_unless_the_own_variable_says_how_long() -> None:
+    def kept(**environ: str) -> float:
+        return live({"proxy_keep_alive_seconds": 9.0}, **environ).proxy_keep_alive_seconds
+
+    older, newer = (
+        f"SPRING_CLOUD_GATEWAY_{generation}HTTPCLIENT_POOL_" for generation in ("", "SERVER_WEBFLUX_")
+    )
+    assert kept() == kept(**{f"{older}TYPE": "ELASTIC"}) == 9.0
+    assert kept(**{f"{older}TYPE": "DISABLED"}) == 0.0
+    assert kept(**{f"{older}TYPE": "disabled", f"{older}MAXIDLETIME": "15s"}) == 0.0
+    assert kept(**{f"{older}TYPE": "disabled", f"{newer}TYPE": "fixed"}) == 9.0
+    assert kept(**{f"{older}TYPE": "disabled", "PROXY_KEEP_ALIVE_SECONDS": "4"}) == 4.0
+
+
 def test_an_older_name_is_a_variable_too() -> None:
     environ = {"MANAGEMENT_ZIPKIN_TRACING_ENDPOINT": Settings().zipkin_endpoint or ""}
     assert is_set(Settings.from_env(environ), environ, "ZIPKIN_ENDPOINT")

@@ -153,7 +153,7 @@ def parse(
             own.get("discovery"), over.get("discovery"), default_filters, faults, kind_defaults
         ),
         tokens=read_tokens(properties.tokens if properties else {}, faults),
-        given=read_given(properties.given if properties else {}, faults),
+        given=read_given(properties.given if properties else {}, environ, faults),
         source=file,
         digest=digest_of(data),
     )

@@ -62,6 +62,12 @@ def _httpclient(prefix: str) -> tuple[SpringName, ...]:
             "How long an idle connection to a service is kept; a bare number is in milliseconds.",
             reading=values.DURATION,
         ),
+        _NAME(
+            f"{prefix}.httpclient.pool.type",
+            "PROXY_KEEP_ALIVE_SECONDS",
+            "`disabled`: no idle connection to a service is kept.",
+            part=True,
+        ),
     )
 
 

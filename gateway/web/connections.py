@@ -401,6 +401,10 @@ class Connection(Laned):
 
     async def _end(self, request: web.BaseRequest) -> None:
         """Ends the connection behind the answer to ``request``. A client that may still send gets time to read it."""
+        if self._manager is not None and self._manager.is_probe(self):
+            # Its whole head has been read. Places for probes are few, so none waits for the client to close.
+            self.force_close()
+            return
         self.close()
         transport = self.transport
         if transport is None or transport.is_closing() or self._payload_parser is not None:

@@ -172,6 +172,10 @@ class Server(web.Server):
         self.deadlines.drop(connection)
         self._decide(connection, transport, came)
 
+    def is_probe(self, connection: Connection) -> bool:
+        """Whether this connection is one too many that is answered because it asks for health."""
+        return connection in self._probes
+
     def forget(self, connection: Connection) -> None:
         """The connection has ended, whatever it would have been told."""
         self._probes.discard(connection)

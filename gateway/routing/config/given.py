@@ -17,49 +17,18 @@ from gateway.routing.faults import Faults, RuleBroken
 from gateway.routing.javaregex import compile_java
 from gateway.routing.matcher import GaveUp
 from gateway.settings import TABLE
+from gateway.spring.names import as_variable
+from gateway.spring.values import DURATION, MILLISECONDS, is_true
 
 MOST_TAGS: Final = 32
 LONGEST_LABEL: Final = 100
 LONGEST_VALUE: Final = 1000
-_LONGEST: Final = 315_360_000  # seconds, ten years
-_UNITS: Final = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION: Final = re.compile(r"([0-9]{1,12})(ns|us|ms|s|m|h|d)?")
-_ISO: Final = re.compile(
-    r"p(?=[0-9t])(?:([0-9]{1,9})d)?(?:t(?=[0-9.])(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9.]{1,18})s)?)?"
-)
-_SWITCH: Final = {"true": True, "on": True, "yes": True, "1": True} | {
-    "false": False,
-    "off": False,
-    "no": False,
-    "0": False,
-}
 _ANYONE: Final = ("203.0.113.7", "198.51.100.7", "8.8.8.8")
 """Addresses that a proxy of one's own hardly has."""
 
 
 def _same(text: str) -> str:
     return text
-
-
-def _milliseconds(text: str) -> str:
-    if not re.fullmatch(r"[0-9]{1,12}", text, re.ASCII):
-        raise ValueError(text)
-    return _seconds(text)
-
-
-def _seconds(text: str) -> str:
-    """A length of time as Spring reads it, in seconds. Raises ValueError."""
-    folded = text.lower()
-    if match := _DURATION.fullmatch(folded):
-        seconds = int(match[1]) * _UNITS[match[2] or ""]
-    elif match := _ISO.fullmatch(folded):
-        parts = zip(match.groups(), (86400.0, 3600.0, 60.0, 1.0), strict=True)
-        seconds = sum(float(count or 0) * unit for count, unit in parts)
-    else:
-        raise ValueError(text)
-    if seconds > _LONGEST:
-        raise ValueError(text)
-    return f"{seconds:.9f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +53,11 @@ _ZIPKIN: Final = "ZIPKIN_ENDPOINT"
 
 # Of several for one setting the first one counts that has a value.
 _SCALARS: Final = (
-    Property("~.httpclient.connect-timeout", "PROXY_CONNECT_TIMEOUT_SECONDS", _milliseconds, _NUMBER_OF_MS),
-    Property("~.httpclient.response-timeout", "PROXY_RESPONSE_TIMEOUT_SECONDS", _seconds, _TIME),
-    Property("~.httpclient.pool.max-idle-time", "PROXY_KEEP_ALIVE_SECONDS", _seconds, _TIME),
+    Property(
+        "~.httpclient.connect-timeout", "PROXY_CONNECT_TIMEOUT_SECONDS", MILLISECONDS.convert, _NUMBER_OF_MS
+    ),
+    Property("~.httpclient.response-timeout", "PROXY_RESPONSE_TIMEOUT_SECONDS", DURATION.convert, _TIME),
+    Property("~.httpclient.pool.max-idle-time", "PROXY_KEEP_ALIVE_SECONDS", DURATION.convert, _TIME),
     Property("queue.max-capacity", "ALLOWED_IN_MAX_CAPACITY"),
     Property("queue.allowed-in-duration-seconds", "ALLOWED_IN_DURATION_SECONDS"),
     Property("management.tracing.sampling.probability", "TRACING_SAMPLING_PROBABILITY"),
@@ -100,6 +71,7 @@ _NO_SPANS: Final = (
     "management.tracing.export.zipkin.enabled",
     "management.zipkin.tracing.export.enabled",
 )
+_PREFIXES: Final = ("spring.cloud.gateway.server.webflux", "spring.cloud.gateway")
 _POOL: Final = "~.httpclient.pool.type"
 _TRUSTED: Final = "~.trusted-proxies"
 _FORWARDED: Final = "~.forwarded.enabled"
@@ -142,10 +114,10 @@ GIVEN: Final[Mapping[str, tuple[str, bool]]] = {
 """Every property with the setting that it gives, and whether a change counts at once."""
 
 
-def read_given(nodes: Mapping[str, Node], faults: Faults) -> dict[str, Any]:
+def read_given(nodes: Mapping[str, Node], environ: Mapping[str, str], faults: Faults) -> dict[str, Any]:
     """Values of settings by the setting's name in lower case. ``nodes`` are by canonical name. What is empty is left
     out, so that the setting is what it is without a Config Server."""
-    reader = _Reader(nodes, faults)
+    reader = _Reader({name: node for name, node in nodes.items() if not _is_own(name, environ)}, faults)
     found: dict[str, Any] = {}
     for one in _SCALARS:
         value = reader.setting(one)
@@ -172,6 +144,18 @@ def read_given(nodes: Mapping[str, Node], faults: Faults) -> dict[str, Any]:
 
 def _kind(setting: str) -> Any:
     return next(row.kind for row in TABLE if row.name == setting)
+
+
+def _is_own(name: str, environ: Mapping[str, str]) -> bool:
+    """Whether the environment has the property ``name``, one of those that turn a setting off.
+
+    A variable that turns nothing off leaves the setting's value as it is, so the value does not tell that it is set;
+    and it counts before this very property alone, not before others that give the setting.
+    """
+    if name != _POOL and name not in _NO_SPANS:
+        return False
+    variables = (as_variable(name.replace("~", prefix)) for prefix in _PREFIXES)
+    return any(environ.get(variable, "").strip() for variable in variables)
 
 
 class _Reader:
@@ -210,13 +194,14 @@ class _Reader:
             return None
 
     def switch(self, name: str) -> bool | None:
-        text = self.text(name, str.lower)
+        text = self.text(name)
         if text is None:
             return None
-        if text not in _SWITCH:
+        try:
+            return is_true(text)
+        except ValueError:
             self._wrong(name, GIVEN[name][0], "true or false")
             return None
-        return _SWITCH[text]
 
     def pattern(self, name: str) -> str | None:
         text = self.text(name)

@@ -96,6 +96,28 @@ def test_other_pools_say_nothing_of_idle_connections(value: Any) -> None:
     assert given({f"{NEW}.httpclient.pool.type": value}) == {}
 
 
+@pytest.mark.parametrize("variable", ["SPRING_CLOUD_GATEWAY", "SPRING_CLOUD_GATEWAY_SERVER_WEBFLUX"])
+@pytest.mark.parametrize("name", [OLD, NEW])
+def test_a_pool_of_the_environment_counts_before_the_servers(name: str, variable: str) -> None:
+    server = properties({f"{name}.httpclient.pool.type": "DISABLED"})
+    environ = {f"{variable}_HTTPCLIENT_POOL_TYPE": "ELASTIC"}
+    assert dict(parse(b"routes: []", "f", environ, server).given) == {}
+    both = {f"{name}.httpclient.pool.type": "DISABLED", f"{name}.httpclient.pool.max-idle-time": "15s"}
+    assert dict(parse(b"routes: []", "f", environ, properties(both)).given) == {
+        "proxy_keep_alive_seconds": 15.0
+    }
+
+
+@pytest.mark.parametrize(
+    "name", sorted(name for name in GIVEN if name.endswith("enabled") and "~" not in name)
+)
+def test_a_switch_of_the_environment_counts_before_the_servers_and_leaves_the_endpoint(name: str) -> None:
+    server = properties({name: False, "management.zipkin.tracing.endpoint": "http://z/"})
+    assert dict(parse(b"routes: []", "f", {}, server).given) == {"zipkin_endpoint": None}
+    environ = {name.replace(".", "_").upper(): "true"}
+    assert dict(parse(b"routes: []", "f", environ, server).given) == {"zipkin_endpoint": "http://z/"}
+
+
 def test_switches_that_are_on_say_nothing_of_spans() -> None:
     assert given({"management.tracing.export.enabled": True}) == {}
 
@@ -109,6 +131,9 @@ def test_switches_that_are_on_say_nothing_of_spans() -> None:
         (f"{NEW}.httpclient.response-timeout", "soon", "allowed is a length of time such as 2s"),
         (f"{NEW}.httpclient.response-timeout", "P", "PROXY_RESPONSE_TIMEOUT_SECONDS"),
         (f"{NEW}.httpclient.response-timeout", "PT1.2.3S", "PROXY_RESPONSE_TIMEOUT_SECONDS"),
+        (f"{NEW}.httpclient.response-timeout", "PT5.S", "PROXY_RESPONSE_TIMEOUT_SECONDS"),
+        (f"{NEW}.httpclient.response-timeout", "PT.5S", "PROXY_RESPONSE_TIMEOUT_SECONDS"),
+        (f"{NEW}.httpclient.pool.max-idle-time", "PT0.1234567890S", "PROXY_KEEP_ALIVE_SECONDS"),
         (f"{NEW}.httpclient.response-timeout", "-1s", "PROXY_RESPONSE_TIMEOUT_SECONDS"),
         (f"{NEW}.httpclient.response-timeout", "999999999999d", "PROXY_RESPONSE_TIMEOUT_SECONDS"),
         (f"{NEW}.trusted-proxies", "10.(", "[regex]"),
@@ -186,6 +211,7 @@ def test_there_are_not_more_tags_than_a_gateway_bears() -> None:
         (f"{URLS}[0].name", "without an address"),
         (f"{URLS}[0].url", "javascript:alert(1)"),
         (f"{URLS}[0].url", "//evil.example"),
+        (f"{URLS}[0].url", "/\\evil.example"),
         (f"{URLS}[0].url", "/a,b"),
     ],
 )
