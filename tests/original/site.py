@@ -273,14 +273,20 @@ async def a_site(configuration: Path | None = None) -> AsyncIterator[Site]:
         stack.enter_context(RedisServer("--port", str(redis_port), "--bind", "127.0.0.1"))
         keys = await stack.enter_async_context(serving(issuer))
         site = Site({}, issuer, {"gateway": own_port}, config)
-        await eurekas[0].register("config-server", config)
-        await eurekas[0].register("payment-service", "http://127.0.0.1:1")
+
+        async def register(name: str, url: str) -> None:
+            # With both: what one tells the other is lost if that is not up yet, and only heartbeats would repeat it.
+            for server in eurekas:
+                await server.register(name, url)
+
+        await register("config-server", config)
+        await register("payment-service", "http://127.0.0.1:1")
         for name in RUNNING:
             app = _service(name, site.seen)
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
             url = await stack.enter_async_context(listening(runner))
             site.ports[name] = int(url.rpartition(":")[2])
-            await eurekas[0].register(f"{name}-service", url)
+            await register(f"{name}-service", url)
         for server in eurekas:
             for name in KNOWN_TO_EUREKA:
                 await server.until(name)

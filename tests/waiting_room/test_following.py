@@ -146,7 +146,7 @@ async def test_a_user_of_redis_who_may_not_read_the_locks_sweeps_all_the_same(
         async with room.running():
             assert (await room.sweep()).following is None
             assert (await room.lineup("ann")).kind is Kind.ADMITTED
-            await client.execute_command("ACL", "SETUSER", "gateway", "%R~job-lock:default:*")
+            await client.execute_command("ACL", "SETUSER", "gateway", "~job-lock:default:*")
             assert (await room.sweep()).following is not None
 
 
