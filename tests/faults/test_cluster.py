@@ -94,7 +94,7 @@ async def test_without_a_hash_tag_the_start_stops_with_one_clear_line(
     for url in (nodes.url(), f"redis://127.0.0.1:{nodes.servers[0].port}"):
         environ = {"REDIS_URL": url, "REDIS_KEY_PREFIX": prefix}
         async with gateway_process(environ, tmp_path, wait=False) as gateway:
-            assert await gateway.ended(PATIENCE) == 1
+            assert await gateway.ended(PATIENCE) == 2
         (line,) = [line for line in gateway.lines if "REDIS_KEY_PREFIX" in line]
         assert f"REDIS_KEY_PREFIX={prefix!r}: allowed is a prefix with a hash tag, such as {{gw}}:" in line
         assert not [line for line in gateway.lines if "Traceback" in line]
