@@ -50,7 +50,8 @@ access:
 
 @dataclass
 class Service:
-    """A service that remembers what it was sent and answers 200 with it; WebSockets echo what they are sent."""
+    """A service that remembers what it was sent and answers 200 with it, and with the header ``X-Long`` where it was
+    asked for one of so many characters; WebSockets echo what they are sent."""
 
     url: str = ""
     seen: list[dict[str, Any]] = field(default_factory=list)
@@ -71,7 +72,8 @@ class Service:
                 "body": body.decode("latin-1"),
             }
         )
-        return web.json_response(self.seen[-1])
+        long = request.headers.get("X-Long", "")
+        return web.json_response(self.seen[-1], headers={"X-Long": "x" * int(long)} if long else None)
 
 
 @asynccontextmanager

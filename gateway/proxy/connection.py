@@ -95,8 +95,9 @@ class Handler(ResponseHandler):
             return None
         length = message.headers.get(hdrs.CONTENT_LENGTH, "")
         if message.code in _WITHOUT_BODY or not self._body_follows:
-            if message.code == 204 and (message.chunked or length.strip("0")):
-                # A service that announces a body here may well send one, later.
+            if message.chunked or length.strip("0"):
+                # A service that announces a body here may well send one, later: such as one that answers HEAD as GET.
+                # It would become the answer to another client.
                 self._should_close = True
             return 0
         if message.chunked or not (length.isascii() and length.isdigit()):

@@ -109,8 +109,10 @@ def _normal(text: str) -> str:
 
 
 def _cut(path: str) -> tuple[str, ...]:
-    end = min((at for at in map(path.find, "?#") if at >= 0), default=-1)
-    return (path,) if end < 0 else (path, path[:end])
+    """The path, and what is left of it for services that end it at ``?`` or at ``#``, the first or the last one. Each
+    stands for itself: to a service that knows the one, the other is a character like any."""
+    ends = (end for sign in "?#" for end in (path.find(sign), path.rfind(sign)) if end >= 0)
+    return tuple(dict.fromkeys((path, *(path[:end] for end in ends))))
 
 
 def _barest(path: str) -> str:

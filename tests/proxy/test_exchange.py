@@ -92,7 +92,9 @@ async def test_a_trailer_that_speaks_of_framing_is_refused_with_all_behind_it() 
         ("GET", b'HTTP/1.1 304 Not Modified\r\nETag: "a"\r\nContent-Length: 7\r\n\r\n'),
     ],
 )
-async def test_an_answer_without_a_body_leaves_both_connections_usable(method: str, answer: bytes) -> None:
+async def test_an_answer_without_a_body_leaves_the_client_s_connection_usable(
+    method: str, answer: bytes
+) -> None:
     async with (
         raw_upstream(answering(answer, OK)) as upstream,
         gateway_to(upstream.base) as gateway,
@@ -103,7 +105,8 @@ async def test_an_answer_without_a_body_leaves_both_connections_usable(method: s
         assert (await client.ask()).body == b"ok"
     assert head.line == answer.split(b"\r\n")[0].decode()
     assert head.all("Content-Length") == (["7"] if b"Content-Length" in answer else [])
-    assert upstream.connections == 1
+    # A body that is announced may come late, so that connection is not used again.
+    assert upstream.connections == (1 if b"204" in answer else 2)
 
 
 async def test_a_slow_call_does_not_hold_up_quick_ones() -> None:

@@ -292,3 +292,12 @@ def test_what_is_no_call_is_refused(source: str) -> None:
 )
 def test_a_call_that_is_both_gated_and_public_is_seen(gated: str, public: str, meet: bool) -> None:
     assert overlap(parse_call(gated), parse_call(public)) is meet
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/tags/c#/buy?", "/tags/c#/buy?x", "/tags/c?/buy#x", "/tags/a?b/buy?x", "/tags/c#a/buy#x"],
+)
+def test_each_end_that_a_service_may_see_in_a_path_counts_for_itself(path: str) -> None:
+    """A service that ends the path at ``?`` alone takes ``#`` for a character like any, and the other way round."""
+    assert parse_call("POST /tags/*/buy").protects("POST", path)
