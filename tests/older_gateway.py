@@ -17,25 +17,13 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from tests.harness import listening
+from tests.older_system import KEYS, LINEUP
 
 LINE, INSIDE, COUNTER = "queue:wait", "allowedIn:users", "queue:counter"
 SWEEP_LOCK = "job-lock:default:allowedInUserIdsCleanup"
 NOTIFICATIONS_LOCK = "job-lock:default:notifyQueueStatusUpdates"
 KEPT = 0.8
 """A lock stands for this part of the time from one run to the next."""
-
-KEYS = "local line, inside, counter = KEYS[1], KEYS[2], KEYS[3] "
-
-LINEUP = """
-if redis.call('HEXISTS', inside, ARGV[1]) == 1 then return 0 end
-if redis.call('HLEN', inside) < tonumber(ARGV[2]) then
-  redis.call('HSET', inside, ARGV[1], ARGV[3])
-  return 0
-end
-local ticket = redis.call('INCR', counter)
-redis.call('ZADD', line, ticket, ARGV[1])
-return ticket
-"""
 
 _PASS_ON = """
 local users = {}

@@ -11,7 +11,7 @@ import redis as sync_redis
 
 from gateway.waiting_room.keys import RoomKeys
 
-_KEYS = "local line, inside, counter = KEYS[1], KEYS[2], KEYS[3] "
+KEYS = "local line, inside, counter = KEYS[1], KEYS[2], KEYS[3] "
 
 LINEUP = """
 if redis.call('HEXISTS', inside, ARGV[1]) == 1 then return 0 end
@@ -69,7 +69,7 @@ class OlderSystem:
     def _run(self, script: str, *args: object) -> object:
         self.calls += 1
         keys = (self.room.line, self.room.inside, self.room.counter)
-        return self.client.eval(_KEYS + script, 3, *keys, *args)
+        return self.client.eval(KEYS + script, 3, *keys, *args)
 
     def lineup(self, user: str) -> object:
         """Lets the user in if there is room, whoever waits; else gives a ticket, also to one who has one."""

@@ -87,42 +87,9 @@ def http_ask(session: aiohttp.ClientSession, wanted: Wanted, find: Find | None =
     """
     known: tuple[str, ...] = ()
 
-    async def ask_in_turn(urls: Sequence[str]) -> tuple[bytes, str]:
-        """The answer of the first server that gives one, and its address."""
-        over = asyncio.get_running_loop().time() + wanted.seconds
-        reasons = []
-        answered = False
-        for at, path in enumerate(wanted.paths):
-            missing = False
-            outcomes = await answers(
-                [partial(_get, session, url, wanted, path) for url in urls],
-                over=over,
-                rounds=len(wanted.paths) - at,
-                is_said=lambda error: isinstance(error, _NotThere),
-            )
-            for number, (url, outcome) in enumerate(zip(urls, outcomes, strict=True), 1):
-                try:
-                    return await outcome, url
-                except ConfigUnavailable as error:
-                    reason = error.reason
-                    missing = missing or isinstance(error, _NotThere)
-                    answered = answered or isinstance(error, ConfigUnusable)
-                except aiohttp.ConnectionTimeoutError:
-                    reason = f"no connection within {wanted.connect_seconds:g} s"
-                except TimeoutError:
-                    reason = f"no answer within {wanted.seconds:g} s"
-                except (aiohttp.ClientError, OSError) as error:
-                    reason = f"it can't be reached ({type(error).__name__})"
-                where = f"server {number}: " if len(urls) > 1 else ""
-                label = f"label {wanted.labels[at]}: " if len(wanted.labels) > 1 else ""
-                reasons.append(f"{where}{label}{reason}")
-            if not missing:
-                break
-        raise (ConfigUnusable if answered else ConfigUnavailable)("; ".join(reasons))
-
     async def ask() -> bytes:
         if find is None:
-            return (await ask_in_turn(wanted.urls))[0]
+            return (await _first_answer(session, wanted, wanted.urls))[0]
         failure: ConfigUnavailable | None = None
         if known:
             try:
@@ -133,7 +100,7 @@ def http_ask(session: aiohttp.ClientSession, wanted: Wanted, find: Find | None =
 
     async def ask_known() -> bytes:
         nonlocal known
-        body, url = await ask_in_turn(known)
+        body, url = await _first_answer(session, wanted, known)
         known = (url, *(each for each in known if each != url))
         return body
 
@@ -146,6 +113,42 @@ def http_ask(session: aiohttp.ClientSession, wanted: Wanted, find: Find | None =
         return await ask_known()
 
     return ask
+
+
+async def _first_answer(
+    session: aiohttp.ClientSession, wanted: Wanted, urls: Sequence[str]
+) -> tuple[bytes, str]:
+    """The answer of the first server that gives one, and its address."""
+    over = asyncio.get_running_loop().time() + wanted.seconds
+    reasons = []
+    answered = False
+    for at, path in enumerate(wanted.paths):
+        missing = False
+        outcomes = await answers(
+            [partial(_get, session, url, wanted, path) for url in urls],
+            over=over,
+            rounds=len(wanted.paths) - at,
+            is_said=lambda error: isinstance(error, _NotThere),
+        )
+        for number, (url, outcome) in enumerate(zip(urls, outcomes, strict=True), 1):
+            try:
+                return await outcome, url
+            except ConfigUnavailable as error:
+                reason = error.reason
+                missing = missing or isinstance(error, _NotThere)
+                answered = answered or isinstance(error, ConfigUnusable)
+            except aiohttp.ConnectionTimeoutError:
+                reason = f"no connection within {wanted.connect_seconds:g} s"
+            except TimeoutError:
+                reason = f"no answer within {wanted.seconds:g} s"
+            except (aiohttp.ClientError, OSError) as error:
+                reason = f"it can't be reached ({type(error).__name__})"
+            where = f"server {number}: " if len(urls) > 1 else ""
+            label = f"label {wanted.labels[at]}: " if len(wanted.labels) > 1 else ""
+            reasons.append(f"{where}{label}{reason}")
+        if not missing:
+            break
+    raise (ConfigUnusable if answered else ConfigUnavailable)("; ".join(reasons))
 
 
 async def _get(session: aiohttp.ClientSession, url: str, wanted: Wanted, path: str) -> bytes:

@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway.routing.config.names import plain
 from gateway.routing.document import Fields, Items, Node, Text, as_items, filled
 from gateway.routing.faults import Faults, RuleBroken
 from gateway.routing.javaregex import compile_java
 from gateway.routing.matcher import GaveUp
 from gateway.settings import TABLE
-from gateway.spring.names import as_variable
+from gateway.spring.names import as_variable, uniform
 from gateway.spring.values import DURATION, MILLISECONDS, is_true
 
 MOST_TAGS: Final = 32
@@ -87,7 +86,7 @@ _TAGS: Final = ("management.metrics.tags", "management.observations.key-values")
 _DOCUMENTS: Final = "springdoc.swagger-ui.urls"
 
 ONE_VALUE: Final[Mapping[tuple[str, ...], str]] = {
-    tuple(map(plain, name.split("."))): name
+    tuple(map(uniform, name.split("."))): name
     for name in (
         *(each.name for each in _SCALARS),
         *_NO_SPANS,
@@ -95,9 +94,11 @@ ONE_VALUE: Final[Mapping[tuple[str, ...], str]] = {
     )
 }
 """Canonical names by their steps without what does not count. ``~`` stands for the gateway's prefix."""
-FAMILIES: Final[Mapping[tuple[str, ...], str]] = {tuple(map(plain, name.split("."))): name for name in _TAGS}
+FAMILIES: Final[Mapping[tuple[str, ...], str]] = {
+    tuple(map(uniform, name.split("."))): name for name in _TAGS
+}
 """The same of mappings whose keys are the operator's own."""
-LISTS: Final[Mapping[tuple[str, ...], str]] = {tuple(map(plain, _DOCUMENTS.split("."))): _DOCUMENTS}
+LISTS: Final[Mapping[tuple[str, ...], str]] = {tuple(map(uniform, _DOCUMENTS.split("."))): _DOCUMENTS}
 """The same of lists with a ``name`` and a ``url`` in each item."""
 
 GIVEN: Final[Mapping[str, tuple[str, bool]]] = {

@@ -11,7 +11,7 @@ from typing import Final
 from gateway.errors import ConfigUnavailable
 from gateway.placeholders import fill_from, in_environ
 from gateway.routing.config.answer import LONGEST_VALUE, Scalar, Source
-from gateway.routing.config.names import plain
+from gateway.spring.names import uniform
 
 DEEPEST: Final = 16
 """Most properties that may stand for one another in a row."""
@@ -35,7 +35,7 @@ class Lookup:
         """Of properties that can't be used, by plain name."""
         for source in sources:
             for name, found in source.properties.items():
-                key = plain(name)
+                key = uniform(name)
                 if key not in self._texts and found.fault:
                     self._faults[key] = found.fault
                 self._texts.setdefault(key, text_of(found.value))
@@ -71,7 +71,7 @@ class Lookup:
     def _find(self, name: str) -> tuple[str | None, tuple[str, ...]]:
         """What ``name`` stands for, and the names further down that have no value."""
         value = in_environ(name, self._environ)
-        key = plain(name)
+        key = uniform(name)
         if value is not None or key not in self._texts:
             return value, ()
         self.used.add(key)

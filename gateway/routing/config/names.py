@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.spring.names import uniform
+
 DEEPEST: Final = 40
 """Most segments of a name; what is deeper is nothing a gateway reads."""
 
@@ -21,12 +23,7 @@ class Segment:
     @property
     def plain(self) -> str | int:
         """What counts where Spring compares names loosely."""
-        return plain(self.key) if isinstance(self.key, str) else self.key
-
-
-def plain(text: str) -> str:
-    """A name without what does not count: case, hyphens and underscores."""
-    return text.replace("-", "").replace("_", "").lower()
+        return uniform(self.key) if isinstance(self.key, str) else self.key
 
 
 def split(name: str) -> tuple[Segment, ...]:

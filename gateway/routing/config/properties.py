@@ -16,11 +16,12 @@ from typing import Final
 from gateway.routing.config.answer import Answer, Source, Value
 from gateway.routing.config.given import FAMILIES, LISTS, ONE_VALUE
 from gateway.routing.config.lookup import Lookup, text_of
-from gateway.routing.config.names import Segment, plain, split
+from gateway.routing.config.names import Segment, split
 from gateway.routing.config.unread import meaning_of
 from gateway.routing.defaults import SECURE_HEADERS
 from gateway.routing.document import Fields, Items, Node, Text, merged
 from gateway.routing.faults import Place
+from gateway.spring.names import uniform
 
 _GATEWAY: Final = ("spring", "cloud", "gateway")
 _JWT: Final = ("spring", "security", "oauth2", "resourceserver", "jwt")
@@ -32,7 +33,7 @@ _CORS: Final = frozenset(
     {"allowedorigins", "allowedoriginpatterns", "allowedmethods", "allowedheaders", "exposedheaders"}
     | {"allowcredentials", "allowprivatenetwork", "maxage"}
 )
-_SECURE_HEADERS: Final = frozenset({*map(plain, SECURE_HEADERS), "enable", "disable"})
+_SECURE_HEADERS: Final = frozenset({*map(uniform, SECURE_HEADERS), "enable", "disable"})
 _TOKENS: Final = frozenset({"jwkseturi", "issueruri", "jwsalgorithms", "audiences"})
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})")
 
@@ -79,7 +80,7 @@ def properties_of(answer: Answer, environ: Mapping[str, str]) -> Properties:
         whole = merged(whole, tree)
     sections, tokens, given = (_below(whole, key) for key in ("gateway", "jwt", "given"))
     texts = _texts((*sections.values(), *tokens.values(), *given.values()))
-    ignored = sorted(name for name in maker.ignored if plain(name) not in lookup.used)
+    ignored = sorted(name for name in maker.ignored if uniform(name) not in lookup.used)
     unread = {name: maker.ignored[name] for name in ignored if maker.ignored[name]}
     counts = {"gateway": sections, "jwt": tokens, "given": given}
     return Properties(

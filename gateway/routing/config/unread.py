@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from gateway.routing.config.names import Segment, plain
+from gateway.routing.config.names import Segment
+from gateway.spring.names import uniform
 
 _HERE: Final = "nothing here reads it"
 _EUREKA: Final = "what belongs to Eureka is set by variables alone: see docs/eureka.md"
@@ -113,7 +114,7 @@ def meaning_of(segments: Sequence[Segment], value: str) -> str:
         newer = steps[3:5] == ["server", "webflux"]
         steps = ["~", *steps[5 if newer else 3 :]]
     name = ".".join(steps)
-    if _DEFAULTS.get(name) == plain(value) or _DEFAULTS.get(name) == value.strip():
+    if _DEFAULTS.get(name) == uniform(value) or _DEFAULTS.get(name) == value.strip():
         return ""
     # All that can be switched is on, but for what stands above.
     if steps and steps[-1] == "enabled" and value.strip().lower() == "true" and name not in _DEFAULTS:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.routing.config.names import DEEPEST, plain, split
+from gateway.routing.config.names import DEEPEST, split
+from gateway.spring.names import uniform
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_a_name_without_end_is_none() -> None:
 
 @pytest.mark.parametrize("spelling", ["jwk-set-uri", "jwkSetUri", "JWK_SET_URI", "jwksetUri"])
 def test_spellings_that_spring_takes_for_one_are_one(spelling: str) -> None:
-    assert plain(spelling) == "jwkseturi"
+    assert uniform(spelling) == "jwkseturi"
 
 
 @given(st.text(alphabet="ab.[]0/-", max_size=30))
