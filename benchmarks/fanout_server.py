@@ -18,10 +18,10 @@ import uvloop
 from aiohttp import web
 from aiohttp_sse import EventSourceResponse
 
-from gateway.stream.hub import Hub, Tempo
-from gateway.stream.registry import Seats
-from gateway.stream.response import EventStream
-from gateway.web.render import status_json
+from gateway.api.status import status_json
+from gateway.sse.hub import Hub, Tempo
+from gateway.sse.registry import Seats
+from gateway.sse.response import EventStream
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,

@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as RedisAway
 from benchmarks.drive import Watched, by_ourselves
 from benchmarks.load import Order
 from benchmarks.processes import Cores, Process, Unavailable, await_true, children, pin, started
-from gateway.waiting_room.embedded import find_server
+from gateway.waiting_room.redis.embedded import find_server
 
 _LISTENING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
 GATED = "/api/v1/reservation-seats/1"

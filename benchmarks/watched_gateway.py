@@ -16,7 +16,7 @@ from pathlib import Path
 import uvloop
 
 from gateway.serve import serve
-from gateway.settings import Settings
+from gateway.settings.model import Settings
 
 
 class Holds:

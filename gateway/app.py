@@ -15,52 +15,56 @@ from functools import partial
 import aiohttp
 from prometheus_client import CollectorRegistry
 
-from gateway.app_config import LiveSettings, TokenSettings, is_address, token_settings, trusted_proxies
-from gateway.app_rooms import waiting_rooms
-from gateway.app_routes import RouteSources
-from gateway.auth.authenticator import Authenticator
-from gateway.auth.discovery import IssuerLocation
-from gateway.auth.fetch import http_fetch
+from gateway.api.actuator import Actuator
+from gateway.api.docs import Docs
+from gateway.api.endpoints import Endpoints
+from gateway.api.forwarding import forwarding
+from gateway.api.gateway_routes import GatewayApi
+from gateway.api.metrics import MetricsApi
+from gateway.api.queue import QueueApi
+from gateway.api.refresh import RefreshApi
+from gateway.api.rooms import RoomsApi, following_object
+from gateway.api.service_docs import describing
+from gateway.api.stream import StreamApi
+from gateway.auth.access import Authenticator
+from gateway.auth.discovery import IssuerLocation, http_fetch
 from gateway.auth.jwks import Jwks
 from gateway.auth.tokens import TokenVerifier
-from gateway.observe.export import tracing
-from gateway.observe.lag import LoopLag
-from gateway.observe.logs import AccessLog, timestamp
-from gateway.observe.metrics import Metrics
-from gateway.observe.spring_metrics import OWN_LABELS, SpringMetrics
-from gateway.observe.writer import LineWriter
-from gateway.proxy.balance import Instances
+from gateway.composition.hubs import Lobby
+from gateway.composition.live_settings import (
+    LiveSettings,
+    TokenSettings,
+    is_address,
+    token_settings,
+    trusted_proxies,
+)
+from gateway.composition.rooms import waiting_rooms
+from gateway.composition.route_sources import RouteSources
+from gateway.context import Context, LiveTable
+from gateway.discovery.config_server.client import ConfigServer
+from gateway.discovery.eureka.client import Eureka, discovering
+from gateway.middleware.admit import authenticating, gating, shedding
+from gateway.middleware.cors import acting, crossing
+from gateway.middleware.door import Door
+from gateway.middleware.resolve import locating
+from gateway.observability.export import tracing
+from gateway.observability.logging import AccessLog, LineWriter, timestamp
+from gateway.observability.loop_lag import LoopLag
+from gateway.observability.metrics import Metrics
+from gateway.observability.spring_names import OWN_LABELS, SpringMetrics
 from gateway.proxy.downloads import Downloads
-from gateway.proxy.eureka import Eureka, discovering
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import ALL, WHOLE_CHAIN
+from gateway.proxy.load_balancer import Instances
 from gateway.proxy.pool import UpstreamPool
-from gateway.proxy.tunnels import Tunnels
+from gateway.proxy.security_headers import security_headers
 from gateway.proxy.uploads import Uploads
-from gateway.routing.config.server import ConfigServer
+from gateway.proxy.websocket import Tunnels
 from gateway.routing.table import RouteTable
-from gateway.security_headers import security_headers
-from gateway.settings import Settings
+from gateway.server.limits import download_limits_of, max_tunnels, upload_limits_of
+from gateway.settings.model import Settings
 from gateway.waiting_room.keys import DEFAULT_ROOM
 from gateway.waiting_room.rooms import Rooms
-from gateway.web.actuator import Actuator
-from gateway.web.admit import authenticating, gating, shedding
-from gateway.web.context import Context, LiveTable
-from gateway.web.cross import acting, crossing
-from gateway.web.docs import Docs
-from gateway.web.door import Door
-from gateway.web.endpoints import Endpoints
-from gateway.web.forwarding import forwarding
-from gateway.web.gateway_api import GatewayApi
-from gateway.web.limits import download_limits_of, max_tunnels, upload_limits_of
-from gateway.web.lobby import Lobby
-from gateway.web.locate import locating
-from gateway.web.metrics_api import MetricsApi
-from gateway.web.queue_api import QueueApi
-from gateway.web.refresh_api import RefreshApi
-from gateway.web.rooms_api import RoomsApi, following_object
-from gateway.web.service_docs import describing
-from gateway.web.stream import StreamApi
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""A gateway as a process: from the first check to the last stream."""
+"""The process: listening sockets, signals, draining, exit status."""
 
 from __future__ import annotations
 
@@ -8,31 +8,129 @@ import gc
 import logging
 import os
 import resource
+import signal
 import sys
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from functools import partial
 from typing import Final
 
 from aiohttp import web
 from prometheus_client import REGISTRY
 
 from gateway.app import Gateway, composed
-from gateway.app_warnings import warnings_of_keys, warnings_of_settings
+from gateway.composition.summary import redis_kind, summary, without_password
+from gateway.composition.warnings import warnings_of_keys, warnings_of_settings
 from gateway.errors import GatewayError, Overloaded, SettingsError
-from gateway.observe.logs import logging_to
-from gateway.observe.metrics import Metrics
-from gateway.observe.writer import LineWriter
-from gateway.settings import Settings, as_written
-from gateway.settings_warnings import Asked, notes_of_names
-from gateway.spring.environ import understood
-from gateway.startup import redis_kind, summary, without_password
-from gateway.stopping import Stop
+from gateway.middleware.door import Door
+from gateway.observability.logging import LineWriter, logging_to
+from gateway.observability.metrics import Metrics
+from gateway.server.limits import limits_of
+from gateway.server.listener import Port, Server
+from gateway.settings.model import Settings, as_written
+from gateway.settings.spring.environ import understood
+from gateway.settings.warnings import Asked, notes_of_names
 from gateway.systemd import Notifier
-from gateway.web.door import Door
-from gateway.web.limits import limits_of
-from gateway.web.server import Port, Server
 
 log = logging.getLogger(__name__)
+
+CLOSING_SECONDS: Final = 0.5
+"""Behind the grace time, for closing what is still open. After that each wait is cancelled, one after the other."""
+
+_AGAIN_SECONDS: Final = 0.05
+LAST_SECONDS: Final = 0.8
+"""Behind the grace time. If the process is still there then (a thread that waits for a name server, say), it ends at
+once."""
+
+_LAST_LINES_SECONDS: Final = 0.1
+
+
+class Stop:
+    """Waits for SIGTERM or SIGINT, and sees to it that the process ends then. Make it in the task that serves.
+
+    ``grace``: seconds for what is in flight. ``own_process``: the process exists for this gateway alone, so that a
+    second signal, or threads that hang, may end it. ``on_hangup`` is called at SIGHUP.
+    """
+
+    def __init__(self, grace: float, writer: LineWriter, *, own_process: bool) -> None:
+        self._grace = grace
+        self._writer = writer
+        self._own_process = own_process
+        self._asked = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - there is a running loop, and who runs in it
+        self._task = task
+        self._timer: asyncio.TimerHandle | None = None
+        self._up = False
+        self.hurried = False
+        """The grace time is over, and the serving task was cancelled."""
+        self.on_hangup: Callable[[], None] = lambda: None
+
+    @contextlib.contextmanager
+    def signals(self) -> Iterator[None]:
+        """Takes signals for as long as it lasts: from before the start on, so that none ends the process out of
+        turn."""
+        actions: dict[signal.Signals, Callable[[], None]] = {
+            signal.SIGTERM: partial(self._ask, signal.SIGTERM),
+            signal.SIGINT: partial(self._ask, signal.SIGINT),
+            signal.SIGHUP: self._hang_up,
+        }
+        for number, action in actions.items():
+            self._loop.add_signal_handler(number, action)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self.hurried:
+                raise
+            if self._up:
+                log.warning("the grace time is over: what was still open was cancelled")
+            else:
+                log.info("stopped during the start")
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            while self.hurried and self._task.cancelling():
+                self._task.uncancel()
+            for number in actions:
+                self._loop.remove_signal_handler(number)
+
+    async def asked(self) -> None:
+        """Returns at the first SIGTERM or SIGINT. Call it once all is up: until then a signal cancels the start."""
+        self._up = True
+        await self._asked.wait()
+
+    def _ask(self, number: signal.Signals) -> None:
+        if self._asked.is_set():
+            log.warning("%s came again: ending at once", number.name)
+            self._end(128 + number)
+            return
+        self._asked.set()
+        if self._own_process:
+            threading.Thread(target=self._watch, name="stop", daemon=True).start()
+        # Nothing is in flight during the start.
+        self._timer = self._loop.call_later(self._grace + CLOSING_SECONDS if self._up else 0, self._hurry)
+
+    def _hang_up(self) -> None:
+        self.on_hangup()
+
+    def _hurry(self) -> None:
+        self.hurried = True
+        self._task.cancel()
+        self._timer = self._loop.call_later(_AGAIN_SECONDS, self._hurry)
+
+    def _watch(self) -> None:
+        time.sleep(self._grace + LAST_SECONDS)
+        log.warning("the process was still there after the grace time: ending at once")
+        self._end(0)
+
+    def _end(self, status: int) -> None:
+        """Ends the process without looking back. An embedded Redis is ended by the system then, in order."""
+        if self._own_process:
+            self._writer.close(_LAST_LINES_SECONDS)
+            os._exit(status)
+
 
 FULL_LOGGED_SECONDS = 10.0
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.routing.config.answer import Answer, Source, Value
+from gateway.discovery.config_server.answer import Answer, Source, Value
 
 Sources = list[dict[str, Any]]
 

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from gateway.app import Gateway, composed
 from gateway.serve import server_of
-from gateway.settings import Settings
+from gateway.settings.model import Settings
 from tests.tokens import Issuer, KeyServer, serving
 
 ROUTES = """

@@ -12,21 +12,21 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from gateway.cli import make_parser
+from gateway.api.actuator import Actuator
+from gateway.api.docs import Docs
+from gateway.api.envelope import STATUS_OF
+from gateway.api.gateway_routes import GatewayApi
+from gateway.api.i18n import message
+from gateway.api.metrics import MetricsApi
+from gateway.api.queue import QueueApi
+from gateway.api.refresh import RefreshApi
+from gateway.api.rooms import RoomsApi
+from gateway.api.stream import StreamApi
+from gateway.cli.main import make_parser
 from gateway.errors import GatewayError
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.scripts import NAMES
 from gateway.waiting_room.state import Summary
-from gateway.web.actuator import Actuator
-from gateway.web.docs import Docs
-from gateway.web.envelope import STATUS_OF
-from gateway.web.gateway_api import GatewayApi
-from gateway.web.messages import message
-from gateway.web.metrics_api import MetricsApi
-from gateway.web.queue_api import QueueApi
-from gateway.web.refresh_api import RefreshApi
-from gateway.web.rooms_api import RoomsApi
-from gateway.web.stream import StreamApi
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

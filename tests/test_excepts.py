@@ -16,7 +16,7 @@ from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from gateway.errors import BadRequest
-from gateway.observe.poster import Poster
+from gateway.observability.zipkin import Poster
 from tests.proxy.support import OK, answering, gateway_to, raw_upstream
 
 ROOT = Path(__file__).parent.parent

@@ -11,9 +11,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.discovery.eureka.fake import FakeEureka, entry, fake_eureka
 from tests.harness import Caller, a_service
 from tests.processes import GatewayProcess, gateway_process
-from tests.proxy.eureka.fake import FakeEureka, entry, fake_eureka
 
 ROUTES = """
 routes:

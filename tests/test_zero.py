@@ -17,14 +17,14 @@ import regex
 
 from gateway.auth.tokens import LEEWAY_SECONDS
 from gateway.errors import SettingsError
-from gateway.proxy.deadlines import Deadlines
-from gateway.proxy.tunnel import Tunnel
-from gateway.routing.faults import RouteFileError
-from gateway.routing.loader import parse
-from gateway.settings import TABLE, Settings
-from gateway.settings_table import Setting
-from gateway.web import limits
-from gateway.web.server import Server, most_descriptors
+from gateway.proxy.websocket import Tunnel
+from gateway.routing.spec.faults import RouteFileError
+from gateway.routing.spec.loader import parse
+from gateway.server import limits
+from gateway.server.deadlines import Deadlines
+from gateway.server.listener import Server, most_descriptors
+from gateway.settings.fields import Setting
+from gateway.settings.model import TABLE, Settings
 from tests.harness import Gateways
 from tests.proxy.support import gateway_to, raw_upstream, request
 from tests.proxy.test_uploads import keeping

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
-from .principal import Principal
+from gateway.auth.tokens import Principal
 
 RawHeader = tuple[bytes, bytes]
 RawHeaders = Sequence[RawHeader]

@@ -11,12 +11,10 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from gateway.auth.discovery import Discovery, Fetch, FetchFailed, IssuerLocation, reason_of
+from gateway.auth.key_set import Key, KeySet, LeftOut, parse_key_set
+from gateway.auth.signatures import ALGORITHMS
 from gateway.errors import AuthUnavailable, TokenInvalid
-
-from .discovery import Discovery, IssuerLocation
-from .fetch import Fetch, FetchFailed, reason_of
-from .key_set import Key, KeySet, LeftOut, parse_key_set
-from .signatures import ALGORITHMS
 
 _log = logging.getLogger(__name__)
 _MOST_LISTED = 10

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from jose import jwk
 
-from .encoding import decode_base64url
+from gateway.auth.encoding import decode_base64url
 
 Verify = Callable[[bytes, bytes], bool]
 """Signed bytes and signature → whether the signature is good."""

@@ -1,4 +1,4 @@
-"""Token → principal: checked once against the keys, then remembered by hash."""
+"""From a token to its principal: checked once against the keys, then remembered by hash."""
 
 from __future__ import annotations
 
@@ -7,14 +7,30 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, TypeGuard
 
+from gateway.auth.encoding import decode_base64url, decode_object
+from gateway.auth.jwks import Jwks
 from gateway.errors import TokenExpired, TokenInvalid
 
-from .encoding import decode_base64url, decode_object
-from .jwks import Jwks
-from .principal import Principal
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A verified caller.
+
+    ``user_id`` is the token's ``sub``: 1 to 255 UTF-8 bytes that a header can carry unchanged.
+    ``user_type`` is the configured claim, "" when absent. ``expires_at`` is the token's ``exp`` in
+    epoch seconds. ``late`` says that the token has expired and was accepted only because of a grace
+    time: that is enough to keep *watching* a place in line, and for nothing else.
+    """
+
+    user_id: str
+    user_type: str
+    expires_at: float
+    late: bool = False
+
 
 _log = logging.getLogger(__name__)
 

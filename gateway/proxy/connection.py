@@ -23,7 +23,7 @@ from aiohttp.http import HttpProcessingError, RawResponseMessage
 from aiohttp.streams import EMPTY_PAYLOAD, EofStream, StreamReader
 
 from gateway.errors import UpstreamTimeout, UpstreamUnreachable
-from gateway.proxy.deadlines import Deadlines
+from gateway.server.deadlines import Deadlines
 
 # What an answer may wait for us in memory, per connection, is twice this plus one read of the socket.
 _READ_BUFFER_BYTES = 64 * 1024

@@ -21,8 +21,8 @@ from typing import Final
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-from gateway.proxy.acknowledged import acknowledged
 from gateway.proxy.uploads import FULL_SPEED, enter, leave, network_of
+from gateway.server.acknowledged import acknowledged
 
 LEAD_SECONDS: Final = 5.0
 """Longer than for uploads: what a client takes shows in steps, see ``acknowledged``."""

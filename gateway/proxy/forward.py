@@ -10,17 +10,15 @@ from aiohttp import hdrs, web
 from aiohttp.http import RawResponseMessage
 
 from gateway.errors import BadRequest, UpstreamUnreachable
-from gateway.proxy.balance import Instances
 from gateway.proxy.body import RequestBody, body_of
 from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.headers import request_head
+from gateway.proxy.load_balancer import Instances, UpstreamBase
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.pool import ConnectFailed, UpstreamPool
 from gateway.proxy.response import ForwardedResponse, Send, TakenResponse, send_answer, send_interim
-from gateway.proxy.tunnels import Tunnels
 from gateway.proxy.uploads import Uploads
-from gateway.proxy.upstream import UpstreamBase
-from gateway.proxy.websocket import UPGRADE
+from gateway.proxy.websocket import UPGRADE, Tunnels
 
 REPEATED: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that are sent once more by default when a kept connection has died: those that change nothing (RFC 9110,

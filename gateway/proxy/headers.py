@@ -12,15 +12,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from gateway.errors import BadRequest, UpstreamUnreachable
-from gateway.observe.tracing import TRACE_HEADERS, TRACE_ID
-from gateway.proxy.forwarded import (
-    ALL,
-    Origin,
-    RawHeaders,
-    TrustedProxies,
-    forwarded_headers,
-    origin,
-)
+from gateway.observability.tracing import TRACE_HEADERS, TRACE_ID
+from gateway.proxy.forwarded import ALL, Origin, RawHeaders, TrustedProxies, forwarded_headers, origin
 
 _FOLD = bytes(
     c | 0x20 if 0x41 <= c <= 0x5A else c if 0x61 <= c <= 0x7A or 0x30 <= c <= 0x39 else 0x2D

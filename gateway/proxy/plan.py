@@ -8,8 +8,8 @@ from typing import Final, NamedTuple, Protocol
 from multidict import CIMultiDict
 
 from gateway.proxy.downloads import Downloads
-from gateway.proxy.upstream import UpstreamBase
-from gateway.security_headers import SecurityHeaders
+from gateway.proxy.load_balancer import UpstreamBase
+from gateway.proxy.security_headers import SecurityHeaders
 
 Edits = Callable[[CIMultiDict[str]], None]
 

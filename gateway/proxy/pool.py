@@ -21,8 +21,8 @@ from yarl import URL
 
 from gateway.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.connection import Handler, UpstreamConnection, drop_unsent
-from gateway.proxy.deadlines import Deadlines
-from gateway.proxy.upstream import UpstreamBase
+from gateway.proxy.load_balancer import UpstreamBase
+from gateway.server.deadlines import Deadlines
 
 IDLE_SECONDS: Final = 4.0
 """Below five seconds, the shortest keep-alive of common servers: the gateway closes first, so that a request rarely

@@ -18,8 +18,8 @@ from aiohttp.http import RawResponseMessage
 from multidict import CIMultiDict
 
 from gateway.errors import UpstreamUnreachable
-from gateway.observe.logs import ABORTED, BROKEN, SLOW
-from gateway.observe.tracing import TRACE_ID
+from gateway.observability.logging import ABORTED, BROKEN, SLOW
+from gateway.observability.tracing import TRACE_ID
 from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.downloads import Download
 from gateway.proxy.headers import ResponseHeaders, names_of, response_head, response_headers, with_cors

@@ -1,18 +1,29 @@
-"""The WebSocket handshake, as far as one must know it who passes on what follows unread. Pure (RFC 6455, 4.1 and 4.2).
+"""WebSocket connections to services: the handshake, the tunnel behind it, and how many there may be.
 
-A request that is not exactly one is a plain request, and so is whatever comes behind it.
+The gateway passes on the bytes behind the handshake unread (RFC 6455, sections 4.1 and 4.2).
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import re
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol, cast
 
-from aiohttp import HttpVersion, HttpVersion11, hdrs
+from aiohttp import ClientOSError, HttpVersion, HttpVersion11, hdrs, web
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http import RawResponseMessage, WebSocketReader
 from multidict import MultiMapping
+
+from gateway.errors import Overloaded, UpstreamUnreachable
+from gateway.observability.logging import ABORTED, BROKEN
+from gateway.proxy.connection import UpstreamConnection
+from gateway.proxy.headers import response_head
+from gateway.proxy.plan import ForwardPlan
+from gateway.proxy.response import BEGUN, ForwardedResponse, answer_headers
 
 _GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 # 16 bytes in base64, in the one way there is.
@@ -58,3 +69,231 @@ def _lists_upgrade(headers: MultiMapping[str]) -> bool:
 def _is(token: str, word: str) -> bool:
     """Regardless of case, but not of what merely becomes these letters in lower case."""
     return token.isascii() and token.strip(" \t").lower() == word
+
+
+# What may wait on its way in one direction is this, what one read of a socket brings, and what asyncio takes before it
+# says that a socket is slow (64 KiB): about 400 KB.
+_WAITING_BYTES = 64 * 1024
+
+
+class End:
+    """One end of a tunnel: what came from it and waits to be passed on. ``heard`` is called when something comes."""
+
+    def __init__(self, protocol: BaseProtocol, heard: Callable[[], None]) -> None:
+        self._protocol = protocol
+        self._heard = heard
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._held = False
+        self._ended = False
+        self._came = asyncio.Event()
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        """Takes what came. Called by aiohttp, which is told that more may come and nothing is left over."""
+        if data and not self._ended:
+            self._heard()
+            self._pieces.append(data)
+            self._size += len(data)
+            self._came.set()
+            if self._size >= _WAITING_BYTES and not self._held:
+                self._held = True
+                self._protocol.pause_reading()
+        return False, b""
+
+    def feed_eof(self) -> None:
+        """Nothing more will come."""
+        self._ended = True
+        self._came.set()
+
+    def rest(self) -> bytes:
+        """All that waits; more may come then."""
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        self._size = 0
+        if self._held:
+            self._held = False
+            self._protocol.resume_reading()
+        return data
+
+    async def read(self) -> bytes:
+        """What waits, as soon as there is something; empty at the end."""
+        while not self._pieces and not self._ended:
+            self._came.clear()
+            await self._came.wait()
+        return self.rest()
+
+    def push(self, data: bytes) -> bool:
+        """Writes without waiting. Returns whether there is still somebody to write to."""
+        transport = self._protocol.transport
+        if transport is None or transport.is_closing():
+            return False
+        if data:
+            transport.write(data)
+        return True
+
+    async def drain(self) -> None:
+        """Waits until enough of what was written has been taken. Raises ConnectionError if it can't be any more."""
+        if self._protocol.writing_paused:
+            await self._protocol._drain_helper()
+
+
+class Tunnel:
+    """Two ends, connected until ``end`` is called, one of them has ended, or both were silent for ``idle`` seconds
+    (0: however long)."""
+
+    def __init__(self, client: BaseProtocol, service: BaseProtocol, idle: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.client = End(client, self._note)
+        self.service = End(service, self._note)
+        self.sent = 0
+        """How many bytes went to the client."""
+        self._idle = idle
+        self._last = self._loop.time()
+        self._over: asyncio.Future[str] = self._loop.create_future()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def end(self, by: str) -> None:
+        """Ends it; the first ``by`` counts."""
+        if not self._over.done():
+            self._over.set_result(by)
+
+    async def run(self) -> str:
+        """Passes on until it is over. Returns by what. What has come by then still goes out."""
+        if self._idle:
+            self._timer = self._loop.call_later(self._idle, self._look)
+        try:
+            async with asyncio.TaskGroup() as group:
+                pumps = (
+                    group.create_task(self._pump(self.client, self.service, "client", "service")),
+                    group.create_task(self._pump(self.service, self.client, "service", "client")),
+                )
+                try:
+                    return await self._over
+                finally:
+                    for pump in pumps:
+                        pump.cancel()
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            for source, sink in ((self.client, self.service), (self.service, self.client)):
+                source.feed_eof()
+                sink.push(source.rest())
+
+    async def _pump(self, source: End, sink: End, source_name: str, sink_name: str) -> None:
+        by = sink_name
+        try:
+            while data := await source.read():
+                if not sink.push(data):
+                    break
+                if sink is self.client:
+                    self.sent += len(data)
+                await sink.drain()
+            else:
+                by = source_name
+        except ConnectionError:
+            pass
+        finally:
+            self.end(by)
+
+    def _note(self) -> None:
+        self._last = self._loop.time()
+
+    def _look(self) -> None:
+        left = self._last + self._idle - self._loop.time()
+        if left <= 0:
+            self.end("idle")
+        else:
+            self._timer = self._loop.call_later(left, self._look)
+
+
+# How long a service may take for what was sent before the end.
+_LAST_BYTES_SECONDS = 30.0
+_FULL_RETRY_SECONDS = 5.0
+
+
+class TunnelObserver(Protocol):
+    """Is told of each tunnel. ``by`` is ``client``, ``service``, ``idle`` or ``shutdown``."""
+
+    def tunnel_opened(self) -> None: ...
+    def tunnel_closed(self, route: str, by: str) -> None: ...
+
+
+class Tunnels:
+    """All tunnels of an instance, at most ``most`` at a time; ``idle`` as for ``Tunnel``."""
+
+    def __init__(self, most: int, idle: float, observer: TunnelObserver | None = None) -> None:
+        self._most = most
+        self._idle = idle
+        self._observer = observer
+        self._taken = 0
+        self._open: set[Tunnel] = set()
+        self._draining = False
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Keeps room for one from the handshake to the end. Raises Overloaded if there is none."""
+        if self._draining or self._taken >= self._most:
+            raise Overloaded(_FULL_RETRY_SECONDS)
+        self._taken += 1
+        try:
+            yield
+        finally:
+            self._taken -= 1
+
+    async def drain(self, seconds: float) -> None:
+        """Ends all, evenly over so many seconds, and takes no new ones."""
+        self._draining = True
+        left = list(self._open)
+        for tunnel in left:
+            tunnel.end("shutdown")
+            await asyncio.sleep(seconds / len(left))
+
+    async def carry(
+        self,
+        request: web.BaseRequest,
+        connection: UpstreamConnection,
+        message: RawResponseMessage,
+        plan: ForwardPlan,
+    ) -> ForwardedResponse:
+        """Passes on a 101 and all that follows, until the end of either side.
+
+        Raises UpstreamUnreachable, with nothing written, if it is not the answer to this handshake.
+        """
+        if plan.websocket is None or not accepts(message.headers, plan.websocket):
+            raise UpstreamUnreachable("a 101 that belongs to no handshake of ours")
+        head = response_head(101, message.reason, answer_headers(message, plan).fields, UPGRADE)
+        response = ForwardedResponse(message, 101, message.reason, keep_alive=False)
+        tunnel = Tunnel(request.protocol, connection.protocol, self._idle)
+        connection.switch(tunnel.service)
+        request[BEGUN] = response
+        try:
+            await request.writer.write(head)
+        except ConnectionError:
+            return response
+        request.protocol.set_parser(cast(WebSocketReader, tunnel.client))
+        by = "client"
+        self._opened(tunnel)
+        try:
+            by = await tunnel.run()
+        finally:
+            self._closed(tunnel, plan.route_id, by)
+            # An end of the connection is how a tunnel ends; a reset is not.
+            response.finish(tunnel.sent)
+            if by == "client" and isinstance(getattr(request.protocol, "lost", None), OSError):
+                response.end = ABORTED
+            elif by == "service" and isinstance(connection.protocol.exception(), ClientOSError):
+                response.end = BROKEN
+            connection.hang_up(_LAST_BYTES_SECONDS)
+        return response
+
+    def _opened(self, tunnel: Tunnel) -> None:
+        self._open.add(tunnel)
+        if self._observer is not None:
+            self._observer.tunnel_opened()
+        if self._draining:
+            tunnel.end("shutdown")
+
+    def _closed(self, tunnel: Tunnel, route: str, by: str) -> None:
+        self._open.discard(tunnel)
+        if self._observer is not None:
+            self._observer.tunnel_closed(route, by)

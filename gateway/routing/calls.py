@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
-from gateway.routing.faults import RuleBroken, unknown
-from gateway.routing.pattern_parts import PathPattern, fold
-from gateway.routing.patterns import compile_pattern
+from gateway.routing.patterns import PathPattern, compile_pattern, fold
 from gateway.routing.readings import Reading, WidePattern, bare_pattern, narrow_readings, readings_of
+from gateway.routing.spec.faults import RuleBroken, unknown
 
 METHODS: Final = (
     *("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"),

@@ -1,11 +1,13 @@
-"""Finds what a path may concern by the literal segments that patterns begin with."""
+"""Finds which of thousands of patterns may match a path: by literal segments, then segment by segment."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Generic, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Final, Generic, TypeVar
 
 from gateway.routing.patterns import PathPattern
+from gateway.routing.readings import Reading, WidePattern, WideSegment
+from gateway.routing.values import Value, values_of
 
 T = TypeVar("T")
 
@@ -62,3 +64,142 @@ class PrefixIndex(Generic[T]):
         for prefix in prefixes:
             ranked.update(self._ranked[prefix])
         return [ranked[rank] for rank in sorted(ranked)]
+
+
+_DEEPEST: Final = 64
+"""What stands behind so many segments tells no patterns apart."""
+
+
+class _Node:
+    """What is known of a pattern after some of its segments. ``ranks`` are the patterns of which no more is compared
+    here; the others go on with a literal, a value, the beginning of a wildcard, or anything."""
+
+    __slots__ = (
+        "_anything",
+        "_beginning_lengths",
+        "_beginnings",
+        "_literal_lengths",
+        "_values",
+        "literals",
+        "only_literals",
+        "ranks",
+    )
+
+    def __init__(self) -> None:
+        self.ranks: list[int] = []
+        self.literals: dict[str, _Node] = {}
+        self.only_literals = True
+        self._anything: _Node | None = None
+        self._values: dict[Value, list[_Node]] = {}
+        self._beginnings: dict[str, _Node] = {}
+        self._literal_lengths: set[int] = set()
+        self._beginning_lengths: set[int] = set()
+
+    def child(self, segment: WideSegment) -> _Node:
+        """The node behind a segment, made if it is not there."""
+        if segment.literal is not None:
+            node = self.literals.get(segment.literal)
+            if node is None:
+                node = self.literals[segment.literal] = _Node()
+                self._literal_lengths.add(len(segment.literal))
+                self.only_literals = self.only_literals and not segment.values
+                for value in segment.values:
+                    self._values.setdefault(value, []).append(node)
+            return node
+        self.only_literals = False
+        if segment.glob is not None and segment.glob.beginning:
+            self._beginning_lengths.add(len(segment.glob.beginning))
+            return self._beginnings.setdefault(segment.glob.beginning, _Node())
+        if self._anything is None:
+            self._anything = _Node()
+        return self._anything
+
+    def children(self, text: str) -> Iterable[_Node]:
+        """The nodes behind a segment of a path, each once."""
+        found: list[_Node] = []
+        if node := self.literals.get(text):
+            found.append(node)
+        if "." in text:
+            # By length: a text may have thousands of dots, behind each of which a suffix could stand.
+            beginnings = [text[:at] for at in self._literal_lengths if text[at : at + 1] == "."]
+            found += filter(None, map(self.literals.get, beginnings))
+        if self._values:
+            for value in values_of(text):
+                found += (node for node in self._values.get(value, ()) if node not in found)
+        if self._beginnings:
+            found += filter(None, (self._beginnings.get(text[:at]) for at in self._beginning_lengths))
+        if self._anything is not None:
+            found.append(self._anything)
+        return found
+
+
+class SegmentIndex:
+    """Patterns by rank. Each pattern that matches a path is among its ``candidates``."""
+
+    __slots__ = ("_any_from_end", "_from_end", "_from_start")
+
+    def __init__(self, patterns: Iterable[tuple[Sequence[WideSegment], bool]]) -> None:
+        """Each pattern is its segments, and whether any number of segments comes before them."""
+        self._from_start = _Node()
+        self._from_end = _Node()
+        self._any_from_end = False
+        for rank, (all_segments, any_before) in enumerate(patterns):
+            segments = list(reversed(all_segments) if any_before else all_segments)
+            # What is behind the last segment that says something need not even be there.
+            while segments and segments[-1].says_nothing:
+                segments.pop()
+            node = self._from_end if any_before else self._from_start
+            for segment in segments[:_DEEPEST]:
+                node = node.child(segment)
+            node.ranks.append(rank)
+            self._any_from_end = self._any_from_end or any_before
+
+    def candidates(self, reading: Reading) -> list[int]:
+        """The ranks of the patterns that may match the segments of a path, in their order."""
+        found: list[int] = []
+        _collect(self._from_start, reading, 0, found)
+        if self._any_from_end:
+            _collect(self._from_end, reading[::-1], 0, found)
+        if len(found) > 1:
+            found.sort()
+        return found
+
+
+def _collect(node: _Node, reading: Reading, at: int, found: list[int]) -> None:
+    count = len(reading)
+    while True:
+        if node.ranks:
+            found += node.ranks
+        if at >= count:
+            return
+        text = reading[at]
+        at += 1
+        if node.only_literals and "." not in text:
+            child = node.literals.get(text)
+            if child is None:
+                return
+            node = child
+        else:
+            for child in node.children(text):
+                _collect(child, reading, at, found)
+            return
+
+
+def index_of_wide(patterns: Iterable[WidePattern]) -> SegmentIndex:
+    """For readings of paths."""
+    # A last "*" that may be nothing leaves open where the segments before it stand from the end.
+    return SegmentIndex(
+        (
+            () if each.of.head is not None and each.last_may_be_missing else each.segments,
+            each.of.head is not None,
+        )
+        for each in patterns
+    )
+
+
+def index_of_exact(patterns: Iterable[PathPattern]) -> SegmentIndex:
+    """For the segments of paths as they are."""
+    return SegmentIndex(
+        ([WideSegment(segment.literal, segment.glob) for segment in each.segments], each.head is not None)
+        for each in patterns
+    )

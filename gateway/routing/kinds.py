@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
-from gateway.routing import filters_answers, filters_headers, filters_target, predicates, predicates_more
-from gateway.routing.arguments import Definition, Kind, Warn, bind
-from gateway.routing.defaults import Defaults
-from gateway.routing.faults import RuleBroken, nearest, there_are
-from gateway.routing.filters import Filter
+from gateway.routing import predicates
+from gateway.routing import predicates as predicates_more
+from gateway.routing.filters import answers as filters_answers
+from gateway.routing.filters import headers as filters_headers
+from gateway.routing.filters import target as filters_target
+from gateway.routing.filters.base import Filter
 from gateway.routing.predicates import Predicate
+from gateway.routing.spec.arguments import Definition, Kind, Warn, bind
+from gateway.routing.spec.defaults import Defaults
+from gateway.routing.spec.faults import RuleBroken, nearest, there_are
 
 T = TypeVar("T")
 

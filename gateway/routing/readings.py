@@ -13,9 +13,9 @@ import unicodedata
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from gateway.routing.globs import Glob
+from gateway.routing.hosts import Glob
 from gateway.routing.matcher import Regex
-from gateway.routing.pattern_parts import PathPattern, Segment, fold
+from gateway.routing.patterns import PathPattern, Segment, fold
 from gateway.routing.values import Value, spelled_out, value_named, values_of
 
 Reading = tuple[str, ...]

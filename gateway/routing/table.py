@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from gateway.routing import matcher
 from gateway.routing.calls import CallPattern
 from gateway.routing.cors import CorsRule
-from gateway.routing.edits import HeaderEdit
 from gateway.routing.facts import RequestFacts
-from gateway.routing.faults import Fault
-from gateway.routing.filters import Answer, Draft
-from gateway.routing.filters_target import innermost, restore_path
+from gateway.routing.filters.base import Answer, Draft
+from gateway.routing.filters.edits import HeaderEdit
+from gateway.routing.filters.target import innermost, restore_path
 from gateway.routing.gates import Gate, GateIndex, GateRule, RoomLimits
 from gateway.routing.index import PrefixIndex, literal_beginning
 from gateway.routing.matcher import GaveUp
@@ -24,9 +23,10 @@ from gateway.routing.patterns import PathPattern, compile_pattern
 from gateway.routing.readings import is_or_has_suffix, is_plain, readings_of
 from gateway.routing.route import Route, WeightGroups
 from gateway.routing.route_index import RouteIndex
+from gateway.routing.spec.faults import Fault
 
 if TYPE_CHECKING:
-    from gateway.routing.locator import Locator
+    from gateway.routing.spec.locator import Locator
 
 __all__ = ["Changes", "Match", "Route", "RouteTable"]
 

@@ -14,8 +14,8 @@ from typing import Any, Final, Literal, NamedTuple
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
-from gateway.waiting_room.link import Redis
-from gateway.waiting_room.servers import ask, describe
+from gateway.waiting_room.redis.connection import Redis
+from gateway.waiting_room.redis.servers import ask, describe
 
 log = logging.getLogger(__name__)
 

@@ -20,9 +20,9 @@ from typing import Literal
 from gateway.errors import QueueUnavailable
 from gateway.waiting_room.batch import MOST_IN_A_CALL
 from gateway.waiting_room.keys import RoomKeys
-from gateway.waiting_room.link import Link
+from gateway.waiting_room.redis.connection import Link
+from gateway.waiting_room.redis.servers import Argument
 from gateway.waiting_room.scripts import Script
-from gateway.waiting_room.servers import Argument
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ from typing import Any, Literal, Protocol
 from gateway.errors import QueueUnavailable
 from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MOST_IN_A_CALL, Batcher, BatchObserver
 from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
-from gateway.waiting_room.link import Link, Redis, Replication
 from gateway.waiting_room.presence import Presence
+from gateway.waiting_room.redis.connection import Link, Redis, Replication
+from gateway.waiting_room.redis.servers import Argument
 from gateway.waiting_room.scripts import Script
-from gateway.waiting_room.servers import Argument
 from gateway.waiting_room.state import REASONS, Following, Left, State, Summary, parse_states, parse_summary
 
 log = logging.getLogger(__name__)

@@ -9,15 +9,14 @@ from redis.crc import key_slot
 from redis.exceptions import ResponseError
 
 from gateway.errors import QueueUnavailable, RoomNotFound, SettingsError
-from gateway.waiting_room.availability import RedisState
 from gateway.waiting_room.batch import BatchObserver
 from gateway.waiting_room.events import RoomEvent, Subscription
 from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
-from gateway.waiting_room.link import Redis
-from gateway.waiting_room.lock import SweepLock
+from gateway.waiting_room.redis.availability import RedisState
+from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.room import Limits, NoObserver, Room, RoomObserver, RoomPolicy, channel
-from gateway.waiting_room.schedule import PERIOD_MS, Sweeper
 from gateway.waiting_room.scripts import Script, load_all
+from gateway.waiting_room.sweep import PERIOD_MS, Sweeper, SweepLock
 
 
 def check_prefix_for_cluster(prefix: str) -> None:

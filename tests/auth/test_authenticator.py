@@ -6,24 +6,14 @@ import pytest
 from aiohttp import ClientSession
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway.auth.access import LEAVE_CALL, STATUS_CALL, STREAM_CALL, Access, Headers
-from gateway.auth.authenticator import Authenticator
-from gateway.auth.fetch import http_fetch
+from gateway.auth.access import LEAVE_CALL, STATUS_CALL, STREAM_CALL, Access, Authenticator, Headers
+from gateway.auth.discovery import http_fetch
 from gateway.auth.jwks import Jwks
-from gateway.auth.principal import Principal
-from gateway.auth.tokens import LEEWAY_SECONDS, TokenVerifier
-from gateway.errors import (
-    AuthError,
-    AuthUnavailable,
-    CsrfRejected,
-    TokenExpired,
-    TokenInvalid,
-    TokenRequired,
-)
+from gateway.auth.tokens import LEEWAY_SECONDS, Principal, TokenVerifier
+from gateway.errors import AuthError, AuthUnavailable, CsrfRejected, TokenExpired, TokenInvalid, TokenRequired
+from tests.auth.attacks import NOW, forger, good
+from tests.auth.conftest import STILL
 from tests.tokens import Issuer, serving
-
-from .attacks import NOW, forger, good
-from .conftest import STILL
 
 PRIVATE = ("GET", "/api/v1/user/me")
 PUBLIC = ("GET", "/api/v1/products")

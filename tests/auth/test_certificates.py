@@ -10,8 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from gateway.auth.certificates import members_of
-from gateway.auth.key_set import KeySet, parse_key_set
+from gateway.auth.key_set import KeySet, members_of, parse_key_set
 from gateway.auth.signatures import ALGORITHMS
 from tests.certificates import certificate
 from tests.tokens import Issuer, private_pem

@@ -10,15 +10,13 @@ from typing import Any
 
 import pytest
 
-from gateway.auth.discovery import Discovery, IssuerLocation, documents_of
-from gateway.auth.fetch import FetchFailed
+from gateway.auth.discovery import Discovery, FetchFailed, IssuerLocation, documents_of
 from gateway.auth.jwks import Jwks, JwksTiming
 from gateway.auth.tokens import TokenVerifier
 from gateway.errors import AuthUnavailable, TokenInvalid
+from tests.auth.attacks import good
+from tests.auth.conftest import STILL, Clock
 from tests.tokens import Issuer
-
-from .attacks import good
-from .conftest import STILL, Clock
 
 ISSUER = "https://auth.example/realms/shop"
 BELOW = f"{ISSUER}/.well-known/openid-configuration"

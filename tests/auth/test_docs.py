@@ -12,7 +12,7 @@ import pytest
 from gateway.auth import identity, key_set, signatures, tokens
 from gateway.auth.identity import identity_headers, signature_header
 from gateway.auth.jwks import JwksTiming
-from gateway.auth.principal import Principal
+from gateway.auth.tokens import Principal
 
 PAGE = (Path(__file__).parents[2] / "docs" / "auth.md").read_text(encoding="utf-8")
 SECURITY = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import ClientSession
 
-from gateway.auth.fetch import FetchFailed, http_fetch
+from gateway.auth.discovery import FetchFailed, http_fetch
 from gateway.auth.key_set import MAX_DOCUMENT_BYTES
 from tests.tokens import Issuer, KeyServer, jwks_uri, reserved_port, serving
 

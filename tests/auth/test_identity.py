@@ -16,7 +16,7 @@ from gateway.auth.identity import (
     signature_header,
     strip_identity,
 )
-from gateway.auth.principal import Principal
+from gateway.auth.tokens import Principal
 
 SOMEBODY = Principal("user-1", "USER", 0.0)
 

@@ -10,13 +10,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import pytest
 from aiohttp import ClientSession
 
-from gateway.auth.fetch import http_fetch
+from gateway.auth.discovery import http_fetch
 from gateway.auth.jwks import Jwks, JwksTiming
 from gateway.auth.key_set import KeySet, parse_key_set
 from gateway.errors import AuthUnavailable, TokenInvalid
+from tests.auth.conftest import STILL, Clock
 from tests.tokens import Issuer, KeyServer, jwks_uri, reserved_port, serving
-
-from .conftest import STILL, Clock
 
 
 @pytest.fixture

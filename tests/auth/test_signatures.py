@@ -19,10 +19,9 @@ from gateway.auth.key_set import parse_key_set
 from gateway.auth.signatures import ALGORITHMS
 from gateway.auth.tokens import TokenVerifier
 from gateway.errors import TokenInvalid
+from tests.auth.attacks import NOW, good
+from tests.auth.conftest import STILL, Clock
 from tests.tokens import Issuer, b64
-
-from .attacks import NOW, good
-from .conftest import STILL, Clock
 
 EVERY = tuple(sorted(ALGORITHMS))
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from gateway.auth.jwks import Jwks
 from gateway.auth.tokens import LEEWAY_SECONDS, TokenVerifier, _is_name
 from gateway.errors import TokenExpired, TokenInvalid
+from tests.auth.attacks import NOW, body, good
+from tests.auth.conftest import Clock
 from tests.tokens import Issuer
-
-from .attacks import NOW, body, good
-from .conftest import Clock
 
 ISSUER = "https://auth.example"
 AUDIENCE = "tickets"

@@ -11,10 +11,9 @@ import pytest
 from gateway.auth.jwks import Jwks
 from gateway.auth.tokens import TokenVerifier
 from gateway.errors import AuthUnavailable, TokenInvalid
+from tests.auth.attacks import good
+from tests.auth.conftest import STILL, Clock
 from tests.tokens import Issuer
-
-from .attacks import good
-from .conftest import STILL, Clock
 
 ALLOWED = ("RS256", "PS256", "ES256")
 

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.cli import main
+from gateway.cli.main import main
 from tests.browser.chromium import Page, page
 from tests.processes import gateway_process
 

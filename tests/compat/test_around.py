@@ -15,7 +15,7 @@ from gateway.auth.encoding import decode_base64url
 from gateway.auth.key_set import parse_key_set
 from tests.certificates import certificate
 from tests.compat.rig import ROUTES, a_site
-from tests.observe.collector import a_collector
+from tests.observability.collector import a_collector
 from tests.tokens import Issuer, b64, private_pem
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.settings import TABLE, check
+from gateway.settings.model import TABLE, check
 from tests.deploy.conftest import nginx_executable
 from tests.processes import gateway_process
 

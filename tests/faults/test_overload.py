@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.observe import lag
+from gateway.observability import loop_lag as lag
 from gateway.waiting_room.batch import CROWD
 from gateway.waiting_room.state import State
 from tests.harness import Answer, Caller, Gateways, Running, Stream

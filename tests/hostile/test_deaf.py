@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from gateway.web import server
-from gateway.web.limits import Limits
+from gateway.server import listener as server
+from gateway.server.limits import Limits
 from tests.hostile.heads import UPGRADE, WEBSOCKET
 from tests.hostile.requests import CHUNKED, EMPTY
 from tests.hostile.rig import Client, Gateway, request

@@ -9,8 +9,9 @@ import pytest
 from aiohttp.web_protocol import MAX_MSG_QUEUE_SIZE
 
 from gateway.proxy import connection, forward
-from gateway.web import connections, pieces
-from gateway.web.limits import Limits
+from gateway.server import connection as connections
+from gateway.server import framing as pieces
+from gateway.server.limits import Limits
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")

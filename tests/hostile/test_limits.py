@@ -15,9 +15,9 @@ import pytest
 from aiohttp import web
 
 from gateway.auth.tokens import MAX_TOKEN_CHARS
-from gateway.web.framing import fault_in
-from gateway.web.limits import Limits
-from gateway.web.server import Server, most_descriptors
+from gateway.server.framing import fault_in
+from gateway.server.limits import Limits
+from gateway.server.listener import Server, most_descriptors
 
 SHORT = Limits(
     head_seconds=0.3,

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from tests.harness import Gateways, Running
-
-from .config_server import Repository, missing, real_config_server
-from .eureka_servers import EurekaServer, eureka_server
+from tests.interop.config_server import Repository, missing, real_config_server
+from tests.interop.eureka_servers import EurekaServer, eureka_server
 
 pytestmark = [
     pytest.mark.skipif(missing() is not None, reason=missing() or ""),

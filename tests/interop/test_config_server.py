@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from gateway.api.refresh import SIGNATURE, signature_of
 from gateway.errors import ConfigUnavailable
-from gateway.web.refresh_api import SIGNATURE, signature_of
+from tests.discovery.config_server.test_docs import FILES
 from tests.harness import Gateways, Running
 from tests.interop.config_server import Repository, missing, real_config_server
-from tests.routing.config.test_docs import FILES
 
 pytestmark = [
     pytest.mark.skipif(missing() is not None, reason=missing() or ""),

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from gateway.observe.zipkin import ZipkinExporter
+from gateway.observability.zipkin import ZipkinExporter
 from tests.harness import listening
 from tests.interop.peers import FIRST_START_SECONDS, peer
 from tests.processes import gateway_process

@@ -22,17 +22,16 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from gateway.proxy.balance import Instances
 from gateway.proxy.body import SERVER_OPTIONS
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import TrustedProxies
 from gateway.proxy.headers import upstream_headers
+from gateway.proxy.load_balancer import Instances, UpstreamBase
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.response import ForwardedResponse
-from gateway.proxy.tunnels import Tunnels
 from gateway.proxy.uploads import Uploads
-from gateway.proxy.upstream import UpstreamBase
+from gateway.proxy.websocket import Tunnels
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

@@ -23,16 +23,15 @@ from gateway.errors import (
     TooManySlowUploads,
     UpstreamTimeout,
 )
-from gateway.proxy.balance import Instances
 from gateway.proxy.forward import REPEATED, Forwarder
 from gateway.proxy.forwarded import TrustedProxies
 from gateway.proxy.headers import upstream_headers
+from gateway.proxy.load_balancer import Instances, UpstreamBase
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.pool import IDLE_SECONDS, UpstreamPool
-from gateway.proxy.tunnels import Tunnels
 from gateway.proxy.uploads import Uploads
-from gateway.proxy.upstream import UpstreamBase
-from gateway.web.server import Server
+from gateway.proxy.websocket import Tunnels
+from gateway.server.listener import Server
 
 SECONDS = 10.0
 """How long any one thing may take."""

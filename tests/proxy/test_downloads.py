@@ -11,10 +11,10 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from gateway.proxy import acknowledged as acknowledging
 from gateway.proxy import downloads as downloading
 from gateway.proxy.downloads import DownloadLimits, Downloads
 from gateway.proxy.response import ForwardedResponse
+from gateway.server import acknowledged as acknowledging
 from tests.proxy.support import SECONDS, Gateway, Peer, Talk, Upstream, gateway_to, raw_upstream, request
 
 PIECE = b"x" * 65536

@@ -11,7 +11,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from gateway.errors import BadRequest, NoInstance, PayloadTooLarge, UpstreamTimeout, UpstreamUnreachable
-from gateway.proxy.upstream import UpstreamBase
+from gateway.proxy.load_balancer import UpstreamBase
 from tests.proxy.rig import OK, Upstream, aiohttp_upstream, answering, client_of, gateway_to, raw_upstream
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter

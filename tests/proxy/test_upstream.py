@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.proxy.upstream import UpstreamBase
+from gateway.proxy.load_balancer import UpstreamBase
 
 
 @pytest.mark.parametrize(

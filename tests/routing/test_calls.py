@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.routing.calls import overlap, parse_call
-from gateway.routing.faults import RuleBroken
+from gateway.routing.spec.faults import RuleBroken
 
 OPENS = [
     # pattern, method, path, opened

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gateway.routing.cors import CorsRule, hardly_meant, parse_cors
-from gateway.routing.faults import RouteFileError, RuleBroken
-from gateway.routing.loader import parse
+from gateway.routing.spec.faults import RouteFileError, RuleBroken
+from gateway.routing.spec.loader import parse
 
 
 def test_lists_texts_and_spellings_mean_the_same() -> None:

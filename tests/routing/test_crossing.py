@@ -1,11 +1,10 @@
-"""One request of a page of another origin against one rule. The recorded cases are in tests/web/test_cross.py."""
+"""One request of a page of another origin against one rule. The recorded cases are in tests/middleware/test_cors.py."""
 
 from __future__ import annotations
 
 import pytest
 
-from gateway.routing.cors import parse_cors
-from gateway.routing.crossing import Asked, acts_for_user, is_own, judge
+from gateway.routing.cors import Asked, acts_for_user, is_own, judge, parse_cors
 
 RULE = parse_cors(
     {

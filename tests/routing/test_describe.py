@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.routing import describe
-from gateway.routing.loader import parse
+from gateway.routing.spec.loader import parse
 
 TEXT = """\
 routes:

@@ -14,8 +14,8 @@ from multidict import CIMultiDict
 from gateway.errors import BadRequest
 from gateway.routing.facts import RequestFacts
 from gateway.routing.kinds import FILTERS, NO_FILTERS, NO_PREDICATES, PREDICATES
-from gateway.routing.loader import parse
 from gateway.routing.path import parse_target
+from gateway.routing.spec.loader import parse
 from gateway.routing.table import Match, RouteTable
 from tests.routing.vectors import load_json
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.routing.faults import RuleBroken
 from gateway.routing.hosts import compile_host
+from gateway.routing.spec.faults import RuleBroken
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import BadRequest
-from gateway.routing.faults import RuleBroken
 from gateway.routing.path import parse_target
 from gateway.routing.patterns import PathPattern, compile_pattern
+from gateway.routing.spec.faults import RuleBroken
 from tests.routing.vectors import Case, case_id, cases
 
 # Not marked unsafe, matched there, refused here.

@@ -14,8 +14,8 @@ from multidict import CIMultiDict
 
 from gateway.errors import BadRequest
 from gateway.routing.facts import RequestFacts
-from gateway.routing.faults import RouteFileError
 from gateway.routing.path import parse_target
+from gateway.routing.spec.faults import RouteFileError
 from gateway.routing.table import RouteTable
 from tests.routing.vectors import load_json
 

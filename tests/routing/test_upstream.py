@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.routing.faults import RuleBroken
-from gateway.routing.upstream import NOWHERE, parse_instance, parse_uri
+from gateway.routing.route import NOWHERE, parse_instance, parse_uri
+from gateway.routing.spec.faults import RuleBroken
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from typing import Any
 from multidict import CIMultiDict
 
 from gateway.routing.facts import RequestFacts
-from gateway.routing.faults import Fault, RouteFileError
-from gateway.routing.loader import parse
 from gateway.routing.path import parse_target
+from gateway.routing.spec.faults import Fault, RouteFileError
+from gateway.routing.spec.loader import parse
 from gateway.routing.table import RouteTable
 
 FOLDER = Path(__file__).parent.parent / "vectors"

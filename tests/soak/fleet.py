@@ -18,7 +18,7 @@ from gateway.demo.plan import Plan
 from gateway.demo.services import Business, Hall
 from gateway.demo.stage import SERVICES, gateway_settings, listening
 from gateway.demo.witness import Witness
-from gateway.settings import Settings
+from gateway.settings.model import Settings
 from tests.processes import GatewayProcess, gateway_process
 from tests.redis_server import RedisServer
 

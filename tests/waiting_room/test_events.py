@@ -12,7 +12,7 @@ from redis.asyncio import Redis as Client
 
 from gateway.waiting_room.events import RoomEvent, Subscription, parse_event
 from gateway.waiting_room.keys import RoomKeys
-from gateway.waiting_room.link import Redis
+from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.room import channel
 
 

@@ -6,8 +6,8 @@ import asyncio
 
 from redis.asyncio import Redis as Client
 
-from gateway.waiting_room.link import Redis
-from gateway.waiting_room.lock import SweepLock
+from gateway.waiting_room.redis.connection import Redis
+from gateway.waiting_room.sweep import SweepLock
 from tests.waiting_room.conftest import SCRIPTS
 
 KEY = "gw:{default}:sweep-lock"

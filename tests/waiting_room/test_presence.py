@@ -11,8 +11,8 @@ from redis.asyncio import Redis as Client
 
 from gateway.errors import QueueUnavailable
 from gateway.waiting_room.keys import RoomKeys
-from gateway.waiting_room.link import Link, Redis
 from gateway.waiting_room.presence import Presence
+from gateway.waiting_room.redis.connection import Link, Redis
 from tests.waiting_room.conftest import SCRIPTS
 
 KEYS = RoomKeys("", "default")

@@ -12,7 +12,7 @@ from redis.asyncio import Redis as Client
 
 from gateway.errors import QueueUnavailable
 from gateway.waiting_room.events import RoomEvent
-from gateway.waiting_room.link import Redis
+from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.room import Limits, Room, RoomPolicy
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.state import Kind, Left, Summary

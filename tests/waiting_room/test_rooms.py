@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 
 from gateway.errors import QueueUnavailable, RoomNotFound, SettingsError
 from gateway.waiting_room.events import RoomEvent
-from gateway.waiting_room.link import Redis
+from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.room import Limits, Room, RoomPolicy
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.state import Kind

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
 
-from gateway.observe.metrics import Metrics
-from gateway.observe.spring_metrics import SpringMetrics
+from gateway.observability.metrics import Metrics
+from gateway.observability.spring_names import SpringMetrics
 
 _SUFFIXES = {
     "counter": ("_total", "_created"),

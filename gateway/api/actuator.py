@@ -1,0 +1,269 @@
+"""``/actuator``: health, info, and how operators' calls are guarded; long answers are made in a thread and shared."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from io import BytesIO
+from typing import Any, Final, NamedTuple, TypeVar, cast
+from urllib.parse import quote
+
+from aiohttp import web
+from prometheus_async.aio.web import server_stats
+
+from gateway import __version__
+from gateway.api.endpoints import Endpoint, Needs
+from gateway.api.envelope import encode
+from gateway.context import Context, Exchange
+from gateway.errors import RouteNotFound
+from gateway.middleware.admit import has_management_token
+from gateway.observability.exposition import form_for
+from gateway.routing.describe import actuator as routes_of
+from gateway.routing.describe import actuator_route
+
+T = TypeVar("T")
+
+LONG_SECONDS: Final = 0.05
+"""An answer is long if making it takes the processor longer than this."""
+
+KEPT_TIMES: Final = 3
+"""A long answer is given again for so many times as long as it took. So making it takes a quarter of one processor at
+most, however many callers ask."""
+
+
+class _Made(NamedTuple):
+    body: object
+    subject: object
+    begun: float
+    until: float
+
+    def holds(self, asked: float) -> bool:
+        """Whether it is good for a caller that asked at this time."""
+        return self.begun >= asked or time.monotonic() < self.until
+
+
+class Aside:
+    """Makes answers in a thread and keeps the last one of each kind."""
+
+    def __init__(self) -> None:
+        self._one_at_a_time = asyncio.Lock()
+        self._made: dict[str, _Made] = {}
+
+    async def body(self, kind: str, make: Callable[[], T], subject: object = None) -> T:
+        """What ``make`` returns, called in a thread: bytes, or what several answers are made from.
+
+        If ``subject`` is given, the answer depends on this object alone and is made once for it. Otherwise an answer
+        holds everything that happened before the call, unless a long one is still kept.
+        """
+        # A caller that leaves must not let the next thread start beside the one that is still at work.
+        return await asyncio.shield(self._make(kind, make, subject, time.monotonic()))
+
+    async def _make(self, kind: str, make: Callable[[], T], subject: object, asked: float) -> T:
+        async with self._one_at_a_time:
+            made = self._made.get(kind)
+            if made is not None and made.subject is subject and (subject is not None or made.holds(asked)):
+                return cast(T, made.body)
+            begun = time.monotonic()
+            body, took = await asyncio.to_thread(_timed, make)
+            kept = KEPT_TIMES * took if took > LONG_SECONDS else 0.0
+            self._made[kind] = _Made(body, subject, begun, time.monotonic() + kept)
+            return body
+
+
+def _timed(make: Callable[[], T]) -> tuple[T, float]:
+    begun = time.thread_time()
+    return make(), time.thread_time() - begun
+
+
+BASE = "/actuator"
+OUT_OF_SERVICE = "OUT_OF_SERVICE"
+MEDIA_TYPE = "application/vnd.spring-boot.actuator.v3+json"
+
+
+def plain(content: Any, status: int = 200, media_type: str = MEDIA_TYPE) -> web.Response:
+    """JSON as Spring's tools read it, without the envelope."""
+    return web.Response(
+        body=encode(content), status=status, content_type=media_type, headers={"Cache-Control": "no-store"}
+    )
+
+
+def _readiness(components: Mapping[str, Any]) -> str:
+    return cast(str, components["readinessState"]["status"])
+
+
+class _Asking(NamedTuple):
+    """What ``server_stats`` looks at of a request."""
+
+    headers: Mapping[str, str]
+
+
+class Actuator:
+    """Health, information, routes and metrics."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._aside = Aside()
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """What there is below ``/actuator``, but for rooms."""
+        reads: Needs = "management" if self._context.settings.management_reads == "token" else "nothing"
+        return (
+            Endpoint("GET", BASE, self.links, needs=reads, label="actuator"),
+            Endpoint("GET", f"{BASE}/health", self.health, needs="nothing", label="actuator.health"),
+            Endpoint(
+                "GET", f"{BASE}/health/liveness", self.liveness, needs="nothing", label="actuator.health"
+            ),
+            Endpoint(
+                "GET", f"{BASE}/health/readiness", self.readiness, needs="nothing", label="actuator.health"
+            ),
+            Endpoint(
+                "GET", f"{BASE}/health/{{component}}", self.component, needs=reads, label="actuator.health"
+            ),
+            Endpoint("GET", f"{BASE}/info", self.info, needs=reads, label="actuator.info"),
+            Endpoint("GET", f"{BASE}/gateway", self.gateway, needs=reads, label="actuator.routes"),
+            Endpoint("GET", f"{BASE}/gateway/routes", self.routes, needs=reads, label="actuator.routes"),
+            Endpoint(
+                "GET", f"{BASE}/gateway/routes/{{id}}", self.route, needs=reads, label="actuator.routes"
+            ),
+            Endpoint("GET", f"{BASE}/prometheus", self.prometheus, needs=reads, label="actuator.prometheus"),
+            Endpoint("GET", "/metrics", self.prometheus, needs=reads, label="actuator.prometheus"),
+        )
+
+    async def links(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """Where everything is."""
+        base = f"{request.scheme}://{request.host}{BASE}" if request.host else BASE
+
+        def link(path: str, templated: bool = False) -> dict[str, Any]:
+            return {"href": base + path, "templated": templated}
+
+        return plain(
+            {
+                "_links": {
+                    "self": link(""),
+                    "health": link("/health"),
+                    "health-path": link("/health/{*path}", templated=True),
+                    "info": link("/info"),
+                    "metrics": link("/metrics"),
+                    "metrics-requiredMetricName": link("/metrics/{requiredMetricName}", templated=True),
+                    "gateway": link("/gateway"),
+                    "prometheus": link("/prometheus"),
+                    "rooms": link("/rooms"),
+                    # As in Spring: what there is, whoever may use it; without a token there is no refresh.
+                    **({"refresh": link("/refresh")} if self._context.settings.management_token else {}),
+                }
+            }
+        )
+
+    async def health(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """How each component does. Redis or the auth server being away is shown, but takes nobody out of service:
+        ungated routes are served all the same. A component that is OUT_OF_SERVICE itself does. Where reads need the
+        management token, callers without it get the bare status, because probes have none."""
+        components = self._components()
+        status = _readiness(components)
+        shown: dict[str, Any] = {"status": status}
+        if self._shows_details(request):
+            shown |= {"components": components, "groups": ["liveness", "readiness"]}
+        return plain(shown, 200 if status == "UP" else 503)
+
+    def _shows_details(self, request: web.BaseRequest) -> bool:
+        settings = self._context.settings
+        return settings.management_reads != "token" or has_management_token(
+            request, settings.management_token
+        )
+
+    def _components(self) -> dict[str, Any]:
+        components: dict[str, Any] = {}
+        for name, check in sorted(self._context.checks.items()):
+            up, details = check()
+            status = up if isinstance(up, str) else "UP" if up else "UNKNOWN"
+            components[name] = {"status": status, "details": details}
+        out = self._context.draining or any(each["status"] == OUT_OF_SERVICE for each in components.values())
+        components["livenessState"] = {"status": "UP"}
+        components["readinessState"] = {"status": OUT_OF_SERVICE if out else "UP"}
+        return components
+
+    async def component(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """How one component does."""
+        component = self._components().get(exchange.parameters["component"])
+        if component is None:
+            raise RouteNotFound
+        return plain(component, 503 if component["status"] in {"OUT_OF_SERVICE", "DOWN"} else 200)
+
+    async def liveness(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """Answers: the process lives."""
+        return plain({"status": "UP"})
+
+    async def readiness(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """Whether requests should be sent here; if not, because of which components."""
+        components = self._components()
+        status = _readiness(components)
+        if status == "UP":
+            return plain({"status": status})
+        shown: dict[str, Any] = {"status": status}
+        if self._shows_details(request):
+            shown["components"] = {
+                name: each for name, each in components.items() if each["status"] == OUT_OF_SERVICE
+            }
+        return plain(shown, 503)
+
+    async def info(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """What this is."""
+        settings = self._context.settings
+        return plain(
+            {
+                "app": {"name": settings.spring_application_name, "version": __version__},
+                "profiles": list(settings.spring_profiles_active),
+                "python": platform.python_version(),
+            }
+        )
+
+    async def gateway(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """What there is about routes, one entry for each."""
+        ids = [route.id for route in self._context.tables.now.table.routes]
+        fixed = ("globalfilters", "routefilters", "routepredicates", "routes")
+        below = [*fixed, *(f"routes/{quote(one, safe='')}" for one in ids)]
+        entries = [{"href": f"{BASE}/gateway/{each}", "methods": ["GET"]} for each in below]
+        if self._context.settings.management_token:
+            entries.append({"href": f"{BASE}/gateway/refresh", "methods": ["POST"]})
+        return plain(entries, media_type="application/json")
+
+    async def routes(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """The table in the order in which it is matched."""
+        table = self._context.tables.now.table
+        body = await self._aside.body("routes", lambda: encode(routes_of(table)), table)
+        return _long(body, "application/json", {"Cache-Control": "no-store"})
+
+    async def route(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """One route."""
+        route = self._context.tables.now.table.route(exchange.parameters["id"])
+        if route is None:
+            raise RouteNotFound
+        return plain(actuator_route(route), media_type="application/json")
+
+    async def prometheus(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """All metrics of the process in Prometheus's format. With thousands of series they take seconds to write."""
+        form = form_for(",".join(request.headers.getall("Accept", ())))
+        body = await self._aside.body(form.media_type, lambda: _metrics(form.media_type))
+        return _long(body, form.content_type, {})
+
+
+def _metrics(media_type: str) -> bytes:
+    # It looks at one header only, and gives the newest version of either form, whatever version was asked for.
+    answer = _result(server_stats(cast(web.Request, _Asking({"Accept": media_type}))))
+    return cast(bytes, answer.body)
+
+
+def _result(coroutine: Coroutine[Any, Any, web.Response]) -> web.Response:
+    """What a coroutine returns that waits for nothing; it needs no loop."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return cast(web.Response, done.value)
+    raise RuntimeError("it waits")
+
+
+def _long(body: bytes, content_type: str, headers: dict[str, str]) -> web.Response:
+    # In pieces as they are taken: written whole, a copy would wait for each client that is slow.
+    return web.Response(body=BytesIO(body), headers={"Content-Type": content_type, **headers})

@@ -1,0 +1,136 @@
+"""``/v3/api-docs`` and ``/swagger-ui.html``: what can be called here, for programs and for people."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from io import BytesIO
+from typing import Final
+
+from aiohttp import web
+
+from gateway.api.endpoints import Endpoint
+from gateway.api.envelope import encode
+from gateway.api.openapi import written
+from gateway.context import Context, Exchange
+from gateway.errors import RouteNotFound
+from gateway.pages.swagger_files import Content, swagger_files
+from gateway.routing.predicates import Path
+from gateway.routing.table import RouteTable
+
+API_DOCS: Final = "/v3/api-docs"
+UI: Final = "/swagger-ui"
+
+_SECURITY: Final = {
+    # Swagger UI sets styles from its script, has icons as data, and needs nothing of any other origin.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+# Only what names one document: a variable or a wildcard before it names any number.
+_DOCUMENT: Final = re.compile(r"/(?P<name>[^?*{}]+)/v3/api-docs(?:/\*\*|/\{\*\w+\})?")
+
+
+def service_documents(table: RouteTable) -> dict[str, str]:
+    """The services that have a route to their API description, in the table's order: name → path."""
+    patterns = (
+        pattern.source
+        for route in table.routes
+        for predicate in route.predicates
+        if isinstance(predicate, Path)
+        for pattern in predicate.patterns
+    )
+    found = filter(None, map(_DOCUMENT.fullmatch, patterns))
+    return {match["name"]: f"/{match['name']}{API_DOCS}" for match in found}
+
+
+class Docs:
+    """The gateway's own document, the list of all documents, and Swagger UI to read them with."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """What there is. Exact paths below ``/v3/api-docs``: others there may be routed to services."""
+        return (
+            Endpoint("GET", API_DOCS, self.document, needs="nothing", label="docs"),
+            Endpoint("GET", f"{API_DOCS}.yaml", self.document_as_yaml, needs="nothing", label="docs"),
+            Endpoint("GET", f"{API_DOCS}/swagger-config", self.config, needs="nothing", label="docs"),
+            Endpoint("GET", f"{UI}.html", self.page, needs="nothing", label="docs.ui"),
+            Endpoint("GET", f"{UI}/{{file}}", self.file, needs="nothing", label="docs.ui"),
+        )
+
+    async def document(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """The gateway's own document."""
+        return _served(request, (await self._written())[0])
+
+    async def document_as_yaml(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """The same for people."""
+        return _served(request, (await self._written())[1])
+
+    async def _written(self) -> tuple[Content, Content]:
+        settings = self._context.settings
+        return await asyncio.to_thread(
+            written, actuator=settings.management_server_port is None, cookie=settings.jwt_cookie_name
+        )
+
+    async def config(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """Which documents there are by the table now in force, or those that are set, in the shape that springdoc gives
+        Swagger UI."""
+        settings = self._context.settings
+        documents = settings.api_documents or (
+            (settings.spring_application_name, API_DOCS),
+            *service_documents(self._context.tables.now.table).items(),
+        )
+        content: dict[str, object] = {
+            "configUrl": f"{API_DOCS}/swagger-config",
+            "oauth2RedirectUrl": f"{UI}/oauth2-redirect.html",
+            "urls": [{"url": url, "name": name} for name, url in documents],
+            "validatorUrl": "",
+        }
+        if settings.api_document_first:
+            content["urls.primaryName"] = settings.api_document_first
+        headers = _SECURITY | {"Cache-Control": "no-store"}
+        return web.Response(body=encode(content), content_type="application/json", headers=headers)
+
+    async def page(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """Leads to the page."""
+        return web.Response(status=302, headers={"Location": f"{UI}/index.html", "Cache-Control": "no-cache"})
+
+    async def file(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """One file of Swagger UI."""
+        content = (await asyncio.to_thread(swagger_files)).get(exchange.parameters["file"])
+        if content is None:
+            raise RouteNotFound
+        return _served(request, content)
+
+
+def _served(request: web.BaseRequest, content: Content) -> web.Response:
+    """The content, or that the client has it already. Clients ask each time: an update counts at once."""
+    headers = _SECURITY | {
+        "Cache-Control": "no-cache",
+        "Vary": "Accept-Encoding",
+        "ETag": f'W/"{content.tag}"',
+    }
+    if any(tag.value in (content.tag, "*") for tag in request.if_none_match or ()):
+        return web.Response(status=304, headers=headers)
+    body = content.body
+    if content.zipped and _takes_gzip(request.headers.get("Accept-Encoding", "")):
+        headers["Content-Encoding"] = "gzip"
+        body = content.zipped
+    charset = "utf-8" if content.media_type.startswith("text/") else None
+    # In pieces as they are taken: written whole, a copy would wait for each client that is slow.
+    return web.Response(body=BytesIO(body), content_type=content.media_type, charset=charset, headers=headers)
+
+
+def _takes_gzip(accept_encoding: str) -> bool:
+    """Whether a client takes gzip: it names it, and not with a weight of 0."""
+    for part in accept_encoding.lower().split(","):
+        coding, _, weight = part.partition(";")
+        if coding.strip() == "gzip":
+            return weight.strip().removeprefix("q=").strip("0.") != "" or not weight.strip()
+    return False

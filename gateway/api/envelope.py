@@ -1,0 +1,157 @@
+"""The one JSON envelope, and the one place where errors become answers."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from functools import lru_cache
+from typing import Any, Final
+
+from gateway import errors
+from gateway.api.i18n import message
+from gateway.api.status import state_json, status_object
+from gateway.context import Exchange
+from gateway.errors import GatewayError
+from gateway.observability.logging import timestamp
+from gateway.server.whole_response import EventsAnswer, JsonAnswer, WholeAnswer
+from gateway.sse.frames import come_back
+from gateway.waiting_room.state import State
+
+STATUS_OF: Final[dict[type[GatewayError], int]] = {
+    errors.BadRequest: 400,
+    errors.TokenRequired: 401,
+    errors.TokenExpired: 401,
+    errors.TokenInvalid: 401,
+    errors.CorsRejected: 403,
+    errors.CsrfRejected: 403,
+    errors.RouteNotFound: 404,
+    errors.RoomNotFound: 404,
+    errors.NotInQueue: 404,
+    errors.NotAllowedIn: 404,
+    errors.MethodNotAllowed: 405,
+    errors.RequestTimeout: 408,
+    errors.PayloadTooLarge: 413,
+    errors.ConfigRefused: 422,
+    errors.QueueWaiting: 429,
+    errors.TooManySlowUploads: 429,
+    errors.QueueFailed: 500,
+    errors.UpstreamUnreachable: 502,
+    errors.AuthUnavailable: 503,
+    errors.QueueUnavailable: 503,
+    errors.QueueStorageFull: 503,
+    errors.ConfigUnavailable: 503,
+    errors.NotConfigured: 503,
+    errors.Overloaded: 503,
+    errors.NoInstance: 503,
+    errors.UpstreamTimeout: 504,
+}
+"""HTTP status of each error that a client may see. At the gate, NotInQueue is 403: see ``NotAdmitted``."""
+
+
+class NotAdmitted(errors.NotInQueue):
+    """At the gate: the caller is neither waiting nor allowed in, and so may not do this (403, not 404)."""
+
+
+STATUS_OF[NotAdmitted] = 403
+
+_FOR_NOW: Final = 503
+"""The status of what may be otherwise in a moment."""
+
+_CHALLENGE: Final[dict[type[GatewayError], str]] = {
+    errors.TokenRequired: "Bearer",
+    errors.TokenExpired: 'Bearer error="invalid_token", error_description="expired"',
+    errors.TokenInvalid: 'Bearer error="invalid_token"',
+}
+
+
+# Kept, because json.dumps makes a new encoder for each call with options.
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+@lru_cache(maxsize=256)
+def _in_json(text: str) -> str:
+    return _to_json(text)
+
+
+def encode(content: object) -> bytes:
+    """Compact JSON in UTF-8. A user id that is not Unicode is escaped rather than refused."""
+    return _to_json(content).encode("utf-8", "backslashreplace")
+
+
+def answer(
+    exchange: Exchange, content: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None
+) -> JsonAnswer:
+    """A JSON answer of the gateway's own: ``content`` plus the members that every envelope ends with."""
+    content["timestamp"] = timestamp(time.time())
+    content["traceId"] = exchange.trace_id
+    return JsonAnswer(encode(content), status=status, headers=headers)
+
+
+def success(exchange: Exchange, key: str, **members: Any) -> JsonAnswer:
+    """A success with the message ``key``; ``members`` that are None are left out."""
+    content: dict[str, Any] = {"success": True, "message": message(exchange.locale, key)}
+    content.update((name, value) for name, value in members.items() if value is not None)
+    return answer(exchange, content)
+
+
+def standing(exchange: Exchange, key: str, state: State) -> JsonAnswer:
+    """A success with the message ``key`` that says where the caller stands. Put together by hand, because everybody
+    who comes gets one; what is the same for many is encoded once."""
+    text = (
+        f'{{"success":true,"message":{_in_json(message(exchange.locale, key))},'
+        f"{state_json(_in_json(state.room), state)},"
+        f'"timestamp":"{timestamp(time.time())}","traceId":"{exchange.trace_id}"}}'
+    )
+    return JsonAnswer(text.encode("utf-8", "backslashreplace"))
+
+
+def refusal(exchange: Exchange, error: GatewayError) -> WholeAnswer:
+    """The answer to ``error``. Errors without a status of their own are 500 INTERNAL_ERROR and say nothing else.
+
+    A stream that can't be opened now but may be later is answered as by a full instance: 200, when to come back, and
+    the end. An ``EventSource`` gives up for good on any other status.
+    """
+    status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
+    code = error.code if status != 500 else GatewayError.code
+    exchange.outcome = code
+    if exchange.streams and status == _FOR_NOW:
+        return EventsAnswer(come_back(code).raw)
+    text = message(exchange.locale, f"error.{code}")
+    facts: dict[str, Any] = {"code": code, "message": text, "status": status}
+    if exchange.target is not None:
+        facts["path"] = exchange.target.raw_path
+    fields = error.fields if isinstance(error, errors.BadRequest | errors.ConfigError) else ()
+    if isinstance(error, errors.BadRequest | errors.RequestTimeout) and not fields:
+        fields = (errors.FieldFault("request", "", error.reason),)
+    if fields:
+        facts["fields"] = [
+            {"field": f.field, "value": f.value, "reason": f.reason}
+            if f.value
+            else {"field": f.field, "reason": f.reason}
+            for f in fields
+        ]
+    content: dict[str, Any] = {"success": False, "message": text, "error": facts}
+    if isinstance(error, errors.QueueWaiting) and isinstance(error.state, State):
+        content["state"] = "WAITING"
+        content["data"] = status_object(error.state.room, error.state)
+    made = answer(exchange, content, status=status, headers=_headers(error))
+    if isinstance(error, errors.RequestTimeout | errors.TooManySlowUploads):
+        # The rest of the body is not waited for.
+        made.force_close()
+    return made
+
+
+def _headers(error: GatewayError) -> dict[str, str]:
+    headers = {}
+    challenge = _CHALLENGE.get(type(error))
+    if challenge:
+        headers["WWW-Authenticate"] = challenge
+    retry_after = getattr(error, "retry_after", None)
+    if retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
+    if isinstance(error, errors.AuthUnavailable):
+        headers["Retry-After"] = "5"
+    if isinstance(error, errors.MethodNotAllowed):
+        headers["Allow"] = ", ".join(error.allowed)
+    return headers

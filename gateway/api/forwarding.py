@@ -1,0 +1,200 @@
+"""From a matched route to a plan for the proxy: identity in, everything else as the client sent it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Awaitable, Sequence
+from functools import lru_cache
+
+from aiohttp import hdrs, web
+from multidict import CIMultiDict
+
+from gateway.auth.identity import identity_headers, signature_header, strip_identity
+from gateway.context import Context, Exchange, Handler
+from gateway.errors import BadRequest, GatewayError
+from gateway.observability.spans import TracedCalls
+from gateway.proxy.headers import taken_off, upstream_headers, without_named
+from gateway.proxy.load_balancer import UpstreamBase
+from gateway.proxy.plan import Edits, ForwardPlan
+from gateway.proxy.response import Send, send_answer
+from gateway.proxy.websocket import key_of
+from gateway.routing.cors import Headers
+from gateway.routing.filters.base import Answer
+from gateway.routing.filters.edits import HeaderEdit
+from gateway.routing.path import is_authority
+from gateway.routing.table import Match
+
+RawHeaders = Sequence[tuple[bytes, bytes]]
+
+
+def forwarding(context: Context) -> Handler:
+    """Makes the handler of everything that a route matches."""
+
+    def forward(request: web.BaseRequest, exchange: Exchange) -> Awaitable[web.StreamResponse]:
+        match = exchange.match
+        assert match is not None  # noqa: S101 - only matched requests come here
+        answer = match.changes.answer
+        if answer is not None:
+            return _own_answer(answer)
+        return forwarded(context, request, exchange, plan_for(context, request, exchange, match))
+
+    return forward
+
+
+def forwarded(
+    context: Context,
+    request: web.BaseRequest,
+    exchange: Exchange,
+    plan: ForwardPlan,
+    send: Send = send_answer,
+) -> Awaitable[web.StreamResponse]:
+    """Forwards a request; in a trace that is recorded each call to an instance becomes a span."""
+    if exchange.trace.sampled and context.tracer.records(exchange.trace):
+        return _traced(context, request, exchange, plan, send)
+    return context.forwarder.forward(request, plan, send)
+
+
+async def _traced(
+    context: Context, request: web.BaseRequest, exchange: Exchange, plan: ForwardPlan, send: Send
+) -> web.StreamResponse:
+    calls = TracedCalls(
+        context.tracer,
+        exchange.trace,
+        method=request.method,
+        route=plan.route_id,
+        service=plan.base if isinstance(plan.base, str) else "",
+        headers=plan.headers,
+    )
+    complete = False
+    try:
+        response = await context.forwarder.forward(request, plan._replace(calls=calls), send)
+        complete = response.complete
+    except GatewayError as error:
+        calls.failed(error.code)
+        raise
+    finally:
+        calls.done(complete)
+    return response
+
+
+def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, match: Match) -> ForwardPlan:
+    """What goes to the service, and how."""
+    settings, changes, sent = context.settings, match.changes, request.headers
+    # Before the filters, which may name another call to the service; the client may not.
+    raw = strip_identity(request.raw_headers)
+    host = sent.get("Host", "")
+    # A client of HTTP/1.0 may have sent none: the service then gets its own, as where no Host is kept.
+    upstream_host: str | None = host or None if changes.preserve_host else None
+    if changes.request_headers:
+        edited = _edited(without_named(raw), changes.request_headers)
+        # What a filter makes of Host only goes out where the route keeps the Host at all.
+        upstream_host = edited.get("Host") or None if changes.preserve_host else None
+        if upstream_host is not None and not is_authority(upstream_host):
+            raise BadRequest("the host that a filter makes of the request is none")
+        # Identity comes from the token alone, not from what a client or a filter wrote.
+        raw = strip_identity(_as_raw(edited), of_route=True)
+    identity = identity_headers(exchange.principal)
+    if settings.identity_hmac_secret:
+        signed = signature_header(
+            settings.identity_hmac_secret,
+            int(time.time()),
+            request.method,
+            match.upstream_target,
+            exchange.principal,
+        )
+        identity = (*identity, signed)
+    headers = upstream_headers(
+        raw,
+        peer=request.remote or "",
+        scheme=request.scheme,
+        host=host,
+        trusted=context.trusted,
+        upstream_host=None if upstream_host is None else _encode(upstream_host),
+        extra=(*identity, *exchange.trace.headers()),
+        prefix=_prefix(exchange, match),
+        seen=exchange.origin,
+        told=context.told,
+    )
+    route = match.route
+    upstream = route.upstream
+    # By position: this is made for every request.
+    return ForwardPlan(
+        route.id,
+        upstream.service or UpstreamBase(upstream.scheme, upstream.host, upstream.port),
+        match.upstream_target,
+        headers,
+        _response_edits(changes.response_headers) if changes.response_headers else None,
+        settings.max_request_body_bytes
+        if changes.body_limit is None
+        else _smaller(settings.max_request_body_bytes, changes.body_limit),
+        settings.proxy_connect_timeout_seconds
+        if route.connect_timeout is None
+        else _seconds(route.connect_timeout),
+        _seconds(
+            settings.proxy_response_timeout_seconds
+            if route.response_timeout is None
+            else route.response_timeout
+        ),
+        changes.status,
+        exchange.trace.trace_id.encode(),
+        _cors(exchange.cors_headers) if exchange.cors_headers else None,
+        key_of(request.method, request.version, sent) if hdrs.UPGRADE in sent else None,
+        client=exchange.client,
+        security=exchange.security,
+        downloads=context.downloads,
+    )
+
+
+def _prefix(exchange: Exchange, match: Match) -> str:
+    """What the route's filters took off the beginning of the path."""
+    target = exchange.target
+    if not match.route.filters or target is None:
+        return ""
+    return taken_off(target.raw_path, match.upstream_target)
+
+
+@lru_cache(maxsize=256)
+def _cors(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((name.encode("ascii"), value.encode("ascii")) for name, value in headers)
+
+
+async def _own_answer(answer: Answer) -> web.StreamResponse:
+    return web.Response(status=answer.status, headers=CIMultiDict(answer.headers))
+
+
+def _smaller(of_settings: int, of_route: int) -> int:
+    """The limit of bodies that counts, in bytes; 0 in the settings means none."""
+    return min(of_settings, of_route) if of_settings else of_route
+
+
+def _seconds(timeout: float) -> float:
+    """A time-out; infinity means none, which is a year here."""
+    return 365.0 * 86400 if math.isinf(timeout) else timeout
+
+
+def _edited(raw: RawHeaders, edits: Sequence[HeaderEdit]) -> CIMultiDict[str]:
+    headers = CIMultiDict((_decode(name), _decode(value)) for name, value in raw)
+    for edit in edits:
+        edit.apply(headers)
+    return headers
+
+
+def _as_raw(headers: CIMultiDict[str]) -> RawHeaders:
+    return [(_encode(name), _encode(value)) for name, value in headers.items()]
+
+
+def _response_edits(edits: Sequence[HeaderEdit]) -> Edits:
+    def apply(headers: CIMultiDict[str]) -> None:
+        for edit in edits:
+            edit.apply(headers)
+
+    return apply
+
+
+def _decode(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")
+
+
+def _encode(value: str) -> bytes:
+    return value.encode("utf-8", "surrogateescape")

@@ -1,0 +1,84 @@
+"""``/actuator/metrics``: single metrics in Spring's JSON, for tools that read no Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from io import BytesIO
+from typing import Final
+
+from aiohttp import web
+
+from gateway.api.actuator import BASE, MEDIA_TYPE, Aside, plain
+from gateway.api.endpoints import Endpoint, Needs
+from gateway.api.envelope import encode
+from gateway.context import Context, Exchange
+from gateway.errors import BadRequest, FieldFault, RouteNotFound
+from gateway.observability.spring_names import Meter, Pair, Processor, meter_json, meters_of
+from gateway.query import values_of
+
+MOST_TAGS: Final = 16
+"""No metric has so many. Each is compared with all series."""
+
+
+class MetricsApi:
+    """The names of all metrics, and each metric with its numbers."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._aside = Aside()
+        self._processor = Processor()
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Both calls."""
+        reads: Needs = "management" if self._context.settings.management_reads == "token" else "nothing"
+        return (
+            Endpoint("GET", f"{BASE}/metrics", self.names, needs=reads, label="actuator.metrics"),
+            Endpoint("GET", f"{BASE}/metrics/{{name}}", self.metric, needs=reads, label="actuator.metrics"),
+        )
+
+    async def names(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """All names in their order."""
+        return plain({"names": list(await self._meters())})
+
+    async def metric(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """One metric: all its series, or those with the tags that ``?tag=key:value`` names, taken together."""
+        tags = tags_of(exchange)
+        meter = (await self._meters()).get(exchange.parameters["name"])
+        if meter is None:
+            raise RouteNotFound
+        body = await self._aside.body("metric", partial(_written, meter, tags), object())
+        if body is None:
+            raise RouteNotFound
+        return web.Response(
+            body=BytesIO(body), headers={"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"}
+        )
+
+    async def _meters(self) -> Mapping[str, Meter]:
+        return await self._aside.body("meters", self._read)
+
+    def _read(self) -> Mapping[str, Meter]:
+        return meters_of(self._context.metrics.registry.collect(), self._processor.usage())
+
+
+def tags_of(exchange: Exchange) -> tuple[Pair, ...]:
+    """The tags that a call asks for, each once. Raises BadRequest for one that is not ``key:value``, and for too
+    many."""
+    target = exchange.target
+    if target is None or not target.has_query:
+        return ()
+    given = dict.fromkeys(values_of(target.raw_query, "tag"))
+    if len(given) > MOST_TAGS:
+        raise BadRequest(f"tag may be given {MOST_TAGS} times at most")
+    tags = [(key, value) for key, colon, value in (each.partition(":") for each in given) if key and colon]
+    if len(tags) < len(given):
+        faults = [
+            FieldFault("tag", each[:64], "allowed is key:value") for each in given if ":" not in each[1:]
+        ]
+        raise BadRequest("a tag is not key:value", tuple(faults))
+    return tuple(tags)
+
+
+def _written(meter: Meter, tags: tuple[Pair, ...]) -> bytes | None:
+    content = meter_json(meter, tags)
+    return None if content is None else encode(content)

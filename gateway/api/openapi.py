@@ -1,0 +1,76 @@
+"""The OpenAPI document of the gateway's own calls, as it holds for one gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, Final
+
+import yaml
+
+from gateway.api.envelope import encode
+from gateway.observability.tracing import TRACE_ID
+from gateway.pages.swagger_files import Content, content_of
+
+YAML: Final = "application/vnd.oai.openapi"
+"""The media type of the document as YAML, as springdoc has it."""
+
+_METHODS: Final = ("get", "post", "delete")
+
+_MANAGEMENT: Final = ("/actuator", "/metrics")
+"""What is on the port of management, if there is one."""
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes what is used twice twice: not every reader of OpenAPI knows anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def kept() -> dict[str, Any]:
+    """The document as it is kept in ``pages/openapi.yaml``, made anew, and with the header that every answer has."""
+    text = files("gateway.web").joinpath("pages", "openapi.yaml").read_text(encoding="utf-8")
+    document: dict[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    for each in (*document["components"]["responses"].values(), *_answers(document)):
+        each["headers"] = each.get("headers", {}) | {TRACE_ID: {"$ref": "#/components/headers/TraceId"}}
+    return document
+
+
+def _answers(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Those that calls describe themselves, rather than refer to."""
+    for operation in _operations(document):
+        yield from (each for each in operation["responses"].values() if "$ref" not in each)
+
+
+def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for item in document["paths"].values():
+        yield from (item[method] for method in _METHODS if method in item)
+
+
+def document_for(*, actuator: bool, cookie: str | None) -> dict[str, Any]:
+    """The document of a gateway that answers ``/actuator`` and ``/metrics`` on the public port, or does not, and
+    that takes a token from the cookie of that name, if there is one."""
+    document = kept()
+    schemes = document["components"]["securitySchemes"]
+    if not actuator:
+        paths, tags = document["paths"].items(), document["tags"]
+        document["paths"] = {path: item for path, item in paths if not path.startswith(_MANAGEMENT)}
+        document["tags"] = [tag for tag in tags if tag["name"] not in ("Actuator", "Rooms")]
+        del schemes["management"], schemes["webhook"]
+    if cookie:
+        schemes["cookie"]["name"] = cookie
+        return document
+    del schemes["cookie"]
+    for operation in _operations(document):
+        operation["security"] = [each for each in operation["security"] if "cookie" not in each]
+    return document
+
+
+@lru_cache(maxsize=4)
+def written(*, actuator: bool, cookie: str | None) -> tuple[Content, Content]:
+    """The document as JSON and as YAML. Takes a good part of a second the first time: not on the loop."""
+    document = document_for(actuator=actuator, cookie=cookie)
+    text = yaml.dump(document, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=110)
+    return content_of(encode(document), "application/json"), content_of(text.encode(), YAML)

@@ -1,0 +1,172 @@
+"""``/actuator/rooms``: operators look at rooms, change their limits, pause them, and remove users."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from gateway.api.actuator import BASE
+from gateway.api.body import read_small
+from gateway.api.endpoints import Endpoint, Needs
+from gateway.api.envelope import success
+from gateway.context import Context, Exchange
+from gateway.errors import BadRequest, FieldFault, NotConfigured, NotInQueue
+from gateway.observability.logging import timestamp
+from gateway.query import values_of
+from gateway.waiting_room.room import Room
+from gateway.waiting_room.state import REASONS, Following, Left, Summary
+
+MOST_BYTES = 4096
+MOST_CAPACITY = 10_000_000
+LEAST_SECONDS = 0.001
+"""Redis counts in milliseconds."""
+MOST_SECONDS = 7 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an operator asks for; None leaves a limit as it is."""
+
+    capacity: int | None = None
+    duration: float | None = None
+    paused: bool | None = None
+    lift: bool = False
+
+
+def parse_change(body: bytes) -> Change:
+    """Reads ``{"capacity", "durationSeconds", "paused", "override": false}``. Raises BadRequest with every fault."""
+    try:
+        given = json.loads(body)
+    except (ValueError, RecursionError):  # the second is what deep nesting becomes
+        raise BadRequest("the body is not JSON") from None
+    if not isinstance(given, dict):
+        raise BadRequest("the body is not a JSON object")
+    allowed = {
+        "capacity": (_is_capacity, f"a whole number from 0 to {MOST_CAPACITY}"),
+        "durationSeconds": (_is_duration, f"a number from {LEAST_SECONDS} to {MOST_SECONDS}"),
+        "paused": (lambda value: isinstance(value, bool), "true or false"),
+        "override": (lambda value: value is False, "false, to go back to the limits of the settings"),
+    }
+    faults = [
+        FieldFault(
+            name[:64], str(value)[:64], f"allowed is {allowed[name][1]}" if name in allowed else "unknown"
+        )
+        for name, value in given.items()
+        if name not in allowed or not allowed[name][0](value)
+    ]
+    if not given:
+        faults.append(FieldFault("body", "{}", "allowed are " + ", ".join(allowed)))
+    if faults:
+        raise BadRequest("the change is not valid", tuple(faults))
+    capacity = given.get("capacity")
+    return Change(
+        None if capacity is None else int(capacity),
+        given.get("durationSeconds"),
+        given.get("paused"),
+        lift="override" in given,
+    )
+
+
+def room_object(name: str, summary: Summary) -> dict[str, Any]:
+    """A room's numbers as operators read them."""
+    content: dict[str, Any] = {
+        "room": name,
+        "capacity": summary.capacity,
+        "durationSeconds": summary.duration,
+        "paused": summary.paused,
+        "waiting": summary.waiting,
+        "allowedIn": summary.allowed_in,
+    }
+    wait = summary.wait_at(summary.waiting + 1)
+    if wait is not None:
+        content["admissionsPerSecond"] = round(summary.rate, 3)
+        content["estimatedWaitSeconds"] = round(wait)
+    if summary.following is not None:
+        content["following"] = following_object(summary.following)
+        # With fewer streams than users in line, some can be told by the older system alone.
+        content["waitingWithoutStreamHere"] = max(0, summary.waiting - summary.following.streams)
+    return content
+
+
+def following_object(following: Following) -> dict[str, str]:
+    """Since when and why an older system is followed."""
+    return {
+        "since": timestamp(following.since),
+        "lastSign": timestamp(following.last_sign),
+        "sign": following.sign,
+        "because": REASONS[following.sign],
+    }
+
+
+class RoomsApi:
+    """The calls of operators. Reading follows the rule for all reads, changing needs the management token."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """What there is below ``/actuator/rooms``."""
+        reads: Needs = "management" if self._context.settings.management_reads == "token" else "nothing"
+        room = f"{BASE}/rooms/{{room}}"
+        return (
+            Endpoint("GET", f"{BASE}/rooms", self.show_all, needs=reads, label="actuator.rooms"),
+            Endpoint("GET", room, self.show, needs=reads, label="actuator.rooms"),
+            Endpoint("POST", room, self.change, needs="management", label="actuator.rooms"),
+            Endpoint("DELETE", f"{room}/users", self.remove, needs="management", label="actuator.rooms"),
+        )
+
+    def _named(self, exchange: Exchange) -> Room:
+        """The room of the path. Raises RoomNotFound, and NotConfigured while the gateway is not ready: which rooms
+        there are is not known then."""
+        if self._context.tables.now.table.unready:
+            raise NotConfigured
+        return self._context.rooms[exchange.parameters["room"]]
+
+    async def show_all(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """Every room."""
+        rooms = [room_object(room.name, await room.overview()) for room in self._context.rooms]
+        return success(exchange, "room.shown", data=rooms)
+
+    async def show(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """One room."""
+        room = self._named(exchange)
+        return success(exchange, "room.shown", data=room_object(room.name, await room.overview()))
+
+    async def change(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """New limits, for all instances at once."""
+        room = self._named(exchange)
+        body = await read_small(request, MOST_BYTES, self._context.uploads, exchange.client)
+        change = parse_change(body)
+        summary = await room.set_limits(
+            capacity=change.capacity, duration=change.duration, paused=change.paused, lift=change.lift
+        )
+        return success(exchange, "room.changed", data=room_object(room.name, summary))
+
+    async def remove(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """Takes slot or place from the user ``?id=``; an id may hold what a path may not."""
+        room = self._named(exchange)
+        assert exchange.target is not None  # noqa: S101 - located before
+        users = values_of(exchange.target.raw_query, "id")
+        if len(users) != 1 or not users[0]:
+            raise BadRequest("id must be given once")
+        if await room.remove([users[0]]) == [Left.NOTHING]:
+            raise NotInQueue
+        return success(exchange, "room.removed")
+
+
+def _is_capacity(value: object) -> bool:
+    if isinstance(value, float):
+        # JSON knows one kind of number, and 500.0 is a whole one.
+        return value.is_integer() and 0 <= value <= MOST_CAPACITY
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_CAPACITY
+
+
+def _is_duration(value: object) -> bool:
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and LEAST_SECONDS <= value <= MOST_SECONDS
+    )

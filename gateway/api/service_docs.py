@@ -1,0 +1,464 @@
+"""``/{service}/v3/api-docs``: a service's OpenAPI document on its way through, with ``servers`` led to the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import re
+import time
+from collections.abc import Awaitable, Callable, Generator, Hashable
+from functools import partial
+from io import BytesIO
+from json.decoder import scanstring  # type: ignore[attr-defined]  # missing in its stubs
+from typing import Any, Final, Literal, NamedTuple
+from urllib.parse import urljoin, urlsplit
+from weakref import WeakValueDictionary
+
+from aiohttp import hdrs, web
+from aiohttp.http import RawResponseMessage
+from multidict import CIMultiDict
+
+from gateway.api.envelope import encode
+from gateway.api.forwarding import forwarded, plan_for
+from gateway.auth.identity import SIGNATURE
+from gateway.context import Context, Exchange, Handler
+from gateway.errors import GatewayError, UpstreamUnreachable
+from gateway.middleware.resolve import Choose
+from gateway.proxy.plan import ForwardPlan
+from gateway.proxy.response import TakenResponse
+from gateway.proxy.transform import changing
+from gateway.routing.table import Match
+
+_METHODS: Final = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
+_LONGEST_URL: Final = 2000
+_VARIABLE: Final = re.compile(r"\{([^{}]*)\}")
+
+TOKENS_A_STEP: Final = 200
+"""About a quarter of a millisecond of work."""
+_SERVERS_A_STEP: Final = 10
+_MOST_TOKENS: Final = 500_000
+"""Several times what a document of the greatest length has that describes something."""
+_MOST_DEPTH: Final = 400
+_LONGEST_SERVERS: Final = 64 * 1024
+"""Longer lists of servers are none: they would be read in one go."""
+
+# What an object in a document is, and what its members are then. ``*`` stands for every name.
+_Roles = dict[str, str]
+_ROLES: Final[dict[str, _Roles]] = {
+    "root": {"paths": "items", "webhooks": "items", "components": "components", "servers": "servers"},
+    "items": {"*": "item"},
+    "item": {
+        **dict.fromkeys(_METHODS, "operation"),
+        "additionalOperations": "operations",
+        "servers": "servers",
+    },
+    "operations": {"*": "operation"},
+    "operation": {"callbacks": "callbacks", "responses": "responses", "servers": "servers"},
+    "callbacks": {"*": "items"},
+    "responses": {"*": "response"},
+    "response": {"links": "links"},
+    "links": {"*": "link"},
+    "link": {"server": "server"},
+    "components": {
+        "pathItems": "items",
+        "callbacks": "callbacks",
+        "responses": "responses",
+        "links": "links",
+    },
+}
+_OTHER: Final[_Roles] = {}
+
+_BLANKS: Final = re.compile(r"[ \t\n\r]*+")
+_scalar = re.compile(
+    r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][-+]?[0-9]++)?|true|false|null|NaN|-?Infinity"
+).match
+
+
+def _skip(text: str, at: int) -> int:
+    """Where the blanks that begin at ``at`` end."""
+    blanks = _BLANKS.match(text, at)
+    return at if blanks is None else blanks.end()
+
+
+class NotJson(ValueError):
+    """A body that is no JSON, or too much of it: nested too deeply, or of too many values."""
+
+
+def led_here(body: bytes, path: str) -> bytes:
+    """The document with every server replaced by its path alone, which is then a path of whoever serves the document.
+
+    ``path`` is where the service itself has it. What is JSON but no OpenAPI document is returned as it is. Raises
+    NotJson.
+    """
+    steps = leading(body, path)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            return bytes(done.value)
+
+
+def leading(body: bytes, path: str) -> Generator[None, None, bytes]:
+    """``led_here`` in steps: between two of them something else may be done."""
+    try:
+        document = _OpenApiDocument(body.decode(json.detect_encoding(body), "surrogatepass"))
+        yield from document.scan()
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise NotJson(str(error)) from error
+    if not document.is_described:
+        return body
+    return (yield from document.led(path))
+
+
+class _OpenApiDocument:
+    """A text gone through: the members of its root, and where servers stand."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._members: list[tuple[str, int, int, int]] = []
+        """Of the root: name, where it begins, where its value begins and ends."""
+        self._found: list[tuple[str, int, int]] = []
+        """Servers below the root: role and place."""
+
+    @property
+    def is_described(self) -> bool:
+        """It is an OpenAPI document."""
+        return any(name in ("openapi", "swagger") for name, _, _, _ in self._members)
+
+    def led(self, path: str) -> Generator[None, None, bytes]:
+        """The document for clients, made in steps."""
+        text = self._text
+        if any(name == "swagger" for name, _, _, _ in self._members):
+            # Version 2 has no servers; paths begin at basePath, and where is what is left out: here.
+            members = [
+                text[begin:end] for name, begin, _, end in self._members if name not in ("host", "schemes")
+            ]
+        else:
+            own: Any = None
+            members = []
+            found = iter(self._found)
+            place = next(found, None)
+            done = 0
+            for name, first_of_all, value, end in self._members:
+                begin = first_of_all
+                if name == "servers":
+                    own = self._servers(value, end)
+                    continue
+                pieces: list[str] = []
+                while place is not None and place[1] < end:
+                    role, first, last = place
+                    done += 1
+                    if done % _SERVERS_A_STEP == 0:
+                        yield
+                    pieces += (text[begin:first], self._led_servers(role, first, last, path))
+                    begin = last
+                    place = next(found, None)
+                pieces.append(text[begin:end])
+                members.append("".join(pieces))
+            members.append(f'"servers":{encode(paths_of(own, path)).decode()}')
+        return ("{" + ",".join(members) + "}").encode("utf-8", "backslashreplace")
+
+    def _servers(self, begin: int, end: int) -> Any:
+        return json.loads(self._text[begin:end]) if end - begin <= _LONGEST_SERVERS else None
+
+    def _led_servers(self, role: str, begin: int, end: int, path: str) -> str:
+        servers = self._servers(begin, end)
+        led = paths_of([servers], path)[0] if role == "server" else paths_of(servers, path)
+        return encode(led).decode()
+
+    def scan(self) -> Generator[None, None, None]:  # noqa: PLR0912, PLR0915 - one loop over all kinds of tokens
+        """Goes through the text, in steps. Raises JSONDecodeError or NotJson."""
+        text = self._text
+        # Of each open object or array: how it ends, the roles of its members, its own role, and where it begins.
+        open_ones: list[tuple[str, _Roles, str, int]] = []
+        root_key = "", 0
+        role = "root"
+        at = _skip(text, 0)
+        tokens = 0
+        while True:
+            tokens += 1
+            if tokens % TOKENS_A_STEP == 0:
+                if tokens > _MOST_TOKENS:
+                    raise NotJson("too many values")
+                yield
+            begin = at
+            char = text[at : at + 1]
+            if char in ("{", "["):
+                if len(open_ones) >= _MOST_DEPTH:
+                    raise NotJson("nested too deeply")
+                at = _skip(text, at + 1)
+                if char == "{":
+                    members = _ROLES.get(role, _OTHER)
+                    open_ones.append(("}", members, role, begin))
+                    if text[at : at + 1] != "}":
+                        key, key_at, at = self._key(at)
+                        if len(open_ones) == 1:
+                            root_key = key, key_at
+                        role = members.get(key) or members.get("*", "")
+                        continue
+                else:
+                    open_ones.append(("]", _OTHER, role, begin))
+                    if text[at : at + 1] != "]":
+                        role = ""
+                        continue
+                at += 1
+                open_ones.pop()
+            elif char == '"':
+                _, at = scanstring(text, at + 1, True)
+            elif (match := _scalar(text, at)) is not None:
+                at = match.end()
+            else:
+                raise json.JSONDecodeError("Expecting value", text, at)
+            # A value has ended, and perhaps what it is in.
+            while True:
+                depth = len(open_ones)
+                if depth == 1 and open_ones[0][0] == "}":
+                    self._members.append((*root_key, begin, at))
+                elif role in ("servers", "server"):
+                    self._found.append((role, begin, at))
+                at = _skip(text, at)
+                if not depth:
+                    if at != len(text):
+                        raise json.JSONDecodeError("Expecting nothing more", text, at)
+                    return
+                closing, members, own_role, own_begin = open_ones[-1]
+                char = text[at : at + 1]
+                if char == ",":
+                    at = _skip(text, at + 1)
+                    role = ""
+                    if closing == "}":
+                        key, key_at, at = self._key(at)
+                        if depth == 1:
+                            root_key = key, key_at
+                        role = members.get(key) or members.get("*", "")
+                    break
+                if char != closing:
+                    raise json.JSONDecodeError("Expecting a comma or the end", text, at)
+                at += 1
+                open_ones.pop()
+                role, begin = own_role, own_begin
+
+    def _key(self, at: int) -> tuple[str, int, int]:
+        """A member's name, where it begins, and where its value does."""
+        text = self._text
+        if text[at : at + 1] != '"':
+            raise json.JSONDecodeError("Expecting a name", text, at)
+        key, end = scanstring(text, at + 1, True)
+        end = _skip(text, end)
+        if text[end : end + 1] != ":":
+            raise json.JSONDecodeError("Expecting a colon", text, end)
+        return key, at, _skip(text, end + 1)
+
+
+def paths_of(servers: Any, path: str) -> list[dict[str, str]]:
+    """``servers`` as paths, each once; the gateway's own root if there are none."""
+    listed = servers if isinstance(servers, list) else []
+    found = [_path_of(server, path) for server in listed if isinstance(server, dict)]
+    return [{"url": url} for url in dict.fromkeys(found)] or [{"url": "/"}]
+
+
+def _path_of(server: dict[str, Any], path: str) -> str:
+    variables = server.get("variables")
+    given = variables if isinstance(variables, dict) else {}
+
+    def default(match: re.Match[str]) -> str:
+        variable = given.get(match[1])
+        return str(variable.get("default", ""))[:_LONGEST_URL] if isinstance(variable, dict) else ""
+
+    url = str(server.get("url", "/"))
+    # Before and after: a short one with long variables can become thousands of times as long.
+    if len(url) > _LONGEST_URL or len(url := _VARIABLE.sub(default, url)) > _LONGEST_URL:
+        return "/"
+    try:
+        found = urlsplit(urljoin(path, url)).path
+    except ValueError:
+        found = "/"
+    # A browser takes // and /\ for the beginning of a host.
+    return "/" + found.lstrip("/\\")
+
+
+_DOCUMENT: Final = "/v3/api-docs"
+
+MOST_BYTES: Final = 2 * 1024 * 1024
+"""The longest document there may be, decoded: several times what a big service has."""
+
+SLICE_SECONDS: Final = 0.002
+"""How long reading a document may hold the loop at a time."""
+
+MOST_AT_A_TIME: Final = 4
+"""Documents of one route that are in memory at the same time, other than those that are kept: anybody may ask for
+them. Who comes then waits as long as for an answer."""
+
+MOST_ALTOGETHER: Final = 8
+"""The same for all routes together."""
+
+_MOST_KEPT_BYTES: Final = 16 * 1024 * 1024
+
+# A document is asked for whole, as it is now, and in no coding.
+_LEFT_OUT: Final = frozenset(
+    {b"accept-encoding", b"range", b"if-match", b"if-none-match", b"if-modified-since"}
+    | {b"if-unmodified-since", b"if-range"}
+)
+
+
+def is_document(method: str, match: Match, path: str) -> bool:
+    """Whether a call that a route matched asks for an API description, by the path here or at the service."""
+    return (
+        method == "GET" and (_DOCUMENT in match.upstream_path or _DOCUMENT in path) and match.answer is None
+    )
+
+
+_OF_ONE_CALL: Final = frozenset(
+    {b"traceparent", b"tracestate", b"x-forwarded-for", b"forwarded", b"x-real-ip", b"user-agent"}
+    | {SIGNATURE.lower()}
+)
+
+
+class Rewritten:
+    """Documents led to the gateway. Keeps the last ones, by their contents: reading one costs milliseconds, and anybody
+    may ask for it. Bounded in bytes."""
+
+    def __init__(self) -> None:
+        self._kept: dict[bytes, bytes] = {}
+        self._bytes = 0
+        self._one_at_a_time = asyncio.Lock()
+
+    async def rewrite(self, path: str, body: bytes) -> bytes:
+        """The document for clients; ``path`` is where the service has it. Raises UpstreamUnreachable if it is no
+        JSON although its head says so: what can't be read may say anything."""
+        key = await asyncio.to_thread(_digest, path, body)
+        known = self._kept.get(key)
+        if known is not None:
+            return known
+        async with self._one_at_a_time:
+            # Whoever came at the same time may have done it.
+            if key not in self._kept:
+                try:
+                    document = await _in_slices(leading(body, path))
+                except NotJson as error:
+                    raise UpstreamUnreachable("an API description that is no JSON") from error
+                self._keep(key, document)
+                return document
+            return self._kept[key]
+
+    def _keep(self, key: bytes, document: bytes) -> None:
+        self._kept[key] = document
+        self._bytes += len(document)
+        while self._bytes > _MOST_KEPT_BYTES:
+            self._bytes -= len(self._kept.pop(next(iter(self._kept))))
+
+
+def _digest(path: str, body: bytes) -> bytes:
+    digest = hashlib.sha256(path.encode("utf-8", "backslashreplace"))
+    digest.update(b"\0")
+    digest.update(body)
+    return digest.digest()
+
+
+async def _in_slices(steps: Generator[None, None, bytes]) -> bytes:
+    """What ``steps`` returns. Holds the loop for ``SLICE_SECONDS`` at a time, and for a quarter of the time at most."""
+    while True:
+        over = time.perf_counter() + SLICE_SECONDS
+        try:
+            while time.perf_counter() < over:
+                next(steps)
+        except StopIteration as done:
+            return bytes(done.value)
+        await asyncio.sleep(3 * SLICE_SECONDS)
+
+
+class _Document(NamedTuple):
+    """A document that was asked for, for others who asked for the same meanwhile."""
+
+    status: int
+    headers: CIMultiDict[str]
+    body: bytes
+
+
+_Outcome = _Document | GatewayError | Literal["other", "gone"]
+"""The document, or why there is none: an error, another kind of answer, or the client whose call it was has gone."""
+
+
+class Shared:
+    """Calls for documents that are under way. A caller that asks for the same document waits for that call."""
+
+    def __init__(self) -> None:
+        self._calls: dict[Hashable, asyncio.Future[_Outcome]] = {}
+
+    async def answer(
+        self, key: Hashable, ask: Callable[[], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """The answer to ``ask``, or to that of another caller with the same ``key``. Raises what ``ask`` raises."""
+        while (call := self._calls.get(key)) is not None:
+            outcome = await asyncio.shield(call)
+            if isinstance(outcome, _Document):
+                return TakenResponse(
+                    body=BytesIO(outcome.body), status=outcome.status, headers=outcome.headers.copy()
+                )
+            if isinstance(outcome, GatewayError):
+                raise outcome.with_traceback(None)
+            if outcome == "other":
+                return await ask()
+        return await self._lead(key, ask)
+
+    async def _lead(
+        self, key: Hashable, ask: Callable[[], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        call = self._calls[key] = asyncio.get_running_loop().create_future()
+        outcome: _Outcome = "gone"
+        try:
+            answer = await ask()
+            outcome = _shared(answer)
+        except GatewayError as error:
+            outcome = error
+            raise
+        finally:
+            del self._calls[key]
+            call.set_result(outcome)
+        return answer
+
+
+def _shared(answer: web.StreamResponse) -> _Outcome:
+    if not isinstance(answer, TakenResponse):
+        return "other"
+    headers = answer.headers.copy()
+    # What is for one client alone.
+    headers.popall(hdrs.SET_COOKIE, None)
+    return _Document(answer.status, headers, answer.whole)
+
+
+def _key(plan: ForwardPlan) -> Hashable:
+    """Equal for calls that get the same document. Who the caller is counts; where from and in which trace does not."""
+    headers = tuple(field for field in plan.headers if field[0].lower() not in _OF_ONE_CALL)
+    return plan.route_id, plan.base, plan.target, headers
+
+
+def describing(context: Context, forward: Handler) -> Choose:
+    """Chooses who answers what a route matches: API descriptions in JSON come out led to the gateway; for the rest
+    ``forward`` answers."""
+    rewritten = Rewritten()
+    shared = Shared()
+    # By route, so that a service that hangs holds up its own documents alone; for as long as somebody needs it.
+    turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+    everybody = asyncio.Semaphore(MOST_ALTOGETHER)
+
+    def describe(request: web.BaseRequest, exchange: Exchange) -> Awaitable[web.StreamResponse]:
+        match = exchange.match
+        assert match is not None  # noqa: S101 - only matched requests come here
+        plan = plan_for(context, request, exchange, match)
+        headers = [field for field in plan.headers if field[0].lower() not in _LEFT_OUT]
+        plan = plan._replace(headers=[*headers, (b"Accept-Encoding", b"identity")])
+        change = partial(rewritten.rewrite, match.upstream_path)
+        turn = turns.setdefault(match.route.id, asyncio.Semaphore(MOST_AT_A_TIME))
+        send = changing(change, _is_json, MOST_BYTES, turn, everybody)
+        ask = partial(forwarded, context, request, exchange, plan, send)
+        # A call with a body is the caller's own.
+        return ask() if request.body_exists else shared.answer(_key(plan), ask)
+
+    return lambda method, match, path: describe if is_document(method, match, path) else forward
+
+
+def _is_json(message: RawResponseMessage) -> bool:
+    kind = message.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
+    return message.code == 200 and (kind == "application/json" or kind.endswith("+json"))

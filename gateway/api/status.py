@@ -1,0 +1,50 @@
+"""The caller's state as clients read it: one renderer for lineup, status, gate and stream."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from gateway.sse.interfaces import UserState
+from gateway.waiting_room.state import State
+
+
+def status_object(room: str, state: UserState) -> dict[str, Any]:
+    """The status object of somebody who is waiting in ``room``."""
+    content: dict[str, Any] = {
+        "room": room,
+        "ticket": state.ticket,
+        "userQueuePosition": state.position,
+        "totalQueueSize": state.total,
+        "usersBehind": state.behind,
+    }
+    if state.estimated_wait is not None:
+        content["estimatedWaitSeconds"] = _seconds(state.estimated_wait)
+    if state.paused:
+        content["paused"] = True
+    return content
+
+
+def status_json(room: str, state: UserState) -> str:
+    """The same as compact JSON, ``room`` being that already. By hand: each stream gets one every few seconds."""
+    wait = state.estimated_wait
+    estimate = "" if wait is None else f',"estimatedWaitSeconds":{_seconds(wait)}'
+    if state.paused:
+        estimate += ',"paused":true'
+    return (
+        f'{{"room":{room},"ticket":{state.ticket},"userQueuePosition":{state.position},'
+        f'"totalQueueSize":{state.total},"usersBehind":{state.behind}{estimate}}}'
+    )
+
+
+def _seconds(wait: float) -> int:
+    """An estimate for people: nobody who waits has no time to wait."""
+    return max(1, round(wait))
+
+
+def state_json(room: str, state: State) -> str:
+    """The members of an envelope that say where the caller stands, ``room`` being JSON already. Clients of the older
+    system tell "allowed in" by the absence of ``data``."""
+    if state.waiting:
+        return f'"state":"WAITING","data":{status_json(room, state)}'
+    return f'"state":"ALLOWED_IN","room":{room},"expiresInSeconds":{math.ceil(state.expires_in)}'

@@ -1,0 +1,102 @@
+"""``GET /api/v1/queue/stream``: each person sees live where they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from gateway.api.endpoints import Endpoint
+from gateway.api.i18n import message
+from gateway.api.queue import QUEUE, caller, room_name
+from gateway.api.status import status_json
+from gateway.context import Context, Exchange
+from gateway.errors import MethodNotAllowed, QueueFailed, QueueUnavailable, RoomNotFound, TokenExpired
+from gateway.observability.tracing import TRACE_ID
+from gateway.proxy.response import BEGUN
+from gateway.server.release import forget
+from gateway.server.whole_response import SERVER_NAME
+from gateway.sse.frames import END_ID, to_json
+from gateway.sse.interfaces import UserState
+from gateway.sse.response import EventStream
+from gateway.waiting_room.state import State
+
+
+class Texts:
+    """Data of one room's events, in the reader's language: the hub's renderer."""
+
+    def __init__(self, room: str) -> None:
+        self._room = room
+        self._room_json = to_json(room)
+
+    def status(self, state: UserState) -> str:
+        """The status object."""
+        return status_json(self._room_json, state)
+
+    def allowed_in(self, expires_in: float, locale: str) -> Mapping[str, object]:
+        """What is said to somebody admitted, who may stay for ``expires_in`` seconds without doing anything."""
+        return {
+            "message": message(locale, "status.allowed_in"),
+            "room": self._room,
+            "expiresInSeconds": max(0, round(expires_in)),
+        }
+
+    def error(self, code: str, reason: str | None, locale: str) -> Mapping[str, object]:
+        """Why the stream ends."""
+        key = f"removed.{reason}" if reason else f"error.{code}"
+        data: dict[str, object] = {"code": code, "message": message(locale, key)}
+        if reason:
+            data["reason"] = reason
+        return data
+
+
+class StreamApi:
+    """Opens streams and leaves them to the room's hub."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The one call there is."""
+        return (
+            Endpoint("GET", f"{QUEUE}/stream", self.stream, label="queue.stream", sheds=True, streams=True),
+        )
+
+    async def stream(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        """Serves a stream from its first event to its end."""
+        if request.method != "GET":
+            raise MethodNotAllowed(("GET",))
+        user = caller(exchange)
+        name = room_name(request, exchange)
+        hub = self._context.hubs.get(name)
+        if hub is None:
+            raise RoomNotFound(name)
+        ended = request.headers.get("Last-Event-ID") == END_ID
+        late = exchange.principal is not None and exchange.principal.late
+        if (ended or late) and (state := await self._state(name, user)) is not None:
+            if late and not state.waiting:
+                raise TokenExpired
+            if ended and not state.waiting:
+                # What the last frame said still holds; this status stops a browser's retries for good.
+                return web.Response(status=204, headers={"Cache-Control": "no-store"})
+        response = EventStream(headers={"Server": SERVER_NAME, TRACE_ID: exchange.trace_id})
+        response.headers.extend(exchange.cors_headers)
+        if exchange.security is not None:
+            exchange.security.complete(response.headers, response.status, own=True)
+        tab = await response.subscribe(
+            request, user=user, locale=exchange.locale, max_buffer=self._context.settings.sse_max_buffer_bytes
+        )
+        if tab is not None:
+            request[BEGUN] = response
+            forget(request)
+            exchange.origin = None
+            await hub.attend(tab)
+        return response
+
+    async def _state(self, room: str, user: str) -> State | None:
+        """Where the user stands; None while nobody can say. An EventSource would give up on a 503, so the stream is
+        opened then, and the wheel tells when Redis is back."""
+        try:
+            return await self._context.rooms[room].status(user)
+        except (QueueUnavailable, QueueFailed):
+            return None

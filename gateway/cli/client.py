@@ -1,0 +1,54 @@
+"""How the commands talk to a running gateway: directly, and only where they were told to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from http.client import HTTPMessage
+from typing import IO, Final, TypeVar
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+
+from gateway.settings.model import Settings
+
+T = TypeVar("T")
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """Redirects are answers: the token must not follow them elsewhere."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> None:
+        return None
+
+
+OPENER: Final = build_opener(ProxyHandler({}), _NoRedirects)
+"""Opens what it is given, whatever proxies the environment names."""
+
+
+def within(seconds: float, call: Callable[[], T]) -> T:
+    """What ``call`` returns or raises; TimeoutError if that takes longer than ``seconds``.
+
+    A time-out of urllib holds for one piece of an answer, so a byte now and then would keep the call going for ever. It
+    may do so in a thread, which the end of the process does not wait for.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="call", daemon=True).start()
+    return future.result(seconds)
+
+
+def own_url(settings: Settings) -> str:
+    """Where a gateway with the same settings is managed, seen from its own machine."""
+    port = settings.management_server_port
+    host = settings.server_host
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 - everywhere is here, too
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.server_port if port is None else port}"

@@ -1,0 +1,90 @@
+"""``gateway health``: is the gateway of this machine ready? For the health checks of containers and supervisors."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from http.client import HTTPException
+from urllib.error import HTTPError, URLError
+
+from gateway.cli.client import OPENER, own_url, within
+from gateway.errors import SettingsError
+from gateway.settings.model import Settings
+
+TIMEOUT_SECONDS = 3.0
+_ANSWER_BYTES = 64 * 1024
+_SETTINGS = "SERVER_HOST, SERVER_PORT and MANAGEMENT_SERVER_PORT must be those that it was started with"
+_FULL = (
+    "503 full: the gateway takes no more connections, since MAX_CONNECTIONS is reached, or nearly all file descriptors "
+    "are in use (ulimit -n)"
+)
+_NOT_A_GATEWAY = f"from {{}}, but not a gateway's answer: {_SETTINGS}"
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``health``."""
+    health = commands.add_parser(
+        "health",
+        help="ask a running gateway whether it is ready",
+        description="Exit status 0 if the gateway with the same settings on this machine is ready, else 1.",
+    )
+    health.add_argument(
+        "--liveness", action="store_true", help="whether it is alive; it may be stopping then"
+    )
+    health.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    try:
+        url = own_url(Settings.from_env(environ))
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    kind = "liveness" if options.liveness else "readiness"
+    healthy, said = _ask(f"{url}/actuator/health/{kind}")
+    if said == _FULL and options.liveness:
+        # It has answered, and a restart would only throw out those that it serves.
+        healthy = True
+    print(said, file=sys.stdout if healthy else sys.stderr)
+    return 0 if healthy else 1
+
+
+def _ask(url: str) -> tuple[bool, str]:
+    """Whether a gateway is there and well, and what it said."""
+    try:
+        return within(TIMEOUT_SECONDS, lambda: _answer(url))
+    except (URLError, OSError, HTTPException) as error:
+        reason = error.reason if isinstance(error, URLError) else error
+        if isinstance(reason, TimeoutError):
+            return (
+                False,
+                f"no answer from {url} within {TIMEOUT_SECONDS:g} s: it hangs; look at its log, and restart it",
+            )
+        text = reason.strerror if isinstance(reason, OSError) and reason.strerror else reason
+        return False, f"no answer from {url}: {text}. Does a gateway run there? {_SETTINGS}"
+
+
+def _answer(url: str) -> tuple[bool, str]:
+    """Whether the answer is that of a gateway that is well, and what it says. Raises what urllib raises."""
+    try:
+        with OPENER.open(url, timeout=TIMEOUT_SECONDS) as response:
+            state = _state(response.read(_ANSWER_BYTES))
+            return state == "UP", state or f"{response.status} {_NOT_A_GATEWAY.format(url)}"
+    except HTTPError as error:
+        with error:
+            body = error.read(_ANSWER_BYTES)
+            if error.code == 503 and not body and error.headers.get("Server") == "gateway":
+                return False, _FULL
+            state = _state(body)
+            return False, f"{error.code} {state or _NOT_A_GATEWAY.format(url)}"
+
+
+def _state(body: bytes) -> str:
+    """The status that a gateway says it has; "" if the answer is not a gateway's."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return ""
+    return str(answer.get("status", "")) if isinstance(answer, dict) else ""

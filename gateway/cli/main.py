@@ -1,0 +1,316 @@
+"""The ``gateway`` command: serve, check, routes, demo, and calls to a running gateway.
+
+Exit status: 0 done, 1 refused or failed, 2 wrong use or wrong settings, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from textwrap import fill
+from typing import TYPE_CHECKING, Final
+
+from gateway import __version__, versions
+from gateway.cli import health as cli_health
+from gateway.cli import room as cli_room
+from gateway.settings.fields import Setting
+from gateway.settings.model import TABLE, Settings, as_written
+from gateway.settings.model import check as check_settings
+from gateway.settings.profile import spring_lines, spring_reason
+from gateway.settings.spring.environ import understood
+from gateway.settings.warnings import Asked, notes_of_names, warnings_of_names
+
+if TYPE_CHECKING:
+    from gateway.discovery.config_server.properties import Properties
+
+
+_TAKES_NOTHING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
+
+
+def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    """Run one command; ``argv`` is without the program's name. Returns the exit status."""
+    _fill_descriptors()
+    try:
+        return _run(argv, environ)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of the output has what it wanted.
+        _give_up_output()
+        return 1
+    except OSError as error:
+        # Who prints gets the error of standard output; it names no file, and nothing else is written here.
+        if error.filename is not None or error.errno not in _TAKES_NOTHING:
+            raise
+        _give_up_output()
+        print(f"gateway: what was to be printed could not be written: {error.strerror}", file=sys.stderr)
+        return 1
+
+
+def _run(argv: Sequence[str] | None, environ: Mapping[str, str]) -> int:
+    parser = make_parser(environ)
+    try:
+        options = parser.parse_args(argv)  # which also prints the help
+        if not hasattr(options, "run"):
+            parser.print_help(sys.stderr)
+            return 2
+        environ = understood(environ)
+        # Before anything is imported that may fail with another version of a library.
+        if options.run in _NEED_LIBRARIES and not _libraries_fit():
+            return 1
+        status: int = options.run(options, environ)
+        return status
+    finally:
+        if sys.stdout is not None:  # the process was started without it
+            sys.stdout.flush()
+
+
+def _fill_descriptors() -> None:
+    """Opens standard input, output and error where the process was started without: else the first sockets would get
+    their numbers, and libuv ends a process that closes one of these."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _give_up_output() -> None:
+    """Without this, Python fails once more at the exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def make_parser(environ: Mapping[str, str] | None = None) -> argparse.ArgumentParser:
+    """The whole command line; each command sets ``run(options, environ) -> int``. The help looks at ``environ``."""
+    parser = argparse.ArgumentParser(
+        prog="gateway", description="An API gateway with a virtual waiting room.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"gateway {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    serve = commands.add_parser(
+        "serve",
+        help="run a gateway",
+        description="Run a gateway until SIGTERM or Ctrl-C, set by the environment variables below.",
+        epilog=describe_settings(environ or {}),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    serve.set_defaults(run=_serve)
+
+    check = commands.add_parser(
+        "check",
+        help="check a file of routes, and the settings",
+        description="Print every fault of the settings and of the route file, each with its place and the rule it "
+        "breaks. Without FILE, check the file that `gateway serve` would read. A warning names what is allowed but "
+        "hardly meant.",
+    )
+    check.add_argument("--strict", action="store_true", help="fail (exit status 1) on a warning too")
+    check.add_argument("file", nargs="?", type=Path, metavar="FILE")
+    check.set_defaults(run=_check)
+
+    routes = commands.add_parser(
+        "routes",
+        help="show the table of routes, or where one request would go",
+        description="Show the table of routes that `gateway serve` would use.",
+    )
+    routes.add_argument("file", nargs="?", type=Path, metavar="FILE", help="another file than serve's")
+    routes.add_argument("--match", metavar='"METHOD /PATH"', help="explain what would happen to this request")
+    routes.set_defaults(run=_routes)
+
+    demo = commands.add_parser(
+        "demo",
+        help="watch a crowd go through a real waiting room",
+        description="Start a gateway, services and a crowd on this machine, and check the room's rules live.",
+    )
+    demo.add_argument("--people", type=_whole, default=120, metavar="N", help="how many come (120)")
+    demo.add_argument("--capacity", type=_whole, default=20, metavar="N", help="how many fit in (20)")
+    demo.add_argument("--seconds", type=_seconds, metavar="S", help="how long the crowd takes (45)")
+    demo.add_argument("--seed", type=_whole, metavar="N", help="repeat the crowd of an earlier run")
+    demo.add_argument("--no-crowd", action="store_true", help="an empty room, to be tried by hand")
+    demo.set_defaults(run=_demo)
+
+    cli_room.add_to(commands)
+    cli_health.add_to(commands)
+    return parser
+
+
+def describe_settings(environ: Mapping[str, str]) -> str:
+    """All settings, for people: name, default, what it does and what is allowed; and whether ``environ`` is a Spring
+    environment."""
+    spring = spring_lines(spring_reason(understood(environ).plain)) or ["Spring environment: off"]
+    parts = [*(fill(line, 96) for line in spring), ""]
+    parts += ["settings (environment variables, defaults in brackets):"]
+    for group, rows in groupby(TABLE, key=lambda row: row.group):
+        parts += ["", f"{group}:", *(_described(row) for row in rows)]
+    return "\n".join(parts)
+
+
+def _described(row: Setting) -> str:
+    text = f"{row.doc.replace('`', '')} Allowed: {row.allowed}."
+    if row.older:
+        text += f" Also {', '.join(row.older)}."
+    return f"  {row.name} [{row.default_text}]\n" + fill(
+        text, 96, initial_indent=" " * 6, subsequent_indent=" " * 6
+    )
+
+
+def _libraries_fit() -> bool:
+    """Says which libraries are of another version than allowed. Returns whether the gateway works with them."""
+    misfits = versions.misfits()
+    for misfit in misfits:
+        print(misfit if misfit.fatal else f"warning: {misfit}", file=sys.stderr)
+    return not any(misfit.fatal for misfit in misfits)
+
+
+def _serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    if faults := check_settings(environ):
+        for fault in faults:
+            print(fault, file=sys.stderr)
+        return 2
+    from gateway.serve import serve  # noqa: PLC0415 - the other commands need no server
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(serve(Settings.from_env(environ), environ, own_process=True))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """uvloop where it installs, asyncio's own loop otherwise."""
+    try:
+        import uvloop  # noqa: PLC0415 - may be missing
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    from gateway.composition import warnings as of  # noqa: PLC0415 - as below
+    from gateway.routing import describe  # noqa: PLC0415 - the other commands need no routes
+
+    view = understood(environ)
+    if options.file:
+        view = understood({**view.plain, "ROUTES_FILE": str(options.file)})
+    for line in spring_lines(spring_reason(view.plain)):
+        print(line, file=sys.stderr)
+    environ = view
+    settings, wrong = _checked_settings(environ)
+    file = options.file or _routes_file(environ)
+    properties, away, fatal = _configured(environ) if settings and not options.file else (None, "", "")
+    if fatal:
+        print(f"{away}; `gateway serve` would {fatal}")
+    # Variables that the file asks for mean something.
+    asked = Asked(environ)
+    faults, table = describe.check(file, asked, properties)
+    for fault in faults:
+        print(fault)
+    warnings: list[object] = []
+    if away and not fatal:
+        warnings.append(f"{away}; until it answers, `gateway serve` would use the file's routes alone")
+    if settings is None:
+        warnings += warnings_of_names(environ, asked.asked)
+        warnings += table.warnings if table else ()
+    else:
+        warnings += of.warnings_of_settings(settings, environ, asked.asked)
+        warnings += of.warnings_of_host(settings)
+        all_routes = not (options.file or away)
+        warnings += of.warnings_of_table(table, settings, all_routes=all_routes) if table else ()
+        # Who checks a file, on a machine of developers say, need not have the environment of the gateway.
+        if table and all_routes:
+            warnings += of.warnings_of_keys(settings, environ, table)
+    for warning in warnings:
+        print(f"warning: {warning}")
+    for note in notes_of_names(asked, asked.asked):
+        print(f"note: {note}")
+    if wrong or table is None or faults or fatal:
+        return 1
+    source = f"{file} and the Config Server" if properties else file
+    more = f", {_counted(len(warnings), 'warning')}" if warnings else ""
+    print(f"{source}: {_counted(len(table.routes), 'route')}, no faults{more}")
+    return 1 if warnings and options.strict else 0
+
+
+def _checked_settings(environ: Mapping[str, str]) -> tuple[Settings | None, bool]:
+    """The settings, and whether some are wrong, which is printed."""
+    from gateway.composition.warnings import faults_of_settings  # noqa: PLC0415 - the other commands need no Redis
+
+    if wrong := check_settings(environ):
+        print(*wrong, sep="\n")
+        return None, True
+    settings = Settings.from_env(environ)
+    wrong_together = faults_of_settings(settings)
+    for each in wrong_together:
+        print(f"{as_written(each, environ)}; `gateway serve` would not start")
+    return settings, bool(wrong_together)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def _routes(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    from gateway.routing import describe  # noqa: PLC0415 - as above
+
+    properties = None
+    # A wrong setting is for ``check`` to tell.
+    if not options.file and not check_settings(environ):
+        properties, away, _ = _configured(environ)
+        if away:
+            print(away, file=sys.stderr)
+    faults, table = describe.check(options.file or _routes_file(environ), environ, properties)
+    if table is None:
+        for fault in faults:
+            print(fault, file=sys.stderr)
+        return 1
+    if options.match is None:
+        print(describe.table(table))
+        return 0
+    method, blank, target = options.match.strip().partition(" ")
+    if not blank:
+        method, target = "GET", method
+    print(describe.explain(table, method, target.strip()))
+    return 0
+
+
+def _configured(environ: Mapping[str, str]) -> tuple[Properties | None, str, str]:
+    from gateway.cli.config_server import configured  # noqa: PLC0415 - as above
+
+    return configured(environ)
+
+
+def _demo(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    from gateway.demo import main as demo  # noqa: PLC0415 - as above
+
+    return demo(options)
+
+
+_NEED_LIBRARIES: Final = (_serve, _check, _routes, _demo)
+
+
+def _routes_file(environ: Mapping[str, str]) -> Path:
+    """What ``serve`` would read; a wrong setting other than ``ROUTES_FILE`` doesn't matter here."""
+    from gateway.routing.spec.loader import default_file  # noqa: PLC0415 - as above
+
+    return Settings.from_env({"ROUTES_FILE": environ.get("ROUTES_FILE", "")}).routes_path(default_file())
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and below a day's seconds")
+    return value

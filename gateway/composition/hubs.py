@@ -1,0 +1,89 @@
+"""The lobby: the streams of every room, fed with what happens in the rooms."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Protocol
+
+from gateway.api.stream import Texts
+from gateway.sse.hub import Hub, Tempo
+from gateway.sse.interfaces import Counts
+from gateway.sse.registry import Seats
+from gateway.waiting_room.events import RoomEvent
+from gateway.waiting_room.room import Room
+
+
+class LobbyCounts(Counts, Protocol):
+    """What the hubs tell, and what each tells of its room."""
+
+    def estimated(self, room: str, promised: float, real: float, /) -> None:
+        """A stream told of an admission ``real`` seconds after it had first said that it would be ``promised``."""
+
+
+class Lobby(Mapping[str, Hub]):
+    """One hub per room, by the room's name. Works inside ``running()``."""
+
+    def __init__(self, seats: Seats, tempo: Tempo, counts: LobbyCounts) -> None:
+        self.seats = seats
+        self._tempo = tempo
+        self._counts = counts
+        self._hubs: dict[str, Hub] = {}
+        self._stack: contextlib.AsyncExitStack | None = None
+
+    def __getitem__(self, name: str) -> Hub:
+        return self._hubs[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._hubs)
+
+    def __len__(self) -> int:
+        return len(self._hubs)
+
+    async def provide(self, rooms: Iterable[Room]) -> None:
+        """Makes a hub for each room that has none yet."""
+        for room in rooms:
+            if room.name in self._hubs:
+                continue
+            hub = Hub(
+                room,
+                room.presence,
+                Texts(room.name),
+                self.seats,
+                tempo=self._tempo,
+                counts=self._counts,
+                on_kept=partial(self._counts.estimated, room.name),
+            )
+            if self._stack is not None:
+                await self._stack.enter_async_context(hub.running())
+            self._hubs[room.name] = hub
+
+    def deliver(self, events: Sequence[RoomEvent]) -> None:
+        """Passes events on to the streams they are about."""
+        for event in events:
+            hub = self._hubs.get(event.room)
+            if hub is not None:
+                hub.deliver(event)
+
+    def restored(self) -> None:
+        """Events may have been missed: every hub looks for itself."""
+        for hub in self._hubs.values():
+            hub.restored()
+
+    async def drain(self, seconds: float) -> None:
+        """Ends all streams evenly over so many seconds."""
+        await asyncio.gather(*(hub.drain(seconds) for hub in self._hubs.values()))
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Turns the wheels of all hubs for as long as it lasts."""
+        async with contextlib.AsyncExitStack() as stack:
+            for hub in self._hubs.values():
+                await stack.enter_async_context(hub.running())
+            self._stack = stack
+            try:
+                yield
+            finally:
+                self._stack = None

@@ -1,0 +1,234 @@
+"""What the settings and a Config Server have to do with each other: where it is, and what it may set."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+import aiohttp
+
+from gateway.discovery.config_server.client import ConfigServer
+from gateway.discovery.config_server.fetch import Ask, Find, Wanted, http_ask, places
+from gateway.discovery.eureka.client import config_servers
+from gateway.discovery.eureka.servers import EurekaAway, Servers
+from gateway.errors import ConfigUnavailable, SettingsError
+from gateway.observability.metrics import Metrics
+from gateway.proxy.forwarded import TrustedProxies
+from gateway.routing.spec.faults import RuleBroken
+from gateway.routing.spec.given import GIVEN, trusting
+from gateway.routing.table import RouteTable
+from gateway.settings.model import TABLE, Settings
+
+DEFAULT_SERVER: Final = "http://localhost:8888"
+DEFAULT_KEY_SET: Final = "http://localhost:8090/.well-known/jwks.json"
+AT_START: Final = tuple(sorted({setting.lower() for setting, live in GIVEN.values() if not live}))
+"""Settings that a Config Server gives at the start alone."""
+MOST_TOLD: Final = 100
+
+_log = logging.getLogger(__name__)
+
+
+def wanted(settings: Settings) -> Wanted | None:
+    """What to ask of which Config Server; None if the settings name none."""
+    imported = settings.spring_config_import
+    found = settings.config_server_discovery
+    is_named = imported is not None or found or settings.config_server_url
+    if not (settings.config_server_enabled and is_named):
+        return None
+    named = (imported.urls if imported else ()) or settings.config_server_url or (DEFAULT_SERVER,)
+    return Wanted(
+        () if found else named,
+        settings.config_server_application or settings.spring_application_name,
+        settings.config_server_profiles or settings.spring_profiles_active,
+        settings.config_server_label,
+        settings.config_server_username or "",
+        settings.config_server_password or "",
+        found=found,
+        headers=settings.config_server_headers,
+        token=settings.config_server_token or "",
+        connect_seconds=settings.config_server_connect_timeout_seconds,
+        seconds=settings.config_server_timeout_seconds,
+    )
+
+
+def is_optional(settings: Settings) -> bool:
+    """Whether a gateway starts without the Config Server. An address alone says no more than where it is."""
+    if settings.config_server_fail_fast:
+        return False
+    return settings.spring_config_import is None or settings.spring_config_import.optional
+
+
+class _WithOwn(Mapping[str, str]):
+    """The environment, and values for names that are not set in it. Asks for a name when it is asked, as ``Asked`` is
+    to know."""
+
+    def __init__(self, environ: Mapping[str, str], own: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._own = own
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self._own:
+            return self._environ[name]
+        return self._environ.get(name) or self._own[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**dict.fromkeys(self._environ), **self._own})
+
+    def __len__(self) -> int:
+        return len(set(self._environ) | set(self._own))
+
+
+def with_own_names(settings: Settings, environ: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment as placeholders of a Config Server's values see it: ``${spring.application.name}`` and
+    ``${server.port}`` have a value here, too, if no variable is set."""
+    own = {
+        "SPRING_APPLICATION_NAME": settings.spring_application_name,
+        "SERVER_PORT": str(settings.server_port),
+    }
+    return _WithOwn(environ, own)
+
+
+def config_server(
+    settings: Settings, environ: Mapping[str, str], session: aiohttp.ClientSession, metrics: Metrics
+) -> ConfigServer | None:
+    """The Config Server that the settings name, if they name one."""
+    asked = wanted(settings)
+    if asked is None:
+        return None
+    return ConfigServer(
+        asking(settings, asked, session, metrics),
+        with_own_names(settings, environ),
+        shown=_shown(settings, asked),
+        interval=settings.config_server_refresh_seconds,
+        optional=is_optional(settings),
+        on_fetched=metrics.config_fetched,
+    )
+
+
+def is_set(settings: Settings, environ: Mapping[str, str], name: str) -> bool:
+    """Whether the environment gives the setting ``name``, so that it counts before what a Config Server says."""
+    row = next(row for row in TABLE if row.name == name)
+    if getattr(settings, name.lower()) != row.default_in(settings.spring_environment):
+        return True
+    # Variables that make it together may say what the default says.
+    if row.compose is not None and row.compose(environ) is not None:
+        return True
+    names = (row.name, *row.older)
+    return any(environ.get(each, "").strip() or (row.may_be_off and each in environ) for each in names)
+
+
+class LiveSettings:
+    """The settings with what a Config Server gives, as far as no variable is set: ``now``.
+
+    Warns once of each value that does not count because a variable is set to another one, and of each that can't count
+    before the next start.
+    """
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str], table: RouteTable) -> None:
+        self._settings = settings
+        self._environ = environ
+        self._told: set[tuple[str, object]] = set()
+        self.now = self._started = self._with(table)
+
+    def follow(self, table: RouteTable) -> Settings:
+        """What is in force with this table."""
+        self.now = self._with(table)
+        for name in AT_START:
+            value = getattr(self.now, name)
+            if value != getattr(self._started, name):
+                self._tell(name, value, "what the Config Server has for %s counts from the next start on")
+        return self.now
+
+    def _with(self, table: RouteTable) -> Settings:
+        changes = {}
+        for name, value in table.given.items():
+            if not is_set(self._settings, self._environ, name.upper()):
+                changes[name] = value
+            elif value != getattr(self._settings, name):
+                self._tell(name, value, "the variable %s counts before what the Config Server has for it")
+        return replace(self._settings, **changes) if changes else self._settings
+
+    def _tell(self, name: str, value: object, text: str) -> None:
+        if (name, value) not in self._told and len(self._told) < MOST_TOLD:
+            self._told.add((name, value))
+            _log.warning(text, name.upper())
+
+
+def asking(settings: Settings, asked: Wanted, session: aiohttp.ClientSession, metrics: Metrics) -> Ask:
+    """How the Config Server is asked: where the settings say that it is, or where Eureka does."""
+    return http_ask(session, asked, _found(settings, session, metrics) if asked.found else None)
+
+
+def _found(settings: Settings, session: aiohttp.ClientSession, metrics: Metrics) -> Find:
+    urls = settings.eureka_client_serviceurl_defaultzone
+    names = settings.config_server_service_id
+    servers = Servers(session, urls, metrics)
+
+    async def find() -> tuple[str, ...]:
+        if not urls:
+            raise ConfigUnavailable("it is to be found through Eureka, and no server of that is set")
+        try:
+            found = await config_servers(servers, names)
+        except EurekaAway:
+            raise ConfigUnavailable("it is to be found through Eureka, which does not answer") from None
+        if not found:
+            raise ConfigUnavailable(f"no instance of {' or '.join(names)} is up in Eureka")
+        return found
+
+    return find
+
+
+def _shown(settings: Settings, asked: Wanted) -> str:
+    """Where it is, for the log."""
+    return f"Eureka's {' or '.join(settings.config_server_service_id)}" if asked.found else places(asked.urls)
+
+
+class TokenSettings(NamedTuple):
+    """What tokens are checked by. Without ``keys``, the address of the key set, the document of ``issuer`` has it; if
+    that is no address, there are none."""
+
+    keys: str | None
+    algorithms: tuple[str, ...]
+    issuer: str | None
+    audiences: tuple[str, ...]
+
+
+def token_settings(settings: Settings, environ: Mapping[str, str], table: RouteTable) -> TokenSettings:
+    """What tokens are checked by: what the environment says, else the Config Server, else the defaults.
+
+    An address of the key set wins over the issuer's document. The default address counts in a Spring environment
+    where the issuer is no address, and so has no document.
+    """
+
+    def chosen(name: str) -> tuple[str, ...] | None:
+        return None if is_set(settings, environ, name) else table.tokens.get(name.lower())
+
+    uri, issuers = chosen("JWT_JWKS_URI"), chosen("JWT_ISSUER")
+    keys = uri[0] if uri else settings.jwt_jwks_uri
+    issuer = issuers[0] if issuers else settings.jwt_issuer
+    if keys is None and not (issuer and is_address(issuer)):
+        keys = DEFAULT_KEY_SET if settings.spring_environment else None
+    return TokenSettings(
+        keys,
+        chosen("JWT_ALGORITHMS") or settings.jwt_algorithms,
+        issuer,
+        chosen("JWT_AUDIENCE") or settings.jwt_audience or (),
+    )
+
+
+def is_address(issuer: str) -> bool:
+    """Whether an issuer is an address, below which it may have a document; any other can only be compared."""
+    return issuer.lower().startswith(("http://", "https://"))
+
+
+def trusted_proxies(settings: Settings) -> TrustedProxies:
+    """Raises SettingsError for a regex that is none."""
+    pattern = settings.trusted_proxies_pattern
+    try:
+        return TrustedProxies(settings.trusted_proxies, trusting(pattern) if pattern else None)
+    except RuleBroken as error:
+        # The message begins with the regex, which may hold what stands for a placeholder.
+        why = error.message.replace(repr(pattern), "this one")
+        raise SettingsError("TRUSTED_PROXIES_PATTERN", pattern or "", f"a regex of Java's; {why}") from None

@@ -1,0 +1,105 @@
+"""The rooms of a gateway with all that keeps them: Redis, the streams of those who wait, news from other instances."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from gateway.composition.hubs import Lobby
+from gateway.observability.metrics import Metrics
+from gateway.observability.spans import Admissions, Tracer
+from gateway.routing.table import RouteTable
+from gateway.server.limits import max_streams
+from gateway.settings.model import Settings
+from gateway.sse.hub import Tempo
+from gateway.sse.registry import Seats
+from gateway.waiting_room.events import RoomEvent
+from gateway.waiting_room.keys import DEFAULT_ROOM
+from gateway.waiting_room.redis.connection import Redis
+from gateway.waiting_room.redis.embedded import embedded_redis
+from gateway.waiting_room.room import Limits, RoomPolicy
+from gateway.waiting_room.rooms import Rooms
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingRooms:
+    """The rooms and what belongs to them. ``redis_url`` is where they are."""
+
+    rooms: Rooms
+    lobby: Lobby
+    admissions: Admissions
+    redis_url: str
+
+    async def provide(self, table: RouteTable, settings: Settings) -> None:
+        """Makes every room that ``table`` names, with the limits that it or the settings give."""
+        await self.rooms.provide(room_limits(settings, table))
+        await self.lobby.provide(self.rooms)
+
+
+@contextlib.asynccontextmanager
+async def waiting_rooms(
+    settings: Settings, table: RouteTable, metrics: Metrics, tracer: Tracer
+) -> AsyncIterator[WaitingRooms]:
+    """Connects to Redis, or starts one, and keeps the rooms of ``table`` and their streams going.
+
+    Raises EmbeddedRedisError if the Redis that is to be embedded can't be started. One that is elsewhere may be away.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        redis_url = settings.redis_url
+        if redis_url == "embedded":
+            redis_url = await stack.enter_async_context(embedded_redis(settings.embedded_redis_dir))
+        admissions = Admissions(tracer)
+
+        def deliver(events: Sequence[RoomEvent]) -> None:
+            lobby.deliver(events)
+            admissions.deliver(events)
+
+        lobby = Lobby(
+            Seats(max_streams(settings)),
+            Tempo(
+                settings.queue_status_interval_seconds,
+                settings.sse_heartbeat_seconds,
+                settings.sse_max_streams_per_user,
+            ),
+            metrics,
+        )
+        rooms = Rooms(
+            Redis(redis_url, settings.redis_timeout_seconds),
+            prefix=settings.redis_key_prefix,
+            policy=RoomPolicy(
+                settings.queue_relineup,
+                settings.queue_absent_seconds,
+                settings.redis_wait_replicas,
+                settings.queue_follow,
+                settings.queue_follow_seconds,
+            ),
+            observer=metrics,
+            batch_observer=tracer,
+            on_events=deliver,
+            on_restored=lobby.restored,
+            on_sweep=metrics.swept,
+            on_redis=metrics.redis_state,
+        )
+        made = WaitingRooms(rooms, lobby, admissions, redis_url)
+        await made.provide(table, settings)
+        await stack.enter_async_context(rooms.running())
+        await stack.enter_async_context(lobby.running())
+        yield made
+
+
+def room_limits(settings: Settings, table: RouteTable) -> dict[str, Limits]:
+    """Every room that there is, with what it is given: the file's limits, else the settings'.
+
+    None for a table that is not ready: what the rooms are to be given is not known, and other instances sweep them.
+    """
+    if table.unready:
+        return {}
+    capacity, duration = settings.allowed_in_max_capacity, settings.allowed_in_duration_seconds
+    limits = {DEFAULT_ROOM: Limits(capacity, duration)}
+    for name, given in table.rooms.items():
+        limits[name] = Limits(
+            capacity if given.capacity is None else given.capacity,
+            duration if given.duration is None else given.duration,
+        )
+    return limits

@@ -1,0 +1,273 @@
+"""Where routes come from: the file, a Config Server laid over it, and a route for each service that is known."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Final, Self
+
+import aiohttp
+
+from gateway.composition.live_settings import config_server, is_optional
+from gateway.composition.warnings import warnings_of_table
+from gateway.discovery.config_server.client import ConfigServer
+from gateway.discovery.config_server.properties import Properties
+from gateway.errors import ConfigRefused, ConfigUnavailable, ConfigUnusable
+from gateway.observability.metrics import Metrics
+from gateway.routing.spec.faults import Fault, RouteFileError, shown
+from gateway.routing.spec.loader import content_of, default_file, parse
+from gateway.routing.spec.locator import located
+from gateway.routing.table import RouteTable
+from gateway.routing.watch import RouteWatcher
+from gateway.settings.model import Settings
+
+IN_FORCE_SECONDS: Final = 10.0
+"""How long a refresh waits for a new table to be in force."""
+
+log = logging.getLogger("gateway")
+
+Take = Callable[[RouteTable], Awaitable[None]]
+
+
+class RouteSources:
+    """Made by ``load``; keeps the routes up to date inside ``running``.
+
+    ``first`` is the table at the start. ``config`` is the Config Server, if there is one.
+
+    If the Config Server is optional and answers at the start with something unusable, nothing is served: it may have
+    other routes than the file, another issuer, another capacity. ``unready`` then says why, ``first`` is a table
+    without routes and rooms, and the first sound answer makes the gateway ready. A server that is away, or has no
+    configuration for this gateway, is done without.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        metrics: Metrics,
+        config: ConfigServer | None,
+    ) -> None:
+        self.file: Path = settings.routes_path(default_file())
+        self.config = config
+        self.faults: tuple[str, ...] = ()
+        """Why the file or the configuration as it is now is not in force."""
+        self.unready = ""
+        """Why nothing is served; empty once a table was in force."""
+        self._on_ready: list[Callable[[], None]] = []
+        self._settings = settings
+        self._environ = environ
+        self._metrics = metrics
+        self._discovered: frozenset[str] = frozenset()
+        self._data = b""
+        self._properties: Properties | None = None
+        self._read = RouteTable()
+        self.first = self._read
+        self._newest: RouteTable | None = None
+        self._come = asyncio.Event()
+        self._in_force = asyncio.Event()
+        self._watcher: RouteWatcher | None = None
+
+    @classmethod
+    async def load(
+        cls,
+        settings: Settings,
+        environ: Mapping[str, str],
+        session: aiohttp.ClientSession,
+        metrics: Metrics,
+    ) -> Self:
+        """Reads everything for the first time.
+
+        Raises RouteFileError if the file has faults. A Config Server that is away or has faults stops the start
+        (ConfigUnavailable, RouteFileError), unless it is optional: see ``unready``.
+        """
+        sources = cls(settings, environ, metrics, config_server(settings, environ, session, metrics))
+        sources._data = content_of(sources.file)
+        sources._read = await asyncio.to_thread(parse, sources._data, str(sources.file), environ)
+        if sources.config is not None:
+            await sources._first_of(sources.config)
+        if sources.unready:
+            sources.first = RouteTable(source=str(sources.file), unready=sources.unready)
+        else:
+            sources.first = await sources._located(sources._read)
+        return sources
+
+    async def _first_of(self, config: ConfigServer) -> None:
+        optional = is_optional(self._settings)
+        try:
+            properties = await config.first()
+            table = await asyncio.to_thread(parse, self._data, str(self.file), self._environ, properties)
+        except ConfigUnavailable as error:
+            if not optional:
+                raise
+            if isinstance(error, ConfigUnusable):
+                self._metrics.routes_reloaded(False)
+                self.unready = error.reason
+                config.unready = True
+        except RouteFileError as error:
+            if not optional:
+                raise
+            self.faults = shown(error.faults)
+            self._metrics.routes_reloaded(False)
+            config.refused(self.faults)
+            self.unready = "; ".join(self.faults)
+            config.unready = True
+        else:
+            self._read, self._properties = table, properties
+
+    @contextlib.asynccontextmanager
+    async def running(self, take: Take) -> AsyncIterator[None]:
+        """Hands every new table to ``take`` until the block ends, one after the other."""
+        watcher = self._watcher = RouteWatcher(
+            self.file,
+            self._environ,
+            self._read,
+            data=self._data,
+            properties=self._properties,
+            on_table=self._put,
+            on_faults=self._refuse,
+        )
+        if self._discovered and self._read.locator is not None and not self.unready:
+            self._renew(self._read)  # they came after the first table was made
+        async with contextlib.AsyncExitStack() as stack:
+            task = asyncio.create_task(self._work(take), name="route table")
+            stack.push_async_callback(_ended, task)
+            await stack.enter_async_context(watcher.running())
+            if self.config is not None:
+                await stack.enter_async_context(self.config.running(self._offer))
+            yield
+
+    def discover(self, names: Iterable[str]) -> None:
+        """The services that discovery knows from now on, in any case and order; for the locator. Costs nothing
+        while they are the same."""
+        known = frozenset(names)
+        if known == self._discovered:
+            return
+        self._discovered = known
+        if self.unready and self._newest is None:
+            return
+        if self._watcher is not None and self._watcher.table.locator is not None:
+            self._renew(self._watcher.table)
+
+    def when_ready(self, call: Callable[[], None]) -> None:
+        """Call now, or once the first table is in force if nothing is served yet."""
+        if self.unready:
+            self._on_ready.append(call)
+        else:
+            call()
+
+    def reload(self) -> None:
+        """Read the file and ask the Config Server at once, without waiting; for SIGHUP."""
+        if self._watcher is not None:
+            self._watcher.reload()
+        self.look()
+
+    def look(self) -> None:
+        """Ask the Config Server as soon as may be, without waiting for it."""
+        if self.config is not None:
+            self.config.look()
+
+    async def refresh(self) -> tuple[str, ...]:
+        """Read file and configuration now, and wait until what is new is in force. Returns the names of properties
+        that changed. Raises ConfigUnavailable or ConfigRefused; what was in force then stays."""
+        if self._watcher is not None:
+            await self._watcher.read()
+        changed = await self.config.refresh() if self.config is not None else ()
+        if self.faults:
+            raise ConfigRefused(self.faults)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(IN_FORCE_SECONDS):
+                await self._in_force.wait()
+        return changed
+
+    async def _offer(self, properties: Properties | None) -> tuple[str, ...]:
+        assert self._watcher is not None  # noqa: S101 - called inside running() only
+        faults = shown(await self._watcher.offer(properties))
+        if self.unready and properties is None and not faults:
+            # The server has nothing for this gateway, and is believed: the file counts, as it was read before.
+            self._be_ready(self._watcher.table)
+        return faults
+
+    def _put(self, table: RouteTable) -> None:
+        assert self._watcher is not None  # noqa: S101 - called inside running() only
+        if self.unready and self._watcher.properties is None:
+            return  # the file has changed, which says nothing about the server
+        self._be_ready(table)
+
+    def _be_ready(self, table: RouteTable) -> None:
+        self.faults = ()
+        self._metrics.routes_reloaded(True)
+        self._renew(table)
+
+    def _refuse(self, faults: tuple[Fault, ...]) -> None:
+        self.faults = shown(faults)
+        self._metrics.routes_reloaded(False)
+        log.error("not taken over, so what was in force stays: %s", "; ".join(self.faults))
+
+    def _renew(self, table: RouteTable) -> None:
+        self._newest = table
+        self._in_force.clear()
+        self._come.set()
+
+    async def _work(self, take: Take) -> None:
+        """Of the tables that come while one is being taken, the last counts."""
+        if not self._come.is_set():
+            self._in_force.set()
+        while True:
+            await self._come.wait()
+            self._come.clear()
+            table = self._newest
+            if table is None:
+                continue
+            try:
+                table = await self._located(table)
+                await take(table)
+                self._in_service()
+                self.log(table)
+            except Exception:
+                log.exception("a route table could not be put in force")
+            if not self._come.is_set():
+                self._in_force.set()
+
+    def _in_service(self) -> None:
+        if self.unready:
+            self.unready = ""
+            log.warning("ready: the Config Server has answered with something usable")
+        calls, self._on_ready = self._on_ready, []
+        for call in calls:
+            call()
+
+    async def _located(self, table: RouteTable) -> RouteTable:
+        if table.locator is None:
+            return table
+        own = self._settings.spring_application_name
+        return await asyncio.to_thread(located, table, self._discovered, own=own)
+
+    def log(self, table: RouteTable) -> None:
+        """Write a line about the table that is in force, and one for each of its warnings (the first twenty)."""
+        if table.unready:
+            log.error(
+                "not ready, and nothing is served: the Config Server answered with something unusable, and what it has "
+                "may differ from %s: %s",
+                self.file,
+                table.unready,
+            )
+            return
+        count = len(table.routes)
+        log.info("%d route%s from %s", count, "" if count == 1 else "s", self.shown)
+        for warning in shown(warnings_of_table(table, self._settings)):
+            log.warning("%s", warning)
+
+    @property
+    def shown(self) -> str:
+        """Where the routes in force come from, for the log."""
+        properties = self._watcher.properties if self._watcher is not None else self._properties
+        return f"{self.file} and the Config Server" if properties else str(self.file)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,275 @@
+"""What a Config Server answers: property sources with flat names, and what ``${name}`` stands for in them. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.errors import ConfigUnavailable, ConfigUnusable
+from gateway.settings.placeholders import fill_from, in_environ
+from gateway.settings.spring.names import uniform
+
+DEEPEST_NAME: Final = 40
+"""Most segments of a name; what is deeper is nothing a gateway reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One step of a name. ``key`` is an index for ``[0]``, else the text as written (``[/**]`` with its brackets);
+    ``until`` is the name up to and with this step, as written."""
+
+    key: str | int
+    until: str
+
+    @property
+    def plain(self) -> str | int:
+        """What counts where Spring compares names loosely."""
+        return uniform(self.key) if isinstance(self.key, str) else self.key
+
+
+def split(name: str) -> tuple[Segment, ...]:
+    """The steps of a name; none if it can't be taken apart or is too deep."""
+    segments: list[Segment] = []
+    for key, end in _steps(name):
+        if key == "" or len(segments) == DEEPEST_NAME:
+            return ()
+        segments.append(Segment(key, name[:end]))
+    return tuple(segments)
+
+
+def _steps(name: str) -> Iterator[tuple[str | int, int]]:
+    """Each step with the position behind it; an empty key where the name is malformed."""
+    at = 0
+    while at < len(name):
+        if name[at] == "[":
+            end = _closing(name, at)
+            inside = name[at + 1 : end - 1]
+            yield (int(inside) if _is_index(inside) else name[at:end] if inside else ""), end or len(name)
+            if not end:
+                return
+        else:
+            at += name[at] == "." and at > 0
+            end = next((i for i in range(at, len(name)) if name[i] in ".["), len(name))
+            yield name[at:end], end
+        at = end
+
+
+def _closing(name: str, at: int) -> int:
+    """The position behind the bracket that closes the one at ``at``; 0 if there is none."""
+    depth = 0
+    for index in range(at, len(name)):
+        depth += (name[index] == "[") - (name[index] == "]")
+        if not depth:
+            return index + 1
+    return 0
+
+
+def _is_index(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 6
+
+
+MOST_BYTES: Final = 4 * 1024 * 1024
+MOST_PROPERTIES: Final = 50_000
+LONGEST_VALUE: Final = 64 * 1024
+_MOST_DIGITS: Final = 100
+# As a Config Server passes it on: it reads the bytes of a .properties file as ISO 8859-1.
+_BOM: Final = ("\ufeff", "\u00ef\u00bb\u00bf")
+_USER = re.compile(r"(?<=://)[^/@\s]*@")
+_ORIGIN = re.compile(r"(\d{1,9}):\d+")
+
+Scalar = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One property's value as the server typed it; ``line`` in its file, 0 if the server does not say.
+
+    ``fault`` is what is wrong with a value that can't be used, and is raised where the value is needed: a shared
+    repository has much that is not for a gateway, and of what kind that is does not matter.
+    """
+
+    value: Scalar
+    line: int = 0
+    fault: ConfigUnavailable | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One property source. ``name`` is for people only."""
+
+    name: str
+    properties: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The sources, those that count first in front. ``version`` is the commit and ``label`` the branch, tag or commit
+    asked for, where the server says it."""
+
+    sources: tuple[Source, ...]
+    version: str | None = None
+    label: str | None = None
+
+
+class NoConfiguration(ConfigUnavailable):
+    """The server answers, but has not a single property source."""
+
+
+def read_answer(body: bytes) -> Answer:
+    """Read the server's JSON, with origins (its second format) or without. Raises ConfigUnusable; NoConfiguration
+    where there are no sources.
+
+    A byte order mark before the document, or before a name in it, as files of the repository may begin with, is no
+    part of either.
+    """
+    try:
+        content = json.loads(body, parse_int=_whole)
+    # RecursionError is what deep nesting becomes.
+    except (ValueError, RecursionError):
+        raise ConfigUnusable("the answer is not JSON") from None
+    sources = content.get("propertySources") if isinstance(content, dict) else None
+    if not isinstance(sources, list):
+        raise ConfigUnusable("the answer is not that of a Config Server")
+    version, label = content.get("version"), content.get("label")
+    read = tuple(map(_source, sources))
+    if not read:
+        raise NoConfiguration("it has no configuration for this name, these profiles and this label")
+    if sum(len(source.properties) for source in read) > MOST_PROPERTIES:
+        raise ConfigUnusable(f"the answer has more than {MOST_PROPERTIES} properties")
+    return Answer(
+        read,
+        _whole_characters(version[:100]) if isinstance(version, str) else None,
+        _whole_characters(label[:100]) if isinstance(label, str) else None,
+    )
+
+
+def _source(node: object) -> Source:
+    properties = node.get("source") if isinstance(node, dict) else None
+    if not isinstance(node, dict) or not isinstance(properties, dict):
+        raise ConfigUnusable("a property source in the answer is malformed")
+    name = _USER.sub("", str(node.get("name", "")))
+    shown = "".join(each if each.isprintable() else "?" for each in name)[:300]
+    return Source(shown or "unnamed", {_plain(key): _read(key, value) for key, value in properties.items()})
+
+
+def _plain(key: str) -> str:
+    return _whole_characters(key.removeprefix(_BOM[0]).removeprefix(_BOM[1]))
+
+
+def _whole(digits: str) -> int | str:
+    """A whole number; one that is too long for Python to read stays a text."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else digits
+
+
+def _whole_characters(text: str) -> str:
+    """JSON can spell halves of characters, which can't be written into a log or a header later on."""
+    return text.encode(errors="replace").decode()
+
+
+def _read(key: str, node: object) -> Value:
+    try:
+        return _value(key, node)
+    except ConfigUnavailable as error:
+        return Value("", fault=error)
+
+
+def _value(key: str, node: object) -> Value:
+    line = 0
+    if isinstance(node, dict):
+        origin = _ORIGIN.fullmatch(str(node.get("origin")))
+        line = int(origin[1]) if origin else 0
+        node = node.get("value")
+    if any(isinstance(text, str) and _whole_characters(text) != text for text in (key, node)):
+        node = ()  # no text
+    if node is None:
+        return Value("", line)
+    if not isinstance(node, Scalar) or (isinstance(node, str) and len(node) > LONGEST_VALUE):
+        raise ConfigUnusable(f"the value of {key[:100]!r} is no text, number or truth value, or too long")
+    return Value(node, line)
+
+
+DEEPEST_PLACEHOLDERS: Final = 16
+"""Most properties that may stand for one another in a row."""
+MOST_CHARACTERS: Final = 8 * 1024 * 1024
+"""All filled values together: placeholders can make far more of an answer than its own length."""
+MOST_NAMED: Final = 16
+"""Names without a value that are kept of one text."""
+
+
+class Lookup:
+    """Fills placeholders. ``used`` gathers the names of the properties that some placeholder stands for.
+
+    Filling raises ConfigUnavailable where a property is needed that can't be used.
+    """
+
+    def __init__(self, sources: Sequence[Source], environ: Mapping[str, str]) -> None:
+        self.used: set[str] = set()
+        self._environ = environ
+        self._texts: dict[str, str] = {}
+        self._faults: dict[str, ConfigUnavailable] = {}
+        """Of properties that can't be used, by plain name."""
+        for source in sources:
+            for name, found in source.properties.items():
+                key = uniform(name)
+                if key not in self._texts and found.fault:
+                    self._faults[key] = found.fault
+                self._texts.setdefault(key, text_of(found.value))
+        # Each property is filled once, so values that repeat one another can't multiply the work.
+        self._filled: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self._asking: list[str] = []
+        self._left = MOST_CHARACTERS
+
+    def fill(self, text: str) -> tuple[str, tuple[str, ...]]:
+        """``text`` with its placeholders filled, and the names that have no value, those further down included."""
+        if "${" not in text:
+            return text, ()
+        deeper: list[str] = []
+        room = LONGEST_VALUE
+
+        def find(name: str) -> str | None:
+            nonlocal room
+            if room < 0:
+                return ""  # too long as a whole, so that it need not even be put together
+            value, without = self._find(name)
+            room -= len(value or "")
+            deeper.extend(without[: MOST_NAMED - len(deeper)])
+            return value
+
+        filled, unset = fill_from(text, find)
+        if room < 0 or len(filled) > LONGEST_VALUE:
+            return "", ("… (its value is too long)",)
+        self._left -= len(filled)
+        if self._left < 0:
+            return "", ("… (all values together are too long)",)
+        return filled, (*unset, *deeper)[:MOST_NAMED]
+
+    def _find(self, name: str) -> tuple[str | None, tuple[str, ...]]:
+        """What ``name`` stands for, and the names further down that have no value."""
+        value = in_environ(name, self._environ)
+        key = uniform(name)
+        if value is not None or key not in self._texts:
+            return value, ()
+        self.used.add(key)
+        if key in self._faults:
+            raise self._faults[key]
+        return self._property(key, name)
+
+    def _property(self, key: str, name: str) -> tuple[str, tuple[str, ...]]:
+        if key in self._filled:
+            return self._filled[key]
+        if key in self._asking or len(self._asking) >= DEEPEST_PLACEHOLDERS:
+            return "", (f"{name} (it stands for itself)",)
+        self._asking.append(key)
+        try:
+            found = self._filled[key] = self.fill(self._texts[key])
+        finally:
+            self._asking.pop()
+        return found
+
+
+def text_of(value: Scalar) -> str:
+    """A value as text, truth values as YAML writes them."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

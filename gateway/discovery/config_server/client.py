@@ -1,0 +1,302 @@
+"""Keeps a Config Server's properties up to date: asked at the start, in intervals, and when somebody says so."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.discovery.config_server.answer import NoConfiguration, read_answer
+from gateway.discovery.config_server.fetch import Ask
+from gateway.discovery.config_server.properties import Properties, properties_of
+from gateway.errors import ConfigError, ConfigRefused, ConfigUnavailable
+
+Offer = Callable[[Properties | None], Awaitable[tuple[str, ...]]]
+"""Puts properties in force (None: the route file alone), or returns what is wrong with them."""
+
+FIRST_RETRY_SECONDS: Final = 1.0
+LONGEST_RETRY_SECONDS: Final = 60.0
+LEAST_SECONDS: Final = 1.0
+"""Between two looks that nobody waits for: whoever repeats a webhook's call gains no more than this."""
+MOST_LISTED: Final = 200
+"""Names of ignored properties that are listed in one line of the log."""
+MOST_REMEMBERED: Final = 10_000
+MOST_WARNED: Final = 50
+"""Names that have a line of their own in the log, as long as the process lives."""
+LONGEST_NAME: Final = 200
+NO_ROUTES: Final = "it has no routes any more"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigStatus:
+    """For health. ``reason`` says why the last attempt came to nothing, empty if it did not; ``failures`` counts
+    such attempts in a row. ``version`` is the commit in force and ``label`` where it was found, ``ignored`` the number
+    of properties left aside; ``gives_routes``: routes come from the server and not from the file."""
+
+    version: str | None
+    label: str | None
+    gives_routes: bool
+    failures: int
+    reason: str
+    ignored: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    """What the server gave before and has no more, and when a look first found so."""
+
+    what: str
+    since: float
+
+
+class ConfigServer:
+    """One Config Server, or several of the same content.
+
+    ``interval``: seconds between two looks, 0 for none once it has answered. ``optional``: a gateway starts without
+    it. ``on_fetched`` is told of each attempt: ``ok``, ``failed`` or ``refused``. ``shown``: the address, for the log.
+
+    A server that is away or fails changes nothing. One that answers, and has no routes any more, or nothing at all
+    where it is optional, is believed when two looks in a row find so: a gateway that starts does without as well,
+    and all instances must serve the same. The first look may have met a server in the middle of its own start.
+    """
+
+    def __init__(
+        self,
+        ask: Ask,
+        environ: Mapping[str, str],
+        *,
+        shown: str = "",
+        interval: float = 30.0,
+        optional: bool = False,
+        on_fetched: Callable[[str], None] = lambda outcome: None,
+    ) -> None:
+        self.properties: Properties | None = None
+        """Those in force, or on offer; None before the server has answered, and while the route file counts alone."""
+        self.unready = False
+        """Whether the gateway waits for its first sound answer, one that has nothing for this gateway included."""
+        self._ask = ask
+        self._environ = environ
+        self._shown = shown
+        self._interval = interval
+        self._optional = optional
+        self._on_fetched = on_fetched
+        self._wanted = asyncio.Event()
+        self._waiting: list[asyncio.Future[tuple[str, ...]]] = []
+        self._failures = 0
+        self._reason = ""
+        self._refused = False
+        self._loss: _Loss | None = None
+        """What the last look found gone, as long as it is doubted."""
+        self._looked_at = -LEAST_SECONDS
+        self._listed: set[str] = set()
+        self._warned = 0
+
+    def status(self) -> ConfigStatus:
+        """The present state."""
+        now = self.properties
+        if now is None:
+            return ConfigStatus(None, None, False, self._failures, self._reason, 0)
+        return ConfigStatus(
+            now.version, now.label, now.gives_routes, self._failures, self._reason, len(now.ignored)
+        )
+
+    async def first(self) -> Properties:
+        """The properties at the start, before ``running``. Raises ConfigUnavailable."""
+        try:
+            self.properties = await self._fetch()
+        except ConfigUnavailable as error:
+            self._failed(error, "failed")
+            raise
+        self._succeeded(self.properties)
+        return self.properties
+
+    def refused(self, faults: tuple[str, ...]) -> None:
+        """What ``first`` gave could not be used."""
+        self.properties = None
+        self._failed(ConfigRefused(faults), "refused")
+
+    def look(self) -> None:
+        """Ask as soon as may be, without waiting for it. However often this is called, one look follows."""
+        self._wanted.set()
+
+    async def refresh(self) -> tuple[str, ...]:
+        """Ask now; return the names of properties that changed. Raises ConfigUnavailable or ConfigRefused."""
+        future: asyncio.Future[tuple[str, ...]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        self._wanted.set()
+        return await future
+
+    @asynccontextmanager
+    async def running(self, offer: Offer) -> AsyncIterator[None]:
+        """Look until the block ends; what is new goes to ``offer``."""
+        task = asyncio.create_task(self._watch(offer), name="config server")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            for future in self._waiting:
+                future.cancel()
+
+    async def _watch(self, offer: Offer) -> None:
+        while True:
+            await self._time_for_a_look()
+            self._wanted.clear()
+            # Who asks from here on wants to know of a later look than this one.
+            waiting, self._waiting = self._waiting, []
+            try:
+                outcome = await self._look(offer, asked=bool(waiting))
+                for future in waiting:
+                    _settle(future, outcome)
+            finally:
+                for future in waiting:
+                    future.cancel()  # of no effect where there is an outcome
+
+    async def _time_for_a_look(self) -> None:
+        try:
+            async with asyncio.timeout(self._pause()):
+                await self._wanted.wait()
+        except TimeoutError:
+            return
+        if not self._waiting:
+            await asyncio.sleep(self._looked_at + LEAST_SECONDS - time.monotonic())
+
+    async def _look(self, offer: Offer, *, asked: bool) -> tuple[str, ...] | ConfigError:
+        self._looked_at = time.monotonic()
+        before, self._loss = self._loss, None
+        try:
+            new, lost = await self._fetch_again()
+            if lost and not self.unready and not self._believes(lost, before, asked):
+                doubt = f"{lost}; when it says so again, it is believed, and the route file counts instead"
+                raise ConfigUnavailable(doubt) if new is None else ConfigRefused((doubt,))
+            # After a refusal whoever was offered that must hear that it is over.
+            if self.properties and new and new.digest == self.properties.digest and not self._refused:
+                changed: tuple[str, ...] = ()
+            else:
+                faults = await offer(new)
+                self._refused = bool(faults)
+                if faults:
+                    raise ConfigRefused(faults)
+                changed = _changed(self.properties, new)
+                if changed and new:
+                    _log.info("%d properties of the Config Server changed (%s)", len(changed), new.version)
+        except ConfigError as error:
+            self._failed(error, "refused" if isinstance(error, ConfigRefused) else "failed")
+            return error
+        except Exception as error:  # whatever it is, what is in force stays, and looking goes on
+            _log.exception("the Config Server's answer could not be used")
+            failure = ConfigUnavailable(
+                f"a fault of the gateway itself ({type(error).__name__}); see its log"
+            )
+            self._failed(failure, "failed")
+            return failure
+        again, self.unready = "" if self.unready else " again", False
+        self.properties, self._loss = new, None
+        if lost:
+            _log.warning(
+                "the Config Server at %s says%s: %s. The route file counts instead", self._shown, again, lost
+            )
+        if new:
+            self._succeeded(new)
+        else:
+            # From here on this is a gateway that has started without the server.
+            self._failures, self._reason = 0, lost
+            self._failed(ConfigUnavailable(lost), "failed")
+        return changed
+
+    async def _fetch_again(self) -> tuple[Properties | None, str]:
+        """What is to be in force (None: the route file alone), and what is lost by that, empty if nothing is."""
+        try:
+            new = await self._fetch()
+        except NoConfiguration as error:
+            if not self._optional or (self.properties is None and not self.unready):
+                raise
+            return None, error.reason
+        gave_routes = self.properties is not None and self.properties.gives_routes
+        return new, NO_ROUTES if gave_routes and not new.gives_routes else ""
+
+    def _believes(self, lost: str, before: _Loss | None, asked: bool) -> bool:
+        """Whether this look bears out the one before. Webhooks may come one right after the other: a look that no
+        caller waits for counts if half of the usual time has passed."""
+        if before is None or before.what != lost:
+            self._loss = _Loss(lost, self._looked_at)
+            return False
+        self._loss = before
+        return asked or self._looked_at - before.since >= self._interval / 2
+
+    async def _fetch(self) -> Properties:
+        body = await self._ask()
+        return await asyncio.to_thread(lambda: properties_of(read_answer(body), self._environ))
+
+    def _succeeded(self, properties: Properties) -> None:
+        self._on_fetched("ok")
+        if self._failures:
+            _log.info("the Config Server's configuration is in force again after %d failures", self._failures)
+        self._failures, self._reason = 0, ""
+        new = [name for name in properties.ignored if name not in self._listed]
+        if new and len(self._listed) < MOST_REMEMBERED:
+            self._listed.update(new)
+            self._warn_of({name: properties.unread[name] for name in new if name in properties.unread})
+            new = [name for name in new if name not in properties.unread]
+        else:
+            new = []
+        if new:
+            more = f" and {len(new) - MOST_LISTED} more" if len(new) > MOST_LISTED else ""
+            _log.info(
+                "properties of the Config Server that mean nothing here: %s%s",
+                ", ".join(new[:MOST_LISTED]),
+                more,
+            )
+
+    def _warn_of(self, unread: Mapping[str, str]) -> None:
+        """A line for each property that a gateway of Spring's would have read, as long as they can be counted."""
+        room = MOST_WARNED - self._warned
+        self._warned += len(unread)
+        for name in list(unread)[: max(room, 0)]:
+            _log.warning("the Config Server's property %s has no effect: %s", _printable(name), unread[name])
+        if len(unread) > room >= 0:
+            _log.warning("and %d more properties of the Config Server have no effect", len(unread) - room)
+
+    def _failed(self, error: ConfigError, outcome: str) -> None:
+        self._on_fetched(outcome)
+        self._failures += 1
+        reason = "; ".join(field.reason for field in error.fields)
+        # The same reason is said once; a new one is news.
+        level = logging.DEBUG if reason == self._reason else logging.WARNING
+        self._reason = reason
+        _log.log(level, "nothing new from the Config Server at %s: %s", self._shown, reason)
+
+    def _pause(self) -> float | None:
+        """Seconds until the next look, with jitter so that many instances don't ask in step; None: for ever."""
+        pause = self._interval or None
+        # What is doubted is looked at again in the usual time: a server that starts may take longer than a retry.
+        if self._failures and not self._loss and (self._interval or self.properties is None):
+            backed_off = FIRST_RETRY_SECONDS * 2 ** min(self._failures - 1, 10)
+            pause = min(self._interval or LONGEST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, backed_off)
+        return pause * random.uniform(0.9, 1.0) if pause else None
+
+
+def _printable(name: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in name[:LONGEST_NAME])
+
+
+def _settle(future: asyncio.Future[tuple[str, ...]], outcome: tuple[str, ...] | ConfigError) -> None:
+    if future.done():
+        return  # whoever asked has gone
+    if isinstance(outcome, ConfigError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+def _changed(old: Properties | None, new: Properties | None) -> tuple[str, ...]:
+    before, after = old.values if old else {}, new.values if new else {}
+    return tuple(sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)))

@@ -1,0 +1,260 @@
+"""Asking Config Servers over HTTP: bounded, several in turn, and only at addresses that the settings name."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, TypeVar
+from urllib.parse import quote, unquote, urlsplit
+
+import aiohttp
+from multidict import CIMultiDict
+
+from gateway.discovery.config_server.answer import MOST_BYTES
+from gateway.errors import ConfigUnavailable, ConfigUnusable
+
+T = TypeVar("T")
+
+
+async def answers(
+    calls: Sequence[Callable[[], Awaitable[T]]],
+    *,
+    over: float,
+    rounds: int,
+    is_said: Callable[[BaseException], bool],
+) -> list[asyncio.Future[T]]:
+    """What came of each call, in the order of the calls, once one has succeeded or all have failed.
+
+    The next call begins when one before has failed, or is slow; those before go on. So each has the more time the
+    earlier it begins, the first all there is. At ``over``, a time of the loop, those that are left get a TimeoutError.
+    Of so many ``rounds`` this one is the first. An error of which ``is_said`` is true ends it at its share
+    of the time.
+    """
+    loop = asyncio.get_running_loop()
+    began = begun_at = loop.time()
+    share = max(over - began, 0.0) / rounds
+    pause = share / max(len(calls), 1)
+    tasks: list[asyncio.Task[T]] = []
+    known_failures = 0
+    try:
+        while True:
+            running = {task for task in tasks if not task.done()}
+            failures = [error for task in tasks if task.done() and (error := task.exception()) is not None]
+            if len(running) + len(failures) < len(tasks) or (not running and len(tasks) == len(calls)):
+                break
+            end = began + share if any(map(is_said, failures)) else over
+            now = loop.time()
+            due = begun_at + pause if running and len(failures) == known_failures else now
+            if len(tasks) < len(calls) and now >= due:
+                tasks.append(asyncio.ensure_future(_awaited(calls[len(tasks)])))
+                begun_at, known_failures = now, len(failures)
+                continue
+            if now >= end:
+                break
+            until = min(due, end) if len(tasks) < len(calls) else end
+            await asyncio.wait(running, timeout=until - now, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        left = [task for task in tasks if not task.done()]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+    return [_outcome(tasks[at] if at < len(tasks) else None) for at in range(len(calls))]
+
+
+async def _awaited(call: Callable[[], Awaitable[T]]) -> T:
+    return await call()
+
+
+def _outcome(task: asyncio.Task[T] | None) -> asyncio.Future[T]:
+    if task is not None and not task.cancelled():
+        task.exception()  # else asyncio warns that it was never retrieved
+        return task
+    late: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    late.set_exception(TimeoutError())
+    late.exception()
+    return late
+
+
+Ask = Callable[[], Awaitable[bytes]]
+"""The server's answer. Raises ConfigUnavailable; ConfigUnusable where a server answered with something else."""
+
+Find = Callable[[], Awaitable[tuple[str, ...]]]
+"""Looks up where servers are, with users and passwords in the addresses. Raises ConfigUnavailable if there is none."""
+
+SECONDS: Final = 10.0
+"""The longest that all servers together may take for the whole answer if nothing else is set: a real one may clone a
+repository first."""
+
+_HEADERS: Final = {
+    # The second format says in which line of which file a value stands; a server that has only the first one
+    # may send that.
+    "Accept": "application/vnd.spring-cloud.config-server.v2+json, application/json;q=0.9",
+}
+_MEANING: Final = {
+    401: "user or password is wrong",
+    403: "user or password is wrong",
+    404: "there is no such label, or a file in the repository is broken",
+}
+_AWAY: Final = frozenset({429, 502, 503, 504})
+"""Statuses of what stands before a server that is away, and of one that can't answer now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked for, and who asks. ``urls`` are servers of the same content, tried in order. Of ``labels`` the
+    first one counts that a server has; without any it is the server's own. ``found``: the servers are to be found, and
+    user and password that come with an address count before those here. ``headers`` and ``token`` go out with each
+    call. One server may take ``connect_seconds`` for a connection, and all of them together ``seconds`` for the
+    answer."""
+
+    urls: tuple[str, ...]
+    application: str
+    profiles: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    user: str = ""
+    password: str = field(default="", repr=False)
+    found: bool = False
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    token: str = field(default="", repr=False)
+    connect_seconds: float = SECONDS
+    seconds: float = SECONDS
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """What stands behind a server's address, for each label. A slash in it is written as the server wants it."""
+        parts = [self.application, ",".join(self.profiles) or "default"]
+        labels = [label.replace("/", "(_)") for label in self.labels]
+        asked = [(*parts, label) for label in labels] or [tuple(parts)]
+        return tuple("/".join(quote(part, safe="(),") for part in each) for each in asked)
+
+
+class _NotThere(ConfigUnusable):
+    """The server answers, but has no such label."""
+
+
+def http_ask(session: aiohttp.ClientSession, wanted: Wanted, find: Find | None = None) -> Ask:
+    """An ``Ask`` over this session. Redirects are not followed: where the configuration comes from is the
+    operator's decision alone.
+
+    The next label is asked for only where a server has said that it has not the one before: a server that is away for
+    a moment must not bring another configuration into force. A server that is slow is waited for while the next one is
+    asked as well.
+
+    With ``find`` the servers are those that it finds, and ``wanted.urls`` don't count. The one that answered last is
+    asked first. When none of those that are known gives an answer, they are looked up anew.
+    """
+    known: tuple[str, ...] = ()
+
+    async def ask() -> bytes:
+        if find is None:
+            return (await _first_answer(session, wanted, wanted.urls))[0]
+        failure: ConfigUnavailable | None = None
+        if known:
+            try:
+                return await ask_known()
+            except ConfigUnavailable as error:
+                failure = error
+        return await ask_anew(find, failure)
+
+    async def ask_known() -> bytes:
+        nonlocal known
+        body, url = await _first_answer(session, wanted, known)
+        known = (url, *(each for each in known if each != url))
+        return body
+
+    async def ask_anew(find: Find, failure: ConfigUnavailable | None) -> bytes:
+        nonlocal known
+        found = await find()
+        if failure is not None and set(found) == set(known):
+            raise failure
+        known = found
+        return await ask_known()
+
+    return ask
+
+
+async def _first_answer(
+    session: aiohttp.ClientSession, wanted: Wanted, urls: Sequence[str]
+) -> tuple[bytes, str]:
+    """The answer of the first server that gives one, and its address."""
+    over = asyncio.get_running_loop().time() + wanted.seconds
+    reasons = []
+    answered = False
+    for at, path in enumerate(wanted.paths):
+        missing = False
+        outcomes = await answers(
+            [partial(_get, session, url, wanted, path) for url in urls],
+            over=over,
+            rounds=len(wanted.paths) - at,
+            is_said=lambda error: isinstance(error, _NotThere),
+        )
+        for number, (url, outcome) in enumerate(zip(urls, outcomes, strict=True), 1):
+            try:
+                return await outcome, url
+            except ConfigUnavailable as error:
+                reason = error.reason
+                missing = missing or isinstance(error, _NotThere)
+                answered = answered or isinstance(error, ConfigUnusable)
+            except aiohttp.ConnectionTimeoutError:
+                reason = f"no connection within {wanted.connect_seconds:g} s"
+            except TimeoutError:
+                reason = f"no answer within {wanted.seconds:g} s"
+            except (aiohttp.ClientError, OSError) as error:
+                reason = f"it can't be reached ({type(error).__name__})"
+            where = f"server {number}: " if len(urls) > 1 else ""
+            label = f"label {wanted.labels[at]}: " if len(wanted.labels) > 1 else ""
+            reasons.append(f"{where}{label}{reason}")
+        if not missing:
+            break
+    raise (ConfigUnusable if answered else ConfigUnavailable)("; ".join(reasons))
+
+
+async def _get(session: aiohttp.ClientSession, url: str, wanted: Wanted, path: str) -> bytes:
+    parts = urlsplit(url)
+    user, password = wanted.user, wanted.password
+    if parts.password and wanted.found:
+        user, password = "", ""
+    user = user or unquote(parts.username or "")
+    password = password or unquote(parts.password or "")
+    headers = CIMultiDict({**_HEADERS, **dict(wanted.headers)})
+    if wanted.token:
+        headers["X-Config-Token"] = wanted.token
+    if user or password:
+        headers["Authorization"] = f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
+    async with session.get(
+        f"{place(url).rstrip('/')}/{path}",
+        allow_redirects=False,
+        headers=headers,
+        timeout=aiohttp.ClientTimeout(total=None, connect=wanted.connect_seconds),
+    ) as response:
+        if response.status != 200:
+            meaning = _MEANING.get(response.status, "")
+            kind = _kind_of(response.status)
+            raise kind(f"status {response.status}" + (f" ({meaning})" if meaning else ""))
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > MOST_BYTES:
+                raise ConfigUnusable(f"more than {MOST_BYTES // 1024} KiB")
+        return bytes(body)
+
+
+def _kind_of(status: int) -> type[ConfigUnavailable]:
+    """What a status other than 200 says of the server."""
+    if status == 404:
+        return _NotThere
+    return ConfigUnavailable if status in _AWAY else ConfigUnusable
+
+
+def place(url: str) -> str:
+    """The address without user, password and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def places(urls: Sequence[str]) -> str:
+    """All addresses, for a log."""
+    return ", ".join(map(place, urls))

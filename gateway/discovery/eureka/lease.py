@@ -1,0 +1,220 @@
+"""The gateway's own registration: what it says of itself, heartbeats while UP, DOWN while draining, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import quote
+
+from gateway import __version__
+from gateway.discovery.eureka.messages import DOWN, UP, Own, Pages, registration
+from gateway.discovery.eureka.servers import EurekaAway, Said, Server, Servers, pause
+from gateway.settings.model import Settings
+
+_RESOLVE_SECONDS = 2.0
+# An address for documentation: the way there is the way to everybody. Nothing is sent.
+_ANYWHERE = ("192.0.2.1", 9)
+
+
+async def own(settings: Settings, servers: tuple[Server, ...], port: int, management_port: int | None) -> Own:
+    """Puts together what the settings say and what the machine knows. ``port`` is the one listened on,
+    ``management_port`` that of ``/actuator`` if it is another.
+
+    Raises OSError while there is no address to tell.
+    """
+    listens_on = settings.server_host if _specific(settings.server_host) else None
+    name = settings.eureka_instance_hostname
+    told = (settings.eureka_instance_ipaddress, listens_on, name)
+    address = next((text for text in told if text is not None and _is_address(text)), None)
+    address = address or await _address_towards(servers)
+    zones = settings.eureka_client_availabilityzones
+    metadata = {"version": __version__, **({"zone": zones[0]} if zones else {})}
+    filled = {key: _filled(text, address) for key, text in settings.eureka_instance_metadatamap}
+    told_port = settings.eureka_instance_nonsecureport or port
+    return Own(
+        (settings.eureka_instance_appname or settings.spring_application_name).lower(),
+        address if settings.eureka_instance_preferipaddress else name or listens_on or socket.gethostname(),
+        address,
+        told_port,
+        # Behind a port that is mapped, ``/actuator`` is where everything else is.
+        management_port or told_port,
+        metadata | filled,
+        settings.eureka_instance_leaserenewalintervalinseconds,
+        settings.eureka_instance_leaseexpirationdurationinseconds,
+        _filled(settings.eureka_instance_instanceid or "", address) or None,
+        settings.eureka_instance_nonsecureportenabled,
+        settings.eureka_instance_secureport,
+        settings.eureka_instance_secureportenabled,
+        Pages(
+            settings.eureka_instance_homepageurl or settings.eureka_instance_homepageurlpath,
+            settings.eureka_instance_statuspageurl or settings.eureka_instance_statuspageurlpath,
+            settings.eureka_instance_healthcheckurl or settings.eureka_instance_healthcheckurlpath,
+        ),
+    )
+
+
+def _filled(text: str, address: str) -> str:
+    """``text`` with what of Spring's placeholders only the machine knows."""
+    return text.replace("${spring.cloud.client.ip-address}", address).replace(
+        "${spring.cloud.client.hostname}", socket.gethostname()
+    )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _specific(host: str) -> bool:
+    """Whether ``host`` stands for one place, not for all addresses of the machine."""
+    return not _is_address(host) or not ip_address(host).is_unspecified
+
+
+async def _address_towards(servers: tuple[Server, ...]) -> str:
+    """The machine's address on the way to the servers; if they are on this machine, on the way to anywhere else."""
+    found: str | None = None
+    for host, port in (*((server.host, server.port) for server in servers), _ANYWHERE):
+        try:
+            async with asyncio.timeout(_RESOLVE_SECONDS):
+                places = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+            family, kind, _, _, place = places[0]
+            with socket.socket(family, kind) as probe:
+                probe.connect(place)
+                address: str = probe.getsockname()[0]
+        except OSError:
+            continue
+        if not ip_address(address.partition("%")[0]).is_loopback:
+            return address
+        found = found or address
+    if found is None:
+        raise OSError("no way to any Eureka server")
+    return found
+
+
+log = logging.getLogger(__name__)
+
+_DONE: Final = frozenset({200, 204})
+_KNOWN_OR_NOT: Final = frozenset({200, 404})
+
+
+class Lease:
+    """One entry at the servers, kept up with a heartbeat every ``renewal`` seconds.
+
+    ``goodbye_seconds`` bounds each of the two calls at the end.
+    """
+
+    def __init__(self, servers: Servers, renewal: float, goodbye_seconds: float) -> None:
+        self._servers = servers
+        self._renewal = renewal
+        self._goodbye_seconds = goodbye_seconds
+        self._describe: Callable[[], Awaitable[Own]] | None = None
+        self._own: Own | None = None
+        self._status = UP
+        self._dirty_ms = 0
+        self._told: str | None = None
+        self._failures = 0
+        self._wake = asyncio.Event()
+        self._down_tried = asyncio.Event()
+
+    @property
+    def registered(self) -> bool:
+        """Whether a server knew of this gateway at the last call."""
+        return self._told is not None and not self._failures
+
+    def begin(self, describe: Callable[[], Awaitable[Own]]) -> None:
+        """Registers from now on: requests can be answered. Doesn't wait for it. ``describe`` says who this is; while it
+        raises OSError, that isn't known yet, and it is asked again."""
+        self._describe = describe
+        self._wake.set()
+
+    async def down(self) -> None:
+        """Says DOWN, so that nobody sends more requests here. Returns when it is said, or when it can't be in time."""
+        if self._describe is None:
+            return
+        self._status = DOWN
+        self._wake.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._goodbye_seconds):
+                await self._down_tried.wait()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Works while inside, and unregisters at the end."""
+        task = asyncio.create_task(self._for_ever(), name="eureka lease")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            await self._leave()
+
+    async def _for_ever(self) -> None:
+        await self._wake.wait()
+        while True:
+            self._wake.clear()
+            status = self._status
+            try:
+                await self._say(status)
+                self._failures = 0
+            except EurekaAway:
+                self._failures += 1
+            except Exception:
+                self._failures += 1
+                log.exception("registering with Eureka went wrong")
+            if status == DOWN:
+                self._down_tried.set()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause(self._renewal, self._failures)):
+                    await self._wake.wait()
+
+    async def _say(self, status: str) -> None:
+        """Sends a heartbeat or, for another status and whenever the server doesn't know of us, registers."""
+        if self._own is None:
+            self._own = await self._who()
+        if self._told == status:
+            path = f"{_path(self._own)}?status={status}&lastDirtyTimestamp={self._dirty_ms}"
+            said: Said[None] = await self._servers.ask("heartbeat", "PUT", path, _KNOWN_OR_NOT)
+            if said.status == 200:
+                return
+            log.info("Eureka at %s does not know this gateway: registering again", said.server.url)
+        # Servers keep the entry with the later time.
+        self._dirty_ms = max(self._dirty_ms + 1, int(time.time() * 1000))
+        body = registration(self._own, status, self._dirty_ms)
+        said = await self._servers.ask(
+            "register", "POST", f"apps/{quote(self._own.app.upper())}", _DONE, body=body
+        )
+        if self._told is None:
+            log.info("registered with Eureka at %s as %s", said.server.url, self._own.id)
+        self._told = status
+
+    async def _who(self) -> Own:
+        assert self._describe is not None  # noqa: S101 - nothing is said before begin()
+        try:
+            return await self._describe()
+        except OSError as error:
+            log.debug("the address others reach this machine at is not known yet: %s", type(error).__name__)
+            raise EurekaAway from error
+
+    async def _leave(self) -> None:
+        # Also after a registration whose answer never came: it may have been taken.
+        if self._own is None or not self._dirty_ms:
+            return
+        try:
+            async with asyncio.timeout(self._goodbye_seconds):
+                await self._servers.ask("unregister", "DELETE", _path(self._own), _KNOWN_OR_NOT)
+        except (EurekaAway, TimeoutError):
+            log.info("not unregistered from Eureka: the lease will end by itself")
+
+
+def _path(own: Own) -> str:
+    return f"apps/{quote(own.app.upper())}/{quote(own.id, safe='')}"

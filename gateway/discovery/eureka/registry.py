@@ -1,0 +1,211 @@
+"""The registry of services as this gateway knows it, and how it is kept fresh.
+
+A whole listing first, then deltas for as long as the hash agrees. The last good registry stays, whatever happens to
+the servers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from types import MappingProxyType
+from typing import Final, TypeVar
+
+from gateway.discovery.eureka.messages import UP, Instance, Listing, parse_listing
+from gateway.discovery.eureka.servers import EurekaAway, Said, Server, Servers, pause
+from gateway.observability.metrics import Metrics
+from gateway.proxy.load_balancer import UpstreamBase
+
+LINGER_SECONDS: Final = 90.0
+"""The lease that services have by default: whoever lives has sent a heartbeat by then, and was registered again."""
+
+Services = Mapping[str, tuple[UpstreamBase, ...]]
+
+
+class Registry:
+    """Whole listings replace it, deltas change it. Times are seconds of any steady clock.
+
+    A server that lost its memory says that nobody is there, until everybody has registered anew. So whoever is missing
+    in a whole listing without having been seen to leave goes on getting requests for ``LINGER_SECONDS``.
+    (One that does not live any more refuses connections, and is left out by the balancing at once.)
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], Instance] = {}
+        self._lingering: dict[tuple[str, str], tuple[Instance, float]] = {}
+        self._services: Services | None = None
+
+    def replace(self, listing: Listing, now: float, *, linger: bool = True) -> None:
+        """Takes a whole listing. Without ``linger`` who is missing in it has left: for servers without deltas."""
+        known = {instance.key: instance for instance in listing.instances if not instance.gone}
+        if linger:
+            for key, instance in self._known.items():
+                if instance.status == UP:
+                    self._lingering[key] = (instance, now + LINGER_SECONDS)
+        else:
+            self._lingering.clear()
+        self._known = known
+        self._settle(known.values(), now)
+
+    def apply(self, delta: Listing, now: float) -> bool:
+        """Takes a delta, which may repeat what is known. Returns whether the registry is now as the server's: if not,
+        something was missed and the whole listing is needed."""
+        for instance in delta.instances:
+            if instance.gone:
+                self._known.pop(instance.key, None)
+            else:
+                self._known[instance.key] = instance
+        if delta.instances or self._lingering:
+            self._settle(delta.instances, now)
+        return self.hash == delta.hash
+
+    def _settle(self, told: Iterable[Instance], now: float) -> None:
+        """Ends the lingering of whoever was heard of, whose address another one has now, or whose time is over."""
+        self._services = None
+        if not self._lingering:
+            return
+        keys = {instance.key for instance in told}
+        taken = {instance.base for instance in self._known.values()}
+        self._lingering = {
+            key: (instance, until)
+            for key, (instance, until) in self._lingering.items()
+            if until > now and key not in keys and instance.base not in taken
+        }
+
+    @property
+    def hash(self) -> str:
+        """Eureka's own: how many instances have which status, such as ``DOWN_1_UP_4_``."""
+        counts = Counter(instance.status for instance in self._known.values())
+        return "".join(f"{status}_{count}_" for status, count in sorted(counts.items()))
+
+    def services(self) -> Services:
+        """Who is up, by the names of services in lower case, each address once and in a fixed order. The same object
+        for as long as nothing was told."""
+        if self._services is None:
+            self._services = self._by_name()
+        return self._services
+
+    def _by_name(self) -> Services:
+        found: dict[str, set[UpstreamBase]] = {}
+        up = [instance for instance in self._known.values() if instance.status == UP]
+        for instance in (*up, *(instance for instance, _ in self._lingering.values())):
+            if instance.base is not None:
+                for name in instance.names:
+                    found.setdefault(name, set()).add(instance.base)
+        return MappingProxyType({name: tuple(sorted(bases)) for name, bases in sorted(found.items())})
+
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+DELTA_SECONDS: Final = 120.0
+"""Servers keep what changed for three minutes. After a longer silence a delta may lack something, and the hash, which
+only counts, may agree all the same."""
+FIRST_FETCH_SECONDS: Final = 2.0
+
+_OK: Final = frozenset({200})
+# What a server says that was told to give no deltas.
+_OK_OR_NO_DELTAS: Final = frozenset({200, 403, 404})
+
+
+class Fetcher:
+    """Fetches every ``interval`` seconds and tells ``on_change`` of the services whenever they are others than before.
+
+    While no server answers, what was fetched last stays.
+    """
+
+    def __init__(
+        self,
+        servers: Servers,
+        interval: float,
+        on_change: Callable[[Services], None],
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._servers = servers
+        self._interval = interval
+        self._on_change = on_change
+        self._metrics = metrics
+        self._clock = clock
+        self._registry = Registry()
+        self._source: Server | None = None
+        self._fetched_at = 0.0
+        self._failures = 0
+        self.services: Services = self._registry.services()
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the last fetch succeeded."""
+        return self._source is not None and not self._failures
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Fetches while inside. Waits for the first attempt, but not for long: requests should not come before services
+        are known, and Eureka being away must not stop the start."""
+        tried = asyncio.Event()
+        task = asyncio.create_task(self._for_ever(tried), name="eureka registry")
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FIRST_FETCH_SECONDS):
+                    await tried.wait()
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _for_ever(self, tried: asyncio.Event) -> None:
+        while True:
+            try:
+                await self.fetch()
+                self._failures = 0
+            except EurekaAway:
+                self._failures += 1
+            except Exception:
+                self._failures += 1
+                log.exception("the registry could not be taken over")
+            tried.set()
+            await asyncio.sleep(pause(self._interval, self._failures))
+
+    async def fetch(self) -> None:
+        """Brings the registry up to date once. Raises EurekaAway."""
+        deltas = True
+        if self._source is not None and self._clock() - self._fetched_at < DELTA_SECONDS:
+            delta = await self._ask("delta", "apps/delta", _OK_OR_NO_DELTAS)
+            deltas = delta.content is not None
+            # Of another server it says nothing about what this one had changed before.
+            if delta.content is not None and delta.server is self._source:
+                agreed = await self._told(partial(self._registry.apply, delta.content, self._clock()))
+                if agreed:
+                    self._fetched_at = self._clock()
+                    return
+        whole = await self._ask("fetch", "apps", _OK)
+        if whole.content is not None:
+            await self._told(partial(self._registry.replace, whole.content, self._clock(), linger=deltas))
+            self._source = whole.server
+            self._fetched_at = self._clock()
+
+    async def _ask(self, operation: str, path: str, statuses: frozenset[int]) -> Said[Listing]:
+        return await self._servers.ask(operation, "GET", path, statuses, read=parse_listing)
+
+    async def _told(self, change: Callable[[], T]) -> T:
+        """Changes the registry in a thread, because with thousands of instances that takes tens of milliseconds, and
+        tells of the services if they are others than before. Returns what ``change`` returns."""
+
+        def changed() -> tuple[T, Services, bool]:
+            outcome = change()
+            services = self._registry.services()
+            return outcome, services, services != self.services
+
+        outcome, services, other = await asyncio.to_thread(changed)
+        if other:
+            self.services = services
+            self._metrics.eureka_instances(sum(map(len, services.values())))
+            self._on_change(services)
+        return outcome

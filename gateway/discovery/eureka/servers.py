@@ -1,0 +1,194 @@
+"""Asking Eureka: several servers, the first that answers."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Generic, NamedTuple, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+from yarl import URL
+
+from gateway.discovery.eureka.messages import BadRegistry
+from gateway.observability.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
+"""About 25,000 instances; unpacked."""
+IN_THE_LOOP_BYTES: Final = 64 * 1024
+CALL_SECONDS: Final = 5.0
+CONNECT_SECONDS: Final = 2.0
+RETURN_SECONDS: Final = 300.0
+"""How long another server than the first is stayed with."""
+
+
+class EurekaAway(Exception):
+    """No server gave an answer to go by."""
+
+
+class _Refused(Exception):
+    """An answer that is of no use."""
+
+
+class Server(NamedTuple):
+    """One server. ``url`` ends in a slash and holds no credentials: those are in ``authorization``."""
+
+    url: str
+    host: str
+    port: int
+    authorization: str | None
+
+    @classmethod
+    def parse(cls, url: str) -> Server:
+        """Reads ``http://user:password@host:port/eureka/``, user and password percent-encoded or as they are."""
+        parts = urlsplit(url)
+        userinfo, _, place = parts.netloc.rpartition("@")
+        authorization = None
+        if userinfo:
+            user, _, password = userinfo.partition(":")
+            pair = f"{unquote(user)}:{unquote(password)}".encode()
+            authorization = f"Basic {base64.b64encode(pair).decode()}"
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        path = parts.path.rstrip("/")
+        return cls(f"{parts.scheme}://{place}{path}/", parts.hostname or "", port, authorization)
+
+
+class Said(NamedTuple, Generic[T]):
+    """An answer: by whom, with which status, and what was read from the body of a 200 (None of any other)."""
+
+    server: Server
+    status: int
+    content: T | None
+
+
+class Servers:
+    """The servers in the order of preference.
+
+    The one that answered last is asked first; after ``RETURN_SECONDS`` it is the turn of the first of all again. When
+    none answers, the log says so once, for all kinds of calls together, and once more when it is over.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        urls: Sequence[str],
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.all = tuple(map(Server.parse, urls))
+        self._session = session
+        self._metrics = metrics
+        self._clock = clock
+        self._current = 0
+        self._since = clock()
+        self._failing: set[str] = set()
+
+    async def ask(
+        self,
+        operation: str,
+        method: str,
+        path: str,
+        statuses: frozenset[int],
+        *,
+        body: bytes | None = None,
+        read: Callable[[bytes], T] | None = None,
+    ) -> Said[T]:
+        """Asks one server after the other until one answers with one of ``statuses`` and, if that is 200, with a body
+        that ``read`` takes without a BadRegistry. ``operation`` is for metrics and the log.
+
+        Raises EurekaAway when nobody does.
+        """
+        reasons: list[str] = []
+        for index in self._order():
+            server = self.all[index]
+            try:
+                status, data = await self._call(server, method, path, body)
+                if status not in statuses:
+                    raise _Refused(f"status {status}")
+                content = None
+                if read is not None and status == 200:
+                    # A long one would hold everybody else up.
+                    aside = len(data) > IN_THE_LOOP_BYTES
+                    content = await asyncio.to_thread(read, data) if aside else read(data)
+            except (aiohttp.ClientError, OSError, BadRegistry, _Refused) as error:
+                # Of errors made by others only the kind is told: they may quote anything.
+                why = str(error) if isinstance(error, _Refused | BadRegistry) else type(error).__name__
+                reasons.append(f"{server.url}: {why}")
+                continue
+            self._answered(operation, index, reasons)
+            return Said(server, status, content)
+        self._metrics.eureka_call(operation, "failed")
+        level = logging.DEBUG if self._failing else logging.WARNING
+        self._failing.add(operation)
+        log.log(level, "no Eureka server answers (%s); retrying quietly", "; ".join(reasons))
+        raise EurekaAway
+
+    def _order(self) -> Iterator[int]:
+        if self._current and self._clock() - self._since > RETURN_SECONDS:
+            self._current = 0
+            self._since = self._clock()
+        first = self._current
+        yield first
+        yield from (index for index in range(len(self.all)) if index != first)
+
+    def _answered(self, operation: str, index: int, reasons: list[str]) -> None:
+        self._metrics.eureka_call(operation, "ok")
+        # Without a reason it is a call that was under way when another one moved on.
+        if reasons and index != self._current:
+            log.info("going on with Eureka at %s (%s)", self.all[index].url, "; ".join(reasons))
+            self._current = index
+            self._since = self._clock()
+        if operation in self._failing:
+            self._failing.remove(operation)
+            if not self._failing:
+                log.info("Eureka at %s answers again", self.all[index].url)
+
+    async def _call(self, server: Server, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        if server.authorization is not None:
+            headers["Authorization"] = server.authorization
+        async with (
+            asyncio.timeout(CALL_SECONDS),
+            self._session.request(
+                method,
+                URL(server.url + path, encoded=True),
+                data=body,
+                headers=headers,
+                # Where services are is for the servers alone to say that the settings name.
+                allow_redirects=False,
+            ) as response,
+        ):
+            data = bytearray()
+            async for piece in response.content.iter_any():
+                data += piece
+                if len(data) > MAX_ANSWER_BYTES:
+                    raise _Refused("too long an answer")
+            return response.status, bytes(data)
+
+
+def session() -> aiohttp.ClientSession:
+    """A session for Eureka: a new connection for each of the few calls, so that none fails on one that was closed."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(force_close=True, ttl_dns_cache=10),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+        trust_env=False,
+    )
+
+
+def pause(interval: float, failures: int) -> float:
+    """Seconds until the next call, with jitter so that gateways don't call in step: ``interval``, or less after
+    a few ``failures``, from half a second on."""
+    return min(interval, 0.5 * 2.0 ** min(failures - 1, 20) if failures else interval) * random.uniform(
+        0.8, 1.0
+    )

@@ -1,0 +1,98 @@
+"""A histogram and a counter for events that happen thousands of times a second."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+
+class LatencyHistogram(Collector):
+    """Durations in seconds by label values. Observe from one thread only; collecting may happen in any."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        name: str,
+        doc: str,
+        buckets: Sequence[float],
+        labels: Sequence[str],
+    ) -> None:
+        self._name = name
+        self._doc = doc
+        self._labels = tuple(labels)
+        self._bounds = tuple(buckets)
+        self._names = [
+            floatToGoString(bound)  # type: ignore[no-untyped-call]
+            for bound in (*self._bounds, float("inf"))
+        ]
+        self._series: dict[tuple[str, ...], Series] = {}
+        registry.register(self)
+
+    def of(self, *values: str) -> Series:
+        """The series with these label values, to be kept by whoever observes often."""
+        series = self._series.get(values)
+        if series is None:
+            series = self._series[values] = Series(self._bounds)
+        return series
+
+    def describe(self) -> Iterable[HistogramMetricFamily]:
+        """What ``collect`` will give, without numbers."""
+        return [HistogramMetricFamily(self._name, self._doc, labels=self._labels)]
+
+    def collect(self) -> Iterable[HistogramMetricFamily]:
+        """The numbers so far."""
+        family = HistogramMetricFamily(self._name, self._doc, labels=self._labels)
+        # dict() copies in one step. list(….items()) doesn't: up to Python 3.11 the garbage collector may run in it, and
+        # give way to the thread that observes.
+        for values, series in dict(self._series).items():
+            so_far, buckets = 0, []
+            for bound, count in zip(self._names, series.counts, strict=True):
+                so_far += count
+                buckets.append((bound, so_far))
+            family.add_metric(values, buckets, series.total)
+        return [family]
+
+
+class Series:
+    """One combination of label values."""
+
+    __slots__ = ("_bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Counts one duration; a bound belongs to the bucket it names."""
+        self.counts[bisect_left(self._bounds, seconds)] += 1
+        self.total += seconds
+
+
+class Tally(Collector):
+    """Counts by the values of one label, which are few. Count from one thread only; collecting may happen in any."""
+
+    def __init__(self, registry: CollectorRegistry, name: str, doc: str, label: str) -> None:
+        self._name = name
+        self._doc = doc
+        self._labels = (label,)
+        self.counts: Counter[str] = Counter()
+        """To be added to by whoever counts often."""
+        registry.register(self)
+
+    def describe(self) -> Iterable[CounterMetricFamily]:
+        """What ``collect`` will give, without numbers."""
+        return [CounterMetricFamily(self._name, self._doc, labels=self._labels)]
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        """The numbers so far."""
+        family = CounterMetricFamily(self._name, self._doc, labels=self._labels)
+        for value, count in dict(self.counts).items():
+            family.add_metric((value,), count)
+        return [family]

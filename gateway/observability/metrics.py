@@ -1,0 +1,261 @@
+"""What is counted and measured, for Prometheus. Labels are route ids, rooms and fixed words, never raw paths.
+
+``Metrics`` is passed to whoever has something to tell; ``NoMetrics`` is the same and keeps nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from prometheus_client import CollectorRegistry, Histogram
+
+from gateway.observability.instruments import Series
+from gateway.observability.room_metrics import Maker, RoomFamilies, RoomMetrics, RoomNumbers
+
+LATENCY: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_SCRIPT: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)
+_LAG: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+_BATCH: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+# Anything else a client may invent counts as OTHER, so that it can't make labels without end.
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+REFUSALS: Final = ("memory", "disk", "replicas", "read-only")
+
+
+class RedisFacts(Protocol):
+    """What is known of Redis."""
+
+    @property
+    def away(self) -> str:
+        """Why it counts as away; empty if it answers."""
+
+    @property
+    def refuses(self) -> str:
+        """Which of ``REFUSALS`` keeps it from taking writes; empty if it takes them."""
+
+
+class Metrics:
+    """Keeps everything in ``registry``. All times are in seconds; every method returns at once."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        make = Maker(registry)
+        self._requests = make.latency(
+            "requests_seconds",
+            "Requests answered: how many, and how long until the last byte was handed over.",
+            LATENCY,
+            "route",
+            "method",
+            "status",
+        )
+        self._upstream = make.latency(
+            "upstream_seconds", "Time until a service sent its response's head.", LATENCY, "route"
+        )
+        self._upstream_errors = make.counter(
+            "upstream_errors", "Calls a service did not answer.", "route", "code"
+        )
+        self._rejections = make.counter(
+            "rejections", "Requests that the gateway answered with an error of its own.", "code"
+        )
+        self._unchecked = make.counter("gate_unchecked", "Gated requests let pass because Redis was away.")
+        self._tokens = make.tally("tokens", "Requests looked at for a token.", "outcome").counts
+        self._jwks = make.counter("jwks_fetches", "Fetches of the key set.", "outcome")
+        self._reloads = make.counter("route_reloads", "Reloads of the routes.", "outcome")
+        self._routes_ok = make.gauge("routes_up_to_date", "1 unless the last reload was refused.")
+        self._eureka = make.counter("eureka_calls", "Calls to Eureka.", "operation", "outcome")
+        self._discovered = make.gauge("eureka_instances", "Instances of services that Eureka says are up.")
+        self._config = make.counter("config_fetches", "Looks at the Config Server.", "outcome")
+        self._streams = make.gauge("streams_open", "Open streams of this instance.")
+        self._frames = make.counter("stream_frames", "Frames written to streams.")
+        self._cut_off = make.counter(
+            "stream_readers_cut_off", "Streams ended because the reader had stopped."
+        )
+        self._tunnels = make.gauge("websockets_open", "Open WebSockets to services.")
+        self._tunnels_ended = make.counter(
+            "websockets_ended", "WebSockets that ended: by client, service, idle or shutdown.", "route", "by"
+        )
+        self._lag = make.latency(
+            "loop_lag_seconds", "How late the event loop was, measured ten times a second.", _LAG
+        ).of()
+        self._script = make.histogram("script_seconds", "Script calls to Redis.", _SCRIPT, "script")
+        self._batch = make.histogram("script_batch_users", "Users in one script call.", _BATCH, "script")
+        self._script_failures = make.counter("script_failures", "Script calls that failed.", "script")
+        self._redis_up = make.gauge(
+            "redis_up", "1 while Redis answers within a second, by a probe of its own."
+        )
+        self._redis_refuses = make.gauge(
+            "redis_refuses_writes",
+            "1 while Redis answers but takes no writes: memory (it is at maxmemory), disk, replicas or read-only.",
+            "reason",
+        )
+        self._sweeps = make.counter("sweeps", "Sweeps done by this instance.", "room", "outcome")
+        self.under_way = 0
+        """Requests being answered; whoever answers counts."""
+        make.gauge("requests_in_flight", "Requests being answered, streams among them.").set_function(
+            lambda: self.under_way
+        )
+        self._spans = make.counter(
+            "trace_spans",
+            "Spans: sent to Zipkin, not taken by it, or dropped because too many waited.",
+            "outcome",
+        )
+        self._rooms: dict[str, RoomMetrics] = {}
+        self._scripts: dict[str, tuple[Histogram, Histogram]] = {}
+        self._by_route: dict[str, Series] = {}
+        self._by_answer: dict[tuple[str, str, int], Series] = {}
+        self._room_families = RoomFamilies(make)
+        self._routes_ok.set(1)
+
+    def request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """A request was answered. ``route``: a route's id, or a fixed name for the gateway's own paths."""
+        key = (route, method, status // 100)
+        child = self._by_answer.get(key)
+        if child is None:
+            known = method if method in METHODS else "OTHER"
+            child = self._requests.of(route, known, f"{status // 100}xx")
+            if known == method:
+                self._by_answer[key] = child
+        child.observe(seconds)
+
+    def upstream(self, route: str, seconds: float) -> None:
+        """A service answered; ``seconds`` until the head of its response."""
+        series = self._by_route.get(route)
+        if series is None:
+            series = self._by_route[route] = self._upstream.of(route)
+        series.observe(seconds)
+
+    def upstream_error(self, route: str, code: str) -> None:
+        """A service did not answer; ``code`` is the error's."""
+        self._upstream_errors.labels(route, code).inc()
+
+    def rejected(self, code: str) -> None:
+        """The gateway answered a request with this error code."""
+        self._rejections.labels(code).inc()
+
+    def passed_unchecked(self) -> None:
+        """A gated request passed because Redis was away and ``QUEUE_FAIL_OPEN`` is set."""
+        self._unchecked.inc()
+
+    def token(self, outcome: str) -> None:
+        """A request was looked at for a token: ``ok``, ``cached``, ``late``, or the error's code."""
+        self._tokens[outcome] += 1
+
+    def jwks_fetched(self, ok: bool) -> None:
+        """The key set was asked for."""
+        self._jwks.labels("ok" if ok else "failed").inc()
+
+    def routes_reloaded(self, ok: bool) -> None:
+        """The routes were read anew, and taken or refused."""
+        self._reloads.labels("ok" if ok else "refused").inc()
+        self._routes_ok.set(ok)
+
+    def eureka_call(self, operation: str, outcome: str) -> None:
+        """Eureka was asked, each server in turn: ``ok``, or ``failed`` when none answered."""
+        self._eureka.labels(operation, outcome).inc()
+
+    def eureka_instances(self, count: int) -> None:
+        """So many instances are up by Eureka."""
+        self._discovered.set(count)
+
+    def config_fetched(self, outcome: str) -> None:
+        """The Config Server was asked: ``ok``, ``failed``, or ``refused`` if what it says can't be used."""
+        self._config.labels(outcome).inc()
+
+    def stream_opened(self) -> None:
+        """A stream was opened."""
+        self._streams.inc()
+
+    def stream_closed(self) -> None:
+        """A stream ended, for whatever reason."""
+        self._streams.dec()
+
+    def frames(self, count: int) -> None:
+        """So many frames were written to streams."""
+        self._frames.inc(count)
+
+    def reader_cut_off(self) -> None:
+        """A stream was ended because its reader had stopped reading."""
+        self._cut_off.inc()
+
+    def tunnel_opened(self) -> None:
+        """A WebSocket to a service was opened."""
+        self._tunnels.inc()
+
+    def tunnel_closed(self, route: str, by: str) -> None:
+        """A WebSocket to a service ended, by one of the sides, silence or our own end."""
+        self._tunnels.dec()
+        self._tunnels_ended.labels(route, by).inc()
+
+    def loop_lag(self, seconds: float) -> None:
+        """The event loop was so late."""
+        self._lag.observe(seconds)
+
+    def on_call(self, script: str, seconds: float, size: int, failed: bool) -> None:
+        """A script was called for ``size`` users."""
+        pair = self._scripts.get(script)
+        if pair is None:
+            pair = self._scripts[script] = (self._script.labels(script), self._batch.labels(script))
+        pair[0].observe(seconds)
+        pair[1].observe(size)
+        if failed:
+            self._script_failures.labels(script).inc()
+
+    def on_summary(self, room: str, summary: RoomNumbers) -> None:
+        """A room's numbers after a call, and what the call did."""
+        self._of(room).take(summary)
+
+    def swept(self, room: str, outcome: str) -> None:
+        """A sweep ended: ``ok``, ``failed``, or ``elsewhere`` when another instance does it."""
+        self._sweeps.labels(room, outcome).inc()
+
+    def estimated(self, room: str, promised: float, real: float) -> None:
+        """A stream told of an admission ``real`` seconds after it had first said that it would be ``promised``."""
+        self._of(room).estimated(promised, real)
+
+    def redis_state(self, state: RedisFacts) -> None:
+        """Redis went or came back, stopped taking writes or takes them again."""
+        self._redis_up.set(not state.away)
+        for reason in REFUSALS:
+            self._redis_refuses.labels(reason).set(reason == state.refuses)
+
+    def _of(self, room: str) -> RoomMetrics:
+        of_room = self._rooms.get(room)
+        if of_room is None:
+            of_room = self._rooms[room] = RoomMetrics(self._room_families, room)
+        return of_room
+
+    def spans(self, outcome: str, count: int) -> None:
+        """So many spans were ``sent``, ``failed`` or ``dropped``. Safe from any thread."""
+        self._spans.labels(outcome).inc(count)
+
+
+class NoMetrics(Metrics):
+    """Takes everything ``Metrics`` takes and keeps nothing."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.under_way = 0
+
+    def request(self, route: str, method: str, status: int, seconds: float) -> None: ...
+    def upstream(self, route: str, seconds: float) -> None: ...
+    def upstream_error(self, route: str, code: str) -> None: ...
+    def rejected(self, code: str) -> None: ...
+    def passed_unchecked(self) -> None: ...
+    def token(self, outcome: str) -> None: ...
+    def jwks_fetched(self, ok: bool) -> None: ...
+    def routes_reloaded(self, ok: bool) -> None: ...
+    def eureka_call(self, operation: str, outcome: str) -> None: ...
+    def eureka_instances(self, count: int) -> None: ...
+    def config_fetched(self, outcome: str) -> None: ...
+    def stream_opened(self) -> None: ...
+    def stream_closed(self) -> None: ...
+    def frames(self, count: int) -> None: ...
+    def reader_cut_off(self) -> None: ...
+    def tunnel_opened(self) -> None: ...
+    def tunnel_closed(self, route: str, by: str) -> None: ...
+    def loop_lag(self, seconds: float) -> None: ...
+    def on_call(self, script: str, seconds: float, size: int, failed: bool) -> None: ...
+    def on_summary(self, room: str, summary: RoomNumbers) -> None: ...
+    def swept(self, room: str, outcome: str) -> None: ...
+    def redis_state(self, state: RedisFacts) -> None: ...
+    def estimated(self, room: str, promised: float, real: float) -> None: ...
+    def spans(self, outcome: str, count: int) -> None: ...

@@ -1,0 +1,162 @@
+"""The metrics of rooms: how each stands, and what script calls did to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from gateway.observability.instruments import LatencyHistogram, Tally
+
+_WAIT: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
+_STAY: Final = (5, 15, 30, 60, 120, 180, 240, 300, 600, 1200, 3600)
+_ERROR: Final = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0)
+
+
+class RoomNumbers(Protocol):
+    """A room after a script's call: how it stands, and what the call did."""
+
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def allowed_in(self) -> int: ...
+    @property
+    def capacity(self) -> int: ...
+    @property
+    def paused(self) -> bool: ...
+    @property
+    def rate(self) -> float: ...
+    @property
+    def admitted(self) -> int: ...
+    @property
+    def promoted(self) -> int: ...
+    @property
+    def expired(self) -> int: ...
+    @property
+    def evicted(self) -> int: ...
+    @property
+    def left(self) -> int: ...
+    @property
+    def removed(self) -> int: ...
+    @property
+    def lineups(self) -> int: ...
+    @property
+    def waits(self) -> Sequence[float]: ...
+    @property
+    def stays(self) -> Sequence[float]: ...
+    @property
+    def ages(self) -> Sequence[float] | None: ...
+    @property
+    def following(self) -> object | None: ...
+    def wait_at(self, position: int) -> float | None: ...
+
+
+class Maker:
+    """Makes metrics of one registry, all of them named ``gateway_…``."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def counter(self, name: str, doc: str, *labels: str) -> Counter:
+        return Counter(f"gateway_{name}", doc, labels, registry=self._registry)
+
+    def gauge(self, name: str, doc: str, *labels: str) -> Gauge:
+        return Gauge(f"gateway_{name}", doc, labels, registry=self._registry)
+
+    def tally(self, name: str, doc: str, label: str) -> Tally:
+        return Tally(self._registry, f"gateway_{name}", doc, label)
+
+    def latency(self, name: str, doc: str, buckets: tuple[float, ...], *labels: str) -> LatencyHistogram:
+        return LatencyHistogram(self._registry, f"gateway_{name}", doc, buckets, labels)
+
+    def histogram(self, name: str, doc: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"gateway_{name}", doc, labels, buckets=buckets, registry=self._registry)
+
+
+class RoomFamilies:
+    """The metrics that have a room as their label."""
+
+    def __init__(self, make: Maker) -> None:
+        self.waiting = make.gauge("room_waiting", "Users in line.", "room")
+        self.allowed_in = make.gauge("room_allowed_in", "Users allowed in.", "room")
+        self.capacity = make.gauge("room_capacity", "Most users allowed in at a time.", "room")
+        self.paused = make.gauge("room_paused", "1 while an operator has paused admissions.", "room")
+        self.following = make.gauge(
+            "room_following", "1 while an older system is followed, which ends sessions and admits.", "room"
+        )
+        self.rate = make.gauge(
+            "room_admissions_per_second", "Measured rate of admissions from the line.", "room"
+        )
+        self.estimated_wait = make.gauge(
+            "room_estimated_wait_seconds",
+            "What somebody who joins the line now is told; NaN while nothing is measured.",
+            "room",
+        )
+        self.waits = make.histogram(
+            "room_wait_seconds", "Time in line of those admitted from it, to half a second.", _WAIT, "room"
+        )
+        self.stays = make.histogram("room_session_seconds", "Length of sessions that ended.", _STAY, "room")
+        self.errors = make.histogram(
+            "room_estimate_error_ratio",
+            "How far the first estimate that a stream showed was off, as a share of the real wait.",
+            _ERROR,
+            "room",
+        )
+        self.done = {
+            "lineups": make.counter("room_lineups", "Times somebody lined up.", "room"),
+            "admitted": make.counter("room_admissions", "Users admitted, at once or from the line.", "room"),
+            "promoted": make.counter("room_promotions", "Users admitted from the line.", "room"),
+            "expired": make.counter("room_expiries", "Sessions that ended by time.", "room"),
+            "evicted": make.counter("room_evictions", "Users evicted from the line as absent.", "room"),
+            "left": make.counter("room_leaves", "Users who gave up a slot or a place.", "room"),
+            "removed": make.counter("room_removals", "Users removed by an operator.", "room"),
+        }
+
+
+class RoomMetrics:
+    """One room's metrics. Gauges are what this instance saw last; counters what its own calls did."""
+
+    def __init__(self, families: RoomFamilies, room: str) -> None:
+        self._now: RoomNumbers | None = None
+        self._aged: RoomNumbers | None = None
+        """The newest that knows how old sessions are, which estimates need."""
+        # Looked up when somebody collects: calls come thousands of times a second.
+        families.waiting.labels(room).set_function(self._reader("waiting"))
+        families.allowed_in.labels(room).set_function(self._reader("allowed_in"))
+        families.capacity.labels(room).set_function(self._reader("capacity"))
+        families.paused.labels(room).set_function(self._reader("paused"))
+        families.following.labels(room).set_function(
+            lambda: float(self._now is not None and self._now.following is not None)
+        )
+        families.rate.labels(room).set_function(self._reader("rate"))
+        families.estimated_wait.labels(room).set_function(self._estimate)
+        self._waits = families.waits.labels(room)
+        self._stays = families.stays.labels(room)
+        self._errors = families.errors.labels(room)
+        self._done = [(name, counter.labels(room)) for name, counter in families.done.items()]
+
+    def _reader(self, name: str) -> Callable[[], float]:
+        return lambda: getattr(self._now, name, 0)
+
+    def _estimate(self) -> float:
+        wait = self._aged.wait_at(self._aged.waiting + 1) if self._aged is not None else None
+        return math.nan if wait is None else wait
+
+    def estimated(self, promised: float, real: float) -> None:
+        """Somebody was admitted after ``real`` seconds, who had been told ``promised``."""
+        self._errors.observe(abs(promised - real) / max(real, 0.001))
+
+    def take(self, summary: RoomNumbers) -> None:
+        """Take over the numbers of one script call."""
+        self._now = summary
+        if summary.ages is not None:
+            self._aged = summary
+        for name, counter in self._done:
+            if count := getattr(summary, name):
+                counter.inc(count)
+        for seconds in summary.waits:
+            self._waits.observe(seconds)
+        for seconds in summary.stays:
+            self._stays.observe(seconds)

@@ -1,0 +1,280 @@
+"""Spans of a sampled request: the request itself, calls to services, and the time that a user waited in a room.
+
+Nothing is recorded of requests that are not sampled.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from typing import Final, Literal, NamedTuple, Protocol
+
+from gateway.observability.metrics import METHODS
+from gateway.observability.tracing import TraceContext, begin
+
+Kind = Literal["SERVER", "CLIENT", "INTERNAL"]
+
+
+class Remote(NamedTuple):
+    """Who was called: a name, and an address where it is known."""
+
+    service: str
+    host: str = ""
+    port: int = 0
+
+
+class Span(NamedTuple):
+    """Something that took time. ``began`` is in epoch seconds, ``seconds`` its length.
+
+    ``error`` says in a word what went wrong, if anything did. ``moments`` are names and epoch seconds.
+    """
+
+    context: TraceContext
+    kind: Kind
+    name: str
+    began: float
+    seconds: float
+    tags: Mapping[str, str]
+    remote: Remote | None = None
+    error: str = ""
+    moments: Sequence[tuple[str, float]] = ()
+
+
+class Exporter(Protocol):
+    """Where finished spans of sampled traces go. Must return at once, and never raise."""
+
+    def export(self, span: Span, /) -> None: ...
+
+
+_REDIS: Final = Remote("redis")
+# A request's task asks here on behalf of which trace it is; set for recorded requests only.
+_current: ContextVar[TraceContext | None] = ContextVar("trace", default=None)
+
+
+class Tracer:
+    """Begins and continues traces, and notes spans of those that are sampled.
+
+    ``probability``: the share of the traces begun here that is sampled. Without an ``exporter`` it decides all the
+    same, for services to know, and notes nothing.
+    """
+
+    def __init__(self, exporter: Exporter | None = None, probability: float = 0.1) -> None:
+        self._exporter = exporter
+        self._probability = probability
+
+    def sample(self, probability: float) -> None:
+        """Records that share of the traces that begin here from now on."""
+        self._probability = probability
+
+    def begin(self, headers: Mapping[str, str]) -> TraceContext:
+        """The server span of a request with these headers."""
+        return begin(headers, self._probability)
+
+    def records(self, trace: TraceContext) -> bool:
+        """Whether spans of this trace are noted."""
+        return trace.sampled and self._exporter is not None
+
+    # -- a request ------------------------------------------------------------------------------------
+
+    def enter(self, trace: TraceContext) -> bool:
+        """From now on, what this task does belongs to ``trace``. False if nothing of it is to be noted."""
+        if not self.records(trace):
+            return False
+        _current.set(trace)
+        return True
+
+    def leave(
+        self, trace: TraceContext, *, label: str, method: str, status: int, seconds: float, code: str
+    ) -> None:
+        """The request that was entered has been answered. ``label``: a route's id or the name of an own call;
+        ``code``: that of the error answered, if one was."""
+        _current.set(None)
+        method = known(method)
+        tags = {
+            "http.request.method": method,
+            "http.response.status_code": str(status),
+            "gateway.route": label,
+        }
+        if code:
+            tags["gateway.code"] = code
+        error = (code or str(status)) if status >= 500 else ""
+        self.note(
+            Span(trace, "SERVER", f"{method} {label}", time.time() - seconds, seconds, tags, error=error)
+        )
+
+    # -- Redis ----------------------------------------------------------------------------------------
+
+    def caller(self) -> TraceContext | None:
+        """The trace on whose behalf this task is at work, if anything of it is noted."""
+        return _current.get()
+
+    def on_batch(
+        self, room: str, script: str, callers: Sequence[TraceContext], size: int, seconds: float, failed: bool
+    ) -> None:
+        """A script was called for ``size`` users at once. Each of ``callers`` gets the call as a span of its own
+        trace: what waited for it is there to be seen, wherever one looks."""
+        tags = {
+            "db.system.name": "redis",
+            "queue.room": room,
+            "queue.script": script,
+            "queue.batch.size": str(size),
+        }
+        began = time.time() - seconds
+        error = "QUEUE_UNAVAILABLE" if failed else ""
+        for caller in callers:
+            self.note(
+                Span(caller.child(), "CLIENT", f"redis {script}", began, seconds, tags, _REDIS, error=error)
+            )
+
+    # -- the line -------------------------------------------------------------------------------------
+
+    def admitted(self, lineup: TraceContext, room: str, seconds: float) -> None:
+        """Somebody was admitted after so long in line. ``lineup``: the request that put them there."""
+        tags = {"queue.room": room, "queue.wait_seconds": f"{seconds:.3f}"}
+        began = time.time() - seconds
+        self.note(Span(lineup.child(), "INTERNAL", "queue.admission", began, seconds, tags))
+
+    def note(self, span: Span) -> None:
+        """Hands a finished span of a sampled trace to the exporter."""
+        if self._exporter is not None:
+            self._exporter.export(span)
+
+
+def known(method: str) -> str:
+    """A method as it may stand in a trace: clients may make up others without end."""
+    return method if method in METHODS else "_OTHER"
+
+
+class _Base(Protocol):
+    """The address of an instance."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+
+
+class TracedCalls:
+    """The calls that one sampled request leads to, one after the other.
+
+    ``headers`` are those of the request to the service, and are changed with each call: their ``traceparent`` names it.
+    ``service`` is the name of a service, or empty where the route names an address.
+    """
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        trace: TraceContext,
+        *,
+        method: str,
+        route: str,
+        service: str,
+        headers: list[tuple[bytes, bytes]],
+    ) -> None:
+        self._tracer = tracer
+        self._trace = trace
+        self._method = known(method)
+        self._route = route
+        self._service = service
+        self._headers = headers
+        self._open: tuple[TraceContext, Remote, float] | None = None
+        self._moments: tuple[tuple[str, float], ...] = ()
+        self._status = 0
+
+    def begin(self, base: _Base) -> None:
+        """A call to this instance begins; one that is under way has failed."""
+        self.failed("UPSTREAM_UNREACHABLE")
+        call = self._trace.child()
+        self._open = call, Remote(self._service or base.host, base.host, base.port), time.time()
+        self._moments = ()
+        self._status = 0
+        self._headers[:] = [
+            call.traceparent() if name == b"traceparent" else (name, value) for name, value in self._headers
+        ]
+
+    def answered(self, status: int) -> None:
+        """The head of the answer has come."""
+        self._moments = (("response head", time.time()),)
+        self._status = status
+
+    def failed(self, code: str) -> None:
+        """The call under way, if any, came to nothing; ``code`` is the error's."""
+        self._end(code)
+
+    def done(self, complete: bool) -> None:
+        """The answer has been passed on, or has broken off within."""
+        self._end("" if complete else "BROKEN_OFF")
+
+    def _end(self, error: str) -> None:
+        if self._open is None:
+            return
+        call, remote, began = self._open
+        self._open = None
+        tags = {"http.request.method": self._method, "gateway.route": self._route}
+        if self._status:
+            tags["http.response.status_code"] = str(self._status)
+        if self._status >= 500:
+            error = error or str(self._status)
+        name = f"{self._method} {self._route}"
+        seconds = max(0.0, time.time() - began)
+        self._tracer.note(Span(call, "CLIENT", name, began, seconds, tags, remote, error, self._moments))
+
+
+MOST_WAITING: Final = 4096
+"""Sampled lineups whose end is waited for; past this the oldest is forgotten."""
+
+
+class Event(Protocol):
+    """Something that happened to somebody in line."""
+
+    @property
+    def room(self) -> str: ...
+    @property
+    def user(self) -> str: ...
+    @property
+    def ticket(self) -> int: ...
+    @property
+    def kind(self) -> str:
+        """Equal to ``ADMITTED`` or ``REMOVED``."""
+
+
+class _Lineup(NamedTuple):
+    ticket: int
+    trace: TraceContext
+    since: float
+
+
+class Admissions:
+    """Remembers sampled lineups until they end. An end that was missed, because Redis was away or because the event
+    was faster than the answer to the lineup, leaves an entry behind for a newer one to push out."""
+
+    def __init__(self, tracer: Tracer, most: int = MOST_WAITING) -> None:
+        self._tracer = tracer
+        self._most = most
+        self._waiting: dict[tuple[str, str], _Lineup] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def waits(self, room: str, user: str, ticket: int, trace: TraceContext) -> None:
+        """The user has just been put in line by a request of this trace."""
+        if not self._tracer.records(trace):
+            return
+        # Lining up again is a new wait, and the newest of all.
+        self._waiting.pop((room, user), None)
+        if len(self._waiting) >= self._most:
+            del self._waiting[next(iter(self._waiting))]
+        self._waiting[room, user] = _Lineup(ticket, trace, time.monotonic())
+
+    def deliver(self, events: Sequence[Event]) -> None:
+        """Some waits have ended, by admission or otherwise; those of older tickets have ended before."""
+        if not self._waiting:
+            return
+        for event in events:
+            lineup = self._waiting.get((event.room, event.user))
+            if lineup is None or event.ticket < lineup.ticket:
+                continue
+            del self._waiting[event.room, event.user]
+            if event.kind == "ADMITTED" and event.ticket == lineup.ticket:
+                self._tracer.admitted(lineup.trace, event.room, time.monotonic() - lineup.since)

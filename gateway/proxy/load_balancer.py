@@ -1,0 +1,153 @@
+"""Which instance of a service gets the next request."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from gateway.errors import NoInstance
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class UpstreamBase(NamedTuple):
+    """Where requests go: ``http`` or ``https``, a host name or address (IPv6 without brackets), a port.
+
+    A named tuple, because it is hashed several times per request.
+    """
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, url: str) -> UpstreamBase:
+        """Read ``http://host:port``. A path is ignored, as it is in a route's ``uri``.
+
+        Raises ValueError for another scheme, no host, a bad port, or credentials.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in _DEFAULT_PORTS:
+            raise ValueError(f"not http:// or https://: {url!r}")
+        if not parts.hostname or parts.username is not None or parts.password is not None:
+            raise ValueError(f"not scheme://host:port: {url!r}")
+        port = parts.port
+        return cls(parts.scheme, parts.hostname, _DEFAULT_PORTS[parts.scheme] if port is None else port)
+
+    @property
+    def authority(self) -> bytes:
+        """What a ``Host`` header says for this instance; the scheme's default port is left out."""
+        return _authority(self)
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{_authority(self).decode()}"
+
+
+@lru_cache(maxsize=1024)
+def _authority(base: UpstreamBase) -> bytes:
+    host = f"[{base.host}]" if ":" in base.host else base.host
+    if base.port != _DEFAULT_PORTS.get(base.scheme):
+        host = f"{host}:{base.port}"
+    return host.encode("idna" if not host.isascii() else "ascii")
+
+
+# Long enough for a restarting service not to be asked by every request, short enough to be found again.
+SET_ASIDE_SECONDS = 5.0
+FORGOTTEN_SECONDS = 60.0
+
+
+class Instances:
+    """Instances per service, taken in turn; names count without regard to case.
+
+    ``static`` maps service names to base URLs. ``clock`` gives seconds.
+    """
+
+    def __init__(
+        self,
+        static: Mapping[str, Iterable[str]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._static: dict[str, tuple[UpstreamBase, ...]] = {}
+        self._discovered: dict[str, tuple[UpstreamBase, ...]] = {}
+        self._known: dict[str, tuple[UpstreamBase, ...]] = {}
+        self._turns: dict[str, int] = {}
+        self._aside_until: dict[UpstreamBase, float] = {}
+        self.replace(static or {})
+
+    def replace(self, static: Mapping[str, Iterable[str]]) -> None:
+        """Swap what is written down, all at once; what was discovered stays. Raises ValueError for a bad base URL,
+        changing nothing."""
+        self._static = {
+            service.lower(): tuple(dict.fromkeys(UpstreamBase.parse(url) for url in urls))
+            for service, urls in static.items()
+        }
+        self._turns.clear()
+        self._merge()
+
+    def discover(self, found: Mapping[str, Iterable[UpstreamBase]]) -> None:
+        """Swap what a registry knows, which comes on top of what is written down. Those set aside stay aside."""
+        self._discovered = {service.lower(): tuple(bases) for service, bases in found.items()}
+        for service in set(self._turns) - set(self._static) - set(self._discovered):
+            del self._turns[service]
+        self._merge()
+
+    def _merge(self) -> None:
+        """Ahead of time, since every request looks a service up."""
+        self._known = {
+            service: tuple(
+                dict.fromkeys((*self._static.get(service, ()), *self._discovered.get(service, ())))
+            )
+            for service in (*self._static, *self._discovered)
+        }
+
+    def known(self, service: str) -> tuple[UpstreamBase, ...]:
+        """All instances of ``service``, each once, those set aside included."""
+        return self._known.get(service.lower(), ())
+
+    def pick(self, service: str, tried: Collection[UpstreamBase] = ()) -> UpstreamBase:
+        """The next instance in turn that is neither set aside nor in ``tried``.
+
+        If all that were not tried are set aside, the one whose time is over first: asking it costs
+        little, and it may be back. Raises NoInstance if there is none left to try.
+        """
+        bases = self.known(service)
+        if tried:
+            bases = tuple(base for base in bases if base not in tried)
+        if not bases:
+            raise NoInstance(service)
+        if len(bases) == 1:
+            return bases[0]
+        service = service.lower()
+        turn = self._turns.get(service, 0)
+        self._turns[service] = turn + 1
+        if not self._aside_until:
+            return bases[turn % len(bases)]
+        now = self._clock()
+        aside = self._aside_until
+        good = [base for base in bases if aside.get(base, 0.0) <= now]
+        if not good:
+            return min(bases, key=lambda base: aside[base])
+        base = good[turn % len(good)]
+        if base in aside:
+            # Its time is over. This one request finds out for all whether it is back: where nothing listens any more,
+            # not even to refuse, each that tries waits for the time-out.
+            aside[base] = now + SET_ASIDE_SECONDS
+        return base
+
+    def connected(self, base: UpstreamBase) -> None:
+        """``base`` took a connection, so it is not aside any more."""
+        if self._aside_until:
+            self._aside_until.pop(base, None)
+
+    def set_aside(self, base: UpstreamBase) -> None:
+        """Leave ``base`` out for a few seconds: it took no connection."""
+        now = self._clock()
+        # Forgetting them in time bounds this by the instances that failed within a minute or so.
+        self._aside_until = {
+            other: until for other, until in self._aside_until.items() if until > now - FORGOTTEN_SECONDS
+        }
+        self._aside_until[base] = now + SET_ASIDE_SECONDS

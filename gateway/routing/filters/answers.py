@@ -1,0 +1,117 @@
+"""Filters that bound a request, or decide an answer's status or the whole answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from gateway.routing.filters.base import Answer, Draft, Filter, Simple, header_name
+from gateway.routing.filters.target import joined
+from gateway.routing.spec.arguments import Arg, Arguments, Kind
+
+_MALFORMED = re.compile(r"%(?![0-9A-Fa-f]{2})")
+# Names of Spring's HttpStatus that Python lacks. The first four were there up to Spring 6.
+_ALIASES: Final = {
+    "MOVED_TEMPORARILY": 302,
+    "INSUFFICIENT_SPACE_ON_RESOURCE": 419,
+    "METHOD_FAILURE": 420,
+    "DESTINATION_LOCKED": 421,
+    "PAYLOAD_TOO_LARGE": 413,
+    "CONTENT_TOO_LARGE": 413,
+    "URI_TOO_LONG": 414,
+    "REQUESTED_RANGE_NOT_SATISFIABLE": 416,
+    "I_AM_A_TEAPOT": 418,
+    "UNPROCESSABLE_CONTENT": 422,
+    "BANDWIDTH_LIMIT_EXCEEDED": 509,
+}
+_IN_QUERY: Final = "/:@!$&'()*+,=~%;?[]"
+
+
+def _status(args: Arguments, name: str = "status") -> int:
+    """A status as a number or as Spring's name of it (``NOT_FOUND``)."""
+    text = args.text(name).upper()
+    if text in HTTPStatus.__members__:
+        return HTTPStatus[text].value
+    number = int(text) if text.isdigit() and len(text) == 3 else _ALIASES.get(text, 0)
+    if not 200 <= number <= 999:
+        raise args.wrong(f"{name} must be a status from 200 to 999 or its name, not {args.text(name)!r}")
+    return number
+
+
+def _set_status(args: Arguments) -> Filter:
+    status = _status(args)
+
+    def act(draft: Draft) -> None:
+        draft.status = status
+
+    return Simple(f"[SetStatus status = '{args.text('status')}']", act)
+
+
+def _redirect(args: Arguments) -> Filter:
+    status, url = _status(args), args.text("url")
+    if not 300 <= status <= 399:
+        raise args.wrong(f"status must be a redirection (300 to 399), not {status}")
+    if quote(url, safe="/:@!$&'()*+,=~%;?#[]") != url or (urlsplit(url).scheme not in ("http", "https", "")):
+        raise args.wrong(f"{url!r} is no http(s) address or path; variables mean nothing in it")
+    if _MALFORMED.search(url):
+        raise args.wrong(f"{url!r} holds a malformed percent escape")
+    with_parameters = args.flag("includeRequestParams", False)
+    address, hash_mark, fragment = url.partition("#")
+    address, _, query = address.partition("?")
+
+    def act(draft: Draft) -> None:
+        location = url
+        if with_parameters and draft.raw_query:
+            # What a client may send raw in a query is more than an address may hold.
+            sent = quote(draft.raw_query.encode("utf-8", "surrogateescape"), safe=_IN_QUERY)
+            location = f"{address}?{joined(query, sent)}{hash_mark}{fragment}"
+        if draft.answer is None:
+            draft.answer = Answer(status, (("Location", location),))
+
+    shown = (
+        f"[RedirectTo {args.text('status')} = {url}, includeRequestParams = {str(with_parameters).lower()}]"
+    )
+    return Simple(shown, act, answers=True)
+
+
+def _request_size(args: Arguments) -> Filter:
+    limit = args.size("maxSize", "5MB")
+
+    def act(draft: Draft) -> None:
+        draft.body_limit = limit if draft.body_limit is None else min(limit, draft.body_limit)
+
+    return Simple(f"[RequestSize max = {limit}B]", act)
+
+
+def _request_header_size(args: Arguments) -> Filter:
+    limit = args.size("maxSize", "16000B")
+    why = header_name(args, "errorHeaderName", "errorMessage")
+
+    def act(draft: Draft) -> None:
+        for name in dict.fromkeys(key.lower() for key in draft.facts.headers):
+            size = len(name) + sum(map(len, draft.facts.headers.getall(name)))
+            if size > limit and draft.answer is None:
+                text = f"Request header {name!r} takes {size} bytes; {limit} are allowed."
+                draft.answer = Answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE.value, ((why, text),))
+
+    return Simple(f"[RequestHeaderSize maxSize = {limit}B]", act)
+
+
+KINDS: Final[Mapping[str, Kind[Filter]]] = {
+    kind.name: kind
+    for kind in (
+        Kind("SetStatus", (Arg("status"),), _set_status),
+        Kind(
+            "RedirectTo", (Arg("status"), Arg("url"), Arg("includeRequestParams", required=False)), _redirect
+        ),
+        Kind("RequestSize", (Arg("maxSize", required=False),), _request_size),
+        Kind(
+            "RequestHeaderSize",
+            (Arg("maxSize", required=False), Arg("errorHeaderName", required=False)),
+            _request_header_size,
+        ),
+    )
+}

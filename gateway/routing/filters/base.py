@@ -1,0 +1,189 @@
+"""Filters: what a route changes about a request on its way out and about the answer on its way back.
+
+A filter contributes to a ``Draft``, which starts as the request came; nothing is sent and no header is
+touched before the whole draft is ready. Names, arguments and meaning are Spring Cloud Gateway's;
+``docs/routes.md`` shows each. Edits of the answer happen in the reverse order of the filters, as there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from gateway.errors import BadRequest
+from gateway.routing.facts import RequestFacts
+from gateway.routing.filters.edits import HeaderEdit
+from gateway.routing.spec.arguments import Arguments
+from gateway.routing.spec.faults import RuleBroken
+
+_VARIABLE = re.compile(r"\{([^{}]*)\}")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+# Beside what Unicode has for blanks: what JavaScript and older versions of Java trim.
+_TRIMMED_ELSEWHERE = "\u180e\ufeff"
+_NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+# These frame the message or belong to the connection; a second opinion on them is request smuggling.
+_FRAMING: Final = frozenset(
+    ["connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer the gateway gives itself, without asking the service."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+
+
+class Draft:
+    """A request in the making. ``raw_path`` and ``raw_query`` (None: no query) are encoded.
+
+    ``status`` replaces the service's status, ``body_limit`` (bytes) bounds the request's body, ``answer``
+    ends the matter without the service.
+    """
+
+    __slots__ = (
+        "answer",
+        "body_limit",
+        "facts",
+        "prefixed",
+        "preserve_host",
+        "raw_path",
+        "raw_query",
+        "request_edits",
+        "response_edits",
+        "status",
+        "variables",
+    )
+
+    def __init__(self, facts: RequestFacts, variables: Mapping[str, str]) -> None:
+        self.facts = facts
+        self.variables = variables
+        self.raw_path = facts.target.raw_path
+        self.raw_query = facts.target.raw_query
+        self.request_edits: list[HeaderEdit] = []
+        self.response_edits: list[HeaderEdit] = []
+        self.preserve_host = False
+        self.prefixed = False
+        self.status: int | None = None
+        self.body_limit: int | None = None
+        self.answer: Answer | None = None
+
+
+class Filter(Protocol):
+    """One filter of a route. ``str()`` of it is Spring's text for ``/actuator/gateway/routes``."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The variables its templates use; each must be captured by the route's predicates."""
+        ...
+
+    @property
+    def answers(self) -> bool:
+        """Whether it always answers itself, so that the route needs no service."""
+        ...
+
+    @property
+    def by_path(self) -> bool:
+        """Whether what it does depends on the path and the variables alone, and is a change of the path."""
+        ...
+
+    def contribute(self, draft: Draft) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A text with ``{variables}`` of the route's predicates."""
+
+    source: str
+    parts: tuple[str | tuple[str], ...]
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset(part[0] for part in self.parts if not isinstance(part, str))
+
+    def expand(self, variables: Mapping[str, str], encode: Callable[[str], str] = str) -> str:
+        """Fill in the variables, each through ``encode``."""
+        return "".join(part if isinstance(part, str) else encode(variables[part[0]]) for part in self.parts)
+
+    def encoded(self, literal: Callable[[str], str]) -> Template:
+        """The same template with its literal parts encoded."""
+        return Template(
+            self.source, tuple(literal(part) if isinstance(part, str) else part for part in self.parts)
+        )
+
+
+def parse_template(source: str) -> Template:
+    """Split a text at its variables; raises RuleBroken (rule ``argument``) for a brace that belongs to none."""
+    parts: list[str | tuple[str]] = []
+    at = 0
+    for match in _VARIABLE.finditer(source):
+        parts.extend((source[at : match.start()], (match[1],)))
+        at = match.end()
+    parts.append(source[at:])
+    if any(isinstance(part, str) and ("{" in part or "}" in part) for part in parts):
+        raise RuleBroken("argument", f"{source!r}: a brace that belongs to no {{variable}}")
+    return Template(source, tuple(part for part in parts if part))
+
+
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """What a filter makes of a path, and what to warn of unless a route takes only paths that stay sound."""
+
+    becomes: Callable[[str], str]
+    warning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Simple:
+    """A filter made of one function; ``shown`` is Spring's text. ``bare`` is of one that can leave no slash in front of
+    some paths."""
+
+    shown: str
+    act: Callable[[Draft], None]
+    needs: frozenset[str] = frozenset()
+    answers: bool = False
+    by_path: bool = False
+    bare: Bare | None = None
+
+    def contribute(self, draft: Draft) -> None:
+        self.act(draft)
+
+    def __str__(self) -> str:
+        return self.shown
+
+
+def header_name(args: Arguments, name: str = "name", default: str = "") -> str:
+    """Read an argument that names a header which a filter may touch."""
+    text = args.text(name, default)
+    if _HEADER_NAME.fullmatch(text) is None:
+        raise args.wrong(f"{text!r} is no name of a header")
+    if text.lower() in _FRAMING:
+        raise args.wrong(f"{text} belongs to the connection and is not a filter's to change")
+    return text
+
+
+def header_value(args: Arguments, name: str = "value") -> Template:
+    """Read an argument that is a header's value, variables allowed."""
+    text = args.text(name)
+    if _NOT_IN_VALUE.search(text):
+        raise args.wrong(f"{name} holds a control character")
+    return parse_template(text)
+
+
+def for_service(value: Template, variables: Mapping[str, str]) -> str:
+    """A header's value for a service, with its variables filled in.
+
+    Raises BadRequest for one that arrives as another: a blank at an end is no part of a value, and of ``acme%20`` in
+    the path services would read ``acme``.
+    """
+    text = value.expand(variables)
+    if text != text.strip().strip(_TRIMMED_ELSEWHERE) and value.needs:
+        raise BadRequest("a header made of the request has a blank at an end")
+    return text
+
+
+def needed(templates: Iterable[Template]) -> frozenset[str]:
+    return frozenset().union(*(template.needs for template in templates))

@@ -1,0 +1,265 @@
+"""Filters that change headers of the request or of the answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from gateway.errors import BadRequest
+from gateway.routing.filters.base import (
+    Draft,
+    Filter,
+    Simple,
+    for_service,
+    header_name,
+    header_value,
+    needed,
+    parse_template,
+)
+from gateway.routing.filters.edits import (
+    AddHeader,
+    AddIfBlank,
+    CopyHeader,
+    DedupeHeader,
+    HeaderEdit,
+    RemoveForService,
+    RemoveHeader,
+    RewriteHeader,
+    RewriteLocation,
+    SetForService,
+    SetHeader,
+)
+from gateway.routing.java_regex import compile_java, parse_replacement
+from gateway.routing.path import is_authority
+from gateway.routing.spec.arguments import Arg, Arguments, Kind
+from gateway.routing.spec.defaults import OPT_IN, SECURE_HEADERS, header_names
+
+_VERSIONED = re.compile(r"/v\d+/.*")
+
+
+def _request(shown: str, edit: HeaderEdit) -> Filter:
+    return Simple(shown, lambda draft: draft.request_edits.append(edit))
+
+
+def _response(shown: str, edit: HeaderEdit) -> Filter:
+    return Simple(shown, lambda draft: draft.response_edits.append(edit))
+
+
+def _named_value(
+    kind: str, make: Callable[[str, str], HeaderEdit], *, request: bool
+) -> Callable[[Arguments], Filter]:
+    """A maker of filters that take a header's name and a value with variables."""
+
+    def maker(args: Arguments) -> Filter:
+        name, value = header_name(args), header_value(args)
+        if request and name.lower() == "host":
+            raise args.wrong("Host is set by SetRequestHostHeader or kept by PreserveHostHeader")
+
+        def act(draft: Draft) -> None:
+            if request:
+                draft.request_edits.append(make(name, for_service(value, draft.variables)))
+            else:
+                draft.response_edits.append(make(name, value.expand(draft.variables)))
+
+        return Simple(f"[{kind} {name} = '{value.source}']", act, value.needs)
+
+    return maker
+
+
+def _add_response(args: Arguments) -> Filter:
+    beside = args.flag("override", True)
+    return _named_value(
+        "AddResponseHeader", lambda name, value: AddHeader(name, value, beside), request=False
+    )(args)
+
+
+def _add_if_not_present(args: Arguments) -> Filter:
+    pairs = []
+    for text in args.texts("keyValues"):
+        name, colon, value = text.partition(":")
+        if not colon or ":" in value:
+            raise args.wrong(f"{text!r} must be name:value")
+        single = Arguments(args.kind, {"name": name.strip(), "value": value.strip()})
+        pairs.append((header_name(single), header_value(single)))
+    names = tuple(dict.fromkeys(name for name, _ in pairs))
+
+    def act(draft: Draft) -> None:
+        for name in names:
+            values = tuple(for_service(value, draft.variables) for other, value in pairs if other == name)
+            draft.request_edits.append(AddIfBlank(name, values))
+
+    shown = ", ".join(f"{name} = '{value.source}'" for name, value in pairs)
+    return Simple(f"[AddRequestHeadersIfNotPresent {shown}]", act, needed(value for _, value in pairs))
+
+
+def _remove_request(args: Arguments) -> Filter:
+    name = header_name(args)
+    return _request(f"[RemoveRequestHeader name = '{name}']", RemoveForService(name))
+
+
+def _remove_response(args: Arguments) -> Filter:
+    name = header_name(args)
+    return _response(f"[RemoveResponseHeader name = '{name}']", RemoveHeader(name))
+
+
+def _map_request(args: Arguments) -> Filter:
+    source, target = header_name(args, "fromHeader"), header_name(args, "toHeader")
+    shown = f"[MapRequestHeader fromHeader = '{source}', toHeader = '{target}']"
+    return _request(shown, CopyHeader(source, target))
+
+
+def _dedupe(args: Arguments) -> Filter:
+    names = args.text("name").split()
+    strategy = args.choice("strategy", ("RETAIN_FIRST", "RETAIN_LAST", "RETAIN_UNIQUE"), "RETAIN_FIRST")
+    edits = [DedupeHeader(header_name(Arguments(args.kind, {"name": name})), strategy) for name in names]
+    return Simple(
+        f"[DedupeResponseHeader {args.text('name')} = {strategy}]",
+        lambda draft: draft.response_edits.extend(edits),
+    )
+
+
+def _rewrite_response(args: Arguments) -> Filter:
+    name, source = header_name(args), args.text("regexp")
+    regexp = args.told(compile_java(source))
+    replacement = parse_replacement(args.text("replacement"), regexp)
+    return _response(
+        f"[RewriteResponseHeader name = '{name}', regexp = '{source}', replacement = '{replacement.source}']",
+        RewriteHeader(name, regexp, replacement),
+    )
+
+
+def _rewrite_location(args: Arguments) -> Filter:
+    mode = args.choice("stripVersion", ("AS_IN_REQUEST", "ALWAYS_STRIP", "NEVER_STRIP"), "AS_IN_REQUEST")
+    name = header_name(args, "locationHeaderName", "Location")
+    host = args.text("hostValue")
+    protocols = args.text("protocols", "https?|ftps?")
+    args.told(compile_java(protocols))
+    with_version, without = (
+        compile_java(rf"^((?:{protocols})://)[^:/]+(?::\d+)?{version}(?=/)")
+        for version in (r"(?:/v\d+)?", "")
+    )
+
+    def act(draft: Draft) -> None:
+        versioned = _VERSIONED.fullmatch(draft.facts.target.path) is not None
+        strip = mode == "ALWAYS_STRIP" or (mode == "AS_IN_REQUEST" and not versioned)
+        if value := host or draft.facts.host:
+            draft.response_edits.append(RewriteLocation(name, value, with_version if strip else without))
+
+    return Simple(
+        f"[RewriteLocationResponseHeader stripVersion = {mode}, locationHeaderName = '{name}', "
+        f"hostValue = '{host}', protocols = '{protocols}']",
+        act,
+    )
+
+
+def _secure(args: Arguments) -> Filter:
+    everywhere = args.defaults.secure_headers
+    on, off = everywhere.enabled, everywhere.disabled
+    policy = args.text("permissionsPolicy")
+    if policy or args.has("enable") or args.has("disable"):
+        # What a route says counts instead of what is said for all of them.
+        on, off = _switched(args, "enable"), _switched(args, "disable")
+    edits = []
+    for name, default in everywhere.values.items():
+        value = args.text(_value_of(name), default)
+        if name == OPT_IN:
+            value = policy or value
+            if name.lower() not in on:
+                continue
+        if name.lower() not in off:
+            if "\n" in value or "\r" in value or "\0" in value:
+                raise args.wrong(f"the value of {name} holds a control character")
+            edits.append(AddHeader(name, value, beside=False))
+    # Edits of the answer are applied last first.
+    return Simple("[SecureHeaders]", lambda draft: draft.response_edits.extend(reversed(edits)))
+
+
+def _switched(args: Arguments, switch: str) -> frozenset[str]:
+    names = set()
+    for name, warning in header_names(args.texts(switch)):
+        names.add(name)
+        if warning:
+            args.warn("argument", f"{args.kind}: {switch}: {warning}")
+    return frozenset(names)
+
+
+def _value_of(header: str) -> str:
+    """The argument that sets a header's value: ``frameOptionsHeaderValue``."""
+    if header == OPT_IN:
+        return "permissionPolicyHeaderValue"
+    first, *others = header.removeprefix("X-").split("-")
+    return first.lower() + "".join(others) + "HeaderValue"
+
+
+def _preserve_host(args: Arguments) -> Filter:
+    def act(draft: Draft) -> None:
+        draft.preserve_host = True
+
+    return Simple("[PreserveHostHeader]", act)
+
+
+def _set_host(args: Arguments) -> Filter:
+    host = args.text("host")
+    if not re.fullmatch(r"[A-Za-z0-9._\[\]:{}-]+", host):
+        raise args.wrong(f"{host!r} is no host")
+    template = parse_template(host)
+    if not template.needs and not is_authority(host):
+        raise args.wrong(f"{host!r} is no host")
+
+    def act(draft: Draft) -> None:
+        made = template.expand(draft.variables)
+        if not is_authority(made):
+            raise BadRequest("the host that a filter makes of the request is none")
+        draft.preserve_host = True
+        draft.request_edits.append(SetHeader("Host", made))
+
+    return Simple(f"[SetRequestHostHeader'{host}']", act, template.needs)
+
+
+_NAME_VALUE: Final = (Arg("name"), Arg("value"))
+
+KINDS: Final[Mapping[str, Kind[Filter]]] = {
+    kind.name: kind
+    for kind in (
+        Kind("AddRequestHeader", _NAME_VALUE, _named_value("AddRequestHeader", AddHeader, request=True)),
+        Kind("SetRequestHeader", _NAME_VALUE, _named_value("SetRequestHeader", SetForService, request=True)),
+        Kind("AddRequestHeadersIfNotPresent", (Arg("keyValues", gathers=True),), _add_if_not_present),
+        Kind("RemoveRequestHeader", (Arg("name"),), _remove_request),
+        Kind("MapRequestHeader", (Arg("fromHeader"), Arg("toHeader")), _map_request),
+        Kind("AddResponseHeader", (*_NAME_VALUE, Arg("override", required=False)), _add_response),
+        Kind("SetResponseHeader", _NAME_VALUE, _named_value("SetResponseHeader", SetHeader, request=False)),
+        Kind("RemoveResponseHeader", (Arg("name"),), _remove_response),
+        Kind("DedupeResponseHeader", (Arg("name"), Arg("strategy", required=False)), _dedupe),
+        Kind(
+            "RewriteResponseHeader",
+            (Arg("name"), Arg("regexp"), Arg("replacement", empty=True)),
+            _rewrite_response,
+        ),
+        Kind(
+            "RewriteLocationResponseHeader",
+            (
+                Arg("stripVersion", required=False),
+                Arg("locationHeaderName", required=False),
+                Arg("hostValue", required=False),
+                Arg("protocols", required=False),
+            ),
+            _rewrite_location,
+        ),
+        Kind(
+            "SecureHeaders",
+            (
+                Arg("enable", required=False, gathers=True, named=True),
+                Arg("disable", required=False, gathers=True, named=True),
+                Arg("permissionsPolicy", required=False, named=True),
+                *(
+                    Arg(_value_of(header), required=False, named=True)
+                    for header, _ in SECURE_HEADERS.values()
+                ),
+            ),
+            _secure,
+        ),
+        Kind("PreserveHostHeader", (), _preserve_host),
+        Kind("SetRequestHostHeader", (Arg("host"),), _set_host),
+    )
+}

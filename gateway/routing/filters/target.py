@@ -1,0 +1,251 @@
+"""Filters that change where a request goes at the service: its path and its query.
+
+They work on the encoded path as the client sent it, as Spring's do. Variables are encoded as they are put
+in, so that what was one segment or one parameter stays one. The result is made canonical again by the
+route table, which refuses it if it has become ambiguous. What would be so for every request is a fault of the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+from urllib.parse import quote, unquote_plus
+
+from gateway.errors import BadRequest
+from gateway.routing.filters.base import Bare, Draft, Filter, Simple, Template, parse_template
+from gateway.routing.java_regex import Replacement, compile_java, parse_replacement
+from gateway.routing.path import MAX_TARGET, parse_target
+from gateway.routing.spec.arguments import Arg, Arguments, Kind
+
+_PATH_SAFE: Final = "/:@!$&'()*+,=~%"
+_QUERY_SAFE: Final = "/:@!$&'()*+,=~%;?"
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+# The beginning of a group that captures, in a regex.
+_GROUP = re.compile(r"\((?:\?<[A-Za-z][A-Za-z0-9]*>)?(?!\?)")
+_NESTED = re.compile(r"%(?:25)+(?=[0-9A-Fa-f]{2}|[uU][0-9A-Fa-f]{4})")
+
+
+def _strip_prefix(args: Arguments) -> Filter:
+    parts = args.integer("parts", 1)
+
+    def act(draft: Draft) -> None:
+        segments = [segment for segment in draft.raw_path.split("/") if segment][parts:]
+        slash = "/" if segments and draft.raw_path.endswith("/") else ""
+        draft.raw_path = "/" + "/".join(segments) + slash
+
+    return Simple(f"[StripPrefix parts = {parts}]", act, by_path=True)
+
+
+def _rewrite_path(args: Arguments) -> Filter:
+    source = args.text("regexp")
+    regexp = args.told(compile_java(source))
+    replacement = parse_replacement(args.text("replacement"), regexp)
+    for literal in replacement.literals():
+        if "?" in literal or "#" in literal:
+            raise args.wrong("the replacement is a path; '?' and '#' can't be part of it")
+        if "{" in literal or "}" in literal:
+            raise args.wrong(
+                "the replacement takes groups of the regex, $\\{name}; variables mean nothing there"
+            )
+
+    # Any group may hold an "x"; what is not sound then is so because of the text around the groups.
+    shown = "".join(part if isinstance(part, str) else "x" for part in replacement.parts)
+    _demand_sound(args, "the replacement", shown if shown.startswith("/") else f"/x{shown}")
+
+    def act(draft: Draft) -> None:
+        draft.raw_path = regexp.replace(draft.raw_path, replacement.expand)
+        if len(draft.raw_path) > MAX_TARGET:
+            raise BadRequest("the path is too long for the service")
+
+    bare = None
+    if not shown.startswith("/") and _may_leave_bare(source, replacement):
+        warning = (
+            f"RewritePath: {source!r} replaced by {replacement.source!r} can leave no path, or one without a slash in "
+            "front, which services get as '/' and with a slash; begin the replacement with '/'"
+        )
+        bare = Bare(lambda path: regexp.replace(path, replacement.expand), warning)
+    return Simple(f"[RewritePath {source} = '{replacement.source}']", act, by_path=True, bare=bare)
+
+
+def _may_leave_bare(regexp: str, replacement: Replacement) -> bool:
+    """Whether a path may be left without a slash in front: the regex may match that slash, and the replacement begins
+    neither with one nor with a group that does."""
+    first = replacement.parts[0] if replacement.parts else ""
+    if not isinstance(first, str):
+        group = _group_source(regexp, first)
+        if re.match(r"/(?![?*{|])[^|]*\Z", group):
+            return False
+    begin = re.sub(r"\A(?:\^|\((?:\?:|\?<[A-Za-z0-9]+>)?)+", "", regexp)
+    return "|" in regexp or re.match(r"[A-Za-z0-9_%-](?![?*{|])", begin) is None
+
+
+def _group_source(regexp: str, group: int) -> str:
+    """What stands between a group's parentheses; "" if that can't be told."""
+    number, at = 0, 0
+    while at < len(regexp):
+        if regexp[at] == "\\":
+            at += 2
+            continue
+        if regexp[at] == "[":
+            at = max(regexp.find("]", at + 2), at)
+        elif found := _GROUP.match(regexp, at):
+            number += 1
+            if group == number:
+                return regexp[found.end() : _closing(regexp, found.end())]
+        at += 1
+    return ""
+
+
+def _closing(regexp: str, at: int) -> int:
+    depth = 1
+    while at < len(regexp):
+        depth += (regexp[at] == "(") - (regexp[at] == ")")
+        if not depth:
+            return at
+        at += 2 if regexp[at] == "\\" else 1
+    return at
+
+
+def _demand_sound(args: Arguments, what: str, raw_path: str) -> None:
+    """Raise RuleBroken (rule ``argument``) for what makes every path ambiguous."""
+    try:
+        parse_target(innermost(restore_path(raw_path)))
+    except BadRequest as error:
+        raise args.wrong(f"{what} can reach no service: {error.reason}") from None
+
+
+def _path_template(args: Arguments, name: str) -> Template:
+    source = args.text(name)
+    # A variable {*rest} begins with one.
+    if not source.startswith(("/", "{")):
+        raise args.wrong(f"{name} must begin with '/'")
+    if "?" in source or "#" in source:
+        raise args.wrong(f"{name} is a path; '?' and '#' can't be part of it")
+    template = parse_template(source).encoded(_path_variable)
+    _demand_sound(args, name, "".join(part if isinstance(part, str) else "x" for part in template.parts))
+    if _ESCAPE.search(source):
+        args.warn(
+            "path",
+            f"{args.kind}: {name} {source!r} is no encoded path: '%' goes out as '%25', as with Spring; write the "
+            "character itself",
+        )
+    return template
+
+
+def _path_variable(value: str) -> str:
+    # A {*rest} variable is several segments; any other holds no slash. Nothing in either is an escape.
+    return quote(value, safe="/:@!$&'()*+,=~")
+
+
+def _set_path(args: Arguments) -> Filter:
+    template = _path_template(args, "template")
+
+    def act(draft: Draft) -> None:
+        draft.raw_path = template.expand(draft.variables, _path_variable)
+
+    return Simple(f"[SetPath template = '{template.source}']", act, template.needs, by_path=True)
+
+
+def _prefix_path(args: Arguments) -> Filter:
+    template = _path_template(args, "prefix")
+
+    def act(draft: Draft) -> None:
+        # Only the first prefix counts, so that a default filter doesn't add to a route's own.
+        if not draft.prefixed:
+            draft.prefixed = True
+            draft.raw_path = template.expand(draft.variables, _path_variable) + draft.raw_path
+
+    return Simple(f"[PrefixPath prefix = '{template.source}']", act, template.needs, by_path=True)
+
+
+def _add_parameter(args: Arguments) -> Filter:
+    name = quote(args.text("name"), safe=_QUERY_SAFE.replace("=", "").replace("&", ""))
+    source = args.text("value")
+    if "#" in source:
+        raise args.wrong("'#' can't be part of a query")
+    # A '%' that begins no escape can only be meant as itself.
+    template = parse_template(source).encoded(
+        lambda literal: _BARE_PERCENT.sub("%25", quote(literal, safe=_QUERY_SAFE))
+    )
+
+    def act(draft: Draft) -> None:
+        _demand_sound_query(draft)
+        added = f"{name}={template.expand(draft.variables, lambda value: quote(value, safe=''))}"
+        draft.raw_query = joined(draft.raw_query, added)
+
+    return Simple(f"[AddRequestParameter {args.text('name')} = '{source}']", act, template.needs)
+
+
+def _demand_sound_query(draft: Draft) -> None:
+    """Raises BadRequest if the client's query is malformed: the service could find other parameters in it."""
+    draft.facts.parameters()
+
+
+def joined(raw_query: str, added: str) -> str:
+    """A query with one more parameter behind it. All else stays as it is, byte for byte."""
+    return f"{raw_query}{added}" if not raw_query or raw_query.endswith("&") else f"{raw_query}&{added}"
+
+
+def _without(raw_query: str, name: str) -> str:
+    parts = _named_parts(raw_query)
+    kept = [part for known, part in parts if known != name]
+    return raw_query if len(kept) == len(parts) else "&".join(kept)
+
+
+# Several filters in a row look at the same query. Only the last is kept.
+@lru_cache(maxsize=1)
+def _named_parts(raw_query: str) -> list[tuple[str, str]]:
+    """The parts of a query, each behind the name of its parameter, decoded."""
+    return [(unquote_plus(part.partition("=")[0]), part) for part in raw_query.split("&")]
+
+
+def _remove_parameter(args: Arguments) -> Filter:
+    name = args.text("name")
+
+    def act(draft: Draft) -> None:
+        _demand_sound_query(draft)
+        draft.raw_query = _without(draft.raw_query, name)
+
+    return Simple(f"[RemoveRequestParameter name = '{name}']", act)
+
+
+def _rewrite_parameter(args: Arguments) -> Filter:
+    name = args.text("name")
+    replacement = quote(args.text("replacement"), safe="")
+
+    def act(draft: Draft) -> None:
+        _demand_sound_query(draft)
+        rest = _without(draft.raw_query, name)
+        if rest != draft.raw_query:
+            draft.raw_query = joined(rest, f"{quote(name, safe='')}={replacement}")
+
+    return Simple(f"[RewriteRequestParameter {name} = '{args.text('replacement')}']", act)
+
+
+def restore_path(raw_path: str) -> str:
+    """Make a path of what the filters left: one slash in front, also if nothing is left, single slashes elsewhere,
+    and everything encoded that a path may not hold."""
+    return quote(re.sub(r"/{2,}", "/", f"/{raw_path}"), safe=_PATH_SAFE + ";")
+
+
+def innermost(raw_path: str) -> str:
+    """The path without escapes of escapes (``%2520`` as ``%20``): what a service sees that decodes until nothing is
+    encoded. A gate looks at that, and what is ambiguous in it is refused."""
+    return _NESTED.sub("%", raw_path) if "%25" in raw_path else raw_path
+
+
+KINDS: Final[Mapping[str, Kind[Filter]]] = {
+    kind.name: kind
+    for kind in (
+        Kind("StripPrefix", (Arg("parts", required=False),), _strip_prefix),
+        Kind("RewritePath", (Arg("regexp"), Arg("replacement", empty=True)), _rewrite_path),
+        Kind("PrefixPath", (Arg("prefix"),), _prefix_path),
+        Kind("SetPath", (Arg("template"),), _set_path),
+        Kind("AddRequestParameter", (Arg("name"), Arg("value")), _add_parameter),
+        Kind("RemoveRequestParameter", (Arg("name"),), _remove_parameter),
+        Kind("RewriteRequestParameter", (Arg("name"), Arg("replacement", empty=True)), _rewrite_parameter),
+    )
+}

@@ -1,0 +1,324 @@
+"""Items of ``predicates:`` and ``filters:``: the two notations, and arguments bound to declared names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from gateway.routing.matcher import Regex
+from gateway.routing.spec.defaults import Defaults
+from gateway.routing.spec.document import Fields, Items, Node, Text, as_items, filled
+from gateway.routing.spec.faults import Faults, RuleBroken, nearest, unknown
+
+T = TypeVar("T")
+
+Value = str | tuple[str, ...]
+Warn = Callable[[str, str], None]
+_POSITION = re.compile(r"_genkey_(\d+)")
+_SIZE = re.compile(r"(\d{1,12})\s*(B|KB|MB|GB)?", re.IGNORECASE)
+_UNITS: Final = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One item of ``predicates:`` or ``filters:`` as written. ``line`` is where it stands.
+
+    ``values`` are a shortcut's, ``args`` the long form's (a list given for ``args`` counts as values).
+    """
+
+    name: str
+    values: tuple[str, ...]
+    args: Mapping[str, Value]
+    line: int
+
+
+def parse_shortcut(text: str, line: int) -> Definition:
+    """Parse ``Name=a, b`` or ``Name``."""
+    name, _, rest = text.partition("=")
+    values = tuple(value for part in rest.split(",") if (value := part.strip()))
+    return Definition(name, values, {}, line)
+
+
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """A declared argument. ``gathers`` takes all values that are left, at least one if ``required``.
+
+    ``empty``: an empty text is a value like any other, where the long form gives one. ``named``: for the long form
+    alone.
+    """
+
+    name: str
+    required: bool = True
+    empty: bool = False
+    gathers: bool = False
+    also: tuple[str, ...] = ()
+    named: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """A predicate or filter there is: its name, its arguments in the shortcut's order, and its maker.
+
+    ``bare`` says that the shortcut may come without ``=``.
+    """
+
+    name: str
+    args: tuple[Arg, ...]
+    make: Callable[[Arguments], T]
+
+
+class Arguments:
+    """Arguments bound to a kind's declared names; the readers raise RuleBroken (rule ``argument``).
+
+    ``warn`` takes a rule and a message, for values that are allowed but hardly meant. ``defaults`` hold for all of the
+    kind.
+    """
+
+    __slots__ = ("_bound", "defaults", "kind", "warn")
+
+    def __init__(
+        self,
+        kind: str,
+        bound: Mapping[str, Value],
+        warn: Warn = lambda rule, message: None,
+        defaults: Defaults | None = None,
+    ) -> None:
+        self.kind = kind
+        self._bound = bound
+        self.warn = warn
+        self.defaults = defaults or Defaults()
+
+    def has(self, name: str) -> bool:
+        return name in self._bound
+
+    def text(self, name: str, default: str = "") -> str:
+        value = self._bound.get(name, default)
+        return value if isinstance(value, str) else ",".join(value)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        value = self._bound.get(name, ())
+        return (value,) if isinstance(value, str) else value
+
+    def integer(self, name: str, default: int, lowest: int = 0) -> int:
+        text = self.text(name, str(default))
+        if re.fullmatch(r"[+-]?\d{1,9}", text) is None or int(text) < lowest:
+            raise self.wrong(f"{name} must be a whole number from {lowest}, not {text!r}")
+        return int(text)
+
+    def flag(self, name: str, default: bool) -> bool:
+        text = self.text(name, str(default)).lower()
+        if text not in ("true", "false"):
+            raise self.wrong(f"{name} must be true or false, not {text!r}")
+        return text == "true"
+
+    def size(self, name: str, default: str) -> int:
+        """Bytes, from ``10``, ``10B``, ``4KB``, ``5MB``."""
+        text = self.text(name, default)
+        match = _SIZE.fullmatch(text)
+        if match is None:
+            raise self.wrong(f"{name} must be a size such as 500, 64KB or 5MB, not {text!r}")
+        size = int(match[1]) * _UNITS[(match[2] or "").upper()]
+        if not size:
+            # As in Spring. A limit of 0 would be none further on.
+            raise self.wrong(f"{name} must be greater than 0")
+        return size
+
+    def choice(self, name: str, allowed: Sequence[str], default: str) -> str:
+        text = self.text(name, default).upper()
+        if text not in allowed:
+            raise self.wrong(unknown(name, text, allowed))
+        return text
+
+    def told(self, regex: Regex) -> Regex:
+        """The regex itself, having warned of it if RE2 does not run it."""
+        if regex.warning:
+            self.warn("regex", regex.warning)
+        return regex
+
+    def wrong(self, message: str) -> RuleBroken:
+        return RuleBroken("argument", f"{self.kind}: {message}")
+
+
+def bind(
+    kind: Kind[T],
+    definition: Definition,
+    warn: Warn = lambda rule, message: None,
+    defaults: Defaults | None = None,
+) -> T:
+    """Make what ``definition`` describes; raises RuleBroken for anything missing, surplus or wrong.
+
+    ``warn`` gets the rule and the message of each warning.
+    """
+    bound: dict[str, Value] = {}
+    _bind_positions(kind, definition.values, bound)
+    _bind_names(kind, definition.args, bound)
+    missing = [arg.name for arg in kind.args if arg.required and arg.name not in bound]
+    if missing:
+        raise RuleBroken("argument", f"{kind.name}: {_list(missing)} missing; it takes {_list_args(kind)}")
+    for value in bound.values():
+        if "#{" in "".join(value):
+            raise RuleBroken("argument", f"{kind.name}: expressions in #{{…}} are not evaluated here")
+        if not _is_text("".join(value)):
+            raise RuleBroken("argument", f"{kind.name}: a value holds bytes that are no UTF-8")
+    return kind.make(Arguments(kind.name, bound, warn, defaults))
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be encoded. A variable of the environment may hold any bytes."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _bind_positions(kind: Kind[T], values: tuple[str, ...], bound: dict[str, Value]) -> None:
+    left = list(values)
+    for arg in kind.args:
+        if arg.named:
+            continue
+        if arg.gathers:
+            # Path=/a/**,/b/**,false: a truth value behind the list belongs to the flag that follows it.
+            flag = [left.pop()] if len(kind.args) > 1 and left and left[-1] in ("true", "false") else []
+            bound[arg.name] = tuple(left)
+            left = flag
+        elif left:
+            bound[arg.name] = left.pop(0)
+    if left:
+        takes = _list_args(kind) or "none"
+        raise RuleBroken(
+            "argument",
+            f"{kind.name}: {len(values)} values given, but it takes {takes}; "
+            "a comma inside a value needs the long form (name, args)",
+        )
+
+
+def _bind_names(kind: Kind[T], args: Mapping[str, Value], bound: dict[str, Value]) -> None:
+    names = {_plain(name): arg for arg in kind.args for name in (arg.name, *arg.also)}
+    positions = {int(match[1]): value for key, value in args.items() if (match := _POSITION.fullmatch(key))}
+    if positions:
+        _bind_positions(kind, tuple("".join(positions[at]) for at in sorted(positions)), bound)
+    for key, value in args.items():
+        if _POSITION.fullmatch(key):
+            continue
+        arg = names.get(_plain(key))
+        if arg is None:
+            allowed = [arg.name for arg in kind.args]
+            there_are = f"it takes {_list_args(kind)}" if allowed else "it takes none"
+            near = nearest(key, allowed)
+            raise RuleBroken("argument", f"{kind.name} has no argument {key!r}{near} ({there_are})")
+        if not arg.gathers and not isinstance(value, str):
+            raise RuleBroken("argument", f"{kind.name}: {arg.name} takes one value, not a list")
+        bound[arg.name] = value
+    may_be_empty = {arg.name for arg in kind.args if arg.empty}
+    for name, value in list(bound.items()):
+        if not value and not (name in may_be_empty and value == ""):
+            del bound[name]
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "").replace("_", "").lower()
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names) + (" is" if len(names) == 1 else " are")
+
+
+def _list_args(kind: Kind[T]) -> str:
+    shown = [arg.name + ("…" if arg.gathers else "") for arg in kind.args]
+    return ", ".join(
+        name if arg.required else f"[{name}]" for name, arg in zip(shown, kind.args, strict=True)
+    )
+
+
+# Their replacements name groups as ${name}, which looks like a placeholder without a value.
+_HAVE_GROUPS: Final = ("RewritePath", "RewriteResponseHeader")
+
+
+def read_definitions(
+    node: Node | None, key: str, faults: Faults, route_id: str | None, *, bare: bool
+) -> Iterator[Definition]:
+    """Yield what is sound and report the rest. ``bare`` allows a shortcut without ``=``."""
+    if node is None or (isinstance(node, Text) and node.null):
+        return
+    if isinstance(node, Text):
+        # As in Spring, one text instead of a list is split at its commas.
+        parts = tuple(Text(part.strip(), node.line, unset=node.unset) for part in node.value.split(","))
+        node = Items(parts, node.line)
+    items = as_items(node)
+    if items is None:
+        faults.add(node.line, "shape", f"{key} must be a list", route_id)
+        return
+    for item in items.items:
+        try:
+            yield read_definition(item, key.removesuffix("s"), bare=bare)
+        except RuleBroken as error:
+            faults.broken(item.line, error, route_id)
+
+
+def read_definition(item: Node, what: str, *, bare: bool) -> Definition:
+    """Read one item; raises RuleBroken (rules ``shape``, ``placeholder``, ``argument``)."""
+    if isinstance(item, Text):
+        definition = parse_shortcut(item.value, item.line)
+        if not definition.name or (not bare and "=" not in item.value):
+            raise RuleBroken("shape", f"{item.value!r} is no {what}; write Name=value or name: and args:")
+        if definition.name not in _HAVE_GROUPS:
+            filled(item)
+        return definition
+    if isinstance(item, Items):
+        raise RuleBroken("shape", f"a {what} must be a text (Name=value) or have name: and args:")
+    fields = {key.lower(): value for key, value in item.entries.items()}
+    name = fields.pop("name", None)
+    args = fields.pop("args", None)
+    if not isinstance(name, Text) or not name.value:
+        raise RuleBroken("shape", _no_name(item, what))
+    if fields:
+        surplus = next(iter(fields))
+        raise RuleBroken(
+            "shape", f"{name.value}: {surplus!r} is not a key of a {what}; arguments belong below args:"
+        )
+    values, named = _arguments(filled(name), args)
+    return Definition(filled(name), values, named, item.line)
+
+
+def _no_name(item: Fields, what: str) -> str:
+    key = next(iter(item.entries), "")
+    value = item.entries.get(key)
+    if "=" in key:
+        return f"the colon in {key!r} makes this a mapping; put the whole {what} in quotes"
+    if isinstance(value, Text) and key not in ("args", "name"):
+        return f"write {key}={value.value} (a {what} is a text, or has name: and args:)"
+    return f"the {what} has no name"
+
+
+def _arguments(name: str, node: Node | None) -> tuple[tuple[str, ...], dict[str, Value]]:
+    if node is None or (isinstance(node, Text) and node.null):
+        return (), {}
+    if isinstance(node, Text):
+        raise RuleBroken("shape", f"{name}: args must be a mapping of argument names to values")
+    if isinstance(node, Items):
+        return tuple(_text(name, item) for item in node.items), {}
+    named: dict[str, Value] = {}
+    _flatten(name, node, "", named)
+    return (), named
+
+
+def _flatten(name: str, node: Fields, prefix: str, named: dict[str, Value]) -> None:
+    for key, value in node.entries.items():
+        items = as_items(value)
+        if items is not None:
+            named[prefix + key] = tuple(_text(name, item) for item in items.items)
+        elif isinstance(value, Fields):
+            _flatten(name, value, f"{prefix}{key}.", named)
+        else:
+            named[prefix + key] = _text(name, value)
+
+
+def _text(name: str, node: Node) -> str:
+    if not isinstance(node, Text):
+        raise RuleBroken("shape", f"{name}: an argument is a text or a list of texts")
+    if node.null:
+        return ""
+    return node.value if name in _HAVE_GROUPS else filled(node)

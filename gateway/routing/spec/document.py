@@ -1,0 +1,231 @@
+"""YAML as a tree in which everything knows its line, read safely and within bounds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import yaml
+
+from gateway.routing.spec.faults import RuleBroken
+from gateway.settings.placeholders import fill
+
+MAX_BYTES: Final = 2 * 1024 * 1024
+MAX_NODES: Final = 100_000
+"""Most nodes a file may have once its aliases are written out; what stops an alias bomb."""
+MAX_DEPTH: Final = 40
+_TOO_DEEP: Final = "maximum nesting depth"
+
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_KEY_PARTS = re.compile(r"[^.\[\]]+|\[\d+\]")
+_TAG: Final = "tag:yaml.org,2002:"
+
+
+class BadDocument(Exception):
+    """The text is no usable YAML; ``line`` counts from 1."""
+
+    def __init__(self, line: int, message: str) -> None:
+        self.line = line
+        self.message = message
+        super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A scalar, placeholders filled. ``kind`` is YAML's idea of it: ``str``, ``int``, ``bool``, ``null``, …
+
+    ``unset`` names the placeholders that could not be filled.
+    """
+
+    value: str
+    line: int
+    kind: str = "str"
+    unset: tuple[str, ...] = ()
+
+    @property
+    def null(self) -> bool:
+        return self.kind == "null"
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A list."""
+
+    items: tuple[Node, ...]
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """A mapping; ``lines`` are those of the keys."""
+
+    entries: Mapping[str, Node]
+    line: int
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+    def expanded(self) -> Fields:
+        """The same with dotted and indexed keys (``a.b``, ``routes[0]``) written out one level deep.
+
+        Keys in brackets (``[/**]``) and keys that are paths stay as they are.
+        """
+        tree: dict[str, Node] = {}
+        lines: dict[str, int] = {}
+        for key, value in self.entries.items():
+            line = self.lines.get(key, self.line)
+            parts = [key] if key[:1] in "[/" else _KEY_PARTS.findall(key) or [key]
+            node = value
+            for part in reversed(parts[1:]):
+                node = Fields({part: node}, line, {part: line})
+            lines.setdefault(parts[0], line)
+            tree[parts[0]] = merged(tree[parts[0]], node) if parts[0] in tree else node
+        return Fields(tree, self.line, lines)
+
+
+Node = Text | Items | Fields
+
+
+def merged(one: Node, other: Node) -> Node:
+    """``other`` over ``one``: mappings are merged, everything else is replaced."""
+    if not isinstance(one, Fields) or not isinstance(other, Fields):
+        return other
+    entries = dict(one.entries)
+    for key, value in other.entries.items():
+        entries[key] = merged(entries[key], value) if key in entries else value
+    return Fields(entries, one.line, {**one.lines, **other.lines})
+
+
+def as_items(node: Node) -> Items | None:
+    """A list, also one written with numbers as keys (``'0': …``)."""
+    if isinstance(node, Items):
+        return node
+    if isinstance(node, Fields) and node.entries:
+        positions = {key.strip("[]"): value for key, value in node.entries.items()}
+        if all(position.isdigit() for position in positions):
+            return Items(tuple(positions[key] for key in sorted(positions, key=int)), node.line)
+    return None
+
+
+def plain(node: Node) -> object:
+    """The node as plain Python values, numbers and truth values by YAML's reading of them."""
+    if isinstance(node, Items):
+        return [plain(item) for item in node.items]
+    if isinstance(node, Fields):
+        return {key: plain(value) for key, value in node.expanded().entries.items()}
+    if node.null:
+        return None
+    try:
+        if node.kind == "int":
+            return int(node.value)
+        if node.kind == "float":
+            return float(node.value)
+    except ValueError:
+        return node.value
+    if node.kind == "bool":
+        return node.value.lower() in ("true", "yes", "on")
+    return node.value
+
+
+def read_document(data: bytes, environ: Mapping[str, str]) -> Fields | None:
+    """Parse a file; several documents are merged, the later over the earlier. None if it is empty.
+
+    Raises BadDocument for what is no YAML, too large, or not a mapping.
+    """
+    if len(data) > MAX_BYTES:
+        raise BadDocument(1, f"the file is larger than {MAX_BYTES // 1024} KiB")
+    result: Node | None = None
+    for node in _compose(data):
+        tree = _Reader(environ).read(node)
+        if isinstance(tree, Text) and tree.null:
+            continue
+        if not isinstance(tree, Fields):
+            raise BadDocument(tree.line, "the file must be a mapping with the key 'routes'")
+        tree = tree.expanded()
+        result = tree if result is None else merged(result, tree)
+    return result if isinstance(result, Fields) else None
+
+
+def _compose(data: bytes) -> Iterator[yaml.Node]:
+    try:
+        text = data.decode("utf-8-sig")
+        _check_depth(text)
+        yield from yaml.compose_all(text, Loader=_LOADER)
+    except UnicodeDecodeError as error:
+        raise BadDocument(data[: error.start].count(b"\n") + 1, "the file is not UTF-8") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        what = ", ".join(part for part in (error.context, error.problem) if part)
+        if _TOO_DEEP in what:  # libyaml's own limit, from 0.2.6 on, which may be met before ours
+            what = "nested too deeply"
+        raise BadDocument(mark.line + 1 if mark else 1, what) from None
+    except yaml.YAMLError as error:
+        raise BadDocument(1, str(error).partition("\n")[0]) from None
+
+
+def _check_depth(text: str) -> None:
+    """Refuse deep nesting before anything recursive sees it: libyaml's composer overflows the C stack."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                mark = event.start_mark
+                raise BadDocument(mark.line + 1 if mark else 1, "nested too deeply")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+class _Reader:
+    """Turns YAML's nodes into ours, aliases and merge keys written out."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self.count = 0
+
+    def read(self, node: yaml.Node, depth: int = 0) -> Node:
+        line = _line(node)
+        self.count += 1
+        if self.count > MAX_NODES:
+            raise BadDocument(line, f"the file has more than {MAX_NODES} values, aliases written out")
+        if depth > MAX_DEPTH:
+            raise BadDocument(line, "nested too deeply, or within itself")
+        if isinstance(node, yaml.ScalarNode):
+            value, unset = fill(node.value, self.environ)
+            return Text(value, line, node.tag.removeprefix(_TAG), unset)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, line, depth)
+        return Items(tuple(self.read(item, depth + 1) for item in node.value), line)
+
+    def _mapping(self, node: yaml.MappingNode, line: int, depth: int) -> Fields:
+        entries: dict[str, Node] = {}
+        lines: dict[str, int] = {}
+        inherited: dict[str, Node] = {}
+        for key, value in node.value:
+            key_line = _line(key)
+            if not isinstance(key, yaml.ScalarNode):
+                raise BadDocument(key_line, "a key must be a text")
+            if key.tag == _TAG + "merge":
+                bases = value.value if isinstance(value, yaml.SequenceNode) else [value]
+                for base in bases:
+                    read = self.read(base, depth + 1)
+                    if isinstance(read, Fields):
+                        inherited = {**read.entries, **inherited}
+                continue
+            if key.value in entries:
+                raise BadDocument(key_line, f"the key {key.value!r} is there twice")
+            entries[key.value] = self.read(value, depth + 1)
+            lines[key.value] = key_line
+        return Fields({**inherited, **entries}, line, lines)
+
+
+def _line(node: yaml.Node) -> int:
+    return node.start_mark.line + 1 if node.start_mark else 1
+
+
+def filled(text: Text) -> str:
+    """The text's value; raises RuleBroken (rule ``placeholder``) if one of its placeholders has none."""
+    if text.unset:
+        name = text.unset[0]
+        raise RuleBroken("placeholder", f"${{{name}}} is not set and has no default (${{{name}:default}})")
+    return text.value

@@ -1,0 +1,223 @@
+"""Loads a route file: the whole table, or all of its faults at once.
+
+The file is the gateway's own shape (``routes:``, ``services:``, ``gates:``, …) or Spring's
+(``spring.cloud.gateway.server.webflux.routes`` and so on, with or without the last two words); the
+gateway's own sections may stand beside either. What a Config Server says is laid over the file's sections first,
+so that one reader sees both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import stat
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from gateway.discovery.config_server.properties import Properties
+from gateway.routing.spec.defaults import read_defaults
+from gateway.routing.spec.document import BadDocument, Fields, Node, Text, merged, read_document
+from gateway.routing.spec.faults import Faults, RouteFileError, unknown
+from gateway.routing.spec.given import read_given, read_tokens
+from gateway.routing.spec.locator import read_locator
+from gateway.routing.spec.routes import read_routes
+from gateway.routing.spec.sections import (
+    check_overlaps,
+    lines_of,
+    read_access,
+    read_cors,
+    read_gates,
+    read_rooms,
+    read_services,
+)
+from gateway.routing.spec.size import warn_of_size
+from gateway.routing.spec.warnings import Lines, warn_of
+from gateway.routing.table import RouteTable
+
+_OWN: Final = (
+    "routes",
+    "default-filters",
+    "services",
+    "gates",
+    "access",
+    "rooms",
+    "cors",
+    "discovery",
+    "filter",
+    "predicate",
+)
+# Settings of Spring that have nothing to do with routes; here they are environment variables.
+_SPRING_TOP: Final = frozenset(
+    {"application", "config", "debug", "eureka", "info", "jwt", "logging", "management", "resilience4j"}
+    | {"server", "springdoc", "token"}
+)
+_SPRING_GATEWAY: Final = frozenset(
+    {"actuator", "enabled", "failonroutedefinitionerror", "forwarded", "function", "globalfilter"}
+    | {"handlermapping", "httpclient", "httpserver", "loadbalancer", "metrics", "observability"}
+    | {"redisratelimiter", "redisroutedefinitionrepository", "restrictivepropertyaccessor"}
+    | {"routefiltercacheenabled", "routerefreshlistener", "securityheaders", "setstatus"}
+    | {"streamingmediatypes", "trustedproxies", "version", "websocket", "xforwarded"}
+)
+# Those whose absence changes what happens, and what to do instead.
+_WITHOUT_EFFECT: Final = {
+    "forwarded": "Forwarded is always written anew",
+    "globalfilter": "there are no global filters to be switched",
+    "httpclient": "set PROXY_CONNECT_TIMEOUT_SECONDS and PROXY_RESPONSE_TIMEOUT_SECONDS, or a route's metadata",
+    "httpserver": "the gateway's own server has settings of its own",
+    "redisratelimiter": "the waiting room is what limits here",
+    "setstatus": "the status of the service is not told in a header",
+    "trustedproxies": "set TRUSTED_PROXIES to networks",
+    "version": "the predicate Version is not supported",
+    "xforwarded": "X-Forwarded-* are always written anew",
+}
+_IN_GATEWAY: Final = ("routes", "default-filters", "globalcors", "discovery", "filter", "predicate")
+
+
+def default_file() -> Path:
+    """The route file that comes with the package."""
+    return Path(str(resources.files("gateway").joinpath("routes.yaml")))
+
+
+def load(path: Path, environ: Mapping[str, str]) -> RouteTable:
+    """Load a route file; raises RouteFileError with every fault, also if it can't be read."""
+    return parse(content_of(path), str(path), environ)
+
+
+MOST_FILE_BYTES: Final = 32 * 1024 * 1024
+
+
+def content_of(path: Path, *, once: bool = False) -> bytes:
+    """A route file's content; raises RouteFileError if it can't be read, or is longer than ``MOST_FILE_BYTES``.
+
+    ``once``: it is read this time only, so it may be a pipe. Any other must be a regular file, which says the same when
+    it is looked at again, and lets no one wait.
+    """
+    try:
+        if not once and not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            raise OSError("it is not a regular file")
+        with path.open("rb") as file:
+            data = file.read(MOST_FILE_BYTES + 1)
+        if len(data) > MOST_FILE_BYTES:
+            raise OSError(f"it is longer than {MOST_FILE_BYTES >> 20} MiB")
+    except OSError as error:
+        faults = Faults(str(path))
+        faults.add(1, "file", f"can't be read: {error.strerror or error}")
+        raise RouteFileError(faults.in_order()) from None
+    return data
+
+
+def parse(
+    data: bytes, file: str, environ: Mapping[str, str], properties: Properties | None = None
+) -> RouteTable:
+    """Make a table of a route file's content; raises RouteFileError. ``file`` is its name in faults.
+
+    ``properties`` of a Config Server are laid over it: its routes and default filters, where it has any, stand
+    instead of the file's; CORS is merged by path pattern and the locator by key, the server winning. Services,
+    gates, access and rooms are the file's alone. What is allowed but hardly meant is in the table's ``warnings``.
+    """
+    faults = Faults(file, properties.places if properties else ())
+    try:
+        root = read_document(data, environ)
+    except BadDocument as error:
+        faults.add(error.line, "yaml", error.message)
+        raise RouteFileError(faults.in_order()) from None
+    if root is None:
+        faults.add(1, "shape", "the file is empty; write 'routes: []' for a gateway without routes")
+        raise RouteFileError(faults.in_order())
+    own = _sections(root, faults)
+    over = properties.sections if properties else {}
+    sections = {**own, **over}
+    default_filters = sections.get("defaultfilters")
+    kind_defaults = read_defaults(
+        (own.get("filter"), over.get("filter")), (own.get("predicate"), over.get("predicate")), faults
+    )
+    routes = read_routes(sections.get("routes"), default_filters, faults, kind_defaults)
+    gates, gate_lines, gate_rooms = read_gates(own.get("gates"), faults)
+    public, public_lines = read_access(own.get("access"), faults)
+    check_overlaps(gates, gate_lines, public, public_lines, faults)
+    own_cors, own_unrouted = read_cors(own.get("cors"), faults)
+    over_cors, over_unrouted = read_cors(over.get("cors"), faults)
+    table = RouteTable(
+        routes=routes,
+        gates=gates,
+        public=public,
+        rooms=read_rooms(own.get("rooms"), gates, faults),
+        services=read_services(own.get("services"), faults),
+        # The server's patterns are asked first.
+        cors={**over_cors, **own_cors, **over_cors},
+        cors_unrouted=own_unrouted or over_unrouted,
+        locator=read_locator(
+            own.get("discovery"), over.get("discovery"), default_filters, faults, kind_defaults
+        ),
+        tokens=read_tokens(properties.tokens if properties else {}, faults),
+        given=read_given(properties.given if properties else {}, environ, faults),
+        source=file,
+        digest=digest_of(data),
+    )
+    if faults.found:
+        raise RouteFileError(faults.in_order())
+    lines = Lines(
+        {**gate_lines, **public_lines}, gate_rooms, lines_of(own.get("rooms")), lines_of(own.get("services"))
+    )
+    warn_of(table, lines, faults, gates_named="gates" in own)
+    warn_of_size(table, lines.calls, faults)
+    return dataclasses.replace(table, warnings=faults.warnings())
+
+
+def digest_of(data: bytes) -> bytes:
+    """What tells one content of a route file from another."""
+    return hashlib.sha256(data).digest()
+
+
+def _plain(key: str) -> str:
+    return key.replace("-", "").replace("_", "").lower()
+
+
+def _sections(root: Fields, faults: Faults) -> dict[str, Node]:
+    """All sections by plain key, Spring's moved to where the gateway's own are."""
+    sections: dict[str, Node] = {}
+    known = {_plain(name) for name in _OWN}
+    spring = next((key for key in root.entries if key.lower() == "spring"), None)
+    for key, node in root.entries.items():
+        plain = _plain(key)
+        if plain in known:
+            sections[plain] = node
+        elif key != spring and not (spring is not None and plain in _SPRING_TOP):
+            faults.add(root.lines.get(key, 1), "key", unknown("section", key, (*_OWN, "spring")))
+    for plain, node in _spring_sections(root.entries[spring], faults).items() if spring else ():
+        if plain in sections:
+            faults.add(
+                node.line, "shape", f"{plain} is there twice: in the gateway's own shape and in Spring's"
+            )
+        sections[plain] = node
+    return sections
+
+
+def _spring_sections(node: Node, faults: Faults) -> dict[str, Node]:
+    gateway = _below(_below(node, "cloud"), "gateway")
+    sections: dict[str, Node] = {}
+    for place in (gateway, _below(_below(gateway, "server"), "webflux")):
+        if not isinstance(place, Fields):
+            continue
+        for key, value in place.expanded().entries.items():
+            plain = _plain(key)
+            if plain in ("filter", "predicate") and plain in sections:
+                sections[plain] = merged(sections[plain], value)
+            elif plain in ("routes", "defaultfilters", "globalcors", "discovery", "filter", "predicate"):
+                sections["cors" if plain == "globalcors" else plain] = value
+            elif plain not in _SPRING_GATEWAY and not (place is gateway and plain in ("server", "mvc")):
+                line = place.lines.get(key, place.line)
+                faults.add(line, "key", unknown("key of the gateway", key, _IN_GATEWAY))
+            elif plain in _WITHOUT_EFFECT:
+                line = place.lines.get(key, place.line)
+                faults.warn(line, "no-effect", f"{key} has no effect: {_WITHOUT_EFFECT[plain]}")
+    return sections
+
+
+def _below(node: Node | None, key: str) -> Node | None:
+    if not isinstance(node, Fields):
+        return None
+    found = {name.lower(): value for name, value in node.expanded().entries.items()}.get(key)
+    return None if isinstance(found, Text) else found

@@ -1,0 +1,203 @@
+"""Spring's discovery locator: a route ``/{service}/**`` for every service that is known, the prefix taken off.
+
+Such a route is one like any other: gates look at the path it has at the service, too, access rules at the path as
+sent, and none leads into a service's ``/actuator``. Nothing that an instance says of itself counts. Ids of services
+are in lower case here, so ``lower-case-service-id`` is understood and changes nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.routing.route import Route
+from gateway.routing.spec.arguments import Definition, Value, read_definitions
+from gateway.routing.spec.defaults import Defaults
+from gateway.routing.spec.document import Fields, Items, Node, Text, filled
+from gateway.routing.spec.faults import Faults, RuleBroken, unknown
+from gateway.routing.spec.routes import read_routes
+from gateway.routing.spec.sections import fields_of, texts
+from gateway.routing.table import RouteTable
+
+MOST_SERVICES: Final = 1000
+"""More names than this are left out: what registers itself must not grow the table without end."""
+RESERVED: Final = frozenset(
+    {".well-known", "actuator", "api", "health", "metrics", "swagger-ui", "swagger-ui.html", "v3"}
+)
+"""Names below which the gateway answers itself, or calls are usually open: such a service gets no route."""
+
+_SWITCHES: Final = ("enabled", "lower-case-service-id", "include-expression")
+_KEYS: Final = (*_SWITCHES, "route-id-prefix", "url-expression", "predicates", "filters", "exclude")
+_SERVICE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,126}[a-z0-9])?")
+_TERM = re.compile(r"\s*(?:'((?:[^']|'')*)'|serviceId(?:\.toLowerCase\(\))?)\s*")
+_PREFIX: Final = "ReactiveCompositeDiscoveryClient_"
+_PREDICATES: Final = (Definition("Path", ("'/'+serviceId+'/**'",), {}, 0),)
+_FILTERS: Final = (
+    Definition("RewritePath", ("'/' + serviceId + '/?(?<remaining>.*)'", "'/${remaining}'"), {}, 0),
+)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Locator:
+    """How a service's name becomes a route. Texts of ``url``, ``predicates`` and ``filters`` are expressions."""
+
+    prefix: str = _PREFIX
+    url: str = "'lb://'+serviceId"
+    predicates: tuple[Definition, ...] = _PREDICATES
+    filters: tuple[Definition, ...] = _FILTERS
+    exclude: frozenset[str] = frozenset()
+    default_filters: Node | None = None
+    kind_defaults: Defaults = field(default_factory=Defaults)
+    line: int = 0
+
+    def routes(self, names: Iterable[str], faults: Faults) -> tuple[Route, ...]:
+        """A route for each name, in this order; what is wrong with the expressions goes to ``faults``."""
+        nodes: list[Node] = []
+        try:
+            nodes = [self._route(name) for name in names]
+        except RuleBroken as error:
+            faults.broken(self.line, error)
+        return read_routes(Items(tuple(nodes), self.line), self.default_filters, faults, self.kind_defaults)
+
+    def _route(self, name: str) -> Node:
+        return Fields(
+            {
+                "id": Text(self.prefix + name, self.line),
+                "uri": Text(evaluate(self.url, name), self.line),
+                "predicates": Items(tuple(_node(each, name) for each in self.predicates), self.line),
+                "filters": Items(tuple(_node(each, name) for each in self.filters), self.line),
+            },
+            self.line,
+        )
+
+
+def evaluate(expression: str, service: str) -> str:
+    """What Spring's expression makes of a service: texts in quotes and ``serviceId``, joined by ``+``.
+
+    Raises RuleBroken (rule ``locator``) for any other.
+    """
+    result, at = "", 0
+    while (term := _TERM.match(expression, at)) is not None:
+        result += service if term[1] is None else term[1].replace("''", "'")
+        at = term.end()
+        if at == len(expression):
+            return result
+        if expression[at] != "+":
+            break
+        at += 1
+    raise RuleBroken(
+        "locator", f"{expression!r} can't be evaluated; write 'texts in quotes' and serviceId, joined by +"
+    )
+
+
+def _node(definition: Definition, service: str) -> Node:
+    line = definition.line
+    args: Node = Items(tuple(Text(evaluate(value, service), line) for value in definition.values), line)
+    if definition.args:
+        args = Fields({key: _value(value, service, line) for key, value in definition.args.items()}, line)
+    return Fields({"name": Text(definition.name, line), "args": args}, line)
+
+
+def _value(value: Value, service: str, line: int) -> Node:
+    if isinstance(value, str):
+        return Text(evaluate(value, service), line)
+    return Items(tuple(Text(evaluate(each, service), line) for each in value), line)
+
+
+def read_locator(
+    node: Node | None,
+    over: Node | None,
+    default_filters: Node | None,
+    faults: Faults,
+    kind_defaults: Defaults,
+) -> Locator | None:
+    """The locator of ``discovery:``, the keys of ``over`` before those of ``node``; None unless it is enabled.
+    ``kind_defaults`` holds for all its filters and predicates of a kind."""
+    fields = {**_fields(node, faults), **_fields(over, faults)}
+    before = len(faults.found)
+    enabled = _flag(fields.get("enabled"), "enabled", False, faults)
+    _flag(fields.get("lowercaseserviceid"), "lower-case-service-id", True, faults)
+    if not _flag(fields.get("includeexpression"), "include-expression", True, faults):
+        enabled = False
+    if not enabled or len(faults.found) > before:
+        return None
+    default = Locator()
+    place = next(iter(fields.values()))
+    locator = Locator(
+        _text(fields.get("routeidprefix"), "route-id-prefix", default.prefix, faults),
+        _text(fields.get("urlexpression"), "url-expression", default.url, faults),
+        _definitions(fields, "predicates", default.predicates, faults),
+        _definitions(fields, "filters", default.filters, faults),
+        frozenset(text.value.lower() for text in texts(fields.get("exclude"), "exclude", faults)),
+        default_filters,
+        kind_defaults,
+        place.line,
+    )
+    if len(faults.found) == before:
+        # Whatever is wrong with it shows with any name.
+        locator.routes(("service",), faults)
+    return locator
+
+
+def _fields(node: Node | None, faults: Faults) -> Mapping[str, Node]:
+    below = node.expanded() if isinstance(node, Fields) else node
+    locator = fields_of(below, "discovery", ("locator",), faults).get("locator")
+    locator = locator.expanded() if isinstance(locator, Fields) else locator
+    return fields_of(locator, "discovery.locator", _KEYS, faults)
+
+
+def _text(node: Node | None, key: str, default: str, faults: Faults) -> str:
+    if node is None or (isinstance(node, Text) and node.null):
+        return default
+    try:
+        if isinstance(node, Text):
+            return filled(node)
+        raise RuleBroken("shape", f"{key} must be a text")
+    except RuleBroken as error:
+        faults.broken(node.line, error)
+        return default
+
+
+def _flag(node: Node | None, key: str, default: bool, faults: Faults) -> bool:
+    text = _text(node, key, str(default), faults).lower()
+    if text not in ("true", "false"):
+        faults.add(node.line if node else 1, "locator", unknown(f"value of {key}", text, ("true", "false")))
+    return text == "true"
+
+
+def _definitions(
+    fields: Mapping[str, Node], key: str, default: tuple[Definition, ...], faults: Faults
+) -> tuple[Definition, ...]:
+    if key not in fields:
+        return default
+    return tuple(read_definitions(fields[key], key, faults, None, bare=key == "filters"))
+
+
+def located(table: RouteTable, names: Iterable[str], *, own: str = "") -> RouteTable:
+    """``table`` with the locator's routes for its own services and ``names``, behind the routes of the same order.
+
+    ``own``: the name under which the gateway itself is registered; no route leads back to it.
+    """
+    locator = table.locator
+    if locator is None:
+        return table
+    left_out = RESERVED | locator.exclude | {own.lower()}
+    known = sorted({name.lower() for name in (*table.services, *names)} - left_out)
+    fit = [name for name in known if _SERVICE.fullmatch(name)]
+    if len(fit) > MOST_SERVICES:
+        _log.warning("%d services are known; the locator makes routes for %d", len(fit), MOST_SERVICES)
+    faults = Faults(table.source)
+    taken = {route.id for route in table.routes}
+    made = [route for route in locator.routes(fit[:MOST_SERVICES], faults) if route.id not in taken]
+    if faults.found:
+        _log.warning("the locator could not make every route: %s", faults.found[0].message)
+    if not made:
+        return table
+    routes = sorted((*table.routes, *made), key=lambda route: route.order)
+    return dataclasses.replace(table, routes=tuple(routes))

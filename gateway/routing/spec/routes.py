@@ -1,0 +1,342 @@
+"""Reads ``routes:`` and ``default-filters:`` from a document; every fault is reported, none stops the rest."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from gateway.routing.cors import CorsRule, hardly_meant, parse_cors
+from gateway.routing.filters.base import Bare, Filter, Simple
+from gateway.routing.kinds import make_filter, make_predicate
+from gateway.routing.patterns import PathPattern
+from gateway.routing.predicates import Path, Predicate, Weight
+from gateway.routing.route import NOWHERE, Route, Upstream, parse_uri
+from gateway.routing.spec.arguments import Definition, Warn, read_definitions
+from gateway.routing.spec.defaults import Defaults
+from gateway.routing.spec.document import Fields, Node, Text, as_items, filled, plain
+from gateway.routing.spec.faults import Faults, RuleBroken, unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """``values`` as in the file; timeouts in seconds, None leaves the settings' and infinity means none."""
+
+    values: Mapping[str, object] = field(default_factory=dict)
+    cors: CorsRule | None = None
+    allow_actuator: bool = False
+    response_timeout: float | None = None
+    connect_timeout: float | None = None
+
+
+def read_metadata(node: Node | None) -> Metadata:
+    """Read ``metadata:``; raises RuleBroken (rules ``metadata``, ``cors``)."""
+    if node is None or (isinstance(node, Text) and node.null):
+        return Metadata()
+    values = plain(node)
+    if not isinstance(values, dict):
+        raise RuleBroken("metadata", "metadata must be a mapping")
+    cors = values.get("cors")
+    if cors is not None and not isinstance(cors, dict):
+        raise RuleBroken("cors", "cors must be a mapping")
+    allow = values.get("allow-actuator", False)
+    if not isinstance(allow, bool):
+        raise RuleBroken("metadata", f"allow-actuator must be true or false, not {allow!r}")
+    return Metadata(
+        values,
+        # Of an empty mapping Spring's configuration keeps nothing, so that the file's rule counts.
+        parse_cors(cors) if cors else None,
+        allow,
+        _timeout(values, "response-timeout"),
+        _timeout(values, "connect-timeout"),
+    )
+
+
+def _timeout(values: Mapping[str, object], key: str) -> float | None:
+    """Milliseconds in the file, as in Spring; a negative number there means none."""
+    value = values.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or re.fullmatch(r"-?0*[1-9]\d{0,8}", str(value)) is None:
+        wanted = "a number of milliseconds above 0, or a negative one for none"
+        raise RuleBroken("metadata", f"{key} must be {wanted}, not {value!r}")
+    milliseconds = int(str(value))
+    return milliseconds / 1000 if milliseconds > 0 else math.inf
+
+
+T = TypeVar("T")
+
+_KEYS: Final = ("id", "uri", "predicates", "filters", "order", "metadata", "enabled")
+_INT32: Final = range(-(2**31), 2**31)
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9/._~-]+")
+_UNREADABLE = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def read_routes(
+    node: Node | None, default_filters: Node | None, faults: Faults, kind_defaults: Defaults
+) -> tuple[Route, ...]:
+    """Return the sound routes in the order in which they are to be asked. ``kind_defaults`` holds for all filters and
+    predicates of a kind."""
+    definitions = read_definitions(default_filters, "filters", faults, None, bare=True)
+    defaults = _make(definitions, make_filter, faults, None, kind_defaults)
+    if node is None or (isinstance(node, Text) and node.null):
+        faults.add(
+            node.line if node else 1, "shape", "there are no routes; write 'routes: []' if that is meant"
+        )
+        return ()
+    items = as_items(node)
+    if items is None and not (isinstance(node, Fields) and not node.entries):
+        faults.add(node.line, "shape", "routes must be a list")
+        return ()
+    routes: list[Route] = []
+    seen: dict[str, int] = {}
+    for position, item in enumerate(items.items if items else (), 1):
+        route = _RouteReader(item, position, defaults, faults, kind_defaults).read()
+        if route is None:
+            continue
+        if route.id in seen:
+            message = f"{faults.where(seen[route.id])} has a route of this id already"
+            faults.add(route.line, "route-id", message, route.id)
+        seen.setdefault(route.id, route.line)
+        routes.append(route)
+    _check_weights(routes, faults)
+    return tuple(sorted(routes, key=lambda route: route.order))
+
+
+def _make(
+    definitions: Iterable[Definition],
+    make: Callable[[Definition, Warn, Defaults], T],
+    faults: Faults,
+    route_id: str | None,
+    kind_defaults: Defaults,
+    sound: Callable[[Bare, Sequence[T]], bool] = lambda bare, before: False,
+) -> list[T]:
+    """``sound`` says of a filter that may leave a bare path whether it can't do so behind those before it."""
+    made: list[T] = []
+    for definition in definitions:
+
+        def warn(rule: str, message: str, line: int = definition.line) -> None:
+            faults.warn(line, rule, message, route_id)
+
+        try:
+            one = make(definition, warn, kind_defaults)
+        except RuleBroken as error:
+            faults.broken(definition.line, error, route_id)
+            continue
+        if isinstance(one, Simple) and one.bare and not sound(one.bare, made):
+            warn("path", one.bare.warning)
+        made.append(one)
+    return made
+
+
+def _stays_sound(bare: Bare, predicates: Iterable[Predicate]) -> bool:
+    """Whether a filter leaves a slash in front of all paths that a route takes, as far as their beginning tells."""
+    return any(
+        all(_stays_sound_below(bare, pattern) for pattern in each.patterns)
+        for each in predicates
+        if isinstance(each, Path)
+    )
+
+
+def _stays_sound_below(bare: Bare, pattern: PathPattern) -> bool:
+    literals = pattern.first_literals()
+    beginning = "".join(f"/{literal}" for literal in literals)
+    if _PLAIN_PATH.fullmatch(beginning) is None:
+        return False
+    whole = len(literals) == len(pattern.segments)
+    below = (f"{beginning}/x", f"{beginning}/x/x") if not whole or pattern.tail is not None else ()
+    paths = [beginning, *below] if whole else below
+    return all(bare.becomes(path).startswith("/") for path in paths)
+
+
+def _check_weights(routes: list[Route], faults: Faults) -> None:
+    totals: dict[str, int] = {}
+    for route in routes:
+        weights = [predicate for predicate in route.predicates if isinstance(predicate, Weight)]
+        if len(weights) > 1:
+            faults.add(route.line, "argument", "a route can have one Weight only", route.id)
+        for weight in weights:
+            totals[weight.group] = totals.get(weight.group, 0) + weight.weight
+    for route in routes:
+        for predicate in route.predicates:
+            if isinstance(predicate, Weight) and not totals[predicate.group]:
+                message = f"all weights of the group {predicate.group!r} are 0"
+                faults.add(route.line, "argument", message, route.id)
+
+
+class _RouteReader:
+    """Reads one route."""
+
+    def __init__(
+        self, node: Node, position: int, defaults: list[Filter], faults: Faults, kind_defaults: Defaults
+    ) -> None:
+        self.node = node
+        self.defaults = defaults
+        self.kind_defaults = kind_defaults
+        self.faults = faults
+        self.route_id = f"route-{position}"
+
+    def read(self) -> Route | None:
+        """Return the route, or None if it is faulty or not enabled."""
+        fields = self._fields()
+        if fields is None:
+            return None
+        before = len(self.faults.found)
+        self._read_id(fields.get("id"))
+        upstream = self._upstream(fields.get("uri"))
+        predicates = self._predicates(fields.get("predicates"))
+        definitions = self._definitions(fields.get("filters"), "filters")
+
+        def sound(bare: Bare, before: Sequence[Filter]) -> bool:
+            as_called = not any(each.by_path for each in (*self.defaults, *before))
+            return as_called and _stays_sound(bare, predicates)
+
+        own = _make(definitions, make_filter, self.faults, self.route_id, self.kind_defaults, sound)
+        order = self._order(fields.get("order"))
+        meaning = self._metadata(fields.get("metadata"))
+        if len(self.faults.found) == before:
+            if upstream is not None and upstream.scheme == NOWHERE and not any(each.answers for each in own):
+                self._fault(
+                    self.node.line, "uri", f"{upstream.uri} leads nowhere; only a route with RedirectTo may"
+                )
+            self._check_variables(predicates, [*self.defaults, *own])
+        enabled = self._flag(fields.get("enabled"), "enabled", default=True)
+        if len(self.faults.found) > before or upstream is None or not enabled:
+            return None
+        numbered = _interleaved(self.defaults, own)
+        return Route(
+            id=self.route_id,
+            upstream=upstream,
+            predicates=tuple(predicates),
+            filters=tuple(each for _, each in numbered),
+            filter_orders=tuple(number for number, _ in numbered),
+            order=order,
+            metadata=meaning.values,
+            cors=meaning.cors,
+            allow_actuator=meaning.allow_actuator,
+            response_timeout=meaning.response_timeout,
+            connect_timeout=meaning.connect_timeout,
+            line=self.node.line,
+        )
+
+    def _fault(self, line: int, rule: str, message: str) -> None:
+        self.faults.add(line, rule, message, self.route_id)
+
+    def _fields(self) -> dict[str, Node] | None:
+        node = self.node
+        if isinstance(node, Text):
+            return self._short(node)
+        if not isinstance(node, Fields):
+            self._fault(node.line, "shape", "a route must have id, uri and predicates")
+            return None
+        fields: dict[str, Node] = {}
+        expanded = node.expanded()
+        identity = expanded.entries.get("id")
+        if isinstance(identity, Text) and identity.value:
+            self.route_id = identity.value
+        for key, value in expanded.entries.items():
+            if key.lower() not in _KEYS:
+                self._fault(expanded.lines.get(key, node.line), "key", unknown("key of a route", key, _KEYS))
+            fields[key.lower()] = value
+        return fields
+
+    def _short(self, node: Text) -> dict[str, Node] | None:
+        """A whole route as one text: ``id=uri,Path=/a/**,Method=GET``."""
+        name, equals, rest = node.value.partition("=")
+        uri, _, predicates = rest.partition(",")
+        if not equals or not predicates:
+            self._fault(node.line, "shape", f"{node.value!r} is no route; a route has id, uri and predicates")
+            return None
+        return {
+            "id": Text(name.strip(), node.line, unset=node.unset),
+            "uri": Text(uri.strip(), node.line),
+            "predicates": Text(predicates, node.line),
+        }
+
+    def _text(self, node: Node | None, key: str) -> str:
+        if node is None or (isinstance(node, Text) and node.null):
+            return ""
+        if not isinstance(node, Text):
+            self._fault(node.line, "shape", f"{key} must be a text")
+            return ""
+        try:
+            return filled(node)
+        except RuleBroken as error:
+            self.faults.broken(node.line, error, self.route_id)
+            return ""
+
+    def _read_id(self, node: Node | None) -> None:
+        text = self._text(node, "id")
+        if text:
+            self.route_id = text
+        if len(text) > 200 or _UNREADABLE.search(text):
+            self._fault(self.node.line, "route-id", "an id is a line of at most 200 characters")
+
+    def _upstream(self, node: Node | None) -> Upstream | None:
+        before = len(self.faults.found)
+        text = self._text(node, "uri")
+        if len(self.faults.found) > before:
+            return None
+        try:
+            return parse_uri(text)
+        except RuleBroken as error:
+            self.faults.broken(node.line if node else self.node.line, error, self.route_id)
+            return None
+
+    def _definitions(self, node: Node | None, key: str) -> Iterable[Definition]:
+        return read_definitions(node, key, self.faults, self.route_id, bare=key == "filters")
+
+    def _predicates(self, node: Node | None) -> list[Predicate]:
+        before = len(self.faults.found)
+        definitions = self._definitions(node, "predicates")
+        made = _make(definitions, make_predicate, self.faults, self.route_id, self.kind_defaults)
+        if not made and len(self.faults.found) == before:
+            self._fault(
+                self.node.line, "shape", "a route needs at least one predicate (Path=/** takes everything)"
+            )
+        return made
+
+    def _order(self, node: Node | None) -> int:
+        text = self._text(node, "order")
+        if not text:
+            return 0
+        if re.fullmatch(r"[+-]?\d{1,10}", text) is None or int(text) not in _INT32:
+            self._fault(
+                node.line if node else self.node.line, "shape", f"order must be a whole number, not {text!r}"
+            )
+            return 0
+        return int(text)
+
+    def _flag(self, node: Node | None, key: str, *, default: bool) -> bool:
+        text = self._text(node, key).lower()
+        if text not in ("", "true", "false"):
+            self._fault(self.node.line, "shape", f"{key} must be true or false")
+        return text == "true" if text else default
+
+    def _metadata(self, node: Node | None) -> Metadata:
+        try:
+            metadata = read_metadata(node)
+            for text in hardly_meant(metadata.cors) if metadata.cors else ():
+                self.faults.warn(node.line if node else self.node.line, "cors", text, self.route_id)
+            return metadata
+        except RuleBroken as error:
+            self.faults.broken(node.line if node else self.node.line, error, self.route_id)
+            return Metadata()
+
+    def _check_variables(self, predicates: list[Predicate], filters: list[Filter]) -> None:
+        captured = frozenset[str]().union(*(predicate.always_captures for predicate in predicates))
+        needed = frozenset[str]().union(*(each.needs for each in filters))
+        for name in sorted(needed - captured):
+            known = ", ".join(sorted(captured)) or "none"
+            message = (
+                f"a filter uses {{{name}}}, which the predicates don't always capture (they capture: {known})"
+            )
+            self._fault(self.node.line, "variable", message)
+
+
+def _interleaved(defaults: list[Filter], own: list[Filter]) -> list[tuple[int, Filter]]:
+    """Spring numbers default filters and a route's own from 1 each and sorts by number, defaults first."""
+    numbered = [pair for filters in (defaults, own) for pair in enumerate(filters, 1)]
+    return sorted(numbered, key=lambda pair: pair[0])

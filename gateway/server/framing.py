@@ -1,0 +1,300 @@
+"""Where requests begin and end in the bytes of a connection, and which heads are refused as ambiguous. No I/O.
+
+aiohttp's C and Python parsers do not refuse quite the same requests. The decisions here are made before a request
+reaches any handler, and a refusal ends the connection: if a head is ambiguous, so is the place where the next begins.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Protocol
+
+from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, hdrs, web
+from multidict import CIMultiDict, CIMultiDictProxy, MultiMapping
+from yarl import URL
+
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
+HEAD_TOO_LATE: Final = "the head did not arrive in time"
+# Not ``lower()``, which makes a k of the Kelvin sign.
+_CHUNKED: Final = re.compile("chunked", re.ASCII | re.IGNORECASE)
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+# A tunnel, and what HTTP/2 begins with.
+_NEVER: Final = frozenset({"CONNECT", "PRI"})
+_LONGEST_METHOD: Final = 64
+
+
+class Head(Protocol):
+    """What is looked at of a parsed request."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def version(self) -> HttpVersion: ...
+    @property
+    def headers(self) -> MultiMapping[str]: ...
+
+
+class Unreadable:
+    """Stands where a request should be that can't be read. ``reason``: one clause without client data."""
+
+    __slots__ = ("reason",)
+
+    method = "UNKNOWN"
+    path = "/"
+    version = HttpVersion11
+    headers: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
+    raw_headers: tuple[tuple[bytes, bytes], ...] = ()
+    should_close = True
+    compression = None
+    upgrade = False
+    chunked = False
+    url = URL("/")
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+def fault_in(request: web.BaseRequest) -> str | None:
+    """Why the request can't be read; None if it can."""
+    message = request._message
+    return message.reason if isinstance(message, Unreadable) else None
+
+
+def fault_of(head: Head) -> str | None:
+    """Why this request must not be answered as if it were clear: one clause without client data, or None.
+
+    That names and values hold no character they may not, both parsers have seen to.
+    """
+    if head.method in _NEVER:
+        return f"{head.method} is not for gateways"
+    if len(head.method) > _LONGEST_METHOD:
+        return "the method is too long"
+    headers = head.headers
+    hosts = headers.getall(hdrs.HOST, ())
+    if len(hosts) == 1:
+        # Empty is what a client sends whose target has no authority, and some load balancers' checks (RFC 9112, 3.2).
+        if hosts[0] and _HOST.fullmatch(hosts[0]) is None:
+            return "Host is malformed"
+    elif hosts or head.version != HttpVersion10:
+        # HTTP/1.0 has no Host, and load balancers' default checks speak it.
+        return "there must be exactly one Host"
+    lengths = headers.getall(hdrs.CONTENT_LENGTH, ())
+    codings = headers.getall(hdrs.TRANSFER_ENCODING, ())
+    if not (lengths or codings):
+        return None
+    if len(lengths) + len(codings) > 1:
+        return "the length of the body is given twice"
+    if lengths and _LENGTH.fullmatch(lengths[0]) is None:
+        return "Content-Length is not a length"
+    if codings and (_CHUNKED.fullmatch(codings[0]) is None or head.version != HttpVersion11):
+        return "a transfer coding other than chunked"
+    return None
+
+
+HEAD_END: Final = b"\r\n\r\n"
+
+# The one form there is. Parsers forgive lower case, several spaces, other protocols, each something else.
+_LINE: Final = re.compile(rb"(\r\n)?([!#$%&'*+.^_`|~0-9A-Z-]+) ([\x21-\x7e\x80-\xff]+) (HTTP/1\.[01]\r\n)")
+_BEGINNING: Final = re.compile(
+    rb"\r?|(?:\r\n)?[!#$%&'*+.^_`|~0-9A-Z-]*(?: (?:[\x21-\x7e\x80-\xff]+(?: H?T?T?P?/?1?\.?[01]?\r?)?)?)?"
+)
+# Lines that both of aiohttp's parsers read as they are. The C parser has a fixed list of methods, and takes no byte
+# beyond ASCII.
+_PLAIN_LINE: Final = re.compile(
+    rb"(?:\r\n)?(?:GET|POST|PUT|DELETE|HEAD|OPTIONS|PATCH|TRACE"
+    rb"|PROPFIND|PROPPATCH|MKCOL|COPY|MOVE|LOCK|UNLOCK|SEARCH|REPORT|PURGE) [\x21-\x7e]+ HTTP/1\.[01]\r\n"
+)
+_BEYOND_ASCII: Final = bytes(byte if byte < 0x80 else 0x7E for byte in range(256))
+_CHUNK_SIZE: Final = re.compile(rb"0*([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?")
+# Trailers are dropped; what speaks of framing there has a second reading all the same.
+_TRAILER: Final = re.compile(
+    rb"(?!content-length:|transfer-encoding:)[!#$%&'*+.^_`|~0-9A-Z-]+:[\t\x20-\x7e\x80-\xff]*", re.IGNORECASE
+)
+
+# Chunked bodies may have this much besides their data, and a multiple of the data.
+_CHUNK_EXTRA_BYTES: Final = 32 * 1024
+_CHUNK_EXTRA_TIMES: Final = 16
+
+
+class RequestLine:
+    """Watches the first line of a head come in.
+
+    ``ready`` is what the parser gets of the piece taken last: nothing before the line is complete. A line that a parser
+    would refuse for its method, or for bytes beyond ASCII, is replaced by one that it takes; ``meant`` then holds the
+    true method and target.
+    """
+
+    __slots__ = ("_line", "_most", "meant", "ready")
+
+    def __init__(self, most: int) -> None:
+        """``most``: how many bytes it may have."""
+        self._most = most
+        self._line: bytes | None = b""
+        self.ready = b""
+        self.meant: tuple[str, str] | None = None
+
+    def begin(self) -> None:
+        """What comes now is another head."""
+        self._line = b""
+        self.meant = None
+
+    def takes(self, piece: bytes) -> bool:
+        """Whether the line may still be one, ``piece`` being what comes next of the head."""
+        self.ready = piece
+        if self._line is None:
+            return True
+        line = self._line + piece if self._line else piece
+        found = _LINE.match(line)
+        if found is not None:
+            self._line = None
+            self.ready = line if _PLAIN_LINE.match(line) is not None else self._replaced(line, found)
+            return True
+        self._line, self.ready = line, b""
+        return len(line) <= self._most and _BEGINNING.fullmatch(line) is not None
+
+    def _replaced(self, line: bytes, found: re.Match[bytes]) -> bytes:
+        empty, method, target, version = found.groups(b"")
+        self.meant = method.decode(), target.decode("utf-8", "surrogateescape")
+        rest = line[found.end() :]
+        return b"%bGET %b %b%b" % (empty, target.translate(_BEYOND_ASCII), version, rest)
+
+
+class Ends:
+    """Finds the empty lines that end heads, also where a read ends within them."""
+
+    __slots__ = ("_seam",)
+
+    def __init__(self) -> None:
+        self._seam = b""
+
+    def next(self, data: bytes, at: int) -> int:
+        """The position behind the next empty line, or the length of ``data`` if none ends in it.
+
+        ``at``: where to begin; 0 is where the read before stopped. Stop only at positions given here.
+        """
+        if at == 0 and self._seam:
+            seam, self._seam = self._seam, b""
+            found = (seam + data[:3]).find(HEAD_END)
+            if found >= 0:
+                return found + 4 - len(seam)
+            if len(data) < 3:
+                self._seam = seam
+        found = data.find(HEAD_END, at)
+        if found >= 0:
+            return found + 4
+        self._seam = (self._seam + data[at:])[-3:]
+        return len(data)
+
+
+class ChunkedBody:
+    """Follows the framing of one chunked body, so that its end is known from what was parsed.
+
+    The parser gets the chunks as they came, and always the same end: ``0``, without extension and trailers. These are
+    checked and dropped here, because aiohttp's C parser would take trailers for fields of the next request. A line
+    that is not complete is kept back until it is.
+
+    ``line_bytes`` bounds one line, ``trailers`` their number, ``trailer_bytes`` all of them together.
+    """
+
+    __slots__ = (
+        "_bytes",
+        "_data_bytes",
+        "_in_trailers",
+        "_left",
+        "_line",
+        "_line_bytes",
+        "_trailer_bytes",
+        "_trailers",
+        "done",
+        "fault",
+    )
+
+    def __init__(self, line_bytes: int, trailers: int, trailer_bytes: int) -> None:
+        self._line_bytes = line_bytes
+        self._trailers = trailers
+        self._trailer_bytes = trailer_bytes
+        self._left = 0
+        """What is still to come of the present chunk, its line break included."""
+        self._line = b""
+        """The beginning of a line whose end has not come yet."""
+        self._in_trailers = False
+        self._bytes = self._data_bytes = 0
+        """The complete lines and chunks so far, and how much of these was data."""
+        self.done = False
+        """The body is complete."""
+        self.fault = False
+        """What came is no chunked body, or has next to no data in it."""
+
+    def take(self, data: bytes, at: int) -> tuple[bytes, int]:
+        """Takes what of ``data`` from ``at`` on belongs to the body. Returns what of it is for the parser, and the
+        position behind it. Not to be called again once the body is done or faulty."""
+        kept = len(self._line)
+        if kept:
+            data, self._line = self._line + data[at:], b""
+            piece, behind = self._follow(data, 0)
+            return piece, behind - kept + at
+        return self._follow(data, at)
+
+    def _follow(self, data: bytes, at: int) -> tuple[bytes, int]:
+        begin, end = at, len(data)
+        behind = -1
+        """Where the last chunk's line begins, once it has come: what goes before it is for the parser."""
+        if self._in_trailers:
+            behind = at
+        while at < end:
+            if self._left:
+                step = min(self._left, end - at)
+                self._left -= step
+                at += step
+                continue
+            line_end = data.find(b"\r\n", at, at + self._line_bytes + 2)
+            if line_end < 0:
+                self._line = data[at:]
+                # A line break of another kind will not become a right one.
+                self.fault = end - at > self._line_bytes or b"\n" in self._line or b"\r" in self._line[:-1]
+                return data[begin : at if behind < 0 else behind], end
+            line = data[at:line_end]
+            if not self._in_trailers:
+                if line == b"0" and data.startswith(b"\r\n", line_end + 2):
+                    # As nearly always: the parser may have it as it came.
+                    self.done = True
+                    return data[begin : line_end + 4], line_end + 4
+                if self._is_last(line):
+                    self._in_trailers = True
+                    behind = at
+            elif not line:
+                self.done = True
+                return data[begin:behind] + b"0\r\n\r\n", line_end + 2
+            else:
+                self._check_trailer(line)
+            at = line_end + 2
+            if self.fault:
+                return b"", at
+        return data[begin : end if behind < 0 else behind], end
+
+    def _is_last(self, line: bytes) -> bool:
+        """Begins the chunk that ``line`` announces, unless that is the last one, which has no data."""
+        size = _CHUNK_SIZE.fullmatch(line)
+        if size is None:
+            self.fault = True
+            return False
+        length = int(size[1], 16)
+        if not length:
+            return True
+        self._left = length + 2
+        # Judged by the chunks before it: the size alone is no data yet.
+        self._bytes += len(line) + 2
+        self.fault = self._bytes > _CHUNK_EXTRA_BYTES + _CHUNK_EXTRA_TIMES * self._data_bytes
+        self._bytes += self._left
+        self._data_bytes += length
+        return False
+
+    def _check_trailer(self, line: bytes) -> None:
+        self._trailers -= 1
+        self._trailer_bytes -= len(line) + 2
+        self.fault = self._trailers < 0 or self._trailer_bytes < 0 or _TRAILER.fullmatch(line) is None
+
+
+def one_whole_head(data: bytes, most: int) -> bool:
+    """Whether ``data`` is exactly one head, as nearly always, of at most ``most`` bytes, with a plain request line."""
+    return data.find(HEAD_END) == len(data) - 4 and len(data) <= most and _PLAIN_LINE.match(data) is not None

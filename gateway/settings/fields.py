@@ -1,0 +1,192 @@
+"""What one row of the table of settings is: where its text comes from, how it is read and how it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from gateway.errors import SettingsError
+from gateway.settings import types as kinds
+from gateway.settings.spring.table import READINGS, other_names
+from gateway.settings.types import Kind
+
+T = TypeVar("T")
+Compose = Callable[[Mapping[str, str]], str | None]
+Agree = Callable[[Mapping[str, str], Any, str | None], Any]
+
+HIDDEN: Final = "(hidden)"
+_UNSET: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table.
+
+    ``older`` are names that count when ``name`` itself is unset, the first that is set winning, Spring's before others;
+    ``compose`` makes the text out of several older variables when none of these is set either (and raises
+    ``SettingsError`` for a wrong one); ``agree`` gets the environment, the value and the name of the variable that it
+    is from (None: none), and returns the value to use, or raises ``SettingsError`` for what contradicts it. ``off`` is
+    the value an empty variable means; without it an empty variable counts as unset. A
+    ``secret`` is never shown; of an address, user and password aren't. ``spring`` is the default in a Spring
+    environment, where that is another one.
+    """
+
+    name: str
+    kind: Kind[Any]
+    default: Any
+    doc: str
+    group: str
+    older: tuple[str, ...]
+    compose: Compose | None
+    agree: Agree | None
+    off: Any
+    secret: bool
+    default_words: str | None
+    spring: Any = _UNSET
+
+    def default_in(self, spring_environment: bool) -> Any:
+        """The default, in a Spring environment or outside of one."""
+        return self.spring if spring_environment and self.spring is not _UNSET else self.default
+
+    @property
+    def may_be_off(self) -> bool:
+        """Whether an empty variable means something."""
+        return self.off is not _UNSET
+
+    @property
+    def default_text(self) -> str:
+        """The default as one would write it into the environment, or in words where it is no fixed value."""
+        return _text(self.default) if self.default_words is None else self.default_words
+
+    @property
+    def allowed(self) -> str:
+        """What is allowed, in words that complete "allowed is …"."""
+        return self.kind.allowed + ("" if self.off is _UNSET else ", or empty for off")
+
+    def read(self, environ: Mapping[str, str], *, spring: bool = False) -> Any:
+        """The value ``environ`` gives. ``spring``: it is a Spring environment. Raises ``SettingsError``, naming the
+        very variable that is wrong."""
+        for name in (self.name, *self.older):
+            text = environ.get(name)
+            if text is None:
+                continue
+            text = text if self.secret else text.strip()
+            if text:
+                return self._agreed(environ, self._parse(name, text), name)
+            if self.off is not _UNSET:
+                return self.off
+        composed = self.compose(environ) if self.compose else None
+        value = self.default_in(spring) if composed is None else self._parse(self.name, composed)
+        return self._agreed(environ, value, None)
+
+    def _agreed(self, environ: Mapping[str, str], value: Any, name: str | None) -> Any:
+        return self.agree(environ, value, name) if self.agree else value
+
+    def _parse(self, name: str, text: str) -> Any:
+        reading = READINGS.get(name)
+        if reading is None:
+            return parsed(self.kind, name, text, allowed=self.allowed, secret=self.secret)
+        # What is wrong is shown as it was written, not as Spring reads it.
+        allowed = self.allowed if name == self.name else reading.allowed
+        as_spring_reads = Kind(lambda written: self.kind.parse(reading.convert(written)), allowed)
+        return parsed(as_spring_reads, name, text, secret=self.secret)
+
+    def shown(self, value: Any) -> str:
+        """``value`` as it may appear in a log: no secrets, and no users or passwords of addresses."""
+        if value is None:
+            return "None"
+        if self.secret:
+            return HIDDEN
+        if self.kind is kinds.HTTP_URLS:
+            return repr(tuple(_without_password(url) for url in value))
+        if self.kind is kinds.HTTP_URL or self.kind is kinds.REDIS_URL:
+            return repr(_without_password(value))
+        return repr(value)
+
+
+def parsed(kind: Kind[T], name: str, text: str, *, allowed: str | None = None, secret: bool = False) -> T:
+    """The value of ``text``, the variable ``name``. Raises ``SettingsError``, which shows no secret."""
+    try:
+        return kind.parse(text)
+    except ValueError:
+        # An address may hold a password, and a broken one may hold it anywhere.
+        hide = secret or kind is kinds.REDIS_URL or "@" in text
+        raise SettingsError(name, HIDDEN if hide else _shortened(text), allowed or kind.allowed) from None
+
+
+def setting(
+    kind: Kind[T],
+    default: Any,
+    doc: str,
+    *,
+    group: str | None = None,
+    older: tuple[str, ...] = (),
+    compose: Compose | None = None,
+    agree: Agree | None = None,
+    off: Any = _UNSET,
+    secret: bool = False,
+    default_words: str | None = None,
+    spring: Any = _UNSET,
+) -> Any:
+    """Declare a setting as a dataclass field.
+
+    ``group`` opens a new group of settings; those declared after it belong to it too. Names of Spring's are
+    declared in the table of ``gateway.spring``, not here.
+    """
+    facts = {
+        "kind": kind,
+        "default": default,
+        "doc": doc,
+        "group": group,
+        "older": older,
+        "compose": compose,
+        "agree": agree,
+        "off": off,
+        "secret": secret,
+        "default_words": default_words,
+        "spring": spring,
+    }
+    return field(default=default, metadata=facts)
+
+
+def rows(declared: tuple[Field[Any], ...]) -> tuple[Setting, ...]:
+    """The table made from dataclass fields that ``setting`` declared, in their order; other fields have no row."""
+    table: list[Setting] = []
+    for one in declared:
+        if not one.metadata:
+            continue
+        facts = dict(one.metadata)
+        facts["group"] = facts["group"] or table[-1].group
+        name = one.name.upper()
+        facts["older"] = tuple(dict.fromkeys((*other_names(name), *facts["older"])))
+        table.append(Setting(name=name, **facts))
+    return tuple(table)
+
+
+def _text(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:g}"
+        case tuple():
+            return ",".join("=".join(item) if isinstance(item, tuple) else item for item in value)
+        case _:
+            return str(value)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def _without_password(url: str) -> str:
+    """``url`` without user, password and query (Redis clients take a password there too)."""
+    if "://" not in url:
+        return url
+    parts = urlsplit(url)
+    userinfo, at, place = parts.netloc.rpartition("@")
+    return f"{parts.scheme}://{'***' if userinfo else ''}{at}{place}{parts.path}"

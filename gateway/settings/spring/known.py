@@ -1,0 +1,219 @@
+"""Properties that Spring knows and that mean nothing here. Pure.
+
+Those that would change what clients or operators see have a text that says what is so instead. All others are
+harmless: of pools and threads of Java, of libraries that the gateway has no use for.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from gateway.settings.spring.names import as_variable
+
+NAMESPACES: Final = frozenset({"SPRING", "EUREKA", "MANAGEMENT", "LOGGING", "SERVER"})
+"""What Spring's variables begin with."""
+
+_TLS: Final = "the gateway speaks plain HTTP; a proxy in front of it ends TLS"
+_PATHS: Final = "the gateway's own calls have no path before them; a proxy in front can strip one"
+_ROUTES: Final = "routes, filters and CORS come from routes.yaml or from a Config Server, not from variables"
+_FILES: Final = "Spring's own files are not read; routes are in ROUTES_FILE"
+_PROFILES: Final = "profiles are those of SPRING_PROFILES_ACTIVE alone"
+_ACTUATOR: Final = "MANAGEMENT_READS and MANAGEMENT_TOKEN say who may use /actuator"
+_USERS: Final = "users come with tokens; the gateway has no login of its own"
+_PUSHED: Final = "metrics are fetched at /actuator/prometheus, and not pushed"
+_SPANS: Final = "spans are sent to Zipkin alone"
+_LOGS: Final = "the log goes to standard output; LOG_FORMAT says how"
+_LIMITS: Final = "limits of requests are settings of the gateway's own, see docs/settings.md"
+_LOCALE: Final = "DEFAULT_LOCALE is the language of messages"
+_WAY: Final = "the way to Eureka is direct, with the system's certificates"
+_NAMES: Final = "others find the gateway under its application name"
+
+_CHANGING: Final = {
+    "server.ssl": _TLS,
+    "server.http2": "the gateway speaks HTTP/1.1; a proxy in front can speak HTTP/2",
+    "server.compression": "answers are passed on as the services send them",
+    "server.servlet.context-path": _PATHS,
+    "spring.webflux.base-path": _PATHS,
+    "server.use-forward-headers": "forwarded headers of TRUSTED_PROXIES are believed",
+    "server.max-http-request-header-size": _LIMITS,
+    "server.max-http-header-size": _LIMITS,
+    "server.netty": _LIMITS,
+    "server.error": "errors have the gateway's own envelope",
+    "server.server-header": "the Server header is not sent",
+    "spring.cloud.gateway": _ROUTES,
+    "spring.cloud.discovery.client": "static instances are in services: of routes.yaml",
+    "spring.cloud.loadbalancer": "instances take turns, and what fails is left out",
+    "spring.cloud.config.tls": "certificates of the Config Server are checked with those of the system",
+    "spring.cloud.config.multiple-uri-strategy": "several addresses are tried in turn, whatever fails",
+    "spring.cloud.config.send-all-labels": "labels are asked for one after the other",
+    "spring.cloud.bootstrap": _FILES,
+    "spring.config.location": _FILES,
+    "spring.config.additional-location": _FILES,
+    "spring.config.name": _FILES,
+    "spring.config.on-not-found": "SPRING_CONFIG_IMPORT is optional only where it says so",
+    "spring.profiles.include": _PROFILES,
+    "spring.profiles.default": _PROFILES,
+    "spring.profiles.group": _PROFILES,
+    "spring.security": _USERS,
+    "spring.security.oauth2.resourceserver": "tokens are checked with JWT_JWKS_URI and what belongs to it",
+    "spring.web.locale": _LOCALE,
+    "spring.messages": _LOCALE,
+    "spring.boot.admin": "the gateway does not register there; Spring Boot Admin finds it through Eureka",
+    "spring.ssl": _TLS,
+    "management.server": "/actuator is on SERVER_HOST, in plain HTTP, without a path before it",
+    "management.endpoints": _ACTUATOR,
+    "management.endpoint": _ACTUATOR,
+    "management.otlp": _SPANS,
+    "management.opentelemetry": _SPANS,
+    "management.wavefront": _SPANS,
+    "management.tracing.propagation": "services get W3C traceparent; W3C and B3 are understood",
+    "management.prometheus.metrics.export.pushgateway": _PUSHED,
+    "management.observations.key-values": "metrics have the gateway's own labels",
+    "logging.file": _LOGS,
+    "logging.config": _LOGS,
+    "logging.structured": _LOGS,
+    "eureka.client.proxy-host": _WAY,
+    "eureka.client.proxy-port": _WAY,
+    "eureka.client.tls": _WAY,
+    "eureka.client.use-dns-for-fetching-service-urls": "EUREKA_CLIENT_SERVICEURL_DEFAULTZONE names the servers",
+    "eureka.client.filter-only-up-instances": "instances that are not UP get no requests",
+    "eureka.client.fetch-remote-regions-registry": "services are those of the servers' own region",
+    "eureka.client.registry-refresh-single-vip-address": "all services are fetched",
+    "eureka.instance.virtual-host-name": _NAMES,
+    "eureka.instance.secure-virtual-host-name": _NAMES,
+    "eureka.instance.initial-status": "the gateway registers as UP once it is",
+    "eureka.instance.secure-health-check-url": "health is told with EUREKA_INSTANCE_HEALTHCHECKURL",
+}
+
+_CLIENT: Final = (
+    "allow-redirects backup-registry-impl cache-refresh-executor-exponential-back-off-bound "
+    "cache-refresh-executor-thread-pool-size client-data-accept decoder-name disable-delta dollar-replacement "
+    "encoder-name escape-char-replacement eureka-connection-idle-timeout-seconds "
+    "eureka-server-connect-timeout-seconds eureka-server-d-n-s-name eureka-server-port "
+    "eureka-server-read-timeout-seconds eureka-server-total-connections eureka-server-total-connections-per-host "
+    "eureka-server-u-r-l-context eureka-service-url-poll-interval-seconds g-zip-content healthcheck "
+    "heartbeat-executor-exponential-back-off-bound heartbeat-executor-thread-pool-size "
+    "initial-instance-info-replication-interval-seconds instance-info-replication-interval-seconds jersey "
+    "log-delta-diff on-demand-update-status-change order proxy-password proxy-user-name refresh restclient "
+    "should-enforce-registration-at-init should-unregister-on-shutdown transport webclient"
+)
+_INSTANCE: Final = (
+    "a-s-g-name app-group-name async-client-initialization data-center-info default-address-resolution-order "
+    "instance-enabled-onit namespace environment"
+)
+_SPRING: Final = (
+    "activemq aop artemis autoconfigure banner batch beaninfo boot cache cassandra codec couchbase data "
+    "datasource devtools docker elasticsearch flyway freemarker graphql groovy grpc gson h2 hateoas hazelcast http "
+    "influx info integration jackson jackson2 jdbc jersey jms jmx jndi jooq jpa jsonb jta kafka kotlinx ldap "
+    "liquibase mail main mandatory-file-encoding mongodb mustache mvc neo4j netty output pid pulsar quartz "
+    "r2dbc rabbitmq reactor resources rest restdocs rsocket sendgrid servlet session shell sleuth sql task test "
+    "testcontainers thread thymeleaf threads transaction validation web webflux webservices zipkin zookeeper"
+)
+_CLOUD: Final = (
+    "azure aws bus circuitbreaker compatibility-verifier config.retry config.media-type config.charset "
+    "config.send-state config.server config.initialize-on-context-refresh config.override-none "
+    "config.allow-override config.override-system-properties consul decrypt-environment-post-processor discovery.order "
+    "discovery.blocking discovery.reactive discovery.client.health-indicator "
+    "discovery.client.composite-indicator features function gcp "
+    "httpclientfactories hypermedia inetutils kubernetes netflix openfeign refresh service-registry stream task util "
+    "vault zookeeper"
+)
+_MANAGEMENT: Final = (
+    "appoptics atlas auditevents brave cloudfoundry datadog defaults dynatrace elastic ganglia graphite health "
+    "httpexchanges humio influx info jmx kairos metrics newrelic observations prometheus security signalfx "
+    "simple stackdriver statsd trace tracing zipkin"
+)
+_HARMLESS: Final = (
+    *(f"eureka.client.{name}" for name in _CLIENT.split()),
+    *(f"eureka.instance.{name}" for name in _INSTANCE.split()),
+    *("eureka.server", "eureka.dashboard", "eureka.datacenter", "eureka.environment"),
+    *(f"spring.{name}" for name in _SPRING.split()),
+    *(f"spring.cloud.{name}" for name in _CLOUD.split()),
+    *("spring.application.admin", "spring.application.group", "spring.application.index"),
+    *(
+        "spring.application.version",
+        "spring.config.activate",
+        "spring.profiles.validate",
+    ),
+    *("spring.data.redis.client-name", "spring.data.redis.client-type", "spring.data.redis.connect-timeout"),
+    *("spring.data.redis.jedis", "spring.data.redis.lettuce", "spring.data.redis.repositories"),
+    *("spring.data.redis.cluster.max-redirects", "spring.data.redis.listener", "spring.data.redis.read-from"),
+    *("spring.data.redis.masterreplica",),
+    *("spring.redis.client-name", "spring.redis.client-type", "spring.redis.connect-timeout"),
+    *("spring.redis.jedis", "spring.redis.lettuce", "spring.redis.cluster.max-redirects"),
+    *(f"management.{name}" for name in _MANAGEMENT.split()),
+    *("server.jetty", "server.reactive", "server.servlet", "server.tomcat", "server.undertow"),
+    *("server.connection-timeout", "server.tomcat.threads", "server.mime-mappings"),
+    *(
+        "logging.charset",
+        "logging.console",
+        "logging.exception-conversion-word",
+        "logging.group",
+        "logging.level",
+    ),
+    *("logging.include-application-group", "logging.include-application-name", "logging.log4j2"),
+    *(
+        "logging.logback",
+        "logging.path",
+        "logging.pattern",
+        "logging.register-shutdown-hook",
+        "logging.threshold",
+    ),
+)
+
+_BEGINNINGS: Final[dict[str, str]] = {
+    form: property_
+    for property_ in (*_HARMLESS, *_CHANGING)
+    for form in (as_variable(property_), property_.replace("-", "_").replace(".", "_").upper())
+}
+# Below these every property is listed here or in the table, so that another one is a mistake.
+_COMPLETE: Final = frozenset(
+    {"EUREKA_CLIENT", "EUREKA_INSTANCE", "SPRING_APPLICATION", "SPRING_CLOUD_CONFIG", "SPRING_CONFIG"}
+    | {"SPRING_DATA_REDIS", "SPRING_PROFILES", "SPRING_REDIS", "SPRING_LIFECYCLE"}
+)
+# What other programs set under such names: CGI and web servers, and the process managers of some clouds.
+_OTHERS: Final = frozenset(
+    {"SERVER_ADDR", "SERVER_ADMIN", "SERVER_ID", "SERVER_IP", "SERVER_NAME", "SERVER_PROTOCOL", "SERVER_ROOT"}
+    | {"SERVER_SIGNATURE", "SERVER_SOFTWARE", "SERVER_HOSTNAME", "SERVER_URL"}
+)
+
+
+class Known(NamedTuple):
+    """A property of Spring's that means nothing here, or what its name begins with.
+
+    ``instead`` says what is so instead; "" if it is harmless. ``whole`` is whether nothing of the name is left.
+    """
+
+    canonical: str
+    instead: str
+    whole: bool
+
+
+def is_springs(name: str) -> bool:
+    """Whether a variable's name is in one of Spring's name spaces, and not known to be another program's."""
+    upper = _folded(name)
+    first, underscore, _ = upper.partition("_")
+    return bool(underscore) and first in NAMESPACES and upper not in _OTHERS
+
+
+def known(name: str) -> Known | None:
+    """What Spring knows under a name that means nothing here; None if it knows none."""
+    words = _folded(name).split("_")
+    shortest = max(
+        (length for length in range(2, len(words) + 1) if _joined(words, length) in _COMPLETE), default=1
+    )
+    # The longest beginning says most.
+    for length in range(len(words), shortest, -1):
+        property_ = _BEGINNINGS.get(_joined(words, length))
+        if property_ is not None:
+            return Known(property_, _CHANGING.get(property_, ""), length == len(words))
+    return None
+
+
+def _joined(words: list[str], length: int) -> str:
+    return "_".join(words[:length])
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"\[(\d+)\]", r"_\1", as_variable(name))

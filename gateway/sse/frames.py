@@ -1,0 +1,170 @@
+"""Server-sent events as bytes, encoded once for any number of streams, and the frames of one room.
+
+A frame holds its bytes twice, bare (HTTP/1.0) and as one chunk of a chunked body (HTTP/1.1), so that writing it to a
+stream is one call with bytes that exist already.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from gateway.sse.interfaces import Renderer, UserState
+from gateway.sse.termination import AllowedIn, Ending
+
+LAST_CHUNK: Final = b"0\r\n\r\n"
+"""Ends a chunked body."""
+
+_BREAKS = re.compile(r"\r\n|\r|\n")
+_FORBIDDEN = re.compile(r"[\r\n\0]")
+to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+class Frame(NamedTuple):
+    """One prepared piece of a stream: ``raw`` as it is, ``chunked`` as one HTTP/1.1 chunk."""
+
+    raw: bytes
+    chunked: bytes
+
+
+def joined(first: Frame, second: Frame) -> Frame:
+    """Both in one piece."""
+    return Frame(first.raw + second.raw, first.chunked + second.chunked)
+
+
+def event(
+    name: str, data: Mapping[str, object] | str, *, last_id: str | None = None, retry: float | None = None
+) -> Frame:
+    """The event ``name`` with ``data`` as compact JSON, or being that already (on one line).
+
+    ``last_id`` becomes the reader's ``Last-Event-ID``; ``retry`` is its reconnection time in seconds.
+    Raises ``ValueError`` for a name or id that would break the line it stands on, and for numbers
+    JSON has no notation for.
+    """
+    lines = [f"event: {_one_line(name)}\n"]
+    if last_id is not None:
+        lines.append(f"id: {_one_line(last_id)}\n")
+    if retry is not None:
+        lines.append(_retry_line(retry))
+    # JSON escapes all line breaks that SSE knows, so the data is one line whatever it holds.
+    lines.append(f"data: {data if isinstance(data, str) else to_json(data)}\n\n")
+    return _frame("".join(lines))
+
+
+def line_event(name: str, data: str) -> Frame:
+    """As ``event``, for a plain name and JSON that is one line already: what is sent most is made fastest."""
+    return _frame(f"event: {name}\ndata: {data}\n\n")
+
+
+def comment(text: str, *, retry: float | None = None) -> Frame:
+    """A comment, which no reader shows to anybody; ``retry`` in seconds."""
+    lines = "".join(f": {line}\n" for line in _BREAKS.split(text))
+    return _frame((_retry_line(retry) if retry is not None else "") + lines + "\n")
+
+
+def opening(retry: float) -> Frame:
+    """Sets the reconnection time (seconds) and leaves the block open.
+
+    A reader obeys the line as soon as it has it, and the first event, whenever it comes, completes the block
+    and so carries it.
+    """
+    return _frame(_retry_line(retry))
+
+
+def _frame(text: str) -> Frame:
+    # A lone surrogate has no UTF-8; inside a JSON string its backslash form is its JSON escape.
+    raw = text.encode("utf-8", "backslashreplace")
+    return Frame(raw, b"%x\r\n%b\r\n" % (len(raw), raw))
+
+
+def _one_line(value: str) -> str:
+    if _FORBIDDEN.search(value):
+        raise ValueError(f"not one line: {value!r}")
+    return value
+
+
+def _retry_line(seconds: float) -> str:
+    if not seconds >= 0:
+        raise ValueError(f"a reconnection time can't be {seconds!r}")
+    return f"retry: {int(seconds * 1000)}\n"
+
+
+END_ID = "end"
+"""``Last-Event-ID`` of a reader to whom the last thing has been said."""
+
+REFUSED_RETRY_SECONDS = 600.0
+"""After an ERROR nothing changes by itself; this only matters behind proxies that drop ``Last-Event-ID``."""
+
+# Reconnection times in seconds, drawn evenly from a range so that a restart is no stampede.
+_OPENING_RETRY = (2.0, 6.0)
+_FULL_RETRY = (5.0, 15.0)
+_DRAIN_RETRY = (2.0, 10.0)
+
+_REMEMBERED = 64
+"""Endings kept: a mass promotion says the same few (by language and seconds left) to everybody."""
+
+
+def come_back(why: str, draw: Callable[[float, float], float] = random.uniform) -> Frame:
+    """All that a reader is told who can't have a stream here now: ``why``, as a comment, and when to come back."""
+    return comment(why, retry=draw(*_FULL_RETRY))
+
+
+class Encoder:
+    """Frames of one room. ``now`` is the wall clock in epoch seconds, ``draw(low, high)`` picks jitter."""
+
+    def __init__(
+        self,
+        renderer: Renderer,
+        *,
+        now: Callable[[], float] = time.time,
+        draw: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._renderer = renderer
+        self._now = now
+        self._draw = draw
+        self._endings: dict[tuple[Ending, str], Frame] = {}
+
+    def opening(self) -> Frame:
+        """Goes first on every stream."""
+        return opening(self._draw(*_OPENING_RETRY))
+
+    def status(self, state: UserState) -> Frame:
+        """A waiting user's STATUS_UPDATE."""
+        return line_event("STATUS_UPDATE", self._renderer.status(state))
+
+    def only_status(self, state: UserState) -> Frame:
+        """The single STATUS_UPDATE of an instance that has no room for another stream."""
+        retry = self._draw(*_FULL_RETRY)
+        return event("STATUS_UPDATE", self._renderer.status(state), retry=retry)
+
+    def heartbeat(self) -> Frame:
+        """A HEARTBEAT of this moment, the same for everybody."""
+        return event("HEARTBEAT", {"timestamp": int(self._now() * 1000)})
+
+    def no_room(self) -> Frame:
+        """Instead of ``only_status`` where no state can be had."""
+        return come_back("no room here", self._draw)
+
+    def going_away(self) -> Frame:
+        """Ends a stream of an instance that shuts down: the reader finds another one."""
+        return comment("going away", retry=self._draw(*_DRAIN_RETRY))
+
+    def ending(self, ending: Ending, locale: str) -> Frame:
+        """The last frame: ALLOWED_IN or ERROR, with the id that stops a browser's retries."""
+        frame = self._endings.get((ending, locale))
+        if frame is None:
+            if len(self._endings) >= _REMEMBERED:
+                self._endings.clear()
+            frame = self._endings[ending, locale] = self._last(ending, locale)
+        return frame
+
+    def _last(self, ending: Ending, locale: str) -> Frame:
+        if isinstance(ending, AllowedIn):
+            data = self._renderer.allowed_in(ending.expires_in, locale)
+            return event("ALLOWED_IN", data, last_id=END_ID, retry=max(0.0, ending.expires_in))
+        data = self._renderer.error(ending.code, ending.reason, locale)
+        return event("ERROR", data, last_id=END_ID, retry=REFUSED_RETRY_SECONDS)

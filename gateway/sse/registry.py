@@ -1,0 +1,93 @@
+"""Who has streams here: users, each with their tabs and a place on the wheel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gateway.sse.pacing import Wheel
+from gateway.sse.subscriber import Subscriber
+
+
+class Seats:
+    """How many streams this instance has and may have, all rooms together."""
+
+    __slots__ = ("limit", "taken")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.taken = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether one more would be too many."""
+        return self.taken >= self.limit
+
+
+class Person:
+    """A user with at least one stream here. ``tabs`` are in the order they came; ``slot`` is on the wheel.
+
+    A tuple, so that whoever goes through them need not copy them first.
+
+    ``promised``: the first estimate shown of the present ticket: ticket, seconds, and when it was shown.
+    """
+
+    __slots__ = ("promised", "slot", "tabs", "user")
+
+    def __init__(self, user: str) -> None:
+        self.user = user
+        self.tabs: tuple[Subscriber, ...] = ()
+        self.slot = 0
+        self.promised: tuple[int, float, float] | None = None
+
+
+class Registry:
+    """The streams of one room."""
+
+    def __init__(self, seats: Seats) -> None:
+        self.wheel: Wheel[Person] = Wheel()
+        self._seats = seats
+        self._people: dict[str, Person] = {}
+        self._streams = 0
+
+    def __len__(self) -> int:
+        """How many streams there are."""
+        return self._streams
+
+    def find(self, user: str) -> Person | None:
+        """The user's entry, if any stream of theirs is here."""
+        return self._people.get(user)
+
+    def add(self, tab: Subscriber) -> Person:
+        """Adds a stream; the user's first one gets them a place on the wheel."""
+        person = self._people.get(tab.user)
+        if person is None:
+            person = self._people[tab.user] = Person(tab.user)
+            person.slot = self.wheel.add(person)
+        person.tabs += (tab,)
+        self._streams += 1
+        self._seats.taken += 1
+        return person
+
+    def discard(self, tab: Subscriber) -> Person | None:
+        """Takes a stream out and returns whose it was, or ``None`` if it wasn't here."""
+        person = self._people.get(tab.user)
+        if person is None or tab not in person.tabs:
+            return None
+        person.tabs = tuple(other for other in person.tabs if other is not tab)
+        if not person.tabs:
+            del self._people[tab.user]
+            self.wheel.remove(person, person.slot)
+        self._streams -= 1
+        self._seats.taken -= 1
+        return person
+
+    def slots(self) -> Iterator[list[Person]]:
+        """Everybody, slot by slot; streams may come and go between two steps."""
+        for slot in range(len(self.wheel)):
+            yield self.wheel[slot]
+
+    def tabs(self) -> Iterator[Subscriber]:
+        """Every stream; others may come and go between two steps."""
+        for people in self.slots():
+            for person in people:
+                yield from person.tabs

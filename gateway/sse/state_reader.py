@@ -1,0 +1,73 @@
+"""Reads the room for the hub: in batches, numbered, and never failing because the room is away."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from time import perf_counter
+
+from gateway.errors import QueueFailed, QueueUnavailable
+from gateway.sse.interfaces import States, UserState
+from gateway.sse.pacing import in_slices
+from gateway.sse.registry import Person
+
+_log = logging.getLogger(__name__)
+
+BATCH = 256
+"""Users a call of ``States.statuses`` may ask for."""
+
+Tell = Callable[[Person, UserState, int], object]
+
+OnRun = Callable[[str, float], None]
+"""Is told how a run over at most 256 users went, ``done``, ``skipped`` (no room to ask) or ``failed``, and
+how many seconds it took."""
+
+
+class Reader:
+    """Each read has a number, given when it begins; a higher one began later, whenever its reply comes.
+
+    ``latest`` is the last number given.
+    """
+
+    def __init__(self, states: States, on_run: OnRun) -> None:
+        self._states = states
+        self._on_run = on_run
+        self.latest = 0
+
+    async def one(self, user: str) -> tuple[UserState, int] | None:
+        """One user's state and the number of the read; ``None`` if the room can't be asked now, or failed."""
+        read = self._number()
+        try:
+            return await self._states.status(user), read
+        except (QueueUnavailable, QueueFailed):
+            return None
+
+    async def each(self, people: Sequence[Person], tell: Tell) -> None:
+        """Calls ``tell(person, state, number)`` for each of ``people``, in short runs.
+
+        A batch the room can't be asked for is left out, one that fails otherwise is logged as well.
+        """
+        for start in range(0, len(people), BATCH):
+            began = perf_counter()
+            outcome = "done"
+            try:
+                await self._batch(people[start : start + BATCH], tell)
+            except QueueUnavailable:
+                outcome = "skipped"
+            except Exception:
+                _log.exception("telling users their state failed")
+                outcome = "failed"
+            self._on_run(outcome, perf_counter() - began)
+
+    async def _batch(self, people: Sequence[Person], tell: Tell) -> None:
+        read = self._number()
+        states = await self._states.statuses([person.user for person in people])
+
+        def pass_on(pair: tuple[Person, UserState]) -> None:
+            tell(*pair, read)
+
+        await in_slices(list(zip(people, states, strict=True)), pass_on)
+
+    def _number(self) -> int:
+        self.latest += 1
+        return self.latest

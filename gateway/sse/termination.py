@@ -1,0 +1,62 @@
+"""Does a stream go on, and if not, what is the last thing it says? Pure decisions over values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.sse.interfaces import RoomEvent, UserState
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedIn:
+    """The user may enter; the session has ``expires_in`` seconds left."""
+
+    expires_in: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The user is not, or no longer, in line: ``code`` and, for a removal, its ``reason``."""
+
+    code: str
+    reason: str | None = None
+
+
+Ending = AllowedIn | Refused
+
+
+def concerns(event: RoomEvent, ticket: int | None) -> bool:
+    """Whether ``event`` is about somebody holding ``ticket``.
+
+    Tickets only grow, so a higher one is a newer one of the same user that we haven't seen yet, and a
+    lower one is a place the user no longer holds.
+    """
+    return event.ticket is not None and event.ticket >= (ticket or 0)
+
+
+def newer(held: RoomEvent | None, event: RoomEvent) -> RoomEvent | None:
+    """Which of two events to keep while the stream's own ticket isn't known yet."""
+    if event.ticket is None:
+        return held
+    return held if held is not None and not concerns(event, held.ticket) else event
+
+
+def of_event(event: RoomEvent) -> Ending:
+    """How a stream that ``event`` concerns ends."""
+    if event.kind == "ADMITTED":
+        return AllowedIn(event.expires_in)
+    return Refused("REMOVED", event.reason)
+
+
+def of_state(state: UserState, held: RoomEvent | None) -> Ending | None:
+    """How a stream ends whose user is in ``state``, or ``None`` if it goes on.
+
+    ``held`` is what happened before any state was known: the state may have been read before it or after.
+    """
+    if state.kind == "WAITING":
+        return of_event(held) if held is not None and concerns(held, state.ticket) else None
+    if state.kind != "NONE":
+        return AllowedIn(state.expires_in)
+    if held is not None and held.kind == "REMOVED":
+        return of_event(held)
+    return Refused("NOT_IN_QUEUE")

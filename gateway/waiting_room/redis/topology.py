@@ -1,0 +1,181 @@
+"""Redis servers that others know of: the master that sentinels name, and the owner of a cluster's slot.
+
+Who is asked is a *guide*: a sentinel, or any node of the cluster. A guide may be away, behind the times, or cut off
+together with a master that is none any more. So what it names is asked for its role before it is used, and if that
+comes to nothing, the next guide is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NamedTuple
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import AskError, RedisError
+
+from gateway.settings.redis_address import MOST_NODES, Node, RedisAddress, is_host
+from gateway.waiting_room.redis.servers import (
+    ServerNotFound,
+    ask,
+    check_address,
+    describe,
+    make_connection,
+    opened,
+)
+
+log = logging.getLogger(__name__)
+
+PAUSE_SECONDS: Final = 0.2
+"""After a search that found nothing, the next one begins half of this to all of it later. Until then every call
+fails at once: a crowd of callers must not become a crowd of questions."""
+
+_NO_SERVER: Final = "an answer that names no server"
+_PORT: Final = re.compile("[0-9]{1,5}")
+
+
+class Advice(NamedTuple):
+    """What a guide said: the server to use, and whom to ask from now on besides it and those of the address."""
+
+    server: Node
+    guides: tuple[Node, ...] = ()
+
+
+Question = Callable[[AbstractConnection, Node, int], Awaitable[Advice]]
+"""Asks a guide, over a connection to it, for the server of a slot. Raises RedisError if it knows none."""
+
+
+class GuidedServers:
+    """Servers that guides know of.
+
+    ``timeout`` in seconds is for a whole call; one guide, with the server that it names, may take half of it.
+    """
+
+    def __init__(self, address: RedisAddress, timeout: float) -> None:
+        self._address = address
+        self._timeout = timeout
+        self._question = _ask_node if address.form == "cluster" else _ask_sentinel_for(address.service)
+        # In the order in which they are asked. Whoever was of no help goes to the end.
+        self._guides = list(address.nodes)
+        # The server of each slot; and where a server said that it is now. As many as there are rooms at most.
+        self._present: dict[int, Node] = {}
+        self._moved: dict[int, Node] = {}
+        self._not_before = 0.0
+        self._why = ""
+        for url in (address.url_of(address.nodes[0]), address.url_of_guide(address.nodes[0])):
+            check_address(url, timeout)
+
+    async def connect(self, slot: int) -> AbstractConnection:
+        """See ``Servers``. Raises ServerNotFound when all guides have been asked."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._not_before:
+            raise ServerNotFound(self._why)
+        if moved_to := self._moved.pop(slot, None):
+            try:
+                async with asyncio.timeout(self._timeout / 2):
+                    return await self._open(moved_to, slot)
+            except (RedisError, OSError, TimeoutError) as error:
+                log.debug("where a slot was said to be: %s", describe(error))
+        for guide in tuple(self._guides):
+            try:
+                async with asyncio.timeout(self._timeout / 2):
+                    return await self._open(await self._advice_of(guide, slot), slot)
+            except (RedisError, OSError, TimeoutError) as error:
+                self._why = f"nobody who was asked led to a master ({describe(error)})"
+                self._guides.sort(key=guide.__eq__)  # this one to the end
+            except asyncio.CancelledError:
+                # The caller had less time than this guide takes: the next call begins with another one.
+                self._guides.sort(key=guide.__eq__)
+                raise
+        self._not_before = loop.time() + PAUSE_SECONDS * random.uniform(0.5, 1.0)
+        raise ServerNotFound(self._why)
+
+    def present(self, slot: int) -> Node | None:
+        """See ``Servers``."""
+        return self._present.get(slot)
+
+    def follow(self, error: AskError) -> bool:
+        """See ``Servers``. Without a host it is the one that answered, which the guides know."""
+        if self._address.form != "cluster":
+            return False
+        if is_host(error.host):
+            self._moved[error.slot_id] = Node(error.host, error.port)
+        return True
+
+    async def _advice_of(self, guide: Node, slot: int) -> Node:
+        connection = await opened(make_connection(self._address.url_of_guide(guide), self._timeout))
+        try:
+            advice = await self._question(connection, guide, slot)
+        finally:
+            await connection.disconnect(nowait=True)
+        if advice.guides:
+            self._guides[:] = dict.fromkeys((guide, *advice.guides[:MOST_NODES], *self._address.nodes))
+        return advice.server
+
+    async def _open(self, server: Node, slot: int) -> AbstractConnection:
+        """A connection to a server that says of itself that it is a master."""
+        connection = await opened(make_connection(self._address.url_of(server), self._timeout))
+        try:
+            role = await ask(connection, "ROLE")
+            if not isinstance(role, list) or role[:1] != [b"master"]:
+                raise ServerNotFound("what was named is no master")
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        if server != self._present.get(slot):
+            self._present[slot] = server
+            log.info("Redis: the master is %s", server)
+        return connection
+
+
+def _ask_sentinel_for(service: str) -> Question:
+    async def question(connection: AbstractConnection, guide: Node, slot: int) -> Advice:
+        reply = await ask(connection, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)
+        if reply is None:
+            raise ServerNotFound("a sentinel knows no master of that name")
+        return Advice(_node(reply, guide))
+
+    return question
+
+
+async def _ask_node(connection: AbstractConnection, guide: Node, slot: int) -> Advice:
+    # Deprecated since Redis 7, but what came instead is not there in 6.2.
+    ranges = await ask(connection, "CLUSTER", "SLOTS")
+    if not isinstance(ranges, list) or not all(map(_is_range, ranges)):
+        raise ServerNotFound(_NO_SERVER)
+    nodes = tuple(dict.fromkeys(_node(node, guide) for _, _, *of_range in ranges for node in of_range))
+    for first, last, master, *_ in ranges:
+        if first <= slot <= last:
+            return Advice(_node(master, guide), nodes)
+    raise ServerNotFound("a node knows nobody who has the slot")
+
+
+def _is_range(reply: Any) -> bool:
+    """Whether this is an entry of ``CLUSTER SLOTS``: first slot, last slot, nodes, the master first."""
+    return (
+        isinstance(reply, list)
+        and len(reply) >= 3
+        and isinstance(reply[0], int)
+        and isinstance(reply[1], int)
+    )
+
+
+def _node(reply: Any, guide: Node) -> Node:
+    """The node of a reply that begins with host and port. A host that is not given is the guide's.
+
+    Raises ServerNotFound for a reply of another shape.
+    """
+    if not isinstance(reply, list) or len(reply) < 2:
+        raise ServerNotFound(_NO_SERVER)
+    host, port = reply[:2]
+    if host in (None, b"", b"?"):
+        name = guide.host
+    else:
+        name = host.decode("utf-8", "replace") if isinstance(host, bytes) else ""
+    digits = str(port) if isinstance(port, int) else port.decode("latin-1") if isinstance(port, bytes) else ""
+    if not is_host(name) or not _PORT.fullmatch(digits) or not 0 < int(digits) < 65536:
+        raise ServerNotFound(_NO_SERVER)
+    return Node(name, int(digits))

@@ -1,0 +1,143 @@
+"""The sweep of each second: one instance does it for all, held by a lock.
+
+The lock saves work and protects nothing: two sweeps at once would be wasteful, never wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+
+import aiocron
+
+from gateway.errors import QueueUnavailable
+from gateway.waiting_room.redis.connection import Link
+from gateway.waiting_room.room import SCAN_PER_SECOND, Room
+from gateway.waiting_room.scripts import Script
+
+
+class SweepLock:
+    """``SET NX PX`` under ``key``, with a token that lets the holder, and nobody else, hold it for longer.
+
+    It is never released: it runs out after ``period_ms``. Released at once, it would let each of N instances do
+    the work of the same second in turn.
+    """
+
+    def __init__(self, link: Link, scripts: Mapping[str, Script], key: str, period_ms: int) -> None:
+        self._link = link
+        self._scripts = scripts
+        self._key = key
+        self._period_ms = period_ms
+        self._token = secrets.token_hex(8)
+
+    async def acquire(self) -> bool:
+        """Whether this instance is the one for this period. Raises QueueUnavailable."""
+        return await self._run("lock")
+
+    async def extend(self) -> bool:
+        """Holds it for another period; False if it has run out meanwhile. Raises QueueUnavailable."""
+        return await self._run("hold")
+
+    async def _run(self, script: str) -> bool:
+        return bool(await self._link.run(self._scripts[script], (self._key,), (self._token, self._period_ms)))
+
+
+log = logging.getLogger(__name__)
+
+EVERY_SECOND = "* * * * * *"
+"""Six fields, seconds first."""
+
+PERIOD_MS = 900
+"""How long one sweep's lock lasts: nearly the second, so that the next one finds it free again."""
+
+LOOK_ON_TURNS = 5
+"""Of so many seconds in which another instance swept, this one reads the rooms' numbers once."""
+
+
+class Sweeper:
+    """Sweeps ``rooms()`` each second, in turn, if this instance gets the second's lock. Works inside ``running()``.
+
+    A room with much to do is swept in bounded steps until nothing is left; the lock is held on meanwhile.
+    ``on_sweep`` hears how each room's sweep went: ``ok``, ``failed``, or ``elsewhere`` when another instance does it.
+    """
+
+    def __init__(
+        self,
+        rooms: Callable[[], Iterable[Room]],
+        lock: SweepLock,
+        on_sweep: Callable[[str, str], None] = lambda room, outcome: None,
+    ) -> None:
+        self._rooms = rooms
+        self._lock = lock
+        self._on_sweep = on_sweep
+        self._at_work = False
+        self._looked_on = 0
+
+    async def tick(self) -> None:
+        """One second's turn. Does nothing if the last one is still under way, and takes no turn without rooms."""
+        if self._at_work or not tuple(self._rooms()):
+            return
+        self._at_work = True
+        try:
+            if await self._lock.acquire():
+                for room in self._rooms():
+                    self._on_sweep(room.name, await self._sweep_safely(room))
+            else:
+                await self._look_on()
+        except QueueUnavailable as error:
+            log.debug("no sweep: %s", error.reason)
+        finally:
+            self._at_work = False
+
+    async def _look_on(self) -> None:
+        """Another instance sweeps. Now and then this one reads the rooms' numbers, so that what it shows of them, even
+        if nobody comes to it, is at most a few seconds old."""
+        self._looked_on += 1
+        for room in self._rooms():
+            self._on_sweep(room.name, "elsewhere")
+            if self._looked_on % LOOK_ON_TURNS == 0:
+                with contextlib.suppress(QueueUnavailable):
+                    await room.overview()
+
+    async def _sweep_safely(self, room: Room) -> str:
+        """How it went. A room whose keys are unusable must not cost the others their sweep."""
+        try:
+            await self._sweep(room)
+        except QueueUnavailable as error:
+            log.debug("room %s was not swept: %s", room.name, error.reason)
+            return "failed"
+        return "ok"
+
+    async def _sweep(self, room: Room) -> None:
+        loop = asyncio.get_running_loop()
+        extend_at = loop.time() + PERIOD_MS / 2000
+        summary = await room.sweep(scan=SCAN_PER_SECOND)
+        while summary.more:
+            if loop.time() >= extend_at:
+                extend_at = loop.time() + PERIOD_MS / 2000
+                if not await self._lock.extend():
+                    return
+            summary = await room.sweep()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Sweeps for as long as it lasts."""
+        turns: set[asyncio.Task[None]] = set()
+
+        def begin_turn() -> None:
+            turn = asyncio.create_task(self.tick(), name="sweep")
+            turns.add(turn)
+            turn.add_done_callback(turns.discard)
+
+        cron = aiocron.crontab(EVERY_SECOND, func=begin_turn, start=False)
+        cron.start()
+        try:
+            yield
+        finally:
+            cron.stop()
+            for turn in turns:
+                turn.cancel()
+            await asyncio.gather(*turns, return_exceptions=True)

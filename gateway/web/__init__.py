@@ -1,1 +1,0 @@
-"""Handlers and middlewares: parse, call, render."""

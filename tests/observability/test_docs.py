@@ -1,0 +1,45 @@
+"""docs/tracing.md names the spans and tags that there are, and no others."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from gateway.observability import spans as admissions
+from gateway.observability import spans as calls
+from gateway.observability import spans as tracer
+from gateway.observability import zipkin
+from gateway.observability import zipkin as otel
+from gateway.settings.model import TABLE, Settings
+
+TEXT = (Path(__file__).parents[2] / "docs" / "tracing.md").read_text(encoding="utf-8")
+MADE = "".join(
+    Path(str(module.__file__)).read_text(encoding="utf-8") for module in (tracer, calls, admissions)
+)
+
+
+def test_the_tags_of_the_table_are_those_in_the_code() -> None:
+    rows = [line for line in TEXT.splitlines() if line.startswith("| `") and line.count("|") == 5]
+    assert len(rows) == 4
+    named = {tag for row in rows for tag in re.findall(r"`([a-z]+(?:[._][a-z_]+)+)`", row.split("|")[4])}
+    assert named == set(re.findall(r'"((?:http|gateway|db|queue)\.[a-z._]+)"', MADE)) - {"queue.admission"}
+    for name in ("queue.admission", "response head", "BROKEN_OFF", "redis {script}"):
+        assert name in MADE
+        assert name.replace("{script}", "script") in TEXT
+
+
+def test_the_figures_are_those_in_the_code() -> None:
+    settings = Settings()
+    endpoint = next(row for row in TABLE if row.name == "ZIPKIN_ENDPOINT")
+    for figure in (
+        f"a queue of {otel.MOST_WAITING} and leave once a second",
+        f"as soon as there are {otel.MOST_IN_A_POST}",
+        f"the {admissions.MOST_WAITING} newest recorded lineups",
+        f"in a [Spring environment](settings.md#spring-environment) `{endpoint.default_in(True)}`",
+        f"`{settings.tracing_sampling_probability}` as in Spring Boot",
+        f"`{settings.spring_application_name}` unless set",
+    ):
+        assert figure in TEXT, figure
+    assert (otel.EVERY_SECONDS, otel.LAST_SECONDS, zipkin.ATTEMPTS) == (1.0, 2.0, 4)
+    assert "tried four times" in TEXT
+    assert "two seconds at most" in TEXT

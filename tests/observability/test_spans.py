@@ -1,0 +1,111 @@
+"""What is noted of a request, of a batch, and of an admission."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway.observability.spans import Remote, Span, Tracer
+from gateway.observability.tracing import TraceContext
+
+T = "4bf92f3577b34da6a3ce929d0e0e4736"
+S = "00f067aa0ba902b7"
+SAMPLED = TraceContext(T, S, None, True)
+UNSAMPLED = TraceContext(T, S, None, False)
+
+
+class Kept(list[Span]):
+    """An exporter that keeps all."""
+
+    def export(self, span: Span, /) -> None:
+        self.append(span)
+
+
+@pytest.fixture
+def kept() -> Kept:
+    return Kept()
+
+
+@pytest.fixture
+def tracer(kept: Kept) -> Tracer:
+    return Tracer(kept, 1.0)
+
+
+ANSWERS = [
+    ("GET", 200, "", "GET seats", {}, ""),
+    ("GET", 404, "", "GET seats", {}, ""),
+    ("POST", 403, "NOT_IN_QUEUE", "POST seats", {"gateway.code": "NOT_IN_QUEUE"}, ""),
+    ("GET", 500, "", "GET seats", {}, "500"),
+    ("GET", 504, "UPSTREAM_TIMEOUT", "GET seats", {"gateway.code": "UPSTREAM_TIMEOUT"}, "UPSTREAM_TIMEOUT"),
+    ("GET", 499, "", "GET seats", {}, ""),
+    ("eyJhbGciOi", 200, "", "_OTHER seats", {}, ""),
+]
+
+
+@pytest.mark.parametrize(("method", "status", "code", "name", "more", "error"), ANSWERS)
+def test_a_request_is_one_span_of_fixed_words(
+    method: str,
+    status: int,
+    code: str,
+    name: str,
+    more: dict[str, str],
+    error: str,
+    kept: Kept,
+    tracer: Tracer,
+) -> None:
+    assert tracer.enter(SAMPLED)
+    tracer.leave(SAMPLED, label="seats", method=method, status=status, seconds=0.25, code=code)
+    [span] = kept
+    assert (span.context, span.kind, span.name, span.error) == (SAMPLED, "SERVER", name, error)
+    assert span.seconds == 0.25
+    assert span.tags == more | {
+        "http.request.method": name.split(maxsplit=1)[0],
+        "http.response.status_code": str(status),
+        "gateway.route": "seats",
+    }
+
+
+def test_of_what_is_not_sampled_nothing_is_noted(kept: Kept, tracer: Tracer) -> None:
+    assert not tracer.records(UNSAMPLED)
+    assert not tracer.enter(UNSAMPLED)
+    assert tracer.caller() is None
+    assert kept == []
+
+
+async def test_a_task_works_for_its_own_request_until_that_is_answered(tracer: Tracer) -> None:
+    async def one(trace: TraceContext) -> tuple[TraceContext | None, TraceContext | None]:
+        tracer.enter(trace)
+        await asyncio.sleep(0)
+        during = tracer.caller()
+        tracer.leave(trace, label="x", method="GET", status=200, seconds=0.0, code="")
+        return during, tracer.caller()
+
+    traces = [TraceContext(T, f"{n:016x}", None, True) for n in range(1, 4)]
+    assert await asyncio.gather(*map(one, traces)) == [(trace, None) for trace in traces]
+
+
+def test_a_call_for_many_is_a_span_of_each_sampled_trace_with_the_size_of_the_batch(
+    kept: Kept, tracer: Tracer
+) -> None:
+    other = TraceContext("a" * 32, "b" * 16, None, True)
+    tracer.on_batch("default", "gate", [SAMPLED, other], 37, 0.002, failed=False)
+    assert [(one.context.trace_id, one.context.parent_id) for one in kept] == [(T, S), ("a" * 32, "b" * 16)]
+    assert len({one.context.span_id for one in kept}) == 2
+    assert {one.name for one in kept} == {"redis gate"}
+    assert kept[0].remote == Remote("redis")
+    assert kept[0].tags["queue.batch.size"] == "37"
+    assert kept[0].error == ""
+
+
+def test_a_call_that_failed_says_so(kept: Kept, tracer: Tracer) -> None:
+    tracer.on_batch("default", "gate", [SAMPLED], 1, 0.002, failed=True)
+    assert kept[0].error == "QUEUE_UNAVAILABLE"
+
+
+def test_an_admission_reaches_back_to_the_lineup(kept: Kept, tracer: Tracer) -> None:
+    tracer.admitted(SAMPLED, "default", 12.5)
+    [span] = kept
+    assert (span.name, span.kind, span.seconds) == ("queue.admission", "INTERNAL", 12.5)
+    assert (span.context.trace_id, span.context.parent_id) == (T, S)
+    assert span.tags == {"queue.room": "default", "queue.wait_seconds": "12.500"}

@@ -1,0 +1,517 @@
+"""Loading a route file: the whole table, or all of its faults at once with their places."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.routing.gates import GateRule, RoomLimits
+from gateway.routing.spec import loader
+from gateway.routing.spec.faults import RouteFileError, shown
+from gateway.routing.spec.loader import content_of, default_file, load, parse
+from gateway.routing.table import RouteTable
+from tests.routing.vectors import faults_of
+
+GOOD = "routes:\n- {id: a, uri: 'lb://a', predicates: [Path=/a/**]}\n"
+
+
+def read(text: str, environ: dict[str, str] | None = None) -> RouteTable:
+    return parse(text.encode(), "routes.yaml", environ or {})
+
+
+def faults(text: str) -> list[tuple[int, str | None, str]]:
+    with pytest.raises(RouteFileError) as refusal:
+        read(text)
+    return [(fault.line, fault.route_id, fault.rule) for fault in refusal.value.faults]
+
+
+def messages(text: str) -> str:
+    with pytest.raises(RouteFileError) as refusal:
+        read(text)
+    return str(refusal.value)
+
+
+def test_all_faults_are_reported_at_once_each_with_line_route_and_rule() -> None:
+    assert faults("""\
+rootes: x
+routes:
+- id: a
+  uri: htp://x
+  predicates: [Pth=/x, 'Path=/{x}/{x}']
+  filters:
+  - StripPrefix=x
+  - StripPrefx=1
+  - Retry=3
+  - name: AddRequestHeader
+    args: {nme: X-A, value: b}
+- id: b
+  uri: lb://x
+  predicates: [Path=/b]
+  filters: ['AddRequestHeader=X-A, {y}']
+- id: b
+  urii: lb://x
+  predicates: [Path=/**]
+  order: first
+- id: c
+  uri: ${NOPE}
+  predicates: []
+  metadata: text
+- text
+gates:
+- room: default
+  calls:
+  - POST /open
+  - FETCH /x
+- room: 'a b'
+access: {publik: [], public: [POST /open]}
+rooms: {vip: {capacity: -1, duration: long}}
+services: {s: [h:80]}
+cors: {cors-configurations: {x: {}, /y: {allowedOrigin: z}}}
+""") == [
+        (1, None, "key"),
+        (4, "a", "uri"),
+        (5, "a", "predicate-name"),
+        (5, "a", "pattern"),
+        (7, "a", "argument"),
+        (8, "a", "filter-name"),
+        (9, "a", "filter-name"),
+        (10, "a", "argument"),
+        (12, "b", "variable"),
+        (16, "b", "uri"),
+        (17, "b", "key"),
+        (19, "b", "shape"),
+        (20, "c", "shape"),
+        (21, "c", "placeholder"),
+        (23, "c", "metadata"),
+        (24, "route-5", "shape"),
+        (29, None, "call"),
+        (30, None, "room"),
+        (31, None, "key"),
+        (31, None, "gated-and-public"),
+        (32, None, "room"),
+        (32, None, "room"),
+        (33, None, "service"),
+        (34, None, "pattern"),
+        (34, None, "cors"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("item", "near"),
+    [
+        ("predicates: [path=/a]", "'Path'"),
+        ("predicates: [Paths=/a]", "'Path'"),
+        ("predicates: [Path=/a, Metod=GET]", "'Method'"),
+        ("predicates: [Path=/a]\n  filters: [StripPrefixes=1]", "'StripPrefix'"),
+        ("predicates: [Path=/a]\n  filters: [rewrite-path=/a]", "'RewritePath'"),
+        ("predicate: [Path=/a]", "'predicates'"),
+        ("predicates: [Path=/a, Method=PSOT]", "'POST'"),
+        ("predicates: [{name: Path, args: {pattrens: /a}}]", "'patterns'"),
+    ],
+)
+def test_a_misspelt_name_is_told_with_the_nearest_and_all_there_are(item: str, near: str) -> None:
+    text = messages(f"routes:\n- id: a\n  uri: lb://a\n  {item}\n")
+    assert f"the nearest is {near}" in text
+    assert "there are: " in text or "it takes" in text
+
+
+@pytest.mark.parametrize(
+    ("item", "hint"),
+    [
+        ("filters: ['AddRequestHeader=X-A, b: c': d]", "quotes"),
+        ("filters: [StripPrefix: 1]", "write StripPrefix=1"),
+        ("filters: [{name: StripPrefix, parts: 1}]", "below args"),
+        ("filters: ['AddRequestHeader=X-A, a, b']", "long form"),
+        ("filters: [{args: {parts: 1}}]", "no name"),
+        ("filters: [[a]]", "must be a text"),
+        ("filters: {a: b}", "must be a list"),
+        ("filters: [{name: StripPrefix, args: 1}]", "mapping"),
+        ("filters: [{name: StripPrefix, args: {parts: [1, 2]}}]", "one value"),
+        ("filters: ['AddRequestHeader=X-A, #{1+1}']", "not evaluated"),
+        ("filters: ['AddRequestHeader=Content-Length, 3']", "belongs to the connection"),
+        ("filters: ['RemoveResponseHeader=Transfer-Encoding']", "belongs to the connection"),
+        ("filters: ['AddRequestHeader=X A, 3']", "no name of a header"),
+        ('filters: ["AddRequestHeader=X-A, a\\u0007b"]', "control character"),
+        ("filters: ['AddResponseHeader=X-A, {\"a\": 1}']", "don't always capture"),
+        ("filters: ['SetPath=/{a']", "brace"),
+        ("filters: [SetStatus=nope]", "its name"),
+        ("filters: ['RedirectTo=200, /x']", "redirection"),
+        ("filters: ['RedirectTo=302, /{x}']", "variables mean nothing"),
+        ("filters: [RequestSize=much]", "size such as"),
+        ("filters: ['DedupeResponseHeader=A, NOPE']", "RETAIN_FIRST"),
+        ("filters: [{name: StripPrefix, args: {parts: {a: [{b: c}]}}}]", "a text or a list of texts"),
+        ("filters: [{name: AddRequestHeader, args: {name: X-A, value: }}]", "value is missing"),
+        ("filters: ['SetRequestHostHeader=a/b']", "no host"),
+        ("filters: ['SetRequestHostHeader=a:b']", "no host"),
+        ("filters: ['SetRequestHostHeader=[::1']", "no host"),
+        ("filters: ['AddRequestParameter=a, b#c']", "part of a query"),
+        ("metadata: {cors: text}", "cors must be a mapping"),
+        ("uri: [a]", "twice"),
+        ("filters: ['RewritePath=(a)(b)(c)(d)(e)(f)(g)(h)(i)(j), /$10$11$3', Nope=1]", "no filter 'Nope'"),
+        ("order: 99999999999", "whole number"),
+        ("enabled: maybe", "true or false"),
+        ("metadata: {response-timeout: soon}", "milliseconds"),
+        ("metadata: {allow-actuator: 'yes'}", "true or false"),
+        ("metadata: {cors: {allowedOrigin: x}}", "'allowedOrigins'"),
+    ],
+)
+def test_a_fault_says_what_to_write_instead(item: str, hint: str) -> None:
+    assert hint in messages(f"routes:\n- id: a\n  uri: lb://a\n  predicates: [Path=/a]\n  {item}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (GOOD + "- {id: a, uri: 'lb://b', predicates: [Path=/b]}\n", "line 2 has a route of this id already"),
+        ("routes: [{id: a, uri: 'lb://a', predicates: ['Weight=g, 1', 'Weight=h, 1']}]", "one Weight only"),
+        (
+            "routes: [{id: a, uri: 'lb://a', predicates: ['Weight=g, 0']}]",
+            "all weights of the group 'g' are 0",
+        ),
+        ("routes: [[a]]", "must have id, uri and predicates"),
+        ("routes: [{id: a, uri: [x], predicates: [Path=/a]}]", "uri must be a text"),
+        (f"routes: [{{id: {'x' * 201}, uri: 'lb://a', predicates: [Path=/a]}}]", "at most 200 characters"),
+        (GOOD + "services: {a: [[x]]}", "must be a list of texts"),
+        (GOOD + "services: {a: '${NOPE}'}", "is not set"),
+        (GOOD + "access: {defaults: maybe}", "true or false"),
+        (GOOD + "gates: text", "gates must be a list"),
+        (GOOD + "gates: [text]", "a gate must be a mapping"),
+        (GOOD + "rooms: {'a b': {}}", "no name of a room"),
+        (GOOD + "cors: {cors-configurations: {/a: text}}", "must be a mapping"),
+        (GOOD + "spring: {cloud: {gateway: {rutes: []}}}", "the nearest is 'routes'"),
+    ],
+)
+def test_a_fault_of_a_section_says_what_is_wrong(text: str, hint: str) -> None:
+    assert hint in messages(text)
+
+
+def test_a_variable_must_be_captured_whichever_pattern_matched() -> None:
+    route = "routes:\n- id: a\n  uri: lb://a\n  predicates: ['Path=%s']\n  filters: ['SetPath=/{x}']\n"
+    assert faults(route % "/a/{x},/b/{y}") == [(2, "a", "variable")]
+    assert read(route % "/a/{x},/b/{x}").routes
+
+
+@pytest.mark.parametrize(
+    "text", ["", "routes:", "routes: ~", "services: {}", "routes: nonsense", "routes: {a: {}}"]
+)
+def test_a_file_without_routes_says_so_on_purpose_or_is_refused(text: str) -> None:
+    assert faults(text)
+    assert read("routes: []").routes == ()
+
+
+def test_a_file_that_can_not_be_read_is_a_fault_too(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.yaml", tmp_path):
+        with pytest.raises(RouteFileError) as refusal:
+            load(path, {})
+        assert [fault.rule for fault in refusal.value.faults] == ["file"]
+        assert str(path) in str(refusal.value)
+
+
+def test_nothing_is_gated_that_the_file_does_not_name() -> None:
+    rule = GateRule("default", renews_only=False)
+    path = "/api/v1/reservations"
+    assert read(GOOD).gate_for("POST", path, path) is None
+    assert read(GOOD).gates == read(GOOD + "gates: []\n").gates == ()
+    own = read(GOOD + "gates: [{room: vip, calls: [POST /a], renews: [GET /a/**]}, {calls: GET /b}]\n")
+    assert own.gate_for("POST", path, path) is None
+    assert own.gate_for("POST", "/A/", "/x") == GateRule("vip", renews_only=False)
+    assert own.gate_for("GET", "/a/b", "/a/b") == GateRule("vip", renews_only=True)
+    assert own.gate_for("GET", "/x", "/b") == rule
+    assert set(own.rooms) == {"default", "vip"}
+
+
+def test_nothing_is_open_that_the_file_does_not_name() -> None:
+    for path in ("/api/v1/products", "/api/v1/auth/login", "/health", "/a/v3/api-docs", "/v3/api-docs/a"):
+        assert not read(GOOD).is_public("GET", path)
+    assert not read(GOOD).is_public("POST", "/api/v1/tickets/5/use")
+    table = read(GOOD + "access: {public: [GET /api/v1/notices/**]}\n")
+    assert [str(call) for call in table.public] == ["GET /api/v1/notices/**"]
+    assert table.is_public("GET", "/api/v1/notices/1")
+
+
+def test_defaults_is_a_key_that_has_no_effect_any_more() -> None:
+    off = read(GOOD + "access: {defaults: false, public: GET /a/x}\n")
+    assert ([str(call) for call in off.public], off.warnings) == (["GET /a/x"], ())
+    on = read(GOOD + "access:\n  defaults: true\n")
+    assert on.public == ()
+    assert [(warning.line, warning.rule) for warning in on.warnings] == [(4, "access")]
+    assert "defaults: true has no effect" in on.warnings[0].message
+
+
+@pytest.mark.parametrize(
+    ("more", "both"),
+    [
+        (
+            "gates: [{calls: [POST /api/v1/reservations]}]\naccess: {public: [POST /api/v1/reservations]}",
+            True,
+        ),
+        ("gates: [{calls: [POST /api/v1/reservations]}]\naccess: {public: [/api/v1/**]}", True),
+        (
+            "gates: [{calls: [POST /api/v1/reservations]}]\naccess: {public: [GET /api/v1/reservations]}",
+            False,
+        ),
+        ("access: {public: [POST /api/v1/reservations]}", False),
+        ("gates: [{calls: [GET /api/v1/products/*]}]", False),
+        ("gates: [{calls: [GET /a/*]}]\naccess: {public: [GET /a/b]}", True),
+        ("gates: [{renews: [GET /a/*]}]\naccess: {public: [GET /a/b]}", False),
+        ("gates: [{calls: [GET /x/**]}]\naccess: {public: [GET /X/y]}", True),
+    ],
+)
+def test_a_call_is_gated_or_public(more: str, both: bool) -> None:
+    if both:
+        assert {rule for *_, rule in faults(f"{GOOD}{more}\n")} == {"gated-and-public"}
+    else:
+        assert read(f"{GOOD}{more}\n")
+
+
+def test_rooms_have_limits_of_their_own_or_the_settings() -> None:
+    table = read(GOOD + "rooms: {vip: {capacity: 10, duration: 2m}, big: {capacity: 0}, none: {}}\n")
+    assert table.rooms == {
+        "default": RoomLimits(),
+        "vip": RoomLimits(10, 120.0),
+        "big": RoomLimits(0, None),
+        "none": RoomLimits(),
+    }
+
+
+def test_services_are_lists_or_texts_or_nothing() -> None:
+    text = "services:\n  a: [http://h:1, http://h:1/]\n  B: ${B_URLS:}\n  c: http://h:1, http://h:2\n  d:\n"
+    assert read(GOOD + text).services == {
+        "a": ("http://h:1",),
+        "b": (),
+        "c": ("http://h:1", "http://h:2"),
+        "d": (),
+    }
+    assert read(GOOD + text, {"B_URLS": "http://x:1,http://y:2"}).services["b"] == (
+        "http://x:1",
+        "http://y:2",
+    )
+
+
+def test_metadata_sets_what_this_gateway_knows_and_keeps_the_rest() -> None:
+    text = (
+        "metadata: {response-timeout: 1500, connect-timeout: -1, cors: {allowedOrigins: 'https://a.test'}, "
+        "own: {k: 1}}"
+    )
+    route = read(f"routes:\n- id: a\n  uri: lb://a\n  predicates: [Path=/a]\n  {text}\n").routes[0]
+    assert (route.response_timeout, route.connect_timeout) == (1.5, float("inf"))
+    assert route.cors is not None
+    assert route.cors.allowed_origins == ("https://a.test",)
+    assert route.metadata["own"] == {"k": 1}
+    assert (route.allow_actuator, route.line) == (False, 2)
+
+
+SPRING = """\
+server: {port: 8080}
+spring:
+  application: {name: gateway}
+  cloud:
+    gateway:
+      server.webflux:
+        httpclient: {connect-timeout: 1000}
+        default-filters: [AddResponseHeader=X-A, b]
+        globalcors:
+          cors-configurations:
+            '[/**]': {allowedOrigins: 'https://a.test'}
+        routes:
+        - {id: a, uri: 'lb://a', predicates: [Path=/a/**]}
+services: {a: http://h:1}
+gates: []
+"""
+
+
+def test_springs_own_nesting_is_read_with_the_gateways_sections_beside_it() -> None:
+    text = SPRING.replace("[AddResponseHeader=X-A, b]", "['AddResponseHeader=X-A, b']")
+    table = read(text)
+    assert [route.id for route in table.routes] == ["a"]
+    assert [str(each) for each in table.routes[0].filters] == ["[AddResponseHeader X-A = 'b']"]
+    assert table.services == {"a": ("http://h:1",)}
+    assert table.cors["/**"].allowed_origins == ("https://a.test",)
+    assert table.gates == ()
+
+
+def test_routes_in_both_shapes_are_a_fault() -> None:
+    text = "spring.cloud.gateway.routes: []\nroutes: []\n"
+    assert [rule for *_, rule in faults(text)] == ["shape"]
+
+
+def test_the_shipped_file_is_sound_with_and_without_instances() -> None:
+    table = load(default_file(), {})
+    assert all(not urls for urls in table.services.values())
+    assert {route.upstream.service for route in table.routes} == set(table.services)
+    name = "RESERVATION_SEAT_SERVICE_URLS"
+    assert load(default_file(), {name: "http://h:1, http://h:2"}).services["reservation-seat-service"] == (
+        "http://h:1",
+        "http://h:2",
+    )
+
+
+def test_the_shipped_file_names_the_gates_and_open_calls_of_the_ticketing_services() -> None:
+    shipped = load(default_file(), {})
+    assert [(gate.room, [str(call) for call in gate.calls]) for gate in shipped.gates] == [
+        ("default", ["POST /api/v1/reservations", "POST /api/v1/reservation-seats/**"])
+    ]
+    assert [str(call) for call in shipped.public] == [
+        "GET /{service}/v3/api-docs/**",
+        "GET /.well-known/**",
+        "/api/v1/auth/login",
+        "/api/v1/auth/register",
+        "/api/v1/auth/refresh",
+        "/api/v1/auth/check-email",
+        "GET /api/v1/auth/oauth/*",
+        "GET /api/v1/auth/oauth/*/callback",
+        "GET /api/v1/products",
+        "GET /api/v1/products/*",
+        "GET /api/v1/arthalls/**",
+        "POST /api/v1/tickets/*/use",
+    ]
+    assert shipped.warnings == ()
+
+
+_SCALARS: st.SearchStrategy[Any] = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from(
+        [
+            "Path=/a",
+            "StripPrefix=1",
+            "lb://a",
+            "POST /x",
+            "${A:${B}}",
+            "#{x}",
+            "default",
+            "a",
+            "/**",
+            "Host={a}.b",
+            "",
+        ]
+    )
+    | st.text(max_size=8)
+)
+_KEYS = st.sampled_from(
+    re.findall(
+        r"\S+",
+        "routes id uri predicates filters name args gates room calls renews access public defaults rooms capacity "
+        "services cors cors-configurations spring cloud metadata order enabled a.b[0].c [0] _genkey_0",
+    )
+)
+_VALUES = st.recursive(
+    _SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_KEYS, inner, max_size=5),
+    max_leaves=25,
+)
+
+
+@given(st.dictionaries(_KEYS, _VALUES, min_size=1, max_size=6))
+def test_whatever_a_file_holds_it_becomes_a_table_or_faults(content: dict[str, Any]) -> None:
+    text = yaml.safe_dump(content, allow_unicode=True).encode("utf-8", "replace")
+    table, found = faults_of(lambda: parse(text, "x.yaml", {"A": "1"}))
+    assert (table is None) == bool(found)
+    assert all(fault.line >= 1 and fault.message and fault.rule for fault in found)
+
+
+@given(st.binary(max_size=200) | st.text(alphabet="{}[]:-&*!|>'\"#%@`, \n\tab<", max_size=80).map(str.encode))
+def test_whatever_bytes_a_file_holds_it_becomes_a_table_or_faults(content: bytes) -> None:
+    table, found = faults_of(lambda: parse(content, "x.yaml", {}))
+    assert (table is None) == bool(found)
+
+
+TWELVE = [
+    "CacheRequestBody",
+    "CircuitBreaker=myCB",
+    "FallbackHeaders",
+    "JsonToGrpc=a,b,c",
+    "LocalResponseCache=1m,1MB",
+    "RemoveJsonAttributesResponseBody=a",
+    "RequestHeaderToRequestUri=X-A",
+    "RequestRateLimiter=a",
+    "Retry=3",
+    "SaveSession",
+    "TokenRelay",
+    "WebSessionSticky",
+]
+
+
+def test_of_many_faults_each_is_told_once_and_the_list_of_names_once() -> None:
+    filters = "".join(f"  - {each}\n" for each in [*TWELVE, "Nonsense"])
+    text = (
+        f"routes:\n- id: a\n  uri: lb://a\n  predicates: [Path=/a, Version=1, Pth=/b]\n  filters:\n{filters}"
+    )
+    with pytest.raises(RouteFileError) as refusal:
+        parse(text.encode(), "f", {})
+    for texts in ([str(refusal.value)], list(shown(refusal.value.faults))):
+        whole = "\n".join(texts)
+        assert all(whole.count(f"the filter {each.partition('=')[0]!r} is known") == 1 for each in TWELVE)
+        assert whole.count("AddRequestHeader, ") == 1, "the filters there are"
+        assert whole.count("Path, Method, ") == 1, "the predicates there are"
+        assert whole.count("there is no filter 'Nonsense'") == 1
+        assert whole.count("not supported here, because ") == 13
+    assert len(refusal.value.faults) == 15
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        (
+            "predicates: [Version=1.1]",
+            "'Version' is known from Spring Cloud Gateway, but not supported here, because",
+        ),
+        ("predicates: [ReadBody=a]", "routes are chosen before a body is read; choose by"),
+        ("predicates: [CloudFoundryRouteService=]", "can be asked for with Header"),
+        ("predicates: [StripPrefix=1]", "there is no predicate 'StripPrefix'; it is a filter"),
+        ("predicates: [Path=/a]\n  filters: [StripContextPath]", "write StripPrefix"),
+        ("predicates: [Path=/a]\n  filters: [stripcontextpath]", "'StripContextPath' is known"),
+        ("predicates: [Path=/a]\n  filters: [WebSessionSticky]", "the gateway keeps no sessions"),
+        ("predicates: [Path=/a]\n  filters: [Path=/a]", "there is no filter 'Path'; it is a predicate"),
+        ("predicates: [Path=/a]\n  filters: [TokenRelais]", "the nearest is 'TokenRelay'"),
+        ("predicates: [Path=/a]\n  uri: 'forward:/fallback'", "no pages that a route could lead to"),
+        ("predicates: [Path=/a]\n  uri: 'sticky://shop'", "no sessions that could remember an instance"),
+    ],
+)
+def test_what_is_known_from_spring_and_not_supported_says_why(item: str, said: str) -> None:
+    uri = "" if "uri:" in item else "  uri: lb://a\n"
+    assert said in messages(f"routes:\n- id: a\n{uri}  {item}\n")
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
+def test_what_is_read_again_and_again_is_a_regular_file(device: str) -> None:
+    with pytest.raises(RouteFileError, match="can't be read: it is not a regular file"):
+        content_of(Path(device))
+
+
+def test_no_one_waits_for_a_pipe_unless_it_is_read_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "routes.yaml"
+    os.mkfifo(pipe)
+    with pytest.raises(RouteFileError, match="not a regular file"):
+        content_of(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(GOOD,))
+    writer.start()
+    assert content_of(pipe, once=True) == GOOD.encode()
+    writer.join()
+
+
+def test_a_file_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "MOST_FILE_BYTES", 2**20)
+    file = tmp_path / "routes.yaml"
+    file.write_bytes(b"#" * 2**20)
+    assert len(content_of(file)) == 2**20
+    file.write_bytes(b"#" * (2**20 + 1))
+    with pytest.raises(RouteFileError, match="it is longer than 1 MiB"):
+        content_of(file)
+    with pytest.raises(RouteFileError, match="it is longer than 1 MiB"):
+        content_of(Path("/dev/zero"), once=True)
+
+
+def test_a_folder_and_a_missing_file_say_so(tmp_path: Path) -> None:
+    for path, reason in ((tmp_path, "Is a directory"), (tmp_path / "none", "No such file")):
+        with pytest.raises(RouteFileError, match=reason):
+            content_of(path)

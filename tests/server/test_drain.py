@@ -1,0 +1,97 @@
+"""A server that goes away lets its connections end in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from gateway.server.listener import Server
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+SLOW_SECONDS = 2.5
+"""Longer than connections may be idle that were so at the beginning of the end."""
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[tuple[web.ServerRunner, asyncio.StreamReader, asyncio.StreamWriter]]:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/slow":
+            response = web.StreamResponse(headers={"Content-Length": "4"})
+            await response.prepare(request)
+            await response.write(b"sl")
+            await asyncio.sleep(SLOW_SECONDS)
+            await response.write(b"ow")
+            return response
+        return web.Response(text="ok")
+
+    runner = web.ServerRunner(Server(answer), shutdown_timeout=20.0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    reader, writer = await asyncio.open_connection(*runner.addresses[0][:2])
+    try:
+        writer.write(REQUEST)
+        await reader.readuntil(b"ok")
+        yield runner, reader, writer
+    finally:
+        writer.close()
+        await runner.cleanup()
+
+
+async def test_an_idle_connection_gets_one_more_answer_and_then_ends() -> None:
+    async with connected() as (runner, reader, writer):
+        ending = asyncio.create_task(runner.cleanup())
+        await asyncio.sleep(0.1)
+        assert not ending.done()
+        writer.write(REQUEST)
+        answer = await reader.read()
+        assert b"Connection: close" in answer
+        assert answer.endswith(b"ok")
+        async with asyncio.timeout(1):
+            await ending
+
+
+async def test_a_connection_that_stays_idle_is_closed_after_a_moment() -> None:
+    async with connected() as (runner, reader, _writer):
+        async with asyncio.timeout(4):
+            await runner.cleanup()
+            assert await reader.read() == b""
+
+
+async def test_without_connections_it_ends_at_once() -> None:
+    async with connected() as (runner, _reader, writer):
+        writer.close()
+        await writer.wait_closed()
+        async with asyncio.timeout(1):
+            await runner.cleanup()
+
+
+async def test_an_answer_before_its_body_is_the_last_and_holds_up_no_stop() -> None:
+    async with connected() as (runner, reader, writer):
+        ending = asyncio.create_task(runner.cleanup())
+        await asyncio.sleep(0.1)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n1")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"\r\nConnection: close\r\n" in head
+        async with asyncio.timeout(5):
+            assert await reader.read() == b"ok"
+            await ending
+
+
+async def test_a_connection_that_becomes_idle_later_holds_up_no_stop() -> None:
+    async with connected() as (runner, reader, writer):
+        writer.write(REQUEST.replace(b"/", b"/slow", 1))
+        head = await reader.readuntil(b"sl")
+        # Said before anything was known of a stop. The next request may be on its way when the answer ends.
+        assert b"Connection: close" not in head
+        loop = asyncio.get_running_loop()
+        ending = asyncio.create_task(runner.cleanup())
+        await reader.readexactly(2)
+        began = loop.time()
+        await asyncio.sleep(0.5)
+        assert not reader.at_eof()
+        async with asyncio.timeout(5):
+            await ending
+        assert loop.time() - began > 1.5

@@ -1,0 +1,88 @@
+"""Heads that go no further, as a table. How they arrive on the wire is the business of tests/hostile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from aiohttp import HttpVersion, HttpVersion10, HttpVersion11
+from multidict import CIMultiDict
+
+from gateway.server.framing import fault_of
+
+HOST = (b"Host", b"h")
+LENGTH = (b"Content-Length", b"5")
+CHUNKED = (b"Transfer-Encoding", b"chunked")
+
+
+@dataclass
+class Head:
+    raw_headers: tuple[tuple[bytes, bytes], ...]
+    method: str = "GET"
+    version: HttpVersion = HttpVersion11
+
+    @property
+    def headers(self) -> CIMultiDict[str]:
+        return CIMultiDict(
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in self.raw_headers
+        )
+
+
+SOUND = [
+    Head((HOST,)),
+    Head((HOST,), version=HttpVersion10),
+    Head(((b"Host", b""),)),
+    Head(((b"Host", b""),), version=HttpVersion10),
+    Head((), version=HttpVersion10),
+    Head((HOST, LENGTH)),
+    Head((HOST, (b"CONTENT-length", b"0"))),
+    Head((HOST, CHUNKED)),
+    Head((HOST, (b"transfer-ENCODING", b"CHUNKED"))),
+    Head(((b"hOST", b"a.b-c:8080"),)),
+    Head(((b"Host", b"127.0.0.1"),)),
+    Head(((b"Host", b"[::1]:8080"),)),
+    Head((HOST, (b"A", b"b\tc \xff"), (b"!#$%&'*+-.^_`|~", b""))),
+    Head((HOST, (b"Content_Length", b"x"), (b"Transfer_Encoding", b"x"))),
+]
+
+
+@pytest.mark.parametrize("head", SOUND)
+def test_a_sound_head_has_no_fault(head: Head) -> None:
+    assert fault_of(head) is None
+
+
+FAULTY = {
+    "CONNECT is not for gateways": [Head((HOST,), method="CONNECT")],
+    "there must be exactly one Host": [
+        Head(()), Head((HOST, HOST)), Head((HOST, (b"Host", b""))), Head((HOST, (b"HOST", b"x"))),
+        Head((HOST, HOST), version=HttpVersion10),
+    ],
+    "Host is malformed": [
+        Head(((b"Host", value),))
+        for value in (
+            b" ", b"a b", b"a,b", b"u@h", b"h/", b"h?", b"h#", b"h:", b"h:a", b"h:123456", b"h:1:1", b"[::1",
+            b"[g]", b"\xff", b"h\\", b"http://h",
+        )
+    ],
+    "the length of the body is given twice": [
+        Head((HOST, LENGTH, LENGTH)), Head((HOST, CHUNKED, CHUNKED)), Head((HOST, CHUNKED, LENGTH)),
+    ],
+    "Content-Length is not a length": [
+        Head((HOST, (b"Content-Length", value)))
+        for value in (b"", b"+5", b"-5", b"5,5", b"0x5", b"5 5", b"5.0", b"1" * 19, b"\xb2")
+    ],
+    "a transfer coding other than chunked": [
+        *(
+            Head((HOST, (b"Transfer-Encoding", value)))
+            for value in (b"", b"gzip, chunked", b"chunked,", b"identity", b"chunked;a", b"chun\xffked")
+        ),
+        Head((HOST, CHUNKED), version=HttpVersion10),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fault", "head"), [(fault, head) for fault, heads in FAULTY.items() for head in heads]
+)
+def test_a_head_with_a_fault_is_told_by_its_reason(fault: str, head: Head) -> None:
+    assert fault_of(head) == fault

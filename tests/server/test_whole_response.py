@@ -1,0 +1,75 @@
+"""The gateway's own answers on the wire."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiohttp import web
+
+from gateway.server.listener import Server
+from gateway.server.whole_response import JsonAnswer
+from tests.harness import listening
+
+REQUESTS = 400
+BODY = b'"' + b"x" * 100_000 + b'"'
+
+
+async def test_who_reads_no_answer_is_not_served_on_and_gets_all_of_them_later() -> None:
+    served = 0
+
+    async def handle(_request: web.BaseRequest) -> web.StreamResponse:
+        nonlocal served
+        served += 1
+        return JsonAnswer(BODY)
+
+    async with listening(web.ServerRunner(Server(handle), shutdown_timeout=1.0)) as base:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(base.rpartition(":")[2]), limit=1000)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * REQUESTS)
+        before = -1
+        while before != served:
+            before = served
+            await asyncio.sleep(0.3)
+        # What two kernels take, and no more.
+        assert 0 < served < REQUESTS / 2
+        for _ in range(REQUESTS):
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert b"Content-Length: %d\r\n" % len(BODY) in head
+            assert await reader.readexactly(len(BODY)) == BODY
+        assert served == REQUESTS
+        writer.close()
+        await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("asked", "connection", "has_body"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", None, True),
+        (b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", None, False),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"close", True),
+        (b"GET / HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n\r\n", b"keep-alive", True),
+        (b"GET / HTTP/1.0\r\nHost: x\r\n\r\n", None, True),
+    ],
+)
+async def test_it_is_framed_as_the_client_can_read_it(
+    asked: bytes, connection: bytes | None, has_body: bool
+) -> None:
+    async def handle(_request: web.BaseRequest) -> web.StreamResponse:
+        return JsonAnswer(b"{}", status=503, headers={"Retry-After": "3"})
+
+    async with listening(web.ServerRunner(Server(handle), shutdown_timeout=1.0)) as base:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(base.rpartition(":")[2]))
+        writer.write(asked)
+        head = await reader.readuntil(b"\r\n\r\n")
+        lines = head.split(b"\r\n")
+        assert lines[0].split(b" ", 1)[1] == b"503 Service Unavailable"
+        assert b"Retry-After: 3" in lines
+        assert b"Content-Length: 2" in lines
+        found = [line.removeprefix(b"Connection: ") for line in lines if line.startswith(b"Connection: ")]
+        assert found == ([] if connection is None else [connection])
+        if has_body:
+            assert await reader.readexactly(2) == b"{}"
+        if connection == b"close" or b"HTTP/1.0\r\nHost: x\r\n\r\n" in asked:
+            assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()

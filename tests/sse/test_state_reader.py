@@ -1,0 +1,88 @@
+"""Reading the room."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.sse.registry import Person
+from gateway.sse.state_reader import Reader
+from tests.sse.support import NONE, Room, State, Told
+
+
+def people(count: int) -> list[Person]:
+    return [Person(f"user-{number}") for number in range(count)]
+
+
+async def test_states_are_read_in_calls_of_at_most_256_and_reach_whom_they_are_about() -> None:
+    room = Room({f"user-{number}": State(ticket=number) for number in range(600)})
+    reader = Reader(room, Told().turned)
+    told: dict[str, tuple[int | None, int]] = {}
+    await reader.each(
+        people(600), lambda person, state, read: told.update({person.user: (state.ticket, read)})
+    )
+
+    assert [len(call) for call in room.calls] == [256, 256, 88]
+    assert {user: ticket for user, (ticket, _) in told.items()} == {f"user-{n}": n for n in range(600)}
+    assert {read for _, read in told.values()} == {1, 2, 3}
+
+
+async def test_reads_are_numbered_when_they_begin() -> None:
+    reader = Reader(Room({"kim": State(ticket=3)}), Told().turned)
+    reading = reader.one("kim")
+    assert reader.latest == 0
+    first = await reading
+
+    assert first == (State(ticket=3), 1)
+    assert await reader.one("lee") == (NONE, 2)
+
+
+async def test_a_room_that_is_away_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    told = Told()
+    reader = Reader(Room(away=True), told.turned)
+    called = []
+    await reader.each(people(300), lambda *told: called.append(told))
+
+    assert await reader.one("kim") is None
+    assert (called, told.turns) == ([], ["skipped", "skipped"])
+    assert not caplog.records
+
+
+async def test_a_fault_of_ours_is_logged_and_counted_and_costs_one_batch(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told = Told()
+    reader = Reader(Room(), told.turned)
+    called = []
+
+    def tell(person: Person, state: object, read: int) -> None:
+        called.append(person.user)
+        if person.user == "user-10":
+            raise RuntimeError("a fault of ours")
+
+    await reader.each(people(300), tell)
+
+    assert len(called) == 11 + 44
+    assert told.turns == ["failed", "done"]
+    assert "a fault of ours" in caplog.text
+
+
+async def test_an_answer_of_the_wrong_length_is_a_fault_and_reaches_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Short(Room):
+        async def statuses(self, users: object) -> list[State]:
+            return [State()]
+
+    told = Told()
+    called = []
+    await Reader(Short(), told.turned).each(people(2), lambda *told: called.append(told))
+
+    assert (called, told.turns) == ([], ["failed"])
+    assert "telling users" in caplog.text
+
+
+async def test_nobody_costs_no_call() -> None:
+    room = Room()
+    await Reader(room, Told().turned).each([], lambda *told: None)
+
+    assert room.calls == []

@@ -1,0 +1,108 @@
+"""One stream, over a transport that does what the test says."""
+
+from __future__ import annotations
+
+from gateway.sse import frames
+from gateway.sse.subscriber import Subscriber
+
+FRAME = frames.event("HEARTBEAT", {"timestamp": 1})
+LAST = frames.event("ERROR", {"code": "REMOVED"}, last_id="end")
+
+
+class Line:
+    """Keeps what it is given; ``waiting`` bytes are said not to have been read yet."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.waiting = 0
+        self.closing = False
+        self.aborted = False
+
+    def write(self, data: bytes) -> None:
+        self.sent.append(data)
+
+    def abort(self) -> None:
+        self.aborted = self.closing = True
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+
+def stream(line: Line, *, chunked: bool = True) -> Subscriber:
+    return Subscriber("kim", "ko", line, chunked=chunked, limit=1000)
+
+
+async def test_frames_go_out_as_chunks_and_the_last_one_ends_the_body_in_the_same_piece() -> None:
+    line = Line()
+    tab = stream(line)
+
+    assert tab.write(FRAME)
+    assert tab.finish(LAST, "refused")
+    assert line.sent == [FRAME.chunked, LAST.chunked + b"0\r\n\r\n"]
+    assert (tab.ended, tab.completed, tab.done.done()) == ("refused", True, True)
+
+
+async def test_without_chunks_frames_go_out_bare() -> None:
+    line = Line()
+    tab = stream(line, chunked=False)
+    tab.write(FRAME)
+    tab.finish(LAST, "refused")
+
+    assert line.sent == [FRAME.raw, LAST.raw]
+
+
+async def test_nothing_follows_a_last_frame() -> None:
+    line = Line()
+    tab = stream(line)
+    tab.finish(LAST, "refused")
+
+    assert not tab.write(FRAME)
+    assert not tab.finish(LAST, "admitted")
+    tab.close("gone")
+    assert len(line.sent) == 1
+    assert tab.ended == "refused"
+
+
+async def test_a_reader_is_cut_off_when_more_than_the_limit_waits_for_it() -> None:
+    line = Line()
+    tab = stream(line)
+    line.waiting = 1000
+    assert tab.write(FRAME)
+    line.waiting = 1001
+
+    assert not tab.write(FRAME)
+    assert line.aborted
+    assert (tab.ended, tab.completed, tab.done.done()) == ("cut_off", False, True)
+
+
+async def test_a_reader_too_slow_for_its_last_frame_is_cut_off_as_well() -> None:
+    line = Line()
+    tab = stream(line)
+    line.waiting = 1001
+
+    assert not tab.finish(LAST, "admitted")
+    assert (line.sent, tab.ended) == ([], "cut_off")
+
+
+async def test_a_connection_that_is_closing_ends_the_stream_without_a_write() -> None:
+    line = Line()
+    tab = stream(line)
+    line.closing = True
+
+    assert not tab.write(FRAME)
+    assert (line.sent, line.aborted, tab.ended) == ([], False, "gone")
+
+
+async def test_a_stream_whose_handler_was_cancelled_can_still_be_closed() -> None:
+    tab = stream(Line())
+    tab.done.cancel()
+    tab.close("gone")
+
+    assert tab.ended == "gone"
+
+
+async def test_a_stream_has_no_dictionary() -> None:
+    assert not hasattr(stream(Line()), "__dict__")
