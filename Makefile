@@ -38,7 +38,7 @@ lint: $(STAMP) ## Check style
 	$(INSTALL) --editable '.[lint]'
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/openapi-spec-validator gateway/web/pages/openapi.yaml
+	$(BIN)/openapi-spec-validator gateway/pages/files/openapi.yaml
 
 types: $(STAMP) ## Check types
 	$(INSTALL) --editable '.[types]'

@@ -31,6 +31,7 @@ from gateway.auth.discovery import IssuerLocation, http_fetch
 from gateway.auth.jwks import Jwks
 from gateway.auth.tokens import TokenVerifier
 from gateway.composition.hubs import Lobby
+from gateway.composition.limits import download_limits_of, max_tunnels, upload_limits_of
 from gateway.composition.live_settings import (
     LiveSettings,
     TokenSettings,
@@ -61,7 +62,6 @@ from gateway.proxy.security_headers import security_headers
 from gateway.proxy.uploads import Uploads
 from gateway.proxy.websocket import Tunnels
 from gateway.routing.table import RouteTable
-from gateway.server.limits import download_limits_of, max_tunnels, upload_limits_of
 from gateway.settings.model import Settings
 from gateway.waiting_room.keys import DEFAULT_ROOM
 from gateway.waiting_room.rooms import Rooms

@@ -1,6 +1,6 @@
 """The one tree of errors: each class carries a code and facts, never an HTTP status or a text.
 
-``gateway.web.envelope`` alone turns them into answers. Errors of libraries (Redis, JWT, HTTP client)
+``gateway.api.envelope`` alone turns them into answers. Errors of libraries (Redis, JWT, HTTP client)
 are translated into these where they enter, so nothing above ever catches a library's exception::
 
     GatewayError

@@ -20,13 +20,13 @@ from aiohttp import web
 from prometheus_client import REGISTRY
 
 from gateway.app import Gateway, composed
+from gateway.composition.limits import limits_of
 from gateway.composition.summary import redis_kind, summary, without_password
 from gateway.composition.warnings import warnings_of_keys, warnings_of_settings
 from gateway.errors import GatewayError, Overloaded, SettingsError
 from gateway.middleware.door import Door
 from gateway.observability.logging import LineWriter, logging_to
 from gateway.observability.metrics import Metrics
-from gateway.server.limits import limits_of
 from gateway.server.listener import Port, Server
 from gateway.settings.model import Settings, as_written
 from gateway.settings.spring.environ import understood

@@ -12,88 +12,43 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LONGEST_MODULE = 600
 
-_BASE = {
-    "placeholders",
-    "spelling",
-    "spring",
-    "settings",
-    "redis_address",
-    "host_names",
-    "errors",
-    "observe",
-    "query",
-    "security_headers",
-}
-_ROOMS = {"waiting_room", "routing", "auth", "proxy", "stream"}
+# The lowest layer: what every package may use.
+_BASE = {"errors", "observability", "query", "server", "settings"}
+# Packages of the middle layer. Each knows the lowest one only, but for what DIRECTIONS says.
+_PARTS = {"auth", "discovery", "proxy", "routing", "sse", "waiting_room"}
 
-# Room (a folder or a module right below gateway/) → rooms it may import; itself is always allowed.
+# Package (a folder or a module right below gateway/) → packages it may import; itself is always allowed.
 DIRECTIONS: dict[str, set[str]] = {
     "__init__": set(),
     "__main__": {"cli"},
     # The command line: lazily everything that it runs.
-    "cli": {
-        "app_warnings",
-        "cli_config",
-        "cli_health",
-        "cli_room",
-        "serve",
-        "demo",
-        "routing",
-        "settings",
-        "settings_spring",
-        "settings_table",
-        "settings_warnings",
-        "spring",
-        "errors",
-        "versions",
-    },
-    "versions": set(),
-    "cli_config": {"app_config", "routing", *_BASE},
-    "cli_room": {"cli_http", "settings", "errors"},
-    "cli_health": {"cli_http", "settings", "errors"},
-    "cli_http": {"settings"},
-    "demo": {"serve", "app", "settings", "errors"},
-    "serve": {"app", "app_warnings", "settings_warnings", "startup", "stopping", "systemd", "web", *_BASE},
-    "stopping": {"observe"},
+    "cli": {"__init__", "composition", "demo", "discovery", "routing", "serve", "versions", *_BASE},
+    "demo": {"app", "serve", *_BASE},
+    "serve": {"app", "composition", "middleware", "systemd", *_BASE},
     "systemd": set(),
-    "startup": {"app_config", "app_rooms", "routing", "settings_spring", "waiting_room", *_BASE},
-    "app": {"app_config", "app_rooms", "app_routes", "web", *_ROOMS, *_BASE},
-    "app_rooms": {"web", *_ROOMS, *_BASE},
-    "app_routes": {"app_config", "app_warnings", "routing", *_BASE},
-    "app_warnings": {"app_config", "routing", "settings_warnings", "waiting_room", *_BASE},
-    "app_config": {"proxy", "routing", *_BASE},
-    "web": {*_ROOMS, *_BASE},
-    **dict.fromkeys(_ROOMS, _BASE),
-    "observe": set(),
-    "settings": {
-        "settings_discovery",
-        "settings_kinds",
-        "settings_given",
-        "settings_redis",
-        "settings_parts",
-        "settings_spring",
-        "settings_table",
-        "spring",
-        "errors",
-    },
-    "settings_given": {"settings_kinds", "settings_parts", "settings_table"},
-    "settings_spring": set(),
-    "settings_config": {"settings_kinds", "settings_parts", "settings_spring", "settings_table"},
-    "settings_discovery": {"settings_config", "settings_kinds", "settings_parts", "settings_table", "spring"},
-    "settings_table": {"settings_kinds", "spring", "errors"},
-    "settings_redis": {"redis_address", "settings_kinds", "spring", "errors"},
-    "settings_parts": {"settings_kinds", "settings_table", "spring", "errors"},
-    "settings_kinds": {"redis_address", "host_names"},
-    "redis_address": {"host_names"},
-    "host_names": set(),
+    "versions": set(),
+    # The composition root, and what it is made of that knows several packages.
+    "app": {"api", "composition", "context", "middleware", "pages", *_PARTS, *_BASE},
+    "composition": {"__init__", "api", *_PARTS, *_BASE},
+    # HTTP in, HTTP out.
+    "middleware": {"api", "context", *_PARTS, *_BASE},
+    "api": {"__init__", "context", "middleware", "pages", *_PARTS, *_BASE},
+    "pages": set(),
+    "context": {"middleware", *_PARTS, *_BASE},
+    # They know nothing of each other, with two exceptions: a Config Server's answer is sections of a route file, and
+    # Eureka's instances are addresses for the load balancer.
+    "auth": _BASE,
+    "discovery": {"__init__", "proxy", "routing", *_BASE},
+    "proxy": _BASE,
+    "routing": _BASE,
+    "sse": _BASE,
+    "waiting_room": _BASE,
+    # What the others stand on.
+    "server": {"sse"},
+    "settings": {"errors"},
+    "observability": set(),
     "query": {"errors"},
     "errors": set(),
-    "security_headers": set(),
-    "spelling": set(),
-    "settings_warnings": {"redis_address", "settings", "settings_table", "spelling", "spring"},
-    "placeholders": set(),
-    # The names of Spring's, and how they are found in the environment.
-    "spring": {"placeholders", "errors"},
 }
 
 # Libraries that belong to one room, so that only that room knows what they do and how they fail.
@@ -103,7 +58,7 @@ OWNERS: dict[str, str] = {
     "jose": "auth",
     "re2": "routing",
     "regex": "routing",
-    "opentelemetry": "observe",
+    "opentelemetry": "observability",
 }
 
 

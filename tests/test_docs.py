@@ -226,7 +226,7 @@ def test_the_korean_readme_has_the_same_code_and_leads_to_the_same_pages() -> No
 
 
 def test_calls_with_a_body_say_how_slow_it_may_come() -> None:
-    document = yaml.safe_load((ROOT / "gateway/web/pages/openapi.yaml").read_text(encoding="utf-8"))
+    document = yaml.safe_load((ROOT / "gateway/pages/files/openapi.yaml").read_text(encoding="utf-8"))
     with_body = [
         operation
         for path in document["paths"].values()
@@ -239,7 +239,7 @@ def test_calls_with_a_body_say_how_slow_it_may_come() -> None:
 
 
 def test_descriptions_of_leaving_do_not_contradict_each_other() -> None:
-    document = yaml.safe_load((ROOT / "gateway/web/pages/openapi.yaml").read_text(encoding="utf-8"))
+    document = yaml.safe_load((ROOT / "gateway/pages/files/openapi.yaml").read_text(encoding="utf-8"))
     leave = document["paths"]["/api/v1/queue/leave"]["post"]["description"]
     assert "not for `pagehide`" in leave
     assert "Never leave on `pagehide`" in API

@@ -12,7 +12,7 @@ LOCALES: Final = ("ko", "en")
 
 
 def _catalogue(locale: str) -> Mapping[str, str]:
-    text = files("gateway.web").joinpath("locales", f"{locale}.json").read_text(encoding="utf-8")
+    text = files("gateway.api").joinpath("locales", f"{locale}.json").read_text(encoding="utf-8")
     catalogue: dict[str, str] = json.loads(text)
     return catalogue
 

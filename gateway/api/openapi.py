@@ -31,7 +31,7 @@ class _Plain(yaml.SafeDumper):
 
 def kept() -> dict[str, Any]:
     """The document as it is kept in ``pages/openapi.yaml``, made anew, and with the header that every answer has."""
-    text = files("gateway.web").joinpath("pages", "openapi.yaml").read_text(encoding="utf-8")
+    text = files("gateway.pages").joinpath("files", "openapi.yaml").read_text(encoding="utf-8")
     document: dict[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     for each in (*document["components"]["responses"].values(), *_answers(document)):
         each["headers"] = each.get("headers", {}) | {TRACE_ID: {"$ref": "#/components/headers/TraceId"}}

@@ -10,9 +10,10 @@ import aiohttp
 from gateway.composition.live_settings import asking, is_optional, wanted, with_own_names
 from gateway.discovery.config_server.answer import read_answer
 from gateway.discovery.config_server.fetch import Wanted
-from gateway.discovery.config_server.properties import Properties, properties_of
+from gateway.discovery.config_server.properties import properties_of
 from gateway.errors import ConfigUnavailable, ConfigUnusable
 from gateway.observability.metrics import NoMetrics
+from gateway.routing.spec.overlay import Properties
 from gateway.settings.model import Settings
 
 

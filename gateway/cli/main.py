@@ -28,7 +28,7 @@ from gateway.settings.spring.environ import understood
 from gateway.settings.warnings import Asked, notes_of_names, warnings_of_names
 
 if TYPE_CHECKING:
-    from gateway.discovery.config_server.properties import Properties
+    from gateway.routing.spec.overlay import Properties
 
 
 _TAKES_NOTHING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})

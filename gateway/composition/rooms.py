@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from gateway.composition.hubs import Lobby
+from gateway.composition.limits import max_streams
 from gateway.observability.metrics import Metrics
 from gateway.observability.spans import Admissions, Tracer
 from gateway.routing.table import RouteTable
-from gateway.server.limits import max_streams
 from gateway.settings.model import Settings
 from gateway.sse.hub import Tempo
 from gateway.sse.registry import Seats

@@ -14,12 +14,12 @@ import aiohttp
 from gateway.composition.live_settings import config_server, is_optional
 from gateway.composition.warnings import warnings_of_table
 from gateway.discovery.config_server.client import ConfigServer
-from gateway.discovery.config_server.properties import Properties
 from gateway.errors import ConfigRefused, ConfigUnavailable, ConfigUnusable
 from gateway.observability.metrics import Metrics
+from gateway.routing.located import located
 from gateway.routing.spec.faults import Fault, RouteFileError, shown
 from gateway.routing.spec.loader import content_of, default_file, parse
-from gateway.routing.spec.locator import located
+from gateway.routing.spec.overlay import Properties
 from gateway.routing.table import RouteTable
 from gateway.routing.watch import RouteWatcher
 from gateway.settings.model import Settings

@@ -58,7 +58,7 @@ def content_of(body: bytes, media_type: str) -> Content:
 @lru_cache(maxsize=1)
 def swagger_files() -> dict[str, Content]:
     """All files by name. Reads and compresses 2 MB the first time, a tenth of a second: not on the loop."""
-    pages = files("gateway.web") / "pages"
+    pages = files("gateway.pages") / "files"
     found = {
         name: content_of(pages.joinpath(file).read_bytes(), media_type)
         for name, (file, media_type) in OWN.items()

@@ -29,11 +29,6 @@ _CHUNKED = b"Transfer-Encoding: chunked"
 _MAY_HAVE_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
-# How aiohttp's server must be started for bodies to pass as they are, and for a client that goes away to
-# end the call made for it.
-SERVER_OPTIONS: Final = {"auto_decompress": False, "handler_cancellation": True, "read_bufsize": 64 * 1024}
-
-
 async def send_continue(request: web.BaseRequest) -> None:
     """Tell a client that waits for it to send its body. If it has gone, the reading of its body will tell."""
     with suppress(ConnectionError):

@@ -23,19 +23,15 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from gateway.errors import BadRequest, Overloaded, RequestTimeout, TooManySlowUploads
+from gateway.server.framing import BODY_TOO_LATE, BodyTooSlow
 
 LEAD_SECONDS: Final = 2.0
 FULL_SPEED: Final = 16 * 1024
 """Bytes per second. An upload at this speed or above is never slow."""
 
-TOO_LATE: Final = "the body did not arrive in time"
 BROKEN: Final = "the body is malformed or incomplete"
 
 _RETRY_SECONDS: Final = 5.0
-
-
-class BodyTooSlow(web.RequestPayloadError):
-    """What a body ends with whose connection was given up because nothing came in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +107,7 @@ class Upload:
             except TimeoutError:
                 self._account(self._loop.time() - began, 0)
             except BodyTooSlow:
-                raise RequestTimeout(TOO_LATE) from None
+                raise RequestTimeout(BODY_TOO_LATE) from None
             except (web.RequestPayloadError, HttpProcessingError, ConnectionError) as error:
                 raise BadRequest(BROKEN) from error
             except RuntimeError as error:
@@ -145,7 +141,7 @@ class Upload:
         gained = size / limits.min_rate if limits.min_rate else size * limits.timeout
         self._patience = min(limits.timeout, self._patience - waited + gained)
         if self._patience <= 0:
-            raise RequestTimeout(TOO_LATE)
+            raise RequestTimeout(BODY_TOO_LATE)
         self._lead = max(0.0, min(LEAD_SECONDS, self._lead - waited + size / FULL_SPEED))
         if self._slow:
             if self._lead >= LEAD_SECONDS:

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
-from gateway.routing.patterns import PathPattern, compile_pattern, fold
-from gateway.routing.readings import Reading, WidePattern, bare_pattern, narrow_readings, readings_of
+from gateway.routing.patterns import PathPattern, compile_pattern
+from gateway.routing.readings import Reading, fold, narrow_readings, readings_of
 from gateway.routing.spec.faults import RuleBroken, unknown
+from gateway.routing.wide_patterns import WidePattern, bare_pattern
 
 METHODS: Final = (
     *("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"),

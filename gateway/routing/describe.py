@@ -9,18 +9,18 @@ from typing import Any, Final
 
 from multidict import CIMultiDict
 
-from gateway.discovery.config_server.properties import Properties
 from gateway.errors import BadRequest
 from gateway.routing.calls import parse_call
 from gateway.routing.facts import RequestFacts
 from gateway.routing.kinds import FILTERS, PREDICATES
+from gateway.routing.located import located
 from gateway.routing.path import parse_target
 from gateway.routing.predicates import Predicate
 from gateway.routing.route import Route
 from gateway.routing.spec.arguments import Arg
 from gateway.routing.spec.faults import Fault, RouteFileError
 from gateway.routing.spec.loader import content_of, parse
-from gateway.routing.spec.locator import located
+from gateway.routing.spec.overlay import Properties
 from gateway.routing.table import Match, RouteTable
 
 _WITHOUT_PORT = re.compile(r"(https?)://(?:\[[^\]/]*\]|[^:/?#]+)(?=[/?#]|$)", re.IGNORECASE)

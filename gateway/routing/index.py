@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Generic, TypeVar
 
 from gateway.routing.patterns import PathPattern
-from gateway.routing.readings import Reading, WidePattern, WideSegment
+from gateway.routing.readings import Reading
 from gateway.routing.values import Value, values_of
+from gateway.routing.wide_patterns import WidePattern, WideSegment
 
 T = TypeVar("T")
 

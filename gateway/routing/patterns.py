@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,18 +11,10 @@ from typing import Final
 from gateway.routing.hosts import ONE, RUN, Glob
 from gateway.routing.java_regex import compile_java, quoted
 from gateway.routing.matcher import Regex
-from gateway.routing.readings import bare
+from gateway.routing.readings import bare, fold
 from gateway.routing.spec.faults import RuleBroken
 
 _NOTHING: Final[Mapping[str, str]] = {}
-
-
-def fold(text: str) -> str:
-    """What is left of a text when case and compatibility forms don't count."""
-    if text.isascii():
-        return text.lower()
-    # Upper case first: some letters (dotless i, long s) only meet their plain form there.
-    return unicodedata.normalize("NFKC", text).upper().casefold()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from gateway.routing import matcher
 from gateway.routing.calls import CallPattern
@@ -24,11 +24,7 @@ from gateway.routing.readings import is_or_has_suffix, is_plain, readings_of
 from gateway.routing.route import Route, WeightGroups
 from gateway.routing.route_index import RouteIndex
 from gateway.routing.spec.faults import Fault
-
-if TYPE_CHECKING:
-    from gateway.routing.spec.locator import Locator
-
-__all__ = ["Changes", "Match", "Route", "RouteTable"]
+from gateway.routing.spec.locator import Locator
 
 _ACTUATOR: Final = "actuator"
 _TOLD: Final[dict[str, tuple[str, bytes]]] = {}

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gateway.discovery.config_server.properties import Properties
 from gateway.routing.spec.faults import Fault, RouteFileError
 from gateway.routing.spec.loader import content_of, digest_of, parse
+from gateway.routing.spec.overlay import Properties
 from gateway.routing.table import RouteTable
 
 POLL_SECONDS: Final = 1.0

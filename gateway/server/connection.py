@@ -29,11 +29,12 @@ from aiohttp import hdrs, web
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
-from gateway.proxy.uploads import TOO_LATE, BodyTooSlow
 from gateway.server.arrivals import Laned
 from gateway.server.framing import (
+    BODY_TOO_LATE,
     HEAD_END,
     HEAD_TOO_LATE,
+    BodyTooSlow,
     ChunkedBody,
     Ends,
     RequestLine,
@@ -376,7 +377,7 @@ class Connection(Laned):
         if self._reading_paused or self._held or self._body_has_come():
             self._set_deadline()
         elif not self._body.is_eof():
-            self._break(BodyTooSlow(TOO_LATE))
+            self._break(BodyTooSlow(BODY_TOO_LATE))
 
     def _process_keepalive(self) -> None:
         """The connection was idle for long enough, unless a request is on its way into it."""

@@ -15,6 +15,7 @@ from yarl import URL
 
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 HEAD_TOO_LATE: Final = "the head did not arrive in time"
+BODY_TOO_LATE: Final = "the body did not arrive in time"
 # Not ``lower()``, which makes a k of the Kelvin sign.
 _CHUNKED: Final = re.compile("chunked", re.ASCII | re.IGNORECASE)
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
@@ -32,6 +33,10 @@ class Head(Protocol):
     def version(self) -> HttpVersion: ...
     @property
     def headers(self) -> MultiMapping[str]: ...
+
+
+class BodyTooSlow(web.RequestPayloadError):
+    """The fault of a body whose bytes did not arrive in time, so that its connection was given up."""
 
 
 class Unreadable:

@@ -1,4 +1,4 @@
-"""What one client's connection may take, and how many of them may do what holds them for long."""
+"""What one client's connection may take, and how aiohttp's server is started."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import resource
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.proxy.downloads import DownloadLimits
-from gateway.proxy.uploads import UploadLimits
-from gateway.settings.model import Settings
-
 UNLIMITED_FILES: Final = 1_048_576
+
+# How aiohttp's server must be started for bodies to pass as they are, and for a client that goes away to
+# end the call made for it.
+SERVER_OPTIONS: Final = {"auto_decompress": False, "handler_cancellation": True, "read_bufsize": 64 * 1024}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,49 +35,6 @@ class Limits:
     head_bytes: int = 64 * 1024
     """All of a head."""
     headers: int = 100
-
-
-def limits_of(settings: Settings) -> Limits:
-    """What the settings allow one connection."""
-    return Limits(
-        head_seconds=settings.request_head_timeout_seconds,
-        idle_seconds=settings.keep_alive_timeout_seconds,
-        body_seconds=settings.request_body_timeout_seconds,
-        reader_seconds=settings.response_write_timeout_seconds,
-        reader_rate=settings.response_min_rate,
-    )
-
-
-def upload_limits_of(settings: Settings) -> UploadLimits:
-    """How slow a body may come."""
-    return UploadLimits(
-        timeout=settings.request_body_timeout_seconds,
-        min_rate=settings.request_body_min_rate,
-        per_client=settings.slow_uploads_per_client,
-        per_service=settings.slow_uploads_per_service,
-    )
-
-
-def download_limits_of(settings: Settings) -> DownloadLimits:
-    """How many slow clients may keep services waiting."""
-    return DownloadLimits(
-        per_client=settings.slow_downloads_per_client, per_service=settings.slow_downloads_per_service
-    )
-
-
-def max_streams(settings: Settings) -> int:
-    """``SSE_MAX_STREAMS``, or what the limit of file descriptors leaves: a tenth, and 256, stay for services,
-    Redis, files, and for saying "full"."""
-    if settings.sse_max_streams is not None:
-        return settings.sse_max_streams
-    return max(0, int(file_limit() * 0.9) - 256)
-
-
-def max_tunnels(settings: Settings) -> int:
-    """``WEBSOCKET_MAX``, or as many as take two fifths of the file descriptors, two each."""
-    if settings.websocket_max is not None:
-        return settings.websocket_max
-    return file_limit() // 5
 
 
 def file_limit() -> int:

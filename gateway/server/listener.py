@@ -16,12 +16,11 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
-from gateway.proxy.body import SERVER_OPTIONS
 from gateway.server.arrivals import Lane
 from gateway.server.connection import ClientRequest, Connection
 from gateway.server.deadlines import Deadlines
 from gateway.server.framing import HEAD_END, one_whole_head
-from gateway.server.limits import Limits, file_limit
+from gateway.server.limits import SERVER_OPTIONS, Limits, file_limit
 from gateway.server.release import LONG as STREAM_PATH
 from gateway.sse.frames import come_back
 

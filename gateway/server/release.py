@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.http import HttpRequestParser, RawRequestMessage
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway.proxy.body import SERVER_OPTIONS
+from gateway.server.limits import SERVER_OPTIONS
 from gateway.server.write_timeout import ReaderWatch
 
 LONG: Final = "/api/v1/queue/stream"

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import gateway.web
 import pytest
 
+import gateway
 from gateway import errors
 from gateway.api.envelope import STATUS_OF
 from gateway.api.i18n import LOCALES, choose_locale, message
 
 
 def test_both_catalogues_have_a_text_for_everything_that_is_said() -> None:
-    source = "".join(path.read_text() for path in Path(gateway.web.__file__).parent.glob("*.py"))
+    source = "".join(path.read_text() for path in Path(gateway.__file__).parent.rglob("*.py"))
     keys = set(re.findall(r'"((?:lineup|status|left|room|removed)\.\w+)"', source))
     keys |= {f"error.{error.code}" for error in STATUS_OF} | {
         "error.INTERNAL_ERROR",

@@ -22,7 +22,6 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from gateway.proxy.body import SERVER_OPTIONS
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import TrustedProxies
 from gateway.proxy.headers import upstream_headers
@@ -32,6 +31,7 @@ from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.response import ForwardedResponse
 from gateway.proxy.uploads import Uploads
 from gateway.proxy.websocket import Tunnels
+from gateway.server.limits import SERVER_OPTIONS
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.discovery.config_server.properties import Properties, properties_of
+from gateway.discovery.config_server.properties import properties_of
 from gateway.routing.spec.faults import Fault
 from gateway.routing.spec.loader import load, parse
+from gateway.routing.spec.overlay import Properties
 from gateway.routing.table import RouteTable
 from gateway.routing.watch import RouteWatcher
 from tests.config_server import answer_of, routes

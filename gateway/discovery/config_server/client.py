@@ -13,8 +13,9 @@ from typing import Final
 
 from gateway.discovery.config_server.answer import NoConfiguration, read_answer
 from gateway.discovery.config_server.fetch import Ask
-from gateway.discovery.config_server.properties import Properties, properties_of
+from gateway.discovery.config_server.properties import properties_of
 from gateway.errors import ConfigError, ConfigRefused, ConfigUnavailable
+from gateway.routing.spec.overlay import Properties
 
 Offer = Callable[[Properties | None], Awaitable[tuple[str, ...]]]
 """Puts properties in force (None: the route file alone), or returns what is wrong with them."""

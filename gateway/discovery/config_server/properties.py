@@ -18,6 +18,7 @@ from gateway.routing.spec.defaults import SECURE_HEADERS
 from gateway.routing.spec.document import Fields, Items, Node, Text, merged
 from gateway.routing.spec.faults import Place
 from gateway.routing.spec.given import FAMILIES, LISTS, ONE_VALUE
+from gateway.routing.spec.overlay import Properties
 from gateway.settings.spring.names import uniform
 
 _HERE: Final = "nothing here reads it"
@@ -150,33 +151,6 @@ _TOKENS: Final = frozenset({"jwkseturi", "issueruri", "jwsalgorithms", "audience
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})")
 
 Path = tuple[str | int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Properties:
-    """What of a Config Server's answer concerns a gateway.
-
-    ``sections`` by plain key, as the loader has them of a file; ``tokens`` holds ``jwkseturi`` and so on, ``given``
-    other settings by the property's canonical name. Lines are negative: ``-n`` is the n-th of ``places``. ``values``
-    are the properties that count, by full name; ``ignored`` are names of those that don't, and ``unread`` says of some
-    of these, by name, what their absence means. ``digest`` tells one content from another.
-    """
-
-    sections: Mapping[str, Node]
-    tokens: Mapping[str, Node]
-    given: Mapping[str, Node]
-    places: tuple[Place, ...]
-    values: Mapping[str, str]
-    ignored: tuple[str, ...]
-    unread: Mapping[str, str]
-    digest: bytes
-    version: str | None = None
-    label: str | None = None
-
-    @property
-    def gives_routes(self) -> bool:
-        """Whether there is a list of routes; an empty one counts as none."""
-        return "routes" in self.sections
 
 
 def properties_of(answer: Answer, environ: Mapping[str, str]) -> Properties:

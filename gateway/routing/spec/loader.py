@@ -16,12 +16,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from gateway.discovery.config_server.properties import Properties
 from gateway.routing.spec.defaults import read_defaults
 from gateway.routing.spec.document import BadDocument, Fields, Node, Text, merged, read_document
 from gateway.routing.spec.faults import Faults, RouteFileError, unknown
 from gateway.routing.spec.given import read_given, read_tokens
 from gateway.routing.spec.locator import read_locator
+from gateway.routing.spec.overlay import Properties
 from gateway.routing.spec.routes import read_routes
 from gateway.routing.spec.sections import (
     check_overlaps,

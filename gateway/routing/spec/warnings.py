@@ -19,10 +19,10 @@ from gateway.routing.gates import Gate
 from gateway.routing.index import literal_beginning, literal_prefix
 from gateway.routing.patterns import PathPattern, Segment, compile_pattern
 from gateway.routing.predicates import Method, Path, Weight
-from gateway.routing.readings import WidePattern, bare_pattern
 from gateway.routing.route import Route, Upstream
 from gateway.routing.spec.faults import Fault, Faults, RuleBroken
 from gateway.routing.table import RouteTable
+from gateway.routing.wide_patterns import WidePattern, bare_pattern
 from gateway.settings.spelling import looks_like, nearest
 
 NEEDS_ALL_ROUTES: Final = frozenset({"gate-without-route", "public-without-route", "service-without-route"})

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from gateway.discovery.config_server.properties import Properties, properties_of
+from gateway.discovery.config_server.properties import properties_of
 from gateway.errors import SettingsError
 from gateway.routing.spec.faults import RouteFileError
 from gateway.routing.spec.given import GIVEN, MOST_TAGS
 from gateway.routing.spec.loader import parse
+from gateway.routing.spec.overlay import Properties
 from gateway.routing.table import RouteTable
 from gateway.settings.model import TABLE, Settings
 from tests.config_server import answer_of

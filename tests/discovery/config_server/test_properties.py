@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from gateway.discovery.config_server.properties import Properties, properties_of
+from gateway.discovery.config_server.properties import properties_of
 from gateway.routing.cors import parse_cors
 from gateway.routing.spec.loader import parse
+from gateway.routing.spec.overlay import Properties
 from tests.config_server import answer_of, routes
 
 OLD, NEW = "spring.cloud.gateway", "spring.cloud.gateway.server.webflux"

@@ -13,8 +13,8 @@ import pytest
 
 from gateway.discovery.config_server import client as module
 from gateway.discovery.config_server.client import ConfigServer
-from gateway.discovery.config_server.properties import Properties
 from gateway.errors import ConfigRefused, ConfigUnavailable
+from gateway.routing.spec.overlay import Properties
 from tests.config_server import routes
 
 

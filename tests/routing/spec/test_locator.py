@@ -9,10 +9,11 @@ from multidict import CIMultiDict
 
 from gateway.routing.facts import RequestFacts
 from gateway.routing.gates import GateRule
+from gateway.routing.located import MOST_SERVICES, RESERVED, located
 from gateway.routing.path import parse_target
 from gateway.routing.spec.faults import RouteFileError, RuleBroken
 from gateway.routing.spec.loader import default_file, load, parse
-from gateway.routing.spec.locator import MOST_SERVICES, RESERVED, evaluate, located
+from gateway.routing.spec.locator import evaluate
 from gateway.routing.table import Match, RouteTable
 
 ON = "discovery: {locator: {enabled: true}}\n"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gateway.routing.located import located
 from gateway.routing.patterns import compile_pattern
 from gateway.routing.spec.loader import default_file, load, parse
-from gateway.routing.spec.locator import located
 from gateway.routing.spec.warnings import NEEDS_ALL_ROUTES, _notation, covers, to_itself, without_instances
 from gateway.routing.table import RouteTable
 

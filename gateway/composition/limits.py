@@ -1,0 +1,51 @@
+"""The limits of connections, bodies, streams and WebSockets, as the settings give them."""
+
+from __future__ import annotations
+
+from gateway.proxy.downloads import DownloadLimits
+from gateway.proxy.uploads import UploadLimits
+from gateway.server.limits import Limits, file_limit
+from gateway.settings.model import Settings
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What the settings allow one connection."""
+    return Limits(
+        head_seconds=settings.request_head_timeout_seconds,
+        idle_seconds=settings.keep_alive_timeout_seconds,
+        body_seconds=settings.request_body_timeout_seconds,
+        reader_seconds=settings.response_write_timeout_seconds,
+        reader_rate=settings.response_min_rate,
+    )
+
+
+def upload_limits_of(settings: Settings) -> UploadLimits:
+    """How slow a body may come."""
+    return UploadLimits(
+        timeout=settings.request_body_timeout_seconds,
+        min_rate=settings.request_body_min_rate,
+        per_client=settings.slow_uploads_per_client,
+        per_service=settings.slow_uploads_per_service,
+    )
+
+
+def download_limits_of(settings: Settings) -> DownloadLimits:
+    """How many slow clients may keep services waiting."""
+    return DownloadLimits(
+        per_client=settings.slow_downloads_per_client, per_service=settings.slow_downloads_per_service
+    )
+
+
+def max_streams(settings: Settings) -> int:
+    """``SSE_MAX_STREAMS``, or what the limit of file descriptors leaves: a tenth, and 256, stay for services,
+    Redis, files, and for saying "full"."""
+    if settings.sse_max_streams is not None:
+        return settings.sse_max_streams
+    return max(0, int(file_limit() * 0.9) - 256)
+
+
+def max_tunnels(settings: Settings) -> int:
+    """``WEBSOCKET_MAX``, or as many as take two fifths of the file descriptors, two each."""
+    if settings.websocket_max is not None:
+        return settings.websocket_max
+    return file_limit() // 5

@@ -1,0 +1,46 @@
+"""Routes of the discovery locator: one for each service that is known, added to a table."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from gateway.routing.spec.faults import Faults
+from gateway.routing.table import RouteTable
+
+MOST_SERVICES: Final = 1000
+"""More names than this are left out: what registers itself must not grow the table without end."""
+RESERVED: Final = frozenset(
+    {".well-known", "actuator", "api", "health", "metrics", "swagger-ui", "swagger-ui.html", "v3"}
+)
+"""Names below which the gateway answers itself, or calls are usually open: such a service gets no route."""
+_SERVICE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,126}[a-z0-9])?")
+
+_log = logging.getLogger(__name__)
+
+
+def located(table: RouteTable, names: Iterable[str], *, own: str = "") -> RouteTable:
+    """``table`` with the locator's routes for its own services and ``names``, behind the routes of the same order.
+
+    ``own``: the name under which the gateway itself is registered; no route leads back to it.
+    """
+    locator = table.locator
+    if locator is None:
+        return table
+    left_out = RESERVED | locator.exclude | {own.lower()}
+    known = sorted({name.lower() for name in (*table.services, *names)} - left_out)
+    fit = [name for name in known if _SERVICE.fullmatch(name)]
+    if len(fit) > MOST_SERVICES:
+        _log.warning("%d services are known; the locator makes routes for %d", len(fit), MOST_SERVICES)
+    faults = Faults(table.source)
+    taken = {route.id for route in table.routes}
+    made = [route for route in locator.routes(fit[:MOST_SERVICES], faults) if route.id not in taken]
+    if faults.found:
+        _log.warning("the locator could not make every route: %s", faults.found[0].message)
+    if not made:
+        return table
+    routes = sorted((*table.routes, *made), key=lambda route: route.order)
+    return dataclasses.replace(table, routes=tuple(routes))
