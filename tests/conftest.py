@@ -15,6 +15,8 @@ import redis as sync_redis
 from hypothesis import settings
 from redis.asyncio import Redis
 
+from tests.harness import Gateways
+from tests.hostile.upstream import RawUpstream, raw_upstream
 from tests.redis_server import RedisServer, chosen_executable
 
 settings.register_profile("default", deadline=None)
@@ -84,3 +86,17 @@ def start_redis() -> Iterator[StartRedis]:
             return stack.enter_context(RedisServer(*options))
 
         yield start
+
+
+@pytest.fixture
+async def gateways(tmp_path: Path, redis_url: str) -> AsyncIterator[Gateways]:
+    """Starts gateways in the test's own process, with an issuer, its key server and a service."""
+    async with Gateways(tmp_path, redis_url) as started:
+        yield started
+
+
+@pytest.fixture
+def service() -> Iterator[RawUpstream]:
+    """A service that takes every method and every byte in a query, which aiohttp's parser does not."""
+    with raw_upstream() as running:
+        yield running

@@ -8,7 +8,7 @@ import asyncio
 import re
 import resource
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,12 +39,6 @@ ROWS = {
     )
 }
 ROUTE = "routes:\n  - {id: a, uri: 'http://a', predicates: [Path=/a]%s}\n"
-
-
-@pytest.fixture
-async def gateways(tmp_path: Path, redis_url: str) -> AsyncIterator[Gateways]:
-    async with Gateways(tmp_path, redis_url) as started:
-        yield started
 
 
 def takes_zero(row: Setting) -> bool:

@@ -71,12 +71,6 @@ async def provider() -> AsyncIterator[Provider]:
         await process.wait()
 
 
-@pytest.fixture
-async def gateways(tmp_path: Path, redis_url: str) -> AsyncIterator[Gateways]:
-    async with Gateways(tmp_path, redis_url) as started:
-        yield started
-
-
 async def started(gateways: Gateways, provider: Provider, *algorithms: str) -> Running:
     """A gateway that knows nothing but the issuer and is ready."""
     gateway = await gateways.start(
