@@ -1,55 +1,65 @@
-"""The composition root: the only place that knows everybody.
+"""The composition root: the gateway as an aiohttp application. The only module that knows every package.
 
-A gateway is built out of its settings, one resource after the other, and taken down in reverse.
+``create_app`` writes down the order of the middlewares and of the resources, each with its reason. A resource is one
+``cleanup_ctx`` generator below: it starts, puts itself into the application, and ends after all that came later.
 """
 
 from __future__ import annotations
 
-import contextlib
+import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
+from typing import Final
 
 import aiohttp
+from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from gateway.api import docs, gateway_routes, queue, refresh, rooms, stream
 from gateway.api.actuator import Actuator
-from gateway.api.docs import Docs
-from gateway.api.endpoints import Endpoints
-from gateway.api.forwarding import forwarding
-from gateway.api.gateway_routes import GatewayApi
+from gateway.api.endpoints import Endpoint, Endpoints, on_demand
+from gateway.api.forwarding import forward, to_service
 from gateway.api.metrics import MetricsApi
-from gateway.api.queue import QueueApi
-from gateway.api.refresh import RefreshApi
-from gateway.api.rooms import RoomsApi, following_object
-from gateway.api.service_docs import describing
-from gateway.api.stream import StreamApi
+from gateway.api.service_docs import choosing
 from gateway.auth.access import Authenticator
-from gateway.auth.discovery import IssuerLocation, http_fetch
-from gateway.auth.jwks import Jwks
-from gateway.auth.tokens import TokenVerifier
-from gateway.composition.hubs import Lobby
+from gateway.composition.health import config_health, key_health, older_system_health, redis_health
 from gateway.composition.limits import download_limits_of, max_tunnels, upload_limits_of
-from gateway.composition.live_settings import (
-    LiveSettings,
-    TokenSettings,
-    is_address,
-    token_settings,
-    trusted_proxies,
-)
-from gateway.composition.rooms import waiting_rooms
+from gateway.composition.live_settings import LiveSettings, trusted_proxies
+from gateway.composition.rooms import WaitingRooms, waiting_rooms
 from gateway.composition.route_sources import RouteSources
-from gateway.context import Context, LiveTable
-from gateway.discovery.config_server.client import ConfigServer
+from gateway.composition.tokens import Tokens, checking_tokens
+from gateway.context import (
+    ADMISSIONS,
+    AUTHENTICATOR,
+    CONFIGURATION,
+    DOWNLOADS,
+    FORWARDER,
+    HEALTH,
+    HUBS,
+    LOOP_LAG,
+    OBSERVERS,
+    REFRESH,
+    ROOMS,
+    UNTRUSTED_PROXIES,
+    UPLOADS,
+    Configuration,
+    Health,
+    LiveTable,
+    Observers,
+    Refresh,
+)
 from gateway.discovery.eureka.client import Eureka, discovering
-from gateway.middleware.admit import authenticating, gating, shedding
-from gateway.middleware.cors import acting, crossing
-from gateway.middleware.door import Door
-from gateway.middleware.resolve import locating
+from gateway.middleware.access_log import access_log
+from gateway.middleware.authentication import authentication
+from gateway.middleware.cors import acting, cors
+from gateway.middleware.errors import errors
+from gateway.middleware.gate import gate
+from gateway.middleware.overload import overload, refuse_arrival
+from gateway.middleware.resolve import Resolver, resolving
 from gateway.observability.export import tracing
-from gateway.observability.logging import AccessLog, LineWriter, timestamp
+from gateway.observability.logging import AccessLog, LineWriter
 from gateway.observability.loop_lag import LoopLag
 from gateway.observability.metrics import Metrics
 from gateway.observability.spring_names import OWN_LABELS, SpringMetrics
@@ -59,186 +69,273 @@ from gateway.proxy.forwarded import ALL, WHOLE_CHAIN
 from gateway.proxy.load_balancer import Instances
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.security_headers import security_headers
+from gateway.proxy.untrusted_proxies import UntrustedProxies
 from gateway.proxy.uploads import Uploads
 from gateway.proxy.websocket import Tunnels
 from gateway.routing.table import RouteTable
+from gateway.server.arrivals import Lane
+from gateway.server.limits import SERVER_OPTIONS
 from gateway.settings.model import Settings
-from gateway.waiting_room.keys import DEFAULT_ROOM
-from gateway.waiting_room.rooms import Rooms
+
+SETTINGS: Final[web.AppKey[Settings]] = web.AppKey("settings", Settings)
+"""As read at the start. ``CONFIGURATION`` has those in force."""
+ENVIRON: Final[web.AppKey[Mapping[str, str]]] = web.AppKey("environ", Mapping)
+METRICS: Final[web.AppKey[Metrics]] = web.AppKey("metrics", Metrics)
+ACCESS_LOG: Final[web.AppKey[AccessLog]] = web.AppKey("access_log", AccessLog)
+ARRIVALS: Final[web.AppKey[Lane]] = web.AppKey("arrivals", Lane)
+"""Where requests of new users wait for their turn."""
+RESOLVER: Final[web.AppKey[Resolver]] = web.AppKey("resolver", Resolver)
+CLIENT: Final[web.AppKey[aiohttp.ClientSession]] = web.AppKey("client", aiohttp.ClientSession)
+ROUTE_SOURCES: Final[web.AppKey[RouteSources]] = web.AppKey("route_sources", RouteSources)
+LIVE_SETTINGS: Final[web.AppKey[LiveSettings]] = web.AppKey("live_settings", LiveSettings)
+WAITING_ROOMS: Final[web.AppKey[WaitingRooms]] = web.AppKey("waiting_rooms", WaitingRooms)
+TOKENS: Final[web.AppKey[Tokens]] = web.AppKey("tokens", Tokens)
+POOL: Final[web.AppKey[UpstreamPool]] = web.AppKey("pool", UpstreamPool)
+INSTANCES: Final[web.AppKey[Instances]] = web.AppKey("instances", Instances)
+TUNNELS: Final[web.AppKey[Tunnels]] = web.AppKey("tunnels", Tunnels)
+EUREKA: Final[web.AppKey[Eureka]] = web.AppKey("eureka", Eureka)
+"""Absent unless the settings name Eureka servers."""
 
 
-@dataclass(slots=True)
-class Gateway:
-    """A gateway that is up: what answers requests, and what ``serve`` needs to end it well.
-
-    ``management`` answers on a port of its own, if the settings want one.
-    """
-
-    public: Door
-    management: Door | None
-    context: Context
-    lobby: Lobby
-    tunnels: Tunnels
-    routes: RouteSources
-    eureka: Eureka | None
-    redis_url: str
-
-
-@contextlib.asynccontextmanager
-async def composed(
+def create_app(
     settings: Settings,
-    environ: Mapping[str, str],
+    environ: Mapping[str, str] | None = None,
     *,
     registry: CollectorRegistry | None = None,
     log_writer: LineWriter | None = None,
-) -> AsyncIterator[Gateway]:
-    """Builds a gateway and takes it down. ``environ`` fills the ``${…}`` of the route file.
+) -> web.Application:
+    """Makes the gateway. ``environ`` fills the ``${…}`` of the route file; it is the process's own by default.
 
-    Raises RouteFileError if the route file has faults, ConfigUnavailable if a Config Server that is not optional
-    does not answer, EmbeddedRedisError if that Redis can't be started. While an optional Config Server answers with
-    something unusable, the gateway is there and serves nothing: see ``RouteSources``.
+    The start raises RouteFileError if the route file has faults, ConfigUnavailable if a Config Server that is not
+    optional does not answer, EmbeddedRedisError if that Redis can't be started. While an optional Config Server answers
+    with something unusable, the gateway is there and serves nothing: see ``RouteSources``.
     """
-    metrics = Metrics(registry or CollectorRegistry())
-    async with contextlib.AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        session = await enter(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False))
-        sources = await RouteSources.load(settings, environ, session, metrics)
-        table = sources.first
-        live = LiveSettings(settings, environ, table)
-        lag = await enter(LoopLag(metrics.loop_lag))
-        # Before all who make spans, so that it ends after them.
-        tracer = await enter(
-            tracing(
-                live.now.zipkin_endpoint,
-                settings.spring_application_name,
-                live.now.tracing_sampling_probability,
-                metrics.spans,
-            )
-        )
-        waiting = await enter(waiting_rooms(live.now, table, metrics, tracer))
-        tokens = await enter(_tokens(settings, environ, table, session, metrics))
-        pool = await enter(UpstreamPool(live.now.proxy_keep_alive_seconds))
-        uploads = Uploads(upload_limits_of(settings))
-        tunnels = Tunnels(max_tunnels(settings), settings.websocket_idle_seconds, metrics)
-        instances = Instances(table.services)
-        tables = LiveTable(table)
-        eureka = await enter(discovering(settings, metrics))
-        if eureka is not None:
-            eureka.on_change(instances.discover)
-            eureka.on_change(sources.discover)
-
-        context = Context(
-            settings=live.now,
-            tables=tables,
-            rooms=waiting.rooms,
-            hubs=waiting.lobby,
-            authenticator=Authenticator(
-                tokens.verifier,
-                cookie_name=settings.jwt_cookie_name,
-                stream_grace=settings.stream_token_grace_seconds,
-                allowed_origin=acting(tables),
-                on_token=metrics.token,
-            ),
-            forwarder=Forwarder(
-                pool, instances, tunnels, metrics.upstream, uploads, settings.proxy_repeat_methods
-            ),
-            uploads=uploads,
-            downloads=Downloads(download_limits_of(settings)),
-            trusted=trusted_proxies(live.now),
-            told=_told(live.now),
-            metrics=metrics,
-            spring_metrics=_spring_metrics(live.now, metrics, tables),
-            security=security_headers(strict_transport=settings.server_forward_headers_strategy != "none")
-            if settings.spring_environment
-            else None,
-            tracer=tracer,
-            admissions=waiting.admissions,
-            lag_ms=lambda: lag.milliseconds,
-            checks=_checks(waiting.rooms, tokens.jwks, sources, eureka),
-            refresh=sources.refresh,
-            look=sources.look,
-        )
-
-        async def take(new: RouteTable) -> None:
-            """Puts a reloaded table in force, rooms first: a gate must never name a room that isn't there."""
-            before, now = live.now, live.follow(new)
-            await waiting.provide(new, now)
-            instances.replace(new.services)
-            tokens.follow(new)
-            pool.keep(now.proxy_keep_alive_seconds)
-            tracer.sample(now.tracing_sampling_probability)
-            if _proxies(now) != _proxies(before):
-                context.trusted = trusted_proxies(now)
-            context.told = _told(now)
-            context.settings = now
-            tables.replace(new)
-
-        await enter(sources.running(take))
-        public, management = _doors(context, _access_log(settings, log_writer))
-        yield Gateway(public, management, context, waiting.lobby, tunnels, sources, eureka, waiting.redis_url)
+    endpoints = public_endpoints(settings)
+    if settings.management_server_port is None:
+        endpoints = (*endpoints, *management_endpoints(settings))
+    resolver = Resolver(Endpoints(endpoints), forward, choosing(to_service))
+    app = _application(settings, resolver, endpoints)
+    app[ENVIRON] = os.environ if environ is None else environ
+    app[METRICS] = Metrics(registry or CollectorRegistry())
+    app[ACCESS_LOG] = _access_log(settings, log_writer)
+    app[HEALTH] = Health({})
+    app[UNTRUSTED_PROXIES] = UntrustedProxies()
+    app[UPLOADS] = Uploads(upload_limits_of(settings))
+    app[DOWNLOADS] = Downloads(download_limits_of(settings))
+    app.cleanup_ctx.extend(
+        [
+            client_session,
+            # Before all that depends on settings: a Config Server may give some of them.
+            route_sources,
+            loop_lag,
+            # Before everything that makes spans, so that it ends after them.
+            observers,
+            redis_and_rooms,
+            key_set,
+            upstreams,
+            eureka,
+            # Last: a new table must find everything that it changes.
+            reloading,
+        ]
+    )
+    app.on_shutdown.append(end_streams)
+    return app
 
 
-@dataclass(frozen=True, slots=True)
-class _Tokens:
-    """What tokens are checked with; ``follow`` keeps it to what a Config Server says."""
+def create_management_app(app: web.Application) -> web.Application:
+    """Makes the application of the management port. It shares the resources of ``app``, which must start first and end
+    last."""
+    endpoints = management_endpoints(app[SETTINGS])
+    resolver = Resolver(Endpoints(endpoints), forward, None)
+    management = _application(app[SETTINGS], resolver, endpoints)
 
-    jwks: Jwks
-    verifier: TokenVerifier
-    follow: Callable[[RouteTable], None]
+    async def share(_: web.Application) -> None:
+        management[CONFIGURATION], management[OBSERVERS] = app[CONFIGURATION], app[OBSERVERS]
+        management[LOOP_LAG], management[ROOMS] = app[LOOP_LAG], app[ROOMS]
+        management[AUTHENTICATOR], management[UPLOADS] = app[AUTHENTICATOR], app[UPLOADS]
+        management[HEALTH], management[REFRESH] = app[HEALTH], app[REFRESH]
+        management[UNTRUSTED_PROXIES] = app[UNTRUSTED_PROXIES]
+
+    management.on_startup.append(share)
+    return management
 
 
-@contextlib.asynccontextmanager
-async def _tokens(
-    settings: Settings,
-    environ: Mapping[str, str],
-    table: RouteTable,
-    session: aiohttp.ClientSession,
-    metrics: Metrics,
-) -> AsyncIterator[_Tokens]:
-    """Keeps the keys up to date for as long as it lasts."""
-    in_force = token_settings(settings, environ, table)
-    jwks = Jwks(_source(in_force), in_force.algorithms, http_fetch(session), on_fetch=metrics.jwks_fetched)
-    verifier = TokenVerifier(
-        jwks,
-        issuer=in_force.issuer,
-        audience=in_force.audiences,
-        user_type_claim=settings.jwt_user_type_claim,
+def public_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
+    """The gateway's own calls on the public port."""
+    return (*queue.endpoints(settings), *stream.endpoints(settings), *docs.endpoints(settings))
+
+
+def management_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
+    """The calls of operators and their machines."""
+    return (
+        *Actuator().endpoints(settings),
+        *MetricsApi().endpoints(settings),
+        *gateway_routes.endpoints(settings),
+        *rooms.endpoints(settings),
+        *refresh.endpoints(settings),
     )
 
-    def follow(new: RouteTable) -> None:
-        nonlocal in_force
-        wanted = token_settings(settings, environ, new)
-        if wanted != in_force:
-            in_force = wanted
-            jwks.aim(_source(wanted), wanted.algorithms)
-            verifier.expect(wanted.issuer, wanted.audiences)
 
-    async with jwks.running():
-        yield _Tokens(jwks, verifier, follow)
+def _application(settings: Settings, resolver: Resolver, endpoints: tuple[Endpoint, ...]) -> web.Application:
+    app = web.Application(
+        middlewares=[
+            # Outermost, so that nothing leaves without a trace id and a line in the log.
+            access_log,
+            errors,
+            # One canonical path for all that follows; a request that is ambiguous goes no further.
+            resolving(resolver),
+            # Next, so that the page of another origin can read every refusal, and preflights need no token.
+            cors,
+            # Before any work on tokens: an overloaded instance can't afford it.
+            overload,
+            # The gate needs to know the user; and a gated call needs a token even where a public rule matches.
+            authentication,
+            # Last, because passing it renews a session, which only a request that goes on may do.
+            gate,
+        ],
+        handler_args=SERVER_OPTIONS,
+    )
+    app[SETTINGS], app[RESOLVER] = settings, resolver
+    app[ARRIVALS] = Lane(settings.overload_lag_ms / 1000, refuse_arrival(app, resolver))
+    app.add_routes([endpoint.route() for endpoint in endpoints])
+    # Whatever is no endpoint of the gateway's own is for a service, in any method.
+    app.router.add_route("*", "/{path:.*}", forward, expect_handler=on_demand)
+    return app
 
 
-def _source(wanted: TokenSettings) -> str | IssuerLocation:
-    """Where the keys come from: the address that is set, else what the issuer's document names."""
-    if wanted.keys is not None:
-        return wanted.keys
-    return IssuerLocation(wanted.issuer) if wanted.issuer and is_address(wanted.issuer) else ""
+async def client_session(app: web.Application) -> AsyncIterator[None]:
+    """The HTTP client for documents: key sets, Config Servers. Services have a pool of their own."""
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False) as session:
+        app[CLIENT] = session
+        yield
 
 
-def _checks(
-    rooms: Rooms, jwks: Jwks, sources: RouteSources, eureka: Eureka | None
-) -> dict[str, Callable[[], tuple[bool | str, dict[str, object]]]]:
-    """Health of all that the gateway uses: whether it is up, or its status, and details without secrets."""
-    checks: dict[str, Callable[[], tuple[bool | str, dict[str, object]]]] = {
-        "redis": partial(_redis_health, rooms),
-        "jwks": partial(_key_health, jwks),
-        "routes": lambda: (not sources.faults, {"faults": list(sources.faults)}),
-        "olderSystem": partial(_older_system_health, rooms),
-    }
+async def route_sources(app: web.Application) -> AsyncIterator[None]:
+    """The route file and the Config Server, read for the first time; and the configuration that they make."""
+    settings, environ = app[SETTINGS], app[ENVIRON]
+    sources = await RouteSources.load(settings, environ, app[CLIENT], app[METRICS])
+    live = LiveSettings(settings, environ, sources.first)
+    app[ROUTE_SOURCES], app[LIVE_SETTINGS] = sources, live
+    app[CONFIGURATION] = Configuration(
+        live.now,
+        LiveTable(sources.first),
+        trusted_proxies(live.now),
+        _told(live.now),
+        security_headers(strict_transport=settings.server_forward_headers_strategy != "none")
+        if settings.spring_environment
+        else None,
+    )
+    app[HEALTH].checks["routes"] = lambda: (not sources.faults, {"faults": list(sources.faults)})
     if sources.config is not None:
-        checks["configServer"] = partial(_config_health, sources, sources.config)
-    if eureka is not None:
-        checks["eureka"] = eureka.health
-    return checks
+        app[HEALTH].checks["configServer"] = partial(config_health, sources, sources.config)
+    app[REFRESH] = Refresh(sources.refresh, sources.look)
+    yield
+
+
+async def loop_lag(app: web.Application) -> AsyncIterator[None]:
+    """How far the event loop is behind, measured all the time."""
+    async with LoopLag(app[METRICS].loop_lag) as app[LOOP_LAG]:
+        yield
+
+
+async def observers(app: web.Application) -> AsyncIterator[None]:
+    """Metrics, access log, and the way of spans to Zipkin."""
+    settings, metrics = app[CONFIGURATION].settings, app[METRICS]
+    async with tracing(
+        settings.zipkin_endpoint,
+        app[SETTINGS].spring_application_name,
+        settings.tracing_sampling_probability,
+        metrics.spans,
+    ) as tracer:
+        spring = _spring_metrics(settings, metrics, app[CONFIGURATION].tables)
+        app[OBSERVERS] = Observers(metrics, tracer, app[ACCESS_LOG], spring)
+        yield
+
+
+async def redis_and_rooms(app: web.Application) -> AsyncIterator[None]:
+    """Redis, the rooms, and the streams of waiting users."""
+    configuration = app[CONFIGURATION]
+    async with waiting_rooms(
+        configuration.settings, configuration.tables.now.table, app[METRICS], app[OBSERVERS].tracer
+    ) as waiting:
+        app[WAITING_ROOMS] = waiting
+        app[ROOMS], app[HUBS], app[ADMISSIONS] = waiting.rooms, waiting.lobby, waiting.admissions
+        app[HEALTH].checks["redis"] = partial(redis_health, waiting.rooms)
+        app[HEALTH].checks["olderSystem"] = partial(older_system_health, waiting.rooms)
+        yield
+
+
+async def key_set(app: web.Application) -> AsyncIterator[None]:
+    """The keys of the authorization server, kept up to date, and the authenticator that uses them."""
+    settings, tables = app[SETTINGS], app[CONFIGURATION].tables
+    async with checking_tokens(settings, app[ENVIRON], tables.now.table, app[CLIENT], app[METRICS]) as tokens:
+        app[TOKENS] = tokens
+        app[AUTHENTICATOR] = Authenticator(
+            tokens.verifier,
+            cookie_name=settings.jwt_cookie_name,
+            stream_grace=settings.stream_token_grace_seconds,
+            allowed_origin=acting(tables),
+            on_token=app[METRICS].token,
+        )
+        app[HEALTH].checks["jwks"] = partial(key_health, tokens.jwks)
+        yield
+
+
+async def upstreams(app: web.Application) -> AsyncIterator[None]:
+    """Connections to services, and what forwards requests on them."""
+    settings, metrics = app[SETTINGS], app[METRICS]
+    async with UpstreamPool(app[CONFIGURATION].settings.proxy_keep_alive_seconds) as pool:
+        app[POOL] = pool
+        app[INSTANCES] = Instances(app[CONFIGURATION].tables.now.table.services)
+        app[TUNNELS] = Tunnels(max_tunnels(settings), settings.websocket_idle_seconds, metrics)
+        app[FORWARDER] = Forwarder(
+            pool,
+            app[INSTANCES],
+            app[TUNNELS],
+            metrics.upstream,
+            app[UPLOADS],
+            settings.proxy_repeat_methods,
+        )
+        yield
+
+
+async def eureka(app: web.Application) -> AsyncIterator[None]:
+    """Eureka, if the settings name it: its instances are balanced, and its services may get routes."""
+    async with discovering(app[SETTINGS], app[METRICS]) as client:
+        if client is not None:
+            app[EUREKA] = client
+            client.on_change(app[INSTANCES].discover)
+            client.on_change(app[ROUTE_SOURCES].discover)
+            app[HEALTH].checks["eureka"] = client.health
+        yield
+
+
+async def reloading(app: web.Application) -> AsyncIterator[None]:
+    """Puts new route tables in force as they come."""
+    async with app[ROUTE_SOURCES].running(partial(_put_in_force, app)):
+        yield
+
+
+async def end_streams(app: web.Application) -> None:
+    """Ends streams and WebSockets at once. ``serve`` has ended them over the grace time before."""
+    await app[WAITING_ROOMS].lobby.drain(0.0)
+    await app[TUNNELS].drain(0.0)
+
+
+async def _put_in_force(app: web.Application, new: RouteTable) -> None:
+    """Puts a reloaded table in force, rooms first: a gate must never name a room that isn't there."""
+    configuration, live = app[CONFIGURATION], app[LIVE_SETTINGS]
+    before, now = live.now, live.follow(new)
+    await app[WAITING_ROOMS].provide(new, now)
+    app[INSTANCES].replace(new.services)
+    app[TOKENS].follow(new)
+    app[POOL].keep(now.proxy_keep_alive_seconds)
+    app[OBSERVERS].tracer.sample(now.tracing_sampling_probability)
+    if _proxies(now) != _proxies(before):
+        configuration.trusted = trusted_proxies(now)
+    configuration.told = _told(now)
+    configuration.settings = now
+    configuration.tables.replace(new)
 
 
 def _spring_metrics(settings: Settings, metrics: Metrics, tables: LiveTable) -> SpringMetrics | None:
@@ -269,98 +366,3 @@ def _access_log(settings: Settings, writer: LineWriter | None) -> AccessLog:
         key=(settings.identity_hmac_secret or secrets.token_hex()).encode(),
         service=settings.spring_application_name,
     )
-
-
-def _redis_health(rooms: Rooms) -> tuple[bool | str, dict[str, object]]:
-    """DOWN as the probe found it; UNKNOWN while Redis answers, but what happens in the rooms is not heard."""
-    state = rooms.redis_state
-    if state.away:
-        return "DOWN", {"since": timestamp(state.away_since), "reason": state.away}
-    details: dict[str, object] = {}
-    if state.refuses:
-        details = {"refusesWrites": state.refuses, "since": timestamp(state.refuses_since)}
-    if rooms.refused_scripts:
-        details["refusedScripts"] = rooms.refused_scripts
-    if rooms.failing_scripts:
-        details["failingScripts"] = rooms.failing_scripts
-    if not rooms.subscription.listening.is_set():
-        return False, details | {"reason": "events of the rooms are not heard"}
-    return True, details
-
-
-def _older_system_health(rooms: Rooms) -> tuple[bool, dict[str, object]]:
-    """Whether an older system is followed, as this instance last heard. Nothing is wrong with that."""
-    # There is no room while the gateway is not ready.
-    following = next((room.following for room in rooms if room.name == DEFAULT_ROOM), None)
-    details: dict[str, object] = {"following": following is not None}
-    if following is not None:
-        details |= following_object(following)
-    return True, details
-
-
-def _key_health(jwks: Jwks) -> tuple[bool | str, dict[str, object]]:
-    """OUT_OF_SERVICE while an issuer that is to name its key set could never be read: no token can be checked."""
-    status = jwks.status()
-    if status.unread is not None:
-        return "OUT_OF_SERVICE", {"keys": status.keys, "reason": status.unread}
-    return jwks.keys_known, {"keys": status.keys}
-
-
-def _config_health(sources: RouteSources, config: ConfigServer) -> tuple[bool | str, dict[str, object]]:
-    """OUT_OF_SERVICE while nothing is served because of what the server answered."""
-    status = config.status()
-    routes = "Config Server" if status.gives_routes else "file"
-    details: dict[str, object] = {
-        "version": status.version,
-        "label": status.label,
-        "routes": "none" if sources.unready else routes,
-        "failures": status.failures,
-    }
-    if status.reason:
-        details["reason"] = status.reason
-    details["ignored"] = status.ignored
-    if sources.unready:
-        return "OUT_OF_SERVICE", {"reason": sources.unready} | details
-    return not status.failures, details
-
-
-def _doors(context: Context, access_log: AccessLog) -> tuple[Door, Door | None]:
-    """What answers on the public port, and on that of management. Own calls come before any route."""
-    public = (*QueueApi(context).endpoints(), *StreamApi(context).endpoints(), *Docs(context).endpoints())
-    actuator = tuple(
-        endpoint
-        for api in (
-            Actuator(context),
-            MetricsApi(context),
-            GatewayApi(context),
-            RoomsApi(context),
-            RefreshApi(context),
-        )
-        for endpoint in api.endpoints()
-    )
-    if context.settings.management_server_port is None:
-        return _door(context, access_log, Endpoints((*public, *actuator))), None
-    return (
-        _door(context, access_log, Endpoints(public)),
-        _door(context, access_log, Endpoints(actuator), routed=False),
-    )
-
-
-def _door(context: Context, access_log: AccessLog, endpoints: Endpoints, *, routed: bool = True) -> Door:
-    """The order of things. Around all of them stands the door, so that nothing leaves without a trace id and a line
-    in the log."""
-    finding = (
-        # One canonical path for all that follows; whatever is ambiguous goes no further.
-        locating(context, endpoints, describing(context, forwarding(context)) if routed else None),
-        # Next, so that whatever refuses can be read by the page of another origin, and preflights need no token.
-        crossing(context),
-    )
-    judging = (
-        # Before any JWT work: that is what an overloaded instance can't afford.
-        shedding(context),
-        # The gate needs to know who; and a gated call needs a token even where a public rule matches.
-        authenticating(context),
-        # Last, because passing it renews a session, which only a request that goes on may do.
-        gating(context),
-    )
-    return Door(context, access_log, finding, judging)

@@ -1,26 +1,34 @@
-"""What a request carries through the middlewares, and what handlers and middlewares work with."""
+"""What a request carries through the middlewares, and what the application holds for middlewares and handlers.
+
+``CONTEXT`` is the key of the first on a request, the other keys are the application's. Each resource of the application
+is put there by the ``cleanup_ctx`` generator in ``app`` that owns it.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from aiohttp import web
 
 from gateway.auth.access import Access, Authenticator
-from gateway.middleware.untrusted_proxies import UntrustedProxies
+from gateway.auth.tokens import Principal
+from gateway.errors import GatewayError
+from gateway.observability.logging import AccessLog
+from gateway.observability.loop_lag import LoopLag
 from gateway.observability.metrics import Metrics
 from gateway.observability.spans import Admissions, Tracer
 from gateway.observability.spring_names import SpringMetrics
 from gateway.observability.tracing import TraceContext
 from gateway.proxy.downloads import Downloads
 from gateway.proxy.forward import Forwarder
-from gateway.proxy.forwarded import TrustedProxies
+from gateway.proxy.forwarded import Origin, TrustedProxies
 from gateway.proxy.security_headers import SecurityHeaders
+from gateway.proxy.untrusted_proxies import UntrustedProxies
 from gateway.proxy.uploads import Uploads
-from gateway.routing.cors import CorsRule
+from gateway.routing.cors import CorsRule, Headers
 from gateway.routing.gates import GateRule
 from gateway.routing.path import Target
 from gateway.routing.predicates import Method, Path
@@ -29,42 +37,40 @@ from gateway.settings.model import Settings
 from gateway.sse.hub import Hub
 from gateway.waiting_room.rooms import Rooms
 
-if TYPE_CHECKING:
-    from gateway.auth.access import Access
-    from gateway.auth.tokens import Principal
-    from gateway.proxy.forwarded import Origin
-    from gateway.proxy.security_headers import SecurityHeaders
-    from gateway.routing.cors import CorsRule, Headers
-    from gateway.routing.path import Target
-    from gateway.routing.table import Match
-
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Choose = Callable[[str, Match, str], Handler]
+"""What answers a call that a route matches, by method, match and canonical path."""
 
 _NO_PARAMETERS: Final[Mapping[str, str]] = {}
+_MOST_REMEMBERED: Final = 4096
+_LONGEST_REMEMBERED: Final = 256
 
 
-class Exchange:
-    """One request on its way. A plain class with slots, because one is made for each request."""
+class RequestContext:
+    """One request on its way through the middlewares. A plain class with slots: one is made for each request."""
 
     __slots__ = (
         "access",
+        "auth",
         "began",
         "client",
         "cors",
+        "cors_enabled",
         "cors_headers",
-        "crosses",
-        "endpoint",
+        "forward",
+        "handler",
         "label",
         "locale",
         "match",
-        "needs",
         "origin",
         "outcome",
         "parameters",
         "principal",
+        "refusal",
         "renews_only",
         "room",
         "security",
-        "sheds",
+        "sheddable",
         "streams",
         "target",
         "trace",
@@ -77,54 +83,59 @@ class Exchange:
         self.locale = locale
         self.client = client
         self.origin: Origin | None = None
-        """What trusted proxies say of how the client came; None if the peer is none of them."""
+        """How the client came, as trusted proxies say; None if the peer is none of them."""
         self.began = time.perf_counter()
         self.target: Target | None = None
+        """The canonical target; None until the request is resolved."""
         self.access: Access | None = None
         """The public rules this request is served under, whatever is loaded meanwhile."""
-        self.endpoint: Handler | None = None
-        """What answers in the end, of the gateway's own or the way to a service."""
+        self.handler: Handler | None = None
+        """What aiohttp's router must have found: an endpoint of the gateway's own, or the catch-all."""
+        self.forward: Handler | None = None
+        """What answers a call to a service."""
+        self.refusal: GatewayError | None = None
+        """The error to answer with once the caller is known, instead of calling ``handler``."""
         self.match: Match | None = None
-        self.crosses = True
-        """Pages of other origins may be meant; false for what is for operators."""
+        self.cors_enabled = True
+        """Whether pages of other origins may call this; false for what is for operators."""
         self.cors: CorsRule | None = None
-        """What such pages may do here; None: nobody has said, and browsers allow them nothing."""
+        """What such pages may do here; None if no rule says so, and browsers allow them nothing."""
         self.cors_headers: Headers = ()
-        """What the answer says about it, whoever answers."""
+        """The CORS headers of the answer, whoever answers."""
         self.security: SecurityHeaders | None = None
-        """What the answer says to browsers where it does not say it itself; None: nothing is added."""
+        """Headers for browsers that the answer gets if it lacks them; None: none are added."""
         self.principal: Principal | None = None
         self.room: str | None = None
         """The room whose gate the call passes."""
         self.renews_only = False
-        self.sheds = False
-        """A newcomer's call, refused while this instance is overloaded."""
+        """Whether the gate only renews a session and refuses no caller."""
+        self.sheddable = False
+        """Whether an overloaded instance refuses this call, because it brings a new user."""
         self.streams = False
-        """The answer is a stream of server-sent events."""
-        self.needs = "token"
-        """``token``, ``nothing`` or ``management``, for the gateway's own calls."""
+        """Whether the answer is a stream of server-sent events."""
+        self.auth = "token"
+        """``token``, ``nothing`` or ``management``."""
         self.parameters = _NO_PARAMETERS
+        """Path parameters of an endpoint of the gateway's own."""
         self.label = "-"
-        """For logs and metrics: a route id or the name of an own call, never a path."""
+        """For logs and metrics: a route id or the name of an endpoint, never a path."""
         self.outcome = ""
         """The code of the error that was answered, if one was."""
 
     @property
     def trace_id(self) -> str:
-        """What the client, the log and Zipkin know the trace by."""
+        """The trace's id for the client, the log and Zipkin."""
         return self.trace.trace_id
 
 
-Handler = Callable[[web.BaseRequest, Exchange], Awaitable[web.StreamResponse]]
-"""What answers a request in the end."""
+class ResolvedCall(NamedTuple):
+    """What a call to a service was resolved to."""
 
-Step = Callable[[web.BaseRequest, Exchange], Awaitable[None] | None]
-"""One thing to find out or to refuse, before anybody answers. Returns what has to be waited for, if anything:
-most steps need not wait, and then cost no more than a call. Refuses by raising an error of the tree."""
-
-
-_MOST_REMEMBERED: Final = 4096
-_LONGEST_REMEMBERED: Final = 256
+    target: Target
+    match: Match
+    forward: Handler
+    gate: GateRule | None
+    cors: CorsRule | None = None
 
 
 class _PublicCalls:
@@ -136,35 +147,28 @@ class _PublicCalls:
         self.opens = table.is_public
 
 
-class Located(NamedTuple):
-    """What a call that goes to a service was found to be."""
-
-    target: Target
-    match: Match
-    endpoint: Handler
-    gate: GateRule | None
-    cors: CorsRule | None = None
-
-
 class Serving(NamedTuple):
     """A route table, and what is derived from it."""
 
     table: RouteTable
     access: Access
-    located: dict[tuple[str, str], Located]
-    """Calls found before, by method and raw target, where these two alone decide."""
+    resolved: dict[tuple[str, str], ResolvedCall]
+    """Calls resolved before, by method and raw target, where these two alone decide."""
     by_target_alone: bool
     """Whether no route looks at anything but path and method."""
 
-    def remember(self, method: str, raw: str, located: Located) -> None:
-        """Spares the next such call the search, if the answer can't depend on anything else. Bounded in number and
-        length: whoever makes up targets only empties it. Nothing with a query, which may hold a secret."""
-        filters = located.match.route.filters
+    def remember(self, method: str, raw: str, call: ResolvedCall) -> None:
+        """Spares the next such call the search, if the result can't depend on anything else.
+
+        Bounded in number and length: a client that makes up targets only empties it. Targets with a query are not
+        kept, since they may hold a secret.
+        """
+        filters = call.match.route.filters
         plain = self.by_target_alone and "?" not in raw and all(each.by_path for each in filters)
         if plain and len(raw) <= _LONGEST_REMEMBERED:
-            if len(self.located) >= _MOST_REMEMBERED:
-                self.located.clear()
-            self.located[method, raw] = located
+            if len(self.resolved) >= _MOST_REMEMBERED:
+                self.resolved.clear()
+            self.resolved[method, raw] = call
 
 
 class LiveTable:
@@ -181,38 +185,63 @@ class LiveTable:
 
 
 @dataclass(slots=True)
-class Context:
-    """The collaborators of the web layer. ``settings`` are those of now: a Config Server may give some of them."""
+class Configuration:
+    """What is in force at the moment. A reload, or a Config Server's answer, replaces its parts."""
 
     settings: Settings
     tables: LiveTable
-    rooms: Rooms
-    hubs: Mapping[str, Hub]
-    authenticator: Authenticator
-    forwarder: Forwarder
     trusted: TrustedProxies
     told: frozenset[str]
     """What services are told of the client: see ``forwarded_headers``."""
-    metrics: Metrics
-    tracer: Tracer
-    admissions: Admissions
-    lag_ms: Callable[[], float]
-    """How far the event loop is behind at the moment."""
-    checks: Mapping[str, Callable[[], tuple[bool | str, dict[str, object]]]]
-    """Health of each component: whether it is up, and details without secrets."""
-    refresh: Callable[[], Awaitable[tuple[str, ...]]]
-    """Reads routes and configuration anew; returns the names of what changed, or raises ConfigError."""
-    look: Callable[[], None]
-    """Has the Config Server asked as soon as may be."""
-    spring_metrics: SpringMetrics | None = None
-    """The same under Spring's names, if the settings want them."""
     security: SecurityHeaders | None = None
     """Headers that all answers get which lack them, in a Spring environment."""
-    uploads: Uploads = field(default_factory=Uploads)
-    """Bounds slow request bodies, those for services and those for the gateway."""
-    untrusted: UntrustedProxies = field(default_factory=UntrustedProxies)
-    """Warns of a proxy that is not believed."""
-    downloads: Downloads = field(default_factory=Downloads)
-    """Bounds slow clients that services wait for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observers:
+    """What counts, measures, traces and logs."""
+
+    metrics: Metrics
+    tracer: Tracer
+    access_log: AccessLog
+    spring_metrics: SpringMetrics | None = None
+    """The same under Spring's names, if the settings want them."""
+
+
+HealthCheck = Callable[[], tuple[bool | str, dict[str, object]]]
+"""Whether a component is up, or its status, and details without secrets."""
+
+
+@dataclass(slots=True)
+class Health:
+    """The health of each component, and whether the instance is going away."""
+
+    checks: dict[str, HealthCheck]
     draining: bool = False
-    """Set when the instance is going away: not ready any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """How operators have routes and configuration read anew."""
+
+    refresh: Callable[[], Awaitable[tuple[str, ...]]]
+    """Reads both now; returns the names of what changed, or raises ConfigError."""
+    look: Callable[[], None]
+    """Has the Config Server asked as soon as may be."""
+
+
+CONTEXT: Final[web.RequestKey[RequestContext]] = web.RequestKey("context", RequestContext)
+
+CONFIGURATION: Final[web.AppKey[Configuration]] = web.AppKey("configuration", Configuration)
+OBSERVERS: Final[web.AppKey[Observers]] = web.AppKey("observers", Observers)
+LOOP_LAG: Final[web.AppKey[LoopLag]] = web.AppKey("loop_lag", LoopLag)
+ROOMS: Final[web.AppKey[Rooms]] = web.AppKey("rooms", Rooms)
+HUBS: Final[web.AppKey[Mapping[str, Hub]]] = web.AppKey("hubs", Mapping)
+ADMISSIONS: Final[web.AppKey[Admissions]] = web.AppKey("admissions", Admissions)
+AUTHENTICATOR: Final[web.AppKey[Authenticator]] = web.AppKey("authenticator", Authenticator)
+FORWARDER: Final[web.AppKey[Forwarder]] = web.AppKey("forwarder", Forwarder)
+UPLOADS: Final[web.AppKey[Uploads]] = web.AppKey("uploads", Uploads)
+DOWNLOADS: Final[web.AppKey[Downloads]] = web.AppKey("downloads", Downloads)
+UNTRUSTED_PROXIES: Final[web.AppKey[UntrustedProxies]] = web.AppKey("untrusted_proxies", UntrustedProxies)
+HEALTH: Final[web.AppKey[Health]] = web.AppKey("health", Health)
+REFRESH: Final[web.AppKey[Refresh]] = web.AppKey("refresh", Refresh)

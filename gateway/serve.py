@@ -12,22 +12,32 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
 from aiohttp import web
 from prometheus_client import REGISTRY
 
-from gateway.app import Gateway, composed
+from gateway.app import (
+    ARRIVALS,
+    EUREKA,
+    METRICS,
+    ROUTE_SOURCES,
+    SETTINGS,
+    TUNNELS,
+    WAITING_ROOMS,
+    create_app,
+    create_management_app,
+)
 from gateway.composition.limits import limits_of
 from gateway.composition.summary import redis_kind, summary, without_password
 from gateway.composition.warnings import warnings_of_keys, warnings_of_settings
+from gateway.context import CONFIGURATION, HEALTH
 from gateway.errors import GatewayError, Overloaded, SettingsError
-from gateway.middleware.door import Door
 from gateway.observability.logging import LineWriter, logging_to
 from gateway.observability.metrics import Metrics
-from gateway.server.listener import Port, Server
+from gateway.server.listener import Port, Runner
 from gateway.settings.model import Settings, as_written
 from gateway.settings.spring.environ import understood
 from gateway.settings.warnings import Asked, notes_of_names
@@ -167,22 +177,14 @@ _WRONG_SETTINGS: Final = 2
 
 async def _serve(settings: Settings, environ: Asked, writer: LineWriter, stop: Stop) -> int:
     systemd = Notifier.from_env(environ)
+    app = create_app(settings, environ, registry=REGISTRY, log_writer=writer if settings.access_log else None)
     try:
-        async with (
-            systemd.watched(),
-            composed(
-                settings,
-                environ,
-                registry=REGISTRY,
-                log_writer=writer if settings.access_log else None,
-            ) as gateway,
-            _listening(gateway, settings, environ),
-        ):
+        async with systemd.watched(), _listening(app, settings, environ):
             # What is alive by now mostly stays: a full collection over it would only stall the loop.
             gc.collect()
             gc.freeze()
             gc.set_threshold(*COLLECT_AFTER)
-            stop.on_hangup = gateway.routes.reload
+            stop.on_hangup = app[ROUTE_SOURCES].reload
             systemd.send("READY=1")
             await stop.asked()
             systemd.send("STOPPING=1")
@@ -197,49 +199,66 @@ async def _serve(settings: Settings, environ: Asked, writer: LineWriter, stop: S
 
 
 @contextlib.asynccontextmanager
-async def _listening(gateway: Gateway, settings: Settings, environ: Asked) -> AsyncIterator[None]:
+async def _listening(app: web.Application, settings: Settings, environ: Asked) -> AsyncIterator[None]:
     """Accepts connections for as long as it lasts; then ends streams and finishes what is in flight, both within
     the grace time. Eureka hears of it once the ports are open, and before they close."""
-    eureka = gateway.eureka
-    # Two calls to Eureka are part of the stop: DOWN at its beginning, and unregistering at its end.
-    grace = max(0.0, settings.shutdown_grace_seconds - (2 * eureka.goodbye_seconds if eureka else 0.0))
-    full = _full(gateway.context.metrics)
-    runners = [
-        await _open(server_of(gateway.public, full), settings.server_host, settings.server_port, grace)
-    ]
+    full = _full(app[METRICS])
+    runners = [runner_of(app, full)]
+    if settings.management_server_port is not None:
+        runners.append(runner_of(create_management_app(app), full))
+    ports = settings.server_port, settings.management_server_port or 0
     try:
-        log.info("listening on %s", _address(runners[0]))
-        if gateway.management is not None:
-            port = settings.management_server_port or 0
-            server = server_of(gateway.management, full)
-            runners.append(await _open(server, settings.server_host, port, grace))
-            log.info("management on %s", _address(runners[1]))
-        log.info("Redis at %s (%s)", without_password(gateway.redis_url), redis_kind(settings))
-        _log_start(gateway, settings, environ, *map(_address, runners))
+        addresses = []
+        for runner, port, name in zip(runners, ports, ("listening on", "management on"), strict=False):
+            await _open(runner, settings.server_host, port)
+            addresses.append(_address(runner))
+            log.info("%s %s", name, addresses[-1])
+        log.info("Redis at %s (%s)", without_password(app[WAITING_ROOMS].redis_url), redis_kind(settings))
+        _log_start(app, settings, environ, *addresses)
+        eureka = app.get(EUREKA)
         if eureka is not None:
             # Not before there is something to serve: others would send requests at once.
-            ports = [runner.addresses[0][1] for runner in runners]
-            gateway.routes.when_ready(lambda: None if gateway.context.draining else eureka.listening(*ports))
-        yield
+            numbers = [runner.addresses[0][1] for runner in runners]
+            app[ROUTE_SOURCES].when_ready(
+                lambda: None if app[HEALTH].draining else eureka.listening(*numbers)
+            )
+        try:
+            yield
+        finally:
+            await _drain(app, runners, settings)
     finally:
-        gateway.context.draining = True
-        if eureka is not None:
-            await eureka.draining()
-        # A second is left for what is written last.
-        spread = max(0.0, grace - 1.0)
-        await asyncio.gather(
-            gateway.lobby.drain(spread),
-            gateway.tunnels.drain(spread),
-            *(runner.cleanup() for runner in runners),
-        )
+        # The public application owns what the other shares.
+        for runner in reversed(runners):
+            await runner.cleanup()
 
 
-def _log_start(gateway: Gateway, settings: Settings, environ: Asked, base: str, management: str = "") -> None:
+async def _drain(app: web.Application, runners: Sequence[Runner], settings: Settings) -> None:
+    """Ends streams, tunnels and requests within the grace time."""
+    app[HEALTH].draining = True
+    eureka = app.get(EUREKA)
+    grace = settings.shutdown_grace_seconds
+    if eureka is not None:
+        # Two calls to Eureka are part of the stop: DOWN at its beginning, and unregistering at its end.
+        grace = max(0.0, grace - 2 * eureka.goodbye_seconds)
+        await eureka.draining()
+    # A second is left for what is written last.
+    spread = max(0.0, grace - 1.0)
+    await asyncio.gather(
+        app[WAITING_ROOMS].lobby.drain(spread),
+        app[TUNNELS].drain(spread),
+        *(runner.stop_serving(grace) for runner in runners),
+    )
+
+
+def _log_start(
+    app: web.Application, settings: Settings, environ: Asked, base: str, management: str = ""
+) -> None:
     """Logs what is in force, and what is hardly meant."""
-    table = gateway.context.tables.now.table
-    for line in summary(gateway.context.settings, environ, table, base=base, management=management or base):
+    configuration = app[CONFIGURATION]
+    table = configuration.tables.now.table
+    for line in summary(configuration.settings, environ, table, base=base, management=management or base):
         log.info("%s", line)
-    gateway.routes.log(table)
+    app[ROUTE_SOURCES].log(table)
     warnings = warnings_of_settings(settings, environ, environ.asked)
     for warning in (*warnings, *warnings_of_keys(settings, environ, table)):
         log.warning("%s", warning)
@@ -247,26 +266,20 @@ def _log_start(gateway: Gateway, settings: Settings, environ: Asked, base: str, 
         log.info("%s", note)
 
 
-async def _open(server: Server, host: str, port: int, grace: float) -> web.ServerRunner:
-    """Opens a port. Raises CannotListen."""
-    runner = web.ServerRunner(server, shutdown_timeout=grace)
+async def _open(runner: Runner, host: str, port: int) -> None:
+    """Starts the application and opens its port. Raises CannotListen, and what the start raises."""
     await runner.setup()
     try:
         await Port(runner, host, port).start()
     except OSError as error:
-        await runner.cleanup()
         raise CannotListen(host, port, error.strerror or str(error)) from error
-    return runner
 
 
-def server_of(door: Door, on_full: Callable[[], None] | None = None) -> Server:
-    """The server around what answers requests; ``on_full`` is called for each connection turned away."""
-    return Server(
-        door.handle,
-        limits_of(door.settings),
-        most=door.settings.max_connections,
-        on_full=on_full,
-        lane=door.lane,
+def runner_of(app: web.Application, on_full: Callable[[], None] | None = None) -> Runner:
+    """What runs ``app`` on the gateway's own server; ``on_full`` is called for each connection turned away."""
+    settings = app[SETTINGS]
+    return Runner(
+        app, limits_of(settings), most=settings.max_connections, on_full=on_full, lane=app[ARRIVALS]
     )
 
 
@@ -296,7 +309,7 @@ class CannotListen(GatewayError):
         super().__init__(f"can't listen on {host} port {port} (SERVER_HOST, SERVER_PORT): {reason}")
 
 
-def _address(runner: web.ServerRunner) -> str:
+def _address(runner: web.BaseRunner) -> str:
     host, port = runner.addresses[0][:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 

@@ -13,8 +13,9 @@ from typing import Any, Self
 import aiohttp
 from aiohttp import web
 
-from gateway.app import Gateway, composed
-from gateway.serve import server_of
+from gateway.app import create_app
+from gateway.context import ROOMS
+from gateway.serve import runner_of
 from gateway.settings.model import Settings
 from tests.tokens import Issuer, KeyServer, serving
 
@@ -209,7 +210,8 @@ class Running:
     """A gateway that is up, and what belongs to it."""
 
     base: str
-    gateway: Gateway
+    app: web.Application
+    runner: web.AppRunner
     session: aiohttp.ClientSession
     issuer: Issuer
     keys: KeyServer
@@ -275,14 +277,15 @@ class Gateways:
         routes_file = self.folder / f"routes-{self._started}.yaml"
         routes_file.write_text(routes % {"service": self.service.url}, encoding="utf-8")
         settings = settings_for(self.redis_url, self.keys.uri, routes_file, **changes)
+        app = create_app(settings, {})
+        runner = runner_of(app)
         async with (
-            composed(settings, {}) as gateway,
-            listening(web.ServerRunner(server_of(gateway.public), shutdown_timeout=1.0)) as base,
+            listening(runner) as base,
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),
                 timeout=aiohttp.ClientTimeout(total=20),
                 auto_decompress=False,
             ) as session,
         ):
-            await gateway.context.rooms.subscription.listening.wait()
-            yield Running(base, gateway, session, self.issuer, self.keys, routes_file)
+            await app[ROOMS].subscription.listening.wait()
+            yield Running(base, app, runner, session, self.issuer, self.keys, routes_file)

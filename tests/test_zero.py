@@ -175,7 +175,6 @@ async def test_silence_ends_no_tunnel() -> None:
 
 async def test_a_port_that_is_free(gateways: Gateways) -> None:
     gateway = await gateways.start(management_server_port=0)
-    assert gateway.gateway.management is not None
     assert int(gateway.base.rpartition(":")[2]) > 0
 
 

@@ -14,14 +14,15 @@ from aiohttp import web
 from prometheus_async.aio.web import server_stats
 
 from gateway import __version__
-from gateway.api.endpoints import Endpoint, Needs
+from gateway.api.endpoints import Auth, Endpoint
 from gateway.api.envelope import encode
-from gateway.context import Context, Exchange
+from gateway.auth.management import has_management_token
+from gateway.context import CONFIGURATION, CONTEXT, HEALTH, Health
 from gateway.errors import RouteNotFound
-from gateway.middleware.admit import has_management_token
 from gateway.observability.exposition import form_for
 from gateway.routing.describe import actuator as routes_of
 from gateway.routing.describe import actuator_route
+from gateway.settings.model import Settings
 
 T = TypeVar("T")
 
@@ -99,39 +100,55 @@ class _Asking(NamedTuple):
     headers: Mapping[str, str]
 
 
+def _shows_details(request: web.Request) -> bool:
+    settings = request.app[CONFIGURATION].settings
+    if settings.management_reads != "token":
+        return True
+    return has_management_token(request.headers.getall("Authorization", ()), settings.management_token)
+
+
+def _components(health: Health) -> dict[str, Any]:
+    components: dict[str, Any] = {}
+    for name, check in sorted(health.checks.items()):
+        up, details = check()
+        status = up if isinstance(up, str) else "UP" if up else "UNKNOWN"
+        components[name] = {"status": status, "details": details}
+    out = health.draining or any(each["status"] == OUT_OF_SERVICE for each in components.values())
+    components["livenessState"] = {"status": "UP"}
+    components["readinessState"] = {"status": OUT_OF_SERVICE if out else "UP"}
+    return components
+
+
 class Actuator:
     """Health, information, routes and metrics."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self) -> None:
         self._aside = Aside()
 
-    def endpoints(self) -> tuple[Endpoint, ...]:
+    def endpoints(self, settings: Settings) -> tuple[Endpoint, ...]:
         """What there is below ``/actuator``, but for rooms."""
-        reads: Needs = "management" if self._context.settings.management_reads == "token" else "nothing"
+        reads: Auth = "management" if settings.management_reads == "token" else "nothing"
         return (
-            Endpoint("GET", BASE, self.links, needs=reads, label="actuator"),
-            Endpoint("GET", f"{BASE}/health", self.health, needs="nothing", label="actuator.health"),
+            Endpoint("GET", BASE, self.links, auth=reads, label="actuator"),
+            Endpoint("GET", f"{BASE}/health", self.health, auth="nothing", label="actuator.health"),
             Endpoint(
-                "GET", f"{BASE}/health/liveness", self.liveness, needs="nothing", label="actuator.health"
+                "GET", f"{BASE}/health/liveness", self.liveness, auth="nothing", label="actuator.health"
             ),
             Endpoint(
-                "GET", f"{BASE}/health/readiness", self.readiness, needs="nothing", label="actuator.health"
+                "GET", f"{BASE}/health/readiness", self.readiness, auth="nothing", label="actuator.health"
             ),
             Endpoint(
-                "GET", f"{BASE}/health/{{component}}", self.component, needs=reads, label="actuator.health"
+                "GET", f"{BASE}/health/{{component}}", self.component, auth=reads, label="actuator.health"
             ),
-            Endpoint("GET", f"{BASE}/info", self.info, needs=reads, label="actuator.info"),
-            Endpoint("GET", f"{BASE}/gateway", self.gateway, needs=reads, label="actuator.routes"),
-            Endpoint("GET", f"{BASE}/gateway/routes", self.routes, needs=reads, label="actuator.routes"),
-            Endpoint(
-                "GET", f"{BASE}/gateway/routes/{{id}}", self.route, needs=reads, label="actuator.routes"
-            ),
-            Endpoint("GET", f"{BASE}/prometheus", self.prometheus, needs=reads, label="actuator.prometheus"),
-            Endpoint("GET", "/metrics", self.prometheus, needs=reads, label="actuator.prometheus"),
+            Endpoint("GET", f"{BASE}/info", self.info, auth=reads, label="actuator.info"),
+            Endpoint("GET", f"{BASE}/gateway", self.gateway, auth=reads, label="actuator.routes"),
+            Endpoint("GET", f"{BASE}/gateway/routes", self.routes, auth=reads, label="actuator.routes"),
+            Endpoint("GET", f"{BASE}/gateway/routes/{{id}}", self.route, auth=reads, label="actuator.routes"),
+            Endpoint("GET", f"{BASE}/prometheus", self.prometheus, auth=reads, label="actuator.prometheus"),
+            Endpoint("GET", "/metrics", self.prometheus, auth=reads, label="actuator.prometheus"),
         )
 
-    async def links(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+    async def links(self, request: web.Request) -> web.StreamResponse:
         """Where everything is."""
         base = f"{request.scheme}://{request.host}{BASE}" if request.host else BASE
 
@@ -151,66 +168,53 @@ class Actuator:
                     "prometheus": link("/prometheus"),
                     "rooms": link("/rooms"),
                     # As in Spring: what there is, whoever may use it; without a token there is no refresh.
-                    **({"refresh": link("/refresh")} if self._context.settings.management_token else {}),
+                    **(
+                        {"refresh": link("/refresh")}
+                        if request.app[CONFIGURATION].settings.management_token
+                        else {}
+                    ),
                 }
             }
         )
 
-    async def health(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+    async def health(self, request: web.Request) -> web.StreamResponse:
         """How each component does. Redis or the auth server being away is shown, but takes nobody out of service:
         ungated routes are served all the same. A component that is OUT_OF_SERVICE itself does. Where reads need the
         management token, callers without it get the bare status, because probes have none."""
-        components = self._components()
+        components = _components(request.app[HEALTH])
         status = _readiness(components)
         shown: dict[str, Any] = {"status": status}
-        if self._shows_details(request):
+        if _shows_details(request):
             shown |= {"components": components, "groups": ["liveness", "readiness"]}
         return plain(shown, 200 if status == "UP" else 503)
 
-    def _shows_details(self, request: web.BaseRequest) -> bool:
-        settings = self._context.settings
-        return settings.management_reads != "token" or has_management_token(
-            request, settings.management_token
-        )
-
-    def _components(self) -> dict[str, Any]:
-        components: dict[str, Any] = {}
-        for name, check in sorted(self._context.checks.items()):
-            up, details = check()
-            status = up if isinstance(up, str) else "UP" if up else "UNKNOWN"
-            components[name] = {"status": status, "details": details}
-        out = self._context.draining or any(each["status"] == OUT_OF_SERVICE for each in components.values())
-        components["livenessState"] = {"status": "UP"}
-        components["readinessState"] = {"status": OUT_OF_SERVICE if out else "UP"}
-        return components
-
-    async def component(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+    async def component(self, request: web.Request) -> web.StreamResponse:
         """How one component does."""
-        component = self._components().get(exchange.parameters["component"])
+        component = _components(request.app[HEALTH]).get(request[CONTEXT].parameters["component"])
         if component is None:
             raise RouteNotFound
         return plain(component, 503 if component["status"] in {"OUT_OF_SERVICE", "DOWN"} else 200)
 
-    async def liveness(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+    async def liveness(self, request: web.Request) -> web.StreamResponse:
         """Answers: the process lives."""
         return plain({"status": "UP"})
 
-    async def readiness(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+    async def readiness(self, request: web.Request) -> web.StreamResponse:
         """Whether requests should be sent here; if not, because of which components."""
-        components = self._components()
+        components = _components(request.app[HEALTH])
         status = _readiness(components)
         if status == "UP":
             return plain({"status": status})
         shown: dict[str, Any] = {"status": status}
-        if self._shows_details(request):
+        if _shows_details(request):
             shown["components"] = {
                 name: each for name, each in components.items() if each["status"] == OUT_OF_SERVICE
             }
         return plain(shown, 503)
 
-    async def info(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+    async def info(self, request: web.Request) -> web.StreamResponse:
         """What this is."""
-        settings = self._context.settings
+        settings = request.app[CONFIGURATION].settings
         return plain(
             {
                 "app": {"name": settings.spring_application_name, "version": __version__},
@@ -219,30 +223,30 @@ class Actuator:
             }
         )
 
-    async def gateway(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+    async def gateway(self, request: web.Request) -> web.StreamResponse:
         """What there is about routes, one entry for each."""
-        ids = [route.id for route in self._context.tables.now.table.routes]
+        ids = [route.id for route in request.app[CONFIGURATION].tables.now.table.routes]
         fixed = ("globalfilters", "routefilters", "routepredicates", "routes")
         below = [*fixed, *(f"routes/{quote(one, safe='')}" for one in ids)]
         entries = [{"href": f"{BASE}/gateway/{each}", "methods": ["GET"]} for each in below]
-        if self._context.settings.management_token:
+        if request.app[CONFIGURATION].settings.management_token:
             entries.append({"href": f"{BASE}/gateway/refresh", "methods": ["POST"]})
         return plain(entries, media_type="application/json")
 
-    async def routes(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+    async def routes(self, request: web.Request) -> web.StreamResponse:
         """The table in the order in which it is matched."""
-        table = self._context.tables.now.table
+        table = request.app[CONFIGURATION].tables.now.table
         body = await self._aside.body("routes", lambda: encode(routes_of(table)), table)
         return _long(body, "application/json", {"Cache-Control": "no-store"})
 
-    async def route(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+    async def route(self, request: web.Request) -> web.StreamResponse:
         """One route."""
-        route = self._context.tables.now.table.route(exchange.parameters["id"])
+        route = request.app[CONFIGURATION].tables.now.table.route(request[CONTEXT].parameters["id"])
         if route is None:
             raise RouteNotFound
         return plain(actuator_route(route), media_type="application/json")
 
-    async def prometheus(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+    async def prometheus(self, request: web.Request) -> web.StreamResponse:
         """All metrics of the process in Prometheus's format. With thousands of series they take seconds to write."""
         form = form_for(",".join(request.headers.getall("Accept", ())))
         body = await self._aside.body(form.media_type, lambda: _metrics(form.media_type))

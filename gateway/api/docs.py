@@ -12,11 +12,12 @@ from aiohttp import web
 from gateway.api.endpoints import Endpoint
 from gateway.api.envelope import encode
 from gateway.api.openapi import written
-from gateway.context import Context, Exchange
+from gateway.context import CONFIGURATION, CONTEXT
 from gateway.errors import RouteNotFound
 from gateway.pages.swagger_files import Content, swagger_files
 from gateway.routing.predicates import Path
 from gateway.routing.table import RouteTable
+from gateway.settings.model import Settings
 
 API_DOCS: Final = "/v3/api-docs"
 UI: Final = "/swagger-ui"
@@ -48,65 +49,65 @@ def service_documents(table: RouteTable) -> dict[str, str]:
     return {match["name"]: f"/{match['name']}{API_DOCS}" for match in found}
 
 
-class Docs:
-    """The gateway's own document, the list of all documents, and Swagger UI to read them with."""
+def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
+    """What there is. Exact paths below ``/v3/api-docs``: others there may be routed to services."""
+    return (
+        Endpoint("GET", API_DOCS, document, auth="nothing", label="docs"),
+        Endpoint("GET", f"{API_DOCS}.yaml", document_as_yaml, auth="nothing", label="docs"),
+        Endpoint("GET", f"{API_DOCS}/swagger-config", config, auth="nothing", label="docs"),
+        Endpoint("GET", f"{UI}.html", page, auth="nothing", label="docs.ui"),
+        Endpoint("GET", f"{UI}/{{file}}", file, auth="nothing", label="docs.ui"),
+    )
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
 
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        """What there is. Exact paths below ``/v3/api-docs``: others there may be routed to services."""
-        return (
-            Endpoint("GET", API_DOCS, self.document, needs="nothing", label="docs"),
-            Endpoint("GET", f"{API_DOCS}.yaml", self.document_as_yaml, needs="nothing", label="docs"),
-            Endpoint("GET", f"{API_DOCS}/swagger-config", self.config, needs="nothing", label="docs"),
-            Endpoint("GET", f"{UI}.html", self.page, needs="nothing", label="docs.ui"),
-            Endpoint("GET", f"{UI}/{{file}}", self.file, needs="nothing", label="docs.ui"),
-        )
+async def document(request: web.Request) -> web.StreamResponse:
+    """The gateway's own document."""
+    return _served(request, (await _written(request))[0])
 
-    async def document(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        """The gateway's own document."""
-        return _served(request, (await self._written())[0])
 
-    async def document_as_yaml(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        """The same for people."""
-        return _served(request, (await self._written())[1])
+async def document_as_yaml(request: web.Request) -> web.StreamResponse:
+    """The same for people."""
+    return _served(request, (await _written(request))[1])
 
-    async def _written(self) -> tuple[Content, Content]:
-        settings = self._context.settings
-        return await asyncio.to_thread(
-            written, actuator=settings.management_server_port is None, cookie=settings.jwt_cookie_name
-        )
 
-    async def config(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        """Which documents there are by the table now in force, or those that are set, in the shape that springdoc gives
-        Swagger UI."""
-        settings = self._context.settings
-        documents = settings.api_documents or (
-            (settings.spring_application_name, API_DOCS),
-            *service_documents(self._context.tables.now.table).items(),
-        )
-        content: dict[str, object] = {
-            "configUrl": f"{API_DOCS}/swagger-config",
-            "oauth2RedirectUrl": f"{UI}/oauth2-redirect.html",
-            "urls": [{"url": url, "name": name} for name, url in documents],
-            "validatorUrl": "",
-        }
-        if settings.api_document_first:
-            content["urls.primaryName"] = settings.api_document_first
-        headers = _SECURITY | {"Cache-Control": "no-store"}
-        return web.Response(body=encode(content), content_type="application/json", headers=headers)
+async def _written(request: web.Request) -> tuple[Content, Content]:
+    settings = request.app[CONFIGURATION].settings
+    return await asyncio.to_thread(
+        written, actuator=settings.management_server_port is None, cookie=settings.jwt_cookie_name
+    )
 
-    async def page(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        """Leads to the page."""
-        return web.Response(status=302, headers={"Location": f"{UI}/index.html", "Cache-Control": "no-cache"})
 
-    async def file(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        """One file of Swagger UI."""
-        content = (await asyncio.to_thread(swagger_files)).get(exchange.parameters["file"])
-        if content is None:
-            raise RouteNotFound
-        return _served(request, content)
+async def config(request: web.Request) -> web.StreamResponse:
+    """Which documents there are by the table now in force, or those that are set, in the shape that springdoc gives
+    Swagger UI."""
+    settings = request.app[CONFIGURATION].settings
+    documents = settings.api_documents or (
+        (settings.spring_application_name, API_DOCS),
+        *service_documents(request.app[CONFIGURATION].tables.now.table).items(),
+    )
+    content: dict[str, object] = {
+        "configUrl": f"{API_DOCS}/swagger-config",
+        "oauth2RedirectUrl": f"{UI}/oauth2-redirect.html",
+        "urls": [{"url": url, "name": name} for name, url in documents],
+        "validatorUrl": "",
+    }
+    if settings.api_document_first:
+        content["urls.primaryName"] = settings.api_document_first
+    headers = _SECURITY | {"Cache-Control": "no-store"}
+    return web.Response(body=encode(content), content_type="application/json", headers=headers)
+
+
+async def page(request: web.Request) -> web.StreamResponse:
+    """Leads to the page."""
+    return web.Response(status=302, headers={"Location": f"{UI}/index.html", "Cache-Control": "no-cache"})
+
+
+async def file(request: web.Request) -> web.StreamResponse:
+    """One file of Swagger UI."""
+    content = (await asyncio.to_thread(swagger_files)).get(request[CONTEXT].parameters["file"])
+    if content is None:
+        raise RouteNotFound
+    return _served(request, content)
 
 
 def _served(request: web.BaseRequest, content: Content) -> web.Response:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from aiohttp import web
+
 from gateway.context import Handler
 from gateway.errors import MethodNotAllowed, RouteNotFound
 
-Needs = Literal["token", "nothing", "management"]
+_PARAMETER = re.compile(r"\{(\w+)\}")
+
+Auth = Literal["token", "nothing", "management"]
 
 _OPERATORS = ("/actuator", "/metrics")
 NAMESPACES = ("/api/v1/queue", *_OPERATORS, "/swagger-ui", "/swagger-ui.html")
@@ -25,17 +30,27 @@ def is_for_operators(path: str) -> bool:
 class Endpoint:
     """One own call. ``path`` may hold ``{name}`` segments. ``label`` names it in logs and metrics.
 
-    ``sheds``: refused while the instance is overloaded, because it brings a newcomer. ``streams``: answers with
-    server-sent events, also where it refuses for the moment.
+    ``auth`` is what the call needs. ``sheddable``: an overloaded instance refuses it, because it brings a new user.
+    ``streams``: answers with server-sent events, also where it refuses for the moment.
     """
 
     method: str
     path: str
     handler: Handler
-    needs: Needs = "token"
+    auth: Auth = "token"
     label: str = ""
-    sheds: bool = False
+    sheddable: bool = False
     streams: bool = False
+
+    def route(self) -> web.RouteDef:
+        """The route for aiohttp, which answers HEAD as well where GET is answered."""
+        # A parameter takes what a segment may hold here; aiohttp's own default leaves out braces.
+        path = _PARAMETER.sub(r"{\1:[^/]+}", self.path)
+        return web.route(self.method, path, self.handler, expect_handler=on_demand)
+
+
+async def on_demand(_request: web.Request) -> None:
+    """Sends no "100 Continue" yet: the body is asked for where it is read, so that a refused one is never sent."""
 
 
 class Endpoints:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from gateway import errors
 from gateway.api.i18n import message
 from gateway.api.status import state_json, status_object
-from gateway.context import Exchange
+from gateway.context import RequestContext
 from gateway.errors import GatewayError
 from gateway.observability.logging import timestamp
 from gateway.server.whole_response import EventsAnswer, JsonAnswer, WholeAnswer
@@ -80,33 +80,37 @@ def encode(content: object) -> bytes:
 
 
 def answer(
-    exchange: Exchange, content: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None
+    context: RequestContext,
+    content: dict[str, Any],
+    *,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
 ) -> JsonAnswer:
     """A JSON answer of the gateway's own: ``content`` plus the members that every envelope ends with."""
     content["timestamp"] = timestamp(time.time())
-    content["traceId"] = exchange.trace_id
+    content["traceId"] = context.trace_id
     return JsonAnswer(encode(content), status=status, headers=headers)
 
 
-def success(exchange: Exchange, key: str, **members: Any) -> JsonAnswer:
+def success(context: RequestContext, key: str, **members: Any) -> JsonAnswer:
     """A success with the message ``key``; ``members`` that are None are left out."""
-    content: dict[str, Any] = {"success": True, "message": message(exchange.locale, key)}
+    content: dict[str, Any] = {"success": True, "message": message(context.locale, key)}
     content.update((name, value) for name, value in members.items() if value is not None)
-    return answer(exchange, content)
+    return answer(context, content)
 
 
-def standing(exchange: Exchange, key: str, state: State) -> JsonAnswer:
+def standing(context: RequestContext, key: str, state: State) -> JsonAnswer:
     """A success with the message ``key`` that says where the caller stands. Put together by hand, because everybody
     who comes gets one; what is the same for many is encoded once."""
     text = (
-        f'{{"success":true,"message":{_in_json(message(exchange.locale, key))},'
+        f'{{"success":true,"message":{_in_json(message(context.locale, key))},'
         f"{state_json(_in_json(state.room), state)},"
-        f'"timestamp":"{timestamp(time.time())}","traceId":"{exchange.trace_id}"}}'
+        f'"timestamp":"{timestamp(time.time())}","traceId":"{context.trace_id}"}}'
     )
     return JsonAnswer(text.encode("utf-8", "backslashreplace"))
 
 
-def refusal(exchange: Exchange, error: GatewayError) -> WholeAnswer:
+def refusal(context: RequestContext, error: GatewayError) -> WholeAnswer:
     """The answer to ``error``. Errors without a status of their own are 500 INTERNAL_ERROR and say nothing else.
 
     A stream that can't be opened now but may be later is answered as by a full instance: 200, when to come back, and
@@ -114,13 +118,13 @@ def refusal(exchange: Exchange, error: GatewayError) -> WholeAnswer:
     """
     status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
     code = error.code if status != 500 else GatewayError.code
-    exchange.outcome = code
-    if exchange.streams and status == _FOR_NOW:
+    context.outcome = code
+    if context.streams and status == _FOR_NOW:
         return EventsAnswer(come_back(code).raw)
-    text = message(exchange.locale, f"error.{code}")
+    text = message(context.locale, f"error.{code}")
     facts: dict[str, Any] = {"code": code, "message": text, "status": status}
-    if exchange.target is not None:
-        facts["path"] = exchange.target.raw_path
+    if context.target is not None:
+        facts["path"] = context.target.raw_path
     fields = error.fields if isinstance(error, errors.BadRequest | errors.ConfigError) else ()
     if isinstance(error, errors.BadRequest | errors.RequestTimeout) and not fields:
         fields = (errors.FieldFault("request", "", error.reason),)
@@ -135,7 +139,7 @@ def refusal(exchange: Exchange, error: GatewayError) -> WholeAnswer:
     if isinstance(error, errors.QueueWaiting) and isinstance(error.state, State):
         content["state"] = "WAITING"
         content["data"] = status_object(error.state.room, error.state)
-    made = answer(exchange, content, status=status, headers=_headers(error))
+    made = answer(context, content, status=status, headers=_headers(error))
     if isinstance(error, errors.RequestTimeout | errors.TooManySlowUploads):
         # The rest of the body is not waited for.
         made.force_close()

@@ -11,9 +11,10 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
 from gateway.auth.identity import identity_headers, signature_header, strip_identity
-from gateway.context import Context, Exchange, Handler
+from gateway.context import CONFIGURATION, CONTEXT, DOWNLOADS, FORWARDER, OBSERVERS, RequestContext
 from gateway.errors import BadRequest, GatewayError
-from gateway.observability.spans import TracedCalls
+from gateway.observability.spans import TracedCalls, Tracer
+from gateway.proxy.forward import Forwarder
 from gateway.proxy.headers import taken_off, upstream_headers, without_named
 from gateway.proxy.load_balancer import UpstreamBase
 from gateway.proxy.plan import Edits, ForwardPlan
@@ -28,39 +29,40 @@ from gateway.routing.table import Match
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
 
-def forwarding(context: Context) -> Handler:
-    """Makes the handler of everything that a route matches."""
-
-    def forward(request: web.BaseRequest, exchange: Exchange) -> Awaitable[web.StreamResponse]:
-        match = exchange.match
-        assert match is not None  # noqa: S101 - only matched requests come here
-        answer = match.changes.answer
-        if answer is not None:
-            return _own_answer(answer)
-        return forwarded(context, request, exchange, plan_for(context, request, exchange, match))
-
-    return forward
+async def forward(request: web.Request) -> web.StreamResponse:
+    """The application's catch-all: whatever is no endpoint of the gateway's own goes to a service."""
+    answer = request[CONTEXT].forward
+    assert answer is not None  # noqa: S101 - the resolve middleware refused all other requests
+    return await answer(request)
 
 
-def forwarded(
-    context: Context,
-    request: web.BaseRequest,
-    exchange: Exchange,
-    plan: ForwardPlan,
-    send: Send = send_answer,
+def to_service(request: web.Request) -> Awaitable[web.StreamResponse]:
+    """Forwards a request as its route says, or gives the answer that the route itself is."""
+    match = request[CONTEXT].match
+    assert match is not None  # noqa: S101 - only matched requests come here
+    answer = match.changes.answer
+    if answer is not None:
+        return _own_answer(answer)
+    return send(request, plan_for(request, match))
+
+
+def send(
+    request: web.Request, plan: ForwardPlan, respond: Send = send_answer
 ) -> Awaitable[web.StreamResponse]:
-    """Forwards a request; in a trace that is recorded each call to an instance becomes a span."""
-    if exchange.trace.sampled and context.tracer.records(exchange.trace):
-        return _traced(context, request, exchange, plan, send)
-    return context.forwarder.forward(request, plan, send)
+    """Carries ``plan`` out; in a trace that is recorded each call to an instance becomes a span."""
+    app, trace = request.app, request[CONTEXT].trace
+    tracer = app[OBSERVERS].tracer
+    if trace.sampled and tracer.records(trace):
+        return _traced(app[FORWARDER], tracer, request, plan, respond)
+    return app[FORWARDER].forward(request, plan, respond)
 
 
 async def _traced(
-    context: Context, request: web.BaseRequest, exchange: Exchange, plan: ForwardPlan, send: Send
+    forwarder: Forwarder, tracer: Tracer, request: web.Request, plan: ForwardPlan, respond: Send
 ) -> web.StreamResponse:
     calls = TracedCalls(
-        context.tracer,
-        exchange.trace,
+        tracer,
+        request[CONTEXT].trace,
         method=request.method,
         route=plan.route_id,
         service=plan.base if isinstance(plan.base, str) else "",
@@ -68,7 +70,7 @@ async def _traced(
     )
     complete = False
     try:
-        response = await context.forwarder.forward(request, plan._replace(calls=calls), send)
+        response = await forwarder.forward(request, plan._replace(calls=calls), respond)
         complete = response.complete
     except GatewayError as error:
         calls.failed(error.code)
@@ -78,9 +80,10 @@ async def _traced(
     return response
 
 
-def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, match: Match) -> ForwardPlan:
+def plan_for(request: web.Request, match: Match) -> ForwardPlan:
     """What goes to the service, and how."""
-    settings, changes, sent = context.settings, match.changes, request.headers
+    context, configuration = request[CONTEXT], request.app[CONFIGURATION]
+    settings, changes, sent = configuration.settings, match.changes, request.headers
     # Before the filters, which may name another call to the service; the client may not.
     raw = strip_identity(request.raw_headers)
     host = sent.get("Host", "")
@@ -94,14 +97,14 @@ def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, mat
             raise BadRequest("the host that a filter makes of the request is none")
         # Identity comes from the token alone, not from what a client or a filter wrote.
         raw = strip_identity(_as_raw(edited), of_route=True)
-    identity = identity_headers(exchange.principal)
+    identity = identity_headers(context.principal)
     if settings.identity_hmac_secret:
         signed = signature_header(
             settings.identity_hmac_secret,
             int(time.time()),
             request.method,
             match.upstream_target,
-            exchange.principal,
+            context.principal,
         )
         identity = (*identity, signed)
     headers = upstream_headers(
@@ -109,12 +112,12 @@ def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, mat
         peer=request.remote or "",
         scheme=request.scheme,
         host=host,
-        trusted=context.trusted,
+        trusted=configuration.trusted,
         upstream_host=None if upstream_host is None else _encode(upstream_host),
-        extra=(*identity, *exchange.trace.headers()),
-        prefix=_prefix(exchange, match),
-        seen=exchange.origin,
-        told=context.told,
+        extra=(*identity, *context.trace.headers()),
+        prefix=_prefix(context, match),
+        seen=context.origin,
+        told=configuration.told,
     )
     route = match.route
     upstream = route.upstream
@@ -137,18 +140,18 @@ def plan_for(context: Context, request: web.BaseRequest, exchange: Exchange, mat
             else route.response_timeout
         ),
         changes.status,
-        exchange.trace.trace_id.encode(),
-        _cors(exchange.cors_headers) if exchange.cors_headers else None,
+        context.trace.trace_id.encode(),
+        _cors(context.cors_headers) if context.cors_headers else None,
         key_of(request.method, request.version, sent) if hdrs.UPGRADE in sent else None,
-        client=exchange.client,
-        security=exchange.security,
-        downloads=context.downloads,
+        client=context.client,
+        security=context.security,
+        downloads=request.app[DOWNLOADS],
     )
 
 
-def _prefix(exchange: Exchange, match: Match) -> str:
+def _prefix(context: RequestContext, match: Match) -> str:
     """What the route's filters took off the beginning of the path."""
-    target = exchange.target
+    target = context.target
     if not match.route.filters or target is None:
         return ""
     return taken_off(target.raw_path, match.upstream_target)

@@ -9,18 +9,16 @@ from typing import Final
 from aiohttp import web
 
 from gateway.api.actuator import BASE, plain
-from gateway.api.endpoints import Endpoint, Needs
-from gateway.context import Context, Exchange
+from gateway.api.endpoints import Auth, Endpoint
+from gateway.context import OBSERVERS
 from gateway.routing.describe import filter_factories, predicate_factories
+from gateway.settings.model import Settings
 
 _SPRING: Final = "org.springframework.cloud.gateway.filter."
 
-OWN_STEPS: Final = (
-    "gateway.middleware.resolve.locating",
-    "gateway.middleware.cors.crossing",
-    "gateway.middleware.admit.shedding",
-    "gateway.middleware.admit.authenticating",
-    "gateway.middleware.admit.gating",
+OWN_STEPS: Final = tuple(
+    f"gateway.middleware.{name}.{name}"
+    for name in ("access_log", "errors", "resolve", "cors", "overload", "authentication", "gate")
 )
 """What each call passes before a service is asked, in this order."""
 
@@ -37,7 +35,7 @@ _OF_SPRING: Final = {
 ``forward:`` and for cookies that hold an instance."""
 
 
-def global_filters(*, spring_metrics: bool) -> dict[str, int]:
+def steps_of_calls(*, spring_metrics: bool) -> dict[str, int]:
     """Everything that is done to a call which is forwarded, with its order: lower comes first."""
     first = -1000
     own = {name: first + at for at, name in enumerate(OWN_STEPS)}
@@ -45,33 +43,30 @@ def global_filters(*, spring_metrics: bool) -> dict[str, int]:
     return own | spring
 
 
-class GatewayApi:
-    """Three calls whose answers never change."""
+def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
+    """All of them."""
+    reads: Auth = "management" if settings.management_reads == "token" else "nothing"
+    base, label = f"{BASE}/gateway", "actuator.routes"
+    return (
+        Endpoint("GET", f"{base}/globalfilters", global_filters, auth=reads, label=label),
+        Endpoint("GET", f"{base}/routefilters", route_filters, auth=reads, label=label),
+        Endpoint("GET", f"{base}/routepredicates", route_predicates, auth=reads, label=label),
+    )
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
 
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        """All of them."""
-        reads: Needs = "management" if self._context.settings.management_reads == "token" else "nothing"
-        base, label = f"{BASE}/gateway", "actuator.routes"
-        return (
-            Endpoint("GET", f"{base}/globalfilters", self.global_filters, needs=reads, label=label),
-            Endpoint("GET", f"{base}/routefilters", self.route_filters, needs=reads, label=label),
-            Endpoint("GET", f"{base}/routepredicates", self.route_predicates, needs=reads, label=label),
-        )
+async def global_filters(request: web.Request) -> web.StreamResponse:
+    """What is done to every call, with its order."""
+    return _answer(steps_of_calls(spring_metrics=request.app[OBSERVERS].spring_metrics is not None))
 
-    async def global_filters(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        """What is done to every call, with its order."""
-        return _answer(global_filters(spring_metrics=self._context.spring_metrics is not None))
 
-    async def route_filters(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        """The filters that a route may have."""
-        return _answer(dict.fromkeys(filter_factories()))
+async def route_filters(request: web.Request) -> web.StreamResponse:
+    """The filters that a route may have."""
+    return _answer(dict.fromkeys(filter_factories()))
 
-    async def route_predicates(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        """The predicates that a route may have."""
-        return _answer(dict.fromkeys(predicate_factories()))
+
+async def route_predicates(request: web.Request) -> web.StreamResponse:
+    """The predicates that a route may have."""
+    return _answer(dict.fromkeys(predicate_factories()))
 
 
 def _answer(content: Mapping[str, int | None]) -> web.StreamResponse:

@@ -10,12 +10,14 @@ from typing import Final
 from aiohttp import web
 
 from gateway.api.actuator import BASE, MEDIA_TYPE, Aside, plain
-from gateway.api.endpoints import Endpoint, Needs
+from gateway.api.endpoints import Auth, Endpoint
 from gateway.api.envelope import encode
-from gateway.context import Context, Exchange
+from gateway.context import CONTEXT, OBSERVERS, RequestContext
 from gateway.errors import BadRequest, FieldFault, RouteNotFound
+from gateway.observability.metrics import Metrics
 from gateway.observability.spring_names import Meter, Pair, Processor, meter_json, meters_of
 from gateway.query import values_of
+from gateway.settings.model import Settings
 
 MOST_TAGS: Final = 16
 """No metric has so many. Each is compared with all series."""
@@ -24,27 +26,26 @@ MOST_TAGS: Final = 16
 class MetricsApi:
     """The names of all metrics, and each metric with its numbers."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self) -> None:
         self._aside = Aside()
         self._processor = Processor()
 
-    def endpoints(self) -> tuple[Endpoint, ...]:
+    def endpoints(self, settings: Settings) -> tuple[Endpoint, ...]:
         """Both calls."""
-        reads: Needs = "management" if self._context.settings.management_reads == "token" else "nothing"
+        reads: Auth = "management" if settings.management_reads == "token" else "nothing"
         return (
-            Endpoint("GET", f"{BASE}/metrics", self.names, needs=reads, label="actuator.metrics"),
-            Endpoint("GET", f"{BASE}/metrics/{{name}}", self.metric, needs=reads, label="actuator.metrics"),
+            Endpoint("GET", f"{BASE}/metrics", self.names, auth=reads, label="actuator.metrics"),
+            Endpoint("GET", f"{BASE}/metrics/{{name}}", self.metric, auth=reads, label="actuator.metrics"),
         )
 
-    async def names(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+    async def names(self, request: web.Request) -> web.StreamResponse:
         """All names in their order."""
-        return plain({"names": list(await self._meters())})
+        return plain({"names": list(await self._meters(request.app[OBSERVERS].metrics))})
 
-    async def metric(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+    async def metric(self, request: web.Request) -> web.StreamResponse:
         """One metric: all its series, or those with the tags that ``?tag=key:value`` names, taken together."""
-        tags = tags_of(exchange)
-        meter = (await self._meters()).get(exchange.parameters["name"])
+        tags = tags_of(request[CONTEXT])
+        meter = (await self._meters(request.app[OBSERVERS].metrics)).get(request[CONTEXT].parameters["name"])
         if meter is None:
             raise RouteNotFound
         body = await self._aside.body("metric", partial(_written, meter, tags), object())
@@ -54,17 +55,17 @@ class MetricsApi:
             body=BytesIO(body), headers={"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"}
         )
 
-    async def _meters(self) -> Mapping[str, Meter]:
-        return await self._aside.body("meters", self._read)
+    async def _meters(self, metrics: Metrics) -> Mapping[str, Meter]:
+        return await self._aside.body("meters", partial(self._read, metrics))
 
-    def _read(self) -> Mapping[str, Meter]:
-        return meters_of(self._context.metrics.registry.collect(), self._processor.usage())
+    def _read(self, metrics: Metrics) -> Mapping[str, Meter]:
+        return meters_of(metrics.registry.collect(), self._processor.usage())
 
 
-def tags_of(exchange: Exchange) -> tuple[Pair, ...]:
+def tags_of(context: RequestContext) -> tuple[Pair, ...]:
     """The tags that a call asks for, each once. Raises BadRequest for one that is not ``key:value``, and for too
     many."""
-    target = exchange.target
+    target = context.target
     if target is None or not target.has_query:
         return ()
     given = dict.fromkeys(values_of(target.raw_query, "tag"))

@@ -9,9 +9,10 @@ from aiohttp import web
 
 from gateway.api.endpoints import Endpoint
 from gateway.api.envelope import standing, success
-from gateway.context import Context, Exchange
+from gateway.context import ADMISSIONS, CONTEXT, ROOMS, RequestContext
 from gateway.errors import BadRequest, NotAllowedIn, NotInQueue, QueueStorageFull
 from gateway.query import values_of
+from gateway.settings.model import Settings
 from gateway.waiting_room.keys import DEFAULT_ROOM
 from gateway.waiting_room.state import Kind, Left
 
@@ -30,10 +31,10 @@ _LINEUP_MESSAGES = {
 }
 
 
-def room_name(request: web.BaseRequest, exchange: Exchange) -> str:
+def room_name(context: RequestContext) -> str:
     """The room a call is about: ``?room=``, once at most, else ``default``. Raises BadRequest, also for a query that
     is malformed."""
-    target = exchange.target
+    target = context.target
     if target is None or not target.has_query:
         return DEFAULT_ROOM
     names = values_of(target.raw_query, "room")
@@ -42,65 +43,66 @@ def room_name(request: web.BaseRequest, exchange: Exchange) -> str:
     return names[0] if names else DEFAULT_ROOM
 
 
-def caller(exchange: Exchange) -> str:
+def caller(context: RequestContext) -> str:
     """The user who is calling. These calls are never answered without one."""
-    assert exchange.principal is not None  # noqa: S101 - the authenticating middleware refused before
-    return exchange.principal.user_id
+    assert context.principal is not None  # noqa: S101 - the authentication middleware refused before
+    return context.principal.user_id
 
 
-class QueueApi:
-    """The calls of the waiting room, but for the stream."""
+def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
+    """What there is below ``/api/v1/queue``."""
+    return (
+        Endpoint("POST", f"{QUEUE}/lineup", lineup, label="queue.lineup", sheddable=True),
+        Endpoint("GET", f"{QUEUE}/status", status, label="queue.status"),
+        Endpoint("DELETE", f"{QUEUE}/allowed-in-token", drop_slot, label="queue.allowed-in-token"),
+        Endpoint("DELETE", f"{QUEUE}/waiting-token", drop_place, label="queue.waiting-token"),
+        Endpoint("POST", f"{QUEUE}/leave", leave, label="queue.leave"),
+    )
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
 
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        """What there is below ``/api/v1/queue``."""
-        return (
-            Endpoint("POST", f"{QUEUE}/lineup", self.lineup, label="queue.lineup", sheds=True),
-            Endpoint("GET", f"{QUEUE}/status", self.status, label="queue.status"),
-            Endpoint("DELETE", f"{QUEUE}/allowed-in-token", self.drop_slot, label="queue.allowed-in-token"),
-            Endpoint("DELETE", f"{QUEUE}/waiting-token", self.drop_place, label="queue.waiting-token"),
-            Endpoint("POST", f"{QUEUE}/leave", self.leave, label="queue.leave"),
-        )
+async def lineup(request: web.Request) -> web.StreamResponse:
+    """Asks to enter."""
+    user = caller(request[CONTEXT])
+    state = await _room(request).lineup(user)
+    if state.kind is Kind.FULL:
+        raise QueueStorageFull(random.uniform(*STORAGE_FULL_RETRY_SECONDS))
+    if state.waiting:
+        request.app[ADMISSIONS].waits(state.room, user, state.ticket, request[CONTEXT].trace)
+    return standing(request[CONTEXT], _LINEUP_MESSAGES[state.kind], state)
 
-    async def lineup(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        """Asks to enter."""
-        user = caller(exchange)
-        state = await self._room(request, exchange).lineup(user)
-        if state.kind is Kind.FULL:
-            raise QueueStorageFull(random.uniform(*STORAGE_FULL_RETRY_SECONDS))
-        if state.waiting:
-            self._context.admissions.waits(state.room, user, state.ticket, exchange.trace)
-        return standing(exchange, _LINEUP_MESSAGES[state.kind], state)
 
-    async def status(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        """Where the caller stands."""
-        state = await self._room(request, exchange).status(caller(exchange))
-        if state.kind is Kind.NONE:
-            raise NotInQueue
-        key = "status.waiting" if state.waiting else "status.allowed_in"
-        return standing(exchange, key, state)
+async def status(request: web.Request) -> web.StreamResponse:
+    """Where the caller stands."""
+    state = await _room(request).status(caller(request[CONTEXT]))
+    if state.kind is Kind.NONE:
+        raise NotInQueue
+    key = "status.waiting" if state.waiting else "status.allowed_in"
+    return standing(request[CONTEXT], key, state)
 
-    async def drop_slot(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        """Gives up the slot, which goes to the next at once."""
-        if await self._leave(request, exchange, "slot") is Left.NOTHING:
-            raise NotAllowedIn
-        return success(exchange, "left.slot")
 
-    async def drop_place(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        """Gives up the place in line."""
-        if await self._leave(request, exchange, "line") is Left.NOTHING:
-            raise NotInQueue
-        return success(exchange, "left.place")
+async def drop_slot(request: web.Request) -> web.StreamResponse:
+    """Gives up the slot, which goes to the next at once."""
+    if await _leave(request, "slot") is Left.NOTHING:
+        raise NotAllowedIn
+    return success(request[CONTEXT], "left.slot")
 
-    async def leave(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        """Gives up whatever there is. Made for a page that is being closed, which reads no answer."""
-        await self._leave(request, exchange, "both")
-        return web.Response(status=204, headers={"Cache-Control": "no-store"})
 
-    async def _leave(self, request: web.BaseRequest, exchange: Exchange, what: What) -> Left:
-        return await self._room(request, exchange).leave(caller(exchange), what)
+async def drop_place(request: web.Request) -> web.StreamResponse:
+    """Gives up the place in line."""
+    if await _leave(request, "line") is Left.NOTHING:
+        raise NotInQueue
+    return success(request[CONTEXT], "left.place")
 
-    def _room(self, request: web.BaseRequest, exchange: Exchange) -> Room:
-        return self._context.rooms[room_name(request, exchange)]
+
+async def leave(request: web.Request) -> web.StreamResponse:
+    """Gives up whatever there is. Made for a page that is being closed, which reads no answer."""
+    await _leave(request, "both")
+    return web.Response(status=204, headers={"Cache-Control": "no-store"})
+
+
+async def _leave(request: web.Request, what: What) -> Left:
+    return await _room(request).leave(caller(request[CONTEXT]), what)
+
+
+def _room(request: web.Request) -> Room:
+    return request.app[ROOMS][room_name(request[CONTEXT])]

@@ -10,12 +10,13 @@ from aiohttp import web
 
 from gateway.api.actuator import BASE
 from gateway.api.body import read_small
-from gateway.api.endpoints import Endpoint, Needs
+from gateway.api.endpoints import Auth, Endpoint
 from gateway.api.envelope import success
-from gateway.context import Context, Exchange
+from gateway.context import CONFIGURATION, CONTEXT, ROOMS, UPLOADS
 from gateway.errors import BadRequest, FieldFault, NotConfigured, NotInQueue
 from gateway.observability.logging import timestamp
 from gateway.query import values_of
+from gateway.settings.model import Settings
 from gateway.waiting_room.room import Room
 from gateway.waiting_room.state import REASONS, Following, Left, Summary
 
@@ -101,60 +102,60 @@ def following_object(following: Following) -> dict[str, str]:
     }
 
 
-class RoomsApi:
-    """The calls of operators. Reading follows the rule for all reads, changing needs the management token."""
+def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
+    """What there is below ``/actuator/rooms``."""
+    reads: Auth = "management" if settings.management_reads == "token" else "nothing"
+    room = f"{BASE}/rooms/{{room}}"
+    return (
+        Endpoint("GET", f"{BASE}/rooms", show_all, auth=reads, label="actuator.rooms"),
+        Endpoint("GET", room, show, auth=reads, label="actuator.rooms"),
+        Endpoint("POST", room, change, auth="management", label="actuator.rooms"),
+        Endpoint("DELETE", f"{room}/users", remove, auth="management", label="actuator.rooms"),
+    )
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
 
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        """What there is below ``/actuator/rooms``."""
-        reads: Needs = "management" if self._context.settings.management_reads == "token" else "nothing"
-        room = f"{BASE}/rooms/{{room}}"
-        return (
-            Endpoint("GET", f"{BASE}/rooms", self.show_all, needs=reads, label="actuator.rooms"),
-            Endpoint("GET", room, self.show, needs=reads, label="actuator.rooms"),
-            Endpoint("POST", room, self.change, needs="management", label="actuator.rooms"),
-            Endpoint("DELETE", f"{room}/users", self.remove, needs="management", label="actuator.rooms"),
-        )
+def _named(request: web.Request) -> Room:
+    """The room of the path. Raises RoomNotFound, and NotConfigured while the gateway is not ready: which rooms
+    there are is not known then."""
+    if request.app[CONFIGURATION].tables.now.table.unready:
+        raise NotConfigured
+    return request.app[ROOMS][request[CONTEXT].parameters["room"]]
 
-    def _named(self, exchange: Exchange) -> Room:
-        """The room of the path. Raises RoomNotFound, and NotConfigured while the gateway is not ready: which rooms
-        there are is not known then."""
-        if self._context.tables.now.table.unready:
-            raise NotConfigured
-        return self._context.rooms[exchange.parameters["room"]]
 
-    async def show_all(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        """Every room."""
-        rooms = [room_object(room.name, await room.overview()) for room in self._context.rooms]
-        return success(exchange, "room.shown", data=rooms)
+async def show_all(request: web.Request) -> web.StreamResponse:
+    """Every room."""
+    rooms = [room_object(room.name, await room.overview()) for room in request.app[ROOMS]]
+    return success(request[CONTEXT], "room.shown", data=rooms)
 
-    async def show(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        """One room."""
-        room = self._named(exchange)
-        return success(exchange, "room.shown", data=room_object(room.name, await room.overview()))
 
-    async def change(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        """New limits, for all instances at once."""
-        room = self._named(exchange)
-        body = await read_small(request, MOST_BYTES, self._context.uploads, exchange.client)
-        change = parse_change(body)
-        summary = await room.set_limits(
-            capacity=change.capacity, duration=change.duration, paused=change.paused, lift=change.lift
-        )
-        return success(exchange, "room.changed", data=room_object(room.name, summary))
+async def show(request: web.Request) -> web.StreamResponse:
+    """One room."""
+    room = _named(request)
+    return success(request[CONTEXT], "room.shown", data=room_object(room.name, await room.overview()))
 
-    async def remove(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        """Takes slot or place from the user ``?id=``; an id may hold what a path may not."""
-        room = self._named(exchange)
-        assert exchange.target is not None  # noqa: S101 - located before
-        users = values_of(exchange.target.raw_query, "id")
-        if len(users) != 1 or not users[0]:
-            raise BadRequest("id must be given once")
-        if await room.remove([users[0]]) == [Left.NOTHING]:
-            raise NotInQueue
-        return success(exchange, "room.removed")
+
+async def change(request: web.Request) -> web.StreamResponse:
+    """New limits, for all instances at once."""
+    room = _named(request)
+    body = await read_small(request, MOST_BYTES, request.app[UPLOADS], request[CONTEXT].client)
+    change = parse_change(body)
+    summary = await room.set_limits(
+        capacity=change.capacity, duration=change.duration, paused=change.paused, lift=change.lift
+    )
+    return success(request[CONTEXT], "room.changed", data=room_object(room.name, summary))
+
+
+async def remove(request: web.Request) -> web.StreamResponse:
+    """Takes slot or place from the user ``?id=``; an id may hold what a path may not."""
+    room = _named(request)
+    target = request[CONTEXT].target
+    assert target is not None  # noqa: S101 - resolved before
+    users = values_of(target.raw_query, "id")
+    if len(users) != 1 or not users[0]:
+        raise BadRequest("id must be given once")
+    if await room.remove([users[0]]) == [Left.NOTHING]:
+        raise NotInQueue
+    return success(request[CONTEXT], "room.removed")
 
 
 def _is_capacity(value: object) -> bool:

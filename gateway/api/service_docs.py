@@ -20,11 +20,10 @@ from aiohttp.http import RawResponseMessage
 from multidict import CIMultiDict
 
 from gateway.api.envelope import encode
-from gateway.api.forwarding import forwarded, plan_for
+from gateway.api.forwarding import plan_for, send
 from gateway.auth.identity import SIGNATURE
-from gateway.context import Context, Exchange, Handler
+from gateway.context import CONTEXT, Choose, Handler
 from gateway.errors import GatewayError, UpstreamUnreachable
-from gateway.middleware.resolve import Choose
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.response import TakenResponse
 from gateway.proxy.transform import changing
@@ -434,25 +433,24 @@ def _key(plan: ForwardPlan) -> Hashable:
     return plan.route_id, plan.base, plan.target, headers
 
 
-def describing(context: Context, forward: Handler) -> Choose:
-    """Chooses who answers what a route matches: API descriptions in JSON come out led to the gateway; for the rest
-    ``forward`` answers."""
+def choosing(forward: Handler) -> Choose:
+    """Chooses what answers a call that a route matches: API descriptions in JSON are led to the gateway, ``forward``
+    answers all other calls."""
     rewritten = Rewritten()
     shared = Shared()
-    # By route, so that a service that hangs holds up its own documents alone; for as long as somebody needs it.
+    # By route, so that a service that hangs holds up its own documents alone. A semaphore lives while a call needs it.
     turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
     everybody = asyncio.Semaphore(MOST_ALTOGETHER)
 
-    def describe(request: web.BaseRequest, exchange: Exchange) -> Awaitable[web.StreamResponse]:
-        match = exchange.match
+    def describe(request: web.Request) -> Awaitable[web.StreamResponse]:
+        match = request[CONTEXT].match
         assert match is not None  # noqa: S101 - only matched requests come here
-        plan = plan_for(context, request, exchange, match)
+        plan = plan_for(request, match)
         headers = [field for field in plan.headers if field[0].lower() not in _LEFT_OUT]
         plan = plan._replace(headers=[*headers, (b"Accept-Encoding", b"identity")])
         change = partial(rewritten.rewrite, match.upstream_path)
         turn = turns.setdefault(match.route.id, asyncio.Semaphore(MOST_AT_A_TIME))
-        send = changing(change, _is_json, MOST_BYTES, turn, everybody)
-        ask = partial(forwarded, context, request, exchange, plan, send)
+        ask = partial(send, request, plan, changing(change, _is_json, MOST_BYTES, turn, everybody))
         # A call with a body is the caller's own.
         return ask() if request.body_exists else shared.answer(_key(plan), ask)
 

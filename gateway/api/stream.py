@@ -10,15 +10,17 @@ from gateway.api.endpoints import Endpoint
 from gateway.api.i18n import message
 from gateway.api.queue import QUEUE, caller, room_name
 from gateway.api.status import status_json
-from gateway.context import Context, Exchange
+from gateway.context import CONFIGURATION, CONTEXT, HUBS, ROOMS
 from gateway.errors import MethodNotAllowed, QueueFailed, QueueUnavailable, RoomNotFound, TokenExpired
 from gateway.observability.tracing import TRACE_ID
 from gateway.proxy.response import BEGUN
 from gateway.server.release import forget
 from gateway.server.whole_response import SERVER_NAME
+from gateway.settings.model import Settings
 from gateway.sse.frames import END_ID, to_json
 from gateway.sse.interfaces import UserState
 from gateway.sse.response import EventStream
+from gateway.waiting_room.room import Room
 from gateway.waiting_room.state import State
 
 
@@ -50,53 +52,47 @@ class Texts:
         return data
 
 
-class StreamApi:
-    """Opens streams and leaves them to the room's hub."""
+def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
+    """The one call there is."""
+    return (Endpoint("GET", f"{QUEUE}/stream", stream, label="queue.stream", sheddable=True, streams=True),)
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
 
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        """The one call there is."""
-        return (
-            Endpoint("GET", f"{QUEUE}/stream", self.stream, label="queue.stream", sheds=True, streams=True),
-        )
+async def stream(request: web.Request) -> web.StreamResponse:
+    """Serves a stream from its first event to its end."""
+    if request.method != "GET":
+        raise MethodNotAllowed(("GET",))
+    context = request[CONTEXT]
+    user = caller(context)
+    name = room_name(context)
+    hub = request.app[HUBS].get(name)
+    if hub is None:
+        raise RoomNotFound(name)
+    ended = request.headers.get("Last-Event-ID") == END_ID
+    late = context.principal is not None and context.principal.late
+    if (ended or late) and (state := await _state(request.app[ROOMS][name], user)) is not None:
+        if late and not state.waiting:
+            raise TokenExpired
+        if ended and not state.waiting:
+            # What the last frame said still holds; this status stops a browser's retries for good.
+            return web.Response(status=204, headers={"Cache-Control": "no-store"})
+    response = EventStream(headers={"Server": SERVER_NAME, TRACE_ID: context.trace_id})
+    response.headers.extend(context.cors_headers)
+    if context.security is not None:
+        context.security.complete(response.headers, response.status, own=True)
+    max_buffer = request.app[CONFIGURATION].settings.sse_max_buffer_bytes
+    tab = await response.subscribe(request, user=user, locale=context.locale, max_buffer=max_buffer)
+    if tab is not None:
+        request[BEGUN] = response
+        forget(request)
+        context.origin = None
+        await hub.attend(tab)
+    return response
 
-    async def stream(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        """Serves a stream from its first event to its end."""
-        if request.method != "GET":
-            raise MethodNotAllowed(("GET",))
-        user = caller(exchange)
-        name = room_name(request, exchange)
-        hub = self._context.hubs.get(name)
-        if hub is None:
-            raise RoomNotFound(name)
-        ended = request.headers.get("Last-Event-ID") == END_ID
-        late = exchange.principal is not None and exchange.principal.late
-        if (ended or late) and (state := await self._state(name, user)) is not None:
-            if late and not state.waiting:
-                raise TokenExpired
-            if ended and not state.waiting:
-                # What the last frame said still holds; this status stops a browser's retries for good.
-                return web.Response(status=204, headers={"Cache-Control": "no-store"})
-        response = EventStream(headers={"Server": SERVER_NAME, TRACE_ID: exchange.trace_id})
-        response.headers.extend(exchange.cors_headers)
-        if exchange.security is not None:
-            exchange.security.complete(response.headers, response.status, own=True)
-        tab = await response.subscribe(
-            request, user=user, locale=exchange.locale, max_buffer=self._context.settings.sse_max_buffer_bytes
-        )
-        if tab is not None:
-            request[BEGUN] = response
-            forget(request)
-            exchange.origin = None
-            await hub.attend(tab)
-        return response
 
-    async def _state(self, room: str, user: str) -> State | None:
-        """Where the user stands; None while nobody can say. An EventSource would give up on a 503, so the stream is
-        opened then, and the wheel tells when Redis is back."""
-        try:
-            return await self._context.rooms[room].status(user)
-        except (QueueUnavailable, QueueFailed):
-            return None
+async def _state(room: Room, user: str) -> State | None:
+    """Where the user stands; None while nobody can say. An EventSource would give up on a 503, so the stream is
+    opened then, and the wheel tells when Redis is back."""
+    try:
+        return await room.status(user)
+    except (QueueUnavailable, QueueFailed):
+        return None

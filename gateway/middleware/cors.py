@@ -1,7 +1,7 @@
-"""Pages of other origins: preflights are answered, what they may not do is refused, and answers say what they may read.
+"""CORS: preflights are answered, forbidden calls are refused, and answers say what pages of other origins may read.
 
-A step of its own behind locating and before anything else, so that every refusal that follows can be read by the page
-it is for. What may be done is decided in ``routing.crossing``.
+It stands right behind ``resolve``, so that the page of another origin can read every refusal that follows. What such a
+page may do is decided in ``routing.cors``.
 """
 
 from __future__ import annotations
@@ -9,33 +9,38 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from gateway.auth.access import LEAVE_CALL
-from gateway.context import Context, Exchange, LiveTable, Step
+from gateway.context import CONTEXT, LiveTable, RequestContext
 from gateway.errors import CorsRejected, CsrfRejected
 from gateway.proxy.forwarded import direct_origin
 from gateway.routing.cors import Asked, acts_for_user, is_own, judge
 
 
-def crossing(context: Context) -> Step:
-    """Makes the step."""
+@web.middleware
+async def cors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answers preflights and refuses what a page of another origin may not do. Raises CorsRejected, CsrfRejected."""
+    if apply_cors(request, request[CONTEXT]):
+        # A preflight never has a token, and is none of the service's business.
+        return web.Response()
+    return await handler(request)
 
-    def cross(request: web.BaseRequest, exchange: Exchange) -> None:
-        rule = exchange.cors
-        if not exchange.crosses or (rule is None and request.method != "OPTIONS"):
-            return
-        asked = _asked(request, exchange)
-        if rule is not None:
-            allowed, exchange.cors_headers = judge(rule, asked)
-            if not allowed:
-                raise _refusal(request, exchange)
-        if asked.is_preflight:
-            # Nobody else is asked: a preflight never has a token, so no gate either, and is none of the service's
-            # business.
-            exchange.endpoint = _answer
-            exchange.needs = "nothing"
 
-    return cross
+def apply_cors(request: web.BaseRequest, context: RequestContext) -> bool:
+    """Decides what the answer says to pages of other origins. Returns whether the request is a preflight.
+
+    Raises CorsRejected or CsrfRejected for a call that the page may not make.
+    """
+    rule = context.cors
+    if not context.cors_enabled or (rule is None and request.method != "OPTIONS"):
+        return False
+    asked = _asked(request, context)
+    if rule is not None:
+        allowed, context.cors_headers = judge(rule, asked)
+        if not allowed:
+            raise _refusal(request, context)
+    return asked.is_preflight
 
 
 def acting(tables: LiveTable) -> Callable[[str], bool]:
@@ -44,7 +49,7 @@ def acting(tables: LiveTable) -> Callable[[str], bool]:
     return lambda page: acts_for_user(tables.now.table.cors_for(path), page)
 
 
-def _asked(request: web.BaseRequest, exchange: Exchange) -> Asked:
+def _asked(request: web.BaseRequest, context: RequestContext) -> Asked:
     headers = request.headers
     origins = headers.getall("Origin", ())
     if not origins:
@@ -52,30 +57,26 @@ def _asked(request: web.BaseRequest, exchange: Exchange) -> Asked:
     return Asked(
         request.method,
         origins,
-        _is_own(request, exchange, origins[0]),
+        _is_own(request, context, origins[0]),
         headers.get("Access-Control-Request-Method"),
         ",".join(headers.getall("Access-Control-Request-Headers", ())),
         headers.get("Access-Control-Request-Private-Network", "").lower() == "true",
     )
 
 
-def _is_own(request: web.BaseRequest, exchange: Exchange, named: str) -> bool:
+def _is_own(request: web.BaseRequest, context: RequestContext, named: str) -> bool:
     """Browsers say so themselves, and pages can't; older ones leave it to a comparison, for which proxies that end
     TLS in front must be trusted ones."""
     if list(request.headers.getall("Sec-Fetch-Site", ())) == ["same-origin"]:
         return True
-    seen = exchange.origin or direct_origin(
+    seen = context.origin or direct_origin(
         request.remote or "", request.scheme, request.headers.get("Host", "")
     )
     return is_own(named, seen.scheme, seen.host, seen.port)
 
 
-def _refusal(request: web.BaseRequest, exchange: Exchange) -> CorsRejected | CsrfRejected:
-    target = exchange.target
-    assert target is not None  # noqa: S101 - located before
+def _refusal(request: web.BaseRequest, context: RequestContext) -> CorsRejected | CsrfRejected:
+    target = context.target
+    assert target is not None  # noqa: S101 - resolved before
     # What a foreign page asks for by way of a beacon has this name, with CORS rules or without.
     return CsrfRejected() if (request.method, target.path) == LEAVE_CALL else CorsRejected()
-
-
-async def _answer(_request: web.BaseRequest, _exchange: Exchange) -> web.StreamResponse:
-    return web.Response()

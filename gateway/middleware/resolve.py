@@ -1,15 +1,24 @@
-"""From the request line to what answers: one canonical path, own calls first, then the routes."""
+"""Resolution: from the request line to what answers, on the one canonical path that access and gate decide on."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from aiohttp import HttpVersion11, web
+from aiohttp.typedefs import Middleware
 
 from gateway.api.endpoints import Endpoint, Endpoints, is_for_operators
 from gateway.auth.access import Access
-from gateway.context import Context, Exchange, Handler, Located, Serving, Step
+from gateway.context import (
+    CONFIGURATION,
+    CONTEXT,
+    Choose,
+    Configuration,
+    Handler,
+    RequestContext,
+    ResolvedCall,
+    Serving,
+)
 from gateway.errors import (
     BadRequest,
     GatewayError,
@@ -21,7 +30,7 @@ from gateway.errors import (
 from gateway.routing.facts import RequestFacts
 from gateway.routing.gates import GateRule
 from gateway.routing.path import Target, parse_target
-from gateway.routing.table import Match, RouteTable
+from gateway.routing.table import RouteTable
 from gateway.server.framing import HEAD_TOO_LATE, fault_in
 
 _NOT_FOR_SERVICES = frozenset({"TRACE", "TRACK"})
@@ -37,17 +46,28 @@ _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _NO_ACCESS = Access(())
 
 
-Choose = Callable[[str, Match, str], Handler]
-"""Who answers a call that a route matches, by method, match and path; asked once for each call that is remembered."""
+class Resolver:
+    """Resolves requests: one canonical path, the gateway's own endpoints first, then the routes.
 
+    ``choose`` says what answers a call that a route matches, by method, match and path; it is asked once for each call
+    that is remembered. None: there are no routes here, as on the management port. ``forward`` is the handler of
+    aiohttp's catch-all route.
+    """
 
-def locating(context: Context, endpoints: Endpoints, forward: Choose | None) -> Step:
-    """Makes the step. ``forward`` says who answers what a route matches; None: there are no routes here."""
+    def __init__(self, endpoints: Endpoints, forward: Handler, choose: Choose | None) -> None:
+        self._endpoints = endpoints
+        self._forward = forward
+        self._choose = choose
+        # Own calls as they are nearly always written: there are no more of these than own calls.
+        self._plain: dict[tuple[str, str], tuple[Target, Endpoint]] = {}
 
-    # Own calls as they are nearly always written: there are no more of these than own calls.
-    plain: dict[tuple[str, str], tuple[Target, Endpoint]] = {}
+    def resolve(
+        self, configuration: Configuration, request: web.BaseRequest, context: RequestContext
+    ) -> None:
+        """Fills in ``context``: target, handler, route, gate, CORS rule, and what the call needs.
 
-    def locate(request: web.BaseRequest, exchange: Exchange) -> None:
+        Raises BadRequest, RequestTimeout, RouteNotFound, or MethodNotAllowed.
+        """
         hosts = request.headers.getall("Host", ())
         if len(hosts) != 1 and (hosts or request.version >= HttpVersion11):
             fault = fault_in(request)
@@ -55,98 +75,112 @@ def locating(context: Context, endpoints: Endpoints, forward: Choose | None) -> 
                 raise RequestTimeout(fault)
             raise BadRequest(fault or "there must be exactly one Host")
         call = request.method, request.raw_path
-        if forward is not None:
-            serving = context.tables.now
-            located = serving.located.get(call)
-            if located is not None:
-                _take(exchange, serving, located)
+        serving = configuration.tables.now
+        if self._choose is not None:
+            resolved = serving.resolved.get(call)
+            if resolved is not None:
+                self._take(context, serving, resolved)
                 return
-        if call in plain:
-            exchange.target, endpoint = plain[call]
-            _take_own(context, exchange, exchange.target, endpoint)
+        if call in self._plain:
+            context.target, endpoint = self._plain[call]
+            _take_own(serving.table, context, context.target, endpoint)
             return
         host = hosts[0] if hosts else ""
-        exchange.target = target = parse_target(request.raw_path, host or None)
+        context.target = target = parse_target(request.raw_path, host or None)
         try:
-            own = endpoints.find(request.method, target.path)
+            own = self._endpoints.find(request.method, target.path)
         except GatewayError as error:
-            # Later: a preflight is answered all the same, and this answer too is for the page that asked.
-            own = Endpoint(request.method, target.path, refusing(error), "nothing", exchange.label), {}
+            # Not raised here: a preflight is answered all the same, and the page that asked may read this answer too.
+            context.refusal = error
+            own = Endpoint(request.method, target.path, self._forward, "nothing", context.label), {}
         if own is not None:
-            endpoint, exchange.parameters = own
-            if call == (endpoint.method, endpoint.path):
-                plain[call] = target, endpoint
-            _take_own(context, exchange, target, endpoint)
-        elif forward is None:
+            endpoint, context.parameters = own
+            if call == (endpoint.method, endpoint.path) and context.refusal is None:
+                self._plain[call] = target, endpoint
+            _take_own(serving.table, context, target, endpoint)
+        elif self._choose is None:
             raise RouteNotFound
         else:
-            _route(context, request, exchange, target, host, forward)
+            self._route(serving, request, context, target, host, self._choose)
 
-    return locate
+    def _route(
+        self,
+        serving: Serving,
+        request: web.BaseRequest,
+        context: RequestContext,
+        target: Target,
+        host: str,
+        choose: Choose,
+    ) -> None:
+        table = serving.table
+        if request.method in _NOT_FOR_SERVICES:
+            raise MethodNotAllowed(_ALLOWED)
+        match = table.resolve(
+            RequestFacts(request.method, target, request.headers, context.client, host, request.scheme)
+        )
+        if match is None:
+            context.access = serving.access
+            context.handler = self._forward
+            context.refusal = RouteNotFound()
+            context.cors = table.cors_for(target.path) if table.cors_unrouted else None
+            if table.unready:
+                _put_off(context)
+            return
+        gate = table.gate_for(request.method, target.path, match.upstream_path)
+        destination = _destination(request)
+        if destination is not None:
+            gate = _stricter(gate, _gate_of_destination(table, request.method, destination))
+        chosen = choose(request.method, match, target.path)
+        resolved = ResolvedCall(target, match, chosen, gate, table.cors_for(target.path, match.route))
+        # An absolute target means what it means only together with the Host it came with.
+        if request.raw_path.startswith("/") and request.method not in _WRITING_ELSEWHERE:
+            serving.remember(request.method, request.raw_path, resolved)
+        self._take(context, serving, resolved)
+        if destination is not None and not table.is_public(request.method, destination):
+            context.access = _NO_ACCESS
+
+    def _take(self, context: RequestContext, serving: Serving, resolved: ResolvedCall) -> None:
+        context.target, context.match, context.forward, gate, context.cors = resolved
+        context.handler = self._forward
+        context.access = serving.access
+        context.label = resolved.match.route.id
+        if gate is not None:
+            context.room = gate.room
+            context.renews_only = gate.renews_only
 
 
-def _take_own(context: Context, exchange: Exchange, target: Target, endpoint: Endpoint) -> None:
-    exchange.endpoint = endpoint.handler
-    exchange.needs = endpoint.needs
-    exchange.label = endpoint.label
-    exchange.sheds = endpoint.sheds
-    exchange.streams = endpoint.streams
-    exchange.crosses = not is_for_operators(target.path)
-    table = context.tables.now.table
-    exchange.cors = table.cors_for(target.path) if exchange.crosses else None
-    if table.unready and endpoint.needs == "token":
-        _put_off(exchange)
+def resolving(resolver: Resolver) -> Middleware:
+    """Makes the middleware."""
+
+    @web.middleware
+    async def resolve(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Finds what is asked for. Raises BadRequest if aiohttp's router understands the path in another way."""
+        context = request[CONTEXT]
+        resolver.resolve(request.app[CONFIGURATION], request, context)
+        if request.match_info.handler != context.handler:
+            # Access and gate decide on the canonical path; the handler must be the one that they decided about.
+            raise BadRequest("the path can be understood in two ways")
+        return await handler(request)
+
+    return resolve
 
 
-def _put_off(exchange: Exchange) -> None:
+def _take_own(table: RouteTable, context: RequestContext, target: Target, endpoint: Endpoint) -> None:
+    context.handler = endpoint.handler
+    context.auth = endpoint.auth
+    context.label = endpoint.label
+    context.sheddable = endpoint.sheddable
+    context.streams = endpoint.streams
+    context.cors_enabled = not is_for_operators(target.path)
+    context.cors = table.cors_for(target.path) if context.cors_enabled else None
+    if table.unready and endpoint.auth == "token":
+        _put_off(context)
+
+
+def _put_off(context: RequestContext) -> None:
     """Nothing is known yet that a caller could be checked with."""
-    exchange.needs = "nothing"
-    exchange.endpoint = refusing(NotConfigured())
-
-
-def refusing(error: GatewayError) -> Handler:
-    """A handler that answers with this error."""
-
-    async def refuse(_request: web.BaseRequest, _exchange: Exchange) -> web.StreamResponse:
-        raise error
-
-    return refuse
-
-
-def _route(
-    context: Context,
-    request: web.BaseRequest,
-    exchange: Exchange,
-    target: Target,
-    host: str,
-    forward: Choose,
-) -> None:
-    serving = context.tables.now
-    if request.method in _NOT_FOR_SERVICES:
-        raise MethodNotAllowed(_ALLOWED)
-    match = serving.table.resolve(
-        RequestFacts(request.method, target, request.headers, exchange.client, host, request.scheme)
-    )
-    if match is None:
-        # Not before the caller is known: without a token nobody learns which paths there are.
-        exchange.access = serving.access
-        exchange.endpoint = refusing(RouteNotFound())
-        exchange.cors = serving.table.cors_for(target.path) if serving.table.cors_unrouted else None
-        if serving.table.unready:
-            _put_off(exchange)
-        return
-    gate = serving.table.gate_for(request.method, target.path, match.upstream_path)
-    destination = _destination(request)
-    if destination is not None:
-        gate = _stricter(gate, _gate_of_destination(serving.table, request.method, destination))
-    endpoint = forward(request.method, match, target.path)
-    located = Located(target, match, endpoint, gate, serving.table.cors_for(target.path, match.route))
-    # An absolute target means what it means only together with the Host it came with.
-    if request.raw_path.startswith("/") and request.method not in _WRITING_ELSEWHERE:
-        serving.remember(request.method, request.raw_path, located)
-    _take(exchange, serving, located)
-    if destination is not None and not serving.table.is_public(request.method, destination):
-        exchange.access = _NO_ACCESS
+    context.auth = "nothing"
+    context.refusal = NotConfigured()
 
 
 def _destination(request: web.BaseRequest) -> str | None:
@@ -177,12 +211,3 @@ def _stricter(one: GateRule | None, other: GateRule | None) -> GateRule | None:
     if one.room != other.room:
         raise BadRequest("its path and its Destination are behind the gates of two rooms")
     return one
-
-
-def _take(exchange: Exchange, serving: Serving, located: Located) -> None:
-    exchange.target, exchange.match, exchange.endpoint, gate, exchange.cors = located
-    exchange.access = serving.access
-    exchange.label = located.match.route.id
-    if gate is not None:
-        exchange.room = gate.room
-        exchange.renews_only = gate.renews_only

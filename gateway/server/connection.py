@@ -61,7 +61,7 @@ REST_READ_BYTES: Final = 64 * 1024
 body is known to be at most this long: then it is read and dropped."""
 
 
-class ClientRequest(web.BaseRequest):
+class ClientRequest(web.Request):
     """A client's request, whose answer says truly whether the connection stays open."""
 
     @property

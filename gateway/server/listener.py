@@ -81,6 +81,40 @@ class Port(web.TCPSite):
                 same.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
+class Runner(web.AppRunner):
+    """Runs an application on the gateway's own ``Server``; the parameters are those of ``Server``.
+
+    An inner part relied on, of aiohttp 3.14: ``AppRunner._make_server``, which starts the application.
+    """
+
+    __slots__ = ("_server_parts",)
+
+    def __init__(
+        self,
+        app: web.Application,
+        limits: Limits | None = None,
+        *,
+        most: int | None = None,
+        on_full: Callable[[], None] | None = None,
+        lane: Lane | None = None,
+    ) -> None:
+        super().__init__(app, access_log=None, shutdown_timeout=0.0)
+        self._server_parts = limits, most, on_full, lane
+
+    async def _make_server(self) -> web.Server:
+        plain = await super()._make_server()
+        limits, most, on_full, lane = self._server_parts
+        return Server(plain.request_handler, limits, most=most, on_full=on_full, lane=lane)
+
+    async def stop_serving(self, seconds: float) -> None:
+        """Takes no new connections and ends those there are within ``seconds``. The application stays up."""
+        for site in list(self.sites):
+            await site.stop()
+        if isinstance(self.server, Server):
+            self.server.pre_shutdown()
+            await self.server.shutdown(seconds)
+
+
 class Server(web.Server):
     """aiohttp's server with connections that are ``Connection``. Make it inside the loop.
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-SHIPPED_ROUTES: Final = Path(__file__).with_name("routes.yaml")
+SHIPPED_ROUTES: Final = Path(__file__).parents[1] / "routes.yaml"
 
 _MOST_NAMED: Final = 3
 _FALSE: Final = frozenset({"false", "off", "no", "0"})

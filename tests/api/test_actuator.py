@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from gateway.context import HEALTH, ROOMS
 from gateway.routing.kinds import NO_FILTERS
 from tests.harness import Gateways
 
@@ -21,7 +22,7 @@ async def test_health_shows_components_and_is_up(gateways: Gateways) -> None:
     assert health.json["components"]["redis"]["status"] == "UP"
     assert (await gateway.nobody("GET", "/actuator/health/liveness")).json == {"status": "UP"}
     assert (await gateway.nobody("GET", "/actuator/health/readiness")).json == {"status": "UP"}
-    gateway.gateway.context.draining = True
+    gateway.app[HEALTH].draining = True
     assert (await gateway.nobody("GET", "/actuator/health/readiness")).status == 503
     assert (await gateway.nobody("GET", "/actuator/health")).json["status"] == "OUT_OF_SERVICE"
     assert (await gateway.nobody("GET", "/actuator/health/liveness")).status == 200
@@ -29,7 +30,7 @@ async def test_health_shows_components_and_is_up(gateways: Gateways) -> None:
 
 async def test_health_names_the_scripts_that_redis_refuses(gateways: Gateways) -> None:
     gateway = await gateways.start()
-    gateway.gateway.context.rooms._redis.availability.note_refusal("gate", "no permission")
+    gateway.app[ROOMS]._redis.availability.note_refusal("gate", "no permission")
     health = await gateway.nobody("GET", "/actuator/health")
     component = {"status": "UP", "details": {"refusedScripts": ["gate"]}}
     assert health.json["components"]["redis"] == component
@@ -71,7 +72,7 @@ async def test_closed_reads_show_the_components_to_the_management_token(gateways
         assert "components" in answer.json, value
     assert (await gateway.nobody("GET", "/actuator/health/redis")).status == 401
     assert (await gateway.with_token(TOKEN)("GET", "/actuator/health/redis")).json["status"] == "UP"
-    gateway.gateway.context.draining = True
+    gateway.app[HEALTH].draining = True
     health = await gateway.with_token(TOKEN)("GET", "/actuator/health")
     assert (health.status, health.json["status"]) == (503, "OUT_OF_SERVICE")
     assert "components" in health.json
@@ -182,7 +183,6 @@ async def test_a_whole_number_may_be_written_with_a_fraction_of_nothing(gateways
 
 async def test_a_port_of_its_own_takes_management_off_the_public_one(gateways: Gateways) -> None:
     gateway = await gateways.start(management_server_port=0)
-    assert gateway.gateway.management is not None
     assert (await gateway.nobody("GET", "/actuator/health")).status == 404
 
 

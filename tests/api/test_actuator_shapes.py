@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway.context import HEALTH
 from tests.harness import Gateways
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "actuator.json").read_text())
@@ -93,7 +94,7 @@ async def test_one_component_is_answered_alone(gateways: Gateways) -> None:
     assert (answer.status, answer.json["status"]) == (200, "UP")
     assert answer.json.keys() == SEEN["health-details-redis"]["body"].keys()
     assert (await gateway.nobody("GET", "/actuator/health/nope")).status == SEEN["health-unknown"]["status"]
-    gateway.gateway.context.draining = True
+    gateway.app[HEALTH].draining = True
     assert (await gateway.nobody("GET", "/actuator/health/readinessState")).status == 503
 
 

@@ -6,11 +6,10 @@ import pytest
 from aiohttp import web
 
 from gateway.api.endpoints import Endpoint, Endpoints
-from gateway.context import Exchange
 from gateway.errors import MethodNotAllowed, RouteNotFound
 
 
-async def handler(_request: web.BaseRequest, _exchange: Exchange) -> web.StreamResponse:
+async def handler(_request: web.Request) -> web.StreamResponse:
     return web.Response()
 
 

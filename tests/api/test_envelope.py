@@ -10,14 +10,14 @@ import pytest
 from gateway import errors
 from gateway.api.envelope import NotAdmitted, refusal, standing, success
 from gateway.api.status import state_json, status_object
-from gateway.context import Exchange
+from gateway.context import RequestContext
 from gateway.observability.tracing import TraceContext
 from gateway.routing.path import Target
 from gateway.waiting_room.state import Kind, State
 
 
-def exchange() -> Exchange:
-    made = Exchange(TraceContext("t" * 32, "s" * 16, None, False), locale="en", client="127.0.0.1")
+def exchange() -> RequestContext:
+    made = RequestContext(TraceContext("t" * 32, "s" * 16, None, False), locale="en", client="127.0.0.1")
     made.target = Target("/a", "/a", "secret=1", True)
     return made
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client import generate_latest
 
+from gateway.context import OBSERVERS
 from tests.api.test_queries import raw
 from tests.harness import Answer, Caller, Gateways, Running
 from tests.hostile.upstream import RawUpstream
@@ -176,7 +177,7 @@ async def test_own_calls_have_their_own_methods(gateway: Running) -> None:
 async def test_methods_make_no_labels_without_end(gateway: Running) -> None:
     for number in range(50):
         await gateway.nobody(f"FOO{number}", "/open/a")
-    page = generate_latest(gateway.gateway.context.metrics.registry).decode()
+    page = generate_latest(gateway.app[OBSERVERS].metrics.registry).decode()
     lines = [line for line in page.splitlines() if 'method="' in line]
     assert any('method="OTHER"' in line and 'route="open"' in line for line in lines)
     assert not any("FOO" in line for line in lines)

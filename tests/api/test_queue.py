@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from gateway.context import ROOMS
 from tests.harness import Gateways
 
 
@@ -221,5 +222,5 @@ async def test_two_thousand_lineups_from_two_hundred_connections_admit_exactly_t
             group.create_task(connection(index))
     assert len(states) == 2000
     assert states.count("ALLOWED_IN") == 100
-    overview = await started[0].gateway.context.rooms["default"].overview()
+    overview = await started[0].app[ROOMS]["default"].overview()
     assert (overview.allowed_in, overview.waiting) == (100, 1900)

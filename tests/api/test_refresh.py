@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.api.refresh import MOST_BYTES, SIGNATURE, signature_of
+from gateway.context import OBSERVERS
 from tests.config_server import ConfigServerStub, config_server, routes
 from tests.harness import Gateways, Running
 
@@ -78,7 +79,7 @@ async def test_a_refresh_that_comes_to_nothing_says_why(gateways: Gateways, serv
     assert health["components"]["routes"]["status"] == "UNKNOWN"
     metrics = (await gateway.nobody("GET", "/actuator/prometheus")).body.decode()
     assert metrics  # of the process; the counts of this gateway are in a registry of its own
-    registry = gateway.gateway.context.metrics.registry
+    registry = gateway.app[OBSERVERS].metrics.registry
     for outcome, count in (("ok", 1), ("refused", 1), ("failed", 1)):
         assert registry.get_sample_value("gateway_config_fetches_total", {"outcome": outcome}) == count
     assert registry.get_sample_value("gateway_routes_up_to_date") == 0

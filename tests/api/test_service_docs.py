@@ -18,6 +18,7 @@ from aiohttp import web
 
 from gateway.api import service_docs
 from gateway.api.service_docs import MOST_AT_A_TIME, MOST_BYTES, Rewritten
+from gateway.context import OBSERVERS
 from gateway.errors import UpstreamUnreachable
 from gateway.server.connection import Connection
 from tests.harness import Gateways, Running, listening
@@ -342,7 +343,7 @@ async def test_large_documents_hold_up_nothing_else(gateways: Gateways, shop: Sh
 async def test_a_service_that_is_away_is_counted(gateways: Gateways) -> None:
     gateway = await gateways.start(ROUTES)
     await gateway.nobody("GET", "/dead/v3/api-docs")
-    registry = gateway.gateway.context.metrics.registry
+    registry = gateway.app[OBSERVERS].metrics.registry
     labels = {"route": "dead", "code": "UPSTREAM_UNREACHABLE"}
     assert registry.get_sample_value("gateway_upstream_errors_total", labels) == 1
 

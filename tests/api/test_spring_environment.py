@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from prometheus_client import generate_latest
 
+from gateway.context import OBSERVERS
 from tests.harness import Answer, Gateways, Running, listening
 
 SECURITY = {
@@ -266,7 +267,7 @@ async def test_springs_metrics_are_there_and_name_the_application(
     gateway = await start(gateways, shop, **settings)
     await gateway.nobody("GET", "/shop/a")
     # The registry of this gateway: what a call to /actuator/prometheus gives is the process's.
-    text = generate_latest(gateway.gateway.context.metrics.registry).decode()
+    text = generate_latest(gateway.app[OBSERVERS].metrics.registry).decode()
     names = (
         "http_server_requests_seconds_count",
         "http_server_requests_seconds_max",

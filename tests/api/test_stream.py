@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
+from gateway.context import ROOMS
+from gateway.observability.loop_lag import LoopLag
 from tests.harness import ROUTES, Caller, Gateways, Running
 
 
@@ -118,7 +122,7 @@ async def test_an_absent_user_loses_the_place_and_nobody_else_does(gateways: Gat
     await present.lineup()
     async with present.stream() as stream:
         assert (await stream.until("STATUS_UPDATE")).data["userQueuePosition"] == 2
-        room = gateway.gateway.context.rooms["default"]
+        room = gateway.app[ROOMS]["default"]
         async with asyncio.timeout(10):
             while (await room.overview()).waiting == 2:
                 await asyncio.sleep(0.05)
@@ -251,9 +255,11 @@ async def told_to_come_back(gateway: Running, user: Caller, code: str) -> None:
         assert await stream.next() is None
 
 
-async def test_a_stream_during_overload_is_asked_to_come_back(gateways: Gateways) -> None:
+async def test_a_stream_during_overload_is_asked_to_come_back(
+    gateways: Gateways, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gateway = await gateways.start(ROUTES + CORS, overload_lag_ms=50)
-    gateway.gateway.context.lag_ms = lambda: 1000.0
+    monkeypatch.setattr(LoopLag, "milliseconds", 1000.0)
     await told_to_come_back(gateway, gateway.user("second"), "OVERLOADED")
     # A lineup is a call like any other, and its answer says when to repeat it.
     assert (await gateway.user("second").lineup()).code == "OVERLOADED"

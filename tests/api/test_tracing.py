@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway.context import OBSERVERS
 from tests.harness import ROUTES, Answer, Gateways, Running
 from tests.observability.collector import Collector, a_collector
 
@@ -215,7 +216,7 @@ async def test_a_hanging_collector_costs_no_request_any_time_and_is_counted(
         lags.append(time.monotonic() - began)
         assert {answer.status for answer in answers} == {200}
     assert sorted(lags)[25] < 5, "half of the rounds wait for something"
-    registry = gateway.gateway.context.metrics.registry
+    registry = gateway.app[OBSERVERS].metrics.registry
     assert (registry.get_sample_value("gateway_trace_spans_total", {"outcome": "dropped"}) or 0) > 0
 
 

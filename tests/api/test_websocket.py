@@ -16,6 +16,8 @@ import aiohttp
 import pytest
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from gateway.app import TUNNELS
+from gateway.context import OBSERVERS
 from gateway.proxy.websocket import accept_of
 from tests.harness import Gateways, Running, listening
 from tests.processes import gateway_process
@@ -147,7 +149,7 @@ async def raw_service(
 
 
 def counted(gateway: Running, name: str, **labels: str) -> float:
-    registry = gateway.gateway.context.metrics.registry
+    registry = gateway.app[OBSERVERS].metrics.registry
     return registry.get_sample_value(f"gateway_{name}", labels) or 0.0
 
 
@@ -372,7 +374,7 @@ async def test_a_slow_reader_holds_up_the_service_and_nobody_else(start: Start, 
     async with raw(gateway.base) as (reader, writer):
         writer.write(HANDSHAKE.format(path="/fixed/flood?messages=1000", more="").encode())
         await reader.readuntil(b"\r\n\r\n")
-        (tunnel,) = gateway.gateway.tunnels._open
+        (tunnel,) = gateway.app[TUNNELS]._open
         await until(lambda: tunnel.service._held)
         before = tunnel.sent
         async with connected(gateway, "/fixed/echo", None) as socket:
@@ -403,7 +405,7 @@ async def test_a_slow_service_holds_up_its_client(gateways: Gateways) -> None:
         async with raw(gateway.base) as (reader, writer):
             writer.write(HANDSHAKE.format(path="/fixed/x", more="").encode())
             await reader.readuntil(b"\r\n\r\n")
-            (tunnel,) = gateway.gateway.tunnels._open
+            (tunnel,) = gateway.app[TUNNELS]._open
             writer.write(b"x" * total)
             await until(lambda: tunnel.client._held)
             assert tunnel.client._size < 1 << 20
@@ -495,7 +497,7 @@ async def test_draining_ends_all_evenly_and_takes_no_new_ones(start: Start) -> N
     gateway = await start()
     async with contextlib.AsyncExitStack() as stack:
         sockets = [await stack.enter_async_context(connected(gateway, "/chat/echo")) for _ in range(4)]
-        draining = asyncio.create_task(gateway.gateway.tunnels.drain(0.4))
+        draining = asyncio.create_task(gateway.app[TUNNELS].drain(0.4))
         await until(lambda: counted(gateway, "websockets_ended_total", route="chat", by="shutdown") > 0)
         with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
             async with connected(gateway, "/chat/echo"):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from gateway.context import ROOMS
 from tests.browser.test_eventsource import browser
 from tests.harness import Gateways, Running, listening
 
@@ -118,7 +119,7 @@ async def test_a_page_of_an_allowed_origin_waits_in_line_and_leaves(
 ) -> None:
     await gateway.user("first").lineup()
     user = gateway.user("second")
-    room = gateway.gateway.context.rooms["default"]
+    room = gateway.app[ROOMS]["default"]
     report = await visit(gateway, sale[1], user.token, tmp_path / "profile", sale[0])
     assert report == [
         "lineup 200 WAITING ",

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from gateway.context import ROOMS
 from tests.browser.chromium import browser
 from tests.harness import Gateways, listening
 
@@ -130,7 +131,7 @@ async def test_a_page_that_is_closed_gives_up_its_place(
     await gateway.user("first").lineup()
     user = gateway.user("second")
     await user.lineup()
-    room = gateway.gateway.context.rooms["default"]
+    room = gateway.app[ROOMS]["default"]
     async with browser(address(gateway.base, "leaving.html", user.token), tmp_path / "profile"):
         async with asyncio.timeout(30):
             while (await room.overview()).waiting:

@@ -856,7 +856,7 @@ def test_health_of_a_gateway_that_is_not_there_fails(capsys: pytest.CaptureFixtu
 def test_health_of_a_gateway_that_hangs_says_so(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.cli_health.TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("gateway.cli.health.TIMEOUT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = str(silent.getsockname()[1])
         assert run("health", environ={"SERVER_HOST": "127.0.0.1", "SERVER_PORT": port}) == 1
@@ -877,8 +877,8 @@ def test_an_answer_that_comes_a_byte_at_a_time_is_given_up(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("gateway.cli_health.TIMEOUT_SECONDS", 0.3)
-    monkeypatch.setattr("gateway.cli_room.TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("gateway.cli.health.TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("gateway.cli.room.TIMEOUT_SECONDS", 0.3)
     over = threading.Event()
 
     def trickle() -> None:

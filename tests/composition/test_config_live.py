@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from gateway.app import POOL
 from gateway.composition.live_settings import AT_START, LiveSettings, is_set
 from gateway.composition.warnings import warnings_of_settings
+from gateway.context import CONFIGURATION, OBSERVERS, ROOMS
 from gateway.errors import SettingsError
 from gateway.routing.table import RouteTable
 from gateway.settings.model import Settings
@@ -96,12 +98,12 @@ async def test_time_outs_count_from_the_next_request_on(start: Any, gateways: Ga
         release.set()
         assert (await site.gateway.nobody("GET", "/svc/x")).status == 200
     await site.says({f"{NEW}.httpclient.connect-timeout": 1234})
-    assert site.gateway.gateway.context.settings.proxy_connect_timeout_seconds == 1.234
+    assert site.gateway.app[CONFIGURATION].settings.proxy_connect_timeout_seconds == 1.234
 
 
 async def test_idle_connections_are_kept_as_the_pool_says(start: Any) -> None:
     site = await start({f"{NEW}.httpclient.pool.max-idle-time": "30s"})
-    pool = site.gateway.gateway.context.forwarder._pool
+    pool = site.gateway.app[POOL]
     await site.sent()
     assert sum(map(len, pool._idle.values())) == 1
     await site.says({f"{NEW}.httpclient.pool.type": "disabled"})
@@ -158,7 +160,7 @@ async def test_the_room_has_the_capacity_of_the_server(start: Any) -> None:
     site = await start({"queue.max-capacity": 1, "queue.allowed-in-duration-seconds": 600})
     states = [(await site.gateway.user(name).lineup()).json["state"] for name in ("ann", "bob", "cyd")]
     assert states == ["ALLOWED_IN", "WAITING", "WAITING"]
-    assert site.gateway.gateway.context.rooms["default"].limits.duration == 600
+    assert site.gateway.app[ROOMS]["default"].limits.duration == 600
     await site.says({"queue.max-capacity": 2})
     async with asyncio.timeout(20):
         while (await site.gateway.user("bob").status()).json.get("state") != "ALLOWED_IN":
@@ -170,7 +172,7 @@ async def test_a_room_of_the_file_is_as_the_file_says(gateways: Gateways, server
     server.say({**routes("svc"), "queue.max-capacity": 1000})
     file = FILE + "rooms: {default: {capacity: 1}}\n"
     gateway = await gateways.start(file, spring_config_import=f"configserver:{server.url}")
-    assert gateway.gateway.context.rooms["default"].limits.capacity == 1
+    assert gateway.app[ROOMS]["default"].limits.capacity == 1
 
 
 async def test_the_share_of_traces_changes_at_once(start: Any) -> None:
@@ -221,7 +223,7 @@ async def test_tags_are_on_all_metrics_under_springs_names(start: Any) -> None:
         metrics_spring_names="true",
     )
     await site.sent()
-    registry = site.gateway.gateway.context.metrics.registry
+    registry = site.gateway.app[OBSERVERS].metrics.registry
     families = {each.name: each for each in registry.collect()}
     for name in (
         "http_server_requests_seconds",
@@ -269,7 +271,7 @@ async def test_a_variable_counts_before_the_server_and_says_so_once(
     start: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     site = await start({"queue.max-capacity": 7}, allowed_in_max_capacity=5)
-    assert site.gateway.gateway.context.rooms["default"].limits.capacity == 5
+    assert site.gateway.app[ROOMS]["default"].limits.capacity == 5
     await site.says({"queue.max-capacity": 7, f"{NEW}.httpclient.connect-timeout": 5})
     await site.says({"queue.max-capacity": 5})
     told = [each.getMessage() for each in caplog.records if "counts before" in each.getMessage()]
@@ -282,8 +284,8 @@ async def test_a_wrong_value_changes_nothing(start: Any, server: ConfigServerStu
     answer = await site.gateway.with_token(TOKEN)("POST", "/actuator/refresh")
     assert (answer.status, answer.code) == (422, "CONFIG_REFUSED")
     assert "queue.max-capacity: ALLOWED_IN_MAX_CAPACITY: allowed is" in answer.body.decode()
-    assert len(site.gateway.gateway.context.tables.now.table.routes) == 1
-    assert site.gateway.gateway.context.rooms["default"].limits.capacity == 7
+    assert len(site.gateway.app[CONFIGURATION].tables.now.table.routes) == 1
+    assert site.gateway.app[ROOMS]["default"].limits.capacity == 7
 
 
 def live(given: dict[str, Any], **environ: str) -> Settings:

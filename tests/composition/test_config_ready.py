@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis as Client
 
+from gateway.app import ROUTE_SOURCES
 from tests.config_server import ConfigServerStub, config_server, routes
 from tests.discovery.eureka.fake import fake_eureka
 from tests.harness import Gateways, Running
@@ -224,7 +225,7 @@ async def test_a_changed_file_makes_no_gateway_ready(gateways: Gateways, server:
     gateway = await gateways.start(FILE, **settings(server))
     gateway.routes_file.write_text(gateway.routes_file.read_text().replace("filed", "changed"))
     assert await refresh(gateway) == 422
-    gateway.gateway.routes.discover(["orders"])
+    gateway.app[ROUTE_SOURCES].discover(["orders"])
     assert (await readiness(gateway))[0] == 503
     assert await ids(gateway) == []
     mend(server, {f"{NEW}.default-filters": "SecureHeaders"})

@@ -11,8 +11,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway.app import ROUTE_SOURCES
 from gateway.composition.live_settings import DEFAULT_KEY_SET, token_settings
 from gateway.composition.route_sources import RouteSources
+from gateway.context import CONFIGURATION
 from gateway.errors import ConfigUnavailable
 from gateway.observability.metrics import NoMetrics
 from gateway.routing.spec.faults import RouteFileError
@@ -190,7 +192,7 @@ async def test_gates_and_access_hold_for_routes_of_the_server(
 
 async def test_services_that_come_and_go_get_and_lose_their_routes(gateways: Gateways) -> None:
     gateway = await gateways.start(LOCATOR)
-    discover = gateway.gateway.routes.discover
+    discover = gateway.app[ROUTE_SOURCES].discover
     discover(["ORDERS"])
     await until(gateway, ["filed", "orders", "svc"])
     discover(iter(["PAY", "ORDERS", "GATEWAY-SERVER"]))
@@ -214,25 +216,25 @@ async def test_services_discovered_during_the_start_count(tmp_path: Path) -> Non
 
 async def test_services_that_stay_the_same_change_nothing(gateways: Gateways) -> None:
     gateway = await gateways.start(LOCATOR)
-    discover = gateway.gateway.routes.discover
+    discover = gateway.app[ROUTE_SOURCES].discover
     discover(["orders"])
     await until(gateway, ["filed", "orders", "svc"])
-    table = gateway.gateway.context.tables.now.table
+    table = gateway.app[CONFIGURATION].tables.now.table
     discover(["orders", "orders"])
-    await gateway.gateway.routes.refresh()
-    assert gateway.gateway.context.tables.now.table is table
+    await gateway.app[ROUTE_SOURCES].refresh()
+    assert gateway.app[CONFIGURATION].tables.now.table is table
 
 
 async def test_without_the_locator_discovery_makes_no_routes(gateways: Gateways) -> None:
     gateway = await gateways.start(FILE)
-    gateway.gateway.routes.discover(["orders"])
-    await gateway.gateway.routes.refresh()
+    gateway.app[ROUTE_SOURCES].discover(["orders"])
+    await gateway.app[ROUTE_SOURCES].refresh()
     assert await ids(gateway) == ["filed"]
 
 
 async def test_a_locator_that_comes_later_finds_what_was_discovered_before(gateways: Gateways) -> None:
     gateway = await gateways.start(FILE)
-    gateway.gateway.routes.discover(["orders"])
+    gateway.app[ROUTE_SOURCES].discover(["orders"])
     gateway.routes_file.write_text(gateway.routes_file.read_text() + LOCATOR[len(FILE) :])
     await until(gateway, ["filed", "orders", "svc"])
 
@@ -477,13 +479,13 @@ async def test_one_empty_answer_between_two_good_ones_changes_nothing(
     optional: bool, sources: list[dict[str, str]], gateways: Gateways, server: ConfigServerStub
 ) -> None:
     running = await gateways.start(FILE, **from_server(server, optional))
-    table = running.gateway.context.tables.now.table
+    table = running.app[CONFIGURATION].tables.now.table
     for _ in range(2):
         server.say(*sources)
         assert (await refresh(running)).status in {422, 503}
         server.say(routes("a"))
         assert (await refresh(running)).json == []
-    assert running.gateway.context.tables.now.table is table
+    assert running.app[CONFIGURATION].tables.now.table is table
     assert (await config_health(running))["status"] == "UP"
 
 

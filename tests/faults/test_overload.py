@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.context import LOOP_LAG, ROOMS
 from gateway.observability import loop_lag as lag
 from gateway.waiting_room.batch import CROWD
 from gateway.waiting_room.state import State
@@ -47,7 +48,7 @@ async def overload(gateway: Running) -> AsyncIterator[None]:
     task = asyncio.create_task(hold())
     try:
         async with asyncio.timeout(10):
-            while gateway.gateway.context.lag_ms() <= LIMIT_MS:
+            while gateway.app[LOOP_LAG].milliseconds <= LIMIT_MS:
                 await asyncio.sleep(0)
         yield
     finally:
@@ -132,7 +133,7 @@ async def test_who_lines_up_while_redis_does_not_keep_up_is_sent_away_and_nobody
     patient_gateway: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway = patient_gateway
-    room = gateway.gateway.context.rooms["default"]
+    room = gateway.app[ROOMS]["default"]
     send, called, held = room._lineups._send, asyncio.Event(), asyncio.Event()
 
     async def slowly(users: list[str]) -> Sequence[State]:

@@ -92,6 +92,6 @@ async def _reads(admin: Admin, instance: str) -> None:
     status, routes = await admin.ask(instance, "gateway/routes")
     assert (status, [route["route_id"] for route in routes]) == (200, ["shop"])
     status, filters = await admin.ask(instance, "gateway/globalfilters")
-    assert (status, "gateway.middleware.admit.gating" in filters) == (200, True)
+    assert (status, "gateway.middleware.gate.gate" in filters) == (200, True)
     # It passes no caller's token on, so who reaches its page can change nothing here.
     assert (await admin.ask(instance, "gateway/refresh", "POST"))[0] == 401

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.api.refresh import SIGNATURE, signature_of
+from gateway.context import CONFIGURATION, ROOMS
 from gateway.errors import ConfigUnavailable
 from tests.discovery.config_server.test_docs import FILES
 from tests.harness import Gateways, Running
@@ -65,7 +66,7 @@ spring:
             - name: RewritePath
               args: {regexp: '/long/(?<rest>.*)', replacement: '/$\\{rest}'}
 """
-MANY = "spring.cloud.gateway.routes:\n" + "".join(
+MANY = "spring.cloud.app[ROUTE_SOURCES]:\n" + "".join(
     f"- {{id: r{at}, uri: 'lb://svc', predicates: [Path=/r{at}]}}\n" for at in range(25)
 )
 PROPERTIES = r"""
@@ -156,7 +157,7 @@ async def test_everything_comes_from_the_server(
     first, long, _ = await routes(gateway)
     assert (first["uri"], first["metadata"]["response-timeout"]) == ("lb://svc", 5000)
     assert long["predicate"].startswith("Paths: [/long/**, /held/**]")
-    assert gateway.gateway.context.tables.now.table.cors["/**"].allowed_origins == ("https://web.example",)
+    assert gateway.app[CONFIGURATION].tables.now.table.cors["/**"].allowed_origins == ("https://web.example",)
     ann = gateway.user("ann")
     seen = (await ann("GET", "/long/a?x=1")).json
     assert seen["target"] == "/a?x=1"
@@ -412,11 +413,11 @@ spring.cloud.gateway:
     branch.own(OWN + more.replace("spring.cloud.gateway:", "spring.cloud.gateway.server.webflux:"))
     settings = branch.settings(allowed_in_max_capacity=100, metrics_spring_names="true")
     gateway = await gateways.start(FILE, **settings)
-    now = gateway.gateway.context.settings
+    now = gateway.app[CONFIGURATION].settings
     assert (now.proxy_connect_timeout_seconds, now.proxy_response_timeout_seconds) == (1.5, 5.0)
     assert (now.proxy_keep_alive_seconds, now.tracing_sampling_probability) == (15.0, 1.0)
     assert set(now.metrics_tags) == {("application", now.spring_application_name), ("data_center", "a")}
-    room = gateway.gateway.context.rooms["default"].limits
+    room = gateway.app[ROOMS]["default"].limits
     assert (room.capacity, room.duration) == (3, 60.0)
     listed = (await gateway.nobody("GET", "/v3/api-docs/swagger-config")).json
     assert listed["urls"] == [{"name": "Orders, and more", "url": "/orders/v3/api-docs"}]
@@ -427,8 +428,8 @@ spring.cloud.gateway:
     branch.own(OWN + "queue.max-capacity: 5\n")
     status, changed = await refresh(gateway)
     assert (status, "queue.max-capacity" in changed) == (200, True)
-    assert gateway.gateway.context.rooms["default"].limits.capacity == 5
-    assert gateway.gateway.context.settings.proxy_connect_timeout_seconds == 2.0
+    assert gateway.app[ROOMS]["default"].limits.capacity == 5
+    assert gateway.app[CONFIGURATION].settings.proxy_connect_timeout_seconds == 2.0
 
 
 async def test_keys_come_from_the_server(branch: Branch, gateways: Gateways) -> None:

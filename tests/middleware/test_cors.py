@@ -10,6 +10,9 @@ import pytest
 from aiohttp import web
 from multidict import CIMultiDict
 
+from gateway.app import ROUTE_SOURCES
+from gateway.context import CONFIGURATION, OBSERVERS
+from gateway.observability.loop_lag import LoopLag
 from gateway.routing.spec.faults import RouteFileError
 from gateway.routing.table import RouteTable
 from tests.conftest import StartRedis
@@ -126,7 +129,7 @@ async def test_every_recorded_case_is_answered_as_it_was_there(
             if case["id"] not in REFUSED_FILES:
                 wrong[case["id"]] = "the file is refused"
             continue
-        gateway.gateway.context.tables.replace(table)
+        gateway.app[CONFIGURATION].tables.replace(table)
         service.answer, service.asked = case["answers"][0], 0
         request, client = case["request"], case["client"]
         answer = await gateway.nobody(
@@ -166,10 +169,10 @@ async def test_a_preflight_needs_no_token_and_no_place_and_asks_nobody(gateways:
 
 
 async def test_an_overloaded_instance_answers_preflights_and_its_refusals_can_be_read(
-    gateways: Gateways,
+    gateways: Gateways, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway = await gateways.start(ROUTES, overload_lag_ms=1)
-    gateway.gateway.context.lag_ms = lambda: 1000.0
+    monkeypatch.setattr(LoopLag, "milliseconds", 1000.0)
     assert (await preflight(gateway, "/api/v1/queue/lineup")).status == 200
     answer = await gateway.user("a")("POST", "/api/v1/queue/lineup", headers={"Origin": PAGE})
     assert (answer.status, answer.code) == (503, "OVERLOADED")
@@ -245,7 +248,7 @@ async def test_what_a_page_may_not_do_is_counted_once(gateways: Gateways) -> Non
     user, evil = gateway.user("a"), {"Origin": "https://evil.test"}
     assert (await user("POST", "/api/v1/queue/lineup", headers=evil)).code == "CORS_REJECTED"
     assert (await user("POST", "/api/v1/queue/leave", headers=evil)).code == "CSRF_REJECTED"
-    counted = gateway.gateway.context.metrics.registry.get_sample_value
+    counted = gateway.app[OBSERVERS].metrics.registry.get_sample_value
     for code in ("CORS_REJECTED", "CSRF_REJECTED"):
         assert counted("gateway_rejections_total", {"code": code}) == 1
 
@@ -334,9 +337,9 @@ async def test_a_reload_changes_what_other_origins_may_do(gateways: Gateways) ->
     gateway = await gateways.start(ROUTES, jwt_cookie_name="token")
     other = ROUTES.replace("https://shop.test", "https://new.test") % {"service": gateways.service.url}
     gateway.routes_file.write_text(other, encoding="utf-8")
-    before = gateway.gateway.context.tables.now
-    gateway.gateway.routes.reload()
-    while gateway.gateway.context.tables.now is before:
+    before = gateway.app[CONFIGURATION].tables.now
+    gateway.app[ROUTE_SOURCES].reload()
+    while gateway.app[CONFIGURATION].tables.now is before:
         await gateway.nobody("GET", "/moved")
     assert (await preflight(gateway, "/api/v1/queue/leave")).status == 403
     assert (await preflight(gateway, "/api/v1/queue/leave", origin="https://new.test")).status == 200

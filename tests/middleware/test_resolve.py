@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.context import LiveTable, Located
-from gateway.errors import RouteNotFound
-from gateway.middleware.resolve import refusing
+from gateway.api.forwarding import to_service
+from gateway.context import CONFIGURATION, LiveTable, ResolvedCall
 from gateway.routing.path import parse_target
 from gateway.routing.spec.loader import parse
 from gateway.routing.table import Match
@@ -18,50 +17,48 @@ routes:
 """
 
 
-def located(live: LiveTable, target: str, route: int = 0) -> Located:
+def located(live: LiveTable, target: str, route: int = 0) -> ResolvedCall:
     table = live.now.table
     parsed = parse_target(target)
-    return Located(
-        parsed, Match(table.routes[route], {}, target, parsed.path), refusing(RouteNotFound()), None
-    )
+    return ResolvedCall(parsed, Match(table.routes[route], {}, target, parsed.path), to_service, None)
 
 
 def test_a_call_is_remembered_until_the_table_changes() -> None:
     live = LiveTable(parse(PLAIN, "routes.yaml", {}))
     found = located(live, "/a/1")
     live.now.remember("GET", "/a/1", found)
-    assert live.now.located == {("GET", "/a/1"): found}
+    assert live.now.resolved == {("GET", "/a/1"): found}
     live.replace(live.now.table)
-    assert live.now.located == {}
+    assert live.now.resolved == {}
 
 
 def test_only_what_path_and_method_decide_is_remembered() -> None:
     live = LiveTable(parse(PLAIN, "routes.yaml", {}))
     live.now.remember("GET", "/b/1", located(live, "/b/1", route=1))
-    assert live.now.located == {}
+    assert live.now.resolved == {}
     by_header = PLAIN.replace(b"Method=GET", b"Header=X-Beta")
     live = LiveTable(parse(PLAIN, "routes.yaml", {}))
     live.now.remember("GET", "/a/1?access_token=secret", located(live, "/a/1?access_token=secret"))
-    assert live.now.located == {}
+    assert live.now.resolved == {}
     live = LiveTable(parse(by_header, "routes.yaml", {}))
     live.now.remember("GET", "/a/1", located(live, "/a/1"))
-    assert live.now.located == {}
+    assert live.now.resolved == {}
 
 
 def test_a_call_whose_path_filters_rewrite_is_remembered_too() -> None:
     live = LiveTable(parse(PLAIN, "routes.yaml", {}))
     found = located(live, "/c/1", route=2)
     live.now.remember("GET", "/c/1", found)
-    assert live.now.located == {("GET", "/c/1"): found}
+    assert live.now.resolved == {("GET", "/c/1"): found}
 
 
 def test_what_is_remembered_is_bounded() -> None:
     live = LiveTable(parse(PLAIN, "routes.yaml", {}))
     for number in range(10_000):
         live.now.remember("GET", f"/a/{number}", located(live, f"/a/{number}"))
-        assert len(live.now.located) <= 4096
+        assert len(live.now.resolved) <= 4096
     live.now.remember("GET", "/a/" + "x" * 300, located(live, "/a/" + "x" * 300))
-    assert all(len(raw) < 300 for _, raw in live.now.located)
+    assert all(len(raw) < 300 for _, raw in live.now.resolved)
 
 
 async def test_a_call_is_found_the_second_time_as_the_first(gateways: Gateways) -> None:
@@ -76,4 +73,4 @@ async def test_a_call_is_found_the_second_time_as_the_first(gateways: Gateways) 
         assert (await user("POST", "/api/v1/queue/lineup")).status == 200
         assert (await user("POST", "/api/v1/queue/leave")).status == 204
     assert [seen["target"] for seen in gateways.service.seen] == ["/api/v1/products/1"] * 3
-    assert len(gateway.gateway.context.tables.now.located) == 4
+    assert len(gateway.app[CONFIGURATION].tables.now.resolved) == 4

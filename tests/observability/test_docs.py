@@ -5,17 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from gateway.observability import spans as admissions
-from gateway.observability import spans as calls
-from gateway.observability import spans as tracer
-from gateway.observability import zipkin
-from gateway.observability import zipkin as otel
+from gateway.observability import spans, zipkin
 from gateway.settings.model import TABLE, Settings
 
 TEXT = (Path(__file__).parents[2] / "docs" / "tracing.md").read_text(encoding="utf-8")
-MADE = "".join(
-    Path(str(module.__file__)).read_text(encoding="utf-8") for module in (tracer, calls, admissions)
-)
+MADE = Path(str(spans.__file__)).read_text(encoding="utf-8")
 
 
 def test_the_tags_of_the_table_are_those_in_the_code() -> None:
@@ -32,14 +26,14 @@ def test_the_figures_are_those_in_the_code() -> None:
     settings = Settings()
     endpoint = next(row for row in TABLE if row.name == "ZIPKIN_ENDPOINT")
     for figure in (
-        f"a queue of {otel.MOST_WAITING} and leave once a second",
-        f"as soon as there are {otel.MOST_IN_A_POST}",
+        f"a queue of {zipkin.MOST_WAITING} and leave once a second",
+        f"as soon as there are {zipkin.MOST_IN_A_POST}",
         f"the {admissions.MOST_WAITING} newest recorded lineups",
         f"in a [Spring environment](settings.md#spring-environment) `{endpoint.default_in(True)}`",
         f"`{settings.tracing_sampling_probability}` as in Spring Boot",
         f"`{settings.spring_application_name}` unless set",
     ):
         assert figure in TEXT, figure
-    assert (otel.EVERY_SECONDS, otel.LAST_SECONDS, zipkin.ATTEMPTS) == (1.0, 2.0, 4)
+    assert (zipkin.EVERY_SECONDS, zipkin.LAST_SECONDS, zipkin.ATTEMPTS) == (1.0, 2.0, 4)
     assert "tried four times" in TEXT
     assert "two seconds at most" in TEXT

@@ -14,6 +14,9 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+from gateway.app import ARRIVALS, RESOLVER
+from gateway.context import OBSERVERS
+from gateway.observability.loop_lag import LoopLag
 from gateway.server.arrivals import NEWCOMERS, TURN_SECONDS, AnswerOf, Lane, Laned
 from gateway.server.whole_response import JsonAnswer
 from tests.harness import ROUTES, Gateways, Running
@@ -235,7 +238,7 @@ async def test_the_lane_lets_in_or_refuses_and_the_connection_goes_on(
     gateway: Running, connect: Connect, becomes: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(gateway.gateway.context.metrics, "request", lambda *facts: counted.append(facts))
+    monkeypatch.setattr(gateway.app[OBSERVERS].metrics, "request", lambda *facts: counted.append(facts))
     client = await connect()
     code = 200 if becomes == "taken" else 503
     for user in ("ann", "ann"):
@@ -252,11 +255,11 @@ async def test_the_lane_lets_in_or_refuses_and_the_connection_goes_on(
 
 @pytest.mark.parametrize("becomes", ["refused"], indirect=True)
 async def test_a_refusal_is_the_usual_one_and_the_page_can_read_it(
-    gateway: Running, connect: Connect, becomes: str
+    gateway: Running, connect: Connect, becomes: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = ("Origin: https://shop.example", "Accept-Language: ko")
     by_lane = await (await connect()).ask(head(gateway, "ann", *page))
-    gateway.gateway.context.lag_ms = lambda: 1000.0
+    monkeypatch.setattr(LoopLag, "milliseconds", 1000.0)
     # Written otherwise, so that it does not go through the lane.
     by_step = await (await connect()).ask(head(gateway, "ann", *page, call="POST /api/v1/queue/%6Cineup"))
     assert by_lane[0] == by_step[0] == 503
@@ -337,7 +340,7 @@ async def test_a_client_that_goes_while_it_waits_leaves_nothing(
         client.writer.write(head(gateway, "gone"))
         client.writer.transport.abort()
     assert (await gateway.user("ann")("GET", "/api/v1/products/1")).status == 200
-    assert len(gateway.gateway.public.lane) == 0
+    assert len(gateway.app[ARRIVALS]) == 0
 
 
 async def test_a_refusal_that_can_not_be_made_goes_the_usual_way(
@@ -347,12 +350,10 @@ async def test_a_refusal_that_can_not_be_made_goes_the_usual_way(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def broken(_request: web.BaseRequest, _exchange: object) -> None:
+    def broken(*_: object) -> None:
         raise RuntimeError("a fault of ours")
 
-    door = gateway.gateway.public
-    monkeypatch.setattr(door, "_finding", (broken,))
-    monkeypatch.setattr(door, "_steps", (broken,))
+    monkeypatch.setattr(gateway.app[RESOLVER], "resolve", broken)
     client = await connect()
     for _ in range(2):
         status, _, body = await client.ask(head(gateway, "ann"))
@@ -369,7 +370,7 @@ async def test_whoever_is_in_does_not_wait_behind_the_crowd(
     # One newcomer a turn, so that turns can be told apart from milliseconds.
     for name in ("_FEWEST", "_MOST"):
         monkeypatch.setattr(f"gateway.server.arrivals.{name}", 1)
-    gateway.gateway.public.lane._a_turn = 1
+    gateway.app[ARRIVALS]._a_turn = 1
     url, crowd = URL(gateway.base), 300
     lines = [Line(*await asyncio.open_connection(url.host, url.port)) for _ in range(crowd + 1)]
     for number, line in enumerate(lines[1:]):

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gateway.serve import server_of
 from gateway.server.listener import Server
-from tests.harness import Caller, Gateways, Running, listening
+from tests.harness import Caller, Gateways, Running
 
 PATIENCE = 20.0
 
@@ -43,18 +42,19 @@ async def waiting(gateway: Running) -> AsyncIterator[tuple[Server, Client, Calle
     await gateway.user("first").lineup()
     user = gateway.user("second")
     await user.lineup()
-    server = server_of(gateway.gateway.public)
-    async with listening(web.ServerRunner(server, shutdown_timeout=1.0)) as base:
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(base.rpartition(":")[2]))
-        try:
-            yield server, Client(reader, writer), user
-        finally:
-            writer.close()
+    runner = gateway.runner
+    server = runner.server
+    assert isinstance(server, Server)
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(gateway.base.rpartition(":")[2]))
+    try:
+        yield server, Client(reader, writer), user
+    finally:
+        writer.close()
 
 
 def served(server: Server) -> Any:
-    (connection,) = server.connections
-    return connection
+    """The connection of the client; that of the session, which is idle, is another one."""
+    return server.connections[-1]
 
 
 async def test_while_it_is_open_nothing_of_the_head_is_kept(gateways: Gateways) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from gateway.context import DOWNLOADS, UPLOADS
 from gateway.proxy import downloads as downloading
 from gateway.proxy import uploads as uploading
 from tests.harness import Gateways, Running
@@ -137,7 +138,7 @@ async def test_a_service_with_few_threads_is_free_again_of_bodies_that_stop_late
                 client.send(request("POST", "/open/x", "Content-Length: 700000") + b"a" * 70_000)
             async with asyncio.timeout(SECONDS):
                 assert (await gateway.nobody("GET", "/open/y")).status == 200
-            assert sum(gateway.gateway.context.uploads.by_service.values()) == THREADS - 1
+            assert sum(gateway.app[UPLOADS].by_service.values()) == THREADS - 1
 
 
 @asynccontextmanager
@@ -160,7 +161,7 @@ async def test_a_service_with_few_threads_serves_on_beside_clients_that_take_not
     async with few_threads() as service:
         routes = ROUTES.replace("SERVICE", f"http://127.0.0.1:{service.server_port}")
         gateway = await gateways.start(routes, **{bound: THREADS - 1})
-        downloads = gateway.gateway.context.downloads
+        downloads = gateway.app[DOWNLOADS]
         async with AsyncExitStack() as stack:
             for _ in range(2 * THREADS):
                 await stack.enter_async_context(deaf_client_of(gateway, "/open/big"))
@@ -184,7 +185,7 @@ async def test_a_body_that_stops_gets_408_and_the_end(gateways: Gateways) -> Non
             answer = await ended(client)
             assert answer.status == 408
             assert b'"code":"REQUEST_TIMEOUT"' in answer.body
-    assert gateway.gateway.context.uploads.by_client == {}
+    assert gateway.app[UPLOADS].by_client == {}
 
 
 async def test_a_head_that_stops_gets_408_and_the_end(gateways: Gateways) -> None:
@@ -214,7 +215,7 @@ async def test_bodies_for_the_gateway_itself_are_held_to_the_same(
     async with client_of(gateway) as client:
         client.send(request(method, path, field, "Content-Length: 1000") + b"abc")
         assert (await ended(client)).status == (429 if few else 408)
-    assert gateway.gateway.context.uploads.by_client == {}
+    assert gateway.app[UPLOADS].by_client == {}
 
 
 async def test_trusted_proxies_name_the_client_that_is_slow(
@@ -226,7 +227,7 @@ async def test_trusted_proxies_name_the_client_that_is_slow(
         slow_uploads_per_client=1,
         trusted_proxies="127.0.0.0/8",
     )
-    uploads = gateway.gateway.context.uploads
+    uploads = gateway.app[UPLOADS]
     async with AsyncExitStack() as stack:
         for last in (1, 2, 3):
             client = await stack.enter_async_context(client_of(gateway))

@@ -15,7 +15,7 @@ from gateway.errors import SettingsError
 from gateway.settings.model import TABLE, Settings, check
 from gateway.settings.types import ConfigImport
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 NAMES = [row.name for row in TABLE]
 
 # The contract's section 9, row by row.

@@ -22,7 +22,7 @@ from gateway.settings.warnings import (
     warnings_of_values,
 )
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 # Of the shell, of Python, of Kubernetes and Docker, of other programs.

@@ -15,7 +15,7 @@ from gateway.routing.spec.loader import default_file, load, parse
 from gateway.routing.spec.warnings import NEEDS_ALL_ROUTES, _notation, covers, to_itself, without_instances
 from gateway.routing.table import RouteTable
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SHOP = """\
 routes:
 - {id: shop, uri: http://h, predicates: [Path=/shop/**], filters: [StripPrefix=1]}

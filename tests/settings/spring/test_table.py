@@ -13,7 +13,7 @@ from gateway.settings.spring.names import SpringName
 from gateway.settings.spring.table import DEFAULTS, NAMES, READINGS, other_names
 from gateway.settings.warnings import warnings_of_names
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "spring-names.md"
 
 

@@ -7,11 +7,11 @@ from ipaddress import ip_network
 
 import pytest
 
-from gateway.middleware.untrusted_proxies import HEADERS, UntrustedProxies, private_network
 from gateway.proxy.forwarded import TrustedProxies
+from gateway.proxy.untrusted_proxies import HEADERS, UntrustedProxies, private_network
 from tests.harness import Gateways
 
-LOGGER = "gateway.middleware.untrusted_proxies"
+LOGGER = "gateway.proxy.untrusted_proxies"
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -1,0 +1,67 @@
+"""The health of each component: UP, DOWN, UNKNOWN or OUT_OF_SERVICE, with details that hold no secrets."""
+
+from __future__ import annotations
+
+from gateway.api.rooms import following_object
+from gateway.auth.jwks import Jwks
+from gateway.composition.route_sources import RouteSources
+from gateway.discovery.config_server.client import ConfigServer
+from gateway.observability.logging import timestamp
+from gateway.waiting_room.keys import DEFAULT_ROOM
+from gateway.waiting_room.rooms import Rooms
+
+Checked = tuple[bool | str, dict[str, object]]
+"""Whether a component is up (False: UNKNOWN) or its status, and details."""
+
+
+def redis_health(rooms: Rooms) -> Checked:
+    """DOWN as the probe found it; UNKNOWN while Redis answers, but what happens in the rooms is not heard."""
+    state = rooms.redis_state
+    if state.away:
+        return "DOWN", {"since": timestamp(state.away_since), "reason": state.away}
+    details: dict[str, object] = {}
+    if state.refuses:
+        details = {"refusesWrites": state.refuses, "since": timestamp(state.refuses_since)}
+    if rooms.refused_scripts:
+        details["refusedScripts"] = rooms.refused_scripts
+    if rooms.failing_scripts:
+        details["failingScripts"] = rooms.failing_scripts
+    if not rooms.subscription.listening.is_set():
+        return False, details | {"reason": "events of the rooms are not heard"}
+    return True, details
+
+
+def older_system_health(rooms: Rooms) -> Checked:
+    """Whether an older system is followed, as this instance last heard. Nothing is wrong with that."""
+    # There is no room while the gateway is not ready.
+    following = next((room.following for room in rooms if room.name == DEFAULT_ROOM), None)
+    details: dict[str, object] = {"following": following is not None}
+    if following is not None:
+        details |= following_object(following)
+    return True, details
+
+
+def key_health(jwks: Jwks) -> Checked:
+    """OUT_OF_SERVICE while an issuer that is to name its key set could never be read: no token can be checked."""
+    status = jwks.status()
+    if status.unread is not None:
+        return "OUT_OF_SERVICE", {"keys": status.keys, "reason": status.unread}
+    return jwks.keys_known, {"keys": status.keys}
+
+
+def config_health(sources: RouteSources, config: ConfigServer) -> Checked:
+    """OUT_OF_SERVICE while nothing is served because of what the server answered."""
+    status = config.status()
+    routes = "Config Server" if status.gives_routes else "file"
+    details: dict[str, object] = {
+        "version": status.version,
+        "label": status.label,
+        "routes": "none" if sources.unready else routes,
+        "failures": status.failures,
+    }
+    if status.reason:
+        details["reason"] = status.reason
+    details["ignored"] = status.ignored
+    if sources.unready:
+        return "OUT_OF_SERVICE", {"reason": sources.unready} | details
+    return not status.failures, details

@@ -1,0 +1,65 @@
+"""Authentication: who is calling, from a token that was checked once and is then remembered."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from gateway.api.body import form_values
+from gateway.auth.access import LEAVE_CALL, Authenticator
+from gateway.auth.management import has_management_token
+from gateway.context import AUTHENTICATOR, CONFIGURATION, CONTEXT, UPLOADS, RequestContext
+from gateway.errors import RouteNotFound, TokenInvalid, TokenRequired
+
+
+@web.middleware
+async def authentication(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Finds out who is calling. Raises an AuthError for a caller that must have a token and has no good one.
+
+    An answer that was decided before, such as 404, comes only here: without a token no caller learns which paths
+    there are.
+    """
+    context = request[CONTEXT]
+    if context.auth == "token":
+        authenticator = request.app[AUTHENTICATOR]
+        context.principal = authenticator.recall(request.headers)
+        if context.principal is None or request.method == "POST":
+            await _identify(request, context, authenticator)
+    elif context.auth == "management":
+        expected = request.app[CONFIGURATION].settings.management_token
+        _check_management(request, expected)
+    if context.refusal is not None:
+        raise context.refusal
+    return await handler(request)
+
+
+async def _identify(request: web.Request, context: RequestContext, authenticator: Authenticator) -> None:
+    target = context.target
+    assert target is not None  # noqa: S101 - resolved before
+    access = context.access or request.app[CONFIGURATION].tables.now.access
+    form: list[str] = []
+    if (request.method, target.path) == LEAVE_CALL:
+        # Even if the token is known: the next request on the connection comes behind the body.
+        form = await form_values(request, "access_token", request.app[UPLOADS], context.client)
+    if context.principal is not None:
+        return
+    context.principal = await authenticator.identify(
+        access,
+        request.method,
+        target.path,
+        request.headers,
+        query=target.raw_query,
+        form=form,
+        gated=context.room is not None and not context.renews_only,
+    )
+
+
+def _check_management(request: web.Request, expected: str | None) -> None:
+    """While no token is set, calls that change something do not exist."""
+    if not expected:
+        raise RouteNotFound
+    given = request.headers.getall("Authorization", ())
+    if not given:
+        raise TokenRequired
+    if not has_management_token(given, expected):
+        raise TokenInvalid("not the management token")
