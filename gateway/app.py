@@ -73,7 +73,7 @@ from gateway.proxy.untrusted_proxies import UntrustedProxies
 from gateway.proxy.uploads import Uploads
 from gateway.proxy.websocket import Tunnels
 from gateway.routing.table import RouteTable
-from gateway.server.arrivals import Lane
+from gateway.server.arrivals import Arrivals
 from gateway.server.limits import SERVER_OPTIONS
 from gateway.settings.model import Settings
 
@@ -82,7 +82,7 @@ SETTINGS: Final[web.AppKey[Settings]] = web.AppKey("settings", Settings)
 ENVIRON: Final[web.AppKey[Mapping[str, str]]] = web.AppKey("environ", Mapping)
 METRICS: Final[web.AppKey[Metrics]] = web.AppKey("metrics", Metrics)
 ACCESS_LOG: Final[web.AppKey[AccessLog]] = web.AppKey("access_log", AccessLog)
-ARRIVALS: Final[web.AppKey[Lane]] = web.AppKey("arrivals", Lane)
+ARRIVALS: Final[web.AppKey[Arrivals]] = web.AppKey("arrivals", Arrivals)
 """Where requests of new users wait for their turn."""
 RESOLVER: Final[web.AppKey[Resolver]] = web.AppKey("resolver", Resolver)
 CLIENT: Final[web.AppKey[aiohttp.ClientSession]] = web.AppKey("client", aiohttp.ClientSession)
@@ -196,7 +196,7 @@ def _application(settings: Settings, resolver: Resolver, endpoints: tuple[Endpoi
         handler_args=SERVER_OPTIONS,
     )
     app[SETTINGS], app[RESOLVER] = settings, resolver
-    app[ARRIVALS] = Lane(settings.overload_lag_ms / 1000, refuse_arrival(app, resolver))
+    app[ARRIVALS] = Arrivals(settings.overload_lag_ms / 1000, refuse_arrival(app, resolver))
     app.add_routes([endpoint.route() for endpoint in endpoints])
     # Whatever is no endpoint of the gateway's own is for a service, in any method.
     app.router.add_route("*", "/{path:.*}", forward, expect_handler=on_demand)

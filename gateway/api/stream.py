@@ -14,7 +14,6 @@ from gateway.context import CONFIGURATION, CONTEXT, HUBS, ROOMS
 from gateway.errors import MethodNotAllowed, QueueFailed, QueueUnavailable, RoomNotFound, TokenExpired
 from gateway.observability.tracing import TRACE_ID
 from gateway.proxy.response import BEGUN
-from gateway.server.release import forget
 from gateway.server.whole_response import SERVER_NAME
 from gateway.settings.model import Settings
 from gateway.sse.frames import END_ID, to_json
@@ -83,7 +82,6 @@ async def stream(request: web.Request) -> web.StreamResponse:
     tab = await response.subscribe(request, user=user, locale=context.locale, max_buffer=max_buffer)
     if tab is not None:
         request[BEGUN] = response
-        forget(request)
         context.origin = None
         await hub.attend(tab)
     return response

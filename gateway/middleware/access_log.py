@@ -25,6 +25,7 @@ from gateway.observability.logging import ABORTED
 from gateway.observability.tracing import TRACE_ID
 from gateway.proxy.forwarded import origin
 from gateway.proxy.response import BEGUN
+from gateway.server.head import RequestHead
 from gateway.server.whole_response import SERVER_NAME, WholeAnswer
 
 CLIENT_GONE: Final = 499
@@ -59,13 +60,11 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
         raise
     finally:
         observers.metrics.under_way -= 1
-        account(observers, request, context, sent.status, sent.size, recorded, sent.end)
+        account(observers, request.method, context, sent.status, sent.size, recorded, sent.end)
     return response
 
 
-def new_context(
-    request: web.BaseRequest, configuration: Configuration, observers: Observers
-) -> RequestContext:
+def new_context(request: RequestHead, configuration: Configuration, observers: Observers) -> RequestContext:
     """The context of a request that has just come: its trace, language and client."""
     headers, settings = request.headers, configuration.settings
     locale: str = settings.forced_locale or settings.default_locale
@@ -102,7 +101,7 @@ def complete(answer: web.StreamResponse, context: RequestContext) -> None:
 
 def account(
     observers: Observers,
-    request: web.BaseRequest,
+    method: str,
     context: RequestContext,
     status: int,
     size: int,
@@ -112,26 +111,26 @@ def account(
     """Counts the answer and writes its line of the log. Called once for each request."""
     metrics, trace = observers.metrics, context.trace
     seconds = time.perf_counter() - context.began
-    metrics.request(context.label, request.method, status, seconds)
+    metrics.request(context.label, method, status, seconds)
     if context.outcome:
         metrics.rejected(context.outcome)
         if context.outcome in _OF_SERVICES:
             metrics.upstream_error(context.label, context.outcome)
     if observers.spring_metrics is not None:
         uri = context.match.route.upstream.uri if context.match else None
-        observers.spring_metrics.request(context.label, request.method, status, seconds, context.outcome, uri)
+        observers.spring_metrics.request(context.label, method, status, seconds, context.outcome, uri)
     if recorded:
         observers.tracer.leave(
             trace,
             label=context.label,
-            method=request.method,
+            method=method,
             status=status,
             seconds=seconds,
             code=context.outcome,
         )
     if observers.access_log.enabled:
         observers.access_log.write(
-            method=request.method,
+            method=method,
             path=context.target.raw_path if context.target else "-",
             label=context.label,
             status=status,

@@ -16,6 +16,7 @@ from gateway.context import CONTEXT, LiveTable, RequestContext
 from gateway.errors import CorsRejected, CsrfRejected
 from gateway.proxy.forwarded import direct_origin
 from gateway.routing.cors import Asked, acts_for_user, is_own, judge
+from gateway.server.head import RequestHead
 
 
 @web.middleware
@@ -27,7 +28,7 @@ async def cors(request: web.Request, handler: Handler) -> web.StreamResponse:
     return await handler(request)
 
 
-def apply_cors(request: web.BaseRequest, context: RequestContext) -> bool:
+def apply_cors(request: RequestHead, context: RequestContext) -> bool:
     """Decides what the answer says to pages of other origins. Returns whether the request is a preflight.
 
     Raises CorsRejected or CsrfRejected for a call that the page may not make.
@@ -49,7 +50,7 @@ def acting(tables: LiveTable) -> Callable[[str], bool]:
     return lambda page: acts_for_user(tables.now.table.cors_for(path), page)
 
 
-def _asked(request: web.BaseRequest, context: RequestContext) -> Asked:
+def _asked(request: RequestHead, context: RequestContext) -> Asked:
     headers = request.headers
     origins = headers.getall("Origin", ())
     if not origins:
@@ -64,7 +65,7 @@ def _asked(request: web.BaseRequest, context: RequestContext) -> Asked:
     )
 
 
-def _is_own(request: web.BaseRequest, context: RequestContext, named: str) -> bool:
+def _is_own(request: RequestHead, context: RequestContext, named: str) -> bool:
     """Browsers say so themselves, and pages can't; older ones leave it to a comparison, for which proxies that end
     TLS in front must be trusted ones."""
     if list(request.headers.getall("Sec-Fetch-Site", ())) == ["same-origin"]:
@@ -75,7 +76,7 @@ def _is_own(request: web.BaseRequest, context: RequestContext, named: str) -> bo
     return is_own(named, seen.scheme, seen.host, seen.port)
 
 
-def _refusal(request: web.BaseRequest, context: RequestContext) -> CorsRejected | CsrfRejected:
+def _refusal(request: RequestHead, context: RequestContext) -> CorsRejected | CsrfRejected:
     target = context.target
     assert target is not None  # noqa: S101 - resolved before
     # What a foreign page asks for by way of a beacon has this name, with CORS rules or without.

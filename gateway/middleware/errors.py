@@ -9,8 +9,13 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.api.envelope import refusal
-from gateway.context import CONTEXT
-from gateway.errors import GatewayError
+from gateway.context import CONFIGURATION, CONTEXT, OBSERVERS
+from gateway.errors import BadRequest, GatewayError, RequestTimeout
+from gateway.middleware.access_log import account, complete, new_context
+from gateway.server.framing import HEAD_TOO_LATE
+from gateway.server.head import UnreadHead
+from gateway.server.listener import Refuse
+from gateway.server.whole_response import WholeAnswer
 
 log = logging.getLogger(__name__)
 
@@ -28,3 +33,18 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         context = request[CONTEXT]
         log.exception("%s %s failed, trace %s", request.method, context.label, context.trace_id)
         return refusal(context, GatewayError())
+
+
+def refuse_unread(app: web.Application) -> Refuse:
+    """Makes the function that answers a request which the server could not read, counted and logged like any other."""
+
+    def refuse(head: UnreadHead) -> WholeAnswer:
+        observers = app[OBSERVERS]
+        context = new_context(head, app[CONFIGURATION], observers)
+        error = RequestTimeout if head.fault == HEAD_TOO_LATE else BadRequest
+        answer = refusal(context, error(head.fault))
+        complete(answer, context)
+        account(observers, head.method, context, answer.status, answer.content_length or 0, recorded=False)
+        return answer
+
+    return refuse

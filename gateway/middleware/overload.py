@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
@@ -16,6 +15,8 @@ from gateway.errors import GatewayError, Overloaded
 from gateway.middleware.access_log import account, complete, new_context
 from gateway.middleware.cors import apply_cors
 from gateway.middleware.resolve import Resolver
+from gateway.server.arrivals import RefusalOf
+from gateway.server.head import RequestHead
 from gateway.server.whole_response import SERVER_NAME, WholeAnswer
 from gateway.waiting_room.rooms import Rooms
 
@@ -50,21 +51,19 @@ def _is_crowded(rooms: Rooms, method: str, context: RequestContext) -> bool:
         return False
 
 
-def refuse_arrival(
-    app: web.Application, resolver: Resolver
-) -> Callable[[web.BaseRequest], WholeAnswer | None]:
+def refuse_arrival(app: web.Application, resolver: Resolver) -> RefusalOf:
     """Makes the function that refuses a request straight from the arrivals queue, outside the middlewares.
 
     It returns the answer, counted and logged, or None if the request brings no new user. It does no more than a
     readable refusal takes: refusing users must not be what an overloaded instance spends its time on.
     """
 
-    def refuse(request: web.BaseRequest) -> WholeAnswer | None:
+    def refuse(head: RequestHead) -> WholeAnswer | None:
         configuration, observers = app[CONFIGURATION], app[OBSERVERS]
-        context = new_context(request, configuration, observers)
+        context = new_context(head, configuration, observers)
         try:
-            resolver.resolve(configuration, request, context)
-            apply_cors(request, context)
+            resolver.resolve(configuration, head, context)
+            apply_cors(head, context)
             if not context.sheddable:
                 return None
             answer = refusal(context, overloaded())
@@ -73,7 +72,7 @@ def refuse_arrival(
             # The middlewares meet it again, and answer, count and log it.
             return None
         answer.headers["Server"] = SERVER_NAME
-        account(observers, request, context, answer.status, answer.content_length or 0, recorded=False)
+        account(observers, head.method, context, answer.status, answer.content_length or 0, recorded=False)
         return answer
 
     return refuse

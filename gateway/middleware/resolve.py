@@ -24,14 +24,13 @@ from gateway.errors import (
     GatewayError,
     MethodNotAllowed,
     NotConfigured,
-    RequestTimeout,
     RouteNotFound,
 )
 from gateway.routing.facts import RequestFacts
 from gateway.routing.gates import GateRule
 from gateway.routing.path import Target, parse_target
 from gateway.routing.table import RouteTable
-from gateway.server.framing import HEAD_TOO_LATE, fault_in
+from gateway.server.head import RequestHead
 
 _NOT_FOR_SERVICES = frozenset({"TRACE", "TRACK"})
 """Routes forward every other method. The answer to these repeats the request, credentials included."""
@@ -61,19 +60,17 @@ class Resolver:
         # Own calls as they are nearly always written: there are no more of these than own calls.
         self._plain: dict[tuple[str, str], tuple[Target, Endpoint]] = {}
 
-    def resolve(
-        self, configuration: Configuration, request: web.BaseRequest, context: RequestContext
-    ) -> None:
+    def resolve(self, configuration: Configuration, request: RequestHead, context: RequestContext) -> None:
         """Fills in ``context``: target, handler, route, gate, CORS rule, and what the call needs.
 
-        Raises BadRequest, RequestTimeout, RouteNotFound, or MethodNotAllowed.
+        Raises BadRequest, RouteNotFound, or MethodNotAllowed.
         """
+        fault = getattr(request, "fault", None)
+        if fault is not None:
+            raise BadRequest(fault)
         hosts = request.headers.getall("Host", ())
         if len(hosts) != 1 and (hosts or request.version >= HttpVersion11):
-            fault = fault_in(request)
-            if fault == HEAD_TOO_LATE:
-                raise RequestTimeout(fault)
-            raise BadRequest(fault or "there must be exactly one Host")
+            raise BadRequest("there must be exactly one Host")
         call = request.method, request.raw_path
         serving = configuration.tables.now
         if self._choose is not None:
@@ -106,7 +103,7 @@ class Resolver:
     def _route(
         self,
         serving: Serving,
-        request: web.BaseRequest,
+        request: RequestHead,
         context: RequestContext,
         target: Target,
         host: str,
@@ -183,7 +180,7 @@ def _put_off(context: RequestContext) -> None:
     context.refusal = NotConfigured()
 
 
-def _destination(request: web.BaseRequest) -> str | None:
+def _destination(request: RequestHead) -> str | None:
     """The canonical path that a COPY or MOVE writes to; None if it names none. Raises BadRequest for one that is not
     sound. Its host does not count: services may look at the path alone."""
     if request.method not in _WRITING_ELSEWHERE:

@@ -1,35 +1,34 @@
-"""Clients' connections, from bytes to requests and from the last answer to the end.
+"""The connection guard: one client's connection, from bytes to requests and from the last answer to the end.
 
-aiohttp parses requests and runs their handlers. What it leaves open is settled here:
+``Guard`` is the protocol of the connection. It hands one sound request at a time to aiohttp's ``RequestHandler``, and
+answers all others itself:
 
-* Requests are fed to its parser one at a time: a head, then exactly its body. So garbage takes no sound request in
-  front of it along, and nothing is lost behind an ``Upgrade`` that is not followed.
-* Where a body ends is known from its framing (``Content-Length`` or ``ChunkedBody``), never from how it was cut.
-* What can't be read becomes an ``Unreadable`` request, which is answered, counted and logged like any other; then the
+* Requests reach aiohttp's parser one at a time: a whole head, then exactly its body. So garbage takes no sound request
+  in front of it along, and nothing is lost behind an ``Upgrade`` that is not followed.
+* The guard knows from the framing (``Content-Length`` or ``ChunkedBody``) where a body ends, never from how it was cut.
+* A request that can't be read is answered, counted and logged like any other (see ``Server``'s ``refuse``); then the
   connection ends. aiohttp's own answer would quote the client and name the parser.
-* A head and a body each have a deadline.
-* A connection is never deaf. ``Connection.stays_open`` says, for each answer, whether another request will be read
-  behind it. Everything that writes a head asks it (through ``ClientRequest.keep_alive``), so the answer says
+* A head and each piece of a body have a deadline, and so has a connection without a request.
+* A connection is never deaf. ``Guard.stays_open`` says, for each answer, whether another request will be read behind
+  it. Every part that writes a head asks it (through ``ClientRequest.keep_alive``), so the answer says
   ``Connection: close`` if not, and the connection ends with that answer.
 
-Inner parts relied on, all of aiohttp 3.14: ``RequestHandler.data_received``, ``finish_response``, ``_messages``,
-``_max_msg_queue_size``, ``_request_count``, ``_upgraded``, ``_message_tail``, ``_payload_parser``, ``_parser``,
-``_buffer_paused``, ``_reading_paused``, ``_resume_reading_if_drained``, ``_task_handler``, ``_waiter``, ``_close``,
-``_force_close``, ``_lingering_time``, ``_request_in_progress``, ``_keepalive_handle``, ``_keepalive_timeout``,
-``_next_keepalive_close_time``, ``_process_keepalive`` and ``_ErrInfo``; ``BaseRequest._message``.
+aiohttp gets a transport of its own, by which the guard hears that reading is paused, or that the connection is to end.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion10, hdrs, web
+from aiohttp.http import RawRequestMessage
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import _ErrInfo
 
-from gateway.server.arrivals import Laned
+from gateway.server.arrivals import RefusalOf
 from gateway.server.framing import (
     BODY_TOO_LATE,
     HEAD_END,
@@ -38,23 +37,20 @@ from gateway.server.framing import (
     ChunkedBody,
     Ends,
     RequestLine,
-    Unreadable,
     fault_of,
+    framing_of,
     one_whole_head,
 )
-from gateway.server.release import LONG, forgettable
 from gateway.server.whole_response import SERVER_NAME
-from gateway.server.write_timeout import linger
+from gateway.server.write_timeout import WriteTimeout
 
 if TYPE_CHECKING:
     from gateway.server.listener import Server
 
 log = logging.getLogger(__name__)
 
-_FEW: Final = 8  # requests may wait for their turn up to here without a closer look
 _EMPTY_LINE_BYTES: Final = 2  # some clients send one behind a body; it begins no head
 _MOST_NUDGES: Final = 3  # a parser that was told to pause and then to go on needs one
-_LOOK_AGAIN_SECONDS: Final = 1.0
 
 REST_READ_BYTES: Final = 64 * 1024
 """An answer may come before its request's body is complete. The connection stays open behind it only if the rest of the
@@ -64,6 +60,9 @@ body is known to be at most this long: then it is read and dropped."""
 class ClientRequest(web.Request):
     """A client's request, whose answer says truly whether the connection stays open."""
 
+    fault: str | None = None
+    """Why the request can't be read, in one clause without client data; None if it can."""
+
     @property
     def host(self) -> str:
         """The Host header; empty if there is none, for which aiohttp would ask the DNS."""
@@ -72,177 +71,401 @@ class ClientRequest(web.Request):
     @property
     def keep_alive(self) -> bool:
         """Whether another request will be read behind this one, as far as is known now."""
-        protocol = self._protocol
-        return not isinstance(protocol, Connection) or protocol.stays_open(self)
+        protocol = self.protocol
+        return super().keep_alive and (
+            not isinstance(protocol, RequestHandler) or protocol.guard.stays_open(self)
+        )
 
 
-class Connection(Laned):
-    """One client's connection."""
+class InnerTransport(asyncio.Transport):
+    """The connection's transport as aiohttp has it: the guard hears of pauses and of the end."""
 
     __slots__ = (
-        "_body",
-        "_broken",
-        "_chunks",
-        "_deaf",
-        "_ends",
-        "_head",
-        "_held",
-        "_idle",
-        "_left",
-        "_limits",
-        "_line",
-        "_phase",
+        "_guard",
+        "abort",
+        "get_extra_info",
+        "get_write_buffer_size",
+        "is_closing",
+        "outer",
+        "write",
+        "write_eof",
+        "writelines",
     )
 
-    _manager: Server | None
+    def __init__(self, guard: Guard, outer: asyncio.Transport) -> None:
+        self._guard = guard
+        self.outer = outer
+        """The connection's own transport."""
+        # Bound once: each call through a method of this class would cost as much as the write itself.
+        self.write = outer.write  # type: ignore[method-assign]
+        self.writelines = outer.writelines  # type: ignore[method-assign]
+        self.write_eof = outer.write_eof  # type: ignore[method-assign]
+        self.abort = outer.abort  # type: ignore[method-assign]
+        self.is_closing = outer.is_closing  # type: ignore[method-assign]
+        self.get_extra_info = outer.get_extra_info  # type: ignore[method-assign]
+        self.get_write_buffer_size = outer.get_write_buffer_size  # type: ignore[method-assign]
 
-    def __init__(self, server: Server, **options: Any) -> None:
-        super().__init__(
-            server, server.deadlines, server.limits.reader_seconds, server.limits.reader_rate, **options
-        )
-        self._limits = server.limits
-        self._lane = server.lane
-        self._body: StreamReader = EMPTY_PAYLOAD
-        """The body of the newest request."""
+    def close(self) -> None:
+        """aiohttp is done with the connection."""
+        self._guard.end()
+
+    def pause_reading(self) -> None:
+        """aiohttp has enough of the present body."""
+        self._guard.pause(True)
+
+    def resume_reading(self) -> None:
+        """aiohttp can take more of it."""
+        self._guard.pause(False)
+
+    def is_reading(self) -> bool:
+        return self.outer.is_reading()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.outer.set_write_buffer_limits(high, low)
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        return self.outer.get_write_buffer_limits()
+
+    def can_write_eof(self) -> bool:
+        return self.outer.can_write_eof()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """The connection leaves aiohttp and the guard: it belongs to ``protocol`` from now on."""
+        self._guard.leave()
+        self.outer.set_protocol(protocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self.outer.get_protocol()
+
+
+class RequestHandler(web.RequestHandler):
+    """aiohttp's part in a connection: parses the requests that its ``guard`` hands it, and runs their handlers."""
+
+    __slots__ = ("guard",)
+
+    def __init__(self, server: Server, guard: Guard, **options: Any) -> None:
+        super().__init__(server, **options)
+        self.guard = guard
+
+    @property
+    def lost(self) -> BaseException | None:
+        """Why the connection has ended, if not in order."""
+        return self.guard.lost
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Sends what is left of the answer, and tells the guard."""
+        if not resp.prepared:
+            resp.headers.setdefault("Server", SERVER_NAME)
+        done = await super().finish_response(request, resp, start_time)
+        self.guard.answered(self, bool(resp.keep_alive))
+        return done
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to a request that aiohttp could not parse, or whose handler failed."""
+        return self.guard.misread(exc)
+
+    def set_parser(self, *args: Any, **options: Any) -> None:
+        """All that the client sends from now on goes to this parser: the connection has become a tunnel."""
+        super().set_parser(*args, **options)
+        self.guard.tunnel()
+
+
+class Guard(asyncio.Protocol):
+    """One client's connection.
+
+    It refuses what can't be read, has the time of heads, bodies and idle connections, and ends the connection in order.
+    """
+
+    __slots__ = (
+        "_broken",
+        "_busy",
+        "_chunks",
+        "_deaf",
+        "_ending",
+        "_ends",
+        "_head",
+        "_head_bytes",
+        "_held",
+        "_held_back",
+        "_idle",
+        "_inner",
+        "_last",
+        "_left",
+        "_line",
+        "_meant",
+        "_paused",
+        "_phase",
+        "_queued",
+        "_refusal",
+        "_request",
+        "_server",
+        "_task",
+        "_tunnel",
+        "_upgrade",
+        "active",
+        "lost",
+        "transport",
+        "writing",
+    )
+
+    def __init__(self, server: Server) -> None:
+        limits = server.limits
+        self._server = server
+        self.transport: asyncio.Transport | None = None
+        self.lost: BaseException | None = None
+        """Why the connection has ended, if not in order."""
+        self.writing: WriteTimeout | None = None
+        self.active = server.loop.time()
+        """When the last request ended, or the connection began."""
+        self._inner: RequestHandler | None = None
+        self._request: ClientRequest | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._meant: tuple[str, str] | None = None
+        """Method and target of the head that was handed on, if the parser could not read them."""
         self._left = 0
-        """How much of it is still to come, if it came with its length."""
+        """How much of the present body is still to come, if it came with its length."""
         self._chunks: ChunkedBody | None = None
         """Where its chunks end, as long as they have not."""
-        self._head = 0
-        """How much of an unfinished head there is."""
-        self._line = RequestLine(server.limits.line_bytes)
         self._ends = Ends()
+        self._line = RequestLine(limits.line_bytes)
+        self._head = 0
+        """How many bytes of an unfinished head have come."""
+        self._head_bytes = b""
+        """What the parser gets of it."""
         self._held = b""
-        """Read, but not for the parser before there is room."""
+        """Bytes that wait for the present answer, or for room in the present body."""
+        self._queued = b""
+        """A whole head that waits in the arrivals queue."""
+        self._refusal: str | None = None
+        """What the last answer of the connection refuses, once it is its turn."""
+        self._busy = False
+        """A request was handed on, and its answer is not complete."""
+        self._upgrade = False
+        """It asked for another protocol: aiohttp's parser reads nothing behind its head before it is answered."""
+        self._tunnel = False
         self._idle = True
-        """Nothing is unfinished, so that the next byte begins a head."""
+        """No head is unfinished, and no request is under way."""
         self._deaf = False
-        """Nothing that comes counts any more."""
+        """Whatever comes is dropped."""
         self._broken = False
-        """The newest body ended in a fault: the connection ends with the answer."""
+        """The present body ended in a fault."""
+        self._ending = False
+        self._paused = False
+        """aiohttp takes no more of the present body for now."""
+        self._held_back = False
+        """Reading is paused because too much is held."""
         self._phase = ""
-        """What has a deadline: ``head``, ``body`` or nothing."""
+        """What has a deadline: ``head``, ``body``, ``idle``, ``end`` or nothing."""
+
+    # -- the connection -------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serves the client, unless there are too many."""
-        manager = self._manager
-        if manager is not None and manager.is_full(transport):
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream socket
+        server = self._server
+        if server.is_full(transport):
             self._deaf, self._idle = True, False
-            manager.turn_away(self, cast(asyncio.Transport, transport))
+            server.turn_away(self, transport)
         else:
-            super().connection_made(transport)
+            self._open(transport)
 
     def serve_once(self, transport: asyncio.Transport, head: bytes) -> None:
         """Answers ``head``, a whole one, and nothing behind it, on a connection that was one too many."""
         self._deaf, self._idle = False, True
-        super().connection_made(transport)
-        self.data_received(head)
-        self.close()
+        self._open(transport)
+        self.take(head)
+
+    def _open(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        limits = self._server.limits
+        self.writing = WriteTimeout(
+            transport, self._server.deadlines, limits.reader_seconds, limits.reader_rate
+        )
+        self._server.guards.add(self)
+        self._set_deadline()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Nothing is waited for any more."""
-        if self._manager is not None:
-            self._manager.forget(self)
-        super().connection_lost(exc)
+        self.lost = exc
+        self._deaf = True
+        self._queued = self._held = self._head_bytes = b""
+        inner, self._inner = self._inner, None
+        self.leave()
+        self.transport = None
+        if inner is not None:
+            inner.connection_lost(exc)
 
-    def rest(self) -> None:
-        """Lets go of the parser, unless there is something in it or behind it."""
-        if self._idle and not self._messages:
-            super().rest()
+    def leave(self) -> None:
+        """The guard has nothing to do with the connection any more."""
+        server = self._server
+        server.guards.discard(self)
+        server.forget(self)
+        server.deadlines.drop(self)
+        self._phase = ""
+        if self.writing is not None:
+            self.writing.close()
+
+    def eof_received(self) -> bool | None:
+        """The client sends nothing more. aiohttp ends the connection then, answered or not."""
+        if self._inner is not None:
+            self._inner.eof_received()
+        return None
+
+    def pause_writing(self) -> None:
+        """The client is slow: from now on it must show that it reads."""
+        if self._inner is not None:
+            self._inner.pause_writing()
+        if self.writing is not None:
+            self.writing.watch(tunnel=self._tunnel)
+
+    def resume_writing(self) -> None:
+        """The client has taken most of what waited."""
+        if self._inner is not None:
+            self._inner.resume_writing()
+        if self.writing is not None:
+            self.writing.moved()
+
+    # -- what comes -----------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Passes on what came, in pieces none of which goes beyond the end of a head or of a body."""
-        if self._parser is None:
-            self.wake()
-        if self._laned:
+        """Takes what came, and hands it on in pieces none of which goes beyond the end of a head or of a body."""
+        if self._tunnel and self._inner is not None:
+            self._inner.data_received(data)
+            return
+        if self._queued:
             # More than one head: that goes the long way.
-            data, self._laned = self._laned + data, b""
-        elif self._idle and len(self._messages) < _FEW and one_whole_head(data, self._limits.head_bytes):
-            if not self.waits(data):
+            data, self._queued = self._queued + data, b""
+        elif self._idle and one_whole_head(data, self._server.limits.head_bytes):
+            arrivals = self._server.arrivals
+            if arrivals is not None and arrivals.keeps(self, data):
+                self._queued = data
+            else:
                 self.take(data)
             return
-        if self._deaf or self._close or self._force_close:
-            if self.transport is None and self._manager is not None:
-                self._manager.hear_first(self, data)
+        if self._deaf:
+            if self.transport is None:
+                self._server.hear_first(self, data)
             return
-        if not data and not self._upgraded:  # there is room again, and the parser may hold something too
-            self._parse(b"")
-            self._look_at_body()
-        if self._held:
-            data, self._held = self._held + data, b""
+        self._held = self._held + data if self._held else data
+        self._advance()
+
+    def take(self, head: bytes) -> None:
+        """Takes in a whole head with a plain request line; nothing is unfinished before it."""
+        self._hand_on(head)
+        self._set_deadline()
+
+    def leave_queue(self, head: bytes) -> bool:
+        """Whether ``head`` still waits in the arrivals queue, which it no longer does then."""
+        if self._queued is not head:
+            return False
+        self._queued = b""
+        return True
+
+    def refuse(self, head: bytes, refusal_of: RefusalOf) -> None:
+        """Answers a whole head of the arrivals queue without aiohttp, if it brings a new user; else takes it in."""
+        transport, server = self.transport, self._server
+        if transport is None or transport.is_closing():
+            return
+        request = server.heads.read(head, transport)
+        answer = refusal_of(request) if request is not None else None
+        if request is None or answer is None:
+            self.take(head)
+            return
+        keep_alive = request.keep_alive and not server.draining
+        http10 = request.version == HttpVersion10
+        transport.write(answer.serialized(keep_alive=keep_alive, http10=http10))
+        self.active = server.loop.time()
+        if not keep_alive:
+            self.end()
+
+    def _advance(self) -> None:
+        """Hands on what can be handed on of what is held."""
+        data, self._held = self._held, b""
         at, end = 0, len(data)
         while at < end and not self._deaf:
-            if self._upgraded or self._payload_parser is not None:
-                super().data_received(data[at:])
+            if self._tunnel and self._inner is not None:
+                self._inner.data_received(data[at:])
+                at = end
+            elif self._left or self._chunks is not None:
+                if self._paused:
+                    break
+                at = self._take_body(data, at)
+            elif self._busy:
                 break
-            if self._reading_paused or len(self._messages) >= self._max_msg_queue_size:
-                self._held = data[at:]
-                break
-            at = self._take_head(data, at) if self._body.is_eof() else self._take_body(data, at)
+            else:
+                at = self._take_head(data, at)
+        if not self._deaf:
+            self._held = data[at:] if at else data
+        self._hold_back(len(self._held) > self._server.limits.head_bytes)
         self._set_deadline()
-
-    def end_if_idle(self, since: float) -> None:
-        """Ends the connection if there has been no request on it since that time of the loop."""
-        idle = self._idle and not (self._messages or self._laned or self._request_in_progress)
-        if idle and self._next_keepalive_close_time - self._keepalive_timeout <= since:
-            self.force_close()
-
-    def cancel(self) -> None:
-        """Breaks off what is under way."""
-        if self._task_handler is not None:
-            self._task_handler.cancel()
-
-    def take(self, data: bytes) -> None:
-        """Takes in ``data``, a whole head; nothing is unfinished before it."""
-        self._idle = False
-        self._parse(data)
-        self._set_deadline()
-
-    def stays_open(self, request: web.BaseRequest) -> bool:
-        """Whether another request will be read behind ``request``, so that its answer need not announce the end.
-
-        Callers rely on True: from then on, only the client can bring about an end without an answer.
-        """
-        if self._close or self._force_close or request._message.should_close:
-            return False
-        draining = self._manager is not None and self._manager.draining
-        if not request.content.is_eof():
-            # Nothing comes behind an unfinished body, so this is the newest request.
-            return not (self._deaf or draining) and self._rest_is_at_hand(request)
-        if self._messages:
-            return True
-        return not (self._deaf or draining)
-
-    def _rest_is_at_hand(self, request: web.BaseRequest) -> bool:
-        if request._message.upgrade:
-            # The parser takes what follows the body for another protocol, and only an answer behind that changes it.
-            return False
-        # A client that waits for "100 Continue" may send its body or not.
-        return self._body_has_come() or (
-            self._chunks is None and self._left <= REST_READ_BYTES and hdrs.EXPECT not in request.headers
-        )
-
-    def _body_has_come(self) -> bool:
-        """Whether all of the newest body is here, parsed or not."""
-        return not self._left and self._chunks is None
 
     def _take_head(self, data: bytes, at: int) -> int:
-        """Lets aiohttp parse what belongs to the present head. Returns the position behind it."""
+        """Takes what belongs to the present head. Returns the position behind it."""
         cut = self._ends.next(data, at)
         piece = data if cut - at == len(data) else data[at:cut]
-        if not self._line.takes(piece):
+        line = self._line
+        if not line.takes(piece):
             self._refuse("the request line is malformed")
             return cut
         self._head += len(piece)
-        ready = self._line.ready
-        if self._head > self._limits.head_bytes:
+        if self._head > self._server.limits.head_bytes:
             self._refuse("the head is too long")
-        elif ready and not self._parse(ready) and self._head and piece.endswith(HEAD_END):
+            return cut
+        self._head_bytes += line.ready
+        if not self._head_bytes.endswith(HEAD_END):
+            return cut
+        head, self._head_bytes, self._head = self._head_bytes, b"", 0
+        meant = line.meant
+        line.begin()
+        if not head.strip(b"\r\n"):
             self._refuse("nothing but empty lines")
+        else:
+            self._hand_on(head, meant)
         return cut
 
+    def _hand_on(self, head: bytes, meant: tuple[str, str] | None = None) -> None:
+        """Hands a whole head to aiohttp, if its framing is sound."""
+        framing = framing_of(head)
+        if framing.fault:
+            self._refuse(framing.fault)
+            return
+        self._left = framing.length
+        if framing.chunked:
+            limits = self._server.limits
+            self._chunks = ChunkedBody(limits.line_bytes, limits.headers, limits.head_bytes)
+        self._idle, self._busy, self._meant = False, True, meant
+        self._upgrade = False
+        inner = self._inner
+        if inner is None:
+            inner = self._inner = self._server.handler_for(self)
+            assert self.transport is not None  # noqa: S101 - heads come on open connections only
+            inner.connection_made(InnerTransport(self, self.transport))
+        self._feed(inner, head)
+
+    def _feed(self, inner: RequestHandler, data: bytes) -> None:
+        try:
+            inner.data_received(data)
+        except Exception as error:
+            # A length of 5,000 digits is too much for int(). With any other error the client gets the same answer, but
+            # the fault is aiohttp's or ours.
+            if not isinstance(error, ValueError):
+                log.exception("a request could not be parsed")
+            if self._request is None:
+                self._busy = False
+            else:
+                self._break()
+            self._refuse("the request is malformed")
+
     def _take_body(self, data: bytes, at: int) -> int:
-        """Lets aiohttp parse what belongs to the present body. Returns the position behind it."""
+        """Hands on what belongs to the present body. Returns the position behind it."""
         chunks = self._chunks
         if chunks is None:
             cut = min(len(data), at + self._left)
@@ -255,184 +478,283 @@ class Connection(Laned):
                 return cut
             if chunks.done:
                 self._chunks = None
-        if piece:
-            self._parse(piece)
-        self._look_at_body()
+        if piece and self._inner is not None:
+            self._feed(self._inner, piece)
+        if self._body_has_come():
+            self._end_body()
         return cut
 
-    def _look_at_body(self) -> None:
-        """Sees to it that the newest body ends for the parser exactly where it ends."""
-        body = self._body
-        if body.is_eof():
-            if not self._body_has_come():
-                # Two opinions about where it ends: nothing that follows is sure to be a request.
-                self._deaf = True
-            return
-        nudges = _MOST_NUDGES
-        while self._body_has_come() and not (self._deaf or self._reading_paused or body.is_eof()):
+    def _body_has_come(self) -> bool:
+        """Whether all of the present body was handed on."""
+        return not self._left and self._chunks is None
+
+    def _end_body(self) -> None:
+        """Sees to it that the present body ends for the parser exactly where it ends."""
+        request, inner, nudges = self._request, self._inner, _MOST_NUDGES
+        while request is not None and inner is not None and not (self._paused or request.content.is_eof()):
             # The parser has it all and waits to be told to go on, by a reader who has nothing left to read. It keeps
             # in mind that it was to pause even if that was for a body before this one.
             nudges -= 1
-            if nudges < 0 or body.exception() is not None:
+            if nudges < 0 or request.content.exception() is not None:
                 self._break()
                 return
-            self._parse(b"")
-        if body.exception() is not None and not body.is_eof():
-            self._break()
+            self._feed(inner, b"")
+        if not self._busy:
+            self._rest()
 
-    def _parse(self, piece: bytes) -> bool:
-        """Lets aiohttp parse ``piece``. Returns whether a request began, or the parser gave up."""
-        known = self._request_count
-        try:
-            super().data_received(piece)
-        except Exception as error:
-            # A length of 5,000 digits is too much for int(). With any other error the client gets the same answer, but
-            # the fault is aiohttp's or ours.
-            if not isinstance(error, ValueError):
-                log.exception("a request could not be parsed")
-            self._refuse_or_break(len(self._messages))
-            return True
-        if self._request_count == known:
+    # -- what aiohttp says ----------------------------------------------------------------------------
+
+    def request_of(
+        self, message: RawRequestMessage, payload: StreamReader, writer: Any, task: asyncio.Task[None]
+    ) -> ClientRequest:
+        """The request that aiohttp has parsed of the head that was handed on."""
+        inner = self._inner
+        assert inner is not None  # noqa: S101 - it is aiohttp's handler that asks
+        if self._meant is not None:
+            method, path = self._meant
+            message = message._replace(method=method, path=path)
+            self._meant = None
+        request = ClientRequest(message, payload, inner, writer, task, self._server.loop)
+        self._task, self._upgrade = task, message.upgrade
+        fault = fault_of(message)
+        if fault is None and (payload is EMPTY_PAYLOAD) != _is_bodiless(message):
+            fault = "the length of the body can be read in two ways"
+        if fault is not None:
+            # Where a head is in doubt, so is where the next one begins.
+            request.fault, self._deaf = fault, True
+        self._request = request
+        if self._broken and payload.exception() is None and not payload.is_eof():
+            payload.set_exception(web.RequestPayloadError("malformed or incomplete"))
+        return request
+
+    def stays_open(self, request: ClientRequest) -> bool:
+        """Whether another request will be read behind ``request``, so that its answer need not announce the end.
+
+        Callers rely on True: from then on, only the client can bring about an end without an answer.
+        """
+        server = self._server
+        if self._ending or request.fault is not None or server.draining or server.is_probe(self):
             return False
-        self._judge(self._request_count - known)
-        return True
+        if self._refusal is not None:
+            return True
+        if self._deaf or self._broken:
+            return False
+        return request.content.is_eof() or self._rest_is_at_hand(request)
 
-    def _judge(self, new: int) -> None:
-        """Looks at the ``new`` requests, the last of the queue."""
-        self._head = 0
-        meant = self._line.meant
-        self._line.begin()
-        for at in range(len(self._messages) - new, len(self._messages)):
-            message, body = self._messages[at]
-            if isinstance(message, _ErrInfo):
-                self._refuse_or_break(at)
-                return
-            if meant is not None:
-                message = message._replace(method=meant[0], path=meant[1])
-                meant = None
-            fault = fault_of(message)
-            if fault is not None:
-                self._refuse(fault, at)
-                return
-            if message.path.startswith(LONG):
-                message = forgettable(message)
-            self._messages[at] = (message, body)
-            self._body = body
-            if body.is_eof():
-                continue
-            if message.chunked:
-                limits = self._limits
-                self._chunks = ChunkedBody(limits.line_bytes, limits.headers, limits.head_bytes)
-            else:
-                self._left = int(message.headers[hdrs.CONTENT_LENGTH])
+    def _rest_is_at_hand(self, request: ClientRequest) -> bool:
+        if self._upgrade:
+            # The parser takes what follows the body for another protocol, and only an answer behind that changes it.
+            return False
+        # A client that waits for "100 Continue" may send its body or not.
+        return self._body_has_come() or (
+            self._chunks is None and self._left <= REST_READ_BYTES and hdrs.EXPECT not in request.headers
+        )
 
-    def _refuse_or_break(self, at: int) -> None:
-        """The parser gave up, at the newest body if that is not complete, else behind ``at`` requests."""
-        if self._body.is_eof():
-            self._refuse("the request is malformed", at)
+    def answered(self, inner: RequestHandler, keep_alive: bool) -> None:
+        """The answer to the present request is written."""
+        if inner is not self._inner:
             return
-        while len(self._messages) > at:
-            self._messages.pop()
-        self._break()
+        self._busy = False
+        if not keep_alive:
+            self.end(inner)
+        elif self._refusal is not None:
+            self._write_refusal()
+        elif self._body_has_come():
+            self._rest()
 
-    def _refuse(self, reason: str, at: int | None = None) -> None:
-        """Answers 400 after the first ``at`` requests of the queue (None: after all), and nothing behind it."""
+    def _rest(self) -> None:
+        """Request and answer are complete: the next one may come."""
+        self._request = self._task = None
+        self.active = self._server.loop.time()
+        self._idle = not self._deaf
+        if self._held and not self._deaf:
+            self._idle = False
+            self._advance()
+        else:
+            self._set_deadline()
+
+    def pause(self, paused: bool) -> None:
+        """aiohttp takes no more of the present body, or takes more again."""
+        self._paused = paused
+        self._apply_pause()
+        if not paused and (self._held or (self._body_has_come() and self._request is not None)):
+            self._server.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if self._paused or self._deaf or self.transport is None:
+            return
+        if self._held:
+            self._advance()
+        elif self._body_has_come() and self._request is not None and self._busy:
+            self._end_body()
+
+    def _hold_back(self, hold: bool) -> None:
+        if hold != self._held_back:
+            self._held_back = hold
+            self._apply_pause()
+
+    def _apply_pause(self) -> None:
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        if self._paused or self._held_back:
+            transport.pause_reading()
+        else:
+            transport.resume_reading()
+
+    def misread(self, error: BaseException | None) -> web.StreamResponse:
+        """aiohttp could not parse the head that was handed on: returns the answer, behind which the connection ends."""
         self._deaf = True
-        while at is not None and len(self._messages) > at:
-            self._messages.pop()
-        self._messages.append((Unreadable(reason), EMPTY_PAYLOAD))  # type: ignore[arg-type]
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if not isinstance(error, HttpProcessingError):
+            log.error("a request failed outside the application", exc_info=error)
+        assert self.transport is not None  # noqa: S101 - only then are there answers
+        answer = self._server.refuse(self.transport, "the request is malformed")
+        answer.force_close()
+        return answer
+
+    def tunnel(self) -> None:
+        """The connection is a tunnel from now on, and belongs to its two ends."""
+        self._tunnel = True
+        self._idle = False
+        self._set_deadline()
+        if self._held:
+            self._server.loop.call_soon(self._advance)
+
+    # -- refusals and the end -------------------------------------------------------------------------
+
+    def _refuse(self, reason: str) -> None:
+        """Answers that the request can't be read, once it is its turn, and nothing behind it."""
+        self._deaf, self._refusal = True, reason
+        self._held = self._head_bytes = b""
+        if not self._busy:
+            self._write_refusal()
+
+    def _write_refusal(self) -> None:
+        transport, reason = self.transport, self._refusal
+        if transport is None or transport.is_closing() or reason is None:
+            return
+        self._idle = False
+        transport.write(self._server.refuse(transport, reason).serialized(keep_alive=False))
+        self.end()
 
     def _break(self, error: web.RequestPayloadError | None = None) -> None:
         """Tells the reader of the body that there is no more of it."""
         self._deaf = self._broken = True
-        if self._body.exception() is None:
-            self._body.set_exception(error or web.RequestPayloadError("malformed or incomplete"))
+        if not self._busy:
+            # Answered already: aiohttp reads the rest in order to drop it.
+            self.end(self._inner)
+        elif self._request is not None and self._request.content.exception() is None:
+            self._request.content.set_exception(error or web.RequestPayloadError("malformed or incomplete"))
+
+    def end(self, inner: RequestHandler | None = None) -> None:
+        """Ends the connection behind the last answer. A client that may still send gets time to read it: closed at
+        once, the connection would be reset, and the answer with it.
+
+        ``inner``: aiohttp's handler, which has not asked for this itself.
+        """
+        transport = self.transport
+        if self._ending or transport is None:
+            return
+        self._ending = True
+        request, server = self._request, self._server
+        unread = (
+            bool(self._held) or self._paused or self._held_back or not self._body_has_come() or self._deaf
+        )
+        said = server.draining or (request is not None and not super(ClientRequest, request).keep_alive)
+        self._deaf, self._idle, self._held = True, False, b""
+        if inner is not None:
+            inner.force_close()
+        if self.writing is not None:
+            self.writing.watch(tunnel=self._tunnel)
+        if transport.is_closing():
+            return
+        if self._tunnel or server.is_probe(self) or (said and not unread):
+            # The client has said itself that this is its last request, or time is short.
+            transport.close()
+            return
+        self._paused = self._held_back = False
+        transport.resume_reading()
+        try:
+            transport.write_eof()
+        except (OSError, RuntimeError):
+            transport.close()
+            return
+        self._phase = "end"
+        server.deadlines.set(self, server.limits.linger_seconds, transport.close)
+
+    def end_if_idle(self, since: float) -> None:
+        """Ends the connection if there has been no request on it since that time of the loop."""
+        if self._idle and not self._queued and self.active <= since and self.transport is not None:
+            self._ending = self._deaf = True
+            self.transport.close()
+
+    def cancel(self) -> None:
+        """Breaks off what is under way."""
+        if self._task is not None:
+            self._task.cancel()
+        if self.transport is not None:
+            self.transport.abort()
+
+    # -- time -----------------------------------------------------------------------------------------
 
     def _set_deadline(self) -> None:
-        """A head as a whole has its time, a body for each of its pieces."""
-        if self._deaf:
-            phase = ""
-        elif not self._body.is_eof():
-            phase = "body"
-        else:
-            phase = "head" if self._head > _EMPTY_LINE_BYTES else ""
-        self._idle = not (phase or self._head or self._deaf or self._held or self._upgraded)
-        if phase == self._phase == "head":
+        """A head as a whole has its time, a body for each of its pieces, and so has an idle connection."""
+        if self._ending:
             return
+        if self._deaf or self._tunnel:
+            phase = ""
+        elif not self._body_has_come():
+            phase = "body"
+        elif self._head > _EMPTY_LINE_BYTES:
+            phase = "head"
+        else:
+            phase = "" if self._busy else "idle"
+        self._idle = phase == "idle" and not (self._head or self._held or self._queued)
+        if phase == self._phase and phase != "body":
+            return
+        server = self._server
         if phase == "head":
-            self._deadlines.set(self, self._limits.head_seconds, self._head_is_late)
+            server.deadlines.set(self, server.limits.head_seconds, partial(self._refuse_late, HEAD_TOO_LATE))
         elif phase == "body":
-            self._deadlines.set(self, self._limits.body_seconds, self._body_is_late)
-        elif self._phase:
-            self._deadlines.drop(self)
+            server.deadlines.set(self, server.limits.body_seconds, self._body_is_late)
+        elif phase == "idle":
+            server.deadlines.set(self, server.limits.idle_seconds, self._idle_is_over)
+        elif self._phase and self._phase != "idle":
+            server.deadlines.drop(self)
+        else:
+            # Left as it is: the connection is looked at when the time is over, and no request pays for it.
+            return
         self._phase = phase
 
-    def _head_is_late(self) -> None:
-        self._refuse(HEAD_TOO_LATE)
+    def _refuse_late(self, reason: str) -> None:
+        self._phase = ""
+        self._refuse(reason)
 
     def _body_is_late(self) -> None:
+        self._phase = ""
         # Of a body that has come, or waits to be taken, the reader is slow and not the client.
-        if self._reading_paused or self._held or self._body_has_come():
+        if self._paused or self._held or self._body_has_come():
             self._set_deadline()
-        elif not self._body.is_eof():
+        else:
             self._break(BodyTooSlow(BODY_TOO_LATE))
 
-    def _process_keepalive(self) -> None:
-        """The connection was idle for long enough, unless a request is on its way into it."""
-        if self._laned or self._phase == "head":
-            self._keepalive_handle = self._loop.call_later(_LOOK_AGAIN_SECONDS, self._process_keepalive)
-        else:
-            super()._process_keepalive()
+    def _idle_is_over(self) -> None:
+        self._phase = ""
+        server = self._server
+        left = self.active + server.limits.idle_seconds - server.loop.time()
+        if not self._idle or self._queued:
+            self._set_deadline()
+            if not self._phase:
+                # Busy: looked at again later.
+                server.deadlines.set(self, server.limits.idle_seconds, self._idle_is_over)
+                self._phase = "idle"
+        elif left > 0:
+            server.deadlines.set(self, left, self._idle_is_over)
+            self._phase = "idle"
+        elif self.transport is not None:
+            self._ending = self._deaf = True
+            self.transport.close()
 
-    async def finish_response(
-        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
-        """Sends what is left of the answer. Behind the last one the connection ends, as the answer has said."""
-        if not resp.prepared:
-            resp.headers.setdefault("Server", SERVER_NAME)
-        # Behind an upgrade that did not happen, requests go on: through our hands, not straight to the parser.
-        tail = b""
-        if self._upgraded and not self._messages and self._payload_parser is None:
-            tail, self._message_tail = self._message_tail, b""
-        done = await super().finish_response(request, resp, start_time)
-        if tail and not self._upgraded:
-            self.data_received(tail)
-        if self._buffer_paused and self._parser is not None:
-            self._resume_reading_if_drained()
-        if not resp.keep_alive or (self._deaf and not self._messages):
-            await self._end(request)
-        elif not self._body.is_eof():
-            # aiohttp reads and drops the rest.
-            self._lingering_time = self._limits.body_seconds
-        return done
 
-    async def _end(self, request: web.BaseRequest) -> None:
-        """Ends the connection behind the answer to ``request``. A client that may still send gets time to read it."""
-        if self._manager is not None and self._manager.is_probe(self):
-            # Its whole head has been read. Places for probes are few, so none waits for the client to close.
-            self.force_close()
-            return
-        self.close()
-        transport = self.transport
-        if transport is None or transport.is_closing() or self._payload_parser is not None:
-            return
-        unread = self._held or self._messages or self._reading_paused or self._buffer_paused
-        expected = request._message.should_close or (self._manager is not None and self._manager.draining)
-        if expected and self._body.is_eof() and not (unread or self._deaf):
-            # The client has said itself that this is its last request, or time is short.
-            return
-        self._deaf = True
-        self._held = b""
-        self._messages.clear()
-        self._resume_transport_reading()
-        await linger(transport, self._limits.linger_seconds)
-        if not self._body.is_eof():
-            # No handler waits for it any longer.
-            self._body.feed_eof()
-
-    def log_exception(self, *args: Any, **options: Any) -> None:
-        """A client's fault is in the access log already, and no reason for a traceback."""
-        if not self._broken:
-            super().log_exception(*args, **options)
+def _is_bodiless(message: RawRequestMessage) -> bool:
+    return not message.chunked and not message.headers.get(hdrs.CONTENT_LENGTH, "").strip("0")

@@ -7,11 +7,10 @@ reaches any handler, and a refusal ends the connection: if a head is ambiguous, 
 from __future__ import annotations
 
 import re
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, hdrs, web
-from multidict import CIMultiDict, CIMultiDictProxy, MultiMapping
-from yarl import URL
+from multidict import MultiMapping
 
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 HEAD_TOO_LATE: Final = "the head did not arrive in time"
@@ -37,32 +36,6 @@ class Head(Protocol):
 
 class BodyTooSlow(web.RequestPayloadError):
     """The fault of a body whose bytes did not arrive in time, so that its connection was given up."""
-
-
-class Unreadable:
-    """Stands where a request should be that can't be read. ``reason``: one clause without client data."""
-
-    __slots__ = ("reason",)
-
-    method = "UNKNOWN"
-    path = "/"
-    version = HttpVersion11
-    headers: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
-    raw_headers: tuple[tuple[bytes, bytes], ...] = ()
-    should_close = True
-    compression = None
-    upgrade = False
-    chunked = False
-    url = URL("/")
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-
-
-def fault_in(request: web.BaseRequest) -> str | None:
-    """Why the request can't be read; None if it can."""
-    message = request._message
-    return message.reason if isinstance(message, Unreadable) else None
 
 
 def fault_of(head: Head) -> str | None:
@@ -110,6 +83,10 @@ _PLAIN_LINE: Final = re.compile(
     rb"|PROPFIND|PROPPATCH|MKCOL|COPY|MOVE|LOCK|UNLOCK|SEARCH|REPORT|PURGE) [\x21-\x7e]+ HTTP/1\.[01]\r\n"
 )
 _BEYOND_ASCII: Final = bytes(byte if byte < 0x80 else 0x7E for byte in range(256))
+# Blanks before the colon make a name that parsers refuse; their opinion is not waited for.
+_FRAMING: Final = re.compile(
+    rb"\n(content-length|transfer-encoding)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*(?=\r?\n)", re.IGNORECASE
+)
 _CHUNK_SIZE: Final = re.compile(rb"0*([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?")
 # Trailers are dropped; what speaks of framing there has a second reading all the same.
 _TRAILER: Final = re.compile(
@@ -189,6 +166,36 @@ class Ends:
             return found + 4
         self._seam = (self._seam + data[at:])[-3:]
         return len(data)
+
+
+class Framing(NamedTuple):
+    """Where the body of a request ends: behind ``length`` bytes, or with its last chunk. ``fault``: why that is not
+    clear, in one clause without client data."""
+
+    length: int = 0
+    chunked: bool = False
+    fault: str = ""
+
+
+_NO_BODY: Final = Framing()
+
+
+def framing_of(head: bytes) -> Framing:
+    """The framing that a whole head with a sound request line gives."""
+    found = _FRAMING.findall(head)
+    if not found:
+        return _NO_BODY if head.count(b"\n") == head.count(b"\r\n") else Framing(fault="a bare line feed")
+    if len(found) > 1:
+        return Framing(fault="the length of the body is given twice")
+    name, value = found[0]
+    if name[:1] in b"cC":
+        text = value.decode("latin-1")
+        if _LENGTH.fullmatch(text) is None:
+            return Framing(fault="Content-Length is not a length")
+        return Framing(int(text))
+    if value.lower() != b"chunked" or b" HTTP/1.0\r\n" in head[: head.index(b"\r\n", 2) + 2]:
+        return Framing(fault="a transfer coding other than chunked")
+    return Framing(chunked=True)
 
 
 class ChunkedBody:

@@ -8,20 +8,20 @@ import re
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import RequestHandler
 
-from gateway.server.arrivals import Lane
-from gateway.server.connection import ClientRequest, Connection
+from gateway.server.arrivals import Arrivals
+from gateway.server.connection import Guard, RequestHandler
 from gateway.server.deadlines import Deadlines
 from gateway.server.framing import HEAD_END, one_whole_head
+from gateway.server.head import HeadParser, UnreadHead, remote_of
 from gateway.server.limits import SERVER_OPTIONS, Limits, file_limit
-from gateway.server.release import LONG as STREAM_PATH
+from gateway.server.whole_response import SERVER_NAME, WholeAnswer
 from gateway.sse.frames import come_back
 
 BACKLOG: Final = 4096
@@ -32,10 +32,11 @@ _IDLE_GRACE_SECONDS: Final = 2.0
 _IDLE_LOOK_SECONDS: Final = 0.25
 _LOOK_SECONDS: Final = 0.02
 _BREAK_OFF_SECONDS: Final = 0.02
+_NEVER_SECONDS: Final = 10.0 * 365 * 86400
 _READ_BYTES: Final = 64 * 1024
 _MOST_UNDECIDED: Final = 16
 _FIRST_BYTES_SECONDS: Final = 0.5
-_STREAM_START: Final = b"GET %b" % STREAM_PATH.encode()
+_STREAM_START: Final = b"GET /api/v1/queue/stream"
 _STREAM: Final = re.compile(rb"%b[? ]" % _STREAM_START)
 _PROBE_STARTS: Final = (b"GET /actuator/health", b"HEAD /actuator/health")
 _PROBE: Final = re.compile(
@@ -96,15 +97,18 @@ class Runner(web.AppRunner):
         *,
         most: int | None = None,
         on_full: Callable[[], None] | None = None,
-        lane: Lane | None = None,
+        arrivals: Arrivals | None = None,
+        refuse: Refuse | None = None,
     ) -> None:
         super().__init__(app, access_log=None, shutdown_timeout=0.0)
-        self._server_parts = limits, most, on_full, lane
+        self._server_parts = limits, most, on_full, arrivals, refuse or plain_refusal
 
     async def _make_server(self) -> web.Server:
         plain = await super()._make_server()
-        limits, most, on_full, lane = self._server_parts
-        return Server(plain.request_handler, limits, most=most, on_full=on_full, lane=lane)
+        limits, most, on_full, arrivals, refuse = self._server_parts
+        return Server(
+            plain.request_handler, limits, most=most, on_full=on_full, arrivals=arrivals, refuse=refuse
+        )
 
     async def stop_serving(self, seconds: float) -> None:
         """Takes no new connections and ends those there are within ``seconds``. The application stays up."""
@@ -115,70 +119,103 @@ class Runner(web.AppRunner):
             await self.server.shutdown(seconds)
 
 
+Refuse = Callable[[UnreadHead], WholeAnswer]
+"""Makes the answer to a request that can't be read, and counts and logs it."""
+
+
+def plain_refusal(_head: UnreadHead) -> WholeAnswer:
+    """The answer of a server without an application that says more."""
+    return WholeAnswer(b"400: Bad Request", status=400, headers={"Content-Type": "text/plain"})
+
+
 class Server(web.Server):
-    """aiohttp's server with connections that are ``Connection``. Make it inside the loop.
+    """aiohttp's server with a ``Guard`` for each connection. Make it inside the loop.
 
     Connections are refused while ``descriptors`` files or more are open, this being the number the next one gets, and
     while there are ``most`` connections (None: no bound but the files). ``on_full`` is called for each. A few requests
-    for health are answered all the same: a supervisor would restart a gateway that only has many clients. ``lane``:
-    where newcomers wait, if they are to.
+    for health are answered all the same: a supervisor would restart a gateway that only has many clients. ``arrivals``:
+    the queue for requests of new users, if they are to wait. ``refuse``: see ``Refuse``.
     """
 
     def __init__(
         self,
-        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        handler: Callable[[Any], Awaitable[web.StreamResponse]],
         limits: Limits | None = None,
         *,
         descriptors: int | None = None,
         most: int | None = None,
         on_full: Callable[[], None] | None = None,
-        lane: Lane | None = None,
+        arrivals: Arrivals | None = None,
+        refuse: Refuse = plain_refusal,
     ) -> None:
         self.limits = limits or Limits()
-        self.lane = lane
+        self.loop = asyncio.get_running_loop()
+        self.arrivals = arrivals
         self.deadlines = Deadlines()
+        self.heads = HeadParser(self.loop, self.limits)
+        self.guards: set[Guard] = set()
+        """The connections that are served."""
         self._descriptors = most_descriptors() if descriptors is None else descriptors
         self._most = most
         self._on_full = on_full or (lambda: None)
-        self._undecided: dict[Connection, tuple[asyncio.Transport, bytes]] = {}
+        self._refusal_of = refuse
+        self._undecided: dict[Guard, tuple[asyncio.Transport, bytes]] = {}
         """Connections too many whose first bytes do not say yet what the client asks for, with these bytes."""
-        self._probes: set[Connection] = set()
+        self._probes: set[Guard] = set()
         """Connections too many that are answered, once each, because they ask for health."""
         self.draining = False
         """Each answer is the last one of its connection."""
+        self._options: dict[str, Any] = {
+            "loop": self.loop,
+            "access_log": None,
+            "tcp_keepalive": False,
+            # The guard has the time of idle connections.
+            "keepalive_timeout": _NEVER_SECONDS,
+            "lingering_time": self.limits.body_seconds,
+            "max_line_size": self.limits.line_bytes,
+            "max_field_size": self.limits.line_bytes,
+            "max_headers": self.limits.headers,
+            "auto_decompress": SERVER_OPTIONS["auto_decompress"],
+            "read_bufsize": SERVER_OPTIONS["read_bufsize"],
+        }
         super().__init__(
             handler,
             request_factory=self._request,
-            access_log=None,
-            tcp_keepalive=False,
-            keepalive_timeout=self.limits.idle_seconds,
-            lingering_time=self.limits.linger_seconds,
-            max_line_size=self.limits.line_bytes,
-            max_field_size=self.limits.line_bytes,
-            max_headers=self.limits.headers,
-            **cast(Any, SERVER_OPTIONS),
+            handler_cancellation=bool(SERVER_OPTIONS["handler_cancellation"]),
         )
 
-    def __call__(self) -> Connection:
-        return Connection(self, loop=self._loop, **self._kwargs)
+    def __call__(self) -> Guard:  # type: ignore[override]
+        """The protocol of a new connection."""
+        return Guard(self)
+
+    def handler_for(self, guard: Guard) -> RequestHandler:
+        """aiohttp's part in a connection."""
+        return RequestHandler(self, guard, **self._options)
+
+    def refuse(self, transport: asyncio.BaseTransport, fault: str) -> WholeAnswer:
+        """The answer to a request that can't be read."""
+        answer = self._refusal_of(UnreadHead(remote_of(transport), fault))
+        answer.headers.setdefault("Server", SERVER_NAME)
+        return answer
 
     def _request(
         self,
         message: RawRequestMessage,
         payload: StreamReader,
-        protocol: RequestHandler,
+        protocol: Any,
         writer: AbstractStreamWriter,
         task: asyncio.Task[None],
     ) -> web.BaseRequest:
-        return ClientRequest(message, payload, protocol, writer, task, self._loop)
+        guard: Guard = protocol.guard
+        return guard.request_of(message, payload, writer, task)
 
     def is_full(self, transport: asyncio.BaseTransport) -> bool:
         """Whether this new connection is one too many."""
         sock = transport.get_extra_info("socket")
-        crowded = self._most is not None and len(self._connections) - len(self._probes) >= self._most
+        crowded = self._most is not None and len(self.guards) - len(self._probes) >= self._most
         return crowded or (sock is not None and sock.fileno() >= self._descriptors)
 
-    def turn_away(self, connection: Connection, transport: asyncio.Transport) -> None:
+    def turn_away(self, connection: Guard, transport: asyncio.Transport) -> None:
         """Tells a client that is one too many to come back, and closes the connection.
 
         What it asks for decides how it is told: an ``EventSource`` gives up for good on a 503, and a request for health
@@ -192,7 +229,7 @@ class Server(web.Server):
         else:
             self._decide(connection, transport, came)
 
-    def hear_first(self, connection: Connection, data: bytes) -> None:
+    def hear_first(self, connection: Guard, data: bytes) -> None:
         """A connection that is one too many has sent ``data``; nothing in its time if that is empty."""
         if connection not in self._undecided:
             return
@@ -205,17 +242,17 @@ class Server(web.Server):
         self.deadlines.drop(connection)
         self._decide(connection, transport, came)
 
-    def is_probe(self, connection: Connection) -> bool:
+    def is_probe(self, connection: Guard) -> bool:
         """Whether this connection is one too many that is answered because it asks for health."""
         return connection in self._probes
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: Guard) -> None:
         """The connection has ended, whatever it would have been told."""
         self._probes.discard(connection)
         if self._undecided.pop(connection, None) is not None:
             self._on_full()
 
-    def _decide(self, connection: Connection, transport: asyncio.Transport, came: bytes) -> None:
+    def _decide(self, connection: Guard, transport: asyncio.Transport, came: bytes) -> None:
         """Answers a connection that is one too many, whose first bytes are ``came``."""
         probe = _PROBE.match(came) is not None and one_whole_head(came, _LONGEST_PROBE)
         if probe and len(self._probes) < _MOST_PROBES and not transport.is_closing():
@@ -245,13 +282,13 @@ class Server(web.Server):
         over = loop.time() + seconds
         look = loop.time() + _IDLE_GRACE_SECONDS
         try:
-            while self._connections and loop.time() < over:
+            while self.guards and loop.time() < over:
                 await self._all_ended(min(look, over))
                 # An answer that had begun before may have said that its connection stays open.
-                for connection in self._ours():
+                for connection in list(self.guards):
                     connection.end_if_idle(since=look - _IDLE_GRACE_SECONDS)
                 look = loop.time() + _IDLE_LOOK_SECONDS
-            for connection in self._ours():
+            for connection in list(self.guards):
                 connection.cancel()
             await self._all_ended(loop.time() + _BREAK_OFF_SECONDS)
             # aiohttp takes 0 for no limit, and gives each connection this time twice.
@@ -259,14 +296,10 @@ class Server(web.Server):
         finally:
             self.deadlines.close()
 
-    def _ours(self) -> list[Connection]:
-        return cast(list[Connection], self.connections)
-
     async def _all_ended(self, until: float) -> None:
         """Returns once there is no connection any more, or at that time of the loop."""
         loop = asyncio.get_running_loop()
-        # aiohttp forgets a connection some time after it has ended, without a signal.
-        while self._connections and (left := until - loop.time()) > 0:  # noqa: ASYNC110
+        while self.guards and (left := until - loop.time()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(left, _LOOK_SECONDS))
 
 

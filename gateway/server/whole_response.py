@@ -55,15 +55,19 @@ class WholeAnswer(web.Response):
 
     def whole(self, request: web.BaseRequest) -> bytes:
         """Head and body, for a client that speaks HTTP/1.1 or 1.0 and has asked for both."""
+        if self._keep_alive is None:
+            self._keep_alive = request.keep_alive
+        return self.serialized(keep_alive=self._keep_alive, http10=request.version == HttpVersion10)
+
+    def serialized(self, *, keep_alive: bool, http10: bool = False) -> bytes:
+        """Head and body as bytes. ``keep_alive``: another request will be read behind this answer."""
         headers, body = self._headers, self._body
         assert isinstance(body, bytes)  # noqa: S101 - its type says so at the making
         headers[hdrs.CONTENT_LENGTH] = str(len(body))
         headers[hdrs.DATE] = rfc822_formatted_time()
-        if self._keep_alive is None:
-            self._keep_alive = request.keep_alive
-        if not self._keep_alive:
+        if not keep_alive:
             headers[hdrs.CONNECTION] = "close"
-        elif request.version == HttpVersion10:
+        elif http10:
             headers[hdrs.CONNECTION] = "keep-alive"
         self._body_length = len(body)
         return _serialize_headers(f"HTTP/1.1 {self._status} {self._reason}", headers) + body

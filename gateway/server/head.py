@@ -1,0 +1,113 @@
+"""The head of a request, as far as decisions need it, and how one is read without a connection's own parser."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, Protocol
+
+from aiohttp import HttpVersion, web
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http import HttpRequestParser, RawRequestMessage
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.streams import EMPTY_PAYLOAD
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from gateway.server.limits import Limits
+
+_READ_BYTES: Final = 64 * 1024
+
+
+class RequestHead(Protocol):
+    """What decisions look at of a request: an aiohttp request is one, and so is a ``ParsedHead``."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def raw_path(self) -> str: ...
+    @property
+    def version(self) -> HttpVersion: ...
+    @property
+    def headers(self) -> CIMultiDictProxy[str]: ...
+    @property
+    def raw_headers(self) -> tuple[tuple[bytes, bytes], ...]: ...
+    @property
+    def remote(self) -> str | None: ...
+    @property
+    def scheme(self) -> str: ...
+
+
+class ParsedHead:
+    """A head that was parsed, of a request that no handler has seen."""
+
+    __slots__ = ("headers", "keep_alive", "method", "raw_headers", "raw_path", "remote", "version")
+
+    scheme = "http"
+
+    def __init__(self, message: RawRequestMessage, remote: str | None) -> None:
+        self.method = message.method
+        self.raw_path = message.path
+        self.version = message.version
+        self.headers = message.headers
+        self.raw_headers = message.raw_headers
+        self.keep_alive = not message.should_close
+        self.remote = remote
+
+
+class UnreadHead:
+    """Stands for a request that can't be read."""
+
+    __slots__ = ("fault", "remote")
+
+    method = "UNKNOWN"
+    raw_path = "/"
+    version = HttpVersion(1, 1)
+    headers: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
+    raw_headers: tuple[tuple[bytes, bytes], ...] = ()
+    scheme = "http"
+
+    def __init__(self, remote: str | None, fault: str) -> None:
+        self.remote = remote
+        self.fault = fault
+        """Why it can't be read: one clause without client data."""
+
+
+class HeadParser:
+    """Reads whole heads of requests without a body, with one parser for all connections."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits) -> None:
+        self._loop = loop
+        self._limits = limits
+        self._parser: HttpRequestParser | None = None
+
+    def read(self, head: bytes, transport: asyncio.BaseTransport) -> ParsedHead | None:
+        """The head; None if it is not sound, has a body or asks for another protocol."""
+        parser = self._parser
+        if parser is None:
+            limits = self._limits
+            parser = self._parser = HttpRequestParser(
+                BaseProtocol(self._loop),
+                self._loop,
+                _READ_BYTES,
+                max_line_size=limits.line_bytes,
+                max_field_size=limits.line_bytes,
+                max_headers=limits.headers,
+                payload_exception=web.RequestPayloadError,
+                auto_decompress=False,
+                max_msg_queue_size=0,
+            )
+        try:
+            messages, upgraded, _ = parser.feed_data(head)
+        except (HttpProcessingError, ValueError):
+            self._parser = None
+            return None
+        if len(messages) != 1 or upgraded or messages[0][1] is not EMPTY_PAYLOAD:
+            # Nothing that follows could be told from the rest of this one.
+            self._parser = None
+            return None
+        return ParsedHead(messages[0][0], remote_of(transport))
+
+
+def remote_of(transport: asyncio.BaseTransport) -> str | None:
+    """The address of the peer; None if the connection is not one of TCP."""
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if isinstance(peer, tuple | list) and peer else None
