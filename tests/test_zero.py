@@ -20,7 +20,7 @@ from gateway.errors import SettingsError
 from gateway.proxy.websocket import Tunnel
 from gateway.routing.spec.faults import RouteFileError
 from gateway.routing.spec.loader import parse
-from gateway.server import limits
+from gateway.composition import limits
 from gateway.server.deadlines import Deadlines
 from gateway.server.listener import Server, most_descriptors
 from gateway.settings.fields import Setting
@@ -214,7 +214,7 @@ async def test_a_server_with_no_time_to_stop_stops_at_once() -> None:
     try:
         reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname()[:2])
         writer.write(request())
-        while not server.connections or not server.requests_count:
+        while not server.guards or not server.requests_count:
             await asyncio.sleep(0.01)
         server.pre_shutdown()
         async with asyncio.timeout(10):

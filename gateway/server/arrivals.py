@@ -75,8 +75,6 @@ class Arrivals:
 
     def keeps(self, connection: Queued, head: bytes) -> bool:
         """Whether ``connection`` has to wait with ``head``; else it goes on at once."""
-        if not head.startswith(ARRIVALS):
-            return False
         if not self._turning:
             self._turning = True
             self._taken = 0

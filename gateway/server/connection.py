@@ -28,7 +28,7 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
-from gateway.server.arrivals import RefusalOf
+from gateway.server.arrivals import ARRIVALS, RefusalOf
 from gateway.server.framing import (
     BODY_TOO_LATE,
     HEAD_END,
@@ -345,7 +345,7 @@ class Guard(asyncio.Protocol):
             data, self._queued = self._queued + data, b""
         elif self._idle and one_whole_head(data, self._server.limits.head_bytes):
             arrivals = self._server.arrivals
-            if arrivals is not None and arrivals.keeps(self, data):
+            if arrivals is not None and data.startswith(ARRIVALS) and arrivals.keeps(self, data):
                 self._queued = data
             else:
                 self.take(data)

@@ -14,10 +14,11 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from gateway.app import ARRIVALS, RESOLVER
+from gateway.app import ARRIVALS as QUEUE
+from gateway.app import RESOLVER
 from gateway.context import OBSERVERS
 from gateway.observability.loop_lag import LoopLag
-from gateway.server.arrivals import NEWCOMERS, TURN_SECONDS, AnswerOf, Lane, Laned
+from gateway.server.arrivals import ARRIVALS, TURN_SECONDS, Arrivals, Queued, RefusalOf
 from gateway.server.whole_response import JsonAnswer
 from tests.harness import ROUTES, Gateways, Running
 
@@ -29,25 +30,31 @@ CORS = (
 HEAD = b"POST /api/v1/queue/lineup HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-class Newcomer(Laned):
+class Newcomer:
     """A connection that only writes down what becomes of it."""
 
-    def __init__(self, lane: Lane, told: list[tuple[str, int]], number: int) -> None:
+    def __init__(self, lane: Arrivals, told: list[tuple[str, int]], number: int) -> None:
         self._lane = lane
-        self._laned = b""
+        self._queued = b""
         self.told = told
         self.number = number
         self.head = HEAD + b"%d" % number
 
     def comes(self) -> None:
-        if not self.waits(self.head):
+        if self._lane.keeps(self, self.head):
+            self._queued = self.head
+        else:
             self.take(self.head)
+
+    def leave_queue(self, head: bytes) -> bool:
+        waits, self._queued = self._queued is head, b""
+        return waits
 
     def take(self, data: bytes) -> None:
         assert data is self.head
         self.told.append(("taken", self.number))
 
-    def refuse_newcomer(self, data: bytes, answer_of: AnswerOf) -> None:
+    def refuse(self, data: bytes, answer_of: RefusalOf) -> None:
         assert data is self.head
         self.told.append(("refused", self.number))
 
@@ -58,7 +65,7 @@ class Crowd:
     def __init__(self, patience: float = 0.2) -> None:
         self.now = 100.0
         self.told: list[tuple[str, int]] = []
-        self.lane = Lane(patience, lambda request: None, lambda: self.now)
+        self.lane = Arrivals(patience, lambda request: None, lambda: self.now)
         self.all: list[Newcomer] = []
 
     def come(self, count: int) -> None:
@@ -137,8 +144,8 @@ async def test_whoever_has_gone_or_went_on_otherwise_takes_nobodys_turn() -> Non
     crowd = Crowd()
     crowd.come(100)
     for newcomer in crowd.all[32:90]:
-        assert newcomer.leave_lane(newcomer.head)
-        assert not newcomer.leave_lane(newcomer.head)
+        assert newcomer.leave_queue(newcomer.head)
+        assert not newcomer.leave_queue(newcomer.head)
     await crowd.turns()
     assert crowd.became("taken") == [*range(32), *range(90, 100)]
     assert len(crowd.lane) == 0
@@ -168,7 +175,7 @@ async def gateway(gateways: Gateways) -> Running:
 def becomes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     becomes: str = request.param
 
-    def keeps(lane: Lane, connection: Laned, head: bytes) -> bool:
+    def keeps(lane: Arrivals, connection: Queued, head: bytes) -> bool:
         if becomes == "taken":
             lane._waiting.append((connection, head, lane._clock()))
         else:
@@ -178,7 +185,7 @@ def becomes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
             asyncio.get_running_loop().call_soon(lane._turn)
         return True
 
-    monkeypatch.setattr(Lane, "keeps", keeps)
+    monkeypatch.setattr(Arrivals, "keeps", keeps)
     return becomes
 
 
@@ -340,7 +347,7 @@ async def test_a_client_that_goes_while_it_waits_leaves_nothing(
         client.writer.write(head(gateway, "gone"))
         client.writer.transport.abort()
     assert (await gateway.user("ann")("GET", "/api/v1/products/1")).status == 200
-    assert len(gateway.app[ARRIVALS]) == 0
+    assert len(gateway.app[QUEUE]) == 0
 
 
 async def test_a_refusal_that_can_not_be_made_goes_the_usual_way(
@@ -370,7 +377,7 @@ async def test_whoever_is_in_does_not_wait_behind_the_crowd(
     # One newcomer a turn, so that turns can be told apart from milliseconds.
     for name in ("_FEWEST", "_MOST"):
         monkeypatch.setattr(f"gateway.server.arrivals.{name}", 1)
-    gateway.app[ARRIVALS]._a_turn = 1
+    gateway.app[QUEUE]._a_turn = 1
     url, crowd = URL(gateway.base), 300
     lines = [Line(*await asyncio.open_connection(url.host, url.port)) for _ in range(crowd + 1)]
     for number, line in enumerate(lines[1:]):
@@ -388,4 +395,4 @@ async def test_whoever_is_in_does_not_wait_behind_the_crowd(
 
 def test_an_answer_of_this_kind_is_whole() -> None:
     assert issubclass(JsonAnswer, web.Response)
-    assert all(b" /api/v1/queue/" in beginning for beginning in NEWCOMERS)
+    assert all(b" /api/v1/queue/" in beginning for beginning in ARRIVALS)
