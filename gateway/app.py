@@ -57,7 +57,7 @@ from gateway.middleware.cors import acting, cors
 from gateway.middleware.errors import errors
 from gateway.middleware.gate import gate
 from gateway.middleware.overload import overload, refuse_arrival
-from gateway.middleware.resolve import Resolver, resolving
+from gateway.middleware.resolve import RESOLVER, Resolver, resolve
 from gateway.observability.export import tracing
 from gateway.observability.logging import AccessLog, LineWriter
 from gateway.observability.loop_lag import LoopLag
@@ -84,7 +84,6 @@ METRICS: Final[web.AppKey[Metrics]] = web.AppKey("metrics", Metrics)
 ACCESS_LOG: Final[web.AppKey[AccessLog]] = web.AppKey("access_log", AccessLog)
 ARRIVALS: Final[web.AppKey[Arrivals]] = web.AppKey("arrivals", Arrivals)
 """Where requests of new users wait for their turn."""
-RESOLVER: Final[web.AppKey[Resolver]] = web.AppKey("resolver", Resolver)
 CLIENT: Final[web.AppKey[aiohttp.ClientSession]] = web.AppKey("client", aiohttp.ClientSession)
 ROUTE_SOURCES: Final[web.AppKey[RouteSources]] = web.AppKey("route_sources", RouteSources)
 LIVE_SETTINGS: Final[web.AppKey[LiveSettings]] = web.AppKey("live_settings", LiveSettings)
@@ -183,7 +182,7 @@ def _application(settings: Settings, resolver: Resolver, endpoints: tuple[Endpoi
             access_log,
             errors,
             # One canonical path for all that follows; a request that is ambiguous goes no further.
-            resolving(resolver),
+            resolve,
             # Next, so that the page of another origin can read every refusal, and preflights need no token.
             cors,
             # Before any work on tokens: an overloaded instance can't afford it.

@@ -16,11 +16,11 @@ import pytest
 import regex
 
 from gateway.auth.tokens import LEEWAY_SECONDS
+from gateway.composition import limits
 from gateway.errors import SettingsError
 from gateway.proxy.websocket import Tunnel
 from gateway.routing.spec.faults import RouteFileError
 from gateway.routing.spec.loader import parse
-from gateway.composition import limits
 from gateway.server.deadlines import Deadlines
 from gateway.server.listener import Server, most_descriptors
 from gateway.settings.fields import Setting

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from aiohttp import HttpVersion11, web
-from aiohttp.typedefs import Middleware
+from aiohttp.typedefs import Handler as AiohttpHandler
 
 from gateway.api.endpoints import Endpoint, Endpoints, is_for_operators
 from gateway.auth.access import Access
@@ -146,20 +147,18 @@ class Resolver:
             context.renews_only = gate.renews_only
 
 
-def resolving(resolver: Resolver) -> Middleware:
-    """Makes the middleware."""
+RESOLVER: Final[web.AppKey[Resolver]] = web.AppKey("resolver", Resolver)
 
-    @web.middleware
-    async def resolve(request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Finds what is asked for. Raises BadRequest if aiohttp's router understands the path in another way."""
-        context = request[CONTEXT]
-        resolver.resolve(request.app[CONFIGURATION], request, context)
-        if request.match_info.handler != context.handler:
-            # Access and gate decide on the canonical path; the handler must be the one that they decided about.
-            raise BadRequest("the path can be understood in two ways")
-        return await handler(request)
 
-    return resolve
+@web.middleware
+async def resolve(request: web.Request, handler: AiohttpHandler) -> web.StreamResponse:
+    """Finds what is asked for. Raises BadRequest if aiohttp's router understands the path in another way."""
+    app, context = request.app, request[CONTEXT]
+    app[RESOLVER].resolve(app[CONFIGURATION], request, context)
+    if request.match_info.handler != context.handler:
+        # Access and gate decide on the canonical path; the handler must be the one that they decided about.
+        raise BadRequest("the path can be understood in two ways")
+    return await handler(request)
 
 
 def _take_own(table: RouteTable, context: RequestContext, target: Target, endpoint: Endpoint) -> None:

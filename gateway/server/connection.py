@@ -27,6 +27,7 @@ from aiohttp import HttpVersion10, hdrs, web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from multidict import CIMultiDictProxy
 
 from gateway.server.arrivals import ARRIVALS, RefusalOf
 from gateway.server.framing import (
@@ -197,7 +198,6 @@ class Guard(asyncio.Protocol):
         "_held_back",
         "_idle",
         "_inner",
-        "_last",
         "_left",
         "_line",
         "_meant",
@@ -515,14 +515,17 @@ class Guard(asyncio.Protocol):
             message = message._replace(method=method, path=path)
             self._meant = None
         request = ClientRequest(message, payload, inner, writer, task, self._server.loop)
-        self._task, self._upgrade = task, message.upgrade
+        self._task, self._upgrade, self._request = task, message.upgrade, request
+        headers: object = message.headers
+        if not isinstance(headers, CIMultiDictProxy):
+            # Stands for a head that aiohttp could not parse: ``misread`` answers it.
+            return request
         fault = fault_of(message)
         if fault is None and (payload is EMPTY_PAYLOAD) != _is_bodiless(message):
             fault = "the length of the body can be read in two ways"
         if fault is not None:
             # Where a head is in doubt, so is where the next one begins.
             request.fault, self._deaf = fault, True
-        self._request = request
         if self._broken and payload.exception() is None and not payload.is_eof():
             payload.set_exception(web.RequestPayloadError("malformed or incomplete"))
         return request

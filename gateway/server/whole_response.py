@@ -1,21 +1,17 @@
 """The gateway's own answers: small, whole, and written in one piece.
 
 aiohttp takes five coroutines to send one, since it might be compressed, chunked or without an end: 14 of the 89 µs that
-refusing somebody took.
-
-Inner parts relied on, all of aiohttp 3.14: ``Response._body``, ``StreamResponse._headers``, ``_keep_alive``,
-``_payload_writer`` and ``_eof_sent``, ``BaseRequest._payload_writer``, ``StreamWriter._write`` and
-``http_writer._serialize_headers``.
+a refusal took.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
-from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
+from aiohttp import HttpVersion10, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
-from aiohttp.http_writer import StreamWriter, _serialize_headers
 
 SERVER_NAME: Final = "gateway"
 """What ``Server`` says: neither what this is made of nor how old."""
@@ -29,48 +25,70 @@ _EVENT_HEADERS: Final = {
 
 
 class WholeAnswer(web.Response):
-    """An answer whose ``body`` is at hand, and never empty."""
+    """An answer whose ``body`` is at hand, and never empty. It writes itself, head and body in one piece."""
 
     def __init__(self, body: bytes, *, status: int = 200, headers: dict[str, str]) -> None:
         super().__init__(body=body, status=status, headers=headers)
+        self._kept: bool | None = None
+        self._written = False
+
+    @property
+    def prepared(self) -> bool:
+        """Whether it was written."""
+        return self._written
+
+    @property
+    def keep_alive(self) -> bool | None:
+        """Whether another request is read behind it; None until that is known."""
+        return self._kept
+
+    def force_close(self) -> None:
+        """The connection ends behind it."""
+        self._kept = False
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Sends all of it, as nearly always; else prepares it as aiohttp does. Raises ConnectionError if the client has
-        gone."""
-        writer = request._payload_writer
-        if (
-            self._eof_sent
-            or self._payload_writer is not None
-            or request.version != HttpVersion11
-            or request.method == hdrs.METH_HEAD
-            or type(writer) is not StreamWriter
-        ):
-            return await super().prepare(request)
-        writer._write(self.whole(request))
-        self._eof_sent = True
-        if request.protocol.writing_paused:
-            # Who asks and asks and reads no answer is not served on.
-            await writer.drain()
+        """Writes all of it. Raises ConnectionError if the client has gone."""
+        writer = request.writer
+        if self._written:
+            return writer
+        self._written = True
+        if self._kept is None:
+            self._kept = request.keep_alive
+        data = self.serialized(
+            keep_alive=self._kept,
+            http10=request.version == HttpVersion10,
+            bodiless=request.method == hdrs.METH_HEAD,
+        )
+        # Waits for a client that asks and asks and reads no answer.
+        await writer.write(data)
         return writer
 
-    def whole(self, request: web.BaseRequest) -> bytes:
-        """Head and body, for a client that speaks HTTP/1.1 or 1.0 and has asked for both."""
-        if self._keep_alive is None:
-            self._keep_alive = request.keep_alive
-        return self.serialized(keep_alive=self._keep_alive, http10=request.version == HttpVersion10)
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to be written."""
 
-    def serialized(self, *, keep_alive: bool, http10: bool = False) -> bytes:
-        """Head and body as bytes. ``keep_alive``: another request will be read behind this answer."""
-        headers, body = self._headers, self._body
+    def serialized(self, *, keep_alive: bool, http10: bool = False, bodiless: bool = False) -> bytes:
+        """Head and body as bytes. ``keep_alive``: another request is read behind it. ``bodiless``: the head alone."""
+        headers, body = self.headers, self.body
         assert isinstance(body, bytes)  # noqa: S101 - its type says so at the making
         headers[hdrs.CONTENT_LENGTH] = str(len(body))
         headers[hdrs.DATE] = rfc822_formatted_time()
-        if not keep_alive:
-            headers[hdrs.CONNECTION] = "close"
-        elif http10:
-            headers[hdrs.CONNECTION] = "keep-alive"
-        self._body_length = len(body)
-        return _serialize_headers(f"HTTP/1.1 {self._status} {self._reason}", headers) + body
+        if keep_alive == http10:
+            headers[hdrs.CONNECTION] = "keep-alive" if keep_alive else "close"
+        head = head_of(f"HTTP/1.{0 if http10 else 1} {self.status} {self.reason}", headers.items())
+        return head if bodiless else head + body
+
+
+def head_of(status_line: str, headers: Iterable[tuple[str, str]]) -> bytes:
+    """The head of an answer. Raises ValueError if a header would break the line it stands on."""
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    text = f"{status_line}\r\n{head}\r\n"
+    if (
+        "\0" in text
+        or len(text.splitlines()) != head.count("\r\n") + 2
+        or text.count("\r") != text.count("\n")
+    ):
+        raise ValueError("a header holds a line break")
+    return text.encode("utf-8", "surrogateescape")
 
 
 class JsonAnswer(WholeAnswer):

@@ -22,7 +22,7 @@ async def test_every_name_leads_to_a_metric(gateways: Gateways) -> None:
     names = answer.json["names"]
     assert {
         "http.server.requests",
-        "spring.cloud.app[ROUTE_SOURCES].count",
+        "spring.cloud.gateway.routes.count",
         "process.cpu.usage",
         "system.cpu.count",
         "gateway.requests",

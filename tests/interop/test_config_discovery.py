@@ -22,7 +22,7 @@ pytestmark = [
 
 TOKEN = "operator-token-of-the-test"
 FILE = "routes: [{id: filed, uri: 'lb://svc', predicates: [Path=/filed/**]}]\n"
-OWN = "spring.cloud.app[ROUTE_SOURCES]: [{id: %s, uri: 'lb://svc', predicates: [Path=/own/**]}]\n"
+OWN = "spring.cloud.gateway.routes: [{id: %s, uri: 'lb://svc', predicates: [Path=/own/**]}]\n"
 
 
 @pytest.fixture(scope="module")

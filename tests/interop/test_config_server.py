@@ -66,7 +66,7 @@ spring:
             - name: RewritePath
               args: {regexp: '/long/(?<rest>.*)', replacement: '/$\\{rest}'}
 """
-MANY = "spring.cloud.app[ROUTE_SOURCES]:\n" + "".join(
+MANY = "spring.cloud.gateway.routes:\n" + "".join(
     f"- {{id: r{at}, uri: 'lb://svc', predicates: [Path=/r{at}]}}\n" for at in range(25)
 )
 PROPERTIES = r"""

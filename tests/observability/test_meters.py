@@ -68,7 +68,7 @@ def test_requests_have_springs_name_tags_and_longest() -> None:
     chosen = (("uri", "a"), ("status", "200"))
     assert measured(meters, "http.server.requests", *chosen) == {"COUNT": 2.0, "TOTAL_TIME": 0.75, "MAX": 0.5}
     assert measured(meters, "spring.cloud.gateway.requests", ("routeId", "b"))["COUNT"] == 1.0
-    assert measured(meters, "spring.cloud.app[ROUTE_SOURCES].count") == {"VALUE": 3.0}
+    assert measured(meters, "spring.cloud.gateway.routes.count") == {"VALUE": 3.0}
     assert not [name for name in meters if name.endswith(".max")]
     now += 300.0
     assert measured(meters_of(registry.collect(), 0.0), "http.server.requests")["MAX"] == 0.0

@@ -15,8 +15,8 @@ from aiohttp import web
 from yarl import URL
 
 from gateway.app import ARRIVALS as QUEUE
-from gateway.app import RESOLVER
 from gateway.context import OBSERVERS
+from gateway.middleware.resolve import RESOLVER
 from gateway.observability.loop_lag import LoopLag
 from gateway.server.arrivals import ARRIVALS, TURN_SECONDS, Arrivals, Queued, RefusalOf
 from gateway.server.whole_response import JsonAnswer

@@ -79,9 +79,7 @@ UNFIT = [
     b'"%b"' % (b"x" * (LONGEST_VALUE + 1)),
 ]
 LONG = b"9" * 5000
-ROUTES = {
-    f"spring.cloud.app[ROUTE_SOURCES][0].{name}": text for name, text in (("id", "a"), ("uri", "http://a"))
-}
+ROUTES = {f"spring.cloud.gateway.routes[0].{name}": text for name, text in (("id", "a"), ("uri", "http://a"))}
 
 
 def with_one_more(
@@ -103,7 +101,7 @@ def test_a_property_that_is_not_for_a_gateway_may_be_anything(value: bytes) -> N
 @pytest.mark.parametrize(
     "name",
     [
-        b"spring.cloud.app[ROUTE_SOURCES][0].predicates[0]",
+        b"spring.cloud.gateway.routes[0].predicates[0]",
         b"spring.cloud.gateway.server.webflux.routes",
         b"spring.security.oauth2.resourceserver.jwt.jwk-set-uri",
     ],
@@ -116,7 +114,7 @@ def test_a_property_for_a_gateway_is_refused_if_it_can_not_be_used(name: bytes, 
 @pytest.mark.parametrize("value", UNFIT, ids=lambda value: str(value[:20]))
 def test_so_is_one_that_a_placeholder_stands_for(value: bytes) -> None:
     raw = with_one_more(
-        value, more={"spring.cloud.app[ROUTE_SOURCES][0].predicates[0]": "Path=${banner.text:/a}"}
+        value, more={"spring.cloud.gateway.routes[0].predicates[0]": "Path=${banner.text:/a}"}
     )
     with pytest.raises(ConfigUnavailable, match=r"the value of 'banner.text'"):
         properties_of(read_answer(raw), {})
@@ -128,12 +126,12 @@ def test_half_a_character_in_a_name_is_passed_over_or_refused_likewise() -> None
     assert properties_of(read_answer(raw), {}).ignored == ("banner.?",)
     with pytest.raises(ConfigUnavailable, match="no text"):
         properties_of(
-            read_answer(with_one_more(b"1", b"spring.cloud.app[ROUTE_SOURCES][0].metadata.\\ud83d")), {}
+            read_answer(with_one_more(b"1", b"spring.cloud.gateway.routes[0].metadata.\\ud83d")), {}
         )
     answer = read_answer(body(ROUTES, version="v\ud83d", label="l\ud83d"))
     assert (answer.version, answer.label) == ("v?", "l?")
 
 
 def test_a_number_that_python_does_not_read_is_a_text() -> None:
-    raw = with_one_more(LONG, b"spring.cloud.app[ROUTE_SOURCES][0].order")
+    raw = with_one_more(LONG, b"spring.cloud.gateway.routes[0].order")
     assert LONG.decode() in properties_of(read_answer(raw), {}).values.values()

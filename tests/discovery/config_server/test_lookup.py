@@ -86,7 +86,7 @@ def test_what_stands_for_itself_is_a_fault_and_no_setting_left_out() -> None:
 
 
 X = "x" * LONGEST_VALUE
-GATEWAY = "spring.cloud.app[ROUTE_SOURCES][0]."
+GATEWAY = "spring.cloud.gateway.routes[0]."
 
 
 @pytest.mark.timeout(30)

@@ -339,7 +339,7 @@ def test_springs_own_nesting_is_read_with_the_gateways_sections_beside_it() -> N
 
 
 def test_routes_in_both_shapes_are_a_fault() -> None:
-    text = "spring.cloud.app[ROUTE_SOURCES]: []\nroutes: []\n"
+    text = "spring.cloud.gateway.routes: []\nroutes: []\n"
     assert [rule for *_, rule in faults(text)] == ["shape"]
 
 
