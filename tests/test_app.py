@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,14 @@ Client = TestClient[web.Request, web.Application]
 
 
 @pytest.fixture
-async def client(gateways: Gateways, aiohttp_client: AiohttpClient, tmp_path: Path) -> AsyncIterator[Client]:
+async def client(gateways: Gateways, aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
     """A gateway on aiohttp's own server."""
     routes = tmp_path / "routes.yaml"
     routes.write_text(ROUTES % {"service": gateways.service.url}, encoding="utf-8")
     app = create_app(settings_for(gateways.redis_url, gateways.keys.uri, routes), {})
     started = await aiohttp_client(app)
     await app[ROOMS].subscription.listening.wait()
-    yield started
+    return started
 
 
 def bearer(issuer: Issuer, user: str) -> dict[str, str]:

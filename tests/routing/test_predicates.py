@@ -196,7 +196,7 @@ def test_the_port_of_a_host_counts_unless_the_file_says_otherwise(
             "older": {"spring": {"cloud": {"gateway": own}}},
             "dotted": {
                 "spring": {
-                    "cloud.app[ROUTE_SOURCES]": routes,
+                    "cloud.gateway.routes": routes,
                     "cloud.gateway.server.webflux.predicate.host.includePort": counts,
                 }
             },
