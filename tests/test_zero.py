@@ -22,6 +22,7 @@ from gateway.proxy.websocket import Tunnel
 from gateway.routing.spec.faults import RouteFileError
 from gateway.routing.spec.loader import parse
 from gateway.server.deadlines import Deadlines
+from gateway.server.limits import UNLIMITED_FILES
 from gateway.server.listener import Server, most_descriptors
 from gateway.settings.fields import Setting
 from gateway.settings.model import TABLE, Settings
@@ -199,8 +200,8 @@ def test_files_without_limit_are_many_and_not_none(
     monkeypatch: pytest.MonkeyPatch, derived: Callable[[Settings], int], soft: int
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda which: (soft, soft))
-    assert 300 < derived(Settings.from_env({})) <= limits.UNLIMITED_FILES
-    assert 1000 < most_descriptors() <= limits.UNLIMITED_FILES
+    assert 300 < derived(Settings.from_env({})) <= UNLIMITED_FILES
+    assert 1000 < most_descriptors() <= UNLIMITED_FILES
 
 
 async def test_a_server_with_no_time_to_stop_stops_at_once() -> None:
@@ -227,18 +228,16 @@ async def test_a_server_with_no_time_to_stop_stops_at_once() -> None:
 
 # Every time-out that is handed to a library and is no constant, and why it is no 0, or what 0 is.
 TIMES = {
-    ("observe/poster.py", "HTTPConnection timeout=seconds"): "one of two constants",
-    ("observe/poster.py", "HTTPSConnection timeout=seconds"): "one of two constants",
+    ("observability/zipkin.py", "HTTPConnection timeout=seconds"): "one of two constants",
+    ("observability/zipkin.py", "HTTPSConnection timeout=seconds"): "one of two constants",
     ("proxy/pool.py", "ClientTimeout connect=connect"): "a setting or a route's, which both are above 0",
     ("proxy/pool.py", "ClientTimeout sock_connect=connect"): "the same",
     ("routing/matcher.py", "search timeout=min(_meter.left, ROUTE_MICROSECONDS) / 1000000.0"): "0 is at once",
     (
-        "routing/config/fetch.py",
+        "discovery/config_server/fetch.py",
         "ClientTimeout connect=wanted.connect_seconds",
     ): "a setting, which is above 0",
-    ("serve.py", "ServerRunner shutdown_timeout=grace"): "0 is at once",
     ("waiting_room/events.py", "read_response timeout=self._ping"): "a constant",
-    ("web/server.py", "__init__ keepalive_timeout=self.limits.idle_seconds"): "a setting, which is above 0",
 }
 _TAKE_TIMES = {
     "ClientTimeout",

@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from aiohttp import HttpVersion10, hdrs, web
 from aiohttp.http import RawRequestMessage
@@ -29,24 +29,23 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from multidict import CIMultiDictProxy
 
-from gateway.server.arrivals import ARRIVALS, RefusalOf
+from gateway.server.arrivals import ARRIVALS, Arrivals, RefusalOf
+from gateway.server.deadlines import Deadlines
 from gateway.server.framing import (
     BODY_TOO_LATE,
-    HEAD_END,
     HEAD_TOO_LATE,
+    BodyReader,
     BodyTooSlow,
-    ChunkedBody,
-    Ends,
-    RequestLine,
+    HeadReader,
     fault_of,
     framing_of,
     one_whole_head,
 )
-from gateway.server.whole_response import SERVER_NAME
+from gateway.server.head import HeadParser
+from gateway.server.limits import Limits
+from gateway.server.request_handler import ClientRequest, InnerTransport, RequestHandler
+from gateway.server.whole_response import WholeAnswer
 from gateway.server.write_timeout import WriteTimeout
-
-if TYPE_CHECKING:
-    from gateway.server.listener import Server
 
 log = logging.getLogger(__name__)
 
@@ -58,125 +57,24 @@ REST_READ_BYTES: Final = 64 * 1024
 body is known to be at most this long: then it is read and dropped."""
 
 
-class ClientRequest(web.Request):
-    """A client's request, whose answer says truly whether the connection stays open."""
+class Listener(Protocol):
+    """The server of a connection, as its guard knows it."""
 
-    fault: str | None = None
-    """Why the request can't be read, in one clause without client data; None if it can."""
+    limits: Limits
+    loop: asyncio.AbstractEventLoop
+    arrivals: Arrivals | None
+    deadlines: Deadlines
+    heads: HeadParser
+    guards: set[Guard]
+    draining: bool
 
-    @property
-    def host(self) -> str:
-        """The Host header; empty if there is none, for which aiohttp would ask the DNS."""
-        return self.headers.get(hdrs.HOST, "")
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether another request will be read behind this one, as far as is known now."""
-        protocol = self.protocol
-        return super().keep_alive and (
-            not isinstance(protocol, RequestHandler) or protocol.guard.stays_open(self)
-        )
-
-
-class InnerTransport(asyncio.Transport):
-    """The connection's transport as aiohttp has it: the guard hears of pauses and of the end."""
-
-    __slots__ = (
-        "_guard",
-        "abort",
-        "get_extra_info",
-        "get_write_buffer_size",
-        "is_closing",
-        "outer",
-        "write",
-        "write_eof",
-        "writelines",
-    )
-
-    def __init__(self, guard: Guard, outer: asyncio.Transport) -> None:
-        self._guard = guard
-        self.outer = outer
-        """The connection's own transport."""
-        # Bound once: each call through a method of this class would cost as much as the write itself.
-        self.write = outer.write  # type: ignore[method-assign]
-        self.writelines = outer.writelines  # type: ignore[method-assign]
-        self.write_eof = outer.write_eof  # type: ignore[method-assign]
-        self.abort = outer.abort  # type: ignore[method-assign]
-        self.is_closing = outer.is_closing  # type: ignore[method-assign]
-        self.get_extra_info = outer.get_extra_info  # type: ignore[method-assign]
-        self.get_write_buffer_size = outer.get_write_buffer_size  # type: ignore[method-assign]
-
-    def close(self) -> None:
-        """aiohttp is done with the connection."""
-        self._guard.end()
-
-    def pause_reading(self) -> None:
-        """aiohttp has enough of the present body."""
-        self._guard.pause(True)
-
-    def resume_reading(self) -> None:
-        """aiohttp can take more of it."""
-        self._guard.pause(False)
-
-    def is_reading(self) -> bool:
-        return self.outer.is_reading()
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        self.outer.set_write_buffer_limits(high, low)
-
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        return self.outer.get_write_buffer_limits()
-
-    def can_write_eof(self) -> bool:
-        return self.outer.can_write_eof()
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """The connection leaves aiohttp and the guard: it belongs to ``protocol`` from now on."""
-        self._guard.leave()
-        self.outer.set_protocol(protocol)
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        return self.outer.get_protocol()
-
-
-class RequestHandler(web.RequestHandler):
-    """aiohttp's part in a connection: parses the requests that its ``guard`` hands it, and runs their handlers."""
-
-    __slots__ = ("guard",)
-
-    def __init__(self, server: Server, guard: Guard, **options: Any) -> None:
-        super().__init__(server, **options)
-        self.guard = guard
-
-    @property
-    def lost(self) -> BaseException | None:
-        """Why the connection has ended, if not in order."""
-        return self.guard.lost
-
-    async def finish_response(
-        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
-        """Sends what is left of the answer, and tells the guard."""
-        if not resp.prepared:
-            resp.headers.setdefault("Server", SERVER_NAME)
-        done = await super().finish_response(request, resp, start_time)
-        self.guard.answered(self, bool(resp.keep_alive))
-        return done
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """The answer to a request that aiohttp could not parse, or whose handler failed."""
-        return self.guard.misread(exc)
-
-    def set_parser(self, *args: Any, **options: Any) -> None:
-        """All that the client sends from now on goes to this parser: the connection has become a tunnel."""
-        super().set_parser(*args, **options)
-        self.guard.tunnel()
+    def is_full(self, transport: asyncio.BaseTransport, /) -> bool: ...
+    def turn_away(self, guard: Guard, transport: asyncio.Transport, /) -> None: ...
+    def hear_first(self, guard: Guard, data: bytes, /) -> None: ...
+    def is_probe(self, guard: Guard, /) -> bool: ...
+    def forget(self, guard: Guard, /) -> None: ...
+    def handler_for(self, guard: Guard, /) -> RequestHandler: ...
+    def refuse(self, transport: asyncio.BaseTransport, fault: str, /) -> WholeAnswer: ...
 
 
 class Guard(asyncio.Protocol):
@@ -186,24 +84,20 @@ class Guard(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_body",
         "_broken",
         "_busy",
-        "_chunks",
         "_deaf",
         "_ending",
-        "_ends",
-        "_head",
-        "_head_bytes",
         "_held",
         "_held_back",
         "_idle",
         "_inner",
-        "_left",
-        "_line",
         "_meant",
         "_paused",
         "_phase",
         "_queued",
+        "_reader",
         "_refusal",
         "_request",
         "_server",
@@ -216,7 +110,7 @@ class Guard(asyncio.Protocol):
         "writing",
     )
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Listener) -> None:
         limits = server.limits
         self._server = server
         self.transport: asyncio.Transport | None = None
@@ -230,16 +124,8 @@ class Guard(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._meant: tuple[str, str] | None = None
         """Method and target of the head that was handed on, if the parser could not read them."""
-        self._left = 0
-        """How much of the present body is still to come, if it came with its length."""
-        self._chunks: ChunkedBody | None = None
-        """Where its chunks end, as long as they have not."""
-        self._ends = Ends()
-        self._line = RequestLine(limits.line_bytes)
-        self._head = 0
-        """How many bytes of an unfinished head have come."""
-        self._head_bytes = b""
-        """What the parser gets of it."""
+        self._body = BodyReader(limits.line_bytes, limits.headers, limits.head_bytes)
+        self._reader = HeadReader(limits.line_bytes, limits.head_bytes)
         self._held = b""
         """Bytes that wait for the present answer, or for room in the present body."""
         self._queued = b""
@@ -264,8 +150,6 @@ class Guard(asyncio.Protocol):
         """Reading is paused because too much is held."""
         self._phase = ""
         """What has a deadline: ``head``, ``body``, ``idle``, ``end`` or nothing."""
-
-    # -- the connection -------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serves the client, unless there are too many."""
@@ -296,7 +180,7 @@ class Guard(asyncio.Protocol):
         """Nothing is waited for any more."""
         self.lost = exc
         self._deaf = True
-        self._queued = self._held = self._head_bytes = b""
+        self._queued = self._held = b""
         inner, self._inner = self._inner, None
         self.leave()
         self.transport = None
@@ -332,8 +216,6 @@ class Guard(asyncio.Protocol):
             self._inner.resume_writing()
         if self.writing is not None:
             self.writing.moved()
-
-    # -- what comes -----------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         """Takes what came, and hands it on in pieces none of which goes beyond the end of a head or of a body."""
@@ -394,7 +276,7 @@ class Guard(asyncio.Protocol):
             if self._tunnel and self._inner is not None:
                 self._inner.data_received(data[at:])
                 at = end
-            elif self._left or self._chunks is not None:
+            elif not self._body.complete:
                 if self._paused:
                     break
                 at = self._take_body(data, at)
@@ -409,27 +291,12 @@ class Guard(asyncio.Protocol):
 
     def _take_head(self, data: bytes, at: int) -> int:
         """Takes what belongs to the present head. Returns the position behind it."""
-        cut = self._ends.next(data, at)
-        piece = data if cut - at == len(data) else data[at:cut]
-        line = self._line
-        if not line.takes(piece):
-            self._refuse("the request line is malformed")
-            return cut
-        self._head += len(piece)
-        if self._head > self._server.limits.head_bytes:
-            self._refuse("the head is too long")
-            return cut
-        self._head_bytes += line.ready
-        if not self._head_bytes.endswith(HEAD_END):
-            return cut
-        head, self._head_bytes, self._head = self._head_bytes, b"", 0
-        meant = line.meant
-        line.begin()
-        if not head.strip(b"\r\n"):
-            self._refuse("nothing but empty lines")
-        else:
-            self._hand_on(head, meant)
-        return cut
+        at, head = self._reader.take(data, at)
+        if head is not None:
+            self._hand_on(head.data, head.meant)
+        elif self._reader.fault:
+            self._refuse(self._reader.fault)
+        return at
 
     def _hand_on(self, head: bytes, meant: tuple[str, str] | None = None) -> None:
         """Hands a whole head to aiohttp, if its framing is sound."""
@@ -437,10 +304,7 @@ class Guard(asyncio.Protocol):
         if framing.fault:
             self._refuse(framing.fault)
             return
-        self._left = framing.length
-        if framing.chunked:
-            limits = self._server.limits
-            self._chunks = ChunkedBody(limits.line_bytes, limits.headers, limits.head_bytes)
+        self._body.begin(framing)
         self._idle, self._busy, self._meant = False, True, meant
         self._upgrade = False
         inner = self._inner
@@ -466,27 +330,16 @@ class Guard(asyncio.Protocol):
 
     def _take_body(self, data: bytes, at: int) -> int:
         """Hands on what belongs to the present body. Returns the position behind it."""
-        chunks = self._chunks
-        if chunks is None:
-            cut = min(len(data), at + self._left)
-            piece = data if cut - at == len(data) else data[at:cut]
-            self._left -= len(piece)
-        else:
-            piece, cut = chunks.take(data, at)
-            if chunks.fault:
-                self._break()
-                return cut
-            if chunks.done:
-                self._chunks = None
+        body = self._body
+        piece, cut = body.take(data, at)
+        if body.fault:
+            self._break()
+            return cut
         if piece and self._inner is not None:
             self._feed(self._inner, piece)
-        if self._body_has_come():
+        if body.complete:
             self._end_body()
         return cut
-
-    def _body_has_come(self) -> bool:
-        """Whether all of the present body was handed on."""
-        return not self._left and self._chunks is None
 
     def _end_body(self) -> None:
         """Sees to it that the present body ends for the parser exactly where it ends."""
@@ -501,8 +354,6 @@ class Guard(asyncio.Protocol):
             self._feed(inner, b"")
         if not self._busy:
             self._rest()
-
-    # -- what aiohttp says ----------------------------------------------------------------------------
 
     def request_of(
         self, message: RawRequestMessage, payload: StreamReader, writer: Any, task: asyncio.Task[None]
@@ -542,16 +393,12 @@ class Guard(asyncio.Protocol):
             return True
         if self._deaf or self._broken:
             return False
-        return request.content.is_eof() or self._rest_is_at_hand(request)
-
-    def _rest_is_at_hand(self, request: ClientRequest) -> bool:
-        if self._upgrade:
-            # The parser takes what follows the body for another protocol, and only an answer behind that changes it.
-            return False
-        # A client that waits for "100 Continue" may send its body or not.
-        return self._body_has_come() or (
-            self._chunks is None and self._left <= REST_READ_BYTES and hdrs.EXPECT not in request.headers
-        )
+        if request.content.is_eof():
+            return True
+        # The parser takes what follows a body for the other protocol that was asked for, and only an answer behind it
+        # changes that. A client that waits for "100 Continue" may send its body or not.
+        at_hand = self._body.rest_is(REST_READ_BYTES) and hdrs.EXPECT not in request.headers
+        return not self._upgrade and (self._body.complete or at_hand)
 
     def answered(self, inner: RequestHandler, keep_alive: bool) -> None:
         """The answer to the present request is written."""
@@ -562,7 +409,7 @@ class Guard(asyncio.Protocol):
             self.end(inner)
         elif self._refusal is not None:
             self._write_refusal()
-        elif self._body_has_come():
+        elif self._body.complete:
             self._rest()
 
     def _rest(self) -> None:
@@ -580,7 +427,7 @@ class Guard(asyncio.Protocol):
         """aiohttp takes no more of the present body, or takes more again."""
         self._paused = paused
         self._apply_pause()
-        if not paused and (self._held or (self._body_has_come() and self._request is not None)):
+        if not paused and (self._held or (self._body.complete and self._request is not None)):
             self._server.loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
@@ -588,7 +435,7 @@ class Guard(asyncio.Protocol):
             return
         if self._held:
             self._advance()
-        elif self._body_has_come() and self._request is not None and self._busy:
+        elif self._body.complete and self._request is not None and self._busy:
             self._end_body()
 
     def _hold_back(self, hold: bool) -> None:
@@ -623,12 +470,10 @@ class Guard(asyncio.Protocol):
         if self._held:
             self._server.loop.call_soon(self._advance)
 
-    # -- refusals and the end -------------------------------------------------------------------------
-
     def _refuse(self, reason: str) -> None:
         """Answers that the request can't be read, once it is its turn, and nothing behind it."""
         self._deaf, self._refusal = True, reason
-        self._held = self._head_bytes = b""
+        self._held = b""
         if not self._busy:
             self._write_refusal()
 
@@ -660,9 +505,7 @@ class Guard(asyncio.Protocol):
             return
         self._ending = True
         request, server = self._request, self._server
-        unread = (
-            bool(self._held) or self._paused or self._held_back or not self._body_has_come() or self._deaf
-        )
+        unread = bool(self._held) or self._paused or self._held_back or not self._body.complete or self._deaf
         said = server.draining or (request is not None and not super(ClientRequest, request).keep_alive)
         self._deaf, self._idle, self._held = True, False, b""
         if inner is not None:
@@ -698,26 +541,24 @@ class Guard(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
-    # -- time -----------------------------------------------------------------------------------------
-
     def _set_deadline(self) -> None:
         """A head as a whole has its time, a body for each of its pieces, and so has an idle connection."""
         if self._ending:
             return
         if self._deaf or self._tunnel:
             phase = ""
-        elif not self._body_has_come():
+        elif not self._body.complete:
             phase = "body"
-        elif self._head > _EMPTY_LINE_BYTES:
+        elif self._reader.size > _EMPTY_LINE_BYTES:
             phase = "head"
         else:
             phase = "" if self._busy else "idle"
-        self._idle = phase == "idle" and not (self._head or self._held or self._queued)
+        self._idle = phase == "idle" and not (self._reader.size or self._held or self._queued)
         if phase == self._phase and phase != "body":
             return
         server = self._server
         if phase == "head":
-            server.deadlines.set(self, server.limits.head_seconds, partial(self._refuse_late, HEAD_TOO_LATE))
+            server.deadlines.set(self, server.limits.head_seconds, partial(self._refuse, HEAD_TOO_LATE))
         elif phase == "body":
             server.deadlines.set(self, server.limits.body_seconds, self._body_is_late)
         elif phase == "idle":
@@ -729,14 +570,10 @@ class Guard(asyncio.Protocol):
             return
         self._phase = phase
 
-    def _refuse_late(self, reason: str) -> None:
-        self._phase = ""
-        self._refuse(reason)
-
     def _body_is_late(self) -> None:
         self._phase = ""
         # Of a body that has come, or waits to be taken, the reader is slow and not the client.
-        if self._paused or self._held or self._body_has_come():
+        if self._paused or self._held or self._body.complete:
             self._set_deadline()
         else:
             self._break(BodyTooSlow(BODY_TOO_LATE))

@@ -168,6 +168,54 @@ class Ends:
         return len(data)
 
 
+class WholeHead(NamedTuple):
+    """A head that has come whole. ``data`` is for the parser; ``meant`` as in ``RequestLine``."""
+
+    data: bytes
+    meant: tuple[str, str] | None
+
+
+class HeadReader:
+    """Gathers the pieces of a head until it is whole.
+
+    ``line_bytes`` bounds the request line, ``head_bytes`` all of the head.
+    """
+
+    __slots__ = ("_ends", "_head_bytes", "_line", "_parts", "fault", "size")
+
+    def __init__(self, line_bytes: int, head_bytes: int) -> None:
+        self._head_bytes = head_bytes
+        self._ends = Ends()
+        self._line = RequestLine(line_bytes)
+        self._parts = b""
+        self.size = 0
+        """How many bytes of an unfinished head have come."""
+        self.fault = ""
+        """Why what came is no head: one clause without client data. Nothing more is read then."""
+
+    def take(self, data: bytes, at: int) -> tuple[int, WholeHead | None]:
+        """Takes what of ``data`` from ``at`` on belongs to the head. Returns the position behind it, and the head if it
+        is whole now."""
+        cut = self._ends.next(data, at)
+        piece = data if cut - at == len(data) else data[at:cut]
+        line = self._line
+        self.size += len(piece)
+        if not line.takes(piece):
+            self.fault = "the request line is malformed"
+        elif self.size > self._head_bytes:
+            self.fault = "the head is too long"
+        else:
+            self._parts += line.ready
+            if self._parts.endswith(HEAD_END):
+                head, self._parts, self.size = self._parts, b"", 0
+                whole = WholeHead(head, line.meant)
+                line.begin()
+                if head.strip(b"\r\n"):
+                    return cut, whole
+                self.fault = "nothing but empty lines"
+        return cut, None
+
+
 class Framing(NamedTuple):
     """Where the body of a request ends: behind ``length`` bytes, or with its last chunk. ``fault``: why that is not
     clear, in one clause without client data."""
@@ -305,6 +353,50 @@ class ChunkedBody:
         self._trailers -= 1
         self._trailer_bytes -= len(line) + 2
         self.fault = self._trailers < 0 or self._trailer_bytes < 0 or _TRAILER.fullmatch(line) is None
+
+
+class BodyReader:
+    """Follows one body after the other to where it ends. The limits are those of ``ChunkedBody``."""
+
+    __slots__ = ("_chunks", "_left", "_limits", "fault")
+
+    def __init__(self, line_bytes: int, trailers: int, trailer_bytes: int) -> None:
+        self._limits = line_bytes, trailers, trailer_bytes
+        self._left = 0
+        """How much is still to come, if the body came with its length."""
+        self._chunks: ChunkedBody | None = None
+        """Where its chunks end, as long as they have not."""
+        self.fault = False
+        """The body is not framed as it should be. Nothing more is read then."""
+
+    def begin(self, framing: Framing) -> None:
+        """The next body."""
+        self._left = framing.length
+        if framing.chunked:
+            self._chunks = ChunkedBody(*self._limits)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of the body has come, or there is none."""
+        return not self._left and self._chunks is None
+
+    def rest_is(self, most: int) -> bool:
+        """Whether it is known that at most so many bytes are still to come."""
+        return self._chunks is None and self._left <= most
+
+    def take(self, data: bytes, at: int) -> tuple[bytes, int]:
+        """Takes what of ``data`` from ``at`` on belongs to the body. Returns what of it is for the parser, and the
+        position behind it."""
+        chunks = self._chunks
+        if chunks is None:
+            cut = min(len(data), at + self._left)
+            self._left -= cut - at
+            return data if cut - at == len(data) else data[at:cut], cut
+        piece, cut = chunks.take(data, at)
+        self.fault = chunks.fault
+        if chunks.done:
+            self._chunks = None
+        return piece, cut
 
 
 def one_whole_head(data: bytes, most: int) -> bool:

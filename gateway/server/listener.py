@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import re
 import socket
 from collections.abc import Awaitable, Callable
@@ -16,13 +17,13 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
 
 from gateway.server.arrivals import Arrivals
-from gateway.server.connection import Guard, RequestHandler
+from gateway.server.connection import Guard
 from gateway.server.deadlines import Deadlines
 from gateway.server.framing import HEAD_END, one_whole_head
 from gateway.server.head import HeadParser, UnreadHead, remote_of
 from gateway.server.limits import SERVER_OPTIONS, Limits, file_limit
+from gateway.server.request_handler import RequestHandler
 from gateway.server.whole_response import SERVER_NAME, WholeAnswer
-from gateway.sse.frames import come_back
 
 BACKLOG: Final = 4096
 """Connections that may wait to be accepted: a sale opens in one second, and aiohttp's 128 would refuse most."""
@@ -55,6 +56,10 @@ _FULL_FOR_STREAMS: Final = (
     b"Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\n"
     b"Content-Length: %d\r\nConnection: close\r\n\r\n%b"
 )
+
+
+_COME_BACK: Final = b"retry: %d\n: no room here\n\n"
+_RETRY_MS: Final = (5_000, 15_000)  # drawn evenly, so that a crowd comes back spread
 
 
 def most_descriptors() -> int:
@@ -265,7 +270,7 @@ class Server(web.Server):
         if _STREAM.match(came) is None:
             transport.write(_FULL)
         else:
-            body = come_back("no room here").raw
+            body = _COME_BACK % random.randrange(*_RETRY_MS)
             transport.write(_FULL_FOR_STREAMS % (len(body), body))
         transport.close()
 

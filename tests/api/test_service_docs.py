@@ -20,7 +20,7 @@ from gateway.api import service_docs
 from gateway.api.service_docs import MOST_AT_A_TIME, MOST_BYTES, Rewritten
 from gateway.context import OBSERVERS
 from gateway.errors import UpstreamUnreachable
-from gateway.server.connection import Connection
+from gateway.server.connection import Guard
 from tests.harness import Gateways, Running, listening
 
 INTERNAL = "http://10.1.2.3:8080"
@@ -381,7 +381,7 @@ async def waiting_for_one_who_reads_nothing(gateway: Running, path: str) -> int:
         await loop.sock_sendall(client, f"GET {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode() * 8)
         (place,) = [client.getsockname()]
         assert await loop.sock_recv(client, 12) == b"HTTP/1.1 200"
-        connections = [each for each in gc.get_objects() if isinstance(each, Connection)]
+        connections = [each for each in gc.get_objects() if isinstance(each, Guard)]
         transports = [each.transport for each in connections if each.transport]
         (own,) = [each for each in transports if each.get_extra_info("peername") == place]
         most = 0

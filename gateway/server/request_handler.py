@@ -1,0 +1,158 @@
+"""aiohttp's part in a connection: its request, its handler, and the transport by which the guard hears of both."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+
+from aiohttp import hdrs, web
+
+from gateway.server.whole_response import SERVER_NAME
+
+
+class Owner(Protocol):
+    """The guard of a connection, as aiohttp's part knows it."""
+
+    lost: BaseException | None
+
+    def stays_open(self, request: ClientRequest, /) -> bool:
+        """Whether another request will be read behind ``request``."""
+
+    def answered(self, handler: RequestHandler, keep_alive: bool, /) -> None:
+        """The answer to the present request is written."""
+
+    def misread(self, error: BaseException | None, /) -> web.StreamResponse:
+        """The request could not be parsed; returns the answer."""
+
+    def tunnel(self) -> None:
+        """The connection has become a tunnel."""
+
+    def pause(self, paused: bool, /) -> None:
+        """No more of the present body is taken for now, or more is taken again."""
+
+    def end(self) -> None:
+        """The connection is to end."""
+
+    def leave(self) -> None:
+        """The connection belongs to another protocol."""
+
+
+class ClientRequest(web.Request):
+    """A client's request, whose answer says truly whether the connection stays open."""
+
+    fault: str | None = None
+    """Why the request can't be read, in one clause without client data; None if it can."""
+
+    @property
+    def host(self) -> str:
+        """The Host header; empty if there is none, for which aiohttp would ask the DNS."""
+        return self.headers.get(hdrs.HOST, "")
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether another request will be read behind this one, as far as is known now."""
+        protocol = self.protocol
+        return super().keep_alive and (
+            not isinstance(protocol, RequestHandler) or protocol.guard.stays_open(self)
+        )
+
+
+class InnerTransport(asyncio.Transport):
+    """The connection's transport as aiohttp has it: the guard hears of pauses and of the end."""
+
+    __slots__ = (
+        "_guard",
+        "abort",
+        "get_extra_info",
+        "get_write_buffer_size",
+        "is_closing",
+        "outer",
+        "write",
+        "write_eof",
+        "writelines",
+    )
+
+    def __init__(self, guard: Owner, outer: asyncio.Transport) -> None:
+        self._guard = guard
+        self.outer = outer
+        """The connection's own transport."""
+        # Bound once: each call through a method of this class would cost as much as the write itself.
+        self.write = outer.write  # type: ignore[method-assign]
+        self.writelines = outer.writelines  # type: ignore[method-assign]
+        self.write_eof = outer.write_eof  # type: ignore[method-assign]
+        self.abort = outer.abort  # type: ignore[method-assign]
+        self.is_closing = outer.is_closing  # type: ignore[method-assign]
+        self.get_extra_info = outer.get_extra_info  # type: ignore[method-assign]
+        self.get_write_buffer_size = outer.get_write_buffer_size  # type: ignore[method-assign]
+
+    def close(self) -> None:
+        """aiohttp is done with the connection."""
+        self._guard.end()
+
+    def pause_reading(self) -> None:
+        """aiohttp has enough of the present body."""
+        self._guard.pause(True)
+
+    def resume_reading(self) -> None:
+        """aiohttp can take more of it."""
+        self._guard.pause(False)
+
+    def is_reading(self) -> bool:
+        return self.outer.is_reading()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.outer.set_write_buffer_limits(high, low)
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        return self.outer.get_write_buffer_limits()
+
+    def can_write_eof(self) -> bool:
+        return self.outer.can_write_eof()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """The connection leaves aiohttp and the guard: it belongs to ``protocol`` from now on."""
+        self._guard.leave()
+        self.outer.set_protocol(protocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self.outer.get_protocol()
+
+
+class RequestHandler(web.RequestHandler):
+    """aiohttp's part in a connection: parses the requests that its ``guard`` hands it, and runs their handlers."""
+
+    __slots__ = ("guard",)
+
+    def __init__(self, server: web.Server, guard: Owner, **options: Any) -> None:
+        super().__init__(server, **options)
+        self.guard = guard
+
+    @property
+    def lost(self) -> BaseException | None:
+        """Why the connection has ended, if not in order."""
+        return self.guard.lost
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Sends what is left of the answer, and tells the guard."""
+        if not resp.prepared:
+            resp.headers.setdefault("Server", SERVER_NAME)
+        done = await super().finish_response(request, resp, start_time)
+        self.guard.answered(self, bool(resp.keep_alive))
+        return done
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to a request that aiohttp could not parse, or whose handler failed."""
+        return self.guard.misread(exc)
+
+    def set_parser(self, *args: Any, **options: Any) -> None:
+        """All that the client sends from now on goes to this parser: the connection has become a tunnel."""
+        super().set_parser(*args, **options)
+        self.guard.tunnel()
