@@ -143,7 +143,7 @@ def make_parser(environ: Mapping[str, str] | None = None) -> argparse.ArgumentPa
 def describe_settings(environ: Mapping[str, str]) -> str:
     """All settings, for people: name, default, what it does and what is allowed; and whether ``environ`` is a Spring
     environment."""
-    spring = spring_lines(spring_reason(understood(environ).plain)) or ["Spring environment: off"]
+    spring = spring_lines(spring_reason(environ)) or ["Spring environment: off"]
     parts = [*(fill(line, 96) for line in spring), ""]
     parts += ["settings (environment variables, defaults in brackets):"]
     for group, rows in groupby(TABLE, key=lambda row: row.group):
@@ -195,7 +195,7 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     view = understood(environ)
     if options.file:
         view = understood({**view.plain, "ROUTES_FILE": str(options.file)})
-    for line in spring_lines(spring_reason(view.plain)):
+    for line in spring_lines(spring_reason(view)):
         print(line, file=sys.stderr)
     environ = view
     settings, wrong = _checked_settings(environ)

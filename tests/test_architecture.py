@@ -77,7 +77,7 @@ DIRECTIONS: dict[str, set[str]] = {
         "errors",
     },
     "settings_given": {"settings_kinds", "settings_parts", "settings_table"},
-    "settings_spring": set(),
+    "settings_spring": {"spring"},
     "settings_config": {"settings_kinds", "settings_parts", "settings_spring", "settings_table"},
     "settings_discovery": {"settings_config", "settings_kinds", "settings_parts", "settings_table", "spring"},
     "settings_table": {"settings_kinds", "spring", "errors"},
