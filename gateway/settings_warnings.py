@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from gateway.redis_address import parse_redis_address
 from gateway.settings import TABLE, Settings
+from gateway.settings_discovery import unread_zones
 from gateway.spelling import Names as Words
 from gateway.spelling import looks_like, nearest
 from gateway.spring import known as springs
@@ -128,7 +129,7 @@ def warnings_of_names(environ: Mapping[str, str], more: Collection[str] = ()) ->
         f"{_listed(each)} of Spring's without effect here: {instead}"
         for instead, each in names.without.items()
     ]
-    warnings = [*conflicts, *options, *names.unknown, *without]
+    warnings = [*conflicts, *unread_zones(view), *options, *names.unknown, *without]
     if len(warnings) > MOST_TOLD:
         left = len(warnings) - MOST_TOLD + 1
         warnings[MOST_TOLD - 1 :] = [f"{left} more variables are not understood: see docs/spring-names.md"]

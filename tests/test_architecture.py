@@ -90,7 +90,14 @@ DIRECTIONS: dict[str, set[str]] = {
     "errors": set(),
     "security_headers": set(),
     "spelling": set(),
-    "settings_warnings": {"redis_address", "settings", "settings_table", "spelling", "spring"},
+    "settings_warnings": {
+        "redis_address",
+        "settings",
+        "settings_discovery",
+        "settings_table",
+        "spelling",
+        "spring",
+    },
     "placeholders": set(),
     # The names of Spring's, and how they are found in the environment.
     "spring": {"placeholders", "errors"},

@@ -35,8 +35,7 @@ QUEUE_PORT_80_TCP_ADDR QUEUE_SERVICE_HOST QUEUE_SERVICE_PORT_HTTP SSE_NAME REDIS
 REDIS_USER SERVER_NAME SERVER_ROOT SERVER_SOFTWARE LOG_DIR LOG_FILE JWT_SECRET JWT_ISSUER_URI JAVA_HOME
 JAVA_OPTS JAVA_TOOL_OPTIONS SPRING_CLOUD_CONFIG_NAME EUREKA_CLIENT_ENABLED EUREKA_INSTANCE_INSTANCE_ID
 SPRING_MAIN_BANNER_MODE SPRING_DATASOURCE_URL spring.jpa.show-sql EUREKA_SERVICE_HOST SERVER_PORT_80_TCP_ADDR
-SERVER_ADDR SERVER_PROTOCOL DATABASE_URL PORT HOST EUREKA_CLIENT_SERVICEURL_SEOULA
-EUREKA_INSTANCE_METADATAMAP_TEAM EUREKA_CLIENT_AVAILABILITYZONES_SEOUL
+SERVER_ADDR SERVER_PROTOCOL DATABASE_URL PORT HOST EUREKA_INSTANCE_METADATAMAP_TEAM
 """
 
 
@@ -126,6 +125,49 @@ def test_an_unknown_name_of_springs_is_told_with_the_nearest(name: str, meant: s
         assert warning.startswith(f"{shown} is not a setting, so it has no effect: ")
         assert warning.endswith(meant or "docs/spring-names.md names all there are")
         assert notes_of_names(environ) == []
+
+
+_SEOUL = {"EUREKA_CLIENT_REGION": "seoul", "EUREKA_CLIENT_AVAILABILITY_ZONES_SEOUL": "zone-a, b"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        # Often seen, and not the default zone in Spring either.
+        ({"EUREKA_CLIENT_SERVICEURL_DEFAULT_ZONE": "http://e/"}, "EUREKA_CLIENT_SERVICEURL_DEFAULT_ZONE has servers"),
+        ({"EUREKA_CLIENT_SERVICE_URL_DEFAULT_ZONE": "http://e/"}, "EUREKA_CLIENT_SERVICE_URL_DEFAULT_ZONE has servers"),
+        ({"EUREKA_CLIENT_SERVICEURL_DEFAULTZONE_0": "http://e/"}, "EUREKA_CLIENT_SERVICEURL_DEFAULTZONE_0 has servers"),
+        ({"EUREKA_CLIENT_SERVICEURL_SEOULA": "http://e/"}, "EUREKA_CLIENT_SERVICEURL_SEOULA has servers"),
+        ({"eureka.client.service-url.b": "http://e/"}, "eureka.client.service-url.b has servers"),
+        ({"SPRING_APPLICATION_JSON": '{"eureka.client.service-url.b": "http://e/"}'}, "eureka.client.service-url.b "),
+        (_SEOUL | {"EUREKA_CLIENT_SERVICEURL_C": "http://e/"}, "EUREKA_CLIENT_SERVICEURL_C has servers"),
+        ({"EUREKA_CLIENT_AVAILABILITYZONES_SEOUL": "b"}, "EUREKA_CLIENT_AVAILABILITYZONES_SEOUL has zones"),
+        (_SEOUL | {"EUREKA_CLIENT_REGION": ""}, "EUREKA_CLIENT_AVAILABILITY_ZONES_SEOUL has zones"),
+    ],
+)  # fmt: skip
+def test_servers_and_zones_that_nothing_reads_are_told(environ: dict[str, str], said: str) -> None:
+    (warning,) = warnings_of_names(environ)
+    assert warning.startswith(said)
+    assert "so it has no effect: " in warning
+    assert "http" not in warning
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"EUREKA_CLIENT_SERVICEURL_DEFAULT_ZONE": " "},
+        {"EUREKA_CLIENT_SERVICE_URL_DEFAULTZONE": "http://e/"},
+        {"eureka.client.serviceUrl.defaultZone": "http://e/"},
+        {"EUREKA_CLIENT_SERVICEURL_B": "http://e/", "EUREKA_CLIENT_AVAILABILITYZONES": "a,b"},
+        {"EUREKA_CLIENT_AVAILABILITYZONES_US_EAST_1": "b", "EUREKA_CLIENT_AVAILABILITYZONES_USEAST1": "b"},
+        _SEOUL | {"EUREKA_CLIENT_SERVICEURL_ZONEA": "http://e/", "EUREKA_CLIENT_SERVICE_URL_B": "http://e/"},
+        _SEOUL | {"EUREKA_CLIENT_SERVICE_URL_ZONE_A": "http://e/"},
+        # One environment for gateways in two regions.
+        _SEOUL | {"EUREKA_CLIENT_AVAILABILITYZONES_BUSAN": "c", "EUREKA_CLIENT_SERVICEURL_C": "http://e/"},
+    ],
+)
+def test_servers_and_zones_that_are_read_or_another_regions_are_not_told(environ: dict[str, str]) -> None:
+    assert warnings_of_names(environ) == []
 
 
 @pytest.mark.parametrize(
