@@ -23,6 +23,7 @@ _ZONES_OF: Final = "EUREKA_CLIENT_AVAILABILITYZONES_"
 _SERVERS_OF: Final = "EUREKA_CLIENT_SERVICEURL_"
 _METADATA: Final = "EUREKA_INSTANCE_METADATAMAP_"
 _DISCOVERY: Final = "SPRING_CLOUD_DISCOVERY_ENABLED"
+_REGISTRATION: Final = "SPRING_CLOUD_SERVICEREGISTRY_AUTOREGISTRATION_ENABLED"
 _NO_SPANS: Final = (
     "MANAGEMENT_TRACING_EXPORT_ENABLED",
     "MANAGEMENT_TRACING_ENABLED",
@@ -88,6 +89,11 @@ def metadata_of_parts(environ: Mapping[str, str]) -> str | None:
 def eureka_wanted(environ: Mapping[str, str], wanted: bool, _: str | None) -> bool:
     """``wanted``, unless Spring's switch for all discovery is off. Raises ``SettingsError``."""
     return wanted and not turned_off(environ, _DISCOVERY)
+
+
+def registration_wanted(environ: Mapping[str, str], wanted: bool, _: str | None) -> bool:
+    """``wanted``, unless Spring's switch for all registration is off. Raises ``SettingsError``."""
+    return wanted and not turned_off(environ, _REGISTRATION)
 
 
 def spans_wanted(environ: Mapping[str, str], endpoint: str | None, _: str | None) -> str | None:
@@ -237,7 +243,9 @@ class DiscoverySettings(ConfigServerSettings):
         "How long after the last heartbeat the gateway counts as gone.",
         default_words="three times the time between two",
     )
-    eureka_register: bool = setting(kinds.SWITCH, True, "Whether to register with Eureka.")
+    eureka_register: bool = setting(
+        kinds.SWITCH, True, "Whether to register with Eureka.", agree=registration_wanted
+    )
     eureka_fetch: bool = setting(
         kinds.SWITCH,
         True,

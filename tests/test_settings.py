@@ -365,6 +365,21 @@ def test_eureka_can_be_turned_off(environ: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     "name",
     [
+        "SPRING_CLOUD_SERVICE_REGISTRY_AUTO_REGISTRATION_ENABLED",
+        "spring.cloud.service-registry.auto-registration.enabled",
+    ],
+)
+def test_springs_switch_for_all_registration_counts(name: str) -> None:
+    assert Settings.from_env({"EUREKA_REGISTER": "true", name: "off"}).eureka_register is False
+    assert Settings.from_env({name: "true"}).eureka_register is True
+    assert Settings.from_env({"EUREKA_REGISTER": "false", name: "true"}).eureka_register is False
+    (error,) = check({name: "hardly"})
+    assert error.variable == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
         "MANAGEMENT_TRACING_ENABLED",
         "MANAGEMENT_TRACING_EXPORT_ENABLED",
         "MANAGEMENT_TRACING_EXPORT_ZIPKIN_ENABLED",

@@ -189,6 +189,17 @@ def test_servers_and_zones_that_are_read_or_another_regions_are_not_told(environ
         (["SPRING_SECURITY_USER_NAME"], "users come with tokens"),
         (["SPRING_CONFIG_ADDITIONAL_LOCATION"], "ROUTES_FILE"),
         (["EUREKA_CLIENT_PROXYHOST"], "the way to Eureka is direct"),
+        # Of Spring Boot 2.
+        (["SPRING_ZIPKIN_BASE_URL"], "ZIPKIN_ENDPOINT says where"),
+        (
+            ["SPRING_SLEUTH_SAMPLER_PROBABILITY", "spring.zipkin.enabled"],
+            "TRACING_SAMPLING_PROBABILITY how many",
+        ),
+        (["LOGGING_PATH"], "the log goes to standard output"),
+        (["SPRING_CLOUD_INETUTILS_PREFERRED_NETWORKS"], "EUREKA_INSTANCE_IPADDRESS"),
+        (["SPRING_CLOUD_CONSUL_HOST", "SPRING_CLOUD_KUBERNETES_DISCOVERY_ENABLED"], "come from Eureka"),
+        (["SPRING_CLOUD_VAULT_URI"], "from a Config Server alone"),
+        (["MANAGEMENT_HEALTH_REDIS_ENABLED"], "none can be left out"),
     ],
 )
 def test_what_would_change_something_in_spring_is_told_once_with_what_is_so_instead(
@@ -209,6 +220,13 @@ def test_what_is_of_no_concern_is_told_in_one_line_that_is_no_warning() -> None:
     assert note.endswith(", 13 more")
     assert "hunter2" not in note
     assert notes_of_names({"SPRING_JPA_SHOW_SQL": "x"}, {"SPRING_JPA_SHOW_SQL"}) == []
+
+
+def test_what_switches_on_the_probes_that_there_are_is_of_no_concern() -> None:
+    environ = {"MANAGEMENT_HEALTH_PROBES_ENABLED": "true", "MANAGEMENT_HEALTH_LIVENESSSTATE_ENABLED": "true"}
+    assert warnings_of_names(environ) == []
+    (note,) = notes_of_names(environ)
+    assert all(name in note for name in environ)
 
 
 def test_options_of_java_are_told_without_their_values() -> None:

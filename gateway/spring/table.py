@@ -298,6 +298,12 @@ NAMES: Final = Names(
             "EUREKA_REGISTER",
             "Whether the gateway registers with Eureka.",
         ),
+        _NAME(
+            "spring.cloud.service-registry.auto-registration.enabled",
+            "EUREKA_REGISTER",
+            "`false`: the gateway does not register, whatever the former says.",
+            part=True,
+        ),
         _switch(
             "eureka.client.fetch-registry", "EUREKA_FETCH", "Whether services' instances come from Eureka."
         ),
