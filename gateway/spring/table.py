@@ -216,6 +216,7 @@ NAMES: Final = Names(
             part=True,
         ),
         *_redis("spring.redis", "ssl"),
+        _NAME("spring.redis.ssl.enabled", _DATABASE, "The same as `spring.redis.ssl`.", part=True),
         # Tokens.
         _NAME(
             "spring.security.oauth2.resourceserver.jwt.jwk-set-uri",
