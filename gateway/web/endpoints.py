@@ -26,7 +26,7 @@ class Endpoint:
     """One own call. ``path`` may hold ``{name}`` segments. ``label`` names it in logs and metrics.
 
     ``sheds``: refused while the instance is overloaded, because it brings a newcomer. ``streams``: answers with
-    server-sent events, also where it refuses for the moment.
+    server-sent events, also where it refuses for the moment. ``slash``: a slash behind the path is the same call.
     """
 
     method: str
@@ -36,6 +36,7 @@ class Endpoint:
     label: str = ""
     sheds: bool = False
     streams: bool = False
+    slash: bool = False
 
 
 class Endpoints:
@@ -48,6 +49,8 @@ class Endpoints:
         self._below = tuple(namespace + "/" for namespace in namespaces)
         for endpoint in endpoints:
             self._methods(endpoint.path)[endpoint.method] = endpoint
+            if endpoint.slash:
+                self._methods(f"{endpoint.path}/")[endpoint.method] = endpoint
 
     def _methods(self, path: str) -> dict[str, Endpoint]:
         if "{" not in path:

@@ -9,7 +9,8 @@ from typing import Final
 from aiohttp import web
 
 from gateway.routing.actuator import filter_factories, predicate_factories
-from gateway.web.actuator import BASE, plain
+from gateway.web.actuator import BASE
+from gateway.web.actuator_json import plain
 from gateway.web.context import Context
 from gateway.web.endpoints import Endpoint, Needs
 from gateway.web.exchange import Exchange
@@ -76,4 +77,4 @@ class GatewayApi:
 
 
 def _answer(content: Mapping[str, int | None]) -> web.StreamResponse:
-    return plain(content, media_type="application/json")
+    return plain(content)

@@ -12,7 +12,8 @@ from aiohttp import web
 from gateway.errors import BadRequest, FieldFault, RouteNotFound
 from gateway.observe.meters import Meter, Pair, Processor, meter_json, meters_of
 from gateway.query import values_of
-from gateway.web.actuator import BASE, MEDIA_TYPE, plain
+from gateway.web.actuator import BASE
+from gateway.web.actuator_json import media_type_of, spring_json
 from gateway.web.aside import Aside
 from gateway.web.context import Context
 from gateway.web.endpoints import Endpoint, Needs
@@ -41,7 +42,7 @@ class MetricsApi:
 
     async def names(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """All names in their order."""
-        return plain({"names": list(await self._meters())})
+        return spring_json(request, {"names": list(await self._meters())})
 
     async def metric(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """One metric: all its series, or those with the tags that ``?tag=key:value`` names, taken together."""
@@ -53,7 +54,7 @@ class MetricsApi:
         if body is None:
             raise RouteNotFound
         return web.Response(
-            body=BytesIO(body), headers={"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"}
+            body=BytesIO(body), headers={"Content-Type": media_type_of(request), "Cache-Control": "no-store"}
         )
 
     async def _meters(self) -> Mapping[str, Meter]:

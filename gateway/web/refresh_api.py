@@ -9,7 +9,8 @@ import hmac
 from aiohttp import web
 
 from gateway.errors import RouteNotFound, TokenInvalid, TokenRequired
-from gateway.web.actuator import BASE, plain
+from gateway.web.actuator import BASE
+from gateway.web.actuator_json import spring_json
 from gateway.web.context import Context
 from gateway.web.endpoints import Endpoint
 from gateway.web.exchange import Exchange
@@ -51,7 +52,7 @@ class RefreshApi:
 
     async def refresh(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Spring's answer: the names of the properties that changed."""
-        return plain(list(await self._context.refresh()))
+        return spring_json(request, list(await self._context.refresh()))
 
     async def refresh_routes(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """The same as ``refresh``, with the answer that Spring Cloud Gateway gives: 200, and no body."""

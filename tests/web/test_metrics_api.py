@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.web.actuator import MEDIA_TYPE
+from gateway.web.actuator_json import MEDIA_TYPE
 from gateway.web.metrics_api import MOST_TAGS
 from tests.harness import Gateways
 
