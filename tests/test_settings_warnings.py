@@ -114,6 +114,8 @@ def test_other_programs_variables_are_left_alone(name: str) -> None:
         ("MANAGEMENT_COLOUR", ""),
         ("SERVER_COLOUR", ""),
         ("LOGGING_COLOUR", ""),
+        ("SPRINGDOC_COLOUR", ""),
+        ("SPRINGDOC_SWAGGERUI_URLSPRIMARY_NAME", "SPRINGDOC_SWAGGERUI_URLSPRIMARYNAME"),
     ],
 )
 def test_an_unknown_name_of_springs_is_told_with_the_nearest(name: str, meant: str) -> None:
@@ -189,6 +191,8 @@ def test_servers_and_zones_that_are_read_or_another_regions_are_not_told(environ
         (["SPRING_SECURITY_USER_NAME"], "users come with tokens"),
         (["SPRING_CONFIG_ADDITIONAL_LOCATION"], "ROUTES_FILE"),
         (["EUREKA_CLIENT_PROXYHOST"], "the way to Eureka is direct"),
+        (["SPRINGDOC_SWAGGER_UI_ENABLED", "springdoc.swagger-ui.path"], "Swagger UI is at /swagger-ui.html"),
+        (["SPRINGDOC_APIDOCS_ENABLED"], "a proxy in front can close it"),
         # Of Spring Boot 2.
         (["SPRING_ZIPKIN_BASE_URL"], "ZIPKIN_ENDPOINT says where"),
         (
@@ -220,6 +224,13 @@ def test_what_is_of_no_concern_is_told_in_one_line_that_is_no_warning() -> None:
     assert note.endswith(", 13 more")
     assert "hunter2" not in note
     assert notes_of_names({"SPRING_JPA_SHOW_SQL": "x"}, {"SPRING_JPA_SHOW_SQL"}) == []
+
+
+def test_what_orders_or_groups_descriptions_is_of_no_concern() -> None:
+    environ = {"SPRINGDOC_SWAGGER_UI_OPERATIONS_SORTER": "alpha", "SPRINGDOC_SHOW_ACTUATOR": "true"}
+    assert warnings_of_names(environ) == []
+    (note,) = notes_of_names(environ)
+    assert all(name in note for name in environ)
 
 
 def test_what_switches_on_the_probes_that_there_are_is_of_no_concern() -> None:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from gateway.spring.names import as_variable
 
-NAMESPACES: Final = frozenset({"SPRING", "EUREKA", "MANAGEMENT", "LOGGING", "SERVER"})
+NAMESPACES: Final = frozenset({"SPRING", "SPRINGDOC", "EUREKA", "MANAGEMENT", "LOGGING", "SERVER"})
 """What Spring's variables begin with."""
 
 _TLS: Final = "the gateway speaks plain HTTP; a proxy in front of it ends TLS"
@@ -30,6 +30,10 @@ _WAY: Final = "the way to Eureka is direct, with the system's certificates"
 _NAMES: Final = "others find the gateway under its application name"
 _REGISTRIES: Final = "instances of services come from Eureka and from services: of routes.yaml"
 _SAMPLED: Final = "ZIPKIN_ENDPOINT says where spans go, and TRACING_SAMPLING_PROBABILITY how many"
+_DESCRIBED: Final = (
+    "the gateway's own API description is at /v3/api-docs, for everyone; a proxy in front can close it"
+)
+_SWAGGER: Final = "Swagger UI is at /swagger-ui.html, for everyone; a proxy in front can close it"
 _ADDRESS: Final = "EUREKA_INSTANCE_IPADDRESS and EUREKA_INSTANCE_HOSTNAME say where others find the gateway"
 
 _CHANGING: Final = {
@@ -69,6 +73,10 @@ _CHANGING: Final = {
     "spring.messages": _LOCALE,
     "spring.boot.admin": "the gateway does not register there; Spring Boot Admin finds it through Eureka",
     "spring.ssl": _TLS,
+    "springdoc.api-docs.enabled": _DESCRIBED,
+    "springdoc.api-docs.path": _DESCRIBED,
+    "springdoc.swagger-ui.enabled": _SWAGGER,
+    "springdoc.swagger-ui.path": _SWAGGER,
     # Of Spring Boot 2.
     "spring.sleuth": _SAMPLED,
     "spring.zipkin": _SAMPLED,
@@ -136,7 +144,18 @@ _MANAGEMENT: Final = (
     "httpexchanges humio influx info jmx kairos metrics newrelic observations prometheus security signalfx "
     "simple stackdriver statsd trace tracing zipkin"
 )
+_SPRINGDOC: Final = (
+    "api-docs auto-tag-classes cache consumes-to-match default-consumes-media-type "
+    "default-flat-param-object default-produces-media-type default-support-form-data disable-i18n "
+    "group-configs model-and-view-allowed model-converters nullable-request-parameter-enabled "
+    "open-api override-with-generic-response packages-to-exclude packages-to-scan paths-to-exclude paths-to-match "
+    "pre-loading-enabled pre-loading-locales produces-to-match remove-broken-reference-definitions show-actuator "
+    "show-login-endpoint show-oauth2-endpoints show-spring-cloud-functions sort-converter swagger-ui "
+    "trim-kotlin-indent use-fqn use-management-port webjars writer-with-default-pretty-printer "
+    "writer-with-order-by-keys"
+)
 _HARMLESS: Final = (
+    *(f"springdoc.{name}" for name in _SPRINGDOC.split()),
     *(f"eureka.client.{name}" for name in _CLIENT.split()),
     *(f"eureka.instance.{name}" for name in _INSTANCE.split()),
     *("eureka.server", "eureka.dashboard", "eureka.datacenter", "eureka.environment"),
