@@ -213,6 +213,26 @@ def test_discovery_alone_is_an_import_that_is_optional() -> None:
     assert wanted(Settings.from_env({"CONFIG_SERVER_DISCOVERY": "false"})) is None
 
 
+@pytest.mark.parametrize(
+    ("query", "variable", "optional"),
+    [
+        ("", "", True),
+        ("?fail-fast=true&max-attempts=10", "", False),
+        ("?fail-fast=true", "false", False),
+        ("?max-attempts=10", "true", False),
+        ("?fail-fast=false", "true", True),
+    ],
+)
+def test_an_import_may_say_that_the_start_fails_without_the_server(
+    query: str, variable: str, optional: bool
+) -> None:
+    environ = {
+        "SPRING_CONFIG_IMPORT": f"optional:configserver:http://c{query}",
+        "SPRING_CLOUD_CONFIG_FAIL_FAST": variable,
+    }
+    assert is_optional(Settings.from_env(environ)) is optional
+
+
 def test_a_variable_of_springs_imports_from_the_default_address_unless_it_says_otherwise() -> None:
     def urls(**environ: str) -> tuple[str, ...] | None:
         asked = wanted(Settings.from_env(environ))
