@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import aiohttp
 
-from gateway.errors import ConfigUnavailable, SettingsError
+from gateway.errors import ConfigUnavailable, ConfigUnusable, SettingsError
 from gateway.observe.metrics import Metrics
 from gateway.proxy.eureka.config_servers import config_servers
 from gateway.proxy.eureka.own import machine
@@ -178,7 +178,9 @@ def _found(settings: Settings, session: aiohttp.ClientSession, metrics: Metrics)
             raise ConfigUnavailable("it is to be found through Eureka, and no server of that is set")
         try:
             found = await config_servers(servers, names)
-        except EurekaAway:
+        except EurekaAway as error:
+            if error.answered:
+                raise ConfigUnusable("it is to be found through Eureka, whose answer is of no use") from None
             raise ConfigUnavailable("it is to be found through Eureka, which does not answer") from None
         if not found:
             raise ConfigUnavailable(f"no instance of {' or '.join(names)} is up in Eureka")
