@@ -215,10 +215,12 @@ def _parse_http_urls(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ConfigImport:
-    """Where to import a configuration from. ``urls`` may be empty: then another setting has them."""
+    """Where to import a configuration from. ``urls`` may be empty: then another setting has them. ``fail_fast`` counts
+    before the setting of that name, if the first address has it."""
 
     optional: bool
     urls: tuple[str, ...] = field(repr=False)  # may hold a password
+    fail_fast: bool | None = None
 
 
 def _parse_config_import(text: str) -> ConfigImport:
@@ -226,7 +228,15 @@ def _parse_config_import(text: str) -> ConfigImport:
     kind, colon, rest = text.removeprefix("optional:").partition(":")
     if kind != "configserver" or not colon:
         raise ValueError("no Config Server")
-    return ConfigImport(optional, _parse_http_urls(rest) if rest else ())
+    urls = _parse_http_urls(rest) if rest else ()
+    return ConfigImport(optional, urls, _fail_fast(urls[0]) if urls else None)
+
+
+def _fail_fast(url: str) -> bool | None:
+    """What Spring reads of the query behind an import's first address, and does not send. The rest of it says how often
+    a call is repeated."""
+    said = dict(part.partition("=")[::2] for part in urlsplit(url).query.split("&"))
+    return said["fail-fast"].lower() == "true" if "fail-fast" in said else None
 
 
 def _parse_redis_url(text: str) -> str:

@@ -118,6 +118,21 @@ READINGS: list[tuple[str, str, Any]] = [
         "configserver:http://a,https://b/c",
         ConfigImport(False, ("http://a", "https://b/c")),
     ),
+    (
+        "SPRING_CONFIG_IMPORT",
+        "optional:configserver:http://a?fail-fast=true&max-attempts=9,http://b?fail-fast=false",
+        ConfigImport(True, ("http://a?fail-fast=true&max-attempts=9", "http://b?fail-fast=false"), True),
+    ),
+    (
+        "SPRING_CONFIG_IMPORT",
+        "optional:configserver:http://a?max-interval=5&fail-fast=no",
+        ConfigImport(True, ("http://a?max-interval=5&fail-fast=no",), False),
+    ),
+    (
+        "SPRING_CONFIG_IMPORT",
+        "optional:configserver:http://a,http://b?fail-fast=true",
+        ConfigImport(True, ("http://a", "http://b?fail-fast=true")),
+    ),
     ("CONFIG_SERVER_URL", "http://a:8888", ("http://a:8888",)),
     ("CONFIG_SERVER_REFRESH_SECONDS", "0", 0.0),
 ]
