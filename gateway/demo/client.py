@@ -45,7 +45,7 @@ class EventParser:
     """An incremental parser of server-sent events (HTML standard, 9.2.6). A chunk may end anywhere.
 
     ``retry``: the reconnection time that the server asked for last, in milliseconds (None: never). ``last_event_id``:
-    what a reconnection would send. ``comments``: the number of comment lines.
+    what a reconnection would send.
     """
 
     __slots__ = (
@@ -55,7 +55,6 @@ class EventParser:
         "_name",
         "_skip_lf",
         "_started",
-        "comments",
         "last_event_id",
         "retry",
     )
@@ -69,7 +68,6 @@ class EventParser:
         self._data: list[str] = []
         self.retry: int | None = None
         self.last_event_id = ""
-        self.comments = 0
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Take the next bytes and return the events they complete, in order."""
@@ -104,7 +102,6 @@ class EventParser:
         if not line:
             return self._dispatch()
         if line.startswith(":"):
-            self.comments += 1
             return None
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")

@@ -274,7 +274,6 @@ class Occupancy:
     """
 
     duration: float
-    requests: int = 0
     without_user: int = 0
     _spans: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
 
@@ -284,7 +283,6 @@ class Occupancy:
         Only the crowd ("CUSTOMER") is timed, because each of its people comes once. A guest with curl may leave and
         return within a session's length, which would look like one long stay.
         """
-        self.requests += 1
         if user_type != "CUSTOMER":
             return
         spans = self._spans.setdefault(user, [])

@@ -59,7 +59,6 @@ class Statistics:
     limits: Limits
     names: Mapping[int, str]
     opened: float
-    arrived: set[int] = field(default_factory=set)
     in_line: set[int] = field(default_factory=set)
     inside: dict[int, float] = field(default_factory=dict)
     admissions: list[tuple[float, int | None]] = field(default_factory=list)
@@ -81,7 +80,6 @@ class Statistics:
     def observe(self, observation: Observation) -> None:
         """Take the next observation."""
         record = self._records.setdefault(observation.person, _UserRecord())
-        self.arrived.add(observation.person)
         match observation:
             case RequestSent(call=Call.LEAVE_SLOT | Call.LEAVE):
                 if self.inside.pop(observation.person, None) is not None:
@@ -255,13 +253,11 @@ class Snapshot:
     seconds: float
     people: int
     capacity: int
-    arrived: int
     waiting: int
     inside: int
     done: int
     outcomes: Mapping[Outcome, int]
     admissions_by_second: tuple[int, ...]
-    admitted: int
     wait_p50: float | None
     wait_p95: float | None
     handover_p50: float | None
@@ -283,13 +279,11 @@ def snapshot(plan: Plan, statistics: Statistics, verdict: Verdict, now: float) -
         seconds=plan.seconds,
         people=plan.people,
         capacity=plan.limits.capacity,
-        arrived=len(statistics.arrived),
         waiting=len(statistics.in_line),
         inside=statistics.users_inside(now),
         done=statistics.outcomes.total(),
         outcomes=dict(statistics.outcomes),
         admissions_by_second=tuple(statistics.admissions_by_second(now, SPARK_SECONDS)),
-        admitted=len(statistics.admissions),
         wait_p50=percentile(statistics.waits, 50),
         wait_p95=percentile(statistics.waits, 95),
         handover_p50=percentile(statistics.handovers, 50),

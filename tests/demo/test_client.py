@@ -53,7 +53,6 @@ def test_cutting_a_stream_anywhere_changes_nothing(lines: list[str], end: str, c
     edges = [0, *sorted(min(cut, len(raw)) for cut in cuts), len(raw)]
     events = [e for a, b in pairwise(edges) for e in parts.feed(raw[a:b])]
     assert events == whole.feed(raw)
-    assert parts.comments == whole.comments
 
 
 @pytest.mark.parametrize(
@@ -65,11 +64,10 @@ def test_retry_counts_only_in_digits(value: str, retry: int | None) -> None:
     assert parser.retry == retry
 
 
-def test_the_last_id_and_comments_are_kept_for_a_reconnection() -> None:
+def test_the_last_id_is_kept_for_a_reconnection() -> None:
     parser = EventParser()
     parser.feed(b"id: end\ndata: a\n\n: bye\n")
     assert parser.last_event_id == "end"
-    assert parser.comments == 1
 
 
 STATUS = {"room": "default", "ticket": 8, "userQueuePosition": 3, "totalQueueSize": 9, "usersBehind": 6}
