@@ -18,7 +18,7 @@ help: ## Show what there is
 $(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, found " + sys.version.split()[0] + " (choose another with make PYTHON=...)")'
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) --editable '.[embedded,test]'
+	$(INSTALL) --editable '.[demo,embedded,test]'
 	@touch $@
 
 demo: $(STAMP) ## Watch a crowd go through a real waiting room (options: make demo ARGS="--people 300")

@@ -9,7 +9,9 @@ import argparse
 import asyncio
 import contextlib
 import errno
+import importlib.util
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
@@ -61,7 +63,7 @@ def _run(argv: Sequence[str] | None, environ: Mapping[str, str]) -> int:
             return 2
         environ = understood(environ)
         # Before anything is imported that may fail with another version of a library.
-        if options.run in _NEED_LIBRARIES and not _libraries_fit():
+        if options.run in _NEED_LIBRARIES and not _libraries_fit(_EXTRAS.get(options.run, "")):
             return 1
         status: int = options.run(options, environ)
         return status
@@ -160,9 +162,10 @@ def _described(row: Setting) -> str:
     )
 
 
-def _libraries_fit() -> bool:
-    """Says which libraries are of another version than allowed. Returns whether the gateway works with them."""
-    misfits = versions.misfits()
+def _libraries_fit(extra: str) -> bool:
+    """Says which libraries, also those of ``extra``, are of another version than allowed. Returns whether the gateway
+    works with them."""
+    misfits = versions.misfits(extra)
     for misfit in misfits:
         print(misfit if misfit.fatal else f"warning: {misfit}", file=sys.stderr)
     return not any(misfit.fatal for misfit in misfits)
@@ -283,12 +286,22 @@ def _configured(environ: Mapping[str, str]) -> tuple[Properties | None, str, str
 
 
 def _demo(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    from gateway.demo import main as demo  # noqa: PLC0415 - as above
+    if importlib.util.find_spec("rich") is None:
+        # The interpreter is named because there may be several.
+        python = shlex.quote(sys.executable or "python3")
+        print(
+            "gateway demo needs rich, which is not installed; to install it: "
+            f"{python} -m pip install 'waiting-room-gateway[demo]', or '.[demo]' in a checkout",
+            file=sys.stderr,
+        )
+        return 1
+    from gateway.demo.run import main as demo  # noqa: PLC0415 - as above
 
     return demo(options)
 
 
 _NEED_LIBRARIES: Final = (_serve, _check, _routes, _demo)
+_EXTRAS: Final = {_demo: "demo"}
 
 
 def _routes_file(environ: Mapping[str, str]) -> Path:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from gateway import __version__
-from gateway.routing.loader import default_file, load, parse
+from gateway.routing.loader import default_file, parse
 from gateway.routing.table import RouteTable
 from gateway.settings import Settings
 from gateway.startup import redis_kind, summary, without_password
+from tests.routing.files import load
 
 BASE = "http://127.0.0.1:8080"
 

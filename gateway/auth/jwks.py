@@ -42,13 +42,12 @@ class JwksTiming:
 
 @dataclass(frozen=True, slots=True)
 class JwksStatus:
-    """For health: ``keys`` counts the keys, ``kids`` are the names of those that have one. ``age`` is seconds since
-    they were last confirmed (``None`` = never), ``failures`` counts the fetches without one usable key since then,
-    ``skipped`` the last document's unusable entries. ``unread`` says why the keys of an issuer, found by its document,
-    were never read; None if they were, or if an address is set."""
+    """For health: ``keys`` counts the keys. ``age`` is seconds since they were last confirmed (``None`` = never),
+    ``failures`` counts the fetches without one usable key since then, ``skipped`` the last document's unusable entries.
+    ``unread`` says why the keys of an issuer, found by its document, were never read; None if they were, or if an
+    address is set."""
 
     keys: int
-    kids: tuple[str, ...]
     skipped: int
     age: float | None
     failures: int
@@ -109,9 +108,7 @@ class Jwks:
         unread = None
         if self._discovery is not None and self._confirmed_at is None:
             unread = f"no keys from {self._source}: {self._reason}"
-        return JwksStatus(
-            _count(self._key_set), tuple(self._keys), self._key_set.skipped, age, self._failures, unread
-        )
+        return JwksStatus(_count(self._key_set), self._key_set.skipped, age, self._failures, unread)
 
     def aim(self, source: str | IssuerLocation, algorithms: Sequence[str]) -> None:
         """Take the keys from there from now on, for these algorithms.

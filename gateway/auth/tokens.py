@@ -71,11 +71,6 @@ class TokenVerifier:
         self._good.clear()
         self._headers.clear()
 
-    @property
-    def remembered(self) -> int:
-        """How many tokens are remembered at present."""
-        return len(self._good)
-
     def cached(self, token: str) -> Principal | None:
         """The principal if this very token was verified before and still is good; about a microsecond."""
         if len(token) > MAX_TOKEN_CHARS or not token.isascii():
@@ -91,10 +86,6 @@ class TokenVerifier:
             return None
         self._good.move_to_end(digest)
         return principal
-
-    async def verify(self, token: str, *, grace: float = 0.0) -> Principal:
-        """Who the token speaks for, be it known or not; else as ``check``."""
-        return self.cached(token) or await self.check(token, grace=grace)
 
     async def check(self, token: str, *, grace: float = 0.0) -> Principal:
         """Who the token speaks for, which ``cached`` does not know.

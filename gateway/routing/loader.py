@@ -81,11 +81,6 @@ def default_file() -> Path:
     return Path(str(resources.files("gateway").joinpath("routes.yaml")))
 
 
-def load(path: Path, environ: Mapping[str, str]) -> RouteTable:
-    """Load a route file; raises RouteFileError with every fault, also if it can't be read."""
-    return parse(content_of(path), str(path), environ)
-
-
 MOST_FILE_BYTES: Final = 32 * 1024 * 1024
 
 

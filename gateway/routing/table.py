@@ -42,11 +42,17 @@ class Changes:
     """What the filters decided besides the target; see ``Match``."""
 
     request_headers: tuple[HeaderEdit, ...] = ()
+    """Edits of the request's headers, to be applied in order."""
     response_headers: tuple[HeaderEdit, ...] = ()
+    """Edits of the service's answer, to be applied in order."""
     preserve_host: bool = False
+    """Whether the request keeps its Host (or the one an edit sets) instead of the instance's."""
     status: int | None = None
+    """The status that replaces the service's."""
     body_limit: int | None = None
+    """The most bytes the request's body may have on this route."""
     answer: Answer | None = None
+    """The answer to give without asking the service at all."""
 
 
 _UNCHANGED: Final = Changes()
@@ -64,31 +70,6 @@ class Match(NamedTuple):
     upstream_target: str
     upstream_path: str
     changes: Changes = _UNCHANGED
-
-    @property
-    def request_headers(self) -> tuple[HeaderEdit, ...]:
-        """Edits of the request's headers, to be applied in order."""
-        return self.changes.request_headers
-
-    @property
-    def response_headers(self) -> tuple[HeaderEdit, ...]:
-        """Edits of the service's answer, to be applied in order."""
-        return self.changes.response_headers
-
-    @property
-    def preserve_host(self) -> bool:
-        """Whether the request keeps its Host (or the one an edit sets) instead of the instance's."""
-        return self.changes.preserve_host
-
-    @property
-    def status(self) -> int | None:
-        """The status that replaces the service's."""
-        return self.changes.status
-
-    @property
-    def body_limit(self) -> int | None:
-        """The most bytes the request's body may have on this route."""
-        return self.changes.body_limit
 
     @property
     def answer(self) -> Answer | None:

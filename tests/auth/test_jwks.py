@@ -220,7 +220,7 @@ async def test_keys_are_refreshed_and_the_generation_counts_changes_only(
         assert jwks.generation == 1
         server.issuer.rotate(keep=False)
         await until(lambda: jwks.generation == 2)
-        assert jwks.status().kids == ("key-1",)
+        assert jwks.known_key("key-1", "RS256") is not None
         assert jwks.known_key("key-0", "RS256") is None
 
 
@@ -332,7 +332,7 @@ async def test_the_status_tells_how_old_the_keys_are(jwks: Jwks, clock: Clock) -
         await jwks.key("key-0", "RS256")
         clock.now += 42
         status = jwks.status()
-    assert (status.kids, status.skipped, status.age, status.failures) == (("key-0",), 0, 42.0, 0)
+    assert (status.keys, status.skipped, status.age, status.failures) == (1, 0, 42.0, 0)
 
 
 @pytest.mark.parametrize("algorithms", [(), ("HS256",), ("none",), ("RS256", "HS256"), ("RSA-OAEP",)])

@@ -89,14 +89,14 @@ def test_an_example_does_what_it_says(example: Example) -> None:
 
 def _check_request(match: Match, sent: CIMultiDict[str], outcome: str) -> None:
     if " status " in outcome:
-        assert str(match.status) == outcome.rpartition(" ")[2]
+        assert str(match.changes.status) == outcome.rpartition(" ")[2]
     if " at most " in outcome:
-        assert str(match.body_limit) == outcome.rpartition(" ")[2]
-    for edit in match.request_headers:
+        assert str(match.changes.body_limit) == outcome.rpartition(" ")[2]
+    for edit in match.changes.request_headers:
         edit.apply(sent)
-    if not match.preserve_host:
+    if not match.changes.preserve_host:
         sent.popall("Host", None)
-    if match.request_headers or match.preserve_host:
+    if match.changes.request_headers or match.changes.preserve_host:
         assert sorted(_lower(sent)) == sorted(_lower(headers_in(outcome)))
 
 
@@ -105,7 +105,7 @@ def _check_answer(table: RouteTable, line: str) -> None:
     match, _ = resolve(table, call)
     assert match is not None
     headers = headers_in(answered)
-    for edit in match.response_headers:
+    for edit in match.changes.response_headers:
         edit.apply(headers)
     found, expected = sorted(_lower(headers)), sorted(_lower(headers_in(outcome)))
     if outcome.endswith("…"):

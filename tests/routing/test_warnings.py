@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gateway.routing.loader import default_file, load, parse
+from gateway.routing.loader import default_file, parse
 from gateway.routing.locator import located
 from gateway.routing.patterns import compile_pattern
 from gateway.routing.table import RouteTable
 from gateway.routing.warnings import NEEDS_ALL_ROUTES, _notation, covers, to_itself, without_instances
+from tests.routing.files import load
 
 ROOT = Path(__file__).parents[2]
 SHOP = """\

@@ -6,17 +6,17 @@ import asyncio
 
 import pytest
 
-from gateway.demo.sale import Sale
+from gateway.demo.crowd import Sale
 
 
-async def test_everybody_about_is_interrupted_when_the_sale_closes() -> None:
+async def test_all_visits_are_interrupted_when_the_sale_closes() -> None:
     sale = Sale(0.02)
     with sale.hours() as hours, pytest.raises(TimeoutError):
         async with hours:
             await asyncio.Event().wait()
 
 
-async def test_closing_early_interrupts_everybody_at_once() -> None:
+async def test_closing_early_interrupts_all_visits_at_once() -> None:
     sale = Sale(3600)
     arrived = asyncio.Event()
 
@@ -37,7 +37,7 @@ async def test_closing_early_interrupts_everybody_at_once() -> None:
     assert [one.result() for one in visits] == ["sent home"] * 3
 
 
-async def test_who_comes_after_closing_is_sent_home() -> None:
+async def test_a_visit_after_closing_is_interrupted() -> None:
     sale = Sale(3600)
     sale.close()
     with sale.hours() as hours, pytest.raises(TimeoutError):
@@ -45,7 +45,7 @@ async def test_who_comes_after_closing_is_sent_home() -> None:
             await asyncio.Event().wait()
 
 
-async def test_who_has_left_before_is_not_bothered() -> None:
+async def test_a_visit_that_ended_before_is_not_interrupted() -> None:
     sale = Sale(3600)
     with sale.hours() as hours:
         async with hours:

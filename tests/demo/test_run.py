@@ -91,7 +91,7 @@ async def test_a_small_crowd_goes_through_without_a_broken_rule(start: Start, tm
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_closing_early_sends_everybody_home_and_stops_everything(start: Start, tmp_path: Path) -> None:
+async def test_closing_early_ends_all_visits_and_stops_everything(start: Start, tmp_path: Path) -> None:
     async with start("--people", "40", "--capacity", "4", "--seconds", "60", "--seed", "7") as demo:
         base = (await demo.says(r"listens at (http://127\.0\.0\.1:\d+)"))[1]
         await demo.says(r"waiting [1-9]")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.demo.child import GatewayDied, child_environment, gateway_process, ready
+from gateway.demo.deployment import GatewayFailed, child_environment, start_gateway, wait_until_ready
 
 
 def test_settings_exported_for_another_gateway_do_not_reach_this_one() -> None:
@@ -15,6 +15,6 @@ def test_settings_exported_for_another_gateway_do_not_reach_this_one() -> None:
 
 
 async def test_a_gateway_that_refuses_to_start_is_told_with_its_reason(tmp_path: Path) -> None:
-    async with gateway_process({"SERVER_PORT": "nonsense"}, tmp_path) as child:
-        with pytest.raises(GatewayDied, match="SERVER_PORT"):
-            await ready(child, "token")
+    async with start_gateway({"SERVER_PORT": "nonsense"}, tmp_path) as gateway:
+        with pytest.raises(GatewayFailed, match="SERVER_PORT"):
+            await wait_until_ready(gateway, "token")
