@@ -26,6 +26,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import hdrs, web
+from aiohttp.http import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
@@ -129,6 +130,27 @@ class Connection(Laned):
         super().connection_made(transport)
         self.data_received(head)
         self.close()
+
+    def request_of(self, head: bytes, transport: asyncio.Transport) -> web.BaseRequest | None:
+        """The request that ``head`` is, a whole one that came on a connection that was one too many, for a look at it:
+        nothing answers it. None if it is none that would be answered."""
+        if not one_whole_head(head, self._limits.head_bytes):
+            return None
+        self.wake()
+        try:
+            messages, _, _ = cast(Any, self._parser).feed_data(head)
+        except (HttpProcessingError, ValueError):
+            # A ValueError is what a length of 5,000 digits gives.
+            return None
+        finally:
+            super().rest()
+        if len(messages) != 1 or fault_of(messages[0][0]) is not None:
+            return None
+        message, body = messages[0]
+        peer = transport.get_extra_info("peername")
+        remote = str(peer[0]) if isinstance(peer, tuple) else None
+        nothing: Any = None  # what would write the answer
+        return ClientRequest(message, body, self, nothing, nothing, self._loop, remote=remote)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Nothing is waited for any more."""
