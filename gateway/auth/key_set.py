@@ -21,7 +21,9 @@ from .signatures import CURVE_OF, ED25519_ALGORITHMS, ED25519_BYTES, RSA_ALGORIT
 
 MAX_DOCUMENT_BYTES: Final = 256 * 1024
 MAX_KEYS: Final = 64
-_MAX_KID_CHARS: Final = 255
+MAX_KID_CHARS: Final = 255
+"""A key with a longer ``kid`` is left out."""
+
 _SHOWN_KID_CHARS: Final = 64
 _ABSENT: Final[tuple[object, ...]] = (None, "", [], {})
 _TO_URL_ALPHABET: Final = bytes.maketrans(b"+/", b"-_")
@@ -164,8 +166,8 @@ def _build(entry: object, algorithms: Sequence[str]) -> list[Key]:
     kid = entry.get("kid", "")
     if not isinstance(kid, str):
         raise _Unusable("the kid is not a text")
-    if len(kid) > _MAX_KID_CHARS:
-        raise _Unusable(f"the kid is longer than {_MAX_KID_CHARS} characters")
+    if len(kid) > MAX_KID_CHARS:
+        raise _Unusable(f"the kid is longer than {MAX_KID_CHARS} characters")
     if "x5c" in entry and _PUBLIC_MEMBERS.isdisjoint(entry):
         entry = _with_certificate(entry)
     match entry.get("kty"):
