@@ -15,7 +15,7 @@ from gateway.errors import AuthUnavailable, TokenInvalid
 
 from .discovery import Discovery, IssuerLocation
 from .fetch import Fetch, FetchFailed, reason_of
-from .key_set import MAX_KID_CHARS, Key, KeySet, LeftOut, parse_key_set
+from .key_set import MAX_KID_CHARS, Key, KeySet, LeftOut, NoKeySet, parse_key_set
 from .signatures import ALGORITHMS
 from .sought import Sought
 
@@ -258,7 +258,9 @@ class Jwks:
             key_set = await self._read(algorithms)
         except FetchFailed as error:
             why = str(error)
-        except (OSError, TimeoutError, ValueError) as error:  # ValueError: the document is no key set
+        except NoKeySet as error:
+            why = f"the document is no key set: {error}"
+        except (OSError, TimeoutError) as error:
             why = reason_of(error)
         except Exception as error:
             # A fault of the gateway or of a library, not of the auth server. The keys at hand stay good all the same.

@@ -177,7 +177,7 @@ def document(**changes: object) -> bytes:
         (b"[]", "not a JSON object"),
         (
             b'{"issuer": "a", "issuer": "' + ISSUER.encode() + b'", "jwks_uri": "' + KEYS.encode() + b'"}',
-            "JSON",
+            "its member issuer occurs twice",
         ),
         (b"[" * 100_000, "not a JSON object"),
         (301, "status 301"),

@@ -289,6 +289,27 @@ async def test_keys_are_kept_while_the_auth_server_talks_nonsense(
         assert (await jwks.key("key-0", "RS256")).kid == "key-0"
 
 
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"[]", "the document is no key set: it is a list and not an object"),
+        (
+            "{}".encode("utf-16"),
+            "the document is no key set: it is in UTF-16 or UTF-32, and JSON is in UTF-8",
+        ),
+        (b'{"keys": ["secret', "the document is no key set: it is not JSON (line 1, column 11)"),
+    ],
+)
+async def test_a_document_that_is_no_key_set_is_told_in_words(
+    jwks: Jwks, server: KeyServer, caplog: pytest.LogCaptureFixture, body: bytes, why: str
+) -> None:
+    server.body = body
+    async with jwks.running():
+        await until(lambda: jwks.status().failures == 1)
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"no keys from {server.uri}: {why}; ")
+
+
 async def test_without_any_key_ever_nobody_can_be_checked(jwks: Jwks, server: KeyServer) -> None:
     server.status = 503
     async with jwks.running():
