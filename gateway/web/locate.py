@@ -75,7 +75,8 @@ def locating(context: Context, endpoints: Endpoints, forward: Choose | None) -> 
             own = endpoints.find(request.method, target.path)
         except GatewayError as error:
             # Later: a preflight is answered all the same, and this answer too is for the page that asked.
-            own = Endpoint(request.method, target.path, refusing(error), "nothing", exchange.label), {}
+            # Without a path, for it is not to be remembered: callers can make up as many as they like.
+            own = Endpoint(request.method, "", refusing(error), "nothing", exchange.label), {}
         if own is not None:
             endpoint, exchange.parameters = own
             if call == (endpoint.method, endpoint.path):

@@ -39,9 +39,9 @@ _MOST_UNDECIDED: Final = 16
 _FIRST_BYTES_SECONDS: Final = 0.5
 _STREAM_START: Final = b"GET %b" % STREAM_PATH.encode()
 _STREAM: Final = re.compile(rb"%b[? ]" % _STREAM_START)
-_PROBE_STARTS: Final = (b"GET /actuator/health", b"HEAD /actuator/health")
+_PROBE_STARTS: Final = (b"GET /actuator/health", b"HEAD /actuator/health", b"OPTIONS /actuator/health")
 _PROBE: Final = re.compile(
-    rb"(?:GET|HEAD) /actuator/health(?:/[a-zA-Z/]{0,100})?(?:\?[!-~]{0,100})? HTTP/1\.[01]\r\n"
+    rb"(?:GET|HEAD|OPTIONS) /actuator/health(?:/[a-zA-Z/]{0,100})?(?:\?[!-~]{0,100})? HTTP/1\.[01]\r\n"
 )
 _MOST_PROBES: Final = 8
 _LONGEST_PROBE: Final = 4096
