@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from socket import MSG_PEEK
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import hdrs, web
@@ -36,7 +37,7 @@ from gateway.web.forgetting import LONG, forgettable
 from gateway.web.framing import HEAD_TOO_LATE, Unreadable, fault_of
 from gateway.web.lane import Laned
 from gateway.web.pieces import HEAD_END, ChunkedBody, Ends, RequestLine, one_whole_head
-from gateway.web.readers import linger
+from gateway.web.readers import linger, what_came
 
 if TYPE_CHECKING:
     from gateway.web.server import Server
@@ -197,7 +198,10 @@ class Connection(Laned):
     def end_if_idle(self, since: float) -> None:
         """Ends the connection if there has been no request on it since that time of the loop."""
         idle = self._idle and not (self._messages or self._laned or self._request_in_progress)
-        if idle and self._next_keepalive_close_time - self._keepalive_timeout <= since:
+        if not idle or self._next_keepalive_close_time - self._keepalive_timeout > since:
+            return
+        # On a busy machine timers run before what has come is read. A proxy could not repeat a POST.
+        if self.transport is None or not what_came(self.transport, 1, MSG_PEEK):
             self.force_close()
 
     def cancel(self) -> None:

@@ -25,6 +25,7 @@ from gateway.web.forgetting import LONG as STREAM_PATH
 from gateway.web.lane import Lane
 from gateway.web.limits import Limits, file_limit
 from gateway.web.pieces import HEAD_END, one_whole_head
+from gateway.web.readers import what_came
 
 BACKLOG: Final = 4096
 """Connections that may wait to be accepted: a sale opens in one second, and aiohttp's 128 would refuse most."""
@@ -158,7 +159,9 @@ class Server(web.Server):
         is answered. In a crowd the request is there when the connection is accepted; else a few connections are kept
         for a moment, until it comes.
         """
-        came = _what_came(transport.get_extra_info("socket").fileno())
+        # Taken from the kernel, for what is left there when a connection is closed makes a reset of its end, which can
+        # take the answer along.
+        came = what_came(transport, _READ_BYTES)
         if _is_undecided(came) and len(self._undecided) < _MOST_UNDECIDED:
             self._undecided[connection] = transport, came
             self.deadlines.set(connection, _FIRST_BYTES_SECONDS, partial(self.hear_first, connection, b""))
@@ -265,16 +268,3 @@ def _is_undecided(came: bytes) -> bool:
         # The rest of its head says which page is to read the answer.
         return len(came) < _READ_BYTES
     return came.startswith(_PROBE_STARTS) and len(came) < _LONGEST_PROBE
-
-
-def _what_came(descriptor: int) -> bytes:
-    """What a client has sent already. Taken from the kernel, for what is left there when a connection is closed makes a
-    reset of its end, which can take the answer along."""
-    # uvloop's stand-in for a socket can't read; what family the socket is said to have does not matter for that.
-    bare = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, descriptor)
-    try:
-        return bare.recv(_READ_BYTES, socket.MSG_DONTWAIT)
-    except OSError:
-        return b""
-    finally:
-        bare.detach()
