@@ -15,7 +15,7 @@ from typing import Generic, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from gateway.host_names import can_be_resolved
-from gateway.redis_address import parse_redis_address
+from gateway.redis_address import RepeatedParameter, parse_redis_address
 
 T = TypeVar("T")
 K = TypeVar("K", bound=str)
@@ -36,6 +36,14 @@ class Kind(Generic[T]):
 
     parse: Callable[[str], T]
     allowed: str
+
+
+class NotAllowed(ValueError):
+    """What ``parse`` raises where it can say more than its kind: ``allowed`` completes "allowed is …"."""
+
+    def __init__(self, allowed: str) -> None:
+        self.allowed = allowed
+        super().__init__(allowed)
 
 
 def whole(low: int, high: int = LARGEST_COUNT, note: str = "") -> Kind[int]:
@@ -243,7 +251,10 @@ def _parse_redis_url(text: str) -> str:
     if text == "embedded":
         return text
     _printable(text)
-    parse_redis_address(text)
+    try:
+        parse_redis_address(text)
+    except RepeatedParameter as error:
+        raise NotAllowed(error.allowed) from None
     return text
 
 

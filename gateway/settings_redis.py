@@ -63,6 +63,8 @@ class Part(NamedTuple):
         """Its value, or None if it is empty. Raises SettingsError."""
         try:
             return kind.parse(self.text) if self.text else None
+        except kinds.NotAllowed as error:
+            raise SettingsError(self.name, HIDDEN, error.allowed) from None
         except ValueError:
             raise self.refused(kind.allowed) from None
 

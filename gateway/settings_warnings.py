@@ -258,7 +258,13 @@ def _unknown(name: str, meant: str, settings: Collection[str], page: str = "sett
 
 def warnings_of_values(settings: Settings) -> list[str]:
     """Values that contradict each other, or leave a door open."""
-    return [*_secrets(settings), *_networks(settings), *_addresses(settings), *_times(settings)]
+    return [
+        *_secrets(settings),
+        *_networks(settings),
+        *_addresses(settings),
+        *_times(settings),
+        *_lease(settings),
+    ]
 
 
 def _secrets(settings: Settings) -> Iterator[str]:
@@ -364,6 +370,18 @@ def _times(settings: Settings) -> Iterator[str]:
         yield (
             "QUEUE_FOLLOW is on and REDIS_KEY_PREFIX is set: a Java gateway knows no prefix, so none is followed. "
             "Remove one of the two"
+        )
+
+
+def _lease(settings: Settings) -> Iterator[str]:
+    renewal = settings.eureka_instance_leaserenewalintervalinseconds
+    expiry = settings.eureka_instance_leaseexpirationdurationinseconds
+    registers = settings.eureka_client_serviceurl_defaultzone and settings.eureka_register
+    if registers and expiry is not None and expiry <= renewal:
+        yield (
+            f"EUREKA_INSTANCE_LEASEEXPIRATIONDURATIONINSECONDS ({expiry}) is not above "
+            f"EUREKA_INSTANCE_LEASERENEWALINTERVALINSECONDS ({renewal}), so Eureka takes this gateway for gone between "
+            "two heartbeats, and others send it nothing: make it three times the interval, or leave it unset"
         )
 
 

@@ -39,6 +39,11 @@ SERVER_ADDR SERVER_PROTOCOL DATABASE_URL PORT HOST EUREKA_INSTANCE_METADATAMAP_T
 """
 
 
+EXPIRY = "EUREKA_INSTANCE_LEASEEXPIRATIONDURATIONINSECONDS"
+RENEWAL = "EUREKA_INSTANCE_LEASERENEWALINTERVALINSECONDS"
+EUREKA = {"EUREKA_CLIENT_SERVICEURL_DEFAULTZONE": "http://10.0.0.5:8761/eureka/"}
+
+
 def of_values(**environ: str) -> list[str]:
     return warnings_of_values(Settings.from_env(environ))
 
@@ -366,6 +371,12 @@ def test_an_environment_remembers_what_it_was_asked_for() -> None:
         ({"QUEUE_FOLLOW_SECONDS": "29"}, "shows itself every 10 s only"),
         ({"QUEUE_FOLLOW_SECONDS": "60000"}, "it is in seconds"),
         ({"QUEUE_FOLLOW": "on", "REDIS_KEY_PREFIX": "shop:"}, "so none is followed"),
+        (EUREKA | {EXPIRY: "30"}, f"{EXPIRY} (30) is not above {RENEWAL} (30), so Eureka"),
+        (EUREKA | {EXPIRY: "10", RENEWAL: "11"}, "make it three times the interval"),
+        (
+            EUREKA | {"eureka.instance.lease-expiration-duration-in-seconds": "5"},
+            f"{EXPIRY} (5) is not above",
+        ),
     ],
 )
 def test_a_value_that_is_hardly_meant_is_told_without_secrets(environ: dict[str, str], said: str) -> None:
@@ -401,6 +412,12 @@ def test_a_value_that_is_hardly_meant_is_told_without_secrets(environ: dict[str,
         {"REDIS_URL": "redis+cluster://cache,10.0.0.5"},
         {"CONFIG_SERVER_REFRESH_SECONDS": "3600", "OVERLOAD_LAG_MS": "50", "WEBSOCKET_IDLE_SECONDS": "3600"},
         {"CONFIG_SERVER_REFRESH_SECONDS": "0", "OVERLOAD_LAG_MS": "0", "WEBSOCKET_IDLE_SECONDS": "0"},
+        EUREKA,
+        EUREKA | {EXPIRY: "31"},
+        EUREKA | {RENEWAL: "90"},
+        EUREKA | {EXPIRY: "5", "EUREKA_REGISTER": "false"},
+        EUREKA | {EXPIRY: "5", "EUREKA_CLIENT_ENABLED": "false"},
+        {EXPIRY: "5", "EUREKA_CLIENT_SERVICEURL_DEFAULTZONE": ""},
     ],
 )
 def test_a_value_that_may_be_meant_is_not_told(environ: dict[str, str]) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import codecs
 import logging
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from .encoding import decode_object
+from .encoding import NotJson, decode_document, repeats
 from .fetch import Fetch, FetchFailed, reason_of
 
 _log = logging.getLogger(__name__)
@@ -118,9 +117,12 @@ def _key_set_of(document: bytes, issuer: str) -> str:
     Raises Unsound for what is no such document, or not that issuer's.
     """
     try:
-        members = decode_object(document.removeprefix(codecs.BOM_UTF8))
-    except ValueError:
-        raise Unsound("it is not a JSON object") from None
+        members = decode_document(document)
+    except NotJson as error:
+        raise Unsound(f"it is not a JSON object: {error}") from None
+    for name in ("issuer", "jwks_uri"):
+        if repeats(members, name):
+            raise Unsound(f"its member {name} occurs twice")
     named = members.get("issuer")
     if named != issuer:
         hint = _difference(named, issuer)

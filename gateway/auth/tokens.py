@@ -108,6 +108,8 @@ class TokenVerifier:
             claims = decode_object(decode_base64url(body))
         except ValueError:
             raise TokenInvalid("claims are not a JSON object") from None
+        # Serializers write a claim that there is none of as null.
+        claims = {name: value for name, value in claims.items() if value is not None}
         principal = self._principal(claims, grace)
         if not principal.late:
             self._keep(token, principal, generation)

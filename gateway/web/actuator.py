@@ -23,7 +23,7 @@ from gateway.web.aside import Aside
 from gateway.web.context import Context
 from gateway.web.endpoints import Endpoint, Needs
 from gateway.web.envelope import encode
-from gateway.web.exchange import Exchange
+from gateway.web.exchange import Exchange, Handler
 
 BASE = "/actuator"
 OUT_OF_SERVICE = "OUT_OF_SERVICE"
@@ -51,33 +51,10 @@ class Actuator:
         reads: Needs = "management" if self._context.settings.management_reads == "token" else "nothing"
         return (
             Endpoint("GET", BASE, self.links, needs=reads, label="actuator"),
-            Endpoint(
-                "GET", f"{BASE}/health", self.health, needs="nothing", label="actuator.health", slash=True
-            ),
-            Endpoint(
-                "GET",
-                f"{BASE}/health/liveness",
-                self.liveness,
-                needs="nothing",
-                label="actuator.health",
-                slash=True,
-            ),
-            Endpoint(
-                "GET",
-                f"{BASE}/health/readiness",
-                self.readiness,
-                needs="nothing",
-                label="actuator.health",
-                slash=True,
-            ),
-            Endpoint(
-                "GET",
-                f"{BASE}/health/{{component}}",
-                self.component,
-                needs=reads,
-                label="actuator.health",
-                slash=True,
-            ),
+            self._probed("/health", self.health),
+            self._probed("/health/liveness", self.liveness),
+            self._probed("/health/readiness", self.readiness),
+            self._probed("/health/{component}", self.component, reads),
             Endpoint("GET", f"{BASE}/info", self.info, needs=reads, label="actuator.info"),
             Endpoint("GET", f"{BASE}/gateway", self.gateway, needs=reads, label="actuator.routes"),
             Endpoint("GET", f"{BASE}/gateway/routes", self.routes, needs=reads, label="actuator.routes"),
@@ -86,6 +63,12 @@ class Actuator:
             ),
             Endpoint("GET", f"{BASE}/prometheus", self.prometheus, needs=reads, label="actuator.prometheus"),
             Endpoint("GET", "/metrics", self.prometheus, needs=reads, label="actuator.prometheus"),
+        )
+
+    @staticmethod
+    def _probed(path: str, handler: Handler, needs: Needs = "nothing") -> Endpoint:
+        return Endpoint(
+            "GET", f"{BASE}{path}", handler, needs, label="actuator.health", slash=True, probed=True
         )
 
     async def links(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from aiohttp import web
+
 from gateway.errors import MethodNotAllowed, RouteNotFound
-from gateway.web.exchange import Handler
+from gateway.web.exchange import Exchange, Handler
 
 Needs = Literal["token", "nothing", "management"]
 
@@ -27,6 +29,7 @@ class Endpoint:
 
     ``sheds``: refused while the instance is overloaded, because it brings a newcomer. ``streams``: answers with
     server-sent events, also where it refuses for the moment. ``slash``: a slash behind the path is the same call.
+    ``probed``: load balancers may ask by ``OPTIONS``, too, whether the gateway is there.
     """
 
     method: str
@@ -37,6 +40,17 @@ class Endpoint:
     sheds: bool = False
     streams: bool = False
     slash: bool = False
+    probed: bool = False
+
+
+def _saying(allowed: tuple[str, ...]) -> Handler:
+    async def answer(request: web.BaseRequest, _exchange: Exchange) -> web.StreamResponse:
+        if "Access-Control-Request-Method" in request.headers:
+            # A preflight, and what is for operators is for no page.
+            raise MethodNotAllowed(allowed)
+        return web.Response(headers={"Allow": ", ".join(allowed), "Cache-Control": "no-store"})
+
+    return answer
 
 
 class Endpoints:
@@ -77,7 +91,12 @@ class Endpoints:
             methods, parameters = self._find_shaped(path)
         endpoint = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
         if endpoint is None:
-            raise MethodNotAllowed(tuple(sorted({*methods, *(["HEAD"] if "GET" in methods else [])})))
+            probed = next((each for each in methods.values() if each.probed), None)
+            more = [*(["HEAD"] if "GET" in methods else []), *(["OPTIONS"] if probed else [])]
+            allowed = tuple(sorted({*methods, *more}))
+            if method != "OPTIONS" or probed is None:
+                raise MethodNotAllowed(allowed)
+            endpoint = Endpoint(method, probed.path, _saying(allowed), needs="nothing", label=probed.label)
         return endpoint, parameters
 
     def _find_shaped(self, path: str) -> tuple[dict[str, Endpoint], dict[str, str]]:

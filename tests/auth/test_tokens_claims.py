@@ -317,3 +317,24 @@ def test_a_name_survives_a_header_unchanged(text: str) -> None:
             assert read.strip() == read
         assert "  " not in text
         assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize("claim", ["nbf", "iat", "iss", "aud", "userType", "jti", "azp"])
+async def test_an_optional_claim_that_is_null_is_absent(
+    verifier: TokenVerifier, issuer: Issuer, claim: str
+) -> None:
+    claims = {"sub": "user-1", "exp": int(NOW) + 600, claim: None}
+    principal = await verifier.verify(issuer.signed({"alg": "RS256", "kid": issuer.kid}, claims))
+    assert (principal.user_id, principal.user_type) == ("user-1", "")
+
+
+@pytest.mark.parametrize("claim", ["exp", "sub", "iss", "aud"])
+async def test_a_required_claim_that_is_null_is_missing(
+    jwks: Jwks, issuer: Issuer, clock: Clock, claim: str
+) -> None:
+    verifier = TokenVerifier(jwks, issuer=ISSUER, audience=AUDIENCE, clock=clock)
+    claims = {"sub": "user-1", "exp": int(NOW) + 600, "iss": ISSUER, "aud": AUDIENCE}
+    head = {"alg": "RS256", "kid": issuer.kid}
+    assert await verifier.verify(issuer.signed(head, claims))
+    with pytest.raises(TokenInvalid, match=claim):
+        await verifier.verify(issuer.signed(head, claims | {claim: None}))

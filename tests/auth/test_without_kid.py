@@ -25,9 +25,12 @@ class Published:
     def __init__(self) -> None:
         self.keys: list[dict[str, Any]] = []
         self.fetches = 0
+        self.away = False
 
     async def fetch(self, _uri: str) -> bytes:
         self.fetches += 1
+        if self.away:
+            raise OSError
         return json.dumps({"keys": self.keys}).encode()
 
 
@@ -149,6 +152,25 @@ async def test_a_rotation_shows_by_the_signature_and_is_looked_for_as_often_as_u
         clock.now += 5
         with pytest.raises(TokenInvalid, match="several keys fit"):
             await verifier.check(nameless(2))
+
+
+async def test_a_rotation_while_the_auth_server_is_away_is_no_wrong_signature(
+    jwks: Jwks, published: Published, verifier: TokenVerifier, clock: Clock
+) -> None:
+    published.keys = [key(kid=None)]
+    async with jwks.running():
+        assert await verifier.verify(nameless())
+        published.keys = [key(1, kid=None)]
+        published.away = True
+        for token in (nameless(1), nameless(1, algorithm="ES256")):
+            for passed in (0.0, 5.0, 1.0):
+                clock.now += passed
+                with pytest.raises(AuthUnavailable):
+                    await verifier.verify(token)
+        assert await verifier.verify(nameless()), "what is known stays good"
+        published.away = False
+        clock.now += 5
+        assert await verifier.verify(nameless(1))
 
 
 async def test_health_counts_keys_without_a_name_as_well(published: Published, jwks: Jwks) -> None:
