@@ -5,15 +5,15 @@ of its own, which reads the answers. What its ``ClientSession`` adds on top (bui
 proxies from the environment, silent repeats) is what a gateway must not have, and most of its cost.
 
 Inner parts relied on, all of aiohttp 3.14: ``ResponseHandler.set_response_params``, ``read``, ``should_close``,
-``resume_reading``, ``data_received``, ``feed_data``, ``_reading_paused``, ``_should_close``, ``_exception``,
-``_upgraded``, ``_payload``, ``_payload_parser``, ``_parser``, ``set_parser`` and ``_drain_helper``.
+``resume_reading``, ``pause_reading``, ``data_received``, ``feed_data``, ``_reading_paused``, ``_should_close``,
+``_exception``, ``_upgraded``, ``_payload``, ``_payload_parser``, ``_parser``, ``set_parser`` and ``_drain_helper``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiohttp import ClientConnectionError, ClientError, ClientOSError, hdrs
@@ -24,12 +24,17 @@ from aiohttp.streams import EMPTY_PAYLOAD, EofStream, StreamReader
 
 from gateway.errors import UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.deadlines import Deadlines
+from gateway.proxy.unread import has_come, over_tls, unread_of
 
 # What an answer may wait for us in memory, per connection, is twice this plus one read of the socket.
 _READ_BUFFER_BYTES = 64 * 1024
 # Services' heads are trusted more than clients': long cookies and policies are common in them.
 _HEAD_LINE_BYTES = 32 * 1024
 _HEAD_LINES = 256
+# Over TLS an answer is lost behind a write that fails: only the TLS layer could read it, and that is gone by then. So
+# the gateway reads before each write there, in a few turns of the loop, and writes little at a time.
+_TLS_PIECE_BYTES = 16 * 1024
+_TLS_TURNS = 4
 _BROKEN = (ClientError, HttpProcessingError, OSError, EofStream)
 
 
@@ -38,6 +43,8 @@ _WITHOUT_BODY = frozenset({204, 304})
 _NOT_WHOLE = frozenset({b"204", b"304"})
 _LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?([0-9]{1,9})\r\n")
 _OPEN = -1
+# A parser that was told to pause stops once more, and may have been told while it held something back.
+_NUDGES = 2
 
 
 class Handler(ResponseHandler):
@@ -48,6 +55,7 @@ class Handler(ResponseHandler):
     """
 
     served = False
+    _unbounded = False
 
     def expect(self, *, body_follows: bool) -> None:
         """An answer comes next; ``body_follows`` is false for HEAD."""
@@ -158,6 +166,30 @@ class Handler(ResponseHandler):
         if self._reading_paused:
             super().resume_reading(resume_parser)
 
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """A connection that fails may have brought an answer before: a service that refuses an upload answers and
+        closes while the client still sends."""
+        if exc is not None:
+            self.rescue()
+        super().connection_lost(exc)
+
+    def rescue(self) -> None:
+        """Takes in what has come on a connection that can't be written to any more."""
+        if self._exception is not None:
+            return
+        # No more will come than this, so nothing is held back.
+        paused, self._unbounded = self._reading_paused, True
+        if data := unread_of(self.transport):
+            self.data_received(data)
+        for _ in range(_NUDGES if paused else 0):
+            if self._parser is not None and self._exception is None:
+                self.data_received(b"")
+
+    def pause_reading(self) -> None:
+        """Stop reading, and parsing, unless the connection is lost."""
+        if not self._unbounded:
+            super().pause_reading()
+
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         """Also end the body being read: on a malformed chunk aiohttp tells only who waits for a head."""
         body = self._payload
@@ -180,6 +212,7 @@ class UpstreamConnection:
         "_deadlines",
         "_heard",
         "_linger",
+        "_over_tls",
         "_protocol",
         "_rest",
         "_until_close",
@@ -208,6 +241,7 @@ class UpstreamConnection:
         self._body: StreamReader = EMPTY_PAYLOAD
         self._until_close = False
         self._heard = False
+        self._over_tls = over_tls(protocol.transport)
         self.authority = authority
         self.reused = protocol.served
         self.answered = False
@@ -218,12 +252,29 @@ class UpstreamConnection:
         self._protocol.expect(body_follows=body_follows)
 
     def send(self, data: bytes) -> None:
-        """Write without waiting. Raises UpstreamUnreachable if the connection is gone."""
+        """Write without waiting. Raises UpstreamUnreachable if the connection is gone; an answer that came before can
+        still be read."""
         transport = self._protocol.transport
         if transport is None or transport.is_closing():
+            self._protocol.rescue()
             self.lost = not self._heard
             raise UpstreamUnreachable("the connection was lost while sending")
         transport.write(data)
+
+    def pieces(self, data: bytes) -> Sequence[bytes]:
+        """``data`` in pieces that are best sent one at a time, each after ``listen``."""
+        if not self._over_tls or len(data) <= _TLS_PIECE_BYTES:
+            return (data,)
+        return [data[at : at + _TLS_PIECE_BYTES] for at in range(0, len(data), _TLS_PIECE_BYTES)]
+
+    async def listen(self) -> None:
+        """Let an early answer be read before something is sent, where it could not be read any more afterwards."""
+        transport = self._protocol.transport
+        if self._over_tls and transport is not None:
+            for _ in range(_TLS_TURNS):
+                if not has_come(transport):
+                    return
+                await asyncio.sleep(0)
 
     async def drain(self, seconds: float) -> None:
         """Wait until the upstream has taken enough of what was sent.

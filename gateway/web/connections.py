@@ -29,6 +29,7 @@ from aiohttp import hdrs, web
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
+from gateway.proxy.unread import unread_of
 from gateway.proxy.uploads import TOO_LATE, BodyTooSlow
 from gateway.web.answer import SERVER_NAME
 from gateway.web.forgetting import LONG, forgettable
@@ -131,7 +132,9 @@ class Connection(Laned):
         self.close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Nothing is waited for any more."""
+        """Nothing is waited for any more. What a client sent last on a WebSocket still goes to its service."""
+        if exc is not None and self._payload_parser is not None:
+            self.data_received(unread_of(self.transport))
         if self._manager is not None:
             self._manager.forget(self)
         super().connection_lost(exc)

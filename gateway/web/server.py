@@ -18,6 +18,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from gateway.proxy.body import SERVER_OPTIONS
 from gateway.proxy.deadlines import Deadlines
+from gateway.proxy.unread import unread_at
 from gateway.stream.encoder import come_back
 from gateway.web.connections import ClientRequest, Connection
 from gateway.web.forgetting import LONG as STREAM_PATH
@@ -247,11 +248,4 @@ def _is_undecided(came: bytes) -> bool:
 def _what_came(descriptor: int) -> bytes:
     """What a client has sent already. Taken from the kernel, for what is left there when a connection is closed makes a
     reset of its end, which can take the answer along."""
-    # uvloop's stand-in for a socket can't read; what family the socket is said to have does not matter for that.
-    bare = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, descriptor)
-    try:
-        return bare.recv(_READ_BYTES, socket.MSG_DONTWAIT)
-    except OSError:
-        return b""
-    finally:
-        bare.detach()
+    return unread_at(descriptor, _READ_BYTES)
