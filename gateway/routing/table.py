@@ -47,6 +47,7 @@ class Changes:
     status: int | None = None
     body_limit: int | None = None
     answer: Answer | None = None
+    told: tuple[HeaderEdit, ...] = ()
 
 
 _UNCHANGED: Final = Changes()
@@ -278,6 +279,7 @@ def _matched(route: Route, facts: RequestFacts, found: Mapping[str, str]) -> Mat
         draft.status,
         draft.body_limit,
         draft.answer,
+        tuple(draft.told),
     )
     # An empty query stays one, unless a filter has just emptied it.
     has_query = draft.raw_query or (target.has_query and draft.raw_query == target.raw_query)
