@@ -25,7 +25,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
@@ -33,7 +33,7 @@ from gateway.proxy.unread import unread_of
 from gateway.proxy.uploads import TOO_LATE, BodyTooSlow
 from gateway.web.answer import SERVER_NAME
 from gateway.web.forgetting import LONG, forgettable
-from gateway.web.framing import HEAD_TOO_LATE, Unreadable, fault_of
+from gateway.web.framing import HEAD_TOO_LATE, Unreadable, fault_of, with_host
 from gateway.web.lane import Laned
 from gateway.web.pieces import HEAD_END, ChunkedBody, Ends, RequestLine, one_whole_head
 from gateway.web.readers import linger
@@ -308,6 +308,8 @@ class Connection(Laned):
             if fault is not None:
                 self._refuse(fault, at)
                 return
+            if message.version != HttpVersion11:
+                message = with_host(message)
             if message.path.startswith(LONG):
                 message = forgettable(message)
             self._messages[at] = (message, body)
