@@ -53,6 +53,7 @@ class Changes:
     """The most bytes the request's body may have on this route."""
     answer: Answer | None = None
     """The answer to give without asking the service at all."""
+    told: tuple[HeaderEdit, ...] = ()
 
 
 _UNCHANGED: Final = Changes()
@@ -259,6 +260,7 @@ def _matched(route: Route, facts: RequestFacts, found: Mapping[str, str]) -> Mat
         draft.status,
         draft.body_limit,
         draft.answer,
+        tuple(draft.told),
     )
     # An empty query stays one, unless a filter has just emptied it.
     has_query = draft.raw_query or (target.has_query and draft.raw_query == target.raw_query)

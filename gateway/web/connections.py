@@ -26,15 +26,16 @@ import logging
 from socket import MSG_PEEK
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.http import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
+from gateway.proxy.unread import unread_of
 from gateway.proxy.uploads import TOO_LATE, BodyTooSlow
 from gateway.web.answer import SERVER_NAME
 from gateway.web.forgetting import LONG, forgettable
-from gateway.web.framing import HEAD_TOO_LATE, Unreadable, fault_of
+from gateway.web.framing import HEAD_TOO_LATE, Unreadable, fault_of, with_host
 from gateway.web.lane import Laned
 from gateway.web.pieces import HEAD_END, ChunkedBody, Ends, RequestLine, one_whole_head
 from gateway.web.readers import linger, what_came
@@ -154,7 +155,9 @@ class Connection(Laned):
         return ClientRequest(message, body, self, nothing, nothing, self._loop, remote=remote)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Nothing is waited for any more."""
+        """Nothing is waited for any more. What a client sent last on a WebSocket still goes to its service."""
+        if exc is not None and self._payload_parser is not None:
+            self.data_received(unread_of(self.transport))
         if self._manager is not None:
             self._manager.forget(self)
         super().connection_lost(exc)
@@ -331,6 +334,8 @@ class Connection(Laned):
             if fault is not None:
                 self._refuse(fault, at)
                 return
+            if message.version != HttpVersion11:
+                message = with_host(message)
             if message.path.startswith(LONG):
                 message = forgettable(message)
             self._messages[at] = (message, body)
