@@ -95,7 +95,7 @@ def _calls(node: Node | None, key: str, faults: Faults) -> list[tuple[int, CallP
 def _room(node: Node | None, line: int, faults: Faults) -> str:
     if node is None:
         return DEFAULT_ROOM
-    text = node.value if isinstance(node, Text) else ""
+    text = node.value if isinstance(node, Text) and not node.null else ""
     if ROOM_NAME.read(text) is None:
         faults.add(line, "room", f"{text!r} is no name of a room; {ROOM_NAME.wanted}")
     return text

@@ -147,6 +147,6 @@ ROOM_NAME: Final[ValueType[str]] = ValueType(
     "letters, digits, - and _, at most 64",
     r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}",
     lambda match: match[0],
-    ("integer",),
+    ("integer", "boolean"),
     {"minimum": 0},
 )
