@@ -1,6 +1,7 @@
 """The JSON Schema of route files, made of the model that the readers check a file by.
 
-It is for editors, so it leaves no sound file marked: it takes other spellings of keys, dotted keys and placeholders.
+It is for editors, so it marks no file of which the loader says nothing: it takes other spellings of keys, dotted keys
+and placeholders.
 What it can't express (an address, a regex, a gate that is public too) only ``gateway check`` finds.
 """
 
