@@ -33,8 +33,10 @@ DIRECTIONS: dict[str, set[str]] = {
     # The command line: lazily everything that it runs.
     "cli": {
         "app_warnings",
+        "cli_completion",
         "cli_config",
         "cli_health",
+        "cli_parsing",
         "cli_room",
         "serve",
         "demo",
@@ -48,9 +50,11 @@ DIRECTIONS: dict[str, set[str]] = {
         "versions",
     },
     "versions": set(),
+    "cli_completion": set(),
+    "cli_parsing": set(),
     "cli_config": {"app_config", "routing", *_BASE},
-    "cli_room": {"cli_http", "settings", "errors"},
-    "cli_health": {"cli_http", "settings", "errors"},
+    "cli_room": {"cli_http", "cli_parsing", "settings", "errors"},
+    "cli_health": {"cli_http", "cli_parsing", "settings", "errors"},
     "cli_http": {"settings"},
     "demo": {"serve", "app", "settings", "errors"},
     "serve": {"app", "app_warnings", "settings_warnings", "startup", "stopping", "systemd", "web", *_BASE},
@@ -113,6 +117,7 @@ OWNERS: dict[str, str] = {
     "opentelemetry": "observe",
     # Not installed but for the demo.
     "rich": "demo",
+    "shtab": "cli_completion",
 }
 
 

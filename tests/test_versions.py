@@ -16,7 +16,7 @@ from gateway import versions
 from gateway.versions import Misfit, fits, misfit_of, misfits
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = [["serve"], ["check"], ["routes"], ["demo"]]
+COMMANDS = [["serve"], ["check"], ["routes"], ["schema"], ["completion", "bash"], ["demo"]]
 
 
 def installed(folder: Path, name: str, version: str) -> None:

@@ -41,7 +41,10 @@ from gateway.routing.own_headers import (
     still_written,
 )
 from gateway.routing.path import is_authority
+from gateway.routing.value_types import FLAG, choice
 
+_STRATEGIES: Final = ("RETAIN_FIRST", "RETAIN_LAST", "RETAIN_UNIQUE")
+_STRIP_VERSION: Final = ("AS_IN_REQUEST", "ALWAYS_STRIP", "NEVER_STRIP")
 _VERSIONED = re.compile(r"/v\d+/.*")
 
 
@@ -141,7 +144,7 @@ def _map_request(args: Arguments) -> Filter:
 
 def _dedupe(args: Arguments) -> Filter:
     names = args.text("name").split()
-    strategy = args.choice("strategy", ("RETAIN_FIRST", "RETAIN_LAST", "RETAIN_UNIQUE"), "RETAIN_FIRST")
+    strategy = args.choice("strategy", _STRATEGIES, _STRATEGIES[0])
     for name in names:
         _warn(args, name, no_effect_in_answer(name))
     edits = [DedupeHeader(header_name(Arguments(args.kind, {"name": name})), strategy) for name in names]
@@ -163,7 +166,7 @@ def _rewrite_response(args: Arguments) -> Filter:
 
 
 def _rewrite_location(args: Arguments) -> Filter:
-    mode = args.choice("stripVersion", ("AS_IN_REQUEST", "ALWAYS_STRIP", "NEVER_STRIP"), "AS_IN_REQUEST")
+    mode = args.choice("stripVersion", _STRIP_VERSION, _STRIP_VERSION[0])
     name = header_name(args, "locationHeaderName", "Location")
     _warn(args, name, no_effect_in_answer(name))
     host = args.text("hostValue")
@@ -256,29 +259,66 @@ _NAME_VALUE: Final = (Arg("name"), Arg("value"))
 KINDS: Final[Mapping[str, Kind[Filter]]] = {
     kind.name: kind
     for kind in (
-        Kind("AddRequestHeader", _NAME_VALUE, _named_value("AddRequestHeader", AddHeader, request=True)),
-        Kind("SetRequestHeader", _NAME_VALUE, _named_value("SetRequestHeader", SetForService, request=True)),
-        Kind("AddRequestHeadersIfNotPresent", (Arg("keyValues", gathers=True),), _add_if_not_present),
-        Kind("RemoveRequestHeader", (Arg("name"),), _remove_request),
-        Kind("MapRequestHeader", (Arg("fromHeader"), Arg("toHeader")), _map_request),
-        Kind("AddResponseHeader", (*_NAME_VALUE, Arg("override", required=False)), _add_response),
-        Kind("SetResponseHeader", _NAME_VALUE, _named_value("SetResponseHeader", SetHeader, request=False)),
-        Kind("RemoveResponseHeader", (Arg("name"),), _remove_response),
-        Kind("DedupeResponseHeader", (Arg("name"), Arg("strategy", required=False)), _dedupe),
+        Kind(
+            "AddRequestHeader",
+            _NAME_VALUE,
+            _named_value("AddRequestHeader", AddHeader, request=True),
+            "Adds a header to the request.",
+        ),
+        Kind(
+            "SetRequestHeader",
+            _NAME_VALUE,
+            _named_value("SetRequestHeader", SetForService, request=True),
+            "Sets a header of the request.",
+        ),
+        Kind(
+            "AddRequestHeadersIfNotPresent",
+            (Arg("keyValues", gathers=True),),
+            _add_if_not_present,
+            "Adds name:value pairs to the request where the header is missing.",
+        ),
+        Kind("RemoveRequestHeader", (Arg("name"),), _remove_request, "Removes a header from the request."),
+        Kind(
+            "MapRequestHeader",
+            (Arg("fromHeader"), Arg("toHeader")),
+            _map_request,
+            "Copies a header of the request to another one.",
+        ),
+        Kind(
+            "AddResponseHeader",
+            (*_NAME_VALUE, Arg("override", required=False, of=FLAG)),
+            _add_response,
+            "Adds a header to the answer.",
+        ),
+        Kind(
+            "SetResponseHeader",
+            _NAME_VALUE,
+            _named_value("SetResponseHeader", SetHeader, request=False),
+            "Sets a header of the answer.",
+        ),
+        Kind("RemoveResponseHeader", (Arg("name"),), _remove_response, "Removes a header from the answer."),
+        Kind(
+            "DedupeResponseHeader",
+            (Arg("name"), Arg("strategy", required=False, of=choice(_STRATEGIES))),
+            _dedupe,
+            "Leaves one of several values of headers, whose names stand with blanks between them.",
+        ),
         Kind(
             "RewriteResponseHeader",
             (Arg("name"), Arg("regexp"), Arg("replacement", empty=True)),
             _rewrite_response,
+            "Replaces every match of the regex in a header of the answer.",
         ),
         Kind(
             "RewriteLocationResponseHeader",
             (
-                Arg("stripVersion", required=False),
+                Arg("stripVersion", required=False, of=choice(_STRIP_VERSION)),
                 Arg("locationHeaderName", required=False),
                 Arg("hostValue", required=False),
                 Arg("protocols", required=False),
             ),
             _rewrite_location,
+            "Leads the answer's Location to the gateway.",
         ),
         Kind(
             "SecureHeaders",
@@ -292,8 +332,9 @@ KINDS: Final[Mapping[str, Kind[Filter]]] = {
                 ),
             ),
             _secure,
+            "Adds the usual headers for the safety of browsers to the answer.",
         ),
-        Kind("PreserveHostHeader", (), _preserve_host),
-        Kind("SetRequestHostHeader", (Arg("host"),), _set_host),
+        Kind("PreserveHostHeader", (), _preserve_host, "Sends the client's Host to the service."),
+        Kind("SetRequestHostHeader", (Arg("host"),), _set_host, "Sends this Host to the service."),
     )
 }

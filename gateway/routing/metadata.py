@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway.routing.cors import CorsRule, parse_cors
 from gateway.routing.document import Node, Text, plain
 from gateway.routing.faults import RuleBroken
+from gateway.routing.value_types import TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,7 @@ def _timeout(values: Mapping[str, object], key: str) -> float | None:
     value = values.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or re.fullmatch(r"-?0*[1-9]\d{0,8}", str(value)) is None:
-        wanted = "a number of milliseconds above 0, or a negative one for none"
-        raise RuleBroken("metadata", f"{key} must be {wanted}, not {value!r}")
-    milliseconds = int(str(value))
+    milliseconds = None if isinstance(value, bool) else TIMEOUT.read(str(value))
+    if milliseconds is None:
+        raise RuleBroken("metadata", f"{key} must be {TIMEOUT.wanted}, not {value!r}")
     return milliseconds / 1000 if milliseconds > 0 else math.inf

@@ -22,6 +22,7 @@ from gateway.routing.hosts import compile_host, fixed_end, fixed_start, is_liter
 from gateway.routing.javaregex import compile_java
 from gateway.routing.matcher import Regex
 from gateway.routing.patterns import PathPattern, compile_pattern
+from gateway.routing.value_types import FLAG
 
 # Everything up to a comma, of which quotes at the beginning hold none.
 _QUOTED_MEMBER = re.compile(r'(?:\s*"(?:[^"\\]|\\.)*+"?)?[^,]*')
@@ -299,13 +300,42 @@ KINDS: Final[Mapping[str, Kind[Predicate]]] = {
     for kind in (
         Kind(
             "Path",
-            (Arg("patterns", gathers=True, also=("pattern",)), Arg("matchTrailingSlash", required=False)),
+            (
+                Arg("patterns", gathers=True, also=("pattern",)),
+                Arg("matchTrailingSlash", required=False, of=FLAG),
+            ),
             _path,
+            "The path matches one of the patterns: ?, *, **, {name}, {name:regex}, {*name}.",
         ),
-        Kind("Method", (Arg("methods", gathers=True, also=("method",)),), _method),
-        Kind("Host", (Arg("patterns", gathers=True, also=("pattern",)),), _host),
-        Kind("Header", (Arg("header"), Arg("regexp", required=False)), _header),
-        Kind("Query", (Arg("param"), Arg("regexp", required=False)), _query),
-        Kind("Cookie", (Arg("name"), Arg("regexp")), _cookie),
+        Kind(
+            "Method",
+            (Arg("methods", gathers=True, also=("method",)),),
+            _method,
+            "The method is one of these, in capitals.",
+        ),
+        Kind(
+            "Host",
+            (Arg("patterns", gathers=True, also=("pattern",)),),
+            _host,
+            "The Host header matches one of the patterns: *, **, {name}.",
+        ),
+        Kind(
+            "Header",
+            (Arg("header"), Arg("regexp", required=False)),
+            _header,
+            "Some value of the header matches the regex; without one the header is there.",
+        ),
+        Kind(
+            "Query",
+            (Arg("param"), Arg("regexp", required=False)),
+            _query,
+            "Some value of the parameter matches the regex; without one the parameter is there.",
+        ),
+        Kind(
+            "Cookie",
+            (Arg("name"), Arg("regexp")),
+            _cookie,
+            "The cookie is there with a value that matches the regex.",
+        ),
     )
 }

@@ -14,6 +14,7 @@ from typing import Final
 from gateway.routing.arguments import Arg, Arguments, Kind
 from gateway.routing.facts import RequestFacts
 from gateway.routing.predicates import CapturesNothing, Predicate
+from gateway.routing.value_types import whole
 
 _LOCALHOST: Final = ("127.0.0.1/32", "::1/128")
 
@@ -135,15 +136,38 @@ def _weight(args: Arguments) -> Predicate:
 KINDS: Final[Mapping[str, Kind[Predicate]]] = {
     kind.name: kind
     for kind in (
-        Kind("RemoteAddr", (Arg("sources", gathers=True, also=("source",)),), _remote),
+        Kind(
+            "RemoteAddr",
+            (Arg("sources", gathers=True, also=("source",)),),
+            _remote,
+            "The client's address is in one of the networks.",
+        ),
         Kind(
             "XForwardedRemoteAddr",
             (Arg("sources", gathers=True, also=("source",)), Arg("maxTrustedIndex", required=False)),
             _forwarded,
+            "The same as RemoteAddr, which looks through X-Forwarded-For as far as TRUSTED_PROXIES go.",
         ),
-        Kind("After", (Arg("datetime"),), _after),
-        Kind("Before", (Arg("datetime"),), _before),
-        Kind("Between", (Arg("datetime1"), Arg("datetime2")), _between),
-        Kind("Weight", (Arg("weight.group"), Arg("weight.weight")), _weight),
+        Kind(
+            "After", (Arg("datetime"),), _after, "The request comes after this time, ISO 8601 with an offset."
+        ),
+        Kind(
+            "Before",
+            (Arg("datetime"),),
+            _before,
+            "The request comes before this time, ISO 8601 with an offset.",
+        ),
+        Kind(
+            "Between",
+            (Arg("datetime1"), Arg("datetime2")),
+            _between,
+            "The request comes between these two times, ISO 8601 with an offset.",
+        ),
+        Kind(
+            "Weight",
+            (Arg("weight.group"), Arg("weight.weight", of=whole(0))),
+            _weight,
+            "Of each group one route is drawn for a request, in proportion to the shares.",
+        ),
     )
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from gateway.routing.arguments import Definition, Warn
 from gateway.routing.cors import hardly_meant
@@ -15,16 +15,16 @@ from gateway.routing.faults import Faults, RuleBroken, unknown
 from gateway.routing.filters import Bare, Filter, Simple
 from gateway.routing.kinds import make_filter, make_predicate
 from gateway.routing.metadata import Metadata, read_metadata
+from gateway.routing.model import ROUTE
 from gateway.routing.pattern_parts import PathPattern
 from gateway.routing.predicates import Path, Predicate
 from gateway.routing.predicates_more import Weight
 from gateway.routing.table import Route
 from gateway.routing.upstream import NOWHERE, Upstream, parse_uri
+from gateway.routing.value_types import FLAG, ORDER
 
 T = TypeVar("T")
 
-_KEYS: Final = ("id", "uri", "predicates", "filters", "order", "metadata", "enabled")
-_INT32: Final = range(-(2**31), 2**31)
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._~-]+")
 _UNREADABLE = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -192,8 +192,9 @@ class _RouteReader:
         if isinstance(identity, Text) and identity.value:
             self.route_id = identity.value
         for key, value in expanded.entries.items():
-            if key.lower() not in _KEYS:
-                self._fault(expanded.lines.get(key, node.line), "key", unknown("key of a route", key, _KEYS))
+            if key.lower() not in ROUTE.names:
+                line = expanded.lines.get(key, node.line)
+                self._fault(line, "key", unknown(f"key of {ROUTE.title}", key, ROUTE.names))
             fields[key.lower()] = value
         return fields
 
@@ -257,18 +258,19 @@ class _RouteReader:
         text = self._text(node, "order")
         if not text:
             return 0
-        if re.fullmatch(r"[+-]?\d{1,10}", text) is None or int(text) not in _INT32:
-            self._fault(
-                node.line if node else self.node.line, "shape", f"order must be a whole number, not {text!r}"
-            )
-            return 0
-        return int(text)
+        order = ORDER.read(text)
+        if order is None:
+            line = node.line if node else self.node.line
+            self._fault(line, "shape", f"order must be {ORDER.wanted}, not {text!r}")
+        return order or 0
 
     def _flag(self, node: Node | None, key: str, *, default: bool) -> bool:
-        text = self._text(node, key).lower()
-        if text not in ("", "true", "false"):
-            self._fault(self.node.line, "shape", f"{key} must be true or false")
-        return text == "true" if text else default
+        text = self._text(node, key)
+        if not text:
+            return default
+        if (flag := FLAG.read(text)) is None:
+            self._fault(self.node.line, "shape", f"{key} must be {FLAG.wanted}")
+        return bool(flag)
 
     def _metadata(self, node: Node | None) -> Metadata:
         try:

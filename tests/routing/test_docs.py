@@ -15,6 +15,7 @@ from gateway.errors import BadRequest
 from gateway.routing.facts import RequestFacts
 from gateway.routing.kinds import FILTERS, NO_FILTERS, NO_PREDICATES, PREDICATES
 from gateway.routing.loader import parse
+from gateway.routing.model import FILE, ROUTE
 from gateway.routing.path import parse_target
 from gateway.routing.table import Match, RouteTable
 from tests.routing.vectors import load_json
@@ -127,6 +128,14 @@ def test_every_predicate_and_filter_has_a_section_with_its_arguments_and_an_exam
     for arg in {**PREDICATES, **FILTERS}[name].args:
         assert f"`{arg.name}`" in match[1]
     assert _EXAMPLE.search(match[1]) is not None
+
+
+@pytest.mark.parametrize(("heading", "names"), [("The file", FILE.names), ("A route", ROUTE.names)])
+def test_every_section_and_key_has_a_row_and_nothing_else(heading: str, names: tuple[str, ...]) -> None:
+    part = re.search(rf"^## {heading}\n(.*?)^##", TEXT, re.DOTALL | re.MULTILINE)
+    assert part is not None
+    rows = re.findall(r"^\| (`.*?) \|", part[1], re.MULTILINE)
+    assert [name for row in rows for name in re.findall(r"`([\w-]+)`", row)] == list(names)
 
 
 def test_each_name_that_is_known_and_not_supported_has_a_row_with_its_reason() -> None:
