@@ -267,6 +267,7 @@ def server_of(door: Door, on_full: Callable[[], None] | None = None) -> Server:
         most=door.settings.max_connections,
         on_full=on_full,
         lane=door.lane,
+        cors_of=door.cors_headers,
     )
 
 

@@ -33,8 +33,10 @@ DIRECTIONS: dict[str, set[str]] = {
     # The command line: lazily everything that it runs.
     "cli": {
         "app_warnings",
+        "cli_completion",
         "cli_config",
         "cli_health",
+        "cli_parsing",
         "cli_room",
         "serve",
         "demo",
@@ -48,9 +50,11 @@ DIRECTIONS: dict[str, set[str]] = {
         "versions",
     },
     "versions": set(),
+    "cli_completion": set(),
+    "cli_parsing": set(),
     "cli_config": {"app_config", "routing", *_BASE},
-    "cli_room": {"cli_http", "settings", "errors"},
-    "cli_health": {"cli_http", "settings", "errors"},
+    "cli_room": {"cli_http", "cli_parsing", "settings", "errors"},
+    "cli_health": {"cli_http", "cli_parsing", "settings", "errors"},
     "cli_http": {"settings"},
     "demo": {"serve", "app", "settings", "errors"},
     "serve": {"app", "app_warnings", "settings_warnings", "startup", "stopping", "systemd", "web", *_BASE},
@@ -77,7 +81,7 @@ DIRECTIONS: dict[str, set[str]] = {
         "errors",
     },
     "settings_given": {"settings_kinds", "settings_parts", "settings_table"},
-    "settings_spring": set(),
+    "settings_spring": {"spring"},
     "settings_config": {"settings_kinds", "settings_parts", "settings_spring", "settings_table"},
     "settings_discovery": {"settings_config", "settings_kinds", "settings_parts", "settings_table", "spring"},
     "settings_table": {"settings_kinds", "spring", "errors"},
@@ -90,7 +94,14 @@ DIRECTIONS: dict[str, set[str]] = {
     "errors": set(),
     "security_headers": set(),
     "spelling": set(),
-    "settings_warnings": {"redis_address", "settings", "settings_table", "spelling", "spring"},
+    "settings_warnings": {
+        "redis_address",
+        "settings",
+        "settings_discovery",
+        "settings_table",
+        "spelling",
+        "spring",
+    },
     "placeholders": set(),
     # The names of Spring's, and how they are found in the environment.
     "spring": {"placeholders", "errors"},
@@ -104,6 +115,9 @@ OWNERS: dict[str, str] = {
     "re2": "routing",
     "regex": "routing",
     "opentelemetry": "observe",
+    # Not installed but for the demo.
+    "rich": "demo",
+    "shtab": "cli_completion",
 }
 
 
@@ -266,6 +280,7 @@ def test_an_arrow_in_the_wrong_direction_is_found(
         ("auth/tokens.py", "def f():\n    import aiocron\n"),
         ("waiting_room/inner/link.py", "from jose import jwt\n"),
         ("errors.py", "from redis import RedisError\n"),
+        ("web/page.py", "from rich.console import Console\n"),
     ],
 )
 def test_a_library_in_a_strange_room_is_found(file: str, text: str, small_house: Path) -> None:

@@ -16,12 +16,13 @@ from prometheus_async.aio.web import server_stats
 from gateway import __version__
 from gateway.api.endpoints import Endpoint, Needs
 from gateway.api.envelope import encode
-from gateway.context import Context, Exchange
+from gateway.context import Context, Exchange, Handler
 from gateway.errors import RouteNotFound
 from gateway.middleware.admit import has_management_token
 from gateway.observability.exposition import form_for
 from gateway.routing.describe import actuator as routes_of
 from gateway.routing.describe import actuator_route
+from gateway.web.actuator_json import plain, spring_json
 
 T = TypeVar("T")
 
@@ -79,14 +80,6 @@ def _timed(make: Callable[[], T]) -> tuple[T, float]:
 
 BASE = "/actuator"
 OUT_OF_SERVICE = "OUT_OF_SERVICE"
-MEDIA_TYPE = "application/vnd.spring-boot.actuator.v3+json"
-
-
-def plain(content: Any, status: int = 200, media_type: str = MEDIA_TYPE) -> web.Response:
-    """JSON as Spring's tools read it, without the envelope."""
-    return web.Response(
-        body=encode(content), status=status, content_type=media_type, headers={"Cache-Control": "no-store"}
-    )
 
 
 def _readiness(components: Mapping[str, Any]) -> str:
@@ -111,16 +104,10 @@ class Actuator:
         reads: Needs = "management" if self._context.settings.management_reads == "token" else "nothing"
         return (
             Endpoint("GET", BASE, self.links, needs=reads, label="actuator"),
-            Endpoint("GET", f"{BASE}/health", self.health, needs="nothing", label="actuator.health"),
-            Endpoint(
-                "GET", f"{BASE}/health/liveness", self.liveness, needs="nothing", label="actuator.health"
-            ),
-            Endpoint(
-                "GET", f"{BASE}/health/readiness", self.readiness, needs="nothing", label="actuator.health"
-            ),
-            Endpoint(
-                "GET", f"{BASE}/health/{{component}}", self.component, needs=reads, label="actuator.health"
-            ),
+            self._probed("/health", self.health),
+            self._probed("/health/liveness", self.liveness),
+            self._probed("/health/readiness", self.readiness),
+            self._probed("/health/{component}", self.component, reads),
             Endpoint("GET", f"{BASE}/info", self.info, needs=reads, label="actuator.info"),
             Endpoint("GET", f"{BASE}/gateway", self.gateway, needs=reads, label="actuator.routes"),
             Endpoint("GET", f"{BASE}/gateway/routes", self.routes, needs=reads, label="actuator.routes"),
@@ -131,6 +118,12 @@ class Actuator:
             Endpoint("GET", "/metrics", self.prometheus, needs=reads, label="actuator.prometheus"),
         )
 
+    @staticmethod
+    def _probed(path: str, handler: Handler, needs: Needs = "nothing") -> Endpoint:
+        return Endpoint(
+            "GET", f"{BASE}{path}", handler, needs, label="actuator.health", slash=True, probed=True
+        )
+
     async def links(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Where everything is."""
         base = f"{request.scheme}://{request.host}{BASE}" if request.host else BASE
@@ -138,7 +131,8 @@ class Actuator:
         def link(path: str, templated: bool = False) -> dict[str, Any]:
             return {"href": base + path, "templated": templated}
 
-        return plain(
+        return spring_json(
+            request,
             {
                 "_links": {
                     "self": link(""),
@@ -153,7 +147,7 @@ class Actuator:
                     # As in Spring: what there is, whoever may use it; without a token there is no refresh.
                     **({"refresh": link("/refresh")} if self._context.settings.management_token else {}),
                 }
-            }
+            },
         )
 
     async def health(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
@@ -165,7 +159,7 @@ class Actuator:
         shown: dict[str, Any] = {"status": status}
         if self._shows_details(request):
             shown |= {"components": components, "groups": ["liveness", "readiness"]}
-        return plain(shown, 200 if status == "UP" else 503)
+        return spring_json(request, shown, 200 if status == "UP" else 503)
 
     def _shows_details(self, request: web.BaseRequest) -> bool:
         settings = self._context.settings
@@ -189,34 +183,37 @@ class Actuator:
         component = self._components().get(exchange.parameters["component"])
         if component is None:
             raise RouteNotFound
-        return plain(component, 503 if component["status"] in {"OUT_OF_SERVICE", "DOWN"} else 200)
+        return spring_json(
+            request, component, 503 if component["status"] in {"OUT_OF_SERVICE", "DOWN"} else 200
+        )
 
     async def liveness(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Answers: the process lives."""
-        return plain({"status": "UP"})
+        return spring_json(request, {"status": "UP"})
 
     async def readiness(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Whether requests should be sent here; if not, because of which components."""
         components = self._components()
         status = _readiness(components)
         if status == "UP":
-            return plain({"status": status})
+            return spring_json(request, {"status": status})
         shown: dict[str, Any] = {"status": status}
         if self._shows_details(request):
             shown["components"] = {
                 name: each for name, each in components.items() if each["status"] == OUT_OF_SERVICE
             }
-        return plain(shown, 503)
+        return spring_json(request, shown, 503)
 
     async def info(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """What this is."""
         settings = self._context.settings
-        return plain(
+        return spring_json(
+            request,
             {
                 "app": {"name": settings.spring_application_name, "version": __version__},
                 "profiles": list(settings.spring_profiles_active),
                 "python": platform.python_version(),
-            }
+            },
         )
 
     async def gateway(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
@@ -227,7 +224,7 @@ class Actuator:
         entries = [{"href": f"{BASE}/gateway/{each}", "methods": ["GET"]} for each in below]
         if self._context.settings.management_token:
             entries.append({"href": f"{BASE}/gateway/refresh", "methods": ["POST"]})
-        return plain(entries, media_type="application/json")
+        return plain(entries)
 
     async def routes(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """The table in the order in which it is matched."""
@@ -240,7 +237,7 @@ class Actuator:
         route = self._context.tables.now.table.route(exchange.parameters["id"])
         if route is None:
             raise RouteNotFound
-        return plain(actuator_route(route), media_type="application/json")
+        return plain(actuator_route(route))
 
     async def prometheus(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """All metrics of the process in Prometheus's format. With thousands of series they take seconds to write."""

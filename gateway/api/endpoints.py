@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.context import Handler
+from aiohttp import web
+
+from gateway.context import Exchange, Handler
 from gateway.errors import MethodNotAllowed, RouteNotFound
 
 Needs = Literal["token", "nothing", "management"]
@@ -26,7 +28,8 @@ class Endpoint:
     """One own call. ``path`` may hold ``{name}`` segments. ``label`` names it in logs and metrics.
 
     ``sheds``: refused while the instance is overloaded, because it brings a newcomer. ``streams``: answers with
-    server-sent events, also where it refuses for the moment.
+    server-sent events, also where it refuses for the moment. ``slash``: a slash behind the path is the same call.
+    ``probed``: load balancers may ask by ``OPTIONS``, too, whether the gateway is there.
     """
 
     method: str
@@ -36,6 +39,18 @@ class Endpoint:
     label: str = ""
     sheds: bool = False
     streams: bool = False
+    slash: bool = False
+    probed: bool = False
+
+
+def _saying(allowed: tuple[str, ...]) -> Handler:
+    async def answer(request: web.BaseRequest, _exchange: Exchange) -> web.StreamResponse:
+        if "Access-Control-Request-Method" in request.headers:
+            # A preflight, and what is for operators is for no page.
+            raise MethodNotAllowed(allowed)
+        return web.Response(headers={"Allow": ", ".join(allowed), "Cache-Control": "no-store"})
+
+    return answer
 
 
 class Endpoints:
@@ -48,6 +63,8 @@ class Endpoints:
         self._below = tuple(namespace + "/" for namespace in namespaces)
         for endpoint in endpoints:
             self._methods(endpoint.path)[endpoint.method] = endpoint
+            if endpoint.slash:
+                self._methods(f"{endpoint.path}/")[endpoint.method] = endpoint
 
     def _methods(self, path: str) -> dict[str, Endpoint]:
         if "{" not in path:
@@ -74,7 +91,12 @@ class Endpoints:
             methods, parameters = self._find_shaped(path)
         endpoint = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
         if endpoint is None:
-            raise MethodNotAllowed(tuple(sorted({*methods, *(["HEAD"] if "GET" in methods else [])})))
+            probed = next((each for each in methods.values() if each.probed), None)
+            more = [*(["HEAD"] if "GET" in methods else []), *(["OPTIONS"] if probed else [])]
+            allowed = tuple(sorted({*methods, *more}))
+            if method != "OPTIONS" or probed is None:
+                raise MethodNotAllowed(allowed)
+            endpoint = Endpoint(method, probed.path, _saying(allowed), needs="nothing", label=probed.label)
         return endpoint, parameters
 
     def _find_shaped(self, path: str) -> tuple[dict[str, Endpoint], dict[str, str]]:

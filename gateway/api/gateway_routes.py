@@ -8,10 +8,11 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.api.actuator import BASE, plain
+from gateway.api.actuator import BASE
 from gateway.api.endpoints import Endpoint, Needs
 from gateway.context import Context, Exchange
 from gateway.routing.describe import filter_factories, predicate_factories
+from gateway.web.actuator_json import plain
 
 _SPRING: Final = "org.springframework.cloud.gateway.filter."
 
@@ -75,4 +76,4 @@ class GatewayApi:
 
 
 def _answer(content: Mapping[str, int | None]) -> web.StreamResponse:
-    return plain(content, media_type="application/json")
+    return plain(content)

@@ -9,13 +9,14 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.api.actuator import BASE, MEDIA_TYPE, Aside, plain
+from gateway.api.actuator import BASE, Aside
 from gateway.api.endpoints import Endpoint, Needs
 from gateway.api.envelope import encode
 from gateway.context import Context, Exchange
 from gateway.errors import BadRequest, FieldFault, RouteNotFound
 from gateway.observability.spring_names import Meter, Pair, Processor, meter_json, meters_of
 from gateway.query import values_of
+from gateway.web.actuator_json import media_type_of, spring_json
 
 MOST_TAGS: Final = 16
 """No metric has so many. Each is compared with all series."""
@@ -39,7 +40,7 @@ class MetricsApi:
 
     async def names(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """All names in their order."""
-        return plain({"names": list(await self._meters())})
+        return spring_json(request, {"names": list(await self._meters())})
 
     async def metric(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """One metric: all its series, or those with the tags that ``?tag=key:value`` names, taken together."""
@@ -51,7 +52,7 @@ class MetricsApi:
         if body is None:
             raise RouteNotFound
         return web.Response(
-            body=BytesIO(body), headers={"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"}
+            body=BytesIO(body), headers={"Content-Type": media_type_of(request), "Cache-Control": "no-store"}
         )
 
     async def _meters(self) -> Mapping[str, Meter]:

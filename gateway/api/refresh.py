@@ -8,11 +8,12 @@ import hmac
 
 from aiohttp import web
 
-from gateway.api.actuator import BASE, plain
+from gateway.api.actuator import BASE
 from gateway.api.body import read_small
 from gateway.api.endpoints import Endpoint
 from gateway.context import Context, Exchange
 from gateway.errors import RouteNotFound, TokenInvalid, TokenRequired
+from gateway.web.actuator_json import spring_json
 
 MOST_BYTES = 1024 * 1024
 """A push of many commits is long, but nothing of it is kept: the signature is over all of it."""
@@ -50,7 +51,7 @@ class RefreshApi:
 
     async def refresh(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Spring's answer: the names of the properties that changed."""
-        return plain(list(await self._context.refresh()))
+        return spring_json(request, list(await self._context.refresh()))
 
     async def refresh_routes(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """The same as ``refresh``, with the answer that Spring Cloud Gateway gives: 200, and no body."""

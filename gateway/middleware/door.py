@@ -20,6 +20,7 @@ from gateway.observability.logging import ABORTED, AccessLog
 from gateway.observability.tracing import TRACE_ID
 from gateway.proxy.forwarded import origin
 from gateway.proxy.response import BEGUN
+from gateway.routing.cors import Headers
 from gateway.server.arrivals import Lane
 from gateway.server.whole_response import SERVER_NAME, WholeAnswer
 
@@ -96,6 +97,17 @@ class Door:
         answer.headers["Server"] = SERVER_NAME
         self._account(request, exchange, answer.status, answer.content_length or 0, recorded=False)
         return answer
+
+    def cors_headers(self, request: web.BaseRequest) -> Headers:
+        """What the answer to ``request`` says about pages of other origins, for an answer that is not made here."""
+        exchange = _exchange(request, self._context, *self._languages)
+        try:
+            for step in self._finding:
+                step(request, exchange)
+        except GatewayError:
+            # What is refused may have been judged before.
+            pass
+        return exchange.cors_headers
 
     def _account(
         self,

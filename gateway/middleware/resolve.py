@@ -20,7 +20,8 @@ from gateway.errors import (
 )
 from gateway.routing.facts import RequestFacts
 from gateway.routing.gates import GateRule
-from gateway.routing.path import Target, parse_target
+from gateway.routing.matcher import GaveUp
+from gateway.routing.path import MAX_TARGET, Target, parse_target
 from gateway.routing.table import Match, RouteTable
 from gateway.server.framing import HEAD_TOO_LATE, fault_in
 
@@ -66,12 +67,15 @@ def locating(context: Context, endpoints: Endpoints, forward: Choose | None) -> 
             _take_own(context, exchange, exchange.target, endpoint)
             return
         host = hosts[0] if hosts else ""
-        exchange.target = target = parse_target(request.raw_path, host or None)
+        target = _target(context, request, exchange, host)
+        if target is None:
+            return
         try:
             own = endpoints.find(request.method, target.path)
         except GatewayError as error:
             # Later: a preflight is answered all the same, and this answer too is for the page that asked.
-            own = Endpoint(request.method, target.path, refusing(error), "nothing", exchange.label), {}
+            # Without a path, for it is not to be remembered: callers can make up as many as they like.
+            own = Endpoint(request.method, "", refusing(error), "nothing", exchange.label), {}
         if own is not None:
             endpoint, exchange.parameters = own
             if call == (endpoint.method, endpoint.path):
@@ -83,6 +87,26 @@ def locating(context: Context, endpoints: Endpoints, forward: Choose | None) -> 
             _route(context, request, exchange, target, host, forward)
 
     return locate
+
+
+def _target(context: Context, request: web.BaseRequest, exchange: Exchange, host: str) -> Target | None:
+    """What is asked for; None if that can't be read, and a page of another origin is to read why. Raises BadRequest."""
+    try:
+        exchange.target = parse_target(request.raw_path, host or None)
+    except BadRequest as error:
+        path = request.raw_path.partition("?")[0]
+        if "Origin" not in request.headers or len(path) > MAX_TARGET or is_for_operators(path):
+            raise
+        # The rule for a path that can't be read lets its page read the refusal, and nothing else.
+        _refuse(exchange, error, context.tables.now.table, path)
+    return exchange.target
+
+
+def _refuse(exchange: Exchange, error: GatewayError, table: RouteTable, path: str) -> None:
+    """Refuses the request whoever calls, but later: a page of another origin is to read why."""
+    exchange.needs = "nothing"
+    exchange.endpoint = refusing(error)
+    exchange.cors = table.cors_for(path)
 
 
 def _take_own(context: Context, exchange: Exchange, target: Target, endpoint: Endpoint) -> None:
@@ -114,6 +138,23 @@ def refusing(error: GatewayError) -> Handler:
 
 
 def _route(
+    context: Context,
+    request: web.BaseRequest,
+    exchange: Exchange,
+    target: Target,
+    host: str,
+    forward: Choose,
+) -> None:
+    try:
+        _choose_route(context, request, exchange, target, host, forward)
+    except GaveUp:
+        # Looking for a CORS rule would cost as much again.
+        raise
+    except GatewayError as error:
+        _refuse(exchange, error, context.tables.now.table, target.path)
+
+
+def _choose_route(
     context: Context,
     request: web.BaseRequest,
     exchange: Exchange,

@@ -23,9 +23,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from socket import MSG_PEEK
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.http import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
@@ -40,10 +42,12 @@ from gateway.server.framing import (
     Unreadable,
     fault_of,
     one_whole_head,
+    with_host,
 )
 from gateway.server.release import LONG, forgettable
+from gateway.server.unread import unread_of
 from gateway.server.whole_response import SERVER_NAME
-from gateway.server.write_timeout import linger
+from gateway.server.write_timeout import linger, what_came
 
 if TYPE_CHECKING:
     from gateway.server.listener import Server
@@ -138,8 +142,31 @@ class Connection(Laned):
         self.data_received(head)
         self.close()
 
+    def request_of(self, head: bytes, transport: asyncio.Transport) -> web.BaseRequest | None:
+        """The request that ``head`` is, a whole one that came on a connection that was one too many, for a look at it:
+        nothing answers it. None if it is none that would be answered."""
+        if not one_whole_head(head, self._limits.head_bytes):
+            return None
+        self.wake()
+        try:
+            messages, _, _ = cast(Any, self._parser).feed_data(head)
+        except (HttpProcessingError, ValueError):
+            # A ValueError is what a length of 5,000 digits gives.
+            return None
+        finally:
+            super().rest()
+        if len(messages) != 1 or fault_of(messages[0][0]) is not None:
+            return None
+        message, body = messages[0]
+        peer = transport.get_extra_info("peername")
+        remote = str(peer[0]) if isinstance(peer, tuple) else None
+        nothing: Any = None  # what would write the answer
+        return ClientRequest(message, body, self, nothing, nothing, self._loop, remote=remote)
+
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Nothing is waited for any more."""
+        """Nothing is waited for any more. What a client sent last on a WebSocket still goes to its service."""
+        if exc is not None and self._payload_parser is not None:
+            self.data_received(unread_of(self.transport))
         if self._manager is not None:
             self._manager.forget(self)
         super().connection_lost(exc)
@@ -183,7 +210,10 @@ class Connection(Laned):
     def end_if_idle(self, since: float) -> None:
         """Ends the connection if there has been no request on it since that time of the loop."""
         idle = self._idle and not (self._messages or self._laned or self._request_in_progress)
-        if idle and self._next_keepalive_close_time - self._keepalive_timeout <= since:
+        if not idle or self._next_keepalive_close_time - self._keepalive_timeout > since:
+            return
+        # On a busy machine timers run before what has come is read. A proxy could not repeat a POST.
+        if self.transport is None or not what_came(self.transport, 1, MSG_PEEK):
             self.force_close()
 
     def cancel(self) -> None:
@@ -313,6 +343,8 @@ class Connection(Laned):
             if fault is not None:
                 self._refuse(fault, at)
                 return
+            if message.version != HttpVersion11:
+                message = with_host(message)
             if message.path.startswith(LONG):
                 message = forgettable(message)
             self._messages[at] = (message, body)

@@ -17,12 +17,14 @@ from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from gateway.proxy.body import SERVER_OPTIONS
+from gateway.routing.cors import Headers
 from gateway.server.arrivals import Lane
 from gateway.server.connection import ClientRequest, Connection
 from gateway.server.deadlines import Deadlines
 from gateway.server.framing import HEAD_END, one_whole_head
 from gateway.server.limits import Limits, file_limit
 from gateway.server.release import LONG as STREAM_PATH
+from gateway.server.write_timeout import what_came
 from gateway.sse.frames import come_back
 
 BACKLOG: Final = 4096
@@ -38,23 +40,25 @@ _MOST_UNDECIDED: Final = 16
 _FIRST_BYTES_SECONDS: Final = 0.5
 _STREAM_START: Final = b"GET %b" % STREAM_PATH.encode()
 _STREAM: Final = re.compile(rb"%b[? ]" % _STREAM_START)
-_PROBE_STARTS: Final = (b"GET /actuator/health", b"HEAD /actuator/health")
+_PROBE_STARTS: Final = (b"GET /actuator/health", b"HEAD /actuator/health", b"OPTIONS /actuator/health")
 _PROBE: Final = re.compile(
-    rb"(?:GET|HEAD) /actuator/health(?:/[a-zA-Z/]{0,100})?(?:\?[!-~]{0,100})? HTTP/1\.[01]\r\n"
+    rb"(?:GET|HEAD|OPTIONS) /actuator/health(?:/[a-zA-Z/]{0,100})?(?:\?[!-~]{0,100})? HTTP/1\.[01]\r\n"
 )
 _MOST_PROBES: Final = 8
 _LONGEST_PROBE: Final = 4096
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nServer: gateway\r\nRetry-After: 5\r\n"
-    b"Cache-Control: no-store\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    b"Cache-Control: no-store\r\nContent-Length: 0\r\n%bConnection: close\r\n\r\n"
 )
-
-
 _FULL_FOR_STREAMS: Final = (
     b"HTTP/1.1 200 OK\r\nServer: gateway\r\nContent-Type: text/event-stream\r\n"
     b"Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\n"
-    b"Content-Length: %d\r\nConnection: close\r\n\r\n%b"
+    b"Content-Length: %d\r\n%bConnection: close\r\n\r\n%b"
 )
+_ORIGIN: Final = re.compile(rb"\r\norigin:", re.IGNORECASE)
+
+CorsOf = Callable[[web.BaseRequest], Headers]
+"""What the answer to a request says about pages of other origins."""
 
 
 def most_descriptors() -> int:
@@ -88,7 +92,8 @@ class Server(web.Server):
     Connections are refused while ``descriptors`` files or more are open, this being the number the next one gets, and
     while there are ``most`` connections (None: no bound but the files). ``on_full`` is called for each. A few requests
     for health are answered all the same: a supervisor would restart a gateway that only has many clients. ``lane``:
-    where newcomers wait, if they are to.
+    where newcomers wait, if they are to. ``cors_of`` is asked for a refused connection's request, if a page of another
+    origin may have sent it: what the page can't read ends its ``EventSource`` for good.
     """
 
     def __init__(
@@ -100,6 +105,7 @@ class Server(web.Server):
         most: int | None = None,
         on_full: Callable[[], None] | None = None,
         lane: Lane | None = None,
+        cors_of: CorsOf = lambda request: (),
     ) -> None:
         self.limits = limits or Limits()
         self.lane = lane
@@ -107,6 +113,7 @@ class Server(web.Server):
         self._descriptors = most_descriptors() if descriptors is None else descriptors
         self._most = most
         self._on_full = on_full or (lambda: None)
+        self._cors_of = cors_of
         self._undecided: dict[Connection, tuple[asyncio.Transport, bytes]] = {}
         """Connections too many whose first bytes do not say yet what the client asks for, with these bytes."""
         self._probes: set[Connection] = set()
@@ -152,7 +159,9 @@ class Server(web.Server):
         is answered. In a crowd the request is there when the connection is accepted; else a few connections are kept
         for a moment, until it comes.
         """
-        came = _what_came(transport.get_extra_info("socket").fileno())
+        # Taken from the kernel, for what is left there when a connection is closed makes a reset of its end, which can
+        # take the answer along.
+        came = what_came(transport, _READ_BYTES)
         if _is_undecided(came) and len(self._undecided) < _MOST_UNDECIDED:
             self._undecided[connection] = transport, came
             self.deadlines.set(connection, _FIRST_BYTES_SECONDS, partial(self.hear_first, connection, b""))
@@ -192,12 +201,24 @@ class Server(web.Server):
         self._on_full()
         if transport.is_closing():
             return
+        cors = self._cors_lines(connection, transport, came)
         if _STREAM.match(came) is None:
-            transport.write(_FULL)
+            transport.write(_FULL % cors)
         else:
             body = come_back("no room here").raw
-            transport.write(_FULL_FOR_STREAMS % (len(body), body))
+            transport.write(_FULL_FOR_STREAMS % (len(body), cors, body))
         transport.close()
+
+    def _cors_lines(self, connection: Connection, transport: asyncio.Transport, came: bytes) -> bytes:
+        """The header lines for the page that sent ``came``; none if no page did, or its head is not whole. They are
+        those of the usual answer. Without an origin there would only be ``Vary``, which no cache needs of what it may
+        not store."""
+        head, end, _ = came.partition(HEAD_END)
+        if not end or _ORIGIN.search(head) is None:
+            return b""
+        request = connection.request_of(head + end, transport)
+        lines = self._cors_of(request) if request is not None else ()
+        return b"".join(f"{name}: {value}\r\n".encode() for name, value in lines)
 
     def pre_shutdown(self) -> None:
         """Lets every connection end with its next answer. An idle one is not closed at once: the proxy in front may be
@@ -241,17 +262,9 @@ def _is_undecided(came: bytes) -> bool:
     """Whether ``came`` may still become a request that is not simply refused."""
     if any(start.startswith(came) for start in (_STREAM_START, *_PROBE_STARTS)):
         return True
-    return came.startswith(_PROBE_STARTS) and HEAD_END not in came and len(came) < _LONGEST_PROBE
-
-
-def _what_came(descriptor: int) -> bytes:
-    """What a client has sent already. Taken from the kernel, for what is left there when a connection is closed makes a
-    reset of its end, which can take the answer along."""
-    # uvloop's stand-in for a socket can't read; what family the socket is said to have does not matter for that.
-    bare = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, descriptor)
-    try:
-        return bare.recv(_READ_BYTES, socket.MSG_DONTWAIT)
-    except OSError:
-        return b""
-    finally:
-        bare.detach()
+    if HEAD_END in came:
+        return False
+    if _STREAM.match(came) is not None:
+        # The rest of its head says which page is to read the answer.
+        return len(came) < _READ_BYTES
+    return came.startswith(_PROBE_STARTS) and len(came) < _LONGEST_PROBE

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from functools import partial
 from typing import Any, Final
 
@@ -30,6 +31,22 @@ async def linger(transport: asyncio.Transport, seconds: float) -> None:
     with contextlib.suppress(OSError, RuntimeError):
         transport.write_eof()
     await asyncio.sleep(seconds)
+
+
+def what_came(transport: asyncio.BaseTransport, size: int, flags: int = 0) -> bytes:
+    """What has come on a connection and was not read yet, ``size`` bytes at most; with ``MSG_PEEK`` as one of ``flags``
+    it stays there."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        return b""
+    # uvloop's stand-in for a socket can't read; what family the socket is said to have does not matter for that.
+    bare = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, sock.fileno())
+    try:
+        return bare.recv(size, socket.MSG_DONTWAIT | flags)
+    except OSError:
+        return b""
+    finally:
+        bare.detach()
 
 
 class ReaderWatch(RequestHandler):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import gateway.web
 import pytest
 
+import gateway.web
 from gateway import errors
 from gateway.api.envelope import STATUS_OF
 from gateway.api.i18n import LOCALES, choose_locale, message

@@ -23,7 +23,7 @@ from gateway.api.rooms import LEAST_SECONDS, MOST_CAPACITY, MOST_SECONDS, RoomsA
 from gateway.api.stream import StreamApi
 from gateway.errors import GatewayError
 from gateway.observability.tracing import TRACE_ID
-from gateway.pages.swagger_files import NAMES
+from gateway.pages.swagger_files import DISTRIBUTION, OWN
 from tests.config_server import config_server, routes
 from tests.harness import Gateways
 
@@ -159,7 +159,7 @@ def test_limits_are_those_of_the_code() -> None:
 
 def test_the_files_are_those_of_the_code() -> None:
     (parameter,) = operations(kept())["GET", "/swagger-ui/{file}"]["parameters"]
-    assert sorted(parameter["schema"]["enum"]) == sorted(NAMES)
+    assert sorted(parameter["schema"]["enum"]) == sorted([*OWN, *DISTRIBUTION])
 
 
 def test_json_and_yaml_say_the_same() -> None:

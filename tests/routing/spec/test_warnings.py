@@ -10,10 +10,11 @@ import pytest
 import yaml
 
 from gateway.routing.patterns import compile_pattern
-from gateway.routing.spec.loader import default_file, load, parse
+from gateway.routing.spec.loader import default_file, parse
 from gateway.routing.spec.locator import located
 from gateway.routing.spec.warnings import NEEDS_ALL_ROUTES, _notation, covers, to_itself, without_instances
 from gateway.routing.table import RouteTable
+from tests.routing.files import load
 
 ROOT = Path(__file__).parents[2]
 SHOP = """\
