@@ -10,15 +10,15 @@ INSTALL := PIP_CONSTRAINT=$(CONSTRAINTS) PIP_BUILD_CONSTRAINT=$(CONSTRAINTS) PYT
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench lint types constraints clean
+.PHONY: help demo test soak bench lint types hooks release-check constraints clean
 
 help: ## Show what there is
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
 
 $(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, found " + sys.version.split()[0] + " (choose another with make PYTHON=...)")'
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) --editable '.[embedded,test]'
+	$(INSTALL) --editable '.[demo,embedded,test]'
 	@touch $@
 
 demo: $(STAMP) ## Watch a crowd go through a real waiting room (options: make demo ARGS="--people 300")
@@ -43,6 +43,14 @@ lint: $(STAMP) ## Check style
 types: $(STAMP) ## Check types
 	$(INSTALL) --editable '.[types]'
 	$(BIN)/mypy
+
+hooks: $(STAMP) ## Look at each commit before it is made
+	$(INSTALL) --editable '.[contribute]'
+	$(BIN)/pre-commit install
+
+release-check: $(STAMP) ## Build sdist and wheel, check them, and install each alone
+	$(INSTALL) --editable '.[release]'
+	PIP_CONSTRAINT=$(abspath $(CONSTRAINTS)) PIP_BUILD_CONSTRAINT=$(abspath $(CONSTRAINTS)) .ci/release-check
 
 # For the oldest Python that is supported and all later ones, on any system. Names no registry, so any mirror will do.
 # Uses nothing that the file must hold for: setup.cfg may have changed under it.

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from gateway.demo.auth import Signer
+from gateway.demo.services import Signer
 
 
 @functools.cache

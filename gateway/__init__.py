@@ -1,3 +1,3 @@
 """An API gateway with a virtual waiting room."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -36,6 +36,7 @@ from gateway.composition.warnings import warnings_of_keys, warnings_of_settings
 from gateway.context import CONFIGURATION, HEALTH
 from gateway.errors import GatewayError, Overloaded, SettingsError
 from gateway.middleware.errors import refuse_unread
+from gateway.middleware.overload import cors_of
 from gateway.observability.logging import LineWriter, logging_to
 from gateway.observability.metrics import Metrics
 from gateway.server.listener import Port, Runner
@@ -286,6 +287,7 @@ def runner_of(app: web.Application, on_full: Callable[[], None] | None = None) -
         on_full=on_full,
         arrivals=app[ARRIVALS],
         refuse=refuse_unread(app),
+        cors_of=cors_of(app),
     )
 
 

@@ -22,6 +22,7 @@ INNER: Final = frozenset({"aiohttp", "redis"})
 _REQUIREMENT = re.compile(
     r"(?P<name>[\w.-]+)\s*(?P<extras>\[[^]]*\])?\s*\(?(?P<bounds>[^;)]*)\)?\s*(?:;(?P<marker>.*))?"
 )
+_EXTRA = re.compile(r"\bextra\s*==\s*[\"'](?P<name>[\w.-]+)[\"']")
 _BOUND = re.compile(r"\s*(?P<operator>>=|<|!=)\s*(?P<version>[0-9.]+)\s*")
 _VERSION = re.compile(
     r"v?(?P<release>[0-9]+(?:\.[0-9]+)*)(?P<before>[-_.]?(?:a|b|c|rc|alpha|beta|pre|preview|dev)[-_.]?[0-9]*)?"
@@ -51,8 +52,8 @@ class Misfit:
         return f"{found}, but allowed is {self.requirement}; to mend it: {command}"
 
 
-def misfits() -> list[Misfit]:
-    """Every library that does not fit, in the order of ``setup.cfg``.
+def misfits(extra: str = "") -> list[Misfit]:
+    """Every library that does not fit, also of that ``extra``, in the order of ``setup.cfg``.
 
     Empty where the package itself has no metadata, as in a source tree that was never installed.
     """
@@ -60,16 +61,20 @@ def misfits() -> list[Misfit]:
         wanted = metadata.requires(PACKAGE) or []
     except metadata.PackageNotFoundError:
         return []
-    return [misfit for line in wanted if (misfit := misfit_of(line))]
+    return [misfit for line in wanted if (misfit := misfit_of(line, extra))]
 
 
-def misfit_of(requirement: str) -> Misfit | None:
-    """What does not fit one line of the metadata. Raises ValueError for what ``setup.cfg`` has never had."""
+def misfit_of(requirement: str, extra: str = "") -> Misfit | None:
+    """What does not fit one line of the metadata. Raises ValueError for what ``setup.cfg`` has never had.
+
+    Lines of other extras than ``extra`` are passed over. A missing library of an extra fits: the command that needs it
+    says so itself.
+    """
     parts = _REQUIREMENT.fullmatch(requirement.strip())
     if not parts:
         raise ValueError(f"not understood: {requirement}")
     name, marker = parts["name"], parts["marker"] or ""
-    if re.search(r"\bextra\b", marker):
+    if (of := _EXTRA.search(marker)) and of["name"] != extra:
         return None
     bounds = [bound for bound in parts["bounds"].split(",") if bound.strip()]
     # Metadata has lost the order of setup.cfg, in which the lower bound comes first.

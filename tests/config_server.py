@@ -48,6 +48,8 @@ class ConfigServerStub:
     status: int = 200
     body: bytes | None = None
     """What it answers in place of the sources."""
+    breaks_off: bool = False
+    """Whether its answer ends before it is over."""
     labels: dict[str, int] | None = None
     """The status by label, 404 for others; None: every label is there."""
     credentials: tuple[str, str] | None = None
@@ -57,7 +59,7 @@ class ConfigServerStub:
     def say(self, *sources: Mapping[str, Any]) -> None:
         self.sources = [dict(source) for source in sources]
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         self.asked.append((request.raw_path, request.headers.get("Accept", "")))
         if self.credentials is not None:
             wanted = base64.b64encode(":".join(self.credentials).encode()).decode()
@@ -67,6 +69,13 @@ class ConfigServerStub:
         status = self.status if self.labels is None else self.labels.get(label or "", 404)
         if status != 200:
             return web.Response(status=status, headers={"Location": "/elsewhere"})
+        if self.breaks_off:
+            response = web.StreamResponse(headers={"Content-Length": "5000"})
+            await response.prepare(request)
+            await response.write(b'{"name": "x", ')
+            assert request.transport is not None
+            request.transport.close()
+            return response
         if self.body is not None:
             return web.Response(body=self.body, content_type="application/json")
         described = [

@@ -59,6 +59,9 @@ OWNERS: dict[str, str] = {
     "re2": "routing",
     "regex": "routing",
     "opentelemetry": "observability",
+    # Not installed but for the demo.
+    "rich": "demo",
+    "shtab": "cli",
 }
 
 
@@ -252,6 +255,7 @@ def test_an_arrow_in_the_wrong_direction_is_found(
         ("auth/tokens.py", "def f():\n    import aiocron\n"),
         ("waiting_room/inner/link.py", "from jose import jwt\n"),
         ("errors.py", "from redis import RedisError\n"),
+        ("web/page.py", "from rich.console import Console\n"),
     ],
 )
 def test_a_library_in_a_strange_room_is_found(file: str, text: str, small_house: Path) -> None:

@@ -200,6 +200,13 @@ def test_commands_in_examples_exist(page: Path) -> None:
         make_parser().parse_args(words)
 
 
+def test_the_readme_names_every_command() -> None:
+    commands = set(re.findall(r"^    (\w+)(?: |$)", make_parser().format_help(), re.MULTILINE))
+    assert {"serve", "demo"} < commands
+    for text in (README, (ROOT / "README.ko.md").read_text(encoding="utf-8")):
+        assert commands <= set(re.findall(r"`(\w+)`", text.rpartition("`gateway --help`")[2]))
+
+
 def test_the_picture_is_small_and_has_a_text_for_those_who_cannot_see_it() -> None:
     picture = (ROOT / "docs" / "architecture.svg").read_bytes()
     assert len(picture) < 12 * 1024

@@ -16,7 +16,7 @@ from gateway import versions
 from gateway.versions import Misfit, fits, misfit_of, misfits
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = [["serve"], ["check"], ["routes"], ["demo"]]
+COMMANDS = [["serve"], ["check"], ["routes"], ["schema"], ["completion", "bash"], ["demo"]]
 
 
 def installed(folder: Path, name: str, version: str) -> None:
@@ -124,6 +124,19 @@ def test_a_library_that_is_missing_is_named_unless_only_some_systems_have_it() -
     )
     assert misfit_of('no-such-thing>=1; sys_platform != "win32"') is None
     assert misfit_of('no-such-thing>=1; extra == "test"') is None
+
+
+def test_the_libraries_of_an_extra_are_looked_at_where_it_is_needed() -> None:
+    for line in (
+        'pytest>=9999; extra == "demo"',
+        "pytest>=9999; sys_platform == 'linux' and extra == 'demo'",
+    ):
+        assert misfit_of(line) is None
+        assert misfit_of(line, "test") is None
+        assert misfit_of(line, "demo") == Misfit(
+            "pytest>=9999", "pytest", metadata.version("pytest"), fatal=False
+        )
+    assert misfit_of('no-such-thing>=1; extra == "demo"', "demo") is None
 
 
 def test_the_ranges_that_stop_a_start_are_documented() -> None:

@@ -16,8 +16,9 @@ from prometheus_async.aio.web import server_stats
 from gateway import __version__
 from gateway.api.endpoints import Auth, Endpoint
 from gateway.api.envelope import encode
+from gateway.api.spring_json import plain, spring_json
 from gateway.auth.management import has_management_token
-from gateway.context import CONFIGURATION, CONTEXT, HEALTH, Health
+from gateway.context import CONFIGURATION, CONTEXT, HEALTH, Handler, Health
 from gateway.errors import RouteNotFound
 from gateway.observability.exposition import form_for
 from gateway.routing.describe import actuator as routes_of
@@ -80,14 +81,6 @@ def _timed(make: Callable[[], T]) -> tuple[T, float]:
 
 BASE = "/actuator"
 OUT_OF_SERVICE = "OUT_OF_SERVICE"
-MEDIA_TYPE = "application/vnd.spring-boot.actuator.v3+json"
-
-
-def plain(content: Any, status: int = 200, media_type: str = MEDIA_TYPE) -> web.Response:
-    """JSON as Spring's tools read it, without the envelope."""
-    return web.Response(
-        body=encode(content), status=status, content_type=media_type, headers={"Cache-Control": "no-store"}
-    )
 
 
 def _readiness(components: Mapping[str, Any]) -> str:
@@ -130,22 +123,22 @@ class Actuator:
         reads: Auth = "management" if settings.management_reads == "token" else "nothing"
         return (
             Endpoint("GET", BASE, self.links, auth=reads, label="actuator"),
-            Endpoint("GET", f"{BASE}/health", self.health, auth="nothing", label="actuator.health"),
-            Endpoint(
-                "GET", f"{BASE}/health/liveness", self.liveness, auth="nothing", label="actuator.health"
-            ),
-            Endpoint(
-                "GET", f"{BASE}/health/readiness", self.readiness, auth="nothing", label="actuator.health"
-            ),
-            Endpoint(
-                "GET", f"{BASE}/health/{{component}}", self.component, auth=reads, label="actuator.health"
-            ),
+            self._probed("/health", self.health),
+            self._probed("/health/liveness", self.liveness),
+            self._probed("/health/readiness", self.readiness),
+            self._probed("/health/{component}", self.component, reads),
             Endpoint("GET", f"{BASE}/info", self.info, auth=reads, label="actuator.info"),
             Endpoint("GET", f"{BASE}/gateway", self.gateway, auth=reads, label="actuator.routes"),
             Endpoint("GET", f"{BASE}/gateway/routes", self.routes, auth=reads, label="actuator.routes"),
             Endpoint("GET", f"{BASE}/gateway/routes/{{id}}", self.route, auth=reads, label="actuator.routes"),
             Endpoint("GET", f"{BASE}/prometheus", self.prometheus, auth=reads, label="actuator.prometheus"),
             Endpoint("GET", "/metrics", self.prometheus, auth=reads, label="actuator.prometheus"),
+        )
+
+    @staticmethod
+    def _probed(path: str, handler: Handler, auth: Auth = "nothing") -> Endpoint:
+        return Endpoint(
+            "GET", f"{BASE}{path}", handler, auth, label="actuator.health", slash=True, probed=True
         )
 
     async def links(self, request: web.Request) -> web.StreamResponse:
@@ -155,7 +148,8 @@ class Actuator:
         def link(path: str, templated: bool = False) -> dict[str, Any]:
             return {"href": base + path, "templated": templated}
 
-        return plain(
+        return spring_json(
+            request,
             {
                 "_links": {
                     "self": link(""),
@@ -174,7 +168,7 @@ class Actuator:
                         else {}
                     ),
                 }
-            }
+            },
         )
 
     async def health(self, request: web.Request) -> web.StreamResponse:
@@ -186,41 +180,44 @@ class Actuator:
         shown: dict[str, Any] = {"status": status}
         if _shows_details(request):
             shown |= {"components": components, "groups": ["liveness", "readiness"]}
-        return plain(shown, 200 if status == "UP" else 503)
+        return spring_json(request, shown, 200 if status == "UP" else 503)
 
     async def component(self, request: web.Request) -> web.StreamResponse:
         """How one component does."""
         component = _components(request.app[HEALTH]).get(request[CONTEXT].parameters["component"])
         if component is None:
             raise RouteNotFound
-        return plain(component, 503 if component["status"] in {"OUT_OF_SERVICE", "DOWN"} else 200)
+        return spring_json(
+            request, component, 503 if component["status"] in {"OUT_OF_SERVICE", "DOWN"} else 200
+        )
 
     async def liveness(self, request: web.Request) -> web.StreamResponse:
         """Answers: the process lives."""
-        return plain({"status": "UP"})
+        return spring_json(request, {"status": "UP"})
 
     async def readiness(self, request: web.Request) -> web.StreamResponse:
         """Whether requests should be sent here; if not, because of which components."""
         components = _components(request.app[HEALTH])
         status = _readiness(components)
         if status == "UP":
-            return plain({"status": status})
+            return spring_json(request, {"status": status})
         shown: dict[str, Any] = {"status": status}
         if _shows_details(request):
             shown["components"] = {
                 name: each for name, each in components.items() if each["status"] == OUT_OF_SERVICE
             }
-        return plain(shown, 503)
+        return spring_json(request, shown, 503)
 
     async def info(self, request: web.Request) -> web.StreamResponse:
         """What this is."""
         settings = request.app[CONFIGURATION].settings
-        return plain(
+        return spring_json(
+            request,
             {
                 "app": {"name": settings.spring_application_name, "version": __version__},
                 "profiles": list(settings.spring_profiles_active),
                 "python": platform.python_version(),
-            }
+            },
         )
 
     async def gateway(self, request: web.Request) -> web.StreamResponse:
@@ -231,7 +228,7 @@ class Actuator:
         entries = [{"href": f"{BASE}/gateway/{each}", "methods": ["GET"]} for each in below]
         if request.app[CONFIGURATION].settings.management_token:
             entries.append({"href": f"{BASE}/gateway/refresh", "methods": ["POST"]})
-        return plain(entries, media_type="application/json")
+        return plain(entries)
 
     async def routes(self, request: web.Request) -> web.StreamResponse:
         """The table in the order in which it is matched."""
@@ -244,7 +241,7 @@ class Actuator:
         route = request.app[CONFIGURATION].tables.now.table.route(request[CONTEXT].parameters["id"])
         if route is None:
             raise RouteNotFound
-        return plain(actuator_route(route), media_type="application/json")
+        return plain(actuator_route(route))
 
     async def prometheus(self, request: web.Request) -> web.StreamResponse:
         """All metrics of the process in Prometheus's format. With thousands of series they take seconds to write."""

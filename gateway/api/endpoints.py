@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from aiohttp import web
@@ -12,6 +12,7 @@ from aiohttp import web
 from gateway.context import Handler
 from gateway.errors import MethodNotAllowed, RouteNotFound
 
+_PROBED = ("GET", "HEAD", "OPTIONS")
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
 Auth = Literal["token", "nothing", "management"]
@@ -31,7 +32,8 @@ class Endpoint:
     """One own call. ``path`` may hold ``{name}`` segments. ``label`` names it in logs and metrics.
 
     ``auth`` is what the call needs. ``sheddable``: an overloaded instance refuses it, because it brings a new user.
-    ``streams``: answers with server-sent events, also where it refuses for the moment.
+    ``streams``: answers with server-sent events, also where it refuses for the moment. ``slash``: a slash behind the
+    path is the same call. ``probed``: load balancers may ask by ``OPTIONS``, too, whether the gateway is there.
     """
 
     method: str
@@ -41,12 +43,28 @@ class Endpoint:
     label: str = ""
     sheddable: bool = False
     streams: bool = False
+    slash: bool = False
+    probed: bool = False
 
-    def route(self) -> web.RouteDef:
-        """The route for aiohttp, which answers HEAD as well where GET is answered."""
+    def routes(self) -> list[web.RouteDef]:
+        """The routes for aiohttp, which answers HEAD as well where GET is answered."""
         # A parameter takes what a segment may hold here; aiohttp's own default leaves out braces.
         path = _PARAMETER.sub(r"{\1:[^/]+}", self.path)
-        return web.route(self.method, path, self.handler, expect_handler=on_demand)
+        paths = (path, f"{path}/") if self.slash else (path,)
+        calls = [(self.method, self.handler), *([("OPTIONS", probe)] if self.probed else [])]
+        return [
+            web.route(method, each, handler, expect_handler=on_demand)
+            for each in paths
+            for method, handler in calls
+        ]
+
+
+async def probe(request: web.Request) -> web.StreamResponse:
+    """Answers a load balancer that asks by ``OPTIONS`` whether the gateway is there."""
+    if "Access-Control-Request-Method" in request.headers:
+        # A preflight, and pages of other origins may not call what is for operators.
+        raise MethodNotAllowed(_PROBED)
+    return web.Response(headers={"Allow": ", ".join(_PROBED), "Cache-Control": "no-store"})
 
 
 async def on_demand(_request: web.Request) -> None:
@@ -62,7 +80,11 @@ class Endpoints:
         self._namespaces = namespaces
         self._below = tuple(namespace + "/" for namespace in namespaces)
         for endpoint in endpoints:
-            self._methods(endpoint.path)[endpoint.method] = endpoint
+            for path in (endpoint.path, f"{endpoint.path}/") if endpoint.slash else (endpoint.path,):
+                methods = self._methods(path)
+                methods[endpoint.method] = endpoint
+                if endpoint.probed:
+                    methods["OPTIONS"] = replace(endpoint, method="OPTIONS", handler=probe, auth="nothing")
 
     def _methods(self, path: str) -> dict[str, Endpoint]:
         if "{" not in path:

@@ -22,7 +22,8 @@ from gateway.proxy.response import Send, send_answer
 from gateway.proxy.websocket import key_of
 from gateway.routing.cors import Headers
 from gateway.routing.filters.base import Answer
-from gateway.routing.filters.edits import HeaderEdit
+from gateway.routing.filters.edits import AddIfBlank, HeaderEdit
+from gateway.routing.own_headers import folded, is_written
 from gateway.routing.path import is_authority
 from gateway.routing.table import Match
 
@@ -119,6 +120,8 @@ def plan_for(request: web.Request, match: Match) -> ForwardPlan:
         seen=context.origin,
         told=configuration.told,
     )
+    if changes.told:
+        headers = _told(headers, changes.told)
     route = match.route
     upstream = route.upstream
     # By position: this is made for every request.
@@ -147,6 +150,22 @@ def plan_for(request: web.Request, match: Match) -> ForwardPlan:
         security=context.security,
         downloads=request.app[DOWNLOADS],
     )
+
+
+def _told(headers: RawHeaders, edits: Sequence[HeaderEdit]) -> list[tuple[bytes, bytes]]:
+    """``headers`` for a service with what the route says of the client in place of what the gateway says.
+
+    The edits begin with nothing, so that no value of a client's is among them. What a trusted proxy says besides that
+    has been edited before.
+    """
+    said: CIMultiDict[str] = CIMultiDict()
+    there = {folded(_decode(name)) for name, value in headers if value}
+    for edit in edits:
+        if not (isinstance(edit, AddIfBlank) and folded(edit.name) in there):
+            edit.apply(said)
+    ours = {form for form in map(folded, said) if is_written(form) or form not in there}
+    kept = [field for field in headers if folded(_decode(field[0])) not in ours]
+    return [*kept, *((_encode(name), _encode(value)) for name, value in said.items() if folded(name) in ours)]
 
 
 def _prefix(context: RequestContext, match: Match) -> str:

@@ -8,8 +8,9 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.api.actuator import BASE, plain
+from gateway.api.actuator import BASE
 from gateway.api.endpoints import Auth, Endpoint
+from gateway.api.spring_json import plain
 from gateway.context import OBSERVERS
 from gateway.routing.describe import filter_factories, predicate_factories
 from gateway.settings.model import Settings
@@ -70,4 +71,4 @@ async def route_predicates(request: web.Request) -> web.StreamResponse:
 
 
 def _answer(content: Mapping[str, int | None]) -> web.StreamResponse:
-    return plain(content, media_type="application/json")
+    return plain(content)

@@ -9,9 +9,10 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.api.actuator import BASE, MEDIA_TYPE, Aside, plain
+from gateway.api.actuator import BASE, Aside
 from gateway.api.endpoints import Auth, Endpoint
 from gateway.api.envelope import encode
+from gateway.api.spring_json import media_type_of, spring_json
 from gateway.context import CONTEXT, OBSERVERS, RequestContext
 from gateway.errors import BadRequest, FieldFault, RouteNotFound
 from gateway.observability.metrics import Metrics
@@ -40,7 +41,7 @@ class MetricsApi:
 
     async def names(self, request: web.Request) -> web.StreamResponse:
         """All names in their order."""
-        return plain({"names": list(await self._meters(request.app[OBSERVERS].metrics))})
+        return spring_json(request, {"names": list(await self._meters(request.app[OBSERVERS].metrics))})
 
     async def metric(self, request: web.Request) -> web.StreamResponse:
         """One metric: all its series, or those with the tags that ``?tag=key:value`` names, taken together."""
@@ -52,7 +53,7 @@ class MetricsApi:
         if body is None:
             raise RouteNotFound
         return web.Response(
-            body=BytesIO(body), headers={"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"}
+            body=BytesIO(body), headers={"Content-Type": media_type_of(request), "Cache-Control": "no-store"}
         )
 
     async def _meters(self, metrics: Metrics) -> Mapping[str, Meter]:

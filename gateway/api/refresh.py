@@ -8,9 +8,10 @@ import hmac
 
 from aiohttp import web
 
-from gateway.api.actuator import BASE, plain
+from gateway.api.actuator import BASE
 from gateway.api.body import read_small
 from gateway.api.endpoints import Endpoint
+from gateway.api.spring_json import spring_json
 from gateway.context import CONFIGURATION, CONTEXT, REFRESH, UPLOADS
 from gateway.errors import RouteNotFound, TokenInvalid, TokenRequired
 from gateway.settings.model import Settings
@@ -43,7 +44,7 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
 
 async def refresh(request: web.Request) -> web.StreamResponse:
     """Spring's answer: the names of the properties that changed."""
-    return plain(list(await request.app[REFRESH].refresh()))
+    return spring_json(request, list(await request.app[REFRESH].refresh()))
 
 
 async def refresh_routes(request: web.Request) -> web.StreamResponse:

@@ -84,22 +84,12 @@ class NotJson(ValueError):
     """A body that is no JSON, or too much of it: nested too deeply, or of too many values."""
 
 
-def led_here(body: bytes, path: str) -> bytes:
-    """The document with every server replaced by its path alone, which is then a path of whoever serves the document.
-
-    ``path`` is where the service itself has it. What is JSON but no OpenAPI document is returned as it is. Raises
-    NotJson.
-    """
-    steps = leading(body, path)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            return bytes(done.value)
-
-
 def leading(body: bytes, path: str) -> Generator[None, None, bytes]:
-    """``led_here`` in steps: between two of them something else may be done."""
+    """The document with every server replaced by its path alone, which is then a path of the server of the document.
+
+    ``path`` is where the service itself has it. A document that is JSON but no OpenAPI is returned as it is. Raises
+    NotJson. It works in steps: between two of them something else may be done.
+    """
     try:
         document = _OpenApiDocument(body.decode(json.detect_encoding(body), "surrogatepass"))
         yield from document.scan()

@@ -6,7 +6,6 @@ OpenID Connect Discovery and RFC 8414. Addresses come from the settings or from 
 from __future__ import annotations
 
 import asyncio
-import codecs
 import logging
 import os
 from collections.abc import Awaitable, Callable
@@ -16,7 +15,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from aiohttp import ClientError, ClientSession
 
-from gateway.auth.encoding import decode_object
+from gateway.auth.encoding import NotJson, decode_document, repeats
 from gateway.auth.key_set import MAX_DOCUMENT_BYTES
 
 Fetch = Callable[[str], Awaitable[bytes]]
@@ -176,9 +175,12 @@ def _key_set_of(document: bytes, issuer: str) -> str:
     Raises Unsound for what is no such document, or not that issuer's.
     """
     try:
-        members = decode_object(document.removeprefix(codecs.BOM_UTF8))
-    except ValueError:
-        raise Unsound("it is not a JSON object") from None
+        members = decode_document(document)
+    except NotJson as error:
+        raise Unsound(f"it is not a JSON object: {error}") from None
+    for name in ("issuer", "jwks_uri"):
+        if repeats(members, name):
+            raise Unsound(f"its member {name} occurs twice")
     named = members.get("issuer")
     if named != issuer:
         hint = _difference(named, issuer)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import binascii
+import codecs
 import json
+from collections import Counter
 from typing import Any, NoReturn
 
 # To the standard alphabet; what base64url does not have becomes a byte that no base64 has.
@@ -42,6 +44,49 @@ def _no_constant(name: str) -> NoReturn:
 
 _decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
 
+_MOST_DIGITS = 400
+"""As many as the largest float has, and fewer than Python refuses to read."""
+
+
+class NotJson(ValueError):
+    """The text is no JSON object. The reason is a clause in words, without any of the text."""
+
+
+class _Odd:
+    """Stands in a document for what is no JSON."""
+
+    __slots__ = ("why",)
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+
+class _Repeating(dict[str, Any]):
+    """An object of which readers disagree on what it says: the members ``twice`` occur more than once."""
+
+    twice: frozenset[str] = frozenset()
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) == len(pairs):
+        return members
+    repeating = _Repeating(members)
+    counted = Counter(name for name, _ in pairs)
+    repeating.twice = frozenset(name for name, count in counted.items() if count > 1)
+    return repeating
+
+
+def _integer(digits: str) -> int | _Odd:
+    return int(digits) if len(digits) <= _MOST_DIGITS else _Odd("a number in it is too long")
+
+
+_lenient = json.JSONDecoder(
+    object_pairs_hook=_members,
+    parse_constant=lambda name: _Odd(f"{name} in it is not JSON"),
+    parse_int=_integer,
+)
+
 
 def decode_object(text: bytes) -> dict[str, Any]:
     """The JSON object in ``text`` (UTF-8).
@@ -56,3 +101,55 @@ def decode_object(text: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("not an object")
     return value
+
+
+def decode_document(text: bytes) -> dict[str, Any]:
+    """The JSON object in ``text``, which may begin with a byte order mark. What is odd within it stays there: ask
+    ``repeats`` about each member and ``oddity_of`` about its value before it is used.
+
+    Raises ``NotJson`` if the text as a whole can't be read, or if it is no object.
+    """
+    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in text[:4]:
+        raise NotJson("it is in UTF-16 or UTF-32, and JSON is in UTF-8")
+    try:
+        value = _lenient.decode(text.removeprefix(codecs.BOM_UTF8).decode("utf-8"))
+    except RecursionError:
+        raise NotJson("it is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise NotJson("it is not in UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise NotJson(_what_it_is(text, error)) from None
+    if not isinstance(value, dict):
+        kind = "a list" if isinstance(value, list) else "a single value"
+        raise NotJson(f"it is {kind} and not an object")
+    return value
+
+
+def _what_it_is(text: bytes, error: json.JSONDecodeError) -> str:
+    start = text.strip(b" \t\r\n")[:1]
+    if not start:
+        return "it is empty"
+    if start == b"<":
+        return "it is not JSON but HTML or XML"
+    return f"it is not JSON (line {error.lineno}, column {error.colno})"
+
+
+def repeats(members: object, name: str) -> bool:
+    """Whether this member of the object ``members`` occurs more than once."""
+    return isinstance(members, _Repeating) and name in members.twice
+
+
+def oddity_of(value: object) -> str | None:
+    """Why a part of a document is not what all readers take it for: a clause without any of its text. None if it is."""
+    parts = [value]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, _Odd):
+            return part.why
+        if isinstance(part, _Repeating):
+            return "a member in it occurs twice"
+        if isinstance(part, dict):
+            parts += part.values()
+        elif isinstance(part, list):
+            parts += part
+    return None

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from gateway.auth.discovery import Discovery, Fetch, FetchFailed, IssuerLocation, reason_of
-from gateway.auth.key_set import Key, KeySet, LeftOut, parse_key_set
+from gateway.auth.key_set import MAX_KID_CHARS, Key, KeySet, LeftOut, NoKeySet, parse_key_set
 from gateway.auth.signatures import ALGORITHMS
+from gateway.auth.sought import Sought
 from gateway.errors import AuthUnavailable, TokenInvalid
 
 _log = logging.getLogger(__name__)
@@ -40,13 +41,12 @@ class JwksTiming:
 
 @dataclass(frozen=True, slots=True)
 class JwksStatus:
-    """For health: ``keys`` counts the keys, ``kids`` are the names of those that have one. ``age`` is seconds since
-    they were last confirmed (``None`` = never), ``failures`` counts the fetches without one usable key since then,
-    ``skipped`` the last document's unusable entries. ``unread`` says why the keys of an issuer, found by its document,
-    were never read; None if they were, or if an address is set."""
+    """For health: ``keys`` counts the keys. ``age`` is seconds since they were last confirmed (``None`` = never),
+    ``failures`` counts the fetches without one usable key since then, ``skipped`` the last document's unusable entries.
+    ``unread`` says why the keys of an issuer, found by its document, were never read; None if they were, or if an
+    address is set."""
 
     keys: int
-    kids: tuple[str, ...]
     skipped: int
     age: float | None
     failures: int
@@ -84,6 +84,11 @@ class Jwks:
         self._asked_at: float | None = None
         self._running = False
         self._fetching = False
+        self._fetches = 0
+        """How many have begun."""
+        self._succeeded = 0
+        """The number of the last one that brought usable keys."""
+        self._sought = Sought()
         self._wanted = asyncio.Event()
         self._round_over = asyncio.Event()
         self.generation = 0
@@ -107,9 +112,7 @@ class Jwks:
         unread = None
         if self._discovery is not None and self._confirmed_at is None:
             unread = f"no keys from {self._source}: {self._reason}"
-        return JwksStatus(
-            _count(self._key_set), tuple(self._keys), self._key_set.skipped, age, self._failures, unread
-        )
+        return JwksStatus(_count(self._key_set), self._key_set.skipped, age, self._failures, unread)
 
     def aim(self, source: str | IssuerLocation, algorithms: Sequence[str]) -> None:
         """Take the keys from there from now on, for these algorithms.
@@ -129,6 +132,7 @@ class Jwks:
                 self._confirmed_at = None
                 self._reason = "not yet asked"
                 self._take(_NO_KEYS)
+            self._sought.clear()
         self._algorithms = tuple(algorithms)
         self._wanted.set()
 
@@ -151,31 +155,52 @@ class Jwks:
         return key
 
     async def key(self, kid: str | None, alg: str) -> Key:
-        """The key with this ``kid``, fetching the set at most once (shared by all who ask) if it is unknown.
+        """The key with this ``kid``, fetching the set (once for all who ask) if it is unknown. A fetch that is under
+        way may be older than the key: then another one is waited for.
 
-        Raises ``TokenInvalid`` if there is no such key or it is for another algorithm,
-        ``AuthUnavailable`` if there are no keys at all.
+        Raises ``TokenInvalid`` if there is no such key or it is for another algorithm, ``AuthUnavailable`` if there are
+        no keys at all, or if nobody can say yet whether there is such a key: no fetch has succeeded that began after
+        the ``kid`` was first asked for. A 401 would log users out whose key is only too new.
         """
         key = self.known_key(kid, alg)
-        if key is None and self._may_fetch():
-            await self._round_over.wait()
-            key = self.known_key(kid, alg)
+        if key is None and kid is not None and len(kid) > MAX_KID_CHARS:
+            raise TokenInvalid("unknown kid")
+        if key is None:
+            since = self._fetches if kid is None else self._sought.since(kid, self._fetches)
+            if self._may_fetch():
+                await self._round_over.wait()
+                key = self.known_key(kid, alg)
+                if key is None and self.keys_known and self._fetches <= since and self._may_fetch():
+                    await self._round_over.wait()
+                    key = self.known_key(kid, alg)
         if key is not None:
             return key
-        if not self.keys_known:
+        if not self.keys_known or self._is_open(None if kid is None else since):
             raise AuthUnavailable
         raise TokenInvalid("no kid, and no key fits" if kid is None else "unknown kid")
+
+    def _is_open(self, since: int | None) -> bool:
+        """Whether the auth server may have a key by now that is not at hand. ``since`` is the newest fetch when it was
+        first asked for. None: it has no name to remember it by, so all depends on how the last fetch went."""
+        if not self._running:
+            return False  # nothing will be found out any more
+        return bool(self._failures) if since is None else self._succeeded <= since
 
     async def successor(self, tried: Key) -> Key | None:
         """The key that is for tokens without a kid in place of ``tried``, if there is another one by now.
 
         Such a token does not name a key that is unknown, so that a signature that does not fit is what tells of a
-        rotation. Fetches as often as unknown kids do, at most. Raises ``TokenInvalid`` if several keys fit.
+        rotation. Fetches as often as unknown kids do, at most. Raises ``TokenInvalid`` if several keys fit, and
+        ``AuthUnavailable`` if there is no other key and the auth server could not be asked for one.
         """
         if self._may_fetch():
             await self._round_over.wait()
         key = self.known_key(None, tried.algorithm)
-        return None if key is None or key.material == tried.material else key
+        if key is not None and key.material != tried.material:
+            return key
+        if self._is_open(None):
+            raise AuthUnavailable
+        return None
 
     def _may_fetch(self) -> bool:
         """Whether a fetch is under way that the caller can wait for; sets one off if it is time for one."""
@@ -209,6 +234,7 @@ class Jwks:
         while True:
             self._wanted.clear()
             self._fetching = True
+            self._fetches += 1
             await self._refresh()
             self._fetching = False
             self._end_round()
@@ -227,7 +253,9 @@ class Jwks:
             key_set = await self._read(algorithms)
         except FetchFailed as error:
             why = str(error)
-        except (OSError, TimeoutError, ValueError) as error:  # ValueError: the document is no key set
+        except NoKeySet as error:
+            why = f"the document is no key set: {error}"
+        except (OSError, TimeoutError) as error:
             why = reason_of(error)
         except Exception as error:
             # A fault of the gateway or of a library, not of the auth server. The keys at hand stay good all the same.
@@ -249,6 +277,7 @@ class Jwks:
         if self._failures:
             _log.info("keys from %s again after %d failures", self._shown_source(), self._failures)
         self._failures = 0
+        self._succeeded = self._fetches
         self._confirmed_at = self._clock()
         self._on_fetch(True)
 
@@ -263,6 +292,8 @@ class Jwks:
         return await asyncio.to_thread(parse_key_set, document, algorithms)
 
     def _take(self, key_set: KeySet) -> None:
+        self._sought.found(key_set.keys)
+        self._sought.withdraw(self._keys.keys() - key_set.keys.keys())
         changed = (key_set.keys, key_set.fitting) != (self._key_set.keys, self._key_set.fitting)
         self._key_set, self._keys = key_set, key_set.keys
         if changed:

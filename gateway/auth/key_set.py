@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import codecs
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.x509 import InvalidVersion, load_der_x509_certificate
 from jose.exceptions import JOSEError
 
-from gateway.auth.encoding import decode_base64url, decode_object
+from gateway.auth.encoding import NotJson, decode_base64url, decode_document, oddity_of, repeats
 from gateway.auth.signatures import (
     CURVE_OF,
     ED25519_ALGORITHMS,
@@ -68,7 +67,9 @@ def _text(data: bytes) -> str:
 
 MAX_DOCUMENT_BYTES: Final = 256 * 1024
 MAX_KEYS: Final = 64
-_MAX_KID_CHARS: Final = 255
+MAX_KID_CHARS: Final = 255
+"""A key with a longer ``kid`` is left out."""
+
 _SHOWN_KID_CHARS: Final = 64
 _ABSENT: Final[tuple[object, ...]] = (None, "", [], {})
 _TO_URL_ALPHABET: Final = bytes.maketrans(b"+/", b"-_")
@@ -138,6 +139,10 @@ class KeySet:
     """How many entries are not used. Those beyond ``MAX_KEYS`` are one of ``left_out`` together."""
 
 
+class NoKeySet(ValueError):
+    """The document as a whole is no key set. The text says why in words, without any of the document."""
+
+
 class _Unusable(Exception):
     """This entry of the set is not a key we would trust, or (``harmless``) not one for us."""
 
@@ -151,13 +156,9 @@ def parse_key_set(document: bytes, algorithms: Sequence[str]) -> KeySet:
 
     Kept are keys that fit one of ``algorithms`` by kty, alg, use, key_ops, size and curve; one without ``alg`` serves
     every allowed algorithm of its kind. The first of two keys with the same ``kid`` and algorithm counts for tokens
-    that name it. Raises ``ValueError`` if the document as a whole is no key set.
+    that name it. Raises ``NoKeySet`` if the document as a whole is no key set.
     """
-    if len(document) > MAX_DOCUMENT_BYTES:
-        raise ValueError("the key set is too large")
-    entries = decode_object(document.removeprefix(codecs.BOM_UTF8)).get("keys")
-    if not isinstance(entries, list):
-        raise ValueError("no list of keys")
+    entries = _entries(document)
     keys: dict[str, dict[str, Key]] = {}
     fitting: dict[str, dict[tuple[str, ...], Key]] = {}
     left_out = []
@@ -189,16 +190,31 @@ def parse_key_set(document: bytes, algorithms: Sequence[str]) -> KeySet:
     return KeySet(keys, by_algorithm, tuple(left_out), len(left_out) + max(too_many - 1, 0))
 
 
+def _entries(document: bytes) -> list[Any]:
+    if len(document) > MAX_DOCUMENT_BYTES:
+        raise NoKeySet(f"it is longer than {MAX_DOCUMENT_BYTES} bytes")
+    try:
+        members = decode_document(document)
+    except NotJson as error:
+        raise NoKeySet(str(error)) from None
+    entries = members.get("keys")
+    if repeats(members, "keys"):
+        raise NoKeySet("its member keys occurs twice")
+    if entries is None:
+        hint = ", but a jwks_uri: that is where they are" if "jwks_uri" in members else ""
+        raise NoKeySet(f"it has no keys{hint}")
+    if not isinstance(entries, list):
+        raise NoKeySet("its keys are not a list")
+    return entries
+
+
 def _name(entry: object, place: int) -> str:
-    kid = entry.get("kid") if isinstance(entry, dict) else None
+    kid = entry.get("kid") if isinstance(entry, dict) and not repeats(entry, "kid") else None
     return repr(kid[:_SHOWN_KID_CHARS]) if isinstance(kid, str) and kid else f"entry {place}"
 
 
 def _build(entry: object, algorithms: Sequence[str]) -> list[Key]:
-    if not isinstance(entry, dict):
-        raise _Unusable("not an object")
-    # Serializers write what a key does not have as null, or as an empty text or list.
-    entry = {member: value for member, value in entry.items() if value not in _ABSENT}
+    entry = _members(entry)
     if not _PRIVATE_MEMBERS.isdisjoint(entry):
         raise _Unusable("it holds private members, and a published secret is no key any more")
     if entry.get("use", "sig") != "sig":
@@ -211,8 +227,8 @@ def _build(entry: object, algorithms: Sequence[str]) -> list[Key]:
     kid = entry.get("kid", "")
     if not isinstance(kid, str):
         raise _Unusable("the kid is not a text")
-    if len(kid) > _MAX_KID_CHARS:
-        raise _Unusable(f"the kid is longer than {_MAX_KID_CHARS} characters")
+    if len(kid) > MAX_KID_CHARS:
+        raise _Unusable(f"the kid is longer than {MAX_KID_CHARS} characters")
     if "x5c" in entry and _PUBLIC_MEMBERS.isdisjoint(entry):
         entry = _with_certificate(entry)
     match entry.get("kty"):
@@ -227,6 +243,16 @@ def _build(entry: object, algorithms: Sequence[str]) -> list[Key]:
         raise _Unusable("its alg is not allowed for it", harmless=True)
     fingerprint = tuple(material.values())
     return [Key(kid, name, fingerprint, verifier(material, name)) for name in wanted]
+
+
+def _members(entry: object) -> dict[str, Any]:
+    """What the entry has; serializers write what it does not have as null, or as an empty text or list."""
+    if not isinstance(entry, dict):
+        raise _Unusable("not an object")
+    why = oddity_of(entry)
+    if why is not None:
+        raise _Unusable(why)
+    return {member: value for member, value in entry.items() if value not in _ABSENT}
 
 
 def _with_certificate(entry: Mapping[str, Any]) -> dict[str, Any]:

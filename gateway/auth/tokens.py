@@ -87,11 +87,6 @@ class TokenVerifier:
         self._good.clear()
         self._headers.clear()
 
-    @property
-    def remembered(self) -> int:
-        """How many tokens are remembered at present."""
-        return len(self._good)
-
     def cached(self, token: str) -> Principal | None:
         """The principal if this very token was verified before and still is good; about a microsecond."""
         if len(token) > MAX_TOKEN_CHARS or not token.isascii():
@@ -107,10 +102,6 @@ class TokenVerifier:
             return None
         self._good.move_to_end(digest)
         return principal
-
-    async def verify(self, token: str, *, grace: float = 0.0) -> Principal:
-        """Who the token speaks for, be it known or not; else as ``check``."""
-        return self.cached(token) or await self.check(token, grace=grace)
 
     async def check(self, token: str, *, grace: float = 0.0) -> Principal:
         """Who the token speaks for, which ``cached`` does not know.
@@ -133,6 +124,8 @@ class TokenVerifier:
             claims = decode_object(decode_base64url(body))
         except ValueError:
             raise TokenInvalid("claims are not a JSON object") from None
+        # Serializers write a claim that there is none of as null.
+        claims = {name: value for name, value in claims.items() if value is not None}
         principal = self._principal(claims, grace)
         if not principal.late:
             self._keep(token, principal, generation)

@@ -10,6 +10,7 @@ from http.client import HTTPException
 from urllib.error import HTTPError, URLError
 
 from gateway.cli.client import OPENER, own_url, within
+from gateway.cli.parsing import Commands
 from gateway.errors import SettingsError
 from gateway.settings.model import Settings
 
@@ -23,7 +24,7 @@ _FULL = (
 _NOT_A_GATEWAY = f"from {{}}, but not a gateway's answer: {_SETTINGS}"
 
 
-def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_to(commands: Commands) -> None:
     """Add ``health``."""
     health = commands.add_parser(
         "health",

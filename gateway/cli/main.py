@@ -1,4 +1,4 @@
-"""The ``gateway`` command: serve, check, routes, demo, and calls to a running gateway.
+"""The ``gateway`` command: serve, check, routes, schema, demo, completion, and calls to a running gateway.
 
 Exit status: 0 done, 1 refused or failed, 2 wrong use or wrong settings, 130 interrupted.
 """
@@ -9,7 +9,10 @@ import argparse
 import asyncio
 import contextlib
 import errno
+import importlib.util
+import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
@@ -18,8 +21,10 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Final
 
 from gateway import __version__, versions
+from gateway.cli import completion as cli_completion
 from gateway.cli import health as cli_health
 from gateway.cli import room as cli_room
+from gateway.cli.parsing import Commands, complete_files
 from gateway.settings.fields import Setting
 from gateway.settings.model import TABLE, Settings, as_written
 from gateway.settings.model import check as check_settings
@@ -63,7 +68,7 @@ def _run(argv: Sequence[str] | None, environ: Mapping[str, str]) -> int:
             return 2
         environ = understood(environ)
         # Before anything is imported that may fail with another version of a library.
-        if options.run in _NEED_LIBRARIES and not _libraries_fit():
+        if options.run in _NEED_LIBRARIES and not _libraries_fit(_EXTRAS.get(options.run, "")):
             return 1
         status: int = options.run(options, environ)
         return status
@@ -88,23 +93,38 @@ def _give_up_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def make_parser(environ: Mapping[str, str] | None = None) -> argparse.ArgumentParser:
-    """The whole command line; each command sets ``run(options, environ) -> int``. The help looks at ``environ``."""
+def make_parser(environ: Mapping[str, str] | None = None, *, files: object = None) -> argparse.ArgumentParser:
+    """The whole command line; each command sets ``run(options, environ) -> int``. The help looks at ``environ``.
+
+    ``files`` is what shtab takes for a name of a file, where the parser is made to be completed by a shell.
+    """
     parser = argparse.ArgumentParser(
         prog="gateway", description="An API gateway with a virtual waiting room.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"gateway {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
+    _add_serve(commands, environ or {})
+    _add_check_and_routes(commands, files)
+    _add_demo(commands)
+    cli_room.add_to(commands)
+    cli_health.add_to(commands)
+    _add_schema_and_completion(commands)
+    return parser
+
+
+def _add_serve(commands: Commands, environ: Mapping[str, str]) -> None:
     serve = commands.add_parser(
         "serve",
         help="run a gateway",
         description="Run a gateway until SIGTERM or Ctrl-C, set by the environment variables below.",
-        epilog=describe_settings(environ or {}),
+        epilog=describe_settings(environ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     serve.set_defaults(run=_serve)
 
+
+def _add_check_and_routes(commands: Commands, files: object) -> None:
     check = commands.add_parser(
         "check",
         help="check a file of routes, and the settings",
@@ -113,7 +133,7 @@ def make_parser(environ: Mapping[str, str] | None = None) -> argparse.ArgumentPa
         "hardly meant.",
     )
     check.add_argument("--strict", action="store_true", help="fail (exit status 1) on a warning too")
-    check.add_argument("file", nargs="?", type=Path, metavar="FILE")
+    complete_files(check.add_argument("file", nargs="?", type=Path, metavar="FILE"), files)
     check.set_defaults(run=_check)
 
     routes = commands.add_parser(
@@ -121,10 +141,15 @@ def make_parser(environ: Mapping[str, str] | None = None) -> argparse.ArgumentPa
         help="show the table of routes, or where one request would go",
         description="Show the table of routes that `gateway serve` would use.",
     )
-    routes.add_argument("file", nargs="?", type=Path, metavar="FILE", help="another file than serve's")
-    routes.add_argument("--match", metavar='"METHOD /PATH"', help="explain what would happen to this request")
+    file = routes.add_argument("file", nargs="?", type=Path, metavar="FILE", help="another file than serve's")
+    complete_files(file, files)
+    # A metavar without quotes, since shtab puts it into zsh's script as it is.
+    match_help = "explain what would happen to this request, such as 'POST /api/v1/reservations'"
+    routes.add_argument("--match", metavar="REQUEST", help=match_help)
     routes.set_defaults(run=_routes)
 
+
+def _add_demo(commands: Commands) -> None:
     demo = commands.add_parser(
         "demo",
         help="watch a crowd go through a real waiting room",
@@ -137,15 +162,31 @@ def make_parser(environ: Mapping[str, str] | None = None) -> argparse.ArgumentPa
     demo.add_argument("--no-crowd", action="store_true", help="an empty room, to be tried by hand")
     demo.set_defaults(run=_demo)
 
-    cli_room.add_to(commands)
-    cli_health.add_to(commands)
-    return parser
+
+def _add_schema_and_completion(commands: Commands) -> None:
+    schema = commands.add_parser(
+        "schema",
+        help="print the JSON Schema of route files, for editors",
+        description="Print the JSON Schema of route files. An editor that knows it completes and explains the keys, "
+        "and marks what is wrong, while you write.",
+    )
+    schema.set_defaults(run=_schema)
+
+    completion = commands.add_parser(
+        "completion",
+        help="print a script for the completion of your shell",
+        description="Print a script with which your shell completes the commands, options and files of `gateway`.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=cli_completion.HOW,
+    )
+    completion.add_argument("shell", choices=cli_completion.SHELLS, help="your shell")
+    completion.set_defaults(run=_completion)
 
 
 def describe_settings(environ: Mapping[str, str]) -> str:
     """All settings, for people: name, default, what it does and what is allowed; and whether ``environ`` is a Spring
     environment."""
-    spring = spring_lines(spring_reason(understood(environ).plain)) or ["Spring environment: off"]
+    spring = spring_lines(spring_reason(environ)) or ["Spring environment: off"]
     parts = [*(fill(line, 96) for line in spring), ""]
     parts += ["settings (environment variables, defaults in brackets):"]
     for group, rows in groupby(TABLE, key=lambda row: row.group):
@@ -162,9 +203,10 @@ def _described(row: Setting) -> str:
     )
 
 
-def _libraries_fit() -> bool:
-    """Says which libraries are of another version than allowed. Returns whether the gateway works with them."""
-    misfits = versions.misfits()
+def _libraries_fit(extra: str) -> bool:
+    """Says which libraries, also those of ``extra``, are of another version than allowed. Returns whether the gateway
+    works with them."""
+    misfits = versions.misfits(extra)
     for misfit in misfits:
         print(misfit if misfit.fatal else f"warning: {misfit}", file=sys.stderr)
     return not any(misfit.fatal for misfit in misfits)
@@ -197,7 +239,7 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     view = understood(environ)
     if options.file:
         view = understood({**view.plain, "ROUTES_FILE": str(options.file)})
-    for line in spring_lines(spring_reason(view.plain)):
+    for line in spring_lines(spring_reason(view)):
         print(line, file=sys.stderr)
     environ = view
     settings, wrong = _checked_settings(environ)
@@ -284,13 +326,35 @@ def _configured(environ: Mapping[str, str]) -> tuple[Properties | None, str, str
     return configured(environ)
 
 
+def _schema(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    from gateway.routing.spec.schema import route_file_schema  # noqa: PLC0415 - as above
+
+    print(json.dumps(route_file_schema(), ensure_ascii=False, indent=2))
+    return 0
+
+
+def _completion(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    print(cli_completion.script(make_parser, options.shell))
+    return 0
+
+
 def _demo(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    from gateway.demo import main as demo  # noqa: PLC0415 - as above
+    if importlib.util.find_spec("rich") is None:
+        # The interpreter is named because there may be several.
+        python = shlex.quote(sys.executable or "python3")
+        print(
+            "gateway demo needs rich, which is not installed; to install it: "
+            f"{python} -m pip install 'waiting-room-gateway[demo]', or '.[demo]' in a checkout",
+            file=sys.stderr,
+        )
+        return 1
+    from gateway.demo.run import main as demo  # noqa: PLC0415 - as above
 
     return demo(options)
 
 
-_NEED_LIBRARIES: Final = (_serve, _check, _routes, _demo)
+_NEED_LIBRARIES: Final = (_serve, _check, _routes, _schema, _completion, _demo)
+_EXTRAS: Final = {_demo: "demo"}
 
 
 def _routes_file(environ: Mapping[str, str]) -> Path:

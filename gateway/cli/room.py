@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import Request
 
 from gateway.cli.client import OPENER, own_url, within
+from gateway.cli.parsing import Commands
 from gateway.errors import SettingsError
 from gateway.settings.model import Settings
 
@@ -25,7 +26,7 @@ class RoomCallFailed(Exception):
     """The gateway did not do what was asked; the text says why."""
 
 
-def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_to(commands: Commands) -> None:
     """Add ``room`` and its own commands."""
     room = commands.add_parser(
         "room",

@@ -12,8 +12,9 @@ import aiohttp
 from gateway.discovery.config_server.client import ConfigServer
 from gateway.discovery.config_server.fetch import Ask, Find, Wanted, http_ask, places
 from gateway.discovery.eureka.client import config_servers
+from gateway.discovery.eureka.lease import machine
 from gateway.discovery.eureka.servers import EurekaAway, Servers
-from gateway.errors import ConfigUnavailable, SettingsError
+from gateway.errors import ConfigUnavailable, ConfigUnusable, SettingsError
 from gateway.observability.metrics import Metrics
 from gateway.proxy.forwarded import TrustedProxies
 from gateway.routing.spec.faults import RuleBroken
@@ -55,9 +56,11 @@ def wanted(settings: Settings) -> Wanted | None:
 
 def is_optional(settings: Settings) -> bool:
     """Whether a gateway starts without the Config Server. An address alone says no more than where it is."""
-    if settings.config_server_fail_fast:
+    imported = settings.spring_config_import
+    own = None if imported is None else imported.fail_fast
+    if settings.config_server_fail_fast if own is None else own:
         return False
-    return settings.spring_config_import is None or settings.spring_config_import.optional
+    return imported is None or imported.optional
 
 
 class _WithOwn(Mapping[str, str]):
@@ -81,11 +84,15 @@ class _WithOwn(Mapping[str, str]):
 
 
 def with_own_names(settings: Settings, environ: Mapping[str, str]) -> Mapping[str, str]:
-    """The environment as placeholders of a Config Server's values see it: ``${spring.application.name}`` and
-    ``${server.port}`` have a value here, too, if no variable is set."""
+    """The environment as placeholders of a Config Server's values see it: what Spring knows by itself
+    (``${spring.application.name}``, ``${spring.cloud.client.ip-address}``) has a value here, too, if no variable is
+    set."""
+    hostname, address = machine(settings)
     own = {
         "SPRING_APPLICATION_NAME": settings.spring_application_name,
         "SERVER_PORT": str(settings.server_port),
+        "SPRING_CLOUD_CLIENT_HOSTNAME": hostname,
+        "SPRING_CLOUD_CLIENT_IP_ADDRESS": address,
     }
     return _WithOwn(environ, own)
 
@@ -171,7 +178,9 @@ def _found(settings: Settings, session: aiohttp.ClientSession, metrics: Metrics)
             raise ConfigUnavailable("it is to be found through Eureka, and no server of that is set")
         try:
             found = await config_servers(servers, names)
-        except EurekaAway:
+        except EurekaAway as error:
+            if error.answered:
+                raise ConfigUnusable("it is to be found through Eureka, whose answer is of no use") from None
             raise ConfigUnavailable("it is to be found through Eureka, which does not answer") from None
         if not found:
             raise ConfigUnavailable(f"no instance of {' or '.join(names)} is up in Eureka")

@@ -1,5 +1,4 @@
-"""``gateway demo``: a crowd goes through a real waiting room in front of real services, on loopback."""
+"""``gateway demo``: a crowd goes through a real waiting room in front of real services, on loopback.
 
-from gateway.demo.run import main
-
-__all__ = ["main"]
+Nothing is imported here: only ``run`` and ``display`` need ``rich``, which the extra ``demo`` brings.
+"""

@@ -1,30 +1,30 @@
-"""One person's browser: HTTP calls and an event stream, each observed as it happens."""
+"""The client of one person: HTTP calls and an event stream, each reported as observations."""
 
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import aiohttp
 
-from gateway.demo.seen import (
+from gateway.demo.observations import (
     INTERRUPTED,
-    Answered,
     Call,
-    Ended,
-    Heard,
-    Opened,
-    Seen,
-    Sent,
-    Unanswered,
-    heard,
-    standing_of,
+    EventReceived,
+    Observation,
+    QueueStatus,
+    RequestFailed,
+    RequestSent,
+    ResponseReceived,
+    StreamClosed,
+    StreamOpened,
 )
-from gateway.demo.sse import Parser
 
 CALL_TIMEOUT = aiohttp.ClientTimeout(total=10.0)
 STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5.0)
@@ -32,8 +32,99 @@ STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5.0)
 END_PATIENCE = 2.5
 
 
-class StreamEnded(Exception):
-    """The server ended the stream without a last frame: come back after ``retry`` seconds."""
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One dispatched event. ``id`` is the last one the stream has set so far ("" if none)."""
+
+    name: str
+    data: str
+    id: str
+
+
+class EventParser:
+    """An incremental parser of server-sent events (HTML standard, 9.2.6). A chunk may end anywhere.
+
+    ``retry``: the reconnection time that the server asked for last, in milliseconds (None: never). ``last_event_id``:
+    what a reconnection would send.
+    """
+
+    __slots__ = (
+        "_data",
+        "_decoder",
+        "_line",
+        "_name",
+        "_skip_lf",
+        "_started",
+        "last_event_id",
+        "retry",
+    )
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._line = ""
+        self._skip_lf = False
+        self._started = False
+        self._name = ""
+        self._data: list[str] = []
+        self.retry: int | None = None
+        self.last_event_id = ""
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Take the next bytes and return the events they complete, in order."""
+        text = self._decoder.decode(chunk)
+        if not self._started and text:
+            self._started = True
+            text = text.removeprefix("\ufeff")
+        events = []
+        for line in self._lines(text):
+            event = self._take(line)
+            if event is not None:
+                events.append(event)
+        return events
+
+    def _lines(self, text: str) -> list[str]:
+        # A line ends with CR, LF or CRLF, and a chunk may end between the two: then the LF that opens
+        # the next chunk belongs to the line already seen.
+        if self._skip_lf and text:
+            text = text.removeprefix("\n")
+            self._skip_lf = False
+        if text.endswith("\r"):
+            self._skip_lf = True
+        *lines, rest = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        if lines:
+            lines[0] = self._line + lines[0]
+            self._line = rest
+        else:
+            self._line += rest
+        return lines
+
+    def _take(self, line: str) -> Event | None:
+        if not line:
+            return self._dispatch()
+        if line.startswith(":"):
+            return None
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if field == "event":
+            self._name = value
+        elif field == "data":
+            self._data.append(value)
+        elif field == "id" and "\0" not in value:
+            self.last_event_id = value
+        elif field == "retry" and value.isascii() and value.isdigit():
+            self.retry = int(value)
+        return None
+
+    def _dispatch(self) -> Event | None:
+        name, data = self._name, self._data
+        self._name, self._data = "", []
+        if not data:
+            return None
+        return Event(name or "message", "\n".join(data), self.last_event_id)
+
+
+class StreamInterrupted(Exception):
+    """The stream ended without a last frame, or could not be opened: reconnect after ``retry`` seconds."""
 
     def __init__(self, retry: float) -> None:
         self.retry = retry
@@ -41,23 +132,23 @@ class StreamEnded(Exception):
 
 
 class Reply(NamedTuple):
-    """An answer as observed, and its body (anything JSON; None if it was none)."""
+    """A response as an observation, and its body (any JSON value; None if it is no JSON)."""
 
-    seen: Answered
+    observed: ResponseReceived
     body: Any
 
 
 class Client:
-    """Speaks for one person. ``see`` gets every fact, ``http`` is shared by the whole crowd."""
+    """Makes the requests of one person. ``observe`` gets every observation; the crowd shares ``http``."""
 
     def __init__(
-        self, person: int, base: str, http: aiohttp.ClientSession, see: Callable[[Seen], None]
+        self, person: int, base: str, http: aiohttp.ClientSession, observe: Callable[[Observation], None]
     ) -> None:
         self.token = ""
         self._person = person
         self._base = base
         self._http = http
-        self._see = see
+        self._observe = observe
         self._streams = 0
 
     async def call(
@@ -74,38 +165,38 @@ class Client:
         if self.token and call is not Call.ANONYMOUS:
             sent_headers["Authorization"] = f"Bearer {self.token}"
         sent = time.monotonic()
-        self._see(Sent(self._person, sent, call))
+        self._observe(RequestSent(self._person, sent, call))
         try:
             async with self._http.request(
                 method, self._base + path, json=body, headers=sent_headers, timeout=CALL_TIMEOUT
             ) as response:
                 raw = await response.read()
         except asyncio.CancelledError:
-            self._see(Unanswered(self._person, time.monotonic(), call, sent, INTERRUPTED))
+            self._observe(RequestFailed(self._person, time.monotonic(), call, sent, INTERRUPTED))
             raise
         except (aiohttp.ClientError, TimeoutError) as error:
-            self._see(Unanswered(self._person, time.monotonic(), call, sent, type(error).__name__))
+            self._observe(RequestFailed(self._person, time.monotonic(), call, sent, type(error).__name__))
             return None
         at = time.monotonic()
         content = _json(raw)
-        seen = Answered(
+        observed = ResponseReceived(
             self._person,
             at,
             call,
             sent,
             response.status,
-            standing_of(content),
+            parse_queue_status(content),
             identity=_identity(content) if call in (Call.GATED, Call.PAY) else "",
             retry_after=_seconds(response.headers.get("Retry-After")),
         )
-        self._see(seen)
-        return Reply(seen, content)
+        self._observe(observed)
+        return Reply(observed, content)
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[Listening]:
-        """Open a stream; it is closed on leaving, without a word to the server unless that has ended it.
+    async def open_stream(self) -> AsyncIterator[EventStream]:
+        """Open a stream, and close its connection on leaving.
 
-        Raises StreamEnded if it can't be opened.
+        Raises StreamInterrupted if it can't be opened.
         """
         sent = time.monotonic()
         self._streams += 1
@@ -115,49 +206,53 @@ class Client:
         try:
             response = await self._http.get(url, headers=headers, timeout=STREAM_TIMEOUT)
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise StreamEnded(1.0) from error
-        listening = Listening(self._person, number, response, self._see)
-        self._see(Opened(self._person, time.monotonic(), number, sent, response.status))
+            raise StreamInterrupted(1.0) from error
+        stream = EventStream(self._person, number, response, self._observe)
+        self._observe(StreamOpened(self._person, time.monotonic(), number, sent, response.status))
         try:
             if response.status != 200:
-                raise StreamEnded(_seconds(response.headers.get("Retry-After")) or 1.0)
-            yield listening
-            await listening.finish()
+                raise StreamInterrupted(_seconds(response.headers.get("Retry-After")) or 1.0)
+            yield stream
+            await stream.finish()
         finally:
             response.close()
-            self._see(Ended(self._person, time.monotonic(), number, by_us=not listening.at_end))
+            self._observe(StreamClosed(self._person, time.monotonic(), number, by_us=not stream.at_end))
 
 
-class Listening:
+class EventStream:
     """An open stream, read event by event."""
 
     def __init__(
-        self, person: int, number: int, response: aiohttp.ClientResponse, see: Callable[[Seen], None]
+        self,
+        person: int,
+        number: int,
+        response: aiohttp.ClientResponse,
+        observe: Callable[[Observation], None],
     ) -> None:
         self.at_end = False
         self._person = person
         self._number = number
         self._response = response
-        self._see = see
-        self._parser = Parser()
-        self._last: Heard | None = None
+        self._observe = observe
+        self._parser = EventParser()
+        self._last: EventReceived | None = None
 
-    async def last_frame(self, until: float) -> Heard | None:
-        """Read on until the stream's last frame and return it; None when it is ``until`` (loop's clock) first.
+    async def last_frame(self, until: float) -> EventReceived | None:
+        """Read to the stream's last frame and return it; None if ``until`` (loop's clock) comes first.
 
-        Raises StreamEnded if the server ends the stream without one.
+        Raises StreamInterrupted if the server ends the stream without a last frame.
         """
         try:
             async with asyncio.timeout_at(until):
                 while self._last is None:
                     if not await self._read():
-                        raise StreamEnded((self._parser.retry or 1000) / 1000)
+                        raise StreamInterrupted((self._parser.retry or 1000) / 1000)
         except TimeoutError:
             return None
         return self._last
 
     async def finish(self) -> None:
-        """After a last frame, hear the stream out: the server should end it, and say nothing more."""
+        """After a last frame, read to the end: the server should send nothing more, and end the stream."""
         if self._last is None:
             return
         try:
@@ -178,11 +273,52 @@ class Listening:
             return False
         at = time.monotonic()
         for event in self._parser.feed(chunk):
-            fact = heard(self._person, at, self._number, event)
-            if fact.last and self._last is None:
-                self._last = fact
-            self._see(fact)
+            observation = parse_event(self._person, at, self._number, event)
+            if observation.last and self._last is None:
+                self._last = observation
+            self._observe(observation)
         return True
+
+
+def parse_queue_status(body: Any) -> QueueStatus:
+    """Read the envelope of a queue response or of an error; the empty status for anything else."""
+    if not isinstance(body, Mapping):
+        return QueueStatus()
+    data = body.get("data")
+    error = body.get("error")
+    place = data if isinstance(data, Mapping) else {}
+    return QueueStatus(
+        state=str(body.get("state", "")),
+        ticket=place.get("ticket"),
+        position=place.get("userQueuePosition"),
+        total=place.get("totalQueueSize"),
+        behind=place.get("usersBehind"),
+        expires_in=body.get("expiresInSeconds"),
+        code=str(error.get("code", "")) if isinstance(error, Mapping) else "",
+        estimated_wait=place.get("estimatedWaitSeconds"),
+    )
+
+
+def parse_event(person: int, at: float, stream: int, event: Event) -> EventReceived:
+    """Read one stream event. Data that is no JSON object gives an empty status."""
+    try:
+        data = json.loads(event.data)
+    except ValueError:
+        data = {}
+    if not isinstance(data, Mapping):
+        data = {}
+    queue_status = QueueStatus(
+        state={"STATUS_UPDATE": "WAITING", "ALLOWED_IN": "ALLOWED_IN"}.get(event.name, ""),
+        ticket=data.get("ticket"),
+        position=data.get("userQueuePosition"),
+        total=data.get("totalQueueSize"),
+        behind=data.get("usersBehind"),
+        expires_in=data.get("expiresInSeconds"),
+        code=str(data.get("code", "")),
+        reason=str(data.get("reason", "")),
+        estimated_wait=data.get("estimatedWaitSeconds"),
+    )
+    return EventReceived(person, at, stream, event.name, event.id, queue_status)
 
 
 def _json(raw: bytes) -> Any:

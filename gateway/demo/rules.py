@@ -1,4 +1,4 @@
-"""The rules the observer holds the gateway to, and the ledger of how often each was put to the test."""
+"""The rules that the observer checks, their tolerances, and the ledger of checks and breaches."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-# Seconds an event may be on its way from the gateway's decision to the client's clock.
+# Seconds from the gateway's decision to the moment at which the client has read the event, at most.
 GRACE = 1.5
 # Seconds a status update may be late.
 LATE = 2.0
-# Seconds by which the end of a session or of an absence may differ from what the client works out.
+# Seconds by which the end of a session or of an absence may differ from what the client computes.
 EDGE = 0.5
 # Seconds by which Redis's clock and the crowd's may drift apart within a session.
 DRIFT = 0.1
-# Seconds after which an absent person must have been swept away.
+# Seconds after which the sweep must have evicted an absent person.
 SWEPT = 3.0
 
 
 class Rule(StrEnum):
-    """What a client may rely on, each in words."""
+    """What a client may rely on. The value is the rule in words, as the summary shows it."""
 
     CAPACITY = "never more people in than the room holds"
     ORDER = "let in strictly in the order of the tickets"
@@ -38,7 +38,11 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """One proven breach: when (seconds, the crowd's clock), by whose evidence (0: several), and what was seen."""
+    """One proven breach.
+
+    ``at``: seconds of the crowd's clock. ``person``: the person whose observations prove it; 0: several. ``detail``:
+    what was observed.
+    """
 
     rule: Rule
     at: float

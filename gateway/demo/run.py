@@ -1,4 +1,4 @@
-"""``gateway demo``: puts stage, crowd, observer and view together, and ends them in order."""
+"""One run of ``gateway demo``: starts deployment, crowd, observer and display, and ends them in order."""
 
 from __future__ import annotations
 
@@ -14,28 +14,23 @@ from typing import Any, Protocol
 
 from rich.console import Console
 
-from gateway.demo.auth import PASSWORD, Account
-from gateway.demo.behaviour import draw
-from gateway.demo.child import GatewayDied
-from gateway.demo.crowd import Crowd
+from gateway.demo.crowd import Crowd, Sale
+from gateway.demo.deployment import Deployment, GatewayFailed, deploy
+from gateway.demo.display import Display, ServiceTotals, failures, instructions, open_display, summary
+from gateway.demo.observations import Observation
 from gateway.demo.observer import Observer
-from gateway.demo.plan import Plan, plan_by_hand, plan_run
-from gateway.demo.sale import Sale
-from gateway.demo.seen import Seen
-from gateway.demo.snapshot import snapshot
-from gateway.demo.stage import Stage, staged
-from gateway.demo.stats import Stats
-from gateway.demo.summary import Witnessed, failures, invitation, summary
-from gateway.demo.view import View, open_view
+from gateway.demo.plan import Plan, draw_crowd, plan_by_hand, plan_run
+from gateway.demo.services import PASSWORD, Account
+from gateway.demo.statistics import Statistics, snapshot
 
 SECONDS = 45.0
-# How often the crowd's process looks whether it was held up, and from how many seconds on that counts.
-PULSE, STALLED = 0.05, 0.1
-JUDGED_EVERY = 1.0
+# How often the crowd's process checks whether it was held up, and the shortest delay that counts as a stall.
+PULSE_SECONDS, STALL_SECONDS = 0.05, 0.1
+VERDICT_SECONDS = 1.0
 
 
 class Options(Protocol):
-    """The command line. ``seconds`` None: 45 with a crowd, until Ctrl-C without; ``seed`` None: any."""
+    """The command line. ``seconds`` None: 45 with a crowd, until Ctrl-C without one; ``seed`` None: any."""
 
     people: int
     capacity: int
@@ -45,12 +40,15 @@ class Options(Protocol):
 
 
 def main(options: Options) -> int:
-    """Run the demo. 0: no rule was broken and nobody lost; 1: else, or it could not start; 130: interrupted."""
+    """Run the demo. Returns the exit status.
+
+    0: no rule was broken and no one was lost; 1: otherwise, or the gateway failed; 130: interrupted.
+    """
     console = Console(highlight=False, markup=False, soft_wrap=True)
     try:
         return asyncio.run(_run(options, console))
-    except GatewayDied as died:
-        console.print(str(died))
+    except GatewayFailed as error:
+        console.print(str(error))
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 130
@@ -61,119 +59,129 @@ async def _run(options: Options, console: Console) -> int:
     with tempfile.TemporaryDirectory(prefix="gateway-demo-") as folder, _Interrupts() as interrupts:
         console.print("Starting five services and the gateway …")
         if options.no_crowd:
-            by_hand = plan_by_hand(options.capacity, seed)
-            async with staged(by_hand, Path(folder), []) as stage:
-                return await _by_hand(stage, options, console, interrupts)
+            plan = plan_by_hand(options.capacity, seed)
+            async with deploy(plan, Path(folder), []) as deployment:
+                return await _run_without_crowd(deployment, options, console, interrupts)
         seconds = SECONDS if options.seconds is None else options.seconds
         plan = plan_run(options.people, options.capacity, seconds, seed)
-        people = draw(plan)
+        people = draw_crowd(plan)
         accounts = [Account(one.email, PASSWORD, one.user_id, "CUSTOMER") for one in people]
-        async with staged(plan, Path(folder), accounts) as stage:
-            _invite(stage, console)
+        async with deploy(plan, Path(folder), accounts) as deployment:
+            _print_instructions(deployment, console)
             observer = Observer(plan.limits, {one.number: one.user_id for one in people})
-            stats = Stats(plan.limits, {one.number: one.name for one in people}, time.monotonic())
+            statistics = Statistics(plan.limits, {one.number: one.name for one in people}, time.monotonic())
 
-            def see(fact: Seen) -> None:
-                observer.see(fact)
-                stats.see(fact)
+            def observe(observation: Observation) -> None:
+                observer.observe(observation)
+                statistics.observe(observation)
 
-            crowd = Crowd(people, plan.limits, stage.gateway.base, see)
-            return await _hold_sale(_Show(plan, stage, crowd, observer, stats), console, interrupts)
-
-
-def _invite(stage: Stage, console: Console) -> None:
-    console.print(invitation(stage.gateway.base, stage.guest("you@demo.example"), stage.addresses))
+            crowd = Crowd(people, plan.limits, deployment.gateway.base, observe)
+            return await _hold_sale(_Run(plan, deployment, crowd, observer, statistics), console, interrupts)
 
 
-async def _by_hand(stage: Stage, options: Options, console: Console, interrupts: _Interrupts) -> int:
-    _invite(stage, console)
-    friend = stage.guest("friend@demo.example")
+def _print_instructions(deployment: Deployment, console: Console) -> None:
+    console.print(
+        instructions(
+            deployment.gateway.base, deployment.guest_token("you@demo.example"), deployment.addresses
+        )
+    )
+
+
+async def _run_without_crowd(
+    deployment: Deployment, options: Options, console: Console, interrupts: _Interrupts
+) -> int:
+    _print_instructions(deployment, console)
+    friend = deployment.guest_token("friend@demo.example")
     console.print(f'And a second person:\n\nFRIEND="Authorization: Bearer {friend}"')
     until = "Ctrl-C" if options.seconds is None else f"{options.seconds:g} s are over, or Ctrl-C"
     console.print(f"\nRoom for {options.capacity}. All this stays up until {until}.")
     stop = asyncio.Event()
     interrupts.first = stop.set
-    async with _background(stage.gateway.died()) as died, _background(stop.wait()) as stopped:
-        await asyncio.wait({died, stopped}, timeout=options.seconds, return_when=asyncio.FIRST_COMPLETED)
-        if died.done():
-            await died
+    async with _background(deployment.gateway.raise_on_exit()) as exited, _background(stop.wait()) as stopped:
+        await asyncio.wait({exited, stopped}, timeout=options.seconds, return_when=asyncio.FIRST_COMPLETED)
+        if exited.done():
+            await exited
     return 0
 
 
-class _Show:
-    """What a run with a crowd is made of."""
+class _Run:
+    """The parts of a run with a crowd."""
 
-    def __init__(self, plan: Plan, stage: Stage, crowd: Crowd, observer: Observer, stats: Stats) -> None:
+    def __init__(
+        self, plan: Plan, deployment: Deployment, crowd: Crowd, observer: Observer, statistics: Statistics
+    ) -> None:
         self.plan = plan
-        self.stage = stage
+        self.deployment = deployment
         self.crowd = crowd
         self.observer = observer
-        self.stats = stats
+        self.statistics = statistics
         self._verdict = observer.verdict(0.0)
-        self._judged = 0.0
+        self._verdict_at = 0.0
 
-    def paint(self, view: View) -> None:
-        """Show how things are now; the verdict, the dearest part, once a second."""
+    def refresh(self, display: Display) -> None:
+        """Show the present figures. The verdict costs most, so it is made once a second only."""
         now = time.monotonic()
-        if now - self._judged >= JUDGED_EVERY:
-            self._verdict, self._judged = self.observer.verdict(now), now
-        view.show(snapshot(self.plan, self.stats, self._verdict, now))
+        if now - self._verdict_at >= VERDICT_SECONDS:
+            self._verdict, self._verdict_at = self.observer.verdict(now), now
+        display.show(snapshot(self.plan, self.statistics, self._verdict, now))
 
 
-async def _hold_sale(show: _Show, console: Console, interrupts: _Interrupts) -> int:
-    sale = Sale(show.plan.seconds)
-    show.stats.opened = sale.opened
+async def _hold_sale(run: _Run, console: Console, interrupts: _Interrupts) -> int:
+    sale = Sale(run.plan.seconds)
+    run.statistics.opened = sale.opened
     interrupts.first = sale.close
-    with open_view(console) as view:
+    with open_display(console) as display:
         async with (
-            _background(_watch_pulse(show.observer)),
-            _background(_keep_painting(show, view)),
-            _background(show.stage.gateway.died()) as died,
-            _background(show.crowd.run(sale)) as crowd,
+            _background(_watch_stalls(run.observer)),
+            _background(_refresh_periodically(run, display)),
+            _background(run.deployment.gateway.raise_on_exit()) as exited,
+            _background(run.crowd.run(sale)) as crowd,
         ):
-            await asyncio.wait({died, crowd}, return_when=asyncio.FIRST_COMPLETED)
-            ended = crowd if crowd.done() else died
+            await asyncio.wait({exited, crowd}, return_when=asyncio.FIRST_COMPLETED)
+            ended = crowd if crowd.done() else exited
             await ended
-        show.paint(view)
+        run.refresh(display)
     now = time.monotonic()
-    verdict = show.observer.verdict(now, final=True)
-    business = show.stage.business
-    witnessed = Witnessed(business.witness.most_in(), business.witness.nameless, business.hall.sold)
-    console.print(summary(show.plan, show.stats, verdict, witnessed, now - sale.opened))
-    return 1 if failures(show.plan, show.stats, verdict, witnessed) else 0
+    verdict = run.observer.verdict(now, final=True)
+    backend = run.deployment.backend
+    service_totals = ServiceTotals(
+        backend.occupancy.peak(), backend.occupancy.without_user, backend.inventory.sold
+    )
+    console.print(summary(run.plan, run.statistics, verdict, service_totals, now - sale.opened))
+    return 1 if failures(run.plan, run.statistics, verdict, service_totals) else 0
 
 
-async def _keep_painting(show: _Show, view: View) -> None:
+async def _refresh_periodically(run: _Run, display: Display) -> None:
     while True:
-        show.paint(view)
-        await asyncio.sleep(view.every)
+        run.refresh(display)
+        await asyncio.sleep(display.every)
 
 
-async def _watch_pulse(observer: Observer) -> None:
-    """Tell the observer whenever this process itself was held up."""
+async def _watch_stalls(observer: Observer) -> None:
+    """Tell the observer when this process itself was held up."""
     while True:
         before = time.monotonic()
-        await asyncio.sleep(PULSE)
+        await asyncio.sleep(PULSE_SECONDS)
         now = time.monotonic()
-        late = now - before - PULSE
-        if late > STALLED:
+        late = now - before - PULSE_SECONDS
+        if late > STALL_SECONDS:
             observer.stalled(now, late)
 
 
 @asynccontextmanager
 async def _background(work: Coroutine[Any, Any, Any]) -> AsyncIterator[asyncio.Task[Any]]:
-    """Run ``work`` beside the body; cancelled and awaited at its end."""
+    """Run ``work`` beside the body, and cancel and await it at the end."""
     task = asyncio.create_task(work)
     try:
         yield task
     finally:
         task.cancel()
-        with suppress(asyncio.CancelledError, GatewayDied):
+        with suppress(asyncio.CancelledError, GatewayFailed):
             await task
 
 
 class _Interrupts:
-    """Ctrl-C and its kin: the first one calls ``first`` (if set by then), the next one cancels everything."""
+    """SIGINT, SIGTERM and SIGHUP: the first one calls ``first`` (if set by then), the next one cancels the run."""
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -189,7 +197,7 @@ class _Interrupts:
             if first is not None:
                 first()
             elif task is not None:
-                # Once: cancelling again would interrupt the cleaning up.
+                # Only once: a second cancellation would interrupt the cleanup.
                 task.cancel()
                 task = None
 

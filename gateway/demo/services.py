@@ -1,28 +1,217 @@
-"""The ticketing services behind the gateway: a hall, one concert, and every seat sold at most once.
+"""The services behind the gateway: an auth service, and four that sell the seats of one concert.
 
-Each is an application of its own. They know the caller by ``X-User-Id`` alone, as services behind a gateway
-do, and they say in each answer whom they saw, so that a client can compare.
+Each is an aiohttp application of its own. The ticketing services know the caller by ``X-User-Id`` alone, as services
+behind a gateway do. Each response names the user whom the service saw, so that the client can compare. The auth service
+signs tokens with ``cryptography`` itself, independently of the gateway's code that verifies them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import inspect
 import itertools
+import json
 import random
+import re
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import web
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from gateway.demo.described import described
-from gateway.demo.witness import Witness
+from gateway.demo.inference import Occupancy
 
+ACCESS_SECONDS = 3600
+PASSWORD = "demo"
 FREE_SHOWN = 8
+
+ExampleBodies = Mapping[str, Mapping[str, object]]
+
+
+def add_openapi(app: web.Application, title: str, bodies: ExampleBodies | None = None) -> web.Application:
+    """Add ``/v3/api-docs`` to ``app``, made of its routes, as springdoc makes it for a Spring service.
+
+    ``bodies``: examples of request bodies by path. The docstring of a handler becomes the call's summary.
+    """
+    paths = _paths(app, bodies or {})
+
+    async def document(request: web.Request) -> web.Response:
+        return web.json_response(
+            {
+                "openapi": "3.1.0",
+                "info": {"title": title, "version": "demo"},
+                # As services do: the address is their own, which users cannot reach.
+                "servers": [{"url": str(request.url.origin()), "description": "Generated server url"}],
+                "security": [{}, {"token": []}],
+                "paths": paths,
+                "components": {
+                    "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+                },
+            }
+        )
+
+    app.router.add_get("/v3/api-docs", document)
+    return app
+
+
+def _paths(app: web.Application, bodies: ExampleBodies) -> dict[str, dict[str, Any]]:
+    paths: dict[str, dict[str, Any]] = {}
+    for route in app.router.routes():
+        if route.method == "HEAD" or route.resource is None:
+            continue
+        path = route.resource.canonical
+        operation: dict[str, Any] = {
+            "summary": inspect.getdoc(route.handler) or "",
+            "responses": {"default": {"description": "JSON", "content": {"application/json": {}}}},
+        }
+        if names := re.findall(r"{(\w+)}", path):
+            operation["parameters"] = [
+                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+            ]
+        if path in bodies:
+            operation["requestBody"] = {"content": {"application/json": {"example": bodies[path]}}}
+        paths.setdefault(path, {})[route.method.lower()] = operation
+    return paths
+
+
+def _b64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
+def _b64_number(number: int) -> str:
+    return _b64(number.to_bytes((number.bit_length() + 7) // 8, "big"))
+
+
+def _compact_json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+class Signer:
+    """One RSA key, made at start: signs access tokens and publishes its public half."""
+
+    def __init__(self) -> None:
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.kid = secrets.token_hex(4)
+
+    def token(self, subject: str, user_type: str, *, seconds: float = ACCESS_SECONDS) -> str:
+        """A compact JWT (RS256) for ``subject``, valid for ``seconds`` from now."""
+        now = int(time.time())
+        head = {"alg": "RS256", "typ": "JWT", "kid": self.kid}
+        claims = {"sub": subject, "userType": user_type, "iat": now, "exp": now + int(seconds)}
+        signed = f"{_b64(_compact_json(head))}.{_b64(_compact_json(claims))}"
+        signature = self._key.sign(signed.encode("ascii"), padding.PKCS1v15(), hashes.SHA256())
+        return f"{signed}.{_b64(signature)}"
+
+    def jwks(self) -> dict[str, Any]:
+        """The JWKS document with the one public key."""
+        public = self._key.public_key().public_numbers()
+        key = {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": self.kid}
+        return {"keys": [key | {"n": _b64_number(public.n), "e": _b64_number(public.e)}]}
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user who may log in. ``user_type`` reaches the services as X-User-Type."""
+
+    email: str
+    password: str
+    user_id: str
+    user_type: str
 
 
 @dataclass(slots=True)
-class Hall:
+class Accounts:
+    """The accounts, and the refresh tokens given out, in memory."""
+
+    signer: Signer
+    by_email: dict[str, Account] = field(default_factory=dict)
+    refreshable: dict[str, Account] = field(default_factory=dict)
+
+    def add(self, account: Account) -> None:
+        """Make ``account`` known, or replace the one with its e-mail address."""
+        self.by_email[account.email] = account
+
+    def grant(self, account: Account) -> dict[str, Any]:
+        """A new pair of tokens, as the body of the auth service's response."""
+        refresh = secrets.token_urlsafe(24)
+        self.refreshable[refresh] = account
+        return {
+            "accessToken": self.signer.token(account.user_id, account.user_type),
+            "refreshToken": refresh,
+            "expiresIn": ACCESS_SECONDS,
+            "userId": account.user_id,
+        }
+
+
+def _refusal(status: int, code: str) -> web.Response:
+    return web.json_response({"code": code}, status=status)
+
+
+async def _body(request: web.Request) -> Mapping[str, object]:
+    """The JSON object that was sent; empty if it is none, or if the gateway closed the connection with its client's."""
+    try:
+        body = await request.json()
+    except (ValueError, ConnectionError):
+        return {}
+    return body if isinstance(body, Mapping) else {}
+
+
+def auth_app(accounts: Accounts) -> web.Application:
+    """The auth service as an aiohttp application."""
+
+    async def login(request: web.Request) -> web.Response:
+        """A token for an account."""
+        body = await _body(request)
+        account = accounts.by_email.get(str(body.get("email", "")))
+        if account is None or not secrets.compare_digest(
+            account.password.encode(), str(body.get("password", "")).encode()
+        ):
+            return _refusal(401, "BAD_CREDENTIALS")
+        return web.json_response(accounts.grant(account))
+
+    async def refresh(request: web.Request) -> web.Response:
+        """A new token for a refresh token, which works once."""
+        body = await _body(request)
+        # A refresh token works once, so that a copied one is worth nothing after its owner used it.
+        account = accounts.refreshable.pop(str(body.get("refreshToken", "")), None)
+        if account is None:
+            return _refusal(401, "BAD_REFRESH_TOKEN")
+        return web.json_response(accounts.grant(account))
+
+    async def register(request: web.Request) -> web.Response:
+        """A new account, and a token for it."""
+        body = await _body(request)
+        email = str(body.get("email", ""))
+        if "@" not in email:
+            return _refusal(400, "EMAIL_REQUIRED")
+        if email in accounts.by_email:
+            return _refusal(409, "EMAIL_TAKEN")
+        account = Account(
+            email, str(body.get("password", PASSWORD)), f"guest-{secrets.token_hex(3)}", "GUEST"
+        )
+        accounts.add(account)
+        return web.json_response(accounts.grant(account), status=201)
+
+    async def jwks(_request: web.Request) -> web.Response:
+        """The keys that tokens are checked with."""
+        return web.json_response(accounts.signer.jwks())
+
+    app = web.Application()
+    app.router.add_post("/api/v1/auth/login", login)
+    app.router.add_post("/api/v1/auth/refresh", refresh)
+    app.router.add_post("/api/v1/auth/register", register)
+    app.router.add_get("/.well-known/jwks.json", jwks)
+    guest = {"email": "you@example.com", "password": PASSWORD}
+    return add_openapi(app, "auth-service", {"/api/v1/auth/login": guest, "/api/v1/auth/register": guest})
+
+
+@dataclass(slots=True)
+class SeatInventory:
     """Seats 1 to ``seats``: free, held until a time, or sold. Times are seconds of ``clock``."""
 
     seats: int
@@ -38,21 +227,21 @@ class Hall:
         return user if until > self.clock() else None
 
     def hold(self, seat: int, user: str) -> bool:
-        """Hold ``seat`` for ``user``; False if it is not there to be had."""
+        """Hold ``seat`` for ``user``. Returns False if the seat does not exist or is not free."""
         if not 1 <= seat <= self.seats or self._holder(seat) not in (None, user) or seat in self._sold:
             return False
         self._held[seat] = (user, self.clock() + self.hold_seconds)
         return True
 
     def sell(self, seat: int, user: str) -> bool:
-        """Sell ``seat`` to ``user``, who must still hold it."""
+        """Sell ``seat`` to ``user``. Returns False if the user does not hold it."""
         if self._holder(seat) != user or seat in self._sold:
             return False
         self._sold[seat] = user
         return True
 
     def free(self) -> list[int]:
-        """The seats anybody could hold now."""
+        """The seats that are free now."""
         return [seat for seat in range(1, self.seats + 1) if self._holder(seat) is None]
 
     @property
@@ -62,11 +251,11 @@ class Hall:
 
 
 @dataclass(slots=True)
-class Business:
-    """What the four services share: the hall, open reservations, the witness and a seeded slowness."""
+class Backend:
+    """What the four ticketing services share: seats, reservations, occupancy, and the seed of their latency."""
 
-    hall: Hall
-    witness: Witness
+    inventory: SeatInventory
+    occupancy: Occupancy
     rng: random.Random
     reservations: dict[str, tuple[str, int]] = field(default_factory=dict)
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
@@ -76,45 +265,36 @@ class Business:
         await asyncio.sleep(self.rng.uniform(0.002, 0.015))
 
     def caller(self, request: web.Request) -> str:
-        """The user the gateway vouches for; 500 if it names none or several, and the witness counts it."""
+        """The user whom the gateway names. If it names none or several: 500, and ``occupancy`` counts it."""
         users = request.headers.getall("X-User-Id", [])
         if len(users) != 1 or not users[0]:
-            self.witness.no_name()
+            self.occupancy.record_without_user()
             raise web.HTTPInternalServerError(text="no X-User-Id: this did not come through the gateway")
         return users[0]
 
     def gated_caller(self, request: web.Request) -> str:
-        """Like :meth:`caller`, for calls that only people who are in may make."""
+        """Like :meth:`caller`, for calls behind the gate."""
         user = self.caller(request)
-        self.witness.gated(user, request.headers.get("X-User-Type", ""), time.monotonic())
+        self.occupancy.record_gated(user, request.headers.get("X-User-Type", ""), time.monotonic())
         return user
 
 
-async def _body(request: web.Request) -> Mapping[str, object]:
-    """The JSON object sent; nothing if it is none, or if the gateway broke off because its client did."""
-    try:
-        body = await request.json()
-    except (ValueError, ConnectionError):
-        return {}
-    return body if isinstance(body, Mapping) else {}
-
-
-def products_app(business: Business) -> web.Application:
-    """product-service: what is on sale, open to everybody."""
+def products_app(backend: Backend) -> web.Application:
+    """product-service: what is on sale, open to all."""
 
     def concert() -> dict[str, object]:
-        free = business.hall.free()
-        business.rng.shuffle(free)
+        free = backend.inventory.free()
+        backend.rng.shuffle(free)
         return {"id": "1", "title": "One night only", "seatsLeft": len(free), "freeSeats": free[:FREE_SHOWN]}
 
     async def listing(_request: web.Request) -> web.Response:
         """Everything that is on sale."""
-        await business.work()
+        await backend.work()
         return web.json_response([concert()])
 
     async def one(request: web.Request) -> web.Response:
         """One product; there is only number 1."""
-        await business.work()
+        await backend.work()
         if request.match_info["id"] != "1":
             return web.json_response({"code": "NO_SUCH_PRODUCT"}, status=404)
         return web.json_response(concert())
@@ -122,59 +302,59 @@ def products_app(business: Business) -> web.Application:
     app = web.Application()
     app.router.add_get("/api/v1/products", listing)
     app.router.add_get("/api/v1/products/{id}", one)
-    return described(app, "product-service")
+    return add_openapi(app, "product-service")
 
 
-def seats_app(business: Business) -> web.Application:
+def seats_app(backend: Backend) -> web.Application:
     """reservation-seat-service: hold a seat, first come first served."""
 
     async def hold(request: web.Request) -> web.Response:
         """Hold a seat: first come, first served."""
-        user = business.gated_caller(request)
-        await business.work()
+        user = backend.gated_caller(request)
+        await backend.work()
         seat = request.match_info["id"]
-        if not seat.isdecimal() or not business.hall.hold(int(seat), user):
+        if not seat.isdecimal() or not backend.inventory.hold(int(seat), user):
             return web.json_response({"code": "SOLD_OUT", "userId": user}, status=409)
         return web.json_response({"seat": int(seat), "userId": user})
 
     app = web.Application()
     app.router.add_post("/api/v1/reservation-seats/{id}", hold)
-    return described(app, "reservation-seat-service")
+    return add_openapi(app, "reservation-seat-service")
 
 
-def reservations_app(business: Business) -> web.Application:
+def reservations_app(backend: Backend) -> web.Application:
     """reservation-service: turn a held seat into a reservation to pay."""
 
     async def reserve(request: web.Request) -> web.Response:
         """Reserve the seat one holds."""
-        user = business.gated_caller(request)
-        await business.work()
+        user = backend.gated_caller(request)
+        await backend.work()
         seat = (await _body(request)).get("seat")
-        # Holding anew both checks that the seat is this user's and keeps it until it is paid.
-        if not isinstance(seat, int) or not business.hall.hold(seat, user):
+        # A new hold checks that the seat is this user's, and keeps it until it is paid.
+        if not isinstance(seat, int) or not backend.inventory.hold(seat, user):
             return web.json_response({"code": "SEAT_NOT_HELD", "userId": user}, status=409)
-        number = f"R{next(business.numbers)}"
-        business.reservations[number] = (user, seat)
+        number = f"R{next(backend.numbers)}"
+        backend.reservations[number] = (user, seat)
         return web.json_response({"reservationId": number, "seat": seat, "userId": user}, status=201)
 
     app = web.Application()
     app.router.add_post("/api/v1/reservations", reserve)
-    return described(app, "reservation-service", {"/api/v1/reservations": {"seat": 7}})
+    return add_openapi(app, "reservation-service", {"/api/v1/reservations": {"seat": 7}})
 
 
-def payments_app(business: Business) -> web.Application:
-    """payment-service: pay one's own reservation. Not gated: paying must not fail for a session's end."""
+def payments_app(backend: Backend) -> web.Application:
+    """payment-service: pay one's own reservation. Not gated: a payment must not fail because the session has ended."""
 
     async def pay(request: web.Request) -> web.Response:
         """Pay one's own reservation."""
-        user = business.caller(request)
-        await business.work()
+        user = backend.caller(request)
+        await backend.work()
         number = str((await _body(request)).get("reservationId", ""))
-        owner, seat = business.reservations.get(number, ("", 0))
-        if owner != user or not business.hall.sell(seat, user):
+        owner, seat = backend.reservations.get(number, ("", 0))
+        if owner != user or not backend.inventory.sell(seat, user):
             return web.json_response({"code": "NOT_PAYABLE", "userId": user}, status=409)
         return web.json_response({"reservationId": number, "seat": seat, "userId": user}, status=201)
 
     app = web.Application()
     app.router.add_post("/api/v1/payments", pay)
-    return described(app, "payment-service", {"/api/v1/payments": {"reservationId": "R1"}})
+    return add_openapi(app, "payment-service", {"/api/v1/payments": {"reservationId": "R1"}})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
@@ -14,7 +15,8 @@ from gateway.context import CONFIGURATION, CONTEXT, LOOP_LAG, OBSERVERS, ROOMS, 
 from gateway.errors import GatewayError, Overloaded
 from gateway.middleware.access_log import account, complete, new_context
 from gateway.middleware.cors import apply_cors
-from gateway.middleware.resolve import Resolver
+from gateway.middleware.resolve import RESOLVER, Resolver
+from gateway.routing.cors import Headers
 from gateway.server.arrivals import RefusalOf
 from gateway.server.head import RequestHead
 from gateway.server.whole_response import SERVER_NAME, WholeAnswer
@@ -76,3 +78,20 @@ def refuse_arrival(app: web.Application, resolver: Resolver) -> RefusalOf:
         return answer
 
     return refuse
+
+
+def cors_of(app: web.Application) -> Callable[[RequestHead], Headers]:
+    """Makes the function that gives the CORS headers of an answer that no middleware makes."""
+
+    def headers(head: RequestHead) -> Headers:
+        configuration = app[CONFIGURATION]
+        context = new_context(head, configuration, app[OBSERVERS])
+        try:
+            app[RESOLVER].resolve(configuration, head, context)
+            apply_cors(head, context)
+        except GatewayError:
+            # What is refused may have been judged before.
+            pass
+        return context.cors_headers
+
+    return headers

@@ -29,7 +29,8 @@ from gateway.errors import (
 )
 from gateway.routing.facts import RequestFacts
 from gateway.routing.gates import GateRule
-from gateway.routing.path import Target, parse_target
+from gateway.routing.matcher import GaveUp
+from gateway.routing.path import MAX_TARGET, Target, parse_target
 from gateway.routing.table import RouteTable
 from gateway.server.head import RequestHead
 
@@ -84,7 +85,10 @@ class Resolver:
             _take_own(serving.table, context, context.target, endpoint)
             return
         host = hosts[0] if hosts else ""
-        context.target = target = parse_target(request.raw_path, host or None)
+        if not self._read_target(serving.table, request, context, host):
+            return
+        target = context.target
+        assert target is not None  # noqa: S101 - it was read
         try:
             own = self._endpoints.find(request.method, target.path)
         except GatewayError as error:
@@ -101,7 +105,44 @@ class Resolver:
         else:
             self._route(serving, request, context, target, host, self._choose)
 
+    def _read_target(
+        self, table: RouteTable, request: RequestHead, context: RequestContext, host: str
+    ) -> bool:
+        """Whether the target can be read. Raises BadRequest if not, unless a page of another origin is to read why."""
+        try:
+            context.target = parse_target(request.raw_path, host or None)
+        except BadRequest as error:
+            path = request.raw_path.partition("?")[0]
+            if "Origin" not in request.headers or len(path) > MAX_TARGET or is_for_operators(path):
+                raise
+            # The rule for a path that can't be read lets its page read the refusal, and nothing else.
+            self._refuse(context, error, table, path)
+            return False
+        return True
+
+    def _refuse(self, context: RequestContext, error: GatewayError, table: RouteTable, path: str) -> None:
+        """Refuses the request whoever calls, but later: a page of another origin is to read why."""
+        context.auth, context.refusal, context.handler = "nothing", error, self._forward
+        context.cors = table.cors_for(path)
+
     def _route(
+        self,
+        serving: Serving,
+        request: RequestHead,
+        context: RequestContext,
+        target: Target,
+        host: str,
+        choose: Choose,
+    ) -> None:
+        try:
+            self._choose_route(serving, request, context, target, host, choose)
+        except GaveUp:
+            # Looking for a CORS rule would cost as much again.
+            raise
+        except GatewayError as error:
+            self._refuse(context, error, serving.table, target.path)
+
+    def _choose_route(
         self,
         serving: Serving,
         request: RequestHead,
@@ -152,12 +193,12 @@ RESOLVER: Final[web.AppKey[Resolver]] = web.AppKey("resolver", Resolver)
 
 @web.middleware
 async def resolve(request: web.Request, handler: AiohttpHandler) -> web.StreamResponse:
-    """Finds what is asked for. Raises BadRequest if aiohttp's router understands the path in another way."""
+    """Finds what is asked for, and refuses a path that aiohttp's router understands in another way."""
     app, context = request.app, request[CONTEXT]
     app[RESOLVER].resolve(app[CONFIGURATION], request, context)
-    if request.match_info.handler != context.handler:
+    if request.match_info.handler != context.handler and context.refusal is None:
         # Access and gate decide on the canonical path; the handler must be the one that they decided about.
-        raise BadRequest("the path can be understood in two ways")
+        context.auth, context.refusal = "nothing", BadRequest("the path can be understood in two ways")
     return await handler(request)
 
 

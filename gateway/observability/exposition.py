@@ -6,6 +6,7 @@ plain, so that escaping changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 _OPENMETRICS: Final = "application/openmetrics-text"
@@ -31,17 +32,23 @@ def form_for(accept: str) -> Form:
     Text 0.0.4, which every scraper reads, is for everything else: no header, ``*/*``, versions that are not known.
     """
     best, weight = Form(_TEXT, f"{_TEXT}; version=0.0.4; charset=utf-8"), 0.0
-    for item in accept.split(",")[:_LONGEST_LIST]:
-        media_type, *rest = (part.strip() for part in item.split(";"))
-        parameters = {name.strip().lower(): value.strip().strip('"') for name, _, value in map(_split, rest)}
-        quality = _quality(parameters.get("q", "1"))
-        versions = _VERSIONS.get(media_type.lower())
+    for media_type, quality, parameters in accepted(accept):
+        versions = _VERSIONS.get(media_type)
         if versions is None or quality <= weight:
             continue
         version = parameters.get("version", versions[0])
         if version in versions:
-            best, weight = _form(media_type.lower(), version, parameters.get("escaping", "")), quality
+            best, weight = _form(media_type, version, parameters.get("escaping", "")), quality
     return best
+
+
+def accepted(accept: str) -> Iterator[tuple[str, float, Mapping[str, str]]]:
+    """The media types of an ``Accept`` in lower case and in its order, each with its quality, 0 for one that is no
+    number, and with its parameters."""
+    for item in accept.split(",")[:_LONGEST_LIST]:
+        media_type, *rest = (part.strip() for part in item.split(";"))
+        parameters = {name.strip().lower(): value.strip().strip('"') for name, _, value in map(_split, rest)}
+        yield media_type.lower(), _quality(parameters.get("q", "1")), parameters
 
 
 def _split(part: str) -> tuple[str, str, str]:

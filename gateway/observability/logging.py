@@ -109,11 +109,6 @@ class LineWriter:
         self._failed = 0
         self._thread.start()
 
-    @property
-    def dropped(self) -> int:
-        """Lines that were given up on."""
-        return self._too_many + self._failed
-
     def write(self, line: str) -> None:
         """Take a line (without line end); returns at once. Safe from any thread."""
         if len(self._lines) >= self._most_waiting:

@@ -36,8 +36,6 @@ DISTRIBUTION: Final = {
 }
 """What is served of Swagger UI's own files, with its media type."""
 
-NAMES: Final = (*OWN, *DISTRIBUTION)
-
 
 class Content(NamedTuple):
     """Something that is served as it is. ``zipped`` is the same in gzip, empty where that gains nothing."""

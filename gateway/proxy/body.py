@@ -205,11 +205,12 @@ class RequestBody:
         while not self._request.content.at_eof() and (piece := await upload.piece()):
             self._read += len(piece)
             self._check(self._read, whole=False)
-            connection.send(_chunk(piece) if chunked else piece)
-            await connection.drain(seconds)
-            # Let an early answer be read before writing to a connection that is closed behind it would
-            # throw it away.
-            await asyncio.sleep(0)
+            for part in connection.pieces(piece):
+                await connection.listen()
+                connection.send(_chunk(part) if chunked else part)
+                await connection.drain(seconds)
+                # Behind an answer that has been read nothing more is sent.
+                await asyncio.sleep(0)
         self._check(self._read, whole=True)
         if chunked:
             connection.send(b"0\r\n\r\n")

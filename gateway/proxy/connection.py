@@ -5,15 +5,15 @@ of its own, which reads the answers. What its ``ClientSession`` adds on top (bui
 proxies from the environment, silent repeats) is what a gateway must not have, and most of its cost.
 
 Inner parts relied on, all of aiohttp 3.14: ``ResponseHandler.set_response_params``, ``read``, ``should_close``,
-``resume_reading``, ``data_received``, ``feed_data``, ``_reading_paused``, ``_should_close``, ``_exception``,
-``_upgraded``, ``_payload``, ``_payload_parser``, ``_parser``, ``set_parser`` and ``_drain_helper``.
+``resume_reading``, ``pause_reading``, ``data_received``, ``feed_data``, ``_reading_paused``, ``_should_close``,
+``_exception``, ``_upgraded``, ``_payload``, ``_payload_parser``, ``_parser``, ``set_parser`` and ``_drain_helper``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiohttp import ClientConnectionError, ClientError, ClientOSError, hdrs
@@ -23,13 +23,16 @@ from aiohttp.http import HttpProcessingError, RawResponseMessage
 from aiohttp.streams import EMPTY_PAYLOAD, EofStream, StreamReader
 
 from gateway.errors import UpstreamTimeout, UpstreamUnreachable
+from gateway.proxy.strict import HEAD_BYTES, LINE_BYTES, LINES, Chunks, head_end, is_sound
 from gateway.server.deadlines import Deadlines
+from gateway.server.unread import has_come, over_tls, unread_of
 
 # What an answer may wait for us in memory, per connection, is twice this plus one read of the socket.
 _READ_BUFFER_BYTES = 64 * 1024
-# Services' heads are trusted more than clients': long cookies and policies are common in them.
-_HEAD_LINE_BYTES = 32 * 1024
-_HEAD_LINES = 256
+# Over TLS an answer is lost behind a write that fails: only the TLS layer could read it, and that is gone by then. So
+# the gateway reads before each write there, in a few turns of the loop, and writes little at a time.
+_TLS_PIECE_BYTES = 16 * 1024
+_TLS_TURNS = 4
 _BROKEN = (ClientError, HttpProcessingError, OSError, EofStream)
 
 
@@ -38,6 +41,8 @@ _WITHOUT_BODY = frozenset({204, 304})
 _NOT_WHOLE = frozenset({b"204", b"304"})
 _LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?([0-9]{1,9})\r\n")
 _OPEN = -1
+# A parser that was told to pause stops once more, and may have been told while it held something back.
+_NUDGES = 2
 
 
 class Handler(ResponseHandler):
@@ -48,6 +53,7 @@ class Handler(ResponseHandler):
     """
 
     served = False
+    _unbounded = False
 
     def expect(self, *, body_follows: bool) -> None:
         """An answer comes next; ``body_follows`` is false for HEAD."""
@@ -57,6 +63,10 @@ class Handler(ResponseHandler):
         self._left: int | None = None
         """How many bytes of the body are still to come: None within a head, ``_OPEN`` if only the body can tell."""
         self._seam = self._end = b""
+        self._head: list[bytes] = []
+        """What has come of the present head."""
+        self._head_bytes = 0
+        self._chunks: Chunks | None = None
         self._renew_parser()
 
     def _renew_parser(self) -> None:
@@ -66,9 +76,10 @@ class Handler(ResponseHandler):
             read_until_eof=True,
             auto_decompress=False,
             read_bufsize=_READ_BUFFER_BYTES,
-            max_line_size=_HEAD_LINE_BYTES,
-            max_field_size=_HEAD_LINE_BYTES,
-            max_headers=_HEAD_LINES,
+            # The parsers count differently, so that the limits proper are in ``strict``.
+            max_line_size=2 * LINE_BYTES,
+            max_field_size=2 * LINE_BYTES,
+            max_headers=2 * LINES,
         )
 
     @property
@@ -79,7 +90,23 @@ class Handler(ResponseHandler):
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
         """Takes a head from the parser."""
         message, body = data
+        head = self._head[0] if len(self._head) == 1 else b"".join(self._head)
+        end = head_end(head)
+        # Behind an interim head whose end was not seen comes another one.
+        rest = head[end:].lstrip(b"\r\n") if message.code < 200 else b""
+        self._head = [rest] if rest else []
+        self._head_bytes = 0
+        if not is_sound(head[:end], chunked=message.chunked):
+            self._refuse("the head has more than one reading")
+            return
         self._left = self._length_of(message)
+        if message.chunked and self._left == _OPEN and message.code >= 200:
+            self._chunks = Chunks()
+            if end < len(head) and not self._chunks.follow(head[end:]):
+                super().feed_data(data, size)
+                self._payload = body
+                self._refuse("a chunk has more than one reading")
+                return
         if self._left is None and (message.should_close or message.upgrade):
             # The C parser reads no more behind ``Connection: close``, the Python one none behind ``Upgrade``.
             self._parser_done = True
@@ -87,6 +114,24 @@ class Handler(ResponseHandler):
             # Only behind a head whose end was not seen, since its lines end in LF alone.
             self._left = max(0, self._left - body.total_bytes)
         super().feed_data(data, size)
+
+    def _refuse(self, why: str) -> None:
+        """Ends the connection, and with it the answer."""
+        self._should_close = True
+        if self.transport is not None:
+            self.transport.close()
+        self.set_exception(HttpProcessingError(message=why))
+
+    def _parse_head(self, data: bytes) -> None:
+        self._head_bytes += len(data)
+        if not self._head:
+            # One parser passes over empty lines before an answer.
+            data = data.lstrip(b"\r\n")
+        if data:
+            self._head.append(data)
+            super().data_received(data)
+        if self._head_bytes > HEAD_BYTES and self._left is None and self._exception is None:
+            self._refuse("a head without end")
 
     def _length_of(self, message: RawResponseMessage) -> int | None:
         if message.code == 101:
@@ -113,9 +158,10 @@ class Handler(ResponseHandler):
             begun = bool(self._seam)
             end = self._head_end(data)
             if not begun and end != len(data) and self._is_whole(data, end):
+                self._head = [data]
                 super().data_received(data)
                 return
-            super().data_received(data[:end])
+            self._parse_head(data[:end])
             data = data[end:]
             if self._parser_done:
                 self._upgraded = False
@@ -126,6 +172,9 @@ class Handler(ResponseHandler):
             if self._payload is not None and self._payload.is_eof():
                 self._should_close = True
             self._end = data[-4:] if len(data) >= 4 else (self._end + data)[-4:]
+            if self._chunks is not None and not self._chunks.follow(data):
+                self._refuse("a chunk has more than one reading")
+                return
             super().data_received(data)
         elif self._left is not None:
             if len(data) > self._left:
@@ -138,7 +187,7 @@ class Handler(ResponseHandler):
     def _is_whole(self, data: bytes, end: int) -> bool:
         """Whether ``data`` is exactly one answer with the head up to ``end``, as most are: parsed at once, it costs
         less. When in doubt, no."""
-        if not self._body_follows or data[9:12] in _NOT_WHOLE or data[9:10] == b"1":
+        if not self._body_follows or data[9:12] in _NOT_WHOLE or data[9:10] == b"1" or data[:5] != b"HTTP/":
             return False
         length = _LENGTH.search(data, 0, end)
         return length is not None and end + int(length[1]) == len(data)
@@ -157,6 +206,30 @@ class Handler(ResponseHandler):
         """Go on reading, if it was stopped: aiohttp asks for it, and parses nothing once more, at every read."""
         if self._reading_paused:
             super().resume_reading(resume_parser)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """A connection that fails may have brought an answer before: a service that refuses an upload answers and
+        closes while the client still sends."""
+        if exc is not None:
+            self.rescue()
+        super().connection_lost(exc)
+
+    def rescue(self) -> None:
+        """Takes in what has come on a connection that can't be written to any more."""
+        if self._exception is not None:
+            return
+        # No more will come than this, so nothing is held back.
+        paused, self._unbounded = self._reading_paused, True
+        if data := unread_of(self.transport):
+            self.data_received(data)
+        for _ in range(_NUDGES if paused else 0):
+            if self._parser is not None and self._exception is None:
+                self.data_received(b"")
+
+    def pause_reading(self) -> None:
+        """Stop reading, and parsing, unless the connection is lost."""
+        if not self._unbounded:
+            super().pause_reading()
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         """Also end the body being read: on a malformed chunk aiohttp tells only who waits for a head."""
@@ -180,6 +253,7 @@ class UpstreamConnection:
         "_deadlines",
         "_heard",
         "_linger",
+        "_over_tls",
         "_protocol",
         "_rest",
         "_until_close",
@@ -208,6 +282,7 @@ class UpstreamConnection:
         self._body: StreamReader = EMPTY_PAYLOAD
         self._until_close = False
         self._heard = False
+        self._over_tls = over_tls(protocol.transport)
         self.authority = authority
         self.reused = protocol.served
         self.answered = False
@@ -218,12 +293,29 @@ class UpstreamConnection:
         self._protocol.expect(body_follows=body_follows)
 
     def send(self, data: bytes) -> None:
-        """Write without waiting. Raises UpstreamUnreachable if the connection is gone."""
+        """Write without waiting. Raises UpstreamUnreachable if the connection is gone; an answer that came before can
+        still be read."""
         transport = self._protocol.transport
         if transport is None or transport.is_closing():
+            self._protocol.rescue()
             self.lost = not self._heard
             raise UpstreamUnreachable("the connection was lost while sending")
         transport.write(data)
+
+    def pieces(self, data: bytes) -> Sequence[bytes]:
+        """``data`` in pieces that are best sent one at a time, each after ``listen``."""
+        if not self._over_tls or len(data) <= _TLS_PIECE_BYTES:
+            return (data,)
+        return [data[at : at + _TLS_PIECE_BYTES] for at in range(0, len(data), _TLS_PIECE_BYTES)]
+
+    async def listen(self) -> None:
+        """Let an early answer be read before something is sent, where it could not be read any more afterwards."""
+        transport = self._protocol.transport
+        if self._over_tls and transport is not None:
+            for _ in range(_TLS_TURNS):
+                if not has_come(transport):
+                    return
+                await asyncio.sleep(0)
 
     async def drain(self, seconds: float) -> None:
         """Wait until the upstream has taken enough of what was sent.

@@ -120,9 +120,12 @@ class Forwarder:
                 connection.release()
             return response
         finally:
-            if body.streamed:
-                await body.stop()
-            connection.close()
+            try:
+                if body.streamed:
+                    await body.stop()
+            finally:
+                # The client may go away while the body is stopped.
+                connection.close()
 
     async def _connect(self, plan: ForwardPlan, *, fresh: bool) -> UpstreamConnection:
         """Connect to the instance, or to one after the other: nothing was sent, so any method may."""

@@ -34,6 +34,8 @@ _HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
+# aiohttp's C parser has 64 bits for it.
+_LONGEST_LENGTH = 19
 _CONTROLS = bytes({*range(0x20), 0x7F} - {0x09})
 # Options of a connection rather than names of headers.
 _COMMON_IN_CONNECTION = frozenset({b"close", b"keep-alive", b"host"})
@@ -156,10 +158,10 @@ def taken_off(asked: str, sent: str) -> str:
 def response_headers(raw_headers: RawHeaders) -> ResponseHeaders:
     """Take from a service's answer what concerns only the connection to it.
 
-    Raises UpstreamUnreachable for two lengths that differ, since aiohttp's parser may have believed the other,
-    for a transfer coding other than chunked: none was asked for, and what is inside could not be passed
-    on truthfully, and for a name that is none: aiohttp's C parser takes ``Transfer-Encoding :`` for the coding and
-    leaves the blank in the name.
+    Raises UpstreamUnreachable for two lengths, since aiohttp's parser may have believed the other, for a length that
+    not both of its parsers can hold, for a transfer coding other than chunked: none was asked for, and what is inside
+    could not be passed on truthfully, and for a name that is none: aiohttp's C parser takes ``Transfer-Encoding :`` for
+    the coding and leaves the blank in the name.
     """
     fields: list[tuple[bytes, bytes]] = []
     length: bytes | None = None
@@ -168,9 +170,11 @@ def response_headers(raw_headers: RawHeaders) -> ResponseHeaders:
     for field in raw_headers:
         name = _lowered.get(field[0]) or _learned(field[0])
         if name == b"content-length":
-            if length not in (None, field[1]):
+            if length is not None:
                 raise UpstreamUnreachable("two lengths")
             length = field[1]
+            if len(length) > _LONGEST_LENGTH:
+                raise UpstreamUnreachable("a length beyond 64 bits")
         elif name not in _NOT_FROM_SERVICES:
             fields.append(field)
         elif name == b"connection":
@@ -244,6 +248,8 @@ def response_head(status: int, reason: str, fields: Iterable[tuple[bytes, bytes]
 
     Raises UpstreamUnreachable if there is a control character in it.
     """
+    # One of aiohttp's parsers leaves blanks at its end.
+    reason = reason.rstrip(" \t")
     lines = [f"HTTP/1.1 {status} {reason}".encode("utf-8", "surrogateescape")]
     lines += map(b": ".join, fields)
     if framing:

@@ -1,4 +1,4 @@
-"""Tells the operator of a proxy nearby whose ``X-Forwarded-*`` and ``Forwarded`` are not believed."""
+"""Tells the operator of a proxy nearby whose ``X-Forwarded-*``, ``Forwarded`` and ``X-Real-IP`` are not believed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from gateway.proxy.forwarded import Network, TrustedProxies
 
 log = logging.getLogger(__name__)
 
-HEADERS: Final = tuple(map(istr, ("X-Forwarded-For", "Forwarded", "X-Forwarded-Proto", "X-Forwarded-Host")))
+HEADERS: Final = tuple(
+    map(istr, ("X-Forwarded-For", "Forwarded", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-IP"))
+)
 """Every proxy that tells of its clients sends one of these. ``istr``: they are looked for in every request."""
 
 _ADDRESSES_REMEMBERED: Final = 4096

@@ -8,22 +8,12 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from gateway.routing.calls import METHODS
+from gateway.routing.spec.document import plain_name
 from gateway.routing.spec.faults import RuleBroken, unknown
+from gateway.routing.spec.model import CORS_RULE
+from gateway.routing.spec.value_types import ValueType
 
-_KEYS: Final = {
-    "allowedorigins": "allowed_origins",
-    "allowedoriginpatterns": "allowed_origin_patterns",
-    "allowedmethods": "allowed_methods",
-    "allowedheaders": "allowed_headers",
-    "exposedheaders": "exposed_headers",
-    "allowcredentials": "allow_credentials",
-    "allowprivatenetwork": "allow_private_network",
-    "maxage": "max_age",
-}
-_SHOWN: Final = (
-    "allowedOrigins, allowedOriginPatterns, allowedMethods, allowedHeaders, exposedHeaders, allowCredentials, "
-    "allowPrivateNetwork, maxAge"
-)
+_CAPITAL = re.compile(r"[A-Z]")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/]+|null", re.IGNORECASE)
 # A method, a header's name, or "*".
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -66,15 +56,11 @@ def parse_cors(values: Mapping[str, object]) -> CorsRule:
     """Make a rule of plain values as in the file; raises RuleBroken (rule ``cors``)."""
     read: dict[str, object] = {}
     for key, value in values.items():
-        name = _KEYS.get(key.replace("-", "").replace("_", "").lower())
-        if name is None:
-            raise RuleBroken("cors", unknown("CORS key", key, _SHOWN.split(", ")))
-        if name in ("allow_credentials", "allow_private_network"):
-            read[name] = _flag(key, value)
-        elif name == "max_age":
-            read[name] = _seconds(key, value)
-        else:
-            read[name] = _texts(value)
+        known = CORS_RULE.by_plain_name.get(plain_name(key))
+        if known is None:
+            raise RuleBroken("cors", unknown("CORS key", key, CORS_RULE.names))
+        name = _CAPITAL.sub(lambda letter: f"_{letter[0].lower()}", known.name)
+        read[name] = _single(key, value, known.holds) if isinstance(known.holds, ValueType) else _texts(value)
     rule = CorsRule(**read)  # type: ignore[arg-type]
     # They are written into answers: anything else would break every one of them, or be a header of its own.
     for name in (*rule.allowed_methods, *rule.allowed_headers, *rule.exposed_headers):
@@ -172,18 +158,11 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(text for item in items if (text := str(item).strip()))
 
 
-def _flag(key: str, value: object) -> bool:
-    text = str(value).lower()
-    if text not in ("true", "false"):
-        raise RuleBroken("cors", f"{key} must be true or false, not {value!r}")
-    return text == "true"
-
-
-def _seconds(key: str, value: object) -> int:
-    match = re.fullmatch(r"(?:PT)?(\d{1,9})(s|m|h)?", str(value), re.IGNORECASE)
-    if match is None:
-        raise RuleBroken("cors", f"{key} must be a number of seconds, not {value!r}")
-    return int(match[1]) * {"s": 1, "m": 60, "h": 3600}[(match[2] or "s").lower()]
+def _single(key: str, value: object, of: ValueType[object]) -> object:
+    read = of.read(str(value))
+    if read is None:
+        raise RuleBroken("cors", f"{key} must be {of.wanted}, not {value!r}")
+    return read
 
 
 def _compile_origin(pattern: str) -> re.Pattern[str]:

@@ -20,6 +20,7 @@ from gateway.routing.matcher import Regex
 from gateway.routing.patterns import PathPattern, compile_pattern
 from gateway.routing.spec.arguments import Arg, Arguments, Kind
 from gateway.routing.spec.faults import unknown
+from gateway.routing.spec.value_types import FLAG, whole
 
 # Everything up to a comma, of which quotes at the beginning hold none.
 _QUOTED_MEMBER = re.compile(r'(?:\s*"(?:[^"\\]|\\.)*+"?)?[^,]*')
@@ -297,14 +298,43 @@ _REQUEST_KINDS: Final[Mapping[str, Kind[Predicate]]] = {
     for kind in (
         Kind(
             "Path",
-            (Arg("patterns", gathers=True, also=("pattern",)), Arg("matchTrailingSlash", required=False)),
+            (
+                Arg("patterns", gathers=True, also=("pattern",)),
+                Arg("matchTrailingSlash", required=False, of=FLAG),
+            ),
             _path,
+            "The path matches one of the patterns: ?, *, **, {name}, {name:regex}, {*name}.",
         ),
-        Kind("Method", (Arg("methods", gathers=True, also=("method",)),), _method),
-        Kind("Host", (Arg("patterns", gathers=True, also=("pattern",)),), _host),
-        Kind("Header", (Arg("header"), Arg("regexp", required=False)), _header),
-        Kind("Query", (Arg("param"), Arg("regexp", required=False)), _query),
-        Kind("Cookie", (Arg("name"), Arg("regexp")), _cookie),
+        Kind(
+            "Method",
+            (Arg("methods", gathers=True, also=("method",)),),
+            _method,
+            "The method is one of these, in capitals.",
+        ),
+        Kind(
+            "Host",
+            (Arg("patterns", gathers=True, also=("pattern",)),),
+            _host,
+            "The Host header matches one of the patterns: *, **, {name}.",
+        ),
+        Kind(
+            "Header",
+            (Arg("header"), Arg("regexp", required=False)),
+            _header,
+            "Some value of the header matches the regex; without one the header is there.",
+        ),
+        Kind(
+            "Query",
+            (Arg("param"), Arg("regexp", required=False)),
+            _query,
+            "Some value of the parameter matches the regex; without one the parameter is there.",
+        ),
+        Kind(
+            "Cookie",
+            (Arg("name"), Arg("regexp")),
+            _cookie,
+            "The cookie is there with a value that matches the regex.",
+        ),
     )
 }
 
@@ -429,16 +459,39 @@ def _weight(args: Arguments) -> Predicate:
 _OTHER_KINDS: Final[Mapping[str, Kind[Predicate]]] = {
     kind.name: kind
     for kind in (
-        Kind("RemoteAddr", (Arg("sources", gathers=True, also=("source",)),), _remote),
+        Kind(
+            "RemoteAddr",
+            (Arg("sources", gathers=True, also=("source",)),),
+            _remote,
+            "The client's address is in one of the networks.",
+        ),
         Kind(
             "XForwardedRemoteAddr",
             (Arg("sources", gathers=True, also=("source",)), Arg("maxTrustedIndex", required=False)),
             _forwarded,
+            "The same as RemoteAddr, which looks through X-Forwarded-For as far as TRUSTED_PROXIES go.",
         ),
-        Kind("After", (Arg("datetime"),), _after),
-        Kind("Before", (Arg("datetime"),), _before),
-        Kind("Between", (Arg("datetime1"), Arg("datetime2")), _between),
-        Kind("Weight", (Arg("weight.group"), Arg("weight.weight")), _weight),
+        Kind(
+            "After", (Arg("datetime"),), _after, "The request comes after this time, ISO 8601 with an offset."
+        ),
+        Kind(
+            "Before",
+            (Arg("datetime"),),
+            _before,
+            "The request comes before this time, ISO 8601 with an offset.",
+        ),
+        Kind(
+            "Between",
+            (Arg("datetime1"), Arg("datetime2")),
+            _between,
+            "The request comes between these two times, ISO 8601 with an offset.",
+        ),
+        Kind(
+            "Weight",
+            (Arg("weight.group"), Arg("weight.weight", of=whole(0))),
+            _weight,
+            "Of each group one route is drawn for a request, in proportion to the shares.",
+        ),
     )
 }
 

@@ -38,11 +38,18 @@ class Changes:
     """What the filters decided besides the target; see ``Match``."""
 
     request_headers: tuple[HeaderEdit, ...] = ()
+    """Edits of the request's headers, to be applied in order."""
     response_headers: tuple[HeaderEdit, ...] = ()
+    """Edits of the service's answer, to be applied in order."""
     preserve_host: bool = False
+    """Whether the request keeps its Host (or the one an edit sets) instead of the instance's."""
     status: int | None = None
+    """The status that replaces the service's."""
     body_limit: int | None = None
+    """The most bytes the request's body may have on this route."""
     answer: Answer | None = None
+    """The answer to give without asking the service at all."""
+    told: tuple[HeaderEdit, ...] = ()
 
 
 _UNCHANGED: Final = Changes()
@@ -60,31 +67,6 @@ class Match(NamedTuple):
     upstream_target: str
     upstream_path: str
     changes: Changes = _UNCHANGED
-
-    @property
-    def request_headers(self) -> tuple[HeaderEdit, ...]:
-        """Edits of the request's headers, to be applied in order."""
-        return self.changes.request_headers
-
-    @property
-    def response_headers(self) -> tuple[HeaderEdit, ...]:
-        """Edits of the service's answer, to be applied in order."""
-        return self.changes.response_headers
-
-    @property
-    def preserve_host(self) -> bool:
-        """Whether the request keeps its Host (or the one an edit sets) instead of the instance's."""
-        return self.changes.preserve_host
-
-    @property
-    def status(self) -> int | None:
-        """The status that replaces the service's."""
-        return self.changes.status
-
-    @property
-    def body_limit(self) -> int | None:
-        """The most bytes the request's body may have on this route."""
-        return self.changes.body_limit
 
     @property
     def answer(self) -> Answer | None:
@@ -274,6 +256,7 @@ def _matched(route: Route, facts: RequestFacts, found: Mapping[str, str]) -> Mat
         draft.status,
         draft.body_limit,
         draft.answer,
+        tuple(draft.told),
     )
     # An empty query stays one, unless a filter has just emptied it.
     has_query = draft.raw_query or (target.has_query and draft.raw_query == target.raw_query)

@@ -1,8 +1,9 @@
 """Numbers and UUIDs in a path, by their value: a service that reads one takes many spellings of it.
 
 Spring takes ``0x7``, ``#7``, ``007`` and ``+7`` for 7, others ``7-name`` (Rails), ``7.0``, ``7e0`` (JavaScript) or
-``0b111``. Java takes ``1-2-3-4-5`` for ``00000001-0002-0003-0004-000000000005``. A text has therefore a set of values:
-each that some service could read. Texts are folded (see ``fold``), so that their letters are small ones.
+``0b111``. One that keeps 32 or 64 bits takes 4294967303 for 7. Java takes ``1-2-3-4-5`` for
+``00000001-0002-0003-0004-000000000005``. A text has therefore a set of values: each that some service could read. Texts
+are folded (see ``fold``), so that their letters are small ones.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ Value = tuple[str, int]
 _NUMBER: Final = "number"
 _UUID: Final = "uuid"
 _MOST_DIGITS: Final = 40
-"""Longer numbers are compared as texts alone."""
+"""Longer numbers are compared as texts, and by their last bits."""
+_WIDTHS: Final = (32, 64)
+"""Bits of the numbers of services."""
+_TELLING_DIGITS: Final = 64
+"""So many last digits tell the last 64 bits, whichever of the bases they have: all are even."""
 
 _PLAIN_NUMBER = re.compile(r"[+-]?([0-9]+)")
 _DIGIT_AHEAD = re.compile(r"[+-]?(?:[0-9]|#|\.[0-9])")
@@ -52,18 +57,28 @@ def value_named(text: str) -> frozenset[Value]:
 
 @lru_cache(maxsize=64)
 def values_of(text: str) -> frozenset[Value]:
-    """Everything that some service reads as a number or a UUID in a segment of a path."""
+    """Everything that some service reads as a number or a UUID in a segment of a path, also what is left of a number
+    with too many bits for it."""
+    return _meant(text) | (_wrapped(text) if _may_be_number(text) else frozenset())
+
+
+def _meant(text: str) -> frozenset[Value]:
     found = set(_uuids(text))
-    # A UUID is no number with a name behind it, unless it has no letters.
-    if _DIGIT_AHEAD.match(text) and (text.isdecimal() or not _PLAIN_UUID.fullmatch(text)):
+    if _may_be_number(text):
         found.update(_numbers(text))
     return frozenset(found)
 
 
+def _may_be_number(text: str) -> bool:
+    # A UUID is no number with a name behind it, unless it has no letters.
+    return bool(_DIGIT_AHEAD.match(text)) and (text.isdecimal() or not _PLAIN_UUID.fullmatch(text))
+
+
 def spelled_out(text: str) -> tuple[str, ...]:
-    """The usual spellings of the values of a text, besides itself."""
+    """The usual spellings of the values of a text, besides itself. A number that is cut off is not one of them: to most
+    services it is another."""
     return tuple(
-        str(value) if kind == _NUMBER else _hyphenated(value) for kind, value in sorted(values_of(text))
+        str(value) if kind == _NUMBER else _hyphenated(value) for kind, value in sorted(_meant(text))
     )
 
 
@@ -75,14 +90,31 @@ def _hyphenated(value: int) -> str:
 def _numbers(text: str) -> set[Value]:
     sign = -1 if text.startswith("-") else 1
     found = _as_float(fraction[0]) if (fraction := _FRACTION.match(text)) else set()
-    spelled = [(base, each[1]) for base, pattern in _OF_BASE if (each := pattern.match(text))]
-    if text.lstrip("+-")[:1].isdigit() and (decimal := _DECIMAL.match(text)):
-        spelled += [(10, decimal[1]), (10, decimal[1] + decimal[2])]
-    for base, spelled_digits in spelled:
-        digits = spelled_digits.replace("_", "")
+    for base, digits in _digits(text):
         if len(digits) <= _MOST_DIGITS:
             found.add((_NUMBER, sign * int(digits or "0", base)))
     return found
+
+
+def _digits(text: str) -> list[tuple[int, str]]:
+    """The digits that a text begins with, by the base in which some service reads them."""
+    spelled = [(base, each[1]) for base, pattern in _OF_BASE if (each := pattern.match(text))]
+    if text.lstrip("+-")[:1].isdigit() and (decimal := _DECIMAL.match(text)):
+        spelled += [(10, decimal[1]), (10, decimal[1] + decimal[2])]
+    return [(base, digits.replace("_", "")) for base, digits in spelled]
+
+
+def _wrapped(text: str) -> frozenset[Value]:
+    """What is left of a number in 32 and 64 bits, with and without a sign, where it has more."""
+    found = set()
+    sign = -1 if text.startswith("-") else 1
+    for base, digits in _digits(text):
+        number = sign * int(digits[-_TELLING_DIGITS:] or "0", base)
+        for width in _WIDTHS:
+            if len(digits) > _TELLING_DIGITS or not -(1 << width - 1) <= number < 1 << width - 1:
+                rest = number & (1 << width) - 1
+                found |= {(_NUMBER, rest), (_NUMBER, rest - (rest >> width - 1 << width))}
+    return frozenset(found)
 
 
 def _as_float(text: str) -> set[Value]:

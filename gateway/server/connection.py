@@ -23,7 +23,7 @@ import logging
 from functools import partial
 from typing import Any, Final, Protocol
 
-from aiohttp import HttpVersion10, hdrs, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
@@ -40,10 +40,12 @@ from gateway.server.framing import (
     fault_of,
     framing_of,
     one_whole_head,
+    with_host,
 )
 from gateway.server.head import HeadParser
 from gateway.server.limits import Limits
 from gateway.server.request_handler import ClientRequest, InnerTransport, RequestHandler
+from gateway.server.unread import has_come, unread_of
 from gateway.server.whole_response import WholeAnswer
 from gateway.server.write_timeout import WriteTimeout
 
@@ -177,7 +179,9 @@ class Guard(asyncio.Protocol):
         self._set_deadline()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Nothing is waited for any more."""
+        """Nothing is waited for any more. What a client sent last on a WebSocket still goes to its service."""
+        if exc is not None and self._tunnel and self._inner is not None:
+            self._inner.data_received(unread_of(self.transport))
         self.lost = exc
         self._deaf = True
         self._queued = self._held = b""
@@ -371,6 +375,9 @@ class Guard(asyncio.Protocol):
         if not isinstance(headers, CIMultiDictProxy):
             # Stands for a head that aiohttp could not parse: ``misread`` answers it.
             return request
+        if message.version != HttpVersion11:
+            message = with_host(message)
+            request = self._request = ClientRequest(message, payload, inner, writer, task, self._server.loop)
         fault = fault_of(message)
         if fault is None and (payload is EMPTY_PAYLOAD) != _is_bodiless(message):
             fault = "the length of the body can be read in two ways"
@@ -530,7 +537,10 @@ class Guard(asyncio.Protocol):
 
     def end_if_idle(self, since: float) -> None:
         """Ends the connection if there has been no request on it since that time of the loop."""
-        if self._idle and not self._queued and self.active <= since and self.transport is not None:
+        if not self._idle or self._queued or self.active > since or self.transport is None:
+            return
+        # On a busy machine timers run before what has come is read. A proxy could not repeat a POST.
+        if not has_come(self.transport):
             self._ending = self._deaf = True
             self.transport.close()
 

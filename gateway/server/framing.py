@@ -10,7 +10,8 @@ import re
 from typing import Final, NamedTuple, Protocol
 
 from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, hdrs, web
-from multidict import MultiMapping
+from aiohttp.http import RawRequestMessage
+from multidict import CIMultiDict, CIMultiDictProxy, MultiMapping
 
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 HEAD_TOO_LATE: Final = "the head did not arrive in time"
@@ -18,6 +19,7 @@ BODY_TOO_LATE: Final = "the body did not arrive in time"
 # Not ``lower()``, which makes a k of the Kelvin sign.
 _CHUNKED: Final = re.compile("chunked", re.ASCII | re.IGNORECASE)
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_ABSOLUTE: Final = re.compile(r"https?://([^/?#]*)", re.IGNORECASE)
 # A tunnel, and what HTTP/2 begins with.
 _NEVER: Final = frozenset({"CONNECT", "PRI"})
 _LONGEST_METHOD: Final = 64
@@ -67,6 +69,19 @@ def fault_of(head: Head) -> str | None:
     if codings and (_CHUNKED.fullmatch(codings[0]) is None or head.version != HttpVersion11):
         return "a transfer coding other than chunked"
     return None
+
+
+def with_host(message: RawRequestMessage) -> RawRequestMessage:
+    """A request whose absolute target names the host that HTTP/1.0 has no header for, with that as its Host; any other
+    one as it is."""
+    if message.version != HttpVersion10 or hdrs.HOST in message.headers:
+        return message
+    absolute = _ABSOLUTE.match(message.path)
+    if absolute is None or _HOST.fullmatch(absolute[1]) is None:
+        return message
+    headers = CIMultiDict([(hdrs.HOST, absolute[1]), *message.headers.items()])
+    raw_headers = ((b"Host", absolute[1].encode("ascii")), *message.raw_headers)
+    return message._replace(headers=CIMultiDictProxy(headers), raw_headers=raw_headers)
 
 
 HEAD_END: Final = b"\r\n\r\n"

@@ -12,6 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from gateway.server.framing import fault_of, with_host
 from gateway.server.limits import Limits
 
 _READ_BYTES: Final = 64 * 1024
@@ -104,7 +105,8 @@ class HeadParser:
             # Nothing that follows could be told from the rest of this one.
             self._parser = None
             return None
-        return ParsedHead(messages[0][0], remote_of(transport))
+        message = with_host(messages[0][0])
+        return ParsedHead(message, remote_of(transport)) if fault_of(message) is None else None
 
 
 def remote_of(transport: asyncio.BaseTransport) -> str | None:

@@ -7,7 +7,7 @@ import os
 import random
 import re
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -20,9 +20,10 @@ from gateway.server.arrivals import Arrivals
 from gateway.server.connection import Guard
 from gateway.server.deadlines import Deadlines
 from gateway.server.framing import HEAD_END, one_whole_head
-from gateway.server.head import HeadParser, UnreadHead, remote_of
+from gateway.server.head import HeadParser, RequestHead, UnreadHead, remote_of
 from gateway.server.limits import SERVER_OPTIONS, Limits, file_limit
 from gateway.server.request_handler import RequestHandler
+from gateway.server.unread import unread_at
 from gateway.server.whole_response import SERVER_NAME, WholeAnswer
 
 BACKLOG: Final = 4096
@@ -39,25 +40,26 @@ _MOST_UNDECIDED: Final = 16
 _FIRST_BYTES_SECONDS: Final = 0.5
 _STREAM_START: Final = b"GET /api/v1/queue/stream"
 _STREAM: Final = re.compile(rb"%b[? ]" % _STREAM_START)
-_PROBE_STARTS: Final = (b"GET /actuator/health", b"HEAD /actuator/health")
+_PROBE_STARTS: Final = (b"GET /actuator/health", b"HEAD /actuator/health", b"OPTIONS /actuator/health")
 _PROBE: Final = re.compile(
-    rb"(?:GET|HEAD) /actuator/health(?:/[a-zA-Z/]{0,100})?(?:\?[!-~]{0,100})? HTTP/1\.[01]\r\n"
+    rb"(?:GET|HEAD|OPTIONS) /actuator/health(?:/[a-zA-Z/]{0,100})?(?:\?[!-~]{0,100})? HTTP/1\.[01]\r\n"
 )
 _MOST_PROBES: Final = 8
 _LONGEST_PROBE: Final = 4096
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nServer: gateway\r\nRetry-After: 5\r\n"
-    b"Cache-Control: no-store\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    b"Cache-Control: no-store\r\nContent-Length: 0\r\n%bConnection: close\r\n\r\n"
 )
 
 
 _FULL_FOR_STREAMS: Final = (
     b"HTTP/1.1 200 OK\r\nServer: gateway\r\nContent-Type: text/event-stream\r\n"
     b"Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\n"
-    b"Content-Length: %d\r\nConnection: close\r\n\r\n%b"
+    b"Content-Length: %d\r\n%bConnection: close\r\n\r\n%b"
 )
 
 
+_ORIGIN: Final = re.compile(rb"\r\norigin:", re.IGNORECASE)
 _COME_BACK: Final = b"retry: %d\n: no room here\n\n"
 _RETRY_MS: Final = (5_000, 15_000)  # drawn evenly, so that a crowd comes back spread
 
@@ -104,15 +106,22 @@ class Runner(web.AppRunner):
         on_full: Callable[[], None] | None = None,
         arrivals: Arrivals | None = None,
         refuse: Refuse | None = None,
+        cors_of: CorsOf = lambda head: (),
     ) -> None:
         super().__init__(app, access_log=None, shutdown_timeout=0.0)
-        self._server_parts = limits, most, on_full, arrivals, refuse or plain_refusal
+        self._server_parts = limits, most, on_full, arrivals, refuse or plain_refusal, cors_of
 
     async def _make_server(self) -> web.Server:
         plain = await super()._make_server()
-        limits, most, on_full, arrivals, refuse = self._server_parts
+        limits, most, on_full, arrivals, refuse, cors_of = self._server_parts
         return Server(
-            plain.request_handler, limits, most=most, on_full=on_full, arrivals=arrivals, refuse=refuse
+            plain.request_handler,
+            limits,
+            most=most,
+            on_full=on_full,
+            arrivals=arrivals,
+            refuse=refuse,
+            cors_of=cors_of,
         )
 
     async def stop_serving(self, seconds: float) -> None:
@@ -133,13 +142,19 @@ def plain_refusal(_head: UnreadHead) -> WholeAnswer:
     return WholeAnswer(b"400: Bad Request", status=400, headers={"Content-Type": "text/plain"})
 
 
+CorsOf = Callable[[RequestHead], Sequence[tuple[str, str]]]
+"""What the answer to a request says about pages of other origins: header names and values."""
+
+
 class Server(web.Server):
     """aiohttp's server with a ``Guard`` for each connection. Make it inside the loop.
 
     Connections are refused while ``descriptors`` files or more are open, this being the number the next one gets, and
     while there are ``most`` connections (None: no bound but the files). ``on_full`` is called for each. A few requests
     for health are answered all the same: a supervisor would restart a gateway that only has many clients. ``arrivals``:
-    the queue for requests of new users, if they are to wait. ``refuse``: see ``Refuse``.
+    the queue for requests of new users, if they are to wait. ``refuse``: see ``Refuse``. ``cors_of`` is asked for a
+    refused connection's request, if a page of another origin may have sent it: what the page can't read ends its
+    ``EventSource`` for good.
     """
 
     def __init__(
@@ -152,6 +167,7 @@ class Server(web.Server):
         on_full: Callable[[], None] | None = None,
         arrivals: Arrivals | None = None,
         refuse: Refuse = plain_refusal,
+        cors_of: CorsOf = lambda head: (),
     ) -> None:
         self.limits = limits or Limits()
         self.loop = asyncio.get_running_loop()
@@ -164,6 +180,7 @@ class Server(web.Server):
         self._most = most
         self._on_full = on_full or (lambda: None)
         self._refusal_of = refuse
+        self._cors_of = cors_of
         self._undecided: dict[Guard, tuple[asyncio.Transport, bytes]] = {}
         """Connections too many whose first bytes do not say yet what the client asks for, with these bytes."""
         self._probes: set[Guard] = set()
@@ -227,7 +244,9 @@ class Server(web.Server):
         is answered. In a crowd the request is there when the connection is accepted; else a few connections are kept
         for a moment, until it comes.
         """
-        came = _what_came(transport.get_extra_info("socket").fileno())
+        # Taken from the kernel: bytes left there when a connection is closed make a reset of its end, which can take
+        # the answer along.
+        came = unread_at(transport.get_extra_info("socket").fileno(), _READ_BYTES)
         if _is_undecided(came) and len(self._undecided) < _MOST_UNDECIDED:
             self._undecided[connection] = transport, came
             self.deadlines.set(connection, _FIRST_BYTES_SECONDS, partial(self.hear_first, connection, b""))
@@ -267,12 +286,24 @@ class Server(web.Server):
         self._on_full()
         if transport.is_closing():
             return
+        cors = self._cors_lines(transport, came)
         if _STREAM.match(came) is None:
-            transport.write(_FULL)
+            transport.write(_FULL % cors)
         else:
             body = _COME_BACK % random.randrange(*_RETRY_MS)
-            transport.write(_FULL_FOR_STREAMS % (len(body), body))
+            transport.write(_FULL_FOR_STREAMS % (len(body), cors, body))
         transport.close()
+
+    def _cors_lines(self, transport: asyncio.Transport, came: bytes) -> bytes:
+        """The header lines for the page that sent ``came``; none if no page did, or its head is not whole. They are
+        those of the usual answer. Without an origin there would only be ``Vary``, which no cache needs of what it may
+        not store."""
+        head, end, _ = came.partition(HEAD_END)
+        if not end or _ORIGIN.search(head) is None or not one_whole_head(head + end, self.limits.head_bytes):
+            return b""
+        request = self.heads.read(head + end, transport)
+        lines = self._cors_of(request) if request is not None else ()
+        return b"".join(f"{name}: {value}\r\n".encode() for name, value in lines)
 
     def pre_shutdown(self) -> None:
         """Lets every connection end with its next answer. An idle one is not closed at once: the proxy in front may be
@@ -312,17 +343,9 @@ def _is_undecided(came: bytes) -> bool:
     """Whether ``came`` may still become a request that is not simply refused."""
     if any(start.startswith(came) for start in (_STREAM_START, *_PROBE_STARTS)):
         return True
-    return came.startswith(_PROBE_STARTS) and HEAD_END not in came and len(came) < _LONGEST_PROBE
-
-
-def _what_came(descriptor: int) -> bytes:
-    """What a client has sent already. Taken from the kernel, for what is left there when a connection is closed makes a
-    reset of its end, which can take the answer along."""
-    # uvloop's stand-in for a socket can't read; what family the socket is said to have does not matter for that.
-    bare = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, descriptor)
-    try:
-        return bare.recv(_READ_BYTES, socket.MSG_DONTWAIT)
-    except OSError:
-        return b""
-    finally:
-        bare.detach()
+    if HEAD_END in came:
+        return False
+    if _STREAM.match(came) is not None:
+        # The rest of its head says which page is to read the answer.
+        return len(came) < _READ_BYTES
+    return came.startswith(_PROBE_STARTS) and len(came) < _LONGEST_PROBE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,7 +10,9 @@ from gateway.settings import types as kinds
 from gateway.settings.combined import headers_of_parts, key_of, turned_off
 from gateway.settings.fields import parsed, setting
 from gateway.settings.profile import import_of_spring
+from gateway.settings.spring.environ import SpringEnviron
 from gateway.settings.spring.names import as_variable
+from gateway.settings.spring.table import NAMES
 from gateway.settings.types import ConfigImport, duration, whole
 
 
@@ -113,6 +115,7 @@ _ZONES_OF: Final = "EUREKA_CLIENT_AVAILABILITYZONES_"
 _SERVERS_OF: Final = "EUREKA_CLIENT_SERVICEURL_"
 _METADATA: Final = "EUREKA_INSTANCE_METADATAMAP_"
 _DISCOVERY: Final = "SPRING_CLOUD_DISCOVERY_ENABLED"
+_REGISTRATION: Final = "SPRING_CLOUD_SERVICEREGISTRY_AUTOREGISTRATION_ENABLED"
 _NO_SPANS: Final = (
     "MANAGEMENT_TRACING_EXPORT_ENABLED",
     "MANAGEMENT_TRACING_ENABLED",
@@ -120,6 +123,7 @@ _NO_SPANS: Final = (
     "MANAGEMENT_ZIPKIN_TRACING_EXPORT_ENABLED",
 )
 _SPRINGS_REGION: Final = "us-east-1"
+_DEFAULT_ZONE: Final = "defaultZone"
 
 
 def zones_of_region(environ: Mapping[str, str]) -> str | None:
@@ -127,10 +131,40 @@ def zones_of_region(environ: Mapping[str, str]) -> str | None:
 
     Raises ``SettingsError`` for names that can't be zones.
     """
-    name = _ZONES_OF + as_variable(environ.get("EUREKA_CLIENT_REGION", "").strip() or _SPRINGS_REGION)
+    name = _variable_of_region(environ)
     text = environ.get(name, "").strip()
     zones: tuple[str, ...] = parsed(kinds.ZONES, name, text)
     return ",".join(zones) or None
+
+
+def _variable_of_region(environ: Mapping[str, str]) -> str:
+    return _ZONES_OF + as_variable(environ.get("EUREKA_CLIENT_REGION", "").strip() or _SPRINGS_REGION)
+
+
+def unread_zones(environ: SpringEnviron) -> Iterator[str]:
+    """A line for each variable with servers of a zone that no list of zones names, and for lists of zones of other
+    regions if the gateway's own region has none: nothing reads them, so the default zone counts, and a misspelt default
+    zone would leave the default address."""
+    texts = {**environ.plain, **environ.from_json}
+    names = {name: match for name in texts if texts[name].strip() and (match := NAMES.match(name))}
+    lists = {name: text for name, text in environ.items() if f"{name}_".startswith(_ZONES_OF)}
+    zones = {zone.strip() for text in lists.values() for zone in text.split(",")} | {_DEFAULT_ZONE}
+    read = {variable for zone in zones for variable in _variables_of_zone(zone)}
+    for name, match in names.items():
+        if match.variable.startswith(_SERVERS_OF) and match.variable not in read:
+            yield (
+                f"{name} has servers of a zone that EUREKA_CLIENT_AVAILABILITYZONES does not name, so it has no "
+                f"effect: those of the default zone are in {_SERVERS_OF}DEFAULTZONE"
+            )
+    own = (_ZONES_OF.rstrip("_"), _variable_of_region(environ))
+    if any(environ.get(name, "").strip() for name in own):
+        return
+    for name, match in names.items():
+        if match.variable.startswith(_ZONES_OF):
+            yield (
+                f"{name} has zones of another region than the gateway's, so it has no effect: EUREKA_CLIENT_REGION "
+                f"names the gateway's region, which is {_SPRINGS_REGION} without it"
+            )
 
 
 def metadata_of_parts(environ: Mapping[str, str]) -> str | None:
@@ -147,6 +181,11 @@ def metadata_of_parts(environ: Mapping[str, str]) -> str | None:
 def eureka_wanted(environ: Mapping[str, str], wanted: bool, _: str | None) -> bool:
     """``wanted``, unless Spring's switch for all discovery is off. Raises ``SettingsError``."""
     return wanted and not turned_off(environ, _DISCOVERY)
+
+
+def registration_wanted(environ: Mapping[str, str], wanted: bool, _: str | None) -> bool:
+    """``wanted``, unless Spring's switch for all registration is off. Raises ``SettingsError``."""
+    return wanted and not turned_off(environ, _REGISTRATION)
 
 
 def spans_wanted(environ: Mapping[str, str], endpoint: str | None, _: str | None) -> str | None:
@@ -166,19 +205,23 @@ def servers_by_zone(values: Mapping[str, Any], environ: Mapping[str, str]) -> tu
     default: tuple[str, ...] = values.get("eureka_client_serviceurl_defaultzone", ())
     if not default or not values.get("eureka_client_enabled", True):
         return ()
-    zones: tuple[str, ...] = values.get("eureka_client_availabilityzones") or ("defaultZone",)
+    zones: tuple[str, ...] = values.get("eureka_client_availabilityzones") or (_DEFAULT_ZONE,)
     if not values.get("eureka_client_prefersamezoneeureka", True):
         zones = (*zones[1:], zones[0])
     servers: list[str] = []
     for zone in zones:
-        legacy = _SERVERS_OF + zone.replace("-", "_").replace(".", "_").upper()
-        name = _SERVERS_OF + as_variable(zone)
+        name, legacy = _variables_of_zone(zone)
         if not environ.get(name, "").strip() and environ.get(legacy, "").strip():
             name = legacy
         text = environ.get(name, "").strip()
         own: tuple[str, ...] = parsed(kinds.HTTP_URLS, name, text) if text else default
         servers += own
     return tuple(dict.fromkeys(servers))
+
+
+def _variables_of_zone(zone: str) -> tuple[str, str]:
+    """Where its servers may be: the canonical variable, and the older form."""
+    return _SERVERS_OF + as_variable(zone), _SERVERS_OF + zone.replace("-", "_").replace(".", "_").upper()
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -292,7 +335,9 @@ class DiscoverySettings(ConfigServerSettings):
         "How long after the last heartbeat the gateway counts as gone.",
         default_words="three times the time between two",
     )
-    eureka_register: bool = setting(kinds.SWITCH, True, "Whether to register with Eureka.")
+    eureka_register: bool = setting(
+        kinds.SWITCH, True, "Whether to register with Eureka.", agree=registration_wanted
+    )
     eureka_fetch: bool = setting(
         kinds.SWITCH,
         True,

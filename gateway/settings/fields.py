@@ -110,6 +110,8 @@ def parsed(kind: Kind[T], name: str, text: str, *, allowed: str | None = None, s
     """The value of ``text``, the variable ``name``. Raises ``SettingsError``, which shows no secret."""
     try:
         return kind.parse(text)
+    except kinds.NotAllowed as error:
+        raise SettingsError(name, HIDDEN, error.allowed) from None
     except ValueError:
         # An address may hold a password, and a broken one may hold it anywhere.
         hide = secret or kind is kinds.REDIS_URL or "@" in text

@@ -398,7 +398,7 @@ class Settings(DiscoverySettings):
         view = understood(environ)
         if view.faults:
             raise view.faults[0]
-        because = spring_reason(view.plain)
+        because = spring_reason(view)
         try:
             values = {row.name.lower(): row.read(view, spring=bool(because)) for row in TABLE}
             values["eureka_client_serviceurl_defaultzone"] = servers_by_zone(values, view)
@@ -438,7 +438,7 @@ def check(environ: Mapping[str, str]) -> list[SettingsError]:
     view = understood(environ)
     faults = list(view.faults)
     values: dict[str, Any] = {}
-    spring = bool(spring_reason(view.plain))
+    spring = bool(spring_reason(view))
     for row in TABLE:
         try:
             values[row.name.lower()] = row.read(view, spring=spring)

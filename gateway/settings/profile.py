@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from gateway.settings.spring.environ import understood
+
 SHIPPED_ROUTES: Final = Path(__file__).parents[1] / "routes.yaml"
 
 _MOST_NAMED: Final = 3
@@ -27,20 +29,22 @@ _SHOWN = re.compile(r"[\w.\[\]-]{1,100}", re.ASCII)
 def spring_reason(environ: Mapping[str, str]) -> str:
     """Why this is a Spring environment, in words that complete "on, because …"; empty if it is none.
 
-    Looks at the route file only if no variable has decided, and only whether it is the one that is shipped.
+    Looks at the route file only if no variable has decided, and only whether it is the one that is shipped. Only
+    variables are named: ``SPRING_APPLICATION_JSON`` for all that is in it.
     """
-    match _profile(environ):
+    view = understood(environ)
+    match _profile(view):
         case "plain":
             return ""
         case "spring":
             return "GATEWAY_PROFILE is spring"
-    names = [name for name, folded in _set(environ) if folded.startswith((_SPRING, _EUREKA))]
+    names = [name for name, folded in _set(view.plain) if folded.startswith((_SPRING, _EUREKA))]
     if names:
         shown = [name if _SHOWN.fullmatch(name) else "SPRING_…" for name in sorted(names)][:_MOST_NAMED]
         more = len(names) - len(shown)
         and_more = f" and {more} more" if more else ""
         return f"{', '.join(shown)}{and_more} {'is' if len(names) == 1 else 'are'} set"
-    return "the routes are those that are shipped" if _uses_shipped_routes(environ) else ""
+    return "the routes are those that are shipped" if _uses_shipped_routes(view) else ""
 
 
 def spring_lines(because: str) -> list[str]:

@@ -63,6 +63,8 @@ class Part(NamedTuple):
         """Its value, or None if it is empty. Raises SettingsError."""
         try:
             return kind.parse(self.text) if self.text else None
+        except kinds.NotAllowed as error:
+            raise SettingsError(self.name, HIDDEN, error.allowed) from None
         except ValueError:
             raise self.refused(kind.allowed) from None
 
@@ -87,7 +89,6 @@ class SpringParts:
             if rank is None:
                 continue
             rest = folded.removeprefix(_PREFIXES[rank])
-            rest = "SSL_ENABLED" if rest == "SSL" else rest
             text = environ[name] if rest in _SECRET else environ[name].strip()
             if not text:
                 continue
@@ -135,8 +136,12 @@ class SpringParts:
             raise bundle.refused(
                 "unset: say where the certificates are, as in REDIS_URL=rediss://host?ssl_ca_certs=/etc/ca.pem"
             )
-        enabled = self["SSL_ENABLED"]
-        return enabled if enabled.true else None
+        said = [part for part in (self["SSL_ENABLED"], self["SSL"]) if part.text]
+        # Both names are of either generation, and the newer generation counts.
+        said = [part for part in said if _folded(part.name).startswith(_PREFIXES[0])] or said
+        if len({part.true for part in said}) > 1:
+            raise said[1].refused(f"unset beside {said[0].name}: one asks for TLS and the other does not")
+        return next((part for part in said if part.true), None)
 
 
 def _folded(name: str) -> str:

@@ -56,6 +56,7 @@ TLS_PARAMETERS: Final = frozenset(
 )
 """And behind that of ``rediss``."""
 
+_NAMES: Final = PARAMETERS | TLS_PARAMETERS | {"sentinel_username", "sentinel_password"}
 _FORM = re.compile(
     r"(?P<scheme>rediss?)\+(?P<form>sentinel|cluster)://(?:(?P<userinfo>[^/?#]*)@)?(?P<nodes>[^@/?#]+)"
     r"(?:/(?P<first>[^/?#]*))?(?:/(?P<second>[^/?#]*))?(?:\?(?P<query>[^#]*))?"
@@ -67,6 +68,15 @@ _HOST = re.compile(r"[0-9A-Za-z._-]{1,255}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 _SERVICE = re.compile(r"[0-9A-Za-z._-]{1,255}")
 _DATABASE = re.compile(r"[0-9]{0,4}")
 _DEFAULT_PORTS = {"sentinel": 26379, "cluster": 6379}
+
+
+class RepeatedParameter(ValueError):
+    """A parameter stands in the address more than once, and readers disagree on which one counts. ``allowed`` completes
+    "allowed is …"."""
+
+    def __init__(self, name: str) -> None:
+        self.allowed = f"an address with its parameter {name} only once"
+        super().__init__(self.allowed)
 
 
 class Node(NamedTuple):
@@ -112,14 +122,17 @@ class RedisAddress:
 
 
 def parse_redis_address(text: str) -> RedisAddress:
-    """Raises ValueError, which says nothing of use to an operator: the address may hold a password anywhere."""
+    """Raises RepeatedParameter, or another ValueError, which says nothing of use to an operator: the address may hold a
+    password anywhere."""
     if not re.match(r"rediss?\+", text):
         return _one(text)
     found = _FORM.fullmatch(text)
     if not found:
         raise ValueError("neither sentinels nor a cluster")
     form: Literal["sentinel", "cluster"] = "sentinel" if found["form"] == "sentinel" else "cluster"
-    parameters = dict(parse_qsl(found["query"] or "", strict_parsing=bool(found["query"])))
+    query = found["query"] or ""
+    _check_once(query)
+    parameters = dict(parse_qsl(query, strict_parsing=bool(query)))
     if "db" in parameters:
         raise ValueError("the database belongs into the path")
     first, second = found["first"] or "", found["second"] or ""
@@ -157,10 +170,21 @@ def _one(text: str) -> RedisAddress:
         raise ValueError("no host")
     if parts.port == 0:  # reading the port also checks that it is a number below 65536
         raise ValueError("port 0")
+    _check_once(parts.query)
     parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
     _check_parameters(parts.scheme, parameters)
     database = parameters.get("db") or (parts.scheme != "unix" and parts.path.strip("/"))
     return RedisAddress(form="one", url=text, database=int(database or 0), scheme=parts.scheme)
+
+
+def _check_once(query: str) -> None:
+    """Of several, redis-py takes the first, and leaves out the empty ones."""
+    seen = set()
+    for name, _ in parse_qsl(query, keep_blank_values=True):
+        if name in seen:
+            # Another name may be a part of a password.
+            raise RepeatedParameter(name) if name in _NAMES else ValueError("no such parameter")
+        seen.add(name)
 
 
 def _check_parameters(scheme: str, parameters: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ from typing import Generic, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from gateway.settings.host_names import can_be_resolved
-from gateway.settings.redis_address import parse_redis_address
+from gateway.settings.redis_address import RepeatedParameter, parse_redis_address
 
 T = TypeVar("T")
 K = TypeVar("K", bound=str)
@@ -36,6 +36,14 @@ class Kind(Generic[T]):
 
     parse: Callable[[str], T]
     allowed: str
+
+
+class NotAllowed(ValueError):
+    """What ``parse`` raises where it can say more than its kind: ``allowed`` completes "allowed is …"."""
+
+    def __init__(self, allowed: str) -> None:
+        self.allowed = allowed
+        super().__init__(allowed)
 
 
 def whole(low: int, high: int = LARGEST_COUNT, note: str = "") -> Kind[int]:
@@ -215,10 +223,12 @@ def _parse_http_urls(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ConfigImport:
-    """Where to import a configuration from. ``urls`` may be empty: then another setting has them."""
+    """Where to import a configuration from. ``urls`` may be empty: then another setting has them. ``fail_fast`` counts
+    before the setting of that name, if the first address has it."""
 
     optional: bool
     urls: tuple[str, ...] = field(repr=False)  # may hold a password
+    fail_fast: bool | None = None
 
 
 def _parse_config_import(text: str) -> ConfigImport:
@@ -226,14 +236,25 @@ def _parse_config_import(text: str) -> ConfigImport:
     kind, colon, rest = text.removeprefix("optional:").partition(":")
     if kind != "configserver" or not colon:
         raise ValueError("no Config Server")
-    return ConfigImport(optional, _parse_http_urls(rest) if rest else ())
+    urls = _parse_http_urls(rest) if rest else ()
+    return ConfigImport(optional, urls, _fail_fast(urls[0]) if urls else None)
+
+
+def _fail_fast(url: str) -> bool | None:
+    """What Spring reads of the query behind an import's first address, and does not send. The rest of it says how often
+    a call is repeated."""
+    said = dict(part.partition("=")[::2] for part in urlsplit(url).query.split("&"))
+    return said["fail-fast"].lower() == "true" if "fail-fast" in said else None
 
 
 def _parse_redis_url(text: str) -> str:
     if text == "embedded":
         return text
     _printable(text)
-    parse_redis_address(text)
+    try:
+        parse_redis_address(text)
+    except RepeatedParameter as error:
+        raise NotAllowed(error.allowed) from None
     return text
 
 

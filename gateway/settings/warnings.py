@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from gateway.settings.discovery import unread_zones
 from gateway.settings.model import TABLE, Settings
 from gateway.settings.redis_address import parse_redis_address
 from gateway.settings.spelling import Names as Words
@@ -127,7 +128,7 @@ def warnings_of_names(environ: Mapping[str, str], more: Collection[str] = ()) ->
         f"{_listed(each)} of Spring's without effect here: {instead}"
         for instead, each in names.without.items()
     ]
-    warnings = [*conflicts, *options, *names.unknown, *without]
+    warnings = [*conflicts, *unread_zones(view), *options, *names.unknown, *without]
     if len(warnings) > MOST_TOLD:
         left = len(warnings) - MOST_TOLD + 1
         warnings[MOST_TOLD - 1 :] = [f"{left} more variables are not understood: see docs/spring-names.md"]
@@ -256,7 +257,13 @@ def _unknown(name: str, meant: str, settings: Collection[str], page: str = "sett
 
 def warnings_of_values(settings: Settings) -> list[str]:
     """Values that contradict each other, or leave a door open."""
-    return [*_secrets(settings), *_networks(settings), *_addresses(settings), *_times(settings)]
+    return [
+        *_secrets(settings),
+        *_networks(settings),
+        *_addresses(settings),
+        *_times(settings),
+        *_lease(settings),
+    ]
 
 
 def _secrets(settings: Settings) -> Iterator[str]:
@@ -362,6 +369,18 @@ def _times(settings: Settings) -> Iterator[str]:
         yield (
             "QUEUE_FOLLOW is on and REDIS_KEY_PREFIX is set: a Java gateway knows no prefix, so none is followed. "
             "Remove one of the two"
+        )
+
+
+def _lease(settings: Settings) -> Iterator[str]:
+    renewal = settings.eureka_instance_leaserenewalintervalinseconds
+    expiry = settings.eureka_instance_leaseexpirationdurationinseconds
+    registers = settings.eureka_client_serviceurl_defaultzone and settings.eureka_register
+    if registers and expiry is not None and expiry <= renewal:
+        yield (
+            f"EUREKA_INSTANCE_LEASEEXPIRATIONDURATIONINSECONDS ({expiry}) is not above "
+            f"EUREKA_INSTANCE_LEASERENEWALINTERVALINSECONDS ({renewal}), so Eureka takes this gateway for gone between "
+            "two heartbeats, and others send it nothing: make it three times the interval, or leave it unset"
         )
 
 

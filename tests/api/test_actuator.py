@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from yarl import URL
 
 from gateway.context import HEALTH, ROOMS
 from gateway.routing.kinds import NO_FILTERS
@@ -230,3 +231,32 @@ async def test_a_change_nested_deeply_is_not_valid(gateways: Gateways) -> None:
             "POST", "/actuator/rooms/default", data=body, headers={"Authorization": f"Bearer {TOKEN}"}
         )
         assert (answer.status, answer.json["error"]["code"]) == (400, "BAD_REQUEST")
+
+
+@pytest.mark.parametrize(
+    "path", ["/health", "/health/", "/health/liveness", "/health/readiness", "/health/redis"]
+)
+@pytest.mark.parametrize("version", ["HTTP/1.0\r\n", "HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"])
+async def test_a_load_balancer_may_ask_by_options(gateways: Gateways, path: str, version: str) -> None:
+    gateway = await gateways.start(management_reads="token", management_token="t" * 20)
+    reader, writer = await asyncio.open_connection("127.0.0.1", URL(gateway.base).port)
+    try:
+        writer.write(f"OPTIONS /actuator{path.rstrip('/')} {version}\r\n".encode())
+        answer = await asyncio.wait_for(reader.read(), 10)
+    finally:
+        writer.transport.abort()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.split(b" ")[1] == b"200"
+    assert b"\r\nAllow: GET, HEAD, OPTIONS\r\n" in head
+    assert b"\r\nContent-Length: 0\r\n" in head + b"\r\n"
+    assert body == b""
+
+
+async def test_other_methods_are_told_of_options_and_other_calls_have_none(gateways: Gateways) -> None:
+    gateway = await gateways.start()
+    refused = await gateway.nobody("POST", "/actuator/health")
+    assert (refused.status, refused.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
+    for path in ("/actuator/info", "/metrics", "/api/v1/queue/lineup"):
+        refused = await gateway.nobody("OPTIONS", path)
+        assert refused.status == 405
+        assert "OPTIONS" not in refused.headers["Allow"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway.api.spring_json import media_type_for
 from gateway.context import HEALTH
 from tests.harness import Gateways
 
@@ -147,3 +148,93 @@ async def test_with_a_port_of_its_own_the_alias_is_there_only(gateways: Gateways
     gateway = await gateways.start(management_server_port=0)
     for caller in (gateway.nobody, gateway.user("someone")):
         assert (await caller("GET", "/metrics")).code == "ROUTE_NOT_FOUND"
+
+
+SPRING, JSON = "application/vnd.spring-boot.actuator.v3+json", "application/json"
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        ("", SPRING),
+        ("*/*", SPRING),
+        ("application/*", SPRING),
+        ("application/*+json", SPRING),
+        ("application/json", JSON),
+        ("application/JSON", JSON),
+        ("application/json, application/*+json", JSON),
+        # What the browsers' libraries send.
+        ("application/json, text/plain, */*", JSON),
+        ("application/json;q=0.5, */*", SPRING),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", SPRING),
+        # What Spring Boot Admin sends.
+        ("application/vnd.spring-boot.actuator.v3+json, application/json", SPRING),
+        ("application/json, application/vnd.spring-boot.actuator.v3+json", JSON),
+        ("application/json;q=0.9,application/vnd.spring-boot.actuator.v3+json;q=0.1", JSON),
+        ("application/json;q=0.1,application/vnd.spring-boot.actuator.v3+json;q=0.9", SPRING),
+        # Of no use, but answered.
+        ("application/json;q=0", SPRING),
+        ("application/json;q=abc", SPRING),
+        ("text/html", SPRING),
+        ("garbage", SPRING),
+    ],
+)
+def test_the_media_type_is_the_one_that_a_spring_application_was_seen_to_choose(
+    accept: str, media_type: str
+) -> None:
+    assert media_type_for(accept) == media_type
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/actuator",
+        "/actuator/health",
+        "/actuator/health/liveness",
+        "/actuator/health/readiness",
+        "/actuator/health/redis",
+        "/actuator/info",
+        "/actuator/metrics",
+        "/actuator/metrics/gateway.redis.up",
+    ],
+)
+async def test_a_client_that_asks_for_json_gets_it_by_that_name(gateways: Gateways, path: str) -> None:
+    gateway = await gateways.start()
+    for accept, media_type in (("application/json", JSON), (SPRING, SPRING), ("*/*", SPRING)):
+        answer = await gateway.nobody("GET", path, headers={"Accept": accept})
+        assert (answer.status, answer.headers["Content-Type"]) == (200, media_type)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/actuator/health/", 200),
+        ("/actuator/health/liveness/", 200),
+        ("/actuator/health/readiness/", 200),
+        ("/actuator/health/redis/", 200),
+        ("/actuator/health/none/", 404),
+        ("/actuator/health//", 400),
+        ("/actuator/", 404),
+        ("/actuator/info/", 404),
+        ("/actuator/metrics/", 404),
+        ("/actuator/prometheus/", 404),
+    ],
+)
+async def test_a_slash_behind_health_is_the_same_call_and_behind_others_none(
+    gateways: Gateways, path: str, status: int
+) -> None:
+    """As seen of a Spring application, whose health takes any path below it. Load balancers ask so."""
+    gateway = await gateways.start()
+    answer = await gateway.nobody("GET", path)
+    assert answer.status == status
+    if status == 200:
+        same = await gateway.nobody("GET", path.removesuffix("/"))
+        assert (answer.json, answer.headers["Content-Type"]) == (same.json, SPRING)
+        assert (await gateway.nobody("HEAD", path)).status == 200
+        assert (await gateway.nobody("POST", path)).status == 405
+
+
+async def test_a_slash_is_no_way_past_the_management_token(gateways: Gateways) -> None:
+    gateway = await gateways.start(management_token="operator-token-of-the-test", management_reads="token")
+    assert (await gateway.nobody("GET", "/actuator/health/redis/")).status == 401
+    assert (await gateway.nobody("GET", "/actuator/health/")).json == {"status": "UP"}

@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from gateway.api.docs import service_documents
-from gateway.pages.swagger_files import NAMES, swagger_files
-from gateway.routing.spec.loader import default_file, load
+from gateway.pages.swagger_files import DISTRIBUTION, OWN, swagger_files
+from gateway.routing.spec.loader import default_file
 from tests.harness import Gateways
+from tests.routing.files import load
 
 ROUTES = """
 routes:
@@ -97,7 +98,7 @@ def test_the_package_with_the_files_is_not_imported() -> None:
     assert not {"flask", "flask_swagger_ui"} & set(sys.modules)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*OWN, *DISTRIBUTION])
 async def test_every_file_is_served_for_a_browser_that_keeps_it(gateways: Gateways, name: str) -> None:
     gateway = await gateways.start()
     plain = await gateway.nobody("GET", f"/swagger-ui/{name}", headers={"Accept-Encoding": "gzip;q=0"})

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from gateway.api.actuator import MEDIA_TYPE
 from gateway.api.metrics import MOST_TAGS
+from gateway.api.spring_json import MEDIA_TYPE
 from tests.harness import Gateways
 
 TOKEN = "operator-token-of-the-test"

@@ -17,7 +17,7 @@ from gateway.api.rooms import LEAST_SECONDS, MOST_CAPACITY, MOST_SECONDS
 from gateway.app import management_endpoints, public_endpoints
 from gateway.errors import GatewayError
 from gateway.observability.tracing import TRACE_ID
-from gateway.pages.swagger_files import NAMES
+from gateway.pages.swagger_files import DISTRIBUTION, OWN
 from gateway.settings.model import Settings
 from tests.config_server import config_server, routes
 from tests.harness import Gateways
@@ -149,7 +149,7 @@ def test_limits_are_those_of_the_code() -> None:
 
 def test_the_files_are_those_of_the_code() -> None:
     (parameter,) = operations(kept())["GET", "/swagger-ui/{file}"]["parameters"]
-    assert sorted(parameter["schema"]["enum"]) == sorted(NAMES)
+    assert sorted(parameter["schema"]["enum"]) == sorted([*OWN, *DISTRIBUTION])
 
 
 def test_json_and_yaml_say_the_same() -> None:

@@ -8,11 +8,21 @@ from typing import Any
 
 import pytest
 
-from gateway.api.service_docs import led_here
+from gateway.api.service_docs import leading
 
 AT = "/v3/api-docs"
 INTERNAL = [{"url": "http://10.1.2.3:8080", "description": "10.1.2.3"}]
 HERE = [{"url": "/"}]
+
+
+def led_here(body: bytes, path: str) -> bytes:
+    """All steps of ``leading``, and its result."""
+    steps = leading(body, path)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            return bytes(done.value)
 
 
 def led(document: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 
 import pytest
@@ -283,3 +284,17 @@ async def test_what_no_waiting_changes_ends_a_stream_as_ever(gateways: Gateways)
         async with user.stream(path=path) as stream:
             assert stream.status == status
     assert (await gateway.user("first")("HEAD", "/api/v1/queue/stream")).status == 405
+
+
+async def test_a_stream_whose_key_cannot_be_asked_for_is_told_to_come_back(gateways: Gateways) -> None:
+    gateway = await gateways.start()
+    user = gateway.user("a")
+    await user.lineup()
+    gateway.issuer.rotate()
+    gateways.keys.status = 503
+    user = gateway.user("a")
+    refused = await user.status()
+    assert (refused.status, refused.code, refused.headers["Retry-After"]) == (503, "AUTH_UNAVAILABLE", "5")
+    answer = await user("GET", "/api/v1/queue/stream")
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/event-stream")
+    assert re.fullmatch(rb"retry: \d{4,5}\n: AUTH_UNAVAILABLE\n\n", answer.body)

@@ -273,7 +273,8 @@ async def test_another_answer_than_101_is_an_ordinary_one_and_what_follows_is_ht
         (KEY, "short"),
         ("GET", "POST"),
         ("Connection: Upgrade", "Connection: keep-alive"),
-        ("Upgrade: websocket", "Upgrade: websocket\r\nUpgrade: h2c"),
+        ("Upgrade: websocket", "Upgrade: h2c"),
+        ("Upgrade: websocket", 'Upgrade: h2c, "a, websocket"'),
         ("HTTP/1.1", "HTTP/1.0"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jose import jwk
 
-from gateway.auth.key_set import MAX_DOCUMENT_BYTES, MAX_KEYS, _number, _written, parse_key_set
+from gateway.auth.key_set import MAX_DOCUMENT_BYTES, MAX_KEYS, NoKeySet, _number, _written, parse_key_set
 from tests.tokens import Issuer, b64, private_pem
 
 EVERY_RSA = ("RS256", "RS384", "RS512")
@@ -198,6 +198,66 @@ def test_what_is_left_out_is_named_with_its_reason(key: Any, shown: str, harmles
     assert str(left_out).startswith(shown)
     assert left_out.harmless is harmless
     assert "c2VjcmV0" not in str(left_out)
+
+
+SOUND = json.dumps(Issuer(key=1).jwks()["keys"][0])
+ODD = json.dumps(RSA)[:-1]
+
+
+@pytest.mark.parametrize(
+    ("entry", "shown"),
+    [
+        (ODD + ', "use": "sig"}', "'key-0' (a member in it occurs twice)"),
+        (ODD + ', "kid": "other"}', "entry 1 (a member in it occurs twice)"),
+        (ODD + ', "more": {"a": 1, "a": 1}}', "'key-0' (a member in it occurs twice)"),
+        (ODD + ', "more": [[{"a": 1, "\\u0061": 1}]]}', "'key-0' (a member in it occurs twice)"),
+        (ODD + ', "iat": NaN}', "'key-0' (NaN in it is not JSON)"),
+        (ODD + ', "iat": [-Infinity]}', "'key-0' (-Infinity in it is not JSON)"),
+        (ODD + ', "iat": ' + "9" * 5000 + "}", "'key-0' (a number in it is too long)"),
+        ("NaN", "entry 1 (not an object)"),
+        ("[]", "entry 1 (not an object)"),
+        ("null", "entry 1 (not an object)"),
+    ],
+    ids=lambda text: text[-40:],
+)
+def test_an_odd_key_costs_no_other(entry: str, shown: str) -> None:
+    text = f'{{"keys": [{entry}, {SOUND}], "more": NaN, "more": {"9" * 5000}}}'
+    key_set = parse_key_set(text.encode(), ("RS256",))
+    assert set(key_set.keys) == {"key-1"}
+    assert [str(each) for each in key_set.left_out] == [shown]
+    assert not key_set.left_out[0].harmless
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b"", "it is empty"),
+        (b" \r\n", "it is empty"),
+        (b"<html>", "it is not JSON but HTML or XML"),
+        (b"{", "it is not JSON (line 1, column 2)"),
+        (b"keys = []", "it is not JSON (line 1, column 1)"),
+        (b"[" + SOUND.encode() + b"]", "it is a list and not an object"),
+        (b"7", "it is a single value and not an object"),
+        (b"NaN", "it is a single value and not an object"),
+        (b"{}", "it has no keys"),
+        (b'{"issuer": "a", "jwks_uri": "b"}', "it has no keys, but a jwks_uri: that is where they are"),
+        (b'{"keys": {}}', "its keys are not a list"),
+        (b'{"keys": NaN}', "its keys are not a list"),
+        (b'{"keys": null}', "it has no keys"),
+        (b'{"keys": [], "keys": []}', "its member keys occurs twice"),
+        (b'{"keys": []}' + b" " * MAX_DOCUMENT_BYTES, "it is longer than 262144 bytes"),
+        ('{"keys": []}'.encode("utf-16"), "it is in UTF-16 or UTF-32, and JSON is in UTF-8"),
+        ('{"keys": []}'.encode("utf-16-le"), "it is in UTF-16 or UTF-32, and JSON is in UTF-8"),
+        ('{"keys": []}'.encode("utf-32-be"), "it is in UTF-16 or UTF-32, and JSON is in UTF-8"),
+        (b'{"keys": ["\xff"]}', "it is not in UTF-8"),
+        (b'{"keys": ' + b"[" * 100_000, "it is nested too deeply"),
+    ],
+    ids=lambda value: repr(value[:30]),
+)
+def test_what_is_no_key_set_says_what_it_is(text: bytes, why: str) -> None:
+    with pytest.raises(NoKeySet) as failure:
+        parse_key_set(text, ("RS256",))
+    assert str(failure.value) == why
 
 
 def test_the_first_of_two_keys_with_one_kid_counts() -> None:

@@ -186,6 +186,31 @@ async def test_without_one_the_file_counts_until_one_is_there(
                 await asyncio.sleep(0.02)
 
 
+@pytest.mark.parametrize("answer", [(401, b""), (404, b""), (302, b""), (500, b""), (200, b"<html>")])
+async def test_a_eureka_that_answers_with_something_of_no_use_leads_to_no_other_routes(
+    answer: tuple[int, bytes], gateways: Gateways, site: Site
+) -> None:
+    site.eureka.answers["GET /apps"] = answer
+    gateway = await gateways.start(FILE, **settings(site.eureka))
+    assert await ids(gateway) == []
+    told = await gateway.nobody("GET", "/actuator/health/readiness")
+    reason = told.json["components"]["configServer"]["details"]["reason"]
+    assert (told.status, reason) == (503, "it is to be found through Eureka, whose answer is of no use")
+    site.eureka.answers.clear()
+    await site.start("one")
+    async with asyncio.timeout(20):
+        while await ids(gateway) != ["a"]:  # by itself, although no interval is set
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+async def test_a_status_of_a_eureka_that_is_away_is_no_answer(
+    status: int, gateways: Gateways, site: Site
+) -> None:
+    site.eureka.answers["GET /apps"] = (status, b"")
+    assert await ids(await gateways.start(FILE, **settings(site.eureka))) == ["filed"]
+
+
 async def test_a_start_that_needs_it_stops_without_it(gateways: Gateways, eureka: FakeEureka) -> None:
     for required in ("configserver:", "configserver:http://127.0.0.1:1"):
         with pytest.raises(ConfigUnavailable, match="no instance of configserver or config-server"):
@@ -211,6 +236,26 @@ def test_discovery_alone_is_an_import_that_is_optional() -> None:
     assert asked is not None
     assert (asked.found, asked.urls, is_optional(found)) == (True, (), True)
     assert wanted(Settings.from_env({"CONFIG_SERVER_DISCOVERY": "false"})) is None
+
+
+@pytest.mark.parametrize(
+    ("query", "variable", "optional"),
+    [
+        ("", "", True),
+        ("?fail-fast=true&max-attempts=10", "", False),
+        ("?fail-fast=true", "false", False),
+        ("?max-attempts=10", "true", False),
+        ("?fail-fast=false", "true", True),
+    ],
+)
+def test_an_import_may_say_that_the_start_fails_without_the_server(
+    query: str, variable: str, optional: bool
+) -> None:
+    environ = {
+        "SPRING_CONFIG_IMPORT": f"optional:configserver:http://c{query}",
+        "SPRING_CLOUD_CONFIG_FAIL_FAST": variable,
+    }
+    assert is_optional(Settings.from_env(environ)) is optional
 
 
 def test_a_variable_of_springs_imports_from_the_default_address_unless_it_says_otherwise() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,14 @@ import pytest
 from aiohttp import web
 
 from gateway.app import POOL
-from gateway.composition.live_settings import AT_START, LiveSettings, is_set
+from gateway.composition.live_settings import AT_START, LiveSettings, is_set, with_own_names
 from gateway.composition.warnings import warnings_of_settings
 from gateway.context import CONFIGURATION, OBSERVERS, ROOMS
+from gateway.discovery.config_server.properties import properties_of
 from gateway.errors import SettingsError
 from gateway.routing.table import RouteTable
 from gateway.settings.model import Settings
-from tests.config_server import ConfigServerStub, config_server, routes
+from tests.config_server import ConfigServerStub, answer_of, config_server, routes
 from tests.harness import Gateways, Running, listening
 
 NEW = "spring.cloud.gateway.server.webflux"
@@ -43,6 +46,29 @@ async def server() -> AsyncIterator[ConfigServerStub]:
     async with config_server() as stub:
         stub.say(routes("svc"))
         yield stub
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "value"),
+    [
+        ("${spring.application.name}:${server.port}", {}, "gateway-server:8080"),
+        ("${spring.application.name}", {"SPRING_APPLICATION_NAME": "gw"}, "gw"),
+        ("${spring.cloud.client.hostname}", {}, socket.gethostname()),
+        ("${spring.cloud.client.ip-address}", {"EUREKA_INSTANCE_IPADDRESS": "10.1.2.3"}, "10.1.2.3"),
+        ("${spring.cloud.client.ip-address}", {"SERVER_HOST": "10.1.2.4"}, "10.1.2.4"),
+        ("${spring.cloud.client.ip-address}", {"SPRING_CLOUD_CLIENT_IP_ADDRESS": "10.1.2.5"}, "10.1.2.5"),
+    ],
+)
+def test_a_placeholder_of_what_spring_knows_by_itself_has_a_value(
+    text: str, environ: dict[str, str], value: str
+) -> None:
+    seen = with_own_names(Settings.from_env(environ), environ)
+    assert properties_of(answer_of({f"{TAGS}.instance": text}), seen).values == {f"{TAGS}.instance": value}
+
+
+def test_the_machine_has_an_address_whatever_it_listens_on() -> None:
+    seen = with_own_names(Settings.from_env({}), {})
+    assert ip_address(seen["SPRING_CLOUD_CLIENT_IP_ADDRESS"])
 
 
 class Site:

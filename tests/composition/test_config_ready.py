@@ -35,6 +35,9 @@ UNUSABLE = [
     "not a Config Server",
     "malformed",
     "placeholder",
+    "breaks off",
+    "not decrypted",
+    "encrypted",
     "401",
     "404",
     "500",
@@ -68,6 +71,12 @@ def break_it(server: ConfigServerStub, how: str) -> None:
         server.status = int(how)
     elif how == "placeholder":
         server.say({**routes("a"), f"{NEW}.routes[0].uri": "${nowhere}"})
+    elif how == "not decrypted":
+        server.say({**routes("a"), f"invalid.{JWT}issuer-uri": "<n/a>"})
+    elif how == "encrypted":
+        server.say({**routes("a"), f"{JWT}issuer-uri": "{cipher}AQB3"})
+    elif how == "breaks off":
+        server.breaks_off = True
     elif how == "malformed":
         server.body = json.dumps({"propertySources": [{"name": "x", "source": [1]}]}).encode()
     elif how != "faults":
@@ -75,7 +84,7 @@ def break_it(server: ConfigServerStub, how: str) -> None:
 
 
 def mend(server: ConfigServerStub, *sources: dict[str, Any]) -> None:
-    server.status, server.body = 200, None
+    server.status, server.body, server.breaks_off = 200, None, False
     server.say(*sources)
 
 
@@ -114,6 +123,9 @@ async def test_nothing_is_served_until_the_first_sound_answer(
         "not a Config Server": "not that of a Config Server",
         "malformed": "a property source in the answer is malformed",
         "placeholder": "${nowhere} is not set",
+        "not decrypted": f"the server could not decrypt '{JWT}issuer-uri'",
+        "encrypted": f"the value of '{JWT}issuer-uri' is encrypted",
+        "breaks off": "its answer breaks off",
     }.get(how, f"status {how}") in reason
     health = await gateway.nobody("GET", "/actuator/health")
     assert (health.status, health.json["status"]) == (503, "OUT_OF_SERVICE")

@@ -78,17 +78,15 @@ SPLITTING = {
         stays=True,
     ),
     "the beginning of an answer behind it": Reply(sized() + EVIL[:30], (200,), b"hello", stays=True),
-    "a bare CR in a value": Reply(sized(b"A: b\rX-Evil: 1\r\n"), (502, 200), without=("x-evil",)),
-    "CR CR LF behind a value": Reply(sized(b"A: b\r\r\n"), (502, 200)),
+    "a bare CR in a value": Reply(sized(b"A: b\rX-Evil: 1\r\n")),
+    "CR CR LF behind a value": Reply(sized(b"A: b\r\r\n")),
     "a NUL in a value": Reply(sized(b"A: b\0c\r\n")),
     "a NUL in a name": Reply(sized(b"A\0: b\r\n")),
     "a space in a name": Reply(sized(b"A b: c\r\n")),
     "a space behind a name": Reply(sized(b"Set-Cookie : a=b\r\n")),
     "a tab behind a name": Reply(sized(b"Set-Cookie\t: a=b\r\n")),
     "spaces behind a name": Reply(sized(b"X-Other  : a=b\r\n")),
-    "a space before the first name": Reply(
-        OK + b" A: b\r\nContent-Length: 5\r\n\r\nhello", (502, 200), b"hello"
-    ),
+    "a space before the first name": Reply(OK + b" A: b\r\nContent-Length: 5\r\n\r\nhello"),
     "a vertical tab before a name": Reply(sized(b"\x0bA: b\r\n")),
     "a vertical tab behind a name": Reply(sized(b"A\x0b: b\r\n")),
     "a bracket in a name": Reply(sized(b"A(b): c\r\n")),
@@ -115,8 +113,8 @@ SPLITTING = {
     "a folded coding": Reply(
         OK + b"Transfer-Encoding:\r\n chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", (502, 200), b"hello"
     ),
-    "a CR in the reason": Reply(sized(status=b"HTTP/1.1 200 O\rK\r\n"), (502, 200)),
-    "a NUL in the reason": Reply(sized(status=b"HTTP/1.1 200 O\0K\r\n"), (502, 200)),
+    "a CR in the reason": Reply(sized(status=b"HTTP/1.1 200 O\rK\r\n")),
+    "a NUL in the reason": Reply(sized(status=b"HTTP/1.1 200 O\0K\r\n")),
 }
 
 STATUS_LINES = {
@@ -128,7 +126,7 @@ STATUS_LINES = {
     "zero": Reply(sized(status=b"HTTP/1.1 000 OK\r\n")),
     "no version": Reply(sized(status=b"200 OK\r\n")),
     "HTTP/2": Reply(sized(status=b"HTTP/2 200 OK\r\n")),
-    "HTTP/9.9": Reply(sized(status=b"HTTP/9.9 200 OK\r\n"), (502, 200)),
+    "HTTP/9.9": Reply(sized(status=b"HTTP/9.9 200 OK\r\n")),
     "another protocol": Reply(sized(status=b"ICY 200 OK\r\n")),
     "no line": Reply(b"\r\n\r\nhello"),
     "a page": Reply(b"<html>hello</html>"),
@@ -140,11 +138,9 @@ STATUS_LINES = {
 
 FRAMING = {
     "two lengths": Reply(OK + b"Content-Length: 5\r\nContent-Length: 50\r\n\r\nhello" + EVIL),
-    "two equal lengths": Reply(
-        OK + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", (502, 200), b"hello"
-    ),
+    "two equal lengths": Reply(OK + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello"),
     "chunked, with a tab behind it": Reply(
-        OK + b"Transfer-Encoding: chunked\t\r\n\r\n5\r\nhello\r\n0\r\n\r\n", (502, 200), b"hello"
+        OK + b"Transfer-Encoding: chunked\t\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
     ),
     "chunked between blanks": Reply(
         OK + b"Transfer-Encoding: \t chunked  \r\n\r\n5\r\nhello\r\n0\r\n\r\n", (200,), b"hello"
@@ -157,7 +153,7 @@ FRAMING = {
         OK + b"Transfer-Encoding\t: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
     ),
     "chunked, with a space before the name": Reply(
-        OK + b" Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", (502, 200), b"hello"
+        OK + b" Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
     ),
     "chunked, and chunked with a space": Reply(
         OK + b"Transfer-Encoding: chunked\r\nTransfer-Encoding : chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
@@ -185,7 +181,7 @@ FRAMING = {
     "a signed length": Reply(OK + b"Content-Length: +5\r\n\r\nhello"),
     "a hex length": Reply(OK + b"Content-Length: 0x5\r\n\r\nhello"),
     "an empty length": Reply(OK + b"Content-Length:\r\n\r\nhello", (502, 200)),
-    "a length above 64 bits": Reply(OK + b"Content-Length: 18446744073709551621\r\n\r\nhello", (502, 0)),
+    "a length above 64 bits": Reply(OK + b"Content-Length: 18446744073709551621\r\n\r\nhello"),
     "a length and chunks": Reply(
         OK + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
     ),

@@ -146,6 +146,9 @@ HOSTS = {
     "empty, and another one": refused(get(host=b"Host:\r\nHost: evil\r\n") + SMUGGLED),
     "empty, and a target with one": denied(400, get(host=b"Host:\r\n", target="http://h/open/a")),
     "missing in HTTP/1.0": Case((b"GET /open/a HTTP/1.0\r\n\r\n" + SMUGGLED,), (200,), ("GET /open/a",)),
+    "missing in HTTP/1.0, named by the target": Case(
+        (b"GET http://h:80/open/a HTTP/1.0\r\n\r\n" + SMUGGLED,), (200,), ("GET /open/a",)
+    ),
     "twice": refused(get(host=b"Host: h\r\nHost: evil\r\n") + SMUGGLED),
     "twice the same": refused(get(host=b"Host: h\r\nhost: h\r\n") + SMUGGLED),
     "empty": passes(get(host=b"Host:\r\n"), seen="GET /open/a"),

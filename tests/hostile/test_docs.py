@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp.web_protocol import MAX_MSG_QUEUE_SIZE
 
-from gateway.proxy import connection, forward
+from gateway.proxy import forward, strict
 from gateway.server import connection as connections
 from gateway.server import framing as pieces
 from gateway.server.limits import Limits
@@ -62,7 +62,5 @@ def test_the_limits_are_those_in_force() -> None:
     )
     assert table["rest of a body behind an early answer"] == f"{connections.REST_READ_BYTES} bytes"
     assert table["trailers of a chunked body"] == f"{limits.headers}, {limits.head_bytes} bytes"
-    assert table["head of a service's answer"] == (
-        f"{connection._HEAD_LINES} lines of {connection._HEAD_LINE_BYTES} bytes"
-    )
+    assert table["head of a service's answer"] == (f"{strict.LINES} lines of {strict.LINE_BYTES} bytes")
     assert table["interim answers (1xx) of a service"] == f"{forward._INTERIM_HEADS}"

@@ -383,7 +383,13 @@ PROBE = b"GET /actuator/health/liveness HTTP/1.1\r\nHost: h\r\n\r\n"
 
 @pytest.mark.parametrize("cut", [0, 2, 10, 21, 30, len(PROBE) - 1])
 @pytest.mark.parametrize(
-    "request_", [PROBE, PROBE.replace(b"GET", b"HEAD"), PROBE.replace(b"/liveness", b"")]
+    "request_",
+    [
+        PROBE,
+        PROBE.replace(b"GET", b"HEAD"),
+        PROBE.replace(b"GET", b"OPTIONS"),
+        PROBE.replace(b"/liveness", b""),
+    ],
 )
 async def test_a_full_server_answers_a_request_for_health_and_nothing_behind_it(
     request_: bytes, cut: int

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 from multidict import CIMultiDict
+from yarl import URL
 
 from gateway.app import ROUTE_SOURCES
 from gateway.context import CONFIGURATION, OBSERVERS
 from gateway.observability.loop_lag import LoopLag
 from gateway.routing.spec.faults import RouteFileError
 from gateway.routing.table import RouteTable
+from gateway.serve import server_of
 from tests.conftest import StartRedis
-from tests.harness import Answer, Gateways, Running, listening
+from tests.harness import Answer, Caller, Gateways, Running, listening
 from tests.routing.vectors import Case, cases, load_json
 
 PAGE = "https://shop.test"
@@ -206,6 +210,98 @@ async def test_every_answer_of_the_gateways_own_can_be_read_by_the_page(gateways
             "expose-headers": "Retry-After",
         }, name
         assert "Origin" in varies(answer.headers.items()), name
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "more"),
+    [
+        ("GET", "/api/v1/a%2Fb", 400, {}),
+        ("GET", "/api/v1/%zz", 400, {}),
+        ("GET", "/api/v1/../x", 400, {}),
+        ("COPY", "/api/v1/x", 400, {"Destination": "/a%2Fb"}),
+    ],
+)
+async def test_a_refusal_before_any_route_can_be_read_by_the_page(
+    gateways: Gateways, method: str, path: str, status: int, more: dict[str, str]
+) -> None:
+    routes = ROUTES.replace("allowedMethods: [GET, POST, DELETE]", "allowedMethods: '*'")
+    gateway = await gateways.start(routes)
+    headers = {"Origin": PAGE} | more
+    async with gateway.session.request(
+        method, URL(gateway.base + path, encoded=True), headers=headers
+    ) as response:
+        body = await response.json()
+    assert (response.status, body["error"]["code"]) == (status, "BAD_REQUEST")
+    assert response.headers["Access-Control-Allow-Origin"] == PAGE
+    assert response.headers["Access-Control-Allow-Credentials"] == "true"
+    headers["Origin"] = "https://evil.test"
+    async with gateway.session.request(
+        method, URL(gateway.base + path, encoded=True), headers=headers
+    ) as response:
+        assert said(response.headers.items()) == {}
+    assert gateways.service.seen == []
+
+
+@asynccontextmanager
+async def one_too_many(gateway: Running) -> AsyncIterator[str]:
+    """The address of a server around ``gateway`` on which each connection is one too many."""
+    server = server_of(gateway.gateway.public)
+    server._most = 0
+    async with listening(web.ServerRunner(server, shutdown_timeout=1.0)) as base:
+        yield base
+
+
+@pytest.mark.parametrize(
+    ("call", "status"),
+    [
+        ("GET /api/v1/queue/stream?access_token=x", 200),
+        ("POST /api/v1/queue/lineup", 503),
+        ("GET /own/1", 503),
+    ],
+)
+async def test_a_full_instance_can_be_read_by_the_page(gateways: Gateways, call: str, status: int) -> None:
+    gateway = await gateways.start(ROUTES)
+    method, path = call.split(" ")
+    page = "https://own.test" if path == "/own/1" else PAGE
+    async with one_too_many(gateway) as base:
+        caller = Caller(gateway.session, base, None)
+        allowed = await caller(method, path, headers={"Origin": page})
+        other = await caller(method, path, headers={"Origin": "https://evil.test"})
+        none = await caller(method, path)
+    assert [answer.status for answer in (allowed, other, none)] == [status] * 3
+    assert allowed.headers["Access-Control-Allow-Origin"] == page
+    assert "Origin" in varies(allowed.headers.items())
+    assert (allowed.headers.get("Access-Control-Allow-Credentials") == "true") == (page == PAGE)
+    assert said(other.headers.items()) == said(none.headers.items()) == {}
+    if status == 200:
+        assert (await usual_headers(gateway)) == said(allowed.headers.items())
+        assert allowed.body.startswith(b"retry: ")
+
+
+async def usual_headers(gateway: Running) -> dict[str, str]:
+    """What a stream of an instance that has room says to the page."""
+    user = gateway.user("first")
+    await user.lineup()
+    async with user.stream(headers={"Origin": PAGE}) as stream:
+        return said(stream.response.headers.items())
+
+
+@pytest.mark.parametrize("cut", [24, 60, -40, -3])
+async def test_a_full_instance_waits_for_the_origin_of_a_stream(gateways: Gateways, cut: int) -> None:
+    gateway = await gateways.start(ROUTES)
+    head = f"GET /api/v1/queue/stream?access_token=x HTTP/1.1\r\nHost: h\r\norigin: {PAGE}\r\nAccept: */*\r\n\r\n"
+    async with one_too_many(gateway) as base:
+        reader, writer = await asyncio.open_connection("127.0.0.1", URL(base).port)
+        try:
+            writer.write(head[:cut].encode())
+            await asyncio.sleep(0.05)
+            writer.write(head[cut:].encode())
+            answer = await asyncio.wait_for(reader.read(), 5)
+        finally:
+            writer.transport.abort()
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert f"\r\nAccess-Control-Allow-Origin: {PAGE}\r\n".encode() in answer
+    assert b"\r\nVary: Origin\r\n" in answer
 
 
 async def test_without_redis_the_refusal_can_be_read(tmp_path: Path, start_redis: StartRedis) -> None:

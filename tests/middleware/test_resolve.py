@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.api.forwarding import to_service
 from gateway.context import CONFIGURATION, LiveTable, ResolvedCall
+from gateway.middleware.resolve import RESOLVER
 from gateway.routing.path import parse_target
 from gateway.routing.spec.loader import parse
 from gateway.routing.table import Match
@@ -50,6 +51,23 @@ def test_a_call_whose_path_filters_rewrite_is_remembered_too() -> None:
     found = located(live, "/c/1", route=2)
     live.now.remember("GET", "/c/1", found)
     assert live.now.resolved == {("GET", "/c/1"): found}
+
+
+async def test_own_calls_that_do_not_exist_are_not_remembered(gateways: Gateways) -> None:
+    gateway = await gateways.start()
+    plain = gateway.app[RESOLVER]._plain
+    for path in ("/actuator/health", "/actuator/health/readiness"):
+        assert (await gateway.nobody("OPTIONS", path)).status == 200
+    known = set(plain)
+    for number in range(5):
+        for method, path in (
+            ("GET", f"/api/v1/queue/x{number}"),
+            ("PUT", f"/actuator/health/x{number}"),
+            ("OPTIONS", f"/actuator/health/x{number}"),
+            ("OPTIONS", f"/api/v1/queue/x{number}"),
+        ):
+            assert (await gateway.nobody(method, path)).status in {200, 404, 405}
+    assert set(plain) == known == {("OPTIONS", "/actuator/health"), ("OPTIONS", "/actuator/health/readiness")}
 
 
 def test_what_is_remembered_is_bounded() -> None:

@@ -261,6 +261,11 @@ QUEUE = _group(
 )
 
 
+JSON = {"Accept": "application/json"}
+PAGES_LIBRARY = {"Accept": "application/json, text/plain, */*"}
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
 def _actuator(name: str, line: str, token: str = "none", **more: object) -> Call:
     return _call("actuator", name, line, token, **more)
 
@@ -298,6 +303,18 @@ ACTUATOR = _group(
     _actuator("swagger", "GET /swagger-ui.html"),
     _actuator("documents", "GET /v3/api-docs", depth=1),
     _actuator("documents-config", "GET /v3/api-docs/swagger-config"),
+    # As load balancers and libraries ask.
+    _actuator("health-slash", "GET /actuator/health/"),
+    _actuator("liveness-slash", "GET /actuator/health/liveness/"),
+    _actuator("readiness-slash", "GET /actuator/health/readiness/"),
+    _actuator("info-slash", "GET /actuator/info/"),
+    _actuator("health-json", "GET /actuator/health", headers=JSON),
+    _actuator("info-json", "GET /actuator/info", headers=JSON),
+    _actuator("metrics-json", "GET /actuator/metrics", headers=JSON, depth=1),
+    _actuator("info-page", "GET /actuator/info", headers=PAGES_LIBRARY),
+    _actuator("info-browser", "GET /actuator/info", headers=BROWSER),
+    _actuator("metric-tag", "GET /actuator/metrics/http.server.requests?tag=status:200", depth=3),
+    _actuator("metric-tag-none", "GET /actuator/metrics/http.server.requests?tag=status:999"),
 )
 
 

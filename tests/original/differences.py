@@ -77,12 +77,18 @@ STAYS: list[Known] = [
             "queue/unknown-call",
             "queue/gate-capitals",
             "actuator/*-not-exposed",
+            "actuator/info-slash",
         ),
         _status(500, 404),
     ),
     Known(
         "An unknown path",
-        ("actuator/health-unknown", "actuator/metric-unknown", "actuator/route-unknown"),
+        (
+            "actuator/health-unknown",
+            "actuator/metric-unknown",
+            "actuator/metric-tag-none",
+            "actuator/route-unknown",
+        ),
         {"body*": NEW, "header content-type": NEW},
     ),
     Known("`/health/**`", ("routes/health-path",), {**_status(500, 401), "header www-authenticate": NEW}),
@@ -258,11 +264,19 @@ STAYS: list[Known] = [
         {"sent accept": ("[*]/[*]", ABSENT), "sent user-agent": ("ReactorNetty/*", ABSENT)},
     ),
     # --- management ---
-    Known("Components of health", ("actuator/health", "actuator/health-redis"), {"body.*": ANY}),
-    Known("Links and info", ("actuator/links", "actuator/info"), {"body.*": ANY}),
+    Known(
+        "Components of health",
+        ("actuator/health", "actuator/health-redis", "actuator/health-slash", "actuator/health-json"),
+        {"body.*": ANY},
+    ),
+    Known("Links and info", ("actuator/links", "actuator/info", "actuator/info-[!s]*"), {"body.*": ANY}),
     Known("Reading routes anew", ("actuator/gateway-refresh",), _status(200, 404)),
     Known("What is done to every call", ("actuator/globalfilters",), {"body.*": ANY}),
-    Known("Descriptions of metrics", ("actuator/metric-requests",), {"body.description": NEW}),
+    Known(
+        "Descriptions of metrics",
+        ("actuator/metric-requests", "actuator/metric-tag"),
+        {"body.description": NEW},
+    ),
     Known(
         "The media types of metrics",
         ("actuator/prometheus*",),

@@ -294,6 +294,7 @@ async def a_site(configuration: Path | None = None) -> AsyncIterator[Site]:
             "SERVER_PORT": str(own_port),
             "EUREKA_CLIENT_SERVICE_URL_DEFAULTZONE": ",".join(server.url for server in eurekas),
             "LOGSTASH_HOST": "127.0.0.1:1",
+            "GATEWAY_IMAGE": "ghcr.io/example/gateway-server:latest",
             "EUREKA_REGISTER": "true",
             "EUREKA_FETCH": "true",
             "SPRING_CLOUD_CONFIG_DISCOVERY_ENABLED": "true",

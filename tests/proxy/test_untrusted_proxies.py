@@ -84,6 +84,16 @@ async def test_a_gateway_says_it_once_whatever_comes(
     assert "127.0.0.1 (private network 127.0.0.0/8) sends X-Forwarded-For and Forwarded" in line
 
 
+async def test_a_proxy_that_sends_x_real_ip_alone_is_told_of(
+    gateways: Gateways, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = await gateways.start()
+    headers = {"x-real-ip": "192.0.2.1"}
+    assert (await gateway.nobody("GET", "/api/v1/products", headers=headers)).status == 200
+    (line,) = said(caplog)
+    assert "127.0.0.1 (private network 127.0.0.0/8) sends X-Real-IP, which is not believed" in line
+
+
 async def test_a_gateway_that_trusts_it_says_nothing(
     gateways: Gateways, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -42,6 +42,23 @@ def test_a_sound_handshake_has_a_key(changes: dict[str, str | None]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("first", "more"),
+    [
+        ("websocket, h2c", ()),
+        ("h2c,WebSocket", ()),
+        ("websocket,", ()),
+        ("TLS/1.0, websocket", ()),
+        ("websocket", ("h2c",)),
+        ("h2c", ("websocket",)),
+        ("websocket", ("websocket",)),
+    ],
+)
+def test_a_client_may_offer_other_protocols_as_well(first: str, more: tuple[str, ...]) -> None:
+    lines = [("Upgrade", value) for value in more]
+    assert key_of("GET", HttpVersion11, headers({"Upgrade": first}, *lines)) == KEY
+
+
+@pytest.mark.parametrize(
     ("changes", "more"),
     [
         ({"Connection": None}, ()),
@@ -49,10 +66,13 @@ def test_a_sound_handshake_has_a_key(changes: dict[str, str | None]) -> None:
         ({"Connection": "Upgrades"}, ()),
         ({"Upgrade": None}, ()),
         ({"Upgrade": "h2c"}, ()),
-        ({"Upgrade": "websocket, h2c"}, ()),
+        ({"Upgrade": "h2c, websocket/13"}, ()),
+        ({"Upgrade": 'h2c, "a, websocket"'}, ()),
+        ({"Upgrade": "websocket, h2c;q=1"}, ()),
+        ({"Upgrade": "websocket h2c"}, ()),
+        ({"Upgrade": ""}, ()),
         ({"Upgrade": "web\u017focket"}, ()),
         ({"Upgrade": "webso\u212aet"}, ()),
-        ({}, (("Upgrade", "websocket"),)),
         ({"Sec-WebSocket-Version": None}, ()),
         ({"Sec-WebSocket-Version": "8"}, ()),
         ({"Sec-WebSocket-Version": "13, 8"}, ()),
@@ -92,12 +112,18 @@ def test_another_method_or_version_makes_none(method: str, version: HttpVersion)
         ({"Sec-WebSocket-Accept": "AAAAAAAAAAAAAAAAAAAAAAAAAAA="}, False),
         ({"Sec-WebSocket-Accept": ACCEPT.lower()}, False),
         ({"Upgrade": "h2c"}, False),
+        ({"Upgrade": "websocket, h2c"}, False),
         ({"Connection": "close"}, False),
     ],
 )
 def test_only_the_answer_to_this_very_handshake_is_one(changes: dict[str, str | None], sound: bool) -> None:
     answer = headers({"Sec-WebSocket-Key": None, "Sec-WebSocket-Accept": ACCEPT, **changes})
     assert accepts(answer, KEY) is sound
+
+
+def test_two_upgrades_in_an_answer_are_none() -> None:
+    answer = headers({"Sec-WebSocket-Key": None, "Sec-WebSocket-Accept": ACCEPT}, ("Upgrade", "websocket"))
+    assert not accepts(answer, KEY)
 
 
 def test_two_accepts_are_none() -> None:

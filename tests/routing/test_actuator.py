@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.routing.describe import actuator, actuator_route
-from gateway.routing.spec.loader import default_file, load, parse
+from gateway.routing.spec.loader import default_file, parse
+from tests.routing.files import load
 from tests.routing.vectors import FOLDER, Case, case_id, cases, faults_of
 
 ENVIRON = {"VECTOR_SET": "from-env"}

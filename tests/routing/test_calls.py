@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.routing.calls import overlap, parse_call
+from gateway.routing.gates import Gate, GateIndex
 from gateway.routing.spec.faults import RuleBroken
 
 OPENS = [
@@ -198,6 +199,55 @@ def test_a_gate_for_a_number_is_one_for_every_spelling_of_it(pattern: str, spelt
 def test_a_gate_for_a_number_is_none_for_other_numbers(spelt: str) -> None:
     assert not parse_call("POST /events/7/seats").protects("POST", f"/events/{spelt}/seats")
     assert parse_call("POST /events/{id:[0-9]+}/seats").protects("POST", f"/events/{spelt}/seats")
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        str(2**32 + 7),
+        str(2**64 + 7),
+        str(3 * 2**64 + 7),
+        f"-{2**32 - 7}",
+        f"-{2**64 - 7}",
+        f"+{2**32 + 7}",
+        f"000{2**32 + 7}.json",
+        f"{2**32 + 7}-name",
+        hex(2**32 + 7),
+        f"#{2**64 + 7:x}",
+        f"0o{2**64 + 7:o}",
+        f"0b{2**64 + 7:b}",
+        str(10**100 * 2**64 + 2**64 + 7),
+        str(2**2000 + 7),
+        f"0x{2**2000 + 7:x}",
+    ],
+)
+def test_a_gate_for_a_number_is_one_for_what_32_or_64_bits_keep_of_another(spelt: str) -> None:
+    assert parse_call("POST /events/7/seats").protects("POST", f"/events/{spelt}/seats")
+    assert GateIndex([Gate("a", (parse_call("POST /events/7/seats"),))] * 9).find(
+        "POST", f"/events/{spelt}/seats", "/"
+    )
+
+
+def test_a_negative_number_is_what_bits_keep_of_a_large_one() -> None:
+    for spelt in (2**32 - 7, 2**64 - 7, 2**2000 - 7):
+        assert parse_call("POST /events/-7/seats").protects("POST", f"/events/{spelt}/seats")
+
+
+def test_bits_decide_nothing_where_a_regex_tells_rooms_apart() -> None:
+    short, long = "POST /events/{id:[0-9]{1,10}}/seats", "POST /events/{id:[0-9]{11,}}/seats"
+    index = GateIndex((Gate("a", (parse_call(short),)), Gate("b", (parse_call(long),))))
+    for value, room in ((2**32 + 7, "a"), (2**60 + 7, "b"), (7, "a")):
+        path = f"/events/{value}/seats"
+        found = index.find("POST", path, path)
+        assert found is not None
+        assert found[1].room == room
+
+
+@pytest.mark.parametrize(
+    "spelt", [2**32 + 8, 2**64 + 8, 2**31, 2**16 + 7, 10**100 + 8, -(2**32) + 8, 2**2000 + 8]
+)
+def test_a_gate_for_a_number_is_none_for_other_large_ones(spelt: int) -> None:
+    assert not parse_call("POST /events/7/seats").protects("POST", f"/events/{spelt}/seats")
 
 
 def test_numbers_that_floating_point_can_not_tell_apart_are_one() -> None:

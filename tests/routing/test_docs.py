@@ -16,6 +16,7 @@ from gateway.routing.facts import RequestFacts
 from gateway.routing.kinds import FILTERS, NO_FILTERS, NO_PREDICATES, PREDICATES
 from gateway.routing.path import parse_target
 from gateway.routing.spec.loader import parse
+from gateway.routing.spec.model import FILE, ROUTE
 from gateway.routing.table import Match, RouteTable
 from tests.routing.vectors import load_json
 
@@ -89,14 +90,14 @@ def test_an_example_does_what_it_says(example: Example) -> None:
 
 def _check_request(match: Match, sent: CIMultiDict[str], outcome: str) -> None:
     if " status " in outcome:
-        assert str(match.status) == outcome.rpartition(" ")[2]
+        assert str(match.changes.status) == outcome.rpartition(" ")[2]
     if " at most " in outcome:
-        assert str(match.body_limit) == outcome.rpartition(" ")[2]
-    for edit in match.request_headers:
+        assert str(match.changes.body_limit) == outcome.rpartition(" ")[2]
+    for edit in match.changes.request_headers:
         edit.apply(sent)
-    if not match.preserve_host:
+    if not match.changes.preserve_host:
         sent.popall("Host", None)
-    if match.request_headers or match.preserve_host:
+    if match.changes.request_headers or match.changes.preserve_host:
         assert sorted(_lower(sent)) == sorted(_lower(headers_in(outcome)))
 
 
@@ -105,7 +106,7 @@ def _check_answer(table: RouteTable, line: str) -> None:
     match, _ = resolve(table, call)
     assert match is not None
     headers = headers_in(answered)
-    for edit in match.response_headers:
+    for edit in match.changes.response_headers:
         edit.apply(headers)
     found, expected = sorted(_lower(headers)), sorted(_lower(headers_in(outcome)))
     if outcome.endswith("…"):
@@ -127,6 +128,14 @@ def test_every_predicate_and_filter_has_a_section_with_its_arguments_and_an_exam
     for arg in {**PREDICATES, **FILTERS}[name].args:
         assert f"`{arg.name}`" in match[1]
     assert _EXAMPLE.search(match[1]) is not None
+
+
+@pytest.mark.parametrize(("heading", "names"), [("The file", FILE.names), ("A route", ROUTE.names)])
+def test_every_section_and_key_has_a_row_and_nothing_else(heading: str, names: tuple[str, ...]) -> None:
+    part = re.search(rf"^## {heading}\n(.*?)^##", TEXT, re.DOTALL | re.MULTILINE)
+    assert part is not None
+    rows = re.findall(r"^\| (`.*?) \|", part[1], re.MULTILINE)
+    assert [name for row in rows for name in re.findall(r"`([\w-]+)`", row)] == list(names)
 
 
 def test_each_name_that_is_known_and_not_supported_has_a_row_with_its_reason() -> None:

@@ -68,7 +68,7 @@ def test_without_filters_everything_goes_on_as_it_came() -> None:
     assert match is not None
     assert match.upstream_target == "/%61/%EC%98%88?x=%20&&y"
     assert match.upstream_path == "/a/예"
-    assert (match.request_headers, match.response_headers, match.answer) == ((), (), None)
+    assert (match.changes.request_headers, match.changes.response_headers, match.answer) == ((), (), None)
 
 
 def test_the_path_at_the_service_is_canonical_again() -> None:

@@ -12,11 +12,12 @@ import pytest
 
 from gateway.discovery.config_server.properties import properties_of
 from gateway.routing.spec.faults import Fault
-from gateway.routing.spec.loader import load, parse
+from gateway.routing.spec.loader import parse
 from gateway.routing.spec.overlay import Properties
 from gateway.routing.table import RouteTable
 from gateway.routing.watch import RouteWatcher
 from tests.config_server import answer_of, routes
+from tests.routing.files import load
 
 
 def content(*ids: str) -> str:

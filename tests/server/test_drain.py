@@ -60,6 +60,19 @@ async def test_a_connection_that_stays_idle_is_closed_after_a_moment() -> None:
             assert await reader.read() == b""
 
 
+async def test_a_request_that_has_come_unread_is_answered_before_the_end() -> None:
+    async with connected() as (runner, reader, writer):
+        server = runner.server
+        assert isinstance(server, Server)
+        server.pre_shutdown()
+        (connection,) = server._ours()
+        writer.write(REQUEST)  # at once into the kernel, and the loop has not turned since
+        connection.end_if_idle(since=asyncio.get_running_loop().time())
+        answer = await asyncio.wait_for(reader.read(), 5)
+        assert b"Connection: close" in answer
+        assert answer.endswith(b"ok")
+
+
 async def test_without_connections_it_ends_at_once() -> None:
     async with connected() as (runner, _reader, writer):
         writer.close()

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 import pytest
 from aiohttp import HttpVersion, HttpVersion10, HttpVersion11
-from multidict import CIMultiDict
+from aiohttp.http import RawRequestMessage
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
-from gateway.server.framing import fault_of
+from gateway.routing.path import parse_target
+from gateway.server.framing import fault_of, with_host
 
 HOST = (b"Host", b"h")
 LENGTH = (b"Content-Length", b"5")
@@ -86,3 +89,47 @@ FAULTY = {
 )
 def test_a_head_with_a_fault_is_told_by_its_reason(fault: str, head: Head) -> None:
     assert fault_of(head) == fault
+
+
+def message(target: str, *hosts: str, version: HttpVersion = HttpVersion10) -> RawRequestMessage:
+    fields = [*(("Host", host) for host in hosts), ("A", "b")]
+    raw = tuple((name.encode(), value.encode()) for name, value in fields)
+    headers = CIMultiDictProxy(CIMultiDict(fields))
+    return RawRequestMessage("GET", target, version, headers, raw, True, None, False, False, URL("/"))
+
+
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        ("http://shop.test/a", "shop.test"),
+        ("HTTP://Shop.test:8080", "Shop.test:8080"),
+        ("https://[::1]:8080?x", "[::1]:8080"),
+    ],
+)
+def test_without_a_host_in_http_1_0_the_target_names_it(target: str, host: str) -> None:
+    found = with_host(message(target))
+    assert found.headers.getall("Host") == [host]
+    assert found.headers.getall("A") == ["b"]
+    assert found.raw_headers == ((b"Host", host.encode()), (b"A", b"b"))
+    assert fault_of(found) is None
+    assert parse_target(found.path, host).raw_path in ("/a", "/")
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        message("/a"),
+        message("*"),
+        message("//shop.test/a"),
+        message("ftp://shop.test/a"),
+        message("http:///a"),
+        message("http://u@shop.test/a"),
+        message("http://shop.test:/a"),
+        message("http://shop.test/a", ""),
+        message("http://shop.test/a", "other.test"),
+        message("http://shop.test/a", "shop.test", "shop.test"),
+        message("http://shop.test/a", version=HttpVersion11),
+    ],
+)
+def test_any_other_request_stays_as_it_is(same: RawRequestMessage) -> None:
+    assert with_host(same) is same

@@ -163,6 +163,25 @@ def test_a_variable_of_spring_itself_imports_from_a_config_server(
     assert (asked.urls if asked else None) == (imported and (imported.urls or ("http://localhost:8888",)))
 
 
+@pytest.mark.parametrize(
+    ("json", "profile", "because"),
+    [
+        ('{"GATEWAY_PROFILE": "plain"}', None, ""),
+        ('{"GATEWAY_PROFILE": "spring"}', None, "GATEWAY_PROFILE is spring"),
+        # What stands in the JSON counts before the variable.
+        ('{"GATEWAY_PROFILE": "plain"}', "spring", ""),
+        ('{"GATEWAY_PROFILE": "spring"}', "plain", "GATEWAY_PROFILE is spring"),
+        ('{"SPRING_A": 1, "eureka.client.enabled": true}', None, "SPRING_APPLICATION_JSON is set"),
+    ],
+)
+def test_the_profile_may_stand_in_the_json(json: str, profile: str | None, because: str) -> None:
+    environ = {"SPRING_APPLICATION_JSON": json} | ({"GATEWAY_PROFILE": profile} if profile else {})
+    settings = Settings.from_env(OWN | environ)
+    assert settings.spring_because == because
+    assert defaults(settings) == (ON if because else OFF)
+    assert check(OWN | environ) == []
+
+
 def test_another_profile_is_refused() -> None:
     environ = {"GATEWAY_PROFILE": "prod"}
     with pytest.raises(SettingsError, match="GATEWAY_PROFILE='prod': allowed is spring or plain"):

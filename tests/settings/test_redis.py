@@ -44,6 +44,11 @@ HONOURED: list[tuple[dict[str, str], str]] = [
     ({"SPRING_REDIS_HOST": "h", "SPRING_REDIS_PORT": "7"}, "redis://h:7/0"),
     ({"SPRING_REDIS_URL": "redis://h:7/1"}, "redis://h:7/1"),
     ({"SPRING_REDIS_SSL": "true", "SPRING_REDIS_HOST": "h"}, "rediss://h:6379/0"),
+    ({"SPRING_REDIS_SSL_ENABLED": "true", "SPRING_REDIS_HOST": "h"}, "rediss://h:6379/0"),
+    ({f"{S}SSL": "yes", f"{S}SSL_ENABLED": "true"}, "rediss://localhost:6379/0"),
+    # The newer generation counts.
+    ({"SPRING_REDIS_SSL": "false", f"{S}SSL_ENABLED": "true"}, "rediss://localhost:6379/0"),
+    ({"SPRING_REDIS_SSL": "true", f"{S}SSL_ENABLED": "false", f"{S}HOST": "h"}, "redis://h:6379/0"),
     ({"SPRING_REDIS_PASSWORD": "p", "SPRING_REDIS_DATABASE": "2"}, "redis://:p@localhost:6379/2"),
     ({"SPRING_REDIS_HOST": "old", f"{S}HOST": "new"}, "redis://new:6379/0"),
     ({"SPRING_REDIS_SENTINEL_NODES": "a:1", "SPRING_REDIS_SENTINEL_MASTER": "m"}, "redis+sentinel://a:1/m"),
@@ -100,6 +105,11 @@ REFUSED: list[tuple[dict[str, str], str]] = [
     ({"REDIS_URL": "unix:///s?db=1", f"{S}DATABASE": "3"}, f"{S}DATABASE"),
     ({"REDIS_URL": "redis+sentinel://a/tickets/1", f"{S}DATABASE": "3"}, f"{S}DATABASE"),
     ({f"{S}SSL_ENABLED": "maybe"}, f"{S}SSL_ENABLED"),
+    # Both are taken for the same, and in clear the password would go out.
+    ({f"{S}SSL_ENABLED": "true", f"{S}SSL": "false", f"{S}PASSWORD": "p"}, f"{S}SSL"),
+    ({f"{S}SSL_ENABLED": "false", f"{S}SSL": "true"}, f"{S}SSL"),
+    ({"SPRING_REDIS_SSL": "true", "spring.redis.ssl.enabled": "no"}, "SPRING_REDIS_SSL"),
+    ({f"{S}SSL_ENABLED": "true", f"{S}SSL": "maybe"}, f"{S}SSL"),
     ({f"{S}SSL_BUNDLE": "redis"}, f"{S}SSL_BUNDLE"),
     ({"REDIS_URL": "rediss://h", f"{S}SSL_BUNDLE": "redis"}, f"{S}SSL_BUNDLE"),
     ({"REDIS_URL": "redis://h", f"{S}SSL_ENABLED": "true"}, f"{S}SSL_ENABLED"),

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.settings.redis_address import MOST_NODES, Node, parse_redis_address
+from gateway.errors import SettingsError
+from gateway.settings.model import Settings
+from gateway.settings.redis_address import MOST_NODES, Node, RepeatedParameter, parse_redis_address
 
 
 @pytest.mark.parametrize(
@@ -108,6 +110,36 @@ def test_tls_and_its_parameters_hold_for_every_connection(form: str) -> None:
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         parse_redis_address(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("redis://host?db=1&db=2", "db"),
+        ("redis://host?db=1&db=1", "db"),
+        ("redis://host?db=1&d%62=2", "db"),
+        ("redis://host?db=&db=2", "db"),
+        ("unix:///run/redis.sock?password=secret&db=1&password=", "password"),
+        ("rediss://host?ssl_cert_reqs=required&ssl_cert_reqs=none", "ssl_cert_reqs"),
+        ("redis+cluster://one?username=a&username=b", "username"),
+        ("redis+sentinel://one/tickets?sentinel_password=secret&sentinel_password=b", "sentinel_password"),
+    ],
+)
+def test_a_parameter_stands_once(text: str, name: str) -> None:
+    with pytest.raises(RepeatedParameter) as failure:
+        parse_redis_address(text)
+    assert failure.value.allowed == f"an address with its parameter {name} only once"
+    for variable in ("REDIS_URL", "SPRING_DATA_REDIS_URL", "spring.data.redis.url"):
+        with pytest.raises(SettingsError, match=f"its parameter {name} only once") as refused:
+            Settings.from_env({variable: text})
+        assert "secret" not in str(refused.value)
+
+
+def test_a_repeated_name_that_is_no_parameter_is_not_shown() -> None:
+    for text in ("redis://:p?secret=1&secret=2", "redis+cluster://one?secret=1&secret=2"):
+        with pytest.raises(SettingsError) as refused:
+            Settings.from_env({"REDIS_URL": text})
+        assert "secret" not in str(refused.value)
 
 
 def test_an_address_shows_nothing_of_itself() -> None:

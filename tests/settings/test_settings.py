@@ -118,6 +118,21 @@ READINGS: list[tuple[str, str, Any]] = [
         "configserver:http://a,https://b/c",
         ConfigImport(False, ("http://a", "https://b/c")),
     ),
+    (
+        "SPRING_CONFIG_IMPORT",
+        "optional:configserver:http://a?fail-fast=true&max-attempts=9,http://b?fail-fast=false",
+        ConfigImport(True, ("http://a?fail-fast=true&max-attempts=9", "http://b?fail-fast=false"), True),
+    ),
+    (
+        "SPRING_CONFIG_IMPORT",
+        "optional:configserver:http://a?max-interval=5&fail-fast=no",
+        ConfigImport(True, ("http://a?max-interval=5&fail-fast=no",), False),
+    ),
+    (
+        "SPRING_CONFIG_IMPORT",
+        "optional:configserver:http://a,http://b?fail-fast=true",
+        ConfigImport(True, ("http://a", "http://b?fail-fast=true")),
+    ),
     ("CONFIG_SERVER_URL", "http://a:8888", ("http://a:8888",)),
     ("CONFIG_SERVER_REFRESH_SECONDS", "0", 0.0),
 ]
@@ -360,6 +375,21 @@ def test_a_zone_is_found_in_every_spelling(environ: dict[str, str]) -> None:
 )
 def test_eureka_can_be_turned_off(environ: dict[str, str]) -> None:
     assert Settings.from_env(environ).eureka_client_serviceurl_defaultzone == ()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SPRING_CLOUD_SERVICE_REGISTRY_AUTO_REGISTRATION_ENABLED",
+        "spring.cloud.service-registry.auto-registration.enabled",
+    ],
+)
+def test_springs_switch_for_all_registration_counts(name: str) -> None:
+    assert Settings.from_env({"EUREKA_REGISTER": "true", name: "off"}).eureka_register is False
+    assert Settings.from_env({name: "true"}).eureka_register is True
+    assert Settings.from_env({"EUREKA_REGISTER": "false", name: "true"}).eureka_register is False
+    (error,) = check({name: "hardly"})
+    assert error.variable == name
 
 
 @pytest.mark.parametrize(

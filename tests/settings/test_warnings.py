@@ -35,9 +35,13 @@ QUEUE_PORT_80_TCP_ADDR QUEUE_SERVICE_HOST QUEUE_SERVICE_PORT_HTTP SSE_NAME REDIS
 REDIS_USER SERVER_NAME SERVER_ROOT SERVER_SOFTWARE LOG_DIR LOG_FILE JWT_SECRET JWT_ISSUER_URI JAVA_HOME
 JAVA_OPTS JAVA_TOOL_OPTIONS SPRING_CLOUD_CONFIG_NAME EUREKA_CLIENT_ENABLED EUREKA_INSTANCE_INSTANCE_ID
 SPRING_MAIN_BANNER_MODE SPRING_DATASOURCE_URL spring.jpa.show-sql EUREKA_SERVICE_HOST SERVER_PORT_80_TCP_ADDR
-SERVER_ADDR SERVER_PROTOCOL DATABASE_URL PORT HOST EUREKA_CLIENT_SERVICEURL_SEOULA
-EUREKA_INSTANCE_METADATAMAP_TEAM EUREKA_CLIENT_AVAILABILITYZONES_SEOUL
+SERVER_ADDR SERVER_PROTOCOL DATABASE_URL PORT HOST EUREKA_INSTANCE_METADATAMAP_TEAM
 """
+
+
+EXPIRY = "EUREKA_INSTANCE_LEASEEXPIRATIONDURATIONINSECONDS"
+RENEWAL = "EUREKA_INSTANCE_LEASERENEWALINTERVALINSECONDS"
+EUREKA = {"EUREKA_CLIENT_SERVICEURL_DEFAULTZONE": "http://10.0.0.5:8761/eureka/"}
 
 
 def of_values(**environ: str) -> list[str]:
@@ -115,6 +119,8 @@ def test_other_programs_variables_are_left_alone(name: str) -> None:
         ("MANAGEMENT_COLOUR", ""),
         ("SERVER_COLOUR", ""),
         ("LOGGING_COLOUR", ""),
+        ("SPRINGDOC_COLOUR", ""),
+        ("SPRINGDOC_SWAGGERUI_URLSPRIMARY_NAME", "SPRINGDOC_SWAGGERUI_URLSPRIMARYNAME"),
     ],
 )
 def test_an_unknown_name_of_springs_is_told_with_the_nearest(name: str, meant: str) -> None:
@@ -126,6 +132,49 @@ def test_an_unknown_name_of_springs_is_told_with_the_nearest(name: str, meant: s
         assert warning.startswith(f"{shown} is not a setting, so it has no effect: ")
         assert warning.endswith(meant or "docs/spring-names.md names all there are")
         assert notes_of_names(environ) == []
+
+
+_SEOUL = {"EUREKA_CLIENT_REGION": "seoul", "EUREKA_CLIENT_AVAILABILITY_ZONES_SEOUL": "zone-a, b"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        # Often seen, and not the default zone in Spring either.
+        ({"EUREKA_CLIENT_SERVICEURL_DEFAULT_ZONE": "http://e/"}, "EUREKA_CLIENT_SERVICEURL_DEFAULT_ZONE has servers"),
+        ({"EUREKA_CLIENT_SERVICE_URL_DEFAULT_ZONE": "http://e/"}, "EUREKA_CLIENT_SERVICE_URL_DEFAULT_ZONE has servers"),
+        ({"EUREKA_CLIENT_SERVICEURL_DEFAULTZONE_0": "http://e/"}, "EUREKA_CLIENT_SERVICEURL_DEFAULTZONE_0 has servers"),
+        ({"EUREKA_CLIENT_SERVICEURL_SEOULA": "http://e/"}, "EUREKA_CLIENT_SERVICEURL_SEOULA has servers"),
+        ({"eureka.client.service-url.b": "http://e/"}, "eureka.client.service-url.b has servers"),
+        ({"SPRING_APPLICATION_JSON": '{"eureka.client.service-url.b": "http://e/"}'}, "eureka.client.service-url.b "),
+        (_SEOUL | {"EUREKA_CLIENT_SERVICEURL_C": "http://e/"}, "EUREKA_CLIENT_SERVICEURL_C has servers"),
+        ({"EUREKA_CLIENT_AVAILABILITYZONES_SEOUL": "b"}, "EUREKA_CLIENT_AVAILABILITYZONES_SEOUL has zones"),
+        (_SEOUL | {"EUREKA_CLIENT_REGION": ""}, "EUREKA_CLIENT_AVAILABILITY_ZONES_SEOUL has zones"),
+    ],
+)  # fmt: skip
+def test_servers_and_zones_that_nothing_reads_are_told(environ: dict[str, str], said: str) -> None:
+    (warning,) = warnings_of_names(environ)
+    assert warning.startswith(said)
+    assert "so it has no effect: " in warning
+    assert "http" not in warning
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"EUREKA_CLIENT_SERVICEURL_DEFAULT_ZONE": " "},
+        {"EUREKA_CLIENT_SERVICE_URL_DEFAULTZONE": "http://e/"},
+        {"eureka.client.serviceUrl.defaultZone": "http://e/"},
+        {"EUREKA_CLIENT_SERVICEURL_B": "http://e/", "EUREKA_CLIENT_AVAILABILITYZONES": "a,b"},
+        {"EUREKA_CLIENT_AVAILABILITYZONES_US_EAST_1": "b", "EUREKA_CLIENT_AVAILABILITYZONES_USEAST1": "b"},
+        _SEOUL | {"EUREKA_CLIENT_SERVICEURL_ZONEA": "http://e/", "EUREKA_CLIENT_SERVICE_URL_B": "http://e/"},
+        _SEOUL | {"EUREKA_CLIENT_SERVICE_URL_ZONE_A": "http://e/"},
+        # One environment for gateways in two regions.
+        _SEOUL | {"EUREKA_CLIENT_AVAILABILITYZONES_BUSAN": "c", "EUREKA_CLIENT_SERVICEURL_C": "http://e/"},
+    ],
+)
+def test_servers_and_zones_that_are_read_or_another_regions_are_not_told(environ: dict[str, str]) -> None:
+    assert warnings_of_names(environ) == []
 
 
 @pytest.mark.parametrize(
@@ -147,6 +196,19 @@ def test_an_unknown_name_of_springs_is_told_with_the_nearest(name: str, meant: s
         (["SPRING_SECURITY_USER_NAME"], "users come with tokens"),
         (["SPRING_CONFIG_ADDITIONAL_LOCATION"], "ROUTES_FILE"),
         (["EUREKA_CLIENT_PROXYHOST"], "the way to Eureka is direct"),
+        (["SPRINGDOC_SWAGGER_UI_ENABLED", "springdoc.swagger-ui.path"], "Swagger UI is at /swagger-ui.html"),
+        (["SPRINGDOC_APIDOCS_ENABLED"], "a proxy in front can close it"),
+        # Of Spring Boot 2.
+        (["SPRING_ZIPKIN_BASE_URL"], "ZIPKIN_ENDPOINT says where"),
+        (
+            ["SPRING_SLEUTH_SAMPLER_PROBABILITY", "spring.zipkin.enabled"],
+            "TRACING_SAMPLING_PROBABILITY how many",
+        ),
+        (["LOGGING_PATH"], "the log goes to standard output"),
+        (["SPRING_CLOUD_INETUTILS_PREFERRED_NETWORKS"], "EUREKA_INSTANCE_IPADDRESS"),
+        (["SPRING_CLOUD_CONSUL_HOST", "SPRING_CLOUD_KUBERNETES_DISCOVERY_ENABLED"], "come from Eureka"),
+        (["SPRING_CLOUD_VAULT_URI"], "from a Config Server alone"),
+        (["MANAGEMENT_HEALTH_REDIS_ENABLED"], "none can be left out"),
     ],
 )
 def test_what_would_change_something_in_spring_is_told_once_with_what_is_so_instead(
@@ -167,6 +229,20 @@ def test_what_is_of_no_concern_is_told_in_one_line_that_is_no_warning() -> None:
     assert note.endswith(", 13 more")
     assert "hunter2" not in note
     assert notes_of_names({"SPRING_JPA_SHOW_SQL": "x"}, {"SPRING_JPA_SHOW_SQL"}) == []
+
+
+def test_what_orders_or_groups_descriptions_is_of_no_concern() -> None:
+    environ = {"SPRINGDOC_SWAGGER_UI_OPERATIONS_SORTER": "alpha", "SPRINGDOC_SHOW_ACTUATOR": "true"}
+    assert warnings_of_names(environ) == []
+    (note,) = notes_of_names(environ)
+    assert all(name in note for name in environ)
+
+
+def test_what_switches_on_the_probes_that_there_are_is_of_no_concern() -> None:
+    environ = {"MANAGEMENT_HEALTH_PROBES_ENABLED": "true", "MANAGEMENT_HEALTH_LIVENESSSTATE_ENABLED": "true"}
+    assert warnings_of_names(environ) == []
+    (note,) = notes_of_names(environ)
+    assert all(name in note for name in environ)
 
 
 def test_options_of_java_are_told_without_their_values() -> None:
@@ -295,6 +371,12 @@ def test_an_environment_remembers_what_it_was_asked_for() -> None:
         ({"QUEUE_FOLLOW_SECONDS": "29"}, "shows itself every 10 s only"),
         ({"QUEUE_FOLLOW_SECONDS": "60000"}, "it is in seconds"),
         ({"QUEUE_FOLLOW": "on", "REDIS_KEY_PREFIX": "shop:"}, "so none is followed"),
+        (EUREKA | {EXPIRY: "30"}, f"{EXPIRY} (30) is not above {RENEWAL} (30), so Eureka"),
+        (EUREKA | {EXPIRY: "10", RENEWAL: "11"}, "make it three times the interval"),
+        (
+            EUREKA | {"eureka.instance.lease-expiration-duration-in-seconds": "5"},
+            f"{EXPIRY} (5) is not above",
+        ),
     ],
 )
 def test_a_value_that_is_hardly_meant_is_told_without_secrets(environ: dict[str, str], said: str) -> None:
@@ -330,6 +412,12 @@ def test_a_value_that_is_hardly_meant_is_told_without_secrets(environ: dict[str,
         {"REDIS_URL": "redis+cluster://cache,10.0.0.5"},
         {"CONFIG_SERVER_REFRESH_SECONDS": "3600", "OVERLOAD_LAG_MS": "50", "WEBSOCKET_IDLE_SECONDS": "3600"},
         {"CONFIG_SERVER_REFRESH_SECONDS": "0", "OVERLOAD_LAG_MS": "0", "WEBSOCKET_IDLE_SECONDS": "0"},
+        EUREKA,
+        EUREKA | {EXPIRY: "31"},
+        EUREKA | {RENEWAL: "90"},
+        EUREKA | {EXPIRY: "5", "EUREKA_REGISTER": "false"},
+        EUREKA | {EXPIRY: "5", "EUREKA_CLIENT_ENABLED": "false"},
+        {EXPIRY: "5", "EUREKA_CLIENT_SERVICEURL_DEFAULTZONE": ""},
     ],
 )
 def test_a_value_that_may_be_meant_is_not_told(environ: dict[str, str]) -> None:

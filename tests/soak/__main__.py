@@ -23,14 +23,13 @@ import aiohttp
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from gateway.demo.auth import PASSWORD, Account
-from gateway.demo.behaviour import Person, draw
 from gateway.demo.client import Client
+from gateway.demo.crowd import Sale, Visit
+from gateway.demo.observations import VisitFinished
 from gateway.demo.observer import describe
-from gateway.demo.plan import Limits, Plan
+from gateway.demo.plan import Limits, Person, Plan, draw_crowd
 from gateway.demo.rules import Rule
-from gateway.demo.seen import Finished
-from gateway.demo.visit import Sale, Visit
+from gateway.demo.services import PASSWORD, Account
 from tests.soak.faults import FAULTS, Fault
 from tests.soak.fleet import HOST, Site, a_site
 from tests.soak.room import RoomWatch, look
@@ -55,7 +54,7 @@ def make_plan(seconds: float, seed: int) -> Plan:
 def make_crowd(plan: Plan) -> list[Person]:
     """Half of them at once, the others as time goes by."""
     rng = random.Random(plan.seed + 1)
-    crowd = draw(plan)
+    crowd = draw_crowd(plan)
     return [
         person if number % 2 else replace(person, arrives=rng.uniform(0.0, 0.75 * plan.seconds))
         for number, person in enumerate(crowd)
@@ -116,7 +115,7 @@ class Soak:
         client = Client(person.number, f"http://{HOST}:80", http, self.watch.see)
         with self._told(f"the visit of {person.name}"):
             outcome = await Visit(person, client, self._plan.limits, sale).run()
-            self.watch.see(Finished(person.number, time.monotonic(), outcome))
+            self.watch.see(VisitFinished(person.number, time.monotonic(), outcome))
 
     async def _hurt_in_turn(self) -> None:
         with self._told("the series of faults"):

@@ -13,11 +13,10 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from gateway.demo import auth
+from gateway.demo.deployment import SERVICES, gateway_settings, serve_app
+from gateway.demo.inference import Occupancy
 from gateway.demo.plan import Plan
-from gateway.demo.services import Business, Hall
-from gateway.demo.stage import SERVICES, gateway_settings, listening
-from gateway.demo.witness import Witness
+from gateway.demo.services import Accounts, Backend, SeatInventory, Signer, auth_app
 from gateway.settings.model import Settings
 from tests.processes import GatewayProcess, gateway_process
 from tests.redis_server import RedisServer
@@ -114,33 +113,31 @@ class Site:
     """Everything a soak works on."""
 
     def __init__(
-        self, redis: RedisServer, fleet: Fleet, accounts: auth.Accounts, services: Mood, keys: Mood
+        self, redis: RedisServer, fleet: Fleet, accounts: Accounts, services: Mood, keys: Mood
     ) -> None:
         self.redis = redis
         self.fleet = fleet
         self.accounts = accounts
         self.services = services
         self.keys = keys
-        self.witness: Witness | None = None
+        self.occupancy: Occupancy | None = None
 
 
 @asynccontextmanager
 async def a_site(plan: Plan, folder: Path, rng: random.Random) -> AsyncIterator[Site]:
     """Starts everything, and ends it in reverse."""
-    accounts = auth.Accounts(await asyncio.to_thread(auth.Signer))
+    accounts = Accounts(await asyncio.to_thread(Signer))
     services, keys = Mood(), Mood()
-    business = Business(
-        Hall(plan.seats, hold_seconds=2 * plan.limits.duration), Witness(plan.limits.duration), rng
+    backend = Backend(
+        SeatInventory(plan.seats, hold_seconds=2 * plan.limits.duration), Occupancy(plan.limits.duration), rng
     )
     async with AsyncExitStack() as stack:
         redis = stack.enter_context(RedisServer("--appendonly", "yes"))
         addresses = {}
-        apps = {"auth-service": auth.make_app(accounts)} | {
-            name: make(business) for name, make in SERVICES.items()
-        }
+        apps = {"auth-service": auth_app(accounts)} | {name: make(backend) for name, make in SERVICES.items()}
         for name, app in apps.items():
             app.middlewares.append((keys if name == "auth-service" else services).of)
-            addresses[name] = await stack.enter_async_context(listening(app))
+            addresses[name] = await stack.enter_async_context(serve_app(app))
         settings = gateway_settings(plan, addresses) | {
             "REDIS_URL": redis.url,
             "ACCESS_LOG": "false",
@@ -152,7 +149,7 @@ async def a_site(plan: Plan, folder: Path, rng: random.Random) -> AsyncIterator[
         stack.push_async_callback(fleet.close)
         await asyncio.gather(*(fleet.start_one() for _ in range(GATEWAYS)))
         site = Site(redis, fleet, accounts, services, keys)
-        site.witness = business.witness
+        site.occupancy = backend.occupancy
         yield site
         services.turn("well")
         keys.turn("well")

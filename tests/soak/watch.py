@@ -15,10 +15,19 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
+from gateway.demo.observations import (
+    LEAVING,
+    Call,
+    EventReceived,
+    Observation,
+    Outcome,
+    RequestFailed,
+    ResponseReceived,
+    VisitFinished,
+)
 from gateway.demo.observer import Observer
 from gateway.demo.plan import Limits
 from gateway.demo.rules import GRACE, Broken, Rule
-from gateway.demo.seen import LEAVING, Answered, Call, Finished, Heard, Outcome, Seen, Unanswered
 
 # Until an instance is taken for dead, and found out to be, and cleared up after.
 _CLEARED_UP = 10.0 + 2.0 + 2.0
@@ -43,30 +52,38 @@ class Watch:
         self._faults: list[float] = []
         self._cant_prove: set[int] = set()
 
-    def see(self, fact: Seen) -> None:
+    def see(self, fact: Observation) -> None:
         """Take the next fact."""
         self._unseen.pop(fact.person, None)
-        if isinstance(fact, Finished):
+        if isinstance(fact, VisitFinished):
             self.outcomes[fact.outcome] += 1
-        if isinstance(fact, Answered):
-            self.statuses[f"{fact.status} {fact.standing.code}".strip()] += 1
+        if isinstance(fact, ResponseReceived):
+            self.statuses[f"{fact.status} {fact.queue_status.code}".strip()] += 1
         if fact.person not in self._claims:
             return
         fact = self._as_known(fact)
-        if isinstance(fact, Unanswered) and fact.call in LEAVING | {Call.LINEUP, Call.GATED}:
+        if isinstance(fact, RequestFailed) and fact.call in LEAVING | {Call.LINEUP, Call.GATED}:
             self._cant_prove.add(fact.person)
-        self._observer.see(fact)
+        self._observer.observe(fact)
 
-    def _as_known(self, fact: Seen) -> Seen:
+    def _as_known(self, fact: Observation) -> Observation:
         if (
-            isinstance(fact, Answered)
+            isinstance(fact, ResponseReceived)
             and fact.status in {502, 503, 504}
-            and fact.standing.code != "OVERLOADED"
+            and fact.queue_status.code != "OVERLOADED"
         ):
-            return Unanswered(fact.person, fact.at, fact.call, fact.sent, str(fact.status))
-        if isinstance(fact, Heard) and fact.name == "ALLOWED_IN" and (blind := self._blind_at(fact.at)):
-            left = self._limits.duration if fact.standing.expires_in is None else fact.standing.expires_in
-            return replace(fact, standing=replace(fact.standing, expires_in=max(0.0, left - blind)))
+            return RequestFailed(fact.person, fact.at, fact.call, fact.sent, str(fact.status))
+        if (
+            isinstance(fact, EventReceived)
+            and fact.name == "ALLOWED_IN"
+            and (blind := self._blind_at(fact.at))
+        ):
+            left = (
+                self._limits.duration
+                if fact.queue_status.expires_in is None
+                else fact.queue_status.expires_in
+            )
+            return replace(fact, queue_status=replace(fact.queue_status, expires_in=max(0.0, left - blind)))
         return fact
 
     def _blind_at(self, at: float) -> float:

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from gateway.demo.behaviour import Behaviour, Person, draw
-from gateway.demo.plan import Plan, plan_run
+from gateway.demo.plan import Behaviour, Person, Plan, draw_crowd, plan_run
 from gateway.waiting_room.state import Kind, parse_states
 from tests.waiting_room.rig import ADMITTED, START, WAITING, Rig, connect
 
@@ -51,7 +50,7 @@ class Sale:
         limits = self.plan.limits
         self.rig.limits(capacity=limits.capacity, duration=round(limits.duration * 1000))
         self.rig.events()
-        for person in draw(self.plan):
+        for person in draw_crowd(self.plan):
             self._people[person.user_id] = person
             self._at(person.arrives, self._arrive, person)
         for second in range(int(self.plan.seconds)):
@@ -118,7 +117,7 @@ class Sale:
                 self._at(at + self._stay(self._people[user]), self._leave, self._people[user])
 
     def _stay(self, person: Person) -> float:
-        """As ``gateway.demo.visit``: half of it to find a seat, and out with empty hands when all are sold."""
+        """As ``gateway.demo.crowd``: half of it to find a seat, and out with empty hands when all are sold."""
         sold_out = self._sold >= self.plan.seats
         self._sold += 1
         if person.behaviour is Behaviour.WALKS_OFF and not sold_out:

@@ -80,6 +80,11 @@ _BOM: Final = ("\ufeff", "\u00ef\u00bb\u00bf")
 _USER = re.compile(r"(?<=://)[^/@\s]*@")
 _ORIGIN = re.compile(r"(\d{1,9}):\d+")
 
+# How a Config Server names a property that it could not decrypt, and its value then.
+_NOT_DECRYPTED: Final = ("invalid.", "<n/a>")
+# How a value begins that is left to clients to decrypt.
+_ENCRYPTED: Final = "{cipher}"
+
 Scalar = str | int | float | bool
 
 
@@ -152,7 +157,7 @@ def _source(node: object) -> Source:
         raise ConfigUnusable("a property source in the answer is malformed")
     name = _USER.sub("", str(node.get("name", "")))
     shown = "".join(each if each.isprintable() else "?" for each in name)[:300]
-    return Source(shown or "unnamed", {_plain(key): _read(key, value) for key, value in properties.items()})
+    return Source(shown or "unnamed", dict(_read(key, value) for key, value in properties.items()))
 
 
 def _plain(key: str) -> str:
@@ -169,11 +174,20 @@ def _whole_characters(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-def _read(key: str, node: object) -> Value:
+def _read(key: str, node: object) -> tuple[str, Value]:
+    """A property's name and value. One that could not be decrypted has its own name again: it is there, and unknown."""
+    name = _plain(key)
+    prefix, no_value = _NOT_DECRYPTED
     try:
-        return _value(key, node)
+        value = _value(key, node)
+        if value.value == no_value and name.startswith(prefix):
+            name = name.removeprefix(prefix)
+            raise ConfigUnusable(f"the server could not decrypt {name[:100]!r}")
+        if isinstance(value.value, str) and value.value.startswith(_ENCRYPTED):
+            raise ConfigUnusable(f"the value of {name[:100]!r} is encrypted: the server is to decrypt it")
     except ConfigUnavailable as error:
-        return Value("", fault=error)
+        return name, Value("", fault=error)
+    return name, value
 
 
 def _value(key: str, node: object) -> Value:

@@ -101,6 +101,11 @@ _MEANING: Final = {
 _AWAY: Final = frozenset({429, 502, 503, 504})
 """Statuses of what stands before a server that is away, and of one that can't answer now."""
 
+# Faults of what a server sent. One that is away sends nothing, or ends the connection before its answer.
+_UNTRUSTED: Final = aiohttp.ClientSSLError
+_BROKEN: Final = (aiohttp.ClientPayloadError, aiohttp.ClientResponseError)
+_ANSWERED: Final = (_UNTRUSTED, *_BROKEN)
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -203,7 +208,8 @@ async def _first_answer(
             except TimeoutError:
                 reason = f"no answer within {wanted.seconds:g} s"
             except (aiohttp.ClientError, OSError) as error:
-                reason = f"it can't be reached ({type(error).__name__})"
+                reason = _failure_of(error)
+                answered = answered or isinstance(error, _ANSWERED)
             where = f"server {number}: " if len(urls) > 1 else ""
             label = f"label {wanted.labels[at]}: " if len(wanted.labels) > 1 else ""
             reasons.append(f"{where}{label}{reason}")
@@ -247,6 +253,16 @@ def _kind_of(status: int) -> type[ConfigUnavailable]:
     if status == 404:
         return _NotThere
     return ConfigUnavailable if status in _AWAY else ConfigUnusable
+
+
+def _failure_of(error: Exception) -> str:
+    """What went wrong with the connection or on it. Not the error's own text, which may quote an address."""
+    name = type(error).__name__
+    if isinstance(error, _UNTRUSTED):
+        return f"its certificate is not trusted, or it does not speak TLS ({name})"
+    if isinstance(error, _BROKEN):
+        return f"its answer breaks off or is no HTTP ({name})"
+    return f"it can't be reached ({name})"
 
 
 def place(url: str) -> str:

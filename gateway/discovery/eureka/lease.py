@@ -59,6 +59,27 @@ async def own(settings: Settings, servers: tuple[Server, ...], port: int, manage
     )
 
 
+def machine(settings: Settings) -> tuple[str, str]:
+    """This machine's name and address, as ``${spring.cloud.client.hostname}`` and ``….ip-address`` have them, without
+    asking a resolver."""
+    told = (
+        settings.eureka_instance_ipaddress,
+        settings.server_host if _specific(settings.server_host) else None,
+    )
+    address = next((text for text in told if text is not None and _is_address(text)), None)
+    return socket.gethostname(), address or _address_outwards()
+
+
+def _address_outwards() -> str:
+    """The machine's address on the way to anywhere; that of itself if there is no way."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(_ANYWHERE)
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
+
+
 def _filled(text: str, address: str) -> str:
     """``text`` with what of Spring's placeholders only the machine knows."""
     return text.replace("${spring.cloud.client.ip-address}", address).replace(

@@ -30,12 +30,22 @@ RETURN_SECONDS: Final = 300.0
 """How long another server than the first is stayed with."""
 
 
+_AWAY: Final = frozenset({429, 502, 503, 504})
+"""Statuses of what stands before a server that is away, and of one that can't answer now."""
+
+
 class EurekaAway(Exception):
-    """No server gave an answer to go by."""
+    """No server gave an answer to go by. ``answered``: one did answer, with something of no use."""
+
+    answered = False
 
 
 class _Refused(Exception):
-    """An answer that is of no use."""
+    """An answer that is of no use. ``away``: it says no more than that the server is away."""
+
+    def __init__(self, why: str, *, away: bool = False) -> None:
+        super().__init__(why)
+        self.away = away
 
 
 class Server(NamedTuple):
@@ -107,12 +117,13 @@ class Servers:
         Raises EurekaAway when nobody does.
         """
         reasons: list[str] = []
+        away = EurekaAway()
         for index in self._order():
             server = self.all[index]
             try:
                 status, data = await self._call(server, method, path, body)
                 if status not in statuses:
-                    raise _Refused(f"status {status}")
+                    raise _Refused(f"status {status}", away=status in _AWAY)
                 content = None
                 if read is not None and status == 200:
                     # A long one would hold everybody else up.
@@ -122,6 +133,7 @@ class Servers:
                 # Of errors made by others only the kind is told: they may quote anything.
                 why = str(error) if isinstance(error, _Refused | BadRegistry) else type(error).__name__
                 reasons.append(f"{server.url}: {why}")
+                away.answered = away.answered or _is_answer(error)
                 continue
             self._answered(operation, index, reasons)
             return Said(server, status, content)
@@ -129,7 +141,7 @@ class Servers:
         level = logging.DEBUG if self._failing else logging.WARNING
         self._failing.add(operation)
         log.log(level, "no Eureka server answers (%s); retrying quietly", "; ".join(reasons))
-        raise EurekaAway
+        raise away
 
     def _order(self) -> Iterator[int]:
         if self._current and self._clock() - self._since > RETURN_SECONDS:
@@ -174,6 +186,14 @@ class Servers:
                 if len(data) > MAX_ANSWER_BYTES:
                     raise _Refused("too long an answer")
             return response.status, bytes(data)
+
+
+def _is_answer(error: Exception) -> bool:
+    """Whether a failed call has met a server that is there."""
+    if isinstance(error, _Refused):
+        return not error.away
+    sent = (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, aiohttp.ClientSSLError)
+    return isinstance(error, (BadRegistry, *sent))
 
 
 def session() -> aiohttp.ClientSession:

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 from gateway.routing.filters.base import Answer, Draft, Filter, Simple, header_name
 from gateway.routing.filters.target import joined
 from gateway.routing.spec.arguments import Arg, Arguments, Kind
+from gateway.routing.spec.value_types import FLAG, SIZE
 
 _MALFORMED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 # Names of Spring's HttpStatus that Python lacks. The first four were there up to Spring 6.
@@ -103,15 +104,24 @@ def _request_header_size(args: Arguments) -> Filter:
 KINDS: Final[Mapping[str, Kind[Filter]]] = {
     kind.name: kind
     for kind in (
-        Kind("SetStatus", (Arg("status"),), _set_status),
+        Kind("SetStatus", (Arg("status"),), _set_status, "Replaces the status of the service's answer."),
         Kind(
-            "RedirectTo", (Arg("status"), Arg("url"), Arg("includeRequestParams", required=False)), _redirect
+            "RedirectTo",
+            (Arg("status"), Arg("url"), Arg("includeRequestParams", required=False, of=FLAG)),
+            _redirect,
+            "Answers with a redirection, without the service.",
         ),
-        Kind("RequestSize", (Arg("maxSize", required=False),), _request_size),
+        Kind(
+            "RequestSize",
+            (Arg("maxSize", required=False, of=SIZE),),
+            _request_size,
+            "Refuses longer bodies with 413; 5MB if missing.",
+        ),
         Kind(
             "RequestHeaderSize",
-            (Arg("maxSize", required=False), Arg("errorHeaderName", required=False)),
+            (Arg("maxSize", required=False, of=SIZE), Arg("errorHeaderName", required=False)),
             _request_header_size,
+            "Refuses requests with a longer header with 431; 16000B if missing.",
         ),
     )
 }

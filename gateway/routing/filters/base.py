@@ -40,8 +40,9 @@ class Answer:
 class Draft:
     """A request in the making. ``raw_path`` and ``raw_query`` (None: no query) are encoded.
 
-    ``status`` replaces the service's status, ``body_limit`` (bytes) bounds the request's body, ``answer``
-    ends the matter without the service.
+    ``told`` are edits of what the service is told about the client, also among ``request_edits``: they count in place
+    of what the gateway says itself. ``status`` replaces the service's status, ``body_limit`` (bytes) bounds the
+    request's body, ``answer`` ends the matter without the service.
     """
 
     __slots__ = (
@@ -55,6 +56,7 @@ class Draft:
         "request_edits",
         "response_edits",
         "status",
+        "told",
         "variables",
     )
 
@@ -64,6 +66,7 @@ class Draft:
         self.raw_path = facts.target.raw_path
         self.raw_query = facts.target.raw_query
         self.request_edits: list[HeaderEdit] = []
+        self.told: list[HeaderEdit] = []
         self.response_edits: list[HeaderEdit] = []
         self.preserve_host = False
         self.prefixed = False

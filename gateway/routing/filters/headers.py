@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from gateway.errors import BadRequest
+from gateway.observability.tracing import TRACE_ID
 from gateway.routing.filters.base import (
     Draft,
     Filter,
@@ -31,15 +32,26 @@ from gateway.routing.filters.edits import (
     SetHeader,
 )
 from gateway.routing.java_regex import compile_java, parse_replacement
+from gateway.routing.own_headers import is_told, no_effect_in_answer, no_effect_in_request, still_written
 from gateway.routing.path import is_authority
 from gateway.routing.spec.arguments import Arg, Arguments, Kind
 from gateway.routing.spec.defaults import OPT_IN, SECURE_HEADERS, header_names
+from gateway.routing.spec.value_types import FLAG, choice
 
+_STRATEGIES: Final = ("RETAIN_FIRST", "RETAIN_LAST", "RETAIN_UNIQUE")
+_STRIP_VERSION: Final = ("AS_IN_REQUEST", "ALWAYS_STRIP", "NEVER_STRIP")
 _VERSIONED = re.compile(r"/v\d+/.*")
 
 
-def _request(shown: str, edit: HeaderEdit) -> Filter:
-    return Simple(shown, lambda draft: draft.request_edits.append(edit))
+def _warn(args: Arguments, name: str, why: str) -> None:
+    if why:
+        args.warn("no-effect", f"{args.kind}: {name} has no effect: {why}")
+
+
+def _edit_request(draft: Draft, name: str, edit: HeaderEdit) -> None:
+    draft.request_edits.append(edit)
+    if is_told(name):
+        draft.told.append(edit)
 
 
 def _response(shown: str, edit: HeaderEdit) -> Filter:
@@ -55,10 +67,11 @@ def _named_value(
         name, value = header_name(args), header_value(args)
         if request and name.lower() == "host":
             raise args.wrong("Host is set by SetRequestHostHeader or kept by PreserveHostHeader")
+        _warn(args, name, no_effect_in_request(name) if request else no_effect_in_answer(name))
 
         def act(draft: Draft) -> None:
             if request:
-                draft.request_edits.append(make(name, for_service(value, draft.variables)))
+                _edit_request(draft, name, make(name, for_service(value, draft.variables)))
             else:
                 draft.response_edits.append(make(name, value.expand(draft.variables)))
 
@@ -83,11 +96,13 @@ def _add_if_not_present(args: Arguments) -> Filter:
         single = Arguments(args.kind, {"name": name.strip(), "value": value.strip()})
         pairs.append((header_name(single), header_value(single)))
     names = tuple(dict.fromkeys(name for name, _ in pairs))
+    for name in names:
+        _warn(args, name, no_effect_in_request(name))
 
     def act(draft: Draft) -> None:
         for name in names:
             values = tuple(for_service(value, draft.variables) for other, value in pairs if other == name)
-            draft.request_edits.append(AddIfBlank(name, values))
+            _edit_request(draft, name, AddIfBlank(name, values))
 
     shown = ", ".join(f"{name} = '{value.source}'" for name, value in pairs)
     return Simple(f"[AddRequestHeadersIfNotPresent {shown}]", act, needed(value for _, value in pairs))
@@ -95,23 +110,38 @@ def _add_if_not_present(args: Arguments) -> Filter:
 
 def _remove_request(args: Arguments) -> Filter:
     name = header_name(args)
-    return _request(f"[RemoveRequestHeader name = '{name}']", RemoveForService(name))
+    _warn(args, name, still_written(name))
+    edit = RemoveForService(name)
+    return Simple(f"[RemoveRequestHeader name = '{name}']", lambda draft: _edit_request(draft, name, edit))
 
 
 def _remove_response(args: Arguments) -> Filter:
     name = header_name(args)
+    if name.lower() == TRACE_ID.lower():
+        _warn(args, name, no_effect_in_answer(name))
     return _response(f"[RemoveResponseHeader name = '{name}']", RemoveHeader(name))
 
 
 def _map_request(args: Arguments) -> Filter:
     source, target = header_name(args, "fromHeader"), header_name(args, "toHeader")
-    shown = f"[MapRequestHeader fromHeader = '{source}', toHeader = '{target}']"
-    return _request(shown, CopyHeader(source, target))
+    why = no_effect_in_request(target)
+    if is_told(target):
+        why = "what a client says must not become what the gateway says of it"
+    _warn(args, target, why)
+    edit = CopyHeader(source, target)
+
+    def act(draft: Draft) -> None:
+        if not why:
+            draft.request_edits.append(edit)
+
+    return Simple(f"[MapRequestHeader fromHeader = '{source}', toHeader = '{target}']", act)
 
 
 def _dedupe(args: Arguments) -> Filter:
     names = args.text("name").split()
-    strategy = args.choice("strategy", ("RETAIN_FIRST", "RETAIN_LAST", "RETAIN_UNIQUE"), "RETAIN_FIRST")
+    strategy = args.choice("strategy", _STRATEGIES, _STRATEGIES[0])
+    for name in names:
+        _warn(args, name, no_effect_in_answer(name))
     edits = [DedupeHeader(header_name(Arguments(args.kind, {"name": name})), strategy) for name in names]
     return Simple(
         f"[DedupeResponseHeader {args.text('name')} = {strategy}]",
@@ -121,6 +151,7 @@ def _dedupe(args: Arguments) -> Filter:
 
 def _rewrite_response(args: Arguments) -> Filter:
     name, source = header_name(args), args.text("regexp")
+    _warn(args, name, no_effect_in_answer(name))
     regexp = args.told(compile_java(source))
     replacement = parse_replacement(args.text("replacement"), regexp)
     return _response(
@@ -130,8 +161,9 @@ def _rewrite_response(args: Arguments) -> Filter:
 
 
 def _rewrite_location(args: Arguments) -> Filter:
-    mode = args.choice("stripVersion", ("AS_IN_REQUEST", "ALWAYS_STRIP", "NEVER_STRIP"), "AS_IN_REQUEST")
+    mode = args.choice("stripVersion", _STRIP_VERSION, _STRIP_VERSION[0])
     name = header_name(args, "locationHeaderName", "Location")
+    _warn(args, name, no_effect_in_answer(name))
     host = args.text("hostValue")
     protocols = args.text("protocols", "https?|ftps?")
     args.told(compile_java(protocols))
@@ -222,29 +254,66 @@ _NAME_VALUE: Final = (Arg("name"), Arg("value"))
 KINDS: Final[Mapping[str, Kind[Filter]]] = {
     kind.name: kind
     for kind in (
-        Kind("AddRequestHeader", _NAME_VALUE, _named_value("AddRequestHeader", AddHeader, request=True)),
-        Kind("SetRequestHeader", _NAME_VALUE, _named_value("SetRequestHeader", SetForService, request=True)),
-        Kind("AddRequestHeadersIfNotPresent", (Arg("keyValues", gathers=True),), _add_if_not_present),
-        Kind("RemoveRequestHeader", (Arg("name"),), _remove_request),
-        Kind("MapRequestHeader", (Arg("fromHeader"), Arg("toHeader")), _map_request),
-        Kind("AddResponseHeader", (*_NAME_VALUE, Arg("override", required=False)), _add_response),
-        Kind("SetResponseHeader", _NAME_VALUE, _named_value("SetResponseHeader", SetHeader, request=False)),
-        Kind("RemoveResponseHeader", (Arg("name"),), _remove_response),
-        Kind("DedupeResponseHeader", (Arg("name"), Arg("strategy", required=False)), _dedupe),
+        Kind(
+            "AddRequestHeader",
+            _NAME_VALUE,
+            _named_value("AddRequestHeader", AddHeader, request=True),
+            "Adds a header to the request.",
+        ),
+        Kind(
+            "SetRequestHeader",
+            _NAME_VALUE,
+            _named_value("SetRequestHeader", SetForService, request=True),
+            "Sets a header of the request.",
+        ),
+        Kind(
+            "AddRequestHeadersIfNotPresent",
+            (Arg("keyValues", gathers=True),),
+            _add_if_not_present,
+            "Adds name:value pairs to the request where the header is missing.",
+        ),
+        Kind("RemoveRequestHeader", (Arg("name"),), _remove_request, "Removes a header from the request."),
+        Kind(
+            "MapRequestHeader",
+            (Arg("fromHeader"), Arg("toHeader")),
+            _map_request,
+            "Copies a header of the request to another one.",
+        ),
+        Kind(
+            "AddResponseHeader",
+            (*_NAME_VALUE, Arg("override", required=False, of=FLAG)),
+            _add_response,
+            "Adds a header to the answer.",
+        ),
+        Kind(
+            "SetResponseHeader",
+            _NAME_VALUE,
+            _named_value("SetResponseHeader", SetHeader, request=False),
+            "Sets a header of the answer.",
+        ),
+        Kind("RemoveResponseHeader", (Arg("name"),), _remove_response, "Removes a header from the answer."),
+        Kind(
+            "DedupeResponseHeader",
+            (Arg("name"), Arg("strategy", required=False, of=choice(_STRATEGIES))),
+            _dedupe,
+            "Leaves one of several values of headers, whose names stand with blanks between them.",
+        ),
         Kind(
             "RewriteResponseHeader",
             (Arg("name"), Arg("regexp"), Arg("replacement", empty=True)),
             _rewrite_response,
+            "Replaces every match of the regex in a header of the answer.",
         ),
         Kind(
             "RewriteLocationResponseHeader",
             (
-                Arg("stripVersion", required=False),
+                Arg("stripVersion", required=False, of=choice(_STRIP_VERSION)),
                 Arg("locationHeaderName", required=False),
                 Arg("hostValue", required=False),
                 Arg("protocols", required=False),
             ),
             _rewrite_location,
+            "Leads the answer's Location to the gateway.",
         ),
         Kind(
             "SecureHeaders",
@@ -258,8 +327,9 @@ KINDS: Final[Mapping[str, Kind[Filter]]] = {
                 ),
             ),
             _secure,
+            "Adds the usual headers for the safety of browsers to the answer.",
         ),
-        Kind("PreserveHostHeader", (), _preserve_host),
-        Kind("SetRequestHostHeader", (Arg("host"),), _set_host),
+        Kind("PreserveHostHeader", (), _preserve_host, "Sends the client's Host to the service."),
+        Kind("SetRequestHostHeader", (Arg("host"),), _set_host, "Sends this Host to the service."),
     )
 }

@@ -18,6 +18,7 @@ from gateway.routing.filters.base import Bare, Draft, Filter, Simple, Template, 
 from gateway.routing.java_regex import Replacement, compile_java, parse_replacement
 from gateway.routing.path import MAX_TARGET, parse_target
 from gateway.routing.spec.arguments import Arg, Arguments, Kind
+from gateway.routing.spec.value_types import whole
 
 _PATH_SAFE: Final = "/:@!$&'()*+,=~%"
 _QUERY_SAFE: Final = "/:@!$&'()*+,=~%;?"
@@ -240,12 +241,34 @@ def innermost(raw_path: str) -> str:
 KINDS: Final[Mapping[str, Kind[Filter]]] = {
     kind.name: kind
     for kind in (
-        Kind("StripPrefix", (Arg("parts", required=False),), _strip_prefix),
-        Kind("RewritePath", (Arg("regexp"), Arg("replacement", empty=True)), _rewrite_path),
-        Kind("PrefixPath", (Arg("prefix"),), _prefix_path),
-        Kind("SetPath", (Arg("template"),), _set_path),
-        Kind("AddRequestParameter", (Arg("name"), Arg("value")), _add_parameter),
-        Kind("RemoveRequestParameter", (Arg("name"),), _remove_parameter),
-        Kind("RewriteRequestParameter", (Arg("name"), Arg("replacement", empty=True)), _rewrite_parameter),
+        Kind(
+            "StripPrefix",
+            (Arg("parts", required=False, of=whole(0)),),
+            _strip_prefix,
+            "Takes that many segments off the beginning of the path; 1 if missing.",
+        ),
+        Kind(
+            "RewritePath",
+            (Arg("regexp"), Arg("replacement", empty=True)),
+            _rewrite_path,
+            "Replaces every match of the regex in the path; $\\{name} is a group.",
+        ),
+        Kind("PrefixPath", (Arg("prefix"),), _prefix_path, "Puts the prefix before the path."),
+        Kind("SetPath", (Arg("template"),), _set_path, "Replaces the path by the template."),
+        Kind(
+            "AddRequestParameter",
+            (Arg("name"), Arg("value")),
+            _add_parameter,
+            "Adds a parameter to the query.",
+        ),
+        Kind(
+            "RemoveRequestParameter", (Arg("name"),), _remove_parameter, "Removes a parameter from the query."
+        ),
+        Kind(
+            "RewriteRequestParameter",
+            (Arg("name"), Arg("replacement", empty=True)),
+            _rewrite_parameter,
+            "Gives a parameter that is there this one value.",
+        ),
     )
 }

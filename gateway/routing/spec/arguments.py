@@ -9,16 +9,15 @@ from typing import Final, Generic, TypeVar
 
 from gateway.routing.matcher import Regex
 from gateway.routing.spec.defaults import Defaults
-from gateway.routing.spec.document import Fields, Items, Node, Text, as_items, filled
-from gateway.routing.spec.faults import Faults, RuleBroken, nearest, unknown
+from gateway.routing.spec.document import Fields, Items, Node, Text, as_items, filled, plain_name
+from gateway.routing.spec.faults import Faults, RuleBroken, nearest
+from gateway.routing.spec.value_types import FLAG, SIZE, TEXT, ValueType, choice, whole
 
 T = TypeVar("T")
 
 Value = str | tuple[str, ...]
 Warn = Callable[[str, str], None]
 _POSITION = re.compile(r"_genkey_(\d+)")
-_SIZE = re.compile(r"(\d{1,12})\s*(B|KB|MB|GB)?", re.IGNORECASE)
-_UNITS: Final = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class Arg:
     """A declared argument. ``gathers`` takes all values that are left, at least one if ``required``.
 
     ``empty``: an empty text is a value like any other, where the long form gives one. ``named``: for the long form
-    alone.
+    alone. ``of`` is the type of its value, or of each value that it gathers.
     """
 
     name: str
@@ -55,18 +54,18 @@ class Arg:
     gathers: bool = False
     also: tuple[str, ...] = ()
     named: bool = False
+    of: ValueType[object] = TEXT
 
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[T]):
-    """A predicate or filter there is: its name, its arguments in the shortcut's order, and its maker.
-
-    ``bare`` says that the shortcut may come without ``=``.
-    """
+    """A predicate or filter there is: its name, its arguments in the shortcut's order, its maker, and what it is for in
+    one sentence."""
 
     name: str
     args: tuple[Arg, ...]
     make: Callable[[Arguments], T]
+    doc: str
 
 
 class Arguments:
@@ -102,34 +101,24 @@ class Arguments:
         return (value,) if isinstance(value, str) else value
 
     def integer(self, name: str, default: int, lowest: int = 0) -> int:
-        text = self.text(name, str(default))
-        if re.fullmatch(r"[+-]?\d{1,9}", text) is None or int(text) < lowest:
-            raise self.wrong(f"{name} must be a whole number from {lowest}, not {text!r}")
-        return int(text)
+        return self._read(name, str(default), whole(lowest))
 
     def flag(self, name: str, default: bool) -> bool:
-        text = self.text(name, str(default)).lower()
-        if text not in ("true", "false"):
-            raise self.wrong(f"{name} must be true or false, not {text!r}")
-        return text == "true"
+        return self._read(name, str(default), FLAG)
 
     def size(self, name: str, default: str) -> int:
         """Bytes, from ``10``, ``10B``, ``4KB``, ``5MB``."""
-        text = self.text(name, default)
-        match = _SIZE.fullmatch(text)
-        if match is None:
-            raise self.wrong(f"{name} must be a size such as 500, 64KB or 5MB, not {text!r}")
-        size = int(match[1]) * _UNITS[(match[2] or "").upper()]
-        if not size:
-            # As in Spring. A limit of 0 would be none further on.
-            raise self.wrong(f"{name} must be greater than 0")
-        return size
+        return self._read(name, default, SIZE)
 
     def choice(self, name: str, allowed: Sequence[str], default: str) -> str:
-        text = self.text(name, default).upper()
-        if text not in allowed:
-            raise self.wrong(unknown(name, text, allowed))
-        return text
+        return self._read(name, default, choice(allowed))
+
+    def _read(self, name: str, default: str, of: ValueType[T]) -> T:
+        text = self.text(name, default)
+        value = of.read(text)
+        if value is None:
+            raise self.wrong(_not_of(name, of, text))
+        return value
 
     def told(self, regex: Regex) -> Regex:
         """The regex itself, having warned of it if RE2 does not run it."""
@@ -139,6 +128,10 @@ class Arguments:
 
     def wrong(self, message: str) -> RuleBroken:
         return RuleBroken("argument", f"{self.kind}: {message}")
+
+
+def _not_of(name: str, of: ValueType[object], text: str) -> str:
+    return f"{name} must be {of.wanted}, not {text!r}"
 
 
 def bind(
@@ -162,7 +155,16 @@ def bind(
             raise RuleBroken("argument", f"{kind.name}: expressions in #{{…}} are not evaluated here")
         if not _is_text("".join(value)):
             raise RuleBroken("argument", f"{kind.name}: a value holds bytes that are no UTF-8")
+    _check_types(kind, bound)
     return kind.make(Arguments(kind.name, bound, warn, defaults))
+
+
+def _check_types(kind: Kind[T], bound: Mapping[str, Value]) -> None:
+    for arg in kind.args:
+        value = bound.get(arg.name, ())
+        for text in (value,) if isinstance(value, str) else value:
+            if arg.of.read(text) is None:
+                raise RuleBroken("argument", f"{kind.name}: {_not_of(arg.name, arg.of, text)}")
 
 
 def _is_text(value: str) -> bool:
@@ -196,14 +198,14 @@ def _bind_positions(kind: Kind[T], values: tuple[str, ...], bound: dict[str, Val
 
 
 def _bind_names(kind: Kind[T], args: Mapping[str, Value], bound: dict[str, Value]) -> None:
-    names = {_plain(name): arg for arg in kind.args for name in (arg.name, *arg.also)}
+    names = {plain_name(name): arg for arg in kind.args for name in (arg.name, *arg.also)}
     positions = {int(match[1]): value for key, value in args.items() if (match := _POSITION.fullmatch(key))}
     if positions:
         _bind_positions(kind, tuple("".join(positions[at]) for at in sorted(positions)), bound)
     for key, value in args.items():
         if _POSITION.fullmatch(key):
             continue
-        arg = names.get(_plain(key))
+        arg = names.get(plain_name(key))
         if arg is None:
             allowed = [arg.name for arg in kind.args]
             there_are = f"it takes {_list_args(kind)}" if allowed else "it takes none"
@@ -216,10 +218,6 @@ def _bind_names(kind: Kind[T], args: Mapping[str, Value], bound: dict[str, Value
     for name, value in list(bound.items()):
         if not value and not (name in may_be_empty and value == ""):
             del bound[name]
-
-
-def _plain(name: str) -> str:
-    return name.replace("-", "").replace("_", "").lower()
 
 
 def _list(names: Sequence[str]) -> str:

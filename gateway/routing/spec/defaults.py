@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.routing.spec.document import Fields, Items, Node, Text, as_items, filled
+from gateway.routing.spec.document import Fields, Items, Node, Text, as_items, filled, plain_name
 from gateway.routing.spec.faults import Faults, RuleBroken, nearest, unknown
 
 _PERMISSIONS: Final = (
@@ -41,8 +41,10 @@ SECURE_HEADERS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Name and default value of each header, by the name of the property that sets the value."""
 
+SWITCHES: Final = ("enable", "disable")
+"""The properties that name headers to be added or left out."""
+
 _NAMES: Final = {name.lower(): name for name, _ in SECURE_HEADERS.values()}
-_SWITCHES: Final = ("enable", "disable")
 _NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -81,10 +83,10 @@ def read_defaults(
     properties = _properties("filter", filters, faults)
     switched: dict[str, frozenset[str]] = {}
     for key, (header, _) in SECURE_HEADERS.items():
-        found = properties.pop(("secureheaders", _plain(key)), None)
+        found = properties.pop(("secureheaders", plain_name(key)), None)
         if found is not None and (text := _text(found, faults)):
             values[header] = text
-    for key in _SWITCHES:
+    for key in SWITCHES:
         found = properties.pop(("secureheaders", key), None)
         switched[key] = frozenset(_header_names(found, faults) if found else ())
     for path, found in {**properties, **host}.items():
@@ -120,17 +122,13 @@ def _properties(
 
 def _flat(node: Fields, path: tuple[str, ...], name: str) -> Iterator[tuple[tuple[str, ...], _Property]]:
     for key, value in node.expanded().entries.items():
-        below, items = (*path, _plain(key)), as_items(value)
+        below, items = (*path, plain_name(key)), as_items(value)
         if items is not None:
             yield below, _Property(f"{name}.{key}", items)
         elif isinstance(value, Fields):
             yield from _flat(value, below, f"{name}.{key}")
         elif isinstance(value, Text) and not value.null:
             yield below, _Property(f"{name}.{key}", value)
-
-
-def _plain(key: str) -> str:
-    return key.replace("-", "").replace("_", "").lower()
 
 
 def _texts(found: _Property, faults: Faults) -> tuple[str, ...]:
@@ -176,7 +174,7 @@ def _without_effect(path: tuple[str, ...], found: _Property, faults: Faults) -> 
     if path[0] == "secureheaders" and path[-1] != "enabled":
         name = found.name.rpartition(".")[2]
         faults.add(
-            node.line, "key", unknown("property of secure-headers", name, (*SECURE_HEADERS, *_SWITCHES))
+            node.line, "key", unknown("property of secure-headers", name, (*SECURE_HEADERS, *SWITCHES))
         )
         return
     why = "none can be switched off" if path[-1] == "enabled" else "it means nothing here"

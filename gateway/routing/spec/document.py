@@ -86,6 +86,11 @@ class Fields:
 Node = Text | Items | Fields
 
 
+def plain_name(key: str) -> str:
+    """A key in small letters without hyphens and underscores. Keys with the same plain name are one."""
+    return key.replace("-", "").replace("_", "").lower()
+
+
 def merged(one: Node, other: Node) -> Node:
     """``other`` over ``one``: mappings are merged, everything else is replaced."""
     if not isinstance(one, Fields) or not isinstance(other, Fields):

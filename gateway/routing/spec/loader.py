@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Final
 
 from gateway.routing.spec.defaults import read_defaults
-from gateway.routing.spec.document import BadDocument, Fields, Node, Text, merged, read_document
+from gateway.routing.spec.document import BadDocument, Fields, Node, Text, merged, plain_name, read_document
 from gateway.routing.spec.faults import Faults, RouteFileError, unknown
 from gateway.routing.spec.given import read_given, read_tokens
 from gateway.routing.spec.locator import read_locator
+from gateway.routing.spec.model import FILE, SPRING, SPRING_GATEWAY, SPRING_SECTIONS, SPRING_TOP
 from gateway.routing.spec.overlay import Properties
 from gateway.routing.spec.routes import read_routes
 from gateway.routing.spec.sections import (
@@ -36,30 +37,7 @@ from gateway.routing.spec.size import warn_of_size
 from gateway.routing.spec.warnings import Lines, warn_of
 from gateway.routing.table import RouteTable
 
-_OWN: Final = (
-    "routes",
-    "default-filters",
-    "services",
-    "gates",
-    "access",
-    "rooms",
-    "cors",
-    "discovery",
-    "filter",
-    "predicate",
-)
-# Settings of Spring that have nothing to do with routes; here they are environment variables.
-_SPRING_TOP: Final = frozenset(
-    {"application", "config", "debug", "eureka", "info", "jwt", "logging", "management", "resilience4j"}
-    | {"server", "springdoc", "token"}
-)
-_SPRING_GATEWAY: Final = frozenset(
-    {"actuator", "enabled", "failonroutedefinitionerror", "forwarded", "function", "globalfilter"}
-    | {"handlermapping", "httpclient", "httpserver", "loadbalancer", "metrics", "observability"}
-    | {"redisratelimiter", "redisroutedefinitionrepository", "restrictivepropertyaccessor"}
-    | {"routefiltercacheenabled", "routerefreshlistener", "securityheaders", "setstatus"}
-    | {"streamingmediatypes", "trustedproxies", "version", "websocket", "xforwarded"}
-)
+_SPRING_GATEWAY: Final = frozenset(map(plain_name, SPRING_GATEWAY))
 # Those whose absence changes what happens, and what to do instead.
 _WITHOUT_EFFECT: Final = {
     "forwarded": "Forwarded is always written anew",
@@ -72,17 +50,11 @@ _WITHOUT_EFFECT: Final = {
     "version": "the predicate Version is not supported",
     "xforwarded": "X-Forwarded-* are always written anew",
 }
-_IN_GATEWAY: Final = ("routes", "default-filters", "globalcors", "discovery", "filter", "predicate")
 
 
 def default_file() -> Path:
     """The route file that comes with the package."""
     return Path(str(resources.files("gateway").joinpath("routes.yaml")))
-
-
-def load(path: Path, environ: Mapping[str, str]) -> RouteTable:
-    """Load a route file; raises RouteFileError with every fault, also if it can't be read."""
-    return parse(content_of(path), str(path), environ)
 
 
 MOST_FILE_BYTES: Final = 32 * 1024 * 1024
@@ -171,21 +143,16 @@ def digest_of(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def _plain(key: str) -> str:
-    return key.replace("-", "").replace("_", "").lower()
-
-
 def _sections(root: Fields, faults: Faults) -> dict[str, Node]:
     """All sections by plain key, Spring's moved to where the gateway's own are."""
     sections: dict[str, Node] = {}
-    known = {_plain(name) for name in _OWN}
-    spring = next((key for key in root.entries if key.lower() == "spring"), None)
+    spring = next((key for key in root.entries if key.lower() == SPRING), None)
     for key, node in root.entries.items():
-        plain = _plain(key)
-        if plain in known:
+        plain = plain_name(key)
+        if plain in FILE.by_plain_name:
             sections[plain] = node
-        elif key != spring and not (spring is not None and plain in _SPRING_TOP):
-            faults.add(root.lines.get(key, 1), "key", unknown("section", key, (*_OWN, "spring")))
+        elif key != spring and not (spring is not None and plain in SPRING_TOP):
+            faults.add(root.lines.get(key, 1), "key", unknown("section", key, (*FILE.names, SPRING)))
     for plain, node in _spring_sections(root.entries[spring], faults).items() if spring else ():
         if plain in sections:
             faults.add(
@@ -202,14 +169,18 @@ def _spring_sections(node: Node, faults: Faults) -> dict[str, Node]:
         if not isinstance(place, Fields):
             continue
         for key, value in place.expanded().entries.items():
-            plain = _plain(key)
+            plain = plain_name(key)
             if plain in ("filter", "predicate") and plain in sections:
                 sections[plain] = merged(sections[plain], value)
-            elif plain in ("routes", "defaultfilters", "globalcors", "discovery", "filter", "predicate"):
-                sections["cors" if plain == "globalcors" else plain] = value
+            elif plain in SPRING_SECTIONS:
+                sections[plain_name(SPRING_SECTIONS[plain].name)] = value
             elif plain not in _SPRING_GATEWAY and not (place is gateway and plain in ("server", "mvc")):
                 line = place.lines.get(key, place.line)
-                faults.add(line, "key", unknown("key of the gateway", key, _IN_GATEWAY))
+                faults.add(
+                    line,
+                    "key",
+                    unknown("key of the gateway", key, (each.spring for each in SPRING_SECTIONS.values())),
+                )
             elif plain in _WITHOUT_EFFECT:
                 line = place.lines.get(key, place.line)
                 faults.warn(line, "no-effect", f"{key} has no effect: {_WITHOUT_EFFECT[plain]}")

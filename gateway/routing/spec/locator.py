@@ -17,11 +17,10 @@ from gateway.routing.spec.arguments import Definition, Value, read_definitions
 from gateway.routing.spec.defaults import Defaults
 from gateway.routing.spec.document import Fields, Items, Node, Text, filled
 from gateway.routing.spec.faults import Faults, RuleBroken, unknown
+from gateway.routing.spec.model import DISCOVERY, LOCATOR
 from gateway.routing.spec.routes import read_routes
 from gateway.routing.spec.sections import fields_of, texts
 
-_SWITCHES: Final = ("enabled", "lower-case-service-id", "include-expression")
-_KEYS: Final = (*_SWITCHES, "route-id-prefix", "url-expression", "predicates", "filters", "exclude")
 _TERM = re.compile(r"\s*(?:'((?:[^']|'')*)'|serviceId(?:\.toLowerCase\(\))?)\s*")
 _PREFIX: Final = "ReactiveCompositeDiscoveryClient_"
 _PREDICATES: Final = (Definition("Path", ("'/'+serviceId+'/**'",), {}, 0),)
@@ -134,9 +133,9 @@ def read_locator(
 
 def _fields(node: Node | None, faults: Faults) -> Mapping[str, Node]:
     below = node.expanded() if isinstance(node, Fields) else node
-    locator = fields_of(below, "discovery", ("locator",), faults).get("locator")
+    locator = fields_of(below, DISCOVERY, faults).get("locator")
     locator = locator.expanded() if isinstance(locator, Fields) else locator
-    return fields_of(locator, "discovery.locator", _KEYS, faults)
+    return fields_of(locator, LOCATOR, faults)
 
 
 def _text(node: Node | None, key: str, default: str, faults: Faults) -> str:

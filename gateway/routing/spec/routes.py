@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from gateway.routing.cors import CorsRule, hardly_meant, parse_cors
 from gateway.routing.filters.base import Bare, Filter, Simple
@@ -18,6 +18,8 @@ from gateway.routing.spec.arguments import Definition, Warn, read_definitions
 from gateway.routing.spec.defaults import Defaults
 from gateway.routing.spec.document import Fields, Node, Text, as_items, filled, plain
 from gateway.routing.spec.faults import Faults, RuleBroken, unknown
+from gateway.routing.spec.model import ROUTE
+from gateway.routing.spec.value_types import FLAG, ORDER, TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +61,14 @@ def _timeout(values: Mapping[str, object], key: str) -> float | None:
     value = values.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or re.fullmatch(r"-?0*[1-9]\d{0,8}", str(value)) is None:
-        wanted = "a number of milliseconds above 0, or a negative one for none"
-        raise RuleBroken("metadata", f"{key} must be {wanted}, not {value!r}")
-    milliseconds = int(str(value))
+    milliseconds = None if isinstance(value, bool) else TIMEOUT.read(str(value))
+    if milliseconds is None:
+        raise RuleBroken("metadata", f"{key} must be {TIMEOUT.wanted}, not {value!r}")
     return milliseconds / 1000 if milliseconds > 0 else math.inf
 
 
 T = TypeVar("T")
 
-_KEYS: Final = ("id", "uri", "predicates", "filters", "order", "metadata", "enabled")
-_INT32: Final = range(-(2**31), 2**31)
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._~-]+")
 _UNREADABLE = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -237,8 +236,9 @@ class _RouteReader:
         if isinstance(identity, Text) and identity.value:
             self.route_id = identity.value
         for key, value in expanded.entries.items():
-            if key.lower() not in _KEYS:
-                self._fault(expanded.lines.get(key, node.line), "key", unknown("key of a route", key, _KEYS))
+            if key.lower() not in ROUTE.names:
+                line = expanded.lines.get(key, node.line)
+                self._fault(line, "key", unknown(f"key of {ROUTE.title}", key, ROUTE.names))
             fields[key.lower()] = value
         return fields
 
@@ -302,18 +302,19 @@ class _RouteReader:
         text = self._text(node, "order")
         if not text:
             return 0
-        if re.fullmatch(r"[+-]?\d{1,10}", text) is None or int(text) not in _INT32:
-            self._fault(
-                node.line if node else self.node.line, "shape", f"order must be a whole number, not {text!r}"
-            )
-            return 0
-        return int(text)
+        order = ORDER.read(text)
+        if order is None:
+            line = node.line if node else self.node.line
+            self._fault(line, "shape", f"order must be {ORDER.wanted}, not {text!r}")
+        return order or 0
 
     def _flag(self, node: Node | None, key: str, *, default: bool) -> bool:
-        text = self._text(node, key).lower()
-        if text not in ("", "true", "false"):
-            self._fault(self.node.line, "shape", f"{key} must be true or false")
-        return text == "true" if text else default
+        text = self._text(node, key)
+        if not text:
+            return default
+        if (flag := FLAG.read(text)) is None:
+            self._fault(self.node.line, "shape", f"{key} must be {FLAG.wanted}")
+        return bool(flag)
 
     def _metadata(self, node: Node | None) -> Metadata:
         try:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
-from typing import Final, TypeVar
+from collections.abc import Iterable
+from typing import TypeVar
 
 from gateway.routing.calls import CallPattern, overlap, parse_call
 from gateway.routing.cors import CorsRule, hardly_meant, parse_cors
 from gateway.routing.gates import DEFAULT_ROOM, Gate, RoomLimits
 from gateway.routing.patterns import compile_pattern
 from gateway.routing.route import parse_instance
-from gateway.routing.spec.document import Fields, Items, Node, Text, filled, plain
+from gateway.routing.spec.document import Fields, Items, Node, Text, filled, plain, plain_name
 from gateway.routing.spec.faults import Faults, RuleBroken, unknown
+from gateway.routing.spec.model import ACCESS, CORS, GATE, ROOM, Keys
+from gateway.routing.spec.value_types import CAPACITY, DURATION, FLAG, ROOM_NAME, ValueType
 
 T = TypeVar("T")
-
-_ROOM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)?")
-_SHORTEST: Final = 0.001
-_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
 
 def texts(node: Node | None, key: str, faults: Faults) -> list[Text]:
@@ -38,21 +34,26 @@ def texts(node: Node | None, key: str, faults: Faults) -> list[Text]:
     return found
 
 
-def fields_of(node: Node | None, key: str, allowed: Iterable[str], faults: Faults) -> dict[str, Node]:
-    """The entries of a mapping by lower-case key without hyphens; unknown keys are reported."""
-    if node is None or (isinstance(node, Text) and node.null):
-        return {}
+def fields_of(node: Node | None, allowed: Keys, faults: Faults, title: str = "") -> dict[str, Node]:
+    """The entries of a mapping by plain name; unknown keys are reported. ``title`` instead of that of ``allowed`` is
+    for faults."""
+    title = title or allowed.title
     if not isinstance(node, Fields):
-        faults.add(node.line, "shape", f"{key} must be a mapping")
+        _expect_mapping(node, title, faults)
         return {}
-    known = {_plain(name): name for name in allowed}
     found = {}
     for name, value in node.entries.items():
-        if _plain(name) not in known:
+        if plain_name(name) not in allowed.by_plain_name:
             line = node.lines.get(name, node.line)
-            faults.add(line, "key", unknown(f"key in {key}", name, known.values()))
-        found[_plain(name)] = value
+            faults.add(line, "key", unknown(f"key in {title}", name, allowed.names))
+        found[plain_name(name)] = value
     return found
+
+
+def _expect_mapping(node: Node | None, title: str, faults: Faults) -> None:
+    """Report anything but nothing: there is no mapping."""
+    if node is not None and not (isinstance(node, Text) and node.null):
+        faults.add(node.line, "shape", f"{title} must be a mapping")
 
 
 def lines_of(node: Node | None) -> dict[str, int]:
@@ -60,14 +61,10 @@ def lines_of(node: Node | None) -> dict[str, int]:
     return {key: node.lines.get(key, node.line) for key in node.entries} if isinstance(node, Fields) else {}
 
 
-def _plain(key: str) -> str:
-    return key.replace("-", "").replace("_", "").lower()
-
-
 def read_services(node: Node | None, faults: Faults) -> dict[str, tuple[str, ...]]:
     """Static instances by lower-case name; a text may hold several, separated by commas, or none."""
     if not isinstance(node, Fields):
-        fields_of(node, "services", (), faults)
+        _expect_mapping(node, "services", faults)
         return {}
     services: dict[str, tuple[str, ...]] = {}
     for name, value in node.entries.items():
@@ -98,9 +95,9 @@ def _calls(node: Node | None, key: str, faults: Faults) -> list[tuple[int, CallP
 def _room(node: Node | None, line: int, faults: Faults) -> str:
     if node is None:
         return DEFAULT_ROOM
-    text = node.value if isinstance(node, Text) else ""
-    if _ROOM.fullmatch(text) is None:
-        faults.add(line, "room", f"{text!r} is no name of a room; letters, digits, - and _, at most 64")
+    text = node.value if isinstance(node, Text) and not node.null else ""
+    if ROOM_NAME.read(text) is None:
+        faults.add(line, "room", f"{text!r} is no name of a room; {ROOM_NAME.wanted}")
     return text
 
 
@@ -118,7 +115,7 @@ def read_gates(
     if not isinstance(node, Items) and not (isinstance(node, Text) and node.null):
         faults.add(node.line, "shape", "gates must be a list")
     for item in items:
-        fields = fields_of(item, "a gate", ("room", "calls", "renews"), faults)
+        fields = fields_of(item, GATE, faults)
         room = _room(fields.get("room"), item.line, faults)
         calls = _calls(fields.get("calls"), "calls", faults)
         renews = _calls(fields.get("renews"), "renews", faults)
@@ -136,13 +133,10 @@ def read_access(node: Node | None, faults: Faults) -> tuple[tuple[CallPattern, .
 
     ``defaults: true`` once added the calls of one system; it has no effect now, which is a warning.
     """
-    fields = fields_of(node, "access", ("public", "defaults"), faults)
+    fields = fields_of(node, ACCESS, faults)
     calls = _calls(fields.get("public"), "public", faults)
     defaults = fields.get("defaults")
-    text = defaults.value.lower() if isinstance(defaults, Text) else "true" if defaults is None else ""
-    if text not in ("true", "false"):
-        faults.add(defaults.line if defaults else 1, "shape", "defaults must be true or false")
-    elif defaults is not None and text == "true":
+    if defaults is not None and _value(defaults, "defaults", FLAG, "shape", faults):
         message = "defaults: true has no effect: no call is open by default; name the open calls under public"
         faults.warn(defaults.line, "access", message)
     return tuple(call for _, call in calls), {call: line for line, call in calls}
@@ -170,54 +164,40 @@ def read_rooms(node: Node | None, gates: Iterable[Gate], faults: Faults) -> dict
     """Limits by room: ``default``, every room a gate names, and those of the file."""
     rooms = {DEFAULT_ROOM: RoomLimits(), **{gate.room: RoomLimits() for gate in gates}}
     if not isinstance(node, Fields):
-        fields_of(node, "rooms", (), faults)
+        _expect_mapping(node, "rooms", faults)
         return rooms
     for name, value in node.entries.items():
         line = node.lines.get(name, node.line)
         _room(Text(name, line), line, faults)
-        fields = fields_of(value, f"rooms.{name}", ("capacity", "duration"), faults)
+        fields = fields_of(value, ROOM, faults, f"rooms.{name}")
         rooms[name] = RoomLimits(
-            _number(fields.get("capacity"), "capacity", _capacity, faults),
-            _number(fields.get("duration"), "duration", _duration, faults),
+            _value(fields.get("capacity"), "capacity", CAPACITY, "room", faults),
+            _value(fields.get("duration"), "duration", DURATION, "room", faults),
         )
     return rooms
 
 
-def _number(node: Node | None, key: str, parse: Callable[[str], T | None], faults: Faults) -> T | None:
+def _value(node: Node | None, key: str, of: ValueType[T], rule: str, faults: Faults) -> T | None:
+    """A single value; None if there is none, or none that is allowed, which is reported."""
     if node is None:
         return None
-    value = parse(node.value) if isinstance(node, Text) else None
+    value = of.read(node.value) if isinstance(node, Text) else None
     if value is None:
-        wanted = "a whole number from 0" if key == "capacity" else "seconds from 0.001, or 90s, 4m, 1h"
-        faults.add(node.line, "room", f"{key} must be {wanted}")
+        faults.add(node.line, rule, f"{key} must be {of.wanted}")
     return value
-
-
-def _capacity(text: str) -> int | None:
-    return int(text) if re.fullmatch(r"\d{1,9}", text) else None
-
-
-def _duration(text: str) -> float | None:
-    match = _DURATION.fullmatch(text)
-    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
-    # Redis counts milliseconds; less than one would become 0 there.
-    return seconds if seconds >= _SHORTEST else None
 
 
 def read_cors(node: Node | None, faults: Faults) -> tuple[dict[str, CorsRule], bool]:
     """Rules by path pattern, and whether they are also for what no route takes. Spring quotes the patterns as
     ``'[/**]'``; without brackets is fine too."""
-    fields = fields_of(node, "cors", ("cors-configurations", "add-to-simple-url-handler-mapping"), faults)
-    unrouted = fields.get("addtosimpleurlhandlermapping")
-    text = unrouted.value.lower() if isinstance(unrouted, Text) else "false" if unrouted is None else ""
-    if text not in ("true", "false"):
-        line = unrouted.line if unrouted else 1
-        faults.add(line, "cors", "add-to-simple-url-handler-mapping must be true or false")
+    fields = fields_of(node, CORS, faults)
+    key = "add-to-simple-url-handler-mapping"
+    unrouted = bool(_value(fields.get(plain_name(key)), key, FLAG, "cors", faults))
     configurations = fields.get("corsconfigurations")
     rules: dict[str, CorsRule] = {}
     if not isinstance(configurations, Fields):
-        fields_of(configurations, "cors-configurations", (), faults)
-        return rules, text == "true"
+        _expect_mapping(configurations, "cors-configurations", faults)
+        return rules, unrouted
     for key, value in configurations.entries.items():
         line = configurations.lines.get(key, configurations.line)
         try:
@@ -232,4 +212,4 @@ def read_cors(node: Node | None, faults: Faults) -> tuple[dict[str, CorsRule], b
                 faults.warn(line, "cors", f"{pattern.source}: {text}")
         except RuleBroken as error:
             faults.broken(line, error)
-    return rules, text == "true"
+    return rules, unrouted

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from gateway.settings.spring.names import as_variable
 
-NAMESPACES: Final = frozenset({"SPRING", "EUREKA", "MANAGEMENT", "LOGGING", "SERVER"})
+NAMESPACES: Final = frozenset({"SPRING", "SPRINGDOC", "EUREKA", "MANAGEMENT", "LOGGING", "SERVER"})
 """What Spring's variables begin with."""
 
 _TLS: Final = "the gateway speaks plain HTTP; a proxy in front of it ends TLS"
@@ -28,6 +28,13 @@ _LIMITS: Final = "limits of requests are settings of the gateway's own, see docs
 _LOCALE: Final = "DEFAULT_LOCALE is the language of messages"
 _WAY: Final = "the way to Eureka is direct, with the system's certificates"
 _NAMES: Final = "others find the gateway under its application name"
+_REGISTRIES: Final = "instances of services come from Eureka and from services: of routes.yaml"
+_SAMPLED: Final = "ZIPKIN_ENDPOINT says where spans go, and TRACING_SAMPLING_PROBABILITY how many"
+_DESCRIBED: Final = (
+    "the gateway's own API description is at /v3/api-docs, for everyone; a proxy in front can close it"
+)
+_SWAGGER: Final = "Swagger UI is at /swagger-ui.html, for everyone; a proxy in front can close it"
+_ADDRESS: Final = "EUREKA_INSTANCE_IPADDRESS and EUREKA_INSTANCE_HOSTNAME say where others find the gateway"
 
 _CHANGING: Final = {
     "server.ssl": _TLS,
@@ -48,6 +55,11 @@ _CHANGING: Final = {
     "spring.cloud.config.multiple-uri-strategy": "several addresses are tried in turn, whatever fails",
     "spring.cloud.config.send-all-labels": "labels are asked for one after the other",
     "spring.cloud.bootstrap": _FILES,
+    "spring.cloud.consul": _REGISTRIES,
+    "spring.cloud.inetutils": _ADDRESS,
+    "spring.cloud.kubernetes": _REGISTRIES,
+    "spring.cloud.vault": "configuration comes from a Config Server alone",
+    "spring.cloud.zookeeper": _REGISTRIES,
     "spring.config.location": _FILES,
     "spring.config.additional-location": _FILES,
     "spring.config.name": _FILES,
@@ -61,9 +73,17 @@ _CHANGING: Final = {
     "spring.messages": _LOCALE,
     "spring.boot.admin": "the gateway does not register there; Spring Boot Admin finds it through Eureka",
     "spring.ssl": _TLS,
+    "springdoc.api-docs.enabled": _DESCRIBED,
+    "springdoc.api-docs.path": _DESCRIBED,
+    "springdoc.swagger-ui.enabled": _SWAGGER,
+    "springdoc.swagger-ui.path": _SWAGGER,
+    # Of Spring Boot 2.
+    "spring.sleuth": _SAMPLED,
+    "spring.zipkin": _SAMPLED,
     "management.server": "/actuator is on SERVER_HOST, in plain HTTP, without a path before it",
     "management.endpoints": _ACTUATOR,
     "management.endpoint": _ACTUATOR,
+    "management.health": "health has the gateway's own components, and none can be left out",
     "management.otlp": _SPANS,
     "management.opentelemetry": _SPANS,
     "management.wavefront": _SPANS,
@@ -71,6 +91,7 @@ _CHANGING: Final = {
     "management.prometheus.metrics.export.pushgateway": _PUSHED,
     "management.observations.key-values": "metrics have the gateway's own labels",
     "logging.file": _LOGS,
+    "logging.path": _LOGS,
     "logging.config": _LOGS,
     "logging.structured": _LOGS,
     "eureka.client.proxy-host": _WAY,
@@ -107,24 +128,34 @@ _SPRING: Final = (
     "datasource devtools docker elasticsearch flyway freemarker graphql groovy grpc gson h2 hateoas hazelcast http "
     "influx info integration jackson jackson2 jdbc jersey jms jmx jndi jooq jpa jsonb jta kafka kotlinx ldap "
     "liquibase mail main mandatory-file-encoding mongodb mustache mvc neo4j netty output pid pulsar quartz "
-    "r2dbc rabbitmq reactor resources rest restdocs rsocket sendgrid servlet session shell sleuth sql task test "
-    "testcontainers thread thymeleaf threads transaction validation web webflux webservices zipkin zookeeper"
+    "r2dbc rabbitmq reactor resources rest restdocs rsocket sendgrid servlet session shell sql task test "
+    "testcontainers thread thymeleaf threads transaction validation web webflux webservices zookeeper"
 )
 _CLOUD: Final = (
     "azure aws bus circuitbreaker compatibility-verifier config.retry config.media-type config.charset "
     "config.send-state config.server config.initialize-on-context-refresh config.override-none "
-    "config.allow-override config.override-system-properties consul decrypt-environment-post-processor discovery.order "
+    "config.allow-override config.override-system-properties decrypt-environment-post-processor discovery.order "
     "discovery.blocking discovery.reactive discovery.client.health-indicator "
     "discovery.client.composite-indicator features function gcp "
-    "httpclientfactories hypermedia inetutils kubernetes netflix openfeign refresh service-registry stream task util "
-    "vault zookeeper"
+    "httpclientfactories hypermedia netflix openfeign refresh service-registry stream task util"
 )
 _MANAGEMENT: Final = (
-    "appoptics atlas auditevents brave cloudfoundry datadog defaults dynatrace elastic ganglia graphite health "
+    "appoptics atlas auditevents brave cloudfoundry datadog defaults dynatrace elastic ganglia graphite "
     "httpexchanges humio influx info jmx kairos metrics newrelic observations prometheus security signalfx "
     "simple stackdriver statsd trace tracing zipkin"
 )
+_SPRINGDOC: Final = (
+    "api-docs auto-tag-classes cache consumes-to-match default-consumes-media-type "
+    "default-flat-param-object default-produces-media-type default-support-form-data disable-i18n "
+    "group-configs model-and-view-allowed model-converters nullable-request-parameter-enabled "
+    "open-api override-with-generic-response packages-to-exclude packages-to-scan paths-to-exclude paths-to-match "
+    "pre-loading-enabled pre-loading-locales produces-to-match remove-broken-reference-definitions show-actuator "
+    "show-login-endpoint show-oauth2-endpoints show-spring-cloud-functions sort-converter swagger-ui "
+    "trim-kotlin-indent use-fqn use-management-port webjars writer-with-default-pretty-printer "
+    "writer-with-order-by-keys"
+)
 _HARMLESS: Final = (
+    *(f"springdoc.{name}" for name in _SPRINGDOC.split()),
     *(f"eureka.client.{name}" for name in _CLIENT.split()),
     *(f"eureka.instance.{name}" for name in _INSTANCE.split()),
     *("eureka.server", "eureka.dashboard", "eureka.datacenter", "eureka.environment"),
@@ -143,6 +174,7 @@ _HARMLESS: Final = (
     *("spring.redis.client-name", "spring.redis.client-type", "spring.redis.connect-timeout"),
     *("spring.redis.jedis", "spring.redis.lettuce", "spring.redis.cluster.max-redirects"),
     *(f"management.{name}" for name in _MANAGEMENT.split()),
+    *("management.health.livenessstate", "management.health.probes", "management.health.readinessstate"),
     *("server.jetty", "server.reactive", "server.servlet", "server.tomcat", "server.undertow"),
     *("server.connection-timeout", "server.tomcat.threads", "server.mime-mappings"),
     *(
@@ -155,7 +187,6 @@ _HARMLESS: Final = (
     *("logging.include-application-group", "logging.include-application-name", "logging.log4j2"),
     *(
         "logging.logback",
-        "logging.path",
         "logging.pattern",
         "logging.register-shutdown-hook",
         "logging.threshold",

@@ -18,6 +18,7 @@ LEGACY: Final = 1
 """The ranks of two forms: that with the lower rank counts. Other case comes two ranks later, dots come last."""
 DOTTED: Final = 4
 
+_ITEM: Final = re.compile(r"\[(\d{1,3})\]\.")
 _INDEX: Final = re.compile(r"(.+?)(?:_(\d{1,3})_?|\[(\d{1,3})\])")
 
 
@@ -137,9 +138,11 @@ class Names:
         indexed = _INDEX.fullmatch(name)
         if indexed and indexed[3] and (one := self._dotted.get(uniform(indexed[1]))) and one.many:
             return Match(one, one.variable, DOTTED, int(indexed[3]))
+        # Of a list of objects: urls[0].name is below urls.
+        below = _ITEM.sub(r".\1.", name)
         for one in self._families:
             steps = one.canonical.count(".")
-            parts = name.split(".", steps)
+            parts = below.split(".", steps)
             if (
                 len(parts) > steps
                 and parts[-1]

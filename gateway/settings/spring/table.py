@@ -216,6 +216,7 @@ NAMES: Final = Names(
             part=True,
         ),
         *_redis("spring.redis", "ssl"),
+        _NAME("spring.redis.ssl.enabled", _DATABASE, "The same as `spring.redis.ssl`.", part=True),
         # Tokens.
         _NAME(
             "spring.security.oauth2.resourceserver.jwt.jwk-set-uri",
@@ -297,6 +298,12 @@ NAMES: Final = Names(
             "eureka.client.register-with-eureka",
             "EUREKA_REGISTER",
             "Whether the gateway registers with Eureka.",
+        ),
+        _NAME(
+            "spring.cloud.service-registry.auto-registration.enabled",
+            "EUREKA_REGISTER",
+            "`false`: the gateway does not register, whatever the former says.",
+            part=True,
         ),
         _switch(
             "eureka.client.fetch-registry", "EUREKA_FETCH", "Whether services' instances come from Eureka."

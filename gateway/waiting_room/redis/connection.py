@@ -31,7 +31,7 @@ from redis.exceptions import (
 )
 
 from gateway.errors import QueueUnavailable, SettingsError
-from gateway.settings.redis_address import Node, parse_redis_address
+from gateway.settings.redis_address import Node, RepeatedParameter, parse_redis_address
 from gateway.waiting_room.redis.availability import (
     DEADLINE_SECONDS,
     LONGEST_SECONDS,
@@ -89,6 +89,8 @@ class Redis:
         self.timeout = timeout
         try:
             address = parse_redis_address(url)
+        except RepeatedParameter as error:
+            raise SettingsError("REDIS_URL", "(hidden)", error.allowed) from None
         except ValueError:
             raise SettingsError("REDIS_URL", "(hidden)", "an address as in docs/redis.md") from None
         self.is_cluster = address.form == "cluster"

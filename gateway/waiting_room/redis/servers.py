@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, cast
 from redis.asyncio.connection import AbstractConnection, ConnectionPool, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AskError, RedisError
+from redis.exceptions import AskError, NoPermissionError, RedisError, ResponseError
 
 from gateway.settings.redis_address import Node
 
@@ -102,10 +102,27 @@ async def opened(connection: AbstractConnection) -> AbstractConnection:
     """The connection, open; whatever goes wrong, nothing of it is left behind."""
     try:
         await connection.connect()  # type: ignore[no-untyped-call]
-    except BaseException:
+    except BaseException as error:
         await connection.disconnect(nowait=True)
+        # redis-py makes an error of the connection out of a refusal.
+        refusal = error if isinstance(error, ResponseError) else error.__cause__
+        if isinstance(refusal, ResponseError) and (why := _why_no_database(refusal, connection)):
+            raise ServerNotFound(why) from None
         raise
     return connection
+
+
+def _why_no_database(error: ResponseError, connection: AbstractConnection) -> str:
+    """Why the database that the address names can't be had; empty if the error is another one."""
+    number = getattr(connection, "db", 0)
+    named = f"database {number}, which REDIS_URL (or SPRING_DATA_REDIS_DATABASE) names"
+    if "DB index is out of range" in str(error):
+        return f"there is no {named}: its setting databases says how many there are"
+    if "SELECT is not allowed" in str(error):
+        return f"it is part of a cluster, which has no {named}"
+    if isinstance(error, NoPermissionError) and number:
+        return f"its user may not SELECT {named}"
+    return ""
 
 
 def packed(command: Sequence[Argument]) -> bytes:

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.discovery.config_server.answer import LONGEST_VALUE, MOST_PROPERTIES, Value, read_answer
 from gateway.discovery.config_server.properties import properties_of
-from gateway.errors import ConfigUnavailable
+from gateway.errors import ConfigUnavailable, ConfigUnusable
 
 
 def body(source: dict[str, Any], **more: Any) -> bytes:
@@ -119,6 +119,32 @@ def test_so_is_one_that_a_placeholder_stands_for(value: bytes) -> None:
     with pytest.raises(ConfigUnavailable, match=r"the value of 'banner.text'"):
         properties_of(read_answer(raw), {})
     assert "Path=/b" in properties_of(read_answer(raw), {"BANNER_TEXT": "/b"}).values.values()
+
+
+ISSUER = "spring.security.oauth2.resourceserver.jwt.issuer-uri"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        (f"invalid.{ISSUER}", "<n/a>", f"the server could not decrypt '{ISSUER}'"),
+        (ISSUER, "{cipher}AQB3", f"the value of '{ISSUER}' is encrypted"),
+        ("invalid.shop.issuer", "<n/a>", "the server could not decrypt 'shop.issuer'"),
+        ("shop.issuer", "{cipher}AQB3", "the value of 'shop.issuer' is encrypted"),
+    ],
+)
+def test_what_is_not_decrypted_is_not_taken_for_absent(name: str, value: str, told: str) -> None:
+    stands_for = {} if ISSUER in name else {ISSUER: "${shop.issuer:}"}
+    raw = body(ROUTES | {name: value} | stands_for)
+    with pytest.raises(ConfigUnusable, match=told):
+        properties_of(read_answer(raw), {})
+
+
+def test_what_is_not_decrypted_and_is_for_others_is_passed_over() -> None:
+    secret = {"invalid.db.password": "<n/a>", "mail.password": "{cipher}AQB3", "invalid.x": "y"}
+    properties = properties_of(read_answer(body(ROUTES | secret)), {})
+    assert properties.values == ROUTES
+    assert properties.ignored == ("db.password", "invalid.x", "mail.password")
 
 
 def test_half_a_character_in_a_name_is_passed_over_or_refused_likewise() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -15,9 +17,11 @@ from multidict import CIMultiDictProxy
 
 from gateway.discovery.config_server.answer import MOST_BYTES, read_answer
 from gateway.discovery.config_server.fetch import Wanted, http_ask, places
-from gateway.errors import ConfigUnavailable
+from gateway.errors import ConfigUnavailable, ConfigUnusable
+from tests.certificates import certificate
 from tests.config_server import ConfigServerStub, config_server
 from tests.harness import listening
+from tests.tokens import private_pem
 
 
 @pytest.fixture
@@ -139,6 +143,72 @@ async def test_any_other_answer_is_none_and_redirects_are_not_followed(
     with pytest.raises(ConfigUnavailable, match=f"status {status}"):
         await http_ask(session, Wanted((server.url,), "gw"))()
     assert len(server.asked) == 1
+
+
+@asynccontextmanager
+async def saying(answer: bytes, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """A server that answers each request with these bytes and ends the connection."""
+
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(answers, "127.0.0.1", 0, ssl=tls) as server:
+        port = server.sockets[0].getsockname()[1]
+        yield f"http{'s' * (tls is not None)}://127.0.0.1:{port}"
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        OK + b"Content-Length: 5000\r\n\r\n{",
+        OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+        OK + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+    ],
+)
+async def test_a_broken_answer_is_an_answer_and_no_server_that_is_away(
+    answer: bytes, session: aiohttp.ClientSession
+) -> None:
+    async with saying(answer) as url:
+        with pytest.raises(ConfigUnusable, match="its answer breaks off or is no HTTP"):
+            await http_ask(session, Wanted((url,), "gw"))()
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Le"])
+async def test_a_server_that_ends_before_its_answer_is_away(
+    answer: bytes, session: aiohttp.ClientSession
+) -> None:
+    async with saying(answer) as url:
+        with pytest.raises(ConfigUnavailable, match="it can't be reached") as error:
+            await http_ask(session, Wanted((url,), "gw"))()
+    assert not isinstance(error.value, ConfigUnusable)
+
+
+async def test_a_server_whose_certificate_is_not_trusted_is_there_all_the_same(
+    tmp_path: Path, session: aiohttp.ClientSession
+) -> None:
+    pem = private_pem("ES256", 0)
+    shown = f"-----BEGIN CERTIFICATE-----\n{certificate(pem)}\n-----END CERTIFICATE-----\n"
+    (tmp_path / "both.pem").write_text(pem + shown)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(tmp_path / "both.pem")
+    async with saying(OK + b"Content-Length: 0\r\n\r\n", tls) as url:
+        with pytest.raises(ConfigUnusable, match="its certificate is not trusted"):
+            await http_ask(session, Wanted((url,), "gw"))()
+
+
+async def test_what_speaks_no_tls_is_there_all_the_same(
+    server: ConfigServerStub, session: aiohttp.ClientSession
+) -> None:
+    with pytest.raises(ConfigUnusable, match="or it does not speak TLS"):
+        await http_ask(session, Wanted((server.url.replace("http:", "https:"),), "gw"))()
 
 
 async def test_servers_are_tried_in_order(server: ConfigServerStub, session: aiohttp.ClientSession) -> None:

@@ -161,8 +161,8 @@ def _compare(case: Case, match: Match) -> None:
         assert _request_changes(case, match) == expected
     if not name.startswith(_ELSEWHERE):
         answered = case["answers"][0].get("status", 200)
-        assert (match.status or answered) == client["status"]
-        assert _answer_headers(case, match.response_headers) == _without_hops(client["headers"])
+        assert (match.changes.status or answered) == client["status"]
+        assert _answer_headers(case, match.changes.response_headers) == _without_hops(client["headers"])
 
 
 def _request_changes(case: Case, match: Match) -> dict[str, list[str] | None]:
@@ -180,9 +180,9 @@ def _request_changes(case: Case, match: Match) -> dict[str, list[str] | None]:
 
 def _sent_headers(case: Case, match: Match) -> CIMultiDict[str]:
     headers = CIMultiDict((name, value.strip()) for name, value in case["request"]["headers"])
-    if not match.preserve_host:
+    if not match.changes.preserve_host:
         headers["Host"] = "<upstream>"
-    for edit in match.request_headers:
+    for edit in match.changes.request_headers:
         edit.apply(headers)
     return headers
 
@@ -207,7 +207,7 @@ def test_a_request_size_bounds_the_body_in_either_notation(status: str, limit: i
     )
     match = table.resolve(facts_of({"target": "/a"}))
     assert match is not None
-    assert match.body_limit == limit
+    assert match.changes.body_limit == limit
 
 
 def test_every_filter_of_the_vectors_is_supported_or_known_to_be_elsewhere() -> None:
@@ -257,7 +257,7 @@ def test_a_header_whose_rewriting_takes_too_long_is_left_out_of_the_answer() -> 
     match = table.resolve(facts_of({"method": "GET", "target": "/", "headers": [("Host", "h")]}))
     assert match is not None
     headers = CIMultiDict([("X-A", "a" * 8000 + "bc"), ("X-B", "ab"), ("X-A", "aac")])
-    for edit in match.response_headers:
+    for edit in match.changes.response_headers:
         edit.apply(headers)
     assert list(headers.items()) == [("X-B", "ac")]
 
@@ -291,5 +291,5 @@ def test_every_name_that_spring_has_for_a_status_is_known(status: str) -> None:
     route = {"id": "a", "uri": "http://h", "predicates": ["Path=/**"], "filters": filters}
     match = load_json({"routes": [route]}).resolve(facts_of({"target": "/"}))
     assert match is not None
-    assert match.status == int(number)
+    assert match.changes.status == int(number)
     assert match.answer is None or match.answer.status == int(number)

@@ -14,9 +14,9 @@ def _keep(args: Arguments) -> Arguments:
     return args
 
 
-PAIR = Kind("Pair", (Arg("name"), Arg("value"), Arg("override", required=False)), _keep)
-LIST = Kind("List", (Arg("items", gathers=True, also=("item",)), Arg("strict", required=False)), _keep)
-BARE: Kind[Arguments] = Kind("Bare", (), _keep)
+PAIR = Kind("Pair", (Arg("name"), Arg("value"), Arg("override", required=False)), _keep, "")
+LIST = Kind("List", (Arg("items", gathers=True, also=("item",)), Arg("strict", required=False)), _keep, "")
+BARE: Kind[Arguments] = Kind("Bare", (), _keep, "")
 
 
 def shortcut(kind: Kind[Arguments], text: str) -> Arguments:
@@ -103,7 +103,7 @@ def test_a_choice_regards_no_case_and_a_flag_is_a_truth_value() -> None:
 
 
 def test_an_empty_text_is_a_value_where_the_long_form_gives_one_and_it_may_be() -> None:
-    kind = Kind("Replace", (Arg("what"), Arg("by", empty=True)), _keep)
+    kind = Kind("Replace", (Arg("what"), Arg("by", empty=True)), _keep, "")
     args = named(kind, what="a", by="")
     assert (args.has("by"), args.text("by")) == (True, "")
     for short in ("Replace=a", "Replace=a,", "Replace=a, "):

@@ -41,7 +41,7 @@ def added(table: RouteTable, **there: str) -> dict[str, str]:
     match = table.resolve(facts_of({"target": "/"}))
     assert match is not None
     headers = CIMultiDict(there)
-    for edit in match.response_headers:
+    for edit in match.changes.response_headers:
         edit.apply(headers)
     return dict(headers)
 
@@ -170,7 +170,7 @@ filter: {secure-headers: {frame-options: OURS, download-options: OURS}}
     )
     assert match is not None
     headers: CIMultiDict[str] = CIMultiDict()
-    for edit in match.response_headers:
+    for edit in match.changes.response_headers:
         edit.apply(headers)
     expected = EIGHT | {"X-Frame-Options": "SAMEORIGIN", "X-Download-Options": "OURS"}
     assert dict(headers) == {name: value for name, value in expected.items() if name != "Referrer-Policy"}

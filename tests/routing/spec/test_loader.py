@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from gateway.routing.gates import GateRule, RoomLimits
 from gateway.routing.spec import loader
 from gateway.routing.spec.faults import RouteFileError, shown
-from gateway.routing.spec.loader import content_of, default_file, load, parse
+from gateway.routing.spec.loader import content_of, default_file, parse
 from gateway.routing.table import RouteTable
+from tests.routing.files import load
 from tests.routing.vectors import faults_of
 
 GOOD = "routes:\n- {id: a, uri: 'lb://a', predicates: [Path=/a/**]}\n"

@@ -12,9 +12,10 @@ from gateway.routing.gates import GateRule
 from gateway.routing.located import MOST_SERVICES, RESERVED, located
 from gateway.routing.path import parse_target
 from gateway.routing.spec.faults import RouteFileError, RuleBroken
-from gateway.routing.spec.loader import default_file, load, parse
+from gateway.routing.spec.loader import default_file, parse
 from gateway.routing.spec.locator import evaluate
 from gateway.routing.table import Match, RouteTable
+from tests.routing.files import load
 
 ON = "discovery: {locator: {enabled: true}}\n"
 PREFIX = "ReactiveCompositeDiscoveryClient_"
@@ -108,7 +109,7 @@ def test_default_filters_act_on_them_too() -> None:
     found = table("routes: []\ndefault-filters: ['AddRequestHeader=X-A, 1']\n" + ON, "orders")
     match = ask(found, "/orders/1")
     assert match is not None
-    assert len(match.request_headers) == 1
+    assert len(match.changes.request_headers) == 1
 
 
 def test_an_id_that_is_taken_stays_with_the_route_that_has_it() -> None:

@@ -142,3 +142,22 @@ def test_a_password_with_a_placeholder_that_can_not_be_filled_is_not_shown() -> 
 def test_any_environment_is_read_or_refused(environ: dict[str, str]) -> None:
     if not check(environ):
         Settings.from_env(environ)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"SPRINGDOC_SWAGGERUI_URLS_0_NAME": "A", "SPRINGDOC_SWAGGERUI_URLS_0_URL": "/a"}
+        | {"SPRINGDOC_SWAGGERUI_URLS_1_NAME": "B", "SPRINGDOC_SWAGGERUI_URLS_1_URL": "/b"},
+        {"SPRINGDOC_SWAGGER_UI_URLS_0_NAME": "A", "SPRINGDOC_SWAGGER_UI_URLS_0_URL": "/a"}
+        | {"springdoc_swaggerui_urls_1_name": "B", "springdoc_swaggerui_urls_1_url": "/b"},
+        {"springdoc.swagger-ui.urls[0].name": "A", "springdoc.swagger-ui.urls[0].url": "/a"}
+        | {"springdoc.swaggerUi.urls[1].name": "B", "springdoc.swaggerUi.urls[1].url": "/b"},
+        {
+            "SPRING_APPLICATION_JSON": '{"springdoc": {"swagger-ui": {"urls": '
+            '[{"name": "A", "url": "/a"}, {"name": "B", "url": "/b"}]}}}'
+        },
+    ],
+)
+def test_a_list_of_objects_is_found_in_every_form(environ: dict[str, str]) -> None:
+    assert Settings.from_env(environ).api_documents == (("A", "/a"), ("B", "/b"))

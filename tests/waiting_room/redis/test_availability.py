@@ -179,6 +179,33 @@ async def test_a_replica_that_takes_no_writes_is_told_apart(
     assert (await watched.next(2.0)).refuses == "read-only"
 
 
+NO_DATABASE = "database 99, which REDIS_URL (or SPRING_DATA_REDIS_DATABASE) names"
+
+
+@pytest.mark.parametrize(
+    ("acl", "why"),
+    [
+        ((), f"there is no {NO_DATABASE}: its setting databases says how many there are"),
+        (("-select",), f"its user may not SELECT {NO_DATABASE}"),
+    ],
+)
+async def test_a_database_that_is_not_there_is_told_in_words_of_the_setting(
+    server: RedisServer, acl: tuple[str, ...], why: str
+) -> None:
+    if acl:
+        link = Redis(server.url, LONG).link()
+        await link.call("ACL", "SETUSER", "default", *acl)
+        await link.close()
+    redis = Redis(f"{server.url}?db=99", LONG)
+    states: asyncio.Queue[RedisState] = asyncio.Queue()
+    async with redis.probing(KEY, states.put_nowait), asyncio.timeout(10):
+        assert (await states.get()).away == f"Redis: {why}"
+        with pytest.raises(QueueUnavailable, match=r"there is no database 99|may not SELECT database 99"):
+            await redis.link().call("PING")
+    # The connections that were given up are closed in the next turn of the loop.
+    await asyncio.sleep(0)
+
+
 async def test_a_user_who_may_not_ask_that_is_no_outage(server: RedisServer, stack: AsyncExitStack) -> None:
     watched, link = await watch(stack, server)
     await link.call("ACL", "SETUSER", "default", "-setrange", "-ping")

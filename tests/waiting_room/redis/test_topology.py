@@ -87,6 +87,13 @@ async def test_a_wrong_password_is_said_without_the_password(
     assert "127.0.0.1" not in caught.value.reason
 
 
+async def test_a_database_that_the_master_does_not_have_is_said(secured: Watched) -> None:
+    url = secured.url(":pass%2Fword@", "?sentinel_password=other%40word")
+    async with a_link(Redis(url.replace("/0?", "/99?"), TIMEOUT)) as link:
+        with pytest.raises(QueueUnavailable, match="there is no database 99, which REDIS_URL"):
+            await link.call("PING")
+
+
 async def test_a_service_that_no_sentinel_knows_is_said(secured: Watched) -> None:
     url = secured.url(":pass%2Fword@", "?sentinel_password=other%40word").replace("/tickets/", "/others/")
     async with a_link(Redis(url, TIMEOUT)) as link:

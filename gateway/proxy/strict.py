@@ -1,0 +1,91 @@
+"""What of a service's answer goes to aiohttp's parser: only what both of its parsers, in C and in Python, take alike.
+
+Each forgives something that the other refuses. An answer would then depend on how aiohttp was installed, and a service
+behind two gateways would seem well to one of them. Pure: bytes in, verdicts out.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+LINE_BYTES: Final = 32 * 1024
+"""Services' heads are trusted more than clients': long cookies and policies are common in them."""
+LINES: Final = 256
+HEAD_BYTES: Final = 1024 * 1024
+
+# No blank may begin the first field: one parser takes it for a part of the name, the other for a folded line.
+_BEGINNING = re.compile(rb"HTTP/(?:1\.[01]|0\.9|2\.0) [0-9]{3}(?: [\t\x20-\x7e\x80-\xff]*)?\r?\n(?![ \t])")
+_TAB_BEHIND_CODING = re.compile(rb"\ntransfer-encoding:[^\n]*\t[ \t]*\r?\n", re.IGNORECASE)
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_CHUNK = re.compile(rb"0*([0-9A-Fa-f]{1,15}) *(?:;%b(?:=(?:%b|\"[!#-\[\]-~ ]*\"))?)*\r\n" % (_TOKEN, _TOKEN))
+_CHUNK_BEGINNING = re.compile(rb"[0-9A-Fa-f]+(?: *(?:;[^\r\n]*)?\r?)?")
+_TRAILER = re.compile(rb"%b:[\t\x20-\x7e\x80-\xff]*\r\n" % _TOKEN)
+
+
+def head_end(data: bytes) -> int:
+    """The position behind the first empty line, lines ending in CRLF or LF; the length if there is none."""
+    end = data.find(b"\n\r\n") + 3
+    if end < 3:
+        end = len(data)
+    bare = data.find(b"\n\n", 0, end)
+    return end if bare < 0 else bare + 2
+
+
+def is_sound(head: bytes, *, chunked: bool) -> bool:
+    """Whether both parsers read this head, with the empty line that ends it, in the same way. ``chunked``: one of them
+    has taken the answer for such a one."""
+    if _BEGINNING.match(head) is None or head.count(b"\r") != head.count(b"\r\n") or b"\0" in head:
+        return False
+    if len(head) > LINE_BYTES and (len(head) > HEAD_BYTES or max(map(len, head.split(b"\n"))) > LINE_BYTES):
+        return False
+    if head.count(b"\n") > LINES:
+        return False
+    return not (chunked and b"\t" in head and _TAB_BEHIND_CODING.search(head))
+
+
+class Chunks:
+    """Follows the lines between the chunks of one body."""
+
+    __slots__ = ("_in_trailers", "_left", "_line", "done")
+
+    def __init__(self) -> None:
+        self._left = 0
+        """What is still to come of the present chunk, its line break included."""
+        self._line = b""
+        """The beginning of a line whose end has not come yet."""
+        self._in_trailers = False
+        self.done = False
+        """The body is complete."""
+
+    def follow(self, data: bytes) -> bool:
+        """Takes what came next. Returns whether it is sound so far."""
+        data, self._line = self._line + data, b""
+        at, end = 0, len(data)
+        while at < end and not self.done:
+            if self._left:
+                step = min(self._left, end - at)
+                self._left -= step
+                at += step
+                continue
+            line_end = data.find(b"\n", at, at + LINE_BYTES)
+            if line_end < 0:
+                self._line = data[at:]
+                sound = self._in_trailers or _CHUNK_BEGINNING.fullmatch(self._line) is not None
+                return sound and len(self._line) < LINE_BYTES
+            if not self._take(data[at : line_end + 1]):
+                return False
+            at = line_end + 1
+        return True
+
+    def _take(self, line: bytes) -> bool:
+        if self._in_trailers:
+            self.done = line == b"\r\n"
+            return self.done or _TRAILER.fullmatch(line) is not None
+        size = _CHUNK.fullmatch(line)
+        if size is None:
+            return False
+        length = int(size[1], 16)
+        self._in_trailers = not length
+        self._left = length + 2 if length else 0
+        return True

@@ -1,0 +1,77 @@
+"""Headers that the gateway writes, or removes, whatever a route's filters say of them. Pure.
+
+What the gateway says of the client (``X-Forwarded-*``, ``Forwarded``, ``X-Real-IP``) a route may say in its place: a
+route file is as trustworthy as the gateway's settings. Who the caller is, what belongs to one connection and what
+belongs to a trace is no route's to say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from gateway.observability.tracing import TRACE_HEADERS, TRACE_ID
+
+_SEPARATOR = re.compile(r"[^a-z0-9]")
+_CALLER: Final = "it comes from the token alone"
+_CONNECTION: Final = "it belongs to one connection, and the gateway passes none on"
+_OTHER_CALL: Final = "some services would serve another call than the one that the gateway has judged"
+_TRACE: Final = "the gateway names its own place in the trace"
+
+# By letters and digits alone, as identity headers are compared.
+_NO_EFFECT: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("xuserid", "xusertype", "xgatewaysignature"), _CALLER),
+    **dict.fromkeys(
+        ("xhttpmethod", "xhttpmethodoverride", "xmethodoverride", "xoriginalurl", "xrewriteurl"),
+        _OTHER_CALL,
+    ),
+}
+# By ``folded``, as other headers are.
+_NO_EFFECT_FOLDED: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        ("proxy-authenticate", "proxy-authorization", "proxy-authentication-info", "proxy-connection"),
+        _CONNECTION,
+    ),
+    **dict.fromkeys(map(str.lower, TRACE_HEADERS), _TRACE),
+    "expect": "the gateway answers it itself, so that no service waits for a body",
+    "proxy": "services make HTTP_PROXY of it, through which they would send their own calls",
+}
+_TOLD: Final = frozenset({"forwarded", "x-real-ip", "x-forwarded"})
+_WRITTEN: Final = _TOLD | {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port"}
+
+
+def folded(name: str) -> str:
+    """The form in which names are compared: many services take ``X_Real_IP`` for ``X-Real-IP``."""
+    return _SEPARATOR.sub("-", name.lower())
+
+
+def is_told(name: str) -> bool:
+    """Whether this header tells a service about the client, so that no client may set it and a route may."""
+    form = folded(name)
+    return form in _TOLD or form.startswith("x-forwarded-")
+
+
+def is_written(name: str) -> bool:
+    """Whether the gateway writes it for each request, unless ``FORWARDED_HEADERS`` leaves it out."""
+    return folded(name) in _WRITTEN
+
+
+def no_effect_in_request(name: str) -> str:
+    """Why a filter can't set this header of a request; "" if it can."""
+    form = folded(name)
+    return _NO_EFFECT.get(form.replace("-", "")) or _NO_EFFECT_FOLDED.get(form, "")
+
+
+def still_written(name: str) -> str:
+    """Why a filter can't take this header from a request; "" if it can."""
+    if is_written(name):
+        return "the gateway writes it; FORWARDED_HEADERS says which of these services are told"
+    return _TRACE if folded(name) in ("traceparent", "tracestate") else ""
+
+
+def no_effect_in_answer(name: str) -> str:
+    """Why a filter can't set this header of an answer; "" if it can."""
+    if name.lower() == TRACE_ID.lower():
+        return "the gateway names the trace in it"
+    return _CONNECTION if folded(name).startswith("proxy-") and folded(name) in _NO_EFFECT_FOLDED else ""

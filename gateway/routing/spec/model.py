@@ -1,0 +1,352 @@
+"""What may stand in a route file: every section and key, with its type and what it is for.
+
+This is the one list. The readers refuse the keys that are not in it and read single values by their types, and
+``gateway schema`` prints it as a JSON Schema. Predicates and filters are in ``kinds``, in the same manner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from gateway.routing.spec.defaults import SECURE_HEADERS, SWITCHES
+from gateway.routing.spec.document import plain_name
+from gateway.routing.spec.value_types import (
+    CAPACITY,
+    DURATION,
+    FLAG,
+    MAX_AGE,
+    ORDER,
+    ROOM_NAME,
+    TEXT,
+    TIMEOUT,
+    ValueType,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A list of texts, or one text; none at all if it is null."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """A list of ``predicates`` or of ``filters``. ``expressions``: their arguments are the locator's expressions."""
+
+    what: str
+    expressions: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """YAML's ``true`` or ``false``, and no text in its stead."""
+
+
+@dataclass(frozen=True, slots=True)
+class MapOf:
+    """A mapping with names of the file's own. ``pattern`` is what each name must match."""
+
+    values: Shape
+    pattern: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A list; ``numbered``: or a mapping whose keys are the positions."""
+
+    items: Shape
+    numbered: bool = False
+    null: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a mapping. ``spring`` is its name in Spring's nesting, for a section that stands there too.
+
+    ``missing`` holds values that mean the same as no such key at all.
+    """
+
+    name: str
+    holds: Shape
+    doc: str
+    required: bool = False
+    spring: str = ""
+    missing: tuple[str | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class Keys:
+    """A mapping with these keys. ``title`` is what people call it.
+
+    ``dotted``: keys may be written ``a.b`` and ``a[0]``. ``others``: further keys are allowed and kept as they are.
+    ``shortcut``: a pattern of the texts that may stand instead.
+    """
+
+    title: str
+    keys: tuple[Key, ...]
+    dotted: bool = False
+    others: bool = False
+    null: bool = True
+    shortcut: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(key.name for key in self.keys)
+
+    @cached_property
+    def by_plain_name(self) -> dict[str, Key]:
+        """The keys by the name that ``plain_name`` makes."""
+        return {plain_name(key.name): key for key in self.keys}
+
+    def __getitem__(self, name: str) -> Key:
+        return self.by_plain_name[plain_name(name)]
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self.keys)
+
+
+Shape = ValueType[object] | Texts | Definitions | Truth | MapOf | Listed | Keys
+
+
+CORS_RULE: Final = Keys(
+    "a CORS rule",
+    (
+        Key("allowedOrigins", Texts(), "Origins, scheme://host[:port]; * for all."),
+        Key("allowedOriginPatterns", Texts(), "Origins with *, and with ports as in :[8080,8081]."),
+        Key("allowedMethods", Texts(), "Methods; GET and HEAD if missing."),
+        Key("allowedHeaders", Texts(), "Headers that a page may send."),
+        Key("exposedHeaders", Texts(), "Headers that a page may read."),
+        Key("allowCredentials", FLAG, "Whether a page may send cookies and tokens."),
+        Key("allowPrivateNetwork", FLAG, "Whether a public page may call a private network."),
+        Key("maxAge", MAX_AGE, "How long a browser keeps this, in seconds or as 30m."),
+    ),
+    null=False,
+)
+
+METADATA: Final = Keys(
+    "metadata",
+    (
+        Key(
+            "response-timeout",
+            TIMEOUT,
+            "Milliseconds until the answer begins; negative: no limit.",
+            missing=(None,),
+        ),
+        Key(
+            "connect-timeout",
+            TIMEOUT,
+            "Milliseconds until a connection is there; negative: no limit.",
+            missing=(None,),
+        ),
+        Key("cors", CORS_RULE, "What pages of other origins may do on this route.", missing=(None,)),
+        Key(
+            "allow-actuator", Truth(), "Whether this route may lead to paths below /actuator of the service."
+        ),
+    ),
+    others=True,
+)
+
+ROUTE: Final = Keys(
+    "a route",
+    (
+        Key("id", TEXT, "Unique; the label of metrics and logs. route-N by position if it is missing."),
+        Key("uri", TEXT, "lb://service, or http(s)://host[:port].", required=True),
+        Key(
+            "predicates",
+            Definitions("predicates"),
+            "Conditions that must all hold; at least one.",
+            required=True,
+        ),
+        Key("filters", Definitions("filters"), "What the route changes, in order."),
+        Key(
+            "order",
+            ORDER,
+            "Routes are asked by it, the lowest first, then as they stand; 0 if missing.",
+            missing=("", None),
+        ),
+        Key("metadata", METADATA, "Time limits, CORS, and whatever else you like."),
+        Key("enabled", FLAG, "false leaves the route out.", missing=("", None)),
+    ),
+    dotted=True,
+    null=False,
+    shortcut="=[^,]*,.",
+)
+
+GATE: Final = Keys(
+    "a gate",
+    (
+        Key("room", ROOM_NAME, "The room of which a place is needed; default if missing."),
+        Key("calls", Texts(), "Calls that need a place: METHOD /path, or /path for every method."),
+        Key("renews", Texts(), "Calls that renew a session without needing one."),
+    ),
+)
+
+ACCESS: Final = Keys(
+    "access",
+    (
+        Key(
+            "public", Texts(), "Calls that are open without a token: METHOD /path, or /path for every method."
+        ),
+        Key("defaults", FLAG, "Of earlier versions; has no effect."),
+    ),
+)
+
+ROOM: Final = Keys(
+    "a room",
+    (
+        Key(
+            "capacity",
+            CAPACITY,
+            "How many users are allowed in at a time; ALLOWED_IN_MAX_CAPACITY if missing.",
+        ),
+        Key("duration", DURATION, "Length of a session; ALLOWED_IN_DURATION_SECONDS if missing."),
+    ),
+)
+
+CORS: Final = Keys(
+    "cors",
+    (
+        Key("cors-configurations", MapOf(CORS_RULE), "Rules by path pattern, as in '[/**]'."),
+        Key(
+            "add-to-simple-url-handler-mapping", FLAG, "Whether they are also for calls that no route takes."
+        ),
+    ),
+)
+
+LOCATOR: Final = Keys(
+    "discovery.locator",
+    (
+        Key("enabled", FLAG, "Whether there is a route for every service that is known.", missing=(None,)),
+        Key(
+            "lower-case-service-id",
+            FLAG,
+            "Accepted; names of services are in small letters anyway.",
+            missing=(None,),
+        ),
+        Key("include-expression", FLAG, "false makes no routes.", missing=(None,)),
+        Key("route-id-prefix", TEXT, "What the ids of these routes begin with."),
+        Key(
+            "url-expression", TEXT, "Where such a route leads: 'texts in quotes' and serviceId, joined by +."
+        ),
+        Key(
+            "predicates",
+            Definitions("predicates", expressions=True),
+            "Predicates of each; values are expressions.",
+        ),
+        Key("filters", Definitions("filters", expressions=True), "Filters of each; values are expressions."),
+        Key("exclude", Texts(), "Services that get no route."),
+    ),
+    dotted=True,
+)
+
+DISCOVERY: Final = Keys(
+    "discovery",
+    (Key("locator", LOCATOR, "A route /{service}/** for every service that is known."),),
+    dotted=True,
+)
+
+FILTER_PROPERTIES: Final = Keys(
+    "filter properties",
+    (
+        Key(
+            "secure-headers",
+            Keys(
+                "secure-headers properties",
+                (
+                    *(
+                        Key(name, Texts(), f"The value of {header}.")
+                        for name, (header, _) in SECURE_HEADERS.items()
+                    ),
+                    *(Key(name, Texts(), f"Headers to {name}.") for name in SWITCHES),
+                    Key("enabled", TEXT, "Accepted; none can be switched off."),
+                ),
+                dotted=True,
+            ),
+            "What SecureHeaders adds.",
+        ),
+    ),
+    dotted=True,
+    others=True,
+)
+
+PREDICATE_PROPERTIES: Final = Keys(
+    "predicate properties",
+    (
+        Key(
+            "host",
+            Keys(
+                "host properties",
+                (
+                    Key(
+                        "include-port",
+                        FLAG,
+                        "Whether Host compares the port too; true if missing.",
+                        missing=(None,),
+                    ),
+                ),
+                dotted=True,
+                others=True,
+            ),
+            "What holds for all Host predicates.",
+        ),
+    ),
+    dotted=True,
+    others=True,
+)
+
+FILE: Final = Keys(
+    "a route file",
+    (
+        Key(
+            "routes",
+            Listed(ROUTE, numbered=True, null=False),
+            "Where requests go; [] if there are none.",
+            required=True,
+            spring="routes",
+        ),
+        Key(
+            "default-filters",
+            Definitions("filters"),
+            "Filters of every route, each before the route's own of the same position.",
+            spring="default-filters",
+        ),
+        Key("services", MapOf(Texts()), "Instances behind lb:// names: http(s)://host:port."),
+        Key("gates", Listed(GATE), "Calls that need a place in a waiting room."),
+        Key("access", ACCESS, "Calls that are open without a token."),
+        Key("rooms", MapOf(ROOM, ROOM_NAME.pattern), "Limits of rooms."),
+        Key("cors", CORS, "Browsers of other origins, as Spring's globalcors.", spring="globalcors"),
+        Key("discovery", DISCOVERY, "A route for every service that is known.", spring="discovery"),
+        Key("filter", FILTER_PROPERTIES, "Spring's properties for all filters of a kind.", spring="filter"),
+        Key(
+            "predicate",
+            PREDICATE_PROPERTIES,
+            "Spring's properties for all predicates of a kind.",
+            spring="predicate",
+        ),
+    ),
+    dotted=True,
+    null=False,
+)
+
+SPRING: Final = "spring"
+"""The section that holds Spring's own nesting."""
+
+SPRING_TOP: Final = frozenset(
+    {"application", "config", "debug", "eureka", "info", "jwt", "logging", "management", "resilience4j"}
+    | {"server", "springdoc", "token"}
+)
+"""Settings of Spring beside it that have nothing to do with routes; here they are environment variables."""
+
+SPRING_GATEWAY: Final = (
+    *("actuator", "enabled", "fail-on-route-definition-error", "forwarded", "function", "global-filter"),
+    *("handler-mapping", "http-client", "http-server", "load-balancer", "metrics", "observability"),
+    *("redis-rate-limiter", "redis-route-definition-repository", "restrictive-property-accessor"),
+    *("route-filter-cache-enabled", "route-refresh-listener", "security-headers", "set-status"),
+    *("streaming-media-types", "trusted-proxies", "version", "web-socket", "x-forwarded"),
+)
+"""The same among Spring's own keys of the gateway."""
+
+SPRING_SECTIONS: Final = {plain_name(key.spring): key for key in FILE if key.spring}
+"""The sections that may stand in Spring's nesting, by their plain names there."""

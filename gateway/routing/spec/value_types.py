@@ -1,0 +1,152 @@
+"""Types of single values in a route file: how a text is read, what is said to be allowed, and its JSON Schema.
+
+A reader takes texts, since ``${NAME}`` may stand for any of them. A schema sees what an editor sees: a number where
+YAML has one, and a text that holds a placeholder, which is never refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+T_co = TypeVar("T_co", covariant=True)
+
+_PLACEHOLDER: Final = r"\$\{"
+_LONGEST_NUMBER: Final = 999_999_999
+_INT32: Final = range(-(2**31), 2**31)
+# What Redis counts is milliseconds; less than one would become 0 there.
+_SHORTEST: Final = 0.001
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+_UNITS: Final = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
+
+
+@dataclass(frozen=True, slots=True)
+class ValueType(Generic[T_co]):
+    """``wanted`` completes "NAME must be …". ``pattern`` is what the whole text must match; it uses what the regexes of
+    Python and of JSON Schema have in common. ``make`` gets the match; it returns None for a text that is wrong all the
+    same.
+
+    ``types`` are the JSON types besides a text, ``bounds`` the keywords for these.
+    """
+
+    wanted: str
+    pattern: str
+    make: Callable[[re.Match[str]], T_co | None]
+    types: tuple[str, ...] = ()
+    bounds: Mapping[str, object] = field(default_factory=dict)
+
+    def read(self, text: str) -> T_co | None:
+        """The value of a text; None if it is not allowed."""
+        match = re.fullmatch(self.pattern, text)
+        return self.make(match) if match else None
+
+    def schema(self) -> dict[str, object]:
+        """The JSON Schema of one value."""
+        types = [*self.types, "string"]
+        pattern = {} if self is TEXT else {"pattern": f"^(?:{self.pattern})$|{_PLACEHOLDER}"}
+        return {"type": types if self.types else "string", **self.bounds, **pattern}
+
+
+def any_case(text: str, between: str = "") -> str:
+    """A regex for a text in capitals, small letters or both; ``between`` stands for each hyphen."""
+    letters = (f"[{each.lower()}{each.upper()}]" if each.isalpha() else re.escape(each) for each in text)
+    return "".join(between if each == re.escape("-") and between else each for each in letters)
+
+
+def choice(names: Sequence[str]) -> ValueType[str]:
+    """One of these names, which are in capitals; a text regards no case."""
+    return ValueType(
+        f"one of {', '.join(names)}", "|".join(map(any_case, names)), lambda match: match[0].upper()
+    )
+
+
+def whole(lowest: int) -> ValueType[int]:
+    """A whole number of at most nine digits."""
+
+    def make(match: re.Match[str]) -> int | None:
+        return int(match[0]) if int(match[0]) >= lowest else None
+
+    bounds = {"minimum": lowest, "maximum": _LONGEST_NUMBER}
+    return ValueType(f"a whole number from {lowest}", r"[+-]?\d{1,9}", make, ("integer",), bounds)
+
+
+def _duration(match: re.Match[str]) -> float | None:
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    return seconds if seconds >= _SHORTEST else None
+
+
+def _order(match: re.Match[str]) -> int | None:
+    return number if (number := int(match[0])) in _INT32 else None
+
+
+def _size(match: re.Match[str]) -> int | None:
+    # As in Spring, a limit of 0 is refused. It would be none further on.
+    return int(match[1]) * _UNITS[(match[2] or "").upper()] or None
+
+
+TEXT: Final[ValueType[str]] = ValueType(
+    "a text", r"(?s:.*)", lambda match: match[0], ("number", "boolean", "null")
+)
+"""Any single value. YAML's numbers and truth values count as they are written."""
+
+FLAG: Final[ValueType[bool]] = ValueType(
+    "true or false",
+    f"{any_case('true')}|{any_case('false')}",
+    lambda match: match[0].lower() == "true",
+    ("boolean",),
+)
+CAPACITY: Final[ValueType[int]] = ValueType(
+    "a whole number from 0",
+    r"\d{1,9}",
+    lambda match: int(match[0]),
+    ("integer",),
+    {"minimum": 0, "maximum": _LONGEST_NUMBER},
+)
+DURATION: Final[ValueType[float]] = ValueType(
+    "seconds from 0.001, or 90s, 4m, 1h",
+    r"(?!0+(?:\.0+)?(?:ms|s|m|h)?$|0+\.\d+ms$)(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)?",
+    _duration,
+    ("number",),
+    {"minimum": _SHORTEST, "maximum": 10**9},
+)
+"""In seconds."""
+
+ORDER: Final[ValueType[int]] = ValueType(
+    "a whole number",
+    r"[+-]?\d{1,10}",
+    _order,
+    ("integer",),
+    {"minimum": _INT32.start, "maximum": _INT32.stop - 1},
+)
+TIMEOUT: Final[ValueType[int]] = ValueType(
+    "a number of milliseconds above 0, or a negative one for none",
+    r"-?0*[1-9]\d{0,8}",
+    lambda match: int(match[0]),
+    ("integer",),
+    {"minimum": -_LONGEST_NUMBER, "maximum": _LONGEST_NUMBER, "not": {"const": 0}},
+)
+MAX_AGE: Final[ValueType[int]] = ValueType(
+    "a number of seconds",
+    r"(?:[pP][tT])?(\d{1,9})([sSmMhH])?",
+    lambda match: int(match[1]) * {"s": 1, "m": 60, "h": 3600}[(match[2] or "s").lower()],
+    ("integer",),
+    {"minimum": 0, "maximum": _LONGEST_NUMBER},
+)
+SIZE: Final[ValueType[int]] = ValueType(
+    "a size such as 500, 64KB or 5MB, greater than 0",
+    r"(?!0+(?!\d))(\d{1,12})\s*([bB]|[kKmMgG][bB])?",
+    _size,
+    ("integer",),
+    {"minimum": 1, "maximum": 10**12 - 1},
+)
+"""In bytes."""
+
+ROOM_NAME: Final[ValueType[str]] = ValueType(
+    "letters, digits, - and _, at most 64",
+    r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}",
+    lambda match: match[0],
+    ("integer", "boolean"),
+    {"minimum": 0},
+)
