@@ -144,7 +144,6 @@ class Guard(asyncio.Protocol):
         self._deaf = False
         """Whatever comes is dropped."""
         self._broken = False
-        """The present body ended in a fault."""
         self._ending = False
         self._paused = False
         """aiohttp takes no more of the present body for now."""
@@ -200,12 +199,6 @@ class Guard(asyncio.Protocol):
         self._phase = ""
         if self.writing is not None:
             self.writing.close()
-
-    def eof_received(self) -> bool | None:
-        """The client sends nothing more. aiohttp ends the connection then, answered or not."""
-        if self._inner is not None:
-            self._inner.eof_received()
-        return None
 
     def pause_writing(self) -> None:
         """The client is slow: from now on it must show that it reads."""
@@ -369,15 +362,14 @@ class Guard(asyncio.Protocol):
             method, path = self._meant
             message = message._replace(method=method, path=path)
             self._meant = None
+        if message.version != HttpVersion11 and isinstance(message.headers, CIMultiDictProxy):
+            message = with_host(message)
         request = ClientRequest(message, payload, inner, writer, task, self._server.loop)
         self._task, self._upgrade, self._request = task, message.upgrade, request
         headers: object = message.headers
         if not isinstance(headers, CIMultiDictProxy):
             # Stands for a head that aiohttp could not parse: ``misread`` answers it.
             return request
-        if message.version != HttpVersion11:
-            message = with_host(message)
-            request = self._request = ClientRequest(message, payload, inner, writer, task, self._server.loop)
         fault = fault_of(message)
         if fault is None and (payload is EMPTY_PAYLOAD) != _is_bodiless(message):
             fault = "the length of the body can be read in two ways"

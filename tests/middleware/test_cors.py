@@ -18,7 +18,7 @@ from gateway.context import CONFIGURATION, OBSERVERS
 from gateway.observability.loop_lag import LoopLag
 from gateway.routing.spec.faults import RouteFileError
 from gateway.routing.table import RouteTable
-from gateway.serve import server_of
+from gateway.server.listener import Server
 from tests.conftest import StartRedis
 from tests.harness import Answer, Caller, Gateways, Running, listening
 from tests.routing.vectors import Case, cases, load_json
@@ -245,10 +245,10 @@ async def test_a_refusal_before_any_route_can_be_read_by_the_page(
 @asynccontextmanager
 async def one_too_many(gateway: Running) -> AsyncIterator[str]:
     """The address of a server around ``gateway`` on which each connection is one too many."""
-    server = server_of(gateway.gateway.public)
+    server = gateway.runner.server
+    assert isinstance(server, Server)
     server._most = 0
-    async with listening(web.ServerRunner(server, shutdown_timeout=1.0)) as base:
-        yield base
+    yield gateway.base
 
 
 @pytest.mark.parametrize(

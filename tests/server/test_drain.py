@@ -65,7 +65,7 @@ async def test_a_request_that_has_come_unread_is_answered_before_the_end() -> No
         server = runner.server
         assert isinstance(server, Server)
         server.pre_shutdown()
-        (connection,) = server._ours()
+        (connection,) = server.guards
         writer.write(REQUEST)  # at once into the kernel, and the loop has not turned since
         connection.end_if_idle(since=asyncio.get_running_loop().time())
         answer = await asyncio.wait_for(reader.read(), 5)

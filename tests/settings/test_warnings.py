@@ -291,7 +291,7 @@ def test_a_name_beside_the_right_one_is_another_programs_unless_it_can_only_be_o
 
 
 def test_all_names_that_settings_are_read_from_are_known() -> None:
-    text = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "gateway").glob("settings*.py"))
+    text = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "gateway" / "settings").glob("*.py"))
     read = set(re.findall(r"environ\.get\(\s*\"([A-Z0-9_]+)\"", text))
     parts = set(re.findall(r"(?:parts|self)(?:\.nodes\(|\[)\"([A-Z_]+)\"", text))
     assert read

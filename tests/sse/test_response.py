@@ -132,7 +132,7 @@ async def test_a_client_that_went_before_the_head_is_no_stream_and_no_error(
         writer.write(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
         await entered.wait()
         writer.transport.abort()
-        await until(lambda: all(connection.transport is None for connection in server.guards))
+        await until(lambda: all(connection.transport is None for connection in server.connections))
         gone.set()
         await until(lambda: bool(result))
 

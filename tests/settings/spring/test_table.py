@@ -49,7 +49,7 @@ def test_every_variable_of_springs_that_a_setting_is_read_from_is_in_the_table()
 
 def test_every_variable_that_the_code_asks_for_is_in_the_table() -> None:
     """So that its other forms are found as well."""
-    text = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "gateway").glob("settings*.py"))
+    text = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "gateway" / "settings").glob("*.py"))
     asked = set(re.findall(r"\"((?:SPRING|EUREKA|MANAGEMENT|SERVER|LOGGING)_[A-Z0-9_]+)\"", text))
     in_table = [one.variable for one in NAMES.table] + [row.name for row in TABLE]
     assert asked
