@@ -33,6 +33,7 @@ from gateway.server.arrivals import ARRIVALS, Arrivals, RefusalOf
 from gateway.server.deadlines import Deadlines
 from gateway.server.framing import (
     BODY_TOO_LATE,
+    HEAD_END,
     HEAD_TOO_LATE,
     BodyReader,
     BodyTooSlow,
@@ -50,9 +51,7 @@ from gateway.server.whole_response import WholeAnswer
 from gateway.server.write_timeout import WriteTimeout
 
 log = logging.getLogger(__name__)
-
 _EMPTY_LINE_BYTES: Final = 2  # some clients send one behind a body; it begins no head
-_MOST_NUDGES: Final = 3  # a parser that was told to pause and then to go on needs one
 
 REST_READ_BYTES: Final = 64 * 1024
 """An answer may come before its request's body is complete. The connection stays open behind it only if the rest of the
@@ -140,7 +139,6 @@ class Guard(asyncio.Protocol):
         """It asked for another protocol: aiohttp's parser reads nothing behind its head before it is answered."""
         self._tunnel = False
         self._idle = True
-        """No head is unfinished, and no request is under way."""
         self._deaf = False
         """Whatever comes is dropped."""
         self._broken = False
@@ -148,7 +146,6 @@ class Guard(asyncio.Protocol):
         self._paused = False
         """aiohttp takes no more of the present body for now."""
         self._held_back = False
-        """Reading is paused because too much is held."""
         self._phase = ""
         """What has a deadline: ``head``, ``body``, ``idle``, ``end`` or nothing."""
 
@@ -340,7 +337,7 @@ class Guard(asyncio.Protocol):
 
     def _end_body(self) -> None:
         """Sees to it that the present body ends for the parser exactly where it ends."""
-        request, inner, nudges = self._request, self._inner, _MOST_NUDGES
+        request, inner, nudges = self._request, self._inner, 3
         while request is not None and inner is not None and not (self._paused or request.content.is_eof()):
             # The parser has it all and waits to be told to go on, by a reader who has nothing left to read. It keeps
             # in mind that it was to pause even if that was for a body before this one.
@@ -376,8 +373,8 @@ class Guard(asyncio.Protocol):
         if fault is not None:
             # Where a head is in doubt, so is where the next one begins.
             request.fault, self._deaf = fault, True
-        if self._broken and payload.exception() is None and not payload.is_eof():
-            payload.set_exception(web.RequestPayloadError("malformed or incomplete"))
+        if self._broken:
+            self._break()
         return request
 
     def stays_open(self, request: ClientRequest) -> bool:
@@ -386,7 +383,9 @@ class Guard(asyncio.Protocol):
         Callers rely on True: from then on, only the client can bring about an end without an answer.
         """
         server = self._server
-        if self._ending or request.fault is not None or server.draining or server.is_probe(self):
+        if self._ending or request.fault is not None or server.is_probe(self):
+            return False
+        if server.draining and not (self._body.complete and HEAD_END in self._held):
             return False
         if self._refusal is not None:
             return True
@@ -584,10 +583,9 @@ class Guard(asyncio.Protocol):
         self._phase = ""
         server = self._server
         left = self.active + server.limits.idle_seconds - server.loop.time()
-        if not self._idle or self._queued:
+        if self._busy or self._queued or not self._body.complete or self._reader.size > _EMPTY_LINE_BYTES:
             self._set_deadline()
             if not self._phase:
-                # Busy: looked at again later.
                 server.deadlines.set(self, server.limits.idle_seconds, self._idle_is_over)
                 self._phase = "idle"
         elif left > 0:

@@ -137,9 +137,9 @@ Refuse = Callable[[UnreadHead], WholeAnswer]
 """Makes the answer to a request that can't be read, and counts and logs it."""
 
 
-def plain_refusal(_head: UnreadHead) -> WholeAnswer:
-    """The answer of a server without an application that says more."""
-    return WholeAnswer(b"400: Bad Request", status=400, headers={"Content-Type": "text/plain"})
+def plain_refusal(head: UnreadHead) -> WholeAnswer:
+    """The answer of a server without an application."""
+    return WholeAnswer(f"400: {head.fault}".encode(), status=400, headers={"Content-Type": "text/plain"})
 
 
 CorsOf = Callable[[RequestHead], Sequence[tuple[str, str]]]

@@ -134,13 +134,13 @@ def test_health_is_told_in_http_1_0_without_host(gateway: Gateway) -> None:
     assert b'"status":"UP"' in answer
 
 
-def test_an_absolute_target_without_host_is_refused(gateway: Gateway) -> None:
+def test_an_absolute_target_gives_the_host_that_a_client_of_http_1_0_did_not_send(gateway: Gateway) -> None:
     with gateway.client() as client:
         client.send(b"GET http://h/open/a HTTP/1.0\r\n\r\n")
         answer, closed = client.rest()
     assert closed
-    assert b" 400 Bad Request\r\n" in answer[:40]
-    assert gateway.behind() == ([], [])
+    assert b" 200 OK\r\n" in answer[:40]
+    assert [seen.target for seen in gateway.behind()[0]] == ["/open/a"]
 
 
 def test_a_service_gets_its_own_host_where_the_client_sent_none(gateway: Gateway) -> None:

@@ -252,7 +252,7 @@ def test_what_the_log_says_of_itself_is_a_line_like_others(log_format: LogFormat
         assert told["message"] == "1 lines were dropped, the reader is too slow"
     else:
         assert re.fullmatch(
-            r"\d{4}-\d\d-\d\dT[\d:.]{12}Z WARNING gateway\.observe\.writer: 1 lines were dropped, the reader is too "
-            "slow",
+            r"\d{4}-\d\d-\d\dT[\d:.]{12}Z WARNING gateway\.observability\.logging: "
+            "1 lines were dropped, the reader is too slow",
             second,
         )
