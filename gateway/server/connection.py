@@ -12,8 +12,7 @@ answers all others itself:
 * A connection is never deaf. ``Guard.stays_open`` says, for each answer, whether another request will be read behind
   it. Every part that writes a head asks it (through ``ClientRequest.keep_alive``), so the answer says
   ``Connection: close`` if not, and the connection ends with that answer.
-
-aiohttp gets a transport of its own, by which the guard hears that reading is paused, or that the connection is to end.
+* aiohttp gets a transport of its own, by which the guard hears of pauses, and of the end.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.http import RawRequestMessage
@@ -151,13 +150,13 @@ class Guard(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serves the client, unless there are too many."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream socket
-        server = self._server
-        if server.is_full(transport):
+        # Not asked: uvloop's transports are no subclass.
+        stream = cast(asyncio.Transport, transport)
+        if self._server.is_full(stream):
             self._deaf, self._idle = True, False
-            server.turn_away(self, transport)
+            self._server.turn_away(self, stream)
         else:
-            self._open(transport)
+            self._open(stream)
 
     def serve_once(self, transport: asyncio.Transport, head: bytes) -> None:
         """Answers ``head``, a whole one, and nothing behind it, on a connection that was one too many."""
@@ -359,12 +358,13 @@ class Guard(asyncio.Protocol):
             method, path = self._meant
             message = message._replace(method=method, path=path)
             self._meant = None
-        if message.version != HttpVersion11 and isinstance(message.headers, CIMultiDictProxy):
-            message = with_host(message)
+        headers: object = message.headers
+        parsed = isinstance(headers, CIMultiDictProxy)
+        if message.version != HttpVersion11:
+            message = with_host(message) if parsed else message._replace(version=HttpVersion11)
         request = ClientRequest(message, payload, inner, writer, task, self._server.loop)
         self._task, self._upgrade, self._request = task, message.upgrade, request
-        headers: object = message.headers
-        if not isinstance(headers, CIMultiDictProxy):
+        if not parsed:
             # Stands for a head that aiohttp could not parse: ``misread`` answers it.
             return request
         fault = fault_of(message)
