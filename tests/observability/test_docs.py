@@ -1,4 +1,4 @@
-"""docs/tracing.md names the spans and tags that there are, and no others."""
+"""docs/reference/tracing.md names the spans and tags that there are, and no others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from gateway.observability import spans, zipkin
 from gateway.settings.model import TABLE, Settings
 
-TEXT = (Path(__file__).parents[2] / "docs" / "tracing.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "tracing.md").read_text(encoding="utf-8")
 MADE = Path(str(spans.__file__)).read_text(encoding="utf-8")
 
 
@@ -28,7 +28,7 @@ def test_the_figures_are_those_in_the_code() -> None:
     for figure in (
         f"a queue of {zipkin.MOST_WAITING} and leave once a second",
         f"as soon as there are {zipkin.MOST_IN_A_POST}",
-        f"the {admissions.MOST_WAITING} newest recorded lineups",
+        f"the {spans.MOST_WAITING} newest recorded lineups",
         f"in a [Spring environment](settings.md#spring-environment) `{endpoint.default_in(True)}`",
         f"`{settings.tracing_sampling_probability}` as in Spring Boot",
         f"`{settings.spring_application_name}` unless set",
