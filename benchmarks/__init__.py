@@ -1,1 +1,1 @@
-"""What the gateway costs, as ratios within one run: ``python -m benchmarks``. See docs/benchmarks.md."""
+"""What the gateway costs, as ratios within one run: ``python -m benchmarks``. See docs/explanation/benchmarks.md."""

@@ -21,9 +21,9 @@ from gateway.waiting_room.scripts import NAMES
 from gateway.waiting_room.state import Summary
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-QUEUE = (ROOT / "docs" / "queue.md").read_text(encoding="utf-8")
-API = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+QUEUE = (ROOT / "docs" / "explanation" / "queue.md").read_text(encoding="utf-8")
+API = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 _LINK = re.compile(r"!?\[[^\]\n]*\]\(([^)\s]+)\)")
@@ -85,7 +85,7 @@ def names(cells: Iterable[str]) -> list[str]:
     return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     assert broken_links(page) == []
 
@@ -109,7 +109,7 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
         linked = _LINK.findall(without_code(page.read_text(encoding="utf-8")))
         targets = {(page.parent / link.partition("#")[0]).resolve() for link in linked if ":" not in link}
         ahead += [each for each in PAGES if each in targets and each not in reached]
-    assert {page for page in PAGES if page.parent.name == "docs"} <= reached
+    assert {page for page in PAGES if page.is_relative_to(ROOT / "docs")} <= reached
 
 
 def test_every_script_is_described_and_nothing_else() -> None:
@@ -163,7 +163,7 @@ def test_every_error_code_is_described_with_its_status_and_nothing_else() -> Non
 def test_no_other_code_is_mentioned_anywhere() -> None:
     """Words in capitals with an underscore are settings, events or codes; a code that is no more would be none."""
     known = {error.code for error in STATUS_OF} | {GatewayError.code, "REMOVED", "TOO_MANY_STREAMS"}
-    for page in ("README.md", "docs/api.md", "docs/queue.md", "docs/architecture.md"):
+    for page in ("README.md", "docs/reference/api.md", "docs/explanation/queue.md", "docs/explanation/architecture.md"):
         text = (ROOT / page).read_text(encoding="utf-8")
         after_status = set(re.findall(r"\b[45]\d\d `?([A-Z][A-Z_]+[A-Z])\b", text))
         assert after_status <= known, page
@@ -191,7 +191,7 @@ def test_examples_are_sound_json() -> None:
         json.loads(line[0] or line[1])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_in_examples_exist(page: Path) -> None:
     """Each ``gateway …`` line of a shell example is one that the command line takes."""
     blocks = re.findall(r"^ *```sh\n(.*?)^ *```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
@@ -208,7 +208,7 @@ def test_the_readme_names_every_command() -> None:
 
 
 def test_the_picture_is_small_and_has_a_text_for_those_who_cannot_see_it() -> None:
-    picture = (ROOT / "docs" / "architecture.svg").read_bytes()
+    picture = (ROOT / "docs" / "assets" / "architecture.svg").read_bytes()
     assert len(picture) < 12 * 1024
     assert b"<title" in picture
     assert b"<desc" in picture

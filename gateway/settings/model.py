@@ -2,8 +2,8 @@
 
 Each setting is declared once, as a field of ``Settings``: the variable's name is the field's in upper
 case. ``TABLE`` is made from the fields; ``gateway serve --help`` is printed from it, and
-``docs/settings.md`` is tested against it. Parsing touches no network and no ``os.environ``, and of files only the
-route file, to see whether it is the shipped one.
+``docs/reference/settings.md`` is tested against it. Parsing touches no network and no ``os.environ``, and of files
+only the route file, to see whether it is the shipped one.
 """
 
 from __future__ import annotations
@@ -389,7 +389,7 @@ class Settings(DiscoverySettings):
 
     @property
     def spring_environment(self) -> bool:
-        """Whether what a Spring shop expects, and others do not, is switched on: see docs/settings.md."""
+        """Whether what a Spring shop expects, and others do not, is switched on: see docs/reference/settings.md."""
         return bool(self.spring_because)
 
     @classmethod

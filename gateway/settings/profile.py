@@ -1,6 +1,6 @@
 """The Spring environment: whether the gateway stands where a Spring Cloud Gateway stood, and why.
 
-What it switches on is in docs/settings.md. The settings read this once, and other parts ask
+What it switches on is in docs/reference/settings.md. The settings read this once, and other parts ask
 ``Settings.spring_environment``.
 """
 
@@ -52,8 +52,8 @@ def spring_lines(because: str) -> list[str]:
     if not because:
         return []
     return [
-        f"Spring environment: on, because {because}; what that means is in docs/settings.md, and GATEWAY_PROFILE=plain "
-        "switches it off"
+        f"Spring environment: on, because {because}; what that means is in docs/reference/settings.md, and "
+        "GATEWAY_PROFILE=plain switches it off"
     ]
 
 

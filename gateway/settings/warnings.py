@@ -131,7 +131,7 @@ def warnings_of_names(environ: Mapping[str, str], more: Collection[str] = ()) ->
     warnings = [*conflicts, *unread_zones(view), *options, *names.unknown, *without]
     if len(warnings) > MOST_TOLD:
         left = len(warnings) - MOST_TOLD + 1
-        warnings[MOST_TOLD - 1 :] = [f"{left} more variables are not understood: see docs/spring-names.md"]
+        warnings[MOST_TOLD - 1 :] = [f"{left} more variables are not understood: see docs/reference/spring-names.md"]
     return warnings
 
 
@@ -251,7 +251,7 @@ def _closest(name: str, known: list[str]) -> str:
 
 def _unknown(name: str, meant: str, settings: Collection[str], page: str = "settings") -> str:
     what = "a setting" if meant in settings or not meant else "used by the settings or the route file"
-    hint = f": the nearest is {meant}" if meant else f": docs/{page}.md names all there are"
+    hint = f": the nearest is {meant}" if meant else f": docs/reference/{page}.md names all there are"
     return f"{name} is not {what}, so it has no effect{hint}"
 
 

@@ -1,7 +1,7 @@
 -- Whether an older system, which shares the three keys of room default, runs beside the gateways. Needs clock and room.
 --
--- While it runs it is followed: see "Following an older system" in docs/queue.md. What is known of it is in settings:
--- older_since, older_seen and older_until (ms), older_sign (the strongest so far), and older_notifications and
+-- While it runs it is followed: see "Following an older system" in docs/explanation/queue.md. What is known of it is in
+-- settings: older_since, older_seen and older_until (ms), older_sign (the strongest so far), and older_notifications and
 -- older_sweep (the locks last seen, so that one that was left behind is no new sign).
 
 -- Without a sweep for so long nobody has looked.

@@ -14,8 +14,8 @@ from gateway.auth.identity import identity_headers, signature_header
 from gateway.auth.jwks import JwksTiming
 from gateway.auth.tokens import Principal
 
-PAGE = (Path(__file__).parents[2] / "docs" / "auth.md").read_text(encoding="utf-8")
-SECURITY = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "auth.md").read_text(encoding="utf-8")
+SECURITY = (Path(__file__).parents[2] / "docs" / "explanation" / "security.md").read_text(encoding="utf-8")
 NOW = 1_700_000_000
 
 
@@ -25,7 +25,7 @@ def check() -> Callable[..., bool]:
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     assert len(blocks) == 1
     namespace: dict[str, Any] = {}
-    exec(compile(blocks[0], "docs/auth.md", "exec"), namespace)
+    exec(compile(blocks[0], "docs/reference/auth.md", "exec"), namespace)
     function: Callable[..., bool] = namespace["came_through_the_gateway"]
     return function
 

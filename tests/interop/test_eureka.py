@@ -342,7 +342,7 @@ async def test_without_any_server_everything_else_works(start: Any, service: Any
     assert len([line for line in site.gateway.lines if "WARNING" in line and "Eureka" in line]) == 1
 
 
-PAGE = (Path(__file__).parents[2] / "docs" / "eureka.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "eureka.md").read_text(encoding="utf-8")
 
 
 async def test_the_page_can_be_followed_word_for_word(pair: Pair, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""docs/tracing.md names the spans and tags that there are, and no others."""
+"""docs/reference/tracing.md names the spans and tags that there are, and no others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from gateway.observability import spans, zipkin
 from gateway.settings.model import TABLE, Settings
 
-TEXT = (Path(__file__).parents[2] / "docs" / "tracing.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "tracing.md").read_text(encoding="utf-8")
 MADE = Path(str(spans.__file__)).read_text(encoding="utf-8")
 
 

@@ -1,4 +1,7 @@
-"""What the gateway does otherwise than the original, by name; docs/migration.md has the reason under the same name."""
+"""What the gateway does otherwise than the original, by name.
+
+docs/reference/migration.md has the reason under the same name.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from gateway.settings.model import TABLE, Settings, check
 from gateway.settings.profile import SHIPPED_ROUTES, spring_lines, spring_reason
 from gateway.settings.types import ConfigImport
 
-DOCS = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
+DOCS = (Path(__file__).parents[2] / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
 OWN = {"ROUTES_FILE": "own.yaml"}
 ON: dict[str, Any] = {
     "eureka_client_serviceurl_defaultzone": ("http://localhost:8761/eureka/",),

@@ -147,6 +147,6 @@ def test_an_address_shows_nothing_of_itself() -> None:
 
 
 def test_every_address_in_the_docs_is_one() -> None:
-    text = "".join(page.read_text() for page in (Path(__file__).parents[2] / "docs").glob("*.md"))
+    text = "".join(page.read_text() for page in (Path(__file__).parents[2] / "docs").rglob("*.md"))
     found = re.findall(r"REDIS_URL='?(\w+\+?\w*://[^\s'`…]+)['\s`]", text)
     assert {parse_redis_address(address).form for address in found} == {"one", "sentinel", "cluster"}

@@ -632,20 +632,20 @@ def test_the_routes_file_is_the_one_set_else_the_working_directorys_else_the_shi
 
 
 def documented(row: Any) -> str:
-    """The line of docs/settings.md for one row of the table."""
+    """The line of docs/reference/settings.md for one row of the table."""
     default = row.default_words or (f"`{row.default_text}`" if row.default_text else "empty")
     allowed = row.allowed.replace("|", "\\|")
     return f"| `{row.name}` | {default} | {row.doc} | {allowed} |"
 
 
 def test_the_docs_list_every_setting_of_the_table_and_no_other() -> None:
-    lines = (ROOT / "docs" / "settings.md").read_text().splitlines()
+    lines = (ROOT / "docs" / "reference" / "settings.md").read_text().splitlines()
     found = [line for line in lines if line.startswith("| `") and line.count(" | ") >= 3]
     assert found == [documented(row) for row in TABLE]
 
 
 def test_the_docs_name_every_older_name() -> None:
-    text = "".join((ROOT / "docs" / page).read_text() for page in ("settings.md", "spring-names.md"))
+    text = "".join((ROOT / "docs" / "reference" / page).read_text() for page in ("settings.md", "spring-names.md"))
     names = {older for row in TABLE for older in row.older}
     names |= {"REDIS_IP", "REDIS_PW", "SPRING_DATA_REDIS_HOST", "SPRING_DATA_REDIS_PORT"}
     assert {name for name in names if f"`{name}`" not in text} == set()

@@ -81,7 +81,7 @@ def test_a_misspelt_variable_is_named_with_the_one_that_is_meant(name: str, mean
 def test_an_unknown_name_of_our_own_is_told_even_if_none_is_near() -> None:
     (warning,) = warnings_of_names({"QUEUE_COLOUR": "red"})
     assert (
-        warning == "QUEUE_COLOUR is not a setting, so it has no effect: docs/settings.md names all there are"
+        warning == "QUEUE_COLOUR is not a setting, so it has no effect: docs/reference/settings.md names all there are"
     )
 
 
@@ -130,7 +130,7 @@ def test_an_unknown_name_of_springs_is_told_with_the_nearest(name: str, meant: s
     ):
         (warning,) = warnings_of_names(environ)
         assert warning.startswith(f"{shown} is not a setting, so it has no effect: ")
-        assert warning.endswith(meant or "docs/spring-names.md names all there are")
+        assert warning.endswith(meant or "docs/reference/spring-names.md names all there are")
         assert notes_of_names(environ) == []
 
 
@@ -270,7 +270,7 @@ def test_forms_that_contradict_each_other_are_told_without_their_values() -> Non
 def test_at_most_twenty_lines_are_told() -> None:
     warnings = warnings_of_names({f"SPRING_COLOUR{at}": "x" for at in range(100)})
     assert len(warnings) == 20
-    assert warnings[-1] == "81 more variables are not understood: see docs/spring-names.md"
+    assert warnings[-1] == "81 more variables are not understood: see docs/reference/spring-names.md"
 
 
 @pytest.mark.parametrize(

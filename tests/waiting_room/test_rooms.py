@@ -196,7 +196,7 @@ async def test_the_user_that_the_docs_make_for_the_gateway_may_do_all_it_needs(
     start_redis: StartRedis, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    page = (Path(__file__).parents[2] / "docs" / "redis.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "redis.md").read_text(encoding="utf-8")
     command = re.search(r"^ACL SETUSER gateway .*$", page, re.MULTILINE)
     assert command
     server = start_redis()

@@ -1,4 +1,4 @@
-"""docs/metrics.md is held against the registry and the rules."""
+"""docs/reference/metrics.md is held against the registry and the rules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.watching.metric_names import families
 from tests.watching.prometheus import RULES
 
 TOP = Path(__file__).parents[2]
-PAGE = (TOP / "docs" / "metrics.md").read_text(encoding="utf-8")
+PAGE = (TOP / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
 NAMING = sorted(
     file
     for file in (*TOP.glob("*.md"), *(TOP / "docs").rglob("*.md"), *(TOP / "deploy").rglob("*"))

@@ -22,10 +22,10 @@ from gateway.routing.spec.overlay import Properties
 from gateway.settings.spring.names import uniform
 
 _HERE: Final = "nothing here reads it"
-_EUREKA: Final = "what belongs to Eureka is set by variables alone: see docs/eureka.md"
+_EUREKA: Final = "what belongs to Eureka is set by variables alone: see docs/how-to/eureka.md"
 _REDIS: Final = "where the waiting room is says REDIS_URL alone"
-_SERVER: Final = "the gateway's own server is set by variables alone: see docs/settings.md"
-_ACTUATOR: Final = "/actuator has the paths and endpoints of docs/api.md"
+_SERVER: Final = "the gateway's own server is set by variables alone: see docs/reference/settings.md"
+_ACTUATOR: Final = "/actuator has the paths and endpoints of docs/reference/api.md"
 _FILTERS: Final = "filters, predicates and headers of a kind can't be switched off or set so"
 _POOL: Final = "connections to services are limited neither in number nor in age"
 _TLS: Final = "TLS to services is as the machine's certificates say"
@@ -76,7 +76,7 @@ _MEANINGS: Final[Mapping[str, str]] = {
     "management.wavefront": _SPANS,
     "springdoc.apidocs": "the gateway's own description is at /v3/api-docs",
     "springdoc.swaggerui": "Swagger UI is at /swagger-ui.html",
-    "queue": "the rooms are set by variables and in routes.yaml: see docs/queue.md",
+    "queue": "the rooms are set by variables and in routes.yaml: see docs/explanation/queue.md",
 }
 _HARMLESS: Final = frozenset(
     {"~.failonroutedefinitionerror", "~.handlermapping", "~.httpserver.wiretap", "~.metrics", "~.mvc"}

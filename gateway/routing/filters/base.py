@@ -2,7 +2,7 @@
 
 A filter contributes to a ``Draft``, which starts as the request came; nothing is sent and no header is
 touched before the whole draft is ready. Names, arguments and meaning are Spring Cloud Gateway's;
-``docs/routes.md`` shows each. Edits of the answer happen in the reverse order of the filters, as there.
+``docs/reference/routes.md`` shows each. Edits of the answer happen in the reverse order of the filters, as there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The table of Spring's names: every property that means something here, the setting it is, and what it says.
 
 Settings take their older names from it, relaxed binding its spellings, warnings what is known, and
-``docs/spring-names.md`` is tested against it. Of several properties for one setting, the first one that is set counts.
+``docs/reference/spring-names.md`` is tested against it. Of several properties for one setting, the first one that is
+set counts.
 """
 
 from __future__ import annotations

@@ -37,15 +37,15 @@ OLD, NEW = "spring.cloud.gateway", "spring.cloud.gateway.server.webflux"
         ("spring.data.redis.host", "redis", "REDIS_URL"),
         ("spring.webflux.base-path", "/shop", "no path before its own"),
         ("spring.cloud.loadbalancer.configurations", "zone-preference", "take turns"),
-        ("eureka.client.service-url.defaultZone", "http://e", "docs/eureka.md"),
-        ("server.port", 8081, "docs/settings.md"),
+        ("eureka.client.service-url.defaultZone", "http://e", "docs/how-to/eureka.md"),
+        ("server.port", 8081, "docs/reference/settings.md"),
         ("management.server.port", 9000, "/actuator"),
         ("management.endpoints.web.base-path", "/manage", "/actuator"),
         ("management.tracing.propagation.type", "b3", "traceparent"),
         ("management.otlp.tracing.endpoint", "http://o", "ZIPKIN_ENDPOINT"),
         ("springdoc.swagger-ui.path", "/docs", "/swagger-ui.html"),
         ("springdoc.swagger-ui.enabled", False, "/swagger-ui.html"),
-        ("queue.fairness", "high", "docs/queue.md"),
+        ("queue.fairness", "high", "docs/explanation/queue.md"),
     ],
 )
 def test_what_could_change_a_gateway_is_said(name: str, value: Any, told: str) -> None:

@@ -196,7 +196,7 @@ def test_a_mistake_that_spoils_a_sale_is_warned_of(text: str, line: int, rule: s
     found = read(text).warnings
     assert [(warning.line, warning.rule) for warning in found] == [(line, rule)]
     assert said in found[0].message
-    assert rule in (ROOT / "docs" / "routes.md").read_text(encoding="utf-8")
+    assert rule in (ROOT / "docs" / "reference" / "routes.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -314,7 +314,7 @@ def test_one_pattern_covers_another(one: str, other: str, all_of_it: bool) -> No
 
 def test_the_files_that_are_shipped_and_shown_are_not_warned_of() -> None:
     assert load(default_file(), {}).warnings == ()
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     blocks = [
         block.partition("```")[0]
         for page in pages
@@ -373,7 +373,7 @@ def test_a_route_to_the_gateway_itself_is_told(address: str, circle: bool) -> No
 
 
 def test_rules_that_need_all_routes_are_rules() -> None:
-    text = (ROOT / "docs" / "routes.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "routes.md").read_text(encoding="utf-8")
     assert all(f"`{rule}`" in text for rule in NEEDS_ALL_ROUTES)
 
 

@@ -14,11 +14,11 @@ from gateway.settings.spring.table import DEFAULTS, NAMES, READINGS, other_names
 from gateway.settings.warnings import warnings_of_names
 
 ROOT = Path(__file__).parents[3]
-PAGE = ROOT / "docs" / "spring-names.md"
+PAGE = ROOT / "docs" / "reference" / "spring-names.md"
 
 
 def documented(one: SpringName) -> str:
-    """The line of docs/spring-names.md for one property."""
+    """The line of docs/reference/spring-names.md for one property."""
     more = "*" if one.family else ""
     several = " A list." if one.many else ""
     return f"| `{one.canonical}` | `{one.variable}{more}` | `{one.setting}` | {one.meaning}{several} |"
