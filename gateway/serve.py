@@ -39,7 +39,7 @@ from gateway.middleware.errors import refuse_unread
 from gateway.middleware.overload import cors_of
 from gateway.observability.logging import LineWriter, logging_to
 from gateway.observability.metrics import Metrics
-from gateway.server.listener import Port, Runner
+from gateway.server.listener import Runner, open_port
 from gateway.settings.model import Settings, as_written
 from gateway.settings.spring.environ import understood
 from gateway.settings.warnings import Asked, notes_of_names
@@ -272,7 +272,7 @@ async def _open(runner: Runner, host: str, port: int) -> None:
     """Starts the application and opens its port. Raises CannotListen, and what the start raises."""
     await runner.setup()
     try:
-        await Port(runner, host, port).start()
+        await open_port(runner, host, port)
     except OSError as error:
         raise CannotListen(host, port, error.strerror or str(error)) from error
 

@@ -7,7 +7,6 @@ import time
 from typing import Final
 
 from aiohttp import web
-from aiohttp.http_writer import StreamWriter
 from aiohttp.typedefs import Handler
 
 from gateway.api.i18n import choose_locale
@@ -170,15 +169,24 @@ class _Sent:
             self.size = 0 if request.method == "HEAD" else response.content_length or 0
             return
         response.headers.setdefault("Server", SERVER_NAME)
-        head = 0
         try:
-            writer = await response.prepare(request)
-            if isinstance(writer, StreamWriter):
-                head = len(writer._headers_buf or b"") or writer.output_size
+            await response.prepare(request)
             self.status = response.status
             await response.write_eof()
             self.end = ""
         except ConnectionError:
             pass  # the server finds out as well, and ends the connection
         finally:
-            self.size = max(0, getattr(request.writer, "output_size", head) - head)
+            # What was written less the head, which aiohttp does not count by itself.
+            self.size = max(0, request.writer.output_size - _head_size(request, response))
+
+
+def _head_size(request: web.Request, response: web.StreamResponse) -> int:
+    """The bytes of an answer's head as aiohttp writes it."""
+    version = request.version
+    line = f"HTTP/{version.major}.{version.minor} {response.status} {response.reason}\r\n\r\n"
+    fields = sum(
+        len(name) + len(value.encode("utf-8", "surrogateescape")) + 4
+        for name, value in response.headers.items()
+    )
+    return len(line) + fields

@@ -1,12 +1,8 @@
 """One request and its answer on a connection to an upstream; see ``pool`` for where connections come from.
 
-Together with ``pool`` the only module that touches inner parts of aiohttp's client. aiohttp's connection has a parser
-of its own, which reads the answers. What its ``ClientSession`` adds on top (building requests, redirects, cookies,
-proxies from the environment, silent repeats) is what a gateway must not have, and most of its cost.
-
-Inner parts relied on, all of aiohttp 3.14: ``ResponseHandler.set_response_params``, ``read``, ``should_close``,
-``resume_reading``, ``pause_reading``, ``data_received``, ``feed_data``, ``_reading_paused``, ``_should_close``,
-``_exception``, ``_upgraded``, ``_payload``, ``_payload_parser``, ``_parser``, ``set_parser`` and ``_drain_helper``.
+aiohttp's connection has a parser of its own, which reads the answers. What its ``ClientSession`` adds on top (building
+requests, redirects, cookies, proxies from the environment, silent repeats) is what a gateway must not have, and most of
+its cost. The private names of aiohttp that this takes stand in ``_aiohttp``.
 """
 
 from __future__ import annotations
@@ -17,12 +13,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiohttp import ClientConnectionError, ClientError, ClientOSError, hdrs
-from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
-from aiohttp.http import HttpProcessingError, RawResponseMessage
+from aiohttp.http import HttpProcessingError, RawResponseMessage, StreamWriter
 from aiohttp.streams import EMPTY_PAYLOAD, EofStream, StreamReader
 
 from gateway.errors import UpstreamTimeout, UpstreamUnreachable
+from gateway.proxy._aiohttp import ClientProtocol
 from gateway.proxy.strict import HEAD_BYTES, LINE_BYTES, LINES, Chunks, head_end, is_sound
 from gateway.server.deadlines import Deadlines
 from gateway.server.unread import has_come, over_tls, unread_of
@@ -45,7 +41,7 @@ _OPEN = -1
 _NUDGES = 2
 
 
-class Handler(ResponseHandler):
+class Handler(ClientProtocol):
     """A connection's protocol that knows whether it served before and never leaves a reader waiting.
 
     aiohttp's parser gets an answer and nothing behind it: the C parser would lose an answer that has stray bytes in the
@@ -85,7 +81,7 @@ class Handler(ResponseHandler):
     @property
     def ended_plainly(self) -> bool:
         """Whether nothing came behind the answer, whose body has been read."""
-        return not self._should_close and (self._left == 0 or self._end == _HEAD_END)
+        return not self.ends and (self._left == 0 or self._end == _HEAD_END)
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
         """Takes a head from the parser."""
@@ -104,7 +100,7 @@ class Handler(ResponseHandler):
             self._chunks = Chunks()
             if end < len(head) and not self._chunks.follow(head[end:]):
                 super().feed_data(data, size)
-                self._payload = body
+                self.body = body
                 self._refuse("a chunk has more than one reading")
                 return
         if self._left is None and (message.should_close or message.upgrade):
@@ -117,7 +113,7 @@ class Handler(ResponseHandler):
 
     def _refuse(self, why: str) -> None:
         """Ends the connection, and with it the answer."""
-        self._should_close = True
+        self.end_behind_this()
         if self.transport is not None:
             self.transport.close()
         self.set_exception(HttpProcessingError(message=why))
@@ -130,7 +126,7 @@ class Handler(ResponseHandler):
         if data:
             self._head.append(data)
             super().data_received(data)
-        if self._head_bytes > HEAD_BYTES and self._left is None and self._exception is None:
+        if self._head_bytes > HEAD_BYTES and self._left is None and self.fault is None:
             self._refuse("a head without end")
 
     def _length_of(self, message: RawResponseMessage) -> int | None:
@@ -143,7 +139,7 @@ class Handler(ResponseHandler):
             if message.chunked or length.strip("0"):
                 # A service that announces a body here may well send one, later: such as one that answers HEAD as GET.
                 # It would become the answer to another client.
-                self._should_close = True
+                self.end_behind_this()
             return 0
         if message.chunked or not (length.isascii() and length.isdigit()):
             return _OPEN
@@ -151,10 +147,10 @@ class Handler(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         """Parses what came, as far as it belongs to the answer."""
-        if not data or self._parser is None or self._upgraded or self._payload_parser is not None:
+        if not data or not self.speaks_http:
             super().data_received(data)
             return
-        while data and self._left is None and self._exception is None:
+        while data and self._left is None and self.fault is None:
             begun = bool(self._seam)
             end = self._head_end(data)
             if not begun and end != len(data) and self._is_whole(data, end):
@@ -164,13 +160,13 @@ class Handler(ResponseHandler):
             self._parse_head(data[:end])
             data = data[end:]
             if self._parser_done:
-                self._upgraded = False
+                self.forget_upgrade()
                 self._renew_parser()
-        if not data or self._exception is not None:
+        if not data or self.fault is not None:
             return
         if self._left == _OPEN:
-            if self._payload is not None and self._payload.is_eof():
-                self._should_close = True
+            if self.body is not None and self.body.is_eof():
+                self.end_behind_this()
             self._end = data[-4:] if len(data) >= 4 else (self._end + data)[-4:]
             if self._chunks is not None and not self._chunks.follow(data):
                 self._refuse("a chunk has more than one reading")
@@ -178,7 +174,7 @@ class Handler(ResponseHandler):
             super().data_received(data)
         elif self._left is not None:
             if len(data) > self._left:
-                self._should_close = True
+                self.end_behind_this()
                 data = data[: self._left]
             self._left -= len(data)
             if data:
@@ -204,7 +200,7 @@ class Handler(ResponseHandler):
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Go on reading, if it was stopped: aiohttp asks for it, and parses nothing once more, at every read."""
-        if self._reading_paused:
+        if self.reading_is_paused:
             super().resume_reading(resume_parser)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -216,14 +212,14 @@ class Handler(ResponseHandler):
 
     def rescue(self) -> None:
         """Takes in what has come on a connection that can't be written to any more."""
-        if self._exception is not None:
+        if self.fault is not None:
             return
         # No more will come than this, so nothing is held back.
-        paused, self._unbounded = self._reading_paused, True
+        paused, self._unbounded = self.reading_is_paused, True
         if data := unread_of(self.transport):
             self.data_received(data)
         for _ in range(_NUDGES if paused else 0):
-            if self._parser is not None and self._exception is None:
+            if self.expects_answer and self.fault is None:
                 self.data_received(b"")
 
     def pause_reading(self) -> None:
@@ -233,7 +229,7 @@ class Handler(ResponseHandler):
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         """Also end the body being read: on a malformed chunk aiohttp tells only who waits for a head."""
-        body = self._payload
+        body = self.body
         super().set_exception(exc, *cause)
         if body is not None and not body.is_eof() and body.exception() is None:
             body.set_exception(exc)
@@ -257,6 +253,7 @@ class UpstreamConnection:
         "_protocol",
         "_rest",
         "_until_close",
+        "_writer",
         "answered",
         "authority",
         "lost",
@@ -276,6 +273,7 @@ class UpstreamConnection:
         has ended in so many seconds."""
         self._connection: Connection | None = connection
         self._protocol = protocol
+        self._writer = StreamWriter(protocol, asyncio.get_running_loop())
         self._deadlines = deadlines
         self._rest = rest
         self._linger = linger
@@ -327,7 +325,7 @@ class UpstreamConnection:
             return
         try:
             async with asyncio.timeout(seconds):
-                await self._protocol._drain_helper()
+                await self._writer.drain()
         except TimeoutError:
             raise UpstreamTimeout("response") from None
         except _BROKEN as exc:

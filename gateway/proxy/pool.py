@@ -1,8 +1,4 @@
-"""Connections to upstreams, made by aiohttp's connector, which resolves names and does TLS, and kept for reuse.
-
-Inner parts relied on, all of aiohttp 3.14: ``BaseConnector.connect``, ``_factory`` and ``_acquired``;
-``ClientRequest.connection_key``.
-"""
+"""Connections to upstreams, made by aiohttp's connector, which resolves names and does TLS, and kept for reuse."""
 
 from __future__ import annotations
 
@@ -20,6 +16,7 @@ from aiohttp.connector import Connection
 from yarl import URL
 
 from gateway.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from gateway.proxy._aiohttp import connector_of, in_use
 from gateway.proxy.connection import Handler, UpstreamConnection, drop_unsent
 from gateway.proxy.load_balancer import UpstreamBase
 from gateway.server.deadlines import Deadlines
@@ -86,10 +83,8 @@ class UpstreamPool:
             self._closer.cancel()
         self._close_idle(before=math.inf)
         # Closed in order, they would wait for services to take what was sent last, which some never do.
-        busy = (protocol.transport for protocol in self._connector._acquired)
-        for transport in [*self._leaving, *busy]:
-            if transport is not None:
-                drop_unsent(transport)
+        for transport in [*self._leaving, *in_use(self._connector)]:
+            drop_unsent(transport)
         self._leaving.clear()
         await self._connector.close()
 
@@ -99,9 +94,7 @@ class UpstreamPool:
         self._look_seconds = max(idle / 4, 0.02)
 
     def _make_connector(self) -> TCPConnector:
-        connector = TCPConnector(limit=0, ttl_dns_cache=_DNS_SECONDS, force_close=True)
-        connector._factory = partial(Handler, loop=asyncio.get_running_loop())  # type: ignore[assignment]
-        return connector
+        return connector_of(partial(Handler, loop=asyncio.get_running_loop()), dns_seconds=_DNS_SECONDS)
 
     async def connect(self, base: UpstreamBase, seconds: float, *, fresh: bool = False) -> UpstreamConnection:
         """Return a connection to ``base`` within ``seconds``; ``fresh`` never takes a pooled one.

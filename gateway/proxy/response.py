@@ -1,7 +1,4 @@
-"""An upstream's answer on its way to the client, written to the connection as it comes.
-
-An inner part relied on, of aiohttp 3.14: ``StreamWriter._write``, which is ``write`` without waiting.
-"""
+"""A service's answer on its way to the client, written to the connection as it comes."""
 
 from __future__ import annotations
 
@@ -11,9 +8,9 @@ import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
-from aiohttp import hdrs, web
+from aiohttp import ClientConnectionResetError, hdrs, web
 from aiohttp.http import RawResponseMessage
 from multidict import CIMultiDict
 
@@ -47,25 +44,52 @@ class ForwardedResponse(web.StreamResponse):
     """
 
     def __init__(self, message: RawResponseMessage, status: int, reason: str, keep_alive: bool) -> None:
-        super().__init__(
-            status=status,
-            reason=reason,
-            _real_headers=message.headers,  # type: ignore[arg-type]
-        )
-        self._keep_alive = keep_alive
-        self._eof_sent = True
+        super().__init__(status=status, reason=reason)
+        self._sent = message.headers
+        self._stays_open = keep_alive
+        self._body_bytes = 0
         self.complete = False
         self.end = ABORTED
+
+    @property
+    def headers(self) -> Any:
+        """The service's own."""
+        return self._sent
+
+    @property
+    def prepared(self) -> bool:
+        """Always: the handler writes it."""
+        return True
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether another request is read behind it."""
+        return self._stays_open
+
+    def force_close(self) -> None:
+        """The connection ends behind it."""
+        self._stays_open = False
+
+    @property
+    def body_length(self) -> int:
+        """The bytes of the body that were written."""
+        return self._body_bytes
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Nothing is left to be written."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to be written."""
 
     def finish(self, body_bytes: int) -> None:
         """Note that all has been written."""
         self.complete = True
         self.end = ""
-        self._body_length = body_bytes
+        self._body_bytes = body_bytes
 
     def note(self, body_bytes: int) -> None:
         """Note how much has been written by now."""
-        self._body_length = body_bytes
+        self._body_bytes = body_bytes
 
 
 class TakenResponse(web.Response):
@@ -81,6 +105,20 @@ Send = Callable[
     Awaitable[ForwardedResponse | TakenResponse],
 ]
 """What is done with a final answer whose head has been read; ``send_answer`` is the usual one."""
+
+
+def writing_to(request: web.BaseRequest) -> Callable[[bytes], None]:
+    """Makes the function that writes to the client without waiting. It raises ConnectionError if that has gone."""
+    writer, transport = request.writer, request.transport
+
+    def write(data: bytes) -> None:
+        if transport is None or transport.is_closing():
+            raise ClientConnectionResetError("the client has gone")
+        # What of it is still on its way is counted by this.
+        writer.output_size += len(data)
+        transport.write(data)
+
+    return write
 
 
 async def send_interim(request: web.BaseRequest, message: RawResponseMessage) -> None:
@@ -138,7 +176,7 @@ async def send_answer(
     # A route may have made a status without a body of one that has some, which stays unread.
     data, ended = (b"", True) if bodiless else connection.take()
     response = ForwardedResponse(message, status, reason, keep_alive)
-    write = request.writer._write  # type: ignore[attr-defined]
+    write = writing_to(request)
     total = len(data)
     piece = _first_piece(head, data, chunked, ended)
     try:
@@ -188,7 +226,7 @@ async def _send_rest(
     What was written last may still wait for the client, but nothing keeps the service any more.
     """
     download: Download | None = None
-    write = request.writer._write  # type: ignore[attr-defined]
+    write = writing_to(request)
     total = response.body_length
 
     def too_many() -> None:

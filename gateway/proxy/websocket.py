@@ -15,7 +15,7 @@ from typing import Final, Protocol, cast
 
 from aiohttp import ClientOSError, HttpVersion, HttpVersion11, hdrs, web
 from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http import RawResponseMessage, WebSocketReader
+from aiohttp.http import RawResponseMessage, StreamWriter, WebSocketReader
 from multidict import MultiMapping
 
 from gateway.errors import Overloaded, UpstreamUnreachable
@@ -88,6 +88,7 @@ class End:
 
     def __init__(self, protocol: BaseProtocol, heard: Callable[[], None]) -> None:
         self._protocol = protocol
+        self._writer = StreamWriter(protocol, asyncio.get_running_loop())
         self._heard = heard
         self._pieces: list[bytes] = []
         self._size = 0
@@ -141,7 +142,7 @@ class End:
     async def drain(self) -> None:
         """Waits until enough of what was written has been taken. Raises ConnectionError if it can't be any more."""
         if self._protocol.writing_paused:
-            await self._protocol._drain_helper()
+            await self._writer.drain()
 
 
 class Tunnel:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import re
 import socket
@@ -16,6 +15,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
 
+from gateway.server._aiohttp import AppRunner
 from gateway.server.arrivals import Arrivals
 from gateway.server.connection import Guard
 from gateway.server.deadlines import Deadlines
@@ -71,29 +71,33 @@ def most_descriptors() -> int:
     return most - max(64, most // 20)
 
 
-class Port(web.TCPSite):
-    """A listening port that takes connections in small lots, so that a crowd holds up nobody for long and can be
-    counted, while many may wait."""
+async def open_port(runner: web.BaseRunner, host: str, port: int) -> None:
+    """Opens a port at every address of ``host``. Raises OSError.
 
-    def __init__(self, runner: web.BaseRunner, host: str, port: int) -> None:
-        super().__init__(runner, host, port, backlog=_ACCEPTED_AT_ONCE)
-
-    async def start(self) -> None:
-        """Opens it. Raises OSError."""
-        await super().start()
-        # asyncio takes one figure for how many may wait and how many it accepts in one turn.
-        for listening in getattr(self._server, "sockets", ()):
-            with socket.socket(fileno=os.dup(listening.fileno())) as same:
-                same.listen(BACKLOG)
-                # Accepted connections inherit it; aiohttp would set it on each.
-                same.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-
-
-class Runner(web.AppRunner):
-    """Runs an application on the gateway's own ``Server``; the parameters are those of ``Server``.
-
-    An inner part relied on, of aiohttp 3.14: ``AppRunner._make_server``, which starts the application.
+    It takes connections in small lots, so that a crowd delays no one for long and can be counted, while many may wait.
     """
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, _, protocol, _, address in dict.fromkeys(found):
+        listening = socket.socket(family, socket.SOCK_STREAM, protocol)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Accepted connections inherit it; aiohttp would set it on each.
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if family == socket.AF_INET6:
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listening.setblocking(False)
+            listening.bind(address)
+            await web.SockSite(runner, listening, backlog=_ACCEPTED_AT_ONCE).start()
+        except BaseException:
+            listening.close()
+            raise
+        # asyncio takes one figure for how many may wait and how many it accepts in one turn.
+        listening.listen(BACKLOG)
+
+
+class Runner(AppRunner):
+    """Runs an application on the gateway's own ``Server``; the parameters are those of ``Server``."""
 
     __slots__ = ("_server_parts",)
 
@@ -111,8 +115,8 @@ class Runner(web.AppRunner):
         super().__init__(app, access_log=None, shutdown_timeout=0.0)
         self._server_parts = limits, most, on_full, arrivals, refuse or plain_refusal, cors_of
 
-    async def _make_server(self) -> web.Server:
-        plain = await super()._make_server()
+    def server_around(self, plain: web.Server) -> web.Server:
+        """The gateway's own server around the application."""
         limits, most, on_full, arrivals, refuse, cors_of = self._server_parts
         return Server(
             plain.request_handler,

@@ -1,0 +1,107 @@
+"""The private parts of aiohttp's client that this package uses: all of them, each with its reason.
+
+aiohttp has no public way to send one request on one connection: ``ClientSession`` follows redirects, keeps cookies,
+repeats requests by itself and costs several times as much. So ``pool`` asks aiohttp's connector for connections, and
+``connection`` reads answers with the protocol that ``ClientSession`` uses. If aiohttp offers a client connection as a
+public class, it replaces this module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from aiohttp import TCPConnector
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.streams import StreamReader
+
+PRIVATE: Final = {
+    (TCPConnector, "_factory"): "makes the protocol of each connection; a public parameter would replace it",
+    (TCPConnector, "_acquired"): "the connections in use, which must end with the gateway",
+    (
+        ResponseHandler,
+        "_reading_paused",
+    ): "whether reading is paused: pause_reading has no counterpart to ask",
+    (
+        ResponseHandler,
+        "_should_close",
+    ): "that the connection must not serve again; should_close can only be read",
+    (ResponseHandler, "_exception"): "why the connection failed, without the cost of a call",
+    (ResponseHandler, "_upgraded"): "that the parser waits for another protocol behind an interim answer",
+    (ResponseHandler, "_payload"): "the body that is being read, to end it with the connection's fault",
+    (ResponseHandler, "_payload_parser"): "that the connection has left HTTP",
+    (ResponseHandler, "_parser"): "whether the connection expects an answer",
+}
+"""Class and name, and what it is for."""
+
+
+def missing() -> list[str]:
+    """The names that the installed version of aiohttp does not have."""
+    loop = asyncio.new_event_loop()
+    try:
+        handler = ResponseHandler(loop)
+        there = {ResponseHandler: dir(handler), TCPConnector: TCPConnector.__init__.__code__.co_names}
+        return [f"{owner.__name__}.{name}" for owner, name in PRIVATE if name not in there[owner]]
+    finally:
+        loop.close()
+
+
+def connector_of(protocol: Callable[[], ResponseHandler], *, dns_seconds: int) -> TCPConnector:
+    """A connector whose connections have the protocol that ``protocol`` makes, and are not kept by it."""
+    connector = TCPConnector(limit=0, ttl_dns_cache=dns_seconds, force_close=True)
+    connector._factory = protocol  # type: ignore[assignment]
+    return connector
+
+
+def in_use(connector: TCPConnector) -> Iterator[asyncio.Transport]:
+    """The transports of the connections that were asked for and not given back."""
+    for protocol in connector._acquired:
+        if protocol.transport is not None:
+            yield protocol.transport
+
+
+class ClientProtocol(ResponseHandler):
+    """aiohttp's protocol of a connection to a server, with names for what a subclass needs to know."""
+
+    @property
+    def reading_is_paused(self) -> bool:
+        """Whether aiohttp has stopped reading."""
+        return self._reading_paused
+
+    @property
+    def fault(self) -> BaseException | None:
+        """Why the connection has failed."""
+        return self._exception
+
+    @property
+    def ends(self) -> bool:
+        """Whether the connection serves no further request."""
+        return self._should_close
+
+    def end_behind_this(self) -> None:
+        """The connection serves no further request."""
+        self._should_close = True
+
+    @property
+    def body(self) -> StreamReader | None:
+        """The body that is being read."""
+        return self._payload
+
+    @body.setter
+    def body(self, body: StreamReader) -> None:
+        self._payload = body
+
+    @property
+    def expects_answer(self) -> bool:
+        """Whether there is a parser for what comes."""
+        return self._parser is not None
+
+    @property
+    def speaks_http(self) -> bool:
+        """Whether what comes goes to the parser of answers."""
+        return self._parser is not None and not self._upgraded and self._payload_parser is None
+
+    def forget_upgrade(self) -> None:
+        """An interim answer that named another protocol has passed."""
+        self._upgraded = False

@@ -1,0 +1,34 @@
+"""The private parts of aiohttp's server that the gateway uses: all of them, each with its reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+PRIVATE: Final = {
+    (
+        web.AppRunner,
+        "_make_server",
+    ): "starts the application and makes its server; a public parameter for the class of "
+    "the server would replace it",
+}
+"""Class and name, and what it is for."""
+
+
+def missing() -> list[str]:
+    """The names that the installed version of aiohttp does not have."""
+    return [f"{owner.__name__}.{name}" for owner, name in PRIVATE if not hasattr(owner, name)]
+
+
+class AppRunner(web.AppRunner):
+    """An ``AppRunner`` for a server of one's own."""
+
+    __slots__ = ()
+
+    async def _make_server(self) -> web.Server:
+        return self.server_around(await super()._make_server())
+
+    def server_around(self, plain: web.Server) -> web.Server:
+        """Makes the server. ``plain`` is aiohttp's own, which knows how to call the application."""
+        raise NotImplementedError
