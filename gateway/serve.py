@@ -39,6 +39,8 @@ from gateway.middleware.errors import refuse_unread
 from gateway.middleware.overload import cors_of
 from gateway.observability.logging import LineWriter, logging_to
 from gateway.observability.metrics import Metrics
+from gateway.proxy._aiohttp import missing as client_names_missing
+from gateway.server._aiohttp import missing as server_names_missing
 from gateway.server.listener import Runner, open_port
 from gateway.settings.model import Settings, as_written
 from gateway.settings.spring.environ import understood
@@ -146,6 +148,10 @@ class Stop:
 
 FULL_LOGGED_SECONDS = 10.0
 
+WRONG_AIOHTTP: Final = (
+    "this version of aiohttp lacks %s, which the gateway needs; install one that setup.cfg allows, as the page on "
+    "versions says"
+)
 COLLECT_AFTER = (10_000, 1_000, 1_000)
 """Python's garbage collector: hardly anything here is in a cycle. What is young is looked through in 2 to 4 ms; a
 collection over the million objects of 15,000 streams would stop everything for tenths of a second, so it comes only
@@ -159,6 +165,9 @@ async def serve(
 
     The port is opened last: who can connect is served. ``own_process`` as in ``Stop``.
     """
+    if lacking := [*server_names_missing(), *client_names_missing()]:
+        print(WRONG_AIOHTTP % ", ".join(lacking), file=sys.stderr)
+        return _FAILED
     raise_descriptor_limit()
     # Variables that the route file asks for mean something.
     asked = Asked(understood(os.environ if environ is None else environ))

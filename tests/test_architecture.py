@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from gateway.proxy._aiohttp import PRIVATE as CLIENT_PARTS
+from gateway.server._aiohttp import PRIVATE as SERVER_PARTS
 
 ROOT = Path(__file__).parent.parent
 LONGEST_MODULE = 600
@@ -24,7 +31,7 @@ DIRECTIONS: dict[str, set[str]] = {
     # The command line: lazily everything that it runs.
     "cli": {"__init__", "composition", "demo", "discovery", "routing", "serve", "versions", *_BASE},
     "demo": {"app", "serve", *_BASE},
-    "serve": {"app", "composition", "context", "middleware", "systemd", *_BASE},
+    "serve": {"app", "composition", "context", "middleware", "proxy", "systemd", *_BASE},
     "systemd": set(),
     "versions": set(),
     # The composition root, and what it is made of that knows several packages.
@@ -158,6 +165,95 @@ def test_the_directions_have_no_circle() -> None:
         for room in done:
             del left[room]
     assert left == {}
+
+
+PRIVATE_PARTS = {"proxy/_aiohttp.py": CLIENT_PARTS, "server/_aiohttp.py": SERVER_PARTS}
+"""The modules that may use private names of a library, and which."""
+MOST_PRIVATE_PARTS = 20
+_OF_NAMED_TUPLES = {"_replace", "_asdict", "_fields"}
+
+
+def private_names(package: Path) -> list[str]:
+    """Where a private name of another object is used: file, line and name. A module's own classes may know each other
+    so, since their names are in the same module."""
+    found = []
+    for path in modules(package):
+        tree = ast.parse(path.read_text())
+        own = {
+            node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and _is_own(node.value)
+        }
+        own |= {
+            node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        }
+        found += [
+            f"{path.relative_to(package)}:{node.lineno} {ast.unparse(node)}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute)
+            and re.match("_[a-z]", node.attr)
+            and not _is_own(node.value)
+            and node.attr not in own | _OF_NAMED_TUPLES
+        ]
+    return found
+
+
+def _is_own(value: ast.expr) -> bool:
+    return isinstance(value, ast.Name) and value.id in ("self", "cls")
+
+
+def inherited_private_names(package: Path) -> list[str]:
+    """Private names that classes take from a library's class without defining them."""
+    found = []
+    for path in modules(package):
+        name = ".".join((package.name, *path.relative_to(package).with_suffix("").parts))
+        if path.name == "__main__.py" or "demo" in path.parts:
+            continue
+        for each in vars(import_module(name)).values():
+            if not isinstance(each, type) or each.__module__ != name:
+                continue
+            strangers = [
+                base for base in each.__mro__[1:] if base.__module__.split(".")[0] in PRIVATE_LIBRARIES
+            ]
+            if not strangers:
+                continue
+            tree = ast.parse(textwrap.dedent(inspect.getsource(each)))
+            used = {
+                node.attr
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Attribute)
+                and re.match("_[a-z]", node.attr)
+                and _is_own_or_super(node.value)
+            }
+            theirs = {attr for base in strangers for attr in (*vars(base), *_set_in(base))}
+            found += [f"{name}.{each.__name__}.{attr}" for attr in sorted(used & theirs)]
+    return found
+
+
+PRIVATE_LIBRARIES = {"aiohttp", "aiohttp_sse", "redis", "prometheus_client", "jose", "argparse"}
+
+
+def _is_own_or_super(value: ast.expr) -> bool:
+    return _is_own(value) or (
+        isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "super"
+    )
+
+
+def _set_in(base: type) -> set[str]:
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
+    except (OSError, TypeError):
+        return set()
+    return {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and _is_own(node.value)}
+
+
+def test_private_names_of_libraries_are_used_in_their_modules_only() -> None:
+    listed = {name for parts in PRIVATE_PARTS.values() for _, name in parts}
+    assert len(listed) <= MOST_PRIVATE_PARTS
+    outside = [
+        use for use in private_names(ROOT / "gateway") if not use.startswith((*PRIVATE_PARTS, "demo/"))
+    ]
+    assert outside == [use for use in outside if use.endswith(" os._exit")]
+    inherited = [use for use in inherited_private_names(ROOT / "gateway") if "._aiohttp." not in use]
+    assert inherited == []
 
 
 def circles(package: Path) -> list[list[str]]:

@@ -12,10 +12,15 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
+from gateway.serve import serve
+from gateway.server._aiohttp import PRIVATE as SERVER_PARTS
+from gateway.settings.model import Settings
 from tests.harness import ROUTES, Caller
 from tests.processes import GatewayProcess, gateway_process
-from tests.tokens import Issuer, serving
+from tests.tokens import Issuer
+from tests.tokens import serving as serving_keys
 
 ALL_WAIT = {"ALLOWED_IN_MAX_CAPACITY": "0"}
 NOWHERE = "http://127.0.0.1:1/.well-known/jwks.json"
@@ -160,7 +165,7 @@ async def test_hanging_up_reloads_the_routes_while_streams_stay(
     tmp_path: Path, routes: Path, redis_url: str
 ) -> None:
     issuer = Issuer()
-    async with serving(issuer) as keys:
+    async with serving_keys(issuer) as keys:
         environ = {
             "REDIS_URL": redis_url,
             "JWT_JWKS_URI": keys.uri,
@@ -187,7 +192,7 @@ async def test_a_stop_ends_streams_with_a_retry_and_the_process_with_status_0(
     tmp_path: Path, routes: Path, redis_url: str, stop: signal.Signals
 ) -> None:
     issuer = Issuer()
-    async with serving(issuer) as keys:
+    async with serving_keys(issuer) as keys:
         environ = {"REDIS_URL": redis_url, "JWT_JWKS_URI": keys.uri, **ALL_WAIT}
         async with gateway_process(environ, tmp_path) as gateway, aiohttp.ClientSession() as session:
             user = Caller(session, gateway.base, issuer.token("someone"))
@@ -244,3 +249,13 @@ async def test_management_on_a_port_of_its_own(tmp_path: Path, routes: Path, red
             assert response.status == 404
         async with session.get(gateway.base + "/actuator/health") as response:
             assert response.status == 404
+
+
+async def test_an_aiohttp_without_the_names_that_are_needed_stops_the_start_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(SERVER_PARTS, (web.AppRunner, "_no_such_name"), "nothing")
+    assert await serve(Settings.from_env({}), {}) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "AppRunner._no_such_name" in told

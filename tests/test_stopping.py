@@ -372,7 +372,7 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path, redis_url: str, a
 STUCK = """
 import asyncio, json, os, signal, sys, time
 from gateway.observability.logging import LineWriter
-from gateway.stopping import Stop
+from gateway.serve import Stop
 
 async def serve():
     stop = Stop({grace}, LineWriter(sys.stdout), own_process=True)

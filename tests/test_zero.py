@@ -1,4 +1,4 @@
-"""What 0 means, for each number that can be set: it is refused, or does what the settings page says. Never "for ever"."""
+"""What 0 means, for each number that can be set: refused, or what the settings page says. Never "for ever"."""
 
 from __future__ import annotations
 

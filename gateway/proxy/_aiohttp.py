@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from aiohttp import TCPConnector
+from aiohttp import BaseConnector, TCPConnector
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.streams import StreamReader
 
@@ -41,7 +41,7 @@ def missing() -> list[str]:
     loop = asyncio.new_event_loop()
     try:
         handler = ResponseHandler(loop)
-        there = {ResponseHandler: dir(handler), TCPConnector: TCPConnector.__init__.__code__.co_names}
+        there = {ResponseHandler: dir(handler), TCPConnector: BaseConnector.__init__.__code__.co_names}
         return [f"{owner.__name__}.{name}" for owner, name in PRIVATE if name not in there[owner]]
     finally:
         loop.close()
@@ -96,6 +96,10 @@ class ClientProtocol(ResponseHandler):
     def expects_answer(self) -> bool:
         """Whether there is a parser for what comes."""
         return self._parser is not None
+
+    def expect_nothing(self) -> None:
+        """Until an answer is expected, whatever comes is kept aside: the connection must not serve again."""
+        self._parser = None
 
     @property
     def speaks_http(self) -> bool:

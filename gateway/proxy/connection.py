@@ -429,7 +429,7 @@ class UpstreamConnection:
         self._protocol.served = True
         # Without a parser, whatever an idle upstream sends on its own is kept aside and seen by
         # ``should_close``; with the old one it would become the answer to somebody's next request.
-        self._protocol._parser = None
+        self._protocol.expect_nothing()
         self._rest(self._connection)
         self._connection = None
 

@@ -146,7 +146,7 @@ async def test_an_append_only_file_that_was_cut_off_is_loaded_up_to_there(
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
-from gateway.waiting_room.embedded import embedded_redis
+from gateway.waiting_room.redis.embedded import embedded_redis
 async def main():
     async with embedded_redis(Path(sys.argv[1]), executable=Path(sys.argv[2])) as url:
         print(url, flush=True)
