@@ -22,7 +22,7 @@ from gateway.waiting_room.state import Summary
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-QUEUE = (ROOT / "docs" / "explanation" / "queue.md").read_text(encoding="utf-8")
+QUEUE = (ROOT / "docs" / "reference" / "queue.md").read_text(encoding="utf-8")
 API = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -163,7 +163,7 @@ def test_every_error_code_is_described_with_its_status_and_nothing_else() -> Non
 def test_no_other_code_is_mentioned_anywhere() -> None:
     """Words in capitals with an underscore are settings, events or codes; a code that is no more would be none."""
     known = {error.code for error in STATUS_OF} | {GatewayError.code, "REMOVED", "TOO_MANY_STREAMS"}
-    for page in ("README.md", "docs/reference/api.md", "docs/explanation/queue.md", "docs/explanation/architecture.md"):
+    for page in ("README.md", "docs/reference/api.md", "docs/reference/queue.md", "docs/explanation/architecture.md"):
         text = (ROOT / page).read_text(encoding="utf-8")
         after_status = set(re.findall(r"\b[45]\d\d `?([A-Z][A-Z_]+[A-Z])\b", text))
         assert after_status <= known, page

@@ -90,7 +90,7 @@ class Redis:
         try:
             address = parse_redis_address(url)
         except ValueError:
-            raise SettingsError("REDIS_URL", "(hidden)", "an address as in docs/how-to/redis.md") from None
+            raise SettingsError("REDIS_URL", "(hidden)", "an address as in docs/reference/redis.md") from None
         self.is_cluster = address.form == "cluster"
         """The address says so; a server with an address of its own may be part of one all the same."""
         self.database = address.database
