@@ -22,11 +22,18 @@ from gateway.waiting_room.state import Summary
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+DOCS = [page for page in PAGES if page.is_relative_to(ROOT / "docs")]
+# Those of the older changes stand as they were written.
+WRITTEN = [page for page in PAGES if page.name != "CHANGELOG.md"]
 QUEUE = (ROOT / "docs" / "reference" / "queue.md").read_text(encoding="utf-8")
 API = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 _LINK = re.compile(r"!?\[[^\]\n]*\]\(([^)\s]+)\)")
+_UNNAMED = re.compile(
+    r"\b(?:whoever|whomever|nobody|somebody|anybody|everybody|those in|who is in)\b|(?:^|[.;:|] |- )Who\b",
+    re.IGNORECASE | re.MULTILINE,
+)
 _FENCE = re.compile(r"^(```|~~~).*?^\1\s*$", re.MULTILINE | re.DOTALL)
 
 
@@ -109,7 +116,7 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
         linked = _LINK.findall(without_code(page.read_text(encoding="utf-8")))
         targets = {(page.parent / link.partition("#")[0]).resolve() for link in linked if ":" not in link}
         ahead += [each for each in PAGES if each in targets and each not in reached]
-    assert {page for page in PAGES if page.is_relative_to(ROOT / "docs")} <= reached
+    assert set(DOCS) <= reached
 
 
 def test_every_script_is_described_and_nothing_else() -> None:
@@ -200,18 +207,68 @@ def test_commands_in_examples_exist(page: Path) -> None:
         make_parser().parse_args(words)
 
 
-def test_the_picture_is_small_and_has_a_text_for_those_who_cannot_see_it() -> None:
-    picture = (ROOT / "docs" / "assets" / "architecture.svg").read_bytes()
+@pytest.mark.parametrize("name", ["architecture", "demo"])
+def test_a_picture_is_small_and_has_a_text_for_readers_who_cannot_see_it(name: str) -> None:
+    picture = (ROOT / "docs" / "assets" / f"{name}.svg").read_bytes()
     assert len(picture) < 12 * 1024
     assert b"<title" in picture
     assert b"<desc" in picture
 
 
-def test_the_korean_readme_has_the_same_code_and_leads_to_the_same_pages() -> None:
-    korean = (ROOT / "README.ko.md").read_text(encoding="utf-8")
-    assert [found[0] for found in _FENCE.finditer(korean)] == [found[0] for found in _FENCE.finditer(README)]
-    shared = {link for link in _LINK.findall(README) if not link.startswith("README")}
-    assert {link for link in _LINK.findall(korean) if not link.startswith("README")} == shared
+@pytest.mark.parametrize("page", ["README", "docs/tutorials/first-waiting-room"])
+def test_a_korean_page_has_the_same_code_and_leads_to_the_same_pages(page: str) -> None:
+    english, korean = ((ROOT / f"{page}{end}").read_text(encoding="utf-8") for end in (".md", ".ko.md"))
+    assert [found[0] for found in _FENCE.finditer(korean)] == [found[0] for found in _FENCE.finditer(english)]
+    # Each leads to the other, and to Korean pages where there are any.
+    own = Path(page).name
+    to_english, to_korean = (
+        {link.replace(".ko.md", ".md") for link in _LINK.findall(text)} - {f"{own}.md"} for text in (english, korean)
+    )
+    assert to_korean == to_english
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_is_in_the_navigation_and_says_first_whom_it_is_for(page: Path) -> None:
+    """The order of a page: its title, then one paragraph with whom it is for and what they can do afterwards."""
+    assert f" {page.relative_to(ROOT / 'docs')}\n" in (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    title, opening = page.read_text(encoding="utf-8").split("\n\n")[:2]
+    assert re.fullmatch("# .+", title)
+    if not page.name.endswith(".ko.md"):
+        assert opening.startswith("For ")
+        assert re.search(r"\b[Oo]n this page|\b[Aa]fter (reading )?this page|In ten minutes you", opening)
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_lines_are_short_but_for_tables_and_code(page: Path) -> None:
+    lines = _FENCE.sub("", page.read_text(encoding="utf-8")).splitlines()
+    assert [line for line in lines if len(line) > 120 and not line.startswith(("|", "    "))] == []
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_sentences_name_their_subject(page: Path) -> None:
+    """The client, the user, the operator, the gateway: never somebody whom the reader has to guess."""
+    text = without_code(page.read_text(encoding="utf-8"))
+    assert _UNNAMED.findall(text) == []
+
+
+def test_every_page_that_files_name_exists() -> None:
+    """Messages, comments and configuration lead to pages by their path."""
+    folders = ("gateway", "lua_scripts", "deploy", "tests", "benchmarks")
+    files = [ROOT / "routes.yaml", *(file for folder in folders for file in (ROOT / folder).rglob("*"))]
+    texts = {
+        file: file.read_text(encoding="utf-8")
+        for file in files
+        if file.suffix in {".py", ".lua", ".yaml", ".yml", ".conf", ".env", ".service"} and file.is_file()
+    }
+    named = {name for text in texts.values() for name in re.findall(r"\bdocs/[\w/-]+\.(?:md|svg)", text)}
+    assert len(named) > 5
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+def test_the_site_loads_nothing_from_elsewhere() -> None:
+    settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert "\n  font: false\n" in settings
+    assert "http" not in settings
 
 
 def test_calls_with_a_body_say_how_slow_it_may_come() -> None:
