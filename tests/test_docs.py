@@ -235,7 +235,7 @@ def test_a_page_is_in_the_navigation_and_says_first_whom_it_is_for(page: Path) -
     assert re.fullmatch("# .+", title)
     if not page.name.endswith(".ko.md"):
         assert opening.startswith("For ")
-        assert re.search(r"\b[Oo]n this page|\b[Aa]fter (reading )?this page|In ten minutes you", opening)
+        assert re.search(r"\b[Oo]n\s+this\s+page|\b[Aa]fter\s+(?:reading\s+)?this\s+page|In ten minutes you", opening)
 
 
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(ROOT)))

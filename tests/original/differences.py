@@ -199,7 +199,7 @@ STAYS: list[Known] = [
         },
     ),
     Known(
-        "Nobody in line",
+        "A user without a place",
         ("queue/status-not-in-queue", "queue/status-left"),
         {"body.error.code": ('"USER_ID_NOT_FOUND"', '"NOT_IN_QUEUE"'), "body.error.message": ANY},
     ),
@@ -221,7 +221,7 @@ STAYS: list[Known] = [
     ),
     # --- what services see ---
     Known(
-        "Who the client is",
+        "The client's address",
         ALL,
         {
             "sent forwarded": NEW,
@@ -233,7 +233,7 @@ STAYS: list[Known] = [
         },
     ),
     Known(
-        "Who the client is",
+        "The client's address",
         ("headers/forwarded",),
         {
             "sent x-forwarded-for": ("203.0.113.9", "127.0.0.1"),
@@ -244,11 +244,11 @@ STAYS: list[Known] = [
         },
     ),
     Known(
-        "Who the client is",
+        "The client's address",
         ("headers/forwarded-rfc",),
         {"sent forwarded": ("for=203.0.113.9*", "proto=http;*for=127.0.0.1")},
     ),
-    Known("Who the client is", ("headers/real-ip",), {"sent x-real-ip": ("203.0.113.9", "127.0.0.1")}),
+    Known("The client's address", ("headers/real-ip",), {"sent x-real-ip": ("203.0.113.9", "127.0.0.1")}),
     Known(
         "Traces",
         ALL,
