@@ -1,4 +1,4 @@
-"""What the site needs beside the pages as they stand: it has no files outside of docs/, so that their names stay alone."""
+"""The site has no files from outside of docs/: links to them become their names."""
 
 from __future__ import annotations
 

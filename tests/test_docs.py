@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -170,7 +172,12 @@ def test_every_error_code_is_described_with_its_status_and_nothing_else() -> Non
 def test_no_other_code_is_mentioned_anywhere() -> None:
     """Words in capitals with an underscore are settings, events or codes; a code that is no more would be none."""
     known = {error.code for error in STATUS_OF} | {GatewayError.code, "REMOVED", "TOO_MANY_STREAMS"}
-    for page in ("README.md", "docs/reference/api.md", "docs/reference/queue.md", "docs/explanation/architecture.md"):
+    for page in (
+        "README.md",
+        "docs/reference/api.md",
+        "docs/reference/queue.md",
+        "docs/explanation/architecture.md",
+    ):
         text = (ROOT / page).read_text(encoding="utf-8")
         after_status = set(re.findall(r"\b[45]\d\d `?([A-Z][A-Z_]+[A-Z])\b", text))
         assert after_status <= known, page
@@ -222,7 +229,8 @@ def test_a_korean_page_has_the_same_code_and_leads_to_the_same_pages(page: str) 
     # Each leads to the other, and to Korean pages where there are any.
     own = Path(page).name
     to_english, to_korean = (
-        {link.replace(".ko.md", ".md") for link in _LINK.findall(text)} - {f"{own}.md"} for text in (english, korean)
+        {link.replace(".ko.md", ".md") for link in _LINK.findall(text)} - {f"{own}.md"}
+        for text in (english, korean)
     )
     assert to_korean == to_english
 
@@ -235,7 +243,9 @@ def test_a_page_is_in_the_navigation_and_says_first_whom_it_is_for(page: Path) -
     assert re.fullmatch("# .+", title)
     if not page.name.endswith(".ko.md"):
         assert opening.startswith("For ")
-        assert re.search(r"\b[Oo]n\s+this\s+page|\b[Aa]fter\s+(?:reading\s+)?this\s+page|In ten minutes you", opening)
+        assert re.search(
+            r"\b[Oo]n\s+this\s+page|\b[Aa]fter\s+(?:reading\s+)?this\s+page|In ten minutes you", opening
+        )
 
 
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(ROOT)))
@@ -263,6 +273,22 @@ def test_every_page_that_files_name_exists() -> None:
     named = {name for text in texts.values() for name in re.findall(r"\bdocs/[\w/-]+\.(?:md|svg)", text)}
     assert len(named) > 5
     assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+@pytest.mark.parametrize(
+    ("markdown", "shown"),
+    [
+        ("see [`deploy/`](../../deploy)", "see `deploy`"),
+        ("the [shipped routes.yaml](../../routes.yaml#x).", "the shipped routes.yaml (`routes.yaml`)."),
+        ("[Redis](redis.md) [a](https://example.org) [b](#c)", "[Redis](redis.md) [a](https://example.org) [b](#c)"),
+        ("![picture](../assets/demo.svg)", "![picture](../assets/demo.svg)"),
+        ("```\n[`deploy/`](../../deploy)\n```\n", "```\n[`deploy/`](../../deploy)\n```\n"),
+    ],
+)
+def test_on_the_site_a_link_to_a_file_elsewhere_is_its_name(markdown: str, shown: str) -> None:
+    hooks = runpy.run_path(str(ROOT / "docs" / "hooks.py"))
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="how-to/deploy.md"))
+    assert hooks["on_page_markdown"](markdown, page=page) == shown
 
 
 def test_the_site_loads_nothing_from_elsewhere() -> None:
