@@ -280,7 +280,10 @@ def test_every_page_that_files_name_exists() -> None:
     [
         ("see [`deploy/`](../../deploy)", "see `deploy`"),
         ("the [shipped routes.yaml](../../routes.yaml#x).", "the shipped routes.yaml (`routes.yaml`)."),
-        ("[Redis](redis.md) [a](https://example.org) [b](#c)", "[Redis](redis.md) [a](https://example.org) [b](#c)"),
+        (
+            "[Redis](redis.md) [a](https://example.org) [b](#c)",
+            "[Redis](redis.md) [a](https://example.org) [b](#c)",
+        ),
         ("![picture](../assets/demo.svg)", "![picture](../assets/demo.svg)"),
         ("```\n[`deploy/`](../../deploy)\n```\n", "```\n[`deploy/`](../../deploy)\n```\n"),
     ],
