@@ -1,5 +1,7 @@
-"""What 0 means, for each number that can be set: it is refused, or does what docs/reference/settings.md says. Never "for
-ever" by accident."""
+"""What 0 means, for each number that can be set: it is refused, or does what docs/reference/settings.md says.
+
+It never means "for ever" by accident.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ from tests.proxy.test_uploads import keeping
 
 ROOT = Path(__file__).parents[1]
 NUMBERS = [row for row in TABLE if re.match(r"a (whole )?number", row.kind.allowed)]
-TEXT = (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8").partition("## What 0 means")[2]
+TEXT = (
+    (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8").partition("## What 0 means")[2]
+)
 ROWS = {
     name: (meaning.strip(), file, test)
     for name, meaning, file, test in re.findall(

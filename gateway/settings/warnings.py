@@ -131,7 +131,9 @@ def warnings_of_names(environ: Mapping[str, str], more: Collection[str] = ()) ->
     warnings = [*conflicts, *unread_zones(view), *options, *names.unknown, *without]
     if len(warnings) > MOST_TOLD:
         left = len(warnings) - MOST_TOLD + 1
-        warnings[MOST_TOLD - 1 :] = [f"{left} more variables are not understood: see docs/reference/spring-names.md"]
+        warnings[MOST_TOLD - 1 :] = [
+            f"{left} more variables are not understood: see docs/reference/spring-names.md"
+        ]
     return warnings
 
 

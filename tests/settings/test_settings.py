@@ -645,7 +645,9 @@ def test_the_docs_list_every_setting_of_the_table_and_no_other() -> None:
 
 
 def test_the_docs_name_every_older_name() -> None:
-    text = "".join((ROOT / "docs" / "reference" / page).read_text() for page in ("settings.md", "spring-names.md"))
+    text = "".join(
+        (ROOT / "docs" / "reference" / page).read_text() for page in ("settings.md", "spring-names.md")
+    )
     names = {older for row in TABLE for older in row.older}
     names |= {"REDIS_IP", "REDIS_PW", "SPRING_DATA_REDIS_HOST", "SPRING_DATA_REDIS_PORT"}
     assert {name for name in names if f"`{name}`" not in text} == set()

@@ -81,7 +81,8 @@ def test_a_misspelt_variable_is_named_with_the_one_that_is_meant(name: str, mean
 def test_an_unknown_name_of_our_own_is_told_even_if_none_is_near() -> None:
     (warning,) = warnings_of_names({"QUEUE_COLOUR": "red"})
     assert (
-        warning == "QUEUE_COLOUR is not a setting, so it has no effect: docs/reference/settings.md names all there are"
+        warning
+        == "QUEUE_COLOUR is not a setting, so it has no effect: docs/reference/settings.md names all there are"
     )
 
 
