@@ -10,7 +10,7 @@ INSTALL := PIP_CONSTRAINT=$(CONSTRAINTS) PIP_BUILD_CONSTRAINT=$(CONSTRAINTS) PYT
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench lint types hooks release-check constraints clean
+.PHONY: help demo test soak bench lint types docs hooks release-check constraints clean
 
 help: ## Show what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
@@ -44,6 +44,10 @@ types: $(STAMP) ## Check types
 	$(INSTALL) --editable '.[types]'
 	$(BIN)/mypy
 
+docs: $(STAMP) ## Build the documentation as a site, in site/
+	$(INSTALL) --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet $(ARGS)
+
 hooks: $(STAMP) ## Look at each commit before it is made
 	$(INSTALL) --editable '.[contribute]'
 	$(BIN)/pre-commit install
@@ -61,4 +65,4 @@ constraints: ## Write the newest versions that setup.cfg allows into constraints
 		--no-annotate --custom-compile-command 'make constraints' --output-file $(CONSTRAINTS) setup.cfg -
 
 clean: ## Remove what the others made
-	rm -rf $(VENV) build dist *.egg-info .tox .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .tox .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -22,11 +24,18 @@ from gateway.waiting_room.state import Summary
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-QUEUE = (ROOT / "docs" / "explanation" / "queue.md").read_text(encoding="utf-8")
+DOCS = [page for page in PAGES if page.is_relative_to(ROOT / "docs")]
+# Those of the older changes stand as they were written.
+WRITTEN = [page for page in PAGES if page.name != "CHANGELOG.md"]
+QUEUE = (ROOT / "docs" / "reference" / "queue.md").read_text(encoding="utf-8")
 API = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 _LINK = re.compile(r"!?\[[^\]\n]*\]\(([^)\s]+)\)")
+_UNNAMED = re.compile(
+    r"\b(?:whoever|whomever|nobody|somebody|anybody|everybody|those in|who is in)\b|(?:^|[.;:|] |- )Who\b",
+    re.IGNORECASE | re.MULTILINE,
+)
 _FENCE = re.compile(r"^(```|~~~).*?^\1\s*$", re.MULTILINE | re.DOTALL)
 
 
@@ -109,7 +118,7 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
         linked = _LINK.findall(without_code(page.read_text(encoding="utf-8")))
         targets = {(page.parent / link.partition("#")[0]).resolve() for link in linked if ":" not in link}
         ahead += [each for each in PAGES if each in targets and each not in reached]
-    assert {page for page in PAGES if page.is_relative_to(ROOT / "docs")} <= reached
+    assert set(DOCS) <= reached
 
 
 def test_every_script_is_described_and_nothing_else() -> None:
@@ -166,7 +175,7 @@ def test_no_other_code_is_mentioned_anywhere() -> None:
     for page in (
         "README.md",
         "docs/reference/api.md",
-        "docs/explanation/queue.md",
+        "docs/reference/queue.md",
         "docs/explanation/architecture.md",
     ):
         text = (ROOT / page).read_text(encoding="utf-8")
@@ -212,18 +221,90 @@ def test_the_readme_names_every_command() -> None:
         assert commands <= set(re.findall(r"`(\w+)`", text.rpartition("`gateway --help`")[2]))
 
 
-def test_the_picture_is_small_and_has_a_text_for_those_who_cannot_see_it() -> None:
-    picture = (ROOT / "docs" / "assets" / "architecture.svg").read_bytes()
+@pytest.mark.parametrize("name", ["architecture", "demo"])
+def test_a_picture_is_small_and_has_a_text_for_readers_who_cannot_see_it(name: str) -> None:
+    picture = (ROOT / "docs" / "assets" / f"{name}.svg").read_bytes()
     assert len(picture) < 12 * 1024
     assert b"<title" in picture
     assert b"<desc" in picture
 
 
-def test_the_korean_readme_has_the_same_code_and_leads_to_the_same_pages() -> None:
-    korean = (ROOT / "README.ko.md").read_text(encoding="utf-8")
-    assert [found[0] for found in _FENCE.finditer(korean)] == [found[0] for found in _FENCE.finditer(README)]
-    shared = {link for link in _LINK.findall(README) if not link.startswith("README")}
-    assert {link for link in _LINK.findall(korean) if not link.startswith("README")} == shared
+@pytest.mark.parametrize("page", ["README", "docs/tutorials/first-waiting-room"])
+def test_a_korean_page_has_the_same_code_and_leads_to_the_same_pages(page: str) -> None:
+    english, korean = ((ROOT / f"{page}{end}").read_text(encoding="utf-8") for end in (".md", ".ko.md"))
+    assert [found[0] for found in _FENCE.finditer(korean)] == [found[0] for found in _FENCE.finditer(english)]
+    # Each leads to the other, and to Korean pages where there are any.
+    own = Path(page).name
+    to_english, to_korean = (
+        {link.replace(".ko.md", ".md") for link in _LINK.findall(text)} - {f"{own}.md"}
+        for text in (english, korean)
+    )
+    assert to_korean == to_english
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_is_in_the_navigation_and_says_first_whom_it_is_for(page: Path) -> None:
+    """The order of a page: its title, then one paragraph with whom it is for and what they can do afterwards."""
+    assert f" {page.relative_to(ROOT / 'docs')}\n" in (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    title, opening = page.read_text(encoding="utf-8").split("\n\n")[:2]
+    assert re.fullmatch("# .+", title)
+    if not page.name.endswith(".ko.md"):
+        assert opening.startswith("For ")
+        assert re.search(
+            r"\b[Oo]n\s+this\s+page|\b[Aa]fter\s+(?:reading\s+)?this\s+page|In ten minutes you", opening
+        )
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_lines_are_short_but_for_tables_and_code(page: Path) -> None:
+    lines = _FENCE.sub("", page.read_text(encoding="utf-8")).splitlines()
+    assert [line for line in lines if len(line) > 120 and not line.startswith(("|", "    "))] == []
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_sentences_name_their_subject(page: Path) -> None:
+    """The client, the user, the operator, the gateway: never somebody whom the reader has to guess."""
+    text = without_code(page.read_text(encoding="utf-8"))
+    assert _UNNAMED.findall(text) == []
+
+
+def test_every_page_that_files_name_exists() -> None:
+    """Messages, comments and configuration lead to pages by their path."""
+    folders = ("gateway", "lua_scripts", "deploy", "tests", "benchmarks")
+    files = [ROOT / "routes.yaml", *(file for folder in folders for file in (ROOT / folder).rglob("*"))]
+    texts = {
+        file: file.read_text(encoding="utf-8")
+        for file in files
+        if file.suffix in {".py", ".lua", ".yaml", ".yml", ".conf", ".env", ".service"} and file.is_file()
+    }
+    named = {name for text in texts.values() for name in re.findall(r"\bdocs/[\w/-]+\.(?:md|svg)", text)}
+    assert len(named) > 5
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+@pytest.mark.parametrize(
+    ("markdown", "shown"),
+    [
+        ("see [`deploy/`](../../deploy)", "see `deploy`"),
+        ("the [shipped routes.yaml](../../routes.yaml#x).", "the shipped routes.yaml (`routes.yaml`)."),
+        (
+            "[Redis](redis.md) [a](https://example.org) [b](#c)",
+            "[Redis](redis.md) [a](https://example.org) [b](#c)",
+        ),
+        ("![picture](../assets/demo.svg)", "![picture](../assets/demo.svg)"),
+        ("```\n[`deploy/`](../../deploy)\n```\n", "```\n[`deploy/`](../../deploy)\n```\n"),
+    ],
+)
+def test_on_the_site_a_link_to_a_file_elsewhere_is_its_name(markdown: str, shown: str) -> None:
+    hooks = runpy.run_path(str(ROOT / "docs" / "hooks.py"))
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="how-to/deploy.md"))
+    assert hooks["on_page_markdown"](markdown, page=page) == shown
+
+
+def test_the_site_loads_nothing_from_elsewhere() -> None:
+    settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert "\n  font: false\n" in settings
+    assert "http" not in settings
 
 
 def test_calls_with_a_body_say_how_slow_it_may_come() -> None:

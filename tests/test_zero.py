@@ -1,4 +1,7 @@
-"""What 0 means, for each number that can be set: refused, or what the settings page says. Never "for ever"."""
+"""What 0 means, for each number that can be set: it is refused, or does what docs/reference/settings.md says.
+
+It never means "for ever" by accident.
+"""
 
 from __future__ import annotations
 

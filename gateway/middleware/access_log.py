@@ -1,4 +1,7 @@
-"""The outermost middleware: every request gets a trace id, exactly one answer, and one line in the access log."""
+"""The outermost middleware: every request gets a trace id, exactly one answer, and one line in the access log.
+
+An inner part relied on, of aiohttp 3.14: ``StreamWriter._headers_buf``, for the size of an answer's head.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """WebSocket connections to services: the handshake, the tunnel behind it, and how many there may be.
 
 The gateway passes on the bytes behind the handshake unread (RFC 6455, sections 4.1 and 4.2).
+
+An inner part relied on, of aiohttp 3.14: ``BaseProtocol._drain_helper``.
 """
 
 from __future__ import annotations

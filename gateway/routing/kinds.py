@@ -6,10 +6,7 @@ from collections.abc import Mapping
 from typing import Final, TypeVar
 
 from gateway.routing import predicates
-from gateway.routing import predicates as predicates_more
-from gateway.routing.filters import answers as filters_answers
-from gateway.routing.filters import headers as filters_headers
-from gateway.routing.filters import target as filters_target
+from gateway.routing.filters import answers, headers, target
 from gateway.routing.filters.base import Filter
 from gateway.routing.predicates import Predicate
 from gateway.routing.spec.arguments import Definition, Kind, Warn, bind
@@ -18,12 +15,8 @@ from gateway.routing.spec.faults import RuleBroken, nearest, there_are
 
 T = TypeVar("T")
 
-PREDICATES: Final[Mapping[str, Kind[Predicate]]] = {**predicates.KINDS, **predicates_more.KINDS}
-FILTERS: Final[Mapping[str, Kind[Filter]]] = {
-    **filters_target.KINDS,
-    **filters_headers.KINDS,
-    **filters_answers.KINDS,
-}
+PREDICATES: Final[Mapping[str, Kind[Predicate]]] = predicates.KINDS
+FILTERS: Final[Mapping[str, Kind[Filter]]] = {**target.KINDS, **headers.KINDS, **answers.KINDS}
 
 NO_PREDICATES: Final = {
     "CloudFoundryRouteService": "the three headers of Cloud Foundry can be asked for with Header, for example "

@@ -323,7 +323,7 @@ REDIS_URL = Kind(
     _parse_redis_url,
     "redis://[user:password@]host[:port][/database], redis+sentinel://[…@]host[:port],…/service[/database], "
     "redis+cluster://[…@]host[:port],…, each with rediss for TLS, unix:///path/of/a/socket or embedded, "
-    "with no other parameters and values than docs/how-to/redis.md has",
+    "with no other parameters and values than docs/reference/redis.md has",
 )
 CONFIG_IMPORT = Kind(
     _parse_config_import,

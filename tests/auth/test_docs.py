@@ -1,4 +1,4 @@
-"""The page about tokens is held against the code: its example runs, its figures are the ones in force."""
+"""The pages about tokens are held against the code: their example runs, their figures are the ones in force."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from gateway.auth.identity import identity_headers, signature_header
 from gateway.auth.jwks import JwksTiming
 from gateway.auth.tokens import Principal
 
-PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "auth.md").read_text(encoding="utf-8")
-SECURITY = (Path(__file__).parents[2] / "docs" / "explanation" / "security.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "reference" / "auth.md").read_text(encoding="utf-8")
+CHECKING = (DOCS / "how-to" / "protect-services.md").read_text(encoding="utf-8")
+SECURITY = (DOCS / "reference" / "security.md").read_text(encoding="utf-8")
 NOW = 1_700_000_000
 
 
 @pytest.fixture(scope="module")
 def check() -> Callable[..., bool]:
     """The function that the page shows."""
-    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", CHECKING, re.DOTALL)
     assert len(blocks) == 1
     namespace: dict[str, Any] = {}
-    exec(compile(blocks[0], "docs/reference/auth.md", "exec"), namespace)
+    exec(compile(blocks[0], "docs/how-to/protect-services.md", "exec"), namespace)
     function: Callable[..., bool] = namespace["came_through_the_gateway"]
     return function
 

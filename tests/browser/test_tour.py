@@ -1,4 +1,4 @@
-"""The README's ten-minute tour in a real browser: its files as they stand there, its service, a gateway, its page."""
+"""The first tutorial in a real browser: its files as they stand there, its service, a gateway, its page."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from tests.processes import gateway_process
 
 pytestmark = [pytest.mark.redis, pytest.mark.timeout(150)]
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+TUTORIAL = (Path(__file__).parents[2] / "docs/tutorials/first-waiting-room.md").read_text(encoding="utf-8")
 SERVICE = "http://127.0.0.1:8101"
 PLACE = "document.body?.innerText.trim().split('\\n')[0]"
 
 
 def block(language: str) -> str:
     """The first block of code in that language."""
-    found = re.search(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^```{language}\n(.*?)^```", TUTORIAL, re.MULTILINE | re.DOTALL)
     assert found is not None
     return found[1]
 
 
 def exports() -> dict[str, str]:
     """The environment that the tour sets."""
-    lines = re.findall(r"^export (.*?)(?: +#.*)?$", README, re.MULTILINE)
+    lines = re.findall(r"^export (.*?)(?: +#.*)?$", TUTORIAL, re.MULTILINE)
     return dict(pair.split("=", 1) for line in lines for pair in line.split())
 
 
@@ -100,7 +100,7 @@ async def tour(
         )
         for name in ("alice", "bob", "carol")
     }
-    checkout = re.search(r"^echo '(.*)' > (public/checkout.html)$", README, re.MULTILINE)
+    checkout = re.search(r"^echo '(.*)' > (public/checkout.html)$", TUTORIAL, re.MULTILINE)
     assert checkout is not None
     (folder / checkout[2]).write_text(checkout[1] + "\n")
     (folder / "public" / "wait.html").write_text(block("html"), encoding="utf-8")

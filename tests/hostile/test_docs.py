@@ -1,4 +1,4 @@
-"""docs/explanation/security.md says what is so: the tests it names exist, and its limits are those in force."""
+"""docs/reference/security.md says what is so: the tests it names exist, and its limits are those in force."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.server import framing as pieces
 from gateway.server.limits import Limits
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "explanation" / "security.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "reference" / "security.md").read_text(encoding="utf-8")
 NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TEXT)))
 
 

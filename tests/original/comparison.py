@@ -29,7 +29,7 @@ class Known:
     """A difference that is known: in these calls (patterns of ``group/name``), in these respects.
 
     An aspect maps to a pair of patterns: what the original did, and what the gateway does. ``why`` are the words under
-    which docs/how-to/migration.md gives the reason.
+    which docs/reference/migration.md gives the reason.
     """
 
     why: str

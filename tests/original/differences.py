@@ -205,7 +205,7 @@ STAYS: list[Known] = [
         },
     ),
     Known(
-        "Nobody in line",
+        "A user without a place",
         ("queue/status-not-in-queue", "queue/status-left"),
         {"body.error.code": ('"USER_ID_NOT_FOUND"', '"NOT_IN_QUEUE"'), "body.error.message": ANY},
     ),
@@ -227,7 +227,7 @@ STAYS: list[Known] = [
     ),
     # --- what services see ---
     Known(
-        "Who the client is",
+        "The client's address",
         ALL,
         {
             "sent forwarded": NEW,
@@ -239,7 +239,7 @@ STAYS: list[Known] = [
         },
     ),
     Known(
-        "Who the client is",
+        "The client's address",
         ("headers/forwarded",),
         {
             "sent x-forwarded-for": ("203.0.113.9", "127.0.0.1"),
@@ -250,11 +250,11 @@ STAYS: list[Known] = [
         },
     ),
     Known(
-        "Who the client is",
+        "The client's address",
         ("headers/forwarded-rfc",),
         {"sent forwarded": ("for=203.0.113.9*", "proto=http;*for=127.0.0.1")},
     ),
-    Known("Who the client is", ("headers/real-ip",), {"sent x-real-ip": ("203.0.113.9", "127.0.0.1")}),
+    Known("The client's address", ("headers/real-ip",), {"sent x-real-ip": ("203.0.113.9", "127.0.0.1")}),
     Known(
         "Traces",
         ALL,

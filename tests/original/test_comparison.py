@@ -22,7 +22,7 @@ from tests.original.recording import Record, Recorder, read
 from tests.original.site import ROUTES, a_site
 from tests.processes import gateway_process
 
-MIGRATION = (Path(__file__).parents[2] / "docs" / "how-to" / "migration.md").read_text(encoding="utf-8")
+MIGRATION = (Path(__file__).parents[2] / "docs" / "reference" / "migration.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.timeout(300)
 with_peers = pytest.mark.skipif(
     bool(no_eureka() or no_config_server()), reason=no_eureka() or no_config_server() or ""

@@ -1,4 +1,4 @@
-"""docs/reference/metrics.md is held against the registry and the rules."""
+"""The pages about metrics and alarms are held against the registry and the rules."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.watching.prometheus import RULES
 
 TOP = Path(__file__).parents[2]
 PAGE = (TOP / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
+MONITOR = (TOP / "docs" / "how-to" / "monitor.md").read_text(encoding="utf-8")
 NAMING = sorted(
     file
     for file in (*TOP.glob("*.md"), *(TOP / "docs").rglob("*.md"), *(TOP / "deploy").rglob("*"))
@@ -47,7 +48,7 @@ def test_so_is_every_metric_under_springs_names() -> None:
 def test_every_alarm_has_its_advice_and_nothing_else() -> None:
     groups = yaml.safe_load((RULES / "alerts.yml").read_text(encoding="utf-8"))["groups"]
     alarms = [rule["alert"] for group in groups for rule in group["rules"]]
-    assert names(row[0] for row in rows(section(PAGE, "## Alarms"), 3)[1:]) == alarms
+    assert names(row[0] for row in rows(section(MONITOR, "## Alarms"), 3)[1:]) == alarms
 
 
 @pytest.mark.parametrize("file", NAMING, ids=lambda file: str(file.relative_to(TOP)))

@@ -22,7 +22,7 @@ from gateway.routing.spec.overlay import Properties
 from gateway.settings.spring.names import uniform
 
 _HERE: Final = "nothing here reads it"
-_EUREKA: Final = "what belongs to Eureka is set by variables alone: see docs/how-to/eureka.md"
+_EUREKA: Final = "what belongs to Eureka is set by variables alone: see docs/reference/eureka.md"
 _REDIS: Final = "where the waiting room is says REDIS_URL alone"
 _SERVER: Final = "the gateway's own server is set by variables alone: see docs/reference/settings.md"
 _ACTUATOR: Final = "/actuator has the paths and endpoints of docs/reference/api.md"

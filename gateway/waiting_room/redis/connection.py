@@ -92,7 +92,7 @@ class Redis:
         except RepeatedParameter as error:
             raise SettingsError("REDIS_URL", "(hidden)", error.allowed) from None
         except ValueError:
-            raise SettingsError("REDIS_URL", "(hidden)", "an address as in docs/how-to/redis.md") from None
+            raise SettingsError("REDIS_URL", "(hidden)", "an address as in docs/reference/redis.md") from None
         self.is_cluster = address.form == "cluster"
         """The address says so; a server with an address of its own may be part of one all the same."""
         self.database = address.database

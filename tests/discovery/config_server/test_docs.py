@@ -1,4 +1,4 @@
-"""docs/how-to/config-server.md: what it says is read is read, and its example does what it says."""
+"""The pages about the Config Server: what they say is read is read, and their example does what it says."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from gateway.routing.spec.given import _SETTINGS, GIVEN
 from gateway.routing.spec.loader import parse
 from tests.config_server import answer_of
 
-TEXT = (Path(__file__).parents[3] / "docs" / "how-to" / "config-server.md").read_text("utf-8")
-FILES = dict(re.findall(r"```yaml\n# (\S+)\n(.*?)```", TEXT, re.DOTALL))
+DOCS = Path(__file__).parents[3] / "docs"
+STEPS = (DOCS / "how-to" / "config-server.md").read_text("utf-8")
+TEXT = (DOCS / "reference" / "config-server.md").read_text("utf-8")
+FILES = dict(re.findall(r"```yaml\n# (\S+)\n(.*?)```", STEPS, re.DOTALL))
 
 
 def flat(node: Any, name: str = "") -> dict[str, Any]:

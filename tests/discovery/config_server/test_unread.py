@@ -37,7 +37,7 @@ OLD, NEW = "spring.cloud.gateway", "spring.cloud.gateway.server.webflux"
         ("spring.data.redis.host", "redis", "REDIS_URL"),
         ("spring.webflux.base-path", "/shop", "no path before its own"),
         ("spring.cloud.loadbalancer.configurations", "zone-preference", "take turns"),
-        ("eureka.client.service-url.defaultZone", "http://e", "docs/how-to/eureka.md"),
+        ("eureka.client.service-url.defaultZone", "http://e", "docs/reference/eureka.md"),
         ("server.port", 8081, "docs/reference/settings.md"),
         ("management.server.port", 9000, "/actuator"),
         ("management.endpoints.web.base-path", "/manage", "/actuator"),
