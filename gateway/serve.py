@@ -33,7 +33,7 @@ from gateway.app import (
 from gateway.composition.limits import limits_of
 from gateway.composition.summary import redis_kind, summary, without_password
 from gateway.composition.warnings import warnings_of_keys, warnings_of_settings
-from gateway.context import CONFIGURATION, HEALTH
+from gateway.context import CONFIGURATION, DETACHED, HEALTH
 from gateway.errors import GatewayError, Overloaded, SettingsError
 from gateway.observability.logging import LineWriter, logging_to
 from gateway.observability.metrics import Metrics
@@ -279,7 +279,12 @@ def runner_of(app: web.Application, on_full: Callable[[], None] | None = None) -
     """What runs ``app`` on the gateway's own server; ``on_full`` is called for each connection turned away."""
     settings = app[SETTINGS]
     return Runner(
-        app, limits_of(settings), most=settings.max_connections, on_full=on_full, lane=app[ARRIVALS]
+        app,
+        limits_of(settings),
+        most=settings.max_connections,
+        on_full=on_full,
+        lane=app[ARRIVALS],
+        detached=app[DETACHED],
     )
 
 

@@ -16,6 +16,7 @@ from gateway.context import (
     CONTEXT,
     OBSERVERS,
     UNTRUSTED_PROXIES,
+    AccountedCall,
     Configuration,
     Observers,
     RequestContext,
@@ -39,7 +40,7 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
     app = request.app
     configuration, observers = app[CONFIGURATION], app[OBSERVERS]
     context = request[CONTEXT] = new_context(request, configuration, observers)
-    recorded = context.trace.sampled and observers.tracer.enter(context.trace)
+    context.recorded = context.trace.sampled and observers.tracer.enter(context.trace)
     untrusted = app[UNTRUSTED_PROXIES]
     if untrusted.watching:
         untrusted.look(request.remote or "", request.headers, configuration.trusted)
@@ -47,7 +48,9 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
     sent = _Sent()
     try:
         response = await handler(request)
-        if response.prepared:
+        if context.detached:
+            pass
+        elif response.prepared:
             sent.take(response)
         else:
             complete(response, context)
@@ -58,9 +61,33 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
             sent.take(begun)
         raise
     finally:
-        observers.metrics.under_way -= 1
-        account(observers, request, context, sent.status, sent.size, recorded, sent.end)
+        if not context.detached:
+            observers.metrics.under_way -= 1
+            account(observers, request.method, context, sent.status, sent.size, sent.end)
     return response
+
+
+class DetachedAnswer(AccountedCall):
+    """An answer that goes on without its request: it is under way, and in no log, until ``ended`` is called.
+
+    It keeps what the log needs and nothing else of the request. ``RequestContext.detached`` tells the middleware.
+    """
+
+    __slots__ = ("_method", "_observers")
+
+    def __init__(self, request: web.Request) -> None:
+        context, self._observers, self._method = request[CONTEXT], request.app[OBSERVERS], request.method
+        self.trace, self.client, self.began = context.trace, context.client, context.began
+        self.match, self.principal, self.target = context.match, context.principal, context.target
+        self.label, self.recorded, self.outcome = context.label, context.recorded, context.outcome
+        if self.target is not None and self.target.raw_query:
+            # A token may be in it, and long.
+            self.target = self.target._replace(raw_query="")
+
+    def ended(self, status: int, size: int, end: str) -> None:
+        """Counts and logs the answer. Call it once."""
+        self._observers.metrics.under_way -= 1
+        account(self._observers, self._method, self, status, size, end)
 
 
 def new_context(
@@ -102,45 +129,44 @@ def complete(answer: web.StreamResponse, context: RequestContext) -> None:
 
 def account(
     observers: Observers,
-    request: web.BaseRequest,
-    context: RequestContext,
+    method: str,
+    call: AccountedCall,
     status: int,
     size: int,
-    recorded: bool,
     end: str = "",
 ) -> None:
     """Counts the answer and writes its line of the log. Called once for each request."""
-    metrics, trace = observers.metrics, context.trace
-    seconds = time.perf_counter() - context.began
-    metrics.request(context.label, request.method, status, seconds)
-    if context.outcome:
-        metrics.rejected(context.outcome)
-        if context.outcome in _OF_SERVICES:
-            metrics.upstream_error(context.label, context.outcome)
+    metrics, trace = observers.metrics, call.trace
+    seconds = time.perf_counter() - call.began
+    metrics.request(call.label, method, status, seconds)
+    if call.outcome:
+        metrics.rejected(call.outcome)
+        if call.outcome in _OF_SERVICES:
+            metrics.upstream_error(call.label, call.outcome)
     if observers.spring_metrics is not None:
-        uri = context.match.route.upstream.uri if context.match else None
-        observers.spring_metrics.request(context.label, request.method, status, seconds, context.outcome, uri)
-    if recorded:
+        uri = call.match.route.upstream.uri if call.match else None
+        observers.spring_metrics.request(call.label, method, status, seconds, call.outcome, uri)
+    if call.recorded:
         observers.tracer.leave(
             trace,
-            label=context.label,
-            method=request.method,
+            label=call.label,
+            method=method,
             status=status,
             seconds=seconds,
-            code=context.outcome,
+            code=call.outcome,
         )
     if observers.access_log.enabled:
         observers.access_log.write(
-            method=request.method,
-            path=context.target.raw_path if context.target else "-",
-            label=context.label,
+            method=method,
+            path=call.target.raw_path if call.target else "-",
+            label=call.label,
             status=status,
             seconds=seconds,
             size=size,
             trace_id=trace.trace_id,
-            client=context.client,
-            user=context.principal.user_id if context.principal else None,
-            outcome=context.outcome,
+            client=call.client,
+            user=call.principal.user_id if call.principal else None,
+            outcome=call.outcome,
             end=end,
         )
 

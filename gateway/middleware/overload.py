@@ -73,7 +73,7 @@ def refuse_arrival(
             # The middlewares meet it again, and answer, count and log it.
             return None
         answer.headers["Server"] = SERVER_NAME
-        account(observers, request, context, answer.status, answer.content_length or 0, recorded=False)
+        account(observers, request.method, context, answer.status, answer.content_length or 0)
         return answer
 
     return refuse

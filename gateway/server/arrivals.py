@@ -23,8 +23,8 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.http_writer import StreamWriter
 
-from gateway.server.release import Resting
 from gateway.server.whole_response import WholeAnswer
+from gateway.server.write_timeout import ReaderWatch
 
 NEWCOMERS: Final = (b"POST /api/v1/queue/lineup", b"GET /api/v1/queue/stream")
 """How their requests begin. Written otherwise they are served like anybody's: this decides when, not whether."""
@@ -41,7 +41,7 @@ AnswerOf = Callable[[web.BaseRequest], WholeAnswer | None]
 """Makes the refusal of a newcomer; None if the request is none of a newcomer after all."""
 
 
-class Laned(Resting):
+class Laned(ReaderWatch):
     """A connection whose newcomers may have to wait in ``_lane``."""
 
     __slots__ = ("_lane", "_laned")

@@ -13,10 +13,11 @@ aiohttp parses requests and runs their handlers. What it leaves open is settled 
   ``Connection: close`` if not, and the connection ends with that answer.
 
 Inner parts relied on, all of aiohttp 3.14: ``RequestHandler.data_received``, ``finish_response``, ``_messages``,
-``_max_msg_queue_size``, ``_request_count``, ``_upgraded``, ``_message_tail``, ``_payload_parser``, ``_parser``,
-``_buffer_paused``, ``_reading_paused``, ``_resume_reading_if_drained``, ``_task_handler``, ``_waiter``, ``_close``,
-``_force_close``, ``_lingering_time``, ``_request_in_progress``, ``_keepalive_handle``, ``_keepalive_timeout``,
-``_next_keepalive_close_time``, ``_process_keepalive`` and ``_ErrInfo``; ``BaseRequest._message``.
+``_max_msg_queue_size``, ``_request_count``, ``_upgraded``, ``_message_tail``, ``_payload_parser``, ``_parser`` with
+what it is made of, ``_manager``, ``_buffer_paused``, ``_reading_paused``, ``_resume_reading_if_drained``,
+``_task_handler``, ``_waiter``, ``_close``, ``_force_close``, ``_lingering_time``, ``_request_in_progress``,
+``_keepalive_handle``, ``_keepalive_timeout``, ``_next_keepalive_close_time``, ``_process_keepalive`` and ``_ErrInfo``;
+``BaseRequest._message``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import hdrs, web
+from aiohttp.http import HttpRequestParser
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
@@ -42,7 +44,7 @@ from gateway.server.framing import (
     fault_of,
     one_whole_head,
 )
-from gateway.server.release import LONG, forgettable
+from gateway.server.limits import SERVER_OPTIONS
 from gateway.server.whole_response import SERVER_NAME
 from gateway.server.write_timeout import linger
 
@@ -100,6 +102,8 @@ class Connection(Laned):
         super().__init__(
             server, server.deadlines, server.limits.reader_seconds, server.limits.reader_rate, **options
         )
+        # Made when the first bytes come: see ``_begin_parsing``.
+        self._parser = None
         self._limits = server.limits
         self._lane = server.lane
         self._body: StreamReader = EMPTY_PAYLOAD
@@ -145,15 +149,10 @@ class Connection(Laned):
             self._manager.forget(self)
         super().connection_lost(exc)
 
-    def rest(self) -> None:
-        """Lets go of the parser, unless there is something in it or behind it."""
-        if self._idle and not self._messages:
-            super().rest()
-
     def data_received(self, data: bytes) -> None:
         """Passes on what came, in pieces none of which goes beyond the end of a head or of a body."""
         if self._parser is None:
-            self.wake()
+            self._begin_parsing()
         if self._laned:
             # More than one head: that goes the long way.
             data, self._laned = self._laned + data, b""
@@ -280,6 +279,24 @@ class Connection(Laned):
         if body.exception() is not None and not body.is_eof():
             self._break()
 
+    def _begin_parsing(self) -> None:
+        if self._manager is None:
+            return
+        self._parser = HttpRequestParser(
+            self,
+            self._loop,
+            self._read_bufsize,
+            max_line_size=self.max_line_size,
+            max_field_size=self.max_field_size,
+            max_headers=self.max_headers,
+            payload_exception=web.RequestPayloadError,
+            auto_decompress=bool(SERVER_OPTIONS["auto_decompress"]),
+            # The connection bounds its queue itself. aiohttp's C parser counts a request whose handler runs before its
+            # body has come as waiting for ever; behind 32 of them it stops between requests, and loses the one behind
+            # an upgrade that is not followed.
+            max_msg_queue_size=0,
+        )
+
     def _parse(self, piece: bytes) -> bool:
         """Lets aiohttp parse ``piece``. Returns whether a request began, or the parser gave up."""
         known = self._request_count
@@ -314,8 +331,6 @@ class Connection(Laned):
             if fault is not None:
                 self._refuse(fault, at)
                 return
-            if message.path.startswith(LONG):
-                message = forgettable(message)
             self._messages[at] = (message, body)
             self._body = body
             if body.is_eof():

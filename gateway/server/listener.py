@@ -19,9 +19,9 @@ from aiohttp.web_protocol import RequestHandler
 from gateway.server.arrivals import Lane
 from gateway.server.connection import ClientRequest, Connection
 from gateway.server.deadlines import Deadlines
+from gateway.server.detached import DetachedConnections
 from gateway.server.framing import HEAD_END, one_whole_head
 from gateway.server.limits import SERVER_OPTIONS, Limits, file_limit
-from gateway.server.release import LONG as STREAM_PATH
 from gateway.sse.frames import come_back
 
 BACKLOG: Final = 4096
@@ -35,7 +35,7 @@ _BREAK_OFF_SECONDS: Final = 0.02
 _READ_BYTES: Final = 64 * 1024
 _MOST_UNDECIDED: Final = 16
 _FIRST_BYTES_SECONDS: Final = 0.5
-_STREAM_START: Final = b"GET %b" % STREAM_PATH.encode()
+_STREAM_START: Final = b"GET /api/v1/queue/stream"
 _STREAM: Final = re.compile(rb"%b[? ]" % _STREAM_START)
 _PROBE_STARTS: Final = (b"GET /actuator/health", b"HEAD /actuator/health")
 _PROBE: Final = re.compile(
@@ -97,14 +97,15 @@ class Runner(web.AppRunner):
         most: int | None = None,
         on_full: Callable[[], None] | None = None,
         lane: Lane | None = None,
+        detached: DetachedConnections | None = None,
     ) -> None:
         super().__init__(app, access_log=None, shutdown_timeout=0.0)
-        self._server_parts = limits, most, on_full, lane
+        self._server_parts = limits, most, on_full, lane, detached
 
     async def _make_server(self) -> web.Server:
         plain = await super()._make_server()
-        limits, most, on_full, lane = self._server_parts
-        return Server(plain.request_handler, limits, most=most, on_full=on_full, lane=lane)
+        limits, most, on_full, lane, detached = self._server_parts
+        return Server(plain.request_handler, limits, most=most, on_full=on_full, lane=lane, detached=detached)
 
     async def stop_serving(self, seconds: float) -> None:
         """Takes no new connections and ends those there are within ``seconds``. The application stays up."""
@@ -121,7 +122,7 @@ class Server(web.Server):
     Connections are refused while ``descriptors`` files or more are open, this being the number the next one gets, and
     while there are ``most`` connections (None: no bound but the files). ``on_full`` is called for each. A few requests
     for health are answered all the same: a supervisor would restart a gateway that only has many clients. ``lane``:
-    where newcomers wait, if they are to.
+    where newcomers wait, if they are to. ``detached``: the connections that left aiohttp, which count as well.
     """
 
     def __init__(
@@ -133,8 +134,10 @@ class Server(web.Server):
         most: int | None = None,
         on_full: Callable[[], None] | None = None,
         lane: Lane | None = None,
+        detached: DetachedConnections | None = None,
     ) -> None:
         self.limits = limits or Limits()
+        self._detached = DetachedConnections() if detached is None else detached
         self.lane = lane
         self.deadlines = Deadlines()
         self._descriptors = most_descriptors() if descriptors is None else descriptors
@@ -175,7 +178,7 @@ class Server(web.Server):
     def is_full(self, transport: asyncio.BaseTransport) -> bool:
         """Whether this new connection is one too many."""
         sock = transport.get_extra_info("socket")
-        crowded = self._most is not None and len(self._connections) - len(self._probes) >= self._most
+        crowded = self._most is not None and self._open() - len(self._probes) >= self._most
         return crowded or (sock is not None and sock.fileno() >= self._descriptors)
 
     def turn_away(self, connection: Connection, transport: asyncio.Transport) -> None:
@@ -245,7 +248,7 @@ class Server(web.Server):
         over = loop.time() + seconds
         look = loop.time() + _IDLE_GRACE_SECONDS
         try:
-            while self._connections and loop.time() < over:
+            while self._open() and loop.time() < over:
                 await self._all_ended(min(look, over))
                 # An answer that had begun before may have said that its connection stays open.
                 for connection in self._ours():
@@ -254,10 +257,16 @@ class Server(web.Server):
             for connection in self._ours():
                 connection.cancel()
             await self._all_ended(loop.time() + _BREAK_OFF_SECONDS)
+            self._detached.abort()
+            await self._all_ended(loop.time() + _BREAK_OFF_SECONDS)
             # aiohttp takes 0 for no limit, and gives each connection this time twice.
             await super().shutdown(_BREAK_OFF_SECONDS)
         finally:
             self.deadlines.close()
+
+    def _open(self) -> int:
+        """How many connections there are, those included that left aiohttp."""
+        return len(self._connections) + len(self._detached)
 
     def _ours(self) -> list[Connection]:
         return cast(list[Connection], self.connections)
@@ -266,7 +275,7 @@ class Server(web.Server):
         """Returns once there is no connection any more, or at that time of the loop."""
         loop = asyncio.get_running_loop()
         # aiohttp forgets a connection some time after it has ended, without a signal.
-        while self._connections and (left := until - loop.time()) > 0:  # noqa: ASYNC110
+        while self._open() and (left := until - loop.time()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(left, _LOOK_SECONDS))
 
 
