@@ -19,6 +19,7 @@ from aiohttp import web
 from aiohttp_sse import EventSourceResponse
 
 from gateway.api.status import status_json
+from gateway.server.detached import DetachedConnections
 from gateway.sse.hub import Hub, Tempo
 from gateway.sse.registry import Seats
 from gateway.sse.response import EventStream
@@ -40,13 +41,16 @@ class Waiting:
     behind: int = 328
     estimated_wait: float = 55.0
     expires_in: float = 0.0
+    paused: bool = False
 
 
 class Room:
     """Answers at once, as Redis on the same machine nearly does."""
 
-    async def status(self, user: str) -> Waiting:
-        return Waiting(int(user))
+    def status(self, user: str) -> asyncio.Future[Waiting]:
+        answer = asyncio.get_running_loop().create_future()
+        answer.set_result(Waiting(int(user)))
+        return answer
 
     async def statuses(self, users: Sequence[str]) -> list[Waiting]:
         await asyncio.sleep(0.0005)
@@ -94,14 +98,22 @@ class HubServer:
     def __init__(self, turn: float) -> None:
         tempo = Tempo(status_interval=turn, heartbeat=3600.0)
         self.hub = Hub(Room(), Nobody(), Renderer(), Seats(1_000_000), tempo=tempo, counts=Nobody())
+        self._connections = DetachedConnections()
         self._users = iter(range(1, 1_000_000_000))
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         stream = EventStream()
         user = str(next(self._users))
-        tab = await stream.subscribe(request, user=user, locale="ko", max_buffer=65536)
-        if tab is not None:
-            await self.hub.attend(tab)
+        opened = await stream.start(
+            request,
+            user=user,
+            locale="ko",
+            max_buffer=65536,
+            connections=self._connections,
+            on_end=lambda stream: None,
+        )
+        if opened is not None:
+            self.hub.serve(opened)
         return stream
 
     def __len__(self) -> int:

@@ -25,7 +25,7 @@ from gateway.api.metrics import MetricsApi
 from gateway.api.service_docs import choosing
 from gateway.auth.access import Authenticator
 from gateway.composition.health import config_health, key_health, older_system_health, redis_health
-from gateway.composition.limits import download_limits_of, max_tunnels, upload_limits_of
+from gateway.composition.limits import download_limits_of, limits_of, max_tunnels, upload_limits_of
 from gateway.composition.live_settings import LiveSettings, trusted_proxies
 from gateway.composition.rooms import WaitingRooms, waiting_rooms
 from gateway.composition.route_sources import RouteSources
@@ -34,6 +34,7 @@ from gateway.context import (
     ADMISSIONS,
     AUTHENTICATOR,
     CONFIGURATION,
+    DETACHED,
     DOWNLOADS,
     FORWARDER,
     HEALTH,
@@ -74,6 +75,7 @@ from gateway.proxy.uploads import Uploads
 from gateway.proxy.websocket import Tunnels
 from gateway.routing.table import RouteTable
 from gateway.server.arrivals import Arrivals
+from gateway.server.detached import DetachedConnections
 from gateway.server.limits import SERVER_OPTIONS
 from gateway.settings.model import Settings
 
@@ -195,6 +197,7 @@ def _application(settings: Settings, resolver: Resolver, endpoints: tuple[Endpoi
         handler_args=SERVER_OPTIONS,
     )
     app[SETTINGS], app[RESOLVER] = settings, resolver
+    app[DETACHED] = DetachedConnections(limits_of(settings))
     app[ARRIVALS] = Arrivals(settings.overload_lag_ms / 1000, refuse_arrival(app, resolver))
     app.add_routes([route for endpoint in endpoints for route in endpoint.routes()])
     # Whatever is no endpoint of the gateway's own is for a service, in any method.

@@ -33,6 +33,7 @@ from gateway.routing.gates import GateRule
 from gateway.routing.path import Target
 from gateway.routing.predicates import Method, Path
 from gateway.routing.table import Match, RouteTable
+from gateway.server.detached import DetachedConnections
 from gateway.settings.model import Settings
 from gateway.sse.hub import Hub
 from gateway.waiting_room.rooms import Rooms
@@ -46,34 +47,43 @@ _MOST_REMEMBERED: Final = 4096
 _LONGEST_REMEMBERED: Final = 256
 
 
-class RequestContext:
+class AccountedCall:
+    """What log, metrics and spans tell of a call once it has been answered. ``RequestContext`` says what each is."""
+
+    __slots__ = ("began", "client", "label", "match", "outcome", "principal", "recorded", "target", "trace")
+
+    trace: TraceContext
+    client: str
+    began: float
+    target: Target | None
+    match: Match | None
+    principal: Principal | None
+    label: str
+    recorded: bool
+    outcome: str
+
+
+class RequestContext(AccountedCall):
     """One request on its way through the middlewares. A plain class with slots: one is made for each request."""
 
     __slots__ = (
         "access",
         "auth",
-        "began",
-        "client",
         "cors",
         "cors_enabled",
         "cors_headers",
+        "detached",
         "forward",
         "handler",
-        "label",
         "locale",
-        "match",
         "origin",
-        "outcome",
         "parameters",
-        "principal",
         "refusal",
         "renews_only",
         "room",
         "security",
         "sheddable",
         "streams",
-        "target",
-        "trace",
     )
 
     def __init__(self, trace: TraceContext, locale: str, client: str) -> None:
@@ -119,6 +129,10 @@ class RequestContext:
         """Path parameters of an endpoint of the gateway's own."""
         self.label = "-"
         """For logs and metrics: a route id or the name of an endpoint, never a path."""
+        self.recorded = False
+        """Whether the request's span is noted when the request has been answered."""
+        self.detached = False
+        """Whether the answer goes on without aiohttp; then it is counted and logged when it ends."""
         self.outcome = ""
         """The code of the error that was answered, if one was."""
 
@@ -237,6 +251,8 @@ OBSERVERS: Final[web.AppKey[Observers]] = web.AppKey("observers", Observers)
 LOOP_LAG: Final[web.AppKey[LoopLag]] = web.AppKey("loop_lag", LoopLag)
 ROOMS: Final[web.AppKey[Rooms]] = web.AppKey("rooms", Rooms)
 HUBS: Final[web.AppKey[Mapping[str, Hub]]] = web.AppKey("hubs", Mapping)
+DETACHED: Final[web.AppKey[DetachedConnections]] = web.AppKey("detached", DetachedConnections)
+"""Connections of open streams."""
 ADMISSIONS: Final[web.AppKey[Admissions]] = web.AppKey("admissions", Admissions)
 AUTHENTICATOR: Final[web.AppKey[Authenticator]] = web.AppKey("authenticator", Authenticator)
 FORWARDER: Final[web.AppKey[Forwarder]] = web.AppKey("forwarder", Forwarder)

@@ -33,7 +33,7 @@ from gateway.app import (
 from gateway.composition.limits import limits_of
 from gateway.composition.summary import redis_kind, summary, without_password
 from gateway.composition.warnings import warnings_of_keys, warnings_of_settings
-from gateway.context import CONFIGURATION, HEALTH
+from gateway.context import CONFIGURATION, DETACHED, HEALTH
 from gateway.errors import GatewayError, Overloaded, SettingsError
 from gateway.middleware.errors import refuse_unread
 from gateway.middleware.overload import cors_of
@@ -297,6 +297,7 @@ def runner_of(app: web.Application, on_full: Callable[[], None] | None = None) -
         arrivals=app[ARRIVALS],
         refuse=refuse_unread(app),
         cors_of=cors_of(app),
+        detached=app[DETACHED],
     )
 
 

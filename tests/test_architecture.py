@@ -35,12 +35,13 @@ DIRECTIONS: dict[str, set[str]] = {
     "systemd": set(),
     "versions": set(),
     # The composition root, and what it is made of that knows several packages.
-    "app": {"api", "composition", "context", "middleware", "pages", *_PARTS, *_BASE},
+    "app": {"accounting", "api", "composition", "context", "middleware", "pages", *_PARTS, *_BASE},
     "composition": {"__init__", "api", *_PARTS, *_BASE},
     # HTTP in, HTTP out.
-    "middleware": {"api", "context", *_PARTS, *_BASE},
-    "api": {"__init__", "context", "pages", *_PARTS, *_BASE},
+    "middleware": {"accounting", "api", "context", *_PARTS, *_BASE},
+    "api": {"__init__", "accounting", "context", "pages", *_PARTS, *_BASE},
     "pages": set(),
+    "accounting": {"context", *_PARTS, *_BASE},
     "context": {*_PARTS, *_BASE},
     # They know nothing of each other, with two exceptions: a Config Server's answer is sections of a route file, and
     # Eureka's instances are addresses for the load balancer.

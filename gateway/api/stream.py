@@ -6,18 +6,19 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from gateway.accounting import CLIENT_GONE, DetachedAnswer
 from gateway.api.endpoints import Endpoint
 from gateway.api.i18n import message
 from gateway.api.queue import QUEUE, caller, room_name
 from gateway.api.status import status_json
-from gateway.context import CONFIGURATION, CONTEXT, HUBS, ROOMS
+from gateway.context import CONFIGURATION, CONTEXT, DETACHED, HUBS, ROOMS
 from gateway.errors import MethodNotAllowed, QueueFailed, QueueUnavailable, RoomNotFound, TokenExpired
 from gateway.observability.tracing import TRACE_ID
-from gateway.proxy.response import BEGUN
 from gateway.server.whole_response import SERVER_NAME
 from gateway.settings.model import Settings
 from gateway.sse.frames import END_ID, to_json
 from gateway.sse.interfaces import UserState
+from gateway.sse.protocol import StreamProtocol
 from gateway.sse.response import EventStream
 from gateway.waiting_room.room import Room
 from gateway.waiting_room.state import State
@@ -57,7 +58,7 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
-    """Serves a stream from its first event to its end."""
+    """Opens a stream. The room's hub serves it to its end, without this request."""
     if request.method != "GET":
         raise MethodNotAllowed(("GET",))
     context = request[CONTEXT]
@@ -78,13 +79,33 @@ async def stream(request: web.Request) -> web.StreamResponse:
     response.headers.extend(context.cors_headers)
     if context.security is not None:
         context.security.complete(response.headers, response.status, own=True)
-    max_buffer = request.app[CONFIGURATION].settings.sse_max_buffer_bytes
-    tab = await response.subscribe(request, user=user, locale=context.locale, max_buffer=max_buffer)
-    if tab is not None:
-        request[BEGUN] = response
-        context.origin = None
-        await hub.attend(tab)
+    opened = await response.start(
+        request,
+        user=user,
+        locale=context.locale,
+        max_buffer=request.app[CONFIGURATION].settings.sse_max_buffer_bytes,
+        connections=request.app[DETACHED],
+        on_end=_StreamAnswer(request),
+    )
+    if opened is not None:
+        context.detached = True
+        try:
+            hub.serve(opened)
+        except BaseException:
+            # No one else would end it.
+            opened.abort()
+            raise
     return response
+
+
+class _StreamAnswer(DetachedAnswer):
+    """The answer as the log will tell of it. Hears of the end of its stream."""
+
+    __slots__ = ()
+
+    def __call__(self, stream: StreamProtocol) -> None:
+        """The connection of ``stream`` is lost."""
+        self.ended(200 if stream.begun else CLIENT_GONE, stream.body_length, stream.end)
 
 
 async def _state(room: Room, user: str) -> State | None:

@@ -1,17 +1,13 @@
-"""The outermost middleware: every request gets a trace id, exactly one answer, and one line in the access log.
-
-An inner part relied on, of aiohttp 3.14: ``StreamWriter._headers_buf``, for the size of an answer's head.
-"""
+"""The outermost middleware: every request gets a trace id, exactly one answer, and one line in the access log."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from gateway.accounting import CLIENT_GONE, account
 from gateway.api.i18n import choose_locale
 from gateway.context import (
     CONFIGURATION,
@@ -22,18 +18,12 @@ from gateway.context import (
     Observers,
     RequestContext,
 )
-from gateway.errors import NoInstance, UpstreamTimeout, UpstreamUnreachable
 from gateway.observability.logging import ABORTED
 from gateway.observability.tracing import TRACE_ID
 from gateway.proxy.forwarded import origin
 from gateway.proxy.response import BEGUN
 from gateway.server.head import RequestHead
 from gateway.server.whole_response import SERVER_NAME, WholeAnswer
-
-CLIENT_GONE: Final = 499
-"""The status in the log if the client did not wait for the answer. No client is sent this."""
-
-_OF_SERVICES: Final = frozenset({UpstreamUnreachable.code, UpstreamTimeout.code, NoInstance.code})
 
 
 @web.middleware
@@ -42,7 +32,7 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
     app = request.app
     configuration, observers = app[CONFIGURATION], app[OBSERVERS]
     context = request[CONTEXT] = new_context(request, configuration, observers)
-    recorded = context.trace.sampled and observers.tracer.enter(context.trace)
+    context.recorded = context.trace.sampled and observers.tracer.enter(context.trace)
     untrusted = app[UNTRUSTED_PROXIES]
     if untrusted.watching:
         untrusted.look(request.remote or "", request.headers, configuration.trusted)
@@ -50,7 +40,9 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
     sent = _Sent()
     try:
         response = await handler(request)
-        if response.prepared:
+        if context.detached:
+            pass
+        elif response.prepared:
             sent.take(response)
         else:
             complete(response, context)
@@ -61,8 +53,9 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
             sent.take(begun)
         raise
     finally:
-        observers.metrics.under_way -= 1
-        account(observers, request.method, context, sent.status, sent.size, recorded, sent.end)
+        if not context.detached:
+            observers.metrics.under_way -= 1
+            account(observers, request.method, context, sent.status, sent.size, sent.end)
     return response
 
 
@@ -99,51 +92,6 @@ def complete(answer: web.StreamResponse, context: RequestContext) -> None:
         # What a service or a route's filter says about caching stays.
         own = context.match is None or isinstance(answer, WholeAnswer)
         context.security.complete(answer.headers, answer.status, own=own)
-
-
-def account(
-    observers: Observers,
-    method: str,
-    context: RequestContext,
-    status: int,
-    size: int,
-    recorded: bool,
-    end: str = "",
-) -> None:
-    """Counts the answer and writes its line of the log. Called once for each request."""
-    metrics, trace = observers.metrics, context.trace
-    seconds = time.perf_counter() - context.began
-    metrics.request(context.label, method, status, seconds)
-    if context.outcome:
-        metrics.rejected(context.outcome)
-        if context.outcome in _OF_SERVICES:
-            metrics.upstream_error(context.label, context.outcome)
-    if observers.spring_metrics is not None:
-        uri = context.match.route.upstream.uri if context.match else None
-        observers.spring_metrics.request(context.label, method, status, seconds, context.outcome, uri)
-    if recorded:
-        observers.tracer.leave(
-            trace,
-            label=context.label,
-            method=method,
-            status=status,
-            seconds=seconds,
-            code=context.outcome,
-        )
-    if observers.access_log.enabled:
-        observers.access_log.write(
-            method=method,
-            path=context.target.raw_path if context.target else "-",
-            label=context.label,
-            status=status,
-            seconds=seconds,
-            size=size,
-            trace_id=trace.trace_id,
-            client=context.client,
-            user=context.principal.user_id if context.principal else None,
-            outcome=context.outcome,
-            end=end,
-        )
 
 
 class _Sent:

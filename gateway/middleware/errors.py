@@ -8,10 +8,11 @@ import logging
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from gateway.accounting import account
 from gateway.api.envelope import refusal
 from gateway.context import CONFIGURATION, CONTEXT, OBSERVERS
 from gateway.errors import BadRequest, GatewayError, RequestTimeout
-from gateway.middleware.access_log import account, complete, new_context
+from gateway.middleware.access_log import complete, new_context
 from gateway.server.framing import HEAD_TOO_LATE
 from gateway.server.head import UnreadHead
 from gateway.server.listener import Refuse
@@ -44,7 +45,7 @@ def refuse_unread(app: web.Application) -> Refuse:
         error = RequestTimeout if head.fault == HEAD_TOO_LATE else BadRequest
         answer = refusal(context, error(head.fault))
         complete(answer, context)
-        account(observers, head.method, context, answer.status, answer.content_length or 0, recorded=False)
+        account(observers, head.method, context, answer.status, answer.content_length or 0)
         return answer
 
     return refuse

@@ -9,11 +9,12 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from gateway.accounting import account
 from gateway.api.envelope import refusal
 from gateway.api.queue import room_name
 from gateway.context import CONFIGURATION, CONTEXT, LOOP_LAG, OBSERVERS, ROOMS, RequestContext
 from gateway.errors import GatewayError, Overloaded
-from gateway.middleware.access_log import account, complete, new_context
+from gateway.middleware.access_log import complete, new_context
 from gateway.middleware.cors import apply_cors
 from gateway.middleware.resolve import RESOLVER, Resolver
 from gateway.routing.cors import Headers
@@ -74,7 +75,7 @@ def refuse_arrival(app: web.Application, resolver: Resolver) -> RefusalOf:
             # The middlewares meet it again, and answer, count and log it.
             return None
         answer.headers["Server"] = SERVER_NAME
-        account(observers, head.method, context, answer.status, answer.content_length or 0, recorded=False)
+        account(observers, head.method, context, answer.status, answer.content_length or 0)
         return answer
 
     return refuse

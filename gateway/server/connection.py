@@ -178,11 +178,9 @@ class Guard(asyncio.Protocol):
         if exc is not None and self._tunnel and self._inner is not None:
             self._inner.data_received(unread_of(self.transport))
         self.lost = exc
-        self._deaf = True
         self._queued = self._held = b""
-        inner, self._inner = self._inner, None
+        inner = self._inner
         self.leave()
-        self.transport = None
         if inner is not None:
             inner.connection_lost(exc)
 
@@ -192,9 +190,10 @@ class Guard(asyncio.Protocol):
         server.guards.discard(self)
         server.forget(self)
         server.deadlines.drop(self)
-        self._phase = ""
+        self._phase, self._deaf = "", True
         if self.writing is not None:
             self.writing.close()
+        self.transport = self._inner = self._request = self._task = None
 
     def pause_writing(self) -> None:
         """The client is slow: from now on it must show that it reads."""

@@ -19,6 +19,7 @@ from gateway.server._aiohttp import AppRunner
 from gateway.server.arrivals import Arrivals
 from gateway.server.connection import Guard
 from gateway.server.deadlines import Deadlines
+from gateway.server.detached import DetachedConnections
 from gateway.server.framing import HEAD_END, one_whole_head
 from gateway.server.head import HeadParser, RequestHead, UnreadHead, remote_of
 from gateway.server.limits import SERVER_OPTIONS, Limits, file_limit
@@ -111,13 +112,14 @@ class Runner(AppRunner):
         arrivals: Arrivals | None = None,
         refuse: Refuse | None = None,
         cors_of: CorsOf = lambda head: (),
+        detached: DetachedConnections | None = None,
     ) -> None:
         super().__init__(app, access_log=None, shutdown_timeout=0.0)
-        self._server_parts = limits, most, on_full, arrivals, refuse or plain_refusal, cors_of
+        self._server_parts = limits, most, on_full, arrivals, refuse or plain_refusal, cors_of, detached
 
     def server_around(self, plain: web.Server) -> web.Server:
         """The gateway's own server around the application."""
-        limits, most, on_full, arrivals, refuse, cors_of = self._server_parts
+        limits, most, on_full, arrivals, refuse, cors_of, detached = self._server_parts
         return Server(
             plain.request_handler,
             limits,
@@ -126,6 +128,7 @@ class Runner(AppRunner):
             arrivals=arrivals,
             refuse=refuse,
             cors_of=cors_of,
+            detached=detached,
         )
 
     async def stop_serving(self, seconds: float) -> None:
@@ -158,7 +161,7 @@ class Server(web.Server):
     for health are answered all the same: a supervisor would restart a gateway that only has many clients. ``arrivals``:
     the queue for requests of new users, if they are to wait. ``refuse``: see ``Refuse``. ``cors_of`` is asked for a
     refused connection's request, if a page of another origin may have sent it: what the page can't read ends its
-    ``EventSource`` for good.
+    ``EventSource`` for good. ``detached``: the connections that left aiohttp, which count as well.
     """
 
     def __init__(
@@ -172,6 +175,7 @@ class Server(web.Server):
         arrivals: Arrivals | None = None,
         refuse: Refuse = plain_refusal,
         cors_of: CorsOf = lambda head: (),
+        detached: DetachedConnections | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.loop = asyncio.get_running_loop()
@@ -185,6 +189,7 @@ class Server(web.Server):
         self._on_full = on_full or (lambda: None)
         self._refusal_of = refuse
         self._cors_of = cors_of
+        self._detached = DetachedConnections() if detached is None else detached
         self._undecided: dict[Guard, tuple[asyncio.Transport, bytes]] = {}
         """Connections too many whose first bytes do not say yet what the client asks for, with these bytes."""
         self._probes: set[Guard] = set()
@@ -238,7 +243,7 @@ class Server(web.Server):
     def is_full(self, transport: asyncio.BaseTransport) -> bool:
         """Whether this new connection is one too many."""
         sock = transport.get_extra_info("socket")
-        crowded = self._most is not None and len(self.guards) - len(self._probes) >= self._most
+        crowded = self._most is not None and self._open() - len(self._probes) >= self._most
         return crowded or (sock is not None and sock.fileno() >= self._descriptors)
 
     def turn_away(self, connection: Guard, transport: asyncio.Transport) -> None:
@@ -322,7 +327,7 @@ class Server(web.Server):
         over = loop.time() + seconds
         look = loop.time() + _IDLE_GRACE_SECONDS
         try:
-            while self.guards and loop.time() < over:
+            while self._open() and loop.time() < over:
                 await self._all_ended(min(look, over))
                 # An answer that had begun before may have said that its connection stays open.
                 for connection in list(self.guards):
@@ -330,16 +335,21 @@ class Server(web.Server):
                 look = loop.time() + _IDLE_LOOK_SECONDS
             for connection in list(self.guards):
                 connection.cancel()
+            self._detached.abort()
             await self._all_ended(loop.time() + _BREAK_OFF_SECONDS)
             # aiohttp takes 0 for no limit, and gives each connection this time twice.
             await super().shutdown(_BREAK_OFF_SECONDS)
         finally:
             self.deadlines.close()
 
+    def _open(self) -> int:
+        """How many connections there are, those included that left aiohttp."""
+        return len(self.guards) + len(self._detached)
+
     async def _all_ended(self, until: float) -> None:
         """Returns once there is no connection any more, or at that time of the loop."""
         loop = asyncio.get_running_loop()
-        while self.guards and (left := until - loop.time()) > 0:  # noqa: ASYNC110
+        while self._open() and (left := until - loop.time()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(left, _LOOK_SECONDS))
 
 

@@ -69,6 +69,8 @@ class Hub:
         self._late: asyncio.TimerHandle | None = None
         self._missed = asyncio.Event()
         self._draining = False
+        # One for all streams: each look at ``self.leave`` would make another.
+        self._leave = self.leave
 
     def __len__(self) -> int:
         """Open streams of this room."""
@@ -81,24 +83,26 @@ class Hub:
 
     # -- a stream's life ------------------------------------------------------------------------------
 
-    async def attend(self, tab: Subscriber) -> None:
-        """Serves a stream from its first event to its end; returns then, or is cancelled with its connection.
+    def serve(self, tab: Subscriber) -> None:
+        """Takes over a stream, from its first event to its end.
 
         A hub that is full tells the state once and ends the stream; a draining one says come back.
         """
-        if self.full:
-            await self._turn_away(tab)
-            return
-        self.join(tab)
-        try:
-            await self._first_state(tab)
-            await tab.done
-        finally:
-            self.leave(tab)
+        if self._draining:
+            self._turn_away(tab, None, 0)
+        elif self._seats.full:
+            self._reader.one(tab.user, partial(self._turn_away, tab))
+        else:
+            self.join(tab)
+            self._opening.add(tab)
+            if self._late is None:
+                self._late = asyncio.get_running_loop().call_later(OPENING_SECONDS, self._open_late)
+            self._reader.one(tab.user, partial(self._open, tab))
 
     def join(self, tab: Subscriber) -> None:
         """Registers a stream: from now on events reach it. One too many of a user ends that user's oldest."""
         tab.since = self._reader.latest
+        tab.on_gone = self._leave
         person = self._registry.add(tab)
         self._counts.stream_opened()
         if len(person.tabs) == 1:
@@ -204,18 +208,12 @@ class Hub:
 
     # -- one user, one stream -------------------------------------------------------------------------
 
-    async def _first_state(self, tab: Subscriber) -> None:
-        self._opening.add(tab)
-        if self._late is None:
-            self._late = asyncio.get_running_loop().call_later(OPENING_SECONDS, self._open_late)
-        try:
-            answer = await self._reader.one(tab.user)
-        finally:
-            self._opening.discard(tab)
+    def _open(self, tab: Subscriber, state: UserState | None, read: int) -> None:
+        self._opening.discard(tab)
         person = self._registry.find(tab.user)
         # Without an answer the stream lives on, and the wheel comes round to it.
-        if answer is not None and person is not None:
-            self._tell(person, *answer)
+        if state is not None and person is not None:
+            self._tell(person, state, read)
         tab.flush()
 
     def _open_late(self) -> None:
@@ -251,14 +249,13 @@ class Hub:
                         update = joined(update, beat)
                 self._send(tab, update, frames=1 if beat is None else 2)
 
-    async def _turn_away(self, tab: Subscriber) -> None:
-        answer = None if self._draining else await self._reader.one(tab.user)
-        if answer is None:
+    def _turn_away(self, tab: Subscriber, state: UserState | None, _read: int) -> None:
+        if state is None:
             frame = self._encoder.no_room()
-        elif ending := verdict.of_state(answer[0], held=None):
+        elif ending := verdict.of_state(state, held=None):
             frame = self._encoder.ending(ending, tab.locale)
         else:
-            frame = self._encoder.only_status(answer[0])
+            frame = self._encoder.only_status(state)
         self._frames += tab.finish(frame, "turned_away")
 
     def _dismiss(self, tab: Subscriber) -> None:

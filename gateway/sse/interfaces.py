@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Protocol
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 
 class UserState(Protocol):
@@ -57,8 +58,8 @@ class RoomEvent(Protocol):
 class States(Protocol):
     """Reads the room. Both raise ``QueueUnavailable`` when it can't be asked."""
 
-    def status(self, user: str) -> Awaitable[UserState]:
-        """One user's state. Many callers at once are expected to share a call; counts as a sighting."""
+    def status(self, user: str) -> asyncio.Future[Any]:
+        """One ``UserState``. Many callers at once are expected to share a call; counts as a sighting."""
 
     async def statuses(self, users: Sequence[str]) -> Sequence[UserState]:
         """The states of at most 256 users, in the same order, in one call."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter
+from typing import Any
 
 from gateway.errors import QueueFailed, QueueUnavailable
 from gateway.sse.interfaces import States, UserState
@@ -17,6 +20,8 @@ BATCH = 256
 """Users a call of ``States.statuses`` may ask for."""
 
 Tell = Callable[[Person, UserState, int], object]
+
+Told = Callable[[UserState | None, int], object]
 
 OnRun = Callable[[str, float], None]
 """Is told how a run over at most 256 users went, ``done``, ``skipped`` (no room to ask) or ``failed``, and
@@ -34,13 +39,16 @@ class Reader:
         self._on_run = on_run
         self.latest = 0
 
-    async def one(self, user: str) -> tuple[UserState, int] | None:
-        """One user's state and the number of the read; ``None`` if the room can't be asked now, or failed."""
+    def one(self, user: str, told: Told) -> None:
+        """Asks for one user's state and calls ``told(state, number)``, with ``None`` for a state if the room can't be
+        asked now, or failed."""
         read = self._number()
         try:
-            return await self._states.status(user), read
+            states = self._states.status(user)
         except (QueueUnavailable, QueueFailed):
-            return None
+            told(None, read)
+            return
+        states.add_done_callback(partial(_tell, told, read))
 
     async def each(self, people: Sequence[Person], tell: Tell) -> None:
         """Calls ``tell(person, state, number)`` for each of ``people``, in short runs.
@@ -71,3 +79,14 @@ class Reader:
     def _number(self) -> int:
         self.latest += 1
         return self.latest
+
+
+def _tell(told: Told, read: int, answer: asyncio.Future[Any]) -> None:
+    state = None
+    if not answer.cancelled():
+        error = answer.exception()
+        if error is None:
+            state = answer.result()
+        elif not isinstance(error, QueueUnavailable | QueueFailed):
+            _log.error("asking for a user's state failed", exc_info=error)
+    told(state, read)

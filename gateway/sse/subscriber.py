@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from gateway.sse.frames import LAST_CHUNK, Frame
@@ -13,6 +13,7 @@ class Transport(Protocol):
     """What a stream needs of an ``asyncio.Transport``."""
 
     def write(self, data: bytes) -> None: ...
+    def close(self) -> None: ...
     def abort(self) -> None: ...
     def is_closing(self) -> bool: ...
     def get_write_buffer_size(self) -> int: ...
@@ -23,8 +24,8 @@ class Subscriber:
 
     ``ticket`` is the user's as last told by a state (``None`` before the first), ``held`` an event that came
     before it, ``since`` the number of the newest read of the room that counts for this stream.
-    ``done`` is resolved, with nothing, when the stream is over, and ``ended`` then says why. ``sent`` counts the bytes
-    of its body so far.
+    ``ended`` says why the stream is over, once it is. ``on_gone`` is called when its connection is lost. ``sent``
+    counts the bytes of its body so far.
     """
 
     __slots__ = (
@@ -33,10 +34,10 @@ class Subscriber:
         "_limit",
         "_transport",
         "completed",
-        "done",
         "ended",
         "held",
         "locale",
+        "on_gone",
         "sent",
         "since",
         "ticket",
@@ -53,7 +54,7 @@ class Subscriber:
         self.ticket: int | None = None
         self.held: RoomEvent | None = None
         self.since = 0
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.on_gone: Callable[[Subscriber], None] | None = None
         self.ended = ""
         self.completed = False
         self.sent = 0
@@ -86,7 +87,7 @@ class Subscriber:
             self._write(b"")
 
     def finish(self, frame: Frame, cause: str) -> bool:
-        """Hands over the last ``frame`` and the end of the body in one piece; nothing follows it.
+        """Hands over the last ``frame`` and the end of the body in one piece; behind it the connection ends.
 
         ``False``: the stream was over already and nothing was written.
         """
@@ -96,14 +97,17 @@ class Subscriber:
         self._write(frame.chunked + LAST_CHUNK if self._chunked else frame.raw)
         self.completed = True
         self.close(cause)
+        self._hang_up()
         return True
 
     def close(self, cause: str) -> None:
         """The stream is over, nothing is written any more. Only the first cause counts."""
         if not self.ended:
             self.ended = cause
-            if not self.done.done():
-                self.done.set_result(None)
+
+    def _hang_up(self) -> None:
+        """Ends the connection behind what was written."""
+        self._transport.close()
 
     def _write(self, data: bytes) -> None:
         if self._head:

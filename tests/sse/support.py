@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from gateway.errors import QueueUnavailable
+from gateway.server.detached import DetachedConnections
+from gateway.server.limits import Limits
 from gateway.sse.hub import Hub, Tempo
 from gateway.sse.registry import Seats
 from gateway.sse.response import EventStream
@@ -60,7 +62,10 @@ class Room:
     def __post_init__(self) -> None:
         self.open.set()
 
-    async def status(self, user: str) -> State:
+    def status(self, user: str) -> asyncio.Future[State]:
+        return asyncio.ensure_future(self._status(user))
+
+    async def _status(self, user: str) -> State:
         return (await self.statuses([user]))[0]
 
     async def statuses(self, users: Sequence[str]) -> list[State]:
@@ -215,7 +220,7 @@ class Tab:
 class World:
     """A hub behind a real server on a port of its own."""
 
-    def __init__(self, tempo: Tempo, *, seats: int, max_buffer: int) -> None:
+    def __init__(self, tempo: Tempo, *, seats: int, max_buffer: int, limits: Limits) -> None:
         self.room = Room()
         self.told = Told()
         self.words = Words()
@@ -233,22 +238,26 @@ class World:
             on_kept=lambda promised, real: self.kept.append((promised, real)),
         )
         self.max_buffer = max_buffer
-        self.left = asyncio.Condition()
+        self.connections = DetachedConnections(limits)
+        self.ended: list[tuple[bool, int, str]] = []
+        """Streams whose connection is lost: whether anything was written, bytes of the body, and how it ended."""
         self.address = ("", 0)
+        self.server: web.Server
         self._open: list[Tab] = []
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         stream = EventStream(headers={"X-Extra": "1"})
         query = request.query
-        tab = await stream.subscribe(
-            request, user=query["user"], locale=query.get("locale", "ko"), max_buffer=self.max_buffer
+        opened = await stream.start(
+            request,
+            user=query["user"],
+            locale=query.get("locale", "ko"),
+            max_buffer=self.max_buffer,
+            connections=self.connections,
+            on_end=lambda one: self.ended.append((one.begun, one.body_length, one.end)),
         )
-        if tab is not None:
-            try:
-                await self.hub.attend(tab)
-            finally:
-                async with self.left:
-                    self.left.notify_all()
+        if opened is not None:
+            self.hub.serve(opened)
         return stream
 
     async def tab(self, user: str = "kim", version: str = "1.1", *headers: str, locale: str = "ko") -> Tab:
@@ -274,8 +283,7 @@ class World:
 
     async def gone(self, count: int = 0) -> None:
         """Waits until no more than ``count`` streams are left."""
-        async with self.left:
-            await self.left.wait_for(lambda: len(self.hub) <= count)
+        await until(lambda: len(self.hub) <= count)
 
     def close(self) -> None:
         for tab in self._open:
@@ -289,10 +297,11 @@ async def world(
     seats: int = 10_000,
     max_buffer: int = 65536,
     handler_cancellation: bool = True,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> AsyncIterator[World]:
     """A running world; on leaving it all of its connections are closed."""
-    here = World(tempo, seats=seats, max_buffer=max_buffer)
-    async with serving(here.handle, handler_cancellation=handler_cancellation) as (host, port, _):
+    here = World(tempo, seats=seats, max_buffer=max_buffer, limits=limits)
+    async with serving(here.handle, handler_cancellation=handler_cancellation) as (host, port, here.server):
         here.address = (host, port)
         try:
             async with here.hub.running():
@@ -300,15 +309,21 @@ async def world(
                 await here.hub.drain(0.0)
         finally:
             here.close()
+            await until(lambda: not here.connections)
 
 
 @asynccontextmanager
 async def serving(
-    handler: Callable[[web.Request], Awaitable[web.StreamResponse]], *, handler_cancellation: bool = True
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    *,
+    handler_cancellation: bool = True,
+    on_prepare: Callable[[web.Request, web.StreamResponse], Awaitable[None]] | None = None,
 ) -> AsyncIterator[tuple[str, int, web.Server]]:
     """A server that gives every request to ``handler``; its host, port and aiohttp's own view of it."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handler)
+    if on_prepare is not None:
+        app.on_response_prepare.append(on_prepare)
     runner = web.AppRunner(app, handler_cancellation=handler_cancellation, shutdown_timeout=1.0)
     await runner.setup()
     try:

@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gateway.sse import frames
+from gateway.server.detached import DetachedConnections
+from gateway.sse.protocol import StreamProtocol
 from gateway.sse.response import UNACKNOWLEDGED_SECONDS, UNSENT_BYTES, EventStream
 from tests.sse.support import ALLOWED_IN, Block, Event, State, serving, until, world
 
@@ -24,28 +25,35 @@ async def test_a_stream_says_that_nothing_on_the_way_may_keep_or_change_it() -> 
         assert tab.headers["x-accel-buffering"] == "no"
         assert tab.headers["transfer-encoding"] == "chunked"
         assert tab.headers["x-extra"] == "1"
-        assert "connection" not in tab.headers
+        assert tab.headers["connection"] == "close"
 
 
-async def test_a_stream_costs_no_task_beside_the_handlers_two() -> None:
-    async with world() as here:
+@pytest.mark.parametrize("handler_cancellation", [True, False])
+async def test_an_open_stream_costs_no_task_and_nothing_of_aiohttp(handler_cancellation: bool) -> None:
+    async with world(handler_cancellation=handler_cancellation) as here:
         here.room.states["kim"] = State()
-        before = len(asyncio.all_tasks())
+        before = asyncio.all_tasks()
         tab = await here.tab()
         await tab.next()
+        await until(lambda: not here.server.connections)
 
-        assert len(asyncio.all_tasks()) <= before + 2
+        assert asyncio.all_tasks() <= before
+        assert len(here.connections) == 1
+        here.hub.deliver(Event("kim", 1))
+        assert (await tab.next()).event == "ALLOWED_IN"
+        assert await tab.next() is None
+        await until(lambda: not here.connections)
 
 
-async def test_the_connection_serves_the_next_request_after_the_end() -> None:
+async def test_the_connection_ends_behind_the_last_frame() -> None:
     async with world() as here:
         here.room.states["kim"] = ALLOWED_IN
         tab = await here.tab()
-        first = await tab.rest()
-        await tab.get("/stream?user=kim")
 
-        assert [block.event for block in first] == ["ALLOWED_IN"]
         assert [block.event for block in await tab.rest()] == ["ALLOWED_IN"]
+        assert await tab.closed()
+        await until(lambda: bool(here.ended))
+        assert [end for _, _, end in here.ended] == [""]
 
 
 async def test_over_http_1_0_the_end_of_the_connection_ends_the_body() -> None:
@@ -72,38 +80,31 @@ async def test_a_client_of_aiohttps_own_reads_the_body_to_its_end() -> None:
     assert text.endswith("\n\n")
 
 
-@pytest.fixture
-def sockets(monkeypatch: pytest.MonkeyPatch) -> list[socket.socket]:
-    """The server's ends of all connections whose socket it looked at."""
-    seen: list[socket.socket] = []
-    original = web.BaseRequest.get_extra_info
-
-    def get_extra_info(self: web.BaseRequest, name: str, default: object = None) -> object:
-        found = original(self, name, default)
-        if name == "socket" and found is not None:
-            seen.append(found)
-        return found
-
-    monkeypatch.setattr(web.BaseRequest, "get_extra_info", get_extra_info)
-    return seen
-
-
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux has these options")
-async def test_socket_options_last_as_long_as_the_stream(sockets: list[socket.socket]) -> None:
-    options = (socket.TCP_USER_TIMEOUT, socket.TCP_NOTSENT_LOWAT)
+async def test_the_socket_of_a_stream_has_its_options() -> None:
     async with world() as here:
         here.room.states["kim"] = State()
         tab = await here.tab()
         await tab.next()
-        during = [sockets[-1].getsockopt(socket.IPPROTO_TCP, option) for option in options]
-        here.hub.deliver(Event("kim", 1))
-        await tab.rest()
-        await here.gone()
-        await until(lambda: len(sockets) > 1)
-        after = [sockets[-1].getsockopt(socket.IPPROTO_TCP, option) for option in options]
+        (stream,) = here.hub._registry.tabs()
+        sock = stream._transport.get_extra_info("socket")
+        options = (socket.TCP_USER_TIMEOUT, socket.TCP_NOTSENT_LOWAT)
 
-    assert during == [UNACKNOWLEDGED_SECONDS * 1000, UNSENT_BYTES]
-    assert after == [0, 0]
+        assert [sock.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [
+            UNACKNOWLEDGED_SECONDS * 1000,
+            UNSENT_BYTES,
+        ]
+
+
+async def start(stream: EventStream, request: web.Request) -> StreamProtocol | None:
+    return await stream.start(
+        request,
+        user="kim",
+        locale="ko",
+        max_buffer=1000,
+        connections=DetachedConnections(),
+        on_end=lambda one: None,
+    )
 
 
 @pytest.mark.parametrize("method", ["POST", "HEAD"])
@@ -124,7 +125,7 @@ async def test_a_client_that_went_before_the_head_is_no_stream_and_no_error(
         entered.set()
         await gone.wait()
         stream = EventStream()
-        result.append(await stream.subscribe(request, user="kim", locale="ko", max_buffer=1))
+        result.append(await start(stream, request))
         return stream
 
     async with serving(handle, handler_cancellation=False) as (host, port, server):
@@ -140,37 +141,28 @@ async def test_a_client_that_went_before_the_head_is_no_stream_and_no_error(
     assert not caplog.records
 
 
-async def test_a_response_without_a_hub_ends_its_body_itself() -> None:
+async def test_a_client_that_went_while_the_head_was_made_is_no_stream(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    result = []
+
+    async def lose(request: web.Request, _response: web.StreamResponse) -> None:
+        request.protocol.connection_lost(None)
+
     async def handle(request: web.Request) -> web.StreamResponse:
         stream = EventStream()
-        tab = await stream.subscribe(request, user="kim", locale="ko", max_buffer=1000)
-        assert tab is not None
-        tab.write(frames.event("HEARTBEAT", {}))
+        result.append(await start(stream, request))
         return stream
 
-    async with serving(handle) as (host, port, _), aiohttp.ClientSession() as session:
-        answer = await session.get(f"http://{host}:{port}/")
-        assert await answer.text() == "event: HEARTBEAT\ndata: {}\n\n"
+    async with serving(handle, handler_cancellation=False, on_prepare=lose) as (host, port, server):
+        _, writer = await asyncio.open_connection(host, port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+        await until(lambda: bool(result))
+        writer.transport.abort()
+        await until(lambda: not server.connections)
 
-
-async def test_a_reader_who_was_behind_at_the_end_is_served_on_as_the_head_has_said() -> None:
-    async with world(max_buffer=10_000_000) as here, here.deaf("kim") as (stream, connection):
-        frame = frames.comment("x" * 10_000)
-        for _ in range(400):
-            assert stream.write(frame)
-        here.hub.deliver(Event("kim", 99))
-        await here.gone()
-        loop = asyncio.get_running_loop()
-        received = 0
-        tail = b""
-        while not tail.endswith(b"\n\n\r\n0\r\n\r\n"):
-            piece = await loop.sock_recv(connection, 1 << 20)
-            assert piece, "the connection ended, and nothing had said so"
-            received += len(piece)
-            tail = (tail + piece)[-200:]
-        assert received > 4_000_000
-        await loop.sock_sendall(connection, b"GET /stream?user=ann HTTP/1.1\r\nHost: h\r\n\r\n")
-        assert (await loop.sock_recv(connection, 1 << 16)).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert result == [None]
+    assert not caplog.records
 
 
 async def test_an_event_is_read_as_it_was_meant() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from gateway.errors import QueueUnavailable
 from gateway.sse.registry import Person
 from gateway.sse.state_reader import Reader
-from tests.sse.support import NONE, Room, State, Told
+from tests.sse.support import NONE, Room, State, Told, until
 
 
 def people(count: int) -> list[Person]:
@@ -28,12 +31,13 @@ async def test_states_are_read_in_calls_of_at_most_256_and_reach_whom_they_are_a
 
 async def test_reads_are_numbered_when_they_begin() -> None:
     reader = Reader(Room({"kim": State(ticket=3)}), Told().turned)
-    reading = reader.one("kim")
-    assert reader.latest == 0
-    first = await reading
+    told: list[tuple[object, int]] = []
+    reader.one("kim", lambda *answer: told.append(answer))
+    assert (reader.latest, told) == (1, [])
+    reader.one("lee", lambda *answer: told.append(answer))
+    await until(lambda: len(told) == 2)
 
-    assert first == (State(ticket=3), 1)
-    assert await reader.one("lee") == (NONE, 2)
+    assert told == [(State(ticket=3), 1), (NONE, 2)]
 
 
 async def test_a_room_that_is_away_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
@@ -42,9 +46,36 @@ async def test_a_room_that_is_away_is_no_error(caplog: pytest.LogCaptureFixture)
     called = []
     await reader.each(people(300), lambda *told: called.append(told))
 
-    assert await reader.one("kim") is None
-    assert (called, told.turns) == ([], ["skipped", "skipped"])
+    reader.one("kim", lambda *answer: called.append(answer))
+    await until(lambda: bool(called))
+
+    assert (called, told.turns) == ([(None, 3)], ["skipped", "skipped"])
     assert not caplog.records
+
+
+class Closed(Room):
+    """A room that refuses to be asked at all."""
+
+    def status(self, user: str) -> asyncio.Future[State]:
+        raise QueueUnavailable("the waiting room is closed")
+
+
+async def test_a_room_that_is_closed_is_no_error_either() -> None:
+    called: list[object] = []
+    Reader(Closed(), Told().turned).one("kim", lambda *answer: called.append(answer))
+
+    assert called == [(None, 1)]
+
+
+async def test_a_fault_of_ours_is_logged_and_leaves_the_user_without_a_state(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    called: list[object] = []
+    Reader(Room(broken=True), Told().turned).one("kim", lambda *answer: called.append(answer))
+    await until(lambda: bool(called))
+
+    assert called == [(None, 1)]
+    assert "a fault of ours" in caplog.text
 
 
 async def test_a_fault_of_ours_is_logged_and_counted_and_costs_one_batch(

@@ -1,0 +1,83 @@
+"""What log, metrics and spans tell of a request once it has been answered; also of answers that go on for hours."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from aiohttp import web
+
+from gateway.context import CONTEXT, OBSERVERS, AccountedCall, Observers
+from gateway.errors import NoInstance, UpstreamTimeout, UpstreamUnreachable
+
+CLIENT_GONE: Final = 499
+"""The status in the log if the client did not wait for the answer. No client is sent this."""
+
+_OF_SERVICES: Final = frozenset({UpstreamUnreachable.code, UpstreamTimeout.code, NoInstance.code})
+
+
+def account(
+    observers: Observers,
+    method: str,
+    call: AccountedCall,
+    status: int,
+    size: int,
+    end: str = "",
+) -> None:
+    """Counts the answer and writes its line of the log. Called once for each request."""
+    metrics, trace = observers.metrics, call.trace
+    seconds = time.perf_counter() - call.began
+    metrics.request(call.label, method, status, seconds)
+    if call.outcome:
+        metrics.rejected(call.outcome)
+        if call.outcome in _OF_SERVICES:
+            metrics.upstream_error(call.label, call.outcome)
+    if observers.spring_metrics is not None:
+        uri = call.match.route.upstream.uri if call.match else None
+        observers.spring_metrics.request(call.label, method, status, seconds, call.outcome, uri)
+    if call.recorded:
+        observers.tracer.leave(
+            trace,
+            label=call.label,
+            method=method,
+            status=status,
+            seconds=seconds,
+            code=call.outcome,
+        )
+    if observers.access_log.enabled:
+        observers.access_log.write(
+            method=method,
+            path=call.target.raw_path if call.target else "-",
+            label=call.label,
+            status=status,
+            seconds=seconds,
+            size=size,
+            trace_id=trace.trace_id,
+            client=call.client,
+            user=call.principal.user_id if call.principal else None,
+            outcome=call.outcome,
+            end=end,
+        )
+
+
+class DetachedAnswer(AccountedCall):
+    """An answer that goes on without its request: it is under way, and in no log, until ``ended`` is called.
+
+    It keeps what the log needs and nothing else of the request. ``RequestContext.detached`` tells the middleware.
+    """
+
+    __slots__ = ("_method", "_observers")
+
+    def __init__(self, request: web.Request) -> None:
+        context, self._observers, self._method = request[CONTEXT], request.app[OBSERVERS], request.method
+        self.trace, self.client, self.began = context.trace, context.client, context.began
+        self.match, self.principal, self.target = context.match, context.principal, context.target
+        self.label, self.recorded, self.outcome = context.label, context.recorded, context.outcome
+        if self.target is not None and self.target.raw_query:
+            # A token may be in it, and long.
+            self.target = self.target._replace(raw_query="")
+
+    def ended(self, status: int, size: int, end: str) -> None:
+        """Counts and logs the answer. Call it once."""
+        self._observers.metrics.under_way -= 1
+        account(self._observers, self._method, self, status, size, end)

@@ -1,0 +1,69 @@
+"""Connections that have left aiohttp: open for hours, and served by a small protocol of their own.
+
+For aiohttp such a connection is lost, so its request, task, parser and buffers go away. The server goes on to count the
+connection, and ends it when the server itself ends. Everything here is public in aiohttp.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+
+from aiohttp import web
+
+from gateway.server.limits import Limits
+from gateway.server.request_handler import InnerTransport
+
+
+class DetachedProtocol(asyncio.Protocol, ABC):
+    """Serves a connection that has left aiohttp. Calls ``DetachedConnections.discard`` when the connection is lost."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Ends the connection at once; what was not sent is dropped."""
+
+
+def transport_of(transport: asyncio.Transport) -> asyncio.Transport:
+    """The connection's own transport, behind the one that aiohttp has on the gateway's own server."""
+    return transport.outer if isinstance(transport, InnerTransport) else transport
+
+
+class DetachedConnections:
+    """The connections that have left one server and are still open. ``limits`` are those of the server."""
+
+    __slots__ = ("_open", "limits")
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self._open: set[DetachedProtocol] = set()
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._open)
+
+    def detach(self, request: web.BaseRequest, protocol: DetachedProtocol) -> None:
+        """Gives the connection of ``request`` to ``protocol``.
+
+        Call this from the handler, which must not await anything afterwards: its task may have been cancelled. aiohttp
+        drops what the client has sent behind the request. Raises ConnectionResetError if the client has gone.
+        """
+        transport, aiohttps = request.transport, request.protocol
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client has gone")
+        self._open.add(protocol)
+        transport.set_protocol(protocol)
+        aiohttps.transport = None
+        aiohttps.connection_lost(None)
+        # aiohttp may have paused it for a body or for requests that nobody reads now; the end would go unnoticed.
+        transport_of(transport).resume_reading()
+
+    def discard(self, protocol: DetachedProtocol) -> None:
+        """The connection of ``protocol`` is lost."""
+        self._open.discard(protocol)
+
+    def abort(self) -> None:
+        """Ends all of them at once; what was not sent is dropped."""
+        for protocol in list(self._open):
+            protocol.abort()

@@ -1,0 +1,138 @@
+"""A stream on its connection: all that is left of one once aiohttp has let go of it.
+
+A stream's head says ``Connection: close``, so what the client sends behind its request is no request any more: it is
+read and dropped. Only its end counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from gateway.observability.logging import ABORTED
+from gateway.server.detached import DetachedConnections, DetachedProtocol
+from gateway.sse.subscriber import Subscriber
+
+MOST_RECEIVED_BYTES: Final = 64 * 1024
+"""What a client may send behind its request. The body of a GET and a few pipelined requests fit; a flood ends the
+connection, so that it costs no more than that."""
+
+OnEnd = Callable[["StreamProtocol"], None]
+
+
+class StreamProtocol(Subscriber, DetachedProtocol):
+    """One open stream and its connection. Once the connection is lost, ``on_end`` hears of it, exactly once.
+
+    A client that takes too little is cut off: by the hub if too many bytes wait for it, here if they wait for too long.
+    """
+
+    __slots__ = ("_connections", "_on_end", "_received", "_timer")
+
+    _transport: asyncio.Transport
+
+    def __init__(
+        self,
+        user: str,
+        locale: str,
+        transport: asyncio.Transport,
+        *,
+        chunked: bool,
+        limit: int,
+        head: bytes,
+        connections: DetachedConnections,
+        on_end: OnEnd,
+    ) -> None:
+        """``limit`` in bytes, as for ``Subscriber``. ``connections`` says how long bytes may wait for the client."""
+        super().__init__(user, locale, transport, chunked=chunked, limit=limit, head=head)
+        self._connections = connections
+        self._on_end = on_end
+        self._received = 0
+        self._timer: asyncio.TimerHandle | None = None
+        """Runs only while the client is behind, or behind the last frame."""
+
+    @property
+    def body_length(self) -> int:
+        """Bytes of the body that were written."""
+        return self.sent if self.begun else 0
+
+    @property
+    def end(self) -> str:
+        """Empty if the last thing was said, else that the client aborted it, be it by taking nothing."""
+        return "" if self.completed else ABORTED
+
+    def abort(self) -> None:
+        """Ends the connection at once; what was not sent is dropped."""
+        self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Drops what the client sends, and cuts off a client that sends much."""
+        self._received += len(data)
+        if self._received > MOST_RECEIVED_BYTES:
+            self._transport.abort()
+
+    def eof_received(self) -> None:
+        """The client sends nothing more. As everywhere in aiohttp it has gone then: the transport closes itself."""
+
+    def pause_writing(self) -> None:
+        """The client is behind: from now on it has a time for what waits."""
+        if not self.ended:
+            self._set_timer(self._seconds_to_take(), self._cut_off)
+
+    def resume_writing(self) -> None:
+        """The client has taken most of what waited."""
+        if not self.ended:
+            self._drop_timer()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The end, whoever brought it about."""
+        self._drop_timer()
+        if exc is not None and not self._received:
+            # The last frame was still on its way. A client that has sent more than its request may well have read all
+            # and reset the connection because of what it sent itself.
+            self.completed = False
+        self._over("gone")
+        self._connections.discard(self)
+        self._on_end(self)
+
+    def _hang_up(self) -> None:
+        """Ends the connection behind the last frame."""
+        if self._received:
+            # Closed at once, the connection of a client that is still sending would be reset, and the last frame lost.
+            self._transport.write_eof()
+            self._set_timer(self._connections.limits.linger_seconds, self._close)
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        self._transport.close()
+        # Closing waits until all has been sent.
+        self._set_timer(self._seconds_to_take(), self._cut_off)
+
+    def _seconds_to_take(self) -> float:
+        """How long a client may need for what waits for it, at the lowest rate that is served."""
+        limits = self._connections.limits
+        if not limits.reader_rate:
+            return limits.reader_seconds
+        return limits.reader_seconds + self._transport.get_write_buffer_size() / limits.reader_rate
+
+    def _cut_off(self) -> None:
+        self._timer = None
+        self.completed = False
+        self._transport.abort()
+        self._over("cut_off")
+
+    def _over(self, cause: str) -> None:
+        """The hub forgets the stream, unless it has."""
+        self.close(cause)
+        if self.on_gone is not None:
+            self.on_gone(self)
+
+    def _set_timer(self, seconds: float, then: Callable[[], None]) -> None:
+        self._drop_timer()
+        self._timer = asyncio.get_running_loop().call_later(seconds, then)
+
+    def _drop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
