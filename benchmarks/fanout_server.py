@@ -20,8 +20,8 @@ from aiohttp_sse import EventSourceResponse
 
 from gateway.api.status import status_json
 from gateway.server.detached import DetachedConnections
-from gateway.sse.hub import Hub, Tempo
-from gateway.sse.registry import Seats
+from gateway.sse.hub import Hub, StreamTimings
+from gateway.sse.registry import StreamLimit
 from gateway.sse.response import EventStream
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
@@ -96,8 +96,8 @@ class HubServer:
     """Streams of the gateway."""
 
     def __init__(self, turn: float) -> None:
-        tempo = Tempo(status_interval=turn, heartbeat=3600.0)
-        self.hub = Hub(Room(), Nobody(), Renderer(), Seats(1_000_000), tempo=tempo, counts=Nobody())
+        tempo = StreamTimings(status_interval=turn, heartbeat=3600.0)
+        self.hub = Hub(Room(), Nobody(), Renderer(), StreamLimit(1_000_000), tempo=tempo, counts=Nobody())
         self._connections = DetachedConnections()
         self._users = iter(range(1, 1_000_000_000))
 
@@ -120,7 +120,7 @@ class HubServer:
         return len(self.hub)
 
     async def broadcast(self) -> None:
-        await self.hub._hearten(self.hub._encoder.heartbeat(), self.hub._registry.tabs())
+        await self.hub._send_heartbeats(self.hub._encoder.heartbeat(), self.hub._registry.tabs())
 
 
 class SendServer:

@@ -261,7 +261,7 @@ async def redis_and_rooms(app: web.Application) -> AsyncIterator[None]:
         configuration.settings, configuration.tables.now.table, app[METRICS], app[OBSERVERS].tracer
     ) as waiting:
         app[WAITING_ROOMS] = waiting
-        app[ROOMS], app[HUBS], app[ADMISSIONS] = waiting.rooms, waiting.lobby, waiting.admissions
+        app[ROOMS], app[HUBS], app[ADMISSIONS] = waiting.rooms, waiting.hubs, waiting.admissions
         app[HEALTH].checks["redis"] = partial(redis_health, waiting.rooms)
         app[HEALTH].checks["olderSystem"] = partial(older_system_health, waiting.rooms)
         yield
@@ -320,7 +320,7 @@ async def reloading(app: web.Application) -> AsyncIterator[None]:
 
 async def end_streams(app: web.Application) -> None:
     """Ends streams and WebSockets at once. ``serve`` has ended them over the grace time before."""
-    await app[WAITING_ROOMS].lobby.drain(0.0)
+    await app[WAITING_ROOMS].hubs.drain(0.0)
     await app[TUNNELS].drain(0.0)
 
 

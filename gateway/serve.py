@@ -255,7 +255,7 @@ async def _drain(app: web.Application, runners: Sequence[Runner], settings: Sett
     # A second is left for what is written last.
     spread = max(0.0, grace - 1.0)
     await asyncio.gather(
-        app[WAITING_ROOMS].lobby.drain(spread),
+        app[WAITING_ROOMS].hubs.drain(spread),
         app[TUNNELS].drain(spread),
         *(runner.stop_serving(grace) for runner in runners),
     )

@@ -12,17 +12,19 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.discovery.config_server.answer import Answer, Source, Value
+from gateway.discovery.config_server.answer import ConfigResponse, PropertySource, Value
 
 Sources = list[dict[str, Any]]
 
 
-def answer_of(*sources: Mapping[str, Any]) -> Answer:
+def answer_of(*sources: Mapping[str, Any]) -> ConfigResponse:
     """An answer with these sources, named ``first.yml``, ``second.yml`` and so on, each value on a line of its own."""
     names = ("first.yml", "second.yml", "third.yml")
-    return Answer(
+    return ConfigResponse(
         tuple(
-            Source(name, {key: Value(value, line) for line, (key, value) in enumerate(source.items(), 1)})
+            PropertySource(
+                name, {key: Value(value, line) for line, (key, value) in enumerate(source.items(), 1)}
+            )
             for name, source in zip(names, sources, strict=False)
         ),
         "c0ffee",

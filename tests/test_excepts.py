@@ -67,7 +67,7 @@ ALLOWED = {
     "waiting_room/events.py Subscription._keep Exception": LOGGED + "the subscription is made anew",
     "waiting_room/events.py Subscription._receive Exception": LOGGED + "the other events must be told",
     "waiting_room/rooms.py Rooms.__getitem__ KeyError": "one look-up of a name",
-    "waiting_room/redis/servers.py check_address ValueError": "Python's ssl refuses values so",
+    "waiting_room/redis/wire.py check_address ValueError": "Python's ssl refuses values so",
     "server/connection.py Guard._feed Exception": LOGGED
     + "unless it is a ValueError; the connection must end",
     "server/connection.py Guard.end RuntimeError": "the transport is closing, which is what is wanted",

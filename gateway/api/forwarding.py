@@ -21,7 +21,7 @@ from gateway.proxy.plan import Edits, ForwardPlan
 from gateway.proxy.response import Send, send_answer
 from gateway.proxy.websocket import key_of
 from gateway.routing.cors import Headers
-from gateway.routing.filters.base import Answer
+from gateway.routing.filters.base import DirectResponse
 from gateway.routing.filters.edits import AddIfBlank, HeaderEdit
 from gateway.routing.own_headers import folded, is_written
 from gateway.routing.path import is_authority
@@ -181,7 +181,7 @@ def _cors(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((name.encode("ascii"), value.encode("ascii")) for name, value in headers)
 
 
-async def _own_answer(answer: Answer) -> web.StreamResponse:
+async def _own_answer(answer: DirectResponse) -> web.StreamResponse:
     return web.Response(status=answer.status, headers=CIMultiDict(answer.headers))
 
 

@@ -14,7 +14,7 @@ from gateway.errors import BadRequest, NotAllowedIn, NotInQueue, QueueStorageFul
 from gateway.query import values_of
 from gateway.settings.model import Settings
 from gateway.waiting_room.keys import DEFAULT_ROOM
-from gateway.waiting_room.state import Kind, Left
+from gateway.waiting_room.state import Left, StateKind
 
 if TYPE_CHECKING:
     from gateway.waiting_room.room import Room, What
@@ -25,9 +25,9 @@ STORAGE_FULL_RETRY_SECONDS = (5.0, 15.0)
 """Memory comes back as users leave, or when an operator gives more. Each caller gets a time of its own."""
 
 _LINEUP_MESSAGES = {
-    Kind.ADMITTED: "lineup.admitted",
-    Kind.ALLOWED_IN: "lineup.already",
-    Kind.WAITING: "lineup.waiting",
+    StateKind.ADMITTED: "lineup.admitted",
+    StateKind.ALLOWED_IN: "lineup.already",
+    StateKind.WAITING: "lineup.waiting",
 }
 
 
@@ -64,7 +64,7 @@ async def lineup(request: web.Request) -> web.StreamResponse:
     """Asks to enter."""
     user = caller(request[CONTEXT])
     state = await _room(request).lineup(user)
-    if state.kind is Kind.FULL:
+    if state.kind is StateKind.FULL:
         raise QueueStorageFull(random.uniform(*STORAGE_FULL_RETRY_SECONDS))
     if state.waiting:
         request.app[ADMISSIONS].waits(state.room, user, state.ticket, request[CONTEXT].trace)
@@ -74,7 +74,7 @@ async def lineup(request: web.Request) -> web.StreamResponse:
 async def status(request: web.Request) -> web.StreamResponse:
     """Where the caller stands."""
     state = await _room(request).status(caller(request[CONTEXT]))
-    if state.kind is Kind.NONE:
+    if state.kind is StateKind.NONE:
         raise NotInQueue
     key = "status.waiting" if state.waiting else "status.allowed_in"
     return standing(request[CONTEXT], key, state)

@@ -25,7 +25,7 @@ from gateway.auth.identity import SIGNATURE
 from gateway.context import CONTEXT, Choose, Handler
 from gateway.errors import GatewayError, UpstreamUnreachable
 from gateway.proxy.plan import ForwardPlan
-from gateway.proxy.response import TakenResponse
+from gateway.proxy.response import BufferedResponse
 from gateway.proxy.transform import changing
 from gateway.routing.table import Match
 
@@ -382,7 +382,7 @@ class Shared:
         while (call := self._calls.get(key)) is not None:
             outcome = await asyncio.shield(call)
             if isinstance(outcome, _Document):
-                return TakenResponse(
+                return BufferedResponse(
                     body=BytesIO(outcome.body), status=outcome.status, headers=outcome.headers.copy()
                 )
             if isinstance(outcome, GatewayError):
@@ -409,7 +409,7 @@ class Shared:
 
 
 def _shared(answer: web.StreamResponse) -> _Outcome:
-    if not isinstance(answer, TakenResponse):
+    if not isinstance(answer, BufferedResponse):
         return "other"
     headers = answer.headers.copy()
     # What is for one client alone.

@@ -24,7 +24,7 @@ _MAX_QUERY_FIELDS: Final = 100
 _COOKIE_VALUE: Final = re.compile(r'"([!#-+\--\[\]-~]*)"|([!#-+\--\[\]-~]*)')
 
 
-class Source(enum.Enum):
+class TokenSource(enum.Enum):
     """Where a token was found."""
 
     HEADER = "header"
@@ -37,7 +37,7 @@ class Credential(NamedTuple):
     """The one token that counts for a call, and where it came from. Its text is kept out of ``repr``."""
 
     token: str
-    source: Source
+    source: TokenSource
 
     def __repr__(self) -> str:
         return f"Credential({self.source})"
@@ -88,16 +88,16 @@ def find_credential(
     if authorization:
         token = bearer(authorization)
         if token is not None:
-            return Credential(token, Source.HEADER)
+            return Credential(token, TokenSource.HEADER)
     call = (method, path)
     if call not in _COOKIE_CALLS:
         return None
     if call == LEAVE_CALL and (token := _only(form)):
-        return Credential(token, Source.FORM)
+        return Credential(token, TokenSource.FORM)
     if call == STREAM_CALL and (token := _only(_query_values(query))):
-        return Credential(token, Source.QUERY)
+        return Credential(token, TokenSource.QUERY)
     if cookie_name and (token := _only(_cookie_values(headers.getall("Cookie", ()), cookie_name))):
-        return Credential(token, Source.COOKIE)
+        return Credential(token, TokenSource.COOKIE)
     return None
 
 
@@ -109,7 +109,7 @@ def check_origin(
     A browser says so itself in ``Sec-Fetch-Site: same-origin``; an older one names an ``Origin``, which
     ``allowed_origin`` judges. "null" is everybody's origin and never allowed.
     """
-    if credential.source is not Source.COOKIE or (method, path) != LEAVE_CALL:
+    if credential.source is not TokenSource.COOKIE or (method, path) != LEAVE_CALL:
         return
     if list(headers.getall("Sec-Fetch-Site", ())) == ["same-origin"]:
         return
@@ -187,7 +187,7 @@ class Authenticator:
         self._allowed_origin = allowed_origin
         self._on_token = on_token
 
-    def recall(self, headers: Headers) -> Principal | None:
+    def from_cache(self, headers: Headers) -> Principal | None:
         """Who is calling, if ``Authorization`` says so with a token that was verified before; nearly every request. For
         all others ask ``identify``."""
         values = headers.getall("Authorization", ())
@@ -228,7 +228,7 @@ class Authenticator:
                 return None
             check_origin(method, path, credential, headers, self._allowed_origin)
             # What came in the header is not known, or it would have been recalled.
-            in_header = credential.source is Source.HEADER
+            in_header = credential.source is TokenSource.HEADER
             principal = None if in_header else self._verifier.cached(credential.token)
             if principal is not None:
                 self._on_token("cached")

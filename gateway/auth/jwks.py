@@ -94,7 +94,7 @@ class Jwks:
         self.generation = 0
         self._source: str | IssuerLocation | None = None
         self._discovery: Discovery | None = None
-        self.aim(source, algorithms)
+        self.set_source(source, algorithms)
 
     @property
     def algorithms(self) -> tuple[str, ...]:
@@ -114,7 +114,7 @@ class Jwks:
             unread = f"no keys from {self._source}: {self._reason}"
         return JwksStatus(_count(self._key_set), self._key_set.skipped, age, self._failures, unread)
 
-    def aim(self, source: str | IssuerLocation, algorithms: Sequence[str]) -> None:
+    def set_source(self, source: str | IssuerLocation, algorithms: Sequence[str]) -> None:
         """Take the keys from there from now on, for these algorithms.
 
         If one address follows another, the keys at hand stay until the new one has answered. They go at once if an

@@ -78,9 +78,9 @@ class TokenVerifier:
         self._asked = "", b""
         self._told: set[str] = set()
         """Reasons for refusing a sub that have been logged as a warning."""
-        self.expect(issuer, audience)
+        self.set_expected(issuer, audience)
 
-    def expect(self, issuer: str | None, audience: str | Sequence[str] | None) -> None:
+    def set_expected(self, issuer: str | None, audience: str | Sequence[str] | None) -> None:
         """Judge by these from now on; what was found good before is forgotten."""
         self._issuer = issuer
         self._audiences = (audience,) if isinstance(audience, str) else tuple(audience or ())

@@ -1,4 +1,4 @@
-"""The lobby: the streams of every room, fed with what happens in the rooms."""
+"""The hubs: the streams of every room, fed with what happens in the rooms."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from functools import partial
 from typing import Protocol
 
 from gateway.api.stream import Texts
-from gateway.sse.hub import Hub, Tempo
+from gateway.sse.hub import Hub, StreamTimings
 from gateway.sse.interfaces import Counts
-from gateway.sse.registry import Seats
+from gateway.sse.registry import StreamLimit
 from gateway.waiting_room.events import RoomEvent
 from gateway.waiting_room.room import Room
 
 
-class LobbyCounts(Counts, Protocol):
+class HubCounts(Counts, Protocol):
     """What the hubs tell, and what each tells of its room."""
 
     def estimated(self, room: str, promised: float, real: float, /) -> None:
         """A stream told of an admission ``real`` seconds after it had first said that it would be ``promised``."""
 
 
-class Lobby(Mapping[str, Hub]):
+class Hubs(Mapping[str, Hub]):
     """One hub per room, by the room's name. Works inside ``running()``."""
 
-    def __init__(self, seats: Seats, tempo: Tempo, counts: LobbyCounts) -> None:
+    def __init__(self, seats: StreamLimit, tempo: StreamTimings, counts: HubCounts) -> None:
         self.seats = seats
         self._tempo = tempo
         self._counts = counts

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from gateway.proxy.downloads import DownloadLimits
 from gateway.proxy.uploads import UploadLimits
-from gateway.server.limits import Limits, file_limit
+from gateway.server.limits import ConnectionLimits, file_limit
 from gateway.settings.model import Settings
 
 
-def limits_of(settings: Settings) -> Limits:
+def limits_of(settings: Settings) -> ConnectionLimits:
     """What the settings allow one connection."""
-    return Limits(
+    return ConnectionLimits(
         head_seconds=settings.request_head_timeout_seconds,
         idle_seconds=settings.keep_alive_timeout_seconds,
         body_seconds=settings.request_body_timeout_seconds,

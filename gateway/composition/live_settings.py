@@ -13,11 +13,11 @@ from gateway.discovery.config_server.client import ConfigServer
 from gateway.discovery.config_server.fetch import Ask, Find, Wanted, http_ask, places
 from gateway.discovery.eureka.client import config_servers
 from gateway.discovery.eureka.lease import machine
-from gateway.discovery.eureka.servers import EurekaAway, Servers
+from gateway.discovery.eureka.transport import EurekaAway, EurekaServers
 from gateway.errors import ConfigUnavailable, ConfigUnusable, SettingsError
 from gateway.observability.metrics import Metrics
 from gateway.proxy.forwarded import TrustedProxies
-from gateway.routing.spec.faults import RuleBroken
+from gateway.routing.spec.faults import RuleViolation
 from gateway.routing.spec.given import GIVEN, trusting
 from gateway.routing.table import RouteTable
 from gateway.settings.model import TABLE, Settings
@@ -171,7 +171,7 @@ def asking(settings: Settings, asked: Wanted, session: aiohttp.ClientSession, me
 def _found(settings: Settings, session: aiohttp.ClientSession, metrics: Metrics) -> Find:
     urls = settings.eureka_client_serviceurl_defaultzone
     names = settings.config_server_service_id
-    servers = Servers(session, urls, metrics)
+    servers = EurekaServers(session, urls, metrics)
 
     async def find() -> tuple[str, ...]:
         if not urls:
@@ -237,7 +237,7 @@ def trusted_proxies(settings: Settings) -> TrustedProxies:
     pattern = settings.trusted_proxies_pattern
     try:
         return TrustedProxies(settings.trusted_proxies, trusting(pattern) if pattern else None)
-    except RuleBroken as error:
+    except RuleViolation as error:
         # The message begins with the regex, which may hold what stands for a placeholder.
         why = error.message.replace(repr(pattern), "this one")
         raise SettingsError("TRUSTED_PROXIES_PATTERN", pattern or "", f"a regex of Java's; {why}") from None

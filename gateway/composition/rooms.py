@@ -6,14 +6,14 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from gateway.composition.hubs import Lobby
+from gateway.composition.hubs import Hubs
 from gateway.composition.limits import max_streams
 from gateway.observability.metrics import Metrics
 from gateway.observability.spans import Admissions, Tracer
 from gateway.routing.table import RouteTable
 from gateway.settings.model import Settings
-from gateway.sse.hub import Tempo
-from gateway.sse.registry import Seats
+from gateway.sse.hub import StreamTimings
+from gateway.sse.registry import StreamLimit
 from gateway.waiting_room.events import RoomEvent
 from gateway.waiting_room.keys import DEFAULT_ROOM
 from gateway.waiting_room.redis.connection import Redis
@@ -27,14 +27,14 @@ class WaitingRooms:
     """The rooms and what belongs to them. ``redis_url`` is where they are."""
 
     rooms: Rooms
-    lobby: Lobby
+    hubs: Hubs
     admissions: Admissions
     redis_url: str
 
     async def provide(self, table: RouteTable, settings: Settings) -> None:
         """Makes every room that ``table`` names, with the limits that it or the settings give."""
         await self.rooms.provide(room_limits(settings, table))
-        await self.lobby.provide(self.rooms)
+        await self.hubs.provide(self.rooms)
 
 
 @contextlib.asynccontextmanager
@@ -52,12 +52,12 @@ async def waiting_rooms(
         admissions = Admissions(tracer)
 
         def deliver(events: Sequence[RoomEvent]) -> None:
-            lobby.deliver(events)
+            hubs.deliver(events)
             admissions.deliver(events)
 
-        lobby = Lobby(
-            Seats(max_streams(settings)),
-            Tempo(
+        hubs = Hubs(
+            StreamLimit(max_streams(settings)),
+            StreamTimings(
                 settings.queue_status_interval_seconds,
                 settings.sse_heartbeat_seconds,
                 settings.sse_max_streams_per_user,
@@ -77,14 +77,14 @@ async def waiting_rooms(
             observer=metrics,
             batch_observer=tracer,
             on_events=deliver,
-            on_restored=lobby.restored,
+            on_restored=hubs.restored,
             on_sweep=metrics.swept,
             on_redis=metrics.redis_state,
         )
-        made = WaitingRooms(rooms, lobby, admissions, redis_url)
+        made = WaitingRooms(rooms, hubs, admissions, redis_url)
         await made.provide(table, settings)
         await stack.enter_async_context(rooms.running())
-        await stack.enter_async_context(lobby.running())
+        await stack.enter_async_context(hubs.running())
         yield made
 
 

@@ -49,8 +49,8 @@ async def checking_tokens(
         wanted = token_settings(settings, environ, new)
         if wanted != in_force:
             in_force = wanted
-            jwks.aim(_source(wanted), wanted.algorithms)
-            verifier.expect(wanted.issuer, wanted.audiences)
+            jwks.set_source(_source(wanted), wanted.algorithms)
+            verifier.set_expected(wanted.issuer, wanted.audiences)
 
     async with jwks.running():
         yield Tokens(jwks, verifier, follow)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gateway.composition.live_settings import is_address, token_settings, trusted_proxies, wanted
 from gateway.errors import SettingsError
-from gateway.routing.spec.faults import Fault, RuleBroken
+from gateway.routing.spec.faults import Fault, RuleViolation
 from gateway.routing.spec.given import warnings_of_pattern
 from gateway.routing.spec.warnings import NEEDS_ALL_ROUTES, to_itself, without_instances
 from gateway.routing.table import RouteTable
@@ -120,7 +120,7 @@ def _pattern(settings: Settings) -> list[str]:
     """What is odd about the regex of trusted proxies; one that is none is a fault."""
     if settings.trusted_proxies_pattern is None:
         return []
-    with suppress(RuleBroken):
+    with suppress(RuleViolation):
         return [
             f"TRUSTED_PROXIES_PATTERN: {each}"
             for each in warnings_of_pattern(settings.trusted_proxies_pattern)

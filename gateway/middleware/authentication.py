@@ -22,7 +22,7 @@ async def authentication(request: web.Request, handler: Handler) -> web.StreamRe
     context = request[CONTEXT]
     if context.auth == "token":
         authenticator = request.app[AUTHENTICATOR]
-        context.principal = authenticator.recall(request.headers)
+        context.principal = authenticator.from_cache(request.headers)
         if context.principal is None or request.method == "POST":
             await _identify(request, context, authenticator)
     elif context.auth == "management":

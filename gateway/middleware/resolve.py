@@ -27,7 +27,7 @@ from gateway.errors import (
     NotConfigured,
     RouteNotFound,
 )
-from gateway.routing.facts import RequestFacts
+from gateway.routing.attributes import RequestAttributes
 from gateway.routing.gates import GateRule
 from gateway.routing.matcher import GaveUp
 from gateway.routing.path import MAX_TARGET, Target, parse_target
@@ -155,7 +155,7 @@ class Resolver:
         if request.method in _NOT_FOR_SERVICES:
             raise MethodNotAllowed(_ALLOWED)
         match = table.resolve(
-            RequestFacts(request.method, target, request.headers, context.client, host, request.scheme)
+            RequestAttributes(request.method, target, request.headers, context.client, host, request.scheme)
         )
         if match is None:
             context.access = serving.access

@@ -16,7 +16,7 @@ from gateway.proxy.headers import request_head
 from gateway.proxy.load_balancer import Instances, UpstreamBase
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.pool import ConnectFailed, UpstreamPool
-from gateway.proxy.response import ForwardedResponse, Send, TakenResponse, send_answer, send_interim
+from gateway.proxy.response import BufferedResponse, ForwardedResponse, Send, send_answer, send_interim
 from gateway.proxy.uploads import Uploads
 from gateway.proxy.websocket import UPGRADE, Tunnels
 
@@ -56,7 +56,7 @@ class Forwarder:
 
     def forward(
         self, request: web.BaseRequest, plan: ForwardPlan, send: Send = send_answer
-    ) -> Coroutine[None, None, ForwardedResponse | TakenResponse]:
+    ) -> Coroutine[None, None, ForwardedResponse | BufferedResponse]:
         """Do it, and return what was written to the client already, or what ``send`` made of the answer.
 
         Raises UpstreamUnreachable, UpstreamTimeout, NoInstance, PayloadTooLarge, BadRequest, RequestTimeout,
@@ -69,13 +69,13 @@ class Forwarder:
 
     async def _in_a_place(
         self, request: web.BaseRequest, plan: ForwardPlan, send: Send
-    ) -> ForwardedResponse | TakenResponse:
+    ) -> ForwardedResponse | BufferedResponse:
         with self._tunnels.place():
             return await self._forward(request, plan, send)
 
     async def _forward(
         self, request: web.BaseRequest, plan: ForwardPlan, send: Send
-    ) -> ForwardedResponse | TakenResponse:
+    ) -> ForwardedResponse | BufferedResponse:
         if request.method == hdrs.METH_CONNECT:
             raise BadRequest("CONNECT is not for gateways")
         body = body_of(request, plan.body_limit)
@@ -87,7 +87,7 @@ class Forwarder:
 
     async def _upload(
         self, request: web.BaseRequest, plan: ForwardPlan, send: Send, body: RequestBody
-    ) -> ForwardedResponse | TakenResponse:
+    ) -> ForwardedResponse | BufferedResponse:
         """A body that is not all here yet."""
         try:
             body.involve(plan.base)
@@ -97,7 +97,7 @@ class Forwarder:
 
     async def _exchange(
         self, request: web.BaseRequest, plan: ForwardPlan, send: Send, body: RequestBody
-    ) -> ForwardedResponse | TakenResponse:
+    ) -> ForwardedResponse | BufferedResponse:
         connection = await self._connect(plan, fresh=False)
         try:
             try:
@@ -147,7 +147,7 @@ class Forwarder:
             except ConnectFailed as exc:
                 plan.calls.failed(exc.error.code)
                 if exc.instance_at_fault:
-                    self._instances.set_aside(base)
+                    self._instances.eject(base)
                 tried = (*tried, base)
                 if len(tried) == _INSTANCES_TRIED or not set(self._instances.known(service)) - set(tried):
                     raise exc.error from exc

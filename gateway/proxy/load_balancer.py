@@ -143,7 +143,7 @@ class Instances:
         if self._aside_until:
             self._aside_until.pop(base, None)
 
-    def set_aside(self, base: UpstreamBase) -> None:
+    def eject(self, base: UpstreamBase) -> None:
         """Leave ``base`` out for a few seconds: it took no connection."""
         now = self._clock()
         # Forgetting them in time bounds this by the instances that failed within a minute or so.

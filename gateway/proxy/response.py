@@ -92,7 +92,7 @@ class ForwardedResponse(web.StreamResponse):
         self._body_bytes = body_bytes
 
 
-class TakenResponse(web.Response):
+class BufferedResponse(web.Response):
     """An answer made of an upstream's that was read to its end; not written yet."""
 
     complete = True
@@ -102,7 +102,7 @@ class TakenResponse(web.Response):
 
 Send = Callable[
     [web.BaseRequest, UpstreamConnection, RawResponseMessage, ForwardPlan, bool],
-    Awaitable[ForwardedResponse | TakenResponse],
+    Awaitable[ForwardedResponse | BufferedResponse],
 ]
 """What is done with a final answer whose head has been read; ``send_answer`` is the usual one."""
 

@@ -19,9 +19,9 @@ from gateway.proxy.headers import response_head
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.response import (
     BODILESS,
+    BufferedResponse,
     ForwardedResponse,
     Send,
-    TakenResponse,
     answer_headers,
     send_answer,
 )
@@ -56,7 +56,7 @@ def changing(
         message: RawResponseMessage,
         plan: ForwardPlan,
         keep_alive: bool,
-    ) -> ForwardedResponse | TakenResponse:
+    ) -> ForwardedResponse | BufferedResponse:
         if not wanted(message):
             return await send_answer(request, connection, message, plan, keep_alive)
         # What it says about other origins comes when the answer is completed, like all that is not written yet.
@@ -85,7 +85,7 @@ def changing(
         if status in BODILESS:
             body = b""
         # In pieces as they are taken: written whole, a copy would wait for each client that is slow.
-        response = TakenResponse(body=BytesIO(body), status=status, headers=fields)
+        response = BufferedResponse(body=BytesIO(body), status=status, headers=fields)
         response.whole = body
         if not keep_alive:
             response.force_close()

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from gateway.routing.patterns import PathPattern, compile_pattern
 from gateway.routing.readings import Reading, fold, narrow_readings, readings_of
-from gateway.routing.spec.faults import RuleBroken, unknown
+from gateway.routing.spec.faults import RuleViolation, unknown
 from gateway.routing.wide_patterns import WidePattern, bare_pattern
 
 METHODS: Final = (
@@ -89,13 +89,13 @@ def _other_method(mine: str, other: str) -> bool:
 
 
 def parse_call(source: str) -> CallPattern:
-    """Parse ``METHOD /pattern`` or ``/pattern``; raises RuleBroken (rules ``call``, ``pattern``, ``regex``)."""
+    """Parse ``METHOD /pattern`` or ``/pattern``; raises RuleViolation (rules ``call``, ``pattern``, ``regex``)."""
     words = source.split()
     if not words or len(words) > 2:
-        raise RuleBroken("call", f"{source!r} is no call; write a method and a path: POST /api/v1/x/**")
+        raise RuleViolation("call", f"{source!r} is no call; write a method and a path: POST /api/v1/x/**")
     method = words[0] if len(words) == 2 else None
     if method is not None and method not in METHODS:
-        raise RuleBroken("call", unknown("method", method, METHODS))
+        raise RuleViolation("call", unknown("method", method, METHODS))
     pattern = compile_pattern(words[-1])
     wide = WidePattern(compile_pattern(words[-1], ignore_case=True))
     return CallPattern(" ".join(words), method, pattern, wide, bare_pattern(pattern))

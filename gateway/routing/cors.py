@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from gateway.routing.calls import METHODS
 from gateway.routing.spec.document import plain_name
-from gateway.routing.spec.faults import RuleBroken, unknown
+from gateway.routing.spec.faults import RuleViolation, unknown
 from gateway.routing.spec.model import CORS_RULE
 from gateway.routing.spec.value_types import ValueType
 
@@ -53,31 +53,31 @@ class CorsRule:
 
 
 def parse_cors(values: Mapping[str, object]) -> CorsRule:
-    """Make a rule of plain values as in the file; raises RuleBroken (rule ``cors``)."""
+    """Make a rule of plain values as in the file; raises RuleViolation (rule ``cors``)."""
     read: dict[str, object] = {}
     for key, value in values.items():
         known = CORS_RULE.by_plain_name.get(plain_name(key))
         if known is None:
-            raise RuleBroken("cors", unknown("CORS key", key, CORS_RULE.names))
+            raise RuleViolation("cors", unknown("CORS key", key, CORS_RULE.names))
         name = _CAPITAL.sub(lambda letter: f"_{letter[0].lower()}", known.name)
         read[name] = _single(key, value, known.holds) if isinstance(known.holds, ValueType) else _texts(value)
     rule = CorsRule(**read)  # type: ignore[arg-type]
     # They are written into answers: anything else would break every one of them, or be a header of its own.
     for name in (*rule.allowed_methods, *rule.allowed_headers, *rule.exposed_headers):
         if _NAME.fullmatch(name) is None:
-            raise RuleBroken("cors", f"{name!r} is neither a method's nor a header's name")
+            raise RuleViolation("cors", f"{name!r} is neither a method's nor a header's name")
     if rule.allow_credentials and "*" in rule.allowed_origins:
-        raise RuleBroken(
+        raise RuleViolation(
             "cors", "allowCredentials with the origin '*' is refused by every browser; name the origins"
         )
     if rule.allow_private_network and "*" in rule.allowed_origins:
-        raise RuleBroken(
+        raise RuleViolation(
             "cors",
             "allowPrivateNetwork with the origin '*' opens a private network to every page; name the origins",
         )
     for origin in rule.allowed_origins:
         if origin != "*" and _ORIGIN.fullmatch(origin) is None:
-            raise RuleBroken("cors", f"{origin!r} is no origin; write scheme://host[:port] without a path")
+            raise RuleViolation("cors", f"{origin!r} is no origin; write scheme://host[:port] without a path")
     return rule
 
 
@@ -161,7 +161,7 @@ def _texts(value: object) -> tuple[str, ...]:
 def _single(key: str, value: object, of: ValueType[object]) -> object:
     read = of.read(str(value))
     if read is None:
-        raise RuleBroken("cors", f"{key} must be {of.wanted}, not {value!r}")
+        raise RuleViolation("cors", f"{key} must be {of.wanted}, not {value!r}")
     return read
 
 

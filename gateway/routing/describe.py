@@ -10,8 +10,8 @@ from typing import Any, Final
 from multidict import CIMultiDict
 
 from gateway.errors import BadRequest
+from gateway.routing.attributes import RequestAttributes
 from gateway.routing.calls import parse_call
-from gateway.routing.facts import RequestFacts
 from gateway.routing.kinds import FILTERS, PREDICATES
 from gateway.routing.located import located
 from gateway.routing.path import parse_target
@@ -172,7 +172,7 @@ def explain(
     sent = CIMultiDict(headers)
     host = sent.setdefault("Host", "localhost")
     try:
-        facts = RequestFacts(method, parse_target(target, host), sent, client, host, "http")
+        facts = RequestAttributes(method, parse_target(target, host), sent, client, host, "http")
     except BadRequest as error:
         return f"{method} {target}\n  refused   400: {error.reason}"
     lines = [f"{method} {target}", f"  path      {facts.target.path}"]
@@ -189,7 +189,7 @@ def explain(
     return "\n".join(lines)
 
 
-def _route(table: RouteTable, facts: RequestFacts, match: Match | None) -> list[str]:
+def _route(table: RouteTable, facts: RequestAttributes, match: Match | None) -> list[str]:
     if match is None:
         misses = [_miss(route, facts) for route in table.routes]
         return ["  route     none (404)", *(f"            {text}" for text in misses if text)]
@@ -210,7 +210,7 @@ def _route(table: RouteTable, facts: RequestFacts, match: Match | None) -> list[
     return lines
 
 
-def _miss(route: Route, facts: RequestFacts) -> str:
+def _miss(route: Route, facts: RequestAttributes) -> str:
     """Why a route that was near did not take the request: its path holds and something else doesn't."""
     failed = [predicate for predicate in route.predicates if not _holds(predicate, facts)]
     if not failed or len(failed) == len(route.predicates):
@@ -218,14 +218,14 @@ def _miss(route: Route, facts: RequestFacts) -> str:
     return f"not {route.id}: {_shown(failed)} does not hold"
 
 
-def _holds(predicate: Predicate, facts: RequestFacts) -> bool:
+def _holds(predicate: Predicate, facts: RequestAttributes) -> bool:
     try:
         return predicate.holds(facts, {})
     except BadRequest:  # a malformed query, of a call that another predicate keeps from this route
         return False
 
 
-def _rules(table: RouteTable, facts: RequestFacts, match: Match | None) -> list[str]:
+def _rules(table: RouteTable, facts: RequestAttributes, match: Match | None) -> list[str]:
     method, path = facts.method, facts.target.path
     upstream_path = match.upstream_path if match is not None else path
     found = table.gate_call(method, path, upstream_path)

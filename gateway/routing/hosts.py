@@ -9,7 +9,7 @@ from typing import Final
 from gateway.routing import matcher
 from gateway.routing.java_regex import compile_java, quoted
 from gateway.routing.matcher import Regex
-from gateway.routing.spec.faults import RuleBroken
+from gateway.routing.spec.faults import RuleViolation
 
 RUN: Final = "*"
 ONE: Final = "?"
@@ -69,16 +69,16 @@ def is_literal(pattern: str) -> bool:
 
 
 def compile_host(pattern: str) -> tuple[Regex, tuple[str, ...]]:
-    """Return a regex for the host with a dot before it, and its groups' names; raises RuleBroken (``pattern``)."""
+    """Return a regex for the host with a dot before it, and its groups' names; raises RuleViolation (``pattern``)."""
     if re.search(r"[\s,/]", pattern):
-        raise RuleBroken("pattern", f"the host pattern {pattern!r} holds a character no host has")
+        raise RuleViolation("pattern", f"the host pattern {pattern!r} holds a character no host has")
     names: list[str] = []
     labels = re.split(r"\.(?![^{]*\})", pattern)
     out = "".join(
         r"(?:\.[^.]+)*" if label == "**" else r"\." + _label_regex(pattern, label, names) for label in labels
     )
     if len(set(names)) < len(names):
-        raise RuleBroken("pattern", f"the host pattern {pattern!r} captures a name twice")
+        raise RuleViolation("pattern", f"the host pattern {pattern!r} captures a name twice")
     return compile_java(out, ignore_case=True), tuple(names)
 
 
@@ -87,14 +87,14 @@ def _label_regex(pattern: str, label: str, names: list[str]) -> str:
     for variable, other in re.findall(r"\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}|(.)", label):
         if other:
             if other in "{}":
-                raise RuleBroken(
+                raise RuleViolation(
                     "pattern", f"the host pattern {pattern!r} has a brace without its other half"
                 )
             out += {"*": "[^.]*" if len(label) > 1 else "[^.]+", "?": "[^.]"}.get(other) or quoted(other)
             continue
         name, _, constraint = variable.partition(":")
         if not name or (constraint and compile_java(constraint).groups):
-            raise RuleBroken(
+            raise RuleViolation(
                 "pattern", f"the host pattern {pattern!r} has a variable without a name, or a group"
             )
         names.append(name)

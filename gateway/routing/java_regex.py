@@ -18,7 +18,7 @@ from typing import Final
 from gateway.routing import java_charset as charset
 from gateway.routing.java_charset import Ranges
 from gateway.routing.matcher import Match, Regex
-from gateway.routing.spec.faults import RuleBroken
+from gateway.routing.spec.faults import RuleViolation
 
 _GROUP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 _COUNT = re.compile(r"\{(\d{1,10})(,(\d{0,10}))?\}")
@@ -46,7 +46,7 @@ _LOOKING: Final = {
 
 @lru_cache(maxsize=1024)
 def compile_java(pattern: str, *, ignore_case: bool = False) -> Regex:
-    """Compile a Java regex; raises RuleBroken (rule ``regex``) for what Java or this translation refuses.
+    """Compile a Java regex; raises RuleViolation (rule ``regex``) for what Java or this translation refuses.
 
     ``ignore_case`` regards no case of any letter; Java's own ``(?i)`` is about ASCII's.
     """
@@ -74,7 +74,7 @@ def compile_java(pattern: str, *, ignore_case: bool = False) -> Regex:
             beginning="" if ignore_case else _beginning(pattern),
         )
     except ValueError as error:
-        raise RuleBroken("regex", f"{pattern!r} is no regex: {error}") from None
+        raise RuleViolation("regex", f"{pattern!r} is no regex: {error}") from None
 
 
 _END: Final = "\x00"
@@ -144,11 +144,11 @@ class _Translation:
             raise self._wrong("it refers to a group that it does not have")
         return text
 
-    def _wrong(self, why: str) -> RuleBroken:
-        return RuleBroken("regex", f"{self.source!r} is no regex: {why}")
+    def _wrong(self, why: str) -> RuleViolation:
+        return RuleViolation("regex", f"{self.source!r} is no regex: {why}")
 
-    def _unsupported(self, what: str) -> RuleBroken:
-        return RuleBroken("regex", f"{self.source!r}: {what} is not supported here")
+    def _unsupported(self, what: str) -> RuleViolation:
+        return RuleViolation("regex", f"{self.source!r}: {what} is not supported here")
 
     def _ahead(self, text: str) -> bool:
         return self.pattern.startswith(text, self.at)
@@ -203,7 +203,7 @@ class _Translation:
             times = count[0]
             self.at = count.end()
         elif self._ahead("{"):
-            raise RuleBroken("regex", f"{self.source!r}: '{{' begins no repetition; write '\\{{'")
+            raise RuleViolation("regex", f"{self.source!r}: '{{' begins no repetition; write '\\{{'")
         elif self.pattern[self.at : self.at + 1] in ("*", "+", "?"):
             times = self._next()
         else:
@@ -291,7 +291,7 @@ class _Translation:
             self.at = name.end() + 1
             opening = "("
         elif self._ahead("P<"):
-            raise RuleBroken("regex", f"{self.source!r}: Java writes a named group (?<name>…)")
+            raise RuleViolation("regex", f"{self.source!r}: Java writes a named group (?<name>…)")
         else:
             raise self._wrong("it has a group of an unknown kind")
         return self._closed(opening)
@@ -493,7 +493,7 @@ class Replacement:
 
 
 def parse_replacement(source: str, pattern: Regex) -> Replacement:
-    """Parse a Java replacement for ``pattern``; raises RuleBroken for groups the pattern doesn't have."""
+    """Parse a Java replacement for ``pattern``; raises RuleViolation for groups the pattern doesn't have."""
     text = source.replace("$\\", "$")
     parts: list[str | int] = []
     literal: list[str] = []
@@ -502,7 +502,9 @@ def parse_replacement(source: str, pattern: Regex) -> Replacement:
         character = text[at]
         if character == "\\":
             if at + 1 == len(text):
-                raise RuleBroken("regex", "a '\\' at the end of a replacement escapes nothing; write '\\\\'")
+                raise RuleViolation(
+                    "regex", "a '\\' at the end of a replacement escapes nothing; write '\\\\'"
+                )
             literal.append(text[at + 1])
             at += 2
         elif character == "$":
@@ -524,14 +526,14 @@ def _group(text: str, at: int, pattern: Regex) -> tuple[int, int]:
         name = text[at + 1 : end] if end > 0 else ""
         if name not in pattern.names:
             known = ", ".join(pattern.names) or "none"
-            raise RuleBroken("regex", f"the replacement names the group {name!r}; the regex has: {known}")
+            raise RuleViolation("regex", f"the replacement names the group {name!r}; the regex has: {known}")
         return pattern.names[name], end + 1
     digits = re.match("[0-9]", text[at:])
     if digits is None:
-        raise RuleBroken("regex", "a '$' in a replacement must be followed by a group; write '\\$'")
+        raise RuleViolation("regex", "a '$' in a replacement must be followed by a group; write '\\$'")
     number = int(digits[0])
     if number > pattern.groups:
-        raise RuleBroken("regex", f"the replacement names group {number}; the regex has {pattern.groups}")
+        raise RuleViolation("regex", f"the replacement names group {number}; the regex has {pattern.groups}")
     at += 1
     # As in Java, further digits count as long as such a group exists.
     while text[at : at + 1] in tuple("0123456789") and number * 10 + int(text[at]) <= pattern.groups:

@@ -9,14 +9,14 @@ from gateway.routing import predicates
 from gateway.routing.filters import answers, headers, target
 from gateway.routing.filters.base import Filter
 from gateway.routing.predicates import Predicate
-from gateway.routing.spec.arguments import Definition, Kind, Warn, bind
+from gateway.routing.spec.arguments import Definition, Factory, Warn, bind
 from gateway.routing.spec.defaults import Defaults
-from gateway.routing.spec.faults import RuleBroken, nearest, there_are
+from gateway.routing.spec.faults import RuleViolation, nearest, there_are
 
 T = TypeVar("T")
 
-PREDICATES: Final[Mapping[str, Kind[Predicate]]] = predicates.KINDS
-FILTERS: Final[Mapping[str, Kind[Filter]]] = {**target.KINDS, **headers.KINDS, **answers.KINDS}
+PREDICATES: Final[Mapping[str, Factory[Predicate]]] = predicates.KINDS
+FILTERS: Final[Mapping[str, Factory[Filter]]] = {**target.KINDS, **headers.KINDS, **answers.KINDS}
 
 NO_PREDICATES: Final = {
     "CloudFoundryRouteService": "the three headers of Cloud Foundry can be asked for with Header, for example "
@@ -73,18 +73,18 @@ NO_FILTERS: Final = {
 
 
 def make_predicate(definition: Definition, warn: Warn, defaults: Defaults) -> Predicate:
-    """Make a predicate; raises RuleBroken (rule ``predicate-name``, ``argument``, ``pattern``, ``regex``)."""
+    """Make a predicate; raises RuleViolation (rule ``predicate-name``, ``argument``, ``pattern``, ``regex``)."""
     return _make("predicate", PREDICATES, NO_PREDICATES, definition, warn, defaults)
 
 
 def make_filter(definition: Definition, warn: Warn, defaults: Defaults) -> Filter:
-    """Make a filter; raises RuleBroken (rule ``filter-name``, ``argument``, ``regex``)."""
+    """Make a filter; raises RuleViolation (rule ``filter-name``, ``argument``, ``regex``)."""
     return _make("filter", FILTERS, NO_FILTERS, definition, warn, defaults)
 
 
 def _make(
     what: str,
-    kinds: Mapping[str, Kind[T]],
+    kinds: Mapping[str, Factory[T]],
     not_here: Mapping[str, str],
     definition: Definition,
     warn: Warn,
@@ -105,4 +105,4 @@ def _make(
         elsewhere = name in (PREDICATES if what == "filter" else FILTERS)
         hint = f"; it is a {others}" if elsewhere else nearest(name, (*kinds, *not_here))
         message = f"there is no {what} {name!r}{hint}{there_are(kinds)}"
-    raise RuleBroken(f"{what}-name", message)
+    raise RuleViolation(f"{what}-name", message)

@@ -12,7 +12,7 @@ from gateway.routing.hosts import ONE, RUN, Glob
 from gateway.routing.java_regex import compile_java, quoted
 from gateway.routing.matcher import Regex
 from gateway.routing.readings import bare, fold
-from gateway.routing.spec.faults import RuleBroken
+from gateway.routing.spec.faults import RuleViolation
 
 _NOTHING: Final[Mapping[str, str]] = {}
 
@@ -169,7 +169,7 @@ _WILDCARDS = re.compile(r"[?*{]")
 
 @lru_cache(maxsize=4096)
 def compile_pattern(source: str, *, ignore_case: bool = False) -> PathPattern:
-    """Compile a pattern; raises RuleBroken (rule ``pattern`` or ``regex``) saying what is wrong with it.
+    """Compile a pattern; raises RuleViolation (rule ``pattern`` or ``regex``) saying what is wrong with it.
 
     With ``ignore_case`` it is to protect, and is compared with folded paths (see ``fold``): literals are folded and
     bare, and regexes regard neither case nor a format suffix.
@@ -195,8 +195,8 @@ def compile_pattern(source: str, *, ignore_case: bool = False) -> PathPattern:
     return pattern
 
 
-def _wrong(source: str, why: str) -> RuleBroken:
-    return RuleBroken("pattern", f"the pattern {source!r} {why}")
+def _wrong(source: str, why: str) -> RuleViolation:
+    return RuleViolation("pattern", f"the pattern {source!r} {why}")
 
 
 def _split(source: str) -> list[str]:

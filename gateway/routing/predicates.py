@@ -12,13 +12,13 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Final, Protocol
 
 from gateway.errors import BadRequest
+from gateway.routing.attributes import RequestAttributes
 from gateway.routing.calls import METHODS
-from gateway.routing.facts import RequestFacts
 from gateway.routing.hosts import compile_host, fixed_end, fixed_start, is_literal
 from gateway.routing.java_regex import compile_java
 from gateway.routing.matcher import Regex
 from gateway.routing.patterns import PathPattern, compile_pattern
-from gateway.routing.spec.arguments import Arg, Arguments, Kind
+from gateway.routing.spec.arguments import Arg, Arguments, Factory
 from gateway.routing.spec.faults import unknown
 from gateway.routing.spec.value_types import FLAG, whole
 
@@ -39,7 +39,7 @@ class Predicate(Protocol):
         """The variables it adds whenever it holds."""
         ...
 
-    def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
+    def holds(self, facts: RequestAttributes, found: dict[str, str]) -> bool:
         """Whether it holds; captured variables are added to ``found``."""
         ...
 
@@ -66,7 +66,7 @@ class Path:
     def always_captures(self) -> frozenset[str]:
         return frozenset.intersection(*(frozenset(pattern.variables) for pattern in self.patterns))
 
-    def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
+    def holds(self, facts: RequestAttributes, found: dict[str, str]) -> bool:
         path = facts.target.path
         for pattern in self.patterns:
             variables = pattern.match(path)
@@ -87,7 +87,7 @@ class Method(CapturesNothing):
 
     methods: tuple[str, ...]
 
-    def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
+    def holds(self, facts: RequestAttributes, found: dict[str, str]) -> bool:
         return facts.method in self.methods
 
     def __str__(self) -> str:
@@ -119,13 +119,13 @@ class Host:
     def always_captures(self) -> frozenset[str]:
         return frozenset.intersection(*(frozenset(names) for names in self.names))
 
-    def asked(self, facts: RequestFacts) -> str:
+    def asked(self, facts: RequestAttributes) -> str:
         """The host that is compared. Empty if it is none of the hosts, also where a variable may be empty: there is no
         Host, or it is longer than a name can be, which is 253 characters."""
         host = facts.host if self.with_port else _PORT.sub("", facts.host)
         return host if len(host) <= _LONGEST_HOST else ""
 
-    def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
+    def holds(self, facts: RequestAttributes, found: dict[str, str]) -> bool:
         host = self.asked(facts)
         if not host:
             return False
@@ -154,11 +154,11 @@ class Header(CapturesNothing):
     regexp: Regex | None
     source: str
 
-    def members(self, facts: RequestFacts) -> list[str]:
+    def members(self, facts: RequestAttributes) -> list[str]:
         """The members of the list; raises BadRequest for too many."""
         return _members(tuple(facts.headers.getall(self.header, ())))
 
-    def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
+    def holds(self, facts: RequestAttributes, found: dict[str, str]) -> bool:
         members = self.members(facts)
         if self.regexp is None:
             return bool(members)
@@ -209,7 +209,7 @@ class Query(CapturesNothing):
     regexp: Regex | None
     source: str
 
-    def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
+    def holds(self, facts: RequestAttributes, found: dict[str, str]) -> bool:
         values = facts.parameters().get(self.param)
         if values is None or self.regexp is None:
             return values is not None
@@ -241,7 +241,7 @@ class Cookie(CapturesNothing):
     regexp: Regex
     source: str
 
-    def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
+    def holds(self, facts: RequestAttributes, found: dict[str, str]) -> bool:
         values = _cookies(tuple(facts.headers.getall("Cookie", ()))).get(self.name, ())
         return any(map(self.regexp.matches, values))
 
@@ -293,10 +293,10 @@ def _cookie(args: Arguments) -> Predicate:
     return Cookie(args.text("name"), args.told(compile_java(args.text("regexp"))), args.text("regexp"))
 
 
-_REQUEST_KINDS: Final[Mapping[str, Kind[Predicate]]] = {
+_REQUEST_KINDS: Final[Mapping[str, Factory[Predicate]]] = {
     kind.name: kind
     for kind in (
-        Kind(
+        Factory(
             "Path",
             (
                 Arg("patterns", gathers=True, also=("pattern",)),
@@ -305,31 +305,31 @@ _REQUEST_KINDS: Final[Mapping[str, Kind[Predicate]]] = {
             _path,
             "The path matches one of the patterns: ?, *, **, {name}, {name:regex}, {*name}.",
         ),
-        Kind(
+        Factory(
             "Method",
             (Arg("methods", gathers=True, also=("method",)),),
             _method,
             "The method is one of these, in capitals.",
         ),
-        Kind(
+        Factory(
             "Host",
             (Arg("patterns", gathers=True, also=("pattern",)),),
             _host,
             "The Host header matches one of the patterns: *, **, {name}.",
         ),
-        Kind(
+        Factory(
             "Header",
             (Arg("header"), Arg("regexp", required=False)),
             _header,
             "Some value of the header matches the regex; without one the header is there.",
         ),
-        Kind(
+        Factory(
             "Query",
             (Arg("param"), Arg("regexp", required=False)),
             _query,
             "Some value of the parameter matches the regex; without one the parameter is there.",
         ),
-        Kind(
+        Factory(
             "Cookie",
             (Arg("name"), Arg("regexp")),
             _cookie,
@@ -350,7 +350,7 @@ class RemoteAddr(CapturesNothing):
     networks: tuple[IPv4Network | IPv6Network, ...] = field(repr=False)
     name: str = "RemoteAddrs"
 
-    def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
+    def holds(self, facts: RequestAttributes, found: dict[str, str]) -> bool:
         address = _address(facts.client)
         return address is not None and any(address in network for network in self.networks)
 
@@ -375,7 +375,7 @@ class Between(CapturesNothing):
     end: float | None
     shown: str
 
-    def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
+    def holds(self, facts: RequestAttributes, found: dict[str, str]) -> bool:
         now = time.time()
         return (self.start is None or now > self.start) and (self.end is None or now < self.end)
 
@@ -393,7 +393,7 @@ class Weight(CapturesNothing):
     group: str
     weight: int
 
-    def holds(self, facts: RequestFacts, found: dict[str, str]) -> bool:
+    def holds(self, facts: RequestAttributes, found: dict[str, str]) -> bool:
         return True
 
     def __str__(self) -> str:
@@ -456,37 +456,37 @@ def _weight(args: Arguments) -> Predicate:
     return Weight(args.text("weight.group"), args.integer("weight.weight", 0))
 
 
-_OTHER_KINDS: Final[Mapping[str, Kind[Predicate]]] = {
+_OTHER_KINDS: Final[Mapping[str, Factory[Predicate]]] = {
     kind.name: kind
     for kind in (
-        Kind(
+        Factory(
             "RemoteAddr",
             (Arg("sources", gathers=True, also=("source",)),),
             _remote,
             "The client's address is in one of the networks.",
         ),
-        Kind(
+        Factory(
             "XForwardedRemoteAddr",
             (Arg("sources", gathers=True, also=("source",)), Arg("maxTrustedIndex", required=False)),
             _forwarded,
             "The same as RemoteAddr, which looks through X-Forwarded-For as far as TRUSTED_PROXIES go.",
         ),
-        Kind(
+        Factory(
             "After", (Arg("datetime"),), _after, "The request comes after this time, ISO 8601 with an offset."
         ),
-        Kind(
+        Factory(
             "Before",
             (Arg("datetime"),),
             _before,
             "The request comes before this time, ISO 8601 with an offset.",
         ),
-        Kind(
+        Factory(
             "Between",
             (Arg("datetime1"), Arg("datetime2")),
             _between,
             "The request comes between these two times, ISO 8601 with an offset.",
         ),
-        Kind(
+        Factory(
             "Weight",
             (Arg("weight.group"), Arg("weight.weight", of=whole(0))),
             _weight,
@@ -495,5 +495,5 @@ _OTHER_KINDS: Final[Mapping[str, Kind[Predicate]]] = {
     )
 }
 
-KINDS: Final[Mapping[str, Kind[Predicate]]] = {**_REQUEST_KINDS, **_OTHER_KINDS}
+KINDS: Final[Mapping[str, Factory[Predicate]]] = {**_REQUEST_KINDS, **_OTHER_KINDS}
 """All predicates by name."""

@@ -12,7 +12,7 @@ from gateway.routing.cors import CorsRule
 from gateway.routing.filters.base import Filter
 from gateway.routing.index import literal_beginning
 from gateway.routing.predicates import Path, Predicate, Query, Weight
-from gateway.routing.spec.faults import RuleBroken, nearest
+from gateway.routing.spec.faults import RuleViolation, nearest
 from gateway.settings.host_names import can_be_resolved
 
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
@@ -45,12 +45,12 @@ NOWHERE: Final = "no"
 
 
 def parse_uri(uri: str) -> Upstream:
-    """Parse a route's ``uri``; raises RuleBroken (rule ``uri``).
+    """Parse a route's ``uri``; raises RuleViolation (rule ``uri``).
 
     As in Spring a path or query behind the address is of no effect: filters say where a request goes.
     """
     if not uri:
-        raise RuleBroken("uri", "uri is missing; write lb://service or http://host:port")
+        raise RuleViolation("uri", "uri is missing; write lb://service or http://host:port")
     scheme, colon, rest = uri.partition(":")
     scheme = scheme.lower()
     if scheme == NOWHERE and colon:
@@ -60,7 +60,7 @@ def parse_uri(uri: str) -> Upstream:
     if scheme not in _SCHEMES or not rest.startswith("//"):
         near = f"a scheme a route can have{nearest(scheme, ['lb', *_SCHEMES])}"
         what = _NO_SCHEMES.get(scheme, f"{scheme}: is not {near}")
-        raise RuleBroken(
+        raise RuleViolation(
             "uri", f"{_shown(uri)}: {what if colon else 'the scheme is missing'}; write lb:// or http(s)://"
         )
     host, port = _address(uri, rest, 443 if _SCHEMES[scheme] == "https" else 80)
@@ -73,7 +73,7 @@ def _balanced(uri: str, rest: str) -> Upstream:
     scheme = scheme.rstrip(":").lower() or "http"
     name = name.partition("/")[0]
     if "//" not in rest or scheme not in _SCHEMES or _SERVICE.fullmatch(name) is None:
-        raise RuleBroken("uri", f"{_shown(uri)}: lb:// must be followed by a service's name")
+        raise RuleViolation("uri", f"{_shown(uri)}: lb:// must be followed by a service's name")
     return Upstream(uri, _SCHEMES[scheme], name.lower(), "", 0)
 
 
@@ -84,7 +84,7 @@ def _address(uri: str, rest: str, default_port: int) -> tuple[str, int]:
     except ValueError:
         host, port, parts = "", 0, urlsplit("")
     if _HOST.fullmatch(host) is None or not can_be_resolved(host) or "@" in parts.netloc:
-        raise RuleBroken("uri", f"{_shown(uri)} has no valid host and port")
+        raise RuleViolation("uri", f"{_shown(uri)} has no valid host and port")
     return host, port
 
 
@@ -94,15 +94,15 @@ def _shown(uri: str) -> str:
 
 
 def parse_instance(url: str) -> str:
-    """Check one instance of a service and return it as ``scheme://host:port``; raises RuleBroken (``service``)."""
+    """Check one instance of a service and return it as ``scheme://host:port``; raises RuleViolation (``service``)."""
     scheme, _, rest = url.partition("://")
     try:
         upstream = parse_uri(url)
-    except RuleBroken as error:
-        raise RuleBroken("service", error.message) from None
+    except RuleViolation as error:
+        raise RuleViolation("service", error.message) from None
     tail = urlsplit("//" + rest)
     if scheme.lower() not in ("http", "https") or tail.path not in ("", "/") or tail.query or tail.fragment:
-        raise RuleBroken("service", f"{url!r}: an instance is http(s)://host:port and nothing more")
+        raise RuleViolation("service", f"{url!r}: an instance is http(s)://host:port and nothing more")
     host = f"[{upstream.host}]" if ":" in upstream.host else upstream.host
     return f"{upstream.scheme}://{host}:{upstream.port}"
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 
 from gateway.errors import BadRequest
-from gateway.routing.facts import RequestFacts
+from gateway.routing.attributes import RequestAttributes
 from gateway.routing.index import PrefixIndex
 from gateway.routing.predicates import Header, Host
 from gateway.routing.route import Route, route_prefixes
@@ -56,7 +56,7 @@ class RouteIndex:
             for kind, values in by_value.items()
         ]
 
-    def candidates(self, facts: RequestFacts) -> Iterable[Route]:
+    def candidates(self, facts: RequestAttributes) -> Iterable[Route]:
         """The routes that may want a request, in their order."""
         path = facts.target.path
         if not self._by_value:
@@ -70,7 +70,7 @@ class RouteIndex:
 
 
 def _fitting(
-    kind: Host | Header, indexes: Mapping[str, PrefixIndex[_Ranked]], facts: RequestFacts
+    kind: Host | Header, indexes: Mapping[str, PrefixIndex[_Ranked]], facts: RequestAttributes
 ) -> Iterable[PrefixIndex[_Ranked]]:
     if isinstance(kind, Host):
         host = kind.asked(facts)

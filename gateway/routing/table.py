@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from gateway.routing import matcher
+from gateway.routing.attributes import RequestAttributes
 from gateway.routing.calls import CallPattern
 from gateway.routing.cors import CorsRule
-from gateway.routing.facts import RequestFacts
-from gateway.routing.filters.base import Answer, Draft
+from gateway.routing.filters.base import DirectResponse, RequestRewrite
 from gateway.routing.filters.edits import HeaderEdit
 from gateway.routing.filters.target import innermost, restore_path
 from gateway.routing.gates import Gate, GateIndex, GateRule, RoomLimits
@@ -47,7 +47,7 @@ class Changes:
     """The status that replaces the service's."""
     body_limit: int | None = None
     """The most bytes the request's body may have on this route."""
-    answer: Answer | None = None
+    answer: DirectResponse | None = None
     """The answer to give without asking the service at all."""
     told: tuple[HeaderEdit, ...] = ()
 
@@ -69,7 +69,7 @@ class Match(NamedTuple):
     changes: Changes = _UNCHANGED
 
     @property
-    def answer(self) -> Answer | None:
+    def answer(self) -> DirectResponse | None:
         """The answer to give without asking the service at all."""
         return self.changes.answer
 
@@ -120,7 +120,7 @@ class RouteTable:
             self, "_cors", PrefixIndex([({literal_beginning(each[0])}, each) for each in cors])
         )
 
-    def resolve(self, facts: RequestFacts) -> Match | None:
+    def resolve(self, facts: RequestAttributes) -> Match | None:
         """Return the first route that wants the request, with what it becomes; None if there is none.
 
         A route whose filters lead into a service's ``/actuator`` counts as none unless its metadata allow
@@ -132,7 +132,7 @@ class RouteTable:
             return None
         return match
 
-    def first(self, facts: RequestFacts) -> Match | None:
+    def first(self, facts: RequestAttributes) -> Match | None:
         """``resolve`` without the rule about ``/actuator``."""
         matcher.begin(matcher.ROUTE_MICROSECONDS)
         try:
@@ -143,7 +143,7 @@ class RouteTable:
         finally:
             matcher.end()
 
-    def _first(self, facts: RequestFacts) -> Match | None:
+    def _first(self, facts: RequestAttributes) -> Match | None:
         drawn: dict[str, Route] = {}
         for route in self._routes.candidates(facts):
             if self._weights and not self._weights.chosen(route, drawn, self.draw):
@@ -208,7 +208,7 @@ class RouteTable:
         rules = self._cors.candidates(path)
         return next((rule for pattern, rule in rules if pattern.match(path) is not None), None)
 
-    def too_many(self, facts: RequestFacts, upstream_path: str) -> tuple[str, ...]:
+    def too_many(self, facts: RequestAttributes, upstream_path: str) -> tuple[str, ...]:
         """Of what there is so much that comparing this request with it takes longer than its share. For warnings: the
         log says nothing of it."""
         method, path = facts.method, facts.target.path
@@ -236,12 +236,12 @@ class RouteTable:
         return next((route for route in self.routes if route.id == route_id), None)
 
 
-def _matched(route: Route, facts: RequestFacts, found: Mapping[str, str]) -> Match:
+def _matched(route: Route, facts: RequestAttributes, found: Mapping[str, str]) -> Match:
     target = facts.target
     if not route.filters:
         sent = f"{target.raw_path}?{target.raw_query}" if target.has_query else target.raw_path
         return Match(route, found, sent, target.path)
-    draft = Draft(facts, found)
+    draft = RequestRewrite(facts, found)
     for each in route.filters:
         each.contribute(draft)
     path = target.path

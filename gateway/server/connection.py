@@ -43,7 +43,7 @@ from gateway.server.framing import (
     with_host,
 )
 from gateway.server.head import HeadParser
-from gateway.server.limits import Limits
+from gateway.server.limits import ConnectionLimits
 from gateway.server.request_handler import ClientRequest, InnerTransport, RequestHandler
 from gateway.server.unread import has_come, unread_of
 from gateway.server.whole_response import WholeAnswer
@@ -60,7 +60,7 @@ body is known to be at most this long: then it is read and dropped."""
 class Listener(Protocol):
     """The server of a connection, as its guard knows it."""
 
-    limits: Limits
+    limits: ConnectionLimits
     loop: asyncio.AbstractEventLoop
     arrivals: Arrivals | None
     deadlines: Deadlines

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 
 from aiohttp import web
 
-from gateway.server.limits import Limits
+from gateway.server.limits import ConnectionLimits
 from gateway.server.request_handler import InnerTransport
 
 
@@ -35,8 +35,8 @@ class DetachedConnections:
 
     __slots__ = ("_open", "limits")
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
+    def __init__(self, limits: ConnectionLimits | None = None) -> None:
+        self.limits = limits or ConnectionLimits()
         self._open: set[DetachedProtocol] = set()
 
     def __len__(self) -> int:

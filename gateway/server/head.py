@@ -13,7 +13,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.server.framing import fault_of, with_host
-from gateway.server.limits import Limits
+from gateway.server.limits import ConnectionLimits
 
 _READ_BYTES: Final = 64 * 1024
 
@@ -75,7 +75,7 @@ class UnreadHead:
 class HeadParser:
     """Reads whole heads of requests without a body, with one parser for all connections."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: ConnectionLimits) -> None:
         self._loop = loop
         self._limits = limits
         self._parser: HttpRequestParser | None = None

@@ -14,7 +14,7 @@ SERVER_OPTIONS: Final = {"auto_decompress": False, "handler_cancellation": True,
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ConnectionLimits:
     """What one connection may take. Times are in seconds, sizes in bytes."""
 
     head_seconds: float = 10.0

@@ -22,7 +22,7 @@ from gateway.server.deadlines import Deadlines
 from gateway.server.detached import DetachedConnections
 from gateway.server.framing import HEAD_END, one_whole_head
 from gateway.server.head import HeadParser, RequestHead, UnreadHead, remote_of
-from gateway.server.limits import SERVER_OPTIONS, Limits, file_limit
+from gateway.server.limits import SERVER_OPTIONS, ConnectionLimits, file_limit
 from gateway.server.request_handler import RequestHandler
 from gateway.server.unread import unread_at
 from gateway.server.whole_response import SERVER_NAME, WholeAnswer
@@ -105,7 +105,7 @@ class Runner(AppRunner):
     def __init__(
         self,
         app: web.Application,
-        limits: Limits | None = None,
+        limits: ConnectionLimits | None = None,
         *,
         most: int | None = None,
         on_full: Callable[[], None] | None = None,
@@ -167,7 +167,7 @@ class Server(web.Server):
     def __init__(
         self,
         handler: Callable[[Any], Awaitable[web.StreamResponse]],
-        limits: Limits | None = None,
+        limits: ConnectionLimits | None = None,
         *,
         descriptors: int | None = None,
         most: int | None = None,
@@ -177,7 +177,7 @@ class Server(web.Server):
         cors_of: CorsOf = lambda head: (),
         detached: DetachedConnections | None = None,
     ) -> None:
-        self.limits = limits or Limits()
+        self.limits = limits or ConnectionLimits()
         self.loop = asyncio.get_running_loop()
         self.arrivals = arrivals
         self.deadlines = Deadlines()

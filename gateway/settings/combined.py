@@ -10,11 +10,11 @@ from gateway.errors import SettingsError
 from gateway.settings import types as kinds
 from gateway.settings.fields import HIDDEN, parsed
 from gateway.settings.spring.values import SWITCH, is_true, seconds_of
-from gateway.settings.types import Kind
+from gateway.settings.types import ValueType
 
-_SWITCH: Final = Kind(is_true, SWITCH.allowed)
+_SWITCH: Final = ValueType(is_true, SWITCH.allowed)
 _SHUTDOWN: Final = kinds.one_of("graceful", "immediate")
-_GRACE: Final = Kind(
+_GRACE: Final = ValueType(
     lambda text: kinds.duration(zero="at once").parse(f"{seconds_of(text):.9f}"),
     "a length of time, such as 30s, PT30S, or 30000 for milliseconds",
 )

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from gateway.errors import SettingsError
 from gateway.settings import types as kinds
 from gateway.settings.spring.table import READINGS, other_names
-from gateway.settings.types import Kind
+from gateway.settings.types import ValueType
 
 T = TypeVar("T")
 Compose = Callable[[Mapping[str, str]], str | None]
@@ -34,7 +34,7 @@ class Setting:
     """
 
     name: str
-    kind: Kind[Any]
+    kind: ValueType[Any]
     default: Any
     doc: str
     group: str
@@ -90,7 +90,7 @@ class Setting:
             return parsed(self.kind, name, text, allowed=self.allowed, secret=self.secret)
         # What is wrong is shown as it was written, not as Spring reads it.
         allowed = self.allowed if name == self.name else reading.allowed
-        as_spring_reads = Kind(lambda written: self.kind.parse(reading.convert(written)), allowed)
+        as_spring_reads = ValueType(lambda written: self.kind.parse(reading.convert(written)), allowed)
         return parsed(as_spring_reads, name, text, secret=self.secret)
 
     def shown(self, value: Any) -> str:
@@ -106,7 +106,9 @@ class Setting:
         return repr(value)
 
 
-def parsed(kind: Kind[T], name: str, text: str, *, allowed: str | None = None, secret: bool = False) -> T:
+def parsed(
+    kind: ValueType[T], name: str, text: str, *, allowed: str | None = None, secret: bool = False
+) -> T:
     """The value of ``text``, the variable ``name``. Raises ``SettingsError``, which shows no secret."""
     try:
         return kind.parse(text)
@@ -119,7 +121,7 @@ def parsed(kind: Kind[T], name: str, text: str, *, allowed: str | None = None, s
 
 
 def setting(
-    kind: Kind[T],
+    kind: ValueType[T],
     default: Any,
     doc: str,
     *,

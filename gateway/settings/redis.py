@@ -17,7 +17,7 @@ from gateway.errors import SettingsError
 from gateway.settings import types as kinds
 from gateway.settings.redis_address import RedisAddress, parse_redis_address
 from gateway.settings.spring.values import seconds_of
-from gateway.settings.types import Kind
+from gateway.settings.types import ValueType
 
 HIDDEN: Final = "(hidden)"
 
@@ -59,7 +59,7 @@ class Part(NamedTuple):
         """The error that names it. What holds an ``@`` may hold a password."""
         return SettingsError(self.name, HIDDEN if "@" in self.text else self.text[:200], allowed)
 
-    def parsed(self, kind: Kind[Any]) -> Any:
+    def parsed(self, kind: ValueType[Any]) -> Any:
         """Its value, or None if it is empty. Raises SettingsError."""
         try:
             return kind.parse(self.text) if self.text else None

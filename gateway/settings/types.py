@@ -31,7 +31,7 @@ LARGEST_COUNT = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Kind(Generic[T]):
+class ValueType(Generic[T]):
     """``parse`` reads a text or raises ``ValueError``; ``allowed`` completes "allowed is …"."""
 
     parse: Callable[[str], T]
@@ -46,7 +46,7 @@ class NotAllowed(ValueError):
         super().__init__(allowed)
 
 
-def whole(low: int, high: int = LARGEST_COUNT, note: str = "") -> Kind[int]:
+def whole(low: int, high: int = LARGEST_COUNT, note: str = "") -> ValueType[int]:
     """A whole number within both bounds."""
 
     def parse(text: str) -> int:
@@ -54,10 +54,10 @@ def whole(low: int, high: int = LARGEST_COUNT, note: str = "") -> Kind[int]:
             raise ValueError(text)
         return _within(int(text), low, high)
 
-    return Kind(parse, f"a whole number from {low} to {high}{note}")
+    return ValueType(parse, f"a whole number from {low} to {high}{note}")
 
 
-def duration(zero: str | None = None, unit: str = "seconds") -> Kind[float]:
+def duration(zero: str | None = None, unit: str = "seconds") -> ValueType[float]:
     """A length of time, fractions included. ``zero`` says what 0 means where 0 is allowed.
 
     Anything else is at least ``SHORTEST_DURATION``: what Redis counts in milliseconds must not become 0 there.
@@ -72,10 +72,10 @@ def duration(zero: str | None = None, unit: str = "seconds") -> Kind[float]:
         return value
 
     allowed = f"a number of {unit} from {SHORTEST_DURATION:g}, fractions included, such as 0.5"
-    return Kind(parse, allowed if zero is None else f"{allowed} (0 = {zero})")
+    return ValueType(parse, allowed if zero is None else f"{allowed} (0 = {zero})")
 
 
-def fraction() -> Kind[float]:
+def fraction() -> ValueType[float]:
     """A share of something: from 0, none, to 1, all."""
 
     def parse(text: str) -> float:
@@ -83,10 +83,10 @@ def fraction() -> Kind[float]:
             raise ValueError(text)
         return _within(float(text), 0, 1)
 
-    return Kind(parse, "a number from 0 to 1, such as 0.25 (0 = none)")
+    return ValueType(parse, "a number from 0 to 1, such as 0.25 (0 = none)")
 
 
-def one_of(*words: K, fold: Callable[[str], str] = str.lower) -> Kind[K]:
+def one_of(*words: K, fold: Callable[[str], str] = str.lower) -> ValueType[K]:
     """One of a few words, upper or lower case; ``fold`` brings a text into the words' own case."""
     by_text: Mapping[str, K] = {word: word for word in words}
 
@@ -96,10 +96,10 @@ def one_of(*words: K, fold: Callable[[str], str] = str.lower) -> Kind[K]:
         except KeyError:
             raise ValueError(text) from None
 
-    return Kind(parse, " or ".join(filter(None, (", ".join(words[:-1]), words[-1]))))
+    return ValueType(parse, " or ".join(filter(None, (", ".join(words[:-1]), words[-1]))))
 
 
-def several_of(*words: str) -> Kind[tuple[str, ...]]:
+def several_of(*words: str) -> ValueType[tuple[str, ...]]:
     """One or more of a few words, separated by commas, in the order given, each once."""
 
     def parse(text: str) -> tuple[str, ...]:
@@ -108,7 +108,7 @@ def several_of(*words: str) -> Kind[tuple[str, ...]]:
             raise ValueError(text)
         return tuple(dict.fromkeys(items))
 
-    return Kind(parse, f"one or more of {', '.join(words)}, separated by commas")
+    return ValueType(parse, f"one or more of {', '.join(words)}, separated by commas")
 
 
 def _parse_switch(text: str) -> bool:
@@ -293,39 +293,41 @@ def _within(value: N, low: int, high: int) -> N:
 
 
 PORT = whole(0, 65535, " (0 = any free port)")
-SWITCH = Kind(_parse_switch, "true, false, 1, 0, yes or no")
-NETWORKS = Kind(_parse_networks, "networks such as 10.0.0.0/8 or 2001:db8::/32, separated by commas")
-LABELS = Kind(_parse_labels, f"up to {MOST_LABELS} labels, separated by commas")
-LINE = Kind(_parse_line, "up to 1000 characters without control characters")
-NAMES = Kind(_parse_names, "names separated by commas")
-AUDIENCES = Kind(
+SWITCH = ValueType(_parse_switch, "true, false, 1, 0, yes or no")
+NETWORKS = ValueType(_parse_networks, "networks such as 10.0.0.0/8 or 2001:db8::/32, separated by commas")
+LABELS = ValueType(_parse_labels, f"up to {MOST_LABELS} labels, separated by commas")
+LINE = ValueType(_parse_line, "up to 1000 characters without control characters")
+NAMES = ValueType(_parse_names, "names separated by commas")
+AUDIENCES = ValueType(
     _parse_audiences,
     "one or more names separated by commas, up to 1000 characters without control characters",
 )
-ZONES = Kind(_parse_zones, "names of letters, digits and ._-, separated by commas")
-METADATA = Kind(_parse_metadata, "pairs such as team=tickets, separated by commas")
-METADATA_VALUE = Kind(_parse_metadata_value, "up to 1000 characters without commas and control characters")
-DOCUMENTS = Kind(
+ZONES = ValueType(_parse_zones, "names of letters, digits and ._-, separated by commas")
+METADATA = ValueType(_parse_metadata, "pairs such as team=tickets, separated by commas")
+METADATA_VALUE = ValueType(
+    _parse_metadata_value, "up to 1000 characters without commas and control characters"
+)
+DOCUMENTS = ValueType(
     _parse_documents,
     f"up to {MOST_DOCUMENTS} pairs of a name and an address without backslashes that begins with / or "
     "http, such as Orders=/orders/v3/api-docs, separated by commas",
 )
-HEADERS = Kind(_parse_headers, "pairs such as X-Tenant=tickets, separated by commas")
-HOST = Kind(_parse_host, "a host name or an IP address")
-IP_ADDRESS = Kind(lambda text: str(ip_address(text)), "an IP address")
-URL_PATH = Kind(_parse_url_path, "a path that begins with /")
-TOKEN = Kind(_parse_token, "up to 1000 visible ASCII characters without blanks")
-COOKIE_NAME = Kind(_parse_cookie_name, "a cookie's name (letters, digits and !#$%&'*+.^_`|~-)")
-PATH = Kind(_parse_path, "a path")
-HTTP_URL = Kind(_parse_http_url, "an http:// or https:// address")
-HTTP_URLS = Kind(_parse_http_urls, "one or more http:// or https:// addresses, separated by commas")
-REDIS_URL = Kind(
+HEADERS = ValueType(_parse_headers, "pairs such as X-Tenant=tickets, separated by commas")
+HOST = ValueType(_parse_host, "a host name or an IP address")
+IP_ADDRESS = ValueType(lambda text: str(ip_address(text)), "an IP address")
+URL_PATH = ValueType(_parse_url_path, "a path that begins with /")
+TOKEN = ValueType(_parse_token, "up to 1000 visible ASCII characters without blanks")
+COOKIE_NAME = ValueType(_parse_cookie_name, "a cookie's name (letters, digits and !#$%&'*+.^_`|~-)")
+PATH = ValueType(_parse_path, "a path")
+HTTP_URL = ValueType(_parse_http_url, "an http:// or https:// address")
+HTTP_URLS = ValueType(_parse_http_urls, "one or more http:// or https:// addresses, separated by commas")
+REDIS_URL = ValueType(
     _parse_redis_url,
     "redis://[user:password@]host[:port][/database], redis+sentinel://[…@]host[:port],…/service[/database], "
     "redis+cluster://[…@]host[:port],…, each with rediss for TLS, unix:///path/of/a/socket or embedded, "
     "with no other parameters and values than docs/reference/redis.md has",
 )
-CONFIG_IMPORT = Kind(
+CONFIG_IMPORT = ValueType(
     _parse_config_import,
     "configserver: or optional:configserver:, with an http:// or https:// address behind it or not",
 )
@@ -335,17 +337,19 @@ ALGORITHMS = several_of(
 REPEAT_METHODS = several_of("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
 _HEADERS = several_of("forwarded", "for", "host", "port", "proto", "prefix")
 NO_HEADERS = "none"
-FORWARDED_HEADERS = Kind(lambda text: () if text == NO_HEADERS else _HEADERS.parse(text), _HEADERS.allowed)
-LOCALE: Kind[Literal["ko", "en"]] = one_of("ko", "en")
-PROFILE: Kind[Literal["spring", "plain"]] = one_of("spring", "plain")
-FORWARD_HEADERS: Kind[Literal["none", "native", "framework"]] = one_of("none", "native", "framework")
-RELINEUP: Kind[Literal["back", "keep"]] = one_of("back", "keep")
-FOLLOW: Kind[Literal["auto", "on", "off"]] = one_of("auto", "on", "off")
-MANAGEMENT_READS: Kind[Literal["open", "token"]] = one_of("open", "token")
-LOG_FORMAT: Kind[Literal["text", "json"]] = one_of("text", "json")
-LOGGED_USER: Kind[Literal["off", "hash", "plain"]] = one_of("off", "hash", "plain")
+FORWARDED_HEADERS = ValueType(
+    lambda text: () if text == NO_HEADERS else _HEADERS.parse(text), _HEADERS.allowed
+)
+LOCALE: ValueType[Literal["ko", "en"]] = one_of("ko", "en")
+PROFILE: ValueType[Literal["spring", "plain"]] = one_of("spring", "plain")
+FORWARD_HEADERS: ValueType[Literal["none", "native", "framework"]] = one_of("none", "native", "framework")
+RELINEUP: ValueType[Literal["back", "keep"]] = one_of("back", "keep")
+FOLLOW: ValueType[Literal["auto", "on", "off"]] = one_of("auto", "on", "off")
+MANAGEMENT_READS: ValueType[Literal["open", "token"]] = one_of("open", "token")
+LOG_FORMAT: ValueType[Literal["text", "json"]] = one_of("text", "json")
+LOGGED_USER: ValueType[Literal["off", "hash", "plain"]] = one_of("off", "hash", "plain")
 _JAVA_LEVELS: Mapping[str, str] = {"TRACE": "DEBUG", "WARN": "WARNING", "FATAL": "ERROR", "OFF": "ERROR"}
-_LEVELS: Kind[Literal["DEBUG", "INFO", "WARNING", "ERROR"]] = one_of(
+_LEVELS: ValueType[Literal["DEBUG", "INFO", "WARNING", "ERROR"]] = one_of(
     *("DEBUG", "INFO", "WARNING", "ERROR"), fold=lambda text: _JAVA_LEVELS.get(text.upper(), text.upper())
 )
-LOG_LEVEL = Kind(_LEVELS.parse, "DEBUG, INFO, WARNING or ERROR, or Java's TRACE, WARN, FATAL or OFF")
+LOG_LEVEL = ValueType(_LEVELS.parse, "DEBUG, INFO, WARNING or ERROR, or Java's TRACE, WARN, FATAL or OFF")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from gateway.sse.interfaces import Renderer, UserState
-from gateway.sse.termination import AllowedIn, Ending
+from gateway.sse.termination import AllowedIn, StreamEnd
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 """Ends a chunked body."""
@@ -126,7 +126,7 @@ class Encoder:
         self._renderer = renderer
         self._now = now
         self._draw = draw
-        self._endings: dict[tuple[Ending, str], Frame] = {}
+        self._endings: dict[tuple[StreamEnd, str], Frame] = {}
 
     def opening(self) -> Frame:
         """Goes first on every stream."""
@@ -153,7 +153,7 @@ class Encoder:
         """Ends a stream of an instance that shuts down: the reader finds another one."""
         return comment("going away", retry=self._draw(*_DRAIN_RETRY))
 
-    def ending(self, ending: Ending, locale: str) -> Frame:
+    def ending(self, ending: StreamEnd, locale: str) -> Frame:
         """The last frame: ALLOWED_IN or ERROR, with the id that stops a browser's retries."""
         frame = self._endings.get((ending, locale))
         if frame is None:
@@ -162,7 +162,7 @@ class Encoder:
             frame = self._endings[ending, locale] = self._last(ending, locale)
         return frame
 
-    def _last(self, ending: Ending, locale: str) -> Frame:
+    def _last(self, ending: StreamEnd, locale: str) -> Frame:
         if isinstance(ending, AllowedIn):
             data = self._renderer.allowed_in(ending.expires_in, locale)
             return event("ALLOWED_IN", data, last_id=END_ID, retry=max(0.0, ending.expires_in))

@@ -18,18 +18,18 @@ from time import monotonic
 from gateway.sse import termination as verdict
 from gateway.sse.frames import Encoder, Frame, joined
 from gateway.sse.interfaces import Counts, Presence, Renderer, RoomEvent, States, UserState
-from gateway.sse.pacing import HOLD_SECONDS, Pulse, evenly, every, in_slices
-from gateway.sse.registry import Person, Registry, Seats
+from gateway.sse.pacing import HOLD_SECONDS, HeartbeatSchedule, evenly, every, in_slices
+from gateway.sse.registry import StreamLimit, StreamRegistry, UserStreams
 from gateway.sse.state_reader import OnRun, Reader
 from gateway.sse.subscriber import Subscriber
-from gateway.sse.termination import AllowedIn, Ending, Refused
+from gateway.sse.termination import AllowedIn, Refused, StreamEnd
 
 OPENING_SECONDS = 0.1
 """The head of an answer goes out together with the first status, unless that takes longer than this."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tempo:
+class StreamTimings:
     """How often a stream is written to (seconds), and how many one user may have."""
 
     status_interval: float = 10.0
@@ -45,9 +45,9 @@ class Hub:
         states: States,
         presence: Presence,
         renderer: Renderer,
-        seats: Seats,
+        seats: StreamLimit,
         *,
-        tempo: Tempo,
+        tempo: StreamTimings,
         counts: Counts,
         on_run: OnRun = lambda outcome, seconds: None,
         on_kept: Callable[[float, float], None] = lambda promised, real: None,
@@ -60,10 +60,10 @@ class Hub:
         self._counts = counts
         self._on_kept = on_kept
         self._reader = Reader(states, on_run)
-        self._registry = Registry(seats)
+        self._registry = StreamRegistry(seats)
         slots = len(self._registry.wheel)
         self._slots = cycle(range(slots))
-        self._pulse = Pulse(slots, tempo.heartbeat, tempo.status_interval)
+        self._pulse = HeartbeatSchedule(slots, tempo.heartbeat, tempo.status_interval)
         self._frames = 0
         self._opening: set[Subscriber] = set()
         self._late: asyncio.TimerHandle | None = None
@@ -149,7 +149,7 @@ class Hub:
         tasks = [
             asyncio.create_task(every(tick, self._turn), name="stream-wheel"),
             asyncio.create_task(every(self._pulse.period, self._beat), name="stream-heartbeat"),
-            asyncio.create_task(self._heal(), name="stream-reconcile"),
+            asyncio.create_task(self._reconcile_when_missed(), name="stream-reconcile"),
         ]
         try:
             yield
@@ -177,7 +177,7 @@ class Hub:
         self._draining = True
         await evenly(list(self._registry.tabs()), seconds, self._dismiss)
 
-    async def _heal(self) -> None:
+    async def _reconcile_when_missed(self) -> None:
         while True:
             await self._missed.wait()
             self._missed.clear()
@@ -194,15 +194,19 @@ class Hub:
         beat, before = self._encoder.heartbeat(), self._reader.latest
         await self._reader.each(people, partial(self._tell, beat=beat))
         # What could not be read was not told to anybody.
-        await self._hearten(beat, (tab for person in people for tab in person.tabs if tab.since <= before))
+        await self._send_heartbeats(
+            beat, (tab for person in people for tab in person.tabs if tab.since <= before)
+        )
 
     async def _beat(self) -> None:
         slots = self._pulse.overdue()
         if slots:
             people = chain.from_iterable(self._registry.wheel[slot] for slot in slots)
-            await self._hearten(self._encoder.heartbeat(), (tab for person in people for tab in person.tabs))
+            await self._send_heartbeats(
+                self._encoder.heartbeat(), (tab for person in people for tab in person.tabs)
+            )
 
-    async def _hearten(self, beat: Frame, tabs: Iterable[Subscriber]) -> None:
+    async def _send_heartbeats(self, beat: Frame, tabs: Iterable[Subscriber]) -> None:
         # Half of the time is left to others: to some a heartbeat comes a little later.
         await in_slices(tabs, partial(self._send, frame=beat), rest=HOLD_SECONDS)
 
@@ -224,7 +228,7 @@ class Hub:
         self._opening.clear()
 
     def _tell(
-        self, person: Person, state: UserState, read: int, quiet: bool = False, beat: Frame | None = None
+        self, person: UserStreams, state: UserState, read: int, quiet: bool = False, beat: Frame | None = None
     ) -> None:
         update: Frame | None = None
         estimate = state.estimated_wait
@@ -262,7 +266,7 @@ class Hub:
         self._frames += tab.finish(self._encoder.going_away(), "drained")
         self.leave(tab)
 
-    def _end(self, tab: Subscriber, ending: Ending) -> None:
+    def _end(self, tab: Subscriber, ending: StreamEnd) -> None:
         cause = "admitted" if isinstance(ending, AllowedIn) else "refused"
         self._frames += tab.finish(self._encoder.ending(ending, tab.locale), cause)
         self.leave(tab)

@@ -45,7 +45,7 @@ class Wheel(Generic[Item]):
         return list(self._slots[slot])
 
 
-class Pulse:
+class HeartbeatSchedule:
     """Heartbeats of ``slots`` slots, each ``heartbeat`` seconds after the one before; updates come every ``interval``.
 
     A heartbeat that goes out with an update costs no write of its own, so it goes with the last update before it is

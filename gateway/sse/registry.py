@@ -8,7 +8,7 @@ from gateway.sse.pacing import Wheel
 from gateway.sse.subscriber import Subscriber
 
 
-class Seats:
+class StreamLimit:
     """How many streams this instance has and may have, all rooms together."""
 
     __slots__ = ("limit", "taken")
@@ -23,7 +23,7 @@ class Seats:
         return self.taken >= self.limit
 
 
-class Person:
+class UserStreams:
     """A user with at least one stream here. ``tabs`` are in the order they came; ``slot`` is on the wheel.
 
     A tuple, so that whoever goes through them need not copy them first.
@@ -40,35 +40,35 @@ class Person:
         self.promised: tuple[int, float, float] | None = None
 
 
-class Registry:
+class StreamRegistry:
     """The streams of one room."""
 
-    def __init__(self, seats: Seats) -> None:
-        self.wheel: Wheel[Person] = Wheel()
+    def __init__(self, seats: StreamLimit) -> None:
+        self.wheel: Wheel[UserStreams] = Wheel()
         self._seats = seats
-        self._people: dict[str, Person] = {}
+        self._people: dict[str, UserStreams] = {}
         self._streams = 0
 
     def __len__(self) -> int:
         """How many streams there are."""
         return self._streams
 
-    def find(self, user: str) -> Person | None:
+    def find(self, user: str) -> UserStreams | None:
         """The user's entry, if any stream of theirs is here."""
         return self._people.get(user)
 
-    def add(self, tab: Subscriber) -> Person:
+    def add(self, tab: Subscriber) -> UserStreams:
         """Adds a stream; the user's first one gets them a place on the wheel."""
         person = self._people.get(tab.user)
         if person is None:
-            person = self._people[tab.user] = Person(tab.user)
+            person = self._people[tab.user] = UserStreams(tab.user)
             person.slot = self.wheel.add(person)
         person.tabs += (tab,)
         self._streams += 1
         self._seats.taken += 1
         return person
 
-    def discard(self, tab: Subscriber) -> Person | None:
+    def discard(self, tab: Subscriber) -> UserStreams | None:
         """Takes a stream out and returns whose it was, or ``None`` if it wasn't here."""
         person = self._people.get(tab.user)
         if person is None or tab not in person.tabs:
@@ -81,7 +81,7 @@ class Registry:
         self._seats.taken -= 1
         return person
 
-    def slots(self) -> Iterator[list[Person]]:
+    def slots(self) -> Iterator[list[UserStreams]]:
         """Everybody, slot by slot; streams may come and go between two steps."""
         for slot in range(len(self.wheel)):
             yield self.wheel[slot]

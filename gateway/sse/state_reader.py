@@ -12,14 +12,14 @@ from typing import Any
 from gateway.errors import QueueFailed, QueueUnavailable
 from gateway.sse.interfaces import States, UserState
 from gateway.sse.pacing import in_slices
-from gateway.sse.registry import Person
+from gateway.sse.registry import UserStreams
 
 _log = logging.getLogger(__name__)
 
 BATCH = 256
 """Users a call of ``States.statuses`` may ask for."""
 
-Tell = Callable[[Person, UserState, int], object]
+Tell = Callable[[UserStreams, UserState, int], object]
 
 Told = Callable[[UserState | None, int], object]
 
@@ -50,7 +50,7 @@ class Reader:
             return
         states.add_done_callback(partial(_tell, told, read))
 
-    async def each(self, people: Sequence[Person], tell: Tell) -> None:
+    async def each(self, people: Sequence[UserStreams], tell: Tell) -> None:
         """Calls ``tell(person, state, number)`` for each of ``people``, in short runs.
 
         A batch the room can't be asked for is left out, one that fails otherwise is logged as well.
@@ -67,11 +67,11 @@ class Reader:
                 outcome = "failed"
             self._on_run(outcome, perf_counter() - began)
 
-    async def _batch(self, people: Sequence[Person], tell: Tell) -> None:
+    async def _batch(self, people: Sequence[UserStreams], tell: Tell) -> None:
         read = self._number()
         states = await self._states.statuses([person.user for person in people])
 
-        def pass_on(pair: tuple[Person, UserState]) -> None:
+        def pass_on(pair: tuple[UserStreams, UserState]) -> None:
             tell(*pair, read)
 
         await in_slices(list(zip(people, states, strict=True)), pass_on)

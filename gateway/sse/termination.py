@@ -22,7 +22,7 @@ class Refused:
     reason: str | None = None
 
 
-Ending = AllowedIn | Refused
+StreamEnd = AllowedIn | Refused
 
 
 def concerns(event: RoomEvent, ticket: int | None) -> bool:
@@ -41,14 +41,14 @@ def newer(held: RoomEvent | None, event: RoomEvent) -> RoomEvent | None:
     return held if held is not None and not concerns(event, held.ticket) else event
 
 
-def of_event(event: RoomEvent) -> Ending:
+def of_event(event: RoomEvent) -> StreamEnd:
     """How a stream that ``event`` concerns ends."""
     if event.kind == "ADMITTED":
         return AllowedIn(event.expires_in)
     return Refused("REMOVED", event.reason)
 
 
-def of_state(state: UserState, held: RoomEvent | None) -> Ending | None:
+def of_state(state: UserState, held: RoomEvent | None) -> StreamEnd | None:
     """How a stream ends whose user is in ``state``, or ``None`` if it goes on.
 
     ``held`` is what happened before any state was known: the state may have been read before it or after.

@@ -15,7 +15,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from gateway.waiting_room.redis.connection import Redis
-from gateway.waiting_room.redis.servers import ask, describe
+from gateway.waiting_room.redis.wire import ask, describe
 
 log = logging.getLogger(__name__)
 

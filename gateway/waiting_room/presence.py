@@ -20,8 +20,8 @@ from typing import Literal
 from gateway.errors import QueueUnavailable
 from gateway.waiting_room.batch import MOST_IN_A_CALL
 from gateway.waiting_room.keys import RoomKeys
-from gateway.waiting_room.redis.connection import Link
-from gateway.waiting_room.redis.servers import Argument
+from gateway.waiting_room.redis.connection import RedisConnection
+from gateway.waiting_room.redis.wire import Argument
 from gateway.waiting_room.scripts import Script
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Presence:
     def __init__(
         self,
         keys: RoomKeys,
-        link: Link,
+        link: RedisConnection,
         scripts: Mapping[str, Script],
         arguments: Callable[[], tuple[Argument, ...]],
         before_beat: Callable[[], Awaitable[None]],

@@ -14,8 +14,8 @@ from gateway.errors import QueueUnavailable
 from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MOST_IN_A_CALL, Batcher, BatchObserver
 from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
 from gateway.waiting_room.presence import Presence
-from gateway.waiting_room.redis.connection import Link, Redis, Replication
-from gateway.waiting_room.redis.servers import Argument
+from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
+from gateway.waiting_room.redis.wire import Argument
 from gateway.waiting_room.scripts import Script
 from gateway.waiting_room.state import REASONS, Following, Left, State, Summary, parse_states, parse_summary
 
@@ -98,8 +98,8 @@ class Room:
         self._scripts = scripts
         self._observer = observer
         self._channel = channel(keys, redis)
-        self._new_link: Callable[[], Link] = lambda: redis.link(observer.on_call, key=keys.line)
-        self._links: dict[str, Link] = {}
+        self._new_link: Callable[[], RedisConnection] = lambda: redis.link(observer.on_call, key=keys.line)
+        self._links: dict[str, RedisConnection] = {}
         self._replication = Replication(policy.wait_replicas, keys.mark) if policy.wait_replicas else None
         batcher = partial(Batcher, patience=redis.timeout, room=self.name, observer=batch_observer)
         gathering = partial(batcher, gather=GATHER_SECONDS)
@@ -184,7 +184,7 @@ class Room:
         )
         return parse_summary(reply[0])
 
-    def give(self, limits: Limits) -> None:
+    def set_configured_limits(self, limits: Limits) -> None:
         """The limits this instance is given from now on; they are written with the next beat."""
         if limits != self.limits:
             self.limits = limits
@@ -319,7 +319,7 @@ class Room:
         """ARGV[1] to ARGV[3] of every script of a room, in the order of ``includes/room.lua``."""
         return (self._channel, self.limits.capacity, round(self.limits.duration * 1000))
 
-    def _link(self, purpose: str) -> Link:
+    def _link(self, purpose: str) -> RedisConnection:
         """A connection for each kind of call, so that none waits behind another kind, the gate least of all."""
         link = self._links.get(purpose)
         if link is None:

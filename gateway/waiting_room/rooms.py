@@ -99,7 +99,7 @@ class Rooms:
         for name, given in limits.items():
             room = self._rooms.get(name)
             if room is not None:
-                room.give(given)
+                room.set_configured_limits(given)
                 continue
             room = Room(
                 self._redis,

@@ -11,7 +11,7 @@ _AGES_MOVE: Final = 0.3
 _HARDLY: Final = 1e-6  # of those in line give up before: then the logarithm says nothing
 
 
-class Kind(StrEnum):
+class StateKind(StrEnum):
     """Where a user stands, in the order of the codes in ``includes/place.lua``."""
 
     NONE = "NONE"
@@ -162,7 +162,7 @@ class State(NamedTuple):
     """Where one user stands. Numbers that don't apply are 0."""
 
     room: str
-    kind: Kind
+    kind: StateKind
     ticket: int
     position: int
     """1 is next."""
@@ -178,12 +178,12 @@ class State(NamedTuple):
     @property
     def waiting(self) -> bool:
         """In line."""
-        return self.kind is Kind.WAITING
+        return self.kind is StateKind.WAITING
 
     @property
     def allowed_in(self) -> bool:
         """Holds a slot."""
-        return self.kind is Kind.ALLOWED_IN or self.kind is Kind.ADMITTED
+        return self.kind is StateKind.ALLOWED_IN or self.kind is StateKind.ADMITTED
 
     @property
     def behind(self) -> int:
@@ -226,7 +226,7 @@ def _parse_following(reply: Sequence[Any]) -> Following | None:
     return Following(since / 1000, last_sign / 1000, known, streams)
 
 
-_KINDS = tuple(Kind)
+_KINDS = tuple(StateKind)
 
 
 def parse_states(room: str, summary: Summary, answers: Sequence[Sequence[int]]) -> list[State]:
@@ -235,6 +235,6 @@ def parse_states(room: str, summary: Summary, answers: Sequence[Sequence[int]]) 
     states = []
     for code, ticket, position, total, left_ms in answers:
         kind = _KINDS[code]
-        estimate = wait_at(position) if kind is Kind.WAITING else None
+        estimate = wait_at(position) if kind is StateKind.WAITING else None
         states.append(State(room, kind, ticket, position, total, left_ms / 1000, estimate, paused))
     return states

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 import aiocron
 
 from gateway.errors import QueueUnavailable
-from gateway.waiting_room.redis.connection import Link
+from gateway.waiting_room.redis.connection import RedisConnection
 from gateway.waiting_room.room import SCAN_PER_SECOND, Room
 from gateway.waiting_room.scripts import Script
 
@@ -26,7 +26,9 @@ class SweepLock:
     the work of the same second in turn.
     """
 
-    def __init__(self, link: Link, scripts: Mapping[str, Script], key: str, period_ms: int) -> None:
+    def __init__(
+        self, link: RedisConnection, scripts: Mapping[str, Script], key: str, period_ms: int
+    ) -> None:
         self._link = link
         self._scripts = scripts
         self._key = key

@@ -13,7 +13,7 @@ from gateway.api.status import state_json, status_object
 from gateway.context import RequestContext
 from gateway.observability.tracing import TraceContext
 from gateway.routing.path import Target
-from gateway.waiting_room.state import Kind, State
+from gateway.waiting_room.state import State, StateKind
 
 
 def exchange() -> RequestContext:
@@ -72,7 +72,7 @@ def test_a_bad_request_names_its_fields() -> None:
 
 
 def test_a_refusal_at_the_gate_shows_the_place() -> None:
-    state = State("default", Kind.WAITING, 7, 2, 5, 0.0, 12.1)
+    state = State("default", StateKind.WAITING, 7, 2, 5, 0.0, 12.1)
     status, content, headers = body(errors.QueueWaiting(state, 10.0))
     assert (status, content["state"], headers["Retry-After"]) == (429, "WAITING", "10")
     assert content["data"] == {
@@ -93,7 +93,7 @@ def test_absent_members_are_left_out() -> None:
 
 
 def test_allowed_in_has_no_data() -> None:
-    state = State("default", Kind.ALLOWED_IN, 0, 0, 3, 1.2, None)
+    state = State("default", StateKind.ALLOWED_IN, 0, 0, 3, 1.2, None)
     assert json.loads("{" + state_json('"default"', state) + "}") == {
         "state": "ALLOWED_IN",
         "room": "default",
@@ -104,7 +104,7 @@ def test_allowed_in_has_no_data() -> None:
 @pytest.mark.parametrize("estimate", [None, 12.1])
 @pytest.mark.parametrize("room", ["default", 'vip "quoted" \u2028 \\'])
 def test_where_somebody_stands_is_the_same_put_together_by_hand(room: str, estimate: float | None) -> None:
-    state = State(room, Kind.WAITING, 7, 2, 5, 0.0, estimate)
+    state = State(room, StateKind.WAITING, 7, 2, 5, 0.0, estimate)
     given = exchange()
     by_hand, made = (
         answer.body

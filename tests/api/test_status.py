@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.api.envelope import encode
 from gateway.api.status import status_json, status_object
-from gateway.waiting_room.state import Kind, State
+from gateway.waiting_room.state import State, StateKind
 
 numbers = st.integers(0, 2**53)
 
@@ -18,7 +18,7 @@ numbers = st.integers(0, 2**53)
 def test_by_hand_it_is_what_the_encoder_writes(
     room: str, ticket: int, position: int, total: int, wait: float | None, paused: bool
 ) -> None:
-    state = State(room, Kind.WAITING, ticket, position, total, 0.0, wait, paused)
+    state = State(room, StateKind.WAITING, ticket, position, total, 0.0, wait, paused)
     by_hand = status_json(encode(room).decode(), state)
     assert by_hand.encode() == encode(status_object(room, state))
     assert json.loads(by_hand)["room"] == room

@@ -12,7 +12,7 @@ from gateway.auth.access import (
     STREAM_CALL,
     Access,
     Credential,
-    Source,
+    TokenSource,
     check_origin,
     find_credential,
 )
@@ -240,7 +240,7 @@ def test_a_leave_by_cookie_must_come_from_an_own_page(lines: list[tuple[str, str
     def is_own(origin: str) -> bool:
         return origin in (OWN, "null", "")
 
-    credential = Credential("t", Source.COOKIE)
+    credential = Credential("t", TokenSource.COOKIE)
     if allowed:
         check_origin(*LEAVE_CALL, credential, headers(*lines), is_own)
     else:
@@ -251,18 +251,18 @@ def test_a_leave_by_cookie_must_come_from_an_own_page(lines: list[tuple[str, str
 @pytest.mark.parametrize(
     ("call", "source"),
     [
-        (LEAVE_CALL, Source.HEADER),
-        (LEAVE_CALL, Source.FORM),
-        (STATUS_CALL, Source.COOKIE),
-        (STREAM_CALL, Source.COOKIE),
+        (LEAVE_CALL, TokenSource.HEADER),
+        (LEAVE_CALL, TokenSource.FORM),
+        (STATUS_CALL, TokenSource.COOKIE),
+        (STREAM_CALL, TokenSource.COOKIE),
     ],
 )
-def test_nothing_else_asks_where_a_request_came_from(call: tuple[str, str], source: Source) -> None:
+def test_nothing_else_asks_where_a_request_came_from(call: tuple[str, str], source: TokenSource) -> None:
     check_origin(*call, Credential("t", source), headers(), lambda _: False)
 
 
 def test_a_credential_does_not_show_its_token() -> None:
-    assert "secret" not in repr(Credential("secret", Source.QUERY))
+    assert "secret" not in repr(Credential("secret", TokenSource.QUERY))
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ async def outcome(
 ) -> Outcome:
     """What came of it: the user ("late" if the token was), ``None`` for nobody, or the class of the refusal."""
     try:
-        principal: Principal | None = authenticator.recall(headers)
+        principal: Principal | None = authenticator.from_cache(headers)
         if principal is None:
             principal = await authenticator.identify(ACCESS, method, path, headers, **options)
     except AuthError as refusal:

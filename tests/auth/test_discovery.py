@@ -362,8 +362,8 @@ async def test_keys_of_another_issuer_go_at_once_and_come_back_with_it(web: Web,
         token = good(mine, iss=ISSUER)
         await verifier.check(token)
         web.answers["https://other.example/.well-known/openid-configuration"] = 503
-        jwks.aim(IssuerLocation("https://other.example"), ("RS256",))
-        verifier.expect("https://other.example", ())
+        jwks.set_source(IssuerLocation("https://other.example"), ("RS256",))
+        verifier.set_expected("https://other.example", ())
         assert not jwks.keys_known
         assert verifier.cached(token) is None
         for forged in (token, good(mine, iss="https://other.example")):
@@ -400,8 +400,8 @@ async def test_no_key_outlives_its_issuer_or_the_last_source(
     async with jwks.running():
         token = good(mine, iss=ISSUER)
         await verifier.check(token)
-        jwks.aim(after, ("RS256",))
-        verifier.expect(None, ())
+        jwks.set_source(after, ("RS256",))
+        verifier.set_expected(None, ())
         assert (jwks.keys_known, jwks.status().age) == (False, None)
         for presented in (token, good(mine, iss="https://evil.example")):
             with pytest.raises(AuthUnavailable):
@@ -422,7 +422,7 @@ async def test_what_was_asked_of_another_issuer_before_has_no_say(web: Web, cloc
     jwks = Jwks(LOCATION, ("RS256",), slow, clock, STILL)
     async with jwks.running():
         await asked.wait()
-        jwks.aim(IssuerLocation("https://other.example"), ("RS256",))
+        jwks.set_source(IssuerLocation("https://other.example"), ("RS256",))
         go_on.set()
         await until(lambda: jwks.status().failures == 1)
         assert not jwks.keys_known

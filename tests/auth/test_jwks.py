@@ -61,7 +61,7 @@ async def test_keys_may_come_from_elsewhere_while_running(jwks: Jwks, server: Ke
     async with jwks.running(), serving(Issuer(key=5, algorithm="ES256")) as elsewhere:
         await jwks.key("key-0", "RS256")
         elsewhere.answering.clear()
-        jwks.aim(elsewhere.uri, ("ES256",))
+        jwks.set_source(elsewhere.uri, ("ES256",))
         await elsewhere.arrived.wait()
         assert jwks.algorithms == ("ES256",)
         assert jwks.known_key("key-0", "RS256") is not None, "they stay until the other has answered"
@@ -237,7 +237,7 @@ async def test_keys_from_elsewhere_decide_anew_what_is_unknown(
         with pytest.raises(TokenInvalid):
             await jwks.key("key-5", "RS256")
         elsewhere.status = 503
-        jwks.aim(elsewhere.uri, ("RS256",))
+        jwks.set_source(elsewhere.uri, ("RS256",))
         with pytest.raises(AuthUnavailable):
             await jwks.key("key-5", "RS256")
         elsewhere.status = 200

@@ -24,16 +24,16 @@ async def test_what_is_expected_may_change_and_what_was_good_is_judged_anew(
 ) -> None:
     token = good(issuer, iss="one", aud=["x", "b"])
     await verifier.check(token)
-    verifier.expect("one", ("a", "b"))
+    verifier.set_expected("one", ("a", "b"))
     assert verifier.cached(token) is None
     await verifier.check(token)
-    verifier.expect("one", ("a", "c"))
+    verifier.set_expected("one", ("a", "c"))
     with pytest.raises(TokenInvalid, match="aud"):
         await verifier.check(token)
-    verifier.expect("two", ())
+    verifier.set_expected("two", ())
     with pytest.raises(TokenInvalid, match="iss"):
         await verifier.check(token)
-    verifier.expect(None, None)
+    verifier.set_expected(None, None)
     await verifier.check(token)
 
 

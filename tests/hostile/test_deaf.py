@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from gateway.server import listener as server
-from gateway.server.limits import Limits
+from gateway.server.limits import ConnectionLimits
 from tests.hostile.heads import UPGRADE, WEBSOCKET
 from tests.hostile.requests import CHUNKED, EMPTY
 from tests.hostile.rig import Client, Gateway, request
@@ -189,7 +189,11 @@ async def test_a_body_under_way_when_the_instance_stops_is_read_to_its_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(server, "_IDLE_GRACE_SECONDS", 0.05)
-    async with site(Limits()) as here, here.client() as (reader, writer), here.client() as (other, _):
+    async with (
+        site(ConnectionLimits()) as here,
+        here.client() as (reader, writer),
+        here.client() as (other, _),
+    ):
         assert here.server
         writer.write(b"POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nx")
         await here.under_way.wait()

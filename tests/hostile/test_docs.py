@@ -11,7 +11,7 @@ from aiohttp.web_protocol import MAX_MSG_QUEUE_SIZE
 from gateway.proxy import forward, strict
 from gateway.server import connection as connections
 from gateway.server import framing as pieces
-from gateway.server.limits import Limits
+from gateway.server.limits import ConnectionLimits
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "reference" / "security.md").read_text(encoding="utf-8")
@@ -42,7 +42,7 @@ def test_every_hostile_test_is_named() -> None:
 
 
 def test_the_limits_are_those_in_force() -> None:
-    limits = Limits()
+    limits = ConnectionLimits()
     table = {
         name.strip(): figure.strip()
         for name, figure in re.findall(r"^\| ([^|]+) \| ([^|]+) \|", TEXT.partition("## Limits")[2], re.M)

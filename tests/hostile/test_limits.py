@@ -15,10 +15,10 @@ import pytest
 from aiohttp import web
 
 from gateway.auth.tokens import MAX_TOKEN_CHARS
-from gateway.server.limits import Limits
+from gateway.server.limits import ConnectionLimits
 from gateway.server.listener import Server, most_descriptors
 
-SHORT = Limits(
+SHORT = ConnectionLimits(
     head_seconds=0.3,
     idle_seconds=0.4,
     body_seconds=0.3,
@@ -71,7 +71,7 @@ class Site:
 
 @asynccontextmanager
 async def site(
-    limits: Limits = SHORT, descriptors: int | None = None, most: int | None = None
+    limits: ConnectionLimits = SHORT, descriptors: int | None = None, most: int | None = None
 ) -> AsyncIterator[Site]:
     here = Site()
     here.go.set()
@@ -121,7 +121,7 @@ async def test_the_longest_token_is_read_from_its_header() -> None:
     async with site() as here, here.client() as (reader, writer):
         writer.write(head + b"x" * MAX_TOKEN_CHARS + b"\r\n\r\n")
         assert (await asyncio.wait_for(reader.read(), 3)).startswith(b"HTTP/1.1 200 ")
-    assert len("Authorization: Bearer ") + MAX_TOKEN_CHARS == Limits().line_bytes
+    assert len("Authorization: Bearer ") + MAX_TOKEN_CHARS == ConnectionLimits().line_bytes
 
 
 async def test_a_head_has_its_time_however_it_drips() -> None:
@@ -295,7 +295,7 @@ async def test_one_connection_too_many_is_told_so_and_ended() -> None:
     with open(os.devnull) as probe:
         lowest = probe.fileno()
     # A client's own end takes a descriptor too.
-    async with site(Limits(), descriptors=lowest + 24) as here:
+    async with site(ConnectionLimits(), descriptors=lowest + 24) as here:
         clients = [await asyncio.open_connection("127.0.0.1", here.port) for _ in range(20)]
         try:
             answers = []
@@ -337,7 +337,7 @@ STREAM = b"GET /api/v1/queue/stream?access_token=x HTTP/1.1\r\nHost: h\r\n\r\n"
     ids=["with its request", "that asks later", *("that asks in two pieces",) * 4],
 )
 async def test_a_stream_on_one_connection_too_many_is_asked_to_come_back(late: bool, cut: int) -> None:
-    async with site(Limits(), descriptors=0) as here, here.client() as (reader, writer):
+    async with site(ConnectionLimits(), descriptors=0) as here, here.client() as (reader, writer):
         if late:
             await seconds_of(until(lambda: len(here.server._undecided) == 1))  # type: ignore[union-attr]
         if cut:
@@ -356,7 +356,7 @@ async def test_a_stream_on_one_connection_too_many_is_asked_to_come_back(late: b
 
 
 async def test_who_says_nothing_on_a_connection_too_many_is_refused_soon() -> None:
-    async with site(Limits(), descriptors=0) as here:
+    async with site(ConnectionLimits(), descriptors=0) as here:
         clients = [await asyncio.open_connection("127.0.0.1", here.port) for _ in range(40)]
         try:
             for reader, _ in clients:
@@ -369,7 +369,7 @@ async def test_who_says_nothing_on_a_connection_too_many_is_refused_soon() -> No
 
 
 async def test_who_leaves_a_connection_too_many_is_forgotten() -> None:
-    async with site(Limits(), descriptors=0) as here:
+    async with site(ConnectionLimits(), descriptors=0) as here:
         assert here.server is not None
         async with here.client():
             await seconds_of(until(lambda: len(here.server._undecided) == 1))  # type: ignore[union-attr]
@@ -392,7 +392,7 @@ PROBE = b"GET /actuator/health/liveness HTTP/1.1\r\nHost: h\r\n\r\n"
 async def test_a_full_server_answers_a_request_for_health_and_nothing_behind_it(
     request_: bytes, cut: int
 ) -> None:
-    async with site(Limits(linger_seconds=0.1), descriptors=0) as here:
+    async with site(ConnectionLimits(linger_seconds=0.1), descriptors=0) as here:
         async with here.client() as (reader, writer):
             if cut:
                 writer.write(request_[:cut])
@@ -425,7 +425,10 @@ async def test_a_full_server_answers_a_request_for_health_and_nothing_behind_it(
     ids=lambda other: str(other[:40]),
 )
 async def test_a_full_server_answers_no_other_request(other: bytes) -> None:
-    async with site(Limits(linger_seconds=0.1), descriptors=0) as here, here.client() as (reader, writer):
+    async with (
+        site(ConnectionLimits(linger_seconds=0.1), descriptors=0) as here,
+        here.client() as (reader, writer),
+    ):
         writer.write(other)
         assert (await asyncio.wait_for(reader.read(), 3)).startswith(b"HTTP/1.1 503 ")
         assert here.served == []
@@ -433,7 +436,7 @@ async def test_a_full_server_answers_no_other_request(other: bytes) -> None:
 
 
 async def test_a_full_server_answers_only_a_few_requests_for_health_at_a_time() -> None:
-    async with site(Limits(linger_seconds=0.1), descriptors=0) as here:
+    async with site(ConnectionLimits(linger_seconds=0.1), descriptors=0) as here:
         here.go.clear()
         clients = [await asyncio.open_connection("127.0.0.1", here.port) for _ in range(12)]
         try:
@@ -464,7 +467,7 @@ async def test_a_full_server_answers_only_a_few_requests_for_health_at_a_time() 
     ids=lambda more: str(more[:20]),
 )
 async def test_a_request_for_health_that_was_answered_holds_no_place(more: bytes) -> None:
-    limits = Limits(linger_seconds=60.0, body_seconds=60.0)
+    limits = ConnectionLimits(linger_seconds=60.0, body_seconds=60.0)
     async with site(limits, descriptors=0) as here:
         here.reads_bodies = False
         assert here.server is not None
@@ -486,7 +489,7 @@ async def test_a_request_for_health_that_was_answered_holds_no_place(more: bytes
 
 
 async def test_requests_for_health_take_no_place_from_clients() -> None:
-    async with site(Limits(linger_seconds=0.1), most=1) as here:
+    async with site(ConnectionLimits(linger_seconds=0.1), most=1) as here:
         here.go.clear()
         async with here.client() as (_, first):
             first.write(GET % 1)

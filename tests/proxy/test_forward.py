@@ -379,7 +379,7 @@ async def test_an_instance_that_takes_a_connection_is_not_aside_any_more() -> No
     async with raw_upstream(answering(OK)) as upstream:
         services = {"svc": ["http://127.0.0.1:1", str(upstream.base)]}
         async with gateway_to("svc", services=services) as gateway, client_of(gateway) as client:
-            gateway.instances.set_aside(upstream.base)
+            gateway.instances.eject(upstream.base)
             assert (await client.get()).body == b"ok"
             assert [base.port for base in gateway.instances._aside_until] == [1]
 

@@ -38,7 +38,7 @@ def test_a_service_without_instances_is_told(services: dict[str, list[str]]) -> 
 def test_who_was_set_aside_is_left_out_for_a_while() -> None:
     clock = Clock()
     instances = Instances({"svc": URLS}, clock=clock)
-    instances.set_aside(TWO)
+    instances.eject(TWO)
     assert {instances.pick("svc") for _ in range(6)} == {ONE, THREE}
     clock.now += SET_ASIDE_SECONDS
     assert {instances.pick("svc") for _ in range(6)} == {ONE, TWO, THREE}
@@ -47,7 +47,7 @@ def test_who_was_set_aside_is_left_out_for_a_while() -> None:
 def test_one_request_finds_out_for_all_whether_an_instance_is_back() -> None:
     clock = Clock()
     instances = Instances({"svc": URLS}, clock=clock)
-    instances.set_aside(TWO)
+    instances.eject(TWO)
     for _ in range(3):
         clock.now += SET_ASIDE_SECONDS
         assert [instances.pick("svc") for _ in range(12)].count(TWO) == 1
@@ -58,7 +58,7 @@ def test_one_request_finds_out_for_all_whether_an_instance_is_back() -> None:
 def test_an_instance_that_took_a_connection_is_not_aside_any_more() -> None:
     instances = Instances({"svc": URLS[:2]}, clock=Clock())
     instances.connected(ONE)
-    instances.set_aside(ONE)
+    instances.eject(ONE)
     assert {instances.pick("svc") for _ in range(4)} == {TWO}
     instances.connected(ONE)
     assert {instances.pick("svc") for _ in range(4)} == {ONE, TWO}
@@ -67,9 +67,9 @@ def test_an_instance_that_took_a_connection_is_not_aside_any_more() -> None:
 def test_if_all_are_set_aside_the_first_of_them_is_asked() -> None:
     clock = Clock()
     instances = Instances({"svc": URLS[:2]}, clock=clock)
-    instances.set_aside(TWO)
+    instances.eject(TWO)
     clock.now += 1
-    instances.set_aside(ONE)
+    instances.eject(ONE)
     assert instances.pick("svc") == TWO
     assert instances.pick("svc", [TWO]) == ONE
 
@@ -104,7 +104,7 @@ def test_what_is_written_down_and_what_a_registry_knows_change_without_each_othe
 def test_who_was_set_aside_stays_aside_when_a_registry_repeats_it() -> None:
     instances = Instances(clock=Clock())
     instances.discover({"svc": [ONE, TWO]})
-    instances.set_aside(ONE)
+    instances.eject(ONE)
     instances.discover({"svc": [ONE, TWO, THREE]})
     assert {instances.pick("svc") for _ in range(6)} == {TWO, THREE}
 
@@ -133,6 +133,6 @@ def test_who_was_set_aside_long_ago_is_forgotten() -> None:
     clock = Clock()
     instances = Instances(clock=clock)
     for port in range(1000):
-        instances.set_aside(UpstreamBase("http", "h", port))
+        instances.eject(UpstreamBase("http", "h", port))
         clock.now += 1
     assert len(instances._aside_until) <= SET_ASIDE_SECONDS + FORGOTTEN_SECONDS + 1

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.routing.calls import overlap, parse_call
 from gateway.routing.gates import Gate, GateIndex
-from gateway.routing.spec.faults import RuleBroken
+from gateway.routing.spec.faults import RuleViolation
 
 OPENS = [
     # pattern, method, path, opened
@@ -303,7 +303,7 @@ def test_whatever_a_pattern_opens_it_would_also_protect(pattern: str, path: list
 
 @pytest.mark.parametrize("source", ["", "GET", "GET a", "GET /a b", "FETCH /a", "get /a", "POST /a**", "/{a"])
 def test_what_is_no_call_is_refused(source: str) -> None:
-    with pytest.raises(RuleBroken):
+    with pytest.raises(RuleViolation):
         parse_call(source)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.routing.cors import CorsRule, hardly_meant, parse_cors
-from gateway.routing.spec.faults import RouteFileError, RuleBroken
+from gateway.routing.spec.faults import RouteFileError, RuleViolation
 from gateway.routing.spec.loader import parse
 
 
@@ -56,7 +56,7 @@ def test_lists_texts_and_spellings_mean_the_same() -> None:
     ],
 )
 def test_what_no_browser_would_take_is_a_fault(values: dict[str, object]) -> None:
-    with pytest.raises(RuleBroken) as refusal:
+    with pytest.raises(RuleViolation) as refusal:
         parse_cors(values)
     assert refusal.value.rule == "cors"
 

@@ -12,7 +12,7 @@ import yaml
 from multidict import CIMultiDict
 
 from gateway.errors import BadRequest
-from gateway.routing.facts import RequestFacts
+from gateway.routing.attributes import RequestAttributes
 from gateway.routing.kinds import FILTERS, NO_FILTERS, NO_PREDICATES, PREDICATES
 from gateway.routing.path import parse_target
 from gateway.routing.spec.loader import parse
@@ -55,7 +55,7 @@ def resolve(table: RouteTable, call: str) -> tuple[Match | None, CIMultiDict[str
     target = parse_target(found[2])
     host = headers.get("Host", "gw.test")
     return table.resolve(
-        RequestFacts(found[1], target, headers, found[3] or "127.0.0.1", host, "http")
+        RequestAttributes(found[1], target, headers, found[3] or "127.0.0.1", host, "http")
     ), headers
 
 

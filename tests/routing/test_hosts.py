@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.routing.hosts import compile_host
-from gateway.routing.spec.faults import RuleBroken
+from gateway.routing.spec.faults import RuleViolation
 
 
 @pytest.mark.parametrize(
@@ -46,5 +46,5 @@ def test_labels_are_captured() -> None:
 
 @pytest.mark.parametrize("pattern", ["a b", "a,b", "a/b", "{x}.{x}", "{}.a", "{x:(a)}.b", "{x:[}.b"])
 def test_what_no_host_can_match_is_refused(pattern: str) -> None:
-    with pytest.raises(RuleBroken):
+    with pytest.raises(RuleViolation):
         compile_host(pattern)

@@ -13,7 +13,7 @@ import pytest
 from gateway.routing import matcher
 from gateway.routing.java_regex import compile_java, parse_replacement, quoted
 from gateway.routing.matcher import GaveUp
-from gateway.routing.spec.faults import RuleBroken
+from gateway.routing.spec.faults import RuleViolation
 
 RECORDED: list[dict[str, Any]] = json.loads(
     Path(__file__).with_name("java_regexes.json").read_text(encoding="utf-8")
@@ -29,7 +29,7 @@ def _meter() -> Iterator[None]:
 @pytest.mark.parametrize("case", RECORDED, ids=lambda case: str(case["pattern"]))
 def test_a_regex_means_what_it_means_to_java(case: dict[str, Any]) -> None:
     if case.get("refused"):
-        with pytest.raises(RuleBroken) as refusal:
+        with pytest.raises(RuleViolation) as refusal:
             compile_java(case["pattern"])
         assert refusal.value.rule == "regex"
         return
@@ -99,7 +99,7 @@ def test_what_is_written_for_java_is_understood(java: str, text: str, matches: b
     ],
 )
 def test_what_is_not_understood_is_a_fault(java: str) -> None:
-    with pytest.raises(RuleBroken) as refusal:
+    with pytest.raises(RuleViolation) as refusal:
         compile_java(java)
     assert refusal.value.rule == "regex"
 
@@ -140,7 +140,7 @@ def test_bytes_that_are_no_utf_8_stay_as_they_are() -> None:
 
 @pytest.mark.parametrize("replacement", ["$2", "${t}", "$", "$x", "${s", "a$", "$٣", "a\\"])
 def test_a_replacement_that_names_no_group_is_a_fault(replacement: str) -> None:
-    with pytest.raises(RuleBroken):
+    with pytest.raises(RuleViolation):
         parse_replacement(replacement, compile_java("(?<s>a)"))
 
 

@@ -7,7 +7,7 @@ import pytest
 from gateway.errors import BadRequest
 from gateway.routing.path import parse_target
 from gateway.routing.patterns import PathPattern, compile_pattern
-from gateway.routing.spec.faults import RuleBroken
+from gateway.routing.spec.faults import RuleViolation
 from tests.routing.vectors import Case, case_id, cases
 
 # Not marked unsafe, matched there, refused here.
@@ -23,7 +23,7 @@ STRICTER = {
 def _compiled(sources: list[str]) -> list[PathPattern] | None:
     try:
         return [compile_pattern(source) for source in sources]
-    except RuleBroken:
+    except RuleViolation:
         return None
 
 
@@ -80,7 +80,7 @@ def test_a_pattern_matches_what_springs_matches_or_something_stricter_is_asserte
 def test_a_pattern_that_can_not_mean_what_was_intended_is_refused_with_a_reason(
     source: str, why: str
 ) -> None:
-    with pytest.raises(RuleBroken, match=why):
+    with pytest.raises(RuleViolation, match=why):
         compile_pattern(source)
 
 

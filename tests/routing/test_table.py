@@ -13,15 +13,17 @@ import pytest
 from multidict import CIMultiDict
 
 from gateway.errors import BadRequest
-from gateway.routing.facts import RequestFacts
+from gateway.routing.attributes import RequestAttributes
 from gateway.routing.path import parse_target
 from gateway.routing.spec.faults import RouteFileError
 from gateway.routing.table import RouteTable
 from tests.routing.vectors import load_json
 
 
-def facts(target: str, method: str = "GET", **headers: str) -> RequestFacts:
-    return RequestFacts(method, parse_target(target), CIMultiDict(headers), "127.0.0.1", "gw.test", "http")
+def facts(target: str, method: str = "GET", **headers: str) -> RequestAttributes:
+    return RequestAttributes(
+        method, parse_target(target), CIMultiDict(headers), "127.0.0.1", "gw.test", "http"
+    )
 
 
 def table(*routes: dict[str, Any], **more: Any) -> RouteTable:

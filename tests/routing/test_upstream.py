@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.routing.route import NOWHERE, parse_instance, parse_uri
-from gateway.routing.spec.faults import RuleBroken
+from gateway.routing.spec.faults import RuleViolation
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_uri_is_a_service_or_an_address(
     ],
 )
 def test_what_is_neither_is_refused(uri: str) -> None:
-    with pytest.raises(RuleBroken) as refusal:
+    with pytest.raises(RuleViolation) as refusal:
         parse_uri(uri)
     assert refusal.value.rule == "uri"
 
@@ -84,7 +84,7 @@ def test_an_instance_is_a_base_address(url: str, instance: str) -> None:
     ["h:80", "lb://x", "http://h/path", "http://h?q", "http://h#f", "ws://h", "http://h:0x", "http://a..b"],
 )
 def test_an_instance_is_nothing_more(url: str) -> None:
-    with pytest.raises(RuleBroken) as refusal:
+    with pytest.raises(RuleViolation) as refusal:
         parse_instance(url)
     assert refusal.value.rule == "service"
 
@@ -94,6 +94,6 @@ def test_an_instance_is_nothing_more(url: str) -> None:
 )
 def test_a_fault_shows_no_password(uri: str) -> None:
     for parse in (parse_uri, parse_instance):
-        with pytest.raises(RuleBroken) as refusal:
+        with pytest.raises(RuleViolation) as refusal:
             parse(uri)
         assert "hunter2" not in refusal.value.message

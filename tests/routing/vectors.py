@@ -15,7 +15,7 @@ from typing import Any
 
 from multidict import CIMultiDict
 
-from gateway.routing.facts import RequestFacts
+from gateway.routing.attributes import RequestAttributes
 from gateway.routing.path import parse_target
 from gateway.routing.spec.faults import Fault, RouteFileError
 from gateway.routing.spec.loader import parse
@@ -50,7 +50,7 @@ def faults_of(load: Callable[[], RouteTable]) -> tuple[RouteTable | None, list[F
         return None, list(error.faults)
 
 
-def facts_of(request: Mapping[str, Any], *, trusted_peer: bool = False) -> RequestFacts:
+def facts_of(request: Mapping[str, Any], *, trusted_peer: bool = False) -> RequestAttributes:
     """The facts of a recorded request; raises BadRequest where its target is refused.
 
     X-Forwarded-For of a trusted peer is believed from the right, as the proxy does.
@@ -61,7 +61,7 @@ def facts_of(request: Mapping[str, Any], *, trusted_peer: bool = False) -> Reque
     client = request.get("source", "127.0.0.1")
     if trusted_peer:
         client = _client(client, headers)
-    return RequestFacts(request.get("method", "GET"), target, CIMultiDict(headers), client, host, "http")
+    return RequestAttributes(request.get("method", "GET"), target, CIMultiDict(headers), client, host, "http")
 
 
 def _client(peer: str, headers: Iterable[tuple[str, str]]) -> str:

@@ -13,13 +13,13 @@ from aiohttp import web
 
 from gateway.errors import QueueUnavailable
 from gateway.server.detached import DetachedConnections
-from gateway.server.limits import Limits
-from gateway.sse.hub import Hub, Tempo
-from gateway.sse.registry import Seats
+from gateway.server.limits import ConnectionLimits
+from gateway.sse.hub import Hub, StreamTimings
+from gateway.sse.registry import StreamLimit
 from gateway.sse.response import EventStream
 from gateway.sse.subscriber import Subscriber
 
-STILL = Tempo(status_interval=3600.0, heartbeat=3600.0, streams_per_user=3)
+STILL = StreamTimings(status_interval=3600.0, heartbeat=3600.0, streams_per_user=3)
 """Nothing happens by itself."""
 
 
@@ -220,11 +220,13 @@ class Tab:
 class World:
     """A hub behind a real server on a port of its own."""
 
-    def __init__(self, tempo: Tempo, *, seats: int, max_buffer: int, limits: Limits) -> None:
+    def __init__(
+        self, tempo: StreamTimings, *, seats: int, max_buffer: int, limits: ConnectionLimits
+    ) -> None:
         self.room = Room()
         self.told = Told()
         self.words = Words()
-        self.seats = Seats(seats)
+        self.seats = StreamLimit(seats)
         self.kept: list[tuple[float, float]] = []
         """First estimates shown, and how long it really took."""
         self.hub = Hub(
@@ -292,12 +294,12 @@ class World:
 
 @asynccontextmanager
 async def world(
-    tempo: Tempo = STILL,
+    tempo: StreamTimings = STILL,
     *,
     seats: int = 10_000,
     max_buffer: int = 65536,
     handler_cancellation: bool = True,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008 - frozen
 ) -> AsyncIterator[World]:
     """A running world; on leaving it all of its connections are closed."""
     here = World(tempo, seats=seats, max_buffer=max_buffer, limits=limits)

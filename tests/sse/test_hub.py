@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.sse.hub import Tempo
+from gateway.sse.hub import StreamTimings
 from tests.sse.support import ALLOWED_IN, NONE, STILL, Block, Event, State, Tab, World, until, world
 
 
@@ -260,7 +260,9 @@ class TestTabs:
             assert here.told.log == ["+kim", "closed"]
 
     async def test_a_lost_connection_is_noticed_by_the_next_write_even_without_cancellation(self) -> None:
-        async with world(Tempo(status_interval=3600.0, heartbeat=0.02), handler_cancellation=False) as here:
+        async with world(
+            StreamTimings(status_interval=3600.0, heartbeat=0.02), handler_cancellation=False
+        ) as here:
             tab = await waiting(here)
             tab.close()
             await here.gone()

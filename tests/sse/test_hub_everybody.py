@@ -12,13 +12,13 @@ import pytest
 import uvloop
 
 from gateway.sse import frames
-from gateway.sse.hub import Hub, Tempo
+from gateway.sse.hub import Hub, StreamTimings
 from gateway.sse.pacing import SLOTS
 from gateway.sse.subscriber import Subscriber
 from tests.sse.support import ALLOWED_IN, NONE, STILL, Event, State, Tab, World, until, world
 from tests.sse.test_subscriber import Line
 
-QUICK = Tempo(status_interval=0.1, heartbeat=3600.0, streams_per_user=3)
+QUICK = StreamTimings(status_interval=0.1, heartbeat=3600.0, streams_per_user=3)
 
 
 async def open_many(here: World, count: int) -> list[Tab]:
@@ -125,7 +125,7 @@ class TestStatusUpdates:
 
 class TestHeartbeats:
     async def test_every_stream_gets_the_same_one(self) -> None:
-        async with world(Tempo(status_interval=3600.0, heartbeat=0.1)) as here:
+        async with world(StreamTimings(status_interval=3600.0, heartbeat=0.1)) as here:
             tabs = await open_many(here, 20)
             beats = []
             for tab in tabs:
@@ -138,7 +138,7 @@ class TestHeartbeats:
         assert all(isinstance(data["timestamp"], int) for data in beats if data)
 
     async def test_they_go_on_while_the_room_is_away(self) -> None:
-        async with world(Tempo(status_interval=3600.0, heartbeat=0.05)) as here:
+        async with world(StreamTimings(status_interval=3600.0, heartbeat=0.05)) as here:
             here.room.away = True
             tab = await here.tab()
 
@@ -246,7 +246,7 @@ class SlowLine(Line):
 
 
 def hearten(hub: Hub) -> Awaitable[None]:
-    return hub._hearten(frames.comment(""), hub._registry.tabs())
+    return hub._send_heartbeats(frames.comment(""), hub._registry.tabs())
 
 
 @pytest.mark.parametrize("job", [hearten, Hub.reconcile])

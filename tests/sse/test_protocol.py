@@ -10,14 +10,14 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
-from gateway.server.limits import Limits
+from gateway.server.limits import ConnectionLimits
 from gateway.sse import frames
 from gateway.sse.protocol import MOST_RECEIVED_BYTES
 from gateway.sse.subscriber import Subscriber
 from tests.sse.support import ALLOWED_IN, Event, State, Tab, World, until, world
 
 REQUEST = b"GET /stream?user=ann HTTP/1.1\r\nHost: test\r\n\r\n"
-QUICK = Limits(reader_seconds=0.2, reader_rate=0, linger_seconds=0.2)
+QUICK = ConnectionLimits(reader_seconds=0.2, reader_rate=0, linger_seconds=0.2)
 LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [asyncio.new_event_loop, uvloop.new_event_loop]
 
 
@@ -213,7 +213,7 @@ class TestSlowClients:
             runner.run(scenario())
 
     async def test_one_that_is_behind_but_reads_gets_all_to_the_last_frame(self) -> None:
-        limits = Limits(reader_seconds=5.0, reader_rate=0)
+        limits = ConnectionLimits(reader_seconds=5.0, reader_rate=0)
         async with world(max_buffer=10_000_000, limits=limits) as here, here.deaf("kim") as (stream, sock):
             for _ in range(400):
                 assert stream.write(frames.comment("x" * 10_000))
@@ -230,7 +230,7 @@ class TestSlowClients:
             assert here.ended[0][2] == ""
 
     async def test_one_that_takes_most_of_it_in_time_stays(self) -> None:
-        limits = Limits(reader_seconds=1.0, reader_rate=0)
+        limits = ConnectionLimits(reader_seconds=1.0, reader_rate=0)
         async with world(max_buffer=10_000_000, limits=limits) as here, here.deaf("kim") as (stream, sock):
             behind(stream)
             assert stream._timer is not None
@@ -243,7 +243,7 @@ class TestSlowClients:
             assert stream.write(frames.comment("on"))
 
     async def test_the_lowest_rate_that_is_served_gives_time_for_what_waits(self) -> None:
-        limits = Limits(reader_seconds=2.0, reader_rate=1000)
+        limits = ConnectionLimits(reader_seconds=2.0, reader_rate=1000)
         async with world(max_buffer=10_000_000, limits=limits) as here, here.deaf("kim") as (stream, _):
             behind(stream)
             waiting = stream._transport.get_write_buffer_size()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gateway.sse.pacing import Pulse
+from gateway.sse.pacing import HeartbeatSchedule
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Turning:
     beats: list[tuple[float, int, str]] = field(default_factory=list)
 
     def turn(self, seconds: float, *, late: float = 0.0) -> Turning:
-        pulse = Pulse(self.slots, self.heartbeat, self.interval, lambda: self.now)
+        pulse = HeartbeatSchedule(self.slots, self.heartbeat, self.interval, lambda: self.now)
         began = self.now
         moments = [(began + self.interval / self.slots * (k + 1), k % self.slots) for k in range(100_000)]
         looks = [(began + pulse.period * (k + 1), -1) for k in range(100_000)]

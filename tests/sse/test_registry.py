@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.sse.registry import Registry, Seats
+from gateway.sse.registry import StreamLimit, StreamRegistry
 from gateway.sse.subscriber import Subscriber
 from tests.sse.test_subscriber import Line
 
@@ -12,7 +12,7 @@ def tab(user: str) -> Subscriber:
 
 
 async def test_users_and_not_tabs_have_a_place_on_the_wheel() -> None:
-    registry = Registry(Seats(10))
+    registry = StreamRegistry(StreamLimit(10))
     first, second, other = tab("kim"), tab("kim"), tab("lee")
     person = registry.add(first)
 
@@ -24,7 +24,7 @@ async def test_users_and_not_tabs_have_a_place_on_the_wheel() -> None:
 
 
 async def test_the_last_tab_takes_the_user_along() -> None:
-    registry = Registry(Seats(10))
+    registry = StreamRegistry(StreamLimit(10))
     first, second = tab("kim"), tab("kim")
     registry.add(first)
     person = registry.add(second)
@@ -37,7 +37,7 @@ async def test_the_last_tab_takes_the_user_along() -> None:
 
 
 async def test_a_stream_that_is_not_there_can_be_discarded() -> None:
-    registry = Registry(Seats(10))
+    registry = StreamRegistry(StreamLimit(10))
     gone = tab("kim")
 
     assert registry.discard(gone) is None
@@ -47,8 +47,8 @@ async def test_a_stream_that_is_not_there_can_be_discarded() -> None:
 
 
 async def test_rooms_share_the_seats_of_an_instance() -> None:
-    seats = Seats(2)
-    default, vip = Registry(seats), Registry(seats)
+    seats = StreamLimit(2)
+    default, vip = StreamRegistry(seats), StreamRegistry(seats)
     first = tab("kim")
     default.add(first)
     assert not seats.full
@@ -62,7 +62,7 @@ async def test_rooms_share_the_seats_of_an_instance() -> None:
 
 
 async def test_streams_may_leave_while_they_are_gone_through() -> None:
-    registry = Registry(Seats(1000))
+    registry = StreamRegistry(StreamLimit(1000))
     tabs = [tab(f"user-{n % 150}") for n in range(450)]
     for one in tabs:
         registry.add(one)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.sse.frames import Encoder, Frame
-from gateway.sse.termination import AllowedIn, Ending, Refused
+from gateway.sse.termination import AllowedIn, Refused, StreamEnd
 from tests.sse.support import Block, State, Words, parse
 
 
@@ -49,7 +49,7 @@ def block(frame: Frame) -> Block:
     ],
 )
 def test_a_last_frame_carries_the_end_and_a_long_reconnection_time(
-    ending: Ending, locale: str, expected: Block
+    ending: StreamEnd, locale: str, expected: Block
 ) -> None:
     assert block(Encoder(Words()).ending(ending, locale)) == expected
 

@@ -7,13 +7,13 @@ import asyncio
 import pytest
 
 from gateway.errors import QueueUnavailable
-from gateway.sse.registry import Person
+from gateway.sse.registry import UserStreams
 from gateway.sse.state_reader import Reader
 from tests.sse.support import NONE, Room, State, Told, until
 
 
-def people(count: int) -> list[Person]:
-    return [Person(f"user-{number}") for number in range(count)]
+def people(count: int) -> list[UserStreams]:
+    return [UserStreams(f"user-{number}") for number in range(count)]
 
 
 async def test_states_are_read_in_calls_of_at_most_256_and_reach_whom_they_are_about() -> None:
@@ -85,7 +85,7 @@ async def test_a_fault_of_ours_is_logged_and_counted_and_costs_one_batch(
     reader = Reader(Room(), told.turned)
     called = []
 
-    def tell(person: Person, state: object, read: int) -> None:
+    def tell(person: UserStreams, state: object, read: int) -> None:
         called.append(person.user)
         if person.user == "user-10":
             raise RuntimeError("a fault of ours")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.sse import termination as verdict
-from gateway.sse.termination import AllowedIn, Ending, Refused
+from gateway.sse.termination import AllowedIn, Refused, StreamEnd
 from tests.sse.support import ALLOWED_IN, NONE, Event, State
 
 ADMITTED = Event("kim", 5, expires_in=240.0)
@@ -54,6 +54,6 @@ def test_of_two_events_that_came_before_the_state_the_one_of_the_higher_ticket_i
     ],
 )
 def test_a_state_and_what_happened_before_it_decide_together(
-    state: State, held: Event | None, ending: Ending | None
+    state: State, held: Event | None, ending: StreamEnd | None
 ) -> None:
     assert verdict.of_state(state, held) == ending

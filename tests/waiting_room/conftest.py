@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.waiting_room.keys import RoomKeys
-from gateway.waiting_room.redis.connection import Link, Redis
+from gateway.waiting_room.redis.connection import Redis, RedisConnection
 from gateway.waiting_room.room import Limits, NoObserver, Room, RoomObserver, RoomPolicy
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.scripts import load_all
@@ -28,7 +28,7 @@ def place(redis_url: str) -> Redis:
 
 
 @pytest.fixture
-async def link(place: Redis) -> AsyncIterator[Link]:
+async def link(place: Redis) -> AsyncIterator[RedisConnection]:
     one = place.link()
     yield one
     await one.close()

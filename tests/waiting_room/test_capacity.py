@@ -10,7 +10,7 @@ from typing import Any
 from redis.asyncio import Redis as Client
 
 from gateway.waiting_room.room import Limits
-from gateway.waiting_room.state import Kind, Left
+from gateway.waiting_room.state import Left, StateKind
 
 CROWD = 2_000
 CAPACITY = 100
@@ -23,7 +23,7 @@ async def rush(gateways: list[Any]) -> list[Any]:
 
 def assert_exact(states: list[Any]) -> None:
     kinds = Counter(state.kind for state in states)
-    assert kinds == {Kind.ADMITTED: CAPACITY, Kind.WAITING: CROWD - CAPACITY}
+    assert kinds == {StateKind.ADMITTED: CAPACITY, StateKind.WAITING: CROWD - CAPACITY}
     tickets = [state.ticket for state in states if state.waiting]
     assert sorted(tickets) == list(range(1, CROWD - CAPACITY + 1))
 
@@ -34,7 +34,7 @@ async def test_of_2000_at_once_exactly_100_get_in_first_come_first_served(
     rooms = await run_rooms({"default": Limits(CAPACITY, 60)})
     states = await rush([rooms])
     assert_exact(states)
-    assert [state.kind for state in states[:CAPACITY]] == [Kind.ADMITTED] * CAPACITY
+    assert [state.kind for state in states[:CAPACITY]] == [StateKind.ADMITTED] * CAPACITY
     waiting = [state.ticket for state in states[CAPACITY:]]
     assert waiting == sorted(waiting)
 
@@ -68,7 +68,7 @@ async def test_while_a_crowd_comes_and_goes_at_two_gateways_nobody_is_one_too_ma
             await asyncio.sleep(0.01)
             (state,) = await other.statuses([f"u{n:04}"])
         assert state.allowed_in
-        assert (await other.enter(f"u{n:04}")).kind is Kind.ALLOWED_IN
+        assert (await other.enter(f"u{n:04}")).kind is StateKind.ALLOWED_IN
         assert await room.leave(f"u{n:04}", "slot") is Left.SLOT
 
     watching = asyncio.create_task(watch())

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gateway.demo.plan import Behaviour, Person, Plan, draw_crowd, plan_run
-from gateway.waiting_room.state import Kind, parse_states
+from gateway.waiting_room.state import StateKind, parse_states
 from tests.waiting_room.rig import ADMITTED, START, WAITING, Rig, connect
 
 GOOD = 0.15
@@ -86,7 +86,7 @@ class Sale:
     def _update(self, at: float, person: Person) -> None:
         reply = self.rig.run("status", "1", person.user_id)
         state = parse_states("default", reply.summary, reply.answers)[0]
-        if state.kind is not Kind.WAITING or person.user_id in self._closed:
+        if state.kind is not StateKind.WAITING or person.user_id in self._closed:
             return
         if state.estimated_wait is not None:
             self.shown.append(Shown(at, state.ticket, max(1, round(state.estimated_wait))))

@@ -14,7 +14,7 @@ from gateway.errors import QueueUnavailable
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.room import Limits, NoObserver, Room, RoomPolicy
-from gateway.waiting_room.state import Kind, Sign, Summary
+from gateway.waiting_room.state import Sign, StateKind, Summary
 from tests.conftest import StartRedis
 from tests.older_gateway import NOTIFICATIONS_LOCK
 from tests.waiting_room.conftest import SCRIPTS, make_room
@@ -55,7 +55,7 @@ async def test_nobody_is_promoted_before_an_older_system_was_looked_for(
     with without_presence(room, monkeypatch):
         async with room.running():
             if call == "lineup":
-                assert (await room.lineup("ann")).kind is Kind.WAITING
+                assert (await room.lineup("ann")).kind is StateKind.WAITING
             elif call == "leave":
                 await room.leave("ann", "both")
             else:
@@ -145,7 +145,7 @@ async def test_a_user_of_redis_who_may_not_read_the_locks_sweeps_all_the_same(
         room = make_room(Redis(server.url.replace("unix://", "unix://gateway:secret@"), 5.0), policy=POLICY)
         async with room.running():
             assert (await room.sweep()).following is None
-            assert (await room.lineup("ann")).kind is Kind.ADMITTED
+            assert (await room.lineup("ann")).kind is StateKind.ADMITTED
             await client.execute_command("ACL", "SETUSER", "gateway", "~job-lock:default:*")
             assert (await room.sweep()).following is not None
 

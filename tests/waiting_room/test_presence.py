@@ -12,7 +12,7 @@ from redis.asyncio import Redis as Client
 from gateway.errors import QueueUnavailable
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.presence import Presence
-from gateway.waiting_room.redis.connection import Link, Redis
+from gateway.waiting_room.redis.connection import Redis, RedisConnection
 from tests.waiting_room.conftest import SCRIPTS
 
 KEYS = RoomKeys("", "default")
@@ -23,7 +23,11 @@ async def nothing_first() -> None:
 
 
 def make(
-    link: Link, *, beat: float = 0.05, dead: float = 0.3, first: Callable[[], Awaitable[None]] = nothing_first
+    link: RedisConnection,
+    *,
+    beat: float = 0.05,
+    dead: float = 0.3,
+    first: Callable[[], Awaitable[None]] = nothing_first,
 ) -> Presence:
     return Presence(KEYS, link, SCRIPTS, lambda: ("events", 10, 60_000), first, beat=beat, dead=dead)
 
@@ -44,7 +48,7 @@ async def counts(redis: Client, expected: dict[str, int]) -> None:
     await until(told)
 
 
-async def test_arrivals_and_departures_are_told(link: Link, redis: Client) -> None:
+async def test_arrivals_and_departures_are_told(link: RedisConnection, redis: Client) -> None:
     presence = make(link)
     async with presence.running():
         presence.arrived("ann")
@@ -54,7 +58,7 @@ async def test_arrivals_and_departures_are_told(link: Link, redis: Client) -> No
         await counts(redis, {"bob": 1})
 
 
-async def test_more_than_one_calls_worth_is_told(link: Link, redis: Client) -> None:
+async def test_more_than_one_calls_worth_is_told(link: RedisConnection, redis: Client) -> None:
     presence = make(link)
     async with presence.running():
         users = {f"u{n}": 1 for n in range(1000)}
@@ -63,7 +67,7 @@ async def test_more_than_one_calls_worth_is_told(link: Link, redis: Client) -> N
         await counts(redis, users)
 
 
-async def test_the_last_changes_are_told_at_the_end(link: Link, redis: Client) -> None:
+async def test_the_last_changes_are_told_at_the_end(link: RedisConnection, redis: Client) -> None:
     presence = make(link)
     async with presence.running():
         presence.arrived("ann")
@@ -72,7 +76,7 @@ async def test_the_last_changes_are_told_at_the_end(link: Link, redis: Client) -
     assert await redis.hgetall(KEYS.streams) == {}
 
 
-async def test_an_instance_beats(link: Link, redis: Client) -> None:
+async def test_an_instance_beats(link: RedisConnection, redis: Client) -> None:
     presence = make(link)
     async with presence.running():
 
@@ -106,7 +110,7 @@ async def test_a_dead_instance_is_drained_by_another(place: Redis, redis: Client
     await second.close()
 
 
-async def test_whoever_has_just_come_back_judges_nobody(link: Link, redis: Client) -> None:
+async def test_whoever_has_just_come_back_judges_nobody(link: RedisConnection, redis: Client) -> None:
     await redis.zadd(KEYS.instances, {"old": 1})
     presence = make(link, beat=0.05, dead=30)
     async with presence.running():
@@ -117,7 +121,7 @@ async def test_whoever_has_just_come_back_judges_nobody(link: Link, redis: Clien
 
 
 async def test_a_redis_that_forgot_everything_is_told_everything_again_under_a_new_name(
-    link: Link, redis: Client
+    link: RedisConnection, redis: Client
 ) -> None:
     presence = make(link)
     async with presence.running():
@@ -153,7 +157,7 @@ async def test_after_a_failed_call_all_is_told_again_under_a_new_name(start_redi
     await link.close()
 
 
-async def test_told_to_it_tells_again(link: Link, redis: Client) -> None:
+async def test_told_to_it_tells_again(link: RedisConnection, redis: Client) -> None:
     presence = make(link)
     async with presence.running():
         presence.arrived("ann")
@@ -163,10 +167,10 @@ async def test_told_to_it_tells_again(link: Link, redis: Client) -> None:
         await counts(redis, {"ann": 1})
 
 
-class Gated(Link):
+class Gated(RedisConnection):
     """Lets the test act between a call's being sent and its being answered."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: RedisConnection) -> None:
         self._link = link
         self.scripts: list[str] = []
         self.meanwhile: dict[str, Callable[[], None]] = {}
@@ -181,7 +185,7 @@ class Gated(Link):
 
 
 async def test_a_name_taken_while_a_beat_was_under_way_is_announced_before_anything_stands_under_it(
-    link: Link, redis: Client
+    link: RedisConnection, redis: Client
 ) -> None:
     gated = Gated(link)
     presence = make(gated, beat=5, dead=20)
@@ -208,7 +212,9 @@ async def test_a_name_taken_while_a_beat_was_under_way_is_announced_before_anyth
     assert not any(unannounced)
 
 
-async def test_telling_again_while_changes_are_under_way_loses_none(link: Link, redis: Client) -> None:
+async def test_telling_again_while_changes_are_under_way_loses_none(
+    link: RedisConnection, redis: Client
+) -> None:
     gated = Gated(link)
     presence = make(gated, dead=0.2)
     gated.meanwhile["presence"] = presence.tell_again
@@ -222,7 +228,7 @@ async def test_telling_again_while_changes_are_under_way_loses_none(link: Link, 
 
 
 async def test_at_the_end_nothing_is_left_under_a_name_that_was_never_announced(
-    link: Link, redis: Client
+    link: RedisConnection, redis: Client
 ) -> None:
     presence = make(link, beat=5, dead=20)
     async with presence.running():
@@ -236,7 +242,7 @@ async def test_at_the_end_nothing_is_left_under_a_name_that_was_never_announced(
 
 
 async def test_what_is_to_be_done_first_is_done_before_the_first_beat_and_its_failure_is_no_end(
-    link: Link, redis: Client
+    link: RedisConnection, redis: Client
 ) -> None:
     tries = 0
 
@@ -257,7 +263,9 @@ async def test_what_is_to_be_done_first_is_done_before_the_first_beat_and_its_fa
 @pytest.mark.parametrize(
     "moves", [("arrived", "departed"), ("departed",), ("arrived", "departed", "arrived")]
 )
-async def test_quick_changes_end_as_they_stand(link: Link, redis: Client, moves: tuple[str, ...]) -> None:
+async def test_quick_changes_end_as_they_stand(
+    link: RedisConnection, redis: Client, moves: tuple[str, ...]
+) -> None:
     presence = make(link)
     async with presence.running():
         for move in moves:

@@ -15,7 +15,7 @@ from gateway.waiting_room.events import RoomEvent
 from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.room import Limits, Room, RoomPolicy
 from gateway.waiting_room.rooms import Rooms
-from gateway.waiting_room.state import Kind, Left, Summary
+from gateway.waiting_room.state import Left, StateKind, Summary
 from tests.conftest import StartRedis
 from tests.waiting_room.conftest import make_room
 
@@ -49,7 +49,7 @@ async def room(redis_url: str, watcher: Watcher) -> AsyncIterator[Room]:
 
 async def test_who_comes_at_once_is_sent_together_and_in_order(room: Room, watcher: Watcher) -> None:
     states = await asyncio.gather(*(room.lineup(f"u{number}") for number in range(600)))
-    assert [state.kind for state in states[:3]] == [Kind.ADMITTED, Kind.ADMITTED, Kind.WAITING]
+    assert [state.kind for state in states[:3]] == [StateKind.ADMITTED, StateKind.ADMITTED, StateKind.WAITING]
     assert [state.ticket for state in states[2:]] == list(range(1, 599))
     sizes = [size for script, size in watcher.calls if script == "lineup"]
     assert len(sizes) <= 4
@@ -91,7 +91,7 @@ async def test_asking_for_others_is_bounded_and_no_sighting(room: Room, redis_ur
     for user in ("in-1", "in-2", "waiting"):
         await room.lineup(user)
     states = await room.statuses(["waiting", "in-1", "nobody"])
-    assert [state.kind for state in states] == [Kind.WAITING, Kind.ALLOWED_IN, Kind.NONE]
+    assert [state.kind for state in states] == [StateKind.WAITING, StateKind.ALLOWED_IN, StateKind.NONE]
     with pytest.raises(ValueError, match="at most 256"):
         await room.statuses(["u"] * 257)
 
@@ -102,7 +102,7 @@ async def test_the_gate_renews_and_refuses(room: Room) -> None:
     assert (await room.enter("in-1")).allowed_in
     refused = await room.enter("waiting")
     assert (refused.waiting, refused.position) == (True, 1)
-    assert (await room.enter("nobody")).kind is Kind.NONE
+    assert (await room.enter("nobody")).kind is StateKind.NONE
 
 
 async def test_an_estimate_is_given_once_something_was_measured(room: Room) -> None:
@@ -164,15 +164,21 @@ async def fill(room: Room) -> None:
 
 async def test_lining_up_answers_where_one_stands(room: Room) -> None:
     first = await room.lineup("ann")
-    assert (first.kind, first.expires_in, first.room) == (Kind.ADMITTED, 60, "default")
+    assert (first.kind, first.expires_in, first.room) == (StateKind.ADMITTED, 60, "default")
     assert first.allowed_in
     assert not first.waiting
     await room.lineup("bob")
     third, fourth = await room.lineup("cid"), await room.lineup("dan")
-    assert (third.kind, third.ticket, third.position, third.total, third.behind) == (Kind.WAITING, 1, 1, 1, 0)
+    assert (third.kind, third.ticket, third.position, third.total, third.behind) == (
+        StateKind.WAITING,
+        1,
+        1,
+        1,
+        0,
+    )
     assert (fourth.ticket, fourth.position, fourth.total, fourth.behind) == (2, 2, 2, 0)
     assert (await room.statuses(["cid"]))[0].behind == 1
-    assert (await room.lineup("ann")).kind is Kind.ALLOWED_IN
+    assert (await room.lineup("ann")).kind is StateKind.ALLOWED_IN
 
 
 async def test_nothing_is_estimated_before_anything_was_measured_and_by_the_rate_then(room: Room) -> None:
@@ -199,7 +205,7 @@ async def test_many_are_asked_about_in_one_call_without_being_seen(room: Room, r
     await fill(room)
     before = await redis.zrange(room.keys.absent, 0, -1, withscores=True)
     states = await room.statuses(["dan", "ann", "zoe"])
-    assert [state.kind for state in states] == [Kind.WAITING, Kind.ALLOWED_IN, Kind.NONE]
+    assert [state.kind for state in states] == [StateKind.WAITING, StateKind.ALLOWED_IN, StateKind.NONE]
     assert await redis.zrange(room.keys.absent, 0, -1, withscores=True) == before
     assert await room.statuses([]) == []
 
@@ -236,7 +242,7 @@ async def test_a_user_id_that_is_no_text_harms_nobody_else(room: Room) -> None:
     with pytest.raises(ValueError, match="surrogates"):
         await room.lineup("\ud800")
     second = room.lineup("bob")
-    assert [state.kind for state in (await first, await second)] == [Kind.ADMITTED, Kind.ADMITTED]
+    assert [state.kind for state in (await first, await second)] == [StateKind.ADMITTED, StateKind.ADMITTED]
     for call in (room.status, room.enter):
         with pytest.raises(ValueError, match="surrogates"):
             await call("\ud800")
@@ -250,10 +256,10 @@ async def test_the_gate_never_waits_behind_another_kind_of_call(place: Redis, re
         await room.lineup("ann")
         async with room._links["lineup"]._turn:
             stuck = room.lineup("bob")
-            assert (await asyncio.wait_for(room.enter("ann"), 2)).kind is Kind.ALLOWED_IN
-            assert (await asyncio.wait_for(room.status("ann"), 2)).kind is Kind.ALLOWED_IN
+            assert (await asyncio.wait_for(room.enter("ann"), 2)).kind is StateKind.ALLOWED_IN
+            assert (await asyncio.wait_for(room.status("ann"), 2)).kind is StateKind.ALLOWED_IN
             assert not stuck.done()
-        assert (await stuck).kind is Kind.ADMITTED
+        assert (await stuck).kind is StateKind.ADMITTED
 
 
 async def test_without_redis_every_call_says_so(start_redis: Any) -> None:
@@ -277,7 +283,7 @@ async def test_without_redis_every_call_says_so(start_redis: Any) -> None:
         assert {type(result) for result in results} == {QueueUnavailable}
         assert len({id(result) for result in results}) == len(calls)
         server.start()
-        assert (await room.lineup("bob")).kind is Kind.ADMITTED
+        assert (await room.lineup("bob")).kind is StateKind.ADMITTED
 
 
 async def test_unusable_keys_are_no_answer_either(room: Room, redis: Client) -> None:
@@ -313,10 +319,10 @@ async def test_limits_given_while_others_are_being_written_are_written_next(
     room: Room, redis: Client
 ) -> None:
     await room.configure_once()
-    room.give(Limits(5, 60))
+    room.set_configured_limits(Limits(5, 60))
     writing = asyncio.create_task(room.configure_once())
     await asyncio.sleep(0)
-    room.give(Limits(7, 60))
+    room.set_configured_limits(Limits(7, 60))
     await writing
     await room.configure_once()
     assert await redis.hget(room.keys.settings, "capacity") == "7"

@@ -19,7 +19,7 @@ from gateway.waiting_room.events import RoomEvent
 from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.room import Limits, Room, RoomPolicy
 from gateway.waiting_room.rooms import Rooms
-from gateway.waiting_room.state import Kind
+from gateway.waiting_room.state import StateKind
 from tests.conftest import StartRedis
 
 RunRooms = Callable[..., Any]
@@ -39,7 +39,7 @@ async def test_a_room_may_be_added_and_given_other_limits_while_it_runs(redis_ur
     await rooms.provide({"default": Limits(1, 60)})
     async with rooms.running():
         await rooms.provide({"default": Limits(3, 60), "vip": Limits(1, 60)})
-        assert (await rooms["vip"].lineup("ann")).kind is Kind.ADMITTED
+        assert (await rooms["vip"].lineup("ann")).kind is StateKind.ADMITTED
         async with asyncio.timeout(10):
             while (await rooms["default"].overview()).capacity != 3:
                 await asyncio.sleep(0.02)
@@ -89,7 +89,7 @@ async def test_a_room_that_is_not_named_any_more_stays(run_rooms: RunRooms) -> N
     rooms = await run_rooms({"default": Limits(2, 60), "vip": Limits(1, 60)})
     await rooms["vip"].lineup("ann")
     await rooms.provide({"default": Limits(2, 60)})
-    assert (await rooms["vip"].status("ann")).kind is Kind.ALLOWED_IN
+    assert (await rooms["vip"].status("ann")).kind is StateKind.ALLOWED_IN
 
 
 async def test_every_gateway_hears_what_any_of_them_does(run_rooms: RunRooms) -> None:
@@ -113,9 +113,9 @@ async def test_every_gateway_hears_what_any_of_them_does(run_rooms: RunRooms) ->
 async def test_prefixes_keep_gateways_apart(run_rooms: RunRooms) -> None:
     one = await run_rooms({"default": Limits(1, 60)}, prefix="one:")
     two = await run_rooms({"default": Limits(1, 60)}, prefix="two:")
-    assert (await one["default"].lineup("ann")).kind is Kind.ADMITTED
-    assert (await two["default"].lineup("bob")).kind is Kind.ADMITTED
-    assert (await two["default"].status("ann")).kind is Kind.NONE
+    assert (await one["default"].lineup("ann")).kind is StateKind.ADMITTED
+    assert (await two["default"].lineup("bob")).kind is StateKind.ADMITTED
+    assert (await two["default"].status("ann")).kind is StateKind.NONE
 
 
 async def test_a_lost_subscription_makes_presence_tell_again_and_the_gateway_look(
@@ -144,7 +144,7 @@ async def test_redis_may_be_away_at_the_start(start_redis: Any) -> None:
     async with rooms.running(), asyncio.timeout(20):
         server.start()
         await rooms.subscription.listening.wait()
-        assert (await rooms["default"].lineup("ann")).kind is Kind.ADMITTED
+        assert (await rooms["default"].lineup("ann")).kind is StateKind.ADMITTED
 
 
 async def test_rooms_of_whatever_age_end_after_the_sweeper_that_would_open_their_links_again(

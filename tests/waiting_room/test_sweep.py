@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis as Client
 
 from gateway.waiting_room.keys import RoomKeys
-from gateway.waiting_room.redis.connection import Link, Redis
+from gateway.waiting_room.redis.connection import Redis, RedisConnection
 from gateway.waiting_room.room import Limits, Room
 from gateway.waiting_room.sweep import PERIOD_MS, Sweeper, SweepLock
 from tests.waiting_room.conftest import SCRIPTS, make_room
@@ -21,7 +21,7 @@ LOCK = RoomKeys("", "default").sweep_lock
 
 
 @pytest.fixture
-def lock(link: Link) -> SweepLock:
+def lock(link: RedisConnection) -> SweepLock:
     return SweepLock(link, SCRIPTS, LOCK, PERIOD_MS)
 
 

@@ -102,7 +102,7 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PropertySource:
     """One property source. ``name`` is for people only."""
 
     name: str
@@ -110,11 +110,11 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ConfigResponse:
     """The sources, those that count first in front. ``version`` is the commit and ``label`` the branch, tag or commit
     asked for, where the server says it."""
 
-    sources: tuple[Source, ...]
+    sources: tuple[PropertySource, ...]
     version: str | None = None
     label: str | None = None
 
@@ -123,7 +123,7 @@ class NoConfiguration(ConfigUnavailable):
     """The server answers, but has not a single property source."""
 
 
-def read_answer(body: bytes) -> Answer:
+def read_answer(body: bytes) -> ConfigResponse:
     """Read the server's JSON, with origins (its second format) or without. Raises ConfigUnusable; NoConfiguration
     where there are no sources.
 
@@ -144,20 +144,20 @@ def read_answer(body: bytes) -> Answer:
         raise NoConfiguration("it has no configuration for this name, these profiles and this label")
     if sum(len(source.properties) for source in read) > MOST_PROPERTIES:
         raise ConfigUnusable(f"the answer has more than {MOST_PROPERTIES} properties")
-    return Answer(
+    return ConfigResponse(
         read,
         _whole_characters(version[:100]) if isinstance(version, str) else None,
         _whole_characters(label[:100]) if isinstance(label, str) else None,
     )
 
 
-def _source(node: object) -> Source:
+def _source(node: object) -> PropertySource:
     properties = node.get("source") if isinstance(node, dict) else None
     if not isinstance(node, dict) or not isinstance(properties, dict):
         raise ConfigUnusable("a property source in the answer is malformed")
     name = _USER.sub("", str(node.get("name", "")))
     shown = "".join(each if each.isprintable() else "?" for each in name)[:300]
-    return Source(shown or "unnamed", dict(_read(key, value) for key, value in properties.items()))
+    return PropertySource(shown or "unnamed", dict(_read(key, value) for key, value in properties.items()))
 
 
 def _plain(key: str) -> str:
@@ -219,7 +219,7 @@ class Lookup:
     Filling raises ConfigUnavailable where a property is needed that can't be used.
     """
 
-    def __init__(self, sources: Sequence[Source], environ: Mapping[str, str]) -> None:
+    def __init__(self, sources: Sequence[PropertySource], environ: Mapping[str, str]) -> None:
         self.used: set[str] = set()
         self._environ = environ
         self._texts: dict[str, str] = {}

@@ -13,7 +13,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.discovery.config_server.answer import Answer, Lookup, Segment, Source, Value, split, text_of
+from gateway.discovery.config_server.answer import (
+    ConfigResponse,
+    Lookup,
+    PropertySource,
+    Segment,
+    Value,
+    split,
+    text_of,
+)
 from gateway.routing.spec.defaults import SECURE_HEADERS
 from gateway.routing.spec.document import Fields, Items, Node, Text, merged
 from gateway.routing.spec.faults import Place
@@ -153,7 +161,7 @@ _NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})")
 Path = tuple[str | int, ...]
 
 
-def properties_of(answer: Answer, environ: Mapping[str, str]) -> Properties:
+def properties_of(answer: ConfigResponse, environ: Mapping[str, str]) -> Properties:
     """Everything in ``answer`` that a gateway reads, placeholders filled from ``environ`` and the answer itself.
 
     Raises ConfigUnavailable if some of that can't be used.
@@ -229,7 +237,7 @@ class _Maker:
         """What is not read, by name; what its absence means, empty if nothing is known of it."""
         self._lookup = lookup
 
-    def tree(self, source: Source, older: bool) -> Node:
+    def tree(self, source: PropertySource, older: bool) -> Node:
         """What a gateway reads in this source, under its newer or ``older`` names; the rest counts as ignored."""
         root = _Branch(Place(source.name, 0, ""))
         for name, value in source.properties.items():

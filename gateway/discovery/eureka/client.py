@@ -1,4 +1,4 @@
-"""The gateway's part in Eureka as one resource, and the Config Servers that Eureka knows."""
+"""The gateway's part in Eureka as one resource, and the Config EurekaServers that Eureka knows."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Final
 from gateway.discovery.eureka.lease import Lease, own
 from gateway.discovery.eureka.messages import parse_config_servers
 from gateway.discovery.eureka.registry import Fetcher, Services
-from gateway.discovery.eureka.servers import Servers, session
+from gateway.discovery.eureka.transport import EurekaServers, session
 from gateway.observability.metrics import Metrics
 from gateway.settings.model import Settings
 
 _OK: Final = frozenset({200})
 
 
-async def config_servers(servers: Servers, names: Sequence[str]) -> tuple[str, ...]:
-    """Where the Config Servers are, by the first of ``names`` that has instances; user and password within the
+async def config_servers(servers: EurekaServers, names: Sequence[str]) -> tuple[str, ...]:
+    """Where the Config EurekaServers are, by the first of ``names`` that has instances; user and password within the
     addresses. Empty if there is none. Raises EurekaAway."""
     said = await servers.ask("config", "GET", "apps", _OK, read=partial(parse_config_servers, names=names))
     return said.content or ()
@@ -31,7 +31,7 @@ _GOODBYE_SECONDS = 2.0
 class Eureka:
     """Knows the services that are registered, and has this gateway registered, each if the settings want it."""
 
-    def __init__(self, settings: Settings, servers: Servers, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, servers: EurekaServers, metrics: Metrics) -> None:
         self._settings = settings
         self._servers = servers
         self._listeners: list[Callable[[Services], None]] = []
@@ -100,6 +100,6 @@ async def discovering(settings: Settings, metrics: Metrics) -> AsyncIterator[Eur
         yield None
         return
     async with session() as connections:
-        eureka = Eureka(settings, Servers(connections, urls, metrics), metrics)
+        eureka = Eureka(settings, EurekaServers(connections, urls, metrics), metrics)
         async with eureka.running():
             yield eureka

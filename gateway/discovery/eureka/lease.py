@@ -13,8 +13,8 @@ from typing import Final
 from urllib.parse import quote
 
 from gateway import __version__
-from gateway.discovery.eureka.messages import DOWN, UP, Own, Pages, registration
-from gateway.discovery.eureka.servers import EurekaAway, Said, Server, Servers, pause
+from gateway.discovery.eureka.messages import DOWN, UP, InstanceInfo, Pages, registration
+from gateway.discovery.eureka.transport import EurekaAway, EurekaResponse, EurekaServer, EurekaServers, pause
 from gateway.settings.model import Settings
 
 _RESOLVE_SECONDS = 2.0
@@ -22,7 +22,9 @@ _RESOLVE_SECONDS = 2.0
 _ANYWHERE = ("192.0.2.1", 9)
 
 
-async def own(settings: Settings, servers: tuple[Server, ...], port: int, management_port: int | None) -> Own:
+async def own(
+    settings: Settings, servers: tuple[EurekaServer, ...], port: int, management_port: int | None
+) -> InstanceInfo:
     """Puts together what the settings say and what the machine knows. ``port`` is the one listened on,
     ``management_port`` that of ``/actuator`` if it is another.
 
@@ -37,7 +39,7 @@ async def own(settings: Settings, servers: tuple[Server, ...], port: int, manage
     metadata = {"version": __version__, **({"zone": zones[0]} if zones else {})}
     filled = {key: _filled(text, address) for key, text in settings.eureka_instance_metadatamap}
     told_port = settings.eureka_instance_nonsecureport or port
-    return Own(
+    return InstanceInfo(
         (settings.eureka_instance_appname or settings.spring_application_name).lower(),
         address if settings.eureka_instance_preferipaddress else name or listens_on or socket.gethostname(),
         address,
@@ -100,7 +102,7 @@ def _specific(host: str) -> bool:
     return not _is_address(host) or not ip_address(host).is_unspecified
 
 
-async def _address_towards(servers: tuple[Server, ...]) -> str:
+async def _address_towards(servers: tuple[EurekaServer, ...]) -> str:
     """The machine's address on the way to the servers; if they are on this machine, on the way to anywhere else."""
     found: str | None = None
     for host, port in (*((server.host, server.port) for server in servers), _ANYWHERE):
@@ -133,12 +135,12 @@ class Lease:
     ``goodbye_seconds`` bounds each of the two calls at the end.
     """
 
-    def __init__(self, servers: Servers, renewal: float, goodbye_seconds: float) -> None:
+    def __init__(self, servers: EurekaServers, renewal: float, goodbye_seconds: float) -> None:
         self._servers = servers
         self._renewal = renewal
         self._goodbye_seconds = goodbye_seconds
-        self._describe: Callable[[], Awaitable[Own]] | None = None
-        self._own: Own | None = None
+        self._describe: Callable[[], Awaitable[InstanceInfo]] | None = None
+        self._own: InstanceInfo | None = None
         self._status = UP
         self._dirty_ms = 0
         self._told: str | None = None
@@ -151,7 +153,7 @@ class Lease:
         """Whether a server knew of this gateway at the last call."""
         return self._told is not None and not self._failures
 
-    def begin(self, describe: Callable[[], Awaitable[Own]]) -> None:
+    def begin(self, describe: Callable[[], Awaitable[InstanceInfo]]) -> None:
         """Registers from now on: requests can be answered. Doesn't wait for it. ``describe`` says who this is; while it
         raises OSError, that isn't known yet, and it is asked again."""
         self._describe = describe
@@ -204,11 +206,11 @@ class Lease:
             self._own = await self._who()
         if self._told == status:
             path = f"{_path(self._own)}?status={status}&lastDirtyTimestamp={self._dirty_ms}"
-            said: Said[None] = await self._servers.ask("heartbeat", "PUT", path, _KNOWN_OR_NOT)
+            said: EurekaResponse[None] = await self._servers.ask("heartbeat", "PUT", path, _KNOWN_OR_NOT)
             if said.status == 200:
                 return
             log.info("Eureka at %s does not know this gateway: registering again", said.server.url)
-        # Servers keep the entry with the later time.
+        # EurekaServers keep the entry with the later time.
         self._dirty_ms = max(self._dirty_ms + 1, int(time.time() * 1000))
         body = registration(self._own, status, self._dirty_ms)
         said = await self._servers.ask(
@@ -218,7 +220,7 @@ class Lease:
             log.info("registered with Eureka at %s as %s", said.server.url, self._own.id)
         self._told = status
 
-    async def _who(self) -> Own:
+    async def _who(self) -> InstanceInfo:
         assert self._describe is not None  # noqa: S101 - nothing is said before begin()
         try:
             return await self._describe()
@@ -237,5 +239,5 @@ class Lease:
             log.info("not unregistered from Eureka: the lease will end by itself")
 
 
-def _path(own: Own) -> str:
+def _path(own: InstanceInfo) -> str:
     return f"apps/{quote(own.app.upper())}/{quote(own.id, safe='')}"

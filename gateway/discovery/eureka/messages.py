@@ -221,7 +221,7 @@ class Pages(NamedTuple):
     health: str = "/actuator/health"
 
 
-class Own(NamedTuple):
+class InstanceInfo(NamedTuple):
     """This gateway as others are to find it. ``metadata`` is text by text; ``renewal`` and ``expiry`` are in seconds,
     and without ``expiry`` three heartbeats may be lost. ``port`` is that of plain HTTP, ``secure_port`` that of a
     proxy that speaks TLS; ``plain`` and ``secure`` say which of the two others are to use."""
@@ -246,7 +246,7 @@ class Own(NamedTuple):
         return self.instance_id or f"{self.host}:{self.app}:{self.port}"
 
 
-def registration(own: Own, status: str, dirty_ms: int) -> bytes:
+def registration(own: InstanceInfo, status: str, dirty_ms: int) -> bytes:
     """The body of a registration. ``dirty_ms``, epoch milliseconds, grows with each change of what is said."""
     entry = {
         "instanceId": own.id,
@@ -276,5 +276,5 @@ def registration(own: Own, status: str, dirty_ms: int) -> bytes:
     return json.dumps({"instance": entry}).encode()
 
 
-def _page(own: Own, port: int, page: str) -> str:
+def _page(own: InstanceInfo, port: int, page: str) -> str:
     return f"{UpstreamBase('http', own.host, port)}{page}" if page.startswith("/") else page

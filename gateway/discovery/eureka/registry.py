@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 
 from gateway.discovery.eureka.messages import UP, Instance, Listing, parse_listing
-from gateway.discovery.eureka.servers import EurekaAway, Said, Server, Servers, pause
+from gateway.discovery.eureka.transport import EurekaAway, EurekaResponse, EurekaServer, EurekaServers, pause
 from gateway.observability.metrics import Metrics
 from gateway.proxy.load_balancer import UpstreamBase
 
@@ -27,7 +27,7 @@ LINGER_SECONDS: Final = 90.0
 Services = Mapping[str, tuple[UpstreamBase, ...]]
 
 
-class Registry:
+class InstanceRegistry:
     """Whole listings replace it, deltas change it. Times are seconds of any steady clock.
 
     A server that lost its memory says that nobody is there, until everybody has registered anew. So whoever is missing
@@ -122,7 +122,7 @@ class Fetcher:
 
     def __init__(
         self,
-        servers: Servers,
+        servers: EurekaServers,
         interval: float,
         on_change: Callable[[Services], None],
         metrics: Metrics,
@@ -133,8 +133,8 @@ class Fetcher:
         self._on_change = on_change
         self._metrics = metrics
         self._clock = clock
-        self._registry = Registry()
-        self._source: Server | None = None
+        self._registry = InstanceRegistry()
+        self._source: EurekaServer | None = None
         self._fetched_at = 0.0
         self._failures = 0
         self.services: Services = self._registry.services()
@@ -191,7 +191,7 @@ class Fetcher:
             self._source = whole.server
             self._fetched_at = self._clock()
 
-    async def _ask(self, operation: str, path: str, statuses: frozenset[int]) -> Said[Listing]:
+    async def _ask(self, operation: str, path: str, statuses: frozenset[int]) -> EurekaResponse[Listing]:
         return await self._servers.ask(operation, "GET", path, statuses, read=parse_listing)
 
     async def _told(self, change: Callable[[], T]) -> T:

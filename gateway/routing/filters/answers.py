@@ -8,9 +8,9 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-from gateway.routing.filters.base import Answer, Draft, Filter, Simple, header_name
+from gateway.routing.filters.base import DirectResponse, Filter, RequestRewrite, Simple, header_name
 from gateway.routing.filters.target import joined
-from gateway.routing.spec.arguments import Arg, Arguments, Kind
+from gateway.routing.spec.arguments import Arg, Arguments, Factory
 from gateway.routing.spec.value_types import FLAG, SIZE
 
 _MALFORMED = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -45,7 +45,7 @@ def _status(args: Arguments, name: str = "status") -> int:
 def _set_status(args: Arguments) -> Filter:
     status = _status(args)
 
-    def act(draft: Draft) -> None:
+    def act(draft: RequestRewrite) -> None:
         draft.status = status
 
     return Simple(f"[SetStatus status = '{args.text('status')}']", act)
@@ -63,14 +63,14 @@ def _redirect(args: Arguments) -> Filter:
     address, hash_mark, fragment = url.partition("#")
     address, _, query = address.partition("?")
 
-    def act(draft: Draft) -> None:
+    def act(draft: RequestRewrite) -> None:
         location = url
         if with_parameters and draft.raw_query:
             # What a client may send raw in a query is more than an address may hold.
             sent = quote(draft.raw_query.encode("utf-8", "surrogateescape"), safe=_IN_QUERY)
             location = f"{address}?{joined(query, sent)}{hash_mark}{fragment}"
         if draft.answer is None:
-            draft.answer = Answer(status, (("Location", location),))
+            draft.answer = DirectResponse(status, (("Location", location),))
 
     shown = (
         f"[RedirectTo {args.text('status')} = {url}, includeRequestParams = {str(with_parameters).lower()}]"
@@ -81,7 +81,7 @@ def _redirect(args: Arguments) -> Filter:
 def _request_size(args: Arguments) -> Filter:
     limit = args.size("maxSize", "5MB")
 
-    def act(draft: Draft) -> None:
+    def act(draft: RequestRewrite) -> None:
         draft.body_limit = limit if draft.body_limit is None else min(limit, draft.body_limit)
 
     return Simple(f"[RequestSize max = {limit}B]", act)
@@ -91,33 +91,35 @@ def _request_header_size(args: Arguments) -> Filter:
     limit = args.size("maxSize", "16000B")
     why = header_name(args, "errorHeaderName", "errorMessage")
 
-    def act(draft: Draft) -> None:
+    def act(draft: RequestRewrite) -> None:
         for name in dict.fromkeys(key.lower() for key in draft.facts.headers):
             size = len(name) + sum(map(len, draft.facts.headers.getall(name)))
             if size > limit and draft.answer is None:
                 text = f"Request header {name!r} takes {size} bytes; {limit} are allowed."
-                draft.answer = Answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE.value, ((why, text),))
+                draft.answer = DirectResponse(
+                    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE.value, ((why, text),)
+                )
 
     return Simple(f"[RequestHeaderSize maxSize = {limit}B]", act)
 
 
-KINDS: Final[Mapping[str, Kind[Filter]]] = {
+KINDS: Final[Mapping[str, Factory[Filter]]] = {
     kind.name: kind
     for kind in (
-        Kind("SetStatus", (Arg("status"),), _set_status, "Replaces the status of the service's answer."),
-        Kind(
+        Factory("SetStatus", (Arg("status"),), _set_status, "Replaces the status of the service's answer."),
+        Factory(
             "RedirectTo",
             (Arg("status"), Arg("url"), Arg("includeRequestParams", required=False, of=FLAG)),
             _redirect,
             "Answers with a redirection, without the service.",
         ),
-        Kind(
+        Factory(
             "RequestSize",
             (Arg("maxSize", required=False, of=SIZE),),
             _request_size,
             "Refuses longer bodies with 413; 5MB if missing.",
         ),
-        Kind(
+        Factory(
             "RequestHeaderSize",
             (Arg("maxSize", required=False, of=SIZE), Arg("errorHeaderName", required=False)),
             _request_header_size,

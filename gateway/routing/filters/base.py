@@ -1,6 +1,6 @@
 """Filters: what a route changes about a request on its way out and about the answer on its way back.
 
-A filter contributes to a ``Draft``, which starts as the request came; nothing is sent and no header is
+A filter contributes to a ``RequestRewrite``, which starts as the request came; nothing is sent and no header is
 touched before the whole draft is ready. Names, arguments and meaning are Spring Cloud Gateway's;
 ``docs/reference/routes.md`` shows each. Edits of the answer happen in the reverse order of the filters, as there.
 """
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gateway.errors import BadRequest
-from gateway.routing.facts import RequestFacts
+from gateway.routing.attributes import RequestAttributes
 from gateway.routing.filters.edits import HeaderEdit
 from gateway.routing.spec.arguments import Arguments
-from gateway.routing.spec.faults import RuleBroken
+from gateway.routing.spec.faults import RuleViolation
 
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -30,14 +30,14 @@ _FRAMING: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DirectResponse:
     """An answer the gateway gives itself, without asking the service."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
 
 
-class Draft:
+class RequestRewrite:
     """A request in the making. ``raw_path`` and ``raw_query`` (None: no query) are encoded.
 
     ``told`` are edits of what the service is told about the client, also among ``request_edits``: they count in place
@@ -60,7 +60,7 @@ class Draft:
         "variables",
     )
 
-    def __init__(self, facts: RequestFacts, variables: Mapping[str, str]) -> None:
+    def __init__(self, facts: RequestAttributes, variables: Mapping[str, str]) -> None:
         self.facts = facts
         self.variables = variables
         self.raw_path = facts.target.raw_path
@@ -72,7 +72,7 @@ class Draft:
         self.prefixed = False
         self.status: int | None = None
         self.body_limit: int | None = None
-        self.answer: Answer | None = None
+        self.answer: DirectResponse | None = None
 
 
 class Filter(Protocol):
@@ -93,7 +93,7 @@ class Filter(Protocol):
         """Whether what it does depends on the path and the variables alone, and is a change of the path."""
         ...
 
-    def contribute(self, draft: Draft) -> None: ...
+    def contribute(self, draft: RequestRewrite) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Template:
 
 
 def parse_template(source: str) -> Template:
-    """Split a text at its variables; raises RuleBroken (rule ``argument``) for a brace that belongs to none."""
+    """Split a text at its variables; raises RuleViolation (rule ``argument``) for a brace that belongs to none."""
     parts: list[str | tuple[str]] = []
     at = 0
     for match in _VARIABLE.finditer(source):
@@ -127,7 +127,7 @@ def parse_template(source: str) -> Template:
         at = match.end()
     parts.append(source[at:])
     if any(isinstance(part, str) and ("{" in part or "}" in part) for part in parts):
-        raise RuleBroken("argument", f"{source!r}: a brace that belongs to no {{variable}}")
+        raise RuleViolation("argument", f"{source!r}: a brace that belongs to no {{variable}}")
     return Template(source, tuple(part for part in parts if part))
 
 
@@ -145,13 +145,13 @@ class Simple:
     some paths."""
 
     shown: str
-    act: Callable[[Draft], None]
+    act: Callable[[RequestRewrite], None]
     needs: frozenset[str] = frozenset()
     answers: bool = False
     by_path: bool = False
     bare: Bare | None = None
 
-    def contribute(self, draft: Draft) -> None:
+    def contribute(self, draft: RequestRewrite) -> None:
         self.act(draft)
 
     def __str__(self) -> str:

@@ -9,8 +9,8 @@ from typing import Final
 from gateway.errors import BadRequest
 from gateway.observability.tracing import TRACE_ID
 from gateway.routing.filters.base import (
-    Draft,
     Filter,
+    RequestRewrite,
     Simple,
     for_service,
     header_name,
@@ -34,7 +34,7 @@ from gateway.routing.filters.edits import (
 from gateway.routing.java_regex import compile_java, parse_replacement
 from gateway.routing.own_headers import is_told, no_effect_in_answer, no_effect_in_request, still_written
 from gateway.routing.path import is_authority
-from gateway.routing.spec.arguments import Arg, Arguments, Kind
+from gateway.routing.spec.arguments import Arg, Arguments, Factory
 from gateway.routing.spec.defaults import OPT_IN, SECURE_HEADERS, header_names
 from gateway.routing.spec.value_types import FLAG, choice
 
@@ -48,7 +48,7 @@ def _warn(args: Arguments, name: str, why: str) -> None:
         args.warn("no-effect", f"{args.kind}: {name} has no effect: {why}")
 
 
-def _edit_request(draft: Draft, name: str, edit: HeaderEdit) -> None:
+def _edit_request(draft: RequestRewrite, name: str, edit: HeaderEdit) -> None:
     draft.request_edits.append(edit)
     if is_told(name):
         draft.told.append(edit)
@@ -69,7 +69,7 @@ def _named_value(
             raise args.wrong("Host is set by SetRequestHostHeader or kept by PreserveHostHeader")
         _warn(args, name, no_effect_in_request(name) if request else no_effect_in_answer(name))
 
-        def act(draft: Draft) -> None:
+        def act(draft: RequestRewrite) -> None:
             if request:
                 _edit_request(draft, name, make(name, for_service(value, draft.variables)))
             else:
@@ -99,7 +99,7 @@ def _add_if_not_present(args: Arguments) -> Filter:
     for name in names:
         _warn(args, name, no_effect_in_request(name))
 
-    def act(draft: Draft) -> None:
+    def act(draft: RequestRewrite) -> None:
         for name in names:
             values = tuple(for_service(value, draft.variables) for other, value in pairs if other == name)
             _edit_request(draft, name, AddIfBlank(name, values))
@@ -130,7 +130,7 @@ def _map_request(args: Arguments) -> Filter:
     _warn(args, target, why)
     edit = CopyHeader(source, target)
 
-    def act(draft: Draft) -> None:
+    def act(draft: RequestRewrite) -> None:
         if not why:
             draft.request_edits.append(edit)
 
@@ -172,7 +172,7 @@ def _rewrite_location(args: Arguments) -> Filter:
         for version in (r"(?:/v\d+)?", "")
     )
 
-    def act(draft: Draft) -> None:
+    def act(draft: RequestRewrite) -> None:
         versioned = _VERSIONED.fullmatch(draft.facts.target.path) is not None
         strip = mode == "ALWAYS_STRIP" or (mode == "AS_IN_REQUEST" and not versioned)
         if value := host or draft.facts.host:
@@ -225,7 +225,7 @@ def _value_of(header: str) -> str:
 
 
 def _preserve_host(args: Arguments) -> Filter:
-    def act(draft: Draft) -> None:
+    def act(draft: RequestRewrite) -> None:
         draft.preserve_host = True
 
     return Simple("[PreserveHostHeader]", act)
@@ -239,7 +239,7 @@ def _set_host(args: Arguments) -> Filter:
     if not template.needs and not is_authority(host):
         raise args.wrong(f"{host!r} is no host")
 
-    def act(draft: Draft) -> None:
+    def act(draft: RequestRewrite) -> None:
         made = template.expand(draft.variables)
         if not is_authority(made):
             raise BadRequest("the host that a filter makes of the request is none")
@@ -251,60 +251,62 @@ def _set_host(args: Arguments) -> Filter:
 
 _NAME_VALUE: Final = (Arg("name"), Arg("value"))
 
-KINDS: Final[Mapping[str, Kind[Filter]]] = {
+KINDS: Final[Mapping[str, Factory[Filter]]] = {
     kind.name: kind
     for kind in (
-        Kind(
+        Factory(
             "AddRequestHeader",
             _NAME_VALUE,
             _named_value("AddRequestHeader", AddHeader, request=True),
             "Adds a header to the request.",
         ),
-        Kind(
+        Factory(
             "SetRequestHeader",
             _NAME_VALUE,
             _named_value("SetRequestHeader", SetForService, request=True),
             "Sets a header of the request.",
         ),
-        Kind(
+        Factory(
             "AddRequestHeadersIfNotPresent",
             (Arg("keyValues", gathers=True),),
             _add_if_not_present,
             "Adds name:value pairs to the request where the header is missing.",
         ),
-        Kind("RemoveRequestHeader", (Arg("name"),), _remove_request, "Removes a header from the request."),
-        Kind(
+        Factory("RemoveRequestHeader", (Arg("name"),), _remove_request, "Removes a header from the request."),
+        Factory(
             "MapRequestHeader",
             (Arg("fromHeader"), Arg("toHeader")),
             _map_request,
             "Copies a header of the request to another one.",
         ),
-        Kind(
+        Factory(
             "AddResponseHeader",
             (*_NAME_VALUE, Arg("override", required=False, of=FLAG)),
             _add_response,
             "Adds a header to the answer.",
         ),
-        Kind(
+        Factory(
             "SetResponseHeader",
             _NAME_VALUE,
             _named_value("SetResponseHeader", SetHeader, request=False),
             "Sets a header of the answer.",
         ),
-        Kind("RemoveResponseHeader", (Arg("name"),), _remove_response, "Removes a header from the answer."),
-        Kind(
+        Factory(
+            "RemoveResponseHeader", (Arg("name"),), _remove_response, "Removes a header from the answer."
+        ),
+        Factory(
             "DedupeResponseHeader",
             (Arg("name"), Arg("strategy", required=False, of=choice(_STRATEGIES))),
             _dedupe,
             "Leaves one of several values of headers, whose names stand with blanks between them.",
         ),
-        Kind(
+        Factory(
             "RewriteResponseHeader",
             (Arg("name"), Arg("regexp"), Arg("replacement", empty=True)),
             _rewrite_response,
             "Replaces every match of the regex in a header of the answer.",
         ),
-        Kind(
+        Factory(
             "RewriteLocationResponseHeader",
             (
                 Arg("stripVersion", required=False, of=choice(_STRIP_VERSION)),
@@ -315,7 +317,7 @@ KINDS: Final[Mapping[str, Kind[Filter]]] = {
             _rewrite_location,
             "Leads the answer's Location to the gateway.",
         ),
-        Kind(
+        Factory(
             "SecureHeaders",
             (
                 Arg("enable", required=False, gathers=True, named=True),
@@ -329,7 +331,7 @@ KINDS: Final[Mapping[str, Kind[Filter]]] = {
             _secure,
             "Adds the usual headers for the safety of browsers to the answer.",
         ),
-        Kind("PreserveHostHeader", (), _preserve_host, "Sends the client's Host to the service."),
-        Kind("SetRequestHostHeader", (Arg("host"),), _set_host, "Sends this Host to the service."),
+        Factory("PreserveHostHeader", (), _preserve_host, "Sends the client's Host to the service."),
+        Factory("SetRequestHostHeader", (Arg("host"),), _set_host, "Sends this Host to the service."),
     )
 }

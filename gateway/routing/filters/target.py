@@ -14,10 +14,10 @@ from typing import Final
 from urllib.parse import quote, unquote_plus
 
 from gateway.errors import BadRequest
-from gateway.routing.filters.base import Bare, Draft, Filter, Simple, Template, parse_template
+from gateway.routing.filters.base import Bare, Filter, RequestRewrite, Simple, Template, parse_template
 from gateway.routing.java_regex import Replacement, compile_java, parse_replacement
 from gateway.routing.path import MAX_TARGET, parse_target
-from gateway.routing.spec.arguments import Arg, Arguments, Kind
+from gateway.routing.spec.arguments import Arg, Arguments, Factory
 from gateway.routing.spec.value_types import whole
 
 _PATH_SAFE: Final = "/:@!$&'()*+,=~%"
@@ -32,7 +32,7 @@ _NESTED = re.compile(r"%(?:25)+(?=[0-9A-Fa-f]{2}|[uU][0-9A-Fa-f]{4})")
 def _strip_prefix(args: Arguments) -> Filter:
     parts = args.integer("parts", 1)
 
-    def act(draft: Draft) -> None:
+    def act(draft: RequestRewrite) -> None:
         segments = [segment for segment in draft.raw_path.split("/") if segment][parts:]
         slash = "/" if segments and draft.raw_path.endswith("/") else ""
         draft.raw_path = "/" + "/".join(segments) + slash
@@ -56,7 +56,7 @@ def _rewrite_path(args: Arguments) -> Filter:
     shown = "".join(part if isinstance(part, str) else "x" for part in replacement.parts)
     _demand_sound(args, "the replacement", shown if shown.startswith("/") else f"/x{shown}")
 
-    def act(draft: Draft) -> None:
+    def act(draft: RequestRewrite) -> None:
         draft.raw_path = regexp.replace(draft.raw_path, replacement.expand)
         if len(draft.raw_path) > MAX_TARGET:
             raise BadRequest("the path is too long for the service")
@@ -144,7 +144,7 @@ def _path_variable(value: str) -> str:
 def _set_path(args: Arguments) -> Filter:
     template = _path_template(args, "template")
 
-    def act(draft: Draft) -> None:
+    def act(draft: RequestRewrite) -> None:
         draft.raw_path = template.expand(draft.variables, _path_variable)
 
     return Simple(f"[SetPath template = '{template.source}']", act, template.needs, by_path=True)
@@ -153,7 +153,7 @@ def _set_path(args: Arguments) -> Filter:
 def _prefix_path(args: Arguments) -> Filter:
     template = _path_template(args, "prefix")
 
-    def act(draft: Draft) -> None:
+    def act(draft: RequestRewrite) -> None:
         # Only the first prefix counts, so that a default filter doesn't add to a route's own.
         if not draft.prefixed:
             draft.prefixed = True
@@ -172,7 +172,7 @@ def _add_parameter(args: Arguments) -> Filter:
         lambda literal: _BARE_PERCENT.sub("%25", quote(literal, safe=_QUERY_SAFE))
     )
 
-    def act(draft: Draft) -> None:
+    def act(draft: RequestRewrite) -> None:
         _demand_sound_query(draft)
         added = f"{name}={template.expand(draft.variables, lambda value: quote(value, safe=''))}"
         draft.raw_query = joined(draft.raw_query, added)
@@ -180,7 +180,7 @@ def _add_parameter(args: Arguments) -> Filter:
     return Simple(f"[AddRequestParameter {args.text('name')} = '{source}']", act, template.needs)
 
 
-def _demand_sound_query(draft: Draft) -> None:
+def _demand_sound_query(draft: RequestRewrite) -> None:
     """Raises BadRequest if the client's query is malformed: the service could find other parameters in it."""
     draft.facts.parameters()
 
@@ -206,7 +206,7 @@ def _named_parts(raw_query: str) -> list[tuple[str, str]]:
 def _remove_parameter(args: Arguments) -> Filter:
     name = args.text("name")
 
-    def act(draft: Draft) -> None:
+    def act(draft: RequestRewrite) -> None:
         _demand_sound_query(draft)
         draft.raw_query = _without(draft.raw_query, name)
 
@@ -217,7 +217,7 @@ def _rewrite_parameter(args: Arguments) -> Filter:
     name = args.text("name")
     replacement = quote(args.text("replacement"), safe="")
 
-    def act(draft: Draft) -> None:
+    def act(draft: RequestRewrite) -> None:
         _demand_sound_query(draft)
         rest = _without(draft.raw_query, name)
         if rest != draft.raw_query:
@@ -238,33 +238,33 @@ def innermost(raw_path: str) -> str:
     return _NESTED.sub("%", raw_path) if "%25" in raw_path else raw_path
 
 
-KINDS: Final[Mapping[str, Kind[Filter]]] = {
+KINDS: Final[Mapping[str, Factory[Filter]]] = {
     kind.name: kind
     for kind in (
-        Kind(
+        Factory(
             "StripPrefix",
             (Arg("parts", required=False, of=whole(0)),),
             _strip_prefix,
             "Takes that many segments off the beginning of the path; 1 if missing.",
         ),
-        Kind(
+        Factory(
             "RewritePath",
             (Arg("regexp"), Arg("replacement", empty=True)),
             _rewrite_path,
             "Replaces every match of the regex in the path; $\\{name} is a group.",
         ),
-        Kind("PrefixPath", (Arg("prefix"),), _prefix_path, "Puts the prefix before the path."),
-        Kind("SetPath", (Arg("template"),), _set_path, "Replaces the path by the template."),
-        Kind(
+        Factory("PrefixPath", (Arg("prefix"),), _prefix_path, "Puts the prefix before the path."),
+        Factory("SetPath", (Arg("template"),), _set_path, "Replaces the path by the template."),
+        Factory(
             "AddRequestParameter",
             (Arg("name"), Arg("value")),
             _add_parameter,
             "Adds a parameter to the query.",
         ),
-        Kind(
+        Factory(
             "RemoveRequestParameter", (Arg("name"),), _remove_parameter, "Removes a parameter from the query."
         ),
-        Kind(
+        Factory(
             "RewriteRequestParameter",
             (Arg("name"), Arg("replacement", empty=True)),
             _rewrite_parameter,

@@ -10,7 +10,7 @@ from typing import Final, Generic, TypeVar
 from gateway.routing.matcher import Regex
 from gateway.routing.spec.defaults import Defaults
 from gateway.routing.spec.document import Fields, Items, Node, Text, as_items, filled, plain_name
-from gateway.routing.spec.faults import Faults, RuleBroken, nearest
+from gateway.routing.spec.faults import Faults, RuleViolation, nearest
 from gateway.routing.spec.value_types import FLAG, SIZE, TEXT, ValueType, choice, whole
 
 T = TypeVar("T")
@@ -58,7 +58,7 @@ class Arg:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind(Generic[T]):
+class Factory(Generic[T]):
     """A predicate or filter there is: its name, its arguments in the shortcut's order, its maker, and what it is for in
     one sentence."""
 
@@ -69,7 +69,7 @@ class Kind(Generic[T]):
 
 
 class Arguments:
-    """Arguments bound to a kind's declared names; the readers raise RuleBroken (rule ``argument``).
+    """Arguments bound to a kind's declared names; the readers raise RuleViolation (rule ``argument``).
 
     ``warn`` takes a rule and a message, for values that are allowed but hardly meant. ``defaults`` hold for all of the
     kind.
@@ -126,8 +126,8 @@ class Arguments:
             self.warn("regex", regex.warning)
         return regex
 
-    def wrong(self, message: str) -> RuleBroken:
-        return RuleBroken("argument", f"{self.kind}: {message}")
+    def wrong(self, message: str) -> RuleViolation:
+        return RuleViolation("argument", f"{self.kind}: {message}")
 
 
 def _not_of(name: str, of: ValueType[object], text: str) -> str:
@@ -135,12 +135,12 @@ def _not_of(name: str, of: ValueType[object], text: str) -> str:
 
 
 def bind(
-    kind: Kind[T],
+    kind: Factory[T],
     definition: Definition,
     warn: Warn = lambda rule, message: None,
     defaults: Defaults | None = None,
 ) -> T:
-    """Make what ``definition`` describes; raises RuleBroken for anything missing, surplus or wrong.
+    """Make what ``definition`` describes; raises RuleViolation for anything missing, surplus or wrong.
 
     ``warn`` gets the rule and the message of each warning.
     """
@@ -149,22 +149,22 @@ def bind(
     _bind_names(kind, definition.args, bound)
     missing = [arg.name for arg in kind.args if arg.required and arg.name not in bound]
     if missing:
-        raise RuleBroken("argument", f"{kind.name}: {_list(missing)} missing; it takes {_list_args(kind)}")
+        raise RuleViolation("argument", f"{kind.name}: {_list(missing)} missing; it takes {_list_args(kind)}")
     for value in bound.values():
         if "#{" in "".join(value):
-            raise RuleBroken("argument", f"{kind.name}: expressions in #{{…}} are not evaluated here")
+            raise RuleViolation("argument", f"{kind.name}: expressions in #{{…}} are not evaluated here")
         if not _is_text("".join(value)):
-            raise RuleBroken("argument", f"{kind.name}: a value holds bytes that are no UTF-8")
+            raise RuleViolation("argument", f"{kind.name}: a value holds bytes that are no UTF-8")
     _check_types(kind, bound)
     return kind.make(Arguments(kind.name, bound, warn, defaults))
 
 
-def _check_types(kind: Kind[T], bound: Mapping[str, Value]) -> None:
+def _check_types(kind: Factory[T], bound: Mapping[str, Value]) -> None:
     for arg in kind.args:
         value = bound.get(arg.name, ())
         for text in (value,) if isinstance(value, str) else value:
             if arg.of.read(text) is None:
-                raise RuleBroken("argument", f"{kind.name}: {_not_of(arg.name, arg.of, text)}")
+                raise RuleViolation("argument", f"{kind.name}: {_not_of(arg.name, arg.of, text)}")
 
 
 def _is_text(value: str) -> bool:
@@ -176,7 +176,7 @@ def _is_text(value: str) -> bool:
     return True
 
 
-def _bind_positions(kind: Kind[T], values: tuple[str, ...], bound: dict[str, Value]) -> None:
+def _bind_positions(kind: Factory[T], values: tuple[str, ...], bound: dict[str, Value]) -> None:
     left = list(values)
     for arg in kind.args:
         if arg.named:
@@ -190,14 +190,14 @@ def _bind_positions(kind: Kind[T], values: tuple[str, ...], bound: dict[str, Val
             bound[arg.name] = left.pop(0)
     if left:
         takes = _list_args(kind) or "none"
-        raise RuleBroken(
+        raise RuleViolation(
             "argument",
             f"{kind.name}: {len(values)} values given, but it takes {takes}; "
             "a comma inside a value needs the long form (name, args)",
         )
 
 
-def _bind_names(kind: Kind[T], args: Mapping[str, Value], bound: dict[str, Value]) -> None:
+def _bind_names(kind: Factory[T], args: Mapping[str, Value], bound: dict[str, Value]) -> None:
     names = {plain_name(name): arg for arg in kind.args for name in (arg.name, *arg.also)}
     positions = {int(match[1]): value for key, value in args.items() if (match := _POSITION.fullmatch(key))}
     if positions:
@@ -210,9 +210,9 @@ def _bind_names(kind: Kind[T], args: Mapping[str, Value], bound: dict[str, Value
             allowed = [arg.name for arg in kind.args]
             there_are = f"it takes {_list_args(kind)}" if allowed else "it takes none"
             near = nearest(key, allowed)
-            raise RuleBroken("argument", f"{kind.name} has no argument {key!r}{near} ({there_are})")
+            raise RuleViolation("argument", f"{kind.name} has no argument {key!r}{near} ({there_are})")
         if not arg.gathers and not isinstance(value, str):
-            raise RuleBroken("argument", f"{kind.name}: {arg.name} takes one value, not a list")
+            raise RuleViolation("argument", f"{kind.name}: {arg.name} takes one value, not a list")
         bound[arg.name] = value
     may_be_empty = {arg.name for arg in kind.args if arg.empty}
     for name, value in list(bound.items()):
@@ -224,7 +224,7 @@ def _list(names: Sequence[str]) -> str:
     return ", ".join(names) + (" is" if len(names) == 1 else " are")
 
 
-def _list_args(kind: Kind[T]) -> str:
+def _list_args(kind: Factory[T]) -> str:
     shown = [arg.name + ("…" if arg.gathers else "") for arg in kind.args]
     return ", ".join(
         name if arg.required else f"[{name}]" for name, arg in zip(shown, kind.args, strict=True)
@@ -252,29 +252,29 @@ def read_definitions(
     for item in items.items:
         try:
             yield read_definition(item, key.removesuffix("s"), bare=bare)
-        except RuleBroken as error:
+        except RuleViolation as error:
             faults.broken(item.line, error, route_id)
 
 
 def read_definition(item: Node, what: str, *, bare: bool) -> Definition:
-    """Read one item; raises RuleBroken (rules ``shape``, ``placeholder``, ``argument``)."""
+    """Read one item; raises RuleViolation (rules ``shape``, ``placeholder``, ``argument``)."""
     if isinstance(item, Text):
         definition = parse_shortcut(item.value, item.line)
         if not definition.name or (not bare and "=" not in item.value):
-            raise RuleBroken("shape", f"{item.value!r} is no {what}; write Name=value or name: and args:")
+            raise RuleViolation("shape", f"{item.value!r} is no {what}; write Name=value or name: and args:")
         if definition.name not in _HAVE_GROUPS:
             filled(item)
         return definition
     if isinstance(item, Items):
-        raise RuleBroken("shape", f"a {what} must be a text (Name=value) or have name: and args:")
+        raise RuleViolation("shape", f"a {what} must be a text (Name=value) or have name: and args:")
     fields = {key.lower(): value for key, value in item.entries.items()}
     name = fields.pop("name", None)
     args = fields.pop("args", None)
     if not isinstance(name, Text) or not name.value:
-        raise RuleBroken("shape", _no_name(item, what))
+        raise RuleViolation("shape", _no_name(item, what))
     if fields:
         surplus = next(iter(fields))
-        raise RuleBroken(
+        raise RuleViolation(
             "shape", f"{name.value}: {surplus!r} is not a key of a {what}; arguments belong below args:"
         )
     values, named = _arguments(filled(name), args)
@@ -295,7 +295,7 @@ def _arguments(name: str, node: Node | None) -> tuple[tuple[str, ...], dict[str,
     if node is None or (isinstance(node, Text) and node.null):
         return (), {}
     if isinstance(node, Text):
-        raise RuleBroken("shape", f"{name}: args must be a mapping of argument names to values")
+        raise RuleViolation("shape", f"{name}: args must be a mapping of argument names to values")
     if isinstance(node, Items):
         return tuple(_text(name, item) for item in node.items), {}
     named: dict[str, Value] = {}
@@ -316,7 +316,7 @@ def _flatten(name: str, node: Fields, prefix: str, named: dict[str, Value]) -> N
 
 def _text(name: str, node: Node) -> str:
     if not isinstance(node, Text):
-        raise RuleBroken("shape", f"{name}: an argument is a text or a list of texts")
+        raise RuleViolation("shape", f"{name}: an argument is a text or a list of texts")
     if node.null:
         return ""
     return node.value if name in _HAVE_GROUPS else filled(node)

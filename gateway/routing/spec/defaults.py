@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.routing.spec.document import Fields, Items, Node, Text, as_items, filled, plain_name
-from gateway.routing.spec.faults import Faults, RuleBroken, nearest, unknown
+from gateway.routing.spec.faults import Faults, RuleViolation, nearest, unknown
 
 _PERMISSIONS: Final = (
     *("accelerometer", "ambient-light-sensor", "autoplay", "battery", "camera", "cross-origin-isolated"),
@@ -137,9 +137,9 @@ def _texts(found: _Property, faults: Faults) -> tuple[str, ...]:
     for item in items:
         try:
             if not isinstance(item, Text):
-                raise RuleBroken("shape", f"{found.name} must be a text or a list of texts")
+                raise RuleViolation("shape", f"{found.name} must be a text or a list of texts")
             texts.append("" if item.null else filled(item))
-        except RuleBroken as error:
+        except RuleViolation as error:
             faults.broken(item.line, error)
     return tuple(texts)
 

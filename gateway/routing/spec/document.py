@@ -9,7 +9,7 @@ from typing import Final
 
 import yaml
 
-from gateway.routing.spec.faults import RuleBroken
+from gateway.routing.spec.faults import RuleViolation
 from gateway.settings.placeholders import fill
 
 MAX_BYTES: Final = 2 * 1024 * 1024
@@ -229,8 +229,8 @@ def _line(node: yaml.Node) -> int:
 
 
 def filled(text: Text) -> str:
-    """The text's value; raises RuleBroken (rule ``placeholder``) if one of its placeholders has none."""
+    """The text's value; raises RuleViolation (rule ``placeholder``) if one of its placeholders has none."""
     if text.unset:
         name = text.unset[0]
-        raise RuleBroken("placeholder", f"${{{name}}} is not set and has no default (${{{name}:default}})")
+        raise RuleViolation("placeholder", f"${{{name}}} is not set and has no default (${{{name}:default}})")
     return text.value

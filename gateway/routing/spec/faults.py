@@ -19,7 +19,7 @@ LONGEST_SHOWN: Final = 1000
 _LIST = re.compile(r" \(there are: [^()]*\)")
 
 
-class RuleBroken(Exception):
+class RuleViolation(Exception):
     """A value of the route file breaks a rule. Whoever knows the place turns it into a Fault."""
 
     def __init__(self, rule: str, message: str) -> None:
@@ -80,7 +80,7 @@ class Faults:
     def add(self, line: int, rule: str, message: str, route_id: str | None = None) -> None:
         self.found.append(Fault(self.file, line, route_id, rule, message))
 
-    def broken(self, line: int, error: RuleBroken, route_id: str | None = None) -> None:
+    def broken(self, line: int, error: RuleViolation, route_id: str | None = None) -> None:
         self.add(line, error.rule, error.message, route_id)
 
     def warn(self, line: int, rule: str, message: str, route_id: str | None = None) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from gateway.routing.java_regex import compile_java
 from gateway.routing.matcher import GaveUp
 from gateway.routing.spec.document import Fields, Items, Node, Text, as_items, filled
-from gateway.routing.spec.faults import Faults, RuleBroken
+from gateway.routing.spec.faults import Faults, RuleViolation
 from gateway.routing.spec.sections import texts
 from gateway.settings.model import TABLE
 from gateway.settings.spring.names import as_variable, uniform
@@ -171,7 +171,7 @@ class _Reader:
             return None
         try:
             return filled(node).strip() or None
-        except RuleBroken as error:
+        except RuleViolation as error:
             self._faults.broken(node.line, error)
             return None
 
@@ -211,7 +211,7 @@ class _Reader:
             return None
         try:
             warnings = tuple(warnings_of_pattern(text))
-        except RuleBroken as error:
+        except RuleViolation as error:
             self._faults.broken(self._nodes[name].line, error)
             return None
         for warning in warnings:
@@ -264,7 +264,7 @@ class _Reader:
 
 
 def warnings_of_pattern(pattern: str) -> Iterator[str]:
-    """What is odd about the regex of trusted proxies. Raises RuleBroken if it is none."""
+    """What is odd about the regex of trusted proxies. Raises RuleViolation if it is none."""
     regex = compile_java(pattern)
     if regex.warning:
         yield regex.warning
@@ -274,7 +274,7 @@ def warnings_of_pattern(pattern: str) -> Iterator[str]:
 
 
 def trusting(pattern: str) -> Callable[[str], bool]:
-    """Whether an address is that of a trusted proxy, as the regex says. Raises RuleBroken if it is none."""
+    """Whether an address is that of a trusted proxy, as the regex says. Raises RuleViolation if it is none."""
     regex = compile_java(pattern)
 
     def trusts(address: str) -> bool:

@@ -16,7 +16,7 @@ from gateway.routing.route import Route
 from gateway.routing.spec.arguments import Definition, Value, read_definitions
 from gateway.routing.spec.defaults import Defaults
 from gateway.routing.spec.document import Fields, Items, Node, Text, filled
-from gateway.routing.spec.faults import Faults, RuleBroken, unknown
+from gateway.routing.spec.faults import Faults, RuleViolation, unknown
 from gateway.routing.spec.model import DISCOVERY, LOCATOR
 from gateway.routing.spec.routes import read_routes
 from gateway.routing.spec.sections import fields_of, texts
@@ -47,7 +47,7 @@ class Locator:
         nodes: list[Node] = []
         try:
             nodes = [self._route(name) for name in names]
-        except RuleBroken as error:
+        except RuleViolation as error:
             faults.broken(self.line, error)
         return read_routes(Items(tuple(nodes), self.line), self.default_filters, faults, self.kind_defaults)
 
@@ -66,7 +66,7 @@ class Locator:
 def evaluate(expression: str, service: str) -> str:
     """What Spring's expression makes of a service: texts in quotes and ``serviceId``, joined by ``+``.
 
-    Raises RuleBroken (rule ``locator``) for any other.
+    Raises RuleViolation (rule ``locator``) for any other.
     """
     result, at = "", 0
     while (term := _TERM.match(expression, at)) is not None:
@@ -77,7 +77,7 @@ def evaluate(expression: str, service: str) -> str:
         if expression[at] != "+":
             break
         at += 1
-    raise RuleBroken(
+    raise RuleViolation(
         "locator", f"{expression!r} can't be evaluated; write 'texts in quotes' and serviceId, joined by +"
     )
 
@@ -144,8 +144,8 @@ def _text(node: Node | None, key: str, default: str, faults: Faults) -> str:
     try:
         if isinstance(node, Text):
             return filled(node)
-        raise RuleBroken("shape", f"{key} must be a text")
-    except RuleBroken as error:
+        raise RuleViolation("shape", f"{key} must be a text")
+    except RuleViolation as error:
         faults.broken(node.line, error)
         return default
 

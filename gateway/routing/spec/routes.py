@@ -17,7 +17,7 @@ from gateway.routing.route import NOWHERE, Route, Upstream, parse_uri
 from gateway.routing.spec.arguments import Definition, Warn, read_definitions
 from gateway.routing.spec.defaults import Defaults
 from gateway.routing.spec.document import Fields, Node, Text, as_items, filled, plain
-from gateway.routing.spec.faults import Faults, RuleBroken, unknown
+from gateway.routing.spec.faults import Faults, RuleViolation, unknown
 from gateway.routing.spec.model import ROUTE
 from gateway.routing.spec.value_types import FLAG, ORDER, TIMEOUT
 
@@ -34,18 +34,18 @@ class Metadata:
 
 
 def read_metadata(node: Node | None) -> Metadata:
-    """Read ``metadata:``; raises RuleBroken (rules ``metadata``, ``cors``)."""
+    """Read ``metadata:``; raises RuleViolation (rules ``metadata``, ``cors``)."""
     if node is None or (isinstance(node, Text) and node.null):
         return Metadata()
     values = plain(node)
     if not isinstance(values, dict):
-        raise RuleBroken("metadata", "metadata must be a mapping")
+        raise RuleViolation("metadata", "metadata must be a mapping")
     cors = values.get("cors")
     if cors is not None and not isinstance(cors, dict):
-        raise RuleBroken("cors", "cors must be a mapping")
+        raise RuleViolation("cors", "cors must be a mapping")
     allow = values.get("allow-actuator", False)
     if not isinstance(allow, bool):
-        raise RuleBroken("metadata", f"allow-actuator must be true or false, not {allow!r}")
+        raise RuleViolation("metadata", f"allow-actuator must be true or false, not {allow!r}")
     return Metadata(
         values,
         # Of an empty mapping Spring's configuration keeps nothing, so that the file's rule counts.
@@ -63,7 +63,7 @@ def _timeout(values: Mapping[str, object], key: str) -> float | None:
         return None
     milliseconds = None if isinstance(value, bool) else TIMEOUT.read(str(value))
     if milliseconds is None:
-        raise RuleBroken("metadata", f"{key} must be {TIMEOUT.wanted}, not {value!r}")
+        raise RuleViolation("metadata", f"{key} must be {TIMEOUT.wanted}, not {value!r}")
     return milliseconds / 1000 if milliseconds > 0 else math.inf
 
 
@@ -121,7 +121,7 @@ def _make(
 
         try:
             one = make(definition, warn, kind_defaults)
-        except RuleBroken as error:
+        except RuleViolation as error:
             faults.broken(definition.line, error, route_id)
             continue
         if isinstance(one, Simple) and one.bare and not sound(one.bare, made):
@@ -263,7 +263,7 @@ class _RouteReader:
             return ""
         try:
             return filled(node)
-        except RuleBroken as error:
+        except RuleViolation as error:
             self.faults.broken(node.line, error, self.route_id)
             return ""
 
@@ -281,7 +281,7 @@ class _RouteReader:
             return None
         try:
             return parse_uri(text)
-        except RuleBroken as error:
+        except RuleViolation as error:
             self.faults.broken(node.line if node else self.node.line, error, self.route_id)
             return None
 
@@ -322,7 +322,7 @@ class _RouteReader:
             for text in hardly_meant(metadata.cors) if metadata.cors else ():
                 self.faults.warn(node.line if node else self.node.line, "cors", text, self.route_id)
             return metadata
-        except RuleBroken as error:
+        except RuleViolation as error:
             self.faults.broken(node.line if node else self.node.line, error, self.route_id)
             return Metadata()
 

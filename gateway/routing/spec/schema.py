@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
 
 from gateway.routing.kinds import FILTERS, PREDICATES
-from gateway.routing.spec.arguments import Arg, Kind
+from gateway.routing.spec.arguments import Arg, Factory
 from gateway.routing.spec.model import (
     FILE,
     SPRING,
@@ -32,7 +32,7 @@ from gateway.routing.spec.value_types import TEXT, ValueType, any_case
 Schema = dict[str, object]
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-_KINDS: Final[Mapping[str, Mapping[str, Kind[Any]]]] = {"predicates": PREDICATES, "filters": FILTERS}
+_KINDS: Final[Mapping[str, Mapping[str, Factory[Any]]]] = {"predicates": PREDICATES, "filters": FILTERS}
 _POSITIONS: Final = r"^\[?\d+\]?$"
 _POSITION: Final = r"^_genkey_\d+$"
 _ANY: Final[Schema] = {}
@@ -213,7 +213,7 @@ def _definitions(what: str, expressions: bool, used: dict[str, Schema]) -> Schem
     return {**items, "type": [*cast(list[str], items["type"]), "string"], "pattern": shortcut}
 
 
-def _arguments(kind: Kind[Any]) -> Schema:
+def _arguments(kind: Factory[Any]) -> Schema:
     """What ``args`` may hold if the name is this kind's."""
     properties = {arg.name: _argument(arg) for arg in kind.args}
     names = {name: properties[arg.name] for arg in kind.args for name in (arg.name, *arg.also)}

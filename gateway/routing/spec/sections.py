@@ -11,7 +11,7 @@ from gateway.routing.gates import DEFAULT_ROOM, Gate, RoomLimits
 from gateway.routing.patterns import compile_pattern
 from gateway.routing.route import parse_instance
 from gateway.routing.spec.document import Fields, Items, Node, Text, filled, plain, plain_name
-from gateway.routing.spec.faults import Faults, RuleBroken, unknown
+from gateway.routing.spec.faults import Faults, RuleViolation, unknown
 from gateway.routing.spec.model import ACCESS, CORS, GATE, ROOM, Keys
 from gateway.routing.spec.value_types import CAPACITY, DURATION, FLAG, ROOM_NAME, ValueType
 
@@ -27,9 +27,9 @@ def texts(node: Node | None, key: str, faults: Faults) -> list[Text]:
     for item in items:
         try:
             if not isinstance(item, Text):
-                raise RuleBroken("shape", f"{key} must be a list of texts")
+                raise RuleViolation("shape", f"{key} must be a list of texts")
             found.append(Text(filled(item), item.line))
-        except RuleBroken as error:
+        except RuleViolation as error:
             faults.broken(item.line, error)
     return found
 
@@ -73,7 +73,7 @@ def read_services(node: Node | None, faults: Faults) -> dict[str, tuple[str, ...
             for part in filter(None, (part.strip() for part in text.value.split(","))):
                 try:
                     urls.append(parse_instance(part))
-                except RuleBroken as error:
+                except RuleViolation as error:
                     faults.broken(text.line, error)
         services[name.lower()] = tuple(dict.fromkeys(urls))
     return services
@@ -87,7 +87,7 @@ def _calls(node: Node | None, key: str, faults: Faults) -> list[tuple[int, CallP
             for warning in call.pattern.warnings:
                 faults.warn(text.line, "regex", warning)
             found.append((text.line, call))
-        except RuleBroken as error:
+        except RuleViolation as error:
             faults.broken(text.line, error)
     return found
 
@@ -206,10 +206,10 @@ def read_cors(node: Node | None, faults: Faults) -> tuple[dict[str, CorsRule], b
                 faults.warn(line, "regex", warning)
             values = plain(value)
             if not isinstance(values, dict):
-                raise RuleBroken("cors", f"the CORS configuration of {pattern.source} must be a mapping")
+                raise RuleViolation("cors", f"the CORS configuration of {pattern.source} must be a mapping")
             rule = rules[pattern.source] = parse_cors(values)
             for text in hardly_meant(rule):
                 faults.warn(line, "cors", f"{pattern.source}: {text}")
-        except RuleBroken as error:
+        except RuleViolation as error:
             faults.broken(line, error)
     return rules, unrouted

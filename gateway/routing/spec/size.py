@@ -14,8 +14,8 @@ from urllib.parse import quote
 from multidict import CIMultiDict
 
 from gateway.errors import BadRequest
+from gateway.routing.attributes import RequestAttributes
 from gateway.routing.calls import CallPattern
-from gateway.routing.facts import RequestFacts
 from gateway.routing.path import MAX_TARGET, Target
 from gateway.routing.patterns import PathPattern, compile_pattern, without_variables
 from gateway.routing.predicates import Cookie, Header, Method, Path, Query
@@ -40,7 +40,9 @@ def warn_of_size(table: RouteTable, lines: Mapping[CallPattern, int], faults: Fa
         path = _path(pattern)
         if len(path) > MAX_TARGET:
             continue
-        facts = RequestFacts(method, Target(path, quote(path), query, bool(query)), headers, "", "a", "http")
+        facts = RequestAttributes(
+            method, Target(path, quote(path), query, bool(query)), headers, "", "a", "http"
+        )
         try:
             # Filters make another path of most, and gates are asked for both.
             found = table.too_many(facts, f"{path}/a")

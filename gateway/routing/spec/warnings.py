@@ -20,7 +20,7 @@ from gateway.routing.index import literal_beginning, literal_prefix
 from gateway.routing.patterns import PathPattern, Segment, compile_pattern
 from gateway.routing.predicates import Method, Path, Weight
 from gateway.routing.route import Route, Upstream
-from gateway.routing.spec.faults import Fault, Faults, RuleBroken
+from gateway.routing.spec.faults import Fault, Faults, RuleViolation
 from gateway.routing.table import RouteTable
 from gateway.routing.wide_patterns import WidePattern, bare_pattern
 from gateway.settings.spelling import looks_like, nearest
@@ -128,7 +128,7 @@ def _sent(pattern: PathPattern, route: Route) -> set[str]:
         return set()
     try:
         compile_pattern(source)
-    except RuleBroken:
+    except RuleViolation:
         return {_ANYTHING}
     return {source}
 
@@ -164,7 +164,7 @@ def _with_slash(call: CallPattern) -> tuple[CallPattern, ...]:
     forms = [call]
     if call.pattern.tail is None:
         path = call.pattern.source
-        with suppress(RuleBroken):  # the path is "/"
+        with suppress(RuleViolation):  # the path is "/"
             forms.append(parse_call(path.rstrip("/") if path.endswith("/") else f"{path}/"))
     return tuple(forms)
 

@@ -40,16 +40,16 @@ from gateway.waiting_room.redis.availability import (
     Probe,
     RedisState,
 )
-from gateway.waiting_room.redis.servers import (
+from gateway.waiting_room.redis.topology import GuidedServers
+from gateway.waiting_room.redis.wire import (
     Argument,
     BadAddress,
     OneServer,
+    RedisServers,
     ServerNotFound,
-    Servers,
     ask,
     describe,
 )
-from gateway.waiting_room.redis.topology import GuidedServers
 from gateway.waiting_room.scripts import Script
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class Redis:
         """The number of the database, which channels don't know of by themselves."""
         self.availability = Availability()
         """What the probe found last."""
-        self._servers: Servers
+        self._servers: RedisServers
         try:
             self._servers = (
                 OneServer(url, timeout) if address.form == "one" else GuidedServers(address, timeout)
@@ -115,9 +115,9 @@ class Redis:
         async with asyncio.timeout(self.timeout):
             return await self._servers.connect(self._slot(key))
 
-    def link(self, observe: CallObserver = ignore_calls, *, key: str = "") -> Link:
+    def link(self, observe: CallObserver = ignore_calls, *, key: str = "") -> RedisConnection:
         """A new link, which connects when first used. On a cluster it is for keys in the slot of ``key``."""
-        return Link(self._servers, self._slot(key), self.timeout, observe, self.availability)
+        return RedisConnection(self._servers, self._slot(key), self.timeout, observe, self.availability)
 
     @contextlib.asynccontextmanager
     async def probing(
@@ -128,7 +128,7 @@ class Redis:
         # Not bound by what it finds itself. The deadline is to find out first: it alone tells an event loop that stood
         # still from Redis's silence. With a long one a connection into the void would hide for long that Redis is back.
         timeout = min(max(self.timeout, 3 * DEADLINE_SECONDS), LONGEST_SECONDS)
-        link = Link(self._servers, self._slot(key), timeout, ignore_calls, Availability())
+        link = RedisConnection(self._servers, self._slot(key), timeout, ignore_calls, Availability())
 
         policy: str | None = None
 
@@ -165,12 +165,12 @@ class Replication(NamedTuple):
     mark: str
 
 
-class Link:
+class RedisConnection:
     """One connection, which carries one command at a time and is opened anew after a failure."""
 
     def __init__(
         self,
-        servers: Servers,
+        servers: RedisServers,
         slot: int,
         timeout: float,
         observe: CallObserver,
@@ -309,7 +309,7 @@ class Link:
             await connection.disconnect(nowait=True)
 
 
-async def _policy(link: Link) -> str:
+async def _policy(link: RedisConnection) -> str:
     """The ``maxmemory-policy``; empty if the gateway may not ask. Raises QueueUnavailable."""
     with contextlib.suppress(ResponseError):
         found = re.search(rb"maxmemory_policy:([a-z-]+)", await link.call("INFO", "memory"))

@@ -18,7 +18,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AskError, RedisError
 
 from gateway.settings.redis_address import MOST_NODES, Node, RedisAddress, is_host
-from gateway.waiting_room.redis.servers import (
+from gateway.waiting_room.redis.wire import (
     ServerNotFound,
     ask,
     check_address,
@@ -37,14 +37,14 @@ _NO_SERVER: Final = "an answer that names no server"
 _PORT: Final = re.compile("[0-9]{1,5}")
 
 
-class Advice(NamedTuple):
+class MasterAddress(NamedTuple):
     """What a guide said: the server to use, and whom to ask from now on besides it and those of the address."""
 
     server: Node
     guides: tuple[Node, ...] = ()
 
 
-Question = Callable[[AbstractConnection, Node, int], Awaitable[Advice]]
+Question = Callable[[AbstractConnection, Node, int], Awaitable[MasterAddress]]
 """Asks a guide, over a connection to it, for the server of a slot. Raises RedisError if it knows none."""
 
 
@@ -132,16 +132,16 @@ class GuidedServers:
 
 
 def _ask_sentinel_for(service: str) -> Question:
-    async def question(connection: AbstractConnection, guide: Node, slot: int) -> Advice:
+    async def question(connection: AbstractConnection, guide: Node, slot: int) -> MasterAddress:
         reply = await ask(connection, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)
         if reply is None:
             raise ServerNotFound("a sentinel knows no master of that name")
-        return Advice(_node(reply, guide))
+        return MasterAddress(_node(reply, guide))
 
     return question
 
 
-async def _ask_node(connection: AbstractConnection, guide: Node, slot: int) -> Advice:
+async def _ask_node(connection: AbstractConnection, guide: Node, slot: int) -> MasterAddress:
     # Deprecated since Redis 7, but what came instead is not there in 6.2.
     ranges = await ask(connection, "CLUSTER", "SLOTS")
     if not isinstance(ranges, list) or not all(map(_is_range, ranges)):
@@ -149,7 +149,7 @@ async def _ask_node(connection: AbstractConnection, guide: Node, slot: int) -> A
     nodes = tuple(dict.fromkeys(_node(node, guide) for _, _, *of_range in ranges for node in of_range))
     for first, last, master, *_ in ranges:
         if first <= slot <= last:
-            return Advice(_node(master, guide), nodes)
+            return MasterAddress(_node(master, guide), nodes)
     raise ServerNotFound("a node knows nobody who has the slot")
 
 

@@ -8,8 +8,8 @@ import pytest
 from multidict import CIMultiDict
 
 from gateway.discovery.config_server.properties import properties_of
+from gateway.routing.attributes import RequestAttributes
 from gateway.routing.describe import table as describe
-from gateway.routing.facts import RequestFacts
 from gateway.routing.gates import GateRule
 from gateway.routing.path import parse_target
 from gateway.routing.spec.faults import RouteFileError
@@ -100,7 +100,7 @@ def test_no_route_of_the_server_leads_into_an_actuator_unless_it_says_so(
     table = over({**routes("x"), f"{NEW}.routes[0].filters[0]": "StripPrefix=1", **allowed})
     headers = CIMultiDict({"Host": "localhost"})
     target = parse_target("/x/actuator/env", "localhost")
-    facts = RequestFacts("GET", target, headers, "127.0.0.1", "localhost", "http")
+    facts = RequestAttributes("GET", target, headers, "127.0.0.1", "localhost", "http")
     assert (table.resolve(facts) is not None) is found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.discovery.config_server.answer import Answer, split
+from gateway.discovery.config_server.answer import ConfigResponse, split
 from gateway.discovery.config_server.client import LONGEST_NAME, MOST_WARNED, ConfigServer
 from gateway.discovery.config_server.properties import meaning_of, properties_of
 from tests.config_server import answer_of, routes
@@ -94,7 +94,7 @@ class Looks:
         raise AssertionError("not asked")
 
     def succeed(self, *sources: dict[str, Any]) -> None:
-        answer: Answer = answer_of(*sources)
+        answer: ConfigResponse = answer_of(*sources)
         self.server._succeeded(properties_of(answer, {}))
 
 

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
 
-from gateway.discovery.eureka.servers import Servers, session
+from gateway.discovery.eureka.transport import EurekaServers, session
 from gateway.observability.metrics import Metrics
 from tests.discovery.eureka.fake import FakeEureka, fake_eureka
 
@@ -53,5 +53,5 @@ def metrics() -> Metrics:
 @pytest.fixture
 def both(
     client: aiohttp.ClientSession, first: FakeEureka, second: FakeEureka, clock: Clock, metrics: Metrics
-) -> Servers:
-    return Servers(client, (first.url, second.url), metrics, clock)
+) -> EurekaServers:
+    return EurekaServers(client, (first.url, second.url), metrics, clock)

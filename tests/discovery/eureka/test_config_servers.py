@@ -1,4 +1,4 @@
-"""Config Servers in a registry: their addresses, and what their metadata say."""
+"""Config EurekaServers in a registry: their addresses, and what their metadata say."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from gateway.discovery.eureka.client import config_servers
 from gateway.discovery.eureka.messages import MOST_CONFIG_SERVERS, BadRegistry, parse_config_servers
-from gateway.discovery.eureka.servers import EurekaAway, Servers, session
+from gateway.discovery.eureka.transport import EurekaAway, EurekaServers, session
 from gateway.observability.metrics import NoMetrics
 from tests.discovery.eureka.fake import entry, fake_eureka, listing
 
@@ -112,7 +112,7 @@ def test_what_is_no_registry_is_refused(answer: bytes) -> None:
 
 async def test_eureka_is_asked_for_them() -> None:
     async with fake_eureka() as eureka, session() as connections:
-        servers = Servers(connections, (eureka.url,), NoMetrics())
+        servers = EurekaServers(connections, (eureka.url,), NoMetrics())
         assert await config_servers(servers, NAMES) == ()
         eureka.register(server())
         assert await config_servers(servers, NAMES) == ("http://a.internal:8080",)

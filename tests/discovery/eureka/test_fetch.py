@@ -10,7 +10,7 @@ import pytest
 
 from gateway.discovery.eureka import registry as module
 from gateway.discovery.eureka.registry import DELTA_SECONDS, LINGER_SECONDS, Fetcher, Services
-from gateway.discovery.eureka.servers import EurekaAway, Servers
+from gateway.discovery.eureka.transport import EurekaAway, EurekaServers
 from gateway.observability.metrics import Metrics
 from gateway.proxy.load_balancer import UpstreamBase
 from tests.discovery.eureka.conftest import Clock
@@ -28,7 +28,7 @@ def changes() -> list[Services]:
 
 @pytest.fixture
 def make(
-    both: Servers, changes: list[Services], metrics: Metrics, clock: Clock
+    both: EurekaServers, changes: list[Services], metrics: Metrics, clock: Clock
 ) -> Callable[[float], Fetcher]:
     """Makes a fetcher with that interval."""
     return lambda interval: Fetcher(both, interval, changes.append, metrics, clock)
@@ -191,7 +191,7 @@ async def test_it_goes_on_after_failures(
 
 
 async def test_it_goes_on_when_a_listener_breaks(
-    both: Servers, first: FakeEureka, metrics: Metrics, caplog: pytest.LogCaptureFixture
+    both: EurekaServers, first: FakeEureka, metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(_services: Services) -> None:
         raise RuntimeError("a listener")

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 
 from gateway.discovery.eureka.messages import BadRegistry, parse_listing
-from gateway.discovery.eureka.registry import Fetcher, Registry
-from gateway.discovery.eureka.servers import Servers
+from gateway.discovery.eureka.registry import Fetcher, InstanceRegistry
+from gateway.discovery.eureka.transport import EurekaServers
 from gateway.observability.metrics import Metrics
 from tests.discovery.eureka.fake import FakeEureka, entry
 
@@ -39,11 +39,11 @@ async def test_reading_lets_the_loop_have_its_turns() -> None:
 
 
 async def test_taking_it_over_happens_beside_the_loop(
-    both: Servers, first: FakeEureka, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+    both: EurekaServers, first: FakeEureka, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: set[threading.Thread] = set()
     for name in ("replace", "apply", "services"):
-        original = getattr(Registry, name)
+        original = getattr(InstanceRegistry, name)
 
         def noted(
             *arguments: object, original: Callable[..., object] = original, **options: object
@@ -51,7 +51,7 @@ async def test_taking_it_over_happens_beside_the_loop(
             threads.add(threading.current_thread())
             return original(*arguments, **options)
 
-        monkeypatch.setattr(Registry, name, noted)
+        monkeypatch.setattr(InstanceRegistry, name, noted)
     told: list[threading.Thread] = []
     first.register(entry("a"))
     fetcher = Fetcher(both, 900.0, lambda _: told.append(threading.current_thread()), metrics)

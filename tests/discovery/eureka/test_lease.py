@@ -8,19 +8,19 @@ import time
 import pytest
 
 from gateway.discovery.eureka.lease import Lease
-from gateway.discovery.eureka.messages import Own
-from gateway.discovery.eureka.servers import Servers
+from gateway.discovery.eureka.messages import InstanceInfo
+from gateway.discovery.eureka.transport import EurekaServers
 from tests.discovery.eureka.fake import FakeEureka
 
-OWN = Own("gateway-server", "::1", "::1", 8080, 8080, {}, 30)
+OWN = InstanceInfo("gateway-server", "::1", "::1", 8080, 8080, {}, 30)
 ENTRY = "/apps/GATEWAY-SERVER/%3A%3A1%3Agateway-server%3A8080"
 
 
-async def who() -> Own:
+async def who() -> InstanceInfo:
     return OWN
 
 
-def make(servers: Servers, renewal: float = 900.0, goodbye: float = 10.0) -> Lease:
+def make(servers: EurekaServers, renewal: float = 900.0, goodbye: float = 10.0) -> Lease:
     return Lease(servers, renewal, goodbye)
 
 
@@ -30,14 +30,14 @@ async def until_registered(lease: Lease) -> None:
             await asyncio.sleep(0.001)
 
 
-async def test_before_the_ports_are_open_nothing_is_said(both: Servers, first: FakeEureka) -> None:
+async def test_before_the_ports_are_open_nothing_is_said(both: EurekaServers, first: FakeEureka) -> None:
     async with make(both, renewal=0.01).running():
         await asyncio.sleep(0.05)
     assert first.requests == []
 
 
 async def test_it_registers_beats_says_down_and_leaves(
-    both: Servers, first: FakeEureka, second: FakeEureka
+    both: EurekaServers, first: FakeEureka, second: FakeEureka
 ) -> None:
     lease = make(both, renewal=0.01)
     async with lease.running():
@@ -58,7 +58,7 @@ async def test_it_registers_beats_says_down_and_leaves(
     assert second.requests == []
 
 
-async def test_who_is_not_known_registers_again_at_once(both: Servers, first: FakeEureka) -> None:
+async def test_who_is_not_known_registers_again_at_once(both: EurekaServers, first: FakeEureka) -> None:
     lease = make(both, renewal=0.01)
     async with lease.running():
         lease.begin(who)
@@ -75,7 +75,7 @@ async def test_who_is_not_known_registers_again_at_once(both: Servers, first: Fa
 
 
 async def test_while_a_server_is_away_the_next_one_is_told(
-    both: Servers, first: FakeEureka, second: FakeEureka
+    both: EurekaServers, first: FakeEureka, second: FakeEureka
 ) -> None:
     lease = make(both, renewal=0.01)
     async with lease.running():
@@ -91,7 +91,7 @@ async def test_while_a_server_is_away_the_next_one_is_told(
     assert second.requests[-1].startswith("DELETE")
 
 
-async def test_what_failed_is_tried_again(both: Servers, first: FakeEureka, second: FakeEureka) -> None:
+async def test_what_failed_is_tried_again(both: EurekaServers, first: FakeEureka, second: FakeEureka) -> None:
     for fake in (first, second):
         fake.answers["POST"] = (503, b"")
     lease = make(both, renewal=0.01)
@@ -108,10 +108,10 @@ async def test_what_failed_is_tried_again(both: Servers, first: FakeEureka, seco
                 await asyncio.sleep(0.001)
 
 
-async def test_who_it_is_is_asked_until_it_is_known(both: Servers, first: FakeEureka) -> None:
+async def test_who_it_is_is_asked_until_it_is_known(both: EurekaServers, first: FakeEureka) -> None:
     asked: list[int] = []
 
-    async def late() -> Own:
+    async def late() -> InstanceInfo:
         asked.append(1)
         if len(asked) < 3:
             raise OSError("no network yet")
@@ -125,7 +125,7 @@ async def test_who_it_is_is_asked_until_it_is_known(both: Servers, first: FakeEu
 
 
 async def test_down_is_not_waited_for_when_it_cannot_be_said(
-    both: Servers, first: FakeEureka, second: FakeEureka
+    both: EurekaServers, first: FakeEureka, second: FakeEureka
 ) -> None:
     lease = make(both, goodbye=30.0)
     async with lease.running():
@@ -139,7 +139,7 @@ async def test_down_is_not_waited_for_when_it_cannot_be_said(
 
 
 async def test_the_end_is_bounded_when_servers_hang(
-    both: Servers, first: FakeEureka, second: FakeEureka
+    both: EurekaServers, first: FakeEureka, second: FakeEureka
 ) -> None:
     lease = make(both, goodbye=0.1)
     began = time.monotonic()
@@ -154,7 +154,7 @@ async def test_the_end_is_bounded_when_servers_hang(
     assert first.count("POST") == 2
 
 
-async def test_a_registration_without_an_answer_is_taken_back(both: Servers, first: FakeEureka) -> None:
+async def test_a_registration_without_an_answer_is_taken_back(both: EurekaServers, first: FakeEureka) -> None:
     lease = make(both)
     async with lease.running():
         lease.begin(who)
@@ -164,7 +164,7 @@ async def test_a_registration_without_an_answer_is_taken_back(both: Servers, fir
     assert first.requests[-1] == f"DELETE {ENTRY}"
 
 
-async def test_who_never_began_says_nothing_at_the_end(both: Servers, first: FakeEureka) -> None:
+async def test_who_never_began_says_nothing_at_the_end(both: EurekaServers, first: FakeEureka) -> None:
     lease = make(both)
     async with lease.running():
         await lease.down()
@@ -172,11 +172,11 @@ async def test_who_never_began_says_nothing_at_the_end(both: Servers, first: Fak
 
 
 async def test_what_nobody_expected_is_logged_and_tried_again(
-    both: Servers, first: FakeEureka, caplog: pytest.LogCaptureFixture
+    both: EurekaServers, first: FakeEureka, caplog: pytest.LogCaptureFixture
 ) -> None:
     tried: list[int] = []
 
-    async def broken_once() -> Own:
+    async def broken_once() -> InstanceInfo:
         tried.append(1)
         if len(tried) == 1:
             raise RuntimeError("unforeseen")

@@ -9,10 +9,10 @@ import pytest
 
 from gateway import __version__
 from gateway.discovery.eureka.lease import own
-from gateway.discovery.eureka.servers import Server
+from gateway.discovery.eureka.transport import EurekaServer
 from gateway.settings.model import Settings
 
-HERE = (Server.parse("http://127.0.0.1:8761/eureka/"),)
+HERE = (EurekaServer.parse("http://127.0.0.1:8761/eureka/"),)
 
 CASES: list[tuple[dict[str, str], str | None, str | None]] = [
     ({"SERVER_HOST": "127.0.0.1"}, "127.0.0.1", "127.0.0.1"),

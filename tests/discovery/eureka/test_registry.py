@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.discovery.eureka.messages import Listing, parse_listing
-from gateway.discovery.eureka.registry import LINGER_SECONDS, Registry
+from gateway.discovery.eureka.registry import LINGER_SECONDS, InstanceRegistry
 from gateway.proxy.load_balancer import UpstreamBase
 from tests.discovery.eureka.fake import entry, listing
 
@@ -27,36 +27,36 @@ def gone(id_: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def registry() -> Registry:
+def registry() -> InstanceRegistry:
     """Knows a and b, since the time 0."""
-    registry = Registry()
+    registry = InstanceRegistry()
     registry.replace(told(entry("a"), entry("b")), 0.0)
     return registry
 
 
-def orders(registry: Registry) -> tuple[UpstreamBase, ...]:
+def orders(registry: InstanceRegistry) -> tuple[UpstreamBase, ...]:
     return registry.services().get("orders", ())
 
 
-def test_who_is_up_is_found_by_service_in_a_fixed_order(registry: Registry) -> None:
+def test_who_is_up_is_found_by_service_in_a_fixed_order(registry: InstanceRegistry) -> None:
     registry.replace(told(entry("b"), entry("c", app="PAY"), entry("a")), 1.0)
     assert dict(registry.services()) == {"orders": (base("a"), base("b")), "pay": (base("c"),)}
 
 
 @pytest.mark.parametrize("status", ["DOWN", "STARTING", "OUT_OF_SERVICE", "UNKNOWN"])
-def test_who_is_not_up_gets_nothing_and_counts_in_the_hash(registry: Registry, status: str) -> None:
+def test_who_is_not_up_gets_nothing_and_counts_in_the_hash(registry: InstanceRegistry, status: str) -> None:
     assert registry.apply(
         told(entry("a", status=status), hash_="".join(sorted([f"{status}_1_", "UP_1_"]))), 1.0
     )
     assert orders(registry) == (base("b"),)
 
 
-def test_who_has_no_usable_address_gets_nothing_and_counts_in_the_hash(registry: Registry) -> None:
+def test_who_has_no_usable_address_gets_nothing_and_counts_in_the_hash(registry: InstanceRegistry) -> None:
     assert registry.apply(told(entry("c", hostName="x y", ipAddr=""), hash_="UP_3_"), 1.0)
     assert orders(registry) == (base("a"), base("b"))
 
 
-def test_a_delta_adds_and_deletes_and_may_repeat_itself(registry: Registry) -> None:
+def test_a_delta_adds_and_deletes_and_may_repeat_itself(registry: InstanceRegistry) -> None:
     delta = told(entry("c"), gone("a"), hash_="UP_2_")
     assert registry.apply(delta, 1.0)
     assert registry.apply(delta, 2.0)
@@ -64,24 +64,24 @@ def test_a_delta_adds_and_deletes_and_may_repeat_itself(registry: Registry) -> N
 
 
 @pytest.mark.parametrize("hash_", ["UP_3_", "DOWN_1_UP_2_", ""])
-def test_a_hash_that_differs_says_that_something_was_missed(registry: Registry, hash_: str) -> None:
+def test_a_hash_that_differs_says_that_something_was_missed(registry: InstanceRegistry, hash_: str) -> None:
     assert not registry.apply(told(hash_=hash_), 1.0)
 
 
 def test_an_empty_registry_has_an_empty_hash() -> None:
-    assert Registry().hash == ""
-    assert Registry().apply(told(), 0.0)
+    assert InstanceRegistry().hash == ""
+    assert InstanceRegistry().apply(told(), 0.0)
 
 
 def test_the_hash_counts_each_status_in_order_of_the_alphabet() -> None:
-    registry = Registry()
+    registry = InstanceRegistry()
     registry.replace(
         told(entry("a"), entry("b", status="STARTING"), entry("c", status="DOWN"), entry("d")), 0.0
     )
     assert registry.hash == "DOWN_1_STARTING_1_UP_2_"
 
 
-def test_who_is_missing_without_having_left_lingers_for_a_lease(registry: Registry) -> None:
+def test_who_is_missing_without_having_left_lingers_for_a_lease(registry: InstanceRegistry) -> None:
     registry.replace(told(), 10.0)
     assert orders(registry) == (base("a"), base("b"))
     assert registry.hash == ""
@@ -91,14 +91,14 @@ def test_who_is_missing_without_having_left_lingers_for_a_lease(registry: Regist
     assert orders(registry) == ()
 
 
-def test_who_lingers_has_no_second_time(registry: Registry) -> None:
+def test_who_lingers_has_no_second_time(registry: InstanceRegistry) -> None:
     registry.replace(told(), 10.0)
     registry.replace(told(), 10.0 + LINGER_SECONDS - 1)
     registry.replace(told(), 10.0 + LINGER_SECONDS)
     assert orders(registry) == ()
 
 
-def test_who_lingers_and_registers_again_is_as_before(registry: Registry) -> None:
+def test_who_lingers_and_registers_again_is_as_before(registry: InstanceRegistry) -> None:
     registry.replace(told(), 10.0)
     registry.apply(told(entry("a"), hash_="UP_1_"), 20.0)
     registry.apply(told(gone("a"), hash_=""), 30.0)
@@ -106,30 +106,32 @@ def test_who_lingers_and_registers_again_is_as_before(registry: Registry) -> Non
 
 
 @pytest.mark.parametrize("heard", [gone("a"), entry("a", status="DOWN")])
-def test_who_lingers_and_is_said_to_be_away_is_away(registry: Registry, heard: dict[str, Any]) -> None:
+def test_who_lingers_and_is_said_to_be_away_is_away(
+    registry: InstanceRegistry, heard: dict[str, Any]
+) -> None:
     registry.replace(told(), 10.0)
     registry.apply(told(heard), 11.0)
     assert orders(registry) == (base("b"),)
 
 
-def test_who_lingers_leaves_when_another_has_the_address(registry: Registry) -> None:
+def test_who_lingers_leaves_when_another_has_the_address(registry: InstanceRegistry) -> None:
     registry.replace(told(entry("new", app="PAY", hostName="a.internal")), 10.0)
     assert orders(registry) == (base("b"),)
     assert registry.services()["pay"] == (base("a"),)
 
 
-def test_who_was_not_up_does_not_linger(registry: Registry) -> None:
+def test_who_was_not_up_does_not_linger(registry: InstanceRegistry) -> None:
     registry.apply(told(entry("a", status="DOWN")), 1.0)
     registry.replace(told(), 2.0)
     assert orders(registry) == (base("b"),)
 
 
-def test_of_a_server_without_deltas_who_is_missing_has_left(registry: Registry) -> None:
+def test_of_a_server_without_deltas_who_is_missing_has_left(registry: InstanceRegistry) -> None:
     registry.replace(told(entry("a")), 1.0, linger=False)
     assert orders(registry) == (base("a"),)
 
 
-def test_as_long_as_nothing_is_told_the_services_are_the_same_object(registry: Registry) -> None:
+def test_as_long_as_nothing_is_told_the_services_are_the_same_object(registry: InstanceRegistry) -> None:
     before = registry.services()
     assert registry.apply(told(hash_="UP_2_"), 1.0)
     assert registry.services() is before
@@ -142,7 +144,7 @@ STATUSES = st.sampled_from(["UP", "DOWN", "STARTING"])
 @given(st.lists(st.tuples(IDS, STATUSES | st.none(), st.booleans())))
 def test_by_deltas_it_becomes_what_the_server_has(steps: list[tuple[str, str | None, bool]]) -> None:
     """``None`` deletes; where the flag is set, a delta comes with all that changed since the start."""
-    registry = Registry()
+    registry = InstanceRegistry()
     server: dict[str, dict[str, Any]] = {}
     changes: list[dict[str, Any]] = []
     for id_, status, fetched in [*steps, ("a", "UP", True)]:

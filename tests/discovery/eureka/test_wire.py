@@ -14,7 +14,7 @@ from gateway.discovery.eureka.messages import (
     MOST_NAMES,
     BadRegistry,
     Instance,
-    Own,
+    InstanceInfo,
     Pages,
     parse_listing,
     registration,
@@ -173,7 +173,7 @@ def test_no_entry_breaks_the_others_or_makes_an_odd_address(changes: dict[str, A
             assert UpstreamBase.parse(str(other.base)) == other.base
 
 
-OWN = Own("gateway-server", "gw.internal", "10.0.0.9", 8080, 9090, {"team": "tickets"}, 30)
+OWN = InstanceInfo("gateway-server", "gw.internal", "10.0.0.9", 8080, 9090, {"team": "tickets"}, 30)
 
 
 def test_a_registration_says_where_everything_is() -> None:

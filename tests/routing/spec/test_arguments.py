@@ -6,24 +6,24 @@ from typing import Any
 
 import pytest
 
-from gateway.routing.spec.arguments import Arg, Arguments, Definition, Kind, bind, parse_shortcut
-from gateway.routing.spec.faults import RuleBroken
+from gateway.routing.spec.arguments import Arg, Arguments, Definition, Factory, bind, parse_shortcut
+from gateway.routing.spec.faults import RuleViolation
 
 
 def _keep(args: Arguments) -> Arguments:
     return args
 
 
-PAIR = Kind("Pair", (Arg("name"), Arg("value"), Arg("override", required=False)), _keep, "")
-LIST = Kind("List", (Arg("items", gathers=True, also=("item",)), Arg("strict", required=False)), _keep, "")
-BARE: Kind[Arguments] = Kind("Bare", (), _keep, "")
+PAIR = Factory("Pair", (Arg("name"), Arg("value"), Arg("override", required=False)), _keep, "")
+LIST = Factory("List", (Arg("items", gathers=True, also=("item",)), Arg("strict", required=False)), _keep, "")
+BARE: Factory[Arguments] = Factory("Bare", (), _keep, "")
 
 
-def shortcut(kind: Kind[Arguments], text: str) -> Arguments:
+def shortcut(kind: Factory[Arguments], text: str) -> Arguments:
     return bind(kind, parse_shortcut(text, 1))
 
 
-def named(kind: Kind[Arguments], **args: Any) -> Arguments:
+def named(kind: Factory[Arguments], **args: Any) -> Arguments:
     return bind(kind, Definition(kind.name, (), args, 1))
 
 
@@ -65,14 +65,14 @@ def test_numbered_names_are_positions() -> None:
     ],
 )
 def test_what_is_missing_surplus_or_misspelt_is_told(
-    kind: Kind[Arguments], args: dict[str, Any], why: str
+    kind: Factory[Arguments], args: dict[str, Any], why: str
 ) -> None:
-    with pytest.raises(RuleBroken, match=why):
+    with pytest.raises(RuleViolation, match=why):
         bind(kind, Definition(kind.name, (), args, 1))
 
 
 def test_a_surplus_value_is_told_with_what_there_is() -> None:
-    with pytest.raises(RuleBroken, match=r"4 values given, but it takes name, value, \[override\]"):
+    with pytest.raises(RuleViolation, match=r"4 values given, but it takes name, value, \[override\]"):
         shortcut(PAIR, "Pair=a,b,c,d")
 
 
@@ -86,9 +86,9 @@ def test_sizes_have_units(text: str, size: int) -> None:
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "x", "1TB", "9" * 20])
 def test_what_is_no_size_or_number_is_told(text: str) -> None:
     args = Arguments("X", {"s": text})
-    with pytest.raises(RuleBroken):
+    with pytest.raises(RuleViolation):
         args.size("s", "1B")
-    with pytest.raises(RuleBroken):
+    with pytest.raises(RuleViolation):
         args.integer("s", 1)
 
 
@@ -96,20 +96,20 @@ def test_a_choice_regards_no_case_and_a_flag_is_a_truth_value() -> None:
     args = Arguments("X", {"c": "one", "f": "True", "g": "yes"})
     assert args.choice("c", ("ONE", "TWO"), "TWO") == "ONE"
     assert args.flag("f", False)
-    with pytest.raises(RuleBroken):
+    with pytest.raises(RuleViolation):
         args.flag("g", False)
-    with pytest.raises(RuleBroken, match="ONE, TWO"):
+    with pytest.raises(RuleViolation, match="ONE, TWO"):
         Arguments("X", {"c": "three"}).choice("c", ("ONE", "TWO"), "TWO")
 
 
 def test_an_empty_text_is_a_value_where_the_long_form_gives_one_and_it_may_be() -> None:
-    kind = Kind("Replace", (Arg("what"), Arg("by", empty=True)), _keep, "")
+    kind = Factory("Replace", (Arg("what"), Arg("by", empty=True)), _keep, "")
     args = named(kind, what="a", by="")
     assert (args.has("by"), args.text("by")) == (True, "")
     for short in ("Replace=a", "Replace=a,", "Replace=a, "):
-        with pytest.raises(RuleBroken, match="by is missing"):
+        with pytest.raises(RuleViolation, match="by is missing"):
             shortcut(kind, short)
-    with pytest.raises(RuleBroken, match="what is missing"):
+    with pytest.raises(RuleViolation, match="what is missing"):
         named(kind, what="", by="")
-    with pytest.raises(RuleBroken, match="value is missing"):
+    with pytest.raises(RuleViolation, match="value is missing"):
         named(PAIR, name="a", value="")

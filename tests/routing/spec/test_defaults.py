@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict
 
-from gateway.discovery.config_server.answer import Answer, Source, Value
+from gateway.discovery.config_server.answer import ConfigResponse, PropertySource, Value
 from gateway.discovery.config_server.properties import properties_of
 from gateway.routing.spec.faults import RouteFileError
 from gateway.routing.spec.loader import parse
@@ -158,7 +158,7 @@ def test_a_config_server_may_say_them_and_counts_before_the_file() -> None:
         f"{names}predicate.host.include-port": Value(False),
         f"{names}filter.secure-headers.misspelt": Value("x"),
     }
-    properties = properties_of(Answer((Source("s", source),)), {})
+    properties = properties_of(ConfigResponse((PropertySource("s", source),)), {})
     assert properties.ignored == (f"{names}filter.secure-headers.misspelt",)
     file = b"""
 routes:

@@ -17,7 +17,7 @@ from gateway.routing.spec.document import (
     plain,
     read_document,
 )
-from gateway.routing.spec.faults import RuleBroken
+from gateway.routing.spec.faults import RuleViolation
 
 BOMB = "\n".join(
     [f"a0: &a0 [{', '.join(['x'] * 10)}]"]
@@ -130,7 +130,7 @@ def test_placeholders_are_filled_and_those_that_can_not_be_are_known() -> None:
     assert isinstance(first, Text)
     assert isinstance(second, Text)
     assert filled(first) == "1"
-    with pytest.raises(RuleBroken, match="Y"):
+    with pytest.raises(RuleViolation, match="Y"):
         filled(second)
 
 

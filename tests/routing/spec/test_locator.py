@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict
 
-from gateway.routing.facts import RequestFacts
+from gateway.routing.attributes import RequestAttributes
 from gateway.routing.gates import GateRule
 from gateway.routing.located import MOST_SERVICES, RESERVED, located
 from gateway.routing.path import parse_target
-from gateway.routing.spec.faults import RouteFileError, RuleBroken
+from gateway.routing.spec.faults import RouteFileError, RuleViolation
 from gateway.routing.spec.loader import default_file, parse
 from gateway.routing.spec.locator import evaluate
 from gateway.routing.table import Match, RouteTable
@@ -32,7 +32,7 @@ def ids(found: RouteTable) -> list[str]:
 def ask(found: RouteTable, target: str, method: str = "GET", **headers: str) -> Match | None:
     sent = CIMultiDict({"Host": "localhost", **headers})
     return found.resolve(
-        RequestFacts(method, parse_target(target, "localhost"), sent, "127.0.0.1", "localhost", "http")
+        RequestAttributes(method, parse_target(target, "localhost"), sent, "127.0.0.1", "localhost", "http")
     )
 
 
@@ -218,7 +218,7 @@ def test_expressions_are_texts_and_the_services_name(expression: str, value: str
     "expression", ["", "a", "'a", "'a' +", "'a' 'b'", "metadata['x']", "T(java.lang.Runtime)", "+ 'a'"]
 )
 def test_any_other_expression_is_refused(expression: str) -> None:
-    with pytest.raises(RuleBroken):
+    with pytest.raises(RuleViolation):
         evaluate(expression, "svc")
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from gateway.routing import matcher, table
-from gateway.routing.facts import RequestFacts
+from gateway.routing.attributes import RequestAttributes
 from gateway.routing.matcher import GaveUp
 from gateway.routing.path import parse_target
 from gateway.routing.predicates import Host
@@ -31,9 +31,9 @@ def _little_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     table._TOLD.clear()
 
 
-def facts(target: str = "/x", host: str = "gw.test", **headers: str) -> RequestFacts:
+def facts(target: str = "/x", host: str = "gw.test", **headers: str) -> RequestAttributes:
     named = CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()})
-    return RequestFacts("GET", parse_target(target), named, "127.0.0.1", host, "http")
+    return RequestAttributes("GET", parse_target(target), named, "127.0.0.1", host, "http")
 
 
 def large(*predicates: str, more: tuple[str, ...] = (), **sections: Any) -> RouteTable:
@@ -46,7 +46,7 @@ def large(*predicates: str, more: tuple[str, ...] = (), **sections: Any) -> Rout
     return load_json({"routes": routes, "gates": [], **sections})
 
 
-def taken(routes: RouteTable, request: RequestFacts) -> str | None:
+def taken(routes: RouteTable, request: RequestAttributes) -> str | None:
     match = routes.resolve(request)
     return match.route.id if match else None
 
@@ -132,7 +132,7 @@ def test_the_index_of_routes_overlooks_none(
     table = load_json(
         {"routes": [{"id": str(at), "uri": "http://h", "predicates": of} for at, of in enumerate(routes)]}
     )
-    request = RequestFacts("GET", parse_target(path), CIMultiDict(headers), "127.0.0.1", host, "http")
+    request = RequestAttributes("GET", parse_target(path), CIMultiDict(headers), "127.0.0.1", host, "http")
     wanted = [route.id for route in table.routes if all(each.holds(request, {}) for each in route.predicates)]
     match = table.first(request)
     assert (match.route.id if match else None) == (wanted[0] if wanted else None)

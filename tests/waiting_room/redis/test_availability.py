@@ -14,8 +14,8 @@ import pytest
 from gateway.errors import QueueUnavailable
 from gateway.waiting_room.redis import availability
 from gateway.waiting_room.redis.availability import Availability, Probe, RedisState
-from gateway.waiting_room.redis.connection import Link, Redis
-from gateway.waiting_room.redis.servers import ask
+from gateway.waiting_room.redis.connection import Redis, RedisConnection
+from gateway.waiting_room.redis.wire import ask
 from gateway.waiting_room.room import Limits
 from gateway.waiting_room.rooms import Rooms
 from tests.redis_server import RedisServer
@@ -47,7 +47,9 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
         yield one
 
 
-async def watch(stack: AsyncExitStack, server: RedisServer, timeout: float = LONG) -> tuple[Watched, Link]:
+async def watch(
+    stack: AsyncExitStack, server: RedisServer, timeout: float = LONG
+) -> tuple[Watched, RedisConnection]:
     watched = Watched(server, timeout)
     await stack.enter_async_context(watched.redis.probing(KEY, watched.states.put_nowait))
     assert await watched.next() == RedisState()

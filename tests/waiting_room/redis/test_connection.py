@@ -13,8 +13,8 @@ from redis.asyncio import Redis as Client
 from redis.exceptions import ResponseError
 
 from gateway.errors import QueueUnavailable
-from gateway.waiting_room.redis.connection import Link, Redis
-from gateway.waiting_room.redis.servers import packed
+from gateway.waiting_room.redis.connection import Redis, RedisConnection
+from gateway.waiting_room.redis.wire import packed
 from gateway.waiting_room.scripts import Script
 from tests.redis_server import RedisServer
 
@@ -39,12 +39,14 @@ async def fragile(server: RedisServer, calls: list[tuple[str, int, bool]]) -> An
     await link.close()
 
 
-async def test_commands_are_answered_in_turn(link: Link) -> None:
+async def test_commands_are_answered_in_turn(link: RedisConnection) -> None:
     replies = await asyncio.gather(*(link.call("INCR", "n") for _ in range(100)))
     assert replies == list(range(1, 101))
 
 
-async def test_an_unknown_script_is_sent_again_once_and_known_then(link: Link, redis: Client) -> None:
+async def test_an_unknown_script_is_sent_again_once_and_known_then(
+    link: RedisConnection, redis: Client
+) -> None:
     sha = hashlib.sha1(COUNT.text.encode(), usedforsecurity=False).hexdigest()
     script = Script("count", COUNT.text, sha)
     assert await link.run(script, ("n",), ()) == 1
@@ -55,14 +57,14 @@ async def test_an_unknown_script_is_sent_again_once_and_known_then(link: Link, r
     assert stats["cmdstat_eval"]["calls"] >= 2
 
 
-async def test_an_error_of_the_script_is_told_and_the_link_goes_on(link: Link) -> None:
+async def test_an_error_of_the_script_is_told_and_the_link_goes_on(link: RedisConnection) -> None:
     with pytest.raises(QueueUnavailable, match="script bad: OH"):
         await link.run(Script("bad", "return redis.error_reply('OH no')", "2" * 40), (), ())
     assert await link.call("PING") == b"PONG"
 
 
 async def test_a_call_whose_reply_is_lost_with_the_server_is_not_repeated(
-    server: RedisServer, fragile: Link
+    server: RedisServer, fragile: RedisConnection
 ) -> None:
     assert await fragile.call("PING") == b"PONG"
     server.freeze()
@@ -76,7 +78,7 @@ async def test_a_call_whose_reply_is_lost_with_the_server_is_not_repeated(
 
 
 async def test_a_call_that_was_executed_but_not_answered_is_not_repeated(
-    server: RedisServer, fragile: Link, calls: list[tuple[str, int, bool]]
+    server: RedisServer, fragile: RedisConnection, calls: list[tuple[str, int, bool]]
 ) -> None:
     """The reply is lost by closing the connection from the server's side after the command has run."""
     script = Script(
@@ -94,7 +96,9 @@ async def test_a_call_that_was_executed_but_not_answered_is_not_repeated(
     assert calls == [("slow", 7, True)]
 
 
-async def test_a_frozen_server_costs_the_time_out_and_no_more(server: RedisServer, fragile: Link) -> None:
+async def test_a_frozen_server_costs_the_time_out_and_no_more(
+    server: RedisServer, fragile: RedisConnection
+) -> None:
     await fragile.call("PING")
     server.freeze()
     began = time.monotonic()
@@ -108,7 +112,7 @@ async def test_a_frozen_server_costs_the_time_out_and_no_more(server: RedisServe
     assert await fragile.call("PING") == b"PONG"
 
 
-async def test_connecting_is_bounded_too(server: RedisServer, fragile: Link) -> None:
+async def test_connecting_is_bounded_too(server: RedisServer, fragile: RedisConnection) -> None:
     server.freeze()
     with pytest.raises(QueueUnavailable):
         await asyncio.wait_for(fragile.call("PING"), 2)
@@ -117,7 +121,7 @@ async def test_connecting_is_bounded_too(server: RedisServer, fragile: Link) -> 
 
 
 async def test_a_server_that_is_away_is_told_at_once_and_found_again(
-    server: RedisServer, fragile: Link
+    server: RedisServer, fragile: RedisConnection
 ) -> None:
     server.kill()
     with pytest.raises(QueueUnavailable):
@@ -127,7 +131,7 @@ async def test_a_server_that_is_away_is_told_at_once_and_found_again(
 
 
 async def test_a_connection_hung_up_while_idle_does_not_cost_a_call(
-    server: RedisServer, fragile: Link
+    server: RedisServer, fragile: RedisConnection
 ) -> None:
     await fragile.call("PING")
     with sync_redis.Redis.from_url(server.url) as client:
@@ -136,7 +140,9 @@ async def test_a_connection_hung_up_while_idle_does_not_cost_a_call(
     assert await fragile.call("INCR", "n") == 1
 
 
-async def test_a_caller_who_goes_away_leaves_no_reply_to_the_next(server: RedisServer, fragile: Link) -> None:
+async def test_a_caller_who_goes_away_leaves_no_reply_to_the_next(
+    server: RedisServer, fragile: RedisConnection
+) -> None:
     await fragile.call("SET", "secret", "one's own")
     server.freeze()
     call = asyncio.create_task(fragile.call("GET", "secret"))
@@ -149,7 +155,7 @@ async def test_a_caller_who_goes_away_leaves_no_reply_to_the_next(server: RedisS
 
 
 async def test_a_master_that_became_a_replica_is_left(
-    start_redis: Any, fragile: Link, server: RedisServer
+    start_redis: Any, fragile: RedisConnection, server: RedisServer
 ) -> None:
     await fragile.call("INCR", "n")
     with sync_redis.Redis.from_url(server.url) as client:
@@ -163,7 +169,9 @@ async def test_a_master_that_became_a_replica_is_left(
         assert {entry["id"] for entry in client.client_list(_type="normal")} != before
 
 
-async def test_closing_ends_the_connection_and_a_later_call_opens_it_again(link: Link, redis: Client) -> None:
+async def test_closing_ends_the_connection_and_a_later_call_opens_it_again(
+    link: RedisConnection, redis: Client
+) -> None:
     before = len(await redis.client_list())
     await link.call("PING")
     assert len(await redis.client_list()) == before + 1

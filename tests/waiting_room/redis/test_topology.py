@@ -15,11 +15,11 @@ from redis.crc import key_slot
 
 from gateway.errors import QueueUnavailable, SettingsError
 from gateway.waiting_room.redis.availability import RedisState
-from gateway.waiting_room.redis.connection import Link, Redis, Replication
+from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
 from gateway.waiting_room.room import Limits
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.scripts import Script
-from gateway.waiting_room.state import Kind
+from gateway.waiting_room.state import StateKind
 from tests.redis_fleet import PATIENCE, Cluster, Watched, cluster, free_port, until, watched
 
 TIMEOUT = 5.0
@@ -44,7 +44,7 @@ def nodes() -> Iterator[Cluster]:
 
 
 @contextlib.asynccontextmanager
-async def a_link(redis: Redis, key: str = KEY) -> AsyncIterator[Link]:
+async def a_link(redis: Redis, key: str = KEY) -> AsyncIterator[RedisConnection]:
     link = redis.link(key=key)
     try:
         yield link
@@ -355,8 +355,8 @@ async def test_several_rooms_work_on_a_cluster_and_events_arrive_from_whichever_
         await rooms.subscription.listening.wait()
         for name in ("default", "vip"):
             room = rooms[name]
-            assert (await room.lineup("ann")).kind is Kind.ADMITTED
-            assert (await room.lineup("bob")).kind is Kind.WAITING
+            assert (await room.lineup("ann")).kind is StateKind.ADMITTED
+            assert (await room.lineup("bob")).kind is StateKind.WAITING
             assert (await room.status("bob")).position == 1
             assert (await room.enter("ann")).allowed_in
             await room.leave("ann", "slot")
@@ -388,6 +388,6 @@ def test_a_fault_of_programming_is_never_told_as_one_of_the_address(
         raise error("unexpected keyword argument")
 
     # As with a version of redis-py that lacks what is used.
-    monkeypatch.setattr("gateway.waiting_room.redis.servers.ConnectionPool", broken)
+    monkeypatch.setattr("gateway.waiting_room.redis.wire.ConnectionPool", broken)
     with pytest.raises(error, match="unexpected keyword"):
         Redis(url, TIMEOUT)

@@ -13,7 +13,7 @@ from gateway.waiting_room.batch import MOST_IN_A_CALL
 from gateway.waiting_room.events import _KINDS, Reason
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.scripts import NAMES
-from gateway.waiting_room.state import Kind, Left, Summary
+from gateway.waiting_room.state import Left, StateKind, Summary
 
 FOLDER = Path(__file__).parents[3] / "lua_scripts"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.lua"))
@@ -180,7 +180,7 @@ def codes_in(name: str) -> dict[str, int]:
 
 
 def test_pythons_kinds_have_the_scripts_codes() -> None:
-    assert codes_in("includes/place") == {kind.name: at for at, kind in enumerate(Kind)}
+    assert codes_in("includes/place") == {kind.name: at for at, kind in enumerate(StateKind)}
 
 
 def test_pythons_names_of_what_was_left_have_the_scripts_codes() -> None:

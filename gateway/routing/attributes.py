@@ -12,7 +12,7 @@ from gateway.routing.path import Target
 
 
 @dataclass(slots=True)
-class RequestFacts:
+class RequestAttributes:
     """What a predicate may look at.
 
     ``client`` is the caller's address as text, trusted proxies already taken off; ``host`` is the Host header's value

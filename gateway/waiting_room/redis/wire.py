@@ -31,7 +31,7 @@ class ServerNotFound(RedisError):
     """There is no server that may be written to, or nobody knows it. The text holds no address."""
 
 
-class Servers(Protocol):
+class RedisServers(Protocol):
     """Knows which server to talk to."""
 
     async def connect(self, slot: int) -> AbstractConnection:
@@ -56,7 +56,7 @@ class OneServer:
         check_address(url, timeout)
 
     async def connect(self, slot: int) -> AbstractConnection:
-        """See ``Servers``."""
+        """See ``RedisServers``."""
         return await opened(make_connection(self._url, self._timeout))
 
     def present(self, slot: int) -> None:

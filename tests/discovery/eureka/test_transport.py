@@ -11,7 +11,7 @@ from aiohttp import web
 
 from gateway.discovery.eureka import servers as module
 from gateway.discovery.eureka.messages import parse_listing
-from gateway.discovery.eureka.servers import RETURN_SECONDS, EurekaAway, Server, Servers, pause
+from gateway.discovery.eureka.transport import RETURN_SECONDS, EurekaAway, EurekaServer, EurekaServers, pause
 from gateway.observability.metrics import Metrics
 from tests.discovery.eureka.conftest import Clock
 from tests.discovery.eureka.fake import FakeEureka, entry, listing
@@ -21,7 +21,7 @@ from tests.tokens import reserved_port
 OK = frozenset({200})
 
 
-async def whole(servers: Servers) -> str:
+async def whole(servers: EurekaServers) -> str:
     """Fetches; the URL of who answered."""
     said = await servers.ask("fetch", "GET", "apps", OK, read=parse_listing)
     assert said.content is not None
@@ -43,11 +43,11 @@ SERVERS = [
 def test_an_address_is_taken_apart(
     url: str, shown: str, host: str, port: int, authorization: str | None
 ) -> None:
-    assert Server.parse(url) == (shown, host, port, authorization)
+    assert EurekaServer.parse(url) == (shown, host, port, authorization)
 
 
 async def test_the_first_server_is_asked_for_json_and_no_other(
-    both: Servers, first: FakeEureka, second: FakeEureka
+    both: EurekaServers, first: FakeEureka, second: FakeEureka
 ) -> None:
     assert await whole(both) == first.url
     assert first.requests == ["GET /apps"]
@@ -58,7 +58,7 @@ async def test_the_first_server_is_asked_for_json_and_no_other(
 async def test_credentials_go_out_with_each_call(
     client: aiohttp.ClientSession, first: FakeEureka, metrics: Metrics
 ) -> None:
-    servers = Servers(client, (first.url.replace("://", "://me:s%20ecret@"),), metrics)
+    servers = EurekaServers(client, (first.url.replace("://", "://me:s%20ecret@"),), metrics)
     await whole(servers)
     assert first.heads[0]["Authorization"] == "Basic bWU6cyBlY3JldA=="
 
@@ -68,7 +68,7 @@ BAD = [(500, b""), (401, b""), (403, b""), (404, b""), (302, b""), (204, b""), (
 
 @pytest.mark.parametrize("answer", BAD)
 async def test_what_is_no_answer_makes_it_the_turn_of_the_next(
-    both: Servers, first: FakeEureka, second: FakeEureka, answer: tuple[int, bytes]
+    both: EurekaServers, first: FakeEureka, second: FakeEureka, answer: tuple[int, bytes]
 ) -> None:
     first.answers["GET /apps"] = answer
     assert await whole(both) == second.url
@@ -79,7 +79,7 @@ async def test_what_is_no_answer_makes_it_the_turn_of_the_next(
 
 
 async def test_after_a_while_the_first_server_is_tried_again(
-    both: Servers, first: FakeEureka, second: FakeEureka, clock: Clock
+    both: EurekaServers, first: FakeEureka, second: FakeEureka, clock: Clock
 ) -> None:
     first.answers["GET"] = (500, b"")
     await whole(both)
@@ -89,7 +89,7 @@ async def test_after_a_while_the_first_server_is_tried_again(
 
 
 async def test_a_server_that_hangs_or_says_too_much_makes_it_the_turn_of_the_next(
-    both: Servers, first: FakeEureka, second: FakeEureka, monkeypatch: pytest.MonkeyPatch
+    both: EurekaServers, first: FakeEureka, second: FakeEureka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CALL_SECONDS", 0.2)
     first.open.clear()
@@ -101,7 +101,7 @@ async def test_a_server_that_hangs_or_says_too_much_makes_it_the_turn_of_the_nex
     assert await whole(both) == first.url
 
 
-async def test_a_long_answer_is_read_too(both: Servers, first: FakeEureka) -> None:
+async def test_a_long_answer_is_read_too(both: EurekaServers, first: FakeEureka) -> None:
     first.entries = [entry(str(number)) for number in range(500)]
     said = await both.ask("fetch", "GET", "apps", OK, read=parse_listing)
     assert said.content is not None
@@ -116,7 +116,7 @@ async def test_what_is_packed_small_counts_by_what_it_is_unpacked(
         return web.Response(body=body, headers={"Content-Encoding": "gzip"})
 
     async with listening(web.ServerRunner(web.Server(packed), shutdown_timeout=0.1)) as base:
-        servers = Servers(client, (base,), metrics)
+        servers = EurekaServers(client, (base,), metrics)
         await whole(servers)
         monkeypatch.setattr(module, "MAX_ANSWER_BYTES", 500_000)
         with pytest.raises(EurekaAway):
@@ -124,7 +124,7 @@ async def test_what_is_packed_small_counts_by_what_it_is_unpacked(
 
 
 async def test_when_all_are_away_it_is_said_once_and_once_when_it_is_over(
-    both: Servers,
+    both: EurekaServers,
     first: FakeEureka,
     second: FakeEureka,
     metrics: Metrics,
@@ -159,7 +159,7 @@ async def test_nothing_secret_is_told(
     caplog.set_level(logging.DEBUG)
     with reserved_port() as refusing:
         port = refusing.getsockname()[1]
-        servers = Servers(client, (f"http://me:hunter2@127.0.0.1:{port}/eureka/?key=hunter2",), metrics)
+        servers = EurekaServers(client, (f"http://me:hunter2@127.0.0.1:{port}/eureka/?key=hunter2",), metrics)
         for _ in range(2):
             with pytest.raises(EurekaAway) as caught:
                 await whole(servers)

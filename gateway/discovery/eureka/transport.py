@@ -48,7 +48,7 @@ class _Refused(Exception):
         self.away = away
 
 
-class Server(NamedTuple):
+class EurekaServer(NamedTuple):
     """One server. ``url`` ends in a slash and holds no credentials: those are in ``authorization``."""
 
     url: str
@@ -57,7 +57,7 @@ class Server(NamedTuple):
     authorization: str | None
 
     @classmethod
-    def parse(cls, url: str) -> Server:
+    def parse(cls, url: str) -> EurekaServer:
         """Reads ``http://user:password@host:port/eureka/``, user and password percent-encoded or as they are."""
         parts = urlsplit(url)
         userinfo, _, place = parts.netloc.rpartition("@")
@@ -71,15 +71,15 @@ class Server(NamedTuple):
         return cls(f"{parts.scheme}://{place}{path}/", parts.hostname or "", port, authorization)
 
 
-class Said(NamedTuple, Generic[T]):
+class EurekaResponse(NamedTuple, Generic[T]):
     """An answer: by whom, with which status, and what was read from the body of a 200 (None of any other)."""
 
-    server: Server
+    server: EurekaServer
     status: int
     content: T | None
 
 
-class Servers:
+class EurekaServers:
     """The servers in the order of preference.
 
     The one that answered last is asked first; after ``RETURN_SECONDS`` it is the turn of the first of all again. When
@@ -93,7 +93,7 @@ class Servers:
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.all = tuple(map(Server.parse, urls))
+        self.all = tuple(map(EurekaServer.parse, urls))
         self._session = session
         self._metrics = metrics
         self._clock = clock
@@ -110,7 +110,7 @@ class Servers:
         *,
         body: bytes | None = None,
         read: Callable[[bytes], T] | None = None,
-    ) -> Said[T]:
+    ) -> EurekaResponse[T]:
         """Asks one server after the other until one answers with one of ``statuses`` and, if that is 200, with a body
         that ``read`` takes without a BadRegistry. ``operation`` is for metrics and the log.
 
@@ -136,7 +136,7 @@ class Servers:
                 away.answered = away.answered or _is_answer(error)
                 continue
             self._answered(operation, index, reasons)
-            return Said(server, status, content)
+            return EurekaResponse(server, status, content)
         self._metrics.eureka_call(operation, "failed")
         level = logging.DEBUG if self._failing else logging.WARNING
         self._failing.add(operation)
@@ -163,7 +163,9 @@ class Servers:
             if not self._failing:
                 log.info("Eureka at %s answers again", self.all[index].url)
 
-    async def _call(self, server: Server, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+    async def _call(
+        self, server: EurekaServer, method: str, path: str, body: bytes | None
+    ) -> tuple[int, bytes]:
         headers = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/json"
