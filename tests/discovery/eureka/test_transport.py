@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gateway.discovery.eureka import servers as module
+from gateway.discovery.eureka import transport as module
 from gateway.discovery.eureka.messages import parse_listing
 from gateway.discovery.eureka.transport import RETURN_SECONDS, EurekaAway, EurekaServer, EurekaServers, pause
 from gateway.observability.metrics import Metrics
