@@ -61,12 +61,12 @@ _FORMS = (
 )
 
 
-def spellings() -> tuple[str, ...]:
+def spellings(calls: tuple[str, ...] = CALLS) -> tuple[str, ...]:
     """Raw targets, every one once, in a fixed order."""
     usual = _USUAL.split()
     ends = ["", *usual, *_ODD.split(), *map("".join, product(usual, repeat=2))]
-    found = [call + end for call in CALLS for end in ends]
+    found = [call + end for call in calls for end in ends]
     found += [
-        form(call) + end for call in CALLS for form in _FORMS for end in ("", "/", ".json", "%20", ";x")
+        form(call) + end for call in calls for form in _FORMS for end in ("", "/", ".json", "%20", ";x")
     ]
     return tuple(dict.fromkeys(found))
