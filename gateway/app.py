@@ -201,7 +201,7 @@ def _application(settings: Settings, resolver: Resolver, endpoints: tuple[Endpoi
     app[ARRIVALS] = Arrivals(settings.overload_lag_ms / 1000, refuse_arrival(app, resolver))
     app.add_routes([route for endpoint in endpoints for route in endpoint.routes()])
     # Whatever is no endpoint of the gateway's own is for a service, in any method.
-    app.router.add_route("*", "/{path:.*}", forward, expect_handler=on_demand)
+    app.router.add_route("*", "/{path:(?s:.*)}", forward, expect_handler=on_demand)
     return app
 
 

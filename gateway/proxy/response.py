@@ -182,11 +182,12 @@ async def send_answer(
     try:
         if ended and total < _AT_ONCE_BYTES:
             # As nearly always. There is nothing to wait for, and so no need for a coroutine.
+            # Noted for a client that has read it and leaves before all of its own body is sent.
+            request[BEGUN] = response
+            response.finish(total)
             write(piece)
             if request.protocol.writing_paused:
                 # Who asks and asks and reads no answer is not served on.
-                request[BEGUN] = response
-                response.note(total)
                 await request.writer.drain()
         else:
             request[BEGUN] = response

@@ -9,15 +9,20 @@ an alias of a public one is not public.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
+from urllib.parse import unquote
 
 from gateway.routing.patterns import PathPattern, compile_pattern
 from gateway.routing.readings import Reading, fold, narrow_readings, readings_of
 from gateway.routing.spec.faults import RuleViolation, unknown
 from gateway.routing.wide_patterns import WidePattern, bare_pattern
+
+_NEVER_DECODED: Final = frozenset("/\\?#%*{};\x7f") | frozenset(map(chr, range(32)))
+"""Characters that mean something else in a pattern, or never stand in a path that is compared."""
 
 METHODS: Final = (
     *("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"),
@@ -96,9 +101,34 @@ def parse_call(source: str) -> CallPattern:
     method = words[0] if len(words) == 2 else None
     if method is not None and method not in METHODS:
         raise RuleViolation("call", unknown("method", method, METHODS))
-    pattern = compile_pattern(words[-1])
-    wide = WidePattern(compile_pattern(words[-1], ignore_case=True))
+    text = _decoded(words[-1])
+    pattern = compile_pattern(text)
+    wide = WidePattern(compile_pattern(text, ignore_case=True))
     return CallPattern(" ".join(words), method, pattern, wide, bare_pattern(pattern))
+
+
+def _decoded(source: str) -> str:
+    """A pattern without percent-encoding outside of its variables, since paths are compared decoded.
+
+    Raises RuleViolation (rule ``pattern``) for what no path that is compared can hold.
+    """
+    parts = re.split(r"(\{.*?\})", source)
+    return "".join(part if part.startswith("{") else _decoded_text(part, source) for part in parts)
+
+
+def _decoded_text(part: str, source: str) -> str:
+    if "%" not in part:
+        return part
+    try:
+        text = unquote(part, errors="strict")
+    except UnicodeDecodeError:
+        text = ""
+    encoded = {chr(int(each, 16)) for each in re.findall("%([0-7][0-9A-Fa-f])", part)}
+    if not text or encoded & _NEVER_DECODED or re.search("%(?![0-9A-Fa-f]{2})", part):
+        raise RuleViolation(
+            "pattern", f"{source!r} can't be decoded; write the characters of the path themselves"
+        )
+    return text
 
 
 def overlap(protected: CallPattern, public: CallPattern) -> bool:

@@ -8,19 +8,17 @@ answers all others itself:
 * The guard knows from the framing (``Content-Length`` or ``ChunkedBody``) where a body ends, never from how it was cut.
 * A request that can't be read is answered, counted and logged like any other (see ``Server``'s ``refuse``); then the
   connection ends. aiohttp's own answer would quote the client and name the parser.
-* A head and each piece of a body have a deadline, and so has a connection without a request.
 * A connection is never deaf. ``Guard.stays_open`` says, for each answer, whether another request will be read behind
   it. Every part that writes a head asks it (through ``ClientRequest.keep_alive``), so the answer says
   ``Connection: close`` if not, and the connection ends with that answer.
-* aiohttp gets a transport of its own, by which the guard hears of pauses, and of the end.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from functools import partial
-from typing import Any, Final, Protocol, cast
+from collections.abc import Callable
+from typing import Any, cast
 
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.http import RawRequestMessage
@@ -28,8 +26,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from multidict import CIMultiDictProxy
 
-from gateway.server.arrivals import ARRIVALS, Arrivals, RefusalOf
-from gateway.server.deadlines import Deadlines
+from gateway.server.arrivals import ARRIVALS, RefusalOf
+from gateway.server.deadlines import TICK_SECONDS
 from gateway.server.framing import (
     BODY_TOO_LATE,
     HEAD_END,
@@ -40,41 +38,16 @@ from gateway.server.framing import (
     fault_of,
     framing_of,
     one_whole_head,
+    url_of,
     with_host,
 )
-from gateway.server.head import HeadParser
-from gateway.server.limits import ConnectionLimits
+from gateway.server.interfaces import Listener
+from gateway.server.limits import REST_READ_BYTES
 from gateway.server.request_handler import ClientRequest, InnerTransport, RequestHandler
 from gateway.server.unread import has_come, unread_of
-from gateway.server.whole_response import WholeAnswer
 from gateway.server.write_timeout import WriteTimeout
 
 log = logging.getLogger(__name__)
-_EMPTY_LINE_BYTES: Final = 2  # some clients send one behind a body; it begins no head
-
-REST_READ_BYTES: Final = 64 * 1024
-"""An answer may come before its request's body is complete. The connection stays open behind it only if the rest of the
-body is known to be at most this long: then it is read and dropped."""
-
-
-class Listener(Protocol):
-    """The server of a connection, as its guard knows it."""
-
-    limits: ConnectionLimits
-    loop: asyncio.AbstractEventLoop
-    arrivals: Arrivals | None
-    deadlines: Deadlines
-    heads: HeadParser
-    guards: set[Guard]
-    draining: bool
-
-    def is_full(self, transport: asyncio.BaseTransport, /) -> bool: ...
-    def turn_away(self, guard: Guard, transport: asyncio.Transport, /) -> None: ...
-    def hear_first(self, guard: Guard, data: bytes, /) -> None: ...
-    def is_probe(self, guard: Guard, /) -> bool: ...
-    def forget(self, guard: Guard, /) -> None: ...
-    def handler_for(self, guard: Guard, /) -> RequestHandler: ...
-    def refuse(self, transport: asyncio.BaseTransport, fault: str, /) -> WholeAnswer: ...
 
 
 class Guard(asyncio.Protocol):
@@ -133,17 +106,14 @@ class Guard(asyncio.Protocol):
         self._refusal: str | None = None
         """What the last answer of the connection refuses, once it is its turn."""
         self._busy = False
-        """A request was handed on, and its answer is not complete."""
         self._upgrade = False
         """It asked for another protocol: aiohttp's parser reads nothing behind its head before it is answered."""
         self._tunnel = False
         self._idle = True
         self._deaf = False
-        """Whatever comes is dropped."""
         self._broken = False
         self._ending = False
         self._paused = False
-        """aiohttp takes no more of the present body for now."""
         self._held_back = False
         self._phase = ""
         """What has a deadline: ``head``, ``body``, ``idle``, ``end`` or nothing."""
@@ -310,9 +280,10 @@ class Guard(asyncio.Protocol):
         try:
             inner.data_received(data)
         except Exception as error:
-            # A length of 5,000 digits is too much for int(). With any other error the client gets the same answer, but
+            # A length of 5,000 digits is too much for int(), and yarl refuses odd hosts so. With any other error the
+            # client gets the same answer, but
             # the fault is aiohttp's or ours.
-            if not isinstance(error, ValueError):
+            if not isinstance(error, ValueError | IndexError):
                 log.exception("a request could not be parsed")
             if self._request is None:
                 self._busy = False
@@ -361,7 +332,11 @@ class Guard(asyncio.Protocol):
         parsed = isinstance(headers, CIMultiDictProxy)
         if message.version != HttpVersion11:
             message = with_host(message) if parsed else message._replace(version=HttpVersion11)
+        if not message.path.startswith("/"):
+            message = message._replace(url=url_of(message.path))
         request = ClientRequest(message, payload, inner, writer, task, self._server.loop)
+        if self._task is None:
+            task.add_done_callback(self._served)
         self._task, self._upgrade, self._request = task, message.upgrade, request
         if not parsed:
             # Stands for a head that aiohttp could not parse: ``misread`` answers it.
@@ -374,7 +349,14 @@ class Guard(asyncio.Protocol):
             request.fault, self._deaf = fault, True
         if self._broken:
             self._break()
+        elif self._body.complete and not payload.is_eof():
+            self._end_body()
         return request
+
+    def _served(self, _task: asyncio.Task[None]) -> None:
+        """aiohttp serves nothing more here, for whatever reason: a connection that it leaves is ended."""
+        if self.transport is not None and not self._ending:
+            self.end()
 
     def stays_open(self, request: ClientRequest) -> bool:
         """Whether another request will be read behind ``request``, so that its answer need not announce the end.
@@ -531,8 +513,7 @@ class Guard(asyncio.Protocol):
             return
         # On a busy machine timers run before what has come is read. A proxy could not repeat a POST.
         if not has_come(self.transport):
-            self._ending = self._deaf = True
-            self.transport.close()
+            self._close_idle(self.transport)
 
     def cancel(self) -> None:
         """Breaks off what is under way."""
@@ -549,7 +530,7 @@ class Guard(asyncio.Protocol):
             phase = ""
         elif not self._body.complete:
             phase = "body"
-        elif self._reader.size > _EMPTY_LINE_BYTES:
+        elif self._reader.begun:
             phase = "head"
         else:
             phase = "" if self._busy else "idle"
@@ -558,7 +539,7 @@ class Guard(asyncio.Protocol):
             return
         server = self._server
         if phase == "head":
-            server.deadlines.set(self, server.limits.head_seconds, partial(self._refuse, HEAD_TOO_LATE))
+            server.deadlines.set(self, server.limits.head_seconds, self._head_is_late)
         elif phase == "body":
             server.deadlines.set(self, server.limits.body_seconds, self._body_is_late)
         elif phase == "idle":
@@ -570,7 +551,13 @@ class Guard(asyncio.Protocol):
             return
         self._phase = phase
 
+    def _head_is_late(self) -> None:
+        if not self._look_again(self._head_is_late):
+            self._refuse(HEAD_TOO_LATE)
+
     def _body_is_late(self) -> None:
+        if self._look_again(self._body_is_late):
+            return
         self._phase = ""
         # Of a body that has come, or waits to be taken, the reader is slow and not the client.
         if self._paused or self._held or self._body.complete:
@@ -582,7 +569,7 @@ class Guard(asyncio.Protocol):
         self._phase = ""
         server = self._server
         left = self.active + server.limits.idle_seconds - server.loop.time()
-        if self._busy or self._queued or not self._body.complete or self._reader.size > _EMPTY_LINE_BYTES:
+        if self._busy or self._queued or not self._body.complete or self._reader.begun:
             self._set_deadline()
             if not self._phase:
                 server.deadlines.set(self, server.limits.idle_seconds, self._idle_is_over)
@@ -590,9 +577,23 @@ class Guard(asyncio.Protocol):
         elif left > 0:
             server.deadlines.set(self, left, self._idle_is_over)
             self._phase = "idle"
-        elif self.transport is not None:
-            self._ending = self._deaf = True
-            self.transport.close()
+        elif self.transport is not None and not self._look_again(self._idle_is_over):
+            self._close_idle(self.transport)
+
+    def _close_idle(self, transport: asyncio.Transport) -> None:
+        self._ending = self._deaf = True
+        if self.writing is not None:
+            # Closing waits until the client has taken all, which some never do.
+            self.writing.watch()
+        transport.close()
+
+    def _look_again(self, then: Callable[[], None]) -> bool:
+        """Whether something has come that the loop has not read, so that the deadline is put off: on a busy machine
+        timers run before that."""
+        if self.transport is None or not has_come(self.transport):
+            return False
+        self._server.deadlines.set(self, TICK_SECONDS, then)
+        return True
 
 
 def _is_bodiless(message: RawRequestMessage) -> bool:

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, Protocol
 from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDict, CIMultiDictProxy, MultiMapping
+from yarl import URL
 
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 HEAD_TOO_LATE: Final = "the head did not arrive in time"
@@ -20,6 +21,7 @@ BODY_TOO_LATE: Final = "the body did not arrive in time"
 _CHUNKED: Final = re.compile("chunked", re.ASCII | re.IGNORECASE)
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _ABSOLUTE: Final = re.compile(r"https?://([^/?#]*)", re.IGNORECASE)
+_ANY_ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*([^?#]*)")
 # A tunnel, and what HTTP/2 begins with.
 _NEVER: Final = frozenset({"CONNECT", "PRI"})
 _LONGEST_METHOD: Final = 64
@@ -71,6 +73,16 @@ def fault_of(head: Head) -> str | None:
     return None
 
 
+def url_of(target: str) -> URL:
+    """What aiohttp routes by, for a target that is no path: the path of an absolute one, else ``/``.
+
+    aiohttp would look at its host as well, and fail at hosts that are none.
+    """
+    absolute = _ANY_ABSOLUTE.match(target)
+    path = absolute[1] if absolute is not None else ""
+    return URL.build(path=path or "/", encoded=True)
+
+
 def with_host(message: RawRequestMessage) -> RawRequestMessage:
     """A request whose absolute target names the host that HTTP/1.0 has no header for, with that as its Host; any other
     one as it is."""
@@ -102,7 +114,7 @@ _BEYOND_ASCII: Final = bytes(byte if byte < 0x80 else 0x7E for byte in range(256
 _FRAMING: Final = re.compile(
     rb"\n(content-length|transfer-encoding)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*(?=\r?\n)", re.IGNORECASE
 )
-_CHUNK_SIZE: Final = re.compile(rb"0*([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?")
+_CHUNK_SIZE: Final = re.compile(rb"0*([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
 # Trailers are dropped; what speaks of framing there has a second reading all the same.
 _TRAILER: Final = re.compile(
     rb"(?!content-length:|transfer-encoding:)[!#$%&'*+.^_`|~0-9A-Z-]+:[\t\x20-\x7e\x80-\xff]*", re.IGNORECASE
@@ -196,7 +208,7 @@ class HeadReader:
     ``line_bytes`` bounds the request line, ``head_bytes`` all of the head.
     """
 
-    __slots__ = ("_ends", "_head_bytes", "_line", "_parts", "fault", "size")
+    __slots__ = ("_ends", "_head_bytes", "_line", "_parts", "begun", "fault", "size")
 
     def __init__(self, line_bytes: int, head_bytes: int) -> None:
         self._head_bytes = head_bytes
@@ -205,6 +217,8 @@ class HeadReader:
         self._parts = b""
         self.size = 0
         """How many bytes of an unfinished head have come."""
+        self.begun = False
+        """Whether there is more of a head than an empty line, which some clients send behind a body."""
         self.fault = ""
         """Why what came is no head: one clause without client data. Nothing more is read then."""
 
@@ -215,6 +229,7 @@ class HeadReader:
         piece = data if cut - at == len(data) else data[at:cut]
         line = self._line
         self.size += len(piece)
+        self.begun = self.begun or self.size > len(HEAD_END) or bool(piece.strip(b"\r\n"))
         if not line.takes(piece):
             self.fault = "the request line is malformed"
         elif self.size > self._head_bytes:
@@ -222,7 +237,7 @@ class HeadReader:
         else:
             self._parts += line.ready
             if self._parts.endswith(HEAD_END):
-                head, self._parts, self.size = self._parts, b"", 0
+                head, self._parts, self.size, self.begun = self._parts, b"", 0, False
                 whole = WholeHead(head, line.meant)
                 line.begin()
                 if head.strip(b"\r\n"):
@@ -312,40 +327,57 @@ class ChunkedBody:
 
     def _follow(self, data: bytes, at: int) -> tuple[bytes, int]:
         begin, end = at, len(data)
+        before = b""
+        """What goes before ``data[begin:]``, where something was left out."""
         behind = -1
         """Where the last chunk's line begins, once it has come: what goes before it is for the parser."""
         if self._in_trailers:
             behind = at
         while at < end:
             if self._left:
-                step = min(self._left, end - at)
-                self._left -= step
-                at += step
+                at = self._skip(data, at)
+                if self.fault:
+                    return b"", at
                 continue
             line_end = data.find(b"\r\n", at, at + self._line_bytes + 2)
             if line_end < 0:
                 self._line = data[at:]
                 # A line break of another kind will not become a right one.
                 self.fault = end - at > self._line_bytes or b"\n" in self._line or b"\r" in self._line[:-1]
-                return data[begin : at if behind < 0 else behind], end
+                return before + data[begin : at if behind < 0 else behind], end
             line = data[at:line_end]
             if not self._in_trailers:
                 if line == b"0" and data.startswith(b"\r\n", line_end + 2):
                     # As nearly always: the parser may have it as it came.
                     self.done = True
-                    return data[begin : line_end + 4], line_end + 4
+                    return before + data[begin : line_end + 4], line_end + 4
                 if self._is_last(line):
                     self._in_trailers = True
                     behind = at
+                elif b";" in line:
+                    # Extensions mean nothing here, and aiohttp's parsers refuse many that are sound.
+                    before += data[begin:at] + line.partition(b";")[0].rstrip(b" \t") + b"\r\n"
+                    begin = line_end + 2
             elif not line:
                 self.done = True
-                return data[begin:behind] + b"0\r\n\r\n", line_end + 2
+                return before + data[begin:behind] + b"0\r\n\r\n", line_end + 2
             else:
                 self._check_trailer(line)
             at = line_end + 2
             if self.fault:
                 return b"", at
-        return data[begin : end if behind < 0 else behind], end
+        return before + data[begin : end if behind < 0 else behind], end
+
+    def _skip(self, data: bytes, at: int) -> int:
+        """Passes over what has come of the present chunk. Returns the position behind it."""
+        step = min(self._left, len(data) - at)
+        at += step
+        # The last two bytes of a chunk are its line break, of which one may have come before.
+        breaks = min(step, step - (self._left - 2))
+        self._left -= step
+        if breaks > 0:
+            self.fault = data[at - breaks : at] != b"\r\n"[2 - self._left - breaks : 2 - self._left]
+        return at
 
     def _is_last(self, line: bytes) -> bool:
         """Begins the chunk that ``line`` announces, unless that is the last one, which has no data."""

@@ -8,6 +8,10 @@ from typing import Final
 
 UNLIMITED_FILES: Final = 1_048_576
 
+REST_READ_BYTES: Final = 64 * 1024
+"""An answer may come before its request's body is complete. The connection stays open behind it only if the rest of the
+body is known to be at most this long: then it is read and dropped."""
+
 # How aiohttp's server must be started for bodies to pass as they are, and for a client that goes away to
 # end the call made for it.
 SERVER_OPTIONS: Final = {"auto_decompress": False, "handler_cancellation": True, "read_bufsize": 64 * 1024}
@@ -28,6 +32,8 @@ class ConnectionLimits:
     """How far a client for whom bytes wait may be behind ``reader_rate``; also its longest pause."""
     reader_rate: int = 500
     """What such a client takes at least, in bytes per second; 0 for no minimum."""
+    rest_seconds: float = 3600.0
+    """For all of a body's rest that is read and dropped behind an early answer; ``body_seconds`` bounds each piece."""
     linger_seconds: float = 2.0
     """Reading on after the last answer, so that it is not lost on the way to a client still sending."""
     line_bytes: int = 8190

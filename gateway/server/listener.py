@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import select
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -31,6 +32,8 @@ BACKLOG: Final = 4096
 """Connections that may wait to be accepted: a sale opens in one second, and aiohttp's 128 would refuse most."""
 
 _ACCEPTED_AT_ONCE: Final = 64
+_ACCEPT_SECONDS: Final = 0.5  # for what waits when the port closes
+_ATTACH_TURNS: Final = 5
 _IDLE_GRACE_SECONDS: Final = 2.0
 _IDLE_LOOK_SECONDS: Final = 0.25
 _LOOK_SECONDS: Final = 0.02
@@ -72,7 +75,7 @@ def most_descriptors() -> int:
     return most - max(64, most // 20)
 
 
-async def open_port(runner: web.BaseRunner, host: str, port: int) -> None:
+async def open_port(runner: Runner, host: str, port: int) -> None:
     """Opens a port at every address of ``host``. Raises OSError.
 
     It takes connections in small lots, so that a crowd delays no one for long and can be counted, while many may wait.
@@ -95,12 +98,22 @@ async def open_port(runner: web.BaseRunner, host: str, port: int) -> None:
             raise
         # asyncio takes one figure for how many may wait and how many it accepts in one turn.
         listening.listen(BACKLOG)
+        runner.ports.append(listening)
+
+
+def _has_waiting(ports: Sequence[socket.socket]) -> bool:
+    """Whether a connection waits to be accepted."""
+    poll = select.poll()
+    for port in ports:
+        if port.fileno() >= 0:
+            poll.register(port, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class Runner(AppRunner):
     """Runs an application on the gateway's own ``Server``; the parameters are those of ``Server``."""
 
-    __slots__ = ("_server_parts",)
+    __slots__ = ("_server_parts", "ports")
 
     def __init__(
         self,
@@ -115,6 +128,8 @@ class Runner(AppRunner):
         detached: DetachedConnections | None = None,
     ) -> None:
         super().__init__(app, access_log=None, shutdown_timeout=0.0)
+        self.ports: list[socket.socket] = []
+        """The listening sockets."""
         self._server_parts = limits, most, on_full, arrivals, refuse or plain_refusal, cors_of, detached
 
     def server_around(self, plain: web.Server) -> web.Server:
@@ -133,8 +148,16 @@ class Runner(AppRunner):
 
     async def stop_serving(self, seconds: float) -> None:
         """Takes no new connections and ends those there are within ``seconds``. The application stays up."""
+        # Connections that wait to be accepted have sent their requests, maybe, and would be reset with the port.
+        loop = asyncio.get_running_loop()
+        until = loop.time() + min(seconds, _ACCEPT_SECONDS)
+        while loop.time() < until and _has_waiting(self.ports):  # noqa: ASYNC110 - no event says that
+            await asyncio.sleep(0)
         for site in list(self.sites):
             await site.stop()
+        # Those that were accepted last are given to their protocols a few turns later.
+        for _ in range(_ATTACH_TURNS):
+            await asyncio.sleep(0)
         if isinstance(self.server, Server):
             self.server.pre_shutdown()
             await self.server.shutdown(seconds)
@@ -202,7 +225,7 @@ class Server(web.Server):
             "tcp_keepalive": False,
             # The guard has the time of idle connections.
             "keepalive_timeout": _NEVER_SECONDS,
-            "lingering_time": self.limits.body_seconds,
+            "lingering_time": self.limits.rest_seconds,
             "max_line_size": self.limits.line_bytes,
             "max_field_size": self.limits.line_bytes,
             "max_headers": self.limits.headers,

@@ -15,8 +15,8 @@ from gateway.server.detached import DetachedConnections, DetachedProtocol
 from gateway.sse.subscriber import Subscriber
 
 MOST_RECEIVED_BYTES: Final = 64 * 1024
-"""What a client may send behind its request. The body of a GET and a few pipelined requests fit; a flood ends the
-connection, so that it costs no more than that."""
+"""What is read of what a client sends behind its request. The body of a GET and a few pipelined requests fit. Of a
+client that sends more, nothing is read until the last frame is out, so that a flood costs no more than that."""
 
 OnEnd = Callable[["StreamProtocol"], None]
 
@@ -66,10 +66,11 @@ class StreamProtocol(Subscriber, DetachedProtocol):
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Drops what the client sends, and cuts off a client that sends much."""
+        """Drops what the client sends, and reads no more of a client that sends much."""
         self._received += len(data)
-        if self._received > MOST_RECEIVED_BYTES:
-            self._transport.abort()
+        if self._received > MOST_RECEIVED_BYTES and not self.ended:
+            # Not closed: a reset would take along what the client has not read of the stream.
+            self._transport.pause_reading()
 
     def eof_received(self) -> None:
         """The client sends nothing more. As everywhere in aiohttp it has gone then: the transport closes itself."""
@@ -99,6 +100,7 @@ class StreamProtocol(Subscriber, DetachedProtocol):
         """Ends the connection behind the last frame."""
         if self._received:
             # Closed at once, the connection of a client that is still sending would be reset, and the last frame lost.
+            self._transport.resume_reading()
             self._transport.write_eof()
             self._set_timer(self._connections.limits.linger_seconds, self._close)
         else:
