@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 
@@ -206,3 +207,102 @@ async def test_a_body_under_way_when_the_instance_stops_is_read_to_its_end(
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
         assert b"\r\nConnection: close\r\n" in answer
         assert answer.endswith(b"/1 2")
+
+
+EXTENSIONS = (b"", b";", b";;", b"; a=b", b" ;a", b";a= b", b';a="x" ', b";a=\xff", b';"', b";a,b", b";/")
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+@pytest.mark.parametrize(("line", "status"), [(GATED, 401), (OPEN, 200)])
+def test_an_extension_of_a_chunk_leaves_the_connection_as_it_was(
+    gateway: Gateway, line: str, status: int, extension: bytes
+) -> None:
+    """In one write with its head, since aiohttp's request comes into being only after that."""
+    with gateway.client() as client:
+        client.send(request(line, CHUNKED, body=b"3%b\r\nabc\r\n" % extension + EMPTY))
+        second_is_answered(client, status)
+
+
+@pytest.mark.parametrize("end", [b"XX", b"\n\n", b"\r\r", b"\rX", b"X\n"])
+@pytest.mark.parametrize("line", [GATED, OPEN])
+def test_a_chunk_that_does_not_end_where_it_should_ends_the_connection(
+    gateway: Gateway, line: str, end: bytes
+) -> None:
+    with gateway.client() as client:
+        client.send(request(line, CHUNKED, body=b"3\r\nabc" + end + EMPTY), SECOND)
+        answer = client.answer()
+        assert answer is not None
+        assert answer.status in {400, 401}
+        assert answer.headers["connection"] == "close"
+        assert client.rest() == (b"", True)
+
+
+@pytest.mark.parametrize("host", ["xn--a", "xn--", "a.xn--zz--zz", "xn--_.", "[]@", "][@"])
+def test_a_target_with_a_host_that_is_none_is_answered_and_the_connection_ends(
+    gateway: Gateway, host: str
+) -> None:
+    with gateway.client() as client:
+        client.send(f"GET http://{host}/open/a HTTP/1.1\r\nHost: h\r\n\r\n".encode(), SECOND)
+        answer = client.answer()
+        assert answer is not None
+        assert answer.status == 400
+        assert "x-trace-id" in answer.headers
+
+
+@pytest.mark.parametrize("target", ["/open/a%0A", "*", "http://h", "http://h?x"])
+@pytest.mark.parametrize("expected", [b"foo", b"100-continue"])
+def test_nothing_is_answered_outside_of_the_middlewares(
+    gateway: Gateway, target: str, expected: bytes
+) -> None:
+    """aiohttp itself answers an expectation where its router finds no route."""
+    with gateway.client() as client:
+        client.send(
+            request(
+                f"POST {target} HTTP/1.1", b"Expect: " + expected + b"\r\nContent-Length: 1\r\n", body=b"x"
+            )
+        )
+        answer = client.answer()
+        assert answer is not None
+        assert answer.status in {400, 401}
+        assert "x-trace-id" in answer.headers
+
+
+def test_an_absolute_target_without_a_path_means_the_root(gateway: Gateway) -> None:
+    with gateway.client() as client:
+        for target in ("http://h", "http://h/"):
+            client.send(request(f"GET {target} HTTP/1.1"))
+            answer = client.answer()
+            assert answer is not None
+            assert (answer.status, answer.code) == (401, "TOKEN_REQUIRED")
+
+
+async def test_a_client_that_takes_nothing_and_asks_for_nothing_is_cut_off() -> None:
+    """So little waits for it that aiohttp never pauses; closing an idle connection would wait for ever."""
+    limits = ConnectionLimits(idle_seconds=0.3, reader_seconds=0.3, reader_rate=0)
+    async with site(limits) as here:
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(sock, ("127.0.0.1", here.port))
+            await loop.sock_sendall(sock, b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert here.server
+            async with asyncio.timeout(10):
+                while not here.server.guards:
+                    await asyncio.sleep(0.01)
+                while here.server.guards:
+                    await asyncio.sleep(0.01)
+
+
+async def test_a_rest_that_comes_slowly_keeps_the_promise_of_the_early_answer() -> None:
+    limits = ConnectionLimits(body_seconds=0.4)
+    async with site(limits) as here, here.client() as (reader, writer):
+        here.reads_bodies = False
+        writer.write(b"POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\n")
+        assert b"Connection: close" not in await asyncio.wait_for(reader.readuntil(b"/1 0"), 3)
+        for _ in range(20):
+            # Longer in all than a piece may take.
+            await asyncio.sleep(0.05)
+            writer.write(b"x")
+        writer.write(GET % 2)
+        assert await asyncio.wait_for(reader.readuntil(b"/2 0"), 3)

@@ -351,3 +351,24 @@ def test_a_call_that_is_both_gated_and_public_is_seen(gated: str, public: str, m
 def test_each_end_that_a_service_may_see_in_a_path_counts_for_itself(path: str) -> None:
     """A service that ends the path at ``?`` alone takes ``#`` for a character like any, and the other way round."""
     assert parse_call("POST /tags/*/buy").protects("POST", path)
+
+
+@pytest.mark.parametrize(
+    ("source", "path"),
+    [
+        ("POST /%EC%98%88%EB%A7%A4", "/예매"),
+        ("POST /a%20b", "/a b"),
+        ("/%61pi/*", "/api/x"),
+        ("/{x:a%20b}", "/a%20b"),
+    ],
+)
+def test_a_call_may_be_written_percent_encoded(source: str, path: str) -> None:
+    call = parse_call(source)
+    assert call.protects("POST", path)
+    assert call.opens("POST", path)
+
+
+@pytest.mark.parametrize("source", ["/a%2fb", "/a%5Cb", "/a%00b", "/%ff", "/a%", "/a%zz", "/%2A", "/%7Bx%7D"])
+def test_a_call_whose_encoding_hides_something_is_a_fault(source: str) -> None:
+    with pytest.raises(RuleViolation):
+        parse_call(source)
