@@ -53,7 +53,7 @@ class Hub:
         on_run: OnRun = lambda outcome, seconds: None,
         on_kept: Callable[[float, float], None] = lambda promised, real: None,
     ) -> None:
-        """``on_kept`` is called for each admitted user with the first estimate and the actual wait, both in seconds."""
+        """``on_kept`` is called for each user admitted while streaming: first estimate and actual wait, in seconds."""
         self._presence = presence
         self._encoder = Encoder(renderer)
         self._seats = seats
