@@ -1,4 +1,5 @@
-"""What log, metrics and spans tell of a request once it has been answered; also of answers that go on for hours."""
+"""What log, metrics and spans record about a request once it has been answered, including answers that last for
+hours."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from gateway.context import CONTEXT, OBSERVERS, AccountedCall, Observers
 from gateway.errors import NoInstance, UpstreamTimeout, UpstreamUnreachable
 
 CLIENT_GONE: Final = 499
-"""The status in the log if the client did not wait for the answer. No client is sent this."""
+"""The status in the log if the client disconnected before it had the answer. The gateway sends this status to no
+one."""
 
 _OF_SERVICES: Final = frozenset({UpstreamUnreachable.code, UpstreamTimeout.code, NoInstance.code})
 
@@ -24,7 +26,7 @@ def account(
     size: int,
     end: str = "",
 ) -> None:
-    """Counts the answer and writes its line of the log. Called once for each request."""
+    """Counts the answer and writes its line in the log. Call it once per request."""
     metrics, trace = observers.metrics, call.trace
     seconds = time.perf_counter() - call.began
     metrics.request(call.label, method, status, seconds)
@@ -61,9 +63,11 @@ def account(
 
 
 class DetachedAnswer(AccountedCall):
-    """An answer that goes on without its request: it is under way, and in no log, until ``ended`` is called.
+    """An answer that continues without its request. Until ``ended`` is called, it counts as in progress and is not
+    logged.
 
-    It keeps what the log needs and nothing else of the request. ``RequestContext.detached`` tells the middleware.
+    It keeps only what the log needs of the request. ``RequestContext.detached`` tells the middleware not to account for
+    it.
     """
 
     __slots__ = ("_method", "_observers")
@@ -74,7 +78,7 @@ class DetachedAnswer(AccountedCall):
         self.match, self.principal, self.target = context.match, context.principal, context.target
         self.label, self.recorded, self.outcome = context.label, context.recorded, context.outcome
         if self.target is not None and self.target.raw_query:
-            # A token may be in it, and long.
+            # The query may hold a token, and may be long.
             self.target = self.target._replace(raw_query="")
 
     def ended(self, status: int, size: int, end: str) -> None:

@@ -1,7 +1,8 @@
 """The composition root: the gateway as an aiohttp application. The only module that knows every package.
 
-``create_app`` writes down the order of the middlewares and of the resources, each with its reason. A resource is one
-``cleanup_ctx`` generator below: it starts, puts itself into the application, and ends after all that came later.
+``create_app`` lists the middlewares and the resources in their order, each with the reason for its place. A resource is
+one ``cleanup_ctx`` generator below: it starts, stores itself in the application, and stops after all resources that
+started later.
 """
 
 from __future__ import annotations
@@ -80,12 +81,12 @@ from gateway.server.limits import SERVER_OPTIONS
 from gateway.settings.model import Settings
 
 SETTINGS: Final[web.AppKey[Settings]] = web.AppKey("settings", Settings)
-"""As read at the start. ``CONFIGURATION`` has those in force."""
+"""The settings as read at the start. ``CONFIGURATION`` has the settings in force."""
 ENVIRON: Final[web.AppKey[Mapping[str, str]]] = web.AppKey("environ", Mapping)
 METRICS: Final[web.AppKey[Metrics]] = web.AppKey("metrics", Metrics)
 ACCESS_LOG: Final[web.AppKey[AccessLog]] = web.AppKey("access_log", AccessLog)
 ARRIVALS: Final[web.AppKey[Arrivals]] = web.AppKey("arrivals", Arrivals)
-"""Where requests of new users wait for their turn."""
+"""The queue in which requests of new users wait."""
 CLIENT: Final[web.AppKey[aiohttp.ClientSession]] = web.AppKey("client", aiohttp.ClientSession)
 ROUTE_SOURCES: Final[web.AppKey[RouteSources]] = web.AppKey("route_sources", RouteSources)
 LIVE_SETTINGS: Final[web.AppKey[LiveSettings]] = web.AppKey("live_settings", LiveSettings)
@@ -105,11 +106,12 @@ def create_app(
     registry: CollectorRegistry | None = None,
     log_writer: LineWriter | None = None,
 ) -> web.Application:
-    """Makes the gateway. ``environ`` fills the ``${…}`` of the route file; it is the process's own by default.
+    """Creates the gateway. ``environ`` fills the ``${…}`` of the route file; by default it is the environment of the
+    process.
 
-    The start raises RouteFileError if the route file has faults, ConfigUnavailable if a Config Server that is not
-    optional does not answer, EmbeddedRedisError if that Redis can't be started. While an optional Config Server answers
-    with something unusable, the gateway is there and serves nothing: see ``RouteSources``.
+    Startup raises RouteFileError if the route file has errors, ConfigUnavailable if a Config Server that is not
+    optional does not answer, and EmbeddedRedisError if the embedded Redis can't be started. If an optional Config
+    Server answers with unusable content, the gateway starts but serves nothing: see ``RouteSources``.
     """
     endpoints = public_endpoints(settings)
     if settings.management_server_port is None:
@@ -126,16 +128,16 @@ def create_app(
     app.cleanup_ctx.extend(
         [
             client_session,
-            # Before all that depends on settings: a Config Server may give some of them.
+            # Before everything that depends on settings, because a Config Server may provide some of them.
             route_sources,
             loop_lag,
-            # Before everything that makes spans, so that it ends after them.
+            # Before everything that creates spans, so that it stops after them.
             observers,
             redis_and_rooms,
             key_set,
             upstreams,
             eureka,
-            # Last: a new table must find everything that it changes.
+            # Last: a new table changes resources, which must exist by then.
             reloading,
         ]
     )
@@ -144,8 +146,8 @@ def create_app(
 
 
 def create_management_app(app: web.Application) -> web.Application:
-    """Makes the application of the management port. It shares the resources of ``app``, which must start first and end
-    last."""
+    """Creates the application of the management port. It shares the resources of ``app``, which must start first and
+    stop last."""
     endpoints = management_endpoints(app[SETTINGS])
     resolver = Resolver(Endpoints(endpoints), forward, None)
     management = _application(app[SETTINGS], resolver, endpoints)
@@ -162,12 +164,12 @@ def create_management_app(app: web.Application) -> web.Application:
 
 
 def public_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
-    """The gateway's own calls on the public port."""
+    """The gateway's own endpoints on the public port."""
     return (*queue.endpoints(settings), *stream.endpoints(settings), *docs.endpoints(settings))
 
 
 def management_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
-    """The calls of operators and their machines."""
+    """The endpoints for operators and monitoring."""
     return (
         *Actuator().endpoints(settings),
         *MetricsApi().endpoints(settings),
@@ -180,18 +182,18 @@ def management_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
 def _application(settings: Settings, resolver: Resolver, endpoints: tuple[Endpoint, ...]) -> web.Application:
     app = web.Application(
         middlewares=[
-            # Outermost, so that nothing leaves without a trace id and a line in the log.
+            # Outermost, so that every answer has a trace id and a line in the log.
             access_log,
             errors,
-            # One canonical path for all that follows; a request that is ambiguous goes no further.
+            # All middlewares below see one canonical path. An ambiguous request is refused here.
             resolve,
-            # Next, so that the page of another origin can read every refusal, and preflights need no token.
+            # Next, so that a page of another origin can read every refusal, and preflights need no token.
             cors,
-            # Before any work on tokens: an overloaded instance can't afford it.
+            # Before any work on tokens, which an overloaded instance can't afford.
             overload,
-            # The gate needs to know the user; and a gated call needs a token even where a public rule matches.
+            # The gate needs to know the user. A gated call needs a token even where a public rule matches.
             authentication,
-            # Last, because passing it renews a session, which only a request that goes on may do.
+            # Last: passing the gate renews a session, so only a request that will be served may reach it.
             gate,
         ],
         handler_args=SERVER_OPTIONS,
@@ -200,20 +202,20 @@ def _application(settings: Settings, resolver: Resolver, endpoints: tuple[Endpoi
     app[DETACHED] = DetachedConnections(limits_of(settings))
     app[ARRIVALS] = Arrivals(settings.overload_lag_ms / 1000, refuse_arrival(app, resolver))
     app.add_routes([route for endpoint in endpoints for route in endpoint.routes()])
-    # Whatever is no endpoint of the gateway's own is for a service, in any method.
+    # Every request that is not for one of the gateway's own endpoints goes to a service, whatever its method.
     app.router.add_route("*", "/{path:(?s:.*)}", forward, expect_handler=on_demand)
     return app
 
 
 async def client_session(app: web.Application) -> AsyncIterator[None]:
-    """The HTTP client for documents: key sets, Config Servers. Services have a pool of their own."""
+    """The HTTP client for key sets and Config Servers. Calls to services use a pool of their own."""
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False) as session:
         app[CLIENT] = session
         yield
 
 
 async def route_sources(app: web.Application) -> AsyncIterator[None]:
-    """The route file and the Config Server, read for the first time; and the configuration that they make."""
+    """Reads the route file and the Config Server for the first time, and creates the configuration from them."""
     settings, environ = app[SETTINGS], app[ENVIRON]
     sources = await RouteSources.load(settings, environ, app[CLIENT], app[METRICS])
     live = LiveSettings(settings, environ, sources.first)
@@ -235,13 +237,13 @@ async def route_sources(app: web.Application) -> AsyncIterator[None]:
 
 
 async def loop_lag(app: web.Application) -> AsyncIterator[None]:
-    """How far the event loop is behind, measured all the time."""
+    """Measures continuously how far the event loop is behind."""
     async with LoopLag(app[METRICS].loop_lag) as app[LOOP_LAG]:
         yield
 
 
 async def observers(app: web.Application) -> AsyncIterator[None]:
-    """Metrics, access log, and the way of spans to Zipkin."""
+    """Metrics, access log, and the export of spans to Zipkin."""
     settings, metrics = app[CONFIGURATION].settings, app[METRICS]
     async with tracing(
         settings.zipkin_endpoint,
@@ -284,7 +286,7 @@ async def key_set(app: web.Application) -> AsyncIterator[None]:
 
 
 async def upstreams(app: web.Application) -> AsyncIterator[None]:
-    """Connections to services, and what forwards requests on them."""
+    """The connections to services, and the forwarder that uses them."""
     settings, metrics = app[SETTINGS], app[METRICS]
     async with UpstreamPool(app[CONFIGURATION].settings.proxy_keep_alive_seconds) as pool:
         app[POOL] = pool
@@ -302,7 +304,7 @@ async def upstreams(app: web.Application) -> AsyncIterator[None]:
 
 
 async def eureka(app: web.Application) -> AsyncIterator[None]:
-    """Eureka, if the settings name it: its instances are balanced, and its services may get routes."""
+    """Eureka, if the settings name it: requests are balanced over its instances, and its services may get routes."""
     async with discovering(app[SETTINGS], app[METRICS]) as client:
         if client is not None:
             app[EUREKA] = client
@@ -313,19 +315,19 @@ async def eureka(app: web.Application) -> AsyncIterator[None]:
 
 
 async def reloading(app: web.Application) -> AsyncIterator[None]:
-    """Puts new route tables in force as they come."""
+    """Puts each new route table in force."""
     async with app[ROUTE_SOURCES].running(partial(_put_in_force, app)):
         yield
 
 
 async def end_streams(app: web.Application) -> None:
-    """Ends streams and WebSockets at once. ``serve`` has ended them over the grace time before."""
+    """Ends streams and WebSockets at once. ``serve`` has already ended most of them during the grace time."""
     await app[WAITING_ROOMS].hubs.drain(0.0)
     await app[TUNNELS].drain(0.0)
 
 
 async def _put_in_force(app: web.Application, new: RouteTable) -> None:
-    """Puts a reloaded table in force, rooms first: a gate must never name a room that isn't there."""
+    """Puts a reloaded table in force. Rooms come first, because a gate must never name a room that does not exist."""
     configuration, live = app[CONFIGURATION], app[LIVE_SETTINGS]
     before, now = live.now, live.follow(new)
     await app[WAITING_ROOMS].provide(new, now)
@@ -354,7 +356,7 @@ def _proxies(settings: Settings) -> tuple[object, object]:
 
 
 def _told(settings: Settings) -> frozenset[str]:
-    """What services are told of the client."""
+    """What the gateway tells services about the client."""
     told = frozenset({*settings.forwarded_headers, *([WHOLE_CHAIN] if settings.forwarded_for_chain else [])})
     return ALL if told == ALL else told
 
@@ -364,7 +366,7 @@ def _access_log(settings: Settings, writer: LineWriter | None) -> AccessLog:
         writer,
         log_format=settings.log_format,
         user=settings.access_log_user,
-        # Shared by the instances if they share the secret; else each has names of its own for users.
+        # Hashed user names are the same on all instances that share the secret. Without it, each instance has its own.
         key=(settings.identity_hmac_secret or secrets.token_hex()).encode(),
         service=settings.spring_application_name,
     )

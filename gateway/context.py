@@ -1,7 +1,7 @@
-"""What a request carries through the middlewares, and what the application holds for middlewares and handlers.
+"""The request context that middlewares pass on, and the application's keys for middlewares and handlers.
 
-``CONTEXT`` is the key of the first on a request, the other keys are the application's. Each resource of the application
-is put there by the ``cleanup_ctx`` generator in ``app`` that owns it.
+``CONTEXT`` is the key of the request context; the other keys belong to the application. The
+``cleanup_ctx`` generator in ``app`` that owns a resource sets its key.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from gateway.waiting_room.rooms import Rooms
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Choose = Callable[[str, Match, str], Handler]
-"""What answers a call that a route matches, by method, match and canonical path."""
+"""Chooses the handler of a call that a route matches, by method, match and canonical path."""
 
 _NO_PARAMETERS: Final[Mapping[str, str]] = {}
 _MOST_REMEMBERED: Final = 4096
@@ -48,7 +48,7 @@ _LONGEST_REMEMBERED: Final = 256
 
 
 class AccountedCall:
-    """What log, metrics and spans tell of a call once it has been answered. ``RequestContext`` says what each is."""
+    """What log, metrics and spans record about an answered call. ``RequestContext`` explains each attribute."""
 
     __slots__ = ("began", "client", "label", "match", "outcome", "principal", "recorded", "target", "trace")
 
@@ -64,7 +64,8 @@ class AccountedCall:
 
 
 class RequestContext(AccountedCall):
-    """One request on its way through the middlewares. A plain class with slots: one is made for each request."""
+    """The state of one request in the middlewares. A plain class with slots, because one is created for each
+    request."""
 
     __slots__ = (
         "access",
@@ -93,32 +94,33 @@ class RequestContext(AccountedCall):
         self.locale = locale
         self.client = client
         self.origin: Origin | None = None
-        """How the client came, as trusted proxies say; None if the peer is none of them."""
+        """How the client reached the first proxy, as trusted proxies report it; None if the peer is not a trusted
+        proxy."""
         self.began = time.perf_counter()
         self.target: Target | None = None
         """The canonical target; None until the request is resolved."""
         self.access: Access | None = None
-        """The public rules this request is served under, whatever is loaded meanwhile."""
+        """The route table of this request. A reload in the meantime does not change it."""
         self.handler: Handler | None = None
-        """What aiohttp's router must have found: an endpoint of the gateway's own, or the catch-all."""
+        """The handler that aiohttp's router must have found: one of the gateway's own endpoints, or the catch-all."""
         self.forward: Handler | None = None
-        """What answers a call to a service."""
+        """The handler of a call to a service."""
         self.refusal: GatewayError | None = None
-        """The error to answer with once the caller is known, instead of calling ``handler``."""
+        """The error to answer with, instead of calling ``handler``, once the caller has been authenticated."""
         self.match: Match | None = None
         self.cors_enabled = True
-        """Whether pages of other origins may call this; false for what is for operators."""
+        """Whether pages of other origins may call this; false for operators' endpoints."""
         self.cors: CorsRule | None = None
-        """What such pages may do here; None if no rule says so, and browsers allow them nothing."""
+        """What such pages may do here; None if no rule applies, and then browsers allow them nothing."""
         self.cors_headers: Headers = ()
-        """The CORS headers of the answer, whoever answers."""
+        """The CORS headers of the answer, whether a service or the gateway answers."""
         self.security: SecurityHeaders | None = None
-        """Headers for browsers that the answer gets if it lacks them; None: none are added."""
+        """Security headers that the answer gets if it lacks them; None: none are added."""
         self.principal: Principal | None = None
         self.room: str | None = None
-        """The room whose gate the call passes."""
+        """The room whose gate the call must pass."""
         self.renews_only = False
-        """Whether the gate only renews a session and refuses no caller."""
+        """Whether the gate only renews a session and refuses no call."""
         self.sheddable = False
         """Whether an overloaded instance refuses this call, because it brings a new user."""
         self.streams = False
@@ -128,22 +130,22 @@ class RequestContext(AccountedCall):
         self.parameters = _NO_PARAMETERS
         """Path parameters of an endpoint of the gateway's own."""
         self.label = "-"
-        """For logs and metrics: a route id or the name of an endpoint, never a path."""
+        """The name for logs and metrics: a route id or the name of an endpoint, never a path."""
         self.recorded = False
-        """Whether the request's span is noted when the request has been answered."""
+        """Whether the request's span is recorded when the request has been answered."""
         self.detached = False
-        """Whether the answer goes on without aiohttp; then it is counted and logged when it ends."""
+        """Whether the answer continues without aiohttp; then it is counted and logged when it ends."""
         self.outcome = ""
-        """The code of the error that was answered, if one was."""
+        """The code of the error that was answered, if any."""
 
     @property
     def trace_id(self) -> str:
-        """The trace's id for the client, the log and Zipkin."""
+        """The trace's id as shown to the client, in the log and in Zipkin."""
         return self.trace.trace_id
 
 
 class ResolvedCall(NamedTuple):
-    """What a call to a service was resolved to."""
+    """The result of resolving a call to a service."""
 
     target: Target
     match: Match
@@ -153,7 +155,7 @@ class ResolvedCall(NamedTuple):
 
 
 class _PublicCalls:
-    """All public calls of a table as one rule: the table finds them by their path instead of asking each."""
+    """All public calls of a table as one rule: the table finds them by their path instead of trying each."""
 
     __slots__ = ("opens",)
 
@@ -162,20 +164,20 @@ class _PublicCalls:
 
 
 class Serving(NamedTuple):
-    """A route table, and what is derived from it."""
+    """A route table, and everything that is derived from it."""
 
     table: RouteTable
     access: Access
     resolved: dict[tuple[str, str], ResolvedCall]
-    """Calls resolved before, by method and raw target, where these two alone decide."""
+    """Calls resolved before, by method and raw target, if only these two decide the result."""
     by_target_alone: bool
-    """Whether no route looks at anything but path and method."""
+    """Whether all routes match by path and method only."""
 
     def remember(self, method: str, raw: str, call: ResolvedCall) -> None:
-        """Spares the next such call the search, if the result can't depend on anything else.
+        """Caches the result for the next such call, if it depends only on method and target.
 
-        Bounded in number and length: a client that makes up targets only empties it. Targets with a query are not
-        kept, since they may hold a secret.
+        The cache is bounded in entries and in length: a client that invents targets only empties it. Targets with a
+        query are not cached, since they may hold a secret.
         """
         filters = call.match.route.filters
         plain = self.by_target_alone and "?" not in raw and all(each.by_path for each in filters)
@@ -186,13 +188,13 @@ class Serving(NamedTuple):
 
 
 class LiveTable:
-    """The route table in force. A reload swaps it, and all that is derived from it, in one assignment."""
+    """The route table in force. A reload replaces it, and everything derived from it, in one assignment."""
 
     def __init__(self, table: RouteTable) -> None:
         self.replace(table)
 
     def replace(self, table: RouteTable) -> None:
-        """Puts ``table`` in force. Requests under way keep the one they began with."""
+        """Puts ``table`` in force. Requests in progress keep the table that they began with."""
         predicates = (predicate for route in table.routes for predicate in route.predicates)
         alone = all(isinstance(predicate, Path | Method) for predicate in predicates)
         self.now = Serving(table, Access((_PublicCalls(table),)), {}, alone)
@@ -200,15 +202,15 @@ class LiveTable:
 
 @dataclass(slots=True)
 class Configuration:
-    """What is in force at the moment. A reload, or a Config Server's answer, replaces its parts."""
+    """What is in force now. A reload, or an answer of the Config Server, replaces its parts."""
 
     settings: Settings
     tables: LiveTable
     trusted: TrustedProxies
     told: frozenset[str]
-    """What services are told of the client: see ``forwarded_headers``."""
+    """What services learn about the client: see ``forwarded_headers``."""
     security: SecurityHeaders | None = None
-    """Headers that all answers get which lack them, in a Spring environment."""
+    """Headers added to each answer that lacks them, in a Spring environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,16 +221,16 @@ class Observers:
     tracer: Tracer
     access_log: AccessLog
     spring_metrics: SpringMetrics | None = None
-    """The same under Spring's names, if the settings want them."""
+    """The same metrics under Spring's names, if the settings ask for them."""
 
 
 HealthCheck = Callable[[], tuple[bool | str, dict[str, object]]]
-"""Whether a component is up, or its status, and details without secrets."""
+"""Returns whether a component is up, or its status, and details without secrets."""
 
 
 @dataclass(slots=True)
 class Health:
-    """The health of each component, and whether the instance is going away."""
+    """The health of each component, and whether the instance is shutting down."""
 
     checks: dict[str, HealthCheck]
     draining: bool = False
@@ -236,12 +238,12 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """How operators have routes and configuration read anew."""
+    """How operators make the gateway read routes and configuration again."""
 
     refresh: Callable[[], Awaitable[tuple[str, ...]]]
-    """Reads both now; returns the names of what changed, or raises ConfigError."""
+    """Reads both now. Returns the names of what changed, or raises ConfigError."""
     look: Callable[[], None]
-    """Has the Config Server asked as soon as may be."""
+    """Makes the gateway read the Config Server as soon as possible."""
 
 
 CONTEXT: Final[web.RequestKey[RequestContext]] = web.RequestKey("context", RequestContext)
@@ -252,7 +254,7 @@ LOOP_LAG: Final[web.AppKey[LoopLag]] = web.AppKey("loop_lag", LoopLag)
 ROOMS: Final[web.AppKey[Rooms]] = web.AppKey("rooms", Rooms)
 HUBS: Final[web.AppKey[Mapping[str, Hub]]] = web.AppKey("hubs", Mapping)
 DETACHED: Final[web.AppKey[DetachedConnections]] = web.AppKey("detached", DetachedConnections)
-"""Connections of open streams."""
+"""The connections of open streams."""
 ADMISSIONS: Final[web.AppKey[Admissions]] = web.AppKey("admissions", Admissions)
 AUTHENTICATOR: Final[web.AppKey[Authenticator]] = web.AppKey("authenticator", Authenticator)
 FORWARDER: Final[web.AppKey[Forwarder]] = web.AppKey("forwarder", Forwarder)

@@ -50,21 +50,20 @@ from gateway.systemd import Notifier
 log = logging.getLogger(__name__)
 
 CLOSING_SECONDS: Final = 0.5
-"""Behind the grace time, for closing what is still open. After that each wait is cancelled, one after the other."""
+"""Added to the grace time, for closing what is still open. After that each wait is cancelled, one after the other."""
 
 _AGAIN_SECONDS: Final = 0.05
 LAST_SECONDS: Final = 0.8
-"""Behind the grace time. If the process is still there then (a thread that waits for a name server, say), it ends at
-once."""
+"""Added to the grace time. If the process still runs then (a thread waits for a name server, say), it exits at once."""
 
 _LAST_LINES_SECONDS: Final = 0.1
 
 
 class Stop:
-    """Waits for SIGTERM or SIGINT, and sees to it that the process ends then. Make it in the task that serves.
+    """Waits for SIGTERM or SIGINT, and makes sure that the process then ends. Create it in the task that serves.
 
-    ``grace``: seconds for what is in flight. ``own_process``: the process exists for this gateway alone, so that a
-    second signal, or threads that hang, may end it. ``on_hangup`` is called at SIGHUP.
+    ``grace``: seconds for requests in progress. ``own_process``: the process runs only this gateway, so a second
+    signal, or threads that hang, may end it. ``on_hangup`` is called at SIGHUP.
     """
 
     def __init__(self, grace: float, writer: LineWriter, *, own_process: bool) -> None:
@@ -74,18 +73,18 @@ class Stop:
         self._asked = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - there is a running loop, and who runs in it
+        assert task is not None  # noqa: S101 - a running loop always has a current task here
         self._task = task
         self._timer: asyncio.TimerHandle | None = None
         self._up = False
         self.hurried = False
-        """The grace time is over, and the serving task was cancelled."""
+        """Whether the grace time is over and the serving task was cancelled."""
         self.on_hangup: Callable[[], None] = lambda: None
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
-        """Takes signals for as long as it lasts: from before the start on, so that none ends the process out of
-        turn."""
+        """Handles signals inside this context. Enter it before startup, so that no signal ends the process out of
+        order."""
         actions: dict[signal.Signals, Callable[[], None]] = {
             signal.SIGTERM: partial(self._ask, signal.SIGTERM),
             signal.SIGINT: partial(self._ask, signal.SIGINT),
@@ -111,7 +110,8 @@ class Stop:
                 self._loop.remove_signal_handler(number)
 
     async def asked(self) -> None:
-        """Returns at the first SIGTERM or SIGINT. Call it once all is up: until then a signal cancels the start."""
+        """Returns at the first SIGTERM or SIGINT. Call it once startup is complete: before that a signal cancels
+        startup."""
         self._up = True
         await self._asked.wait()
 
@@ -123,7 +123,7 @@ class Stop:
         self._asked.set()
         if self._own_process:
             threading.Thread(target=self._watch, name="stop", daemon=True).start()
-        # Nothing is in flight during the start.
+        # During startup no request is in progress.
         self._timer = self._loop.call_later(self._grace + CLOSING_SECONDS if self._up else 0, self._hurry)
 
     def _hang_up(self) -> None:
@@ -140,7 +140,7 @@ class Stop:
         self._end(0)
 
     def _end(self, status: int) -> None:
-        """Ends the process without looking back. An embedded Redis is ended by the system then, in order."""
+        """Ends the process without any cleanup. The system then ends an embedded Redis in order."""
         if self._own_process:
             self._writer.close(_LAST_LINES_SECONDS)
             os._exit(status)
@@ -153,23 +153,23 @@ WRONG_AIOHTTP: Final = (
     "versions says"
 )
 COLLECT_AFTER = (10_000, 1_000, 1_000)
-"""Python's garbage collector: hardly anything here is in a cycle. What is young is looked through in 2 to 4 ms; a
-collection over the million objects of 15,000 streams would stop everything for tenths of a second, so it comes only
-when ten million objects more have been made than let go."""
+"""Thresholds of Python's garbage collector. Hardly any object here is in a cycle. A collection of young objects takes 2
+to 4 ms. A collection over the million objects of 15,000 streams would stop everything for tenths of a second, so it
+runs only after ten million more allocations than deallocations."""
 
 
 async def serve(
     settings: Settings, environ: Mapping[str, str] | None = None, *, own_process: bool = False
 ) -> int:
-    """Runs a gateway until SIGTERM or SIGINT, then drains it. Returns the exit status: 0 once it was told to stop.
+    """Runs a gateway until SIGTERM or SIGINT, then drains it. Returns the exit status: 0 after such a signal.
 
-    The port is opened last: who can connect is served. ``own_process`` as in ``Stop``.
+    The port is opened last, so every client that can connect is served. ``own_process`` as in ``Stop``.
     """
     if lacking := [*server_names_missing(), *client_names_missing()]:
         print(WRONG_AIOHTTP % ", ".join(lacking), file=sys.stderr)
         return _FAILED
     raise_descriptor_limit()
-    # Variables that the route file asks for mean something.
+    # Variables that the route file reads are known ones.
     asked = Asked(understood(os.environ if environ is None else environ))
     with logging_to(
         log_format=settings.log_format, level=settings.log_level, service=settings.spring_application_name
@@ -183,7 +183,7 @@ async def serve(
 
 _FAILED: Final = 1
 _WRONG_SETTINGS: Final = 2
-"""Tells a supervisor that trying again is of no use."""
+"""Tells a supervisor that a restart would not help."""
 
 
 async def _serve(settings: Settings, environ: Asked, writer: LineWriter, stop: Stop) -> int:
@@ -191,7 +191,7 @@ async def _serve(settings: Settings, environ: Asked, writer: LineWriter, stop: S
     app = create_app(settings, environ, registry=REGISTRY, log_writer=writer if settings.access_log else None)
     try:
         async with systemd.watched(), _listening(app, settings, environ):
-            # What is alive by now mostly stays: a full collection over it would only stall the loop.
+            # Most objects that exist now live until the end: a full collection over them would only stall the loop.
             gc.collect()
             gc.freeze()
             gc.set_threshold(*COLLECT_AFTER)
@@ -211,8 +211,8 @@ async def _serve(settings: Settings, environ: Asked, writer: LineWriter, stop: S
 
 @contextlib.asynccontextmanager
 async def _listening(app: web.Application, settings: Settings, environ: Asked) -> AsyncIterator[None]:
-    """Accepts connections for as long as it lasts; then ends streams and finishes what is in flight, both within
-    the grace time. Eureka hears of it once the ports are open, and before they close."""
+    """Accepts connections inside this context. On leaving it ends streams and finishes requests in progress, both
+    within the grace time. Registers with Eureka once the ports are open, and reports DOWN before they close."""
     full = _full(app[METRICS])
     runners = [runner_of(app, full)]
     if settings.management_server_port is not None:
@@ -228,7 +228,7 @@ async def _listening(app: web.Application, settings: Settings, environ: Asked) -
         _log_start(app, settings, environ, *addresses)
         eureka = app.get(EUREKA)
         if eureka is not None:
-            # Not before there is something to serve: others would send requests at once.
+            # Register only once the gateway can serve, because other services send requests at once.
             numbers = [runner.addresses[0][1] for runner in runners]
             app[ROUTE_SOURCES].when_ready(
                 lambda: None if app[HEALTH].draining else eureka.listening(*numbers)
@@ -238,7 +238,7 @@ async def _listening(app: web.Application, settings: Settings, environ: Asked) -
         finally:
             await _drain(app, runners, settings)
     finally:
-        # The public application owns what the other shares.
+        # The public application owns the resources that the management application shares.
         for runner in reversed(runners):
             await runner.cleanup()
 
@@ -249,10 +249,10 @@ async def _drain(app: web.Application, runners: Sequence[Runner], settings: Sett
     eureka = app.get(EUREKA)
     grace = settings.shutdown_grace_seconds
     if eureka is not None:
-        # Two calls to Eureka are part of the stop: DOWN at its beginning, and unregistering at its end.
+        # Stopping includes two calls to Eureka: DOWN at the beginning, and unregistering at the end.
         grace = max(0.0, grace - 2 * eureka.goodbye_seconds)
         await eureka.draining()
-    # A second is left for what is written last.
+    # One second is reserved for the last writes.
     spread = max(0.0, grace - 1.0)
     await asyncio.gather(
         app[WAITING_ROOMS].hubs.drain(spread),
@@ -264,7 +264,7 @@ async def _drain(app: web.Application, runners: Sequence[Runner], settings: Sett
 def _log_start(
     app: web.Application, settings: Settings, environ: Asked, base: str, management: str = ""
 ) -> None:
-    """Logs what is in force, and what is hardly meant."""
+    """Logs the settings in force, and warns about those that are probably mistakes."""
     configuration = app[CONFIGURATION]
     table = configuration.tables.now.table
     for line in summary(configuration.settings, environ, table, base=base, management=management or base):
@@ -278,7 +278,7 @@ def _log_start(
 
 
 async def _open(runner: Runner, host: str, port: int) -> None:
-    """Starts the application and opens its port. Raises CannotListen, and what the start raises."""
+    """Starts the application and opens its port. Raises CannotListen, and whatever startup raises."""
     await runner.setup()
     try:
         await open_port(runner, host, port)
@@ -287,7 +287,7 @@ async def _open(runner: Runner, host: str, port: int) -> None:
 
 
 def runner_of(app: web.Application, on_full: Callable[[], None] | None = None) -> Runner:
-    """What runs ``app`` on the gateway's own server; ``on_full`` is called for each connection turned away."""
+    """Creates the runner of ``app`` on the gateway's own server. ``on_full`` is called for each refused connection."""
     settings = app[SETTINGS]
     return Runner(
         app,
@@ -302,7 +302,7 @@ def runner_of(app: web.Application, on_full: Callable[[], None] | None = None) -
 
 
 def _full(metrics: Metrics) -> Callable[[], None]:
-    """What is told when a connection is turned away: the metric each time, the log now and then."""
+    """Creates the callback for a refused connection: it counts each one, and logs now and then."""
     logged = -FULL_LOGGED_SECONDS
 
     def told() -> None:
@@ -333,7 +333,7 @@ def _address(runner: web.BaseRunner) -> str:
 
 
 def raise_descriptor_limit() -> None:
-    """As many file descriptors as the system allows without asking anybody: each stream is one."""
+    """Raises the limit to as many file descriptors as the system allows without privileges: each stream needs one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 1_048_576 if hard == resource.RLIM_INFINITY else hard
     if soft < wanted:

@@ -1,4 +1,4 @@
-"""``/actuator``: health, info, and how operators' calls are guarded; long answers are made in a thread and shared."""
+"""``/actuator``: health, info, and access to operators' calls. Long answers are created in a thread and shared."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from gateway.settings.model import Settings
 T = TypeVar("T")
 
 LONG_SECONDS: Final = 0.05
-"""An answer is long if making it takes the processor longer than this."""
+"""An answer is long if creating it takes more CPU time than this."""
 
 KEPT_TIMES: Final = 3
-"""A long answer is given again for so many times as long as it took. So making it takes a quarter of one processor at
-most, however many callers ask."""
+"""A long answer is reused for this many times its creation time. So creating it takes at most a quarter of one CPU,
+however many callers there are."""
 
 
 class _Made(NamedTuple):
@@ -42,24 +42,24 @@ class _Made(NamedTuple):
     until: float
 
     def holds(self, asked: float) -> bool:
-        """Whether it is good for a caller that asked at this time."""
+        """Whether the answer may be used for a call that arrived at the time ``asked``."""
         return self.begun >= asked or time.monotonic() < self.until
 
 
 class Aside:
-    """Makes answers in a thread and keeps the last one of each kind."""
+    """Creates answers in a thread and keeps the last one of each kind."""
 
     def __init__(self) -> None:
         self._one_at_a_time = asyncio.Lock()
         self._made: dict[str, _Made] = {}
 
     async def body(self, kind: str, make: Callable[[], T], subject: object = None) -> T:
-        """What ``make`` returns, called in a thread: bytes, or what several answers are made from.
+        """Calls ``make`` in a thread and returns its result: bytes, or an object from which several answers are made.
 
-        If ``subject`` is given, the answer depends on this object alone and is made once for it. Otherwise an answer
-        holds everything that happened before the call, unless a long one is still kept.
+        If ``subject`` is given, the answer depends on this object alone and is created once for it. Otherwise an answer
+        covers everything that happened before the call, unless a long one is still kept.
         """
-        # A caller that leaves must not let the next thread start beside the one that is still at work.
+        # If a caller disconnects, the next thread must not start while the first is still at work.
         return await asyncio.shield(self._make(kind, make, subject, time.monotonic()))
 
     async def _make(self, kind: str, make: Callable[[], T], subject: object, asked: float) -> T:
@@ -88,7 +88,7 @@ def _readiness(components: Mapping[str, Any]) -> str:
 
 
 class _Asking(NamedTuple):
-    """What ``server_stats`` looks at of a request."""
+    """The part of a request that ``server_stats`` reads."""
 
     headers: Mapping[str, str]
 
@@ -119,7 +119,7 @@ class Actuator:
         self._aside = Aside()
 
     def endpoints(self, settings: Settings) -> tuple[Endpoint, ...]:
-        """What there is below ``/actuator``, but for rooms."""
+        """The endpoints below ``/actuator``, except those for rooms."""
         reads: Auth = "management" if settings.management_reads == "token" else "nothing"
         return (
             Endpoint("GET", BASE, self.links, auth=reads, label="actuator"),
@@ -142,7 +142,7 @@ class Actuator:
         )
 
     async def links(self, request: web.Request) -> web.StreamResponse:
-        """Where everything is."""
+        """Links to all endpoints."""
         base = f"{request.scheme}://{request.host}{BASE}" if request.host else BASE
 
         def link(path: str, templated: bool = False) -> dict[str, Any]:
@@ -161,7 +161,8 @@ class Actuator:
                     "gateway": link("/gateway"),
                     "prometheus": link("/prometheus"),
                     "rooms": link("/rooms"),
-                    # As in Spring: what there is, whoever may use it; without a token there is no refresh.
+                    # As in Spring: the list is the same for all callers. Without a management token there is no
+                    # refresh.
                     **(
                         {"refresh": link("/refresh")}
                         if request.app[CONFIGURATION].settings.management_token
@@ -172,9 +173,10 @@ class Actuator:
         )
 
     async def health(self, request: web.Request) -> web.StreamResponse:
-        """How each component does. Redis or the auth server being away is shown, but takes nobody out of service:
-        ungated routes are served all the same. A component that is OUT_OF_SERVICE itself does. Where reads need the
-        management token, callers without it get the bare status, because probes have none."""
+        """The status of each component. If Redis or the authorization server is unavailable, this is shown but does not
+        take the instance out of service, because it still serves ungated routes. A component that is OUT_OF_SERVICE
+        does. If reads need the management token, callers without it get only the overall status, because probes have no
+        token."""
         components = _components(request.app[HEALTH])
         status = _readiness(components)
         shown: dict[str, Any] = {"status": status}
@@ -183,7 +185,7 @@ class Actuator:
         return spring_json(request, shown, 200 if status == "UP" else 503)
 
     async def component(self, request: web.Request) -> web.StreamResponse:
-        """How one component does."""
+        """The status of one component."""
         component = _components(request.app[HEALTH]).get(request[CONTEXT].parameters["component"])
         if component is None:
             raise RouteNotFound
@@ -192,11 +194,11 @@ class Actuator:
         )
 
     async def liveness(self, request: web.Request) -> web.StreamResponse:
-        """Answers: the process lives."""
+        """Always UP: an answer shows that the process is alive."""
         return spring_json(request, {"status": "UP"})
 
     async def readiness(self, request: web.Request) -> web.StreamResponse:
-        """Whether requests should be sent here; if not, because of which components."""
+        """Whether requests should be sent to this instance; if not, because of which components."""
         components = _components(request.app[HEALTH])
         status = _readiness(components)
         if status == "UP":
@@ -209,7 +211,7 @@ class Actuator:
         return spring_json(request, shown, 503)
 
     async def info(self, request: web.Request) -> web.StreamResponse:
-        """What this is."""
+        """Name, version, profiles and Python version of this gateway."""
         settings = request.app[CONFIGURATION].settings
         return spring_json(
             request,
@@ -221,7 +223,7 @@ class Actuator:
         )
 
     async def gateway(self, request: web.Request) -> web.StreamResponse:
-        """What there is about routes, one entry for each."""
+        """Links to everything about routes."""
         ids = [route.id for route in request.app[CONFIGURATION].tables.now.table.routes]
         fixed = ("globalfilters", "routefilters", "routepredicates", "routes")
         below = [*fixed, *(f"routes/{quote(one, safe='')}" for one in ids)]
@@ -231,7 +233,7 @@ class Actuator:
         return plain(entries)
 
     async def routes(self, request: web.Request) -> web.StreamResponse:
-        """The table in the order in which it is matched."""
+        """The routes in the order in which they are matched."""
         table = request.app[CONFIGURATION].tables.now.table
         body = await self._aside.body("routes", lambda: encode(routes_of(table)), table)
         return _long(body, "application/json", {"Cache-Control": "no-store"})
@@ -244,20 +246,21 @@ class Actuator:
         return plain(actuator_route(route))
 
     async def prometheus(self, request: web.Request) -> web.StreamResponse:
-        """All metrics of the process in Prometheus's format. With thousands of series they take seconds to write."""
+        """All metrics of the process in Prometheus's format. With thousands of series, writing them takes seconds."""
         form = form_for(",".join(request.headers.getall("Accept", ())))
         body = await self._aside.body(form.media_type, lambda: _metrics(form.media_type))
         return _long(body, form.content_type, {})
 
 
 def _metrics(media_type: str) -> bytes:
-    # It looks at one header only, and gives the newest version of either form, whatever version was asked for.
+    # ``server_stats`` reads only this header. It gives the newest version of either format, whatever version is
+    # requested.
     answer = _result(server_stats(cast(web.Request, _Asking({"Accept": media_type}))))
     return cast(bytes, answer.body)
 
 
 def _result(coroutine: Coroutine[Any, Any, web.Response]) -> web.Response:
-    """What a coroutine returns that waits for nothing; it needs no loop."""
+    """The result of a coroutine that never waits, so it needs no loop."""
     try:
         coroutine.send(None)
     except StopIteration as done:
@@ -266,5 +269,5 @@ def _result(coroutine: Coroutine[Any, Any, web.Response]) -> web.Response:
 
 
 def _long(body: bytes, content_type: str, headers: dict[str, str]) -> web.Response:
-    # In pieces as they are taken: written whole, a copy would wait for each client that is slow.
+    # Written in pieces: written as a whole, each slow client would hold a copy in memory.
     return web.Response(body=BytesIO(body), headers={"Content-Type": content_type, **headers})

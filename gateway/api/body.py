@@ -1,4 +1,4 @@
-"""Small request bodies: read within a bound, nothing kept."""
+"""Small request bodies: read up to a limit, and not kept."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from gateway.proxy.body import expects_continue, send_continue
 from gateway.proxy.uploads import Uploads
 
 MOST_FORM_BYTES = 16 * 1024
-"""A token is at most 8 KiB; what a form holds besides is nobody's business here."""
+"""A token is at most 8 KiB. The gateway ignores all other fields of the form."""
 
 
 async def read_small(request: web.BaseRequest, most: int, uploads: Uploads, client: str) -> bytes:
-    """The whole body, if it has at most ``most`` bytes. ``client`` is the client's address.
+    """The whole body, which may have at most ``most`` bytes. ``client`` is the client's address.
 
-    Raises PayloadTooLarge, BadRequest if the body is broken, RequestTimeout or TooManySlowUploads if it comes slowly.
+    Raises PayloadTooLarge, BadRequest if the body is broken, RequestTimeout or TooManySlowUploads if it comes too
+    slowly.
     """
     upload = uploads.begin(request, client)
     body = bytearray()
@@ -34,9 +35,9 @@ async def read_small(request: web.BaseRequest, most: int, uploads: Uploads, clie
 
 
 async def form_values(request: web.BaseRequest, name: str, uploads: Uploads, client: str) -> list[str]:
-    """All values of the field ``name`` in a form body; none if the body is no form.
+    """All values of the field ``name`` in a form body; none if the body is not a form.
 
-    Understands what ``navigator.sendBeacon`` sends for ``URLSearchParams``. Raises as ``read_small``.
+    Understands what ``navigator.sendBeacon`` sends for ``URLSearchParams``. Raises the same errors as ``read_small``.
     """
     if not request.body_exists:
         return []

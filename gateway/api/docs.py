@@ -1,4 +1,4 @@
-"""``/v3/api-docs`` and ``/swagger-ui.html``: what can be called here, for programs and for people."""
+"""``/v3/api-docs`` and ``/swagger-ui.html``: the description of the API, for programs and for people."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ API_DOCS: Final = "/v3/api-docs"
 UI: Final = "/swagger-ui"
 
 _SECURITY: Final = {
-    # Swagger UI sets styles from its script, has icons as data, and needs nothing of any other origin.
+    # Swagger UI sets styles from its script, uses data URLs for icons, and needs nothing of any other origin.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -32,7 +32,7 @@ _SECURITY: Final = {
     "Referrer-Policy": "no-referrer",
 }
 
-# Only what names one document: a variable or a wildcard before it names any number.
+# Only paths that name one document: a path with a variable or a wildcard before it stands for any number.
 _DOCUMENT: Final = re.compile(r"/(?P<name>[^?*{}]+)/v3/api-docs(?:/\*\*|/\{\*\w+\})?")
 
 
@@ -50,7 +50,7 @@ def service_documents(table: RouteTable) -> dict[str, str]:
 
 
 def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
-    """What there is. Exact paths below ``/v3/api-docs``: others there may be routed to services."""
+    """The endpoints for documentation. Only exact paths below ``/v3/api-docs``: others may be routed to services."""
     return (
         Endpoint("GET", API_DOCS, document, auth="nothing", label="docs"),
         Endpoint("GET", f"{API_DOCS}.yaml", document_as_yaml, auth="nothing", label="docs"),
@@ -66,7 +66,7 @@ async def document(request: web.Request) -> web.StreamResponse:
 
 
 async def document_as_yaml(request: web.Request) -> web.StreamResponse:
-    """The same for people."""
+    """The gateway's own document as YAML, for people."""
     return _served(request, (await _written(request))[1])
 
 
@@ -78,8 +78,8 @@ async def _written(request: web.Request) -> tuple[Content, Content]:
 
 
 async def config(request: web.Request) -> web.StreamResponse:
-    """Which documents there are by the table now in force, or those that are set, in the shape that springdoc gives
-    Swagger UI."""
+    """The list of documents: those of the current route table, or those in the settings. It has the format that
+    springdoc gives to Swagger UI."""
     settings = request.app[CONFIGURATION].settings
     documents = settings.api_documents or (
         (settings.spring_application_name, API_DOCS),
@@ -98,7 +98,7 @@ async def config(request: web.Request) -> web.StreamResponse:
 
 
 async def page(request: web.Request) -> web.StreamResponse:
-    """Leads to the page."""
+    """Redirects to the page."""
     return web.Response(status=302, headers={"Location": f"{UI}/index.html", "Cache-Control": "no-cache"})
 
 
@@ -111,7 +111,7 @@ async def file(request: web.Request) -> web.StreamResponse:
 
 
 def _served(request: web.BaseRequest, content: Content) -> web.Response:
-    """The content, or that the client has it already. Clients ask each time: an update counts at once."""
+    """The content, or 304 if the client already has it. Clients check each time, so an update takes effect at once."""
     headers = _SECURITY | {
         "Cache-Control": "no-cache",
         "Vary": "Accept-Encoding",
@@ -124,12 +124,12 @@ def _served(request: web.BaseRequest, content: Content) -> web.Response:
         headers["Content-Encoding"] = "gzip"
         body = content.zipped
     charset = "utf-8" if content.media_type.startswith("text/") else None
-    # In pieces as they are taken: written whole, a copy would wait for each client that is slow.
+    # Written in pieces: written as a whole, each slow client would hold a copy in memory.
     return web.Response(body=BytesIO(body), content_type=content.media_type, charset=charset, headers=headers)
 
 
 def _takes_gzip(accept_encoding: str) -> bool:
-    """Whether a client takes gzip: it names it, and not with a weight of 0."""
+    """Whether a client accepts gzip: it names it, with a weight other than 0."""
     for part in accept_encoding.lower().split(","):
         coding, _, weight = part.partition(";")
         if coding.strip() == "gzip":

@@ -1,4 +1,4 @@
-"""The gateway's own calls: which there are, what each needs, and who answers. They come before any route."""
+"""The gateway's own endpoints: path, handler, and what each call needs. They come before any route."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ Auth = Literal["token", "nothing", "management"]
 
 _OPERATORS = ("/actuator", "/metrics")
 NAMESPACES = ("/api/v1/queue", *_OPERATORS, "/swagger-ui", "/swagger-ui.html")
-"""Everything at or below these is answered here and never routed, in whatever case it is written."""
+"""The gateway itself answers every path at or below these, and never routes it, in upper or lower case."""
 
 
 def is_for_operators(path: str) -> bool:
-    """Whether an own call is for operators and their machines, and so for no page of another origin."""
+    """Whether an endpoint is for operators and monitoring. Pages of other origins may not call it."""
     return path.lower().startswith(_OPERATORS)
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One own call. ``path`` may hold ``{name}`` segments. ``label`` names it in logs and metrics.
+    """One of the gateway's own endpoints. ``path`` may hold ``{name}`` segments. ``label`` names it in logs and
+    metrics.
 
-    ``auth`` is what the call needs. ``sheddable``: an overloaded instance refuses it, because it brings a new user.
-    ``streams``: answers with server-sent events, also where it refuses for the moment. ``slash``: a slash behind the
-    path is the same call. ``probed``: load balancers may ask by ``OPTIONS``, too, whether the gateway is there.
+    ``auth``: what the call needs. ``sheddable``: an overloaded instance refuses the call, because it brings a new user.
+    ``streams``: it answers with server-sent events, even for a temporary refusal. ``slash``: the path with a slash at
+    the end is the same call. ``probed``: load balancers may also use ``OPTIONS`` to check whether the gateway works.
     """
 
     method: str
@@ -47,8 +48,8 @@ class Endpoint:
     probed: bool = False
 
     def routes(self) -> list[web.RouteDef]:
-        """The routes for aiohttp, which answers HEAD as well where GET is answered."""
-        # A parameter takes what a segment may hold here; aiohttp's own default leaves out braces.
+        """The routes for aiohttp. Where aiohttp answers GET, it also answers HEAD."""
+        # A parameter accepts anything but a slash; aiohttp's default also excludes braces.
         path = _PARAMETER.sub(r"{\1:[^/]+}", self.path)
         paths = (path, f"{path}/") if self.slash else (path,)
         calls = [(self.method, self.handler), *([("OPTIONS", probe)] if self.probed else [])]
@@ -60,19 +61,20 @@ class Endpoint:
 
 
 async def probe(request: web.Request) -> web.StreamResponse:
-    """Answers a load balancer that asks by ``OPTIONS`` whether the gateway is there."""
+    """Answers a load balancer that checks by ``OPTIONS`` whether the gateway works."""
     if "Access-Control-Request-Method" in request.headers:
-        # A preflight, and pages of other origins may not call what is for operators.
+        # This is a preflight, and pages of other origins may not call operators' endpoints.
         raise MethodNotAllowed(_PROBED)
     return web.Response(headers={"Allow": ", ".join(_PROBED), "Cache-Control": "no-store"})
 
 
 async def on_demand(_request: web.Request) -> None:
-    """Sends no "100 Continue" yet: the body is asked for where it is read, so that a refused one is never sent."""
+    """Sends no "100 Continue" yet. The code that reads the body sends it, so a client never sends a body that is
+    refused."""
 
 
 class Endpoints:
-    """Finds own calls by method and canonical path. ``namespaces`` as ``NAMESPACES``."""
+    """Finds the gateway's own endpoints by method and canonical path. ``namespaces`` as in ``NAMESPACES``."""
 
     def __init__(self, endpoints: Iterable[Endpoint], namespaces: tuple[str, ...] = NAMESPACES) -> None:
         self._exact: dict[str, dict[str, Endpoint]] = {}
@@ -98,9 +100,9 @@ class Endpoints:
         return methods
 
     def find(self, method: str, path: str) -> tuple[Endpoint, Mapping[str, str]] | None:
-        """The call and its path parameters; None if the path is not the gateway's own.
+        """The endpoint and its path parameters; None if the path is not the gateway's own.
 
-        Raises RouteNotFound and MethodNotAllowed for what is below its namespaces but does not exist.
+        Raises RouteNotFound or MethodNotAllowed for a path below the gateway's namespaces that does not exist.
         """
         methods = self._exact.get(path)
         parameters: Mapping[str, str] = {}

@@ -50,13 +50,13 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
 
 
 class NotAdmitted(errors.NotInQueue):
-    """At the gate: the caller is neither waiting nor allowed in, and so may not do this (403, not 404)."""
+    """At the gate: the caller is neither waiting nor allowed in, so this call is forbidden (403, not 404)."""
 
 
 STATUS_OF[NotAdmitted] = 403
 
 _FOR_NOW: Final = 503
-"""The status of what may be otherwise in a moment."""
+"""The status of a temporary refusal."""
 
 _CHALLENGE: Final[dict[type[GatewayError], str]] = {
     errors.TokenRequired: "Bearer",
@@ -65,7 +65,7 @@ _CHALLENGE: Final[dict[type[GatewayError], str]] = {
 }
 
 
-# Kept, because json.dumps makes a new encoder for each call with options.
+# Kept, because json.dumps creates a new encoder for each call with options.
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -75,7 +75,7 @@ def _in_json(text: str) -> str:
 
 
 def encode(content: object) -> bytes:
-    """Compact JSON in UTF-8. A user id that is not Unicode is escaped rather than refused."""
+    """Compact JSON in UTF-8. A user id that is not valid Unicode is escaped, not refused."""
     return _to_json(content).encode("utf-8", "backslashreplace")
 
 
@@ -86,7 +86,7 @@ def answer(
     status: int = 200,
     headers: dict[str, str] | None = None,
 ) -> JsonAnswer:
-    """A JSON answer of the gateway's own: ``content`` plus the members that every envelope ends with."""
+    """One of the gateway's own JSON answers: ``content`` plus the members at the end of every envelope."""
     content["timestamp"] = timestamp(time.time())
     content["traceId"] = context.trace_id
     return JsonAnswer(encode(content), status=status, headers=headers)
@@ -100,8 +100,8 @@ def success(context: RequestContext, key: str, **members: Any) -> JsonAnswer:
 
 
 def standing(context: RequestContext, key: str, state: State) -> JsonAnswer:
-    """A success with the message ``key`` that says where the caller stands. Put together by hand, because everybody
-    who comes gets one; what is the same for many is encoded once."""
+    """A success with the message ``key`` and the caller's state. Built by hand for speed, because every user who lines
+    up gets one. Parts that many answers share are encoded once."""
     text = (
         f'{{"success":true,"message":{_in_json(message(context.locale, key))},'
         f"{state_json(_in_json(state.room), state)},"
@@ -111,10 +111,10 @@ def standing(context: RequestContext, key: str, state: State) -> JsonAnswer:
 
 
 def refusal(context: RequestContext, error: GatewayError) -> WholeAnswer:
-    """The answer to ``error``. Errors without a status of their own are 500 INTERNAL_ERROR and say nothing else.
+    """The answer to ``error``. Errors without a status of their own become 500 INTERNAL_ERROR without details.
 
-    A stream that can't be opened now but may be later is answered as by a full instance: 200, when to come back, and
-    the end. An ``EventSource`` gives up for good on any other status.
+    A temporary refusal of a stream gets the answer of a full instance: 200, the time to come back, and the end. After
+    any other status an ``EventSource`` never reconnects.
     """
     status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
     code = error.code if status != 500 else GatewayError.code
@@ -141,7 +141,7 @@ def refusal(context: RequestContext, error: GatewayError) -> WholeAnswer:
         content["data"] = status_object(error.state.room, error.state)
     made = answer(context, content, status=status, headers=_headers(error))
     if isinstance(error, errors.RequestTimeout | errors.TooManySlowUploads):
-        # The rest of the body is not waited for.
+        # The gateway does not wait for the rest of the body.
         made.force_close()
     return made
 

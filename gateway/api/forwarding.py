@@ -1,4 +1,4 @@
-"""From a matched route to a plan for the proxy: identity in, everything else as the client sent it."""
+"""From a matched route to a plan for the proxy: adds the identity, and leaves everything else as the client sent it."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ RawHeaders = Sequence[tuple[bytes, bytes]]
 
 
 async def forward(request: web.Request) -> web.StreamResponse:
-    """The application's catch-all: whatever is no endpoint of the gateway's own goes to a service."""
+    """The application's catch-all: forwards every request that is not for one of the gateway's own endpoints."""
     answer = request[CONTEXT].forward
     assert answer is not None  # noqa: S101 - the resolve middleware refused all other requests
     return await answer(request)
 
 
 def to_service(request: web.Request) -> Awaitable[web.StreamResponse]:
-    """Forwards a request as its route says, or gives the answer that the route itself is."""
+    """Forwards a request according to its route, or gives the answer that the route defines itself."""
     match = request[CONTEXT].match
-    assert match is not None  # noqa: S101 - only matched requests come here
+    assert match is not None  # noqa: S101 - only matched requests reach this handler
     answer = match.changes.answer
     if answer is not None:
         return _own_answer(answer)
@@ -50,7 +50,7 @@ def to_service(request: web.Request) -> Awaitable[web.StreamResponse]:
 def send(
     request: web.Request, plan: ForwardPlan, respond: Send = send_answer
 ) -> Awaitable[web.StreamResponse]:
-    """Carries ``plan`` out; in a trace that is recorded each call to an instance becomes a span."""
+    """Carries out ``plan``. In a recorded trace, each call to an instance becomes a span."""
     app, trace = request.app, request[CONTEXT].trace
     tracer = app[OBSERVERS].tracer
     if trace.sampled and tracer.records(trace):
@@ -82,21 +82,21 @@ async def _traced(
 
 
 def plan_for(request: web.Request, match: Match) -> ForwardPlan:
-    """What goes to the service, and how."""
+    """What is sent to the service, and how."""
     context, configuration = request[CONTEXT], request.app[CONFIGURATION]
     settings, changes, sent = configuration.settings, match.changes, request.headers
-    # Before the filters, which may name another call to the service; the client may not.
+    # Before the filters run: a filter may add headers that name another call to the service, a client may not.
     raw = strip_identity(request.raw_headers)
     host = sent.get("Host", "")
-    # A client of HTTP/1.0 may have sent none: the service then gets its own, as where no Host is kept.
+    # A client of HTTP/1.0 may have sent no Host. The service then gets its own, as if the route did not preserve it.
     upstream_host: str | None = host or None if changes.preserve_host else None
     if changes.request_headers:
         edited = _edited(without_named(raw), changes.request_headers)
-        # What a filter makes of Host only goes out where the route keeps the Host at all.
+        # A filter's change of Host takes effect only if the route preserves the Host at all.
         upstream_host = edited.get("Host") or None if changes.preserve_host else None
         if upstream_host is not None and not is_authority(upstream_host):
             raise BadRequest("the host that a filter makes of the request is none")
-        # Identity comes from the token alone, not from what a client or a filter wrote.
+        # Identity comes from the token alone, never from the client or a filter.
         raw = strip_identity(_as_raw(edited), of_route=True)
     identity = identity_headers(context.principal)
     if settings.identity_hmac_secret:
@@ -124,7 +124,7 @@ def plan_for(request: web.Request, match: Match) -> ForwardPlan:
         headers = _told(headers, changes.told)
     route = match.route
     upstream = route.upstream
-    # By position: this is made for every request.
+    # Positional arguments, because this runs for every request.
     return ForwardPlan(
         route.id,
         upstream.service or UpstreamBase(upstream.scheme, upstream.host, upstream.port),
@@ -153,10 +153,10 @@ def plan_for(request: web.Request, match: Match) -> ForwardPlan:
 
 
 def _told(headers: RawHeaders, edits: Sequence[HeaderEdit]) -> list[tuple[bytes, bytes]]:
-    """``headers`` for a service with what the route says of the client in place of what the gateway says.
+    """``headers`` for a service, with the route's own edits in place of the gateway's headers about the client.
 
-    The edits begin with nothing, so that no value of a client's is among them. What a trusted proxy says besides that
-    has been edited before.
+    The edits start from no headers, so no value of a client is among them. Further headers from a trusted proxy have
+    been edited earlier.
     """
     said: CIMultiDict[str] = CIMultiDict()
     there = {folded(_decode(name)) for name, value in headers if value}
@@ -169,7 +169,7 @@ def _told(headers: RawHeaders, edits: Sequence[HeaderEdit]) -> list[tuple[bytes,
 
 
 def _prefix(context: RequestContext, match: Match) -> str:
-    """What the route's filters took off the beginning of the path."""
+    """The beginning of the path that the route's filters removed."""
     target = context.target
     if not match.route.filters or target is None:
         return ""
@@ -186,12 +186,12 @@ async def _own_answer(answer: DirectResponse) -> web.StreamResponse:
 
 
 def _smaller(of_settings: int, of_route: int) -> int:
-    """The limit of bodies that counts, in bytes; 0 in the settings means none."""
+    """The effective limit of bodies in bytes; 0 in the settings means no limit."""
     return min(of_settings, of_route) if of_settings else of_route
 
 
 def _seconds(timeout: float) -> float:
-    """A time-out; infinity means none, which is a year here."""
+    """A time-out in seconds. Infinity means none and becomes a year."""
     return 365.0 * 86400 if math.isinf(timeout) else timeout
 
 

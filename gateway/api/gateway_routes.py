@@ -1,5 +1,5 @@
-"""What else Spring Cloud Gateway's ``/actuator/gateway`` tells: which predicates and filters there are for routes, and
-what is done to every call."""
+"""The rest of Spring Cloud Gateway's ``/actuator/gateway``: the predicates and filters available for routes, and the
+filters that apply to every call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OWN_STEPS: Final = tuple(
     f"gateway.middleware.{name}.{name}"
     for name in ("access_log", "errors", "resolve", "cors", "overload", "authentication", "gate")
 )
-"""What each call passes before a service is asked, in this order."""
+"""The middlewares that each call passes before it reaches a service, in this order."""
 
 _METRICS: Final = f"{_SPRING}GatewayMetricsFilter"
 _OF_SPRING: Final = {
@@ -32,12 +32,12 @@ _OF_SPRING: Final = {
     f"{_SPRING}WebsocketRoutingFilter": 2**31 - 2,
     f"{_SPRING}NettyRoutingFilter": 2**31 - 1,
 }
-"""Spring's filters whose work is done here as well, with their order there. There are none for cached bodies, for
-``forward:`` and for cookies that hold an instance."""
+"""Spring's filters whose work the gateway does too, with their order in Spring. Those for cached bodies, for
+``forward:`` and for cookies that hold an instance are missing."""
 
 
 def steps_of_calls(*, spring_metrics: bool) -> dict[str, int]:
-    """Everything that is done to a call which is forwarded, with its order: lower comes first."""
+    """Every middleware and filter for a forwarded call, with its order: lower comes first."""
     first = -1000
     own = {name: first + at for at, name in enumerate(OWN_STEPS)}
     spring = {name: order for name, order in _OF_SPRING.items() if spring_metrics or name != _METRICS}
@@ -45,7 +45,7 @@ def steps_of_calls(*, spring_metrics: bool) -> dict[str, int]:
 
 
 def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
-    """All of them."""
+    """The endpoints of this module."""
     reads: Auth = "management" if settings.management_reads == "token" else "nothing"
     base, label = f"{BASE}/gateway", "actuator.routes"
     return (
@@ -56,7 +56,7 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
 
 
 async def global_filters(request: web.Request) -> web.StreamResponse:
-    """What is done to every call, with its order."""
+    """The filters that apply to every call, with their order."""
     return _answer(steps_of_calls(spring_metrics=request.app[OBSERVERS].spring_metrics is not None))
 
 

@@ -1,4 +1,4 @@
-"""Texts for people, in the language they asked for. Codes never change with the language; texts do."""
+"""Texts for people, in their preferred language. Codes are the same in every language; texts are not."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def message(locale: str, key: str) -> str:
 
 @lru_cache(maxsize=256)
 def choose_locale(accept_language: str, default: str) -> str:
-    """The best locale we have for an ``Accept-Language`` header.
+    """The best supported locale for an ``Accept-Language`` header.
 
-    ``*``, nothing, nonsense or no match give ``default``. Of equal weights the first one named wins; a weight of 0
-    refuses a language.
+    ``*``, an empty or invalid header, or no match give ``default``. Of equal weights the first one named wins; a weight
+    of 0 excludes a language.
     """
     best, best_weight = default, 0.0
     for part in accept_language.split(",")[:32]:

@@ -1,4 +1,4 @@
-"""``/actuator/metrics``: single metrics in Spring's JSON, for tools that read no Prometheus."""
+"""``/actuator/metrics``: single metrics in Spring's JSON, for tools that can't read Prometheus's format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gateway.query import values_of
 from gateway.settings.model import Settings
 
 MOST_TAGS: Final = 16
-"""No metric has so many. Each is compared with all series."""
+"""More tags than any metric has. Each tag is compared with all series."""
 
 
 class MetricsApi:
@@ -32,7 +32,7 @@ class MetricsApi:
         self._processor = Processor()
 
     def endpoints(self, settings: Settings) -> tuple[Endpoint, ...]:
-        """Both calls."""
+        """The endpoints of this module."""
         reads: Auth = "management" if settings.management_reads == "token" else "nothing"
         return (
             Endpoint("GET", f"{BASE}/metrics", self.names, auth=reads, label="actuator.metrics"),
@@ -40,11 +40,11 @@ class MetricsApi:
         )
 
     async def names(self, request: web.Request) -> web.StreamResponse:
-        """All names in their order."""
+        """The names of all metrics, sorted."""
         return spring_json(request, {"names": list(await self._meters(request.app[OBSERVERS].metrics))})
 
     async def metric(self, request: web.Request) -> web.StreamResponse:
-        """One metric: all its series, or those with the tags that ``?tag=key:value`` names, taken together."""
+        """One metric: all its series combined, or only those with the tags in ``?tag=key:value``."""
         tags = tags_of(request[CONTEXT])
         meter = (await self._meters(request.app[OBSERVERS].metrics)).get(request[CONTEXT].parameters["name"])
         if meter is None:
@@ -64,8 +64,7 @@ class MetricsApi:
 
 
 def tags_of(context: RequestContext) -> tuple[Pair, ...]:
-    """The tags that a call asks for, each once. Raises BadRequest for one that is not ``key:value``, and for too
-    many."""
+    """The tags in a call, each once. Raises BadRequest for a tag that is not ``key:value``, and for too many tags."""
     target = context.target
     if target is None or not target.has_query:
         return ()

@@ -1,4 +1,4 @@
-"""The OpenAPI document of the gateway's own calls, as it holds for one gateway."""
+"""The OpenAPI document of the gateway's own calls, adapted to this gateway's settings."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from gateway.observability.tracing import TRACE_ID
 from gateway.pages.swagger_files import Content, content_of
 
 YAML: Final = "application/vnd.oai.openapi"
-"""The media type of the document as YAML, as springdoc has it."""
+"""The media type of the document as YAML, the same as springdoc's."""
 
 _METHODS: Final = ("get", "post", "delete")
 
 _MANAGEMENT: Final = ("/actuator", "/metrics")
-"""What is on the port of management, if there is one."""
+"""The paths that move to the management port, if there is one."""
 
 
 class _Plain(yaml.SafeDumper):
-    """Writes what is used twice twice: not every reader of OpenAPI knows anchors."""
+    """Writes repeated content out each time, because not every reader of OpenAPI knows anchors."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
 def kept() -> dict[str, Any]:
-    """The document as it is kept in ``pages/openapi.yaml``, made anew, and with the header that every answer has."""
+    """The document as stored in ``pages/openapi.yaml``, parsed anew, with the header that every answer has."""
     text = files("gateway.pages").joinpath("files", "openapi.yaml").read_text(encoding="utf-8")
     document: dict[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     for each in (*document["components"]["responses"].values(), *_answers(document)):
@@ -39,7 +39,7 @@ def kept() -> dict[str, Any]:
 
 
 def _answers(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Those that calls describe themselves, rather than refer to."""
+    """The answers that calls describe themselves, not by reference."""
     for operation in _operations(document):
         yield from (each for each in operation["responses"].values() if "$ref" not in each)
 
@@ -50,8 +50,8 @@ def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def document_for(*, actuator: bool, cookie: str | None) -> dict[str, Any]:
-    """The document of a gateway that answers ``/actuator`` and ``/metrics`` on the public port, or does not, and
-    that takes a token from the cookie of that name, if there is one."""
+    """The document of one gateway. ``actuator``: whether the public port answers ``/actuator`` and ``/metrics``.
+    ``cookie``: the name of the cookie that may hold a token, if any."""
     document = kept()
     schemes = document["components"]["securitySchemes"]
     if not actuator:
@@ -70,7 +70,8 @@ def document_for(*, actuator: bool, cookie: str | None) -> dict[str, Any]:
 
 @lru_cache(maxsize=4)
 def written(*, actuator: bool, cookie: str | None) -> tuple[Content, Content]:
-    """The document as JSON and as YAML. Takes a good part of a second the first time: not on the loop."""
+    """The document as JSON and as YAML. The first call takes a good part of a second, so don't call it on the event
+    loop."""
     document = document_for(actuator=actuator, cookie=cookie)
     text = yaml.dump(document, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=110)
     return content_of(encode(document), "application/json"), content_of(text.encode(), YAML)

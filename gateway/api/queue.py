@@ -1,4 +1,4 @@
-"""``/api/v1/queue/**``: lining up, asking, leaving."""
+"""``/api/v1/queue/**``: entering a room's line, reading one's state, leaving."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 QUEUE = "/api/v1/queue"
 
 STORAGE_FULL_RETRY_SECONDS = (5.0, 15.0)
-"""Memory comes back as users leave, or when an operator gives more. Each caller gets a time of its own."""
+"""Memory becomes free as users leave, or when an operator adds some. Each caller gets a random time from this range."""
 
 _LINEUP_MESSAGES = {
     StateKind.ADMITTED: "lineup.admitted",
@@ -32,8 +32,7 @@ _LINEUP_MESSAGES = {
 
 
 def room_name(context: RequestContext) -> str:
-    """The room a call is about: ``?room=``, once at most, else ``default``. Raises BadRequest, also for a query that
-    is malformed."""
+    """The room of a call: ``?room=``, at most once, else ``default``. Raises BadRequest, also for a malformed query."""
     target = context.target
     if target is None or not target.has_query:
         return DEFAULT_ROOM
@@ -44,13 +43,13 @@ def room_name(context: RequestContext) -> str:
 
 
 def caller(context: RequestContext) -> str:
-    """The user who is calling. These calls are never answered without one."""
+    """The calling user. The gateway never answers these calls without one."""
     assert context.principal is not None  # noqa: S101 - the authentication middleware refused before
     return context.principal.user_id
 
 
 def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
-    """What there is below ``/api/v1/queue``."""
+    """The endpoints below ``/api/v1/queue``."""
     return (
         Endpoint("POST", f"{QUEUE}/lineup", lineup, label="queue.lineup", sheddable=True),
         Endpoint("GET", f"{QUEUE}/status", status, label="queue.status"),
@@ -61,7 +60,7 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
 
 
 async def lineup(request: web.Request) -> web.StreamResponse:
-    """Asks to enter."""
+    """Lines the caller up, or admits the caller at once."""
     user = caller(request[CONTEXT])
     state = await _room(request).lineup(user)
     if state.kind is StateKind.FULL:
@@ -72,7 +71,7 @@ async def lineup(request: web.Request) -> web.StreamResponse:
 
 
 async def status(request: web.Request) -> web.StreamResponse:
-    """Where the caller stands."""
+    """The caller's state."""
     state = await _room(request).status(caller(request[CONTEXT]))
     if state.kind is StateKind.NONE:
         raise NotInQueue
@@ -81,21 +80,21 @@ async def status(request: web.Request) -> web.StreamResponse:
 
 
 async def drop_slot(request: web.Request) -> web.StreamResponse:
-    """Gives up the slot, which goes to the next at once."""
+    """Gives up the caller's slot. The next user in line gets it at once."""
     if await _leave(request, "slot") is Left.NOTHING:
         raise NotAllowedIn
     return success(request[CONTEXT], "left.slot")
 
 
 async def drop_place(request: web.Request) -> web.StreamResponse:
-    """Gives up the place in line."""
+    """Gives up the caller's place in line."""
     if await _leave(request, "line") is Left.NOTHING:
         raise NotInQueue
     return success(request[CONTEXT], "left.place")
 
 
 async def leave(request: web.Request) -> web.StreamResponse:
-    """Gives up whatever there is. Made for a page that is being closed, which reads no answer."""
+    """Gives up slot or place, whichever the caller has. Made for a page that is being closed, which reads no answer."""
     await _leave(request, "both")
     return web.Response(status=204, headers={"Cache-Control": "no-store"})
 

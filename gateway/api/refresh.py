@@ -1,5 +1,5 @@
-"""``/actuator/refresh`` and ``/actuator/gateway/refresh``: read routes and configuration anew, told by an operator or
-by a git server's webhook."""
+"""``/actuator/refresh`` and ``/actuator/gateway/refresh``: read routes and configuration again, on a call from an
+operator or from a git server's webhook."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from gateway.errors import RouteNotFound, TokenInvalid, TokenRequired
 from gateway.settings.model import Settings
 
 MOST_BYTES = 1024 * 1024
-"""A push of many commits is long, but nothing of it is kept: the signature is over all of it."""
+"""A push of many commits is long. It must be read as a whole for the signature, but nothing of it is kept."""
 
 SIGNATURE = "X-Hub-Signature-256"
 
 
 def signature_of(secret: str, body: bytes) -> str:
-    """What a git server writes into the header."""
+    """The signature header of a git server."""
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
 def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
-    """All calls."""
+    """The endpoints of this module."""
     return (
         Endpoint("POST", f"{BASE}/refresh", refresh, auth="management", label="actuator.refresh"),
         Endpoint(
@@ -43,18 +43,18 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
 
 
 async def refresh(request: web.Request) -> web.StreamResponse:
-    """Spring's answer: the names of the properties that changed."""
+    """Answers as Spring does: the names of the properties that changed."""
     return spring_json(request, list(await request.app[REFRESH].refresh()))
 
 
 async def refresh_routes(request: web.Request) -> web.StreamResponse:
-    """The same as ``refresh``, with the answer that Spring Cloud Gateway gives: 200, and no body."""
+    """The same as ``refresh``, but answers as Spring Cloud Gateway does: 200, and no body."""
     await request.app[REFRESH].refresh()
     return web.Response(headers={"Cache-Control": "no-store"})
 
 
 async def webhook(request: web.Request) -> web.StreamResponse:
-    """202, and a look at the configuration that nobody waits for."""
+    """Answers 202. The gateway then checks the configuration in the background."""
     secret = request.app[CONFIGURATION].settings.config_server_webhook_secret
     if not secret:
         raise RouteNotFound

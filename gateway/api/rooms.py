@@ -23,13 +23,13 @@ from gateway.waiting_room.state import REASONS, Following, Left, Summary
 MOST_BYTES = 4096
 MOST_CAPACITY = 10_000_000
 LEAST_SECONDS = 0.001
-"""Redis counts in milliseconds."""
+"""One millisecond, because Redis counts in milliseconds."""
 MOST_SECONDS = 7 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What an operator asks for; None leaves a limit as it is."""
+    """The changes that an operator requests; None leaves a limit as it is."""
 
     capacity: int | None = None
     duration: float | None = None
@@ -41,7 +41,7 @@ def parse_change(body: bytes) -> Change:
     """Reads ``{"capacity", "durationSeconds", "paused", "override": false}``. Raises BadRequest with every fault."""
     try:
         given = json.loads(body)
-    except (ValueError, RecursionError):  # the second is what deep nesting becomes
+    except (ValueError, RecursionError):  # RecursionError: JSON that is nested too deeply
         raise BadRequest("the body is not JSON") from None
     if not isinstance(given, dict):
         raise BadRequest("the body is not a JSON object")
@@ -72,7 +72,7 @@ def parse_change(body: bytes) -> Change:
 
 
 def room_object(name: str, summary: Summary) -> dict[str, Any]:
-    """A room's numbers as operators read them."""
+    """A room's numbers as operators see them."""
     content: dict[str, Any] = {
         "room": name,
         "capacity": summary.capacity,
@@ -87,7 +87,7 @@ def room_object(name: str, summary: Summary) -> dict[str, Any]:
         content["estimatedWaitSeconds"] = round(wait)
     if summary.following is not None:
         content["following"] = following_object(summary.following)
-        # With fewer streams than users in line, some can be told by the older system alone.
+        # With fewer streams than users in line, only the older system can notify some of them.
         content["waitingWithoutStreamHere"] = max(0, summary.waiting - summary.following.streams)
     return content
 
@@ -103,7 +103,7 @@ def following_object(following: Following) -> dict[str, str]:
 
 
 def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
-    """What there is below ``/actuator/rooms``."""
+    """The endpoints below ``/actuator/rooms``."""
     reads: Auth = "management" if settings.management_reads == "token" else "nothing"
     room = f"{BASE}/rooms/{{room}}"
     return (
@@ -115,27 +115,27 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
 
 
 def _named(request: web.Request) -> Room:
-    """The room of the path. Raises RoomNotFound, and NotConfigured while the gateway is not ready: which rooms
-    there are is not known then."""
+    """The room of the path. Raises RoomNotFound; while the gateway is not ready, and so does not know the rooms, raises
+    NotConfigured."""
     if request.app[CONFIGURATION].tables.now.table.unready:
         raise NotConfigured
     return request.app[ROOMS][request[CONTEXT].parameters["room"]]
 
 
 async def show_all(request: web.Request) -> web.StreamResponse:
-    """Every room."""
+    """Shows every room."""
     rooms = [room_object(room.name, await room.overview()) for room in request.app[ROOMS]]
     return success(request[CONTEXT], "room.shown", data=rooms)
 
 
 async def show(request: web.Request) -> web.StreamResponse:
-    """One room."""
+    """Shows one room."""
     room = _named(request)
     return success(request[CONTEXT], "room.shown", data=room_object(room.name, await room.overview()))
 
 
 async def change(request: web.Request) -> web.StreamResponse:
-    """New limits, for all instances at once."""
+    """Sets new limits, for all instances at once."""
     room = _named(request)
     body = await read_small(request, MOST_BYTES, request.app[UPLOADS], request[CONTEXT].client)
     change = parse_change(body)
@@ -146,7 +146,8 @@ async def change(request: web.Request) -> web.StreamResponse:
 
 
 async def remove(request: web.Request) -> web.StreamResponse:
-    """Takes slot or place from the user ``?id=``; an id may hold what a path may not."""
+    """Takes the slot or place from the user ``?id=``. The id is a parameter, because it may hold characters no path
+    may."""
     room = _named(request)
     target = request[CONTEXT].target
     assert target is not None  # noqa: S101 - resolved before
@@ -160,7 +161,7 @@ async def remove(request: web.Request) -> web.StreamResponse:
 
 def _is_capacity(value: object) -> bool:
     if isinstance(value, float):
-        # JSON knows one kind of number, and 500.0 is a whole one.
+        # JSON has only one kind of number, and 500.0 is a whole one.
         return value.is_integer() and 0 <= value <= MOST_CAPACITY
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_CAPACITY
 

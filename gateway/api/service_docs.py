@@ -1,4 +1,4 @@
-"""``/{service}/v3/api-docs``: a service's OpenAPI document on its way through, with ``servers`` led to the gateway."""
+"""``/{service}/v3/api-docs``: passes on a service's OpenAPI document, with ``servers`` rewritten to the gateway."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ TOKENS_A_STEP: Final = 200
 """About a quarter of a millisecond of work."""
 _SERVERS_A_STEP: Final = 10
 _MOST_TOKENS: Final = 500_000
-"""Several times what a document of the greatest length has that describes something."""
+"""Several times as many as in a real document of the maximum length."""
 _MOST_DEPTH: Final = 400
 _LONGEST_SERVERS: Final = 64 * 1024
-"""Longer lists of servers are none: they would be read in one go."""
+"""Longer lists of servers are ignored, because a list is parsed in one step."""
 
-# What an object in a document is, and what its members are then. ``*`` stands for every name.
+# For each role of an object in a document: the roles of its members. ``*`` stands for every name.
 _Roles = dict[str, str]
 _ROLES: Final[dict[str, _Roles]] = {
     "root": {"paths": "items", "webhooks": "items", "components": "components", "servers": "servers"},
@@ -75,20 +75,21 @@ _scalar = re.compile(
 
 
 def _skip(text: str, at: int) -> int:
-    """Where the blanks that begin at ``at`` end."""
+    """The position after the blanks that begin at ``at``."""
     blanks = _BLANKS.match(text, at)
     return at if blanks is None else blanks.end()
 
 
 class NotJson(ValueError):
-    """A body that is no JSON, or too much of it: nested too deeply, or of too many values."""
+    """A body that is not JSON, or too much of it: nested too deeply, or with too many values."""
 
 
 def leading(body: bytes, path: str) -> Generator[None, None, bytes]:
-    """The document with every server replaced by its path alone, which is then a path of the server of the document.
+    """The document with every server replaced by its path alone. This makes it a path on the server that delivers the
+    document.
 
-    ``path`` is where the service itself has it. A document that is JSON but no OpenAPI is returned as it is. Raises
-    NotJson. It works in steps: between two of them something else may be done.
+    ``path`` is the document's path at the service. JSON that is not an OpenAPI document is returned unchanged. Raises
+    NotJson. It works in steps, so other work can run between two of them.
     """
     try:
         document = _OpenApiDocument(body.decode(json.detect_encoding(body), "surrogatepass"))
@@ -101,25 +102,25 @@ def leading(body: bytes, path: str) -> Generator[None, None, bytes]:
 
 
 class _OpenApiDocument:
-    """A text gone through: the members of its root, and where servers stand."""
+    """A scanned document: the members of its root, and the positions of its servers."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._members: list[tuple[str, int, int, int]] = []
-        """Of the root: name, where it begins, where its value begins and ends."""
+        """Members of the root: name, where it begins, where its value begins and ends."""
         self._found: list[tuple[str, int, int]] = []
-        """Servers below the root: role and place."""
+        """Servers below the root: role, begin and end."""
 
     @property
     def is_described(self) -> bool:
-        """It is an OpenAPI document."""
+        """Whether it is an OpenAPI document."""
         return any(name in ("openapi", "swagger") for name, _, _, _ in self._members)
 
     def led(self, path: str) -> Generator[None, None, bytes]:
-        """The document for clients, made in steps."""
+        """The document for clients, created in steps."""
         text = self._text
         if any(name == "swagger" for name, _, _, _ in self._members):
-            # Version 2 has no servers; paths begin at basePath, and where is what is left out: here.
+            # Version 2 has no servers. Paths begin at basePath; without host and schemes they are on the gateway.
             members = [
                 text[begin:end] for name, begin, _, end in self._members if name not in ("host", "schemes")
             ]
@@ -157,9 +158,10 @@ class _OpenApiDocument:
         return encode(led).decode()
 
     def scan(self) -> Generator[None, None, None]:  # noqa: PLR0912, PLR0915 - one loop over all kinds of tokens
-        """Goes through the text, in steps. Raises JSONDecodeError or NotJson."""
+        """Scans the document in steps. Raises JSONDecodeError or NotJson."""
         text = self._text
-        # Of each open object or array: how it ends, the roles of its members, its own role, and where it begins.
+        # Of each open object or array: its closing character, the roles of its members, its own role, and where it
+        # begins.
         open_ones: list[tuple[str, _Roles, str, int]] = []
         root_key = "", 0
         role = "root"
@@ -199,7 +201,7 @@ class _OpenApiDocument:
                 at = match.end()
             else:
                 raise json.JSONDecodeError("Expecting value", text, at)
-            # A value has ended, and perhaps what it is in.
+            # A value has ended, and perhaps also the object or array that holds it.
             while True:
                 depth = len(open_ones)
                 if depth == 1 and open_ones[0][0] == "}":
@@ -229,7 +231,7 @@ class _OpenApiDocument:
                 role, begin = own_role, own_begin
 
     def _key(self, at: int) -> tuple[str, int, int]:
-        """A member's name, where it begins, and where its value does."""
+        """A member's name, where the name begins, and where its value begins."""
         text = self._text
         if text[at : at + 1] != '"':
             raise json.JSONDecodeError("Expecting a name", text, at)
@@ -256,7 +258,7 @@ def _path_of(server: dict[str, Any], path: str) -> str:
         return str(variable.get("default", ""))[:_LONGEST_URL] if isinstance(variable, dict) else ""
 
     url = str(server.get("url", "/"))
-    # Before and after: a short one with long variables can become thousands of times as long.
+    # Checked before and after: a short URL with long variables can become thousands of times as long.
     if len(url) > _LONGEST_URL or len(url := _VARIABLE.sub(default, url)) > _LONGEST_URL:
         return "/"
     try:
@@ -270,21 +272,21 @@ def _path_of(server: dict[str, Any], path: str) -> str:
 _DOCUMENT: Final = "/v3/api-docs"
 
 MOST_BYTES: Final = 2 * 1024 * 1024
-"""The longest document there may be, decoded: several times what a big service has."""
+"""The maximum length of a decoded document: several times that of a big service."""
 
 SLICE_SECONDS: Final = 0.002
-"""How long reading a document may hold the loop at a time."""
+"""How many seconds scanning a document may block the event loop at a time."""
 
 MOST_AT_A_TIME: Final = 4
-"""Documents of one route that are in memory at the same time, other than those that are kept: anybody may ask for
-them. Who comes then waits as long as for an answer."""
+"""How many documents of one route may be in memory at a time, apart from those in the cache. A limit is needed, because
+any client may request them. Further calls wait, at most as long as for an answer."""
 
 MOST_ALTOGETHER: Final = 8
 """The same for all routes together."""
 
 _MOST_KEPT_BYTES: Final = 16 * 1024 * 1024
 
-# A document is asked for whole, as it is now, and in no coding.
+# The gateway requests the whole current document, without content coding.
 _LEFT_OUT: Final = frozenset(
     {b"accept-encoding", b"range", b"if-match", b"if-none-match", b"if-modified-since"}
     | {b"if-unmodified-since", b"if-range"}
@@ -292,7 +294,7 @@ _LEFT_OUT: Final = frozenset(
 
 
 def is_document(method: str, match: Match, path: str) -> bool:
-    """Whether a call that a route matched asks for an API description, by the path here or at the service."""
+    """Whether a matched call requests an API description, judged by the path at the gateway or at the service."""
     return (
         method == "GET" and (_DOCUMENT in match.upstream_path or _DOCUMENT in path) and match.answer is None
     )
@@ -305,8 +307,8 @@ _OF_ONE_CALL: Final = frozenset(
 
 
 class Rewritten:
-    """Documents led to the gateway. Keeps the last ones, by their contents: reading one costs milliseconds, and anybody
-    may ask for it. Bounded in bytes."""
+    """Rewrites documents and caches the latest by their contents: scanning one takes milliseconds, and any client may
+    request it. The cache is bounded in bytes."""
 
     def __init__(self) -> None:
         self._kept: dict[bytes, bytes] = {}
@@ -314,14 +316,14 @@ class Rewritten:
         self._one_at_a_time = asyncio.Lock()
 
     async def rewrite(self, path: str, body: bytes) -> bytes:
-        """The document for clients; ``path`` is where the service has it. Raises UpstreamUnreachable if it is no
-        JSON although its head says so: what can't be read may say anything."""
+        """The document for clients; ``path`` is its path at the service. Raises UpstreamUnreachable if the body is not
+        JSON although its head says so: a document that can't be parsed might point anywhere."""
         key = await asyncio.to_thread(_digest, path, body)
         known = self._kept.get(key)
         if known is not None:
             return known
         async with self._one_at_a_time:
-            # Whoever came at the same time may have done it.
+            # A concurrent call may have done it.
             if key not in self._kept:
                 try:
                     document = await _in_slices(leading(body, path))
@@ -346,7 +348,8 @@ def _digest(path: str, body: bytes) -> bytes:
 
 
 async def _in_slices(steps: Generator[None, None, bytes]) -> bytes:
-    """What ``steps`` returns. Holds the loop for ``SLICE_SECONDS`` at a time, and for a quarter of the time at most."""
+    """The result of ``steps``. Blocks the loop for ``SLICE_SECONDS`` at a time, and for a quarter of the time at
+    most."""
     while True:
         over = time.perf_counter() + SLICE_SECONDS
         try:
@@ -358,7 +361,7 @@ async def _in_slices(steps: Generator[None, None, bytes]) -> bytes:
 
 
 class _Document(NamedTuple):
-    """A document that was asked for, for others who asked for the same meanwhile."""
+    """A requested document, for other callers who requested the same in the meantime."""
 
     status: int
     headers: CIMultiDict[str]
@@ -366,11 +369,11 @@ class _Document(NamedTuple):
 
 
 _Outcome = _Document | GatewayError | Literal["other", "gone"]
-"""The document, or why there is none: an error, another kind of answer, or the client whose call it was has gone."""
+"""The document, or why there is none: an error, another kind of answer, or the first caller disconnected."""
 
 
 class Shared:
-    """Calls for documents that are under way. A caller that asks for the same document waits for that call."""
+    """Calls for documents in progress. A caller that requests the same document waits for the call in progress."""
 
     def __init__(self) -> None:
         self._calls: dict[Hashable, asyncio.Future[_Outcome]] = {}
@@ -412,36 +415,37 @@ def _shared(answer: web.StreamResponse) -> _Outcome:
     if not isinstance(answer, BufferedResponse):
         return "other"
     headers = answer.headers.copy()
-    # What is for one client alone.
+    # Cookies are for the first caller alone.
     headers.popall(hdrs.SET_COOKIE, None)
     return _Document(answer.status, headers, answer.whole)
 
 
 def _key(plan: ForwardPlan) -> Hashable:
-    """Equal for calls that get the same document. Who the caller is counts; where from and in which trace does not."""
+    """Equal for calls that get the same document. It includes the caller's identity, but not the address or the
+    trace."""
     headers = tuple(field for field in plan.headers if field[0].lower() not in _OF_ONE_CALL)
     return plan.route_id, plan.base, plan.target, headers
 
 
 def choosing(forward: Handler) -> Choose:
-    """Chooses what answers a call that a route matches: API descriptions in JSON are led to the gateway, ``forward``
-    answers all other calls."""
+    """Returns the function that chooses the handler of a matched call: API descriptions in JSON are rewritten,
+    ``forward`` handles all other calls."""
     rewritten = Rewritten()
     shared = Shared()
-    # By route, so that a service that hangs holds up its own documents alone. A semaphore lives while a call needs it.
+    # By route, so that a service that hangs delays only its own documents. A semaphore exists while a call uses it.
     turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
     everybody = asyncio.Semaphore(MOST_ALTOGETHER)
 
     def describe(request: web.Request) -> Awaitable[web.StreamResponse]:
         match = request[CONTEXT].match
-        assert match is not None  # noqa: S101 - only matched requests come here
+        assert match is not None  # noqa: S101 - only matched requests reach this handler
         plan = plan_for(request, match)
         headers = [field for field in plan.headers if field[0].lower() not in _LEFT_OUT]
         plan = plan._replace(headers=[*headers, (b"Accept-Encoding", b"identity")])
         change = partial(rewritten.rewrite, match.upstream_path)
         turn = turns.setdefault(match.route.id, asyncio.Semaphore(MOST_AT_A_TIME))
         ask = partial(send, request, plan, changing(change, _is_json, MOST_BYTES, turn, everybody))
-        # A call with a body is the caller's own.
+        # A call with a body is not shared.
         return ask() if request.body_exists else shared.answer(_key(plan), ask)
 
     return lambda method, match, path: describe if is_document(method, match, path) else forward

@@ -1,4 +1,4 @@
-"""JSON as Spring's tools read it, under the media type that a client asks for. Without the envelope."""
+"""JSON as Spring's tools read it, under the media type that a client accepts. Without the envelope."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _WILD: Final = ("*/*", "application/*", "application/*+json")
 
 
 def plain(content: Any, status: int = 200, media_type: str = JSON) -> web.Response:
-    """JSON under this media type."""
+    """JSON under the given media type."""
     return web.Response(
         body=encode(content), status=status, content_type=media_type, headers={"Cache-Control": "no-store"}
     )
 
 
 def spring_json(request: web.BaseRequest, content: Any, status: int = 200) -> web.Response:
-    """JSON under Spring's media type, or as ``application/json`` where the client asks for that."""
+    """JSON under Spring's media type, or as ``application/json`` if the client asks for that."""
     return plain(content, status, media_type_of(request))
 
 
@@ -33,9 +33,9 @@ def media_type_of(request: web.BaseRequest) -> str:
 
 
 def media_type_for(accept: str) -> str:
-    """Of the two the one that ``Accept`` names with the higher quality, and of equals the one that it names first.
+    """The one of the two media types that ``Accept`` names with the higher quality; of equals, the one named first.
 
-    Spring's own is for everything else: no header, and wildcards that weigh more than ``application/json``.
+    Spring's own is used in all other cases: no header, and wildcards that weigh more than ``application/json``.
     """
     qualities: dict[str, float] = {}
     for media_type, quality, _ in accepted(accept):
@@ -43,5 +43,5 @@ def media_type_for(accept: str) -> str:
     plain_json = qualities.get(JSON, 0.0)
     if plain_json < max(qualities.get(name, 0.0) for name in _WILD) or not plain_json:
         return MEDIA_TYPE
-    # The first one that is named is the first in the dictionary, too.
+    # The first one named is also the first in the dictionary.
     return max((name for name in qualities if name in (JSON, MEDIA_TYPE)), key=qualities.__getitem__)

@@ -10,7 +10,7 @@ from gateway.waiting_room.state import State
 
 
 def status_object(room: str, state: UserState) -> dict[str, Any]:
-    """The status object of somebody who is waiting in ``room``."""
+    """The status object of a user who is waiting in ``room``."""
     content: dict[str, Any] = {
         "room": room,
         "ticket": state.ticket,
@@ -26,7 +26,8 @@ def status_object(room: str, state: UserState) -> dict[str, Any]:
 
 
 def status_json(room: str, state: UserState) -> str:
-    """The same as compact JSON, ``room`` being that already. By hand: each stream gets one every few seconds."""
+    """The same as compact JSON; ``room`` is JSON already. Built by hand for speed: each stream gets one every few
+    seconds."""
     wait = state.estimated_wait
     estimate = "" if wait is None else f',"estimatedWaitSeconds":{_seconds(wait)}'
     if state.paused:
@@ -38,13 +39,13 @@ def status_json(room: str, state: UserState) -> str:
 
 
 def _seconds(wait: float) -> int:
-    """An estimate for people: nobody who waits has no time to wait."""
+    """An estimate for people in whole seconds, at least 1: a user who waits never sees 0."""
     return max(1, round(wait))
 
 
 def state_json(room: str, state: State) -> str:
-    """The members of an envelope that say where the caller stands, ``room`` being JSON already. Clients of the older
-    system tell "allowed in" by the absence of ``data``."""
+    """The members of an envelope with the caller's state; ``room`` is JSON already. Clients of the older system
+    recognise "allowed in" by the missing ``data``."""
     if state.waiting:
         return f'"state":"WAITING","data":{status_json(room, state)}'
     return f'"state":"ALLOWED_IN","room":{room},"expiresInSeconds":{math.ceil(state.expires_in)}'

@@ -1,4 +1,4 @@
-"""``GET /api/v1/queue/stream``: each person sees live where they stand."""
+"""``GET /api/v1/queue/stream``: shows each user their place live."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gateway.waiting_room.state import State
 
 
 class Texts:
-    """Data of one room's events, in the reader's language: the hub's renderer."""
+    """Data of one room's events, in the user's language: the hub's renderer."""
 
     def __init__(self, room: str) -> None:
         self._room = room
@@ -36,7 +36,7 @@ class Texts:
         return status_json(self._room_json, state)
 
     def allowed_in(self, expires_in: float, locale: str) -> Mapping[str, object]:
-        """What is said to somebody admitted, who may stay for ``expires_in`` seconds without doing anything."""
+        """The data for an admitted user, whose session lasts ``expires_in`` seconds without further calls."""
         return {
             "message": message(locale, "status.allowed_in"),
             "room": self._room,
@@ -44,7 +44,7 @@ class Texts:
         }
 
     def error(self, code: str, reason: str | None, locale: str) -> Mapping[str, object]:
-        """Why the stream ends."""
+        """The data that says why the stream ends."""
         key = f"removed.{reason}" if reason else f"error.{code}"
         data: dict[str, object] = {"code": code, "message": message(locale, key)}
         if reason:
@@ -53,7 +53,7 @@ class Texts:
 
 
 def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
-    """The one call there is."""
+    """The endpoint of this module."""
     return (Endpoint("GET", f"{QUEUE}/stream", stream, label="queue.stream", sheddable=True, streams=True),)
 
 
@@ -73,7 +73,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
         if late and not state.waiting:
             raise TokenExpired
         if ended and not state.waiting:
-            # What the last frame said still holds; this status stops a browser's retries for good.
+            # The last event still holds. This status stops a browser's reconnects for good.
             return web.Response(status=204, headers={"Cache-Control": "no-store"})
     response = EventStream(headers={"Server": SERVER_NAME, TRACE_ID: context.trace_id})
     response.headers.extend(context.cors_headers)
@@ -92,25 +92,25 @@ async def stream(request: web.Request) -> web.StreamResponse:
         try:
             hub.serve(opened)
         except BaseException:
-            # No one else would end it.
+            # No other code would end the stream.
             opened.abort()
             raise
     return response
 
 
 class _StreamAnswer(DetachedAnswer):
-    """The answer as the log will tell of it. Hears of the end of its stream."""
+    """Logs the answer when its stream ends."""
 
     __slots__ = ()
 
     def __call__(self, stream: StreamProtocol) -> None:
-        """The connection of ``stream`` is lost."""
+        """Called when the connection of ``stream`` is lost."""
         self.ended(200 if stream.begun else CLIENT_GONE, stream.body_length, stream.end)
 
 
 async def _state(room: Room, user: str) -> State | None:
-    """Where the user stands; None while nobody can say. An EventSource would give up on a 503, so the stream is
-    opened then, and the wheel tells when Redis is back."""
+    """The user's state; None if it can't be read. An EventSource never reconnects after a 503, so the stream is then
+    opened all the same, and the wheel sends the state when Redis is back."""
     try:
         return await room.status(user)
     except (QueueUnavailable, QueueFailed):

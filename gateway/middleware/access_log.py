@@ -28,7 +28,7 @@ from gateway.server.whole_response import SERVER_NAME, WholeAnswer
 
 @web.middleware
 async def access_log(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Starts the request's trace and context, writes answers of the gateway's own, then counts and logs the request."""
+    """Starts the request's trace and context, writes the gateway's own answers, then counts and logs the request."""
     app = request.app
     configuration, observers = app[CONFIGURATION], app[OBSERVERS]
     context = request[CONTEXT] = new_context(request, configuration, observers)
@@ -60,7 +60,7 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
 
 
 def new_context(request: RequestHead, configuration: Configuration, observers: Observers) -> RequestContext:
-    """The context of a request that has just come: its trace, language and client."""
+    """The context of a request that has just arrived: its trace, language and client."""
     headers, settings = request.headers, configuration.settings
     locale: str = settings.forced_locale or settings.default_locale
     if settings.forced_locale is None and (accept_language := headers.get("Accept-Language")):
@@ -69,7 +69,7 @@ def new_context(request: RequestHead, configuration: Configuration, observers: O
     context = RequestContext(observers.tracer.begin(headers), locale, peer)
     context.security = configuration.security
     if peer in configuration.trusted:
-        # Read once, for all who ask.
+        # Read once and shared by all later code.
         context.origin = origin(
             request.raw_headers,
             peer=peer,
@@ -84,18 +84,18 @@ def new_context(request: RequestHead, configuration: Configuration, observers: O
 
 
 def complete(answer: web.StreamResponse, context: RequestContext) -> None:
-    """Adds the headers that every answer of the gateway's own has: CORS, trace id, and those for browsers."""
+    """Adds the headers that each of the gateway's own answers has: CORS, trace id, and security headers."""
     if context.cors_headers:
         answer.headers.extend(context.cors_headers)
     answer.headers[TRACE_ID] = context.trace_id
     if context.security is not None:
-        # What a service or a route's filter says about caching stays.
+        # A cache header from a service or a route's filter stays.
         own = context.match is None or isinstance(answer, WholeAnswer)
         context.security.complete(answer.headers, answer.status, own=own)
 
 
 class _Sent:
-    """What was written of an answer: its ``status``, bytes of its body, and its ``end`` if it is not complete."""
+    """What was sent of an answer: its ``status``, bytes of its body, and its ``end`` if it is not complete."""
 
     __slots__ = ("end", "size", "status")
 
@@ -105,13 +105,13 @@ class _Sent:
         self.end = ABORTED
 
     def take(self, response: web.StreamResponse) -> None:
-        """The handler has written the answer itself."""
+        """Takes the numbers of an answer that the handler has written itself."""
         self.status = response.status
         self.size = response.body_length
         self.end = getattr(response, "end", "")
 
     async def write(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Writes an answer of the gateway's own; a small one is left to the server, which writes it in one piece."""
+        """Writes one of the gateway's own answers. A small one is left to the server, which writes it in one piece."""
         transport = request.transport
         if isinstance(response, WholeAnswer):
             if transport is None or transport.is_closing():
@@ -126,9 +126,9 @@ class _Sent:
             await response.write_eof()
             self.end = ""
         except ConnectionError:
-            pass  # the server finds out as well, and ends the connection
+            pass  # the server notices the same error, and ends the connection
         finally:
-            # What was written less the head, which aiohttp does not count by itself.
+            # All bytes written minus the head, which aiohttp does not count by itself.
             self.size = max(0, request.writer.output_size - _head_size(request, response))
 
 

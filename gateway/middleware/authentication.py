@@ -1,4 +1,4 @@
-"""Authentication: who is calling, from a token that was checked once and is then remembered."""
+"""Authentication: identifies the caller by a token. A token is checked once, and the result is cached."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from gateway.errors import RouteNotFound, TokenInvalid, TokenRequired
 
 @web.middleware
 async def authentication(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Finds out who is calling. Raises an AuthError for a caller that must have a token and has no good one.
+    """Identifies the caller. Raises an AuthError if the caller must have a token and has no valid one.
 
-    An answer that was decided before, such as 404, comes only here: without a token no caller learns which paths
-    there are.
+    An answer that was decided earlier, such as 404, is given only after this check. So a caller without a token can't
+    find out which paths exist.
     """
     context = request[CONTEXT]
     if context.auth == "token":
@@ -39,7 +39,7 @@ async def _identify(request: web.Request, context: RequestContext, authenticator
     access = context.access or request.app[CONFIGURATION].tables.now.access
     form: list[str] = []
     if (request.method, target.path) == LEAVE_CALL:
-        # Even if the token is known: the next request on the connection comes behind the body.
+        # Even if the token is known, because the next request on the connection comes after the body.
         form = await form_values(request, "access_token", request.app[UPLOADS], context.client)
     if context.principal is not None:
         return
@@ -55,7 +55,7 @@ async def _identify(request: web.Request, context: RequestContext, authenticator
 
 
 def _check_management(request: web.Request, expected: str | None) -> None:
-    """While no token is set, calls that change something do not exist."""
+    """While no management token is set, calls that change something do not exist."""
     if not expected:
         raise RouteNotFound
     given = request.headers.getall("Authorization", ())

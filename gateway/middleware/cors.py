@@ -1,7 +1,7 @@
-"""CORS: preflights are answered, forbidden calls are refused, and answers say what pages of other origins may read.
+"""CORS: answers preflights, refuses forbidden calls, and sets the headers that let pages of other origins read answers.
 
-It stands right behind ``resolve``, so that the page of another origin can read every refusal that follows. What such a
-page may do is decided in ``routing.cors``.
+It comes right after ``resolve``, so that a page of another origin can read every later refusal. ``routing.cors``
+decides what such a page may do.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from gateway.server.head import RequestHead
 
 @web.middleware
 async def cors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answers preflights and refuses what a page of another origin may not do. Raises CorsRejected, CsrfRejected."""
+    """Answers preflights, and refuses calls that the page may not make. Raises CorsRejected, CsrfRejected."""
     if apply_cors(request, request[CONTEXT]):
-        # A preflight never has a token, and is none of the service's business.
+        # A preflight never has a token, and does not concern the service.
         return web.Response()
     return await handler(request)
 
 
 def apply_cors(request: RequestHead, context: RequestContext) -> bool:
-    """Decides what the answer says to pages of other origins. Returns whether the request is a preflight.
+    """Sets the answer's CORS headers. Returns whether the request is a preflight.
 
     Raises CorsRejected or CsrfRejected for a call that the page may not make.
     """
@@ -45,7 +45,7 @@ def apply_cors(request: RequestHead, context: RequestContext) -> bool:
 
 
 def acting(tables: LiveTable) -> Callable[[str], bool]:
-    """Tells whether a page of an origin may act with a cookie: as the CORS rule of that call says at the moment."""
+    """Returns a check whether pages of an origin may act with a cookie, by the current CORS rule of that call."""
     _, path = LEAVE_CALL
     return lambda page: acts_for_user(tables.now.table.cors_for(path), page)
 
@@ -66,8 +66,8 @@ def _asked(request: RequestHead, context: RequestContext) -> Asked:
 
 
 def _is_own(request: RequestHead, context: RequestContext, named: str) -> bool:
-    """Browsers say so themselves, and pages can't; older ones leave it to a comparison, for which proxies that end
-    TLS in front must be trusted ones."""
+    """Whether the page has the gateway's own origin. Browsers state this in a header that pages can't forge. For older
+    browsers the gateway compares origins, so a proxy that ends TLS in front must be a trusted one."""
     if list(request.headers.getall("Sec-Fetch-Site", ())) == ["same-origin"]:
         return True
     seen = context.origin or direct_origin(
@@ -77,7 +77,7 @@ def _is_own(request: RequestHead, context: RequestContext, named: str) -> bool:
 
 
 def _refusal(request: RequestHead, context: RequestContext) -> CorsRejected | CsrfRejected:
-    # A target that can't be read is no call.
+    # A target that can't be read is not a known call.
     path = context.target.path if context.target is not None else ""
-    # What a foreign page asks for by way of a beacon has this name, with CORS rules or without.
+    # A beacon's request from a page of another origin gets this error, with or without CORS rules.
     return CsrfRejected() if (request.method, path) == LEAVE_CALL else CorsRejected()

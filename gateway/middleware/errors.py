@@ -1,4 +1,4 @@
-"""Errors become answers: those of the gateway's tree an envelope, all others a 500 that says nothing."""
+"""Turns errors into answers: the gateway's own errors into an envelope, all others into a 500 without details."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answers with the envelope of an error that was raised further in."""
+    """Answers with the envelope of an error raised by a later middleware or the handler."""
     try:
         return await handler(request)
     except GatewayError as error:
@@ -37,7 +37,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def refuse_unread(app: web.Application) -> Refuse:
-    """Makes the function that answers a request which the server could not read, counted and logged like any other."""
+    """Creates the function that answers a request which the server could not read, and counts and logs it."""
 
     def refuse(head: UnreadHead) -> WholeAnswer:
         observers = app[OBSERVERS]

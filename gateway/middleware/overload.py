@@ -1,4 +1,4 @@
-"""Overload: while an instance is behind, new users are told to come back, so that arrivals never starve buyers."""
+"""Overload: while an instance is behind, it asks new users to come back later, so that arrivals never starve buyers."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ async def overload(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 def overloaded() -> Overloaded:
-    """The refusal of a new user, each with a time of its own to come back."""
+    """The refusal of a new user, with a random time to come back."""
     return Overloaded(random.uniform(*RETRY_SECONDS))
 
 
 def _is_crowded(rooms: Rooms, method: str, context: RequestContext) -> bool:
-    """Whether Redis does not keep up with the lineups of the call's room."""
+    """Whether Redis can't keep up with the lineups of the call's room."""
     if method != "POST":
-        # A stream lives without Redis, and an EventSource that is refused does not come back.
+        # A stream works without Redis, and an EventSource that is refused does not come back.
         return False
     try:
         return rooms[room_name(context)].crowded
@@ -55,10 +55,10 @@ def _is_crowded(rooms: Rooms, method: str, context: RequestContext) -> bool:
 
 
 def refuse_arrival(app: web.Application, resolver: Resolver) -> RefusalOf:
-    """Makes the function that refuses a request straight from the arrivals queue, outside the middlewares.
+    """Creates the function that refuses a request straight from the arrivals queue, outside the middlewares.
 
-    It returns the answer, counted and logged, or None if the request brings no new user. It does no more than a
-    readable refusal takes: refusing users must not be what an overloaded instance spends its time on.
+    It returns the answer, counted and logged, or None if the request does not bring a new user. It does only what a
+    readable refusal needs, because an overloaded instance must not spend its time on refusals.
     """
 
     def refuse(head: RequestHead) -> WholeAnswer | None:
@@ -72,7 +72,7 @@ def refuse_arrival(app: web.Application, resolver: Resolver) -> RefusalOf:
             answer = refusal(context, overloaded())
             complete(answer, context)
         except Exception:
-            # The middlewares meet it again, and answer, count and log it.
+            # The middlewares will raise the same error, and answer, count and log it.
             return None
         answer.headers["Server"] = SERVER_NAME
         account(observers, head.method, context, answer.status, answer.content_length or 0)
@@ -82,7 +82,7 @@ def refuse_arrival(app: web.Application, resolver: Resolver) -> RefusalOf:
 
 
 def cors_of(app: web.Application) -> Callable[[RequestHead], Headers]:
-    """Makes the function that gives the CORS headers of an answer that no middleware makes."""
+    """Creates the function that returns the CORS headers of an answer that no middleware creates."""
 
     def headers(head: RequestHead) -> Headers:
         configuration = app[CONFIGURATION]
@@ -91,7 +91,7 @@ def cors_of(app: web.Application) -> Callable[[RequestHead], Headers]:
             app[RESOLVER].resolve(configuration, head, context)
             apply_cors(head, context)
         except GatewayError:
-            # What is refused may have been judged before.
+            # CORS may already have been decided for a call that is refused.
             pass
         return context.cors_headers
 

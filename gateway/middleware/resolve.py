@@ -1,4 +1,4 @@
-"""Resolution: from the request line to what answers, on the one canonical path that access and gate decide on."""
+"""Resolution: from the request line to the handler, on the one canonical path that access rules and gate decide on."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ from gateway.routing.table import RouteTable
 from gateway.server.head import RequestHead
 
 _NOT_FOR_SERVICES = frozenset({"TRACE", "TRACK"})
-"""Routes forward every other method. The answer to these repeats the request, credentials included."""
+"""Methods that routes never forward, because the answer repeats the request, credentials included."""
 
 _ALLOWED = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
-"""What ``Allow`` names then: the usual methods."""
+"""The value of ``Allow`` in that refusal: the usual methods."""
 
 _WRITING_ELSEWHERE = frozenset({"COPY", "MOVE"})
 """Methods of WebDAV that write to the path that ``Destination`` names."""
@@ -50,8 +50,8 @@ _NO_ACCESS = Access(())
 class Resolver:
     """Resolves requests: one canonical path, the gateway's own endpoints first, then the routes.
 
-    ``choose`` says what answers a call that a route matches, by method, match and path; it is asked once for each call
-    that is remembered. None: there are no routes here, as on the management port. ``forward`` is the handler of
+    ``choose`` returns the handler of a call that a route matches, by method, match and path. It is called once for each
+    call that is cached. None: there are no routes here, as on the management port. ``forward`` is the handler of
     aiohttp's catch-all route.
     """
 
@@ -59,7 +59,7 @@ class Resolver:
         self._endpoints = endpoints
         self._forward = forward
         self._choose = choose
-        # Own calls as they are nearly always written: there are no more of these than own calls.
+        # The gateway's own calls in their usual spelling, so no more entries than endpoints.
         self._plain: dict[tuple[str, str], tuple[Target, Endpoint]] = {}
 
     def resolve(self, configuration: Configuration, request: RequestHead, context: RequestContext) -> None:
@@ -88,11 +88,11 @@ class Resolver:
         if not self._read_target(serving.table, request, context, host):
             return
         target = context.target
-        assert target is not None  # noqa: S101 - it was read
+        assert target is not None  # noqa: S101 - it could be read
         try:
             own = self._endpoints.find(request.method, target.path)
         except GatewayError as error:
-            # Not raised here: a preflight is answered all the same, and the page that asked may read this answer too.
+            # Not raised here: preflights are still answered, and a page of another origin may read this refusal.
             context.refusal = error
             own = Endpoint(request.method, target.path, self._forward, "nothing", context.label), {}
         if own is not None:
@@ -108,20 +108,21 @@ class Resolver:
     def _read_target(
         self, table: RouteTable, request: RequestHead, context: RequestContext, host: str
     ) -> bool:
-        """Whether the target can be read. Raises BadRequest if not, unless a page of another origin is to read why."""
+        """Whether the target can be read. Raises BadRequest if not, unless a page of another origin should read the
+        reason."""
         try:
             context.target = parse_target(request.raw_path, host or None)
         except BadRequest as error:
             path = request.raw_path.partition("?")[0]
             if "Origin" not in request.headers or len(path) > MAX_TARGET or is_for_operators(path):
                 raise
-            # The rule for a path that can't be read lets its page read the refusal, and nothing else.
+            # The CORS rule for an unreadable path lets the page read the refusal, and nothing else.
             self._refuse(context, error, table, path)
             return False
         return True
 
     def _refuse(self, context: RequestContext, error: GatewayError, table: RouteTable, path: str) -> None:
-        """Refuses the request whoever calls, but later: a page of another origin is to read why."""
+        """Refuses the request for every caller, but later, so that a page of another origin can read the reason."""
         context.auth, context.refusal, context.handler = "nothing", error, self._forward
         context.cors = table.cors_for(path)
 
@@ -137,7 +138,7 @@ class Resolver:
         try:
             self._choose_route(serving, request, context, target, host, choose)
         except GaveUp:
-            # Looking for a CORS rule would cost as much again.
+            # Looking up a CORS rule would double the cost.
             raise
         except GatewayError as error:
             self._refuse(context, error, serving.table, target.path)
@@ -171,7 +172,7 @@ class Resolver:
             gate = _stricter(gate, _gate_of_destination(table, request.method, destination))
         chosen = choose(request.method, match, target.path)
         resolved = ResolvedCall(target, match, chosen, gate, table.cors_for(target.path, match.route))
-        # An absolute target means what it means only together with the Host it came with.
+        # The meaning of an absolute target also depends on its Host header.
         if request.raw_path.startswith("/") and request.method not in _WRITING_ELSEWHERE:
             serving.remember(request.method, request.raw_path, resolved)
         self._take(context, serving, resolved)
@@ -193,11 +194,11 @@ RESOLVER: Final[web.AppKey[Resolver]] = web.AppKey("resolver", Resolver)
 
 @web.middleware
 async def resolve(request: web.Request, handler: AiohttpHandler) -> web.StreamResponse:
-    """Finds what is asked for, and refuses a path that aiohttp's router understands in another way."""
+    """Resolves the request, and refuses a path that aiohttp's router understands differently."""
     app, context = request.app, request[CONTEXT]
     app[RESOLVER].resolve(app[CONFIGURATION], request, context)
     if request.match_info.handler != context.handler and context.refusal is None:
-        # Access and gate decide on the canonical path; the handler must be the one that they decided about.
+        # Access rules and gate decide on the canonical path, so the handler must be the one for that path.
         context.auth, context.refusal = "nothing", BadRequest("the path can be understood in two ways")
     return await handler(request)
 
@@ -215,14 +216,14 @@ def _take_own(table: RouteTable, context: RequestContext, target: Target, endpoi
 
 
 def _put_off(context: RequestContext) -> None:
-    """Nothing is known yet that a caller could be checked with."""
+    """Refuses the request: the gateway is not ready, so there are no rules yet to check a caller against."""
     context.auth = "nothing"
     context.refusal = NotConfigured()
 
 
 def _destination(request: RequestHead) -> str | None:
-    """The canonical path that a COPY or MOVE writes to; None if it names none. Raises BadRequest for one that is not
-    sound. Its host does not count: services may look at the path alone."""
+    """The canonical path that a COPY or MOVE writes to; None if the request names none. Raises BadRequest for an
+    invalid one. The host in it does not count: services may look at the path alone."""
     if request.method not in _WRITING_ELSEWHERE:
         return None
     values = request.headers.getall("Destination", ())
@@ -237,12 +238,12 @@ def _destination(request: RequestHead) -> str | None:
 
 
 def _gate_of_destination(table: RouteTable, method: str, path: str) -> GateRule | None:
-    """The gate of what is written, be it for this method or for the PUT that would write the same."""
+    """The gate of the path written to, for this method or for the PUT that would write the same."""
     return _stricter(table.gate_for(method, path, path), table.gate_for("PUT", path, path))
 
 
 def _stricter(one: GateRule | None, other: GateRule | None) -> GateRule | None:
-    """The rule that both calls pass. Raises BadRequest for two rooms: a call is let in by one."""
+    """The rule that satisfies both gates. Raises BadRequest for two different rooms: only one room can admit a call."""
     if one is None or other is None or one.renews_only or other.renews_only:
         return other if one is None or (one.renews_only and other is not None) else one
     if one.room != other.room:

@@ -1,7 +1,7 @@
 """The files of Swagger UI: a fixed list, read once and kept in memory.
 
-They come from the package ``flask-swagger-ui``, which is nothing but Swagger UI's distribution and a few lines for
-Flask. Those are never imported: only its folder is looked for.
+They come from the package ``flask-swagger-ui``: Swagger UI's distribution and a few lines for Flask. The Flask code is
+never imported; the gateway only looks up the package's folder.
 """
 
 from __future__ import annotations
@@ -34,28 +34,29 @@ DISTRIBUTION: Final = {
     "oauth2-redirect.html": _HTML,
     "oauth2-redirect.js": _SCRIPT,
 }
-"""What is served of Swagger UI's own files, with its media type."""
+"""The files of Swagger UI that are served, each with its media type."""
 
 
 class Content(NamedTuple):
-    """Something that is served as it is. ``zipped`` is the same in gzip, empty where that gains nothing."""
+    """A file that is served unchanged. ``zipped`` is the same in gzip, empty if gzip does not make it smaller."""
 
     body: bytes
     zipped: bytes
     media_type: str
     tag: str
-    """What an ETag holds: the same for both forms, so it is a weak one."""
+    """The value for the ETag. It is the same for both forms, so the ETag is a weak one."""
 
 
 def content_of(body: bytes, media_type: str) -> Content:
-    """Prepares ``body`` for being served."""
+    """Prepares ``body`` to be served."""
     zipped = b"" if media_type == _PNG else gzip.compress(body, mtime=0)
     return Content(body, zipped, media_type, hashlib.sha256(body).hexdigest()[:32])
 
 
 @lru_cache(maxsize=1)
 def swagger_files() -> dict[str, Content]:
-    """All files by name. Reads and compresses 2 MB the first time, a tenth of a second: not on the loop."""
+    """All files by name. The first call reads and compresses 2 MB and takes 0.1 s, so don't call it on the event
+    loop."""
     pages = files("gateway.pages") / "files"
     found = {
         name: content_of(pages.joinpath(file).read_bytes(), media_type)

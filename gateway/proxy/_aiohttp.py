@@ -1,9 +1,9 @@
 """The private parts of aiohttp's client that this package uses: all of them, each with its reason.
 
-aiohttp has no public way to send one request on one connection: ``ClientSession`` follows redirects, keeps cookies,
-repeats requests by itself and costs several times as much. So ``pool`` asks aiohttp's connector for connections, and
-``connection`` reads answers with the protocol that ``ClientSession`` uses. If aiohttp offers a client connection as a
-public class, it replaces this module.
+aiohttp has no public way to send one request on one connection. ``ClientSession`` follows redirects, keeps cookies,
+repeats requests by itself and costs several times as much. So ``pool`` gets connections from aiohttp's connector, and
+``connection`` reads answers with the protocol that ``ClientSession`` uses. Once aiohttp offers a client connection as a
+public class, that class can replace this module.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ PRIVATE: Final = {
     (ResponseHandler, "_payload_parser"): "that the connection has left HTTP",
     (ResponseHandler, "_parser"): "whether the connection expects an answer",
 }
-"""Class and name, and what it is for."""
+"""Class, name, and what the gateway uses it for."""
 
 
 def missing() -> list[str]:
-    """The names that the installed version of aiohttp does not have."""
+    """The names that the installed version of aiohttp lacks."""
     loop = asyncio.new_event_loop()
     try:
         handler = ResponseHandler(loop)
@@ -48,21 +48,21 @@ def missing() -> list[str]:
 
 
 def connector_of(protocol: Callable[[], ResponseHandler], *, dns_seconds: int) -> TCPConnector:
-    """A connector whose connections have the protocol that ``protocol`` makes, and are not kept by it."""
+    """A connector that creates connections with ``protocol``. It does not keep them for reuse."""
     connector = TCPConnector(limit=0, ttl_dns_cache=dns_seconds, force_close=True)
     connector._factory = protocol  # type: ignore[assignment]
     return connector
 
 
 def in_use(connector: TCPConnector) -> Iterator[asyncio.Transport]:
-    """The transports of the connections that were asked for and not given back."""
+    """The transports of the connections that are in use: taken from the connector and not returned."""
     for protocol in connector._acquired:
         if protocol.transport is not None:
             yield protocol.transport
 
 
 class ClientProtocol(ResponseHandler):
-    """aiohttp's protocol of a connection to a server, with names for what a subclass needs to know."""
+    """aiohttp's protocol of a connection to a server, with public names for what a subclass needs."""
 
     @property
     def reading_is_paused(self) -> bool:
@@ -71,21 +71,21 @@ class ClientProtocol(ResponseHandler):
 
     @property
     def fault(self) -> BaseException | None:
-        """Why the connection has failed."""
+        """The error that made the connection fail, if any."""
         return self._exception
 
     @property
     def ends(self) -> bool:
-        """Whether the connection serves no further request."""
+        """Whether the connection will serve no further request."""
         return self._should_close
 
     def end_behind_this(self) -> None:
-        """The connection serves no further request."""
+        """Marks the connection: it will serve no further request."""
         self._should_close = True
 
     @property
     def body(self) -> StreamReader | None:
-        """The body that is being read."""
+        """The body being read."""
         return self._payload
 
     @body.setter
@@ -94,18 +94,18 @@ class ClientProtocol(ResponseHandler):
 
     @property
     def expects_answer(self) -> bool:
-        """Whether there is a parser for what comes."""
+        """Whether there is a parser for incoming bytes."""
         return self._parser is not None
 
     def expect_nothing(self) -> None:
-        """Until an answer is expected, whatever comes is kept aside: the connection must not serve again."""
+        """Until an answer is expected, incoming bytes are only kept: the connection must then not be used again."""
         self._parser = None
 
     @property
     def speaks_http(self) -> bool:
-        """Whether what comes goes to the parser of answers."""
+        """Whether incoming bytes go to the parser of answers."""
         return self._parser is not None and not self._upgraded and self._payload_parser is None
 
     def forget_upgrade(self) -> None:
-        """An interim answer that named another protocol has passed."""
+        """Undoes the upgrade state after an interim answer that named another protocol."""
         self._upgraded = False

@@ -1,11 +1,11 @@
 """A request's body on its way to the upstream.
 
-The gateway waits for the first 64 KiB of every body, or for all of a shorter one, before it involves a service. So a
-client that stops sending holds no connection to a service, and head and first part go out in one write. The rest is
-streamed and never held as a whole.
+The gateway waits for the first 64 KiB of every body, or for all of a shorter one, before it contacts a service. So a
+client that stops sending holds no connection to a service, and the head and the first part go out in one write. The
+rest is streamed, and never held as a whole.
 
-A client that asks with ``Expect: 100-continue`` is answered by the gateway itself, once it is ready to read the body:
-a service does not see the expectation, for it would have to hold the connection until the client sends.
+The gateway itself answers a client that sends ``Expect: 100-continue``, once it is ready to read the body. A service
+does not see the expectation, because it would have to hold the connection until the client sends.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.uploads import Upload, Uploads
 
 AWAITED_BYTES: Final = 64 * 1024
-"""How much of a body is awaited before a service is involved, and held in memory meanwhile."""
+"""How many bytes of a body the gateway waits for, and holds in memory, before it contacts a service."""
 
 _CHUNKED = b"Transfer-Encoding: chunked"
 _MAY_HAVE_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
 async def send_continue(request: web.BaseRequest) -> None:
-    """Tell a client that waits for it to send its body. If it has gone, the reading of its body will tell."""
+    """Tells a waiting client to send its body. If the client has gone, reading its body will fail."""
     with suppress(ConnectionError):
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    # aiohttp takes any output for the beginning of the answer, after which it reports no errors.
+    # aiohttp takes any output for the beginning of the answer, and reports no errors after it.
     request.writer.output_size = 0
 
 
@@ -47,7 +47,7 @@ def expects_continue(request: web.BaseRequest) -> bool:
 
 
 def body_of(request: web.BaseRequest, limit: int) -> RequestBody:
-    """The body of a request; for most, which have none and say so by saying nothing, always the same."""
+    """The body of a request. Most requests have no body and no header for one: they share one object."""
     headers = request.headers
     if (
         request.content is EMPTY_PAYLOAD
@@ -62,10 +62,10 @@ def body_of(request: web.BaseRequest, limit: int) -> RequestBody:
 class RequestBody:
     """The body of one request.
 
-    ``framing`` is the header line that announces it upstream, always ours: the exact length where the
-    client gave one, else chunks. ``data`` goes out together with the head; while ``streamed``, there is more, for
-    ``gather`` and then for ``start``. Raises PayloadTooLarge if the announced length is above ``limit`` bytes (0: no
-    limit).
+    ``framing`` is the header line that announces the body to the upstream. The gateway writes it itself: the exact
+    length if the client gave one, else chunked. ``data`` is sent together with the head. While the body is
+    ``streamed``, there is more: call ``gather`` and then ``start``. Raises PayloadTooLarge if the announced length is
+    above ``limit`` bytes (0: no limit).
     """
 
     __slots__ = (
@@ -117,14 +117,14 @@ class RequestBody:
 
     @property
     def unfinished(self) -> bool:
-        """Not all of the body has gone to the upstream."""
+        """Whether part of the body has not been sent to the upstream."""
         return self.streamed and not self._sent
 
     async def gather(self, uploads: Uploads, client: str) -> None:
-        """Take the body's first part into ``data``: all of it, or at least ``AWAITED_BYTES``.
+        """Reads the first part of the body into ``data``: all of it, or at least ``AWAITED_BYTES``.
 
-        ``client`` is the client's address. While the body is still ``streamed``, ``stop`` must follow.
-        Raises BadRequest, PayloadTooLarge, RequestTimeout or TooManySlowUploads.
+        ``client`` is the client's address. If the body is still ``streamed`` afterwards, ``stop`` must follow. Raises
+        BadRequest, PayloadTooLarge, RequestTimeout or TooManySlowUploads.
         """
         content = self._request.content
         sound = content.exception() is None
@@ -163,32 +163,33 @@ class RequestBody:
         self.streamed = not whole
 
     def start(self, connection: UpstreamConnection, seconds: float) -> None:
-        """Send the rest in the background; ``stop`` must follow.
+        """Sends the rest in the background; ``stop`` must follow.
 
-        The upstream may take ``seconds`` for each piece, and for its answer once it has all. What goes
-        wrong reaches who reads from ``connection``.
+        The upstream has ``seconds`` for each piece, and for its answer once it has all. Errors are raised in the task
+        that reads from ``connection``.
         """
         self._task = asyncio.create_task(self._run(connection, seconds))
 
     def involve(self, service: Hashable) -> None:
-        """The rest is for ``service``. Raises Overloaded if it has too many slow uploads, and this is one."""
+        """Assigns the rest of the body to ``service``. Raises Overloaded if this upload is slow and the service has too
+        many."""
         if self._upload is not None:
             self._upload.involve(service)
 
     async def stop(self) -> None:
-        """Stop sending. Nothing happens if all was sent, or nothing was to be."""
+        """Stops sending. Does nothing if the body was sent completely, or there was nothing to send."""
         if self._upload is not None:
             self._upload.close()
         if self._task is not None and not self._task.done():
             self._task.cancel()
-            # Not awaited itself: its being cancelled must not look like our own, nor hide it.
+            # The task is not awaited directly: its cancellation must neither look like ours nor hide it.
             await asyncio.wait((self._task,))
 
     async def _run(self, connection: UpstreamConnection, seconds: float) -> None:
         try:
             await self._send(connection, seconds)
         except UpstreamError as error:
-            # An upstream that has answered may well stop listening.
+            # An upstream that has answered may stop reading.
             if not connection.answered:
                 connection.fail(error)
         except GatewayError as error:
@@ -198,9 +199,9 @@ class RequestBody:
 
     async def _send(self, connection: UpstreamConnection, seconds: float) -> None:
         upload = self._upload
-        assert upload is not None  # noqa: S101 - what is streamed was gathered before
+        assert upload is not None  # noqa: S101 - a streamed body was gathered before
         chunked = self._length is None
-        # The first part has gone out with the head.
+        # The first part was sent with the head.
         await connection.drain(seconds)
         while not self._request.content.at_eof() and (piece := await upload.piece()):
             self._read += len(piece)
@@ -209,7 +210,7 @@ class RequestBody:
                 await connection.listen()
                 connection.send(_chunk(part) if chunked else part)
                 await connection.drain(seconds)
-                # Behind an answer that has been read nothing more is sent.
+                # After an answer that has been read, nothing more is sent.
                 await asyncio.sleep(0)
         self._check(self._read, whole=True)
         if chunked:
@@ -218,7 +219,7 @@ class RequestBody:
         upload.close()
 
     def _check(self, read: int, *, whole: bool) -> None:
-        """What goes beyond the announced length would be another request at the upstream."""
+        """Bytes beyond the announced length would be another request to the upstream."""
         if self._length is None:
             if self._limit and read > self._limit:
                 raise PayloadTooLarge(self._limit)
@@ -231,7 +232,7 @@ def _chunk(data: bytes) -> bytes:
 
 
 class _NoBody(RequestBody):
-    """Nothing to send, and so nothing to be done."""
+    """A request without a body: all methods are no-ops."""
 
     __slots__ = ()
 

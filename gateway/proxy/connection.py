@@ -1,8 +1,8 @@
 """One request and its answer on a connection to an upstream; see ``pool`` for where connections come from.
 
-aiohttp's connection has a parser of its own, which reads the answers. What its ``ClientSession`` adds on top (building
-requests, redirects, cookies, proxies from the environment, silent repeats) is what a gateway must not have, and most of
-its cost. The private names of aiohttp that this takes stand in ``_aiohttp``.
+aiohttp's connection has its own parser, which reads the answers. The gateway uses it without ``ClientSession``, which
+adds what a gateway must not have (building requests, redirects, cookies, proxies from the environment, silent repeats),
+and most of the cost. ``_aiohttp`` lists the private names of aiohttp that this needs.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from gateway.proxy.strict import HEAD_BYTES, LINE_BYTES, LINES, Chunks, head_end
 from gateway.server.deadlines import Deadlines
 from gateway.server.unread import has_come, over_tls, unread_of
 
-# What an answer may wait for us in memory, per connection, is twice this plus one read of the socket.
+# Per connection, an answer may hold in memory at most twice this plus one read of the socket.
 _READ_BUFFER_BYTES = 64 * 1024
-# Over TLS an answer is lost behind a write that fails: only the TLS layer could read it, and that is gone by then. So
-# the gateway reads before each write there, in a few turns of the loop, and writes little at a time.
+# Over TLS, a failed write loses an answer that has arrived: only the TLS layer could read it, and that is gone by then.
+# So over TLS the gateway reads before each write, for a few loop iterations, and writes little at a time.
 _TLS_PIECE_BYTES = 16 * 1024
 _TLS_TURNS = 4
 _BROKEN = (ClientError, HttpProcessingError, OSError, EofStream)
@@ -37,30 +37,30 @@ _WITHOUT_BODY = frozenset({204, 304})
 _NOT_WHOLE = frozenset({b"204", b"304"})
 _LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?([0-9]{1,9})\r\n")
 _OPEN = -1
-# A parser that was told to pause stops once more, and may have been told while it held something back.
+# A parser that was paused stops once more when resumed, and may still hold back data from the time of the pause.
 _NUDGES = 2
 
 
 class Handler(ClientProtocol):
-    """A connection's protocol that knows whether it served before and never leaves a reader waiting.
+    """A connection's protocol. It knows whether it has served before, and never leaves a reader waiting.
 
-    aiohttp's parser gets an answer and nothing behind it: the C parser would lose an answer that has stray bytes in the
-    same read, and the Python parser would keep them to itself. A connection with stray bytes does not serve again.
+    aiohttp's parser gets an answer and nothing after it. With stray bytes in the same read, the C parser would lose the
+    answer, and the Python parser would keep the bytes. A connection with stray bytes is not used again.
     """
 
     served = False
     _unbounded = False
 
     def expect(self, *, body_follows: bool) -> None:
-        """An answer comes next; ``body_follows`` is false for HEAD."""
+        """Expects an answer next; ``body_follows`` is false for HEAD."""
         self._body_follows = body_follows
         self._parser_done = False
-        """The parser takes nothing behind the head that it gave last, which was an interim one."""
+        """Whether the parser accepts nothing after the last head, which was an interim one."""
         self._left: int | None = None
-        """How many bytes of the body are still to come: None within a head, ``_OPEN`` if only the body can tell."""
+        """Bytes of the body still to come: None within a head, ``_OPEN`` if only the body itself shows its end."""
         self._seam = self._end = b""
         self._head: list[bytes] = []
-        """What has come of the present head."""
+        """The parts of the current head so far."""
         self._head_bytes = 0
         self._chunks: Chunks | None = None
         self._renew_parser()
@@ -72,7 +72,7 @@ class Handler(ClientProtocol):
             read_until_eof=True,
             auto_decompress=False,
             read_bufsize=_READ_BUFFER_BYTES,
-            # The parsers count differently, so that the limits proper are in ``strict``.
+            # The two parsers count differently, so the actual limits are in ``strict``.
             max_line_size=2 * LINE_BYTES,
             max_field_size=2 * LINE_BYTES,
             max_headers=2 * LINES,
@@ -80,7 +80,7 @@ class Handler(ClientProtocol):
 
     @property
     def ended_plainly(self) -> bool:
-        """Whether nothing came behind the answer, whose body has been read."""
+        """Whether nothing came after the answer, whose body has been read."""
         return not self.ends and (self._left == 0 or self._end == _HEAD_END)
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
@@ -88,7 +88,7 @@ class Handler(ClientProtocol):
         message, body = data
         head = self._head[0] if len(self._head) == 1 else b"".join(self._head)
         end = head_end(head)
-        # Behind an interim head whose end was not seen comes another one.
+        # After an interim head whose end was not found, another head follows.
         rest = head[end:].lstrip(b"\r\n") if message.code < 200 else b""
         self._head = [rest] if rest else []
         self._head_bytes = 0
@@ -104,15 +104,15 @@ class Handler(ClientProtocol):
                 self._refuse("a chunk has more than one reading")
                 return
         if self._left is None and (message.should_close or message.upgrade):
-            # The C parser reads no more behind ``Connection: close``, the Python one none behind ``Upgrade``.
+            # The C parser reads no more after ``Connection: close``, the Python parser none after ``Upgrade``.
             self._parser_done = True
         if self._left is not None and self._left > 0:
-            # Only behind a head whose end was not seen, since its lines end in LF alone.
+            # This happens only after a head whose end was not found, because its lines end in LF alone.
             self._left = max(0, self._left - body.total_bytes)
         super().feed_data(data, size)
 
     def _refuse(self, why: str) -> None:
-        """Ends the connection, and with it the answer."""
+        """Closes the connection and fails the answer."""
         self.end_behind_this()
         if self.transport is not None:
             self.transport.close()
@@ -121,7 +121,7 @@ class Handler(ClientProtocol):
     def _parse_head(self, data: bytes) -> None:
         self._head_bytes += len(data)
         if not self._head:
-            # One parser passes over empty lines before an answer.
+            # One of the parsers skips empty lines before an answer.
             data = data.lstrip(b"\r\n")
         if data:
             self._head.append(data)
@@ -137,8 +137,8 @@ class Handler(ClientProtocol):
         length = message.headers.get(hdrs.CONTENT_LENGTH, "")
         if message.code in _WITHOUT_BODY or not self._body_follows:
             if message.chunked or length.strip("0"):
-                # A service that announces a body here may well send one, later: such as one that answers HEAD as GET.
-                # It would become the answer to another client.
+                # A service that announces a body here may send one later, for example if it answers HEAD like GET. That
+                # body would become the answer to another client.
                 self.end_behind_this()
             return 0
         if message.chunked or not (length.isascii() and length.isdigit()):
@@ -146,7 +146,7 @@ class Handler(ClientProtocol):
         return int(length)
 
     def data_received(self, data: bytes) -> None:
-        """Parses what came, as far as it belongs to the answer."""
+        """Parses the incoming bytes that belong to the answer."""
         if not data or not self.speaks_http:
             super().data_received(data)
             return
@@ -181,15 +181,16 @@ class Handler(ClientProtocol):
                 super().data_received(data)
 
     def _is_whole(self, data: bytes, end: int) -> bool:
-        """Whether ``data`` is exactly one answer with the head up to ``end``, as most are: parsed at once, it costs
-        less. When in doubt, no."""
+        """Whether ``data`` is exactly one answer with the head up to ``end``. Most answers are, and parsing them at
+        once is cheaper. When in doubt, False."""
         if not self._body_follows or data[9:12] in _NOT_WHOLE or data[9:10] == b"1" or data[:5] != b"HTTP/":
             return False
         length = _LENGTH.search(data, 0, end)
         return length is not None and end + int(length[1]) == len(data)
 
     def _head_end(self, data: bytes) -> int:
-        """The position in ``data`` behind the end of the head, or its length if there is none."""
+        """The position in ``data`` after the end of the head, or the length of ``data`` if the head does not end in
+        it."""
         seam, self._seam = self._seam, b""
         if seam and (found := (seam + data[:3]).find(_HEAD_END)) >= 0:
             return found + 4 - len(seam)
@@ -199,22 +200,22 @@ class Handler(ClientProtocol):
         return len(data)
 
     def resume_reading(self, resume_parser: bool = True) -> None:
-        """Go on reading, if it was stopped: aiohttp asks for it, and parses nothing once more, at every read."""
+        """Resumes reading if it was paused. aiohttp calls this at every read, and would then parse without data."""
         if self.reading_is_paused:
             super().resume_reading(resume_parser)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """A connection that fails may have brought an answer before: a service that refuses an upload answers and
+        """Saves an answer that arrived before the connection failed: a service that refuses an upload answers and
         closes while the client still sends."""
         if exc is not None:
             self.rescue()
         super().connection_lost(exc)
 
     def rescue(self) -> None:
-        """Takes in what has come on a connection that can't be written to any more."""
+        """Reads the bytes that have arrived on a connection that can no longer be written to."""
         if self.fault is not None:
             return
-        # No more will come than this, so nothing is held back.
+        # Nothing more will arrive, so reading needs no bound.
         paused, self._unbounded = self.reading_is_paused, True
         if data := unread_of(self.transport):
             self.data_received(data)
@@ -223,12 +224,12 @@ class Handler(ClientProtocol):
                 self.data_received(b"")
 
     def pause_reading(self) -> None:
-        """Stop reading, and parsing, unless the connection is lost."""
+        """Pauses reading and parsing, unless the connection is lost."""
         if not self._unbounded:
             super().pause_reading()
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
-        """Also end the body being read: on a malformed chunk aiohttp tells only who waits for a head."""
+        """Also fails the body being read: on a malformed chunk aiohttp informs only a reader that waits for a head."""
         body = self.body
         super().set_exception(exc, *cause)
         if body is not None and not body.is_eof() and body.exception() is None:
@@ -238,9 +239,9 @@ class Handler(ClientProtocol):
 class UpstreamConnection:
     """One request and its answer on one connection; ends with ``release`` or ``close``.
 
-    ``authority`` is what ``Host`` says for the instance. ``reused``: it carried an answer before, and may
-    have been ended by the upstream since. ``answered``: a final head has been read. ``lost``: it ended before a byte of
-    an answer came.
+    ``authority`` is the ``Host`` of the instance. ``reused``: the connection carried an answer before, and the upstream
+    may have closed it since. ``answered``: a final head has been read. ``lost``: the connection ended before the first
+    byte of an answer.
     """
 
     __slots__ = (
@@ -269,8 +270,8 @@ class UpstreamConnection:
         rest: Callable[[Connection], None],
         linger: Callable[[asyncio.Transport, float], None],
     ) -> None:
-        """``rest`` takes the connection back when it can serve again; ``linger`` sees to it that one that is ending
-        has ended in so many seconds."""
+        """``rest`` takes the connection back when it can serve again. ``linger`` makes sure that a closing connection
+        has ended after the given seconds."""
         self._connection: Connection | None = connection
         self._protocol = protocol
         self._writer = StreamWriter(protocol, asyncio.get_running_loop())
@@ -287,12 +288,12 @@ class UpstreamConnection:
         self.lost = False
 
     def begin(self, *, body_follows: bool) -> None:
-        """Make ready to read one answer; ``body_follows`` is false for HEAD. Call before ``send``."""
+        """Prepares to read one answer; ``body_follows`` is false for HEAD. Call before ``send``."""
         self._protocol.expect(body_follows=body_follows)
 
     def send(self, data: bytes) -> None:
-        """Write without waiting. Raises UpstreamUnreachable if the connection is gone; an answer that came before can
-        still be read."""
+        """Writes without waiting. Raises UpstreamUnreachable if the connection is gone; an answer that arrived before
+        can still be read."""
         transport = self._protocol.transport
         if transport is None or transport.is_closing():
             self._protocol.rescue()
@@ -301,13 +302,13 @@ class UpstreamConnection:
         transport.write(data)
 
     def pieces(self, data: bytes) -> Sequence[bytes]:
-        """``data`` in pieces that are best sent one at a time, each after ``listen``."""
+        """``data`` in pieces. Send them one at a time, each after ``listen``."""
         if not self._over_tls or len(data) <= _TLS_PIECE_BYTES:
             return (data,)
         return [data[at : at + _TLS_PIECE_BYTES] for at in range(0, len(data), _TLS_PIECE_BYTES)]
 
     async def listen(self) -> None:
-        """Let an early answer be read before something is sent, where it could not be read any more afterwards."""
+        """Lets the loop read an early answer before a write, if a failed write would lose it."""
         transport = self._protocol.transport
         if self._over_tls and transport is not None:
             for _ in range(_TLS_TURNS):
@@ -316,10 +317,9 @@ class UpstreamConnection:
                 await asyncio.sleep(0)
 
     async def drain(self, seconds: float) -> None:
-        """Wait until the upstream has taken enough of what was sent.
+        """Waits until the upstream has taken enough of what was sent.
 
-        Raises UpstreamTimeout when it takes nothing for ``seconds``, UpstreamUnreachable when the
-        connection is gone.
+        Raises UpstreamTimeout when it takes nothing for ``seconds``, UpstreamUnreachable when the connection is gone.
         """
         if not self._protocol.writing_paused:
             return
@@ -332,7 +332,7 @@ class UpstreamConnection:
             raise UpstreamUnreachable(f"while sending: {type(exc).__name__}") from exc
 
     def start_deadline(self, seconds: float) -> None:
-        """Let ``read_head`` fail with UpstreamTimeout after ``seconds``, unless the head is already there."""
+        """Makes ``read_head`` fail with UpstreamTimeout after ``seconds``, unless the head is already there."""
         if not self.answered:
             self._deadlines.set(self, seconds, self._too_late)
 
@@ -340,19 +340,18 @@ class UpstreamConnection:
         self.fail(UpstreamTimeout("response"))
 
     def fail(self, error: BaseException) -> None:
-        """Make whoever reads from this connection get ``error``."""
+        """Makes reads from this connection raise ``error``."""
         self._protocol.set_exception(error)
 
     async def read_head(self) -> RawResponseMessage:
-        """Return the next head, interim ones (1xx) included.
+        """Returns the next head, interim ones (1xx) included.
 
-        Raises UpstreamUnreachable when the connection ends or what comes is not HTTP, or the error
-        given to ``fail``.
+        Raises UpstreamUnreachable when the connection ends or the bytes are not HTTP, or the error passed to ``fail``.
         """
         try:
             message, self._body = await self._protocol.read()
         except _BROKEN as exc:
-            # Where a head had begun, aiohttp says what there was of it.
+            # If a head had begun, aiohttp's error holds its beginning.
             begun = self._heard or isinstance(getattr(exc, "message", None), RawResponseMessage)
             self.lost = isinstance(exc, ClientConnectionError) and not begun
             raise UpstreamUnreachable(f"no answer: {type(exc).__name__}") from exc
@@ -366,7 +365,7 @@ class UpstreamConnection:
         return message
 
     def take(self) -> tuple[bytes, bool]:
-        """What has arrived of the body since the last look, and whether that was its end."""
+        """The bytes of the body that have arrived since the last call, and whether they end it."""
         body = self._body
         try:
             data = body.read_nowait()
@@ -378,9 +377,9 @@ class UpstreamConnection:
         return data, ended
 
     async def read(self) -> bytes:
-        """The next piece of the body as soon as there is one, empty at its end.
+        """The next piece of the body as soon as there is one; empty at the end.
 
-        Raises UpstreamUnreachable when the upstream ends it before it is complete.
+        Raises UpstreamUnreachable when the upstream ends the body before it is complete.
         """
         try:
             data = await self._body.readany()
@@ -389,53 +388,53 @@ class UpstreamConnection:
         except RuntimeError as exc:
             if self._protocol.transport is not None:
                 raise
-            # aiohttp's words for: the transport went before its reader knew.
+            # aiohttp raises this if the transport was closed before the reader noticed.
             raise UpstreamUnreachable("the body broke off: the connection is gone") from exc
         if not data and self._until_close:
             self._refuse_reset()
         return data
 
     def _refuse_reset(self) -> None:
-        """A body that ends with the connection is complete only if the connection ended in order."""
+        """A body that ends with the connection is complete only if the connection was closed, not reset."""
         if isinstance(self._protocol.exception(), ClientOSError):
             raise UpstreamUnreachable("the connection was reset within the body")
 
     @property
     def protocol(self) -> Handler:
-        """What writes to the upstream, for whoever takes over behind a ``switch``."""
+        """The protocol that writes to the upstream, for the tunnel that takes over after ``switch``."""
         return self._protocol
 
     def switch(self, reader: Any) -> None:
-        """Leave HTTP: what came behind the 101 and what comes now goes to ``reader``, as to aiohttp's own for
-        WebSockets. Only ``hang_up`` or ``close`` may follow."""
+        """Leaves HTTP: the bytes after the 101 and all later ones go to ``reader``, as with aiohttp's own WebSocket
+        reader. After this, call only ``hang_up`` or ``close``."""
         self.answered = True
         self._deadlines.drop(self)
         self._protocol.set_parser(reader, None)
 
     def hang_up(self, seconds: float) -> None:
-        """End the connection once the upstream has taken what was sent, or in ``seconds``."""
+        """Ends the connection once the upstream has taken what was sent, or after ``seconds``."""
         transport = self._protocol.transport
         if transport is not None and transport.get_write_buffer_size():
             self._linger(transport, seconds)
         self._end()
 
     def release(self) -> None:
-        """Give the connection back to the pool if its answer was read to the end and nothing came behind it, else close
-        it."""
+        """Returns the connection to the pool if its answer was read to the end and nothing came after it; otherwise
+        closes it."""
         read = self.answered and self._body.at_eof()
         if self._connection is None or not read or not self._protocol.ended_plainly:
             self.close()
             return
         self._protocol.served = True
-        # Without a parser, whatever an idle upstream sends on its own is kept aside and seen by
-        # ``should_close``; with the old one it would become the answer to somebody's next request.
+        # Without a parser, unrequested bytes from an idle upstream are kept aside, and ``should_close`` sees them. With
+        # the old parser they would become the answer to another client's request.
         self._protocol.expect_nothing()
         self._rest(self._connection)
         self._connection = None
 
     def close(self) -> None:
-        """End the connection; nothing happens if it was released. What the upstream has not taken is dropped: it may
-        never take it, and the connection would stay for as long."""
+        """Ends the connection; does nothing if it was released. Drops what the upstream has not taken: the upstream may
+        never take it, and the connection would stay open until then."""
         if self._connection is not None:
             if self._protocol.transport is not None:
                 drop_unsent(self._protocol.transport)
@@ -449,7 +448,7 @@ class UpstreamConnection:
 
 
 def drop_unsent(transport: asyncio.Transport) -> None:
-    """End a connection at once if something waits to be taken by the other side. One that has ended is left alone:
-    asyncio takes no ``abort`` then."""
+    """Ends a connection at once if bytes still wait for the other side. A connection that has ended is left alone,
+    because asyncio accepts no ``abort`` then."""
     if transport.get_write_buffer_size():
         transport.abort()

@@ -1,14 +1,14 @@
-"""Bounds how many slow clients may keep services waiting for the end of their answers.
+"""Limits how many slow clients may keep services waiting for the end of their answers.
 
-The gateway holds some 300 KB of an answer, and the systems of both sides hold what fits into their buffers. Only then
-does a service wait for the client. Only that time counts, and only as long as the service has not sent everything.
+The gateway holds some 300 KB of an answer, and both systems hold what fits into their buffers. Only when these are full
+does a service wait for the client. Only that time counts, and only until the service has sent everything.
 
-One leaky bucket measures each answer: the *lead* begins at five seconds. Waiting for the client drains it, each byte
-that the client takes fills it at 16 KiB/s, and it never holds more than it began with. If it is empty, the download is
-*slow*, until the lead is full again. Slow downloads are counted for each client and for each service; one more than
-there may be is broken off, since its head has gone out already.
+One leaky bucket measures each answer. Its level, the *lead*, begins at five seconds. Waiting for the client drains it,
+each byte that the client takes fills it at 16 KiB/s, and it never exceeds its initial level. When it is empty, the
+download is *slow*, until the lead is full again. Slow downloads are counted for each client and for each service. One
+above the limit is broken off, because its head has already been sent.
 
-How slow a client may be at all, its connection decides: see ``web.readers``.
+The client's connection limits how slow a client may be at all: see ``server.write_timeout``.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from gateway.proxy.uploads import FULL_SPEED, enter, leave, network_of
 from gateway.server.acknowledged import acknowledged
 
 LEAD_SECONDS: Final = 5.0
-"""Longer than for uploads: what a client takes shows in steps, see ``acknowledged``."""
+"""Longer than for uploads, because the bytes that a client takes become visible in steps: see ``acknowledged``."""
 
 _SOON_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class DownloadLimits:
-    """Slow downloads at a time, 0 for none at all. The defaults are those of the settings."""
+    """The maximum number of slow downloads at a time; 0 allows none. The defaults are those of the settings."""
 
     per_client: int = 16
     per_service: int = 64
@@ -44,15 +44,16 @@ class Downloads:
     def __init__(self, limits: DownloadLimits | None = None) -> None:
         self.limits = limits or DownloadLimits()
         self.by_client: dict[str, int] = {}
-        """Slow downloads by client; those without any are left out."""
+        """Slow downloads by client; clients without any are left out."""
         self.by_service: dict[Hashable, int] = {}
 
     def begin(
         self, request: web.BaseRequest, client: str, service: Hashable, too_many: Callable[[], None]
     ) -> Download:
-        """Begins to watch the answer to ``request``, which a client did not take at once; ``close`` must follow.
+        """Starts to measure the answer to ``request``, which the client did not take at once; ``close`` must follow.
 
-        ``client`` is the client's address. ``too_many`` ends the answer: it is slow, and there are too many such.
+        ``client`` is the client's address. ``too_many`` ends the answer: it is called if the download is slow and the
+        limit is reached.
         """
         return Download(self, request, client, service, too_many)
 
@@ -95,7 +96,8 @@ class Download:
         self._timer: asyncio.TimerHandle | None = None
 
     async def drain(self, writer: AbstractStreamWriter) -> None:
-        """Waits until the client has taken enough of what was written. Raises ConnectionError if it can't any more."""
+        """Waits until the client has taken enough of what was written. Raises ConnectionError if the connection is
+        lost."""
         self._since = self._loop.time()
         self._set_timer()
         try:
@@ -107,7 +109,7 @@ class Download:
             self._account(waited)
 
     def close(self) -> None:
-        """Takes the download out of the counts: the service has sent everything, or it is over."""
+        """Stops counting the download: the service has sent everything, or the download has ended."""
         self._stop_timer()
         if self._slow:
             self._slow = False
@@ -135,7 +137,7 @@ class Download:
             return 0
         count = acknowledged(transport)
         if count is None:
-            # As far as is known: what the own system took for the client.
+            # An approximation: the bytes that this system has accepted for the client.
             count = self._request.writer.output_size - transport.get_write_buffer_size()
         return count
 

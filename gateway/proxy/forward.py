@@ -1,4 +1,4 @@
-"""Forwarding one request: connect, send, and pass the answer on, streaming both ways."""
+"""Forwards one request: connects, sends, and passes the answer on, streaming in both directions."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from gateway.proxy.uploads import Uploads
 from gateway.proxy.websocket import UPGRADE, Tunnels
 
 REPEATED: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Methods that are sent once more by default when a kept connection has died: those that change nothing (RFC 9110,
+"""Methods that are repeated by default when a reused connection has died: those that change nothing (RFC 9110,
 9.2.1)."""
 
 _INSTANCES_TRIED = 3
-# More interim answers than this are no answer at all.
+# A service that sends more interim answers than this counts as sending no answer.
 _INTERIM_HEADS = 16
 
 
 class Forwarder:
     """Sends requests to services and their answers back.
 
-    ``pool`` must be open as long as requests are forwarded. WebSockets go through ``tunnels``. ``on_head`` hears the
-    route's id and how many seconds it took from the first byte sent to the head of the service's answer. ``uploads``
-    bounds slow request bodies. ``repeated``: methods that are sent once more, on a new connection, if a kept one ends
+    ``pool`` must be open while requests are forwarded. WebSockets go through ``tunnels``. ``on_head`` is called with
+    the route's id and the seconds from the first byte sent to the head of the service's answer. ``uploads`` limits slow
+    request bodies. ``repeated``: methods that are sent once more, on a new connection, if a reused connection ends
     without a byte of an answer.
     """
 
@@ -57,11 +57,11 @@ class Forwarder:
     def forward(
         self, request: web.BaseRequest, plan: ForwardPlan, send: Send = send_answer
     ) -> Coroutine[None, None, ForwardedResponse | BufferedResponse]:
-        """Do it, and return what was written to the client already, or what ``send`` made of the answer.
+        """Forwards ``request``. Returns the answer already written to the client, or what ``send`` made of it.
 
         Raises UpstreamUnreachable, UpstreamTimeout, NoInstance, PayloadTooLarge, BadRequest, RequestTimeout,
-        TooManySlowUploads or (a WebSocket or a slow upload too many) Overloaded, and only while nothing of an answer
-        has been written. Cancelling it ends the call to the upstream.
+        TooManySlowUploads or (for a WebSocket or a slow upload above the limit) Overloaded, and only while nothing of
+        an answer has been written. Cancelling it ends the call to the upstream.
         """
         if plan.websocket is None:
             return self._forward(request, plan, send)
@@ -88,7 +88,7 @@ class Forwarder:
     async def _upload(
         self, request: web.BaseRequest, plan: ForwardPlan, send: Send, body: RequestBody
     ) -> ForwardedResponse | BufferedResponse:
-        """A body that is not all here yet."""
+        """Forwards a request whose body has not arrived completely."""
         try:
             body.involve(plan.base)
             return await self._exchange(request, plan, send, body)
@@ -103,7 +103,7 @@ class Forwarder:
             try:
                 message = await self._ask(request, plan, body, connection)
             except UpstreamUnreachable:
-                # An idle connection may have ended while the request was on its way into it.
+                # An idle connection may have been closed while the request was being sent on it.
                 again = connection.reused and connection.lost and not body.streamed
                 if not again or request.method not in self._repeated:
                     raise
@@ -124,11 +124,12 @@ class Forwarder:
                 if body.streamed:
                     await body.stop()
             finally:
-                # The client may go away while the body is stopped.
+                # The client may disconnect while the body is being stopped.
                 connection.close()
 
     async def _connect(self, plan: ForwardPlan, *, fresh: bool) -> UpstreamConnection:
-        """Connect to the instance, or to one after the other: nothing was sent, so any method may."""
+        """Connects to the instance, or tries one instance after the other. Nothing has been sent yet, so any method may
+        retry."""
         service = plan.base
         if not isinstance(service, str):
             plan.calls.begin(service)
@@ -155,7 +156,7 @@ class Forwarder:
     async def _ask(
         self, request: web.BaseRequest, plan: ForwardPlan, body: RequestBody, connection: UpstreamConnection
     ) -> RawResponseMessage:
-        """Send the request and return the head of the final answer, or of a 101, asked for or not."""
+        """Sends the request and returns the head of the final answer, or of a 101, requested or not."""
         framing = body.framing if plan.websocket is None else UPGRADE
         head = request_head(request.method, plan.target, plan.headers, connection.authority, framing)
         connection.begin(body_follows=request.method != hdrs.METH_HEAD)
@@ -171,7 +172,7 @@ class Forwarder:
                 self._on_head(plan.route_id, perf_counter() - began)
                 plan.calls.answered(message.code)
                 return message
-            # A 100 is for the client that asked for it, which the gateway has answered itself.
+            # A 100 is dropped: the gateway itself has already answered a client that expects one.
             if message.code > 101:
                 await send_interim(request, message)
             elif message.code < 100:

@@ -1,13 +1,14 @@
 """Who the client is, and what services are told about it: ``Forwarded``, ``X-Forwarded-*``, ``X-Real-IP``.
 
-Pure. What a peer says about others counts only if the peer is a trusted proxy. The client is then the first
-address from the right that is not trusted. What stands left of it is dropped, since no trusted proxy wrote it. Where a
-trusted proxy names no address (``unknown``, a name, garbage, nothing), the client's address is ``unknown``: never the
-proxy's, which rules for internal networks would let in. Empty members of a list count as absent (RFC 9110, 5.6.1).
+Pure functions. What a peer says about others counts only if the peer is a trusted proxy. The client is the first
+address from the right that is not trusted. The part left of it is dropped, because no trusted proxy wrote it. If a
+trusted proxy names no address (``unknown``, a name, garbage, nothing), the client's address is ``unknown``. It is never
+the proxy's address, which rules for internal networks would accept. Empty members of a list count as absent (RFC 9110,
+5.6.1).
 
-The address is that of ``X-Forwarded-For``, else of ``Forwarded``, else of ``X-Real-IP``. ``Forwarded`` counts for
-nothing beside ``X-Forwarded-For``, since a proxy sets one of them and may let the other through from its client. What
-is read is bounded: clients write the left part of all this.
+The address comes from ``X-Forwarded-For``, else from ``Forwarded``, else from ``X-Real-IP``. ``Forwarded`` is ignored
+if there is an ``X-Forwarded-For``: a proxy sets one of them and may pass the other on from its client. The amount that
+is read is limited, because clients write the left part of all these headers.
 """
 
 from __future__ import annotations
@@ -26,21 +27,21 @@ ALL: Final = frozenset({"forwarded", "for", "host", "port", "proto", "prefix", W
 """What services can be told: headers by their last word, and whether ``X-Forwarded-For`` has every address."""
 
 _ADDRESSES_REMEMBERED = 4096
-# From the right; no chain of proxies is longer, and a client can't make us look at more.
+# From the right. No real chain of proxies is longer, and a client can't cause more work.
 _HOPS_READ = 16
-# Likewise: characters of all lines of ``Forwarded`` together, and of one address.
+# Also limited: characters of all lines of ``Forwarded`` together, and of one address.
 _FORWARDED_READ = 2048
 _LONGEST_NODE = 128
-# A pair of an element as RFC 7239, section 4 has it, or nothing; and an element with what ends it. Possessive, so that
-# no text takes more than one look at each of its characters.
+# A pair of an element as in RFC 7239, section 4, or nothing; and an element with its terminator. Possessive, so that
+# each character of a text is read at most once.
 _NAME, _VALUE = r"[A-Za-z0-9!#$%&'*+.^_`|~-]++", r'"(?:[^"\\]++|\\.)*+"|[^\s";,]*+'
 _PAIR = re.compile(f"({_NAME})=({_VALUE})")
 _OPTIONAL = rf"[ \t]*+(?:{_NAME}=(?:{_VALUE}))?+[ \t]*+"
 _ELEMENT = re.compile(rf"(?:{_OPTIONAL};)*+{_OPTIONAL}(,|\Z)")
-# A node as RFC 7239, section 6 has it: an IPv4 address, or an IPv6 one in brackets, with or without a port.
+# A node as in RFC 7239, section 6: an IPv4 address, or an IPv6 one in brackets, with or without a port.
 _NODE = re.compile(r"(?:\[([^\[\]]+)\]|([0-9.]+))(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?")
 _UNKNOWN = "unknown"
-# Some proxies name the schemes of WebSockets in their handshakes.
+# Some proxies use the schemes of WebSockets in their handshakes.
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _FACTS = {
     b"forwarded": "forwarded",
@@ -54,8 +55,8 @@ _HOST = re.compile(r"[A-Za-z0-9._~%!$&'()*+=\-\[\]:]{1,255}")
 
 
 class TrustedProxies:
-    """The networks whose addresses are believed, and addresses of which ``trusts`` says so. Build it once: it remembers
-    what it was asked."""
+    """The networks of trusted proxies, and further addresses that ``trusts`` accepts. Create it once, because it caches
+    its results."""
 
     def __init__(self, networks: Iterable[Network] = (), trusts: Callable[[str], bool] | None = None) -> None:
         self._networks = tuple(map(_unmapped, networks))
@@ -90,7 +91,7 @@ class Origin(NamedTuple):
 
 
 def origin(raw_headers: RawHeaders, *, peer: str, scheme: str, host: str, trusted: TrustedProxies) -> Origin:
-    """Tell where a request came from. ``scheme`` and ``host`` are those of the connection to us."""
+    """Determines where a request came from. ``scheme`` and ``host`` are those of the connection to the gateway."""
     if peer not in trusted:
         return direct_origin(peer, scheme, host)
     said = _said(raw_headers)
@@ -109,8 +110,8 @@ def origin(raw_headers: RawHeaders, *, peer: str, scheme: str, host: str, truste
 
 @lru_cache(maxsize=1024)
 def forwarded_headers(seen: Origin, told: frozenset[str] = ALL) -> tuple[tuple[bytes, bytes], ...]:
-    """Say to a service what is known about the client, in both the standard and the usual way, as far as it is to be
-    ``told``."""
+    """The headers that tell a service about the client, in both the standard and the usual form. ``told`` selects what
+    they tell."""
     node = f'"[{seen.address}]"' if ":" in seen.address else seen.address
     forwarded = f"proto={seen.scheme};{_quoted_host(seen.host)}for={node}"
     chain = seen.chain if WHOLE_CHAIN in told else seen.chain[-1:]
@@ -136,7 +137,7 @@ def _quoted_host(host: str) -> str:
 
 @lru_cache(maxsize=1024)
 def direct_origin(address: str, scheme: str, host: str) -> Origin:
-    """Where a request came from, by its connection alone: no proxy says more."""
+    """Where a request came from, by its connection alone, without information from proxies."""
     port = host.rpartition(":")[2]
     if not _is_port(port) or host.endswith("]"):
         port = "443" if scheme == "https" else "80"
@@ -157,17 +158,17 @@ def _said(raw_headers: RawHeaders) -> dict[str, list[str]]:
         said["for"] = [_UNKNOWN, *addresses] if more or not addresses else addresses
     elif "forwarded" in lines:
         elements = _elements(lines["forwarded"])
-        # A fact that an element leaves out must not let that of another hop move into its place.
+        # If an element leaves a fact out, the fact of another hop must not take its place.
         for fact in ("proto", "host"):
             if fact not in lines:
                 said[fact] = [element.get(fact, "") for element in elements]
         addresses = [element.get("for", "") for element in elements]
-        # Proxies may tell other things than addresses.
+        # Proxies may send other facts than addresses.
         said["for"] = addresses if any(addresses) else [] if elements else [_UNKNOWN]
     elif "real" in lines:
         real = [line.decode("latin-1").strip(" \t") for line in lines["real"]]
         one = real[0] if len(real) == 1 and len(real[0]) <= _LONGEST_NODE else ""
-        # An address and nothing else: a node in brackets or with a port is not how this header is written.
+        # Only a bare address counts: this header never has a node in brackets or with a port.
         said["for"] = [_usual(one)]
     else:
         said["for"] = []
@@ -175,7 +176,7 @@ def _said(raw_headers: RawHeaders) -> dict[str, list[str]]:
 
 
 def _members(lines: Sequence[bytes]) -> tuple[list[str], bool]:
-    """The members of a list, as many as are read, and whether there are more to the left."""
+    """The members of a list, up to the limit, and whether there are more to the left."""
     parts = b",".join(lines).decode("latin-1").rsplit(",", _HOPS_READ)
     members = [member for part in parts[-_HOPS_READ:] if (member := part.strip(" \t"))]
     return members, len(parts) > _HOPS_READ
@@ -183,7 +184,8 @@ def _members(lines: Sequence[bytes]) -> tuple[list[str], bool]:
 
 def _elements(lines: Sequence[bytes]) -> list[dict[str, str]]:
     """The elements of ``Forwarded``, from the right as far as they can be read with certainty: the author of the left
-    part may have left a quote open. For what can't be read, or is not, one element that names no address."""
+    part may have left a quote open. One element without an address stands for the part that can't be, or is not,
+    read."""
     text = b",".join(lines).decode("latin-1")
     floor = max(len(text) - _FORWARDED_READ, 0)
     starts: list[int] = []
@@ -193,7 +195,7 @@ def _elements(lines: Sequence[bytes]) -> list[dict[str, str]]:
         at = text.rfind(",", floor, at)
     if at < 0 and not floor:
         starts.append(0)
-    # Where the next element begins, by where one does from which on all can be read. The last one has none.
+    # Start of each element from which everything to the right can be read → start of the next one; None for the last.
     ends: dict[int, int | None] = {}
     for start in starts:
         element = _ELEMENT.match(text, start)
@@ -217,14 +219,15 @@ def _elements(lines: Sequence[bytes]) -> list[dict[str, str]]:
 
 
 def _vouched(values: Sequence[str], hops: int, otherwise: str) -> str:
-    """The value as far from the right as the client is, or the leftmost where fewer proxies spoke."""
+    """The value at the client's position from the right, or the leftmost one if fewer proxies sent a value."""
     if not values or not hops:
         return values[-1] if values else otherwise
     return values[max(len(values) - hops, 0)] or otherwise
 
 
 def _unmapped(network: Network) -> Network:
-    """An IPv4 network written as IPv6 (``::ffff:10.0.0.0/104``) as the IPv4 one: so addresses are compared, too."""
+    """Converts an IPv4 network written as IPv6 (``::ffff:10.0.0.0/104``) to IPv4: addresses are compared in that
+    form."""
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
     if mapped is None or network.prefixlen < 96:
         return network
@@ -236,7 +239,8 @@ def _is_port(text: str) -> bool:
 
 
 def _address(text: str) -> str:
-    """Read one hop: an address, perhaps with a port, an IPv6 one in brackets then. ``unknown`` if it is none."""
+    """Reads one hop: an address, perhaps with a port (an IPv6 one then in brackets). ``unknown`` if it is not an
+    address."""
     return _read_node(text) if len(text) <= _LONGEST_NODE else _UNKNOWN
 
 
@@ -256,7 +260,7 @@ def _usual(address: str) -> str:
 def _parse(address: str) -> IPv4Address | IPv6Address | None:
     bare, _, _zone = address.partition("%")
     try:
-        # A zone is part of an IPv6 address and means something to the machine that wrote it alone.
+        # A zone is part of an IPv6 address, but has a meaning only on the machine that wrote it.
         parsed = ip_address(bare if ":" in bare else address)
     except ValueError:
         return None

@@ -1,7 +1,7 @@
-"""Which headers go on, in both directions, and how heads are written. Pure: bytes in, bytes out.
+"""Which headers are passed on, in both directions, and how heads are written. Pure functions: bytes in, bytes out.
 
-Names are compared in one form (lower case, every other character than letters and digits as ``-``),
-because services fold ``X_Forwarded_For`` and ``X-Forwarded-For`` into one variable.
+Names are compared in one form (lower case, every character except letters and digits as ``-``), because services fold
+``X_Forwarded_For`` and ``X-Forwarded-For`` into one variable.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ _HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-# aiohttp's C parser has 64 bits for it.
+# aiohttp's C parser holds a length in 64 bits.
 _LONGEST_LENGTH = 19
 _CONTROLS = bytes({*range(0x20), 0x7F} - {0x09})
-# Options of a connection rather than names of headers.
+# Options of a connection, not names of headers.
 _COMMON_IN_CONNECTION = frozenset({b"close", b"keep-alive", b"host"})
-# Set anew for each connection by whoever writes the head.
+# The code that writes the head sets these anew for each connection.
 _FRAMING = frozenset({b"connection", b"content-length", b"transfer-encoding"})
 _WRITTEN_HERE = _FRAMING | {b"host"}
 _ABOUT_THE_CLIENT = frozenset({b"forwarded", b"x-real-ip", b"x-forwarded"})
 _PREFIX = b"x-forwarded-prefix"
-# Rewritten; what else begins with X-Forwarded- passes as a trusted proxy said it.
+# The gateway rewrites these. Other X-Forwarded- headers from a trusted proxy pass unchanged.
 _REWRITTEN = _ABOUT_THE_CLIENT | {
     b"x-forwarded-for",
     b"x-forwarded-proto",
     b"x-forwarded-host",
     b"x-forwarded-port",
 }
-# What a client says of its trace has been read; services are told the gateway's own place in it.
+# The gateway has already read a client's trace headers. Services get the gateway's own span instead.
 _OF_TRACES = frozenset(name.encode() for name in TRACE_HEADERS)
-# Beside what ends at each hop: the name of the trace, which only the gateway tells its clients.
+# Besides hop-by-hop headers: the trace id, which only the gateway sends to its clients.
 _NOT_FROM_SERVICES = _HOP_BY_HOP | {TRACE_ID.lower().encode()}
-# Expect is answered here, so that no service waits for a client to begin with its body. CGI makes HTTP_PROXY of Proxy,
-# through which libraries of the service would send their own calls ("httpoxy").
+# The gateway answers Expect itself, so that no service waits for a client's body. CGI turns Proxy into HTTP_PROXY, and
+# libraries of the service would send their own calls through that proxy ("httpoxy").
 _NOT_FROM_CLIENTS = _HOP_BY_HOP | _FRAMING | _REWRITTEN | _OF_TRACES | {b"host", b"expect", b"proxy"}
 
 
@@ -68,13 +68,13 @@ class ResponseHeaders(NamedTuple):
 
 
 def fold(name: bytes) -> bytes:
-    """The form in which names are compared."""
+    """Converts a name to the form in which names are compared."""
     return name.translate(_FOLD)
 
 
 def without_named(raw_headers: Sequence[tuple[bytes, bytes]]) -> Sequence[tuple[bytes, bytes]]:
-    """A client's headers without those that its ``Connection`` names, and then without that: what is added later is not
-    the client's to remove."""
+    """A client's headers without those that its ``Connection`` names, and without ``Connection``: a client must not be
+    able to remove headers that the gateway adds later."""
     named: set[bytes] = set()
     for name, value in raw_headers:
         if name.lower() == b"connection":
@@ -103,14 +103,17 @@ def upstream_headers(
     seen: Origin | None = None,
     told: frozenset[str] = ALL,
 ) -> list[tuple[bytes, bytes]]:
-    """Turn a client's headers into those for a service, without framing.
+    """Turns a client's headers into those for a service, without framing.
 
-    ``peer`` is the address of the connection, ``scheme`` and ``host`` are what it used to reach us.
-    ``upstream_host`` becomes ``Host`` (the client's own to preserve it); None leaves it out, and the
-    Forwarder puts in that of the instance it picks. ``extra`` goes in last, whatever ``Connection`` named. ``prefix``
-    is what the route took off the path, encoded; behind a trusted proxy services are told, as Spring does. ``seen`` is
-    what ``origin`` made of these headers, if it has been asked before. ``told`` as in ``forwarded_headers``: what is
-    not in it passes as a trusted proxy sent it, and from others not at all.
+    * ``peer``: the address of the connection; ``scheme`` and ``host``: how the client reached the gateway.
+    * ``upstream_host``: the ``Host`` to send (the client's own to preserve it). None leaves it out, and the Forwarder
+      adds that of the instance it picks.
+    * ``extra``: added last, even if ``Connection`` names these headers.
+    * ``prefix``: the part of the path that the route removed, encoded. As in Spring, services learn it only behind a
+      trusted proxy.
+    * ``seen``: the result of ``origin`` for these headers, if known already.
+    * ``told``: as in ``forwarded_headers``. Headers outside it pass unchanged from a trusted proxy, and are dropped
+      from other peers.
     """
     believed = peer in trusted
     passing = _passing(told) if believed and told is not ALL else None
@@ -141,7 +144,7 @@ def upstream_headers(
 
 @lru_cache(maxsize=64)
 def _passing(told: frozenset[str]) -> frozenset[bytes]:
-    """Headers that the gateway does not write itself then."""
+    """The headers about the client that the gateway then does not write itself."""
     names = {"forwarded": b"forwarded"} | {
         word: f"x-forwarded-{word}".encode() for word in ("for", "host", "port", "proto")
     }
@@ -149,19 +152,21 @@ def _passing(told: frozenset[str]) -> frozenset[bytes]:
 
 
 def taken_off(asked: str, sent: str) -> str:
-    """The beginning of the path ``asked`` for (encoded) that is missing from the target ``sent``; "" if the one is not
-    the end of the other. A slash at the end counts on neither side."""
+    """The beginning of the path ``asked`` for (encoded) that is missing from the target ``sent``; "" if ``sent`` is not
+    the end of ``asked``. A slash at the end counts on neither side."""
     asked, sent = asked.removesuffix("/"), sent.partition("?")[0].removesuffix("/")
     return asked.removesuffix(sent) if asked.endswith(sent) else ""
 
 
 def response_headers(raw_headers: RawHeaders) -> ResponseHeaders:
-    """Take from a service's answer what concerns only the connection to it.
+    """Removes from a service's answer the headers that concern only the connection to it.
 
-    Raises UpstreamUnreachable for two lengths, since aiohttp's parser may have believed the other, for a length that
-    not both of its parsers can hold, for a transfer coding other than chunked: none was asked for, and what is inside
-    could not be passed on truthfully, and for a name that is none: aiohttp's C parser takes ``Transfer-Encoding :`` for
-    the coding and leaves the blank in the name.
+    Raises UpstreamUnreachable for:
+
+    * two lengths, because aiohttp's parser may have used the other one;
+    * a length that one of aiohttp's parsers can't hold;
+    * a transfer coding other than chunked: the gateway requested none, and can't pass on its content correctly;
+    * an invalid name: aiohttp's C parser takes ``Transfer-Encoding :`` for the coding and leaves the blank in the name.
     """
     fields: list[tuple[bytes, bytes]] = []
     length: bytes | None = None
@@ -194,7 +199,7 @@ def names_of(fields: RawHeaders) -> list[bytes]:
     return [_lowered.get(name) or name.lower() for name, _ in fields]
 
 
-# Names of services' headers as they came and in lower case. There are few; made-up ones only empty it.
+# Services' header names, as sent and in lower case. There are few of them. Invented names only empty this cache.
 _lowered: dict[bytes, bytes] = {}
 _MOST_LOWERED = 1024
 _LONGEST_LOWERED = 64
@@ -212,7 +217,7 @@ def _learned(name: bytes) -> bytes:
 
 
 def with_cors(headers: ResponseHeaders, cors: Iterable[tuple[bytes, bytes]]) -> ResponseHeaders:
-    """Put ``cors`` in the place of what a service says about other origins: browsers refuse two opinions."""
+    """Replaces a service's CORS headers with ``cors``: browsers reject an answer with both."""
     kept = (field for field in headers.fields if not field[0].lower().startswith(b"access-control-"))
     return ResponseHeaders([*cors, *kept], headers.length)
 
@@ -220,10 +225,10 @@ def with_cors(headers: ResponseHeaders, cors: Iterable[tuple[bytes, bytes]]) -> 
 def request_head(
     method: str, target: str, headers: Sequence[tuple[bytes, bytes]], authority: bytes, framing: bytes
 ) -> bytes:
-    """Write a request's head. ``authority`` is the ``Host`` where ``headers`` has none; ``framing`` is
-    the header line that says how long the body is, or nothing, or lines that ask for another protocol.
+    """Writes a request's head. ``authority`` is the ``Host`` if ``headers`` has none. ``framing`` is the header line
+    that says how long the body is, or empty, or lines that ask for another protocol.
 
-    Raises BadRequest if there is a control character in it.
+    Raises BadRequest if there is a control character in the head.
     """
     line = f"{method} {target} HTTP/1.1".encode("utf-8", "surrogateescape")
     if line.count(b" ") != 2 or not (target[:1] == "/" or target == "*"):
@@ -244,11 +249,11 @@ def request_head(
 
 
 def response_head(status: int, reason: str, fields: Iterable[tuple[bytes, bytes]], framing: bytes) -> bytes:
-    """Write an answer's head. ``framing`` holds whole lines, each with its end.
+    """Writes an answer's head. ``framing`` holds whole lines, each with its line end.
 
-    Raises UpstreamUnreachable if there is a control character in it.
+    Raises UpstreamUnreachable if there is a control character in the head.
     """
-    # One of aiohttp's parsers leaves blanks at its end.
+    # One of aiohttp's parsers leaves blanks at the end of the reason.
     reason = reason.rstrip(" \t")
     lines = [f"HTTP/1.1 {status} {reason}".encode("utf-8", "surrogateescape")]
     lines += map(b": ".join, fields)
@@ -261,8 +266,9 @@ def response_head(status: int, reason: str, fields: Iterable[tuple[bytes, bytes]
 
 
 def _joined(lines: list[bytes]) -> bytes:
-    """The head, or nothing if some line holds a control character other than a tab: strict readers refuse all that such
-    a head belongs to, and lenient ones take some for blanks. Bytes beyond ASCII pass. Counting is the cheapest check.
+    """The head; empty if a line holds a control character other than a tab. Strict readers refuse the message of such a
+    head, and lenient ones take some of these characters for blanks. Bytes beyond ASCII pass. Counting is the cheapest
+    check.
     """
     head = b"\r\n".join(lines)
     breaks = len(lines) - 1

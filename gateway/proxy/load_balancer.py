@@ -25,7 +25,7 @@ class UpstreamBase(NamedTuple):
 
     @classmethod
     def parse(cls, url: str) -> UpstreamBase:
-        """Read ``http://host:port``. A path is ignored, as it is in a route's ``uri``.
+        """Reads ``http://host:port``. A path is ignored, as in a route's ``uri``.
 
         Raises ValueError for another scheme, no host, a bad port, or credentials.
         """
@@ -39,7 +39,7 @@ class UpstreamBase(NamedTuple):
 
     @property
     def authority(self) -> bytes:
-        """What a ``Host`` header says for this instance; the scheme's default port is left out."""
+        """The ``Host`` header for this instance; the scheme's default port is left out."""
         return _authority(self)
 
     def __str__(self) -> str:
@@ -54,13 +54,13 @@ def _authority(base: UpstreamBase) -> bytes:
     return host.encode("idna" if not host.isascii() else "ascii")
 
 
-# Long enough for a restarting service not to be asked by every request, short enough to be found again.
+# Long enough that not every request tries a restarting service, short enough that its return is noticed soon.
 SET_ASIDE_SECONDS = 5.0
 FORGOTTEN_SECONDS = 60.0
 
 
 class Instances:
-    """Instances per service, taken in turn; names count without regard to case.
+    """Instances per service, used in turn. Service names are case-insensitive.
 
     ``static`` maps service names to base URLs. ``clock`` gives seconds.
     """
@@ -79,8 +79,8 @@ class Instances:
         self.replace(static or {})
 
     def replace(self, static: Mapping[str, Iterable[str]]) -> None:
-        """Swap what is written down, all at once; what was discovered stays. Raises ValueError for a bad base URL,
-        changing nothing."""
+        """Replaces the configured instances in one step; discovered instances stay. Raises ValueError for a bad base
+        URL, and then changes nothing."""
         self._static = {
             service.lower(): tuple(dict.fromkeys(UpstreamBase.parse(url) for url in urls))
             for service, urls in static.items()
@@ -89,14 +89,15 @@ class Instances:
         self._merge()
 
     def discover(self, found: Mapping[str, Iterable[UpstreamBase]]) -> None:
-        """Swap what a registry knows, which comes on top of what is written down. Those set aside stay aside."""
+        """Replaces the instances from the registry, which are added to the configured ones. Ejected instances stay
+        ejected."""
         self._discovered = {service.lower(): tuple(bases) for service, bases in found.items()}
         for service in set(self._turns) - set(self._static) - set(self._discovered):
             del self._turns[service]
         self._merge()
 
     def _merge(self) -> None:
-        """Ahead of time, since every request looks a service up."""
+        """Merges both in advance, because every request looks a service up."""
         self._known = {
             service: tuple(
                 dict.fromkeys((*self._static.get(service, ()), *self._discovered.get(service, ())))
@@ -105,14 +106,14 @@ class Instances:
         }
 
     def known(self, service: str) -> tuple[UpstreamBase, ...]:
-        """All instances of ``service``, each once, those set aside included."""
+        """All instances of ``service``, each once, including ejected ones."""
         return self._known.get(service.lower(), ())
 
     def pick(self, service: str, tried: Collection[UpstreamBase] = ()) -> UpstreamBase:
-        """The next instance in turn that is neither set aside nor in ``tried``.
+        """The next instance in turn that is neither ejected nor in ``tried``.
 
-        If all that were not tried are set aside, the one whose time is over first: asking it costs
-        little, and it may be back. Raises NoInstance if there is none left to try.
+        If all untried instances are ejected, returns the one whose time ends first: trying it costs little, and it may
+        work again. Raises NoInstance if there is none left to try.
         """
         bases = self.known(service)
         if tried:
@@ -133,20 +134,20 @@ class Instances:
             return min(bases, key=lambda base: aside[base])
         base = good[turn % len(good)]
         if base in aside:
-            # Its time is over. This one request finds out for all whether it is back: where nothing listens any more,
-            # not even to refuse, each that tries waits for the time-out.
+            # The instance's time is over. Only this request checks whether it works again: if the machine does not even
+            # refuse the connection, each request that tries waits for the time-out.
             aside[base] = now + SET_ASIDE_SECONDS
         return base
 
     def connected(self, base: UpstreamBase) -> None:
-        """``base`` took a connection, so it is not aside any more."""
+        """``base`` accepted a connection, so it is no longer ejected."""
         if self._aside_until:
             self._aside_until.pop(base, None)
 
     def eject(self, base: UpstreamBase) -> None:
-        """Leave ``base`` out for a few seconds: it took no connection."""
+        """Leaves ``base`` out for a few seconds, because it accepted no connection."""
         now = self._clock()
-        # Forgetting them in time bounds this by the instances that failed within a minute or so.
+        # Dropping old entries limits this to the instances that failed in the last minute or so.
         self._aside_until = {
             other: until for other, until in self._aside_until.items() if until > now - FORGOTTEN_SECONDS
         }

@@ -1,4 +1,4 @@
-"""What is to be forwarded, and where to: made from a resolved route, used once."""
+"""What is to be forwarded, and where: created from a resolved route, used once."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ Edits = Callable[[CIMultiDict[str]], None]
 
 
 class Calls(Protocol):
-    """Is told of the calls to instances that one request leads to, one after the other."""
+    """Is notified of the calls to instances that one request leads to, one after the other."""
 
     def begin(self, base: UpstreamBase, /) -> None:
-        """A call to this instance begins, before anything is sent. May still change the plan's headers."""
+        """A call to this instance begins; nothing has been sent yet. This method may still change the plan's
+        headers."""
 
     def answered(self, status: int, /) -> None:
-        """The head of the final answer has come."""
+        """The head of the final answer has arrived."""
 
     def failed(self, code: str, /) -> None:
-        """There was no connection to be had; ``code`` is the error's."""
+        """The gateway could not connect; ``code`` is the error's."""
 
 
 class _NoCalls:
-    """Looks away."""
+    """No-op."""
 
     def begin(self, base: UpstreamBase, /) -> None: ...
     def answered(self, status: int, /) -> None: ...
@@ -42,15 +43,18 @@ _UNSHARED: Final = Downloads()
 class ForwardPlan(NamedTuple):
     """One request to a service.
 
-    ``base`` is an instance, or the name of an ``lb://`` service. ``target`` is the raw path and query.
-    ``headers`` are final, without framing; where they lack ``Host`` it is the instance's own.
-    ``response_edits`` changes the end-to-end headers of the answer, ``status`` replaces its status. ``trace_id``, if
-    any, is named in the answer. ``cors`` holds headers that the answer gets instead of the service's own
-    ``Access-Control-…``; None leaves these. ``websocket`` is the key of a handshake, if it is one. ``body_limit`` is in
-    bytes (0: none), time-outs are in seconds; that for the response runs from the end of the request to the answer's
-    head. ``calls`` is told of each call to an instance. ``client`` is the client's address, as far as proxies vouch for
-    it: slow bodies and slow downloads are counted by it. ``security`` adds headers that the answer lacks. ``downloads``
-    counts slow downloads.
+    * ``base``: an instance, or the name of an ``lb://`` service. ``target``: the raw path and query.
+    * ``headers``: final, without framing. If they lack ``Host``, the instance's own is used.
+    * ``response_edits`` changes the end-to-end headers of the answer, ``status`` replaces its status.
+    * ``trace_id``: sent to the client with the answer, if set.
+    * ``cors``: headers that replace the service's own ``Access-Control-…``; None leaves the service's.
+    * ``websocket``: the key of a WebSocket handshake; None if it is none.
+    * ``body_limit``: in bytes (0: none).
+    * Time-outs: in seconds. The one for the response runs from the end of the request to the answer's head.
+    * ``calls``: notified of each call to an instance.
+    * ``client``: the client's address, as far as proxies vouch for it; slow bodies and slow downloads are counted by
+      it.
+    * ``security``: adds the security headers that the answer lacks. ``downloads`` counts slow downloads.
     """
 
     route_id: str

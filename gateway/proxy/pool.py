@@ -1,4 +1,4 @@
-"""Connections to upstreams, made by aiohttp's connector, which resolves names and does TLS, and kept for reuse."""
+"""Connections to upstreams, kept for reuse. aiohttp's connector creates them, with name resolution and TLS."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from gateway.proxy.load_balancer import UpstreamBase
 from gateway.server.deadlines import Deadlines
 
 IDLE_SECONDS: Final = 4.0
-"""Below five seconds, the shortest keep-alive of common servers: the gateway closes first, so that a request rarely
-meets a connection that is being closed from the other side."""
+"""Below five seconds, the shortest keep-alive of common servers. So the gateway closes first, and a request is rarely
+sent on a connection that the other side is closing."""
 
 _DNS_SECONDS = 10
-# Ours, not the instance's: it must not be set aside for them.
+# Errors of this machine, not of the instance: they must not eject the instance.
 _LOCAL_FAULTS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
 
 
 class ConnectFailed(Exception):
-    """No connection came about, so nothing was sent.
+    """No connection could be made, so nothing was sent.
 
-    ``error`` is what to tell if nobody else can be asked; ``instance_at_fault`` is false where the
-    cause is on this side (file descriptors, the limit of connections).
+    ``error`` is the error to report if no other instance can be tried. ``instance_at_fault`` is false if the cause is
+    on this side (file descriptors, the limit of connections).
     """
 
     def __init__(self, error: UpstreamError, *, instance_at_fault: bool) -> None:
@@ -44,7 +44,7 @@ class ConnectFailed(Exception):
 
 
 class _Target(ClientRequest):
-    """The argument ``connect`` wants: it says where to, and is never sent itself."""
+    """The argument of the connector's ``connect``: it only says where to connect, and is never sent."""
 
     authority: bytes
 
@@ -56,18 +56,18 @@ class _Target(ClientRequest):
 class UpstreamPool:
     """Keeps connections to upstreams for reuse; an async context manager.
 
-    Idle ones are kept here for ``idle`` seconds (0: not at all), the last used first out. aiohttp's connector would
-    look at each of them twice per request.
+    The pool itself keeps idle connections for ``idle`` seconds (0: not at all), and reuses the latest first. aiohttp's
+    connector would check each of them twice per request.
     """
 
     def __init__(self, idle: float = IDLE_SECONDS) -> None:
         self.keep(idle)
-        # Bounded, because instances from a registry come and go.
+        # Bounded, because a registry's instances come and go.
         self._target = lru_cache(maxsize=1024)(_target)
         self._idle: dict[UpstreamBase, list[tuple[Connection, float]]] = {}
         self._closer: asyncio.TimerHandle | None = None
         self._leaving: set[asyncio.Transport] = set()
-        """Connections that are ending, for as long as the upstream may take."""
+        """Connections that are closing, for as long as the upstream may take."""
 
     async def __aenter__(self) -> Self:
         self._connector = self._make_connector()
@@ -82,14 +82,14 @@ class UpstreamPool:
         if self._closer is not None:
             self._closer.cancel()
         self._close_idle(before=math.inf)
-        # Closed in order, they would wait for services to take what was sent last, which some never do.
+        # A graceful close would wait for services to take the last bytes, which some never do.
         for transport in [*self._leaving, *in_use(self._connector)]:
             drop_unsent(transport)
         self._leaving.clear()
         await self._connector.close()
 
     def keep(self, idle: float) -> None:
-        """Keeps idle connections for so many seconds from now on, those that are idle already included."""
+        """Keeps idle connections for ``idle`` seconds from now on, including those already idle."""
         self._idle_seconds = idle
         self._look_seconds = max(idle / 4, 0.02)
 
@@ -97,7 +97,7 @@ class UpstreamPool:
         return connector_of(partial(Handler, loop=asyncio.get_running_loop()), dns_seconds=_DNS_SECONDS)
 
     async def connect(self, base: UpstreamBase, seconds: float, *, fresh: bool = False) -> UpstreamConnection:
-        """Return a connection to ``base`` within ``seconds``; ``fresh`` never takes a pooled one.
+        """Returns a connection to ``base`` within ``seconds``; with ``fresh`` never a reused one.
 
         Raises ConnectFailed.
         """
@@ -117,13 +117,13 @@ class UpstreamPool:
             connection = await self._connector.connect(target, [], _timeouts(seconds))
         except TimeoutError as exc:
             raise ConnectFailed(UpstreamTimeout("connect"), instance_at_fault=True) from exc
-        except (ClientError, OSError, UnicodeError) as exc:  # the last one for a name that can't be looked up
+        except (ClientError, OSError, UnicodeError) as exc:  # UnicodeError: a name that can't be looked up
             raise _connect_failed(exc) from exc
         protocol = connection.protocol  # type: ignore[assignment]
         return UpstreamConnection(connection, protocol, target.authority, self._deadlines, rest, self._linger)
 
     def _rest(self, base: UpstreamBase, connection: Connection) -> None:
-        """Keeps a connection that can serve again, for a while."""
+        """Keeps a connection that can be used again, for a limited time."""
         if not self._idle_seconds:
             connection.close()
             return
@@ -147,7 +147,8 @@ class UpstreamPool:
         self._closer = loop.call_later(self._look_seconds, self._close_old) if self._idle else None
 
     def _close_idle(self, before: float) -> None:
-        """Closes what has been idle since before then; what the other side has closed goes as well."""
+        """Closes connections that have been idle since before ``before``, and drops those that the other side has
+        closed."""
         for base, idle in list(self._idle.items()):
             kept = []
             for connection, since in idle:
@@ -163,7 +164,7 @@ class UpstreamPool:
 
 
 def _usable(protocol: ResponseHandler) -> bool:
-    """Whether a request may go out: for a moment a connection that is closing does not say ``should_close`` yet."""
+    """Whether a request may be sent. For a moment, a closing connection does not report ``should_close`` yet."""
     return protocol.is_connected() and not protocol.should_close
 
 

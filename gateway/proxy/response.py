@@ -1,4 +1,4 @@
-"""A service's answer on its way to the client, written to the connection as it comes."""
+"""A service's answer on its way to the client, written to the connection as it arrives."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gateway.proxy.headers import ResponseHeaders, names_of, response_head, resp
 from gateway.proxy.plan import Edits, ForwardPlan
 
 _TRACE_ID = TRACE_ID.encode()
-# A 205 has no content either, but clients read its length like any other answer's.
+# A 205 has no content either, but clients read its length as in any other answer.
 BODILESS = frozenset({204, 205, 304})
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _AT_ONCE_BYTES = 16 * 1024
@@ -31,16 +31,16 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 BEGUN: Final[web.RequestKey[web.StreamResponse]] = web.RequestKey("begun", web.StreamResponse)
-"""On a request, the answer that is being written. Its ``body_length`` and ``end`` tell how far it came, also when its
+"""On a request: the answer that is being written. Its ``body_length`` and ``end`` show how much was sent, even if the
 handler was cancelled because the client has gone."""
 
 
 class ForwardedResponse(web.StreamResponse):
-    """An answer that has been written already; aiohttp only keeps its accounts with it.
+    """An answer that has already been written; aiohttp only uses it for its bookkeeping.
 
-    ``headers`` are those the upstream sent and can't be changed. ``complete`` is false if the upstream or the
-    client broke it off, and ``end`` then says which of them. ``body_length`` is what was written of the body. Signals
-    for preparing a response don't see it.
+    ``headers`` are those that the upstream sent, and can't be changed. ``complete`` is false if the upstream or the
+    client broke the answer off; ``end`` then says which of them. ``body_length`` is the number of body bytes written.
+    aiohttp's signals for preparing a response are not sent for it.
     """
 
     def __init__(self, message: RawResponseMessage, status: int, reason: str, keep_alive: bool) -> None:
@@ -53,47 +53,47 @@ class ForwardedResponse(web.StreamResponse):
 
     @property
     def headers(self) -> Any:
-        """The service's own."""
+        """The service's own headers."""
         return self._sent
 
     @property
     def prepared(self) -> bool:
-        """Always: the handler writes it."""
+        """Always true: the handler writes the answer."""
         return True
 
     @property
     def keep_alive(self) -> bool:
-        """Whether another request is read behind it."""
+        """Whether another request is read after this answer."""
         return self._stays_open
 
     def force_close(self) -> None:
-        """The connection ends behind it."""
+        """Ends the connection after this answer."""
         self._stays_open = False
 
     @property
     def body_length(self) -> int:
-        """The bytes of the body that were written."""
+        """The number of body bytes written."""
         return self._body_bytes
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        """Nothing is left to be written."""
+        """No-op: the answer has been written."""
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing is left to be written."""
+        """No-op: the answer has been written."""
 
     def finish(self, body_bytes: int) -> None:
-        """Note that all has been written."""
+        """Records that everything has been written."""
         self.complete = True
         self.end = ""
         self._body_bytes = body_bytes
 
     def note(self, body_bytes: int) -> None:
-        """Note how much has been written by now."""
+        """Records how much has been written so far."""
         self._body_bytes = body_bytes
 
 
 class BufferedResponse(web.Response):
-    """An answer made of an upstream's that was read to its end; not written yet."""
+    """An answer made from an upstream's complete answer; not written yet."""
 
     complete = True
     whole = b""
@@ -104,17 +104,18 @@ Send = Callable[
     [web.BaseRequest, UpstreamConnection, RawResponseMessage, ForwardPlan, bool],
     Awaitable[ForwardedResponse | BufferedResponse],
 ]
-"""What is done with a final answer whose head has been read; ``send_answer`` is the usual one."""
+"""How to handle a final answer whose head has been read; ``send_answer`` is the usual way."""
 
 
 def writing_to(request: web.BaseRequest) -> Callable[[bytes], None]:
-    """Makes the function that writes to the client without waiting. It raises ConnectionError if that has gone."""
+    """Returns a function that writes to the client without waiting. It raises ConnectionError if the client has
+    gone."""
     writer, transport = request.writer, request.transport
 
     def write(data: bytes) -> None:
         if transport is None or transport.is_closing():
             raise ClientConnectionResetError("the client has gone")
-        # What of it is still on its way is counted by this.
+        # The downloads' measurement subtracts bytes still in the buffer from this counter.
         writer.output_size += len(data)
         transport.write(data)
 
@@ -122,27 +123,27 @@ def writing_to(request: web.BaseRequest) -> Callable[[bytes], None]:
 
 
 async def send_interim(request: web.BaseRequest, message: RawResponseMessage) -> None:
-    """Pass on a 1xx head (103 Early Hints, say) to a client that can know it."""
+    """Passes a 1xx head on (for example 103 Early Hints) to a client that can understand it."""
     if request.version < (1, 1):
         return
     fields = response_headers(message.raw_headers).fields
-    with suppress(ConnectionError):  # the answer itself will find out
+    with suppress(ConnectionError):  # writing the answer itself will raise it again
         await request.writer.write(response_head(message.code, message.reason, fields, b""))
         request.writer.output_size = 0
 
 
 def answer_headers(message: RawResponseMessage, plan: ForwardPlan) -> ResponseHeaders:
-    """The headers that the client gets. Raises UpstreamUnreachable for those that can't be passed on truthfully."""
+    """The headers for the client. Raises UpstreamUnreachable for headers that can't be passed on correctly."""
     headers = response_headers(message.raw_headers)
     if hdrs.TRANSFER_ENCODING in message.headers and not message.chunked:
-        # aiohttp's C parser takes "chunked" with a tab behind it for no coding, and would give the chunks as the body.
+        # aiohttp's C parser does not recognise "chunked" with a tab after it, and would return the chunks as the body.
         raise UpstreamUnreachable("an unknown transfer coding")
     if plan.cors is not None:
         headers = with_cors(headers, plan.cors)
     if plan.response_edits is not None:
         headers = _edited(headers, plan.response_edits)
     if plan.security is not None:
-        # Behind the route's edits, as in Spring: what a filter removes is added again.
+        # After the route's edits, as in Spring: a header that a filter removes is added again.
         headers.fields.extend(plan.security.added_to(names_of(headers.fields), plan.status or message.code))
     if plan.trace_id:
         headers.fields.append((_TRACE_ID, plan.trace_id))
@@ -156,10 +157,10 @@ async def send_answer(
     plan: ForwardPlan,
     keep_alive: bool,
 ) -> ForwardedResponse:
-    """Write the answer as it comes, head and what is there of the body in one piece.
+    """Writes the answer as it arrives: the head and the first part of the body in one piece.
 
-    Raises UpstreamUnreachable if nothing was written yet. After that, an upstream that breaks off makes
-    a broken transfer for the client too, and never an ending that looks like one.
+    Raises UpstreamUnreachable if nothing has been written yet. After that, if the upstream breaks off, the client gets
+    a broken transfer too, and never an ending that looks complete.
     """
     headers = answer_headers(message, plan)
     status, reason = message.code, message.reason
@@ -173,7 +174,7 @@ async def send_answer(
     keep_alive = keep_alive and framed
     framing = _framing(http11, chunked, length, keep_alive)
     head = response_head(status, reason, headers.fields, framing)
-    # A route may have made a status without a body of one that has some, which stays unread.
+    # A route may have changed a status with a body to one without. That body is not read.
     data, ended = (b"", True) if bodiless else connection.take()
     response = ForwardedResponse(message, status, reason, keep_alive)
     write = writing_to(request)
@@ -181,13 +182,13 @@ async def send_answer(
     piece = _first_piece(head, data, chunked, ended)
     try:
         if ended and total < _AT_ONCE_BYTES:
-            # As nearly always. There is nothing to wait for, and so no need for a coroutine.
-            # Noted for a client that has read it and leaves before all of its own body is sent.
+            # The usual case. Nothing has to be awaited, so no coroutine is needed.
+            # Recorded, because the client may leave once it has the answer, before all of its own body is sent.
             request[BEGUN] = response
             response.finish(total)
             write(piece)
             if request.protocol.writing_paused:
-                # Who asks and asks and reads no answer is not served on.
+                # Applies backpressure to clients that send requests and do not read the answers.
                 await request.writer.drain()
         else:
             request[BEGUN] = response
@@ -203,7 +204,7 @@ async def send_answer(
         response.force_close()
         return response
     except asyncio.CancelledError:
-        # The client has gone, or the gateway is ending: then too a part must not look like all.
+        # The client has gone, or the gateway is stopping: a partial answer must not look complete.
         break_off(request, framed=framed)
         raise
     except ConnectionError:
@@ -222,9 +223,9 @@ async def _send_rest(
     chunked: bool,
     framed: bool,
 ) -> int:
-    """Write what follows the first piece of a body, no faster than the client takes it. Returns the body's length.
+    """Writes the rest of a body after its first piece, no faster than the client takes it. Returns the body's length.
 
-    What was written last may still wait for the client, but nothing keeps the service any more.
+    The last bytes may still wait for the client, but the service no longer has to wait.
     """
     download: Download | None = None
     write = writing_to(request)
@@ -255,10 +256,10 @@ async def _send_rest(
 
 
 def _length(length: bytes | None, answered: int, status: int, *, bodiless: bool) -> bytes | None:
-    """The Content-Length of an answer whose status was ``answered`` and may have become another one.
+    """The Content-Length of an answer whose original status was ``answered`` and may have been changed.
 
-    A length is only passed on where as many bytes follow, or where clients know that none do: after HEAD, and in a 304
-    that is the service's own.
+    A length is passed on only if as many bytes follow, or if clients know that none do: after HEAD, and in a 304 that
+    the service itself sent.
     """
     if status == 204:
         return None
@@ -270,7 +271,7 @@ def _length(length: bytes | None, answered: int, status: int, *, bodiless: bool)
 
 
 def _first_piece(head: bytes, data: bytes, chunked: bool, ended: bool) -> bytes:
-    """The head and what there is of the body; all of it, if it has ``ended``."""
+    """The head and the part of the body that has arrived; all of it if the body has ``ended``."""
     if not chunked:
         return head + data if data else head
     if ended:
@@ -279,8 +280,8 @@ def _first_piece(head: bytes, data: bytes, chunked: bool, ended: bool) -> bytes:
 
 
 def break_off(request: web.BaseRequest, *, framed: bool) -> None:
-    """Close the client's connection within an answer. Where only the connection's end would end the
-    answer, it is reset, for an orderly end would say that all is there."""
+    """Closes the client's connection within an answer. If only the end of the connection would end the answer, the
+    connection is reset, because an orderly end would mean that the answer is complete."""
     transport = request.transport
     if transport is None:
         return
@@ -304,7 +305,7 @@ def _framing(http11: bool, chunked: bool, length: bytes | None, keep_alive: bool
 
 
 def _edited(headers: ResponseHeaders, edits: Edits) -> ResponseHeaders:
-    """Apply a route's edits. Bytes that are no UTF-8 survive; framing is out of reach."""
+    """Applies a route's edits. Bytes that are not UTF-8 are preserved; edits can't change the framing."""
     values: CIMultiDict[str] = CIMultiDict(
         (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
         for name, value in headers.fields

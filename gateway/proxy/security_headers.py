@@ -1,7 +1,8 @@
 """The headers that Spring Security adds to each answer, for clients and scanners that expect them.
 
-As its writers for WebFlux do it: what an answer says itself is left as it is. Of the three about caching none is added
-if one is there, and none to a 304. ``Strict-Transport-Security`` is for clients that came by https only.
+The rules are those of Spring Security's writers for WebFlux. A header that an answer already has stays as it is. The
+three caching headers are added only if the answer has none of them, and never to a 304. ``Strict-Transport-Security``
+is only for clients that came by https.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ _OWN_CACHING: Final = "no-store"
 
 
 class SecurityHeaders:
-    """What is added to answers, with ``more`` on top. ``over_tls`` is the same for clients that came by https."""
+    """The headers added to answers, with ``more`` in addition. ``over_tls`` is the same for clients that came by
+    https."""
 
     def __init__(self, more: tuple[Field, ...] = (), over_tls: SecurityHeaders | None = None) -> None:
         self._others = (*_OTHERS, *more)
@@ -42,7 +44,7 @@ class SecurityHeaders:
         about_caching = frozenset(name.lower() for name, _ in caching)
         self._watched = about_caching.union(name.lower() for name, _ in others)
 
-        # By which of these few an answer has: there can't be many of such sets.
+        # Cached by which of these few headers an answer has: there are few such sets.
         @lru_cache(maxsize=1024)
         def missing(said: frozenset[bytes], not_modified: bool) -> tuple[RawField, ...]:
             kept = () if not_modified or said & about_caching else caching
@@ -51,13 +53,14 @@ class SecurityHeaders:
         self._missing = missing
 
     def added_to(self, names: Iterable[bytes], status: int) -> tuple[RawField, ...]:
-        """What an answer of a service lacks. ``names`` are those it has, in lower case."""
+        """The headers that a service's answer lacks. ``names`` are those it has, in lower case."""
         return self._missing(self._watched.intersection(names), status == HTTPStatus.NOT_MODIFIED)
 
     def complete(self, headers: CIMultiDict[str], status: int, *, own: bool) -> None:
-        """Adds what ``headers`` lack. ``own``: of the gateway itself, whose plain ``no-store`` gives way."""
+        """Adds what ``headers`` lack. ``own``: an answer of the gateway itself, whose plain ``no-store`` is
+        replaced."""
         if own and headers.get("Cache-Control", "").startswith(_OWN_CACHING):
-            # Nearly all of them, and none says anything else about the others.
+            # Nearly all of the gateway's answers; they set none of the other headers.
             headers.update(self._all)
             return
         if status != HTTPStatus.NOT_MODIFIED and not any(name in headers for name, _ in CACHING):
@@ -66,7 +69,7 @@ class SecurityHeaders:
 
 
 def security_headers(*, strict_transport: bool) -> SecurityHeaders:
-    """All of Spring Security's; ``strict_transport``: ``Strict-Transport-Security`` too, over https."""
+    """All headers of Spring Security; with ``strict_transport`` also ``Strict-Transport-Security``, over https."""
     return SecurityHeaders(over_tls=SecurityHeaders((_OVER_TLS,)) if strict_transport else None)
 
 

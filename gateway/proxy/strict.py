@@ -1,7 +1,7 @@
-"""What of a service's answer goes to aiohttp's parser: only what both of its parsers, in C and in Python, take alike.
+"""Lets only such answers through to aiohttp's parser that its C and Python versions read in the same way.
 
-Each forgives something that the other refuses. An answer would then depend on how aiohttp was installed, and a service
-behind two gateways would seem well to one of them. Pure: bytes in, verdicts out.
+Each parser accepts something that the other refuses. An answer would then depend on how aiohttp was installed, and a
+service behind two gateways would seem healthy to only one of them. Pure functions over bytes.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import re
 from typing import Final
 
 LINE_BYTES: Final = 32 * 1024
-"""Services' heads are trusted more than clients': long cookies and policies are common in them."""
+"""Services' heads may be larger than clients': long cookies and policies are common in them."""
 LINES: Final = 256
 HEAD_BYTES: Final = 1024 * 1024
 
-# No blank may begin the first field: one parser takes it for a part of the name, the other for a folded line.
+# No blank may begin the first field: one parser makes it part of the name, the other takes it for a folded line.
 _BEGINNING = re.compile(rb"HTTP/(?:1\.[01]|0\.9|2\.0) [0-9]{3}(?: [\t\x20-\x7e\x80-\xff]*)?\r?\n(?![ \t])")
 _TAB_BEHIND_CODING = re.compile(rb"\ntransfer-encoding:[^\n]*\t[ \t]*\r?\n", re.IGNORECASE)
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -24,7 +24,7 @@ _TRAILER = re.compile(rb"%b:[\t\x20-\x7e\x80-\xff]*\r\n" % _TOKEN)
 
 
 def head_end(data: bytes) -> int:
-    """The position behind the first empty line, lines ending in CRLF or LF; the length if there is none."""
+    """The position after the first empty line, with line ends CRLF or LF; the length of ``data`` if there is none."""
     end = data.find(b"\n\r\n") + 3
     if end < 3:
         end = len(data)
@@ -33,8 +33,8 @@ def head_end(data: bytes) -> int:
 
 
 def is_sound(head: bytes, *, chunked: bool) -> bool:
-    """Whether both parsers read this head, with the empty line that ends it, in the same way. ``chunked``: one of them
-    has taken the answer for such a one."""
+    """Whether both parsers read this head, including its final empty line, in the same way. ``chunked``: the parser in
+    use takes the answer for a chunked one."""
     if _BEGINNING.match(head) is None or head.count(b"\r") != head.count(b"\r\n") or b"\0" in head:
         return False
     if len(head) > LINE_BYTES and (len(head) > HEAD_BYTES or max(map(len, head.split(b"\n"))) > LINE_BYTES):
@@ -51,15 +51,15 @@ class Chunks:
 
     def __init__(self) -> None:
         self._left = 0
-        """What is still to come of the present chunk, its line break included."""
+        """Bytes still to come of the current chunk, including its line break."""
         self._line = b""
-        """The beginning of a line whose end has not come yet."""
+        """The beginning of an incomplete line."""
         self._in_trailers = False
         self.done = False
-        """The body is complete."""
+        """Whether the body is complete."""
 
     def follow(self, data: bytes) -> bool:
-        """Takes what came next. Returns whether it is sound so far."""
+        """Takes the next bytes. Returns whether the body is valid so far."""
         data, self._line = self._line + data, b""
         at, end = 0, len(data)
         while at < end and not self.done:

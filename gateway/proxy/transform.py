@@ -1,4 +1,4 @@
-"""An upstream's answer taken as a whole, changed, and then sent."""
+"""Reads an upstream's answer completely, changes it, and sends it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _RETRY_SECONDS: Final = 5.0
 _LONGEST_SECONDS: Final = 30.0
 _WITHOUT_END: Final = 86_400.0
 
-# What no longer holds of a body that is another one.
+# Headers that no longer apply once the body has changed.
 _OF_THE_OLD_BODY: Final = frozenset(
     {"accept-ranges", "content-digest", "content-encoding", "content-md5", "digest", "etag", "last-modified"}
     | {"repr-digest"}
@@ -42,12 +42,15 @@ _OF_THE_OLD_BODY: Final = frozenset(
 def changing(
     change: Change, wanted: Callable[[RawResponseMessage], bool], most: int, *turns: asyncio.Semaphore
 ) -> Send:
-    """Makes what sends ``change(body)`` in place of an answer's body if its head is ``wanted``; others pass as ever.
-    Each of ``turns`` says how many bodies of some kind may be in memory at a time.
+    """Returns a sender that sends ``change(body)`` instead of an answer's body if its head is ``wanted``. Other answers
+    pass unchanged. Each semaphore in ``turns`` limits how many bodies of some kind may be in memory at a time.
 
-    The body, as sent and decoded, may have ``most`` bytes. Sending raises UpstreamUnreachable if it has more, breaks
-    off or can't be decoded, UpstreamTimeout if it takes longer than an answer's head may (30 s if that may take for
-    ever), Overloaded if it is not its turn in as long a time, and what ``change`` raises.
+    The body may have ``most`` bytes, both as sent and decoded. Sending raises:
+
+    * UpstreamUnreachable if the body is longer, breaks off or can't be decoded;
+    * UpstreamTimeout if it takes longer than the response time-out (30 s if that has no limit);
+    * Overloaded if its turn does not come within the same time;
+    * any error that ``change`` raises.
     """
 
     async def send(
@@ -59,10 +62,10 @@ def changing(
     ) -> ForwardedResponse | BufferedResponse:
         if not wanted(message):
             return await send_answer(request, connection, message, plan, keep_alive)
-        # What it says about other origins comes when the answer is completed, like all that is not written yet.
+        # The CORS headers are added when the answer is completed, as for all answers not written yet.
         headers = answer_headers(message, plan if plan.cors is None else plan._replace(cors=()))
-        response_head(message.code, message.reason, headers.fields, b"")  # raises for what no head may hold
-        # Each holds a place in which others want to be.
+        response_head(message.code, message.reason, headers.fields, b"")  # raises for invalid characters
+        # Each body holds a place that others may wait for, so the time is always limited.
         seconds = plan.response_timeout if plan.response_timeout < _WITHOUT_END else _LONGEST_SECONDS
         async with AsyncExitStack() as stack:
             for turn in turns:
@@ -74,7 +77,7 @@ def changing(
                 raise UpstreamTimeout("response") from None
             codings = message.headers.getall(hdrs.CONTENT_ENCODING, ())
             if codings:
-                # Megabytes take milliseconds. zlib lets go of the interpreter meanwhile.
+                # Decoding megabytes takes milliseconds. zlib releases the GIL meanwhile.
                 body = await asyncio.to_thread(decoded, body, codings, most)
             body = await change(body)
         fields: CIMultiDict[str] = CIMultiDict()
@@ -84,7 +87,7 @@ def changing(
         status = plan.status or message.code
         if status in BODILESS:
             body = b""
-        # In pieces as they are taken: written whole, a copy would wait for each client that is slow.
+        # Written in pieces: written as a whole, each slow client would hold a copy in memory.
         response = BufferedResponse(body=BytesIO(body), status=status, headers=fields)
         response.whole = body
         if not keep_alive:
@@ -117,8 +120,8 @@ async def _body(connection: UpstreamConnection, most: int) -> bytes:
 
 
 def decoded(body: bytes, codings: list[str] | tuple[str, ...], most: int) -> bytes:
-    """The body without its content coding, which may be gzip or deflate. Raises UpstreamUnreachable for another one,
-    several, a broken body, or one that becomes longer than ``most`` bytes."""
+    """The body without its content coding, which may be gzip or deflate. Raises UpstreamUnreachable for another coding,
+    for several codings, for a broken body, or for one longer than ``most`` bytes once decoded."""
     coding = ",".join(codings).strip().lower()
     if coding in ("", "identity"):
         return body

@@ -1,4 +1,4 @@
-"""Tells the operator of a proxy nearby whose ``X-Forwarded-*``, ``Forwarded`` and ``X-Real-IP`` are not believed."""
+"""Warns the operator about a nearby proxy whose ``X-Forwarded-*``, ``Forwarded`` and ``X-Real-IP`` are not trusted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 HEADERS: Final = tuple(
     map(istr, ("X-Forwarded-For", "Forwarded", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-IP"))
 )
-"""Every proxy that tells of its clients sends one of these. ``istr``: they are looked for in every request."""
+"""Every proxy that reports its clients sends one of these. ``istr``, because every request is searched for them."""
 
 _ADDRESSES_REMEMBERED: Final = 4096
 _PRIVATE: Final = tuple(
@@ -34,20 +34,20 @@ _PRIVATE: Final = tuple(
         "::1/128",
     )
 )
-"""Networks from which no client on the internet can come. ``is_private`` has others besides."""
+"""Networks from which no client on the internet can come. ``is_private`` includes others as well."""
 
 
 class UntrustedProxies:
-    """Warns once. Who sends these headers from the internet is a client that makes them up, and not worth a line."""
+    """Warns once. A client on the internet that sends these headers has made them up, and is not worth a warning."""
 
     __slots__ = ("watching",)
 
     def __init__(self) -> None:
         self.watching = True
-        """False once there was a warning: a look would find nothing new."""
+        """False once there was a warning, because further checks would find nothing new."""
 
     def look(self, peer: str, headers: Mapping[str, str], trusted: TrustedProxies) -> None:
-        """Looks at one request: the address it came from, and its headers."""
+        """Checks one request: the address it came from, and its headers."""
         if peer in trusted:
             return
         network = private_network(peer)
@@ -71,7 +71,7 @@ class UntrustedProxies:
 
 @lru_cache(maxsize=_ADDRESSES_REMEMBERED)
 def private_network(address: str) -> Network | None:
-    """The private network that an address belongs to; None for public ones, and for what is no address."""
+    """The private network that an address belongs to; None for public addresses and for text that is not an address."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,13 +1,13 @@
-"""Reads request bodies at the client's speed, and bounds how many slow clients there may be.
+"""Reads request bodies at the client's speed, and limits how many slow clients there may be.
 
-Only the time counts in which the gateway waits for the client. While the service is slow, nothing is read, and the
-client's clock stands still.
+Only the time counts in which the gateway waits for the client. While the service is slow, the gateway reads nothing,
+and the client's clock stands still.
 
-Two leaky buckets measure each body. Waiting drains them, each byte that arrives fills them, and neither holds more
-than it began with:
+Two leaky buckets measure each body. Waiting drains them, each byte that arrives fills them, and neither exceeds its
+initial level:
 
-* The *patience* begins at ``timeout`` seconds and is filled at the minimum rate. If it is empty, the body is refused.
-* The *lead* begins at two seconds and is filled at 16 KiB/s. If it is empty, the upload is *slow*, until the lead is
+* The *patience* begins at ``timeout`` seconds and is filled at the minimum rate. When it is empty, the body is refused.
+* The *lead* begins at two seconds and is filled at 16 KiB/s. When it is empty, the upload is *slow*, until the lead is
   full again. Slow uploads are counted for each client and for each service.
 """
 
@@ -36,10 +36,11 @@ _RETRY_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class UploadLimits:
-    """How slow a body may come. The defaults are those of the settings.
+    """How slowly a body may arrive. The defaults are those of the settings.
 
     ``timeout``: seconds that a client may be behind the minimum rate; also the longest pause. ``min_rate``: bytes per
-    second, 0 for none. ``per_client`` and ``per_service``: slow uploads at a time, 0 for none at all.
+    second, 0 for no minimum. ``per_client`` and ``per_service``: the maximum number of slow uploads at a time; 0 allows
+    none.
     """
 
     timeout: float = 30.0
@@ -54,12 +55,12 @@ class Uploads:
     def __init__(self, limits: UploadLimits | None = None) -> None:
         self.limits = limits or UploadLimits()
         self.by_client: dict[str, int] = {}
-        """Slow uploads by client; those without any are left out."""
+        """Slow uploads by client; clients without any are left out."""
         self.by_service: dict[Hashable, int] = {}
-        """Those whose service has a part of the body already."""
+        """Slow uploads by service, if the service already has a part of the body."""
 
     def begin(self, request: web.BaseRequest, client: str) -> Upload:
-        """Begins to read the body of ``request``; ``close`` must follow. ``client`` is the client's address."""
+        """Starts to read the body of ``request``; ``close`` must follow. ``client`` is the client's address."""
         return Upload(self, request, network_of(client))
 
 
@@ -94,10 +95,10 @@ class Upload:
         self._loop = asyncio.get_running_loop()
 
     async def piece(self) -> bytes:
-        """The next piece as soon as there is one, empty at the end.
+        """The next piece as soon as there is one; empty at the end.
 
-        Raises RequestTimeout if the client is too slow, TooManySlowUploads or Overloaded if it is slow and there are
-        too many such, BadRequest if the body is malformed or the client has gone.
+        Raises RequestTimeout if the client is too slow, TooManySlowUploads or Overloaded if it is slow and the limit is
+        reached, BadRequest if the body is malformed or the client has gone.
         """
         while True:
             began = self._loop.time()
@@ -113,7 +114,7 @@ class Upload:
             except RuntimeError as error:
                 if self._request.transport is not None:
                     raise
-                # aiohttp's words for: the client went before its reader knew.
+                # aiohttp raises this if the client disconnected before the reader noticed.
                 raise BadRequest(BROKEN) from error
             else:
                 if data and not self._content.at_eof():
@@ -121,13 +122,14 @@ class Upload:
                 return data
 
     def involve(self, service: Hashable) -> None:
-        """From now on the body goes to ``service``. Raises Overloaded if it is slow and too many such do."""
+        """From now on the body goes to ``service``. Raises Overloaded if it is slow and the service has too many slow
+        uploads."""
         self._service = service
         if self._slow:
             self._count_at_service()
 
     def close(self) -> None:
-        """Takes the upload out of the counts: it is complete, given up, or no longer slow."""
+        """Stops counting the upload: it is complete, given up, or no longer slow."""
         if self._slow:
             self._slow = False
             leave(self._uploads.by_client, self._client)
@@ -172,7 +174,7 @@ def enter(counts: dict[Any, int], key: Hashable, most: int) -> bool:
 
 
 def leave(counts: dict[Any, int], key: Hashable) -> None:
-    # What is not slow any more leaves nothing behind: addresses and services come and go.
+    # Entries that reach zero are removed, because addresses and services come and go.
     if counts[key] == 1:
         del counts[key]
     else:
@@ -180,7 +182,8 @@ def leave(counts: dict[Any, int], key: Hashable) -> None:
 
 
 def network_of(client: str) -> str:
-    """What counts as one client: an IPv4 address, or the /64 of an IPv6 address, all of which one machine may have."""
+    """What counts as one client: an IPv4 address, or the /64 of an IPv6 address, which one machine may use as a
+    whole."""
     if ":" not in client:
         return client
     try:

@@ -1,8 +1,8 @@
-"""WebSocket connections to services: the handshake, the tunnel behind it, and how many there may be.
+"""WebSocket connections to services: the handshake, the tunnel after it, and a limit on their number.
 
-The gateway passes on the bytes behind the handshake unread (RFC 6455, sections 4.1 and 4.2).
+The gateway passes the bytes after the handshake on without reading them (RFC 6455, sections 4.1 and 4.2).
 
-An inner part relied on, of aiohttp 3.14: ``BaseProtocol._drain_helper``.
+It relies on a private method of aiohttp 3.14: ``BaseProtocol._drain_helper``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.response import BEGUN, ForwardedResponse, answer_headers
 
 _GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-# 16 bytes in base64, in the one way there is.
+# 16 bytes in base64, in their only valid form.
 _KEY = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
 _NAME = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _PROTOCOL = re.compile(f"{_NAME}(?:/{_NAME})?")
@@ -37,10 +37,10 @@ UPGRADE: Final = b"Connection: Upgrade\r\nUpgrade: websocket"
 
 
 def key_of(method: str, version: HttpVersion, headers: MultiMapping[str]) -> str | None:
-    """The ``Sec-WebSocket-Key`` of a sound handshake; None if the request is none."""
+    """The ``Sec-WebSocket-Key`` of a valid handshake; None if the request is not one."""
     if method != hdrs.METH_GET or version != HttpVersion11 or not _asks(headers):
         return None
-    # Some clients say that there is no body, which changes nothing.
+    # Some clients send Content-Length: 0, which changes nothing.
     if hdrs.TRANSFER_ENCODING in headers or headers.getall(hdrs.CONTENT_LENGTH, ["0"]) != ["0"]:
         return None
     if headers.getall(hdrs.SEC_WEBSOCKET_VERSION, ()) != ["13"]:
@@ -50,7 +50,7 @@ def key_of(method: str, version: HttpVersion, headers: MultiMapping[str]) -> str
 
 
 def accepts(headers: MultiMapping[str], key: str) -> bool:
-    """Whether the head of a 101 is the answer to the handshake with this key, and to no other."""
+    """Whether a 101 with these headers answers the handshake with this key, and no other."""
     upgrades = headers.getall(hdrs.UPGRADE, ())
     switches = len(upgrades) == 1 and _is(upgrades[0], "websocket") and _lists_upgrade(headers)
     return switches and headers.getall(hdrs.SEC_WEBSOCKET_ACCEPT, ()) == [accept_of(key)]
@@ -58,13 +58,13 @@ def accepts(headers: MultiMapping[str], key: str) -> bool:
 
 def accept_of(key: str) -> str:
     """The ``Sec-WebSocket-Accept`` that belongs to a key."""
-    # Not for secrecy: it shows that the answer was made for this handshake.
+    # Not for secrecy: the digest shows that the answer was made for this handshake.
     return base64.b64encode(hashlib.sha1((key + _GUID).encode(), usedforsecurity=False).digest()).decode()
 
 
 def _asks(headers: MultiMapping[str]) -> bool:
-    """Whether a client offers to go on with a WebSocket, perhaps among others, in one line or several (RFC 9110, 7.8).
-    Its service is offered nothing else."""
+    """Whether a client offers to switch to WebSocket, possibly among other protocols, in one or several lines (RFC
+    9110, 7.8). The gateway offers the service nothing else."""
     offers = [offer.strip(" \t") for value in headers.getall(hdrs.UPGRADE, ()) for offer in value.split(",")]
     sound = all(_PROTOCOL.fullmatch(offer) for offer in offers if offer)
     return sound and any(_is(offer, "websocket") for offer in offers) and _lists_upgrade(headers)
@@ -76,17 +76,17 @@ def _lists_upgrade(headers: MultiMapping[str]) -> bool:
 
 
 def _is(token: str, word: str) -> bool:
-    """Regardless of case, but not of what merely becomes these letters in lower case."""
+    """Compares regardless of case, but rejects characters that only become ASCII letters in lower case."""
     return token.isascii() and token.strip(" \t").lower() == word
 
 
-# What may wait on its way in one direction is this, what one read of a socket brings, and what asyncio takes before it
-# says that a socket is slow (64 KiB): about 400 KB.
+# Bytes that may wait in one direction: this, plus one read of a socket, plus what asyncio accepts before it reports
+# that a socket is slow (64 KiB): about 400 KB.
 _WAITING_BYTES = 64 * 1024
 
 
 class End:
-    """One end of a tunnel: what came from it and waits to be passed on. ``heard`` is called when something comes."""
+    """One end of a tunnel, with the bytes from it that wait to be passed on. ``heard`` is called when bytes arrive."""
 
     def __init__(self, protocol: BaseProtocol, heard: Callable[[], None]) -> None:
         self._protocol = protocol
@@ -99,7 +99,7 @@ class End:
         self._came = asyncio.Event()
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        """Takes what came. Called by aiohttp, which is told that more may come and nothing is left over."""
+        """Takes incoming bytes. aiohttp calls it; the return value says that more may come and nothing is left over."""
         if data and not self._ended:
             self._heard()
             self._pieces.append(data)
@@ -111,12 +111,12 @@ class End:
         return False, b""
 
     def feed_eof(self) -> None:
-        """Nothing more will come."""
+        """The peer will send nothing more."""
         self._ended = True
         self._came.set()
 
     def rest(self) -> bytes:
-        """All that waits; more may come then."""
+        """All waiting bytes; reading goes on afterwards."""
         data = b"".join(self._pieces)
         self._pieces.clear()
         self._size = 0
@@ -126,14 +126,14 @@ class End:
         return data
 
     async def read(self) -> bytes:
-        """What waits, as soon as there is something; empty at the end."""
+        """The waiting bytes, as soon as there are some; empty at the end."""
         while not self._pieces and not self._ended:
             self._came.clear()
             await self._came.wait()
         return self.rest()
 
     def push(self, data: bytes) -> bool:
-        """Writes without waiting. Returns whether there is still somebody to write to."""
+        """Writes without waiting. Returns whether the connection is still open."""
         transport = self._protocol.transport
         if transport is None or transport.is_closing():
             return False
@@ -142,33 +142,35 @@ class End:
         return True
 
     async def drain(self) -> None:
-        """Waits until enough of what was written has been taken. Raises ConnectionError if it can't be any more."""
+        """Waits until the peer has taken enough of what was written. Raises ConnectionError if the connection is
+        lost."""
         if self._protocol.writing_paused:
             await self._writer.drain()
 
 
 class Tunnel:
-    """Two ends, connected until ``end`` is called, one of them has ended, or both were silent for ``idle`` seconds
-    (0: however long)."""
+    """Two ends, connected until ``end`` is called, one of them has ended, or both were silent for ``idle`` seconds (0:
+    no limit)."""
 
     def __init__(self, client: BaseProtocol, service: BaseProtocol, idle: float) -> None:
         self._loop = asyncio.get_running_loop()
         self.client = End(client, self._note)
         self.service = End(service, self._note)
         self.sent = 0
-        """How many bytes went to the client."""
+        """How many bytes were sent to the client."""
         self._idle = idle
         self._last = self._loop.time()
         self._over: asyncio.Future[str] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
 
     def end(self, by: str) -> None:
-        """Ends it; the first ``by`` counts."""
+        """Ends the tunnel; only the first ``by`` counts."""
         if not self._over.done():
             self._over.set_result(by)
 
     async def run(self) -> str:
-        """Passes on until it is over. Returns by what. What has come by then still goes out."""
+        """Passes bytes on until the tunnel ends, and returns what ended it. Bytes that have arrived by then are still
+        sent."""
         if self._idle:
             self._timer = self._loop.call_later(self._idle, self._look)
         try:
@@ -216,13 +218,13 @@ class Tunnel:
             self._timer = self._loop.call_later(left, self._look)
 
 
-# How long a service may take for what was sent before the end.
+# How many seconds a service may need for the bytes sent before the end.
 _LAST_BYTES_SECONDS = 30.0
 _FULL_RETRY_SECONDS = 5.0
 
 
 class TunnelObserver(Protocol):
-    """Is told of each tunnel. ``by`` is ``client``, ``service``, ``idle`` or ``shutdown``."""
+    """Is notified of each tunnel. ``by`` is ``client``, ``service``, ``idle`` or ``shutdown``."""
 
     def tunnel_opened(self) -> None: ...
     def tunnel_closed(self, route: str, by: str) -> None: ...
@@ -241,7 +243,7 @@ class Tunnels:
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """Keeps room for one from the handshake to the end. Raises Overloaded if there is none."""
+        """Reserves a place for one tunnel, from the handshake to the end. Raises Overloaded if there is none."""
         if self._draining or self._taken >= self._most:
             raise Overloaded(_FULL_RETRY_SECONDS)
         self._taken += 1
@@ -251,7 +253,7 @@ class Tunnels:
             self._taken -= 1
 
     async def drain(self, seconds: float) -> None:
-        """Ends all, evenly over so many seconds, and takes no new ones."""
+        """Ends all tunnels, evenly over ``seconds``, and accepts no new ones."""
         self._draining = True
         left = list(self._open)
         for tunnel in left:
@@ -265,9 +267,9 @@ class Tunnels:
         message: RawResponseMessage,
         plan: ForwardPlan,
     ) -> ForwardedResponse:
-        """Passes on a 101 and all that follows, until the end of either side.
+        """Passes on a 101 and everything after it, until either side ends.
 
-        Raises UpstreamUnreachable, with nothing written, if it is not the answer to this handshake.
+        Raises UpstreamUnreachable, with nothing written, if the 101 does not answer this handshake.
         """
         if plan.websocket is None or not accepts(message.headers, plan.websocket):
             raise UpstreamUnreachable("a 101 that belongs to no handshake of ours")
@@ -287,7 +289,7 @@ class Tunnels:
             by = await tunnel.run()
         finally:
             self._closed(tunnel, plan.route_id, by)
-            # An end of the connection is how a tunnel ends; a reset is not.
+            # A tunnel ends with an orderly end of the connection; a reset is not one.
             response.finish(tunnel.sent)
             if by == "client" and isinstance(getattr(request.protocol, "lost", None), OSError):
                 response.end = ABORTED

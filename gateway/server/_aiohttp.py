@@ -13,16 +13,16 @@ PRIVATE: Final = {
     ): "starts the application and makes its server; a public parameter for the class of "
     "the server would replace it",
 }
-"""Class and name, and what it is for."""
+"""Class, name, and what the gateway uses it for."""
 
 
 def missing() -> list[str]:
-    """The names that the installed version of aiohttp does not have."""
+    """The names that the installed version of aiohttp lacks."""
     return [f"{owner.__name__}.{name}" for owner, name in PRIVATE if not hasattr(owner, name)]
 
 
 class AppRunner(web.AppRunner):
-    """An ``AppRunner`` for a server of one's own."""
+    """An ``AppRunner`` whose server a subclass can choose."""
 
     __slots__ = ()
 
@@ -30,5 +30,5 @@ class AppRunner(web.AppRunner):
         return self.server_around(await super()._make_server())
 
     def server_around(self, plain: web.Server) -> web.Server:
-        """Makes the server. ``plain`` is aiohttp's own, which knows how to call the application."""
+        """Returns the server to run. ``plain`` is aiohttp's own server, which calls the application."""
         raise NotImplementedError

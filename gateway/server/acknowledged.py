@@ -1,7 +1,7 @@
-"""How much of what was written a client has taken.
+"""How many of the written bytes a client's system has acknowledged.
 
-The size of a transport's buffer does not tell: Linux calls a socket writable again only once a third of its send buffer
-is free, which may be megabytes, and a client that reads steadily seems to take nothing for minutes.
+The size of a transport's buffer does not show this. Linux calls a socket writable again only once a third of its send
+buffer is free, which may be megabytes. A client that reads steadily then seems to take nothing for minutes.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _ACKNOWLEDGED: Final = struct.Struct("=120xQ")
 
 
 def acknowledged(transport: asyncio.BaseTransport) -> int | None:
-    """The bytes that the client's system has acknowledged since the connection began; None if the own system does not
-    say. The client's system goes on to acknowledge what fits into its buffer when the client no longer reads, and may
-    then wait until some of it is free: a sixteenth of the buffer, or one packet."""
+    """The bytes that the client's system has acknowledged since the connection began; None if this system does not
+    report it. When a client stops reading, its system goes on to acknowledge bytes until its buffer is full. It may
+    then wait until some of the buffer is free: a sixteenth of it, or one packet."""
     connection = transport.get_extra_info("socket")
     if connection is None or _TCP_INFO is None:
         return None
     try:
-        # uvloop's stand-in makes a whole new socket for this. What family it is said to have does not matter here.
+        # uvloop's socket object would create a whole new socket. The address family given here does not matter.
         bare = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, connection.fileno())
     except OSError:
         return None
@@ -36,6 +36,6 @@ def acknowledged(transport: asyncio.BaseTransport) -> int | None:
         bare.detach()
     if len(info) < _ACKNOWLEDGED.size:
         return None
-    # Systems that only imitate Linux leave it at 0.
+    # Systems that only imitate Linux leave the field at 0.
     count: int = _ACKNOWLEDGED.unpack(info)[0]
     return count or None

@@ -1,10 +1,12 @@
 """The arrivals queue: requests of new users wait for their turn, so that arrivals never starve buyers.
 
-When a sale opens, thousands of lineups and new streams are readable at once. Served as they come, each iteration of the
-event loop would take as long as all of them together, and a gated call takes several iterations. So an iteration takes
-a few arrivals from the queue, as many as keep it short, and all other requests are served at once. While the first of
-the queue has waited too long, further arrivals are told to come back: from the head straight to the answer, because
-refusing users must not be what an overloaded gateway spends its time on.
+When a sale opens, the gateway has thousands of lineups and new streams to read at once. If it served them as they come,
+one iteration of the event loop would take as long as all of them together, and a gated call takes several iterations.
+So each iteration takes only a few arrivals from the queue, as many as keep it short. All other requests are served at
+once.
+
+While the first connection in the queue has waited too long, the gateway refuses further arrivals and asks them to come
+back. It does so directly from the request head, because an overloaded gateway must not spend its time on refusals.
 """
 
 from __future__ import annotations
@@ -19,38 +21,39 @@ from gateway.server.head import RequestHead
 from gateway.server.whole_response import WholeAnswer
 
 ARRIVALS: Final = (b"POST /api/v1/queue/lineup", b"GET /api/v1/queue/stream")
-"""How their requests begin. Written otherwise they are served like anybody's: this decides when, not whether."""
+"""How these requests begin. A request line written differently is served at once: the queue decides only when to
+serve."""
 
 TURN_SECONDS: Final = 0.002
-"""What a turn of the loop is to take while newcomers wait. A call of somebody who is in takes some ten turns, with gate
-and service; and with 5 ms as many newcomers are let in as with 2."""
+"""Target time of one event-loop iteration while arrivals are queued. A gated call takes about ten iterations, including
+the gate and the service. With 5 ms the gateway admits no more arrivals than with 2 ms."""
 
-_FEWEST, _FIRST, _MOST = 8, 32, 256  # newcomers a turn
-_REFUSED_FOR_ONE: Final = 2  # refusals that cost about as much as letting one in
+_FEWEST, _FIRST, _MOST = 8, 32, 256  # arrivals per iteration
+_REFUSED_FOR_ONE: Final = 2  # refusals that cost about as much as serving one arrival
 
 
 class Queued(Protocol):
-    """A connection with a head that may have to wait."""
+    """A connection with a request head that may have to wait in the queue."""
 
     def leave_queue(self, head: bytes, /) -> bool:
-        """Whether ``head`` still waits, which it no longer does then."""
+        """Takes ``head`` out of the queue. Returns whether it was still waiting."""
 
     def take(self, head: bytes, /) -> None:
-        """Takes the head in, as any other."""
+        """Processes the head like any other."""
 
     def refuse(self, head: bytes, refusal_of: RefusalOf, /) -> None:
-        """Answers the head at once, if it is that of a new user; else takes it in."""
+        """Answers the head at once if it brings a new user; otherwise processes it like any other."""
 
 
 RefusalOf = Callable[[RequestHead], WholeAnswer | None]
-"""Makes the refusal of a new user; None if the request brings none after all."""
+"""Returns the refusal for a new user; None if the request does not bring one after all."""
 
 
 class Arrivals:
-    """Who waits to be let in, first come first served.
+    """The queue of arrivals, first come, first served.
 
-    ``max_wait``: seconds that the first of the lane may have waited before whoever comes is refused (0: as long as it
-    takes). ``refusal_of``: makes the refusal.
+    ``max_wait``: seconds that the first connection in the queue may have waited before further arrivals are refused (0:
+    no limit). ``refusal_of``: creates the refusal.
     """
 
     def __init__(
@@ -70,11 +73,11 @@ class Arrivals:
         self._began = 0.0
 
     def __len__(self) -> int:
-        """How many wait, those included who wait to be refused."""
+        """How many connections wait, including those that wait for their refusal."""
         return len(self._waiting) + len(self._refused)
 
     def keeps(self, connection: Queued, head: bytes) -> bool:
-        """Whether ``connection`` has to wait with ``head``; else it goes on at once."""
+        """Queues ``connection`` with ``head`` if it has to wait. Returns False if it can be served at once."""
         if not self._turning:
             self._turning = True
             self._taken = 0
@@ -91,7 +94,7 @@ class Arrivals:
         return True
 
     def _turn(self) -> None:
-        """The next turn of the loop: the next few are let in, and some are refused."""
+        """The next iteration of the event loop: serves the next few arrivals and refuses some."""
         now = self._clock()
         if now - self._began > TURN_SECONDS:
             self._a_turn = max(_FEWEST, self._a_turn * 3 // 4)
@@ -102,7 +105,7 @@ class Arrivals:
         try:
             self._serve()
         finally:
-            # Whatever goes wrong with one, the others get their turn.
+            # If one connection fails, the others still get their turn.
             self._turning = bool(self._waiting or self._refused)
             if self._turning:
                 asyncio.get_running_loop().call_soon(self._turn)

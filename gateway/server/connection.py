@@ -1,16 +1,16 @@
-"""The connection guard: one client's connection, from bytes to requests and from the last answer to the end.
+"""The connection guard: handles one client's connection, from its first bytes to its end.
 
-``Guard`` is the protocol of the connection. It hands one sound request at a time to aiohttp's ``RequestHandler``, and
-answers all others itself:
+``Guard`` is the protocol of the connection. It passes one well-formed request at a time to aiohttp's
+``RequestHandler``, and answers all other requests itself:
 
-* Requests reach aiohttp's parser one at a time: a whole head, then exactly its body. So garbage takes no sound request
-  in front of it along, and nothing is lost behind an ``Upgrade`` that is not followed.
+* aiohttp's parser gets one request at a time: a whole head, then exactly its body. So garbage behind a valid request
+  does not spoil that request, and nothing is lost behind an ``Upgrade`` that is not followed.
 * The guard knows from the framing (``Content-Length`` or ``ChunkedBody``) where a body ends, never from how it was cut.
 * A request that can't be read is answered, counted and logged like any other (see ``Server``'s ``refuse``); then the
   connection ends. aiohttp's own answer would quote the client and name the parser.
-* A connection is never deaf. ``Guard.stays_open`` says, for each answer, whether another request will be read behind
-  it. Every part that writes a head asks it (through ``ClientRequest.keep_alive``), so the answer says
-  ``Connection: close`` if not, and the connection ends with that answer.
+* The gateway reads every connection that it keeps open. For each answer ``Guard.stays_open`` says whether another
+  request will be read after it. All code that writes a head asks it (through ``ClientRequest.keep_alive``). If not,
+  the answer says ``Connection: close``, and the connection ends with that answer.
 """
 
 from __future__ import annotations
@@ -51,10 +51,7 @@ log = logging.getLogger(__name__)
 
 
 class Guard(asyncio.Protocol):
-    """One client's connection.
-
-    It refuses what can't be read, has the time of heads, bodies and idle connections, and ends the connection in order.
-    """
+    """One client's connection: refuses unreadable requests, enforces the deadlines, and closes in order."""
 
     __slots__ = (
         "_body",
@@ -88,7 +85,7 @@ class Guard(asyncio.Protocol):
         self._server = server
         self.transport: asyncio.Transport | None = None
         self.lost: BaseException | None = None
-        """Why the connection has ended, if not in order."""
+        """The error that ended the connection; None if it ended in order."""
         self.writing: WriteTimeout | None = None
         self.active = server.loop.time()
         """When the last request ended, or the connection began."""
@@ -96,31 +93,33 @@ class Guard(asyncio.Protocol):
         self._request: ClientRequest | None = None
         self._task: asyncio.Task[None] | None = None
         self._meant: tuple[str, str] | None = None
-        """Method and target of the head that was handed on, if the parser could not read them."""
+        """Method and target of the head passed on last, if aiohttp's parser can't read them."""
         self._body = BodyReader(limits.line_bytes, limits.headers, limits.head_bytes)
         self._reader = HeadReader(limits.line_bytes, limits.head_bytes)
         self._held = b""
-        """Bytes that wait for the present answer, or for room in the present body."""
+        """Bytes that wait until the current answer is complete, or until the current body can take more."""
         self._queued = b""
         """A whole head that waits in the arrivals queue."""
         self._refusal: str | None = None
-        """What the last answer of the connection refuses, once it is its turn."""
+        """The reason for refusing an unreadable request. Its answer comes in turn and is the connection's last."""
         self._busy = False
         self._upgrade = False
-        """It asked for another protocol: aiohttp's parser reads nothing behind its head before it is answered."""
+        """Whether it asks for another protocol: aiohttp's parser then reads nothing after its head until answered."""
         self._tunnel = False
         self._idle = True
         self._deaf = False
+        """Whether all further bytes from the client are dropped."""
         self._broken = False
         self._ending = False
         self._paused = False
+        """Whether aiohttp accepts no more of the current body for now."""
         self._held_back = False
         self._phase = ""
-        """What has a deadline: ``head``, ``body``, ``idle``, ``end`` or nothing."""
+        """What the deadline is for: ``head``, ``body``, ``idle``, ``end``, or empty for no deadline."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Serves the client, unless there are too many."""
-        # Not asked: uvloop's transports are no subclass.
+        """Serves the client, unless the server has too many connections."""
+        # No isinstance check: uvloop's transports are not subclasses.
         stream = cast(asyncio.Transport, transport)
         if self._server.is_full(stream):
             self._deaf, self._idle = True, False
@@ -129,7 +128,7 @@ class Guard(asyncio.Protocol):
             self._open(stream)
 
     def serve_once(self, transport: asyncio.Transport, head: bytes) -> None:
-        """Answers ``head``, a whole one, and nothing behind it, on a connection that was one too many."""
+        """Answers one whole ``head`` on a connection above the limit, and ignores everything after it."""
         self._deaf, self._idle = False, True
         self._open(transport)
         self.take(head)
@@ -144,7 +143,7 @@ class Guard(asyncio.Protocol):
         self._set_deadline()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Nothing is waited for any more. What a client sent last on a WebSocket still goes to its service."""
+        """Drops everything that waits. The last bytes that a client sent on a WebSocket still go to its service."""
         if exc is not None and self._tunnel and self._inner is not None:
             self._inner.data_received(unread_of(self.transport))
         self.lost = exc
@@ -155,7 +154,7 @@ class Guard(asyncio.Protocol):
             inner.connection_lost(exc)
 
     def leave(self) -> None:
-        """The guard has nothing to do with the connection any more."""
+        """Detaches the guard from the connection."""
         server = self._server
         server.guards.discard(self)
         server.forget(self)
@@ -166,26 +165,26 @@ class Guard(asyncio.Protocol):
         self.transport = self._inner = self._request = self._task = None
 
     def pause_writing(self) -> None:
-        """The client is slow: from now on it must show that it reads."""
+        """The client is slow: from now on the write time-out applies to it."""
         if self._inner is not None:
             self._inner.pause_writing()
         if self.writing is not None:
             self.writing.watch(tunnel=self._tunnel)
 
     def resume_writing(self) -> None:
-        """The client has taken most of what waited."""
+        """The client has taken most of the bytes that waited."""
         if self._inner is not None:
             self._inner.resume_writing()
         if self.writing is not None:
             self.writing.moved()
 
     def data_received(self, data: bytes) -> None:
-        """Takes what came, and hands it on in pieces none of which goes beyond the end of a head or of a body."""
+        """Passes the client's bytes on in pieces. No piece goes beyond the end of a head or of a body."""
         if self._tunnel and self._inner is not None:
             self._inner.data_received(data)
             return
         if self._queued:
-            # More than one head: that goes the long way.
+            # More than one head: that takes the slow path.
             data, self._queued = self._queued + data, b""
         elif self._idle and one_whole_head(data, self._server.limits.head_bytes):
             arrivals = self._server.arrivals
@@ -202,19 +201,20 @@ class Guard(asyncio.Protocol):
         self._advance()
 
     def take(self, head: bytes) -> None:
-        """Takes in a whole head with a plain request line; nothing is unfinished before it."""
+        """Processes a whole head with a plain request line. No earlier request may be unfinished."""
         self._hand_on(head)
         self._set_deadline()
 
     def leave_queue(self, head: bytes) -> bool:
-        """Whether ``head`` still waits in the arrivals queue, which it no longer does then."""
+        """Takes ``head`` out of the arrivals queue. Returns whether it was still waiting there."""
         if self._queued is not head:
             return False
         self._queued = b""
         return True
 
     def refuse(self, head: bytes, refusal_of: RefusalOf) -> None:
-        """Answers a whole head of the arrivals queue without aiohttp, if it brings a new user; else takes it in."""
+        """Answers a whole head of the arrivals queue without aiohttp if it brings a new user; otherwise processes
+        it."""
         transport, server = self.transport, self._server
         if transport is None or transport.is_closing():
             return
@@ -231,7 +231,7 @@ class Guard(asyncio.Protocol):
             self.end()
 
     def _advance(self) -> None:
-        """Hands on what can be handed on of what is held."""
+        """Passes on as much of the held bytes as possible."""
         data, self._held = self._held, b""
         at, end = 0, len(data)
         while at < end and not self._deaf:
@@ -252,7 +252,7 @@ class Guard(asyncio.Protocol):
         self._set_deadline()
 
     def _take_head(self, data: bytes, at: int) -> int:
-        """Takes what belongs to the present head. Returns the position behind it."""
+        """Takes the bytes that belong to the current head. Returns the position after it."""
         at, head = self._reader.take(data, at)
         if head is not None:
             self._hand_on(head.data, head.meant)
@@ -261,7 +261,7 @@ class Guard(asyncio.Protocol):
         return at
 
     def _hand_on(self, head: bytes, meant: tuple[str, str] | None = None) -> None:
-        """Hands a whole head to aiohttp, if its framing is sound."""
+        """Passes a whole head to aiohttp if its framing is valid."""
         framing = framing_of(head)
         if framing.fault:
             self._refuse(framing.fault)
@@ -272,7 +272,7 @@ class Guard(asyncio.Protocol):
         inner = self._inner
         if inner is None:
             inner = self._inner = self._server.handler_for(self)
-            assert self.transport is not None  # noqa: S101 - heads come on open connections only
+            assert self.transport is not None  # noqa: S101 - heads arrive on open connections only
             inner.connection_made(InnerTransport(self, self.transport))
         self._feed(inner, head)
 
@@ -280,9 +280,7 @@ class Guard(asyncio.Protocol):
         try:
             inner.data_received(data)
         except Exception as error:
-            # A length of 5,000 digits is too much for int(), and yarl refuses odd hosts so. With any other error the
-            # client gets the same answer, but
-            # the fault is aiohttp's or ours.
+            # int() refuses 5,000 digits, and yarl refuses some hosts. The cause of any other error is a bug.
             if not isinstance(error, ValueError | IndexError):
                 log.exception("a request could not be parsed")
             if self._request is None:
@@ -292,7 +290,7 @@ class Guard(asyncio.Protocol):
             self._refuse("the request is malformed")
 
     def _take_body(self, data: bytes, at: int) -> int:
-        """Hands on what belongs to the present body. Returns the position behind it."""
+        """Passes on what belongs to the current body. Returns the position after it."""
         body = self._body
         piece, cut = body.take(data, at)
         if body.fault:
@@ -305,11 +303,11 @@ class Guard(asyncio.Protocol):
         return cut
 
     def _end_body(self) -> None:
-        """Sees to it that the present body ends for the parser exactly where it ends."""
+        """Makes sure that the parser ends the current body exactly where the body ends."""
         request, inner, nudges = self._request, self._inner, 3
         while request is not None and inner is not None and not (self._paused or request.content.is_eof()):
-            # The parser has it all and waits to be told to go on, by a reader who has nothing left to read. It keeps
-            # in mind that it was to pause even if that was for a body before this one.
+            # The parser has the whole body, but waits to be resumed by a reader that has nothing left to read. The
+            # parser remembers a pause even if it was for an earlier body.
             nudges -= 1
             if nudges < 0 or request.content.exception() is not None:
                 self._break()
@@ -321,9 +319,9 @@ class Guard(asyncio.Protocol):
     def request_of(
         self, message: RawRequestMessage, payload: StreamReader, writer: Any, task: asyncio.Task[None]
     ) -> ClientRequest:
-        """The request that aiohttp has parsed of the head that was handed on."""
+        """The request that aiohttp has parsed from the head passed on."""
         inner = self._inner
-        assert inner is not None  # noqa: S101 - it is aiohttp's handler that asks
+        assert inner is not None  # noqa: S101 - aiohttp's handler is the caller
         if self._meant is not None:
             method, path = self._meant
             message = message._replace(method=method, path=path)
@@ -339,13 +337,13 @@ class Guard(asyncio.Protocol):
             task.add_done_callback(self._served)
         self._task, self._upgrade, self._request = task, message.upgrade, request
         if not parsed:
-            # Stands for a head that aiohttp could not parse: ``misread`` answers it.
+            # A placeholder for a head that aiohttp could not parse: ``misread`` answers it.
             return request
         fault = fault_of(message)
         if fault is None and (payload is EMPTY_PAYLOAD) != _is_bodiless(message):
             fault = "the length of the body can be read in two ways"
         if fault is not None:
-            # Where a head is in doubt, so is where the next one begins.
+            # If a head is ambiguous, so is the place where the next one begins.
             request.fault, self._deaf = fault, True
         if self._broken:
             self._break()
@@ -359,9 +357,9 @@ class Guard(asyncio.Protocol):
             self.end()
 
     def stays_open(self, request: ClientRequest) -> bool:
-        """Whether another request will be read behind ``request``, so that its answer need not announce the end.
+        """Whether another request will be read after ``request``. If not, its answer must announce the end.
 
-        Callers rely on True: from then on, only the client can bring about an end without an answer.
+        Callers rely on True: from then on, only the client can end the connection without an answer.
         """
         server = self._server
         if self._ending or request.fault is not None or server.is_probe(self):
@@ -374,13 +372,13 @@ class Guard(asyncio.Protocol):
             return False
         if request.content.is_eof():
             return True
-        # The parser takes what follows a body for the other protocol that was asked for, and only an answer behind it
-        # changes that. A client that waits for "100 Continue" may send its body or not.
+        # The parser takes bytes after the body for the requested other protocol, until an answer says otherwise. A
+        # client that waits for "100 Continue" may or may not send its body.
         at_hand = self._body.rest_is(REST_READ_BYTES) and hdrs.EXPECT not in request.headers
         return not self._upgrade and (self._body.complete or at_hand)
 
     def answered(self, inner: RequestHandler, keep_alive: bool) -> None:
-        """The answer to the present request is written."""
+        """Called when the answer to the current request has been written."""
         if inner is not self._inner:
             return
         self._busy = False
@@ -392,7 +390,7 @@ class Guard(asyncio.Protocol):
             self._rest()
 
     def _rest(self) -> None:
-        """Request and answer are complete: the next one may come."""
+        """Request and answer are complete: reads the next request."""
         self._request = self._task = None
         self.active = self._server.loop.time()
         self._idle = not self._deaf
@@ -403,7 +401,7 @@ class Guard(asyncio.Protocol):
             self._set_deadline()
 
     def pause(self, paused: bool) -> None:
-        """aiohttp takes no more of the present body, or takes more again."""
+        """Called when aiohttp accepts no more of the current body for now, or accepts more again."""
         self._paused = paused
         self._apply_pause()
         if not paused and (self._held or (self._body.complete and self._request is not None)):
@@ -432,17 +430,17 @@ class Guard(asyncio.Protocol):
             transport.resume_reading()
 
     def misread(self, error: BaseException | None) -> web.StreamResponse:
-        """aiohttp could not parse the head that was handed on: returns the answer, behind which the connection ends."""
+        """Returns the answer to a head that aiohttp could not parse. The connection ends after this answer."""
         self._deaf = True
         if not isinstance(error, HttpProcessingError):
             log.error("a request failed outside the application", exc_info=error)
-        assert self.transport is not None  # noqa: S101 - only then are there answers
+        assert self.transport is not None  # noqa: S101 - answers exist on open connections only
         answer = self._server.refuse(self.transport, "the request is malformed")
         answer.force_close()
         return answer
 
     def tunnel(self) -> None:
-        """The connection is a tunnel from now on, and belongs to its two ends."""
+        """The connection is a tunnel from now on. The tunnel's two ends control it."""
         self._tunnel = True
         self._idle = False
         self._set_deadline()
@@ -450,7 +448,7 @@ class Guard(asyncio.Protocol):
             self._server.loop.call_soon(self._advance)
 
     def _refuse(self, reason: str) -> None:
-        """Answers that the request can't be read, once it is its turn, and nothing behind it."""
+        """Answers, in turn, that the request can't be read. Ignores everything after that request."""
         self._deaf, self._refusal = True, reason
         self._held = b""
         if not self._busy:
@@ -465,19 +463,19 @@ class Guard(asyncio.Protocol):
         self.end()
 
     def _break(self, error: web.RequestPayloadError | None = None) -> None:
-        """Tells the reader of the body that there is no more of it."""
+        """Tells the reader of the body that the rest will not come."""
         self._deaf = self._broken = True
         if not self._busy:
-            # Answered already: aiohttp reads the rest in order to drop it.
+            # The answer has been sent: aiohttp reads the rest only to drop it.
             self.end(self._inner)
         elif self._request is not None and self._request.content.exception() is None:
             self._request.content.set_exception(error or web.RequestPayloadError("malformed or incomplete"))
 
     def end(self, inner: RequestHandler | None = None) -> None:
-        """Ends the connection behind the last answer. A client that may still send gets time to read it: closed at
-        once, the connection would be reset, and the answer with it.
+        """Ends the connection after the last answer. A client that may still send gets time to read the answer: an
+        immediate close would reset the connection, and the client could lose the answer.
 
-        ``inner``: aiohttp's handler, which has not asked for this itself.
+        ``inner``: aiohttp's handler, if the handler itself did not ask for the end.
         """
         transport = self.transport
         if self._ending or transport is None:
@@ -494,7 +492,7 @@ class Guard(asyncio.Protocol):
         if transport.is_closing():
             return
         if self._tunnel or server.is_probe(self) or (said and not unread):
-            # The client has said itself that this is its last request, or time is short.
+            # The client has said that this was its last request, or the time is short.
             transport.close()
             return
         self._paused = self._held_back = False
@@ -508,22 +506,22 @@ class Guard(asyncio.Protocol):
         server.deadlines.set(self, server.limits.linger_seconds, transport.close)
 
     def end_if_idle(self, since: float) -> None:
-        """Ends the connection if there has been no request on it since that time of the loop."""
+        """Ends the connection if it has had no request since ``since``, a time of the loop's clock."""
         if not self._idle or self._queued or self.active > since or self.transport is None:
             return
-        # On a busy machine timers run before what has come is read. A proxy could not repeat a POST.
+        # On a busy machine timers run before new bytes are read. A proxy could not repeat a POST.
         if not has_come(self.transport):
             self._close_idle(self.transport)
 
     def cancel(self) -> None:
-        """Breaks off what is under way."""
+        """Cancels the request in progress and aborts the connection."""
         if self._task is not None:
             self._task.cancel()
         if self.transport is not None:
             self.transport.abort()
 
     def _set_deadline(self) -> None:
-        """A head as a whole has its time, a body for each of its pieces, and so has an idle connection."""
+        """Sets the deadline: one for a whole head, one for each piece of a body, one for an idle connection."""
         if self._ending:
             return
         if self._deaf or self._tunnel:
@@ -547,7 +545,7 @@ class Guard(asyncio.Protocol):
         elif self._phase and self._phase != "idle":
             server.deadlines.drop(self)
         else:
-            # Left as it is: the connection is looked at when the time is over, and no request pays for it.
+            # The old timer stays: it checks the connection when it fires, so no request pays for changing it.
             return
         self._phase = phase
 
@@ -559,7 +557,7 @@ class Guard(asyncio.Protocol):
         if self._look_again(self._body_is_late):
             return
         self._phase = ""
-        # Of a body that has come, or waits to be taken, the reader is slow and not the client.
+        # If the body has arrived, or waits to be taken, its reader is slow and not the client.
         if self._paused or self._held or self._body.complete:
             self._set_deadline()
         else:

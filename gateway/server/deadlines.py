@@ -1,7 +1,7 @@
-"""Many coarse time-outs for the price of one timer.
+"""Many coarse time-outs at the cost of one timer.
 
-A timer per request is a tenth of what forwarding one costs; a service that is a fraction of a second
-late is not.
+A timer per request costs a tenth of forwarding the request. A time-out that comes a fraction of a second late does no
+harm.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Callable, Hashable
 
 log = logging.getLogger(__name__)
 
-# How much later than asked for a time-out may come.
+# A time-out may come this much later than requested.
 TICK_SECONDS = 0.1
 
 
 class Deadlines:
-    """Calls back for keys that are still there when their time is over."""
+    """Calls back for each key whose time-out has passed and that was not dropped."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -26,17 +26,17 @@ class Deadlines:
         self._timer: asyncio.TimerHandle | None = None
 
     def set(self, key: Hashable, seconds: float, expired: Callable[[], None]) -> None:
-        """Call ``expired`` once, no sooner than in ``seconds``, unless ``drop`` comes before."""
+        """Calls ``expired`` once, no sooner than in ``seconds``, unless ``drop`` is called before."""
         self._due[key] = (self._loop.time() + seconds, expired)
         if self._timer is None:
             self._timer = self._loop.call_later(TICK_SECONDS, self._sweep)
 
     def drop(self, key: Hashable) -> None:
-        """Forget ``key``, known or not."""
+        """Drops ``key``. An unknown key is ignored."""
         self._due.pop(key, None)
 
     def close(self) -> None:
-        """Forget all."""
+        """Drops all keys."""
         self._due.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -46,14 +46,14 @@ class Deadlines:
         now = self._loop.time()
         self._timer = None
         for key in [key for key, (when, _) in self._due.items() if when <= now]:
-            # One that was called may have dropped or put off another.
+            # An earlier callback may have dropped or postponed this one.
             when, expired = self._due.get(key, (math.inf, None))
             if when <= now and expired is not None:
                 del self._due[key]
                 try:
                     expired()
                 except Exception:
-                    # The others' time-outs must not depend on it.
+                    # An error in one callback must not affect the other time-outs.
                     log.exception("a time-out could not be told")
         if self._due and self._timer is None:
             self._timer = self._loop.call_later(TICK_SECONDS, self._sweep)

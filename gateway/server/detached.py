@@ -1,7 +1,7 @@
-"""Connections that have left aiohttp: open for hours, and served by a small protocol of their own.
+"""Connections that have left aiohttp: they stay open for hours and have a small protocol of their own.
 
-For aiohttp such a connection is lost, so its request, task, parser and buffers go away. The server goes on to count the
-connection, and ends it when the server itself ends. Everything here is public in aiohttp.
+For aiohttp such a connection is lost, so its request, task, parser and buffers are freed. The server still counts the
+connection, and ends it when the server itself stops. Everything that this module uses is public in aiohttp.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ class DetachedProtocol(asyncio.Protocol, ABC):
 
     @abstractmethod
     def abort(self) -> None:
-        """Ends the connection at once; what was not sent is dropped."""
+        """Ends the connection at once; bytes not sent yet are dropped."""
 
 
 def transport_of(transport: asyncio.Transport) -> asyncio.Transport:
-    """The connection's own transport, behind the one that aiohttp has on the gateway's own server."""
+    """The connection's own transport, behind the one that aiohttp gets from the gateway's server."""
     return transport.outer if isinstance(transport, InnerTransport) else transport
 
 
 class DetachedConnections:
-    """The connections that have left one server and are still open. ``limits`` are those of the server."""
+    """The connections that have left one server and are still open. ``limits`` are the server's."""
 
     __slots__ = ("_open", "limits")
 
@@ -40,14 +40,14 @@ class DetachedConnections:
         self._open: set[DetachedProtocol] = set()
 
     def __len__(self) -> int:
-        """How many there are."""
+        """How many connections there are."""
         return len(self._open)
 
     def detach(self, request: web.BaseRequest, protocol: DetachedProtocol) -> None:
         """Gives the connection of ``request`` to ``protocol``.
 
         Call this from the handler, which must not await anything afterwards: its task may have been cancelled. aiohttp
-        drops what the client has sent behind the request. Raises ConnectionResetError if the client has gone.
+        drops what the client has sent after the request. Raises ConnectionResetError if the client has gone.
         """
         transport, aiohttps = request.transport, request.protocol
         if transport is None or transport.is_closing():
@@ -56,7 +56,8 @@ class DetachedConnections:
         transport.set_protocol(protocol)
         aiohttps.transport = None
         aiohttps.connection_lost(None)
-        # aiohttp may have paused it for a body or for requests that nobody reads now; the end would go unnoticed.
+        # aiohttp may have paused reading because of a body or further requests. The end of the connection would go
+        # unnoticed.
         transport_of(transport).resume_reading()
 
     def discard(self, protocol: DetachedProtocol) -> None:
@@ -64,6 +65,6 @@ class DetachedConnections:
         self._open.discard(protocol)
 
     def abort(self) -> None:
-        """Ends all of them at once; what was not sent is dropped."""
+        """Ends all connections at once; bytes not sent yet are dropped."""
         for protocol in list(self._open):
             protocol.abort()

@@ -1,7 +1,7 @@
 """Where requests begin and end in the bytes of a connection, and which heads are refused as ambiguous. No I/O.
 
-aiohttp's C and Python parsers do not refuse quite the same requests. The decisions here are made before a request
-reaches any handler, and a refusal ends the connection: if a head is ambiguous, so is the place where the next begins.
+aiohttp's C and Python parsers do not refuse exactly the same requests. So the gateway decides here, before any handler
+gets the request. A refusal ends the connection: if a head is ambiguous, so is the place where the next one begins.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from yarl import URL
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 HEAD_TOO_LATE: Final = "the head did not arrive in time"
 BODY_TOO_LATE: Final = "the body did not arrive in time"
-# Not ``lower()``, which makes a k of the Kelvin sign.
+# Not ``lower()``, which turns the Kelvin sign into a k.
 _CHUNKED: Final = re.compile("chunked", re.ASCII | re.IGNORECASE)
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _ABSOLUTE: Final = re.compile(r"https?://([^/?#]*)", re.IGNORECASE)
 _ANY_ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*([^?#]*)")
-# A tunnel, and what HTTP/2 begins with.
+# CONNECT asks for a tunnel; HTTP/2 begins with PRI.
 _NEVER: Final = frozenset({"CONNECT", "PRI"})
 _LONGEST_METHOD: Final = 64
 
 
 class Head(Protocol):
-    """What is looked at of a parsed request."""
+    """The parts of a parsed request that are checked here."""
 
     @property
     def method(self) -> str: ...
@@ -39,13 +39,13 @@ class Head(Protocol):
 
 
 class BodyTooSlow(web.RequestPayloadError):
-    """The fault of a body whose bytes did not arrive in time, so that its connection was given up."""
+    """The error of a body whose bytes did not arrive in time, so that its connection was closed."""
 
 
 def fault_of(head: Head) -> str | None:
-    """Why this request must not be answered as if it were clear: one clause without client data, or None.
+    """Why this request is ambiguous and must be refused: one clause without client data; None if it is not.
 
-    That names and values hold no character they may not, both parsers have seen to.
+    Both parsers have already made sure that names and values hold no invalid characters.
     """
     if head.method in _NEVER:
         return f"{head.method} is not for gateways"
@@ -54,11 +54,12 @@ def fault_of(head: Head) -> str | None:
     headers = head.headers
     hosts = headers.getall(hdrs.HOST, ())
     if len(hosts) == 1:
-        # Empty is what a client sends whose target has no authority, and some load balancers' checks (RFC 9112, 3.2).
+        # Clients send an empty Host if their target has no authority, and so do some load balancers' checks (RFC 9112,
+        # 3.2).
         if hosts[0] and _HOST.fullmatch(hosts[0]) is None:
             return "Host is malformed"
     elif hosts or head.version != HttpVersion10:
-        # HTTP/1.0 has no Host, and load balancers' default checks speak it.
+        # HTTP/1.0 has no Host, and load balancers' default checks use HTTP/1.0.
         return "there must be exactly one Host"
     lengths = headers.getall(hdrs.CONTENT_LENGTH, ())
     codings = headers.getall(hdrs.TRANSFER_ENCODING, ())
@@ -84,8 +85,8 @@ def url_of(target: str) -> URL:
 
 
 def with_host(message: RawRequestMessage) -> RawRequestMessage:
-    """A request whose absolute target names the host that HTTP/1.0 has no header for, with that as its Host; any other
-    one as it is."""
+    """HTTP/1.0 has no Host header. If the absolute target of such a request names a host, returns the request with that
+    as its Host; otherwise returns it unchanged."""
     if message.version != HttpVersion10 or hdrs.HOST in message.headers:
         return message
     absolute = _ABSOLUTE.match(message.path)
@@ -98,57 +99,57 @@ def with_host(message: RawRequestMessage) -> RawRequestMessage:
 
 HEAD_END: Final = b"\r\n\r\n"
 
-# The one form there is. Parsers forgive lower case, several spaces, other protocols, each something else.
+# The only valid form. Parsers tolerate lower case, several spaces or other protocols, each parser something different.
 _LINE: Final = re.compile(rb"(\r\n)?([!#$%&'*+.^_`|~0-9A-Z-]+) ([\x21-\x7e\x80-\xff]+) (HTTP/1\.[01]\r\n)")
 _BEGINNING: Final = re.compile(
     rb"\r?|(?:\r\n)?[!#$%&'*+.^_`|~0-9A-Z-]*(?: (?:[\x21-\x7e\x80-\xff]+(?: H?T?T?P?/?1?\.?[01]?\r?)?)?)?"
 )
-# Lines that both of aiohttp's parsers read as they are. The C parser has a fixed list of methods, and takes no byte
+# Lines that both of aiohttp's parsers read unchanged. The C parser has a fixed list of methods, and accepts no byte
 # beyond ASCII.
 _PLAIN_LINE: Final = re.compile(
     rb"(?:\r\n)?(?:GET|POST|PUT|DELETE|HEAD|OPTIONS|PATCH|TRACE"
     rb"|PROPFIND|PROPPATCH|MKCOL|COPY|MOVE|LOCK|UNLOCK|SEARCH|REPORT|PURGE) [\x21-\x7e]+ HTTP/1\.[01]\r\n"
 )
 _BEYOND_ASCII: Final = bytes(byte if byte < 0x80 else 0x7E for byte in range(256))
-# Blanks before the colon make a name that parsers refuse; their opinion is not waited for.
+# Parsers refuse a name with blanks before the colon; it is refused here before they see it.
 _FRAMING: Final = re.compile(
     rb"\n(content-length|transfer-encoding)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*(?=\r?\n)", re.IGNORECASE
 )
 _CHUNK_SIZE: Final = re.compile(rb"0*([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
-# Trailers are dropped; what speaks of framing there has a second reading all the same.
+# Trailers are dropped. A framing header among them is refused all the same, because another reader may honour it.
 _TRAILER: Final = re.compile(
     rb"(?!content-length:|transfer-encoding:)[!#$%&'*+.^_`|~0-9A-Z-]+:[\t\x20-\x7e\x80-\xff]*", re.IGNORECASE
 )
 
-# Chunked bodies may have this much besides their data, and a multiple of the data.
+# Chunked bodies may have this many bytes of overhead, and a multiple of their data.
 _CHUNK_EXTRA_BYTES: Final = 32 * 1024
 _CHUNK_EXTRA_TIMES: Final = 16
 
 
 class RequestLine:
-    """Watches the first line of a head come in.
+    """Follows the first line of a head as it arrives.
 
-    ``ready`` is what the parser gets of the piece taken last: nothing before the line is complete. A line that a parser
-    would refuse for its method, or for bytes beyond ASCII, is replaced by one that it takes; ``meant`` then holds the
-    true method and target.
+    ``ready`` holds what the parser gets of the last piece: nothing before the line is complete. If a parser would
+    refuse the line for its method, or for bytes beyond ASCII, the line is replaced by one that it accepts; ``meant``
+    then holds the true method and target.
     """
 
     __slots__ = ("_line", "_most", "meant", "ready")
 
     def __init__(self, most: int) -> None:
-        """``most``: how many bytes it may have."""
+        """``most``: the maximum length of the line in bytes."""
         self._most = most
         self._line: bytes | None = b""
         self.ready = b""
         self.meant: tuple[str, str] | None = None
 
     def begin(self) -> None:
-        """What comes now is another head."""
+        """Starts a new head."""
         self._line = b""
         self.meant = None
 
     def takes(self, piece: bytes) -> bool:
-        """Whether the line may still be one, ``piece`` being what comes next of the head."""
+        """Takes ``piece``, the next bytes of the head. Returns whether they can still be a valid request line."""
         self.ready = piece
         if self._line is None:
             return True
@@ -169,7 +170,7 @@ class RequestLine:
 
 
 class Ends:
-    """Finds the empty lines that end heads, also where a read ends within them."""
+    """Finds the empty lines that end heads, even if a read ends within one."""
 
     __slots__ = ("_seam",)
 
@@ -177,9 +178,9 @@ class Ends:
         self._seam = b""
 
     def next(self, data: bytes, at: int) -> int:
-        """The position behind the next empty line, or the length of ``data`` if none ends in it.
+        """The position after the next empty line, or the length of ``data`` if none ends in it.
 
-        ``at``: where to begin; 0 is where the read before stopped. Stop only at positions given here.
+        ``at``: where to begin; 0 continues where the previous read stopped. Stop only at positions returned here.
         """
         if at == 0 and self._seam:
             seam, self._seam = self._seam, b""
@@ -196,16 +197,16 @@ class Ends:
 
 
 class WholeHead(NamedTuple):
-    """A head that has come whole. ``data`` is for the parser; ``meant`` as in ``RequestLine``."""
+    """A complete head. ``data`` is for the parser; ``meant`` as in ``RequestLine``."""
 
     data: bytes
     meant: tuple[str, str] | None
 
 
 class HeadReader:
-    """Gathers the pieces of a head until it is whole.
+    """Collects the pieces of a head until it is complete.
 
-    ``line_bytes`` bounds the request line, ``head_bytes`` all of the head.
+    ``line_bytes`` limits the request line, ``head_bytes`` the whole head.
     """
 
     __slots__ = ("_ends", "_head_bytes", "_line", "_parts", "begun", "fault", "size")
@@ -216,15 +217,15 @@ class HeadReader:
         self._line = RequestLine(line_bytes)
         self._parts = b""
         self.size = 0
-        """How many bytes of an unfinished head have come."""
+        """How many bytes of an unfinished head have arrived."""
         self.begun = False
-        """Whether there is more of a head than an empty line, which some clients send behind a body."""
+        """Whether more than an empty line has arrived; some clients send an empty line after a body."""
         self.fault = ""
-        """Why what came is no head: one clause without client data. Nothing more is read then."""
+        """Why the bytes are not a valid head: one clause without client data. Nothing more is read then."""
 
     def take(self, data: bytes, at: int) -> tuple[int, WholeHead | None]:
-        """Takes what of ``data`` from ``at`` on belongs to the head. Returns the position behind it, and the head if it
-        is whole now."""
+        """Takes what belongs to the head, from position ``at`` of ``data``. Returns the position after it, and the head
+        if it is complete now."""
         cut = self._ends.next(data, at)
         piece = data if cut - at == len(data) else data[at:cut]
         line = self._line
@@ -247,8 +248,8 @@ class HeadReader:
 
 
 class Framing(NamedTuple):
-    """Where the body of a request ends: behind ``length`` bytes, or with its last chunk. ``fault``: why that is not
-    clear, in one clause without client data."""
+    """Where the body of a request ends: after ``length`` bytes, or with its last chunk. ``fault``: why that is
+    ambiguous, in one clause without client data."""
 
     length: int = 0
     chunked: bool = False
@@ -259,7 +260,7 @@ _NO_BODY: Final = Framing()
 
 
 def framing_of(head: bytes) -> Framing:
-    """The framing that a whole head with a sound request line gives."""
+    """The framing of a complete head with a valid request line."""
     found = _FRAMING.findall(head)
     if not found:
         return _NO_BODY if head.count(b"\n") == head.count(b"\r\n") else Framing(fault="a bare line feed")
@@ -277,13 +278,13 @@ def framing_of(head: bytes) -> Framing:
 
 
 class ChunkedBody:
-    """Follows the framing of one chunked body, so that its end is known from what was parsed.
+    """Follows the framing of one chunked body, so that its end is known independently of the parser.
 
-    The parser gets the chunks as they came, and always the same end: ``0``, without extension and trailers. These are
-    checked and dropped here, because aiohttp's C parser would take trailers for fields of the next request. A line
-    that is not complete is kept back until it is.
+    The parser gets the chunks unchanged, and always the same end: ``0``, without extension and trailers. Extension and
+    trailers are checked and dropped here, because aiohttp's C parser would take trailers for fields of the next
+    request. An incomplete line is kept back until it is complete.
 
-    ``line_bytes`` bounds one line, ``trailers`` their number, ``trailer_bytes`` all of them together.
+    ``line_bytes`` limits one line, ``trailers`` their number, ``trailer_bytes`` all of them together.
     """
 
     __slots__ = (
@@ -304,20 +305,20 @@ class ChunkedBody:
         self._trailers = trailers
         self._trailer_bytes = trailer_bytes
         self._left = 0
-        """What is still to come of the present chunk, its line break included."""
+        """Bytes still to come of the current chunk, including its line break."""
         self._line = b""
-        """The beginning of a line whose end has not come yet."""
+        """The beginning of an incomplete line."""
         self._in_trailers = False
         self._bytes = self._data_bytes = 0
-        """The complete lines and chunks so far, and how much of these was data."""
+        """Bytes of complete lines and chunks so far, and how many of these were data."""
         self.done = False
-        """The body is complete."""
+        """Whether the body is complete."""
         self.fault = False
-        """What came is no chunked body, or has next to no data in it."""
+        """Whether the bytes are not a valid chunked body, or hold almost no data."""
 
     def take(self, data: bytes, at: int) -> tuple[bytes, int]:
-        """Takes what of ``data`` from ``at`` on belongs to the body. Returns what of it is for the parser, and the
-        position behind it. Not to be called again once the body is done or faulty."""
+        """Takes what belongs to the body, from position ``at`` of ``data``. Returns the bytes for the parser, and the
+        position after the body's part. Do not call it again once the body is done or faulty."""
         kept = len(self._line)
         if kept:
             data, self._line = self._line + data[at:], b""
@@ -330,7 +331,7 @@ class ChunkedBody:
         before = b""
         """What goes before ``data[begin:]``, where something was left out."""
         behind = -1
-        """Where the last chunk's line begins, once it has come: what goes before it is for the parser."""
+        """Where the last chunk's line begins, once it has arrived: the bytes before it are for the parser."""
         if self._in_trailers:
             behind = at
         while at < end:
@@ -342,13 +343,13 @@ class ChunkedBody:
             line_end = data.find(b"\r\n", at, at + self._line_bytes + 2)
             if line_end < 0:
                 self._line = data[at:]
-                # A line break of another kind will not become a right one.
+                # An invalid line break does not become a valid one.
                 self.fault = end - at > self._line_bytes or b"\n" in self._line or b"\r" in self._line[:-1]
                 return before + data[begin : at if behind < 0 else behind], end
             line = data[at:line_end]
             if not self._in_trailers:
                 if line == b"0" and data.startswith(b"\r\n", line_end + 2):
-                    # As nearly always: the parser may have it as it came.
+                    # The usual case: the parser gets the bytes unchanged.
                     self.done = True
                     return before + data[begin : line_end + 4], line_end + 4
                 if self._is_last(line):
@@ -380,7 +381,7 @@ class ChunkedBody:
         return at
 
     def _is_last(self, line: bytes) -> bool:
-        """Begins the chunk that ``line`` announces, unless that is the last one, which has no data."""
+        """Begins the chunk that ``line`` announces. Returns whether it is the last chunk, which has no data."""
         size = _CHUNK_SIZE.fullmatch(line)
         if size is None:
             self.fault = True
@@ -389,7 +390,7 @@ class ChunkedBody:
         if not length:
             return True
         self._left = length + 2
-        # Judged by the chunks before it: the size alone is no data yet.
+        # Judged by the chunks before it, because an announced size is not data yet.
         self._bytes += len(line) + 2
         self.fault = self._bytes > _CHUNK_EXTRA_BYTES + _CHUNK_EXTRA_TIMES * self._data_bytes
         self._bytes += self._left
@@ -403,37 +404,38 @@ class ChunkedBody:
 
 
 class BodyReader:
-    """Follows one body after the other to where it ends. The limits are those of ``ChunkedBody``."""
+    """Follows the bodies of a connection, one after the other, to their ends. The limits are those of
+    ``ChunkedBody``."""
 
     __slots__ = ("_chunks", "_left", "_limits", "fault")
 
     def __init__(self, line_bytes: int, trailers: int, trailer_bytes: int) -> None:
         self._limits = line_bytes, trailers, trailer_bytes
         self._left = 0
-        """How much is still to come, if the body came with its length."""
+        """Bytes still to come, if the body has a known length."""
         self._chunks: ChunkedBody | None = None
-        """Where its chunks end, as long as they have not."""
+        """The state of a chunked body until its end."""
         self.fault = False
-        """The body is not framed as it should be. Nothing more is read then."""
+        """Whether the body's framing is invalid. Nothing more is read then."""
 
     def begin(self, framing: Framing) -> None:
-        """The next body."""
+        """Starts the next body."""
         self._left = framing.length
         if framing.chunked:
             self._chunks = ChunkedBody(*self._limits)
 
     @property
     def complete(self) -> bool:
-        """Whether all of the body has come, or there is none."""
+        """Whether the whole body has arrived, or the request has none."""
         return not self._left and self._chunks is None
 
     def rest_is(self, most: int) -> bool:
-        """Whether it is known that at most so many bytes are still to come."""
+        """Whether it is known that at most ``most`` bytes are still to come."""
         return self._chunks is None and self._left <= most
 
     def take(self, data: bytes, at: int) -> tuple[bytes, int]:
-        """Takes what of ``data`` from ``at`` on belongs to the body. Returns what of it is for the parser, and the
-        position behind it."""
+        """Takes what belongs to the body, from position ``at`` of ``data``. Returns the bytes for the parser, and the
+        position after the body's part."""
         chunks = self._chunks
         if chunks is None:
             cut = min(len(data), at + self._left)
@@ -447,5 +449,6 @@ class BodyReader:
 
 
 def one_whole_head(data: bytes, most: int) -> bool:
-    """Whether ``data`` is exactly one head, as nearly always, of at most ``most`` bytes, with a plain request line."""
+    """Whether ``data`` is exactly one head of at most ``most`` bytes with a plain request line. This is the usual
+    case."""
     return data.find(HEAD_END) == len(data) - 4 and len(data) <= most and _PLAIN_LINE.match(data) is not None

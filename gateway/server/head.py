@@ -1,4 +1,4 @@
-"""The head of a request, as far as decisions need it, and how one is read without a connection's own parser."""
+"""The parts of a request's head that decisions need, and a parser for heads outside a connection's own parser."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _READ_BYTES: Final = 64 * 1024
 
 
 class RequestHead(Protocol):
-    """What decisions look at of a request: an aiohttp request is one, and so is a ``ParsedHead``."""
+    """What decisions read of a request. An aiohttp request has all of it, and so has a ``ParsedHead``."""
 
     @property
     def method(self) -> str: ...
@@ -38,7 +38,7 @@ class RequestHead(Protocol):
 
 
 class ParsedHead:
-    """A head that was parsed, of a request that no handler has seen."""
+    """The parsed head of a request that has not reached a handler."""
 
     __slots__ = ("headers", "keep_alive", "method", "raw_headers", "raw_path", "remote", "version")
 
@@ -55,7 +55,7 @@ class ParsedHead:
 
 
 class UnreadHead:
-    """Stands for a request that can't be read."""
+    """A placeholder for a request that can't be read."""
 
     __slots__ = ("fault", "remote")
 
@@ -73,7 +73,7 @@ class UnreadHead:
 
 
 class HeadParser:
-    """Reads whole heads of requests without a body, with one parser for all connections."""
+    """Parses whole heads of requests without a body, with one parser for all connections."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: ConnectionLimits) -> None:
         self._loop = loop
@@ -81,7 +81,7 @@ class HeadParser:
         self._parser: HttpRequestParser | None = None
 
     def read(self, head: bytes, transport: asyncio.BaseTransport) -> ParsedHead | None:
-        """The head; None if it is not sound, has a body or asks for another protocol."""
+        """The parsed head; None if it is invalid, has a body or asks for another protocol."""
         parser = self._parser
         if parser is None:
             limits = self._limits
@@ -102,7 +102,7 @@ class HeadParser:
             self._parser = None
             return None
         if len(messages) != 1 or upgraded or messages[0][1] is not EMPTY_PAYLOAD:
-            # Nothing that follows could be told from the rest of this one.
+            # The parser could not tell later heads from the rest of this one.
             self._parser = None
             return None
         message = with_host(messages[0][0])
@@ -110,6 +110,6 @@ class HeadParser:
 
 
 def remote_of(transport: asyncio.BaseTransport) -> str | None:
-    """The address of the peer; None if the connection is not one of TCP."""
+    """The peer's address; None if the connection is not TCP."""
     peer = transport.get_extra_info("peername")
     return str(peer[0]) if isinstance(peer, tuple | list) and peer else None

@@ -1,4 +1,4 @@
-"""aiohttp's server as this gateway runs it: whose connections are ours, and how many there may be."""
+"""aiohttp's server as the gateway runs it: with its own connections, and with a limit on their number."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from gateway.server.unread import unread_at
 from gateway.server.whole_response import SERVER_NAME, WholeAnswer
 
 BACKLOG: Final = 4096
-"""Connections that may wait to be accepted: a sale opens in one second, and aiohttp's 128 would refuse most."""
+"""Length of the listen backlog. A sale opens in one second, and aiohttp's 128 would refuse most connections."""
 
 _ACCEPTED_AT_ONCE: Final = 64
 _ACCEPT_SECONDS: Final = 0.5  # for what waits when the port closes
@@ -65,12 +65,12 @@ _FULL_FOR_STREAMS: Final = (
 
 _ORIGIN: Final = re.compile(rb"\r\norigin:", re.IGNORECASE)
 _COME_BACK: Final = b"retry: %d\n: no room here\n\n"
-_RETRY_MS: Final = (5_000, 15_000)  # drawn evenly, so that a crowd comes back spread
+_RETRY_MS: Final = (5_000, 15_000)  # drawn evenly, so that a crowd comes back spread out
 
 
 def most_descriptors() -> int:
-    """File descriptors that may be in use before new connections are refused: the limit less a twentieth, at least
-    64, for services, Redis, files, and for accepting in order to refuse."""
+    """How many file descriptors may be in use before new connections are refused: the limit minus a twentieth, at least
+    64. These remain for services, Redis, files, and for accepting connections in order to refuse them."""
     most = file_limit()
     return most - max(64, most // 20)
 
@@ -78,7 +78,8 @@ def most_descriptors() -> int:
 async def open_port(runner: Runner, host: str, port: int) -> None:
     """Opens a port at every address of ``host``. Raises OSError.
 
-    It takes connections in small lots, so that a crowd delays no one for long and can be counted, while many may wait.
+    It accepts connections in small batches, so that a crowd delays other work only briefly and can be counted. The
+    backlog is long.
     """
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -86,7 +87,7 @@ async def open_port(runner: Runner, host: str, port: int) -> None:
         listening = socket.socket(family, socket.SOCK_STREAM, protocol)
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            # Accepted connections inherit it; aiohttp would set it on each.
+            # Accepted connections inherit this option; aiohttp would set it on each.
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if family == socket.AF_INET6:
                 listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -96,7 +97,7 @@ async def open_port(runner: Runner, host: str, port: int) -> None:
         except BaseException:
             listening.close()
             raise
-        # asyncio takes one figure for how many may wait and how many it accepts in one turn.
+        # asyncio uses one number both for the backlog and for how many connections it accepts per iteration.
         listening.listen(BACKLOG)
         runner.ports.append(listening)
 
@@ -147,8 +148,9 @@ class Runner(AppRunner):
         )
 
     async def stop_serving(self, seconds: float) -> None:
-        """Takes no new connections and ends those there are within ``seconds``. The application stays up."""
-        # Connections that wait to be accepted have sent their requests, maybe, and would be reset with the port.
+        """Accepts no new connections and ends the existing ones within ``seconds``. The application stays up."""
+        # Clients whose connections wait to be accepted may already have sent requests. Closing the port would reset
+        # these connections.
         loop = asyncio.get_running_loop()
         until = loop.time() + min(seconds, _ACCEPT_SECONDS)
         while loop.time() < until and _has_waiting(self.ports):  # noqa: ASYNC110 - no event says that
@@ -164,7 +166,7 @@ class Runner(AppRunner):
 
 
 Refuse = Callable[[UnreadHead], WholeAnswer]
-"""Makes the answer to a request that can't be read, and counts and logs it."""
+"""Creates the answer to a request that can't be read, and counts and logs it."""
 
 
 def plain_refusal(head: UnreadHead) -> WholeAnswer:
@@ -173,18 +175,21 @@ def plain_refusal(head: UnreadHead) -> WholeAnswer:
 
 
 CorsOf = Callable[[RequestHead], Sequence[tuple[str, str]]]
-"""What the answer to a request says about pages of other origins: header names and values."""
+"""Returns the CORS headers of the answer to a request: names and values."""
 
 
 class Server(web.Server):
-    """aiohttp's server with a ``Guard`` for each connection. Make it inside the loop.
+    """aiohttp's server with a ``Guard`` for each connection. Create it inside the loop.
 
-    Connections are refused while ``descriptors`` files or more are open, this being the number the next one gets, and
-    while there are ``most`` connections (None: no bound but the files). ``on_full`` is called for each. A few requests
-    for health are answered all the same: a supervisor would restart a gateway that only has many clients. ``arrivals``:
-    the queue for requests of new users, if they are to wait. ``refuse``: see ``Refuse``. ``cors_of`` is asked for a
-    refused connection's request, if a page of another origin may have sent it: what the page can't read ends its
-    ``EventSource`` for good. ``detached``: the connections that left aiohttp, which count as well.
+    New connections are refused while ``descriptors`` or more file descriptors are in use (judged by the number of the
+    newest one), and while there are ``most`` connections (None: only the descriptors count). ``on_full`` is called for
+    each refused connection. A few health requests are answered all the same: a supervisor would otherwise restart a
+    gateway that merely has many clients.
+
+    ``arrivals``: the queue for requests of new users, if these are to wait. ``refuse``: see ``Refuse``. ``cors_of`` is
+    called for the request on a refused connection if a page of another origin may have sent it: if the page can't read
+    the answer, its ``EventSource`` never reconnects. ``detached``: the connections that left aiohttp, which count as
+    well.
     """
 
     def __init__(
@@ -206,7 +211,7 @@ class Server(web.Server):
         self.deadlines = Deadlines()
         self.heads = HeadParser(self.loop, self.limits)
         self.guards: set[Guard] = set()
-        """The connections that are served."""
+        """The connections being served."""
         self._descriptors = most_descriptors() if descriptors is None else descriptors
         self._most = most
         self._on_full = on_full or (lambda: None)
@@ -214,16 +219,16 @@ class Server(web.Server):
         self._cors_of = cors_of
         self._detached = DetachedConnections() if detached is None else detached
         self._undecided: dict[Guard, tuple[asyncio.Transport, bytes]] = {}
-        """Connections too many whose first bytes do not say yet what the client asks for, with these bytes."""
+        """Connections above the limit whose first bytes, kept here, do not show yet what the client asks for."""
         self._probes: set[Guard] = set()
-        """Connections too many that are answered, once each, because they ask for health."""
+        """Connections above the limit that are answered once, because they ask for health."""
         self.draining = False
-        """Each answer is the last one of its connection."""
+        """Whether the server is draining: each answer is then the last one of its connection."""
         self._options: dict[str, Any] = {
             "loop": self.loop,
             "access_log": None,
             "tcp_keepalive": False,
-            # The guard has the time of idle connections.
+            # The guard enforces the time-out of idle connections.
             "keepalive_timeout": _NEVER_SECONDS,
             "lingering_time": self.limits.rest_seconds,
             "max_line_size": self.limits.line_bytes,
@@ -243,7 +248,7 @@ class Server(web.Server):
         return Guard(self)
 
     def handler_for(self, guard: Guard) -> RequestHandler:
-        """aiohttp's part in a connection."""
+        """Creates aiohttp's part of a connection."""
         return RequestHandler(self, guard, **self._options)
 
     def refuse(self, transport: asyncio.BaseTransport, fault: str) -> WholeAnswer:
@@ -264,20 +269,19 @@ class Server(web.Server):
         return guard.request_of(message, payload, writer, task)
 
     def is_full(self, transport: asyncio.BaseTransport) -> bool:
-        """Whether this new connection is one too many."""
+        """Whether this new connection is above the limit."""
         sock = transport.get_extra_info("socket")
         crowded = self._most is not None and self._open() - len(self._probes) >= self._most
         return crowded or (sock is not None and sock.fileno() >= self._descriptors)
 
     def turn_away(self, connection: Guard, transport: asyncio.Transport) -> None:
-        """Tells a client that is one too many to come back, and closes the connection.
+        """Asks a client above the limit to come back, and closes the connection.
 
-        What it asks for decides how it is told: an ``EventSource`` gives up for good on a 503, and a request for health
-        is answered. In a crowd the request is there when the connection is accepted; else a few connections are kept
-        for a moment, until it comes.
+        The answer depends on the request: an ``EventSource`` never reconnects after a 503, and a health request is
+        answered. In a crowd the request has already arrived when the connection is accepted. Otherwise the gateway
+        keeps a few connections for a moment, until the request arrives.
         """
-        # Taken from the kernel: bytes left there when a connection is closed make a reset of its end, which can take
-        # the answer along.
+        # Taken from the kernel: closing a connection with unread bytes resets it, and the client may lose the answer.
         came = unread_at(transport.get_extra_info("socket").fileno(), _READ_BYTES)
         if _is_undecided(came) and len(self._undecided) < _MOST_UNDECIDED:
             self._undecided[connection] = transport, came
@@ -286,7 +290,7 @@ class Server(web.Server):
             self._decide(connection, transport, came)
 
     def hear_first(self, connection: Guard, data: bytes) -> None:
-        """A connection that is one too many has sent ``data``; nothing in its time if that is empty."""
+        """A connection above the limit has sent ``data``. Empty data means that it sent nothing in its time."""
         if connection not in self._undecided:
             return
         transport, came = self._undecided[connection]
@@ -299,17 +303,17 @@ class Server(web.Server):
         self._decide(connection, transport, came)
 
     def is_probe(self, connection: Guard) -> bool:
-        """Whether this connection is one too many that is answered because it asks for health."""
+        """Whether this connection is above the limit and is answered only because it asks for health."""
         return connection in self._probes
 
     def forget(self, connection: Guard) -> None:
-        """The connection has ended, whatever it would have been told."""
+        """The connection has ended; drops what is known of it."""
         self._probes.discard(connection)
         if self._undecided.pop(connection, None) is not None:
             self._on_full()
 
     def _decide(self, connection: Guard, transport: asyncio.Transport, came: bytes) -> None:
-        """Answers a connection that is one too many, whose first bytes are ``came``."""
+        """Answers a connection above the limit, whose first bytes are ``came``."""
         probe = _PROBE.match(came) is not None and one_whole_head(came, _LONGEST_PROBE)
         if probe and len(self._probes) < _MOST_PROBES and not transport.is_closing():
             self._probes.add(connection)
@@ -327,9 +331,9 @@ class Server(web.Server):
         transport.close()
 
     def _cors_lines(self, transport: asyncio.Transport, came: bytes) -> bytes:
-        """The header lines for the page that sent ``came``; none if no page did, or its head is not whole. They are
-        those of the usual answer. Without an origin there would only be ``Vary``, which no cache needs of what it may
-        not store."""
+        """The header lines of the usual answer for the page that sent ``came``. Empty if no page sent it, or if the
+        head is not complete. Without an origin the only line would be ``Vary``, and caches don't need that for an
+        answer that they may not store."""
         head, end, _ = came.partition(HEAD_END)
         if not end or _ORIGIN.search(head) is None or not one_whole_head(head + end, self.limits.head_bytes):
             return b""
@@ -338,13 +342,13 @@ class Server(web.Server):
         return b"".join(f"{name}: {value}\r\n".encode() for name, value in lines)
 
     def pre_shutdown(self) -> None:
-        """Lets every connection end with its next answer. An idle one is not closed at once: the proxy in front may be
-        sending a request on it at this very moment, and could not repeat a POST."""
+        """Lets every connection end with its next answer. An idle connection is not closed at once: the proxy in front
+        may be sending a request on it at this moment, and could not repeat a POST."""
         self.draining = True
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as its parent has it
-        """Ends all connections, giving handlers so many seconds, and those that are idle, or become idle, a few of
-        these. Whatever is under way then is broken off."""
+        """Ends all connections within ``timeout`` seconds. Idle connections, and those that become idle, get only a few
+        of these. Whatever is still in progress then is cancelled."""
         loop = asyncio.get_running_loop()
         seconds = 0.0 if timeout is None else timeout
         over = loop.time() + seconds
@@ -352,7 +356,7 @@ class Server(web.Server):
         try:
             while self._open() and loop.time() < over:
                 await self._all_ended(min(look, over))
-                # An answer that had begun before may have said that its connection stays open.
+                # An earlier answer may have said that its connection stays open.
                 for connection in list(self.guards):
                     connection.end_if_idle(since=look - _IDLE_GRACE_SECONDS)
                 look = loop.time() + _IDLE_LOOK_SECONDS
@@ -366,11 +370,11 @@ class Server(web.Server):
             self.deadlines.close()
 
     def _open(self) -> int:
-        """How many connections there are, those included that left aiohttp."""
+        """The number of connections, including those that left aiohttp."""
         return len(self.guards) + len(self._detached)
 
     async def _all_ended(self, until: float) -> None:
-        """Returns once there is no connection any more, or at that time of the loop."""
+        """Returns once there are no more connections, or at ``until``, a time of the loop's clock."""
         loop = asyncio.get_running_loop()
         while self._open() and (left := until - loop.time()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(left, _LOOK_SECONDS))
@@ -383,6 +387,6 @@ def _is_undecided(came: bytes) -> bool:
     if HEAD_END in came:
         return False
     if _STREAM.match(came) is not None:
-        # The rest of its head says which page is to read the answer.
+        # The rest of the head shows which page will read the answer.
         return len(came) < _READ_BYTES
     return came.startswith(_PROBE_STARTS) and len(came) < _LONGEST_PROBE

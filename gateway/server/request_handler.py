@@ -1,4 +1,4 @@
-"""aiohttp's part in a connection: its request, its handler, and the transport by which the guard hears of both."""
+"""aiohttp's part of a connection: its request, its handler, and a transport that keeps the guard informed of both."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ from gateway.server.whole_response import SERVER_NAME
 
 
 class Owner(Protocol):
-    """The guard of a connection, as aiohttp's part knows it."""
+    """The guard of a connection, as aiohttp's part uses it."""
 
     lost: BaseException | None
 
     def stays_open(self, request: ClientRequest, /) -> bool:
-        """Whether another request will be read behind ``request``."""
+        """Whether another request will be read after ``request``."""
 
     def answered(self, handler: RequestHandler, keep_alive: bool, /) -> None:
-        """The answer to the present request is written."""
+        """Called when the answer to the current request has been written."""
 
     def misread(self, error: BaseException | None, /) -> web.StreamResponse:
-        """The request could not be parsed; returns the answer."""
+        """Called when the request could not be parsed; returns the answer."""
 
     def tunnel(self) -> None:
-        """The connection has become a tunnel."""
+        """Called when the connection has become a tunnel."""
 
     def pause(self, paused: bool, /) -> None:
-        """No more of the present body is taken for now, or more is taken again."""
+        """Called when aiohttp accepts no more of the current body for now, or accepts more again."""
 
     def end(self) -> None:
-        """The connection is to end."""
+        """Called when the connection is to end."""
 
     def leave(self) -> None:
-        """The connection belongs to another protocol."""
+        """Called when the connection now belongs to another protocol."""
 
 
 class ClientRequest(web.Request):
-    """A client's request, whose answer says truly whether the connection stays open."""
+    """A client's request. Its answer states correctly whether the connection stays open."""
 
     fault: str | None = None
     """Why the request can't be read, in one clause without client data; None if it can."""
 
     @property
     def host(self) -> str:
-        """The Host header; empty if there is none, for which aiohttp would ask the DNS."""
+        """The Host header; empty if there is none. aiohttp would return the machine's own name, after a DNS query."""
         return self.headers.get(hdrs.HOST, "")
 
     @property
     def keep_alive(self) -> bool:
-        """Whether another request will be read behind this one, as far as is known now."""
+        """Whether another request will be read after this one, as far as is known now."""
         protocol = self.protocol
         return super().keep_alive and (
             not isinstance(protocol, RequestHandler) or protocol.guard.stays_open(self)
@@ -58,7 +58,7 @@ class ClientRequest(web.Request):
 
 
 class InnerTransport(asyncio.Transport):
-    """The connection's transport as aiohttp has it: the guard hears of pauses and of the end."""
+    """The transport that aiohttp gets: it tells the guard when aiohttp pauses, resumes or closes the connection."""
 
     __slots__ = (
         "_guard",
@@ -76,7 +76,7 @@ class InnerTransport(asyncio.Transport):
         self._guard = guard
         self.outer = outer
         """The connection's own transport."""
-        # Bound once: each call through a method of this class would cost as much as the write itself.
+        # Bound once: a call through a method of this class would cost as much as the write itself.
         self.write = outer.write  # type: ignore[method-assign]
         self.writelines = outer.writelines  # type: ignore[method-assign]
         self.write_eof = outer.write_eof  # type: ignore[method-assign]
@@ -86,15 +86,15 @@ class InnerTransport(asyncio.Transport):
         self.get_write_buffer_size = outer.get_write_buffer_size  # type: ignore[method-assign]
 
     def close(self) -> None:
-        """aiohttp is done with the connection."""
+        """Called when aiohttp is done with the connection."""
         self._guard.end()
 
     def pause_reading(self) -> None:
-        """aiohttp has enough of the present body."""
+        """Called when aiohttp accepts no more of the current body for now."""
         self._guard.pause(True)
 
     def resume_reading(self) -> None:
-        """aiohttp can take more of it."""
+        """Called when aiohttp accepts more of the body again."""
         self._guard.pause(False)
 
     def is_reading(self) -> bool:
@@ -110,7 +110,7 @@ class InnerTransport(asyncio.Transport):
         return self.outer.can_write_eof()
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """The connection leaves aiohttp and the guard: it belongs to ``protocol`` from now on."""
+        """The connection leaves aiohttp and the guard: from now on it belongs to ``protocol``."""
         self._guard.leave()
         self.outer.set_protocol(protocol)
 
@@ -119,7 +119,7 @@ class InnerTransport(asyncio.Transport):
 
 
 class RequestHandler(web.RequestHandler):
-    """aiohttp's part in a connection: parses the requests that its ``guard`` hands it, and runs their handlers."""
+    """aiohttp's part of a connection: parses the requests that its ``guard`` passes on, and runs their handlers."""
 
     __slots__ = ("guard",)
 
@@ -129,13 +129,13 @@ class RequestHandler(web.RequestHandler):
 
     @property
     def lost(self) -> BaseException | None:
-        """Why the connection has ended, if not in order."""
+        """The error that ended the connection; None if it ended in order."""
         return self.guard.lost
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Sends what is left of the answer, and tells the guard."""
+        """Sends the rest of the answer, and tells the guard."""
         if not resp.prepared:
             resp.headers.setdefault("Server", SERVER_NAME)
         done = await super().finish_response(request, resp, start_time)
@@ -153,6 +153,6 @@ class RequestHandler(web.RequestHandler):
         return self.guard.misread(exc)
 
     def set_parser(self, *args: Any, **options: Any) -> None:
-        """All that the client sends from now on goes to this parser: the connection has become a tunnel."""
+        """From now on all bytes from the client go to this parser: the connection has become a tunnel."""
         super().set_parser(*args, **options)
         self.guard.tunnel()

@@ -1,9 +1,9 @@
-"""What a peer has sent and the loop has not read.
+"""Bytes that a peer has sent and the event loop has not read.
 
-A peer that answers, closes, and has not read all that was sent to it makes its system reset the connection. If the
-loop writes before it reads, the write fails, and both asyncio and uvloop give the connection up: the answer stays in
-the kernel. Until ``connection_lost`` has returned the socket is open in both, and what came before the reset can still
-be read.
+If a peer answers and closes without reading all that was sent to it, its system resets the connection. If the loop
+writes before it reads, the write fails, and asyncio and uvloop both drop the connection: the answer stays in the
+kernel. In both, the socket is open until ``connection_lost`` has returned, so the bytes that arrived before the reset
+can still be read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import socket
 from typing import Final
 
 MOST_BYTES: Final = 1024 * 1024
-"""How much is read of a connection that is lost. Of a longer answer the rest is lost, and the answer breaks off."""
+"""How many bytes are read of a lost connection. The rest of a longer answer is lost, and the answer breaks off."""
 
 _PIECE_BYTES: Final = 64 * 1024
 
@@ -25,16 +25,16 @@ def over_tls(transport: asyncio.BaseTransport | None) -> bool:
 
 
 def unread_of(transport: asyncio.BaseTransport | None) -> bytes:
-    """Takes what the kernel still holds of a connection that was lost, at most ``MOST_BYTES``; nothing of one over TLS,
-    whose bytes only the TLS layer can read, which is gone by then. Call it no later than in ``connection_lost``."""
+    """Takes what the kernel still holds of a lost connection, at most ``MOST_BYTES``. Takes nothing over TLS: only the
+    TLS layer can read those bytes, and it no longer exists by then. Call it no later than in ``connection_lost``."""
     return b"" if over_tls(transport) else unread_at(_descriptor(transport), MOST_BYTES)
 
 
 def unread_at(descriptor: int, most: int) -> bytes:
-    """Takes what the kernel holds for a socket, at most so many bytes, without waiting for more."""
+    """Takes what the kernel holds for a socket, at most ``most`` bytes, without waiting for more."""
     if descriptor < 0:
         return b""
-    # uvloop's stand-in for a socket can't read; what family the socket is said to have does not matter for that.
+    # uvloop's socket object can't read. The address family given here does not matter for that.
     bare = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, descriptor)
     pieces = []
     try:
@@ -42,7 +42,7 @@ def unread_at(descriptor: int, most: int) -> bytes:
             pieces.append(piece)
             most -= len(piece)
     except OSError:
-        # There is no more, or only the reset is left.
+        # Nothing more has arrived, or only the reset is left.
         pass
     finally:
         bare.detach()
@@ -50,7 +50,7 @@ def unread_at(descriptor: int, most: int) -> bytes:
 
 
 def has_come(transport: asyncio.BaseTransport) -> bool:
-    """Whether the loop will read something in its next turn, if it reads at all."""
+    """Whether bytes have arrived that the loop, if it reads, will read in its next iteration."""
     descriptor = _descriptor(transport)
     if descriptor < 0:
         return False

@@ -1,7 +1,7 @@
-"""The gateway's own answers: small, whole, and written in one piece.
+"""The gateway's own answers: small, complete, and written in one piece.
 
-aiohttp takes five coroutines to send one, since it might be compressed, chunked or without an end: 14 of the 89 µs that
-a refusal took.
+aiohttp runs five coroutines to send an answer, because the answer might be compressed, chunked or endless. They took 14
+of the 89 µs of a refusal.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 
 SERVER_NAME: Final = "gateway"
-"""What ``Server`` says: neither what this is made of nor how old."""
+"""The ``Server`` header: it reveals neither the software nor its version."""
 
 HEADERS: Final = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
 _EVENT_HEADERS: Final = {
@@ -25,7 +25,7 @@ _EVENT_HEADERS: Final = {
 
 
 class WholeAnswer(web.Response):
-    """An answer whose ``body`` is at hand, and never empty. It writes itself, head and body in one piece."""
+    """An answer whose ``body`` is complete and never empty. It writes head and body in one piece."""
 
     def __init__(self, body: bytes, *, status: int = 200, headers: dict[str, str]) -> None:
         super().__init__(body=body, status=status, headers=headers)
@@ -34,20 +34,20 @@ class WholeAnswer(web.Response):
 
     @property
     def prepared(self) -> bool:
-        """Whether it was written."""
+        """Whether the answer was written."""
         return self._written
 
     @property
     def keep_alive(self) -> bool | None:
-        """Whether another request is read behind it; None until that is known."""
+        """Whether another request is read after this answer; None until that is known."""
         return self._kept
 
     def force_close(self) -> None:
-        """The connection ends behind it."""
+        """Ends the connection after this answer."""
         self._kept = False
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Writes all of it. Raises ConnectionError if the client has gone."""
+        """Writes the whole answer. Raises ConnectionError if the client has gone."""
         writer = request.writer
         if self._written:
             return writer
@@ -59,17 +59,17 @@ class WholeAnswer(web.Response):
             http10=request.version == HttpVersion10,
             bodiless=request.method == hdrs.METH_HEAD,
         )
-        # Waits for a client that asks and asks and reads no answer.
+        # Applies backpressure to clients that send requests and do not read the answers.
         await writer.write(data)
         return writer
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing is left to be written."""
+        """No-op: the answer was written as a whole."""
 
     def serialized(self, *, keep_alive: bool, http10: bool = False, bodiless: bool = False) -> bytes:
-        """Head and body as bytes. ``keep_alive``: another request is read behind it. ``bodiless``: the head alone."""
+        """Head and body as bytes. ``keep_alive``: another request is read after it. ``bodiless``: the head alone."""
         headers, body = self.headers, self.body
-        assert isinstance(body, bytes)  # noqa: S101 - its type says so at the making
+        assert isinstance(body, bytes)  # noqa: S101 - the constructor takes nothing else
         headers[hdrs.CONTENT_LENGTH] = str(len(body))
         headers[hdrs.DATE] = rfc822_formatted_time()
         if keep_alive == http10:
@@ -79,7 +79,7 @@ class WholeAnswer(web.Response):
 
 
 def head_of(status_line: str, headers: Iterable[tuple[str, str]]) -> bytes:
-    """The head of an answer. Raises ValueError if a header would break the line it stands on."""
+    """The head of an answer. Raises ValueError if a header contains a line break or the like."""
     head = "".join(f"{name}: {value}\r\n" for name, value in headers)
     text = f"{status_line}\r\n{head}\r\n"
     if (
@@ -92,14 +92,14 @@ def head_of(status_line: str, headers: Iterable[tuple[str, str]]) -> bytes:
 
 
 class JsonAnswer(WholeAnswer):
-    """An answer whose ``body`` is JSON in UTF-8. ``headers`` come on top of ``HEADERS``."""
+    """An answer whose ``body`` is JSON in UTF-8. ``headers`` are added to ``HEADERS``."""
 
     def __init__(self, body: bytes, *, status: int = 200, headers: dict[str, str] | None = None) -> None:
         super().__init__(body, status=status, headers=HEADERS | headers if headers else HEADERS)
 
 
 class EventsAnswer(WholeAnswer):
-    """A stream of server-sent events that is over already. ``body`` is what it says."""
+    """A stream of server-sent events that is already complete. ``body`` holds its events."""
 
     def __init__(self, body: bytes) -> None:
         super().__init__(body, headers=_EVENT_HEADERS)

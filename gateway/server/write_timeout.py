@@ -1,8 +1,8 @@
-"""The write time-out: clients that do not take what was written for them are cut off.
+"""The write time-out: ends the connection of a client that does not read what was written for it.
 
-A leaky bucket measures each client for whom bytes wait here: the *patience* begins at ``seconds``. Waiting drains it,
-each byte that the client takes fills it at the minimum rate, and it never holds more than it began with. If it is
-empty, the connection is ended.
+A leaky bucket measures each client for whom bytes wait here. Its level, the *patience*, begins at ``seconds``. Waiting
+drains it, each byte that the client takes fills it at the minimum rate, and it never exceeds its initial level. When it
+is empty, the gateway ends the connection.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _SOON_SECONDS: Final = 0.25
 
 
 class WriteTimeout:
-    """Cuts a connection off once its client is behind ``rate`` by ``seconds``, answered or not.
+    """Ends a connection once its client is ``seconds`` behind ``rate``, whether or not its request has been answered.
 
-    ``rate`` is in bytes per second, 0 for no minimum: then any byte restores the patience. That also holds for a
-    WebSocket. Without a bound, such a client would keep its connection, and what is written for it, for ever: closing
-    waits until all has been sent.
+    ``rate`` is in bytes per second. At 0 there is no minimum, and any byte restores the patience; this also holds for a
+    WebSocket. Without a time-out, such a client would keep its connection, and the bytes written for it, for ever:
+    closing waits until all bytes have been sent.
     """
 
     __slots__ = (
@@ -44,13 +44,13 @@ class WriteTimeout:
         self._rate = rate
         self._patience = seconds
         self._waiting_since: float | None = None
-        """When bytes began to wait, or when that was last looked at; None: none wait, as far as is known."""
+        """When bytes began to wait, or the time of the last check; None: none wait, as far as is known."""
         self._pending = 0
         self._taken: int | None = None
-        """How many bytes waited at the last look, and how many the client had taken."""
+        """How many bytes waited at the last check, and how many the client had taken."""
 
     def watch(self, *, tunnel: bool = False) -> None:
-        """Bytes may wait for the client. Those that waited before, and that it was not waited for, do not count.
+        """Bytes may wait for the client: measures from now on. Earlier waiting does not count.
 
         ``tunnel``: the connection has no minimum rate.
         """
@@ -66,16 +66,16 @@ class WriteTimeout:
         self._deadlines.set(self, self._patience, self._may_be_late)
 
     def moved(self) -> None:
-        """The client has taken most of what waited."""
+        """The client has taken most of the bytes that waited."""
         since = self._waiting_since
         if since is not None:
-            # A look costs a call of the system, and a fast client pauses and goes on all the time.
+            # A check costs a system call, and a fast client pauses and resumes all the time.
             if self._loop.time() - since > _SOON_SECONDS:
                 self._look()
             self._waiting_since = self._loop.time()
 
     def close(self) -> None:
-        """The connection has ended, or belongs to another protocol."""
+        """Stops the measurement: the connection has ended, or belongs to another protocol."""
         self._deadlines.drop(self)
 
     def _may_be_late(self) -> None:

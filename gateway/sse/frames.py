@@ -1,7 +1,7 @@
 """Server-sent events as bytes, encoded once for any number of streams, and the frames of one room.
 
-A frame holds its bytes twice, bare (HTTP/1.0) and as one chunk of a chunked body (HTTP/1.1), so that writing it to a
-stream is one call with bytes that exist already.
+A frame holds its bytes twice: bare (HTTP/1.0), and as one chunk of a chunked body (HTTP/1.1). So writing it to a stream
+is one call with bytes that exist already.
 """
 
 from __future__ import annotations
@@ -32,36 +32,36 @@ class Frame(NamedTuple):
 
 
 def joined(first: Frame, second: Frame) -> Frame:
-    """Both in one piece."""
+    """Both frames as one."""
     return Frame(first.raw + second.raw, first.chunked + second.chunked)
 
 
 def event(
     name: str, data: Mapping[str, object] | str, *, last_id: str | None = None, retry: float | None = None
 ) -> Frame:
-    """The event ``name`` with ``data`` as compact JSON, or being that already (on one line).
+    """The event ``name``. ``data`` is encoded as compact JSON; a string must already be JSON on one line.
 
-    ``last_id`` becomes the reader's ``Last-Event-ID``; ``retry`` is its reconnection time in seconds.
-    Raises ``ValueError`` for a name or id that would break the line it stands on, and for numbers
-    JSON has no notation for.
+    ``last_id`` becomes the client's ``Last-Event-ID``; ``retry`` is its reconnection time in seconds. Raises
+    ``ValueError`` for a name or id with a line break or the like, and for numbers that JSON can't express.
     """
     lines = [f"event: {_one_line(name)}\n"]
     if last_id is not None:
         lines.append(f"id: {_one_line(last_id)}\n")
     if retry is not None:
         lines.append(_retry_line(retry))
-    # JSON escapes all line breaks that SSE knows, so the data is one line whatever it holds.
+    # JSON escapes all line breaks of SSE, so any data becomes one line.
     lines.append(f"data: {data if isinstance(data, str) else to_json(data)}\n\n")
     return _frame("".join(lines))
 
 
 def line_event(name: str, data: str) -> Frame:
-    """As ``event``, for a plain name and JSON that is one line already: what is sent most is made fastest."""
+    """Like ``event``, for a plain name and JSON that is already one line. It is fast, because it makes most of the
+    events."""
     return _frame(f"event: {name}\ndata: {data}\n\n")
 
 
 def comment(text: str, *, retry: float | None = None) -> Frame:
-    """A comment, which no reader shows to anybody; ``retry`` in seconds."""
+    """A comment, which clients do not show to the user; ``retry`` in seconds."""
     lines = "".join(f": {line}\n" for line in _BREAKS.split(text))
     return _frame((_retry_line(retry) if retry is not None else "") + lines + "\n")
 
@@ -69,14 +69,13 @@ def comment(text: str, *, retry: float | None = None) -> Frame:
 def opening(retry: float) -> Frame:
     """Sets the reconnection time (seconds) and leaves the block open.
 
-    A reader obeys the line as soon as it has it, and the first event, whenever it comes, completes the block
-    and so carries it.
+    A client uses the new time as soon as it has the line. The first event, whenever it comes, completes the block.
     """
     return _frame(_retry_line(retry))
 
 
 def _frame(text: str) -> Frame:
-    # A lone surrogate has no UTF-8; inside a JSON string its backslash form is its JSON escape.
+    # A lone surrogate has no UTF-8 encoding. Its backslash form is also its JSON escape inside a JSON string.
     raw = text.encode("utf-8", "backslashreplace")
     return Frame(raw, b"%x\r\n%b\r\n" % (len(raw), raw))
 
@@ -94,27 +93,28 @@ def _retry_line(seconds: float) -> str:
 
 
 END_ID = "end"
-"""``Last-Event-ID`` of a reader to whom the last thing has been said."""
+"""``Last-Event-ID`` of a client that has received the last event of its stream."""
 
 REFUSED_RETRY_SECONDS = 600.0
-"""After an ERROR nothing changes by itself; this only matters behind proxies that drop ``Last-Event-ID``."""
+"""After an ERROR nothing changes by itself. This time only matters behind proxies that drop ``Last-Event-ID``."""
 
-# Reconnection times in seconds, drawn evenly from a range so that a restart is no stampede.
+# Reconnection times in seconds, drawn evenly from a range so that clients do not all reconnect at once after a restart.
 _OPENING_RETRY = (2.0, 6.0)
 _FULL_RETRY = (5.0, 15.0)
 _DRAIN_RETRY = (2.0, 10.0)
 
 _REMEMBERED = 64
-"""Endings kept: a mass promotion says the same few (by language and seconds left) to everybody."""
+"""Number of last frames kept: a mass promotion sends the same few (by language and seconds left) to all users."""
 
 
 def come_back(why: str, draw: Callable[[float, float], float] = random.uniform) -> Frame:
-    """All that a reader is told who can't have a stream here now: ``why``, as a comment, and when to come back."""
+    """The whole answer to a client that can't have a stream here now: ``why``, as a comment, and the time to come
+    back."""
     return comment(why, retry=draw(*_FULL_RETRY))
 
 
 class Encoder:
-    """Frames of one room. ``now`` is the wall clock in epoch seconds, ``draw(low, high)`` picks jitter."""
+    """Creates the frames of one room. ``now`` is the wall clock in epoch seconds, ``draw(low, high)`` picks jitter."""
 
     def __init__(
         self,
@@ -129,7 +129,7 @@ class Encoder:
         self._endings: dict[tuple[StreamEnd, str], Frame] = {}
 
     def opening(self) -> Frame:
-        """Goes first on every stream."""
+        """The first frame of every stream."""
         return opening(self._draw(*_OPENING_RETRY))
 
     def status(self, state: UserState) -> Frame:
@@ -137,24 +137,24 @@ class Encoder:
         return line_event("STATUS_UPDATE", self._renderer.status(state))
 
     def only_status(self, state: UserState) -> Frame:
-        """The single STATUS_UPDATE of an instance that has no room for another stream."""
+        """The single STATUS_UPDATE that an instance sends if it has no room for another stream."""
         retry = self._draw(*_FULL_RETRY)
         return event("STATUS_UPDATE", self._renderer.status(state), retry=retry)
 
     def heartbeat(self) -> Frame:
-        """A HEARTBEAT of this moment, the same for everybody."""
+        """A HEARTBEAT with the current time, the same for all streams."""
         return event("HEARTBEAT", {"timestamp": int(self._now() * 1000)})
 
     def no_room(self) -> Frame:
-        """Instead of ``only_status`` where no state can be had."""
+        """Sent instead of ``only_status`` if the user's state is unavailable."""
         return come_back("no room here", self._draw)
 
     def going_away(self) -> Frame:
-        """Ends a stream of an instance that shuts down: the reader finds another one."""
+        """The last frame of a stream when the instance shuts down: the client reconnects to another instance."""
         return comment("going away", retry=self._draw(*_DRAIN_RETRY))
 
     def ending(self, ending: StreamEnd, locale: str) -> Frame:
-        """The last frame: ALLOWED_IN or ERROR, with the id that stops a browser's retries."""
+        """The last frame: ALLOWED_IN or ERROR, with the id that stops a browser's reconnects."""
         frame = self._endings.get((ending, locale))
         if frame is None:
             if len(self._endings) >= _REMEMBERED:

@@ -1,8 +1,8 @@
-"""The streams of one room on this instance: who has them, what each is told, and when.
+"""The streams of one room on this instance: whose they are, what each is sent, and when.
 
-Nothing here waits for a reader. Every change of a stream happens between two awaits, and whatever is read
-from the room carries a number: a read that began before a stream joined, or before a read that has already
-told it something, says nothing about that stream. So replies may overtake events and one another.
+Nothing here waits for a client. Every change of a stream happens between two awaits. Each read of the room has a
+number. The result of a read is ignored for a stream if the read began before the stream joined, or before another read
+whose result the stream already has. So replies may overtake events and one another.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from gateway.sse.subscriber import Subscriber
 from gateway.sse.termination import AllowedIn, Refused, StreamEnd
 
 OPENING_SECONDS = 0.1
-"""The head of an answer goes out together with the first status, unless that takes longer than this."""
+"""Maximum delay in seconds of an answer's head: until then it waits for the first status, to go out together with
+it."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamTimings:
-    """How often a stream is written to (seconds), and how many one user may have."""
+    """Intervals of updates and heartbeats (seconds), and how many streams one user may have."""
 
     status_interval: float = 10.0
     heartbeat: float = 30.0
@@ -38,7 +39,7 @@ class StreamTimings:
 
 
 class Hub:
-    """One room's streams. ``seats`` is shared by all hubs of an instance."""
+    """One room's streams. All hubs of an instance share ``seats``, the stream limit."""
 
     def __init__(
         self,
@@ -52,7 +53,7 @@ class Hub:
         on_run: OnRun = lambda outcome, seconds: None,
         on_kept: Callable[[float, float], None] = lambda promised, real: None,
     ) -> None:
-        """``on_kept`` hears, of each user told of the admission, the first estimate and how long it really took."""
+        """``on_kept`` is called for each user admitted while streaming: first estimate and actual wait, in seconds."""
         self._presence = presence
         self._encoder = Encoder(renderer)
         self._seats = seats
@@ -69,16 +70,16 @@ class Hub:
         self._late: asyncio.TimerHandle | None = None
         self._missed = asyncio.Event()
         self._draining = False
-        # One for all streams: each look at ``self.leave`` would make another.
+        # Bound once for all streams: each access to ``self.leave`` would create another bound method.
         self._leave = self.leave
 
     def __len__(self) -> int:
-        """Open streams of this room."""
+        """The number of open streams of this room."""
         return len(self._registry)
 
     @property
     def full(self) -> bool:
-        """Whether a newcomer would be turned away."""
+        """Whether a new stream would be turned away."""
         return self._draining or self._seats.full
 
     # -- a stream's life ------------------------------------------------------------------------------
@@ -86,7 +87,7 @@ class Hub:
     def serve(self, tab: Subscriber) -> None:
         """Takes over a stream, from its first event to its end.
 
-        A hub that is full tells the state once and ends the stream; a draining one says come back.
+        A full hub sends the state once and ends the stream. A draining hub asks the client to come back.
         """
         if self._draining:
             self._turn_away(tab, None, 0)
@@ -100,7 +101,7 @@ class Hub:
             self._reader.one(tab.user, partial(self._open, tab))
 
     def join(self, tab: Subscriber) -> None:
-        """Registers a stream: from now on events reach it. One too many of a user ends that user's oldest."""
+        """Registers a stream: from now on it gets events. If the user has too many streams, ends the user's oldest."""
         tab.since = self._reader.latest
         tab.on_gone = self._leave
         person = self._registry.add(tab)
@@ -113,7 +114,7 @@ class Hub:
         self._frames += 1
 
     def leave(self, tab: Subscriber) -> None:
-        """Forgets a stream, which is over then. Whoever isn't here has left already."""
+        """Removes a stream, which ends it. A stream that is not registered has already left and is ignored."""
         person = self._registry.discard(tab)
         if person is None:
             return
@@ -125,7 +126,7 @@ class Hub:
             self._presence.departed(tab.user)
 
     def deliver(self, event: RoomEvent) -> None:
-        """Passes on what happened to a user, at once; streams that it is not about ignore it.
+        """Passes an event on to the user's streams at once. Streams with a newer ticket ignore it.
 
         A stream whose own ticket isn't known yet keeps the event until its state comes.
         """
@@ -140,11 +141,11 @@ class Hub:
             elif verdict.concerns(event, tab.ticket):
                 self._end(tab, verdict.of_event(event))
 
-    # -- everybody ------------------------------------------------------------------------------------
+    # -- all streams ----------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Turns the wheel, beats the heart and reconciles when told to, while inside."""
+        """Runs the wheel, the heartbeats and the reconciliation inside this context."""
         tick = self._tempo.status_interval / len(self._registry.wheel)
         tasks = [
             asyncio.create_task(every(tick, self._turn), name="stream-wheel"),
@@ -161,19 +162,19 @@ class Hub:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def restored(self) -> None:
-        """Events come again, and some may have been missed: a ``reconcile`` begins at once."""
+        """Events arrive again, and some may have been missed: starts a ``reconcile`` at once."""
         self._missed.set()
 
     async def reconcile(self) -> None:
-        """Ends what should have ended; those who wait hear nothing.
+        """Ends the streams that should have ended; sends nothing to users who still wait.
 
-        Goes through all streams at once, one call at a time.
+        Goes through all streams without a pause, one call at a time.
         """
         for people in self._registry.slots():
             await self._reader.each(people, partial(self._tell, quiet=True))
 
     async def drain(self, seconds: float) -> None:
-        """Ends all streams evenly over ``seconds`` and asks their readers to come back; takes no new ones."""
+        """Ends all streams evenly over ``seconds`` and asks their clients to come back; accepts no new streams."""
         self._draining = True
         await evenly(list(self._registry.tabs()), seconds, self._dismiss)
 
@@ -193,7 +194,7 @@ class Hub:
             return
         beat, before = self._encoder.heartbeat(), self._reader.latest
         await self._reader.each(people, partial(self._tell, beat=beat))
-        # What could not be read was not told to anybody.
+        # Streams whose state could not be read have not been sent the heartbeat yet.
         await self._send_heartbeats(
             beat, (tab for person in people for tab in person.tabs if tab.since <= before)
         )
@@ -207,7 +208,7 @@ class Hub:
             )
 
     async def _send_heartbeats(self, beat: Frame, tabs: Iterable[Subscriber]) -> None:
-        # Half of the time is left to others: to some a heartbeat comes a little later.
+        # Half of the time is left to other work, so some streams get their heartbeat a little later.
         await in_slices(tabs, partial(self._send, frame=beat), rest=HOLD_SECONDS)
 
     # -- one user, one stream -------------------------------------------------------------------------
@@ -215,13 +216,13 @@ class Hub:
     def _open(self, tab: Subscriber, state: UserState | None, read: int) -> None:
         self._opening.discard(tab)
         person = self._registry.find(tab.user)
-        # Without an answer the stream lives on, and the wheel comes round to it.
+        # Without an answer the stream stays open, and the wheel comes round to it.
         if state is not None and person is not None:
             self._tell(person, state, read)
         tab.flush()
 
     def _open_late(self) -> None:
-        """One timer for all: whoever has come just now is opened a little early."""
+        """One timer for all waiting streams: a stream that has just joined is opened a little early."""
         self._late = None
         for tab in self._opening:
             tab.flush()

@@ -1,4 +1,5 @@
-"""What the stream needs from others, and what it is told. The composition root brings both together."""
+"""What the stream package needs from other packages, and what it reports to them. The composition root connects
+them."""
 
 from __future__ import annotations
 
@@ -26,21 +27,21 @@ class UserState(Protocol):
     def estimated_wait(self) -> float | None: ...
     @property
     def paused(self) -> bool:
-        """The room admits no one at the moment; then there is no estimate."""
+        """Whether the room admits no one at the moment; then there is no estimate."""
 
     @property
     def expires_in(self) -> float: ...
 
 
 class RoomEvent(Protocol):
-    """Something that happened to a waiting user, on whichever instance."""
+    """An event of a waiting user, on any instance."""
 
     @property
     def user(self) -> str: ...
 
     @property
     def ticket(self) -> int | None:
-        """The ticket it is about. Without one nobody can tell whom it concerns, and it is ignored."""
+        """The ticket of the event. Without a ticket the event can't be assigned, and it is ignored."""
 
     @property
     def kind(self) -> str:
@@ -48,25 +49,26 @@ class RoomEvent(Protocol):
 
     @property
     def reason(self) -> str | None:
-        """Why somebody was removed: equal to ``LEFT``, ``ABSENT`` or ``OPERATOR``."""
+        """Why the user was removed: equal to ``LEFT``, ``ABSENT`` or ``OPERATOR``."""
 
     @property
     def expires_in(self) -> float:
-        """Seconds the session of somebody admitted lasts."""
+        """How many seconds the session of an admitted user lasts."""
 
 
 class States(Protocol):
-    """Reads the room. Both raise ``QueueUnavailable`` when it can't be asked."""
+    """Reads the room. Both methods raise ``QueueUnavailable`` when the room can't be read."""
 
     def status(self, user: str) -> asyncio.Future[Any]:
-        """One ``UserState``. Many callers at once are expected to share a call; counts as a sighting."""
+        """One ``UserState``. Many concurrent callers are expected to share a Redis call. Counts as a sign of
+        presence."""
 
     async def statuses(self, users: Sequence[str]) -> Sequence[UserState]:
         """The states of at most 256 users, in the same order, in one call."""
 
 
 class Presence(Protocol):
-    """Is told which waiting users have a stream here. Neither may block."""
+    """Is notified which waiting users have a stream here. Neither method may block."""
 
     def arrived(self, user: str) -> None:
         """The user's first stream on this instance has opened."""
@@ -76,29 +78,29 @@ class Presence(Protocol):
 
 
 class Renderer(Protocol):
-    """Makes the data of events; how they are framed is decided here. One per room."""
+    """Creates the data of events; this package decides how they are framed. One per room."""
 
     def status(self, state: UserState) -> str:
-        """The status object of somebody waiting, as JSON on one line."""
+        """The status object of a waiting user, as JSON on one line."""
 
     def allowed_in(self, expires_in: float, locale: str) -> Mapping[str, object]:
         """``{"message", "room", "expiresInSeconds"}``; ``expires_in`` in seconds."""
 
     def error(self, code: str, reason: str | None, locale: str) -> Mapping[str, object]:
-        """``{"code", "message"}``, and ``reason`` where there is one."""
+        """``{"code", "message"}``, and ``reason`` if there is one."""
 
 
 class Counts(Protocol):
-    """Is told what to count, all rooms together."""
+    """Counts for metrics, all rooms together."""
 
     def stream_opened(self) -> None:
         """A stream has joined."""
 
     def stream_closed(self) -> None:
-        """A stream has left, for whatever reason."""
+        """A stream has left, for any reason."""
 
     def frames(self, count: int) -> None:
-        """So many frames were written since the last time."""
+        """``count`` frames were written since the last call."""
 
     def reader_cut_off(self) -> None:
-        """A stream was ended because its reader had stopped reading."""
+        """A stream was ended because its client had stopped reading."""

@@ -11,12 +11,12 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item", bound=Hashable)
 
 SLOTS = 40
-"""Of 15,000 streams 375 are served at a time, in less than 4 ms, four times a second. More slots would wake gateway and
-Redis more often for less: at a hundred a turn costs a tenth more."""
+"""Of 15,000 streams 375 are served at a time, in less than 4 ms, four times a second. With more slots the gateway and
+Redis would wake up more often and do less each time: at a hundred slots a full turn costs a tenth more."""
 
 
 class Wheel(Generic[Item]):
-    """Places each item in the emptiest slot. Whoever removes an item says where it was placed."""
+    """Places each item in the emptiest slot. To remove an item, the caller must know its slot."""
 
     __slots__ = ("_loads", "_slots")
 
@@ -25,7 +25,7 @@ class Wheel(Generic[Item]):
         self._loads = [0] * slots
 
     def __len__(self) -> int:
-        """How many slots there are."""
+        """The number of slots."""
         return len(self._slots)
 
     def add(self, item: Item) -> int:
@@ -41,16 +41,16 @@ class Wheel(Generic[Item]):
         self._loads[slot] -= 1
 
     def __getitem__(self, slot: int) -> list[Item]:
-        """What is in ``slot`` now: a copy, since items leave while it is gone through."""
+        """The items in ``slot`` now: a copy, since items may leave during an iteration over it."""
         return list(self._slots[slot])
 
 
 class HeartbeatSchedule:
     """Heartbeats of ``slots`` slots, each ``heartbeat`` seconds after the one before; updates come every ``interval``.
 
-    A heartbeat that goes out with an update costs no write of its own, so it goes with the last update before it is
-    late. It may be late by a tenth, for an update that is itself a little late. Where updates don't come, or not often
-    enough, it comes by itself; ``period`` says how often to look.
+    A heartbeat that is sent together with an update costs no write of its own. So it goes with the last update before
+    it would be late. It may be a tenth late, to wait for an update that is itself a little late. If updates don't come,
+    or not often enough, the heartbeat is sent by itself; ``period`` says how often to check.
     """
 
     __slots__ = ("_beaten", "_clock", "_heartbeat", "_interval", "_slack", "period")
@@ -61,13 +61,13 @@ class HeartbeatSchedule:
         self._heartbeat = heartbeat
         self._interval = interval
         self._clock = clock
-        # With updates too far apart there is nothing to wait for.
+        # If updates are further apart than heartbeats, waiting for one is no use.
         self._slack = min(heartbeat, interval) / 10 if heartbeat >= interval else 0.0
         self.period = self._slack or heartbeat / 10
         self._beaten = [clock()] * slots
 
     def goes_along(self, slot: int) -> bool:
-        """Whether ``slot`` is to have its heartbeat with the update that it gets now. It counts as given then."""
+        """Whether ``slot`` gets its heartbeat together with its current update. If so, the heartbeat counts as sent."""
         now = self._clock()
         if now + self._interval < self._beaten[slot] + self._heartbeat + self._slack:
             return False
@@ -75,7 +75,7 @@ class HeartbeatSchedule:
         return True
 
     def overdue(self) -> list[int]:
-        """Slots that are to have their heartbeat by itself. It counts as given then."""
+        """Slots whose heartbeat must be sent by itself. It then counts as sent."""
         now = self._clock()
         latest = now - self._heartbeat - self._slack
         slots = [slot for slot, beaten in enumerate(self._beaten) if beaten <= latest]
@@ -89,10 +89,10 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 HOLD_SECONDS = 0.004
-"""The longest a run of writes keeps the event loop to itself."""
+"""The longest time that a run of writes may block the event loop."""
 
 STEP_SECONDS = 0.02
-"""Nothing is spread more finely than this."""
+"""The shortest interval between two steps of work that is spread over time."""
 
 Sleep = Callable[[float], Awaitable[object]]
 
@@ -100,9 +100,9 @@ Sleep = Callable[[float], Awaitable[object]]
 class Ticker:
     """Wakes its one consumer every ``period`` seconds of ``clock``, the first time after one period.
 
-    The due times are multiples of the period from the start, so small delays don't add up. A consumer
-    that comes back more than a period late has missed those ticks: the count starts anew from there and
-    nothing is made up for in a burst.
+    The due times are multiples of the period from the start, so small delays don't add up. A consumer that comes back
+    more than a period late has missed those ticks. The count then restarts, and missed ticks are not made up for in a
+    burst.
     """
 
     __slots__ = ("_clock", "_due", "_period", "_sleep")
@@ -114,7 +114,7 @@ class Ticker:
         self._due = clock()
 
     async def next(self) -> None:
-        """Returns at the next due time, at once if that is past."""
+        """Returns at the next due time, or at once if that has passed."""
         self._due += self._period
         now = self._clock()
         if self._due < now - self._period:
@@ -131,7 +131,8 @@ async def in_slices(
     sleep: Sleep = asyncio.sleep,
     clock: Callable[[], float] = perf_counter,
 ) -> None:
-    """Calls ``act`` for each of ``items``; after each ``hold`` seconds the loop is given away for ``rest``."""
+    """Calls ``act`` for each of ``items``. Yields to the event loop for ``rest`` seconds after each ``hold``
+    seconds."""
     started = clock()
     for item in items:
         act(item)
@@ -151,7 +152,7 @@ async def evenly(items: Sequence[T], seconds: float, act: Callable[[T], object])
 
 
 async def every(period: float, job: Callable[[], Awaitable[None]]) -> None:
-    """Runs ``job`` every ``period`` seconds until cancelled; a failure is logged and the next turn comes."""
+    """Runs ``job`` every ``period`` seconds until cancelled. A failure is logged, and the next run comes as usual."""
     ticker = Ticker(period, asyncio.get_running_loop().time)
     while True:
         await ticker.next()

@@ -1,7 +1,7 @@
-"""A stream on its connection: all that is left of one once aiohttp has let go of it.
+"""A stream on its connection: the only part of a stream that remains once the connection has left aiohttp.
 
-A stream's head says ``Connection: close``, so what the client sends behind its request is no request any more: it is
-read and dropped. Only its end counts.
+A stream's head says ``Connection: close``, so bytes that the client sends after its request are not a request. The
+gateway reads and drops them. Only the end of the connection matters.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from gateway.server.detached import DetachedConnections, DetachedProtocol
 from gateway.sse.subscriber import Subscriber
 
 MOST_RECEIVED_BYTES: Final = 64 * 1024
-"""What is read of what a client sends behind its request. The body of a GET and a few pipelined requests fit. Of a
-client that sends more, nothing is read until the last frame is out, so that a flood costs no more than that."""
+"""How many bytes the gateway reads of what a client sends after its request. The body of a GET and a few pipelined
+requests fit. If a client sends more, the gateway reads nothing until the last frame is sent, which bounds the cost of a
+flood."""
 
 OnEnd = Callable[["StreamProtocol"], None]
 
 
 class StreamProtocol(Subscriber, DetachedProtocol):
-    """One open stream and its connection. Once the connection is lost, ``on_end`` hears of it, exactly once.
+    """One open stream and its connection. Once the connection is lost, ``on_end`` is called exactly once.
 
-    A client that takes too little is cut off: by the hub if too many bytes wait for it, here if they wait for too long.
+    A client that reads too slowly is cut off: by the hub if too many bytes wait for it, here if they wait too long.
     """
 
     __slots__ = ("_connections", "_on_end", "_received", "_timer")
@@ -49,7 +50,7 @@ class StreamProtocol(Subscriber, DetachedProtocol):
         self._on_end = on_end
         self._received = 0
         self._timer: asyncio.TimerHandle | None = None
-        """Runs only while the client is behind, or behind the last frame."""
+        """Runs only while the client is behind, or after the last frame."""
 
     @property
     def body_length(self) -> int:
@@ -58,48 +59,49 @@ class StreamProtocol(Subscriber, DetachedProtocol):
 
     @property
     def end(self) -> str:
-        """Empty if the last thing was said, else that the client aborted it, be it by taking nothing."""
+        """Empty if the stream was completed; otherwise says that the client aborted it, possibly by not reading."""
         return "" if self.completed else ABORTED
 
     def abort(self) -> None:
-        """Ends the connection at once; what was not sent is dropped."""
+        """Ends the connection at once; bytes not sent yet are dropped."""
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Drops what the client sends, and reads no more of a client that sends much."""
+        """Drops what the client sends, and stops reading from a client that sends too much."""
         self._received += len(data)
         if self._received > MOST_RECEIVED_BYTES and not self.ended:
             # Not closed: a reset would take along what the client has not read of the stream.
             self._transport.pause_reading()
 
     def eof_received(self) -> None:
-        """The client sends nothing more. As everywhere in aiohttp it has gone then: the transport closes itself."""
+        """The client has half-closed. As everywhere in aiohttp this counts as a disconnect: the transport closes
+        itself."""
 
     def pause_writing(self) -> None:
-        """The client is behind: from now on it has a time for what waits."""
+        """The client is behind: from now on it has a deadline for the waiting bytes."""
         if not self.ended:
             self._set_timer(self._seconds_to_take(), self._cut_off)
 
     def resume_writing(self) -> None:
-        """The client has taken most of what waited."""
+        """The client has taken most of the waiting bytes."""
         if not self.ended:
             self._drop_timer()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """The end, whoever brought it about."""
+        """The connection has ended, on either side."""
         self._drop_timer()
         if exc is not None and not self._received:
-            # The last frame was still on its way. A client that has sent more than its request may well have read all
-            # and reset the connection because of what it sent itself.
+            # The last frame was still on its way. A client that has sent more than its request may well have read
+            # everything, and its own extra bytes may have caused the reset.
             self.completed = False
         self._over("gone")
         self._connections.discard(self)
         self._on_end(self)
 
     def _hang_up(self) -> None:
-        """Ends the connection behind the last frame."""
+        """Ends the connection after the last frame."""
         if self._received:
-            # Closed at once, the connection of a client that is still sending would be reset, and the last frame lost.
+            # An immediate close would reset the connection of a client that is still sending, and lose the last frame.
             self._transport.resume_reading()
             self._transport.write_eof()
             self._set_timer(self._connections.limits.linger_seconds, self._close)
@@ -108,11 +110,11 @@ class StreamProtocol(Subscriber, DetachedProtocol):
 
     def _close(self) -> None:
         self._transport.close()
-        # Closing waits until all has been sent.
+        # Closing waits until all bytes have been sent.
         self._set_timer(self._seconds_to_take(), self._cut_off)
 
     def _seconds_to_take(self) -> float:
-        """How long a client may need for what waits for it, at the lowest rate that is served."""
+        """How many seconds a client may need for the waiting bytes, at the minimum rate."""
         limits = self._connections.limits
         if not limits.reader_rate:
             return limits.reader_seconds
@@ -125,7 +127,7 @@ class StreamProtocol(Subscriber, DetachedProtocol):
         self._over("cut_off")
 
     def _over(self, cause: str) -> None:
-        """The hub forgets the stream, unless it has."""
+        """Removes the stream from the hub, if it is still registered."""
         self.close(cause)
         if self.on_gone is not None:
             self.on_gone(self)

@@ -1,4 +1,4 @@
-"""Who has streams here: users, each with their tabs and a place on the wheel."""
+"""The users who have streams here, each with the streams and a slot on the wheel."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class StreamLimit:
 class UserStreams:
     """A user with at least one stream here. ``tabs`` are in the order they came; ``slot`` is on the wheel.
 
-    A tuple, so that whoever goes through them need not copy them first.
+    ``tabs`` is a tuple, so callers can iterate over it without copying it first.
 
-    ``promised``: the first estimate shown of the present ticket: ticket, seconds, and when it was shown.
+    ``promised``: the first estimate shown for the current ticket: ticket, seconds, and when it was shown.
     """
 
     __slots__ = ("promised", "slot", "tabs", "user")
@@ -50,15 +50,15 @@ class StreamRegistry:
         self._streams = 0
 
     def __len__(self) -> int:
-        """How many streams there are."""
+        """The number of streams."""
         return self._streams
 
     def find(self, user: str) -> UserStreams | None:
-        """The user's entry, if any stream of theirs is here."""
+        """The user's entry, if the user has a stream here."""
         return self._people.get(user)
 
     def add(self, tab: Subscriber) -> UserStreams:
-        """Adds a stream; the user's first one gets them a place on the wheel."""
+        """Adds a stream. With the first stream the user gets a slot on the wheel."""
         person = self._people.get(tab.user)
         if person is None:
             person = self._people[tab.user] = UserStreams(tab.user)
@@ -69,7 +69,7 @@ class StreamRegistry:
         return person
 
     def discard(self, tab: Subscriber) -> UserStreams | None:
-        """Takes a stream out and returns whose it was, or ``None`` if it wasn't here."""
+        """Removes a stream and returns the entry of its user, or ``None`` if the stream wasn't here."""
         person = self._people.get(tab.user)
         if person is None or tab not in person.tabs:
             return None
@@ -82,7 +82,7 @@ class StreamRegistry:
         return person
 
     def slots(self) -> Iterator[list[UserStreams]]:
-        """Everybody, slot by slot; streams may come and go between two steps."""
+        """All users, slot by slot; streams may come and go between two steps."""
         for slot in range(len(self.wheel)):
             yield self.wheel[slot]
 

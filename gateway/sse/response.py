@@ -1,4 +1,4 @@
-"""Opens a stream: aiohttp-sse makes the head, then the connection leaves aiohttp."""
+"""Opens a stream: aiohttp-sse creates the head, then the connection leaves aiohttp."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from gateway.server.detached import DetachedConnections, transport_of
 from gateway.sse.protocol import OnEnd, StreamProtocol
 
 UNACKNOWLEDGED_SECONDS = 60
-"""A peer that acknowledges nothing for so long is gone, be it without a word or with a closed window."""
+"""A peer that acknowledges nothing for so many seconds counts as gone, whether it vanished or keeps its window
+closed."""
 
 UNSENT_BYTES = 16 * 1024
-"""What the kernel takes for a reader that doesn't read, above what is on its way: about 60 status updates."""
+"""Unsent bytes that the kernel buffers for a client that doesn't read, apart from bytes in flight: about 60 updates."""
 
-# Linux has both, others may not.
+# Linux has both options, other systems may not.
 _SOCKET_OPTIONS = [
     (option, value)
     for option, value in (
@@ -34,7 +35,7 @@ _SOCKET_OPTIONS = [
 
 
 class _Head(asyncio.Transport):
-    """Takes the head from aiohttp, so that it goes out in one piece with the first frame."""
+    """Collects the head from aiohttp, so that it is sent in one piece with the first frame."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,16 +55,16 @@ class _Head(asyncio.Transport):
 
 
 class EventStream(EventSourceResponse):
-    """The response to one ``GET`` of a stream. What is written after the head goes from the hub to the transport and
-    not through this object.
+    """The response to one ``GET`` of a stream. After the head, the hub writes directly to the transport and not through
+    this object.
 
-    ``headers`` are sent besides those that every stream has.
+    ``headers`` are sent in addition to those of every stream.
     """
 
     def __init__(self, *, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(headers=headers)
         self.headers["Cache-Control"] = "no-store, no-transform"
-        # The connection leaves aiohttp for good, and ends behind the last frame.
+        # The connection leaves aiohttp for good, and ends after the last frame.
         del self.headers["Connection"]
         self.force_close()
 
@@ -77,10 +78,10 @@ class EventStream(EventSourceResponse):
         connections: DetachedConnections,
         on_end: OnEnd,
     ) -> StreamProtocol | None:
-        """Returns the stream for a hub to serve, or ``None`` if the client has gone. The head goes out with the first
+        """Returns the stream for a hub to serve, or ``None`` if the client has gone. The head is sent with the first
         frame.
 
-        Either way the handler returns this response, without awaiting anything before. ``max_buffer`` is in bytes.
+        Either way the handler must return this response without another await before. ``max_buffer`` is in bytes.
         ``on_end`` is called when the connection is lost; not if ``None`` is returned.
         """
         transport = request.transport
@@ -91,7 +92,7 @@ class EventStream(EventSourceResponse):
         try:
             await self.prepare(request)
         except ConnectionResetError:
-            # The connection was lost meanwhile.
+            # The connection was lost in the meantime.
             return None
         finally:
             if aiohttps.transport is head:
@@ -111,14 +112,14 @@ class EventStream(EventSourceResponse):
         return stream
 
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
-        """Makes the head. Raises ``ConnectionResetError`` if the client has gone."""
+        """Creates the head. Raises ``ConnectionResetError`` if the client has gone."""
         if self.prepared:
             return request.writer
         if request.method != hdrs.METH_GET:
             raise HTTPMethodNotAllowed(request.method, (hdrs.METH_GET,))
         if request.transport is None:
             raise ConnectionResetError("the client has gone")
-        # Not the parent's, which starts a task per stream to ping it.
+        # The parent's method would start a ping task for each stream.
         return await super(EventSourceResponse, self).prepare(request)
 
     async def write_eof(self, data: bytes = b"") -> None:
@@ -129,8 +130,8 @@ def _tune(transport: asyncio.Transport) -> None:
     connection = transport.get_extra_info("socket")
     if connection is None:
         return
-    # A socket that is not TCP refuses the options. uvloop's stand-in makes a whole new socket, and one that costs more
-    # than this one, for each option it is asked to set; what family it is said to have does not matter for that.
+    # A socket that is not TCP refuses the options. uvloop's socket object would create a whole new socket for each
+    # option, which costs more than the one here. The address family given here does not matter for that.
     with suppress(OSError):
         bare = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, connection.fileno())
         try:

@@ -1,4 +1,4 @@
-"""Reads the room for the hub: in batches, numbered, and never failing because the room is away."""
+"""Reads the room for the hub: in batches, numbered, and without errors while the room is unavailable."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from gateway.sse.registry import UserStreams
 _log = logging.getLogger(__name__)
 
 BATCH = 256
-"""Users a call of ``States.statuses`` may ask for."""
+"""The maximum number of users in one call of ``States.statuses``."""
 
 Tell = Callable[[UserStreams, UserState, int], object]
 
 Told = Callable[[UserState | None, int], object]
 
 OnRun = Callable[[str, float], None]
-"""Is told how a run over at most 256 users went, ``done``, ``skipped`` (no room to ask) or ``failed``, and
-how many seconds it took."""
+"""Is called with the outcome of a run over at most 256 users, ``done``, ``skipped`` (room unavailable) or ``failed``,
+and with the seconds it took."""
 
 
 class Reader:
-    """Each read has a number, given when it begins; a higher one began later, whenever its reply comes.
+    """Each read has a number, given when it begins. A read with a higher number began later, whenever its reply comes.
 
     ``latest`` is the last number given.
     """
@@ -40,8 +40,8 @@ class Reader:
         self.latest = 0
 
     def one(self, user: str, told: Told) -> None:
-        """Asks for one user's state and calls ``told(state, number)``, with ``None`` for a state if the room can't be
-        asked now, or failed."""
+        """Reads one user's state and calls ``told(state, number)``. The state is ``None`` if the room is unavailable or
+        the read failed."""
         read = self._number()
         try:
             states = self._states.status(user)
@@ -53,7 +53,7 @@ class Reader:
     async def each(self, people: Sequence[UserStreams], tell: Tell) -> None:
         """Calls ``tell(person, state, number)`` for each of ``people``, in short runs.
 
-        A batch the room can't be asked for is left out, one that fails otherwise is logged as well.
+        A batch is skipped if the room is unavailable. If it fails for another reason, that is logged as well.
         """
         for start in range(0, len(people), BATCH):
             began = perf_counter()

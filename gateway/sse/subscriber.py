@@ -1,4 +1,5 @@
-"""One stream of one user on this instance: bytes go straight to its transport, and nobody waits for it."""
+"""One stream of one user on this instance. It writes bytes straight to its transport, without waiting for the
+client."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from gateway.sse.interfaces import RoomEvent
 
 
 class Transport(Protocol):
-    """What a stream needs of an ``asyncio.Transport``."""
+    """The methods of ``asyncio.Transport`` that a stream uses."""
 
     def write(self, data: bytes) -> None: ...
     def close(self) -> None: ...
@@ -22,9 +23,9 @@ class Transport(Protocol):
 class Subscriber:
     """One open stream. There may be tens of thousands, so it holds nothing that could be shared.
 
-    ``ticket`` is the user's as last told by a state (``None`` before the first), ``held`` an event that came
-    before it, ``since`` the number of the newest read of the room that counts for this stream.
-    ``ended`` says why the stream is over, once it is. ``on_gone`` is called when its connection is lost. ``sent``
+    ``ticket`` is the user's ticket in the last known state (``None`` before the first). ``held`` is an event that came
+    before that state. ``since`` is the number of the newest read of the room that counts for this stream. ``ended``
+    says why the stream has ended; empty while it is open. ``on_gone`` is called when its connection is lost. ``sent``
     counts the bytes of its body so far.
     """
 
@@ -47,7 +48,7 @@ class Subscriber:
     def __init__(
         self, user: str, locale: str, transport: Transport, *, chunked: bool, limit: int, head: bytes = b""
     ) -> None:
-        """``limit``: bytes that may wait for the reader; with more than that it is cut off. ``head`` goes before the
+        """``limit``: how many bytes may wait for the client; with more, the client is cut off. ``head`` precedes the
         first frame."""
         self.user = user
         self.locale = locale
@@ -65,11 +66,11 @@ class Subscriber:
 
     @property
     def begun(self) -> bool:
-        """Whether anything was written yet."""
+        """Whether anything has been written."""
         return not self._head
 
     def write(self, frame: Frame) -> bool:
-        """Hands ``frame`` to the transport; ``False`` if the stream is over (``ended`` says why)."""
+        """Writes ``frame`` to the transport; ``False`` if the stream has ended (``ended`` says why)."""
         if not self._writable():
             return False
         self.sent += len(frame.raw)
@@ -77,19 +78,19 @@ class Subscriber:
         return True
 
     def hold(self, frame: Frame) -> None:
-        """Keeps ``frame`` for the next one, so that both go out in one piece."""
+        """Keeps ``frame`` until the next one, so that both are sent in one piece."""
         self.sent += len(frame.raw)
         self._head += frame.chunked if self._chunked else frame.raw
 
     def flush(self) -> None:
-        """Sends what is kept, if the next frame lets itself be waited for."""
+        """Sends what ``hold`` kept, because the next frame is late."""
         if self._head and self._writable():
             self._write(b"")
 
     def finish(self, frame: Frame, cause: str) -> bool:
-        """Hands over the last ``frame`` and the end of the body in one piece; behind it the connection ends.
+        """Writes the last ``frame`` and the end of the body in one piece; then the connection ends.
 
-        ``False``: the stream was over already and nothing was written.
+        ``False``: the stream had already ended, and nothing was written.
         """
         if not self._writable():
             return False
@@ -101,12 +102,12 @@ class Subscriber:
         return True
 
     def close(self, cause: str) -> None:
-        """The stream is over, nothing is written any more. Only the first cause counts."""
+        """Marks the stream as ended: nothing more is written. Only the first cause counts."""
         if not self.ended:
             self.ended = cause
 
     def _hang_up(self) -> None:
-        """Ends the connection behind what was written."""
+        """Ends the connection after the bytes written so far."""
         self._transport.close()
 
     def _write(self, data: bytes) -> None:
@@ -121,7 +122,7 @@ class Subscriber:
             self.close("gone")
             return False
         if self._transport.get_write_buffer_size() > self._limit:
-            # A graceful close would wait for the very reader that doesn't read.
+            # A graceful close would wait for a client that doesn't read.
             self._transport.abort()
             self.close("cut_off")
             return False

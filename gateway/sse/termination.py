@@ -1,4 +1,4 @@
-"""Does a stream go on, and if not, what is the last thing it says? Pure decisions over values."""
+"""Decides whether a stream goes on, and if not, what its last event is. Pure functions over values."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ StreamEnd = AllowedIn | Refused
 
 
 def concerns(event: RoomEvent, ticket: int | None) -> bool:
-    """Whether ``event`` is about somebody holding ``ticket``.
+    """Whether ``event`` is about the user's current place, for a user with this ``ticket``.
 
-    Tickets only grow, so a higher one is a newer one of the same user that we haven't seen yet, and a
-    lower one is a place the user no longer holds.
+    Tickets only grow. An event with a higher ticket is about a newer place of the same user that this stream does not
+    know yet. An event with a lower ticket is about a place that the user no longer holds.
     """
     return event.ticket is not None and event.ticket >= (ticket or 0)
 
@@ -51,7 +51,7 @@ def of_event(event: RoomEvent) -> StreamEnd:
 def of_state(state: UserState, held: RoomEvent | None) -> StreamEnd | None:
     """How a stream ends whose user is in ``state``, or ``None`` if it goes on.
 
-    ``held`` is what happened before any state was known: the state may have been read before it or after.
+    ``held`` is an event that came before the first state: the state may have been read before or after it.
     """
     if state.kind == "WAITING":
         return of_event(held) if held is not None and concerns(held, state.ticket) else None
