@@ -1,8 +1,9 @@
 -- Whether an older system, which shares the three keys of room default, runs beside the gateways. Needs clock and room.
 --
 -- While it runs, the gateways follow it: see "Following an older system" in docs/explanation/queue.md. The hash
--- settings holds what is known of it: older_since, older_seen and older_until (ms), older_sign (the strongest sign so far), and
--- older_notifications and older_sweep (the lock values seen last, so that a lock that was left behind is no new sign).
+-- settings holds what is known of it: older_since, older_seen and older_until (ms), older_sign (the strongest sign so
+-- far), and older_notifications and older_sweep (the lock values seen last, so that a lock that was left behind is no
+-- new sign).
 
 -- Without a sweep for this long no gateway has observed the room.
 local BLIND_MS = 5000
