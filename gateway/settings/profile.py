@@ -97,4 +97,4 @@ def _uses_shipped_routes(environ: Mapping[str, str]) -> bool:
         same_size = file.is_file() and file.stat().st_size == SHIPPED_ROUTES.stat().st_size
         return same_size and file.read_bytes() == SHIPPED_ROUTES.read_bytes()
     except (OSError, ValueError):
-        return False  # reading the routes tells
+        return False  # loading the routes reports it

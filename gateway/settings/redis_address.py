@@ -197,8 +197,8 @@ def _check_parameters(scheme: str, parameters: Mapping[str, str]) -> None:
 
 
 def _is_duration(text: str) -> bool:
-    """Whether the text is a usable number of seconds. "None" or infinity would make Redis unreachable for ever, or a
-    wait endless."""
+    """Whether the text is a usable number of seconds. With 0, Redis would seem away for ever; with infinity, a wait
+    would never end."""
     return 0.001 <= float(text) <= 3600
 
 

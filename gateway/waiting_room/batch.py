@@ -21,8 +21,8 @@ MOST_IN_A_CALL = 256
 """Users in one script call, at most. A longer call gains little and blocks Redis for longer."""
 
 CROWD = 4 * MOST_IN_A_CALL
-"""When this many items wait for Redis, new users are asked to come back later. Even a slow Redis serves four full calls
-well within its time-out. Refusing the others early saves checking their tokens for nothing."""
+"""While this many items wait for Redis, new users are asked to come back later. Even a slow Redis completes four full
+calls well within its time-out, so no token is checked for a call that would then fail."""
 
 MOST_PENDING = 20_000
 """Callers that may wait, at most. More could not be served within one time-out anyway."""

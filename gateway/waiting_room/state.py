@@ -8,7 +8,7 @@ from enum import IntEnum, StrEnum
 from typing import Any, Final, NamedTuple
 
 _AGES_MOVE: Final = 0.3
-_HARDLY: Final = 1e-6  # of those in line give up before: then the logarithm says nothing
+_HARDLY: Final = 1e-6  # below this share of users who give up, the logarithm is not needed
 
 
 class StateKind(StrEnum):
@@ -66,7 +66,7 @@ class Following(NamedTuple):
     last_sign: float
     sign: Sign
     streams: int
-    """Users with an open stream at a gateway of this project."""
+    """Users with an open stream at a gateway."""
 
 
 class Summary(NamedTuple):

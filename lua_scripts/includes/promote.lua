@@ -29,8 +29,8 @@ local function may_free()
   return not following or waiting == 0 or (not paused and next_can_be_told())
 end
 
--- While an older system is followed, promotion stops before the first user who has no open stream at any gateway of
--- this project, because the gateways can't notify that user.
+-- While an older system is followed, promotion stops before the first user who has no open stream at any gateway,
+-- because the gateways can't notify that user.
 local function keep_those_who_can_be_told(head)
   local users = {}
   for at = 1, #head, 2 do

@@ -7,9 +7,10 @@
 -- KEYS[5]  activity  zset    user -> epoch millisecond of the last gated request; an index of inside
 -- KEYS[6]  absent    zset    user -> epoch millisecond of the last sighting, of users who wait; a stream adds none
 -- KEYS[7]  streams   hash    user -> number of instances at which the user has an open stream
--- KEYS[8]  pace      hash    how fast the line moves: see keep_pace in includes/summary.lua
--- KEYS[9]  tally     hash    totals since the room began: admitted, expired, evicted, …
--- KEYS[10] since     zset    user -> epoch millisecond of the admission; older systems don't write it
+-- KEYS[8]  pace      hash    how fast the line moves: admissions, slot_ms, departures, waited_ms, at, rate,
+--                            abandon_rate, still_ms
+-- KEYS[9]  tally     hash    totals ever: admitted, expired, evicted, …
+-- KEYS[10] since     zset    user -> epoch millisecond of the admission, of users allowed in; not from older systems
 -- KEYS[11] marks     zset    epoch millisecond -> the highest ticket then, about one per second of the line
 -- ARGV[1]  channel           the pub/sub channel of the events
 -- ARGV[2]  default_capacity  slots; used, and then written, if Redis holds no usable limit
@@ -115,8 +116,7 @@ local held = redis.call('HLEN', inside)
 local waiting = redis.call('ZCARD', line)
 local waiting_before, held_before, capacity_before = waiting, held, capacity
 
--- Whether the next user in line has an open stream at a gateway of this project, so that the gateway can notify the
--- user.
+-- Whether the next user in line has an open stream at a gateway, so that the gateway can notify the user.
 local function next_can_be_told()
   local head = redis.call('ZRANGE', line, 0, 0)
   return head[1] and redis.call('HEXISTS', streams, head[1]) == 1 or false

@@ -109,7 +109,7 @@ class _Child:
         self._lock = lock
         self._patience = patience
         self._log_file = directory / "redis.log"
-        with suppress(OSError):  # ``_spawn`` says what is wrong
+        with suppress(OSError):  # ``_spawn`` reports the error
             self._log_file.unlink(missing_ok=True)
         self._process: asyncio.subprocess.Process | None = None
 
@@ -138,7 +138,7 @@ class _Child:
                 await self.start()
             except EmbeddedRedisError as error:
                 log.error("%s", error)
-            except Exception:  # whatever it is, the next attempt may find it gone
+            except Exception:  # any error: it may be gone at the next attempt
                 log.exception("the embedded Redis could not be started")
 
     async def stop(self) -> None:
@@ -193,7 +193,7 @@ class _Child:
             with self._log_file.open("rb") as output:
                 output.seek(max(0, os.fstat(output.fileno()).st_size - LAST_WORDS_BYTES))
                 lines = output.read().decode(errors="replace").splitlines()[-8:]
-        except OSError:  # the reason matters without them, too
+        except OSError:  # the reason is useful without them, too
             lines = []
         return "\n  ".join((f"{reason}. Its last words:", *lines)) if lines else reason
 

@@ -150,7 +150,7 @@ def packed(command: Sequence[Argument]) -> bytes:
 async def ask(connection: AbstractConnection, *command: Argument) -> Any:
     """Sends one command and returns its reply, without a time limit. An error reply raises redis-py's ResponseError."""
     if not connection.is_connected:
-        raise ConnectionError("closed")  # redis-py would open it again, without a word
+        raise ConnectionError("closed")  # redis-py would reopen it silently
     await connection.send_packed_command(packed(command), check_health=False)
     return await connection.read_response(timeout=math.inf)
 
