@@ -13,13 +13,13 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   ├── RouteNotFound
     │   ├── MethodNotAllowed
     │   └── CorsRejected
-    ├── AuthError                who is calling is not established, or not enough
+    ├── AuthError                the caller is not identified, or may not make this call
     │   ├── TokenRequired
     │   ├── TokenExpired
     │   ├── TokenInvalid
     │   ├── CsrfRejected
     │   └── AuthUnavailable
-    ├── QueueError               the waiting room says no, or can't say
+    ├── QueueError               the waiting room refuses the call, or can't decide
     │   ├── RoomNotFound
     │   ├── NotInQueue
     │   ├── NotAllowedIn
@@ -28,12 +28,12 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   ├── QueueFailed
     │   ├── QueueStorageFull
     │   └── Overloaded
-    ├── ConfigError              a refresh of the configuration did not come about
+    ├── ConfigError              the configuration could not be refreshed
     │   ├── ConfigUnavailable
     │   │   └── ConfigUnusable
     │   ├── ConfigRefused
     │   └── NotConfigured
-    └── UpstreamError            the service behind could not answer
+    └── UpstreamError            the service could not answer
         ├── UpstreamUnreachable
         ├── UpstreamTimeout
         └── NoInstance
@@ -112,7 +112,7 @@ class RequestTimeout(RequestRefused):
 
 
 class TooManySlowUploads(RequestRefused):
-    """The client sends its body slowly, and as many others as may at a time. ``retry_after`` is in seconds."""
+    """The client sends its body slowly, and the limit of such clients is reached. ``retry_after`` is in seconds."""
 
     code = "TOO_MANY_SLOW_UPLOADS"
 
@@ -122,15 +122,15 @@ class TooManySlowUploads(RequestRefused):
 
 
 class RouteNotFound(RequestRefused):
-    """No route and no path of the gateway's own matches."""
+    """The path matches no route and none of the gateway's own paths."""
 
     code = "ROUTE_NOT_FOUND"
 
 
 class MethodNotAllowed(RequestRefused):
-    """The path is the gateway's own, but not with this method, or no service gets this method.
+    """The path is the gateway's own but does not allow this method, or no service gets this method.
 
-    ``allowed`` lists methods that are allowed.
+    ``allowed`` lists the methods that are allowed.
     """
 
     code = "METHOD_NOT_ALLOWED"
@@ -141,13 +141,13 @@ class MethodNotAllowed(RequestRefused):
 
 
 class CorsRejected(RequestRefused):
-    """A page of another origin asks for what the CORS rule of the path does not allow it."""
+    """A page of another origin requests what the CORS rule of the path does not allow."""
 
     code = "CORS_REJECTED"
 
 
 class AuthError(GatewayError):
-    """Who is calling is not established, or not enough for this call."""
+    """The caller is not identified, or may not make this call."""
 
 
 class TokenRequired(AuthError):
@@ -157,13 +157,13 @@ class TokenRequired(AuthError):
 
 
 class TokenExpired(AuthError):
-    """The token was good once: its ``exp`` is past, leeway included."""
+    """The token was valid once: its ``exp`` is past, leeway included."""
 
     code = "TOKEN_EXPIRED"
 
 
 class TokenInvalid(AuthError):
-    """The token is not one we accept. ``reason`` is for logs and metrics; it holds no part of the token."""
+    """The gateway does not accept the token. ``reason`` is for logs and metrics; it contains no part of the token."""
 
     code = "TOKEN_INVALID"
 
@@ -173,19 +173,19 @@ class TokenInvalid(AuthError):
 
 
 class CsrfRejected(AuthError):
-    """A cookie alone may not do this from where the request came."""
+    """The request came from an origin from which a cookie alone does not authorize it."""
 
     code = "CSRF_REJECTED"
 
 
 class AuthUnavailable(AuthError):
-    """There is a token, but no key has ever been fetched to check it with."""
+    """There is a token, but the gateway has never fetched a key to check it with."""
 
     code = "AUTH_UNAVAILABLE"
 
 
 class QueueError(GatewayError):
-    """The waiting room says no, or can't say."""
+    """The waiting room refuses the call, or can't decide."""
 
 
 class RoomNotFound(QueueError):
@@ -218,10 +218,10 @@ class QueueWaiting(QueueError):
 
 
 class QueueUnavailable(QueueError):
-    """The room could not be asked (Redis is away, too slow, or holds something unusable).
+    """The room could not be reached (Redis is away, too slow, or holds an unusable value).
 
-    After a time-out what was asked may or may not have happened: ask for the status.
-    ``retry_after`` is in seconds.
+    After a time-out the call may or may not have been executed; the client can get the status. ``retry_after`` is in
+    seconds.
     """
 
     code = "QUEUE_UNAVAILABLE"
@@ -233,11 +233,11 @@ class QueueUnavailable(QueueError):
 
 
 class QueueFailed(QueueError):
-    """A fault of the gateway's own in a call of the room, which the log has. It says nothing about Redis."""
+    """A fault of the gateway's own in a call of the room; it is in the log. It says nothing about Redis."""
 
 
 class QueueStorageFull(QueueError):
-    """Redis has no memory for one more user. Nothing was changed; the users who have a place keep it.
+    """Redis has no memory for one more user. Nothing was changed; users who have a place keep it.
 
     ``retry_after`` is in seconds.
     """
@@ -250,7 +250,7 @@ class QueueStorageFull(QueueError):
 
 
 class Overloaded(QueueError):
-    """This instance takes no newcomers at the moment. ``retry_after`` is in seconds."""
+    """This instance accepts no new users at the moment. ``retry_after`` is in seconds."""
 
     code = "OVERLOADED"
 
@@ -260,13 +260,14 @@ class Overloaded(QueueError):
 
 
 class ConfigError(GatewayError):
-    """What the Config Server says could not be put in force; what was in force before stays. ``fields`` say why."""
+    """The Config Server's configuration could not be put in force; the previous one stays in force. ``fields`` say
+    why."""
 
     fields: tuple[FieldFault, ...] = ()
 
 
 class ConfigUnavailable(ConfigError):
-    """The Config Server did not answer, or with nothing usable. ``reason`` holds no secret and no address."""
+    """The Config Server did not answer, or its answer is unusable. ``reason`` contains no secret and no address."""
 
     code = "CONFIG_UNAVAILABLE"
 
@@ -287,13 +288,13 @@ class ConfigRefused(ConfigError):
 
 
 class ConfigUnusable(ConfigUnavailable):
-    """The Config Server answered, and with nothing usable. It is not away: what it has is not known."""
+    """The Config Server answered, but the answer is unusable. The server is not away; its configuration is unknown."""
 
 
 class NotConfigured(ConfigError):
-    """Nothing is served yet: the Config Server has answered with nothing usable since the start.
+    """Nothing is served yet: since the start, every answer of the Config Server has been unusable.
 
-    Says no more, because anyone may ask. ``retry_after`` is in seconds.
+    The answer contains no details, because any client can get it. ``retry_after`` is in seconds.
     """
 
     code = "CONFIG_UNAVAILABLE"
@@ -301,11 +302,11 @@ class NotConfigured(ConfigError):
 
 
 class UpstreamError(GatewayError):
-    """The service behind could not answer. Carries no address: answers must not leak any."""
+    """The service could not answer. Contains no address, because the client must not learn it."""
 
 
 class UpstreamUnreachable(UpstreamError):
-    """The connection was refused or lost, or what came back is not HTTP. ``reason`` is for logs."""
+    """The connection was refused or lost, or the answer is not HTTP. ``reason`` is for logs."""
 
     code = "UPSTREAM_UNREACHABLE"
 
@@ -315,7 +316,7 @@ class UpstreamUnreachable(UpstreamError):
 
 
 class UpstreamTimeout(UpstreamError):
-    """The service did not accept (``phase="connect"``) or did not answer (``"response"``) in time."""
+    """The service did not accept the connection (``phase="connect"``) or did not answer (``"response"``) in time."""
 
     code = "UPSTREAM_TIMEOUT"
 

@@ -21,9 +21,10 @@ class Parameter(NamedTuple):
 
 
 def parse_query(raw: str) -> tuple[Parameter, ...]:
-    """The parameters of a raw query (without ``?``) in their order, as in a form: ``&`` divides, ``+`` is a blank.
+    """The parameters of a raw query (without ``?``) in their order, read like a form: ``&`` separates, ``+`` is a
+    blank.
 
-    Raises BadRequest if a percent sign is not followed by two hexadecimal digits, or if what is decoded is not UTF-8.
+    Raises BadRequest if a percent sign is not followed by two hexadecimal digits, or if the decoded text is not UTF-8.
     """
     decode = _plain if "%" not in raw and raw.isascii() else _decoded
     found = []
@@ -46,7 +47,7 @@ def _plain(text: str) -> str:
 def _decoded(text: str) -> str:
     data = text.replace("+", " ").encode("utf-8", "surrogateescape")
     decoded = unquote_to_bytes(data)
-    # Each escape that was decoded is two bytes shorter; what is left over was none.
+    # Each decoded escape is two bytes shorter. If the numbers differ, a percent sign was not part of an escape.
     if len(data) - len(decoded) != 2 * data.count(b"%"):
         raise BadRequest("the query holds a malformed percent escape")
     try:

@@ -33,7 +33,8 @@ class Notifier:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Notifier:
-        """What systemd's variables ask for. A watchdog meant for another process, or no number, counts as none."""
+        """The notifier that systemd's variables ask for. A watchdog that is meant for another process, or is not a
+        number, counts as none."""
         address = environ.get("NOTIFY_SOCKET", "")
         if not address.startswith(("/", "@")):
             return cls("")
@@ -43,7 +44,7 @@ class Notifier:
         return cls(address, int(microseconds[:15]) / 1e6 if watched else 0.0)
 
     def send(self, *lines: str) -> None:
-        """Tells systemd, without waiting. A socket that is gone or full is no reason to stop serving."""
+        """Sends ``lines`` to systemd without waiting. If the socket is gone or full, the gateway goes on serving."""
         if not self._address:
             return
         try:
@@ -54,7 +55,7 @@ class Notifier:
 
     @contextlib.asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
-        """Sends signs of life from the event loop for as long as it lasts."""
+        """Sends signs of life from the event loop until the block ends."""
         if not (self._address and self.interval_seconds):
             yield
             return

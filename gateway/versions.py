@@ -1,7 +1,7 @@
-"""Whether the installed libraries are those that this package was tried with.
+"""Checks whether the installed libraries have versions that this package was tested with.
 
-The ranges are those of the package's own metadata, which come from ``setup.cfg``. Only the standard library is used, so
-that this works where the import of a library fails, and costs a start a few milliseconds.
+The ranges are those of the package's own metadata, which come from ``setup.cfg``. Only the standard library is used: so
+the check works if the import of a library fails, and costs a start only a few milliseconds.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Final
 PACKAGE: Final = "waiting-room-gateway"
 
 INNER: Final = frozenset({"aiohttp", "redis"})
-"""Libraries of which inner parts are used. The gateway does not start with another version: it may fail in any way."""
+"""Libraries whose internals are used. The gateway does not start with another version of them, because it may fail in
+any way."""
 
-# What setup.cfg has of all that PEP 508 allows: name[extras]>=1.2,<2; marker
+# The part of PEP 508 that setup.cfg uses: name[extras]>=1.2,<2; marker
 _REQUIREMENT = re.compile(
     r"(?P<name>[\w.-]+)\s*(?P<extras>\[[^]]*\])?\s*\(?(?P<bounds>[^;)]*)\)?\s*(?:;(?P<marker>.*))?"
 )
@@ -35,14 +36,14 @@ class Misfit:
     """A library that is installed in a version that the package does not allow, or is missing (None)."""
 
     requirement: str
-    """Name, extras and range, as pip takes them."""
+    """Name, extras and range, as pip accepts them."""
     name: str
     installed: str | None
     fatal: bool
     """Whether the gateway does not work with it."""
 
     def __str__(self) -> str:
-        # The interpreter is named because there may be several, and the pip of the PATH may belong to another one.
+        # The interpreter is named because there may be several, and the pip on the PATH may belong to another one.
         command = shlex.join([sys.executable or "python3", "-m", "pip", "install", self.requirement])
         found = (
             f"{self.name} {self.installed} is installed"
@@ -53,9 +54,9 @@ class Misfit:
 
 
 def misfits(extra: str = "") -> list[Misfit]:
-    """Every library that does not fit, also of that ``extra``, in the order of ``setup.cfg``.
+    """Every library that does not fit, including those of ``extra``, in the order of ``setup.cfg``.
 
-    Empty where the package itself has no metadata, as in a source tree that was never installed.
+    Empty if the package has no metadata, as in a source tree that was never installed.
     """
     try:
         wanted = metadata.requires(PACKAGE) or []
@@ -65,10 +66,11 @@ def misfits(extra: str = "") -> list[Misfit]:
 
 
 def misfit_of(requirement: str, extra: str = "") -> Misfit | None:
-    """What does not fit one line of the metadata. Raises ValueError for what ``setup.cfg`` has never had.
+    """The misfit for one line of the metadata; None if the library fits. Raises ValueError for a form that
+    ``setup.cfg`` has never used.
 
-    Lines of other extras than ``extra`` are passed over. A missing library of an extra fits: the command that needs it
-    says so itself.
+    Lines of other extras than ``extra`` are skipped. A missing library of an extra fits: the command that needs it
+    reports it itself.
     """
     parts = _REQUIREMENT.fullmatch(requirement.strip())
     if not parts:
@@ -77,16 +79,16 @@ def misfit_of(requirement: str, extra: str = "") -> Misfit | None:
     if (of := _EXTRA.search(marker)) and of["name"] != extra:
         return None
     bounds = [bound for bound in parts["bounds"].split(",") if bound.strip()]
-    # Metadata has lost the order of setup.cfg, in which the lower bound comes first.
+    # The metadata does not keep the order of setup.cfg, in which the lower bound comes first.
     shown = ",".join(
         sorted((bound.strip() for bound in bounds), key=lambda bound: (bound[:2] != ">=", bound))
     )
     wanted = f"{name}{parts['extras'] or ''}{shown}"
     try:
-        # What a broken uninstallation left behind has no version.
+        # The remains of a broken uninstallation have no version.
         installed = metadata.version(name) or "unknown"
     except metadata.PackageNotFoundError:
-        # A library that is only for some systems is one that the gateway does without.
+        # The gateway works without a library that is only for some systems.
         return None if marker else Misfit(wanted, name, None, fatal=True)
     if fits(installed, bounds):
         return None
@@ -96,8 +98,8 @@ def misfit_of(requirement: str, extra: str = "") -> Misfit | None:
 def fits(installed: str, bounds: list[str]) -> bool:
     """Whether a version is within all bounds, such as ``>=1.2``, ``<2`` or ``!=1.3``.
 
-    A pre-release comes before its release, and does not count as below a bound that it is a pre-release of: 2.0rc1 is
-    neither ``>=2.0`` nor ``<2.0``. What a distribution puts behind a version (``+local``) does not count.
+    A pre-release comes before its release, but is not below a bound with that release: 2.0rc1 is neither ``>=2.0`` nor
+    ``<2.0``. A distribution's suffix (``+local``) is ignored.
     """
     version = _VERSION.match(installed.strip().lower())
     if not version:
@@ -121,7 +123,7 @@ def fits(installed: str, bounds: list[str]) -> bool:
 
 
 def _release(text: str) -> tuple[int, ...]:
-    """The numbers of a version, without zeros at the end: 1.0 and 1 are the same."""
+    """The numbers of a version, without zeros at the end: 1.0 equals 1."""
     numbers = [int(number) for number in text.split(".") if number]
     while numbers and numbers[-1] == 0:
         numbers.pop()

@@ -1,11 +1,11 @@
--- beat: an instance says that it lives, and learns which others don't.
+-- beat: an instance reports that it is alive, and learns which other instances are dead.
 --
 -- KEYS[1]  instances  zset: instance id -> epoch millisecond of its last beat (negative: being drained)
 -- ARGV[1]  me         this instance's id
--- ARGV[2]  dead_ms    who has not beaten for so many milliseconds is dead
+-- ARGV[2]  dead_ms    an instance without a beat for this many milliseconds is dead
 --
--- Returns  {unknown 0/1, ids of dead instances, at most 16…}; unknown: nobody knew this instance (the first beat,
---          a Redis that forgot, or it was taken for dead), so it has to tell all its users again
+-- Returns  {unknown 0/1, ids of dead instances, at most 16…}; unknown: Redis did not know this instance (its first
+--          beat, a Redis that lost its data, or it counted as dead), so it has to report all its users again
 -- Publishes nothing.
 --
 --- @include clock

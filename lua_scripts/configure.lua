@@ -1,16 +1,16 @@
--- configure: an instance starts and says which limits it was given.
+-- configure: an instance starts and passes the limits that it is configured with.
 --
--- KEYS     those of a room, see includes/room.lua; the limits given are default_capacity and default_duration
+-- KEYS     those of a room, see includes/room.lua; the configured limits are default_capacity and default_duration
 -- KEYS[12] watch      hash, see sweep.lua
 -- ARGV[4]  follow     as in sweep.lua
 -- ARGV[5]  follow_ms  as in sweep.lua
 --
--- Returns  {summary, {capacity before, duration_ms before, 'override' or ''}}; before: -1 where there was none
--- Publishes ADMITTED for everybody promoted.
+-- Returns  {summary, {capacity before, duration_ms before, 'override' or ''}}; before: -1 if there was none
+-- Publishes ADMITTED for each user promoted.
 --
--- Only limits other than those that the last instance was given are written: so an instance that restarts with
--- what it had changes nothing, and an operator's override stands until it is lifted. This is an instance's first call, so
--- an older system is looked for before anybody is promoted.
+-- Limits are written only if they differ from those that the last instance was configured with. So an instance that
+-- restarts with the same limits changes nothing, and an operator's override stands until it is lifted. This is the
+-- first call of an instance, so it checks for an older system before it promotes any user.
 --
 --- @include clock
 --- @include room

@@ -1,13 +1,13 @@
--- drain: one bounded step of clearing up after an instance that died. Its users were last seen at its last beat,
--- unless they were sighted later.
+-- drain: one bounded step of cleaning up after a dead instance. Its users were last seen at its last beat, unless there
+-- is a later sighting.
 --
 -- KEYS     those of a room, see includes/room.lua
 -- KEYS[12] instances  zset, see beat.lua
 -- KEYS[13] there      set: users with an open stream at the dead instance
 -- ARGV[4]  dead       the instance's id
--- ARGV[5]  dead_ms    as in beat.lua; an instance that has come back meanwhile is left alone
+-- ARGV[5]  dead_ms    as in beat.lua; an instance that is alive again is left alone
 --
--- Returns  {summary, users left 0/1}; 1: to be called again at once
+-- Returns  {summary, users left 0/1}; 1: call again at once
 -- Publishes nothing.
 --
 --- @include clock
@@ -32,7 +32,7 @@ local last = tonumber(redis.call('ZSCORE', instances, dead) or nil)
 if not last or last > now - dead_ms then
   return { summary(false), 0 }
 end
--- Marked while it lasts, so that an instance that comes back now learns that it has to tell its users again.
+-- Marked as being drained, so that an instance that comes back now learns that it has to report its users again.
 local seen_ms = math.abs(last)
 write('ZADD', instances, -seen_ms, dead)
 local users = redis.call('SPOP', there, MOST)

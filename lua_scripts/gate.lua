@@ -1,13 +1,13 @@
--- gate: each of these users makes a gated request. Renews the session of whoever is allowed in.
+-- gate: each of these users makes a gated request. Renews the sessions of users who are allowed in.
 --
 -- KEYS     those of a room, see includes/room.lua
--- ARGV[4…] users  user ids, at most 256; the same one may come several times
+-- ARGV[4…] users  user ids, at most 256; an id may occur several times
 --
 -- Returns  {summary, answer per user…}; codes: ALLOWED_IN (renewed), WAITING (a sighting), NONE
--- Publishes ADMITTED for whoever was in both line and hash.
+-- Publishes ADMITTED for each user who was in both line and hash.
 --
--- The hot path: four commands for all who are in, however many they are. An expired session is refused here and
--- removed by the sweep.
+-- The hot path: the number of commands does not depend on how many users are allowed in. A user whose session has
+-- expired is refused here; the sweep removes the session.
 --
 --- @include clock
 --- @include room

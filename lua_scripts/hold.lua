@@ -1,10 +1,10 @@
--- hold: keeps a lock for longer, if it is still one's own.
+-- hold: extends a lock, if the caller still holds it.
 --
 -- KEYS[1]  lock    string: the holder's token
--- ARGV[1]  token   one's own
+-- ARGV[1]  token   the caller's
 -- ARGV[2]  for_ms  milliseconds from now
 --
--- Returns  1 if it is held, 0 if it is somebody else's or nobody's
+-- Returns  1 if it was extended, 0 if another holder or no one has the lock
 -- Publishes nothing.
 --
 local lock = KEYS[1]

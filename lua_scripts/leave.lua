@@ -1,12 +1,12 @@
--- leave: each of these users gives up a slot or a place, or an operator takes it away.
+-- leave: each of these users gives up a slot or a place in line, or an operator removes it.
 --
 -- KEYS     those of a room, see includes/room.lua
--- ARGV[4]  reason  'LEFT' (the user's own wish) or 'OPERATOR'
+-- ARGV[4]  reason  'LEFT' (the user leaves) or 'OPERATOR'
 -- ARGV[5…] pairs   what ('slot', 'line' or 'both') and user id, at most 256 pairs
 --
--- Returns  {summary, code per pair…}; codes: LEFT_SLOT, LEFT_LINE, NOTHING (nothing of that kind was there; an
---          expired session is nothing)
--- Publishes LEFT or OPERATOR for everybody who left the line, ADMITTED for everybody promoted.
+-- Returns  {summary, code per pair…}; codes: LEFT_SLOT, LEFT_LINE, NOTHING (the user had neither; an expired
+--          session does not count)
+-- Publishes LEFT or OPERATOR for each user who left the line, ADMITTED for each user promoted.
 --
 --- @include clock
 --- @include room
@@ -46,7 +46,7 @@ local function give_up(what, user)
     end
     return LEFT_SLOT
   end
-  -- The place before the slot: else a user whose session is over could be promoted into the slot they leave.
+  -- The place before the slot: otherwise a user whose session has expired could be promoted into that same slot.
   local ticket = what ~= 'slot' and leave_line(user)
   if ticket then
     done[counted] = done[counted] + 1

@@ -1,16 +1,16 @@
 -- limits: an operator changes a room's limits, pauses or resumes it.
 --
 -- KEYS     those of a room, see includes/room.lua
--- ARGV[4]  new_capacity  slots, or '' to leave it
--- ARGV[5]  new_duration  milliseconds, or '' to leave it
--- ARGV[6]  new_paused    '1', '0', or '' to leave it
--- ARGV[7]  lift          '1': go back to the limits that the instances were given, before the above
+-- ARGV[4]  new_capacity  slots, or '' for no change
+-- ARGV[5]  new_duration  milliseconds, or '' for no change
+-- ARGV[6]  new_paused    '1', '0', or '' for no change
+-- ARGV[7]  lift          '1': first go back to the limits that the instances are configured with
 --
 -- Returns  {summary}
--- Publishes ADMITTED for everybody promoted.
+-- Publishes ADMITTED for each user promoted.
 --
--- A capacity or duration set here overrides what instances are given until it is lifted. Nobody is thrown out by a
--- lower capacity; a higher one, and resuming, promote at once.
+-- A capacity or duration set here overrides what instances are configured with until it is lifted. A lower capacity
+-- ends no session; a higher one promotes users at once, and so does resuming.
 --
 --- @include clock
 --- @include room
@@ -45,8 +45,8 @@ if lift or new_capacity or new_duration then
   write('HSET', settings,
     'capacity', string.format('%.0f', capacity), 'duration_ms', string.format('%.0f', duration))
 end
--- Before pausing takes effect, so that the time until now counts for the pace, and time paused does not; and before
--- promoting, because who gets a slot that is new says nothing of how long the others hold theirs.
+-- Before pausing takes effect: the time until now counts for the pace, and time paused does not. Before promoting: a
+-- user who gets a new slot says nothing about how long others hold theirs.
 keep_pace(true)
 if new_paused ~= '' then
   paused = new_paused == '1'

@@ -1,13 +1,13 @@
--- lineup: each of these users asks to enter, first come first served.
+-- lineup: each of these users lines up, first come first served.
 --
 -- KEYS     those of a room, see includes/room.lua
--- ARGV[4]  relineup  'back': asking again while waiting gives a new ticket at the end; 'keep': the place stays
+-- ARGV[4]  relineup  a user who waits lines up again: 'back': a new ticket at the end; 'keep': the place stays
 -- ARGV[5…] users     user ids, at most 256
 --
 -- Returns  {summary (includes/summary.lua), answer per user (includes/place.lua)…}; codes:
---          ADMITTED (when their turn came), ALLOWED_IN (was already by then; not renewed), WAITING,
+--          ADMITTED (a slot is free and it is the user's turn), ALLOWED_IN (already; not renewed), WAITING,
 --          FULL (Redis is at maxmemory and the user has no place yet: nothing was changed for this user)
--- Publishes ADMITTED for everybody promoted from the line. Who is admitted at once has no ticket and no stream.
+-- Publishes ADMITTED for each user promoted from the line. A user admitted at once has no ticket and no stream.
 --
 --- @include clock
 --- @include room
@@ -23,7 +23,7 @@ if relineup ~= 'back' and relineup ~= 'keep' then
   return bad_argument('relineup')
 end
 
--- Asked before anything is written. Slots go to the line all the same: promoting needs no more memory than it frees.
+-- Tested before the first write. Free slots still go to the line: promoting needs no more memory than it frees.
 local full = out_of_memory()
 promote()
 local ticket = highest_ticket()

@@ -1,7 +1,7 @@
--- lock: takes a lock that is free.
+-- lock: takes a lock if it is free.
 --
 -- KEYS[1]  lock    string: the holder's token
--- ARGV[1]  token   one's own
+-- ARGV[1]  token   the caller's
 -- ARGV[2]  for_ms  milliseconds from now
 --
 -- Returns  1 if it was free, 0 if another holder has it

@@ -1,4 +1,4 @@
--- presence: the first stream of a user was opened at an instance, or the last one closed.
+-- presence: a user opened the first stream at an instance, or closed the last one.
 --
 -- KEYS     those of a room, see includes/room.lua
 -- KEYS[12] here   set: users with an open stream at this instance
@@ -7,7 +7,7 @@
 -- Returns  {summary}
 -- Publishes nothing.
 --
--- Saying the same twice changes nothing, so an instance may tell all its users again after an outage.
+-- Repeating a pair changes nothing, so an instance may report all its users again after an outage.
 --
 --- @include clock
 --- @include room

@@ -1,11 +1,11 @@
--- status: where each of these users stands. Also heals whoever is in both line and hash.
+-- status: where each of these users stands. Also corrects users who are in both line and hash.
 --
 -- KEYS     those of a room, see includes/room.lua
--- ARGV[4]  sighting  '1': asking shows that the user is there; '0': somebody else asks (the regular updates)
--- ARGV[5…] users     user ids, at most 256; none at all asks for the room's own numbers
+-- ARGV[4]  sighting  '1': the call counts as a sighting of the users; '0': it does not (the regular updates)
+-- ARGV[5…] users     user ids, at most 256; without any, only the room's numbers are returned
 --
 -- Returns  {summary, answer per user…}; codes: ALLOWED_IN, WAITING, NONE (also for an expired session)
--- Publishes ADMITTED for whoever was in both.
+-- Publishes ADMITTED for each user who was in both.
 --
 --- @include clock
 --- @include room

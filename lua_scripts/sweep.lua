@@ -1,18 +1,19 @@
--- sweep: one bounded step of what time does to a room: expired sessions end, absent users lose their place,
--- the next are admitted, and a slow scan of the hash finds what no index knows.
+-- sweep: one bounded step of a room's regular work. It ends expired sessions, evicts absent users, admits the next
+-- users, and slowly scans the hash for users who are missing from the index.
 --
 -- KEYS     those of a room, see includes/room.lua
 -- KEYS[12] watch      hash: swept_at, anew_since (ms), cursor (of the slow scan)
--- ARGV[4]  absent_ms  evict who was not seen for so many milliseconds; 0: never
+-- ARGV[4]  absent_ms  evict users not seen for this many milliseconds; 0: never
 -- ARGV[5]  scan       how many entries of the hash to scan in this step; 0: none
 -- ARGV[6]  follow     whether an older system is followed: 'auto', 'on' or 'off'; see includes/older.lua
--- ARGV[7]  follow_ms  for how many milliseconds after its last sign
+-- ARGV[7]  follow_ms  milliseconds after its last sign for which it counts as running
 --
 -- Returns  {summary}
--- Publishes ABSENT for everybody evicted, ADMITTED for everybody promoted.
+-- Publishes ABSENT for each user evicted, ADMITTED for each user promoted.
 --
--- Nobody is evicted until absent_ms after a time in which nobody could be seen, which is when no sweep ran for 5 s. While
--- an older system is followed no session ends here, nobody is evicted, and only those are admitted who can be told.
+-- If no sweep ran for 5 s, users could not be seen during that time: no user is evicted until absent_ms after it. While
+-- an older system is followed, sessions don't end here, no user is evicted, and only users are admitted whom a gateway
+-- can notify.
 --
 --- @include clock
 --- @include room
@@ -24,7 +25,7 @@
 local watch = KEYS[12]
 local absent_ms, scan = tonumber(ARGV[4]), tonumber(ARGV[5])
 local follow, follow_ms = ARGV[6], tonumber(ARGV[7])
--- Marks that are kept: one a second, for nearly three hours of waiting.
+-- Marks that are kept: one per second, for nearly three hours of waiting.
 local MARKS = 10000
 
 do
@@ -40,11 +41,11 @@ do
   end
 end
 
--- Since when everybody could have been seen; anew: nobody looked until now.
+-- The time since when the gateways could have seen every user. anew: no gateway swept until now.
 local function watching_since(anew)
   local anew_since = number_within(redis.call('HGET', watch, 'anew_since'), 0, now)
   write('HSET', watch, 'swept_at', string.format('%.0f', now))
-  -- Somebody may have a stream at the older system, where it can't be seen.
+  -- A user may have a stream at the older system, where the gateways can't see it.
   if not anew and anew_since and not following then
     return anew_since
   end
@@ -52,8 +53,8 @@ local function watching_since(anew)
   return now
 end
 
--- When somebody else last wrote a session that the scan found, in milliseconds; 0: none. What is written here is in the
--- index as well.
+-- When another system last wrote a session that the scan found, in milliseconds; 0: none. A session written by a
+-- gateway is in the index as well.
 local written_ms = 0
 
 local function note_writing(second, indexed)
@@ -63,7 +64,7 @@ local function note_writing(second, indexed)
   end
 end
 
--- Gives users of the hash the index entry they lack, and takes them out of the line.
+-- Adds the index entries that users of the hash lack, and removes these users from the line.
 local function index_users(users, seconds)
   local indexed = redis.call('ZMSCORE', activity, unpack(users))
   local tickets = redis.call('ZMSCORE', line, unpack(users))
@@ -101,7 +102,7 @@ local function scan_hash()
   end
 end
 
--- Ends sessions that are over. Returns how many index entries it looked at, at most MOST.
+-- Ends expired sessions. Returns how many index entries it examined, at most MOST.
 local function expire()
   local users = redis.call('ZRANGEBYSCORE', activity, '-inf', now - duration, 'LIMIT', 0, MOST)
   if #users == 0 then
@@ -138,7 +139,7 @@ local function expire()
   return #users
 end
 
--- Evicts at most `most` users who are waiting and were not seen for too long. Returns how many it looked at.
+-- Evicts at most `most` waiting users who were not seen for too long. Returns how many users it examined.
 local function evict(watching, most)
   if absent_ms == 0 or now - watching < absent_ms or most <= 0 then
     return 0
@@ -148,7 +149,7 @@ local function evict(watching, most)
     return 0
   end
   local present = redis.call('HMGET', streams, unpack(users))
-  -- Those with a stream are noted again when it closes; those who are not in line any more need no note.
+  -- A user with a stream is recorded again when it closes; a user who is no longer in line needs no record.
   redis.call('ZREM', absent, unpack(users))
   local people = {}
   for at, user in ipairs(users) do
@@ -167,8 +168,8 @@ local function evict(watching, most)
   return #users
 end
 
--- Writes down that no higher ticket has been given so far, and forgets what is about tickets that are gone. Of two
--- sweeps in one millisecond the first counts: the tickets between them were given within it.
+-- Records that no higher ticket has been given so far, and deletes marks that no ticket in line needs. Of two sweeps in
+-- one millisecond the first counts: the tickets between them were given within it.
 local function mark(ticket)
   local text = string.format('%.0f', ticket)
   redis.call('ZREMRANGEBYSCORE', marks, text, '+inf')
@@ -182,7 +183,7 @@ local function mark(ticket)
 end
 
 local anew = not swept_lately(watch)
--- Before the scan, which makes everybody known.
+-- Before the scan, which adds every user to the index.
 local unknown = anew and strangers()
 if scan > 0 then
   scan_hash()
@@ -199,7 +200,7 @@ if not following then
   looked = looked + evict(watching, MOST - looked)
 end
 promote()
--- After promoting, so that whoever is admitted hears of the ticket they were last shown.
+-- After promoting, so that users who are admitted now are published with the ticket that they were last shown.
 mark(highest_ticket())
 keep_pace(true)
 return { summary(looked >= MOST or #future >= MOST) }

@@ -1,4 +1,4 @@
-"""How the commands talk to a running gateway: directly, and only where they were told to."""
+"""HTTP calls of the commands to a running gateway: without proxies, and without following redirects."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class _NoRedirects(HTTPRedirectHandler):
-    """Redirects are answers: the token must not follow them elsewhere."""
+    """Returns redirects as answers: the token must not be sent to another address."""
 
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
@@ -24,14 +24,14 @@ class _NoRedirects(HTTPRedirectHandler):
 
 
 OPENER: Final = build_opener(ProxyHandler({}), _NoRedirects)
-"""Opens what it is given, whatever proxies the environment names."""
+"""Opens URLs directly, whatever proxies the environment names."""
 
 
 def within(seconds: float, call: Callable[[], T]) -> T:
-    """What ``call`` returns or raises; TimeoutError if that takes longer than ``seconds``.
+    """Returns or raises what ``call`` does; raises TimeoutError if that takes longer than ``seconds``.
 
-    A time-out of urllib holds for one piece of an answer, so a byte now and then would keep the call going for ever. It
-    may do so in a thread, which the end of the process does not wait for.
+    A time-out of urllib applies to each piece of an answer, so a byte now and then would keep the call going for ever.
+    The call runs in a thread that the end of the process does not wait for.
     """
     future: Future[T] = Future()
 
@@ -46,7 +46,7 @@ def within(seconds: float, call: Callable[[], T]) -> T:
 
 
 def own_url(settings: Settings) -> str:
-    """Where a gateway with the same settings is managed, seen from its own machine."""
+    """The address of the management API of a gateway with the same settings, seen from its own machine."""
     port = settings.management_server_port
     host = settings.server_host
     if host in {"0.0.0.0", "::"}:  # noqa: S104 - everywhere is here, too

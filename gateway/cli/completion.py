@@ -1,4 +1,4 @@
-"""The scripts of ``gateway completion``: a shell completes commands, options and names of files with them."""
+"""The scripts of ``gateway completion``, with which a shell completes commands, options and file names."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ At the start of your shell:
 
 
 class MakeParser(Protocol):
-    """Makes the command line; what is given as ``files`` becomes ``complete`` of each argument that is a file."""
+    """Makes the parser of the command line; ``files`` becomes ``complete`` of each argument that is a file."""
 
     def __call__(self, *, files: object) -> argparse.ArgumentParser: ...
 
 
 def script(make_parser: MakeParser, shell: str) -> str:
-    """The script for one of ``SHELLS``, made of the command line itself."""
+    """The script for one of ``SHELLS``, made from the parser of the command line."""
     import shtab  # noqa: PLC0415 - a start of the gateway needs none
 
     return shtab.complete(make_parser(files=shtab.FILE), shell)

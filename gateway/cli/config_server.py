@@ -1,4 +1,4 @@
-"""What ``check`` and ``routes`` ask a Config Server, if the settings name one."""
+"""Calls the Config Server for ``check`` and ``routes``, if the settings name one."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from gateway.settings.model import Settings
 
 
 def configured(environ: Mapping[str, str]) -> tuple[Properties | None, str, str]:
-    """What the Config Server says, as ``serve`` would lay it over the route file; why there is nothing (empty where
-    nobody is to be asked), and what ``serve`` would then do; empty if it would use the file alone.
+    """Three values:
+    the properties of the Config Server, as ``serve`` would lay them over the route file;
+    why there are none, empty if no server is to be called;
+    what ``serve`` would then do, empty if it would use the file alone.
 
     Raises SettingsError.
     """

@@ -46,14 +46,14 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     kind = "liveness" if options.liveness else "readiness"
     healthy, said = _ask(f"{url}/actuator/health/{kind}")
     if said == _FULL and options.liveness:
-        # It has answered, and a restart would only throw out those that it serves.
+        # The gateway has answered. A restart would only end the requests and streams that it serves.
         healthy = True
     print(said, file=sys.stdout if healthy else sys.stderr)
     return 0 if healthy else 1
 
 
 def _ask(url: str) -> tuple[bool, str]:
-    """Whether a gateway is there and well, and what it said."""
+    """Whether a healthy gateway answers, and what it answered."""
     try:
         return within(TIMEOUT_SECONDS, lambda: _answer(url))
     except (URLError, OSError, HTTPException) as error:
@@ -68,7 +68,7 @@ def _ask(url: str) -> tuple[bool, str]:
 
 
 def _answer(url: str) -> tuple[bool, str]:
-    """Whether the answer is that of a gateway that is well, and what it says. Raises what urllib raises."""
+    """Whether the answer is that of a healthy gateway, and what it says. Raises what urllib raises."""
     try:
         with OPENER.open(url, timeout=TIMEOUT_SECONDS) as response:
             state = _state(response.read(_ANSWER_BYTES))
@@ -83,7 +83,7 @@ def _answer(url: str) -> tuple[bool, str]:
 
 
 def _state(body: bytes) -> str:
-    """The status that a gateway says it has; "" if the answer is not a gateway's."""
+    """The status in a gateway's answer; "" if the answer is not a gateway's."""
     try:
         answer = json.loads(body)
     except ValueError:

@@ -40,18 +40,18 @@ _TAKES_NOTHING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
-    """Run one command; ``argv`` is without the program's name. Returns the exit status."""
+    """Runs one command; ``argv`` is without the program's name. Returns the exit status."""
     _fill_descriptors()
     try:
         return _run(argv, environ)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader of the output has what it wanted.
+        # The reader of the output has closed it, for example ``head``.
         _give_up_output()
         return 1
     except OSError as error:
-        # Who prints gets the error of standard output; it names no file, and nothing else is written here.
+        # An error of standard output reaches the caller of print. It names no file, and nothing else is written here.
         if error.filename is not None or error.errno not in _TAKES_NOTHING:
             raise
         _give_up_output()
@@ -67,7 +67,7 @@ def _run(argv: Sequence[str] | None, environ: Mapping[str, str]) -> int:
             parser.print_help(sys.stderr)
             return 2
         environ = understood(environ)
-        # Before anything is imported that may fail with another version of a library.
+        # Before importing anything that may fail with another version of a library.
         if options.run in _NEED_LIBRARIES and not _libraries_fit(_EXTRAS.get(options.run, "")):
             return 1
         status: int = options.run(options, environ)
@@ -78,8 +78,8 @@ def _run(argv: Sequence[str] | None, environ: Mapping[str, str]) -> int:
 
 
 def _fill_descriptors() -> None:
-    """Opens standard input, output and error where the process was started without: else the first sockets would get
-    their numbers, and libuv ends a process that closes one of these."""
+    """Opens standard input, output and error if the process was started without them. Otherwise the first sockets would
+    get their numbers, and libuv ends a process that closes one of these."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -88,15 +88,16 @@ def _fill_descriptors() -> None:
 
 
 def _give_up_output() -> None:
-    """Without this, Python fails once more at the exit."""
+    """Redirects the output; otherwise Python would fail again when it flushes the output at the exit."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def make_parser(environ: Mapping[str, str] | None = None, *, files: object = None) -> argparse.ArgumentParser:
-    """The whole command line; each command sets ``run(options, environ) -> int``. The help looks at ``environ``.
+    """The parser of the whole command line; each command sets ``run(options, environ) -> int``. The help reads
+    ``environ``.
 
-    ``files`` is what shtab takes for a name of a file, where the parser is made to be completed by a shell.
+    ``files`` is shtab's value for file names, if the parser is made for a shell's completion.
     """
     parser = argparse.ArgumentParser(
         prog="gateway", description="An API gateway with a virtual waiting room.", allow_abbrev=False
@@ -143,7 +144,7 @@ def _add_check_and_routes(commands: Commands, files: object) -> None:
     )
     file = routes.add_argument("file", nargs="?", type=Path, metavar="FILE", help="another file than serve's")
     complete_files(file, files)
-    # A metavar without quotes, since shtab puts it into zsh's script as it is.
+    # The metavar has no quotes, because shtab puts it into zsh's script unchanged.
     match_help = "explain what would happen to this request, such as 'POST /api/v1/reservations'"
     routes.add_argument("--match", metavar="REQUEST", help=match_help)
     routes.set_defaults(run=_routes)
@@ -184,7 +185,7 @@ def _add_schema_and_completion(commands: Commands) -> None:
 
 
 def describe_settings(environ: Mapping[str, str]) -> str:
-    """All settings, for people: name, default, what it does and what is allowed; and whether ``environ`` is a Spring
+    """All settings as text: name, default, what it does and what is allowed; and whether ``environ`` is a Spring
     environment."""
     spring = spring_lines(spring_reason(environ)) or ["Spring environment: off"]
     parts = [*(fill(line, 96) for line in spring), ""]
@@ -204,8 +205,8 @@ def _described(row: Setting) -> str:
 
 
 def _libraries_fit(extra: str) -> bool:
-    """Says which libraries, also those of ``extra``, are of another version than allowed. Returns whether the gateway
-    works with them."""
+    """Prints which libraries, including those of ``extra``, have a version that is not allowed. Returns whether the
+    gateway works with them."""
     misfits = versions.misfits(extra)
     for misfit in misfits:
         print(misfit if misfit.fatal else f"warning: {misfit}", file=sys.stderr)
@@ -224,7 +225,7 @@ def _serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """uvloop where it installs, asyncio's own loop otherwise."""
+    """uvloop if it is installed, else asyncio's own loop."""
     try:
         import uvloop  # noqa: PLC0415 - may be missing
     except ImportError:
@@ -247,7 +248,7 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     properties, away, fatal = _configured(environ) if settings and not options.file else (None, "", "")
     if fatal:
         print(f"{away}; `gateway serve` would {fatal}")
-    # Variables that the file asks for mean something.
+    # Variables that the file refers to have a meaning.
     asked = Asked(environ)
     faults, table = describe.check(file, asked, properties)
     for fault in faults:
@@ -263,7 +264,7 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         warnings += of.warnings_of_host(settings)
         all_routes = not (options.file or away)
         warnings += of.warnings_of_table(table, settings, all_routes=all_routes) if table else ()
-        # Who checks a file, on a machine of developers say, need not have the environment of the gateway.
+        # A developer who checks a file on another machine need not have the environment of the gateway.
         if table and all_routes:
             warnings += of.warnings_of_keys(settings, environ, table)
     for warning in warnings:
@@ -279,7 +280,7 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _checked_settings(environ: Mapping[str, str]) -> tuple[Settings | None, bool]:
-    """The settings, and whether some are wrong, which is printed."""
+    """The settings, and whether some are wrong; the wrong ones are printed."""
     from gateway.composition.warnings import faults_of_settings  # noqa: PLC0415 - the other commands need no Redis
 
     if wrong := check_settings(environ):
@@ -300,7 +301,7 @@ def _routes(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from gateway.routing import describe  # noqa: PLC0415 - as above
 
     properties = None
-    # A wrong setting is for ``check`` to tell.
+    # ``check`` reports wrong settings; this command does not.
     if not options.file and not check_settings(environ):
         properties, away, _ = _configured(environ)
         if away:
@@ -358,7 +359,7 @@ _EXTRAS: Final = {_demo: "demo"}
 
 
 def _routes_file(environ: Mapping[str, str]) -> Path:
-    """What ``serve`` would read; a wrong setting other than ``ROUTES_FILE`` doesn't matter here."""
+    """The route file that ``serve`` would read. A wrong setting other than ``ROUTES_FILE`` does not matter here."""
     from gateway.routing.spec.loader import default_file  # noqa: PLC0415 - as above
 
     return Settings.from_env({"ROUTES_FILE": environ.get("ROUTES_FILE", "")}).routes_path(default_file())

@@ -1,4 +1,4 @@
-"""What the modules of the command line share to declare their commands with argparse."""
+"""Shared by the modules of the command line to declare commands with argparse."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 
 class Commands(Protocol):
-    """What ``ArgumentParser.add_subparsers`` returns, whose own class has no public name."""
+    """The object that ``ArgumentParser.add_subparsers`` returns; its own class has no public name."""
 
     def add_parser(self, name: str, **options: Any) -> argparse.ArgumentParser:
         """Add a command."""
@@ -15,6 +15,7 @@ class Commands(Protocol):
 
 
 def complete_files(argument: argparse.Action, files: object) -> None:
-    """Lets shells complete names of files there. ``files`` is shtab's word for it, None if no shell is to be told."""
+    """Lets shells complete file names for this argument. ``files`` is shtab's value for them; None if no completion
+    script is made."""
     if files is not None:
         argument.complete = files  # type: ignore[attr-defined]

@@ -23,11 +23,11 @@ _NAME_WIDTH = 22
 
 
 class RoomCallFailed(Exception):
-    """The gateway did not do what was asked; the text says why."""
+    """The gateway did not carry out the call; the text says why."""
 
 
 def add_to(commands: Commands) -> None:
-    """Add ``room`` and its own commands."""
+    """Add ``room`` and its subcommands."""
     room = commands.add_parser(
         "room",
         help="look at the rooms of a running gateway, and change them",
@@ -62,7 +62,7 @@ def add_to(commands: Commands) -> None:
         one.add_argument("--room", default="default", metavar="ROOM", help="another room than default")
 
 
-# Method, path and, for some, the JSON sent.
+# Method, path and, for some calls, the JSON body.
 Call = tuple[str, str, dict[str, Any] | None]
 
 
@@ -113,7 +113,7 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _described(room: dict[str, Any]) -> str:
-    """A line for each member. All values begin in one column, however long the names are."""
+    """One line per member of the object. All values begin in one column, however long the names are."""
     width = max([_NAME_WIDTH, *map(len, room)])
     return "\n".join(f"{name:{width}} {_value(value)}" for name, value in room.items())
 
@@ -132,7 +132,7 @@ def _value(value: Any) -> str:
 def _ask(
     url: str, token: str | None, method: str, path: str, change: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """The answer's envelope. Raises ``RoomCallFailed`` for anything but a success."""
+    """The envelope of the answer. Raises ``RoomCallFailed`` unless the call succeeds."""
     if urlsplit(url).scheme not in {"http", "https"}:
         raise RoomCallFailed(f"--url {url}: an http:// or https:// address is needed")
     if method != "GET" and token is None:
@@ -158,7 +158,7 @@ def _ask(
 
 
 def _answer(request: Request) -> tuple[int | None, bytes]:
-    """The status if it is none of success, and the body. Raises what urllib raises."""
+    """The status, None if the call succeeded, and the body. Raises what urllib raises."""
     try:
         with OPENER.open(request, timeout=TIMEOUT_SECONDS) as response:
             return None, response.read(_ANSWER_BYTES)
@@ -178,7 +178,7 @@ def _envelope(body: bytes) -> dict[str, Any]:
 
 
 def _refusal(status: int, body: bytes, token: str | None) -> str:
-    """What a refusal says, for people."""
+    """A refusal as a text for the operator."""
     try:
         error = _envelope(body).get("error")
     except RoomCallFailed:

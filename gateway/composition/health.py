@@ -15,7 +15,8 @@ Checked = tuple[bool | str, dict[str, object]]
 
 
 def redis_health(rooms: Rooms) -> Checked:
-    """DOWN as the probe found it; UNKNOWN while Redis answers, but what happens in the rooms is not heard."""
+    """DOWN while the probe finds Redis away. UNKNOWN while Redis answers but the events of the rooms are not
+    received."""
     state = rooms.redis_state
     if state.away:
         return "DOWN", {"since": timestamp(state.away_since), "reason": state.away}
@@ -32,7 +33,7 @@ def redis_health(rooms: Rooms) -> Checked:
 
 
 def older_system_health(rooms: Rooms) -> Checked:
-    """Whether an older system is followed, as this instance last heard. Nothing is wrong with that."""
+    """Whether an older system is followed, as this instance last learned. Following one is healthy."""
     # There is no room while the gateway is not ready.
     following = next((room.following for room in rooms if room.name == DEFAULT_ROOM), None)
     details: dict[str, object] = {"following": following is not None}
@@ -42,7 +43,8 @@ def older_system_health(rooms: Rooms) -> Checked:
 
 
 def key_health(jwks: Jwks) -> Checked:
-    """OUT_OF_SERVICE while an issuer that is to name its key set could never be read: no token can be checked."""
+    """OUT_OF_SERVICE if the key set comes from an issuer whose document could never be read: no token can be
+    checked."""
     status = jwks.status()
     if status.unread is not None:
         return "OUT_OF_SERVICE", {"keys": status.keys, "reason": status.unread}
@@ -50,7 +52,7 @@ def key_health(jwks: Jwks) -> Checked:
 
 
 def config_health(sources: RouteSources, config: ConfigServer) -> Checked:
-    """OUT_OF_SERVICE while nothing is served because of what the server answered."""
+    """OUT_OF_SERVICE while nothing is served because the Config Server's answer is unusable."""
     status = config.status()
     routes = "Config Server" if status.gives_routes else "file"
     details: dict[str, object] = {

@@ -1,4 +1,4 @@
-"""The hubs: the streams of every room, fed with what happens in the rooms."""
+"""The hubs: they hold the streams of every room and pass the rooms' events to them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from gateway.waiting_room.room import Room
 
 
 class HubCounts(Counts, Protocol):
-    """What the hubs tell, and what each tells of its room."""
+    """The counts that the hubs report, and those that each hub reports for its room."""
 
     def estimated(self, room: str, promised: float, real: float, /) -> None:
-        """A stream told of an admission ``real`` seconds after it had first said that it would be ``promised``."""
+        """A stream sent an admission ``real`` seconds after its first estimate, which was ``promised`` seconds."""
 
 
 class Hubs(Mapping[str, Hub]):
@@ -43,7 +43,7 @@ class Hubs(Mapping[str, Hub]):
         return len(self._hubs)
 
     async def provide(self, rooms: Iterable[Room]) -> None:
-        """Makes a hub for each room that has none yet."""
+        """Makes a hub for each room that does not have one yet."""
         for room in rooms:
             if room.name in self._hubs:
                 continue
@@ -68,17 +68,17 @@ class Hubs(Mapping[str, Hub]):
                 hub.deliver(event)
 
     def restored(self) -> None:
-        """Events may have been missed: every hub looks for itself."""
+        """Events may have been missed: every hub reads the state of its users itself."""
         for hub in self._hubs.values():
             hub.restored()
 
     async def drain(self, seconds: float) -> None:
-        """Ends all streams evenly over so many seconds."""
+        """Ends all streams, spread evenly over ``seconds``."""
         await asyncio.gather(*(hub.drain(seconds) for hub in self._hubs.values()))
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Turns the wheels of all hubs for as long as it lasts."""
+        """Runs all hubs until the block ends."""
         async with contextlib.AsyncExitStack() as stack:
             for hub in self._hubs.values():
                 await stack.enter_async_context(hub.running())

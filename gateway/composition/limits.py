@@ -1,4 +1,4 @@
-"""The limits of connections, bodies, streams and WebSockets, as the settings give them."""
+"""The limits of connections, bodies, streams and WebSockets, from the settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gateway.settings.model import Settings
 
 
 def limits_of(settings: Settings) -> ConnectionLimits:
-    """What the settings allow one connection."""
+    """The limits of one client connection."""
     return ConnectionLimits(
         head_seconds=settings.request_head_timeout_seconds,
         idle_seconds=settings.keep_alive_timeout_seconds,
@@ -22,7 +22,7 @@ def limits_of(settings: Settings) -> ConnectionLimits:
 
 
 def upload_limits_of(settings: Settings) -> UploadLimits:
-    """How slow a body may come."""
+    """The limits for slow request bodies."""
     return UploadLimits(
         timeout=settings.request_body_timeout_seconds,
         min_rate=settings.request_body_min_rate,
@@ -32,22 +32,22 @@ def upload_limits_of(settings: Settings) -> UploadLimits:
 
 
 def download_limits_of(settings: Settings) -> DownloadLimits:
-    """How many slow clients may keep services waiting."""
+    """The limits for slow clients: how many may keep services waiting."""
     return DownloadLimits(
         per_client=settings.slow_downloads_per_client, per_service=settings.slow_downloads_per_service
     )
 
 
 def max_streams(settings: Settings) -> int:
-    """``SSE_MAX_STREAMS``, or what the limit of file descriptors leaves: a tenth, and 256, stay for services,
-    Redis, files, and for saying "full"."""
+    """``SSE_MAX_STREAMS``, or what the limit of file descriptors allows: a tenth, and 256, are kept for services,
+    Redis, files, and for answering "full"."""
     if settings.sse_max_streams is not None:
         return settings.sse_max_streams
     return max(0, int(file_limit() * 0.9) - 256)
 
 
 def max_tunnels(settings: Settings) -> int:
-    """``WEBSOCKET_MAX``, or as many as take two fifths of the file descriptors, two each."""
+    """``WEBSOCKET_MAX``, or as many as two fifths of the file descriptors allow; each takes two."""
     if settings.websocket_max is not None:
         return settings.websocket_max
     return file_limit() // 5

@@ -1,4 +1,4 @@
-"""What the settings and a Config Server have to do with each other: where it is, and what it may set."""
+"""Settings and the Config Server: where the server is, and which settings it may set."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from gateway.settings.model import TABLE, Settings
 DEFAULT_SERVER: Final = "http://localhost:8888"
 DEFAULT_KEY_SET: Final = "http://localhost:8090/.well-known/jwks.json"
 AT_START: Final = tuple(sorted({setting.lower() for setting, live in GIVEN.values() if not live}))
-"""Settings that a Config Server gives at the start alone."""
+"""Settings that a Config Server can set only at the start."""
 MOST_TOLD: Final = 100
 
 _log = logging.getLogger(__name__)
 
 
 def wanted(settings: Settings) -> Wanted | None:
-    """What to ask of which Config Server; None if the settings name none."""
+    """Which Config Server to call, and for what; None if the settings name none."""
     imported = settings.spring_config_import
     found = settings.config_server_discovery
     is_named = imported is not None or found or settings.config_server_url
@@ -55,7 +55,7 @@ def wanted(settings: Settings) -> Wanted | None:
 
 
 def is_optional(settings: Settings) -> bool:
-    """Whether a gateway starts without the Config Server. An address alone says no more than where it is."""
+    """Whether the gateway starts without the Config Server. An address alone does not make the server required."""
     imported = settings.spring_config_import
     own = None if imported is None else imported.fail_fast
     if settings.config_server_fail_fast if own is None else own:
@@ -64,8 +64,8 @@ def is_optional(settings: Settings) -> bool:
 
 
 class _WithOwn(Mapping[str, str]):
-    """The environment, and values for names that are not set in it. Asks for a name when it is asked, as ``Asked`` is
-    to know."""
+    """The environment, plus values for names that are not set in it. Reads a name from the environment when it is read
+    here, so that ``Asked`` records it."""
 
     def __init__(self, environ: Mapping[str, str], own: Mapping[str, str]) -> None:
         self._environ = environ
@@ -84,9 +84,9 @@ class _WithOwn(Mapping[str, str]):
 
 
 def with_own_names(settings: Settings, environ: Mapping[str, str]) -> Mapping[str, str]:
-    """The environment as placeholders of a Config Server's values see it: what Spring knows by itself
-    (``${spring.application.name}``, ``${spring.cloud.client.ip-address}``) has a value here, too, if no variable is
-    set."""
+    """The environment for placeholders in a Config Server's values. Names that Spring knows by itself
+    (``${spring.application.name}``, ``${spring.cloud.client.ip-address}``) have a value here, too, if no variable sets
+    them."""
     hostname, address = machine(settings)
     own = {
         "SPRING_APPLICATION_NAME": settings.spring_application_name,
@@ -115,11 +115,11 @@ def config_server(
 
 
 def is_set(settings: Settings, environ: Mapping[str, str], name: str) -> bool:
-    """Whether the environment gives the setting ``name``, so that it counts before what a Config Server says."""
+    """Whether the environment sets ``name``, so that it takes precedence over the Config Server."""
     row = next(row for row in TABLE if row.name == name)
     if getattr(settings, name.lower()) != row.default_in(settings.spring_environment):
         return True
-    # Variables that make it together may say what the default says.
+    # A setting composed of several variables may have the same value as the default.
     if row.compose is not None and row.compose(environ) is not None:
         return True
     names = (row.name, *row.older)
@@ -127,10 +127,10 @@ def is_set(settings: Settings, environ: Mapping[str, str], name: str) -> bool:
 
 
 class LiveSettings:
-    """The settings with what a Config Server gives, as far as no variable is set: ``now``.
+    """The settings, with values from a Config Server where no variable is set: ``now``.
 
-    Warns once of each value that does not count because a variable is set to another one, and of each that can't count
-    before the next start.
+    Warns once of each value that has no effect because a variable is set to another one, and of each that takes effect
+    only at the next start.
     """
 
     def __init__(self, settings: Settings, environ: Mapping[str, str], table: RouteTable) -> None:
@@ -140,7 +140,7 @@ class LiveSettings:
         self.now = self._started = self._with(table)
 
     def follow(self, table: RouteTable) -> Settings:
-        """What is in force with this table."""
+        """The settings in force with this table."""
         self.now = self._with(table)
         for name in AT_START:
             value = getattr(self.now, name)
@@ -164,7 +164,7 @@ class LiveSettings:
 
 
 def asking(settings: Settings, asked: Wanted, session: aiohttp.ClientSession, metrics: Metrics) -> Ask:
-    """How the Config Server is asked: where the settings say that it is, or where Eureka does."""
+    """The function that calls the Config Server, at the address in the settings or at the one that Eureka knows."""
     return http_ask(session, asked, _found(settings, session, metrics) if asked.found else None)
 
 
@@ -190,13 +190,13 @@ def _found(settings: Settings, session: aiohttp.ClientSession, metrics: Metrics)
 
 
 def _shown(settings: Settings, asked: Wanted) -> str:
-    """Where it is, for the log."""
+    """The server's address or name, for the log."""
     return f"Eureka's {' or '.join(settings.config_server_service_id)}" if asked.found else places(asked.urls)
 
 
 class TokenSettings(NamedTuple):
-    """What tokens are checked by. Without ``keys``, the address of the key set, the document of ``issuer`` has it; if
-    that is no address, there are none."""
+    """What tokens are checked against. Without ``keys``, the address of the key set, the document of ``issuer`` names
+    the key set; if the issuer is not an address, there are no keys."""
 
     keys: str | None
     algorithms: tuple[str, ...]
@@ -205,10 +205,10 @@ class TokenSettings(NamedTuple):
 
 
 def token_settings(settings: Settings, environ: Mapping[str, str], table: RouteTable) -> TokenSettings:
-    """What tokens are checked by: what the environment says, else the Config Server, else the defaults.
+    """What tokens are checked against: the environment's values, else the Config Server's, else the defaults.
 
-    An address of the key set wins over the issuer's document. The default address counts in a Spring environment
-    where the issuer is no address, and so has no document.
+    An address of the key set takes precedence over the issuer's document. The default address applies in a Spring
+    environment if the issuer is not an address, and so has no document.
     """
 
     def chosen(name: str) -> tuple[str, ...] | None:
@@ -228,16 +228,16 @@ def token_settings(settings: Settings, environ: Mapping[str, str], table: RouteT
 
 
 def is_address(issuer: str) -> bool:
-    """Whether an issuer is an address, below which it may have a document; any other can only be compared."""
+    """Whether an issuer is an address, below which it may have a document. Any other issuer can only be compared."""
     return issuer.lower().startswith(("http://", "https://"))
 
 
 def trusted_proxies(settings: Settings) -> TrustedProxies:
-    """Raises SettingsError for a regex that is none."""
+    """The trusted proxies of the settings. Raises SettingsError for an invalid regex."""
     pattern = settings.trusted_proxies_pattern
     try:
         return TrustedProxies(settings.trusted_proxies, trusting(pattern) if pattern else None)
     except RuleViolation as error:
-        # The message begins with the regex, which may hold what stands for a placeholder.
+        # The message begins with the regex, which may contain a placeholder's value.
         why = error.message.replace(repr(pattern), "this one")
         raise SettingsError("TRUSTED_PROXIES_PATTERN", pattern or "", f"a regex of Java's; {why}") from None

@@ -1,4 +1,5 @@
-"""The rooms of a gateway with all that keeps them: Redis, the streams of those who wait, news from other instances."""
+"""The rooms of a gateway with everything that they need: Redis, the streams of waiting users, events from other
+instances."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ from gateway.waiting_room.rooms import Rooms
 
 @dataclass(frozen=True, slots=True)
 class WaitingRooms:
-    """The rooms and what belongs to them. ``redis_url`` is where they are."""
+    """The rooms and their hubs. ``redis_url`` is the address of their Redis."""
 
     rooms: Rooms
     hubs: Hubs
@@ -32,7 +33,7 @@ class WaitingRooms:
     redis_url: str
 
     async def provide(self, table: RouteTable, settings: Settings) -> None:
-        """Makes every room that ``table`` names, with the limits that it or the settings give."""
+        """Makes every room that ``table`` names, with the limits of the table, else of the settings."""
         await self.rooms.provide(room_limits(settings, table))
         await self.hubs.provide(self.rooms)
 
@@ -41,9 +42,9 @@ class WaitingRooms:
 async def waiting_rooms(
     settings: Settings, table: RouteTable, metrics: Metrics, tracer: Tracer
 ) -> AsyncIterator[WaitingRooms]:
-    """Connects to Redis, or starts one, and keeps the rooms of ``table`` and their streams going.
+    """Connects to Redis, or starts one, and runs the rooms of ``table`` and their streams.
 
-    Raises EmbeddedRedisError if the Redis that is to be embedded can't be started. One that is elsewhere may be away.
+    Raises EmbeddedRedisError if the embedded Redis can't be started. A Redis elsewhere may be away.
     """
     async with contextlib.AsyncExitStack() as stack:
         redis_url = settings.redis_url
@@ -89,9 +90,9 @@ async def waiting_rooms(
 
 
 def room_limits(settings: Settings, table: RouteTable) -> dict[str, Limits]:
-    """Every room that there is, with what it is given: the file's limits, else the settings'.
+    """Every room with its configured limits: those of the route file, else those of the settings.
 
-    None for a table that is not ready: what the rooms are to be given is not known, and other instances sweep them.
+    Empty for a table that is not ready: its limits are unknown, and other instances sweep the rooms.
     """
     if table.unready:
         return {}

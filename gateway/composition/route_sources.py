@@ -1,4 +1,4 @@
-"""Where routes come from: the file, a Config Server laid over it, and a route for each service that is known."""
+"""Sources of routes: the file, a Config Server laid over it, and a route for each known service."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gateway.routing.watch import RouteWatcher
 from gateway.settings.model import Settings
 
 IN_FORCE_SECONDS: Final = 10.0
-"""How long a refresh waits for a new table to be in force."""
+"""Seconds that a refresh waits for a new table to be in force."""
 
 log = logging.getLogger("gateway")
 
@@ -37,10 +37,10 @@ class RouteSources:
 
     ``first`` is the table at the start. ``config`` is the Config Server, if there is one.
 
-    If the Config Server is optional and answers at the start with something unusable, nothing is served: it may have
-    other routes than the file, another issuer, another capacity. ``unready`` then says why, ``first`` is a table
-    without routes and rooms, and the first sound answer makes the gateway ready. A server that is away, or has no
-    configuration for this gateway, is done without.
+    If the Config Server is optional and gives an unusable answer at the start, nothing is served: its routes, issuer or
+    capacity may differ from the file's. ``unready`` then says why, ``first`` is a table without routes and rooms, and
+    the first usable answer makes the gateway ready. If the server is away or has no configuration for this gateway, the
+    gateway starts without it.
     """
 
     def __init__(
@@ -53,9 +53,9 @@ class RouteSources:
         self.file: Path = settings.routes_path(default_file())
         self.config = config
         self.faults: tuple[str, ...] = ()
-        """Why the file or the configuration as it is now is not in force."""
+        """Why the present file or configuration is not in force."""
         self.unready = ""
-        """Why nothing is served; empty once a table was in force."""
+        """Why nothing is served; empty once a table has been in force."""
         self._on_ready: list[Callable[[], None]] = []
         self._settings = settings
         self._environ = environ
@@ -119,7 +119,7 @@ class RouteSources:
 
     @contextlib.asynccontextmanager
     async def running(self, take: Take) -> AsyncIterator[None]:
-        """Hands every new table to ``take`` until the block ends, one after the other."""
+        """Passes each new table to ``take``, one after the other, until the block ends."""
         watcher = self._watcher = RouteWatcher(
             self.file,
             self._environ,
@@ -130,7 +130,7 @@ class RouteSources:
             on_faults=self._refuse,
         )
         if self._discovered and self._read.locator is not None and not self.unready:
-            self._renew(self._read)  # they came after the first table was made
+            self._renew(self._read)  # these services came after the first table
         async with contextlib.AsyncExitStack() as stack:
             task = asyncio.create_task(self._work(take), name="route table")
             stack.push_async_callback(_ended, task)
@@ -140,7 +140,7 @@ class RouteSources:
             yield
 
     def discover(self, names: Iterable[str]) -> None:
-        """The services that discovery knows from now on, in any case and order; for the locator. Costs nothing
+        """Sets the services that discovery knows from now on, in any case and order, for the locator. Costs nothing
         while they are the same."""
         known = frozenset(names)
         if known == self._discovered:
@@ -152,26 +152,27 @@ class RouteSources:
             self._renew(self._watcher.table)
 
     def when_ready(self, call: Callable[[], None]) -> None:
-        """Call now, or once the first table is in force if nothing is served yet."""
+        """Calls ``call`` now or, if nothing is served yet, once the first table is in force."""
         if self.unready:
             self._on_ready.append(call)
         else:
             call()
 
     def reload(self) -> None:
-        """Read the file and ask the Config Server at once, without waiting; for SIGHUP."""
+        """Reads the file and calls the Config Server at once, without waiting; for SIGHUP."""
         if self._watcher is not None:
             self._watcher.reload()
         self.look()
 
     def look(self) -> None:
-        """Ask the Config Server as soon as may be, without waiting for it."""
+        """Calls the Config Server as soon as possible, without waiting for it."""
         if self.config is not None:
             self.config.look()
 
     async def refresh(self) -> tuple[str, ...]:
-        """Read file and configuration now, and wait until what is new is in force. Returns the names of properties
-        that changed. Raises ConfigUnavailable or ConfigRefused; what was in force then stays."""
+        """Reads file and configuration now, and waits until what is new is in force. Returns the names of the
+        properties that changed. Raises ConfigUnavailable or ConfigRefused; the previous configuration then stays in
+        force."""
         if self._watcher is not None:
             await self._watcher.read()
         changed = await self.config.refresh() if self.config is not None else ()
@@ -186,7 +187,8 @@ class RouteSources:
         assert self._watcher is not None  # noqa: S101 - called inside running() only
         faults = shown(await self._watcher.offer(properties))
         if self.unready and properties is None and not faults:
-            # The server has nothing for this gateway, and is believed: the file counts, as it was read before.
+            # The server has answered that it has no configuration for this gateway: the file counts, as it was read
+            # before.
             self._be_ready(self._watcher.table)
         return faults
 
@@ -212,7 +214,7 @@ class RouteSources:
         self._come.set()
 
     async def _work(self, take: Take) -> None:
-        """Of the tables that come while one is being taken, the last counts."""
+        """Passes tables to ``take``. If several arrive while one is being taken, only the last counts."""
         if not self._come.is_set():
             self._in_force.set()
         while True:
@@ -246,7 +248,7 @@ class RouteSources:
         return await asyncio.to_thread(located, table, self._discovered, own=own)
 
     def log(self, table: RouteTable) -> None:
-        """Write a line about the table that is in force, and one for each of its warnings (the first twenty)."""
+        """Logs a line about the table in force, and one for each of its warnings (the first twenty)."""
         if table.unready:
             log.error(
                 "not ready, and nothing is served: the Config Server answered with something unusable, and what it has "
@@ -262,7 +264,7 @@ class RouteSources:
 
     @property
     def shown(self) -> str:
-        """Where the routes in force come from, for the log."""
+        """The sources of the routes in force, for the log."""
         properties = self._watcher.properties if self._watcher is not None else self._properties
         return f"{self.file} and the Config Server" if properties else str(self.file)
 

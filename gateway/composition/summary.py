@@ -1,4 +1,4 @@
-"""What a gateway says of itself at its start: a few lines from which an operator sees what is in force. No secrets."""
+"""The summary that a gateway logs at its start: a few lines that show the operator what is in force. No secrets."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from gateway.settings.redis_address import parse_redis_address
 from gateway.waiting_room.room import Limits
 
 MOST_NAMED: Final = 10
-"""Rooms, and calls of a room's gates, that are named; of more, the number is told."""
+"""Rooms, and gated calls of a room, that are named at most; for the rest, only the number is logged."""
 
 
 def summary(
     settings: Settings, environ: Mapping[str, str], table: RouteTable, *, base: str, management: str
 ) -> list[str]:
-    """Lines for the log. ``base`` and ``management`` are the addresses of this gateway: for everyone, and for
+    """Lines for the log. ``base`` and ``management`` are the addresses of this gateway for clients and for
     operators."""
     rooms = room_limits(settings, table)
     return [
@@ -98,13 +98,13 @@ def _management(settings: Settings, base: str) -> str:
 
 
 def without_password(url: str) -> str:
-    """An address as it may be logged. Passwords stand before the host, and behind the question mark."""
+    """An address without its secrets, for the log. Passwords stand before the host, and behind the question mark."""
     scheme, separator, rest = url.partition("?")[0].partition("://")
     return scheme + separator + rest.rpartition("@")[2]
 
 
 def redis_kind(settings: Settings) -> str:
-    """Which kind of Redis it is, in words."""
+    """The kind of Redis in words."""
     if settings.redis_url == "embedded":
         return f"embedded, data in {settings.embedded_redis_dir}"
     address = parse_redis_address(settings.redis_url)

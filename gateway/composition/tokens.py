@@ -1,4 +1,4 @@
-"""What tokens are checked with: the key set and the verifier, kept to what the settings and a Config Server say."""
+"""The key set and the verifier for tokens, kept up to date with the settings and a Config Server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gateway.settings.model import Settings
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What tokens are checked with; ``follow`` keeps it to what a Config Server says."""
+    """The key set and the verifier; ``follow`` updates them from a Config Server."""
 
     jwks: Jwks
     verifier: TokenVerifier
@@ -34,7 +34,7 @@ async def checking_tokens(
     session: aiohttp.ClientSession,
     metrics: Metrics,
 ) -> AsyncIterator[Tokens]:
-    """Keeps the keys up to date for as long as it lasts."""
+    """Keeps the keys up to date until the block ends."""
     in_force = token_settings(settings, environ, table)
     jwks = Jwks(_source(in_force), in_force.algorithms, http_fetch(session), on_fetch=metrics.jwks_fetched)
     verifier = TokenVerifier(
@@ -57,7 +57,7 @@ async def checking_tokens(
 
 
 def _source(wanted: TokenSettings) -> str | IssuerLocation:
-    """Where the keys come from: the address that is set, else what the issuer's document names."""
+    """The source of the keys: the address that is set, else the one that the issuer's document names."""
     if wanted.keys is not None:
         return wanted.keys
     return IssuerLocation(wanted.issuer) if wanted.issuer and is_address(wanted.issuer) else ""

@@ -1,4 +1,5 @@
-"""Warnings that take more than one part to know: settings with the route table, with Redis, with this machine."""
+"""Warnings that need more than one part of the gateway: settings with the route table, with Redis, with this
+machine."""
 
 from __future__ import annotations
 
@@ -23,9 +24,9 @@ from gateway.waiting_room.rooms import check_prefix_for_cluster
 
 
 def warnings_of_table(table: RouteTable, settings: Settings, *, all_routes: bool = True) -> tuple[Fault, ...]:
-    """What a table is warned of: that of its file, and what is odd about it with these settings.
+    """The warnings of a route table: those of its file, and those about it with these settings.
 
-    Without ``all_routes`` a Config Server, if the settings name one, may have others.
+    ``all_routes`` False: a Config Server, if the settings name one, may have further routes.
     """
     found = list(table.warnings)
     if not all_routes and wanted(settings) is not None:
@@ -40,7 +41,7 @@ def warnings_of_table(table: RouteTable, settings: Settings, *, all_routes: bool
 def warnings_of_settings(
     settings: Settings, environ: Mapping[str, str], names: Collection[str] = ()
 ) -> list[str]:
-    """What the environment is warned of, each in one line. ``names`` are variables that the route file asks for."""
+    """The warnings about the environment, each in one line. ``names`` are variables that the route file refers to."""
     return [
         *warnings_of_names(environ, names),
         *warnings_of_values(settings),
@@ -52,8 +53,8 @@ def warnings_of_settings(
 
 
 def faults_of_settings(settings: Settings) -> list[SettingsError]:
-    """What stops the start though each setting by itself is allowed: the files of TLS, a prefix that is not for a
-    cluster, a regex that is none. Looks at files, not at the network."""
+    """Errors that stop the start although each setting by itself is allowed: TLS files, a prefix that is not valid for
+    a cluster, an invalid regex. Reads files; uses no network."""
     found = []
     try:
         trusted_proxies(settings)
@@ -71,7 +72,7 @@ def faults_of_settings(settings: Settings) -> list[SettingsError]:
 
 
 def warnings_of_keys(settings: Settings, environ: Mapping[str, str], table: RouteTable) -> list[str]:
-    """Nowhere to take the keys from that tokens are checked with, neither by the settings nor by a Config Server."""
+    """Warns if neither the settings nor a Config Server say where the keys for checking tokens are."""
     in_force = token_settings(settings, environ, table)
     if in_force.keys or (in_force.issuer and is_address(in_force.issuer)):
         return []
@@ -88,7 +89,7 @@ def descriptor_limit() -> int:
 
 
 def warnings_of_host(settings: Settings) -> list[str]:
-    """Whether this machine can listen on that host, as far as looking it up tells."""
+    """Warns if this machine can't listen on the host of the settings, as far as a look-up shows."""
     host = settings.server_host
     try:
         socket.getaddrinfo(host, settings.server_port, type=socket.SOCK_STREAM)
@@ -117,7 +118,7 @@ def _embedded(settings: Settings) -> list[str]:
 
 
 def _pattern(settings: Settings) -> list[str]:
-    """What is odd about the regex of trusted proxies; one that is none is a fault."""
+    """Warnings about the regex of trusted proxies; an invalid regex is an error instead."""
     if settings.trusted_proxies_pattern is None:
         return []
     with suppress(RuleViolation):
@@ -129,7 +130,7 @@ def _pattern(settings: Settings) -> list[str]:
 
 
 def _overlooked_file(settings: Settings) -> list[str]:
-    """A route file under a name that is not looked for, so that the shipped one is used instead."""
+    """Warns of a route file with a name that the gateway does not look for: the shipped file is used instead."""
     if settings.routes_file is not None or Path("routes.yaml").exists() or not Path("routes.yml").exists():
         return []
     return [

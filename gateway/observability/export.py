@@ -1,4 +1,4 @@
-"""Where spans go, as the settings say: to Zipkin, or nowhere."""
+"""Sends spans to Zipkin if the settings name one; otherwise to nowhere."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ log = logging.getLogger(__name__)
 async def tracing(
     endpoint: str | None, service: str, probability: float, count: Callable[[str, int], None]
 ) -> AsyncIterator[Tracer]:
-    """A tracer that sends spans to ``endpoint`` for as long as it lasts, if there is one. Never waits for it.
+    """A tracer that sends spans to ``endpoint``, if there is one, until the block ends. It never waits for Zipkin.
 
-    ``service`` is the gateway's name in Zipkin; ``count`` is told of spans ``sent``, ``failed`` and ``dropped``.
+    ``service`` is the gateway's name in Zipkin; ``count`` gets the numbers of spans ``sent``, ``failed`` and
+    ``dropped``.
     """
     if endpoint is None:
         yield Tracer(None, probability)
         return
     try:
-        # Here, because without an endpoint nobody needs it.
+        # Imported here, because only an endpoint needs it.
         from gateway.observability.zipkin import span_queue  # noqa: PLC0415
     except ImportError as error:
         log.warning("no spans are sent: %s", error)

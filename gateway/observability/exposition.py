@@ -1,7 +1,7 @@
-"""In which form and version of it metrics are asked for. Pure.
+"""Selects the form and version of metrics from the request's ``Accept``. Pure.
 
-What can be told apart is the content type: the two versions of each form hold the same lines, and all names here are
-plain, so that escaping changes nothing.
+Only the content type differs: both versions of each form contain the same lines, and all names here are plain, so
+escaping changes nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 _OPENMETRICS: Final = "application/openmetrics-text"
 _TEXT: Final = "text/plain"
 _VERSIONS: Final = {_OPENMETRICS: ("1.0.0", "0.0.1"), _TEXT: ("0.0.4", "1.0.0")}
-"""By media type; the first is meant where none is named."""
+"""Versions by media type; the first is used if the client names none."""
 
 _ESCAPINGS: Final = frozenset({"allow-utf-8", "underscores", "values"})
 _WITH_ESCAPING: Final = "1.0.0"
@@ -27,9 +27,9 @@ class Form(NamedTuple):
 
 
 def form_for(accept: str) -> Form:
-    """The form that ``Accept`` wants most of those there are, in the version that it names.
+    """The available form with the highest quality in ``Accept``, in the version that it names.
 
-    Text 0.0.4, which every scraper reads, is for everything else: no header, ``*/*``, versions that are not known.
+    Text 0.0.4, which every scraper reads, is the answer in all other cases: no header, ``*/*``, unknown versions.
     """
     best, weight = Form(_TEXT, f"{_TEXT}; version=0.0.4; charset=utf-8"), 0.0
     for media_type, quality, parameters in accepted(accept):
@@ -43,8 +43,8 @@ def form_for(accept: str) -> Form:
 
 
 def accepted(accept: str) -> Iterator[tuple[str, float, Mapping[str, str]]]:
-    """The media types of an ``Accept`` in lower case and in its order, each with its quality, 0 for one that is no
-    number, and with its parameters."""
+    """The media types of an ``Accept`` in lower case and in its order. Each comes with its quality (0 if it is not a
+    number) and its parameters."""
     for item in accept.split(",")[:_LONGEST_LIST]:
         media_type, *rest = (part.strip() for part in item.split(";"))
         parameters = {name.strip().lower(): value.strip().strip('"') for name, _, value in map(_split, rest)}

@@ -35,7 +35,7 @@ class LatencyHistogram(Collector):
         registry.register(self)
 
     def of(self, *values: str) -> Series:
-        """The series with these label values, to be kept by whoever observes often."""
+        """The series with these label values; a frequent caller should keep it."""
         series = self._series.get(values)
         if series is None:
             series = self._series[values] = Series(self._bounds)
@@ -70,7 +70,7 @@ class Series:
         self.total = 0.0
 
     def observe(self, seconds: float) -> None:
-        """Counts one duration; a bound belongs to the bucket it names."""
+        """Counts one duration in seconds; a duration equal to a bound is counted in that bound's bucket."""
         self.counts[bisect_left(self._bounds, seconds)] += 1
         self.total += seconds
 
@@ -83,7 +83,7 @@ class Tally(Collector):
         self._doc = doc
         self._labels = (label,)
         self.counts: Counter[str] = Counter()
-        """To be added to by whoever counts often."""
+        """For frequent callers, which add to it directly."""
         registry.register(self)
 
     def describe(self) -> Iterable[CounterMetricFamily]:

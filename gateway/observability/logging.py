@@ -1,4 +1,4 @@
-"""Logs: lines for people or JSON, and an access log cheap enough for each request.
+"""Logs: lines of text or JSON, and an access log cheap enough for each request.
 
 A thread writes the lines, so that a slow reader of the log never delays the event loop.
 """
@@ -21,14 +21,14 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, Literal, Protocol, TextIO
 
-# What may wait for a reader that is slow or stuck, before lines are dropped and counted.
+# Lines that may wait for a slow or stuck reader, at most; further lines are dropped and counted.
 MOST_WAITING = 100_000
-# How long lines are collected before they are written in one go.
+# Seconds for which lines are collected before they are written together.
 COLLECT_SECONDS = 0.05
 
 
 class Sink(Protocol):
-    """Where written lines end up: a text stream."""
+    """The destination of lines: a text stream."""
 
     def write(self, text: str, /) -> Any: ...
 
@@ -36,8 +36,8 @@ class Sink(Protocol):
 
 
 class Descriptor:
-    """Writes to a text stream's file without the stream: what a stream failed to write stays in its buffer, and its
-    lock with the thread that waits for a stuck reader. Both get in the way when the process ends.
+    """Writes to a text stream's file, bypassing the stream. What a stream failed to write stays in its buffer, and its
+    lock stays with the thread that waits for a stuck reader. Both would block the end of the process.
 
     Raises OSError or ValueError if the stream has no file.
     """
@@ -49,29 +49,29 @@ class Descriptor:
         self.encoding = stream.encoding or "utf-8"
 
     def write(self, text: str, /) -> None:
-        """Write all of it. Raises OSError, and UnicodeError before anything is written."""
+        """Writes all of ``text``. Raises OSError; raises UnicodeError before anything is written."""
         left = memoryview(text.encode(self.encoding))
         while left:
             try:
                 left = left[os.write(self._descriptor, left) :]
             except BlockingIOError:
-                # Another process with the same end of a pipe may have made it so.
+                # The descriptor is non-blocking: another process with the same end of a pipe may have made it so.
                 ready = select.poll()
                 ready.register(self._descriptor, select.POLLOUT)
                 ready.poll()
 
     def flush(self) -> None:
-        """All is written already."""
+        """No-op: everything is written already."""
 
 
 class Nowhere:
-    """Stands for a standard output that is closed."""
+    """Replaces a standard output that is closed."""
 
     def write(self, text: str, /) -> None:
-        """Drop it."""
+        """Drops the text."""
 
     def flush(self) -> None:
-        """There is nothing."""
+        """No-op: nothing is buffered."""
 
 
 def standard_output() -> Sink:
@@ -88,8 +88,8 @@ def standard_output() -> Sink:
 class LineWriter:
     """Writes from a thread of its own, so that a stuck reader stops only the log, never the event loop.
 
-    ``dropped`` counts the lines given up on because too many were waiting, or because they could not be written.
-    ``notice`` makes a line of what the writer itself has to say.
+    ``dropped`` counts the lines that were dropped because too many were waiting or because they could not be written.
+    ``notice`` formats the writer's own messages as lines.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class LineWriter:
         self._thread.start()
 
     def write(self, line: str) -> None:
-        """Take a line (without line end); returns at once. Safe from any thread."""
+        """Takes a line (without line end) and returns at once. Safe from any thread."""
         if len(self._lines) >= self._most_waiting:
             self._too_many += 1
             return
@@ -119,7 +119,7 @@ class LineWriter:
             self._wake.set()
 
     def close(self, patience: float = 2.0) -> None:
-        """Write what is waiting and stop, within ``patience`` seconds or without the rest."""
+        """Writes the waiting lines and stops; lines that are not written within ``patience`` seconds are lost."""
         self._closing.set()
         self._wake.set()
         self._thread.join(patience)
@@ -130,7 +130,8 @@ class LineWriter:
         while True:
             self._wake.wait()
             closing = self._closing.wait(COLLECT_SECONDS)
-            # Cleared before taking: a line that comes in between wakes once more for nothing, and none is missed.
+            # Cleared before the lines are taken: a line that arrives in between wakes the thread once more than needed,
+            # but no line is missed.
             self._wake.clear()
             lines = [self._lines.popleft() for _ in range(len(self._lines))]
             count, too_many, failed = len(lines), self._too_many, self._failed
@@ -141,7 +142,7 @@ class LineWriter:
             try:
                 self._write("".join(f"{line}\n" for line in lines))
                 told, told_failed = too_many, failed
-            except Exception as error:  # whatever a sink has: this thread lives as long as the process
+            except Exception as error:  # any error of a sink: this thread must not end before the process
                 self._failed += count
                 reason = (isinstance(error, OSError) and error.strerror) or type(error).__name__
             if closing:
@@ -151,7 +152,7 @@ class LineWriter:
         try:
             self._sink.write(text)
         except UnicodeEncodeError:
-            # One name in another script must not cost the lines beside it.
+            # A name in another script must not cost the other lines of the batch.
             encoding = getattr(self._sink, "encoding", None) or "ascii"
             self._sink.write(text.encode(encoding, "backslashreplace").decode(encoding))
         self._sink.flush()
@@ -162,11 +163,11 @@ LogFormat = Literal["text", "json"]
 LONGEST_FIELD = 2_000
 
 BROKEN: Final = "broken"
-"""An answer that began, and was broken off by the service, or by the gateway itself."""
+"""An answer that had begun and was broken off by the service or by the gateway."""
 ABORTED: Final = "aborted"
-"""An answer that began, and that the client did not wait for, or did not take."""
+"""An answer that had begun, and that the client did not wait for or did not read."""
 SLOW: Final = "slow"
-"""An answer that began, and that the gateway broke off: too many slow clients kept services waiting."""
+"""An answer that had begun, and that the gateway broke off because too many slow clients kept services waiting."""
 
 _TOKENS: Final = re.compile(
     r"eyJ[\w-]{4,}\.[\w-]+\.[\w-]*"  # a JWT, wherever it stands
@@ -179,8 +180,8 @@ _DAY_AND_TIME: Final = "%Y-%m-%dT%H:%M:%S"
 def logging_to(
     sink: Sink | None = None, *, log_format: LogFormat = "text", level: str = "INFO", service: str = ""
 ) -> Iterator[LineWriter]:
-    """Send everything that is logged to ``sink`` (standard output) until left; the standard library's logging is
-    as before then. ``service`` is named in every line of JSON."""
+    """Sends all log records to ``sink`` (standard output by default) until the block ends; then restores the standard
+    library's logging. ``service`` is named in every line of JSON."""
     root = logging.getLogger()
     formatter = JsonFormatter(service) if log_format == "json" else TextFormatter()
 
@@ -211,7 +212,7 @@ class _WriterHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._writer.write(self.format(record))
-        except Exception:  # as every handler: a message that can't be formatted must not break its caller
+        except Exception:  # as in every handler: a message that can't be formatted must not break its caller
             self.handleError(record)
 
 
@@ -219,15 +220,15 @@ class TextFormatter(logging.Formatter):
     """``2026-01-01T00:00:00.000Z WARNING gateway.auth.jwks: …``; further lines of a message are indented."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One record as text; no line but the first begins at the margin."""
+        """One record as text; only its first line begins at the margin."""
         text = without_tokens(super().format(record))
         lines = "\n    ".join(escaped(line) for line in text.split("\n"))
         return f"{timestamp(record.created)} {record.levelname} {record.name}: {lines}"
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a record: ``timestamp``, ``level``, ``logger``, ``message`` and, if any, ``exception``; and the
-    same once more under the names of the Logstash encoder, which shops with Spring have their searches for."""
+    """One JSON object per record: ``timestamp``, ``level``, ``logger``, ``message`` and, if any, ``exception``. The
+    same values stand again under the names of the Logstash encoder, because searches made for Spring use them."""
 
     def __init__(self, service: str = "") -> None:
         super().__init__()
@@ -249,16 +250,16 @@ class JsonFormatter(logging.Formatter):
 
 
 def _fixed(service: str) -> dict[str, Any]:
-    """What all lines of JSON have in common."""
+    """The members that all lines of JSON have in common."""
     return {"@version": "1"} | ({"service": service} if service else {})
 
 
 class AccessLog:
-    """One line for each request. Takes only what may be logged: no query, no header.
+    """One line per request. Takes only what may be logged: no query, no header.
 
-    Without a ``writer`` nothing is logged. ``user`` says whether and how users are named; ``hash`` is keyed with
-    ``key``, so that instances which share the key write the same name for a user, and nobody else can tell whose.
-    ``service`` is named in every line of JSON.
+    Without a ``writer`` nothing is logged. ``user`` says whether and how users are named. ``hash`` names them by a hash
+    keyed with ``key``: instances that share the key write the same name for a user, and only a holder of the key can
+    tell which user it is. ``service`` is named in every line of JSON.
     """
 
     def __init__(
@@ -296,9 +297,9 @@ class AccessLog:
         outcome: str = "",
         end: str = "",
     ) -> None:
-        """``label`` is a route's id or a name for an own call, ``size`` the bytes written of the response's body,
-        ``outcome`` the code of the error answered, if one was. ``end`` is BROKEN, ABORTED or SLOW if the
-        answer is not complete."""
+        """Writes the line of one request. ``label``: a route's id, or the name of one of the gateway's own calls;
+        ``size``: the bytes written of the response's body; ``outcome``: the code of the error answered, if there was
+        one; ``end``: BROKEN, ABORTED or SLOW if the answer is not complete."""
         path = path.partition("?")[0][:LONGEST_FIELD]
         method = method[:LONGEST_FIELD]
         name = self._name(user)
@@ -334,8 +335,8 @@ class AccessLog:
 
 
 def escaped(text: str) -> str:
-    """``text`` with everything that is not printable (control characters, line separators, characters that
-    change the direction of writing, lone surrogates) written as an escape."""
+    """``text`` with unprintable characters as escapes: control characters, line separators, characters that change the
+    direction of writing, lone surrogates."""
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
@@ -358,11 +359,13 @@ def _of_second(whole: int) -> str:
 
 
 def timestamp(seconds: float) -> str:
-    """Epoch seconds as UTC with milliseconds: ``2026-01-01T00:00:00.000Z``. A gateway under load writes many in one."""
+    """Epoch seconds as UTC with milliseconds: ``2026-01-01T00:00:00.000Z``. Under load many calls have the same
+    millisecond."""
     return _of_millisecond(int(seconds * 1000))
 
 
 @lru_cache(maxsize=4096)
 def _word(text: str) -> str:
-    """A field of a text line: without blanks, so that it can't be taken for two; ``-`` for none. Most come again."""
+    """A field of a text line, without blanks so that it can't be taken for two; ``-`` for an empty one. Most values
+    occur again."""
     return escaped(text).replace(" ", "%20") or "-"

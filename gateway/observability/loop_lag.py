@@ -1,4 +1,4 @@
-"""How far the event loop is behind: the time between when something should have run and when it did."""
+"""The lag of the event loop: the time between when a callback should have run and when it did."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from types import TracebackType
 from typing import Self
 
 INTERVAL_SECONDS = 0.1
-"""Half of the shortest lag that anybody acts upon. An idle process is woken up by little else."""
+"""Half of the shortest lag that any part of the gateway acts upon. These wake-ups are nearly the only ones of an idle
+process."""
 
 
 class LoopLag:
-    """Measures while entered (``async with LoopLag() as lag``); ``lag.milliseconds`` may be read at any time.
+    """Measures inside ``async with LoopLag() as lag``; ``lag.milliseconds`` may be read at any time.
 
     ``on_sample`` gets each measurement, in seconds, about ten times a second.
     """
@@ -39,7 +40,8 @@ class LoopLag:
 
     @property
     def milliseconds(self) -> float:
-        """The present lag: what was measured last, or what the next measurement is late already; 0 outside."""
+        """The present lag in milliseconds: the last measurement, or the time by which the next one is already late; 0
+        outside the block."""
         if self._loop is None:
             return 0.0
         return max(self._last, self._loop.time() - self._due) * 1000

@@ -1,6 +1,6 @@
-"""What is counted and measured, for Prometheus. Labels are route ids, rooms and fixed words, never raw paths.
+"""The metrics for Prometheus. Labels are route ids, rooms and fixed words, never raw paths.
 
-``Metrics`` is passed to whoever has something to tell; ``NoMetrics`` is the same and keeps nothing.
+``Metrics`` is passed to every part that reports something; ``NoMetrics`` has the same methods and keeps nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LATENCY: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 _SCRIPT: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)
 _LAG: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 _BATCH: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-# Anything else a client may invent counts as OTHER, so that it can't make labels without end.
+# Any other method counts as OTHER, so that clients can't create labels without limit.
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 REFUSALS: Final = ("memory", "disk", "replicas", "read-only")
 
@@ -26,11 +26,11 @@ class RedisFacts(Protocol):
 
     @property
     def away(self) -> str:
-        """Why it counts as away; empty if it answers."""
+        """Why Redis counts as away; empty if it answers."""
 
     @property
     def refuses(self) -> str:
-        """Which of ``REFUSALS`` keeps it from taking writes; empty if it takes them."""
+        """The one of ``REFUSALS`` for which Redis accepts no writes; empty if it accepts them."""
 
 
 class Metrics:
@@ -89,7 +89,7 @@ class Metrics:
         )
         self._sweeps = make.counter("sweeps", "Sweeps done by this instance.", "room", "outcome")
         self.under_way = 0
-        """Requests being answered; whoever answers counts."""
+        """Requests that are being answered; the code that answers a request counts it here."""
         make.gauge("requests_in_flight", "Requests being answered, streams among them.").set_function(
             lambda: self.under_way
         )
@@ -117,14 +117,14 @@ class Metrics:
         child.observe(seconds)
 
     def upstream(self, route: str, seconds: float) -> None:
-        """A service answered; ``seconds`` until the head of its response."""
+        """A service answered; ``seconds`` is the time until the head of its response."""
         series = self._by_route.get(route)
         if series is None:
             series = self._by_route[route] = self._upstream.of(route)
         series.observe(seconds)
 
     def upstream_error(self, route: str, code: str) -> None:
-        """A service did not answer; ``code`` is the error's."""
+        """A service did not answer; ``code`` is that of the error."""
         self._upstream_errors.labels(route, code).inc()
 
     def rejected(self, code: str) -> None:
@@ -132,32 +132,32 @@ class Metrics:
         self._rejections.labels(code).inc()
 
     def passed_unchecked(self) -> None:
-        """A gated request passed because Redis was away and ``QUEUE_FAIL_OPEN`` is set."""
+        """A gated request passed without a check, because Redis was away and ``QUEUE_FAIL_OPEN`` is set."""
         self._unchecked.inc()
 
     def token(self, outcome: str) -> None:
-        """A request was looked at for a token: ``ok``, ``cached``, ``late``, or the error's code."""
+        """The token of a request was checked: ``ok``, ``cached``, ``late``, or the error's code."""
         self._tokens[outcome] += 1
 
     def jwks_fetched(self, ok: bool) -> None:
-        """The key set was asked for."""
+        """The key set was fetched; ``ok`` says whether that succeeded."""
         self._jwks.labels("ok" if ok else "failed").inc()
 
     def routes_reloaded(self, ok: bool) -> None:
-        """The routes were read anew, and taken or refused."""
+        """The routes were read again. ``ok``: the new ones were accepted, else refused."""
         self._reloads.labels("ok" if ok else "refused").inc()
         self._routes_ok.set(ok)
 
     def eureka_call(self, operation: str, outcome: str) -> None:
-        """Eureka was asked, each server in turn: ``ok``, or ``failed`` when none answered."""
+        """Eureka was called, one server after the other: ``ok``, or ``failed`` if none answered."""
         self._eureka.labels(operation, outcome).inc()
 
     def eureka_instances(self, count: int) -> None:
-        """So many instances are up by Eureka."""
+        """Eureka lists ``count`` instances as up."""
         self._discovered.set(count)
 
     def config_fetched(self, outcome: str) -> None:
-        """The Config Server was asked: ``ok``, ``failed``, or ``refused`` if what it says can't be used."""
+        """The Config Server was called: ``ok``, ``failed``, or ``refused`` if its configuration can't be used."""
         self._config.labels(outcome).inc()
 
     def stream_opened(self) -> None:
@@ -165,15 +165,15 @@ class Metrics:
         self._streams.inc()
 
     def stream_closed(self) -> None:
-        """A stream ended, for whatever reason."""
+        """A stream ended, for any reason."""
         self._streams.dec()
 
     def frames(self, count: int) -> None:
-        """So many frames were written to streams."""
+        """``count`` frames were written to streams."""
         self._frames.inc(count)
 
     def reader_cut_off(self) -> None:
-        """A stream was ended because its reader had stopped reading."""
+        """A stream was ended because its client had stopped reading."""
         self._cut_off.inc()
 
     def tunnel_opened(self) -> None:
@@ -181,12 +181,12 @@ class Metrics:
         self._tunnels.inc()
 
     def tunnel_closed(self, route: str, by: str) -> None:
-        """A WebSocket to a service ended, by one of the sides, silence or our own end."""
+        """A WebSocket to a service ended. ``by``: one of the sides, silence, or the end of the gateway itself."""
         self._tunnels.dec()
         self._tunnels_ended.labels(route, by).inc()
 
     def loop_lag(self, seconds: float) -> None:
-        """The event loop was so late."""
+        """The event loop was ``seconds`` late."""
         self._lag.observe(seconds)
 
     def on_call(self, script: str, seconds: float, size: int, failed: bool) -> None:
@@ -204,15 +204,15 @@ class Metrics:
         self._of(room).take(summary)
 
     def swept(self, room: str, outcome: str) -> None:
-        """A sweep ended: ``ok``, ``failed``, or ``elsewhere`` when another instance does it."""
+        """A sweep ended: ``ok``, ``failed``, or ``elsewhere`` if another instance sweeps."""
         self._sweeps.labels(room, outcome).inc()
 
     def estimated(self, room: str, promised: float, real: float) -> None:
-        """A stream told of an admission ``real`` seconds after it had first said that it would be ``promised``."""
+        """A stream sent an admission ``real`` seconds after its first estimate, which was ``promised`` seconds."""
         self._of(room).estimated(promised, real)
 
     def redis_state(self, state: RedisFacts) -> None:
-        """Redis went or came back, stopped taking writes or takes them again."""
+        """Redis became unreachable or reachable again, or stopped or started accepting writes."""
         self._redis_up.set(not state.away)
         for reason in REFUSALS:
             self._redis_refuses.labels(reason).set(reason == state.refuses)
@@ -224,12 +224,12 @@ class Metrics:
         return of_room
 
     def spans(self, outcome: str, count: int) -> None:
-        """So many spans were ``sent``, ``failed`` or ``dropped``. Safe from any thread."""
+        """``count`` spans were ``sent``, ``failed`` or ``dropped``. Safe from any thread."""
         self._spans.labels(outcome).inc(count)
 
 
 class NoMetrics(Metrics):
-    """Takes everything ``Metrics`` takes and keeps nothing."""
+    """Has all methods of ``Metrics`` and keeps nothing."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""The metrics of rooms: how each stands, and what script calls did to it."""
+"""The metrics of rooms: the numbers of each room, and what script calls did to it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ERROR: Final = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0)
 
 
 class RoomNumbers(Protocol):
-    """A room after a script's call: how it stands, and what the call did."""
+    """A room's numbers after a script call, and what the call did."""
 
     @property
     def waiting(self) -> int: ...
@@ -54,7 +54,7 @@ class RoomNumbers(Protocol):
 
 
 class Maker:
-    """Makes metrics of one registry, all of them named ``gateway_…``."""
+    """Makes the metrics of one registry; all names begin with ``gateway_``."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
@@ -116,13 +116,13 @@ class RoomFamilies:
 
 
 class RoomMetrics:
-    """One room's metrics. Gauges are what this instance saw last; counters what its own calls did."""
+    """One room's metrics. Gauges show what this instance saw last; counters show what its own calls did."""
 
     def __init__(self, families: RoomFamilies, room: str) -> None:
         self._now: RoomNumbers | None = None
         self._aged: RoomNumbers | None = None
-        """The newest that knows how old sessions are, which estimates need."""
-        # Looked up when somebody collects: calls come thousands of times a second.
+        """The newest numbers with the ages of sessions, which estimates need."""
+        # Read only when metrics are collected, because calls come thousands of times a second.
         families.waiting.labels(room).set_function(self._reader("waiting"))
         families.allowed_in.labels(room).set_function(self._reader("allowed_in"))
         families.capacity.labels(room).set_function(self._reader("capacity"))
@@ -145,11 +145,11 @@ class RoomMetrics:
         return math.nan if wait is None else wait
 
     def estimated(self, promised: float, real: float) -> None:
-        """Somebody was admitted after ``real`` seconds, who had been told ``promised``."""
+        """A user was admitted after ``real`` seconds; the first estimate was ``promised`` seconds."""
         self._errors.observe(abs(promised - real) / max(real, 0.001))
 
     def take(self, summary: RoomNumbers) -> None:
-        """Take over the numbers of one script call."""
+        """Stores the numbers of one script call."""
         self._now = summary
         if summary.ages is not None:
             self._aged = summary

@@ -1,6 +1,6 @@
 """Spans of a sampled request: the request itself, calls to services, and the time that a user waited in a room.
 
-Nothing is recorded of requests that are not sampled.
+Nothing is recorded for requests that are not sampled.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Kind = Literal["SERVER", "CLIENT", "INTERNAL"]
 
 
 class Remote(NamedTuple):
-    """Who was called: a name, and an address where it is known."""
+    """The remote side of a call: a name, and an address if it is known."""
 
     service: str
     host: str = ""
@@ -25,9 +25,9 @@ class Remote(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Something that took time. ``began`` is in epoch seconds, ``seconds`` its length.
+    """A span: something that took time. ``began`` is in epoch seconds, ``seconds`` is its length.
 
-    ``error`` says in a word what went wrong, if anything did. ``moments`` are names and epoch seconds.
+    ``error`` says in one word what went wrong, if anything did. ``moments`` are names and epoch seconds.
     """
 
     context: TraceContext
@@ -42,21 +42,21 @@ class Span(NamedTuple):
 
 
 class Exporter(Protocol):
-    """Where finished spans of sampled traces go. Must return at once, and never raise."""
+    """Receives the finished spans of sampled traces. Must return at once, and never raise."""
 
     def export(self, span: Span, /) -> None: ...
 
 
 _REDIS: Final = Remote("redis")
-# A request's task asks here on behalf of which trace it is; set for recorded requests only.
+# The trace that the current request's task works for; set for recorded requests only.
 _current: ContextVar[TraceContext | None] = ContextVar("trace", default=None)
 
 
 class Tracer:
-    """Begins and continues traces, and notes spans of those that are sampled.
+    """Begins and continues traces, and records spans of those that are sampled.
 
-    ``probability``: the share of the traces begun here that is sampled. Without an ``exporter`` it decides all the
-    same, for services to know, and notes nothing.
+    ``probability``: the share of traces begun here that are sampled. Without an ``exporter`` the sampling decision is
+    still made, and sent to services, but nothing is recorded.
     """
 
     def __init__(self, exporter: Exporter | None = None, probability: float = 0.1) -> None:
@@ -64,7 +64,7 @@ class Tracer:
         self._probability = probability
 
     def sample(self, probability: float) -> None:
-        """Records that share of the traces that begin here from now on."""
+        """Samples this share of the traces that begin here from now on."""
         self._probability = probability
 
     def begin(self, headers: Mapping[str, str]) -> TraceContext:
@@ -72,13 +72,13 @@ class Tracer:
         return begin(headers, self._probability)
 
     def records(self, trace: TraceContext) -> bool:
-        """Whether spans of this trace are noted."""
+        """Whether spans of this trace are recorded."""
         return trace.sampled and self._exporter is not None
 
     # -- a request ------------------------------------------------------------------------------------
 
     def enter(self, trace: TraceContext) -> bool:
-        """From now on, what this task does belongs to ``trace``. False if nothing of it is to be noted."""
+        """From now on, this task's work belongs to ``trace``. Returns False if nothing of it is recorded."""
         if not self.records(trace):
             return False
         _current.set(trace)
@@ -87,8 +87,8 @@ class Tracer:
     def leave(
         self, trace: TraceContext, *, label: str, method: str, status: int, seconds: float, code: str
     ) -> None:
-        """The request that was entered has been answered. ``label``: a route's id or the name of an own call;
-        ``code``: that of the error answered, if one was."""
+        """The request of the matching ``enter`` has been answered. ``label``: a route's id, or the name of one of the
+        gateway's own calls; ``code``: that of the error answered, if there was one."""
         _current.set(None)
         method = known(method)
         tags = {
@@ -106,14 +106,14 @@ class Tracer:
     # -- Redis ----------------------------------------------------------------------------------------
 
     def caller(self) -> TraceContext | None:
-        """The trace on whose behalf this task is at work, if anything of it is noted."""
+        """The trace that this task works for; None if nothing of it is recorded."""
         return _current.get()
 
     def on_batch(
         self, room: str, script: str, callers: Sequence[TraceContext], size: int, seconds: float, failed: bool
     ) -> None:
-        """A script was called for ``size`` users at once. Each of ``callers`` gets the call as a span of its own
-        trace: what waited for it is there to be seen, wherever one looks."""
+        """A script was called for ``size`` users at once. Each of ``callers`` gets the call as a span of its own trace,
+        so every trace shows what it waited for."""
         tags = {
             "db.system.name": "redis",
             "queue.room": room,
@@ -130,19 +130,19 @@ class Tracer:
     # -- the line -------------------------------------------------------------------------------------
 
     def admitted(self, lineup: TraceContext, room: str, seconds: float) -> None:
-        """Somebody was admitted after so long in line. ``lineup``: the request that put them there."""
+        """A user was admitted after ``seconds`` in line. ``lineup``: the request that put the user there."""
         tags = {"queue.room": room, "queue.wait_seconds": f"{seconds:.3f}"}
         began = time.time() - seconds
         self.note(Span(lineup.child(), "INTERNAL", "queue.admission", began, seconds, tags))
 
     def note(self, span: Span) -> None:
-        """Hands a finished span of a sampled trace to the exporter."""
+        """Passes a finished span of a sampled trace to the exporter."""
         if self._exporter is not None:
             self._exporter.export(span)
 
 
 def known(method: str) -> str:
-    """A method as it may stand in a trace: clients may make up others without end."""
+    """A method as it may stand in a trace; clients could make up others without limit."""
     return method if method in METHODS else "_OTHER"
 
 
@@ -156,10 +156,10 @@ class _Base(Protocol):
 
 
 class TracedCalls:
-    """The calls that one sampled request leads to, one after the other.
+    """The calls to services that one sampled request makes, one after the other.
 
-    ``headers`` are those of the request to the service, and are changed with each call: their ``traceparent`` names it.
-    ``service`` is the name of a service, or empty where the route names an address.
+    ``headers`` are those of the request to the service; each call changes their ``traceparent`` to its own span.
+    ``service`` is the name of a service, or empty if the route names an address.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class TracedCalls:
         self._status = 0
 
     def begin(self, base: _Base) -> None:
-        """A call to this instance begins; one that is under way has failed."""
+        """A call to this instance begins; a call that is still under way counts as failed."""
         self.failed("UPSTREAM_UNREACHABLE")
         call = self._trace.child()
         self._open = call, Remote(self._service or base.host, base.host, base.port), time.time()
@@ -194,16 +194,16 @@ class TracedCalls:
         ]
 
     def answered(self, status: int) -> None:
-        """The head of the answer has come."""
+        """The head of the answer has arrived."""
         self._moments = (("response head", time.time()),)
         self._status = status
 
     def failed(self, code: str) -> None:
-        """The call under way, if any, came to nothing; ``code`` is the error's."""
+        """The call under way, if any, failed; ``code`` is that of the error."""
         self._end(code)
 
     def done(self, complete: bool) -> None:
-        """The answer has been passed on, or has broken off within."""
+        """The answer has been passed on, or (``complete`` False) broke off."""
         self._end("" if complete else "BROKEN_OFF")
 
     def _end(self, error: str) -> None:
@@ -222,11 +222,11 @@ class TracedCalls:
 
 
 MOST_WAITING: Final = 4096
-"""Sampled lineups whose end is waited for; past this the oldest is forgotten."""
+"""Sampled lineups that are remembered, at most; beyond that the oldest is dropped."""
 
 
 class Event(Protocol):
-    """Something that happened to somebody in line."""
+    """An event of a user in line."""
 
     @property
     def room(self) -> str: ...
@@ -246,8 +246,8 @@ class _Lineup(NamedTuple):
 
 
 class Admissions:
-    """Remembers sampled lineups until they end. An end that was missed, because Redis was away or because the event
-    was faster than the answer to the lineup, leaves an entry behind for a newer one to push out."""
+    """Remembers sampled lineups until they end. The end may be missed: Redis was away, or the event was faster than the
+    answer to the lineup. The entry then stays until a newer one replaces it."""
 
     def __init__(self, tracer: Tracer, most: int = MOST_WAITING) -> None:
         self._tracer = tracer
@@ -261,14 +261,15 @@ class Admissions:
         """The user has just been put in line by a request of this trace."""
         if not self._tracer.records(trace):
             return
-        # Lining up again is a new wait, and the newest of all.
+        # Lining up again begins a new wait, which is the newest of all.
         self._waiting.pop((room, user), None)
         if len(self._waiting) >= self._most:
             del self._waiting[next(iter(self._waiting))]
         self._waiting[room, user] = _Lineup(ticket, trace, time.monotonic())
 
     def deliver(self, events: Sequence[Event]) -> None:
-        """Some waits have ended, by admission or otherwise; those of older tickets have ended before."""
+        """Ends the waits that these events end, by admission or otherwise. An event of an older ticket is ignored: that
+        wait has ended before."""
         if not self._waiting:
             return
         for event in events:

@@ -17,18 +17,18 @@ from gateway.observability.instruments import LatencyHistogram, Series
 from gateway.observability.metrics import LATENCY, METHODS
 
 MAX_SECONDS: Final = 60.0
-"""``…_max`` is the longest of the last one to two times so long, as Micrometer has it."""
+"""``…_max`` is the longest duration of a period of one to two times this length, as in Micrometer."""
 
 _SERVER: Final = ("error", "exception", "method", "outcome", "status", "uri")
 _GATEWAY: Final = ("httpMethod", "httpStatusCode", "outcome", "routeId", "routeUri", "status")
 OWN_LABELS: Final = frozenset({*_SERVER, *_GATEWAY, "le", "quantile"})
-"""Names that a tag for all metrics can't have."""
+"""Names that are not allowed for a tag of all metrics."""
 _OUTCOMES: Final = ("UNKNOWN", "INFORMATIONAL", "SUCCESS", "REDIRECTION", "CLIENT_ERROR", "SERVER_ERROR")
 
 
 class SpringMetrics:
-    """Keeps them in ``registry``. ``routes`` says how many routes there are. ``tags`` are labels that all have, with
-    their values. All times are in seconds."""
+    """Keeps the metrics in ``registry``. ``routes`` returns the number of routes. ``tags`` are labels of all metrics,
+    with their values. All times are in seconds."""
 
     def __init__(
         self,
@@ -55,8 +55,8 @@ class SpringMetrics:
     def request(
         self, label: str, method: str, status: int, seconds: float, code: str, route_uri: str | None
     ) -> None:
-        """A request was answered. ``label``: a route's id or the name of an own call; ``code``: the error's, if the
-        gateway answered with one of its own; ``route_uri``: None for own calls."""
+        """A request was answered. ``label``: a route's id, or the name of one of the gateway's own calls; ``code``: the
+        error's, if the gateway answered with an error of its own; ``route_uri``: None for the gateway's own calls."""
         method = method if method in METHODS else "UNKNOWN"
         outcome = _OUTCOMES[status // 100] if 100 <= status < 600 else "UNKNOWN"
         error = code or "none"
@@ -75,7 +75,7 @@ def _status_name(status: int) -> str:
 
 
 class _Timer:
-    """A histogram and the gauge of its longest."""
+    """A histogram, and a gauge of its longest duration."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class _Timer:
 
 
 class _Longest(Collector):
-    """The longest by label values, of the present period and the one before."""
+    """The longest duration by label values, of the present period and the one before."""
 
     def __init__(
         self,
@@ -165,7 +165,7 @@ _UNITS: Final = ("seconds", "bytes")
 
 
 class _Known(NamedTuple):
-    """What Micrometer calls a metric of Prometheus's Python client, its unit, and how many of it are one of ours."""
+    """Micrometer's name and unit for a metric of Prometheus's Python client, and the factor between the two units."""
 
     name: str
     unit: str
@@ -181,7 +181,7 @@ _MICROMETER: Final = {
 
 
 class MeterSeries(NamedTuple):
-    """One combination of tags, and its numbers by statistic."""
+    """One combination of tags, with its numbers by statistic."""
 
     tags: Mapping[str, str]
     numbers: dict[str, float]
@@ -197,14 +197,14 @@ class Meter(NamedTuple):
 
 
 class Processor:
-    """How busy this process keeps the machine's processors."""
+    """The share of the machine's processors that this process uses."""
 
     def __init__(self) -> None:
         self._at, self._spent = time.monotonic(), time.process_time()
         self._usage = 0.0
 
     def usage(self) -> float:
-        """From 0 to 1, since the last look that is a second old or older: 1 are all processors of the machine."""
+        """From 0 to 1 (all processors of the machine), since the last reading that is at least one second old."""
         now, spent = time.monotonic(), time.process_time()
         if now - self._at >= _LEAST_SECONDS:
             share = (spent - self._spent) / (now - self._at) / processors()
@@ -219,8 +219,8 @@ def processors() -> int:
 
 
 def meters_of(families: Iterable[Metric], usage: float) -> dict[str, Meter]:
-    """All meters by name, in the order of their names: those of ``families`` and those of the process, of which
-    ``usage`` is one. What has no number yet is left out, as in Spring."""
+    """All meters by name, sorted by name: those of ``families`` and those of the process, including ``usage``. Meters
+    without a number yet are left out, as in Spring."""
     metrics = {metric.name: metric for metric in families}
     longest = {f"{name}_max" for name, metric in metrics.items() if metric.type == "histogram"}
     found = [
@@ -238,7 +238,7 @@ def meters_of(families: Iterable[Metric], usage: float) -> dict[str, Meter]:
 
 
 def meter_json(meter: Meter, tags: Sequence[Pair]) -> dict[str, Any] | None:
-    """Spring's answer about the series that have all of ``tags``, taken together; None if there are none."""
+    """Spring's answer for the series that have all of ``tags``, combined; None if there are none."""
     chosen = [each for each in meter.series if all(each.tags.get(key) == value for key, value in tags)]
     if not chosen:
         return None
@@ -282,7 +282,7 @@ def _meter(metric: Metric, longest: Metric | None) -> Meter:
             found = series.setdefault(tuple(sample.labels.items()), MeterSeries(sample.labels, {}))
             found.numbers[statistic] = sample.value * factor
     if longest is not None:
-        # Of a series that no request came to for a while there is none.
+        # A series without a request for a while has no longest duration.
         seconds = {tuple(sample.labels.items()): sample.value for sample in longest.samples}
         for key, each in series.items():
             each.numbers[MAX] = seconds.get(key, 0.0)
@@ -308,7 +308,7 @@ def _gauge(name: str, description: str, value: float, unit: str = "") -> Meter:
 
 
 def _json_number(number: float) -> float | str:
-    """JSON has no word for what is not finite; Spring writes a text then."""
+    """JSON has no notation for infinite numbers and NaN; Spring writes a text for them."""
     if math.isfinite(number):
         return number
     return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"

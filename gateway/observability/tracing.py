@@ -1,6 +1,6 @@
-"""Which trace a request belongs to: W3C ``traceparent`` and B3 are understood, W3C is sent on. Pure.
+"""The trace of a request: W3C ``traceparent`` and B3 are read, W3C is sent on. Pure.
 
-Identifiers come from ``random``: they must be cheap and unlikely to meet, not hard to guess.
+Identifiers come from ``random``: they must be cheap and unlikely to collide, not hard to guess.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from multidict import MultiMapping, istr
 TRACE_ID: Final = "X-Trace-Id"
 """The header in which every answer names its trace."""
 
-# Names, in lower case, that speak of the client's trace. They must not go on beside ours.
+# Names, in lower case, of headers about the client's trace. They must not be forwarded beside the gateway's own.
 TRACE_HEADERS: Final = frozenset(
     {
         "traceparent",
@@ -34,16 +34,16 @@ _TRACEPARENT = re.compile(
 )
 _B3_TRACE = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}", re.ASCII)
 _B3_SPAN = re.compile(r"[0-9a-f]{16}", re.ASCII)
-# In the form in which aiohttp's headers look names up fastest.
+# In the form that aiohttp's headers look up fastest.
 _TRACE_HEADERS = tuple(map(istr, ("traceparent", "b3", "x-b3-traceid", "x-b3-sampled", "x-b3-flags")))
 _TRACESTATE = re.compile(r"[\x20-\x7e\t]{1,512}", re.ASCII)
 
 
 class TraceContext(NamedTuple):
-    """Our place in a trace. Identifiers are lower-case hex: 32 digits of the trace, 16 of a span.
+    """The gateway's place in a trace. Identifiers are lower-case hex: 32 digits for the trace, 16 for a span.
 
-    ``sampled`` says whether spans of this trace are to be exported. ``state`` is the client's ``tracestate``.
-    A named tuple, because one is made for each request.
+    ``sampled`` says whether spans of this trace are to be exported. ``state`` is the client's ``tracestate``. A named
+    tuple, because one is made for each request.
     """
 
     trace_id: str
@@ -57,12 +57,12 @@ class TraceContext(NamedTuple):
         return TraceContext(self.trace_id, _new_id(64), self.span_id, self.sampled, self.state)
 
     def traceparent(self) -> tuple[bytes, bytes]:
-        """The header that names this span as the parent of what the next one does."""
+        """The header that names this span as the parent of the next server's span."""
         flags = "01" if self.sampled else "00"
         return (b"traceparent", f"00-{self.trace_id}-{self.span_id}-{flags}".encode())
 
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """All that the next one is told about the trace."""
+        """All headers about the trace for the next server."""
         parent = self.traceparent()
         return (parent, (b"tracestate", self.state.encode())) if self.state else (parent,)
 
@@ -70,8 +70,8 @@ class TraceContext(NamedTuple):
 def begin(headers: Mapping[str, str], probability: float = 1.0) -> TraceContext:
     """The server span of a request with these headers (any mapping that ignores case, or lower-case names).
 
-    Continues the client's trace if it sent a valid one, ``traceparent`` before ``b3`` before ``X-B3-*``; else
-    begins one, sampled with ``probability``. The client's sampling decision is kept where it made one.
+    Continues the client's trace if it sent a valid one: ``traceparent`` before ``b3`` before ``X-B3-*``. Otherwise
+    begins a trace, sampled with ``probability``. The client's sampling decision is kept if it made one.
     """
     for name in _TRACE_HEADERS:
         if name in headers:
@@ -89,7 +89,7 @@ def _joined(headers: Mapping[str, str], probability: float) -> TraceContext:
 
 
 def _begun(probability: float) -> TraceContext:
-    # Both at once, for that costs half. All zeros, which mean none, come up once in 2**64 requests.
+    # Both identifiers at once, which halves the cost. All zeros, which mean none, come up once in 2**64 requests.
     both = f"{getrandbits(192):048x}"
     return TraceContext(both[:32], both[32:], None, random() < probability)
 
@@ -105,7 +105,7 @@ def _w3c(headers: Mapping[str, str]) -> _Sent | None:
     version, trace_id, span_id, flags, more = match.groups()
     if version == "ff" or (version == "00" and more) or not (_some(trace_id) and _some(span_id)):
         return None
-    # The one header of a trace that may come in several parts.
+    # The only trace header that may come in several parts.
     parts = headers.getall("tracestate", ()) if isinstance(headers, MultiMapping) else ()
     state = ",".join(parts or (headers.get("tracestate", ""),)).strip()
     return trace_id, span_id, bool(int(flags, 16) & 1), state if _TRACESTATE.fullmatch(state) else ""

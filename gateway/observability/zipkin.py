@@ -29,17 +29,17 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 from gateway.observability.spans import Remote, Span
 
 SECONDS: Final = 5.0
-"""For connecting, and for each piece of an answer."""
+"""Time-out for connecting, and for each piece of an answer."""
 
 
 class PostFailed(Exception):
-    """No answer. Says in a word why, without the address: that may hold a password."""
+    """There was no answer. The text says in one word why, without the address, which may contain a password."""
 
 
 class Poster:
     """Posts JSON to ``url`` (``http`` or ``https``; user and password in it are sent as Basic credentials).
 
-    ``post`` is for one thread; ``abandon`` may be called from any other.
+    Call ``post`` from one thread only; ``abandon`` may be called from any other.
     """
 
     def __init__(self, url: str) -> None:
@@ -49,7 +49,7 @@ class Poster:
         self._port = parts.port
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        # A new connection each time: one a second costs nothing, and none can have died meanwhile.
+        # A new connection for each post: one per second costs nothing, and none can have been closed meanwhile.
         self._headers = {"Content-Type": "application/json", "Connection": "close"}
         if parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
@@ -77,7 +77,7 @@ class Poster:
             connection.close()
 
     def abandon(self) -> None:
-        """Breaks off what is under way; nothing is posted any more."""
+        """Breaks off the post under way; nothing is posted any more."""
         self._abandoned = True
         connection = self._connection
         sock = None if connection is None else connection.sock
@@ -99,13 +99,14 @@ PEER_PORT: Final = "server.port"
 
 ATTEMPTS: Final = 4
 FIRST_PAUSE_SECONDS: Final = 0.5
-"""Between the first two attempts; each further pause is twice as long, and all are jittered. Together they outlast the
-restart of a collector."""
+"""The pause between the first two attempts. Each further pause is twice as long, and all are jittered. Together they
+outlast the restart of a collector."""
 LAST_POST_SECONDS: Final = 1.0
-"""For a post once the gateway is ending."""
+"""Time-out of a post while the gateway is ending."""
 
 _IN_A_RUN: Final = 16
-"""Spans encoded, about 10 µs each, before the interpreter is let go: the event loop may be waiting for it."""
+"""Spans that are encoded, about 10 µs each, before the interpreter lock is released: the event loop may be waiting for
+it."""
 
 _KINDS: Final = {
     SpanKind.SERVER: "SERVER",
@@ -117,7 +118,7 @@ _to_json = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
 def encode(span: ReadableSpan) -> bytes:
-    """One span as Zipkin's JSON. Times are in whole microseconds there, and none may be 0."""
+    """One span as Zipkin's JSON. Its times are whole microseconds, and none may be 0."""
     context = span.context
     assert context is not None  # noqa: S101 - finished spans have one
     began, ended = span.start_time or 0, span.end_time or 0
@@ -149,7 +150,7 @@ def encode(span: ReadableSpan) -> bytes:
 
 
 def _remote(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Takes out of the attributes what Zipkin has a place of its own for."""
+    """Removes from the attributes those that Zipkin has a field of its own for, and returns that field's content."""
     remote: dict[str, Any] = {}
     if service := attributes.pop(PEER_SERVICE, ""):
         remote["serviceName"] = service
@@ -169,10 +170,10 @@ def _text(value: Any) -> str:
 
 
 class ZipkinExporter(SpanExporter):
-    """Posts spans to ``endpoint``. Called by one thread, which may wait; whoever makes spans never does.
+    """Posts spans to ``endpoint``. Called by one thread, which may wait; the code that makes spans never waits.
 
-    ``count`` is told how many spans were ``sent`` and how many ``failed``. A collector that is away costs one warning
-    until it is back.
+    ``count`` gets the numbers of spans ``sent`` and ``failed``. A collector that is away causes one warning until it is
+    back.
     """
 
     def __init__(self, endpoint: str, count: Callable[[str, int], None]) -> None:
@@ -181,10 +182,10 @@ class ZipkinExporter(SpanExporter):
         self._hurry = threading.Event()
         self._away = False
         self.taken = 0
-        """Spans that have left the queue, whatever became of them."""
+        """Spans that have left the queue, sent or not."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Posts these spans; after a few attempts they are given up."""
+        """Posts these spans; drops them after a few failed attempts."""
         self.taken += len(spans)
         encoded = []
         for span in spans:
@@ -196,12 +197,12 @@ class ZipkinExporter(SpanExporter):
         return SpanExportResult.SUCCESS if sent else SpanExportResult.FAILURE
 
     def shutdown(self) -> None:
-        """Nothing is posted any more, and what is under way is broken off."""
+        """Stops posting, and breaks off the post under way."""
         self.hurry()
         self._poster.abandon()
 
     def hurry(self) -> None:
-        """The gateway is ending: one short attempt for what is left, and none after one has failed."""
+        """The gateway is ending: makes one short attempt for the remaining spans, and none after one has failed."""
         self._hurry.set()
 
     def _post(self, body: bytes) -> bool:
@@ -223,7 +224,7 @@ class ZipkinExporter(SpanExporter):
         return False
 
     def _attempt(self, body: bytes, seconds: float) -> tuple[str, bool]:
-        """Why it failed, if it did, and whether the same may succeed later."""
+        """Why the post failed (empty if it did not), and whether the same post may succeed later."""
         try:
             status = self._poster.post(body, seconds)
         except PostFailed as failed:
@@ -244,11 +245,11 @@ class ZipkinExporter(SpanExporter):
 
 
 MOST_WAITING: Final = 2048
-"""Spans that may wait to be sent, about 2 KB each; with more than that, new ones are dropped and counted."""
+"""Spans that may wait to be sent, about 2 KB each; beyond that, new ones are dropped and counted."""
 MOST_IN_A_POST: Final = 256
 EVERY_SECONDS: Final = 1.0
 LAST_SECONDS: Final = 2.0
-"""How long an ending gateway goes on sending what waits, and then how long it waits for what it broke off."""
+"""Seconds that an ending gateway goes on sending waiting spans, and then waits for the post that it broke off."""
 
 _SPAN_KINDS: Final = {"SERVER": SpanKind.SERVER, "CLIENT": SpanKind.CLIENT, "INTERNAL": SpanKind.INTERNAL}
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
@@ -257,7 +258,8 @@ _Count = Callable[[str, int], None]
 
 
 class SpanQueue:
-    """Takes spans for Zipkin: the tracer's exporter. ``count`` is told of spans ``sent``, ``failed``, ``dropped``."""
+    """Takes spans for Zipkin: the tracer's exporter. ``count`` gets the numbers of spans ``sent``, ``failed``,
+    ``dropped``."""
 
     def __init__(
         self, endpoint: str, service: str, count: _Count, *, most_waiting: int = MOST_WAITING
@@ -267,7 +269,7 @@ class SpanQueue:
         self._most_waiting = most_waiting
         self._given = 0
         self._exporter = ZipkinExporter(endpoint, count)
-        # Everything is given: what is left out would come from variables of the environment.
+        # All options are given: the SDK would read any other from environment variables.
         self._processor = BatchSpanProcessor(
             self._exporter,
             max_queue_size=2 * most_waiting,
@@ -277,8 +279,8 @@ class SpanQueue:
         )
 
     def export(self, span: Span, /) -> None:
-        """Takes a span; returns at once. One that finds the queue full is dropped."""
-        # The SDK's queue would drop, too, but silently; so it is never let get full.
+        """Takes a span and returns at once. If the queue is full, the span is dropped."""
+        # The SDK's queue would also drop spans, but silently; so it never gets full here.
         if self._given - self._exporter.taken >= self._most_waiting:
             self._count("dropped", 1)
             return
@@ -286,17 +288,17 @@ class SpanQueue:
         self._processor.on_end(_finished(span, self._resource))
 
     async def close(self) -> None:
-        """Sends what waits, for a bounded time."""
+        """Sends the waiting spans, for a bounded time."""
         loop = asyncio.get_running_loop()
         stopped = asyncio.Event()
 
         def stop() -> None:
             self._processor.shutdown()  # type: ignore[no-untyped-call]
-            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
+            with contextlib.suppress(RuntimeError):  # the loop has ended: no task waits any more
                 loop.call_soon_threadsafe(stopped.set)
 
         self._exporter.hurry()
-        # A thread that the process need not wait for, should a name server hold it.
+        # A daemon thread: the process need not wait for it if a name server blocks it.
         threading.Thread(target=stop, name="tracing stop", daemon=True).start()
         try:
             async with asyncio.timeout(LAST_SECONDS):
@@ -310,7 +312,7 @@ class SpanQueue:
 
 @contextlib.asynccontextmanager
 async def span_queue(endpoint: str, service: str, count: _Count) -> AsyncIterator[SpanQueue]:
-    """A queue that is sent from for as long as it lasts."""
+    """A queue whose spans are sent until the block ends."""
     queue = SpanQueue(endpoint, service, count)
     try:
         yield queue
@@ -319,8 +321,8 @@ async def span_queue(endpoint: str, service: str, count: _Count) -> AsyncIterato
 
 
 def _finished(span: Span, resource: Resource) -> ReadableSpan:
-    """The SDK's form of a span. Made after the fact, and only of what is sampled, it costs 3 µs where the SDK's
-    tracer would take 17."""
+    """A span in the SDK's form. It is made after the fact, and only if sampled: this takes 3 µs, the SDK's tracer would
+    take 17."""
     context = span.context
     trace = int(context.trace_id, 16)
     parent = None
@@ -342,7 +344,7 @@ def _finished(span: Span, resource: Resource) -> ReadableSpan:
 
 
 def _nanoseconds(seconds: float) -> int:
-    """Exact to the microsecond; an epoch's float knows no more."""
+    """Nanoseconds, exact to the microsecond: a float of epoch seconds is no more precise."""
     return round(seconds * 1e6) * 1000
 
 

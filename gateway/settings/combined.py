@@ -1,4 +1,4 @@
-"""Settings whose value several of Spring's variables make together."""
+"""Settings whose value is composed of several of Spring's variables."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def turned_off(environ: Mapping[str, str], name: str) -> bool:
 
 
 def key_of(name: str, beginning: str) -> str:
-    """The key that a variable's name ends with. In capitals it has lost its case, and is taken in lower case with dots
-    for underscores, as in Spring."""
+    """The key at the end of a variable's name. A name in capitals has lost the case of its key: the key is then taken
+    in lower case, with dots for underscores, as in Spring."""
     rest = name.removeprefix(beginning)
     return rest.lower().replace("_", ".") if rest == rest.upper() else rest
 
 
 def grace_of_spring(environ: Mapping[str, str]) -> str | None:
-    """How long a stop may take, in seconds; None if Spring's variables don't say. Raises ``SettingsError``."""
+    """How long a stop may take, in seconds; None if Spring's variables don't set it. Raises ``SettingsError``."""
     how = environ.get("SERVER_SHUTDOWN", "").strip()
     if how and parsed(_SHUTDOWN, "SERVER_SHUTDOWN", how) == "immediate":
         return "0"
@@ -45,9 +45,9 @@ def grace_of_spring(environ: Mapping[str, str]) -> str | None:
 
 
 def headers_of_parts(environ: Mapping[str, str]) -> str | None:
-    """``Name=value,…`` out of a variable for each header; None if there is none. In capitals ``_`` is a hyphen.
+    """``Name=value,…`` made of one variable per header; None if there is none. ``_`` in a name in capitals is a hyphen.
 
-    Raises ``SettingsError``, without the value, for one with a comma or control characters.
+    Raises ``SettingsError``, without the value, for a value with a comma or control characters.
     """
     pairs: list[str] = []
     for name, text in environ.items():
@@ -66,7 +66,7 @@ def headers_of_parts(environ: Mapping[str, str]) -> str | None:
 
 _TAGS: Final = "MANAGEMENT_METRICS_TAGS_"
 _DOCUMENT: Final = re.compile(r"SPRINGDOC_SWAGGERUI_URLS_([0-9]{1,2})_(NAME|URL)")
-# The newer generation counts.
+# If both generations are set, the newer one counts.
 _GATEWAY: Final = ("SPRING_CLOUD_GATEWAY_", "SPRING_CLOUD_GATEWAY_SERVER_WEBFLUX_")
 _X: Final = ("for", "host", "port", "proto", "prefix")
 _SWITCHES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -77,7 +77,7 @@ _SWITCHES: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def tags_of_parts(environ: Mapping[str, str]) -> str | None:
-    """``name=value,…`` out of a variable for each label of metrics; None if there is none.
+    """``name=value,…`` made of one variable per label of metrics; None if there is none.
 
     Raises ``SettingsError`` for a value with a comma or control characters.
     """
@@ -90,7 +90,7 @@ def tags_of_parts(environ: Mapping[str, str]) -> str | None:
 def headers_of_switches(environ: Mapping[str, str]) -> str | None:
     """The headers that no switch turns off, separated by commas; None if there is no switch, and "none" if all are off.
 
-    Raises ``SettingsError`` for what is no switch.
+    Raises ``SettingsError`` for a value that is not a switch.
     """
     states: dict[str, bool] = {}
     for prefix in _GATEWAY:
@@ -104,7 +104,8 @@ def headers_of_switches(environ: Mapping[str, str]) -> str | None:
 
 
 def kept_as_pool_says(environ: Mapping[str, str], seconds: float, name: str | None) -> float:
-    """``seconds``; 0 if Spring's pool is ``disabled``, unless the gateway's own variable is where they are from."""
+    """``seconds``; but 0 if Spring's pool is ``disabled`` and ``seconds`` does not come from the gateway's own
+    variable."""
     if name == "PROXY_KEEP_ALIVE_SECONDS":
         return seconds
     kinds_of_pool = [environ.get(f"{prefix}HTTPCLIENT_POOL_TYPE", "").strip().lower() for prefix in _GATEWAY]
@@ -113,7 +114,7 @@ def kept_as_pool_says(environ: Mapping[str, str], seconds: float, name: str | No
 
 
 def documents_of_parts(environ: Mapping[str, str]) -> str | None:
-    """``name=address,…`` out of two variables for each description, in the order of their numbers; None if there is
+    """``name=address,…`` made of two variables per API description, in the order of their numbers; None if there is
     none."""
     found: dict[int, dict[str, str]] = {}
     for name, text in environ.items():

@@ -1,4 +1,4 @@
-"""Settings of what surrounds the gateway: its own name, Eureka, the Config Server, Zipkin. Part of ``Settings``."""
+"""Settings about other systems: the gateway's own name, Eureka, the Config Server, Zipkin. Part of ``Settings``."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ _DEFAULT_ZONE: Final = "defaultZone"
 
 
 def zones_of_region(environ: Mapping[str, str]) -> str | None:
-    """The zones of the gateway's region, as Spring's variables give them; None if they don't.
+    """The zones of the gateway's region, from Spring's variables; None if they don't set any.
 
     Raises ``SettingsError`` for names that can't be zones.
     """
@@ -142,9 +142,9 @@ def _variable_of_region(environ: Mapping[str, str]) -> str:
 
 
 def unread_zones(environ: SpringEnviron) -> Iterator[str]:
-    """A line for each variable with servers of a zone that no list of zones names, and for lists of zones of other
-    regions if the gateway's own region has none: nothing reads them, so the default zone counts, and a misspelt default
-    zone would leave the default address."""
+    """Warnings, one line each: for a variable with servers of a zone that no list of zones names, and for lists of
+    zones of other regions if the gateway's own region has none. These variables are not read, so the default zone
+    counts; a misspelt default zone would leave the default address."""
     texts = {**environ.plain, **environ.from_json}
     names = {name: match for name in texts if texts[name].strip() and (match := NAMES.match(name))}
     lists = {name: text for name, text in environ.items() if f"{name}_".startswith(_ZONES_OF)}
@@ -168,7 +168,7 @@ def unread_zones(environ: SpringEnviron) -> Iterator[str]:
 
 
 def metadata_of_parts(environ: Mapping[str, str]) -> str | None:
-    """``key=value,…`` out of a variable for each key; None if there is none.
+    """``key=value,…`` made of one variable per key; None if there is none.
 
     Raises ``SettingsError`` for a value with a comma or control characters.
     """
@@ -190,16 +190,16 @@ def registration_wanted(environ: Mapping[str, str], wanted: bool, _: str | None)
 
 def spans_wanted(environ: Mapping[str, str], endpoint: str | None, _: str | None) -> str | None:
     """``endpoint``; None if one of Spring's switches turns tracing or Zipkin off. Raises ``SettingsError``."""
-    # All are read, so that each wrong one is told.
+    # All are read, so that each wrong one is reported.
     off = [turned_off(environ, name) for name in _NO_SPANS]
     return None if any(off) else endpoint
 
 
 def servers_by_zone(values: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The servers of all zones, the first zone's first, each once. A zone without servers of its own has those of
-    the default zone; without any of those Eureka is off.
+    """The servers of all zones, those of the first zone first, without duplicates. A zone without servers of its own
+    has those of the default zone; if that has none either, Eureka is off.
 
-    ``values`` are the settings read so far; what is missing in them, because it is wrong, counts as empty. Raises
+    ``values``: the settings read so far; a setting that is missing because it is wrong counts as empty. Raises
     ``SettingsError``, naming the zone's variable.
     """
     default: tuple[str, ...] = values.get("eureka_client_serviceurl_defaultzone", ())
@@ -220,13 +220,14 @@ def servers_by_zone(values: Mapping[str, Any], environ: Mapping[str, str]) -> tu
 
 
 def _variables_of_zone(zone: str) -> tuple[str, str]:
-    """Where its servers may be: the canonical variable, and the older form."""
+    """The variables that may hold the zone's servers: the canonical name, and the older form."""
     return _SERVERS_OF + as_variable(zone), _SERVERS_OF + zone.replace("-", "_").replace(".", "_").upper()
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DiscoverySettings(ConfigServerSettings):
-    """Who this gateway is to others, and where services and traces are. Derived, since only one base may have slots."""
+    """The gateway's name to other systems, and where services and traces are. A subclass, because only one base class
+    may have slots."""
 
     spring_application_name: str = setting(
         kinds.HOST,

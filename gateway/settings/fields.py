@@ -1,4 +1,4 @@
-"""What one row of the table of settings is: where its text comes from, how it is read and how it is shown."""
+"""One row of the table of settings: where its text comes from, how it is parsed and how it is shown."""
 
 from __future__ import annotations
 
@@ -24,13 +24,19 @@ _UNSET: Final = object()
 class Setting:
     """One row of the table.
 
-    ``older`` are names that count when ``name`` itself is unset, the first that is set winning, Spring's before others;
-    ``compose`` makes the text out of several older variables when none of these is set either (and raises
-    ``SettingsError`` for a wrong one); ``agree`` gets the environment, the value and the name of the variable that it
-    is from (None: none), and returns the value to use, or raises ``SettingsError`` for what contradicts it. ``off`` is
-    the value an empty variable means; without it an empty variable counts as unset. A
-    ``secret`` is never shown; of an address, user and password aren't. ``spring`` is the default in a Spring
-    environment, where that is another one.
+    ``older``: variables that count if ``name`` is unset; the first one that is set wins, Spring's before others.
+
+    ``compose``: makes the text of several older variables if none of ``older`` is set either. Raises ``SettingsError``
+    for a wrong one.
+
+    ``agree``: gets the environment, the value and the name of the variable that it comes from (None: none). Returns the
+    value to use, or raises ``SettingsError`` for a contradiction.
+
+    ``off``: the value of an empty variable; without it an empty variable counts as unset.
+
+    ``secret``: the value is never shown. Of an address, user and password are never shown.
+
+    ``spring``: the default in a Spring environment, if it is another one.
     """
 
     name: str
@@ -52,12 +58,12 @@ class Setting:
 
     @property
     def may_be_off(self) -> bool:
-        """Whether an empty variable means something."""
+        """Whether an empty variable has a meaning of its own."""
         return self.off is not _UNSET
 
     @property
     def default_text(self) -> str:
-        """The default as one would write it into the environment, or in words where it is no fixed value."""
+        """The default as an operator would write it into the environment, or in words if it is not a fixed value."""
         return _text(self.default) if self.default_words is None else self.default_words
 
     @property
@@ -66,8 +72,8 @@ class Setting:
         return self.kind.allowed + ("" if self.off is _UNSET else ", or empty for off")
 
     def read(self, environ: Mapping[str, str], *, spring: bool = False) -> Any:
-        """The value ``environ`` gives. ``spring``: it is a Spring environment. Raises ``SettingsError``, naming the
-        very variable that is wrong."""
+        """The value that ``environ`` gives. ``spring``: it is a Spring environment. Raises ``SettingsError``, naming
+        the very variable that is wrong."""
         for name in (self.name, *self.older):
             text = environ.get(name)
             if text is None:
@@ -88,7 +94,7 @@ class Setting:
         reading = READINGS.get(name)
         if reading is None:
             return parsed(self.kind, name, text, allowed=self.allowed, secret=self.secret)
-        # What is wrong is shown as it was written, not as Spring reads it.
+        # A wrong value is shown as it was written, not as Spring reads it.
         allowed = self.allowed if name == self.name else reading.allowed
         as_spring_reads = ValueType(lambda written: self.kind.parse(reading.convert(written)), allowed)
         return parsed(as_spring_reads, name, text, secret=self.secret)
@@ -109,13 +115,13 @@ class Setting:
 def parsed(
     kind: ValueType[T], name: str, text: str, *, allowed: str | None = None, secret: bool = False
 ) -> T:
-    """The value of ``text``, the variable ``name``. Raises ``SettingsError``, which shows no secret."""
+    """The value of ``text``, the text of the variable ``name``. Raises ``SettingsError``, which shows no secret."""
     try:
         return kind.parse(text)
     except kinds.NotAllowed as error:
         raise SettingsError(name, HIDDEN, error.allowed) from None
     except ValueError:
-        # An address may hold a password, and a broken one may hold it anywhere.
+        # An address may contain a password, and a malformed one may contain it anywhere.
         hide = secret or kind is kinds.REDIS_URL or "@" in text
         raise SettingsError(name, HIDDEN if hide else _shortened(text), allowed or kind.allowed) from None
 
@@ -134,10 +140,10 @@ def setting(
     default_words: str | None = None,
     spring: Any = _UNSET,
 ) -> Any:
-    """Declare a setting as a dataclass field.
+    """Declares a setting as a dataclass field.
 
-    ``group`` opens a new group of settings; those declared after it belong to it too. Names of Spring's are
-    declared in the table of ``gateway.spring``, not here.
+    ``group`` opens a new group of settings; those declared after it belong to it too. Spring's names are declared in
+    the table of ``gateway.spring``, not here.
     """
     facts = {
         "kind": kind,
@@ -156,7 +162,7 @@ def setting(
 
 
 def rows(declared: tuple[Field[Any], ...]) -> tuple[Setting, ...]:
-    """The table made from dataclass fields that ``setting`` declared, in their order; other fields have no row."""
+    """The rows of the dataclass fields that ``setting`` declared, in their order; other fields have no row."""
     table: list[Setting] = []
     for one in declared:
         if not one.metadata:
@@ -188,7 +194,7 @@ def _shortened(text: str) -> str:
 
 
 def _without_password(url: str) -> str:
-    """``url`` without user, password and query (Redis clients take a password there too)."""
+    """``url`` without user, password and query (Redis clients accept a password there too)."""
     if "://" not in url:
         return url
     parts = urlsplit(url)

@@ -1,13 +1,13 @@
-"""Which names of machines can be looked up at all."""
+"""Which host names can be looked up at all."""
 
 from __future__ import annotations
 
 
 def can_be_resolved(host: str) -> bool:
-    """Whether a resolver can be asked for this name or address: no part of it is empty, or has more than 63 characters.
+    """Whether a resolver accepts this name or address: no part of it is empty or longer than 63 characters.
 
-    For any other, ``getaddrinfo`` raises UnicodeError instead of OSError: a fault of the name, to be reported where
-    it is read.
+    For any other name, ``getaddrinfo`` raises UnicodeError instead of OSError. That is a wrong name, to be reported
+    where the name is read.
     """
     try:
         host.encode("idna")

@@ -1,9 +1,9 @@
 """Environment variables → one frozen object, read once.
 
-Each setting is declared once, as a field of ``Settings``: the variable's name is the field's in upper
-case. ``TABLE`` is made from the fields; ``gateway serve --help`` is printed from it, and
-``docs/reference/settings.md`` is tested against it. Parsing touches no network and no ``os.environ``, and of files
-only the route file, to see whether it is the shipped one.
+Each setting is declared once, as a field of ``Settings``; the variable has the field's name in upper case. ``TABLE`` is
+made from the fields, ``gateway serve --help`` is printed from it, and ``docs/reference/settings.md`` is tested against
+it. Parsing uses no network and no ``os.environ``. Of files it reads only the route file, to see whether it is the
+shipped one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from gateway.settings.types import Network, duration, whole
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Settings(DiscoverySettings):
-    """Everything that can be set, parsed. Durations are in seconds unless the name says otherwise."""
+    """All settings, parsed. Durations are in seconds unless the name says otherwise."""
 
     server_host: str = setting(
         kinds.HOST,
@@ -389,7 +389,7 @@ class Settings(DiscoverySettings):
 
     @property
     def spring_environment(self) -> bool:
-        """Whether what a Spring shop expects, and others do not, is switched on: see docs/reference/settings.md."""
+        """Whether the behaviour that only users of Spring expect is switched on: see docs/reference/settings.md."""
         return bool(self.spring_because)
 
     @classmethod
@@ -404,7 +404,7 @@ class Settings(DiscoverySettings):
             values["eureka_client_serviceurl_defaultzone"] = servers_by_zone(values, view)
         except SettingsError as error:
             raise view.named(error) from None
-        # As in Spring Boot, naming the same port twice means one port, not a clash. Port 0 is never the same.
+        # As in Spring Boot, the same port for both means one port, not a conflict. Port 0 is never the same.
         if values["management_server_port"] == values["server_port"] != 0:
             values["management_server_port"] = None
         return cls(**values, spring_because=because)
@@ -420,12 +420,12 @@ class Settings(DiscoverySettings):
 
 _ROWS = rows(fields(Settings))
 _INHERITED = len(rows(fields(DiscoverySettings)))
-# What is inherited comes first in a dataclass, and last in the table.
+# Inherited fields come first in a dataclass, and last in the table.
 TABLE: Final[tuple[Setting, ...]] = (*_ROWS[_INHERITED:], *_ROWS[:_INHERITED])
 
 
 def as_written(error: SettingsError, environ: Mapping[str, str]) -> SettingsError:
-    """An error that names a setting, under the variable that the operator has set, as it was written there."""
+    """The error renamed: it names the variable that the operator has set, as it was written."""
     view = understood(environ)
     row = next((row for row in TABLE if row.name == error.variable), None)
     names = (row.name, *row.older) if row else ()

@@ -1,8 +1,7 @@
-"""``${NAME:default}`` in texts of the operator's, filled from the environment.
+"""Fills ``${NAME:default}`` in the operator's texts from the environment.
 
-As in Spring: defaults may hold colons and further placeholders; ``${my.name}`` and ``${my-name}`` find
-``MY_NAME``; ``\\${NAME}`` is left alone without its backslash, and so is ``$\\{group}``, which is how a
-replacement names a group.
+As in Spring: a default may contain colons and further placeholders; ``${my.name}`` and ``${my-name}`` find ``MY_NAME``;
+``\\${NAME}`` stays without its backslash, and so does ``$\\{group}``, which is how a replacement names a group.
 """
 
 from __future__ import annotations
@@ -12,19 +11,19 @@ from collections.abc import Callable, Mapping
 _MAX_DEPTH = 8
 
 Find = Callable[[str], str | None]
-"""What a name stands for; None if it has no value."""
+"""Returns the value of a name, or None if it has none."""
 
 
 def fill(text: str, environ: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    """Return the text with its placeholders filled, and the names that have neither value nor default.
+    """Returns the text with its placeholders filled, and the names that have neither value nor default.
 
-    Those stay in the text as they were.
+    Placeholders of those names stay in the text unchanged.
     """
     return fill_from(text, lambda name: in_environ(name, environ))
 
 
 def fill_from(text: str, find: Find) -> tuple[str, tuple[str, ...]]:
-    """``fill`` with the values from anywhere."""
+    """``fill`` with values that ``find`` returns."""
     if "${" not in text:
         return text, ()
     unset: list[str] = []
@@ -32,7 +31,8 @@ def fill_from(text: str, find: Find) -> tuple[str, tuple[str, ...]]:
 
 
 def in_environ(name: str, environ: Mapping[str, str]) -> str | None:
-    """The variable that a name means: itself, or in capitals with ``_`` for dots, hyphens as ``_`` or dropped."""
+    """The value of the variable that a name means: the name itself, or the name in capitals with ``_`` for dots and
+    hyphens as ``_`` or dropped."""
     upper = name.upper().replace(".", "_")
     for candidate in (name, upper.replace("-", "_"), upper.replace("-", "")):
         if candidate in environ:

@@ -1,6 +1,6 @@
-"""The Spring environment: whether the gateway stands where a Spring Cloud Gateway stood, and why.
+"""The Spring environment: whether the gateway replaces a Spring Cloud Gateway, and why it assumes so.
 
-What it switches on is in docs/reference/settings.md. The settings read this once, and other parts ask
+What this switches on is in docs/reference/settings.md. The settings read it once; other parts use
 ``Settings.spring_environment``.
 """
 
@@ -20,7 +20,7 @@ _FALSE: Final = frozenset({"false", "off", "no", "0"})
 _SPRING: Final = "SPRING_"
 _EUREKA: Final = "EUREKA_"
 _CONFIG_ENABLED: Final = "SPRING_CLOUD_CONFIG_ENABLED"
-# What Kubernetes and Docker set for a service named eureka or spring-…: no one chose these.
+# Variables that Kubernetes and Docker set for a service named eureka or spring-…: no operator chose these.
 _SERVICE_LINK = re.compile(r".+_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_.+)?)")
 _LINKED = re.compile(r"(tcp|udp|sctp)://")
 _SHOWN = re.compile(r"[\w.\[\]-]{1,100}", re.ASCII)
@@ -29,8 +29,8 @@ _SHOWN = re.compile(r"[\w.\[\]-]{1,100}", re.ASCII)
 def spring_reason(environ: Mapping[str, str]) -> str:
     """Why this is a Spring environment, in words that complete "on, because …"; empty if it is none.
 
-    Looks at the route file only if no variable has decided, and only whether it is the one that is shipped. Only
-    variables are named: ``SPRING_APPLICATION_JSON`` for all that is in it.
+    Reads the route file only if no variable has decided, and only to see whether it is the shipped one. Only variables
+    are named; ``SPRING_APPLICATION_JSON`` stands for all properties in it.
     """
     view = understood(environ)
     match _profile(view):
@@ -48,7 +48,7 @@ def spring_reason(environ: Mapping[str, str]) -> str:
 
 
 def spring_lines(because: str) -> list[str]:
-    """What an operator is told of a reason that ``spring_reason`` gave: a line, or nothing."""
+    """The log lines for a reason that ``spring_reason`` gave: one line, or none."""
     if not because:
         return []
     return [
@@ -58,8 +58,8 @@ def spring_lines(because: str) -> list[str]:
 
 
 def import_of_spring(environ: Mapping[str, str]) -> str | None:
-    """``SPRING_CONFIG_IMPORT`` where it is unset: the older system has one built in, and asks a Config Server unless it
-    is told not to. None without any variable of Spring's."""
+    """The value of ``SPRING_CONFIG_IMPORT`` if it is unset: the older system has one built in, and calls a Config
+    Server unless that is switched off. None without any Spring variable."""
     if _profile(environ) == "plain":
         return None
     values = {folded: environ[name].strip() for name, folded in _set(environ) if folded.startswith(_SPRING)}
@@ -69,7 +69,7 @@ def import_of_spring(environ: Mapping[str, str]) -> str | None:
 
 
 def routes_path(routes_file: Path | None, shipped: Path = SHIPPED_ROUTES) -> Path:
-    """The file of routes to read: the one set, else that of the working directory, else ``shipped``."""
+    """The route file to read: the one set, else that of the working directory, else ``shipped``."""
     here = Path("routes.yaml")
     return routes_file or (here if here.exists() else shipped)
 
@@ -79,7 +79,7 @@ def _profile(environ: Mapping[str, str]) -> str:
 
 
 def _set(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The variables that hold something, each with its name as Spring folds it: ``spring.data.redis.host``."""
+    """The variables that are not empty, each with its name as Spring folds it: ``spring.data.redis.host``."""
     for name, text in environ.items():
         folded = re.sub(r"[^A-Z0-9]+", "_", name.upper())
         linked = _SERVICE_LINK.fullmatch(folded) or (folded.endswith("_PORT") and _LINKED.match(text))
@@ -88,7 +88,7 @@ def _set(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _uses_shipped_routes(environ: Mapping[str, str]) -> bool:
-    """Whether the file in use is the one that is shipped, or an unchanged copy of it, as in an image."""
+    """Whether the route file in use is the shipped one, or an unchanged copy of it, as in an image."""
     text = environ.get("ROUTES_FILE", "").strip()
     try:
         file = routes_path(Path(text) if text else None)
@@ -97,4 +97,4 @@ def _uses_shipped_routes(environ: Mapping[str, str]) -> bool:
         same_size = file.is_file() and file.stat().st_size == SHIPPED_ROUTES.stat().st_size
         return same_size and file.read_bytes() == SHIPPED_ROUTES.read_bytes()
     except (OSError, ValueError):
-        return False  # reading the routes tells
+        return False  # loading the routes reports it

@@ -1,9 +1,10 @@
-"""The Redis address and time-out, out of the older system's variables; and what contradicts an address that is given.
+"""The Redis address and time-out from the older system's variables, and variables that contradict a given address.
 
 The older system is a Spring Boot application, so its names are read as Spring reads them from the environment:
 ``spring.data.redis.host`` may be spelled ``SPRING_DATA_REDIS_HOST`` in any case, with dots or underscores, and lists
-may have an index. ``SPRING_REDIS_*`` are the same of Spring Boot 2. Nothing that says where Redis is, who the gateway
-is there, or that the connection is to be encrypted is passed over: it is honoured, or the start stops and names it.
+may have an index. ``SPRING_REDIS_*`` are the same settings of Spring Boot 2. No variable is ignored that says where
+Redis is, what the gateway's credentials are, or that the connection is to be encrypted: it takes effect, or the start
+fails and names it.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ _FALSE: Final = frozenset({"false", "off", "no", "0"})
 _BOOLEAN: Final = "true or false"
 _DATABASES: Final = kinds.whole(0, 9999)
 
-# Names that no setting has, and that someone who sets them expects to count. Where an address is given, all but those
-# about encryption may belong to another program that shares the environment.
+# Names of no setting, which an operator who sets them expects to have an effect. If an address is given, all of them
+# except those about encryption may belong to another program that shares the environment.
 _TLS_GUESSES: Final = (
     "REDIS_SSL",
     "REDIS_SSL_ENABLED",
@@ -43,20 +44,21 @@ _GUESSES: Final = (
     *("REDIS_CLUSTER_NODES", "REDIS_SENTINEL_NODES", "REDIS_SENTINELS", "REDIS_SENTINEL_MASTER"),
     *("REDIS_URI", "REDIS_TLS_URL", "REDIS_ADDR", "REDIS_ADDRESS"),
 )
-# What Spring has and the gateway has not, by the rest of the name.
+# Settings that Spring has and the gateway does not support, by the rest of the name.
 _UNSUPPORTED: Final = re.compile("MASTERREPLICA_NODES(_.*)?")
-# Whatever says which Redis, and who the gateway is there. Only what one version of Spring reads may be put together.
+# Variables that say which Redis it is, and the gateway's credentials there. They may be combined only if one version of
+# Spring reads them all.
 _IDENTITY: Final = re.compile("(HOST|PORT|DATABASE|USERNAME|PASSWORD|SENTINEL_.*|CLUSTER_NODES.*)")
 
 
 class Part(NamedTuple):
-    """One variable of the older system's: its name as it stands in the environment, and its text."""
+    """One variable of the older system: its name as it stands in the environment, and its text."""
 
     name: str
     text: str
 
     def refused(self, allowed: str) -> SettingsError:
-        """The error that names it. What holds an ``@`` may hold a password."""
+        """The error that names this variable. A text with an ``@`` is hidden, because it may contain a password."""
         return SettingsError(self.name, HIDDEN if "@" in self.text else self.text[:200], allowed)
 
     def parsed(self, kind: ValueType[Any]) -> Any:
@@ -70,7 +72,7 @@ class Part(NamedTuple):
 
     @property
     def true(self) -> bool:
-        """Whether it says yes. Raises SettingsError for what is neither yes nor no."""
+        """Whether it is on. Raises SettingsError for a text that means neither on nor off."""
         word = self.text.lower()
         if word and word not in _TRUE | _FALSE:
             raise self.refused(_BOOLEAN)
@@ -78,7 +80,7 @@ class Part(NamedTuple):
 
 
 class SpringParts:
-    """What the environment says under Spring's names, by the rest of the name in upper case."""
+    """The environment's values under Spring's names, by the rest of the name in upper case."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._parts: dict[str, Part] = {}
@@ -101,8 +103,8 @@ class SpringParts:
         return self._parts.get(rest) or Part(_PREFIXES[0] + rest, "")
 
     def check_alike(self) -> None:
-        """Raises SettingsError for what no version of Spring would put together, such as the host of one set of names
-        and the password of the other: the password could go to another server than it is meant for."""
+        """Raises SettingsError for variables that no version of Spring would combine, such as the host of one set of
+        names and the password of the other: the password could go to the wrong server."""
         newer: list[Part] = []
         older: list[Part] = []
         for rest, part in self._parts.items():
@@ -117,7 +119,7 @@ class SpringParts:
             )
 
     def nodes(self, rest: str) -> Part:
-        """A list of nodes, in one text or one by one."""
+        """A list of nodes, in one text or one variable per node."""
         whole = self[rest]
         if whole.text:
             return Part(whole.name, whole.text.replace(" ", ""))
@@ -130,14 +132,14 @@ class SpringParts:
 
     @property
     def encrypted(self) -> Part | None:
-        """The variable that asks for TLS, if one does. Raises SettingsError for what can't be honoured."""
+        """The variable that switches TLS on, or None. Raises SettingsError for a value that is not supported."""
         bundle = self["SSL_BUNDLE"]
         if bundle.text:
             raise bundle.refused(
                 "unset: say where the certificates are, as in REDIS_URL=rediss://host?ssl_ca_certs=/etc/ca.pem"
             )
         said = [part for part in (self["SSL_ENABLED"], self["SSL"]) if part.text]
-        # Both names are of either generation, and the newer generation counts.
+        # Both names exist in either generation; the newer generation counts.
         said = [part for part in said if _folded(part.name).startswith(_PREFIXES[0])] or said
         if len({part.true for part in said}) > 1:
             raise said[1].refused(f"unset beside {said[0].name}: one asks for TLS and the other does not")
@@ -149,13 +151,13 @@ def _folded(name: str) -> str:
 
 
 def redis_address_of_parts(environ: Mapping[str, str]) -> str | None:
-    """A Redis address out of the older system's parts, or ``None`` when none of them is set.
+    """A Redis address made of the older system's variables, or ``None`` if none of them is set.
 
-    Raises ``SettingsError`` for a part that is wrong. Sentinels come before a cluster, and that before one server.
+    Raises ``SettingsError`` for a wrong one. Sentinels take precedence over a cluster, and a cluster over one server.
     """
     parts = SpringParts(environ)
     if parts["URL"].text:
-        # Under another spelling than that which has already been looked for.
+        # The URL under another spelling than the one that was looked up before.
         return parts["URL"].parsed(kinds.REDIS_URL)  # type: ignore[no-any-return]
     parts.check_alike()
     scheme = "rediss" if parts.encrypted else "redis"
@@ -197,7 +199,7 @@ def _cluster(parts: SpringParts, beginning: str, database: int) -> str | None:
 
 def _checked(nodes: Part, address: str) -> str:
     try:
-        # What would end the list of nodes would also make something else of what comes behind it.
+        # A character that ends the list of nodes would also change the meaning of the text behind it.
         if set("/?#@") & set(nodes.text):
             raise ValueError(nodes.text)
         kinds.REDIS_URL.parse(address)
@@ -219,11 +221,11 @@ def _server(parts: SpringParts, environ: Mapping[str, str], beginning: str, data
 
 
 def agreed_redis_address(environ: Mapping[str, str], url: str, given: str | None) -> str:
-    """``url``, with the database that the older names say if it names none itself.
+    """``url``, with the database that the older names give if the address has none.
 
-    ``given`` is the name of the variable that the address is from, None if it was made of parts or is the default.
-    Raises SettingsError for variables that contradict it, or would be passed over though they say where Redis is, who
-    the gateway is there, or that the connection is to be encrypted.
+    ``given``: the name of the variable that the address comes from; None if it was composed or is the default. Raises
+    SettingsError for variables that contradict the address, or that would be ignored although they say where Redis is,
+    what the gateway's credentials are, or that the connection is to be encrypted.
     """
     if url == "embedded":
         return url
@@ -247,7 +249,8 @@ def agreed_redis_address(environ: Mapping[str, str], url: str, given: str | None
 
 
 def _refuse_guesses(environ: Mapping[str, str], url: str) -> None:
-    """Nothing gave an address as a whole, so variables with nearly the right name are meant for the gateway."""
+    """Raises SettingsError for variables with nearly the right name: no variable gave a whole address, so they are
+    meant for the gateway."""
     for name in _GUESSES:
         part = Part(name, environ.get(name, "").strip())
         if part.text:
@@ -260,7 +263,8 @@ def _refuse_guesses(environ: Mapping[str, str], url: str) -> None:
 
 
 def _refuse_other_topology(parts: SpringParts, given: str) -> None:
-    """Spring prefers sentinels and clusters to its URL. The gateway's own name wins over all of Spring's."""
+    """Raises SettingsError for sentinels or a cluster beside Spring's URL, because Spring prefers them to its URL. The
+    gateway's own name wins over all of Spring's."""
     if given == "REDIS_URL":
         return
     for part in (parts.nodes("SENTINEL_NODES"), parts.nodes("CLUSTER_NODES")):

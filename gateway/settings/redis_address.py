@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from gateway.settings.host_names import can_be_resolved
 
 MOST_NODES: Final = 32
-"""Nodes that one address may name."""
+"""Nodes in one address, at most."""
 
 PARAMETERS: Final = frozenset(
     {
@@ -38,8 +38,8 @@ PARAMETERS: Final = frozenset(
         *("health_check_interval", "retry_on_timeout"),
     }
 )
-"""What may stand behind the ``?`` of any address: those of redis-py's parameters that are texts or numbers. Some have
-no effect: the gateway keeps its own time-outs, repeats nothing, and speaks one protocol."""
+"""Parameters allowed behind the ``?`` of any address: those of redis-py's that are texts or numbers. Some have no
+effect: the gateway has time-outs of its own, repeats no command, and uses one protocol."""
 
 TLS_PARAMETERS: Final = frozenset(
     {
@@ -54,7 +54,7 @@ TLS_PARAMETERS: Final = frozenset(
         *("ssl_ciphers", "ssl_keyfile", "ssl_min_version", "ssl_password"),
     }
 )
-"""And behind that of ``rediss``."""
+"""Further parameters allowed in an address with ``rediss``."""
 
 _NAMES: Final = PARAMETERS | TLS_PARAMETERS | {"sentinel_username", "sentinel_password"}
 _FORM = re.compile(
@@ -71,8 +71,8 @@ _DEFAULT_PORTS = {"sentinel": 26379, "cluster": 6379}
 
 
 class RepeatedParameter(ValueError):
-    """A parameter stands in the address more than once, and readers disagree on which one counts. ``allowed`` completes
-    "allowed is …"."""
+    """A parameter occurs more than once in the address, and programs disagree on which one counts. ``allowed``
+    completes "allowed is …"."""
 
     def __init__(self, name: str) -> None:
         self.allowed = f"an address with its parameter {name} only once"
@@ -80,7 +80,7 @@ class RepeatedParameter(ValueError):
 
 
 class Node(NamedTuple):
-    """Where a server listens."""
+    """The host and port on which a server listens."""
 
     host: str
     port: int
@@ -91,13 +91,13 @@ class Node(NamedTuple):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class RedisAddress:
-    """A parsed address. Its parts may be secret, so it has no ``repr`` of its own."""
+    """A parsed address. It has no ``repr`` of its own, because its parts may be secret."""
 
     form: Literal["one", "sentinel", "cluster"]
     url: str
-    """The address as a whole, for ``one``."""
+    """The whole address, for the form ``one``."""
     nodes: tuple[Node, ...] = ()
-    """Sentinels, or nodes of the cluster: those to ask first."""
+    """Sentinels, or nodes of the cluster: the first ones to query."""
     service: str = ""
     """The master's name among sentinels."""
     database: int = 0
@@ -112,7 +112,7 @@ class RedisAddress:
         return self._url(self.userinfo, node, f"/{self.database}")
 
     def url_of_guide(self, node: Node) -> str:
-        """The address of one that is asked where that server is: a sentinel, or a node of the cluster."""
+        """The address of a guide, which is queried for that server: a sentinel, or a node of the cluster."""
         return self._url(self.sentinel_userinfo, node, "") if self.form == "sentinel" else self.url_of(node)
 
     def _url(self, userinfo: str, node: Node, path: str) -> str:
@@ -122,8 +122,8 @@ class RedisAddress:
 
 
 def parse_redis_address(text: str) -> RedisAddress:
-    """Raises RepeatedParameter, or another ValueError, which says nothing of use to an operator: the address may hold a
-    password anywhere."""
+    """Parses an address. Raises RepeatedParameter, or another ValueError whose text is not for operators: the address
+    may contain a password anywhere."""
     if not re.match(r"rediss?\+", text):
         return _one(text)
     found = _FORM.fullmatch(text)
@@ -178,11 +178,11 @@ def _one(text: str) -> RedisAddress:
 
 
 def _check_once(query: str) -> None:
-    """Of several, redis-py takes the first, and leaves out the empty ones."""
+    """Raises ValueError for a repeated parameter: redis-py would use the first, and ignore empty ones."""
     seen = set()
     for name, _ in parse_qsl(query, keep_blank_values=True):
         if name in seen:
-            # Another name may be a part of a password.
+            # An unknown name may be part of a password.
             raise RepeatedParameter(name) if name in _NAMES else ValueError("no such parameter")
         seen.add(name)
 
@@ -197,12 +197,13 @@ def _check_parameters(scheme: str, parameters: Mapping[str, str]) -> None:
 
 
 def _is_duration(text: str) -> bool:
-    """Seconds. None or no end would leave Redis away for ever, or wait for ever."""
+    """Whether the text is a usable number of seconds. With 0, Redis would seem away for ever; with infinity, a wait
+    would never end."""
     return 0.001 <= float(text) <= 3600
 
 
 def _is_name(text: str) -> bool:
-    """What Redis takes for the name of a client."""
+    """Whether Redis accepts the text as the name of a client."""
     return re.fullmatch(r"[!-~]{1,200}", text) is not None
 
 
@@ -215,12 +216,12 @@ _VALUES: Final[Mapping[str, Callable[[str], bool]]] = {
     "socket_connect_timeout": _is_duration,
     "socket_read_size": lambda text: 1 <= int(text) <= 2**24,
 }
-"""What values of those with an effect may be, beside empty ones, which redis-py passes over. Others would look like a
-Redis that is away."""
+"""The allowed values of parameters that have an effect, besides empty ones, which redis-py ignores. With other values
+Redis would seem to be away."""
 
 
 def is_host(text: str) -> bool:
-    """Whether this is the name or address of a machine, and nothing that would mean more in an address."""
+    """Whether this is a host name or an address, without characters that have a meaning in a URL."""
     return _HOST.fullmatch(text) is not None and can_be_resolved(text)
 
 

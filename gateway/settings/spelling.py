@@ -13,7 +13,8 @@ _WORD: Final = re.compile(r"[^\W_]+")
 
 
 def distance(one: str, other: str) -> int:
-    """The edits from one text to the other: a character added, dropped, replaced, or two neighbours swapped."""
+    """The number of edits from one text to the other: a character added, dropped or replaced, or two neighbours
+    swapped."""
     before: list[int] = []
     row = list(range(len(other) + 1))
     for at, character in enumerate(one, 1):
@@ -26,21 +27,21 @@ def distance(one: str, other: str) -> int:
 
 
 def is_near(one: str, other: str, edits: int) -> bool:
-    """Whether at most so many edits lie between the two."""
+    """Whether at most ``edits`` edits lie between the two."""
     if abs(len(one) - len(other)) > edits:
         return False
     counts, others = Counter(one), Counter(other)
-    # No sequence of edits is shorter than what the letters alone call for; this is cheap and rules out most names.
+    # The letters that differ are a lower bound of the number of edits; this check is cheap and rules out most names.
     if max((counts - others).total(), (others - counts).total()) > edits:
         return False
     return distance(one, other) <= edits
 
 
 def looks_like(name: str, other: str) -> bool:
-    """Whether ``name`` is hardly anything but ``other`` misspelt, case aside. Names of one series (``hall-1`` and
-    ``hall-2``, ``room-a`` and ``room-b``) are not alike."""
+    """Whether ``name`` is probably ``other`` misspelt, ignoring case. Names of one series (``hall-1`` and ``hall-2``,
+    ``room-a`` and ``room-b``) are not alike."""
     (one, joined), (two, others) = _words(name), _words(other)
-    # Two words may differ, each by at most three letters of length; this rules out nearly all pairs.
+    # Two words may differ, each by at most three letters in length; this rules out nearly all pairs.
     if abs(len(joined) - len(others)) > 6 or name == other:
         return False
     if joined == others:
@@ -62,7 +63,7 @@ def nearest(name: str, others: Iterable[str]) -> str | None:
 
 
 class Names:
-    """Names in which many others are to be looked up, each by the words that they share."""
+    """A set of names in which many others are looked up by the words that they share."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._by_word: dict[str, list[str]] = {}
@@ -72,14 +73,14 @@ class Names:
                 self._by_word.setdefault(word, []).append(name)
 
     def related(self, name: str) -> list[str]:
-        """Those with a word in common with this one, in their order: only such ones can be meant."""
+        """The names that share a word with this one, in their order: only these can be meant."""
         words, joined = _words(name)
         found = chain.from_iterable(self._by_word.get(word, ()) for word in {*words, joined})
         return sorted(set(found))
 
 
 def _slip(one: str, other: str) -> bool:
-    """Whether a word is another one misspelt."""
+    """Whether one word is the other one misspelt."""
     longest = max(len(one), len(other))
     if longest < 3 or _letters(one) == _letters(other):
         return False
@@ -96,6 +97,6 @@ def _letters(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _words(name: str) -> tuple[tuple[str, ...], str]:
-    """The words of a name in lower case, and all of them as one."""
+    """The words of a name in lower case, and all of them joined."""
     words = tuple(_WORD.findall(name.lower()))
     return words, "".join(words)

@@ -1,7 +1,7 @@
-"""The kinds of values a setting can have: how the text is read, and what is allowed in words.
+"""The types of values that a setting can have: how the text is parsed, and what is allowed in words.
 
-A parser takes the text of an environment variable and returns the value, or raises ``ValueError``;
-what it says then is of no consequence, since the error shown to the operator is made from ``allowed``.
+A parser takes the text of an environment variable and returns the value, or raises ``ValueError``. The text of that
+error does not matter, since the error shown to the operator is made from ``allowed``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 K = TypeVar("K", bound=str)
 Network = IPv4Network | IPv6Network
 
-# Ten years in seconds: longer is a slip of the keyboard, and timers of the event loop still hold it.
+# Ten years in seconds. A longer value is a typing error; timers of the event loop can still hold this one.
 LONGEST_DURATION = 315_360_000
 SHORTEST_DURATION = 0.001
 MOST_LABELS = 16
@@ -39,7 +39,7 @@ class ValueType(Generic[T]):
 
 
 class NotAllowed(ValueError):
-    """What ``parse`` raises where it can say more than its kind: ``allowed`` completes "allowed is …"."""
+    """Raised by ``parse`` if it can say more than its type: ``allowed`` completes "allowed is …"."""
 
     def __init__(self, allowed: str) -> None:
         self.allowed = allowed
@@ -58,9 +58,10 @@ def whole(low: int, high: int = LARGEST_COUNT, note: str = "") -> ValueType[int]
 
 
 def duration(zero: str | None = None, unit: str = "seconds") -> ValueType[float]:
-    """A length of time, fractions included. ``zero`` says what 0 means where 0 is allowed.
+    """A length of time, fractions included. ``zero`` says what 0 means if 0 is allowed.
 
-    Anything else is at least ``SHORTEST_DURATION``: what Redis counts in milliseconds must not become 0 there.
+    Any other value is at least ``SHORTEST_DURATION``: Redis counts in milliseconds, and the value must not become 0
+    there.
     """
 
     def parse(text: str) -> float:
@@ -76,7 +77,7 @@ def duration(zero: str | None = None, unit: str = "seconds") -> ValueType[float]
 
 
 def fraction() -> ValueType[float]:
-    """A share of something: from 0, none, to 1, all."""
+    """A share, from 0 (none) to 1 (all)."""
 
     def parse(text: str) -> float:
         if not re.fullmatch(r"[0-9](\.[0-9]{1,9})?|\.[0-9]{1,9}", text, re.ASCII):
@@ -167,7 +168,7 @@ def _parse_documents(text: str) -> tuple[tuple[str, str], ...]:
     for name, url in pairs:
         _parse_line(name)
         _printable(url)
-        # Browsers take a backslash for a slash: /\host is another site, as //host is.
+        # Browsers read a backslash as a slash: /\host is another site, as //host is.
         if not name or not re.match(r"/(?!/)|https?://[^/]", url) or "\\" in url or len(url) > 1000:
             raise ValueError(text)
     return tuple(pairs)
@@ -223,8 +224,8 @@ def _parse_http_urls(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ConfigImport:
-    """Where to import a configuration from. ``urls`` may be empty: then another setting has them. ``fail_fast`` counts
-    before the setting of that name, if the first address has it."""
+    """Where to import a configuration from. ``urls`` may be empty: then another setting has them. ``fail_fast``, if the
+    first address has it, takes precedence over the setting of that name."""
 
     optional: bool
     urls: tuple[str, ...] = field(repr=False)  # may hold a password
@@ -241,8 +242,8 @@ def _parse_config_import(text: str) -> ConfigImport:
 
 
 def _fail_fast(url: str) -> bool | None:
-    """What Spring reads of the query behind an import's first address, and does not send. The rest of it says how often
-    a call is repeated."""
+    """The ``fail-fast`` value in the query of an import's first address. Spring reads the query and does not send it;
+    the rest of it says how often a call is repeated."""
     said = dict(part.partition("=")[::2] for part in urlsplit(url).query.split("&"))
     return said["fail-fast"].lower() == "true" if "fail-fast" in said else None
 

@@ -1,5 +1,5 @@
-"""What is allowed in the environment and yet hardly meant. Each warning is one line: what is so, what it means, what
-to do. Nothing is looked up: no name, no file, no network."""
+"""Warnings about values that are allowed in the environment but probably not intended. Each is one line: what is set,
+what it means, what to do. Nothing is looked up: no name, no file, no network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gateway.settings.spring.table import NAMES
 SHORTEST_SECRET: Final = 16
 SHORTEST_FOLLOWING: Final = 30.0
 
-# Names that begin so are the gateway's alone, so that an unknown one among them is a mistake.
+# Names with these beginnings belong to the gateway alone, so an unknown one among them is a mistake.
 _OWN_NAMESPACES: Final = (
     "ALLOWED_IN_",
     "CONFIG_SERVER_",
@@ -39,13 +39,13 @@ _OWN_NAMESPACES: Final = (
     "STREAM_TOKEN_",
     "WEBSOCKET_",
 )
-# What Kubernetes and Docker set for each service that there is: QUEUE_PORT_80_TCP_ADDR, QUEUE_SERVICE_HOST.
+# Variables that Kubernetes and Docker set for each existing service: QUEUE_PORT_80_TCP_ADDR, QUEUE_SERVICE_HOST.
 _SERVICE_LINK = re.compile(
     r".+_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_.+)?)?|NAME|ENV_.+)"
 )
 _UNITS = re.compile(r"_(SECONDS|SECS?|S|MS|MILLIS(ECONDS)?|MINUTES|BYTES|KB|MB)$")
 MOST_TOLD: Final = 20
-"""Lines about names; of more, the number is told."""
+"""Lines about names, at most; for the rest, only the number is logged."""
 _MOST_NAMED: Final = 8
 _JAVA: Final = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "JAVA_OPTS")
 _OPTION: Final = re.compile(
@@ -81,7 +81,7 @@ _LONGEST_SENSIBLE: Final = {
     "CONFIG_SERVER_TIMEOUT_SECONDS": 3600.0,
     "EUREKA_CLIENT_REGISTRYFETCHINTERVALSECONDS": 3600.0,
 }
-"""In seconds. Far longer than anyone waits: such a value was mostly meant as milliseconds."""
+"""In seconds. Far longer than any user waits: such a value was probably meant as milliseconds."""
 
 _SHORTEST_SENSIBLE_MS: Final = 5.0
 
@@ -92,7 +92,7 @@ _PRIVATE_ENDINGS: Final = frozenset(
 
 
 class Asked(Mapping[str, str]):
-    """An environment that remembers which variables it was asked for."""
+    """An environment that records which variables were read."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
@@ -110,9 +110,9 @@ class Asked(Mapping[str, str]):
 
 
 def warnings_of_names(environ: Mapping[str, str], more: Collection[str] = ()) -> list[str]:
-    """Variables that are no settings but look like one, or that Spring knows and that would change something there; and
-    forms of one property that contradict each other. ``more`` are other names that mean something, such as those of
-    placeholders in the route file."""
+    """Warnings about variables that are not settings but look like one; about those that Spring knows and that would
+    change something there; and about forms of one property that contradict each other. ``more``: other names that have
+    a meaning, such as those of placeholders in the route file."""
     view = _understood(environ)
     conflicts = [
         f"{other} is passed over, since {counting} is the same property with another value: remove one of the two"
@@ -138,7 +138,8 @@ def warnings_of_names(environ: Mapping[str, str], more: Collection[str] = ()) ->
 
 
 def notes_of_names(environ: Mapping[str, str], more: Collection[str] = ()) -> list[str]:
-    """One line that names what Spring knows and what is of no concern to a gateway; none if there is nothing such."""
+    """One line that names the variables that Spring knows and that don't concern a gateway; none if there are no such
+    variables."""
     harmless = _strangers(_understood(environ), more).harmless
     return (
         [f"of Spring's, and of no concern to this gateway: {', '.join(_few(harmless))}"] if harmless else []
@@ -146,8 +147,8 @@ def notes_of_names(environ: Mapping[str, str], more: Collection[str] = ()) -> li
 
 
 class _Strangers(NamedTuple):
-    """Names that mean nothing: warnings of those that Spring does not know either, those of Spring's by what is so
-    instead, and those of Spring's that are harmless."""
+    """Names without a meaning for the gateway: warnings about those that Spring does not know either, Spring's names by
+    what the gateway does instead, and Spring's harmless names."""
 
     unknown: list[str]
     without: dict[str, list[str]]
@@ -194,8 +195,8 @@ def _listed(names: list[str]) -> str:
 
 
 def _is_service_link(name: str, text: str) -> bool:
-    """Whether Kubernetes or Docker has set a variable for a service. In Spring's name spaces some of their names are
-    properties, too, so there the value must be one of theirs."""
+    """Whether Kubernetes or Docker has set the variable for a service. In Spring's namespaces some of these names are
+    also properties, so there the value must have the form that Kubernetes or Docker writes."""
     if not _SERVICE_LINK.fullmatch(name):
         return False
     if (
@@ -208,12 +209,13 @@ def _is_service_link(name: str, text: str) -> bool:
 
 
 def setting_names() -> frozenset[str]:
-    """Every variable with a fixed name that a setting is read from."""
+    """Every variable with a fixed name from which a setting is read."""
     return OLDER_PARTS.union(VARIABLES, *((row.name, *row.older) for row in TABLE))
 
 
 def _meant(name: str, candidates: Words, environ: Mapping[str, str]) -> str | None:
-    """The known name that is probably meant; "" for one of the gateway's own that resembles none."""
+    """The known name that is probably meant; "" for a name in one of the gateway's own namespaces that resembles
+    none."""
     own = name.startswith(_OWN_NAMESPACES)
     known = candidates.related(name)
     near = nearest(name, known) or _by_stem(name, known)
@@ -224,7 +226,7 @@ def _meant(name: str, candidates: Words, environ: Mapping[str, str]) -> str | No
 
 
 def _by_stem(name: str, known: list[str]) -> str | None:
-    """The name that differs in its unit alone: ``SHUTDOWN_GRACE`` or ``SHUTDOWN_GRACE_MS``."""
+    """The known name that differs only in its unit: ``SHUTDOWN_GRACE`` or ``SHUTDOWN_GRACE_MS``."""
     stem = _stem(name.upper())
     if "_" not in stem:
         return None
@@ -244,8 +246,8 @@ def _stem(name: str) -> str:
 
 
 def _closest(name: str, known: list[str]) -> str:
-    """The setting that shares most words with a name of one of the own namespaces; "" if none shares more than
-    the first."""
+    """The setting that shares most words with a name of one of the gateway's own namespaces; "" if none shares more
+    than the first word."""
     words = set(name.split("_"))
     best = max(known, key=lambda other: (len(words & set(other.split("_"))), -len(other)), default="")
     return best if len(words & set(best.split("_"))) > 1 else ""
@@ -258,7 +260,7 @@ def _unknown(name: str, meant: str, settings: Collection[str], page: str = "sett
 
 
 def warnings_of_values(settings: Settings) -> list[str]:
-    """Values that contradict each other, or leave a door open."""
+    """Warnings about values that contradict each other or are insecure."""
     return [
         *_secrets(settings),
         *_networks(settings),
@@ -271,7 +273,7 @@ def warnings_of_values(settings: Settings) -> list[str]:
 def _secrets(settings: Settings) -> Iterator[str]:
     for row in TABLE:
         value = getattr(settings, row.name.lower())
-        # Who chose the password of another server did not choose it here.
+        # The password of another server was not chosen for the gateway.
         if row.secret and row.name not in _CHOSEN_ELSEWHERE and value and len(value) < SHORTEST_SECRET:
             yield (
                 f"{row.name} has {len(value)} characters, so it can be guessed: take a random one of "
@@ -286,7 +288,7 @@ def _secrets(settings: Settings) -> Iterator[str]:
 
 def _networks(settings: Settings) -> Iterator[str]:
     for network in settings.trusted_proxies:
-        # No one owns a public network of this size; /7 of IPv6 is private.
+        # No one owns a public network of this size; an IPv6 /7 is private.
         if network.prefixlen < (8 if network.version == 4 else 16) and not network.is_private:
             yield (
                 f"TRUSTED_PROXIES has {network}, so strangers are believed what they say in X-Forwarded-For, and "
@@ -297,7 +299,7 @@ def _networks(settings: Settings) -> Iterator[str]:
 def _addresses(settings: Settings) -> Iterator[str]:
     told = {
         "JWT_JWKS_URI": (settings.jwt_jwks_uri,) if settings.jwt_jwks_uri else (),
-        # Asked only where no address of the keys is set; another than an address is never asked.
+        # The issuer is called only if no address of the keys is set; an issuer that is not an address is never called.
         "JWT_ISSUER": (settings.jwt_issuer,) if settings.jwt_issuer and not settings.jwt_jwks_uri else (),
         "CONFIG_SERVER_URL": settings.config_server_url,
         "SPRING_CONFIG_IMPORT": settings.spring_config_import.urls if settings.spring_config_import else (),
@@ -321,7 +323,7 @@ def _addresses(settings: Settings) -> Iterator[str]:
 
 
 def _hosts_of_redis(url: str) -> Iterable[str]:
-    """Each host of an address once: those of sentinels and nodes stand for the servers that they lead to."""
+    """Each host of an address once; sentinels and nodes stand for the servers that they lead to."""
     nodes = parse_redis_address(url).nodes
     return dict.fromkeys(node.host for node in nodes) if nodes else (urlsplit(url).hostname or "",)
 
@@ -335,8 +337,8 @@ def _scheme_and_host(url: str) -> tuple[str, str]:
 
 
 def is_public(host: str) -> bool:
-    """Whether a host is on the public internet, as far as its name tells. A name of two parts may be a service of
-    a cluster (``auth.production``) and counts as private."""
+    """Whether a host is on the public internet, judged by its name. A name of two parts may be a service of a cluster
+    (``auth.production``) and counts as private."""
     try:
         return ip_address(host).is_global
     except ValueError:
@@ -394,7 +396,7 @@ def _in_words(seconds: float) -> str:
 
 
 def warnings_of_limits(settings: Settings, descriptors: int) -> list[str]:
-    """Numbers of connections that the limit of file descriptors does not bear."""
+    """Warnings about numbers of connections that exceed the limit of file descriptors."""
     needed: dict[str, Any] = {
         "SSE_MAX_STREAMS": settings.sse_max_streams or 0,
         "WEBSOCKET_MAX": 2 * (settings.websocket_max or 0),

@@ -1,1 +1,2 @@
-"""The room: its keys, its scripts, and what calls them. The only importer of redis."""
+"""The waiting room: its keys in Redis, its Lua scripts, and the code that calls them. No other package imports
+redis."""

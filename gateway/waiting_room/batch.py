@@ -1,4 +1,4 @@
-"""Coalescing: what arrives while one call is under way forms the next one."""
+"""Batching: items that arrive while one call is under way form the next call."""
 
 from __future__ import annotations
 
@@ -18,53 +18,53 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MOST_IN_A_CALL = 256
-"""Users in one script call: past this a call gains little and holds Redis for longer."""
+"""Users in one script call, at most. A longer call gains little and blocks Redis for longer."""
 
 CROWD = 4 * MOST_IN_A_CALL
-"""From so many on that wait for Redis, newcomers had better come back: even a slow Redis takes four full calls well
-within its time-out, and nobody's token is checked for nothing."""
+"""While this many items wait for Redis, new users are asked to come back later. Even a slow Redis completes four full
+calls well within its time-out, so no token is checked for a call that would then fail."""
 
 MOST_PENDING = 20_000
-"""Callers that may wait for their turn; more than this within one time-out can't be served anyway."""
+"""Callers that may wait, at most. More could not be served within one time-out anyway."""
 
 
 GATHER_SECONDS = 0.004
-"""While there is much to do, calls that can wait begin so far apart, so that more people share each: every call costs
-the gateway as much as serving two or three of them. Behind a call for one alone nobody waits."""
+"""Under load, calls that can wait start this many seconds apart, so that more users share each call: a call costs the
+gateway as much as serving two or three of its users. A batch of one delays no one."""
 
 
 class BatchObserver(Protocol):
-    """Wants to know on whose behalf scripts are called. Neither method may wait or raise."""
+    """Receives every script call, with the callers it was made for. No method may block or raise."""
 
     def caller(self) -> Any | None:
-        """Whoever is at work now, if the observer wants to hear of their calls."""
+        """The caller that the current task works for; None if the observer does not want that caller's calls."""
 
     def on_batch(
         self, room: str, script: str, callers: Sequence[Any], size: int, seconds: float, failed: bool, /
     ) -> None:
-        """A script was called for ``size`` users, ``callers`` among them, and took so many seconds."""
+        """A script was called for ``size`` users, ``callers`` among them, and took ``seconds``."""
 
 
 class NoBatchObserver:
-    """Looks away."""
+    """Ignores every call."""
 
     def caller(self) -> None:
-        """Nobody."""
+        """Always None."""
 
     def on_batch(
         self, room: str, script: str, callers: Sequence[Any], size: int, seconds: float, failed: bool, /
     ) -> None:
-        """Never called."""
+        """Never called, because ``caller`` is always None."""
 
 
 class Batcher(Generic[Item, Result]):
     """Sends items in batches, first come first served, one batch at a time.
 
-    ``send`` gets at most ``most`` items and returns one result for each, in order. If it raises QueueUnavailable, each
-    caller of that batch gets that; any other exception is a fault of the gateway, which callers get as QueueFailed. The
-    next batch is unharmed. A caller whose item was not sent within ``patience`` seconds gets QueueUnavailable, too.
-    ``gather``: seconds from the beginning of a call for several to that of the next, unless ``most`` items wait. Works
-    only inside ``running()``.
+    ``send`` gets at most ``most`` items and returns one result for each, in order. If it raises QueueUnavailable, every
+    caller of that batch gets QueueUnavailable. Any other exception is a fault of the gateway: the callers get
+    QueueFailed, and the next batch is sent as usual. A caller whose item was not sent within ``patience`` seconds gets
+    QueueUnavailable. ``gather``: seconds from the start of a call for several items to the start of the next, unless
+    ``most`` items wait. Works only inside ``running()``.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Batcher(Generic[Item, Result]):
         return len(self._pending)
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
-        """A future of the item's result. Cancelling it doesn't take back what was sent."""
+        """A future of the item's result. Cancelling it does not undo an item that was already sent."""
         if not self._open:
             raise QueueUnavailable("the waiting room is closed")
         if len(self._pending) >= self._most_pending:
@@ -109,7 +109,7 @@ class Batcher(Generic[Item, Result]):
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Sends for as long as it lasts; at the end, whoever still waits gets QueueUnavailable."""
+        """Sends until the block ends; callers that still wait then get QueueUnavailable."""
         pump = asyncio.create_task(self._pump(), name="batcher")
         self._open = True
         try:
@@ -138,7 +138,7 @@ class Batcher(Generic[Item, Result]):
                 many = await self._send_next() > 1
 
     async def _send_next(self) -> int:
-        """Returns how many it sent."""
+        """Returns the number of items sent."""
         batch, futures, callers = self._take()
         if not batch:
             return 0
@@ -168,8 +168,8 @@ class Batcher(Generic[Item, Result]):
         return len(batch)
 
     def _take(self) -> tuple[list[Item], list[asyncio.Future[Result]], list[Any]]:
-        """The next batch, without those who have gone and those who have waited too long; and whom the observer wants
-        to hear of."""
+        """The next batch, without callers that were cancelled or have waited too long; and the callers that the
+        observer wants."""
         batch: list[Item] = []
         futures: list[asyncio.Future[Result]] = []
         callers: list[Any] = []
@@ -187,7 +187,7 @@ class Batcher(Generic[Item, Result]):
 
 
 def _fail_all(futures: Iterable[asyncio.Future[Any]], error: Callable[[], Exception]) -> None:
-    """An error of its own for each: one shared among tasks would gather all their tracebacks."""
+    """Gives each future an error of its own: an error shared among tasks would collect all their tracebacks."""
     for future in futures:
         if not future.done():
             future.set_exception(error())

@@ -1,4 +1,4 @@
-"""What the scripts publish, received by one task for all rooms and all streams of this instance."""
+"""The events that the scripts publish, received by one task for all rooms and all streams of this instance."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from gateway.waiting_room.redis.wire import ask, describe
 log = logging.getLogger(__name__)
 
 PING_SECONDS = 5.0
-"""A silent connection is asked so often whether it lives; one that has not answered by the next time is given up."""
+"""A silent connection is pinged this often. If it has not answered by the next ping, it is closed."""
 
 QUIET_SECONDS = 5.0
-"""For so long a lost connection for events is no line in the log."""
+"""A lost connection for events is logged only after this many seconds."""
 
 Reason = Literal["LEFT", "ABSENT", "OPERATOR"]
 
@@ -38,22 +38,22 @@ _TICKET: Final = re.compile("[0-9]{1,16}")
 
 
 class RoomEvent(NamedTuple):
-    """Something happened to one user. ``ticket`` tells which stay in line it is about."""
+    """Something happened to one user. ``ticket`` identifies the stay in line that the event is about."""
 
     room: str
     user: str
     ticket: int
     kind: Literal["ADMITTED", "REMOVED"]
     reason: Reason | None
-    """Why they were removed."""
+    """Why the user was removed from the line."""
     expires_in: float
     """Length in seconds of the session that begins, if admitted."""
 
 
 def parse_event(room: str, payload: bytes) -> list[RoomEvent]:
-    """The events of one message, in the order in which they happened. Raises ValueError for anything else."""
+    """The events of one message, in the order in which they happened. Raises ValueError for a malformed message."""
     try:
-        # User ids are opaque: bytes that are no UTF-8 must not cost the others their news.
+        # User ids are opaque: an id that is not UTF-8 must not cost the other users of the message their events.
         message = json.loads(payload.decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError) as error:
         raise ValueError("not an event: no JSON") from error
@@ -81,12 +81,11 @@ def _is_person(entry: object) -> bool:
 
 
 class Subscription:
-    """Listens to every room whose events have names like ``channel_of("<room>")``.
+    """Listens to every room whose channel has a name like ``channel_of("<room>")``.
 
-    ``on_events`` is called with each message's events, and must not wait. ``on_restored`` is called whenever the
-    connection is (again) listening: what was published before is lost, so whoever has streams must look for themselves.
-    ``ping`` in seconds, as ``PING_SECONDS``.
-    Redis may be away at the start and come and go.
+    ``on_events`` is called with the events of each message and must not block. ``on_restored`` is called whenever the
+    connection starts listening (again): events published before are lost, so the owners of streams must read the state
+    themselves. ``ping``: seconds, as ``PING_SECONDS``. Redis may be away at the start, and later.
     """
 
     def __init__(
@@ -102,7 +101,7 @@ class Subscription:
         self._ping = ping
         self._on_events = on_events
         self._on_restored = on_restored
-        # On a cluster every node hears what any of them publishes; the one with the rooms hears it first.
+        # On a cluster a message published at any node reaches all nodes; it reaches the node with the rooms first.
         self._near = channel_of("")
         before, after = channel_of("\0").split("\0")
         self._pattern = _escape(before) + "*" + _escape(after)
@@ -112,7 +111,7 @@ class Subscription:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Listens for as long as it lasts."""
+        """Listens until the block ends."""
         task = asyncio.create_task(self._keep(), name="room events")
         try:
             yield
@@ -132,14 +131,15 @@ class Subscription:
             except (RedisError, OSError, TimeoutError) as error:
                 why = describe(error)
             except Exception:
-                # A fault of the gateway's own. What was missed is told again with the next connection.
+                # A fault of the gateway's own. Reconnecting sends the missed state again.
                 log.exception("room events could not be passed on")
             finally:
                 was_listening = self.listening.is_set()
                 self.listening.clear()
             if was_listening:
                 lost_at, told = loop.time(), False
-            # While Redis is away the probe has said so; and a connection that comes back soon is no news.
+            # While Redis is away, the probe has already logged it. A connection that comes back soon is not worth a
+            # line.
             away = self._redis.availability.state.away
             if why and not told and not away and loop.time() - lost_at > QUIET_SECONDS:
                 told = True
@@ -185,5 +185,5 @@ class Subscription:
 
 
 def _escape(text: str) -> str:
-    """As it stands, in the pattern language of PSUBSCRIBE."""
+    """The text escaped for PSUBSCRIBE, so that the pattern matches it literally."""
     return re.sub(r"([*?\[\]\\^])", r"\\\1", text)

@@ -1,7 +1,7 @@
 """Names of a room's keys in Redis, in one place.
 
-Room ``default`` keeps the three keys that older systems use; everything else begins ``gw:{room}:``, so that on
-Redis Cluster a room with a name of its own stays in one slot.
+Room ``default`` keeps the three keys that older systems use. All other keys begin with ``gw:{room}:``; the braces keep
+a room other than ``default`` in one slot of Redis Cluster.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Who has an open stream at this instance, told to the room; and clearing up after instances that died.
+"""Reports to the room which users have an open stream at this instance, and cleans up after instances that died.
 
-An instance keeps a set of its users in Redis under a name of its own, and says every two seconds that it lives. Only
-the first stream a user opens here and the last one they close are told. Whenever a call fails, or Redis knows
-nothing of this instance, nobody can say which changes arrived; so the instance takes a new name and tells all its
-users again, and what stood under the old name is drained like a dead instance's.
+An instance keeps a set of its users in Redis under a name of its own, and sends a beat every two seconds. It reports
+only the first stream that a user opens here and the last one that the user closes. When a call fails, or Redis does not
+know this instance, it is unknown which changes arrived. The instance then takes a new name and reports all its users
+again; the set under the old name is drained like that of a dead instance.
 """
 
 from __future__ import annotations
@@ -28,18 +28,20 @@ log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 2.0
 GATHER_SECONDS = 0.05
-"""From one telling to the next: changes of so many seconds go together. Nobody is evicted for being told this late."""
+"""Seconds from one report to the next: changes within that time share a call. No user is evicted because of this
+delay."""
 
 DEAD_SECONDS = 10.0
-"""Whoever has not beaten for so long is dead. Five beats: one slow answer of Redis must not look like a death."""
+"""An instance without a beat for this many seconds is dead. That is five beats: one slow answer of Redis must not look
+like a death."""
 
 Change = tuple[Literal["arrived", "departed"], str]
 
 
 class Presence:
-    """The users of one room who have a stream open here. Works inside ``running()``.
+    """The users of one room with a stream open here. Works inside ``running()``.
 
-    ``beat`` and ``dead`` in seconds, as ``BEAT_SECONDS`` and ``DEAD_SECONDS``.
+    ``beat`` and ``dead``: seconds, as ``BEAT_SECONDS`` and ``DEAD_SECONDS``.
     """
 
     def __init__(
@@ -80,14 +82,14 @@ class Presence:
         self._wake.set()
 
     def tell_again(self) -> None:
-        """Redis was away: what it knows of this instance is not to be relied on."""
+        """Redis was away, so its record of this instance is not reliable: report all users again."""
         if self._good_beats > 0:
             self._begin_anew()
             self._wake.set()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Tells the room for as long as it lasts; the last changes are told at the end."""
+        """Reports to the room until the block ends; the last changes are sent at the end."""
         task = asyncio.create_task(self._keep(), name=f"presence {self._keys.room}")
         try:
             yield
@@ -95,7 +97,8 @@ class Presence:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-            # Under a name that was not announced nothing stands yet, and nothing may: nobody would clear it up.
+            # Under a name that was not announced there are no entries yet, and there must be none: no instance would
+            # remove them.
             if self._good_beats > 0:
                 with contextlib.suppress(QueueUnavailable):
                     await self._tell()
@@ -105,7 +108,8 @@ class Presence:
         next_beat = loop.time()
         while True:
             try:
-                # A name is announced before anything stands under it, or nobody would ever clear up after it.
+                # The name is announced before any entry stands under it; otherwise no instance would ever clean up
+                # after this one.
                 if self._good_beats == 0 or loop.time() >= next_beat:
                     next_beat = loop.time() + self._beat_seconds
                     await self._before_beat()
@@ -137,8 +141,8 @@ class Presence:
             await self._beat()
             return
         self._good_beats += 1
-        # After an outage everybody looks dead to whoever is back first, so nobody judges before having been back
-        # for as long as a judgement takes.
+        # After an outage every instance looks dead to the first one that is back. So an instance declares others dead
+        # only after it has been back for ``dead`` seconds itself.
         if self._good_beats * self._beat_seconds > self._dead_seconds:
             for name in dead:
                 await self._drain(name.decode())
@@ -153,8 +157,8 @@ class Presence:
             more = reply[1] == 1
 
     async def _tell(self) -> None:
-        """Sends the changes there are by now. One leaves the queue only with its answer; after a failure the set
-        counts."""
+        """Sends the changes so far. A change leaves the queue only once Redis has replied; after a failure the set of
+        users counts."""
         keys = (*self._keys.common, self._keys.here(self._instance))
         left = len(self._changes)
         while left > 0:

@@ -1,4 +1,4 @@
-"""One room: lining up, the gate, leaving, the limits. The rules themselves are in ``lua_scripts/``."""
+"""One room: lining up, the gate, leaving and the limits. The rules are in ``lua_scripts/``."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from gateway.waiting_room.state import REASONS, Following, Left, State, Summary,
 log = logging.getLogger(__name__)
 
 SCAN_PER_SECOND = 500
-"""Entries of the hash that the first sweep step of each second looks at, for what no index knows."""
+"""Entries of the hash that the first sweep step of each second scans for users that are missing from the index."""
 
 What = Literal["slot", "line", "both"]
 
 _PROMOTING = frozenset({"lineup", "leave", "limits"})
-"""Scripts that may promote and don't look for an older system themselves."""
+"""Scripts that may promote users and do not check for an older system themselves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a room is given at the start: slots, and the length of a session in seconds."""
+    """The configured limits of a room: slots, and the length of a session in seconds."""
 
     capacity: int
     duration: float
@@ -40,11 +40,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class RoomPolicy:
-    """What holds for every room of this gateway.
+    """Settings that hold for every room of this gateway.
 
-    ``absent_seconds`` 0: absent users are never evicted. A lineup is answered once ``wait_replicas`` replicas have it.
-    ``follow``: whether an older system with the same three keys is followed, always, never or while it shows; it counts
-    as running for ``follow_seconds`` after its last sign.
+    ``absent_seconds`` 0: absent users are never evicted. A lineup is answered once ``wait_replicas`` replicas have
+    received it. ``follow``: whether an older system with the same three keys is followed: always, never, or while there
+    are signs of it. It counts as running for ``follow_seconds`` after its last sign.
     """
 
     relineup: Literal["back", "keep"] = "back"
@@ -55,17 +55,17 @@ class RoomPolicy:
 
 
 class RoomObserver(Protocol):
-    """Told what happens in rooms."""
+    """Receives what happens in rooms."""
 
     def on_call(self, script: str, seconds: float, size: int, failed: bool, /) -> None:
-        """A script was called for ``size`` users and took so many seconds."""
+        """A script was called for ``size`` users and took ``seconds``."""
 
     def on_summary(self, room: str, summary: Summary, /) -> None:
         """The room's numbers after a call, and what the call did."""
 
 
 class NoObserver:
-    """Looks away."""
+    """Ignores everything."""
 
     def on_call(self, script: str, seconds: float, size: int, failed: bool, /) -> None:
         """Ignored."""
@@ -77,8 +77,8 @@ class NoObserver:
 class Room:
     """A capacity and a line. Works inside ``running()``.
 
-    Every method raises QueueUnavailable when Redis can't be asked; after a time-out what was asked may have
-    happened all the same. A user id that can't be written as UTF-8 raises ValueError.
+    Every method raises QueueUnavailable if Redis can't be reached; after a time-out the call may have been executed all
+    the same. A user id that can't be encoded as UTF-8 raises ValueError.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Room:
         self._leavers: Batcher[tuple[What, str], Left] = batcher(self._send_leave, script="leave")
         self._unfinished = asyncio.Event()
         self._configured = False
-        # Older systems know one room, and no prefix.
+        # Older systems have one room and no prefix.
         self._follow = policy.follow if keys.room == DEFAULT_ROOM and not keys.prefix else "off"
         self._followed_at = 0.0
         self.following: Following | None = None
@@ -118,15 +118,16 @@ class Room:
 
     @property
     def crowded(self) -> bool:
-        """Whether so many are lining up at once that Redis doesn't keep up."""
+        """Whether users line up faster than Redis can handle."""
         return len(self._lineups) >= CROWD
 
     def lineup(self, user: str) -> asyncio.Future[State]:
-        """The user asks to enter: ADMITTED, ALLOWED_IN (was already), WAITING, or FULL (Redis has no memory left)."""
+        """The user lines up: ADMITTED, ALLOWED_IN (was allowed in already), WAITING, or FULL (Redis has no memory
+        left)."""
         return self._lineups.submit(_sendable(user))
 
     def status(self, user: str) -> asyncio.Future[State]:
-        """Where the user stands, asked by the user: WAITING, ALLOWED_IN or NONE."""
+        """Where the user stands; counts as a sighting of the user. Returns WAITING, ALLOWED_IN or NONE."""
         return self._sightings.submit(_sendable(user))
 
     def enter(self, user: str) -> asyncio.Future[State]:
@@ -134,15 +135,15 @@ class Room:
         return self._entries.submit(_sendable(user))
 
     async def leave(self, user: str, what: What) -> Left:
-        """The user gives up the slot, the place in line, or whichever there is."""
+        """The user gives up the slot, the place in line, or either of them, as ``what`` says."""
         return await self._leavers.submit((what, _sendable(user)))
 
     async def statuses(self, users: Sequence[str]) -> list[State]:
-        """Where each of at most 256 users stands, in one call and without counting as a sighting of theirs."""
+        """Where each of at most 256 users stands, in one call. It does not count as a sighting of the users."""
         return await self._states("status", users, "0", link="statuses")
 
     async def remove(self, users: Sequence[str]) -> list[Left]:
-        """An operator takes slot or place from each of at most 256 users."""
+        """An operator removes the slot or the place of each of at most 256 users."""
         pairs = [part for user in users for part in ("both", user)]
         reply = await self._run("leave", "OPERATOR", *pairs, size=len(users))
         return [Left(code) for code in reply[1:]]
@@ -159,9 +160,9 @@ class Room:
         paused: bool | None = None,
         lift: bool = False,
     ) -> Summary:
-        """An operator's limits, which stand over those that instances are given until they are lifted.
+        """Sets an operator's limits, which override those configured at the instances until they are lifted.
 
-        ``duration`` in seconds; None leaves a limit as it is; ``lift`` first goes back to those given.
+        ``duration`` in seconds; None leaves a limit as it is; ``lift`` first goes back to the configured limits.
         """
         reply = await self._run(
             "limits",
@@ -174,7 +175,8 @@ class Room:
         return parse_summary(reply[0])
 
     async def sweep(self, scan: int = 0) -> Summary:
-        """One bounded step of what time does to the room; ``scan`` entries of the hash are looked through."""
+        """One bounded step of the sweep: expiry, eviction, promotion. ``scan``: how many entries of the hash to
+        scan."""
         reply = await self._run(
             "sweep",
             round(self._policy.absent_seconds * 1000),
@@ -185,13 +187,13 @@ class Room:
         return parse_summary(reply[0])
 
     def set_configured_limits(self, limits: Limits) -> None:
-        """The limits this instance is given from now on; they are written with the next beat."""
+        """The limits configured at this instance from now on; they are written with the next beat."""
         if limits != self.limits:
             self.limits = limits
             self._configured = False
 
     async def configure_once(self) -> None:
-        """Writes the limits this instance was given, unless that has been done."""
+        """Writes the limits configured at this instance, unless that has been done."""
         if self._configured:
             return
         limits = self.limits
@@ -214,7 +216,7 @@ class Room:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Serves for as long as it lasts."""
+        """Serves until the block ends."""
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._close_links)
             for batcher in (self._lineups, self._sightings, self._entries, self._leavers):
@@ -233,7 +235,7 @@ class Room:
             await link.close()
 
     async def _finish(self) -> None:
-        """Goes on at once where a call had to leave work behind. What fails here is left to the next sweep."""
+        """Continues at once where a call had to leave work behind. If this fails, the next sweep does the work."""
         while True:
             await self._unfinished.wait()
             self._unfinished.clear()
@@ -241,7 +243,8 @@ class Room:
                 await self.sweep()
 
     async def _send_lineup(self, users: list[str]) -> list[State]:
-        # What is answered must outlive the master, if that is wanted: nobody but the line knows of a ticket.
+        # The answer must survive the loss of the master, if configured so: the ticket is stored nowhere but in the
+        # line.
         return await self._states("lineup", users, self._policy.relineup, replication=self._replication)
 
     async def _send_status(self, users: list[str]) -> list[State]:
@@ -277,7 +280,7 @@ class Room:
         if size > MOST_IN_A_CALL:
             raise ValueError(f"{size} users in one call, at most {MOST_IN_A_CALL}")
         if self._follow != "off" and script in _PROMOTING:
-            # The first call looks for an older system. Before that no user may be promoted.
+            # The first call checks for an older system. Before that no user may be promoted.
             await self.configure_once()
         reply: list[Any] = await self._link(link or script).run(
             self._scripts[script],
@@ -320,7 +323,8 @@ class Room:
         return (self._channel, self.limits.capacity, round(self.limits.duration * 1000))
 
     def _link(self, purpose: str) -> RedisConnection:
-        """A connection for each kind of call, so that none waits behind another kind, the gate least of all."""
+        """A separate connection for each kind of call, so that no call waits behind another kind; above all the
+        gate."""
         link = self._links.get(purpose)
         if link is None:
             link = self._links[purpose] = self._new_link()
@@ -328,12 +332,12 @@ class Room:
 
 
 def channel(keys: RoomKeys, redis: Redis) -> str:
-    """The pub/sub channel of a room. Redis's databases share their channels, so the number is part of it."""
+    """The pub/sub channel of a room. All databases of a Redis share their channels, so the name includes the number."""
     return f"{keys.events}@{redis.database}"
 
 
 def _sendable(user: str) -> str:
-    """Fails here, for its own caller, where it would otherwise fail the whole batch."""
+    """Raises ValueError here, for one caller, where the id would otherwise make the whole batch fail."""
     user.encode()
     return user
 

@@ -1,4 +1,4 @@
-"""All rooms of a gateway: made when named, found by name."""
+"""All rooms of a gateway, by name."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from gateway.waiting_room.sweep import PERIOD_MS, Sweeper, SweepLock
 
 
 def check_prefix_for_cluster(prefix: str) -> None:
-    """Raises SettingsError for a prefix that leaves the keys of room ``default`` in several slots. Every other room
-    begins with a tag of its own."""
+    """Raises SettingsError for a prefix that would put the keys of room ``default`` into several slots. The keys of
+    every other room begin with a hash tag of their own."""
     keys = RoomKeys(prefix, DEFAULT_ROOM)
     if len({key_slot(key.encode()) for key in keys.common}) > 1:
         allowed = "a prefix with a hash tag, such as {gw}:, because this Redis is a cluster"
@@ -31,8 +31,8 @@ def check_prefix_for_cluster(prefix: str) -> None:
 class Rooms:
     """The rooms by name; ``default`` always exists. Works inside ``running()``.
 
-    ``on_events`` and ``on_restored`` as in ``Subscription``; ``on_sweep`` as in ``Sweeper``; ``on_redis`` hears when
-    Redis goes, comes back, stops taking writes or takes them again.
+    ``on_events`` and ``on_restored`` as in ``Subscription``; ``on_sweep`` as in ``Sweeper``. ``on_redis`` is called
+    when Redis becomes unreachable or reachable again, and when it stops or starts accepting writes.
     """
 
     def __init__(
@@ -85,17 +85,18 @@ class Rooms:
 
     @property
     def refused_scripts(self) -> list[str]:
-        """Scripts that Redis refuses though it answers, as for want of a permission."""
+        """Scripts that Redis refuses although it answers, for example because a permission is missing."""
         return self._redis.availability.refused_scripts
 
     @property
     def failing_scripts(self) -> list[str]:
-        """Scripts that have failed for a while though Redis answers the probe, as at its limit of clients."""
+        """Scripts that have failed for a while although Redis answers the probe, for example at its limit of
+        clients."""
         return self._redis.availability.failing_scripts
 
     async def provide(self, limits: Mapping[str, Limits]) -> None:
-        """Makes rooms that don't exist yet and gives the others their limits. Rooms not named any more stay:
-        somebody may be in them."""
+        """Makes rooms that don't exist yet and sets the limits of the others. Rooms that are no longer named stay: they
+        may still have users."""
         for name, given in limits.items():
             room = self._rooms.get(name)
             if room is not None:
@@ -116,16 +117,16 @@ class Rooms:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Serves, listens and sweeps for as long as it lasts. Redis may be away at the start.
+        """Serves, listens and sweeps until the block ends. Redis may be away at the start.
 
-        Raises SettingsError if it is a cluster and the prefix would scatter a room's keys over its nodes.
+        Raises SettingsError if Redis is a cluster and the prefix would scatter a room's keys over its nodes.
         """
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._lock_link.close)
             await self._check_prefix()
             key = RoomKeys(self._prefix, DEFAULT_ROOM).mark
             await stack.enter_async_context(self._redis.probing(key, self._redis_changed))
-            # Rooms that come later end with the others: after the sweeper, which would open their links again.
+            # Rooms that are added later end with the others, after the sweeper: it would open their connections again.
             rooms = await stack.enter_async_context(contextlib.AsyncExitStack())
             for room in self._rooms.values():
                 await rooms.enter_async_context(room.running())
@@ -145,7 +146,7 @@ class Rooms:
     def _redis_changed(self, state: RedisState) -> None:
         back, self._away = self._away and not state.away, bool(state.away)
         self._on_redis(state)
-        # Events may be heard again before the probe is answered; what was read then failed at once.
+        # Events may arrive again before the probe is answered; reads of the state failed at once until now.
         if back and self.subscription.listening.is_set():
             self._on_restored()
 

@@ -1,4 +1,4 @@
-"""Lua scripts: read from the package, their includes pasted in, ready to be sent."""
+"""Lua scripts: read from the package, with their includes inserted, ready to be sent to Redis."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _INCLUDE = re.compile(r"^--- @include (\w+)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One operation: its name, its whole text, and the SHA-1 by which Redis knows it."""
+    """One script: its name, its whole text, and the SHA-1 by which Redis identifies it."""
 
     name: str
     text: str
@@ -44,7 +44,7 @@ def _source(path: str) -> str:
 def load(name: str, includes: Mapping[str, str] | None = None) -> Script:
     """The script ``lua_scripts/<name>.lua``.
 
-    ``includes`` replaces includes by name; tests bring a clock of their own this way.
+    ``includes`` replaces includes by name; tests replace the clock this way.
     """
 
     def paste(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""What the room says: where a user stands, and the room's own numbers. Codes are those of the Lua scripts."""
+"""Replies of the room: where a user stands, and the room's numbers. The codes are those of the Lua scripts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import IntEnum, StrEnum
 from typing import Any, Final, NamedTuple
 
 _AGES_MOVE: Final = 0.3
-_HARDLY: Final = 1e-6  # of those in line give up before: then the logarithm says nothing
+_HARDLY: Final = 1e-6  # below this share of users who give up, the logarithm is not needed
 
 
 class StateKind(StrEnum):
@@ -18,7 +18,7 @@ class StateKind(StrEnum):
     WAITING = "WAITING"
     ALLOWED_IN = "ALLOWED_IN"
     ADMITTED = "ADMITTED"
-    """Allowed in, by the very call that says so."""
+    """Allowed in by the call that returned this."""
     FULL = "FULL"
     """Redis has no memory for one more user; a lineup changed nothing."""
 
@@ -32,18 +32,18 @@ class Left(IntEnum):
 
 
 class Sign(StrEnum):
-    """What shows that an older system runs, as ``includes/older.lua`` names it; the strongest seen so far."""
+    """The sign that an older system runs, as ``includes/older.lua`` names it; the strongest seen so far."""
 
     STRANGERS = "STRANGERS"
     """Users whom no gateway knows, found after a time in which no gateway looked."""
     LINEUP = "LINEUP"
-    """It put a user in line."""
+    """The older system put a user in line."""
     RENEWAL = "RENEWAL"
-    """It admitted a user or renewed a session."""
+    """The older system admitted a user or renewed a session."""
     SWEEP = "SWEEP"
-    """It took the lock of its sweeps."""
+    """The older system took the lock of its sweeps."""
     NOTIFICATIONS = "NOTIFICATIONS"
-    """It took the lock of its notifications."""
+    """The older system took the lock of its notifications."""
     SETTING = "SETTING"
     """``QUEUE_FOLLOW=on``."""
 
@@ -66,7 +66,7 @@ class Following(NamedTuple):
     last_sign: float
     sign: Sign
     streams: int
-    """Users who have an open stream at a gateway of ours."""
+    """Users with an open stream at a gateway."""
 
 
 class Summary(NamedTuple):
@@ -79,11 +79,11 @@ class Summary(NamedTuple):
     """Length of a session, in seconds."""
     paused: bool
     rate: float
-    """Admissions from the line per second; 0 until something has been measured, and after it stood still for long."""
+    """Admissions from the line per second; 0 until measured, and after the line has stood still for long."""
     abandon_rate: float
-    """How many of those in line leave it otherwise, per second and person in line."""
+    """Departures from the line without admission, per second and user in line."""
     more: bool
-    """One call could not do it all: the sweep is to be called at once."""
+    """The call left work behind: the sweep is to be called at once."""
     now: float
     """Redis's time, in seconds since the epoch."""
     admitted: int
@@ -94,34 +94,35 @@ class Summary(NamedTuple):
     removed: int
     lineups: int
     waits: tuple[float, ...]
-    """Seconds that people whom this call admitted from the line had waited, as far as is known."""
+    """Seconds that each user admitted from the line by this call had waited, where known."""
     stays: tuple[float, ...]
-    """Seconds that sessions which this call ended, or found ended, had lasted, likewise."""
+    """Seconds that each session lasted that this call ended or found ended, where known."""
 
     ages: tuple[float, ...] | None
-    """Seconds since admission of the oldest session, those at a quarter, a half and three quarters, and the youngest;
-    empty while unknown or of no interest, None from calls that did not look."""
+    """Seconds since admission of five sessions: the oldest, those at a quarter, a half and three quarters, and the
+    youngest. Empty while unknown or not needed; None from calls that did not read them."""
 
     following: Following | None = None
-    """While an older system is followed, which sweeps and admits instead of the gateways."""
+    """Set while an older system is followed: that system then sweeps and admits instead of the gateways."""
 
     @property
     def admits_none(self) -> bool:
-        """The room is paused, or has no slots at all: a wait has no end that could be estimated."""
+        """The room is paused or has no slots, so the length of a wait can't be estimated."""
         return self.paused or self.capacity == 0
 
     def wait_at(self, position: int) -> float | None:
-        """Seconds until the user at that position is admitted; None until something has been measured, and while the
+        """Seconds until the user at ``position`` is admitted; None until something has been measured, and while the
         room admits no one.
 
-        A place comes nearer with each admission, and with each of those before it who gives up: n' = -rate -
-        abandon_rate * n, which is 0 after this time. Where sessions end in waves, because they began in waves, their
-        ages say how the time falls into steps; they may move the estimate by 30 % at most.
+        A user moves forward with each admission, and with each user ahead who gives up: n' = -rate - abandon_rate * n.
+        The estimate is the time after which n is 0. If sessions began in waves, they also end in waves; their ages then
+        shift the estimate, by at most 30 %.
         """
         return self.waits_by_position()(position)
 
     def waits_by_position(self) -> Callable[[int], float | None]:
-        """``wait_at`` with all that is the same for everybody worked out once: each stream asks every few seconds."""
+        """``wait_at`` with the part that is the same for all users computed once: each stream needs it every few
+        seconds."""
         rate, abandon_rate, inside, ages = self.rate, self.abandon_rate, self.allowed_in, self.ages
         if rate <= 0 or self.admits_none:
             return _unknown
@@ -143,7 +144,7 @@ class Summary(NamedTuple):
             wait = straight if thinning < _HARDLY else math.log1p(thinning) / abandon_rate
             before = wait * rate - 1
             rounds, rank = divmod(before, inside) if before > 0 else (0.0, 0.0)
-            # The age of the session that is older than all but so many of them.
+            # The age of the session at this place, between two of the known ages.
             place = rank * steps_per_rank
             below = int(place) if place < steps else steps - 1
             age = ages[below] + (ages[below + 1] - ages[below]) * (min(place, steps) - below)
@@ -155,7 +156,7 @@ class Summary(NamedTuple):
 
 
 def _unknown(position: int) -> None:
-    """Nothing has been measured."""
+    """Always None: nothing has been measured."""
 
 
 class State(NamedTuple):
@@ -167,11 +168,11 @@ class State(NamedTuple):
     position: int
     """1 is next."""
     total: int
-    """How many are waiting, this user included."""
+    """How many users are waiting, this user included."""
     expires_in: float
     """Seconds left of the session."""
     estimated_wait: float | None
-    """Seconds, while waiting, once something has been measured."""
+    """Seconds. Set while the user waits and something has been measured."""
     paused: bool = False
     """The room admits no one: an operator paused it, or its capacity is 0."""
 
@@ -187,7 +188,7 @@ class State(NamedTuple):
 
     @property
     def behind(self) -> int:
-        """How many stand behind this user."""
+        """How many users stand behind this user."""
         return self.total - self.position
 
 

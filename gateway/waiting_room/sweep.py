@@ -1,6 +1,6 @@
-"""The sweep of each second: one instance does it for all, held by a lock.
+"""The sweep of each second: a lock selects one instance that does it for all.
 
-The lock saves work and protects nothing: two sweeps at once would be wasteful, never wrong.
+The lock only saves work: two sweeps at once would be wasteful, never wrong.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from gateway.waiting_room.scripts import Script
 
 
 class SweepLock:
-    """``SET NX PX`` under ``key``, with a token that lets the holder, and nobody else, hold it for longer.
+    """``SET NX PX`` under ``key``, with a token so that only the holder can extend it.
 
-    It is never released: it runs out after ``period_ms``. Released at once, it would let each of N instances do
-    the work of the same second in turn.
+    It is never released: it expires after ``period_ms``. If it were released, each of N instances would do the work of
+    the same second in turn.
     """
 
     def __init__(
@@ -36,11 +36,11 @@ class SweepLock:
         self._token = secrets.token_hex(8)
 
     async def acquire(self) -> bool:
-        """Whether this instance is the one for this period. Raises QueueUnavailable."""
+        """Takes the lock; returns whether this instance has it for this period. Raises QueueUnavailable."""
         return await self._run("lock")
 
     async def extend(self) -> bool:
-        """Holds it for another period; False if it has run out meanwhile. Raises QueueUnavailable."""
+        """Extends the lock by another period; False if it has expired meanwhile. Raises QueueUnavailable."""
         return await self._run("hold")
 
     async def _run(self, script: str) -> bool:
@@ -53,17 +53,18 @@ EVERY_SECOND = "* * * * * *"
 """Six fields, seconds first."""
 
 PERIOD_MS = 900
-"""How long one sweep's lock lasts: nearly the second, so that the next one finds it free again."""
+"""Milliseconds that one sweep's lock lasts: nearly a second, so that it is free again for the next sweep."""
 
 LOOK_ON_TURNS = 5
-"""Of so many seconds in which another instance swept, this one reads the rooms' numbers once."""
+"""While another instance sweeps, this one reads the rooms' numbers once in this many seconds."""
 
 
 class Sweeper:
-    """Sweeps ``rooms()`` each second, in turn, if this instance gets the second's lock. Works inside ``running()``.
+    """Sweeps ``rooms()`` each second, one after the other, if this instance gets the lock of that second. Works inside
+    ``running()``.
 
-    A room with much to do is swept in bounded steps until nothing is left; the lock is held on meanwhile.
-    ``on_sweep`` hears how each room's sweep went: ``ok``, ``failed``, or ``elsewhere`` when another instance does it.
+    A room with much to do is swept in bounded steps until nothing is left; the lock is extended meanwhile. ``on_sweep``
+    gets the outcome of each room's sweep: ``ok``, ``failed``, or ``elsewhere`` if another instance sweeps.
     """
 
     def __init__(
@@ -79,7 +80,8 @@ class Sweeper:
         self._looked_on = 0
 
     async def tick(self) -> None:
-        """One second's turn. Does nothing if the last one is still under way, and takes no turn without rooms."""
+        """The work of one second. Does nothing if the previous one is still running, and takes no lock if there are no
+        rooms."""
         if self._at_work or not tuple(self._rooms()):
             return
         self._at_work = True
@@ -95,8 +97,8 @@ class Sweeper:
             self._at_work = False
 
     async def _look_on(self) -> None:
-        """Another instance sweeps. Now and then this one reads the rooms' numbers, so that what it shows of them, even
-        if nobody comes to it, is at most a few seconds old."""
+        """Another instance sweeps. Once in a while this one reads the rooms' numbers, so that those that it shows are
+        at most a few seconds old even if no user comes to it."""
         self._looked_on += 1
         for room in self._rooms():
             self._on_sweep(room.name, "elsewhere")
@@ -105,7 +107,8 @@ class Sweeper:
                     await room.overview()
 
     async def _sweep_safely(self, room: Room) -> str:
-        """How it went. A room whose keys are unusable must not cost the others their sweep."""
+        """Sweeps one room and returns the outcome. A room with unusable keys must not keep the others from being
+        swept."""
         try:
             await self._sweep(room)
         except QueueUnavailable as error:
@@ -126,7 +129,7 @@ class Sweeper:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Sweeps for as long as it lasts."""
+        """Sweeps until the block ends."""
         turns: set[asyncio.Task[None]] = set()
 
         def begin_turn() -> None:

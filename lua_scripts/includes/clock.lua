@@ -1,4 +1,4 @@
--- now: milliseconds since the epoch by Redis's own clock, the only clock a room knows.
+-- now: milliseconds since the epoch by Redis's own clock, the only clock that a room uses.
 local now
 do
   local time = redis.call('TIME')

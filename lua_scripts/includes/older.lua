@@ -1,29 +1,30 @@
 -- Whether an older system, which shares the three keys of room default, runs beside the gateways. Needs clock and room.
 --
--- While it runs it is followed: see "Following an older system" in docs/explanation/queue.md. What is known of it is in
--- settings: older_since, older_seen and older_until (ms), older_sign (the strongest so far), and older_notifications and
--- older_sweep (the locks last seen, so that one that was left behind is no new sign).
+-- While it runs, the gateways follow it: see "Following an older system" in docs/explanation/queue.md. The hash
+-- settings holds what is known of it: older_since, older_seen and older_until (ms), older_sign (the strongest sign so
+-- far), and older_notifications and older_sweep (the lock values seen last, so that a lock that was left behind is no
+-- new sign).
 
--- Without a sweep for so long nobody has looked.
+-- Without a sweep for this long no gateway has observed the room.
 local BLIND_MS = 5000
 
--- Its schedulers write a new value into these with each run: of notifications every 10 s, of sweeps every 300 s. The
--- last name is that of its first builds. They belong to the other system, so no prefix stands before them.
+-- The older system's schedulers write a new value into these locks with each run: notifications every 10 s, sweeps
+-- every 300 s. The last name is that of its first builds. The keys belong to the older system, so they have no prefix.
 local NOTIFICATIONS_LOCK = 'job-lock:default:notifyQueueStatusUpdates'
 local SWEEP_LOCKS = { 'job-lock:default:allowedInUserIdsCleanup', 'job-lock:default:allowedInTokenCleanup' }
 
--- Of follow_ms, which is 60 s unless set: a system of which nothing but sweeps is seen is gone after 330 s, and for the
--- first 15 s after a time in which nobody looked, users whom no gateway knows are left alone.
+-- Factors of follow_ms, which is 60 s by default. A system of which only sweeps are seen counts as gone after 330 s.
+-- For the first 15 s after a time without sweeps, users whom no gateway knows are left alone.
 local UNTIL_NEXT_SWEEP, FIRST_LOOK = 5.5, 0.25
 
 local RANKS = { STRANGERS = 1, LINEUP = 2, RENEWAL = 2, SWEEP = 3, NOTIFICATIONS = 4, SETTING = 5 }
 
--- Whether somebody swept lately: watch is the key that the sweep keeps its memory in.
+-- Whether any gateway swept lately. watch: the key in which the sweep keeps its state.
 local function swept_lately(watch)
   return number_within(redis.call('HGET', watch, 'swept_at'), now - BLIND_MS, now) ~= nil
 end
 
--- What a lock holds; '' also if it can't be read, for want of a permission or because it is something else.
+-- The value of a lock; '' also if it can't be read because a permission is missing or the key has another type.
 local function lock_value(name)
   local value = redis.pcall('GET', name)
   return type(value) == 'string' and string.sub(value, 1, 100) or ''
@@ -34,12 +35,12 @@ local function sweep_lock_value()
   return value ~= '' and value or lock_value(SWEEP_LOCKS[2])
 end
 
--- Whether the user in line is unknown to every gateway: lined up elsewhere, and never seen here.
+-- Whether no gateway knows the user in line: the user lined up elsewhere and was never seen here.
 local function stranger(sighting, instances)
   return not sighting and not instances
 end
 
--- Whether somebody else put the last of the line there since the last sweep, which marked the highest ticket then.
+-- Whether another system added the last user of the line since the last sweep, which recorded the highest ticket then.
 local function newcomer_is_stranger()
   local last = redis.call('ZRANGE', line, -1, -1, 'WITHSCORES')
   local mark = redis.call('ZRANGE', marks, -1, -1, 'WITHSCORES')
@@ -48,7 +49,7 @@ local function newcomer_is_stranger()
     and stranger(redis.call('ZSCORE', absent, last[1]), redis.call('HGET', streams, last[1]))
 end
 
--- Whether somebody is in, or among the first of the line, whom no gateway knows.
+-- Whether a user whom no gateway knows is allowed in or among the first of the line.
 local function strangers()
   if held > redis.call('ZCARD', activity) then
     return true
@@ -67,10 +68,10 @@ local function strangers()
   return false
 end
 
--- Begins to follow, goes on, or ends it.
--- follow: 'auto', 'on' or 'off'; follow_ms: for how long after its last sign a system counts as running;
--- anew: nobody has swept lately; unknown: and there are strangers;
--- written_ms: when somebody else last wrote a session, as far as it was found now, or 0.
+-- Begins to follow the older system, goes on, or stops.
+-- follow: 'auto', 'on' or 'off'; follow_ms: milliseconds after its last sign for which the system counts as running;
+-- anew: no gateway has swept lately; unknown: and there are strangers;
+-- written_ms: when another system last wrote a session, as far as the scan found now, or 0.
 local function judge(follow, follow_ms, anew, unknown, written_ms)
   local stored = redis.call('HMGET', settings,
     'older_until', 'older_seen', 'older_sign', 'older_notifications', 'older_sweep')
@@ -98,7 +99,7 @@ local function judge(follow, follow_ms, anew, unknown, written_ms)
     if notifications ~= '' and notifications ~= stored[4] then
       news[#news + 1] = 'older_notifications'
       news[#news + 1] = notifications
-      -- The surest sign: where there is this one, sweeps need not be waited for.
+      -- The surest sign. Where it exists, there is no need to wait for sweeps.
       ends = 0
       note('NOTIFICATIONS', now, follow_ms)
     end

@@ -1,4 +1,4 @@
--- Places in line. Needs clock, room. "The position of this user" is asked here only.
+-- Places in line. Needs clock, room. Only this file computes the position of a user.
 
 -- 1 is next; nil if not in line.
 local function position_of(user)
@@ -6,13 +6,13 @@ local function position_of(user)
   return rank and rank + 1
 end
 
--- The user, who is in line, has been seen now. Noted for those with an open stream, too: should their instance
--- turn out to be dead, this is all that tells how long they have been away.
+-- Records that a user in line has been seen now. Users with an open stream are recorded, too: if their instance turns
+-- out to be dead, this is the only record of how long they have been absent.
 local function sighted(user)
   write('ZADD', absent, now, user)
 end
 
--- If the user is in line, they were seen there then; a later sighting stands.
+-- If the user is in line, records that the user was seen at seen_ms; a later sighting stands.
 local function seen_in_line(user, seen_ms)
   if redis.call('ZSCORE', line, user) then
     write('ZADD', absent, 'GT', seen_ms, user)

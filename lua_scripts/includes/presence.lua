@@ -1,4 +1,4 @@
--- At how many instances a user has open streams. Needs room and place.
+-- The number of instances at which a user has open streams. Needs room and place.
 
 local function instances_of(user)
   return math.floor(number_within(redis.call('HGET', streams, user), 0, EXACT) or 0)
@@ -9,7 +9,7 @@ local function one_more_instance(user)
   seen_in_line(user, now)
 end
 
--- seen_ms: when the user was last seen there.
+-- seen_ms: when the user was last seen at that instance.
 local function one_instance_less(user, seen_ms)
   local count = instances_of(user)
   if count > 1 then

@@ -1,9 +1,10 @@
--- The one place where the head of the line becomes allowed in. Needs clock, room and session.
+-- Only this file admits users from the head of the line. Needs clock, room and session.
 
 local admissions_left = MOST
 
--- head: {user, ticket, …} by ticket. Notes how long each has waited: since half a second, the middle of two sweeps,
--- after the last moment in which that ticket had not been given yet. Unknown before the first sweep.
+-- head: {user, ticket, …} by ticket. Records how long each user has waited. The wait is counted from half a second (the
+-- middle between two sweeps) after the last mark at which the ticket had not been given yet. It is unknown before the
+-- first sweep.
 local function note_waits(head)
   local first, last = head[2], head[#head]
   local past = redis.call('ZREVRANGEBYSCORE', marks, '(' .. first, '-inf', 'LIMIT', 0, 1)
@@ -22,13 +23,14 @@ local function note_waits(head)
   end
 end
 
--- Whether a slot may become free now. While an older system is followed, it may not if it would stay free although
--- somebody waits: that system admits newcomers past the line.
+-- Whether a slot may become free now. While an older system is followed, a slot must not stay free while users wait:
+-- that system admits new users past the line.
 local function may_free()
   return not following or waiting == 0 or (not paused and next_can_be_told())
 end
 
--- While an older system is followed, the head of the line ends before the first user whom no gateway of ours can tell.
+-- While an older system is followed, promotion stops before the first user who has no open stream at any gateway,
+-- because the gateways can't notify that user.
 local function keep_those_who_can_be_told(head)
   local users = {}
   for at = 1, #head, 2 do
@@ -42,9 +44,9 @@ local function keep_those_who_can_be_told(head)
   return head
 end
 
--- Fills free slots from the head of the line, by ticket, and tells everybody in the same call. Each user is
--- written as allowed in before the line forgets them: should the script break off, they are in both, which
--- means allowed in.
+-- Fills free slots from the head of the line, by ticket, and publishes the admissions in the same call. Each user is
+-- written as allowed in before being removed from the line. If the script breaks off in between, the user is in both
+-- keys, which means allowed in.
 local function promote()
   while not paused and capacity > held and waiting > 0 and admissions_left > 0 do
     local count = math.min(capacity - held, waiting, admissions_left)

@@ -1,30 +1,32 @@
--- What every script of a room begins with: its keys by name, its limits, its numbers.
+-- The part that every script of a room begins with: its keys by name, its limits, its numbers.
 --
--- KEYS[1]  line      zset    user -> ticket, the waiting
--- KEYS[2]  inside    hash    user -> epoch second of the last gated request, the allowed in
+-- KEYS[1]  line      zset    user -> ticket; the users who wait
+-- KEYS[2]  inside    hash    user -> epoch second of the last gated request; the users who are allowed in
 -- KEYS[3]  counter   string  the last ticket given
 -- KEYS[4]  settings  hash    capacity, duration_ms, paused (and what limits.lua, configure.lua and older.lua add)
--- KEYS[5]  activity  zset    user -> epoch millisecond of the last gated request, an index of inside
--- KEYS[6]  absent    zset    user -> epoch millisecond of the last sighting, of the waiting; a stream is no entry
--- KEYS[7]  streams   hash    user -> number of instances that hold an open stream of theirs
--- KEYS[8]  pace      hash    admissions, slot_ms, departures, waited_ms, at, rate, abandon_rate, still_ms: how fast it moves
--- KEYS[9]  tally     hash    how many were ever admitted, expired, evicted, …
--- KEYS[10] since     zset    user -> epoch millisecond of the admission, of those allowed in; unknown to older systems
--- KEYS[11] marks     zset    epoch millisecond -> the highest ticket then, of about each second of the line
--- ARGV[1]  channel           where changes are published
--- ARGV[2]  default_capacity  slots, used (and in the end written) where Redis holds no usable limit
--- ARGV[3]  default_duration  milliseconds, likewise
+-- KEYS[5]  activity  zset    user -> epoch millisecond of the last gated request; an index of inside
+-- KEYS[6]  absent    zset    user -> epoch millisecond of the last sighting, of users who wait; a stream adds none
+-- KEYS[7]  streams   hash    user -> number of instances at which the user has an open stream
+-- KEYS[8]  pace      hash    how fast the line moves: admissions, slot_ms, departures, waited_ms, at, rate,
+--                            abandon_rate, still_ms
+-- KEYS[9]  tally     hash    totals ever: admitted, expired, evicted, …
+-- KEYS[10] since     zset    user -> epoch millisecond of the admission, of users allowed in; not from older systems
+-- KEYS[11] marks     zset    epoch millisecond -> the highest ticket then, about one per second of the line
+-- ARGV[1]  channel           the pub/sub channel of the events
+-- ARGV[2]  default_capacity  slots; used, and then written, if Redis holds no usable limit
+-- ARGV[3]  default_duration  milliseconds; likewise
 --
--- Fails, before anything is written, if a key holds another type: 'WRONGTYPE_KEY <key>', or if an argument is
--- unusable: 'BAD_ARGUMENT <name>'.
+-- Fails before the first write if a key holds another type ('WRONGTYPE_KEY <key>') or an argument is unusable
+-- ('BAD_ARGUMENT <name>').
 local line, inside, counter, settings, activity, absent, streams, pace, tally, since, marks =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 local channel, default_capacity, default_duration = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
--- A slot or a place removed, and a user admitted, by one call at most: bounds how long Redis is held.
+-- One call removes at most so many slots or places, and admits at most so many users: this bounds how long Redis is
+-- blocked.
 local MOST = 256
 
--- The error to answer with if one of these keys holds another type than it should: list of {key, type}.
+-- The error reply if one of these keys holds another type than it should, else nil. expected: list of {key, type}.
 local function wrong_type(expected)
   for _, pair in ipairs(expected) do
     local found = redis.call('TYPE', pair[1]).ok
@@ -39,7 +41,7 @@ local function bad_argument(name)
   return redis.error_reply('BAD_ARGUMENT ' .. name)
 end
 
--- Whether ARGV, from there on, is pairs that each begin with one of these words: set of words.
+-- Whether ARGV, from index first on, consists of pairs that each begin with one of these words. words: a set.
 local function all_pairs(first, words)
   for at = first, #ARGV, 2 do
     if not words[ARGV[at]] then
@@ -60,8 +62,9 @@ do
   end
 end
 
--- A write that may need memory. At maxmemory Redis refuses such a write only as the first one of a script, so a write that
--- changes nothing goes before it: what a script has begun it also finishes. Lineups alone ask first, see out_of_memory.
+-- A write that may need memory. At maxmemory Redis refuses such a write only if it is the first one of a script. So a
+-- write that changes nothing is done before it, and a script that has begun can always finish. Only lineups check the
+-- memory first; see out_of_memory.
 local writing = false
 local function write(...)
   if not writing then
@@ -71,7 +74,7 @@ local function write(...)
   return redis.call(...)
 end
 
--- Whether Redis is at maxmemory, asked before the first write by one that changes nothing.
+-- Whether Redis is at maxmemory. Tested before the first write, by a write that changes nothing.
 local function out_of_memory()
   local reply = redis.pcall('SETRANGE', counter, 0, '')
   return type(reply) == 'table' and string.find(reply.err, 'OOM', 1, true) ~= nil
@@ -86,10 +89,10 @@ local function number_within(value, low, high)
   return nil
 end
 
--- Whole numbers are exact up to here; no ticket, time or limit may be above.
+-- Whole numbers are exact up to this; no ticket, time or limit may be above it.
 local EXACT = 9007199254740991
 
--- Limits are whole numbers: half a slot is none.
+-- Limits are whole numbers; fractions are dropped.
 local function limit(value, low)
   local number = number_within(value, low, EXACT)
   return number and math.floor(number)
@@ -105,28 +108,28 @@ local stored_capacity, stored_duration = limit(stored_limits[1], 0), limit(store
 local capacity, duration = stored_capacity or default_capacity, stored_duration or default_duration
 local paused = stored_limits[3] == '1'
 
--- Whether an older system runs beside the gateways, as the last sweep found. Then it sweeps, and it admits those whom it
--- alone can tell.
+-- Whether an older system runs beside the gateways, as the last sweep found. If so, that system sweeps, and it admits
+-- the users whom only it can notify.
 local following = stored_limits[4] and true or false
 
 local held = redis.call('HLEN', inside)
 local waiting = redis.call('ZCARD', line)
 local waiting_before, held_before, capacity_before = waiting, held, capacity
 
--- Whether the next in line has an open stream at a gateway of ours, and so can be told.
+-- Whether the next user in line has an open stream at a gateway, so that the gateway can notify the user.
 local function next_can_be_told()
   local head = redis.call('ZRANGE', line, 0, 0)
   return head[1] and redis.call('HEXISTS', streams, head[1]) == 1 or false
 end
 
--- Whether an estimate may be shown. The gate, which shows none to those who pass, need not look how old sessions are.
+-- Whether an estimate may be shown. The gate shows none to users who pass, so it need not read how old sessions are.
 local estimates = true
 
--- What this call did, by the names under which the tally keeps the totals.
+-- What this call did, by the names of the totals in tally.
 local done = { admitted = 0, promoted = 0, expired = 0, evicted = 0, left = 0, removed = 0, lineups = 0 }
 
--- How long those admitted from the line had waited, and how long sessions that ended by this call were, in
--- milliseconds, as far as that is known.
+-- How long users admitted from the line had waited, and how long sessions ended by this call had lasted, in
+-- milliseconds, where known.
 local waits, stays = {}, {}
 
 -- A score of the line as the ticket that answers and events show.
@@ -134,8 +137,8 @@ local function as_ticket(score)
   return string.format('%.0f', math.max(0, math.min(tonumber(score), EXACT)))
 end
 
--- Tell every instance: event is ADMITTED, LEFT, ABSENT or OPERATOR; people is a list of {user, ticket as text};
--- left is how many milliseconds the session of those admitted has, a whole one unless given.
+-- Publish to every instance. event is ADMITTED, LEFT, ABSENT or OPERATOR; people: list of {user, ticket as text}; left:
+-- milliseconds that remain of the sessions of users admitted, a whole session unless given.
 local function tell(event, people, left)
   if #people > 0 then
     redis.call('PUBLISH', channel, cjson.encode({ event = event, people = people, expires_ms = left or duration }))

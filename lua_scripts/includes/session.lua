@@ -1,9 +1,9 @@
--- Sessions: who is allowed in, and since when. Needs clock and room.
+-- Sessions: which users are allowed in, and since when. Needs clock and room.
 
--- The later of what the hash and the index say, in milliseconds, or nil if the user is not in the hash.
--- The hash decides who is in. It alone is written by older systems, in whole seconds, so where it is newer
--- than the index it wins. What lies in the future (a clock that was ahead) becomes now, as does a user of whom
--- neither says anything usable, and both are put right.
+-- The user's last activity in milliseconds, the later of hash and index; nil if the user is not in the hash.
+-- The hash decides whether a user is allowed in. Older systems write only the hash, in whole seconds, so the hash wins
+-- where it is newer than the index. A time in the future (from a clock that was ahead) becomes now, and so does an
+-- unusable time. Both keys are then corrected.
 local function last_activity(user, second, indexed)
   if not second then
     return nil
@@ -24,8 +24,9 @@ local function last_activity(user, second, indexed)
   return last
 end
 
--- Milliseconds left of a session last active then; 0 or less: it is over. An older system's sessions last until its
--- sweep ends them; only those that were given up here (last activity 0, see hand_over) are over before.
+-- Milliseconds left of a session by its last activity; 0 or less: it has expired. While an older system is followed, a
+-- session lasts until that system's sweep ends it. Only a session given up here (last activity 0, see hand_over) ends
+-- earlier.
 local function remaining(last)
   local left = duration - (now - last)
   if following and left <= 0 and last > 0 then
@@ -34,7 +35,7 @@ local function remaining(last)
   return left
 end
 
--- Milliseconds left of the user's session (0 or less: expired but not swept yet), or nil if not in.
+-- Milliseconds left of the user's session (0 or less: expired, but not swept yet); nil if the user is not allowed in.
 local function session_left(user)
   local second = redis.call('HGET', inside, user)
   if not second then
@@ -43,7 +44,7 @@ local function session_left(user)
   return remaining(last_activity(user, second, redis.call('ZSCORE', activity, user)))
 end
 
--- A session that began then (nil or unusable: nobody knows) is over.
+-- Records the length of a session that is over. began: nil or unusable if not known; then nothing is recorded.
 local function note_stay(began, ended)
   began = began and number_within(began, 0, ended)
   if began then
@@ -59,7 +60,7 @@ local function begin_session(user)
   done.admitted = done.admitted + 1
 end
 
--- left: milliseconds that were left of it; what is over ended when it expired, not when that was found.
+-- left: milliseconds that were left of the session. An expired session ended when it expired, not when that was found.
 local function end_session(user, left)
   note_stay(redis.call('ZSCORE', since, user), now + math.min(left, 0))
   redis.call('HDEL', inside, user)
@@ -68,8 +69,8 @@ local function end_session(user, left)
   held = held - 1
 end
 
--- The slot is given up, but stays taken until the older system's sweep finds it long over and gives it to the next in
--- line, whom it alone can tell. If it were free, that system would give it to a newcomer.
+-- The user gives up the slot, but it stays taken until the older system's sweep finds it expired and gives it to the
+-- next user in line, whom only that system can notify. If the slot were free, that system would give it to a new user.
 local function hand_over(user, left)
   note_stay(redis.call('ZSCORE', since, user), now + math.min(left, 0))
   write('HSET', inside, user, '0')
@@ -77,7 +78,7 @@ local function hand_over(user, left)
   redis.call('ZREM', activity, user)
 end
 
--- Takes a user out of the line. Returns the ticket as text, or nil if they were not in it.
+-- Removes a user from the line. Returns the ticket as text, or nil if the user was not in it.
 local function leave_line(user)
   local score = redis.call('ZSCORE', line, user)
   if not score then
@@ -89,8 +90,8 @@ local function leave_line(user)
   return as_ticket(score)
 end
 
--- Who is in both line and hash is allowed in, and leaves the line on sight; their streams hear of it.
--- left: milliseconds of the session.
+-- A user in both line and hash is allowed in: removes the line entry and notifies the user's streams.
+-- left: milliseconds left of the session.
 local function settle(user, left)
   local ticket = leave_line(user)
   if ticket then

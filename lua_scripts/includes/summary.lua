@@ -1,16 +1,19 @@
--- What every script of a room ends with. Needs clock and room.
+-- The summary, with which every script of a room ends. Needs clock and room.
 
--- The first line of all may begin when the room has just been filled, and nobody is near the end of the session. Then
--- each of these sessions counts as half an admission: on average, half of it is over when the line is measured.
+-- The first line may begin when the room has just been filled and no session is near its end. Then each of these
+-- sessions counts as half an admission: on average, half of it is over when the line is measured.
 local function just_begun()
   local ended = (number_within(redis.call('HGET', tally, 'admitted'), 0, EXACT) or 0) - held_before
   return math.max(0, held_before - math.max(0, ended))
 end
 
--- Keeps the pace of the line: admissions from it for the time that slots were held while it stood, and departures
--- from it (whoever leaves, is evicted, or moves to the back) for the time that people stood in it; all fading with the
--- length of a session (at least 30 s), so that their ratios follow the room. Time without a line, while paused, or
--- with more people in than may be, says nothing; nor does an older system's. beat: also when nothing happened (the sweep says so, once a second).
+-- Measures the pace of the line, as two ratios:
+-- admissions from the line, per time that slots were held while the line stood;
+-- departures from the line (users who leave, are evicted or move to the back), per time that users waited in it.
+-- All four numbers fade with the length of a session (at least 30 s), so that the ratios follow the room. Nothing is
+-- measured without a line, while paused, with more users allowed in than the capacity, or while an older system is
+-- followed.
+-- beat: measure even if nothing happened (the sweep does so, once a second).
 local function keep_pace(beat)
   if following then
     write('HSET', pace, 'at', string.format('%.0f', now))
@@ -45,10 +48,11 @@ local function keep_pace(beat)
   end
   departed = departed + (paused and 0 or departures)
   local rate, abandon_rate = stored[6], stored[7]
-  -- What estimates are made of changes with an admission only. In between it would make them rise just because time
-  -- passes, though a slot that has not been freed for a while says little of when the next one will be.
+  -- The rate behind estimates changes only with an admission. Otherwise estimates would rise just because time passes,
+  -- although a slot that has not become free for a while says little about when the next one will.
   if done.promoted > 0 and slot_ms >= 1 then
-    -- Without those of this call, unless they are the first: right after an admission there always seem to be more.
+    -- Without the admissions of this call, unless they are the first: right after an admission the rate always looks
+    -- too high.
     local measured = admissions - done.promoted
     rate = string.format('%.9g', (measured > 0 and measured or admissions) / slot_ms)
   end
@@ -69,13 +73,13 @@ local function keep_pace(beat)
     'abandon_rate', abandon_rate or '')
 end
 
--- The line of an open room has stood still for so long that what was measured before says nothing any more: for three
--- times the mean length of a session, and a minute at least.
+-- Whether the line of an open room has stood still for so long that the measured rate is no longer valid: for three
+-- times the mean length of a session, and at least one minute.
 local function stands_still(rate, still_ms)
   return still_ms > math.max(3 / rate, 60000)
 end
 
--- Admissions from the line per second, and departures per second of each who waits, as of the last admission, as text;
+-- Admissions from the line per second, and departures per second and waiting user, as of the last admission, as text.
 -- '0': not measured, or too long ago.
 local function rates()
   local stored = redis.call('HMGET', pace, 'rate', 'abandon_rate', 'still_ms')
@@ -86,8 +90,8 @@ local function rates()
   return string.format('%.9g', 1000 * capacity * rate), string.format('%.9g', 1000 * (abandon_rate or 0))
 end
 
--- How long those allowed in have been so, in milliseconds: the oldest session, those at a quarter, a half and three
--- quarters, and the youngest. Empty while nobody waits, or if too few of them are known; 0 if nobody looked.
+-- Milliseconds since admission of five sessions: the oldest, those at a quarter, a half and three quarters, and the
+-- youngest. Empty while no user waits, or if too few sessions are known; 0 if this call did not read them.
 local function ages()
   if not estimates then
     return 0
@@ -105,8 +109,8 @@ local function ages()
   return found
 end
 
--- {since, last sign (both in ms), which sign, users with an open stream here} of the older system that is followed; empty
--- if none is.
+-- The older system that is followed: {since, last sign (both in ms), which sign, users with an open stream here}; empty
+-- if none is followed.
 local function followed()
   if not following then
     return {}
@@ -116,7 +120,7 @@ local function followed()
   return { began, seen, stored[3] or '', redis.call('HLEN', streams) }
 end
 
--- Whether promoting has more to do.
+-- Whether there are free slots that promoting could fill.
 local function slots_for_the_line()
   return not paused and capacity > held and waiting > 0 and (not following or next_can_be_told())
 end
@@ -132,8 +136,8 @@ local function summary(unfinished)
       'capacity', string.format('%.0f', capacity), 'duration_ms', string.format('%.0f', duration))
   end
   for name, count in pairs(done) do
-    -- Never a script's first write: what is counted here was written before.
-    -- A total that is no number, or full, begins again.
+    -- Never a script's first write: whatever is counted here was written before. A total that is not a number, or is at
+    -- its maximum, starts again.
     if count > 0 and type(redis.pcall('HINCRBY', tally, name, count)) == 'table' then
       write('HSET', tally, name, count)
     end

@@ -1,11 +1,12 @@
--- Tickets given and tickets put right. Needs room.
+-- Gives tickets and repairs unusable ones. Needs room.
 
--- 2^52, as Redis reads it in a range. A ticket from there on can't be counted on from exactly.
+-- 2^52, also in the form that Redis reads in a range. From this ticket on, counting is not exact.
 local SOUND_BELOW, UNSOUND = 4503599627370496, '4503599627370496'
 
--- The number a new ticket is to be above: the counter and every ticket in the line, so that a Redis that lost a
--- moment gives none out twice. Unsound tickets first become sound ones behind the others, in their order; there
--- are none unless another system gave them, so this is one look, but once it may be a long call.
+-- The number that a new ticket must exceed: the highest of the counter and every ticket in the line, so that a Redis
+-- that lost its last writes gives no ticket twice. Unsound tickets are first replaced by sound ones behind the others,
+-- in their order. Only another system gives unsound tickets, so this is normally one read, but the first call may take
+-- long.
 local function highest_ticket()
   local top = redis.call('ZREVRANGEBYSCORE', line, '(' .. UNSOUND, '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
   local highest = math.floor(math.max(

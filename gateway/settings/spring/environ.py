@@ -16,20 +16,20 @@ from gateway.settings.spring.names import Match, uniform
 from gateway.settings.spring.table import DEFAULTS, NAMES
 
 VARIABLES: Final = ("spring.application.json", "SPRING_APPLICATION_JSON")
-"""Where it may be, the first that is not empty winning, as in Spring."""
+"""The names under which the JSON may be found; the first that is not empty wins, as in Spring."""
 LONGEST_JSON: Final = 256 * 1024
 MOST: Final = 2000
-"""Properties; more are no settings."""
+"""Properties, at most. A JSON with more of them can't be meant as settings."""
 DEEPEST_JSON: Final = 40
 LONGEST_NAME: Final = 200
 
 
 class BadJson(ValueError):
-    """It can't be read. The text says why, and holds nothing of its content."""
+    """The JSON can't be read. The text says why, without any of its content."""
 
 
 def variable_of(environ: Mapping[str, str]) -> str | None:
-    """The name of the variable that holds it, if one does."""
+    """The name of the variable that holds the JSON; None if none does."""
     return next((name for name in VARIABLES if environ.get(name, "").strip()), None)
 
 
@@ -76,16 +76,16 @@ def _flat(name: str, value: Any, depth: int) -> Iterator[tuple[str, str]]:
 
 HIDDEN: Final = "(hidden)"
 OF_INSTANCE: Final = ("spring.cloud.client.hostname", "spring.cloud.client.ip-address")
-"""Placeholders that are left alone: what they stand for is known once the gateway registers."""
+"""Placeholders that stay unfilled: their values are known only when the gateway registers."""
 LONGEST: Final = 64 * 1024
 """Characters that a value may have once its placeholders are filled."""
 DEEPEST: Final = 8
-"""Variables that may stand for one another in a row."""
+"""Placeholders that may be nested in one another's values, at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """One form of a property: ``shown`` says where it stands."""
+    """One form of a property; ``shown`` says where it was found."""
 
     shown: str
     match: Match
@@ -103,11 +103,11 @@ _JSON: Final = f"{VARIABLES[1]} ("
 
 
 class SpringEnviron(Mapping[str, str]):
-    """The environment with every property of the table under its canonical name, and with the properties of
+    """The environment with every property of the table under its canonical name, including the properties of
     ``SPRING_APPLICATION_JSON``. Made once, at the start.
 
-    ``faults`` are what stops the start; ``conflicts`` are pairs of forms with different texts, the one that counts
-    first; ``from_json`` are the names that stand in the JSON.
+    ``faults``: errors that stop the start. ``conflicts``: pairs of forms with different texts, the one that counts
+    first. ``from_json``: the names that stand in the JSON.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -122,7 +122,7 @@ class SpringEnviron(Mapping[str, str]):
             if NAMES.match(name) is None and self.plain.get(name, text).strip() not in ("", text.strip()):
                 self.conflicts.append((f"{_JSON}{name})", name))
         self._counting: dict[str, str] = {}
-        # Each variable is filled once, so values that repeat one another can't multiply the work.
+        # Each variable is filled only once, so that values that repeat one another can't multiply the work.
         self._done: dict[str, str] = {}
         secret: set[str] = set()
         for variable, form in self._forms():
@@ -143,8 +143,8 @@ class SpringEnviron(Mapping[str, str]):
         return len(self._texts)
 
     def named(self, error: SettingsError) -> SettingsError:
-        """``error`` under the name that the operator has written, and without what stands for a placeholder there: it
-        may be a secret."""
+        """``error`` under the name that the operator has written. Values of placeholders are left out, because they may
+        be secret."""
         variable, value = error.variable, error.value
         raw = self._counting.get(variable)
         if raw is not None and raw != self._texts[variable] and value != HIDDEN:
@@ -153,7 +153,7 @@ class SpringEnviron(Mapping[str, str]):
         if (written, value) == (variable, error.value):
             return error
         renamed = SettingsError(written, value, error.allowed)
-        # What led to it may show more.
+        # The original error may show more.
         renamed.__suppress_context__ = True
         return renamed
 
@@ -168,7 +168,7 @@ class SpringEnviron(Mapping[str, str]):
             return {}
 
     def _forms(self) -> Iterator[tuple[str, _Form]]:
-        """The form that counts of each property; of a list in items, all of them as one."""
+        """For each property the form that counts; the items of a list count as one form together."""
         forms: dict[str, list[_Form]] = {}
         for name, text in self.plain.items():
             if match := NAMES.match(name):
@@ -211,12 +211,12 @@ class SpringEnviron(Mapping[str, str]):
                 raise _Unfilled(f"it has more than {LONGEST} characters")
             return value
 
-        # What has no value stays as it is, as in Spring; a setting that can't take it says so.
+        # A placeholder without a value stays unchanged, as in Spring; a setting that can't use it reports that.
         filled, _ = fill_from(text, find)
         return filled
 
     def _value(self, name: str, within: tuple[str, ...]) -> str | None:
-        """What a placeholder stands for, placeholders within it filled."""
+        """The value of a placeholder, with the placeholders in it filled."""
         if name in OF_INSTANCE:
             return f"${{{name}}}"
         found = self._find(name)
@@ -247,16 +247,16 @@ class SpringEnviron(Mapping[str, str]):
 
 
 class _Unfilled(Exception):
-    """Placeholders can't be filled. The text says why, without values."""
+    """A placeholder can't be filled. The text says why, without values."""
 
 
 def understood(environ: Mapping[str, str]) -> SpringEnviron:
-    """``environ`` as Spring would read it; itself if it is that already."""
+    """``environ`` as Spring would read it; unchanged if it is a ``SpringEnviron`` already."""
     return environ if isinstance(environ, SpringEnviron) else SpringEnviron(environ)
 
 
 def _lists_joined(forms: list[_Form]) -> list[_Form]:
-    """Items of a list in one form, put together where the first of them stands."""
+    """The forms, with the items of a list joined into one form at the place of the first item."""
     joined: list[_Form] = []
     for form in forms:
         last = joined[-1] if joined else None

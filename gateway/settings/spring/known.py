@@ -1,7 +1,7 @@
-"""Properties that Spring knows and that mean nothing here. Pure.
+"""Properties that Spring knows and the gateway ignores. Pure.
 
-Those that would change what clients or operators see have a text that says what is so instead. All others are
-harmless: of pools and threads of Java, of libraries that the gateway has no use for.
+A property that would change what clients or operators see has a text that says what the gateway does instead. All
+others are harmless: they are about Java's pools and threads, or about libraries that the gateway does not use.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from gateway.settings.spring.names import as_variable
 
 NAMESPACES: Final = frozenset({"SPRING", "SPRINGDOC", "EUREKA", "MANAGEMENT", "LOGGING", "SERVER"})
-"""What Spring's variables begin with."""
+"""The first words of Spring's variables."""
 
 _TLS: Final = "the gateway speaks plain HTTP; a proxy in front of it ends TLS"
 _PATHS: Final = "the gateway's own calls have no path before them; a proxy in front can strip one"
@@ -198,12 +198,12 @@ _BEGINNINGS: Final[dict[str, str]] = {
     for property_ in (*_HARMLESS, *_CHANGING)
     for form in (as_variable(property_), property_.replace("-", "_").replace(".", "_").upper())
 }
-# Below these every property is listed here or in the table, so that another one is a mistake.
+# Below these, every property is listed here or in the table, so any other one is a mistake.
 _COMPLETE: Final = frozenset(
     {"EUREKA_CLIENT", "EUREKA_INSTANCE", "SPRING_APPLICATION", "SPRING_CLOUD_CONFIG", "SPRING_CONFIG"}
     | {"SPRING_DATA_REDIS", "SPRING_PROFILES", "SPRING_REDIS", "SPRING_LIFECYCLE"}
 )
-# What other programs set under such names: CGI and web servers, and the process managers of some clouds.
+# Variables that other programs set under such names: CGI and web servers, and the process managers of some clouds.
 _OTHERS: Final = frozenset(
     {"SERVER_ADDR", "SERVER_ADMIN", "SERVER_ID", "SERVER_IP", "SERVER_NAME", "SERVER_PROTOCOL", "SERVER_ROOT"}
     | {"SERVER_SIGNATURE", "SERVER_SOFTWARE", "SERVER_HOSTNAME", "SERVER_URL"}
@@ -211,9 +211,10 @@ _OTHERS: Final = frozenset(
 
 
 class Known(NamedTuple):
-    """A property of Spring's that means nothing here, or what its name begins with.
+    """A Spring property that the gateway ignores, or the beginning of its name.
 
-    ``instead`` says what is so instead; "" if it is harmless. ``whole`` is whether nothing of the name is left.
+    ``instead``: what the gateway does instead; "" if the property is harmless. ``whole``: whether the whole name
+    matched.
     """
 
     canonical: str
@@ -222,19 +223,19 @@ class Known(NamedTuple):
 
 
 def is_springs(name: str) -> bool:
-    """Whether a variable's name is in one of Spring's name spaces, and not known to be another program's."""
+    """Whether a variable's name is in one of Spring's namespaces, and is not known to belong to another program."""
     upper = _folded(name)
     first, underscore, _ = upper.partition("_")
     return bool(underscore) and first in NAMESPACES and upper not in _OTHERS
 
 
 def known(name: str) -> Known | None:
-    """What Spring knows under a name that means nothing here; None if it knows none."""
+    """The Spring property of a name that the gateway ignores; None if Spring has no such property."""
     words = _folded(name).split("_")
     shortest = max(
         (length for length in range(2, len(words) + 1) if _joined(words, length) in _COMPLETE), default=1
     )
-    # The longest beginning says most.
+    # The longest matching beginning is the most specific.
     for length in range(len(words), shortest, -1):
         property_ = _BEGINNINGS.get(_joined(words, length))
         if property_ is not None:

@@ -15,7 +15,8 @@ from typing import Final, NamedTuple
 
 CANONICAL: Final = 0
 LEGACY: Final = 1
-"""The ranks of two forms: that with the lower rank counts. Other case comes two ranks later, dots come last."""
+"""The rank of the legacy form; of two forms the one with the lower rank counts. Other case comes two ranks later, dots
+come last."""
 DOTTED: Final = 4
 
 _ITEM: Final = re.compile(r"\[(\d{1,3})\]\.")
@@ -24,8 +25,8 @@ _INDEX: Final = re.compile(r"(.+?)(?:_(\d{1,3})_?|\[(\d{1,3})\])")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How Spring reads a value, where that is not how the gateway reads its own: ``convert`` makes the gateway's text
-    of it, or raises ``ValueError``; ``allowed`` completes "allowed is …"."""
+    """How Spring reads a value, if that differs from how the gateway reads its own. ``convert`` turns it into the
+    gateway's text, or raises ``ValueError``; ``allowed`` completes "allowed is …"."""
 
     convert: Callable[[str], str]
     allowed: str
@@ -33,12 +34,20 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class SpringName:
-    """One property that means something here.
+    """One Spring property that the gateway reads.
 
-    ``canonical`` is its name; one that ends in ``.*`` stands for all properties below it. ``setting`` is the
-    gateway's own name for it. A ``part`` is one of several that this setting is made of; any other is read when the
-    own name is unset. ``many`` is a list, whose items may come one by one. A ``secret`` is never shown. The last step
-    of a ``verbatim`` family is a key of the operator's, taken as it is written with dots.
+    ``canonical``: its name; a name that ends in ``.*`` stands for all properties below it.
+
+    ``setting``: the gateway's own name for it.
+
+    ``part``: it is one of several that the setting is composed of; any other is read if the gateway's own name is
+    unset.
+
+    ``many``: a list, whose items may be set one by one.
+
+    ``secret``: the value is never shown.
+
+    ``verbatim``: the last step of the name is a key of the operator's, used as it is written with dots.
     """
 
     canonical: str
@@ -57,7 +66,7 @@ class SpringName:
 
     @property
     def variable(self) -> str:
-        """The canonical name in the environment; of a family what all of its names begin with."""
+        """The canonical name in the environment; for a family, the beginning that all its names share."""
         return as_variable(self.canonical.removesuffix("*"))
 
     @property
@@ -67,8 +76,8 @@ class SpringName:
 
 
 class Match(NamedTuple):
-    """What a name in the environment means: the canonical ``variable``, and the ``rank`` of the form it is written in.
-    ``at`` is the index of an item of a list."""
+    """The meaning of a name in the environment: the canonical ``variable``, and the ``rank`` of the form it is written
+    in. ``at`` is the index of an item of a list."""
 
     name: SpringName
     variable: str
@@ -87,7 +96,7 @@ def uniform(name: str) -> str:
 
 
 class Names:
-    """A table of properties, in which names of the environment are looked up."""
+    """A table of properties, for looking up names of the environment."""
 
     def __init__(self, table: Iterable[SpringName]) -> None:
         self.table = tuple(table)
@@ -106,7 +115,7 @@ class Names:
         self._beginnings = {one.canonical.partition(".")[0] for one in self.table}
 
     def match(self, name: str) -> Match | None:
-        """What a name of the environment means; None if it is none of these properties."""
+        """The property that a name of the environment means; None if it is none of these."""
         if "." in name:
             return self._match_dotted(name)
         return self._match_variable(name)
@@ -115,7 +124,7 @@ class Names:
         upper = name.upper()
         later = 0 if upper == name else 2
         if found := self._variables.get(upper):
-            # Spring looks for the legacy form all in capitals or all in lower case alone.
+            # Spring reads the legacy form only in all capitals or all lower case.
             if found[1] == LEGACY and name not in (upper, name.lower()):
                 return None
             return Match(found[0], found[0].variable, found[1] + later)
@@ -138,7 +147,7 @@ class Names:
         indexed = _INDEX.fullmatch(name)
         if indexed and indexed[3] and (one := self._dotted.get(uniform(indexed[1]))) and one.many:
             return Match(one, one.variable, DOTTED, int(indexed[3]))
-        # Of a list of objects: urls[0].name is below urls.
+        # An item of a list of objects: urls[0].name is below urls.
         below = _ITEM.sub(r".\1.", name)
         for one in self._families:
             steps = one.canonical.count(".")

@@ -1,8 +1,8 @@
-"""The table of Spring's names: every property that means something here, the setting it is, and what it says.
+"""The table of Spring's names: every property that the gateway reads, its setting, and its description.
 
-Settings take their older names from it, relaxed binding its spellings, warnings what is known, and
-``docs/reference/spring-names.md`` is tested against it. Of several properties for one setting, the first one that is
-set counts.
+Settings take their older names from it, relaxed binding takes its spellings, and warnings take the known names.
+``docs/reference/spring-names.md`` is tested against it. If several properties of one setting are set, the first one
+counts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gateway.settings.spring import values
 from gateway.settings.spring.names import Names, Reading, SpringName
 
 DEFAULTS: Final = {"spring.application.name": "gateway-server", "server.port": "8080"}
-"""What ``${…}`` stands for if no variable says so: the defaults of these settings."""
+"""Values of ``${…}`` if no variable sets them: the defaults of these settings."""
 
 _NAME = SpringName
 _DATABASE: Final = "REDIS_URL"
@@ -73,7 +73,7 @@ def _httpclient(prefix: str) -> tuple[SpringName, ...]:
 
 
 def _client(prefix: str) -> tuple[SpringName, ...]:
-    """What services are told of the client."""
+    """The headers that tell services about the client."""
     words = ("for", "host", "port", "proto", "prefix")
     return (
         _NAME(
@@ -400,11 +400,11 @@ NAMES: Final = Names(
 READINGS: Final[Mapping[str, Reading]] = {
     one.variable: one.reading for one in NAMES.table if one.reading is not None
 }
-"""How Spring reads a variable, by its canonical name, where that is not how the gateway reads its own."""
+"""How Spring reads a variable, by its canonical name, if that differs from how the gateway reads its own."""
 
 
 def other_names(setting: str) -> tuple[str, ...]:
-    """The canonical variables that count when the gateway's ``setting`` is unset, the first one that is set winning."""
+    """The canonical variables that count if the gateway's ``setting`` is unset; the first one that is set wins."""
     return tuple(
         one.variable
         for one in NAMES.table

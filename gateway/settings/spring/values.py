@@ -1,4 +1,4 @@
-"""Values as Spring reads them, turned into texts that the gateway's own settings take. Pure."""
+"""Values as Spring reads them, converted to texts that the gateway's own settings accept. Pure."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def seconds_of(text: str) -> float:
 
 
 def is_true(text: str) -> bool:
-    """Raises ``ValueError`` for what Spring takes for neither true nor false."""
+    """Whether Spring reads the text as true. Raises ``ValueError`` if Spring reads it as neither true nor false."""
     word = text.lower()
     if word not in _TRUE | _FALSE:
         raise ValueError(text)

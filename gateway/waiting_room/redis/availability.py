@@ -1,8 +1,8 @@
-"""Whether Redis answers, by a probe of its own, so that callers need not find out one time-out after the other.
+"""Whether Redis answers: one probe finds out, so that callers need not run into one time-out after the other.
 
-The probe asks twice a second over a connection of its own. After a second without an answer Redis counts as away: the
-calls that wait for it end, and further ones fail at once. The first answer ends that. The probe goes on asking
-meanwhile, and it alone does, so that a crowd of callers never becomes a crowd of connections.
+The probe sends a command twice a second over a connection of its own. After one second without an answer Redis counts
+as away: calls that wait for it fail, and further calls fail at once. The first answer ends that. Only the probe keeps
+trying meanwhile, so a crowd of callers never becomes a crowd of connections.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from gateway.errors import QueueUnavailable
 log = logging.getLogger(__name__)
 
 PROBE_SECONDS: Final = 0.5
-"""From an answer to the next question, at most; a quarter less at least."""
+"""Seconds from an answer to the next probe, at most; at least three quarters of that."""
 
 DEADLINE_SECONDS: Final = 1.0
-"""Redis that has not answered a question within this is away."""
+"""Redis counts as away if it has not answered a probe within this many seconds."""
 
 SLICES: Final = 10
-"""The deadline is this many turns of the event loop at least."""
+"""The deadline lasts at least this many iterations of the event loop."""
 
 LONGEST_SECONDS: Final = 5.0
-"""One question, connecting included, is given up after this; the next one opens a new connection."""
+"""One probe, connecting included, is given up after this many seconds; the next one opens a new connection."""
 
 REFUSED_SECONDS: Final = 5.0
-"""After this long without a refusal Redis counts as taking all scripts. Beats and sweeps come more often."""
+"""After this many seconds without a refusal Redis counts as accepting all scripts. Beats and sweeps come more often."""
 
 FAILING_SECONDS: Final = 1.0
-"""A script that has failed for so long without one success, while the probe was answered, is told of. A connection that
-was lost is opened anew within that."""
+"""A script that has failed for this many seconds without a success, although the probe was answered, is reported. A
+lost connection is reopened within that time."""
 
 RETRY_SECONDS: Final = (1.0, 4.0)
-"""Within this callers are told to come back, each at a time of its own."""
+"""Callers are told to retry within this range of seconds, each at a random time of its own."""
 
 REFUSALS: Final = {
     "OOM": "memory",
@@ -48,7 +48,7 @@ REFUSALS: Final = {
     "NOREPLICAS": "replicas",
     "READONLY": "read-only",
 }
-"""Why a Redis that answers takes no writes, by the word that its refusal holds."""
+"""Why a Redis that answers accepts no writes, by the word that its error contains."""
 
 _MEANING: Final = {
     "memory": "Redis is at maxmemory: users without a place can't line up, all else goes on. Give it more memory",
@@ -62,16 +62,16 @@ class RedisState(NamedTuple):
     """What is known of Redis. Times are seconds since the epoch."""
 
     away: str = ""
-    """Why it counts as away, without addresses; empty: it answers, or was not asked yet."""
+    """Why it counts as away, without addresses. Empty: it answers, or was not probed yet."""
     away_since: float = 0.0
-    """When it answered last, or when it was first asked."""
+    """When it answered last, or when it was first probed."""
     refuses: str = ""
-    """Why it takes no writes: one of the values of ``REFUSALS``; empty: it takes them."""
+    """Why it accepts no writes: one of the values of ``REFUSALS``. Empty: it accepts them."""
     refuses_since: float = 0.0
 
 
 class _Failing:
-    """Since when a script has failed, and when it last did; by the monotonic clock."""
+    """When a script began to fail, and when it last failed; by the monotonic clock."""
 
     __slots__ = ("last", "since")
 
@@ -80,7 +80,7 @@ class _Failing:
 
 
 class Availability:
-    """What the probe found, for the links that want to know. Until the probe has run, Redis counts as there."""
+    """What the probe found, for the connections that use it. Until the probe has run, Redis counts as available."""
 
     def __init__(self) -> None:
         self.state = RedisState()
@@ -88,12 +88,13 @@ class Availability:
         self._refused: dict[str, float] = {}
         self._refused_since = 0.0
         self.failing: dict[str, _Failing] = {}
-        """Scripts whose last call came to nothing though the probe was answered; see ``note_failure``."""
+        """Scripts whose last call failed although the probe was answered; see ``note_failure``."""
         self._failure_told = False
 
     @property
     def refused_scripts(self) -> list[str]:
-        """Scripts that Redis refuses for a reason that the probe does not meet: a permission, a key of another type."""
+        """Scripts that Redis refuses for a reason that does not affect the probe: a missing permission, or a key of
+        another type."""
         return sorted(self._refused)
 
     def note_refusal(self, script: str, why: str) -> None:
@@ -106,14 +107,15 @@ class Availability:
 
     @property
     def failing_scripts(self) -> list[str]:
-        """Scripts that have failed for a while though the probe is answered: Redis takes no more clients, a firewall
-        lets only some connections through, or the time-out is too short for anything but a probe."""
+        """Scripts that have failed for a while although the probe is answered. Possible causes: Redis is at its limit
+        of clients, a firewall lets only some connections through, or the time-out is too short for anything but a
+        probe."""
         return sorted(
             name for name, each in self.failing.items() if each.last - each.since >= FAILING_SECONDS
         )
 
     def note_failure(self, script: str, why: str) -> None:
-        """No reply to this script could be had. The log gets one line for all that fail at the same time."""
+        """The call of this script got no reply. The log gets one line for all scripts that fail at the same time."""
         if self.state.away:
             return
         now = time.monotonic()
@@ -128,7 +130,7 @@ class Availability:
             )
 
     def note_success(self, script: str) -> None:
-        """There was a reply. To be called if the script is in ``failing``."""
+        """The script got a reply. Call this if the script is in ``failing``."""
         del self.failing[script]
         self._tell_of_the_end()
 
@@ -138,7 +140,7 @@ class Availability:
             log.warning("no script of Redis fails any more")
 
     def forget_failures(self) -> None:
-        """Forgets scripts that are not called any more. To be called while Redis answers."""
+        """Forgets scripts that are not called any more. Call this while Redis answers."""
         now = time.monotonic()
         self.failing = {
             name: each for name, each in self.failing.items() if now - each.last < REFUSED_SECONDS
@@ -146,7 +148,7 @@ class Availability:
         self._tell_of_the_end()
 
     def forget_refusals(self) -> None:
-        """Forgets those that are too long ago. To be called while Redis answers."""
+        """Forgets refusals that are too old. Call this while Redis answers."""
         if not self._refused:
             return
         now = time.monotonic()
@@ -162,11 +164,12 @@ class Availability:
             )
 
     def limited(self, seconds: float) -> _Limited:
-        """A context that raises TimeoutError when the time is up, or Redis is found to be away before."""
+        """A context manager that raises TimeoutError when ``seconds`` are over, or earlier if Redis is found to be
+        away."""
         return _Limited(self._waits, asyncio.timeout(seconds))
 
     def take(self, state: RedisState) -> None:
-        """What the probe found now."""
+        """Stores what the probe has just found."""
         self.state = state
         if state.away:
             for limit in self._waits:
@@ -175,7 +178,8 @@ class Availability:
 
 
 class _Limited:
-    """The time of one call, in ``waits`` for as long as it lasts. No generator, since each call of Redis has one."""
+    """The time limit of one call; it is in ``waits`` while the call lasts. A class and not a generator, because every
+    Redis call makes one."""
 
     __slots__ = ("_limit", "_waits")
 
@@ -195,11 +199,13 @@ class _Limited:
 
 
 Ask = Callable[[], Awaitable[str]]
-"""Asks Redis whether it takes writes: a value of ``REFUSALS``, or empty. Raises QueueUnavailable if it is away."""
+"""Asks Redis whether it accepts writes. Returns a value of ``REFUSALS``, or "" if it does. Raises QueueUnavailable if
+it is away."""
 
 
 class Probe:
-    """Keeps ``availability`` up to date inside ``running()``. ``on_state`` hears of each change, and must not wait."""
+    """Keeps ``availability`` up to date inside ``running()``. ``on_state`` is called with each change and must not
+    block."""
 
     def __init__(
         self,
@@ -215,7 +221,7 @@ class Probe:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Asks for as long as it lasts."""
+        """Probes until the block ends."""
         task = asyncio.create_task(self._keep(), name="redis probe")
         try:
             yield
@@ -236,8 +242,8 @@ class Probe:
     async def _once(self) -> None:
         question = asyncio.ensure_future(self._ask())
         try:
-            # In slices, each at least one turn of the event loop: an answer takes a few turns, and a loop that is held
-            # up itself must not take that for Redis's silence.
+            # In slices of at least one event-loop iteration each. An answer takes a few iterations, and an event loop
+            # that is itself late must not take that for a silent Redis.
             for _ in range(SLICES):
                 await asyncio.wait({question}, timeout=DEADLINE_SECONDS / SLICES)
             if not question.done():

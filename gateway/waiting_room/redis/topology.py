@@ -1,8 +1,8 @@
-"""Redis servers that others know of: the master that sentinels name, and the owner of a cluster's slot.
+"""Finds Redis servers through others: the master that sentinels name, or the owner of a cluster's slot.
 
-Who is asked is a *guide*: a sentinel, or any node of the cluster. A guide may be away, behind the times, or cut off
-together with a master that is none any more. So what it names is asked for its role before it is used, and if that
-comes to nothing, the next guide is asked.
+A *guide* is the server that is queried: a sentinel, or any node of the cluster. A guide may be away, out of date, or
+cut off together with a former master. So the server that it names is checked for its role before it is used; if that
+fails, the next guide is queried.
 """
 
 from __future__ import annotations
@@ -30,37 +30,39 @@ from gateway.waiting_room.redis.wire import (
 log = logging.getLogger(__name__)
 
 PAUSE_SECONDS: Final = 0.2
-"""After a search that found nothing, the next one begins half of this to all of it later. Until then every call
-fails at once: a crowd of callers must not become a crowd of questions."""
+"""After a search without a result, the next search starts after a random time between half of this and all of it. Until
+then every call fails at once: a crowd of callers must not become a crowd of queries."""
 
 _NO_SERVER: Final = "an answer that names no server"
 _PORT: Final = re.compile("[0-9]{1,5}")
 
 
 class MasterAddress(NamedTuple):
-    """What a guide said: the server to use, and whom to ask from now on besides it and those of the address."""
+    """A guide's answer: the server to use, and further guides to query from now on, besides that server and the nodes
+    of the address."""
 
     server: Node
     guides: tuple[Node, ...] = ()
 
 
 Question = Callable[[AbstractConnection, Node, int], Awaitable[MasterAddress]]
-"""Asks a guide, over a connection to it, for the server of a slot. Raises RedisError if it knows none."""
+"""Queries a guide, over a connection to it, for the server of a slot. Raises RedisError if the guide knows none."""
 
 
 class GuidedServers:
-    """Servers that guides know of.
+    """Servers that are found through guides.
 
-    ``timeout`` in seconds is for a whole call; one guide, with the server that it names, may take half of it.
+    ``timeout``: seconds for a whole call. One guide, together with the server that it names, may take half of it.
     """
 
     def __init__(self, address: RedisAddress, timeout: float) -> None:
         self._address = address
         self._timeout = timeout
         self._question = _ask_node if address.form == "cluster" else _ask_sentinel_for(address.service)
-        # In the order in which they are asked. Whoever was of no help goes to the end.
+        # In the order in which they are queried. A guide that did not help goes to the end.
         self._guides = list(address.nodes)
-        # The server of each slot; and where a server said that it is now. As many as there are rooms at most.
+        # The server of each slot, and the server that a redirection named for a slot. There are at most as many entries
+        # as rooms.
         self._present: dict[int, Node] = {}
         self._moved: dict[int, Node] = {}
         self._not_before = 0.0
@@ -69,7 +71,7 @@ class GuidedServers:
             check_address(url, timeout)
 
     async def connect(self, slot: int) -> AbstractConnection:
-        """See ``Servers``. Raises ServerNotFound when all guides have been asked."""
+        """See ``RedisServers``. Raises ServerNotFound when all guides have been queried."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._not_before:
             raise ServerNotFound(self._why)
@@ -87,18 +89,18 @@ class GuidedServers:
                 self._why = f"nobody who was asked led to a master ({describe(error)})"
                 self._guides.sort(key=guide.__eq__)  # this one to the end
             except asyncio.CancelledError:
-                # The caller had less time than this guide takes: the next call begins with another one.
+                # The caller's time was over before this guide answered: the next call begins with another guide.
                 self._guides.sort(key=guide.__eq__)
                 raise
         self._not_before = loop.time() + PAUSE_SECONDS * random.uniform(0.5, 1.0)
         raise ServerNotFound(self._why)
 
     def present(self, slot: int) -> Node | None:
-        """See ``Servers``."""
+        """See ``RedisServers``."""
         return self._present.get(slot)
 
     def follow(self, error: AskError) -> bool:
-        """See ``Servers``. Without a host it is the one that answered, which the guides know."""
+        """See ``RedisServers``. A redirection without a host means the server that answered, which the guides know."""
         if self._address.form != "cluster":
             return False
         if is_host(error.host):
@@ -116,7 +118,7 @@ class GuidedServers:
         return advice.server
 
     async def _open(self, server: Node, slot: int) -> AbstractConnection:
-        """A connection to a server that says of itself that it is a master."""
+        """A connection to a server that reports itself as a master."""
         connection = await opened(make_connection(self._address.url_of(server), self._timeout))
         try:
             role = await ask(connection, "ROLE")
@@ -142,7 +144,7 @@ def _ask_sentinel_for(service: str) -> Question:
 
 
 async def _ask_node(connection: AbstractConnection, guide: Node, slot: int) -> MasterAddress:
-    # Deprecated since Redis 7, but what came instead is not there in 6.2.
+    # Deprecated since Redis 7, but its replacement does not exist in 6.2.
     ranges = await ask(connection, "CLUSTER", "SLOTS")
     if not isinstance(ranges, list) or not all(map(_is_range, ranges)):
         raise ServerNotFound(_NO_SERVER)
@@ -164,7 +166,7 @@ def _is_range(reply: Any) -> bool:
 
 
 def _node(reply: Any, guide: Node) -> Node:
-    """The node of a reply that begins with host and port. A host that is not given is the guide's.
+    """The node of a reply that begins with host and port. If no host is given, it is the guide's.
 
     Raises ServerNotFound for a reply of another shape.
     """

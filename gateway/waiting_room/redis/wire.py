@@ -1,4 +1,4 @@
-"""Connections to Redis servers, below redis-py's client: opened, and asked one thing at a time."""
+"""Connections to Redis servers, without redis-py's client: opens them and sends one command at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _SIZES: Final = tuple(b"$%d" % size for size in range(_FEW))
 
 
 class BadAddress(ValueError):
-    """No connection can be made of an address; ``allowed`` says in words what would do, without the address."""
+    """The address can't be used for a connection. ``allowed`` says what would be valid, without repeating the
+    address."""
 
     def __init__(self, allowed: str) -> None:
         self.allowed = allowed
@@ -28,23 +29,24 @@ class BadAddress(ValueError):
 
 
 class ServerNotFound(RedisError):
-    """There is no server that may be written to, or nobody knows it. The text holds no address."""
+    """No server accepts writes, or none of the servers queried knows it. The text contains no address."""
 
 
 class RedisServers(Protocol):
-    """Knows which server to talk to."""
+    """Knows which server to connect to."""
 
     async def connect(self, slot: int) -> AbstractConnection:
-        """An open connection to the server for keys of ``slot``, which means something on a cluster only.
+        """An open connection to the server for keys of ``slot``; the slot matters on a cluster only.
 
         Raises RedisError, OSError or TimeoutError.
         """
 
     def present(self, slot: int) -> Node | None:
-        """The server that was found last. Who is connected to another one is to connect again."""
+        """The server that was found last. A caller connected to another server must reconnect."""
 
     def follow(self, error: AskError) -> bool:
-        """A server said that a slot is elsewhere; whether the next ``connect`` takes its word for where."""
+        """Handles a redirection to another server. Returns whether the next ``connect`` uses the server that it
+        names."""
 
 
 class OneServer:
@@ -60,17 +62,18 @@ class OneServer:
         return await opened(make_connection(self._url, self._timeout))
 
     def present(self, slot: int) -> None:
-        """There is no other."""
+        """Always None: there is no other server."""
 
     def follow(self, error: AskError) -> bool:
-        """No: whoever names one server wants no other."""
+        """Always False: the operator named one server, so no other is used."""
         return False
 
 
 def check_address(url: str, timeout: float) -> None:
-    """Raises BadAddress for an address of which no connection can be made. Touches the files it names, no network."""
+    """Raises BadAddress for an address that can't be used for a connection. Reads the files it names; uses no
+    network."""
     try:
-        # Only this looks at the texts, so that no other fault can pass for one of theirs.
+        # Only this call checks the texts, so no other error can be mistaken for a wrong text.
         parse_url(url)
     except ValueError:
         raise BadAddress("an address whose parameters have values that redis-py can read") from None
@@ -85,10 +88,11 @@ def check_address(url: str, timeout: float) -> None:
 
 
 def make_connection(url: str, timeout: float) -> AbstractConnection:
-    """A connection of redis-py's, not yet connected. ``timeout`` in seconds, for connecting. ``url`` was checked."""
+    """A redis-py connection that is not connected yet. ``timeout``: seconds for connecting. ``url`` has been
+    checked."""
     options: dict[str, Any] = {"socket_connect_timeout": timeout, **parse_url(url)}
     options |= {
-        # Time-outs are the caller's: redis-py would start a task for each command it sends.
+        # The caller sets time-outs: redis-py would start a task for each command it sends.
         "socket_timeout": None,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
@@ -99,12 +103,12 @@ def make_connection(url: str, timeout: float) -> AbstractConnection:
 
 
 async def opened(connection: AbstractConnection) -> AbstractConnection:
-    """The connection, open; whatever goes wrong, nothing of it is left behind."""
+    """Opens the connection and returns it. On any failure it is closed."""
     try:
         await connection.connect()  # type: ignore[no-untyped-call]
     except BaseException as error:
         await connection.disconnect(nowait=True)
-        # redis-py makes an error of the connection out of a refusal.
+        # redis-py wraps Redis's error reply in a connection error.
         refusal = error if isinstance(error, ResponseError) else error.__cause__
         if isinstance(refusal, ResponseError) and (why := _why_no_database(refusal, connection)):
             raise ServerNotFound(why) from None
@@ -113,7 +117,7 @@ async def opened(connection: AbstractConnection) -> AbstractConnection:
 
 
 def _why_no_database(error: ResponseError, connection: AbstractConnection) -> str:
-    """Why the database that the address names can't be had; empty if the error is another one."""
+    """Why the database in the address can't be selected; empty if the error has another cause."""
     number = getattr(connection, "db", 0)
     named = f"database {number}, which REDIS_URL (or SPRING_DATA_REDIS_DATABASE) names"
     if "DB index is out of range" in str(error):
@@ -126,7 +130,8 @@ def _why_no_database(error: ResponseError, connection: AbstractConnection) -> st
 
 
 def packed(command: Sequence[Argument]) -> bytes:
-    """A command as Redis reads it. redis-py's own way takes four times as long, and there are hundreds of arguments."""
+    """A command encoded for Redis. redis-py's own encoder takes four times as long, and there are hundreds of
+    arguments."""
     lines = [b"*%d" % len(command)]
     for argument in command:
         data = (
@@ -143,13 +148,14 @@ def packed(command: Sequence[Argument]) -> bytes:
 
 
 async def ask(connection: AbstractConnection, *command: Argument) -> Any:
-    """One command and its reply, for as long as it takes. An error reply is raised as redis-py's ResponseError."""
+    """Sends one command and returns its reply, without a time limit. An error reply raises redis-py's ResponseError."""
     if not connection.is_connected:
-        raise ConnectionError("closed")  # redis-py would open it again, without a word
+        raise ConnectionError("closed")  # redis-py would reopen it silently
     await connection.send_packed_command(packed(command), check_health=False)
     return await connection.read_response(timeout=math.inf)
 
 
 def describe(error: BaseException) -> str:
-    """What may be said of an error. Texts of libraries can hold addresses, so of theirs it is the kind."""
+    """An error described for the log. Texts of libraries can contain addresses, so for their errors it is only the
+    class."""
     return str(error) if isinstance(error, ServerNotFound) else type(error).__name__
