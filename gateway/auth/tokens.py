@@ -152,7 +152,7 @@ class TokenVerifier:
         return Principal(user_id, user_type if _is_name(user_type) else "", expires_at, late=overdue >= 0)
 
     def _tell_refused(self, sub: object) -> None:
-        """Log why the ``sub`` of a token with a good signature is refused. The response does not tell the client why."""
+        """Log why the ``sub`` of a token with a good signature is refused. The response does not say why."""
         why = _fault_of(sub) if isinstance(sub, str) else "it is no text"
         level = logging.DEBUG if why in self._told else logging.WARNING
         self._told.add(why)
