@@ -28,7 +28,7 @@ class JwksTiming:
 
     ``refresh``: the interval while fetches succeed. ``unknown_kid``: the least time between two fetches triggered by
     tokens with an unknown kid. ``fetch``: the time limit for one document. ``first_retry`` doubles with each failure,
-    up to ``retry_with_keys``, or up to ``retry_without_keys`` while there are no keys and every token is refused.
+    up to ``retry_with_keys``, or up to ``retry_without_keys`` while there are no keys and no user can get in.
     """
 
     refresh: float = 300.0

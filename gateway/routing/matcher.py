@@ -1,9 +1,9 @@
 """Runs the regexes of a route file, and limits the time that they may take for one request.
 
 Nearly every regex runs in RE2, whose time is linear in the text's length for any pattern. RE2 supports neither
-look-around nor back-references nor possessive or atomic parts. A regex with one of these runs in a backtracking matcher,
-which stops when the request's share of time is used up. Then the request is refused, because the result is unknown: it
-might pass a gate or take a wrong route.
+look-around nor back-references nor possessive or atomic parts. A regex with one of these runs in a backtracking
+matcher, which stops when the request's share of time is used up. Then the request is refused, because the result is
+unknown: the request might pass a gate or take a wrong route.
 
 All matching for one decision happens within one iteration of the event loop, so one meter at a time is enough.
 ``begin`` starts it for one question about one request, and all regexes up to ``end`` share its time. Outside of
@@ -40,7 +40,7 @@ _EQUAL_MICROSECONDS: Final = 0.1
 _REPLACING_MICROSECONDS: Final = 2
 """The time to insert a replacement for one match, without the time to find the match."""
 _MEMORY: Final = 1 << 19
-"""The most bytes that one regex may use to cache its states."""
+"""RE2's ``max_mem`` in bytes, which limits the states that one regex may cache."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -86,7 +86,7 @@ def end() -> None:
 
 
 def fits(microseconds: int, question: Callable[[], object]) -> bool:
-    """Whether a question about one request can be answered within a share of time."""
+    """Whether ``question``, which is about one request, is answered within this time."""
     begin(microseconds)
     try:
         question()

@@ -221,7 +221,8 @@ class RouteTable:
         return tuple(what for what, share, question in questions if not matcher.fits(share, question))
 
     def _tell(self, what: str, gave_up: GaveUp) -> None:
-        """Log, once for each content of the file, that it has too many rules of a kind, unless one regex is the cause."""
+        """Log that the file has too many rules of a kind, unless one regex is the cause. Logs once for each content of
+        the file."""
         if not gave_up.told and _TOLD.get(what) != (self.source, self.digest):
             _TOLD[what] = self.source, self.digest
             _log.warning(

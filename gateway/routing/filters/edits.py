@@ -134,7 +134,7 @@ class RewriteHeader:
 
 @dataclass(frozen=True, slots=True)
 class RewriteLocation:
-    """Replace the authority of an absolute location by ``host``. Also removes its ``/v1`` if that is to be stripped.
+    """Replace an absolute location's authority by ``host``. Remove a version (``/v1``) if ``regexp`` matches it.
 
     Group 1 of ``regexp`` is the part before the authority, which stays.
     """
