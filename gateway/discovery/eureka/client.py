@@ -35,7 +35,7 @@ class Eureka:
         self._settings = settings
         self._servers = servers
         self._listeners: list[Callable[[Services], None]] = []
-        # A fifth of the time for a shutdown. The rest is for requests and streams.
+        # At most a fifth of the time for a shutdown. The rest is for requests and streams.
         self.goodbye_seconds = min(_GOODBYE_SECONDS, settings.shutdown_grace_seconds / 5)
         self._lease: Lease | None = None
         if settings.eureka_register:
