@@ -1,4 +1,5 @@
-"""Who is calling: tokens, the keys they are checked with, who may call what, and identity headers.
+"""Authentication: tokens, the keys that verify them, the calls that need a token, and identity headers.
 
-``authenticator`` is the way in; ``access`` and ``identity`` are pure policy. The only importer of ``jose``.
+``access.Authenticator`` is the entry point. The policy in ``access`` and ``identity`` is pure. No other package
+imports ``jose``.
 """

@@ -1,4 +1,4 @@
-"""Which calls need a token, where the token is looked for, and from a request to its caller. The policy is pure."""
+"""Decides which calls need a token, finds the token in a request, and identifies the caller. The policy is pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOKEN_PARAMETER: Final = "access_token"  # noqa: S105
 
 _COOKIE_CALLS: Final = frozenset({STATUS_CALL, STREAM_CALL, LEAVE_CALL})
 _MAX_QUERY_FIELDS: Final = 100
-# Quoted or not; inside no blanks, quotes, commas, backslashes and controls.
+# With or without quotes around it. No blanks, quotes, commas, backslashes or control characters in it (RFC 6265).
 _COOKIE_VALUE: Final = re.compile(r'"([!#-+\--\[\]-~]*)"|([!#-+\--\[\]-~]*)')
 
 
@@ -34,7 +34,7 @@ class TokenSource(enum.Enum):
 
 
 class Credential(NamedTuple):
-    """The one token that counts for a call, and where it came from. Its text is kept out of ``repr``."""
+    """The one token that counts for a call, and its source. ``repr`` does not show the token."""
 
     token: str
     source: TokenSource
@@ -50,19 +50,19 @@ class Headers(Protocol):
 
 
 class CallRule(Protocol):
-    """A public rule: whether it opens this call. ``path`` is the canonical path; a GET rule opens HEAD."""
+    """A public rule. ``opens``: whether the call needs no token. ``path`` is canonical; a GET rule opens HEAD."""
 
     def opens(self, method: str, path: str) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may call what without a token: what a rule in ``public`` opens, the queue's calls never."""
+    """The calls that need no token: those that a rule in ``public`` opens, except calls of the queue API."""
 
     public: Sequence[CallRule]
 
     def is_open(self, method: str, path: str, *, gated: bool = False) -> bool:
-        """Whether the call needs no token. A gated call always needs one, whatever the public rules say."""
+        """Whether the call needs no token. A gated call always needs one, even if a public rule opens it."""
         if gated or path == QUEUE_PATH or path.startswith(QUEUE_PATH + "/"):
             return False
         return any(rule.opens(method, path) for rule in self.public)
@@ -80,9 +80,9 @@ def find_credential(
     """The token that counts for this call, or ``None`` if it has none.
 
     ``query`` is the raw query without "?", ``form`` all values of the body's ``access_token`` fields,
-    ``cookie_name`` the cookie that may carry a token (``None`` or "" = none may). Raises ``TokenInvalid``
-    where one source holds several tokens: the service behind might believe the other one. Raises ``BadRequest``
-    where the query must be read and is malformed.
+    ``cookie_name`` the cookie that may carry a token (``None`` or "": no cookie may). Raises ``TokenInvalid``
+    if one source holds several tokens, because the service might use another one than the gateway does. Raises
+    ``BadRequest`` if the query is needed and malformed.
     """
     authorization = headers.getall("Authorization", ())
     if authorization:
@@ -104,10 +104,11 @@ def find_credential(
 def check_origin(
     method: str, path: str, credential: Credential, headers: Headers, allowed_origin: Callable[[str], bool]
 ) -> None:
-    """Refuse (``CsrfRejected``) a leave that only a cookie vouches for, unless one of our own pages sent it.
+    """Refuse a leave that is authenticated by a cookie, unless a page of an allowed origin sent it.
 
-    A browser says so itself in ``Sec-Fetch-Site: same-origin``; an older one names an ``Origin``, which
-    ``allowed_origin`` judges. "null" is everybody's origin and never allowed.
+    A current browser sends ``Sec-Fetch-Site: same-origin``. An older one sends an ``Origin``, which
+    ``allowed_origin`` checks. "null" is never allowed, because every sandboxed page has that origin. Raises
+    ``CsrfRejected``.
     """
     if credential.source is not TokenSource.COOKIE or (method, path) != LEAVE_CALL:
         return
@@ -120,7 +121,7 @@ def check_origin(
 
 
 def bearer(values: Sequence[str]) -> str | None:
-    """The token in the values of ``Authorization``, or ``None``. Raises ``TokenInvalid`` where there are several."""
+    """The token in the values of ``Authorization``, or ``None``. Raises ``TokenInvalid`` for several values."""
     if len(values) > 1:
         raise TokenInvalid("several Authorization headers")
     scheme, _, rest = values[0].strip(" \t").partition(" ")
@@ -140,10 +141,10 @@ def _query_values(query: str) -> list[str]:
 
 
 def _cookie_values(lines: Sequence[str], wanted: str) -> list[str]:
-    """The values of a cookie as browsers write it (RFC 6265): a semicolon ends a cookie, in quotes too.
+    """The values of the cookie ``wanted``, as browsers write it (RFC 6265): a semicolon ends a cookie, even in quotes.
 
-    What such a cookie can't hold is none. So the rest of another cookie whose quotes have a semicolon between them,
-    which older readers take for one value, does not stand against the cookie that is really there.
+    A value with characters that RFC 6265 forbids is ignored. Older parsers read ``a="x; token=y"`` as one cookie; here
+    the part behind the semicolon is ignored, so it does not count as a second token.
     """
     found = []
     for line in lines:
@@ -164,12 +165,12 @@ def _no_origin(_origin: str) -> bool:
 
 
 class Authenticator:
-    """Puts token sources, verification and public rules together.
+    """Identifies the caller of a request: combines token sources, verification and public rules.
 
-    ``cookie_name``: the cookie that may carry a token (``None`` = none). ``stream_grace``: how many seconds
-    late a token may be when a stream is opened. ``allowed_origin``: whether a page of this origin may act
-    with a cookie. ``on_token`` hears what came of each request: ``ok``, ``cached`` (verified before), ``late``, or the
-    error's code, whether or not the call was open all the same.
+    ``cookie_name``: the cookie that may carry a token (``None``: no cookie may). ``stream_grace``: for how many seconds
+    an expired token may still open a stream. ``allowed_origin``: whether a page of this origin may act with a cookie.
+    ``on_token`` is called once per request with the outcome: ``ok``, ``cached`` (verified before), ``late`` or the
+    error's code. It gets the error's code even if the call needs no token and goes on.
     """
 
     def __init__(
@@ -188,10 +189,10 @@ class Authenticator:
         self._on_token = on_token
 
     def from_cache(self, headers: Headers) -> Principal | None:
-        """Who is calling, if ``Authorization`` says so with a token that was verified before; nearly every request. For
-        all others ask ``identify``."""
+        """The caller, if ``Authorization`` holds a token that was verified before. Nearly every request does. If this
+        returns ``None``, call ``identify``."""
         values = headers.getall("Authorization", ())
-        # Of several, ``identify`` says what is wrong with them.
+        # If there are several values, ``identify`` raises the error.
         token = bearer(values) if len(values) == 1 else None
         principal = self._verifier.cached(token) if token is not None else None
         if principal is not None:
@@ -209,13 +210,14 @@ class Authenticator:
         form: Sequence[str] = (),
         gated: bool = False,
     ) -> Principal | None:
-        """Who is calling, whom ``recall`` does not know; ``None`` on a call that is open and has no usable token.
+        """The caller; ``None`` if the call needs no token and has no usable one. Call it if ``from_cache`` is ``None``.
 
         ``access`` holds the rules the request is served under (a reload makes a new one), ``path`` is the
         canonical path, ``query`` the raw query, ``form`` the values of ``access_token`` in a form body (read
         for POST leave only), ``gated`` whether the call needs a place in a room. Raises ``TokenRequired``,
-        ``TokenExpired``, ``TokenInvalid``, ``CsrfRejected`` or ``AuthUnavailable``. Only a stream can get a
-        principal that is ``late``: serve it to somebody waiting, and refuse others with ``TokenExpired``.
+        ``TokenExpired``, ``TokenInvalid``, ``CsrfRejected`` or ``AuthUnavailable``. Only a stream call can return a
+        principal that is ``late``: the caller serves it if the user is waiting in line, and otherwise raises
+        ``TokenExpired``.
         """
         try:
             credential = find_credential(
@@ -227,7 +229,7 @@ class Authenticator:
                 self._on_token(TokenRequired.code)
                 return None
             check_origin(method, path, credential, headers, self._allowed_origin)
-            # What came in the header is not known, or it would have been recalled.
+            # A token in the header is not in the cache: ``from_cache`` would have found it.
             in_header = credential.source is TokenSource.HEADER
             principal = None if in_header else self._verifier.cached(credential.token)
             if principal is not None:

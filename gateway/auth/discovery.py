@@ -1,6 +1,6 @@
-"""Documents of the authorization server: fetched within bounds, and the key set's address by discovery.
+"""Fetches documents of the authorization server within limits, and discovers the address of its key set.
 
-OpenID Connect Discovery and RFC 8414. Addresses come from the settings or from the issuer's document only.
+Follows OpenID Connect Discovery and RFC 8414. Addresses come from the settings or the issuer's document only.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Fetch = Callable[[str], Awaitable[bytes]]
 
 
 class FetchFailed(Exception):
-    """The auth server gave no usable document. The text is for log and health: it holds no secret.
+    """The auth server returned no usable document. The text is for log and health: it holds no secret.
 
-    ``status`` is that of its answer, if it was another than 200.
+    ``status`` is the response's status if it was not 200.
     """
 
     def __init__(self, reason: str, status: int | None = None) -> None:
@@ -34,7 +34,7 @@ class FetchFailed(Exception):
 
 
 def reason_of(error: Exception) -> str:
-    """Why a fetch failed, for the log. Not the error's own text, which may quote an address with a password in it."""
+    """Why a fetch failed, for the log. Not the error's own text, because it may quote an address with a password."""
     name = type(error).__name__
     number = error.errno if isinstance(error, OSError) else None
     return f"{os.strerror(number)} ({name})" if number is not None and number > 0 else name
@@ -43,9 +43,8 @@ def reason_of(error: Exception) -> str:
 def http_fetch(session: ClientSession) -> Fetch:
     """A ``Fetch`` over this session; the caller adds the time limit.
 
-    Redirects are not followed: where keys come from is the operator's decision alone. Raises
-    ``FetchFailed`` for any status but 200, a body that is too long, every fault of the connection, and where there is
-    no address.
+    Redirects are not followed, because only the operator decides where keys come from. Raises ``FetchFailed`` for any
+    status but 200, a body that is too long, every connection error, and an empty address.
     """
 
     async def fetch(uri: str) -> bytes:
@@ -79,12 +78,12 @@ _TOO_MANY_REQUESTS: Final = 429
 
 
 class Unsound(Exception):
-    """An address or a document that is not believed. The text is for log and health."""
+    """An address or a document that the gateway does not accept. The text is for log and health."""
 
 
 @dataclass(frozen=True, slots=True)
 class IssuerLocation:
-    """An issuer whose own document says where its keys are."""
+    """An issuer whose discovery document names the address of its keys."""
 
     issuer: str
 
@@ -93,9 +92,9 @@ class IssuerLocation:
 
 
 class Discovery:
-    """Finds the key set of ``location``.
+    """Discovers the key set of ``location``.
 
-    Of the addresses at which its document may be, the one that had it is asked first the next time.
+    The document may be at one of several addresses. The one that had it is tried first the next time.
     """
 
     def __init__(self, location: IssuerLocation, fetch: Fetch) -> None:
@@ -106,10 +105,10 @@ class Discovery:
         self._failures = 0
 
     async def key_set(self, limit: float) -> str:
-        """The address of the key set. It is asked for each time, within ``limit`` seconds; while the document can't be
-        read, what it said last stays in force.
+        """The address of the key set. Each call fetches the issuer's document, within ``limit`` seconds. While it can't
+        be read, the address that it named last stays in force.
 
-        Raises FetchFailed, OSError or TimeoutError if it never could be read.
+        Raises FetchFailed, OSError or TimeoutError if the document could never be read.
         """
         try:
             async with asyncio.timeout(limit):
@@ -143,7 +142,7 @@ class Discovery:
                 text = await self._fetch(document)
                 found = await asyncio.to_thread(_key_set_of, text, self._location.issuer)
             except FetchFailed as error:
-                # It is there and says no, or it is away, which the next address would find as well.
+                # The server refuses, is overloaded or is unreachable: the next address would fail the same way.
                 if error.status is None or error.status == _TOO_MANY_REQUESTS or error.status >= 500:
                     raise
                 why.append(f"{urlsplit(document).path}: {error}")
@@ -157,9 +156,9 @@ class Discovery:
 
 
 def documents_of(issuer: str) -> list[str]:
-    """Where the issuer's document may be: below its path, and with the path behind the well-known one.
+    """The addresses at which the issuer's document may be: the well-known path behind the issuer's, and before it.
 
-    Raises Unsound for an issuer that can have none.
+    Raises Unsound if the issuer can have no such address.
     """
     parts = _address(issuer, "the issuer")
     if parts.query or "?" in issuer:
@@ -172,7 +171,7 @@ def documents_of(issuer: str) -> list[str]:
 def _key_set_of(document: bytes, issuer: str) -> str:
     """The address of the key set that an issuer's document names.
 
-    Raises Unsound for what is no such document, or not that issuer's.
+    Raises Unsound if it is no discovery document, or another issuer's.
     """
     try:
         members = decode_document(document)
@@ -226,7 +225,7 @@ def _shown(named: Any) -> str:
 
 
 def _without_user(address: str) -> str:
-    """An address without user and password, and without what is behind the path; for log and health."""
+    """An address without user, password, query and fragment; for log and health."""
     scheme, separator, rest = address.partition("?")[0].partition("#")[0].partition("://")
     if not separator:
         return address

@@ -1,4 +1,4 @@
-"""Strict base64url and JSON: one spelling for each value, or none."""
+"""Strict base64url and JSON: every value has exactly one accepted spelling."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import json
 from collections import Counter
 from typing import Any, NoReturn
 
-# To the standard alphabet; what base64url does not have becomes a byte that no base64 has.
+# Translates to the standard alphabet. Characters that base64url lacks become a byte that is no base64 either.
 _TO_STANDARD = bytes.maketrans(b"-_+/=", b"+/!!!")
 _PADDING = (b"", b"", b"==", b"=")
 
-# The last character of 2 or 3 may not carry bits that decoding would drop: otherwise several
-# texts would stand for the same bytes, and one token would have many names.
+# The last character of a group of 2 or 3 may not carry bits that decoding would drop. Otherwise several texts would
+# decode to the same bytes, and one token would have several spellings.
 _LAST_OF: tuple[frozenset[int] | None, ...] = (
     None,
     frozenset(),
@@ -23,7 +23,7 @@ _LAST_OF: tuple[frozenset[int] | None, ...] = (
 
 
 def decode_base64url(text: bytes) -> bytes:
-    """The bytes whose one base64url encoding (unpadded) is ``text``; ``ValueError`` for anything else."""
+    """Decode unpadded base64url. Raises ``ValueError`` if ``text`` is not the one encoding of its bytes."""
     remainder = len(text) % 4
     allowed = _LAST_OF[remainder]
     if allowed is not None and text[-1] not in allowed:
@@ -45,15 +45,15 @@ def _no_constant(name: str) -> NoReturn:
 _decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
 
 _MOST_DIGITS = 400
-"""As many as the largest float has, and fewer than Python refuses to read."""
+"""As many as the largest float has. Python refuses to read numbers only when they are longer."""
 
 
 class NotJson(ValueError):
-    """The text is no JSON object. The reason is a clause in words, without any of the text."""
+    """The text is no JSON object. The reason is a clause that does not quote the text."""
 
 
 class _Odd:
-    """Stands in a document for what is no JSON."""
+    """Placeholder in a decoded document for a value that is no valid JSON."""
 
     __slots__ = ("why",)
 
@@ -62,7 +62,7 @@ class _Odd:
 
 
 class _Repeating(dict[str, Any]):
-    """An object of which readers disagree on what it says: the members ``twice`` occur more than once."""
+    """An object in which the members ``twice`` occur more than once; JSON parsers disagree on which one counts."""
 
     twice: frozenset[str] = frozenset()
 
@@ -91,8 +91,8 @@ _lenient = json.JSONDecoder(
 def decode_object(text: bytes) -> dict[str, Any]:
     """The JSON object in ``text`` (UTF-8).
 
-    ``ValueError`` for anything else: another type, ``NaN``, a member that occurs twice at any depth
-    (readers disagree on which one counts), nesting without end.
+    Raises ``ValueError`` for anything else: another type, ``NaN``, a member that occurs twice at any depth
+    (JSON parsers disagree on which one counts), too deep nesting.
     """
     try:
         value = _decoder.decode(text.decode("utf-8"))
@@ -104,10 +104,10 @@ def decode_object(text: bytes) -> dict[str, Any]:
 
 
 def decode_document(text: bytes) -> dict[str, Any]:
-    """The JSON object in ``text``, which may begin with a byte order mark. What is odd within it stays there: ask
-    ``repeats`` about each member and ``oddity_of`` about its value before it is used.
+    """The JSON object in ``text``, which may begin with a byte order mark. Repeated members and invalid values are
+    kept: before using a member, check it with ``repeats`` and its value with ``oddity_of``.
 
-    Raises ``NotJson`` if the text as a whole can't be read, or if it is no object.
+    Raises ``NotJson`` if the text as a whole can't be read or is no object.
     """
     if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in text[:4]:
         raise NotJson("it is in UTF-16 or UTF-32, and JSON is in UTF-8")
@@ -140,7 +140,7 @@ def repeats(members: object, name: str) -> bool:
 
 
 def oddity_of(value: object) -> str | None:
-    """Why a part of a document is not what all readers take it for: a clause without any of its text. None if it is."""
+    """Why JSON parsers may disagree on ``value``, as a clause that does not quote it. None if they agree."""
     parts = [value]
     while parts:
         part = parts.pop()

@@ -1,8 +1,8 @@
-"""What services are told about the caller, and what clients may not tell them. Pure, on raw headers.
+"""Headers that tell a service who the caller is, and headers that a client may not send. Pure, on raw headers.
 
-A user id outside ASCII goes out as its UTF-8 bytes, unencoded: the header then holds exactly the ``sub``,
-byte for byte what was signed, and an id with a "%" in it stays what it is. Services that read headers as
-ISO-8859-1 (the servlet default) decode again: ``new String(id.getBytes(ISO_8859_1), UTF_8)``.
+A user id outside ASCII is sent as its UTF-8 bytes, without percent-encoding. So the header holds exactly the signed
+``sub``, byte for byte, and an id with a "%" in it stays unchanged. Services that read headers as ISO-8859-1 (the
+servlet default) decode again: ``new String(id.getBytes(ISO_8859_1), UTF_8)``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ USER_ID: Final = b"X-User-Id"
 USER_TYPE: Final = b"X-User-Type"
 SIGNATURE: Final = b"X-Gateway-Signature"
 
-# CGI, WSGI and their heirs fold "-" into "_", others take any sign for a separator or drop it: names are
+# CGI, WSGI and their successors turn "-" into "_"; others take any sign for a separator or drop it. So names are
 # compared by their letters and digits alone, in lower case.
 _LOWER: Final = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
 _SEPARATORS: Final = bytes(set(range(256)) - set((string.ascii_letters + string.digits).encode()))
@@ -32,7 +32,7 @@ def _letters(name: bytes) -> bytes:
     return name.translate(_LOWER, _SEPARATORS)
 
 
-# Never passed on, whether a client or a filter wrote them.
+# Never sent to a service, whether a client or a filter set them.
 _CLOSED: Final = frozenset(
     map(
         _letters,
@@ -48,16 +48,16 @@ _CLOSED: Final = frozenset(
         ),
     )
 )
-# Some service takes its path from one of these, or the beginning of the path that it cuts off, or its method. It would
-# serve another call than the one that was judged, or let it pass unchecked, as oauth2-proxy did by X-Forwarded-Uri.
-# Trusted proxies are not believed here either: most pass on what they don't set themselves. X-Forwarded-Prefix has a
-# rule of its own, since services put it before their links. A route's filters may set these, because a service may need
-# one to know where it is mounted.
+# Some services take the path, a path prefix to cut off, or the method from one of these. Such a service would serve
+# another call than the one that the gateway checked, or let it pass unchecked, as oauth2-proxy did by X-Forwarded-Uri.
+# Even trusted proxies may not send these, because most forward headers that they don't set themselves.
+# X-Forwarded-Prefix has a rule of its own, since services put it before their links. A route's filters may set these,
+# because a service may need one to know where it is mounted.
 _OF_ANOTHER_CALL: Final = frozenset(
     map(
         _letters,
         (
-            # The beginning: gunicorn, mod_wsgi, Daphne, Pyramid, Plack, Connexion, ReverseProxied of Flask's snippets.
+            # The prefix: gunicorn, mod_wsgi, Daphne, Pyramid, Plack, Connexion, ReverseProxied of Flask's snippets.
             b"Script-Name",
             b"X-Script-Name",
             b"X-Forwarded-Script-Name",
@@ -65,7 +65,7 @@ _OF_ANOTHER_CALL: Final = frozenset(
             b"X-Traversal-Path",
             b"X-VHM-Root",
             b"Daphne-Root-Path",
-            # The path: gunicorn, PHP behind IIS, Next.js, Astro, what is made to run behind NGINX, Traefik or Envoy.
+            # The path: gunicorn, PHP behind IIS, Next.js, Astro, services made to run behind NGINX, Traefik or Envoy.
             b"Path-Info",
             b"X-Path-Info",
             b"X-Astro-Path",
@@ -78,7 +78,7 @@ _OF_ANOTHER_CALL: Final = frozenset(
             b"X-Original-Uri",
             b"X-Replaced-Path",
             b"X-Request-Uri",
-            # The method: the same.
+            # The method: the same services.
             b"X-Envoy-Original-Method",
             b"X-Forwarded-Method",
             b"X-Original-Method",
@@ -89,23 +89,23 @@ _OF_ANOTHER_CALL: Final = frozenset(
 _RESERVED: Final = _CLOSED | _OF_ANOTHER_CALL
 _CONNECTION: Final = b"connection"
 
-# Verdicts by the exact bytes of a name; clients use few names, and who makes them up only empties it.
+# Cache of results by the exact bytes of a name. Clients use few names; a client that invents many only empties it.
 _suspicious: dict[bytes, bool] = {}
 _MAX_VERDICTS: Final = 1024
 _MAX_VERDICT_BYTES: Final = 64
 
 
 def is_reserved(name: bytes) -> bool:
-    """Whether some service could take this header for one that no client may set."""
+    """Whether a service could read this header as one that no client may set."""
     return _letters(name) in _RESERVED
 
 
 def strip_identity(headers: RawHeaders, *, of_route: bool = False) -> RawHeaders:
-    """The client's headers without any that is reserved, in any spelling and number. ``of_route``: those that a
-    route's filters have made of them, who may name another call, but no other caller.
+    """The client's headers without the reserved ones, in any spelling and number. ``of_route``: the headers are those
+    that a route's filters have produced; these may name another call, but not another caller.
 
-    Names inside ``Connection`` that are reserved go too, so that no later step can be told to remove
-    what the gateway sets. The same object comes back if there is nothing to remove.
+    Reserved names inside ``Connection`` are removed too, so that a client can't make a later step remove a header that
+    the gateway sets. Returns the same object if there is nothing to remove.
     """
     verdicts = _suspicious
     for name, value in headers:
@@ -118,17 +118,17 @@ def strip_identity(headers: RawHeaders, *, of_route: bool = False) -> RawHeaders
 
 
 def identity_headers(principal: Principal | None) -> tuple[RawHeader, ...]:
-    """The headers that tell a service who calls; none without a principal."""
+    """The headers that tell a service who the caller is; none without a principal."""
     if principal is None:
         return ()
     return (USER_ID, principal.user_id.encode()), (USER_TYPE, principal.user_type.encode())
 
 
 def signature(secret: str, t: int, method: str, target: str, user: str, user_type: str) -> str:
-    """HMAC-SHA256 in hex over the five, one per line.
+    """HMAC-SHA256 in hex over the five values, one per line.
 
-    ``t``: epoch seconds. ``target``: path and query as the service sees them. None of the five can hold a
-    line break (the HTTP parser and the token check see to it), so no two calls share a text.
+    ``t``: epoch seconds. ``target``: path and query as the service sees them. None of the five can hold a line break
+    (the HTTP parser and the token check refuse it), so two different calls never have the same signed text.
     """
     text = f"{t}\n{method}\n{target}\n{user}\n{user_type}"
     return hmac.digest(secret.encode(), text.encode("utf-8", "surrogateescape"), sha256).hex()

@@ -1,4 +1,4 @@
-"""The auth server's keys, kept at hand: fetched in the background, once however many ask."""
+"""The auth server's keys in memory. A background task fetches them; concurrent requests share one fetch."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _NO_KEYS = KeySet({}, {}, (), 0)
 class JwksTiming:
     """How often keys are fetched, all in seconds.
 
-    ``refresh``: while all is well. ``unknown_kid``: the least time between two fetches that tokens
-    with an unknown kid set off. ``fetch``: the longest that one document may take. ``first_retry`` doubles with
-    each failure, up to ``retry_without_keys`` (nobody can get in until then) or ``retry_with_keys``.
+    ``refresh``: the interval while fetches succeed. ``unknown_kid``: the least time between two fetches triggered by
+    tokens with an unknown kid. ``fetch``: the time limit for one document. ``first_retry`` doubles with each failure,
+    up to ``retry_with_keys``, or up to ``retry_without_keys`` while there are no keys and no user can get in.
     """
 
     refresh: float = 300.0
@@ -41,10 +41,10 @@ class JwksTiming:
 
 @dataclass(frozen=True, slots=True)
 class JwksStatus:
-    """For health: ``keys`` counts the keys. ``age`` is seconds since they were last confirmed (``None`` = never),
-    ``failures`` counts the fetches without one usable key since then, ``skipped`` the last document's unusable entries.
-    ``unread`` says why the keys of an issuer, found by its document, were never read; None if they were, or if an
-    address is set."""
+    """The state for health. ``keys``: number of keys. ``age``: seconds since a fetch last confirmed them (``None``:
+    never). ``failures``: fetches since then that brought no usable key. ``skipped``: unusable entries in the last
+    document. ``unread``: why the keys of a discovered issuer were never read; None if they were, or if the settings
+    name the key set's address."""
 
     keys: int
     skipped: int
@@ -56,9 +56,9 @@ class JwksStatus:
 class Jwks:
     """Verification keys by ``kid``, for the fixed ``algorithms`` (a subset of ``signatures.ALGORITHMS``).
 
-    ``source`` is the address of the key set ("": none), or the issuer whose document has it.
-    Nothing is fetched outside ``running()``. What the auth server says replaces what it said before, also
-    when that withdraws every key; while it is away or answers with something else, the keys stay.
+    ``source`` is the address of the key set ("": none), or the issuer whose document names it.
+    Nothing is fetched outside ``running()``. A fetched key set replaces the one before, even if that withdraws every
+    key. While the auth server is unreachable or returns something else, the keys stay.
     ``generation`` grows with each change of the set.
     """
 
@@ -71,7 +71,7 @@ class Jwks:
         timing: JwksTiming | None = None,
         on_fetch: Callable[[bool], None] = lambda ok: None,
     ) -> None:
-        """``on_fetch`` hears of each fetch whether it brought usable keys."""
+        """``on_fetch`` is called after each fetch with whether it brought usable keys."""
         self._fetch = fetch
         self._clock = clock
         self._timing = timing or JwksTiming()
@@ -85,9 +85,9 @@ class Jwks:
         self._running = False
         self._fetching = False
         self._fetches = 0
-        """How many have begun."""
+        """How many fetches have begun."""
         self._succeeded = 0
-        """The number of the last one that brought usable keys."""
+        """The number of the last fetch that brought usable keys."""
         self._sought = Sought()
         self._wanted = asyncio.Event()
         self._round_over = asyncio.Event()
@@ -98,12 +98,12 @@ class Jwks:
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """The allow-list."""
+        """The algorithms that tokens may use."""
         return self._algorithms
 
     @property
     def keys_known(self) -> bool:
-        """Whether there is any key to check a token with."""
+        """Whether there is any key to verify a token with."""
         return bool(self._key_set.fitting)
 
     def status(self) -> JwksStatus:
@@ -115,11 +115,12 @@ class Jwks:
         return JwksStatus(_count(self._key_set), self._key_set.skipped, age, self._failures, unread)
 
     def set_source(self, source: str | IssuerLocation, algorithms: Sequence[str]) -> None:
-        """Take the keys from there from now on, for these algorithms.
+        """Fetch the keys from ``source`` from now on, for these algorithms.
 
-        If one address follows another, the keys at hand stay until the new one has answered. They go at once if an
-        issuer named their place or is to name it now: another party's keys would make tokens that are accepted. They
-        also go if there is no source any more. Raises ValueError as the constructor does.
+        If both the old and the new source are addresses, the present keys stay until the new address has answered.
+        They are dropped at once if the old or the new source is an issuer, because tokens signed with another party's
+        keys would be accepted. They are also dropped if there is no source any more. Raises ValueError as the
+        constructor does.
         """
         if not algorithms or not ALGORITHMS.issuperset(algorithms):
             raise ValueError(f"algorithms must be some of {', '.join(sorted(ALGORITHMS))}")
@@ -137,9 +138,9 @@ class Jwks:
         self._wanted.set()
 
     def known_key(self, kid: str | None, algorithm: str) -> Key | None:
-        """The key if it is at hand; never fetches. Without a ``kid`` it is the only one that fits the algorithm.
+        """The key if it is in memory; never fetches. Without a ``kid`` it is the only key that fits the algorithm.
 
-        ``TokenInvalid`` if that kid is for other algorithms, or if without one several keys fit.
+        Raises ``TokenInvalid`` if the ``kid`` is for other algorithms, or if there is no ``kid`` and several keys fit.
         """
         if kid is None:
             fitting = self._key_set.fitting.get(algorithm, ())
@@ -155,12 +156,12 @@ class Jwks:
         return key
 
     async def key(self, kid: str | None, alg: str) -> Key:
-        """The key with this ``kid``, fetching the set (once for all who ask) if it is unknown. A fetch that is under
-        way may be older than the key: then another one is waited for.
+        """The key with this ``kid``. If it is unknown, the set is fetched, once for all concurrent callers. A fetch
+        under way may have begun before the key was added; then the caller waits for the next one as well.
 
-        Raises ``TokenInvalid`` if there is no such key or it is for another algorithm, ``AuthUnavailable`` if there are
-        no keys at all, or if nobody can say yet whether there is such a key: no fetch has succeeded that began after
-        the ``kid`` was first asked for. A 401 would log users out whose key is only too new.
+        Raises ``TokenInvalid`` if there is no such key or it is for another algorithm. Raises ``AuthUnavailable`` if
+        there are no keys at all, or if it is not yet known whether the key exists, because no fetch has succeeded that
+        began after the ``kid`` was first looked up. A 401 would log out users whose key is only too new.
         """
         key = self.known_key(kid, alg)
         if key is None and kid is not None and len(kid) > MAX_KID_CHARS:
@@ -180,18 +181,18 @@ class Jwks:
         raise TokenInvalid("no kid, and no key fits" if kid is None else "unknown kid")
 
     def _is_open(self, since: int | None) -> bool:
-        """Whether the auth server may have a key by now that is not at hand. ``since`` is the newest fetch when it was
-        first asked for. None: it has no name to remember it by, so all depends on how the last fetch went."""
+        """Whether the auth server may have a key by now that is not in memory. ``since`` is the number of the newest
+        fetch when the key was first looked up. None: the token has no kid, so the outcome of the last fetch decides."""
         if not self._running:
-            return False  # nothing will be found out any more
+            return False  # no fetch will follow
         return bool(self._failures) if since is None else self._succeeded <= since
 
     async def successor(self, tried: Key) -> Key | None:
-        """The key that is for tokens without a kid in place of ``tried``, if there is another one by now.
+        """The key that has replaced ``tried`` for tokens without a kid; None if there is no other one.
 
-        Such a token does not name a key that is unknown, so that a signature that does not fit is what tells of a
-        rotation. Fetches as often as unknown kids do, at most. Raises ``TokenInvalid`` if several keys fit, and
-        ``AuthUnavailable`` if there is no other key and the auth server could not be asked for one.
+        A token without a kid can't name an unknown key, so a signature that does not fit is the only sign of a key
+        rotation. Fetches at most as often as unknown kids do. Raises ``TokenInvalid`` if several keys fit, and
+        ``AuthUnavailable`` if there is no other key and the auth server could not be reached.
         """
         if self._may_fetch():
             await self._round_over.wait()
@@ -203,7 +204,7 @@ class Jwks:
         return None
 
     def _may_fetch(self) -> bool:
-        """Whether a fetch is under way that the caller can wait for; sets one off if it is time for one."""
+        """Whether a fetch is under way that the caller can wait for. Starts one if enough time has passed."""
         if not self._running:
             return False
         if self._fetching or self._wanted.is_set():
@@ -217,7 +218,7 @@ class Jwks:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Jwks]:
-        """Keep the keys fresh while inside. Does not wait for the first fetch, and does not need it."""
+        """Keep the keys fresh inside the ``async with`` block. Entering it does not wait for the first fetch."""
         self._running = self._fetching = True
         task = asyncio.create_task(self._refresh_for_ever(), name="jwks")
         try:
@@ -230,7 +231,7 @@ class Jwks:
             self._end_round()
 
     async def _refresh_for_ever(self) -> None:
-        # The only place that fetches: single flight needs no lock, and a cancelled asker cancels only itself.
+        # The only place that fetches: so one fetch at a time needs no lock, and a cancelled caller cancels only itself.
         while True:
             self._wanted.clear()
             self._fetching = True
@@ -258,12 +259,12 @@ class Jwks:
         except (OSError, TimeoutError) as error:
             why = reason_of(error)
         except Exception as error:
-            # A fault of the gateway or of a library, not of the auth server. The keys at hand stay good all the same.
+            # A bug of the gateway or of a library, not of the auth server. The keys in memory stay valid.
             if not self._failures:
                 _log.exception("the key set could not be read")
             why = f"a fault of the gateway itself ({type(error).__name__})"
         if source != self._source:
-            return  # what another source said has no say any more; the next round has begun already
+            return  # the source was changed during the fetch; a fetch from the new one is due already
         if why:
             self._failed(why)
             return
@@ -288,7 +289,7 @@ class Jwks:
         uri = await self._discovery.key_set(limit) if self._discovery is not None else str(self._source)
         async with asyncio.timeout(limit):
             document = await self._fetch(uri)
-        # Some tens of keys take tens of milliseconds.
+        # In a thread, because some tens of keys take tens of milliseconds.
         return await asyncio.to_thread(parse_key_set, document, algorithms)
 
     def _take(self, key_set: KeySet) -> None:
@@ -303,7 +304,7 @@ class Jwks:
             _log.info("keys are now: %s", shown or "none")
 
     def _tell_left_out(self, left_out: Sequence[LeftOut]) -> None:
-        """Names them with their reasons: faults as a warning, what is for other purposes at debug level."""
+        """Log the unused entries with reasons: faulty ones as a warning, keys for other purposes at debug level."""
         for level, harmless in ((logging.WARNING, False), (logging.DEBUG, True)):
             named = [each for each in left_out if each.harmless is harmless]
             if named:

@@ -1,4 +1,4 @@
-"""From a JWKS document to verification keys, certificates (``x5c``) included. Pure."""
+"""Reads a JWKS document, certificates (``x5c``) included, into verification keys. Pure."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _BASE64_BLANKS: Final = str.maketrans("", "", " \t\r\n")
 
 
 def members_of(certificate: str) -> dict[str, str]:
-    """The public members of a JWK (``kty``, ``n`` and so on) of a certificate's key.
+    """The public JWK members (``kty``, ``n`` and so on) of a certificate's key.
 
-    ``certificate`` is DER in base64, the standard alphabet. Its dates, names and signature are not looked at: the key
-    is trusted because the set holds it. Raises ValueError for what is no certificate, or has a key of another kind.
+    ``certificate`` is DER in base64, the standard alphabet. Its dates, names and signature are not checked: the key
+    is trusted because the key set holds it. Raises ValueError if it is no certificate or its key is of another kind.
     """
     try:
         der = base64.b64decode(certificate.translate(_BASE64_BLANKS), validate=True)
@@ -75,15 +75,15 @@ _ABSENT: Final[tuple[object, ...]] = (None, "", [], {})
 _TO_URL_ALPHABET: Final = bytes.maketrans(b"+/", b"-_")
 _BLANKS: Final = b" \t\r\n"
 
-# 2048: what RFC 7518 demands of RS256. 8192, and 32 bits of exponent: beyond them one verification
-# takes milliseconds of the event loop.
+# 2048: what RFC 7518 demands of RS256. 8192, and 32 bits of exponent: with more, one verification blocks the event loop
+# for milliseconds.
 _RSA_BITS: Final = range(2048, 8192 + 1)
 _RSA_EXPONENT_BITS: Final = 32
 
 _COORDINATE_BYTES: Final = {"P-256": 32, "P-384": 48, "P-521": 66}
 _PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _NOT_OURS: Final = "its kty and crv are none that tokens are checked with here"
-# The members that make a key; one that has none of them may have a certificate instead.
+# The members that hold key material. An entry without any of them may have a certificate instead.
 _PUBLIC_MEMBERS: Final = frozenset({"n", "e", "x", "y"})
 
 _ED25519_PRIME: Final = 2**255 - 19
@@ -97,9 +97,9 @@ _ED25519_WEAK: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One public key for exactly one algorithm; equal when the key material is. ``kid`` is empty for one without.
+    """One public key for exactly one algorithm. Two are equal if their key material is. ``kid`` is "" if absent.
 
-    Built once and used for every token: python-jose takes twice as long when given the JWK each time.
+    Built once and used for every token: python-jose takes twice as long when it gets the JWK each time.
     """
 
     kid: str
@@ -114,9 +114,9 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """An entry of the document that is not used. ``name`` is its kid, or its place where it has none; ``reason`` holds
-    no key material. ``harmless``: the entry is sound, and for something else than checking tokens. The entries beyond
-    ``MAX_KEYS`` are one."""
+    """An entry of the document that is not used. ``name`` is its kid, or its position if it has none. ``reason`` holds
+    no key material. ``harmless``: the entry is valid, but for another purpose than verifying tokens. All entries beyond
+    ``MAX_KEYS`` are reported as one."""
 
     name: str
     reason: str
@@ -131,20 +131,20 @@ class KeySet:
     """The usable keys, and the entries of the document that are not used."""
 
     keys: Mapping[str, Mapping[str, Key]]
-    """Those with a ``kid``, by ``kid`` and algorithm."""
+    """The keys with a ``kid``, by ``kid`` and algorithm."""
     fitting: Mapping[str, tuple[Key, ...]]
-    """All of them by algorithm, those without a ``kid`` as well; of several with the same material the first."""
+    """All keys by algorithm, including those without a ``kid``. Of several with the same material, the first."""
     left_out: tuple[LeftOut, ...]
     skipped: int
-    """How many entries are not used. Those beyond ``MAX_KEYS`` are one of ``left_out`` together."""
+    """How many entries are not used. ``left_out`` holds those beyond ``MAX_KEYS`` as one item; here each counts."""
 
 
 class NoKeySet(ValueError):
-    """The document as a whole is no key set. The text says why in words, without any of the document."""
+    """The document as a whole is no key set. The text says why, without quoting the document."""
 
 
 class _Unusable(Exception):
-    """This entry of the set is not a key we would trust, or (``harmless``) not one for us."""
+    """This entry is not a key that the gateway trusts, or (``harmless``) it is for another purpose."""
 
     def __init__(self, reason: str, *, harmless: bool = False) -> None:
         super().__init__(reason)
@@ -154,9 +154,9 @@ class _Unusable(Exception):
 def parse_key_set(document: bytes, algorithms: Sequence[str]) -> KeySet:
     """Read a JWKS document (RFC 7517).
 
-    Kept are keys that fit one of ``algorithms`` by kty, alg, use, key_ops, size and curve; one without ``alg`` serves
-    every allowed algorithm of its kind. The first of two keys with the same ``kid`` and algorithm counts for tokens
-    that name it. Raises ``NoKeySet`` if the document as a whole is no key set.
+    Keeps the keys that fit one of ``algorithms`` by kty, alg, use, key_ops, size and curve. A key without ``alg``
+    serves every allowed algorithm of its kty and curve. If two keys have the same ``kid`` and algorithm, tokens with
+    that ``kid`` are verified with the first one. Raises ``NoKeySet`` if the document as a whole is no key set.
     """
     entries = _entries(document)
     keys: dict[str, dict[str, Key]] = {}
@@ -167,10 +167,10 @@ def parse_key_set(document: bytes, algorithms: Sequence[str]) -> KeySet:
             try:
                 built = _build(entry, algorithms)
             except (ValueError, JOSEError):
-                # What they say may quote the key.
+                # Without the error's own text, which may quote the key.
                 raise _Unusable("malformed key material") from None
             for key in built:
-                # Also one whose kid is taken: a token without a kid may be of either.
+                # Also a key whose kid another key has: a token without a kid may be signed with either.
                 fitting.setdefault(key.algorithm, {}).setdefault(key.material, key)
             named = [key for key in built if key.kid]
             fresh = [key for key in named if key.algorithm not in keys.get(key.kid, ())]
@@ -183,7 +183,7 @@ def parse_key_set(document: bytes, algorithms: Sequence[str]) -> KeySet:
                 keys.setdefault(key.kid, {})[key.algorithm] = key
     too_many = len(entries) - MAX_KEYS
     if too_many > 0:
-        # In one: each would take time and memory.
+        # One item for all of them, because one for each would take time and memory.
         name = f"the last {too_many} of {len(entries)} entries"
         left_out.append(LeftOut(name, f"more than {MAX_KEYS} keys", harmless=False))
     by_algorithm = {algorithm: tuple(each.values()) for algorithm, each in fitting.items()}
@@ -246,7 +246,7 @@ def _build(entry: object, algorithms: Sequence[str]) -> list[Key]:
 
 
 def _members(entry: object) -> dict[str, Any]:
-    """What the entry has; serializers write what it does not have as null, or as an empty text or list."""
+    """The entry's members, without null, empty texts and empty lists: some serializers write absent members so."""
     if not isinstance(entry, dict):
         raise _Unusable("not an object")
     why = oddity_of(entry)
@@ -256,7 +256,7 @@ def _members(entry: object) -> dict[str, Any]:
 
 
 def _with_certificate(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The entry with the members that the first of its certificates gives."""
+    """The entry with the key members of its first certificate."""
     chain = entry["x5c"]
     if not isinstance(chain, list) or not isinstance(chain[0], str):
         raise _Unusable("its x5c is not a list of texts")
@@ -311,7 +311,7 @@ def _octets(entry: Mapping[str, Any], member: str) -> bytes:
 
 
 def _written(number: int, size: int = 0) -> str:
-    """A number in the one form that JOSE has for it, with at least ``size`` bytes."""
+    """A number in JOSE's one canonical form, with at least ``size`` bytes."""
     return _encoded(number.to_bytes(max(size, (number.bit_length() + 7) // 8, 1), "big"))
 
 

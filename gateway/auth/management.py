@@ -1,4 +1,4 @@
-"""The token of operators: whether a call has it. Pure."""
+"""Checks whether a call carries the operators' management token. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from gateway.auth.access import bearer
 
 
 def has_management_token(authorization: Sequence[str], expected: str | None) -> bool:
-    """Whether the values of ``Authorization`` are the management token, which is ``expected``.
-
-    Never, while no token is set.
-    """
+    """Whether the values of ``Authorization`` hold the management token ``expected``. False if no token is set."""
     if not expected or len(authorization) != 1:
         return False
     given = bearer(authorization)
@@ -20,5 +17,5 @@ def has_management_token(authorization: Sequence[str], expected: str | None) -> 
 
 
 def _encoded(text: str) -> bytes:
-    """As it came: a header may hold bytes that are no UTF-8."""
+    """The bytes as received: a header may hold bytes that are no UTF-8."""
     return text.encode("utf-8", "surrogateescape")

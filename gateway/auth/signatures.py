@@ -1,6 +1,6 @@
-"""Checking signatures: python-jose where it knows the algorithm, ``cryptography`` itself for RSA-PSS and Ed25519.
+"""Verifies signatures: with python-jose where it knows the algorithm, with ``cryptography`` for RSA-PSS and Ed25519.
 
-Each function is made for one public key and one algorithm, and never asks a token which one to use.
+Each function is made for one public key and one algorithm. A token can't choose the algorithm.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _PSS_HASHES: Final[Mapping[str, Callable[[], hashes.HashAlgorithm]]] = {
 
 
 def verifier(material: Mapping[str, str], algorithm: str) -> Verify:
-    """A check for ``material``, the public members of a JWK in their one canonical form.
+    """A verify function for ``material``, the public members of a JWK in canonical form.
 
-    Raises ValueError or JOSEError if it is no such key. ``algorithm`` must be one that is for its kty and crv.
+    Raises ValueError or JOSEError if they are no such key. ``algorithm`` must be one for their kty and crv.
     """
     if algorithm in _PSS_HASHES:
         return _pss(material, _PSS_HASHES[algorithm]())
@@ -51,7 +51,7 @@ def verifier(material: Mapping[str, str], algorithm: str) -> Verify:
 def _pss(material: Mapping[str, str], digest: hashes.HashAlgorithm) -> Verify:
     exponent, modulus = (int.from_bytes(decode_base64url(material[name].encode()), "big") for name in "en")
     key = rsa.RSAPublicNumbers(exponent, modulus).public_key()
-    # The salt is as long as the hash (RFC 7518, 3.5), and no other length is accepted.
+    # RFC 7518, 3.5: the salt is as long as the hash. No other length is accepted.
     scheme = padding.PSS(padding.MGF1(digest), salt_length=digest.digest_size)
 
     def verify(signed: bytes, signature: bytes) -> bool:

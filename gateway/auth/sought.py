@@ -1,4 +1,4 @@
-"""Kids that tokens name and no key has: whether the auth server was asked since. Pure."""
+"""Remembers kids that tokens name and no key has, and whether a fetch has begun since. Pure."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ MOST_WITHDRAWN: Final = 256
 
 
 class Sought:
-    """Tells a key that may have been added since the last fetch from one that does not exist.
+    """Distinguishes a key that may have been added since the last fetch from one that does not exist.
 
-    Fetches are numbered in the order of their beginnings. Only one that begins after a kid was first asked for, and
-    that succeeds, shows that there is no such key. Memory is bounded. A kid that is forgotten counts as a new one, so
-    forged kids never have another kid refused.
+    Fetches are numbered in the order in which they begin. Only a successful fetch that begins after a kid was first
+    looked up shows that the key does not exist. Memory is bounded. A kid that was evicted counts as new, so forged
+    kids never cause another kid to be refused.
     """
 
     def __init__(self) -> None:
         self._since: OrderedDict[str, int] = OrderedDict()
-        """Kid → the newest fetch when it was first asked for."""
+        """Kid → the number of the newest fetch when it was first looked up."""
         self._withdrawn: OrderedDict[str, None] = OrderedDict()
-        """Kids of keys that the auth server had and has no more. Forged kids do not push these out."""
+        """Kids of keys that the auth server has withdrawn. Forged kids do not evict these."""
 
     def since(self, kid: str, fetch: int) -> int:
-        """The newest fetch when ``kid`` was first asked for; -1 if a fetch has shown that its key was withdrawn.
-        ``fetch`` is the newest one now."""
+        """The newest fetch when ``kid`` was first looked up; -1 if a fetch has shown that its key was withdrawn.
+        ``fetch`` is the number of the newest fetch now."""
         if kid in self._withdrawn:
             return -1
         since = self._since.setdefault(kid, fetch)
@@ -36,7 +36,7 @@ class Sought:
         return since
 
     def withdraw(self, kids: Iterable[str]) -> None:
-        """The auth server has no such keys any more."""
+        """Note that the auth server has withdrawn these keys."""
         for kid in kids:
             self._withdrawn[kid] = None
             self._withdrawn.move_to_end(kid)
@@ -44,12 +44,12 @@ class Sought:
             self._withdrawn.popitem(last=False)
 
     def found(self, kids: Iterable[str]) -> None:
-        """There are keys of these names. If they are withdrawn later, that is what counts."""
+        """Note that keys with these kids exist: forget earlier lookups and withdrawals."""
         for kid in kids:
             self._since.pop(kid, None)
             self._withdrawn.pop(kid, None)
 
     def clear(self) -> None:
-        """What was found out is about another key set."""
+        """Forget everything, because the key set's source has changed."""
         self._since.clear()
         self._withdrawn.clear()

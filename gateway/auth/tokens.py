@@ -1,4 +1,4 @@
-"""From a token to its principal: checked once against the keys, then remembered by hash."""
+"""Turns a token into a principal: verifies it once against the keys, then caches the result by the token's hash."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Principal:
 
     ``user_id`` is the token's ``sub``: 1 to 255 UTF-8 bytes that a header can carry unchanged.
     ``user_type`` is the configured claim, "" when absent. ``expires_at`` is the token's ``exp`` in
-    epoch seconds. ``late`` says that the token has expired and was accepted only because of a grace
-    time: that is enough to keep *watching* a place in line, and for nothing else.
+    epoch seconds. ``late``: the token has expired and was accepted only because of a grace time. A late
+    principal may *watch* its place in line and do nothing else.
     """
 
     user_id: str
@@ -36,25 +36,25 @@ _log = logging.getLogger(__name__)
 
 LEEWAY_SECONDS: Final = 60.0
 MAX_TOKEN_CHARS: Final = 8168
-"""As many as fit behind ``Authorization: Bearer`` into a header line of 8,190 bytes, the longest that is read."""
+"""What fits behind ``Authorization: Bearer`` in a header line of 8,190 bytes, the longest that the gateway reads."""
 MAX_NAME_BYTES: Final = 255
 _REMEMBERED_TOKENS: Final = 65_536  # about 30 MB at most
 _REMEMBERED_HEADERS: Final = 256
-_LATEST: Final = 253_402_300_799  # the end of the year 9999; whoever writes milliseconds is beyond it
-# Line breaks and other controls; blanks that are collapsed into one; blanks at the ends, and what Java, JavaScript and
-# others trim beside them.
+_LATEST: Final = 253_402_300_799  # the end of the year 9999; a time in milliseconds is beyond it
+# Line breaks and other control characters; two blanks in a row, which some servers collapse; blanks at the ends, and
+# the other characters that Java, JavaScript and others trim there.
 _NOT_SAFE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]|\s\s|\A[\s\u180e\ufeff]|[\s\u180e\ufeff]\Z")
-# The last byte of many characters in UTF-8, and a blank to servers that read headers as ISO-8859-1.
+# Many characters end in one of these bytes in UTF-8. Servers that read headers as ISO-8859-1 take the byte for a blank.
 _BLANK_LAST_BYTES: Final = frozenset({0x85, 0xA0})
 
 
 class TokenVerifier:
-    """Checks JWTs against ``jwks``; what was found good is remembered until it expires or the keys change.
+    """Verifies JWTs against ``jwks``. Caches a valid token until it expires or the keys change.
 
-    ``issuer`` and ``audience``: compared with ``iss`` and ``aud`` unless ``None`` or ""; of several audiences a
-    token needs one.
-    ``user_type_claim``: the claim that becomes ``Principal.user_type``. ``remember``: how many tokens are
-    kept, the least recently used going first. ``clock``: epoch seconds.
+    ``issuer`` and ``audience``: compared with ``iss`` and ``aud`` unless ``None`` or "". If there are several
+    audiences, a token needs one of them.
+    ``user_type_claim``: the claim that becomes ``Principal.user_type``. ``remember``: how many tokens the cache
+    holds; the least recently used one is evicted first. ``clock``: returns epoch seconds.
     """
 
     def __init__(
@@ -71,24 +71,24 @@ class TokenVerifier:
         self._user_type_claim = user_type_claim
         self._remember = remember
         self._clock = clock
-        # SHA-256 of the token → principal and the generation of keys it was checked against: a copy of
-        # the memory gives away no token, and a change of keys need not stop to empty 65,536 entries.
+        # SHA-256 of the token → principal, and the generation of the keys that verified it. With the hash, a memory
+        # dump reveals no token. With the generation, a change of keys need not clear 65,536 entries at once.
         self._good: OrderedDict[bytes, tuple[Principal, int]] = OrderedDict()
         self._headers: dict[bytes, tuple[str | None, str]] = {}
         self._asked = "", b""
         self._told: set[str] = set()
-        """Reasons for refusing a sub that have been logged as a warning."""
+        """Reasons for refusing a ``sub`` that have been logged as a warning already."""
         self.set_expected(issuer, audience)
 
     def set_expected(self, issuer: str | None, audience: str | Sequence[str] | None) -> None:
-        """Judge by these from now on; what was found good before is forgotten."""
+        """Set the issuer and audience that tokens must have from now on, and clear the cache."""
         self._issuer = issuer
         self._audiences = (audience,) if isinstance(audience, str) else tuple(audience or ())
         self._good.clear()
         self._headers.clear()
 
     def cached(self, token: str) -> Principal | None:
-        """The principal if this very token was verified before and still is good; about a microsecond."""
+        """The principal, if this token was verified before and is still valid. Takes about a microsecond."""
         if len(token) > MAX_TOKEN_CHARS or not token.isascii():
             return None
         digest = sha256(token.encode()).digest()
@@ -104,11 +104,11 @@ class TokenVerifier:
         return principal
 
     async def check(self, token: str, *, grace: float = 0.0) -> Principal:
-        """Who the token speaks for, which ``cached`` does not know.
+        """Verify a token that is not in the cache, and return its principal.
 
-        A token that expired at most ``grace`` seconds ago (leeway not counted) gives a principal with
-        ``late=True`` instead of ``TokenExpired``. Raises ``TokenInvalid`` for whatever else is wrong with it
-        and ``AuthUnavailable`` if there are no keys to check it with.
+        A token that expired less than ``grace`` seconds ago (leeway not counted) gives a principal with
+        ``late=True`` instead of ``TokenExpired``. Raises ``TokenInvalid`` for anything else that is wrong with it
+        and ``AuthUnavailable`` if there are no keys to verify it with.
         """
         head, body, signing_input, signature = _split(token)
         kid, algorithm = self._headers.get(head) or _read_header(head, self._jwks.algorithms)
@@ -124,7 +124,7 @@ class TokenVerifier:
             claims = decode_object(decode_base64url(body))
         except ValueError:
             raise TokenInvalid("claims are not a JSON object") from None
-        # Serializers write a claim that there is none of as null.
+        # Some serializers write an absent claim as null.
         claims = {name: value for name, value in claims.items() if value is not None}
         principal = self._principal(claims, grace)
         if not principal.late:
@@ -132,7 +132,7 @@ class TokenVerifier:
         return principal
 
     def _principal(self, claims: Mapping[str, Any], grace: float) -> Principal:
-        """Judge the claims: who made the token and for whom, since when, about whom, until when."""
+        """Check the claims ``iss``, ``aud``, ``nbf``, ``sub`` and ``exp``, and return the principal."""
         if self._issuer and claims.get("iss") != self._issuer:
             raise TokenInvalid("iss")
         if any(self._audiences) and not _is_meant(claims.get("aud"), self._audiences):
@@ -152,7 +152,7 @@ class TokenVerifier:
         return Principal(user_id, user_type if _is_name(user_type) else "", expires_at, late=overdue >= 0)
 
     def _tell_refused(self, sub: object) -> None:
-        """Logs why the sub of a token with a good signature is refused; the answer to its user does not say it."""
+        """Log why the ``sub`` of a token with a good signature is refused. The response does not say why."""
         why = _fault_of(sub) if isinstance(sub, str) else "it is no text"
         level = logging.DEBUG if why in self._told else logging.WARNING
         self._told.add(why)
@@ -164,7 +164,7 @@ class TokenVerifier:
 
     def _keep(self, token: str, principal: Principal, generation: int) -> None:
         asked, digest = self._asked
-        # Nearly always what was just asked for: no need to hash it again.
+        # Nearly always the token that ``cached`` has just hashed, so it need not be hashed again.
         if asked is not token:
             digest = sha256(token.encode()).digest()
         self._good[digest] = (principal, generation)
@@ -172,7 +172,7 @@ class TokenVerifier:
             self._good.popitem(last=False)
 
     def _keep_header(self, head: bytes, kid: str | None, algorithm: str) -> None:
-        # Only headers under a good signature get here, so there are few unless the auth server makes many.
+        # Only headers of tokens with a good signature get here, so there are few unless the auth server makes many.
         if head not in self._headers:
             if len(self._headers) >= _REMEMBERED_HEADERS:
                 self._headers.clear()
@@ -180,7 +180,7 @@ class TokenVerifier:
 
 
 def _split(token: str) -> tuple[bytes, bytes, bytes, bytes]:
-    """Header and claims as encoded, what was signed, and the signature, decoded."""
+    """The encoded header, the encoded claims, the signed bytes, and the decoded signature."""
     if len(token) > MAX_TOKEN_CHARS:
         raise TokenInvalid("too long")
     if not token.isascii():
@@ -196,8 +196,8 @@ def _split(token: str) -> tuple[bytes, bytes, bytes, bytes]:
 
 
 def _read_header(encoded: bytes, algorithms: tuple[str, ...]) -> tuple[str | None, str]:
-    """``kid`` (None: there is none) and ``alg``. Nothing else in the header has a say; ``crit`` demands that something
-    has, and ``b64`` that what is signed be read in another way."""
+    """``kid`` (None if absent) and ``alg``. Other members of the header are ignored, except two that are refused:
+    ``crit``, which demands that extensions are understood, and ``b64: false``, which changes what is signed."""
     try:
         header = decode_object(decode_base64url(encoded))
     except ValueError:
@@ -218,7 +218,7 @@ def _read_header(encoded: bytes, algorithms: tuple[str, ...]) -> tuple[str | Non
 
 
 def _instant(claims: Mapping[str, Any], name: str) -> float:
-    """A NumericDate, in epoch seconds. ``True`` is a number to Python, and NaN compares with nothing."""
+    """A NumericDate claim, in epoch seconds. Refuses ``true``, which Python counts as a number, and NaN."""
     value = claims.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not -_LATEST <= value <= _LATEST:
         raise TokenInvalid(name)
@@ -231,16 +231,16 @@ def _is_meant(audience: object, wanted: Sequence[str]) -> bool:
 
 
 def _is_name(value: object) -> TypeGuard[str]:
-    """Whether a claim can name a user in a header and arrives as it is: 1 to 255 UTF-8 bytes, no control characters.
+    """Whether a header can carry the claim unchanged: 1 to 255 UTF-8 bytes, no control characters.
 
-    Refused as well is what some server on the way drops or collapses, since " admin" would arrive as "admin": blanks of
-    any kind at either end, two spaces in a row, and a last byte that is a blank in ISO-8859-1.
+    Also refuses what some servers drop or collapse, because " admin" would reach the service as "admin": blanks of any
+    kind at either end, two blanks in a row, and a last byte that is a blank in ISO-8859-1.
     """
     return isinstance(value, str) and not _fault_of(value)
 
 
 def _fault_of(name: str) -> str:
-    """Why a header cannot carry a name unchanged, for the log; empty if it can."""
+    """Why a header cannot carry ``name`` unchanged, as a text for the log; empty if it can."""
     if not name:
         return "it is empty"
     if _NOT_SAFE.search(name) is not None:

@@ -1,4 +1,4 @@
-"""What of a request a routing decision may depend on."""
+"""The attributes of a request that a routing decision may depend on."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from gateway.routing.path import Target
 
 @dataclass(slots=True)
 class RequestAttributes:
-    """What a predicate may look at.
+    """The attributes of a request that predicates read.
 
-    ``client`` is the caller's address as text, trusted proxies already taken off; ``host`` is the Host header's value
-    with its port, if it has one, and empty without a Host, as HTTP/1.0 allows; ``scheme`` is ``http`` or ``https``.
+    ``client`` is the client's address as text, behind all trusted proxies. ``host`` is the Host header's value, with
+    its port if it has one; empty without a Host, which HTTP/1.0 allows. ``scheme`` is ``http`` or ``https``.
     """
 
     method: str
@@ -28,9 +28,9 @@ class RequestAttributes:
     _parameters: Mapping[str, list[str]] | None = field(default=None, init=False, repr=False, compare=False)
 
     def parameters(self) -> Mapping[str, list[str]]:
-        """The decoded values of each parameter of the query. A parameter without ``=`` is there without a value.
+        """The decoded values of each parameter of the query. A parameter without ``=`` has no values.
 
-        Read once, at the first call, for all the rules that ask. Raises BadRequest if the query is malformed.
+        The query is parsed once, at the first call. Raises BadRequest if it is malformed.
         """
         if self._parameters is None:
             found: dict[str, list[str]] = {}

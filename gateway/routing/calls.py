@@ -1,10 +1,10 @@
-"""Call patterns: ``POST /api/v1/reservations/**``, the unit of gates and of access.
+"""Call patterns such as ``POST /api/v1/reservations/**``, of which gates and access rules consist.
 
-What opens matches narrowly and what protects matches widely. ``opens`` wants the exact canonical path in its own case,
-and that all its readings are opened too. ``protects`` looks past everything a lenient service may look past (see
-``readings``): case, compatibility forms, format suffixes, blanks, invisible characters, slashes and dots at the end,
-``;`` parameters, what stands behind an encoded ``?`` or ``#``. So an alias of a protected call is protected, and
-an alias of a public one is not public.
+A rule that opens calls matches narrowly, a rule that protects calls matches widely. ``opens`` requires the exact
+canonical path, case included, and that all readings of the path are opened too. ``protects`` ignores everything that a
+lenient service may ignore (see ``readings``): case, compatibility forms, format suffixes, blanks, invisible characters,
+slashes and dots at the end, ``;`` parameters, and the part behind an encoded ``?`` or ``#``. So an alias of a protected
+call is protected, and an alias of a public call is not public.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ METHODS: Final = (
     *("MKREDIRECTREF", "UPDATEREDIRECTREF", "PURGE", "BAN", "REFRESH", "M-SEARCH", "NOTIFY"),
     *("SUBSCRIBE", "UNSUBSCRIBE", "POLL", "SOURCE"),
 )
-"""The methods that a rule may name: those registered with IANA, of caches and of UPnP. Others are forwarded too; a rule
-without a method is for them as well. A name that is none of these is more likely a slip than a method."""
+"""The methods that a rule may name: those registered with IANA, of caches and of UPnP. Any other name is refused as a
+probable typo. Requests with other methods are forwarded too, and a rule without a method applies to them."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallPattern:
-    """``[METHOD] /pattern``; without a method it means every method. ``source`` is as written."""
+    """``[METHOD] /pattern``. Without a method it matches every method. ``source`` is the text as written."""
 
     source: str
     method: str | None
@@ -59,7 +59,7 @@ class CallPattern:
     bare: PathPattern = field(repr=False)
 
     def opens(self, method: str, path: str) -> bool:
-        """Whether exactly this call is meant, however a service reads the path; a GET pattern opens HEAD too."""
+        """Whether the pattern matches this call however a service reads the path. A GET pattern opens HEAD too."""
         if self.method is not None and method != self.method and (method != "HEAD" or self.method != "GET"):
             return False
         if self.pattern.match(path) is None:
@@ -70,14 +70,14 @@ class CallPattern:
         )
 
     def protects(self, method: str, path: str) -> bool:
-        """Whether this call, or anything a service could take for it, is meant."""
+        """Whether the pattern matches this call in at least one way in which a service could read it."""
         if self.method is not None and _other_method(self.method, method.upper()):
             return False
         return self.covers(path, readings_of(path))
 
     def covers(self, path: str, readings: Iterable[Reading]) -> bool:
-        """``protects`` for ``readings_of`` the path made beforehand, the method aside."""
-        # Not every path that fits a regex still does so folded: [^a-z]+ in a variable.
+        """``protects`` without the method, for ``readings`` that the caller has made with ``readings_of``."""
+        # The unfolded path too: a regex such as [^a-z]+ in a variable may match it and not the folded one.
         if self.pattern.match(path) is not None:
             return True
         for reading in readings:  # noqa: SIM110 - twice as fast as a generator
@@ -132,10 +132,11 @@ def _decoded_text(part: str, source: str) -> str:
 
 
 def overlap(protected: CallPattern, public: CallPattern) -> bool:
-    """Whether some call is both protected by the one and opened by the other.
+    """Whether a call exists that ``protected`` protects and ``public`` opens.
 
-    Exact for literals, ``*``, ``?``, ``**`` and plain variables; a regex counts as ``*``. What is protected beyond its
-    own path (``/a.json`` by ``/a``) counts where both are literal. Where a wildcard could mean it, the gate wins.
+    Exact for literals, ``*``, ``?``, ``**`` and plain variables; a regex counts as ``*``. Aliases of a protected path
+    (``/a.json`` of ``/a``) count if both patterns are literal. An alias that only a wildcard matches does not count;
+    for such a call the gate wins.
     """
     both = protected.method is not None and public.method is not None
     if both and _other_method(protected.method or "", public.method or ""):
@@ -147,7 +148,7 @@ def overlap(protected: CallPattern, public: CallPattern) -> bool:
 
 
 def _words(pattern: PathPattern) -> tuple[str | None, ...]:
-    """The segments as globs of ``*`` and ``?``; None stands for any number of segments."""
+    """The segments as globs with ``*`` and ``?``. None stands for any number of segments."""
     words: list[str | None] = [None] if pattern.head is not None else []
     words.extend(
         segment.literal if segment.literal is not None else fold(segment.as_glob())
@@ -163,15 +164,15 @@ def _sequences_meet(one: tuple[str | None, ...], other: tuple[str | None, ...]) 
 
 @lru_cache(maxsize=4096)
 def _globs_meet(one: str, other: str) -> bool:
-    """Whether some text matches both globs (a ``*`` is any run, a ``?`` any character)."""
+    """Whether a text exists that matches both globs (``*``: any run of characters, ``?``: any one character)."""
     return _meet(one, other, "*", lambda mine, its: mine == its or "?" in (mine, its))
 
 
 def _meet(
     one: Sequence[Any], other: Sequence[Any], run: str | None, same: Callable[[Any, Any], bool]
 ) -> bool:
-    """Whether some sequence matches both; ``run`` stands for any number of parts. Patterns may be long, so it is no
-    recursion."""
+    """Whether a sequence exists that matches both. ``run`` stands for any number of parts. Not recursive, because
+    patterns may be long."""
     todo, seen = [(0, 0)], set()
     while todo:
         at = mine, its = todo.pop()
@@ -181,7 +182,7 @@ def _meet(
         if mine == len(one) and its == len(other):
             return True
         if (mine < len(one) and one[mine] == run) or (its < len(other) and other[its] == run):
-            # The run ends here, or takes one more part of the other side.
+            # Either the run ends here, or it takes one more part of the other side.
             if mine < len(one):
                 todo.append((mine + 1, its))
             if its < len(other):

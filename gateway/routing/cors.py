@@ -1,4 +1,4 @@
-"""CORS as Spring configures it: rules parsed and checked, and one request against one rule. Pure."""
+"""CORS as Spring configures it: parses and checks rules, and decides about one request by one rule. Pure."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _CAPITAL = re.compile(r"[A-Z]")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/]+|null", re.IGNORECASE)
 # A method, a header's name, or "*".
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# Commas within the ports of a pattern divide nothing.
+# A comma between the ports of a pattern (``[8080,8081]``) is no separator.
 _COMMA = re.compile(r",(?![^\[\]]*\])")
 _PORTS = re.compile(r"(.*):\[(\*|\d{1,5}(?:,\d{1,5})*)\]")
 
-# What browsers send: a name without empty labels, or an IPv6 address.
+# A host as browsers send it: a name without empty labels, or an IPv6 address.
 _SENT = re.compile(
     r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9_~-]+(?:\.[a-z0-9_~-]+)*\.?|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?"
 )
@@ -31,10 +31,10 @@ _LAST_PORT: Final = 65_535
 
 @dataclass(frozen=True, slots=True)
 class CorsRule:
-    """What one set of paths allows other origins. Empty tuples allow nothing, ``"*"`` in them everything.
+    """What pages of other origins may do on some paths. An empty tuple allows nothing; one with ``"*"`` everything.
 
-    ``allowed_methods`` defaults to GET and HEAD as in Spring; ``max_age`` is in seconds, None leaves it out.
-    ``origin_regexes`` are the patterns, compiled.
+    ``allowed_methods`` defaults to GET and HEAD as in Spring. ``max_age`` is in seconds; None leaves the header out.
+    ``origin_regexes`` are the compiled patterns.
     """
 
     allowed_origins: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class CorsRule:
 
 
 def parse_cors(values: Mapping[str, object]) -> CorsRule:
-    """Make a rule of plain values as in the file; raises RuleViolation (rule ``cors``)."""
+    """Make a rule from plain values as in the file. Raises RuleViolation (rule ``cors``)."""
     read: dict[str, object] = {}
     for key, value in values.items():
         known = CORS_RULE.by_plain_name.get(plain_name(key))
@@ -62,7 +62,7 @@ def parse_cors(values: Mapping[str, object]) -> CorsRule:
         name = _CAPITAL.sub(lambda letter: f"_{letter[0].lower()}", known.name)
         read[name] = _single(key, value, known.holds) if isinstance(known.holds, ValueType) else _texts(value)
     rule = CorsRule(**read)  # type: ignore[arg-type]
-    # They are written into answers: anything else would break every one of them, or be a header of its own.
+    # These names are written into responses. Anything but a name would break the response or inject a header.
     for name in (*rule.allowed_methods, *rule.allowed_headers, *rule.exposed_headers):
         if _NAME.fullmatch(name) is None:
             raise RuleViolation("cors", f"{name!r} is neither a method's nor a header's name")
@@ -82,7 +82,7 @@ def parse_cors(values: Mapping[str, object]) -> CorsRule:
 
 
 def hardly_meant(rule: CorsRule) -> tuple[str, ...]:
-    """What is allowed in a rule but does not work as its author must expect, each as a text."""
+    """Warnings about values that are allowed but probably do not work as the operator expects."""
     found = []
     if rule.allow_credentials and "*" in rule.exposed_headers:
         found.append(
@@ -105,14 +105,14 @@ def hardly_meant(rule: CorsRule) -> tuple[str, ...]:
 
 
 def _why_no_origin(origin: str) -> str:
-    """Why no browser sends an origin, and what to do; empty if one may."""
+    """Why no browser sends ``origin``, and what to do; empty if a browser may send it."""
     if "*" in origin:
         return "is no pattern, so that it matches nothing: write it under allowedOriginPatterns"
     return "" if origin.lower() == "null" else _why_never(origin.lower())
 
 
 def _why_no_pattern(pattern: str) -> str:
-    """Why a pattern matches no origin that a browser sends, or fewer than it seems to, and what to do; or empty."""
+    """Why a pattern matches no origin that browsers send, or fewer than it seems to, and what to do; else empty."""
     scheme, mark, rest = pattern.partition("://")
     if not mark:
         return (
@@ -127,17 +127,17 @@ def _why_no_pattern(pattern: str) -> str:
                 return f"{why} (port {port})"
     elif rest.endswith(":*"):
         host = rest[:-2]
-        # Servers of developers have a port of their own.
+        # Development servers use various ports.
         if host not in ("localhost", "127.0.0.1", "[::1]"):
             return "matches only origins with a port, and browsers send none for 443 and 80: write :[*] for any or none"
     if pattern != pattern.lower():
         return "matches nothing: browsers send origins in small letters"
-    # Digits may stand for a star in a name as well as in a port.
+    # "1" replaces a star, because it is valid both in a name and in a port.
     return _why_never(f"{'http' if scheme == '*' else scheme.replace('*', 'a')}://{host.replace('*', '1')}")
 
 
 def _why_never(origin: str) -> str:
-    """Why no browser sends an origin in small letters, and what to do; empty if one may."""
+    """Why no browser sends ``origin``, which is in lower case, and what to do; empty if a browser may send it."""
     if not origin.isascii():
         return "matches nothing: browsers send names beyond ASCII as xn--…"
     if "/" in origin.partition("://")[2]:
@@ -166,8 +166,8 @@ def _single(key: str, value: object, of: ValueType[object]) -> object:
 
 
 def _compile_origin(pattern: str) -> re.Pattern[str]:
-    """``*`` is any number of characters but ends before a path would begin; ``:[8080,8081]`` at the end is one of these
-    ports, ``:[*]`` any or none."""
+    """Compile an origin pattern. ``*`` matches any number of characters except ``/``. ``:[8080,8081]`` at the end
+    matches one of these ports, ``:[*]`` any port or none."""
     if pattern == "*":
         return re.compile(".*")
     ports = ""
@@ -175,7 +175,7 @@ def _compile_origin(pattern: str) -> re.Pattern[str]:
         pattern = match[1]
         ports = r"(?::\d+)?" if match[2] == "*" else f":(?:{match[2].replace(',', '|')})"
     first, *others = map(re.escape, pattern.split("*"))
-    # What stands between two stars is taken where it comes first, and never looked for again: linear time.
+    # The text between two stars is matched at its first occurrence, without backtracking: that takes linear time.
     between = "".join(f"(?>[^/]*?{text})" for text in others[:-1])
     return re.compile(first + between + (f"[^/]*{others[-1]}" if others else "") + ports)
 
@@ -190,20 +190,20 @@ _VARY: Final[Headers] = (
 _SENT_ORIGIN = re.compile(
     r"([A-Za-z][A-Za-z0-9+.-]*)://([A-Za-z0-9._~-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?"
 )
-# What may be said back to whoever asks: a header's name and nothing else.
+# What a preflight's response may repeat from the request: the name of a header and nothing else.
 
 
 class Crossing(NamedTuple):
-    """Whether the request may go on, and the headers of its answer, whatever that is."""
+    """Whether the request may go on, and the CORS headers of its response."""
 
     allowed: bool
     headers: Headers
 
 
 class Asked(NamedTuple):
-    """What of a request counts. ``origins`` are all its ``Origin`` headers; ``own`` says that they name the gateway
-    itself. ``method_wanted`` and ``headers_wanted`` are a preflight's, None and "" if not there. ``from_outside``: a
-    browser asks whether a page of a public network may call into a private one."""
+    """The parts of a request that CORS depends on. ``origins``: all its ``Origin`` headers. ``own``: they name the
+    gateway itself. ``method_wanted`` and ``headers_wanted`` are those of a preflight; None and "" if absent.
+    ``from_outside``: the browser asks whether a page of a public network may call into a private one."""
 
     method: str
     origins: Sequence[str]
@@ -214,12 +214,12 @@ class Asked(NamedTuple):
 
     @property
     def is_preflight(self) -> bool:
-        """Whether a browser asks what it may send."""
+        """Whether the request is a preflight: the browser asks what it may send."""
         return self.method == "OPTIONS" and bool(self.origins) and self.method_wanted is not None
 
 
 def judge(rule: CorsRule, asked: Asked) -> Crossing:
-    """Decides about one request on a path that ``rule`` is for."""
+    """Decide about one request on a path to which ``rule`` applies."""
     if not asked.origins or asked.own:
         return Crossing(True, _VARY)
     origin = asked.origins[0] if len(asked.origins) == 1 else ""
@@ -247,13 +247,12 @@ def judge(rule: CorsRule, asked: Asked) -> Crossing:
 
 
 def acts_for_user(rule: CorsRule | None, origin: str) -> bool:
-    """Whether a page of ``origin`` may act with the cookies of whoever looks at it."""
+    """Whether a page of ``origin`` may act with the cookies of the user who has it open."""
     return rule is not None and rule.allow_credentials and _allowed_origin(rule, origin) is not None
 
 
 def is_own(origin: str, scheme: str, host: str, port: str) -> bool:
-    """Whether ``origin`` is where the request itself went, which is no other origin. ``host`` may have a port, which
-    does not count: ``port`` does."""
+    """Whether ``origin`` is the origin that the request was sent to. ``port`` counts; a port in ``host`` does not."""
     match = _SENT_ORIGIN.fullmatch(origin)
     if match is None:
         return False
@@ -267,7 +266,7 @@ def is_own(origin: str, scheme: str, host: str, port: str) -> bool:
 
 
 def _allowed_origin(rule: CorsRule, origin: str) -> str | None:
-    """What to say is allowed: the origin, or ``*``; None if it is not."""
+    """The value of ``Access-Control-Allow-Origin``: the origin, or ``*``; None if the origin is not allowed."""
     if not origin or not origin.isascii():
         return None
     if "*" in rule.allowed_origins:
@@ -275,7 +274,7 @@ def _allowed_origin(rule: CorsRule, origin: str) -> str | None:
     lowered = origin.lower()
     if any(lowered == each.lower() for each in rule.allowed_origins):
         return origin
-    # "null" is the origin of every sandboxed page, so that a pattern never means it.
+    # A pattern never matches "null", because every sandboxed page has that origin.
     if _SENT_ORIGIN.fullmatch(origin) and any(each.fullmatch(origin) for each in rule.origin_regexes):
         return origin
     return None
@@ -292,7 +291,7 @@ def _names(text: str) -> list[str]:
 
 
 def _allowed_names(rule: CorsRule, wanted: list[str]) -> list[str]:
-    """Those of the wanted headers that are allowed; the browser holds the rest against its page."""
+    """The wanted headers that are allowed. The browser blocks the page's request if one is missing."""
     if "*" in rule.allowed_headers:
         return [name for name in wanted if _NAME.fullmatch(name)]
     known = {name.lower() for name in rule.allowed_headers}

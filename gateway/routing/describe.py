@@ -1,4 +1,4 @@
-"""What ``gateway check``, ``gateway routes`` and ``/actuator/gateway/routes`` say of a table. Pure."""
+"""Describes a route table for ``gateway check``, ``gateway routes`` and ``/actuator/gateway/routes``. Pure."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _WITHOUT_PORT = re.compile(r"(https?)://(?:\[[^\]/]*\]|[^:/?#]+)(?=[/?#]|$)", re
 
 
 def actuator(table: RouteTable) -> list[dict[str, Any]]:
-    """All routes in the order in which they are asked."""
+    """All routes in the order in which they are tried."""
     return [actuator_route(route) for route in table.routes]
 
 
 def actuator_route(route: Route) -> dict[str, Any]:
-    """One route; ``metadata`` only where there is some, as there."""
+    """One route. ``metadata`` is left out if it is empty, as in Spring."""
     shown: dict[str, Any] = {"predicate": _predicate(route), "route_id": route.id}
     if route.metadata:
         shown["metadata"] = {key: _spring_value(value) for key, value in route.metadata.items()}
@@ -52,7 +52,7 @@ def _predicate(route: Route) -> str:
 
 
 def _uri(uri: str) -> str:
-    """Spring writes the port even where it is the scheme's own."""
+    """The URI as Spring writes it: with the port, even if it is the scheme's default."""
     match = _WITHOUT_PORT.match(uri)
     if match is None:
         return uri
@@ -61,7 +61,7 @@ def _uri(uri: str) -> str:
 
 
 def _spring_value(value: object) -> object:
-    """Spring binds lists in metadata as mappings from positions."""
+    """The value as Spring shows it: lists in metadata become mappings from positions."""
     if isinstance(value, list):
         return {str(at): _spring_value(item) for at, item in enumerate(value)}
     if isinstance(value, dict):
@@ -70,7 +70,7 @@ def _spring_value(value: object) -> object:
 
 
 def filter_factories() -> tuple[str, ...]:
-    """The filters there are for routes, each as Spring Cloud Gateway names its factory and that one's arguments."""
+    """All filters, each under Spring Cloud Gateway's name of its factory, with the arguments."""
     return tuple(
         f"[{kind.name}GatewayFilterFactory configClass = {_config_class(kind.name, kind.args)}]"
         for kind in FILTERS.values()
@@ -78,7 +78,7 @@ def filter_factories() -> tuple[str, ...]:
 
 
 def predicate_factories() -> tuple[str, ...]:
-    """Likewise the predicates."""
+    """All predicates, in the same form."""
     return tuple(
         f"[{name}RoutePredicateFactory configClass = "
         f"{'WeightConfig' if name == 'Weight' else f'{name}RoutePredicateFactory.Config'}]"
@@ -116,8 +116,8 @@ _OWN: Final = tuple(
 def check(
     path: Path, environ: Mapping[str, str], properties: Properties | None = None
 ) -> tuple[list[Fault], RouteTable | None]:
-    """All faults of a route file and what is laid over it, or the table, with a route for each static service if
-    there is a locator."""
+    """All faults of a route file and of the properties laid over it, or the table. If there is a locator, the table has
+    a route for each static service."""
     try:
         return [], located(parse(content_of(path, once=True), str(path), environ, properties), ())
     except RouteFileError as error:
@@ -125,7 +125,7 @@ def check(
 
 
 def table(table: RouteTable) -> str:
-    """The routes in the order in which they are asked, then gates, public calls, rooms and services."""
+    """The routes in the order in which they are tried, then gates, public calls, rooms and services."""
     rows = [("ORDER", "ID", "PREDICATES", "FILTERS", "URI")]
     for route in table.routes:
         predicates, filters = _shown(route.predicates), _shown(route.filters)
@@ -146,7 +146,7 @@ def table(table: RouteTable) -> str:
 
 
 def _shown(items: Iterable[object]) -> str:
-    """Spring's texts without what is always the same."""
+    """Spring's texts, without the parts that are always the same."""
     return ", ".join(str(item).removesuffix(", match trailing slash: true") for item in items)
 
 
@@ -167,7 +167,7 @@ def explain(
 ) -> str:
     """Which route, gate and access rule a call meets, what goes to the service, and why.
 
-    ``target`` is a path with or without a query. A Host among ``headers`` counts, else it is ``localhost``.
+    ``target`` is a path with or without a query. Without a Host among ``headers``, the host is ``localhost``.
     """
     sent = CIMultiDict(headers)
     host = sent.setdefault("Host", "localhost")
@@ -211,7 +211,7 @@ def _route(table: RouteTable, facts: RequestAttributes, match: Match | None) -> 
 
 
 def _miss(route: Route, facts: RequestAttributes) -> str:
-    """Why a route that was near did not take the request: its path holds and something else doesn't."""
+    """Why a route whose path predicate holds did not take the request: another predicate does not hold."""
     failed = [predicate for predicate in route.predicates if not _holds(predicate, facts)]
     if not failed or len(failed) == len(route.predicates):
         return ""
@@ -221,7 +221,7 @@ def _miss(route: Route, facts: RequestAttributes) -> str:
 def _holds(predicate: Predicate, facts: RequestAttributes) -> bool:
     try:
         return predicate.holds(facts, {})
-    except BadRequest:  # a malformed query, of a call that another predicate keeps from this route
+    except BadRequest:  # the query is malformed; another predicate keeps the call from this route
         return False
 
 

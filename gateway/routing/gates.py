@@ -1,4 +1,4 @@
-"""Which calls need a place in which room, and what a room's limits are."""
+"""Gates: which calls need a place in which room, and the limits of a room."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from gateway.routing.readings import readings_of
 
 DEFAULT_ROOM: Final = "default"
 _MICROSECONDS: Final = 0.5
-"""What it takes to compare a path with one rule, wildcards aside."""
+"""The time to compare a path with one rule, without its wildcards."""
 _FEW: Final = 6
-"""So few rules are compared one by one, which is quicker than to look for those that fit."""
+"""Up to so many rules are compared one by one, which is faster than an index."""
 
 
 @dataclass(frozen=True, slots=True)
 class GateRule:
-    """What a matching call means: a place in ``room`` is needed, or (``renews_only``) just renewed."""
+    """What applies to a matching call: it needs a place in ``room``, or (``renews_only``) only renews one."""
 
     room: str
     renews_only: bool
@@ -28,7 +28,7 @@ class GateRule:
 
 @dataclass(frozen=True, slots=True)
 class RoomLimits:
-    """Limits of one room; None leaves the value of the settings. ``duration`` is in seconds."""
+    """Limits of one room. None: the value in the settings applies. ``duration`` is in seconds."""
 
     capacity: int | None = None
     duration: float | None = None
@@ -47,7 +47,7 @@ Found = tuple[CallPattern, GateRule]
 
 
 class GateIndex:
-    """All gates of a table, by method, what needs a place before what only renews one."""
+    """All gates of a table, by method. Rules that need a place come before rules that only renew one."""
 
     __slots__ = ("_any", "_by_method")
 
@@ -66,7 +66,7 @@ class GateIndex:
         self._any = _Rules([rule for rule in rules if rule[0].method is None])
 
     def find(self, method: str, path: str, upstream_path: str) -> Found | None:
-        """The rule for a call, by the path it came with or the one it goes to the service with."""
+        """The rule for a call, by the path that the client sent or the one that the service gets."""
         rules = self._by_method.get(method.upper(), self._any)
         if not rules:
             return None
@@ -94,8 +94,8 @@ class _Rules:
             return self._rules[exact]
         likely, likely_path, wide = self._first_wide(paths, exact)
         if exact < self._needing:
-            # A gate that names the very path counts instead of one before it that only looks past a suffix of it, but
-            # a wildcard names nothing: a place for /events/*/seats is none for /events/7/seats spelled as /events/07.
+            # A gate that names the exact path wins over an earlier one that matches it only without its suffix. A
+            # wildcard does not name a path: a place for /events/*/seats is none for /events/7/seats spelled /events/07.
             same_path = exact_path if exact_path == likely_path else None
             named = likely >= exact or _is_named(self._rules[exact][0], self._rules[likely][0], same_path)
             return self._rules[exact if named else likely]
@@ -105,8 +105,8 @@ class _Rules:
         return self._rules[first] if first < len(self._rules) else None
 
     def _first_exact(self, paths: Sequence[str]) -> tuple[int, str]:
-        """The first rule that matches one of the paths as it is, and that path. Not every path that fits a regex still
-        does so folded: [^a-z]+ in a variable."""
+        """The first rule that matches one of the paths as it is, and that path. This search is needed because a regex
+        such as [^a-z]+ in a variable may match a path and not its folded form."""
         best, of = len(self._rules), ""
         for path in paths:
             ranks = self._all or self._exact.candidates(tuple(path.split("/")[1:]))
@@ -121,8 +121,8 @@ class _Rules:
         return best, of
 
     def _first_wide(self, paths: Sequence[str], exact: int) -> tuple[int, str, int]:
-        """The first rule before ``exact`` of which one of the paths is likely another spelling, and that path; the
-        first of which it may be one at all."""
+        """Among the rules before ``exact``: the first one that one of the paths is likely another spelling of, that
+        path, and the first rule that a path could be another spelling of at all."""
         likely, wide = exact, len(self._rules)
         of = ""
         for path in paths:
@@ -144,7 +144,8 @@ class _Rules:
 
 
 def _is_named(exact: CallPattern, other: CallPattern, path: str | None) -> bool:
-    """Whether ``exact`` names what ``other`` only looks past in ``path``, which is None if each matches another one."""
+    """Whether ``exact`` names the segment of ``path`` that ``other`` matches only in another spelling. ``path`` is None
+    if the two rules match different paths."""
     mine, its = exact.pattern, other.pattern
     if path is None or mine.head is not None or its.head is not None:
         return False

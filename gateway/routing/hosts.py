@@ -14,19 +14,19 @@ from gateway.routing.spec.faults import RuleViolation
 RUN: Final = "*"
 ONE: Final = "?"
 _MOST_STEPS: Final = 4000
-"""Characters of the text times those of the longest fixed text. More goes to the regex, which is measured."""
+"""Limit for the text's length times the longest fixed text's. Longer texts go to the regex, whose time is measured."""
 _MICROSECONDS: Final = 0.3
 _MICROSECONDS_A_CHARACTER: Final = 0.01
 
 
 class Glob:
-    """A text with wildcards. ``beginning`` is the fixed text that it begins with, maybe an empty one."""
+    """A text with wildcards. ``beginning`` is the fixed text that it begins with; it may be empty."""
 
     __slots__ = ("_quick", "_regex", "_weight", "beginning")
 
     def __init__(self, parts: Sequence[str], regex: Regex, *, suffix: bool, one: str = ".") -> None:
-        """``parts`` are fixed texts, ``RUN`` and ``ONE``; with ``suffix`` a format suffix may stand behind them.
-        ``regex`` means the same. ``one`` is a regex of what ``ONE`` may be."""
+        """``parts`` are fixed texts, ``RUN`` and ``ONE``. With ``suffix``, a format suffix may follow them. ``regex``
+        matches the same texts. ``one`` is the regex for ``ONE``."""
         self.beginning = parts[0] if parts and parts[0] not in (RUN, ONE) else ""
         pieces: list[list[str]] = [[]]
         for part in parts:
@@ -38,14 +38,14 @@ class Glob:
         between = "".join(f"(?>.*?{piece})" for piece in others[:-1] if piece)
         last = others[-1] if others else ""
         if others:
-            # Lazily, the first place where a suffix begins or the text ends is enough.
+            # With a suffix the last run is lazy: the first place where a suffix begins or the text ends is enough.
             first += between + (f".*?{last}" if suffix and last else f".*{last}")
         self._quick = re.compile(first + (r"(?:\..*)?" if suffix and (last or not others) else ""), re.DOTALL)
         self._regex = regex
         self._weight = 1 + max(map(len, parts), default=0)
 
     def matches(self, text: str) -> bool:
-        """Whether it matches the whole text; raises GaveUp."""
+        """Whether the glob matches the whole text. Raises GaveUp."""
         if len(text) * self._weight > _MOST_STEPS:
             return self._regex.matches(text)
         matcher.spend(_MICROSECONDS + len(text) * _MICROSECONDS_A_CHARACTER)
@@ -53,18 +53,18 @@ class Glob:
 
 
 def fixed_end(pattern: str) -> str:
-    """What every host of a pattern ends with, in small letters, with a dot in front where a label begins."""
+    """The text that every matching host ends with, in lower case, with a dot in front if a label begins there."""
     end = re.split(r"[*?{}]", f".{pattern}")[-1].lower()
     return end if pattern.isascii() else ""
 
 
 def fixed_start(pattern: str) -> str:
-    """What every host of a pattern begins with, in small letters. A dot before ``**`` may be missing."""
+    """The text that every matching host begins with, in lower case, without a dot before ``**``."""
     return re.split(r"[*?{}]", pattern)[0].rstrip(".").lower() if pattern.isascii() else ""
 
 
 def is_literal(pattern: str) -> bool:
-    """Whether a pattern is one host and nothing else."""
+    """Whether a pattern is a single host, without wildcards and variables."""
     return pattern.isascii() and not re.search(r"[*?{}]", pattern)
 
 

@@ -1,4 +1,4 @@
-"""Finds which of thousands of patterns may match a path: by literal segments, then segment by segment."""
+"""Indexes that find the patterns, among thousands, that may match a path: by literal prefix, or segment by segment."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ T = TypeVar("T")
 
 
 def literal_prefix(pattern: PathPattern) -> str:
-    """The literal segments all matching paths begin with, ``/api/v1``; empty if there are none."""
+    """The literal segments that all matching paths begin with, such as ``/api/v1``; empty if there are none."""
     return "".join(f"/{text}" for text in pattern.first_literals() if text)
 
 
 def literal_beginning(pattern: PathPattern) -> str:
-    """``literal_prefix``, or that with what the next segment begins with and a star: ``/api/v*``."""
+    """``literal_prefix``. If the next segment begins with a literal text, that text and a star follow: ``/api/v*``."""
     prefix, at = literal_prefix(pattern), len(pattern.first_literals())
     glob = pattern.segments[at].glob if pattern.head is None and at < len(pattern.segments) else None
     return f"{prefix}/{glob.beginning}*" if glob is not None and glob.beginning else prefix
 
 
 class PrefixIndex(Generic[T]):
-    """Items in their order, each with the prefixes of the paths it is about (see ``literal_beginning``)."""
+    """Items in their order, each with the prefixes of the paths it applies to (see ``literal_beginning``)."""
 
     __slots__ = ("_alone", "_beginnings", "_depth", "_ranked")
 
@@ -42,8 +42,8 @@ class PrefixIndex(Generic[T]):
         self._beginnings = sorted({len(prefix) - 1 for prefix in ranked if prefix.endswith("*")})
 
     def candidates(self, path: str) -> Sequence[T]:
-        """The items that may concern ``path``, in their order; its cost grows with depth and with how many lengths
-        beginnings have, not with items."""
+        """The items that may apply to ``path``, in their order. The cost grows with the path's depth and the number of
+        different beginning lengths, not with the number of items."""
         prefixes = [""] if "" in self._alone else []
         end = 0
         for _ in range(self._depth):
@@ -68,12 +68,12 @@ class PrefixIndex(Generic[T]):
 
 
 _DEEPEST: Final = 64
-"""What stands behind so many segments tells no patterns apart."""
+"""How many segments the index looks at. Segments behind these do not distinguish patterns."""
 
 
 class _Node:
-    """What is known of a pattern after some of its segments. ``ranks`` are the patterns of which no more is compared
-    here; the others go on with a literal, a value, the beginning of a wildcard, or anything."""
+    """A node of the tree of segments. ``ranks`` are the patterns that end here, of which no further segment is
+    compared. The others continue with a literal, a value, the beginning of a wildcard, or anything."""
 
     __slots__ = (
         "_anything",
@@ -97,7 +97,7 @@ class _Node:
         self._beginning_lengths: set[int] = set()
 
     def child(self, segment: WideSegment) -> _Node:
-        """The node behind a segment, made if it is not there."""
+        """The node behind a segment, created if it does not exist."""
         if segment.literal is not None:
             node = self.literals.get(segment.literal)
             if node is None:
@@ -121,7 +121,7 @@ class _Node:
         if node := self.literals.get(text):
             found.append(node)
         if "." in text:
-            # By length: a text may have thousands of dots, behind each of which a suffix could stand.
+            # By length of the literals and not by dots, because a text may have thousands of dots.
             beginnings = [text[:at] for at in self._literal_lengths if text[at : at + 1] == "."]
             found += filter(None, map(self.literals.get, beginnings))
         if self._values:
@@ -135,18 +135,18 @@ class _Node:
 
 
 class SegmentIndex:
-    """Patterns by rank. Each pattern that matches a path is among its ``candidates``."""
+    """Patterns by rank. The ``candidates`` for a path include every pattern that matches it."""
 
     __slots__ = ("_any_from_end", "_from_end", "_from_start")
 
     def __init__(self, patterns: Iterable[tuple[Sequence[WideSegment], bool]]) -> None:
-        """Each pattern is its segments, and whether any number of segments comes before them."""
+        """Each pattern is a pair: its segments, and whether any number of segments may come before them."""
         self._from_start = _Node()
         self._from_end = _Node()
         self._any_from_end = False
         for rank, (all_segments, any_before) in enumerate(patterns):
             segments = list(reversed(all_segments) if any_before else all_segments)
-            # What is behind the last segment that says something need not even be there.
+            # Wildcards at the end match anything and may even be missing, so they are left out.
             while segments and segments[-1].says_nothing:
                 segments.pop()
             node = self._from_end if any_before else self._from_start
@@ -187,8 +187,8 @@ def _collect(node: _Node, reading: Reading, at: int, found: list[int]) -> None:
 
 
 def index_of_wide(patterns: Iterable[WidePattern]) -> SegmentIndex:
-    """For readings of paths."""
-    # A last "*" that may be nothing leaves open where the segments before it stand from the end.
+    """An index for readings of paths."""
+    # If a last "*" may be missing, the positions of the segments before it, counted from the end, are not known.
     return SegmentIndex(
         (
             () if each.of.head is not None and each.last_may_be_missing else each.segments,
@@ -199,7 +199,7 @@ def index_of_wide(patterns: Iterable[WidePattern]) -> SegmentIndex:
 
 
 def index_of_exact(patterns: Iterable[PathPattern]) -> SegmentIndex:
-    """For the segments of paths as they are."""
+    """An index for the segments of paths as they are."""
     return SegmentIndex(
         ([WideSegment(segment.literal, segment.glob) for segment in each.segments], each.head is not None)
         for each in patterns

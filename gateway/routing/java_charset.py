@@ -1,4 +1,4 @@
-"""Sets of characters, as the classes of Java's regexes name, join and cut them."""
+"""Sets of characters, as in the character classes of Java's regexes, with union and intersection."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Final
 import regex
 
 Ranges = tuple[tuple[int, int], ...]
-"""Code points, first and last included, in order, without overlap."""
+"""Ranges of code points, first and last included, in order, without overlap."""
 
 LAST: Final = 0x10FFFF
 _SURROGATES: Final = (0xD800, 0xDFFF)
 _MOST_CASED: Final = 3000
 
-# Signs that are letters of ASCII in another case: the sign for kelvin, the long s.
+# Characters outside ASCII that are an ASCII letter in another case: the kelvin sign and the long s.
 _ODD_CASES: Final = {"k": "\u212a", "s": "\u017f"}
-# Java's names of ASCII's classes.
+# Java's names of the ASCII classes.
 _POSIX: Final[dict[str, str]] = {
     "lower": "az",
     "upper": "AZ",
@@ -34,7 +34,7 @@ _POSIX: Final[dict[str, str]] = {
     "xdigit": "09afAF",
     "space": "  \t\r",
 }
-# Further names of Java's, in the words of the other library. Behind "Is", ASCII's classes are Unicode's.
+# Further names in Java, and what ``regex`` calls them. With the prefix "Is", the names of ASCII classes mean Unicode's.
 _JAVA: Final = {
     "islower": "Lowercase",
     "isupper": "Uppercase",
@@ -58,7 +58,7 @@ _JAVA: Final = {
 
 
 def of(*pairs: tuple[int, int]) -> Ranges:
-    """The set of these ranges, in any order."""
+    """The set of these ranges, which may be in any order."""
     joined: list[tuple[int, int]] = []
     for first, last in sorted(pairs):
         if joined and first <= joined[-1][1] + 1:
@@ -69,7 +69,7 @@ def of(*pairs: tuple[int, int]) -> Ranges:
 
 
 def of_text(text: str) -> Ranges:
-    """The set of the ranges that pairs of characters name: ``azAZ``."""
+    """The set of the ranges that are written as pairs of characters: ``azAZ``."""
     return of(*((ord(first), ord(last)) for first, last in zip(text[::2], text[1::2], strict=True)))
 
 
@@ -97,7 +97,7 @@ VERTICAL: Final = of_text("\n\r\x85\x85\u2028\u2029")
 
 @lru_cache(maxsize=256)
 def named(name: str) -> Ranges | None:
-    r"""The set that ``\p{name}`` means in Java; None if it is not known here."""
+    r"""The set that ``\p{name}`` means in Java; None if the name is unknown."""
     key = name.lower()
     posix = _POSIX.get(key)
     if posix is not None:
@@ -137,7 +137,7 @@ def _all_characters() -> str:
 
 @lru_cache(maxsize=256)
 def members(pattern: str) -> Ranges:
-    """The characters that a pattern for one character takes; surrogates never."""
+    """The characters that a pattern for one character matches, without surrogates."""
     skipped = _SURROGATES[1] - _SURROGATES[0] + 1
 
     def code_point(index: int) -> int:
@@ -148,7 +148,7 @@ def members(pattern: str) -> Ranges:
 
 
 def in_either_case(ranges: Ranges, *, ascii_only: bool) -> Ranges:
-    """The set with both cases of its letters: ASCII's only, or all."""
+    """The set with both cases of its letters, of ASCII letters only or of all."""
     added: list[tuple[int, int]] = []
     for first, last, shift in ((65, 90, 32), (97, 122, -32)):
         added += ((low + shift, high + shift) for low, high in common(ranges, ((first, last),)))
@@ -168,7 +168,7 @@ def _other_cases(character: str) -> Iterable[int]:
 
 
 def shown(ranges: Ranges) -> str:
-    """The set as a class that RE2 and ``regex`` read alike."""
+    """The set as a character class that RE2 and ``regex`` read in the same way."""
     parts = []
     for first, last in ranges:
         low = _SURROGATES[1] + 1 if _SURROGATES[0] <= first <= _SURROGATES[1] else first
@@ -179,7 +179,7 @@ def shown(ranges: Ranges) -> str:
 
 
 def literal(point: int) -> str:
-    """One character as both libraries read it, also within a class."""
+    """One character, written so that both libraries read it literally, also within a class."""
     character = chr(point)
     if point > 0x7F or character.isalnum():
         return character

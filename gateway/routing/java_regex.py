@@ -1,10 +1,9 @@
-"""Regexes and replacements of route files, written for Java.
+"""Regexes and replacements of route files, in Java's syntax.
 
-``compile_java`` translates Java's syntax into what RE2 and ``regex`` read alike, and refuses what Java refuses, so
-that no expression silently means something else here. Flags, quotations and classes of characters are worked out
-here; the libraries see none of them. ``Replacement`` is the right-hand side of ``String.replaceAll``: ``$1``,
-``${name}``, ``\\x`` for a plain ``x``; route files escape the dollar's brace as ``$\\{name}`` so that it is not taken
-for a placeholder.
+``compile_java`` translates Java's syntax into one that RE2 and ``regex`` read in the same way. It refuses what Java
+refuses, so that no expression silently means something else here. It resolves flags, quotations and character classes
+itself; the libraries see none of them. ``Replacement`` is the right-hand side of ``String.replaceAll``: ``$1``,
+``${name}``, ``\\x`` for a literal ``x``. Route files write ``$\\{name}``, so that it is not read as a placeholder.
 """
 
 from __future__ import annotations
@@ -46,15 +45,15 @@ _LOOKING: Final = {
 
 @lru_cache(maxsize=1024)
 def compile_java(pattern: str, *, ignore_case: bool = False) -> Regex:
-    """Compile a Java regex; raises RuleViolation (rule ``regex``) for what Java or this translation refuses.
+    """Compile a Java regex. Raises RuleViolation (rule ``regex``) for what Java or this translation refuses.
 
-    ``ignore_case`` regards no case of any letter; Java's own ``(?i)`` is about ASCII's.
+    ``ignore_case`` ignores the case of all letters; Java's own ``(?i)`` only that of ASCII letters.
     """
     flags = frozenset("iu" if ignore_case else "")
     translation = _Translation(pattern, flags, charset.LAST)
     text = translation.run()
     for_ascii = _Translation(pattern, flags, 0x7F).run()
-    # RE2 writes the end of the text as \\z, the other library as \\Z.
+    # The end of the text is \\z in RE2 and \\Z in ``regex``.
     linear, for_ascii, backtracking = (
         text.replace(_END, r"\z"),
         for_ascii.replace(_END, r"\z"),
@@ -80,17 +79,17 @@ def compile_java(pattern: str, *, ignore_case: bool = False) -> Regex:
 _END: Final = "\x00"
 _LITERAL = re.compile(r"(?:[\w @:=~,;%&'\"!<>/-]|\\[.^$*+?(){}\[\]|/:@_ -])*", re.ASCII)
 
-# Up to a repetition, which is about the last character.
+# Not the last character before a repetition, because the repetition applies to it.
 _LITERAL_BEGINNING = re.compile(r"[\w @:=~,;%&'\"!<>/-]+(?![*+?{\w @:=~,;%&'\"!<>/-])", re.ASCII)
 
 
 def _only_text(pattern: str) -> str | None:
-    """The one text that a pattern without any operator matches; None if there may be another one."""
+    """The one text that a pattern without operators matches; None if it may match other texts."""
     return pattern.replace("\\", "") if _LITERAL.fullmatch(pattern) else None
 
 
 def _beginning(pattern: str) -> str:
-    """What every text begins with that a pattern matches as a whole; empty if that can't be told at a glance."""
+    """The text that every full match of a pattern begins with; empty if it is not obvious."""
     if (only := _only_text(pattern)) is not None:
         return only
     found = _LITERAL_BEGINNING.match(pattern)
@@ -98,7 +97,7 @@ def _beginning(pattern: str) -> str:
 
 
 def _unquoted(pattern: str) -> str:
-    """The pattern with what stands between ``\\Q`` and ``\\E`` escaped character by character."""
+    """The pattern with the text between ``\\Q`` and ``\\E`` escaped character by character."""
     out, at = [], 0
     while at < len(pattern):
         if not pattern.startswith("\\", at):
@@ -115,12 +114,12 @@ def _unquoted(pattern: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """A regex for exactly this text."""
+    """A regex that matches exactly this text."""
     return "".join(character if character.isalnum() else f"\\x{{{ord(character):x}}}" for character in text)
 
 
 class _Translation:
-    """One walk over a pattern. ``flags`` are in force at its beginning; it is to match characters up to ``last``."""
+    """One pass over a pattern. ``flags`` are in force at its beginning. It has to match characters up to ``last``."""
 
     def __init__(self, pattern: str, flags: frozenset[str], last: int) -> None:
         self.source = pattern
@@ -133,7 +132,7 @@ class _Translation:
         self.names: dict[str, int] = {}
         self.references: list[int] = []
         self.unbounded_by = ""
-        # How many characters what was read last takes at least; no more than one is counted.
+        # The minimum number of characters that the last item takes: 0, or 1 for one and more.
         self.least = 0
 
     def run(self) -> str:
@@ -171,7 +170,7 @@ class _Translation:
                 break
 
     def _alternatives(self) -> str:
-        """Translate up to the end of the group. A flag that is set within it holds until there."""
+        """Translate up to the end of the group. A flag that is set within the group ends with it."""
         self.depth += 1
         if self.depth > _DEEPEST:
             raise self._wrong(f"its groups are nested more than {_DEEPEST} deep")
@@ -240,8 +239,8 @@ class _Translation:
         self.at += 1
         if character == ".":
             self.least = 1
-            # Java's dot leaves out U+0085, U+2028 and U+2029 too. These have no place where these regexes look, and
-            # would double what a dot costs RE2.
+            # Java's dot excludes U+0085, U+2028 and U+2029 too. They do not occur in the texts that these regexes
+            # match, and excluding them would double the cost of a dot in RE2.
             ends = "" if "s" in self.flags else "\n\n" if "d" in self.flags else "\n\n\r\r"
             return self._shown(charset.inverted(charset.of_text(ends)))
         if character == "^":
@@ -305,7 +304,7 @@ class _Translation:
         return f"{opening}{inside})"
 
     def _flagged(self, match: re.Match[str]) -> str:
-        """``(?i)``, which holds until the end of the group around it, or ``(?i:…)``."""
+        """Translate ``(?i)``, which applies until the end of the group around it, or ``(?i:…)``."""
         on, off = match[1], match[2] or ""
         for flag in on + off:
             if flag == "U":
@@ -322,12 +321,12 @@ class _Translation:
         return text
 
     def _escape(self) -> str:
-        r"""What stands behind a ``\\`` outside of a class."""
+        r"""Translate what follows a ``\\`` outside of a class."""
         self.at += 1
         character = self._next()
         if character in "123456789":
             number = int(character)
-            # As in Java, further digits count as long as such a group stands before.
+            # As in Java, further digits belong to the number as long as such a group precedes it.
             while self.pattern[self.at : self.at + 1] in tuple("0123456789"):
                 longer = number * 10 + int(self.pattern[self.at])
                 if longer > self.groups:
@@ -367,7 +366,7 @@ class _Translation:
         return rf"(?i:\g<{number}>)" if "i" in self.flags else rf"\g<{number}>"
 
     def _escaped(self, character: str) -> str | Ranges:
-        """A character or a set of them, for the letter behind a backslash, also within a class."""
+        """The character or set of characters that the letter behind a backslash means, also within a class."""
         lower = character.lower()
         if lower in _SETS:
             return _SETS[lower] if character == lower else charset.inverted(_SETS[lower])
@@ -391,7 +390,7 @@ class _Translation:
         return character
 
     def _property(self) -> Ranges:
-        """The set that stands behind a ``\\p``."""
+        """The set that the text behind a ``\\p`` names."""
         name = self._next()
         if name == "{":
             end = self.pattern.find("}", self.at)
@@ -400,13 +399,13 @@ class _Translation:
         ranges = charset.named(name)
         if ranges is None:
             raise self._unsupported(f"the class \\p{{{name}}}")
-        # Java takes a case of letters for any, where no case counts.
+        # If case is ignored, Java lets each of Lu, Ll and Lt match letters of any case.
         if "i" in self.flags and ranges in (charset.named("Lu"), charset.named("Ll"), charset.named("Lt")):
             return charset.members(r"[\p{Lu}\p{Ll}\p{Lt}]")
         return ranges
 
     def _by_name(self) -> str:
-        """The character that stands behind a ``\\N``."""
+        """The character that the text behind a ``\\N`` names."""
         name = _CHARACTER_NAME.match(self.pattern, self.at)
         self.at = name.end() if name else self.at
         try:
@@ -423,7 +422,7 @@ class _Translation:
         return chr(int(digits, base))
 
     def _class(self) -> Ranges:
-        """The set that a class means, from behind its ``[`` to behind its ``]``."""
+        """Read a class, from behind its ``[`` to behind its ``]``, and return its set."""
         self.depth += 1
         if self.depth > _DEEPEST:
             raise self._wrong(f"its classes are nested more than {_DEEPEST} deep")
@@ -457,7 +456,7 @@ class _Translation:
         return charset.inverted(result) if inverted else result
 
     def _member(self) -> Ranges:
-        """One part of a class: a class within it, a set, a character, or a range of them."""
+        """One part of a class: a nested class, a set, a character, or a range of characters."""
         if self._ahead("["):
             self.at += 1
             return self._class()
@@ -485,7 +484,7 @@ class Replacement:
     parts: tuple[str | int, ...]
 
     def expand(self, match: Match) -> str:
-        """Return the replacement for one match; a group that took no part is empty."""
+        """Return the replacement for one match. A group that took no part in the match is empty."""
         return "".join(part if isinstance(part, str) else match.group(part) for part in self.parts)
 
     def literals(self) -> tuple[str, ...]:
@@ -493,7 +492,7 @@ class Replacement:
 
 
 def parse_replacement(source: str, pattern: Regex) -> Replacement:
-    """Parse a Java replacement for ``pattern``; raises RuleViolation for groups the pattern doesn't have."""
+    """Parse a Java replacement for ``pattern``. Raises RuleViolation for groups that the pattern doesn't have."""
     text = source.replace("$\\", "$")
     parts: list[str | int] = []
     literal: list[str] = []
@@ -520,7 +519,7 @@ def parse_replacement(source: str, pattern: Regex) -> Replacement:
 
 
 def _group(text: str, at: int, pattern: Regex) -> tuple[int, int]:
-    """Read the group reference behind a ``$``; return it and where the text goes on."""
+    """Read the group reference behind a ``$``. Return the group's number and the position behind the reference."""
     if text.startswith("{", at):
         end = text.find("}", at)
         name = text[at + 1 : end] if end > 0 else ""
@@ -535,7 +534,7 @@ def _group(text: str, at: int, pattern: Regex) -> tuple[int, int]:
     if number > pattern.groups:
         raise RuleViolation("regex", f"the replacement names group {number}; the regex has {pattern.groups}")
     at += 1
-    # As in Java, further digits count as long as such a group exists.
+    # As in Java, further digits belong to the number as long as such a group exists.
     while text[at : at + 1] in tuple("0123456789") and number * 10 + int(text[at]) <= pattern.groups:
         number = number * 10 + int(text[at])
         at += 1

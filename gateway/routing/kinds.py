@@ -1,4 +1,4 @@
-"""All predicates and filters there are, and those of Spring Cloud Gateway that are not here."""
+"""All predicates and filters of the gateway, and those of Spring Cloud Gateway that it does not have."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ NO_PREDICATES: Final = {
     "Version": "there is no strategy that finds a request's version; choose with Header, Query or Path, for example "
     "Header=X-API-Version, 1[.]1",
 }
-"""Predicates of Spring Cloud Gateway that are not here, and why: so that the author of a file learns that the name is
-right, and what to write instead."""
+"""Predicates of Spring Cloud Gateway that the gateway does not have, and why. The message tells the operator that the
+name is spelled correctly, and what to write instead."""
 
 _BODIES: Final = "bodies pass through unchanged and are not kept; that is the service's to do"
 _BREAKER: Final = (
@@ -69,16 +69,16 @@ NO_FILTERS: Final = {
     "TokenRelay": "the gateway is no OAuth2 client; the caller's own Authorization goes to the service as it came",
     "WebSessionSticky": _SESSIONS,
 }
-"""Likewise for filters."""
+"""The same for filters."""
 
 
 def make_predicate(definition: Definition, warn: Warn, defaults: Defaults) -> Predicate:
-    """Make a predicate; raises RuleViolation (rule ``predicate-name``, ``argument``, ``pattern``, ``regex``)."""
+    """Make a predicate. Raises RuleViolation (rule ``predicate-name``, ``argument``, ``pattern``, ``regex``)."""
     return _make("predicate", PREDICATES, NO_PREDICATES, definition, warn, defaults)
 
 
 def make_filter(definition: Definition, warn: Warn, defaults: Defaults) -> Filter:
-    """Make a filter; raises RuleViolation (rule ``filter-name``, ``argument``, ``regex``)."""
+    """Make a filter. Raises RuleViolation (rule ``filter-name``, ``argument``, ``regex``)."""
     return _make("filter", FILTERS, NO_FILTERS, definition, warn, defaults)
 
 

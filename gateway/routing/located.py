@@ -1,4 +1,4 @@
-"""Routes of the discovery locator: one for each service that is known, added to a table."""
+"""Adds the discovery locator's routes to a table: one for each known service."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from gateway.routing.spec.faults import Faults
 from gateway.routing.table import RouteTable
 
 MOST_SERVICES: Final = 1000
-"""More names than this are left out: what registers itself must not grow the table without end."""
+"""Further names are left out, so that registering services can't grow the table without limit."""
 RESERVED: Final = frozenset(
     {".well-known", "actuator", "api", "health", "metrics", "swagger-ui", "swagger-ui.html", "v3"}
 )
-"""Names below which the gateway answers itself, or calls are usually open: such a service gets no route."""
+"""Service names that get no route, because the gateway answers below ``/{name}`` itself, or calls there are usually
+open."""
 _SERVICE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,126}[a-z0-9])?")
 
 _log = logging.getLogger(__name__)
 
 
 def located(table: RouteTable, names: Iterable[str], *, own: str = "") -> RouteTable:
-    """``table`` with the locator's routes for its own services and ``names``, behind the routes of the same order.
+    """``table`` with the locator's routes for its own services and ``names``, after the routes of the same order.
 
-    ``own``: the name under which the gateway itself is registered; no route leads back to it.
+    ``own``: the name under which the gateway itself is registered. It gets no route.
     """
     locator = table.locator
     if locator is None:

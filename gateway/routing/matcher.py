@@ -1,12 +1,13 @@
-"""Runs the regexes of a route file, and bounds what they may cost one request.
+"""Runs the regexes of a route file, and limits the time that they may take for one request.
 
-Nearly every regex is RE2's: its time grows with the text's length alone, whatever the pattern. Look-around,
-back-references and possessive or atomic parts are beyond RE2. Such a regex runs in a backtracking matcher that is
-given up when the request's share of time is used up. Nothing is concluded from a match that was given up: the request
-is refused, so that it neither passes a gate nor takes a wrong route.
+Nearly every regex runs in RE2, whose time is linear in the text's length for any pattern. RE2 supports neither
+look-around nor back-references nor possessive or atomic parts. A regex with one of these runs in a backtracking
+matcher, which stops when the request's share of time is used up. Then the request is refused, because the result is
+unknown: the request might pass a gate or take a wrong route.
 
-Matching happens within one turn of the event loop, so that there is one meter at a time. ``begin`` starts it for one
-question about one request, and all regexes up to ``end`` draw on it. Otherwise each match has a time of its own.
+All matching for one decision happens within one iteration of the event loop, so one meter at a time is enough.
+``begin`` starts it for one question about one request, and all regexes up to ``end`` share its time. Outside of
+``begin`` and ``end``, each match has its own time.
 """
 
 from __future__ import annotations
@@ -27,18 +28,19 @@ ROUTE_MICROSECONDS: Final = 5500
 GATE_MICROSECONDS: Final = 1000
 OPEN_MICROSECONDS: Final = 500
 CORS_MICROSECONDS: Final = 500
-"""What all regexes together may take to find the route of one request, its gate, whether it is open, its CORS rule."""
+"""Time limits for all regexes together, each for one question about a request: route, gate, public call, CORS rule."""
 ANSWER_MICROSECONDS: Final = 3000
-"""What they may take for one header of an answer."""
+"""Time limit for the regexes on one header of a response."""
 LONGEST_RUN: Final = 400_000
-"""Instructions of the program times characters: at worst, RE2 takes 6 ns for each. More goes to the bounded matcher."""
+"""Limit for the program's instructions times the text's characters. RE2 takes at most 6 ns for each. Longer texts go to
+the bounded matcher."""
 _UNMEASURED_RUN: Final = 2000
 _UNMEASURED_MICROSECONDS: Final = 2
 _EQUAL_MICROSECONDS: Final = 0.1
 _REPLACING_MICROSECONDS: Final = 2
-"""What it takes to put a replacement in place of one match, beside finding it."""
+"""The time to insert a replacement for one match, without the time to find the match."""
 _MEMORY: Final = 1 << 19
-"""Bytes that one regex may take at most for what it remembers of the texts it was run over."""
+"""RE2's ``max_mem`` in bytes, which limits the states that one regex may cache."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -46,9 +48,9 @@ _log = logging.getLogger(__name__)
 
 
 class GaveUp(BadRequest):
-    """The request's share of time is used up. It is refused, because nothing is known about it.
+    """The request's share of time is used up. The request is refused, because the result is unknown.
 
-    ``told``: one regex took it up, and the log has named it.
+    ``told``: one regex used the time up, and the log has named it.
     """
 
     def __init__(self, *, told: bool = False) -> None:
@@ -57,7 +59,7 @@ class GaveUp(BadRequest):
 
 
 class _Meter:
-    """What is left of the current question's time, in microseconds of this thread."""
+    """The remaining time of the current question, in microseconds of this thread's CPU time."""
 
     __slots__ = ("left",)
 
@@ -74,7 +76,7 @@ _meter = _Meter()
 
 
 def begin(microseconds: int) -> None:
-    """Start the meter for one question about one request; ``end`` must follow, also after an error."""
+    """Start the meter for one question about one request. ``end`` must follow, even after an error."""
     _meter.left = microseconds
 
 
@@ -84,7 +86,7 @@ def end() -> None:
 
 
 def fits(microseconds: int, question: Callable[[], object]) -> bool:
-    """Whether a question about one request can be answered within a share of time."""
+    """Whether ``question``, which is about one request, is answered within this time."""
     begin(microseconds)
     try:
         question()
@@ -96,20 +98,20 @@ def fits(microseconds: int, question: Callable[[], object]) -> bool:
 
 
 def spend(microseconds: float) -> None:
-    """Draw on the current question's time for what is compared without a regex; raises GaveUp."""
+    """Charge the current question for a comparison without a regex. Raises GaveUp if its time is used up."""
     _meter.spend(microseconds)
 
 
 class Match:
-    """Where a regex matched a text."""
+    """One match of a regex in a text."""
 
     __slots__ = ("_base", "_data", "_found", "_groups", "_text")
 
     def __init__(
         self, text: str, found: Any, groups: int, data: bytes | None = None, base: tuple[int, int] = (0, 0)
     ) -> None:
-        """``found`` is the library's match, over ``text`` or over ``data``, which is ``text`` in UTF-8. ``base`` is a
-        place before the match, in bytes and in characters."""
+        """``found`` is the library's match in ``text``, or in ``data``, which is ``text`` in UTF-8. ``base`` is a
+        position before the match, in bytes and in characters."""
         self._text = text
         self._found = found
         self._groups = groups
@@ -117,7 +119,7 @@ class Match:
         self._base = base
 
     def span(self, number: int = 0) -> tuple[int, int]:
-        """Where a group (0: the whole) begins and ends, in characters; -1 if it took no part."""
+        """Where a group (0: the whole match) begins and ends, in characters; -1 if it took no part."""
         start, end = self._found.span(number)
         if self._data is None or start < 0:
             return start, end
@@ -126,17 +128,17 @@ class Match:
         return before, before + len(self._data[start:end].decode())
 
     def group(self, number: int) -> str:
-        """What a group (0: the whole) matched; empty if it took no part."""
+        """The text that a group (0: the whole match) matched; empty if it took no part."""
         start, end = self.span(number)
         return "" if start < 0 else self._text[start:end]
 
     def groups(self) -> tuple[str, ...]:
-        """What each group matched, from the first on."""
+        """The texts that the groups matched, from the first group on."""
         return tuple(map(self.group, range(1, self._groups + 1)))
 
 
 class _Linear(NamedTuple):
-    """A program of RE2: its two searches, and how many instructions it has."""
+    """A program of RE2: its two match functions, and its number of instructions."""
 
     fullmatch: Callable[[bytes, int], Any]
     search: Callable[[bytes, int], Any]
@@ -154,8 +156,8 @@ def _linear(pattern: str) -> _Linear:
 class Regex:
     """A compiled regex. ``source`` is as written, ``names`` are the numbers of its named groups.
 
-    ``literal`` is the only text that it matches as a whole, None if there may be others, and ``beginning`` what each of
-    these begins with. ``unbounded_by`` says why RE2 does not run it (``a look-ahead``), and is empty if it does.
+    ``literal`` is the only text that it matches as a whole, None if there may be others. ``beginning`` is the text that
+    each full match begins with. ``unbounded_by`` says why RE2 can't run it (``a look-ahead``); empty if RE2 can.
     """
 
     __slots__ = (
@@ -187,11 +189,11 @@ class Regex:
         literal: str | None = None,
         beginning: str = "",
     ) -> None:
-        """Raises ValueError (with a reason in words) if it can't be compiled.
+        """Raises ValueError (with a readable reason) if the regex can't be compiled.
 
         ``linear`` is for RE2 and ``backtracking`` for the bounded matcher; they differ in notation only. ``for_ascii``
-        is ``linear`` without what an ASCII text can't hold, which makes a program of a third of the size.
-        ``takes_nothing``: it may match without taking a character.
+        is ``linear`` without the characters that an ASCII text can't hold; its program is a third of the size.
+        ``takes_nothing``: the regex may match the empty text.
         """
         self.source = source
         self.names = names
@@ -222,7 +224,7 @@ class Regex:
 
     @property
     def warning(self) -> str:
-        """What the operator should know of it; empty if RE2 runs it."""
+        """The warning for the operator; empty if RE2 runs the regex."""
         if not self.unbounded_by:
             return ""
         return (
@@ -231,7 +233,7 @@ class Regex:
         )
 
     def fullmatch(self, text: str) -> Match | None:
-        """Match the whole text; raises GaveUp."""
+        """Match the whole text. Raises GaveUp."""
         if not text.startswith(self.beginning):
             _meter.spend(_EQUAL_MICROSECONDS)
             return None
@@ -246,7 +248,7 @@ class Regex:
         return Match(text, found, self.groups, None if len(data) == len(text) else data)
 
     def matches(self, text: str) -> bool:
-        """Whether it matches the whole text; raises GaveUp."""
+        """Whether the regex matches the whole text. Raises GaveUp."""
         if self.literal is not None or not text.startswith(self.beginning):
             _meter.spend(_EQUAL_MICROSECONDS)
             return self.literal == text
@@ -256,7 +258,7 @@ class Regex:
         return self._searched(program.fullmatch, program.size, _in_utf8(text), 0) is not None
 
     def replace(self, text: str, replacement: Callable[[Match], str], *, most: int = 0) -> str:
-        """Replace each match, or the first ``most`` ones, as Java's ``replaceAll`` does; raises GaveUp."""
+        """Replace each match, or the first ``most`` ones, as Java's ``replaceAll`` does. Raises GaveUp."""
         try:
             return self._replaced(text, replacement, most)
         except GaveUp as gave_up:
@@ -288,7 +290,7 @@ class Regex:
                 break
             first, last = found.span()
             base = last, end
-            # Behind an empty match the next one begins a character later.
+            # After an empty match, the search continues one character later.
             at = last if last > first else last + 1
             while as_utf8 is not None and at < length and as_utf8[at] & 0xC0 == 0x80:
                 at += 1
@@ -347,5 +349,6 @@ class Regex:
 
 
 def _in_utf8(text: str) -> bytes:
-    """What RE2 looks at. Bytes of a header that are no UTF-8 are lone surrogates in ``text``; each becomes U+FFFD."""
+    """The text as UTF-8 for RE2. Bytes of a header that are no UTF-8 are lone surrogates in ``text``; each becomes
+    U+FFFD."""
     return text.encode() if text.isascii() else _SURROGATE.sub("\ufffd", text).encode()

@@ -1,8 +1,8 @@
-"""Headers that the gateway writes, or removes, whatever a route's filters say of them. Pure.
+"""Headers that the gateway sets or removes itself, even if a route's filters set them. Pure.
 
-What the gateway says of the client (``X-Forwarded-*``, ``Forwarded``, ``X-Real-IP``) a route may say in its place: a
-route file is as trustworthy as the gateway's settings. Who the caller is, what belongs to one connection and what
-belongs to a trace is no route's to say.
+A route may set the headers that describe the client (``X-Forwarded-*``, ``Forwarded``, ``X-Real-IP``) in place of the
+gateway, because a route file is as trustworthy as the gateway's settings. A route can't set headers that identify the
+caller, that belong to one connection, or that belong to a trace.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _CONNECTION: Final = "it belongs to one connection, and the gateway passes none 
 _OTHER_CALL: Final = "some services would serve another call than the one that the gateway has judged"
 _TRACE: Final = "the gateway names its own place in the trace"
 
-# By letters and digits alone, as identity headers are compared.
+# Keys are letters and digits only, because identity headers are compared in that form.
 _NO_EFFECT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("xuserid", "xusertype", "xgatewaysignature"), _CALLER),
     **dict.fromkeys(
@@ -27,7 +27,7 @@ _NO_EFFECT: Final[Mapping[str, str]] = {
         _OTHER_CALL,
     ),
 }
-# By ``folded``, as other headers are.
+# Keys are in the form that ``folded`` returns, because other headers are compared in that form.
 _NO_EFFECT_FOLDED: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         ("proxy-authenticate", "proxy-authorization", "proxy-authentication-info", "proxy-connection"),
@@ -42,36 +42,36 @@ _WRITTEN: Final = _TOLD | {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-
 
 
 def folded(name: str) -> str:
-    """The form in which names are compared: many services take ``X_Real_IP`` for ``X-Real-IP``."""
+    """The form in which names are compared. Many services take ``X_Real_IP`` for ``X-Real-IP``."""
     return _SEPARATOR.sub("-", name.lower())
 
 
 def is_told(name: str) -> bool:
-    """Whether this header tells a service about the client, so that no client may set it and a route may."""
+    """Whether this header describes the client to a service. A client may not set such a header; a route may."""
     form = folded(name)
     return form in _TOLD or form.startswith("x-forwarded-")
 
 
 def is_written(name: str) -> bool:
-    """Whether the gateway writes it for each request, unless ``FORWARDED_HEADERS`` leaves it out."""
+    """Whether the gateway sets this header for each request, unless ``FORWARDED_HEADERS`` leaves it out."""
     return folded(name) in _WRITTEN
 
 
 def no_effect_in_request(name: str) -> str:
-    """Why a filter can't set this header of a request; "" if it can."""
+    """Why a filter can't set this request header; "" if it can."""
     form = folded(name)
     return _NO_EFFECT.get(form.replace("-", "")) or _NO_EFFECT_FOLDED.get(form, "")
 
 
 def still_written(name: str) -> str:
-    """Why a filter can't take this header from a request; "" if it can."""
+    """Why a filter can't remove this request header; "" if it can."""
     if is_written(name):
         return "the gateway writes it; FORWARDED_HEADERS says which of these services are told"
     return _TRACE if folded(name) in ("traceparent", "tracestate") else ""
 
 
 def no_effect_in_answer(name: str) -> str:
-    """Why a filter can't set this header of an answer; "" if it can."""
+    """Why a filter can't set this response header; "" if it can."""
     if name.lower() == TRACE_ID.lower():
         return "the gateway names the trace in it"
     return _CONNECTION if folded(name).startswith("proxy-") and folded(name) in _NO_EFFECT_FOLDED else ""

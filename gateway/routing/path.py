@@ -1,7 +1,7 @@
-"""A request target becomes the one path that matching, access, the gate and forwarding all mean.
+"""Turns a request target into the one canonical path that routing, access rules, gates and forwarding all use.
 
-Whatever two servers could read differently is refused, because a gateway that matches one reading
-while the service serves another has a hole. What is left has exactly one reading. Refused are:
+A target that two servers could read differently is refused. Otherwise the gateway could check one reading while the
+service serves another one. An accepted target has exactly one reading. Refused are:
 
 * anything but ``/…`` or an absolute ``http(s)://`` target whose authority is the request's Host,
 * bytes that a path may not hold raw (blanks, controls, non-ASCII, ``\\ < > " ` { }``), a fragment,
@@ -13,11 +13,11 @@ while the service serves another has a hole. What is left has exactly one readin
 * a path which after decoding still holds an escape (``%252e``, ``%2573``, ``%25u002f``): a service that
   decodes twice would serve another path. A ``%25`` before anything else is an ordinary percent sign.
 
-Browsers send ``| [ ] ^`` raw in paths, each of them some of these. Such a path means what it means with
-these characters percent-encoded, and that is how it is forwarded. All other bytes are forwarded as sent.
+Each browser sends some of the characters ``| [ ] ^`` raw in paths. Such a path means the same as with these characters
+percent-encoded, and is forwarded in that form. All other bytes are forwarded as sent.
 
-The query is opaque: any bytes but blanks, control characters and ``#``, forwarded as they came. A rule that needs a
-parameter reads it by ``gateway.query``.
+The query is not interpreted. It may hold any bytes but blanks, control characters and ``#``, and is forwarded as sent.
+A rule that needs a parameter reads it with ``gateway.query``.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from gateway.errors import BadRequest
 from gateway.routing.readings import is_plain, seen
 
 MAX_TARGET: Final = 8192
-"""Longest target accepted, in characters; it also bounds what configured regexes are run over."""
+"""The longest accepted target, in characters. It also limits the texts that configured regexes are matched with."""
 
-# One match decides for the plain paths that make up nearly all traffic: segments that start with at most
-# one dot and hold nothing that needs decoding, and any query.
+# This one match accepts the plain targets that make up nearly all traffic: segments that start with at most one dot and
+# hold nothing that needs decoding, and any query.
 _PLAIN = re.compile(
     r"((?:/\.?[A-Za-z0-9_~:@!$&'()*+,=-][A-Za-z0-9._~:@!$&'()*+,=-]*)+/?|/)"
     r"(?:\?([^\x00-\x20#\x7f]*))?"
@@ -47,16 +47,16 @@ _NOT_IN_QUERY = re.compile(r"[\x00-\x20#\x7f]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _STILL_ENCODED = re.compile(r"%(?:[0-9A-Fa-f]{2}|[uU][0-9A-Fa-f]{4})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-# More marks in a row than any language writes (UAX #15). Normalising brings them into order, in quadratic time.
+# More combining marks in a row than any language uses (UAX #15). Normalising sorts them, in quadratic time.
 _TOO_MANY_MARKS = regex.compile(r"\p{M}{31}")
 _DOTS = re.compile(r"\.+(?:;.*)?")
 _AUTHORITY = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 
 class Target(NamedTuple):
-    """A request target without ambiguity. A tuple, because one is made for each request.
+    """An unambiguous request target. A tuple for speed, because one is made for each request.
 
-    ``path`` is decoded once and is what rules compare. ``raw_path`` is what a service receives: as sent, with the
+    ``path`` is decoded once; rules compare it. ``raw_path`` is the path for the service: as sent, but with the
     characters encoded that only browsers send raw. ``raw_query`` (without ``?``, empty if there is none) is exactly as
     sent.
     """
@@ -68,14 +68,14 @@ class Target(NamedTuple):
 
 
 def is_authority(text: str) -> bool:
-    """Whether this may stand in ``Host``: a name or an address in its usual form, with or without a port."""
+    """Whether ``text`` is a valid ``Host``: a name or an address in its usual form, with or without a port."""
     return _AUTHORITY.fullmatch(text) is not None
 
 
 def parse_target(raw: str, host: str | None = None) -> Target:
-    """Return the target of a request line, or raise BadRequest (its reason holds no client data).
+    """Return the target of a request line. Raises BadRequest, whose reason holds no client data.
 
-    ``host`` is the value of the request's Host header; without it the absolute form is refused.
+    ``host`` is the value of the request's Host header. Without it, the absolute form is refused.
     """
     if len(raw) > MAX_TARGET:
         raise BadRequest("the request target is too long")
@@ -92,7 +92,7 @@ def parse_target(raw: str, host: str | None = None) -> Target:
 
 
 def _origin_form(raw: str, host: str | None) -> str:
-    """Reduce ``http://authority/path`` to ``/path`` if it names the very host the Host header names."""
+    """Reduce ``http://authority/path`` to ``/path`` if the authority is the host in the Host header."""
     scheme, separator, rest = raw.partition("://")
     scheme = scheme.lower()
     if not separator or scheme not in ("http", "https"):
@@ -111,7 +111,7 @@ def _authority(text: str, scheme: str) -> str:
 
 
 def _canonical(raw_path: str) -> str:
-    """Decode a path once and refuse every path that has a second reading."""
+    """Decode a path once. Raises BadRequest for a path with a second reading."""
     if _PATH_BYTES.fullmatch(raw_path) is None:
         raise BadRequest("the path holds a character that must be percent-encoded")
     if ";" in raw_path:
@@ -131,7 +131,7 @@ def _canonical(raw_path: str) -> str:
     if not path.isascii():
         if _TOO_MANY_MARKS.search(path):
             raise BadRequest("the path holds too many marks in a row")
-        # A service that folds compatibility forms would see the separators and dots hidden in them.
+        # A service that normalises compatibility forms would see the separators and dots hidden in them.
         folded = unicodedata.normalize("NFKC", path)
         if len(folded) > MAX_TARGET:
             raise BadRequest("the path is too long once its compatibility forms are written out")
@@ -139,7 +139,7 @@ def _canonical(raw_path: str) -> str:
             raise BadRequest("the path holds an encoded slash")
         _check_structure(folded)
     if not is_plain(folded):
-        # A service that overlooks blanks or invisible characters would see the dots and escapes around them.
+        # A service that ignores blanks or invisible characters would see the dots and escapes around them.
         shown = seen(folded)
         if _STILL_ENCODED.search(shown):
             raise BadRequest("the path is encoded twice")

@@ -1,4 +1,4 @@
-"""Spring's ``PathPattern``: how a route file and an access rule describe paths."""
+"""Spring's ``PathPattern``, the syntax in which route files and access rules describe paths."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _NOTHING: Final[Mapping[str, str]] = {}
 class Segment:
     """One segment of a pattern: a literal, or a regex for the whole segment with its groups' names.
 
-    ``text`` is the segment as written. ``may_be_empty`` is for a last ``*`` alone. ``glob`` is the segment with ``*``
-    for every variable, None if that is all of it. ``constrained``: a variable has a regex of its own.
+    ``text`` is the segment as written. ``may_be_empty``: the segment is a single ``*`` at the end. ``glob`` is the
+    segment with ``*`` for every variable; None if it is just ``*``. ``constrained``: a variable has its own regex.
     """
 
     text: str
@@ -35,7 +35,7 @@ class Segment:
 
     @property
     def effort(self) -> int:
-        """Segments are compared in this order: one that takes long only if all else fits."""
+        """The order of comparison. Segments that take long to compare come last, after all others have matched."""
         return 0 if self.regex is None else 2 if self.constrained or self.names else 1
 
     def match(self, value: str, found: dict[str, str]) -> bool:
@@ -59,7 +59,7 @@ class Segment:
         return True
 
     def as_glob(self) -> str:
-        """The segment with ``*`` for every variable: never narrower than the segment itself."""
+        """The segment with ``*`` for every variable. It matches everything that the segment matches."""
         return without_variables(self.text, "*")
 
 
@@ -67,8 +67,8 @@ class Segment:
 class PathPattern:
     """A compiled pattern. ``source`` is as written.
 
-    ``head`` and ``tail`` say whether any number of segments comes first or last (``**``); the strings are
-    the variables they are captured as (``""`` for a plain ``**``), None where there is none.
+    ``head`` and ``tail`` are set if any number of segments comes first or last (``**``). Their value is the variable
+    that captures these segments (``""`` for a plain ``**``). None: no ``**`` there.
     """
 
     source: str
@@ -90,18 +90,18 @@ class PathPattern:
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """The names this pattern captures whenever it matches."""
+        """The variables that this pattern captures whenever it matches."""
         names = [name for segment in self.segments for name in segment.names]
         return tuple(names + [name for name in (self.head, self.tail) if name])
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the operator should know of its regexes."""
+        """Warnings for the operator about the pattern's regexes."""
         regexes = (segment.regex for segment in self.segments if segment.regex is not None)
         return tuple(regex.warning for regex in regexes if regex.warning)
 
     def first_literals(self) -> tuple[str, ...]:
-        """The literal segments every matching path begins with."""
+        """The literal segments that every matching path begins with."""
         found: list[str] = []
         if self.head is None:
             for segment in self.segments:
@@ -134,7 +134,7 @@ class PathPattern:
         return found
 
 
-# A table asks many patterns about the same path.
+# A table compares many patterns with the same path.
 @lru_cache(maxsize=4)
 def _split_path(path: str) -> list[str]:
     return path.split("/")[1:]
@@ -145,7 +145,7 @@ def _joined(values: list[str]) -> str:
 
 
 def without_variables(text: str, instead: str) -> str:
-    """A segment's text with something instead of each variable."""
+    """A segment's text with ``instead`` in place of each variable."""
     while (start := text.find("{")) >= 0:
         text = f"{text[:start]}{instead}{text[closing_brace(text, start) + 1 :]}"
     return text
@@ -169,10 +169,10 @@ _WILDCARDS = re.compile(r"[?*{]")
 
 @lru_cache(maxsize=4096)
 def compile_pattern(source: str, *, ignore_case: bool = False) -> PathPattern:
-    """Compile a pattern; raises RuleViolation (rule ``pattern`` or ``regex``) saying what is wrong with it.
+    """Compile a pattern. Raises RuleViolation (rule ``pattern`` or ``regex``) that says what is wrong with it.
 
-    With ``ignore_case`` it is to protect, and is compared with folded paths (see ``fold``): literals are folded and
-    bare, and regexes regard neither case nor a format suffix.
+    ``ignore_case`` is for a pattern that protects calls and is compared with folded paths (see ``fold``). Its literals
+    are folded and bare, and its regexes ignore case and a format suffix.
     """
     if not source.startswith("/"):
         raise _wrong(source, "must begin with '/'")
@@ -200,10 +200,10 @@ def _wrong(source: str, why: str) -> RuleViolation:
 
 
 def _split(source: str) -> list[str]:
-    """Split at slashes; braces may nest within a regex but a variable may not span segments."""
+    """Split at slashes. Braces may nest within a regex, but a variable may not span segments."""
     texts, depth, start, escaped = [], 0, 1, False
     for at, character in enumerate(source[1:], 1):
-        # Within braces a backslash belongs to a regex, in which an escaped brace is a character.
+        # Within braces a backslash belongs to a regex, in which an escaped brace is a literal character.
         if escaped:
             escaped = False
             continue
@@ -245,7 +245,7 @@ def _segment(source: str, text: str, ignore_case: bool, *, last: bool) -> Segmen
         raise _wrong(source, "has ** inside a segment; it must stand between slashes")
     if _WILDCARDS.search(text) is None:
         return Segment(text, fold(text) if ignore_case else text)
-    # ``parts`` are regexes, ``globs`` the same with nothing but wildcards.
+    # ``parts`` are regexes. ``globs`` are the same parts, with wildcards only.
     parts, globs, names, at = [], [], [], 0
     while at < len(text):
         if text[at] == "{":
@@ -269,7 +269,7 @@ def _segment(source: str, text: str, ignore_case: bool, *, last: bool) -> Segmen
     if parts == ["(.*)"]:
         return Segment(text, None, names=tuple(names))
     one = "."
-    # One UTF-16 unit is what Java's ? takes; a character beyond the first plane is two.
+    # Java's ? matches one UTF-16 unit. A character beyond the first plane has two units.
     if RUN not in globs:
         one = "[^\U00010000-\U0010ffff]"
         parts = [one if part == "." else part for part in parts]
@@ -283,12 +283,12 @@ def _segment(source: str, text: str, ignore_case: bool, *, last: bool) -> Segmen
 
 
 def _compiled(regex: str, ignore_case: bool) -> Regex:
-    # What protects looks past a format suffix.
+    # A pattern that protects ignores a format suffix.
     return compile_java(rf"(?:{regex})(?s:\..*)?" if ignore_case else regex, ignore_case=ignore_case)
 
 
 def _variable(source: str, inside: str) -> tuple[str, str]:
-    """Return name and regex of a captured variable."""
+    """The name and the regex of a captured variable."""
     name, colon, constraint = inside.partition(":")
     if name.startswith("*"):
         raise _wrong(source, "mixes {*…} with other text in one segment")

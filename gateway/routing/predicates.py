@@ -1,4 +1,4 @@
-"""Predicates: whether a route wants a request. Values in, a truth value out."""
+"""Predicates: they decide whether a route takes a request. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gateway.routing.spec.arguments import Arg, Arguments, Factory
 from gateway.routing.spec.faults import unknown
 from gateway.routing.spec.value_types import FLAG, whole
 
-# Everything up to a comma, of which quotes at the beginning hold none.
+# Everything up to a comma. A comma inside quotes at the beginning does not count.
 _QUOTED_MEMBER = re.compile(r'(?:\s*"(?:[^"\\]|\\.)*+"?)?[^,]*')
 _ESCAPED = re.compile(r"\\(.)")
 _LONGEST_HOST: Final = 300
@@ -36,16 +36,16 @@ class Predicate(Protocol):
 
     @property
     def always_captures(self) -> frozenset[str]:
-        """The variables it adds whenever it holds."""
+        """The variables that the predicate captures whenever it holds."""
         ...
 
     def holds(self, facts: RequestAttributes, found: dict[str, str]) -> bool:
-        """Whether it holds; captured variables are added to ``found``."""
+        """Whether the predicate holds. Captured variables are added to ``found``."""
         ...
 
 
 class CapturesNothing:
-    """What predicates without variables share."""
+    """Base class of the predicates that capture no variables."""
 
     __slots__ = ()
 
@@ -56,10 +56,10 @@ class CapturesNothing:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """The canonical path matches one of the patterns; the first that does gives the variables."""
+    """The canonical path matches one of the patterns. The first matching pattern captures the variables."""
 
     patterns: tuple[PathPattern, ...]
-    # Spring accepts it and shows it, and it changes nothing there either.
+    # Has no effect here or in Spring, which accepts and shows it.
     match_trailing_slash: bool = True
 
     @property
@@ -83,7 +83,7 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class Method(CapturesNothing):
-    """The method is one of these, in upper case; GET does not include HEAD."""
+    """The method is one of these, which are in upper case. GET does not include HEAD."""
 
     methods: tuple[str, ...]
 
@@ -96,9 +96,10 @@ class Method(CapturesNothing):
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The Host header, ``with_port`` or without, matches one of the Ant patterns with ``.`` between labels.
+    """The Host header matches one of the Ant patterns, whose labels are separated by ``.``.
 
-    ``literals`` are the hosts, in small letters, if no pattern has a wildcard; else it is empty.
+    ``with_port``: the port is compared too. ``literals`` are the hosts in lower case if no pattern has a wildcard;
+    otherwise it is empty.
     """
 
     patterns: tuple[str, ...]
@@ -120,8 +121,8 @@ class Host:
         return frozenset.intersection(*(frozenset(names) for names in self.names))
 
     def asked(self, facts: RequestAttributes) -> str:
-        """The host that is compared. Empty if it is none of the hosts, also where a variable may be empty: there is no
-        Host, or it is longer than a name can be, which is 253 characters."""
+        """The host to compare. Empty if there is no Host, or one longer than 253 characters, the longest possible name.
+        An empty host never matches, even if a variable may be empty."""
         host = facts.host if self.with_port else _PORT.sub("", facts.host)
         return host if len(host) <= _LONGEST_HOST else ""
 
@@ -133,7 +134,7 @@ class Host:
         if self.literals and lowered.isascii():
             return lowered in self.literals
         for regex, names, (start, end) in zip(self.regexes, self.names, self._ends, strict=True):
-            # A regex takes ten times as long to say no.
+            # These comparisons first, because a regex takes ten times as long to fail.
             if lowered.isascii() and not (lowered.startswith(start) and f".{lowered}".endswith(end)):
                 continue
             match = regex.fullmatch(f".{host}")
@@ -148,14 +149,14 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Header(CapturesNothing):
-    """Some member of the header's list is as the regex says, or there is one if there is no regex."""
+    """A member of the header's list matches the regex. Without a regex, the list has a member."""
 
     header: str
     regexp: Regex | None
     source: str
 
     def members(self, facts: RequestAttributes) -> list[str]:
-        """The members of the list; raises BadRequest for too many."""
+        """The members of the list. Raises BadRequest if there are too many."""
         return _members(tuple(facts.headers.getall(self.header, ())))
 
     def holds(self, facts: RequestAttributes, found: dict[str, str]) -> bool:
@@ -168,17 +169,17 @@ class Header(CapturesNothing):
         return f"Header: {self.header} regexp={self.source or 'null'}"
 
 
-# Read once for all the routes that ask about the same header. Only the last few are kept.
+# Cached, because many routes may read the same header of a request.
 @lru_cache(maxsize=16)
 def _members(values: tuple[str, ...]) -> list[str]:
     return list_members(values)
 
 
 def list_members(values: Iterable[str]) -> list[str]:
-    """The members of a header that is a list, as Spring reads it: divided at commas outside quotes, without blanks
-    around them and without the quotes around a whole member. Empty ones count as absent.
+    """The members of a list header, as Spring reads it: split at commas outside quotes, without the blanks around a
+    member and the quotes around a whole member. Empty members are left out.
 
-    Raises BadRequest for thousands of members with quotes among them, which take long to tell apart.
+    Raises BadRequest for thousands of members with quotes among them, because splitting these takes long.
     """
     members: list[str] = []
     quoted = 0
@@ -200,9 +201,9 @@ def _unquoted(member: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Query(CapturesNothing):
-    """The query has the parameter, and if there is a regex, with a value that is as it says.
+    """The query has the parameter. With a regex, one of the parameter's values matches it.
 
-    A malformed query is neither a match nor a miss: ``holds`` raises BadRequest.
+    ``holds`` raises BadRequest if the query is malformed.
     """
 
     param: str
@@ -219,10 +220,10 @@ class Query(CapturesNothing):
         return f"Query: param={self.param} regexp={self.source or 'null'}"
 
 
-# Read once for all the routes that ask. Only the last is kept.
+# Cached, because many routes may read the cookies of the same request.
 @lru_cache(maxsize=1)
 def _cookies(headers: tuple[str, ...]) -> Mapping[str, list[str]]:
-    """The values of each cookie, without quotes around them."""
+    """The values of each cookie, without the quotes around them."""
     found: dict[str, list[str]] = {}
     for header in headers:
         for part in header.split(";"):
@@ -235,7 +236,7 @@ def _cookies(headers: tuple[str, ...]) -> Mapping[str, list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Cookie(CapturesNothing):
-    """The request has the cookie with a value that is as the regex says."""
+    """The request has the cookie with a value that matches the regex."""
 
     name: str
     regexp: Regex
@@ -344,7 +345,7 @@ _LOCALHOST: Final = ("127.0.0.1/32", "::1/128")
 
 @dataclass(frozen=True, slots=True)
 class RemoteAddr(CapturesNothing):
-    """The caller's address, trusted proxies taken off, is in one of the networks."""
+    """The client's address, behind all trusted proxies, is in one of the networks."""
 
     sources: tuple[str, ...]
     networks: tuple[IPv4Network | IPv6Network, ...] = field(repr=False)
@@ -369,7 +370,7 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 
 @dataclass(frozen=True, slots=True)
 class Between(CapturesNothing):
-    """The time is at or after ``start`` and before ``end`` (epoch seconds; None is open)."""
+    """The time is at or after ``start`` and before ``end`` (epoch seconds; None: no limit)."""
 
     start: float | None
     end: float | None
@@ -387,7 +388,7 @@ class Between(CapturesNothing):
 class Weight(CapturesNothing):
     """One route of the group is drawn per request, in proportion to the weights.
 
-    The route table draws before it asks any predicate, so this one holds by itself.
+    The route table draws before it checks any predicate, so this one always holds.
     """
 
     group: str
@@ -423,7 +424,7 @@ def _forwarded(args: Arguments) -> Predicate:
 
 
 def _instant(args: Arguments, name: str) -> float:
-    """Epoch seconds from ISO 8601 with an offset, Java's ``[Zone/Id]`` behind it, or epoch milliseconds."""
+    """Epoch seconds, read from epoch milliseconds or from ISO 8601 with an offset, also with Java's ``[Zone/Id]``."""
     text = args.text(name)
     if re.fullmatch(r"-?\d{1,15}", text):
         return int(text) / 1000

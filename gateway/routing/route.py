@@ -1,4 +1,4 @@
-"""One route: where it leads (``lb://service`` or ``http://host:port``), and the drawing among weighted routes."""
+"""One route: its upstream (``lb://service`` or ``http://host:port``), and the choice among weighted routes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """``uri`` is as written. ``service`` is the lower-case name behind ``lb://``, None for a fixed address;
-    then ``host`` and ``port`` are the address. ``scheme`` is ``http`` or ``https``.
+    """Where a route leads. ``uri`` is as written. ``service`` is the lower-case name behind ``lb://``. For a fixed
+    address it is None, and ``host`` and ``port`` are the address. ``scheme`` is ``http`` or ``https``.
     """
 
     uri: str
@@ -45,9 +45,9 @@ NOWHERE: Final = "no"
 
 
 def parse_uri(uri: str) -> Upstream:
-    """Parse a route's ``uri``; raises RuleViolation (rule ``uri``).
+    """Parse a route's ``uri``. Raises RuleViolation (rule ``uri``).
 
-    As in Spring a path or query behind the address is of no effect: filters say where a request goes.
+    As in Spring, a path or query behind the address has no effect. Filters set path and query.
     """
     if not uri:
         raise RuleViolation("uri", "uri is missing; write lb://service or http://host:port")
@@ -68,7 +68,7 @@ def parse_uri(uri: str) -> Upstream:
 
 
 def _balanced(uri: str, rest: str) -> Upstream:
-    """``lb://service`` or, with the scheme to speak to its instances, ``lb:https://service``."""
+    """Parse ``lb://service``, or ``lb:https://service`` with the scheme for calls to its instances."""
     scheme, _, name = rest.rpartition("//")
     scheme = scheme.rstrip(":").lower() or "http"
     name = name.partition("/")[0]
@@ -89,12 +89,12 @@ def _address(uri: str, rest: str, default_port: int) -> tuple[str, int]:
 
 
 def _shown(uri: str) -> str:
-    """``uri`` for a fault, without a user, who may come with a password."""
+    """``uri`` for a fault's text, without the user, which may come with a password."""
     return repr(_USER.sub("", uri))
 
 
 def parse_instance(url: str) -> str:
-    """Check one instance of a service and return it as ``scheme://host:port``; raises RuleViolation (``service``)."""
+    """Check one instance of a service and return it as ``scheme://host:port``. Raises RuleViolation (``service``)."""
     scheme, _, rest = url.partition("://")
     try:
         upstream = parse_uri(url)
@@ -109,13 +109,13 @@ def parse_instance(url: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route as loaded. ``filters`` include the default filters, in the order in which they act, and
-    ``filter_orders`` are the numbers Spring sorts them by.
+    """One route as loaded. ``filters`` include the default filters, in the order in which they run, and
+    ``filter_orders`` are the numbers by which Spring sorts them.
 
-    ``metadata`` is what the file says, in plain Python values; the timeouts come from it, in seconds: None
-    leaves the settings' value, infinity means none. ``line`` is where the route stands in its file. ``asked`` are the
-    predicates in the order in which they are asked: those that need the query last, so that a malformed query is a
-    fault only of calls that the route would take.
+    ``metadata`` is the file's, in plain Python values. The timeouts come from it, in seconds. None: the settings' value
+    applies; infinity: no timeout. ``line`` is the route's line in its file. ``asked`` are the predicates in the order
+    in which they are checked. Those that need the query come last, so that a malformed query is an error only for calls
+    that the route would take.
     """
 
     id: str
@@ -138,7 +138,7 @@ class Route:
 
 
 class WeightGroups:
-    """The groups of weighted routes; of each group one route is drawn per request."""
+    """The groups of weighted routes. For each request, one route of each group is drawn."""
 
     __slots__ = ("_group_of", "_ranges")
 
@@ -156,7 +156,7 @@ class WeightGroups:
         return bool(self._ranges)
 
     def chosen(self, route: Route, drawn: dict[str, Route], draw: Callable[[], float]) -> bool:
-        """Whether ``route`` is of no group or the one drawn; ``drawn`` keeps one request's draws."""
+        """Whether ``route`` is in no group, or is the one drawn. ``drawn`` keeps the draws of one request."""
         group = self._group_of.get(route.id)
         if group is None:
             return True
@@ -167,7 +167,7 @@ class WeightGroups:
 
 
 def _ranges(weighted: list[tuple[int, Route]]) -> tuple[tuple[float, Route], ...]:
-    """The routes of one group with the upper ends of their shares of 0 to 1."""
+    """The routes of one group, each with the upper end of its share of the range 0 to 1."""
     total = sum(share for share, _ in weighted)
     ends, so_far = [], 0
     for share, route in weighted:
@@ -178,7 +178,7 @@ def _ranges(weighted: list[tuple[int, Route]]) -> tuple[tuple[float, Route], ...
 
 
 def route_prefixes(route: Route) -> set[str]:
-    """The literal beginnings of which every path the route takes has one."""
+    """Literal beginnings of paths. Every path that the route takes begins with one of them."""
     for predicate in route.predicates:
         if isinstance(predicate, Path):
             prefixes = {literal_beginning(pattern) for pattern in predicate.patterns}

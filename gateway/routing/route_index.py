@@ -1,7 +1,7 @@
-"""Finds which of thousands of routes may want a request: by path, by host, or by a header's value.
+"""An index that finds the routes, among thousands, that may take a request: by path, host, or a header's value.
 
-A table may have a route for each of its tenants, told apart by ``Host=tenant.example.org`` or ``Header=X-Tenant, a``.
-Each route is kept under that of its conditions which the fewest others share.
+A table may have a route for each tenant, distinguished by ``Host=tenant.example.org`` or ``Header=X-Tenant, a``. Each
+route is indexed under the one of its conditions that the fewest other routes share.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class RouteIndex:
             ):
                 by_path.append(item)
                 continue
-            # Any predicate of a sort says what is to be compared.
+            # Predicates of one sort compare the same part of a request, so one of them is enough.
             kind = kinds.setdefault(_sort(best[0]), best[0])
             for value in best[1]:
                 by_value.setdefault(kind, {}).setdefault(value, []).append(item)
@@ -57,7 +57,7 @@ class RouteIndex:
         ]
 
     def candidates(self, facts: RequestAttributes) -> Iterable[Route]:
-        """The routes that may want a request, in their order."""
+        """The routes that may take a request, in their order."""
         path = facts.target.path
         if not self._by_value:
             return self._plain.candidates(path)
@@ -81,13 +81,13 @@ def _fitting(
         try:
             values = kind.members(facts)
         except BadRequest:
-            # It is a fault only of calls that a route would take.
+            # This is an error only for calls that a route would take.
             return indexes.values()
     return (indexes[value] for value in dict.fromkeys(values) if value in indexes)
 
 
 def _conditions(route: Route) -> Iterator[tuple[Host | Header, frozenset[str]]]:
-    """The predicates of a route that take nothing but certain values."""
+    """The predicates of a route that only match certain fixed values, with these values."""
     for predicate in route.predicates:
         if isinstance(predicate, Host) and predicate.literals:
             yield predicate, predicate.literals
@@ -98,7 +98,7 @@ def _conditions(route: Route) -> Iterator[tuple[Host | Header, frozenset[str]]]:
 
 
 def _sort(predicate: Host | Header) -> tuple[str, ...]:
-    """What is the same for predicates that compare the same of a request."""
+    """A key that is equal for predicates that compare the same part of a request."""
     if isinstance(predicate, Host):
         return ("host", str(predicate.with_port))
     return ("header", predicate.header.lower())

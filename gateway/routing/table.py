@@ -1,4 +1,4 @@
-"""The frozen route table: which route a request takes and what it becomes on the way."""
+"""The immutable route table: finds the route that takes a request, and applies the route's filters to the request."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ from gateway.routing.spec.locator import Locator
 
 _ACTUATOR: Final = "actuator"
 _TOLD: Final[dict[str, tuple[str, bytes]]] = {}
-"""Of what the log has said that there is too much, and in which content of which file."""
+"""Kind of rules that the log has reported as too many → the file and the digest of its content."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What the filters decided besides the target; see ``Match``."""
+    """The filters' changes other than the target (see ``Match``)."""
 
     request_headers: tuple[HeaderEdit, ...] = ()
-    """Edits of the request's headers, to be applied in order."""
+    """Edits of the request's headers, in the order in which they are applied."""
     response_headers: tuple[HeaderEdit, ...] = ()
-    """Edits of the service's answer, to be applied in order."""
+    """Edits of the response's headers, in the order in which they are applied."""
     preserve_host: bool = False
-    """Whether the request keeps its Host (or the one an edit sets) instead of the instance's."""
+    """Whether the request keeps its Host (or the one that an edit sets) instead of getting the instance's."""
     status: int | None = None
     """The status that replaces the service's."""
     body_limit: int | None = None
-    """The most bytes the request's body may have on this route."""
+    """The most bytes that the request's body may have on this route."""
     answer: DirectResponse | None = None
-    """The answer to give without asking the service at all."""
+    """The response to send instead of calling the service."""
     told: tuple[HeaderEdit, ...] = ()
 
 
@@ -56,10 +56,10 @@ _UNCHANGED: Final = Changes()
 
 
 class Match(NamedTuple):
-    """A request's route, and what goes to the service. A tuple, because one is made for each request.
+    """A request's route, and what is sent to the service. A tuple for speed, because one is made for each request.
 
-    ``upstream_target`` is the raw path and query to send; ``upstream_path`` the same path decoded until
-    nothing is encoded, which the gate looks at. ``variables`` were captured by the predicates.
+    ``upstream_target`` is the raw path and query to send. ``upstream_path`` is the same path, decoded until nothing is
+    encoded; gates are matched with it. ``variables`` were captured by the predicates.
     """
 
     route: Route
@@ -70,22 +70,22 @@ class Match(NamedTuple):
 
     @property
     def answer(self) -> DirectResponse | None:
-        """The answer to give without asking the service at all."""
+        """The response to send instead of calling the service."""
         return self.changes.answer
 
 
 @dataclass(frozen=True)
 class RouteTable:
-    """Everything a route file says, and what a Config Server lays over it. Immutable: a reload makes a new one.
+    """The content of a route file, with a Config Server's properties laid over it. Immutable: a reload makes a new one.
 
-    ``routes`` stand in the order in which they are asked (by ``order``, then as in the file). ``services``
-    are static instances by lower-case name. ``cors`` is by path pattern, in the file's order; ``cors_unrouted``
-    says that it is also for what no route takes.
-    ``locator``, if there is one, makes routes of services' names. ``tokens`` are settings of tokens by their name in
-    lower case, as a Config Server gives them, and ``given`` are values of other settings. ``source`` is the file and
-    ``digest`` tells its contents apart. ``unready`` says why nothing is to be served, although there are routes
-    somewhere; empty in a table that counts.
-    ``warnings`` name what is allowed but hardly meant.
+    ``routes`` are in the order in which they are tried (by ``order``, then as in the file). ``services``
+    are static instances by lower-case name. ``cors`` is by path pattern, in the file's order. ``cors_unrouted``:
+    ``cors`` also applies to requests that no route takes.
+    ``locator``, if there is one, makes routes from services' names. ``tokens`` are token settings from a Config Server,
+    by name in lower case; ``given`` are values of other settings. ``source`` is the file, ``digest`` identifies its
+    content. ``unready`` says why the gateway can't serve requests yet, although routes exist elsewhere; empty in a
+    table in force.
+    ``warnings`` name what is allowed but probably not intended.
     """
 
     routes: tuple[Route, ...] = ()
@@ -121,10 +121,10 @@ class RouteTable:
         )
 
     def resolve(self, facts: RequestAttributes) -> Match | None:
-        """Return the first route that wants the request, with what it becomes; None if there is none.
+        """Return the first route that takes the request, and what is sent to the service; None if there is no route.
 
-        A route whose filters lead into a service's ``/actuator`` counts as none unless its metadata allow
-        it. Raises BadRequest if the filters make the path ambiguous, if a rule needs the query and it is malformed, or
+        Also returns None if the route's filters lead into a service's ``/actuator``, unless its metadata allow that.
+        Raises BadRequest if the filters make the path ambiguous, if a rule needs the query and it is malformed, or
         if the regexes take too long.
         """
         match = self.first(facts)
@@ -162,7 +162,7 @@ class RouteTable:
         return None if found is None else found[1]
 
     def gate_call(self, method: str, path: str, upstream_path: str) -> tuple[CallPattern, GateRule] | None:
-        """``gate_for`` with the call of the route file that matched. Raises BadRequest if that takes too long."""
+        """``gate_for``, with the matching call of the route file. Raises BadRequest if matching takes too long."""
         matcher.begin(matcher.GATE_MICROSECONDS)
         try:
             return self._gates.find(method, path, upstream_path)
@@ -173,9 +173,9 @@ class RouteTable:
             matcher.end()
 
     def is_public(self, method: str, path: str) -> bool:
-        """Whether a call is open without a token, matched narrowly. A gated call needs one all the same.
+        """Whether a rule opens the call without a token, matched narrowly. A gated call needs a token all the same.
 
-        It is not open if finding out takes too long.
+        Returns False if matching takes too long.
         """
         matcher.begin(matcher.OPEN_MICROSECONDS)
         try:
@@ -190,7 +190,7 @@ class RouteTable:
         return any(call.opens(method, path) for call in self._public.candidates(path))
 
     def cors_for(self, path: str, route: Route | None = None) -> CorsRule | None:
-        """What pages of other origins may do there: as the route says, else the first pattern that matches."""
+        """The CORS rule of the route, or else of the first pattern that matches the path."""
         if route is not None and route.cors is not None:
             return route.cors
         if not self.cors:
@@ -209,8 +209,8 @@ class RouteTable:
         return next((rule for pattern, rule in rules if pattern.match(path) is not None), None)
 
     def too_many(self, facts: RequestAttributes, upstream_path: str) -> tuple[str, ...]:
-        """Of what there is so much that comparing this request with it takes longer than its share. For warnings: the
-        log says nothing of it."""
+        """The kinds of rules that are so many that comparing this request with them exceeds the time limit. Used for
+        warnings; logs nothing."""
         method, path = facts.method, facts.target.path
         questions: tuple[tuple[str, int, Callable[[], object]], ...] = (
             ("routes", matcher.ROUTE_MICROSECONDS, lambda: self._first(facts)),
@@ -221,7 +221,8 @@ class RouteTable:
         return tuple(what for what, share, question in questions if not matcher.fits(share, question))
 
     def _tell(self, what: str, gave_up: GaveUp) -> None:
-        """Say once for each content of the file that it has too much of something, unless one regex is to blame."""
+        """Log that the file has too many rules of a kind, unless one regex is the cause. Logs once for each content of
+        the file."""
         if not gave_up.told and _TOLD.get(what) != (self.source, self.digest):
             _TOLD[what] = self.source, self.digest
             _log.warning(
@@ -232,7 +233,7 @@ class RouteTable:
             )
 
     def route(self, route_id: str) -> Route | None:
-        """The route of that id."""
+        """The route with this id."""
         return next((route for route in self.routes if route.id == route_id), None)
 
 
@@ -258,7 +259,7 @@ def _matched(route: Route, facts: RequestAttributes, found: Mapping[str, str]) -
         draft.answer,
         tuple(draft.told),
     )
-    # An empty query stays one, unless a filter has just emptied it.
+    # An empty query ("?") stays, unless a filter has just emptied the query.
     has_query = draft.raw_query or (target.has_query and draft.raw_query == target.raw_query)
     sent = f"{draft.raw_path}?{draft.raw_query}" if has_query else draft.raw_path
     return Match(route, found, sent, path, changes)

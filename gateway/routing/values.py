@@ -1,9 +1,9 @@
-"""Numbers and UUIDs in a path, by their value: a service that reads one takes many spellings of it.
+"""Compares numbers and UUIDs in a path by their value, because services accept many spellings of the same value.
 
-Spring takes ``0x7``, ``#7``, ``007`` and ``+7`` for 7, others ``7-name`` (Rails), ``7.0``, ``7e0`` (JavaScript) or
-``0b111``. One that keeps 32 or 64 bits takes 4294967303 for 7. Java takes ``1-2-3-4-5`` for
-``00000001-0002-0003-0004-000000000005``. A text has therefore a set of values: each that some service could read. Texts
-are folded (see ``fold``), so that their letters are small ones.
+Spring reads ``0x7``, ``#7``, ``007`` and ``+7`` as 7. Others also accept ``7-name`` (Rails), ``7.0``, ``7e0``
+(JavaScript) or ``0b111``. A service that keeps 32 bits reads 4294967303 as 7. Java reads ``1-2-3-4-5`` as
+``00000001-0002-0003-0004-000000000005``. Therefore a text has a set of values: all that a service could read. Texts are
+folded (see ``fold``), so their letters are in lower case.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _UUID: Final = "uuid"
 _MOST_DIGITS: Final = 40
 """Longer numbers are compared as texts, and by their last bits."""
 _WIDTHS: Final = (32, 64)
-"""Bits of the numbers of services."""
+"""The bit widths in which services keep numbers."""
 _TELLING_DIGITS: Final = 64
-"""So many last digits tell the last 64 bits, whichever of the bases they have: all are even."""
+"""This many last digits determine the last 64 bits in each of the bases, because all bases are even."""
 
 _PLAIN_NUMBER = re.compile(r"[+-]?([0-9]+)")
 _DIGIT_AHEAD = re.compile(r"[+-]?(?:[0-9]|#|\.[0-9])")
@@ -35,7 +35,7 @@ _OF_BASE = (
     (2, re.compile(r"[+-]?0b[0_]*+([01][01_]*+|(?<=[0_]))")),
 )
 _PLAIN_UUID = re.compile(r"[0-9a-f]{8}(-?)[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{12}")
-# What was taken is not given back: two runs of the same characters beside each other would take quadratic time.
+# Possessive, because backtracking between two adjacent runs of the same characters would take quadratic time.
 _GROUPS = re.compile(r"[^0-9a-z]*+(?:urn:)?(?:uuid:)?[^0-9a-z]*+" + "-".join(["([0-9a-f]++)"] * 5))
 _HEX_PART = re.compile(r"0x([0-9a-f]+)")
 _GROUP_BITS: Final = (32, 16, 16, 16, 48)
@@ -44,21 +44,21 @@ _UUID_DIGITS: Final = 32
 
 
 def value_named(text: str) -> frozenset[Value]:
-    """The values that a rule means by ``text``; none unless all of it is a number or a UUID."""
+    """The values that ``text`` means in a rule; none unless the whole text is a number or a UUID."""
     found: set[Value] = set()
     if _PLAIN_UUID.fullmatch(text):
         found.add((_UUID, int(text.replace("-", ""), 16)))
     number = _PLAIN_NUMBER.fullmatch(text)
     if number is not None and len(number[1].lstrip("0")) <= _MOST_DIGITS:
-        # A service may keep numbers in floating point, where large ones are rounded.
+        # A service may keep numbers in floating point, which rounds large ones.
         found |= {(_NUMBER, int(text)), *_as_float(text)}
     return frozenset(found)
 
 
 @lru_cache(maxsize=64)
 def values_of(text: str) -> frozenset[Value]:
-    """Everything that some service reads as a number or a UUID in a segment of a path, also what is left of a number
-    with too many bits for it."""
+    """All numbers and UUIDs that a service could read in a segment of a path, including numbers that are cut off
+    because they have too many bits for the service."""
     return _meant(text) | (_wrapped(text) if _may_be_number(text) else frozenset())
 
 
@@ -70,13 +70,13 @@ def _meant(text: str) -> frozenset[Value]:
 
 
 def _may_be_number(text: str) -> bool:
-    # A UUID is no number with a name behind it, unless it has no letters.
+    # A UUID does not count as a number followed by a name, unless it has no letters.
     return bool(_DIGIT_AHEAD.match(text)) and (text.isdecimal() or not _PLAIN_UUID.fullmatch(text))
 
 
 def spelled_out(text: str) -> tuple[str, ...]:
-    """The usual spellings of the values of a text, besides itself. A number that is cut off is not one of them: to most
-    services it is another."""
+    """The usual spellings of the values of a text, besides the text itself. Numbers that are cut off are not included,
+    because most services do not cut them off."""
     return tuple(
         str(value) if kind == _NUMBER else _hyphenated(value) for kind, value in sorted(_meant(text))
     )
@@ -97,7 +97,7 @@ def _numbers(text: str) -> set[Value]:
 
 
 def _digits(text: str) -> list[tuple[int, str]]:
-    """The digits that a text begins with, by the base in which some service reads them."""
+    """The digits that a text begins with, each with the base in which a service may read them."""
     spelled = [(base, each[1]) for base, pattern in _OF_BASE if (each := pattern.match(text))]
     if text.lstrip("+-")[:1].isdigit() and (decimal := _DECIMAL.match(text)):
         spelled += [(10, decimal[1]), (10, decimal[1] + decimal[2])]
@@ -105,7 +105,7 @@ def _digits(text: str) -> list[tuple[int, str]]:
 
 
 def _wrapped(text: str) -> frozenset[Value]:
-    """What is left of a number in 32 and 64 bits, with and without a sign, where it has more."""
+    """The values of a number with too many bits, after it is cut to 32 and 64 bits, signed and unsigned."""
     found = set()
     sign = -1 if text.startswith("-") else 1
     for base, digits in _digits(text):
@@ -125,7 +125,7 @@ def _as_float(text: str) -> set[Value]:
 
 def _uuids(text: str) -> set[Value]:
     found = set()
-    # Java cuts off what a group has too much.
+    # Java cuts off the surplus bits of a group.
     if (groups := _GROUPS.match(text)) and max(map(len, groups.groups())) <= _MOST_DIGITS:
         found.add(_joined(groups.groups(), _GROUP_BITS))
     parts = _HEX_PART.findall(text)

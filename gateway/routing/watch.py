@@ -1,8 +1,8 @@
-"""Takes changes of the route file over while the gateway runs: the whole table or nothing.
+"""Applies changes of the route file while the gateway runs. A change takes effect as a whole or not at all.
 
-The file is looked at once a second rather than watched through the kernel, because that also sees what
-editors do (a new file under the old name) and what Kubernetes does (a symlink swapped somewhere above it).
-Looking is one ``stat``; reading and parsing happen in a thread, and only when the content has changed.
+The file is polled once a second instead of watched through the kernel. Polling also notices how editors save (a new
+file under the old name) and how Kubernetes updates (a symlink is swapped somewhere above the file). One poll is one
+``stat``. Reading and parsing happen in a thread, and only if the content has changed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gateway.routing.table import RouteTable
 
 POLL_SECONDS: Final = 1.0
 SETTLE_SECONDS: Final = 0.1
-"""A file must have stood still for so long; a half-written one could be a valid table without its tail."""
+"""A file must be unchanged for this long before it is read. A half-written file could be a valid but incomplete one."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ _NEVER_SEEN: Final = _Identity(-1, -1, -1, -1)
 
 @dataclass(frozen=True, slots=True)
 class _Sources:
-    """What a table is made of: the file's content, and what a Config Server lays over it."""
+    """What a table is made of: the file's content, and the properties of a Config Server that are laid over it."""
 
     data: bytes
     properties: Properties | None
@@ -49,8 +49,8 @@ class _Sources:
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """One attempt at a table. ``key`` tells what it was made of; ``table`` is what can be put in force, if
-    anything can, and ``sources`` is what that is made of. ``faults`` are those of what was wanted."""
+    """One attempt to make a table. ``key`` identifies the input. ``table`` is the table to put in force, if any, and
+    ``sources`` is what it was made of. ``faults`` are those of the current file and the offered properties."""
 
     key: tuple[bytes, bytes]
     table: RouteTable | None = None
@@ -59,11 +59,11 @@ class _Attempt:
 
 
 class RouteWatcher:
-    """Keeps ``table`` at the last good content of the file and of what was offered to be laid over it.
+    """Keeps ``table`` up to date with the last good content of the file and the last good properties offered.
 
-    ``on_table`` gets each new table, ``on_faults`` the faults of each content that can't be used, both on
-    the event loop. ``table`` at the start is what the caller has made of ``data`` (unknown if empty) and
-    ``properties``. If one of the two can't be used, a change of the other counts all the same.
+    ``on_table`` is called with each new table, ``on_faults`` with the faults of each content that can't be used, both
+    on the event loop. At the start, ``table`` is what the caller has made of ``data`` (empty: unknown) and
+    ``properties``. If the file or the properties can't be used, a change of the other one still takes effect.
     """
 
     def __init__(
@@ -97,31 +97,31 @@ class RouteWatcher:
 
     @property
     def properties(self) -> Properties | None:
-        """What is laid over the file in ``table``."""
+        """The properties that are laid over the file in ``table``."""
         return self._good.properties
 
     def reload(self) -> None:
-        """Read the file at the next turn of the loop even if it looks unchanged; for SIGHUP."""
+        """Read the file as soon as possible, even if it looks unchanged. For SIGHUP."""
         self._forced = True
         self._wanted.set()
 
     async def read(self) -> tuple[Fault, ...]:
-        """Look at the file now. Returns what is wrong with it, or with what was offered last."""
+        """Check the file now. Returns the faults of the file, or of the properties that were offered last."""
         future: asyncio.Future[tuple[Fault, ...]] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         self._wanted.set()
         return await future
 
     async def offer(self, properties: Properties | None) -> tuple[Fault, ...]:
-        """Lay these over the file instead of those that are, or nothing. Returns what is wrong with them, if they
-        can't be used; then those before them stay. Waits until ``on_table`` has been told."""
+        """Lay ``properties`` over the file in place of the present ones (None: only the file). If they can't be used,
+        returns their faults, and the present ones stay. Waits until ``on_table`` has been called."""
         self._offered = properties
         faults = await self.read()
         return () if self._good.properties is properties else faults
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Watch until the block ends. What changed since the caller loaded the file is found at once."""
+        """Watch until the block ends. A change since the caller loaded the file is noticed at once."""
         self._wanted.clear()
         task = asyncio.create_task(self._watch(), name="route-file")
         try:
@@ -139,7 +139,7 @@ class RouteWatcher:
             if seen != self._seen or self._wanted.is_set():
                 self._wanted.clear()
                 self._seen = seen
-                # Who asks from here on wants to know of a later look than this one.
+                # A caller that arrives from here on waits for the next check: this one may miss its change.
                 waiting, self._waiting = self._waiting, []
                 try:
                     await self._take_over()
@@ -148,13 +148,13 @@ class RouteWatcher:
                             future.set_result(self.faults)
                 finally:
                     for future in waiting:
-                        future.cancel()  # of no effect where there is an outcome
+                        future.cancel()  # no effect on a future that has its result
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._poll_seconds):
                     await self._wanted.wait()
 
     async def _settled(self) -> _Identity | None:
-        """The file's identity; where it has changed, not before two looks in a row agree."""
+        """The file's identity. If it has changed, waits until two checks in a row find the same."""
         seen = _identity(self._path)
         while seen != self._seen:
             await asyncio.sleep(self._settle_seconds)
@@ -202,10 +202,10 @@ def _attempt(
     offered: Properties | None,
     known: tuple[bytes, bytes] | None,
 ) -> _Attempt:
-    """Read and parse; whatever goes wrong is a fault, because a bad file must not end the watching.
+    """Read and parse. Every error becomes a fault, because a bad file must not end the watching.
 
-    What is wanted is the file as it is with what is offered. Failing that, one of the two with the last good of
-    the other: what is broken in one place must not hold up the other.
+    Tries the current file with the offered properties first. If that fails, tries each of them with the last good
+    version of the other, because an error in one must not block a change of the other.
     """
     faults: tuple[Fault, ...] = ()
     tries: list[_Sources]
@@ -232,7 +232,7 @@ def _attempt(
 
 
 def _wrong_with(path: Path, environ: Mapping[str, str], sources: _Sources) -> RouteTable | tuple[Fault, ...]:
-    """The table of these sources, or why there is none."""
+    """The table made of these sources, or the faults if there is none."""
     try:
         return parse(sources.data, str(path), environ, sources.properties)
     except RouteFileError as error:

@@ -1,7 +1,7 @@
-"""Patterns that protect: they match whatever a lenient service could take for a path of the pattern.
+"""Patterns that protect calls: they match every path that a lenient service could take for a path of the pattern.
 
-They are compared with the ``readings`` of a path, look past a format suffix, and take numbers and UUIDs by their value
-(see ``values``).
+They are compared with the ``readings`` of a path, ignore a format suffix, and compare numbers and UUIDs by value (see
+``values``).
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ _SUFFIX: Final = re.compile(r"(.+)\.[a-z][a-z0-9]*")
 class WideSegment:
     """A segment of a protecting pattern, compared with segments of readings.
 
-    ``literal`` is folded and bare. At the end of a pattern it stands without a suffix of its own: a service that takes
-    ``/sale.json`` for ``/sale`` takes either for the other. ``values`` are the numbers and UUIDs that it is.
+    ``literal`` is folded and bare. At the end of a pattern its own suffix is removed, because a service that takes
+    ``/sale.json`` for ``/sale`` takes either for the other. ``values`` are the numbers and UUIDs that it stands for.
 
-    A regex of a variable does not count: a service may read ``0x7`` as 7, ``on`` as true and ``1-2-3-4-5`` as a UUID.
-    ``glob`` has ``*`` in its place; it is None where that is all. ``regex`` is for ``is_likely`` alone.
+    A variable's regex is ignored, because a service may read ``0x7`` as 7, ``on`` as true and ``1-2-3-4-5`` as a UUID.
+    ``glob`` has ``*`` in place of a variable; it is None if the segment is just ``*``. Only ``is_likely`` uses
+    ``regex``.
     """
 
     literal: str | None
@@ -51,15 +52,15 @@ class WideSegment:
         return self.glob is None or self.glob.matches(value)
 
     def is_likely(self, value: str) -> bool:
-        """Whether a value that matches is one that the variables' regexes take, or another spelling of such a one."""
+        """Whether a matching value also matches the variables' regexes, itself or in another spelling."""
         return self.regex is None or any(map(self.regex.matches, (value, *spelled_out(value))))
 
 
 @dataclass(frozen=True, slots=True)
 class WidePattern:
-    """A pattern that protects: it matches whatever a lenient service could take for a path of the pattern.
+    """A pattern that protects calls: it matches every path that a lenient service could take for a path of the pattern.
 
-    ``of`` is the pattern compiled without regard to case.
+    ``of`` is the pattern, compiled to ignore case.
     """
 
     of: PathPattern
@@ -73,7 +74,7 @@ class WidePattern:
         object.__setattr__(
             self, "segments", tuple(_widened(each, at == last) for at, each in enumerate(segments))
         )
-        # Literals first: a wildcard is only compared if all else fits.
+        # Literals first, so that wildcards are compared only if all literals match.
         turns = sorted(enumerate(self.segments), key=lambda each: each[1].effort)
         object.__setattr__(self, "_in_turn", tuple(turns))
         missing = bool(segments) and segments[-1].may_be_empty
@@ -81,14 +82,14 @@ class WidePattern:
 
     @property
     def constrained(self) -> bool:
-        """Whether a variable has a regex, which does not count in what protects."""
+        """Whether a variable has a regex, which a protecting pattern ignores."""
         return any(segment.regex is not None for segment in self.segments)
 
     def matches(self, reading: Reading) -> bool:
         return self._start(reading) is not None
 
     def is_likely(self, reading: Reading) -> bool:
-        """Whether a reading that matches has what the regexes of variables take, too. Of two gates, that one counts."""
+        """Whether a matching reading also matches the variables' regexes. Of two gates that match, such a one wins."""
         start = self._start(reading)
         if start is None:
             return False
@@ -97,10 +98,10 @@ class WidePattern:
         )
 
     def _start(self, reading: Reading) -> int | None:
-        """Where in a reading the segments begin; None if it does not match."""
+        """The position in a reading at which the segments begin; None if the reading does not match."""
         length, count = len(reading), len(self.segments)
         if length != count and self.of.head is None and self.of.tail is None:
-            # A last "*" may be nothing.
+            # A last "*" may be missing.
             missing = self.last_may_be_missing and length == count - 1
             return 0 if missing and self._from(reading, 0, length) else None
         if self.of.head is None:
@@ -112,7 +113,7 @@ class WidePattern:
         return start if missing and self._from(reading, start, count - 1) else None
 
     def _from(self, reading: Reading, start: int, count: int) -> bool:
-        """Whether the first ``count`` segments are those from ``start`` on."""
+        """Whether the first ``count`` segments match those of the reading from ``start`` on."""
         for at, segment in self._in_turn:  # noqa: SIM110 - twice as fast as a generator
             if at < count and not segment.matches(reading[start + at]):
                 return False
@@ -129,7 +130,7 @@ def _widened(segment: Segment, last: bool) -> WideSegment:
 
 
 def bare_pattern(pattern: PathPattern) -> PathPattern:
-    """A pattern to compare with bare paths, in its own case."""
+    """The pattern for comparison with bare paths, with its case kept."""
     segments = tuple(
         segment if segment.literal is None else replace(segment, literal=barest(normal(segment.literal)))
         for segment in pattern.segments

@@ -1,4 +1,4 @@
-"""What a Config Server answers: property sources with flat names, and what ``${name}`` stands for in them. Pure."""
+"""Reads a Config Server's response (property sources with flat names) and fills its ``${name}`` placeholders. Pure."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from gateway.settings.placeholders import fill_from, in_environ
 from gateway.settings.spring.names import uniform
 
 DEEPEST_NAME: Final = 40
-"""Most segments of a name; what is deeper is nothing a gateway reads."""
+"""The most segments a name may have. The gateway reads no property with more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One step of a name. ``key`` is an index for ``[0]``, else the text as written (``[/**]`` with its brackets);
-    ``until`` is the name up to and with this step, as written."""
+    """One segment of a name. ``key`` is an index for ``[0]``, else the text as written (``[/**]`` with its brackets).
+    ``until`` is the name up to the end of this segment, as written."""
 
     key: str | int
     until: str
 
     @property
     def plain(self) -> str | int:
-        """What counts where Spring compares names loosely."""
+        """The key in the form that is compared where Spring compares names loosely."""
         return uniform(self.key) if isinstance(self.key, str) else self.key
 
 
 def split(name: str) -> tuple[Segment, ...]:
-    """The steps of a name; none if it can't be taken apart or is too deep."""
+    """The segments of a name; none if the name is malformed or too deep."""
     segments: list[Segment] = []
     for key, end in _steps(name):
         if key == "" or len(segments) == DEEPEST_NAME:
@@ -41,7 +41,7 @@ def split(name: str) -> tuple[Segment, ...]:
 
 
 def _steps(name: str) -> Iterator[tuple[str | int, int]]:
-    """Each step with the position behind it; an empty key where the name is malformed."""
+    """Each segment's key with the position behind it; an empty key where the name is malformed."""
     at = 0
     while at < len(name):
         if name[at] == "[":
@@ -75,14 +75,14 @@ MOST_BYTES: Final = 4 * 1024 * 1024
 MOST_PROPERTIES: Final = 50_000
 LONGEST_VALUE: Final = 64 * 1024
 _MOST_DIGITS: Final = 100
-# As a Config Server passes it on: it reads the bytes of a .properties file as ISO 8859-1.
+# The second form is what a Config Server sends of a .properties file, whose bytes it reads as ISO 8859-1.
 _BOM: Final = ("\ufeff", "\u00ef\u00bb\u00bf")
 _USER = re.compile(r"(?<=://)[^/@\s]*@")
 _ORIGIN = re.compile(r"(\d{1,9}):\d+")
 
-# How a Config Server names a property that it could not decrypt, and its value then.
+# The prefix that a Config Server gives the name of a property that it could not decrypt, and the value it sends then.
 _NOT_DECRYPTED: Final = ("invalid.", "<n/a>")
-# How a value begins that is left to clients to decrypt.
+# The prefix of a value that clients have to decrypt.
 _ENCRYPTED: Final = "{cipher}"
 
 Scalar = str | int | float | bool
@@ -90,10 +90,10 @@ Scalar = str | int | float | bool
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One property's value as the server typed it; ``line`` in its file, 0 if the server does not say.
+    """One property's value, of the type that the server sent. ``line`` in its file, 0 if the server does not say.
 
-    ``fault`` is what is wrong with a value that can't be used, and is raised where the value is needed: a shared
-    repository has much that is not for a gateway, and of what kind that is does not matter.
+    ``fault`` says why the value can't be used. It is raised only where the value is needed, because a shared
+    repository holds many properties that are not for the gateway, and errors in those do not matter.
     """
 
     value: Scalar
@@ -103,7 +103,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class PropertySource:
-    """One property source. ``name`` is for people only."""
+    """One property source. ``name`` is only shown to the operator."""
 
     name: str
     properties: Mapping[str, Value]
@@ -111,8 +111,8 @@ class PropertySource:
 
 @dataclass(frozen=True, slots=True)
 class ConfigResponse:
-    """The sources, those that count first in front. ``version`` is the commit and ``label`` the branch, tag or commit
-    asked for, where the server says it."""
+    """The sources in order of precedence, the winning one first. ``version`` is the commit and ``label`` the requested
+    branch, tag or commit, if the server names them."""
 
     sources: tuple[PropertySource, ...]
     version: str | None = None
@@ -125,14 +125,14 @@ class NoConfiguration(ConfigUnavailable):
 
 def read_answer(body: bytes) -> ConfigResponse:
     """Read the server's JSON, with origins (its second format) or without. Raises ConfigUnusable; NoConfiguration
-    where there are no sources.
+    if there are no sources.
 
-    A byte order mark before the document, or before a name in it, as files of the repository may begin with, is no
-    part of either.
+    A byte order mark at the beginning of the document or of a name is removed. Files of the repository may begin with
+    one.
     """
     try:
         content = json.loads(body, parse_int=_whole)
-    # RecursionError is what deep nesting becomes.
+    # Deep nesting raises RecursionError.
     except (ValueError, RecursionError):
         raise ConfigUnusable("the answer is not JSON") from None
     sources = content.get("propertySources") if isinstance(content, dict) else None
@@ -165,17 +165,17 @@ def _plain(key: str) -> str:
 
 
 def _whole(digits: str) -> int | str:
-    """A whole number; one that is too long for Python to read stays a text."""
+    """A whole number. One that is too long for Python to read stays a text."""
     return int(digits) if len(digits) <= _MOST_DIGITS else digits
 
 
 def _whole_characters(text: str) -> str:
-    """JSON can spell halves of characters, which can't be written into a log or a header later on."""
+    """The text with lone surrogates replaced. JSON can spell them, but they can't be written to a log or a header."""
     return text.encode(errors="replace").decode()
 
 
 def _read(key: str, node: object) -> tuple[str, Value]:
-    """A property's name and value. One that could not be decrypted has its own name again: it is there, and unknown."""
+    """A property's name and value. If the server could not decrypt it, it gets its real name and a ``fault``."""
     name = _plain(key)
     prefix, no_value = _NOT_DECRYPTED
     try:
@@ -206,17 +206,17 @@ def _value(key: str, node: object) -> Value:
 
 
 DEEPEST_PLACEHOLDERS: Final = 16
-"""Most properties that may stand for one another in a row."""
+"""How deep placeholders may nest: a property's value may name another property, and so on."""
 MOST_CHARACTERS: Final = 8 * 1024 * 1024
-"""All filled values together: placeholders can make far more of an answer than its own length."""
+"""Limit for all filled values together. Placeholders can expand a response far beyond its own length."""
 MOST_NAMED: Final = 16
-"""Names without a value that are kept of one text."""
+"""How many unfilled placeholders of one text are reported."""
 
 
 class Lookup:
-    """Fills placeholders. ``used`` gathers the names of the properties that some placeholder stands for.
+    """Fills placeholders. ``used`` collects the names of the properties that placeholders refer to.
 
-    Filling raises ConfigUnavailable where a property is needed that can't be used.
+    Filling raises ConfigUnavailable if a placeholder refers to a property that can't be used.
     """
 
     def __init__(self, sources: Sequence[PropertySource], environ: Mapping[str, str]) -> None:
@@ -224,20 +224,20 @@ class Lookup:
         self._environ = environ
         self._texts: dict[str, str] = {}
         self._faults: dict[str, ConfigUnavailable] = {}
-        """Of properties that can't be used, by plain name."""
+        """The errors of properties that can't be used, by plain name."""
         for source in sources:
             for name, found in source.properties.items():
                 key = uniform(name)
                 if key not in self._texts and found.fault:
                     self._faults[key] = found.fault
                 self._texts.setdefault(key, text_of(found.value))
-        # Each property is filled once, so values that repeat one another can't multiply the work.
+        # Each property is filled once. Otherwise values that refer to one another could multiply the work.
         self._filled: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._asking: list[str] = []
         self._left = MOST_CHARACTERS
 
     def fill(self, text: str) -> tuple[str, tuple[str, ...]]:
-        """``text`` with its placeholders filled, and the names that have no value, those further down included."""
+        """``text`` with its placeholders filled, and the names that have no value, including nested ones."""
         if "${" not in text:
             return text, ()
         deeper: list[str] = []
@@ -246,7 +246,7 @@ class Lookup:
         def find(name: str) -> str | None:
             nonlocal room
             if room < 0:
-                return ""  # too long as a whole, so that it need not even be put together
+                return ""  # the text is too long already, so the rest need not be filled
             value, without = self._find(name)
             room -= len(value or "")
             deeper.extend(without[: MOST_NAMED - len(deeper)])
@@ -261,7 +261,7 @@ class Lookup:
         return filled, (*unset, *deeper)[:MOST_NAMED]
 
     def _find(self, name: str) -> tuple[str | None, tuple[str, ...]]:
-        """What ``name`` stands for, and the names further down that have no value."""
+        """The value of ``name``, and the nested names that have no value."""
         value = in_environ(name, self._environ)
         key = uniform(name)
         if value is not None or key not in self._texts:
@@ -285,5 +285,5 @@ class Lookup:
 
 
 def text_of(value: Scalar) -> str:
-    """A value as text, truth values as YAML writes them."""
+    """A value as text. Truth values are written as in YAML."""
     return str(value).lower() if isinstance(value, bool) else str(value)

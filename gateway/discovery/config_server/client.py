@@ -1,4 +1,4 @@
-"""Keeps a Config Server's properties up to date: asked at the start, in intervals, and when somebody says so."""
+"""Keeps a Config Server's properties up to date: fetches at the start, at intervals, and on request."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Offer = Callable[[Properties | None], Awaitable[tuple[str, ...]]]
 FIRST_RETRY_SECONDS: Final = 1.0
 LONGEST_RETRY_SECONDS: Final = 60.0
 LEAST_SECONDS: Final = 1.0
-"""Between two looks that nobody waits for: whoever repeats a webhook's call gains no more than this."""
+"""The least time between two fetches that no caller waits for. It limits the load of repeated webhook calls."""
 MOST_LISTED: Final = 200
-"""Names of ignored properties that are listed in one line of the log."""
+"""How many names of ignored properties one log line lists."""
 MOST_REMEMBERED: Final = 10_000
 MOST_WARNED: Final = 50
-"""Names that have a line of their own in the log, as long as the process lives."""
+"""How many ignored properties get a log line of their own during the life of the process."""
 LONGEST_NAME: Final = 200
 NO_ROUTES: Final = "it has no routes any more"
 
@@ -37,9 +37,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ConfigStatus:
-    """For health. ``reason`` says why the last attempt came to nothing, empty if it did not; ``failures`` counts
-    such attempts in a row. ``version`` is the commit in force and ``label`` where it was found, ``ignored`` the number
-    of properties left aside; ``gives_routes``: routes come from the server and not from the file."""
+    """The state for health. ``reason``: why the last fetch failed, empty if it succeeded. ``failures``: failed fetches
+    in a row. ``version``: the commit in force. ``label``: where it was found. ``ignored``: number of properties that
+    the gateway does not use. ``gives_routes``: the routes come from the server and not from the file."""
 
     version: str | None
     label: str | None
@@ -51,7 +51,7 @@ class ConfigStatus:
 
 @dataclass(frozen=True, slots=True)
 class _Loss:
-    """What the server gave before and has no more, and when a look first found so."""
+    """What the server had before and has no more, and when a fetch first noticed it."""
 
     what: str
     since: float
@@ -60,12 +60,14 @@ class _Loss:
 class ConfigServer:
     """One Config Server, or several of the same content.
 
-    ``interval``: seconds between two looks, 0 for none once it has answered. ``optional``: a gateway starts without
-    it. ``on_fetched`` is told of each attempt: ``ok``, ``failed`` or ``refused``. ``shown``: the address, for the log.
+    ``interval``: seconds between two fetches; 0: no more fetches once the server has answered. ``optional``: the
+    gateway starts without the server. ``on_fetched`` is called after each fetch with ``ok``, ``failed`` or ``refused``.
+    ``shown``: the address, for the log.
 
-    A server that is away or fails changes nothing. One that answers, and has no routes any more, or nothing at all
-    where it is optional, is believed when two looks in a row find so: a gateway that starts does without as well,
-    and all instances must serve the same. The first look may have met a server in the middle of its own start.
+    A server that is away or fails changes nothing. A server may answer without the routes that it had before, or (if it
+    is optional) without any configuration. That takes effect when two fetches in a row find it: the first one may have
+    met a server that was still starting. It must take effect, because a gateway that starts now would run without them
+    as well, and all instances must serve the same.
     """
 
     def __init__(
@@ -79,9 +81,10 @@ class ConfigServer:
         on_fetched: Callable[[str], None] = lambda outcome: None,
     ) -> None:
         self.properties: Properties | None = None
-        """Those in force, or on offer; None before the server has answered, and while the route file counts alone."""
+        """The properties in force, or being offered. None until the server has answered, and while only the route file
+        is in force."""
         self.unready = False
-        """Whether the gateway waits for its first sound answer, one that has nothing for this gateway included."""
+        """Whether the gateway waits for the first valid response. One without properties for this gateway counts."""
         self._ask = ask
         self._environ = environ
         self._shown = shown
@@ -94,7 +97,7 @@ class ConfigServer:
         self._reason = ""
         self._refused = False
         self._loss: _Loss | None = None
-        """What the last look found gone, as long as it is doubted."""
+        """What the last fetch found missing, until a second fetch confirms it."""
         self._looked_at = -LEAST_SECONDS
         self._listed: set[str] = set()
         self._warned = 0
@@ -109,7 +112,7 @@ class ConfigServer:
         )
 
     async def first(self) -> Properties:
-        """The properties at the start, before ``running``. Raises ConfigUnavailable."""
+        """Fetch the properties at the start, before ``running``. Raises ConfigUnavailable."""
         try:
             self.properties = await self._fetch()
         except ConfigUnavailable as error:
@@ -119,16 +122,16 @@ class ConfigServer:
         return self.properties
 
     def refused(self, faults: tuple[str, ...]) -> None:
-        """What ``first`` gave could not be used."""
+        """Note that the properties that ``first`` returned could not be used."""
         self.properties = None
         self._failed(ConfigRefused(faults), "refused")
 
     def look(self) -> None:
-        """Ask as soon as may be, without waiting for it. However often this is called, one look follows."""
+        """Request a fetch as soon as possible, without waiting for it. Several calls lead to one fetch."""
         self._wanted.set()
 
     async def refresh(self) -> tuple[str, ...]:
-        """Ask now; return the names of properties that changed. Raises ConfigUnavailable or ConfigRefused."""
+        """Fetch now; return the names of properties that changed. Raises ConfigUnavailable or ConfigRefused."""
         future: asyncio.Future[tuple[str, ...]] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         self._wanted.set()
@@ -136,7 +139,7 @@ class ConfigServer:
 
     @asynccontextmanager
     async def running(self, offer: Offer) -> AsyncIterator[None]:
-        """Look until the block ends; what is new goes to ``offer``."""
+        """Fetch regularly until the block ends, and pass new properties to ``offer``."""
         task = asyncio.create_task(self._watch(offer), name="config server")
         try:
             yield
@@ -151,7 +154,7 @@ class ConfigServer:
         while True:
             await self._time_for_a_look()
             self._wanted.clear()
-            # Who asks from here on wants to know of a later look than this one.
+            # A caller that arrives from here on waits for the next fetch: this one may miss its change.
             waiting, self._waiting = self._waiting, []
             try:
                 outcome = await self._look(offer, asked=bool(waiting))
@@ -159,7 +162,7 @@ class ConfigServer:
                     _settle(future, outcome)
             finally:
                 for future in waiting:
-                    future.cancel()  # of no effect where there is an outcome
+                    future.cancel()  # no effect on a future that has its result
 
     async def _time_for_a_look(self) -> None:
         try:
@@ -178,7 +181,7 @@ class ConfigServer:
             if lost and not self.unready and not self._believes(lost, before, asked):
                 doubt = f"{lost}; when it says so again, it is believed, and the route file counts instead"
                 raise ConfigUnavailable(doubt) if new is None else ConfigRefused((doubt,))
-            # After a refusal whoever was offered that must hear that it is over.
+            # After a refusal, ``offer`` is called even if nothing changed, so that the refusal is cleared there too.
             if self.properties and new and new.digest == self.properties.digest and not self._refused:
                 changed: tuple[str, ...] = ()
             else:
@@ -192,7 +195,7 @@ class ConfigServer:
         except ConfigError as error:
             self._failed(error, "refused" if isinstance(error, ConfigRefused) else "failed")
             return error
-        except Exception as error:  # whatever it is, what is in force stays, and looking goes on
+        except Exception as error:  # any error: the properties in force stay, and fetching continues
             _log.exception("the Config Server's answer could not be used")
             failure = ConfigUnavailable(
                 f"a fault of the gateway itself ({type(error).__name__}); see its log"
@@ -208,13 +211,13 @@ class ConfigServer:
         if new:
             self._succeeded(new)
         else:
-            # From here on this is a gateway that has started without the server.
+            # From here on the gateway runs as one that has started without the server.
             self._failures, self._reason = 0, lost
             self._failed(ConfigUnavailable(lost), "failed")
         return changed
 
     async def _fetch_again(self) -> tuple[Properties | None, str]:
-        """What is to be in force (None: the route file alone), and what is lost by that, empty if nothing is."""
+        """The properties to put in force (None: only the route file), and what that would lose (empty: nothing)."""
         try:
             new = await self._fetch()
         except NoConfiguration as error:
@@ -225,8 +228,8 @@ class ConfigServer:
         return new, NO_ROUTES if gave_routes and not new.gives_routes else ""
 
     def _believes(self, lost: str, before: _Loss | None, asked: bool) -> bool:
-        """Whether this look bears out the one before. Webhooks may come one right after the other: a look that no
-        caller waits for counts if half of the usual time has passed."""
+        """Whether this fetch confirms the loss that an earlier one found. A fetch that a caller waits for always does.
+        Any other one does if half of the interval has passed, because webhooks may arrive in quick succession."""
         if before is None or before.what != lost:
             self._loss = _Loss(lost, self._looked_at)
             return False
@@ -258,7 +261,7 @@ class ConfigServer:
             )
 
     def _warn_of(self, unread: Mapping[str, str]) -> None:
-        """A line for each property that a gateway of Spring's would have read, as long as they can be counted."""
+        """Log a line for each property that Spring Cloud Gateway would have used, up to ``MOST_WARNED`` lines."""
         room = MOST_WARNED - self._warned
         self._warned += len(unread)
         for name in list(unread)[: max(room, 0)]:
@@ -270,15 +273,15 @@ class ConfigServer:
         self._on_fetched(outcome)
         self._failures += 1
         reason = "; ".join(field.reason for field in error.fields)
-        # The same reason is said once; a new one is news.
+        # The same reason is logged as a warning only once.
         level = logging.DEBUG if reason == self._reason else logging.WARNING
         self._reason = reason
         _log.log(level, "nothing new from the Config Server at %s: %s", self._shown, reason)
 
     def _pause(self) -> float | None:
-        """Seconds until the next look, with jitter so that many instances don't ask in step; None: for ever."""
+        """Seconds until the next fetch, with jitter so that instances don't fetch at the same time. None: no fetch."""
         pause = self._interval or None
-        # What is doubted is looked at again in the usual time: a server that starts may take longer than a retry.
+        # A loss is checked again after the usual interval: a server that is starting may need longer than a retry.
         if self._failures and not self._loss and (self._interval or self.properties is None):
             backed_off = FIRST_RETRY_SECONDS * 2 ** min(self._failures - 1, 10)
             pause = min(self._interval or LONGEST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, backed_off)
@@ -291,7 +294,7 @@ def _printable(name: str) -> str:
 
 def _settle(future: asyncio.Future[tuple[str, ...]], outcome: tuple[str, ...] | ConfigError) -> None:
     if future.done():
-        return  # whoever asked has gone
+        return  # the caller has gone
     if isinstance(outcome, ConfigError):
         future.set_exception(outcome)
     else:

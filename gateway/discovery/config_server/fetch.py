@@ -1,4 +1,4 @@
-"""Asking Config Servers over HTTP: bounded, several in turn, and only at addresses that the settings name."""
+"""Fetches from Config Servers over HTTP, within limits, trying several servers in order."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ async def answers(
     rounds: int,
     is_said: Callable[[BaseException], bool],
 ) -> list[asyncio.Future[T]]:
-    """What came of each call, in the order of the calls, once one has succeeded or all have failed.
+    """The outcome of each call, in the order of ``calls``, once one has succeeded or all have failed.
 
-    The next call begins when one before has failed, or is slow; those before go on. So each has the more time the
-    earlier it begins, the first all there is. At ``over``, a time of the loop, those that are left get a TimeoutError.
-    Of so many ``rounds`` this one is the first. An error of which ``is_said`` is true ends it at its share
-    of the time.
+    The next call begins when an earlier one has failed or is slow. Earlier calls go on, so the first one has the
+    whole time. At ``over`` (event-loop time) the remaining calls get a TimeoutError. ``rounds`` is how many rounds,
+    this one included, share the time. If a call fails with an error for which ``is_said`` is true, this round ends
+    after its share of the time.
     """
     loop = asyncio.get_running_loop()
     began = begun_at = loop.time()
@@ -70,7 +70,7 @@ async def _awaited(call: Callable[[], Awaitable[T]]) -> T:
 
 def _outcome(task: asyncio.Task[T] | None) -> asyncio.Future[T]:
     if task is not None and not task.cancelled():
-        task.exception()  # else asyncio warns that it was never retrieved
+        task.exception()  # otherwise asyncio warns that it was never retrieved
         return task
     late: asyncio.Future[T] = asyncio.get_running_loop().create_future()
     late.set_exception(TimeoutError())
@@ -79,18 +79,16 @@ def _outcome(task: asyncio.Task[T] | None) -> asyncio.Future[T]:
 
 
 Ask = Callable[[], Awaitable[bytes]]
-"""The server's answer. Raises ConfigUnavailable; ConfigUnusable where a server answered with something else."""
+"""Returns the server's response. Raises ConfigUnavailable; ConfigUnusable if the response is of no use."""
 
 Find = Callable[[], Awaitable[tuple[str, ...]]]
-"""Looks up where servers are, with users and passwords in the addresses. Raises ConfigUnavailable if there is none."""
+"""Looks up the servers' addresses, which contain users and passwords. Raises ConfigUnavailable if there is none."""
 
 SECONDS: Final = 10.0
-"""The longest that all servers together may take for the whole answer if nothing else is set: a real one may clone a
-repository first."""
+"""Default time limit for the whole response, all servers together. A real server may clone a repository first."""
 
 _HEADERS: Final = {
-    # The second format says in which line of which file a value stands; a server that has only the first one
-    # may send that.
+    # The second format names the file and line of each value. A server that has only the first one may send that.
     "Accept": "application/vnd.spring-cloud.config-server.v2+json, application/json;q=0.9",
 }
 _MEANING: Final = {
@@ -99,9 +97,9 @@ _MEANING: Final = {
     404: "there is no such label, or a file in the repository is broken",
 }
 _AWAY: Final = frozenset({429, 502, 503, 504})
-"""Statuses of what stands before a server that is away, and of one that can't answer now."""
+"""Statuses that a proxy sends if the server behind it is away, and that a server sends if it can't answer now."""
 
-# Faults of what a server sent. One that is away sends nothing, or ends the connection before its answer.
+# Errors in what a server sent. A server that is away sends nothing, or closes the connection before its response.
 _UNTRUSTED: Final = aiohttp.ClientSSLError
 _BROKEN: Final = (aiohttp.ClientPayloadError, aiohttp.ClientResponseError)
 _ANSWERED: Final = (_UNTRUSTED, *_BROKEN)
@@ -109,11 +107,11 @@ _ANSWERED: Final = (_UNTRUSTED, *_BROKEN)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked for, and who asks. ``urls`` are servers of the same content, tried in order. Of ``labels`` the
-    first one counts that a server has; without any it is the server's own. ``found``: the servers are to be found, and
-    user and password that come with an address count before those here. ``headers`` and ``token`` go out with each
-    call. One server may take ``connect_seconds`` for a connection, and all of them together ``seconds`` for the
-    answer."""
+    """What to request, and with which credentials. ``urls`` are servers with the same content, tried in order.
+    ``labels``: the first one that a server has counts; without any, the server uses its default. ``found``: the servers
+    are looked up, and user and password in their addresses take precedence over those here. ``headers`` and ``token``
+    are sent with each call. Connecting to one server may take ``connect_seconds``; the response may take ``seconds``
+    for all servers together."""
 
     urls: tuple[str, ...]
     application: str
@@ -129,7 +127,7 @@ class Wanted:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """What stands behind a server's address, for each label. A slash in it is written as the server wants it."""
+        """The path behind a server's address, for each label. A slash in a label is written as the server expects."""
         parts = [self.application, ",".join(self.profiles) or "default"]
         labels = [label.replace("/", "(_)") for label in self.labels]
         asked = [(*parts, label) for label in labels] or [tuple(parts)]
@@ -141,15 +139,15 @@ class _NotThere(ConfigUnusable):
 
 
 def http_ask(session: aiohttp.ClientSession, wanted: Wanted, find: Find | None = None) -> Ask:
-    """An ``Ask`` over this session. Redirects are not followed: where the configuration comes from is the
-    operator's decision alone.
+    """An ``Ask`` over this session. Redirects are not followed, because only the operator decides where the
+    configuration comes from.
 
-    The next label is asked for only where a server has said that it has not the one before: a server that is away for
-    a moment must not bring another configuration into force. A server that is slow is waited for while the next one is
-    asked as well.
+    The next label is requested only if a server has said that it does not have the label before. A server that is away
+    for a moment must not bring another configuration into force. While a slow server is waited for, the next one is
+    called as well.
 
-    With ``find`` the servers are those that it finds, and ``wanted.urls`` don't count. The one that answered last is
-    asked first. When none of those that are known gives an answer, they are looked up anew.
+    With ``find``, its servers are used instead of ``wanted.urls``. The one that answered last is called first. If none
+    of the known servers answers, they are looked up again.
     """
     known: tuple[str, ...] = ()
 
@@ -184,7 +182,7 @@ def http_ask(session: aiohttp.ClientSession, wanted: Wanted, find: Find | None =
 async def _first_answer(
     session: aiohttp.ClientSession, wanted: Wanted, urls: Sequence[str]
 ) -> tuple[bytes, str]:
-    """The answer of the first server that gives one, and its address."""
+    """The response of the first server that sends one, and that server's address."""
     over = asyncio.get_running_loop().time() + wanted.seconds
     reasons = []
     answered = False
@@ -249,14 +247,14 @@ async def _get(session: aiohttp.ClientSession, url: str, wanted: Wanted, path: s
 
 
 def _kind_of(status: int) -> type[ConfigUnavailable]:
-    """What a status other than 200 says of the server."""
+    """The error for a status other than 200."""
     if status == 404:
         return _NotThere
     return ConfigUnavailable if status in _AWAY else ConfigUnusable
 
 
 def _failure_of(error: Exception) -> str:
-    """What went wrong with the connection or on it. Not the error's own text, which may quote an address."""
+    """Why the connection or the call failed. Not the error's own text, because it may quote an address."""
     name = type(error).__name__
     if isinstance(error, _UNTRUSTED):
         return f"its certificate is not trusted, or it does not speak TLS ({name})"

@@ -1,8 +1,9 @@
-"""A Config Server's answer as sections of a route file. Pure.
+"""Turns a Config Server's response into sections of a route file. Pure.
 
-Spring's rules: the first source that has a property wins, and a list is taken as a whole from one source; mappings
-are merged. Both generations of the names are read, the newer winning within a source. Properties that the gateway does
-not read are listed by name. ``gates``, ``access``, ``rooms`` and ``services`` come from the route file only.
+Spring's rules apply: the first source that has a property wins, a list is taken as a whole from one source, and
+mappings are merged. Older and newer names of a property are both read; within a source the newer one wins. Properties
+that the gateway does not read are listed by name. ``gates``, ``access``, ``rooms`` and ``services`` come from the route
+file only.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ _TLS: Final = "TLS to services is as the machine's certificates say"
 _SPANS: Final = "spans go to ZIPKIN_ENDPOINT, and services get W3C traceparent"
 _USERS: Final = "there are no users but those of tokens, and open calls are those of routes.yaml"
 
-# Without case and hyphens. ``~`` stands for the gateway's prefix of either generation. The longest beginning counts.
+# Names without case and hyphens. ``~`` stands for Spring Cloud Gateway's prefix, older or newer. The longest matching
+# prefix counts.
 _MEANINGS: Final[Mapping[str, str]] = {
     "~": _HERE,
     "~.enabled": "the gateway can't be switched off",
@@ -120,12 +122,12 @@ _DEFAULTS: Final[Mapping[str, str]] = {
     "~.httpclient.ssl.useinsecuretrustmanager": "false",
     "~.loadbalancer.use404": "false",
 }
-"""Values that change nothing."""
+"""Values that change nothing, because they are the defaults."""
 _GATEWAY: Final = ("spring", "cloud", "gateway")
 
 
 def meaning_of(segments: Sequence[Segment], value: str) -> str:
-    """What it means that a property of this name and value is not read; empty if it is harmless or concerns others."""
+    """What it means for the operator that this property is not read; empty if it is harmless or for other services."""
     steps = [str(segment.plain) for segment in segments]
     if tuple(steps[:3]) == _GATEWAY:
         newer = steps[3:5] == ["server", "webflux"]
@@ -133,7 +135,7 @@ def meaning_of(segments: Sequence[Segment], value: str) -> str:
     name = ".".join(steps)
     if _DEFAULTS.get(name) == uniform(value) or _DEFAULTS.get(name) == value.strip():
         return ""
-    # All that can be switched is on, but for what stands above.
+    # Every feature with a switch is on here, except those in ``_DEFAULTS``.
     if steps and steps[-1] == "enabled" and value.strip().lower() == "true" and name not in _DEFAULTS:
         return ""
     for length in range(len(steps), 0, -1):
@@ -162,9 +164,9 @@ Path = tuple[str | int, ...]
 
 
 def properties_of(answer: ConfigResponse, environ: Mapping[str, str]) -> Properties:
-    """Everything in ``answer`` that a gateway reads, placeholders filled from ``environ`` and the answer itself.
+    """The properties in ``answer`` that the gateway reads. Placeholders are filled from ``environ`` and ``answer``.
 
-    Raises ConfigUnavailable if some of that can't be used.
+    Raises ConfigUnavailable if one of them can't be used.
     """
     lookup = Lookup(answer.sources, environ)
     maker = _Maker(lookup)
@@ -207,7 +209,7 @@ def _texts(nodes: Iterable[Node]) -> Iterator[Text]:
 
 
 def _digest(root: Node) -> bytes:
-    """Of the values in their places and order, whichever source or line they come from."""
+    """A digest of the values, their places and their order. It does not depend on the source or line of a value."""
     hashed = hashlib.sha256()
     ahead: list[tuple[Path, Node]] = [((), root)]
     while ahead:
@@ -222,23 +224,23 @@ def _digest(root: Node) -> bytes:
 
 @dataclass(slots=True)
 class _Branch:
-    """A mapping or list that is being put together; ``place`` is that of its first value."""
+    """A mapping or list under construction. ``place`` is that of its first value."""
 
     place: Place
     below: dict[str | int, _Branch | tuple[Place, Value]] = field(default_factory=dict)
 
 
 class _Maker:
-    """Makes one tree of each source, and keeps the places."""
+    """Makes a tree of each source, and records the place of each node."""
 
     def __init__(self, lookup: Lookup) -> None:
         self.places: list[Place] = []
         self.ignored: dict[str, str] = {}
-        """What is not read, by name; what its absence means, empty if nothing is known of it."""
+        """Name of each property that is not read → what that means for the operator; empty if not known."""
         self._lookup = lookup
 
     def tree(self, source: PropertySource, older: bool) -> Node:
-        """What a gateway reads in this source, under its newer or ``older`` names; the rest counts as ignored."""
+        """The properties in this source that the gateway reads, by newer or ``older`` names. Others are ``ignored``."""
         root = _Branch(Place(source.name, 0, ""))
         for name, value in source.properties.items():
             segments = split(name)
@@ -246,7 +248,7 @@ class _Maker:
             if path and value.fault:
                 raise value.fault
             if path == ("gateway", "routes") and value.value == "":
-                # Null and an empty list look the same here, and neither is meant to take all routes away.
+                # Null and an empty list look the same here. Neither is meant to remove all routes.
                 continue
             if path and is_older is older:
                 _put(root, path, segments, Place(source.name, value.line, name), value)
@@ -271,13 +273,13 @@ class _Maker:
 
     def _text(self, place: Place, value: Value) -> Text:
         text, unset = self._lookup.fill(text_of(value.value))
-        # What lacks a value is not empty: a fault, and no setting that is left out.
+        # A text whose placeholder has no value is an error. As "null" it would count as a setting that is left out.
         return Text(text, self._line(place), "str" if unset else _kind(text), unset)
 
 
 def _kind(text: str) -> str:
-    """YAML's idea of a text. From ``.properties`` and from a placeholder everything comes as text, and what was
-    empty, null or an empty list comes as ``""``."""
+    """The type that YAML would give a text. Values from ``.properties`` files and placeholders are always texts, and an
+    empty value, null and an empty list all arrive as ``""``."""
     if not text:
         return "null"
     if text.lower() in ("true", "false"):
@@ -286,7 +288,7 @@ def _kind(text: str) -> str:
 
 
 def _put(root: _Branch, path: Path, segments: Sequence[Segment], place: Place, value: Value) -> None:
-    """Hang a value into the tree. Where one name is a value and a mapping at once, the mapping counts."""
+    """Put a value into the tree. If a name has both a value and a mapping, the mapping counts."""
     skipped = len(segments) - len(path)
     branch = root
     for depth, key in enumerate(path[:-1]):
@@ -300,7 +302,7 @@ def _put(root: _Branch, path: Path, segments: Sequence[Segment], place: Place, v
 
 
 def _path(segments: Sequence[Segment]) -> tuple[Path, bool]:
-    """Where in the tree a property belongs, and whether its name is of the older generation; empty: nowhere."""
+    """The property's path in the tree (empty: it is not read), and whether its name is an older one."""
     names = tuple(segment.plain for segment in segments)
     if names[: len(_JWT)] == _JWT:
         rest = names[len(_JWT) :]
@@ -319,7 +321,7 @@ def _path(segments: Sequence[Segment]) -> tuple[Path, bool]:
 
 
 def _given(segments: Sequence[Segment]) -> Path:
-    """Where a property belongs that gives a setting, outside of the gateway's own prefix."""
+    """The path of a property that sets a gateway setting, outside of Spring Cloud Gateway's prefix."""
     names = tuple(str(segment.plain) for segment in segments)
     if one := ONE_VALUE.get(names):
         return ("given", one)
@@ -364,7 +366,7 @@ def _in_gateway(segments: Sequence[Segment]) -> Path:
 
 
 def _of_a_kind(segments: Sequence[Segment]) -> Path:
-    """What holds for all filters or predicates of a kind."""
+    """The path of a property that applies to all filters or predicates of a kind."""
     match [segment.plain for segment in segments]:
         case ["filter", "secureheaders", str(name)] if name in _SECURE_HEADERS:
             return ("filter", "secureheaders", name)
@@ -376,7 +378,7 @@ def _of_a_kind(segments: Sequence[Segment]) -> Path:
 
 
 def _definition(before: Path, rest: Sequence[Segment]) -> Path:
-    """A list of predicates or filters: as one text, as texts, or as names with arguments."""
+    """The path within a list of predicates or filters: one text, several texts, or names with arguments."""
     match [segment.plain for segment in rest]:
         case []:
             return before

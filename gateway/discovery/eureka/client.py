@@ -1,4 +1,4 @@
-"""The gateway's part in Eureka as one resource, and the Config EurekaServers that Eureka knows."""
+"""The gateway's Eureka client as one resource, and the Config Servers that are registered with Eureka."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _OK: Final = frozenset({200})
 
 
 async def config_servers(servers: EurekaServers, names: Sequence[str]) -> tuple[str, ...]:
-    """Where the Config EurekaServers are, by the first of ``names`` that has instances; user and password within the
-    addresses. Empty if there is none. Raises EurekaAway."""
+    """The addresses of the Config Servers: the instances of the first of ``names`` that has any. User and password are
+    part of an address. Empty if there are none. Raises EurekaAway."""
     said = await servers.ask("config", "GET", "apps", _OK, read=partial(parse_config_servers, names=names))
     return said.content or ()
 
@@ -29,13 +29,13 @@ _GOODBYE_SECONDS = 2.0
 
 
 class Eureka:
-    """Knows the services that are registered, and has this gateway registered, each if the settings want it."""
+    """Fetches the registered services and registers this gateway, each only if the settings enable it."""
 
     def __init__(self, settings: Settings, servers: EurekaServers, metrics: Metrics) -> None:
         self._settings = settings
         self._servers = servers
         self._listeners: list[Callable[[Services], None]] = []
-        # A stop has so long for everything; most of it is for requests and streams.
+        # At most a fifth of the time for a shutdown. The rest is for requests and streams.
         self.goodbye_seconds = min(_GOODBYE_SECONDS, settings.shutdown_grace_seconds / 5)
         self._lease: Lease | None = None
         if settings.eureka_register:
@@ -47,11 +47,11 @@ class Eureka:
             self._fetcher = Fetcher(servers, interval, self._changed, metrics)
 
     def services(self) -> Services:
-        """The instances that are up, by the service's name in lower case: the last good registry."""
+        """The UP instances of the last good registry, by the service's name in lower case."""
         return MappingProxyType({}) if self._fetcher is None else self._fetcher.services
 
     def on_change(self, listener: Callable[[Services], None]) -> None:
-        """Calls ``listener`` now, and whenever the services are others than before. It must not wait."""
+        """Calls ``listener`` now and whenever the services have changed. ``listener`` must not block."""
         self._listeners.append(listener)
         listener(self.services())
 
@@ -60,17 +60,17 @@ class Eureka:
             listener(services)
 
     def listening(self, port: int, management_port: int | None = None) -> None:
-        """The ports are open: registers."""
+        """Registers the gateway. Called when its ports are open."""
         if self._lease is not None:
             self._lease.begin(partial(own, self._settings, self._servers.all, port, management_port))
 
     async def draining(self) -> None:
-        """Says DOWN while requests are still taken; returns after ``goodbye_seconds`` at the latest."""
+        """Sets the status DOWN while requests are still accepted. Returns within ``goodbye_seconds``."""
         if self._lease is not None:
             await self._lease.down()
 
     def health(self) -> tuple[bool, dict[str, object]]:
-        """Whether all that is wanted of Eureka works, and how it stands."""
+        """Whether everything that is enabled works, and the details for health."""
         details: dict[str, object] = {}
         good = True
         if self._fetcher is not None:
@@ -84,7 +84,7 @@ class Eureka:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Fetches and registers while inside."""
+        """Fetches and registers until the block ends."""
         async with AsyncExitStack() as stack:
             for part in (self._fetcher, self._lease):
                 if part is not None:
@@ -94,7 +94,7 @@ class Eureka:
 
 @asynccontextmanager
 async def discovering(settings: Settings, metrics: Metrics) -> AsyncIterator[Eureka | None]:
-    """Takes part in Eureka as the settings want it; None if they want nothing of it."""
+    """Runs the Eureka client as the settings say; None if they enable no part of it."""
     urls = settings.eureka_client_serviceurl_defaultzone
     if not urls or not (settings.eureka_register or settings.eureka_fetch):
         yield None

@@ -1,4 +1,4 @@
-"""The gateway's own registration: what it says of itself, heartbeats while UP, DOWN while draining, and its end."""
+"""The gateway's own registration: its entry, heartbeats while UP, DOWN while draining, and unregistering."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from gateway.discovery.eureka.transport import EurekaAway, EurekaResponse, Eurek
 from gateway.settings.model import Settings
 
 _RESOLVE_SECONDS = 2.0
-# An address for documentation: the way there is the way to everybody. Nothing is sent.
+# An address reserved for documentation. The route to it is the default route. Nothing is sent there.
 _ANYWHERE = ("192.0.2.1", 9)
 
 
 async def own(
     settings: Settings, servers: tuple[EurekaServer, ...], port: int, management_port: int | None
 ) -> InstanceInfo:
-    """Puts together what the settings say and what the machine knows. ``port`` is the one listened on,
-    ``management_port`` that of ``/actuator`` if it is another.
+    """The gateway's own entry, from the settings and the machine. ``port`` is the port that the gateway listens on,
+    ``management_port`` that of ``/actuator`` if it differs.
 
-    Raises OSError while there is no address to tell.
+    Raises OSError while no address of the machine is known.
     """
     listens_on = settings.server_host if _specific(settings.server_host) else None
     name = settings.eureka_instance_hostname
@@ -44,7 +44,7 @@ async def own(
         address if settings.eureka_instance_preferipaddress else name or listens_on or socket.gethostname(),
         address,
         told_port,
-        # Behind a port that is mapped, ``/actuator`` is where everything else is.
+        # With a mapped port, ``/actuator`` is reached at the same port as everything else.
         management_port or told_port,
         metadata | filled,
         settings.eureka_instance_leaserenewalintervalinseconds,
@@ -62,8 +62,8 @@ async def own(
 
 
 def machine(settings: Settings) -> tuple[str, str]:
-    """This machine's name and address, as ``${spring.cloud.client.hostname}`` and ``….ip-address`` have them, without
-    asking a resolver."""
+    """This machine's name and address, for ``${spring.cloud.client.hostname}`` and ``….ip-address``. Makes no DNS
+    query."""
     told = (
         settings.eureka_instance_ipaddress,
         settings.server_host if _specific(settings.server_host) else None,
@@ -73,7 +73,7 @@ def machine(settings: Settings) -> tuple[str, str]:
 
 
 def _address_outwards() -> str:
-    """The machine's address on the way to anywhere; that of itself if there is no way."""
+    """The machine's address on its default route; a loopback address if there is no route."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(_ANYWHERE)
@@ -83,7 +83,7 @@ def _address_outwards() -> str:
 
 
 def _filled(text: str, address: str) -> str:
-    """``text`` with what of Spring's placeholders only the machine knows."""
+    """``text`` with those of Spring's placeholders filled that depend on the machine."""
     return text.replace("${spring.cloud.client.ip-address}", address).replace(
         "${spring.cloud.client.hostname}", socket.gethostname()
     )
@@ -98,12 +98,12 @@ def _is_address(text: str) -> bool:
 
 
 def _specific(host: str) -> bool:
-    """Whether ``host`` stands for one place, not for all addresses of the machine."""
+    """Whether ``host`` is a single address or name, and not a wildcard for all addresses of the machine."""
     return not _is_address(host) or not ip_address(host).is_unspecified
 
 
 async def _address_towards(servers: tuple[EurekaServer, ...]) -> str:
-    """The machine's address on the way to the servers; if they are on this machine, on the way to anywhere else."""
+    """The machine's address on the route to the servers. If they run on this machine, that on the default route."""
     found: str | None = None
     for host, port in (*((server.host, server.port) for server in servers), _ANYWHERE):
         try:
@@ -130,9 +130,9 @@ _KNOWN_OR_NOT: Final = frozenset({200, 404})
 
 
 class Lease:
-    """One entry at the servers, kept up with a heartbeat every ``renewal`` seconds.
+    """The gateway's entry at the servers, renewed with a heartbeat every ``renewal`` seconds.
 
-    ``goodbye_seconds`` bounds each of the two calls at the end.
+    ``goodbye_seconds`` is the time limit for each of the two calls at shutdown (DOWN, unregister).
     """
 
     def __init__(self, servers: EurekaServers, renewal: float, goodbye_seconds: float) -> None:
@@ -150,17 +150,18 @@ class Lease:
 
     @property
     def registered(self) -> bool:
-        """Whether a server knew of this gateway at the last call."""
+        """Whether the gateway was registered at the last call."""
         return self._told is not None and not self._failures
 
     def begin(self, describe: Callable[[], Awaitable[InstanceInfo]]) -> None:
-        """Registers from now on: requests can be answered. Doesn't wait for it. ``describe`` says who this is; while it
-        raises OSError, that isn't known yet, and it is asked again."""
+        """Starts registering, without waiting for it. Called when the gateway can answer requests. ``describe`` returns
+        the gateway's entry. While it raises OSError, the entry isn't known yet, and ``describe`` is called again."""
         self._describe = describe
         self._wake.set()
 
     async def down(self) -> None:
-        """Says DOWN, so that nobody sends more requests here. Returns when it is said, or when it can't be in time."""
+        """Sets the status DOWN, so that clients send no more requests here. Returns after the first attempt, or after
+        ``goodbye_seconds``."""
         if self._describe is None:
             return
         self._status = DOWN
@@ -171,7 +172,7 @@ class Lease:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Works while inside, and unregisters at the end."""
+        """Keeps the entry alive until the block ends, then unregisters."""
         task = asyncio.create_task(self._for_ever(), name="eureka lease")
         try:
             yield
@@ -201,7 +202,7 @@ class Lease:
                     await self._wake.wait()
 
     async def _say(self, status: str) -> None:
-        """Sends a heartbeat or, for another status and whenever the server doesn't know of us, registers."""
+        """Sends a heartbeat. Registers instead if the status has changed or the server does not know this gateway."""
         if self._own is None:
             self._own = await self._who()
         if self._told == status:
@@ -210,7 +211,7 @@ class Lease:
             if said.status == 200:
                 return
             log.info("Eureka at %s does not know this gateway: registering again", said.server.url)
-        # EurekaServers keep the entry with the later time.
+        # Eureka servers keep the entry with the later time.
         self._dirty_ms = max(self._dirty_ms + 1, int(time.time() * 1000))
         body = registration(self._own, status, self._dirty_ms)
         said = await self._servers.ask(
@@ -229,7 +230,7 @@ class Lease:
             raise EurekaAway from error
 
     async def _leave(self) -> None:
-        # Also after a registration whose answer never came: it may have been taken.
+        # Also after a registration without a response: the server may have accepted it.
         if self._own is None or not self._dirty_ms:
             return
         try:

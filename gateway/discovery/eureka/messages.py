@@ -1,7 +1,7 @@
-"""What Eureka says and what it is told, as JSON. No I/O.
+"""Reads Eureka's JSON responses and writes the gateway's registration. No I/O.
 
-Nothing that a registry holds gets into an address unchecked: an entry without a valid host and port is kept, because
-the registry's hash counts it, and gets no requests.
+Hosts and ports from a registry are checked before they become an address. An entry without a valid host and port is
+kept, because the registry's hash counts it, but gets no requests.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from gateway.proxy.load_balancer import UpstreamBase
 from gateway.settings.host_names import can_be_resolved
 
 MOST_INSTANCES: Final = 50_000
-"""What is longer is no registry: it would hold up everybody else for seconds, at each change."""
+"""A longer listing is refused, because it would hold up all requests for seconds at each change."""
 MOST_NAMES: Final = 16
-"""Names one entry may go by; the rest is left out."""
+"""How many names of one entry are used; further ones are ignored."""
 
 UP: Final = "UP"
 DOWN: Final = "DOWN"
@@ -40,18 +40,18 @@ _OF_CONFIG_SERVERS: Final = _NEEDED | {"metadata", "configPath", "user", "passwo
 MOST_CONFIG_SERVERS: Final = 16
 _SEGMENT: Final = r"[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}"
 _CONFIG_PATH: Final = re.compile(rf"(?:/?{_SEGMENT}(?:/{_SEGMENT}){{0,7}})?/?")
-# No controls, and no halves of characters, which JSON can spell.
+# No control characters, and no lone surrogates, which JSON can spell.
 _CREDENTIAL: Final = re.compile(r"[\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]{1,1000}")
 _DEFAULT_USER: Final = "user"
 
 
 class BadRegistry(ValueError):
-    """An answer that is no registry."""
+    """A response that is no registry."""
 
 
 class Instance(NamedTuple):
-    """One entry. ``names`` are those it is found by, in lower case; ``base`` is where requests go, None if
-    the entry has no usable address; ``gone`` is true where a delta says that the entry was deleted."""
+    """One entry. ``names``: the service names it is found by, in lower case. ``base``: where requests go, None if the
+    entry has no usable address. ``gone``: a delta says that the entry was deleted."""
 
     key: tuple[str, str]
     names: tuple[str, ...]
@@ -61,16 +61,16 @@ class Instance(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """A whole registry or a delta; ``hash`` is that of the whole registry in both cases."""
+    """A whole registry or a delta. ``hash`` is that of the whole registry in both cases."""
 
     instances: tuple[Instance, ...]
     hash: str
 
 
 def parse_listing(document: bytes) -> Listing:
-    """Reads the answer to ``/apps`` or ``/apps/delta``. Raises BadRegistry for what is neither.
+    """Reads the response to ``/apps`` or ``/apps/delta``. Raises BadRegistry if it is neither.
 
-    Single entries that make no sense at all (no id and no host) are left out.
+    Single entries that can't be read at all (no id and no host) are left out.
     """
     applications = _applications(document, _NEEDED)
     entries = _entries(applications)
@@ -85,12 +85,12 @@ def parse_listing(document: bytes) -> Listing:
 
 
 def parse_config_servers(document: bytes, names: Sequence[str]) -> tuple[str, ...]:
-    """The addresses of Config Servers in the answer to ``/apps``: instances that are UP of the first of ``names`` that
-    has some. Raises BadRegistry.
+    """The addresses of Config Servers in the response to ``/apps``: the UP instances of the first of ``names`` that has
+    any. Raises BadRegistry.
 
-    As for Spring's client, ``configPath`` in an instance's metadata is appended, and ``user`` and ``password`` there
-    are those to ask it with; they are part of the address, percent-encoded. An instance with metadata that can't be
-    used is left out. At most ``MOST_CONFIG_SERVERS``, in a fixed order.
+    As with Spring's client, ``configPath`` in an instance's metadata is appended to the address, and ``user`` and
+    ``password`` there are its credentials. They become part of the address, percent-encoded. An instance with unusable
+    metadata is left out. Returns at most ``MOST_CONFIG_SERVERS``, in a fixed order.
     """
     wanted = [name.lower() for name in names]
     found: dict[str, set[str]] = {name: set() for name in wanted}
@@ -124,15 +124,15 @@ def _config_address(base: UpstreamBase, metadata: object) -> str:
 def _applications(document: bytes, needed: frozenset[str]) -> dict[str, Any]:
     """The registry's one object, with the ``needed`` members of all objects. Raises BadRegistry.
 
-    Keeping what is used, a tenth of all, is a call of a Python function for each object, which also lets other threads
-    run: without any, reading megabytes of JSON in a thread would hold up the event loop.
+    Only the needed members are kept, a tenth of all. That takes one Python call per object, which also lets other
+    threads run: without these calls, parsing megabytes of JSON in a thread would block the event loop.
     """
 
     def kept(members: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in members.items() if name in needed}
 
     try:
-        # Of bytes, which may begin with a byte order mark.
+        # From bytes, because they may begin with a byte order mark.
         content = json.loads(document, object_hook=kept)
     except (ValueError, RecursionError) as error:
         raise BadRegistry("not JSON") from error
@@ -155,7 +155,7 @@ def _instance(app: str, entry: dict[str, Any]) -> Instance | None:
     if not app or not id_:
         return None
     status = _text(entry.get("status"))
-    # As Spring's client does it: a service goes by its virtual addresses, which by default are its name.
+    # As in Spring's client: a service is found by its virtual addresses, which by default are its name.
     vips = _text(entry.get("vipAddress")).split(",", MOST_NAMES)[:MOST_NAMES]
     names = [name.strip().lower() for name in vips if _SERVICE.fullmatch(name.strip())]
     if not names and _SERVICE.fullmatch(app):
@@ -170,14 +170,15 @@ def _instance(app: str, entry: dict[str, Any]) -> Instance | None:
 
 
 def _base(host: str, address: str, entry: dict[str, Any]) -> UpstreamBase | None:
-    """The address: host name before IP address, and the secure port before the plain one, as Spring's client has it."""
+    """The address. As in Spring's client, the host name is preferred to the IP address and the secure port to the
+    plain one."""
     usable = _host(host) or _host(address)
     if usable is None:
         return None
     secure = _port(entry.get("securePort"))
     if secure is not None and str(entry["securePort"].get("@enabled")).lower() == "true":
         return UpstreamBase("https", usable, secure)
-    # Spring's client does not ask whether this one is enabled.
+    # Spring's client does not check whether this port is enabled.
     port = _port(entry.get("port"))
     return None if port is None else UpstreamBase("http", usable, port)
 
@@ -203,7 +204,7 @@ def _port(member: object) -> int | None:
 
 
 def _objects(value: object) -> Iterator[dict[str, Any]]:
-    """The objects of a list; older servers write a list of one as the thing itself."""
+    """The objects of a list. Older servers write a list of one as the object itself."""
     for item in value if isinstance(value, list) else (value,):
         if isinstance(item, dict):
             yield item
@@ -214,7 +215,7 @@ def _text(value: object) -> str:
 
 
 class Pages(NamedTuple):
-    """Pages that a registration names: the path at the gateway, or the whole address where one is set."""
+    """Pages that a registration names: the path at the gateway, or the whole address if one is set."""
 
     home: str = "/"
     status: str = "/actuator/info"
@@ -222,9 +223,9 @@ class Pages(NamedTuple):
 
 
 class InstanceInfo(NamedTuple):
-    """This gateway as others are to find it. ``metadata`` is text by text; ``renewal`` and ``expiry`` are in seconds,
-    and without ``expiry`` three heartbeats may be lost. ``port`` is that of plain HTTP, ``secure_port`` that of a
-    proxy that speaks TLS; ``plain`` and ``secure`` say which of the two others are to use."""
+    """The gateway's own entry, as other services find it. ``renewal`` and ``expiry`` are in seconds; without
+    ``expiry``, three heartbeats may be lost. ``port`` is for plain HTTP, ``secure_port`` is that of a proxy that speaks
+    TLS. ``plain`` and ``secure`` say which of the two ports other services should use."""
 
     app: str
     host: str
@@ -242,12 +243,12 @@ class InstanceInfo(NamedTuple):
 
     @property
     def id(self) -> str:
-        """Unique, and the same after a restart: the new process takes over the entry of the old one."""
+        """Unique, and the same after a restart, so that the new process takes over the old one's entry."""
         return self.instance_id or f"{self.host}:{self.app}:{self.port}"
 
 
 def registration(own: InstanceInfo, status: str, dirty_ms: int) -> bytes:
-    """The body of a registration. ``dirty_ms``, epoch milliseconds, grows with each change of what is said."""
+    """The body of a registration. ``dirty_ms`` (epoch milliseconds) grows with each change of the entry."""
     entry = {
         "instanceId": own.id,
         "app": own.app.upper(),
@@ -265,7 +266,7 @@ def registration(own: InstanceInfo, status: str, dirty_ms: int) -> bytes:
             "@class": "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo",
             "name": "MyOwn",
         },
-        # Three heartbeats may be lost before anybody takes this gateway for dead.
+        # Three heartbeats may be lost before the servers consider this gateway dead.
         "leaseInfo": {
             "renewalIntervalInSecs": own.renewal,
             "durationInSecs": own.expiry or 3 * own.renewal,

@@ -1,7 +1,7 @@
-"""The registry of services as this gateway knows it, and how it is kept fresh.
+"""The registry of services in the gateway's memory, and the task that keeps it up to date.
 
-A whole listing first, then deltas for as long as the hash agrees. The last good registry stays, whatever happens to
-the servers.
+The task fetches a whole listing first, then deltas as long as the hash agrees. If the servers fail, the last good
+registry stays.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from gateway.observability.metrics import Metrics
 from gateway.proxy.load_balancer import UpstreamBase
 
 LINGER_SECONDS: Final = 90.0
-"""The lease that services have by default: whoever lives has sent a heartbeat by then, and was registered again."""
+"""The default lease. A service that is alive has sent a heartbeat by then, and has been registered again."""
 
 Services = Mapping[str, tuple[UpstreamBase, ...]]
 
 
 class InstanceRegistry:
-    """Whole listings replace it, deltas change it. Times are seconds of any steady clock.
+    """The known instances. Whole listings replace them, deltas change them. Times are seconds of any monotonic clock.
 
-    A server that lost its memory says that nobody is there, until everybody has registered anew. So whoever is missing
-    in a whole listing without having been seen to leave goes on getting requests for ``LINGER_SECONDS``.
-    (One that does not live any more refuses connections, and is left out by the balancing at once.)
+    A server that has lost its memory lists no instances until all have registered again. So an instance that is missing
+    in a whole listing, but was not seen to leave, keeps getting requests for ``LINGER_SECONDS``. (If it is dead, it
+    refuses connections, and the load balancer leaves it out at once.)
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,8 @@ class InstanceRegistry:
         self._services: Services | None = None
 
     def replace(self, listing: Listing, now: float, *, linger: bool = True) -> None:
-        """Takes a whole listing. Without ``linger`` who is missing in it has left: for servers without deltas."""
+        """Applies a whole listing. Without ``linger``, for servers without deltas, an instance that is missing in it
+        has left."""
         known = {instance.key: instance for instance in listing.instances if not instance.gone}
         if linger:
             for key, instance in self._known.items():
@@ -53,8 +54,8 @@ class InstanceRegistry:
         self._settle(known.values(), now)
 
     def apply(self, delta: Listing, now: float) -> bool:
-        """Takes a delta, which may repeat what is known. Returns whether the registry is now as the server's: if not,
-        something was missed and the whole listing is needed."""
+        """Applies a delta, which may repeat known changes. Returns whether the registry now equals the server's. If it
+        does not, a change was missed and the whole listing is needed."""
         for instance in delta.instances:
             if instance.gone:
                 self._known.pop(instance.key, None)
@@ -65,7 +66,8 @@ class InstanceRegistry:
         return self.hash == delta.hash
 
     def _settle(self, told: Iterable[Instance], now: float) -> None:
-        """Ends the lingering of whoever was heard of, whose address another one has now, or whose time is over."""
+        """Stops lingering for instances that were listed again, whose address another instance has now, or whose time
+        is over."""
         self._services = None
         if not self._lingering:
             return
@@ -79,13 +81,13 @@ class InstanceRegistry:
 
     @property
     def hash(self) -> str:
-        """Eureka's own: how many instances have which status, such as ``DOWN_1_UP_4_``."""
+        """Eureka's hash: the number of instances by status, such as ``DOWN_1_UP_4_``."""
         counts = Counter(instance.status for instance in self._known.values())
         return "".join(f"{status}_{count}_" for status, count in sorted(counts.items()))
 
     def services(self) -> Services:
-        """Who is up, by the names of services in lower case, each address once and in a fixed order. The same object
-        for as long as nothing was told."""
+        """The addresses of UP instances by the service's name in lower case, each once and in a fixed order. Returns
+        the same object until a listing or delta changes it."""
         if self._services is None:
             self._services = self._by_name()
         return self._services
@@ -105,19 +107,19 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DELTA_SECONDS: Final = 120.0
-"""Servers keep what changed for three minutes. After a longer silence a delta may lack something, and the hash, which
-only counts, may agree all the same."""
+"""After a longer silence the whole listing is fetched. Servers keep changes for three minutes; a later delta may lack
+some, and the hash may agree all the same, because it only counts instances."""
 FIRST_FETCH_SECONDS: Final = 2.0
 
 _OK: Final = frozenset({200})
-# What a server says that was told to give no deltas.
+# 403 and 404 are the statuses of a server that is configured to send no deltas.
 _OK_OR_NO_DELTAS: Final = frozenset({200, 403, 404})
 
 
 class Fetcher:
-    """Fetches every ``interval`` seconds and tells ``on_change`` of the services whenever they are others than before.
+    """Fetches every ``interval`` seconds and calls ``on_change`` with the services whenever they have changed.
 
-    While no server answers, what was fetched last stays.
+    While no server answers, the last fetched registry stays.
     """
 
     def __init__(
@@ -146,8 +148,8 @@ class Fetcher:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Fetches while inside. Waits for the first attempt, but not for long: requests should not come before services
-        are known, and Eureka being away must not stop the start."""
+        """Fetches until the block ends. Entering it waits for the first fetch, so that services are known before
+        requests arrive. It does not wait long, so that the gateway starts even if Eureka is away."""
         tried = asyncio.Event()
         task = asyncio.create_task(self._for_ever(tried), name="eureka registry")
         try:
@@ -179,7 +181,7 @@ class Fetcher:
         if self._source is not None and self._clock() - self._fetched_at < DELTA_SECONDS:
             delta = await self._ask("delta", "apps/delta", _OK_OR_NO_DELTAS)
             deltas = delta.content is not None
-            # Of another server it says nothing about what this one had changed before.
+            # A delta from another server does not cover the changes since the last fetch from the previous one.
             if delta.content is not None and delta.server is self._source:
                 agreed = await self._told(partial(self._registry.apply, delta.content, self._clock()))
                 if agreed:
@@ -195,8 +197,8 @@ class Fetcher:
         return await self._servers.ask(operation, "GET", path, statuses, read=parse_listing)
 
     async def _told(self, change: Callable[[], T]) -> T:
-        """Changes the registry in a thread, because with thousands of instances that takes tens of milliseconds, and
-        tells of the services if they are others than before. Returns what ``change`` returns."""
+        """Runs ``change`` on the registry in a thread, because with thousands of instances it takes tens of
+        milliseconds. Calls ``on_change`` if the services have changed. Returns what ``change`` returns."""
 
         def changed() -> tuple[T, Services, bool]:
             outcome = change()

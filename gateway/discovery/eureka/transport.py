@@ -1,4 +1,4 @@
-"""Asking Eureka: several servers, the first that answers."""
+"""Calls Eureka: tries several servers until one answers."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
-"""About 25,000 instances; unpacked."""
+"""About 25,000 instances, after decompression."""
 IN_THE_LOOP_BYTES: Final = 64 * 1024
 CALL_SECONDS: Final = 5.0
 CONNECT_SECONDS: Final = 2.0
 RETURN_SECONDS: Final = 300.0
-"""How long another server than the first is stayed with."""
+"""How long the gateway uses another server than the first before it tries the first one again."""
 
 
 _AWAY: Final = frozenset({429, 502, 503, 504})
-"""Statuses of what stands before a server that is away, and of one that can't answer now."""
+"""Statuses that a proxy sends if the server behind it is away, and that a server sends if it can't answer now."""
 
 
 class EurekaAway(Exception):
-    """No server gave an answer to go by. ``answered``: one did answer, with something of no use."""
+    """No server sent a usable response. ``answered``: at least one sent an unusable one."""
 
     answered = False
 
 
 class _Refused(Exception):
-    """An answer that is of no use. ``away``: it says no more than that the server is away."""
+    """An unusable response. ``away``: it only says that the server is away."""
 
     def __init__(self, why: str, *, away: bool = False) -> None:
         super().__init__(why)
@@ -49,7 +49,7 @@ class _Refused(Exception):
 
 
 class EurekaServer(NamedTuple):
-    """One server. ``url`` ends in a slash and holds no credentials: those are in ``authorization``."""
+    """One server. ``url`` ends in a slash. The credentials are in ``authorization``, not in ``url``."""
 
     url: str
     host: str
@@ -72,7 +72,7 @@ class EurekaServer(NamedTuple):
 
 
 class EurekaResponse(NamedTuple, Generic[T]):
-    """An answer: by whom, with which status, and what was read from the body of a 200 (None of any other)."""
+    """A response: the server that sent it, its status, and the parsed body of a 200 (None for another status)."""
 
     server: EurekaServer
     status: int
@@ -80,10 +80,10 @@ class EurekaResponse(NamedTuple, Generic[T]):
 
 
 class EurekaServers:
-    """The servers in the order of preference.
+    """The servers in order of preference.
 
-    The one that answered last is asked first; after ``RETURN_SECONDS`` it is the turn of the first of all again. When
-    none answers, the log says so once, for all kinds of calls together, and once more when it is over.
+    The one that answered last is called first. After ``RETURN_SECONDS`` the first in the list is tried again. If none
+    answers, a warning is logged once for all kinds of calls together, and a message once they answer again.
     """
 
     def __init__(
@@ -111,10 +111,10 @@ class EurekaServers:
         body: bytes | None = None,
         read: Callable[[bytes], T] | None = None,
     ) -> EurekaResponse[T]:
-        """Asks one server after the other until one answers with one of ``statuses`` and, if that is 200, with a body
-        that ``read`` takes without a BadRegistry. ``operation`` is for metrics and the log.
+        """Calls one server after the other until one sends a usable response: its status is one of ``statuses``, and if
+        that is 200, ``read`` accepts the body without a BadRegistry. ``operation`` is for metrics and the log.
 
-        Raises EurekaAway when nobody does.
+        Raises EurekaAway if no server does.
         """
         reasons: list[str] = []
         away = EurekaAway()
@@ -126,11 +126,11 @@ class EurekaServers:
                     raise _Refused(f"status {status}", away=status in _AWAY)
                 content = None
                 if read is not None and status == 200:
-                    # A long one would hold everybody else up.
+                    # Parsing a long body on the event loop would hold up all other requests.
                     aside = len(data) > IN_THE_LOOP_BYTES
                     content = await asyncio.to_thread(read, data) if aside else read(data)
             except (aiohttp.ClientError, OSError, BadRegistry, _Refused) as error:
-                # Of errors made by others only the kind is told: they may quote anything.
+                # Only the type of a library's error is logged, because its text may quote anything.
                 why = str(error) if isinstance(error, _Refused | BadRegistry) else type(error).__name__
                 reasons.append(f"{server.url}: {why}")
                 away.answered = away.answered or _is_answer(error)
@@ -153,7 +153,7 @@ class EurekaServers:
 
     def _answered(self, operation: str, index: int, reasons: list[str]) -> None:
         self._metrics.eureka_call(operation, "ok")
-        # Without a reason it is a call that was under way when another one moved on.
+        # Without reasons, this call had begun before another call switched to the next server.
         if reasons and index != self._current:
             log.info("going on with Eureka at %s (%s)", self.all[index].url, "; ".join(reasons))
             self._current = index
@@ -178,7 +178,7 @@ class EurekaServers:
                 URL(server.url + path, encoded=True),
                 data=body,
                 headers=headers,
-                # Where services are is for the servers alone to say that the settings name.
+                # Only the servers that the settings name may say where services are.
                 allow_redirects=False,
             ) as response,
         ):
@@ -191,7 +191,7 @@ class EurekaServers:
 
 
 def _is_answer(error: Exception) -> bool:
-    """Whether a failed call has met a server that is there."""
+    """Whether the server was reachable, although the call failed."""
     if isinstance(error, _Refused):
         return not error.away
     sent = (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, aiohttp.ClientSSLError)
@@ -199,7 +199,8 @@ def _is_answer(error: Exception) -> bool:
 
 
 def session() -> aiohttp.ClientSession:
-    """A session for Eureka: a new connection for each of the few calls, so that none fails on one that was closed."""
+    """A session for Eureka. Each call opens a new connection, so that none fails on one that the server has closed.
+    The calls are few."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(force_close=True, ttl_dns_cache=10),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -209,8 +210,8 @@ def session() -> aiohttp.ClientSession:
 
 
 def pause(interval: float, failures: int) -> float:
-    """Seconds until the next call, with jitter so that gateways don't call in step: ``interval``, or less after
-    a few ``failures``, from half a second on."""
+    """Seconds until the next call: ``interval``, or after ``failures`` a shorter pause that doubles from half a second
+    up to ``interval``. With jitter, so that gateways don't call at the same time."""
     return min(interval, 0.5 * 2.0 ** min(failures - 1, 20) if failures else interval) * random.uniform(
         0.8, 1.0
     )

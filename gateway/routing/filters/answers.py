@@ -1,4 +1,4 @@
-"""Filters that bound a request, or decide an answer's status or the whole answer."""
+"""Filters that limit a request's size, or set the response's status, or answer instead of the service."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.routing.spec.arguments import Arg, Arguments, Factory
 from gateway.routing.spec.value_types import FLAG, SIZE
 
 _MALFORMED = re.compile(r"%(?![0-9A-Fa-f]{2})")
-# Names of Spring's HttpStatus that Python lacks. The first four were there up to Spring 6.
+# Names in Spring's HttpStatus that Python lacks. Spring had the first four up to version 6.
 _ALIASES: Final = {
     "MOVED_TEMPORARILY": 302,
     "INSUFFICIENT_SPACE_ON_RESOURCE": 419,
@@ -32,7 +32,7 @@ _IN_QUERY: Final = "/:@!$&'()*+,=~%;?[]"
 
 
 def _status(args: Arguments, name: str = "status") -> int:
-    """A status as a number or as Spring's name of it (``NOT_FOUND``)."""
+    """Read a status, written as a number or as Spring's name (``NOT_FOUND``)."""
     text = args.text(name).upper()
     if text in HTTPStatus.__members__:
         return HTTPStatus[text].value
@@ -66,7 +66,7 @@ def _redirect(args: Arguments) -> Filter:
     def act(draft: RequestRewrite) -> None:
         location = url
         if with_parameters and draft.raw_query:
-            # What a client may send raw in a query is more than an address may hold.
+            # A client may send characters raw in a query that a URL may not hold.
             sent = quote(draft.raw_query.encode("utf-8", "surrogateescape"), safe=_IN_QUERY)
             location = f"{address}?{joined(query, sent)}{hash_mark}{fragment}"
         if draft.answer is None:

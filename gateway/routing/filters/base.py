@@ -1,8 +1,8 @@
-"""Filters: what a route changes about a request on its way out and about the answer on its way back.
+"""Filters: how a route changes a request before it is sent to the service, and the response to the client.
 
-A filter contributes to a ``RequestRewrite``, which starts as the request came; nothing is sent and no header is
-touched before the whole draft is ready. Names, arguments and meaning are Spring Cloud Gateway's;
-``docs/reference/routes.md`` shows each. Edits of the answer happen in the reverse order of the filters, as there.
+Each filter changes a ``RequestRewrite``, which starts as the client's request. Headers are edited and the request is
+sent only after all filters have run. Names, arguments and meaning are Spring Cloud Gateway's;
+``docs/reference/routes.md`` shows each. As there, the response is edited in the reverse order of the filters.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from gateway.routing.spec.faults import RuleViolation
 
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-# Beside what Unicode has for blanks: what JavaScript and older versions of Java trim.
+# Characters that are no blanks in Unicode, but that JavaScript and older versions of Java trim.
 _TRIMMED_ELSEWHERE = "\u180e\ufeff"
 _NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-# These frame the message or belong to the connection; a second opinion on them is request smuggling.
+# These headers frame the message or belong to the connection. If a filter changed them, the gateway and the service
+# could disagree on where a request ends (request smuggling).
 _FRAMING: Final = frozenset(
     ["connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"]
 )
@@ -31,18 +32,18 @@ _FRAMING: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class DirectResponse:
-    """An answer the gateway gives itself, without asking the service."""
+    """A response that the gateway sends itself, without calling the service."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
 
 
 class RequestRewrite:
-    """A request in the making. ``raw_path`` and ``raw_query`` (None: no query) are encoded.
+    """The request that will be sent to the service. ``raw_path`` and ``raw_query`` (None: no query) are encoded.
 
-    ``told`` are edits of what the service is told about the client, also among ``request_edits``: they count in place
-    of what the gateway says itself. ``status`` replaces the service's status, ``body_limit`` (bytes) bounds the
-    request's body, ``answer`` ends the matter without the service.
+    ``told`` are the edits of headers about the client, which are also among ``request_edits``. They replace the values
+    that the gateway would set itself. ``status`` replaces the service's status, ``body_limit`` (bytes) limits the
+    request's body, ``answer`` is sent instead of calling the service.
     """
 
     __slots__ = (
@@ -80,17 +81,17 @@ class Filter(Protocol):
 
     @property
     def needs(self) -> frozenset[str]:
-        """The variables its templates use; each must be captured by the route's predicates."""
+        """The variables that its templates use. The route's predicates must capture each of them."""
         ...
 
     @property
     def answers(self) -> bool:
-        """Whether it always answers itself, so that the route needs no service."""
+        """Whether the filter always answers itself, so that the route needs no service."""
         ...
 
     @property
     def by_path(self) -> bool:
-        """Whether what it does depends on the path and the variables alone, and is a change of the path."""
+        """Whether the filter changes the path only, depending on nothing but the path and the variables."""
         ...
 
     def contribute(self, draft: RequestRewrite) -> None: ...
@@ -98,7 +99,7 @@ class Filter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A text with ``{variables}`` of the route's predicates."""
+    """A text with ``{variables}`` that the route's predicates capture."""
 
     source: str
     parts: tuple[str | tuple[str], ...]
@@ -108,7 +109,7 @@ class Template:
         return frozenset(part[0] for part in self.parts if not isinstance(part, str))
 
     def expand(self, variables: Mapping[str, str], encode: Callable[[str], str] = str) -> str:
-        """Fill in the variables, each through ``encode``."""
+        """The text with the variables filled in, each passed through ``encode``."""
         return "".join(part if isinstance(part, str) else encode(variables[part[0]]) for part in self.parts)
 
     def encoded(self, literal: Callable[[str], str]) -> Template:
@@ -119,7 +120,7 @@ class Template:
 
 
 def parse_template(source: str) -> Template:
-    """Split a text at its variables; raises RuleViolation (rule ``argument``) for a brace that belongs to none."""
+    """Split a text at its variables. Raises RuleViolation (rule ``argument``) for a brace outside of a variable."""
     parts: list[str | tuple[str]] = []
     at = 0
     for match in _VARIABLE.finditer(source):
@@ -133,7 +134,7 @@ def parse_template(source: str) -> Template:
 
 @dataclass(frozen=True, slots=True)
 class Bare:
-    """What a filter makes of a path, and what to warn of unless a route takes only paths that stay sound."""
+    """What a filter makes of a path, and the warning if it can leave a path of the route without a leading slash."""
 
     becomes: Callable[[str], str]
     warning: str
@@ -141,8 +142,8 @@ class Bare:
 
 @dataclass(frozen=True, slots=True)
 class Simple:
-    """A filter made of one function; ``shown`` is Spring's text. ``bare`` is of one that can leave no slash in front of
-    some paths."""
+    """A filter made of one function. ``shown`` is Spring's text. ``bare`` is set if the filter can leave some paths
+    without a leading slash."""
 
     shown: str
     act: Callable[[RequestRewrite], None]
@@ -159,7 +160,7 @@ class Simple:
 
 
 def header_name(args: Arguments, name: str = "name", default: str = "") -> str:
-    """Read an argument that names a header which a filter may touch."""
+    """Read an argument that names a header which a filter may change."""
     text = args.text(name, default)
     if _HEADER_NAME.fullmatch(text) is None:
         raise args.wrong(f"{text!r} is no name of a header")
@@ -169,7 +170,7 @@ def header_name(args: Arguments, name: str = "name", default: str = "") -> str:
 
 
 def header_value(args: Arguments, name: str = "value") -> Template:
-    """Read an argument that is a header's value, variables allowed."""
+    """Read an argument that is a header's value, which may hold variables."""
     text = args.text(name)
     if _NOT_IN_VALUE.search(text):
         raise args.wrong(f"{name} holds a control character")
@@ -179,8 +180,8 @@ def header_value(args: Arguments, name: str = "value") -> Template:
 def for_service(value: Template, variables: Mapping[str, str]) -> str:
     """A header's value for a service, with its variables filled in.
 
-    Raises BadRequest for one that arrives as another: a blank at an end is no part of a value, and of ``acme%20`` in
-    the path services would read ``acme``.
+    Raises BadRequest if the service would read another value: servers drop blanks at the ends, so for ``acme%20`` in
+    the path a service would read ``acme``.
     """
     text = value.expand(variables)
     if text != text.strip().strip(_TRIMMED_ELSEWHERE) and value.needs:

@@ -1,4 +1,4 @@
-"""Edits of a message's headers, decided when a route matches and applied when the message goes on."""
+"""Edits of a message's headers. They are chosen when a route matches and applied when the message is forwarded."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _log = logging.getLogger(__name__)
 
 
 class HeaderEdit(Protocol):
-    """One edit; ``apply`` changes the headers in place."""
+    """One edit. ``apply`` changes the headers in place."""
 
     def apply(self, headers: CIMultiDict[str]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class AddHeader:
-    """Add a value beside those there are; without ``beside`` only if there is none."""
+    """Add a value to the existing ones. Without ``beside``, add it only if there is none."""
 
     name: str
     value: str
@@ -72,7 +72,7 @@ class RemoveHeader:
 
 @dataclass(frozen=True, slots=True)
 class SetForService(SetHeader):
-    """Make this the only value of a request's header, in whatever spelling the client has sent it."""
+    """Make this the only value of a request's header. Replaces all spellings that the client has sent."""
 
     def apply(self, headers: CIMultiDict[str]) -> None:
         _drop_spellings(headers, self.name)
@@ -101,7 +101,7 @@ class CopyHeader:
 
 @dataclass(frozen=True, slots=True)
 class DedupeHeader:
-    """Leave the first, the last, or each distinct value (``RETAIN_FIRST``, ``_LAST``, ``_UNIQUE``)."""
+    """Keep the first value, the last one, or each distinct one (``RETAIN_FIRST``, ``_LAST``, ``_UNIQUE``)."""
 
     name: str
     strategy: str
@@ -134,9 +134,9 @@ class RewriteHeader:
 
 @dataclass(frozen=True, slots=True)
 class RewriteLocation:
-    """Put ``host`` in place of an absolute location's authority (and its ``/v1``, where that is stripped).
+    """Replace an absolute location's authority by ``host``. Remove a version (``/v1``) if ``regexp`` matches it.
 
-    Group 1 of ``regexp`` is what stays before it.
+    Group 1 of ``regexp`` is the part before the authority, which stays.
     """
 
     name: str
@@ -151,8 +151,8 @@ class RewriteLocation:
 
 
 def _drop_spellings(headers: CIMultiDict[str], name: str) -> None:
-    """Remove headers of another name that services may take for this one: many fold ``X_Tenant`` and ``X-Tenant`` into
-    one variable."""
+    """Remove headers with another name that services may take for this one: many read ``X_Tenant`` and ``X-Tenant`` as
+    the same variable."""
     alike = [other for other in headers if len(other) == len(name)]
     if alike:
         lowered = name.lower()
@@ -163,8 +163,8 @@ def _drop_spellings(headers: CIMultiDict[str], name: str) -> None:
 
 
 def _replace(headers: CIMultiDict[str], name: str, rewritten: Callable[[str], str]) -> None:
-    """Put a rewritten value in place of each. A value on which the regex takes too long is left out: it may hold
-    what the filter is there to hide."""
+    """Replace each value by the rewritten one. A value on which the regex takes too long is removed, because it may
+    hold what the filter is meant to hide."""
     values = headers.popall(name, ())
     if not values:
         return

@@ -1,4 +1,4 @@
-"""Filters that change headers of the request or of the answer."""
+"""Filters that change headers of the request or of the response."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _response(shown: str, edit: HeaderEdit) -> Filter:
 def _named_value(
     kind: str, make: Callable[[str, str], HeaderEdit], *, request: bool
 ) -> Callable[[Arguments], Filter]:
-    """A maker of filters that take a header's name and a value with variables."""
+    """A factory function for filters that take a header's name and a value with variables."""
 
     def maker(args: Arguments) -> Filter:
         name, value = header_name(args), header_value(args)
@@ -190,7 +190,7 @@ def _secure(args: Arguments) -> Filter:
     on, off = everywhere.enabled, everywhere.disabled
     policy = args.text("permissionsPolicy")
     if policy or args.has("enable") or args.has("disable"):
-        # What a route says counts instead of what is said for all of them.
+        # A route's own arguments replace the defaults for all routes.
         on, off = _switched(args, "enable"), _switched(args, "disable")
     edits = []
     for name, default in everywhere.values.items():
@@ -203,7 +203,7 @@ def _secure(args: Arguments) -> Filter:
             if "\n" in value or "\r" in value or "\0" in value:
                 raise args.wrong(f"the value of {name} holds a control character")
             edits.append(AddHeader(name, value, beside=False))
-    # Edits of the answer are applied last first.
+    # Edits of the response are applied in reverse order.
     return Simple("[SecureHeaders]", lambda draft: draft.response_edits.extend(reversed(edits)))
 
 
@@ -217,7 +217,7 @@ def _switched(args: Arguments, switch: str) -> frozenset[str]:
 
 
 def _value_of(header: str) -> str:
-    """The argument that sets a header's value: ``frameOptionsHeaderValue``."""
+    """The name of the argument that sets a header's value, such as ``frameOptionsHeaderValue``."""
     if header == OPT_IN:
         return "permissionPolicyHeaderValue"
     first, *others = header.removeprefix("X-").split("-")

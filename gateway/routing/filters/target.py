@@ -1,8 +1,8 @@
-"""Filters that change where a request goes at the service: its path and its query.
+"""Filters that change the path and the query with which the service is called.
 
-They work on the encoded path as the client sent it, as Spring's do. Variables are encoded as they are put
-in, so that what was one segment or one parameter stays one. The result is made canonical again by the
-route table, which refuses it if it has become ambiguous. What would be so for every request is a fault of the file.
+As Spring's filters, they work on the encoded path as the client sent it. Variables are encoded when they are filled in,
+so that one segment stays one segment and one parameter one parameter. The route table makes the result canonical again,
+and refuses a request whose path has become ambiguous. A filter that makes every path ambiguous is a fault of the file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PATH_SAFE: Final = "/:@!$&'()*+,=~%"
 _QUERY_SAFE: Final = "/:@!$&'()*+,=~%;?"
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-# The beginning of a group that captures, in a regex.
+# The beginning of a capturing group in a regex.
 _GROUP = re.compile(r"\((?:\?<[A-Za-z][A-Za-z0-9]*>)?(?!\?)")
 _NESTED = re.compile(r"%(?:25)+(?=[0-9A-Fa-f]{2}|[uU][0-9A-Fa-f]{4})")
 
@@ -52,7 +52,7 @@ def _rewrite_path(args: Arguments) -> Filter:
                 "the replacement takes groups of the regex, $\\{name}; variables mean nothing there"
             )
 
-    # Any group may hold an "x"; what is not sound then is so because of the text around the groups.
+    # With "x" for each group, any fault that is found comes from the text around the groups.
     shown = "".join(part if isinstance(part, str) else "x" for part in replacement.parts)
     _demand_sound(args, "the replacement", shown if shown.startswith("/") else f"/x{shown}")
 
@@ -72,8 +72,8 @@ def _rewrite_path(args: Arguments) -> Filter:
 
 
 def _may_leave_bare(regexp: str, replacement: Replacement) -> bool:
-    """Whether a path may be left without a slash in front: the regex may match that slash, and the replacement begins
-    neither with one nor with a group that does."""
+    """Whether a path may lose its leading slash: the regex may match that slash, and the replacement begins neither
+    with a slash nor with a group that begins with one."""
     first = replacement.parts[0] if replacement.parts else ""
     if not isinstance(first, str):
         group = _group_source(regexp, first)
@@ -84,7 +84,7 @@ def _may_leave_bare(regexp: str, replacement: Replacement) -> bool:
 
 
 def _group_source(regexp: str, group: int) -> str:
-    """What stands between a group's parentheses; "" if that can't be told."""
+    """The text between a group's parentheses; "" if it can't be found."""
     number, at = 0, 0
     while at < len(regexp):
         if regexp[at] == "\\":
@@ -111,7 +111,7 @@ def _closing(regexp: str, at: int) -> int:
 
 
 def _demand_sound(args: Arguments, what: str, raw_path: str) -> None:
-    """Raise RuleBroken (rule ``argument``) for what makes every path ambiguous."""
+    """Raise RuleViolation (rule ``argument``) if ``raw_path``, a part of each result, makes every path ambiguous."""
     try:
         parse_target(innermost(restore_path(raw_path)))
     except BadRequest as error:
@@ -120,7 +120,7 @@ def _demand_sound(args: Arguments, what: str, raw_path: str) -> None:
 
 def _path_template(args: Arguments, name: str) -> Template:
     source = args.text(name)
-    # A variable {*rest} begins with one.
+    # The value of a variable {*rest} begins with a slash.
     if not source.startswith(("/", "{")):
         raise args.wrong(f"{name} must begin with '/'")
     if "?" in source or "#" in source:
@@ -137,7 +137,7 @@ def _path_template(args: Arguments, name: str) -> Template:
 
 
 def _path_variable(value: str) -> str:
-    # A {*rest} variable is several segments; any other holds no slash. Nothing in either is an escape.
+    # A {*rest} variable holds several segments; any other variable holds no slash. A "%" in either is no escape.
     return quote(value, safe="/:@!$&'()*+,=~")
 
 
@@ -154,7 +154,7 @@ def _prefix_path(args: Arguments) -> Filter:
     template = _path_template(args, "prefix")
 
     def act(draft: RequestRewrite) -> None:
-        # Only the first prefix counts, so that a default filter doesn't add to a route's own.
+        # Only the first prefix counts, so that those of a default filter and of the route do not add up.
         if not draft.prefixed:
             draft.prefixed = True
             draft.raw_path = template.expand(draft.variables, _path_variable) + draft.raw_path
@@ -167,7 +167,7 @@ def _add_parameter(args: Arguments) -> Filter:
     source = args.text("value")
     if "#" in source:
         raise args.wrong("'#' can't be part of a query")
-    # A '%' that begins no escape can only be meant as itself.
+    # A '%' that begins no escape is a literal percent sign.
     template = parse_template(source).encoded(
         lambda literal: _BARE_PERCENT.sub("%25", quote(literal, safe=_QUERY_SAFE))
     )
@@ -181,12 +181,12 @@ def _add_parameter(args: Arguments) -> Filter:
 
 
 def _demand_sound_query(draft: RequestRewrite) -> None:
-    """Raises BadRequest if the client's query is malformed: the service could find other parameters in it."""
+    """Raise BadRequest if the client's query is malformed, because the service could read other parameters in it."""
     draft.facts.parameters()
 
 
 def joined(raw_query: str, added: str) -> str:
-    """A query with one more parameter behind it. All else stays as it is, byte for byte."""
+    """The query with one parameter appended. The rest stays the same, byte for byte."""
     return f"{raw_query}{added}" if not raw_query or raw_query.endswith("&") else f"{raw_query}&{added}"
 
 
@@ -196,10 +196,10 @@ def _without(raw_query: str, name: str) -> str:
     return raw_query if len(kept) == len(parts) else "&".join(kept)
 
 
-# Several filters in a row look at the same query. Only the last is kept.
+# Several filters of a route parse the same query, so the last result is cached.
 @lru_cache(maxsize=1)
 def _named_parts(raw_query: str) -> list[tuple[str, str]]:
-    """The parts of a query, each behind the name of its parameter, decoded."""
+    """The parts of a query as pairs: the decoded name of the parameter, and the part as sent."""
     return [(unquote_plus(part.partition("=")[0]), part) for part in raw_query.split("&")]
 
 
@@ -227,14 +227,14 @@ def _rewrite_parameter(args: Arguments) -> Filter:
 
 
 def restore_path(raw_path: str) -> str:
-    """Make a path of what the filters left: one slash in front, also if nothing is left, single slashes elsewhere,
-    and everything encoded that a path may not hold."""
+    """Make a valid path of the filters' result, which may be empty: one leading slash, no empty segments, and all
+    characters encoded that a path may not hold."""
     return quote(re.sub(r"/{2,}", "/", f"/{raw_path}"), safe=_PATH_SAFE + ";")
 
 
 def innermost(raw_path: str) -> str:
-    """The path without escapes of escapes (``%2520`` as ``%20``): what a service sees that decodes until nothing is
-    encoded. A gate looks at that, and what is ambiguous in it is refused."""
+    """The path without nested escapes (``%2520`` becomes ``%20``), as a service sees it that decodes until nothing is
+    encoded. Gates are matched with that path, and a request is refused if that path is ambiguous."""
     return _NESTED.sub("%", raw_path) if "%25" in raw_path else raw_path
 
 

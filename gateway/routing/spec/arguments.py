@@ -1,4 +1,4 @@
-"""Items of ``predicates:`` and ``filters:``: the two notations, and arguments bound to declared names."""
+"""Reads items of ``predicates:`` and ``filters:`` in both notations, and binds their arguments to declared names."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _POSITION = re.compile(r"_genkey_(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One item of ``predicates:`` or ``filters:`` as written. ``line`` is where it stands.
+    """One item of ``predicates:`` or ``filters:`` as written, with its ``line``.
 
-    ``values`` are a shortcut's, ``args`` the long form's (a list given for ``args`` counts as values).
+    ``values`` are a shortcut's arguments, ``args`` those of the long form. A list in ``args`` counts as ``values``.
     """
 
     name: str
@@ -42,10 +42,10 @@ def parse_shortcut(text: str, line: int) -> Definition:
 
 @dataclass(frozen=True, slots=True)
 class Arg:
-    """A declared argument. ``gathers`` takes all values that are left, at least one if ``required``.
+    """A declared argument. ``gathers``: it takes all remaining values, at least one if ``required``.
 
-    ``empty``: an empty text is a value like any other, where the long form gives one. ``named``: for the long form
-    alone. ``of`` is the type of its value, or of each value that it gathers.
+    ``empty``: in the long form, an empty text counts as a value. ``named``: only allowed in the long form. ``of`` is
+    the type of its value, or of each value that it gathers.
     """
 
     name: str
@@ -59,8 +59,8 @@ class Arg:
 
 @dataclass(frozen=True, slots=True)
 class Factory(Generic[T]):
-    """A predicate or filter there is: its name, its arguments in the shortcut's order, its maker, and what it is for in
-    one sentence."""
+    """A predicate or filter: its name, its arguments in the shortcut's order, the function that makes it, and a
+    description in one sentence."""
 
     name: str
     args: tuple[Arg, ...]
@@ -69,10 +69,10 @@ class Factory(Generic[T]):
 
 
 class Arguments:
-    """Arguments bound to a kind's declared names; the readers raise RuleViolation (rule ``argument``).
+    """Arguments bound to a kind's declared names. The readers raise RuleViolation (rule ``argument``).
 
-    ``warn`` takes a rule and a message, for values that are allowed but hardly meant. ``defaults`` hold for all of the
-    kind.
+    ``warn`` takes a rule and a message, for values that are allowed but probably not intended. ``defaults`` apply to
+    all predicates or filters of the kind.
     """
 
     __slots__ = ("_bound", "defaults", "kind", "warn")
@@ -107,7 +107,7 @@ class Arguments:
         return self._read(name, str(default), FLAG)
 
     def size(self, name: str, default: str) -> int:
-        """Bytes, from ``10``, ``10B``, ``4KB``, ``5MB``."""
+        """A size in bytes, read from ``10``, ``10B``, ``4KB`` or ``5MB``."""
         return self._read(name, default, SIZE)
 
     def choice(self, name: str, allowed: Sequence[str], default: str) -> str:
@@ -121,7 +121,7 @@ class Arguments:
         return value
 
     def told(self, regex: Regex) -> Regex:
-        """The regex itself, having warned of it if RE2 does not run it."""
+        """Returns ``regex``, after a warning if RE2 does not run it."""
         if regex.warning:
             self.warn("regex", regex.warning)
         return regex
@@ -140,9 +140,9 @@ def bind(
     warn: Warn = lambda rule, message: None,
     defaults: Defaults | None = None,
 ) -> T:
-    """Make what ``definition`` describes; raises RuleViolation for anything missing, surplus or wrong.
+    """Make the predicate or filter of ``definition``. Raises RuleViolation for a missing, surplus or wrong argument.
 
-    ``warn`` gets the rule and the message of each warning.
+    ``warn`` is called with the rule and the message of each warning.
     """
     bound: dict[str, Value] = {}
     _bind_positions(kind, definition.values, bound)
@@ -168,7 +168,7 @@ def _check_types(kind: Factory[T], bound: Mapping[str, Value]) -> None:
 
 
 def _is_text(value: str) -> bool:
-    """Whether it can be encoded. A variable of the environment may hold any bytes."""
+    """Whether ``value`` can be encoded. An environment variable may hold any bytes."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -182,7 +182,7 @@ def _bind_positions(kind: Factory[T], values: tuple[str, ...], bound: dict[str, 
         if arg.named:
             continue
         if arg.gathers:
-            # Path=/a/**,/b/**,false: a truth value behind the list belongs to the flag that follows it.
+            # Path=/a/**,/b/**,false: a truth value after the list is the value of the flag that follows the list.
             flag = [left.pop()] if len(kind.args) > 1 and left and left[-1] in ("true", "false") else []
             bound[arg.name] = tuple(left)
             left = flag
@@ -231,18 +231,18 @@ def _list_args(kind: Factory[T]) -> str:
     )
 
 
-# Their replacements name groups as ${name}, which looks like a placeholder without a value.
+# The replacements of these filters write groups as ${name}, which looks like a placeholder without a value.
 _HAVE_GROUPS: Final = ("RewritePath", "RewriteResponseHeader")
 
 
 def read_definitions(
     node: Node | None, key: str, faults: Faults, route_id: str | None, *, bare: bool
 ) -> Iterator[Definition]:
-    """Yield what is sound and report the rest. ``bare`` allows a shortcut without ``=``."""
+    """Yield the valid items and report the faulty ones. ``bare`` allows a shortcut without ``=``."""
     if node is None or (isinstance(node, Text) and node.null):
         return
     if isinstance(node, Text):
-        # As in Spring, one text instead of a list is split at its commas.
+        # As in Spring, a single text in place of a list is split at its commas.
         parts = tuple(Text(part.strip(), node.line, unset=node.unset) for part in node.value.split(","))
         node = Items(parts, node.line)
     items = as_items(node)
@@ -257,7 +257,7 @@ def read_definitions(
 
 
 def read_definition(item: Node, what: str, *, bare: bool) -> Definition:
-    """Read one item; raises RuleViolation (rules ``shape``, ``placeholder``, ``argument``)."""
+    """Read one item. Raises RuleViolation (rules ``shape``, ``placeholder``, ``argument``)."""
     if isinstance(item, Text):
         definition = parse_shortcut(item.value, item.line)
         if not definition.name or (not bare and "=" not in item.value):

@@ -1,7 +1,7 @@
 """Spring's properties for all filters or predicates of a kind: ``filter.secure-headers.*``, ``predicate.host.*``.
 
-They stand in the sections ``filter`` and ``predicate``: in the gateway's own shape, in Spring's, or among a Config
-Server's properties. A property that changes nothing here is a warning.
+They are in the sections ``filter`` and ``predicate``, in the gateway's own format, in Spring's, or among a Config
+Server's properties. A property without effect in the gateway causes a warning.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PERMISSIONS: Final = (
     *("publickey-credentials-get", "screen-wake-lock", "sync-xhr", "usb", "web-share", "xr-spatial-tracking"),
 )
 OPT_IN: Final = "Permissions-Policy"
-"""The one header of ``SecureHeaders`` that is not added unless it is enabled."""
+"""The only header of ``SecureHeaders`` that is added only if it is enabled."""
 
 SECURE_HEADERS: Final[Mapping[str, tuple[str, str]]] = {
     "xss-protection-header": ("X-Xss-Protection", "1 ; mode=block"),
@@ -39,7 +39,7 @@ SECURE_HEADERS: Final[Mapping[str, tuple[str, str]]] = {
     "permitted-cross-domain-policies": ("X-Permitted-Cross-Domain-Policies", "none"),
     "permissions-policy": (OPT_IN, ", ".join(f"{name}=()" for name in _PERMISSIONS)),
 }
-"""Name and default value of each header, by the name of the property that sets the value."""
+"""Name of the property that sets a header's value → the header's name and its default value."""
 
 SWITCHES: Final = ("enable", "disable")
 """The properties that name headers to be added or left out."""
@@ -50,7 +50,7 @@ _NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class SecureHeaders:
-    """What ``SecureHeaders`` adds: values by the header's name, and the names switched on or off, in lower case."""
+    """The headers that ``SecureHeaders`` adds: values by name, and the names switched on or off, in lower case."""
 
     values: Mapping[str, str] = field(default_factory=lambda: dict(SECURE_HEADERS.values()))
     enabled: frozenset[str] = frozenset()
@@ -59,7 +59,7 @@ class SecureHeaders:
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What holds for all filters and predicates of a kind. ``host_has_port``: ``Host`` compares the port too."""
+    """Defaults for all filters and predicates of a kind. ``host_has_port``: ``Host`` compares the port too."""
 
     secure_headers: SecureHeaders = field(default_factory=SecureHeaders)
     host_has_port: bool = True
@@ -67,7 +67,7 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class _Property:
-    """One value with the name as written, below ``filter`` or ``predicate``."""
+    """One property below ``filter`` or ``predicate``: its name as written, and its value."""
 
     name: str
     node: Text | Items
@@ -76,7 +76,7 @@ class _Property:
 def read_defaults(
     filters: tuple[Node | None, ...], predicates: tuple[Node | None, ...], faults: Faults
 ) -> Defaults:
-    """Read the sections ``filter`` and ``predicate``, of several the last one counting property by property."""
+    """Read the sections ``filter`` and ``predicate``. If a property is in several sections, the last one counts."""
     host = _properties("predicate", predicates, faults)
     port = host.pop(("host", "includeport"), None)
     values = dict(SECURE_HEADERS.values())
@@ -98,7 +98,7 @@ def read_defaults(
 
 
 def header_names(texts: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """The names in ``enable`` or ``disable``, in lower case, each with a warning or ""."""
+    """The names in ``enable`` or ``disable``, in lower case, each with its warning or ""."""
     for text in texts:
         for name in filter(None, map(str.strip, text.lower().split(","))):
             known = name in _NAMES
@@ -167,7 +167,8 @@ def _flag(found: _Property, faults: Faults) -> bool:
 
 
 def _without_effect(path: tuple[str, ...], found: _Property, faults: Faults) -> None:
-    """A switch that is on, as all are here, is no news; a misspelt property of a kind that has some is a fault."""
+    """Report a property without effect. A switch that is on is not reported, because every feature is on here. A
+    misspelled property is a fault if its kind has properties."""
     node = found.node
     if path[-1] == "enabled" and isinstance(node, Text) and node.value.lower() == "true":
         return

@@ -1,4 +1,4 @@
-"""YAML as a tree in which everything knows its line, read safely and within bounds."""
+"""Reads YAML safely and within limits into a tree whose nodes know their lines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.settings.placeholders import fill
 
 MAX_BYTES: Final = 2 * 1024 * 1024
 MAX_NODES: Final = 100_000
-"""Most nodes a file may have once its aliases are written out; what stops an alias bomb."""
+"""The most nodes a file may have after its aliases are expanded. This limit stops alias bombs."""
 MAX_DEPTH: Final = 40
 _TOO_DEEP: Final = "maximum nesting depth"
 
@@ -24,7 +24,7 @@ _TAG: Final = "tag:yaml.org,2002:"
 
 
 class BadDocument(Exception):
-    """The text is no usable YAML; ``line`` counts from 1."""
+    """The text is no usable YAML. ``line`` counts from 1."""
 
     def __init__(self, line: int, message: str) -> None:
         self.line = line
@@ -34,7 +34,7 @@ class BadDocument(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A scalar, placeholders filled. ``kind`` is YAML's idea of it: ``str``, ``int``, ``bool``, ``null``, …
+    """A scalar with its placeholders filled. ``kind`` is its YAML type: ``str``, ``int``, ``bool``, ``null``, …
 
     ``unset`` names the placeholders that could not be filled.
     """
@@ -59,16 +59,16 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """A mapping; ``lines`` are those of the keys."""
+    """A mapping. ``lines`` are the lines of its keys."""
 
     entries: Mapping[str, Node]
     line: int
     lines: Mapping[str, int] = field(default_factory=dict)
 
     def expanded(self) -> Fields:
-        """The same with dotted and indexed keys (``a.b``, ``routes[0]``) written out one level deep.
+        """The same mapping with dotted and indexed keys (``a.b``, ``routes[0]``) expanded by one level.
 
-        Keys in brackets (``[/**]``) and keys that are paths stay as they are.
+        Keys in brackets (``[/**]``) and keys that are paths are not expanded.
         """
         tree: dict[str, Node] = {}
         lines: dict[str, int] = {}
@@ -87,12 +87,12 @@ Node = Text | Items | Fields
 
 
 def plain_name(key: str) -> str:
-    """A key in small letters without hyphens and underscores. Keys with the same plain name are one."""
+    """A key in lower case without hyphens and underscores. Keys with the same plain name are the same key."""
     return key.replace("-", "").replace("_", "").lower()
 
 
 def merged(one: Node, other: Node) -> Node:
-    """``other`` over ``one``: mappings are merged, everything else is replaced."""
+    """``one`` with ``other`` laid over it: mappings are merged, everything else is replaced."""
     if not isinstance(one, Fields) or not isinstance(other, Fields):
         return other
     entries = dict(one.entries)
@@ -102,7 +102,7 @@ def merged(one: Node, other: Node) -> Node:
 
 
 def as_items(node: Node) -> Items | None:
-    """A list, also one written with numbers as keys (``'0': …``)."""
+    """The node as a list, also if it is written as a mapping with numbers as keys (``'0': …``); None if it is none."""
     if isinstance(node, Items):
         return node
     if isinstance(node, Fields) and node.entries:
@@ -113,7 +113,7 @@ def as_items(node: Node) -> Items | None:
 
 
 def plain(node: Node) -> object:
-    """The node as plain Python values, numbers and truth values by YAML's reading of them."""
+    """The node as plain Python values. Numbers and truth values are read as in YAML."""
     if isinstance(node, Items):
         return [plain(item) for item in node.items]
     if isinstance(node, Fields):
@@ -133,9 +133,9 @@ def plain(node: Node) -> object:
 
 
 def read_document(data: bytes, environ: Mapping[str, str]) -> Fields | None:
-    """Parse a file; several documents are merged, the later over the earlier. None if it is empty.
+    """Parse a file. Several documents are merged, later ones over earlier ones. Returns None if the file is empty.
 
-    Raises BadDocument for what is no YAML, too large, or not a mapping.
+    Raises BadDocument if it is no YAML, too large, or not a mapping.
     """
     if len(data) > MAX_BYTES:
         raise BadDocument(1, f"the file is larger than {MAX_BYTES // 1024} KiB")
@@ -161,7 +161,7 @@ def _compose(data: bytes) -> Iterator[yaml.Node]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = ", ".join(part for part in (error.context, error.problem) if part)
-        if _TOO_DEEP in what:  # libyaml's own limit, from 0.2.6 on, which may be met before ours
+        if _TOO_DEEP in what:  # libyaml has a limit of its own since 0.2.6, which may apply before ours
             what = "nested too deeply"
         raise BadDocument(mark.line + 1 if mark else 1, what) from None
     except yaml.YAMLError as error:
@@ -169,7 +169,7 @@ def _compose(data: bytes) -> Iterator[yaml.Node]:
 
 
 def _check_depth(text: str) -> None:
-    """Refuse deep nesting before anything recursive sees it: libyaml's composer overflows the C stack."""
+    """Refuse deep nesting before recursive code reads the text, because libyaml's composer overflows the C stack."""
     depth = 0
     for event in yaml.parse(text, Loader=_LOADER):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -182,7 +182,7 @@ def _check_depth(text: str) -> None:
 
 
 class _Reader:
-    """Turns YAML's nodes into ours, aliases and merge keys written out."""
+    """Converts YAML's nodes into this module's nodes, with aliases and merge keys expanded."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
@@ -229,7 +229,7 @@ def _line(node: yaml.Node) -> int:
 
 
 def filled(text: Text) -> str:
-    """The text's value; raises RuleViolation (rule ``placeholder``) if one of its placeholders has none."""
+    """The text's value. Raises RuleViolation (rule ``placeholder``) if one of its placeholders has no value."""
     if text.unset:
         name = text.unset[0]
         raise RuleViolation("placeholder", f"${{{name}}} is not set and has no default (${{{name}:default}})")

@@ -1,6 +1,6 @@
-"""What is wrong with a route file, and what is odd in it: each with its place and a rule.
+"""Faults and warnings of a route file, each with its place and a rule.
 
-A fault keeps the file out of force. A warning does not.
+A file with a fault does not take effect. A file with a warning does.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from gateway.errors import GatewayError
 
 MOST_SHOWN: Final = 20
 LONGEST_SHOWN: Final = 1000
-"""In characters. A value that is quoted may be far longer."""
+"""In characters. A fault may quote a value that is far longer."""
 _LIST = re.compile(r" \(there are: [^()]*\)")
 
 
 class RuleViolation(Exception):
-    """A value of the route file breaks a rule. Whoever knows the place turns it into a Fault."""
+    """A value of the route file breaks a rule. The caller that knows the place turns it into a Fault."""
 
     def __init__(self, rule: str, message: str) -> None:
         self.rule = rule
@@ -30,7 +30,7 @@ class RuleViolation(Exception):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Fault:
-    """One fault or warning. ``line`` counts from 1; ``route_id`` is None where no route is concerned."""
+    """One fault or warning. ``line`` counts from 1. ``route_id`` is None if it does not concern a route."""
 
     file: str
     line: int
@@ -44,7 +44,7 @@ class Fault:
 
 
 class RouteFileError(GatewayError):
-    """A route file can't be used. ``faults`` holds all that is wrong with it, in the file's order."""
+    """A route file can't be used. ``faults`` holds all its faults, in the file's order."""
 
     code = "ROUTE_FILE"
 
@@ -55,9 +55,9 @@ class RouteFileError(GatewayError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something stands that is not in the file: a property of a Config Server's source.
+    """The place of a value that is not in the route file but in a Config Server's property source.
 
-    ``line`` is that of the file in the server's repository, 0 if the server does not say.
+    ``line`` is the line in the file of the server's repository, 0 if the server does not say.
     """
 
     source: str
@@ -66,9 +66,9 @@ class Place:
 
 
 class Faults:
-    """Collects the faults and warnings of one file, and of what is laid over it.
+    """Collects the faults and warnings of one file and of the properties laid over it.
 
-    A negative line is no line of the file: ``-n`` stands for the n-th of ``places``.
+    A negative line is no line of the file: ``-n`` means the n-th of ``places``.
     """
 
     def __init__(self, file: str, places: Sequence[Place] = ()) -> None:
@@ -84,15 +84,15 @@ class Faults:
         self.add(line, error.rule, error.message, route_id)
 
     def warn(self, line: int, rule: str, message: str, route_id: str | None = None) -> None:
-        """Note what is allowed but hardly meant. It goes into the table (``RouteTable.warnings``)."""
+        """Add a warning about something that is allowed but probably not intended (see ``RouteTable.warnings``)."""
         self.warned.append(Fault(self.file, line, route_id, rule, message))
 
     def where(self, line: int) -> str:
-        """The place in words, for a message about another one."""
+        """The place in words, for a message that refers to it."""
         return f"line {line}" if line >= 0 else self.places[-line - 1].name
 
     def in_order(self) -> tuple[Fault, ...]:
-        """All faults, those of the file first and by line, each once (an alias can show one in several places)."""
+        """All faults by line, those of the file first. Each once, because an alias can repeat one in several places."""
         return self._ordered(self.found)
 
     def warnings(self) -> tuple[Fault, ...]:
@@ -112,7 +112,7 @@ class Faults:
 
 
 def _with_lists_once(faults: Iterable[Fault]) -> Iterator[Fault]:
-    """The same faults, each list of allowed names only with the first that has it."""
+    """The same faults. Only the first of those with the same list of allowed names keeps the list."""
     seen: set[str] = set()
     for fault in faults:
         message, again = fault.message, _LIST.search(fault.message)
@@ -124,7 +124,7 @@ def _with_lists_once(faults: Iterable[Fault]) -> Iterator[Fault]:
 
 
 def shown(faults: Sequence[Fault]) -> tuple[str, ...]:
-    """Faults as texts for a log and for health: the first ones, none without end."""
+    """Faults as texts for the log and for health: only the first ones, each of limited length."""
     texts = tuple(_cut(str(fault)) for fault in faults[:MOST_SHOWN])
     more = len(faults) - len(texts)
     return (*texts, f"… and {more} more") if more else texts
@@ -135,18 +135,18 @@ def _cut(text: str) -> str:
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """Return ``; the nearest is 'X'`` for a misspelt name, or nothing if none is near."""
+    """Return ``; the nearest is 'X'`` for a misspelled name, or "" if no allowed name is similar."""
     by_lower = {candidate.lower(): candidate for candidate in allowed}
     close = difflib.get_close_matches(name.strip().lower(), by_lower, n=1, cutoff=0.5)
     return f"; the nearest is {by_lower[close[0]]!r}" if close else ""
 
 
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> str:
-    """Return the text about a name that is not among ``allowed``: the nearest one, and all there are."""
+    """Return the message about a name that is not among ``allowed``: the nearest one, and a list of all."""
     names = list(allowed)
     return f"there is no {kind} {name!r}{nearest(name, names)}{there_are(names)}"
 
 
 def there_are(names: Iterable[str]) -> str:
-    """The end of a message that lists all allowed names. Of many faults only the first one keeps it."""
+    """The end of a message, which lists all allowed names. Only the first of several faults keeps the list."""
     return f" (there are: {', '.join(names)})"

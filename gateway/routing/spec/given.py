@@ -1,6 +1,6 @@
-"""Settings that a Config Server gives besides routes, checked. Pure.
+"""Reads and checks the settings that a Config Server gives besides routes. Pure.
 
-Each is a property of Spring's and a setting of the gateway. A variable of the environment counts before it; the
+Each is one of Spring's properties and sets one of the gateway's settings. An environment variable takes precedence; the
 caller applies that rule.
 """
 
@@ -24,7 +24,7 @@ MOST_TAGS: Final = 32
 LONGEST_LABEL: Final = 100
 LONGEST_VALUE: Final = 1000
 _ANYONE: Final = ("203.0.113.7", "198.51.100.7", "8.8.8.8")
-"""Addresses that a proxy of one's own hardly has."""
+"""Addresses that an operator's own proxy is very unlikely to have."""
 
 
 def _same(text: str) -> str:
@@ -33,11 +33,11 @@ def _same(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """A property with one value, and the setting that it gives.
+    """A property with one value, and the setting that it sets.
 
-    ``name`` is canonical; one that begins with ``~.`` is below the gateway's prefix of either generation. ``convert``
-    makes the setting's own text of Spring's, or raises ValueError; ``allowed`` says what Spring's may be. ``live`` is
-    whether a change counts at once, or with the next start.
+    ``name`` is canonical. The prefix ``~.`` stands for Spring Cloud Gateway's prefix, older or newer. ``convert`` turns
+    Spring's text into the setting's, or raises ValueError. ``allowed`` describes Spring's allowed values. ``live``: a
+    change takes effect at once; otherwise at the next start.
     """
 
     name: str
@@ -51,7 +51,7 @@ _TIME: Final = "a length of time such as 2s, 500ms or PT2S, or a number of milli
 _NUMBER_OF_MS: Final = "a whole number of milliseconds"
 _ZIPKIN: Final = "ZIPKIN_ENDPOINT"
 
-# Of several for one setting the first one counts that has a value.
+# If several properties set the same setting, the first one that has a value counts.
 _SCALARS: Final = (
     Property(
         "~.httpclient.connect-timeout", "PROXY_CONNECT_TIMEOUT_SECONDS", MILLISECONDS.convert, _NUMBER_OF_MS
@@ -94,13 +94,13 @@ ONE_VALUE: Final[Mapping[tuple[str, ...], str]] = {
         *(_POOL, _TRUSTED, _WHOLE_CHAIN, *_HEADER_SWITCHES),
     )
 }
-"""Canonical names by their steps without what does not count. ``~`` stands for the gateway's prefix."""
+"""Segments of a name, in the form that is compared → canonical name. ``~`` stands for Spring Cloud Gateway's prefix."""
 FAMILIES: Final[Mapping[tuple[str, ...], str]] = {
     tuple(map(uniform, name.split("."))): name for name in _TAGS
 }
-"""The same of mappings whose keys are the operator's own."""
+"""The same for mappings whose keys the operator chooses."""
 LISTS: Final[Mapping[tuple[str, ...], str]] = {tuple(map(uniform, _DOCUMENTS.split("."))): _DOCUMENTS}
-"""The same of lists with a ``name`` and a ``url`` in each item."""
+"""The same for lists with a ``name`` and a ``url`` in each item."""
 
 GIVEN: Final[Mapping[str, tuple[str, bool]]] = {
     **{each.name: (each.setting, each.live) for each in _SCALARS},
@@ -113,12 +113,12 @@ GIVEN: Final[Mapping[str, tuple[str, bool]]] = {
     f"{_DOCUMENTS}[n].name": ("API_DOCUMENTS", True),
     f"{_DOCUMENTS}[n].url": ("API_DOCUMENTS", True),
 }
-"""Every property with the setting that it gives, and whether a change counts at once."""
+"""Every property with the setting that it sets, and whether a change takes effect at once."""
 
 
 def read_given(nodes: Mapping[str, Node], environ: Mapping[str, str], faults: Faults) -> dict[str, Any]:
-    """Values of settings by the setting's name in lower case. ``nodes`` are by canonical name. What is empty is left
-    out, so that the setting is what it is without a Config Server."""
+    """Values of settings by the setting's name in lower case. ``nodes`` are by canonical name. Empty values are left
+    out, so that the setting is the same as without a Config Server."""
     reader = _Reader({name: node for name, node in nodes.items() if not _is_own(name, environ)}, faults)
     found: dict[str, Any] = {}
     for one in _SCALARS:
@@ -149,10 +149,10 @@ def _kind(setting: str) -> Any:
 
 
 def _is_own(name: str, environ: Mapping[str, str]) -> bool:
-    """Whether the environment has the property ``name``, one of those that turn a setting off.
+    """Whether the environment sets the property ``name``, which is one of those that turn a setting off.
 
-    A variable that turns nothing off leaves the setting's value as it is, so the value does not tell that it is set;
-    and it counts before this very property alone, not before others that give the setting.
+    If the variable does not turn the setting off, the setting's value stays the same, so the value does not show that
+    the variable is set. The variable takes precedence over this property only, not over others for the same setting.
     """
     if name != _POOL and name not in _NO_SPANS:
         return False
@@ -166,7 +166,7 @@ class _Reader:
         self._faults = faults
 
     def _text(self, node: Node | None) -> str | None:
-        """The value with its placeholders; None if there is none, or it is a fault."""
+        """The value with its placeholders filled; None if there is no value, or if it is a fault."""
         if not isinstance(node, Text) or node.null:
             return None
         try:
@@ -180,7 +180,7 @@ class _Reader:
         return None if text is None else fold(text)
 
     def _wrong(self, name: str, setting: str, allowed: str) -> None:
-        # Without the value, which may hold a password.
+        # Does not quote the value, which may hold a password.
         self._faults.add(self._nodes[name].line, "setting", f"{setting}: allowed is {allowed}")
 
     def setting(self, one: Property) -> Any:
@@ -224,7 +224,7 @@ class _Reader:
             node = self._nodes.get(name)
             for key, below in node.entries.items() if isinstance(node, Fields) else ():
                 value = self._text(below)
-                # As Micrometer writes them for Prometheus.
+                # Labels are written as Micrometer writes them for Prometheus.
                 label = re.sub(r"[^a-zA-Z0-9_]", "_", key)
                 label = label if label[:1].isalpha() else f"m_{label}"
                 if value is None:
@@ -253,7 +253,7 @@ class _Reader:
             fields = item.entries if isinstance(item, Fields) else {}
             url = self._text(fields.get("url")) or ""
             name = self._text(fields.get("name")) or url
-            # A comma in a name is no separator here.
+            # A comma or "=" in a name would be read as a separator, so each becomes a blank.
             pair = f"{re.sub('[,=]', ' ', name)}={url}"
             try:
                 kind.parse(pair)
@@ -264,7 +264,7 @@ class _Reader:
 
 
 def warnings_of_pattern(pattern: str) -> Iterator[str]:
-    """What is odd about the regex of trusted proxies. Raises RuleViolation if it is none."""
+    """Warnings about the regex of trusted proxies. Raises RuleViolation if ``pattern`` is no regex."""
     regex = compile_java(pattern)
     if regex.warning:
         yield regex.warning
@@ -274,7 +274,8 @@ def warnings_of_pattern(pattern: str) -> Iterator[str]:
 
 
 def trusting(pattern: str) -> Callable[[str], bool]:
-    """Whether an address is that of a trusted proxy, as the regex says. Raises RuleViolation if it is none."""
+    """A function that returns whether an address is that of a trusted proxy. Raises RuleViolation if ``pattern`` is no
+    regex."""
     regex = compile_java(pattern)
 
     def trusts(address: str) -> bool:
@@ -295,9 +296,9 @@ _SETTINGS: Final = {
 
 
 def read_tokens(nodes: Mapping[str, Node], faults: Faults) -> dict[str, tuple[str, ...]]:
-    """Values by setting in lower case, each as that setting allows; what is empty is left out.
+    """Token settings by name in lower case, checked by each setting's rules. Empty values are left out.
 
-    ``audiences`` may be several, of which a token needs one.
+    ``audiences`` may hold several, of which a token needs one.
     """
     found: dict[str, tuple[str, ...]] = {}
     for key, node in nodes.items():

@@ -1,9 +1,9 @@
-"""Loads a route file: the whole table, or all of its faults at once.
+"""Loads a route file: returns the whole table, or raises all of its faults at once.
 
-The file is the gateway's own shape (``routes:``, ``services:``, ``gates:``, …) or Spring's
-(``spring.cloud.gateway.server.webflux.routes`` and so on, with or without the last two words); the
-gateway's own sections may stand beside either. What a Config Server says is laid over the file's sections first,
-so that one reader sees both.
+The file is in the gateway's own format (``routes:``, ``services:``, ``gates:``, …) or in Spring's
+(``spring.cloud.gateway.server.webflux.routes`` and so on, with or without ``server.webflux``). The gateway's own
+sections may be added to either. A Config Server's properties are laid over the file's sections first, so that the same
+readers read both.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from gateway.routing.spec.warnings import Lines, warn_of
 from gateway.routing.table import RouteTable
 
 _SPRING_GATEWAY: Final = frozenset(map(plain_name, SPRING_GATEWAY))
-# Those whose absence changes what happens, and what to do instead.
+# Spring's keys that the gateway ignores although that changes its behaviour, and what to do instead.
 _WITHOUT_EFFECT: Final = {
     "forwarded": "Forwarded is always written anew",
     "globalfilter": "there are no global filters to be switched",
@@ -53,7 +53,7 @@ _WITHOUT_EFFECT: Final = {
 
 
 def default_file() -> Path:
-    """The route file that comes with the package."""
+    """The route file that is part of the package."""
     return Path(str(resources.files("gateway").joinpath("routes.yaml")))
 
 
@@ -61,10 +61,10 @@ MOST_FILE_BYTES: Final = 32 * 1024 * 1024
 
 
 def content_of(path: Path, *, once: bool = False) -> bytes:
-    """A route file's content; raises RouteFileError if it can't be read, or is longer than ``MOST_FILE_BYTES``.
+    """A route file's content. Raises RouteFileError if it can't be read or is longer than ``MOST_FILE_BYTES``.
 
-    ``once``: it is read this time only, so it may be a pipe. Any other must be a regular file, which says the same when
-    it is looked at again, and lets no one wait.
+    ``once``: the file is read only this once, so it may be a pipe. Otherwise it must be a regular file, which has the
+    same content when it is read again, and never blocks the reader.
     """
     try:
         if not once and not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
@@ -83,11 +83,11 @@ def content_of(path: Path, *, once: bool = False) -> bytes:
 def parse(
     data: bytes, file: str, environ: Mapping[str, str], properties: Properties | None = None
 ) -> RouteTable:
-    """Make a table of a route file's content; raises RouteFileError. ``file`` is its name in faults.
+    """Make a table of a route file's content. Raises RouteFileError. ``file`` is its name in faults.
 
-    ``properties`` of a Config Server are laid over it: its routes and default filters, where it has any, stand
-    instead of the file's; CORS is merged by path pattern and the locator by key, the server winning. Services,
-    gates, access and rooms are the file's alone. What is allowed but hardly meant is in the table's ``warnings``.
+    ``properties`` of a Config Server are laid over the file. Its routes and default filters, if it has any, replace the
+    file's. CORS is merged by path pattern and the locator by key, and the server wins. Services, gates, access and
+    rooms come from the file only. The table's ``warnings`` name what is allowed but probably not intended.
     """
     faults = Faults(file, properties.places if properties else ())
     try:
@@ -117,7 +117,7 @@ def parse(
         public=public,
         rooms=read_rooms(own.get("rooms"), gates, faults),
         services=read_services(own.get("services"), faults),
-        # The server's patterns are asked first.
+        # The server's patterns are tried first.
         cors={**over_cors, **own_cors, **over_cors},
         cors_unrouted=own_unrouted or over_unrouted,
         locator=read_locator(
@@ -139,12 +139,12 @@ def parse(
 
 
 def digest_of(data: bytes) -> bytes:
-    """What tells one content of a route file from another."""
+    """A digest that identifies the content of a route file."""
     return hashlib.sha256(data).digest()
 
 
 def _sections(root: Fields, faults: Faults) -> dict[str, Node]:
-    """All sections by plain key, Spring's moved to where the gateway's own are."""
+    """All sections by plain key. Spring's sections get the keys of the gateway's own."""
     sections: dict[str, Node] = {}
     spring = next((key for key in root.entries if key.lower() == SPRING), None)
     for key, node in root.entries.items():

@@ -1,8 +1,8 @@
-"""Spring's discovery locator: a route ``/{service}/**`` for every service that is known, the prefix taken off.
+"""Spring's discovery locator: a route ``/{service}/**`` for every known service, with the prefix removed.
 
-Such a route is one like any other: gates look at the path it has at the service, too, access rules at the path as
-sent, and none leads into a service's ``/actuator``. Nothing that an instance says of itself counts. Ids of services
-are in lower case here, so ``lower-case-service-id`` is understood and changes nothing.
+Such a route follows the rules of all routes: gates are also matched with the path at the service, access rules with the
+path as sent, and no such route leads into a service's ``/actuator``. An instance's metadata are ignored. Service ids
+are always in lower case here, so ``lower-case-service-id`` is accepted and has no effect.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FILTERS: Final = (
 
 @dataclass(frozen=True)
 class Locator:
-    """How a service's name becomes a route. Texts of ``url``, ``predicates`` and ``filters`` are expressions."""
+    """The rules that turn a service's name into a route. ``url``, ``predicates`` and ``filters`` hold expressions."""
 
     prefix: str = _PREFIX
     url: str = "'lb://'+serviceId"
@@ -43,7 +43,7 @@ class Locator:
     line: int = 0
 
     def routes(self, names: Iterable[str], faults: Faults) -> tuple[Route, ...]:
-        """A route for each name, in this order; what is wrong with the expressions goes to ``faults``."""
+        """A route for each name, in this order. Errors in the expressions are added to ``faults``."""
         nodes: list[Node] = []
         try:
             nodes = [self._route(name) for name in names]
@@ -64,9 +64,9 @@ class Locator:
 
 
 def evaluate(expression: str, service: str) -> str:
-    """What Spring's expression makes of a service: texts in quotes and ``serviceId``, joined by ``+``.
+    """The value of one of Spring's expressions for a service: texts in quotes and ``serviceId``, joined by ``+``.
 
-    Raises RuleViolation (rule ``locator``) for any other.
+    Raises RuleViolation (rule ``locator``) for any other expression.
     """
     result, at = "", 0
     while (term := _TERM.match(expression, at)) is not None:
@@ -103,8 +103,8 @@ def read_locator(
     faults: Faults,
     kind_defaults: Defaults,
 ) -> Locator | None:
-    """The locator of ``discovery:``, the keys of ``over`` before those of ``node``; None unless it is enabled.
-    ``kind_defaults`` holds for all its filters and predicates of a kind."""
+    """The locator of ``discovery:``; None unless it is enabled. Keys of ``over`` replace those of ``node``.
+    ``kind_defaults`` apply to all its filters and predicates of a kind."""
     fields = {**_fields(node, faults), **_fields(over, faults)}
     before = len(faults.found)
     enabled = _flag(fields.get("enabled"), "enabled", False, faults)
@@ -126,7 +126,7 @@ def read_locator(
         place.line,
     )
     if len(faults.found) == before:
-        # Whatever is wrong with it shows with any name.
+        # An error in an expression shows with any name.
         locator.routes(("service",), faults)
     return locator
 

@@ -1,7 +1,7 @@
-"""What may stand in a route file: every section and key, with its type and what it is for.
+"""The model of a route file: every section and key, with its type and its description.
 
-This is the one list. The readers refuse the keys that are not in it and read single values by their types, and
-``gateway schema`` prints it as a JSON Schema. Predicates and filters are in ``kinds``, in the same manner.
+This is the only list of them. The readers refuse other keys and read single values by these types, and ``gateway
+schema`` prints the list as a JSON Schema. ``kinds`` describes predicates and filters in the same way.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from gateway.routing.spec.value_types import (
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """A list of texts, or one text; none at all if it is null."""
+    """A list of texts, or one text. Null means an empty list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Definitions:
-    """A list of ``predicates`` or of ``filters``. ``expressions``: their arguments are the locator's expressions."""
+    """A list of ``predicates`` or of ``filters``. ``expressions``: their arguments are expressions of the locator."""
 
     what: str
     expressions: bool = False
@@ -41,12 +41,12 @@ class Definitions:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """YAML's ``true`` or ``false``, and no text in its stead."""
+    """YAML's ``true`` or ``false``. A text is not accepted instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class MapOf:
-    """A mapping with names of the file's own. ``pattern`` is what each name must match."""
+    """A mapping whose keys the operator chooses. Each key must match ``pattern``."""
 
     values: Shape
     pattern: str = ""
@@ -54,7 +54,7 @@ class MapOf:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A list; ``numbered``: or a mapping whose keys are the positions."""
+    """A list. ``numbered``: a mapping whose keys are the positions is accepted too."""
 
     items: Shape
     numbered: bool = False
@@ -63,9 +63,9 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key of a mapping. ``spring`` is its name in Spring's nesting, for a section that stands there too.
+    """One key of a mapping. ``spring`` is its name in Spring's nesting, if the section may be there too.
 
-    ``missing`` holds values that mean the same as no such key at all.
+    ``missing`` holds values that mean the same as leaving the key out.
     """
 
     name: str
@@ -78,10 +78,10 @@ class Key:
 
 @dataclass(frozen=True)
 class Keys:
-    """A mapping with these keys. ``title`` is what people call it.
+    """A mapping with these keys. ``title`` is its name in messages.
 
     ``dotted``: keys may be written ``a.b`` and ``a[0]``. ``others``: further keys are allowed and kept as they are.
-    ``shortcut``: a pattern of the texts that may stand instead.
+    ``shortcut``: a pattern of the texts that may replace the mapping.
     """
 
     title: str
@@ -97,7 +97,7 @@ class Keys:
 
     @cached_property
     def by_plain_name(self) -> dict[str, Key]:
-        """The keys by the name that ``plain_name`` makes."""
+        """The keys by their plain names (see ``plain_name``)."""
         return {plain_name(key.name): key for key in self.keys}
 
     def __getitem__(self, name: str) -> Key:
@@ -331,13 +331,13 @@ FILE: Final = Keys(
 )
 
 SPRING: Final = "spring"
-"""The section that holds Spring's own nesting."""
+"""The section with Spring's own nesting."""
 
 SPRING_TOP: Final = frozenset(
     {"application", "config", "debug", "eureka", "info", "jwt", "logging", "management", "resilience4j"}
     | {"server", "springdoc", "token"}
 )
-"""Settings of Spring beside it that have nothing to do with routes; here they are environment variables."""
+"""Spring's settings next to it that do not concern routes. In the gateway they are environment variables."""
 
 SPRING_GATEWAY: Final = (
     *("actuator", "enabled", "fail-on-route-definition-error", "forwarded", "function", "global-filter"),
@@ -346,7 +346,7 @@ SPRING_GATEWAY: Final = (
     *("route-filter-cache-enabled", "route-refresh-listener", "security-headers", "set-status"),
     *("streaming-media-types", "trusted-proxies", "version", "web-socket", "x-forwarded"),
 )
-"""The same among Spring's own keys of the gateway."""
+"""Such settings among Spring Cloud Gateway's own keys."""
 
 SPRING_SECTIONS: Final = {plain_name(key.spring): key for key in FILE if key.spring}
-"""The sections that may stand in Spring's nesting, by their plain names there."""
+"""The sections that may be in Spring's nesting, by their plain names there."""

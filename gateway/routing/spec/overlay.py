@@ -1,4 +1,4 @@
-"""What is laid over a route file: the sections, settings of tokens and other settings that a Config Server gives."""
+"""The properties of a Config Server that are laid over a route file: sections, token settings and other settings."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from gateway.routing.spec.faults import Place
 
 @dataclass(frozen=True, slots=True)
 class Properties:
-    """What of a Config Server's answer concerns a gateway.
+    """The parts of a Config Server's response that the gateway uses.
 
-    ``sections`` by plain key, as the loader has them of a file; ``tokens`` holds ``jwkseturi`` and so on, ``given``
-    other settings by the property's canonical name. Lines are negative: ``-n`` is the n-th of ``places``. ``values``
-    are the properties that count, by full name; ``ignored`` are names of those that don't, and ``unread`` says of some
-    of these, by name, what their absence means. ``digest`` tells one content from another.
+    ``sections`` are by plain key, as the loader reads them from a file. ``tokens`` holds ``jwkseturi`` and so on,
+    ``given`` other settings by the property's canonical name. Lines are negative: ``-n`` is the n-th of ``places``.
+    ``values`` are the properties that the gateway uses, by full name. ``ignored`` are the names of the others, and
+    ``unread`` says for some of these what it means that they have no effect. ``digest`` identifies the content.
     """
 
     sections: Mapping[str, Node]
@@ -32,5 +32,5 @@ class Properties:
 
     @property
     def gives_routes(self) -> bool:
-        """Whether there is a list of routes; an empty one counts as none."""
+        """Whether there is a list of routes. An empty list does not count."""
         return "routes" in self.sections

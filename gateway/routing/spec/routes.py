@@ -1,4 +1,4 @@
-"""Reads ``routes:`` and ``default-filters:`` from a document; every fault is reported, none stops the rest."""
+"""Reads ``routes:`` and ``default-filters:`` from a document. Reports every fault and goes on after each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from gateway.routing.spec.value_types import FLAG, ORDER, TIMEOUT
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """``values`` as in the file; timeouts in seconds, None leaves the settings' and infinity means none."""
+    """A route's metadata: ``values`` as in the file, and timeouts in seconds. None: the settings' timeout applies;
+    infinity: no timeout."""
 
     values: Mapping[str, object] = field(default_factory=dict)
     cors: CorsRule | None = None
@@ -34,7 +35,7 @@ class Metadata:
 
 
 def read_metadata(node: Node | None) -> Metadata:
-    """Read ``metadata:``; raises RuleViolation (rules ``metadata``, ``cors``)."""
+    """Read ``metadata:``. Raises RuleViolation (rules ``metadata``, ``cors``)."""
     if node is None or (isinstance(node, Text) and node.null):
         return Metadata()
     values = plain(node)
@@ -48,7 +49,7 @@ def read_metadata(node: Node | None) -> Metadata:
         raise RuleViolation("metadata", f"allow-actuator must be true or false, not {allow!r}")
     return Metadata(
         values,
-        # Of an empty mapping Spring's configuration keeps nothing, so that the file's rule counts.
+        # Spring's configuration drops an empty mapping. So the file's CORS rule applies.
         parse_cors(cors) if cors else None,
         allow,
         _timeout(values, "response-timeout"),
@@ -57,7 +58,7 @@ def read_metadata(node: Node | None) -> Metadata:
 
 
 def _timeout(values: Mapping[str, object], key: str) -> float | None:
-    """Milliseconds in the file, as in Spring; a negative number there means none."""
+    """A timeout, which is in milliseconds in the file as in Spring. A negative number means no timeout."""
     value = values.get(key)
     if value is None:
         return None
@@ -76,7 +77,7 @@ _UNREADABLE = re.compile(r"[\x00-\x1f\x7f]")
 def read_routes(
     node: Node | None, default_filters: Node | None, faults: Faults, kind_defaults: Defaults
 ) -> tuple[Route, ...]:
-    """Return the sound routes in the order in which they are to be asked. ``kind_defaults`` holds for all filters and
+    """Return the valid routes in the order in which they are tried. ``kind_defaults`` apply to all filters and
     predicates of a kind."""
     definitions = read_definitions(default_filters, "filters", faults, None, bare=True)
     defaults = _make(definitions, make_filter, faults, None, kind_defaults)
@@ -112,7 +113,8 @@ def _make(
     kind_defaults: Defaults,
     sound: Callable[[Bare, Sequence[T]], bool] = lambda bare, before: False,
 ) -> list[T]:
-    """``sound`` says of a filter that may leave a bare path whether it can't do so behind those before it."""
+    """Make the predicates or filters of a route. ``sound`` returns whether a filter that may leave a path without a
+    leading slash can't do so after those before it."""
     made: list[T] = []
     for definition in definitions:
 
@@ -131,7 +133,7 @@ def _make(
 
 
 def _stays_sound(bare: Bare, predicates: Iterable[Predicate]) -> bool:
-    """Whether a filter leaves a slash in front of all paths that a route takes, as far as their beginning tells."""
+    """Whether a filter keeps the leading slash of all paths that a route takes, as far as their beginning shows."""
     return any(
         all(_stays_sound_below(bare, pattern) for pattern in each.patterns)
         for each in predicates
@@ -338,6 +340,7 @@ class _RouteReader:
 
 
 def _interleaved(defaults: list[Filter], own: list[Filter]) -> list[tuple[int, Filter]]:
-    """Spring numbers default filters and a route's own from 1 each and sorts by number, defaults first."""
+    """Spring's order: default filters and a route's own are each numbered from 1, and sorted by number. Of two with the
+    same number, the default filter comes first."""
     numbered = [pair for filters in (defaults, own) for pair in enumerate(filters, 1)]
     return sorted(numbered, key=lambda pair: pair[0])

@@ -1,8 +1,8 @@
-"""The JSON Schema of route files, made of the model that the readers check a file by.
+"""The JSON Schema of route files, made from the model that the readers use.
 
-It is for editors, so it marks no file of which the loader says nothing: it takes other spellings of keys, dotted keys
-and placeholders.
-What it can't express (an address, a regex, a gate that is public too) only ``gateway check`` finds.
+The schema is for editors. It accepts every file that the loader accepts without a fault or warning, including other
+spellings of keys, dotted keys and placeholders.
+Only ``gateway check`` finds what a schema can't express (an address, a regex, a gated call that is public too).
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ _VALUES: Final[Mapping[str, Schema]] = {
     "texts": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]},
     "numbered-texts": {"anyOf": [_TEXTS, {"type": "object"}]},
 }
-"""Definitions of what stands in many places."""
+"""Definitions that many places refer to."""
 
-# A name that a placeholder stands for can be any.
+# A name with a placeholder is not checked, because the placeholder may stand for any text.
 _UNKNOWN_NAME: Final = r"^[^=]*\$\{"
 
 
 def route_file_schema() -> Schema:
-    """The whole schema, as plain values."""
+    """The whole schema, as plain Python values."""
     used: dict[str, Schema] = {}
     whole = _keys(FILE, used)
     properties = cast(dict[str, Schema], whole["properties"])
@@ -72,7 +72,7 @@ def route_file_schema() -> Schema:
 
 
 def _spring() -> dict[str, Schema]:
-    """The definitions of Spring's keys of the gateway, with and without ``server.webflux``."""
+    """The definitions of Spring Cloud Gateway's keys, with and without ``server.webflux``."""
     sections = {key.spring: {"$ref": f"#/properties/{key.name}"} for key in SPRING_SECTIONS.values()}
     others = dict.fromkeys([_spelt(SPRING_GATEWAY), _spelt(sections, dotted=True)], _ANY)
     server = {"server": _below("webflux", {"$ref": "#/$defs/spring-webflux"}), "mvc": _ANY}
@@ -123,7 +123,7 @@ def _list(items: Schema, *, numbered: bool = False, null: bool = False) -> Schem
 
 
 def _keys(keys: Keys, used: dict[str, Schema]) -> Schema:
-    """A mapping. Each but the file itself is among the definitions."""
+    """The schema of a mapping. All mappings except the file itself become definitions."""
     name = keys.title.removeprefix("a ").replace(" ", "-")
     properties = {key.name: _key(key, used) for key in keys}
     patterns = _other_spellings(properties, "#" if keys is FILE else f"#/$defs/{name}")
@@ -155,27 +155,28 @@ def _key(key: Key, used: dict[str, Schema]) -> Schema:
 
 
 def _has_one_of(names: Iterable[str], *, dotted: bool) -> Schema:
-    """At least one of the keys must be there, in whatever spelling."""
+    """The schema that requires at least one of the keys, in any spelling."""
     names = list(names)
     some = {"not": {"propertyNames": {"not": {"pattern": _spelt(names, dotted=dotted, whole=True)}}}}
     return {"anyOf": [{"not": {"type": "object"}}, *({"required": [name]} for name in names), some]}
 
 
 def _other_spellings(properties: Iterable[str], place: str) -> dict[str, Schema]:
-    """Patterns of each key in another spelling, for which holds what stands below the properties of ``place``."""
+    """Patterns of each key's other spellings, with a reference to the key's schema in the properties of ``place``."""
     return {
         f"^(?!{name}$){_any_spelling(name)}$": {"$ref": f"{place}/properties/{name}"} for name in properties
     }
 
 
 def _spelt(names: Iterable[str], *, dotted: bool = False, whole: bool = False) -> str:
-    """A pattern of keys: the names themselves, or ``dotted``: what is written below them. ``whole``: also both."""
+    """A pattern of keys: the names themselves. ``dotted``: keys below them (``a.b``) instead. ``dotted`` and ``whole``:
+    both."""
     end = r"(?:[.\[]|$)" if whole and dotted else r"[.\[]" if dotted else "$"
     return f"^(?:{'|'.join(map(_any_spelling, names))}){end}"
 
 
 def _any_spelling(name: str) -> str:
-    """Letters regard no case; hyphens and underscores may be there or not, as in ``allowed-origins``."""
+    """A pattern of a name in any case, with or without hyphens and underscores, as in ``allowed-origins``."""
     with_hyphens = "".join(f"-{each}" if each.isupper() else each for each in name)
     return any_case(with_hyphens.replace("_", "-"), between="[-_]*")
 
@@ -208,19 +209,19 @@ def _definitions(what: str, expressions: bool, used: dict[str, Schema]) -> Schem
                 *(_arguments(kind) for kind in kinds.values()),
             ]
         used[title] = item
-    # One text is a list of shortcuts with commas between them.
+    # A single text is a list of shortcuts, separated by commas.
     items = _list({"$ref": f"#/$defs/{title}"}, numbered=True, null=True)
     return {**items, "type": [*cast(list[str], items["type"]), "string"], "pattern": shortcut}
 
 
 def _arguments(kind: Factory[Any]) -> Schema:
-    """What ``args`` may hold if the name is this kind's."""
+    """The schema of ``args`` if the name is that of this kind."""
     properties = {arg.name: _argument(arg) for arg in kind.args}
     names = {name: properties[arg.name] for arg in kind.args for name in (arg.name, *arg.also)}
     patterns = {f"^(?!{name}$){_any_spelling(name)}$": schema for name, schema in names.items()}
     patterns |= {f"^{name}$": schema for name, schema in names.items() if name not in properties}
     patterns[_POSITION] = _ANY
-    # A nested mapping is a dotted name, as in weight: {group: …}.
+    # A nested mapping, such as weight: {group: …}, stands for a dotted name.
     nested = {name.partition(".")[0] for name in properties if "." in name}
     patterns |= {f"^{name}$": {"type": "object"} for name in nested}
     args: Schema = {
@@ -238,5 +239,5 @@ def _arguments(kind: Factory[Any]) -> Schema:
 def _argument(arg: Arg) -> Schema:
     if arg.gathers:
         return {"$ref": "#/$defs/numbered-texts"}
-    # An empty text is none at all.
+    # An empty text counts as no value.
     return _TEXT if arg.of is TEXT else {"anyOf": [_value(arg.of), {"enum": ["", None]}]}

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def texts(node: Node | None, key: str, faults: Faults) -> list[Text]:
-    """The texts of a list, or of a single text; anything else is reported."""
+    """The texts of a list, or a single text. Anything else is reported."""
     if node is None or (isinstance(node, Text) and node.null):
         return []
     items = node.items if isinstance(node, Items) else (node,)
@@ -35,8 +35,8 @@ def texts(node: Node | None, key: str, faults: Faults) -> list[Text]:
 
 
 def fields_of(node: Node | None, allowed: Keys, faults: Faults, title: str = "") -> dict[str, Node]:
-    """The entries of a mapping by plain name; unknown keys are reported. ``title`` instead of that of ``allowed`` is
-    for faults."""
+    """The entries of a mapping by plain name. Unknown keys are reported. ``title`` replaces the title of ``allowed`` in
+    faults."""
     title = title or allowed.title
     if not isinstance(node, Fields):
         _expect_mapping(node, title, faults)
@@ -51,7 +51,7 @@ def fields_of(node: Node | None, allowed: Keys, faults: Faults, title: str = "")
 
 
 def _expect_mapping(node: Node | None, title: str, faults: Faults) -> None:
-    """Report anything but nothing: there is no mapping."""
+    """Report ``node``, which is not a mapping, unless it is absent or null."""
     if node is not None and not (isinstance(node, Text) and node.null):
         faults.add(node.line, "shape", f"{title} must be a mapping")
 
@@ -62,7 +62,7 @@ def lines_of(node: Node | None) -> dict[str, int]:
 
 
 def read_services(node: Node | None, faults: Faults) -> dict[str, tuple[str, ...]]:
-    """Static instances by lower-case name; a text may hold several, separated by commas, or none."""
+    """Static instances by lower-case service name. A text may hold several, separated by commas, or none."""
     if not isinstance(node, Fields):
         _expect_mapping(node, "services", faults)
         return {}
@@ -104,8 +104,8 @@ def _room(node: Node | None, line: int, faults: Faults) -> str:
 def read_gates(
     node: Node | None, faults: Faults
 ) -> tuple[tuple[Gate, ...], dict[CallPattern, int], dict[str, int]]:
-    """The gates, the line of each of their calls, and that of each room's first gate. Nothing is gated that the file
-    does not name."""
+    """The gates, the line of each of their calls, and the line of each room's first gate. Only calls that the file
+    names are gated."""
     if node is None:
         return (), {}, {}
     gates: list[Gate] = []
@@ -129,9 +129,9 @@ def read_gates(
 
 
 def read_access(node: Node | None, faults: Faults) -> tuple[tuple[CallPattern, ...], dict[CallPattern, int]]:
-    """The public calls, each with its line. Nothing is public that the file does not name.
+    """The public calls, and the line of each. Only calls that the file names are public.
 
-    ``defaults: true`` once added the calls of one system; it has no effect now, which is a warning.
+    ``defaults: true`` once added the calls of one system. It has no effect any more and causes a warning.
     """
     fields = fields_of(node, ACCESS, faults)
     calls = _calls(fields.get("public"), "public", faults)
@@ -161,7 +161,7 @@ def check_overlaps(
 
 
 def read_rooms(node: Node | None, gates: Iterable[Gate], faults: Faults) -> dict[str, RoomLimits]:
-    """Limits by room: ``default``, every room a gate names, and those of the file."""
+    """Limits by room, for ``default``, every room that a gate names, and the rooms in the file."""
     rooms = {DEFAULT_ROOM: RoomLimits(), **{gate.room: RoomLimits() for gate in gates}}
     if not isinstance(node, Fields):
         _expect_mapping(node, "rooms", faults)
@@ -178,7 +178,7 @@ def read_rooms(node: Node | None, gates: Iterable[Gate], faults: Faults) -> dict
 
 
 def _value(node: Node | None, key: str, of: ValueType[T], rule: str, faults: Faults) -> T | None:
-    """A single value; None if there is none, or none that is allowed, which is reported."""
+    """A single value; None if there is none. A value that is not allowed is reported, and None is returned."""
     if node is None:
         return None
     value = of.read(node.value) if isinstance(node, Text) else None
@@ -188,8 +188,8 @@ def _value(node: Node | None, key: str, of: ValueType[T], rule: str, faults: Fau
 
 
 def read_cors(node: Node | None, faults: Faults) -> tuple[dict[str, CorsRule], bool]:
-    """Rules by path pattern, and whether they are also for what no route takes. Spring quotes the patterns as
-    ``'[/**]'``; without brackets is fine too."""
+    """CORS rules by path pattern, and whether they also apply to requests that no route takes. Spring writes the
+    patterns as ``'[/**]'``; the brackets may be left out."""
     fields = fields_of(node, CORS, faults)
     key = "add-to-simple-url-handler-mapping"
     unrouted = bool(_value(fields.get(plain_name(key)), key, FLAG, "cors", faults))

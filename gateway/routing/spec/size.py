@@ -1,7 +1,7 @@
-"""Warns of tables so large that sound requests take longer to be compared than they may.
+"""Warns about tables so large that comparing a valid request with their rules exceeds the time limit.
 
-Samples of what the rules are for are put to the table itself, so that a warning is right. They have blanks where the
-rules have wildcards: such paths are compared in several readings, and must have time enough too.
+To be sure, sample requests that the rules are made for are matched with the table itself. They have blanks in place of
+wildcards, because paths with blanks are compared in several readings, and the time must be enough for these too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gateway.routing.spec.faults import Faults
 from gateway.routing.table import RouteTable
 
 _FEW: Final = 50
-"""So few rules of a kind never take too long. One regex may, and is warned of by itself."""
+"""Up to this many rules of a kind never take too long. A single regex may; it has its own warning."""
 _SAMPLES: Final = 12
 _MOST_NAMED: Final = 50
 _VALUE: Final = "a b"
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 def warn_of_size(table: RouteTable, lines: Mapping[CallPattern, int], faults: Faults) -> None:
-    """Warn of each kind of rules that some request takes too long to be compared with, once."""
+    """Warn once about each kind of rules that a sample request takes too long to be compared with."""
     told: set[str] = set()
     headers, query = _named(table.routes)
     for line, method, pattern in _samples(table, lines):
@@ -44,7 +44,7 @@ def warn_of_size(table: RouteTable, lines: Mapping[CallPattern, int], faults: Fa
             method, Target(path, quote(path), query, bool(query)), headers, "", "a", "http"
         )
         try:
-            # Filters make another path of most, and gates are asked for both.
+            # Filters change most paths, and gates are matched with both paths.
             found = table.too_many(facts, f"{path}/a")
         except BadRequest:
             continue
@@ -61,7 +61,7 @@ def warn_of_size(table: RouteTable, lines: Mapping[CallPattern, int], faults: Fa
 
 
 def _named(routes: Iterable[Route]) -> tuple[CIMultiDict[str], str]:
-    """Headers and a query that have what predicates look at, with a value that hardly any wants."""
+    """Headers and a query with everything that predicates compare, with a value that few predicates match."""
     headers: CIMultiDict[str] = CIMultiDict()
     cookies: dict[str, None] = {}
     parameters: dict[str, None] = {}
@@ -78,7 +78,7 @@ def _named(routes: Iterable[Route]) -> tuple[CIMultiDict[str], str]:
 
 
 def _samples(table: RouteTable, lines: Mapping[CallPattern, int]) -> Iterator[tuple[int, str, PathPattern]]:
-    """Lines, methods and paths of rules from all over the table, where there are many."""
+    """Lines, methods and paths of rules spread over the table. Kinds with few rules are left out."""
     for route in _spread(table.routes):
         yield max(route.line, 0), _method(route), _pattern(route)
     gated = [call for gate in table.gates for call in (*gate.calls, *gate.renews)]
@@ -89,7 +89,7 @@ def _samples(table: RouteTable, lines: Mapping[CallPattern, int]) -> Iterator[tu
 
 
 def _spread(rules: Sequence[T]) -> Sequence[T]:
-    """Some of many rules, the last one among them; none of few."""
+    """Some of the rules, including the last one, if there are many; none if there are few."""
     return rules[:: -max(1, len(rules) // _SAMPLES)] if len(rules) > _FEW else ()
 
 
@@ -103,7 +103,7 @@ def _pattern(route: Route) -> PathPattern:
 
 
 def _path(pattern: PathPattern) -> str:
-    """A path that the pattern matches, unless variables have regexes."""
+    """A path that the pattern matches, unless its variables have regexes."""
     texts = [
         segment.literal
         if segment.literal is not None

@@ -1,7 +1,7 @@
-"""Types of single values in a route file: how a text is read, what is said to be allowed, and its JSON Schema.
+"""Types of single values in a route file: how a text is read, how messages describe it, and its JSON Schema.
 
-A reader takes texts, since ``${NAME}`` may stand for any of them. A schema sees what an editor sees: a number where
-YAML has one, and a text that holds a placeholder, which is never refused.
+A reader gets texts, because ``${NAME}`` may stand for any value. A schema gets what an editor sees: a number where
+YAML has one, and a text where it has a placeholder. A text with a placeholder is never refused.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ T_co = TypeVar("T_co", covariant=True)
 _PLACEHOLDER: Final = r"\$\{"
 _LONGEST_NUMBER: Final = 999_999_999
 _INT32: Final = range(-(2**31), 2**31)
-# What Redis counts is milliseconds; less than one would become 0 there.
+# Redis counts in milliseconds, so a shorter time would become 0 there.
 _SHORTEST: Final = 0.001
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 _UNITS: Final = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
@@ -24,11 +24,11 @@ _UNITS: Final = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
 
 @dataclass(frozen=True, slots=True)
 class ValueType(Generic[T_co]):
-    """``wanted`` completes "NAME must be …". ``pattern`` is what the whole text must match; it uses what the regexes of
-    Python and of JSON Schema have in common. ``make`` gets the match; it returns None for a text that is wrong all the
-    same.
+    """A type of value. ``wanted`` completes "NAME must be …". The whole text must match ``pattern``, which only uses
+    the syntax that regexes of Python and JSON Schema share. ``make`` turns the match into the value, or returns None if
+    the text is wrong all the same.
 
-    ``types`` are the JSON types besides a text, ``bounds`` the keywords for these.
+    ``types`` are the JSON types besides a text, ``bounds`` the schema's keywords for these.
     """
 
     wanted: str
@@ -38,7 +38,7 @@ class ValueType(Generic[T_co]):
     bounds: Mapping[str, object] = field(default_factory=dict)
 
     def read(self, text: str) -> T_co | None:
-        """The value of a text; None if it is not allowed."""
+        """The value of a text; None if the text is not allowed."""
         match = re.fullmatch(self.pattern, text)
         return self.make(match) if match else None
 
@@ -50,13 +50,13 @@ class ValueType(Generic[T_co]):
 
 
 def any_case(text: str, between: str = "") -> str:
-    """A regex for a text in capitals, small letters or both; ``between`` stands for each hyphen."""
+    """A regex for a text in upper, lower or mixed case. ``between`` replaces each hyphen."""
     letters = (f"[{each.lower()}{each.upper()}]" if each.isalpha() else re.escape(each) for each in text)
     return "".join(between if each == re.escape("-") and between else each for each in letters)
 
 
 def choice(names: Sequence[str]) -> ValueType[str]:
-    """One of these names, which are in capitals; a text regards no case."""
+    """One of these names, which are in upper case. The case of a text is ignored."""
     return ValueType(
         f"one of {', '.join(names)}", "|".join(map(any_case, names)), lambda match: match[0].upper()
     )
@@ -82,14 +82,14 @@ def _order(match: re.Match[str]) -> int | None:
 
 
 def _size(match: re.Match[str]) -> int | None:
-    # As in Spring, a limit of 0 is refused. It would be none further on.
+    # As in Spring, a limit of 0 is refused. Later code would take it for no limit.
     return int(match[1]) * _UNITS[(match[2] or "").upper()] or None
 
 
 TEXT: Final[ValueType[str]] = ValueType(
     "a text", r"(?s:.*)", lambda match: match[0], ("number", "boolean", "null")
 )
-"""Any single value. YAML's numbers and truth values count as they are written."""
+"""Any single value. YAML's numbers and truth values are read as they are written."""
 
 FLAG: Final[ValueType[bool]] = ValueType(
     "true or false",

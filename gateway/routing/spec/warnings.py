@@ -1,7 +1,7 @@
-"""What a route file allows and its author hardly means: rules that no call meets, names that are nearly others.
+"""Warnings about what a route file allows but probably does not intend: rules that match no call, misspelled names.
 
-Every warning goes to ``Faults.warn``. A warning must be right: where it can't be known whether a call exists (filters
-that rewrite paths, routes that discovery makes), nothing is said.
+Every warning is passed to ``Faults.warn``. A warning must be right. If it is not known whether a call exists (filters
+rewrite paths, discovery makes routes), there is no warning.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from gateway.routing.wide_patterns import WidePattern, bare_pattern
 from gateway.settings.spelling import looks_like, nearest
 
 NEEDS_ALL_ROUTES: Final = frozenset({"gate-without-route", "public-without-route", "service-without-route"})
-"""Rules of warnings that are right only where all routes are known, those of a Config Server included."""
+"""Rules of warnings that are right only if all routes are known, including those of a Config Server."""
 
 MOST_COMPARED: Final = 200_000
-"""Pairs of a route and a call. A file with more is not looked through: loading it must not take seconds."""
+"""Limit for the pairs of a route and a call. A file with more is not checked, because loading it must not take
+seconds."""
 
 _STRIP = re.compile(r"\[StripPrefix parts = (\d+)\]")
 _PREFIX = re.compile(r"\[PrefixPath prefix = '(.*)'\]")
@@ -40,11 +41,11 @@ _ANYTHING: Final = "/**"
 _OWN: Final = tuple(
     map(parse_call, ("/api/v1/queue/**", "/actuator/**", "/metrics/**", "/swagger-ui/**", "/swagger-ui.html"))
 )
-"""What the gateway answers itself, before any route."""
+"""The calls that the gateway answers itself, before any route."""
 _QUEUE: Final = _OWN[0]
 _OPERATORS: Final = _OWN[1:3]
 _ONCE_GATED: Final = tuple(map(parse_call, ("/api/v1/reservations", "/api/v1/reservation-seats/**")))
-"""The calls that earlier versions gated without being told to."""
+"""The calls that earlier versions gated by default."""
 _BRACES = re.compile(r"\{(?:[^{}]|\{[^{}]*\})*\}")
 _REGEX = re.compile(r"\A\.[*+]\Z|\\[dws]|\[[^]]*-[^]]*\]|\[[^]]+\][*+]|\(.*(?:\.[*+]|[|\\]).*\)")
 _LONGEST_SESSION_SECONDS: Final = 86_400.0
@@ -52,8 +53,8 @@ _LONGEST_SESSION_SECONDS: Final = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Where the gateway's own sections stand in the file: the line of each call, of each room's first gate, of each
-    room's limits and of each service."""
+    """Lines of the gateway's own sections in the file: of each call, each room's first gate, each room's limits and
+    each service."""
 
     calls: Mapping[CallPattern, int]
     gates: Mapping[str, int]
@@ -63,8 +64,8 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class _Reach:
-    """The calls that a route takes, as far as its predicates on path and method tell. ``sent`` are the paths that
-    they have at the service, where filters rewrite them."""
+    """The calls that a route takes, according to its predicates on path and method. ``sent`` are their paths at the
+    service, if filters rewrite the paths."""
 
     route: Route
     paths: tuple[CallPattern, ...]
@@ -72,7 +73,7 @@ class _Reach:
     sent: tuple[CallPattern, ...]
 
     def takes_path(self, call: CallPattern) -> bool:
-        """Whether some path of the call, in any case and with or without a slash at its end, is the route's."""
+        """Whether the route takes a path of the call, in any case, and with or without a slash at its end."""
         known = [path for path in self.sent if path.source != _ANYTHING]
         return any(overlap(each, path) for path in (*self.paths, *known) for each in _with_slash(call))
 
@@ -85,7 +86,7 @@ class _Reach:
 
 
 def warn_of(table: RouteTable, lines: Lines, faults: Faults, *, gates_named: bool) -> None:
-    """All warnings about a table and its file. ``gates_named``: the file has a section ``gates``."""
+    """Add all warnings about a table and its file. ``gates_named``: the file has a section ``gates``."""
     reaches = [_reach(route) for route in table.routes]
     _warn_of_notations(table, lines, faults)
     _warn_of_shadows(table.routes, faults)
@@ -96,7 +97,7 @@ def warn_of(table: RouteTable, lines: Lines, faults: Faults, *, gates_named: boo
     if not gates_named:
         _warn_of_lost_gates(reaches, faults)
     calls = len(table.public) + sum(len(gate.calls) + len(gate.renews) for gate in table.gates)
-    # Routes that discovery makes are not known yet, and a table without routes has them elsewhere.
+    # Routes that discovery makes are not known yet. A table without routes gets them from elsewhere.
     if table.locator is None and reaches and calls * len(reaches) <= MOST_COMPARED:
         _warn_of_unmet_gates(table.gates, reaches, lines, faults)
         _warn_of_unmet_rules(table.public, reaches, lines, faults)
@@ -120,7 +121,7 @@ def _reach(route: Route) -> _Reach:
 
 
 def _sent(pattern: PathPattern, route: Route) -> set[str]:
-    """Patterns of the paths that such calls have at the service; ``/**`` where that can't be told."""
+    """Patterns of the paths that such calls have at the service; ``/**`` if that is not known."""
     source = pattern.source
     for text in map(str, route.filters):
         source = _rewritten(source, text, literal_prefix(pattern))
@@ -134,7 +135,8 @@ def _sent(pattern: PathPattern, route: Route) -> set[str]:
 
 
 def _rewritten(source: str, text: str, beginning: str) -> str:
-    """What a filter, as ``text`` shows it, makes of a pattern. ``beginning`` is that of the route's own pattern."""
+    """The pattern ``source`` after a filter, whose Spring text is ``text``. ``beginning`` is that of the route's own
+    pattern."""
     if found := _STRIP.fullmatch(text):
         if source.startswith(("/**", "/{*")):
             return _ANYTHING
@@ -160,7 +162,7 @@ def _call(pattern: PathPattern) -> CallPattern:
 
 @lru_cache(maxsize=4096)
 def _with_slash(call: CallPattern) -> tuple[CallPattern, ...]:
-    """The call with and without a slash at the end of its path: what protects looks past it."""
+    """The call with and without a slash at the end of its path, because protecting patterns ignore that slash."""
     forms = [call]
     if call.pattern.tail is None:
         path = call.pattern.source
@@ -176,12 +178,12 @@ def _methods(call: CallPattern) -> frozenset[str]:
 
 
 def covers(one: PathPattern, other: PathPattern) -> bool:
-    """Whether every path that ``other`` matches is matched by ``one``. False where that can't be told."""
+    """Whether ``one`` matches every path that ``other`` matches. False if that is not known."""
     return _covers(_parts(one), _parts(other))
 
 
 def _parts(pattern: PathPattern) -> tuple[Segment | None, ...]:
-    """The segments; None stands for any number of them."""
+    """The segments. None stands for any number of them."""
     head, tail = (None,) * (pattern.head is not None), (None,) * (pattern.tail is not None)
     return (*head, *pattern.segments, *tail)
 
@@ -207,7 +209,7 @@ def _segment_covers(one: Segment, other: Segment) -> bool:
 
 
 def _warn_of_shadows(routes: Sequence[Route], faults: Faults) -> None:
-    """Routes that no request reaches, because one before them takes all of theirs."""
+    """Warn about routes that no request reaches, because an earlier route takes all of their requests."""
     earlier: dict[str, list[Route]] = {}
     lengths: set[int] = set()
     for route in routes:
@@ -215,7 +217,7 @@ def _warn_of_shadows(routes: Sequence[Route], faults: Faults) -> None:
         first = literal_prefix(patterns[0])
         text = literal_beginning(patterns[0]).rstrip("*")
         ends = [at for at, character in enumerate(first) if character == "/"]
-        # A pattern that covers another one begins with a part of the other's beginning.
+        # If a pattern covers another one, its beginning is a prefix of the other's beginning.
         before = [first[:end] for end in ends] + [first]
         for prefix in (*before, *(f"{text[:length]}*" for length in lengths if length <= len(text))):
             by = next((each for each in earlier.get(prefix, ()) if _takes_all(each, route, patterns)), None)
@@ -243,7 +245,7 @@ def _patterns(route: Route) -> tuple[PathPattern, ...]:
 
 
 def _takes_all(one: Route, other: Route, patterns: Iterable[PathPattern]) -> bool:
-    # Paths take longest to compare.
+    # Paths last, because they take longest to compare.
     for predicate in sorted(one.predicates, key=lambda each: isinstance(each, Path)):
         if isinstance(predicate, Weight):
             return False
@@ -273,12 +275,12 @@ def _warn_of_own_paths(reaches: Iterable[_Reach], faults: Faults) -> None:
 
 
 def _own(call: CallPattern) -> CallPattern | None:
-    """The own calls of the gateway within which all of these are."""
+    """The gateway's own calls that include all calls of ``call``; None if there are none."""
     return next((own for own in _OWN if covers(own.wide.of, call.wide.of)), None)
 
 
 def _warn_of_gates(gates: Sequence[Gate], lines: Lines, faults: Faults) -> None:
-    """Calls that an earlier gate decides."""
+    """Warn about calls of a gate for which an earlier gate always wins."""
     before: list[tuple[CallPattern, str]] = []
     for gate in gates:
         for call in gate.calls:
@@ -301,7 +303,8 @@ def _warn_of_gates(gates: Sequence[Gate], lines: Lines, faults: Faults) -> None:
 
 
 def _warn_of_gate_regexes(gates: Sequence[Gate], lines: Lines, faults: Faults) -> None:
-    """Regexes in gates that narrow nothing. Between gates of two rooms a regex says which of them counts."""
+    """Warn about regexes in gates that have no effect. A regex has one only if it decides between gates of two
+    rooms."""
     calls = [(call, gate.room) for gate in gates for call in gate.calls]
     constrained = [(call, room) for call, room in calls if call.wide.constrained]
     if len(calls) * len(constrained) > MOST_COMPARED:
@@ -337,7 +340,7 @@ def _warn_of_unmet_gates(
             if any(reach.takes_method(call) for reach in there):
                 continue
             if any(reach.may_send_anything and reach.takes_method(call) for reach in reaches):
-                # It may be the path that some call has at its service. If it is nearly another one, it is not.
+                # The path may be that of a call at its service. If it is similar to a route's path, it is a typo.
                 near = None if there else _nearest_route(call, reaches, close=True)
                 if near is None:
                     continue
@@ -365,7 +368,7 @@ def _warn_of_unmet_rules(
 
 
 def _is_own(rule: CallPattern, lines: Lines, faults: Faults) -> bool:
-    """Whether a public rule is about own calls, which it has no effect on."""
+    """Whether a public rule is about the gateway's own calls. Warns if it has no effect there."""
     if _decides(_QUEUE, rule):
         message = f"'{rule}' (access) opens nothing: calls below /api/v1/queue always need a token"
         faults.warn(lines.calls.get(rule, 1), "public-own-call", message)
@@ -377,12 +380,12 @@ def _is_own(rule: CallPattern, lines: Lines, faults: Faults) -> bool:
         )
         faults.warn(lines.calls.get(rule, 1), "public-own-call", message)
         return True
-    # Open anyway. A file that says so is right.
+    # These calls are open anyway, so a file that opens them is right.
     return _own(rule) is not None or rule.pattern.source.startswith("/v3/api-docs")
 
 
 def _same_case(rule: CallPattern, path: CallPattern) -> bool:
-    """Whether literal beginnings agree in their case: what opens regards it."""
+    """Whether the literal beginnings have the same case, because rules that open calls are case-sensitive."""
     pairs = zip(rule.pattern.first_literals(), path.pattern.first_literals(), strict=False)
     return all(one == other for one, other in pairs)
 
@@ -395,7 +398,8 @@ def _missing(call: CallPattern, there: Sequence[_Reach], near: str | None) -> st
 
 
 def _nearest_route(call: CallPattern, reaches: Iterable[_Reach], *, close: bool) -> str | None:
-    """``; the nearest is …``: a route with nearly this beginning. ``close``: singular and plural are not near."""
+    """The text ``; the nearest is …`` with a route whose path begins almost like the call's; None if there is none.
+    ``close``: singular and plural do not count as similar."""
     mine = _beginning(call.pattern)
     for reach in reaches:
         for path in reach.paths:
@@ -416,8 +420,8 @@ def _beginning(pattern: PathPattern) -> list[str]:
 
 
 def _warn_of_notations(table: RouteTable, lines: Lines, faults: Faults) -> None:
-    """Paths written as in a query, for Express or as a regex: they are patterns too, of paths that no client asks
-    for."""
+    """Warn about paths in another notation: with a query, in Express syntax, or as a regex. They are valid patterns,
+    but of paths that no client requests."""
     for call, line in lines.calls.items():
         if (slip := _notation(call.pattern)) is not None:
             faults.warn(line, "notation", f"'{call}': {slip}")
@@ -428,14 +432,14 @@ def _warn_of_notations(table: RouteTable, lines: Lines, faults: Faults) -> None:
 
 
 def _notation(pattern: PathPattern) -> str | None:
-    """What is wrong with a pattern whose author probably had another notation in mind, and what to write."""
+    """Why a pattern is probably written in another notation, and what to write instead; None if it is not."""
     source = _BRACES.sub("x", pattern.source[:2000])
     if "#" in source:
         return "browsers send nothing of what begins with '#'; leave it out"
     if "=" in source.partition("?")[2]:
         return "a query is not compared, and '?' stands for one character of the path; leave out all from the '?' on"
     for segment in pattern.segments:
-        # No one writes a longer one by hand, and these searches take more than linear time.
+        # Cut, because these searches take more than linear time. Segments written by hand are shorter.
         plain = _BRACES.sub("x", segment.text[:200])
         if re.match(r":[A-Za-z]", plain):
             return f"'{segment.text}' matches only this text; write {{{segment.text[1:]}}} for any segment"
@@ -448,8 +452,8 @@ def _notation(pattern: PathPattern) -> str | None:
 
 
 def _warn_of_lost_gates(reaches: Iterable[_Reach], faults: Faults) -> None:
-    """Files written for versions in which these calls were gated by themselves. A route for all paths is no sign of
-    such a file."""
+    """Warn about a file that was written for a version in which these calls were gated by default. A route for all
+    paths is no sign of such a file."""
     for reach in reaches:
         known = [path for path in (*reach.paths, *reach.sent) if literal_prefix(path.pattern).strip("/")]
         named = any("reservation" in text for text in (reach.route.upstream.service or "", *map(str, known)))
@@ -465,7 +469,8 @@ def _warn_of_lost_gates(reaches: Iterable[_Reach], faults: Faults) -> None:
 
 
 def _warn_of_rooms(table: RouteTable, lines: Lines, faults: Faults) -> None:
-    """Rooms that are nearly others (of a gate and not listed, or listed and without a gate), and sessions of days."""
+    """Warn about rooms with probably misspelled names (a gate's room that is not listed, or a listed one without a
+    gate), and about sessions that last days."""
     listed, gated = ["default", *lines.rooms], sorted(lines.gates)
     for room, line in lines.gates.items():
         if room not in listed and (near := nearest(room, listed)) is not None:
@@ -500,7 +505,8 @@ def _warn_of_unused_services(table: RouteTable, lines: Lines, faults: Faults) ->
 
 
 def without_instances(table: RouteTable) -> tuple[Fault, ...]:
-    """Services of ``lb://`` routes that the file gives no instance, each once. For gateways that have no discovery."""
+    """Warnings about services of ``lb://`` routes without an instance in the file, each once. For gateways without
+    discovery."""
     faults = Faults(table.source)
     seen: set[str] = set()
     for route in table.routes:
@@ -524,7 +530,7 @@ def without_instances(table: RouteTable) -> tuple[Fault, ...]:
 
 
 def to_itself(table: RouteTable, port: int) -> tuple[Fault, ...]:
-    """Routes and instances that lead back to the port on which the gateway itself listens on this machine."""
+    """Warnings about routes and instances that lead back to the gateway's own port on this machine."""
     faults = Faults(table.source)
     for route in table.routes:
         addresses = (
