@@ -192,7 +192,7 @@ def _on(cores: frozenset[int]) -> Iterator[None]:
 def _table(options: Options, found: Figures) -> Table:
     cost = found.opening_cpu / found.opened
     limits = [
-        Limit("memory a stream, kB", found.memory / 1000, 14, 12),
+        Limit("memory a stream, kB", found.memory / 1000, 4, 3),
         Limit("opens a second of CPU", 1 / cost, 4000, at_least=True),
         Limit("share of the core, % CPU", found.share * 100, 4, 2.5),
         Limit("longest hold of the loop, opening, ms CPU", found.opening_hold * 1000, 20, 10),

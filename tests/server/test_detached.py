@@ -18,6 +18,8 @@ from gateway.app import METRICS, create_app
 from gateway.context import DETACHED, HUBS
 from gateway.serve import runner_of
 from gateway.server.listener import Server
+from gateway.sse import hub
+from gateway.sse.state_reader import Reader
 from tests.harness import ROUTES, Caller, Gateways, Running, listening, settings_for
 from tests.sse.support import until
 
@@ -201,7 +203,7 @@ class TestTheAccessLog:
             assert line["bytes"] == unchunked(first + rest)
             assert "end" not in line
 
-    @pytest.mark.parametrize("how", ["closed", "half-closed", "reset", "flooding"])
+    @pytest.mark.parametrize("how", ["closed", "half-closed", "reset"])
     async def test_one_that_its_client_leaves_is_marked(self, gateways: Gateways, how: str) -> None:
         async with self.logging(gateways) as (gateway, lines):
             user = await waiting(gateway)
@@ -210,8 +212,6 @@ class TestTheAccessLog:
                     client.writer.close()
                 elif how == "half-closed":
                     client.writer.write_eof()
-                elif how == "flooding":
-                    client.send(b"x" * 70_000)
                 else:
                     sock = client.writer.get_extra_info("socket")
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -223,6 +223,21 @@ class TestTheAccessLog:
             assert line["bytes"] > 100
             assert len(gateway.app[HUBS]["default"]) == 0
             assert len(gateway.app[DETACHED]) == 0
+
+    async def test_one_whose_client_goes_before_anything_was_sent_has_499(
+        self, gateways: Gateways, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(hub, "OPENING_SECONDS", PATIENCE)
+        monkeypatch.setattr(Reader, "one", lambda *_: None)
+        async with self.logging(gateways) as (gateway, lines):
+            user = await waiting(gateway)
+            async with connected(gateway) as client:
+                client.send(request("/api/v1/queue/stream", user))
+                await until(lambda: len(gateway.app[DETACHED]) == 1)
+            await until(lambda: bool(lines.of_streams))
+            (line,) = lines.of_streams
+
+            assert (line["status"], line["bytes"], line["end"]) == (499, 0, "aborted")
 
     async def test_over_http_1_0_the_size_is_that_of_what_was_sent(self, gateways: Gateways) -> None:
         async with self.logging(gateways) as (gateway, lines):

@@ -311,7 +311,9 @@ async def world(
                 await here.hub.drain(0.0)
         finally:
             here.close()
-            await until(lambda: not here.connections)
+            # Bounded, so that a test that failed ends.
+            async with asyncio.timeout(5.0):
+                await until(lambda: not here.connections)
 
 
 @asynccontextmanager

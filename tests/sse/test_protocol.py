@@ -6,13 +6,16 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import uvloop
+from aiohttp import web
 
 from gateway.server.limits import ConnectionLimits
 from gateway.sse import frames
 from gateway.sse.protocol import MOST_RECEIVED_BYTES
+from gateway.sse.response import EventStream
 from gateway.sse.subscriber import Subscriber
 from tests.sse.support import ALLOWED_IN, Event, State, Tab, World, until, world
 
@@ -95,6 +98,25 @@ class TestWhatTheClientSends:
             tab.close()
             await until(lambda: bool(here.ended))
 
+    async def test_one_whose_connection_aiohttp_had_stopped_reading_is_noticed_as_well(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        start = EventStream.start
+
+        async def paused(self: EventStream, request: web.BaseRequest, **options: Any) -> object:
+            # As aiohttp does for a body that the handler does not read.
+            assert request.transport is not None
+            request.transport.pause_reading()
+            return await start(self, request, **options)
+
+        monkeypatch.setattr(EventStream, "start", paused)
+        async with world() as here:
+            tab = await opened(here)
+            tab.close()
+            await here.gone()
+
+            assert here.told.log == ["+kim", "closed", "-kim"]
+
     async def test_a_client_that_is_still_sending_gets_time_to_read_the_end(self) -> None:
         async with world(limits=QUICK) as here:
             tab = await opened(here)
@@ -102,7 +124,8 @@ class TestWhatTheClientSends:
             tab._writer.write(b"x")
             await until(lambda: stream._received == 1)
             here.hub.deliver(Event("kim", 5))
-            assert len(here.connections) == 1
+            # Closed, it would answer what still comes with a reset.
+            assert not stream._transport.is_closing()
             tab._writer.write(b"x" * 1000)
 
             assert [block.event for block in await tab.rest()] == ["ALLOWED_IN"]
@@ -216,6 +239,27 @@ class TestSlowClients:
 
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(scenario())
+
+    async def test_one_for_whom_little_waits_is_cut_off_behind_the_last_frame_too(self) -> None:
+        async with world(max_buffer=10_000_000, limits=QUICK) as here, here.deaf("deaf") as (stream, _):
+            while not stream._transport.get_write_buffer_size():
+                assert stream.write(frames.comment("x" * 1000))
+            assert stream._timer is None
+            here.hub.deliver(Event("deaf", 99))
+            await until(lambda: bool(here.ended))
+
+            assert here.ended[0][2] == "aborted"
+
+    async def test_one_that_resets_before_it_has_its_last_frame_is_logged_as_such(self) -> None:
+        async with world(max_buffer=10_000_000) as here, here.deaf("deaf") as (stream, sock):
+            behind(stream)
+            here.hub.deliver(Event("deaf", 99))
+            assert stream.completed
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.close()
+            await until(lambda: bool(here.ended))
+
+            assert here.ended[0][2] == "aborted"
 
     async def test_one_that_is_behind_but_reads_gets_all_to_the_last_frame(self) -> None:
         limits = ConnectionLimits(reader_seconds=5.0, reader_rate=0)
