@@ -1,4 +1,4 @@
-"""docs/reference/routes.md: every predicate and filter there is has a section, and every example does what it says."""
+"""The pages of the route file: every predicate and filter has a section, and every example does what it says."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from gateway.routing.spec.model import FILE, ROUTE
 from gateway.routing.table import Match, RouteTable
 from tests.routing.vectors import load_json
 
-TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "routes.md").read_text("utf-8")
+_PAGES = ("routes", "predicates", "filters", "gates", "cors", "services", "locator", "spring-routes")
+TEXT = "\n".join(
+    (Path(__file__).parents[2] / "docs" / "reference" / f"{page}.md").read_text("utf-8") for page in _PAGES
+)
 _EXAMPLE = re.compile(r"```yaml\n(.*?)```\n\n```\n(.*?)```", re.DOTALL)
 _HEADER = re.compile(r"\[([\w-]+): ([^\]]*)\]")
 _BLOCK = re.compile(r"```\n((?:services|gates|access|rooms|cors|discovery):\n.*?)```", re.DOTALL)
