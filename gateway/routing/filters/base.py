@@ -2,7 +2,7 @@
 
 Each filter changes a ``RequestRewrite``, which starts as the client's request. Headers are edited and the request is
 sent only after all filters have run. Names, arguments and meaning are Spring Cloud Gateway's;
-``docs/reference/routes.md`` shows each. As there, the response is edited in the reverse order of the filters.
+``docs/reference/filters.md`` shows each. As there, the response is edited in the reverse order of the filters.
 """
 
 from __future__ import annotations
