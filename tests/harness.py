@@ -80,8 +80,9 @@ class Service:
 @asynccontextmanager
 async def listening(runner: web.BaseRunner[Any]) -> AsyncIterator[str]:
     """Serves on a free loopback port; yields the base URL."""
-    await runner.setup()
     try:
+        # Inside, so that a start that fails leaves nothing open either.
+        await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0][:2]
         yield f"http://{host}:{port}"
