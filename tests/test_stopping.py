@@ -17,11 +17,11 @@ import aiohttp
 import pytest
 import redis
 
-from tests.harness import Caller
-from tests.processes import GatewayProcess, gateway_process
 from tests.proxy.support import Client, request
-from tests.redis_server import RedisServer
-from tests.tokens import Issuer, serving
+from tests.support.gateway import Caller
+from tests.support.gateway_process import GatewayProcess, gateway_process
+from tests.support.redis_server import RedisServer
+from tests.support.tokens import Issuer, serving
 
 GRACE = 1.0
 ROUTES = """

@@ -28,9 +28,9 @@ from gateway.server.limits import UNLIMITED_FILES
 from gateway.server.listener import Server, most_descriptors
 from gateway.settings.fields import Setting
 from gateway.settings.model import TABLE, Settings
-from tests.harness import Gateways
 from tests.proxy.support import gateway_to, raw_upstream, request
 from tests.proxy.test_uploads import keeping
+from tests.support.gateway import Gateways
 
 ROOT = Path(__file__).parents[1]
 NUMBERS = [row for row in TABLE if re.match(r"a (whole )?number", row.kind.allowed)]

@@ -9,7 +9,7 @@ from yarl import URL
 
 from gateway.context import HEALTH, ROOMS
 from gateway.routing.kinds import NO_FILTERS
-from tests.harness import Gateways
+from tests.support.gateway import Gateways
 
 TOKEN = "operator-token-of-the-test"
 

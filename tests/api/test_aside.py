@@ -18,7 +18,7 @@ from gateway.api import actuator
 from gateway.api.actuator import KEPT_TIMES, LONG_SECONDS, Aside
 from gateway.observability.instruments import LatencyHistogram, Tally
 from gateway.observability.spring_names import SpringMetrics
-from tests.harness import Gateways
+from tests.support.gateway import Gateways
 
 
 class Maker:

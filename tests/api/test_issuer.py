@@ -12,10 +12,10 @@ from aiohttp import web
 
 from gateway.auth.key_set import MAX_DOCUMENT_BYTES
 from gateway.context import AUTHENTICATOR
-from tests.certificates import certificate
-from tests.harness import Gateways, Running
-from tests.provider import Provider, providing
-from tests.tokens import Issuer, private_pem
+from tests.support.certificates import certificate
+from tests.support.gateway import Gateways, Running
+from tests.support.identity_provider import Provider, providing
+from tests.support.tokens import Issuer, private_pem
 
 TOKEN = "operator-token-of-the-test"
 

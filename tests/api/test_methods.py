@@ -9,8 +9,8 @@ from prometheus_client import generate_latest
 
 from gateway.context import OBSERVERS
 from tests.api.test_queries import raw
-from tests.harness import Answer, Caller, Gateways, Running
-from tests.hostile.upstream import RawUpstream
+from tests.support.gateway import Answer, Caller, Gateways, Running
+from tests.support.raw_service import RawUpstream
 
 ROUTES = """
 routes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.harness import Gateways
+from tests.support.gateway import Gateways
 
 ROUTES = """
 routes:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from tests.harness import Caller, Gateways
+from tests.support.gateway import Caller, Gateways
 
 TOKEN = "operators-only"
 ROOM = "/actuator/rooms/default"

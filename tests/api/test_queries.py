@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.harness import Gateways, Running
-from tests.hostile.upstream import RawUpstream
+from tests.support.gateway import Gateways, Running
+from tests.support.raw_service import RawUpstream
 
 ROUTES = """
 routes:

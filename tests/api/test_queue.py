@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from gateway.context import ROOMS
-from tests.harness import Gateways
+from tests.support.gateway import Gateways
 
 
 async def test_the_first_is_admitted_at_once_and_the_next_waits(gateways: Gateways) -> None:

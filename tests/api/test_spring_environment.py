@@ -13,7 +13,7 @@ from aiohttp import web
 from prometheus_client import generate_latest
 
 from gateway.context import OBSERVERS
-from tests.harness import Answer, Gateways, Running, listening
+from tests.support.gateway import Answer, Gateways, Running, listening
 
 SECURITY = {
     "X-Content-Type-Options": "nosniff",

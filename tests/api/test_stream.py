@@ -10,7 +10,7 @@ import pytest
 
 from gateway.context import ROOMS
 from gateway.observability.loop_lag import LoopLag
-from tests.harness import ROUTES, Caller, Gateways, Running
+from tests.support.gateway import ROUTES, Caller, Gateways, Running
 
 
 async def admitted(gateway: Running, name: str = "first") -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from gateway.context import OBSERVERS
-from tests.harness import ROUTES, Answer, Gateways, Running
-from tests.observability.collector import Collector, a_collector
+from tests.support.collector import Collector, a_collector
+from tests.support.gateway import ROUTES, Answer, Gateways, Running
 
 T = "4bf92f3577b34da6a3ce929d0e0e4736"
 S = "00f067aa0ba902b7"

@@ -10,7 +10,7 @@ import pytest
 from gateway.auth.jwks import Jwks, JwksTiming
 from gateway.auth.tokens import TokenVerifier
 from tests.auth.attacks import NOW
-from tests.tokens import Issuer
+from tests.support.tokens import Issuer
 
 # No periodic refresh and no retry within a test's life.
 STILL = JwksTiming(refresh=900, first_retry=900, retry_without_keys=900, retry_with_keys=900)

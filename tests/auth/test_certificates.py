@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.auth.key_set import KeySet, members_of, parse_key_set
 from gateway.auth.signatures import ALGORITHMS
-from tests.certificates import certificate
-from tests.tokens import Issuer, private_pem
+from tests.support.certificates import certificate
+from tests.support.tokens import Issuer, private_pem
 
 EVERY = tuple(sorted(ALGORITHMS))
 PUBLIC = ("n", "e", "crv", "x", "y")

@@ -16,7 +16,7 @@ from gateway.auth.tokens import TokenVerifier
 from gateway.errors import AuthUnavailable, TokenInvalid
 from tests.auth.attacks import good
 from tests.auth.conftest import STILL, Clock
-from tests.tokens import Issuer
+from tests.support.tokens import Issuer
 
 ISSUER = "https://auth.example/realms/shop"
 BELOW = f"{ISSUER}/.well-known/openid-configuration"

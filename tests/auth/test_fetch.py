@@ -7,7 +7,7 @@ from aiohttp import ClientSession
 
 from gateway.auth.discovery import FetchFailed, http_fetch
 from gateway.auth.key_set import MAX_DOCUMENT_BYTES
-from tests.tokens import Issuer, KeyServer, jwks_uri, reserved_port, serving
+from tests.support.tokens import Issuer, KeyServer, jwks_uri, reserved_port, serving
 
 
 @pytest.fixture

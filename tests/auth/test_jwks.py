@@ -16,7 +16,7 @@ from gateway.auth.key_set import KeySet, parse_key_set
 from gateway.auth.sought import MOST_SOUGHT
 from gateway.errors import AuthUnavailable, TokenInvalid
 from tests.auth.conftest import STILL, Clock
-from tests.tokens import Issuer, KeyServer, jwks_uri, reserved_port, serving
+from tests.support.tokens import Issuer, KeyServer, jwks_uri, reserved_port, serving
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from gateway.auth.tokens import TokenVerifier
 from gateway.errors import TokenInvalid
 from tests.auth.attacks import NOW, good
 from tests.auth.conftest import STILL, Clock
-from tests.tokens import Issuer, b64
+from tests.support.tokens import Issuer, b64
 
 EVERY = tuple(sorted(ALGORITHMS))
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551

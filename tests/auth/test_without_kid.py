@@ -13,7 +13,7 @@ from gateway.auth.tokens import TokenVerifier
 from gateway.errors import AuthUnavailable, TokenInvalid
 from tests.auth.attacks import good
 from tests.auth.conftest import STILL, Clock
-from tests.tokens import Issuer
+from tests.support.tokens import Issuer
 
 ALLOWED = ("RS256", "PS256", "ES256")
 

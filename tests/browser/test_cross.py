@@ -13,7 +13,7 @@ from aiohttp import web
 
 from gateway.context import ROOMS
 from tests.browser.test_eventsource import browser
-from tests.harness import Gateways, Running, listening
+from tests.support.gateway import Gateways, Running, listening
 
 ROUTES = """
 routes:

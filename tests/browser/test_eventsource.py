@@ -13,7 +13,7 @@ from aiohttp import web
 
 from gateway.context import ROOMS
 from tests.browser.chromium import browser
-from tests.harness import Gateways, listening
+from tests.support.gateway import Gateways, listening
 
 ROUTES = """
 routes:

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from tests.browser.chromium import Page, page
-from tests.harness import Gateways, listening
+from tests.support.gateway import Gateways, listening
 
 ROUTES = """
 routes:

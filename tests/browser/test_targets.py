@@ -15,7 +15,7 @@ from aiohttp import web
 
 from gateway.routing.path import parse_target
 from tests.browser.chromium import browser
-from tests.harness import Gateways, Running, listening
+from tests.support.gateway import Gateways, Running, listening
 
 ROUTES = """
 routes:

@@ -16,7 +16,7 @@ import pytest
 
 from gateway.cli.main import main
 from tests.browser.chromium import Page, page
-from tests.processes import gateway_process
+from tests.support.gateway_process import gateway_process
 
 pytestmark = [pytest.mark.redis, pytest.mark.timeout(150)]
 

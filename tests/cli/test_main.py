@@ -26,7 +26,7 @@ import uvloop
 import gateway
 from gateway.cli.main import _loop_factory, main, make_parser
 from gateway.settings.model import TABLE
-from tests.config_server import ConfigServerStub, config_server, routes
+from tests.support.config_server import ConfigServerStub, config_server, routes
 
 
 def run(*arguments: str, environ: dict[str, str] | None = None) -> int:

@@ -12,10 +12,10 @@ from pathlib import Path
 import aiohttp
 from aiohttp import WSMsgType, web
 
-from tests.harness import Caller, listening
-from tests.processes import GatewayProcess, gateway_process
 from tests.proxy.support import READ_BYTES, Client
-from tests.tokens import Issuer, serving
+from tests.support.gateway import Caller, listening
+from tests.support.gateway_process import GatewayProcess, gateway_process
+from tests.support.tokens import Issuer, serving
 
 ROUTES = """
 routes:

@@ -14,9 +14,9 @@ from gateway.cli.main import main
 from gateway.composition.live_settings import is_optional, wanted
 from gateway.errors import ConfigUnavailable
 from gateway.settings.model import Settings
-from tests.config_server import ConfigServerStub, config_server, routes
-from tests.discovery.eureka.fake import FakeEureka, entry, fake_eureka
-from tests.harness import Gateways, Running
+from tests.support.config_server import ConfigServerStub, config_server, routes
+from tests.support.eureka import FakeEureka, entry, fake_eureka
+from tests.support.gateway import Gateways, Running
 
 FILE = "routes: [{id: filed, uri: 'lb://svc', predicates: [Path=/filed/**]}]\n"
 TOKEN = "operator-token-of-the-test"

@@ -13,11 +13,11 @@ import pytest
 from redis.asyncio import Redis as Client
 
 from gateway.app import ROUTE_SOURCES
-from tests.config_server import ConfigServerStub, config_server, routes
-from tests.discovery.eureka.fake import fake_eureka
-from tests.harness import Gateways, Running
-from tests.processes import gateway_process
-from tests.tokens import Issuer, serving
+from tests.support.config_server import ConfigServerStub, config_server, routes
+from tests.support.eureka import fake_eureka
+from tests.support.gateway import Gateways, Running
+from tests.support.gateway_process import gateway_process
+from tests.support.tokens import Issuer, serving
 
 NEW = "spring.cloud.gateway.server.webflux"
 JWT = "spring.security.oauth2.resourceserver.jwt."

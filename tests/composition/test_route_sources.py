@@ -20,10 +20,10 @@ from gateway.observability.metrics import NoMetrics
 from gateway.routing.spec.faults import RouteFileError
 from gateway.routing.table import RouteTable
 from gateway.settings.model import Settings
-from tests.config_server import ConfigServerStub, config_server, routes
-from tests.harness import Answer, Gateways, Running
-from tests.provider import providing
-from tests.tokens import Issuer, serving
+from tests.support.config_server import ConfigServerStub, config_server, routes
+from tests.support.gateway import Answer, Gateways, Running
+from tests.support.identity_provider import providing
+from tests.support.tokens import Issuer, serving
 
 NEW = "spring.cloud.gateway.server.webflux"
 JWT = "spring.security.oauth2.resourceserver.jwt."

@@ -15,9 +15,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.harness import ROUTES, Answer, Caller, Service, a_service
-from tests.processes import GatewayProcess, gateway_process
-from tests.tokens import Issuer, serving
+from tests.support.gateway import ROUTES, Answer, Caller, Service, a_service
+from tests.support.gateway_process import GatewayProcess, gateway_process
+from tests.support.tokens import Issuer, serving
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "nginx"
 

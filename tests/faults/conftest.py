@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import StartRedis
 from tests.faults.site import Site, a_site
+from tests.support.redis_server import StartRedis
 
 StartSite = Callable[..., AbstractAsyncContextManager[Site]]
 

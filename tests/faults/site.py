@@ -17,10 +17,10 @@ import redis as sync_redis
 
 from gateway.waiting_room.keys import RoomKeys
 from tests.faults.people import Person
-from tests.harness import ROUTES, Service, a_service
-from tests.processes import GatewayProcess, gateway_process
-from tests.redis_server import RedisServer
-from tests.tokens import Issuer, KeyServer, serving
+from tests.support.gateway import ROUTES, Service, a_service
+from tests.support.gateway_process import GatewayProcess, gateway_process
+from tests.support.redis_server import RedisServer
+from tests.support.tokens import Issuer, KeyServer, serving
 from tests.waiting_room.rules import Seen, assert_rules, look
 
 INTERVAL = 0.5

@@ -6,7 +6,7 @@ import asyncio
 
 from tests.faults.conftest import StartSite
 from tests.faults.site import eventually
-from tests.tokens import jwks_uri, reserved_port, serving
+from tests.support.tokens import jwks_uri, reserved_port, serving
 
 
 async def test_gateways_start_without_keys_and_let_people_in_once_there_are_some(

@@ -8,7 +8,7 @@ import time
 
 from tests.faults.conftest import StartSite
 from tests.faults.site import Site, cpu_seconds, eventually, files_of
-from tests.processes import GatewayProcess, limited_files
+from tests.support.gateway_process import GatewayProcess, limited_files
 
 FILES = 300
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.faults.conftest import StartSite
 from tests.faults.site import GRACE, INTERVAL, Site, eventually, memory
-from tests.redis_server import chosen_executable
+from tests.support.redis_server import chosen_executable
 
 _UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 

@@ -13,9 +13,9 @@ import pytest
 from tests.faults.conftest import StartSite
 from tests.faults.people import Person
 from tests.faults.site import GRACE, INTERVAL, Site, eventually
-from tests.harness import Caller
-from tests.older_gateway import INSIDE, LINE, OlderGateway, older_gateway
-from tests.processes import GatewayProcess
+from tests.support.gateway import Caller
+from tests.support.gateway_process import GatewayProcess
+from tests.support.older_gateway import INSIDE, LINE, OlderGateway, older_gateway
 
 CAPACITY = 3
 DURATION = 2.0

@@ -11,7 +11,7 @@ import aiohttp
 from tests.faults.conftest import StartSite
 from tests.faults.people import Person
 from tests.faults.site import KEYS, memory, quick_to_judge
-from tests.harness import Answer
+from tests.support.gateway import Answer
 
 STORM = 300
 

@@ -14,7 +14,7 @@ from gateway.context import LOOP_LAG, ROOMS
 from gateway.observability import loop_lag as lag
 from gateway.waiting_room.batch import CROWD
 from gateway.waiting_room.state import State
-from tests.harness import Answer, Caller, Gateways, Running, Stream
+from tests.support.gateway import Answer, Caller, Gateways, Running, Stream
 
 LIMIT_MS = 50
 """A busy machine is rarely so late by itself; where that matters, calls are repeated."""

@@ -15,7 +15,7 @@ import pytest
 
 from tests.faults.people import Person
 from tests.faults.site import GRACE, INTERVAL, Site, a_site, eventually
-from tests.redis_fleet import PATIENCE, Watched, until, watched
+from tests.support.redis_fleet import PATIENCE, Watched, until, watched
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.conftest import StartSite
 from tests.faults.site import eventually, memory
-from tests.harness import ROUTES
+from tests.support.gateway import ROUTES
 
 
 class Rude:

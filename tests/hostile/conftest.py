@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.hostile.rig import Gateway, key_server, running
-from tests.hostile.upstream import RawUpstream, raw_upstream
-from tests.redis_server import RedisServer
-from tests.tokens import Issuer
+from tests.support.raw_service import RawUpstream, raw_upstream
+from tests.support.redis_server import RedisServer
+from tests.support.tokens import Issuer
 
 Start = Callable[..., Gateway]
 

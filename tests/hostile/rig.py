@@ -17,8 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.hostile.upstream import RawUpstream, Seen
-from tests.tokens import Issuer
+from tests.support.raw_service import RawUpstream, Seen
+from tests.support.tokens import Issuer
 
 SECONDS = 8.0
 """How long anything may take."""

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from tests.hostile.rig import Client, Gateway, request
-from tests.hostile.upstream import RawUpstream
+from tests.support.raw_service import RawUpstream
 
 
 def cpu_seconds(pid: int) -> float:

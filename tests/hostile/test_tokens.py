@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.auth import attacks
-from tests.harness import Gateways
 from tests.hostile.rig import Gateway, request
-from tests.tokens import Issuer
+from tests.support.gateway import Gateways
+from tests.support.tokens import Issuer
 
 HOUR = 3600
 

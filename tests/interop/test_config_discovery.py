@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness import Gateways, Running
 from tests.interop.config_server import Repository, missing, real_config_server
 from tests.interop.eureka_servers import EurekaServer, eureka_server
+from tests.support.gateway import Gateways, Running
 
 pytestmark = [
     pytest.mark.skipif(missing() is not None, reason=missing() or ""),

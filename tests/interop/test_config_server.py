@@ -14,8 +14,8 @@ from gateway.api.refresh import SIGNATURE, signature_of
 from gateway.context import CONFIGURATION, ROOMS
 from gateway.errors import ConfigUnavailable
 from tests.discovery.config_server.test_docs import FILES
-from tests.harness import Gateways, Running
 from tests.interop.config_server import Repository, missing, real_config_server
+from tests.support.gateway import Gateways, Running
 
 pytestmark = [
     pytest.mark.skipif(missing() is not None, reason=missing() or ""),

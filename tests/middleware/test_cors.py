@@ -19,9 +19,9 @@ from gateway.observability.loop_lag import LoopLag
 from gateway.routing.spec.faults import RouteFileError
 from gateway.routing.table import RouteTable
 from gateway.server.listener import Server
-from tests.conftest import StartRedis
-from tests.harness import Answer, Caller, Gateways, Running, listening
 from tests.routing.vectors import Case, cases, load_json
+from tests.support.gateway import Answer, Caller, Gateways, Running, listening
+from tests.support.redis_server import StartRedis
 
 PAGE = "https://shop.test"
 ROUTES = """

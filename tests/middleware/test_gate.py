@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.auth.identity import signature
-from tests.conftest import StartRedis
-from tests.harness import Gateways
+from tests.support.gateway import Gateways
+from tests.support.redis_server import StartRedis
 
 GATED = [
     ("POST", "/api/v1/reservations"),

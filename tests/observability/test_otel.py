@@ -10,8 +10,8 @@ from gateway.observability import zipkin as otel
 from gateway.observability.spans import Remote, Span
 from gateway.observability.tracing import TraceContext
 from gateway.observability.zipkin import MOST_IN_A_POST, SpanQueue, span_queue
-from tests.observability.collector import a_collector
 from tests.observability.test_zipkin import Counts
+from tests.support.collector import a_collector
 
 T = "4bf92f3577b34da6a3ce929d0e0e4736"
 SERVER = TraceContext(T, "00f067aa0ba902b7", None, True)

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from gateway.observability.zipkin import Poster, PostFailed
-from tests.observability.collector import a_collector
+from tests.support.collector import a_collector
 
 
 async def test_the_answers_status_is_returned_and_the_body_arrives() -> None:

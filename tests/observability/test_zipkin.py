@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 from gateway.observability import zipkin
 from gateway.observability.zipkin import ATTEMPTS, ZipkinExporter, encode
-from tests.observability.collector import a_collector
+from tests.support.collector import a_collector
 
 TRACE = 0x00F92F3577B34DA6A3CE929D0E0E4736
 SAMPLED = TraceFlags(1)

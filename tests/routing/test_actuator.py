@@ -9,8 +9,8 @@ import pytest
 
 from gateway.routing.describe import actuator, actuator_route
 from gateway.routing.spec.loader import default_file, parse
-from tests.routing.files import load
 from tests.routing.vectors import FOLDER, Case, case_id, cases, faults_of
+from tests.support.route_files import load
 
 ENVIRON = {"VECTOR_SET": "from-env"}
 

@@ -20,7 +20,7 @@ from gateway.middleware.resolve import RESOLVER
 from gateway.observability.loop_lag import LoopLag
 from gateway.server.arrivals import ARRIVALS, TURN_SECONDS, Arrivals, Queued, RefusalOf
 from gateway.server.whole_response import JsonAnswer
-from tests.harness import ROUTES, Gateways, Running
+from tests.support.gateway import ROUTES, Gateways, Running
 
 LINEUP = "POST /api/v1/queue/lineup"
 PAGE = "https://shop.example"

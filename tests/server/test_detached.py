@@ -18,8 +18,8 @@ from gateway.app import METRICS, create_app
 from gateway.context import DETACHED, HUBS
 from gateway.serve import runner_of
 from gateway.server.listener import Server
-from tests.harness import ROUTES, Caller, Gateways, Running, listening, settings_for
 from tests.sse.support import until
+from tests.support.gateway import ROUTES, Caller, Gateways, Running, listening, settings_for
 
 PATIENCE = 20.0
 

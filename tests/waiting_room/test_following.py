@@ -15,8 +15,8 @@ from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.room import Limits, NoObserver, Room, RoomPolicy
 from gateway.waiting_room.state import Sign, StateKind, Summary
-from tests.conftest import StartRedis
-from tests.older_gateway import NOTIFICATIONS_LOCK
+from tests.support.older_gateway import NOTIFICATIONS_LOCK
+from tests.support.redis_server import StartRedis
 from tests.waiting_room.conftest import SCRIPTS, make_room
 
 POLICY = RoomPolicy(follow="auto")

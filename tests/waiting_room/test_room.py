@@ -16,7 +16,7 @@ from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.room import Limits, Room, RoomPolicy
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.state import Left, StateKind, Summary
-from tests.conftest import StartRedis
+from tests.support.redis_server import StartRedis
 from tests.waiting_room.conftest import make_room
 
 

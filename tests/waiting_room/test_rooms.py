@@ -20,7 +20,7 @@ from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.room import Limits, Room, RoomPolicy
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.state import StateKind
-from tests.conftest import StartRedis
+from tests.support.redis_server import StartRedis
 
 RunRooms = Callable[..., Any]
 

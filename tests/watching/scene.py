@@ -12,9 +12,9 @@ from pathlib import Path
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.harness import ROUTES, Caller, a_service
-from tests.processes import GatewayProcess, gateway_process
-from tests.tokens import Issuer, serving
+from tests.support.gateway import ROUTES, Caller, a_service
+from tests.support.gateway_process import GatewayProcess, gateway_process
+from tests.support.tokens import Issuer, serving
 
 TOKEN = "operator-token-of-the-test"
 SETTINGS = {

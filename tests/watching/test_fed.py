@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import gateway_process
+from tests.support.gateway_process import gateway_process
 from tests.watching.scene import SETTINGS, Scrape, scene
 
 # Metric, labels: each must have counted something.

@@ -16,7 +16,7 @@ from gateway.routing.spec.loader import parse
 from gateway.routing.spec.overlay import Properties
 from gateway.routing.table import RouteTable
 from gateway.settings.model import TABLE, Settings
-from tests.config_server import answer_of
+from tests.support.config_server import answer_of
 
 OLD, NEW = "spring.cloud.gateway", "spring.cloud.gateway.server.webflux"
 URLS = "springdoc.swagger-ui.urls"

@@ -10,7 +10,7 @@ from gateway.discovery.config_server.answer import LONGEST_VALUE, MOST_CHARACTER
 from gateway.discovery.config_server.properties import properties_of
 from gateway.routing.spec.faults import RouteFileError
 from gateway.routing.spec.loader import parse
-from tests.config_server import answer_of
+from tests.support.config_server import answer_of
 
 SOURCES = answer_of(
     {

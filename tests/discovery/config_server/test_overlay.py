@@ -15,7 +15,7 @@ from gateway.routing.path import parse_target
 from gateway.routing.spec.faults import RouteFileError
 from gateway.routing.spec.loader import default_file, parse
 from gateway.routing.table import RouteTable
-from tests.config_server import answer_of, routes
+from tests.support.config_server import answer_of, routes
 
 NEW = "spring.cloud.gateway.server.webflux"
 

@@ -15,7 +15,7 @@ from gateway.discovery.config_server import client as module
 from gateway.discovery.config_server.client import ConfigServer
 from gateway.errors import ConfigRefused, ConfigUnavailable
 from gateway.routing.spec.overlay import Properties
-from tests.config_server import routes
+from tests.support.config_server import routes
 
 
 class World:

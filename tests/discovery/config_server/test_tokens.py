@@ -7,7 +7,7 @@ import pytest
 from gateway.discovery.config_server.properties import properties_of
 from gateway.routing.spec.faults import RouteFileError
 from gateway.routing.spec.loader import parse
-from tests.config_server import answer_of
+from tests.support.config_server import answer_of
 
 JWT = "spring.security.oauth2.resourceserver.jwt."
 

@@ -10,7 +10,7 @@ import pytest
 from gateway.discovery.config_server.answer import ConfigResponse, split
 from gateway.discovery.config_server.client import LONGEST_NAME, MOST_WARNED, ConfigServer
 from gateway.discovery.config_server.properties import meaning_of, properties_of
-from tests.config_server import answer_of, routes
+from tests.support.config_server import answer_of, routes
 
 OLD, NEW = "spring.cloud.gateway", "spring.cloud.gateway.server.webflux"
 

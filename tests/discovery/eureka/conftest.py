@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway.discovery.eureka.transport import EurekaServers, session
 from gateway.observability.metrics import Metrics
-from tests.discovery.eureka.fake import FakeEureka, fake_eureka
+from tests.support.eureka import FakeEureka, fake_eureka
 
 
 class Clock:

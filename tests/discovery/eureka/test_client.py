@@ -12,7 +12,7 @@ from gateway.discovery.eureka.registry import Services
 from gateway.observability.metrics import Metrics
 from gateway.proxy.load_balancer import UpstreamBase
 from gateway.settings.model import Settings
-from tests.discovery.eureka.fake import FakeEureka, entry
+from tests.support.eureka import FakeEureka, entry
 
 
 def settings(fake: FakeEureka, **changes: str) -> Settings:

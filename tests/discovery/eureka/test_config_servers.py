@@ -1,4 +1,4 @@
-"""Config EurekaServers in a registry: their addresses, and what their metadata say."""
+"""Config Servers in a registry: their addresses, and what their metadata say."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gateway.discovery.eureka.client import config_servers
 from gateway.discovery.eureka.messages import MOST_CONFIG_SERVERS, BadRegistry, parse_config_servers
 from gateway.discovery.eureka.transport import EurekaAway, EurekaServers, session
 from gateway.observability.metrics import NoMetrics
-from tests.discovery.eureka.fake import entry, fake_eureka, listing
+from tests.support.eureka import entry, fake_eureka, listing
 
 NAMES = ("configserver", "config-server")
 

@@ -14,7 +14,7 @@ from gateway.discovery.eureka.transport import EurekaAway, EurekaServers
 from gateway.observability.metrics import Metrics
 from gateway.proxy.load_balancer import UpstreamBase
 from tests.discovery.eureka.conftest import Clock
-from tests.discovery.eureka.fake import FakeEureka, entry
+from tests.support.eureka import FakeEureka, entry
 
 
 def base(id_: str) -> UpstreamBase:

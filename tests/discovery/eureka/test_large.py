@@ -13,7 +13,7 @@ from gateway.discovery.eureka.messages import BadRegistry, parse_listing
 from gateway.discovery.eureka.registry import Fetcher, InstanceRegistry
 from gateway.discovery.eureka.transport import EurekaServers
 from gateway.observability.metrics import Metrics
-from tests.discovery.eureka.fake import FakeEureka, entry
+from tests.support.eureka import FakeEureka, entry
 
 
 async def turns_during(call: Callable[[], object]) -> int:

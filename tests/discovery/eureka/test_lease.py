@@ -10,7 +10,7 @@ import pytest
 from gateway.discovery.eureka.lease import Lease
 from gateway.discovery.eureka.messages import InstanceInfo
 from gateway.discovery.eureka.transport import EurekaServers
-from tests.discovery.eureka.fake import FakeEureka
+from tests.support.eureka import FakeEureka
 
 OWN = InstanceInfo("gateway-server", "::1", "::1", 8080, 8080, {}, 30)
 ENTRY = "/apps/GATEWAY-SERVER/%3A%3A1%3Agateway-server%3A8080"

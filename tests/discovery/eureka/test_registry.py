@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.discovery.eureka.messages import Listing, parse_listing
 from gateway.discovery.eureka.registry import LINGER_SECONDS, InstanceRegistry
 from gateway.proxy.load_balancer import UpstreamBase
-from tests.discovery.eureka.fake import entry, listing
+from tests.support.eureka import entry, listing
 
 
 def told(*entries: dict[str, Any], hash_: str | None = None) -> Listing:

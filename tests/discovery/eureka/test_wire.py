@@ -20,7 +20,7 @@ from gateway.discovery.eureka.messages import (
     registration,
 )
 from gateway.proxy.load_balancer import UpstreamBase
-from tests.discovery.eureka.fake import entry, listing
+from tests.support.eureka import entry, listing
 
 
 def parsed(**changes: Any) -> Instance:

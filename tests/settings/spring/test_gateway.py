@@ -7,10 +7,10 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.config_server import config_server, routes
-from tests.discovery.eureka.fake import fake_eureka
-from tests.harness import Caller
-from tests.processes import gateway_process
+from tests.support.config_server import config_server, routes
+from tests.support.eureka import fake_eureka
+from tests.support.gateway import Caller
+from tests.support.gateway_process import gateway_process
 
 
 async def test_names_in_every_spelling_are_in_force(tmp_path: Path, redis_url: str) -> None:

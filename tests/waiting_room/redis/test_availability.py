@@ -18,7 +18,7 @@ from gateway.waiting_room.redis.connection import Redis, RedisConnection
 from gateway.waiting_room.redis.wire import ask
 from gateway.waiting_room.room import Limits
 from gateway.waiting_room.rooms import Rooms
-from tests.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
 KEY = "gw:{default}:mark"
 LONG = 30.0

@@ -16,7 +16,7 @@ from gateway.errors import QueueUnavailable
 from gateway.waiting_room.redis.connection import Redis, RedisConnection
 from gateway.waiting_room.redis.wire import packed
 from gateway.waiting_room.scripts import Script
-from tests.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
 COUNT = Script("count", "return redis.call('INCR', KEYS[1])", "0" * 40)
 

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from gateway.waiting_room.redis import embedded
 from gateway.waiting_room.redis.embedded import EmbeddedRedisError, embedded_redis, find_server
-from tests.redis_server import chosen_executable, system_executable, wheel_executable
+from tests.support.redis_server import chosen_executable, system_executable, wheel_executable
 
 pytestmark = pytest.mark.redis
 

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import quote
 
 import redis
@@ -101,3 +102,9 @@ class RedisServer:
         """Let a frozen server go on."""
         assert self.process
         self.process.send_signal(signal.SIGCONT)
+
+
+class StartRedis(Protocol):
+    """The fixture ``start_redis``: starts a server that ends with the test; ``options`` are redis-server's."""
+
+    def __call__(self, *options: str) -> RedisServer: ...

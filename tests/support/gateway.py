@@ -17,7 +17,7 @@ from gateway.app import create_app
 from gateway.context import ROOMS
 from gateway.serve import runner_of
 from gateway.settings.model import Settings
-from tests.tokens import Issuer, KeyServer, serving
+from tests.support.tokens import Issuer, KeyServer, serving
 
 ROUTES = """
 routes:

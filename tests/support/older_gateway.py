@@ -16,8 +16,8 @@ from typing import Any
 from aiohttp import web
 from redis.asyncio import Redis
 
-from tests.harness import listening
-from tests.older_system import KEYS, LINEUP
+from tests.support.gateway import listening
+from tests.support.older_system import KEYS, LINEUP
 
 LINE, INSIDE, COUNTER = "queue:wait", "allowedIn:users", "queue:counter"
 SWEEP_LOCK = "job-lock:default:allowedInUserIdsCleanup"

@@ -14,7 +14,7 @@ from typing import Any
 
 import redis as sync_redis
 
-from tests.redis_server import RedisServer, chosen_executable
+from tests.support.redis_server import RedisServer, chosen_executable
 
 SERVICE = "tickets"
 HOST = "127.0.0.1"

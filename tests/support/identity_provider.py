@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.harness import listening
+from tests.support.gateway import listening
 
 
 @dataclass

@@ -1,0 +1,18 @@
+"""What tests of several packages share. What only one package's tests need is in that package's ``rig.py`` or
+``conftest.py``.
+
+============================  ==============================================================================
+``gateway``                   a gateway inside the test's own process, clients for it, and a service behind it
+``gateway_process``           ``gateway serve`` as a process
+``tokens``                    an issuer of tokens and a server for its key set
+``certificates``              certificates for an issuer's keys and for TLS servers
+``identity_provider``         an issuer with a discovery document
+``config_server``, ``eureka``  fake Spring Cloud Config and Eureka servers
+``collector``                 a fake Zipkin collector
+``raw_service``               a service on raw sockets that records every byte
+``redis_server``              one real Redis server
+``redis_fleet``               a master with replicas and sentinels, and a cluster
+``older_gateway``, ``older_system``  stand-ins for the system that the gateway replaces
+``route_files``               reading route files
+============================  ==============================================================================
+"""
