@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from gateway.observability.spring_names import MAX_SECONDS, SpringMetrics
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "actuator.json").read_text())
+VECTORS = json.loads((Path(__file__).parents[1] / "data" / "spring" / "actuator.json").read_text())
 SEEN: dict[str, Any] = next(case for case in VECTORS["cases"] if case["id"] == "prometheus-gateway-metrics")[
     "metrics"
 ]

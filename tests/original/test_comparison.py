@@ -1,6 +1,6 @@
 """With the environment of the original's compose file the gateway answers as the original did, but for what is known.
 
-``tests/data/original`` has what the original answered, and what its services received; ``record.py`` makes it anew.
+``recorded/`` has what the original answered, and what its services received; ``record.py`` makes it anew.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.watching.prometheus import executable, prometheus
-from tests.watching.scene import Scene, scene
+from tests.monitoring.prometheus import executable, prometheus
+from tests.monitoring.scene import Scene, scene
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 

@@ -24,7 +24,7 @@ from gateway.routing.spec.model import FILE, Definitions, Keys, Listed, MapOf, S
 from gateway.routing.spec.schema import route_file_schema
 from gateway.routing.spec.value_types import TEXT, ValueType
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SCHEMA = Draft202012Validator(route_file_schema())
 
 Place = tuple[str | int, ...]

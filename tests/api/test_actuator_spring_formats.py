@@ -12,7 +12,7 @@ from gateway.api.spring_json import media_type_for
 from gateway.context import HEALTH
 from tests.support.gateway import Gateways
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "actuator.json").read_text())
+VECTORS = json.loads((Path(__file__).parents[1] / "data" / "spring" / "actuator.json").read_text())
 SEEN = {case["id"]: case for case in VECTORS["cases"]}
 
 ROUTES = """

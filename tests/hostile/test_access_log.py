@@ -11,7 +11,7 @@ import pytest
 
 from tests.hostile.conftest import Start
 from tests.hostile.rig import ROUTES, SECONDS, Client, Gateway, request
-from tests.hostile.test_seams import HANDSHAKE, SWITCHED
+from tests.hostile.test_combinations import HANDSHAKE, SWITCHED
 
 OK = b"HTTP/1.1 200 OK\r\n"
 RESET = socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.monitoring.scene import SETTINGS, Scrape, scene
 from tests.support.gateway_process import gateway_process
-from tests.watching.scene import SETTINGS, Scrape, scene
 
 # Metric, labels: each must have counted something.
 COUNTED: list[tuple[str, dict[str, str]]] = [

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.monitoring.metric_names import families
+from tests.monitoring.prometheus import RULES
 from tests.test_docs import names, rows, section
-from tests.watching.metric_names import families
-from tests.watching.prometheus import RULES
 
 TOP = Path(__file__).parents[2]
 PAGE = (TOP / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.watching.prometheus import ALERT_TESTS, CONFIG, DEPLOY, RULES, Prometheus, executable, prometheus
-from tests.watching.scene import Scene, scene
+from tests.monitoring.prometheus import ALERT_TESTS, CONFIG, DEPLOY, RULES, Prometheus, executable, prometheus
+from tests.monitoring.scene import Scene, scene
 
 DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboards" / "gateway.json").read_text(encoding="utf-8"))
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
@@ -103,7 +103,7 @@ def test_provisioning_files_are_of_the_version_that_grafana_reads(file: Path) ->
 
 
 def test_rules_and_dashboard_use_no_metric_that_does_not_exist() -> None:
-    from tests.watching.metric_names import families  # noqa: PLC0415 - needs a registry of its own
+    from tests.monitoring.metric_names import families  # noqa: PLC0415 - needs a registry of its own
 
     known = {sample for one in families() for sample in one.samples} | {
         "up",

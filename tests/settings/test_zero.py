@@ -32,7 +32,7 @@ from tests.proxy.support import gateway_to, raw_upstream, request
 from tests.proxy.test_uploads import keeping
 from tests.support.gateway import Gateways
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NUMBERS = [row for row in TABLE if re.match(r"a (whole )?number", row.kind.allowed)]
 TEXT = (
     (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8").partition("## What 0 means")[2]
