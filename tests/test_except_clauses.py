@@ -17,7 +17,8 @@ from aiohttp.web_protocol import RequestHandler
 
 from gateway.errors import BadRequest
 from gateway.observability.zipkin import Poster
-from tests.proxy.support import OK, answering, gateway_to, raw_upstream
+from tests.proxy.rig import gateway_to
+from tests.support.raw_http import OK, answering, raw_upstream
 
 ROOT = Path(__file__).parent.parent
 

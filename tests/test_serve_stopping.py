@@ -17,9 +17,9 @@ import aiohttp
 import pytest
 import redis
 
-from tests.proxy.support import Client, request
 from tests.support.gateway import Caller
 from tests.support.gateway_process import GatewayProcess, gateway_process
+from tests.support.raw_http import Client, request
 from tests.support.redis_server import RedisServer
 from tests.support.tokens import Issuer, serving
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import aiohttp
 from aiohttp import WSMsgType, web
 
-from tests.proxy.support import READ_BYTES, Client
 from tests.support.gateway import Caller, listening
 from tests.support.gateway_process import GatewayProcess, gateway_process
+from tests.support.raw_http import READ_BYTES, Client
 from tests.support.tokens import Issuer, serving
 
 ROUTES = """

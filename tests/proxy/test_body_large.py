@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy.support import READ_BYTES, Peer, Upstream, gateway_to, raw_upstream, request
+from tests.proxy.rig import gateway_to
+from tests.support.raw_http import READ_BYTES, Peer, Upstream, raw_upstream, request
 
 _MIB = 1024 * 1024
 _SIZE = int(os.environ.get("GATEWAY_TEST_LARGE_MIB", "256")) * _MIB

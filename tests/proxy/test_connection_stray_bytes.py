@@ -8,7 +8,8 @@ import aiohttp.client_proto
 import pytest
 from aiohttp.http_parser import HttpResponseParser, HttpResponseParserPy
 
-from tests.proxy.support import OK, Peer, Upstream, gateway_to, raw_upstream, request
+from tests.proxy.rig import gateway_to
+from tests.support.raw_http import OK, Peer, Upstream, raw_upstream, request
 
 EVIL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-Evil: 1\r\n\r\nEVIL"
 STRAY = [

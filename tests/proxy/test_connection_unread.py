@@ -27,8 +27,9 @@ from gateway.proxy.load_balancer import UpstreamBase
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.websocket import accept_of
 from gateway.server import unread
-from tests.proxy.support import SECONDS, gateway_to
+from tests.proxy.rig import gateway_to
 from tests.support.certificates import certificate
+from tests.support.raw_http import SECONDS
 
 Run = Callable[[Coroutine[None, None, None]], None]
 

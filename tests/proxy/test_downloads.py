@@ -15,7 +15,8 @@ from gateway.proxy import downloads as downloading
 from gateway.proxy.downloads import DownloadLimits, Downloads
 from gateway.proxy.response import ForwardedResponse
 from gateway.server import acknowledged as acknowledging
-from tests.proxy.support import SECONDS, Gateway, Peer, Talk, Upstream, gateway_to, raw_upstream, request
+from tests.proxy.rig import Gateway, gateway_to
+from tests.support.raw_http import SECONDS, Peer, Talk, Upstream, raw_upstream, request
 
 PIECE = b"x" * 65536
 PIECES = 384

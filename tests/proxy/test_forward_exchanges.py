@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from gateway.errors import PayloadTooLarge, UpstreamTimeout, UpstreamUnreachable
-from tests.proxy.support import OK, SECONDS, Peer, Upstream, answering, gateway_to, raw_upstream, request
+from tests.proxy.rig import gateway_to
+from tests.support.raw_http import OK, SECONDS, Peer, Upstream, answering, raw_upstream, request
 
 _CHUNKED = "Transfer-Encoding: chunked"
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "PURGE"]

@@ -14,7 +14,8 @@ import pytest
 from gateway.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.load_balancer import UpstreamBase
 from gateway.proxy.pool import ConnectFailed, UpstreamPool
-from tests.proxy.support import OK, SECONDS, Peer, Upstream, answering, gateway_to, raw_upstream, request
+from tests.proxy.rig import gateway_to
+from tests.support.raw_http import OK, SECONDS, Peer, Upstream, answering, raw_upstream, request
 
 
 async def test_one_connection_serves_one_call_after_the_other() -> None:

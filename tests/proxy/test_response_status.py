@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.proxy.support import Answer, Client, answering, gateway_to, raw_upstream, request
+from tests.proxy.rig import gateway_to
+from tests.support.raw_http import Answer, Client, answering, raw_upstream, request
 
 ANSWERS = {
     "200 with a length": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",

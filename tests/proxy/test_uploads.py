@@ -12,7 +12,8 @@ import pytest
 from gateway.errors import Overloaded, RequestTimeout, TooManySlowUploads
 from gateway.proxy import uploads as uploading
 from gateway.proxy.uploads import UploadLimits, Uploads
-from tests.proxy.support import SECONDS, Client, Gateway, Peer, Upstream, gateway_to, raw_upstream, request
+from tests.proxy.rig import Gateway, gateway_to
+from tests.support.raw_http import SECONDS, Client, Peer, Upstream, raw_upstream, request
 
 FIRST = 64 * 1024
 LONG = f"Content-Length: {10 * FIRST}"

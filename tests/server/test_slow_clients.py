@@ -16,8 +16,8 @@ import pytest
 from gateway.context import DOWNLOADS, UPLOADS
 from gateway.proxy import downloads as downloading
 from gateway.proxy import uploads as uploading
-from tests.proxy.support import SECONDS, Answer, Client, request
 from tests.support.gateway import Gateways, Running
+from tests.support.raw_http import SECONDS, Answer, Client, request
 
 ROUTES = """
 routes:

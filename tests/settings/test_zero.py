@@ -28,9 +28,10 @@ from gateway.server.limits import UNLIMITED_FILES
 from gateway.server.listener import Server, most_descriptors
 from gateway.settings.fields import Setting
 from gateway.settings.model import TABLE, Settings
-from tests.proxy.support import gateway_to, raw_upstream, request
+from tests.proxy.rig import gateway_to
 from tests.proxy.test_uploads import keeping
 from tests.support.gateway import Gateways
+from tests.support.raw_http import raw_upstream, request
 
 ROOT = Path(__file__).parents[2]
 NUMBERS = [row for row in TABLE if re.match(r"a (whole )?number", row.kind.allowed)]

@@ -9,7 +9,8 @@
 ``identity_provider``         an issuer with a discovery document
 ``config_server``, ``eureka``  fake Spring Cloud Config and Eureka servers
 ``collector``                 a fake Zipkin collector
-``raw_service``               a service on raw sockets that records every byte
+``raw_http``                  clients and services on raw sockets that send exactly the bytes they are told to
+``raw_service``               a service in threads that records every byte it gets, for gateways as processes
 ``redis_server``              one real Redis server
 ``redis_fleet``               a master with replicas and sentinels, and a cluster
 ``older_gateway``, ``older_system``  stand-ins for the system that the gateway replaces

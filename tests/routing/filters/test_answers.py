@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.proxy.support import Answer, Client, Peer, Talk, Upstream, raw_upstream, request
 from tests.support.gateway import Gateways, Running
+from tests.support.raw_http import Answer, Client, Peer, Talk, Upstream, raw_upstream, request
 
 ROUTES = """
 routes:

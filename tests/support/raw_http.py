@@ -1,52 +1,21 @@
-"""A bare gateway on the gateway's own server, upstreams and clients that say exactly the bytes they are told to."""
+"""Clients and services on raw sockets that send exactly the bytes they are told to, and read heads and bodies."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
-from aiohttp import web
-
-from gateway.errors import (
-    BadRequest,
-    GatewayError,
-    NoInstance,
-    Overloaded,
-    PayloadTooLarge,
-    RequestTimeout,
-    TooManySlowUploads,
-    UpstreamTimeout,
-)
-from gateway.proxy.forward import REPEATED, Forwarder
-from gateway.proxy.forwarded import TrustedProxies
-from gateway.proxy.headers import upstream_headers
-from gateway.proxy.load_balancer import Instances, UpstreamBase
-from gateway.proxy.plan import ForwardPlan
-from gateway.proxy.pool import IDLE_SECONDS, UpstreamPool
-from gateway.proxy.uploads import Uploads
-from gateway.proxy.websocket import Tunnels
-from gateway.server.listener import Server
+from gateway.proxy.load_balancer import UpstreamBase
 
 SECONDS = 10.0
 """How long any one thing may take."""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 READ_BYTES = 256 * 1024
 
-_STATUS = {
-    BadRequest: 400,
-    RequestTimeout: 408,
-    PayloadTooLarge: 413,
-    TooManySlowUploads: 429,
-    NoInstance: 503,
-    Overloaded: 503,
-    UpstreamTimeout: 504,
-}
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -64,6 +33,11 @@ class Head:
     @property
     def status(self) -> int:
         return int(self.line.split(" ")[1])
+
+    @property
+    def raw(self) -> bytes:
+        """The head as it came."""
+        return "\r\n".join((self.line, *map(": ".join, self.fields), "", "")).encode("latin-1")
 
 
 @dataclass
@@ -88,8 +62,8 @@ class Peer:
         async with asyncio.timeout(SECONDS):
             data = await self.reader.readuntil(b"\r\n\r\n")
         line, *rest = data[:-4].decode("latin-1").split("\r\n")
-        fields = [text.partition(":") for text in rest]
-        return Head(line, [(name, value.strip(" ")) for name, _, value in fields])
+        fields = [text.split(": ", 1) for text in rest]
+        return Head(line, [(name, value) for name, value in fields])
 
     async def exactly(self, size: int) -> bytes:
         async with asyncio.timeout(SECONDS):
@@ -160,6 +134,12 @@ class Upstream:
     heads: list[Head] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
 
+    async def head(self, peer: Peer) -> Head:
+        """Reads one request's head and keeps it."""
+        head = await peer.head()
+        self.heads.append(head)
+        return head
+
 
 Talk = Callable[[Upstream, Peer], Awaitable[None]]
 
@@ -205,8 +185,7 @@ def answering(*answers: bytes, then_close: bool = False) -> Talk:
 
     async def talk(upstream: Upstream, peer: Peer) -> None:
         while True:
-            head = await peer.head()
-            upstream.heads.append(head)
+            head = await upstream.head(peer)
             upstream.bodies.append(await peer.body(head))
             peer.send(answers[min(len(upstream.heads), len(answers)) - 1])
             await peer.writer.drain()
@@ -214,92 +193,3 @@ def answering(*answers: bytes, then_close: bool = False) -> Talk:
                 return
 
     return talk
-
-
-@asynccontextmanager
-async def aiohttp_upstream(
-    handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-) -> AsyncIterator[UpstreamBase]:
-    """A service that is an aiohttp server."""
-    runner = web.ServerRunner(web.Server(handler, access_log=None), shutdown_timeout=1.0)
-    async with _listening(runner) as port:
-        yield UpstreamBase("http", "127.0.0.1", port)
-
-
-@dataclass
-class Gateway:
-    """A server that forwards all it gets. ``outcomes`` holds how each call ended, in that order: the answer
-    that was forwarded, the error, or the cancellation."""
-
-    port: int = 0
-    outcomes: asyncio.Queue[web.StreamResponse | BaseException] = field(default_factory=asyncio.Queue)
-
-    async def outcome(self) -> web.StreamResponse | BaseException:
-        """How the next call ended."""
-        async with asyncio.timeout(SECONDS):
-            return await self.outcomes.get()
-
-    @asynccontextmanager
-    async def client(self) -> AsyncIterator[Client]:
-        """A connection to it."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=READ_BYTES)
-        try:
-            yield Client(reader, writer)
-        finally:
-            writer.close()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
-
-
-@asynccontextmanager
-async def gateway_to(
-    base: UpstreamBase | str,
-    *,
-    services: dict[str, list[str]] | None = None,
-    uploads: Uploads | None = None,
-    repeated: Collection[str] = REPEATED,
-    idle: float = IDLE_SECONDS,
-    **plan: Any,
-) -> AsyncIterator[Gateway]:
-    """Runs one in front of ``base``; ``plan`` has further fields of the plan. Errors are answered with their code."""
-    gateway = Gateway()
-    trusted = TrustedProxies()
-    async with UpstreamPool(idle) as pool:
-        forwarder = Forwarder(pool, Instances(services), Tunnels(10, 0), uploads=uploads, repeated=repeated)
-
-        async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            headers = upstream_headers(
-                request.raw_headers,
-                peer=request.remote or "",
-                scheme="http",
-                host=request.host,
-                trusted=trusted,
-            )
-            try:
-                answer: web.StreamResponse = await forwarder.forward(
-                    request, ForwardPlan("route", base, request.raw_path, headers, **plan)
-                )
-            except GatewayError as error:
-                gateway.outcomes.put_nowait(error)
-                refusal = web.Response(status=_STATUS.get(type(error), 502), text=error.code)
-                refusal.force_close()
-                return refusal
-            except BaseException as error:
-                gateway.outcomes.put_nowait(error)
-                raise
-            gateway.outcomes.put_nowait(answer)
-            return answer
-
-        runner = web.ServerRunner(Server(handle), shutdown_timeout=1.0)
-        async with _listening(runner) as gateway.port:
-            yield gateway
-
-
-@asynccontextmanager
-async def _listening(runner: web.ServerRunner) -> AsyncIterator[int]:
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
