@@ -84,7 +84,9 @@ class _Ed25519:
         return {"kty": "OKP", "crv": "Ed25519", "x": b64(self._key.public_key().public_bytes_raw())}
 
 
+@functools.cache
 def _signing(algorithm: str, number: int) -> Any:
+    """The private key with this number, ready to sign: reading it from its PEM takes up to a tenth of a second."""
     pem = private_pem(algorithm, number)
     if algorithm in _PSS_HASHES:
         return _Pss(pem, algorithm)
