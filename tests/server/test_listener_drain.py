@@ -6,13 +6,23 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from aiohttp import web
 
+from gateway.server import listener
 from gateway.server.listener import Server
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-SLOW_SECONDS = 2.5
-"""Longer than connections may be idle that were so at the beginning of the end."""
+IDLE_SECONDS = 0.5
+"""How long connections may be idle, with ``short_idle``."""
+SLOW_SECONDS = 0.75
+"""Longer than that."""
+
+
+@pytest.fixture
+def short_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Idle connections are closed after a moment."""
+    monkeypatch.setattr(listener, "_IDLE_GRACE_SECONDS", IDLE_SECONDS)
 
 
 @asynccontextmanager
@@ -53,9 +63,9 @@ async def test_an_idle_connection_gets_one_more_answer_and_then_ends() -> None:
             await ending
 
 
-async def test_a_connection_that_stays_idle_is_closed_after_a_moment() -> None:
+async def test_a_connection_that_stays_idle_is_closed_after_a_moment(short_idle: None) -> None:
     async with connected() as (runner, reader, _writer):
-        async with asyncio.timeout(4):
+        async with asyncio.timeout(4 * IDLE_SECONDS):
             await runner.cleanup()
             assert await reader.read() == b""
 
@@ -93,7 +103,7 @@ async def test_an_answer_before_its_body_is_the_last_and_holds_up_no_stop() -> N
             await ending
 
 
-async def test_a_connection_that_becomes_idle_later_holds_up_no_stop() -> None:
+async def test_a_connection_that_becomes_idle_later_holds_up_no_stop(short_idle: None) -> None:
     async with connected() as (runner, reader, writer):
         writer.write(REQUEST.replace(b"/", b"/slow", 1))
         head = await reader.readuntil(b"sl")
@@ -103,8 +113,8 @@ async def test_a_connection_that_becomes_idle_later_holds_up_no_stop() -> None:
         ending = asyncio.create_task(runner.cleanup())
         await reader.readexactly(2)
         began = loop.time()
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(IDLE_SECONDS / 4)
         assert not reader.at_eof()
         async with asyncio.timeout(5):
             await ending
-        assert loop.time() - began > 1.5
+        assert loop.time() - began > 0.75 * IDLE_SECONDS
