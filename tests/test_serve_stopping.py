@@ -19,7 +19,7 @@ import redis
 
 from tests.support.gateway import Caller
 from tests.support.gateway_process import GatewayProcess, gateway_process
-from tests.support.raw_http import Client, request
+from tests.support.raw_http import Client, connected, request
 from tests.support.redis_server import RedisServer
 from tests.support.tokens import Issuer, serving
 
@@ -133,15 +133,6 @@ async def hanging(
         await asyncio.gather(*tasks)
 
 
-@asynccontextmanager
-async def client_of(gateway: GatewayProcess) -> AsyncIterator[Client]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    try:
-        yield Client(reader, writer)
-    finally:
-        writer.transport.abort()
-
-
 async def stopped(
     gateway: GatewayProcess, number: signal.Signals = signal.SIGTERM, *, grace: float = GRACE
 ) -> None:
@@ -228,7 +219,7 @@ async def test_it_ends_in_time_whatever_is_in_flight(
         environ = environ_of(redis_url, SHUTDOWN_GRACE_SECONDS=f"{grace:g}")
         async with gateway_process(environ, tmp_path) as gateway, AsyncExitStack() as stack:
             for _ in range(3):
-                client = await stack.enter_async_context(client_of(gateway))
+                client = await stack.enter_async_context(connected(gateway.base))
                 await begin(client)
             await stopped(gateway, grace=grace)
 
@@ -243,7 +234,7 @@ async def test_what_finishes_within_the_grace_time_is_answered(tmp_path: Path, r
     async with hanging(late) as port:
         (tmp_path / "routes.yaml").write_text(ROUTES % f"http://127.0.0.1:{port}")
         environ = environ_of(redis_url, SHUTDOWN_GRACE_SECONDS="8")
-        async with gateway_process(environ, tmp_path) as gateway, client_of(gateway) as client:
+        async with gateway_process(environ, tmp_path) as gateway, connected(gateway.base) as client:
             client.send(request("GET", "/open/x"))
             await asyncio.sleep(0.2)
             gateway.send(signal.SIGTERM)
@@ -257,7 +248,10 @@ async def test_half_a_download_without_a_length_does_not_look_complete(
 ) -> None:
     async with service() as url:
         (tmp_path / "routes.yaml").write_text(ROUTES % url)
-        async with gateway_process(environ_of(redis_url), tmp_path) as gateway, client_of(gateway) as client:
+        async with (
+            gateway_process(environ_of(redis_url), tmp_path) as gateway,
+            connected(gateway.base) as client,
+        ):
             client.send(request("GET", "/open/stream", version="1.0"))
             assert (await client.head()).status == 200
             gateway.send(signal.SIGTERM)
@@ -309,7 +303,7 @@ async def test_it_ends_in_time_while_eureka_and_the_collector_hang(
             TRACING_SAMPLING_PROBABILITY="1",
             SHUTDOWN_GRACE_SECONDS=f"{grace:g}",
         )
-        async with gateway_process(environ, tmp_path) as gateway, client_of(gateway) as client:
+        async with gateway_process(environ, tmp_path) as gateway, connected(gateway.base) as client:
             for _ in range(5):
                 assert (await client.ask("GET", "/actuator/health/liveness")).status == 200
             await waits_for_head(client)
@@ -321,7 +315,7 @@ async def test_it_ends_in_time_with_an_embedded_redis(tmp_path: Path, hangs: boo
     async with service() as url:
         (tmp_path / "routes.yaml").write_text(ROUTES % url)
         environ = environ_of("embedded", EMBEDDED_REDIS_DIR=str(tmp_path / "redis"))
-        async with gateway_process(environ, tmp_path) as gateway, client_of(gateway) as client:
+        async with gateway_process(environ, tmp_path) as gateway, connected(gateway.base) as client:
             with redis.Redis(unix_socket_path=str(tmp_path / "redis" / "redis.sock")) as own:
                 process = int(own.info("server")["process_id"])
             await waits_for_head(client)
@@ -355,7 +349,7 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path, redis_url: str, a
     async with service() as url:
         (tmp_path / "routes.yaml").write_text(ROUTES % url)
         environ = environ_of(redis_url, SHUTDOWN_GRACE_SECONDS="60")
-        async with gateway_process(environ, tmp_path) as gateway, client_of(gateway) as client:
+        async with gateway_process(environ, tmp_path) as gateway, connected(gateway.base) as client:
             await waits_for_head(client)
             gateway.send(signal.SIGTERM)
             async with asyncio.timeout(10):

@@ -6,24 +6,16 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp import ClientSession
 
 from gateway.auth.jwks import Jwks, JwksTiming
 from gateway.auth.tokens import TokenVerifier
 from tests.auth.attacks import NOW
-from tests.support.tokens import Issuer
+from tests.support.clock import Clock
+from tests.support.tokens import Issuer, KeyServer, serving
 
 # No periodic refresh and no retry within a test's life.
 STILL = JwksTiming(refresh=900, first_retry=900, retry_without_keys=900, retry_with_keys=900)
-
-
-class Clock:
-    """Seconds that pass only when told to."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Source:
@@ -44,13 +36,26 @@ def issuer() -> Issuer:
 
 
 @pytest.fixture
+async def server() -> AsyncIterator[KeyServer]:
+    """A key server over real HTTP."""
+    async with serving(Issuer()) as running:
+        yield running
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[ClientSession]:
+    async with ClientSession() as running:
+        yield running
+
+
+@pytest.fixture
 def source(issuer: Issuer) -> Source:
     return Source(issuer)
 
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOW)
 
 
 @pytest.fixture

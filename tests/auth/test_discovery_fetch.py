@@ -1,25 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 from aiohttp import ClientSession
 
 from gateway.auth.discovery import FetchFailed, http_fetch
 from gateway.auth.key_set import MAX_DOCUMENT_BYTES
-from tests.support.tokens import Issuer, KeyServer, jwks_uri, reserved_port, serving
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[KeyServer]:
-    async with serving(Issuer()) as running:
-        yield running
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[ClientSession]:
-    async with ClientSession() as running:
-        yield running
+from tests.support.tokens import KeyServer, jwks_uri, reserved_port
 
 
 @pytest.mark.parametrize("size", [0, 1, MAX_DOCUMENT_BYTES])

@@ -6,7 +6,6 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,12 +32,6 @@ gates: [{calls: [POST /svc/gated]}]
 access: {public: [GET /svc/**]}
 """
 TOKEN = "operator-token-of-the-test"
-
-
-@pytest.fixture
-async def gateways(tmp_path: Path, redis_url: str) -> AsyncIterator[Gateways]:
-    async with Gateways(tmp_path, redis_url) as gateways:
-        yield gateways
 
 
 @pytest.fixture

@@ -46,12 +46,6 @@ UNUSABLE = [
 
 
 @pytest.fixture
-async def gateways(tmp_path: Path, redis_url: str) -> AsyncIterator[Gateways]:
-    async with Gateways(tmp_path, redis_url) as gateways:
-        yield gateways
-
-
-@pytest.fixture
 async def server() -> AsyncIterator[ConfigServerStub]:
     async with config_server() as stub:
         stub.say(FAULTY)

@@ -23,12 +23,6 @@ TOKEN = "operator-token-of-the-test"
 
 
 @pytest.fixture
-async def gateways(tmp_path: Path, redis_url: str) -> AsyncIterator[Gateways]:
-    async with Gateways(tmp_path, redis_url) as gateways:
-        yield gateways
-
-
-@pytest.fixture
 async def eureka() -> AsyncIterator[FakeEureka]:
     async with fake_eureka() as fake:
         yield fake

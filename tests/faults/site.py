@@ -189,29 +189,10 @@ class Site:
         return seen
 
 
-async def eventually(holds: Callable[[], Any], seconds: float, what: str) -> Any:
-    """The first true result of ``holds``, which is asked again and again and may be a coroutine function."""
-    limit = time.monotonic() + seconds
-    while True:
-        result = holds()
-        if asyncio.iscoroutine(result):
-            result = await result
-        if result:
-            return result
-        assert time.monotonic() < limit, f"not within {seconds:g} s: {what}"
-        await asyncio.sleep(0.02)
-
-
 def memory(gateway: GatewayProcess) -> float:
     """Resident memory in MB."""
     pages = int(Path(f"/proc/{gateway.process.pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def cpu_seconds(gateway: GatewayProcess) -> float:
-    """Seconds of CPU that it has had."""
-    fields = Path(f"/proc/{gateway.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def files_of(gateway: GatewayProcess) -> int:

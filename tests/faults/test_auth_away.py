@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from tests.faults.conftest import StartSite
-from tests.faults.site import eventually
 from tests.support.tokens import jwks_uri, reserved_port, serving
+from tests.support.waiting import eventually
 
 
 async def test_gateways_start_without_keys_and_let_people_in_once_there_are_some(

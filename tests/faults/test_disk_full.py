@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import StartSite
-from tests.faults.site import GRACE, INTERVAL, Site, eventually, memory
+from tests.faults.site import GRACE, INTERVAL, Site, memory
 from tests.support.redis_server import chosen_executable
+from tests.support.waiting import eventually
 
 _UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 

@@ -12,10 +12,11 @@ import pytest
 
 from tests.faults.conftest import StartSite
 from tests.faults.people import Person
-from tests.faults.site import GRACE, INTERVAL, Site, eventually
+from tests.faults.site import GRACE, INTERVAL, Site
 from tests.support.gateway import Caller
 from tests.support.gateway_process import GatewayProcess
 from tests.support.older_gateway import INSIDE, LINE, OlderGateway, older_gateway
+from tests.support.waiting import eventually
 
 CAPACITY = 3
 DURATION = 2.0

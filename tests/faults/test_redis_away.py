@@ -6,7 +6,8 @@ import asyncio
 import time
 
 from tests.faults.conftest import StartSite
-from tests.faults.site import GRACE, INTERVAL, Site, eventually, memory
+from tests.faults.site import GRACE, INTERVAL, Site, memory
+from tests.support.waiting import eventually
 
 
 async def assert_everything(site: Site, people: list) -> None:

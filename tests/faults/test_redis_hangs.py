@@ -12,9 +12,10 @@ from redis.crc import key_slot
 
 from tests.faults.conftest import StartSite
 from tests.faults.people import Person
-from tests.faults.site import GRACE, INTERVAL, Site, a_site, eventually
+from tests.faults.site import GRACE, INTERVAL, Site, a_site
 from tests.support.gateway_process import GatewayProcess
 from tests.support.redis_fleet import PATIENCE, cluster, watched
+from tests.support.waiting import eventually
 
 PREFIX = "{gw}:"
 SLOT = key_slot(PREFIX.encode())

@@ -14,8 +14,9 @@ import aiohttp
 import pytest
 
 from tests.faults.people import Person
-from tests.faults.site import GRACE, INTERVAL, Site, a_site, eventually
+from tests.faults.site import GRACE, INTERVAL, Site, a_site
 from tests.support.redis_fleet import PATIENCE, Watched, until, watched
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(240)
 

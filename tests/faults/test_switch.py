@@ -12,8 +12,9 @@ import pytest
 
 from tests.faults.conftest import StartSite
 from tests.faults.people import Person
-from tests.faults.site import GRACE, INTERVAL, Site, eventually
+from tests.faults.site import GRACE, INTERVAL, Site
 from tests.support.older_system import OlderSystem
+from tests.support.waiting import eventually
 from tests.waiting_room.rules import Seen, assert_rules
 
 CAPACITY = 6

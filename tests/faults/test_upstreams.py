@@ -11,8 +11,9 @@ import aiohttp
 import pytest
 
 from tests.faults.conftest import StartSite
-from tests.faults.site import eventually, memory
+from tests.faults.site import memory
 from tests.support.gateway import ROUTES
+from tests.support.waiting import eventually
 
 
 class Rude:

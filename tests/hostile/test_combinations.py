@@ -234,7 +234,7 @@ def test_a_stop_under_sockets_and_streams_that_nobody_reads_ends_well(
             parser,
             routes=ROUTES,
             redis_key_prefix="stop:",
-            shutdown_grace_seconds="4",
+            shutdown_grace_seconds="2",
             eureka_client_serviceurl_defaultzone=f"http://127.0.0.1:{port}/eureka/",
             zipkin_endpoint=f"http://127.0.0.1:{port}/api/v2/spans",
             tracing_sampling_probability="1",
@@ -255,7 +255,7 @@ def test_a_stop_under_sockets_and_streams_that_nobody_reads_ends_well(
             began = time.monotonic()
             gateway.process.terminate()
             assert gateway.process.wait(20) == 0
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < 8
         finally:
             for client in held:
                 client.socket.close()

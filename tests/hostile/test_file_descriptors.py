@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import socket
 import time
-from pathlib import Path
 
 from tests.hostile.rig import Client, Gateway, request
+from tests.support.gateway_process import cpu_seconds, limited_files
 from tests.support.raw_service import RawUpstream
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_a_gateway_out_of_descriptors_serves_on_and_recovers(start: object, upstream: RawUpstream) -> None:
     assert callable(start)
-    gateway: Gateway = start("c", before=("sh", "-c", 'ulimit -n 256 && exec "$0" "$@"'))
+    gateway: Gateway = start("c", before=limited_files(256))
     first = Client(gateway.port)
     crowd = [socket.create_connection(("127.0.0.1", gateway.port), timeout=5) for _ in range(600)]
     try:

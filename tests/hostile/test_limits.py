@@ -17,6 +17,7 @@ from aiohttp import web
 from gateway.auth.tokens import MAX_TOKEN_CHARS
 from gateway.server.limits import ConnectionLimits
 from gateway.server.listener import Server, most_descriptors
+from tests.support.waiting import eventually
 
 SHORT = ConnectionLimits(
     head_seconds=0.3,
@@ -197,8 +198,8 @@ async def test_a_client_that_takes_nothing_is_cut_off() -> None:
         assert here.server
         with socket.create_connection(("127.0.0.1", here.port)) as sock:
             sock.sendall(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n")
-            await seconds_of(until(lambda: here.served == ["/big"]))
-            assert await seconds_of(until(lambda: not here.server.guards)) < 3  # type: ignore[union-attr]
+            await seconds_of(eventually(lambda: here.served == ["/big"]))
+            assert await seconds_of(eventually(lambda: not here.server.guards)) < 3  # type: ignore[union-attr]
 
 
 @asynccontextmanager
@@ -310,7 +311,7 @@ async def test_one_connection_too_many_is_told_so_and_ended() -> None:
         finally:
             for _, writer in clients:
                 writer.transport.abort()
-        await seconds_of(until(lambda: here.server is not None and not here.server.guards))
+        await seconds_of(eventually(lambda: here.server is not None and not here.server.guards))
         async with here.client() as (reader, writer):
             writer.write(GET % 2)
             assert (await asyncio.wait_for(reader.readuntil(b"/2 0"), 3)).startswith(b"HTTP/1.1 200 ")
@@ -321,11 +322,6 @@ def test_some_descriptors_are_kept_for_everything_but_clients() -> None:
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert soft - max(64, soft // 10) < most_descriptors() <= soft - 64
-
-
-async def until(done: Callable[[], bool]) -> None:
-    while not done():
-        await asyncio.sleep(0.01)
 
 
 STREAM = b"GET /api/v1/queue/stream?access_token=x HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -339,7 +335,7 @@ STREAM = b"GET /api/v1/queue/stream?access_token=x HTTP/1.1\r\nHost: h\r\n\r\n"
 async def test_a_stream_on_one_connection_too_many_is_asked_to_come_back(late: bool, cut: int) -> None:
     async with site(ConnectionLimits(), descriptors=0) as here, here.client() as (reader, writer):
         if late:
-            await seconds_of(until(lambda: len(here.server._undecided) == 1))  # type: ignore[union-attr]
+            await seconds_of(eventually(lambda: len(here.server._undecided) == 1))  # type: ignore[union-attr]
         if cut:
             writer.write(STREAM[:cut])
             await asyncio.sleep(0.05)
@@ -372,8 +368,8 @@ async def test_who_leaves_a_connection_too_many_is_forgotten() -> None:
     async with site(ConnectionLimits(), descriptors=0) as here:
         assert here.server is not None
         async with here.client():
-            await seconds_of(until(lambda: len(here.server._undecided) == 1))  # type: ignore[union-attr]
-        await seconds_of(until(lambda: not here.server._undecided))  # type: ignore[union-attr]
+            await seconds_of(eventually(lambda: len(here.server._undecided) == 1))  # type: ignore[union-attr]
+        await seconds_of(eventually(lambda: not here.server._undecided))  # type: ignore[union-attr]
 
 
 PROBE = b"GET /actuator/health/liveness HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -396,7 +392,7 @@ async def test_a_full_server_answers_a_request_for_health_and_nothing_behind_it(
         async with here.client() as (reader, writer):
             if cut:
                 writer.write(request_[:cut])
-                await seconds_of(until(lambda: len(here.server._undecided) == 1))  # type: ignore[union-attr]
+                await seconds_of(eventually(lambda: len(here.server._undecided) == 1))  # type: ignore[union-attr]
                 await asyncio.sleep(0.02)
             writer.write(request_[cut:])
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 3)
@@ -406,7 +402,7 @@ async def test_a_full_server_answers_a_request_for_health_and_nothing_behind_it(
             # The connection is closed already, or this closes it.
             with contextlib.suppress(ConnectionError):
                 await asyncio.wait_for(reader.read(), 3)
-        await seconds_of(until(lambda: not here.server._probes))  # type: ignore[union-attr]
+        await seconds_of(eventually(lambda: not here.server._probes))  # type: ignore[union-attr]
         assert len(here.served) == 1
         assert here.turned_away == 0
 
@@ -442,7 +438,7 @@ async def test_a_full_server_answers_only_a_few_requests_for_health_at_a_time() 
         try:
             for _, writer in clients:
                 writer.write(PROBE)
-            await seconds_of(until(lambda: here.turned_away == 4))
+            await seconds_of(eventually(lambda: here.turned_away == 4))
             here.go.set()
             answers = [await asyncio.wait_for(reader.readline(), 3) for reader, _ in clients]
             assert (
@@ -452,7 +448,7 @@ async def test_a_full_server_answers_only_a_few_requests_for_health_at_a_time() 
         finally:
             for _, writer in clients:
                 writer.transport.abort()
-        await seconds_of(until(lambda: not here.server._probes))  # type: ignore[union-attr]
+        await seconds_of(eventually(lambda: not here.server._probes))  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -478,7 +474,7 @@ async def test_a_request_for_health_that_was_answered_holds_no_place(more: bytes
                 answer = await asyncio.wait_for(reader.readuntil(b"/liveness 0"), 3)
                 assert b"HTTP/1.1 200 OK\r\n" in answer
             # None of the clients has closed its end.
-            await seconds_of(until(lambda: not here.server._probes))  # type: ignore[union-attr]
+            await seconds_of(eventually(lambda: not here.server._probes))  # type: ignore[union-attr]
             async with here.client() as (reader, writer):
                 writer.write(PROBE)
                 assert (await asyncio.wait_for(reader.readline(), 3)).startswith(b"HTTP/1.1 200 ")
@@ -496,9 +492,9 @@ async def test_requests_for_health_take_no_place_from_clients() -> None:
             await seconds_of(here.under_way.wait())
             async with here.client() as (reader, probe):
                 probe.write(PROBE)
-                await seconds_of(until(lambda: len(here.server._probes) == 1))  # type: ignore[union-attr]
+                await seconds_of(eventually(lambda: len(here.server._probes) == 1))  # type: ignore[union-attr]
                 first.transport.abort()
-                await seconds_of(until(lambda: len(here.server.guards) == 1))  # type: ignore[union-attr]
+                await seconds_of(eventually(lambda: len(here.server.guards) == 1))  # type: ignore[union-attr]
                 async with here.client() as (other, writer):
                     writer.write(GET % 2)
                     here.go.set()

@@ -24,7 +24,7 @@ from tests.support.gateway_process import GatewayProcess, gateway_process
 from tests.support.tokens import Issuer, serving
 
 pytestmark = [
-    pytest.mark.skipif(missing() is not None, reason=str(missing())),
+    pytest.mark.skipif(bool(missing()), reason=missing()),
     pytest.mark.timeout(300),
 ]
 

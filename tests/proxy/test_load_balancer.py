@@ -6,16 +6,10 @@ import pytest
 
 from gateway.errors import NoInstance
 from gateway.proxy.load_balancer import FORGOTTEN_SECONDS, SET_ASIDE_SECONDS, Instances, UpstreamBase
+from tests.support.clock import Clock
 
 ONE, TWO, THREE = (UpstreamBase("http", "127.0.0.1", port) for port in (1, 2, 3))
 URLS = [str(base) for base in (ONE, TWO, THREE)]
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_instances_take_turns() -> None:
@@ -36,7 +30,7 @@ def test_a_service_without_instances_is_told(services: dict[str, list[str]]) -> 
 
 
 def test_who_was_set_aside_is_left_out_for_a_while() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     instances = Instances({"svc": URLS}, clock=clock)
     instances.eject(TWO)
     assert {instances.pick("svc") for _ in range(6)} == {ONE, THREE}
@@ -45,7 +39,7 @@ def test_who_was_set_aside_is_left_out_for_a_while() -> None:
 
 
 def test_one_request_finds_out_for_all_whether_an_instance_is_back() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     instances = Instances({"svc": URLS}, clock=clock)
     instances.eject(TWO)
     for _ in range(3):
@@ -56,7 +50,7 @@ def test_one_request_finds_out_for_all_whether_an_instance_is_back() -> None:
 
 
 def test_an_instance_that_took_a_connection_is_not_aside_any_more() -> None:
-    instances = Instances({"svc": URLS[:2]}, clock=Clock())
+    instances = Instances({"svc": URLS[:2]}, clock=Clock(100.0))
     instances.connected(ONE)
     instances.eject(ONE)
     assert {instances.pick("svc") for _ in range(4)} == {TWO}
@@ -65,7 +59,7 @@ def test_an_instance_that_took_a_connection_is_not_aside_any_more() -> None:
 
 
 def test_if_all_are_set_aside_the_first_of_them_is_asked() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     instances = Instances({"svc": URLS[:2]}, clock=clock)
     instances.eject(TWO)
     clock.now += 1
@@ -102,7 +96,7 @@ def test_what_is_written_down_and_what_a_registry_knows_change_without_each_othe
 
 
 def test_who_was_set_aside_stays_aside_when_a_registry_repeats_it() -> None:
-    instances = Instances(clock=Clock())
+    instances = Instances(clock=Clock(100.0))
     instances.discover({"svc": [ONE, TWO]})
     instances.eject(ONE)
     instances.discover({"svc": [ONE, TWO, THREE]})
@@ -130,7 +124,7 @@ def test_replacing_swaps_all_or_nothing() -> None:
 
 
 def test_who_was_set_aside_long_ago_is_forgotten() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     instances = Instances(clock=clock)
     for port in range(1000):
         instances.eject(UpstreamBase("http", "h", port))

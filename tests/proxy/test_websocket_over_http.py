@@ -21,6 +21,7 @@ from gateway.context import OBSERVERS
 from gateway.proxy.websocket import accept_of
 from tests.support.gateway import Gateways, Running, listening
 from tests.support.gateway_process import gateway_process
+from tests.support.waiting import eventually
 
 ROUTES = """
 routes:
@@ -153,12 +154,6 @@ def counted(gateway: Running, name: str, **labels: str) -> float:
     return registry.get_sample_value(f"gateway_{name}", labels) or 0.0
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 @pytest.mark.parametrize("path", ["/chat/echo", "/fixed/echo"])
 async def test_messages_go_both_ways_and_a_close_reaches_the_other_side(
     start: Start, chat: Chat, path: str
@@ -174,7 +169,7 @@ async def test_messages_go_both_ways_and_a_close_reaches_the_other_side(
         await socket.close(code=WSCloseCode.GOING_AWAY)
     async with asyncio.timeout(10):
         assert await chat.closed.get() == WSCloseCode.GOING_AWAY
-    await until(lambda: counted(gateway, "websockets_open") == 0)
+    await eventually(lambda: counted(gateway, "websockets_open") == 0)
 
 
 async def test_the_service_sees_who_it_is_and_the_handshake_as_it_was_sent(start: Start, chat: Chat) -> None:
@@ -376,7 +371,7 @@ async def test_a_slow_reader_holds_up_the_service_and_nobody_else(start: Start, 
         writer.write(HANDSHAKE.format(path="/fixed/flood?messages=1000", more="").encode())
         await reader.readuntil(b"\r\n\r\n")
         (tunnel,) = gateway.app[TUNNELS]._open
-        await until(lambda: tunnel.service._held)
+        await eventually(lambda: tunnel.service._held)
         before = tunnel.sent
         async with connected(gateway, "/fixed/echo", None) as socket:
             for _ in range(20):
@@ -408,7 +403,7 @@ async def test_a_slow_service_holds_up_its_client(gateways: Gateways) -> None:
             await reader.readuntil(b"\r\n\r\n")
             (tunnel,) = gateway.app[TUNNELS]._open
             writer.write(b"x" * total)
-            await until(lambda: tunnel.client._held)
+            await eventually(lambda: tunnel.client._held)
             assert tunnel.client._size < 1 << 20
             go_on.set()
             async with asyncio.timeout(30):
@@ -420,11 +415,11 @@ async def test_a_client_that_vanishes_ends_the_services_socket(start: Start, cha
     async with raw(gateway.base) as (reader, writer):
         writer.write(HANDSHAKE.format(path="/fixed/echo", more="").encode())
         await reader.readuntil(b"\r\n\r\n")
-        await until(lambda: bool(chat.open))
+        await eventually(lambda: bool(chat.open))
         writer.transport.abort()
         async with asyncio.timeout(10):
             assert await chat.closed.get() == WSCloseCode.ABNORMAL_CLOSURE
-    await until(lambda: counted(gateway, "websockets_open") == 0)
+    await eventually(lambda: counted(gateway, "websockets_open") == 0)
     assert counted(gateway, "websockets_ended_total", route="fixed", by="client") == 1
 
 
@@ -459,7 +454,7 @@ async def test_a_service_that_dies_ends_the_clients_socket(gateways: Gateways) -
             writer.write(b"hi")
             async with asyncio.timeout(10):
                 assert await reader.read() == b""
-        await until(lambda: counted(gateway, "websockets_open") == 0)
+        await eventually(lambda: counted(gateway, "websockets_open") == 0)
 
 
 async def test_one_too_many_is_told_to_come_back_and_takes_its_turn(start: Start) -> None:
@@ -474,7 +469,7 @@ async def test_one_too_many_is_told_to_come_back_and_takes_its_turn(start: Start
         # Plain requests are none.
         assert (await gateway.nobody("GET", "/fixed/plain")).status == 426
         await first.close()
-    await until(lambda: counted(gateway, "websockets_open") == 0)
+    await eventually(lambda: counted(gateway, "websockets_open") == 0)
     async with connected(gateway, "/chat/echo") as socket:
         await socket.send_str("now")
         assert (await socket.receive(10)).data == "now"
@@ -499,7 +494,7 @@ async def test_draining_ends_all_evenly_and_takes_no_new_ones(start: Start) -> N
     async with contextlib.AsyncExitStack() as stack:
         sockets = [await stack.enter_async_context(connected(gateway, "/chat/echo")) for _ in range(4)]
         draining = asyncio.create_task(gateway.app[TUNNELS].drain(0.4))
-        await until(lambda: counted(gateway, "websockets_ended_total", route="chat", by="shutdown") > 0)
+        await eventually(lambda: counted(gateway, "websockets_ended_total", route="chat", by="shutdown") > 0)
         with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
             async with connected(gateway, "/chat/echo"):
                 pass

@@ -18,6 +18,7 @@ from gateway.sse.hub import Hub, StreamTimings
 from gateway.sse.registry import StreamLimit
 from gateway.sse.response import EventStream
 from gateway.sse.subscriber import Subscriber
+from tests.support.waiting import eventually
 
 STILL = StreamTimings(status_interval=3600.0, heartbeat=3600.0, streams_per_user=3)
 """Nothing happens by itself."""
@@ -280,12 +281,12 @@ class World:
             await loop.sock_connect(connection, self.address)
             head = f"GET /stream?user={user} HTTP/1.1\r\nHost: test\r\n\r\n"
             await loop.sock_sendall(connection, head.encode())
-            await until(lambda: any(tab.ticket == 99 for tab in self.hub._registry.tabs()))
+            await eventually(lambda: any(tab.ticket == 99 for tab in self.hub._registry.tabs()))
             yield next(tab for tab in self.hub._registry.tabs() if tab.user == user), connection
 
     async def gone(self, count: int = 0) -> None:
         """Waits until no more than ``count`` streams are left."""
-        await until(lambda: len(self.hub) <= count)
+        await eventually(lambda: len(self.hub) <= count)
 
     def close(self) -> None:
         for tab in self._open:
@@ -311,7 +312,7 @@ async def world(
                 await here.hub.drain(0.0)
         finally:
             here.close()
-            await until(lambda: not here.connections)
+            await eventually(lambda: not here.connections)
 
 
 @asynccontextmanager
@@ -334,9 +335,3 @@ async def serving(
         yield *runner.addresses[0][:2], runner.server
     finally:
         await runner.cleanup()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Lets the loop go round until ``condition()`` holds; the test's own time-out bounds it."""
-    while not condition():
-        await asyncio.sleep(0.001)

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from gateway.sse.hub import StreamTimings
-from tests.sse.support import ALLOWED_IN, NONE, STILL, Block, Event, State, Tab, World, until, world
+from tests.sse.support import ALLOWED_IN, NONE, STILL, Block, Event, State, Tab, World, world
+from tests.support.waiting import eventually
 
 
 async def waiting(here: World, user: str = "kim", ticket: int = 5, *, locale: str = "ko") -> Tab:
@@ -187,7 +188,7 @@ class TestEvents:
             await here.room.asked.wait()
             here.room.states["kim"] = State(ticket=9)
             new = await here.tab()
-            await until(lambda: len(here.hub) == 2)
+            await eventually(lambda: len(here.hub) == 2)
             here.room.open.set()
             await stale
 
@@ -344,7 +345,7 @@ class TestReconcile:
             tab = await here.tab()
             await here.room.asked.wait()
             reconciling = asyncio.create_task(here.hub.reconcile())
-            await until(lambda: len(here.room.calls) == 2)
+            await eventually(lambda: len(here.room.calls) == 2)
             here.room.open.set()
             await reconciling
 

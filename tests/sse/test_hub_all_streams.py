@@ -15,8 +15,9 @@ from gateway.sse import frames
 from gateway.sse.hub import Hub, StreamTimings
 from gateway.sse.pacing import SLOTS
 from gateway.sse.subscriber import Subscriber
-from tests.sse.support import ALLOWED_IN, NONE, STILL, Event, State, Tab, World, until, world
+from tests.sse.support import ALLOWED_IN, NONE, STILL, Event, State, Tab, World, world
 from tests.sse.test_subscriber import Line
+from tests.support.waiting import eventually
 
 QUICK = StreamTimings(status_interval=0.1, heartbeat=3600.0, streams_per_user=3)
 
@@ -44,7 +45,7 @@ class TestStatusUpdates:
     async def test_frames_and_streams_are_counted(self) -> None:
         async with world(QUICK) as here:
             tabs = await open_many(here, 3)
-            await until(lambda: here.told.written >= 9)
+            await eventually(lambda: here.told.written >= 9)
             assert here.told.open == 3
             tabs[0].close()
             await here.gone(2)
@@ -76,7 +77,7 @@ class TestStatusUpdates:
         async with world(QUICK) as here:
             tabs = await open_many(here, 150)
             here.room.calls.clear()
-            await until(lambda: sum(map(len, here.room.calls)) >= 300)
+            await eventually(lambda: sum(map(len, here.room.calls)) >= 300)
             calls = list(here.room.calls)
             del tabs
 
@@ -90,12 +91,12 @@ class TestStatusUpdates:
             (tab,) = await open_many(here, 1)
             here.room.away = True
             here.told.turns.clear()
-            await until(lambda: here.told.turns.count("skipped") >= 5)
+            await eventually(lambda: here.told.turns.count("skipped") >= 5)
             here.room.away = False
             here.told.turns.clear()
             loop = asyncio.get_running_loop()
             began = loop.time()
-            await until(lambda: here.told.turns.count("done") >= 5)
+            await eventually(lambda: here.told.turns.count("done") >= 5)
 
             assert loop.time() - began >= 0.3
             assert (await tab.next()).event == "STATUS_UPDATE"
@@ -104,7 +105,7 @@ class TestStatusUpdates:
         async with world(QUICK) as here:
             (tab,) = await open_many(here, 1)
             here.room.broken = True
-            await until(lambda: "failed" in here.told.turns)
+            await eventually(lambda: "failed" in here.told.turns)
             here.room.broken = False
             here.room.states["user-0"] = ALLOWED_IN
 
@@ -197,7 +198,7 @@ class TestDrain:
             draining = asyncio.create_task(here.hub.drain(0.4))
             loop = asyncio.get_running_loop()
             began = loop.time()
-            await until(lambda: len(here.hub) <= 10)
+            await eventually(lambda: len(here.hub) <= 10)
             half = loop.time() - began
             await draining
 

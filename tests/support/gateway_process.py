@@ -57,6 +57,12 @@ class GatewayProcess:
         return status
 
 
+def cpu_seconds(pid: int) -> float:
+    """Seconds of CPU that a process has had."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def limited_files(count: int) -> tuple[str, ...]:
     """A prefix that lets a process, whatever it asks for, have so many files open."""
     return ("sh", "-c", f'ulimit -n {count} && exec "$@"', "sh")

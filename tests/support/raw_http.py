@@ -65,6 +65,11 @@ class Peer:
         fields = [text.split(": ", 1) for text in rest]
         return Head(line, [(name, value) for name, value in fields])
 
+    async def until(self, end: bytes) -> bytes:
+        """Everything up to ``end``, inclusive."""
+        async with asyncio.timeout(SECONDS):
+            return await self.reader.readuntil(end)
+
     async def exactly(self, size: int) -> bytes:
         async with asyncio.timeout(SECONDS):
             return await self.reader.readexactly(size)
@@ -116,6 +121,17 @@ class Client(Peer):
         """Sends a request, whose framing is in ``fields``, and reads the answer."""
         self.send(request(method, target, *fields, version=version) + body)
         return await self.answer(bodiless=method == "HEAD")
+
+
+@asynccontextmanager
+async def connected(base: str) -> AsyncIterator[Client]:
+    """A connection to the server with this URL; it is broken off at the end."""
+    host, _, port = base.removeprefix("http://").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port), limit=READ_BYTES)
+    try:
+        yield Client(reader, writer)
+    finally:
+        writer.transport.abort()
 
 
 def request(method: str = "GET", target: str = "/", *fields: str, version: str = "1.1") -> bytes:

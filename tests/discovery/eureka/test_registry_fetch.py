@@ -13,7 +13,7 @@ from gateway.discovery.eureka.registry import DELTA_SECONDS, LINGER_SECONDS, Fet
 from gateway.discovery.eureka.transport import EurekaAway, EurekaServers
 from gateway.observability.metrics import Metrics
 from gateway.proxy.load_balancer import UpstreamBase
-from tests.discovery.eureka.conftest import Clock
+from tests.support.clock import Clock
 from tests.support.eureka import FakeEureka, entry
 
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
 
-from tests.support.gateway import Gateways, Running
-from tests.support.raw_http import Answer, Client, Peer, Talk, Upstream, raw_upstream, request
+from tests.support.gateway import Gateways
+from tests.support.raw_http import Answer, Client, Peer, Talk, Upstream, connected, raw_upstream, request
 
 ROUTES = """
 routes:
@@ -60,16 +56,6 @@ def by_path(answer: bytes) -> Talk:
     return talk
 
 
-@asynccontextmanager
-async def connected(gateway: Running) -> AsyncIterator[Client]:
-    host, _, port = gateway.nobody.base.removeprefix("http://").rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    try:
-        yield Client(reader, writer)
-    finally:
-        writer.close()
-
-
 async def ask(client: Client, method: str, path: str) -> Answer:
     client.send(request(method, path))
     head = await client.head()
@@ -85,7 +71,7 @@ async def test_what_follows_an_answer_is_the_answer_to_the_next_request(
     async with raw_upstream(by_path(SERVICES[service])) as upstream:
         gateways.service.url = str(upstream.base)
         gateway = await gateways.start(ROUTES)
-        async with connected(gateway) as client:
+        async with connected(gateway.base) as client:
             for path, status in PATHS.items():
                 got = await ask(client, method, path)
                 assert got.status == status

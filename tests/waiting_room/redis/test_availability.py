@@ -37,11 +37,6 @@ class Watched:
 
 
 @pytest.fixture
-def server(start_redis: Any) -> RedisServer:
-    return start_redis()
-
-
-@pytest.fixture
 async def stack() -> AsyncIterator[AsyncExitStack]:
     async with AsyncExitStack() as one:
         yield one

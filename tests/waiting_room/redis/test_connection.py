@@ -22,11 +22,6 @@ COUNT = Script("count", "return redis.call('INCR', KEYS[1])", "0" * 40)
 
 
 @pytest.fixture
-def server(start_redis: Any) -> RedisServer:
-    return start_redis()
-
-
-@pytest.fixture
 def calls() -> list[tuple[str, int, bool]]:
     return []
 
