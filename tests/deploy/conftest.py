@@ -195,7 +195,7 @@ async def front(tmp_path: Path, redis_url: str) -> AsyncIterator[Front]:
                 gateway_process(environ | {"SERVER_PORT": str(port)}, tmp_path)
             )
 
-        gateways = [await start(0) for _ in range(2)]
+        gateways = list(await asyncio.gather(start(0), start(0)))
         path = await stack.enter_async_context(nginx(tmp_path, [each.port for each in gateways]))
         session = await stack.enter_async_context(
             aiohttp.ClientSession(
