@@ -65,7 +65,7 @@ async def test_an_output_that_takes_nothing_is_no_fault(tmp_path: Path, redis_ur
     assert (status, said) == (0, "")
 
 
-async def test_an_output_that_nobody_reads_holds_up_no_stop(tmp_path: Path, redis_url: str) -> None:
+async def test_an_output_without_a_reader_holds_up_no_stop(tmp_path: Path, redis_url: str) -> None:
     reader, end = os.pipe()
     try:
         os.set_blocking(end, False)

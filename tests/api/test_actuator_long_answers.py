@@ -56,7 +56,7 @@ async def asking(aside: Aside, make: Maker, count: int) -> AsyncIterator[list[as
     await asyncio.wait(callers)
 
 
-async def test_all_who_ask_at_once_share_two_answers() -> None:
+async def test_calls_at_the_same_time_share_two_answers() -> None:
     aside, make = Aside(), Maker()
     async with asking(aside, make, 20) as callers:
         pass
@@ -106,7 +106,7 @@ async def test_callers_that_leave_start_no_second_thread() -> None:
     assert make.at_once == 1
 
 
-async def test_a_failure_is_for_those_who_asked_and_no_other() -> None:
+async def test_a_failure_reaches_its_callers_and_no_others() -> None:
     aside, make = Aside(), Maker()
     make.go_on.set()
 
@@ -144,7 +144,7 @@ def held(monkeypatch: pytest.MonkeyPatch, name: str) -> Iterator[tuple[threading
         ("/actuator/gateway/routes", "routes_of", 1),
     ],
 )
-async def test_twenty_who_ask_for_long_answers_at_once_hold_up_nobody(
+async def test_twenty_calls_for_long_answers_hold_up_no_other_call(
     gateways: Gateways, monkeypatch: pytest.MonkeyPatch, path: str, name: str, most: int
 ) -> None:
     gateway = await gateways.start()

@@ -228,7 +228,7 @@ async def asked(shop: Shop) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_who_asks_for_the_same_at_the_same_time_shares_one_call(gateways: Gateways, shop: Shop) -> None:
+async def test_equal_calls_at_the_same_time_share_one_call(gateways: Gateways, shop: Shop) -> None:
     gateway = await gateways.start(ROUTES)
     shop.halt = asyncio.Event()
     shop.headers["Set-Cookie"] = "session=1"
@@ -363,7 +363,9 @@ async def test_a_service_that_is_away_is_told_to_programs_by_its_status(
     assert (answer.status, answer.code) == (status, code)
 
 
-async def test_who_does_not_read_a_document_costs_no_copy_of_it(gateways: Gateways, shop: Shop) -> None:
+async def test_a_client_that_does_not_read_a_document_costs_no_copy_of_it(
+    gateways: Gateways, shop: Shop
+) -> None:
     gateway = await gateways.start(ROUTES)
     shop.body = json.dumps(DOCUMENT | {"info": {"description": "x" * 1_500_000}}).encode()
     for path in ("/shop/v3/api-docs", "/swagger-ui/swagger-ui-bundle.js"):

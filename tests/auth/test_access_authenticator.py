@@ -142,7 +142,7 @@ async def test_a_leave_by_cookie_is_refused_from_elsewhere_even_with_a_known_tok
     assert await outcome(authenticator, *LEAVE_CALL, same) == "user-1"
 
 
-async def test_several_authorization_headers_are_nobody_on_a_public_call(
+async def test_several_authorization_headers_make_a_public_call_anonymous(
     authenticator: Authenticator, tokens: dict[str, str]
 ) -> None:
     line = ("Authorization", f"Bearer {tokens['good']}")

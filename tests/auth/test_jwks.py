@@ -34,7 +34,7 @@ async def test_a_key_is_found_by_its_kid(jwks: Jwks, server: KeyServer) -> None:
     assert server.requests == 1
 
 
-async def test_starting_waits_for_nobody(jwks: Jwks, server: KeyServer) -> None:
+async def test_starting_does_not_wait_for_the_auth_server(jwks: Jwks, server: KeyServer) -> None:
     server.answering.clear()
     async with jwks.running():
         await server.arrived.wait()
@@ -90,9 +90,7 @@ async def test_a_thousand_askers_for_an_unknown_kid_cause_one_fetch(jwks: Jwks, 
     assert server.requests == 2
 
 
-async def test_an_asker_that_gives_up_cancels_the_fetch_for_nobody_else(
-    jwks: Jwks, server: KeyServer
-) -> None:
+async def test_a_caller_that_gives_up_cancels_the_fetch_for_no_other(jwks: Jwks, server: KeyServer) -> None:
     server.answering.clear()
     async with jwks.running():
         impatient = asyncio.create_task(jwks.key("key-0", "RS256"))
@@ -293,7 +291,7 @@ async def test_a_document_that_is_no_key_set_is_told_in_words(
     assert record.getMessage().startswith(f"no keys from {server.uri}: {why}; ")
 
 
-async def test_without_any_key_ever_nobody_can_be_checked(jwks: Jwks, server: KeyServer) -> None:
+async def test_without_any_key_no_token_can_be_checked(jwks: Jwks, server: KeyServer) -> None:
     server.status = 503
     async with jwks.running():
         for _ in range(3):
@@ -428,7 +426,7 @@ async def test_a_fault_of_our_own_is_not_told_as_one_of_the_auth_server(
     assert "a fault of the gateway itself (AttributeError)" in second.getMessage()
 
 
-async def test_whoever_still_waits_at_the_end_is_let_go(jwks: Jwks, server: KeyServer) -> None:
+async def test_calls_that_still_wait_at_the_end_are_released(jwks: Jwks, server: KeyServer) -> None:
     server.answering.clear()
     async with jwks.running():
         asker = asyncio.create_task(jwks.key("key-0", "RS256"))

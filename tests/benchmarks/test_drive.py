@@ -50,7 +50,7 @@ async def test_our_load_runs_as_a_process_of_its_own() -> None:
     assert (load.answers, load.failed, server.seen.total()) == (10, 0, 10)
 
 
-async def test_a_load_that_finds_nobody_says_so() -> None:
+async def test_a_load_without_a_server_says_so() -> None:
     async with counting(OK) as server:
         port = server.port
     with pytest.raises(Unavailable, match="broke off"):

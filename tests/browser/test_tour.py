@@ -158,7 +158,7 @@ async def test_a_second_tab_that_is_closed_keeps_the_place(tour: Tour, tmp_path:
         assert (await tour.queue("carol", "GET", "status"))[1]["data"]["userQueuePosition"] == 2
 
 
-async def test_who_is_let_in_sees_the_page_also_after_a_reload(tour: Tour, tmp_path: Path) -> None:
+async def test_an_admitted_user_sees_the_page_also_after_a_reload(tour: Tour, tmp_path: Path) -> None:
     async with bob_before_carol(tour, tmp_path / "profile") as bob:
         await tour.queue("alice", "POST", "leave")
         await bob.until(f"{PLACE} === 'Pay here.'")

@@ -233,7 +233,7 @@ async def test_a_locator_that_comes_later_finds_what_was_discovered_before(gatew
     await until(gateway, ["filed", "orders", "svc"])
 
 
-async def test_discovery_is_no_back_door(gateways: Gateways) -> None:
+async def test_discovered_routes_do_not_bypass_the_gate(gateways: Gateways) -> None:
     gateway = await gateways.start(LOCATOR)
     ann = gateway.user("ann")
     assert (await ann("GET", "/svc/hello?x=1")).json["target"] == "/hello?x=1"
@@ -455,7 +455,7 @@ async def test_what_a_server_has_no_more_is_gone_from_a_running_gateway_as_from_
 
 
 @GONE
-async def test_what_a_server_has_no_more_is_gone_without_a_word_from_anybody(
+async def test_what_a_config_server_no_longer_has_is_gone_at_the_next_refresh(
     optional: bool, sources: list[dict[str, str]], gateways: Gateways, server: ConfigServerStub
 ) -> None:
     settings = from_server(server, optional) | {"config_server_refresh_seconds": 0.05}

@@ -43,7 +43,7 @@ async def test_gateways_start_without_keys_and_let_people_in_once_there_are_some
         await site.assert_moves_on([*people, *more])
 
 
-async def test_an_auth_server_that_hangs_holds_up_nobody_whose_key_is_known(start_site: StartSite) -> None:
+async def test_an_auth_server_that_hangs_holds_up_no_token_whose_key_is_known(start_site: StartSite) -> None:
     async with start_site() as site:
         people = await site.crowd(6)
         site.keys.answering.clear()

@@ -141,7 +141,7 @@ async def all_are_told(people: Sequence[Person], seconds: float) -> None:
     assert [person.last and person.last.name for person in people] == ["ALLOWED_IN"] * len(people)
 
 
-async def test_from_an_older_gateway_to_the_new_ones_and_nobody_is_lost(start_site: StartSite) -> None:
+async def test_from_an_older_gateway_to_the_new_ones_no_user_is_lost(start_site: StartSite) -> None:
     options = {"queue_follow_seconds": FOLLOW, "queue_absent_seconds": 1.0}
     async with start_site(gateways=0, capacity=CAPACITY, duration=DURATION, **options) as site:
         witness = Witness(site)
@@ -214,7 +214,7 @@ async def test_from_an_older_gateway_to_the_new_ones_and_nobody_is_lost(start_si
             assert log.count("no sign of the older system any more") == 1
 
 
-async def test_back_to_the_older_gateway_nobody_is_lost_either(start_site: StartSite) -> None:
+async def test_back_to_the_older_gateway_no_user_is_lost_either(start_site: StartSite) -> None:
     async with start_site(
         gateways=2, capacity=CAPACITY, duration=DURATION, queue_follow_seconds=FOLLOW
     ) as site:
@@ -246,7 +246,7 @@ async def test_back_to_the_older_gateway_nobody_is_lost_either(start_site: Start
                 assert witness.most <= CAPACITY
 
 
-async def test_whom_the_older_gateway_promotes_hears_of_it_at_the_new_one_within_a_status_interval(
+async def test_a_user_whom_the_older_gateway_promotes_hears_of_it_at_the_new_one_within_a_status_interval(
     start_site: StartSite,
 ) -> None:
     async with (
@@ -287,7 +287,7 @@ async def test_whom_the_older_gateway_promotes_hears_of_it_at_the_new_one_within
         assert site.store.hlen(INSIDE) == CAPACITY
 
 
-async def test_a_room_of_our_own_is_followed_by_nobody(start_site: StartSite) -> None:
+async def test_a_room_without_an_older_system_is_not_followed(start_site: StartSite) -> None:
     async with start_site(gateways=1, capacity=1, duration=60.0) as site:
         people = await site.crowd(3)
         assert not await follows(site, site.gateways[0])

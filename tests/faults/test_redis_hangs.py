@@ -54,7 +54,7 @@ async def assert_says_that_it_is_back(person: Person, gateway: GatewayProcess, b
     await assert_said_once(gateway, "Redis is back")
 
 
-async def test_a_redis_that_hangs_for_four_seconds_is_known_and_costs_nobody_time_or_place(
+async def test_a_redis_that_hangs_for_four_seconds_is_detected_and_costs_no_user_time_or_place(
     start_site: StartSite,
 ) -> None:
     # With a time-out of this length nothing but the probe can be the reason for a quick answer.

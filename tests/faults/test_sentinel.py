@@ -66,7 +66,7 @@ class Storm:
 
 
 @pytest.mark.parametrize("how", ["killed", "hung"])
-async def test_a_new_master_has_everybody_whose_lineup_was_answered(tmp_path: Path, how: str) -> None:
+async def test_a_new_master_has_every_user_whose_lineup_was_answered(tmp_path: Path, how: str) -> None:
     with watched(2) as servers:
         async with a_watched_site(tmp_path, servers, capacity=2) as site:
             early = await site.crowd(12, "early")

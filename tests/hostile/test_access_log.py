@@ -113,7 +113,7 @@ def test_an_answer_that_the_client_does_not_wait_for_is_marked(gateway: Gateway)
     assert got - 500 < size < 50_000_000
 
 
-def test_a_request_that_nobody_waits_for_the_answer_of_is_marked(gateway: Gateway) -> None:
+def test_a_request_whose_client_left_before_the_answer_is_marked(gateway: Gateway) -> None:
     header, trace = traced(3)
     # Announced, and never sent: there is no answer as long as the client waits.
     with gateway.client() as client:

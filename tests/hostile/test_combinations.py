@@ -225,7 +225,7 @@ def test_no_secret_comes_out_of_any_part(gateway: Gateway, spans: Spans) -> None
 
 
 @pytest.mark.parametrize("parser", ["c", "python"])
-def test_a_stop_under_sockets_and_streams_that_nobody_reads_ends_well(
+def test_a_stop_under_websockets_and_streams_without_readers_ends_well(
     start: Start, spans: Spans, parser: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as hangs:

@@ -156,7 +156,7 @@ ROUND_THE_GATE = [
 
 
 @pytest.mark.parametrize("call", ROUND_THE_GATE)
-def test_whoever_is_not_allowed_in_reaches_no_gated_call(one_gateway: Gateway, call: str) -> None:
+def test_a_user_who_is_not_allowed_in_reaches_no_gated_call(one_gateway: Gateway, call: str) -> None:
     for who in (one_gateway.bearer("stranger"), b""):
         sent = request(f"{call} HTTP/1.1", who, b"Content-Length: 0\r\n")
         talk = one_gateway.talk([sent], answers=1)
@@ -324,7 +324,7 @@ def test_a_service_learns_from_its_route_where_it_is_mounted(before_wsgi: Gatewa
         assert before_wsgi.ask("/mounted/x/y", who, header).body == b"GET /x/y"
 
 
-def test_whoever_is_allowed_in_gets_through(one_gateway: Gateway) -> None:
+def test_a_user_who_is_allowed_in_gets_through(one_gateway: Gateway) -> None:
     who = one_gateway.bearer("insider")
     assert one_gateway.ask("/api/v1/queue/lineup", who, method="POST").status == 200
     for path in ("/api/v1/reservations", "/shop/reservations", "/x/api/v1/reservations", "/buy/reservations"):

@@ -173,7 +173,7 @@ async def test_a_body_that_comes_slowly_is_waited_for() -> None:
         assert (await asyncio.wait_for(reader.readuntil(b"/ 8"), 3)).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_a_body_that_nobody_reads_is_not_the_clients_fault() -> None:
+async def test_a_body_that_the_handler_does_not_read_is_not_the_clients_fault() -> None:
     async with site() as here, here.client() as (reader, writer):
         here.go.clear()
         writer.write(POST + b"x" * 1_000_000)
@@ -260,7 +260,7 @@ async def test_the_last_answer_arrives_though_the_client_still_sends() -> None:
         assert answer.startswith(b"HTTP/1.1 400 ")
 
 
-async def test_who_goes_on_sending_behind_the_last_answer_is_cut_off() -> None:
+async def test_a_client_that_sends_on_after_the_last_answer_is_cut_off() -> None:
     async with site() as here, here.client() as (reader, writer):
         writer.write(b"garbage\r\n\r\n")
         assert (await asyncio.wait_for(reader.read(), 3)).startswith(b"HTTP/1.1 400 ")
@@ -351,7 +351,7 @@ async def test_a_stream_on_one_connection_too_many_is_asked_to_come_back(late: b
         assert here.turned_away == 1
 
 
-async def test_who_says_nothing_on_a_connection_too_many_is_refused_soon() -> None:
+async def test_a_silent_client_on_an_excess_connection_is_refused_soon() -> None:
     async with site(ConnectionLimits(), descriptors=0) as here:
         clients = [await asyncio.open_connection("127.0.0.1", here.port) for _ in range(40)]
         try:
@@ -364,7 +364,7 @@ async def test_who_says_nothing_on_a_connection_too_many_is_refused_soon() -> No
                 writer.transport.abort()
 
 
-async def test_who_leaves_a_connection_too_many_is_forgotten() -> None:
+async def test_a_client_that_leaves_an_excess_connection_is_dropped() -> None:
     async with site(ConnectionLimits(), descriptors=0) as here:
         assert here.server is not None
         async with here.client():

@@ -159,7 +159,9 @@ async def preflight(gateway: Running, path: str, method: str = "POST", origin: s
 
 
 @pytest.mark.parametrize("path", ["/api/v1/queue/lineup", "/api/v1/reservations", "/api/v1/queue/unknown"])
-async def test_a_preflight_needs_no_token_and_no_place_and_asks_nobody(gateways: Gateways, path: str) -> None:
+async def test_a_preflight_needs_no_token_and_no_place_and_reaches_no_service(
+    gateways: Gateways, path: str
+) -> None:
     gateway = await gateways.start(ROUTES)
     answer = await preflight(gateway, path)
     assert (answer.status, answer.body) == (200, b"")
@@ -416,7 +418,7 @@ async def test_a_cookie_leaves_also_from_a_page_that_cors_allows(
     assert left is (status == 204)
 
 
-async def test_a_cookie_leaves_from_no_page_where_cors_allows_everybody_without_credentials(
+async def test_no_page_sends_a_cookie_where_cors_allows_any_origin_without_credentials(
     gateways: Gateways,
 ) -> None:
     routes = "routes: []\ncors: {cors-configurations: {'/**': {allowedOrigins: '*', allowedMethods: '*'}}}\n"

@@ -51,7 +51,7 @@ def test_rooms_tickets_and_removals_are_told_apart() -> None:
     assert (len(admissions), kept) == (0, [])
 
 
-def test_who_lines_up_again_is_remembered_once_and_as_the_newest() -> None:
+def test_a_repeated_lineup_is_remembered_once_and_as_the_newest() -> None:
     admissions = Admissions(Tracer(Kept()), most=2)
     admissions.waits("default", "ann", 1, SAMPLED)
     admissions.waits("default", "bob", 2, SAMPLED)

@@ -75,7 +75,7 @@ async def test_a_service_is_told_our_place_in_the_clients_trace_and_nothing_of_t
     assert not {name for name in names if name == "b3" or name.startswith("x-b3")}
 
 
-async def test_a_trace_shows_who_waited_for_whom(gateways: Gateways, collector: Collector) -> None:
+async def test_a_trace_shows_which_call_waited_for_which(gateways: Gateways, collector: Collector) -> None:
     gateway = await traced(gateways, collector)
     ann = gateway.user("ann")
     await ann.lineup()

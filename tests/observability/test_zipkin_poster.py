@@ -51,7 +51,7 @@ def test_a_refused_connection_is_told_without_the_address() -> None:
     assert str(failed.value) == "ConnectionRefusedError"
 
 
-def test_who_does_not_answer_is_given_up_on() -> None:
+def test_a_collector_that_does_not_answer_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(PostFailed, match="TimeoutError"):
         Poster(f"http://127.0.0.1:{silent.getsockname()[1]}/").post(b"[]", 0.05)
 

@@ -89,7 +89,7 @@ async def test_what_goes_on_is_framed_by_us(sent: bytes, framing: list[bytes], d
         b"Transfer-Encoding: xchunked\r\n",
     ],
 )
-async def test_ambiguous_lengths_reach_nobody(framing: bytes) -> None:
+async def test_ambiguous_lengths_reach_no_service(framing: bytes) -> None:
     async with (
         raw_upstream(answering(OK)) as upstream,
         gateway_to(upstream.base) as gateway,
@@ -276,7 +276,7 @@ async def test_an_unfinished_body_in_chunks_is_held_to_the_limit_before_a_servic
         assert upstream.connections == 0
 
 
-async def test_a_short_body_in_chunks_is_held_to_the_limit_before_anybody_is_asked() -> None:
+async def test_a_short_chunked_body_is_held_to_the_limit_before_a_service_is_asked() -> None:
     async with (
         raw_upstream(answering(OK)) as upstream,
         gateway_to(upstream.base, body_limit=3) as gateway,

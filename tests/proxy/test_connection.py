@@ -111,7 +111,7 @@ async def test_a_deadline_ends_the_wait_for_a_head_and_nothing_later() -> None:
         connection.release()
 
 
-async def test_a_failure_reaches_who_reads_the_body_too() -> None:
+async def test_a_failure_reaches_the_reader_of_the_body_too() -> None:
     async with raw_upstream(answering(SHORT)) as upstream, UpstreamPool() as pool:
         connection = await asked(pool, upstream)
         await connection.read_head()

@@ -175,7 +175,7 @@ async def test_a_long_body_in_many_reads_is_counted_to_its_end() -> None:
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 304 Not Modified\r\n"])
-async def test_a_body_that_comes_late_where_none_may_come_is_nobodys_answer(answer: bytes) -> None:
+async def test_a_late_body_where_none_may_come_is_not_the_next_answer(answer: bytes) -> None:
     """As of a service that answers HEAD as GET, the head first and then the body."""
     method = "HEAD" if b"200" in answer else "GET"
 

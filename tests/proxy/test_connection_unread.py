@@ -122,7 +122,7 @@ def test_an_answer_that_came_before_a_failing_write_is_read(run: Run) -> None:
     run(check())
 
 
-def test_who_still_sends_is_told_and_the_answer_stays(run: Run) -> None:
+def test_a_sender_gets_the_error_and_the_answer_stays(run: Run) -> None:
     async def check() -> None:
         async with refused() as one:
             one.service.sendall(REFUSAL)

@@ -192,7 +192,7 @@ async def test_events_of_services_pass_the_moment_they_come() -> None:
             assert await client.chunk() == data
 
 
-async def test_interim_answers_pass_to_who_knows_them() -> None:
+async def test_interim_responses_pass_to_http_1_1_clients_only() -> None:
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
     for version, expected in (("1.1", [103, 200]), ("1.0", [200])):
         async with (
@@ -366,7 +366,7 @@ async def test_an_instance_that_refuses_is_passed_over_for_every_method() -> Non
             assert len(gateway.instances._aside_until) == 1
 
 
-async def test_an_instance_whose_name_nobody_can_look_up_is_passed_over_like_one_that_refuses() -> None:
+async def test_an_instance_with_an_unknown_host_name_is_passed_over_like_one_that_refuses() -> None:
     async with raw_upstream(answering(OK)) as upstream, gateway_to("svc") as gateway:
         odd = UpstreamBase("http", "x" * 64, 80)
         gateway.instances.discover({"svc": (odd, upstream.base)})
@@ -385,7 +385,7 @@ async def test_an_instance_that_takes_a_connection_is_not_aside_any_more() -> No
             assert [base.port for base in gateway.instances._aside_until] == [1]
 
 
-async def test_nobody_there_is_told_apart_from_nobody_known() -> None:
+async def test_unreachable_instances_and_an_unknown_service_are_different_errors() -> None:
     async with gateway_to("svc", services={"svc": ["http://127.0.0.1:1"]}) as gateway:
         async with gateway.client() as client:
             assert (await client.ask()).body == b"UPSTREAM_UNREACHABLE"
@@ -431,7 +431,7 @@ async def test_the_response_time_out_is_for_the_head_only() -> None:
         assert (await client.ask()).body == b"ok"
 
 
-async def test_who_goes_away_ends_the_call_to_the_upstream() -> None:
+async def test_a_client_that_goes_away_ends_the_call_to_the_upstream() -> None:
     asked, left = asyncio.Event(), asyncio.Event()
 
     async def talk(upstream: Upstream, peer: Peer) -> None:
@@ -507,7 +507,7 @@ async def test_a_reset_is_no_end_of_a_body_that_ends_with_the_connection() -> No
 
 
 @pytest.mark.parametrize("bad", [b"ZZ\r\nboom", b"-1\r\n", b"4\r\nmore than four"])
-async def test_a_malformed_chunk_breaks_the_transfer_and_nobody_waits(bad: bytes) -> None:
+async def test_a_malformed_chunk_breaks_the_transfer_without_a_wait(bad: bytes) -> None:
     go = asyncio.Event()
 
     async def talk(upstream: Upstream, peer: Peer) -> None:
@@ -571,7 +571,7 @@ async def test_upgrades_are_plain_requests_and_connect_is_refused() -> None:
         assert isinstance(gateway.errors[0], BadRequest)
 
 
-async def test_too_long_a_body_is_refused_before_anybody_is_asked() -> None:
+async def test_too_long_a_body_is_refused_before_a_service_is_asked() -> None:
     async with (
         raw_upstream(answering(OK)) as upstream,
         gateway_to(upstream.base, body_limit=3) as gateway,
@@ -602,7 +602,7 @@ async def test_a_service_may_be_a_real_server() -> None:
                 break
 
 
-async def test_who_reads_no_answer_is_not_served_on_and_gets_all_of_them_later() -> None:
+async def test_backpressure_stops_serving_a_client_that_does_not_read_and_loses_no_answer() -> None:
     """Each answer is small enough to be written at once, all together are not."""
     requests, body = 900, b"x" * 15_000
     sent = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body

@@ -29,7 +29,7 @@ def test_a_service_without_instances_is_told(services: dict[str, list[str]]) -> 
     assert caught.value.service == "svc"
 
 
-def test_who_was_set_aside_is_left_out_for_a_while() -> None:
+def test_an_ejected_instance_is_left_out_for_a_while() -> None:
     clock = Clock(100.0)
     instances = Instances({"svc": URLS}, clock=clock)
     instances.eject(TWO)
@@ -68,7 +68,7 @@ def test_if_all_are_set_aside_the_first_of_them_is_asked() -> None:
     assert instances.pick("svc", [TWO]) == ONE
 
 
-def test_nobody_is_tried_twice() -> None:
+def test_no_instance_is_tried_twice() -> None:
     instances = Instances({"svc": URLS})
     assert {instances.pick("svc", [ONE, TWO]) for _ in range(3)} == {THREE}
     with pytest.raises(NoInstance):
@@ -95,7 +95,7 @@ def test_what_is_written_down_and_what_a_registry_knows_change_without_each_othe
     assert instances.known("svc") == ()
 
 
-def test_who_was_set_aside_stays_aside_when_a_registry_repeats_it() -> None:
+def test_an_ejected_instance_stays_ejected_when_a_registry_repeats_it() -> None:
     instances = Instances(clock=Clock(100.0))
     instances.discover({"svc": [ONE, TWO]})
     instances.eject(ONE)
@@ -123,7 +123,7 @@ def test_replacing_swaps_all_or_nothing() -> None:
     assert instances.pick("svc") == TWO
 
 
-def test_who_was_set_aside_long_ago_is_forgotten() -> None:
+def test_an_ejection_of_long_ago_is_forgotten() -> None:
     clock = Clock(100.0)
     instances = Instances(clock=clock)
     for port in range(1000):

@@ -353,7 +353,7 @@ def unaccepting() -> Iterator[UpstreamBase]:
         yield UpstreamBase("http", *address)
 
 
-async def test_nobody_listening_and_nobody_accepting_are_told_apart(unaccepting: UpstreamBase) -> None:
+async def test_a_refused_and_a_timed_out_connection_are_different_errors(unaccepting: UpstreamBase) -> None:
     async with raw_upstream(answering(OK)) as upstream:
         gone = upstream.base
     async with UpstreamPool() as pool:
@@ -367,7 +367,7 @@ async def test_nobody_listening_and_nobody_accepting_are_told_apart(unaccepting:
     assert late.value.instance_at_fault
 
 
-async def test_a_host_name_nobody_knows_is_a_service_that_can_not_be_reached() -> None:
+async def test_an_unknown_host_name_is_an_unreachable_service() -> None:
     async with UpstreamPool() as pool:
         with pytest.raises(ConnectFailed) as unknown:
             await pool.connect(UpstreamBase("http", "nobody.invalid", 80), SECONDS)
@@ -427,7 +427,7 @@ class Slow:
 _MUCH = 40 << 20
 
 
-async def test_a_service_that_takes_nothing_is_left_at_once_by_whoever_gives_up() -> None:
+async def test_giving_up_leaves_a_service_that_takes_nothing_at_once() -> None:
     """What is still to be sent would keep the connection for as long as the service likes."""
     slow = Slow()
     async with raw_upstream(slow) as upstream, UpstreamPool() as pool:

@@ -172,7 +172,7 @@ async def test_messages_go_both_ways_and_a_close_reaches_the_other_side(
     await eventually(lambda: counted(gateway, "websockets_open") == 0)
 
 
-async def test_the_service_sees_who_it_is_and_the_handshake_as_it_was_sent(start: Start, chat: Chat) -> None:
+async def test_the_service_sees_the_user_and_the_handshake_as_sent(start: Start, chat: Chat) -> None:
     gateway = await start()
     headers = {"X-User-Id": "admin", "X-Custom": "1"}
     async with connected(
@@ -365,7 +365,7 @@ async def test_bytes_that_come_with_the_handshakes_are_not_lost(gateways: Gatewa
         assert counted(gateway, "websockets_ended_total", route="fixed", by="service") == 1
 
 
-async def test_a_slow_reader_holds_up_the_service_and_nobody_else(start: Start, chat: Chat) -> None:
+async def test_a_slow_reader_holds_up_its_service_and_no_other_user(start: Start, chat: Chat) -> None:
     gateway = await start()
     async with raw(gateway.base) as (reader, writer):
         writer.write(HANDSHAKE.format(path="/fixed/flood?messages=1000", more="").encode())

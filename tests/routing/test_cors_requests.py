@@ -101,7 +101,7 @@ def test_a_pattern_never_means_null() -> None:
     assert names(judge(ANYBODY, Asked("GET", ("null",))).headers) == {"Allow-Origin": "*"}
 
 
-def test_nobody_acts_with_cookies_where_there_is_no_rule_or_none_for_credentials() -> None:
+def test_no_page_acts_with_cookies_without_a_cors_rule_for_credentials() -> None:
     assert not acts_for_user(None, "https://shop.test")
     assert not acts_for_user(ANYBODY, "https://shop.test")
     assert acts_for_user(ANY_PATTERN, "https://shop.test")

@@ -43,7 +43,7 @@ class TestOpening:
         ("state", "told", "retry"),
         [(ALLOWED_IN, ("ALLOWED_IN", None), 240_000), (NONE, ("ERROR", "NOT_IN_QUEUE"), 600_000)],
     )
-    async def test_whoever_does_not_wait_is_told_so_and_the_stream_ends(
+    async def test_a_user_who_is_not_waiting_gets_an_event_and_the_stream_ends(
         self, state: State, told: tuple[str, object], retry: int
     ) -> None:
         async with world() as here:
@@ -148,7 +148,7 @@ class TestEvents:
             assert short(await tab.rest()) == [told]
 
     @pytest.mark.parametrize("event", [Event("kim", 4), Event("lee", 5), Event("kim", None)])
-    async def test_one_about_another_place_or_user_or_nobody_does_not(self, event: Event) -> None:
+    async def test_an_event_about_another_ticket_or_user_does_not(self, event: Event) -> None:
         async with world() as here:
             tab = await waiting(here)
             here.hub.deliver(event)
@@ -230,7 +230,7 @@ class TestTabs:
 
             assert here.words.rendered == before + 1
 
-    async def test_presence_hears_of_users_and_not_of_tabs(self) -> None:
+    async def test_presence_counts_users_and_not_streams(self) -> None:
         async with world() as here:
             first, second = await waiting(here), await waiting(here)
             first.close()
@@ -316,7 +316,7 @@ class TestFull:
 
 
 class TestReconcile:
-    async def test_it_ends_what_should_have_ended_and_bothers_nobody_else(self) -> None:
+    async def test_reconciling_ends_streams_that_should_have_ended_and_no_others(self) -> None:
         async with world() as here:
             kim, lee, park = [await waiting(here, user) for user in ("kim", "lee", "park")]
             here.room.states |= {"kim": ALLOWED_IN, "lee": NONE}

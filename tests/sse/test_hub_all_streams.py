@@ -66,7 +66,7 @@ class TestStatusUpdates:
             assert [block.event for block in blocks] == ["ALLOWED_IN"]
 
     @pytest.mark.parametrize(("state", "told"), [(ALLOWED_IN, "ALLOWED_IN"), (NONE, "ERROR")])
-    async def test_they_heal_what_no_event_told(self, state: State, told: str) -> None:
+    async def test_status_updates_reconcile_missed_events(self, state: State, told: str) -> None:
         async with world(QUICK) as here:
             (tab,) = await open_many(here, 1)
             here.room.states["user-0"] = state
@@ -178,7 +178,7 @@ class TestSlowReaders:
 
 
 class TestDrain:
-    async def test_every_stream_is_asked_to_come_back_and_ends_without_a_verdict(self) -> None:
+    async def test_every_stream_is_asked_to_reconnect_and_ends_without_a_last_event(self) -> None:
         async with world() as here:
             tabs = await open_many(here, 30)
             await here.hub.drain(0.1)
@@ -206,7 +206,7 @@ class TestDrain:
             assert len(here.hub) == 0
             assert here.told.log.count("closed") == 20
 
-    async def test_whoever_comes_during_it_is_sent_on(self) -> None:
+    async def test_a_stream_opened_while_draining_is_sent_on(self) -> None:
         async with world() as here:
             await here.hub.drain(0.0)
             here.room.states["kim"] = State()

@@ -21,7 +21,7 @@ def test_items_are_spread_evenly_over_the_slots(count: int) -> None:
 
 
 @given(st.lists(st.integers(0, 30)))
-def test_whoever_comes_takes_the_emptiest_slot_and_nobody_is_lost(moves: list[int]) -> None:
+def test_each_item_takes_the_emptiest_slot_and_none_is_lost(moves: list[int]) -> None:
     wheel: Wheel[int] = Wheel(slots=5)
     placed: dict[int, int] = {}
     for item in moves:

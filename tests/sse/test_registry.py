@@ -11,7 +11,7 @@ def tab(user: str) -> Subscriber:
     return Subscriber(user, "ko", Line(), chunked=True, limit=1)
 
 
-async def test_users_and_not_tabs_have_a_place_on_the_wheel() -> None:
+async def test_users_and_not_streams_have_a_place_on_the_wheel() -> None:
     registry = StreamRegistry(StreamLimit(10))
     first, second, other = tab("kim"), tab("kim"), tab("lee")
     person = registry.add(first)

@@ -17,7 +17,7 @@ def people(count: int) -> list[UserStreams]:
     return [UserStreams(f"user-{number}") for number in range(count)]
 
 
-async def test_states_are_read_in_calls_of_at_most_256_and_reach_whom_they_are_about() -> None:
+async def test_states_are_read_in_calls_of_at_most_256_and_reach_their_users() -> None:
     room = Room({f"user-{number}": State(ticket=number) for number in range(600)})
     reader = Reader(room, Told().turned)
     told: dict[str, tuple[int | None, int]] = {}
@@ -98,7 +98,7 @@ async def test_a_fault_of_ours_is_logged_and_counted_and_costs_one_batch(
     assert "a fault of ours" in caplog.text
 
 
-async def test_an_answer_of_the_wrong_length_is_a_fault_and_reaches_nobody(
+async def test_a_reply_of_the_wrong_length_is_an_error_and_reaches_no_caller(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Short(Room):
@@ -113,7 +113,7 @@ async def test_an_answer_of_the_wrong_length_is_a_fault_and_reaches_nobody(
     assert "telling users" in caplog.text
 
 
-async def test_nobody_costs_no_call() -> None:
+async def test_reading_no_users_costs_no_call() -> None:
     room = Room()
     await Reader(room, Told().turned).each([], lambda *told: None)
 

@@ -164,7 +164,7 @@ class Followed(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(300)
-def test_while_an_older_system_is_followed_nobody_is_promoted_untold_or_lost(
+def test_while_an_older_system_is_followed_no_user_is_promoted_unnotified_or_lost(
     make_rig: Callable[[int], Rig],
 ) -> None:
     run_state_machine_as_test(

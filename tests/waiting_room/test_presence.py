@@ -105,7 +105,9 @@ async def test_a_dead_instance_is_drained_by_another(place: Redis, redis: Client
     await second.close()
 
 
-async def test_whoever_has_just_come_back_judges_nobody(link: RedisConnection, redis: Client) -> None:
+async def test_an_instance_that_just_came_back_declares_no_other_dead(
+    link: RedisConnection, redis: Client
+) -> None:
     await redis.zadd(KEYS.instances, {"old": 1})
     presence = make(link, beat=0.05, dead=30)
     async with presence.running():

@@ -45,7 +45,7 @@ def without_presence(room: Room, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 
 
 @pytest.mark.parametrize("call", ["lineup", "leave", "limits"])
-async def test_nobody_is_promoted_before_an_older_system_was_looked_for(
+async def test_no_user_is_promoted_before_an_older_system_was_looked_for(
     place: Redis, redis: Client, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     await redis.set(NOTIFICATIONS_LOCK, "ADDED:now@host")

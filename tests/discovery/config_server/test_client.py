@@ -84,7 +84,7 @@ async def test_changes_are_found_in_intervals() -> None:
         assert "lb://b" in (await next_offer(world)).values.values()
 
 
-async def test_without_an_interval_nobody_looks_until_told_to() -> None:
+async def test_without_an_interval_it_refreshes_only_on_demand() -> None:
     world = World()
     async with world.running() as server:
         world.source = routes("b")
@@ -96,7 +96,7 @@ async def test_without_an_interval_nobody_looks_until_told_to() -> None:
         assert world.asked == 2
 
 
-async def test_looks_that_nobody_waits_for_keep_a_distance(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_refreshes_without_a_waiting_caller_keep_a_distance(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     async with world.running() as server:
         monkeypatch.setattr(module, "LEAST_SECONDS", 3600.0)
@@ -303,7 +303,7 @@ async def test_a_file_that_can_not_stand_alone_keeps_what_is_in_force() -> None:
         assert not server.status().gives_routes
 
 
-async def test_who_asks_during_a_look_gets_the_next_one() -> None:
+async def test_a_call_during_a_refresh_gets_the_next_one() -> None:
     world = World()
     async with world.running() as server:
         first = asyncio.create_task(server.refresh())
@@ -315,7 +315,7 @@ async def test_who_asks_during_a_look_gets_the_next_one() -> None:
         assert world.asked == 3
 
 
-async def test_nobody_waits_for_ever_when_it_ends() -> None:
+async def test_no_caller_waits_forever_when_it_ends() -> None:
     world = World()
     stuck = asyncio.Event()
 
@@ -336,7 +336,7 @@ async def test_nobody_waits_for_ever_when_it_ends() -> None:
     assert later.cancelled()
 
 
-async def test_what_nobody_foresaw_ends_no_looking() -> None:
+async def test_an_unexpected_error_ends_no_refreshing() -> None:
     world = World()
 
     async def broken(properties: Properties | None) -> tuple[str, ...]:

@@ -111,7 +111,7 @@ async def test_without_time_or_servers_nothing_comes() -> None:
     assert await Asked((0, None), (0, None)).outcomes(-1.0) == [TimeoutError, TimeoutError]
 
 
-async def test_who_no_longer_waits_leaves_no_call_behind() -> None:
+async def test_a_cancelled_fetch_leaves_no_call_behind() -> None:
     asked = Asked((HANGS, None), (HANGS, None))
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):

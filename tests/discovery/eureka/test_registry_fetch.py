@@ -113,7 +113,7 @@ async def test_of_a_server_without_deltas_the_whole_is_fetched_each_time(
     assert first.requests == ["GET /apps", "GET /apps/delta", "GET /apps"]
 
 
-async def test_while_nobody_answers_what_was_fetched_last_stays(
+async def test_while_no_server_answers_the_last_registry_stays(
     fetcher: Fetcher, first: FakeEureka, second: FakeEureka, changes: list[Services], clock: Clock
 ) -> None:
     first.register(entry("a"))
@@ -128,7 +128,7 @@ async def test_while_nobody_answers_what_was_fetched_last_stays(
     assert len(changes) == 1
 
 
-async def test_a_server_that_forgot_everybody_takes_nobody_away_for_a_lease(
+async def test_a_server_that_lost_its_registry_removes_no_instance_for_a_lease(
     fetcher: Fetcher, first: FakeEureka, clock: Clock
 ) -> None:
     first.register(entry("a"), entry("b"))

@@ -203,7 +203,9 @@ async def test_a_database_that_is_not_there_is_told_in_words_of_the_setting(
     await asyncio.sleep(0)
 
 
-async def test_a_user_who_may_not_ask_that_is_no_outage(server: RedisServer, stack: AsyncExitStack) -> None:
+async def test_a_redis_user_who_may_not_probe_is_no_outage(
+    server: RedisServer, stack: AsyncExitStack
+) -> None:
     watched, link = await watch(stack, server)
     await link.call("ACL", "SETUSER", "default", "-setrange", "-ping")
     for _ in range(3):

@@ -135,7 +135,7 @@ async def test_a_connection_hung_up_while_idle_does_not_cost_a_call(
     assert await fragile.call("INCR", "n") == 1
 
 
-async def test_a_caller_who_goes_away_leaves_no_reply_to_the_next(
+async def test_a_cancelled_call_leaves_no_reply_to_the_next(
     server: RedisServer, fragile: RedisConnection
 ) -> None:
     await fragile.call("SET", "secret", "one's own")

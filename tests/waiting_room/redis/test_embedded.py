@@ -91,7 +91,7 @@ async def answers_again(url: str) -> None:
 
 
 @pytest.mark.parametrize("what", ["log", "folder"])
-async def test_a_redis_that_dies_is_started_again_when_somebody_has_tidied_up(
+async def test_a_redis_that_dies_starts_again_after_its_folder_was_cleaned(
     tmp_path: Path, server: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, what: str
 ) -> None:
     monkeypatch.setattr(embedded, "RESTART_SECONDS", 0.0)

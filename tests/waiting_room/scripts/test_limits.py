@@ -16,7 +16,7 @@ def test_a_higher_capacity_admits_at_once(rig: Rig) -> None:
     assert rig.events() == [("ADMITTED", "cid", 1), ("ADMITTED", "dan", 2)]
 
 
-def test_a_lower_capacity_throws_nobody_out(rig: Rig) -> None:
+def test_a_lower_capacity_ends_no_session(rig: Rig) -> None:
     rig.lineup("ann", "bob", "cid")
     summary = rig.limits(capacity=1)
     assert (summary.allowed_in, summary.waiting, summary.more) == (2, 1, False)

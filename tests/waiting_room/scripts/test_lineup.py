@@ -88,21 +88,21 @@ def test_a_free_slot_goes_first_to_the_head_of_the_line(rig: Rig) -> None:
     assert rig.events() == [("ADMITTED", "cid", 1)]
 
 
-def test_a_newcomer_waits_whenever_anybody_waits(rig: Rig) -> None:
+def test_a_new_user_waits_while_any_user_waits(rig: Rig) -> None:
     rig.limits(paused=True)
     rig.lineup("ann")
     assert rig.lineup("bob")[0][:3] == [WAITING, 2, 2]
     assert rig.limits(paused=False).promoted == 2
 
 
-def test_a_room_without_slots_queues_everybody(rig: Rig) -> None:
+def test_a_room_without_slots_queues_every_user(rig: Rig) -> None:
     rig.limits(capacity=0)
     reply = rig.run("lineup", "back", "ann", "bob")
     assert [answer[2] for answer in reply.answers] == [1, 2]
     assert (reply.summary.capacity, reply.summary.more) == (0, False)
 
 
-def test_after_the_capacity_was_lowered_nobody_is_admitted_until_the_number_is_below_it(rig: Rig) -> None:
+def test_after_the_capacity_was_lowered_no_user_is_admitted_until_the_number_is_below_it(rig: Rig) -> None:
     rig.limits(capacity=3)
     rig.lineup("ann", "bob", "cid", "dan")
     assert rig.limits(capacity=2).allowed_in == 3
@@ -124,7 +124,7 @@ def test_an_expired_user_gives_the_slot_to_the_line_and_queues_behind_it(rig: Ri
     assert rig.tally()["expired"] == 1
 
 
-def test_an_expired_user_with_nobody_waiting_is_admitted_anew(rig: Rig) -> None:
+def test_an_expired_user_is_admitted_anew_if_no_user_waits(rig: Rig) -> None:
     rig.lineup("ann", "bob")
     rig.advance(10_000)
     assert rig.lineup("ann", "ann") == [[ADMITTED, 0, 0, 0, 10_000], [ALLOWED_IN, 0, 0, 0, 10_000]]
