@@ -12,7 +12,7 @@ from gateway.auth.jwks import Jwks
 from gateway.auth.tokens import LEEWAY_SECONDS, Principal, TokenVerifier
 from gateway.errors import AuthError, AuthUnavailable, CsrfRejected, TokenExpired, TokenInvalid, TokenRequired
 from tests.auth.attacks import NOW, forger, good
-from tests.auth.conftest import STILL
+from tests.auth.rig import STILL
 from tests.support.tokens import Issuer, serving
 
 PRIVATE = ("GET", "/api/v1/user/me")

@@ -15,7 +15,7 @@ from gateway.auth.jwks import Jwks, JwksTiming
 from gateway.auth.key_set import KeySet, parse_key_set
 from gateway.auth.sought import MOST_SOUGHT
 from gateway.errors import AuthUnavailable, TokenInvalid
-from tests.auth.conftest import STILL
+from tests.auth.rig import STILL
 from tests.support.clock import Clock
 from tests.support.tokens import Issuer, KeyServer, jwks_uri, reserved_port, serving
 from tests.support.waiting import eventually

@@ -20,7 +20,7 @@ from gateway.auth.signatures import ALGORITHMS
 from gateway.auth.tokens import TokenVerifier
 from gateway.errors import TokenInvalid
 from tests.auth.attacks import NOW, good
-from tests.auth.conftest import STILL
+from tests.auth.rig import STILL
 from tests.support.clock import Clock
 from tests.support.tokens import Issuer, b64
 

@@ -9,7 +9,7 @@ from gateway.auth.jwks import Jwks
 from gateway.auth.tokens import LEEWAY_SECONDS, TokenVerifier
 from gateway.errors import AuthUnavailable, TokenExpired, TokenInvalid
 from tests.auth.attacks import ATTACKS, NOW, Attack, forger, good, own_jwk
-from tests.auth.conftest import STILL, Source
+from tests.auth.rig import STILL, Source
 from tests.support.clock import Clock
 from tests.support.tokens import Issuer
 

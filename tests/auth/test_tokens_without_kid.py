@@ -12,7 +12,7 @@ from gateway.auth.jwks import Jwks
 from gateway.auth.tokens import TokenVerifier
 from gateway.errors import AuthUnavailable, TokenInvalid
 from tests.auth.attacks import good
-from tests.auth.conftest import STILL
+from tests.auth.rig import STILL
 from tests.support.clock import Clock
 from tests.support.tokens import Issuer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from benchmarks.arrivals import Arrivals, drive
-from tests.benchmarks.support import OK, counting
+from tests.benchmarks.rig import OK, counting
 
 
 def order(port: int, **changes: object) -> Arrivals:

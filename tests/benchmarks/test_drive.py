@@ -10,7 +10,7 @@ import pytest
 from benchmarks.drive import Watched, by_ourselves, by_wrk, has_wrk, measure, parse_wrk
 from benchmarks.load import Load, Order
 from benchmarks.processes import Cores, Unavailable
-from tests.benchmarks.support import OK, counting
+from tests.benchmarks.rig import OK, counting
 
 PRINTED = """Running 2s test @ http://127.0.0.1:8080/
   1 threads and 64 connections

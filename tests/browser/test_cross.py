@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from gateway.context import ROOMS
-from tests.browser.test_eventsource import browser
+from tests.browser.chromium import browser
 from tests.support.gateway import Gateways, Running, listening
 
 ROUTES = """

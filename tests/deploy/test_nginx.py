@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.deploy.conftest import Front
+from tests.deploy.rig import Front
 from tests.faults.people import Person
 
 

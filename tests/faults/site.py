@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -251,3 +251,7 @@ async def a_site(
                 yield site
             finally:
                 await asyncio.gather(*(person.close() for person in site.people))
+
+
+StartSite = Callable[..., AbstractAsyncContextManager[Site]]
+"""The fixture ``start_site``: ``a_site`` on a Redis of its own."""

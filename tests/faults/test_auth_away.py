@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.faults.conftest import StartSite
+from tests.faults.site import StartSite
 from tests.support.tokens import jwks_uri, reserved_port, serving
 from tests.support.waiting import eventually
 

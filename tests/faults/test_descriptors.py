@@ -6,8 +6,7 @@ import asyncio
 import socket
 import time
 
-from tests.faults.conftest import StartSite
-from tests.faults.site import Site, files_of
+from tests.faults.site import Site, StartSite, files_of
 from tests.support.gateway_process import GatewayProcess, cpu_seconds, limited_files
 from tests.support.waiting import eventually
 

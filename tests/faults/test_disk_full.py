@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import StartSite
-from tests.faults.site import GRACE, INTERVAL, Site, memory
+from tests.faults.site import GRACE, INTERVAL, Site, StartSite, memory
 from tests.support.redis_server import chosen_executable
 from tests.support.waiting import eventually
 

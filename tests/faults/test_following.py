@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.conftest import StartSite
 from tests.faults.people import Person
-from tests.faults.site import GRACE, INTERVAL, Site
+from tests.faults.site import GRACE, INTERVAL, Site, StartSite
 from tests.support.gateway import Caller
 from tests.support.gateway_process import GatewayProcess
 from tests.support.older_gateway import INSIDE, LINE, OlderGateway, older_gateway

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.faults.conftest import StartSite
 from tests.faults.people import Person
-from tests.faults.site import KEYS, memory, quick_to_judge
+from tests.faults.site import KEYS, StartSite, memory, quick_to_judge
 from tests.support.gateway import Answer
 
 STORM = 300

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from tests.faults.conftest import StartSite
-from tests.faults.site import GRACE, INTERVAL, Site, memory
+from tests.faults.site import GRACE, INTERVAL, Site, StartSite, memory
 from tests.support.waiting import eventually
 
 

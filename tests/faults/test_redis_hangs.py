@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from redis.crc import key_slot
 
-from tests.faults.conftest import StartSite
 from tests.faults.people import Person
-from tests.faults.site import GRACE, INTERVAL, Site, a_site
+from tests.faults.site import GRACE, INTERVAL, Site, StartSite, a_site
 from tests.support.gateway_process import GatewayProcess
 from tests.support.redis_fleet import PATIENCE, cluster, watched
 from tests.support.waiting import eventually

@@ -10,9 +10,8 @@ import time
 
 import pytest
 
-from tests.faults.conftest import StartSite
 from tests.faults.people import Person
-from tests.faults.site import GRACE, INTERVAL, Site
+from tests.faults.site import GRACE, INTERVAL, Site, StartSite
 from tests.support.older_system import OlderSystem
 from tests.support.waiting import eventually
 from tests.waiting_room.rules import Seen, assert_rules

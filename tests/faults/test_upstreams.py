@@ -10,8 +10,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from tests.faults.conftest import StartSite
-from tests.faults.site import memory
+from tests.faults.site import StartSite, memory
 from tests.support.gateway import ROUTES
 from tests.support.waiting import eventually
 

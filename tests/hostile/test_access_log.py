@@ -9,9 +9,7 @@ import time
 
 import pytest
 
-from tests.hostile.conftest import Start
-from tests.hostile.rig import ROUTES, SECONDS, Client, Gateway, request
-from tests.hostile.test_combinations import HANDSHAKE, SWITCHED
+from tests.hostile.rig import HANDSHAKE, ROUTES, SECONDS, SWITCHED, Client, Gateway, Start, request
 
 OK = b"HTTP/1.1 200 OK\r\n"
 RESET = socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"

@@ -12,19 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from gateway.proxy.websocket import accept_of
-from tests.hostile.conftest import Start, emptied
-from tests.hostile.rig import Client, Gateway
+from tests.hostile.rig import HANDSHAKE, SWITCHED, Client, Gateway, Start, emptied
 
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="
-HANDSHAKE = (
-    b"Connection: Upgrade, X-User-Id, Traceparent\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-    b"Sec-WebSocket-Key: " + KEY.encode() + b"\r\n"
-)
-SWITCHED = (
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Accept: " + accept_of(KEY).encode() + b"\r\n\r\n"
-)
 SECRET = "S3cr3tS3cr3t"
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.S3cr3tS3cr3tS3cr3t.S3cr3t"
 ROUTES = """

@@ -9,10 +9,10 @@ import pytest
 
 from gateway.server import listener as server
 from gateway.server.limits import ConnectionLimits
+from tests.hostile.bare_server import GET, SHORT, beside, site
 from tests.hostile.heads import UPGRADE, WEBSOCKET
 from tests.hostile.requests import CHUNKED, EMPTY
 from tests.hostile.rig import Client, Gateway, request
-from tests.hostile.test_limits import GET, SHORT, beside, site
 
 GATED = "POST /api/v1/reservations HTTP/1.1"
 OPEN = "POST /open/a HTTP/1.1"

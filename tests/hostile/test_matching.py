@@ -6,8 +6,7 @@ import time
 
 import pytest
 
-from tests.hostile.conftest import Start, emptied
-from tests.hostile.rig import Gateway, request
+from tests.hostile.rig import Gateway, Start, emptied, request
 
 ROUTES = r"""
 routes:

@@ -14,8 +14,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.hostile import pipelines
-from tests.hostile.conftest import Start
-from tests.hostile.rig import ROUTES, Gateway
+from tests.hostile.rig import ROUTES, Gateway, Start
 from tests.support.tokens import Issuer
 
 REQUESTS = int(os.environ.get("PIPELINE_REQUESTS", "800"))

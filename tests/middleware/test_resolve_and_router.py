@@ -20,10 +20,9 @@ from gateway.observability.tracing import TraceContext
 from gateway.proxy.forwarded import TrustedProxies
 from gateway.routing.spec.loader import parse
 from gateway.settings.model import Settings
+from tests.hostile.calls import OTHER_CALLS, OWN, ROUND_THE_GATE
+from tests.hostile.calls import SPELLINGS as OWN_SPELLINGS
 from tests.hostile.lenient.spellings import CALLS, spellings
-from tests.hostile.test_gate import OTHER_CALLS, ROUND_THE_GATE
-from tests.hostile.test_own_paths import OWN
-from tests.hostile.test_own_paths import SPELLINGS as OWN_SPELLINGS
 
 ROUTES = b"""
 routes:

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from gateway.context import OBSERVERS
-from tests.middleware.test_resolve_queries import raw
+from tests.middleware.rig import raw
 from tests.support.gateway import Answer, Caller, Gateways, Running
 from tests.support.raw_service import RawUpstream
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from urllib.parse import urlsplit
-
 import pytest
 
+from tests.middleware.rig import raw
 from tests.support.gateway import Gateways, Running
 from tests.support.raw_service import RawUpstream
 
@@ -27,20 +25,6 @@ access:
 """
 ODD = ["a={}|^[]\\`\"<>'", "a=%", "%zz&b=%4", "a=%0D%0A%00", "a=%E9", "", "&&", "a=b?c", "=", "a;b"]
 MALFORMED = ["a=%", "%zz", "beta=1&x=%4", "red=%E9", "%=1"]
-
-
-async def raw(gateway: Running, line: bytes, *headers: bytes) -> tuple[int, bytes]:
-    """Sends a request line that no client library would; the status and the whole answer."""
-    where = urlsplit(gateway.base)
-    reader, writer = await asyncio.open_connection(where.hostname, where.port)
-    try:
-        lines = [line + b" HTTP/1.1", b"Host: h", b"Connection: close", *headers, b"", b""]
-        writer.write(b"\r\n".join(lines))
-        async with asyncio.timeout(20):
-            answer = await reader.read()
-    finally:
-        writer.close()
-    return int(answer.split(b" ", 2)[1]), answer
 
 
 def targets(service: RawUpstream) -> list[bytes]:

@@ -10,7 +10,7 @@ import yaml
 
 from tests.monitoring.metric_names import families
 from tests.monitoring.prometheus import RULES
-from tests.test_docs import names, rows, section
+from tests.support.pages import names, rows, section
 
 TOP = Path(__file__).parents[2]
 PAGE = (TOP / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")

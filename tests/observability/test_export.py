@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from gateway.observability.export import tracing
-from tests.observability.test_zipkin import Counts
+from tests.observability.rig import Counts
 from tests.support.collector import a_collector
 
 

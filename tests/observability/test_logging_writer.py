@@ -12,20 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.observability.logging import Descriptor, LineWriter, standard_output
-
-
-class StuckSink(io.StringIO):
-    """Writes nothing until released."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.entered = threading.Event()
-        self.released = threading.Event()
-
-    def write(self, text: str, /) -> int:
-        self.entered.set()
-        assert self.released.wait(30)
-        return super().write(text)
+from tests.observability.rig import StuckSink
 
 
 def test_lines_come_out_whole_and_in_order_from_many_threads() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.observability.spans import Admissions, Tracer
 from gateway.waiting_room.events import RoomEvent
-from tests.observability.test_spans import SAMPLED, UNSAMPLED, Kept
+from tests.observability.rig import SAMPLED, UNSAMPLED, Kept
 
 
 def admitted(user: str, ticket: int, room: str = "default") -> RoomEvent:

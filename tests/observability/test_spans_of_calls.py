@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway.observability.spans import Remote, TracedCalls, Tracer
 from gateway.observability.tracing import begin
 from gateway.proxy.load_balancer import UpstreamBase
-from tests.observability.test_spans import SAMPLED, Kept
+from tests.observability.rig import SAMPLED, Kept
 
 FIRST, SECOND = UpstreamBase("http", "10.0.0.1", 80), UpstreamBase("http", "10.0.0.2", 80)
 

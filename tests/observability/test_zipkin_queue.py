@@ -10,7 +10,7 @@ from gateway.observability import zipkin as otel
 from gateway.observability.spans import Remote, Span
 from gateway.observability.tracing import TraceContext
 from gateway.observability.zipkin import MOST_IN_A_POST, SpanQueue, span_queue
-from tests.observability.test_zipkin import Counts
+from tests.observability.rig import Counts
 from tests.support.collector import a_collector
 
 T = "4bf92f3577b34da6a3ce929d0e0e4736"

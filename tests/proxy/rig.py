@@ -33,7 +33,7 @@ from gateway.proxy.uploads import Uploads
 from gateway.proxy.websocket import Tunnels
 from gateway.server.limits import SERVER_OPTIONS
 from gateway.server.listener import Server
-from tests.support.raw_http import READ_BYTES, SECONDS, Client
+from tests.support.raw_http import OK, READ_BYTES, SECONDS, Client, Peer, Upstream
 
 _STATUS = {
     BadRequest: 400,
@@ -150,3 +150,17 @@ async def _listening(runner: web.ServerRunner) -> AsyncIterator[int]:
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
+
+
+async def keeping(upstream: Upstream, peer: Peer) -> None:
+    """Reads whatever comes, and answers once it has a whole body of a length, as a server with threads does."""
+    while True:
+        head = await peer.head()
+        upstream.heads.append(head)
+        left = int((head.all("Content-Length") or ["0"])[0])
+        while left:
+            data = await peer.reader.read(min(left, 65536))
+            if not data:
+                return
+            left -= len(data)
+        peer.send(OK)

@@ -28,8 +28,7 @@ from gateway.server.limits import UNLIMITED_FILES
 from gateway.server.listener import Server, most_descriptors
 from gateway.settings.fields import Setting
 from gateway.settings.model import TABLE, Settings
-from tests.proxy.rig import gateway_to
-from tests.proxy.test_uploads import keeping
+from tests.proxy.rig import gateway_to, keeping
 from tests.support.gateway import Gateways
 from tests.support.raw_http import raw_upstream, request
 

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.sse.frames import Encoder, Frame
 from gateway.sse.termination import AllowedIn, Refused, StreamEnd
-from tests.sse.support import Block, State, Words, parse
+from tests.sse.rig import Block, State, Words, parse
 
 
 def block(frame: Frame) -> Block:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from gateway.sse.hub import StreamTimings
-from tests.sse.support import ALLOWED_IN, NONE, STILL, Block, Event, State, Tab, World, world
+from tests.sse.rig import ALLOWED_IN, NONE, STILL, Block, Event, State, Tab, World, world
 from tests.support.waiting import eventually
 
 

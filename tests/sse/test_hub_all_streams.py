@@ -15,8 +15,7 @@ from gateway.sse import frames
 from gateway.sse.hub import Hub, StreamTimings
 from gateway.sse.pacing import SLOTS
 from gateway.sse.subscriber import Subscriber
-from tests.sse.support import ALLOWED_IN, NONE, STILL, Event, State, Tab, World, world
-from tests.sse.test_subscriber import Line
+from tests.sse.rig import ALLOWED_IN, NONE, STILL, Event, Line, State, Tab, World, world
 from tests.support.waiting import eventually
 
 QUICK = StreamTimings(status_interval=0.1, heartbeat=3600.0, streams_per_user=3)

@@ -14,7 +14,7 @@ from gateway.server.limits import ConnectionLimits
 from gateway.sse import frames
 from gateway.sse.protocol import MOST_RECEIVED_BYTES
 from gateway.sse.subscriber import Subscriber
-from tests.sse.support import ALLOWED_IN, Event, State, Tab, World, world
+from tests.sse.rig import ALLOWED_IN, Event, State, Tab, World, world
 from tests.support.waiting import eventually
 
 REQUEST = b"GET /stream?user=ann HTTP/1.1\r\nHost: test\r\n\r\n"

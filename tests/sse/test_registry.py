@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.sse.registry import StreamLimit, StreamRegistry
 from gateway.sse.subscriber import Subscriber
-from tests.sse.test_subscriber import Line
+from tests.sse.rig import Line
 
 
 def tab(user: str) -> Subscriber:

@@ -12,7 +12,7 @@ from aiohttp import web
 from gateway.server.detached import DetachedConnections
 from gateway.sse.protocol import StreamProtocol
 from gateway.sse.response import UNACKNOWLEDGED_SECONDS, UNSENT_BYTES, EventStream
-from tests.sse.support import ALLOWED_IN, Block, Event, State, serving, world
+from tests.sse.rig import ALLOWED_IN, Block, Event, State, serving, world
 from tests.support.waiting import eventually
 
 

@@ -9,7 +9,7 @@ import pytest
 from gateway.errors import QueueUnavailable
 from gateway.sse.registry import UserStreams
 from gateway.sse.state_reader import Reader
-from tests.sse.support import NONE, Room, State, Told
+from tests.sse.rig import NONE, Room, State, Told
 from tests.support.waiting import eventually
 
 

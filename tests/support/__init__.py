@@ -14,6 +14,7 @@
 ``redis_server``              one real Redis server
 ``redis_fleet``               a master with replicas and sentinels, and a cluster
 ``older_gateway``, ``older_system``  stand-ins for the system that the gateway replaces
-``route_files``               reading route files
+``route_files``, ``pages``    reading route files, and the project's pages in Markdown
+``waiting``, ``clock``        waiting for what no event tells of, and time that a test moves
 ============================  ==============================================================================
 """

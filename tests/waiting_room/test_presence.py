@@ -14,7 +14,7 @@ from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.redis.connection import Redis, RedisConnection
 from tests.support.waiting import eventually
-from tests.waiting_room.conftest import SCRIPTS
+from tests.waiting_room.rooms import SCRIPTS
 
 KEYS = RoomKeys("", "default")
 

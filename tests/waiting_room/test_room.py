@@ -17,7 +17,7 @@ from gateway.waiting_room.room import Limits, Room, RoomPolicy
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.state import Left, StateKind, Summary
 from tests.support.redis_server import StartRedis
-from tests.waiting_room.conftest import make_room
+from tests.waiting_room.rooms import make_room
 
 
 class Watcher:

@@ -17,7 +17,7 @@ from gateway.waiting_room.room import Limits, NoObserver, Room, RoomPolicy
 from gateway.waiting_room.state import Sign, StateKind, Summary
 from tests.support.older_gateway import NOTIFICATIONS_LOCK
 from tests.support.redis_server import StartRedis
-from tests.waiting_room.conftest import SCRIPTS, make_room
+from tests.waiting_room.rooms import SCRIPTS, make_room
 
 POLICY = RoomPolicy(follow="auto")
 

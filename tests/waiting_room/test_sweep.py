@@ -15,7 +15,7 @@ from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.redis.connection import Redis, RedisConnection
 from gateway.waiting_room.room import Limits, Room
 from gateway.waiting_room.sweep import PERIOD_MS, Sweeper, SweepLock
-from tests.waiting_room.conftest import SCRIPTS, make_room
+from tests.waiting_room.rooms import SCRIPTS, make_room
 
 LOCK = RoomKeys("", "default").sweep_lock
 

@@ -8,7 +8,7 @@ from redis.asyncio import Redis as Client
 
 from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.sweep import SweepLock
-from tests.waiting_room.conftest import SCRIPTS
+from tests.waiting_room.rooms import SCRIPTS
 
 KEY = "gw:{default}:sweep-lock"
 

@@ -335,3 +335,28 @@ async def serving(
         yield *runner.addresses[0][:2], runner.server
     finally:
         await runner.cleanup()
+
+
+class Line:
+    """Keeps what it is given; ``waiting`` bytes are said not to have been read yet."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.waiting = 0
+        self.closing = False
+        self.aborted = False
+
+    def write(self, data: bytes) -> None:
+        self.sent.append(data)
+
+    def close(self) -> None:
+        self.closing = True
+
+    def abort(self) -> None:
+        self.aborted = self.closing = True
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
