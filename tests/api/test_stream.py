@@ -101,7 +101,7 @@ async def test_leaving_the_line_ends_every_tab(gateways: Gateways) -> None:
             assert (event.data["code"], event.data["reason"]) == ("REMOVED", "LEFT")
 
 
-async def test_closing_one_tab_costs_nothing(gateways: Gateways) -> None:
+async def test_closing_one_stream_costs_nothing(gateways: Gateways) -> None:
     gateway = await gateways.start(queue_absent_seconds=0.5)
     await admitted(gateway)
     user = gateway.user("second")

@@ -149,7 +149,7 @@ async def test_a_reload_keeps_the_place(tour: Tour, tmp_path: Path) -> None:
         assert unexpected(bob) == []
 
 
-async def test_a_second_tab_that_is_closed_keeps_the_place(tour: Tour, tmp_path: Path) -> None:
+async def test_closing_a_second_stream_keeps_the_place(tour: Tour, tmp_path: Path) -> None:
     async with bob_before_carol(tour, tmp_path / "profile") as bob:
         async with bob.tab(tour.page_of("bob")) as second:
             await second.until(f"{PLACE} === 'Place 1'")

@@ -170,7 +170,7 @@ def test_a_stall_at_another_time_excuses_nothing(trace: Trace) -> None:
     assert trace.broken(3.6) == [Rule.ORDER]
 
 
-def test_an_admission_at_once_past_a_waiting_person_is_counted(trace: Trace) -> None:
+def test_an_admission_at_once_past_a_waiting_user_is_counted(trace: Trace) -> None:
     trace.lines_up(1, 1.0, ticket=1)
     trace.let_in_at_once(2, 2.0)
     trace.asks(1, 2.5, ticket=1, position=1)

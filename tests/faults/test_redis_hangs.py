@@ -190,7 +190,7 @@ async def test_a_node_that_hangs_is_known_before_the_cluster_replaces_it(tmp_pat
             await assert_a_hung_master_is_known_and_replaced(site, servers.owner(SLOT).freeze)
 
 
-async def test_a_full_redis_lets_people_leave_and_move_on_and_refuses_newcomers_only(
+async def test_a_full_redis_lets_users_leave_and_move_on_and_refuses_new_ones_only(
     start_site: StartSite,
 ) -> None:
     async with start_site(capacity=2, duration=4.0) as site:

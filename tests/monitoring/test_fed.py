@@ -164,7 +164,7 @@ def _hold_access_log(lines: list[dict[str, object]]) -> None:
     assert [(line["status"], line["route"]) for line in refused] == [(429, "reservations")]
 
 
-async def test_two_instances_say_who_sweeps_and_one_without_keys_says_so(
+async def test_two_instances_report_which_one_sweeps_and_one_without_keys_says_so(
     tmp_path: Path, redis_url: str
 ) -> None:
     async with scene(tmp_path, redis_url) as first:

@@ -265,7 +265,7 @@ async def test_a_body_in_chunks_is_held_to_the_limit() -> None:
         assert isinstance(gateway.errors[0], PayloadTooLarge)
 
 
-async def test_an_unfinished_body_in_chunks_is_held_to_the_limit_before_a_service_is_asked() -> None:
+async def test_an_unfinished_chunked_body_is_held_to_the_limit_before_a_service_is_asked() -> None:
     async with (
         raw_upstream(answering(OK)) as upstream,
         gateway_to(upstream.base, body_limit=3) as gateway,

@@ -178,7 +178,7 @@ class TestEvents:
 
             assert short(await tab.rest()) == [("ALLOWED_IN", None)]
 
-    async def test_a_state_read_before_a_tab_opened_says_nothing_to_that_tab(self) -> None:
+    async def test_a_state_read_before_a_stream_opened_is_not_sent_to_that_stream(self) -> None:
         async with world() as here:
             old = await waiting(here)
             here.room.states["kim"] = NONE
@@ -208,7 +208,7 @@ class TestEvents:
 
 
 class TestTabs:
-    async def test_all_tabs_of_a_user_get_every_event(self) -> None:
+    async def test_all_streams_of_a_user_get_every_event(self) -> None:
         async with world() as here:
             tabs = [await waiting(here), await waiting(here, locale="en")]
             here.hub.deliver(Event("kim", 5))
@@ -220,7 +220,7 @@ class TestTabs:
             "You may enter.",
         ]
 
-    async def test_a_state_is_rendered_once_however_many_tabs(self) -> None:
+    async def test_a_state_is_rendered_once_however_many_streams(self) -> None:
         async with world() as here:
             for _ in range(3):
                 await waiting(here)
@@ -241,7 +241,7 @@ class TestTabs:
 
             assert here.told.log == ["+kim", "closed", "closed", "-kim"]
 
-    async def test_closing_one_tab_leaves_the_others_alone(self) -> None:
+    async def test_closing_one_stream_leaves_the_others_alone(self) -> None:
         async with world() as here:
             first, second = await waiting(here), await waiting(here)
             first.close()
@@ -250,7 +250,7 @@ class TestTabs:
 
             assert short(await second.rest())[-1] == ("ALLOWED_IN", None)
 
-    async def test_one_tab_too_many_ends_the_oldest(self) -> None:
+    async def test_one_stream_too_many_ends_the_oldest(self) -> None:
         async with world() as here:
             tabs = [await waiting(here, locale="en") for _ in range(STILL.streams_per_user + 1)]
             oldest = (await tabs[0].rest())[-1]
@@ -338,7 +338,7 @@ class TestReconcile:
 
             assert short(await tab.rest()) == [("ALLOWED_IN", None)]
 
-    async def test_a_tab_still_waiting_for_its_first_state_gets_it_from_there(self) -> None:
+    async def test_a_stream_still_waiting_for_its_first_state_gets_it_from_there(self) -> None:
         async with world() as here:
             here.room.states["kim"] = State(ticket=5)
             here.room.open.clear()
@@ -353,7 +353,7 @@ class TestReconcile:
 
 
 class TestEstimates:
-    async def test_the_first_one_shown_is_held_against_the_real_wait_once_for_all_tabs(self) -> None:
+    async def test_the_first_estimate_shown_is_compared_with_the_real_wait_once_for_all_streams(self) -> None:
         async with world() as here:
             here.room.states["kim"] = State(ticket=5, estimated_wait=40.0)
             tabs = [await here.tab(), await here.tab()]

@@ -23,7 +23,7 @@ async def test_users_and_not_streams_have_a_place_on_the_wheel() -> None:
     assert set(registry.tabs()) == {first, second, other}
 
 
-async def test_the_last_tab_takes_the_user_along() -> None:
+async def test_closing_the_last_stream_removes_the_user() -> None:
     registry = StreamRegistry(StreamLimit(10))
     first, second = tab("kim"), tab("kim")
     registry.add(first)

@@ -283,7 +283,7 @@ def test_while_following_no_user_is_absent_and_afterwards_the_time_begins_anew(r
     assert "fay" not in rig.waiting()
 
 
-def test_a_newcomer_is_admitted_only_into_a_free_slot_without_a_line(rig: Rig) -> None:
+def test_a_new_user_is_admitted_only_into_a_free_slot_without_a_line(rig: Rig) -> None:
     followed(rig)
     rig.client.hdel(rig.keys.inside, "ann")
     assert rig.lineup("fay")[0][:3] == [WAITING, 4, 4]
@@ -328,7 +328,7 @@ def test_without_a_line_a_slot_given_up_is_free(rig: Rig) -> None:
     assert rig.inside().keys() == {"bob"}
 
 
-def test_a_paused_room_gives_no_slot_to_newcomers_of_the_older_system(rig: Rig) -> None:
+def test_a_paused_room_gives_no_slot_to_new_users_of_the_older_system(rig: Rig) -> None:
     followed(rig)
     watching(rig, "cid")
     rig.limits(paused=True)

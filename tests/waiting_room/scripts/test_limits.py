@@ -23,7 +23,7 @@ def test_a_lower_capacity_ends_no_session(rig: Rig) -> None:
     assert rig.events() == []
 
 
-def test_capacity_zero_closes_the_room_to_newcomers(rig: Rig) -> None:
+def test_capacity_zero_closes_the_room_to_new_users(rig: Rig) -> None:
     rig.limits(capacity=0)
     rig.lineup("ann")
     assert rig.waiting() == ["ann"]

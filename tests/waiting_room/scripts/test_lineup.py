@@ -24,7 +24,7 @@ ODD_IDS = [
 ]
 
 
-def test_newcomers_are_admitted_while_there_are_slots_and_the_rest_queue_in_order(rig: Rig) -> None:
+def test_new_users_are_admitted_while_there_are_slots_and_the_rest_queue_in_order(rig: Rig) -> None:
     assert rig.lineup("ann", "bob", "cid", "dan") == [
         [ADMITTED, 0, 0, 0, 10_000],
         [ADMITTED, 0, 0, 0, 10_000],
@@ -214,7 +214,7 @@ def test_one_call_admits_256_and_says_that_there_is_more(rig: Rig) -> None:
     assert [user for _, user, _ in rig.events()] == [f"w{n:03}" for n in range(600)] + ["new"]
 
 
-def test_promotions_and_newcomers_share_the_256_of_a_call(rig: Rig) -> None:
+def test_promotions_and_new_users_share_the_256_of_a_call(rig: Rig) -> None:
     fill(rig, rig.keys.line, [(f"w{n:03}", n + 1) for n in range(200)], "zset")
     rig.capacity = 1000
     reply = rig.run("lineup", "back", *(f"n{n:03}" for n in range(100)))
@@ -224,7 +224,7 @@ def test_promotions_and_newcomers_share_the_256_of_a_call(rig: Rig) -> None:
     assert rig.sweep().promoted == 44
 
 
-def test_256_newcomers_are_admitted_in_one_call(rig: Rig) -> None:
+def test_256_new_users_are_admitted_in_one_call(rig: Rig) -> None:
     rig.capacity = 256
     reply = rig.run("lineup", "back", *(f"n{n}" for n in range(256)))
     assert {answer[0] for answer in reply.answers} == {ADMITTED}

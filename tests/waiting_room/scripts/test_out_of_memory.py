@@ -64,14 +64,14 @@ def test_absent_users_are_evicted_and_those_with_a_stream_stay(full: Rig) -> Non
     assert full.waiting() == ["w1"]
 
 
-def test_a_newcomer_is_refused_and_nothing_is_written(full: Rig) -> None:
+def test_a_new_user_is_refused_and_nothing_is_written(full: Rig) -> None:
     before = full.everything()
     assert full.lineup("new1", "new2") == [[FULL, 0, 0, 4, 0]] * 2
     assert full.everything() == before
     assert full.lineup("new1", relineup="keep") == [[FULL, 0, 0, 4, 0]]
 
 
-def test_a_newcomer_is_refused_even_with_a_slot_free(full: Rig) -> None:
+def test_a_new_user_is_refused_even_with_a_slot_free(full: Rig) -> None:
     full.limits(capacity=10)
     assert full.waiting() == []
     assert full.lineup("new")[0][0] == FULL
@@ -86,7 +86,7 @@ def test_a_lineup_of_a_user_with_a_place_is_answered(full: Rig) -> None:
     assert full.waiting() == ["w2", "w3", "w4", "w1"]
 
 
-def test_in_one_call_a_slot_that_a_lineup_frees_goes_to_the_line_and_not_to_newcomers(full: Rig) -> None:
+def test_in_one_call_a_slot_that_a_lineup_frees_goes_to_the_line_and_not_to_new_users(full: Rig) -> None:
     full.advance(10_000)
     answers = full.lineup("in1", "new")
     assert [answer[0] for answer in answers] == [FULL, FULL]
