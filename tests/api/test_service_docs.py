@@ -21,7 +21,8 @@ from gateway.api.service_docs import MOST_AT_A_TIME, MOST_BYTES, Rewritten
 from gateway.context import OBSERVERS
 from gateway.errors import UpstreamUnreachable
 from gateway.server.connection import Guard
-from tests.support.gateway import Gateways, Running, listening
+from tests.support.gateway import Gateways, Running
+from tests.support.listening import listening
 
 INTERNAL = "http://10.1.2.3:8080"
 DOCUMENT = {"openapi": "3.1.0", "servers": [{"url": INTERNAL}], "info": {}, "paths": {}}

@@ -11,8 +11,9 @@ from pathlib import Path
 import aiohttp
 from aiohttp import WSMsgType, web
 
-from tests.support.gateway import Caller, listening
+from tests.support.gateway import Caller
 from tests.support.gateway_process import GatewayProcess, gateway_process
+from tests.support.listening import listening
 from tests.support.raw_http import Client, connected
 from tests.support.tokens import Issuer, serving
 

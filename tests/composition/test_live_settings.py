@@ -20,7 +20,8 @@ from gateway.errors import SettingsError
 from gateway.routing.table import RouteTable
 from gateway.settings.model import Settings
 from tests.support.config_server import ConfigServerStub, answer_of, config_server, routes
-from tests.support.gateway import Gateways, Running, listening
+from tests.support.gateway import Gateways, Running
+from tests.support.listening import listening
 
 NEW = "spring.cloud.gateway.server.webflux"
 URLS = "springdoc.swagger-ui.urls"

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from gateway.server.limits import ConnectionLimits
 from gateway.server.listener import Server
+from tests.support.listening import listening
 
 SHORT = ConnectionLimits(
     head_seconds=0.3,
@@ -73,14 +74,12 @@ async def site(
     here.go.set()
     here.server = Server(here.handle, limits, descriptors=descriptors, most=most, on_full=here.away)
     runner = web.ServerRunner(here.server, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    here.port = runner.addresses[0][1]
-    try:
-        yield here
-    finally:
-        here.go.set()
-        await runner.cleanup()
+    async with listening(runner) as url:
+        here.port = int(url.rpartition(":")[2])
+        try:
+            yield here
+        finally:
+            here.go.set()
 
 
 @asynccontextmanager

@@ -19,8 +19,9 @@ import pytest
 from aiohttp import web
 
 from tests.interop.eureka_servers import EurekaServer, eureka_server, free_ports, missing, two_servers
-from tests.support.gateway import Caller, a_service, listening
+from tests.support.gateway import Caller, a_service
 from tests.support.gateway_process import GatewayProcess, gateway_process
+from tests.support.listening import listening
 from tests.support.tokens import Issuer, serving
 
 pytestmark = [

@@ -19,8 +19,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from gateway.observability.zipkin import ZipkinExporter
 from tests.interop.peers import FIRST_START_SECONDS, peer
-from tests.support.gateway import listening
 from tests.support.gateway_process import gateway_process
+from tests.support.listening import listening
 from tests.support.tokens import Issuer, serving
 
 pytestmark = pytest.mark.timeout(FIRST_START_SECONDS + 60)

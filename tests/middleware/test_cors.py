@@ -20,7 +20,8 @@ from gateway.routing.spec.faults import RouteFileError
 from gateway.routing.table import RouteTable
 from gateway.server.listener import Server
 from tests.routing.vectors import Case, cases, load_json
-from tests.support.gateway import Answer, Caller, Gateways, Running, listening
+from tests.support.gateway import Answer, Caller, Gateways, Running
+from tests.support.listening import listening
 from tests.support.redis_server import StartRedis
 
 PAGE = "https://shop.test"

@@ -20,7 +20,7 @@ from aiohttp import web
 from tests.interop.config_server import Repository
 from tests.interop.eureka_servers import EurekaServer, free_ports
 from tests.interop.peers import peer
-from tests.support.gateway import listening
+from tests.support.listening import listening
 from tests.support.redis_server import RedisServer
 from tests.support.tokens import Issuer, serving
 

@@ -33,6 +33,7 @@ from gateway.proxy.uploads import Uploads
 from gateway.proxy.websocket import Tunnels
 from gateway.server.limits import SERVER_OPTIONS
 from gateway.server.listener import Server
+from tests.support.listening import listening
 from tests.support.raw_http import OK, READ_BYTES, SECONDS, Client, Peer, Upstream
 
 _STATUS = {
@@ -53,8 +54,8 @@ async def aiohttp_upstream(
 ) -> AsyncIterator[UpstreamBase]:
     """A service that is an aiohttp server."""
     server = web.Server(handler, access_log=None, auto_decompress=False)
-    async with _listening(web.ServerRunner(server, shutdown_timeout=1.0)) as port:
-        yield UpstreamBase("http", "127.0.0.1", port)
+    async with listening(web.ServerRunner(server, shutdown_timeout=1.0)) as url:
+        yield UpstreamBase.parse(url)
 
 
 @dataclass
@@ -64,11 +65,15 @@ class Gateway:
     pool: UpstreamPool
     instances: Instances
     plan: dict[str, Any]
-    port: int = 0
+    url: str = ""
     outcomes: asyncio.Queue[web.StreamResponse | BaseException] = field(default_factory=asyncio.Queue)
     """How each call ended, in that order: the answer that was forwarded, the error, or the cancellation."""
     errors: list[GatewayError] = field(default_factory=list)
     """The errors among them."""
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
 
     async def outcome(self) -> web.StreamResponse | BaseException:
         """How the next call ended."""
@@ -138,18 +143,8 @@ async def gateway_to(
             return answer
 
         server = Server(handle) if guarded else web.Server(handle, access_log=None, **SERVER_OPTIONS)
-        async with _listening(web.ServerRunner(server, shutdown_timeout=1.0)) as gateway.port:
+        async with listening(web.ServerRunner(server, shutdown_timeout=1.0)) as gateway.url:
             yield gateway
-
-
-@asynccontextmanager
-async def _listening(runner: web.ServerRunner) -> AsyncIterator[int]:
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
 
 
 async def keeping(upstream: Upstream, peer: Peer) -> None:

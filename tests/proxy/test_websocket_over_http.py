@@ -19,8 +19,9 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from gateway.app import TUNNELS
 from gateway.context import OBSERVERS
 from gateway.proxy.websocket import accept_of
-from tests.support.gateway import Gateways, Running, listening
+from tests.support.gateway import Gateways, Running
 from tests.support.gateway_process import gateway_process
+from tests.support.listening import listening
 from tests.support.waiting import eventually
 
 ROUTES = """

@@ -18,7 +18,8 @@ from gateway.app import METRICS, create_app
 from gateway.context import DETACHED, HUBS
 from gateway.serve import runner_of
 from gateway.server.listener import Server
-from tests.support.gateway import ROUTES, Caller, Gateways, Running, listening, settings_for
+from tests.support.gateway import ROUTES, Caller, Gateways, Running, settings_for
+from tests.support.listening import listening
 from tests.support.raw_http import Client, connected
 from tests.support.waiting import eventually
 

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from gateway.server.listener import Server
 from gateway.server.whole_response import JsonAnswer
-from tests.support.gateway import listening
+from tests.support.listening import listening
 
 REQUESTS = 400
 BODY = b'"' + b"x" * 100_000 + b'"'

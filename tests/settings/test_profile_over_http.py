@@ -13,7 +13,8 @@ from aiohttp import web
 from prometheus_client import generate_latest
 
 from gateway.context import OBSERVERS
-from tests.support.gateway import Answer, Gateways, Running, listening
+from tests.support.gateway import Answer, Gateways, Running
+from tests.support.listening import listening
 
 SECURITY = {
     "X-Content-Type-Options": "nosniff",

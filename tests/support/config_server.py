@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway.discovery.config_server.answer import ConfigResponse, PropertySource, Value
+from tests.support.listening import listening
 
 Sources = list[dict[str, Any]]
 
@@ -101,11 +102,5 @@ async def config_server() -> AsyncIterator[ConfigServerStub]:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", stub.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
-        stub.url = f"http://{host}:{port}"
+    async with listening(runner) as stub.url:
         yield stub
-    finally:
-        await runner.cleanup()

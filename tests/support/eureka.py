@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.support.gateway import listening
+from tests.support.listening import listening
 
 
 def entry(id_: str, app: str = "ORDERS", **changes: Any) -> dict[str, Any]:

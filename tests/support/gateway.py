@@ -17,6 +17,7 @@ from gateway.app import create_app
 from gateway.context import ROOMS
 from gateway.serve import runner_of
 from gateway.settings.model import Settings
+from tests.support.listening import listening
 from tests.support.tokens import Issuer, KeyServer, serving
 
 ROUTES = """
@@ -75,18 +76,6 @@ class Service:
         )
         long = request.headers.get("X-Long", "")
         return web.json_response(self.seen[-1], headers={"X-Long": "x" * int(long)} if long else None)
-
-
-@asynccontextmanager
-async def listening(runner: web.BaseRunner[Any]) -> AsyncIterator[str]:
-    """Serves on a free loopback port; yields the base URL."""
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
-        yield f"http://{host}:{port}"
-    finally:
-        await runner.cleanup()
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.support.gateway import listening
+from tests.support.listening import listening
 
 
 @dataclass

@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import web
 from redis.asyncio import Redis
 
-from tests.support.gateway import listening
+from tests.support.listening import listening
 from tests.support.older_system import KEYS, LINEUP
 
 LINE, INSIDE, COUNTER = "queue:wait", "allowedIn:users", "queue:counter"

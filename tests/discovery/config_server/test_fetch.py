@@ -20,7 +20,7 @@ from gateway.discovery.config_server.fetch import Wanted, http_ask, places
 from gateway.errors import ConfigUnavailable, ConfigUnusable
 from tests.support.certificates import certificate
 from tests.support.config_server import ConfigServerStub, config_server
-from tests.support.gateway import listening
+from tests.support.listening import listening
 from tests.support.tokens import private_pem
 
 

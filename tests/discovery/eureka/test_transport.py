@@ -15,7 +15,7 @@ from gateway.discovery.eureka.transport import RETURN_SECONDS, EurekaAway, Eurek
 from gateway.observability.metrics import Metrics
 from tests.support.clock import Clock
 from tests.support.eureka import FakeEureka, entry, listing
-from tests.support.gateway import listening
+from tests.support.listening import listening
 from tests.support.tokens import reserved_port
 
 OK = frozenset({200})
