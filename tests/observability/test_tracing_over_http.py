@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.context import OBSERVERS
+from gateway.observability import zipkin
 from tests.support.collector import Collector, a_collector
 from tests.support.gateway import ROUTES, Answer, Gateways, Running
 
@@ -18,7 +19,9 @@ S = "00f067aa0ba902b7"
 
 
 @pytest.fixture
-async def collector() -> AsyncIterator[Collector]:
+async def collector(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Collector]:
+    """A collector, to which spans are sent ten times a second."""
+    monkeypatch.setattr(zipkin, "EVERY_SECONDS", 0.1)
     async with a_collector() as running:
         yield running
 
