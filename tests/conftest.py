@@ -1,4 +1,4 @@
-"""What the tests of several rooms share: real Redis servers and Hypothesis' profile."""
+"""Fixtures that tests of every package use (Redis, gateways, a raw service), and Hypothesis' profile."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 import redis as sync_redis
 from hypothesis import settings
 from redis.asyncio import Redis
 
-from tests.harness import Gateways
-from tests.hostile.upstream import RawUpstream, raw_upstream
-from tests.redis_server import RedisServer, chosen_executable
+from tests.support.gateway import Gateways
+from tests.support.raw_service import RawUpstream, raw_upstream
+from tests.support.redis_server import RedisServer, StartRedis, chosen_executable
 
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
-
+# A test that uses one of these fixtures, also through another fixture, is marked ``redis``.
 NEEDS_REDIS = {"redis_server", "start_redis"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Everything that a test starts finds the chosen redis-server first on its PATH."""
+    """Puts the chosen redis-server first on the PATH of every process that a test starts."""
     config.addinivalue_line("markers", "redis: works with a real Redis; set by itself from the fixtures used")
     folder = tempfile.TemporaryDirectory(prefix="gw-path-")
     config.add_cleanup(folder.cleanup)
@@ -37,22 +36,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what depends on Redis, so that ``-m redis`` repeats just that with another one."""
+    """Marks the tests that use Redis, so that ``-m redis`` runs them alone, for example with another Redis."""
     for item in items:
         if isinstance(item, pytest.Function) and NEEDS_REDIS & set(item.fixturenames):
             item.add_marker(pytest.mark.redis)
 
 
 def pytest_report_header() -> str:
-    """Which Redis this run is about."""
+    """The version of the Redis that the tests use."""
     shown = subprocess.run([chosen_executable(), "--version"], capture_output=True, text=True, check=True)
     return shown.stdout.strip()
-
-
-class StartRedis(Protocol):
-    """Starts a server of the test's own; ``options`` are redis-server's."""
-
-    def __call__(self, *options: str) -> RedisServer: ...
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,8 @@ from pytest_aiohttp.plugin import AiohttpClient
 
 from gateway.app import create_app, create_management_app
 from gateway.context import CONFIGURATION, ROOMS
-from tests.harness import ROUTES, Gateways, settings_for
-from tests.tokens import Issuer
+from tests.support.gateway import ROUTES, Gateways, settings_for
+from tests.support.tokens import Issuer
 
 Client = TestClient[web.Request, web.Application]
 

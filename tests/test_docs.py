@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import runpy
-from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +20,7 @@ from gateway.settings.model import Settings
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.scripts import NAMES
 from gateway.waiting_room.state import Summary
+from tests.support.pages import names, rows, section
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -67,29 +67,6 @@ def broken_links(page: Path) -> list[str]:
         if not target.exists() or (anchor and anchor not in anchors(target.read_text(encoding="utf-8"))):
             broken.append(link)
     return broken
-
-
-def section(text: str, heading: str) -> str:
-    """What stands below ``heading`` until the next heading of the same level."""
-    level = heading.partition(" ")[0]
-    begin = text.index(f"\n{heading}\n")
-    end = re.search(rf"^#{{1,{len(level)}}} ", text[begin + len(heading) + 2 :], re.MULTILINE)
-    return text[begin : begin + len(heading) + 2 + end.start()] if end else text[begin:]
-
-
-def rows(text: str, columns: int) -> list[list[str]]:
-    """The cells of the tables with so many columns, without their heads."""
-    found = []
-    for line in text.splitlines():
-        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        if len(cells) == columns and not set("".join(cells)) <= set("-: "):
-            found.append(cells)
-    return found
-
-
-def names(cells: Iterable[str]) -> list[str]:
-    """Everything that stands as code in these cells."""
-    return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -17,10 +17,10 @@ from aiohttp import web
 from gateway.serve import serve
 from gateway.server._aiohttp import PRIVATE as SERVER_PARTS
 from gateway.settings.model import Settings
-from tests.harness import ROUTES, Caller
-from tests.processes import GatewayProcess, gateway_process
-from tests.tokens import Issuer
-from tests.tokens import serving as serving_keys
+from tests.support.gateway import ROUTES, Caller
+from tests.support.gateway_process import GatewayProcess, gateway_process
+from tests.support.tokens import Issuer
+from tests.support.tokens import serving as serving_keys
 
 ALL_WAIT = {"ALLOWED_IN_MAX_CAPACITY": "0"}
 NOWHERE = "http://127.0.0.1:1/.well-known/jwks.json"

@@ -11,9 +11,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.discovery.eureka.fake import FakeEureka, entry, fake_eureka
-from tests.harness import Caller, a_service
-from tests.processes import GatewayProcess, gateway_process
+from tests.support.eureka import FakeEureka, entry, fake_eureka
+from tests.support.gateway import Caller, a_service
+from tests.support.gateway_process import GatewayProcess, gateway_process
 
 ROUTES = """
 routes:

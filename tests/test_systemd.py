@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateway.systemd import Notifier
-from tests.processes import gateway_process
+from tests.support.gateway_process import gateway_process
 
 
 class Systemd:

@@ -9,7 +9,7 @@ from yarl import URL
 
 from gateway.context import HEALTH, ROOMS
 from gateway.routing.kinds import NO_FILTERS
-from tests.harness import Gateways
+from tests.support.gateway import Gateways
 
 TOKEN = "operator-token-of-the-test"
 
@@ -79,7 +79,7 @@ async def test_closed_reads_show_the_components_to_the_management_token(gateways
     assert "components" in health.json
 
 
-async def test_without_a_management_token_closed_health_is_bare_for_everybody(gateways: Gateways) -> None:
+async def test_without_a_management_token_closed_health_is_bare_for_every_caller(gateways: Gateways) -> None:
     gateway = await gateways.start(management_reads="token")
     for token in ("", "None", "null"):
         assert (await gateway.with_token(token)("GET", "/actuator/health")).json == {"status": "UP"}

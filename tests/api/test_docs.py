@@ -12,8 +12,8 @@ import yaml
 from gateway.api.docs import service_documents
 from gateway.pages.swagger_files import DISTRIBUTION, OWN, swagger_files
 from gateway.routing.spec.loader import default_file
-from tests.harness import Gateways
-from tests.routing.files import load
+from tests.support.gateway import Gateways
+from tests.support.route_files import load
 
 ROUTES = """
 routes:

@@ -103,7 +103,7 @@ def test_allowed_in_has_no_data() -> None:
 
 @pytest.mark.parametrize("estimate", [None, 12.1])
 @pytest.mark.parametrize("room", ["default", 'vip "quoted" \u2028 \\'])
-def test_where_somebody_stands_is_the_same_put_together_by_hand(room: str, estimate: float | None) -> None:
+def test_the_hand_written_status_equals_the_encoded_one(room: str, estimate: float | None) -> None:
     state = State(room, StateKind.WAITING, 7, 2, 5, 0.0, estimate)
     given = exchange()
     by_hand, made = (

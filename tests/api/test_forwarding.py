@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.proxy import forwarded
-from tests.harness import Gateways, Running
+from tests.support.gateway import Gateways, Running
 
 ROUTES = """
 routes:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from gateway.api.gateway_routes import OWN_STEPS
 from gateway.routing.kinds import FILTERS, PREDICATES
-from tests.config_server import config_server, routes
-from tests.harness import Gateways
+from tests.support.config_server import config_server, routes
+from tests.support.gateway import Gateways
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "actuator.json").read_text())
+VECTORS = json.loads((Path(__file__).parents[1] / "data" / "spring" / "actuator.json").read_text())
 SEEN = {case["id"]: case for case in VECTORS["cases"] if "request" in case}
 TOKEN = "operator-token-of-the-test"
 ORDER = "spring.cloud.gateway.server.webflux.routes[0].order"

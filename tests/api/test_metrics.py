@@ -8,7 +8,7 @@ import pytest
 
 from gateway.api.metrics import MOST_TAGS
 from gateway.api.spring_json import MEDIA_TYPE
-from tests.harness import Gateways
+from tests.support.gateway import Gateways
 
 TOKEN = "operator-token-of-the-test"
 REQUESTS = "/actuator/metrics/http.server.requests"

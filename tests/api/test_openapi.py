@@ -19,8 +19,8 @@ from gateway.errors import GatewayError
 from gateway.observability.tracing import TRACE_ID
 from gateway.pages.swagger_files import DISTRIBUTION, OWN
 from gateway.settings.model import Settings
-from tests.config_server import config_server, routes
-from tests.harness import Gateways
+from tests.support.config_server import config_server, routes
+from tests.support.gateway import Gateways
 
 SETTINGS = Settings.from_env({})
 ENDPOINTS = [*public_endpoints(SETTINGS), *management_endpoints(SETTINGS)]

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from gateway.context import ROOMS
-from tests.harness import Gateways
+from tests.support.gateway import Gateways
 
 
 async def test_the_first_is_admitted_at_once_and_the_next_waits(gateways: Gateways) -> None:
@@ -130,7 +130,7 @@ async def test_a_cookie_leaves_only_from_an_own_page(gateways: Gateways) -> None
     assert (await gateway.nobody("POST", "/api/v1/queue/leave", headers=own)).status == 204
 
 
-async def test_without_a_token_nobody_gets_in(gateways: Gateways) -> None:
+async def test_a_call_without_a_token_is_refused(gateways: Gateways) -> None:
     gateway = await gateways.start()
     for method, path in [
         ("POST", "lineup"),

@@ -10,8 +10,8 @@ import pytest
 
 from gateway.api.refresh import MOST_BYTES, SIGNATURE, signature_of
 from gateway.context import OBSERVERS
-from tests.config_server import ConfigServerStub, config_server, routes
-from tests.harness import Gateways, Running
+from tests.support.config_server import ConfigServerStub, config_server, routes
+from tests.support.gateway import Gateways, Running
 
 TOKEN = "operator-token-of-the-test"
 SECRET = "webhook-secret-of-the-test"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import gateway_process
-from tests.tokens import Issuer, serving
+from tests.support.gateway_process import gateway_process
+from tests.support.tokens import Issuer, serving
 
 TOKEN = "operator-token-of-the-test"
 

@@ -21,7 +21,8 @@ from gateway.api.service_docs import MOST_AT_A_TIME, MOST_BYTES, Rewritten
 from gateway.context import OBSERVERS
 from gateway.errors import UpstreamUnreachable
 from gateway.server.connection import Guard
-from tests.harness import Gateways, Running, listening
+from tests.support.gateway import Gateways, Running
+from tests.support.listening import listening
 
 INTERNAL = "http://10.1.2.3:8080"
 DOCUMENT = {"openapi": "3.1.0", "servers": [{"url": INTERNAL}], "info": {}, "paths": {}}
@@ -228,7 +229,7 @@ async def asked(shop: Shop) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_who_asks_for_the_same_at_the_same_time_shares_one_call(gateways: Gateways, shop: Shop) -> None:
+async def test_equal_calls_at_the_same_time_share_one_call(gateways: Gateways, shop: Shop) -> None:
     gateway = await gateways.start(ROUTES)
     shop.halt = asyncio.Event()
     shop.headers["Set-Cookie"] = "session=1"
@@ -363,7 +364,9 @@ async def test_a_service_that_is_away_is_told_to_programs_by_its_status(
     assert (answer.status, answer.code) == (status, code)
 
 
-async def test_who_does_not_read_a_document_costs_no_copy_of_it(gateways: Gateways, shop: Shop) -> None:
+async def test_a_client_that_does_not_read_a_document_costs_no_copy_of_it(
+    gateways: Gateways, shop: Shop
+) -> None:
     gateway = await gateways.start(ROUTES)
     shop.body = json.dumps(DOCUMENT | {"info": {"description": "x" * 1_500_000}}).encode()
     for path in ("/shop/v3/api-docs", "/swagger-ui/swagger-ui-bundle.js"):

@@ -10,14 +10,14 @@ import pytest
 
 from gateway.context import ROOMS
 from gateway.observability.loop_lag import LoopLag
-from tests.harness import ROUTES, Caller, Gateways, Running
+from tests.support.gateway import ROUTES, Caller, Gateways, Running
 
 
 async def admitted(gateway: Running, name: str = "first") -> None:
     assert (await gateway.user(name).lineup()).json["state"] == "ALLOWED_IN"
 
 
-async def test_a_person_waiting_sees_the_place_and_then_the_door_open(gateways: Gateways) -> None:
+async def test_a_waiting_user_sees_the_place_and_then_the_admission(gateways: Gateways) -> None:
     gateway = await gateways.start()
     first, second = gateway.user("first"), gateway.user("second")
     await admitted(gateway)
@@ -60,7 +60,7 @@ async def test_an_admission_reaches_the_streams_of_every_instance(gateways: Gate
         await other.until("ALLOWED_IN")
 
 
-async def test_whoever_is_in_already_is_told_at_once(gateways: Gateways) -> None:
+async def test_an_admitted_user_is_answered_at_once(gateways: Gateways) -> None:
     gateway = await gateways.start()
     await admitted(gateway)
     async with gateway.user("first").stream() as stream:
@@ -69,7 +69,7 @@ async def test_whoever_is_in_already_is_told_at_once(gateways: Gateways) -> None
         assert await stream.next() is None
 
 
-async def test_whoever_is_not_in_line_is_told_and_not_asked_back(gateways: Gateways) -> None:
+async def test_a_user_who_is_not_in_line_gets_an_error_and_no_retry(gateways: Gateways) -> None:
     gateway = await gateways.start()
     user = gateway.user("stranger")
     async with user.stream() as stream:
@@ -101,7 +101,7 @@ async def test_leaving_the_line_ends_every_tab(gateways: Gateways) -> None:
             assert (event.data["code"], event.data["reason"]) == ("REMOVED", "LEFT")
 
 
-async def test_closing_one_tab_costs_nothing(gateways: Gateways) -> None:
+async def test_closing_one_stream_costs_nothing(gateways: Gateways) -> None:
     gateway = await gateways.start(queue_absent_seconds=0.5)
     await admitted(gateway)
     user = gateway.user("second")
@@ -115,7 +115,7 @@ async def test_closing_one_tab_costs_nothing(gateways: Gateways) -> None:
             assert (await again.until("STATUS_UPDATE")).data["ticket"] == before
 
 
-async def test_an_absent_user_loses_the_place_and_nobody_else_does(gateways: Gateways) -> None:
+async def test_only_an_absent_user_loses_the_place(gateways: Gateways) -> None:
     gateway = await gateways.start(queue_absent_seconds=1)
     await admitted(gateway)
     absent, present = gateway.user("absent"), gateway.user("present")
@@ -161,7 +161,7 @@ async def test_an_admission_by_a_new_ticket_reaches_a_stream_that_knows_the_old_
         await stream.until("ALLOWED_IN")
 
 
-async def test_an_operator_removes_somebody_whose_streams_hear_of_it(gateways: Gateways) -> None:
+async def test_streams_of_a_user_hear_that_an_operator_removed_the_user(gateways: Gateways) -> None:
     gateway = await gateways.start(management_token="operator-token-of-the-test")
     await admitted(gateway)
     user = gateway.user("second")
@@ -185,7 +185,7 @@ async def test_the_token_of_a_stream_may_come_in_the_query_and_nowhere_else(gate
     assert (await gateway.nobody("GET", "/api/v1/queue/status" + query)).status == 401
 
 
-async def test_a_late_token_opens_the_stream_of_somebody_waiting_only(gateways: Gateways) -> None:
+async def test_a_late_token_opens_the_stream_of_a_waiting_user_only(gateways: Gateways) -> None:
     gateway = await gateways.start()
     await admitted(gateway)
     await gateway.user("second").lineup()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway.auth.tokens import MAX_TOKEN_CHARS
-from tests.tokens import Issuer, b64
+from tests.support.tokens import Issuer, b64
 
 NOW = 1_800_000_000.0
 

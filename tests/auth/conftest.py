@@ -2,45 +2,35 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp import ClientSession
 
-from gateway.auth.jwks import Jwks, JwksTiming
+from gateway.auth.jwks import Jwks
 from gateway.auth.tokens import TokenVerifier
 from tests.auth.attacks import NOW
-from tests.tokens import Issuer
-
-# No periodic refresh and no retry within a test's life.
-STILL = JwksTiming(refresh=900, first_retry=900, retry_without_keys=900, retry_with_keys=900)
-
-
-class Clock:
-    """Seconds that pass only when told to."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Source:
-    """An issuer's key set without a network, with a count of the fetches."""
-
-    def __init__(self, issuer: Issuer) -> None:
-        self.issuer = issuer
-        self.fetches = 0
-
-    async def __call__(self, _uri: str) -> bytes:
-        self.fetches += 1
-        return json.dumps(self.issuer.jwks()).encode()
+from tests.auth.rig import STILL, Source
+from tests.support.clock import Clock
+from tests.support.tokens import Issuer, KeyServer, serving
 
 
 @pytest.fixture
 def issuer() -> Issuer:
     return Issuer()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[KeyServer]:
+    """A key server over real HTTP."""
+    async with serving(Issuer()) as running:
+        yield running
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[ClientSession]:
+    async with ClientSession() as running:
+        yield running
 
 
 @pytest.fixture
@@ -50,7 +40,7 @@ def source(issuer: Issuer) -> Source:
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOW)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,8 +14,10 @@ from gateway.auth.jwks import Jwks, JwksTiming
 from gateway.auth.tokens import TokenVerifier
 from gateway.errors import AuthUnavailable, TokenInvalid
 from tests.auth.attacks import good
-from tests.auth.conftest import STILL, Clock
-from tests.tokens import Issuer
+from tests.auth.rig import STILL
+from tests.support.clock import Clock
+from tests.support.tokens import Issuer
+from tests.support.waiting import eventually
 
 ISSUER = "https://auth.example/realms/shop"
 BELOW = f"{ISSUER}/.well-known/openid-configuration"
@@ -250,11 +251,6 @@ def jwks_of(
     return Jwks(source, ("RS256", "ES256"), web.fetch, clock, timing)
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await asyncio.sleep(0.001)
-
-
 async def test_keys_come_from_where_the_document_says_and_each_round_asks_both(
     web: Web, clock: Clock
 ) -> None:
@@ -336,10 +332,10 @@ async def test_keys_stay_and_withdrawals_count_while_the_document_cannot_be_read
         web.answers[BELOW] = 503
         issuer.rotate(keep=False)
         web.answers[KEYS] = keys_of(issuer)
-        await until(lambda: jwks.known_key("key-0", "RS256") is None)
+        await eventually(lambda: jwks.known_key("key-0", "RS256") is None)
         assert jwks.known_key("key-1", "RS256")
         web.answers[KEYS] = 503
-        await until(lambda: jwks.status().failures >= 2)
+        await eventually(lambda: jwks.status().failures >= 2)
         assert jwks.known_key("key-1", "RS256")
         assert jwks.status().unread is None, "it was read once"
 
@@ -424,7 +420,7 @@ async def test_what_was_asked_of_another_issuer_before_has_no_say(web: Web, cloc
         await asked.wait()
         jwks.set_source(IssuerLocation("https://other.example"), ("RS256",))
         go_on.set()
-        await until(lambda: jwks.status().failures == 1)
+        await eventually(lambda: jwks.status().failures == 1)
         assert not jwks.keys_known
         assert "https://other.example" in str(jwks.status().unread)
 

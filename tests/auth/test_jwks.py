@@ -5,7 +5,7 @@ import errno
 import json
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 from aiohttp import ClientSession
@@ -15,31 +15,15 @@ from gateway.auth.jwks import Jwks, JwksTiming
 from gateway.auth.key_set import KeySet, parse_key_set
 from gateway.auth.sought import MOST_SOUGHT
 from gateway.errors import AuthUnavailable, TokenInvalid
-from tests.auth.conftest import STILL, Clock
-from tests.tokens import Issuer, KeyServer, jwks_uri, reserved_port, serving
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[KeyServer]:
-    async with serving(Issuer()) as running:
-        yield running
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[ClientSession]:
-    async with ClientSession() as running:
-        yield running
+from tests.auth.rig import STILL
+from tests.support.clock import Clock
+from tests.support.tokens import Issuer, KeyServer, jwks_uri, reserved_port, serving
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
 def jwks(server: KeyServer, session: ClientSession, clock: Clock) -> Jwks:
     return Jwks(server.uri, ("RS256",), http_fetch(session), clock, STILL)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop turn until the condition holds; the test's time-out bounds it."""
-    while not condition():
-        await asyncio.sleep(0.001)
 
 
 async def test_a_key_is_found_by_its_kid(jwks: Jwks, server: KeyServer) -> None:
@@ -50,7 +34,7 @@ async def test_a_key_is_found_by_its_kid(jwks: Jwks, server: KeyServer) -> None:
     assert server.requests == 1
 
 
-async def test_starting_waits_for_nobody(jwks: Jwks, server: KeyServer) -> None:
+async def test_starting_does_not_wait_for_the_auth_server(jwks: Jwks, server: KeyServer) -> None:
     server.answering.clear()
     async with jwks.running():
         await server.arrived.wait()
@@ -66,7 +50,7 @@ async def test_keys_may_come_from_elsewhere_while_running(jwks: Jwks, server: Ke
         assert jwks.algorithms == ("ES256",)
         assert jwks.known_key("key-0", "RS256") is not None, "they stay until the other has answered"
         elsewhere.answering.set()
-        await until(lambda: jwks.generation == 2)
+        await eventually(lambda: jwks.generation == 2)
         assert jwks.known_key("key-0", "RS256") is None
         assert jwks.known_key("key-5", "ES256") is not None
 
@@ -106,9 +90,7 @@ async def test_a_thousand_askers_for_an_unknown_kid_cause_one_fetch(jwks: Jwks, 
     assert server.requests == 2
 
 
-async def test_an_asker_that_gives_up_cancels_the_fetch_for_nobody_else(
-    jwks: Jwks, server: KeyServer
-) -> None:
+async def test_a_caller_that_gives_up_cancels_the_fetch_for_no_other(jwks: Jwks, server: KeyServer) -> None:
     server.answering.clear()
     async with jwks.running():
         impatient = asyncio.create_task(jwks.key("key-0", "RS256"))
@@ -304,12 +286,12 @@ async def test_a_document_that_is_no_key_set_is_told_in_words(
 ) -> None:
     server.body = body
     async with jwks.running():
-        await until(lambda: jwks.status().failures == 1)
+        await eventually(lambda: jwks.status().failures == 1)
     (record,) = caplog.records
     assert record.getMessage().startswith(f"no keys from {server.uri}: {why}; ")
 
 
-async def test_without_any_key_ever_nobody_can_be_checked(jwks: Jwks, server: KeyServer) -> None:
+async def test_without_any_key_no_token_can_be_checked(jwks: Jwks, server: KeyServer) -> None:
     server.status = 503
     async with jwks.running():
         for _ in range(3):
@@ -322,9 +304,9 @@ async def test_an_auth_server_that_comes_up_later_is_found_by_itself(session: Cl
     timing = JwksTiming(first_retry=0.005, retry_without_keys=0.02)
     jwks = Jwks(jwks_uri(sock), ("RS256",), http_fetch(session), timing=timing)
     async with jwks.running():
-        await until(lambda: jwks.status().failures >= 2)
+        await eventually(lambda: jwks.status().failures >= 2)
         async with serving(Issuer(), sock=sock):
-            await until(lambda: jwks.keys_known)
+            await eventually(lambda: jwks.keys_known)
     assert jwks.status().failures == 0
 
 
@@ -343,10 +325,10 @@ async def test_keys_are_refreshed_and_the_generation_counts_changes_only(
 ) -> None:
     jwks = Jwks(server.uri, ("RS256",), http_fetch(session), timing=JwksTiming(refresh=0.005))
     async with jwks.running():
-        await until(lambda: server.requests >= 4)
+        await eventually(lambda: server.requests >= 4)
         assert jwks.generation == 1
         server.issuer.rotate(keep=False)
-        await until(lambda: jwks.generation == 2)
+        await eventually(lambda: jwks.generation == 2)
         assert jwks.known_key("key-1", "RS256") is not None
         assert jwks.known_key("key-0", "RS256") is None
 
@@ -370,7 +352,7 @@ async def test_a_key_for_encryption_is_worth_no_warning(
     jwks = Jwks(server.uri, ("RS256",), http_fetch(session), timing=JwksTiming(refresh=0.005))
     with caplog.at_level(logging.DEBUG, logger="gateway.auth"):
         async with jwks.running():
-            await until(lambda: server.requests >= 4)
+            await eventually(lambda: server.requests >= 4)
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("DEBUG", "keys of the key set that are not used: 'e' (its use is not sig)"),
         ("INFO", "keys are now: 'key-0'"),
@@ -385,7 +367,7 @@ async def test_a_set_without_a_usable_key_says_why(
     jwks = Jwks(server.uri, ("RS256",), http_fetch(session), timing=JwksTiming(first_retry=0.005))
     with caplog.at_level(logging.WARNING, logger="gateway.auth"):
         async with jwks.running():
-            await until(lambda: jwks.status().failures >= 1)
+            await eventually(lambda: jwks.status().failures >= 1)
     (record,) = caplog.records
     assert "no usable key in the set: 'e0' (its use is not sig), 'e1'" in record.getMessage()
     assert "and 2 more" in record.getMessage()
@@ -398,7 +380,7 @@ async def test_unusable_entries_are_counted_and_logged_once(
     jwks = Jwks(server.uri, ("RS256",), http_fetch(session), timing=JwksTiming(refresh=0.005))
     with caplog.at_level(logging.WARNING, logger="gateway.auth"):
         async with jwks.running():
-            await until(lambda: server.requests >= 4)
+            await eventually(lambda: server.requests >= 4)
     assert jwks.status().skipped == 1
     assert [record.getMessage() for record in caplog.records] == [
         "keys of the key set that are not used: entry 1 "
@@ -414,7 +396,7 @@ async def test_an_outage_is_one_warning_that_shows_no_password(caplog: pytest.Lo
     jwks = Jwks("http://me:hidden@127.0.0.1:1/keys?t=hidden", ("RS256",), away, timing=timing)
     with caplog.at_level(logging.INFO, logger="gateway.auth"):
         async with jwks.running():
-            await until(lambda: jwks.status().failures >= 5)
+            await eventually(lambda: jwks.status().failures >= 5)
     assert [record.getMessage() for record in caplog.records] == [
         "no keys from http://127.0.0.1:1/keys: No route to host (OSError); "
         "calls with a token get 503 until there are some (retrying quietly)"
@@ -434,9 +416,9 @@ async def test_a_fault_of_our_own_is_not_told_as_one_of_the_auth_server(
     jwks = Jwks(server.uri, ("RS256",), http_fetch(session), timing=timing)
     with caplog.at_level(logging.WARNING, logger="gateway.auth"):
         async with jwks.running():
-            await until(lambda: jwks.keys_known)
+            await eventually(lambda: jwks.keys_known)
             monkeypatch.setattr("gateway.auth.jwks.parse_key_set", broken)
-            await until(lambda: jwks.status().failures >= 3)
+            await eventually(lambda: jwks.status().failures >= 3)
             assert jwks.known_key("key-0", "RS256")
     first, second = caplog.records
     assert first.exc_info
@@ -444,7 +426,7 @@ async def test_a_fault_of_our_own_is_not_told_as_one_of_the_auth_server(
     assert "a fault of the gateway itself (AttributeError)" in second.getMessage()
 
 
-async def test_whoever_still_waits_at_the_end_is_let_go(jwks: Jwks, server: KeyServer) -> None:
+async def test_calls_that_still_wait_at_the_end_are_released(jwks: Jwks, server: KeyServer) -> None:
     server.answering.clear()
     async with jwks.running():
         asker = asyncio.create_task(jwks.key("key-0", "RS256"))

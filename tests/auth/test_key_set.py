@@ -9,7 +9,7 @@ import pytest
 from jose import jwk
 
 from gateway.auth.key_set import MAX_DOCUMENT_BYTES, MAX_KEYS, NoKeySet, _number, _written, parse_key_set
-from tests.tokens import Issuer, b64, private_pem
+from tests.support.tokens import Issuer, b64, private_pem
 
 EVERY_RSA = ("RS256", "RS384", "RS512")
 RSA = Issuer().jwks()["keys"][0]

@@ -20,8 +20,9 @@ from gateway.auth.signatures import ALGORITHMS
 from gateway.auth.tokens import TokenVerifier
 from gateway.errors import TokenInvalid
 from tests.auth.attacks import NOW, good
-from tests.auth.conftest import STILL, Clock
-from tests.tokens import Issuer, b64
+from tests.auth.rig import STILL
+from tests.support.clock import Clock
+from tests.support.tokens import Issuer, b64
 
 EVERY = tuple(sorted(ALGORITHMS))
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -43,7 +44,7 @@ async def verifying(document: bytes, algorithms: Sequence[str]) -> AsyncIterator
         return document
 
     async with Jwks("http://127.0.0.1:1/", algorithms, fetch, timing=STILL).running() as jwks:
-        yield TokenVerifier(jwks, clock=Clock())
+        yield TokenVerifier(jwks, clock=Clock(NOW))
 
 
 @pytest.mark.parametrize("algorithm", EVERY)

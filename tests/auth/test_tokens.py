@@ -9,8 +9,9 @@ from gateway.auth.jwks import Jwks
 from gateway.auth.tokens import LEEWAY_SECONDS, TokenVerifier
 from gateway.errors import AuthUnavailable, TokenExpired, TokenInvalid
 from tests.auth.attacks import ATTACKS, NOW, Attack, forger, good, own_jwk
-from tests.auth.conftest import STILL, Clock, Source
-from tests.tokens import Issuer
+from tests.auth.rig import STILL, Source
+from tests.support.clock import Clock
+from tests.support.tokens import Issuer
 
 
 async def test_a_good_token_gives_its_principal(verifier: TokenVerifier, issuer: Issuer) -> None:

@@ -12,8 +12,8 @@ from gateway.auth.jwks import Jwks
 from gateway.auth.tokens import LEEWAY_SECONDS, TokenVerifier, _is_name
 from gateway.errors import TokenExpired, TokenInvalid
 from tests.auth.attacks import NOW, body, good
-from tests.auth.conftest import Clock
-from tests.tokens import Issuer
+from tests.support.clock import Clock
+from tests.support.tokens import Issuer
 
 ISSUER = "https://auth.example"
 AUDIENCE = "tickets"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from benchmarks.arrivals import Arrivals, drive
-from tests.benchmarks.support import OK, counting
+from tests.benchmarks.rig import OK, counting
 
 
 def order(port: int, **changes: object) -> Arrivals:
@@ -24,7 +24,7 @@ async def test_as_many_are_sent_as_come_and_every_answer_is_counted() -> None:
     assert 0 < came.p50 <= came.p99 <= came.worst
 
 
-async def test_whoever_is_told_to_come_back_is_no_error() -> None:
+async def test_a_reconnect_request_is_no_error() -> None:
     body = b'{"error":{"code":"OVERLOADED"}}'
     head = b"HTTP/1.1 503 Away\r\nContent-Length: %d\r\n\r\n" % len(body)
     async with counting(head + body) as server:
@@ -33,7 +33,7 @@ async def test_whoever_is_told_to_come_back_is_no_error() -> None:
     assert (came.good, came.shed, came.errors) == (0, 100, 0)
 
 
-async def test_whoever_finds_all_connections_busy_is_counted_and_not_waited_for() -> None:
+async def test_a_request_that_finds_all_connections_busy_is_counted_and_does_not_wait() -> None:
     # A service that reads and never answers, until it hangs up.
     asked = asyncio.Event()
 

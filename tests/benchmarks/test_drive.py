@@ -10,7 +10,7 @@ import pytest
 from benchmarks.drive import Watched, by_ourselves, by_wrk, has_wrk, measure, parse_wrk
 from benchmarks.load import Load, Order
 from benchmarks.processes import Cores, Unavailable
-from tests.benchmarks.support import OK, counting
+from tests.benchmarks.rig import OK, counting
 
 PRINTED = """Running 2s test @ http://127.0.0.1:8080/
   1 threads and 64 connections
@@ -50,7 +50,7 @@ async def test_our_load_runs_as_a_process_of_its_own() -> None:
     assert (load.answers, load.failed, server.seen.total()) == (10, 0, 10)
 
 
-async def test_a_load_that_finds_nobody_says_so() -> None:
+async def test_a_load_without_a_server_says_so() -> None:
     async with counting(OK) as server:
         port = server.port
     with pytest.raises(Unavailable, match="broke off"):

@@ -39,7 +39,7 @@ async def test_events_are_seen_once_however_they_are_cut(piece: int) -> None:
     assert stream.events == 3
 
 
-async def test_a_stream_that_ends_early_tells_who_waits_for_it() -> None:
+async def test_a_stream_that_ends_early_fails_its_waiter() -> None:
     stream = reader()
     stream.connection_lost(None)
     with pytest.raises(Unavailable, match="before its time"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.load import BrokenAnswer, Order, answer_size, drive, requests
-from tests.benchmarks.support import OK, counting
+from tests.benchmarks.rig import OK, counting
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ import pytest
 from aiohttp import web
 
 from gateway.context import ROOMS
-from tests.browser.test_eventsource import browser
-from tests.harness import Gateways, Running, listening
+from tests.browser.chromium import browser
+from tests.support.gateway import Gateways, Running
+from tests.support.listening import listening
 
 ROUTES = """
 routes:

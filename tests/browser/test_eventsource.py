@@ -13,7 +13,8 @@ from aiohttp import web
 
 from gateway.context import ROOMS
 from tests.browser.chromium import browser
-from tests.harness import Gateways, listening
+from tests.support.gateway import Gateways
+from tests.support.listening import listening
 
 ROUTES = """
 routes:

@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 
 from tests.browser.chromium import Page, page
-from tests.harness import Gateways, listening
+from tests.support.gateway import Gateways
+from tests.support.listening import listening
 
 ROUTES = """
 routes:

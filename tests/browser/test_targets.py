@@ -15,7 +15,8 @@ from aiohttp import web
 
 from gateway.routing.path import parse_target
 from tests.browser.chromium import browser
-from tests.harness import Gateways, Running, listening
+from tests.support.gateway import Gateways, Running
+from tests.support.listening import listening
 
 ROUTES = """
 routes:

@@ -16,7 +16,7 @@ import pytest
 
 from gateway.cli.main import main
 from tests.browser.chromium import Page, page
-from tests.processes import gateway_process
+from tests.support.gateway_process import gateway_process
 
 pytestmark = [pytest.mark.redis, pytest.mark.timeout(150)]
 
@@ -149,7 +149,7 @@ async def test_a_reload_keeps_the_place(tour: Tour, tmp_path: Path) -> None:
         assert unexpected(bob) == []
 
 
-async def test_a_second_tab_that_is_closed_keeps_the_place(tour: Tour, tmp_path: Path) -> None:
+async def test_closing_a_second_stream_keeps_the_place(tour: Tour, tmp_path: Path) -> None:
     async with bob_before_carol(tour, tmp_path / "profile") as bob:
         async with bob.tab(tour.page_of("bob")) as second:
             await second.until(f"{PLACE} === 'Place 1'")
@@ -158,7 +158,7 @@ async def test_a_second_tab_that_is_closed_keeps_the_place(tour: Tour, tmp_path:
         assert (await tour.queue("carol", "GET", "status"))[1]["data"]["userQueuePosition"] == 2
 
 
-async def test_who_is_let_in_sees_the_page_also_after_a_reload(tour: Tour, tmp_path: Path) -> None:
+async def test_an_admitted_user_sees_the_page_also_after_a_reload(tour: Tour, tmp_path: Path) -> None:
     async with bob_before_carol(tour, tmp_path / "profile") as bob:
         await tour.queue("alice", "POST", "leave")
         await bob.until(f"{PLACE} === 'Pay here.'")

@@ -26,7 +26,7 @@ import uvloop
 import gateway
 from gateway.cli.main import _loop_factory, main, make_parser
 from gateway.settings.model import TABLE
-from tests.config_server import ConfigServerStub, config_server, routes
+from tests.support.config_server import ConfigServerStub, config_server, routes
 
 
 def run(*arguments: str, environ: dict[str, str] | None = None) -> int:
@@ -903,7 +903,7 @@ def test_an_answer_that_comes_a_byte_at_a_time_is_given_up(
     assert words in capsys.readouterr().err
 
 
-def test_output_nobody_reads_any_more_is_no_crash(tmp_path: Path) -> None:
+def test_output_without_a_reader_is_no_crash(tmp_path: Path) -> None:
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {sys.executable} -m gateway serve --help | true"],
         cwd=tmp_path,

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
 from aiohttp import WSMsgType, web
 
-from tests.harness import Caller, listening
-from tests.processes import GatewayProcess, gateway_process
-from tests.proxy.support import READ_BYTES, Client
-from tests.tokens import Issuer, serving
+from tests.support.gateway import Caller
+from tests.support.gateway_process import GatewayProcess, gateway_process
+from tests.support.listening import listening
+from tests.support.raw_http import Client, connected
+from tests.support.tokens import Issuer, serving
 
 ROUTES = """
 routes:
@@ -113,17 +113,9 @@ class Site:
         """A caller with this token, or with none."""
         return Caller(self.session, self.base, token)
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Client]:
+    def connection(self) -> AbstractAsyncContextManager[Client]:
         """One connection to the gateway, on which the test says the bytes itself."""
-        host, port = self.base.removeprefix("http://").split(":")
-        reader, writer = await asyncio.open_connection(host, int(port), limit=READ_BYTES)
-        try:
-            yield Client(reader, writer)
-        finally:
-            writer.close()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
+        return connected(self.base)
 
 
 @asynccontextmanager

@@ -13,10 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.auth.encoding import decode_base64url
 from gateway.auth.key_set import parse_key_set
-from tests.certificates import certificate
 from tests.compat.rig import ROUTES, a_site
-from tests.observability.collector import a_collector
-from tests.tokens import Issuer, b64, private_pem
+from tests.support.certificates import certificate
+from tests.support.collector import a_collector
+from tests.support.tokens import Issuer, b64, private_pem
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "PS256", "ES256", "EdDSA"])

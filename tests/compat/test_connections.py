@@ -10,8 +10,8 @@ import pytest
 from aiohttp import WSMsgType
 
 from tests.compat.rig import PIECE, PIECES, a_site
-from tests.harness import Stream
-from tests.proxy.support import request
+from tests.support.gateway import Stream
+from tests.support.raw_http import request
 
 PARSERS = pytest.mark.parametrize("parser", ["", "1"], ids=["c", "python"])
 

@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 
 from tests.compat.rig import Site, a_site
-from tests.conftest import StartRedis
-from tests.redis_fleet import Member, cluster, watched
+from tests.support.redis_fleet import Member, cluster, watched
+from tests.support.redis_server import StartRedis
 
 
 async def _walk_through(site: Site) -> None:

@@ -20,10 +20,10 @@ from gateway.observability.metrics import NoMetrics
 from gateway.routing.spec.faults import RouteFileError
 from gateway.routing.table import RouteTable
 from gateway.settings.model import Settings
-from tests.config_server import ConfigServerStub, config_server, routes
-from tests.harness import Answer, Gateways, Running
-from tests.provider import providing
-from tests.tokens import Issuer, serving
+from tests.support.config_server import ConfigServerStub, config_server, routes
+from tests.support.gateway import Answer, Gateways, Running
+from tests.support.identity_provider import providing
+from tests.support.tokens import Issuer, serving
 
 NEW = "spring.cloud.gateway.server.webflux"
 JWT = "spring.security.oauth2.resourceserver.jwt."
@@ -34,12 +34,6 @@ gates: [{calls: [POST /api/v1/reservations, POST /api/v1/reservation-seats/**]}]
 """
 LOCATOR = FILE + "discovery: {locator: {enabled: true}}\n"
 TOKEN = "operator-token-of-the-test"
-
-
-@pytest.fixture
-async def gateways(tmp_path: Path, redis_url: str) -> AsyncIterator[Gateways]:
-    async with Gateways(tmp_path, redis_url) as gateways:
-        yield gateways
 
 
 @pytest.fixture
@@ -239,7 +233,7 @@ async def test_a_locator_that_comes_later_finds_what_was_discovered_before(gatew
     await until(gateway, ["filed", "orders", "svc"])
 
 
-async def test_discovery_is_no_back_door(gateways: Gateways) -> None:
+async def test_discovered_routes_do_not_bypass_the_gate(gateways: Gateways) -> None:
     gateway = await gateways.start(LOCATOR)
     ann = gateway.user("ann")
     assert (await ann("GET", "/svc/hello?x=1")).json["target"] == "/hello?x=1"
@@ -461,7 +455,7 @@ async def test_what_a_server_has_no_more_is_gone_from_a_running_gateway_as_from_
 
 
 @GONE
-async def test_what_a_server_has_no_more_is_gone_without_a_word_from_anybody(
+async def test_what_a_config_server_no_longer_has_is_gone_at_the_next_refresh(
     optional: bool, sources: list[dict[str, str]], gateways: Gateways, server: ConfigServerStub
 ) -> None:
     settings = from_server(server, optional) | {"config_server_refresh_seconds": 0.05}

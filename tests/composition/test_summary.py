@@ -9,7 +9,7 @@ from gateway.composition.summary import redis_kind, summary, without_password
 from gateway.routing.spec.loader import default_file, parse
 from gateway.routing.table import RouteTable
 from gateway.settings.model import Settings
-from tests.routing.files import load
+from tests.support.route_files import load
 
 BASE = "http://127.0.0.1:8080"
 

@@ -56,7 +56,7 @@ def test_one_too_many_in_at_once_is_counted(trace: Trace) -> None:
     assert trace.broken(2.5) == [Rule.CAPACITY]
 
 
-def test_a_person_who_has_sent_the_leave_no_longer_counts(trace: Trace) -> None:
+def test_a_user_who_has_sent_leave_no_longer_counts(trace: Trace) -> None:
     for who in (1, 2):
         trace.let_in_at_once(who, 1.0)
         trace.passes(who, 2.0)
@@ -139,7 +139,7 @@ def test_events_of_one_moment_may_be_read_in_any_order(trace: Trace) -> None:
     assert trace.broken(5.0) == []
 
 
-def test_a_person_without_a_stream_cannot_prove_to_be_overtaken(trace: Trace) -> None:
+def test_a_user_without_a_stream_cannot_prove_to_be_overtaken(trace: Trace) -> None:
     trace.lines_up(1, 1.0, ticket=1)
     trace.lines_up(2, 1.2, ticket=2)
     trace.listens(1, 1.3, 1.3, ticket=1, position=1)
@@ -170,7 +170,7 @@ def test_a_stall_at_another_time_excuses_nothing(trace: Trace) -> None:
     assert trace.broken(3.6) == [Rule.ORDER]
 
 
-def test_an_admission_at_once_past_a_waiting_person_is_counted(trace: Trace) -> None:
+def test_an_admission_at_once_past_a_waiting_user_is_counted(trace: Trace) -> None:
     trace.lines_up(1, 1.0, ticket=1)
     trace.let_in_at_once(2, 2.0)
     trace.asks(1, 2.5, ticket=1, position=1)
@@ -284,7 +284,7 @@ def test_gate_crashers_turned_away_are_checks_that_hold(trace: Trace) -> None:
     assert verdict.checks[Rule.GATE] == 2
 
 
-def test_a_person_who_left_and_comes_back_may_pass_again(trace: Trace) -> None:
+def test_a_user_who_left_and_comes_back_may_pass_again(trace: Trace) -> None:
     trace.let_in_at_once(1, 1.0)
     trace.leaves_room(1, 2.0)
     trace.let_in_at_once(1, 3.0)
@@ -296,7 +296,7 @@ def test_a_person_who_left_and_comes_back_may_pass_again(trace: Trace) -> None:
 
 
 @pytest.mark.parametrize("outcome", [Outcome.LOST, None])
-def test_a_person_who_lined_up_and_has_no_outcome_is_lost(trace: Trace, outcome: Outcome | None) -> None:
+def test_a_user_who_lined_up_and_has_no_outcome_is_lost(trace: Trace, outcome: Outcome | None) -> None:
     trace.lines_up(1, 1.0, ticket=1)
     if outcome is not None:
         trace.finishes(1, 2.0, outcome)
@@ -331,7 +331,7 @@ def test_an_admission_in_the_moment_of_leaving_the_line_is_accounted_for_by_leav
     assert trace.broken(9.0, final=True) == []
 
 
-def test_a_person_who_never_lined_up_owes_no_account(trace: Trace) -> None:
+def test_a_user_who_never_lined_up_needs_no_outcome(trace: Trace) -> None:
     trace.finishes(1, 2.0, Outcome.NEVER_IN_LINE)
     assert trace.broken(9.0, final=True) == []
 

@@ -26,6 +26,7 @@ from gateway.demo.services import (
     reservations_app,
     seats_app,
 )
+from tests.support.clock import Clock
 
 
 @pytest.fixture(scope="module")
@@ -100,16 +101,9 @@ ANN = {"X-User-Id": "ann", "X-User-Type": "CUSTOMER"}
 BOB = {"X-User-Id": "bob", "X-User-Type": "CUSTOMER"}
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(100.0)
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ def test_a_session_shorter_than_it_should_be_is_counted_whatever_the_gateway_say
     assert trace.broken(5.1) == [Rule.SESSION]
 
 
-def test_a_person_away_when_let_in_has_as_long_as_the_gateway_says(trace: Trace) -> None:
+def test_a_user_away_at_admission_has_as_long_as_the_gateway_says(trace: Trace) -> None:
     trace.listens(1, 1.1, 1.1, 9, 5)
     trace.closes(1, 2.0)
     trace.opens(1, 6.0, stream=2)

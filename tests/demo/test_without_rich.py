@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.processes import gateway_process
+from tests.support.gateway_process import gateway_process
 
 ROOT = Path(__file__).parents[2]
 NEED_RICH = {"gateway.demo.display", "gateway.demo.run"}

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from gateway.settings.model import TABLE, check
-from tests.deploy.conftest import nginx_executable
-from tests.processes import gateway_process
+from tests.deploy.rig import nginx_executable
+from tests.support.gateway_process import gateway_process
 
 TOP = Path(__file__).parents[2]
 DEPLOY = TOP / "deploy"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.deploy.conftest import Front
+from tests.deploy.rig import Front
 from tests.faults.people import Person
 
 
@@ -44,7 +44,7 @@ async def test_streams_come_through_unbuffered_and_both_instances_serve_one_line
     assert len({address for address in served if ":" in address}) == 2
 
 
-async def test_the_client_is_who_nginx_says_it_is(front: Front) -> None:
+async def test_the_client_address_is_the_one_that_nginx_gives(front: Front) -> None:
     await front.user("somebody")("GET", "/api/v1/products/1", headers={"X-Forwarded-For": "6.6.6.6"})
     headers = dict(front.service.seen[-1]["headers"])
     assert headers["X-Forwarded-Host"] == "front.example"
@@ -253,7 +253,7 @@ async def in_chunks(size: int) -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize(("who", "status"), [("nobody", 401), ("someone", 200)])
-async def test_a_body_in_chunks_holds_up_nobody_who_comes_next(front: Front, who: str, status: int) -> None:
+async def test_a_chunked_body_does_not_hold_up_the_next_request(front: Front, who: str, status: int) -> None:
     sender = front.nobody if who == "nobody" else front.user(who)
     other = front.user("other")
     for size in (140_000, 3, 70_000, 300_000) * 5:
@@ -306,7 +306,7 @@ async def test_both_are_replaced_in_turn_under_load_and_streams_move_over_one_af
             await person.close()
 
 
-async def test_a_killed_gateway_costs_nobody_the_place(front: Front) -> None:
+async def test_a_killed_gateway_costs_no_user_the_place(front: Front) -> None:
     await front.user("inside").lineup()
     line = [front.user(f"waiting-{number}") for number in range(10)]
     tickets = [(await user.lineup()).json["data"]["ticket"] for user in line]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import StartRedis
-from tests.faults.site import Site, a_site
-
-StartSite = Callable[..., AbstractAsyncContextManager[Site]]
+from tests.faults.site import Site, StartSite, a_site
+from tests.support.redis_server import StartRedis
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.harness import Answer, Caller, Event, Stream
+from tests.support.gateway import Answer, Caller, Event, Stream
 
 STREAM = aiohttp.ClientTimeout(total=None, sock_connect=2.0)
 CALL = aiohttp.ClientTimeout(total=8.0)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,10 +17,10 @@ import redis as sync_redis
 
 from gateway.waiting_room.keys import RoomKeys
 from tests.faults.people import Person
-from tests.harness import ROUTES, Service, a_service
-from tests.processes import GatewayProcess, gateway_process
-from tests.redis_server import RedisServer
-from tests.tokens import Issuer, KeyServer, serving
+from tests.support.gateway import ROUTES, Service, a_service
+from tests.support.gateway_process import GatewayProcess, gateway_process
+from tests.support.redis_server import RedisServer
+from tests.support.tokens import Issuer, KeyServer, serving
 from tests.waiting_room.rules import Seen, assert_rules, look
 
 INTERVAL = 0.5
@@ -189,29 +189,10 @@ class Site:
         return seen
 
 
-async def eventually(holds: Callable[[], Any], seconds: float, what: str) -> Any:
-    """The first true result of ``holds``, which is asked again and again and may be a coroutine function."""
-    limit = time.monotonic() + seconds
-    while True:
-        result = holds()
-        if asyncio.iscoroutine(result):
-            result = await result
-        if result:
-            return result
-        assert time.monotonic() < limit, f"not within {seconds:g} s: {what}"
-        await asyncio.sleep(0.02)
-
-
 def memory(gateway: GatewayProcess) -> float:
     """Resident memory in MB."""
     pages = int(Path(f"/proc/{gateway.process.pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def cpu_seconds(gateway: GatewayProcess) -> float:
-    """Seconds of CPU that it has had."""
-    fields = Path(f"/proc/{gateway.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def files_of(gateway: GatewayProcess) -> int:
@@ -270,3 +251,7 @@ async def a_site(
                 yield site
             finally:
                 await asyncio.gather(*(person.close() for person in site.people))
+
+
+StartSite = Callable[..., AbstractAsyncContextManager[Site]]
+"""The fixture ``start_site``: ``a_site`` on a Redis of its own."""

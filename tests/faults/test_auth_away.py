@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.faults.conftest import StartSite
-from tests.faults.site import eventually
-from tests.tokens import jwks_uri, reserved_port, serving
+from tests.faults.site import StartSite
+from tests.support.tokens import jwks_uri, reserved_port, serving
+from tests.support.waiting import eventually
 
 
 async def test_gateways_start_without_keys_and_let_people_in_once_there_are_some(
@@ -43,7 +43,7 @@ async def test_gateways_start_without_keys_and_let_people_in_once_there_are_some
         await site.assert_moves_on([*people, *more])
 
 
-async def test_an_auth_server_that_hangs_holds_up_nobody_whose_key_is_known(start_site: StartSite) -> None:
+async def test_an_auth_server_that_hangs_holds_up_no_token_whose_key_is_known(start_site: StartSite) -> None:
     async with start_site() as site:
         people = await site.crowd(6)
         site.keys.answering.clear()

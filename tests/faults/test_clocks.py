@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import StartSite
-from tests.faults.site import Site, preloaded
+from tests.faults.site import Site, StartSite, preloaded
 
 HOUR = 3600
 

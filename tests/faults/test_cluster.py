@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from redis.crc import key_slot
 
-from tests.faults.site import Site, a_site, eventually
-from tests.processes import gateway_process
-from tests.redis_fleet import PATIENCE, Cluster, cluster
+from tests.faults.site import Site, a_site
+from tests.support.gateway_process import gateway_process
+from tests.support.redis_fleet import PATIENCE, Cluster, cluster
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -6,9 +6,9 @@ import asyncio
 import socket
 import time
 
-from tests.faults.conftest import StartSite
-from tests.faults.site import Site, cpu_seconds, eventually, files_of
-from tests.processes import GatewayProcess, limited_files
+from tests.faults.site import Site, StartSite, files_of
+from tests.support.gateway_process import GatewayProcess, cpu_seconds, limited_files
+from tests.support.waiting import eventually
 
 FILES = 300
 
@@ -38,9 +38,9 @@ async def turned_away(held: list[socket.socket]) -> int:
 
 async def assert_idle(gateway: GatewayProcess, seconds: float = 1.0) -> None:
     """Whatever waits, it does nothing."""
-    cpu, began = cpu_seconds(gateway), time.monotonic()
+    cpu, began = cpu_seconds(gateway.process.pid), time.monotonic()
     await asyncio.sleep(seconds)  # for as long as it is measured
-    used = (cpu_seconds(gateway) - cpu) / (time.monotonic() - began)
+    used = (cpu_seconds(gateway.process.pid) - cpu) / (time.monotonic() - began)
     assert used < 0.4, f"{used:.0%} of a core"
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import StartSite
-from tests.faults.site import GRACE, INTERVAL, Site, eventually, memory
-from tests.redis_server import chosen_executable
+from tests.faults.site import GRACE, INTERVAL, Site, StartSite, memory
+from tests.support.redis_server import chosen_executable
+from tests.support.waiting import eventually
 
 _UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 

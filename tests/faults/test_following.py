@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.faults.conftest import StartSite
 from tests.faults.people import Person
-from tests.faults.site import GRACE, INTERVAL, Site, eventually
-from tests.harness import Caller
-from tests.older_gateway import INSIDE, LINE, OlderGateway, older_gateway
-from tests.processes import GatewayProcess
+from tests.faults.site import GRACE, INTERVAL, Site, StartSite
+from tests.support.gateway import Caller
+from tests.support.gateway_process import GatewayProcess
+from tests.support.older_gateway import INSIDE, LINE, OlderGateway, older_gateway
+from tests.support.waiting import eventually
 
 CAPACITY = 3
 DURATION = 2.0
@@ -128,13 +128,19 @@ class Witness:
             await asyncio.gather(task, return_exceptions=True)
 
 
+async def sweep_often(older: OlderGateway) -> None:
+    while True:
+        await older.sweep()
+        await asyncio.sleep(DURATION / 4)
+
+
 async def all_are_told(people: Sequence[Person], seconds: float) -> None:
     """Everybody is told of their turn, in the order of the line; those who come together may hear it together."""
     await asyncio.gather(*(person.told(seconds) for person in people))
     assert [person.last and person.last.name for person in people] == ["ALLOWED_IN"] * len(people)
 
 
-async def test_from_an_older_gateway_to_the_new_ones_and_nobody_is_lost(start_site: StartSite) -> None:
+async def test_from_an_older_gateway_to_the_new_ones_no_user_is_lost(start_site: StartSite) -> None:
     options = {"queue_follow_seconds": FOLLOW, "queue_absent_seconds": 1.0}
     async with start_site(gateways=0, capacity=CAPACITY, duration=DURATION, **options) as site:
         witness = Witness(site)
@@ -207,7 +213,7 @@ async def test_from_an_older_gateway_to_the_new_ones_and_nobody_is_lost(start_si
             assert log.count("no sign of the older system any more") == 1
 
 
-async def test_back_to_the_older_gateway_nobody_is_lost_either(start_site: StartSite) -> None:
+async def test_back_to_the_older_gateway_no_user_is_lost_either(start_site: StartSite) -> None:
     async with start_site(
         gateways=2, capacity=CAPACITY, duration=DURATION, queue_follow_seconds=FOLLOW
     ) as site:
@@ -228,13 +234,18 @@ async def test_back_to_the_older_gateway_nobody_is_lost_either(start_site: Start
                 assert len(waiting) > 4
                 for person in waiting:
                     await person.until(lambda p=person: len(p.openings) > 1, 5.0, "a stream at the older one")
-                await all_are_told(waiting, 10 * SWEEP_EVERY)
+                # It is alone now, so that it may sweep as soon as sessions are over.
+                often = asyncio.create_task(sweep_often(older))
+                try:
+                    await all_are_told(waiting, 10 * SWEEP_EVERY)
+                finally:
+                    often.cancel()
                 await eventually(lambda: len(witness.admitted) == len(people), GRACE, "all seen")
                 assert witness.admitted == [person.name for person in people]
                 assert witness.most <= CAPACITY
 
 
-async def test_whom_the_older_gateway_promotes_hears_of_it_at_the_new_one_within_a_status_interval(
+async def test_a_user_whom_the_older_gateway_promotes_hears_of_it_at_the_new_one_within_a_status_interval(
     start_site: StartSite,
 ) -> None:
     async with (
@@ -275,7 +286,7 @@ async def test_whom_the_older_gateway_promotes_hears_of_it_at_the_new_one_within
         assert site.store.hlen(INSIDE) == CAPACITY
 
 
-async def test_a_room_of_our_own_is_followed_by_nobody(start_site: StartSite) -> None:
+async def test_a_room_without_an_older_system_is_not_followed(start_site: StartSite) -> None:
     async with start_site(gateways=1, capacity=1, duration=60.0) as site:
         people = await site.crowd(3)
         assert not await follows(site, site.gateways[0])

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.faults.conftest import StartSite
 from tests.faults.people import Person
-from tests.faults.site import KEYS, memory, quick_to_judge
-from tests.harness import Answer
+from tests.faults.site import KEYS, StartSite, memory, quick_to_judge
+from tests.support.gateway import Answer
 
 STORM = 300
 
 
-async def test_nobody_is_lost_when_a_gateway_is_killed_in_a_storm_of_lineups(
+async def test_no_user_is_lost_when_a_gateway_is_killed_in_a_storm_of_lineups(
     start_site: StartSite, tmp_path: Path
 ) -> None:
     async with start_site(gateways=0, capacity=2) as site:

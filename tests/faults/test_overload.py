@@ -14,7 +14,7 @@ from gateway.context import LOOP_LAG, ROOMS
 from gateway.observability import loop_lag as lag
 from gateway.waiting_room.batch import CROWD
 from gateway.waiting_room.state import State
-from tests.harness import Answer, Caller, Gateways, Running, Stream
+from tests.support.gateway import Answer, Caller, Gateways, Running, Stream
 
 LIMIT_MS = 50
 """A busy machine is rarely so late by itself; where that matters, calls are repeated."""
@@ -80,7 +80,7 @@ async def told(user: Caller) -> AsyncIterator[Stream]:
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/api/v1/queue/lineup"), ("GET", STREAM)])
-async def test_newcomers_are_refused_before_any_work_on_their_tokens(
+async def test_arrivals_are_refused_before_any_work_on_their_tokens(
     gateway: Running, method: str, path: str
 ) -> None:
     good = gateway.user("newcomer")
@@ -102,7 +102,7 @@ async def test_newcomers_are_refused_before_any_work_on_their_tokens(
     assert (await good.status()).status == 404
 
 
-async def test_whoever_is_in_or_in_line_is_served_meanwhile(gateway: Running) -> None:
+async def test_admitted_and_waiting_users_are_served_meanwhile(gateway: Running) -> None:
     buyer, waiting = gateway.user("buyer"), gateway.user("waiting")
     assert (await taken(buyer)).json["state"] == "ALLOWED_IN"
     assert (await taken(waiting)).json["state"] == "WAITING"
@@ -121,7 +121,7 @@ async def test_whoever_is_in_or_in_line_is_served_meanwhile(gateway: Running) ->
         assert (await stream.until("ALLOWED_IN")).id == "end"
 
 
-async def test_newcomers_are_taken_again_as_soon_as_the_loop_keeps_up(gateway: Running) -> None:
+async def test_arrivals_are_admitted_again_as_soon_as_the_loop_keeps_up(gateway: Running) -> None:
     newcomer = gateway.user("newcomer")
     async with overload(gateway):
         assert (await newcomer.lineup()).code == "OVERLOADED"
@@ -129,7 +129,7 @@ async def test_newcomers_are_taken_again_as_soon_as_the_loop_keeps_up(gateway: R
     assert answer.json["state"] == "ALLOWED_IN"
 
 
-async def test_who_lines_up_while_redis_does_not_keep_up_is_sent_away_and_nobody_else(
+async def test_while_redis_does_not_keep_up_only_lineups_are_refused(
     patient_gateway: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway = patient_gateway

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-from tests.faults.conftest import StartSite
-from tests.faults.site import GRACE, INTERVAL, Site, eventually, memory
+from tests.faults.site import GRACE, INTERVAL, Site, StartSite, memory
+from tests.support.waiting import eventually
 
 
 async def assert_everything(site: Site, people: list) -> None:
@@ -16,7 +16,7 @@ async def assert_everything(site: Site, people: list) -> None:
     await site.assert_truth(people)
 
 
-async def test_a_redis_that_stands_still_for_three_seconds_costs_nobody_the_place(
+async def test_a_redis_that_hangs_for_three_seconds_costs_no_user_the_place(
     start_site: StartSite,
 ) -> None:
     async with start_site() as site:
@@ -55,7 +55,7 @@ async def test_a_redis_that_stands_still_for_three_seconds_costs_nobody_the_plac
             assert memory(each) < megabytes + 20
 
 
-async def test_a_redis_that_was_killed_comes_back_with_everybody_in_it(start_site: StartSite) -> None:
+async def test_a_killed_redis_comes_back_with_every_user_in_it(start_site: StartSite) -> None:
     async with start_site() as site:
         people = await site.crowd(20)
         before = site.look()
@@ -72,7 +72,7 @@ async def test_a_redis_that_was_killed_comes_back_with_everybody_in_it(start_sit
         await assert_everything(site, people)
 
 
-async def test_a_flushed_redis_is_told_the_truth_and_everybody_may_line_up_again(
+async def test_after_a_flush_of_redis_clients_hear_the_truth_and_may_line_up_again(
     start_site: StartSite,
 ) -> None:
     async with start_site(capacity=2) as site:

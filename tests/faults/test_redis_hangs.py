@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from redis.crc import key_slot
 
-from tests.faults.conftest import StartSite
 from tests.faults.people import Person
-from tests.faults.site import GRACE, INTERVAL, Site, a_site, eventually
-from tests.processes import GatewayProcess
-from tests.redis_fleet import PATIENCE, cluster, watched
+from tests.faults.site import GRACE, INTERVAL, Site, StartSite, a_site
+from tests.support.gateway_process import GatewayProcess
+from tests.support.redis_fleet import PATIENCE, cluster, watched
+from tests.support.waiting import eventually
 
 PREFIX = "{gw}:"
 SLOT = key_slot(PREFIX.encode())
@@ -53,7 +53,7 @@ async def assert_says_that_it_is_back(person: Person, gateway: GatewayProcess, b
     await assert_said_once(gateway, "Redis is back")
 
 
-async def test_a_redis_that_hangs_for_four_seconds_is_known_and_costs_nobody_time_or_place(
+async def test_a_redis_that_hangs_for_four_seconds_is_detected_and_costs_no_user_time_or_place(
     start_site: StartSite,
 ) -> None:
     # With a time-out of this length nothing but the probe can be the reason for a quick answer.
@@ -190,7 +190,7 @@ async def test_a_node_that_hangs_is_known_before_the_cluster_replaces_it(tmp_pat
             await assert_a_hung_master_is_known_and_replaced(site, servers.owner(SLOT).freeze)
 
 
-async def test_a_full_redis_lets_people_leave_and_move_on_and_refuses_newcomers_only(
+async def test_a_full_redis_lets_users_leave_and_move_on_and_refuses_new_ones_only(
     start_site: StartSite,
 ) -> None:
     async with start_site(capacity=2, duration=4.0) as site:

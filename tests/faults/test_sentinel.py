@@ -14,8 +14,9 @@ import aiohttp
 import pytest
 
 from tests.faults.people import Person
-from tests.faults.site import GRACE, INTERVAL, Site, a_site, eventually
-from tests.redis_fleet import PATIENCE, Watched, until, watched
+from tests.faults.site import GRACE, INTERVAL, Site, a_site
+from tests.support.redis_fleet import PATIENCE, Watched, until, watched
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -65,7 +66,7 @@ class Storm:
 
 
 @pytest.mark.parametrize("how", ["killed", "hung"])
-async def test_a_new_master_has_everybody_whose_lineup_was_answered(tmp_path: Path, how: str) -> None:
+async def test_a_new_master_has_every_user_whose_lineup_was_answered(tmp_path: Path, how: str) -> None:
     with watched(2) as servers:
         async with a_watched_site(tmp_path, servers, capacity=2) as site:
             early = await site.crowd(12, "early")

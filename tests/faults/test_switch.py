@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-from tests.faults.conftest import StartSite
 from tests.faults.people import Person
-from tests.faults.site import GRACE, INTERVAL, Site, eventually
-from tests.older_system import OlderSystem
+from tests.faults.site import GRACE, INTERVAL, Site, StartSite
+from tests.support.older_system import OlderSystem
+from tests.support.waiting import eventually
 from tests.waiting_room.rules import Seen, assert_rules
 
 CAPACITY = 6

@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from tests.faults.conftest import StartSite
-from tests.faults.site import eventually, memory
-from tests.harness import ROUTES
+from tests.faults.site import StartSite, memory
+from tests.support.gateway import ROUTES
+from tests.support.waiting import eventually
 
 
 class Rude:
@@ -65,7 +65,7 @@ def routes_to(rude: str) -> str:
 
 
 @pytest.mark.parametrize("manner", ["hang", "break off", "break off in a chunk", "say nothing"])
-async def test_a_rude_service_costs_nobody_else_anything(start_site: StartSite, manner: str) -> None:
+async def test_a_rude_service_affects_no_other_connection(start_site: StartSite, manner: str) -> None:
     async with (
         rude_service() as rude,
         # A gateway that gets no processor for a second takes that for Redis's silence, which is none of this test's.

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
-from tests.hostile.rig import Gateway, key_server, running
-from tests.hostile.upstream import RawUpstream, raw_upstream
-from tests.redis_server import RedisServer
-from tests.tokens import Issuer
-
-Start = Callable[..., Gateway]
+from tests.hostile.rig import Gateway, Start, emptied, key_server, running
+from tests.support.raw_service import RawUpstream, raw_upstream
+from tests.support.redis_server import RedisServer
+from tests.support.tokens import Issuer
 
 
 @pytest.fixture(scope="package")
@@ -62,12 +60,6 @@ def either(request: pytest.FixtureRequest, start: Start) -> Gateway:
 @pytest.fixture(scope="package")
 def usual(start: Start) -> Gateway:
     return start("c", management_token="a-token-of-the-test")
-
-
-def emptied(gateway: Gateway) -> Gateway:
-    gateway.upstream.take()
-    gateway.upstream.answers.clear()
-    return gateway
 
 
 @pytest.fixture

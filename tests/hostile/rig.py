@@ -10,15 +10,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.hostile.upstream import RawUpstream, Seen
-from tests.tokens import Issuer
+from gateway.proxy.websocket import accept_of
+from tests.support.raw_service import RawUpstream, Seen
+from tests.support.tokens import Issuer
 
 SECONDS = 8.0
 """How long anything may take."""
@@ -302,3 +303,27 @@ def _port(log: Path, process: subprocess.Popen[bytes]) -> int:
             return int(found[1])
         time.sleep(0.01)
     raise RuntimeError(f"the gateway did not start:\n{log.read_text()}")
+
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+HANDSHAKE = (
+    b"Connection: Upgrade, X-User-Id, Traceparent\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: " + KEY.encode() + b"\r\n"
+)
+
+
+SWITCHED = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: " + accept_of(KEY).encode() + b"\r\n\r\n"
+)
+
+
+Start = Callable[..., Gateway]
+"""The fixture ``start``: starts a gateway with ``running``."""
+
+
+def emptied(gateway: Gateway) -> Gateway:
+    """The gateway, with nothing seen yet by the service behind it, which answers as usual."""
+    gateway.upstream.take()
+    gateway.upstream.answers.clear()
+    return gateway

@@ -7,84 +7,17 @@ import contextlib
 import os
 import re
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
-from aiohttp import web
 
 from gateway.auth.tokens import MAX_TOKEN_CHARS
 from gateway.server.limits import ConnectionLimits
-from gateway.server.listener import Server, most_descriptors
-
-SHORT = ConnectionLimits(
-    head_seconds=0.3,
-    idle_seconds=0.4,
-    body_seconds=0.3,
-    reader_seconds=0.4,
-    linger_seconds=0.3,
-    head_bytes=16_384,
-)
-GET = b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n"
-POST = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n"
-BIG = b"x" * 8_000_000
-
-
-@dataclass
-class Site:
-    """A server with short limits. Handlers wait for ``go``; ``under_way`` is set when one has begun."""
-
-    port: int = 0
-    server: Server | None = None
-    go: asyncio.Event = field(default_factory=asyncio.Event)
-    under_way: asyncio.Event = field(default_factory=asyncio.Event)
-    served: list[str] = field(default_factory=list)
-    turned_away: int = 0
-    reads_bodies: bool = True
-
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        if (fault := getattr(request, "fault", None)) is not None:
-            return web.Response(status=400, text=fault)
-        self.under_way.set()
-        await self.go.wait()
-        try:
-            length = len(await request.content.read()) if self.reads_bodies else 0
-        except web.RequestPayloadError:
-            return web.Response(status=400, text="no body")
-        self.served.append(request.path)
-        if request.path == "/big":
-            return web.Response(body=BIG)
-        return web.Response(text=f"{request.path} {length}")
-
-    def away(self) -> None:
-        self.turned_away += 1
-
-    @asynccontextmanager
-    async def client(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        try:
-            yield reader, writer
-        finally:
-            writer.transport.abort()
-
-
-@asynccontextmanager
-async def site(
-    limits: ConnectionLimits = SHORT, descriptors: int | None = None, most: int | None = None
-) -> AsyncIterator[Site]:
-    here = Site()
-    here.go.set()
-    here.server = Server(here.handle, limits, descriptors=descriptors, most=most, on_full=here.away)
-    runner = web.ServerRunner(here.server, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    here.port = runner.addresses[0][1]
-    try:
-        yield here
-    finally:
-        here.go.set()
-        await runner.cleanup()
+from gateway.server.listener import most_descriptors
+from tests.hostile.bare_server import BIG, GET, POST, SHORT, Site, beside, site
+from tests.support.waiting import eventually
 
 
 async def seconds_of(work: Awaitable[object]) -> float:
@@ -104,16 +37,6 @@ async def dripping(writer: asyncio.StreamWriter, byte: bytes, every: float) -> N
             await asyncio.sleep(every)
     except ConnectionError:
         pass
-
-
-@asynccontextmanager
-async def beside(work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    task = asyncio.ensure_future(work())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_the_longest_token_is_read_from_its_header() -> None:
@@ -172,7 +95,7 @@ async def test_a_body_that_comes_slowly_is_waited_for() -> None:
         assert (await asyncio.wait_for(reader.readuntil(b"/ 8"), 3)).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_a_body_that_nobody_reads_is_not_the_clients_fault() -> None:
+async def test_a_body_that_the_handler_does_not_read_is_not_the_clients_fault() -> None:
     async with site() as here, here.client() as (reader, writer):
         here.go.clear()
         writer.write(POST + b"x" * 1_000_000)
@@ -197,8 +120,8 @@ async def test_a_client_that_takes_nothing_is_cut_off() -> None:
         assert here.server
         with socket.create_connection(("127.0.0.1", here.port)) as sock:
             sock.sendall(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n")
-            await seconds_of(until(lambda: here.served == ["/big"]))
-            assert await seconds_of(until(lambda: not here.server.guards)) < 3  # type: ignore[union-attr]
+            await seconds_of(eventually(lambda: here.served == ["/big"]))
+            assert await seconds_of(eventually(lambda: not here.server.guards)) < 3  # type: ignore[union-attr]
 
 
 @asynccontextmanager
@@ -259,7 +182,7 @@ async def test_the_last_answer_arrives_though_the_client_still_sends() -> None:
         assert answer.startswith(b"HTTP/1.1 400 ")
 
 
-async def test_who_goes_on_sending_behind_the_last_answer_is_cut_off() -> None:
+async def test_a_client_that_sends_on_after_the_last_answer_is_cut_off() -> None:
     async with site() as here, here.client() as (reader, writer):
         writer.write(b"garbage\r\n\r\n")
         assert (await asyncio.wait_for(reader.read(), 3)).startswith(b"HTTP/1.1 400 ")
@@ -310,7 +233,7 @@ async def test_one_connection_too_many_is_told_so_and_ended() -> None:
         finally:
             for _, writer in clients:
                 writer.transport.abort()
-        await seconds_of(until(lambda: here.server is not None and not here.server.guards))
+        await seconds_of(eventually(lambda: here.server is not None and not here.server.guards))
         async with here.client() as (reader, writer):
             writer.write(GET % 2)
             assert (await asyncio.wait_for(reader.readuntil(b"/2 0"), 3)).startswith(b"HTTP/1.1 200 ")
@@ -321,11 +244,6 @@ def test_some_descriptors_are_kept_for_everything_but_clients() -> None:
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert soft - max(64, soft // 10) < most_descriptors() <= soft - 64
-
-
-async def until(done: Callable[[], bool]) -> None:
-    while not done():
-        await asyncio.sleep(0.01)
 
 
 STREAM = b"GET /api/v1/queue/stream?access_token=x HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -339,7 +257,7 @@ STREAM = b"GET /api/v1/queue/stream?access_token=x HTTP/1.1\r\nHost: h\r\n\r\n"
 async def test_a_stream_on_one_connection_too_many_is_asked_to_come_back(late: bool, cut: int) -> None:
     async with site(ConnectionLimits(), descriptors=0) as here, here.client() as (reader, writer):
         if late:
-            await seconds_of(until(lambda: len(here.server._undecided) == 1))  # type: ignore[union-attr]
+            await seconds_of(eventually(lambda: len(here.server._undecided) == 1))  # type: ignore[union-attr]
         if cut:
             writer.write(STREAM[:cut])
             await asyncio.sleep(0.05)
@@ -355,7 +273,7 @@ async def test_a_stream_on_one_connection_too_many_is_asked_to_come_back(late: b
         assert here.turned_away == 1
 
 
-async def test_who_says_nothing_on_a_connection_too_many_is_refused_soon() -> None:
+async def test_a_silent_client_on_an_excess_connection_is_refused_soon() -> None:
     async with site(ConnectionLimits(), descriptors=0) as here:
         clients = [await asyncio.open_connection("127.0.0.1", here.port) for _ in range(40)]
         try:
@@ -368,12 +286,12 @@ async def test_who_says_nothing_on_a_connection_too_many_is_refused_soon() -> No
                 writer.transport.abort()
 
 
-async def test_who_leaves_a_connection_too_many_is_forgotten() -> None:
+async def test_a_client_that_leaves_an_excess_connection_is_dropped() -> None:
     async with site(ConnectionLimits(), descriptors=0) as here:
         assert here.server is not None
         async with here.client():
-            await seconds_of(until(lambda: len(here.server._undecided) == 1))  # type: ignore[union-attr]
-        await seconds_of(until(lambda: not here.server._undecided))  # type: ignore[union-attr]
+            await seconds_of(eventually(lambda: len(here.server._undecided) == 1))  # type: ignore[union-attr]
+        await seconds_of(eventually(lambda: not here.server._undecided))  # type: ignore[union-attr]
 
 
 PROBE = b"GET /actuator/health/liveness HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -396,7 +314,7 @@ async def test_a_full_server_answers_a_request_for_health_and_nothing_behind_it(
         async with here.client() as (reader, writer):
             if cut:
                 writer.write(request_[:cut])
-                await seconds_of(until(lambda: len(here.server._undecided) == 1))  # type: ignore[union-attr]
+                await seconds_of(eventually(lambda: len(here.server._undecided) == 1))  # type: ignore[union-attr]
                 await asyncio.sleep(0.02)
             writer.write(request_[cut:])
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 3)
@@ -406,7 +324,7 @@ async def test_a_full_server_answers_a_request_for_health_and_nothing_behind_it(
             # The connection is closed already, or this closes it.
             with contextlib.suppress(ConnectionError):
                 await asyncio.wait_for(reader.read(), 3)
-        await seconds_of(until(lambda: not here.server._probes))  # type: ignore[union-attr]
+        await seconds_of(eventually(lambda: not here.server._probes))  # type: ignore[union-attr]
         assert len(here.served) == 1
         assert here.turned_away == 0
 
@@ -442,7 +360,7 @@ async def test_a_full_server_answers_only_a_few_requests_for_health_at_a_time() 
         try:
             for _, writer in clients:
                 writer.write(PROBE)
-            await seconds_of(until(lambda: here.turned_away == 4))
+            await seconds_of(eventually(lambda: here.turned_away == 4))
             here.go.set()
             answers = [await asyncio.wait_for(reader.readline(), 3) for reader, _ in clients]
             assert (
@@ -452,7 +370,7 @@ async def test_a_full_server_answers_only_a_few_requests_for_health_at_a_time() 
         finally:
             for _, writer in clients:
                 writer.transport.abort()
-        await seconds_of(until(lambda: not here.server._probes))  # type: ignore[union-attr]
+        await seconds_of(eventually(lambda: not here.server._probes))  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -478,7 +396,7 @@ async def test_a_request_for_health_that_was_answered_holds_no_place(more: bytes
                 answer = await asyncio.wait_for(reader.readuntil(b"/liveness 0"), 3)
                 assert b"HTTP/1.1 200 OK\r\n" in answer
             # None of the clients has closed its end.
-            await seconds_of(until(lambda: not here.server._probes))  # type: ignore[union-attr]
+            await seconds_of(eventually(lambda: not here.server._probes))  # type: ignore[union-attr]
             async with here.client() as (reader, writer):
                 writer.write(PROBE)
                 assert (await asyncio.wait_for(reader.readline(), 3)).startswith(b"HTTP/1.1 200 ")
@@ -496,9 +414,9 @@ async def test_requests_for_health_take_no_place_from_clients() -> None:
             await seconds_of(here.under_way.wait())
             async with here.client() as (reader, probe):
                 probe.write(PROBE)
-                await seconds_of(until(lambda: len(here.server._probes) == 1))  # type: ignore[union-attr]
+                await seconds_of(eventually(lambda: len(here.server._probes) == 1))  # type: ignore[union-attr]
                 first.transport.abort()
-                await seconds_of(until(lambda: len(here.server.guards) == 1))  # type: ignore[union-attr]
+                await seconds_of(eventually(lambda: len(here.server.guards) == 1))  # type: ignore[union-attr]
                 async with here.client() as (other, writer):
                     writer.write(GET % 2)
                     here.go.set()

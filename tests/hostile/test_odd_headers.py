@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.hostile.conftest import Start
-from tests.hostile.rig import ROUTES, Gateway
+from tests.hostile.rig import ROUTES, Gateway, Start
 
 CORS = """
 cors:

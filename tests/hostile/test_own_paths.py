@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.hostile.conftest import Start, emptied
-from tests.hostile.rig import Gateway, request
+from tests.hostile.calls import OWN, SPELLINGS
+from tests.hostile.rig import Gateway, Start, emptied, request
 
 ROUTES = """
 routes:
@@ -19,20 +19,6 @@ cors:
     '[/**]': {allowedOrigins: ["https://page.test"], allowedMethods: ["*"], allowedHeaders: ["*"]}
 discovery: {locator: {enabled: true}}
 """
-
-SPELLINGS = [
-    "/{0}/",
-    "/{0}/x",
-    "/{1}",
-    "/{1}/x",
-    "/%{2}",
-    "//{0}",
-    "/{0}/../{0}",
-    "/{0};x",
-    "/x/../{0}",
-    "/{0}%2f",
-]
-OWN = ["metrics", "actuator", "swagger-ui", "swagger-ui.html", "api/v1/queue"]
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.hostile import pipelines
-from tests.hostile.conftest import Start
-from tests.hostile.rig import ROUTES, Gateway
-from tests.tokens import Issuer
+from tests.hostile.rig import ROUTES, Gateway, Start
+from tests.support.tokens import Issuer
 
 REQUESTS = int(os.environ.get("PIPELINE_REQUESTS", "800"))
 SEED = int(os.environ.get("PIPELINE_SEED", "1"))

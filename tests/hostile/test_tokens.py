@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.auth import attacks
-from tests.harness import Gateways
 from tests.hostile.rig import Gateway, request
-from tests.tokens import Issuer
+from tests.support.gateway import Gateways
+from tests.support.tokens import Issuer
 
 HOUR = 3600
 
@@ -75,7 +75,7 @@ def present(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("attack", ALL)
-def test_a_token_that_is_not_sound_gets_nobody_in(one_gateway: Gateway, attack: str) -> None:
+def test_an_unsound_token_is_refused(one_gateway: Gateway, attack: str) -> None:
     token = ALL[attack](one_gateway.issuer).encode("utf-8", "surrogateescape")
     sent = request("GET /api/v1/reservations/1 HTTP/1.1", b"Authorization: Bearer " + token + b"\r\n")
     talk = one_gateway.talk([sent], answers=1)
@@ -119,7 +119,7 @@ def test_a_good_token_in_the_wrong_place_or_twice_counts_for_nothing(one_gateway
 
 
 @pytest.mark.parametrize("attack", ["alg none, no signature", "HS256 with the public key", "own key in jwk"])
-def test_on_a_public_call_a_bad_token_makes_nobody_of_its_bearer(one_gateway: Gateway, attack: str) -> None:
+def test_on_a_public_call_a_bad_token_makes_the_caller_anonymous(one_gateway: Gateway, attack: str) -> None:
     token = attacks.ATTACKS[attack](one_gateway.issuer).encode()
     assert one_gateway.ask("/open/a", b"Authorization: Bearer " + token + b"\r\n").status == 200
     [one], _ = one_gateway.behind()

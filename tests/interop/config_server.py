@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -12,20 +11,15 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-PEERS = Path(
-    os.environ.get("GATEWAY_TEST_PEERS") or Path(__file__).parents[2].parent / "shared" / "peers" / "peers"
-)
+from tests.interop import peers
+
 START_SECONDS = 150.0
 """A cold machine builds the server first."""
 
 
-def missing() -> str | None:
-    """Why no Config Server can be started here; None if one can."""
-    if not PEERS.is_file():
-        return "no program that starts a real Config Server (GATEWAY_TEST_PEERS)"
-    if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
-        return "no java"
-    return next((f"no {each}" for each in ("mvn", "git") if not shutil.which(each)), None)
+def missing() -> str:
+    """Why no Config Server can be started here, or nothing."""
+    return peers.missing(programs=("mvn", "git"))
 
 
 class Repository:
@@ -62,7 +56,7 @@ def real_config_server(repository: Repository, *options: str, port: int = 0) -> 
     """Starts one; yields its address."""
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(
-            [PEERS, "config", "--repo", str(repository.folder), "--port", str(port), *options],
+            [peers.COMMAND, "config", "--repo", str(repository.folder), "--port", str(port), *options],
             stdout=subprocess.PIPE,
             stderr=said,
             text=True,

@@ -5,32 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-PEERS = Path(
-    os.environ.get("GATEWAY_TEST_PEERS") or Path(__file__).parents[2].parent / "shared" / "peers" / "peers"
-)
+from tests.interop import peers
+
 START_SECONDS = 120.0
 """A cold machine builds the server first."""
 
 
-def missing() -> str | None:
-    """Why no Eureka server can be started here; None if one can."""
-    if not PEERS.is_file():
-        return "no program that starts real Eureka servers (GATEWAY_TEST_PEERS)"
-    if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
-        return "no java"
-    return None if shutil.which("mvn") else "no mvn"
+def missing() -> str:
+    """Why no Eureka server can be started here, or nothing."""
+    return peers.missing(programs=("mvn",))
 
 
 def free_ports(count: int) -> list[int]:
@@ -53,7 +46,7 @@ class EurekaServer:
             options = (*options, "--user", user, "--password", password)
         self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in close()
         self._process = subprocess.Popen(
-            [PEERS, "eureka", "--port", str(port), *options],
+            [peers.COMMAND, "eureka", "--port", str(port), *options],
             stdout=subprocess.PIPE,
             stderr=self._said,
             text=True,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-COMMAND = Path(os.environ.get("GATEWAY_TEST_PEERS", ROOT.parent / "shared" / "peers" / "peers"))
+COMMAND = Path(os.environ.get("GATEWAY_TEST_PEERS") or ROOT.parent / "shared" / "peers" / "peers")
 ADMIN = Path(__file__).parent / "spring_admin" / "admin"
 """Starts a Spring Boot Admin server."""
 
@@ -20,13 +20,13 @@ FIRST_START_SECONDS = 240
 """The first start builds or downloads."""
 
 
-def missing(command: Path = COMMAND) -> str:
-    """Why no such server can be started here, or nothing."""
-    if not command.exists():
+def missing(command: Path = COMMAND, *, programs: Sequence[str] = ()) -> str:
+    """Why no such server can be started here, or nothing. ``programs`` are those that it needs besides Java."""
+    if not command.is_file():
         return f"no {command.name} beside the repository (GATEWAY_TEST_PEERS says where)"
-    if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
+    if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
         return "no java"
-    return ""
+    return next((f"no {each}" for each in programs if not shutil.which(each)), "")
 
 
 @asynccontextmanager

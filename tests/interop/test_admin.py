@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from tests.interop.peers import ADMIN, missing, peer
-from tests.processes import gateway_process
+from tests.support.gateway_process import gateway_process
 
 pytestmark = [
     pytest.mark.skipif(bool(missing(ADMIN) or missing()), reason=missing(ADMIN) or missing()),

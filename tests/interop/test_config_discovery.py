@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.harness import Gateways, Running
 from tests.interop.config_server import Repository, missing, real_config_server
 from tests.interop.eureka_servers import EurekaServer, eureka_server
+from tests.support.gateway import Gateways, Running
 
 pytestmark = [
-    pytest.mark.skipif(missing() is not None, reason=missing() or ""),
+    pytest.mark.skipif(bool(missing()), reason=missing()),
     pytest.mark.timeout(300),
 ]
 
@@ -44,12 +44,6 @@ def under_a_path(repository: Repository) -> Iterator[str]:
 async def eureka() -> AsyncIterator[EurekaServer]:
     async with eureka_server() as server:
         yield server
-
-
-@pytest.fixture
-async def gateways(tmp_path: Path, redis_url: str) -> AsyncIterator[Gateways]:
-    async with Gateways(tmp_path, redis_url) as gateways:
-        yield gateways
 
 
 def settings(eureka: EurekaServer, **changes: object) -> dict[str, object]:

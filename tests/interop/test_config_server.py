@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ from gateway.api.refresh import SIGNATURE, signature_of
 from gateway.context import CONFIGURATION, ROOMS
 from gateway.errors import ConfigUnavailable
 from tests.discovery.config_server.test_docs import FILES
-from tests.harness import Gateways, Running
 from tests.interop.config_server import Repository, missing, real_config_server
+from tests.support.gateway import Gateways, Running
 
 pytestmark = [
-    pytest.mark.skipif(missing() is not None, reason=missing() or ""),
+    pytest.mark.skipif(bool(missing()), reason=missing()),
     pytest.mark.timeout(240),
 ]
 
@@ -114,12 +114,6 @@ class Branch:
 @pytest.fixture
 def branch(shared: tuple[Repository, str], request: pytest.FixtureRequest) -> Branch:
     return Branch(*shared, f"feature/{request.node.name.partition('[')[0]}")
-
-
-@pytest.fixture
-async def gateways(tmp_path: Path, redis_url: str) -> AsyncIterator[Gateways]:
-    async with Gateways(tmp_path, redis_url) as gateways:
-        yield gateways
 
 
 async def routes(gateway: Running) -> list[dict[str, Any]]:

@@ -18,13 +18,14 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.harness import Caller, a_service, listening
 from tests.interop.eureka_servers import EurekaServer, eureka_server, free_ports, missing, two_servers
-from tests.processes import GatewayProcess, gateway_process
-from tests.tokens import Issuer, serving
+from tests.support.gateway import Caller, a_service
+from tests.support.gateway_process import GatewayProcess, gateway_process
+from tests.support.listening import listening
+from tests.support.tokens import Issuer, serving
 
 pytestmark = [
-    pytest.mark.skipif(missing() is not None, reason=str(missing())),
+    pytest.mark.skipif(bool(missing()), reason=missing()),
     pytest.mark.timeout(300),
 ]
 

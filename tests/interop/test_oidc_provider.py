@@ -16,7 +16,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.harness import Gateways, Running
+from tests.support.gateway import Gateways, Running
 
 FOLDER = Path(os.environ.get("GATEWAY_TEST_OIDC", Path(__file__).parent / "oidc_provider"))
 

@@ -18,10 +18,10 @@ from opentelemetry.trace import SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from gateway.observability.zipkin import ZipkinExporter
-from tests.harness import listening
 from tests.interop.peers import FIRST_START_SECONDS, peer
-from tests.processes import gateway_process
-from tests.tokens import Issuer, serving
+from tests.support.gateway_process import gateway_process
+from tests.support.listening import listening
+from tests.support.tokens import Issuer, serving
 
 pytestmark = pytest.mark.timeout(FIRST_START_SECONDS + 60)
 

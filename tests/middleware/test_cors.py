@@ -19,9 +19,10 @@ from gateway.observability.loop_lag import LoopLag
 from gateway.routing.spec.faults import RouteFileError
 from gateway.routing.table import RouteTable
 from gateway.server.listener import Server
-from tests.conftest import StartRedis
-from tests.harness import Answer, Caller, Gateways, Running, listening
 from tests.routing.vectors import Case, cases, load_json
+from tests.support.gateway import Answer, Caller, Gateways, Running
+from tests.support.listening import listening
+from tests.support.redis_server import StartRedis
 
 PAGE = "https://shop.test"
 ROUTES = """
@@ -159,7 +160,9 @@ async def preflight(gateway: Running, path: str, method: str = "POST", origin: s
 
 
 @pytest.mark.parametrize("path", ["/api/v1/queue/lineup", "/api/v1/reservations", "/api/v1/queue/unknown"])
-async def test_a_preflight_needs_no_token_and_no_place_and_asks_nobody(gateways: Gateways, path: str) -> None:
+async def test_a_preflight_needs_no_token_and_no_place_and_reaches_no_service(
+    gateways: Gateways, path: str
+) -> None:
     gateway = await gateways.start(ROUTES)
     answer = await preflight(gateway, path)
     assert (answer.status, answer.body) == (200, b"")
@@ -416,7 +419,7 @@ async def test_a_cookie_leaves_also_from_a_page_that_cors_allows(
     assert left is (status == 204)
 
 
-async def test_a_cookie_leaves_from_no_page_where_cors_allows_everybody_without_credentials(
+async def test_no_page_sends_a_cookie_where_cors_allows_any_origin_without_credentials(
     gateways: Gateways,
 ) -> None:
     routes = "routes: []\ncors: {cors-configurations: {'/**': {allowedOrigins: '*', allowedMethods: '*'}}}\n"

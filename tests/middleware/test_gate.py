@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.auth.identity import signature
-from tests.conftest import StartRedis
-from tests.harness import Gateways
+from tests.support.gateway import Gateways
+from tests.support.redis_server import StartRedis
 
 GATED = [
     ("POST", "/api/v1/reservations"),
@@ -34,7 +34,7 @@ async def test_no_way_leads_round_the_gate(gateways: Gateways, method: str, path
     assert gateways.service.seen == []
 
 
-async def test_the_gate_tells_everybody_what_is_true_for_them(gateways: Gateways) -> None:
+async def test_the_gate_answers_admitted_waiting_and_unknown_users_accordingly(gateways: Gateways) -> None:
     gateway = await gateways.start(queue_status_interval_seconds=7)
     inside, waiting, stranger = (gateway.user(name) for name in ("inside", "waiting", "stranger"))
     await inside.lineup()

@@ -8,7 +8,7 @@ from gateway.middleware.resolve import RESOLVER
 from gateway.routing.path import parse_target
 from gateway.routing.spec.loader import parse
 from gateway.routing.table import Match
-from tests.harness import Gateways
+from tests.support.gateway import Gateways
 
 PLAIN = b"""
 routes:

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from gateway.observability.export import tracing
-from tests.observability.collector import a_collector
-from tests.observability.test_zipkin import Counts
+from tests.observability.rig import Counts
+from tests.support.collector import a_collector
 
 
 async def test_without_an_endpoint_decisions_are_made_and_nothing_is_noted() -> None:

@@ -23,7 +23,7 @@ from gateway.observability.logging import (
     timestamp,
     without_tokens,
 )
-from tests.observability.test_writer import StuckSink
+from tests.observability.rig import StuckSink
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"
 ENTRY: dict[str, Any] = {

@@ -6,20 +6,9 @@ import asyncio
 
 import pytest
 
-from gateway.observability.spans import Remote, Span, Tracer
+from gateway.observability.spans import Remote, Tracer
 from gateway.observability.tracing import TraceContext
-
-T = "4bf92f3577b34da6a3ce929d0e0e4736"
-S = "00f067aa0ba902b7"
-SAMPLED = TraceContext(T, S, None, True)
-UNSAMPLED = TraceContext(T, S, None, False)
-
-
-class Kept(list[Span]):
-    """An exporter that keeps all."""
-
-    def export(self, span: Span, /) -> None:
-        self.append(span)
+from tests.observability.rig import SAMPLED, UNSAMPLED, Kept, S, T
 
 
 @pytest.fixture

@@ -10,24 +10,17 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from gateway.observability.spring_names import MAX_SECONDS, SpringMetrics
+from tests.support.clock import Clock
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "actuator.json").read_text())
+VECTORS = json.loads((Path(__file__).parents[1] / "data" / "spring" / "actuator.json").read_text())
 SEEN: dict[str, Any] = next(case for case in VECTORS["cases"] if case["id"] == "prometheus-gateway-metrics")[
     "metrics"
 ]
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1000.0)
 
 
 @pytest.fixture

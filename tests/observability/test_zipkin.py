@@ -14,7 +14,8 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 from gateway.observability import zipkin
 from gateway.observability.zipkin import ATTEMPTS, ZipkinExporter, encode
-from tests.observability.collector import a_collector
+from tests.observability.rig import Counts
+from tests.support.collector import a_collector
 
 TRACE = 0x00F92F3577B34DA6A3CE929D0E0E4736
 SAMPLED = TraceFlags(1)
@@ -96,11 +97,6 @@ def test_spans_are_written_as_zipkin_reads_them(changes: dict[str, Any], differe
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zipkin, "FIRST_PAUSE_SECONDS", 0.001)
-
-
-class Counts(dict[str, int]):
-    def __call__(self, outcome: str, count: int) -> None:
-        self[outcome] = self.get(outcome, 0) + count
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:

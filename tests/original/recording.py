@@ -16,7 +16,7 @@ from yarl import URL
 from tests.original.calls import CALLS, SLOW, Call
 from tests.original.site import Seen, Site
 
-FOLDER = Path(__file__).parents[1] / "data" / "original"
+FOLDER = Path(__file__).parent / "recorded"
 Record = dict[str, Any]
 
 _OF_THE_CONNECTION = {"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding"}

@@ -17,12 +17,12 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from tests.harness import listening
 from tests.interop.config_server import Repository
 from tests.interop.eureka_servers import EurekaServer, free_ports
 from tests.interop.peers import peer
-from tests.redis_server import RedisServer
-from tests.tokens import Issuer, serving
+from tests.support.listening import listening
+from tests.support.redis_server import RedisServer
+from tests.support.tokens import Issuer, serving
 
 ISSUER = "tickatch"
 """What the configuration expects as ``iss`` unless ``JWT_ISSUER`` says otherwise."""

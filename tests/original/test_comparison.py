@@ -1,6 +1,6 @@
 """With the environment of the original's compose file the gateway answers as the original did, but for what is known.
 
-``tests/data/original`` has what the original answered, and what its services received; ``record.py`` makes it anew.
+``recorded/`` has what the original answered, and what its services received; ``record.py`` makes it anew.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.original.differences import STAYS
 from tests.original.record import until_ready
 from tests.original.recording import Record, Recorder, read
 from tests.original.site import ROUTES, a_site
-from tests.processes import gateway_process
+from tests.support.gateway_process import gateway_process
 
 MIGRATION = (Path(__file__).parents[2] / "docs" / "reference" / "migration.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.timeout(300)

@@ -9,7 +9,7 @@ import pytest
 from gateway.errors import UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.pool import UpstreamPool
-from tests.proxy.rig import OK, Upstream, answering, raw_upstream
+from tests.support.raw_http import OK, Peer, Upstream, answering, raw_upstream
 
 SHORT = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok"
 ASK = b"GET / HTTP/1.1\r\nHost: svc\r\n\r\n"
@@ -86,14 +86,14 @@ async def test_an_answer_that_says_close_is_not_used_again() -> None:
 async def test_a_deadline_ends_the_wait_for_a_head_and_nothing_later() -> None:
     go = asyncio.Event()
 
-    async def talk(upstream: Upstream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await upstream.head(reader)
+    async def talk(upstream: Upstream, peer: Peer) -> None:
+        await upstream.head(peer)
         if upstream.connections == 1:
-            await reader.read()
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+            await peer.reader.read()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
         await go.wait()
-        writer.write(b"ok")
-        await reader.read()
+        peer.send(b"ok")
+        await peer.reader.read()
 
     async with raw_upstream(talk) as upstream, UpstreamPool() as pool:
         connection = await asked(pool, upstream)
@@ -111,7 +111,7 @@ async def test_a_deadline_ends_the_wait_for_a_head_and_nothing_later() -> None:
         connection.release()
 
 
-async def test_a_failure_reaches_who_reads_the_body_too() -> None:
+async def test_a_failure_reaches_the_reader_of_the_body_too() -> None:
     async with raw_upstream(answering(SHORT)) as upstream, UpstreamPool() as pool:
         connection = await asked(pool, upstream)
         await connection.read_head()
@@ -125,7 +125,7 @@ async def test_a_failure_reaches_who_reads_the_body_too() -> None:
 
 
 async def test_sending_into_a_lost_connection_is_told() -> None:
-    async with raw_upstream(answering(OK, close=True)) as upstream, UpstreamPool() as pool:
+    async with raw_upstream(answering(OK, then_close=True)) as upstream, UpstreamPool() as pool:
         connection = await asked(pool, upstream)
         await connection.read_head()
         while connection._protocol.is_connected():
@@ -136,8 +136,8 @@ async def test_sending_into_a_lost_connection_is_told() -> None:
 
 
 async def test_draining_ends_when_the_connection_does_or_nothing_is_taken() -> None:
-    async def talk(upstream: Upstream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await upstream.head(reader)
+    async def talk(upstream: Upstream, peer: Peer) -> None:
+        await upstream.head(peer)
         await asyncio.Event().wait()
 
     async with raw_upstream(talk) as upstream, UpstreamPool() as pool:
@@ -150,7 +150,7 @@ async def test_draining_ends_when_the_connection_does_or_nothing_is_taken() -> N
 
 
 async def test_a_connection_that_is_closing_is_not_taken_again() -> None:
-    async with raw_upstream(answering(OK, close=True)) as upstream, UpstreamPool() as pool:
+    async with raw_upstream(answering(OK, then_close=True)) as upstream, UpstreamPool() as pool:
         for turn in range(5):
             connection = await asked(pool, upstream)
             assert not connection.reused

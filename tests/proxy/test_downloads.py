@@ -15,7 +15,9 @@ from gateway.proxy import downloads as downloading
 from gateway.proxy.downloads import DownloadLimits, Downloads
 from gateway.proxy.response import ForwardedResponse
 from gateway.server import acknowledged as acknowledging
-from tests.proxy.support import SECONDS, Gateway, Peer, Talk, Upstream, gateway_to, raw_upstream, request
+from tests.proxy.rig import Gateway, gateway_to
+from tests.support.raw_http import Peer, Talk, Upstream, raw_upstream, request
+from tests.support.waiting import eventually
 
 PIECE = b"x" * 65536
 PIECES = 384
@@ -55,12 +57,6 @@ async def everything(take: Callable[[int], asyncio.Future[bytes]]) -> None:
         pass
 
 
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(SECONDS):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A download is slow after a fifth of a second."""
@@ -81,7 +77,7 @@ async def test_one_slow_download_too_many_is_broken_off(
         gateway_to(upstream.base, downloads=downloads, client="192.0.2.1") as gateway,
         reader_of(gateway),
     ):
-        await until(lambda: downloads.by_service == {upstream.base: 1})
+        await eventually(lambda: downloads.by_service == {upstream.base: 1})
         assert downloads.by_client == {"192.0.2.1": 1}
         async with reader_of(gateway, version) as take:
             outcome = await gateway.outcome()
@@ -106,7 +102,7 @@ async def test_clients_count_for_themselves_and_an_ipv6_network_as_one(soon: Non
             if client == "2001:db8::2":
                 await gateway.outcome()
             else:
-                await until(lambda: client.partition("::1")[0] in str(downloads.by_client))  # noqa: B023
+                await eventually(lambda: client.partition("::1")[0] in str(downloads.by_client))  # noqa: B023
         assert downloads.by_client == {"2001:db8::": 1, "192.0.2.1": 1}
         assert downloads.by_service == {upstream.base: 2}
     assert downloads.by_service == downloads.by_client == {}
@@ -135,7 +131,7 @@ async def test_a_slow_download_that_gets_faster_is_counted_no_longer(soon: None)
         gateway_to(upstream.base, downloads=downloads) as gateway,
         reader_of(gateway) as take,
     ):
-        await until(lambda: downloads.by_service)
+        await eventually(lambda: downloads.by_service)
         took = 0
         while downloads.by_service:
             took += len(await take(1 << 20))
@@ -150,7 +146,7 @@ async def test_what_the_service_has_sent_to_its_end_is_not_counted(soon: None) -
         gateway_to(upstream.base, downloads=downloads) as gateway,
         reader_of(gateway) as take,
     ):
-        await until(lambda: downloads.by_service)
+        await eventually(lambda: downloads.by_service)
         took, total = 0, PIECES * len(PIECE)
         while downloads.by_service:
             goal = took + (2 << 20)

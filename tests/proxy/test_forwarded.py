@@ -227,7 +227,7 @@ def test_an_ipv6_client_is_quoted_and_a_strange_host_left_out() -> None:
     assert said[b"Forwarded"] == b'proto=http;for="[2001:db8::1]"'
 
 
-def test_nobody_is_trusted_by_default() -> None:
+def test_no_proxy_is_trusted_by_default() -> None:
     nobody = TrustedProxies()
     assert "127.0.0.1" not in nobody
     assert "10.0.0.1" in TRUSTED

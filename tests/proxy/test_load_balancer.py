@@ -6,16 +6,10 @@ import pytest
 
 from gateway.errors import NoInstance
 from gateway.proxy.load_balancer import FORGOTTEN_SECONDS, SET_ASIDE_SECONDS, Instances, UpstreamBase
+from tests.support.clock import Clock
 
 ONE, TWO, THREE = (UpstreamBase("http", "127.0.0.1", port) for port in (1, 2, 3))
 URLS = [str(base) for base in (ONE, TWO, THREE)]
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_instances_take_turns() -> None:
@@ -35,8 +29,8 @@ def test_a_service_without_instances_is_told(services: dict[str, list[str]]) -> 
     assert caught.value.service == "svc"
 
 
-def test_who_was_set_aside_is_left_out_for_a_while() -> None:
-    clock = Clock()
+def test_an_ejected_instance_is_left_out_for_a_while() -> None:
+    clock = Clock(100.0)
     instances = Instances({"svc": URLS}, clock=clock)
     instances.eject(TWO)
     assert {instances.pick("svc") for _ in range(6)} == {ONE, THREE}
@@ -45,7 +39,7 @@ def test_who_was_set_aside_is_left_out_for_a_while() -> None:
 
 
 def test_one_request_finds_out_for_all_whether_an_instance_is_back() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     instances = Instances({"svc": URLS}, clock=clock)
     instances.eject(TWO)
     for _ in range(3):
@@ -56,7 +50,7 @@ def test_one_request_finds_out_for_all_whether_an_instance_is_back() -> None:
 
 
 def test_an_instance_that_took_a_connection_is_not_aside_any_more() -> None:
-    instances = Instances({"svc": URLS[:2]}, clock=Clock())
+    instances = Instances({"svc": URLS[:2]}, clock=Clock(100.0))
     instances.connected(ONE)
     instances.eject(ONE)
     assert {instances.pick("svc") for _ in range(4)} == {TWO}
@@ -65,7 +59,7 @@ def test_an_instance_that_took_a_connection_is_not_aside_any_more() -> None:
 
 
 def test_if_all_are_set_aside_the_first_of_them_is_asked() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     instances = Instances({"svc": URLS[:2]}, clock=clock)
     instances.eject(TWO)
     clock.now += 1
@@ -74,7 +68,7 @@ def test_if_all_are_set_aside_the_first_of_them_is_asked() -> None:
     assert instances.pick("svc", [TWO]) == ONE
 
 
-def test_nobody_is_tried_twice() -> None:
+def test_no_instance_is_tried_twice() -> None:
     instances = Instances({"svc": URLS})
     assert {instances.pick("svc", [ONE, TWO]) for _ in range(3)} == {THREE}
     with pytest.raises(NoInstance):
@@ -101,8 +95,8 @@ def test_what_is_written_down_and_what_a_registry_knows_change_without_each_othe
     assert instances.known("svc") == ()
 
 
-def test_who_was_set_aside_stays_aside_when_a_registry_repeats_it() -> None:
-    instances = Instances(clock=Clock())
+def test_an_ejected_instance_stays_ejected_when_a_registry_repeats_it() -> None:
+    instances = Instances(clock=Clock(100.0))
     instances.discover({"svc": [ONE, TWO]})
     instances.eject(ONE)
     instances.discover({"svc": [ONE, TWO, THREE]})
@@ -129,8 +123,8 @@ def test_replacing_swaps_all_or_nothing() -> None:
     assert instances.pick("svc") == TWO
 
 
-def test_who_was_set_aside_long_ago_is_forgotten() -> None:
-    clock = Clock()
+def test_an_ejection_of_long_ago_is_forgotten() -> None:
+    clock = Clock(100.0)
     instances = Instances(clock=clock)
     for port in range(1000):
         instances.eject(UpstreamBase("http", "h", port))

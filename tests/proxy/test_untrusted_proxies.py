@@ -9,7 +9,7 @@ import pytest
 
 from gateway.proxy.forwarded import TrustedProxies
 from gateway.proxy.untrusted_proxies import HEADERS, UntrustedProxies, private_network
-from tests.harness import Gateways
+from tests.support.gateway import Gateways
 
 LOGGER = "gateway.proxy.untrusted_proxies"
 

@@ -12,26 +12,12 @@ import pytest
 from gateway.errors import Overloaded, RequestTimeout, TooManySlowUploads
 from gateway.proxy import uploads as uploading
 from gateway.proxy.uploads import UploadLimits, Uploads
-from tests.proxy.support import SECONDS, Client, Gateway, Peer, Upstream, gateway_to, raw_upstream, request
+from tests.proxy.rig import Gateway, gateway_to, keeping
+from tests.support.raw_http import OK, SECONDS, Client, Peer, Upstream, raw_upstream, request
 
 FIRST = 64 * 1024
 LONG = f"Content-Length: {10 * FIRST}"
 CHUNKED = "Transfer-Encoding: chunked"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-async def keeping(upstream: Upstream, peer: Peer) -> None:
-    """Reads whatever comes, and answers once it has a whole body of a length, as a server with threads does."""
-    while True:
-        head = await peer.head()
-        upstream.heads.append(head)
-        left = int((head.all("Content-Length") or ["0"])[0])
-        while left:
-            data = await peer.reader.read(min(left, 65536))
-            if not data:
-                return
-            left -= len(data)
-        peer.send(OK)
 
 
 @asynccontextmanager

@@ -16,8 +16,8 @@ from gateway.routing.spec.loader import parse
 from gateway.routing.spec.overlay import Properties
 from gateway.routing.table import RouteTable
 from gateway.routing.watch import RouteWatcher
-from tests.config_server import answer_of, routes
-from tests.routing.files import load
+from tests.support.config_server import answer_of, routes
+from tests.support.route_files import load
 
 
 def content(*ids: str) -> str:

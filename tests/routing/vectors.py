@@ -1,4 +1,4 @@
-"""Cases recorded from a real Spring Cloud Gateway (tests/vectors), and how they are put to our functions.
+"""Cases recorded from a real Spring Cloud Gateway (tests/data/spring), and how they are put to our functions.
 
 Every case runs. Where we differ on purpose the test names the case in a table of differences with the
 reason, and asserts what we do instead; a difference that is in no table is a failure.
@@ -21,7 +21,7 @@ from gateway.routing.spec.faults import Fault, RouteFileError
 from gateway.routing.spec.loader import parse
 from gateway.routing.table import RouteTable
 
-FOLDER = Path(__file__).parent.parent / "vectors"
+FOLDER = Path(__file__).parents[1] / "data" / "spring"
 
 Case = dict[str, Any]
 

@@ -20,7 +20,7 @@ from gateway.middleware.resolve import RESOLVER
 from gateway.observability.loop_lag import LoopLag
 from gateway.server.arrivals import ARRIVALS, TURN_SECONDS, Arrivals, Queued, RefusalOf
 from gateway.server.whole_response import JsonAnswer
-from tests.harness import ROUTES, Gateways, Running
+from tests.support.gateway import ROUTES, Gateways, Running
 
 LINEUP = "POST /api/v1/queue/lineup"
 PAGE = "https://shop.example"
@@ -116,7 +116,7 @@ async def test_long_turns_take_fewer_of_them_and_short_ones_more() -> None:
     assert len(crowd.told) - before > 32
 
 
-async def test_whoever_comes_while_the_first_has_waited_too_long_is_refused() -> None:
+async def test_arrivals_are_refused_while_the_first_has_waited_longer_than_max_wait() -> None:
     crowd = Crowd(patience=0.2)
     crowd.come(100)
     crowd.now += 0.21
@@ -130,7 +130,7 @@ async def test_whoever_comes_while_the_first_has_waited_too_long_is_refused() ->
     assert crowd.became("taken")[-1] == 150
 
 
-async def test_without_patience_to_lose_everybody_is_taken() -> None:
+async def test_without_max_wait_every_arrival_is_admitted() -> None:
     crowd = Crowd(patience=0)
     crowd.come(100)
     crowd.now += 1000
@@ -140,7 +140,7 @@ async def test_without_patience_to_lose_everybody_is_taken() -> None:
     assert crowd.became("taken") == list(range(150))
 
 
-async def test_whoever_has_gone_or_went_on_otherwise_takes_nobodys_turn() -> None:
+async def test_connections_that_left_the_queue_take_no_turn() -> None:
     crowd = Crowd()
     crowd.come(100)
     for newcomer in crowd.all[32:90]:
@@ -243,7 +243,7 @@ def head(gateway: Running, user: str, *lines: str, call: str = LINEUP, version: 
     ).encode()
 
 
-async def test_the_lane_lets_in_or_refuses_and_the_connection_goes_on(
+async def test_the_arrivals_queue_admits_or_refuses_and_the_connection_goes_on(
     gateway: Running, connect: Connect, becomes: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[tuple[Any, ...]] = []
@@ -319,7 +319,7 @@ async def test_a_stream_waits_too_and_its_token_is_in_no_refusal(
         assert (await client.ask(head_of_status(gateway)))[0] == 200
 
 
-async def test_what_only_looks_like_a_newcomer_is_answered_as_ever(
+async def test_what_only_looks_like_an_arrival_is_answered_as_ever(
     gateway: Running, connect: Connect, becomes: str
 ) -> None:
     client = await connect()
@@ -370,7 +370,7 @@ async def test_a_refusal_that_can_not_be_made_goes_the_usual_way(
     assert caplog.text.count("RuntimeError: a fault of ours") == 2
 
 
-async def test_whoever_is_in_does_not_wait_behind_the_crowd(
+async def test_an_admitted_user_does_not_wait_behind_the_crowd(
     gateways: Gateways, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway = await gateways.start()

@@ -20,31 +20,12 @@ from gateway.serve import runner_of
 from gateway.server.listener import Server
 from gateway.sse import hub
 from gateway.sse.state_reader import Reader
-from tests.harness import ROUTES, Caller, Gateways, Running, listening, settings_for
-from tests.sse.support import until
+from tests.support.gateway import ROUTES, Caller, Gateways, Running, settings_for
+from tests.support.listening import listening
+from tests.support.raw_http import Client, connected
+from tests.support.waiting import eventually
 
 PATIENCE = 20.0
-
-
-class Client:
-    """A connection of which each byte counts."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self.writer = writer
-
-    def send(self, *requests: bytes) -> None:
-        self.writer.write(b"".join(requests))
-
-    async def until(self, end: bytes) -> bytes:
-        """What came, up to and with ``end``."""
-        async with asyncio.timeout(PATIENCE):
-            return await self._reader.readuntil(end)
-
-    async def rest(self) -> bytes:
-        """What came, to the end of the connection."""
-        async with asyncio.timeout(PATIENCE):
-            return await self._reader.read()
 
 
 class Lines:
@@ -84,15 +65,6 @@ def unchunked(data: bytes) -> int:
     return held
 
 
-@asynccontextmanager
-async def connected(gateway: Running) -> AsyncIterator[Client]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(gateway.base.rpartition(":")[2]))
-    try:
-        yield Client(reader, writer)
-    finally:
-        writer.transport.abort()
-
-
 async def waiting(gateway: Running, name: str = "second") -> Caller:
     """Somebody in line behind the one who is in."""
     await gateway.user("first").lineup()
@@ -106,7 +78,7 @@ async def open_stream(
     gateway: Running, user: Caller, *more: str, version: str = "1.1"
 ) -> AsyncIterator[Client]:
     """A stream that has had its first event."""
-    async with connected(gateway) as client:
+    async with connected(gateway.base) as client:
         client.send(request("/api/v1/queue/stream?x=secret", user, version, *more))
         await client.until(b"event: STATUS_UPDATE")
         yield client
@@ -123,7 +95,7 @@ async def test_an_open_stream_keeps_nothing_of_aiohttp_and_nothing_of_its_query(
     user = await waiting(gateway)
     before = len(server_of(gateway).connections)
     async with open_stream(gateway, user):
-        await until(lambda: len(server_of(gateway).connections) == before)
+        await eventually(lambda: len(server_of(gateway).connections) == before)
         (stream,) = gateway.app[HUBS]["default"]._registry.tabs()
 
         assert len(gateway.app[DETACHED]) == 1
@@ -140,7 +112,7 @@ async def test_metrics_count_it_as_under_way_until_it_ends(gateways: Gateways) -
     metrics = gateway.app[METRICS]
     async with open_stream(gateway, user):
         assert metrics.under_way == 1
-    await until(lambda: metrics.under_way == 0)
+    await eventually(lambda: metrics.under_way == 0)
     await asyncio.sleep(0)
 
     assert metrics.under_way == 0
@@ -152,9 +124,9 @@ async def test_a_request_behind_a_stream_is_not_answered_and_the_connection_ends
 ) -> None:
     gateway = await gateways.start()
     user = await waiting(gateway)
-    async with connected(gateway) as client:
+    async with connected(gateway.base) as client:
         stream, leave = request("/api/v1/queue/stream", user), request("/api/v1/queue/status", user)
-        client.send(stream, *([leave] if when == "in the same piece" else []))
+        client.send(stream + leave if when == "in the same piece" else stream)
         head = await client.until(b"\r\n\r\n")
         await client.until(b"event: STATUS_UPDATE")
         if when == "while it is open":
@@ -189,23 +161,25 @@ class TestTheAccessLog:
     async def test_a_stream_has_one_line_when_it_is_over(self, gateways: Gateways) -> None:
         async with self.logging(gateways) as (gateway, lines):
             user = await waiting(gateway)
-            async with connected(gateway) as client:
+            async with connected(gateway.base) as client:
                 client.send(request("/api/v1/queue/stream?x=secret", user))
                 await client.until(b"\r\n\r\n")
                 first = await client.until(b"event: STATUS_UPDATE")
                 assert lines.of_streams == []
                 await user("POST", "/api/v1/queue/leave")
                 rest = await client.rest()
-            await until(lambda: bool(lines.of_streams))
+            await eventually(lambda: bool(lines.of_streams))
             (line,) = lines.of_streams
 
             assert (line["status"], line["path"], line["method"]) == (200, "/api/v1/queue/stream", "GET")
             assert line["bytes"] == unchunked(first + rest)
             assert "end" not in line
 
-    @pytest.mark.parametrize("how", ["closed", "half-closed", "reset"])
+    @pytest.mark.parametrize("how", ["closed", "half-closed", "reset", "flooding"])
     async def test_one_that_its_client_leaves_is_marked(self, gateways: Gateways, how: str) -> None:
-        async with self.logging(gateways) as (gateway, lines):
+        # No more is read of a client that floods, so that its end shows when the next heartbeat is written.
+        often = {"sse_heartbeat_seconds": "0.2"} if how == "flooding" else {}
+        async with self.logging(gateways, **often) as (gateway, lines):
             user = await waiting(gateway)
             async with open_stream(gateway, user) as client:
                 if how == "closed":
@@ -213,10 +187,14 @@ class TestTheAccessLog:
                 elif how == "half-closed":
                     client.writer.write_eof()
                 else:
+                    if how == "flooding":
+                        (stream,) = gateway.app[HUBS]["default"]._registry.tabs()
+                        client.send(b"x" * 70_000)
+                        await eventually(lambda: not stream._transport.is_reading())
                     sock = client.writer.get_extra_info("socket")
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     client.writer.transport.abort()
-                await until(lambda: bool(lines.of_streams))
+                await eventually(lambda: bool(lines.of_streams))
             (line,) = lines.of_streams
 
             assert (line["status"], line["end"]) == (200, "aborted")
@@ -233,8 +211,8 @@ class TestTheAccessLog:
             user = await waiting(gateway)
             async with connected(gateway) as client:
                 client.send(request("/api/v1/queue/stream", user))
-                await until(lambda: len(gateway.app[DETACHED]) == 1)
-            await until(lambda: bool(lines.of_streams))
+                await eventually(lambda: len(gateway.app[DETACHED]) == 1)
+            await eventually(lambda: bool(lines.of_streams))
             (line,) = lines.of_streams
 
             assert (line["status"], line["bytes"], line["end"]) == (499, 0, "aborted")
@@ -242,13 +220,13 @@ class TestTheAccessLog:
     async def test_over_http_1_0_the_size_is_that_of_what_was_sent(self, gateways: Gateways) -> None:
         async with self.logging(gateways) as (gateway, lines):
             user = await waiting(gateway)
-            async with connected(gateway) as client:
+            async with connected(gateway.base) as client:
                 client.send(request("/api/v1/queue/stream", user, "1.0", "Connection: keep-alive"))
                 head = await client.until(b"\r\n\r\n")
                 first = await client.until(b"event: STATUS_UPDATE")
                 await user("POST", "/api/v1/queue/leave")
                 body = first + await client.rest()
-            await until(lambda: bool(lines.of_streams))
+            await eventually(lambda: bool(lines.of_streams))
 
             assert b"chunked" not in head
             assert b"keep-alive" not in head.lower()
@@ -264,12 +242,12 @@ class TestCounting:
         user = await waiting(gateway)
         async with open_stream(gateway, user), open_stream(gateway, user) as second:
             # With the connection of the harness there are three.
-            async with connected(gateway) as client:
+            async with connected(gateway.base) as client:
                 client.send(request("/api/v1/queue/status", user))
                 assert (await client.rest()).startswith(b"HTTP/1.1 503 ")
             second.writer.close()
-            await until(lambda: len(gateway.app[DETACHED]) == 1)
-            async with connected(gateway) as client:
+            await eventually(lambda: len(gateway.app[DETACHED]) == 1)
+            async with connected(gateway.base) as client:
                 client.send(request("/api/v1/queue/status", user))
                 assert (await client.until(b"\r\n")).startswith(b"HTTP/1.1 200 ")
 
@@ -316,7 +294,7 @@ async def test_a_fault_of_ours_behind_the_hand_over_ends_the_connection(
         raise RuntimeError("a fault of ours")
 
     monkeypatch.setattr(gateway.app[HUBS]["default"], "serve", fail)
-    async with connected(gateway) as client:
+    async with connected(gateway.base) as client:
         client.send(request("/api/v1/queue/stream", user))
 
         assert await client.rest() == b""

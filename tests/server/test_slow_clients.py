@@ -16,8 +16,8 @@ import pytest
 from gateway.context import DOWNLOADS, UPLOADS
 from gateway.proxy import downloads as downloading
 from gateway.proxy import uploads as uploading
-from tests.harness import Gateways, Running
-from tests.proxy.support import SECONDS, Answer, Client, request
+from tests.support.gateway import Gateways, Running
+from tests.support.raw_http import SECONDS, Answer, Client, connected, request
 
 ROUTES = """
 routes:
@@ -96,15 +96,6 @@ async def few_threads() -> AsyncIterator[FewThreads]:
         await asyncio.to_thread(server.pool.shutdown)
 
 
-@asynccontextmanager
-async def client_of(gateway: Running) -> AsyncIterator[Client]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(gateway.base.rpartition(":")[2]))
-    try:
-        yield Client(reader, writer)
-    finally:
-        writer.transport.abort()
-
-
 async def ended(client: Client) -> Answer:
     """The answer, which must be the last one of its connection."""
     answer = await client.answer()
@@ -121,7 +112,7 @@ async def test_a_service_with_few_threads_serves_on_beside_bodies_that_stop(
         gateway = await gateways.start(ROUTES.replace("SERVICE", f"http://127.0.0.1:{service.server_port}"))
         async with AsyncExitStack() as stack:
             for _ in range(2 * THREADS):
-                client = await stack.enter_async_context(client_of(gateway))
+                client = await stack.enter_async_context(connected(gateway.base))
                 client.send(request("POST", "/open/x", framing) + b"3\r\nabc\r\n")
             for _ in range(3):
                 assert (await gateway.nobody("GET", "/open/y")).status == 200
@@ -134,7 +125,7 @@ async def test_a_service_with_few_threads_is_free_again_of_bodies_that_stop_late
         gateway = await gateways.start(routes, slow_uploads_per_service=THREADS - 1)
         async with AsyncExitStack() as stack:
             for _ in range(2 * THREADS):
-                client = await stack.enter_async_context(client_of(gateway))
+                client = await stack.enter_async_context(connected(gateway.base))
                 client.send(request("POST", "/open/x", "Content-Length: 700000") + b"a" * 70_000)
             async with asyncio.timeout(SECONDS):
                 assert (await gateway.nobody("GET", "/open/y")).status == 200
@@ -180,7 +171,7 @@ async def test_a_body_that_stops_gets_408_and_the_end(gateways: Gateways) -> Non
         ("Content-Length: 700000", b"a" * 70_000),
         ("Transfer-Encoding: chunked", b"3\r\nabc\r\n"),
     ):
-        async with client_of(gateway) as client:
+        async with connected(gateway.base) as client:
             client.send(request("POST", "/open/x", framing) + sent)
             answer = await ended(client)
             assert answer.status == 408
@@ -190,7 +181,7 @@ async def test_a_body_that_stops_gets_408_and_the_end(gateways: Gateways) -> Non
 
 async def test_a_head_that_stops_gets_408_and_the_end(gateways: Gateways) -> None:
     gateway = await gateways.start(**SHORT)
-    async with client_of(gateway) as client:
+    async with connected(gateway.base) as client:
         client.send(b"GET /open/x HTTP/1.1\r\nHost: gw")
         answer = await ended(client)
         assert answer.status == 408
@@ -212,7 +203,7 @@ async def test_bodies_for_the_gateway_itself_are_held_to_the_same(
     if few:
         monkeypatch.setattr(uploading, "LEAD_SECONDS", 0.1)
     gateway = await gateways.start(**SHORT, slow_uploads_per_client=0 if few else 16)
-    async with client_of(gateway) as client:
+    async with connected(gateway.base) as client:
         client.send(request(method, path, field, "Content-Length: 1000") + b"abc")
         assert (await ended(client)).status == (429 if few else 408)
     assert gateway.app[UPLOADS].by_client == {}
@@ -230,7 +221,7 @@ async def test_trusted_proxies_name_the_client_that_is_slow(
     uploads = gateway.app[UPLOADS]
     async with AsyncExitStack() as stack:
         for last in (1, 2, 3):
-            client = await stack.enter_async_context(client_of(gateway))
+            client = await stack.enter_async_context(connected(gateway.base))
             client.send(
                 request("POST", "/open/x", f"X-Forwarded-For: 192.0.2.{last}", "Content-Length: 9") + b"abc"
             )
@@ -242,15 +233,15 @@ async def test_trusted_proxies_name_the_client_that_is_slow(
 
 async def test_one_connection_more_than_there_may_be_is_told_so(gateways: Gateways) -> None:
     gateway = await gateways.start(max_connections=2)
-    async with client_of(gateway) as first, client_of(gateway) as second:
+    async with connected(gateway.base) as first, connected(gateway.base) as second:
         for client in (first, second):
             assert (await client.ask("GET", "/actuator/health/liveness")).status == 200
-        async with client_of(gateway) as third:
+        async with connected(gateway.base) as third:
             assert (await third.head()).status == 503
         first.writer.close()
         async with asyncio.timeout(SECONDS):
             while True:
-                async with client_of(gateway) as again:
+                async with connected(gateway.base) as again:
                     again.send(request("GET", "/actuator/health/liveness"))
                     if (await again.head()).status == 200:
                         break

@@ -9,13 +9,13 @@ from aiohttp import web
 
 from gateway.server.listener import Server
 from gateway.server.whole_response import JsonAnswer
-from tests.harness import listening
+from tests.support.listening import listening
 
 REQUESTS = 400
 BODY = b'"' + b"x" * 100_000 + b'"'
 
 
-async def test_who_reads_no_answer_is_not_served_on_and_gets_all_of_them_later() -> None:
+async def test_backpressure_stops_serving_a_client_that_does_not_read_and_loses_no_answer() -> None:
     served = 0
 
     async def handle(_request: web.BaseRequest) -> web.StreamResponse:

@@ -18,8 +18,8 @@ from gateway.demo.inference import Occupancy
 from gateway.demo.plan import Plan
 from gateway.demo.services import Accounts, Backend, SeatInventory, Signer, auth_app
 from gateway.settings.model import Settings
-from tests.processes import GatewayProcess, gateway_process
-from tests.redis_server import RedisServer
+from tests.support.gateway_process import GatewayProcess, gateway_process
+from tests.support.redis_server import RedisServer
 
 GATEWAYS = 3
 HOST = "gateways.example"

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from gateway.sse.hub import StreamTimings
-from tests.sse.support import ALLOWED_IN, NONE, STILL, Block, Event, State, Tab, World, until, world
+from tests.sse.rig import ALLOWED_IN, NONE, STILL, Block, Event, State, Tab, World, world
+from tests.support.waiting import eventually
 
 
 async def waiting(here: World, user: str = "kim", ticket: int = 5, *, locale: str = "ko") -> Tab:
@@ -42,7 +43,7 @@ class TestOpening:
         ("state", "told", "retry"),
         [(ALLOWED_IN, ("ALLOWED_IN", None), 240_000), (NONE, ("ERROR", "NOT_IN_QUEUE"), 600_000)],
     )
-    async def test_whoever_does_not_wait_is_told_so_and_the_stream_ends(
+    async def test_a_user_who_is_not_waiting_gets_an_event_and_the_stream_ends(
         self, state: State, told: tuple[str, object], retry: int
     ) -> None:
         async with world() as here:
@@ -147,7 +148,7 @@ class TestEvents:
             assert short(await tab.rest()) == [told]
 
     @pytest.mark.parametrize("event", [Event("kim", 4), Event("lee", 5), Event("kim", None)])
-    async def test_one_about_another_place_or_user_or_nobody_does_not(self, event: Event) -> None:
+    async def test_an_event_about_another_ticket_or_user_does_not(self, event: Event) -> None:
         async with world() as here:
             tab = await waiting(here)
             here.hub.deliver(event)
@@ -177,7 +178,7 @@ class TestEvents:
 
             assert short(await tab.rest()) == [("ALLOWED_IN", None)]
 
-    async def test_a_state_read_before_a_tab_opened_says_nothing_to_that_tab(self) -> None:
+    async def test_a_state_read_before_a_stream_opened_is_not_sent_to_that_stream(self) -> None:
         async with world() as here:
             old = await waiting(here)
             here.room.states["kim"] = NONE
@@ -187,7 +188,7 @@ class TestEvents:
             await here.room.asked.wait()
             here.room.states["kim"] = State(ticket=9)
             new = await here.tab()
-            await until(lambda: len(here.hub) == 2)
+            await eventually(lambda: len(here.hub) == 2)
             here.room.open.set()
             await stale
 
@@ -207,7 +208,7 @@ class TestEvents:
 
 
 class TestTabs:
-    async def test_all_tabs_of_a_user_get_every_event(self) -> None:
+    async def test_all_streams_of_a_user_get_every_event(self) -> None:
         async with world() as here:
             tabs = [await waiting(here), await waiting(here, locale="en")]
             here.hub.deliver(Event("kim", 5))
@@ -219,7 +220,7 @@ class TestTabs:
             "You may enter.",
         ]
 
-    async def test_a_state_is_rendered_once_however_many_tabs(self) -> None:
+    async def test_a_state_is_rendered_once_however_many_streams(self) -> None:
         async with world() as here:
             for _ in range(3):
                 await waiting(here)
@@ -229,7 +230,7 @@ class TestTabs:
 
             assert here.words.rendered == before + 1
 
-    async def test_presence_hears_of_users_and_not_of_tabs(self) -> None:
+    async def test_presence_counts_users_and_not_streams(self) -> None:
         async with world() as here:
             first, second = await waiting(here), await waiting(here)
             first.close()
@@ -240,7 +241,7 @@ class TestTabs:
 
             assert here.told.log == ["+kim", "closed", "closed", "-kim"]
 
-    async def test_closing_one_tab_leaves_the_others_alone(self) -> None:
+    async def test_closing_one_stream_leaves_the_others_alone(self) -> None:
         async with world() as here:
             first, second = await waiting(here), await waiting(here)
             first.close()
@@ -249,7 +250,7 @@ class TestTabs:
 
             assert short(await second.rest())[-1] == ("ALLOWED_IN", None)
 
-    async def test_one_tab_too_many_ends_the_oldest(self) -> None:
+    async def test_one_stream_too_many_ends_the_oldest(self) -> None:
         async with world() as here:
             tabs = [await waiting(here, locale="en") for _ in range(STILL.streams_per_user + 1)]
             oldest = (await tabs[0].rest())[-1]
@@ -315,7 +316,7 @@ class TestFull:
 
 
 class TestReconcile:
-    async def test_it_ends_what_should_have_ended_and_bothers_nobody_else(self) -> None:
+    async def test_reconciling_ends_streams_that_should_have_ended_and_no_others(self) -> None:
         async with world() as here:
             kim, lee, park = [await waiting(here, user) for user in ("kim", "lee", "park")]
             here.room.states |= {"kim": ALLOWED_IN, "lee": NONE}
@@ -337,14 +338,14 @@ class TestReconcile:
 
             assert short(await tab.rest()) == [("ALLOWED_IN", None)]
 
-    async def test_a_tab_still_waiting_for_its_first_state_gets_it_from_there(self) -> None:
+    async def test_a_stream_still_waiting_for_its_first_state_gets_it_from_there(self) -> None:
         async with world() as here:
             here.room.states["kim"] = State(ticket=5)
             here.room.open.clear()
             tab = await here.tab()
             await here.room.asked.wait()
             reconciling = asyncio.create_task(here.hub.reconcile())
-            await until(lambda: len(here.room.calls) == 2)
+            await eventually(lambda: len(here.room.calls) == 2)
             here.room.open.set()
             await reconciling
 
@@ -352,7 +353,7 @@ class TestReconcile:
 
 
 class TestEstimates:
-    async def test_the_first_one_shown_is_held_against_the_real_wait_once_for_all_tabs(self) -> None:
+    async def test_the_first_estimate_shown_is_compared_with_the_real_wait_once_for_all_streams(self) -> None:
         async with world() as here:
             here.room.states["kim"] = State(ticket=5, estimated_wait=40.0)
             tabs = [await here.tab(), await here.tab()]

@@ -17,7 +17,8 @@ from gateway.sse import frames
 from gateway.sse.protocol import MOST_RECEIVED_BYTES
 from gateway.sse.response import EventStream
 from gateway.sse.subscriber import Subscriber
-from tests.sse.support import ALLOWED_IN, Event, State, Tab, World, until, world
+from tests.sse.rig import ALLOWED_IN, Event, State, Tab, World, world
+from tests.support.waiting import eventually
 
 REQUEST = b"GET /stream?user=ann HTTP/1.1\r\nHost: test\r\n\r\n"
 QUICK = ConnectionLimits(reader_seconds=0.2, reader_rate=0, linger_seconds=0.2)
@@ -47,14 +48,14 @@ class TestWhatTheClientSends:
             for piece in pieces:
                 before = stream._received
                 tab._writer.write(piece)
-                await until(lambda before=before: stream._received > before)
+                await eventually(lambda before=before: stream._received > before)
             here.hub.deliver(Event("kim", 5))
 
             assert [block.event for block in await tab.rest()] == ["ALLOWED_IN"]
             assert await tab.closed()
             assert ["ann"] not in here.room.calls
             tab.close()
-            await until(lambda: bool(here.ended))
+            await eventually(lambda: bool(here.ended))
             assert here.ended[0][2] == ""
 
     async def test_a_request_in_the_same_piece_is_not_answered(self) -> None:
@@ -77,7 +78,7 @@ class TestWhatTheClientSends:
             await reader.readuntil(b"STATUS_UPDATE")
             writer.write(b"x" * 4995)
             (stream,) = here.hub._registry.tabs()
-            await until(lambda: stream._received == 4995)
+            await eventually(lambda: stream._received == 4995)
             here.hub.deliver(Event("kim", 5))
 
             assert (await reader.read()).endswith(b"0\r\n\r\n")
@@ -88,7 +89,7 @@ class TestWhatTheClientSends:
             tab = await opened(here)
             (stream,) = here.hub._registry.tabs()
             tab._writer.write(b"x" * 8 * 1024 * 1024)
-            await until(lambda: stream._received > MOST_RECEIVED_BYTES)
+            await eventually(lambda: stream._received > MOST_RECEIVED_BYTES)
             received = stream._received
             await asyncio.sleep(0)
             assert stream._received == received < 4 * MOST_RECEIVED_BYTES + 256 * 1024
@@ -96,7 +97,7 @@ class TestWhatTheClientSends:
 
             assert [block.event for block in await tab.rest()] == ["ALLOWED_IN"]
             tab.close()
-            await until(lambda: bool(here.ended))
+            await eventually(lambda: bool(here.ended))
 
     async def test_one_whose_connection_aiohttp_had_stopped_reading_is_noticed_as_well(
         self, monkeypatch: pytest.MonkeyPatch
@@ -122,7 +123,7 @@ class TestWhatTheClientSends:
             tab = await opened(here)
             (stream,) = here.hub._registry.tabs()
             tab._writer.write(b"x")
-            await until(lambda: stream._received == 1)
+            await eventually(lambda: stream._received == 1)
             here.hub.deliver(Event("kim", 5))
             # Closed, it would answer what still comes with a reset.
             assert not stream._transport.is_closing()
@@ -130,7 +131,7 @@ class TestWhatTheClientSends:
 
             assert [block.event for block in await tab.rest()] == ["ALLOWED_IN"]
             # The client does not close, but the gateway does.
-            await until(lambda: not here.connections)
+            await eventually(lambda: not here.connections)
             assert here.ended[0][2] == ""
 
 
@@ -141,7 +142,7 @@ class TestTheEnd:
             (stream,) = here.hub._registry.tabs()
             tab.close()
             await here.gone()
-            await until(lambda: bool(here.ended))
+            await eventually(lambda: bool(here.ended))
 
             assert here.ended == [(True, stream.sent, "aborted")]
             assert stream.ended == "gone"
@@ -154,7 +155,7 @@ class TestTheEnd:
 
             assert await tab.closed()
             await here.gone()
-            await until(lambda: bool(here.ended))
+            await eventually(lambda: bool(here.ended))
             assert here.ended[0][2] == "aborted"
 
     async def test_a_reset_is_noticed_at_once(self) -> None:
@@ -164,7 +165,7 @@ class TestTheEnd:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             tab._writer.transport.abort()
             await here.gone()
-            await until(lambda: bool(here.ended))
+            await eventually(lambda: bool(here.ended))
 
             assert (len(here.ended), here.ended[0][2]) == (1, "aborted")
 
@@ -178,7 +179,7 @@ class TestTheEnd:
             writer.transport.abort()
             await here.gone()
             here.room.open.set()
-            await until(lambda: bool(here.ended))
+            await eventually(lambda: bool(here.ended))
 
             assert here.ended == [(False, 0, "aborted")]
 
@@ -192,13 +193,13 @@ class TestTheEnd:
 
             assert len(await tab.rest()) == 1
             assert await tab.closed()
-            await until(lambda: bool(here.ended))
+            await eventually(lambda: bool(here.ended))
             assert here.ended[0][2] == ""
 
     async def test_over_http_1_0_a_stream_leaves_aiohttp_too(self) -> None:
         async with world() as here:
             tab = await opened(here, version="1.0")
-            await until(lambda: not here.server.connections)
+            await eventually(lambda: not here.server.connections)
             assert len(here.connections) == 1
             here.hub.deliver(Event("kim", 5))
 
@@ -214,7 +215,7 @@ class TestSlowClients:
             async with world(max_buffer=10_000_000, limits=QUICK) as here, here.deaf("deaf") as (stream, _):
                 behind(stream)
                 await here.gone()
-                await until(lambda: bool(here.ended))
+                await eventually(lambda: bool(here.ended))
 
                 assert here.ended[0][2] == "aborted"
                 assert "cut_off" in here.told.log
@@ -232,7 +233,7 @@ class TestSlowClients:
                 here.hub.deliver(Event("deaf", 99))
                 assert len(here.hub) == 0
                 assert len(here.connections) == 1
-                await until(lambda: bool(here.ended))
+                await eventually(lambda: bool(here.ended))
 
                 assert here.ended[0][2] == "aborted"
                 assert not here.connections
@@ -246,7 +247,7 @@ class TestSlowClients:
                 assert stream.write(frames.comment("x" * 1000))
             assert stream._timer is None
             here.hub.deliver(Event("deaf", 99))
-            await until(lambda: bool(here.ended))
+            await eventually(lambda: bool(here.ended))
 
             assert here.ended[0][2] == "aborted"
 
@@ -257,7 +258,7 @@ class TestSlowClients:
             assert stream.completed
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             sock.close()
-            await until(lambda: bool(here.ended))
+            await eventually(lambda: bool(here.ended))
 
             assert here.ended[0][2] == "aborted"
 
@@ -272,7 +273,7 @@ class TestSlowClients:
             while piece := await loop.sock_recv(sock, 1 << 20):
                 received += len(piece)
                 tail = (tail + piece)[-200:]
-            await until(lambda: bool(here.ended))
+            await eventually(lambda: bool(here.ended))
 
             assert received > 4_000_000
             assert tail.endswith(b"\n\n\r\n0\r\n\r\n")
@@ -286,7 +287,7 @@ class TestSlowClients:
             loop = asyncio.get_running_loop()
             while stream._transport.get_write_buffer_size():
                 await loop.sock_recv(sock, 1 << 20)
-            await until(lambda: stream._timer is None)
+            await eventually(lambda: stream._timer is None)
 
             assert not stream.ended
             assert stream.write(frames.comment("on"))
@@ -314,17 +315,17 @@ def test_all_of_it_works_on_both_loops(loop_factory: Callable[[], asyncio.Abstra
     async def scenario() -> None:
         async with world() as here:
             kim, ann = await opened(here), await opened(here, "ann")
-            await until(lambda: not here.server.connections)
+            await eventually(lambda: not here.server.connections)
             here.hub.deliver(Event("kim", 5))
             assert [block.event for block in await kim.rest()] == ["ALLOWED_IN"]
             assert await kim.closed()
             ann._writer.write(REQUEST)
-            await until(lambda: all(stream._received for stream in here.hub._registry.tabs()))
+            await eventually(lambda: all(stream._received for stream in here.hub._registry.tabs()))
             await here.hub.drain(0.0)
             assert [block.event for block in await ann.rest()] == [""]
             assert await ann.closed()
             ann.close()
-            await until(lambda: len(here.ended) == 2)
+            await eventually(lambda: len(here.ended) == 2)
             assert {end for _, _, end in here.ended} == {""}
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:

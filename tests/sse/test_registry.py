@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from gateway.sse.registry import StreamLimit, StreamRegistry
 from gateway.sse.subscriber import Subscriber
-from tests.sse.test_subscriber import Line
+from tests.sse.rig import Line
 
 
 def tab(user: str) -> Subscriber:
     return Subscriber(user, "ko", Line(), chunked=True, limit=1)
 
 
-async def test_users_and_not_tabs_have_a_place_on_the_wheel() -> None:
+async def test_users_and_not_streams_have_a_place_on_the_wheel() -> None:
     registry = StreamRegistry(StreamLimit(10))
     first, second, other = tab("kim"), tab("kim"), tab("lee")
     person = registry.add(first)
@@ -23,7 +23,7 @@ async def test_users_and_not_tabs_have_a_place_on_the_wheel() -> None:
     assert set(registry.tabs()) == {first, second, other}
 
 
-async def test_the_last_tab_takes_the_user_along() -> None:
+async def test_closing_the_last_stream_removes_the_user() -> None:
     registry = StreamRegistry(StreamLimit(10))
     first, second = tab("kim"), tab("kim")
     registry.add(first)

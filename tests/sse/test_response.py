@@ -12,7 +12,8 @@ from aiohttp import web
 from gateway.server.detached import DetachedConnections
 from gateway.sse.protocol import StreamProtocol
 from gateway.sse.response import UNACKNOWLEDGED_SECONDS, UNSENT_BYTES, EventStream
-from tests.sse.support import ALLOWED_IN, Block, Event, State, serving, until, world
+from tests.sse.rig import ALLOWED_IN, Block, Event, State, serving, world
+from tests.support.waiting import eventually
 
 
 async def test_a_stream_says_that_nothing_on_the_way_may_keep_or_change_it() -> None:
@@ -35,14 +36,14 @@ async def test_an_open_stream_costs_no_task_and_nothing_of_aiohttp(handler_cance
         before = asyncio.all_tasks()
         tab = await here.tab()
         await tab.next()
-        await until(lambda: not here.server.connections)
+        await eventually(lambda: not here.server.connections)
 
         assert asyncio.all_tasks() <= before
         assert len(here.connections) == 1
         here.hub.deliver(Event("kim", 1))
         assert (await tab.next()).event == "ALLOWED_IN"
         assert await tab.next() is None
-        await until(lambda: not here.connections)
+        await eventually(lambda: not here.connections)
 
 
 async def test_the_connection_ends_behind_the_last_frame() -> None:
@@ -52,7 +53,7 @@ async def test_the_connection_ends_behind_the_last_frame() -> None:
 
         assert [block.event for block in await tab.rest()] == ["ALLOWED_IN"]
         assert await tab.closed()
-        await until(lambda: bool(here.ended))
+        await eventually(lambda: bool(here.ended))
         assert [end for _, _, end in here.ended] == [""]
 
 
@@ -133,9 +134,9 @@ async def test_a_client_that_went_before_the_head_is_no_stream_and_no_error(
         writer.write(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
         await entered.wait()
         writer.transport.abort()
-        await until(lambda: all(connection.transport is None for connection in server.connections))
+        await eventually(lambda: all(connection.transport is None for connection in server.connections))
         gone.set()
-        await until(lambda: bool(result))
+        await eventually(lambda: bool(result))
 
     assert result == [None]
     assert not caplog.records
@@ -157,9 +158,9 @@ async def test_a_client_that_went_while_the_head_was_made_is_no_stream(
     async with serving(handle, handler_cancellation=False, on_prepare=lose) as (host, port, server):
         _, writer = await asyncio.open_connection(host, port)
         writer.write(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
-        await until(lambda: bool(result))
+        await eventually(lambda: bool(result))
         writer.transport.abort()
-        await until(lambda: not server.connections)
+        await eventually(lambda: not server.connections)
 
     assert result == [None]
     assert not caplog.records

@@ -9,14 +9,15 @@ import pytest
 from gateway.errors import QueueUnavailable
 from gateway.sse.registry import UserStreams
 from gateway.sse.state_reader import Reader
-from tests.sse.support import NONE, Room, State, Told, until
+from tests.sse.rig import NONE, Room, State, Told
+from tests.support.waiting import eventually
 
 
 def people(count: int) -> list[UserStreams]:
     return [UserStreams(f"user-{number}") for number in range(count)]
 
 
-async def test_states_are_read_in_calls_of_at_most_256_and_reach_whom_they_are_about() -> None:
+async def test_states_are_read_in_calls_of_at_most_256_and_reach_their_users() -> None:
     room = Room({f"user-{number}": State(ticket=number) for number in range(600)})
     reader = Reader(room, Told().turned)
     told: dict[str, tuple[int | None, int]] = {}
@@ -35,7 +36,7 @@ async def test_reads_are_numbered_when_they_begin() -> None:
     reader.one("kim", lambda *answer: told.append(answer))
     assert (reader.latest, told) == (1, [])
     reader.one("lee", lambda *answer: told.append(answer))
-    await until(lambda: len(told) == 2)
+    await eventually(lambda: len(told) == 2)
 
     assert told == [(State(ticket=3), 1), (NONE, 2)]
 
@@ -47,7 +48,7 @@ async def test_a_room_that_is_away_is_no_error(caplog: pytest.LogCaptureFixture)
     await reader.each(people(300), lambda *told: called.append(told))
 
     reader.one("kim", lambda *answer: called.append(answer))
-    await until(lambda: bool(called))
+    await eventually(lambda: bool(called))
 
     assert (called, told.turns) == ([(None, 3)], ["skipped", "skipped"])
     assert not caplog.records
@@ -72,7 +73,7 @@ async def test_a_fault_of_ours_is_logged_and_leaves_the_user_without_a_state(
 ) -> None:
     called: list[object] = []
     Reader(Room(broken=True), Told().turned).one("kim", lambda *answer: called.append(answer))
-    await until(lambda: bool(called))
+    await eventually(lambda: bool(called))
 
     assert called == [(None, 1)]
     assert "a fault of ours" in caplog.text
@@ -97,7 +98,7 @@ async def test_a_fault_of_ours_is_logged_and_counted_and_costs_one_batch(
     assert "a fault of ours" in caplog.text
 
 
-async def test_an_answer_of_the_wrong_length_is_a_fault_and_reaches_nobody(
+async def test_a_reply_of_the_wrong_length_is_an_error_and_reaches_no_caller(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Short(Room):
@@ -112,7 +113,7 @@ async def test_an_answer_of_the_wrong_length_is_a_fault_and_reaches_nobody(
     assert "telling users" in caplog.text
 
 
-async def test_nobody_costs_no_call() -> None:
+async def test_reading_no_users_costs_no_call() -> None:
     room = Room()
     await Reader(room, Told().turned).each([], lambda *told: None)
 

@@ -4,34 +4,10 @@ from __future__ import annotations
 
 from gateway.sse import frames
 from gateway.sse.subscriber import Subscriber
+from tests.sse.rig import Line
 
 FRAME = frames.event("HEARTBEAT", {"timestamp": 1})
 LAST = frames.event("ERROR", {"code": "REMOVED"}, last_id="end")
-
-
-class Line:
-    """Keeps what it is given; ``waiting`` bytes are said not to have been read yet."""
-
-    def __init__(self) -> None:
-        self.sent: list[bytes] = []
-        self.waiting = 0
-        self.closing = False
-        self.aborted = False
-
-    def write(self, data: bytes) -> None:
-        self.sent.append(data)
-
-    def close(self) -> None:
-        self.closing = True
-
-    def abort(self) -> None:
-        self.aborted = self.closing = True
-
-    def is_closing(self) -> bool:
-        return self.closing
-
-    def get_write_buffer_size(self) -> int:
-        return self.waiting
 
 
 def stream(line: Line, *, chunked: bool = True) -> Subscriber:

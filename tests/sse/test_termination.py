@@ -6,7 +6,7 @@ import pytest
 
 from gateway.sse import termination as verdict
 from gateway.sse.termination import AllowedIn, Refused, StreamEnd
-from tests.sse.support import ALLOWED_IN, NONE, Event, State
+from tests.sse.rig import ALLOWED_IN, NONE, Event, State
 
 ADMITTED = Event("kim", 5, expires_in=240.0)
 REMOVED = Event("kim", 5, "REMOVED", "ABSENT")

@@ -8,17 +8,10 @@ from typing import Any
 
 import pytest
 
-from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.redis.connection import Redis, RedisConnection
-from gateway.waiting_room.room import Limits, NoObserver, Room, RoomObserver, RoomPolicy
+from gateway.waiting_room.room import Limits, Room
 from gateway.waiting_room.rooms import Rooms
-from gateway.waiting_room.scripts import load_all
-
-TIMEOUT = 5.0
-
-SCRIPTS = load_all()
-
-MakeRoom = Callable[..., Room]
+from tests.waiting_room.rooms import TIMEOUT, make_room
 
 
 @pytest.fixture
@@ -32,24 +25,6 @@ async def link(place: Redis) -> AsyncIterator[RedisConnection]:
     one = place.link()
     yield one
     await one.close()
-
-
-def make_room(
-    place: Redis,
-    name: str = "default",
-    capacity: int = 2,
-    duration: float = 60,
-    policy: RoomPolicy | None = None,
-    observer: RoomObserver | None = None,
-) -> Room:
-    return Room(
-        place,
-        SCRIPTS,
-        RoomKeys("", name),
-        Limits(capacity, duration),
-        policy or RoomPolicy(),
-        observer or NoObserver(),
-    )
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ async def test_a_caller_too_many_is_refused_at_once(sender: Sender) -> None:
         assert await asyncio.gather(first, *waiting) == [0, 10, 20]
 
 
-async def test_a_caller_who_has_gone_is_not_sent(sender: Sender) -> None:
+async def test_a_cancelled_call_is_not_sent(sender: Sender) -> None:
     sender.free.clear()
     batcher: Batcher[int, int] = Batcher(sender, patience=10)
     async with batcher.running():
@@ -149,7 +149,7 @@ async def test_a_caller_who_has_gone_is_not_sent(sender: Sender) -> None:
     assert sender.batches == [[0], [2]]
 
 
-async def test_cancelling_what_was_sent_harms_nobody_else(sender: Sender) -> None:
+async def test_cancelling_a_sent_call_affects_no_other(sender: Sender) -> None:
     sender.free.clear()
     batcher: Batcher[int, int] = Batcher(sender, patience=10)
     async with batcher.running():
@@ -160,7 +160,7 @@ async def test_cancelling_what_was_sent_harms_nobody_else(sender: Sender) -> Non
         assert await stays == 20
 
 
-async def test_patience_ends_for_those_who_were_not_sent(sender: Sender) -> None:
+async def test_unsent_calls_fail_after_max_wait(sender: Sender) -> None:
     sender.free.clear()
     batcher: Batcher[int, int] = Batcher(sender, patience=0.01)
     async with batcher.running():
@@ -177,7 +177,7 @@ async def test_patience_ends_for_those_who_were_not_sent(sender: Sender) -> None
     assert sender.batches == [[0], [2]]
 
 
-async def test_at_the_end_whoever_still_waits_is_told(sender: Sender) -> None:
+async def test_at_the_end_pending_calls_fail_as_closing(sender: Sender) -> None:
     sender.free.clear()
     batcher: Batcher[int, int] = Batcher(sender, patience=10, most=1)
     async with batcher.running():
@@ -191,7 +191,7 @@ async def test_at_the_end_whoever_still_waits_is_told(sender: Sender) -> None:
         batcher.submit(2)
 
 
-async def test_before_it_runs_nobody_is_taken(sender: Sender) -> None:
+async def test_before_it_runs_submitting_is_refused(sender: Sender) -> None:
     batcher: Batcher[int, int] = Batcher(sender, patience=10)
     with pytest.raises(QueueUnavailable, match="closed"):
         batcher.submit(1)

@@ -47,7 +47,7 @@ async def test_with_two_gateways_on_one_redis_exactly_100_get_in_too(
     assert await redis.hlen("allowedIn:users") == CAPACITY
 
 
-async def test_while_a_crowd_comes_and_goes_at_two_gateways_nobody_is_one_too_many_or_lost(
+async def test_while_a_crowd_comes_and_goes_at_two_gateways_no_user_is_too_many_or_lost(
     run_rooms: Callable[..., Any], redis: Client
 ) -> None:
     gateways = [await run_rooms({"default": Limits(CAPACITY, 60)}) for _ in range(2)]

@@ -182,7 +182,7 @@ def stand_still(rig: Rig, seconds: int) -> None:
         rig.sweep()
 
 
-def test_nobody_moves_for_forty_seconds_and_no_estimate_rises(moving: Rig) -> None:
+def test_no_estimate_rises_while_the_line_stands_for_forty_seconds(moving: Rig) -> None:
     line = moving.waiting()
     first = before = estimates_of(moving, *line)
     assert all(estimate is not None for estimate in first)
@@ -198,7 +198,7 @@ def test_nobody_moves_for_forty_seconds_and_no_estimate_rises(moving: Rig) -> No
     assert estimates_of(moving, line[-1])[0] > before[-2]
 
 
-def test_nobody_gives_up_for_a_while_and_no_estimate_rises(moving: Rig) -> None:
+def test_no_estimate_rises_while_no_user_gives_up(moving: Rig) -> None:
     line = moving.waiting()
     moving.leave(("line", line[4]))
     moving.leave(("slot", next(iter(moving.inside()))))
@@ -274,7 +274,7 @@ def test_an_estimate_rises_only_with_an_admission_a_worse_position_or_fewer_slot
     assert rises
 
 
-def test_an_estimate_is_withdrawn_when_nobody_has_moved_for_long_and_is_back_with_an_admission(
+def test_an_estimate_is_withdrawn_when_the_line_stands_for_long_and_is_back_with_an_admission(
     moving: Rig,
 ) -> None:
     # A session takes eight seconds here, so the minute counts.

@@ -138,9 +138,7 @@ async def test_a_hearer_that_fails_does_not_end_the_listening(place: Redis, redi
         assert (await ears.heard.get()).user == "ann"
 
 
-async def test_whoever_fails_to_look_for_themselves_does_not_end_the_listening(
-    place: Redis, redis: Client
-) -> None:
+async def test_a_failing_restore_callback_does_not_end_the_subscription(place: Redis, redis: Client) -> None:
     ears = Ears(place)
     calls = 0
 

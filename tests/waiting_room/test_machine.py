@@ -439,5 +439,7 @@ def test_the_scripts_do_what_the_model_does(shared_rig: Callable[[int, int, int]
 
 
 @pytest.mark.timeout(300)
-def test_a_room_that_an_older_system_wrote_into_heals(shared_rig: Callable[[int, int, int], Rig]) -> None:
+def test_a_room_that_an_older_system_wrote_into_is_reconciled(
+    shared_rig: Callable[[int, int, int], Rig],
+) -> None:
     run(lambda: OlderSystem(shared_rig), 250)

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from tests.older_gateway import GIVE_UP, SWEEP
-from tests.older_system import KEYS, LINEUP
+from tests.support.older_gateway import GIVE_UP, SWEEP
+from tests.support.older_system import KEYS, LINEUP
 from tests.waiting_room.rig import Rig, connect
 from tests.waiting_room.rules import Seen, assert_rules, look
 
@@ -164,7 +164,7 @@ class Followed(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(300)
-def test_while_an_older_system_is_followed_nobody_is_promoted_untold_or_lost(
+def test_while_an_older_system_is_followed_no_user_is_promoted_unnotified_or_lost(
     make_rig: Callable[[int], Rig],
 ) -> None:
     run_state_machine_as_test(

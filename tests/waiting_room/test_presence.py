@@ -13,7 +13,8 @@ from gateway.errors import QueueUnavailable
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.redis.connection import Redis, RedisConnection
-from tests.waiting_room.conftest import SCRIPTS
+from tests.support.waiting import eventually
+from tests.waiting_room.rooms import SCRIPTS
 
 KEYS = RoomKeys("", "default")
 
@@ -32,12 +33,6 @@ def make(
     return Presence(KEYS, link, SCRIPTS, lambda: ("events", 10, 60_000), first, beat=beat, dead=dead)
 
 
-async def until(condition: Callable[[], Awaitable[Any]]) -> None:
-    async with asyncio.timeout(15):
-        while not await condition():
-            await asyncio.sleep(0.005)
-
-
 async def counts(redis: Client, expected: dict[str, int]) -> None:
     """Waits until Redis counts these streams."""
 
@@ -45,7 +40,7 @@ async def counts(redis: Client, expected: dict[str, int]) -> None:
         found = await redis.hgetall(KEYS.streams)
         return {user: int(count) for user, count in found.items()} == expected
 
-    await until(told)
+    await eventually(told)
 
 
 async def test_arrivals_and_departures_are_told(link: RedisConnection, redis: Client) -> None:
@@ -84,9 +79,9 @@ async def test_an_instance_beats(link: RedisConnection, redis: Client) -> None:
             scores = [score for _, score in await redis.zrange(KEYS.instances, 0, -1, withscores=True)]
             return len(scores) == 1 and scores[0] > than
 
-        await until(lambda: beaten(0))
+        await eventually(lambda: beaten(0))
         first = await redis.zrange(KEYS.instances, 0, -1, withscores=True)
-        await until(lambda: beaten(first[0][1]))
+        await eventually(lambda: beaten(first[0][1]))
 
 
 async def test_a_dead_instance_is_drained_by_another(place: Redis, redis: Client) -> None:
@@ -105,12 +100,14 @@ async def test_a_dead_instance_is_drained_by_another(place: Redis, redis: Client
         async def alone() -> bool:
             return await redis.zcard(KEYS.instances) == 1
 
-        await until(alone)
+        await eventually(alone)
     await first.close()
     await second.close()
 
 
-async def test_whoever_has_just_come_back_judges_nobody(link: RedisConnection, redis: Client) -> None:
+async def test_an_instance_that_just_came_back_declares_no_other_dead(
+    link: RedisConnection, redis: Client
+) -> None:
     await redis.zadd(KEYS.instances, {"old": 1})
     presence = make(link, beat=0.05, dead=30)
     async with presence.running():
@@ -151,7 +148,7 @@ async def test_after_a_failed_call_all_is_told_again_under_a_new_name(start_redi
             here = [await redis.smembers(KEYS.here(name)) for name in names if name != old]
             return {"ann", "bob"} in here
 
-        await until(told)
+        await eventually(told)
         # What stood under the old name is drained, and everybody counts once.
         await counts(redis, {"ann": 1, "bob": 1})
     await link.close()
@@ -221,7 +218,7 @@ async def test_telling_again_while_changes_are_under_way_loses_none(
     async with presence.running():
         presence.arrived("ann")
         presence.arrived("bob")
-        await until(lambda: redis.hexists(KEYS.streams, "bob"))
+        await eventually(lambda: redis.hexists(KEYS.streams, "bob"))
         await counts(redis, {"ann": 1, "bob": 1})
         presence.departed("ann")
         await counts(redis, {"bob": 1})

@@ -16,8 +16,8 @@ from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.room import Limits, Room, RoomPolicy
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.state import Left, StateKind, Summary
-from tests.conftest import StartRedis
-from tests.waiting_room.conftest import make_room
+from tests.support.redis_server import StartRedis
+from tests.waiting_room.rooms import make_room
 
 
 class Watcher:
@@ -47,7 +47,7 @@ async def room(redis_url: str, watcher: Watcher) -> AsyncIterator[Room]:
         yield rooms["default"]
 
 
-async def test_who_comes_at_once_is_sent_together_and_in_order(room: Room, watcher: Watcher) -> None:
+async def test_lineups_at_the_same_time_are_batched_in_order(room: Room, watcher: Watcher) -> None:
     states = await asyncio.gather(*(room.lineup(f"u{number}") for number in range(600)))
     assert [state.kind for state in states[:3]] == [StateKind.ADMITTED, StateKind.ADMITTED, StateKind.WAITING]
     assert [state.ticket for state in states[2:]] == list(range(1, 599))
@@ -237,7 +237,7 @@ async def test_a_place_is_kept_where_the_policy_says_so(place: Redis) -> None:
     assert (again.ticket, again.position) == (first.ticket, 1)
 
 
-async def test_a_user_id_that_is_no_text_harms_nobody_else(room: Room) -> None:
+async def test_a_user_id_that_is_no_text_affects_no_other_user(room: Room) -> None:
     first = room.lineup("ann")
     with pytest.raises(ValueError, match="surrogates"):
         await room.lineup("\ud800")

@@ -20,7 +20,7 @@ from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.room import Limits, Room, RoomPolicy
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.state import StateKind
-from tests.conftest import StartRedis
+from tests.support.redis_server import StartRedis
 
 RunRooms = Callable[..., Any]
 
@@ -66,7 +66,7 @@ async def test_an_instance_with_other_limits_writes_them_and_one_with_the_same_c
         assert (await rooms["default"].set_limits(lift=True)).capacity == 7
 
 
-async def test_without_redis_it_starts_and_says_so_to_who_asks() -> None:
+async def test_without_redis_it_starts_and_health_says_so() -> None:
     rooms = Rooms(Redis("redis://127.0.0.1:1", 0.2))
     await rooms.provide({"default": Limits(1, 60)})
     async with rooms.running():

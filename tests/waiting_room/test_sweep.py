@@ -15,7 +15,7 @@ from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.redis.connection import Redis, RedisConnection
 from gateway.waiting_room.room import Limits, Room
 from gateway.waiting_room.sweep import PERIOD_MS, Sweeper, SweepLock
-from tests.waiting_room.conftest import SCRIPTS, make_room
+from tests.waiting_room.rooms import SCRIPTS, make_room
 
 LOCK = RoomKeys("", "default").sweep_lock
 
@@ -173,7 +173,7 @@ async def test_a_room_made_while_it_runs_is_swept_too(run_rooms: Callable[..., A
             await asyncio.sleep(0.02)
 
 
-async def test_who_does_not_sweep_looks_now_and_then(
+async def test_an_instance_that_does_not_sweep_reads_the_room_now_and_then(
     place: Redis, lock: SweepLock, redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.waiting_room.sweep.LOOK_ON_TURNS", 2)

@@ -11,7 +11,7 @@ import yaml
 from gateway.discovery.config_server.properties import properties_of
 from gateway.routing.spec.given import _SETTINGS, GIVEN
 from gateway.routing.spec.loader import parse
-from tests.config_server import answer_of
+from tests.support.config_server import answer_of
 
 DOCS = Path(__file__).parents[3] / "docs"
 STEPS = (DOCS / "how-to" / "config-server.md").read_text("utf-8")

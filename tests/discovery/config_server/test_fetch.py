@@ -18,10 +18,10 @@ from multidict import CIMultiDictProxy
 from gateway.discovery.config_server.answer import MOST_BYTES, read_answer
 from gateway.discovery.config_server.fetch import Wanted, http_ask, places
 from gateway.errors import ConfigUnavailable, ConfigUnusable
-from tests.certificates import certificate
-from tests.config_server import ConfigServerStub, config_server
-from tests.harness import listening
-from tests.tokens import private_pem
+from tests.support.certificates import certificate
+from tests.support.config_server import ConfigServerStub, config_server
+from tests.support.listening import listening
+from tests.support.tokens import private_pem
 
 
 @pytest.fixture

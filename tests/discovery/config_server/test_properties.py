@@ -10,7 +10,7 @@ from gateway.discovery.config_server.properties import properties_of
 from gateway.routing.cors import parse_cors
 from gateway.routing.spec.loader import parse
 from gateway.routing.spec.overlay import Properties
-from tests.config_server import answer_of, routes
+from tests.support.config_server import answer_of, routes
 
 OLD, NEW = "spring.cloud.gateway", "spring.cloud.gateway.server.webflux"
 

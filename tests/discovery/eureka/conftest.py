@@ -10,16 +10,8 @@ from prometheus_client import CollectorRegistry
 
 from gateway.discovery.eureka.transport import EurekaServers, session
 from gateway.observability.metrics import Metrics
-from tests.discovery.eureka.fake import FakeEureka, fake_eureka
-
-
-class Clock:
-    """Seconds that pass only when told to."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import Clock
+from tests.support.eureka import FakeEureka, fake_eureka
 
 
 @pytest.fixture

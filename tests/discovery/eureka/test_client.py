@@ -12,7 +12,7 @@ from gateway.discovery.eureka.registry import Services
 from gateway.observability.metrics import Metrics
 from gateway.proxy.load_balancer import UpstreamBase
 from gateway.settings.model import Settings
-from tests.discovery.eureka.fake import FakeEureka, entry
+from tests.support.eureka import FakeEureka, entry
 
 
 def settings(fake: FakeEureka, **changes: str) -> Settings:
@@ -71,7 +71,7 @@ async def test_it_registers_when_the_ports_are_open(first: FakeEureka, metrics: 
     assert first.count("DELETE") == 1
 
 
-async def test_who_only_registers_fetches_nothing(first: FakeEureka, metrics: Metrics) -> None:
+async def test_a_gateway_that_only_registers_fetches_nothing(first: FakeEureka, metrics: Metrics) -> None:
     async with discovering(settings(first, EUREKA_FETCH="false"), metrics) as eureka:
         assert eureka is not None
         eureka.listening(8080)
@@ -80,7 +80,7 @@ async def test_who_only_registers_fetches_nothing(first: FakeEureka, metrics: Me
     assert first.count("GET") == 0
 
 
-async def test_who_only_fetches_does_not_register(first: FakeEureka, metrics: Metrics) -> None:
+async def test_a_gateway_that_only_fetches_does_not_register(first: FakeEureka, metrics: Metrics) -> None:
     async with discovering(settings(first, EUREKA_REGISTER="false"), metrics) as eureka:
         assert eureka is not None
         eureka.listening(8080)

@@ -10,7 +10,7 @@ import pytest
 from gateway.discovery.eureka.lease import Lease
 from gateway.discovery.eureka.messages import InstanceInfo
 from gateway.discovery.eureka.transport import EurekaServers
-from tests.discovery.eureka.fake import FakeEureka
+from tests.support.eureka import FakeEureka
 
 OWN = InstanceInfo("gateway-server", "::1", "::1", 8080, 8080, {}, 30)
 ENTRY = "/apps/GATEWAY-SERVER/%3A%3A1%3Agateway-server%3A8080"
@@ -58,7 +58,7 @@ async def test_it_registers_beats_says_down_and_leaves(
     assert second.requests == []
 
 
-async def test_who_is_not_known_registers_again_at_once(both: EurekaServers, first: FakeEureka) -> None:
+async def test_an_unknown_instance_registers_again_at_once(both: EurekaServers, first: FakeEureka) -> None:
     lease = make(both, renewal=0.01)
     async with lease.running():
         lease.begin(who)
@@ -108,7 +108,7 @@ async def test_what_failed_is_tried_again(both: EurekaServers, first: FakeEureka
                 await asyncio.sleep(0.001)
 
 
-async def test_who_it_is_is_asked_until_it_is_known(both: EurekaServers, first: FakeEureka) -> None:
+async def test_the_own_address_is_looked_up_until_it_is_known(both: EurekaServers, first: FakeEureka) -> None:
     asked: list[int] = []
 
     async def late() -> InstanceInfo:
@@ -164,14 +164,16 @@ async def test_a_registration_without_an_answer_is_taken_back(both: EurekaServer
     assert first.requests[-1] == f"DELETE {ENTRY}"
 
 
-async def test_who_never_began_says_nothing_at_the_end(both: EurekaServers, first: FakeEureka) -> None:
+async def test_a_lease_that_never_registered_sends_nothing_at_the_end(
+    both: EurekaServers, first: FakeEureka
+) -> None:
     lease = make(both)
     async with lease.running():
         await lease.down()
     assert first.requests == []
 
 
-async def test_what_nobody_expected_is_logged_and_tried_again(
+async def test_an_unexpected_error_is_logged_and_tried_again(
     both: EurekaServers, first: FakeEureka, caplog: pytest.LogCaptureFixture
 ) -> None:
     tried: list[int] = []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.discovery.eureka.messages import Listing, parse_listing
 from gateway.discovery.eureka.registry import LINGER_SECONDS, InstanceRegistry
 from gateway.proxy.load_balancer import UpstreamBase
-from tests.discovery.eureka.fake import entry, listing
+from tests.support.eureka import entry, listing
 
 
 def told(*entries: dict[str, Any], hash_: str | None = None) -> Listing:
@@ -38,20 +38,24 @@ def orders(registry: InstanceRegistry) -> tuple[UpstreamBase, ...]:
     return registry.services().get("orders", ())
 
 
-def test_who_is_up_is_found_by_service_in_a_fixed_order(registry: InstanceRegistry) -> None:
+def test_instances_that_are_up_are_found_by_service_in_a_fixed_order(registry: InstanceRegistry) -> None:
     registry.replace(told(entry("b"), entry("c", app="PAY"), entry("a")), 1.0)
     assert dict(registry.services()) == {"orders": (base("a"), base("b")), "pay": (base("c"),)}
 
 
 @pytest.mark.parametrize("status", ["DOWN", "STARTING", "OUT_OF_SERVICE", "UNKNOWN"])
-def test_who_is_not_up_gets_nothing_and_counts_in_the_hash(registry: InstanceRegistry, status: str) -> None:
+def test_an_instance_that_is_not_up_gets_no_calls_and_counts_in_the_hash(
+    registry: InstanceRegistry, status: str
+) -> None:
     assert registry.apply(
         told(entry("a", status=status), hash_="".join(sorted([f"{status}_1_", "UP_1_"]))), 1.0
     )
     assert orders(registry) == (base("b"),)
 
 
-def test_who_has_no_usable_address_gets_nothing_and_counts_in_the_hash(registry: InstanceRegistry) -> None:
+def test_an_instance_without_a_usable_address_gets_no_calls_and_counts_in_the_hash(
+    registry: InstanceRegistry,
+) -> None:
     assert registry.apply(told(entry("c", hostName="x y", ipAddr=""), hash_="UP_3_"), 1.0)
     assert orders(registry) == (base("a"), base("b"))
 
@@ -81,7 +85,7 @@ def test_the_hash_counts_each_status_in_order_of_the_alphabet() -> None:
     assert registry.hash == "DOWN_1_STARTING_1_UP_2_"
 
 
-def test_who_is_missing_without_having_left_lingers_for_a_lease(registry: InstanceRegistry) -> None:
+def test_a_missing_instance_that_did_not_leave_stays_for_a_lease(registry: InstanceRegistry) -> None:
     registry.replace(told(), 10.0)
     assert orders(registry) == (base("a"), base("b"))
     assert registry.hash == ""
@@ -91,14 +95,14 @@ def test_who_is_missing_without_having_left_lingers_for_a_lease(registry: Instan
     assert orders(registry) == ()
 
 
-def test_who_lingers_has_no_second_time(registry: InstanceRegistry) -> None:
+def test_a_missing_instance_gets_no_second_lease(registry: InstanceRegistry) -> None:
     registry.replace(told(), 10.0)
     registry.replace(told(), 10.0 + LINGER_SECONDS - 1)
     registry.replace(told(), 10.0 + LINGER_SECONDS)
     assert orders(registry) == ()
 
 
-def test_who_lingers_and_registers_again_is_as_before(registry: InstanceRegistry) -> None:
+def test_a_missing_instance_that_registers_again_is_as_before(registry: InstanceRegistry) -> None:
     registry.replace(told(), 10.0)
     registry.apply(told(entry("a"), hash_="UP_1_"), 20.0)
     registry.apply(told(gone("a"), hash_=""), 30.0)
@@ -106,27 +110,25 @@ def test_who_lingers_and_registers_again_is_as_before(registry: InstanceRegistry
 
 
 @pytest.mark.parametrize("heard", [gone("a"), entry("a", status="DOWN")])
-def test_who_lingers_and_is_said_to_be_away_is_away(
-    registry: InstanceRegistry, heard: dict[str, Any]
-) -> None:
+def test_a_missing_instance_reported_down_is_gone(registry: InstanceRegistry, heard: dict[str, Any]) -> None:
     registry.replace(told(), 10.0)
     registry.apply(told(heard), 11.0)
     assert orders(registry) == (base("b"),)
 
 
-def test_who_lingers_leaves_when_another_has_the_address(registry: InstanceRegistry) -> None:
+def test_a_missing_instance_is_gone_when_another_has_its_address(registry: InstanceRegistry) -> None:
     registry.replace(told(entry("new", app="PAY", hostName="a.internal")), 10.0)
     assert orders(registry) == (base("b"),)
     assert registry.services()["pay"] == (base("a"),)
 
 
-def test_who_was_not_up_does_not_linger(registry: InstanceRegistry) -> None:
+def test_an_instance_that_was_not_up_gets_no_lease(registry: InstanceRegistry) -> None:
     registry.apply(told(entry("a", status="DOWN")), 1.0)
     registry.replace(told(), 2.0)
     assert orders(registry) == (base("b"),)
 
 
-def test_of_a_server_without_deltas_who_is_missing_has_left(registry: InstanceRegistry) -> None:
+def test_an_instance_missing_at_a_server_without_deltas_has_left(registry: InstanceRegistry) -> None:
     registry.replace(told(entry("a")), 1.0, linger=False)
     assert orders(registry) == (base("a"),)
 

@@ -13,10 +13,10 @@ from gateway.discovery.eureka import transport as module
 from gateway.discovery.eureka.messages import parse_listing
 from gateway.discovery.eureka.transport import RETURN_SECONDS, EurekaAway, EurekaServer, EurekaServers, pause
 from gateway.observability.metrics import Metrics
-from tests.discovery.eureka.conftest import Clock
-from tests.discovery.eureka.fake import FakeEureka, entry, listing
-from tests.harness import listening
-from tests.tokens import reserved_port
+from tests.support.clock import Clock
+from tests.support.eureka import FakeEureka, entry, listing
+from tests.support.listening import listening
+from tests.support.tokens import reserved_port
 
 OK = frozenset({200})
 

@@ -16,11 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile.conftest import Start, emptied
 from tests.hostile.lenient.asking import reaches, service
 from tests.hostile.lenient.record import SERVICES
 from tests.hostile.lenient.spellings import CALLS, spellings
-from tests.hostile.rig import Client, Gateway, request
+from tests.hostile.rig import Client, Gateway, Start, emptied, request
 
 HERE = Path(__file__).parent
 BUILT = Path(os.environ.get("GATEWAY_TEST_LENIENT", HERE / "services"))

@@ -18,8 +18,8 @@ from gateway.routing.spec import loader
 from gateway.routing.spec.faults import RouteFileError, shown
 from gateway.routing.spec.loader import content_of, default_file, parse
 from gateway.routing.table import RouteTable
-from tests.routing.files import load
 from tests.routing.vectors import faults_of
+from tests.support.route_files import load
 
 GOOD = "routes:\n- {id: a, uri: 'lb://a', predicates: [Path=/a/**]}\n"
 

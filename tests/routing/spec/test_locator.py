@@ -15,7 +15,7 @@ from gateway.routing.spec.faults import RouteFileError, RuleViolation
 from gateway.routing.spec.loader import default_file, parse
 from gateway.routing.spec.locator import evaluate
 from gateway.routing.table import Match, RouteTable
-from tests.routing.files import load
+from tests.support.route_files import load
 
 ON = "discovery: {locator: {enabled: true}}\n"
 PREFIX = "ReactiveCompositeDiscoveryClient_"

@@ -17,7 +17,7 @@ from gateway.routing.spec import warnings
 from gateway.routing.spec.loader import default_file, parse
 from gateway.routing.spec.warnings import NEEDS_ALL_ROUTES, _notation, covers, to_itself, without_instances
 from gateway.routing.table import RouteTable
-from tests.routing.files import load
+from tests.support.route_files import load
 
 ROOT = Path(__file__).parents[3]
 SHOP = """\

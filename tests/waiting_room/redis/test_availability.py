@@ -18,7 +18,7 @@ from gateway.waiting_room.redis.connection import Redis, RedisConnection
 from gateway.waiting_room.redis.wire import ask
 from gateway.waiting_room.room import Limits
 from gateway.waiting_room.rooms import Rooms
-from tests.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
 KEY = "gw:{default}:mark"
 LONG = 30.0
@@ -34,11 +34,6 @@ class Watched:
 
     async def next(self, seconds: float = 10.0) -> RedisState:
         return await asyncio.wait_for(self.states.get(), seconds)
-
-
-@pytest.fixture
-def server(start_redis: Any) -> RedisServer:
-    return start_redis()
 
 
 @pytest.fixture
@@ -208,7 +203,9 @@ async def test_a_database_that_is_not_there_is_told_in_words_of_the_setting(
     await asyncio.sleep(0)
 
 
-async def test_a_user_who_may_not_ask_that_is_no_outage(server: RedisServer, stack: AsyncExitStack) -> None:
+async def test_a_redis_user_who_may_not_probe_is_no_outage(
+    server: RedisServer, stack: AsyncExitStack
+) -> None:
     watched, link = await watch(stack, server)
     await link.call("ACL", "SETUSER", "default", "-setrange", "-ping")
     for _ in range(3):
@@ -218,8 +215,15 @@ async def test_a_user_who_may_not_ask_that_is_no_outage(server: RedisServer, sta
     assert watched.redis.availability.state == RedisState()
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe that asks twice as often and waits half as long."""
+    monkeypatch.setattr(availability, "PROBE_SECONDS", availability.PROBE_SECONDS / 2)
+    monkeypatch.setattr(availability, "DEADLINE_SECONDS", availability.DEADLINE_SECONDS / 2)
+
+
 async def test_an_event_loop_that_stands_still_during_a_question_is_no_silence_of_redis(
-    server: RedisServer, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+    server: RedisServer, stack: AsyncExitStack, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held_up = asyncio.Event()
 
@@ -230,26 +234,26 @@ async def test_an_event_loop_that_stands_still_during_a_question_is_no_silence_o
         held_up.set()
         return await reply
 
-    # The default of the time-out, which is as long as the deadline.
-    watched, _ = await watch(stack, server, 1.0)
-    monkeypatch.setattr("gateway.waiting_room.redis.connection.ask", ask_and_stand_still)
-    for _ in range(3):
-        held_up.clear()
-        await held_up.wait()
-    monkeypatch.undo()
+    # As by default, the time-out is as long as the deadline.
+    watched, _ = await watch(stack, server, availability.DEADLINE_SECONDS)
+    with monkeypatch.context() as patched:
+        patched.setattr("gateway.waiting_room.redis.connection.ask", ask_and_stand_still)
+        for _ in range(3):
+            held_up.clear()
+            await held_up.wait()
     await asyncio.sleep(2 * availability.PROBE_SECONDS)
     assert watched.states.empty()
 
 
 async def test_an_event_loop_that_stood_still_is_no_silence_of_redis(
-    server: RedisServer, stack: AsyncExitStack
+    server: RedisServer, stack: AsyncExitStack, quick: None
 ) -> None:
     watched, link = await watch(stack, server)
     for _ in range(6):
         # Longer than the deadline, at any moment of the question.
         time.sleep(availability.DEADLINE_SECONDS * 1.1)
-        await asyncio.sleep(0.13)
-    ends = time.monotonic() + 4.0
+        await asyncio.sleep(0.26 * availability.PROBE_SECONDS)
+    ends = time.monotonic() + 4 * availability.DEADLINE_SECONDS
     while time.monotonic() < ends:
         # And an overload: each turn of the loop takes long.
         time.sleep(availability.DEADLINE_SECONDS * 0.4)

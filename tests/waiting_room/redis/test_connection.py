@@ -16,14 +16,9 @@ from gateway.errors import QueueUnavailable
 from gateway.waiting_room.redis.connection import Redis, RedisConnection
 from gateway.waiting_room.redis.wire import packed
 from gateway.waiting_room.scripts import Script
-from tests.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
 COUNT = Script("count", "return redis.call('INCR', KEYS[1])", "0" * 40)
-
-
-@pytest.fixture
-def server(start_redis: Any) -> RedisServer:
-    return start_redis()
 
 
 @pytest.fixture
@@ -140,7 +135,7 @@ async def test_a_connection_hung_up_while_idle_does_not_cost_a_call(
     assert await fragile.call("INCR", "n") == 1
 
 
-async def test_a_caller_who_goes_away_leaves_no_reply_to_the_next(
+async def test_a_cancelled_call_leaves_no_reply_to_the_next(
     server: RedisServer, fragile: RedisConnection
 ) -> None:
     await fragile.call("SET", "secret", "one's own")

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from gateway.waiting_room.redis import embedded
 from gateway.waiting_room.redis.embedded import EmbeddedRedisError, embedded_redis, find_server
-from tests.redis_server import chosen_executable, system_executable, wheel_executable
+from tests.support.redis_server import chosen_executable, system_executable, wheel_executable
 
 pytestmark = pytest.mark.redis
 
@@ -91,7 +91,7 @@ async def answers_again(url: str) -> None:
 
 
 @pytest.mark.parametrize("what", ["log", "folder"])
-async def test_a_redis_that_dies_is_started_again_when_somebody_has_tidied_up(
+async def test_a_redis_that_dies_starts_again_after_its_folder_was_cleaned(
     tmp_path: Path, server: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, what: str
 ) -> None:
     monkeypatch.setattr(embedded, "RESTART_SECONDS", 0.0)

@@ -20,7 +20,7 @@ from gateway.waiting_room.room import Limits
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.scripts import Script
 from gateway.waiting_room.state import StateKind
-from tests.redis_fleet import PATIENCE, Cluster, Watched, cluster, free_port, until, watched
+from tests.support.redis_fleet import PATIENCE, Cluster, Watched, cluster, free_port, until, watched
 
 TIMEOUT = 5.0
 KEY = "{gw}:n"

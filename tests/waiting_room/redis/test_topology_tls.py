@@ -19,9 +19,9 @@ from cryptography.x509.oid import NameOID
 from gateway.errors import QueueUnavailable, SettingsError
 from gateway.settings.model import Settings
 from gateway.waiting_room.redis.connection import Redis
-from tests.faults.site import eventually
-from tests.redis_fleet import HOST, PATIENCE, SERVICE, cluster_fact, free_port, until
-from tests.redis_server import RedisServer, chosen_executable
+from tests.support.redis_fleet import HOST, PATIENCE, SERVICE, cluster_fact, free_port, until
+from tests.support.redis_server import RedisServer, chosen_executable
+from tests.support.waiting import eventually
 
 TIMEOUT = 10.0
 

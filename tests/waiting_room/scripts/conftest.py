@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tests.redis_server import RedisServer, system_executable, wheel_executable
+from tests.support.redis_server import RedisServer, system_executable, wheel_executable
 from tests.waiting_room.rig import Rig, connect
 
 

@@ -183,7 +183,7 @@ def test_the_first_call_of_an_instance_looks_before_it_promotes(rig: Rig) -> Non
     assert summary.promoted == 0
 
 
-def test_whoever_it_puts_in_line_shows_that_it_runs(rig: Rig) -> None:
+def test_a_user_whom_the_older_system_queues_shows_that_it_runs(rig: Rig) -> None:
     rig.client.delete(rig.keys.line, rig.keys.inside)
     rig.lineup("ann", "bob", "cid")
     sweeps(rig, 2)
@@ -269,7 +269,7 @@ def test_its_sessions_last_until_it_ends_them(rig: Rig) -> None:
     assert rig.inside()["bob"] == str(SECOND)
 
 
-def test_nobody_is_absent_and_after_the_end_the_time_begins_anew(rig: Rig) -> None:
+def test_while_following_no_user_is_absent_and_afterwards_the_time_begins_anew(rig: Rig) -> None:
     followed(rig)
     rig.lineup("fay")
     sweeps(rig, 58, ABSENT)
@@ -283,7 +283,7 @@ def test_nobody_is_absent_and_after_the_end_the_time_begins_anew(rig: Rig) -> No
     assert "fay" not in rig.waiting()
 
 
-def test_a_newcomer_is_admitted_only_into_a_free_slot_without_a_line(rig: Rig) -> None:
+def test_a_new_user_is_admitted_only_into_a_free_slot_without_a_line(rig: Rig) -> None:
     followed(rig)
     rig.client.hdel(rig.keys.inside, "ann")
     assert rig.lineup("fay")[0][:3] == [WAITING, 4, 4]
@@ -312,7 +312,7 @@ def test_a_slot_given_up_here_waits_for_its_sweep_if_only_it_can_tell_the_next(r
     assert rig.events() == [("ADMITTED", "ann", 4)]
 
 
-def test_a_slot_given_up_here_goes_to_the_next_who_can_be_told_here(rig: Rig) -> None:
+def test_a_slot_given_up_here_goes_to_the_next_user_with_a_stream_here(rig: Rig) -> None:
     followed(rig)
     watching(rig, "cid", "eve")
     assert rig.leave(("slot", "ann"), ("slot", "bob")) == [SLOT, SLOT]
@@ -328,7 +328,7 @@ def test_without_a_line_a_slot_given_up_is_free(rig: Rig) -> None:
     assert rig.inside().keys() == {"bob"}
 
 
-def test_a_paused_room_gives_no_slot_to_newcomers_of_the_older_system(rig: Rig) -> None:
+def test_a_paused_room_gives_no_slot_to_new_users_of_the_older_system(rig: Rig) -> None:
     followed(rig)
     watching(rig, "cid")
     rig.limits(paused=True)
@@ -336,7 +336,7 @@ def test_a_paused_room_gives_no_slot_to_newcomers_of_the_older_system(rig: Rig) 
     assert rig.inside()["ann"] == "0"
 
 
-def test_a_larger_capacity_admits_from_the_head_those_who_can_be_told(rig: Rig) -> None:
+def test_a_larger_capacity_admits_from_the_head_users_with_a_stream_here(rig: Rig) -> None:
     followed(rig)
     watching(rig, "cid", "dan", "fay")
     rig.client.zadd(rig.keys.line, {"fay": 4})

@@ -7,7 +7,7 @@ from tests.waiting_room.rig import ALLOWED_IN, NONE, START, WAITING, Rig
 SECOND = START // 1000
 
 
-def test_whoever_is_in_passes_and_begins_a_whole_session_again(rig: Rig) -> None:
+def test_an_admitted_user_passes_and_begins_a_whole_session_again(rig: Rig) -> None:
     rig.lineup("ann", "bob", "cid")
     rig.advance(7_300)
     assert rig.gate("ann") == [[ALLOWED_IN, 0, 0, 1, 10_000]]
@@ -17,20 +17,20 @@ def test_whoever_is_in_passes_and_begins_a_whole_session_again(rig: Rig) -> None
     assert rig.gate("ann")[0][0] == ALLOWED_IN
 
 
-def test_whoever_waits_is_refused_with_the_place_and_seen(rig: Rig) -> None:
+def test_a_waiting_user_is_refused_with_the_place_and_counts_as_seen(rig: Rig) -> None:
     rig.lineup("ann", "bob", "cid")
     rig.advance(1_000)
     assert rig.gate("cid") == [[WAITING, 1, 1, 1, 0]]
     assert rig.absent() == {"cid": START + 1_000}
 
 
-def test_whoever_is_neither_is_refused_and_nothing_is_noted_of_them(rig: Rig) -> None:
+def test_an_unknown_user_is_refused_and_not_recorded(rig: Rig) -> None:
     assert rig.gate("zoe") == [[NONE, 0, 0, 0, 0]]
     assert rig.absent() == {}
     assert rig.inside() == {}
 
 
-def test_a_batch_is_answered_in_order_whoever_comes_several_times(rig: Rig) -> None:
+def test_a_batch_is_answered_in_order_with_repeated_users(rig: Rig) -> None:
     rig.lineup("ann", "bob", "cid")
     codes = [answer[0] for answer in rig.gate("cid", "ann", "zoe", "ann", "bob", "cid")]
     assert codes == [WAITING, ALLOWED_IN, NONE, ALLOWED_IN, ALLOWED_IN, WAITING]
@@ -44,13 +44,13 @@ def test_an_expired_session_is_refused_before_any_sweep_and_not_revived(rig: Rig
     assert rig.sweep().expired == 1
 
 
-def test_an_expired_session_of_somebody_in_line_is_refused_as_waiting(rig: Rig) -> None:
+def test_an_expired_session_of_a_user_in_line_is_refused_as_waiting(rig: Rig) -> None:
     rig.client.hset(rig.keys.inside, "ann", SECOND - 60)
     rig.client.zadd(rig.keys.line, {"ann": 7})
     assert rig.gate("ann")[0][:3] == [WAITING, 7, 1]
 
 
-def test_whoever_is_in_both_twice_in_a_batch_passes_twice_and_is_published_once(rig: Rig) -> None:
+def test_a_user_in_hash_and_line_twice_in_a_batch_passes_twice_and_is_published_once(rig: Rig) -> None:
     rig.client.hset(rig.keys.inside, "ann", SECOND)
     rig.client.zadd(rig.keys.line, {"ann": 7})
     assert [answer[0] for answer in rig.gate("ann", "ann")] == [ALLOWED_IN, ALLOWED_IN]
@@ -70,7 +70,7 @@ def test_a_paused_room_lets_those_inside_go_on(rig: Rig) -> None:
     assert rig.gate("ann")[0][0] == ALLOWED_IN
 
 
-def test_nobody_at_the_gate_is_no_error(rig: Rig) -> None:
+def test_an_empty_batch_is_no_error(rig: Rig) -> None:
     assert rig.gate() == []
 
 

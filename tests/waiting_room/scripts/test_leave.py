@@ -38,7 +38,7 @@ def test_what_is_given_up_is_answered_with_its_code(rig: Rig, what: str, user: s
 
 
 @pytest.mark.parametrize(("reason", "total"), [("LEFT", "left"), ("OPERATOR", "removed")])
-def test_whoever_leaves_the_line_is_counted_and_their_streams_hear_the_reason(
+def test_a_user_who_leaves_the_line_is_counted_and_streams_hear_the_reason(
     rig: Rig, reason: str, total: str
 ) -> None:
     rig.lineup("ann", "bob", "cid", "dan")
@@ -68,7 +68,7 @@ def test_an_expired_session_is_nothing_to_the_millisecond_but_its_slot_is_freed(
 
 
 @pytest.mark.parametrize("reason", ["LEFT", "OPERATOR"])
-def test_whoever_waits_with_an_expired_session_left_behind_leaves_the_line_and_is_not_promoted(
+def test_a_waiting_user_with_an_expired_session_leaves_the_line_and_is_not_promoted(
     rig: Rig, reason: str
 ) -> None:
     rig.client.hset(rig.keys.inside, mapping={"ann": SECOND - 60, "bob": SECOND})
@@ -79,7 +79,7 @@ def test_whoever_waits_with_an_expired_session_left_behind_leaves_the_line_and_i
     assert rig.events() == [(reason, "ann", 7), ("ADMITTED", "cid", 8)]
 
 
-def test_whoever_is_in_both_is_allowed_in_and_gives_up_the_slot(rig: Rig) -> None:
+def test_a_user_in_hash_and_line_is_allowed_in_and_gives_up_the_slot(rig: Rig) -> None:
     rig.client.hset(rig.keys.inside, mapping={"ann": SECOND, "bob": SECOND})
     rig.client.zadd(rig.keys.line, {"ann": 7, "cid": 8})
     assert rig.leave(("both", "ann")) == [SLOT]
@@ -89,7 +89,7 @@ def test_whoever_is_in_both_is_allowed_in_and_gives_up_the_slot(rig: Rig) -> Non
     assert rig.tally()["promoted"] == 2
 
 
-def test_in_a_paused_room_nobody_follows(rig: Rig) -> None:
+def test_in_a_paused_room_no_user_moves_up(rig: Rig) -> None:
     rig.lineup("ann", "bob", "cid")
     rig.limits(paused=True)
     reply = rig.run("leave", "LEFT", "slot", "ann")

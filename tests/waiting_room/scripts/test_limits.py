@@ -16,14 +16,14 @@ def test_a_higher_capacity_admits_at_once(rig: Rig) -> None:
     assert rig.events() == [("ADMITTED", "cid", 1), ("ADMITTED", "dan", 2)]
 
 
-def test_a_lower_capacity_throws_nobody_out(rig: Rig) -> None:
+def test_a_lower_capacity_ends_no_session(rig: Rig) -> None:
     rig.lineup("ann", "bob", "cid")
     summary = rig.limits(capacity=1)
     assert (summary.allowed_in, summary.waiting, summary.more) == (2, 1, False)
     assert rig.events() == []
 
 
-def test_capacity_zero_closes_the_room_to_newcomers(rig: Rig) -> None:
+def test_capacity_zero_closes_the_room_to_new_users(rig: Rig) -> None:
     rig.limits(capacity=0)
     rig.lineup("ann")
     assert rig.waiting() == ["ann"]

@@ -24,7 +24,7 @@ ODD_IDS = [
 ]
 
 
-def test_newcomers_are_admitted_while_there_are_slots_and_the_rest_queue_in_order(rig: Rig) -> None:
+def test_new_users_are_admitted_while_there_are_slots_and_the_rest_queue_in_order(rig: Rig) -> None:
     assert rig.lineup("ann", "bob", "cid", "dan") == [
         [ADMITTED, 0, 0, 0, 10_000],
         [ADMITTED, 0, 0, 0, 10_000],
@@ -88,21 +88,21 @@ def test_a_free_slot_goes_first_to_the_head_of_the_line(rig: Rig) -> None:
     assert rig.events() == [("ADMITTED", "cid", 1)]
 
 
-def test_a_newcomer_waits_whenever_anybody_waits(rig: Rig) -> None:
+def test_a_new_user_waits_while_any_user_waits(rig: Rig) -> None:
     rig.limits(paused=True)
     rig.lineup("ann")
     assert rig.lineup("bob")[0][:3] == [WAITING, 2, 2]
     assert rig.limits(paused=False).promoted == 2
 
 
-def test_a_room_without_slots_queues_everybody(rig: Rig) -> None:
+def test_a_room_without_slots_queues_every_user(rig: Rig) -> None:
     rig.limits(capacity=0)
     reply = rig.run("lineup", "back", "ann", "bob")
     assert [answer[2] for answer in reply.answers] == [1, 2]
     assert (reply.summary.capacity, reply.summary.more) == (0, False)
 
 
-def test_after_the_capacity_was_lowered_nobody_is_admitted_until_the_number_is_below_it(rig: Rig) -> None:
+def test_after_the_capacity_was_lowered_no_user_is_admitted_until_the_number_is_below_it(rig: Rig) -> None:
     rig.limits(capacity=3)
     rig.lineup("ann", "bob", "cid", "dan")
     assert rig.limits(capacity=2).allowed_in == 3
@@ -124,7 +124,7 @@ def test_an_expired_user_gives_the_slot_to_the_line_and_queues_behind_it(rig: Ri
     assert rig.tally()["expired"] == 1
 
 
-def test_an_expired_user_with_nobody_waiting_is_admitted_anew(rig: Rig) -> None:
+def test_an_expired_user_is_admitted_anew_if_no_user_waits(rig: Rig) -> None:
     rig.lineup("ann", "bob")
     rig.advance(10_000)
     assert rig.lineup("ann", "ann") == [[ADMITTED, 0, 0, 0, 10_000], [ALLOWED_IN, 0, 0, 0, 10_000]]
@@ -214,7 +214,7 @@ def test_one_call_admits_256_and_says_that_there_is_more(rig: Rig) -> None:
     assert [user for _, user, _ in rig.events()] == [f"w{n:03}" for n in range(600)] + ["new"]
 
 
-def test_promotions_and_newcomers_share_the_256_of_a_call(rig: Rig) -> None:
+def test_promotions_and_new_users_share_the_256_of_a_call(rig: Rig) -> None:
     fill(rig, rig.keys.line, [(f"w{n:03}", n + 1) for n in range(200)], "zset")
     rig.capacity = 1000
     reply = rig.run("lineup", "back", *(f"n{n:03}" for n in range(100)))
@@ -224,7 +224,7 @@ def test_promotions_and_newcomers_share_the_256_of_a_call(rig: Rig) -> None:
     assert rig.sweep().promoted == 44
 
 
-def test_256_newcomers_are_admitted_in_one_call(rig: Rig) -> None:
+def test_256_new_users_are_admitted_in_one_call(rig: Rig) -> None:
     rig.capacity = 256
     reply = rig.run("lineup", "back", *(f"n{n}" for n in range(256)))
     assert {answer[0] for answer in reply.answers} == {ADMITTED}

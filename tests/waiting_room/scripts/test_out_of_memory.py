@@ -40,7 +40,7 @@ def test_the_gate_renews_sessions(full: Rig) -> None:
     assert full.status("in1")[0][0] == ALLOWED_IN
 
 
-def test_sessions_end_and_the_line_moves_on_as_nobody_leaves(full: Rig) -> None:
+def test_sessions_end_and_the_line_moves_on_without_any_leave(full: Rig) -> None:
     full.advance(10_000)
     summary = full.sweep()
     assert (summary.expired, summary.promoted) == (2, 2)
@@ -64,14 +64,14 @@ def test_absent_users_are_evicted_and_those_with_a_stream_stay(full: Rig) -> Non
     assert full.waiting() == ["w1"]
 
 
-def test_a_newcomer_is_refused_and_nothing_is_written(full: Rig) -> None:
+def test_a_new_user_is_refused_and_nothing_is_written(full: Rig) -> None:
     before = full.everything()
     assert full.lineup("new1", "new2") == [[FULL, 0, 0, 4, 0]] * 2
     assert full.everything() == before
     assert full.lineup("new1", relineup="keep") == [[FULL, 0, 0, 4, 0]]
 
 
-def test_a_newcomer_is_refused_even_with_a_slot_free(full: Rig) -> None:
+def test_a_new_user_is_refused_even_with_a_slot_free(full: Rig) -> None:
     full.limits(capacity=10)
     assert full.waiting() == []
     assert full.lineup("new")[0][0] == FULL
@@ -79,14 +79,14 @@ def test_a_newcomer_is_refused_even_with_a_slot_free(full: Rig) -> None:
     assert full.lineup("new")[0][0] == ADMITTED
 
 
-def test_a_lineup_of_somebody_with_a_place_is_answered(full: Rig) -> None:
+def test_a_lineup_of_a_user_with_a_place_is_answered(full: Rig) -> None:
     answers = full.lineup("in1", "w2", "new", relineup="keep")
     assert [answer[0] for answer in answers] == [ALLOWED_IN, WAITING, FULL]
     assert full.lineup("w1")[0][:3] == [WAITING, 5, 4]
     assert full.waiting() == ["w2", "w3", "w4", "w1"]
 
 
-def test_in_one_call_a_slot_that_a_lineup_frees_goes_to_the_line_and_not_to_newcomers(full: Rig) -> None:
+def test_in_one_call_a_slot_that_a_lineup_frees_goes_to_the_line_and_not_to_new_users(full: Rig) -> None:
     full.advance(10_000)
     answers = full.lineup("in1", "new")
     assert [answer[0] for answer in answers] == [FULL, FULL]
@@ -116,7 +116,7 @@ def test_instances_beat_tell_of_streams_start_and_are_drained(full: Rig) -> None
     assert full.streams() == {}
 
 
-def test_what_an_older_system_wrote_heals(full: Rig) -> None:
+def test_what_an_older_system_wrote_is_reconciled(full: Rig) -> None:
     full.client.hdel(full.keys.inside, "in1")
     full.client.zrem(full.keys.activity, "in2")
     full.client.delete(full.keys.settings, full.keys.pace, full.keys.tally)
@@ -133,7 +133,7 @@ def test_locks_are_taken_and_held(full: Rig) -> None:
     assert 0 < full.client.pttl(lock) <= 60_000
 
 
-def test_with_memory_again_all_goes_on_and_nobody_is_lost(full: Rig) -> None:
+def test_with_memory_again_all_goes_on_and_no_user_is_lost(full: Rig) -> None:
     full.advance(5_000)
     full.gate("in1")
     full.advance(6_000)

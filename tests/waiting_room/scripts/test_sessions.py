@@ -69,7 +69,7 @@ def test_the_later_of_hash_and_index_counts(
     assert rig.activity() == {}
 
 
-def test_whoever_is_only_in_the_index_is_not_in(rig: Rig) -> None:
+def test_a_user_who_is_only_in_the_index_is_not_allowed_in(rig: Rig) -> None:
     rig.client.zadd(rig.keys.activity, {"ann": START})
     assert rig.status("ann")[0][0] == NONE
     assert rig.gate("ann")[0][0] == NONE
@@ -84,7 +84,7 @@ def test_an_index_without_its_user_is_swept_away_in_time(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("script", ["status", "gate", "lineup", "sweep", "leave"])
-def test_whoever_is_in_both_is_allowed_in_and_leaves_the_line_on_sight(rig: Rig, script: str) -> None:
+def test_a_user_in_hash_and_line_is_allowed_in_and_removed_from_the_line(rig: Rig, script: str) -> None:
     rig.client.hset(rig.keys.inside, "ann", SECOND)
     rig.client.zadd(rig.keys.line, {"ann": 7})
     rig.limits(paused=True)

@@ -21,7 +21,7 @@ def test_each_user_learns_where_they_stand(rig: Rig) -> None:
     ]
 
 
-def test_asked_about_nobody_it_tells_the_rooms_numbers(rig: Rig) -> None:
+def test_without_users_it_returns_the_rooms_numbers(rig: Rig) -> None:
     rig.lineup("ann", "bob", "cid")
     reply = rig.run("status", "0")
     summary = reply.summary
@@ -53,7 +53,7 @@ def test_asking_about_a_room_that_was_never_used_writes_its_limits_only(rig: Rig
     assert own == {rig.keys.settings}
 
 
-def test_a_slot_that_somebody_else_freed_is_reported_for_the_sweep_to_fill(rig: Rig) -> None:
+def test_a_slot_freed_by_another_system_is_reported_for_the_sweep_to_fill(rig: Rig) -> None:
     rig.lineup("ann", "bob", "cid")
     rig.client.hdel(rig.keys.inside, "ann")
     assert rig.run("status", "0").summary.more
@@ -61,7 +61,7 @@ def test_a_slot_that_somebody_else_freed_is_reported_for_the_sweep_to_fill(rig: 
     assert not rig.run("status", "0").summary.more
 
 
-def test_whoever_is_in_both_is_told_what_is_really_left_of_the_session(rig: Rig) -> None:
+def test_a_user_in_hash_and_line_gets_the_rest_of_the_session(rig: Rig) -> None:
     rig.client.hset(rig.keys.inside, "ann", SECOND - 4)
     rig.client.zadd(rig.keys.line, {"ann": 7})
     assert rig.status("ann")[0] == [ALLOWED_IN, 0, 0, 0, 6_000]

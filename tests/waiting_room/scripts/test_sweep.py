@@ -36,7 +36,7 @@ def test_expired_sessions_end_and_the_next_are_admitted(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("absent", [0, 1, ABSENT])
-def test_a_paused_room_expires_but_admits_nobody(rig: Rig, absent: int) -> None:
+def test_a_paused_room_ends_sessions_but_admits_no_user(rig: Rig, absent: int) -> None:
     rig.lineup("ann", "bob", "cid")
     rig.limits(paused=True)
     rig.advance(10_000)
@@ -115,7 +115,7 @@ def test_the_regular_updates_are_no_sighting(rig: Rig) -> None:
     assert rig.waiting() == []
 
 
-def test_whoever_has_an_open_stream_is_never_absent_and_is_counted_from_its_end(rig: Rig) -> None:
+def test_a_user_with_an_open_stream_is_not_absent_until_after_its_end(rig: Rig) -> None:
     queue(rig, "ann")
     rig.presence("one", ("arrived", "ann"))
     keep_sweeping(rig, 200)
@@ -127,13 +127,13 @@ def test_whoever_has_an_open_stream_is_never_absent_and_is_counted_from_its_end(
     assert rig.waiting() == []
 
 
-def test_with_zero_nobody_is_ever_absent(rig: Rig) -> None:
+def test_with_zero_no_user_is_ever_absent(rig: Rig) -> None:
     queue(rig, "ann")
     keep_sweeping(rig, 200, absent=0)
     assert rig.waiting() == ["ann"]
 
 
-def test_whoever_was_never_sighted_by_this_gateway_is_not_evicted(rig: Rig) -> None:
+def test_a_user_whom_this_gateway_never_saw_is_not_evicted(rig: Rig) -> None:
     rig.client.zadd(rig.keys.line, {"old": 5})
     queue(rig, "ann")
     keep_sweeping(rig, 100)
@@ -176,7 +176,7 @@ def test_an_unusable_memory_of_sweeps_starts_the_clock_anew(rig: Rig, watch: dic
     assert rig.waiting() == []
 
 
-def test_whoever_is_in_both_is_not_evicted_but_allowed_in(rig: Rig) -> None:
+def test_a_user_in_hash_and_line_is_allowed_in_and_not_evicted(rig: Rig) -> None:
     queue(rig, "ann")
     keep_sweeping(rig, 59)
     rig.advance(1_000)
@@ -268,7 +268,7 @@ def test_the_pace_follows_the_capacity_at_once(rig: Rig) -> None:
     assert rig.limits(capacity=20).rate == pytest.approx(2 * before, rel=0.1)
 
 
-def test_who_gives_up_ahead_makes_the_wait_shorter(rig: Rig) -> None:
+def test_users_ahead_who_give_up_make_the_wait_shorter(rig: Rig) -> None:
     rig.limits(capacity=10, duration=10_000)
     rig.lineup(*(f"u{n:03}" for n in range(200)))
     # One person a second and slot is admitted, and of the 200 in line one in a hundred gives up each second.
@@ -290,7 +290,7 @@ def test_who_gives_up_ahead_makes_the_wait_shorter(rig: Rig) -> None:
     assert wait < 100 / summary.rate
 
 
-def test_waits_are_known_to_half_a_second_whoever_gave_the_tickets(rig: Rig) -> None:
+def test_waits_are_known_to_half_a_second_with_tickets_of_either_system(rig: Rig) -> None:
     rig.limits(duration=600_000)
     rig.lineup("in-1", "in-2")
     keep_sweeping(rig, 3)
@@ -341,7 +341,7 @@ def test_marks_are_bounded_by_the_line_and_go_with_it(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("how", ["leaves", "expires", "expires, seen late"])
-def test_a_session_is_as_long_as_it_was_whoever_finds_out(rig: Rig, how: str) -> None:
+def test_a_session_has_its_length_whichever_script_ends_it(rig: Rig, how: str) -> None:
     rig.lineup("ann")
     rig.advance(4_000)
     rig.gate("ann")

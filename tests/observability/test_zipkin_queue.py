@@ -1,0 +1,98 @@
+"""The queue of spans: it never waits, never grows beyond its bound, and ends in a bounded time."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+
+from gateway.observability import zipkin as otel
+from gateway.observability.spans import Remote, Span
+from gateway.observability.tracing import TraceContext
+from gateway.observability.zipkin import MOST_IN_A_POST, SpanQueue, span_queue
+from tests.observability.rig import Counts
+from tests.support.collector import a_collector
+
+T = "4bf92f3577b34da6a3ce929d0e0e4736"
+SERVER = TraceContext(T, "00f067aa0ba902b7", None, True)
+
+
+def span(name: str = "GET seats", context: TraceContext = SERVER) -> Span:
+    return Span(context, "SERVER", name, 1_795_422_757.25, 0.5, {"gateway.route": "seats"})
+
+
+async def test_everything_a_span_says_arrives() -> None:
+    call = Span(
+        TraceContext(T, "a" * 16, SERVER.span_id, True),
+        "CLIENT",
+        "GET seats",
+        1_795_422_757.25,
+        0.125,
+        {"gateway.route": "seats"},
+        Remote("seat-service", "127.0.0.1", 8101),
+        "UPSTREAM_TIMEOUT",
+        [("response head", 1_795_422_757.5)],
+    )
+    counts = Counts()
+    async with a_collector() as collector:
+        async with span_queue(collector.url, "gateway-server", counts) as queue:
+            queue.export(call)
+        [found] = collector.spans
+    assert found == {
+        "traceId": T,
+        "id": "a" * 16,
+        "parentId": SERVER.span_id,
+        "kind": "CLIENT",
+        "name": "GET seats",
+        "timestamp": 1_795_422_757_250_000,
+        "duration": 125_000,
+        "localEndpoint": {"serviceName": "gateway-server"},
+        "remoteEndpoint": {"serviceName": "seat-service", "ipv4": "127.0.0.1", "port": 8101},
+        "annotations": [{"timestamp": 1_795_422_757_500_000, "value": "response head"}],
+        "tags": {"gateway.route": "seats", "error": "UPSTREAM_TIMEOUT"},
+    }
+    assert counts == {"sent": 1}
+
+
+async def test_spans_leave_by_themselves_within_a_moment() -> None:
+    async with a_collector() as collector, span_queue(collector.url, "gateway-server", Counts()) as queue:
+        queue.export(span())
+        await collector.until(lambda spans: len(spans) == 1)
+
+
+async def test_a_collector_that_hangs_costs_spans_and_no_time() -> None:
+    counts = Counts()
+    async with a_collector() as collector:
+        collector.open.clear()
+        queue = SpanQueue(collector.url, "gateway-server", counts, most_waiting=100)
+        queue.export(span())
+        # Now its thread is stuck in the first post.
+        await asyncio.to_thread(collector.posted.wait)
+        cpu = time.thread_time()
+        for _ in range(1000):
+            queue.export(span())
+        assert time.thread_time() - cpu < 1.0
+        assert counts == {"dropped": 900}
+        async with asyncio.timeout(2 * otel.LAST_SECONDS + 20):
+            await queue.close()
+    assert counts["dropped"] + counts["failed"] == 1001
+
+
+async def test_a_collector_that_is_not_there_holds_no_end() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/api/v2/spans"
+        counts = Counts()
+        async with asyncio.timeout(30), span_queue(address, "gateway-server", counts) as queue:
+            for _ in range(3 * MOST_IN_A_POST):
+                queue.export(span())
+    assert counts == {"failed": 3 * MOST_IN_A_POST}
+
+
+async def test_what_waits_at_the_end_is_sent_first() -> None:
+    counts = Counts()
+    async with a_collector() as collector:
+        async with span_queue(collector.url, "gateway-server", counts) as queue:
+            for number in range(3 * MOST_IN_A_POST):
+                queue.export(span(str(number)))
+        assert [one["name"] for one in collector.spans] == [str(n) for n in range(3 * MOST_IN_A_POST)]
+    assert counts == {"sent": 3 * MOST_IN_A_POST}

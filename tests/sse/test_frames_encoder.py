@@ -1,0 +1,94 @@
+"""Frames of one room."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.sse.frames import Encoder, Frame
+from gateway.sse.termination import AllowedIn, Refused, StreamEnd
+from tests.sse.rig import Block, State, Words, parse
+
+
+def block(frame: Frame) -> Block:
+    return parse(frame.raw.decode().removesuffix("\n\n").removesuffix("\n"))
+
+
+@pytest.mark.parametrize(
+    ("ending", "locale", "expected"),
+    [
+        (
+            AllowedIn(239.5),
+            "ko",
+            Block(
+                "ALLOWED_IN",
+                {"message": "입장 가능합니다.", "room": "default", "expiresInSeconds": 239},
+                "end",
+                239_500,
+            ),
+        ),
+        (
+            AllowedIn(-1.0),
+            "en",
+            Block(
+                "ALLOWED_IN",
+                {"message": "You may enter.", "room": "default", "expiresInSeconds": -1},
+                "end",
+                0,
+            ),
+        ),
+        (
+            Refused("REMOVED", "ABSENT"),
+            "en",
+            Block("ERROR", {"code": "REMOVED", "message": "en", "reason": "ABSENT"}, "end", 600_000),
+        ),
+        (
+            Refused("NOT_IN_QUEUE"),
+            "ko",
+            Block("ERROR", {"code": "NOT_IN_QUEUE", "message": "ko"}, "end", 600_000),
+        ),
+    ],
+)
+def test_a_last_frame_carries_the_end_and_a_long_reconnection_time(
+    ending: StreamEnd, locale: str, expected: Block
+) -> None:
+    assert block(Encoder(Words()).ending(ending, locale)) == expected
+
+
+def test_the_same_ending_is_encoded_once_per_language() -> None:
+    encoder = Encoder(Words())
+    first = encoder.ending(AllowedIn(240.0), "ko")
+
+    assert encoder.ending(AllowedIn(240.0), "ko") is first
+    assert encoder.ending(AllowedIn(240.0), "en") is not first
+
+
+def test_remembered_endings_are_bounded() -> None:
+    encoder = Encoder(Words())
+    first = encoder.ending(AllowedIn(0.0), "ko")
+    for seconds in range(1, 1000):
+        encoder.ending(AllowedIn(float(seconds)), "ko")
+
+    assert encoder.ending(AllowedIn(0.0), "ko") is not first
+
+
+@pytest.mark.parametrize(
+    ("make", "low", "high"),
+    [
+        (Encoder.opening, 2000, 6000),
+        (lambda encoder: encoder.only_status(State()), 5000, 15_000),
+        (Encoder.no_room, 5000, 15_000),
+        (Encoder.going_away, 2000, 10_000),
+    ],
+)
+def test_reconnection_times_are_spread(make: object, low: int, high: int) -> None:
+    assert callable(make)
+    retries = [block(make(Encoder(Words()))).retry for _ in range(300)]
+
+    assert low <= min(retries) < low + (high - low) / 10
+    assert high - (high - low) / 10 < max(retries) <= high
+
+
+def test_a_heartbeat_tells_the_time_in_milliseconds() -> None:
+    frame = Encoder(Words(), now=lambda: 1_700_000_000.1234).heartbeat()
+
+    assert block(frame) == Block("HEARTBEAT", {"timestamp": 1_700_000_000_123})

@@ -1,0 +1,22 @@
+"""Servers on free ports."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+
+@asynccontextmanager
+async def listening(runner: web.BaseRunner[Any]) -> AsyncIterator[str]:
+    """Serves on a free loopback port; yields the base URL."""
+    try:
+        # What was started before a failure is ended too.
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        yield f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()
