@@ -209,7 +209,7 @@ class TestTheAccessLog:
         monkeypatch.setattr(Reader, "one", lambda *_: None)
         async with self.logging(gateways) as (gateway, lines):
             user = await waiting(gateway)
-            async with connected(gateway) as client:
+            async with connected(gateway.base) as client:
                 client.send(request("/api/v1/queue/stream", user))
                 await eventually(lambda: len(gateway.app[DETACHED]) == 1)
             await eventually(lambda: bool(lines.of_streams))
