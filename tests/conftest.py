@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from tests.support.gateway import Gateways
 from tests.support.raw_service import RawUpstream, raw_upstream
+from tests.support.redis_client import open_redis
 from tests.support.redis_server import RedisServer, StartRedis, chosen_executable
 
 settings.register_profile("default", deadline=None)
@@ -66,7 +67,7 @@ def redis_url(redis_server: RedisServer) -> str:
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
     """A client of the shared server, its databases empty; replies are text."""
-    async with Redis.from_url(redis_url, decode_responses=True) as client:
+    async with open_redis(redis_url, decode_responses=True) as client:
         yield client
 
 

@@ -168,6 +168,20 @@ def test_the_directions_have_no_circle() -> None:
     assert left == {}
 
 
+def test_tests_open_asyncio_clients_of_redis_in_one_place() -> None:
+    """A client with redis-py's own time limit makes cancelled tasks go on; see ``open_redis``."""
+    allowed = {ROOT / "tests/support/redis_client.py", Path(__file__)}
+    direct = re.compile(r"^from redis\.asyncio import Redis(?: as (\w+))?$", re.MULTILINE)
+    found = []
+    for path in set(modules(ROOT / "tests")) - allowed:
+        text = path.read_text()
+        names = {"redis.asyncio.Redis"} | {match[1] or "Redis" for match in direct.finditer(text)}
+        found += [
+            path.name for name in names if re.search(rf"(?<![.\w]){re.escape(name)}(\.from_url)?\(", text)
+        ]
+    assert found == []
+
+
 PRIVATE_PARTS = {"proxy/_aiohttp.py": CLIENT_PARTS, "server/_aiohttp.py": SERVER_PARTS}
 """The modules that may use private names of a library, and which."""
 MOST_PRIVATE_PARTS = 20

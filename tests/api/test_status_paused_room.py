@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
 from tests.support.gateway import Caller, Gateways
+from tests.support.redis_client import open_redis
 
 TOKEN = "operators-only"
 ROOM = "/actuator/rooms/default"
@@ -15,7 +15,7 @@ ROOM = "/actuator/rooms/default"
 
 async def clock_has_moved(redis_url: str) -> None:
     """Returns in a later millisecond of Redis's clock."""
-    async with Redis.from_url(redis_url) as redis:
+    async with open_redis(redis_url) as redis:
 
         async def milliseconds() -> int:
             seconds, microseconds = await redis.time()

@@ -20,7 +20,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.demo.client import Client
@@ -34,6 +33,7 @@ from tests.soak.faults import FAULTS, Fault
 from tests.soak.fleet import HOST, Site, a_site
 from tests.soak.room import RoomWatch, look
 from tests.soak.watch import Watch
+from tests.support.redis_client import open_redis
 
 CAPACITY = 12
 LIMITS = Limits(capacity=CAPACITY, duration=10.0, absent=12.0, interval=1.0)
@@ -152,7 +152,7 @@ class Soak:
                 self.watch.stalled(now, late)
 
     async def _look_at_room(self) -> None:
-        async with Redis.from_url(self._site.redis.url) as client:
+        async with open_redis(self._site.redis.url) as client:
             while True:
                 with contextlib.suppress(RedisError, OSError):
                     self.room.see(await look(client))

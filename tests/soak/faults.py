@@ -8,9 +8,8 @@ import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from redis.asyncio import Redis
-
 from tests.soak.fleet import Site
+from tests.support.redis_client import open_redis
 
 Do = Callable[[Site, random.Random], Awaitable[str]]
 
@@ -66,14 +65,14 @@ async def _restart_redis(site: Site, rng: random.Random) -> str:
 
 
 async def _flush_redis(site: Site, rng: random.Random) -> str:
-    async with Redis.from_url(site.redis.url) as client:
+    async with open_redis(site.redis.url) as client:
         await client.flushall()
     return "Redis forgot everything"
 
 
 async def _cut_events(site: Site, rng: random.Random) -> str:
     cuts = rng.randint(1, 8)
-    async with Redis.from_url(site.redis.url) as client:
+    async with open_redis(site.redis.url) as client:
         for _ in range(cuts):
             await client.client_kill_filter(_type="pubsub")
             await asyncio.sleep(rng.uniform(0.0, 0.3))
@@ -81,13 +80,13 @@ async def _cut_events(site: Site, rng: random.Random) -> str:
 
 
 async def _cut_calls(site: Site, rng: random.Random) -> str:
-    async with Redis.from_url(site.redis.url) as client:
+    async with open_redis(site.redis.url) as client:
         await client.client_kill_filter(_type="normal", skipme=True)
     return "all other connections to Redis were cut"
 
 
 async def _forget_scripts(site: Site, rng: random.Random) -> str:
-    async with Redis.from_url(site.redis.url) as client:
+    async with open_redis(site.redis.url) as client:
         await client.script_flush()
     return "Redis forgot all scripts"
 

@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 
 from tests.support.listening import listening
 from tests.support.older_system import KEYS, LINEUP
+from tests.support.redis_client import open_redis
 
 LINE, INSIDE, COUNTER = "queue:wait", "allowedIn:users", "queue:counter"
 SWEEP_LOCK = "job-lock:default:allowedInUserIdsCleanup"
@@ -183,7 +184,7 @@ class OlderGateway:
 @contextlib.asynccontextmanager
 async def older_gateway(redis_url: str, **options: Any) -> AsyncIterator[OlderGateway]:
     """One that runs."""
-    async with Redis.from_url(redis_url, decode_responses=True) as client:
+    async with open_redis(redis_url, decode_responses=True) as client:
         older = OlderGateway(client, **options)
         async with older.running():
             yield older

@@ -75,6 +75,8 @@ async def test_while_a_crowd_comes_and_goes_at_two_gateways_no_user_is_too_many_
     async with asyncio.timeout(50):
         await asyncio.gather(*(visit(n) for n in range(600)))
     watching.cancel()
+    await asyncio.wait([watching])
+    assert watching.cancelled()
     assert most <= CAPACITY
     summary = await gateways[0]["default"].overview()
     assert (summary.waiting, summary.allowed_in) == (0, 0)

@@ -13,6 +13,7 @@ from gateway.errors import QueueUnavailable
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.redis.connection import Redis, RedisConnection
+from tests.support.redis_client import open_redis
 from tests.support.waiting import eventually
 from tests.waiting_room.rooms import SCRIPTS
 
@@ -134,7 +135,7 @@ async def test_after_a_failed_call_all_is_told_again_under_a_new_name(start_redi
     server = start_redis()
     link = Redis(server.url, 0.3).link()
     presence = make(link, dead=2)
-    async with Client.from_url(server.url, decode_responses=True) as redis, presence.running():
+    async with open_redis(server.url, decode_responses=True) as redis, presence.running():
         presence.arrived("ann")
         await counts(redis, {"ann": 1})
         (old,) = await redis.zrange(KEYS.instances, 0, -1)

@@ -16,6 +16,7 @@ from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.room import Limits, NoObserver, Room, RoomPolicy
 from gateway.waiting_room.state import Sign, StateKind, Summary
 from tests.support.older_gateway import NOTIFICATIONS_LOCK
+from tests.support.redis_client import open_redis
 from tests.support.redis_server import StartRedis
 from tests.waiting_room.rooms import SCRIPTS, make_room
 
@@ -128,7 +129,7 @@ async def test_a_user_of_redis_who_may_not_read_the_locks_sweeps_all_the_same(
     start_redis: StartRedis,
 ) -> None:
     server = start_redis()
-    async with Client.from_url(server.url) as client:
+    async with open_redis(server.url) as client:
         await client.execute_command(
             "ACL",
             "SETUSER",

@@ -20,6 +20,7 @@ from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.room import Limits, Room, RoomPolicy
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.state import StateKind
+from tests.support.redis_client import open_redis
 from tests.support.redis_server import StartRedis
 
 RunRooms = Callable[..., Any]
@@ -200,7 +201,7 @@ async def test_the_user_that_the_docs_make_for_the_gateway_may_do_all_it_needs(
     command = re.search(r"^ACL SETUSER gateway .*$", page, re.MULTILINE)
     assert command
     server = start_redis()
-    async with Client.from_url(server.url) as client:
+    async with open_redis(server.url) as client:
         await client.execute_command(*command[0].replace("PREFIX", "{gw}:").split())
     redis = Redis(server.url.replace("unix://", "unix://gateway:secret@"), 5.0)
     rooms = Rooms(redis, prefix="{gw}:", policy=RoomPolicy(wait_replicas=1))

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 import uvloop
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.waiting_room.redis import embedded
 from gateway.waiting_room.redis.embedded import EmbeddedRedisError, embedded_redis, find_server
+from tests.support.redis_client import open_redis
 from tests.support.redis_server import chosen_executable, system_executable, wheel_executable
 
 pytestmark = pytest.mark.redis
@@ -38,7 +38,7 @@ def server() -> Path:
 
 
 async def ask(url: str, *command: Any) -> Any:
-    async with Redis.from_url(url, decode_responses=True) as client:
+    async with open_redis(url, decode_responses=True) as client:
         return await client.execute_command(*command)
 
 
