@@ -25,6 +25,7 @@ from gateway.proxy.uploads import Upload, Uploads
 AWAITED_BYTES: Final = 64 * 1024
 """How many bytes of a body the gateway waits for, and holds in memory, before it contacts a service."""
 
+_LENGTH_0 = b"Content-Length: 0"
 _CHUNKED = b"Transfer-Encoding: chunked"
 _MAY_HAVE_BODY = frozenset({"POST", "PUT", "PATCH"})
 
@@ -55,8 +56,22 @@ def body_of(request: web.BaseRequest, limit: int) -> RequestBody:
         and hdrs.CONTENT_LENGTH not in headers
         and hdrs.TRANSFER_ENCODING not in headers
     ):
-        return _NO_BODY
+        return NO_BODY
     return RequestBody(request, limit)
+
+
+def whole_body(method: str, length: str | None, data: bytes, limit: int) -> RequestBody:
+    """The body ``data`` of a request, which has arrived completely. ``length``: its Content-Length, if it has one.
+
+    Raises PayloadTooLarge if the body is longer than ``limit`` bytes (0: no limit).
+    """
+    if length is None and method not in _MAY_HAVE_BODY:
+        return NO_BODY
+    if length is None:
+        return _NO_BODY_ANNOUNCED
+    if limit and len(data) > limit:
+        raise PayloadTooLarge(limit)
+    return WholeBody(b"Content-Length: %d" % len(data), data)
 
 
 class RequestBody:
@@ -104,7 +119,7 @@ class RequestBody:
             return
         length = headers.get(hdrs.CONTENT_LENGTH)
         if length is None:
-            self.framing = b"Content-Length: 0" if self._request.method in _MAY_HAVE_BODY else b""
+            self.framing = _LENGTH_0 if self._request.method in _MAY_HAVE_BODY else b""
             return
         if not (length.isascii() and length.isdigit()):
             raise BadRequest("Content-Length is no number")
@@ -231,14 +246,16 @@ def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-class _NoBody(RequestBody):
-    """A request without a body: all methods are no-ops."""
+class WholeBody(RequestBody):
+    """A body that has arrived, or none. It needs neither ``gather`` nor ``start``."""
 
     __slots__ = ()
 
-    def __init__(self) -> None:
-        self.data = self.framing = b""
+    def __init__(self, framing: bytes, data: bytes) -> None:
+        self.framing = framing
+        self.data = data
         self.streamed = False
 
 
-_NO_BODY: Final = _NoBody()
+NO_BODY: Final = WholeBody(b"", b"")
+_NO_BODY_ANNOUNCED: Final = WholeBody(_LENGTH_0, b"")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import ClientConnectionError, ClientError, ClientOSError, hdrs
 from aiohttp.connector import Connection
@@ -49,6 +49,10 @@ class Handler(ClientProtocol):
     """
 
     served = False
+    listener: Callable[[], None] | None = None
+    """Called once, when the first head of the expected answer has arrived or the connection has failed."""
+    first_status = 0
+    """The status of the first head that has arrived of the expected answer; 0 before."""
     _unbounded = False
 
     def expect(self, *, body_follows: bool) -> None:
@@ -63,6 +67,8 @@ class Handler(ClientProtocol):
         """The parts of the current head so far."""
         self._head_bytes = 0
         self._chunks: Chunks | None = None
+        self.first_status = 0
+        self.listener = None
         self._renew_parser()
 
     def _renew_parser(self) -> None:
@@ -86,6 +92,7 @@ class Handler(ClientProtocol):
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
         """Takes a head from the parser."""
         message, body = data
+        self.first_status = self.first_status or message.code
         head = self._head[0] if len(self._head) == 1 else b"".join(self._head)
         end = head_end(head)
         # After an interim head whose end was not found, another head follows.
@@ -147,6 +154,17 @@ class Handler(ClientProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parses the incoming bytes that belong to the answer."""
+        self._receive(data)
+        self.notify()
+
+    def notify(self) -> None:
+        """Calls the listener if what it waits for has happened."""
+        listener = self.listener
+        if listener is not None and (self.first_status or self.fault is not None):
+            self.listener = None
+            listener()
+
+    def _receive(self, data: bytes) -> None:
         if not data or not self.speaks_http:
             super().data_received(data)
             return
@@ -207,9 +225,13 @@ class Handler(ClientProtocol):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Saves an answer that arrived before the connection failed: a service that refuses an upload answers and
         closes while the client still sends."""
+        # The listener is called last: until then the connection does not say that it is closed.
+        listener, self.listener = self.listener, None
         if exc is not None:
             self.rescue()
         super().connection_lost(exc)
+        self.listener = listener
+        self.notify()
 
     def rescue(self) -> None:
         """Reads the bytes that have arrived on a connection that can no longer be written to."""
@@ -342,6 +364,33 @@ class UpstreamConnection:
     def fail(self, error: BaseException) -> None:
         """Makes reads from this connection raise ``error``."""
         self._protocol.set_exception(error)
+        self._protocol.notify()
+
+    def on_head(self, call: Callable[[], None]) -> None:
+        """Calls ``call`` once, when the next head can be read without waiting, or reading it fails. Use it after
+        ``send``, instead of waiting in ``read_head``."""
+        self._protocol.listener = call
+        self._protocol.notify()
+
+    @property
+    def has_final_head(self) -> bool:
+        """Whether ``head_at_hand`` may be called: the answer began with a final head, and nothing failed."""
+        return self._protocol.first_status >= 200 and self._protocol.fault is None
+
+    def head_at_hand(self) -> RawResponseMessage:
+        """The result of ``read_head`` if ``has_final_head``."""
+        reading = self.read_head()
+        try:
+            reading.send(None)
+        except StopIteration as done:
+            return cast(RawResponseMessage, done.value)
+        reading.close()
+        raise RuntimeError("there is no head to read")
+
+    def has_whole_body(self, most: int) -> bool:
+        """Whether the whole body has arrived and is shorter than ``most`` bytes, or reading it will fail."""
+        body = self._body
+        return body.exception() is not None or (body.is_eof() and body.total_bytes < most)
 
     async def read_head(self) -> RawResponseMessage:
         """Returns the next head, interim ones (1xx) included.

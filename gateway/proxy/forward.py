@@ -83,7 +83,7 @@ class Forwarder:
             await body.gather(self._uploads, plan.client)
             if body.streamed:
                 return await self._upload(request, plan, send, body)
-        return await self._exchange(request, plan, send, body)
+        return await self.exchange(request, plan, send, body)
 
     async def _upload(
         self, request: web.BaseRequest, plan: ForwardPlan, send: Send, body: RequestBody
@@ -91,17 +91,57 @@ class Forwarder:
         """Forwards a request whose body has not arrived completely."""
         try:
             body.involve(plan.base)
-            return await self._exchange(request, plan, send, body)
+            return await self.exchange(request, plan, send, body)
         finally:
             await body.stop()
 
-    async def _exchange(
-        self, request: web.BaseRequest, plan: ForwardPlan, send: Send, body: RequestBody
+    # -- the steps, for callers that take some of them without a task --------------------------------------
+
+    def instance_for(self, plan: ForwardPlan) -> UpstreamBase:
+        """The instance whose turn it is. Raises NoInstance."""
+        return self._instances.pick(plan.base) if isinstance(plan.base, str) else plan.base
+
+    def idle_connection(self, plan: ForwardPlan, instance: UpstreamBase) -> UpstreamConnection | None:
+        """An idle connection to ``instance``; None if ``exchange`` must connect. ``resume`` must follow, unless the
+        caller itself releases or closes the connection."""
+        connection = self._pool.idle(instance)
+        if connection is not None:
+            plan.calls.begin(instance)
+            self._instances.connected(instance)
+        return connection
+
+    async def exchange(
+        self,
+        request: web.BaseRequest,
+        plan: ForwardPlan,
+        send: Send,
+        body: RequestBody,
+        instance: UpstreamBase | None = None,
     ) -> ForwardedResponse | BufferedResponse:
-        connection = await self._connect(plan, fresh=False)
+        """Connects, sends the request and passes the answer on. ``instance``: the result of ``instance_for``, if it has
+        been called. Raises the errors of ``forward``."""
+        connection = await self._connect(plan, fresh=False, first=instance)
+        return await self.resume(request, plan, send, body, connection)
+
+    async def resume(
+        self,
+        request: web.BaseRequest,
+        plan: ForwardPlan,
+        send: Send,
+        body: RequestBody,
+        connection: UpstreamConnection,
+        *,
+        began: float | None = None,
+        message: RawResponseMessage | None = None,
+    ) -> ForwardedResponse | BufferedResponse:
+        """Takes the steps that remain, and at the end releases or closes ``connection``. ``began``: the result of
+        ``ask``, if the request has been sent; ``message``: the head of the answer, if it has been read."""
         try:
             try:
-                message = await self._ask(request, plan, body, connection)
+                if began is None:
+                    began = self.ask(request.method, plan, body, connection)
+                if message is None:
+                    message = await self._answer(request, plan, connection, began)
             except UpstreamUnreachable:
                 # An idle connection may have been closed while the request was being sent on it.
                 again = connection.reused and connection.lost and not body.streamed
@@ -109,7 +149,8 @@ class Forwarder:
                     raise
                 connection.close()
                 connection = await self._connect(plan, fresh=True)
-                message = await self._ask(request, plan, body, connection)
+                began = self.ask(request.method, plan, body, connection)
+                message = await self._answer(request, plan, connection, began)
             if message.code == 101:
                 return await self._tunnels.carry(request, connection, message, plan)
             keep_alive = request.keep_alive
@@ -127,9 +168,11 @@ class Forwarder:
                 # The client may disconnect while the body is being stopped.
                 connection.close()
 
-    async def _connect(self, plan: ForwardPlan, *, fresh: bool) -> UpstreamConnection:
-        """Connects to the instance, or tries one instance after the other. Nothing has been sent yet, so any method may
-        retry."""
+    async def _connect(
+        self, plan: ForwardPlan, *, fresh: bool, first: UpstreamBase | None = None
+    ) -> UpstreamConnection:
+        """Connects to the instance, or tries one instance after the other, ``first`` before the others. Nothing has
+        been sent yet, so any method may retry."""
         service = plan.base
         if not isinstance(service, str):
             plan.calls.begin(service)
@@ -139,7 +182,7 @@ class Forwarder:
                 raise exc.error from exc
         tried: tuple[UpstreamBase, ...] = ()
         while True:
-            base = self._instances.pick(service, tried)
+            base, first = first or self._instances.pick(service, tried), None
             plan.calls.begin(base)
             try:
                 connection = await self._pool.connect(base, plan.connect_timeout, fresh=fresh)
@@ -153,24 +196,33 @@ class Forwarder:
                 if len(tried) == _INSTANCES_TRIED or not set(self._instances.known(service)) - set(tried):
                     raise exc.error from exc
 
-    async def _ask(
-        self, request: web.BaseRequest, plan: ForwardPlan, body: RequestBody, connection: UpstreamConnection
-    ) -> RawResponseMessage:
-        """Sends the request and returns the head of the final answer, or of a 101, requested or not."""
+    def ask(self, method: str, plan: ForwardPlan, body: RequestBody, connection: UpstreamConnection) -> float:
+        """Sends the request, and starts to send the rest of its body if that has not arrived. Returns when that was, on
+        the clock of ``perf_counter``. Raises BadRequest, or UpstreamUnreachable if the connection is gone."""
         framing = body.framing if plan.websocket is None else UPGRADE
-        head = request_head(request.method, plan.target, plan.headers, connection.authority, framing)
-        connection.begin(body_follows=request.method != hdrs.METH_HEAD)
+        head = request_head(method, plan.target, plan.headers, connection.authority, framing)
+        connection.begin(body_follows=method != hdrs.METH_HEAD)
         began = perf_counter()
         connection.send(head + body.data if body.data else head)
         if body.streamed:
             body.start(connection, plan.response_timeout)
         else:
             connection.start_deadline(plan.response_timeout)
+        return began
+
+    def answered(self, plan: ForwardPlan, message: RawResponseMessage, began: float) -> None:
+        """The head of the final answer has arrived."""
+        self._on_head(plan.route_id, perf_counter() - began)
+        plan.calls.answered(message.code)
+
+    async def _answer(
+        self, request: web.BaseRequest, plan: ForwardPlan, connection: UpstreamConnection, began: float
+    ) -> RawResponseMessage:
+        """Returns the head of the final answer, or of a 101, requested or not."""
         for _ in range(_INTERIM_HEADS):
             message = await connection.read_head()
             if message.code >= 200 or message.code == 101:
-                self._on_head(plan.route_id, perf_counter() - began)
-                plan.calls.answered(message.code)
+                self.answered(plan, message, began)
                 return message
             # A 100 is dropped: the gateway itself has already answered a client that expects one.
             if message.code > 101:

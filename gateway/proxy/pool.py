@@ -72,6 +72,7 @@ class UpstreamPool:
     async def __aenter__(self) -> Self:
         self._connector = self._make_connector()
         self._deadlines = Deadlines()
+        self._loop = asyncio.get_running_loop()
         return self
 
     async def __aexit__(
@@ -101,26 +102,34 @@ class UpstreamPool:
 
         Raises ConnectFailed.
         """
-        loop = asyncio.get_running_loop()
-        target = self._target(base)
-        rest = partial(self._rest, base)
-        idle = () if fresh else self._idle.get(base, ())
-        while idle:
-            connection, since = idle.pop()
-            protocol: Handler = connection.protocol  # type: ignore[assignment]
-            if _usable(protocol) and loop.time() - since < self._idle_seconds:
-                return UpstreamConnection(
-                    connection, protocol, target.authority, self._deadlines, rest, self._linger
-                )
-            connection.close()
+        kept = None if fresh else self.idle(base)
+        if kept is not None:
+            return kept
         try:
-            connection = await self._connector.connect(target, [], _timeouts(seconds))
+            connection = await self._connector.connect(self._target(base), [], _timeouts(seconds))
         except TimeoutError as exc:
             raise ConnectFailed(UpstreamTimeout("connect"), instance_at_fault=True) from exc
         except (ClientError, OSError, UnicodeError) as exc:  # UnicodeError: a name that can't be looked up
             raise _connect_failed(exc) from exc
-        protocol = connection.protocol  # type: ignore[assignment]
-        return UpstreamConnection(connection, protocol, target.authority, self._deadlines, rest, self._linger)
+        return self._taken(base, connection)
+
+    def idle(self, base: UpstreamBase) -> UpstreamConnection | None:
+        """The idle connection to ``base`` that was used last; None if there is none that can be used."""
+        idle = self._idle.get(base)
+        now = self._loop.time()
+        while idle:
+            connection, since = idle.pop()
+            protocol = connection.protocol
+            if protocol is not None and _usable(protocol) and now - since < self._idle_seconds:
+                return self._taken(base, connection)
+            connection.close()
+        return None
+
+    def _taken(self, base: UpstreamBase, connection: Connection) -> UpstreamConnection:
+        protocol: Handler = connection.protocol  # type: ignore[assignment]
+        authority = self._target(base).authority
+        rest = partial(self._rest, base)
+        return UpstreamConnection(connection, protocol, authority, self._deadlines, rest, self._linger)
 
     def _rest(self, base: UpstreamBase, connection: Connection) -> None:
         """Keeps a connection that can be used again, for a limited time."""

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiohttp import ClientConnectionResetError, hdrs, web
 from aiohttp.http import RawResponseMessage
@@ -26,7 +26,9 @@ _TRACE_ID = TRACE_ID.encode()
 # A 205 has no content either, but clients read its length as in any other answer.
 BODILESS = frozenset({204, 205, 304})
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
-_AT_ONCE_BYTES = 16 * 1024
+AT_ONCE_BYTES: Final = 16 * 1024
+"""A shorter body that has arrived is written together with the head."""
+
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -150,6 +152,39 @@ def answer_headers(message: RawResponseMessage, plan: ForwardPlan) -> ResponseHe
     return headers
 
 
+class AnswerHead(NamedTuple):
+    """The head of an answer as the client gets it, and how its body is framed."""
+
+    data: bytes
+    status: int
+    reason: str
+    chunked: bool
+    bodiless: bool
+    """Whether no body follows. A route may have changed a status with a body to one without; that body is not read."""
+    framed: bool
+    """Whether the client can tell where the body ends while the connection is open."""
+    keep_alive: bool
+    """Whether another request can be read after this answer."""
+
+
+def head_for(
+    message: RawResponseMessage, plan: ForwardPlan, *, method: str, http11: bool, keep_alive: bool
+) -> AnswerHead:
+    """The head for the client. ``method`` and ``http11`` are the request's; ``keep_alive``: whether its connection may
+    stay open. Raises UpstreamUnreachable for a head that can't be passed on correctly."""
+    headers = answer_headers(message, plan)
+    status, reason = message.code, message.reason
+    if plan.status is not None:
+        status, reason = plan.status, _REASONS.get(plan.status, "")
+    bodiless = status in BODILESS or method == hdrs.METH_HEAD
+    length = _length(headers.length, message.code, status, bodiless=bodiless)
+    chunked = http11 and length is None and not bodiless
+    framed = chunked or bodiless or length is not None
+    keep_alive = keep_alive and framed
+    data = response_head(status, reason, headers.fields, _framing(http11, chunked, length, keep_alive))
+    return AnswerHead(data, status, reason, chunked, bodiless, framed, keep_alive)
+
+
 async def send_answer(
     request: web.BaseRequest,
     connection: UpstreamConnection,
@@ -162,26 +197,16 @@ async def send_answer(
     Raises UpstreamUnreachable if nothing has been written yet. After that, if the upstream breaks off, the client gets
     a broken transfer too, and never an ending that looks complete.
     """
-    headers = answer_headers(message, plan)
-    status, reason = message.code, message.reason
-    if plan.status is not None:
-        status, reason = plan.status, _REASONS.get(plan.status, "")
-    bodiless = status in BODILESS or request.method == hdrs.METH_HEAD
-    length = _length(headers.length, message.code, status, bodiless=bodiless)
     http11 = request.version >= (1, 1)
-    chunked = http11 and length is None and not bodiless
-    framed = chunked or bodiless or length is not None
-    keep_alive = keep_alive and framed
-    framing = _framing(http11, chunked, length, keep_alive)
-    head = response_head(status, reason, headers.fields, framing)
-    # A route may have changed a status with a body to one without. That body is not read.
-    data, ended = (b"", True) if bodiless else connection.take()
-    response = ForwardedResponse(message, status, reason, keep_alive)
+    head = head_for(message, plan, method=request.method, http11=http11, keep_alive=keep_alive)
+    chunked, framed = head.chunked, head.framed
+    data, ended = (b"", True) if head.bodiless else connection.take()
+    response = ForwardedResponse(message, head.status, head.reason, head.keep_alive)
     write = writing_to(request)
     total = len(data)
-    piece = _first_piece(head, data, chunked, ended)
+    piece = first_piece(head, data, ended=ended)
     try:
-        if ended and total < _AT_ONCE_BYTES:
+        if ended and total < AT_ONCE_BYTES:
             # The usual case. Nothing has to be awaited, so no coroutine is needed.
             # Recorded, because the client may leave once it has the answer, before all of its own body is sent.
             request[BEGUN] = response
@@ -270,9 +295,10 @@ def _length(length: bytes | None, answered: int, status: int, *, bodiless: bool)
     return None if bodiless else b"0"
 
 
-def _first_piece(head: bytes, data: bytes, chunked: bool, ended: bool) -> bytes:
+def first_piece(answer: AnswerHead, data: bytes, *, ended: bool) -> bytes:
     """The head and the part of the body that has arrived; all of it if the body has ``ended``."""
-    if not chunked:
+    head = answer.data
+    if not answer.chunked:
         return head + data if data else head
     if ended:
         return b"%b%x\r\n%b\r\n0\r\n\r\n" % (head, len(data), data) if data else head + b"0\r\n\r\n"
