@@ -11,9 +11,19 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
 from gateway.auth.identity import identity_headers, signature_header, strip_identity
-from gateway.context import CONFIGURATION, CONTEXT, DOWNLOADS, FORWARDER, OBSERVERS, RequestContext
+from gateway.context import (
+    CONFIGURATION,
+    CONTEXT,
+    DOWNLOADS,
+    FORWARDER,
+    OBSERVERS,
+    Configuration,
+    RequestContext,
+)
 from gateway.errors import BadRequest, GatewayError
 from gateway.observability.spans import TracedCalls, Tracer
+from gateway.observability.tracing import TraceContext
+from gateway.proxy.downloads import Downloads
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.headers import taken_off, upstream_headers, without_named
 from gateway.proxy.load_balancer import UpstreamBase
@@ -26,6 +36,7 @@ from gateway.routing.filters.edits import AddIfBlank, HeaderEdit
 from gateway.routing.own_headers import folded, is_written
 from gateway.routing.path import is_authority
 from gateway.routing.table import Match
+from gateway.server.head import RequestHead
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
@@ -47,6 +58,12 @@ def to_service(request: web.Request) -> Awaitable[web.StreamResponse]:
     return send(request, plan_for(request, match))
 
 
+def plan_for(request: web.Request, match: Match) -> ForwardPlan:
+    """What is sent to the service, and how."""
+    app = request.app
+    return plan_of(request, request[CONTEXT], match, app[CONFIGURATION], app[DOWNLOADS])
+
+
 def send(
     request: web.Request, plan: ForwardPlan, respond: Send = send_answer
 ) -> Awaitable[web.StreamResponse]:
@@ -61,14 +78,7 @@ def send(
 async def _traced(
     forwarder: Forwarder, tracer: Tracer, request: web.Request, plan: ForwardPlan, respond: Send
 ) -> web.StreamResponse:
-    calls = TracedCalls(
-        tracer,
-        request[CONTEXT].trace,
-        method=request.method,
-        route=plan.route_id,
-        service=plan.base if isinstance(plan.base, str) else "",
-        headers=plan.headers,
-    )
+    calls = traced_calls(tracer, request[CONTEXT].trace, request.method, plan)
     complete = False
     try:
         response = await forwarder.forward(request, plan._replace(calls=calls), respond)
@@ -81,9 +91,26 @@ async def _traced(
     return response
 
 
-def plan_for(request: web.Request, match: Match) -> ForwardPlan:
-    """What is sent to the service, and how."""
-    context, configuration = request[CONTEXT], request.app[CONFIGURATION]
+def traced_calls(tracer: Tracer, trace: TraceContext, method: str, plan: ForwardPlan) -> TracedCalls:
+    """Records the calls to instances that a recorded request leads to."""
+    return TracedCalls(
+        tracer,
+        trace,
+        method=method,
+        route=plan.route_id,
+        service=plan.base if isinstance(plan.base, str) else "",
+        headers=plan.headers,
+    )
+
+
+def plan_of(
+    request: RequestHead,
+    context: RequestContext,
+    match: Match,
+    configuration: Configuration,
+    downloads: Downloads,
+) -> ForwardPlan:
+    """The same for any form of a request. Raises BadRequest if a filter makes a host of it that is none."""
     settings, changes, sent = configuration.settings, match.changes, request.headers
     # Before the filters run: a filter may add headers that name another call to the service, a client may not.
     raw = strip_identity(request.raw_headers)
@@ -148,7 +175,7 @@ def plan_for(request: web.Request, match: Match) -> ForwardPlan:
         key_of(request.method, request.version, sent) if hdrs.UPGRADE in sent else None,
         client=context.client,
         security=context.security,
-        downloads=request.app[DOWNLOADS],
+        downloads=downloads,
     )
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiohttp import web
 
 from gateway.api.endpoints import Endpoint
 from gateway.api.envelope import standing, success
-from gateway.context import ADMISSIONS, CONTEXT, ROOMS, RequestContext
+from gateway.context import ADMISSIONS, CONTEXT, ROOMS, Handler, RequestContext
 from gateway.errors import BadRequest, NotAllowedIn, NotInQueue, QueueStorageFull
+from gateway.observability.spans import Admissions
 from gateway.query import values_of
+from gateway.server.whole_response import JsonAnswer
 from gateway.settings.model import Settings
 from gateway.waiting_room.keys import DEFAULT_ROOM
-from gateway.waiting_room.state import Left, StateKind
+from gateway.waiting_room.state import Left, State, StateKind
 
 if TYPE_CHECKING:
     from gateway.waiting_room.room import Room, What
@@ -59,24 +63,52 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     )
 
 
-async def lineup(request: web.Request) -> web.StreamResponse:
-    """Lines the caller up, or admits the caller at once."""
-    user = caller(request[CONTEXT])
-    state = await _room(request).lineup(user)
+class StateCall(NamedTuple):
+    """A call that asks the room for the caller's state, and answers with it."""
+
+    ask: Callable[[Room, str], asyncio.Future[State]]
+    """The question, by room and user. Raises QueueUnavailable."""
+    answer: Callable[[RequestContext, Admissions, State], JsonAnswer]
+    """The answer. Raises QueueStorageFull or NotInQueue."""
+
+
+def _answer_lineup(context: RequestContext, admissions: Admissions, state: State) -> JsonAnswer:
     if state.kind is StateKind.FULL:
         raise QueueStorageFull(random.uniform(*STORAGE_FULL_RETRY_SECONDS))
     if state.waiting:
-        request.app[ADMISSIONS].waits(state.room, user, state.ticket, request[CONTEXT].trace)
-    return standing(request[CONTEXT], _LINEUP_MESSAGES[state.kind], state)
+        admissions.waits(state.room, caller(context), state.ticket, context.trace)
+    return standing(context, _LINEUP_MESSAGES[state.kind], state)
+
+
+def _answer_status(context: RequestContext, admissions: Admissions, state: State) -> JsonAnswer:
+    if state.kind is StateKind.NONE:
+        raise NotInQueue
+    key = "status.waiting" if state.waiting else "status.allowed_in"
+    return standing(context, key, state)
+
+
+LINEUP: Final = StateCall(lambda room, user: room.lineup(user), _answer_lineup)
+STATUS: Final = StateCall(lambda room, user: room.status(user), _answer_status)
+
+
+async def lineup(request: web.Request) -> web.StreamResponse:
+    """Lines the caller up, or admits the caller at once."""
+    return await _state(request, LINEUP)
 
 
 async def status(request: web.Request) -> web.StreamResponse:
     """The caller's state."""
-    state = await _room(request).status(caller(request[CONTEXT]))
-    if state.kind is StateKind.NONE:
-        raise NotInQueue
-    key = "status.waiting" if state.waiting else "status.allowed_in"
-    return standing(request[CONTEXT], key, state)
+    return await _state(request, STATUS)
+
+
+async def _state(request: web.Request, call: StateCall) -> web.StreamResponse:
+    context = request[CONTEXT]
+    state = await call.ask(_room(request), caller(context))
+    return call.answer(context, request.app[ADMISSIONS], state)
+
+
+STATE_CALLS: Final[Mapping[Handler, StateCall]] = {lineup: LINEUP, status: STATUS}
+"""The calls that ask for a state, by their handler."""
 
 
 async def drop_slot(request: web.Request) -> web.StreamResponse:

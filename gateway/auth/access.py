@@ -164,6 +164,10 @@ def _no_origin(_origin: str) -> bool:
     return False
 
 
+class MustWait(Exception):
+    """Identifying the caller has to wait for keys."""
+
+
 class Authenticator:
     """Identifies the caller of a request: combines token sources, verification and public rules.
 
@@ -220,27 +224,66 @@ class Authenticator:
         ``TokenExpired``.
         """
         try:
-            credential = find_credential(
-                method, path, headers, query=query, form=form, cookie_name=self._cookie_name
-            )
-            if credential is None:
-                if not access.is_open(method, path, gated=gated):
-                    raise TokenRequired
-                self._on_token(TokenRequired.code)
-                return None
-            check_origin(method, path, credential, headers, self._allowed_origin)
-            # A token in the header is not in the cache: ``from_cache`` would have found it.
-            in_header = credential.source is TokenSource.HEADER
-            principal = None if in_header else self._verifier.cached(credential.token)
-            if principal is not None:
-                self._on_token("cached")
-                return principal
+            found = self._find(access, method, path, headers, query=query, form=form, gated=gated)
+            if not isinstance(found, Credential):
+                return found
             grace = self._stream_grace if (method, path) == STREAM_CALL else 0.0
-            principal = await self._verifier.check(credential.token, grace=grace)
+            principal = await self._verifier.check(found.token, grace=grace)
             self._on_token("late" if principal.late else "ok")
         except AuthError as error:
-            self._on_token(error.code)
-            if access.is_open(method, path, gated=gated):
-                return None
-            raise
+            self._refused(error, access, method, path, gated)
+            return None
         return principal
+
+    def identify_at_once(
+        self, access: Access, method: str, path: str, headers: Headers, *, gated: bool = False
+    ) -> Principal | None:
+        """``identify`` without waiting, for calls that neither open a stream nor leave. Raises its errors, and
+        MustWait, before anything has been counted, if that needs keys that are not known yet."""
+        try:
+            found = self._find(access, method, path, headers, gated=gated)
+            if not isinstance(found, Credential):
+                return found
+            principal = self._verifier.check_at_once(found.token)
+            if principal is None:
+                raise MustWait
+            self._on_token("ok")
+        except AuthError as error:
+            self._refused(error, access, method, path, gated)
+            return None
+        return principal
+
+    def _find(
+        self,
+        access: Access,
+        method: str,
+        path: str,
+        headers: Headers,
+        *,
+        query: str = "",
+        form: Sequence[str] = (),
+        gated: bool = False,
+    ) -> Credential | Principal | None:
+        """The token to check; or the caller, if that is decided without checking one."""
+        credential = find_credential(
+            method, path, headers, query=query, form=form, cookie_name=self._cookie_name
+        )
+        if credential is None:
+            if not access.is_open(method, path, gated=gated):
+                raise TokenRequired
+            self._on_token(TokenRequired.code)
+            return None
+        check_origin(method, path, credential, headers, self._allowed_origin)
+        # A token in the header is not in the cache: ``from_cache`` would have found it.
+        in_header = credential.source is TokenSource.HEADER
+        principal = None if in_header else self._verifier.cached(credential.token)
+        if principal is None:
+            return credential
+        self._on_token("cached")
+        return principal
+
+    def _refused(self, error: AuthError, access: Access, method: str, path: str, gated: bool) -> None:
+        """Raises ``error`` unless the call is open to everyone."""
+        self._on_token(error.code)
+        if not access.is_open(method, path, gated=gated):
+            raise error

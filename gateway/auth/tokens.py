@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final, TypeGuard
+from typing import Any, Final, NamedTuple, TypeGuard
 
 from gateway.auth.encoding import decode_base64url, decode_object
 from gateway.auth.jwks import Jwks
@@ -110,18 +110,40 @@ class TokenVerifier:
         ``late=True`` instead of ``TokenExpired``. Raises ``TokenInvalid`` for anything else that is wrong with it
         and ``AuthUnavailable`` if there are no keys to verify it with.
         """
-        head, body, signing_input, signature = _split(token)
-        kid, algorithm = self._headers.get(head) or _read_header(head, self._jwks.algorithms)
+        parts = _split(token)
+        kid, algorithm = self._header(parts)
         key = self._jwks.known_key(kid, algorithm) or await self._jwks.key(kid, algorithm)
         generation = self._jwks.generation
-        if not key.verify(signing_input, signature):
+        if not key.verify(parts.signing_input, parts.signature):
             successor = await self._jwks.successor(key) if kid is None else None
             generation = self._jwks.generation
-            if successor is None or not successor.verify(signing_input, signature):
+            if successor is None or not successor.verify(parts.signing_input, parts.signature):
                 raise TokenInvalid("signature")
-        self._keep_header(head, kid, algorithm)
+        return self._accept(token, parts, kid, algorithm, generation, grace)
+
+    def check_at_once(self, token: str, *, grace: float = 0.0) -> Principal | None:
+        """``check`` without waiting: None if that needs keys that are not known yet. Raises the errors of ``check``."""
+        parts = _split(token)
+        kid, algorithm = self._header(parts)
+        key = self._jwks.known_key(kid, algorithm)
+        if key is None:
+            return None
+        if not key.verify(parts.signing_input, parts.signature):
+            if kid is None:
+                return None
+            raise TokenInvalid("signature")
+        return self._accept(token, parts, kid, algorithm, self._jwks.generation, grace)
+
+    def _header(self, parts: _Parts) -> tuple[str | None, str]:
+        return self._headers.get(parts.head) or _read_header(parts.head, self._jwks.algorithms)
+
+    def _accept(
+        self, token: str, parts: _Parts, kid: str | None, algorithm: str, generation: int, grace: float
+    ) -> Principal:
+        """Check the claims of a token with a good signature, and cache it."""
+        self._keep_header(parts.head, kid, algorithm)
         try:
-            claims = decode_object(decode_base64url(body))
+            claims = decode_object(decode_base64url(parts.body))
         except ValueError:
             raise TokenInvalid("claims are not a JSON object") from None
         # Some serializers write an absent claim as null.
@@ -179,8 +201,16 @@ class TokenVerifier:
             self._headers[head] = (kid, algorithm)
 
 
-def _split(token: str) -> tuple[bytes, bytes, bytes, bytes]:
+class _Parts(NamedTuple):
     """The encoded header, the encoded claims, the signed bytes, and the decoded signature."""
+
+    head: bytes
+    body: bytes
+    signing_input: bytes
+    signature: bytes
+
+
+def _split(token: str) -> _Parts:
     if len(token) > MAX_TOKEN_CHARS:
         raise TokenInvalid("too long")
     if not token.isascii():
@@ -190,7 +220,7 @@ def _split(token: str) -> tuple[bytes, bytes, bytes, bytes]:
         raise TokenInvalid("not three parts")
     head, body, signature = parts
     try:
-        return head, body, head + b"." + body, decode_base64url(signature)
+        return _Parts(head, body, head + b"." + body, decode_base64url(signature))
     except ValueError:
         raise TokenInvalid("the signature is not base64url") from None
 

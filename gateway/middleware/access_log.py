@@ -22,6 +22,7 @@ from gateway.observability.logging import ABORTED
 from gateway.observability.tracing import TRACE_ID
 from gateway.proxy.forwarded import origin
 from gateway.proxy.response import BEGUN
+from gateway.proxy.untrusted_proxies import UntrustedProxies
 from gateway.server.head import RequestHead
 from gateway.server.whole_response import SERVER_NAME, WholeAnswer
 
@@ -32,11 +33,7 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
     app = request.app
     configuration, observers = app[CONFIGURATION], app[OBSERVERS]
     context = request[CONTEXT] = new_context(request, configuration, observers)
-    context.recorded = context.trace.sampled and observers.tracer.enter(context.trace)
-    untrusted = app[UNTRUSTED_PROXIES]
-    if untrusted.watching:
-        untrusted.look(request.remote or "", request.headers, configuration.trusted)
-    observers.metrics.under_way += 1
+    begin(request, context, configuration, observers, app[UNTRUSTED_PROXIES])
     sent = _Sent()
     try:
         response = await handler(request)
@@ -81,6 +78,20 @@ def new_context(request: RequestHead, configuration: Configuration, observers: O
         if context.security is not None and context.origin.scheme == "https":
             context.security = context.security.over_tls
     return context
+
+
+def begin(
+    request: RequestHead,
+    context: RequestContext,
+    configuration: Configuration,
+    observers: Observers,
+    untrusted: UntrustedProxies,
+) -> None:
+    """From now on the request is under way: it counts as such, and this task's work belongs to its trace."""
+    context.recorded = context.trace.sampled and observers.tracer.enter(context.trace)
+    if untrusted.watching:
+        untrusted.look(request.remote or "", request.headers, configuration.trusted)
+    observers.metrics.under_way += 1
 
 
 def complete(answer: web.StreamResponse, context: RequestContext) -> None:

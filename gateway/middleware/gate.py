@@ -8,6 +8,8 @@ from aiohttp.typedefs import Handler
 from gateway.api.envelope import NotAdmitted
 from gateway.context import CONFIGURATION, CONTEXT, OBSERVERS, ROOMS
 from gateway.errors import QueueUnavailable, QueueWaiting
+from gateway.settings.model import Settings
+from gateway.waiting_room.state import State
 
 
 @web.middleware
@@ -24,13 +26,23 @@ async def _pass_gate(app: web.Application, room: str, user: str, renews_only: bo
     settings = app[CONFIGURATION].settings
     try:
         state = await app[ROOMS][room].enter(user)
-    except QueueUnavailable:
-        if not (settings.queue_fail_open or renews_only):
-            raise
+    except QueueUnavailable as error:
+        check_unavailable(error, settings, renews_only)
         app[OBSERVERS].metrics.passed_unchecked()
-        return
+    else:
+        check_place(state, settings, renews_only)
+
+
+def check_place(state: State, settings: Settings, renews_only: bool) -> None:
+    """Whether a user in this state passes the gate. Raises QueueWaiting or NotAdmitted if not."""
     if state.allowed_in or renews_only:
         return
     if state.waiting:
         raise QueueWaiting(state, retry_after=settings.queue_status_interval_seconds)
     raise NotAdmitted
+
+
+def check_unavailable(error: QueueUnavailable, settings: Settings, renews_only: bool) -> None:
+    """Whether a call passes the gate unchecked while Redis is unavailable. Raises ``error`` if not."""
+    if not (settings.queue_fail_open or renews_only):
+        raise error

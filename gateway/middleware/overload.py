@@ -17,6 +17,7 @@ from gateway.errors import GatewayError, Overloaded
 from gateway.middleware.access_log import complete, new_context
 from gateway.middleware.cors import apply_cors
 from gateway.middleware.resolve import RESOLVER, Resolver
+from gateway.observability.loop_lag import LoopLag
 from gateway.routing.cors import Headers
 from gateway.server.arrivals import RefusalOf
 from gateway.server.head import RequestHead
@@ -33,9 +34,16 @@ async def overload(request: web.Request, handler: Handler) -> web.StreamResponse
     if context.sheddable:
         app = request.app
         limit = app[CONFIGURATION].settings.overload_lag_ms
-        if limit and (app[LOOP_LAG].milliseconds > limit or _is_crowded(app[ROOMS], request.method, context)):
-            raise overloaded()
+        check_overload(context, request.method, limit, app[LOOP_LAG], app[ROOMS])
     return await handler(request)
+
+
+def check_overload(
+    context: RequestContext, method: str, limit: float, loop_lag: LoopLag, rooms: Rooms
+) -> None:
+    """Raises Overloaded for a new user if the event loop is ``limit`` milliseconds behind (0: no limit), or Redis."""
+    if limit and context.sheddable and (loop_lag.milliseconds > limit or _is_crowded(rooms, method, context)):
+        raise overloaded()
 
 
 def overloaded() -> Overloaded:

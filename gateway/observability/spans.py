@@ -84,6 +84,10 @@ class Tracer:
         _current.set(trace)
         return True
 
+    def step_aside(self) -> None:
+        """From now on, this task works for no request. A callback that serves several requests calls it after each."""
+        _current.set(None)
+
     def leave(
         self, trace: TraceContext, *, label: str, method: str, status: int, seconds: float, code: str
     ) -> None:
