@@ -53,6 +53,7 @@ from gateway.context import (
     Refresh,
 )
 from gateway.discovery.eureka.client import Eureka, discovering
+from gateway.fast_path.executor import FastPath
 from gateway.middleware.access_log import access_log
 from gateway.middleware.authentication import authentication
 from gateway.middleware.cors import acting, cors
@@ -95,6 +96,8 @@ TOKENS: Final[web.AppKey[Tokens]] = web.AppKey("tokens", Tokens)
 POOL: Final[web.AppKey[UpstreamPool]] = web.AppKey("pool", UpstreamPool)
 INSTANCES: Final[web.AppKey[Instances]] = web.AppKey("instances", Instances)
 TUNNELS: Final[web.AppKey[Tunnels]] = web.AppKey("tunnels", Tunnels)
+FAST_PATH: Final[web.AppKey[FastPath]] = web.AppKey("fast_path", FastPath)
+"""Absent on the management port, and if the settings turn it off."""
 EUREKA: Final[web.AppKey[Eureka]] = web.AppKey("eureka", Eureka)
 """Absent unless the settings name Eureka servers."""
 
@@ -142,6 +145,8 @@ def create_app(
         ]
     )
     app.on_shutdown.append(end_streams)
+    if settings.fast_path:
+        app[FAST_PATH] = FastPath(app)
     return app
 
 

@@ -22,6 +22,7 @@ from prometheus_client import REGISTRY
 from gateway.app import (
     ARRIVALS,
     EUREKA,
+    FAST_PATH,
     METRICS,
     ROUTE_SOURCES,
     SETTINGS,
@@ -298,6 +299,7 @@ def runner_of(app: web.Application, on_full: Callable[[], None] | None = None) -
         refuse=refuse_unread(app),
         cors_of=cors_of(app),
         detached=app[DETACHED],
+        fast_path=app.get(FAST_PATH),
     )
 
 

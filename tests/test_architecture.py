@@ -35,9 +35,20 @@ DIRECTIONS: dict[str, set[str]] = {
     "systemd": set(),
     "versions": set(),
     # The composition root, and what it is made of that knows several packages.
-    "app": {"accounting", "api", "composition", "context", "middleware", "pages", *_PARTS, *_BASE},
+    "app": {
+        "accounting",
+        "api",
+        "composition",
+        "context",
+        "fast_path",
+        "middleware",
+        "pages",
+        *_PARTS,
+        *_BASE,
+    },
     "composition": {"__init__", "api", *_PARTS, *_BASE},
     # HTTP in, HTTP out.
+    "fast_path": {"accounting", "api", "context", "middleware", *_PARTS, *_BASE},
     "middleware": {"accounting", "api", "context", *_PARTS, *_BASE},
     "api": {"__init__", "accounting", "context", "pages", *_PARTS, *_BASE},
     "pages": set(),

@@ -58,6 +58,9 @@ class Metrics:
         )
         self._unchecked = make.counter("gate_unchecked", "Gated requests let pass because Redis was away.")
         self._tokens = make.tally("tokens", "Requests looked at for a token.", "outcome").counts
+        self._fast_path = make.tally(
+            "fast_path_requests", "Requests served on the fast path.", "route"
+        ).counts
         self._jwks = make.counter("jwks_fetches", "Fetches of the key set.", "outcome")
         self._reloads = make.counter("route_reloads", "Reloads of the routes.", "outcome")
         self._routes_ok = make.gauge("routes_up_to_date", "1 unless the last reload was refused.")
@@ -138,6 +141,10 @@ class Metrics:
     def token(self, outcome: str) -> None:
         """The token of a request was checked: ``ok``, ``cached``, ``late``, or the error's code."""
         self._tokens[outcome] += 1
+
+    def fast_path_request(self, route: str) -> None:
+        """The fast path serves a request of this route."""
+        self._fast_path[route] += 1
 
     def jwks_fetched(self, ok: bool) -> None:
         """The key set was fetched; ``ok`` says whether that succeeded."""
@@ -241,6 +248,7 @@ class NoMetrics(Metrics):
     def rejected(self, code: str) -> None: ...
     def passed_unchecked(self) -> None: ...
     def token(self, outcome: str) -> None: ...
+    def fast_path_request(self, route: str) -> None: ...
     def jwks_fetched(self, ok: bool) -> None: ...
     def routes_reloaded(self, ok: bool) -> None: ...
     def eureka_call(self, operation: str, outcome: str) -> None: ...

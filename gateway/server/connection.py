@@ -20,30 +20,18 @@ import logging
 from collections.abc import Callable
 from typing import Any, cast
 
-from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
+from aiohttp import HttpVersion10, hdrs, web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from multidict import CIMultiDictProxy
+from aiohttp.streams import StreamReader
 
+from gateway.server import framing
 from gateway.server.arrivals import ARRIVALS, RefusalOf
 from gateway.server.deadlines import TICK_SECONDS
-from gateway.server.framing import (
-    BODY_TOO_LATE,
-    HEAD_END,
-    HEAD_TOO_LATE,
-    BodyReader,
-    BodyTooSlow,
-    HeadReader,
-    fault_of,
-    framing_of,
-    one_whole_head,
-    url_of,
-    with_host,
-)
-from gateway.server.interfaces import Listener
+from gateway.server.interfaces import FastCall, Listener
 from gateway.server.limits import REST_READ_BYTES
-from gateway.server.request_handler import ClientRequest, InnerTransport, RequestHandler
+from gateway.server.reading_pause import ReadingPause
+from gateway.server.request_handler import ClientRequest, InnerTransport, RequestHandler, parsed_request
 from gateway.server.unread import has_come, unread_of
 from gateway.server.write_timeout import WriteTimeout
 
@@ -60,11 +48,10 @@ class Guard(asyncio.Protocol):
         "_deaf",
         "_ending",
         "_held",
-        "_held_back",
         "_idle",
         "_inner",
         "_meant",
-        "_paused",
+        "_pause",
         "_phase",
         "_queued",
         "_reader",
@@ -75,9 +62,11 @@ class Guard(asyncio.Protocol):
         "_tunnel",
         "_upgrade",
         "active",
+        "fast_call",
         "lost",
         "transport",
         "writing",
+        "writing_paused",
     )
 
     def __init__(self, server: Listener) -> None:
@@ -89,13 +78,17 @@ class Guard(asyncio.Protocol):
         self.writing: WriteTimeout | None = None
         self.active = server.loop.time()
         """When the last request ended, or the connection began."""
+        self.writing_paused = False
+        """Whether the client does not take what was written."""
+        self.fast_call: FastCall | None = None
+        """The current request, if the fast path serves it."""
         self._inner: RequestHandler | None = None
         self._request: ClientRequest | None = None
         self._task: asyncio.Task[None] | None = None
         self._meant: tuple[str, str] | None = None
         """Method and target of the head passed on last, if aiohttp's parser can't read them."""
-        self._body = BodyReader(limits.line_bytes, limits.headers, limits.head_bytes)
-        self._reader = HeadReader(limits.line_bytes, limits.head_bytes)
+        self._body = framing.BodyReader(limits.line_bytes, limits.headers, limits.head_bytes)
+        self._reader = framing.HeadReader(limits.line_bytes, limits.head_bytes)
         self._held = b""
         """Bytes that wait until the current answer is complete, or until the current body can take more."""
         self._queued = b""
@@ -111,9 +104,7 @@ class Guard(asyncio.Protocol):
         """Whether all further bytes from the client are dropped."""
         self._broken = False
         self._ending = False
-        self._paused = False
-        """Whether aiohttp accepts no more of the current body for now."""
-        self._held_back = False
+        self._pause = ReadingPause()
         self._phase = ""
         """What the deadline is for: ``head``, ``body``, ``idle``, ``end``, or empty for no deadline."""
 
@@ -148,10 +139,12 @@ class Guard(asyncio.Protocol):
             self._inner.data_received(unread_of(self.transport))
         self.lost = exc
         self._queued = self._held = b""
-        inner = self._inner
+        inner, fast = self._inner, self.fast_call
         self.leave()
         if inner is not None:
             inner.connection_lost(exc)
+        if fast is not None:
+            fast.client_gone()
 
     def leave(self) -> None:
         """Detaches the guard from the connection."""
@@ -162,10 +155,11 @@ class Guard(asyncio.Protocol):
         self._phase, self._deaf = "", True
         if self.writing is not None:
             self.writing.close()
-        self.transport = self._inner = self._request = self._task = None
+        self.transport = self._inner = self._request = self._task = self.fast_call = None
 
     def pause_writing(self) -> None:
         """The client is slow: from now on the write time-out applies to it."""
+        self.writing_paused = True
         if self._inner is not None:
             self._inner.pause_writing()
         if self.writing is not None:
@@ -173,10 +167,13 @@ class Guard(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """The client has taken most of the bytes that waited."""
+        self.writing_paused = False
         if self._inner is not None:
             self._inner.resume_writing()
         if self.writing is not None:
             self.writing.moved()
+        if self.fast_call is not None:
+            self.fast_call.resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Passes the client's bytes on in pieces. No piece goes beyond the end of a head or of a body."""
@@ -186,12 +183,15 @@ class Guard(asyncio.Protocol):
         if self._queued:
             # More than one head: that takes the slow path.
             data, self._queued = self._queued + data, b""
-        elif self._idle and one_whole_head(data, self._server.limits.head_bytes):
+        elif self._idle and framing.one_whole_head(data, self._server.limits.head_bytes):
             arrivals = self._server.arrivals
             if arrivals is not None and data.startswith(ARRIVALS) and arrivals.keeps(self, data):
                 self._queued = data
             else:
                 self.take(data)
+            return
+        elif self._idle and self._serve_fast(data):
+            self._set_deadline()
             return
         if self._deaf:
             if self.transport is None:
@@ -202,8 +202,29 @@ class Guard(asyncio.Protocol):
 
     def take(self, head: bytes) -> None:
         """Processes a whole head with a plain request line. No earlier request may be unfinished."""
-        self._hand_on(head)
+        if not self._serve_fast(head):
+            self._hand_on(head)
         self._set_deadline()
+
+    def _serve_fast(self, data: bytes) -> bool:
+        """Offers ``data`` to the fast path. Returns whether it was a request that the fast path serves."""
+        server, transport = self._server, self.transport
+        fast_path = server.fast_path
+        if fast_path is None or transport is None or not fast_path.may_serve(data[: data.find(b"\r\n")]):
+            return False
+        whole = server.heads.read_whole(data, transport)
+        if whole is None:
+            return False
+        self._idle, self._busy = False, True
+        if fast_path.serve(self, *whole):
+            return True
+        self._idle, self._busy = True, False
+        return False
+
+    def end_fast(self, keep_alive: bool, said: bool) -> None:
+        """The answer of a request on the fast path has been written: see ``FastConnection``."""
+        self.fast_call = None
+        self._end_answer(keep_alive, None, said=said)
 
     def leave_queue(self, head: bytes) -> bool:
         """Takes ``head`` out of the arrivals queue. Returns whether it was still waiting there."""
@@ -239,7 +260,7 @@ class Guard(asyncio.Protocol):
                 self._inner.data_received(data[at:])
                 at = end
             elif not self._body.complete:
-                if self._paused:
+                if self._pause.by_handler:
                     break
                 at = self._take_body(data, at)
             elif self._busy:
@@ -248,7 +269,7 @@ class Guard(asyncio.Protocol):
                 at = self._take_head(data, at)
         if not self._deaf:
             self._held = data[at:] if at else data
-        self._hold_back(len(self._held) > self._server.limits.head_bytes)
+        self._pause.set(self.transport, by_buffer=len(self._held) > self._server.limits.head_bytes)
         self._set_deadline()
 
     def _take_head(self, data: bytes, at: int) -> int:
@@ -262,11 +283,11 @@ class Guard(asyncio.Protocol):
 
     def _hand_on(self, head: bytes, meant: tuple[str, str] | None = None) -> None:
         """Passes a whole head to aiohttp if its framing is valid."""
-        framing = framing_of(head)
-        if framing.fault:
-            self._refuse(framing.fault)
+        body = framing.framing_of(head)
+        if body.fault:
+            self._refuse(body.fault)
             return
-        self._body.begin(framing)
+        self._body.begin(body)
         self._idle, self._busy, self._meant = False, True, meant
         self._upgrade = False
         inner = self._inner
@@ -305,7 +326,11 @@ class Guard(asyncio.Protocol):
     def _end_body(self) -> None:
         """Makes sure that the parser ends the current body exactly where the body ends."""
         request, inner, nudges = self._request, self._inner, 3
-        while request is not None and inner is not None and not (self._paused or request.content.is_eof()):
+        while (
+            request is not None
+            and inner is not None
+            and not (self._pause.by_handler or request.content.is_eof())
+        ):
             # The parser has the whole body, but waits to be resumed by a reader that has nothing left to read. The
             # parser remembers a pause even if it was for an earlier body.
             nudges -= 1
@@ -326,25 +351,15 @@ class Guard(asyncio.Protocol):
             method, path = self._meant
             message = message._replace(method=method, path=path)
             self._meant = None
-        headers: object = message.headers
-        parsed = isinstance(headers, CIMultiDictProxy)
-        if message.version != HttpVersion11:
-            message = with_host(message) if parsed else message._replace(version=HttpVersion11)
-        if not message.path.startswith("/"):
-            message = message._replace(url=url_of(message.path))
-        request = ClientRequest(message, payload, inner, writer, task, self._server.loop)
+        request = parsed_request(message, payload, inner, writer, task, self._server.loop)
         if self._task is None:
             task.add_done_callback(self._served)
         self._task, self._upgrade, self._request = task, message.upgrade, request
-        if not parsed:
-            # A placeholder for a head that aiohttp could not parse: ``misread`` answers it.
+        if request.misread:
             return request
-        fault = fault_of(message)
-        if fault is None and (payload is EMPTY_PAYLOAD) != _is_bodiless(message):
-            fault = "the length of the body can be read in two ways"
-        if fault is not None:
+        if request.fault is not None:
             # If a head is ambiguous, so is the place where the next one begins.
-            request.fault, self._deaf = fault, True
+            self._deaf = True
         if self._broken:
             self._break()
         elif self._body.complete and not payload.is_eof():
@@ -361,29 +376,33 @@ class Guard(asyncio.Protocol):
 
         Callers rely on True: from then on, only the client can end the connection without an answer.
         """
-        server = self._server
-        if self._ending or request.fault is not None or server.is_probe(self):
+        if request.fault is not None or not self.may_stay_open():
             return False
-        if server.draining and not (self._body.complete and HEAD_END in self._held):
-            return False
-        if self._refusal is not None:
-            return True
-        if self._deaf or self._broken:
-            return False
-        if request.content.is_eof():
+        if self._refusal is not None or request.content.is_eof():
             return True
         # The parser takes bytes after the body for the requested other protocol, until an answer says otherwise. A
         # client that waits for "100 Continue" may or may not send its body.
         at_hand = self._body.rest_is(REST_READ_BYTES) and hdrs.EXPECT not in request.headers
         return not self._upgrade and (self._body.complete or at_hand)
 
+    def may_stay_open(self) -> bool:
+        """``stays_open``, as far as the request itself does not matter."""
+        server = self._server
+        if self._ending or server.is_probe(self):
+            return False
+        if server.draining and not (self._body.complete and framing.HEAD_END in self._held):
+            return False
+        return self._refusal is not None or not (self._deaf or self._broken)
+
     def answered(self, inner: RequestHandler, keep_alive: bool) -> None:
         """Called when the answer to the current request has been written."""
-        if inner is not self._inner:
-            return
+        if inner is self._inner:
+            self._end_answer(keep_alive, inner)
+
+    def _end_answer(self, keep_alive: bool, inner: RequestHandler | None, *, said: bool = False) -> None:
         self._busy = False
         if not keep_alive:
-            self.end(inner)
+            self.end(inner, said=said)
         elif self._refusal is not None:
             self._write_refusal()
         elif self._body.complete:
@@ -402,32 +421,17 @@ class Guard(asyncio.Protocol):
 
     def pause(self, paused: bool) -> None:
         """Called when aiohttp accepts no more of the current body for now, or accepts more again."""
-        self._paused = paused
-        self._apply_pause()
+        self._pause.set(self.transport, by_handler=paused)
         if not paused and (self._held or (self._body.complete and self._request is not None)):
             self._server.loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
-        if self._paused or self._deaf or self.transport is None:
+        if self._pause.by_handler or self._deaf or self.transport is None:
             return
         if self._held:
             self._advance()
         elif self._body.complete and self._request is not None and self._busy:
             self._end_body()
-
-    def _hold_back(self, hold: bool) -> None:
-        if hold != self._held_back:
-            self._held_back = hold
-            self._apply_pause()
-
-    def _apply_pause(self) -> None:
-        transport = self.transport
-        if transport is None or transport.is_closing():
-            return
-        if self._paused or self._held_back:
-            transport.pause_reading()
-        else:
-            transport.resume_reading()
 
     def misread(self, error: BaseException | None) -> web.StreamResponse:
         """Returns the answer to a head that aiohttp could not parse. The connection ends after this answer."""
@@ -471,19 +475,22 @@ class Guard(asyncio.Protocol):
         elif self._request is not None and self._request.content.exception() is None:
             self._request.content.set_exception(error or web.RequestPayloadError("malformed or incomplete"))
 
-    def end(self, inner: RequestHandler | None = None) -> None:
+    def end(self, inner: RequestHandler | None = None, *, said: bool = False) -> None:
         """Ends the connection after the last answer. A client that may still send gets time to read the answer: an
         immediate close would reset the connection, and the client could lose the answer.
 
-        ``inner``: aiohttp's handler, if the handler itself did not ask for the end.
+        ``inner``: aiohttp's handler, if the handler itself did not ask for the end. ``said``: whether the client has
+        said that its last request was the last one.
         """
         transport = self.transport
         if self._ending or transport is None:
             return
         self._ending = True
         request, server = self._request, self._server
-        unread = bool(self._held) or self._paused or self._held_back or not self._body.complete or self._deaf
-        said = server.draining or (request is not None and not super(ClientRequest, request).keep_alive)
+        unread = bool(self._held or self._pause) or not self._body.complete or self._deaf
+        said = (
+            said or server.draining or (request is not None and not super(ClientRequest, request).keep_alive)
+        )
         self._deaf, self._idle, self._held = True, False, b""
         if inner is not None:
             inner.force_close()
@@ -495,8 +502,7 @@ class Guard(asyncio.Protocol):
             # The client has said that this was its last request, or the time is short.
             transport.close()
             return
-        self._paused = self._held_back = False
-        transport.resume_reading()
+        self._pause.set(transport, by_handler=False, by_buffer=False)
         try:
             transport.write_eof()
         except (OSError, RuntimeError):
@@ -551,31 +557,30 @@ class Guard(asyncio.Protocol):
 
     def _head_is_late(self) -> None:
         if not self._look_again(self._head_is_late):
-            self._refuse(HEAD_TOO_LATE)
+            self._refuse(framing.HEAD_TOO_LATE)
 
     def _body_is_late(self) -> None:
         if self._look_again(self._body_is_late):
             return
         self._phase = ""
         # If the body has arrived, or waits to be taken, its reader is slow and not the client.
-        if self._paused or self._held or self._body.complete:
+        if self._pause.by_handler or self._held or self._body.complete:
             self._set_deadline()
         else:
-            self._break(BodyTooSlow(BODY_TOO_LATE))
+            self._break(framing.BodyTooSlow(framing.BODY_TOO_LATE))
 
     def _idle_is_over(self) -> None:
-        self._phase = ""
+        self._phase, busy = "", False
         server = self._server
         left = self.active + server.limits.idle_seconds - server.loop.time()
         if self._busy or self._queued or not self._body.complete or self._reader.begun:
             self._set_deadline()
-            if not self._phase:
-                server.deadlines.set(self, server.limits.idle_seconds, self._idle_is_over)
-                self._phase = "idle"
-        elif left > 0:
+            left = 0 if self._phase else server.limits.idle_seconds
+            busy = True
+        if left > 0:
             server.deadlines.set(self, left, self._idle_is_over)
             self._phase = "idle"
-        elif self.transport is not None and not self._look_again(self._idle_is_over):
+        elif not busy and self.transport is not None and not self._look_again(self._idle_is_over):
             self._close_idle(self.transport)
 
     def _close_idle(self, transport: asyncio.Transport) -> None:
@@ -592,7 +597,3 @@ class Guard(asyncio.Protocol):
             return False
         self._server.deadlines.set(self, TICK_SECONDS, then)
         return True
-
-
-def _is_bodiless(message: RawRequestMessage) -> bool:
-    return not message.chunked and not message.headers.get(hdrs.CONTENT_LENGTH, "").strip("0")

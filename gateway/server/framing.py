@@ -448,6 +448,21 @@ class BodyReader:
         return piece, cut
 
 
+def whole_request(data: bytes, most_head: int, most_body: int) -> int:
+    """The length of the head, if ``data`` is exactly one request with a plain request line whose body, if it has one,
+    is not chunked; else 0. ``most_head`` and ``most_body`` are bytes."""
+    end = data.find(HEAD_END) + len(HEAD_END)
+    if (
+        not len(HEAD_END) <= end <= most_head
+        or len(data) - end > most_body
+        or _PLAIN_LINE.match(data) is None
+    ):
+        return 0
+    framing = framing_of(data if end == len(data) else data[:end])
+    whole = not (framing.fault or framing.chunked) and framing.length == len(data) - end
+    return end if whole else 0
+
+
 def one_whole_head(data: bytes, most: int) -> bool:
     """Whether ``data`` is exactly one head of at most ``most`` bytes with a plain request line. This is the usual
     case."""

@@ -9,11 +9,11 @@ from aiohttp import HttpVersion, web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpRequestParser, RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway.server.framing import fault_of, with_host
-from gateway.server.limits import ConnectionLimits
+from gateway.server.framing import fault_of, whole_request, with_host
+from gateway.server.limits import REST_READ_BYTES, ConnectionLimits
 
 _READ_BYTES: Final = 64 * 1024
 
@@ -73,15 +73,26 @@ class UnreadHead:
 
 
 class HeadParser:
-    """Parses whole heads of requests without a body, with one parser for all connections."""
+    """Parses whole requests, with one parser for all connections."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: ConnectionLimits) -> None:
         self._loop = loop
         self._limits = limits
         self._parser: HttpRequestParser | None = None
 
-    def read(self, head: bytes, transport: asyncio.BaseTransport) -> ParsedHead | None:
-        """The parsed head; None if it is invalid, has a body or asks for another protocol."""
+    def read_whole(self, data: bytes, transport: asyncio.BaseTransport) -> tuple[ParsedHead, bytes] | None:
+        """The parsed head and the body of ``data``, if that is exactly one request with a plain request line, with a
+        body of at most ``REST_READ_BYTES`` that is not chunked; otherwise as ``read``."""
+        end = whole_request(data, self._limits.head_bytes, REST_READ_BYTES)
+        if not end:
+            return None
+        head, body = (data, b"") if end == len(data) else (data[:end], data[end:])
+        parsed = self.read(head, transport, body)
+        return None if parsed is None else (parsed, body)
+
+    def read(self, head: bytes, transport: asyncio.BaseTransport, body: bytes = b"") -> ParsedHead | None:
+        """The parsed head of a request with this body; None if the request is invalid, has another body, or asks for
+        another protocol."""
         parser = self._parser
         if parser is None:
             limits = self._limits
@@ -97,16 +108,23 @@ class HeadParser:
                 max_msg_queue_size=0,
             )
         try:
-            messages, upgraded, _ = parser.feed_data(head)
-        except (HttpProcessingError, ValueError):
+            messages, upgraded, _ = parser.feed_data(head + body if body else head)
+        except (HttpProcessingError, ValueError, IndexError):
             self._parser = None
             return None
-        if len(messages) != 1 or upgraded or messages[0][1] is not EMPTY_PAYLOAD:
+        if len(messages) != 1 or upgraded or not _holds(messages[0][1], body):
             # The parser could not tell later heads from the rest of this one.
             self._parser = None
             return None
         message = with_host(messages[0][0])
         return ParsedHead(message, remote_of(transport)) if fault_of(message) is None else None
+
+
+def _holds(payload: StreamReader, body: bytes) -> bool:
+    """Whether the parser has taken exactly this body."""
+    if not body:
+        return payload is EMPTY_PAYLOAD
+    return payload.is_eof() and payload.exception() is None and payload.read_nowait() == body
 
 
 def remote_of(transport: asyncio.BaseTransport) -> str | None:

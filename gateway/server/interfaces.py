@@ -7,10 +7,46 @@ from typing import Any, Protocol
 
 from gateway.server.arrivals import Arrivals
 from gateway.server.deadlines import Deadlines
-from gateway.server.head import HeadParser
+from gateway.server.head import HeadParser, ParsedHead
 from gateway.server.limits import ConnectionLimits
 from gateway.server.request_handler import RequestHandler
 from gateway.server.whole_response import WholeAnswer
+
+
+class FastConnection(Protocol):
+    """A client's connection, as the fast path uses it."""
+
+    transport: asyncio.Transport | None
+    writing_paused: bool
+    fast_call: FastCall | None
+    """What serves the current request on the fast path; set by the fast path, until ``end_fast``."""
+
+    def may_stay_open(self) -> bool:
+        """Whether another request will be read after the current one, if its client wants that."""
+
+    def end_fast(self, keep_alive: bool, said: bool, /) -> None:
+        """The answer has been written. ``keep_alive``: whether the answer says that the connection stays open.
+        ``said``: whether the client has said that this is its last request."""
+
+
+class FastCall(Protocol):
+    """A request that the fast path serves, as the connection uses it."""
+
+    def client_gone(self) -> None:
+        """The connection has ended."""
+
+    def resume_writing(self) -> None:
+        """The client has taken most of what waited for it."""
+
+
+class FastPath(Protocol):
+    """Serves plain requests without aiohttp."""
+
+    def may_serve(self, line: bytes, /) -> bool:
+        """Whether a request with this request line, without its line end, may be plain."""
+
+    def serve(self, connection: FastConnection, head: ParsedHead, body: bytes, /) -> bool:
+        """Serves a whole request if it is plain: returns whether it is, with the answer written or on its way."""
 
 
 class Listener(Protocol):
@@ -23,6 +59,7 @@ class Listener(Protocol):
     heads: HeadParser
     guards: set[Any]
     draining: bool
+    fast_path: FastPath | None
 
     def is_full(self, transport: asyncio.BaseTransport, /) -> bool:
         """Whether the connection is one too many."""

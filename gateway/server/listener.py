@@ -23,6 +23,7 @@ from gateway.server.deadlines import Deadlines
 from gateway.server.detached import DetachedConnections
 from gateway.server.framing import HEAD_END, one_whole_head
 from gateway.server.head import HeadParser, RequestHead, UnreadHead, remote_of
+from gateway.server.interfaces import FastPath
 from gateway.server.limits import SERVER_OPTIONS, ConnectionLimits, file_limit
 from gateway.server.request_handler import RequestHandler
 from gateway.server.unread import unread_at
@@ -114,7 +115,7 @@ def _has_waiting(ports: Sequence[socket.socket]) -> bool:
 class Runner(AppRunner):
     """Runs an application on the gateway's own ``Server``; the parameters are those of ``Server``."""
 
-    __slots__ = ("_server_parts", "ports")
+    __slots__ = ("_fast_path", "_server_parts", "ports")
 
     def __init__(
         self,
@@ -127,11 +128,13 @@ class Runner(AppRunner):
         refuse: Refuse | None = None,
         cors_of: CorsOf = lambda head: (),
         detached: DetachedConnections | None = None,
+        fast_path: FastPath | None = None,
     ) -> None:
         super().__init__(app, access_log=None, shutdown_timeout=0.0)
         self.ports: list[socket.socket] = []
         """The listening sockets."""
         self._server_parts = limits, most, on_full, arrivals, refuse or plain_refusal, cors_of, detached
+        self._fast_path = fast_path
 
     def server_around(self, plain: web.Server) -> web.Server:
         """The gateway's own server around the application."""
@@ -145,6 +148,7 @@ class Runner(AppRunner):
             refuse=refuse,
             cors_of=cors_of,
             detached=detached,
+            fast_path=self._fast_path,
         )
 
     async def stop_serving(self, seconds: float) -> None:
@@ -189,7 +193,7 @@ class Server(web.Server):
     ``arrivals``: the queue for requests of new users, if these are to wait. ``refuse``: see ``Refuse``. ``cors_of`` is
     called for the request on a refused connection if a page of another origin may have sent it: if the page can't read
     the answer, its ``EventSource`` never reconnects. ``detached``: the connections that left aiohttp, which count as
-    well.
+    well. ``fast_path`` serves plain requests without aiohttp.
     """
 
     def __init__(
@@ -204,7 +208,9 @@ class Server(web.Server):
         refuse: Refuse = plain_refusal,
         cors_of: CorsOf = lambda head: (),
         detached: DetachedConnections | None = None,
+        fast_path: FastPath | None = None,
     ) -> None:
+        self.fast_path = fast_path
         self.limits = limits or ConnectionLimits()
         self.loop = asyncio.get_running_loop()
         self.arrivals = arrivals

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.http import RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from multidict import CIMultiDictProxy
 
+from gateway.server.framing import fault_of, url_of, with_host
 from gateway.server.whole_response import SERVER_NAME
 
 
@@ -42,6 +46,8 @@ class ClientRequest(web.Request):
 
     fault: str | None = None
     """Why the request can't be read, in one clause without client data; None if it can."""
+    misread = False
+    """Whether aiohttp could not parse the head: the request is then a placeholder."""
 
     @property
     def host(self) -> str:
@@ -55,6 +61,31 @@ class ClientRequest(web.Request):
         return super().keep_alive and (
             not isinstance(protocol, RequestHandler) or protocol.guard.stays_open(self)
         )
+
+
+def parsed_request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    handler: RequestHandler,
+    writer: Any,
+    task: asyncio.Task[None],
+    loop: asyncio.AbstractEventLoop,
+) -> ClientRequest:
+    """The request that aiohttp has read as ``message``, with its fault, whatever its version and the target's form."""
+    headers: object = message.headers
+    misread = not isinstance(headers, CIMultiDictProxy)
+    if message.version != HttpVersion11:
+        message = message._replace(version=HttpVersion11) if misread else with_host(message)
+    if not message.path.startswith("/"):
+        message = message._replace(url=url_of(message.path))
+    request = ClientRequest(message, payload, handler, writer, task, loop)
+    request.misread = misread
+    if not misread:
+        request.fault = fault_of(message)
+        bodiless = not message.chunked and not message.headers.get(hdrs.CONTENT_LENGTH, "").strip("0")
+        if request.fault is None and (payload is EMPTY_PAYLOAD) != bodiless:
+            request.fault = "the length of the body can be read in two ways"
+    return request
 
 
 class InnerTransport(asyncio.Transport):

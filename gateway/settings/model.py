@@ -165,6 +165,12 @@ class Settings(DiscoverySettings):
         "Methods that are sent once more, on a new connection, if a kept connection ends before an answer begins.",
         off=(),
     )
+    fast_path: bool = setting(
+        kinds.SWITCH,
+        True,
+        "Whether plain requests are served without aiohttp, which takes a fraction of the time. The answers are the "
+        "same.",
+    )
     max_request_body_bytes: int = setting(
         whole(0, 2**53, " (0 = no limit)"),
         0,

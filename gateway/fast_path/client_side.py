@@ -1,0 +1,82 @@
+"""The client's side of a plain call, in the form that the forwarder's coroutines expect of a request."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from aiohttp import ClientConnectionResetError, HttpVersion, HttpVersion11, web
+
+from gateway.server.head import ParsedHead
+from gateway.server.interfaces import FastConnection
+
+
+class ClientSide:
+    """Stands for the request in ``Forwarder.exchange`` and ``Forwarder.resume``; also its writer and its protocol.
+
+    ``begun`` is the answer that is being written, if any: see ``proxy.response.BEGUN``.
+    """
+
+    __slots__ = ("_connection", "_head", "_resumed", "begun", "method", "output_size")
+
+    version: Final[HttpVersion] = HttpVersion11
+
+    def __init__(self, connection: FastConnection, head: ParsedHead) -> None:
+        self._connection = connection
+        self._head = head
+        self._resumed: asyncio.Future[None] | None = None
+        self.method = head.method
+        self.begun: web.StreamResponse | None = None
+        self.output_size = 0
+        """Bytes written to the client."""
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """The client's connection; None if it has ended."""
+        return self._connection.transport
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether another request will be read after this one, as far as is known now."""
+        return self._head.keep_alive and self._connection.may_stay_open()
+
+    @property
+    def writer(self) -> ClientSide:
+        """What writes to the client."""
+        return self
+
+    @property
+    def protocol(self) -> ClientSide:
+        """What knows whether the client is slow."""
+        return self
+
+    @property
+    def writing_paused(self) -> bool:
+        """Whether the client does not take what was written."""
+        return self._connection.writing_paused
+
+    def __setitem__(self, key: object, value: web.StreamResponse) -> None:
+        """Notes the answer that is being written."""
+        self.begun = value
+
+    async def write(self, data: bytes) -> None:
+        """Writes, and waits for a slow client. Raises ConnectionError if the client has gone."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            raise ClientConnectionResetError("the client has gone")
+        self.output_size += len(data)
+        transport.write(data)
+        await self.drain()
+
+    async def drain(self) -> None:
+        """Waits until the client has taken enough. Raises ConnectionError if it has gone."""
+        while self.writing_paused:
+            self._resumed = asyncio.get_running_loop().create_future()
+            await self._resumed
+        if self.transport is None:
+            raise ClientConnectionResetError("the client has gone")
+
+    def resume(self) -> None:
+        """The client has taken most of what waited, or has gone."""
+        if self._resumed is not None and not self._resumed.done():
+            self._resumed.set_result(None)

@@ -1,0 +1,448 @@
+"""The second executor of the gateway's policy, beside the middlewares: see the package."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Final, NamedTuple, cast
+
+from aiohttp import hdrs, web
+from aiohttp.http import RawResponseMessage
+
+from gateway.accounting import CLIENT_GONE, account
+from gateway.api.envelope import refusal
+from gateway.api.forwarding import forward, plan_of, to_service, traced_calls
+from gateway.api.queue import STATE_CALLS, StateCall, caller, room_name
+from gateway.auth.access import Authenticator, MustWait
+from gateway.context import (
+    ADMISSIONS,
+    AUTHENTICATOR,
+    CONFIGURATION,
+    DOWNLOADS,
+    FORWARDER,
+    LOOP_LAG,
+    OBSERVERS,
+    ROOMS,
+    UNTRUSTED_PROXIES,
+    Configuration,
+    Observers,
+    RequestContext,
+)
+from gateway.errors import GatewayError, QueueUnavailable, UpstreamUnreachable
+from gateway.fast_path.client_side import ClientSide
+from gateway.middleware.access_log import begin, complete, new_context
+from gateway.middleware.cors import apply_cors
+from gateway.middleware.gate import check_place, check_unavailable
+from gateway.middleware.overload import check_overload
+from gateway.middleware.resolve import RESOLVER, Resolver
+from gateway.observability.logging import ABORTED
+from gateway.observability.loop_lag import LoopLag
+from gateway.observability.spans import Admissions, TracedCalls
+from gateway.proxy.body import whole_body
+from gateway.proxy.connection import UpstreamConnection
+from gateway.proxy.downloads import Downloads
+from gateway.proxy.forward import Forwarder
+from gateway.proxy.plan import ForwardPlan
+from gateway.proxy.response import (
+    AT_ONCE_BYTES,
+    BufferedResponse,
+    ForwardedResponse,
+    first_piece,
+    head_for,
+    send_answer,
+)
+from gateway.proxy.untrusted_proxies import UntrustedProxies
+from gateway.server.head import ParsedHead
+from gateway.server.interfaces import FastConnection
+from gateway.server.whole_response import SERVER_NAME, WholeAnswer
+from gateway.waiting_room.rooms import Rooms
+from gateway.waiting_room.state import State
+
+log = logging.getLogger(__name__)
+
+_LINE: Final = re.compile(
+    rb"(?:GET|HEAD|POST|PUT|PATCH|DELETE) "
+    rb"(?!/actuator(?:[/?. ])|/api/v1/queue/(?!lineup[? ]|status[? ]))"
+    rb"(?:/|(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?)"
+    rb"(?:\?[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*)? HTTP/1\.1"
+)
+"""A request line of a plain request. Its path has only characters that no reader decodes or normalizes, so aiohttp's
+router, the gateway's resolver and the service all see the same path. Paths that are never plain are left out here,
+because being offered costs them time."""
+
+
+Rest = Coroutine[None, None, ForwardedResponse | BufferedResponse]
+"""The steps of the forwarder that remain."""
+
+
+class Parts(NamedTuple):
+    """The resources that a request needs."""
+
+    resolver: Resolver
+    configuration: Configuration
+    observers: Observers
+    untrusted: UntrustedProxies
+    authenticator: Authenticator
+    rooms: Rooms
+    loop_lag: LoopLag
+    admissions: Admissions
+    forwarder: Forwarder
+    downloads: Downloads
+
+
+class FastPath:
+    """Serves the plain requests of the application ``app``, whose resources must have started."""
+
+    def __init__(self, app: web.Application) -> None:
+        self._app = app
+        self._parts: Parts | None = None
+
+    def may_serve(self, line: bytes) -> bool:
+        """Whether a request with this request line, without its line end, may be plain."""
+        return _LINE.fullmatch(line) is not None
+
+    def serve(self, connection: FastConnection, head: ParsedHead, body: bytes) -> bool:
+        """Serves a whole request if it is plain: returns whether it is, with the answer written or on its way."""
+        headers = head.headers
+        if hdrs.UPGRADE in headers or hdrs.EXPECT in headers:
+            return False
+        parts = self._parts
+        if parts is None:
+            parts = self._parts = _parts_of(self._app)
+        return PlainCall(parts, connection, head, body).start()
+
+
+def _parts_of(app: web.Application) -> Parts:
+    return Parts(
+        app[RESOLVER],
+        app[CONFIGURATION],
+        app[OBSERVERS],
+        app[UNTRUSTED_PROXIES],
+        app[AUTHENTICATOR],
+        app[ROOMS],
+        app[LOOP_LAG],
+        app[ADMISSIONS],
+        app[FORWARDER],
+        app[DOWNLOADS],
+    )
+
+
+class PlainCall:
+    """One plain request, from its resolution to its line in the log.
+
+    Each step ends by taking the next one, by arranging for a callback, or by answering. ``_run`` leaves the steps that
+    remain to a task.
+    """
+
+    __slots__ = (
+        "_calls",
+        "_client",
+        "_connection",
+        "_context",
+        "_data",
+        "_done",
+        "_future",
+        "_head",
+        "_keep_alive",
+        "_parts",
+        "_state_call",
+        "_task",
+        "_upstream",
+    )
+
+    def __init__(self, parts: Parts, connection: FastConnection, head: ParsedHead, data: bytes) -> None:
+        self._parts = parts
+        self._connection = connection
+        self._head = head
+        self._data = data
+        self._context: RequestContext = new_context(head, parts.configuration, parts.observers)
+        self._client = ClientSide(connection, head)
+        self._state_call: StateCall | None = None
+        self._calls: TracedCalls | None = None
+        self._upstream: UpstreamConnection | None = None
+        """The connection on which the head of an answer is awaited."""
+        self._future: asyncio.Future[State] | None = None
+        """The room's answer that is awaited."""
+        self._task: asyncio.Task[None] | None = None
+        self._done = False
+        """Whether the answer has been accounted for."""
+        self._keep_alive = False
+
+    def start(self) -> bool:
+        """Decides what the middlewares before the gate decide. Returns False, with nothing changed, if the request is
+        not plain."""
+        parts, head, context = self._parts, self._head, self._context
+        refused: GatewayError | None = None
+        try:
+            parts.resolver.resolve(parts.configuration, head, context)
+            if not self._is_plain():
+                return False
+            apply_cors(head, context)
+            limit = parts.configuration.settings.overload_lag_ms
+            check_overload(context, head.method, limit, parts.loop_lag, parts.rooms)
+            self._identify()
+        except GatewayError as error:
+            refused = error
+        except MustWait:
+            return False
+        except Exception:
+            # The middlewares will raise the same error, and answer, count and log it.
+            return False
+        self._connection.fast_call = self
+        begin(head, context, parts.configuration, parts.observers, parts.untrusted)
+        parts.observers.metrics.fast_path_request(context.label)
+        if refused is None:
+            self._step(self._ask_room)
+        else:
+            self._refuse(refused)
+        if context.recorded:
+            parts.observers.tracer.step_aside()
+        return True
+
+    def _is_plain(self) -> bool:
+        """Whether the request is for a handler that this class knows."""
+        context = self._context
+        if context.refusal is not None or context.auth != "token":
+            return False
+        self._state_call = STATE_CALLS.get(context.handler) if context.handler is not None else None
+        if self._state_call is not None:
+            return True
+        match = context.match
+        return (
+            context.handler is forward
+            and context.forward is to_service
+            and match is not None
+            and match.changes.answer is None
+        )
+
+    def _identify(self) -> None:
+        parts, context, head = self._parts, self._context, self._head
+        context.principal = parts.authenticator.from_cache(head.headers)
+        if context.principal is None and context.target is not None:
+            context.principal = parts.authenticator.identify_at_once(
+                context.access or parts.configuration.tables.now.access,
+                head.method,
+                context.target.path,
+                head.headers,
+                gated=context.room is not None and not context.renews_only,
+            )
+
+    def _ask_room(self) -> None:
+        """The gate, or the question of a state call."""
+        parts, context = self._parts, self._context
+        if self._state_call is not None:
+            room = parts.rooms[room_name(context)]
+            asking = self._state_call.ask(room, caller(context))
+            self._await(asking, partial(self._on_state, self._state_call))
+        elif context.room is not None and context.principal is not None:
+            try:
+                entering = parts.rooms[context.room].enter(context.principal.user_id)
+            except QueueUnavailable as error:
+                self._pass_unchecked(error)
+            else:
+                self._await(entering, self._on_place)
+        else:
+            self._forward()
+
+    def _await(self, future: asyncio.Future[State], then: Callable[[asyncio.Future[State]], None]) -> None:
+        self._future = future
+        future.add_done_callback(lambda done: self._step(partial(then, done)))
+
+    def _on_state(self, call: StateCall, future: asyncio.Future[State]) -> None:
+        self._write(call.answer(self._context, self._parts.admissions, future.result()))
+
+    def _on_place(self, future: asyncio.Future[State]) -> None:
+        try:
+            state = future.result()
+        except QueueUnavailable as error:
+            self._pass_unchecked(error)
+        else:
+            check_place(state, self._parts.configuration.settings, self._context.renews_only)
+            self._forward()
+
+    def _pass_unchecked(self, error: QueueUnavailable) -> None:
+        check_unavailable(error, self._parts.configuration.settings, self._context.renews_only)
+        self._parts.observers.metrics.passed_unchecked()
+        self._forward()
+
+    def _forward(self) -> None:
+        """Sends the request to the service, on an idle connection if there is one."""
+        parts, context, head = self._parts, self._context, self._head
+        match = context.match
+        assert match is not None  # noqa: S101 - see ``_is_plain``
+        plan = plan_of(head, context, match, parts.configuration, parts.downloads)
+        tracer = parts.observers.tracer
+        if context.trace.sampled and tracer.records(context.trace):
+            self._calls = traced_calls(tracer, context.trace, head.method, plan)
+            plan = plan._replace(calls=self._calls)
+        length = head.headers.get(hdrs.CONTENT_LENGTH)
+        body = whole_body(head.method, length, self._data, plan.body_limit)
+        forwarder = parts.forwarder
+        instance = forwarder.instance_for(plan)
+        upstream = forwarder.idle_connection(plan, instance)
+        if upstream is None:
+            self._run(forwarder.exchange(self._request, plan, send_answer, body, instance))
+            return
+        resume = partial(forwarder.resume, self._request, plan, send_answer, body, upstream)
+        try:
+            began = forwarder.ask(head.method, plan, body, upstream)
+        except UpstreamUnreachable:
+            self._run(resume())
+        except BaseException:
+            upstream.close()
+            raise
+        else:
+            self._upstream = upstream
+            upstream.on_head(partial(self._step, partial(self._on_head, upstream, plan, began, resume)))
+
+    def _on_head(
+        self, upstream: UpstreamConnection, plan: ForwardPlan, began: float, resume: Callable[..., Rest]
+    ) -> None:
+        """The head of the answer has arrived, or the connection has failed."""
+        self._upstream = None
+        if not upstream.has_final_head:
+            self._run(resume(began=began))
+            return
+        message = upstream.head_at_hand()
+        self._parts.forwarder.answered(plan, message, began)
+        if self._connection.writing_paused or not upstream.has_whole_body(AT_ONCE_BYTES):
+            self._run(resume(began=began, message=message))
+        else:
+            self._pass_on(upstream, plan, message)
+
+    def _pass_on(self, upstream: UpstreamConnection, plan: ForwardPlan, message: RawResponseMessage) -> None:
+        """Writes an answer that is complete."""
+        try:
+            answer = head_for(
+                message, plan, method=self._head.method, http11=True, keep_alive=self._client.keep_alive
+            )
+            data, _ = (b"", True) if answer.bodiless else upstream.take()
+        except BaseException:
+            upstream.close()
+            raise
+        transport = self._connection.transport
+        open_ = transport is not None and not transport.is_closing()
+        if transport is not None and open_:
+            transport.write(first_piece(answer, data, ended=True))
+        upstream.release()
+        if self._calls is not None:
+            self._calls.done(True)
+        self._finish(answer.status, len(data), "", keep_alive=answer.keep_alive and open_)
+
+    # -- in a task -----------------------------------------------------------------------------------------
+
+    @property
+    def _request(self) -> web.BaseRequest:
+        """The client's side, in the type that the forwarder asks for. It reads no more of it than ``ClientSide`` has,
+        because the body has arrived."""
+        return cast(web.BaseRequest, self._client)
+
+    def _run(self, rest: Rest) -> None:
+        """Leaves the rest of the call to a task."""
+        self._task = asyncio.get_running_loop().create_task(self._serve(rest))
+
+    async def _serve(self, rest: Rest) -> None:
+        try:
+            response = await rest
+        except GatewayError as error:
+            self._refuse(error)
+        except asyncio.CancelledError:
+            # The client has gone.
+            begun = self._client.begun
+            if self._calls is not None:
+                self._calls.done(False)
+            if begun is None:
+                self._finish(CLIENT_GONE, 0, ABORTED, keep_alive=False)
+            else:
+                self._finish(begun.status, begun.body_length, getattr(begun, "end", ""), keep_alive=False)
+            raise
+        except Exception as error:
+            self._failed(error)
+        else:
+            if self._calls is not None:
+                self._calls.done(response.complete)
+            end = getattr(response, "end", "")
+            self._finish(response.status, response.body_length, end, keep_alive=bool(response.keep_alive))
+
+    # -- answers -------------------------------------------------------------------------------------------
+
+    def _step(self, step: Callable[[], None]) -> None:
+        """Takes a step, unless the client has gone, and turns its errors into answers."""
+        if self._done:
+            return
+        self._future = None
+        try:
+            step()
+        except GatewayError as error:
+            self._refuse(error)
+        except Exception as error:
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        context = self._context
+        log.error(
+            "%s %s failed, trace %s", self._head.method, context.label, context.trace_id, exc_info=error
+        )
+        self._refuse(GatewayError())
+
+    def _refuse(self, error: GatewayError) -> None:
+        if self._calls is not None:
+            self._calls.failed(error.code)
+        self._write(refusal(self._context, error))
+
+    def _write(self, answer: WholeAnswer) -> None:
+        """Writes one of the gateway's own answers."""
+        transport, method = self._connection.transport, self._head.method
+        complete(answer, self._context)
+        if transport is None or transport.is_closing():
+            self._finish(CLIENT_GONE, 0, ABORTED, keep_alive=False)
+            return
+        answer.headers.setdefault("Server", SERVER_NAME)
+        keep_alive = answer.keep_alive is None and self._client.keep_alive
+        bodiless = method == hdrs.METH_HEAD
+        transport.write(answer.serialized(keep_alive=keep_alive, bodiless=bodiless))
+        size = 0 if bodiless else answer.content_length or 0
+        self._finish(answer.status, size, "", keep_alive=keep_alive)
+
+    def _finish(self, status: int, size: int, end: str, *, keep_alive: bool) -> None:
+        """Accounts for the answer. The connection serves the next request once the client has taken this one."""
+        if self._done:
+            return
+        self._done = True
+        observers = self._parts.observers
+        observers.metrics.under_way -= 1
+        account(observers, self._head.method, self._context, status, size, end)
+        self._keep_alive = keep_alive
+        if not self._connection.writing_paused:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._connection.transport is not None:
+            self._connection.end_fast(self._keep_alive, not self._head.keep_alive)
+
+    # -- the connection ------------------------------------------------------------------------------------
+
+    def resume_writing(self) -> None:
+        """The client has taken most of what waited for it."""
+        if self._done:
+            self._leave()
+        else:
+            self._client.resume()
+
+    def client_gone(self) -> None:
+        """The connection has ended: what is done for it ends too."""
+        if self._done:
+            return
+        if self._task is not None:
+            self._task.cancel()
+            return
+        if self._upstream is not None:
+            self._upstream.close()
+        if self._calls is not None:
+            self._calls.done(False)
+        self._finish(CLIENT_GONE, 0, ABORTED, keep_alive=False)
+        if self._future is not None:
+            self._future.cancel()
