@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from aiohttp import web
 
 from gateway.api.endpoints import Endpoint
-from gateway.api.envelope import standing, success
+from gateway.api.envelope import state_response, success
 from gateway.context import ADMISSIONS, CONTEXT, ROOMS, Handler, RequestContext
 from gateway.errors import BadRequest, NotAllowedIn, NotInQueue, QueueStorageFull
 from gateway.observability.spans import Admissions
 from gateway.query import values_of
-from gateway.server.whole_response import JsonAnswer
+from gateway.server.whole_response import JsonResponse
 from gateway.settings.model import Settings
 from gateway.waiting_room.keys import DEFAULT_ROOM
 from gateway.waiting_room.state import Left, State, StateKind
@@ -68,23 +68,23 @@ class StateCall(NamedTuple):
 
     ask: Callable[[Room, str], asyncio.Future[State]]
     """The question, by room and user. Raises QueueUnavailable."""
-    answer: Callable[[RequestContext, Admissions, State], JsonAnswer]
+    answer: Callable[[RequestContext, Admissions, State], JsonResponse]
     """The answer. Raises QueueStorageFull or NotInQueue."""
 
 
-def _answer_lineup(context: RequestContext, admissions: Admissions, state: State) -> JsonAnswer:
+def _answer_lineup(context: RequestContext, admissions: Admissions, state: State) -> JsonResponse:
     if state.kind is StateKind.FULL:
         raise QueueStorageFull(random.uniform(*STORAGE_FULL_RETRY_SECONDS))
     if state.waiting:
         admissions.waits(state.room, caller(context), state.ticket, context.trace)
-    return standing(context, _LINEUP_MESSAGES[state.kind], state)
+    return state_response(context, _LINEUP_MESSAGES[state.kind], state)
 
 
-def _answer_status(context: RequestContext, admissions: Admissions, state: State) -> JsonAnswer:
+def _answer_status(context: RequestContext, admissions: Admissions, state: State) -> JsonResponse:
     if state.kind is StateKind.NONE:
         raise NotInQueue
     key = "status.waiting" if state.waiting else "status.allowed_in"
-    return standing(context, key, state)
+    return state_response(context, key, state)
 
 
 LINEUP: Final = StateCall(lambda room, user: room.lineup(user), _answer_lineup)

@@ -13,8 +13,8 @@ from aiohttp import hdrs, web
 from aiohttp.http import RawResponseMessage
 
 from gateway.accounting import CLIENT_GONE, account
-from gateway.api.envelope import refusal
-from gateway.api.forwarding import forward, plan_of, to_service, traced_calls
+from gateway.api.envelope import error_response
+from gateway.api.forwarding import forward, forward_to_service, plan_of, traced_calls
 from gateway.api.queue import STATE_CALLS, StateCall, caller, room_name
 from gateway.auth.access import Authenticator, MustWait
 from gateway.context import (
@@ -33,7 +33,7 @@ from gateway.context import (
 )
 from gateway.errors import GatewayError, QueueUnavailable, UpstreamUnreachable
 from gateway.fast_path.client_side import ClientSide
-from gateway.middleware.access_log import begin, complete, new_context
+from gateway.middleware.access_log import add_common_headers, begin, new_context
 from gateway.middleware.cors import apply_cors
 from gateway.middleware.gate import check_place, check_unavailable
 from gateway.middleware.overload import check_overload
@@ -52,12 +52,12 @@ from gateway.proxy.response import (
     ForwardedResponse,
     first_piece,
     head_for,
-    send_answer,
+    send_response,
 )
 from gateway.proxy.untrusted_proxies import UntrustedProxies
 from gateway.server.head import ParsedHead
 from gateway.server.interfaces import FastConnection
-from gateway.server.whole_response import SERVER_NAME, WholeAnswer
+from gateway.server.whole_response import SERVER_NAME, WholeResponse
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.state import State
 
@@ -213,7 +213,7 @@ class PlainCall:
         match = context.match
         return (
             context.handler is forward
-            and context.forward is to_service
+            and context.forward is forward_to_service
             and match is not None
             and match.changes.answer is None
         )
@@ -223,7 +223,7 @@ class PlainCall:
         context.principal = parts.authenticator.from_cache(head.headers)
         if context.principal is None and context.target is not None:
             context.principal = parts.authenticator.identify_at_once(
-                context.access or parts.configuration.tables.now.access,
+                context.access or parts.configuration.tables.current.access,
                 head.method,
                 context.target.path,
                 head.headers,
@@ -284,9 +284,9 @@ class PlainCall:
         instance = forwarder.instance_for(plan)
         upstream = forwarder.idle_connection(plan, instance)
         if upstream is None:
-            self._run(forwarder.exchange(self._request, plan, send_answer, body, instance))
+            self._run(forwarder.exchange(self._request, plan, send_response, body, instance))
             return
-        resume = partial(forwarder.resume, self._request, plan, send_answer, body, upstream)
+        resume = partial(forwarder.resume, self._request, plan, send_response, body, upstream)
         try:
             began = forwarder.ask(head.method, plan, body, upstream)
         except UpstreamUnreachable:
@@ -319,7 +319,7 @@ class PlainCall:
             answer = head_for(
                 message, plan, method=self._head.method, http11=True, keep_alive=self._client.keep_alive
             )
-            data, _ = (b"", True) if answer.bodiless else upstream.take()
+            data, _ = (b"", True) if answer.bodiless else upstream.read_arrived()
         except BaseException:
             upstream.close()
             raise
@@ -391,12 +391,12 @@ class PlainCall:
     def _refuse(self, error: GatewayError) -> None:
         if self._calls is not None:
             self._calls.failed(error.code)
-        self._write(refusal(self._context, error))
+        self._write(error_response(self._context, error))
 
-    def _write(self, answer: WholeAnswer) -> None:
+    def _write(self, answer: WholeResponse) -> None:
         """Writes one of the gateway's own answers."""
         transport, method = self._connection.transport, self._head.method
-        complete(answer, self._context)
+        add_common_headers(answer, self._context)
         if transport is None or transport.is_closing():
             self._finish(CLIENT_GONE, 0, ABORTED, keep_alive=False)
             return
@@ -413,7 +413,7 @@ class PlainCall:
             return
         self._done = True
         observers = self._parts.observers
-        observers.metrics.under_way -= 1
+        observers.metrics.in_progress -= 1
         account(observers, self._head.method, self._context, status, size, end)
         self._keep_alive = keep_alive
         if not self._connection.writing_paused:

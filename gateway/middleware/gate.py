@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.api.envelope import NotAdmitted
+from gateway.api.envelope import NotInQueueAtGate
 from gateway.context import CONFIGURATION, CONTEXT, OBSERVERS, ROOMS
 from gateway.errors import QueueUnavailable, QueueWaiting
 from gateway.settings.model import Settings
@@ -15,7 +15,8 @@ from gateway.waiting_room.state import State
 @web.middleware
 async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Checks a gated call with its room. It is the last middleware: passing the gate renews a session, so only a call
-    that will be served may do so. Raises QueueWaiting, NotAdmitted, or QueueUnavailable while Redis is unavailable."""
+    that will be served may do so. Raises QueueWaiting, NotInQueueAtGate, or QueueUnavailable while Redis is
+    unavailable."""
     context = request[CONTEXT]
     if context.room is not None and context.principal is not None:
         await _pass_gate(request.app, context.room, context.principal.user_id, context.renews_only)
@@ -34,12 +35,12 @@ async def _pass_gate(app: web.Application, room: str, user: str, renews_only: bo
 
 
 def check_place(state: State, settings: Settings, renews_only: bool) -> None:
-    """Whether a user in this state passes the gate. Raises QueueWaiting or NotAdmitted if not."""
+    """Whether a user in this state passes the gate. Raises QueueWaiting or NotInQueueAtGate if not."""
     if state.allowed_in or renews_only:
         return
     if state.waiting:
         raise QueueWaiting(state, retry_after=settings.queue_status_interval_seconds)
-    raise NotAdmitted
+    raise NotInQueueAtGate
 
 
 def check_unavailable(error: QueueUnavailable, settings: Settings, renews_only: bool) -> None:

@@ -21,7 +21,7 @@ METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 REFUSALS: Final = ("memory", "disk", "replicas", "read-only")
 
 
-class RedisFacts(Protocol):
+class RedisStatus(Protocol):
     """What is known of Redis."""
 
     @property
@@ -91,10 +91,10 @@ class Metrics:
             "reason",
         )
         self._sweeps = make.counter("sweeps", "Sweeps done by this instance.", "room", "outcome")
-        self.under_way = 0
+        self.in_progress = 0
         """Requests that are being answered; the code that answers a request counts it here."""
         make.gauge("requests_in_flight", "Requests being answered, streams among them.").set_function(
-            lambda: self.under_way
+            lambda: self.in_progress
         )
         self._spans = make.counter(
             "trace_spans",
@@ -179,7 +179,7 @@ class Metrics:
         """``count`` frames were written to streams."""
         self._frames.inc(count)
 
-    def reader_cut_off(self) -> None:
+    def slow_client_cut_off(self) -> None:
         """A stream was ended because its client had stopped reading."""
         self._cut_off.inc()
 
@@ -208,17 +208,18 @@ class Metrics:
 
     def on_summary(self, room: str, summary: RoomNumbers) -> None:
         """A room's numbers after a call, and what the call did."""
-        self._of(room).take(summary)
+        self._of(room).update(summary)
 
     def swept(self, room: str, outcome: str) -> None:
         """A sweep ended: ``ok``, ``failed``, or ``elsewhere`` if another instance sweeps."""
         self._sweeps.labels(room, outcome).inc()
 
-    def estimated(self, room: str, promised: float, real: float) -> None:
-        """A stream sent an admission ``real`` seconds after its first estimate, which was ``promised`` seconds."""
-        self._of(room).estimated(promised, real)
+    def estimated(self, room: str, first_estimate: float, real: float) -> None:
+        """A stream sent an admission ``real`` seconds after its first estimate, which was ``first_estimate``
+        seconds."""
+        self._of(room).estimated(first_estimate, real)
 
-    def redis_state(self, state: RedisFacts) -> None:
+    def redis_state(self, state: RedisStatus) -> None:
         """Redis became unreachable or reachable again, or stopped or started accepting writes."""
         self._redis_up.set(not state.away)
         for reason in REFUSALS:
@@ -240,7 +241,7 @@ class NoMetrics(Metrics):
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.under_way = 0
+        self.in_progress = 0
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None: ...
     def upstream(self, route: str, seconds: float) -> None: ...
@@ -257,13 +258,13 @@ class NoMetrics(Metrics):
     def stream_opened(self) -> None: ...
     def stream_closed(self) -> None: ...
     def frames(self, count: int) -> None: ...
-    def reader_cut_off(self) -> None: ...
+    def slow_client_cut_off(self) -> None: ...
     def tunnel_opened(self) -> None: ...
     def tunnel_closed(self, route: str, by: str) -> None: ...
     def loop_lag(self, seconds: float) -> None: ...
     def on_call(self, script: str, seconds: float, size: int, failed: bool) -> None: ...
     def on_summary(self, room: str, summary: RoomNumbers) -> None: ...
     def swept(self, room: str, outcome: str) -> None: ...
-    def redis_state(self, state: RedisFacts) -> None: ...
-    def estimated(self, room: str, promised: float, real: float) -> None: ...
+    def redis_state(self, state: RedisStatus) -> None: ...
+    def estimated(self, room: str, first_estimate: float, real: float) -> None: ...
     def spans(self, outcome: str, count: int) -> None: ...

@@ -29,10 +29,10 @@ from gateway.server import framing
 from gateway.server.arrivals import ARRIVALS, RefusalOf
 from gateway.server.deadlines import TICK_SECONDS
 from gateway.server.interfaces import FastCall, Listener
-from gateway.server.limits import REST_READ_BYTES
+from gateway.server.limits import MAX_DROPPED_BODY_BYTES
 from gateway.server.reading_pause import ReadingPause
 from gateway.server.request_handler import ClientRequest, InnerTransport, RequestHandler, parsed_request
-from gateway.server.unread import has_come, unread_of
+from gateway.server.socket_buffer import is_readable, read_remaining
 from gateway.server.write_timeout import WriteTimeout
 
 log = logging.getLogger(__name__)
@@ -43,15 +43,15 @@ class Guard(asyncio.Protocol):
 
     __slots__ = (
         "_body",
-        "_broken",
+        "_body_failed",
         "_busy",
-        "_deaf",
+        "_discarding",
         "_ending",
-        "_held",
         "_idle",
         "_inner",
-        "_meant",
+        "_original",
         "_pause",
+        "_pending",
         "_phase",
         "_queued",
         "_reader",
@@ -61,11 +61,11 @@ class Guard(asyncio.Protocol):
         "_task",
         "_tunnel",
         "_upgrade",
-        "active",
+        "connection_error",
         "fast_call",
-        "lost",
+        "last_active",
         "transport",
-        "writing",
+        "write_timeout",
         "writing_paused",
     )
 
@@ -73,10 +73,10 @@ class Guard(asyncio.Protocol):
         limits = server.limits
         self._server = server
         self.transport: asyncio.Transport | None = None
-        self.lost: BaseException | None = None
+        self.connection_error: BaseException | None = None
         """The error that ended the connection; None if it ended in order."""
-        self.writing: WriteTimeout | None = None
-        self.active = server.loop.time()
+        self.write_timeout: WriteTimeout | None = None
+        self.last_active = server.loop.time()
         """When the last request ended, or the connection began."""
         self.writing_paused = False
         """Whether the client does not take what was written."""
@@ -85,11 +85,11 @@ class Guard(asyncio.Protocol):
         self._inner: RequestHandler | None = None
         self._request: ClientRequest | None = None
         self._task: asyncio.Task[None] | None = None
-        self._meant: tuple[str, str] | None = None
+        self._original: tuple[str, str] | None = None
         """Method and target of the head passed on last, if aiohttp's parser can't read them."""
         self._body = framing.BodyReader(limits.line_bytes, limits.headers, limits.head_bytes)
         self._reader = framing.HeadReader(limits.line_bytes, limits.head_bytes)
-        self._held = b""
+        self._pending = b""
         """Bytes that wait until the current answer is complete, or until the current body can take more."""
         self._queued = b""
         """A whole head that waits in the arrivals queue."""
@@ -100,9 +100,9 @@ class Guard(asyncio.Protocol):
         """Whether it asks for another protocol: aiohttp's parser then reads nothing after its head until answered."""
         self._tunnel = False
         self._idle = True
-        self._deaf = False
+        self._discarding = False
         """Whether all further bytes from the client are dropped."""
-        self._broken = False
+        self._body_failed = False
         self._ending = False
         self._pause = ReadingPause()
         self._phase = ""
@@ -113,22 +113,22 @@ class Guard(asyncio.Protocol):
         # No isinstance check: uvloop's transports are not subclasses.
         stream = cast(asyncio.Transport, transport)
         if self._server.is_full(stream):
-            self._deaf, self._idle = True, False
+            self._discarding, self._idle = True, False
             self._server.turn_away(self, stream)
         else:
             self._open(stream)
 
     def serve_once(self, transport: asyncio.Transport, head: bytes) -> None:
         """Answers one whole ``head`` on a connection above the limit, and ignores everything after it."""
-        self._deaf, self._idle = False, True
+        self._discarding, self._idle = False, True
         self._open(transport)
-        self.take(head)
+        self.process_head(head)
 
     def _open(self, transport: asyncio.Transport) -> None:
         self.transport = transport
         limits = self._server.limits
-        self.writing = WriteTimeout(
-            transport, self._server.deadlines, limits.reader_seconds, limits.reader_rate
+        self.write_timeout = WriteTimeout(
+            transport, self._server.deadlines, limits.slow_client_seconds, limits.slow_client_rate
         )
         self._server.guards.add(self)
         self._set_deadline()
@@ -136,9 +136,9 @@ class Guard(asyncio.Protocol):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Drops everything that waits. The last bytes that a client sent on a WebSocket still go to its service."""
         if exc is not None and self._tunnel and self._inner is not None:
-            self._inner.data_received(unread_of(self.transport))
-        self.lost = exc
-        self._queued = self._held = b""
+            self._inner.data_received(read_remaining(self.transport))
+        self.connection_error = exc
+        self._queued = self._pending = b""
         inner, fast = self._inner, self.fast_call
         self.leave()
         if inner is not None:
@@ -150,11 +150,11 @@ class Guard(asyncio.Protocol):
         """Detaches the guard from the connection."""
         server = self._server
         server.guards.discard(self)
-        server.forget(self)
+        server.discard(self)
         server.deadlines.drop(self)
-        self._phase, self._deaf = "", True
-        if self.writing is not None:
-            self.writing.close()
+        self._phase, self._discarding = "", True
+        if self.write_timeout is not None:
+            self.write_timeout.close()
         self.transport = self._inner = self._request = self._task = self.fast_call = None
 
     def pause_writing(self) -> None:
@@ -162,16 +162,16 @@ class Guard(asyncio.Protocol):
         self.writing_paused = True
         if self._inner is not None:
             self._inner.pause_writing()
-        if self.writing is not None:
-            self.writing.watch(tunnel=self._tunnel)
+        if self.write_timeout is not None:
+            self.write_timeout.watch(tunnel=self._tunnel)
 
     def resume_writing(self) -> None:
         """The client has taken most of the bytes that waited."""
         self.writing_paused = False
         if self._inner is not None:
             self._inner.resume_writing()
-        if self.writing is not None:
-            self.writing.moved()
+        if self.write_timeout is not None:
+            self.write_timeout.progressed()
         if self.fast_call is not None:
             self.fast_call.resume_writing()
 
@@ -183,27 +183,27 @@ class Guard(asyncio.Protocol):
         if self._queued:
             # More than one head: that takes the slow path.
             data, self._queued = self._queued + data, b""
-        elif self._idle and framing.one_whole_head(data, self._server.limits.head_bytes):
+        elif self._idle and framing.is_single_head(data, self._server.limits.head_bytes):
             arrivals = self._server.arrivals
-            if arrivals is not None and data.startswith(ARRIVALS) and arrivals.keeps(self, data):
+            if arrivals is not None and data.startswith(ARRIVALS) and arrivals.enqueue(self, data):
                 self._queued = data
             else:
-                self.take(data)
+                self.process_head(data)
             return
         elif self._idle and self._serve_fast(data):
             self._set_deadline()
             return
-        if self._deaf:
+        if self._discarding:
             if self.transport is None:
                 self._server.hear_first(self, data)
             return
-        self._held = self._held + data if self._held else data
+        self._pending = self._pending + data if self._pending else data
         self._advance()
 
-    def take(self, head: bytes) -> None:
+    def process_head(self, head: bytes) -> None:
         """Processes a whole head with a plain request line. No earlier request may be unfinished."""
         if not self._serve_fast(head):
-            self._hand_on(head)
+            self._dispatch_head(head)
         self._set_deadline()
 
     def _serve_fast(self, data: bytes) -> bool:
@@ -221,10 +221,10 @@ class Guard(asyncio.Protocol):
         self._idle, self._busy = True, False
         return False
 
-    def end_fast(self, keep_alive: bool, said: bool) -> None:
+    def end_fast(self, keep_alive: bool, announced: bool) -> None:
         """The answer of a request on the fast path has been written: see ``FastConnection``."""
         self.fast_call = None
-        self._end_answer(keep_alive, None, said=said)
+        self._end_answer(keep_alive, None, announced=announced)
 
     def leave_queue(self, head: bytes) -> bool:
         """Takes ``head`` out of the arrivals queue. Returns whether it was still waiting there."""
@@ -239,23 +239,23 @@ class Guard(asyncio.Protocol):
         transport, server = self.transport, self._server
         if transport is None or transport.is_closing():
             return
-        request = server.heads.read(head, transport)
+        request = server.heads.parse(head, transport)
         answer = refusal_of(request) if request is not None else None
         if request is None or answer is None:
-            self.take(head)
+            self.process_head(head)
             return
         keep_alive = request.keep_alive and not server.draining
         http10 = request.version == HttpVersion10
         transport.write(answer.serialized(keep_alive=keep_alive, http10=http10))
-        self.active = server.loop.time()
+        self.last_active = server.loop.time()
         if not keep_alive:
             self.end()
 
     def _advance(self) -> None:
         """Passes on as much of the held bytes as possible."""
-        data, self._held = self._held, b""
+        data, self._pending = self._pending, b""
         at, end = 0, len(data)
-        while at < end and not self._deaf:
+        while at < end and not self._discarding:
             if self._tunnel and self._inner is not None:
                 self._inner.data_received(data[at:])
                 at = end
@@ -267,28 +267,28 @@ class Guard(asyncio.Protocol):
                 break
             else:
                 at = self._take_head(data, at)
-        if not self._deaf:
-            self._held = data[at:] if at else data
-        self._pause.set(self.transport, by_buffer=len(self._held) > self._server.limits.head_bytes)
+        if not self._discarding:
+            self._pending = data[at:] if at else data
+        self._pause.set(self.transport, by_buffer=len(self._pending) > self._server.limits.head_bytes)
         self._set_deadline()
 
     def _take_head(self, data: bytes, at: int) -> int:
         """Takes the bytes that belong to the current head. Returns the position after it."""
-        at, head = self._reader.take(data, at)
+        at, head = self._reader.feed(data, at)
         if head is not None:
-            self._hand_on(head.data, head.meant)
+            self._dispatch_head(head.data, head.original)
         elif self._reader.fault:
             self._refuse(self._reader.fault)
         return at
 
-    def _hand_on(self, head: bytes, meant: tuple[str, str] | None = None) -> None:
+    def _dispatch_head(self, head: bytes, original: tuple[str, str] | None = None) -> None:
         """Passes a whole head to aiohttp if its framing is valid."""
         body = framing.framing_of(head)
         if body.fault:
             self._refuse(body.fault)
             return
         self._body.begin(body)
-        self._idle, self._busy, self._meant = False, True, meant
+        self._idle, self._busy, self._original = False, True, original
         self._upgrade = False
         inner = self._inner
         if inner is None:
@@ -307,25 +307,25 @@ class Guard(asyncio.Protocol):
             if self._request is None:
                 self._busy = False
             else:
-                self._break()
+                self._fail_body()
             self._refuse("the request is malformed")
 
     def _take_body(self, data: bytes, at: int) -> int:
         """Passes on what belongs to the current body. Returns the position after it."""
         body = self._body
-        piece, cut = body.take(data, at)
+        piece, cut = body.feed(data, at)
         if body.fault:
-            self._break()
+            self._fail_body()
             return cut
         if piece and self._inner is not None:
             self._feed(self._inner, piece)
         if body.complete:
-            self._end_body()
+            self._finish_body()
         return cut
 
-    def _end_body(self) -> None:
+    def _finish_body(self) -> None:
         """Makes sure that the parser ends the current body exactly where the body ends."""
-        request, inner, nudges = self._request, self._inner, 3
+        request, inner, attempts = self._request, self._inner, 3
         while (
             request is not None
             and inner is not None
@@ -333,40 +333,40 @@ class Guard(asyncio.Protocol):
         ):
             # The parser has the whole body, but waits to be resumed by a reader that has nothing left to read. The
             # parser remembers a pause even if it was for an earlier body.
-            nudges -= 1
-            if nudges < 0 or request.content.exception() is not None:
-                self._break()
+            attempts -= 1
+            if attempts < 0 or request.content.exception() is not None:
+                self._fail_body()
                 return
             self._feed(inner, b"")
         if not self._busy:
-            self._rest()
+            self._await_next_request()
 
-    def request_of(
+    def make_request(
         self, message: RawRequestMessage, payload: StreamReader, writer: Any, task: asyncio.Task[None]
     ) -> ClientRequest:
         """The request that aiohttp has parsed from the head passed on."""
         inner = self._inner
         assert inner is not None  # noqa: S101 - aiohttp's handler is the caller
-        if self._meant is not None:
-            method, path = self._meant
+        if self._original is not None:
+            method, path = self._original
             message = message._replace(method=method, path=path)
-            self._meant = None
+            self._original = None
         request = parsed_request(message, payload, inner, writer, task, self._server.loop)
         if self._task is None:
-            task.add_done_callback(self._served)
+            task.add_done_callback(self._handler_done)
         self._task, self._upgrade, self._request = task, message.upgrade, request
-        if request.misread:
+        if request.parse_failed:
             return request
         if request.fault is not None:
             # If a head is ambiguous, so is the place where the next one begins.
-            self._deaf = True
-        if self._broken:
-            self._break()
+            self._discarding = True
+        if self._body_failed:
+            self._fail_body()
         elif self._body.complete and not payload.is_eof():
-            self._end_body()
+            self._finish_body()
         return request
 
-    def _served(self, _task: asyncio.Task[None]) -> None:
+    def _handler_done(self, _task: asyncio.Task[None]) -> None:
         """aiohttp serves nothing more here, for whatever reason: a connection that it leaves is ended."""
         if self.transport is not None and not self._ending:
             self.end()
@@ -382,7 +382,7 @@ class Guard(asyncio.Protocol):
             return True
         # The parser takes bytes after the body for the requested other protocol, until an answer says otherwise. A
         # client that waits for "100 Continue" may or may not send its body.
-        at_hand = self._body.rest_is(REST_READ_BYTES) and hdrs.EXPECT not in request.headers
+        at_hand = self._body.remaining_at_most(MAX_DROPPED_BODY_BYTES) and hdrs.EXPECT not in request.headers
         return not self._upgrade and (self._body.complete or at_hand)
 
     def may_stay_open(self) -> bool:
@@ -390,52 +390,52 @@ class Guard(asyncio.Protocol):
         server = self._server
         if self._ending or server.is_probe(self):
             return False
-        if server.draining and not (self._body.complete and framing.HEAD_END in self._held):
+        if server.draining and not (self._body.complete and framing.HEAD_END in self._pending):
             return False
-        return self._refusal is not None or not (self._deaf or self._broken)
+        return self._refusal is not None or not (self._discarding or self._body_failed)
 
     def answered(self, inner: RequestHandler, keep_alive: bool) -> None:
         """Called when the answer to the current request has been written."""
         if inner is self._inner:
             self._end_answer(keep_alive, inner)
 
-    def _end_answer(self, keep_alive: bool, inner: RequestHandler | None, *, said: bool = False) -> None:
+    def _end_answer(self, keep_alive: bool, inner: RequestHandler | None, *, announced: bool = False) -> None:
         self._busy = False
         if not keep_alive:
-            self.end(inner, said=said)
+            self.end(inner, announced=announced)
         elif self._refusal is not None:
             self._write_refusal()
         elif self._body.complete:
-            self._rest()
+            self._await_next_request()
 
-    def _rest(self) -> None:
+    def _await_next_request(self) -> None:
         """Request and answer are complete: reads the next request."""
         self._request = self._task = None
-        self.active = self._server.loop.time()
-        self._idle = not self._deaf
-        if self._held and not self._deaf:
+        self.last_active = self._server.loop.time()
+        self._idle = not self._discarding
+        if self._pending and not self._discarding:
             self._idle = False
             self._advance()
         else:
             self._set_deadline()
 
-    def pause(self, paused: bool) -> None:
+    def set_paused(self, paused: bool) -> None:
         """Called when aiohttp accepts no more of the current body for now, or accepts more again."""
         self._pause.set(self.transport, by_handler=paused)
-        if not paused and (self._held or (self._body.complete and self._request is not None)):
-            self._server.loop.call_soon(self._go_on)
+        if not paused and (self._pending or (self._body.complete and self._request is not None)):
+            self._server.loop.call_soon(self._resume)
 
-    def _go_on(self) -> None:
-        if self._pause.by_handler or self._deaf or self.transport is None:
+    def _resume(self) -> None:
+        if self._pause.by_handler or self._discarding or self.transport is None:
             return
-        if self._held:
+        if self._pending:
             self._advance()
         elif self._body.complete and self._request is not None and self._busy:
-            self._end_body()
+            self._finish_body()
 
-    def misread(self, error: BaseException | None) -> web.StreamResponse:
+    def parse_failed(self, error: BaseException | None) -> web.StreamResponse:
         """Returns the answer to a head that aiohttp could not parse. The connection ends after this answer."""
-        self._deaf = True
+        self._discarding = True
         if not isinstance(error, HttpProcessingError):
             log.error("a request failed outside the application", exc_info=error)
         assert self.transport is not None  # noqa: S101 - answers exist on open connections only
@@ -448,13 +448,13 @@ class Guard(asyncio.Protocol):
         self._tunnel = True
         self._idle = False
         self._set_deadline()
-        if self._held:
+        if self._pending:
             self._server.loop.call_soon(self._advance)
 
     def _refuse(self, reason: str) -> None:
         """Answers, in turn, that the request can't be read. Ignores everything after that request."""
-        self._deaf, self._refusal = True, reason
-        self._held = b""
+        self._discarding, self._refusal = True, reason
+        self._pending = b""
         if not self._busy:
             self._write_refusal()
 
@@ -466,39 +466,41 @@ class Guard(asyncio.Protocol):
         transport.write(self._server.refuse(transport, reason).serialized(keep_alive=False))
         self.end()
 
-    def _break(self, error: web.RequestPayloadError | None = None) -> None:
+    def _fail_body(self, error: web.RequestPayloadError | None = None) -> None:
         """Tells the reader of the body that the rest will not come."""
-        self._deaf = self._broken = True
+        self._discarding = self._body_failed = True
         if not self._busy:
             # The answer has been sent: aiohttp reads the rest only to drop it.
             self.end(self._inner)
         elif self._request is not None and self._request.content.exception() is None:
             self._request.content.set_exception(error or web.RequestPayloadError("malformed or incomplete"))
 
-    def end(self, inner: RequestHandler | None = None, *, said: bool = False) -> None:
+    def end(self, inner: RequestHandler | None = None, *, announced: bool = False) -> None:
         """Ends the connection after the last answer. A client that may still send gets time to read the answer: an
         immediate close would reset the connection, and the client could lose the answer.
 
-        ``inner``: aiohttp's handler, if the handler itself did not ask for the end. ``said``: whether the client has
-        said that its last request was the last one.
+        ``inner``: aiohttp's handler, if the handler itself did not ask for the end. ``announced``: whether the client
+        has said that its last request was the last one.
         """
         transport = self.transport
         if self._ending or transport is None:
             return
         self._ending = True
         request, server = self._request, self._server
-        unread = bool(self._held or self._pause) or not self._body.complete or self._deaf
-        said = (
-            said or server.draining or (request is not None and not super(ClientRequest, request).keep_alive)
+        unread = bool(self._pending or self._pause) or not self._body.complete or self._discarding
+        announced = (
+            announced
+            or server.draining
+            or (request is not None and not super(ClientRequest, request).keep_alive)
         )
-        self._deaf, self._idle, self._held = True, False, b""
+        self._discarding, self._idle, self._pending = True, False, b""
         if inner is not None:
             inner.force_close()
-        if self.writing is not None:
-            self.writing.watch(tunnel=self._tunnel)
+        if self.write_timeout is not None:
+            self.write_timeout.watch(tunnel=self._tunnel)
         if transport.is_closing():
             return
-        if self._tunnel or server.is_probe(self) or (said and not unread):
+        if self._tunnel or server.is_probe(self) or (announced and not unread):
             # The client has said that this was its last request, or the time is short.
             transport.close()
             return
@@ -513,10 +515,10 @@ class Guard(asyncio.Protocol):
 
     def end_if_idle(self, since: float) -> None:
         """Ends the connection if it has had no request since ``since``, a time of the loop's clock."""
-        if not self._idle or self._queued or self.active > since or self.transport is None:
+        if not self._idle or self._queued or self.last_active > since or self.transport is None:
             return
         # On a busy machine timers run before new bytes are read. A proxy could not repeat a POST.
-        if not has_come(self.transport):
+        if not is_readable(self.transport):
             self._close_idle(self.transport)
 
     def cancel(self) -> None:
@@ -530,7 +532,7 @@ class Guard(asyncio.Protocol):
         """Sets the deadline: one for a whole head, one for each piece of a body, one for an idle connection."""
         if self._ending:
             return
-        if self._deaf or self._tunnel:
+        if self._discarding or self._tunnel:
             phase = ""
         elif not self._body.complete:
             phase = "body"
@@ -538,16 +540,16 @@ class Guard(asyncio.Protocol):
             phase = "head"
         else:
             phase = "" if self._busy else "idle"
-        self._idle = phase == "idle" and not (self._reader.size or self._held or self._queued)
+        self._idle = phase == "idle" and not (self._reader.size or self._pending or self._queued)
         if phase == self._phase and phase != "body":
             return
         server = self._server
         if phase == "head":
-            server.deadlines.set(self, server.limits.head_seconds, self._head_is_late)
+            server.deadlines.set(self, server.limits.head_seconds, self._head_timed_out)
         elif phase == "body":
-            server.deadlines.set(self, server.limits.body_seconds, self._body_is_late)
+            server.deadlines.set(self, server.limits.body_seconds, self._body_timed_out)
         elif phase == "idle":
-            server.deadlines.set(self, server.limits.idle_seconds, self._idle_is_over)
+            server.deadlines.set(self, server.limits.idle_seconds, self._idle_timed_out)
         elif self._phase and self._phase != "idle":
             server.deadlines.drop(self)
         else:
@@ -555,45 +557,45 @@ class Guard(asyncio.Protocol):
             return
         self._phase = phase
 
-    def _head_is_late(self) -> None:
-        if not self._look_again(self._head_is_late):
+    def _head_timed_out(self) -> None:
+        if not self._postpone_if_readable(self._head_timed_out):
             self._refuse(framing.HEAD_TOO_LATE)
 
-    def _body_is_late(self) -> None:
-        if self._look_again(self._body_is_late):
+    def _body_timed_out(self) -> None:
+        if self._postpone_if_readable(self._body_timed_out):
             return
         self._phase = ""
         # If the body has arrived, or waits to be taken, its reader is slow and not the client.
-        if self._pause.by_handler or self._held or self._body.complete:
+        if self._pause.by_handler or self._pending or self._body.complete:
             self._set_deadline()
         else:
-            self._break(framing.BodyTooSlow(framing.BODY_TOO_LATE))
+            self._fail_body(framing.BodyTooSlow(framing.BODY_TOO_LATE))
 
-    def _idle_is_over(self) -> None:
+    def _idle_timed_out(self) -> None:
         self._phase, busy = "", False
         server = self._server
-        left = self.active + server.limits.idle_seconds - server.loop.time()
+        left = self.last_active + server.limits.idle_seconds - server.loop.time()
         if self._busy or self._queued or not self._body.complete or self._reader.begun:
             self._set_deadline()
             left = 0 if self._phase else server.limits.idle_seconds
             busy = True
         if left > 0:
-            server.deadlines.set(self, left, self._idle_is_over)
+            server.deadlines.set(self, left, self._idle_timed_out)
             self._phase = "idle"
-        elif not busy and self.transport is not None and not self._look_again(self._idle_is_over):
+        elif not busy and self.transport is not None and not self._postpone_if_readable(self._idle_timed_out):
             self._close_idle(self.transport)
 
     def _close_idle(self, transport: asyncio.Transport) -> None:
-        self._ending = self._deaf = True
-        if self.writing is not None:
+        self._ending = self._discarding = True
+        if self.write_timeout is not None:
             # Closing waits until the client has taken all, which some never do.
-            self.writing.watch()
+            self.write_timeout.watch()
         transport.close()
 
-    def _look_again(self, then: Callable[[], None]) -> bool:
+    def _postpone_if_readable(self, then: Callable[[], None]) -> bool:
         """Whether something has come that the loop has not read, so that the deadline is put off: on a busy machine
         timers run before that."""
-        if self.transport is None or not has_come(self.transport):
+        if self.transport is None or not is_readable(self.transport):
             return False
         self._server.deadlines.set(self, TICK_SECONDS, then)
         return True

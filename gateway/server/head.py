@@ -12,8 +12,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway.server.framing import fault_of, whole_request, with_host
-from gateway.server.limits import REST_READ_BYTES, ConnectionLimits
+from gateway.server.framing import head_error, whole_request, with_host
+from gateway.server.limits import MAX_DROPPED_BODY_BYTES, ConnectionLimits
 
 _READ_BYTES: Final = 64 * 1024
 
@@ -54,7 +54,7 @@ class ParsedHead:
         self.remote = remote
 
 
-class UnreadHead:
+class UnreadableHead:
     """A placeholder for a request that can't be read."""
 
     __slots__ = ("fault", "remote")
@@ -82,15 +82,15 @@ class HeadParser:
 
     def read_whole(self, data: bytes, transport: asyncio.BaseTransport) -> tuple[ParsedHead, bytes] | None:
         """The parsed head and the body of ``data``, if that is exactly one request with a plain request line, with a
-        body of at most ``REST_READ_BYTES`` that is not chunked; otherwise as ``read``."""
-        end = whole_request(data, self._limits.head_bytes, REST_READ_BYTES)
+        body of at most ``MAX_DROPPED_BODY_BYTES`` that is not chunked; otherwise as ``parse``."""
+        end = whole_request(data, self._limits.head_bytes, MAX_DROPPED_BODY_BYTES)
         if not end:
             return None
         head, body = (data, b"") if end == len(data) else (data[:end], data[end:])
-        parsed = self.read(head, transport, body)
+        parsed = self.parse(head, transport, body)
         return None if parsed is None else (parsed, body)
 
-    def read(self, head: bytes, transport: asyncio.BaseTransport, body: bytes = b"") -> ParsedHead | None:
+    def parse(self, head: bytes, transport: asyncio.BaseTransport, body: bytes = b"") -> ParsedHead | None:
         """The parsed head of a request with this body; None if the request is invalid, has another body, or asks for
         another protocol."""
         parser = self._parser
@@ -117,7 +117,7 @@ class HeadParser:
             self._parser = None
             return None
         message = with_host(messages[0][0])
-        return ParsedHead(message, remote_of(transport)) if fault_of(message) is None else None
+        return ParsedHead(message, remote_of(transport)) if head_error(message) is None else None
 
 
 def _holds(payload: StreamReader, body: bytes) -> bool:
