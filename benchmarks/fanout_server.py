@@ -82,7 +82,7 @@ class Nobody:
     def frames(self, count: int) -> None:
         """Ignored."""
 
-    def reader_cut_off(self) -> None:
+    def slow_client_cut_off(self) -> None:
         """Ignored."""
 
     def arrived(self, user: str) -> None:
@@ -96,8 +96,8 @@ class HubServer:
     """Streams of the gateway."""
 
     def __init__(self, turn: float) -> None:
-        tempo = StreamTimings(status_interval=turn, heartbeat=3600.0)
-        self.hub = Hub(Room(), Nobody(), Renderer(), StreamLimit(1_000_000), tempo=tempo, counts=Nobody())
+        timings = StreamTimings(status_interval=turn, heartbeat=3600.0)
+        self.hub = Hub(Room(), Nobody(), Renderer(), StreamLimit(1_000_000), timings=timings, counts=Nobody())
         self._connections = DetachedConnections()
         self._users = iter(range(1, 1_000_000_000))
 
@@ -120,7 +120,7 @@ class HubServer:
         return len(self.hub)
 
     async def broadcast(self) -> None:
-        await self.hub._send_heartbeats(self.hub._encoder.heartbeat(), self.hub._registry.tabs())
+        await self.hub._send_heartbeats(self.hub._encoder.heartbeat(), self.hub._registry.subscribers())
 
 
 class SendServer:

@@ -96,7 +96,7 @@ class _Run:
     def __init__(self, order: Order) -> None:
         self.loop = asyncio.get_running_loop()
         self.done: asyncio.Future[None] = self.loop.create_future()
-        self.under_way = 0
+        self.in_progress = 0
         self.answers = 0
         self.failed = 0
         self.times: list[float] = []
@@ -115,11 +115,11 @@ class _Run:
         if self._left <= 0 or time.perf_counter() >= self._until:
             return None
         self._left -= 1
-        self.under_way += 1
+        self.in_progress += 1
         return next(self._requests)
 
     def answered(self, good: bool, seconds: float) -> None:
-        self.under_way -= 1
+        self.in_progress -= 1
         self.answers += 1
         self.failed += not good
         self.times.append(seconds)
@@ -127,7 +127,7 @@ class _Run:
 
     def rest(self) -> None:
         """A connection has nothing more to do."""
-        if self.under_way == 0 and not self.done.done():
+        if self.in_progress == 0 and not self.done.done():
             self.done.set_result(None)
 
     def fail(self, error: BaseException) -> None:

@@ -15,7 +15,7 @@ CLIENT_GONE: Final = 499
 """The status in the log if the client disconnected before it had the answer. The gateway sends this status to no
 one."""
 
-_OF_SERVICES: Final = frozenset({UpstreamUnreachable.code, UpstreamTimeout.code, NoInstance.code})
+_UPSTREAM_CODES: Final = frozenset({UpstreamUnreachable.code, UpstreamTimeout.code, NoInstance.code})
 
 
 def account(
@@ -32,7 +32,7 @@ def account(
     metrics.request(call.label, method, status, seconds)
     if call.outcome:
         metrics.rejected(call.outcome)
-        if call.outcome in _OF_SERVICES:
+        if call.outcome in _UPSTREAM_CODES:
             metrics.upstream_error(call.label, call.outcome)
     if observers.spring_metrics is not None:
         uri = call.match.route.upstream.uri if call.match else None
@@ -62,7 +62,7 @@ def account(
         )
 
 
-class DetachedAnswer(AccountedCall):
+class DetachedCall(AccountedCall):
     """An answer that continues without its request. Until ``ended`` is called, it counts as in progress and is not
     logged.
 
@@ -83,5 +83,5 @@ class DetachedAnswer(AccountedCall):
 
     def ended(self, status: int, size: int, end: str) -> None:
         """Counts and logs the answer. Call it once."""
-        self._observers.metrics.under_way -= 1
+        self._observers.metrics.in_progress -= 1
         account(self._observers, self._method, self, status, size, end)

@@ -21,9 +21,9 @@ from prometheus_client import CollectorRegistry
 from gateway.api import docs, gateway_routes, queue, refresh, rooms, stream
 from gateway.api.actuator import Actuator
 from gateway.api.endpoints import Endpoint, Endpoints, on_demand
-from gateway.api.forwarding import forward, to_service
+from gateway.api.forwarding import forward, forward_to_service
 from gateway.api.metrics import MetricsApi
-from gateway.api.service_docs import choosing
+from gateway.api.service_docs import handler_chooser
 from gateway.auth.access import Authenticator
 from gateway.composition.health import config_health, key_health, older_system_health, redis_health
 from gateway.composition.limits import download_limits_of, limits_of, max_tunnels, upload_limits_of
@@ -55,7 +55,7 @@ from gateway.context import (
 from gateway.discovery.eureka.client import Eureka, discovering
 from gateway.middleware.access_log import access_log
 from gateway.middleware.authentication import authentication
-from gateway.middleware.cors import acting, cors
+from gateway.middleware.cors import cors, origin_may_act
 from gateway.middleware.errors import errors
 from gateway.middleware.gate import gate
 from gateway.middleware.overload import overload, refuse_arrival
@@ -67,7 +67,7 @@ from gateway.observability.metrics import Metrics
 from gateway.observability.spring_names import OWN_LABELS, SpringMetrics
 from gateway.proxy.downloads import Downloads
 from gateway.proxy.forward import Forwarder
-from gateway.proxy.forwarded import ALL, WHOLE_CHAIN
+from gateway.proxy.forwarded import ALL_FIELDS, WHOLE_CHAIN
 from gateway.proxy.load_balancer import Instances
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.security_headers import security_headers
@@ -116,7 +116,7 @@ def create_app(
     endpoints = public_endpoints(settings)
     if settings.management_server_port is None:
         endpoints = (*endpoints, *management_endpoints(settings))
-    resolver = Resolver(Endpoints(endpoints), forward, choosing(to_service))
+    resolver = Resolver(Endpoints(endpoints), forward, handler_chooser(forward_to_service))
     app = _application(settings, resolver, endpoints)
     app[ENVIRON] = os.environ if environ is None else environ
     app[METRICS] = Metrics(registry or CollectorRegistry())
@@ -224,7 +224,7 @@ async def route_sources(app: web.Application) -> AsyncIterator[None]:
         live.now,
         LiveTable(sources.first),
         trusted_proxies(live.now),
-        _told(live.now),
+        _forwarded_fields(live.now),
         security_headers(strict_transport=settings.server_forward_headers_strategy != "none")
         if settings.spring_environment
         else None,
@@ -260,7 +260,7 @@ async def redis_and_rooms(app: web.Application) -> AsyncIterator[None]:
     """Redis, the rooms, and the streams of waiting users."""
     configuration = app[CONFIGURATION]
     async with waiting_rooms(
-        configuration.settings, configuration.tables.now.table, app[METRICS], app[OBSERVERS].tracer
+        configuration.settings, configuration.tables.current.table, app[METRICS], app[OBSERVERS].tracer
     ) as waiting:
         app[WAITING_ROOMS] = waiting
         app[ROOMS], app[HUBS], app[ADMISSIONS] = waiting.rooms, waiting.hubs, waiting.admissions
@@ -272,13 +272,15 @@ async def redis_and_rooms(app: web.Application) -> AsyncIterator[None]:
 async def key_set(app: web.Application) -> AsyncIterator[None]:
     """The keys of the authorization server, kept up to date, and the authenticator that uses them."""
     settings, tables = app[SETTINGS], app[CONFIGURATION].tables
-    async with checking_tokens(settings, app[ENVIRON], tables.now.table, app[CLIENT], app[METRICS]) as tokens:
+    async with checking_tokens(
+        settings, app[ENVIRON], tables.current.table, app[CLIENT], app[METRICS]
+    ) as tokens:
         app[TOKENS] = tokens
         app[AUTHENTICATOR] = Authenticator(
             tokens.verifier,
             cookie_name=settings.jwt_cookie_name,
             stream_grace=settings.stream_token_grace_seconds,
-            allowed_origin=acting(tables),
+            allowed_origin=origin_may_act(tables),
             on_token=app[METRICS].token,
         )
         app[HEALTH].checks["jwks"] = partial(key_health, tokens.jwks)
@@ -290,7 +292,7 @@ async def upstreams(app: web.Application) -> AsyncIterator[None]:
     settings, metrics = app[SETTINGS], app[METRICS]
     async with UpstreamPool(app[CONFIGURATION].settings.proxy_keep_alive_seconds) as pool:
         app[POOL] = pool
-        app[INSTANCES] = Instances(app[CONFIGURATION].tables.now.table.services)
+        app[INSTANCES] = Instances(app[CONFIGURATION].tables.current.table.services)
         app[TUNNELS] = Tunnels(max_tunnels(settings), settings.websocket_idle_seconds, metrics)
         app[FORWARDER] = Forwarder(
             pool,
@@ -333,11 +335,11 @@ async def _put_in_force(app: web.Application, new: RouteTable) -> None:
     await app[WAITING_ROOMS].provide(new, now)
     app[INSTANCES].replace(new.services)
     app[TOKENS].follow(new)
-    app[POOL].keep(now.proxy_keep_alive_seconds)
+    app[POOL].set_idle_seconds(now.proxy_keep_alive_seconds)
     app[OBSERVERS].tracer.sample(now.tracing_sampling_probability)
     if _proxies(now) != _proxies(before):
         configuration.trusted = trusted_proxies(now)
-    configuration.told = _told(now)
+    configuration.forwarded_fields = _forwarded_fields(now)
     configuration.settings = now
     configuration.tables.replace(new)
 
@@ -348,17 +350,19 @@ def _spring_metrics(settings: Settings, metrics: Metrics, tables: LiveTable) -> 
     tags = {"application": settings.spring_application_name} if settings.spring_environment else {}
     tags |= {re.sub(r"[^a-zA-Z0-9_]", "_", name): value for name, value in settings.metrics_tags}
     tags = {name: value for name, value in tags.items() if name not in OWN_LABELS}
-    return SpringMetrics(metrics.registry, lambda: len(tables.now.table.routes), tags=tags)
+    return SpringMetrics(metrics.registry, lambda: len(tables.current.table.routes), tags=tags)
 
 
 def _proxies(settings: Settings) -> tuple[object, object]:
     return settings.trusted_proxies, settings.trusted_proxies_pattern
 
 
-def _told(settings: Settings) -> frozenset[str]:
+def _forwarded_fields(settings: Settings) -> frozenset[str]:
     """What the gateway tells services about the client."""
-    told = frozenset({*settings.forwarded_headers, *([WHOLE_CHAIN] if settings.forwarded_for_chain else [])})
-    return ALL if told == ALL else told
+    fields = frozenset(
+        {*settings.forwarded_headers, *([WHOLE_CHAIN] if settings.forwarded_for_chain else [])}
+    )
+    return ALL_FIELDS if fields == ALL_FIELDS else fields
 
 
 def _access_log(settings: Settings, writer: LineWriter | None) -> AccessLog:

@@ -39,12 +39,12 @@ from gateway.sse.hub import Hub
 from gateway.waiting_room.rooms import Rooms
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Choose = Callable[[str, Match, str], Handler]
+ChooseHandler = Callable[[str, Match, str], Handler]
 """Chooses the handler of a call that a route matches, by method, match and canonical path."""
 
 _NO_PARAMETERS: Final[Mapping[str, str]] = {}
-_MOST_REMEMBERED: Final = 4096
-_LONGEST_REMEMBERED: Final = 256
+_MAX_CACHED_CALLS: Final = 4096
+_MAX_CACHED_TARGET_LENGTH: Final = 256
 
 
 class AccountedCall:
@@ -154,7 +154,7 @@ class ResolvedCall(NamedTuple):
     cors: CorsRule | None = None
 
 
-class _PublicCalls:
+class _PublicCallRule:
     """All public calls of a table as one rule: the table finds them by their path instead of trying each."""
 
     __slots__ = ("opens",)
@@ -163,26 +163,26 @@ class _PublicCalls:
         self.opens = table.is_public
 
 
-class Serving(NamedTuple):
+class RoutingState(NamedTuple):
     """A route table, and everything that is derived from it."""
 
     table: RouteTable
     access: Access
     resolved: dict[tuple[str, str], ResolvedCall]
     """Calls resolved before, by method and raw target, if only these two decide the result."""
-    by_target_alone: bool
+    by_target_only: bool
     """Whether all routes match by path and method only."""
 
-    def remember(self, method: str, raw: str, call: ResolvedCall) -> None:
+    def cache_call(self, method: str, raw: str, call: ResolvedCall) -> None:
         """Caches the result for the next such call, if it depends only on method and target.
 
         The cache is bounded in entries and in length: a client that invents targets only empties it. Targets with a
         query are not cached, since they may hold a secret.
         """
         filters = call.match.route.filters
-        plain = self.by_target_alone and "?" not in raw and all(each.by_path for each in filters)
-        if plain and len(raw) <= _LONGEST_REMEMBERED:
-            if len(self.resolved) >= _MOST_REMEMBERED:
+        plain = self.by_target_only and "?" not in raw and all(each.by_path for each in filters)
+        if plain and len(raw) <= _MAX_CACHED_TARGET_LENGTH:
+            if len(self.resolved) >= _MAX_CACHED_CALLS:
                 self.resolved.clear()
             self.resolved[method, raw] = call
 
@@ -196,8 +196,8 @@ class LiveTable:
     def replace(self, table: RouteTable) -> None:
         """Puts ``table`` in force. Requests in progress keep the table that they began with."""
         predicates = (predicate for route in table.routes for predicate in route.predicates)
-        alone = all(isinstance(predicate, Path | Method) for predicate in predicates)
-        self.now = Serving(table, Access((_PublicCalls(table),)), {}, alone)
+        path_and_method_only = all(isinstance(predicate, Path | Method) for predicate in predicates)
+        self.current = RoutingState(table, Access((_PublicCallRule(table),)), {}, path_and_method_only)
 
 
 @dataclass(slots=True)
@@ -207,7 +207,7 @@ class Configuration:
     settings: Settings
     tables: LiveTable
     trusted: TrustedProxies
-    told: frozenset[str]
+    forwarded_fields: frozenset[str]
     """What services learn about the client: see ``forwarded_headers``."""
     security: SecurityHeaders | None = None
     """Headers added to each answer that lacks them, in a Spring environment."""
@@ -242,7 +242,7 @@ class Refresh:
 
     refresh: Callable[[], Awaitable[tuple[str, ...]]]
     """Reads both now. Returns the names of what changed, or raises ConfigError."""
-    look: Callable[[], None]
+    poll_config_server: Callable[[], None]
     """Makes the gateway read the Config Server as soon as possible."""
 
 

@@ -46,7 +46,7 @@ from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True)
-class FieldFault:
+class FieldError:
     """One faulty part of a request: its name, the value as received (shortened), and why it was refused."""
 
     field: str
@@ -85,7 +85,7 @@ class BadRequest(RequestRefused):
 
     code = "BAD_REQUEST"
 
-    def __init__(self, reason: str, fields: tuple[FieldFault, ...] = ()) -> None:
+    def __init__(self, reason: str, fields: tuple[FieldError, ...] = ()) -> None:
         self.reason = reason
         self.fields = fields
         super().__init__(reason)
@@ -263,7 +263,7 @@ class ConfigError(GatewayError):
     """The Config Server's configuration could not be put in force; the previous one stays in force. ``fields`` say
     why."""
 
-    fields: tuple[FieldFault, ...] = ()
+    fields: tuple[FieldError, ...] = ()
 
 
 class ConfigUnavailable(ConfigError):
@@ -273,7 +273,7 @@ class ConfigUnavailable(ConfigError):
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
-        self.fields = (FieldFault("server", "", reason),)
+        self.fields = (FieldError("server", "", reason),)
         super().__init__(f"no configuration from the Config Server: {reason}")
 
 
@@ -283,7 +283,7 @@ class ConfigRefused(ConfigError):
     code = "CONFIG_REFUSED"
 
     def __init__(self, faults: tuple[str, ...]) -> None:
-        self.fields = tuple(FieldFault("configuration", "", fault) for fault in faults)
+        self.fields = tuple(FieldError("configuration", "", fault) for fault in faults)
         super().__init__("; ".join(faults))
 
 

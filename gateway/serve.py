@@ -35,8 +35,8 @@ from gateway.composition.summary import redis_kind, summary, without_password
 from gateway.composition.warnings import warnings_of_keys, warnings_of_settings
 from gateway.context import CONFIGURATION, DETACHED, HEALTH
 from gateway.errors import GatewayError, Overloaded, SettingsError
-from gateway.middleware.errors import refuse_unread
-from gateway.middleware.overload import cors_of
+from gateway.middleware.errors import refuse_unreadable
+from gateway.middleware.overload import cors_headers_of
 from gateway.observability.logging import LineWriter, logging_to
 from gateway.observability.metrics import Metrics
 from gateway.proxy._aiohttp import missing as client_names_missing
@@ -266,7 +266,7 @@ def _log_start(
 ) -> None:
     """Logs the settings in force, and warns about those that are probably mistakes."""
     configuration = app[CONFIGURATION]
-    table = configuration.tables.now.table
+    table = configuration.tables.current.table
     for line in summary(configuration.settings, environ, table, base=base, management=management or base):
         log.info("%s", line)
     app[ROUTE_SOURCES].log(table)
@@ -295,8 +295,8 @@ def runner_of(app: web.Application, on_full: Callable[[], None] | None = None) -
         most=settings.max_connections,
         on_full=on_full,
         arrivals=app[ARRIVALS],
-        refuse=refuse_unread(app),
-        cors_of=cors_of(app),
+        refuse=refuse_unreadable(app),
+        cors_of=cors_headers_of(app),
         detached=app[DETACHED],
     )
 

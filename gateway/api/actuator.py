@@ -27,56 +27,60 @@ from gateway.settings.model import Settings
 
 T = TypeVar("T")
 
-LONG_SECONDS: Final = 0.05
+EXPENSIVE_SECONDS: Final = 0.05
 """An answer is long if creating it takes more CPU time than this."""
 
-KEPT_TIMES: Final = 3
+CACHE_FACTOR: Final = 3
 """A long answer is reused for this many times its creation time. So creating it takes at most a quarter of one CPU,
 however many callers there are."""
 
 
-class _Made(NamedTuple):
+class _CachedBody(NamedTuple):
     body: object
     subject: object
-    begun: float
+    started: float
     until: float
 
-    def holds(self, asked: float) -> bool:
-        """Whether the answer may be used for a call that arrived at the time ``asked``."""
-        return self.begun >= asked or time.monotonic() < self.until
+    def is_usable(self, arrived: float) -> bool:
+        """Whether the answer may be used for a call that arrived at the time ``arrived``."""
+        return self.started >= arrived or time.monotonic() < self.until
 
 
-class Aside:
+class BackgroundRenderer:
     """Creates answers in a thread and keeps the last one of each kind."""
 
     def __init__(self) -> None:
-        self._one_at_a_time = asyncio.Lock()
-        self._made: dict[str, _Made] = {}
+        self._lock = asyncio.Lock()
+        self._cached: dict[str, _CachedBody] = {}
 
-    async def body(self, kind: str, make: Callable[[], T], subject: object = None) -> T:
+    async def render(self, kind: str, make: Callable[[], T], subject: object = None) -> T:
         """Calls ``make`` in a thread and returns its result: bytes, or an object from which several answers are made.
 
         If ``subject`` is given, the answer depends on this object alone and is created once for it. Otherwise an answer
         covers everything that happened before the call, unless a long one is still kept.
         """
         # If a caller disconnects, the next thread must not start while the first is still at work.
-        return await asyncio.shield(self._make(kind, make, subject, time.monotonic()))
+        return await asyncio.shield(self._render(kind, make, subject, time.monotonic()))
 
-    async def _make(self, kind: str, make: Callable[[], T], subject: object, asked: float) -> T:
-        async with self._one_at_a_time:
-            made = self._made.get(kind)
-            if made is not None and made.subject is subject and (subject is not None or made.holds(asked)):
-                return cast(T, made.body)
-            begun = time.monotonic()
+    async def _render(self, kind: str, make: Callable[[], T], subject: object, arrived: float) -> T:
+        async with self._lock:
+            cached = self._cached.get(kind)
+            if (
+                cached is not None
+                and cached.subject is subject
+                and (subject is not None or cached.is_usable(arrived))
+            ):
+                return cast(T, cached.body)
+            started = time.monotonic()
             body, took = await asyncio.to_thread(_timed, make)
-            kept = KEPT_TIMES * took if took > LONG_SECONDS else 0.0
-            self._made[kind] = _Made(body, subject, begun, time.monotonic() + kept)
+            kept = CACHE_FACTOR * took if took > EXPENSIVE_SECONDS else 0.0
+            self._cached[kind] = _CachedBody(body, subject, started, time.monotonic() + kept)
             return body
 
 
 def _timed(make: Callable[[], T]) -> tuple[T, float]:
-    begun = time.thread_time()
-    return make(), time.thread_time() - begun
+    started = time.thread_time()
+    return make(), time.thread_time() - started
 
 
 BASE = "/actuator"
@@ -87,7 +91,7 @@ def _readiness(components: Mapping[str, Any]) -> str:
     return cast(str, components["readinessState"]["status"])
 
 
-class _Asking(NamedTuple):
+class _AcceptHeader(NamedTuple):
     """The part of a request that ``server_stats`` reads."""
 
     headers: Mapping[str, str]
@@ -116,17 +120,17 @@ class Actuator:
     """Health, information, routes and metrics."""
 
     def __init__(self) -> None:
-        self._aside = Aside()
+        self._renderer = BackgroundRenderer()
 
     def endpoints(self, settings: Settings) -> tuple[Endpoint, ...]:
         """The endpoints below ``/actuator``, except those for rooms."""
         reads: Auth = "management" if settings.management_reads == "token" else "nothing"
         return (
             Endpoint("GET", BASE, self.links, auth=reads, label="actuator"),
-            self._probed("/health", self.health),
-            self._probed("/health/liveness", self.liveness),
-            self._probed("/health/readiness", self.readiness),
-            self._probed("/health/{component}", self.component, reads),
+            self._health_endpoint("/health", self.health),
+            self._health_endpoint("/health/liveness", self.liveness),
+            self._health_endpoint("/health/readiness", self.readiness),
+            self._health_endpoint("/health/{component}", self.component, reads),
             Endpoint("GET", f"{BASE}/info", self.info, auth=reads, label="actuator.info"),
             Endpoint("GET", f"{BASE}/gateway", self.gateway, auth=reads, label="actuator.routes"),
             Endpoint("GET", f"{BASE}/gateway/routes", self.routes, auth=reads, label="actuator.routes"),
@@ -136,7 +140,7 @@ class Actuator:
         )
 
     @staticmethod
-    def _probed(path: str, handler: Handler, auth: Auth = "nothing") -> Endpoint:
+    def _health_endpoint(path: str, handler: Handler, auth: Auth = "nothing") -> Endpoint:
         return Endpoint(
             "GET", f"{BASE}{path}", handler, auth, label="actuator.health", slash=True, probed=True
         )
@@ -179,10 +183,10 @@ class Actuator:
         token."""
         components = _components(request.app[HEALTH])
         status = _readiness(components)
-        shown: dict[str, Any] = {"status": status}
+        content: dict[str, Any] = {"status": status}
         if _shows_details(request):
-            shown |= {"components": components, "groups": ["liveness", "readiness"]}
-        return spring_json(request, shown, 200 if status == "UP" else 503)
+            content |= {"components": components, "groups": ["liveness", "readiness"]}
+        return spring_json(request, content, 200 if status == "UP" else 503)
 
     async def component(self, request: web.Request) -> web.StreamResponse:
         """The status of one component."""
@@ -203,12 +207,12 @@ class Actuator:
         status = _readiness(components)
         if status == "UP":
             return spring_json(request, {"status": status})
-        shown: dict[str, Any] = {"status": status}
+        content: dict[str, Any] = {"status": status}
         if _shows_details(request):
-            shown["components"] = {
+            content["components"] = {
                 name: each for name, each in components.items() if each["status"] == OUT_OF_SERVICE
             }
-        return spring_json(request, shown, 503)
+        return spring_json(request, content, 503)
 
     async def info(self, request: web.Request) -> web.StreamResponse:
         """Name, version, profiles and Python version of this gateway."""
@@ -224,7 +228,7 @@ class Actuator:
 
     async def gateway(self, request: web.Request) -> web.StreamResponse:
         """Links to everything about routes."""
-        ids = [route.id for route in request.app[CONFIGURATION].tables.now.table.routes]
+        ids = [route.id for route in request.app[CONFIGURATION].tables.current.table.routes]
         fixed = ("globalfilters", "routefilters", "routepredicates", "routes")
         below = [*fixed, *(f"routes/{quote(one, safe='')}" for one in ids)]
         entries = [{"href": f"{BASE}/gateway/{each}", "methods": ["GET"]} for each in below]
@@ -234,13 +238,13 @@ class Actuator:
 
     async def routes(self, request: web.Request) -> web.StreamResponse:
         """The routes in the order in which they are matched."""
-        table = request.app[CONFIGURATION].tables.now.table
-        body = await self._aside.body("routes", lambda: encode(routes_of(table)), table)
-        return _long(body, "application/json", {"Cache-Control": "no-store"})
+        table = request.app[CONFIGURATION].tables.current.table
+        body = await self._renderer.render("routes", lambda: encode(routes_of(table)), table)
+        return _streamed_response(body, "application/json", {"Cache-Control": "no-store"})
 
     async def route(self, request: web.Request) -> web.StreamResponse:
         """One route."""
-        route = request.app[CONFIGURATION].tables.now.table.route(request[CONTEXT].parameters["id"])
+        route = request.app[CONFIGURATION].tables.current.table.route(request[CONTEXT].parameters["id"])
         if route is None:
             raise RouteNotFound
         return plain(actuator_route(route))
@@ -248,14 +252,14 @@ class Actuator:
     async def prometheus(self, request: web.Request) -> web.StreamResponse:
         """All metrics of the process in Prometheus's format. With thousands of series, writing them takes seconds."""
         form = form_for(",".join(request.headers.getall("Accept", ())))
-        body = await self._aside.body(form.media_type, lambda: _metrics(form.media_type))
-        return _long(body, form.content_type, {})
+        body = await self._renderer.render(form.media_type, lambda: _metrics(form.media_type))
+        return _streamed_response(body, form.content_type, {})
 
 
 def _metrics(media_type: str) -> bytes:
     # ``server_stats`` reads only this header. It gives the newest version of either format, whatever version is
     # requested.
-    answer = _result(server_stats(cast(web.Request, _Asking({"Accept": media_type}))))
+    answer = _result(server_stats(cast(web.Request, _AcceptHeader({"Accept": media_type}))))
     return cast(bytes, answer.body)
 
 
@@ -268,6 +272,6 @@ def _result(coroutine: Coroutine[Any, Any, web.Response]) -> web.Response:
     raise RuntimeError("it waits")
 
 
-def _long(body: bytes, content_type: str, headers: dict[str, str]) -> web.Response:
+def _streamed_response(body: bytes, content_type: str, headers: dict[str, str]) -> web.Response:
     # Written in pieces: written as a whole, each slow client would hold a copy in memory.
     return web.Response(body=BytesIO(body), headers={"Content-Type": content_type, **headers})

@@ -10,11 +10,11 @@ from gateway.errors import BadRequest, PayloadTooLarge
 from gateway.proxy.body import expects_continue, send_continue
 from gateway.proxy.uploads import Uploads
 
-MOST_FORM_BYTES = 16 * 1024
+MAX_FORM_BYTES = 16 * 1024
 """A token is at most 8 KiB. The gateway ignores all other fields of the form."""
 
 
-async def read_small(request: web.BaseRequest, most: int, uploads: Uploads, client: str) -> bytes:
+async def read_body(request: web.BaseRequest, most: int, uploads: Uploads, client: str) -> bytes:
     """The whole body, which may have at most ``most`` bytes. ``client`` is the client's address.
 
     Raises PayloadTooLarge, BadRequest if the body is broken, RequestTimeout or TooManySlowUploads if it comes too
@@ -37,11 +37,11 @@ async def read_small(request: web.BaseRequest, most: int, uploads: Uploads, clie
 async def form_values(request: web.BaseRequest, name: str, uploads: Uploads, client: str) -> list[str]:
     """All values of the field ``name`` in a form body; none if the body is not a form.
 
-    Understands what ``navigator.sendBeacon`` sends for ``URLSearchParams``. Raises the same errors as ``read_small``.
+    Understands what ``navigator.sendBeacon`` sends for ``URLSearchParams``. Raises the same errors as ``read_body``.
     """
     if not request.body_exists:
         return []
-    body = await read_small(request, MOST_FORM_BYTES, uploads, client)
+    body = await read_body(request, MAX_FORM_BYTES, uploads, client)
     if request.content_type != "application/x-www-form-urlencoded":
         return []
     try:

@@ -83,7 +83,7 @@ async def config(request: web.Request) -> web.StreamResponse:
     settings = request.app[CONFIGURATION].settings
     documents = settings.api_documents or (
         (settings.spring_application_name, API_DOCS),
-        *service_documents(request.app[CONFIGURATION].tables.now.table).items(),
+        *service_documents(request.app[CONFIGURATION].tables.current.table).items(),
     )
     content: dict[str, object] = {
         "configUrl": f"{API_DOCS}/swagger-config",

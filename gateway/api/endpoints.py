@@ -12,19 +12,19 @@ from aiohttp import web
 from gateway.context import Handler
 from gateway.errors import MethodNotAllowed, RouteNotFound
 
-_PROBED = ("GET", "HEAD", "OPTIONS")
+_PROBE_METHODS = ("GET", "HEAD", "OPTIONS")
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
 Auth = Literal["token", "nothing", "management"]
 
-_OPERATORS = ("/actuator", "/metrics")
-NAMESPACES = ("/api/v1/queue", *_OPERATORS, "/swagger-ui", "/swagger-ui.html")
+_OPERATOR_PATHS = ("/actuator", "/metrics")
+NAMESPACES = ("/api/v1/queue", *_OPERATOR_PATHS, "/swagger-ui", "/swagger-ui.html")
 """The gateway itself answers every path at or below these, and never routes it, in upper or lower case."""
 
 
 def is_for_operators(path: str) -> bool:
     """Whether an endpoint is for operators and monitoring. Pages of other origins may not call it."""
-    return path.lower().startswith(_OPERATORS)
+    return path.lower().startswith(_OPERATOR_PATHS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ async def probe(request: web.Request) -> web.StreamResponse:
     """Answers a load balancer that checks by ``OPTIONS`` whether the gateway works."""
     if "Access-Control-Request-Method" in request.headers:
         # This is a preflight, and pages of other origins may not call operators' endpoints.
-        raise MethodNotAllowed(_PROBED)
-    return web.Response(headers={"Allow": ", ".join(_PROBED), "Cache-Control": "no-store"})
+        raise MethodNotAllowed(_PROBE_METHODS)
+    return web.Response(headers={"Allow": ", ".join(_PROBE_METHODS), "Cache-Control": "no-store"})
 
 
 async def on_demand(_request: web.Request) -> None:
@@ -78,7 +78,7 @@ class Endpoints:
 
     def __init__(self, endpoints: Iterable[Endpoint], namespaces: tuple[str, ...] = NAMESPACES) -> None:
         self._exact: dict[str, dict[str, Endpoint]] = {}
-        self._shaped: list[tuple[list[str], dict[str, Endpoint]]] = []
+        self._with_parameters: list[tuple[list[str], dict[str, Endpoint]]] = []
         self._namespaces = namespaces
         self._below = tuple(namespace + "/" for namespace in namespaces)
         for endpoint in endpoints:
@@ -92,11 +92,11 @@ class Endpoints:
         if "{" not in path:
             return self._exact.setdefault(path, {})
         segments = path.split("/")
-        for known, methods in self._shaped:
+        for known, methods in self._with_parameters:
             if known == segments:
                 return methods
         methods = {}
-        self._shaped.append((segments, methods))
+        self._with_parameters.append((segments, methods))
         return methods
 
     def find(self, method: str, path: str) -> tuple[Endpoint, Mapping[str, str]] | None:
@@ -110,15 +110,15 @@ class Endpoints:
             lowered = path.lower()
             if not (lowered.startswith(self._below) or lowered in self._namespaces):
                 return None
-            methods, parameters = self._find_shaped(path)
+            methods, parameters = self._find_with_parameters(path)
         endpoint = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
         if endpoint is None:
             raise MethodNotAllowed(tuple(sorted({*methods, *(["HEAD"] if "GET" in methods else [])})))
         return endpoint, parameters
 
-    def _find_shaped(self, path: str) -> tuple[dict[str, Endpoint], dict[str, str]]:
+    def _find_with_parameters(self, path: str) -> tuple[dict[str, Endpoint], dict[str, str]]:
         given = path.split("/")
-        for segments, methods in self._shaped:
+        for segments, methods in self._with_parameters:
             if len(segments) == len(given) and all(
                 wanted == found or (wanted.startswith("{") and found)
                 for wanted, found in zip(segments, given, strict=True)

@@ -14,8 +14,8 @@ from gateway.api.status import state_json, status_object
 from gateway.context import RequestContext
 from gateway.errors import GatewayError
 from gateway.observability.logging import timestamp
-from gateway.server.whole_response import EventsAnswer, JsonAnswer, WholeAnswer
-from gateway.sse.frames import come_back
+from gateway.server.whole_response import EventsResponse, JsonResponse, WholeResponse
+from gateway.sse.frames import retry_later
 from gateway.waiting_room.state import State
 
 STATUS_OF: Final[dict[type[GatewayError], int]] = {
@@ -46,16 +46,16 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.NoInstance: 503,
     errors.UpstreamTimeout: 504,
 }
-"""HTTP status of each error that a client may see. At the gate, NotInQueue is 403: see ``NotAdmitted``."""
+"""HTTP status of each error that a client may see. At the gate, NotInQueue is 403: see ``NotInQueueAtGate``."""
 
 
-class NotAdmitted(errors.NotInQueue):
+class NotInQueueAtGate(errors.NotInQueue):
     """At the gate: the caller is neither waiting nor allowed in, so this call is forbidden (403, not 404)."""
 
 
-STATUS_OF[NotAdmitted] = 403
+STATUS_OF[NotInQueueAtGate] = 403
 
-_FOR_NOW: Final = 503
+_TEMPORARY: Final = 503
 """The status of a temporary refusal."""
 
 _CHALLENGE: Final[dict[type[GatewayError], str]] = {
@@ -70,7 +70,7 @@ _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @lru_cache(maxsize=256)
-def _in_json(text: str) -> str:
+def _json_text(text: str) -> str:
     return _to_json(text)
 
 
@@ -79,38 +79,38 @@ def encode(content: object) -> bytes:
     return _to_json(content).encode("utf-8", "backslashreplace")
 
 
-def answer(
+def json_response(
     context: RequestContext,
     content: dict[str, Any],
     *,
     status: int = 200,
     headers: dict[str, str] | None = None,
-) -> JsonAnswer:
+) -> JsonResponse:
     """One of the gateway's own JSON answers: ``content`` plus the members at the end of every envelope."""
     content["timestamp"] = timestamp(time.time())
     content["traceId"] = context.trace_id
-    return JsonAnswer(encode(content), status=status, headers=headers)
+    return JsonResponse(encode(content), status=status, headers=headers)
 
 
-def success(context: RequestContext, key: str, **members: Any) -> JsonAnswer:
+def success(context: RequestContext, key: str, **members: Any) -> JsonResponse:
     """A success with the message ``key``; ``members`` that are None are left out."""
     content: dict[str, Any] = {"success": True, "message": message(context.locale, key)}
     content.update((name, value) for name, value in members.items() if value is not None)
-    return answer(context, content)
+    return json_response(context, content)
 
 
-def standing(context: RequestContext, key: str, state: State) -> JsonAnswer:
+def state_response(context: RequestContext, key: str, state: State) -> JsonResponse:
     """A success with the message ``key`` and the caller's state. Built by hand for speed, because every user who lines
     up gets one. Parts that many answers share are encoded once."""
     text = (
-        f'{{"success":true,"message":{_in_json(message(context.locale, key))},'
-        f"{state_json(_in_json(state.room), state)},"
+        f'{{"success":true,"message":{_json_text(message(context.locale, key))},'
+        f"{state_json(_json_text(state.room), state)},"
         f'"timestamp":"{timestamp(time.time())}","traceId":"{context.trace_id}"}}'
     )
-    return JsonAnswer(text.encode("utf-8", "backslashreplace"))
+    return JsonResponse(text.encode("utf-8", "backslashreplace"))
 
 
-def refusal(context: RequestContext, error: GatewayError) -> WholeAnswer:
+def error_response(context: RequestContext, error: GatewayError) -> WholeResponse:
     """The answer to ``error``. Errors without a status of their own become 500 INTERNAL_ERROR without details.
 
     A temporary refusal of a stream gets the answer of a full instance: 200, the time to come back, and the end. After
@@ -119,31 +119,31 @@ def refusal(context: RequestContext, error: GatewayError) -> WholeAnswer:
     status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
     code = error.code if status != 500 else GatewayError.code
     context.outcome = code
-    if context.streams and status == _FOR_NOW:
-        return EventsAnswer(come_back(code).raw)
+    if context.streams and status == _TEMPORARY:
+        return EventsResponse(retry_later(code).raw)
     text = message(context.locale, f"error.{code}")
-    facts: dict[str, Any] = {"code": code, "message": text, "status": status}
+    details: dict[str, Any] = {"code": code, "message": text, "status": status}
     if context.target is not None:
-        facts["path"] = context.target.raw_path
+        details["path"] = context.target.raw_path
     fields = error.fields if isinstance(error, errors.BadRequest | errors.ConfigError) else ()
     if isinstance(error, errors.BadRequest | errors.RequestTimeout) and not fields:
-        fields = (errors.FieldFault("request", "", error.reason),)
+        fields = (errors.FieldError("request", "", error.reason),)
     if fields:
-        facts["fields"] = [
+        details["fields"] = [
             {"field": f.field, "value": f.value, "reason": f.reason}
             if f.value
             else {"field": f.field, "reason": f.reason}
             for f in fields
         ]
-    content: dict[str, Any] = {"success": False, "message": text, "error": facts}
+    content: dict[str, Any] = {"success": False, "message": text, "error": details}
     if isinstance(error, errors.QueueWaiting) and isinstance(error.state, State):
         content["state"] = "WAITING"
         content["data"] = status_object(error.state.room, error.state)
-    made = answer(context, content, status=status, headers=_headers(error))
+    response = json_response(context, content, status=status, headers=_headers(error))
     if isinstance(error, errors.RequestTimeout | errors.TooManySlowUploads):
         # The gateway does not wait for the rest of the body.
-        made.force_close()
-    return made
+        response.force_close()
+    return response
 
 
 def _headers(error: GatewayError) -> dict[str, str]:

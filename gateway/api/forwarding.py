@@ -15,11 +15,11 @@ from gateway.context import CONFIGURATION, CONTEXT, DOWNLOADS, FORWARDER, OBSERV
 from gateway.errors import BadRequest, GatewayError
 from gateway.observability.spans import TracedCalls, Tracer
 from gateway.proxy.forward import Forwarder
-from gateway.proxy.headers import taken_off, upstream_headers, without_named
+from gateway.proxy.headers import removed_prefix, upstream_headers, without_connection_headers
 from gateway.proxy.load_balancer import UpstreamBase
 from gateway.proxy.plan import Edits, ForwardPlan
-from gateway.proxy.response import Send, send_answer
-from gateway.proxy.websocket import key_of
+from gateway.proxy.response import SendResponse, send_response
+from gateway.proxy.websocket import handshake_key
 from gateway.routing.cors import Headers
 from gateway.routing.filters.base import DirectResponse
 from gateway.routing.filters.edits import AddIfBlank, HeaderEdit
@@ -37,29 +37,29 @@ async def forward(request: web.Request) -> web.StreamResponse:
     return await answer(request)
 
 
-def to_service(request: web.Request) -> Awaitable[web.StreamResponse]:
+def forward_to_service(request: web.Request) -> Awaitable[web.StreamResponse]:
     """Forwards a request according to its route, or gives the answer that the route defines itself."""
     match = request[CONTEXT].match
     assert match is not None  # noqa: S101 - only matched requests reach this handler
     answer = match.changes.answer
     if answer is not None:
-        return _own_answer(answer)
-    return send(request, plan_for(request, match))
+        return _direct_response(answer)
+    return execute_plan(request, plan_for(request, match))
 
 
-def send(
-    request: web.Request, plan: ForwardPlan, respond: Send = send_answer
+def execute_plan(
+    request: web.Request, plan: ForwardPlan, respond: SendResponse = send_response
 ) -> Awaitable[web.StreamResponse]:
     """Carries out ``plan``. In a recorded trace, each call to an instance becomes a span."""
     app, trace = request.app, request[CONTEXT].trace
     tracer = app[OBSERVERS].tracer
     if trace.sampled and tracer.records(trace):
-        return _traced(app[FORWARDER], tracer, request, plan, respond)
+        return _execute_traced(app[FORWARDER], tracer, request, plan, respond)
     return app[FORWARDER].forward(request, plan, respond)
 
 
-async def _traced(
-    forwarder: Forwarder, tracer: Tracer, request: web.Request, plan: ForwardPlan, respond: Send
+async def _execute_traced(
+    forwarder: Forwarder, tracer: Tracer, request: web.Request, plan: ForwardPlan, respond: SendResponse
 ) -> web.StreamResponse:
     calls = TracedCalls(
         tracer,
@@ -91,7 +91,7 @@ def plan_for(request: web.Request, match: Match) -> ForwardPlan:
     # A client of HTTP/1.0 may have sent no Host. The service then gets its own, as if the route did not preserve it.
     upstream_host: str | None = host or None if changes.preserve_host else None
     if changes.request_headers:
-        edited = _edited(without_named(raw), changes.request_headers)
+        edited = _edited(without_connection_headers(raw), changes.request_headers)
         # A filter's change of Host takes effect only if the route preserves the Host at all.
         upstream_host = edited.get("Host") or None if changes.preserve_host else None
         if upstream_host is not None and not is_authority(upstream_host):
@@ -117,11 +117,11 @@ def plan_for(request: web.Request, match: Match) -> ForwardPlan:
         upstream_host=None if upstream_host is None else _encode(upstream_host),
         extra=(*identity, *context.trace.headers()),
         prefix=_prefix(context, match),
-        seen=context.origin,
-        told=configuration.told,
+        client_origin=context.origin,
+        forwarded_fields=configuration.forwarded_fields,
     )
     if changes.told:
-        headers = _told(headers, changes.told)
+        headers = _apply_forwarding_edits(headers, changes.told)
     route = match.route
     upstream = route.upstream
     # Positional arguments, because this runs for every request.
@@ -133,7 +133,7 @@ def plan_for(request: web.Request, match: Match) -> ForwardPlan:
         _response_edits(changes.response_headers) if changes.response_headers else None,
         settings.max_request_body_bytes
         if changes.body_limit is None
-        else _smaller(settings.max_request_body_bytes, changes.body_limit),
+        else _effective_limit(settings.max_request_body_bytes, changes.body_limit),
         settings.proxy_connect_timeout_seconds
         if route.connect_timeout is None
         else _seconds(route.connect_timeout),
@@ -145,27 +145,34 @@ def plan_for(request: web.Request, match: Match) -> ForwardPlan:
         changes.status,
         context.trace.trace_id.encode(),
         _cors(context.cors_headers) if context.cors_headers else None,
-        key_of(request.method, request.version, sent) if hdrs.UPGRADE in sent else None,
+        handshake_key(request.method, request.version, sent) if hdrs.UPGRADE in sent else None,
         client=context.client,
         security=context.security,
         downloads=request.app[DOWNLOADS],
     )
 
 
-def _told(headers: RawHeaders, edits: Sequence[HeaderEdit]) -> list[tuple[bytes, bytes]]:
+def _apply_forwarding_edits(headers: RawHeaders, edits: Sequence[HeaderEdit]) -> list[tuple[bytes, bytes]]:
     """``headers`` for a service, with the route's own edits in place of the gateway's headers about the client.
 
     The edits start from no headers, so no value of a client is among them. Further headers from a trusted proxy have
     been edited earlier.
     """
-    said: CIMultiDict[str] = CIMultiDict()
+    edited_headers: CIMultiDict[str] = CIMultiDict()
     there = {folded(_decode(name)) for name, value in headers if value}
     for edit in edits:
         if not (isinstance(edit, AddIfBlank) and folded(edit.name) in there):
-            edit.apply(said)
-    ours = {form for form in map(folded, said) if is_written(form) or form not in there}
-    kept = [field for field in headers if folded(_decode(field[0])) not in ours]
-    return [*kept, *((_encode(name), _encode(value)) for name, value in said.items() if folded(name) in ours)]
+            edit.apply(edited_headers)
+    replaced = {form for form in map(folded, edited_headers) if is_written(form) or form not in there}
+    kept = [field for field in headers if folded(_decode(field[0])) not in replaced]
+    return [
+        *kept,
+        *(
+            (_encode(name), _encode(value))
+            for name, value in edited_headers.items()
+            if folded(name) in replaced
+        ),
+    ]
 
 
 def _prefix(context: RequestContext, match: Match) -> str:
@@ -173,7 +180,7 @@ def _prefix(context: RequestContext, match: Match) -> str:
     target = context.target
     if not match.route.filters or target is None:
         return ""
-    return taken_off(target.raw_path, match.upstream_target)
+    return removed_prefix(target.raw_path, match.upstream_target)
 
 
 @lru_cache(maxsize=256)
@@ -181,11 +188,11 @@ def _cors(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((name.encode("ascii"), value.encode("ascii")) for name, value in headers)
 
 
-async def _own_answer(answer: DirectResponse) -> web.StreamResponse:
+async def _direct_response(answer: DirectResponse) -> web.StreamResponse:
     return web.Response(status=answer.status, headers=CIMultiDict(answer.headers))
 
 
-def _smaller(of_settings: int, of_route: int) -> int:
+def _effective_limit(of_settings: int, of_route: int) -> int:
     """The effective limit of bodies in bytes; 0 in the settings means no limit."""
     return min(of_settings, of_route) if of_settings else of_route
 

@@ -17,14 +17,14 @@ from gateway.settings.model import Settings
 
 _SPRING: Final = "org.springframework.cloud.gateway.filter."
 
-OWN_STEPS: Final = tuple(
+MIDDLEWARES: Final = tuple(
     f"gateway.middleware.{name}.{name}"
     for name in ("access_log", "errors", "resolve", "cors", "overload", "authentication", "gate")
 )
 """The middlewares that each call passes before it reaches a service, in this order."""
 
 _METRICS: Final = f"{_SPRING}GatewayMetricsFilter"
-_OF_SPRING: Final = {
+_SPRING_FILTERS: Final = {
     f"{_SPRING}NettyWriteResponseFilter": -1,
     _METRICS: 0,
     f"{_SPRING}RouteToRequestUrlFilter": 10_000,
@@ -36,11 +36,11 @@ _OF_SPRING: Final = {
 ``forward:`` and for cookies that hold an instance are missing."""
 
 
-def steps_of_calls(*, spring_metrics: bool) -> dict[str, int]:
+def global_filter_order(*, spring_metrics: bool) -> dict[str, int]:
     """Every middleware and filter for a forwarded call, with its order: lower comes first."""
     first = -1000
-    own = {name: first + at for at, name in enumerate(OWN_STEPS)}
-    spring = {name: order for name, order in _OF_SPRING.items() if spring_metrics or name != _METRICS}
+    own = {name: first + at for at, name in enumerate(MIDDLEWARES)}
+    spring = {name: order for name, order in _SPRING_FILTERS.items() if spring_metrics or name != _METRICS}
     return own | spring
 
 
@@ -57,18 +57,20 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
 
 async def global_filters(request: web.Request) -> web.StreamResponse:
     """The filters that apply to every call, with their order."""
-    return _answer(steps_of_calls(spring_metrics=request.app[OBSERVERS].spring_metrics is not None))
+    return _json_response(
+        global_filter_order(spring_metrics=request.app[OBSERVERS].spring_metrics is not None)
+    )
 
 
 async def route_filters(request: web.Request) -> web.StreamResponse:
     """The filters that a route may have."""
-    return _answer(dict.fromkeys(filter_factories()))
+    return _json_response(dict.fromkeys(filter_factories()))
 
 
 async def route_predicates(request: web.Request) -> web.StreamResponse:
     """The predicates that a route may have."""
-    return _answer(dict.fromkeys(predicate_factories()))
+    return _json_response(dict.fromkeys(predicate_factories()))
 
 
-def _answer(content: Mapping[str, int | None]) -> web.StreamResponse:
+def _json_response(content: Mapping[str, int | None]) -> web.StreamResponse:
     return plain(content)

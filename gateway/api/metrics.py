@@ -9,18 +9,18 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.api.actuator import BASE, Aside
+from gateway.api.actuator import BASE, BackgroundRenderer
 from gateway.api.endpoints import Auth, Endpoint
 from gateway.api.envelope import encode
 from gateway.api.spring_json import media_type_of, spring_json
 from gateway.context import CONTEXT, OBSERVERS, RequestContext
-from gateway.errors import BadRequest, FieldFault, RouteNotFound
+from gateway.errors import BadRequest, FieldError, RouteNotFound
 from gateway.observability.metrics import Metrics
 from gateway.observability.spring_names import Meter, Pair, Processor, meter_json, meters_of
 from gateway.query import values_of
 from gateway.settings.model import Settings
 
-MOST_TAGS: Final = 16
+MAX_TAGS: Final = 16
 """More tags than any metric has. Each tag is compared with all series."""
 
 
@@ -28,7 +28,7 @@ class MetricsApi:
     """The names of all metrics, and each metric with its numbers."""
 
     def __init__(self) -> None:
-        self._aside = Aside()
+        self._renderer = BackgroundRenderer()
         self._processor = Processor()
 
     def endpoints(self, settings: Settings) -> tuple[Endpoint, ...]:
@@ -49,7 +49,7 @@ class MetricsApi:
         meter = (await self._meters(request.app[OBSERVERS].metrics)).get(request[CONTEXT].parameters["name"])
         if meter is None:
             raise RouteNotFound
-        body = await self._aside.body("metric", partial(_written, meter, tags), object())
+        body = await self._renderer.render("metric", partial(_render_meter, meter, tags), object())
         if body is None:
             raise RouteNotFound
         return web.Response(
@@ -57,7 +57,7 @@ class MetricsApi:
         )
 
     async def _meters(self, metrics: Metrics) -> Mapping[str, Meter]:
-        return await self._aside.body("meters", partial(self._read, metrics))
+        return await self._renderer.render("meters", partial(self._read, metrics))
 
     def _read(self, metrics: Metrics) -> Mapping[str, Meter]:
         return meters_of(metrics.registry.collect(), self._processor.usage())
@@ -69,17 +69,17 @@ def tags_of(context: RequestContext) -> tuple[Pair, ...]:
     if target is None or not target.has_query:
         return ()
     given = dict.fromkeys(values_of(target.raw_query, "tag"))
-    if len(given) > MOST_TAGS:
-        raise BadRequest(f"tag may be given {MOST_TAGS} times at most")
+    if len(given) > MAX_TAGS:
+        raise BadRequest(f"tag may be given {MAX_TAGS} times at most")
     tags = [(key, value) for key, colon, value in (each.partition(":") for each in given) if key and colon]
     if len(tags) < len(given):
         faults = [
-            FieldFault("tag", each[:64], "allowed is key:value") for each in given if ":" not in each[1:]
+            FieldError("tag", each[:64], "allowed is key:value") for each in given if ":" not in each[1:]
         ]
         raise BadRequest("a tag is not key:value", tuple(faults))
     return tuple(tags)
 
 
-def _written(meter: Meter, tags: tuple[Pair, ...]) -> bytes | None:
+def _render_meter(meter: Meter, tags: tuple[Pair, ...]) -> bytes | None:
     content = meter_json(meter, tags)
     return None if content is None else encode(content)

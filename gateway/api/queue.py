@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from gateway.api.endpoints import Endpoint
-from gateway.api.envelope import standing, success
+from gateway.api.envelope import state_response, success
 from gateway.context import ADMISSIONS, CONTEXT, ROOMS, RequestContext
 from gateway.errors import BadRequest, NotAllowedIn, NotInQueue, QueueStorageFull
 from gateway.query import values_of
@@ -67,7 +67,7 @@ async def lineup(request: web.Request) -> web.StreamResponse:
         raise QueueStorageFull(random.uniform(*STORAGE_FULL_RETRY_SECONDS))
     if state.waiting:
         request.app[ADMISSIONS].waits(state.room, user, state.ticket, request[CONTEXT].trace)
-    return standing(request[CONTEXT], _LINEUP_MESSAGES[state.kind], state)
+    return state_response(request[CONTEXT], _LINEUP_MESSAGES[state.kind], state)
 
 
 async def status(request: web.Request) -> web.StreamResponse:
@@ -76,7 +76,7 @@ async def status(request: web.Request) -> web.StreamResponse:
     if state.kind is StateKind.NONE:
         raise NotInQueue
     key = "status.waiting" if state.waiting else "status.allowed_in"
-    return standing(request[CONTEXT], key, state)
+    return state_response(request[CONTEXT], key, state)
 
 
 async def drop_slot(request: web.Request) -> web.StreamResponse:

@@ -9,14 +9,14 @@ import hmac
 from aiohttp import web
 
 from gateway.api.actuator import BASE
-from gateway.api.body import read_small
+from gateway.api.body import read_body
 from gateway.api.endpoints import Endpoint
 from gateway.api.spring_json import spring_json
 from gateway.context import CONFIGURATION, CONTEXT, REFRESH, UPLOADS
 from gateway.errors import RouteNotFound, TokenInvalid, TokenRequired
 from gateway.settings.model import Settings
 
-MOST_BYTES = 1024 * 1024
+MAX_BYTES = 1024 * 1024
 """A push of many commits is long. It must be read as a whole for the signature, but nothing of it is kept."""
 
 SIGNATURE = "X-Hub-Signature-256"
@@ -61,11 +61,11 @@ async def webhook(request: web.Request) -> web.StreamResponse:
     given = request.headers.getall(SIGNATURE, ())
     if not given:
         raise TokenRequired
-    body = await read_small(request, MOST_BYTES, request.app[UPLOADS], request[CONTEXT].client)
+    body = await read_body(request, MAX_BYTES, request.app[UPLOADS], request[CONTEXT].client)
     expected = signature_of(secret, body)
     if len(given) > 1 or not hmac.compare_digest(
         given[0].encode("utf-8", "surrogateescape"), expected.encode()
     ):
         raise TokenInvalid("not the webhook's signature")
-    request.app[REFRESH].look()
+    request.app[REFRESH].poll_config_server()
     return web.Response(status=202, headers={"Cache-Control": "no-store"})

@@ -9,22 +9,22 @@ from typing import Any
 from aiohttp import web
 
 from gateway.api.actuator import BASE
-from gateway.api.body import read_small
+from gateway.api.body import read_body
 from gateway.api.endpoints import Auth, Endpoint
 from gateway.api.envelope import success
 from gateway.context import CONFIGURATION, CONTEXT, ROOMS, UPLOADS
-from gateway.errors import BadRequest, FieldFault, NotConfigured, NotInQueue
+from gateway.errors import BadRequest, FieldError, NotConfigured, NotInQueue
 from gateway.observability.logging import timestamp
 from gateway.query import values_of
 from gateway.settings.model import Settings
 from gateway.waiting_room.room import Room
 from gateway.waiting_room.state import REASONS, Following, Left, Summary
 
-MOST_BYTES = 4096
-MOST_CAPACITY = 10_000_000
-LEAST_SECONDS = 0.001
+MAX_BYTES = 4096
+MAX_CAPACITY = 10_000_000
+MIN_SECONDS = 0.001
 """One millisecond, because Redis counts in milliseconds."""
-MOST_SECONDS = 7 * 24 * 3600
+MAX_SECONDS = 7 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +46,20 @@ def parse_change(body: bytes) -> Change:
     if not isinstance(given, dict):
         raise BadRequest("the body is not a JSON object")
     allowed = {
-        "capacity": (_is_capacity, f"a whole number from 0 to {MOST_CAPACITY}"),
-        "durationSeconds": (_is_duration, f"a number from {LEAST_SECONDS} to {MOST_SECONDS}"),
+        "capacity": (_is_capacity, f"a whole number from 0 to {MAX_CAPACITY}"),
+        "durationSeconds": (_is_duration, f"a number from {MIN_SECONDS} to {MAX_SECONDS}"),
         "paused": (lambda value: isinstance(value, bool), "true or false"),
         "override": (lambda value: value is False, "false, to go back to the limits of the settings"),
     }
     faults = [
-        FieldFault(
+        FieldError(
             name[:64], str(value)[:64], f"allowed is {allowed[name][1]}" if name in allowed else "unknown"
         )
         for name, value in given.items()
         if name not in allowed or not allowed[name][0](value)
     ]
     if not given:
-        faults.append(FieldFault("body", "{}", "allowed are " + ", ".join(allowed)))
+        faults.append(FieldError("body", "{}", "allowed are " + ", ".join(allowed)))
     if faults:
         raise BadRequest("the change is not valid", tuple(faults))
     capacity = given.get("capacity")
@@ -114,10 +114,10 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     )
 
 
-def _named(request: web.Request) -> Room:
+def _requested_room(request: web.Request) -> Room:
     """The room of the path. Raises RoomNotFound; while the gateway is not ready, and so does not know the rooms, raises
     NotConfigured."""
-    if request.app[CONFIGURATION].tables.now.table.unready:
+    if request.app[CONFIGURATION].tables.current.table.unready:
         raise NotConfigured
     return request.app[ROOMS][request[CONTEXT].parameters["room"]]
 
@@ -130,14 +130,14 @@ async def show_all(request: web.Request) -> web.StreamResponse:
 
 async def show(request: web.Request) -> web.StreamResponse:
     """Shows one room."""
-    room = _named(request)
+    room = _requested_room(request)
     return success(request[CONTEXT], "room.shown", data=room_object(room.name, await room.overview()))
 
 
 async def change(request: web.Request) -> web.StreamResponse:
     """Sets new limits, for all instances at once."""
-    room = _named(request)
-    body = await read_small(request, MOST_BYTES, request.app[UPLOADS], request[CONTEXT].client)
+    room = _requested_room(request)
+    body = await read_body(request, MAX_BYTES, request.app[UPLOADS], request[CONTEXT].client)
     change = parse_change(body)
     summary = await room.set_limits(
         capacity=change.capacity, duration=change.duration, paused=change.paused, lift=change.lift
@@ -148,7 +148,7 @@ async def change(request: web.Request) -> web.StreamResponse:
 async def remove(request: web.Request) -> web.StreamResponse:
     """Takes the slot or place from the user ``?id=``. The id is a parameter, because it may hold characters no path
     may."""
-    room = _named(request)
+    room = _requested_room(request)
     target = request[CONTEXT].target
     assert target is not None  # noqa: S101 - resolved before
     users = values_of(target.raw_query, "id")
@@ -162,13 +162,11 @@ async def remove(request: web.Request) -> web.StreamResponse:
 def _is_capacity(value: object) -> bool:
     if isinstance(value, float):
         # JSON has only one kind of number, and 500.0 is a whole one.
-        return value.is_integer() and 0 <= value <= MOST_CAPACITY
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_CAPACITY
+        return value.is_integer() and 0 <= value <= MAX_CAPACITY
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_CAPACITY
 
 
 def _is_duration(value: object) -> bool:
     return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and LEAST_SECONDS <= value <= MOST_SECONDS
+        isinstance(value, int | float) and not isinstance(value, bool) and MIN_SECONDS <= value <= MAX_SECONDS
     )

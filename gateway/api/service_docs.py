@@ -20,26 +20,26 @@ from aiohttp.http import RawResponseMessage
 from multidict import CIMultiDict
 
 from gateway.api.envelope import encode
-from gateway.api.forwarding import plan_for, send
+from gateway.api.forwarding import execute_plan, plan_for
 from gateway.auth.identity import SIGNATURE
-from gateway.context import CONTEXT, Choose, Handler
+from gateway.context import CONTEXT, ChooseHandler, Handler
 from gateway.errors import GatewayError, UpstreamUnreachable
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.response import BufferedResponse
-from gateway.proxy.transform import changing
+from gateway.proxy.transform import transforming
 from gateway.routing.table import Match
 
 _METHODS: Final = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
-_LONGEST_URL: Final = 2000
+_MAX_URL_LENGTH: Final = 2000
 _VARIABLE: Final = re.compile(r"\{([^{}]*)\}")
 
-TOKENS_A_STEP: Final = 200
+TOKENS_PER_STEP: Final = 200
 """About a quarter of a millisecond of work."""
-_SERVERS_A_STEP: Final = 10
-_MOST_TOKENS: Final = 500_000
+_SERVERS_PER_STEP: Final = 10
+_MAX_TOKENS: Final = 500_000
 """Several times as many as in a real document of the maximum length."""
-_MOST_DEPTH: Final = 400
-_LONGEST_SERVERS: Final = 64 * 1024
+_MAX_DEPTH: Final = 400
+_MAX_SERVERS_LENGTH: Final = 64 * 1024
 """Longer lists of servers are ignored, because a list is parsed in one step."""
 
 # For each role of an object in a document: the roles of its members. ``*`` stands for every name.
@@ -66,7 +66,7 @@ _ROLES: Final[dict[str, _Roles]] = {
         "links": "links",
     },
 }
-_OTHER: Final[_Roles] = {}
+_NO_ROLES: Final[_Roles] = {}
 
 _BLANKS: Final = re.compile(r"[ \t\n\r]*+")
 _scalar = re.compile(
@@ -80,11 +80,11 @@ def _skip(text: str, at: int) -> int:
     return at if blanks is None else blanks.end()
 
 
-class NotJson(ValueError):
+class InvalidDocument(ValueError):
     """A body that is not JSON, or too much of it: nested too deeply, or with too many values."""
 
 
-def leading(body: bytes, path: str) -> Generator[None, None, bytes]:
+def rewritten_document(body: bytes, path: str) -> Generator[None, None, bytes]:
     """The document with every server replaced by its path alone. This makes it a path on the server that delivers the
     document.
 
@@ -95,10 +95,10 @@ def leading(body: bytes, path: str) -> Generator[None, None, bytes]:
         document = _OpenApiDocument(body.decode(json.detect_encoding(body), "surrogatepass"))
         yield from document.scan()
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise NotJson(str(error)) from error
+        raise InvalidDocument(str(error)) from error
     if not document.is_described:
         return body
-    return (yield from document.led(path))
+    return (yield from document.rewritten(path))
 
 
 class _OpenApiDocument:
@@ -116,7 +116,7 @@ class _OpenApiDocument:
         """Whether it is an OpenAPI document."""
         return any(name in ("openapi", "swagger") for name, _, _, _ in self._members)
 
-    def led(self, path: str) -> Generator[None, None, bytes]:
+    def rewritten(self, path: str) -> Generator[None, None, bytes]:
         """The document for clients, created in steps."""
         text = self._text
         if any(name == "swagger" for name, _, _, _ in self._members):
@@ -139,9 +139,9 @@ class _OpenApiDocument:
                 while place is not None and place[1] < end:
                     role, first, last = place
                     done += 1
-                    if done % _SERVERS_A_STEP == 0:
+                    if done % _SERVERS_PER_STEP == 0:
                         yield
-                    pieces += (text[begin:first], self._led_servers(role, first, last, path))
+                    pieces += (text[begin:first], self._rewritten_servers(role, first, last, path))
                     begin = last
                     place = next(found, None)
                 pieces.append(text[begin:end])
@@ -150,51 +150,51 @@ class _OpenApiDocument:
         return ("{" + ",".join(members) + "}").encode("utf-8", "backslashreplace")
 
     def _servers(self, begin: int, end: int) -> Any:
-        return json.loads(self._text[begin:end]) if end - begin <= _LONGEST_SERVERS else None
+        return json.loads(self._text[begin:end]) if end - begin <= _MAX_SERVERS_LENGTH else None
 
-    def _led_servers(self, role: str, begin: int, end: int, path: str) -> str:
+    def _rewritten_servers(self, role: str, begin: int, end: int, path: str) -> str:
         servers = self._servers(begin, end)
-        led = paths_of([servers], path)[0] if role == "server" else paths_of(servers, path)
-        return encode(led).decode()
+        rewritten = paths_of([servers], path)[0] if role == "server" else paths_of(servers, path)
+        return encode(rewritten).decode()
 
     def scan(self) -> Generator[None, None, None]:  # noqa: PLR0912, PLR0915 - one loop over all kinds of tokens
         """Scans the document in steps. Raises JSONDecodeError or NotJson."""
         text = self._text
         # Of each open object or array: its closing character, the roles of its members, its own role, and where it
         # begins.
-        open_ones: list[tuple[str, _Roles, str, int]] = []
+        stack: list[tuple[str, _Roles, str, int]] = []
         root_key = "", 0
         role = "root"
         at = _skip(text, 0)
         tokens = 0
         while True:
             tokens += 1
-            if tokens % TOKENS_A_STEP == 0:
-                if tokens > _MOST_TOKENS:
-                    raise NotJson("too many values")
+            if tokens % TOKENS_PER_STEP == 0:
+                if tokens > _MAX_TOKENS:
+                    raise InvalidDocument("too many values")
                 yield
             begin = at
             char = text[at : at + 1]
             if char in ("{", "["):
-                if len(open_ones) >= _MOST_DEPTH:
-                    raise NotJson("nested too deeply")
+                if len(stack) >= _MAX_DEPTH:
+                    raise InvalidDocument("nested too deeply")
                 at = _skip(text, at + 1)
                 if char == "{":
-                    members = _ROLES.get(role, _OTHER)
-                    open_ones.append(("}", members, role, begin))
+                    members = _ROLES.get(role, _NO_ROLES)
+                    stack.append(("}", members, role, begin))
                     if text[at : at + 1] != "}":
                         key, key_at, at = self._key(at)
-                        if len(open_ones) == 1:
+                        if len(stack) == 1:
                             root_key = key, key_at
                         role = members.get(key) or members.get("*", "")
                         continue
                 else:
-                    open_ones.append(("]", _OTHER, role, begin))
+                    stack.append(("]", _NO_ROLES, role, begin))
                     if text[at : at + 1] != "]":
                         role = ""
                         continue
                 at += 1
-                open_ones.pop()
+                stack.pop()
             elif char == '"':
                 _, at = scanstring(text, at + 1, True)
             elif (match := _scalar(text, at)) is not None:
@@ -203,8 +203,8 @@ class _OpenApiDocument:
                 raise json.JSONDecodeError("Expecting value", text, at)
             # A value has ended, and perhaps also the object or array that holds it.
             while True:
-                depth = len(open_ones)
-                if depth == 1 and open_ones[0][0] == "}":
+                depth = len(stack)
+                if depth == 1 and stack[0][0] == "}":
                     self._members.append((*root_key, begin, at))
                 elif role in ("servers", "server"):
                     self._found.append((role, begin, at))
@@ -213,7 +213,7 @@ class _OpenApiDocument:
                     if at != len(text):
                         raise json.JSONDecodeError("Expecting nothing more", text, at)
                     return
-                closing, members, own_role, own_begin = open_ones[-1]
+                closing, members, own_role, own_begin = stack[-1]
                 char = text[at : at + 1]
                 if char == ",":
                     at = _skip(text, at + 1)
@@ -227,7 +227,7 @@ class _OpenApiDocument:
                 if char != closing:
                     raise json.JSONDecodeError("Expecting a comma or the end", text, at)
                 at += 1
-                open_ones.pop()
+                stack.pop()
                 role, begin = own_role, own_begin
 
     def _key(self, at: int) -> tuple[str, int, int]:
@@ -255,11 +255,11 @@ def _path_of(server: dict[str, Any], path: str) -> str:
 
     def default(match: re.Match[str]) -> str:
         variable = given.get(match[1])
-        return str(variable.get("default", ""))[:_LONGEST_URL] if isinstance(variable, dict) else ""
+        return str(variable.get("default", ""))[:_MAX_URL_LENGTH] if isinstance(variable, dict) else ""
 
     url = str(server.get("url", "/"))
     # Checked before and after: a short URL with long variables can become thousands of times as long.
-    if len(url) > _LONGEST_URL or len(url := _VARIABLE.sub(default, url)) > _LONGEST_URL:
+    if len(url) > _MAX_URL_LENGTH or len(url := _VARIABLE.sub(default, url)) > _MAX_URL_LENGTH:
         return "/"
     try:
         found = urlsplit(urljoin(path, url)).path
@@ -271,23 +271,23 @@ def _path_of(server: dict[str, Any], path: str) -> str:
 
 _DOCUMENT: Final = "/v3/api-docs"
 
-MOST_BYTES: Final = 2 * 1024 * 1024
+MAX_BYTES: Final = 2 * 1024 * 1024
 """The maximum length of a decoded document: several times that of a big service."""
 
 SLICE_SECONDS: Final = 0.002
 """How many seconds scanning a document may block the event loop at a time."""
 
-MOST_AT_A_TIME: Final = 4
+MAX_CONCURRENT_PER_ROUTE: Final = 4
 """How many documents of one route may be in memory at a time, apart from those in the cache. A limit is needed, because
 any client may request them. Further calls wait, at most as long as for an answer."""
 
-MOST_ALTOGETHER: Final = 8
+MAX_CONCURRENT: Final = 8
 """The same for all routes together."""
 
-_MOST_KEPT_BYTES: Final = 16 * 1024 * 1024
+_MAX_CACHE_BYTES: Final = 16 * 1024 * 1024
 
 # The gateway requests the whole current document, without content coding.
-_LEFT_OUT: Final = frozenset(
+_DROPPED_HEADERS: Final = frozenset(
     {b"accept-encoding", b"range", b"if-match", b"if-none-match", b"if-modified-since"}
     | {b"if-unmodified-since", b"if-range"}
 )
@@ -300,44 +300,44 @@ def is_document(method: str, match: Match, path: str) -> bool:
     )
 
 
-_OF_ONE_CALL: Final = frozenset(
+_PER_CALL_HEADERS: Final = frozenset(
     {b"traceparent", b"tracestate", b"x-forwarded-for", b"forwarded", b"x-real-ip", b"user-agent"}
     | {SIGNATURE.lower()}
 )
 
 
-class Rewritten:
+class RewrittenDocuments:
     """Rewrites documents and caches the latest by their contents: scanning one takes milliseconds, and any client may
     request it. The cache is bounded in bytes."""
 
     def __init__(self) -> None:
-        self._kept: dict[bytes, bytes] = {}
+        self._documents: dict[bytes, bytes] = {}
         self._bytes = 0
-        self._one_at_a_time = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def rewrite(self, path: str, body: bytes) -> bytes:
         """The document for clients; ``path`` is its path at the service. Raises UpstreamUnreachable if the body is not
         JSON although its head says so: a document that can't be parsed might point anywhere."""
         key = await asyncio.to_thread(_digest, path, body)
-        known = self._kept.get(key)
+        known = self._documents.get(key)
         if known is not None:
             return known
-        async with self._one_at_a_time:
+        async with self._lock:
             # A concurrent call may have done it.
-            if key not in self._kept:
+            if key not in self._documents:
                 try:
-                    document = await _in_slices(leading(body, path))
-                except NotJson as error:
+                    document = await _in_slices(rewritten_document(body, path))
+                except InvalidDocument as error:
                     raise UpstreamUnreachable("an API description that is no JSON") from error
-                self._keep(key, document)
+                self._store(key, document)
                 return document
-            return self._kept[key]
+            return self._documents[key]
 
-    def _keep(self, key: bytes, document: bytes) -> None:
-        self._kept[key] = document
+    def _store(self, key: bytes, document: bytes) -> None:
+        self._documents[key] = document
         self._bytes += len(document)
-        while self._bytes > _MOST_KEPT_BYTES:
-            self._bytes -= len(self._kept.pop(next(iter(self._kept))))
+        while self._bytes > _MAX_CACHE_BYTES:
+            self._bytes -= len(self._documents.pop(next(iter(self._documents))))
 
 
 def _digest(path: str, body: bytes) -> bytes:
@@ -351,9 +351,9 @@ async def _in_slices(steps: Generator[None, None, bytes]) -> bytes:
     """The result of ``steps``. Blocks the loop for ``SLICE_SECONDS`` at a time, and for a quarter of the time at
     most."""
     while True:
-        over = time.perf_counter() + SLICE_SECONDS
+        deadline = time.perf_counter() + SLICE_SECONDS
         try:
-            while time.perf_counter() < over:
+            while time.perf_counter() < deadline:
                 next(steps)
         except StopIteration as done:
             return bytes(done.value)
@@ -372,16 +372,16 @@ _Outcome = _Document | GatewayError | Literal["other", "gone"]
 """The document, or why there is none: an error, another kind of answer, or the first caller disconnected."""
 
 
-class Shared:
+class SharedCalls:
     """Calls for documents in progress. A caller that requests the same document waits for the call in progress."""
 
     def __init__(self) -> None:
         self._calls: dict[Hashable, asyncio.Future[_Outcome]] = {}
 
     async def answer(
-        self, key: Hashable, ask: Callable[[], Awaitable[web.StreamResponse]]
+        self, key: Hashable, fetch: Callable[[], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """The answer to ``ask``, or to that of another caller with the same ``key``. Raises what ``ask`` raises."""
+        """The answer to ``fetch``, or to that of another caller with the same ``key``. Raises what ``fetch`` raises."""
         while (call := self._calls.get(key)) is not None:
             outcome = await asyncio.shield(call)
             if isinstance(outcome, _Document):
@@ -391,17 +391,17 @@ class Shared:
             if isinstance(outcome, GatewayError):
                 raise outcome.with_traceback(None)
             if outcome == "other":
-                return await ask()
-        return await self._lead(key, ask)
+                return await fetch()
+        return await self._fetch_for_all(key, fetch)
 
-    async def _lead(
-        self, key: Hashable, ask: Callable[[], Awaitable[web.StreamResponse]]
+    async def _fetch_for_all(
+        self, key: Hashable, fetch: Callable[[], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         call = self._calls[key] = asyncio.get_running_loop().create_future()
         outcome: _Outcome = "gone"
         try:
-            answer = await ask()
-            outcome = _shared(answer)
+            answer = await fetch()
+            outcome = _outcome_of(answer)
         except GatewayError as error:
             outcome = error
             raise
@@ -411,42 +411,44 @@ class Shared:
         return answer
 
 
-def _shared(answer: web.StreamResponse) -> _Outcome:
+def _outcome_of(answer: web.StreamResponse) -> _Outcome:
     if not isinstance(answer, BufferedResponse):
         return "other"
     headers = answer.headers.copy()
     # Cookies are for the first caller alone.
     headers.popall(hdrs.SET_COOKIE, None)
-    return _Document(answer.status, headers, answer.whole)
+    return _Document(answer.status, headers, answer.full_body)
 
 
 def _key(plan: ForwardPlan) -> Hashable:
     """Equal for calls that get the same document. It includes the caller's identity, but not the address or the
     trace."""
-    headers = tuple(field for field in plan.headers if field[0].lower() not in _OF_ONE_CALL)
+    headers = tuple(field for field in plan.headers if field[0].lower() not in _PER_CALL_HEADERS)
     return plan.route_id, plan.base, plan.target, headers
 
 
-def choosing(forward: Handler) -> Choose:
+def handler_chooser(forward: Handler) -> ChooseHandler:
     """Returns the function that chooses the handler of a matched call: API descriptions in JSON are rewritten,
     ``forward`` handles all other calls."""
-    rewritten = Rewritten()
-    shared = Shared()
+    rewritten = RewrittenDocuments()
+    shared = SharedCalls()
     # By route, so that a service that hangs delays only its own documents. A semaphore exists while a call uses it.
-    turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
-    everybody = asyncio.Semaphore(MOST_ALTOGETHER)
+    semaphores: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+    all_routes = asyncio.Semaphore(MAX_CONCURRENT)
 
     def describe(request: web.Request) -> Awaitable[web.StreamResponse]:
         match = request[CONTEXT].match
         assert match is not None  # noqa: S101 - only matched requests reach this handler
         plan = plan_for(request, match)
-        headers = [field for field in plan.headers if field[0].lower() not in _LEFT_OUT]
+        headers = [field for field in plan.headers if field[0].lower() not in _DROPPED_HEADERS]
         plan = plan._replace(headers=[*headers, (b"Accept-Encoding", b"identity")])
-        change = partial(rewritten.rewrite, match.upstream_path)
-        turn = turns.setdefault(match.route.id, asyncio.Semaphore(MOST_AT_A_TIME))
-        ask = partial(send, request, plan, changing(change, _is_json, MOST_BYTES, turn, everybody))
+        transform = partial(rewritten.rewrite, match.upstream_path)
+        semaphore = semaphores.setdefault(match.route.id, asyncio.Semaphore(MAX_CONCURRENT_PER_ROUTE))
+        fetch = partial(
+            execute_plan, request, plan, transforming(transform, _is_json, MAX_BYTES, semaphore, all_routes)
+        )
         # A call with a body is not shared.
-        return ask() if request.body_exists else shared.answer(_key(plan), ask)
+        return fetch() if request.body_exists else shared.answer(_key(plan), fetch)
 
     return lambda method, match, path: describe if is_document(method, match, path) else forward
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from gateway.accounting import CLIENT_GONE, DetachedAnswer
+from gateway.accounting import CLIENT_GONE, DetachedCall
 from gateway.api.endpoints import Endpoint
 from gateway.api.i18n import message
 from gateway.api.queue import QUEUE, caller, room_name
@@ -24,7 +24,7 @@ from gateway.waiting_room.room import Room
 from gateway.waiting_room.state import State
 
 
-class Texts:
+class EventRenderer:
     """Data of one room's events, in the user's language: the hub's renderer."""
 
     def __init__(self, room: str) -> None:
@@ -78,14 +78,14 @@ async def stream(request: web.Request) -> web.StreamResponse:
     response = EventStream(headers={"Server": SERVER_NAME, TRACE_ID: context.trace_id})
     response.headers.extend(context.cors_headers)
     if context.security is not None:
-        context.security.complete(response.headers, response.status, own=True)
+        context.security.add_missing(response.headers, response.status, own=True)
     opened = await response.start(
         request,
         user=user,
         locale=context.locale,
         max_buffer=request.app[CONFIGURATION].settings.sse_max_buffer_bytes,
         connections=request.app[DETACHED],
-        on_end=_StreamAnswer(request),
+        on_end=_StreamCall(request),
     )
     if opened is not None:
         context.detached = True
@@ -98,7 +98,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
     return response
 
 
-class _StreamAnswer(DetachedAnswer):
+class _StreamCall(DetachedCall):
     """Logs the answer when its stream ends."""
 
     __slots__ = ()

@@ -92,11 +92,11 @@ def find_credential(
     call = (method, path)
     if call not in _COOKIE_CALLS:
         return None
-    if call == LEAVE_CALL and (token := _only(form)):
+    if call == LEAVE_CALL and (token := _single(form)):
         return Credential(token, TokenSource.FORM)
-    if call == STREAM_CALL and (token := _only(_query_values(query))):
+    if call == STREAM_CALL and (token := _single(_query_values(query))):
         return Credential(token, TokenSource.QUERY)
-    if cookie_name and (token := _only(_cookie_values(headers.getall("Cookie", ()), cookie_name))):
+    if cookie_name and (token := _single(_cookie_values(headers.getall("Cookie", ()), cookie_name))):
         return Credential(token, TokenSource.COOKIE)
     return None
 
@@ -128,7 +128,7 @@ def bearer(values: Sequence[str]) -> str | None:
     return rest.strip(" ") if scheme.lower() == "bearer" else None
 
 
-def _only(values: Sequence[str]) -> str | None:
+def _single(values: Sequence[str]) -> str | None:
     if len(values) > 1:
         raise TokenInvalid("several tokens in one place")
     return values[0] if values else None
@@ -140,8 +140,9 @@ def _query_values(query: str) -> list[str]:
     return values_of(query, TOKEN_PARAMETER)
 
 
-def _cookie_values(lines: Sequence[str], wanted: str) -> list[str]:
-    """The values of the cookie ``wanted``, as browsers write it (RFC 6265): a semicolon ends a cookie, even in quotes.
+def _cookie_values(lines: Sequence[str], cookie_name: str) -> list[str]:
+    """The values of the cookie ``cookie_name``, as browsers write it (RFC 6265): a semicolon ends a cookie, even in
+    quotes.
 
     A value with characters that RFC 6265 forbids is ignored. Older parsers read ``a="x; token=y"`` as one cookie; here
     the part behind the semicolon is ignored, so it does not count as a second token.
@@ -150,14 +151,14 @@ def _cookie_values(lines: Sequence[str], wanted: str) -> list[str]:
     for line in lines:
         for pair in line.split(";"):
             name, _, value = pair.partition("=")
-            if name.strip(" \t") == wanted:
+            if name.strip(" \t") == cookie_name:
                 whole = _COOKIE_VALUE.fullmatch(value.strip(" \t"))
                 if whole is not None:
                     found.append(whole[1] if whole[1] is not None else whole[2])
     return found
 
 
-def _not_told(_outcome: str) -> None: ...
+def _ignore_outcome(_outcome: str) -> None: ...
 
 
 def _no_origin(_origin: str) -> bool:
@@ -180,7 +181,7 @@ class Authenticator:
         cookie_name: str | None = None,
         stream_grace: float = 3600.0,
         allowed_origin: Callable[[str], bool] = _no_origin,
-        on_token: Callable[[str], None] = _not_told,
+        on_token: Callable[[str], None] = _ignore_outcome,
     ) -> None:
         self._verifier = verifier
         self._cookie_name = cookie_name

@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from aiohttp import ClientError, ClientSession
 
-from gateway.auth.encoding import NotJson, decode_document, repeats
+from gateway.auth.encoding import InvalidJson, decode_document, repeats
 from gateway.auth.key_set import MAX_DOCUMENT_BYTES
 
 Fetch = Callable[[str], Awaitable[bytes]]
@@ -77,7 +77,7 @@ _SHOWN_CHARS: Final = 200
 _TOO_MANY_REQUESTS: Final = 429
 
 
-class Unsound(Exception):
+class InvalidIssuerDocument(Exception):
     """An address or a document that the gateway does not accept. The text is for log and health."""
 
 
@@ -112,7 +112,7 @@ class Discovery:
         """
         try:
             async with asyncio.timeout(limit):
-                self._found = await self._ask()
+                self._found = await self._discover()
         except (FetchFailed, OSError, TimeoutError) as error:
             if self._found is None:
                 raise
@@ -130,11 +130,11 @@ class Discovery:
             self._failures = 0
         return self._found
 
-    async def _ask(self) -> str:
+    async def _discover(self) -> str:
         if self._documents is None:
             try:
-                self._documents = documents_of(self._location.issuer)
-            except Unsound as error:
+                self._documents = document_urls(self._location.issuer)
+            except InvalidIssuerDocument as error:
                 raise FetchFailed(f"{error}, so that its keys can't be found: set JWT_JWKS_URI") from None
         why = []
         for document in self._documents:
@@ -146,7 +146,7 @@ class Discovery:
                 if error.status is None or error.status == _TOO_MANY_REQUESTS or error.status >= 500:
                     raise
                 why.append(f"{urlsplit(document).path}: {error}")
-            except Unsound as error:
+            except InvalidIssuerDocument as error:
                 why.append(f"{urlsplit(document).path}: {error}")
             else:
                 self._documents.remove(document)
@@ -155,14 +155,14 @@ class Discovery:
         raise FetchFailed("; ".join(why))
 
 
-def documents_of(issuer: str) -> list[str]:
+def document_urls(issuer: str) -> list[str]:
     """The addresses at which the issuer's document may be: the well-known path behind the issuer's, and before it.
 
     Raises Unsound if the issuer can have no such address.
     """
     parts = _address(issuer, "the issuer")
     if parts.query or "?" in issuer:
-        raise Unsound("the issuer has a query")
+        raise InvalidIssuerDocument("the issuer has a query")
     path = parts.path.rstrip("/")
     places = (path + _OPENID, _OPENID + path, _OAUTH + path)
     return [urlunsplit((parts.scheme, parts.netloc, place, "", "")) for place in dict.fromkeys(places)]
@@ -175,44 +175,46 @@ def _key_set_of(document: bytes, issuer: str) -> str:
     """
     try:
         members = decode_document(document)
-    except NotJson as error:
-        raise Unsound(f"it is not a JSON object: {error}") from None
+    except InvalidJson as error:
+        raise InvalidIssuerDocument(f"it is not a JSON object: {error}") from None
     for name in ("issuer", "jwks_uri"):
         if repeats(members, name):
-            raise Unsound(f"its member {name} occurs twice")
+            raise InvalidIssuerDocument(f"its member {name} occurs twice")
     named = members.get("issuer")
     if named != issuer:
-        hint = _difference(named, issuer)
-        raise Unsound(f"it is of the issuer {_shown(named)}, which is not the one that is set{hint}")
+        hint = _hint(named, issuer)
+        raise InvalidIssuerDocument(
+            f"it is of the issuer {_quoted(named)}, which is not the one that is set{hint}"
+        )
     uri = members.get("jwks_uri")
     if not isinstance(uri, str):
-        raise Unsound("it has no jwks_uri")
+        raise InvalidIssuerDocument("it has no jwks_uri")
     scheme = _address(uri, "its jwks_uri").scheme
     if scheme != "https" and issuer.lower().startswith("https:"):
-        raise Unsound("its jwks_uri is not https, as the issuer is")
+        raise InvalidIssuerDocument("its jwks_uri is not https, as the issuer is")
     return uri
 
 
 def _address(text: str, what: str) -> SplitResult:
     if len(text) > _MAX_URI_CHARS:
-        raise Unsound(f"{what} is longer than {_MAX_URI_CHARS} characters")
+        raise InvalidIssuerDocument(f"{what} is longer than {_MAX_URI_CHARS} characters")
     if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
-        raise Unsound(f"{what} has characters that no address has")
+        raise InvalidIssuerDocument(f"{what} has characters that no address has")
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise Unsound(f"{what} is no address") from None
+        raise InvalidIssuerDocument(f"{what} is no address") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
-        raise Unsound(f"{what} is no http:// or https:// address")
+        raise InvalidIssuerDocument(f"{what} is no http:// or https:// address")
     if "@" in parts.netloc:
-        raise Unsound(f"{what} has a user in it")
+        raise InvalidIssuerDocument(f"{what} has a user in it")
     if "#" in text:
-        raise Unsound(f"{what} has a fragment")
+        raise InvalidIssuerDocument(f"{what} has a fragment")
     return parts
 
 
-def _difference(named: object, issuer: str) -> str:
+def _hint(named: object, issuer: str) -> str:
     if isinstance(named, str) and named.rstrip("/") == issuer.rstrip("/"):
         return " (they differ in the slash at the end)"
     if isinstance(named, str) and "{tenantid}" in named:
@@ -220,7 +222,7 @@ def _difference(named: object, issuer: str) -> str:
     return ""
 
 
-def _shown(named: Any) -> str:
+def _quoted(named: Any) -> str:
     return repr(_without_user(named)[:_SHOWN_CHARS]) if isinstance(named, str) else "(none)"
 
 

@@ -14,7 +14,7 @@ _PADDING = (b"", b"", b"==", b"=")
 
 # The last character of a group of 2 or 3 may not carry bits that decoding would drop. Otherwise several texts would
 # decode to the same bytes, and one token would have several spellings.
-_LAST_OF: tuple[frozenset[int] | None, ...] = (
+_LAST_CHARACTERS: tuple[frozenset[int] | None, ...] = (
     None,
     frozenset(),
     frozenset(b"AQgw"),
@@ -25,7 +25,7 @@ _LAST_OF: tuple[frozenset[int] | None, ...] = (
 def decode_base64url(text: bytes) -> bytes:
     """Decode unpadded base64url. Raises ``ValueError`` if ``text`` is not the one encoding of its bytes."""
     remainder = len(text) % 4
-    allowed = _LAST_OF[remainder]
+    allowed = _LAST_CHARACTERS[remainder]
     if allowed is not None and text[-1] not in allowed:
         raise ValueError("not base64url")
     return binascii.a2b_base64(text.translate(_TO_STANDARD) + _PADDING[remainder], strict_mode=True)
@@ -44,15 +44,15 @@ def _no_constant(name: str) -> NoReturn:
 
 _decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
 
-_MOST_DIGITS = 400
+_MAX_DIGITS = 400
 """As many as the largest float has. Python refuses to read numbers only when they are longer."""
 
 
-class NotJson(ValueError):
+class InvalidJson(ValueError):
     """The text is no JSON object. The reason is a clause that does not quote the text."""
 
 
-class _Odd:
+class _InvalidValue:
     """Placeholder in a decoded document for a value that is no valid JSON."""
 
     __slots__ = ("why",)
@@ -61,29 +61,29 @@ class _Odd:
         self.why = why
 
 
-class _Repeating(dict[str, Any]):
-    """An object in which the members ``twice`` occur more than once; JSON parsers disagree on which one counts."""
+class _RepeatedMembers(dict[str, Any]):
+    """An object in which the members ``repeated`` occur more than once; JSON parsers disagree on which one counts."""
 
-    twice: frozenset[str] = frozenset()
+    repeated: frozenset[str] = frozenset()
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) == len(pairs):
         return members
-    repeating = _Repeating(members)
+    repeating = _RepeatedMembers(members)
     counted = Counter(name for name, _ in pairs)
-    repeating.twice = frozenset(name for name, count in counted.items() if count > 1)
+    repeating.repeated = frozenset(name for name, count in counted.items() if count > 1)
     return repeating
 
 
-def _integer(digits: str) -> int | _Odd:
-    return int(digits) if len(digits) <= _MOST_DIGITS else _Odd("a number in it is too long")
+def _integer(digits: str) -> int | _InvalidValue:
+    return int(digits) if len(digits) <= _MAX_DIGITS else _InvalidValue("a number in it is too long")
 
 
 _lenient = json.JSONDecoder(
     object_pairs_hook=_members,
-    parse_constant=lambda name: _Odd(f"{name} in it is not JSON"),
+    parse_constant=lambda name: _InvalidValue(f"{name} in it is not JSON"),
     parse_int=_integer,
 )
 
@@ -105,27 +105,27 @@ def decode_object(text: bytes) -> dict[str, Any]:
 
 def decode_document(text: bytes) -> dict[str, Any]:
     """The JSON object in ``text``, which may begin with a byte order mark. Repeated members and invalid values are
-    kept: before using a member, check it with ``repeats`` and its value with ``oddity_of``.
+    kept: before using a member, check it with ``repeats`` and its value with ``json_error``.
 
-    Raises ``NotJson`` if the text as a whole can't be read or is no object.
+    Raises ``InvalidJson`` if the text as a whole can't be read or is no object.
     """
     if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in text[:4]:
-        raise NotJson("it is in UTF-16 or UTF-32, and JSON is in UTF-8")
+        raise InvalidJson("it is in UTF-16 or UTF-32, and JSON is in UTF-8")
     try:
         value = _lenient.decode(text.removeprefix(codecs.BOM_UTF8).decode("utf-8"))
     except RecursionError:
-        raise NotJson("it is nested too deeply") from None
+        raise InvalidJson("it is nested too deeply") from None
     except UnicodeDecodeError:
-        raise NotJson("it is not in UTF-8") from None
+        raise InvalidJson("it is not in UTF-8") from None
     except json.JSONDecodeError as error:
-        raise NotJson(_what_it_is(text, error)) from None
+        raise InvalidJson(_describe(text, error)) from None
     if not isinstance(value, dict):
         kind = "a list" if isinstance(value, list) else "a single value"
-        raise NotJson(f"it is {kind} and not an object")
+        raise InvalidJson(f"it is {kind} and not an object")
     return value
 
 
-def _what_it_is(text: bytes, error: json.JSONDecodeError) -> str:
+def _describe(text: bytes, error: json.JSONDecodeError) -> str:
     start = text.strip(b" \t\r\n")[:1]
     if not start:
         return "it is empty"
@@ -136,17 +136,17 @@ def _what_it_is(text: bytes, error: json.JSONDecodeError) -> str:
 
 def repeats(members: object, name: str) -> bool:
     """Whether this member of the object ``members`` occurs more than once."""
-    return isinstance(members, _Repeating) and name in members.twice
+    return isinstance(members, _RepeatedMembers) and name in members.repeated
 
 
-def oddity_of(value: object) -> str | None:
+def json_error(value: object) -> str | None:
     """Why JSON parsers may disagree on ``value``, as a clause that does not quote it. None if they agree."""
     parts = [value]
     while parts:
         part = parts.pop()
-        if isinstance(part, _Odd):
+        if isinstance(part, _InvalidValue):
             return part.why
-        if isinstance(part, _Repeating):
+        if isinstance(part, _RepeatedMembers):
             return "a member in it occurs twice"
         if isinstance(part, dict):
             parts += part.values()

@@ -33,7 +33,7 @@ def _letters(name: bytes) -> bytes:
 
 
 # Never sent to a service, whether a client or a filter set them.
-_CLOSED: Final = frozenset(
+_IDENTITY_HEADERS: Final = frozenset(
     map(
         _letters,
         (
@@ -53,7 +53,7 @@ _CLOSED: Final = frozenset(
 # Even trusted proxies may not send these, because most forward headers that they don't set themselves.
 # X-Forwarded-Prefix has a rule of its own, since services put it before their links. A route's filters may set these,
 # because a service may need one to know where it is mounted.
-_OF_ANOTHER_CALL: Final = frozenset(
+_OVERRIDE_HEADERS: Final = frozenset(
     map(
         _letters,
         (
@@ -86,13 +86,13 @@ _OF_ANOTHER_CALL: Final = frozenset(
         ),
     )
 )
-_RESERVED: Final = _CLOSED | _OF_ANOTHER_CALL
+_RESERVED: Final = _IDENTITY_HEADERS | _OVERRIDE_HEADERS
 _CONNECTION: Final = b"connection"
 
 # Cache of results by the exact bytes of a name. Clients use few names; a client that invents many only empties it.
-_suspicious: dict[bytes, bool] = {}
-_MAX_VERDICTS: Final = 1024
-_MAX_VERDICT_BYTES: Final = 64
+_suspicious_names: dict[bytes, bool] = {}
+_MAX_CACHED_NAMES: Final = 1024
+_MAX_CACHED_NAME_BYTES: Final = 64
 
 
 def is_reserved(name: bytes) -> bool:
@@ -107,13 +107,13 @@ def strip_identity(headers: RawHeaders, *, of_route: bool = False) -> RawHeaders
     Reserved names inside ``Connection`` are removed too, so that a client can't make a later step remove a header that
     the gateway sets. Returns the same object if there is nothing to remove.
     """
-    verdicts = _suspicious
+    suspicious_names = _suspicious_names
     for name, value in headers:
-        suspicious = verdicts.get(name)
+        suspicious = suspicious_names.get(name)
         if suspicious is None:
-            suspicious = _judge(name)
+            suspicious = _classify_name(name)
         if suspicious and _must_change(name, value):
-            return _stripped(headers, _CLOSED if of_route else _RESERVED)
+            return _stripped(headers, _IDENTITY_HEADERS if of_route else _RESERVED)
     return headers
 
 
@@ -140,12 +140,12 @@ def signature_header(secret: str, t: int, method: str, target: str, principal: P
     return SIGNATURE, f"t={t},v1={signature(secret, t, method, target, user, user_type)}".encode()
 
 
-def _judge(name: bytes) -> bool:
+def _classify_name(name: bytes) -> bool:
     suspicious = _letters(name) in _RESERVED or name.lower() == _CONNECTION
-    if len(name) <= _MAX_VERDICT_BYTES:
-        if len(_suspicious) >= _MAX_VERDICTS:
-            _suspicious.clear()
-        _suspicious[name] = suspicious
+    if len(name) <= _MAX_CACHED_NAME_BYTES:
+        if len(_suspicious_names) >= _MAX_CACHED_NAMES:
+            _suspicious_names.clear()
+        _suspicious_names[name] = suspicious
     return suspicious
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from gateway.auth.discovery import Discovery, Fetch, FetchFailed, IssuerLocation, reason_of
-from gateway.auth.key_set import MAX_KID_CHARS, Key, KeySet, LeftOut, NoKeySet, parse_key_set
+from gateway.auth.key_set import MAX_KID_CHARS, Key, KeySet, NoKeySet, UnusedEntry, parse_key_set
 from gateway.auth.signatures import ALGORITHMS
-from gateway.auth.sought import Sought
+from gateway.auth.unknown_kids import UnknownKids
 from gateway.errors import AuthUnavailable, TokenInvalid
 
 _log = logging.getLogger(__name__)
-_MOST_LISTED = 10
+_MAX_LISTED = 10
 _NO_KEYS = KeySet({}, {}, (), 0)
 
 
@@ -43,14 +43,14 @@ class JwksTiming:
 class JwksStatus:
     """The state for health. ``keys``: number of keys. ``age``: seconds since a fetch last confirmed them (``None``:
     never). ``failures``: fetches since then that brought no usable key. ``skipped``: unusable entries in the last
-    document. ``unread``: why the keys of a discovered issuer were never read; None if they were, or if the settings
-    name the key set's address."""
+    document. ``discovery_error``: why the keys of a discovered issuer were never read; None if they were, or if the
+    settings name the key set's address."""
 
     keys: int
     skipped: int
     age: float | None
     failures: int
-    unread: str | None = None
+    discovery_error: str | None = None
 
 
 class Jwks:
@@ -81,16 +81,16 @@ class Jwks:
         self._failures = 0
         self._reason = "not yet asked"
         self._confirmed_at: float | None = None
-        self._asked_at: float | None = None
+        self._requested_at: float | None = None
         self._running = False
         self._fetching = False
         self._fetches = 0
         """How many fetches have begun."""
         self._succeeded = 0
         """The number of the last fetch that brought usable keys."""
-        self._sought = Sought()
-        self._wanted = asyncio.Event()
-        self._round_over = asyncio.Event()
+        self._unknown_kids = UnknownKids()
+        self._fetch_requested = asyncio.Event()
+        self._fetch_done = asyncio.Event()
         self.generation = 0
         self._source: str | IssuerLocation | None = None
         self._discovery: Discovery | None = None
@@ -109,10 +109,10 @@ class Jwks:
     def status(self) -> JwksStatus:
         """The present state, for health and metrics."""
         age = None if self._confirmed_at is None else self._clock() - self._confirmed_at
-        unread = None
+        discovery_error = None
         if self._discovery is not None and self._confirmed_at is None:
-            unread = f"no keys from {self._source}: {self._reason}"
-        return JwksStatus(_count(self._key_set), self._key_set.skipped, age, self._failures, unread)
+            discovery_error = f"no keys from {self._source}: {self._reason}"
+        return JwksStatus(_count(self._key_set), self._key_set.skipped, age, self._failures, discovery_error)
 
     def set_source(self, source: str | IssuerLocation, algorithms: Sequence[str]) -> None:
         """Fetch the keys from ``source`` from now on, for these algorithms.
@@ -132,10 +132,10 @@ class Jwks:
             if not source or isinstance(source, IssuerLocation) or isinstance(before, IssuerLocation):
                 self._confirmed_at = None
                 self._reason = "not yet asked"
-                self._take(_NO_KEYS)
-            self._sought.clear()
+                self._use(_NO_KEYS)
+            self._unknown_kids.clear()
         self._algorithms = tuple(algorithms)
-        self._wanted.set()
+        self._fetch_requested.set()
 
     def known_key(self, kid: str | None, algorithm: str) -> Key | None:
         """The key if it is in memory; never fetches. Without a ``kid`` it is the only key that fits the algorithm.
@@ -167,20 +167,20 @@ class Jwks:
         if key is None and kid is not None and len(kid) > MAX_KID_CHARS:
             raise TokenInvalid("unknown kid")
         if key is None:
-            since = self._fetches if kid is None else self._sought.since(kid, self._fetches)
-            if self._may_fetch():
-                await self._round_over.wait()
+            since = self._fetches if kid is None else self._unknown_kids.since(kid, self._fetches)
+            if self._request_fetch():
+                await self._fetch_done.wait()
                 key = self.known_key(kid, alg)
-                if key is None and self.keys_known and self._fetches <= since and self._may_fetch():
-                    await self._round_over.wait()
+                if key is None and self.keys_known and self._fetches <= since and self._request_fetch():
+                    await self._fetch_done.wait()
                     key = self.known_key(kid, alg)
         if key is not None:
             return key
-        if not self.keys_known or self._is_open(None if kid is None else since):
+        if not self.keys_known or self._may_exist(None if kid is None else since):
             raise AuthUnavailable
         raise TokenInvalid("no kid, and no key fits" if kid is None else "unknown kid")
 
-    def _is_open(self, since: int | None) -> bool:
+    def _may_exist(self, since: int | None) -> bool:
         """Whether the auth server may have a key by now that is not in memory. ``since`` is the number of the newest
         fetch when the key was first looked up. None: the token has no kid, so the outcome of the last fetch decides."""
         if not self._running:
@@ -194,26 +194,26 @@ class Jwks:
         rotation. Fetches at most as often as unknown kids do. Raises ``TokenInvalid`` if several keys fit, and
         ``AuthUnavailable`` if there is no other key and the auth server could not be reached.
         """
-        if self._may_fetch():
-            await self._round_over.wait()
+        if self._request_fetch():
+            await self._fetch_done.wait()
         key = self.known_key(None, tried.algorithm)
         if key is not None and key.material != tried.material:
             return key
-        if self._is_open(None):
+        if self._may_exist(None):
             raise AuthUnavailable
         return None
 
-    def _may_fetch(self) -> bool:
+    def _request_fetch(self) -> bool:
         """Whether a fetch is under way that the caller can wait for. Starts one if enough time has passed."""
         if not self._running:
             return False
-        if self._fetching or self._wanted.is_set():
+        if self._fetching or self._fetch_requested.is_set():
             return True
         now = self._clock()
-        if self._asked_at is not None and now - self._asked_at < self._timing.unknown_kid:
+        if self._requested_at is not None and now - self._requested_at < self._timing.unknown_kid:
             return False
-        self._asked_at = now
-        self._wanted.set()
+        self._requested_at = now
+        self._fetch_requested.set()
         return True
 
     @asynccontextmanager
@@ -228,24 +228,24 @@ class Jwks:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-            self._end_round()
+            self._end_fetch()
 
     async def _refresh_for_ever(self) -> None:
         # The only place that fetches: so one fetch at a time needs no lock, and a cancelled caller cancels only itself.
         while True:
-            self._wanted.clear()
+            self._fetch_requested.clear()
             self._fetching = True
             self._fetches += 1
             await self._refresh()
             self._fetching = False
-            self._end_round()
+            self._end_fetch()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._pause()):
-                    await self._wanted.wait()
+                async with asyncio.timeout(self._next_delay()):
+                    await self._fetch_requested.wait()
 
-    def _end_round(self) -> None:
-        self._round_over.set()
-        self._round_over = asyncio.Event()
+    def _end_fetch(self) -> None:
+        self._fetch_done.set()
+        self._fetch_done = asyncio.Event()
 
     async def _refresh(self) -> None:
         source, algorithms = self._source, self._algorithms
@@ -268,15 +268,15 @@ class Jwks:
         if why:
             self._failed(why)
             return
-        if key_set.left_out != self._key_set.left_out:
-            self._tell_left_out(key_set.left_out)
-        self._take(key_set)
+        if key_set.unused_entries != self._key_set.unused_entries:
+            self._log_unused(key_set.unused_entries)
+        self._use(key_set)
         if not self.keys_known:
-            shown = _listed(key_set.left_out)
+            shown = _list_unused(key_set.unused_entries)
             self._failed(f"no usable key in the set: {shown}" if shown else "no key in the set")
             return
         if self._failures:
-            _log.info("keys from %s again after %d failures", self._shown_source(), self._failures)
+            _log.info("keys from %s again after %d failures", self._source_name(), self._failures)
         self._failures = 0
         self._succeeded = self._fetches
         self._confirmed_at = self._clock()
@@ -292,9 +292,9 @@ class Jwks:
         # In a thread, because some tens of keys take tens of milliseconds.
         return await asyncio.to_thread(parse_key_set, document, algorithms)
 
-    def _take(self, key_set: KeySet) -> None:
-        self._sought.found(key_set.keys)
-        self._sought.withdraw(self._keys.keys() - key_set.keys.keys())
+    def _use(self, key_set: KeySet) -> None:
+        self._unknown_kids.found(key_set.keys)
+        self._unknown_kids.withdraw(self._keys.keys() - key_set.keys.keys())
         changed = (key_set.keys, key_set.fitting) != (self._key_set.keys, self._key_set.fitting)
         self._key_set, self._keys = key_set, key_set.keys
         if changed:
@@ -303,12 +303,12 @@ class Jwks:
             shown = ", ".join(repr(kid) if kid else "one without a kid" for kid in named)
             _log.info("keys are now: %s", shown or "none")
 
-    def _tell_left_out(self, left_out: Sequence[LeftOut]) -> None:
+    def _log_unused(self, unused_entries: Sequence[UnusedEntry]) -> None:
         """Log the unused entries with reasons: faulty ones as a warning, keys for other purposes at debug level."""
         for level, harmless in ((logging.WARNING, False), (logging.DEBUG, True)):
-            named = [each for each in left_out if each.harmless is harmless]
+            named = [each for each in unused_entries if each.harmless is harmless]
             if named:
-                _log.log(level, "keys of the key set that are not used: %s", _listed(named))
+                _log.log(level, "keys of the key set that are not used: %s", _list_unused(named))
 
     def _failed(self, why: str) -> None:
         self._failures += 1
@@ -320,9 +320,9 @@ class Jwks:
             if self.keys_known
             else "calls with a token get 503 until there are some"
         )
-        _log.log(level, "no keys from %s: %s; %s (retrying quietly)", self._shown_source(), why, meaning)
+        _log.log(level, "no keys from %s: %s; %s (retrying quietly)", self._source_name(), why, meaning)
 
-    def _pause(self) -> float:
+    def _next_delay(self) -> float:
         """Seconds until the next fetch, with jitter so that many instances don't fetch in step."""
         timing = self._timing
         pause = timing.refresh
@@ -332,7 +332,7 @@ class Jwks:
             pause = min(longest, timing.first_retry * 2 ** min(self._failures - 1, 20))
         return pause * random.uniform(0.9, 1.0)
 
-    def _shown_source(self) -> str:
+    def _source_name(self) -> str:
         if self._discovery is not None or not self._source:
             return str(self._source or "anywhere")
         parts = urlsplit(str(self._source))
@@ -345,7 +345,7 @@ def _count(key_set: KeySet) -> int:
     return len(named | {(key.kid, key.material) for each in key_set.fitting.values() for key in each})
 
 
-def _listed(left_out: Sequence[LeftOut]) -> str:
-    shown = ", ".join(map(str, left_out[:_MOST_LISTED]))
-    more = len(left_out) - _MOST_LISTED
+def _list_unused(unused_entries: Sequence[UnusedEntry]) -> str:
+    shown = ", ".join(map(str, unused_entries[:_MAX_LISTED]))
+    more = len(unused_entries) - _MAX_LISTED
     return f"{shown} and {more} more" if more > 0 else shown

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.x509 import InvalidVersion, load_der_x509_certificate
 from jose.exceptions import JOSEError
 
-from gateway.auth.encoding import NotJson, decode_base64url, decode_document, oddity_of, repeats
+from gateway.auth.encoding import InvalidJson, decode_base64url, decode_document, json_error, repeats
 from gateway.auth.signatures import (
     CURVE_OF,
     ED25519_ALGORITHMS,
@@ -82,7 +82,7 @@ _RSA_EXPONENT_BITS: Final = 32
 
 _COORDINATE_BYTES: Final = {"P-256": 32, "P-384": 48, "P-521": 66}
 _PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
-_NOT_OURS: Final = "its kty and crv are none that tokens are checked with here"
+_UNSUPPORTED_KEY: Final = "its kty and crv are none that tokens are checked with here"
 # The members that hold key material. An entry without any of them may have a certificate instead.
 _PUBLIC_MEMBERS: Final = frozenset({"n", "e", "x", "y"})
 
@@ -113,7 +113,7 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class UnusedEntry:
     """An entry of the document that is not used. ``name`` is its kid, or its position if it has none. ``reason`` holds
     no key material. ``harmless``: the entry is valid, but for another purpose than verifying tokens. All entries beyond
     ``MAX_KEYS`` are reported as one."""
@@ -134,9 +134,10 @@ class KeySet:
     """The keys with a ``kid``, by ``kid`` and algorithm."""
     fitting: Mapping[str, tuple[Key, ...]]
     """All keys by algorithm, including those without a ``kid``. Of several with the same material, the first."""
-    left_out: tuple[LeftOut, ...]
+    unused_entries: tuple[UnusedEntry, ...]
     skipped: int
-    """How many entries are not used. ``left_out`` holds those beyond ``MAX_KEYS`` as one item; here each counts."""
+    """How many entries are not used. ``unused_entries`` holds those beyond ``MAX_KEYS`` as one item; here each
+    counts."""
 
 
 class NoKeySet(ValueError):
@@ -161,7 +162,7 @@ def parse_key_set(document: bytes, algorithms: Sequence[str]) -> KeySet:
     entries = _entries(document)
     keys: dict[str, dict[str, Key]] = {}
     fitting: dict[str, dict[tuple[str, ...], Key]] = {}
-    left_out = []
+    unused_entries = []
     for place, entry in enumerate(entries[:MAX_KEYS], 1):
         try:
             try:
@@ -177,7 +178,7 @@ def parse_key_set(document: bytes, algorithms: Sequence[str]) -> KeySet:
             if named and not fresh:
                 raise _Unusable("an entry before it has the same kid and algorithm")
         except _Unusable as why:
-            left_out.append(LeftOut(_name(entry, place), str(why), why.harmless))
+            unused_entries.append(UnusedEntry(_name(entry, place), str(why), why.harmless))
         else:
             for key in fresh:
                 keys.setdefault(key.kid, {})[key.algorithm] = key
@@ -185,9 +186,9 @@ def parse_key_set(document: bytes, algorithms: Sequence[str]) -> KeySet:
     if too_many > 0:
         # One item for all of them, because one for each would take time and memory.
         name = f"the last {too_many} of {len(entries)} entries"
-        left_out.append(LeftOut(name, f"more than {MAX_KEYS} keys", harmless=False))
+        unused_entries.append(UnusedEntry(name, f"more than {MAX_KEYS} keys", harmless=False))
     by_algorithm = {algorithm: tuple(each.values()) for algorithm, each in fitting.items()}
-    return KeySet(keys, by_algorithm, tuple(left_out), len(left_out) + max(too_many - 1, 0))
+    return KeySet(keys, by_algorithm, tuple(unused_entries), len(unused_entries) + max(too_many - 1, 0))
 
 
 def _entries(document: bytes) -> list[Any]:
@@ -195,7 +196,7 @@ def _entries(document: bytes) -> list[Any]:
         raise NoKeySet(f"it is longer than {MAX_DOCUMENT_BYTES} bytes")
     try:
         members = decode_document(document)
-    except NotJson as error:
+    except InvalidJson as error:
         raise NoKeySet(str(error)) from None
     entries = members.get("keys")
     if repeats(members, "keys"):
@@ -249,7 +250,7 @@ def _members(entry: object) -> dict[str, Any]:
     """The entry's members, without null, empty texts and empty lists: some serializers write absent members so."""
     if not isinstance(entry, dict):
         raise _Unusable("not an object")
-    why = oddity_of(entry)
+    why = json_error(entry)
     if why is not None:
         raise _Unusable(why)
     return {member: value for member, value in entry.items() if value not in _ABSENT}
@@ -272,12 +273,12 @@ def _rsa(entry: Mapping[str, Any]) -> tuple[dict[str, str], frozenset[str]]:
         raise _Unusable(
             f"its n must have {_RSA_BITS.start} to {_RSA_BITS.stop - 1} bits and its e at most {_RSA_EXPONENT_BITS}"
         )
-    return {"kty": "RSA", "n": _written(modulus), "e": _written(exponent)}, RSA_ALGORITHMS
+    return {"kty": "RSA", "n": _encode_number(modulus), "e": _encode_number(exponent)}, RSA_ALGORITHMS
 
 
 def _okp(entry: Mapping[str, Any]) -> tuple[dict[str, str], frozenset[str]]:
     if entry.get("crv") != "Ed25519":
-        raise _Unusable(_NOT_OURS, harmless=True)
+        raise _Unusable(_UNSUPPORTED_KEY, harmless=True)
     data = _octets(entry, "x")
     if len(data) != ED25519_BYTES:
         raise _Unusable(f"its x does not have {ED25519_BYTES} bytes")
@@ -289,13 +290,13 @@ def _okp(entry: Mapping[str, Any]) -> tuple[dict[str, str], frozenset[str]]:
 def _ec(entry: Mapping[str, Any]) -> tuple[dict[str, str], frozenset[str]]:
     curve = entry.get("crv")
     if entry.get("kty") != "EC" or not isinstance(curve, str) or curve not in _COORDINATE_BYTES:
-        raise _Unusable(_NOT_OURS, harmless=True)
+        raise _Unusable(_UNSUPPORTED_KEY, harmless=True)
     size = _COORDINATE_BYTES[curve]
     x, y = _number(entry, "x"), _number(entry, "y")
     if max(x.bit_length(), y.bit_length()) > 8 * size:
         raise _Unusable("its coordinates are too long for its curve")
     fitting = frozenset(name for name, its_curve in CURVE_OF.items() if its_curve == curve)
-    return {"kty": "EC", "crv": curve, "x": _written(x, size), "y": _written(y, size)}, fitting
+    return {"kty": "EC", "crv": curve, "x": _encode_number(x, size), "y": _encode_number(y, size)}, fitting
 
 
 def _number(entry: Mapping[str, Any], member: str) -> int:
@@ -310,7 +311,7 @@ def _octets(entry: Mapping[str, Any], member: str) -> bytes:
     return decode_base64url(data.rstrip(b"="))
 
 
-def _written(number: int, size: int = 0) -> str:
+def _encode_number(number: int, size: int = 0) -> str:
     """A number in JOSE's one canonical form, with at least ``size`` bytes."""
     return _encoded(number.to_bytes(max(size, (number.bit_length() + 7) // 8, 1), "big"))
 

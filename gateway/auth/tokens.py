@@ -38,12 +38,14 @@ LEEWAY_SECONDS: Final = 60.0
 MAX_TOKEN_CHARS: Final = 8168
 """What fits behind ``Authorization: Bearer`` in a header line of 8,190 bytes, the longest that the gateway reads."""
 MAX_NAME_BYTES: Final = 255
-_REMEMBERED_TOKENS: Final = 65_536  # about 30 MB at most
-_REMEMBERED_HEADERS: Final = 256
-_LATEST: Final = 253_402_300_799  # the end of the year 9999; a time in milliseconds is beyond it
+_TOKEN_CACHE_SIZE: Final = 65_536  # about 30 MB at most
+_HEADER_CACHE_SIZE: Final = 256
+_MAX_TIMESTAMP: Final = 253_402_300_799  # the end of the year 9999; a time in milliseconds is beyond it
 # Line breaks and other control characters; two blanks in a row, which some servers collapse; blanks at the ends, and
 # the other characters that Java, JavaScript and others trim there.
-_NOT_SAFE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]|\s\s|\A[\s\u180e\ufeff]|[\s\u180e\ufeff]\Z")
+_UNSAFE_NAME: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029]|\s\s|\A[\s\u180e\ufeff]|[\s\u180e\ufeff]\Z"
+)
 # Many characters end in one of these bytes in UTF-8. Servers that read headers as ISO-8859-1 take the byte for a blank.
 _BLANK_LAST_BYTES: Final = frozenset({0x85, 0xA0})
 
@@ -53,7 +55,7 @@ class TokenVerifier:
 
     ``issuer`` and ``audience``: compared with ``iss`` and ``aud`` unless ``None`` or "". If there are several
     audiences, a token needs one of them.
-    ``user_type_claim``: the claim that becomes ``Principal.user_type``. ``remember``: how many tokens the cache
+    ``user_type_claim``: the claim that becomes ``Principal.user_type``. ``cache_size``: how many tokens the cache
     holds; the least recently used one is evicted first. ``clock``: returns epoch seconds.
     """
 
@@ -64,19 +66,19 @@ class TokenVerifier:
         issuer: str | None = None,
         audience: str | Sequence[str] | None = None,
         user_type_claim: str = "userType",
-        remember: int = _REMEMBERED_TOKENS,
+        cache_size: int = _TOKEN_CACHE_SIZE,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._jwks = jwks
         self._user_type_claim = user_type_claim
-        self._remember = remember
+        self._cache_size = cache_size
         self._clock = clock
         # SHA-256 of the token → principal, and the generation of the keys that verified it. With the hash, a memory
         # dump reveals no token. With the generation, a change of keys need not clear 65,536 entries at once.
-        self._good: OrderedDict[bytes, tuple[Principal, int]] = OrderedDict()
+        self._verified: OrderedDict[bytes, tuple[Principal, int]] = OrderedDict()
         self._headers: dict[bytes, tuple[str | None, str]] = {}
-        self._asked = "", b""
-        self._told: set[str] = set()
+        self._last_hashed = "", b""
+        self._logged_reasons: set[str] = set()
         """Reasons for refusing a ``sub`` that have been logged as a warning already."""
         self.set_expected(issuer, audience)
 
@@ -84,7 +86,7 @@ class TokenVerifier:
         """Set the issuer and audience that tokens must have from now on, and clear the cache."""
         self._issuer = issuer
         self._audiences = (audience,) if isinstance(audience, str) else tuple(audience or ())
-        self._good.clear()
+        self._verified.clear()
         self._headers.clear()
 
     def cached(self, token: str) -> Principal | None:
@@ -92,15 +94,15 @@ class TokenVerifier:
         if len(token) > MAX_TOKEN_CHARS or not token.isascii():
             return None
         digest = sha256(token.encode()).digest()
-        self._asked = token, digest
-        found = self._good.get(digest)
+        self._last_hashed = token, digest
+        found = self._verified.get(digest)
         if found is None:
             return None
         principal, generation = found
         if generation != self._jwks.generation or self._clock() >= principal.expires_at + LEEWAY_SECONDS:
-            del self._good[digest]
+            del self._verified[digest]
             return None
-        self._good.move_to_end(digest)
+        self._verified.move_to_end(digest)
         return principal
 
     async def check(self, token: str, *, grace: float = 0.0) -> Principal:
@@ -119,7 +121,7 @@ class TokenVerifier:
             generation = self._jwks.generation
             if successor is None or not successor.verify(signing_input, signature):
                 raise TokenInvalid("signature")
-        self._keep_header(head, kid, algorithm)
+        self._cache_header(head, kid, algorithm)
         try:
             claims = decode_object(decode_base64url(body))
         except ValueError:
@@ -128,14 +130,14 @@ class TokenVerifier:
         claims = {name: value for name, value in claims.items() if value is not None}
         principal = self._principal(claims, grace)
         if not principal.late:
-            self._keep(token, principal, generation)
+            self._cache_principal(token, principal, generation)
         return principal
 
     def _principal(self, claims: Mapping[str, Any], grace: float) -> Principal:
         """Check the claims ``iss``, ``aud``, ``nbf``, ``sub`` and ``exp``, and return the principal."""
         if self._issuer and claims.get("iss") != self._issuer:
             raise TokenInvalid("iss")
-        if any(self._audiences) and not _is_meant(claims.get("aud"), self._audiences):
+        if any(self._audiences) and not _has_audience(claims.get("aud"), self._audiences):
             raise TokenInvalid("aud")
         now = self._clock()
         if "nbf" in claims and now + LEEWAY_SECONDS < _instant(claims, "nbf"):
@@ -143,7 +145,7 @@ class TokenVerifier:
         expires_at = _instant(claims, "exp")
         user_id = claims.get("sub")
         if not _is_name(user_id):
-            self._tell_refused(user_id)
+            self._log_refused_sub(user_id)
             raise TokenInvalid("sub")
         overdue = now - expires_at - LEEWAY_SECONDS
         if overdue >= 0 and overdue >= grace:
@@ -151,30 +153,30 @@ class TokenVerifier:
         user_type = claims.get(self._user_type_claim)
         return Principal(user_id, user_type if _is_name(user_type) else "", expires_at, late=overdue >= 0)
 
-    def _tell_refused(self, sub: object) -> None:
+    def _log_refused_sub(self, sub: object) -> None:
         """Log why the ``sub`` of a token with a good signature is refused. The response does not say why."""
-        why = _fault_of(sub) if isinstance(sub, str) else "it is no text"
-        level = logging.DEBUG if why in self._told else logging.WARNING
-        self._told.add(why)
+        why = _name_error(sub) if isinstance(sub, str) else "it is no text"
+        level = logging.DEBUG if why in self._logged_reasons else logging.WARNING
+        self._logged_reasons.add(why)
         _log.log(
             level,
             "a token with a good signature is refused for its sub: %s (further ones are logged quietly)",
             why,
         )
 
-    def _keep(self, token: str, principal: Principal, generation: int) -> None:
-        asked, digest = self._asked
+    def _cache_principal(self, token: str, principal: Principal, generation: int) -> None:
+        hashed, digest = self._last_hashed
         # Nearly always the token that ``cached`` has just hashed, so it need not be hashed again.
-        if asked is not token:
+        if hashed is not token:
             digest = sha256(token.encode()).digest()
-        self._good[digest] = (principal, generation)
-        if len(self._good) > self._remember:
-            self._good.popitem(last=False)
+        self._verified[digest] = (principal, generation)
+        if len(self._verified) > self._cache_size:
+            self._verified.popitem(last=False)
 
-    def _keep_header(self, head: bytes, kid: str | None, algorithm: str) -> None:
+    def _cache_header(self, head: bytes, kid: str | None, algorithm: str) -> None:
         # Only headers of tokens with a good signature get here, so there are few unless the auth server makes many.
         if head not in self._headers:
-            if len(self._headers) >= _REMEMBERED_HEADERS:
+            if len(self._headers) >= _HEADER_CACHE_SIZE:
                 self._headers.clear()
             self._headers[head] = (kid, algorithm)
 
@@ -220,12 +222,16 @@ def _read_header(encoded: bytes, algorithms: tuple[str, ...]) -> tuple[str | Non
 def _instant(claims: Mapping[str, Any], name: str) -> float:
     """A NumericDate claim, in epoch seconds. Refuses ``true``, which Python counts as a number, and NaN."""
     value = claims.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -_LATEST <= value <= _LATEST:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not -_MAX_TIMESTAMP <= value <= _MAX_TIMESTAMP
+    ):
         raise TokenInvalid(name)
     return float(value)
 
 
-def _is_meant(audience: object, wanted: Sequence[str]) -> bool:
+def _has_audience(audience: object, wanted: Sequence[str]) -> bool:
     given = audience if isinstance(audience, list) else (audience,)
     return any(each in given for each in wanted)
 
@@ -236,14 +242,14 @@ def _is_name(value: object) -> TypeGuard[str]:
     Also refuses what some servers drop or collapse, because " admin" would reach the service as "admin": blanks of any
     kind at either end, two blanks in a row, and a last byte that is a blank in ISO-8859-1.
     """
-    return isinstance(value, str) and not _fault_of(value)
+    return isinstance(value, str) and not _name_error(value)
 
 
-def _fault_of(name: str) -> str:
+def _name_error(name: str) -> str:
     """Why a header cannot carry ``name`` unchanged, as a text for the log; empty if it can."""
     if not name:
         return "it is empty"
-    if _NOT_SAFE.search(name) is not None:
+    if _UNSAFE_NAME.search(name) is not None:
         return "it has a control character, two blanks in a row, or a blank at an end"
     try:
         data = name.encode()

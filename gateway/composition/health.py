@@ -46,8 +46,8 @@ def key_health(jwks: Jwks) -> Checked:
     """OUT_OF_SERVICE if the key set comes from an issuer whose document could never be read: no token can be
     checked."""
     status = jwks.status()
-    if status.unread is not None:
-        return "OUT_OF_SERVICE", {"keys": status.keys, "reason": status.unread}
+    if status.discovery_error is not None:
+        return "OUT_OF_SERVICE", {"keys": status.keys, "reason": status.discovery_error}
     return jwks.keys_known, {"keys": status.keys}
 
 

@@ -8,27 +8,28 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
-from gateway.api.stream import Texts
+from gateway.api.stream import EventRenderer
 from gateway.sse.hub import Hub, StreamTimings
-from gateway.sse.interfaces import Counts
+from gateway.sse.interfaces import StreamCounters
 from gateway.sse.registry import StreamLimit
 from gateway.waiting_room.events import RoomEvent
 from gateway.waiting_room.room import Room
 
 
-class HubCounts(Counts, Protocol):
+class HubCounts(StreamCounters, Protocol):
     """The counts that the hubs report, and those that each hub reports for its room."""
 
-    def estimated(self, room: str, promised: float, real: float, /) -> None:
-        """A stream sent an admission ``real`` seconds after its first estimate, which was ``promised`` seconds."""
+    def estimated(self, room: str, first_estimate: float, real: float, /) -> None:
+        """A stream sent an admission ``real`` seconds after its first estimate, which was ``first_estimate``
+        seconds."""
 
 
 class Hubs(Mapping[str, Hub]):
     """One hub per room, by the room's name. Works inside ``running()``."""
 
-    def __init__(self, seats: StreamLimit, tempo: StreamTimings, counts: HubCounts) -> None:
-        self.seats = seats
-        self._tempo = tempo
+    def __init__(self, stream_limit: StreamLimit, timings: StreamTimings, counts: HubCounts) -> None:
+        self.stream_limit = stream_limit
+        self._timings = timings
         self._counts = counts
         self._hubs: dict[str, Hub] = {}
         self._stack: contextlib.AsyncExitStack | None = None
@@ -50,11 +51,11 @@ class Hubs(Mapping[str, Hub]):
             hub = Hub(
                 room,
                 room.presence,
-                Texts(room.name),
-                self.seats,
-                tempo=self._tempo,
+                EventRenderer(room.name),
+                self.stream_limit,
+                timings=self._timings,
                 counts=self._counts,
-                on_kept=partial(self._counts.estimated, room.name),
+                on_admitted=partial(self._counts.estimated, room.name),
             )
             if self._stack is not None:
                 await self._stack.enter_async_context(hub.running())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.proxy.downloads import DownloadLimits
 from gateway.proxy.uploads import UploadLimits
-from gateway.server.limits import REST_READ_BYTES, ConnectionLimits, file_limit
+from gateway.server.limits import MAX_DROPPED_BODY_BYTES, ConnectionLimits, file_limit
 from gateway.settings.model import Settings
 
 
@@ -14,10 +14,14 @@ def limits_of(settings: Settings) -> ConnectionLimits:
         head_seconds=settings.request_head_timeout_seconds,
         idle_seconds=settings.keep_alive_timeout_seconds,
         body_seconds=settings.request_body_timeout_seconds,
-        rest_seconds=settings.request_body_timeout_seconds
-        + (REST_READ_BYTES / settings.request_body_min_rate if settings.request_body_min_rate else 3600.0),
-        reader_seconds=settings.response_write_timeout_seconds,
-        reader_rate=settings.response_min_rate,
+        dropped_body_seconds=settings.request_body_timeout_seconds
+        + (
+            MAX_DROPPED_BODY_BYTES / settings.request_body_min_rate
+            if settings.request_body_min_rate
+            else 3600.0
+        ),
+        slow_client_seconds=settings.response_write_timeout_seconds,
+        slow_client_rate=settings.response_min_rate,
     )
 
 

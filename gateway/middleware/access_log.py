@@ -21,9 +21,9 @@ from gateway.context import (
 from gateway.observability.logging import ABORTED
 from gateway.observability.tracing import TRACE_ID
 from gateway.proxy.forwarded import origin
-from gateway.proxy.response import BEGUN
+from gateway.proxy.response import STARTED_RESPONSE
 from gateway.server.head import RequestHead
-from gateway.server.whole_response import SERVER_NAME, WholeAnswer
+from gateway.server.whole_response import SERVER_NAME, WholeResponse
 
 
 @web.middleware
@@ -34,27 +34,27 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
     context = request[CONTEXT] = new_context(request, configuration, observers)
     context.recorded = context.trace.sampled and observers.tracer.enter(context.trace)
     untrusted = app[UNTRUSTED_PROXIES]
-    if untrusted.watching:
-        untrusted.look(request.remote or "", request.headers, configuration.trusted)
-    observers.metrics.under_way += 1
-    sent = _Sent()
+    if untrusted.active:
+        untrusted.check(request.remote or "", request.headers, configuration.trusted)
+    observers.metrics.in_progress += 1
+    sent = _SentResponse()
     try:
         response = await handler(request)
         if context.detached:
             pass
         elif response.prepared:
-            sent.take(response)
+            sent.record(response)
         else:
-            complete(response, context)
+            add_common_headers(response, context)
             await sent.write(request, response)
     except asyncio.CancelledError:
-        begun = request.get(BEGUN)
-        if begun is not None:
-            sent.take(begun)
+        started = request.get(STARTED_RESPONSE)
+        if started is not None:
+            sent.record(started)
         raise
     finally:
         if not context.detached:
-            observers.metrics.under_way -= 1
+            observers.metrics.in_progress -= 1
             account(observers, request.method, context, sent.status, sent.size, sent.end)
     return response
 
@@ -83,18 +83,18 @@ def new_context(request: RequestHead, configuration: Configuration, observers: O
     return context
 
 
-def complete(answer: web.StreamResponse, context: RequestContext) -> None:
+def add_common_headers(response: web.StreamResponse, context: RequestContext) -> None:
     """Adds the headers that each of the gateway's own answers has: CORS, trace id, and security headers."""
     if context.cors_headers:
-        answer.headers.extend(context.cors_headers)
-    answer.headers[TRACE_ID] = context.trace_id
+        response.headers.extend(context.cors_headers)
+    response.headers[TRACE_ID] = context.trace_id
     if context.security is not None:
         # A cache header from a service or a route's filter stays.
-        own = context.match is None or isinstance(answer, WholeAnswer)
-        context.security.complete(answer.headers, answer.status, own=own)
+        own = context.match is None or isinstance(response, WholeResponse)
+        context.security.add_missing(response.headers, response.status, own=own)
 
 
-class _Sent:
+class _SentResponse:
     """What was sent of an answer: its ``status``, bytes of its body, and its ``end`` if it is not complete."""
 
     __slots__ = ("end", "size", "status")
@@ -104,7 +104,7 @@ class _Sent:
         self.size = 0
         self.end = ABORTED
 
-    def take(self, response: web.StreamResponse) -> None:
+    def record(self, response: web.StreamResponse) -> None:
         """Takes the numbers of an answer that the handler has written itself."""
         self.status = response.status
         self.size = response.body_length
@@ -113,7 +113,7 @@ class _Sent:
     async def write(self, request: web.Request, response: web.StreamResponse) -> None:
         """Writes one of the gateway's own answers. A small one is left to the server, which writes it in one piece."""
         transport = request.transport
-        if isinstance(response, WholeAnswer):
+        if isinstance(response, WholeResponse):
             if transport is None or transport.is_closing():
                 return
             self.status, self.end = response.status, ""

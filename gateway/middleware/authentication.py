@@ -36,7 +36,7 @@ async def authentication(request: web.Request, handler: Handler) -> web.StreamRe
 async def _identify(request: web.Request, context: RequestContext, authenticator: Authenticator) -> None:
     target = context.target
     assert target is not None  # noqa: S101 - resolved before
-    access = context.access or request.app[CONFIGURATION].tables.now.access
+    access = context.access or request.app[CONFIGURATION].tables.current.access
     form: list[str] = []
     if (request.method, target.path) == LEAVE_CALL:
         # Even if the token is known, because the next request on the connection comes after the body.

@@ -15,7 +15,7 @@ from gateway.auth.access import LEAVE_CALL
 from gateway.context import CONTEXT, LiveTable, RequestContext
 from gateway.errors import CorsRejected, CsrfRejected
 from gateway.proxy.forwarded import direct_origin
-from gateway.routing.cors import Asked, acts_for_user, is_own, judge
+from gateway.routing.cors import CorsRequest, allows_credentials, evaluate_cors, is_same_origin
 from gateway.server.head import RequestHead
 
 
@@ -36,44 +36,44 @@ def apply_cors(request: RequestHead, context: RequestContext) -> bool:
     rule = context.cors
     if not context.cors_enabled or (rule is None and request.method != "OPTIONS"):
         return False
-    asked = _asked(request, context)
+    cors_request = _cors_request(request, context)
     if rule is not None:
-        allowed, context.cors_headers = judge(rule, asked)
+        allowed, context.cors_headers = evaluate_cors(rule, cors_request)
         if not allowed:
             raise _refusal(request, context)
-    return asked.is_preflight
+    return cors_request.is_preflight
 
 
-def acting(tables: LiveTable) -> Callable[[str], bool]:
+def origin_may_act(tables: LiveTable) -> Callable[[str], bool]:
     """Returns a check whether pages of an origin may act with a cookie, by the current CORS rule of that call."""
     _, path = LEAVE_CALL
-    return lambda page: acts_for_user(tables.now.table.cors_for(path), page)
+    return lambda page: allows_credentials(tables.current.table.cors_for(path), page)
 
 
-def _asked(request: RequestHead, context: RequestContext) -> Asked:
+def _cors_request(request: RequestHead, context: RequestContext) -> CorsRequest:
     headers = request.headers
     origins = headers.getall("Origin", ())
     if not origins:
-        return Asked(request.method, ())
-    return Asked(
+        return CorsRequest(request.method, ())
+    return CorsRequest(
         request.method,
         origins,
-        _is_own(request, context, origins[0]),
+        _is_same_origin(request, context, origins[0]),
         headers.get("Access-Control-Request-Method"),
         ",".join(headers.getall("Access-Control-Request-Headers", ())),
         headers.get("Access-Control-Request-Private-Network", "").lower() == "true",
     )
 
 
-def _is_own(request: RequestHead, context: RequestContext, named: str) -> bool:
+def _is_same_origin(request: RequestHead, context: RequestContext, named: str) -> bool:
     """Whether the page has the gateway's own origin. Browsers state this in a header that pages can't forge. For older
     browsers the gateway compares origins, so a proxy that ends TLS in front must be a trusted one."""
     if list(request.headers.getall("Sec-Fetch-Site", ())) == ["same-origin"]:
         return True
-    seen = context.origin or direct_origin(
+    client_origin = context.origin or direct_origin(
         request.remote or "", request.scheme, request.headers.get("Host", "")
     )
-    return is_own(named, seen.scheme, seen.host, seen.port)
+    return is_same_origin(named, client_origin.scheme, client_origin.host, client_origin.port)
 
 
 def _refusal(request: RequestHead, context: RequestContext) -> CorsRejected | CsrfRejected:

@@ -9,14 +9,14 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.accounting import account
-from gateway.api.envelope import refusal
+from gateway.api.envelope import error_response
 from gateway.context import CONFIGURATION, CONTEXT, OBSERVERS
 from gateway.errors import BadRequest, GatewayError, RequestTimeout
-from gateway.middleware.access_log import complete, new_context
+from gateway.middleware.access_log import add_common_headers, new_context
 from gateway.server.framing import HEAD_TOO_LATE
-from gateway.server.head import UnreadHead
-from gateway.server.listener import Refuse
-from gateway.server.whole_response import WholeAnswer
+from gateway.server.head import UnreadableHead
+from gateway.server.listener import RefuseUnreadable
+from gateway.server.whole_response import WholeResponse
 
 log = logging.getLogger(__name__)
 
@@ -27,25 +27,25 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except GatewayError as error:
-        return refusal(request[CONTEXT], error)
+        return error_response(request[CONTEXT], error)
     except asyncio.CancelledError:
         raise
     except Exception:
         context = request[CONTEXT]
         log.exception("%s %s failed, trace %s", request.method, context.label, context.trace_id)
-        return refusal(context, GatewayError())
+        return error_response(context, GatewayError())
 
 
-def refuse_unread(app: web.Application) -> Refuse:
+def refuse_unreadable(app: web.Application) -> RefuseUnreadable:
     """Creates the function that answers a request which the server could not read, and counts and logs it."""
 
-    def refuse(head: UnreadHead) -> WholeAnswer:
+    def refuse(head: UnreadableHead) -> WholeResponse:
         observers = app[OBSERVERS]
         context = new_context(head, app[CONFIGURATION], observers)
         error = RequestTimeout if head.fault == HEAD_TOO_LATE else BadRequest
-        answer = refusal(context, error(head.fault))
-        complete(answer, context)
-        account(observers, head.method, context, answer.status, answer.content_length or 0)
-        return answer
+        response = error_response(context, error(head.fault))
+        add_common_headers(response, context)
+        account(observers, head.method, context, response.status, response.content_length or 0)
+        return response
 
     return refuse

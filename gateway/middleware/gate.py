@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.api.envelope import NotAdmitted
+from gateway.api.envelope import NotInQueueAtGate
 from gateway.context import CONFIGURATION, CONTEXT, OBSERVERS, ROOMS
 from gateway.errors import QueueUnavailable, QueueWaiting
 
@@ -33,4 +33,4 @@ async def _pass_gate(app: web.Application, room: str, user: str, renews_only: bo
         return
     if state.waiting:
         raise QueueWaiting(state, retry_after=settings.queue_status_interval_seconds)
-    raise NotAdmitted
+    raise NotInQueueAtGate

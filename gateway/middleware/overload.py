@@ -10,17 +10,17 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.accounting import account
-from gateway.api.envelope import refusal
+from gateway.api.envelope import error_response
 from gateway.api.queue import room_name
 from gateway.context import CONFIGURATION, CONTEXT, LOOP_LAG, OBSERVERS, ROOMS, RequestContext
 from gateway.errors import GatewayError, Overloaded
-from gateway.middleware.access_log import complete, new_context
+from gateway.middleware.access_log import add_common_headers, new_context
 from gateway.middleware.cors import apply_cors
 from gateway.middleware.resolve import RESOLVER, Resolver
 from gateway.routing.cors import Headers
 from gateway.server.arrivals import RefusalOf
 from gateway.server.head import RequestHead
-from gateway.server.whole_response import SERVER_NAME, WholeAnswer
+from gateway.server.whole_response import SERVER_NAME, WholeResponse
 from gateway.waiting_room.rooms import Rooms
 
 RETRY_SECONDS: Final = (2.0, 8.0)
@@ -61,7 +61,7 @@ def refuse_arrival(app: web.Application, resolver: Resolver) -> RefusalOf:
     readable refusal needs, because an overloaded instance must not spend its time on refusals.
     """
 
-    def refuse(head: RequestHead) -> WholeAnswer | None:
+    def refuse(head: RequestHead) -> WholeResponse | None:
         configuration, observers = app[CONFIGURATION], app[OBSERVERS]
         context = new_context(head, configuration, observers)
         try:
@@ -69,19 +69,19 @@ def refuse_arrival(app: web.Application, resolver: Resolver) -> RefusalOf:
             apply_cors(head, context)
             if not context.sheddable:
                 return None
-            answer = refusal(context, overloaded())
-            complete(answer, context)
+            response = error_response(context, overloaded())
+            add_common_headers(response, context)
         except Exception:
             # The middlewares will raise the same error, and answer, count and log it.
             return None
-        answer.headers["Server"] = SERVER_NAME
-        account(observers, head.method, context, answer.status, answer.content_length or 0)
-        return answer
+        response.headers["Server"] = SERVER_NAME
+        account(observers, head.method, context, response.status, response.content_length or 0)
+        return response
 
     return refuse
 
 
-def cors_of(app: web.Application) -> Callable[[RequestHead], Headers]:
+def cors_headers_of(app: web.Application) -> Callable[[RequestHead], Headers]:
     """Creates the function that returns the CORS headers of an answer that no middleware creates."""
 
     def headers(head: RequestHead) -> Headers:

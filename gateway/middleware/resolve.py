@@ -13,12 +13,12 @@ from gateway.auth.access import Access
 from gateway.context import (
     CONFIGURATION,
     CONTEXT,
-    Choose,
+    ChooseHandler,
     Configuration,
     Handler,
     RequestContext,
     ResolvedCall,
-    Serving,
+    RoutingState,
 )
 from gateway.errors import (
     BadRequest,
@@ -34,13 +34,13 @@ from gateway.routing.path import MAX_TARGET, Target, parse_target
 from gateway.routing.table import RouteTable
 from gateway.server.head import RequestHead
 
-_NOT_FOR_SERVICES = frozenset({"TRACE", "TRACK"})
+_FORBIDDEN_METHODS = frozenset({"TRACE", "TRACK"})
 """Methods that routes never forward, because the answer repeats the request, credentials included."""
 
 _ALLOWED = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 """The value of ``Allow`` in that refusal: the usual methods."""
 
-_WRITING_ELSEWHERE = frozenset({"COPY", "MOVE"})
+_DESTINATION_METHODS = frozenset({"COPY", "MOVE"})
 """Methods of WebDAV that write to the path that ``Destination`` names."""
 
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
@@ -55,12 +55,12 @@ class Resolver:
     aiohttp's catch-all route.
     """
 
-    def __init__(self, endpoints: Endpoints, forward: Handler, choose: Choose | None) -> None:
+    def __init__(self, endpoints: Endpoints, forward: Handler, choose: ChooseHandler | None) -> None:
         self._endpoints = endpoints
         self._forward = forward
         self._choose = choose
         # The gateway's own calls in their usual spelling, so no more entries than endpoints.
-        self._plain: dict[tuple[str, str], tuple[Target, Endpoint]] = {}
+        self._endpoint_cache: dict[tuple[str, str], tuple[Target, Endpoint]] = {}
 
     def resolve(self, configuration: Configuration, request: RequestHead, context: RequestContext) -> None:
         """Fills in ``context``: target, handler, route, gate, CORS rule, and what the call needs.
@@ -74,15 +74,15 @@ class Resolver:
         if len(hosts) != 1 and (hosts or request.version >= HttpVersion11):
             raise BadRequest("there must be exactly one Host")
         call = request.method, request.raw_path
-        serving = configuration.tables.now
+        serving = configuration.tables.current
         if self._choose is not None:
             resolved = serving.resolved.get(call)
             if resolved is not None:
-                self._take(context, serving, resolved)
+                self._apply(context, serving, resolved)
                 return
-        if call in self._plain:
-            context.target, endpoint = self._plain[call]
-            _take_own(serving.table, context, context.target, endpoint)
+        if call in self._endpoint_cache:
+            context.target, endpoint = self._endpoint_cache[call]
+            _apply_endpoint(serving.table, context, context.target, endpoint)
             return
         host = hosts[0] if hosts else ""
         if not self._read_target(serving.table, request, context, host):
@@ -98,8 +98,8 @@ class Resolver:
         if own is not None:
             endpoint, context.parameters = own
             if call == (endpoint.method, endpoint.path) and context.refusal is None:
-                self._plain[call] = target, endpoint
-            _take_own(serving.table, context, target, endpoint)
+                self._endpoint_cache[call] = target, endpoint
+            _apply_endpoint(serving.table, context, target, endpoint)
         elif self._choose is None:
             raise RouteNotFound
         else:
@@ -128,12 +128,12 @@ class Resolver:
 
     def _route(
         self,
-        serving: Serving,
+        serving: RoutingState,
         request: RequestHead,
         context: RequestContext,
         target: Target,
         host: str,
-        choose: Choose,
+        choose: ChooseHandler,
     ) -> None:
         try:
             self._choose_route(serving, request, context, target, host, choose)
@@ -145,15 +145,15 @@ class Resolver:
 
     def _choose_route(
         self,
-        serving: Serving,
+        serving: RoutingState,
         request: RequestHead,
         context: RequestContext,
         target: Target,
         host: str,
-        choose: Choose,
+        choose: ChooseHandler,
     ) -> None:
         table = serving.table
-        if request.method in _NOT_FOR_SERVICES:
+        if request.method in _FORBIDDEN_METHODS:
             raise MethodNotAllowed(_ALLOWED)
         match = table.resolve(
             RequestAttributes(request.method, target, request.headers, context.client, host, request.scheme)
@@ -164,7 +164,7 @@ class Resolver:
             context.refusal = RouteNotFound()
             context.cors = table.cors_for(target.path) if table.cors_unrouted else None
             if table.unready:
-                _put_off(context)
+                _refuse_unready(context)
             return
         gate = table.gate_for(request.method, target.path, match.upstream_path)
         destination = _destination(request)
@@ -173,13 +173,13 @@ class Resolver:
         chosen = choose(request.method, match, target.path)
         resolved = ResolvedCall(target, match, chosen, gate, table.cors_for(target.path, match.route))
         # The meaning of an absolute target also depends on its Host header.
-        if request.raw_path.startswith("/") and request.method not in _WRITING_ELSEWHERE:
-            serving.remember(request.method, request.raw_path, resolved)
-        self._take(context, serving, resolved)
+        if request.raw_path.startswith("/") and request.method not in _DESTINATION_METHODS:
+            serving.cache_call(request.method, request.raw_path, resolved)
+        self._apply(context, serving, resolved)
         if destination is not None and not table.is_public(request.method, destination):
             context.access = _NO_ACCESS
 
-    def _take(self, context: RequestContext, serving: Serving, resolved: ResolvedCall) -> None:
+    def _apply(self, context: RequestContext, serving: RoutingState, resolved: ResolvedCall) -> None:
         context.target, context.match, context.forward, gate, context.cors = resolved
         context.handler = self._forward
         context.access = serving.access
@@ -203,7 +203,7 @@ async def resolve(request: web.Request, handler: AiohttpHandler) -> web.StreamRe
     return await handler(request)
 
 
-def _take_own(table: RouteTable, context: RequestContext, target: Target, endpoint: Endpoint) -> None:
+def _apply_endpoint(table: RouteTable, context: RequestContext, target: Target, endpoint: Endpoint) -> None:
     context.handler = endpoint.handler
     context.auth = endpoint.auth
     context.label = endpoint.label
@@ -212,10 +212,10 @@ def _take_own(table: RouteTable, context: RequestContext, target: Target, endpoi
     context.cors_enabled = not is_for_operators(target.path)
     context.cors = table.cors_for(target.path) if context.cors_enabled else None
     if table.unready and endpoint.auth == "token":
-        _put_off(context)
+        _refuse_unready(context)
 
 
-def _put_off(context: RequestContext) -> None:
+def _refuse_unready(context: RequestContext) -> None:
     """Refuses the request: the gateway is not ready, so there are no rules yet to check a caller against."""
     context.auth = "nothing"
     context.refusal = NotConfigured()
@@ -224,7 +224,7 @@ def _put_off(context: RequestContext) -> None:
 def _destination(request: RequestHead) -> str | None:
     """The canonical path that a COPY or MOVE writes to; None if the request names none. Raises BadRequest for an
     invalid one. The host in it does not count: services may look at the path alone."""
-    if request.method not in _WRITING_ELSEWHERE:
+    if request.method not in _DESTINATION_METHODS:
         return None
     values = request.headers.getall("Destination", ())
     if len(values) > 1:

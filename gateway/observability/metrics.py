@@ -88,10 +88,10 @@ class Metrics:
             "reason",
         )
         self._sweeps = make.counter("sweeps", "Sweeps done by this instance.", "room", "outcome")
-        self.under_way = 0
+        self.in_progress = 0
         """Requests that are being answered; the code that answers a request counts it here."""
         make.gauge("requests_in_flight", "Requests being answered, streams among them.").set_function(
-            lambda: self.under_way
+            lambda: self.in_progress
         )
         self._spans = make.counter(
             "trace_spans",
@@ -172,7 +172,7 @@ class Metrics:
         """``count`` frames were written to streams."""
         self._frames.inc(count)
 
-    def reader_cut_off(self) -> None:
+    def slow_client_cut_off(self) -> None:
         """A stream was ended because its client had stopped reading."""
         self._cut_off.inc()
 
@@ -233,7 +233,7 @@ class NoMetrics(Metrics):
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.under_way = 0
+        self.in_progress = 0
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None: ...
     def upstream(self, route: str, seconds: float) -> None: ...
@@ -249,7 +249,7 @@ class NoMetrics(Metrics):
     def stream_opened(self) -> None: ...
     def stream_closed(self) -> None: ...
     def frames(self, count: int) -> None: ...
-    def reader_cut_off(self) -> None: ...
+    def slow_client_cut_off(self) -> None: ...
     def tunnel_opened(self) -> None: ...
     def tunnel_closed(self, route: str, by: str) -> None: ...
     def loop_lag(self, seconds: float) -> None: ...

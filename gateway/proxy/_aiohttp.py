@@ -47,14 +47,14 @@ def missing() -> list[str]:
         loop.close()
 
 
-def connector_of(protocol: Callable[[], ResponseHandler], *, dns_seconds: int) -> TCPConnector:
+def make_connector(protocol: Callable[[], ResponseHandler], *, dns_seconds: int) -> TCPConnector:
     """A connector that creates connections with ``protocol``. It does not keep them for reuse."""
     connector = TCPConnector(limit=0, ttl_dns_cache=dns_seconds, force_close=True)
     connector._factory = protocol  # type: ignore[assignment]
     return connector
 
 
-def in_use(connector: TCPConnector) -> Iterator[asyncio.Transport]:
+def acquired_transports(connector: TCPConnector) -> Iterator[asyncio.Transport]:
     """The transports of the connections that are in use: taken from the connector and not returned."""
     for protocol in connector._acquired:
         if protocol.transport is not None:
@@ -75,11 +75,11 @@ class ClientProtocol(ResponseHandler):
         return self._exception
 
     @property
-    def ends(self) -> bool:
+    def will_close(self) -> bool:
         """Whether the connection will serve no further request."""
         return self._should_close
 
-    def end_behind_this(self) -> None:
+    def close_after_response(self) -> None:
         """Marks the connection: it will serve no further request."""
         self._should_close = True
 
@@ -93,19 +93,19 @@ class ClientProtocol(ResponseHandler):
         self._payload = body
 
     @property
-    def expects_answer(self) -> bool:
+    def expects_response(self) -> bool:
         """Whether there is a parser for incoming bytes."""
         return self._parser is not None
 
-    def expect_nothing(self) -> None:
+    def drop_parser(self) -> None:
         """Until an answer is expected, incoming bytes are only kept: the connection must then not be used again."""
         self._parser = None
 
     @property
-    def speaks_http(self) -> bool:
+    def parses_http(self) -> bool:
         """Whether incoming bytes go to the parser of answers."""
         return self._parser is not None and not self._upgraded and self._payload_parser is None
 
-    def forget_upgrade(self) -> None:
+    def reset_upgrade(self) -> None:
         """Undoes the upgrade state after an interim answer that named another protocol."""
         self._upgraded = False

@@ -22,11 +22,11 @@ from gateway.errors import BadRequest, GatewayError, PayloadTooLarge, UpstreamEr
 from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.uploads import Upload, Uploads
 
-AWAITED_BYTES: Final = 64 * 1024
+FIRST_PART_BYTES: Final = 64 * 1024
 """How many bytes of a body the gateway waits for, and holds in memory, before it contacts a service."""
 
 _CHUNKED = b"Transfer-Encoding: chunked"
-_MAY_HAVE_BODY = frozenset({"POST", "PUT", "PATCH"})
+_METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
 async def send_continue(request: web.BaseRequest) -> None:
@@ -51,7 +51,7 @@ def body_of(request: web.BaseRequest, limit: int) -> RequestBody:
     headers = request.headers
     if (
         request.content is EMPTY_PAYLOAD
-        and request.method not in _MAY_HAVE_BODY
+        and request.method not in _METHODS_WITH_BODY
         and hdrs.CONTENT_LENGTH not in headers
         and hdrs.TRANSFER_ENCODING not in headers
     ):
@@ -64,8 +64,8 @@ class RequestBody:
 
     ``framing`` is the header line that announces the body to the upstream. The gateway writes it itself: the exact
     length if the client gave one, else chunked. ``data`` is sent together with the head. While the body is
-    ``streamed``, there is more: call ``gather`` and then ``start``. Raises PayloadTooLarge if the announced length is
-    above ``limit`` bytes (0: no limit).
+    ``streamed``, there is more: call ``read_first_part`` and then ``start``. Raises PayloadTooLarge if the announced
+    length is above ``limit`` bytes (0: no limit).
     """
 
     __slots__ = (
@@ -104,7 +104,7 @@ class RequestBody:
             return
         length = headers.get(hdrs.CONTENT_LENGTH)
         if length is None:
-            self.framing = b"Content-Length: 0" if self._request.method in _MAY_HAVE_BODY else b""
+            self.framing = b"Content-Length: 0" if self._request.method in _METHODS_WITH_BODY else b""
             return
         if not (length.isascii() and length.isdigit()):
             raise BadRequest("Content-Length is no number")
@@ -120,8 +120,8 @@ class RequestBody:
         """Whether part of the body has not been sent to the upstream."""
         return self.streamed and not self._sent
 
-    async def gather(self, uploads: Uploads, client: str) -> None:
-        """Reads the first part of the body into ``data``: all of it, or at least ``AWAITED_BYTES``.
+    async def read_first_part(self, uploads: Uploads, client: str) -> None:
+        """Reads the first part of the body into ``data``: all of it, or at least ``FIRST_PART_BYTES``.
 
         ``client`` is the client's address. If the body is still ``streamed`` afterwards, ``stop`` must follow. Raises
         BadRequest, PayloadTooLarge, RequestTimeout or TooManySlowUploads.
@@ -131,7 +131,7 @@ class RequestBody:
         if sound and content.is_eof():
             data = content.read_nowait()
             self._check(len(data), whole=True)
-            self._take(data, whole=True)
+            self._set_first_part(data, whole=True)
             return
         self._upload = upload = uploads.begin(self._request, client)
         try:
@@ -140,20 +140,20 @@ class RequestBody:
             pieces = []
             size = 0
             whole = False
-            while size < AWAITED_BYTES and not whole:
+            while size < FIRST_PART_BYTES and not whole:
                 piece = await upload.piece()
                 pieces.append(piece)
                 size += len(piece)
                 whole = content.at_eof()
                 self._check(size, whole=whole)
-            self._take(b"".join(pieces), whole=whole)
+            self._set_first_part(b"".join(pieces), whole=whole)
         except BaseException:
             upload.close()
             raise
         if whole:
             upload.close()
 
-    def _take(self, data: bytes, *, whole: bool) -> None:
+    def _set_first_part(self, data: bytes, *, whole: bool) -> None:
         self._read = len(data)
         if self._length is None:
             data = _chunk(data) if data else data
@@ -170,11 +170,11 @@ class RequestBody:
         """
         self._task = asyncio.create_task(self._run(connection, seconds))
 
-    def involve(self, service: Hashable) -> None:
+    def assign_service(self, service: Hashable) -> None:
         """Assigns the rest of the body to ``service``. Raises Overloaded if this upload is slow and the service has too
         many."""
         if self._upload is not None:
-            self._upload.involve(service)
+            self._upload.assign_service(service)
 
     async def stop(self) -> None:
         """Stops sending. Does nothing if the body was sent completely, or there was nothing to send."""
@@ -206,8 +206,8 @@ class RequestBody:
         while not self._request.content.at_eof() and (piece := await upload.piece()):
             self._read += len(piece)
             self._check(self._read, whole=False)
-            for part in connection.pieces(piece):
-                await connection.listen()
+            for part in connection.split(piece):
+                await connection.read_early_response()
                 connection.send(_chunk(part) if chunked else part)
                 await connection.drain(seconds)
                 # After an answer that has been read, nothing more is sent.

@@ -19,29 +19,36 @@ from aiohttp.streams import EMPTY_PAYLOAD, EofStream, StreamReader
 
 from gateway.errors import UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy._aiohttp import ClientProtocol
-from gateway.proxy.strict import HEAD_BYTES, LINE_BYTES, LINES, Chunks, head_end, is_sound
+from gateway.proxy.strict import (
+    MAX_HEAD_BYTES,
+    MAX_LINE_BYTES,
+    MAX_LINES,
+    ChunkChecker,
+    head_end,
+    is_unambiguous,
+)
 from gateway.server.deadlines import Deadlines
-from gateway.server.unread import has_come, over_tls, unread_of
+from gateway.server.socket_buffer import is_readable, over_tls, read_remaining
 
 # Per connection, an answer may hold in memory at most twice this plus one read of the socket.
 _READ_BUFFER_BYTES = 64 * 1024
 # Over TLS, a failed write loses an answer that has arrived: only the TLS layer could read it, and that is gone by then.
 # So over TLS the gateway reads before each write, for a few loop iterations, and writes little at a time.
 _TLS_PIECE_BYTES = 16 * 1024
-_TLS_TURNS = 4
-_BROKEN = (ClientError, HttpProcessingError, OSError, EofStream)
+_TLS_ITERATIONS = 4
+_CONNECTION_ERRORS = (ClientError, HttpProcessingError, OSError, EofStream)
 
 
 _HEAD_END = b"\r\n\r\n"
-_WITHOUT_BODY = frozenset({204, 304})
-_NOT_WHOLE = frozenset({b"204", b"304"})
+_BODILESS = frozenset({204, 304})
+_BODILESS_BYTES = frozenset({b"204", b"304"})
 _LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?([0-9]{1,9})\r\n")
-_OPEN = -1
+_UNKNOWN_LENGTH = -1
 # A parser that was paused stops once more when resumed, and may still hold back data from the time of the pause.
-_NUDGES = 2
+_RESUME_ATTEMPTS = 2
 
 
-class Handler(ClientProtocol):
+class UpstreamProtocol(ClientProtocol):
     """A connection's protocol. It knows whether it has served before, and never leaves a reader waiting.
 
     aiohttp's parser gets an answer and nothing after it. With stray bytes in the same read, the C parser would lose the
@@ -51,18 +58,19 @@ class Handler(ClientProtocol):
     served = False
     _unbounded = False
 
-    def expect(self, *, body_follows: bool) -> None:
+    def expect_response(self, *, body_follows: bool) -> None:
         """Expects an answer next; ``body_follows`` is false for HEAD."""
         self._body_follows = body_follows
         self._parser_done = False
         """Whether the parser accepts nothing after the last head, which was an interim one."""
         self._left: int | None = None
-        """Bytes of the body still to come: None within a head, ``_OPEN`` if only the body itself shows its end."""
-        self._seam = self._end = b""
+        """Bytes of the body still to come: None within a head, ``_UNKNOWN_LENGTH`` if only the body itself shows its
+        end."""
+        self._carry = self._end = b""
         self._head: list[bytes] = []
         """The parts of the current head so far."""
         self._head_bytes = 0
-        self._chunks: Chunks | None = None
+        self._chunks: ChunkChecker | None = None
         self._renew_parser()
 
     def _renew_parser(self) -> None:
@@ -73,15 +81,15 @@ class Handler(ClientProtocol):
             auto_decompress=False,
             read_bufsize=_READ_BUFFER_BYTES,
             # The two parsers count differently, so the actual limits are in ``strict``.
-            max_line_size=2 * LINE_BYTES,
-            max_field_size=2 * LINE_BYTES,
-            max_headers=2 * LINES,
+            max_line_size=2 * MAX_LINE_BYTES,
+            max_field_size=2 * MAX_LINE_BYTES,
+            max_headers=2 * MAX_LINES,
         )
 
     @property
-    def ended_plainly(self) -> bool:
+    def ended_cleanly(self) -> bool:
         """Whether nothing came after the answer, whose body has been read."""
-        return not self.ends and (self._left == 0 or self._end == _HEAD_END)
+        return not self.will_close and (self._left == 0 or self._end == _HEAD_END)
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
         """Takes a head from the parser."""
@@ -92,13 +100,13 @@ class Handler(ClientProtocol):
         rest = head[end:].lstrip(b"\r\n") if message.code < 200 else b""
         self._head = [rest] if rest else []
         self._head_bytes = 0
-        if not is_sound(head[:end], chunked=message.chunked):
+        if not is_unambiguous(head[:end], chunked=message.chunked):
             self._refuse("the head has more than one reading")
             return
-        self._left = self._length_of(message)
-        if message.chunked and self._left == _OPEN and message.code >= 200:
-            self._chunks = Chunks()
-            if end < len(head) and not self._chunks.follow(head[end:]):
+        self._left = self._body_length(message)
+        if message.chunked and self._left == _UNKNOWN_LENGTH and message.code >= 200:
+            self._chunks = ChunkChecker()
+            if end < len(head) and not self._chunks.feed(head[end:]):
                 super().feed_data(data, size)
                 self.body = body
                 self._refuse("a chunk has more than one reading")
@@ -113,7 +121,7 @@ class Handler(ClientProtocol):
 
     def _refuse(self, why: str) -> None:
         """Closes the connection and fails the answer."""
-        self.end_behind_this()
+        self.close_after_response()
         if self.transport is not None:
             self.transport.close()
         self.set_exception(HttpProcessingError(message=why))
@@ -126,64 +134,69 @@ class Handler(ClientProtocol):
         if data:
             self._head.append(data)
             super().data_received(data)
-        if self._head_bytes > HEAD_BYTES and self._left is None and self.fault is None:
+        if self._head_bytes > MAX_HEAD_BYTES and self._left is None and self.fault is None:
             self._refuse("a head without end")
 
-    def _length_of(self, message: RawResponseMessage) -> int | None:
+    def _body_length(self, message: RawResponseMessage) -> int | None:
         if message.code == 101:
-            return _OPEN
+            return _UNKNOWN_LENGTH
         if message.code < 200:
             return None
         length = message.headers.get(hdrs.CONTENT_LENGTH, "")
-        if message.code in _WITHOUT_BODY or not self._body_follows:
+        if message.code in _BODILESS or not self._body_follows:
             if message.chunked or length.strip("0"):
                 # A service that announces a body here may send one later, for example if it answers HEAD like GET. That
                 # body would become the answer to another client.
-                self.end_behind_this()
+                self.close_after_response()
             return 0
         if message.chunked or not (length.isascii() and length.isdigit()):
-            return _OPEN
+            return _UNKNOWN_LENGTH
         return int(length)
 
     def data_received(self, data: bytes) -> None:
         """Parses the incoming bytes that belong to the answer."""
-        if not data or not self.speaks_http:
+        if not data or not self.parses_http:
             super().data_received(data)
             return
         while data and self._left is None and self.fault is None:
-            begun = bool(self._seam)
+            begun = bool(self._carry)
             end = self._head_end(data)
-            if not begun and end != len(data) and self._is_whole(data, end):
+            if not begun and end != len(data) and self._is_complete_response(data, end):
                 self._head = [data]
                 super().data_received(data)
                 return
             self._parse_head(data[:end])
             data = data[end:]
             if self._parser_done:
-                self.forget_upgrade()
+                self.reset_upgrade()
                 self._renew_parser()
         if not data or self.fault is not None:
             return
-        if self._left == _OPEN:
+        if self._left == _UNKNOWN_LENGTH:
             if self.body is not None and self.body.is_eof():
-                self.end_behind_this()
+                self.close_after_response()
             self._end = data[-4:] if len(data) >= 4 else (self._end + data)[-4:]
-            if self._chunks is not None and not self._chunks.follow(data):
+            if self._chunks is not None and not self._chunks.feed(data):
                 self._refuse("a chunk has more than one reading")
                 return
             super().data_received(data)
         elif self._left is not None:
             if len(data) > self._left:
-                self.end_behind_this()
+                self.close_after_response()
                 data = data[: self._left]
             self._left -= len(data)
             if data:
                 super().data_received(data)
 
-    def _is_whole(self, data: bytes, end: int) -> bool:
+    def _is_complete_response(self, data: bytes, end: int) -> bool:
         """Whether ``data`` is exactly one answer with the head up to ``end``. Most answers are, and parsing them at
         once is cheaper. When in doubt, False."""
-        if not self._body_follows or data[9:12] in _NOT_WHOLE or data[9:10] == b"1" or data[:5] != b"HTTP/":
+        if (
+            not self._body_follows
+            or data[9:12] in _BODILESS_BYTES
+            or data[9:10] == b"1"
+            or data[:5] != b"HTTP/"
+        ):
             return False
         length = _LENGTH.search(data, 0, end)
         return length is not None and end + int(length[1]) == len(data)
@@ -191,12 +204,12 @@ class Handler(ClientProtocol):
     def _head_end(self, data: bytes) -> int:
         """The position in ``data`` after the end of the head, or the length of ``data`` if the head does not end in
         it."""
-        seam, self._seam = self._seam, b""
-        if seam and (found := (seam + data[:3]).find(_HEAD_END)) >= 0:
-            return found + 4 - len(seam)
+        carry, self._carry = self._carry, b""
+        if carry and (found := (carry + data[:3]).find(_HEAD_END)) >= 0:
+            return found + 4 - len(carry)
         if (found := data.find(_HEAD_END)) >= 0:
             return found + 4
-        self._seam = (seam + data)[-3:] if len(data) < 3 else data[-3:]
+        self._carry = (carry + data)[-3:] if len(data) < 3 else data[-3:]
         return len(data)
 
     def resume_reading(self, resume_parser: bool = True) -> None:
@@ -208,19 +221,19 @@ class Handler(ClientProtocol):
         """Saves an answer that arrived before the connection failed: a service that refuses an upload answers and
         closes while the client still sends."""
         if exc is not None:
-            self.rescue()
+            self.read_remaining_bytes()
         super().connection_lost(exc)
 
-    def rescue(self) -> None:
+    def read_remaining_bytes(self) -> None:
         """Reads the bytes that have arrived on a connection that can no longer be written to."""
         if self.fault is not None:
             return
         # Nothing more will arrive, so reading needs no bound.
         paused, self._unbounded = self.reading_is_paused, True
-        if data := unread_of(self.transport):
+        if data := read_remaining(self.transport):
             self.data_received(data)
-        for _ in range(_NUDGES if paused else 0):
-            if self.expects_answer and self.fault is None:
+        for _ in range(_RESUME_ATTEMPTS if paused else 0):
+            if self.expects_response and self.fault is None:
                 self.data_received(b"")
 
     def pause_reading(self) -> None:
@@ -240,79 +253,79 @@ class UpstreamConnection:
     """One request and its answer on one connection; ends with ``release`` or ``close``.
 
     ``authority`` is the ``Host`` of the instance. ``reused``: the connection carried an answer before, and the upstream
-    may have closed it since. ``answered``: a final head has been read. ``lost``: the connection ended before the first
-    byte of an answer.
+    may have closed it since. ``answered``: a final head has been read. ``lost_before_response``: the connection ended
+    before the first byte of an answer.
     """
 
     __slots__ = (
         "_body",
         "_connection",
         "_deadlines",
-        "_heard",
+        "_head_received",
         "_linger",
         "_over_tls",
         "_protocol",
-        "_rest",
+        "_return_to_pool",
         "_until_close",
         "_writer",
         "answered",
         "authority",
-        "lost",
+        "lost_before_response",
         "reused",
     )
 
     def __init__(
         self,
         connection: Connection,
-        protocol: Handler,
+        protocol: UpstreamProtocol,
         authority: bytes,
         deadlines: Deadlines,
-        rest: Callable[[Connection], None],
+        return_to_pool: Callable[[Connection], None],
         linger: Callable[[asyncio.Transport, float], None],
     ) -> None:
-        """``rest`` takes the connection back when it can serve again. ``linger`` makes sure that a closing connection
-        has ended after the given seconds."""
+        """``return_to_pool`` takes the connection back when it can serve again. ``linger`` makes sure that a closing
+        connection has ended after the given seconds."""
         self._connection: Connection | None = connection
         self._protocol = protocol
         self._writer = StreamWriter(protocol, asyncio.get_running_loop())
         self._deadlines = deadlines
-        self._rest = rest
+        self._return_to_pool = return_to_pool
         self._linger = linger
         self._body: StreamReader = EMPTY_PAYLOAD
         self._until_close = False
-        self._heard = False
+        self._head_received = False
         self._over_tls = over_tls(protocol.transport)
         self.authority = authority
         self.reused = protocol.served
         self.answered = False
-        self.lost = False
+        self.lost_before_response = False
 
     def begin(self, *, body_follows: bool) -> None:
         """Prepares to read one answer; ``body_follows`` is false for HEAD. Call before ``send``."""
-        self._protocol.expect(body_follows=body_follows)
+        self._protocol.expect_response(body_follows=body_follows)
 
     def send(self, data: bytes) -> None:
         """Writes without waiting. Raises UpstreamUnreachable if the connection is gone; an answer that arrived before
         can still be read."""
         transport = self._protocol.transport
         if transport is None or transport.is_closing():
-            self._protocol.rescue()
-            self.lost = not self._heard
+            self._protocol.read_remaining_bytes()
+            self.lost_before_response = not self._head_received
             raise UpstreamUnreachable("the connection was lost while sending")
         transport.write(data)
 
-    def pieces(self, data: bytes) -> Sequence[bytes]:
-        """``data`` in pieces. Send them one at a time, each after ``listen``."""
+    def split(self, data: bytes) -> Sequence[bytes]:
+        """``data`` in pieces. Send them one at a time, each after ``read_early_response``."""
         if not self._over_tls or len(data) <= _TLS_PIECE_BYTES:
             return (data,)
         return [data[at : at + _TLS_PIECE_BYTES] for at in range(0, len(data), _TLS_PIECE_BYTES)]
 
-    async def listen(self) -> None:
+    async def read_early_response(self) -> None:
         """Lets the loop read an early answer before a write, if a failed write would lose it."""
         transport = self._protocol.transport
         if self._over_tls and transport is not None:
-            for _ in range(_TLS_TURNS):
-                if not has_come(transport):
+            for _ in range(_TLS_ITERATIONS):
+                if not is_readable(transport):
                     return
                 await asyncio.sleep(0)
 
@@ -328,15 +341,15 @@ class UpstreamConnection:
                 await self._writer.drain()
         except TimeoutError:
             raise UpstreamTimeout("response") from None
-        except _BROKEN as exc:
+        except _CONNECTION_ERRORS as exc:
             raise UpstreamUnreachable(f"while sending: {type(exc).__name__}") from exc
 
     def start_deadline(self, seconds: float) -> None:
         """Makes ``read_head`` fail with UpstreamTimeout after ``seconds``, unless the head is already there."""
         if not self.answered:
-            self._deadlines.set(self, seconds, self._too_late)
+            self._deadlines.set(self, seconds, self._timed_out)
 
-    def _too_late(self) -> None:
+    def _timed_out(self) -> None:
         self.fail(UpstreamTimeout("response"))
 
     def fail(self, error: BaseException) -> None:
@@ -350,12 +363,12 @@ class UpstreamConnection:
         """
         try:
             message, self._body = await self._protocol.read()
-        except _BROKEN as exc:
+        except _CONNECTION_ERRORS as exc:
             # If a head had begun, aiohttp's error holds its beginning.
-            begun = self._heard or isinstance(getattr(exc, "message", None), RawResponseMessage)
-            self.lost = isinstance(exc, ClientConnectionError) and not begun
+            begun = self._head_received or isinstance(getattr(exc, "message", None), RawResponseMessage)
+            self.lost_before_response = isinstance(exc, ClientConnectionError) and not begun
             raise UpstreamUnreachable(f"no answer: {type(exc).__name__}") from exc
-        self._heard = True
+        self._head_received = True
         if message.code >= 200:
             self.answered = True
             self._deadlines.drop(self)
@@ -364,16 +377,16 @@ class UpstreamConnection:
             )
         return message
 
-    def take(self) -> tuple[bytes, bool]:
+    def read_arrived(self) -> tuple[bytes, bool]:
         """The bytes of the body that have arrived since the last call, and whether they end it."""
         body = self._body
         try:
             data = body.read_nowait()
-        except _BROKEN as exc:
+        except _CONNECTION_ERRORS as exc:
             raise UpstreamUnreachable(f"the body broke off: {type(exc).__name__}") from exc
         ended = body.at_eof()
         if ended and self._until_close:
-            self._refuse_reset()
+            self._check_reset()
         return data, ended
 
     async def read(self) -> bytes:
@@ -383,7 +396,7 @@ class UpstreamConnection:
         """
         try:
             data = await self._body.readany()
-        except _BROKEN as exc:
+        except _CONNECTION_ERRORS as exc:
             raise UpstreamUnreachable(f"the body broke off: {type(exc).__name__}") from exc
         except RuntimeError as exc:
             if self._protocol.transport is not None:
@@ -391,27 +404,27 @@ class UpstreamConnection:
             # aiohttp raises this if the transport was closed before the reader noticed.
             raise UpstreamUnreachable("the body broke off: the connection is gone") from exc
         if not data and self._until_close:
-            self._refuse_reset()
+            self._check_reset()
         return data
 
-    def _refuse_reset(self) -> None:
+    def _check_reset(self) -> None:
         """A body that ends with the connection is complete only if the connection was closed, not reset."""
         if isinstance(self._protocol.exception(), ClientOSError):
             raise UpstreamUnreachable("the connection was reset within the body")
 
     @property
-    def protocol(self) -> Handler:
-        """The protocol that writes to the upstream, for the tunnel that takes over after ``switch``."""
+    def protocol(self) -> UpstreamProtocol:
+        """The protocol that writes to the upstream, for the tunnel that takes over after ``switch_protocol``."""
         return self._protocol
 
-    def switch(self, reader: Any) -> None:
+    def switch_protocol(self, reader: Any) -> None:
         """Leaves HTTP: the bytes after the 101 and all later ones go to ``reader``, as with aiohttp's own WebSocket
-        reader. After this, call only ``hang_up`` or ``close``."""
+        reader. After this, call only ``close_gracefully`` or ``close``."""
         self.answered = True
         self._deadlines.drop(self)
         self._protocol.set_parser(reader, None)
 
-    def hang_up(self, seconds: float) -> None:
+    def close_gracefully(self, seconds: float) -> None:
         """Ends the connection once the upstream has taken what was sent, or after ``seconds``."""
         transport = self._protocol.transport
         if transport is not None and transport.get_write_buffer_size():
@@ -422,14 +435,14 @@ class UpstreamConnection:
         """Returns the connection to the pool if its answer was read to the end and nothing came after it; otherwise
         closes it."""
         read = self.answered and self._body.at_eof()
-        if self._connection is None or not read or not self._protocol.ended_plainly:
+        if self._connection is None or not read or not self._protocol.ended_cleanly:
             self.close()
             return
         self._protocol.served = True
         # Without a parser, unrequested bytes from an idle upstream are kept aside, and ``should_close`` sees them. With
         # the old parser they would become the answer to another client's request.
-        self._protocol.expect_nothing()
-        self._rest(self._connection)
+        self._protocol.drop_parser()
+        self._return_to_pool(self._connection)
         self._connection = None
 
     def close(self) -> None:
@@ -437,7 +450,7 @@ class UpstreamConnection:
         never take it, and the connection would stay open until then."""
         if self._connection is not None:
             if self._protocol.transport is not None:
-                drop_unsent(self._protocol.transport)
+                abort_if_unsent(self._protocol.transport)
             self._end()
 
     def _end(self) -> None:
@@ -447,7 +460,7 @@ class UpstreamConnection:
             self._connection = None
 
 
-def drop_unsent(transport: asyncio.Transport) -> None:
+def abort_if_unsent(transport: asyncio.Transport) -> None:
     """Ends a connection at once if bytes still wait for the other side. A connection that has ended is left alone,
     because asyncio accepts no ``abort`` then."""
     if transport.get_write_buffer_size():

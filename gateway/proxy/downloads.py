@@ -21,13 +21,13 @@ from typing import Final
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-from gateway.proxy.uploads import FULL_SPEED, enter, leave, network_of
+from gateway.proxy.uploads import FULL_SPEED, decrement, network_of, try_increment
 from gateway.server.acknowledged import acknowledged
 
 LEAD_SECONDS: Final = 5.0
 """Longer than for uploads, because the bytes that a client takes become visible in steps: see ``acknowledged``."""
 
-_SOON_SECONDS: Final = 0.05
+_MIN_MEASURED_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Download:
         self._loop = asyncio.get_running_loop()
         self._lead = LEAD_SECONDS
         self._slow = False
-        self._taken = self._taken_by_now()
+        self._taken = self._bytes_taken()
         self._since = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -105,7 +105,7 @@ class Download:
         finally:
             self._stop_timer()
         waited = self._loop.time() - self._since
-        if self._slow or waited > _SOON_SECONDS:
+        if self._slow or waited > _MIN_MEASURED_SECONDS:
             self._account(waited)
 
     def close(self) -> None:
@@ -113,25 +113,25 @@ class Download:
         self._stop_timer()
         if self._slow:
             self._slow = False
-            leave(self._downloads.by_client, self._client)
-            leave(self._downloads.by_service, self._service)
+            decrement(self._downloads.by_client, self._client)
+            decrement(self._downloads.by_service, self._service)
 
     def _set_timer(self) -> None:
-        self._timer = self._loop.call_later(LEAD_SECONDS if self._slow else self._lead, self._look)
+        self._timer = self._loop.call_later(LEAD_SECONDS if self._slow else self._lead, self._measure)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self) -> None:
+    def _measure(self) -> None:
         now = self._loop.time()
         waited, self._since = now - self._since, now
         self._account(waited)
         if self._request.transport is not None:
             self._set_timer()
 
-    def _taken_by_now(self) -> int:
+    def _bytes_taken(self) -> int:
         transport = self._request.transport
         if transport is None:
             return 0
@@ -142,7 +142,7 @@ class Download:
         return count
 
     def _account(self, waited: float) -> None:
-        before, self._taken = self._taken, self._taken_by_now()
+        before, self._taken = self._taken, self._bytes_taken()
         gained = max(0, self._taken - before) / FULL_SPEED
         self._lead = max(0.0, min(LEAD_SECONDS, self._lead - waited + gained))
         if self._slow:
@@ -154,10 +154,10 @@ class Download:
     def _count(self) -> None:
         downloads, limits = self._downloads, self._downloads.limits
         client = network_of(self._client)
-        if not enter(downloads.by_client, client, limits.per_client):
+        if not try_increment(downloads.by_client, client, limits.per_client):
             self._too_many()
-        elif not enter(downloads.by_service, self._service, limits.per_service):
-            leave(downloads.by_client, client)
+        elif not try_increment(downloads.by_service, self._service, limits.per_service):
+            decrement(downloads.by_client, client)
             self._too_many()
         else:
             self._client = client

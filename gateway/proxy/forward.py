@@ -16,17 +16,23 @@ from gateway.proxy.headers import request_head
 from gateway.proxy.load_balancer import Instances, UpstreamBase
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.pool import ConnectFailed, UpstreamPool
-from gateway.proxy.response import BufferedResponse, ForwardedResponse, Send, send_answer, send_interim
+from gateway.proxy.response import (
+    BufferedResponse,
+    ForwardedResponse,
+    SendResponse,
+    send_interim,
+    send_response,
+)
 from gateway.proxy.uploads import Uploads
 from gateway.proxy.websocket import UPGRADE, Tunnels
 
-REPEATED: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+REPEATABLE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that are repeated by default when a reused connection has died: those that change nothing (RFC 9110,
 9.2.1)."""
 
-_INSTANCES_TRIED = 3
+_MAX_INSTANCES = 3
 # A service that sends more interim answers than this counts as sending no answer.
-_INTERIM_HEADS = 16
+_MAX_INTERIM_HEADS = 16
 
 
 class Forwarder:
@@ -34,7 +40,7 @@ class Forwarder:
 
     ``pool`` must be open while requests are forwarded. WebSockets go through ``tunnels``. ``on_head`` is called with
     the route's id and the seconds from the first byte sent to the head of the service's answer. ``uploads`` limits slow
-    request bodies. ``repeated``: methods that are sent once more, on a new connection, if a reused connection ends
+    request bodies. ``repeatable``: methods that are sent once more, on a new connection, if a reused connection ends
     without a byte of an answer.
     """
 
@@ -45,17 +51,17 @@ class Forwarder:
         tunnels: Tunnels,
         on_head: Callable[[str, float], None] = lambda route_id, seconds: None,
         uploads: Uploads | None = None,
-        repeated: Collection[str] = REPEATED,
+        repeatable: Collection[str] = REPEATABLE_METHODS,
     ) -> None:
         self._pool = pool
         self._instances = instances
         self._tunnels = tunnels
         self._on_head = on_head
         self._uploads = uploads or Uploads()
-        self._repeated = frozenset(repeated)
+        self._repeatable = frozenset(repeatable)
 
     def forward(
-        self, request: web.BaseRequest, plan: ForwardPlan, send: Send = send_answer
+        self, request: web.BaseRequest, plan: ForwardPlan, send: SendResponse = send_response
     ) -> Coroutine[None, None, ForwardedResponse | BufferedResponse]:
         """Forwards ``request``. Returns the answer already written to the client, or what ``send`` made of it.
 
@@ -65,53 +71,53 @@ class Forwarder:
         """
         if plan.websocket is None:
             return self._forward(request, plan, send)
-        return self._in_a_place(request, plan, send)
+        return self._forward_websocket(request, plan, send)
 
-    async def _in_a_place(
-        self, request: web.BaseRequest, plan: ForwardPlan, send: Send
+    async def _forward_websocket(
+        self, request: web.BaseRequest, plan: ForwardPlan, send: SendResponse
     ) -> ForwardedResponse | BufferedResponse:
-        with self._tunnels.place():
+        with self._tunnels.reserve():
             return await self._forward(request, plan, send)
 
     async def _forward(
-        self, request: web.BaseRequest, plan: ForwardPlan, send: Send
+        self, request: web.BaseRequest, plan: ForwardPlan, send: SendResponse
     ) -> ForwardedResponse | BufferedResponse:
         if request.method == hdrs.METH_CONNECT:
             raise BadRequest("CONNECT is not for gateways")
         body = body_of(request, plan.body_limit)
         if body.streamed:
-            await body.gather(self._uploads, plan.client)
+            await body.read_first_part(self._uploads, plan.client)
             if body.streamed:
-                return await self._upload(request, plan, send, body)
+                return await self._forward_upload(request, plan, send, body)
         return await self._exchange(request, plan, send, body)
 
-    async def _upload(
-        self, request: web.BaseRequest, plan: ForwardPlan, send: Send, body: RequestBody
+    async def _forward_upload(
+        self, request: web.BaseRequest, plan: ForwardPlan, send: SendResponse, body: RequestBody
     ) -> ForwardedResponse | BufferedResponse:
         """Forwards a request whose body has not arrived completely."""
         try:
-            body.involve(plan.base)
+            body.assign_service(plan.base)
             return await self._exchange(request, plan, send, body)
         finally:
             await body.stop()
 
     async def _exchange(
-        self, request: web.BaseRequest, plan: ForwardPlan, send: Send, body: RequestBody
+        self, request: web.BaseRequest, plan: ForwardPlan, send: SendResponse, body: RequestBody
     ) -> ForwardedResponse | BufferedResponse:
         connection = await self._connect(plan, fresh=False)
         try:
             try:
-                message = await self._ask(request, plan, body, connection)
+                message = await self._send_request(request, plan, body, connection)
             except UpstreamUnreachable:
                 # An idle connection may have been closed while the request was being sent on it.
-                again = connection.reused and connection.lost and not body.streamed
-                if not again or request.method not in self._repeated:
+                again = connection.reused and connection.lost_before_response and not body.streamed
+                if not again or request.method not in self._repeatable:
                     raise
                 connection.close()
                 connection = await self._connect(plan, fresh=True)
-                message = await self._ask(request, plan, body, connection)
+                message = await self._send_request(request, plan, body, connection)
             if message.code == 101:
-                return await self._tunnels.carry(request, connection, message, plan)
+                return await self._tunnels.relay(request, connection, message, plan)
             keep_alive = request.keep_alive
             if body.unfinished:
                 keep_alive = False
@@ -147,13 +153,13 @@ class Forwarder:
                 return connection
             except ConnectFailed as exc:
                 plan.calls.failed(exc.error.code)
-                if exc.instance_at_fault:
+                if exc.instance_failed:
                     self._instances.eject(base)
                 tried = (*tried, base)
-                if len(tried) == _INSTANCES_TRIED or not set(self._instances.known(service)) - set(tried):
+                if len(tried) == _MAX_INSTANCES or not set(self._instances.known(service)) - set(tried):
                     raise exc.error from exc
 
-    async def _ask(
+    async def _send_request(
         self, request: web.BaseRequest, plan: ForwardPlan, body: RequestBody, connection: UpstreamConnection
     ) -> RawResponseMessage:
         """Sends the request and returns the head of the final answer, or of a 101, requested or not."""
@@ -166,7 +172,7 @@ class Forwarder:
             body.start(connection, plan.response_timeout)
         else:
             connection.start_deadline(plan.response_timeout)
-        for _ in range(_INTERIM_HEADS):
+        for _ in range(_MAX_INTERIM_HEADS):
             message = await connection.read_head()
             if message.code >= 200 or message.code == 101:
                 self._on_head(plan.route_id, perf_counter() - began)

@@ -23,15 +23,15 @@ Network = IPv4Network | IPv6Network
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
 WHOLE_CHAIN: Final = "chain"
-ALL: Final = frozenset({"forwarded", "for", "host", "port", "proto", "prefix", WHOLE_CHAIN})
+ALL_FIELDS: Final = frozenset({"forwarded", "for", "host", "port", "proto", "prefix", WHOLE_CHAIN})
 """What services can be told: headers by their last word, and whether ``X-Forwarded-For`` has every address."""
 
-_ADDRESSES_REMEMBERED = 4096
+_ADDRESS_CACHE_SIZE = 4096
 # From the right. No real chain of proxies is longer, and a client can't cause more work.
-_HOPS_READ = 16
+_MAX_HOPS = 16
 # Also limited: characters of all lines of ``Forwarded`` together, and of one address.
-_FORWARDED_READ = 2048
-_LONGEST_NODE = 128
+_MAX_FORWARDED_CHARS = 2048
+_MAX_NODE_LENGTH = 128
 # A pair of an element as in RFC 7239, section 4, or nothing; and an element with its terminator. Possessive, so that
 # each character of a text is read at most once.
 _NAME, _VALUE = r"[A-Za-z0-9!#$%&'*+.^_`|~-]++", r'"(?:[^"\\]++|\\.)*+"|[^\s";,]*+'
@@ -43,7 +43,7 @@ _NODE = re.compile(r"(?:\[([^\[\]]+)\]|([0-9.]+))(?::(?:[0-9]{1,5}|_[A-Za-z0-9._
 _UNKNOWN = "unknown"
 # Some proxies use the schemes of WebSockets in their handshakes.
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
-_FACTS = {
+_FIELD_OF_HEADER = {
     b"forwarded": "forwarded",
     b"x-forwarded-for": "for",
     b"x-forwarded-proto": "proto",
@@ -60,9 +60,9 @@ class TrustedProxies:
 
     def __init__(self, networks: Iterable[Network] = (), trusts: Callable[[str], bool] | None = None) -> None:
         self._networks = tuple(map(_unmapped, networks))
-        self._says = trusts
+        self._extra_trust = trusts
         self._any = bool(self._networks) or trusts is not None
-        self._trusts = lru_cache(maxsize=_ADDRESSES_REMEMBERED)(self._look_up)
+        self._trusts = lru_cache(maxsize=_ADDRESS_CACHE_SIZE)(self._look_up)
 
     def __contains__(self, address: str) -> bool:
         return self._any and self._trusts(address)
@@ -72,7 +72,7 @@ class TrustedProxies:
         if parsed is None:
             return False
         return any(parsed in network for network in self._networks) or (
-            self._says is not None and self._says(str(parsed))
+            self._extra_trust is not None and self._extra_trust(str(parsed))
         )
 
 
@@ -94,40 +94,42 @@ def origin(raw_headers: RawHeaders, *, peer: str, scheme: str, host: str, truste
     """Determines where a request came from. ``scheme`` and ``host`` are those of the connection to the gateway."""
     if peer not in trusted:
         return direct_origin(peer, scheme, host)
-    said = _said(raw_headers)
-    claims = said["for"]
-    chain = [_usual(peer)]
+    reported = _read_forwarding_headers(raw_headers)
+    claims = reported["for"]
+    chain = [_canonical_address(peer)]
     while claims and chain[-1] in trusted:
         chain.append(_address(claims.pop()))
     hops = len(chain) - 1
-    scheme = _vouched(said["proto"], hops, scheme).lower()
-    asked = _vouched(said["host"], hops, host)
-    port = _vouched(said["port"], hops, "")
+    scheme = _vouched_value(reported["proto"], hops, scheme).lower()
+    asked = _vouched_value(reported["host"], hops, host)
+    port = _vouched_value(reported["port"], hops, "")
     direct = direct_origin(chain[-1], _SCHEMES.get(scheme, "http"), asked if _HOST.fullmatch(asked) else host)
     chain.reverse()
     return direct._replace(chain=tuple(chain), port=port if _is_port(port) else direct.port)
 
 
 @lru_cache(maxsize=1024)
-def forwarded_headers(seen: Origin, told: frozenset[str] = ALL) -> tuple[tuple[bytes, bytes], ...]:
-    """The headers that tell a service about the client, in both the standard and the usual form. ``told`` selects what
-    they tell."""
-    node = f'"[{seen.address}]"' if ":" in seen.address else seen.address
-    forwarded = f"proto={seen.scheme};{_quoted_host(seen.host)}for={node}"
-    chain = seen.chain if WHOLE_CHAIN in told else seen.chain[-1:]
-    said = [
+def forwarded_headers(
+    client_origin: Origin, forwarded_fields: frozenset[str] = ALL_FIELDS
+) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers that tell a service about the client, in both the standard and the usual form. ``forwarded_fields``
+    selects what they tell."""
+    node = f'"[{client_origin.address}]"' if ":" in client_origin.address else client_origin.address
+    forwarded = f"proto={client_origin.scheme};{_quoted_host(client_origin.host)}for={node}"
+    chain = client_origin.chain if WHOLE_CHAIN in forwarded_fields else client_origin.chain[-1:]
+    reported = [
         ("forwarded", "Forwarded", forwarded),
         ("for", "X-Forwarded-For", ", ".join(chain)),
-        ("proto", "X-Forwarded-Proto", seen.scheme),
-        ("port", "X-Forwarded-Port", seen.port),
-        ("", "X-Real-IP", seen.address),
+        ("proto", "X-Forwarded-Proto", client_origin.scheme),
+        ("port", "X-Forwarded-Port", client_origin.port),
+        ("", "X-Real-IP", client_origin.address),
     ]
-    if seen.host:
-        said.append(("host", "X-Forwarded-Host", seen.host))
+    if client_origin.host:
+        reported.append(("host", "X-Forwarded-Host", client_origin.host))
     return tuple(
         (name.encode(), value.encode("utf-8", "surrogateescape"))
-        for word, name, value in said
-        if not word or word in told
+        for word, name, value in reported
+        if not word or word in forwarded_fields
     )
 
 
@@ -141,45 +143,47 @@ def direct_origin(address: str, scheme: str, host: str) -> Origin:
     port = host.rpartition(":")[2]
     if not _is_port(port) or host.endswith("]"):
         port = "443" if scheme == "https" else "80"
-    address = _usual(address)
+    address = _canonical_address(address)
     return Origin(address, scheme, host, port, (address,))
 
 
-def _said(raw_headers: RawHeaders) -> dict[str, list[str]]:
+def _read_forwarding_headers(raw_headers: RawHeaders) -> dict[str, list[str]]:
     """What the trusted peer says, per fact, nearest hop last."""
     lines: dict[str, list[bytes]] = {}
     for name, value in raw_headers:
-        fact = _FACTS.get(name.lower())
-        if fact is not None:
-            lines.setdefault(fact, []).append(value)
-    said = {fact: _members(lines[fact])[0] if fact in lines else [] for fact in ("proto", "host", "port")}
+        field = _FIELD_OF_HEADER.get(name.lower())
+        if field is not None:
+            lines.setdefault(field, []).append(value)
+    reported = {
+        field: _members(lines[field])[0] if field in lines else [] for field in ("proto", "host", "port")
+    }
     if "for" in lines:
         addresses, more = _members(lines["for"])
-        said["for"] = [_UNKNOWN, *addresses] if more or not addresses else addresses
+        reported["for"] = [_UNKNOWN, *addresses] if more or not addresses else addresses
     elif "forwarded" in lines:
         elements = _elements(lines["forwarded"])
         # If an element leaves a fact out, the fact of another hop must not take its place.
-        for fact in ("proto", "host"):
-            if fact not in lines:
-                said[fact] = [element.get(fact, "") for element in elements]
+        for field in ("proto", "host"):
+            if field not in lines:
+                reported[field] = [element.get(field, "") for element in elements]
         addresses = [element.get("for", "") for element in elements]
         # Proxies may send other facts than addresses.
-        said["for"] = addresses if any(addresses) else [] if elements else [_UNKNOWN]
+        reported["for"] = addresses if any(addresses) else [] if elements else [_UNKNOWN]
     elif "real" in lines:
         real = [line.decode("latin-1").strip(" \t") for line in lines["real"]]
-        one = real[0] if len(real) == 1 and len(real[0]) <= _LONGEST_NODE else ""
+        one = real[0] if len(real) == 1 and len(real[0]) <= _MAX_NODE_LENGTH else ""
         # Only a bare address counts: this header never has a node in brackets or with a port.
-        said["for"] = [_usual(one)]
+        reported["for"] = [_canonical_address(one)]
     else:
-        said["for"] = []
-    return said
+        reported["for"] = []
+    return reported
 
 
 def _members(lines: Sequence[bytes]) -> tuple[list[str], bool]:
     """The members of a list, up to the limit, and whether there are more to the left."""
-    parts = b",".join(lines).decode("latin-1").rsplit(",", _HOPS_READ)
-    members = [member for part in parts[-_HOPS_READ:] if (member := part.strip(" \t"))]
-    return members, len(parts) > _HOPS_READ
+    parts = b",".join(lines).decode("latin-1").rsplit(",", _MAX_HOPS)
+    members = [member for part in parts[-_MAX_HOPS:] if (member := part.strip(" \t"))]
+    return members, len(parts) > _MAX_HOPS
 
 
 def _elements(lines: Sequence[bytes]) -> list[dict[str, str]]:
@@ -187,10 +191,10 @@ def _elements(lines: Sequence[bytes]) -> list[dict[str, str]]:
     part may have left a quote open. One element without an address stands for the part that can't be, or is not,
     read."""
     text = b",".join(lines).decode("latin-1")
-    floor = max(len(text) - _FORWARDED_READ, 0)
+    floor = max(len(text) - _MAX_FORWARDED_CHARS, 0)
     starts: list[int] = []
     at = text.rfind(",", floor)
-    while at >= 0 and len(starts) < _HOPS_READ:
+    while at >= 0 and len(starts) < _MAX_HOPS:
         starts.append(at + 1)
         at = text.rfind(",", floor, at)
     if at < 0 and not floor:
@@ -218,7 +222,7 @@ def _elements(lines: Sequence[bytes]) -> list[dict[str, str]]:
     return elements
 
 
-def _vouched(values: Sequence[str], hops: int, otherwise: str) -> str:
+def _vouched_value(values: Sequence[str], hops: int, otherwise: str) -> str:
     """The value at the client's position from the right, or the leftmost one if fewer proxies sent a value."""
     if not values or not hops:
         return values[-1] if values else otherwise
@@ -241,18 +245,18 @@ def _is_port(text: str) -> bool:
 def _address(text: str) -> str:
     """Reads one hop: an address, perhaps with a port (an IPv6 one then in brackets). ``unknown`` if it is not an
     address."""
-    return _read_node(text) if len(text) <= _LONGEST_NODE else _UNKNOWN
+    return _read_node(text) if len(text) <= _MAX_NODE_LENGTH else _UNKNOWN
 
 
-@lru_cache(maxsize=_ADDRESSES_REMEMBERED)
+@lru_cache(maxsize=_ADDRESS_CACHE_SIZE)
 def _read_node(text: str) -> str:
     text = text.strip('"')
     node = _NODE.fullmatch(text)
-    return _usual(text if node is None else node[1] or node[2])
+    return _canonical_address(text if node is None else node[1] or node[2])
 
 
-@lru_cache(maxsize=_ADDRESSES_REMEMBERED)
-def _usual(address: str) -> str:
+@lru_cache(maxsize=_ADDRESS_CACHE_SIZE)
+def _canonical_address(address: str) -> str:
     parsed = _parse(address)
     return _UNKNOWN if parsed is None else str(parsed)
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from gateway.errors import BadRequest, UpstreamUnreachable
 from gateway.observability.tracing import TRACE_HEADERS, TRACE_ID
-from gateway.proxy.forwarded import ALL, Origin, RawHeaders, TrustedProxies, forwarded_headers, origin
+from gateway.proxy.forwarded import ALL_FIELDS, Origin, RawHeaders, TrustedProxies, forwarded_headers, origin
 
 _FOLD = bytes(
     c | 0x20 if 0x41 <= c <= 0x5A else c if 0x61 <= c <= 0x7A or 0x30 <= c <= 0x39 else 0x2D
@@ -35,29 +35,31 @@ _HOP_BY_HOP = frozenset(
     }
 )
 # aiohttp's C parser holds a length in 64 bits.
-_LONGEST_LENGTH = 19
+_MAX_CONTENT_LENGTH_DIGITS = 19
 _CONTROLS = bytes({*range(0x20), 0x7F} - {0x09})
 # Options of a connection, not names of headers.
-_COMMON_IN_CONNECTION = frozenset({b"close", b"keep-alive", b"host"})
+_CONNECTION_OPTIONS = frozenset({b"close", b"keep-alive", b"host"})
 # The code that writes the head sets these anew for each connection.
 _FRAMING = frozenset({b"connection", b"content-length", b"transfer-encoding"})
-_WRITTEN_HERE = _FRAMING | {b"host"}
-_ABOUT_THE_CLIENT = frozenset({b"forwarded", b"x-real-ip", b"x-forwarded"})
+_REGENERATED = _FRAMING | {b"host"}
+_CLIENT_HEADERS = frozenset({b"forwarded", b"x-real-ip", b"x-forwarded"})
 _PREFIX = b"x-forwarded-prefix"
 # The gateway rewrites these. Other X-Forwarded- headers from a trusted proxy pass unchanged.
-_REWRITTEN = _ABOUT_THE_CLIENT | {
+_REWRITTEN = _CLIENT_HEADERS | {
     b"x-forwarded-for",
     b"x-forwarded-proto",
     b"x-forwarded-host",
     b"x-forwarded-port",
 }
 # The gateway has already read a client's trace headers. Services get the gateway's own span instead.
-_OF_TRACES = frozenset(name.encode() for name in TRACE_HEADERS)
+_TRACE_HEADERS = frozenset(name.encode() for name in TRACE_HEADERS)
 # Besides hop-by-hop headers: the trace id, which only the gateway sends to its clients.
-_NOT_FROM_SERVICES = _HOP_BY_HOP | {TRACE_ID.lower().encode()}
+_STRIPPED_FROM_RESPONSES = _HOP_BY_HOP | {TRACE_ID.lower().encode()}
 # The gateway answers Expect itself, so that no service waits for a client's body. CGI turns Proxy into HTTP_PROXY, and
 # libraries of the service would send their own calls through that proxy ("httpoxy").
-_NOT_FROM_CLIENTS = _HOP_BY_HOP | _FRAMING | _REWRITTEN | _OF_TRACES | {b"host", b"expect", b"proxy"}
+_STRIPPED_FROM_REQUESTS = (
+    _HOP_BY_HOP | _FRAMING | _REWRITTEN | _TRACE_HEADERS | {b"host", b"expect", b"proxy"}
+)
 
 
 class ResponseHeaders(NamedTuple):
@@ -72,14 +74,14 @@ def fold(name: bytes) -> bytes:
     return name.translate(_FOLD)
 
 
-def without_named(raw_headers: Sequence[tuple[bytes, bytes]]) -> Sequence[tuple[bytes, bytes]]:
+def without_connection_headers(raw_headers: Sequence[tuple[bytes, bytes]]) -> Sequence[tuple[bytes, bytes]]:
     """A client's headers without those that its ``Connection`` names, and without ``Connection``: a client must not be
     able to remove headers that the gateway adds later."""
     named: set[bytes] = set()
     for name, value in raw_headers:
         if name.lower() == b"connection":
             named |= _options(value)
-    named -= _COMMON_IN_CONNECTION
+    named -= _CONNECTION_OPTIONS
     if not named:
         return raw_headers
     named.add(b"connection")
@@ -100,8 +102,8 @@ def upstream_headers(
     upstream_host: bytes | None = None,
     extra: Sequence[tuple[bytes, bytes]] = (),
     prefix: str = "",
-    seen: Origin | None = None,
-    told: frozenset[str] = ALL,
+    client_origin: Origin | None = None,
+    forwarded_fields: frozenset[str] = ALL_FIELDS,
 ) -> list[tuple[bytes, bytes]]:
     """Turns a client's headers into those for a service, without framing.
 
@@ -111,47 +113,49 @@ def upstream_headers(
     * ``extra``: added last, even if ``Connection`` names these headers.
     * ``prefix``: the part of the path that the route removed, encoded. As in Spring, services learn it only behind a
       trusted proxy.
-    * ``seen``: the result of ``origin`` for these headers, if known already.
-    * ``told``: as in ``forwarded_headers``. Headers outside it pass unchanged from a trusted proxy, and are dropped
-      from other peers.
+    * ``client_origin``: the result of ``origin`` for these headers, if known already.
+    * ``forwarded_fields``: as in ``forwarded_headers``. Headers outside it pass unchanged from a trusted proxy, and are
+      dropped from other peers.
     """
-    believed = peer in trusted
-    passing = _passing(told) if believed and told is not ALL else None
+    peer_trusted = peer in trusted
+    passed_through = (
+        _passed_through(forwarded_fields) if peer_trusted and forwarded_fields is not ALL_FIELDS else None
+    )
     kept = [] if upstream_host is None else [(b"Host", upstream_host)]
     named: set[bytes] = set()
     for field in raw_headers:
         name = field[0].translate(_FOLD)
-        if name in _NOT_FROM_CLIENTS:
+        if name in _STRIPPED_FROM_REQUESTS:
             if name == b"connection":
                 named |= _options(field[1])
-            elif passing and name in passing and field[0].lower() == name:
+            elif passed_through and name in passed_through and field[0].lower() == name:
                 kept.append(field)
-        elif not name.startswith(b"x-forwarded-") or (believed and field[0].lower() == name):
+        elif not name.startswith(b"x-forwarded-") or (peer_trusted and field[0].lower() == name):
             kept.append(field)
-    named -= _COMMON_IN_CONNECTION
+    named -= _CONNECTION_OPTIONS
     if named:
         kept = [field for field in kept if fold(field[0]) not in named]
-    if prefix and believed and "prefix" in told:
+    if prefix and peer_trusted and "prefix" in forwarded_fields:
         before = [value for name, value in kept if name.lower() == _PREFIX]
         kept = [field for field in kept if field[0].lower() != _PREFIX]
         kept.append((b"X-Forwarded-Prefix", b",".join([*before, prefix.encode()])))
-    if seen is None:
-        seen = origin(raw_headers, peer=peer, scheme=scheme, host=host, trusted=trusted)
-    kept += forwarded_headers(seen, told)
+    if client_origin is None:
+        client_origin = origin(raw_headers, peer=peer, scheme=scheme, host=host, trusted=trusted)
+    kept += forwarded_headers(client_origin, forwarded_fields)
     kept += extra
     return kept
 
 
 @lru_cache(maxsize=64)
-def _passing(told: frozenset[str]) -> frozenset[bytes]:
+def _passed_through(forwarded_fields: frozenset[str]) -> frozenset[bytes]:
     """The headers about the client that the gateway then does not write itself."""
     names = {"forwarded": b"forwarded"} | {
         word: f"x-forwarded-{word}".encode() for word in ("for", "host", "port", "proto")
     }
-    return frozenset(name for word, name in names.items() if word not in told)
+    return frozenset(name for word, name in names.items() if word not in forwarded_fields)
 
 
-def taken_off(asked: str, sent: str) -> str:
+def removed_prefix(asked: str, sent: str) -> str:
     """The beginning of the path ``asked`` for (encoded) that is missing from the target ``sent``; "" if ``sent`` is not
     the end of ``asked``. A slash at the end counts on neither side."""
     asked, sent = asked.removesuffix("/"), sent.partition("?")[0].removesuffix("/")
@@ -173,14 +177,14 @@ def response_headers(raw_headers: RawHeaders) -> ResponseHeaders:
     named: set[bytes] = set()
     codings = 0
     for field in raw_headers:
-        name = _lowered.get(field[0]) or _learned(field[0])
+        name = _lowered_names.get(field[0]) or _lower_name(field[0])
         if name == b"content-length":
             if length is not None:
                 raise UpstreamUnreachable("two lengths")
             length = field[1]
-            if len(length) > _LONGEST_LENGTH:
+            if len(length) > _MAX_CONTENT_LENGTH_DIGITS:
                 raise UpstreamUnreachable("a length beyond 64 bits")
-        elif name not in _NOT_FROM_SERVICES:
+        elif name not in _STRIPPED_FROM_RESPONSES:
             fields.append(field)
         elif name == b"connection":
             named.update(token.strip(b" \t").lower() for token in field[1].split(b","))
@@ -188,7 +192,7 @@ def response_headers(raw_headers: RawHeaders) -> ResponseHeaders:
             codings += 1
             if codings > 1 or field[1].lower() != b"chunked":
                 raise UpstreamUnreachable("an unknown transfer coding")
-    named -= _COMMON_IN_CONNECTION
+    named -= _CONNECTION_OPTIONS
     if named:
         fields = [field for field in fields if field[0].lower() not in named]
     return ResponseHeaders(fields, length)
@@ -196,23 +200,23 @@ def response_headers(raw_headers: RawHeaders) -> ResponseHeaders:
 
 def names_of(fields: RawHeaders) -> list[bytes]:
     """The names in lower case."""
-    return [_lowered.get(name) or name.lower() for name, _ in fields]
+    return [_lowered_names.get(name) or name.lower() for name, _ in fields]
 
 
 # Services' header names, as sent and in lower case. There are few of them. Invented names only empty this cache.
-_lowered: dict[bytes, bytes] = {}
-_MOST_LOWERED = 1024
-_LONGEST_LOWERED = 64
+_lowered_names: dict[bytes, bytes] = {}
+_MAX_LOWERED_NAMES = 1024
+_MAX_LOWERED_NAME_LENGTH = 64
 
 
-def _learned(name: bytes) -> bytes:
+def _lower_name(name: bytes) -> bytes:
     if _TOKEN.fullmatch(name) is None:
         raise UpstreamUnreachable("the name of a header is malformed")
     lowered = name.lower()
-    if len(name) <= _LONGEST_LOWERED:
-        if len(_lowered) >= _MOST_LOWERED:
-            _lowered.clear()
-        _lowered[name] = lowered
+    if len(name) <= _MAX_LOWERED_NAME_LENGTH:
+        if len(_lowered_names) >= _MAX_LOWERED_NAMES:
+            _lowered_names.clear()
+        _lowered_names[name] = lowered
     return lowered
 
 
@@ -233,7 +237,7 @@ def request_head(
     line = f"{method} {target} HTTP/1.1".encode("utf-8", "surrogateescape")
     if line.count(b" ") != 2 or not (target[:1] == "/" or target == "*"):
         raise BadRequest("the target can't be sent on")
-    fields = [b": ".join(field) for field in headers if field[0].lower() not in _WRITTEN_HERE]
+    fields = [b": ".join(field) for field in headers if field[0].lower() not in _REGENERATED]
     host = authority
     if len(fields) != len(headers):
         for name, value in headers:
@@ -242,7 +246,7 @@ def request_head(
     lines = [line, b"Host: " + host, *fields]
     if framing:
         lines += framing.split(b"\r\n")
-    head = _joined(lines)
+    head = _join_head(lines)
     if not head:
         raise BadRequest("a control character in the head")
     return head
@@ -259,13 +263,13 @@ def response_head(status: int, reason: str, fields: Iterable[tuple[bytes, bytes]
     lines += map(b": ".join, fields)
     if framing:
         lines += framing.split(b"\r\n")
-    head = _joined(lines)
+    head = _join_head(lines)
     if not head:
         raise UpstreamUnreachable("a control character in the head")
     return head
 
 
-def _joined(lines: list[bytes]) -> bytes:
+def _join_head(lines: list[bytes]) -> bytes:
     """The head; empty if a line holds a control character other than a tab. Strict readers refuse the message of such a
     head, and lenient ones take some of these characters for blanks. Bytes beyond ASCII pass. Counting is the cheapest
     check.

@@ -55,8 +55,8 @@ def _authority(base: UpstreamBase) -> bytes:
 
 
 # Long enough that not every request tries a restarting service, short enough that its return is noticed soon.
-SET_ASIDE_SECONDS = 5.0
-FORGOTTEN_SECONDS = 60.0
+EJECTION_SECONDS = 5.0
+EJECTION_MEMORY_SECONDS = 60.0
 
 
 class Instances:
@@ -75,7 +75,7 @@ class Instances:
         self._discovered: dict[str, tuple[UpstreamBase, ...]] = {}
         self._known: dict[str, tuple[UpstreamBase, ...]] = {}
         self._turns: dict[str, int] = {}
-        self._aside_until: dict[UpstreamBase, float] = {}
+        self._ejected_until: dict[UpstreamBase, float] = {}
         self.replace(static or {})
 
     def replace(self, static: Mapping[str, Iterable[str]]) -> None:
@@ -125,30 +125,32 @@ class Instances:
         service = service.lower()
         turn = self._turns.get(service, 0)
         self._turns[service] = turn + 1
-        if not self._aside_until:
+        if not self._ejected_until:
             return bases[turn % len(bases)]
         now = self._clock()
-        aside = self._aside_until
-        good = [base for base in bases if aside.get(base, 0.0) <= now]
-        if not good:
-            return min(bases, key=lambda base: aside[base])
-        base = good[turn % len(good)]
-        if base in aside:
+        ejected = self._ejected_until
+        healthy = [base for base in bases if ejected.get(base, 0.0) <= now]
+        if not healthy:
+            return min(bases, key=lambda base: ejected[base])
+        base = healthy[turn % len(healthy)]
+        if base in ejected:
             # The instance's time is over. Only this request checks whether it works again: if the machine does not even
             # refuse the connection, each request that tries waits for the time-out.
-            aside[base] = now + SET_ASIDE_SECONDS
+            ejected[base] = now + EJECTION_SECONDS
         return base
 
     def connected(self, base: UpstreamBase) -> None:
         """``base`` accepted a connection, so it is no longer ejected."""
-        if self._aside_until:
-            self._aside_until.pop(base, None)
+        if self._ejected_until:
+            self._ejected_until.pop(base, None)
 
     def eject(self, base: UpstreamBase) -> None:
         """Leaves ``base`` out for a few seconds, because it accepted no connection."""
         now = self._clock()
         # Dropping old entries limits this to the instances that failed in the last minute or so.
-        self._aside_until = {
-            other: until for other, until in self._aside_until.items() if until > now - FORGOTTEN_SECONDS
+        self._ejected_until = {
+            other: until
+            for other, until in self._ejected_until.items()
+            if until > now - EJECTION_MEMORY_SECONDS
         }
-        self._aside_until[base] = now + SET_ASIDE_SECONDS
+        self._ejected_until[base] = now + EJECTION_SECONDS

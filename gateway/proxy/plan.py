@@ -14,7 +14,7 @@ from gateway.proxy.security_headers import SecurityHeaders
 Edits = Callable[[CIMultiDict[str]], None]
 
 
-class Calls(Protocol):
+class CallObserver(Protocol):
     """Is notified of the calls to instances that one request leads to, one after the other."""
 
     def begin(self, base: UpstreamBase, /) -> None:
@@ -28,7 +28,7 @@ class Calls(Protocol):
         """The gateway could not connect; ``code`` is the error's."""
 
 
-class _NoCalls:
+class _NullObserver:
     """No-op."""
 
     def begin(self, base: UpstreamBase, /) -> None: ...
@@ -36,7 +36,7 @@ class _NoCalls:
     def failed(self, code: str, /) -> None: ...
 
 
-NO_CALLS: Final = _NoCalls()
+NO_CALL_OBSERVER: Final = _NullObserver()
 _UNSHARED: Final = Downloads()
 
 
@@ -69,7 +69,7 @@ class ForwardPlan(NamedTuple):
     trace_id: bytes = b""
     cors: tuple[tuple[bytes, bytes], ...] | None = None
     websocket: str | None = None
-    calls: Calls = NO_CALLS
+    calls: CallObserver = NO_CALL_OBSERVER
     client: str = ""
     security: SecurityHeaders | None = None
     downloads: Downloads = _UNSHARED

@@ -16,8 +16,8 @@ from aiohttp.connector import Connection
 from yarl import URL
 
 from gateway.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
-from gateway.proxy._aiohttp import connector_of, in_use
-from gateway.proxy.connection import Handler, UpstreamConnection, drop_unsent
+from gateway.proxy._aiohttp import acquired_transports, make_connector
+from gateway.proxy.connection import UpstreamConnection, UpstreamProtocol, abort_if_unsent
 from gateway.proxy.load_balancer import UpstreamBase
 from gateway.server.deadlines import Deadlines
 
@@ -27,23 +27,23 @@ sent on a connection that the other side is closing."""
 
 _DNS_SECONDS = 10
 # Errors of this machine, not of the instance: they must not eject the instance.
-_LOCAL_FAULTS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
+_LOCAL_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
 
 
 class ConnectFailed(Exception):
     """No connection could be made, so nothing was sent.
 
-    ``error`` is the error to report if no other instance can be tried. ``instance_at_fault`` is false if the cause is
+    ``error`` is the error to report if no other instance can be tried. ``instance_failed`` is false if the cause is
     on this side (file descriptors, the limit of connections).
     """
 
-    def __init__(self, error: UpstreamError, *, instance_at_fault: bool) -> None:
+    def __init__(self, error: UpstreamError, *, instance_failed: bool) -> None:
         super().__init__(str(error))
         self.error = error
-        self.instance_at_fault = instance_at_fault
+        self.instance_failed = instance_failed
 
 
-class _Target(ClientRequest):
+class _ConnectTarget(ClientRequest):
     """The argument of the connector's ``connect``: it only says where to connect, and is never sent."""
 
     authority: bytes
@@ -61,12 +61,12 @@ class UpstreamPool:
     """
 
     def __init__(self, idle: float = IDLE_SECONDS) -> None:
-        self.keep(idle)
+        self.set_idle_seconds(idle)
         # Bounded, because a registry's instances come and go.
         self._target = lru_cache(maxsize=1024)(_target)
         self._idle: dict[UpstreamBase, list[tuple[Connection, float]]] = {}
         self._closer: asyncio.TimerHandle | None = None
-        self._leaving: set[asyncio.Transport] = set()
+        self._lingering: set[asyncio.Transport] = set()
         """Connections that are closing, for as long as the upstream may take."""
 
     async def __aenter__(self) -> Self:
@@ -83,18 +83,20 @@ class UpstreamPool:
             self._closer.cancel()
         self._close_idle(before=math.inf)
         # A graceful close would wait for services to take the last bytes, which some never do.
-        for transport in [*self._leaving, *in_use(self._connector)]:
-            drop_unsent(transport)
-        self._leaving.clear()
+        for transport in [*self._lingering, *acquired_transports(self._connector)]:
+            abort_if_unsent(transport)
+        self._lingering.clear()
         await self._connector.close()
 
-    def keep(self, idle: float) -> None:
+    def set_idle_seconds(self, idle: float) -> None:
         """Keeps idle connections for ``idle`` seconds from now on, including those already idle."""
         self._idle_seconds = idle
-        self._look_seconds = max(idle / 4, 0.02)
+        self._check_seconds = max(idle / 4, 0.02)
 
     def _make_connector(self) -> TCPConnector:
-        return connector_of(partial(Handler, loop=asyncio.get_running_loop()), dns_seconds=_DNS_SECONDS)
+        return make_connector(
+            partial(UpstreamProtocol, loop=asyncio.get_running_loop()), dns_seconds=_DNS_SECONDS
+        )
 
     async def connect(self, base: UpstreamBase, seconds: float, *, fresh: bool = False) -> UpstreamConnection:
         """Returns a connection to ``base`` within ``seconds``; with ``fresh`` never a reused one.
@@ -103,26 +105,28 @@ class UpstreamPool:
         """
         loop = asyncio.get_running_loop()
         target = self._target(base)
-        rest = partial(self._rest, base)
+        return_to_pool = partial(self._return_to_pool, base)
         idle = () if fresh else self._idle.get(base, ())
         while idle:
             connection, since = idle.pop()
-            protocol: Handler = connection.protocol  # type: ignore[assignment]
+            protocol: UpstreamProtocol = connection.protocol  # type: ignore[assignment]
             if _usable(protocol) and loop.time() - since < self._idle_seconds:
                 return UpstreamConnection(
-                    connection, protocol, target.authority, self._deadlines, rest, self._linger
+                    connection, protocol, target.authority, self._deadlines, return_to_pool, self._linger
                 )
             connection.close()
         try:
             connection = await self._connector.connect(target, [], _timeouts(seconds))
         except TimeoutError as exc:
-            raise ConnectFailed(UpstreamTimeout("connect"), instance_at_fault=True) from exc
+            raise ConnectFailed(UpstreamTimeout("connect"), instance_failed=True) from exc
         except (ClientError, OSError, UnicodeError) as exc:  # UnicodeError: a name that can't be looked up
             raise _connect_failed(exc) from exc
         protocol = connection.protocol  # type: ignore[assignment]
-        return UpstreamConnection(connection, protocol, target.authority, self._deadlines, rest, self._linger)
+        return UpstreamConnection(
+            connection, protocol, target.authority, self._deadlines, return_to_pool, self._linger
+        )
 
-    def _rest(self, base: UpstreamBase, connection: Connection) -> None:
+    def _return_to_pool(self, base: UpstreamBase, connection: Connection) -> None:
         """Keeps a connection that can be used again, for a limited time."""
         if not self._idle_seconds:
             connection.close()
@@ -130,21 +134,21 @@ class UpstreamPool:
         loop = asyncio.get_running_loop()
         self._idle.setdefault(base, []).append((connection, loop.time()))
         if self._closer is None:
-            self._closer = loop.call_later(self._look_seconds, self._close_old)
+            self._closer = loop.call_later(self._check_seconds, self._close_expired)
 
     def _linger(self, transport: asyncio.Transport, seconds: float) -> None:
-        self._leaving.add(transport)
+        self._lingering.add(transport)
 
         def ended() -> None:
-            self._leaving.discard(transport)
-            drop_unsent(transport)
+            self._lingering.discard(transport)
+            abort_if_unsent(transport)
 
         self._deadlines.set(transport, seconds, ended)
 
-    def _close_old(self) -> None:
+    def _close_expired(self) -> None:
         loop = asyncio.get_running_loop()
         self._close_idle(before=loop.time() - self._idle_seconds)
-        self._closer = loop.call_later(self._look_seconds, self._close_old) if self._idle else None
+        self._closer = loop.call_later(self._check_seconds, self._close_expired) if self._idle else None
 
     def _close_idle(self, before: float) -> None:
         """Closes connections that have been idle since before ``before``, and drops those that the other side has
@@ -173,12 +177,12 @@ def _connect_failed(exc: ClientError | OSError | UnicodeError) -> ConnectFailed:
     error: UpstreamError = UpstreamUnreachable(f"connecting: {type(exc).__name__} {number}")
     if number == errno.ETIMEDOUT:
         error = UpstreamTimeout("connect")
-    return ConnectFailed(error, instance_at_fault=number not in _LOCAL_FAULTS)
+    return ConnectFailed(error, instance_failed=number not in _LOCAL_ERRNOS)
 
 
-def _target(base: UpstreamBase) -> _Target:
+def _target(base: UpstreamBase) -> _ConnectTarget:
     url = URL.build(scheme=base.scheme, host=base.host, port=base.port)
-    target = _Target("GET", url, loop=asyncio.get_running_loop())
+    target = _ConnectTarget("GET", url, loop=asyncio.get_running_loop())
     target.authority = base.authority
     return target
 

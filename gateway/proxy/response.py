@@ -26,11 +26,11 @@ _TRACE_ID = TRACE_ID.encode()
 # A 205 has no content either, but clients read its length as in any other answer.
 BODILESS = frozenset({204, 205, 304})
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
-_AT_ONCE_BYTES = 16 * 1024
+_SINGLE_WRITE_BYTES = 16 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-BEGUN: Final[web.RequestKey[web.StreamResponse]] = web.RequestKey("begun", web.StreamResponse)
+STARTED_RESPONSE: Final[web.RequestKey[web.StreamResponse]] = web.RequestKey("begun", web.StreamResponse)
 """On a request: the answer that is being written. Its ``body_length`` and ``end`` show how much was sent, even if the
 handler was cancelled because the client has gone."""
 
@@ -87,7 +87,7 @@ class ForwardedResponse(web.StreamResponse):
         self.end = ""
         self._body_bytes = body_bytes
 
-    def note(self, body_bytes: int) -> None:
+    def record_progress(self, body_bytes: int) -> None:
         """Records how much has been written so far."""
         self._body_bytes = body_bytes
 
@@ -96,18 +96,18 @@ class BufferedResponse(web.Response):
     """An answer made from an upstream's complete answer; not written yet."""
 
     complete = True
-    whole = b""
+    full_body = b""
     """The body."""
 
 
-Send = Callable[
+SendResponse = Callable[
     [web.BaseRequest, UpstreamConnection, RawResponseMessage, ForwardPlan, bool],
     Awaitable[ForwardedResponse | BufferedResponse],
 ]
-"""How to handle a final answer whose head has been read; ``send_answer`` is the usual way."""
+"""How to handle a final answer whose head has been read; ``send_response`` is the usual way."""
 
 
-def writing_to(request: web.BaseRequest) -> Callable[[bytes], None]:
+def make_writer(request: web.BaseRequest) -> Callable[[bytes], None]:
     """Returns a function that writes to the client without waiting. It raises ConnectionError if the client has
     gone."""
     writer, transport = request.writer, request.transport
@@ -132,7 +132,7 @@ async def send_interim(request: web.BaseRequest, message: RawResponseMessage) ->
         request.writer.output_size = 0
 
 
-def answer_headers(message: RawResponseMessage, plan: ForwardPlan) -> ResponseHeaders:
+def client_response_headers(message: RawResponseMessage, plan: ForwardPlan) -> ResponseHeaders:
     """The headers for the client. Raises UpstreamUnreachable for headers that can't be passed on correctly."""
     headers = response_headers(message.raw_headers)
     if hdrs.TRANSFER_ENCODING in message.headers and not message.chunked:
@@ -144,13 +144,15 @@ def answer_headers(message: RawResponseMessage, plan: ForwardPlan) -> ResponseHe
         headers = _edited(headers, plan.response_edits)
     if plan.security is not None:
         # After the route's edits, as in Spring: a header that a filter removes is added again.
-        headers.fields.extend(plan.security.added_to(names_of(headers.fields), plan.status or message.code))
+        headers.fields.extend(
+            plan.security.missing_from(names_of(headers.fields), plan.status or message.code)
+        )
     if plan.trace_id:
         headers.fields.append((_TRACE_ID, plan.trace_id))
     return headers
 
 
-async def send_answer(
+async def send_response(
     request: web.BaseRequest,
     connection: UpstreamConnection,
     message: RawResponseMessage,
@@ -162,7 +164,7 @@ async def send_answer(
     Raises UpstreamUnreachable if nothing has been written yet. After that, if the upstream breaks off, the client gets
     a broken transfer too, and never an ending that looks complete.
     """
-    headers = answer_headers(message, plan)
+    headers = client_response_headers(message, plan)
     status, reason = message.code, message.reason
     if plan.status is not None:
         status, reason = plan.status, _REASONS.get(plan.status, "")
@@ -175,24 +177,24 @@ async def send_answer(
     framing = _framing(http11, chunked, length, keep_alive)
     head = response_head(status, reason, headers.fields, framing)
     # A route may have changed a status with a body to one without. That body is not read.
-    data, ended = (b"", True) if bodiless else connection.take()
+    data, ended = (b"", True) if bodiless else connection.read_arrived()
     response = ForwardedResponse(message, status, reason, keep_alive)
-    write = writing_to(request)
+    write = make_writer(request)
     total = len(data)
     piece = _first_piece(head, data, chunked, ended)
     try:
-        if ended and total < _AT_ONCE_BYTES:
+        if ended and total < _SINGLE_WRITE_BYTES:
             # The usual case. Nothing has to be awaited, so no coroutine is needed.
             # Recorded, because the client may leave once it has the answer, before all of its own body is sent.
-            request[BEGUN] = response
+            request[STARTED_RESPONSE] = response
             response.finish(total)
             write(piece)
             if request.protocol.writing_paused:
                 # Applies backpressure to clients that send requests and do not read the answers.
                 await request.writer.drain()
         else:
-            request[BEGUN] = response
-            response.note(total)
+            request[STARTED_RESPONSE] = response
+            response.record_progress(total)
             write(piece)
             if not ended:
                 total = await _send_rest(request, connection, plan, response, chunked=chunked, framed=framed)
@@ -200,12 +202,12 @@ async def send_answer(
                 await request.writer.drain()
     except UpstreamUnreachable:
         response.end = BROKEN
-        break_off(request, framed=framed)
+        abort_response(request, framed=framed)
         response.force_close()
         return response
     except asyncio.CancelledError:
         # The client has gone, or the gateway is stopping: a partial answer must not look complete.
-        break_off(request, framed=framed)
+        abort_response(request, framed=framed)
         raise
     except ConnectionError:
         response.force_close()
@@ -228,12 +230,12 @@ async def _send_rest(
     The last bytes may still wait for the client, but the service no longer has to wait.
     """
     download: Download | None = None
-    write = writing_to(request)
+    write = make_writer(request)
     total = response.body_length
 
     def too_many() -> None:
         response.end = SLOW
-        break_off(request, framed=framed)
+        abort_response(request, framed=framed)
 
     try:
         while True:
@@ -245,7 +247,7 @@ async def _send_rest(
             if not data:
                 break
             total += len(data)
-            response.note(total)
+            response.record_progress(total)
             write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
     finally:
         if download is not None:
@@ -279,7 +281,7 @@ def _first_piece(head: bytes, data: bytes, chunked: bool, ended: bool) -> bytes:
     return b"%b%x\r\n%b\r\n" % (head, len(data), data) if data else head
 
 
-def break_off(request: web.BaseRequest, *, framed: bool) -> None:
+def abort_response(request: web.BaseRequest, *, framed: bool) -> None:
     """Closes the client's connection within an answer. If only the end of the connection would end the answer, the
     connection is reset, because an orderly end would mean that the answer is complete."""
     transport = request.transport

@@ -42,21 +42,21 @@ class SecurityHeaders:
         self.over_tls = over_tls or self
         caching, others = _raw(CACHING), _raw(self._others)
         about_caching = frozenset(name.lower() for name, _ in caching)
-        self._watched = about_caching.union(name.lower() for name, _ in others)
+        self._names = about_caching.union(name.lower() for name, _ in others)
 
         # Cached by which of these few headers an answer has: there are few such sets.
         @lru_cache(maxsize=1024)
-        def missing(said: frozenset[bytes], not_modified: bool) -> tuple[RawField, ...]:
-            kept = () if not_modified or said & about_caching else caching
-            return (*kept, *(field for field in others if field[0].lower() not in said))
+        def missing(present: frozenset[bytes], not_modified: bool) -> tuple[RawField, ...]:
+            kept = () if not_modified or present & about_caching else caching
+            return (*kept, *(field for field in others if field[0].lower() not in present))
 
         self._missing = missing
 
-    def added_to(self, names: Iterable[bytes], status: int) -> tuple[RawField, ...]:
+    def missing_from(self, names: Iterable[bytes], status: int) -> tuple[RawField, ...]:
         """The headers that a service's answer lacks. ``names`` are those it has, in lower case."""
-        return self._missing(self._watched.intersection(names), status == HTTPStatus.NOT_MODIFIED)
+        return self._missing(self._names.intersection(names), status == HTTPStatus.NOT_MODIFIED)
 
-    def complete(self, headers: CIMultiDict[str], status: int, *, own: bool) -> None:
+    def add_missing(self, headers: CIMultiDict[str], status: int, *, own: bool) -> None:
         """Adds what ``headers`` lack. ``own``: an answer of the gateway itself, whose plain ``no-store`` is
         replaced."""
         if own and headers.get("Cache-Control", "").startswith(_OWN_CACHING):

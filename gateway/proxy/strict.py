@@ -9,17 +9,17 @@ from __future__ import annotations
 import re
 from typing import Final
 
-LINE_BYTES: Final = 32 * 1024
+MAX_LINE_BYTES: Final = 32 * 1024
 """Services' heads may be larger than clients': long cookies and policies are common in them."""
-LINES: Final = 256
-HEAD_BYTES: Final = 1024 * 1024
+MAX_LINES: Final = 256
+MAX_HEAD_BYTES: Final = 1024 * 1024
 
 # No blank may begin the first field: one parser makes it part of the name, the other takes it for a folded line.
-_BEGINNING = re.compile(rb"HTTP/(?:1\.[01]|0\.9|2\.0) [0-9]{3}(?: [\t\x20-\x7e\x80-\xff]*)?\r?\n(?![ \t])")
-_TAB_BEHIND_CODING = re.compile(rb"\ntransfer-encoding:[^\n]*\t[ \t]*\r?\n", re.IGNORECASE)
+_STATUS_LINE = re.compile(rb"HTTP/(?:1\.[01]|0\.9|2\.0) [0-9]{3}(?: [\t\x20-\x7e\x80-\xff]*)?\r?\n(?![ \t])")
+_TAB_AFTER_CODING = re.compile(rb"\ntransfer-encoding:[^\n]*\t[ \t]*\r?\n", re.IGNORECASE)
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _CHUNK = re.compile(rb"0*([0-9A-Fa-f]{1,15}) *(?:;%b(?:=(?:%b|\"[!#-\[\]-~ ]*\"))?)*\r\n" % (_TOKEN, _TOKEN))
-_CHUNK_BEGINNING = re.compile(rb"[0-9A-Fa-f]+(?: *(?:;[^\r\n]*)?\r?)?")
+_PARTIAL_CHUNK_LINE = re.compile(rb"[0-9A-Fa-f]+(?: *(?:;[^\r\n]*)?\r?)?")
 _TRAILER = re.compile(rb"%b:[\t\x20-\x7e\x80-\xff]*\r\n" % _TOKEN)
 
 
@@ -28,23 +28,25 @@ def head_end(data: bytes) -> int:
     end = data.find(b"\n\r\n") + 3
     if end < 3:
         end = len(data)
-    bare = data.find(b"\n\n", 0, end)
-    return end if bare < 0 else bare + 2
+    lf_only = data.find(b"\n\n", 0, end)
+    return end if lf_only < 0 else lf_only + 2
 
 
-def is_sound(head: bytes, *, chunked: bool) -> bool:
+def is_unambiguous(head: bytes, *, chunked: bool) -> bool:
     """Whether both parsers read this head, including its final empty line, in the same way. ``chunked``: the parser in
     use takes the answer for a chunked one."""
-    if _BEGINNING.match(head) is None or head.count(b"\r") != head.count(b"\r\n") or b"\0" in head:
+    if _STATUS_LINE.match(head) is None or head.count(b"\r") != head.count(b"\r\n") or b"\0" in head:
         return False
-    if len(head) > LINE_BYTES and (len(head) > HEAD_BYTES or max(map(len, head.split(b"\n"))) > LINE_BYTES):
+    if len(head) > MAX_LINE_BYTES and (
+        len(head) > MAX_HEAD_BYTES or max(map(len, head.split(b"\n"))) > MAX_LINE_BYTES
+    ):
         return False
-    if head.count(b"\n") > LINES:
+    if head.count(b"\n") > MAX_LINES:
         return False
-    return not (chunked and b"\t" in head and _TAB_BEHIND_CODING.search(head))
+    return not (chunked and b"\t" in head and _TAB_AFTER_CODING.search(head))
 
 
-class Chunks:
+class ChunkChecker:
     """Follows the lines between the chunks of one body."""
 
     __slots__ = ("_in_trailers", "_left", "_line", "done")
@@ -58,7 +60,7 @@ class Chunks:
         self.done = False
         """Whether the body is complete."""
 
-    def follow(self, data: bytes) -> bool:
+    def feed(self, data: bytes) -> bool:
         """Takes the next bytes. Returns whether the body is valid so far."""
         data, self._line = self._line + data, b""
         at, end = 0, len(data)
@@ -68,17 +70,17 @@ class Chunks:
                 self._left -= step
                 at += step
                 continue
-            line_end = data.find(b"\n", at, at + LINE_BYTES)
+            line_end = data.find(b"\n", at, at + MAX_LINE_BYTES)
             if line_end < 0:
                 self._line = data[at:]
-                sound = self._in_trailers or _CHUNK_BEGINNING.fullmatch(self._line) is not None
-                return sound and len(self._line) < LINE_BYTES
-            if not self._take(data[at : line_end + 1]):
+                sound = self._in_trailers or _PARTIAL_CHUNK_LINE.fullmatch(self._line) is not None
+                return sound and len(self._line) < MAX_LINE_BYTES
+            if not self._check_line(data[at : line_end + 1]):
                 return False
             at = line_end + 1
         return True
 
-    def _take(self, line: bytes) -> bool:
+    def _check_line(self, line: bytes) -> bool:
         if self._in_trailers:
             self.done = line == b"\r\n"
             return self.done or _TRAILER.fullmatch(line) is not None

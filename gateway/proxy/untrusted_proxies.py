@@ -14,12 +14,12 @@ from gateway.proxy.forwarded import Network, TrustedProxies
 
 log = logging.getLogger(__name__)
 
-HEADERS: Final = tuple(
+FORWARDING_HEADERS: Final = tuple(
     map(istr, ("X-Forwarded-For", "Forwarded", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-IP"))
 )
 """Every proxy that reports its clients sends one of these. ``istr``, because every request is searched for them."""
 
-_ADDRESSES_REMEMBERED: Final = 4096
+_ADDRESS_CACHE_SIZE: Final = 4096
 _PRIVATE: Final = tuple(
     ip_network(network)
     for network in (
@@ -40,23 +40,23 @@ _PRIVATE: Final = tuple(
 class UntrustedProxies:
     """Warns once. A client on the internet that sends these headers has made them up, and is not worth a warning."""
 
-    __slots__ = ("watching",)
+    __slots__ = ("active",)
 
     def __init__(self) -> None:
-        self.watching = True
+        self.active = True
         """False once there was a warning, because further checks would find nothing new."""
 
-    def look(self, peer: str, headers: Mapping[str, str], trusted: TrustedProxies) -> None:
+    def check(self, peer: str, headers: Mapping[str, str], trusted: TrustedProxies) -> None:
         """Checks one request: the address it came from, and its headers."""
         if peer in trusted:
             return
         network = private_network(peer)
         if network is None:
             return
-        sent = [name for name in HEADERS if name in headers]
+        sent = [name for name in FORWARDING_HEADERS if name in headers]
         if not sent:
             return
-        self.watching = False
+        self.active = False
         log.warning(
             "%s (private network %s) sends %s, which is not believed because TRUSTED_PROXIES does not hold this "
             "address: services and the access log take it for the client. If it is your proxy, set TRUSTED_PROXIES to "
@@ -69,7 +69,7 @@ class UntrustedProxies:
         )
 
 
-@lru_cache(maxsize=_ADDRESSES_REMEMBERED)
+@lru_cache(maxsize=_ADDRESS_CACHE_SIZE)
 def private_network(address: str) -> Network | None:
     """The private network that an address belongs to; None for public addresses and for text that is not an address."""
     try:

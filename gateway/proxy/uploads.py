@@ -29,7 +29,7 @@ LEAD_SECONDS: Final = 2.0
 FULL_SPEED: Final = 16 * 1024
 """Bytes per second. An upload at this speed or above is never slow."""
 
-BROKEN: Final = "the body is malformed or incomplete"
+BROKEN_BODY: Final = "the body is malformed or incomplete"
 
 _RETRY_SECONDS: Final = 5.0
 
@@ -110,18 +110,18 @@ class Upload:
             except BodyTooSlow:
                 raise RequestTimeout(BODY_TOO_LATE) from None
             except (web.RequestPayloadError, HttpProcessingError, ConnectionError) as error:
-                raise BadRequest(BROKEN) from error
+                raise BadRequest(BROKEN_BODY) from error
             except RuntimeError as error:
                 if self._request.transport is not None:
                     raise
                 # aiohttp raises this if the client disconnected before the reader noticed.
-                raise BadRequest(BROKEN) from error
+                raise BadRequest(BROKEN_BODY) from error
             else:
                 if data and not self._content.at_eof():
                     self._account(self._loop.time() - began, len(data))
                 return data
 
-    def involve(self, service: Hashable) -> None:
+    def assign_service(self, service: Hashable) -> None:
         """From now on the body goes to ``service``. Raises Overloaded if it is slow and the service has too many slow
         uploads."""
         self._service = service
@@ -132,9 +132,9 @@ class Upload:
         """Stops counting the upload: it is complete, given up, or no longer slow."""
         if self._slow:
             self._slow = False
-            leave(self._uploads.by_client, self._client)
+            decrement(self._uploads.by_client, self._client)
         if self._counted_at is not None:
-            leave(self._uploads.by_service, self._counted_at)
+            decrement(self._uploads.by_service, self._counted_at)
             self._counted_at = None
 
     def _account(self, waited: float, size: int) -> None:
@@ -152,7 +152,7 @@ class Upload:
             self._count()
 
     def _count(self) -> None:
-        if not enter(self._uploads.by_client, self._client, self._limits.per_client):
+        if not try_increment(self._uploads.by_client, self._client, self._limits.per_client):
             raise TooManySlowUploads(_RETRY_SECONDS)
         self._slow = True
         self._count_at_service()
@@ -160,20 +160,20 @@ class Upload:
     def _count_at_service(self) -> None:
         if self._service is None:
             return
-        if not enter(self._uploads.by_service, self._service, self._limits.per_service):
+        if not try_increment(self._uploads.by_service, self._service, self._limits.per_service):
             raise Overloaded(_RETRY_SECONDS)
         self._counted_at = self._service
 
 
-def enter(counts: dict[Any, int], key: Hashable, most: int) -> bool:
+def try_increment(counts: dict[Any, int], key: Hashable, limit: int) -> bool:
     count = counts.get(key, 0)
-    if count >= most:
+    if count >= limit:
         return False
     counts[key] = count + 1
     return True
 
 
-def leave(counts: dict[Any, int], key: Hashable) -> None:
+def decrement(counts: dict[Any, int], key: Hashable) -> None:
     # Entries that reach zero are removed, because addresses and services come and go.
     if counts[key] == 1:
         del counts[key]

@@ -25,7 +25,7 @@ from gateway.observability.logging import ABORTED, BROKEN
 from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.headers import response_head
 from gateway.proxy.plan import ForwardPlan
-from gateway.proxy.response import BEGUN, ForwardedResponse, answer_headers
+from gateway.proxy.response import STARTED_RESPONSE, ForwardedResponse, client_response_headers
 
 _GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 # 16 bytes in base64, in their only valid form.
@@ -36,9 +36,9 @@ _PROTOCOL = re.compile(f"{_NAME}(?:/{_NAME})?")
 UPGRADE: Final = b"Connection: Upgrade\r\nUpgrade: websocket"
 
 
-def key_of(method: str, version: HttpVersion, headers: MultiMapping[str]) -> str | None:
+def handshake_key(method: str, version: HttpVersion, headers: MultiMapping[str]) -> str | None:
     """The ``Sec-WebSocket-Key`` of a valid handshake; None if the request is not one."""
-    if method != hdrs.METH_GET or version != HttpVersion11 or not _asks(headers):
+    if method != hdrs.METH_GET or version != HttpVersion11 or not _requests_websocket(headers):
         return None
     # Some clients send Content-Length: 0, which changes nothing.
     if hdrs.TRANSFER_ENCODING in headers or headers.getall(hdrs.CONTENT_LENGTH, ["0"]) != ["0"]:
@@ -52,7 +52,7 @@ def key_of(method: str, version: HttpVersion, headers: MultiMapping[str]) -> str
 def accepts(headers: MultiMapping[str], key: str) -> bool:
     """Whether a 101 with these headers answers the handshake with this key, and no other."""
     upgrades = headers.getall(hdrs.UPGRADE, ())
-    switches = len(upgrades) == 1 and _is(upgrades[0], "websocket") and _lists_upgrade(headers)
+    switches = len(upgrades) == 1 and _equals_token(upgrades[0], "websocket") and _lists_upgrade(headers)
     return switches and headers.getall(hdrs.SEC_WEBSOCKET_ACCEPT, ()) == [accept_of(key)]
 
 
@@ -62,75 +62,76 @@ def accept_of(key: str) -> str:
     return base64.b64encode(hashlib.sha1((key + _GUID).encode(), usedforsecurity=False).digest()).decode()
 
 
-def _asks(headers: MultiMapping[str]) -> bool:
+def _requests_websocket(headers: MultiMapping[str]) -> bool:
     """Whether a client offers to switch to WebSocket, possibly among other protocols, in one or several lines (RFC
     9110, 7.8). The gateway offers the service nothing else."""
     offers = [offer.strip(" \t") for value in headers.getall(hdrs.UPGRADE, ()) for offer in value.split(",")]
     sound = all(_PROTOCOL.fullmatch(offer) for offer in offers if offer)
-    return sound and any(_is(offer, "websocket") for offer in offers) and _lists_upgrade(headers)
+    return sound and any(_equals_token(offer, "websocket") for offer in offers) and _lists_upgrade(headers)
 
 
 def _lists_upgrade(headers: MultiMapping[str]) -> bool:
     values: Iterable[str] = headers.getall(hdrs.CONNECTION, ())
-    return any(_is(token, "upgrade") for value in values for token in value.split(","))
+    return any(_equals_token(token, "upgrade") for value in values for token in value.split(","))
 
 
-def _is(token: str, word: str) -> bool:
+def _equals_token(token: str, word: str) -> bool:
     """Compares regardless of case, but rejects characters that only become ASCII letters in lower case."""
     return token.isascii() and token.strip(" \t").lower() == word
 
 
 # Bytes that may wait in one direction: this, plus one read of a socket, plus what asyncio accepts before it reports
 # that a socket is slow (64 KiB): about 400 KB.
-_WAITING_BYTES = 64 * 1024
+_MAX_PENDING_BYTES = 64 * 1024
 
 
-class End:
-    """One end of a tunnel, with the bytes from it that wait to be passed on. ``heard`` is called when bytes arrive."""
+class TunnelEnd:
+    """One end of a tunnel, with the bytes from it that wait to be passed on. ``on_data`` is called when bytes
+    arrive."""
 
-    def __init__(self, protocol: BaseProtocol, heard: Callable[[], None]) -> None:
+    def __init__(self, protocol: BaseProtocol, on_data: Callable[[], None]) -> None:
         self._protocol = protocol
         self._writer = StreamWriter(protocol, asyncio.get_running_loop())
-        self._heard = heard
+        self._on_data = on_data
         self._pieces: list[bytes] = []
         self._size = 0
-        self._held = False
+        self._paused = False
         self._ended = False
-        self._came = asyncio.Event()
+        self._readable = asyncio.Event()
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
         """Takes incoming bytes. aiohttp calls it; the return value says that more may come and nothing is left over."""
         if data and not self._ended:
-            self._heard()
+            self._on_data()
             self._pieces.append(data)
             self._size += len(data)
-            self._came.set()
-            if self._size >= _WAITING_BYTES and not self._held:
-                self._held = True
+            self._readable.set()
+            if self._size >= _MAX_PENDING_BYTES and not self._paused:
+                self._paused = True
                 self._protocol.pause_reading()
         return False, b""
 
     def feed_eof(self) -> None:
         """The peer will send nothing more."""
         self._ended = True
-        self._came.set()
+        self._readable.set()
 
-    def rest(self) -> bytes:
+    def take_pending(self) -> bytes:
         """All waiting bytes; reading goes on afterwards."""
         data = b"".join(self._pieces)
         self._pieces.clear()
         self._size = 0
-        if self._held:
-            self._held = False
+        if self._paused:
+            self._paused = False
             self._protocol.resume_reading()
         return data
 
     async def read(self) -> bytes:
         """The waiting bytes, as soon as there are some; empty at the end."""
         while not self._pieces and not self._ended:
-            self._came.clear()
-            await self._came.wait()
-        return self.rest()
+            self._readable.clear()
+            await self._readable.wait()
+        return self.take_pending()
 
     def push(self, data: bytes) -> bool:
         """Writes without waiting. Returns whether the connection is still open."""
@@ -154,25 +155,25 @@ class Tunnel:
 
     def __init__(self, client: BaseProtocol, service: BaseProtocol, idle: float) -> None:
         self._loop = asyncio.get_running_loop()
-        self.client = End(client, self._note)
-        self.service = End(service, self._note)
+        self.client = TunnelEnd(client, self._record_activity)
+        self.service = TunnelEnd(service, self._record_activity)
         self.sent = 0
         """How many bytes were sent to the client."""
         self._idle = idle
         self._last = self._loop.time()
-        self._over: asyncio.Future[str] = self._loop.create_future()
+        self._ended_by: asyncio.Future[str] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
 
     def end(self, by: str) -> None:
         """Ends the tunnel; only the first ``by`` counts."""
-        if not self._over.done():
-            self._over.set_result(by)
+        if not self._ended_by.done():
+            self._ended_by.set_result(by)
 
     async def run(self) -> str:
         """Passes bytes on until the tunnel ends, and returns what ended it. Bytes that have arrived by then are still
         sent."""
         if self._idle:
-            self._timer = self._loop.call_later(self._idle, self._look)
+            self._timer = self._loop.call_later(self._idle, self._check_idle)
         try:
             async with asyncio.TaskGroup() as group:
                 pumps = (
@@ -180,7 +181,7 @@ class Tunnel:
                     group.create_task(self._pump(self.service, self.client, "service", "client")),
                 )
                 try:
-                    return await self._over
+                    return await self._ended_by
                 finally:
                     for pump in pumps:
                         pump.cancel()
@@ -189,9 +190,9 @@ class Tunnel:
                 self._timer.cancel()
             for source, sink in ((self.client, self.service), (self.service, self.client)):
                 source.feed_eof()
-                sink.push(source.rest())
+                sink.push(source.take_pending())
 
-    async def _pump(self, source: End, sink: End, source_name: str, sink_name: str) -> None:
+    async def _pump(self, source: TunnelEnd, sink: TunnelEnd, source_name: str, sink_name: str) -> None:
         by = sink_name
         try:
             while data := await source.read():
@@ -207,15 +208,15 @@ class Tunnel:
         finally:
             self.end(by)
 
-    def _note(self) -> None:
+    def _record_activity(self) -> None:
         self._last = self._loop.time()
 
-    def _look(self) -> None:
+    def _check_idle(self) -> None:
         left = self._last + self._idle - self._loop.time()
         if left <= 0:
             self.end("idle")
         else:
-            self._timer = self._loop.call_later(left, self._look)
+            self._timer = self._loop.call_later(left, self._check_idle)
 
 
 # How many seconds a service may need for the bytes sent before the end.
@@ -231,26 +232,26 @@ class TunnelObserver(Protocol):
 
 
 class Tunnels:
-    """All tunnels of an instance, at most ``most`` at a time; ``idle`` as for ``Tunnel``."""
+    """All tunnels of an instance, at most ``max_tunnels`` at a time; ``idle`` as for ``Tunnel``."""
 
-    def __init__(self, most: int, idle: float, observer: TunnelObserver | None = None) -> None:
-        self._most = most
+    def __init__(self, max_tunnels: int, idle: float, observer: TunnelObserver | None = None) -> None:
+        self._max_tunnels = max_tunnels
         self._idle = idle
         self._observer = observer
-        self._taken = 0
+        self._reserved = 0
         self._open: set[Tunnel] = set()
         self._draining = False
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def reserve(self) -> Iterator[None]:
         """Reserves a place for one tunnel, from the handshake to the end. Raises Overloaded if there is none."""
-        if self._draining or self._taken >= self._most:
+        if self._draining or self._reserved >= self._max_tunnels:
             raise Overloaded(_FULL_RETRY_SECONDS)
-        self._taken += 1
+        self._reserved += 1
         try:
             yield
         finally:
-            self._taken -= 1
+            self._reserved -= 1
 
     async def drain(self, seconds: float) -> None:
         """Ends all tunnels, evenly over ``seconds``, and accepts no new ones."""
@@ -260,7 +261,7 @@ class Tunnels:
             tunnel.end("shutdown")
             await asyncio.sleep(seconds / len(left))
 
-    async def carry(
+    async def relay(
         self,
         request: web.BaseRequest,
         connection: UpstreamConnection,
@@ -273,11 +274,11 @@ class Tunnels:
         """
         if plan.websocket is None or not accepts(message.headers, plan.websocket):
             raise UpstreamUnreachable("a 101 that belongs to no handshake of ours")
-        head = response_head(101, message.reason, answer_headers(message, plan).fields, UPGRADE)
+        head = response_head(101, message.reason, client_response_headers(message, plan).fields, UPGRADE)
         response = ForwardedResponse(message, 101, message.reason, keep_alive=False)
         tunnel = Tunnel(request.protocol, connection.protocol, self._idle)
-        connection.switch(tunnel.service)
-        request[BEGUN] = response
+        connection.switch_protocol(tunnel.service)
+        request[STARTED_RESPONSE] = response
         try:
             await request.writer.write(head)
         except ConnectionError:
@@ -291,11 +292,13 @@ class Tunnels:
             self._closed(tunnel, plan.route_id, by)
             # A tunnel ends with an orderly end of the connection; a reset is not one.
             response.finish(tunnel.sent)
-            if by == "client" and isinstance(getattr(request.protocol, "lost", None), OSError):
+            if by == "client" and isinstance(
+                getattr(request.protocol, "lost_before_response", None), OSError
+            ):
                 response.end = ABORTED
             elif by == "service" and isinstance(connection.protocol.exception(), ClientOSError):
                 response.end = BROKEN
-            connection.hang_up(_LAST_BYTES_SECONDS)
+            connection.close_gracefully(_LAST_BYTES_SECONDS)
         return response
 
     def _opened(self, tunnel: Tunnel) -> None:

@@ -81,7 +81,7 @@ def parse_cors(values: Mapping[str, object]) -> CorsRule:
     return rule
 
 
-def hardly_meant(rule: CorsRule) -> tuple[str, ...]:
+def doubtful_values(rule: CorsRule) -> tuple[str, ...]:
     """Warnings about values that are allowed but probably do not work as the operator expects."""
     found = []
     if rule.allow_credentials and "*" in rule.exposed_headers:
@@ -89,11 +89,11 @@ def hardly_meant(rule: CorsRule) -> tuple[str, ...]:
             "exposedHeaders '*' with allowCredentials exposes nothing: for a request with credentials browsers read "
             "'*' as the name of a header; name the headers"
         )
-    for key, origins, why_never in (
+    for key, origins, reason_of in (
         ("allowedOrigins", rule.allowed_origins, _why_no_origin),
         ("allowedOriginPatterns", rule.allowed_origin_patterns, _why_no_pattern),
     ):
-        found += (f"{key}: {each!r} {why}" for each in origins if each != "*" and (why := why_never(each)))
+        found += (f"{key}: {each!r} {why}" for each in origins if each != "*" and (why := reason_of(each)))
     for method in rule.allowed_methods:
         if method != "*" and method not in METHODS:
             upper = method.upper()
@@ -108,7 +108,7 @@ def _why_no_origin(origin: str) -> str:
     """Why no browser sends ``origin``, and what to do; empty if a browser may send it."""
     if "*" in origin:
         return "is no pattern, so that it matches nothing: write it under allowedOriginPatterns"
-    return "" if origin.lower() == "null" else _why_never(origin.lower())
+    return "" if origin.lower() == "null" else _why_never_sent(origin.lower())
 
 
 def _why_no_pattern(pattern: str) -> str:
@@ -123,7 +123,7 @@ def _why_no_pattern(pattern: str) -> str:
     if ports is not None:
         host = ports[1].partition("://")[2]
         for port in () if ports[2] == "*" else ports[2].split(","):
-            if why := _why_never(f"{scheme}://a:{port}"):
+            if why := _why_never_sent(f"{scheme}://a:{port}"):
                 return f"{why} (port {port})"
     elif rest.endswith(":*"):
         host = rest[:-2]
@@ -133,10 +133,12 @@ def _why_no_pattern(pattern: str) -> str:
     if pattern != pattern.lower():
         return "matches nothing: browsers send origins in small letters"
     # "1" replaces a star, because it is valid both in a name and in a port.
-    return _why_never(f"{'http' if scheme == '*' else scheme.replace('*', 'a')}://{host.replace('*', '1')}")
+    return _why_never_sent(
+        f"{'http' if scheme == '*' else scheme.replace('*', 'a')}://{host.replace('*', '1')}"
+    )
 
 
-def _why_never(origin: str) -> str:
+def _why_never_sent(origin: str) -> str:
     """Why no browser sends ``origin``, which is in lower case, and what to do; empty if a browser may send it."""
     if not origin.isascii():
         return "matches nothing: browsers send names beyond ASCII as xn--…"
@@ -193,43 +195,43 @@ _SENT_ORIGIN = re.compile(
 # What a preflight's response may repeat from the request: the name of a header and nothing else.
 
 
-class Crossing(NamedTuple):
+class CorsDecision(NamedTuple):
     """Whether the request may go on, and the CORS headers of its response."""
 
     allowed: bool
     headers: Headers
 
 
-class Asked(NamedTuple):
+class CorsRequest(NamedTuple):
     """The parts of a request that CORS depends on. ``origins``: all its ``Origin`` headers. ``own``: they name the
-    gateway itself. ``method_wanted`` and ``headers_wanted`` are those of a preflight; None and "" if absent.
-    ``from_outside``: the browser asks whether a page of a public network may call into a private one."""
+    gateway itself. ``requested_method`` and ``requested_headers`` are those of a preflight; None and "" if absent.
+    ``from_public_network``: the browser asks whether a page of a public network may call into a private one."""
 
     method: str
     origins: Sequence[str]
     own: bool = False
-    method_wanted: str | None = None
-    headers_wanted: str = ""
-    from_outside: bool = False
+    requested_method: str | None = None
+    requested_headers: str = ""
+    from_public_network: bool = False
 
     @property
     def is_preflight(self) -> bool:
         """Whether the request is a preflight: the browser asks what it may send."""
-        return self.method == "OPTIONS" and bool(self.origins) and self.method_wanted is not None
+        return self.method == "OPTIONS" and bool(self.origins) and self.requested_method is not None
 
 
-def judge(rule: CorsRule, asked: Asked) -> Crossing:
+def evaluate_cors(rule: CorsRule, request: CorsRequest) -> CorsDecision:
     """Decide about one request on a path to which ``rule`` applies."""
-    if not asked.origins or asked.own:
-        return Crossing(True, _VARY)
-    origin = asked.origins[0] if len(asked.origins) == 1 else ""
+    if not request.origins or request.own:
+        return CorsDecision(True, _VARY)
+    origin = request.origins[0] if len(request.origins) == 1 else ""
     allowed_origin = _allowed_origin(rule, origin)
-    preflight = asked.is_preflight
-    methods = _allowed_methods(rule, (asked.method_wanted or "") if preflight else asked.method)
-    wanted = _names(asked.headers_wanted) if preflight else []
+    preflight = request.is_preflight
+    methods = _allowed_methods(rule, (request.requested_method or "") if preflight else request.method)
+    wanted = _names(request.requested_headers) if preflight else []
     names = _allowed_names(rule, wanted)
     if allowed_origin is None or not methods or (wanted and not names):
-        return Crossing(False, _VARY)
+        return CorsDecision(False, _VARY)
     headers = [*_VARY, ("Access-Control-Allow-Origin", allowed_origin)]
     if preflight:
         headers.append(("Access-Control-Allow-Methods", ",".join(methods)))
@@ -239,19 +241,19 @@ def judge(rule: CorsRule, asked: Asked) -> Crossing:
         headers.append(("Access-Control-Expose-Headers", ", ".join(rule.exposed_headers)))
     if rule.allow_credentials:
         headers.append(("Access-Control-Allow-Credentials", "true"))
-    if preflight and asked.from_outside and rule.allow_private_network:
+    if preflight and request.from_public_network and rule.allow_private_network:
         headers.append(("Access-Control-Allow-Private-Network", "true"))
     if preflight and rule.max_age is not None:
         headers.append(("Access-Control-Max-Age", str(rule.max_age)))
-    return Crossing(True, tuple(headers))
+    return CorsDecision(True, tuple(headers))
 
 
-def acts_for_user(rule: CorsRule | None, origin: str) -> bool:
+def allows_credentials(rule: CorsRule | None, origin: str) -> bool:
     """Whether a page of ``origin`` may act with the cookies of the user who has it open."""
     return rule is not None and rule.allow_credentials and _allowed_origin(rule, origin) is not None
 
 
-def is_own(origin: str, scheme: str, host: str, port: str) -> bool:
+def is_same_origin(origin: str, scheme: str, host: str, port: str) -> bool:
     """Whether ``origin`` is the origin that the request was sent to. ``port`` counts; a port in ``host`` does not."""
     match = _SENT_ORIGIN.fullmatch(origin)
     if match is None:

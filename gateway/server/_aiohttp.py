@@ -27,8 +27,8 @@ class AppRunner(web.AppRunner):
     __slots__ = ()
 
     async def _make_server(self) -> web.Server:
-        return self.server_around(await super()._make_server())
+        return self.make_server(await super()._make_server())
 
-    def server_around(self, plain: web.Server) -> web.Server:
+    def make_server(self, plain: web.Server) -> web.Server:
         """Returns the server to run. ``plain`` is aiohttp's own server, which calls the application."""
         raise NotImplementedError

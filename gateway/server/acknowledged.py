@@ -25,15 +25,15 @@ def acknowledged(transport: asyncio.BaseTransport) -> int | None:
         return None
     try:
         # uvloop's socket object would create a whole new socket. The address family given here does not matter.
-        bare = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, connection.fileno())
+        sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, connection.fileno())
     except OSError:
         return None
     try:
-        info = bare.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _ACKNOWLEDGED.size)
+        info = sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _ACKNOWLEDGED.size)
     except OSError:
         return None
     finally:
-        bare.detach()
+        sock.detach()
     if len(info) < _ACKNOWLEDGED.size:
         return None
     # Systems that only imitate Linux leave the field at 0.

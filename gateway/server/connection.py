@@ -35,16 +35,16 @@ from gateway.server.framing import (
     BodyReader,
     BodyTooSlow,
     HeadReader,
-    fault_of,
     framing_of,
-    one_whole_head,
+    head_error,
+    is_single_head,
     url_of,
     with_host,
 )
 from gateway.server.interfaces import Listener
-from gateway.server.limits import REST_READ_BYTES
+from gateway.server.limits import MAX_DROPPED_BODY_BYTES
 from gateway.server.request_handler import ClientRequest, InnerTransport, RequestHandler
-from gateway.server.unread import has_come, unread_of
+from gateway.server.socket_buffer import is_readable, read_remaining
 from gateway.server.write_timeout import WriteTimeout
 
 log = logging.getLogger(__name__)
@@ -55,16 +55,16 @@ class Guard(asyncio.Protocol):
 
     __slots__ = (
         "_body",
-        "_broken",
+        "_body_failed",
+        "_buffer_full",
         "_busy",
-        "_deaf",
+        "_discarding",
         "_ending",
-        "_held",
-        "_held_back",
         "_idle",
         "_inner",
-        "_meant",
+        "_original",
         "_paused",
+        "_pending",
         "_phase",
         "_queued",
         "_reader",
@@ -74,29 +74,29 @@ class Guard(asyncio.Protocol):
         "_task",
         "_tunnel",
         "_upgrade",
-        "active",
-        "lost",
+        "connection_error",
+        "last_active",
         "transport",
-        "writing",
+        "write_timeout",
     )
 
     def __init__(self, server: Listener) -> None:
         limits = server.limits
         self._server = server
         self.transport: asyncio.Transport | None = None
-        self.lost: BaseException | None = None
+        self.connection_error: BaseException | None = None
         """The error that ended the connection; None if it ended in order."""
-        self.writing: WriteTimeout | None = None
-        self.active = server.loop.time()
+        self.write_timeout: WriteTimeout | None = None
+        self.last_active = server.loop.time()
         """When the last request ended, or the connection began."""
         self._inner: RequestHandler | None = None
         self._request: ClientRequest | None = None
         self._task: asyncio.Task[None] | None = None
-        self._meant: tuple[str, str] | None = None
+        self._original: tuple[str, str] | None = None
         """Method and target of the head passed on last, if aiohttp's parser can't read them."""
         self._body = BodyReader(limits.line_bytes, limits.headers, limits.head_bytes)
         self._reader = HeadReader(limits.line_bytes, limits.head_bytes)
-        self._held = b""
+        self._pending = b""
         """Bytes that wait until the current answer is complete, or until the current body can take more."""
         self._queued = b""
         """A whole head that waits in the arrivals queue."""
@@ -107,13 +107,13 @@ class Guard(asyncio.Protocol):
         """Whether it asks for another protocol: aiohttp's parser then reads nothing after its head until answered."""
         self._tunnel = False
         self._idle = True
-        self._deaf = False
+        self._discarding = False
         """Whether all further bytes from the client are dropped."""
-        self._broken = False
+        self._body_failed = False
         self._ending = False
         self._paused = False
         """Whether aiohttp accepts no more of the current body for now."""
-        self._held_back = False
+        self._buffer_full = False
         self._phase = ""
         """What the deadline is for: ``head``, ``body``, ``idle``, ``end``, or empty for no deadline."""
 
@@ -122,22 +122,22 @@ class Guard(asyncio.Protocol):
         # No isinstance check: uvloop's transports are not subclasses.
         stream = cast(asyncio.Transport, transport)
         if self._server.is_full(stream):
-            self._deaf, self._idle = True, False
+            self._discarding, self._idle = True, False
             self._server.turn_away(self, stream)
         else:
             self._open(stream)
 
     def serve_once(self, transport: asyncio.Transport, head: bytes) -> None:
         """Answers one whole ``head`` on a connection above the limit, and ignores everything after it."""
-        self._deaf, self._idle = False, True
+        self._discarding, self._idle = False, True
         self._open(transport)
-        self.take(head)
+        self.process_head(head)
 
     def _open(self, transport: asyncio.Transport) -> None:
         self.transport = transport
         limits = self._server.limits
-        self.writing = WriteTimeout(
-            transport, self._server.deadlines, limits.reader_seconds, limits.reader_rate
+        self.write_timeout = WriteTimeout(
+            transport, self._server.deadlines, limits.slow_client_seconds, limits.slow_client_rate
         )
         self._server.guards.add(self)
         self._set_deadline()
@@ -145,9 +145,9 @@ class Guard(asyncio.Protocol):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Drops everything that waits. The last bytes that a client sent on a WebSocket still go to its service."""
         if exc is not None and self._tunnel and self._inner is not None:
-            self._inner.data_received(unread_of(self.transport))
-        self.lost = exc
-        self._queued = self._held = b""
+            self._inner.data_received(read_remaining(self.transport))
+        self.connection_error = exc
+        self._queued = self._pending = b""
         inner = self._inner
         self.leave()
         if inner is not None:
@@ -157,26 +157,26 @@ class Guard(asyncio.Protocol):
         """Detaches the guard from the connection."""
         server = self._server
         server.guards.discard(self)
-        server.forget(self)
+        server.discard(self)
         server.deadlines.drop(self)
-        self._phase, self._deaf = "", True
-        if self.writing is not None:
-            self.writing.close()
+        self._phase, self._discarding = "", True
+        if self.write_timeout is not None:
+            self.write_timeout.close()
         self.transport = self._inner = self._request = self._task = None
 
     def pause_writing(self) -> None:
         """The client is slow: from now on the write time-out applies to it."""
         if self._inner is not None:
             self._inner.pause_writing()
-        if self.writing is not None:
-            self.writing.watch(tunnel=self._tunnel)
+        if self.write_timeout is not None:
+            self.write_timeout.watch(tunnel=self._tunnel)
 
     def resume_writing(self) -> None:
         """The client has taken most of the bytes that waited."""
         if self._inner is not None:
             self._inner.resume_writing()
-        if self.writing is not None:
-            self.writing.moved()
+        if self.write_timeout is not None:
+            self.write_timeout.progressed()
 
     def data_received(self, data: bytes) -> None:
         """Passes the client's bytes on in pieces. No piece goes beyond the end of a head or of a body."""
@@ -186,23 +186,23 @@ class Guard(asyncio.Protocol):
         if self._queued:
             # More than one head: that takes the slow path.
             data, self._queued = self._queued + data, b""
-        elif self._idle and one_whole_head(data, self._server.limits.head_bytes):
+        elif self._idle and is_single_head(data, self._server.limits.head_bytes):
             arrivals = self._server.arrivals
-            if arrivals is not None and data.startswith(ARRIVALS) and arrivals.keeps(self, data):
+            if arrivals is not None and data.startswith(ARRIVALS) and arrivals.enqueue(self, data):
                 self._queued = data
             else:
-                self.take(data)
+                self.process_head(data)
             return
-        if self._deaf:
+        if self._discarding:
             if self.transport is None:
                 self._server.hear_first(self, data)
             return
-        self._held = self._held + data if self._held else data
+        self._pending = self._pending + data if self._pending else data
         self._advance()
 
-    def take(self, head: bytes) -> None:
+    def process_head(self, head: bytes) -> None:
         """Processes a whole head with a plain request line. No earlier request may be unfinished."""
-        self._hand_on(head)
+        self._dispatch_head(head)
         self._set_deadline()
 
     def leave_queue(self, head: bytes) -> bool:
@@ -218,23 +218,23 @@ class Guard(asyncio.Protocol):
         transport, server = self.transport, self._server
         if transport is None or transport.is_closing():
             return
-        request = server.heads.read(head, transport)
+        request = server.heads.parse(head, transport)
         answer = refusal_of(request) if request is not None else None
         if request is None or answer is None:
-            self.take(head)
+            self.process_head(head)
             return
         keep_alive = request.keep_alive and not server.draining
         http10 = request.version == HttpVersion10
         transport.write(answer.serialized(keep_alive=keep_alive, http10=http10))
-        self.active = server.loop.time()
+        self.last_active = server.loop.time()
         if not keep_alive:
             self.end()
 
     def _advance(self) -> None:
         """Passes on as much of the held bytes as possible."""
-        data, self._held = self._held, b""
+        data, self._pending = self._pending, b""
         at, end = 0, len(data)
-        while at < end and not self._deaf:
+        while at < end and not self._discarding:
             if self._tunnel and self._inner is not None:
                 self._inner.data_received(data[at:])
                 at = end
@@ -246,28 +246,28 @@ class Guard(asyncio.Protocol):
                 break
             else:
                 at = self._take_head(data, at)
-        if not self._deaf:
-            self._held = data[at:] if at else data
-        self._hold_back(len(self._held) > self._server.limits.head_bytes)
+        if not self._discarding:
+            self._pending = data[at:] if at else data
+        self._set_buffer_full(len(self._pending) > self._server.limits.head_bytes)
         self._set_deadline()
 
     def _take_head(self, data: bytes, at: int) -> int:
         """Takes the bytes that belong to the current head. Returns the position after it."""
-        at, head = self._reader.take(data, at)
+        at, head = self._reader.feed(data, at)
         if head is not None:
-            self._hand_on(head.data, head.meant)
+            self._dispatch_head(head.data, head.original)
         elif self._reader.fault:
             self._refuse(self._reader.fault)
         return at
 
-    def _hand_on(self, head: bytes, meant: tuple[str, str] | None = None) -> None:
+    def _dispatch_head(self, head: bytes, original: tuple[str, str] | None = None) -> None:
         """Passes a whole head to aiohttp if its framing is valid."""
         framing = framing_of(head)
         if framing.fault:
             self._refuse(framing.fault)
             return
         self._body.begin(framing)
-        self._idle, self._busy, self._meant = False, True, meant
+        self._idle, self._busy, self._original = False, True, original
         self._upgrade = False
         inner = self._inner
         if inner is None:
@@ -286,46 +286,46 @@ class Guard(asyncio.Protocol):
             if self._request is None:
                 self._busy = False
             else:
-                self._break()
+                self._fail_body()
             self._refuse("the request is malformed")
 
     def _take_body(self, data: bytes, at: int) -> int:
         """Passes on what belongs to the current body. Returns the position after it."""
         body = self._body
-        piece, cut = body.take(data, at)
+        piece, cut = body.feed(data, at)
         if body.fault:
-            self._break()
+            self._fail_body()
             return cut
         if piece and self._inner is not None:
             self._feed(self._inner, piece)
         if body.complete:
-            self._end_body()
+            self._finish_body()
         return cut
 
-    def _end_body(self) -> None:
+    def _finish_body(self) -> None:
         """Makes sure that the parser ends the current body exactly where the body ends."""
-        request, inner, nudges = self._request, self._inner, 3
+        request, inner, attempts = self._request, self._inner, 3
         while request is not None and inner is not None and not (self._paused or request.content.is_eof()):
             # The parser has the whole body, but waits to be resumed by a reader that has nothing left to read. The
             # parser remembers a pause even if it was for an earlier body.
-            nudges -= 1
-            if nudges < 0 or request.content.exception() is not None:
-                self._break()
+            attempts -= 1
+            if attempts < 0 or request.content.exception() is not None:
+                self._fail_body()
                 return
             self._feed(inner, b"")
         if not self._busy:
-            self._rest()
+            self._await_next_request()
 
-    def request_of(
+    def make_request(
         self, message: RawRequestMessage, payload: StreamReader, writer: Any, task: asyncio.Task[None]
     ) -> ClientRequest:
         """The request that aiohttp has parsed from the head passed on."""
         inner = self._inner
         assert inner is not None  # noqa: S101 - aiohttp's handler is the caller
-        if self._meant is not None:
-            method, path = self._meant
+        if self._original is not None:
+            method, path = self._original
             message = message._replace(method=method, path=path)
-            self._meant = None
+            self._original = None
         headers: object = message.headers
         parsed = isinstance(headers, CIMultiDictProxy)
         if message.version != HttpVersion11:
@@ -334,24 +334,24 @@ class Guard(asyncio.Protocol):
             message = message._replace(url=url_of(message.path))
         request = ClientRequest(message, payload, inner, writer, task, self._server.loop)
         if self._task is None:
-            task.add_done_callback(self._served)
+            task.add_done_callback(self._handler_done)
         self._task, self._upgrade, self._request = task, message.upgrade, request
         if not parsed:
-            # A placeholder for a head that aiohttp could not parse: ``misread`` answers it.
+            # A placeholder for a head that aiohttp could not parse: ``parse_failed`` answers it.
             return request
-        fault = fault_of(message)
+        fault = head_error(message)
         if fault is None and (payload is EMPTY_PAYLOAD) != _is_bodiless(message):
             fault = "the length of the body can be read in two ways"
         if fault is not None:
             # If a head is ambiguous, so is the place where the next one begins.
-            request.fault, self._deaf = fault, True
-        if self._broken:
-            self._break()
+            request.fault, self._discarding = fault, True
+        if self._body_failed:
+            self._fail_body()
         elif self._body.complete and not payload.is_eof():
-            self._end_body()
+            self._finish_body()
         return request
 
-    def _served(self, _task: asyncio.Task[None]) -> None:
+    def _handler_done(self, _task: asyncio.Task[None]) -> None:
         """aiohttp serves nothing more here, for whatever reason: a connection that it leaves is ended."""
         if self.transport is not None and not self._ending:
             self.end()
@@ -364,17 +364,17 @@ class Guard(asyncio.Protocol):
         server = self._server
         if self._ending or request.fault is not None or server.is_probe(self):
             return False
-        if server.draining and not (self._body.complete and HEAD_END in self._held):
+        if server.draining and not (self._body.complete and HEAD_END in self._pending):
             return False
         if self._refusal is not None:
             return True
-        if self._deaf or self._broken:
+        if self._discarding or self._body_failed:
             return False
         if request.content.is_eof():
             return True
         # The parser takes bytes after the body for the requested other protocol, until an answer says otherwise. A
         # client that waits for "100 Continue" may or may not send its body.
-        at_hand = self._body.rest_is(REST_READ_BYTES) and hdrs.EXPECT not in request.headers
+        at_hand = self._body.remaining_at_most(MAX_DROPPED_BODY_BYTES) and hdrs.EXPECT not in request.headers
         return not self._upgrade and (self._body.complete or at_hand)
 
     def answered(self, inner: RequestHandler, keep_alive: bool) -> None:
@@ -387,51 +387,51 @@ class Guard(asyncio.Protocol):
         elif self._refusal is not None:
             self._write_refusal()
         elif self._body.complete:
-            self._rest()
+            self._await_next_request()
 
-    def _rest(self) -> None:
+    def _await_next_request(self) -> None:
         """Request and answer are complete: reads the next request."""
         self._request = self._task = None
-        self.active = self._server.loop.time()
-        self._idle = not self._deaf
-        if self._held and not self._deaf:
+        self.last_active = self._server.loop.time()
+        self._idle = not self._discarding
+        if self._pending and not self._discarding:
             self._idle = False
             self._advance()
         else:
             self._set_deadline()
 
-    def pause(self, paused: bool) -> None:
+    def set_paused(self, paused: bool) -> None:
         """Called when aiohttp accepts no more of the current body for now, or accepts more again."""
         self._paused = paused
         self._apply_pause()
-        if not paused and (self._held or (self._body.complete and self._request is not None)):
-            self._server.loop.call_soon(self._go_on)
+        if not paused and (self._pending or (self._body.complete and self._request is not None)):
+            self._server.loop.call_soon(self._resume)
 
-    def _go_on(self) -> None:
-        if self._paused or self._deaf or self.transport is None:
+    def _resume(self) -> None:
+        if self._paused or self._discarding or self.transport is None:
             return
-        if self._held:
+        if self._pending:
             self._advance()
         elif self._body.complete and self._request is not None and self._busy:
-            self._end_body()
+            self._finish_body()
 
-    def _hold_back(self, hold: bool) -> None:
-        if hold != self._held_back:
-            self._held_back = hold
+    def _set_buffer_full(self, full: bool) -> None:
+        if full != self._buffer_full:
+            self._buffer_full = full
             self._apply_pause()
 
     def _apply_pause(self) -> None:
         transport = self.transport
         if transport is None or transport.is_closing():
             return
-        if self._paused or self._held_back:
+        if self._paused or self._buffer_full:
             transport.pause_reading()
         else:
             transport.resume_reading()
 
-    def misread(self, error: BaseException | None) -> web.StreamResponse:
+    def parse_failed(self, error: BaseException | None) -> web.StreamResponse:
         """Returns the answer to a head that aiohttp could not parse. The connection ends after this answer."""
-        self._deaf = True
+        self._discarding = True
         if not isinstance(error, HttpProcessingError):
             log.error("a request failed outside the application", exc_info=error)
         assert self.transport is not None  # noqa: S101 - answers exist on open connections only
@@ -444,13 +444,13 @@ class Guard(asyncio.Protocol):
         self._tunnel = True
         self._idle = False
         self._set_deadline()
-        if self._held:
+        if self._pending:
             self._server.loop.call_soon(self._advance)
 
     def _refuse(self, reason: str) -> None:
         """Answers, in turn, that the request can't be read. Ignores everything after that request."""
-        self._deaf, self._refusal = True, reason
-        self._held = b""
+        self._discarding, self._refusal = True, reason
+        self._pending = b""
         if not self._busy:
             self._write_refusal()
 
@@ -462,9 +462,9 @@ class Guard(asyncio.Protocol):
         transport.write(self._server.refuse(transport, reason).serialized(keep_alive=False))
         self.end()
 
-    def _break(self, error: web.RequestPayloadError | None = None) -> None:
+    def _fail_body(self, error: web.RequestPayloadError | None = None) -> None:
         """Tells the reader of the body that the rest will not come."""
-        self._deaf = self._broken = True
+        self._discarding = self._body_failed = True
         if not self._busy:
             # The answer has been sent: aiohttp reads the rest only to drop it.
             self.end(self._inner)
@@ -482,20 +482,21 @@ class Guard(asyncio.Protocol):
             return
         self._ending = True
         request, server = self._request, self._server
-        unread = bool(self._held) or self._paused or self._held_back or not self._body.complete or self._deaf
-        said = server.draining or (request is not None and not super(ClientRequest, request).keep_alive)
-        self._deaf, self._idle, self._held = True, False, b""
+        waiting = bool(self._pending) or self._paused or self._buffer_full
+        unread = waiting or not self._body.complete or self._discarding
+        announced = server.draining or (request is not None and not super(ClientRequest, request).keep_alive)
+        self._discarding, self._idle, self._pending = True, False, b""
         if inner is not None:
             inner.force_close()
-        if self.writing is not None:
-            self.writing.watch(tunnel=self._tunnel)
+        if self.write_timeout is not None:
+            self.write_timeout.watch(tunnel=self._tunnel)
         if transport.is_closing():
             return
-        if self._tunnel or server.is_probe(self) or (said and not unread):
+        if self._tunnel or server.is_probe(self) or (announced and not unread):
             # The client has said that this was its last request, or the time is short.
             transport.close()
             return
-        self._paused = self._held_back = False
+        self._paused = self._buffer_full = False
         transport.resume_reading()
         try:
             transport.write_eof()
@@ -507,10 +508,10 @@ class Guard(asyncio.Protocol):
 
     def end_if_idle(self, since: float) -> None:
         """Ends the connection if it has had no request since ``since``, a time of the loop's clock."""
-        if not self._idle or self._queued or self.active > since or self.transport is None:
+        if not self._idle or self._queued or self.last_active > since or self.transport is None:
             return
         # On a busy machine timers run before new bytes are read. A proxy could not repeat a POST.
-        if not has_come(self.transport):
+        if not is_readable(self.transport):
             self._close_idle(self.transport)
 
     def cancel(self) -> None:
@@ -524,7 +525,7 @@ class Guard(asyncio.Protocol):
         """Sets the deadline: one for a whole head, one for each piece of a body, one for an idle connection."""
         if self._ending:
             return
-        if self._deaf or self._tunnel:
+        if self._discarding or self._tunnel:
             phase = ""
         elif not self._body.complete:
             phase = "body"
@@ -532,16 +533,16 @@ class Guard(asyncio.Protocol):
             phase = "head"
         else:
             phase = "" if self._busy else "idle"
-        self._idle = phase == "idle" and not (self._reader.size or self._held or self._queued)
+        self._idle = phase == "idle" and not (self._reader.size or self._pending or self._queued)
         if phase == self._phase and phase != "body":
             return
         server = self._server
         if phase == "head":
-            server.deadlines.set(self, server.limits.head_seconds, self._head_is_late)
+            server.deadlines.set(self, server.limits.head_seconds, self._head_timed_out)
         elif phase == "body":
-            server.deadlines.set(self, server.limits.body_seconds, self._body_is_late)
+            server.deadlines.set(self, server.limits.body_seconds, self._body_timed_out)
         elif phase == "idle":
-            server.deadlines.set(self, server.limits.idle_seconds, self._idle_is_over)
+            server.deadlines.set(self, server.limits.idle_seconds, self._idle_timed_out)
         elif self._phase and self._phase != "idle":
             server.deadlines.drop(self)
         else:
@@ -549,46 +550,46 @@ class Guard(asyncio.Protocol):
             return
         self._phase = phase
 
-    def _head_is_late(self) -> None:
-        if not self._look_again(self._head_is_late):
+    def _head_timed_out(self) -> None:
+        if not self._postpone_if_readable(self._head_timed_out):
             self._refuse(HEAD_TOO_LATE)
 
-    def _body_is_late(self) -> None:
-        if self._look_again(self._body_is_late):
+    def _body_timed_out(self) -> None:
+        if self._postpone_if_readable(self._body_timed_out):
             return
         self._phase = ""
         # If the body has arrived, or waits to be taken, its reader is slow and not the client.
-        if self._paused or self._held or self._body.complete:
+        if self._paused or self._pending or self._body.complete:
             self._set_deadline()
         else:
-            self._break(BodyTooSlow(BODY_TOO_LATE))
+            self._fail_body(BodyTooSlow(BODY_TOO_LATE))
 
-    def _idle_is_over(self) -> None:
+    def _idle_timed_out(self) -> None:
         self._phase = ""
         server = self._server
-        left = self.active + server.limits.idle_seconds - server.loop.time()
+        left = self.last_active + server.limits.idle_seconds - server.loop.time()
         if self._busy or self._queued or not self._body.complete or self._reader.begun:
             self._set_deadline()
             if not self._phase:
-                server.deadlines.set(self, server.limits.idle_seconds, self._idle_is_over)
+                server.deadlines.set(self, server.limits.idle_seconds, self._idle_timed_out)
                 self._phase = "idle"
         elif left > 0:
-            server.deadlines.set(self, left, self._idle_is_over)
+            server.deadlines.set(self, left, self._idle_timed_out)
             self._phase = "idle"
-        elif self.transport is not None and not self._look_again(self._idle_is_over):
+        elif self.transport is not None and not self._postpone_if_readable(self._idle_timed_out):
             self._close_idle(self.transport)
 
     def _close_idle(self, transport: asyncio.Transport) -> None:
-        self._ending = self._deaf = True
-        if self.writing is not None:
+        self._ending = self._discarding = True
+        if self.write_timeout is not None:
             # Closing waits until the client has taken all, which some never do.
-            self.writing.watch()
+            self.write_timeout.watch()
         transport.close()
 
-    def _look_again(self, then: Callable[[], None]) -> bool:
+    def _postpone_if_readable(self, then: Callable[[], None]) -> bool:
         """Whether something has come that the loop has not read, so that the deadline is put off: on a busy machine
         timers run before that."""
-        if self.transport is None or not has_come(self.transport):
+        if self.transport is None or not is_readable(self.transport):
             return False
         self._server.deadlines.set(self, TICK_SECONDS, then)
         return True

@@ -49,13 +49,13 @@ class DetachedConnections:
         Call this from the handler, which must not await anything afterwards: its task may have been cancelled. aiohttp
         drops what the client has sent after the request. Raises ConnectionResetError if the client has gone.
         """
-        transport, aiohttps = request.transport, request.protocol
+        transport, aiohttp_protocol = request.transport, request.protocol
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has gone")
         self._open.add(protocol)
         transport.set_protocol(protocol)
-        aiohttps.transport = None
-        aiohttps.connection_lost(None)
+        aiohttp_protocol.transport = None
+        aiohttp_protocol.connection_lost(None)
         # aiohttp may have paused reading because of a body or further requests. The end of the connection would go
         # unnoticed.
         transport_of(transport).resume_reading()

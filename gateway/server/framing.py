@@ -23,11 +23,11 @@ _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5
 _ABSOLUTE: Final = re.compile(r"https?://([^/?#]*)", re.IGNORECASE)
 _ANY_ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*([^?#]*)")
 # CONNECT asks for a tunnel; HTTP/2 begins with PRI.
-_NEVER: Final = frozenset({"CONNECT", "PRI"})
-_LONGEST_METHOD: Final = 64
+_UNSUPPORTED_METHODS: Final = frozenset({"CONNECT", "PRI"})
+_MAX_METHOD_LENGTH: Final = 64
 
 
-class Head(Protocol):
+class MessageHead(Protocol):
     """The parts of a parsed request that are checked here."""
 
     @property
@@ -42,14 +42,14 @@ class BodyTooSlow(web.RequestPayloadError):
     """The error of a body whose bytes did not arrive in time, so that its connection was closed."""
 
 
-def fault_of(head: Head) -> str | None:
+def head_error(head: MessageHead) -> str | None:
     """Why this request is ambiguous and must be refused: one clause without client data; None if it is not.
 
     Both parsers have already made sure that names and values hold no invalid characters.
     """
-    if head.method in _NEVER:
+    if head.method in _UNSUPPORTED_METHODS:
         return f"{head.method} is not for gateways"
-    if len(head.method) > _LONGEST_METHOD:
+    if len(head.method) > _MAX_METHOD_LENGTH:
         return "the method is too long"
     headers = head.headers
     hosts = headers.getall(hdrs.HOST, ())
@@ -100,19 +100,21 @@ def with_host(message: RawRequestMessage) -> RawRequestMessage:
 HEAD_END: Final = b"\r\n\r\n"
 
 # The only valid form. Parsers tolerate lower case, several spaces or other protocols, each parser something different.
-_LINE: Final = re.compile(rb"(\r\n)?([!#$%&'*+.^_`|~0-9A-Z-]+) ([\x21-\x7e\x80-\xff]+) (HTTP/1\.[01]\r\n)")
-_BEGINNING: Final = re.compile(
+_REQUEST_LINE: Final = re.compile(
+    rb"(\r\n)?([!#$%&'*+.^_`|~0-9A-Z-]+) ([\x21-\x7e\x80-\xff]+) (HTTP/1\.[01]\r\n)"
+)
+_PARTIAL_REQUEST_LINE: Final = re.compile(
     rb"\r?|(?:\r\n)?[!#$%&'*+.^_`|~0-9A-Z-]*(?: (?:[\x21-\x7e\x80-\xff]+(?: H?T?T?P?/?1?\.?[01]?\r?)?)?)?"
 )
 # Lines that both of aiohttp's parsers read unchanged. The C parser has a fixed list of methods, and accepts no byte
 # beyond ASCII.
-_PLAIN_LINE: Final = re.compile(
+_PLAIN_REQUEST_LINE: Final = re.compile(
     rb"(?:\r\n)?(?:GET|POST|PUT|DELETE|HEAD|OPTIONS|PATCH|TRACE"
     rb"|PROPFIND|PROPPATCH|MKCOL|COPY|MOVE|LOCK|UNLOCK|SEARCH|REPORT|PURGE) [\x21-\x7e]+ HTTP/1\.[01]\r\n"
 )
-_BEYOND_ASCII: Final = bytes(byte if byte < 0x80 else 0x7E for byte in range(256))
+_NON_ASCII_REPLACED: Final = bytes(byte if byte < 0x80 else 0x7E for byte in range(256))
 # Parsers refuse a name with blanks before the colon; it is refused here before they see it.
-_FRAMING: Final = re.compile(
+_FRAMING_HEADER: Final = re.compile(
     rb"\n(content-length|transfer-encoding)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*(?=\r?\n)", re.IGNORECASE
 )
 _CHUNK_SIZE: Final = re.compile(rb"0*([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
@@ -122,85 +124,85 @@ _TRAILER: Final = re.compile(
 )
 
 # Chunked bodies may have this many bytes of overhead, and a multiple of their data.
-_CHUNK_EXTRA_BYTES: Final = 32 * 1024
-_CHUNK_EXTRA_TIMES: Final = 16
+_CHUNK_OVERHEAD_BYTES: Final = 32 * 1024
+_CHUNK_OVERHEAD_RATIO: Final = 16
 
 
-class RequestLine:
+class RequestLineScanner:
     """Follows the first line of a head as it arrives.
 
-    ``ready`` holds what the parser gets of the last piece: nothing before the line is complete. If a parser would
-    refuse the line for its method, or for bytes beyond ASCII, the line is replaced by one that it accepts; ``meant``
+    ``output`` holds what the parser gets of the last piece: nothing before the line is complete. If a parser would
+    refuse the line for its method, or for bytes beyond ASCII, the line is replaced by one that it accepts; ``original``
     then holds the true method and target.
     """
 
-    __slots__ = ("_line", "_most", "meant", "ready")
+    __slots__ = ("_limit", "_line", "original", "output")
 
-    def __init__(self, most: int) -> None:
-        """``most``: the maximum length of the line in bytes."""
-        self._most = most
+    def __init__(self, limit: int) -> None:
+        """``limit``: the maximum length of the line in bytes."""
+        self._limit = limit
         self._line: bytes | None = b""
-        self.ready = b""
-        self.meant: tuple[str, str] | None = None
+        self.output = b""
+        self.original: tuple[str, str] | None = None
 
     def begin(self) -> None:
         """Starts a new head."""
         self._line = b""
-        self.meant = None
+        self.original = None
 
-    def takes(self, piece: bytes) -> bool:
+    def feed(self, piece: bytes) -> bool:
         """Takes ``piece``, the next bytes of the head. Returns whether they can still be a valid request line."""
-        self.ready = piece
+        self.output = piece
         if self._line is None:
             return True
         line = self._line + piece if self._line else piece
-        found = _LINE.match(line)
+        found = _REQUEST_LINE.match(line)
         if found is not None:
             self._line = None
-            self.ready = line if _PLAIN_LINE.match(line) is not None else self._replaced(line, found)
+            self.output = line if _PLAIN_REQUEST_LINE.match(line) is not None else self._replaced(line, found)
             return True
-        self._line, self.ready = line, b""
-        return len(line) <= self._most and _BEGINNING.fullmatch(line) is not None
+        self._line, self.output = line, b""
+        return len(line) <= self._limit and _PARTIAL_REQUEST_LINE.fullmatch(line) is not None
 
     def _replaced(self, line: bytes, found: re.Match[bytes]) -> bytes:
         empty, method, target, version = found.groups(b"")
-        self.meant = method.decode(), target.decode("utf-8", "surrogateescape")
+        self.original = method.decode(), target.decode("utf-8", "surrogateescape")
         rest = line[found.end() :]
-        return b"%bGET %b %b%b" % (empty, target.translate(_BEYOND_ASCII), version, rest)
+        return b"%bGET %b %b%b" % (empty, target.translate(_NON_ASCII_REPLACED), version, rest)
 
 
-class Ends:
+class HeadEndScanner:
     """Finds the empty lines that end heads, even if a read ends within one."""
 
-    __slots__ = ("_seam",)
+    __slots__ = ("_carry",)
 
     def __init__(self) -> None:
-        self._seam = b""
+        self._carry = b""
 
-    def next(self, data: bytes, at: int) -> int:
+    def find_end(self, data: bytes, at: int) -> int:
         """The position after the next empty line, or the length of ``data`` if none ends in it.
 
         ``at``: where to begin; 0 continues where the previous read stopped. Stop only at positions returned here.
         """
-        if at == 0 and self._seam:
-            seam, self._seam = self._seam, b""
-            found = (seam + data[:3]).find(HEAD_END)
+        if at == 0 and self._carry:
+            carry, self._carry = self._carry, b""
+            found = (carry + data[:3]).find(HEAD_END)
             if found >= 0:
-                return found + 4 - len(seam)
+                return found + 4 - len(carry)
             if len(data) < 3:
-                self._seam = seam
+                self._carry = carry
         found = data.find(HEAD_END, at)
         if found >= 0:
             return found + 4
-        self._seam = (self._seam + data[at:])[-3:]
+        self._carry = (self._carry + data[at:])[-3:]
         return len(data)
 
 
-class WholeHead(NamedTuple):
-    """A complete head. ``data`` is for the parser; ``meant`` as in ``RequestLine``."""
+class CompleteHead(NamedTuple):
+    """A complete head. ``data`` is for the parser; ``original`` as in ``RequestLineScanner``."""
 
     data: bytes
-    meant: tuple[str, str] | None
+    original: tuple[str, str] | None
 
 
 class HeadReader:
@@ -209,13 +211,13 @@ class HeadReader:
     ``line_bytes`` limits the request line, ``head_bytes`` the whole head.
     """
 
-    __slots__ = ("_ends", "_head_bytes", "_line", "_parts", "begun", "fault", "size")
+    __slots__ = ("_buffer", "_end_scanner", "_head_bytes", "_line", "begun", "fault", "size")
 
     def __init__(self, line_bytes: int, head_bytes: int) -> None:
         self._head_bytes = head_bytes
-        self._ends = Ends()
-        self._line = RequestLine(line_bytes)
-        self._parts = b""
+        self._end_scanner = HeadEndScanner()
+        self._line = RequestLineScanner(line_bytes)
+        self._buffer = b""
         self.size = 0
         """How many bytes of an unfinished head have arrived."""
         self.begun = False
@@ -223,23 +225,23 @@ class HeadReader:
         self.fault = ""
         """Why the bytes are not a valid head: one clause without client data. Nothing more is read then."""
 
-    def take(self, data: bytes, at: int) -> tuple[int, WholeHead | None]:
+    def feed(self, data: bytes, at: int) -> tuple[int, CompleteHead | None]:
         """Takes what belongs to the head, from position ``at`` of ``data``. Returns the position after it, and the head
         if it is complete now."""
-        cut = self._ends.next(data, at)
+        cut = self._end_scanner.find_end(data, at)
         piece = data if cut - at == len(data) else data[at:cut]
         line = self._line
         self.size += len(piece)
         self.begun = self.begun or self.size > len(HEAD_END) or bool(piece.strip(b"\r\n"))
-        if not line.takes(piece):
+        if not line.feed(piece):
             self.fault = "the request line is malformed"
         elif self.size > self._head_bytes:
             self.fault = "the head is too long"
         else:
-            self._parts += line.ready
-            if self._parts.endswith(HEAD_END):
-                head, self._parts, self.size, self.begun = self._parts, b"", 0, False
-                whole = WholeHead(head, line.meant)
+            self._buffer += line.output
+            if self._buffer.endswith(HEAD_END):
+                head, self._buffer, self.size, self.begun = self._buffer, b"", 0, False
+                whole = CompleteHead(head, line.original)
                 line.begin()
                 if head.strip(b"\r\n"):
                     return cut, whole
@@ -261,7 +263,7 @@ _NO_BODY: Final = Framing()
 
 def framing_of(head: bytes) -> Framing:
     """The framing of a complete head with a valid request line."""
-    found = _FRAMING.findall(head)
+    found = _FRAMING_HEADER.findall(head)
     if not found:
         return _NO_BODY if head.count(b"\n") == head.count(b"\r\n") else Framing(fault="a bare line feed")
     if len(found) > 1:
@@ -316,17 +318,17 @@ class ChunkedBody:
         self.fault = False
         """Whether the bytes are not a valid chunked body, or hold almost no data."""
 
-    def take(self, data: bytes, at: int) -> tuple[bytes, int]:
+    def feed(self, data: bytes, at: int) -> tuple[bytes, int]:
         """Takes what belongs to the body, from position ``at`` of ``data``. Returns the bytes for the parser, and the
         position after the body's part. Do not call it again once the body is done or faulty."""
         kept = len(self._line)
         if kept:
             data, self._line = self._line + data[at:], b""
-            piece, behind = self._follow(data, 0)
+            piece, behind = self._scan(data, 0)
             return piece, behind - kept + at
-        return self._follow(data, at)
+        return self._scan(data, at)
 
-    def _follow(self, data: bytes, at: int) -> tuple[bytes, int]:
+    def _scan(self, data: bytes, at: int) -> tuple[bytes, int]:
         begin, end = at, len(data)
         before = b""
         """What goes before ``data[begin:]``, where something was left out."""
@@ -392,7 +394,7 @@ class ChunkedBody:
         self._left = length + 2
         # Judged by the chunks before it, because an announced size is not data yet.
         self._bytes += len(line) + 2
-        self.fault = self._bytes > _CHUNK_EXTRA_BYTES + _CHUNK_EXTRA_TIMES * self._data_bytes
+        self.fault = self._bytes > _CHUNK_OVERHEAD_BYTES + _CHUNK_OVERHEAD_RATIO * self._data_bytes
         self._bytes += self._left
         self._data_bytes += length
         return False
@@ -429,11 +431,11 @@ class BodyReader:
         """Whether the whole body has arrived, or the request has none."""
         return not self._left and self._chunks is None
 
-    def rest_is(self, most: int) -> bool:
-        """Whether it is known that at most ``most`` bytes are still to come."""
-        return self._chunks is None and self._left <= most
+    def remaining_at_most(self, limit: int) -> bool:
+        """Whether it is known that at most ``limit`` bytes are still to come."""
+        return self._chunks is None and self._left <= limit
 
-    def take(self, data: bytes, at: int) -> tuple[bytes, int]:
+    def feed(self, data: bytes, at: int) -> tuple[bytes, int]:
         """Takes what belongs to the body, from position ``at`` of ``data``. Returns the bytes for the parser, and the
         position after the body's part."""
         chunks = self._chunks
@@ -441,14 +443,18 @@ class BodyReader:
             cut = min(len(data), at + self._left)
             self._left -= cut - at
             return data if cut - at == len(data) else data[at:cut], cut
-        piece, cut = chunks.take(data, at)
+        piece, cut = chunks.feed(data, at)
         self.fault = chunks.fault
         if chunks.done:
             self._chunks = None
         return piece, cut
 
 
-def one_whole_head(data: bytes, most: int) -> bool:
-    """Whether ``data`` is exactly one head of at most ``most`` bytes with a plain request line. This is the usual
+def is_single_head(data: bytes, limit: int) -> bool:
+    """Whether ``data`` is exactly one head of at most ``limit`` bytes with a plain request line. This is the usual
     case."""
-    return data.find(HEAD_END) == len(data) - 4 and len(data) <= most and _PLAIN_LINE.match(data) is not None
+    return (
+        data.find(HEAD_END) == len(data) - 4
+        and len(data) <= limit
+        and _PLAIN_REQUEST_LINE.match(data) is not None
+    )

@@ -12,7 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway.server.framing import fault_of, with_host
+from gateway.server.framing import head_error, with_host
 from gateway.server.limits import ConnectionLimits
 
 _READ_BYTES: Final = 64 * 1024
@@ -54,7 +54,7 @@ class ParsedHead:
         self.remote = remote
 
 
-class UnreadHead:
+class UnreadableHead:
     """A placeholder for a request that can't be read."""
 
     __slots__ = ("fault", "remote")
@@ -80,7 +80,7 @@ class HeadParser:
         self._limits = limits
         self._parser: HttpRequestParser | None = None
 
-    def read(self, head: bytes, transport: asyncio.BaseTransport) -> ParsedHead | None:
+    def parse(self, head: bytes, transport: asyncio.BaseTransport) -> ParsedHead | None:
         """The parsed head; None if it is invalid, has a body or asks for another protocol."""
         parser = self._parser
         if parser is None:
@@ -106,7 +106,7 @@ class HeadParser:
             self._parser = None
             return None
         message = with_host(messages[0][0])
-        return ParsedHead(message, remote_of(transport)) if fault_of(message) is None else None
+        return ParsedHead(message, remote_of(transport)) if head_error(message) is None else None
 
 
 def remote_of(transport: asyncio.BaseTransport) -> str | None:

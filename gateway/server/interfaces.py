@@ -10,7 +10,7 @@ from gateway.server.deadlines import Deadlines
 from gateway.server.head import HeadParser
 from gateway.server.limits import ConnectionLimits
 from gateway.server.request_handler import RequestHandler
-from gateway.server.whole_response import WholeAnswer
+from gateway.server.whole_response import WholeResponse
 
 
 class Listener(Protocol):
@@ -36,11 +36,11 @@ class Listener(Protocol):
     def is_probe(self, guard: Any, /) -> bool:
         """Whether the connection is one too many and is answered once."""
 
-    def forget(self, guard: Any, /) -> None:
+    def discard(self, guard: Any, /) -> None:
         """The connection has ended, or belongs to another protocol."""
 
     def handler_for(self, guard: Any, /) -> RequestHandler:
         """Makes aiohttp's part of the connection."""
 
-    def refuse(self, transport: asyncio.BaseTransport, fault: str, /) -> WholeAnswer:
+    def refuse(self, transport: asyncio.BaseTransport, fault: str, /) -> WholeResponse:
         """Makes the answer to a request that can't be read."""

@@ -8,7 +8,7 @@ from typing import Final
 
 UNLIMITED_FILES: Final = 1_048_576
 
-REST_READ_BYTES: Final = 64 * 1024
+MAX_DROPPED_BODY_BYTES: Final = 64 * 1024
 """An answer may be sent before its request's body is complete. The connection stays open after it only if the rest of
 the body is known to be at most this long; the gateway then reads and drops the rest."""
 
@@ -27,11 +27,11 @@ class ConnectionLimits:
     body_seconds: float = 30.0
     """Maximum time without a byte of an incomplete body while the gateway accepts more. ``proxy.uploads`` also enforces
     a minimum rate for each body that is read."""
-    reader_seconds: float = 60.0
-    """How far a client may fall behind ``reader_rate`` while bytes wait for it; also its longest pause."""
-    reader_rate: int = 500
+    slow_client_seconds: float = 60.0
+    """How far a client may fall behind ``slow_client_rate`` while bytes wait for it; also its longest pause."""
+    slow_client_rate: int = 500
     """The minimum rate of such a client, in bytes per second; 0 for no minimum."""
-    rest_seconds: float = 3600.0
+    dropped_body_seconds: float = 3600.0
     """Maximum time for reading and dropping the rest of a body after an early answer; ``body_seconds`` limits the pause
     between two pieces."""
     linger_seconds: float = 2.0

@@ -21,26 +21,26 @@ from gateway.server.arrivals import Arrivals
 from gateway.server.connection import Guard
 from gateway.server.deadlines import Deadlines
 from gateway.server.detached import DetachedConnections
-from gateway.server.framing import HEAD_END, one_whole_head
-from gateway.server.head import HeadParser, RequestHead, UnreadHead, remote_of
+from gateway.server.framing import HEAD_END, is_single_head
+from gateway.server.head import HeadParser, RequestHead, UnreadableHead, remote_of
 from gateway.server.limits import SERVER_OPTIONS, ConnectionLimits, file_limit
 from gateway.server.request_handler import RequestHandler
-from gateway.server.unread import unread_at
-from gateway.server.whole_response import SERVER_NAME, WholeAnswer
+from gateway.server.socket_buffer import read_available
+from gateway.server.whole_response import SERVER_NAME, WholeResponse
 
 BACKLOG: Final = 4096
 """Length of the listen backlog. A sale opens in one second, and aiohttp's 128 would refuse most connections."""
 
-_ACCEPTED_AT_ONCE: Final = 64
-_ACCEPT_SECONDS: Final = 0.5  # for what waits when the port closes
-_ATTACH_TURNS: Final = 5
+_ACCEPT_BATCH: Final = 64
+_PENDING_ACCEPT_SECONDS: Final = 0.5  # for what waits when the port closes
+_ATTACH_ITERATIONS: Final = 5
 _IDLE_GRACE_SECONDS: Final = 2.0
-_IDLE_LOOK_SECONDS: Final = 0.25
-_LOOK_SECONDS: Final = 0.02
-_BREAK_OFF_SECONDS: Final = 0.02
-_NEVER_SECONDS: Final = 10.0 * 365 * 86400
+_IDLE_CHECK_SECONDS: Final = 0.25
+_POLL_SECONDS: Final = 0.02
+_ABORT_SECONDS: Final = 0.02
+_NO_TIMEOUT_SECONDS: Final = 10.0 * 365 * 86400
 _READ_BYTES: Final = 64 * 1024
-_MOST_UNDECIDED: Final = 16
+_MAX_UNDECIDED: Final = 16
 _FIRST_BYTES_SECONDS: Final = 0.5
 _STREAM_START: Final = b"GET /api/v1/queue/stream"
 _STREAM: Final = re.compile(rb"%b[? ]" % _STREAM_START)
@@ -48,15 +48,15 @@ _PROBE_STARTS: Final = (b"GET /actuator/health", b"HEAD /actuator/health", b"OPT
 _PROBE: Final = re.compile(
     rb"(?:GET|HEAD|OPTIONS) /actuator/health(?:/[a-zA-Z/]{0,100})?(?:\?[!-~]{0,100})? HTTP/1\.[01]\r\n"
 )
-_MOST_PROBES: Final = 8
-_LONGEST_PROBE: Final = 4096
-_FULL: Final = (
+_MAX_PROBES: Final = 8
+_MAX_PROBE_BYTES: Final = 4096
+_FULL_RESPONSE: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nServer: gateway\r\nRetry-After: 5\r\n"
     b"Cache-Control: no-store\r\nContent-Length: 0\r\n%bConnection: close\r\n\r\n"
 )
 
 
-_FULL_FOR_STREAMS: Final = (
+_FULL_STREAM_RESPONSE: Final = (
     b"HTTP/1.1 200 OK\r\nServer: gateway\r\nContent-Type: text/event-stream\r\n"
     b"Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\n"
     b"Content-Length: %d\r\n%bConnection: close\r\n\r\n%b"
@@ -64,11 +64,11 @@ _FULL_FOR_STREAMS: Final = (
 
 
 _ORIGIN: Final = re.compile(rb"\r\norigin:", re.IGNORECASE)
-_COME_BACK: Final = b"retry: %d\n: no room here\n\n"
+_RETRY_EVENT: Final = b"retry: %d\n: no room here\n\n"
 _RETRY_MS: Final = (5_000, 15_000)  # drawn evenly, so that a crowd comes back spread out
 
 
-def most_descriptors() -> int:
+def max_descriptors() -> int:
     """How many file descriptors may be in use before new connections are refused: the limit minus a twentieth, at least
     64. These remain for services, Redis, files, and for accepting connections in order to refuse them."""
     most = file_limit()
@@ -93,7 +93,7 @@ async def open_port(runner: Runner, host: str, port: int) -> None:
                 listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             listening.setblocking(False)
             listening.bind(address)
-            await web.SockSite(runner, listening, backlog=_ACCEPTED_AT_ONCE).start()
+            await web.SockSite(runner, listening, backlog=_ACCEPT_BATCH).start()
         except BaseException:
             listening.close()
             raise
@@ -102,7 +102,7 @@ async def open_port(runner: Runner, host: str, port: int) -> None:
         runner.ports.append(listening)
 
 
-def _has_waiting(ports: Sequence[socket.socket]) -> bool:
+def _has_pending_connection(ports: Sequence[socket.socket]) -> bool:
     """Whether a connection waits to be accepted."""
     poll = select.poll()
     for port in ports:
@@ -114,7 +114,7 @@ def _has_waiting(ports: Sequence[socket.socket]) -> bool:
 class Runner(AppRunner):
     """Runs an application on the gateway's own ``Server``; the parameters are those of ``Server``."""
 
-    __slots__ = ("_server_parts", "ports")
+    __slots__ = ("_server_options", "ports")
 
     def __init__(
         self,
@@ -124,18 +124,26 @@ class Runner(AppRunner):
         most: int | None = None,
         on_full: Callable[[], None] | None = None,
         arrivals: Arrivals | None = None,
-        refuse: Refuse | None = None,
+        refuse: RefuseUnreadable | None = None,
         cors_of: CorsOf = lambda head: (),
         detached: DetachedConnections | None = None,
     ) -> None:
         super().__init__(app, access_log=None, shutdown_timeout=0.0)
         self.ports: list[socket.socket] = []
         """The listening sockets."""
-        self._server_parts = limits, most, on_full, arrivals, refuse or plain_refusal, cors_of, detached
+        self._server_options = (
+            limits,
+            most,
+            on_full,
+            arrivals,
+            refuse or plain_text_refusal,
+            cors_of,
+            detached,
+        )
 
-    def server_around(self, plain: web.Server) -> web.Server:
+    def make_server(self, plain: web.Server) -> web.Server:
         """The gateway's own server around the application."""
-        limits, most, on_full, arrivals, refuse, cors_of, detached = self._server_parts
+        limits, most, on_full, arrivals, refuse, cors_of, detached = self._server_options
         return Server(
             plain.request_handler,
             limits,
@@ -152,26 +160,26 @@ class Runner(AppRunner):
         # Clients whose connections wait to be accepted may already have sent requests. Closing the port would reset
         # these connections.
         loop = asyncio.get_running_loop()
-        until = loop.time() + min(seconds, _ACCEPT_SECONDS)
-        while loop.time() < until and _has_waiting(self.ports):  # noqa: ASYNC110 - no event says that
+        until = loop.time() + min(seconds, _PENDING_ACCEPT_SECONDS)
+        while loop.time() < until and _has_pending_connection(self.ports):  # noqa: ASYNC110 - no event says that
             await asyncio.sleep(0)
         for site in list(self.sites):
             await site.stop()
         # Those that were accepted last are given to their protocols a few turns later.
-        for _ in range(_ATTACH_TURNS):
+        for _ in range(_ATTACH_ITERATIONS):
             await asyncio.sleep(0)
         if isinstance(self.server, Server):
             self.server.pre_shutdown()
             await self.server.shutdown(seconds)
 
 
-Refuse = Callable[[UnreadHead], WholeAnswer]
+RefuseUnreadable = Callable[[UnreadableHead], WholeResponse]
 """Creates the answer to a request that can't be read, and counts and logs it."""
 
 
-def plain_refusal(head: UnreadHead) -> WholeAnswer:
+def plain_text_refusal(head: UnreadableHead) -> WholeResponse:
     """The answer of a server without an application."""
-    return WholeAnswer(f"400: {head.fault}".encode(), status=400, headers={"Content-Type": "text/plain"})
+    return WholeResponse(f"400: {head.fault}".encode(), status=400, headers={"Content-Type": "text/plain"})
 
 
 CorsOf = Callable[[RequestHead], Sequence[tuple[str, str]]]
@@ -186,10 +194,10 @@ class Server(web.Server):
     each refused connection. A few health requests are answered all the same: a supervisor would otherwise restart a
     gateway that merely has many clients.
 
-    ``arrivals``: the queue for requests of new users, if these are to wait. ``refuse``: see ``Refuse``. ``cors_of`` is
-    called for the request on a refused connection if a page of another origin may have sent it: if the page can't read
-    the answer, its ``EventSource`` never reconnects. ``detached``: the connections that left aiohttp, which count as
-    well.
+    ``arrivals``: the queue for requests of new users, if these are to wait. ``refuse``: see ``RefuseUnreadable``.
+    ``cors_of`` is called for the request on a refused connection if a page of another origin may have sent it: if the
+    page can't read the answer, its ``EventSource`` never reconnects. ``detached``: the connections that left aiohttp,
+    which count as well.
     """
 
     def __init__(
@@ -201,7 +209,7 @@ class Server(web.Server):
         most: int | None = None,
         on_full: Callable[[], None] | None = None,
         arrivals: Arrivals | None = None,
-        refuse: Refuse = plain_refusal,
+        refuse: RefuseUnreadable = plain_text_refusal,
         cors_of: CorsOf = lambda head: (),
         detached: DetachedConnections | None = None,
     ) -> None:
@@ -212,8 +220,8 @@ class Server(web.Server):
         self.heads = HeadParser(self.loop, self.limits)
         self.guards: set[Guard] = set()
         """The connections being served."""
-        self._descriptors = most_descriptors() if descriptors is None else descriptors
-        self._most = most
+        self._descriptors = max_descriptors() if descriptors is None else descriptors
+        self._max_connections = most
         self._on_full = on_full or (lambda: None)
         self._refusal_of = refuse
         self._cors_of = cors_of
@@ -229,8 +237,8 @@ class Server(web.Server):
             "access_log": None,
             "tcp_keepalive": False,
             # The guard enforces the time-out of idle connections.
-            "keepalive_timeout": _NEVER_SECONDS,
-            "lingering_time": self.limits.rest_seconds,
+            "keepalive_timeout": _NO_TIMEOUT_SECONDS,
+            "lingering_time": self.limits.dropped_body_seconds,
             "max_line_size": self.limits.line_bytes,
             "max_field_size": self.limits.line_bytes,
             "max_headers": self.limits.headers,
@@ -251,9 +259,9 @@ class Server(web.Server):
         """Creates aiohttp's part of a connection."""
         return RequestHandler(self, guard, **self._options)
 
-    def refuse(self, transport: asyncio.BaseTransport, fault: str) -> WholeAnswer:
+    def refuse(self, transport: asyncio.BaseTransport, fault: str) -> WholeResponse:
         """The answer to a request that can't be read."""
-        answer = self._refusal_of(UnreadHead(remote_of(transport), fault))
+        answer = self._refusal_of(UnreadableHead(remote_of(transport), fault))
         answer.headers.setdefault("Server", SERVER_NAME)
         return answer
 
@@ -266,12 +274,14 @@ class Server(web.Server):
         task: asyncio.Task[None],
     ) -> web.BaseRequest:
         guard: Guard = protocol.guard
-        return guard.request_of(message, payload, writer, task)
+        return guard.make_request(message, payload, writer, task)
 
     def is_full(self, transport: asyncio.BaseTransport) -> bool:
         """Whether this new connection is above the limit."""
         sock = transport.get_extra_info("socket")
-        crowded = self._most is not None and self._open() - len(self._probes) >= self._most
+        crowded = (
+            self._max_connections is not None and self._open() - len(self._probes) >= self._max_connections
+        )
         return crowded or (sock is not None and sock.fileno() >= self._descriptors)
 
     def turn_away(self, connection: Guard, transport: asyncio.Transport) -> None:
@@ -282,62 +292,62 @@ class Server(web.Server):
         keeps a few connections for a moment, until the request arrives.
         """
         # Taken from the kernel: closing a connection with unread bytes resets it, and the client may lose the answer.
-        came = unread_at(transport.get_extra_info("socket").fileno(), _READ_BYTES)
-        if _is_undecided(came) and len(self._undecided) < _MOST_UNDECIDED:
-            self._undecided[connection] = transport, came
+        received = read_available(transport.get_extra_info("socket").fileno(), _READ_BYTES)
+        if _is_undecided(received) and len(self._undecided) < _MAX_UNDECIDED:
+            self._undecided[connection] = transport, received
             self.deadlines.set(connection, _FIRST_BYTES_SECONDS, partial(self.hear_first, connection, b""))
         else:
-            self._decide(connection, transport, came)
+            self._decide(connection, transport, received)
 
     def hear_first(self, connection: Guard, data: bytes) -> None:
         """A connection above the limit has sent ``data``. Empty data means that it sent nothing in its time."""
         if connection not in self._undecided:
             return
-        transport, came = self._undecided[connection]
-        came += data
-        if data and _is_undecided(came):
-            self._undecided[connection] = transport, came
+        transport, received = self._undecided[connection]
+        received += data
+        if data and _is_undecided(received):
+            self._undecided[connection] = transport, received
             return
         del self._undecided[connection]
         self.deadlines.drop(connection)
-        self._decide(connection, transport, came)
+        self._decide(connection, transport, received)
 
     def is_probe(self, connection: Guard) -> bool:
         """Whether this connection is above the limit and is answered only because it asks for health."""
         return connection in self._probes
 
-    def forget(self, connection: Guard) -> None:
+    def discard(self, connection: Guard) -> None:
         """The connection has ended; drops what is known of it."""
         self._probes.discard(connection)
         if self._undecided.pop(connection, None) is not None:
             self._on_full()
 
-    def _decide(self, connection: Guard, transport: asyncio.Transport, came: bytes) -> None:
-        """Answers a connection above the limit, whose first bytes are ``came``."""
-        probe = _PROBE.match(came) is not None and one_whole_head(came, _LONGEST_PROBE)
-        if probe and len(self._probes) < _MOST_PROBES and not transport.is_closing():
+    def _decide(self, connection: Guard, transport: asyncio.Transport, received: bytes) -> None:
+        """Answers a connection above the limit, whose first bytes are ``received``."""
+        probe = _PROBE.match(received) is not None and is_single_head(received, _MAX_PROBE_BYTES)
+        if probe and len(self._probes) < _MAX_PROBES and not transport.is_closing():
             self._probes.add(connection)
-            connection.serve_once(transport, came)
+            connection.serve_once(transport, received)
             return
         self._on_full()
         if transport.is_closing():
             return
-        cors = self._cors_lines(transport, came)
-        if _STREAM.match(came) is None:
-            transport.write(_FULL % cors)
+        cors = self._cors_lines(transport, received)
+        if _STREAM.match(received) is None:
+            transport.write(_FULL_RESPONSE % cors)
         else:
-            body = _COME_BACK % random.randrange(*_RETRY_MS)
-            transport.write(_FULL_FOR_STREAMS % (len(body), cors, body))
+            body = _RETRY_EVENT % random.randrange(*_RETRY_MS)
+            transport.write(_FULL_STREAM_RESPONSE % (len(body), cors, body))
         transport.close()
 
-    def _cors_lines(self, transport: asyncio.Transport, came: bytes) -> bytes:
-        """The header lines of the usual answer for the page that sent ``came``. Empty if no page sent it, or if the
+    def _cors_lines(self, transport: asyncio.Transport, received: bytes) -> bytes:
+        """The header lines of the usual answer for the page that sent ``received``. Empty if no page sent it, or if the
         head is not complete. Without an origin the only line would be ``Vary``, and caches don't need that for an
         answer that they may not store."""
-        head, end, _ = came.partition(HEAD_END)
-        if not end or _ORIGIN.search(head) is None or not one_whole_head(head + end, self.limits.head_bytes):
+        head, end, _ = received.partition(HEAD_END)
+        if not end or _ORIGIN.search(head) is None or not is_single_head(head + end, self.limits.head_bytes):
             return b""
-        request = self.heads.read(head + end, transport)
+        request = self.heads.parse(head + end, transport)
         lines = self._cors_of(request) if request is not None else ()
         return b"".join(f"{name}: {value}\r\n".encode() for name, value in lines)
 
@@ -351,21 +361,21 @@ class Server(web.Server):
         of these. Whatever is still in progress then is cancelled."""
         loop = asyncio.get_running_loop()
         seconds = 0.0 if timeout is None else timeout
-        over = loop.time() + seconds
-        look = loop.time() + _IDLE_GRACE_SECONDS
+        deadline = loop.time() + seconds
+        next_check = loop.time() + _IDLE_GRACE_SECONDS
         try:
-            while self._open() and loop.time() < over:
-                await self._all_ended(min(look, over))
+            while self._open() and loop.time() < deadline:
+                await self._wait_closed(min(next_check, deadline))
                 # An earlier answer may have said that its connection stays open.
                 for connection in list(self.guards):
-                    connection.end_if_idle(since=look - _IDLE_GRACE_SECONDS)
-                look = loop.time() + _IDLE_LOOK_SECONDS
+                    connection.end_if_idle(since=next_check - _IDLE_GRACE_SECONDS)
+                next_check = loop.time() + _IDLE_CHECK_SECONDS
             for connection in list(self.guards):
                 connection.cancel()
             self._detached.abort()
-            await self._all_ended(loop.time() + _BREAK_OFF_SECONDS)
+            await self._wait_closed(loop.time() + _ABORT_SECONDS)
             # aiohttp takes 0 for no limit, and gives each connection this time twice.
-            await super().shutdown(_BREAK_OFF_SECONDS)
+            await super().shutdown(_ABORT_SECONDS)
         finally:
             self.deadlines.close()
 
@@ -373,20 +383,20 @@ class Server(web.Server):
         """The number of connections, including those that left aiohttp."""
         return len(self.guards) + len(self._detached)
 
-    async def _all_ended(self, until: float) -> None:
+    async def _wait_closed(self, until: float) -> None:
         """Returns once there are no more connections, or at ``until``, a time of the loop's clock."""
         loop = asyncio.get_running_loop()
         while self._open() and (left := until - loop.time()) > 0:  # noqa: ASYNC110
-            await asyncio.sleep(min(left, _LOOK_SECONDS))
+            await asyncio.sleep(min(left, _POLL_SECONDS))
 
 
-def _is_undecided(came: bytes) -> bool:
-    """Whether ``came`` may still become a request that is not simply refused."""
-    if any(start.startswith(came) for start in (_STREAM_START, *_PROBE_STARTS)):
+def _is_undecided(received: bytes) -> bool:
+    """Whether ``received`` may still become a request that is not simply refused."""
+    if any(start.startswith(received) for start in (_STREAM_START, *_PROBE_STARTS)):
         return True
-    if HEAD_END in came:
+    if HEAD_END in received:
         return False
-    if _STREAM.match(came) is not None:
+    if _STREAM.match(received) is not None:
         # The rest of the head shows which page will read the answer.
-        return len(came) < _READ_BYTES
-    return came.startswith(_PROBE_STARTS) and len(came) < _LONGEST_PROBE
+        return len(received) < _READ_BYTES
+    return received.startswith(_PROBE_STARTS) and len(received) < _MAX_PROBE_BYTES

@@ -10,10 +10,10 @@ from aiohttp import hdrs, web
 from gateway.server.whole_response import SERVER_NAME
 
 
-class Owner(Protocol):
+class ConnectionGuard(Protocol):
     """The guard of a connection, as aiohttp's part uses it."""
 
-    lost: BaseException | None
+    connection_error: BaseException | None
 
     def stays_open(self, request: ClientRequest, /) -> bool:
         """Whether another request will be read after ``request``."""
@@ -21,13 +21,13 @@ class Owner(Protocol):
     def answered(self, handler: RequestHandler, keep_alive: bool, /) -> None:
         """Called when the answer to the current request has been written."""
 
-    def misread(self, error: BaseException | None, /) -> web.StreamResponse:
+    def parse_failed(self, error: BaseException | None, /) -> web.StreamResponse:
         """Called when the request could not be parsed; returns the answer."""
 
     def tunnel(self) -> None:
         """Called when the connection has become a tunnel."""
 
-    def pause(self, paused: bool, /) -> None:
+    def set_paused(self, paused: bool, /) -> None:
         """Called when aiohttp accepts no more of the current body for now, or accepts more again."""
 
     def end(self) -> None:
@@ -72,7 +72,7 @@ class InnerTransport(asyncio.Transport):
         "writelines",
     )
 
-    def __init__(self, guard: Owner, outer: asyncio.Transport) -> None:
+    def __init__(self, guard: ConnectionGuard, outer: asyncio.Transport) -> None:
         self._guard = guard
         self.outer = outer
         """The connection's own transport."""
@@ -91,11 +91,11 @@ class InnerTransport(asyncio.Transport):
 
     def pause_reading(self) -> None:
         """Called when aiohttp accepts no more of the current body for now."""
-        self._guard.pause(True)
+        self._guard.set_paused(True)
 
     def resume_reading(self) -> None:
         """Called when aiohttp accepts more of the body again."""
-        self._guard.pause(False)
+        self._guard.set_paused(False)
 
     def is_reading(self) -> bool:
         return self.outer.is_reading()
@@ -123,14 +123,14 @@ class RequestHandler(web.RequestHandler):
 
     __slots__ = ("guard",)
 
-    def __init__(self, server: web.Server, guard: Owner, **options: Any) -> None:
+    def __init__(self, server: web.Server, guard: ConnectionGuard, **options: Any) -> None:
         super().__init__(server, **options)
         self.guard = guard
 
     @property
-    def lost(self) -> BaseException | None:
+    def connection_error(self) -> BaseException | None:
         """The error that ended the connection; None if it ended in order."""
-        return self.guard.lost
+        return self.guard.connection_error
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -150,7 +150,7 @@ class RequestHandler(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """The answer to a request that aiohttp could not parse, or whose handler failed."""
-        return self.guard.misread(exc)
+        return self.guard.parse_failed(exc)
 
     def set_parser(self, *args: Any, **options: Any) -> None:
         """From now on all bytes from the client go to this parser: the connection has become a tunnel."""

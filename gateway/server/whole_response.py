@@ -16,7 +16,7 @@ from aiohttp.helpers import rfc822_formatted_time
 SERVER_NAME: Final = "gateway"
 """The ``Server`` header: it reveals neither the software nor its version."""
 
-HEADERS: Final = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
+JSON_HEADERS: Final = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
 _EVENT_HEADERS: Final = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-store, no-transform",
@@ -24,38 +24,38 @@ _EVENT_HEADERS: Final = {
 }
 
 
-class WholeAnswer(web.Response):
+class WholeResponse(web.Response):
     """An answer whose ``body`` is complete and never empty. It writes head and body in one piece."""
 
     def __init__(self, body: bytes, *, status: int = 200, headers: dict[str, str]) -> None:
         super().__init__(body=body, status=status, headers=headers)
-        self._kept: bool | None = None
-        self._written = False
+        self._stays_open: bool | None = None
+        self._sent = False
 
     @property
     def prepared(self) -> bool:
         """Whether the answer was written."""
-        return self._written
+        return self._sent
 
     @property
     def keep_alive(self) -> bool | None:
         """Whether another request is read after this answer; None until that is known."""
-        return self._kept
+        return self._stays_open
 
     def force_close(self) -> None:
         """Ends the connection after this answer."""
-        self._kept = False
+        self._stays_open = False
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Writes the whole answer. Raises ConnectionError if the client has gone."""
         writer = request.writer
-        if self._written:
+        if self._sent:
             return writer
-        self._written = True
-        if self._kept is None:
-            self._kept = request.keep_alive
+        self._sent = True
+        if self._stays_open is None:
+            self._stays_open = request.keep_alive
         data = self.serialized(
-            keep_alive=self._kept,
+            keep_alive=self._stays_open,
             http10=request.version == HttpVersion10,
             bodiless=request.method == hdrs.METH_HEAD,
         )
@@ -91,14 +91,14 @@ def head_of(status_line: str, headers: Iterable[tuple[str, str]]) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-class JsonAnswer(WholeAnswer):
-    """An answer whose ``body`` is JSON in UTF-8. ``headers`` are added to ``HEADERS``."""
+class JsonResponse(WholeResponse):
+    """An answer whose ``body`` is JSON in UTF-8. ``headers`` are added to ``JSON_HEADERS``."""
 
     def __init__(self, body: bytes, *, status: int = 200, headers: dict[str, str] | None = None) -> None:
-        super().__init__(body, status=status, headers=HEADERS | headers if headers else HEADERS)
+        super().__init__(body, status=status, headers=JSON_HEADERS | headers if headers else JSON_HEADERS)
 
 
-class EventsAnswer(WholeAnswer):
+class EventsResponse(WholeResponse):
     """A stream of server-sent events that is already complete. ``body`` holds its events."""
 
     def __init__(self, body: bytes) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 from gateway.server.acknowledged import acknowledged
 from gateway.server.deadlines import Deadlines
 
-_SOON_SECONDS: Final = 0.25
+_MIN_CHECK_SECONDS: Final = 0.25
 
 
 class WriteTimeout:
@@ -63,32 +63,32 @@ class WriteTimeout:
             self._patience = self._seconds
             self._pending, self._taken = pending, acknowledged(self._transport)
         self._waiting_since = self._loop.time()
-        self._deadlines.set(self, self._patience, self._may_be_late)
+        self._deadlines.set(self, self._patience, self._check_deadline)
 
-    def moved(self) -> None:
+    def progressed(self) -> None:
         """The client has taken most of the bytes that waited."""
         since = self._waiting_since
         if since is not None:
             # A check costs a system call, and a fast client pauses and resumes all the time.
-            if self._loop.time() - since > _SOON_SECONDS:
-                self._look()
+            if self._loop.time() - since > _MIN_CHECK_SECONDS:
+                self._measure()
             self._waiting_since = self._loop.time()
 
     def close(self) -> None:
         """Stops the measurement: the connection has ended, or belongs to another protocol."""
         self._deadlines.drop(self)
 
-    def _may_be_late(self) -> None:
+    def _check_deadline(self) -> None:
         if not self._transport.get_write_buffer_size():
             self._waiting_since = None
             return
-        self._look()
+        self._measure()
         if self._patience > 0:
             self.watch()
         else:
             self._transport.abort()
 
-    def _look(self) -> None:
+    def _measure(self) -> None:
         now = self._loop.time()
         pending, taken = self._transport.get_write_buffer_size(), acknowledged(self._transport)
         moved, rate = max(0, self._pending - pending), 0

@@ -31,7 +31,7 @@ class Frame(NamedTuple):
     chunked: bytes
 
 
-def joined(first: Frame, second: Frame) -> Frame:
+def join(first: Frame, second: Frame) -> Frame:
     """Both frames as one."""
     return Frame(first.raw + second.raw, first.chunked + second.chunked)
 
@@ -103,11 +103,11 @@ _OPENING_RETRY = (2.0, 6.0)
 _FULL_RETRY = (5.0, 15.0)
 _DRAIN_RETRY = (2.0, 10.0)
 
-_REMEMBERED = 64
+_FRAME_CACHE_SIZE = 64
 """Number of last frames kept: a mass promotion sends the same few (by language and seconds left) to all users."""
 
 
-def come_back(why: str, draw: Callable[[float, float], float] = random.uniform) -> Frame:
+def retry_later(why: str, draw: Callable[[float, float], float] = random.uniform) -> Frame:
     """The whole answer to a client that can't have a stream here now: ``why``, as a comment, and the time to come
     back."""
     return comment(why, retry=draw(*_FULL_RETRY))
@@ -147,7 +147,7 @@ class Encoder:
 
     def no_room(self) -> Frame:
         """Sent instead of ``only_status`` if the user's state is unavailable."""
-        return come_back("no room here", self._draw)
+        return retry_later("no room here", self._draw)
 
     def going_away(self) -> Frame:
         """The last frame of a stream when the instance shuts down: the client reconnects to another instance."""
@@ -157,12 +157,12 @@ class Encoder:
         """The last frame: ALLOWED_IN or ERROR, with the id that stops a browser's reconnects."""
         frame = self._endings.get((ending, locale))
         if frame is None:
-            if len(self._endings) >= _REMEMBERED:
+            if len(self._endings) >= _FRAME_CACHE_SIZE:
                 self._endings.clear()
-            frame = self._endings[ending, locale] = self._last(ending, locale)
+            frame = self._endings[ending, locale] = self._last_frame(ending, locale)
         return frame
 
-    def _last(self, ending: StreamEnd, locale: str) -> Frame:
+    def _last_frame(self, ending: StreamEnd, locale: str) -> Frame:
         if isinstance(ending, AllowedIn):
             data = self._renderer.allowed_in(ending.expires_in, locale)
             return event("ALLOWED_IN", data, last_id=END_ID, retry=max(0.0, ending.expires_in))

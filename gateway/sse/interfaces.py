@@ -33,7 +33,7 @@ class UserState(Protocol):
     def expires_in(self) -> float: ...
 
 
-class RoomEvent(Protocol):
+class UserEvent(Protocol):
     """An event of a waiting user, on any instance."""
 
     @property
@@ -90,7 +90,7 @@ class Renderer(Protocol):
         """``{"code", "message"}``, and ``reason`` if there is one."""
 
 
-class Counts(Protocol):
+class StreamCounters(Protocol):
     """Counts for metrics, all rooms together."""
 
     def stream_opened(self) -> None:
@@ -102,5 +102,5 @@ class Counts(Protocol):
     def frames(self, count: int) -> None:
         """``count`` frames were written since the last call."""
 
-    def reader_cut_off(self) -> None:
+    def slow_client_cut_off(self) -> None:
         """A stream was ended because its client had stopped reading."""

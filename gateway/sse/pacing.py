@@ -53,7 +53,7 @@ class HeartbeatSchedule:
     or not often enough, the heartbeat is sent by itself; ``period`` says how often to check.
     """
 
-    __slots__ = ("_beaten", "_clock", "_heartbeat", "_interval", "_slack", "period")
+    __slots__ = ("_clock", "_heartbeat", "_interval", "_sent_at", "_slack", "period")
 
     def __init__(
         self, slots: int, heartbeat: float, interval: float, clock: Callable[[], float] = monotonic
@@ -64,23 +64,23 @@ class HeartbeatSchedule:
         # If updates are further apart than heartbeats, waiting for one is no use.
         self._slack = min(heartbeat, interval) / 10 if heartbeat >= interval else 0.0
         self.period = self._slack or heartbeat / 10
-        self._beaten = [clock()] * slots
+        self._sent_at = [clock()] * slots
 
-    def goes_along(self, slot: int) -> bool:
+    def joins_update(self, slot: int) -> bool:
         """Whether ``slot`` gets its heartbeat together with its current update. If so, the heartbeat counts as sent."""
         now = self._clock()
-        if now + self._interval < self._beaten[slot] + self._heartbeat + self._slack:
+        if now + self._interval < self._sent_at[slot] + self._heartbeat + self._slack:
             return False
-        self._beaten[slot] = now
+        self._sent_at[slot] = now
         return True
 
     def overdue(self) -> list[int]:
         """Slots whose heartbeat must be sent by itself. It then counts as sent."""
         now = self._clock()
         latest = now - self._heartbeat - self._slack
-        slots = [slot for slot, beaten in enumerate(self._beaten) if beaten <= latest]
+        slots = [slot for slot, sent_at in enumerate(self._sent_at) if sent_at <= latest]
         for slot in slots:
-            self._beaten[slot] = now
+            self._sent_at[slot] = now
         return slots
 
 
@@ -88,7 +88,7 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-HOLD_SECONDS = 0.004
+MAX_SLICE_SECONDS = 0.004
 """The longest time that a run of writes may block the event loop."""
 
 STEP_SECONDS = 0.02
@@ -126,17 +126,17 @@ async def in_slices(
     items: Iterable[T],
     act: Callable[[T], object],
     *,
-    hold: float = HOLD_SECONDS,
+    max_slice: float = MAX_SLICE_SECONDS,
     rest: float = 0.0,
     sleep: Sleep = asyncio.sleep,
     clock: Callable[[], float] = perf_counter,
 ) -> None:
-    """Calls ``act`` for each of ``items``. Yields to the event loop for ``rest`` seconds after each ``hold``
+    """Calls ``act`` for each of ``items``. Yields to the event loop for ``rest`` seconds after each ``max_slice``
     seconds."""
     started = clock()
     for item in items:
         act(item)
-        if clock() - started >= hold:
+        if clock() - started >= max_slice:
             await sleep(rest)
             started = clock()
 

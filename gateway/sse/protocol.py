@@ -14,7 +14,7 @@ from gateway.observability.logging import ABORTED
 from gateway.server.detached import DetachedConnections, DetachedProtocol
 from gateway.sse.subscriber import Subscriber
 
-MOST_RECEIVED_BYTES: Final = 64 * 1024
+MAX_RECEIVED_BYTES: Final = 64 * 1024
 """How many bytes the gateway reads of what a client sends after its request. The body of a GET and a few pipelined
 requests fit. If a client sends more, the gateway reads nothing until the last frame is sent, which bounds the cost of a
 flood."""
@@ -69,7 +69,7 @@ class StreamProtocol(Subscriber, DetachedProtocol):
     def data_received(self, data: bytes) -> None:
         """Drops what the client sends, and stops reading from a client that sends too much."""
         self._received += len(data)
-        if self._received > MOST_RECEIVED_BYTES and not self.ended:
+        if self._received > MAX_RECEIVED_BYTES and not self.ended:
             # Not closed: a reset would take along what the client has not read of the stream.
             self._transport.pause_reading()
 
@@ -80,7 +80,7 @@ class StreamProtocol(Subscriber, DetachedProtocol):
     def pause_writing(self) -> None:
         """The client is behind: from now on it has a deadline for the waiting bytes."""
         if not self.ended:
-            self._set_timer(self._seconds_to_take(), self._cut_off)
+            self._set_timer(self._write_seconds(), self._abort_slow_client)
 
     def resume_writing(self) -> None:
         """The client has taken most of the waiting bytes."""
@@ -94,7 +94,7 @@ class StreamProtocol(Subscriber, DetachedProtocol):
             # The last frame was still on its way. A client that has sent more than its request may well have read
             # everything, and its own extra bytes may have caused the reset.
             self.completed = False
-        self._over("gone")
+        self._leave_hub("gone")
         self._connections.discard(self)
         self._on_end(self)
 
@@ -111,22 +111,22 @@ class StreamProtocol(Subscriber, DetachedProtocol):
     def _close(self) -> None:
         self._transport.close()
         # Closing waits until all bytes have been sent.
-        self._set_timer(self._seconds_to_take(), self._cut_off)
+        self._set_timer(self._write_seconds(), self._abort_slow_client)
 
-    def _seconds_to_take(self) -> float:
+    def _write_seconds(self) -> float:
         """How many seconds a client may need for the waiting bytes, at the minimum rate."""
         limits = self._connections.limits
-        if not limits.reader_rate:
-            return limits.reader_seconds
-        return limits.reader_seconds + self._transport.get_write_buffer_size() / limits.reader_rate
+        if not limits.slow_client_rate:
+            return limits.slow_client_seconds
+        return limits.slow_client_seconds + self._transport.get_write_buffer_size() / limits.slow_client_rate
 
-    def _cut_off(self) -> None:
+    def _abort_slow_client(self) -> None:
         self._timer = None
         self.completed = False
         self._transport.abort()
-        self._over("cut_off")
+        self._leave_hub("cut_off")
 
-    def _over(self, cause: str) -> None:
+    def _leave_hub(self, cause: str) -> None:
         """Removes the stream from the hub, if it is still registered."""
         self.close(cause)
         if self.on_gone is not None:

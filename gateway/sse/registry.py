@@ -24,29 +24,29 @@ class StreamLimit:
 
 
 class UserStreams:
-    """A user with at least one stream here. ``tabs`` are in the order they came; ``slot`` is on the wheel.
+    """A user with at least one stream here. ``subscribers`` are in the order they came; ``slot`` is on the wheel.
 
-    ``tabs`` is a tuple, so callers can iterate over it without copying it first.
+    ``subscribers`` is a tuple, so callers can iterate over it without copying it first.
 
-    ``promised``: the first estimate shown for the current ticket: ticket, seconds, and when it was shown.
+    ``first_estimate``: the first estimate shown for the current ticket: ticket, seconds, and when it was shown.
     """
 
-    __slots__ = ("promised", "slot", "tabs", "user")
+    __slots__ = ("first_estimate", "slot", "subscribers", "user")
 
     def __init__(self, user: str) -> None:
         self.user = user
-        self.tabs: tuple[Subscriber, ...] = ()
+        self.subscribers: tuple[Subscriber, ...] = ()
         self.slot = 0
-        self.promised: tuple[int, float, float] | None = None
+        self.first_estimate: tuple[int, float, float] | None = None
 
 
 class StreamRegistry:
     """The streams of one room."""
 
-    def __init__(self, seats: StreamLimit) -> None:
+    def __init__(self, stream_limit: StreamLimit) -> None:
         self.wheel: Wheel[UserStreams] = Wheel()
-        self._seats = seats
-        self._people: dict[str, UserStreams] = {}
+        self._stream_limit = stream_limit
+        self._entries: dict[str, UserStreams] = {}
         self._streams = 0
 
     def __len__(self) -> int:
@@ -55,39 +55,39 @@ class StreamRegistry:
 
     def find(self, user: str) -> UserStreams | None:
         """The user's entry, if the user has a stream here."""
-        return self._people.get(user)
+        return self._entries.get(user)
 
-    def add(self, tab: Subscriber) -> UserStreams:
+    def add(self, subscriber: Subscriber) -> UserStreams:
         """Adds a stream. With the first stream the user gets a slot on the wheel."""
-        person = self._people.get(tab.user)
-        if person is None:
-            person = self._people[tab.user] = UserStreams(tab.user)
-            person.slot = self.wheel.add(person)
-        person.tabs += (tab,)
+        entry = self._entries.get(subscriber.user)
+        if entry is None:
+            entry = self._entries[subscriber.user] = UserStreams(subscriber.user)
+            entry.slot = self.wheel.add(entry)
+        entry.subscribers += (subscriber,)
         self._streams += 1
-        self._seats.taken += 1
-        return person
+        self._stream_limit.taken += 1
+        return entry
 
-    def discard(self, tab: Subscriber) -> UserStreams | None:
+    def discard(self, subscriber: Subscriber) -> UserStreams | None:
         """Removes a stream and returns the entry of its user, or ``None`` if the stream wasn't here."""
-        person = self._people.get(tab.user)
-        if person is None or tab not in person.tabs:
+        entry = self._entries.get(subscriber.user)
+        if entry is None or subscriber not in entry.subscribers:
             return None
-        person.tabs = tuple(other for other in person.tabs if other is not tab)
-        if not person.tabs:
-            del self._people[tab.user]
-            self.wheel.remove(person, person.slot)
+        entry.subscribers = tuple(other for other in entry.subscribers if other is not subscriber)
+        if not entry.subscribers:
+            del self._entries[subscriber.user]
+            self.wheel.remove(entry, entry.slot)
         self._streams -= 1
-        self._seats.taken -= 1
-        return person
+        self._stream_limit.taken -= 1
+        return entry
 
     def slots(self) -> Iterator[list[UserStreams]]:
         """All users, slot by slot; streams may come and go between two steps."""
         for slot in range(len(self.wheel)):
             yield self.wheel[slot]
 
-    def tabs(self) -> Iterator[Subscriber]:
+    def subscribers(self) -> Iterator[Subscriber]:
         """Every stream; others may come and go between two steps."""
-        for people in self.slots():
-            for person in people:
-                yield from person.tabs
+        for entries in self.slots():
+            for entry in entries:
+                yield from entry.subscribers

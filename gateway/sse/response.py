@@ -34,7 +34,7 @@ _SOCKET_OPTIONS = [
 ]
 
 
-class _Head(asyncio.Transport):
+class _HeadCollector(asyncio.Transport):
     """Collects the head from aiohttp, so that it is sent in one piece with the first frame."""
 
     def __init__(self) -> None:
@@ -87,16 +87,16 @@ class EventStream(EventSourceResponse):
         transport = request.transport
         if transport is None or transport.is_closing():
             return None
-        aiohttps, head = request.protocol, _Head()
-        aiohttps.transport = head
+        aiohttp_protocol, head = request.protocol, _HeadCollector()
+        aiohttp_protocol.transport = head
         try:
             await self.prepare(request)
         except ConnectionResetError:
             # The connection was lost in the meantime.
             return None
         finally:
-            if aiohttps.transport is head:
-                aiohttps.transport = transport
+            if aiohttp_protocol.transport is head:
+                aiohttp_protocol.transport = transport
         stream = StreamProtocol(
             user,
             locale,
@@ -133,9 +133,9 @@ def _tune(transport: asyncio.Transport) -> None:
     # A socket that is not TCP refuses the options. uvloop's socket object would create a whole new socket for each
     # option, which costs more than the one here. The address family given here does not matter for that.
     with suppress(OSError):
-        bare = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, connection.fileno())
+        sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, connection.fileno())
         try:
             for option, value in _SOCKET_OPTIONS:
-                bare.setsockopt(socket.IPPROTO_TCP, option, value)
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
         finally:
-            bare.detach()
+            sock.detach()

@@ -19,16 +19,16 @@ _log = logging.getLogger(__name__)
 BATCH = 256
 """The maximum number of users in one call of ``States.statuses``."""
 
-Tell = Callable[[UserStreams, UserState, int], object]
+OnUserState = Callable[[UserStreams, UserState, int], object]
 
-Told = Callable[[UserState | None, int], object]
+OnState = Callable[[UserState | None, int], object]
 
 OnRun = Callable[[str, float], None]
 """Is called with the outcome of a run over at most 256 users, ``done``, ``skipped`` (room unavailable) or ``failed``,
 and with the seconds it took."""
 
 
-class Reader:
+class StateReader:
     """Each read has a number, given when it begins. A read with a higher number began later, whenever its reply comes.
 
     ``latest`` is the last number given.
@@ -39,27 +39,27 @@ class Reader:
         self._on_run = on_run
         self.latest = 0
 
-    def one(self, user: str, told: Told) -> None:
-        """Reads one user's state and calls ``told(state, number)``. The state is ``None`` if the room is unavailable or
-        the read failed."""
-        read = self._number()
+    def read_one(self, user: str, on_state: OnState) -> None:
+        """Reads one user's state and calls ``on_state(state, number)``. The state is ``None`` if the room is
+        unavailable or the read failed."""
+        read = self._next_number()
         try:
             states = self._states.status(user)
         except (QueueUnavailable, QueueFailed):
-            told(None, read)
+            on_state(None, read)
             return
-        states.add_done_callback(partial(_tell, told, read))
+        states.add_done_callback(partial(_deliver, on_state, read))
 
-    async def each(self, people: Sequence[UserStreams], tell: Tell) -> None:
-        """Calls ``tell(person, state, number)`` for each of ``people``, in short runs.
+    async def read_each(self, entries: Sequence[UserStreams], on_state: OnUserState) -> None:
+        """Calls ``on_state(entry, state, number)`` for each of ``entries``, in short runs.
 
         A batch is skipped if the room is unavailable. If it fails for another reason, that is logged as well.
         """
-        for start in range(0, len(people), BATCH):
+        for start in range(0, len(entries), BATCH):
             began = perf_counter()
             outcome = "done"
             try:
-                await self._batch(people[start : start + BATCH], tell)
+                await self._batch(entries[start : start + BATCH], on_state)
             except QueueUnavailable:
                 outcome = "skipped"
             except Exception:
@@ -67,21 +67,21 @@ class Reader:
                 outcome = "failed"
             self._on_run(outcome, perf_counter() - began)
 
-    async def _batch(self, people: Sequence[UserStreams], tell: Tell) -> None:
-        read = self._number()
-        states = await self._states.statuses([person.user for person in people])
+    async def _batch(self, entries: Sequence[UserStreams], on_state: OnUserState) -> None:
+        read = self._next_number()
+        states = await self._states.statuses([entry.user for entry in entries])
 
         def pass_on(pair: tuple[UserStreams, UserState]) -> None:
-            tell(*pair, read)
+            on_state(*pair, read)
 
-        await in_slices(list(zip(people, states, strict=True)), pass_on)
+        await in_slices(list(zip(entries, states, strict=True)), pass_on)
 
-    def _number(self) -> int:
+    def _next_number(self) -> int:
         self.latest += 1
         return self.latest
 
 
-def _tell(told: Told, read: int, answer: asyncio.Future[Any]) -> None:
+def _deliver(on_state: OnState, read: int, answer: asyncio.Future[Any]) -> None:
     state = None
     if not answer.cancelled():
         error = answer.exception()
@@ -89,4 +89,4 @@ def _tell(told: Told, read: int, answer: asyncio.Future[Any]) -> None:
             state = answer.result()
         elif not isinstance(error, QueueUnavailable | QueueFailed):
             _log.error("asking for a user's state failed", exc_info=error)
-    told(state, read)
+    on_state(state, read)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway.sse.frames import LAST_CHUNK, Frame
-from gateway.sse.interfaces import RoomEvent
+from gateway.sse.interfaces import UserEvent
 
 
 class Transport(Protocol):
@@ -23,10 +23,10 @@ class Transport(Protocol):
 class Subscriber:
     """One open stream. There may be tens of thousands, so it holds nothing that could be shared.
 
-    ``ticket`` is the user's ticket in the last known state (``None`` before the first). ``held`` is an event that came
-    before that state. ``since`` is the number of the newest read of the room that counts for this stream. ``ended``
-    says why the stream has ended; empty while it is open. ``on_gone`` is called when its connection is lost. ``sent``
-    counts the bytes of its body so far.
+    ``ticket`` is the user's ticket in the last known state (``None`` before the first). ``pending_event`` is an event
+    that came before that state. ``since`` is the number of the newest read of the room that counts for this stream.
+    ``ended`` says why the stream has ended; empty while it is open. ``on_gone`` is called when its connection is lost.
+    ``sent`` counts the bytes of its body so far.
     """
 
     __slots__ = (
@@ -36,9 +36,9 @@ class Subscriber:
         "_transport",
         "completed",
         "ended",
-        "held",
         "locale",
         "on_gone",
+        "pending_event",
         "sent",
         "since",
         "ticket",
@@ -53,7 +53,7 @@ class Subscriber:
         self.user = user
         self.locale = locale
         self.ticket: int | None = None
-        self.held: RoomEvent | None = None
+        self.pending_event: UserEvent | None = None
         self.since = 0
         self.on_gone: Callable[[Subscriber], None] | None = None
         self.ended = ""
@@ -77,13 +77,13 @@ class Subscriber:
         self._write(frame.chunked if self._chunked else frame.raw)
         return True
 
-    def hold(self, frame: Frame) -> None:
+    def buffer(self, frame: Frame) -> None:
         """Keeps ``frame`` until the next one, so that both are sent in one piece."""
         self.sent += len(frame.raw)
         self._head += frame.chunked if self._chunked else frame.raw
 
     def flush(self) -> None:
-        """Sends what ``hold`` kept, because the next frame is late."""
+        """Sends what ``buffer`` kept, because the next frame is late."""
         if self._head and self._writable():
             self._write(b"")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.sse.interfaces import RoomEvent, UserState
+from gateway.sse.interfaces import UserEvent, UserState
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,17 +15,17 @@ class AllowedIn:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class StreamRefused:
     """The user is not, or no longer, in line: ``code`` and, for a removal, its ``reason``."""
 
     code: str
     reason: str | None = None
 
 
-StreamEnd = AllowedIn | Refused
+StreamEnd = AllowedIn | StreamRefused
 
 
-def concerns(event: RoomEvent, ticket: int | None) -> bool:
+def concerns(event: UserEvent, ticket: int | None) -> bool:
     """Whether ``event`` is about the user's current place, for a user with this ``ticket``.
 
     Tickets only grow. An event with a higher ticket is about a newer place of the same user that this stream does not
@@ -34,29 +34,33 @@ def concerns(event: RoomEvent, ticket: int | None) -> bool:
     return event.ticket is not None and event.ticket >= (ticket or 0)
 
 
-def newer(held: RoomEvent | None, event: RoomEvent) -> RoomEvent | None:
+def newer(pending_event: UserEvent | None, event: UserEvent) -> UserEvent | None:
     """Which of two events to keep while the stream's own ticket isn't known yet."""
     if event.ticket is None:
-        return held
-    return held if held is not None and not concerns(event, held.ticket) else event
+        return pending_event
+    return pending_event if pending_event is not None and not concerns(event, pending_event.ticket) else event
 
 
-def of_event(event: RoomEvent) -> StreamEnd:
+def of_event(event: UserEvent) -> StreamEnd:
     """How a stream that ``event`` concerns ends."""
     if event.kind == "ADMITTED":
         return AllowedIn(event.expires_in)
-    return Refused("REMOVED", event.reason)
+    return StreamRefused("REMOVED", event.reason)
 
 
-def of_state(state: UserState, held: RoomEvent | None) -> StreamEnd | None:
+def of_state(state: UserState, pending_event: UserEvent | None) -> StreamEnd | None:
     """How a stream ends whose user is in ``state``, or ``None`` if it goes on.
 
-    ``held`` is an event that came before the first state: the state may have been read before or after it.
+    ``pending_event`` is an event that came before the first state: the state may have been read before or after it.
     """
     if state.kind == "WAITING":
-        return of_event(held) if held is not None and concerns(held, state.ticket) else None
+        return (
+            of_event(pending_event)
+            if pending_event is not None and concerns(pending_event, state.ticket)
+            else None
+        )
     if state.kind != "NONE":
         return AllowedIn(state.expires_in)
-    if held is not None and held.kind == "REMOVED":
-        return of_event(held)
-    return Refused("NOT_IN_QUEUE")
+    if pending_event is not None and pending_event.kind == "REMOVED":
+        return of_event(pending_event)
+    return StreamRefused("NOT_IN_QUEUE")

@@ -15,7 +15,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from gateway.api import actuator
-from gateway.api.actuator import KEPT_TIMES, LONG_SECONDS, Aside
+from gateway.api.actuator import CACHE_FACTOR, EXPENSIVE_SECONDS, BackgroundRenderer
 from gateway.observability.instruments import LatencyHistogram, Tally
 from gateway.observability.spring_names import SpringMetrics
 from tests.support.gateway import Gateways
@@ -44,9 +44,11 @@ class Maker:
 
 
 @asynccontextmanager
-async def asking(aside: Aside, make: Maker, count: int) -> AsyncIterator[list[asyncio.Task[bytes]]]:
+async def asking(
+    renderer: BackgroundRenderer, make: Maker, count: int
+) -> AsyncIterator[list[asyncio.Task[bytes]]]:
     """So many callers that ask at once; the first thread works until the block ends."""
-    callers = [asyncio.create_task(aside.body("a", make)) for _ in range(count)]
+    callers = [asyncio.create_task(renderer.render("a", make)) for _ in range(count)]
     try:
         while not make.at_once:
             await asyncio.sleep(0.01)
@@ -57,8 +59,8 @@ async def asking(aside: Aside, make: Maker, count: int) -> AsyncIterator[list[as
 
 
 async def test_calls_at_the_same_time_share_two_answers() -> None:
-    aside, make = Aside(), Maker()
-    async with asking(aside, make, 20) as callers:
+    renderer, make = BackgroundRenderer(), Maker()
+    async with asking(renderer, make, 20) as callers:
         pass
     # The second one holds what happened before the last of them asked.
     assert {caller.result() for caller in callers} <= {b"1", b"2"}
@@ -66,26 +68,26 @@ async def test_calls_at_the_same_time_share_two_answers() -> None:
 
 
 async def test_each_later_caller_gets_what_happened_until_then() -> None:
-    aside, make = Aside(), Maker()
+    renderer, make = BackgroundRenderer(), Maker()
     make.go_on.set()
-    assert [await aside.body("a", make) for _ in range(3)] == [b"1", b"2", b"3"]
+    assert [await renderer.render("a", make) for _ in range(3)] == [b"1", b"2", b"3"]
 
 
 async def test_what_took_long_is_given_again_for_a_while() -> None:
-    aside, make = Aside(), Maker(2 * LONG_SECONDS)
+    renderer, make = BackgroundRenderer(), Maker(2 * EXPENSIVE_SECONDS)
     make.go_on.set()
     began = time.monotonic()
-    given = {await aside.body("a", make) for _ in range(200)}
-    assert len(given) <= 1 + (time.monotonic() - began) / (KEPT_TIMES * 2 * LONG_SECONDS)
-    await asyncio.sleep(KEPT_TIMES * 2 * LONG_SECONDS + 0.3)
-    assert await aside.body("a", make) not in given
+    given = {await renderer.render("a", make) for _ in range(200)}
+    assert len(given) <= 1 + (time.monotonic() - began) / (CACHE_FACTOR * 2 * EXPENSIVE_SECONDS)
+    await asyncio.sleep(CACHE_FACTOR * 2 * EXPENSIVE_SECONDS + 0.3)
+    assert await renderer.render("a", make) not in given
 
 
 async def test_what_depends_on_an_object_is_made_once_for_it() -> None:
-    aside, make = Aside(), Maker()
+    renderer, make = BackgroundRenderer(), Maker()
     make.go_on.set()
     first, second = object(), object()
-    assert [await aside.body("a", make, subject) for subject in (first, first, second, second)] == [
+    assert [await renderer.render("a", make, subject) for subject in (first, first, second, second)] == [
         b"1",
         b"1",
         b"2",
@@ -94,12 +96,12 @@ async def test_what_depends_on_an_object_is_made_once_for_it() -> None:
 
 
 async def test_callers_that_leave_start_no_second_thread() -> None:
-    aside, make = Aside(), Maker()
-    async with asking(aside, make, 5) as callers:
+    renderer, make = BackgroundRenderer(), Maker()
+    async with asking(renderer, make, 5) as callers:
         for caller in callers:
             caller.cancel()
         await asyncio.sleep(0.1)
-        later = asyncio.create_task(aside.body("a", make))
+        later = asyncio.create_task(renderer.render("a", make))
         await asyncio.sleep(0.1)
         assert make.at_once == 1
     await later
@@ -107,15 +109,15 @@ async def test_callers_that_leave_start_no_second_thread() -> None:
 
 
 async def test_a_failure_reaches_its_callers_and_no_others() -> None:
-    aside, make = Aside(), Maker()
+    renderer, make = BackgroundRenderer(), Maker()
     make.go_on.set()
 
     def fail() -> bytes:
         raise RuntimeError("once")
 
     with pytest.raises(RuntimeError):
-        await aside.body("a", fail)
-    assert await aside.body("a", make) == b"1"
+        await renderer.render("a", fail)
+    assert await renderer.render("a", make) == b"1"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway import errors
-from gateway.api.envelope import NotAdmitted, refusal, standing, success
+from gateway.api.envelope import NotInQueueAtGate, error_response, state_response, success
 from gateway.api.status import state_json, status_object
 from gateway.context import RequestContext
 from gateway.observability.tracing import TraceContext
@@ -23,7 +23,7 @@ def exchange() -> RequestContext:
 
 
 def body(error: errors.GatewayError) -> tuple[int, Any, dict[str, str]]:
-    response = refusal(exchange(), error)
+    response = error_response(exchange(), error)
     assert isinstance(response.body, bytes)
     return response.status, json.loads(response.body), dict(response.headers)
 
@@ -39,7 +39,7 @@ def body(error: errors.GatewayError) -> tuple[int, Any, dict[str, str]]:
             {"WWW-Authenticate": 'Bearer error="invalid_token"'},
         ),
         (errors.NotInQueue(), 404, "NOT_IN_QUEUE", {}),
-        (NotAdmitted(), 403, "NOT_IN_QUEUE", {}),
+        (NotInQueueAtGate(), 403, "NOT_IN_QUEUE", {}),
         (errors.Overloaded(2.2), 503, "OVERLOADED", {"Retry-After": "3"}),
         (errors.QueueUnavailable("redis"), 503, "QUEUE_UNAVAILABLE", {"Retry-After": "2"}),
         (errors.AuthUnavailable(), 503, "AUTH_UNAVAILABLE", {"Retry-After": "5"}),
@@ -64,7 +64,7 @@ def test_each_error_has_its_status_code_and_headers(
 
 
 def test_a_bad_request_names_its_fields() -> None:
-    fault = errors.FieldFault("room", "x", "given twice")
+    fault = errors.FieldError("room", "x", "given twice")
     _, content, _ = body(errors.BadRequest("several rooms", (fault,)))
     assert content["error"]["fields"] == [{"field": "room", "value": "x", "reason": "given twice"}]
     _, content, _ = body(errors.BadRequest("several rooms"))
@@ -109,7 +109,7 @@ def test_the_hand_written_status_equals_the_encoded_one(room: str, estimate: flo
     by_hand, made = (
         answer.body
         for answer in (
-            standing(given, "status.waiting", state),
+            state_response(given, "status.waiting", state),
             success(given, "status.waiting", state="WAITING", data=status_object(room, state)),
         )
     )

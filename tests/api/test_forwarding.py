@@ -133,8 +133,8 @@ async def test_what_proxies_say_is_read_once_for_a_request(
         read.append(args)
         return said(*args, **options)
 
-    said = forwarded._said
-    monkeypatch.setattr(forwarded, "_said", counted)
+    said = forwarded._read_forwarding_headers
+    monkeypatch.setattr(forwarded, "_read_forwarding_headers", counted)
     gateway = await gateways.start(PROXIED + CROSSED, trusted_proxies="127.0.0.0/8")
     sent = {"X-Forwarded-For": "127.0.0.9", "X-Forwarded-Proto": "wss", "Host": "shop.test"}
     answer = await gateway.nobody("GET", "/usual/x", headers=sent | {"Origin": "https://shop.test"})

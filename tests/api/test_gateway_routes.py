@@ -6,7 +6,7 @@ import json
 from importlib import import_module
 from pathlib import Path
 
-from gateway.api.gateway_routes import OWN_STEPS
+from gateway.api.gateway_routes import MIDDLEWARES
 from gateway.routing.kinds import FILTERS, PREDICATES
 from tests.support.config_server import config_server, routes
 from tests.support.gateway import Gateways
@@ -33,8 +33,8 @@ async def test_the_steps_are_those_that_calls_pass(gateways: Gateways) -> None:
     gateway = await gateways.start()
     answer = await gateway.nobody("GET", "/actuator/gateway/globalfilters")
     passed = [f"{each.__module__}.{each.__name__}" for each in gateway.app.middlewares]
-    assert list(answer.json)[: len(OWN_STEPS)] == passed == list(OWN_STEPS)
-    for name in OWN_STEPS:
+    assert list(answer.json)[: len(MIDDLEWARES)] == passed == list(MIDDLEWARES)
+    for name in MIDDLEWARES:
         module, _, function = name.rpartition(".")
         assert callable(getattr(import_module(module), function))
     assert not [name for name in answer.json if name.endswith("GatewayMetricsFilter")]

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.api.metrics import MOST_TAGS
+from gateway.api.metrics import MAX_TAGS
 from gateway.api.spring_json import MEDIA_TYPE
 from tests.support.gateway import Gateways
 
@@ -77,7 +77,7 @@ async def test_a_tag_without_key_and_value_is_refused(gateways: Gateways, query:
 
 async def test_the_number_of_tags_is_bounded(gateways: Gateways) -> None:
     gateway = await gateways.start()
-    for count, status in ((MOST_TAGS, 404), (MOST_TAGS + 1, 400)):
+    for count, status in ((MAX_TAGS, 404), (MAX_TAGS + 1, 400)):
         query = "&".join(f"tag=a:{number}" for number in range(count))
         answer = await gateway.nobody("GET", f"/actuator/metrics/system.cpu.count?{query}")
         assert answer.status == status

@@ -13,7 +13,7 @@ from gateway import __version__
 from gateway.api.envelope import STATUS_OF
 from gateway.api.openapi import document_for, kept, written
 from gateway.api.refresh import SIGNATURE
-from gateway.api.rooms import LEAST_SECONDS, MOST_CAPACITY, MOST_SECONDS
+from gateway.api.rooms import MAX_CAPACITY, MAX_SECONDS, MIN_SECONDS
 from gateway.app import management_endpoints, public_endpoints
 from gateway.errors import GatewayError
 from gateway.observability.tracing import TRACE_ID
@@ -140,10 +140,10 @@ def test_the_version_is_the_gateways() -> None:
 
 def test_limits_are_those_of_the_code() -> None:
     change = kept()["components"]["schemas"]["RoomChange"]["properties"]
-    assert change["capacity"]["maximum"] == MOST_CAPACITY
+    assert change["capacity"]["maximum"] == MAX_CAPACITY
     assert (change["durationSeconds"]["minimum"], change["durationSeconds"]["maximum"]) == (
-        LEAST_SECONDS,
-        MOST_SECONDS,
+        MIN_SECONDS,
+        MAX_SECONDS,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.api.refresh import MOST_BYTES, SIGNATURE, signature_of
+from gateway.api.refresh import MAX_BYTES, SIGNATURE, signature_of
 from gateway.context import OBSERVERS
 from tests.support.config_server import ConfigServerStub, config_server, routes
 from tests.support.gateway import Gateways, Running
@@ -153,6 +153,6 @@ async def test_there_is_no_webhook_without_a_secret(gateways: Gateways, server: 
 
 async def test_a_webhooks_body_is_bounded(gateways: Gateways, server: ConfigServerStub) -> None:
     gateway = await start(gateways, server, config_server_webhook_secret=SECRET)
-    body = b" " * (MOST_BYTES + 1)
+    body = b" " * (MAX_BYTES + 1)
     headers = {SIGNATURE: signature_of(SECRET, body)}
     assert (await gateway.nobody("POST", HOOK, data=io.BytesIO(body), headers=headers)).status == 413

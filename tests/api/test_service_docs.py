@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 
 from gateway.api import service_docs
-from gateway.api.service_docs import MOST_AT_A_TIME, MOST_BYTES, Rewritten
+from gateway.api.service_docs import MAX_BYTES, MAX_CONCURRENT_PER_ROUTE, RewrittenDocuments
 from gateway.context import OBSERVERS
 from gateway.errors import UpstreamUnreachable
 from gateway.server.connection import Guard
@@ -154,9 +154,9 @@ async def test_codings_that_were_not_asked_for_are_understood(
         ("br", TEXT),
         ("gzip", b"no gzip"),
         ("gzip", gzip.compress(TEXT, mtime=0)[:-9]),
-        ("gzip", gzip.compress(b" " * (MOST_BYTES + 1), mtime=0)),
+        ("gzip", gzip.compress(b" " * (MAX_BYTES + 1), mtime=0)),
         ("gzip, gzip", gzip.compress(gzip.compress(TEXT, mtime=0), mtime=0)),
-        ("", TEXT + b" " * MOST_BYTES),
+        ("", TEXT + b" " * MAX_BYTES),
         ("", TEXT[:-1]),
         ("", b""),
     ],
@@ -215,7 +215,7 @@ async def test_few_documents_of_a_route_are_in_memory_at_a_time(gateways: Gatewa
     codes = Counter((answer.status, answer.code) for answer in answers)
     # A few that come late may take the turns of those whose time is over.
     assert set(codes) == {(504, "UPSTREAM_TIMEOUT"), (503, "OVERLOADED")}
-    assert codes[504, "UPSTREAM_TIMEOUT"] >= MOST_AT_A_TIME
+    assert codes[504, "UPSTREAM_TIMEOUT"] >= MAX_CONCURRENT_PER_ROUTE
     assert all("Retry-After" in answer.headers for answer in answers if answer.status == 503)
     shop.halt.set()
     shop.halt = None
@@ -318,7 +318,7 @@ async def test_large_documents_hold_up_nothing_else(gateways: Gateways, shop: Sh
     paths = {"/": {"servers": [{"url": INTERNAL}]}}
     document = DOCUMENT | {"paths": paths, "x-values": [{"a": 1, "b": []}] * 90_000}
     shop.body = json.dumps(document).encode()
-    assert 1_000_000 < len(shop.body) < MOST_BYTES
+    assert 1_000_000 < len(shop.body) < MAX_BYTES
     longest = 0.0
 
     async def watch() -> None:
@@ -409,9 +409,9 @@ async def test_documents_are_read_once_and_kept_within_a_bound(monkeypatch: pyte
         yield
         return body * 10
 
-    monkeypatch.setattr(service_docs, "leading", leading)
-    monkeypatch.setattr(service_docs, "_MOST_KEPT_BYTES", 100)
-    rewrite = Rewritten().rewrite
+    monkeypatch.setattr(service_docs, "rewritten_document", leading)
+    monkeypatch.setattr(service_docs, "_MAX_CACHE_BYTES", 100)
+    rewrite = RewrittenDocuments().rewrite
     for body in (b"first", b"first", b"other", b"first"):
         assert await rewrite("/v3/api-docs", body) == body * 10
     assert read == [b"first", b"other"]
@@ -428,7 +428,7 @@ async def test_documents_are_read_once_and_kept_within_a_bound(monkeypatch: pyte
 
 async def test_no_json_is_the_services_fault() -> None:
     with pytest.raises(UpstreamUnreachable):
-        await Rewritten().rewrite("/v3/api-docs", b"{")
+        await RewrittenDocuments().rewrite("/v3/api-docs", b"{")
 
 
 @pytest.mark.parametrize("value", [b"a\x01b", b"\x0ba", b"a\x7f"])

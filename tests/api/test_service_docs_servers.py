@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.api.service_docs import leading
+from gateway.api.service_docs import rewritten_document
 
 AT = "/v3/api-docs"
 INTERNAL = [{"url": "http://10.1.2.3:8080", "description": "10.1.2.3"}]
@@ -16,8 +16,8 @@ HERE = [{"url": "/"}]
 
 
 def led_here(body: bytes, path: str) -> bytes:
-    """All steps of ``leading``, and its result."""
-    steps = leading(body, path)
+    """All steps of ``rewritten_document``, and its result."""
+    steps = rewritten_document(body, path)
     while True:
         try:
             next(steps)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.auth.discovery import Discovery, FetchFailed, IssuerLocation, documents_of
+from gateway.auth.discovery import Discovery, FetchFailed, IssuerLocation, document_urls
 from gateway.auth.jwks import Jwks, JwksTiming
 from gateway.auth.tokens import TokenVerifier
 from gateway.errors import AuthUnavailable, TokenInvalid
@@ -91,7 +91,7 @@ def discovery(web: Web, issuer: str = ISSUER) -> Discovery:
 def test_the_document_may_be_below_the_path_or_have_the_path_behind_it(
     issuer: str, expected: list[str]
 ) -> None:
-    assert documents_of(issuer) == expected
+    assert document_urls(issuer) == expected
 
 
 @pytest.mark.parametrize(
@@ -289,14 +289,14 @@ async def test_an_issuer_that_cannot_be_read_lets_no_one_in_and_says_why(
     web.put(BELOW, issuer="https://evil.example", jwks_uri=KEYS)
     jwks = jwks_of(web, clock)
     verifier = TokenVerifier(jwks, issuer=ISSUER, clock=clock)
-    assert jwks.status().unread == f"no keys from the issuer {ISSUER}: not yet asked"
+    assert jwks.status().discovery_error == f"no keys from the issuer {ISSUER}: not yet asked"
     with caplog.at_level(logging.INFO, logger="gateway.auth"):
         async with jwks.running():
             for _ in range(3):
                 with pytest.raises(AuthUnavailable):
                     await verifier.check(good(issuer, iss="https://evil.example"))
             assert KEYS not in web.asked
-            reason = jwks.status().unread
+            reason = jwks.status().discovery_error
             assert reason is not None
             assert (
                 "/realms/shop/.well-known/openid-configuration: it is of the issuer 'https://evil" in reason
@@ -307,7 +307,7 @@ async def test_an_issuer_that_cannot_be_read_lets_no_one_in_and_says_why(
             web.put(BELOW, issuer=ISSUER, jwks_uri=KEYS)
             clock.now += 5
             assert await verifier.check(good(issuer, iss=ISSUER))
-    assert jwks.status().unread is None
+    assert jwks.status().discovery_error is None
 
 
 async def test_keys_that_cannot_be_read_behind_a_sound_document_are_told_as_well(
@@ -318,7 +318,7 @@ async def test_keys_that_cannot_be_read_behind_a_sound_document_are_told_as_well
     async with jwks.running():
         with pytest.raises(AuthUnavailable):
             await jwks.key("key-0", "RS256")
-    assert jwks.status().unread == f"no keys from the issuer {ISSUER}: status 500"
+    assert jwks.status().discovery_error == f"no keys from the issuer {ISSUER}: status 500"
 
 
 async def test_keys_stay_and_withdrawals_count_while_the_document_cannot_be_read(
@@ -337,7 +337,7 @@ async def test_keys_stay_and_withdrawals_count_while_the_document_cannot_be_read
         web.answers[KEYS] = 503
         await eventually(lambda: jwks.status().failures >= 2)
         assert jwks.known_key("key-1", "RS256")
-        assert jwks.status().unread is None, "it was read once"
+        assert jwks.status().discovery_error is None, "it was read once"
 
 
 async def test_a_set_address_is_never_asked_through_a_document(web: Web, clock: Clock) -> None:
@@ -346,7 +346,7 @@ async def test_a_set_address_is_never_asked_through_a_document(web: Web, clock: 
     async with jwks.running():
         await jwks.key("key-0", "RS256")
     assert web.asked == [KEYS]
-    assert jwks.status().unread is None
+    assert jwks.status().discovery_error is None
 
 
 async def test_keys_of_another_issuer_go_at_once_and_come_back_with_it(web: Web, clock: Clock) -> None:
@@ -365,7 +365,7 @@ async def test_keys_of_another_issuer_go_at_once_and_come_back_with_it(web: Web,
         for forged in (token, good(mine, iss="https://other.example")):
             with pytest.raises(AuthUnavailable):
                 await verifier.check(forged)
-        unread = jwks.status().unread
+        unread = jwks.status().discovery_error
         assert unread == "no keys from the issuer https://other.example: status 503"
         place = "https://other.example/keys"
         web.put(
@@ -422,7 +422,7 @@ async def test_what_was_asked_of_another_issuer_before_has_no_say(web: Web, cloc
         go_on.set()
         await eventually(lambda: jwks.status().failures == 1)
         assert not jwks.keys_known
-        assert "https://other.example" in str(jwks.status().unread)
+        assert "https://other.example" in str(jwks.status().discovery_error)
 
 
 async def test_without_any_address_there_are_no_keys_and_nothing_is_asked(

@@ -73,7 +73,7 @@ async def test_the_issuer_alone_is_enough(gateways: Gateways, provider: Provider
         assert await code(gateway, old) == "NOT_IN_QUEUE"
         stranger = gateway.issuer.token("ann", iss=issuer, headers={"kid": "x"})
         assert await code(gateway, stranger) == "AUTH_UNAVAILABLE", "its key may have come just now"
-        gateway.app[AUTHENTICATOR]._verifier._jwks._asked_at = None  # five seconds later
+        gateway.app[AUTHENTICATOR]._verifier._jwks._requested_at = None  # five seconds later
         assert await code(gateway, stranger) == "TOKEN_INVALID"
         assert gateway.keys.requests == 0
 

@@ -86,7 +86,7 @@ def test_the_example_refuses_everything_else(
         f"at most {tokens.MAX_TOKEN_CHARS:,} characters",
         f"past by less than {tokens.LEEWAY_SECONDS:.0f} s",
         f"1 to {tokens.MAX_NAME_BYTES} bytes",
-        f"{tokens._REMEMBERED_TOKENS:,} tokens",
+        f"{tokens._TOKEN_CACHE_SIZE:,} tokens",
         f"every {JwksTiming().refresh / 60:.0f} minutes",
         f"once in {JwksTiming().unknown_kid:.0f} s",
         f"{JwksTiming().retry_with_keys:.0f} s otherwise",

@@ -197,8 +197,8 @@ def test_any_separators_and_any_case_are_the_same_name(between: list[str], rando
 def test_invented_names_do_not_pile_up() -> None:
     for number in range(5000):
         strip_identity([(b"X-%d" % number, b""), (b"X-" + b"y" * 100 + b"%d" % number, b"")])
-    assert len(identity._suspicious) <= 1024
-    assert all(len(name) <= 64 for name in identity._suspicious)
+    assert len(identity._suspicious_names) <= 1024
+    assert all(len(name) <= 64 for name in identity._suspicious_names)
     assert strip_identity([(b"x_user_id", b"admin")]) == []
 
 

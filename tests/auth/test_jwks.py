@@ -13,7 +13,7 @@ from aiohttp import ClientSession
 from gateway.auth.discovery import http_fetch
 from gateway.auth.jwks import Jwks, JwksTiming
 from gateway.auth.key_set import KeySet, parse_key_set
-from gateway.auth.sought import MOST_SOUGHT
+from gateway.auth.unknown_kids import MAX_UNKNOWN_KIDS
 from gateway.errors import AuthUnavailable, TokenInvalid
 from tests.auth.rig import STILL
 from tests.support.clock import Clock
@@ -159,14 +159,14 @@ async def test_forged_kids_have_no_new_key_refused(jwks: Jwks, server: KeyServer
         with pytest.raises(TokenInvalid):
             await jwks.key("forged", "RS256")
         kid = server.issuer.rotate()
-        for number in range(2 * MOST_SOUGHT):
+        for number in range(2 * MAX_UNKNOWN_KIDS):
             with pytest.raises(AuthUnavailable):
                 await jwks.key(f"forged {number}", "RS256")
             if not number % 100:
                 with pytest.raises(AuthUnavailable):
                     await jwks.key(kid, "RS256")
         assert server.requests == 2
-        assert len(jwks._sought._since) == MOST_SOUGHT
+        assert len(jwks._unknown_kids._since) == MAX_UNKNOWN_KIDS
         assert (await jwks.key("key-0", "RS256")).kid == "key-0"
         clock.now += 5
         assert (await jwks.key(kid, "RS256")).kid == kid
@@ -204,7 +204,7 @@ async def test_a_withdrawn_key_is_unknown_at_once(jwks: Jwks, server: KeyServer,
         server.status = 503
         for passed in (0, 5):
             clock.now += passed
-            for number in range(2 * MOST_SOUGHT):
+            for number in range(2 * MAX_UNKNOWN_KIDS):
                 with pytest.raises(AuthUnavailable):
                     await jwks.key(f"forged {number}", "RS256")
             with pytest.raises(TokenInvalid):
@@ -473,7 +473,7 @@ async def test_retries_start_quick_and_slow_down(
         async with jwks.running():
             await jwks.key("key-0", "RS256")
     jwks._timing, jwks._failures = JwksTiming(), failures
-    assert 0.9 * expected <= jwks._pause() <= expected
+    assert 0.9 * expected <= jwks._next_delay() <= expected
 
 
 async def test_reading_many_keys_holds_up_nothing_else(jwks: Jwks, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 from jose import jwk
 
-from gateway.auth.key_set import MAX_DOCUMENT_BYTES, MAX_KEYS, NoKeySet, _number, _written, parse_key_set
+from gateway.auth.key_set import (
+    MAX_DOCUMENT_BYTES,
+    MAX_KEYS,
+    NoKeySet,
+    _encode_number,
+    _number,
+    parse_key_set,
+)
 from tests.support.tokens import Issuer, b64, private_pem
 
 EVERY_RSA = ("RS256", "RS384", "RS512")
@@ -133,7 +140,7 @@ ABSENT = [
 def test_members_that_are_null_or_empty_count_as_absent(key: dict[str, Any], change: dict[str, Any]) -> None:
     key_set = parse_key_set(document(key | change), ("RS256", "ES256"))
     assert key_set.keys == parse_key_set(document(key), ("RS256", "ES256")).keys
-    assert key_set.left_out == ()
+    assert key_set.unused_entries == ()
 
 
 @pytest.mark.parametrize(
@@ -153,14 +160,14 @@ def test_a_number_is_the_same_key_in_whatever_form(key: dict[str, Any], form: Ca
     changes = {member: form(key[member]) for member in ("n", "e", "x", "y") if member in key}
     key_set = parse_key_set(document(key | changes), ("RS256", "ES256"))
     assert key_set.keys == parse_key_set(document(key), ("RS256", "ES256")).keys
-    assert key_set.left_out == ()
+    assert key_set.unused_entries == ()
 
 
 def test_a_coordinate_that_lost_its_zero_bytes_is_a_number_all_the_same() -> None:
     number = 1 << 240
-    assert _written(number, 32) == b64(number.to_bytes(32, "big"))
+    assert _encode_number(number, 32) == b64(number.to_bytes(32, "big"))
     assert _number({"x": b64(number.to_bytes(31, "big"))}, "x") == number
-    assert _written(0) == "AA"
+    assert _encode_number(0) == "AA"
 
 
 def test_a_document_may_begin_with_a_byte_order_mark() -> None:
@@ -194,7 +201,7 @@ def test_a_document_may_begin_with_a_byte_order_mark() -> None:
     ],
 )
 def test_what_is_left_out_is_named_with_its_reason(key: Any, shown: str, harmless: bool) -> None:
-    (left_out,) = parse_key_set(document(key), ("RS256", "ES256")).left_out
+    (left_out,) = parse_key_set(document(key), ("RS256", "ES256")).unused_entries
     assert str(left_out).startswith(shown)
     assert left_out.harmless is harmless
     assert "c2VjcmV0" not in str(left_out)
@@ -224,8 +231,8 @@ def test_an_odd_key_costs_no_other(entry: str, shown: str) -> None:
     text = f'{{"keys": [{entry}, {SOUND}], "more": NaN, "more": {"9" * 5000}}}'
     key_set = parse_key_set(text.encode(), ("RS256",))
     assert set(key_set.keys) == {"key-1"}
-    assert [str(each) for each in key_set.left_out] == [shown]
-    assert not key_set.left_out[0].harmless
+    assert [str(each) for each in key_set.unused_entries] == [shown]
+    assert not key_set.unused_entries[0].harmless
 
 
 @pytest.mark.parametrize(
@@ -284,7 +291,7 @@ def test_the_number_of_keys_is_bounded() -> None:
     key_set = parse_key_set(document(*keys), ("RS256",))
     assert len(key_set.keys) == MAX_KEYS
     assert key_set.skipped == 5
-    assert [str(each) for each in key_set.left_out] == [
+    assert [str(each) for each in key_set.unused_entries] == [
         f"the last 5 of {MAX_KEYS + 5} entries (more than {MAX_KEYS} keys)"
     ]
 
@@ -293,7 +300,7 @@ def test_entries_without_end_are_left_out_together() -> None:
     count = MAX_DOCUMENT_BYTES // 3 - 10
     key_set = parse_key_set(b'{"keys":[' + b"[]," * count + b"1]}", ("RS256",))
     assert key_set.skipped == count + 1
-    assert len(key_set.left_out) == MAX_KEYS + 1
+    assert len(key_set.unused_entries) == MAX_KEYS + 1
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_the_key_is_taken_from_the_first_certificate(algorithm: str) -> None:
     issuer = Issuer(algorithm=algorithm)
     for chain in ([certificate(private_pem(algorithm, 0))], [certificate(private_pem(algorithm, 0)), "CA"]):
         key_set = parsed(bare(algorithm, x5c=chain))
-        assert key_set.left_out == ()
+        assert key_set.unused_entries == ()
         assert key_set.keys == parsed(*issuer.jwks()["keys"]).keys
         signed, _, signature = issuer.token().encode().rpartition(b".")
         key = key_set.keys[issuer.kid][algorithm]
@@ -60,7 +60,7 @@ def test_the_key_itself_counts_before_its_certificate() -> None:
     other = certificate(private_pem("RS256", 7))
     assert parsed(key | {"x5c": [other]}).keys == parsed(key).keys
     broken = {name: value for name, value in key.items() if name != "e"} | {"x5c": [other]}
-    (left_out,) = parsed(broken).left_out
+    (left_out,) = parsed(broken).unused_entries
     assert left_out.reason == "no e"
 
 
@@ -97,13 +97,13 @@ def test_a_certificate_that_is_of_no_use_is_left_out_with_a_reason(
     algorithm = "RS256" if change.get("kty") == "EC" else "ES256"
     key_set = parsed(bare(algorithm, **change))
     assert key_set.fitting == {}
-    (left_out,) = key_set.left_out
+    (left_out,) = key_set.unused_entries
     assert left_out.reason.startswith(reason)
 
 
 def test_a_small_rsa_key_in_a_certificate_is_as_small() -> None:
     key = bare("RS256", x5c=[certificate(private_pem("RS256", 0, bits=1024))])
-    (left_out,) = parsed(key).left_out
+    (left_out,) = parsed(key).unused_entries
     assert left_out.reason.startswith("its n must have 2048 to 8192 bits")
 
 

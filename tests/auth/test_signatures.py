@@ -213,7 +213,7 @@ WEAK = (
 @pytest.mark.parametrize("point", WEAK)
 def test_a_key_under_which_anyone_can_sign_is_left_out(point: str) -> None:
     key = {"kty": "OKP", "crv": "Ed25519", "kid": "o", "x": b64(bytes.fromhex(point))}
-    (left_out,) = parse_key_set(published(key), EVERY).left_out
+    (left_out,) = parse_key_set(published(key), EVERY).unused_entries
     assert str(left_out) == "'o' (its x is a point under which anyone can sign)"
     assert not left_out.harmless
 
@@ -240,7 +240,7 @@ def test_an_edwards_key_that_is_not_ours_is_left_out(
 ) -> None:
     key_set = parse_key_set(published(own(Issuer(algorithm="EdDSA"), **change)), EVERY)
     assert key_set.keys == key_set.fitting == {}
-    (left_out,) = key_set.left_out
+    (left_out,) = key_set.unused_entries
     assert left_out.reason.startswith(reason)
     assert left_out.harmless is harmless
 

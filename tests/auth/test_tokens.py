@@ -162,7 +162,7 @@ async def test_a_rotated_key_needs_no_new_start(
 async def test_the_least_recently_used_token_is_forgotten_first(
     jwks: Jwks, clock: Clock, issuer: Issuer
 ) -> None:
-    verifier = TokenVerifier(jwks, remember=3, clock=clock)
+    verifier = TokenVerifier(jwks, cache_size=3, clock=clock)
     first, second, third, fourth = (good(issuer, n=n) for n in range(4))
     for token in (first, second, third):
         await verifier.check(token)
@@ -193,7 +193,7 @@ async def test_remembered_headers_are_bounded_and_only_of_good_tokens(clock: Clo
 async def test_no_token_is_kept_in_clear(verifier: TokenVerifier, issuer: Issuer) -> None:
     token = good(issuer)
     await verifier.check(token)
-    assert list(verifier._good) == [hashlib.sha256(token.encode()).digest()]
+    assert list(verifier._verified) == [hashlib.sha256(token.encode()).digest()]
 
 
 async def test_without_keys_a_token_is_neither_good_nor_bad(issuer: Issuer) -> None:

@@ -304,7 +304,7 @@ async def test_a_wrong_value_changes_nothing(start: Any, server: ConfigServerStu
     answer = await site.gateway.with_token(TOKEN)("POST", "/actuator/refresh")
     assert (answer.status, answer.code) == (422, "CONFIG_REFUSED")
     assert "queue.max-capacity: ALLOWED_IN_MAX_CAPACITY: allowed is" in answer.body.decode()
-    assert len(site.gateway.app[CONFIGURATION].tables.now.table.routes) == 1
+    assert len(site.gateway.app[CONFIGURATION].tables.current.table.routes) == 1
     assert site.gateway.app[ROOMS]["default"].limits.capacity == 7
 
 

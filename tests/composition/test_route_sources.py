@@ -213,10 +213,10 @@ async def test_services_that_stay_the_same_change_nothing(gateways: Gateways) ->
     discover = gateway.app[ROUTE_SOURCES].discover
     discover(["orders"])
     await until(gateway, ["filed", "orders", "svc"])
-    table = gateway.app[CONFIGURATION].tables.now.table
+    table = gateway.app[CONFIGURATION].tables.current.table
     discover(["orders", "orders"])
     await gateway.app[ROUTE_SOURCES].refresh()
-    assert gateway.app[CONFIGURATION].tables.now.table is table
+    assert gateway.app[CONFIGURATION].tables.current.table is table
 
 
 async def test_without_the_locator_discovery_makes_no_routes(gateways: Gateways) -> None:
@@ -473,13 +473,13 @@ async def test_one_empty_answer_between_two_good_ones_changes_nothing(
     optional: bool, sources: list[dict[str, str]], gateways: Gateways, server: ConfigServerStub
 ) -> None:
     running = await gateways.start(FILE, **from_server(server, optional))
-    table = running.app[CONFIGURATION].tables.now.table
+    table = running.app[CONFIGURATION].tables.current.table
     for _ in range(2):
         server.say(*sources)
         assert (await refresh(running)).status in {422, 503}
         server.say(routes("a"))
         assert (await refresh(running)).json == []
-    assert running.app[CONFIGURATION].tables.now.table is table
+    assert running.app[CONFIGURATION].tables.current.table is table
     assert (await config_health(running))["status"] == "UP"
 
 

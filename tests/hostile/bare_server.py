@@ -17,7 +17,7 @@ SHORT = ConnectionLimits(
     head_seconds=0.3,
     idle_seconds=0.4,
     body_seconds=0.3,
-    reader_seconds=0.4,
+    slow_client_seconds=0.4,
     linger_seconds=0.3,
     head_bytes=16_384,
 )
@@ -30,12 +30,12 @@ BIG = b"x" * 8_000_000
 
 @dataclass
 class Site:
-    """A server with short limits. Handlers wait for ``go``; ``under_way`` is set when one has begun."""
+    """A server with short limits. Handlers wait for ``go``; ``in_progress`` is set when one has begun."""
 
     port: int = 0
     server: Server | None = None
     go: asyncio.Event = field(default_factory=asyncio.Event)
-    under_way: asyncio.Event = field(default_factory=asyncio.Event)
+    in_progress: asyncio.Event = field(default_factory=asyncio.Event)
     served: list[str] = field(default_factory=list)
     turned_away: int = 0
     reads_bodies: bool = True
@@ -43,7 +43,7 @@ class Site:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if (fault := getattr(request, "fault", None)) is not None:
             return web.Response(status=400, text=fault)
-        self.under_way.set()
+        self.in_progress.set()
         await self.go.wait()
         try:
             length = len(await request.content.read()) if self.reads_bodies else 0

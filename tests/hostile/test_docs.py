@@ -53,14 +53,16 @@ def test_the_limits_are_those_in_force() -> None:
     assert table["time for a head, from its first byte"] == f"{limits.head_seconds:g} s"
     assert table["connection without a request"] == f"{limits.idle_seconds:g} s"
     assert table["body: time without a byte, while we would take one"] == f"{limits.body_seconds:g} s"
-    assert table["answer: time without a byte taken"] == f"{limits.reader_seconds:g} s"
-    assert table["answer: slowest client, once 60 s behind"] == f"{limits.reader_rate} bytes per second"
+    assert table["answer: time without a byte taken"] == f"{limits.slow_client_seconds:g} s"
+    assert table["answer: slowest client, once 60 s behind"] == f"{limits.slow_client_rate} bytes per second"
     assert table["reading on behind the last answer"] == f"{limits.linger_seconds:g} s"
     assert table["requests waiting behind one another, per connection"] == f"{MAX_MSG_QUEUE_SIZE}"
     assert table["chunks: bytes besides the data"] == (
-        f"{pieces._CHUNK_EXTRA_BYTES} bytes and {pieces._CHUNK_EXTRA_TIMES} times the data"
+        f"{pieces._CHUNK_OVERHEAD_BYTES} bytes and {pieces._CHUNK_OVERHEAD_RATIO} times the data"
     )
-    assert table["rest of a body behind an early answer"] == f"{connections.REST_READ_BYTES} bytes"
+    assert table["rest of a body behind an early answer"] == f"{connections.MAX_DROPPED_BODY_BYTES} bytes"
     assert table["trailers of a chunked body"] == f"{limits.headers}, {limits.head_bytes} bytes"
-    assert table["head of a service's answer"] == (f"{strict.LINES} lines of {strict.LINE_BYTES} bytes")
-    assert table["interim answers (1xx) of a service"] == f"{forward._INTERIM_HEADS}"
+    assert table["head of a service's answer"] == (
+        f"{strict.MAX_LINES} lines of {strict.MAX_LINE_BYTES} bytes"
+    )
+    assert table["interim answers (1xx) of a service"] == f"{forward._MAX_INTERIM_HEADS}"

@@ -178,7 +178,7 @@ async def test_an_answer_under_way_when_draining_begins_says_that_it_is_the_last
         assert here.server
         here.go.clear()
         writer.write(GET % 1 + GET % 2)
-        await here.under_way.wait()
+        await here.in_progress.wait()
         here.server.pre_shutdown()
         here.go.set()
         answers = await asyncio.wait_for(reader.read(), 3)
@@ -197,7 +197,7 @@ async def test_a_body_under_way_when_the_instance_stops_is_read_to_its_end(
     ):
         assert here.server
         writer.write(b"POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nx")
-        await here.under_way.wait()
+        await here.in_progress.wait()
         here.server.pre_shutdown()
         async with beside(lambda: here.server.shutdown(5.0)):  # type: ignore[union-attr]
             # One that is idle is ended after its own time, which shows that this has passed.
@@ -278,7 +278,7 @@ def test_an_absolute_target_without_a_path_means_the_root(gateway: Gateway) -> N
 
 async def test_a_client_that_takes_nothing_and_asks_for_nothing_is_cut_off() -> None:
     """So little waits for it that aiohttp never pauses; closing an idle connection would wait for ever."""
-    limits = ConnectionLimits(idle_seconds=0.3, reader_seconds=0.3, reader_rate=0)
+    limits = ConnectionLimits(idle_seconds=0.3, slow_client_seconds=0.3, slow_client_rate=0)
     async with site(limits) as here:
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

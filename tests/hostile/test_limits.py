@@ -15,7 +15,7 @@ import pytest
 
 from gateway.auth.tokens import MAX_TOKEN_CHARS
 from gateway.server.limits import ConnectionLimits
-from gateway.server.listener import most_descriptors
+from gateway.server.listener import max_descriptors
 from tests.hostile.bare_server import BIG, GET, POST, SHORT, Site, beside, site
 from tests.support.waiting import eventually
 
@@ -60,7 +60,7 @@ async def test_a_slow_head_does_not_harm_the_request_before_it() -> None:
     async with site() as here, here.client() as (reader, writer):
         here.go.clear()
         writer.write(GET % 1 + b"GET /2")
-        await here.under_way.wait()
+        await here.in_progress.wait()
         await asyncio.sleep(0.6)
         here.go.set()
         answers = await asyncio.wait_for(reader.read(), 3)
@@ -99,7 +99,7 @@ async def test_a_body_that_the_handler_does_not_read_is_not_the_clients_fault() 
     async with site() as here, here.client() as (reader, writer):
         here.go.clear()
         writer.write(POST + b"x" * 1_000_000)
-        await here.under_way.wait()
+        await here.in_progress.wait()
         await asyncio.sleep(0.7)
         here.go.set()
         assert (await asyncio.wait_for(reader.readuntil(b"/ 1000000"), 3)).startswith(b"HTTP/1.1 200 ")
@@ -109,7 +109,7 @@ async def test_a_client_that_ends_its_sending_has_gone() -> None:
     async with site() as here, here.client() as (reader, writer):
         here.go.clear()
         writer.write(GET % 1)
-        await here.under_way.wait()
+        await here.in_progress.wait()
         writer.write_eof()
         assert await asyncio.wait_for(reader.read(), 3) == b""
         assert here.served == []
@@ -152,16 +152,16 @@ async def taking(here: Site, size: int, every: float) -> AsyncIterator[asyncio.T
 
 @pytest.mark.parametrize("rate", [0, 10_000])
 async def test_a_client_that_takes_steadily_is_not_cut_off_though_its_socket_stays_full(rate: int) -> None:
-    async with site(replace(SHORT, reader_rate=rate)) as here, taking(here, 8192, 0.05) as task:
+    async with site(replace(SHORT, slow_client_rate=rate)) as here, taking(here, 8192, 0.05) as task:
         # It takes some 150 KB a second, and the socket has room again after more than a megabyte.
-        await asyncio.sleep(4 * SHORT.reader_seconds)
+        await asyncio.sleep(4 * SHORT.slow_client_seconds)
         assert not task.done()
         assert here.server
         assert here.server.guards
 
 
 async def test_a_client_below_the_minimum_rate_is_cut_off_however_steadily_it_takes() -> None:
-    async with site(replace(SHORT, reader_rate=2_000_000)) as here, taking(here, 8192, 0.05) as task:
+    async with site(replace(SHORT, slow_client_rate=2_000_000)) as here, taking(here, 8192, 0.05) as task:
         assert await seconds_of(asyncio.wait([task])) < 3
 
 
@@ -204,10 +204,10 @@ async def test_requests_behind_one_another_wait_outside() -> None:
         assert here.server
         here.go.clear()
         writer.write(b"".join(GET % number for number in range(count)))
-        await here.under_way.wait()
+        await here.in_progress.wait()
         await asyncio.sleep(0.1)
         [connection] = here.server.guards
-        assert len(connection._held) <= 512 * 1024
+        assert len(connection._pending) <= 512 * 1024
         here.go.set()
         for number in range(count):
             await asyncio.wait_for(reader.readuntil(b"/%d 0" % number), 5)
@@ -243,7 +243,7 @@ def test_some_descriptors_are_kept_for_everything_but_clients() -> None:
     import resource  # noqa: PLC0415 - only here
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    assert soft - max(64, soft // 10) < most_descriptors() <= soft - 64
+    assert soft - max(64, soft // 10) < max_descriptors() <= soft - 64
 
 
 STREAM = b"GET /api/v1/queue/stream?access_token=x HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -411,7 +411,7 @@ async def test_requests_for_health_take_no_place_from_clients() -> None:
         here.go.clear()
         async with here.client() as (_, first):
             first.write(GET % 1)
-            await seconds_of(here.under_way.wait())
+            await seconds_of(here.in_progress.wait())
             async with here.client() as (reader, probe):
                 probe.write(PROBE)
                 await seconds_of(eventually(lambda: len(here.server._probes) == 1))  # type: ignore[union-attr]

@@ -151,7 +151,9 @@ async def test_everything_comes_from_the_server(
     first, long, _ = await routes(gateway)
     assert (first["uri"], first["metadata"]["response-timeout"]) == ("lb://svc", 5000)
     assert long["predicate"].startswith("Paths: [/long/**, /held/**]")
-    assert gateway.app[CONFIGURATION].tables.now.table.cors["/**"].allowed_origins == ("https://web.example",)
+    assert gateway.app[CONFIGURATION].tables.current.table.cors["/**"].allowed_origins == (
+        "https://web.example",
+    )
     ann = gateway.user("ann")
     seen = (await ann("GET", "/long/a?x=1")).json
     assert seen["target"] == "/a?x=1"

@@ -250,7 +250,7 @@ async def one_too_many(gateway: Running) -> AsyncIterator[str]:
     """The address of a server around ``gateway`` on which each connection is one too many."""
     server = gateway.runner.server
     assert isinstance(server, Server)
-    server._most = 0
+    server._max_connections = 0
     yield gateway.base
 
 
@@ -436,9 +436,9 @@ async def test_a_reload_changes_what_other_origins_may_do(gateways: Gateways) ->
     gateway = await gateways.start(ROUTES, jwt_cookie_name="token")
     other = ROUTES.replace("https://shop.test", "https://new.test") % {"service": gateways.service.url}
     gateway.routes_file.write_text(other, encoding="utf-8")
-    before = gateway.app[CONFIGURATION].tables.now
+    before = gateway.app[CONFIGURATION].tables.current
     gateway.app[ROUTE_SOURCES].reload()
-    while gateway.app[CONFIGURATION].tables.now is before:
+    while gateway.app[CONFIGURATION].tables.current is before:
         await gateway.nobody("GET", "/moved")
     assert (await preflight(gateway, "/api/v1/queue/leave")).status == 403
     assert (await preflight(gateway, "/api/v1/queue/leave", origin="https://new.test")).status == 200

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.api.forwarding import to_service
+from gateway.api.forwarding import forward_to_service
 from gateway.context import CONFIGURATION, LiveTable, ResolvedCall
 from gateway.middleware.resolve import RESOLVER
 from gateway.routing.path import parse_target
@@ -19,43 +19,43 @@ routes:
 
 
 def located(live: LiveTable, target: str, route: int = 0) -> ResolvedCall:
-    table = live.now.table
+    table = live.current.table
     parsed = parse_target(target)
-    return ResolvedCall(parsed, Match(table.routes[route], {}, target, parsed.path), to_service, None)
+    return ResolvedCall(parsed, Match(table.routes[route], {}, target, parsed.path), forward_to_service, None)
 
 
 def test_a_call_is_remembered_until_the_table_changes() -> None:
     live = LiveTable(parse(PLAIN, "routes.yaml", {}))
     found = located(live, "/a/1")
-    live.now.remember("GET", "/a/1", found)
-    assert live.now.resolved == {("GET", "/a/1"): found}
-    live.replace(live.now.table)
-    assert live.now.resolved == {}
+    live.current.cache_call("GET", "/a/1", found)
+    assert live.current.resolved == {("GET", "/a/1"): found}
+    live.replace(live.current.table)
+    assert live.current.resolved == {}
 
 
 def test_only_what_path_and_method_decide_is_remembered() -> None:
     live = LiveTable(parse(PLAIN, "routes.yaml", {}))
-    live.now.remember("GET", "/b/1", located(live, "/b/1", route=1))
-    assert live.now.resolved == {}
+    live.current.cache_call("GET", "/b/1", located(live, "/b/1", route=1))
+    assert live.current.resolved == {}
     by_header = PLAIN.replace(b"Method=GET", b"Header=X-Beta")
     live = LiveTable(parse(PLAIN, "routes.yaml", {}))
-    live.now.remember("GET", "/a/1?access_token=secret", located(live, "/a/1?access_token=secret"))
-    assert live.now.resolved == {}
+    live.current.cache_call("GET", "/a/1?access_token=secret", located(live, "/a/1?access_token=secret"))
+    assert live.current.resolved == {}
     live = LiveTable(parse(by_header, "routes.yaml", {}))
-    live.now.remember("GET", "/a/1", located(live, "/a/1"))
-    assert live.now.resolved == {}
+    live.current.cache_call("GET", "/a/1", located(live, "/a/1"))
+    assert live.current.resolved == {}
 
 
 def test_a_call_whose_path_filters_rewrite_is_remembered_too() -> None:
     live = LiveTable(parse(PLAIN, "routes.yaml", {}))
     found = located(live, "/c/1", route=2)
-    live.now.remember("GET", "/c/1", found)
-    assert live.now.resolved == {("GET", "/c/1"): found}
+    live.current.cache_call("GET", "/c/1", found)
+    assert live.current.resolved == {("GET", "/c/1"): found}
 
 
 async def test_own_calls_that_do_not_exist_are_not_remembered(gateways: Gateways) -> None:
     gateway = await gateways.start()
-    plain = gateway.app[RESOLVER]._plain
+    plain = gateway.app[RESOLVER]._endpoint_cache
     for path in ("/actuator/health", "/actuator/health/readiness"):
         assert (await gateway.nobody("OPTIONS", path)).status == 200
     known = set(plain)
@@ -73,10 +73,10 @@ async def test_own_calls_that_do_not_exist_are_not_remembered(gateways: Gateways
 def test_what_is_remembered_is_bounded() -> None:
     live = LiveTable(parse(PLAIN, "routes.yaml", {}))
     for number in range(10_000):
-        live.now.remember("GET", f"/a/{number}", located(live, f"/a/{number}"))
-        assert len(live.now.resolved) <= 4096
-    live.now.remember("GET", "/a/" + "x" * 300, located(live, "/a/" + "x" * 300))
-    assert all(len(raw) < 300 for _, raw in live.now.resolved)
+        live.current.cache_call("GET", f"/a/{number}", located(live, f"/a/{number}"))
+        assert len(live.current.resolved) <= 4096
+    live.current.cache_call("GET", "/a/" + "x" * 300, located(live, "/a/" + "x" * 300))
+    assert all(len(raw) < 300 for _, raw in live.current.resolved)
 
 
 async def test_a_call_is_found_the_second_time_as_the_first(gateways: Gateways) -> None:
@@ -91,4 +91,4 @@ async def test_a_call_is_found_the_second_time_as_the_first(gateways: Gateways) 
         assert (await user("POST", "/api/v1/queue/lineup")).status == 200
         assert (await user("POST", "/api/v1/queue/leave")).status == 204
     assert [seen["target"] for seen in gateways.service.seen] == ["/api/v1/products/1"] * 3
-    assert len(gateway.app[CONFIGURATION].tables.now.resolved) == 4
+    assert len(gateway.app[CONFIGURATION].tables.current.resolved) == 4

@@ -108,12 +108,12 @@ def test_everything_else_is_counted_under_its_name(metrics: Metrics) -> None:
     metrics.token("TOKEN_EXPIRED")
     metrics.jwks_fetched(ok=False)
     metrics.routes_reloaded(ok=False)
-    metrics.under_way = 7
+    metrics.in_progress = 7
     metrics.stream_opened()
     metrics.stream_opened()
     metrics.stream_closed()
     metrics.frames(5)
-    metrics.reader_cut_off()
+    metrics.slow_client_cut_off()
     metrics.loop_lag(0.25)
     metrics.swept("default", "ok")
     metrics.estimated("default", 45.0, 50.0)

@@ -22,7 +22,7 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from gateway.proxy.forward import REPEATED, Forwarder
+from gateway.proxy.forward import REPEATABLE_METHODS, Forwarder
 from gateway.proxy.forwarded import TrustedProxies
 from gateway.proxy.headers import upstream_headers
 from gateway.proxy.load_balancer import Instances, UpstreamBase
@@ -104,7 +104,7 @@ async def gateway_to(
     *,
     services: dict[str, list[str]] | None = None,
     uploads: Uploads | None = None,
-    repeated: Collection[str] = REPEATED,
+    repeatable: Collection[str] = REPEATABLE_METHODS,
     idle: float = IDLE_SECONDS,
     guarded: bool = True,
     **plan: Any,
@@ -117,7 +117,7 @@ async def gateway_to(
     trusted = TrustedProxies()
     async with UpstreamPool(idle) as pool:
         gateway = Gateway(pool, Instances(services), {"base": base, **plan})
-        forwarder = Forwarder(pool, gateway.instances, Tunnels(10, 0), uploads=uploads, repeated=repeated)
+        forwarder = Forwarder(pool, gateway.instances, Tunnels(10, 0), uploads=uploads, repeatable=repeatable)
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             headers = upstream_headers(

@@ -56,7 +56,7 @@ async def test_interim_heads_come_one_by_one() -> None:
     async with raw_upstream(answering(answer)) as upstream, UpstreamPool() as pool:
         connection = await asked(pool, upstream)
         assert [(await connection.read_head()).code for _ in range(3)] == [100, 103, 200]
-        assert connection.take() == (b"ok", True)
+        assert connection.read_arrived() == (b"ok", True)
         connection.release()
 
 
@@ -66,7 +66,7 @@ async def test_what_was_not_read_to_its_end_is_closed_not_kept() -> None:
         connection.release()
         connection = await asked(pool, upstream)
         await connection.read_head()
-        assert connection.take() == (b"ok", False)
+        assert connection.read_arrived() == (b"ok", False)
         connection.release()
         connection.close()
         assert pool._idle == {}
@@ -78,7 +78,7 @@ async def test_an_answer_that_says_close_is_not_used_again() -> None:
         for _ in range(2):
             connection = await asked(pool, upstream)
             await connection.read_head()
-            assert connection.take() == (b"ok", True)
+            assert connection.read_arrived() == (b"ok", True)
             connection.release()
         assert upstream.connections == 2
 
@@ -155,7 +155,7 @@ async def test_a_connection_that_is_closing_is_not_taken_again() -> None:
             connection = await asked(pool, upstream)
             assert not connection.reused
             await connection.read_head()
-            assert connection.take() == (b"ok", True)
+            assert connection.read_arrived() == (b"ok", True)
             connection.release()
             assert upstream.connections == turn + 1
             # Seen to be ended by the upstream, and not yet told so: the moment in which it looks good.

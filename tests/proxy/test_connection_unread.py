@@ -26,7 +26,7 @@ from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.load_balancer import UpstreamBase
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.websocket import accept_of
-from gateway.server import unread
+from gateway.server import socket_buffer
 from tests.proxy.rig import gateway_to
 from tests.support.certificates import certificate
 from tests.support.raw_http import SECONDS
@@ -164,7 +164,7 @@ def test_a_long_answer_comes_whole_though_reading_had_paused(run: Run, chunked: 
 
 
 def test_of_more_than_is_read_the_answer_breaks_off(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unread, "MOST_BYTES", len(REFUSAL) - 1)
+    monkeypatch.setattr(socket_buffer, "MAX_BYTES", len(REFUSAL) - 1)
 
     async def check() -> None:
         async with refused() as one:
@@ -226,7 +226,7 @@ def test_over_tls_an_answer_is_read_before_more_is_sent(run: Run, server_tls: ss
                     service.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     connection.send(UPLOAD)
                     service.sendall(REFUSAL)
-                    await connection.listen()
+                    await connection.read_early_response()
                 # As behind the next write, which fails.
                 connection.fail(UpstreamUnreachable("the connection was lost while sending"))
                 assert (await connection.read_head()).code == 413
@@ -253,7 +253,7 @@ def test_little_is_sent_at_a_time_over_tls(
             async with UpstreamPool() as pool:
                 connection = await pool.connect(base, SECONDS)
                 with await accepted:
-                    assert list(map(len, connection.pieces(b"x" * 40_000))) == sizes
+                    assert list(map(len, connection.split(b"x" * 40_000))) == sizes
                 connection.close()
 
     run(check())

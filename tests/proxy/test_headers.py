@@ -10,10 +10,10 @@ from gateway.errors import BadRequest, UpstreamUnreachable
 from gateway.proxy.forwarded import TrustedProxies
 from gateway.proxy.headers import (
     fold,
+    removed_prefix,
     request_head,
     response_head,
     response_headers,
-    taken_off,
     upstream_headers,
 )
 
@@ -255,7 +255,7 @@ def test_an_answers_head_keeps_reason_and_bytes() -> None:
     ],
 )
 def test_what_a_route_takes_off_a_path_is_its_prefix(asked: str, sent: str, prefix: str) -> None:
-    assert taken_off(asked, sent) == prefix
+    assert removed_prefix(asked, sent) == prefix
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import NoInstance
-from gateway.proxy.load_balancer import FORGOTTEN_SECONDS, SET_ASIDE_SECONDS, Instances, UpstreamBase
+from gateway.proxy.load_balancer import EJECTION_MEMORY_SECONDS, EJECTION_SECONDS, Instances, UpstreamBase
 from tests.support.clock import Clock
 
 ONE, TWO, THREE = (UpstreamBase("http", "127.0.0.1", port) for port in (1, 2, 3))
@@ -34,7 +34,7 @@ def test_an_ejected_instance_is_left_out_for_a_while() -> None:
     instances = Instances({"svc": URLS}, clock=clock)
     instances.eject(TWO)
     assert {instances.pick("svc") for _ in range(6)} == {ONE, THREE}
-    clock.now += SET_ASIDE_SECONDS
+    clock.now += EJECTION_SECONDS
     assert {instances.pick("svc") for _ in range(6)} == {ONE, TWO, THREE}
 
 
@@ -43,7 +43,7 @@ def test_one_request_finds_out_for_all_whether_an_instance_is_back() -> None:
     instances = Instances({"svc": URLS}, clock=clock)
     instances.eject(TWO)
     for _ in range(3):
-        clock.now += SET_ASIDE_SECONDS
+        clock.now += EJECTION_SECONDS
         assert [instances.pick("svc") for _ in range(12)].count(TWO) == 1
     instances.connected(TWO)
     assert [instances.pick("svc") for _ in range(12)].count(TWO) == 4
@@ -129,4 +129,4 @@ def test_an_ejection_of_long_ago_is_forgotten() -> None:
     for port in range(1000):
         instances.eject(UpstreamBase("http", "h", port))
         clock.now += 1
-    assert len(instances._aside_until) <= SET_ASIDE_SECONDS + FORGOTTEN_SECONDS + 1
+    assert len(instances._ejected_until) <= EJECTION_SECONDS + EJECTION_MEMORY_SECONDS + 1

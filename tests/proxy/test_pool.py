@@ -125,7 +125,7 @@ async def test_what_is_repeated_can_be_set(method: str) -> None:
     dying = Dying(reset=False)
     async with (
         raw_upstream(dying) as upstream,
-        gateway_to(upstream.base, repeated=["DELETE"]) as gateway,
+        gateway_to(upstream.base, repeatable=["DELETE"]) as gateway,
         gateway.client() as client,
     ):
         assert (await client.ask()).status == 200
@@ -363,8 +363,8 @@ async def test_a_refused_and_a_timed_out_connection_are_different_errors(unaccep
             await pool.connect(unaccepting, 0.1)
     assert isinstance(refused.value.error, UpstreamUnreachable)
     assert isinstance(late.value.error, UpstreamTimeout)
-    assert refused.value.instance_at_fault
-    assert late.value.instance_at_fault
+    assert refused.value.instance_failed
+    assert late.value.instance_failed
 
 
 async def test_an_unknown_host_name_is_an_unreachable_service() -> None:
@@ -372,7 +372,7 @@ async def test_an_unknown_host_name_is_an_unreachable_service() -> None:
         with pytest.raises(ConnectFailed) as unknown:
             await pool.connect(UpstreamBase("http", "nobody.invalid", 80), SECONDS)
     assert isinstance(unknown.value.error, UpstreamError)
-    assert unknown.value.instance_at_fault
+    assert unknown.value.instance_failed
     assert "nobody" not in str(unknown.value.error)
 
 
@@ -398,7 +398,7 @@ async def test_a_shortage_of_files_on_this_side_is_not_the_services_fault() -> N
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             os.close(taken)
         assert isinstance(short.value.error, UpstreamUnreachable)
-        assert not short.value.instance_at_fault
+        assert not short.value.instance_failed
         (await pool.connect(upstream.base, SECONDS)).close()
 
 
@@ -445,7 +445,7 @@ async def test_closing_the_pool_does_not_wait_for_a_service_that_takes_nothing(h
             connection = await pool.connect(upstream.base, SECONDS)
             connection.send(bytes(_MUCH))
             if hung_up:
-                connection.hang_up(1000.0)
+                connection.close_gracefully(1000.0)
         connection.close()
         assert await slow.got() < _MUCH
 
@@ -455,7 +455,7 @@ async def test_what_was_sent_last_still_arrives_after_hanging_up() -> None:
     async with raw_upstream(slow) as upstream, UpstreamPool() as pool:
         connection = await pool.connect(upstream.base, SECONDS)
         connection.send(bytes(_MUCH))
-        connection.hang_up(1000.0)
+        connection.close_gracefully(1000.0)
         assert await slow.got() == _MUCH
 
 
@@ -464,8 +464,8 @@ async def test_hanging_up_has_its_time() -> None:
     async with raw_upstream(slow) as upstream, UpstreamPool() as pool:
         connection = await pool.connect(upstream.base, SECONDS)
         connection.send(bytes(_MUCH))
-        connection.hang_up(0.05)
+        connection.close_gracefully(0.05)
         async with asyncio.timeout(SECONDS):
-            while pool._leaving:
+            while pool._lingering:
                 await asyncio.sleep(0.01)
         assert await slow.got() < _MUCH

@@ -10,9 +10,9 @@ import pytest
 from aiohttp import client_proto, http_parser
 
 from gateway.errors import UpstreamUnreachable
-from gateway.proxy.connection import Handler
+from gateway.proxy.connection import UpstreamProtocol
 from gateway.proxy.headers import response_head, response_headers
-from gateway.proxy.strict import HEAD_BYTES, LINE_BYTES, LINES, Chunks, head_end
+from gateway.proxy.strict import MAX_HEAD_BYTES, MAX_LINE_BYTES, MAX_LINES, ChunkChecker, head_end
 from tests.hostile import answers
 
 OK = answers.OK
@@ -25,11 +25,11 @@ Verdict = list[tuple[bytes, bytes | None]]
 
 async def verdict(parser: type, raw: bytes, cut: int, *, head_asked: bool = False) -> Verdict | None:
     """What a client gets of ``raw``, read in pieces of ``cut`` bytes; None if that is an error at once."""
-    handler = Handler(asyncio.get_running_loop())
+    handler = UpstreamProtocol(asyncio.get_running_loop())
     handler.connection_made(Mock(get_extra_info=lambda name, default=None: None))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(client_proto, "HttpResponseParser", parser)
-        handler.expect(body_follows=not head_asked)
+        handler.expect_response(body_follows=not head_asked)
         for at in range(0, len(raw), cut):
             handler.data_received(raw[at : at + cut])
     handler.connection_lost(None)
@@ -187,11 +187,11 @@ async def test_whatever_frames_an_answer_the_verdict_is_one(version: bytes, fiel
 
 @pytest.mark.parametrize("more", range(-8, 9))
 async def test_limits_do_not_depend_on_the_parser(more: int) -> None:
-    size = LINE_BYTES + more
+    size = MAX_LINE_BYTES + more
     await same(answers.sized(b"A: " + b"b" * size + b"\r\n"))
     await same(answers.sized(b"A" * size + b": b\r\n"))
     await same(answers.sized(status=b"HTTP/1.1 200 " + b"O" * size + b"\r\n"))
-    await same(answers.sized(b"A: b\r\n" * (LINES + more)))
+    await same(answers.sized(b"A: b\r\n" * (MAX_LINES + more)))
 
 
 @pytest.mark.parametrize(
@@ -205,8 +205,8 @@ async def test_limits_do_not_depend_on_the_parser(more: int) -> None:
         (answers.sized(status=b"HTTP/1.1 200\r\n"), b"hello"),
         (answers.sized(status=b"HTTP/1.1 200 K\xc3\xa4se \t\r\n"), b"hello"),
         (answers.sized(b"A:\r\n"), b"hello"),
-        (answers.sized(b"A: %b\r\n" % (b"b" * (LINE_BYTES - 10))), b"hello"),
-        (answers.sized(b"A: b\r\n" * (LINES - 10)), b"hello"),
+        (answers.sized(b"A: %b\r\n" % (b"b" * (MAX_LINE_BYTES - 10))), b"hello"),
+        (answers.sized(b"A: b\r\n" * (MAX_LINES - 10)), b"hello"),
         (CHUNKED + b"5\r\nhello\r\n0\r\n\r\n", b"hello"),
         (CHUNKED + b'05 ;a;b=c;d="e f"\r\nhello\r\n000\r\nA: b\r\nC:\r\n\r\n', b"hello"),
         (OK.replace(b"\r\n", b"\n") + b"Content-Length: 5\n\nhello", b"hello"),
@@ -221,12 +221,12 @@ async def test_what_is_sound_is_taken(raw: bytes, body: bytes) -> None:
 
 
 async def test_a_head_without_end_is_not_kept_for_ever() -> None:
-    handler = Handler(asyncio.get_running_loop())
+    handler = UpstreamProtocol(asyncio.get_running_loop())
     handler.connection_made(Mock(get_extra_info=lambda name, default=None: None))
-    handler.expect(body_follows=True)
+    handler.expect_response(body_follows=True)
     handler.data_received(OK)
     line = b"A: " + b"b" * 30_000 + b"\r\n"
-    for _ in range(HEAD_BYTES // len(line) + 1):
+    for _ in range(MAX_HEAD_BYTES // len(line) + 1):
         assert handler.exception() is None
         handler.data_received(line)
     assert handler.exception() is not None
@@ -243,8 +243,8 @@ def test_a_head_ends_with_its_first_empty_line() -> None:
 @pytest.mark.parametrize("cut", [1, 2, 3, 5, 100])
 def test_chunks_are_followed_however_they_are_cut(cut: int) -> None:
     raw = b'5;a="b"\r\nhe\r\no\r\nA\r\n0123456789\r\n0\r\nA: b\r\n\r\n'
-    chunks = Chunks()
+    chunks = ChunkChecker()
     for at in range(0, len(raw), cut):
         assert not chunks.done
-        assert chunks.follow(raw[at : at + cut])
+        assert chunks.feed(raw[at : at + cut])
     assert chunks.done

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 import pytest
 
 from gateway.proxy.forwarded import TrustedProxies
-from gateway.proxy.untrusted_proxies import HEADERS, UntrustedProxies, private_network
+from gateway.proxy.untrusted_proxies import FORWARDING_HEADERS, UntrustedProxies, private_network
 from tests.support.gateway import Gateways
 
 LOGGER = "gateway.proxy.untrusted_proxies"
@@ -43,21 +43,21 @@ def test_only_private_networks_are_nearby(address: str, network: str | None) -> 
     assert private_network(address) == (None if network is None else ip_network(network))
 
 
-@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize("header", FORWARDING_HEADERS)
 def test_one_line_names_the_setting_the_peer_and_its_network(
     header: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     untrusted = UntrustedProxies()
-    untrusted.look("10.1.2.3", {"Host": "a"}, TrustedProxies())
-    assert (said(caplog), untrusted.watching) == ([], True)
-    untrusted.look("10.1.2.3", {header: "203.0.113.9"}, TrustedProxies())
+    untrusted.check("10.1.2.3", {"Host": "a"}, TrustedProxies())
+    assert (said(caplog), untrusted.active) == ([], True)
+    untrusted.check("10.1.2.3", {header: "203.0.113.9"}, TrustedProxies())
     (line,) = said(caplog)
     for part in ("10.1.2.3 (private network 10.0.0.0/8)", header, "TRUSTED_PROXIES=10.1.2.3"):
         assert part in line
     # What the peer says is no part of it.
     assert "203.0.113.9" not in line
     assert caplog.records[0].levelno == logging.WARNING
-    assert not untrusted.watching
+    assert not untrusted.active
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_nothing_is_said_of_the_internet_and_of_trusted_proxies(
     peer: str, trusted: tuple[object, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     untrusted = UntrustedProxies()
-    untrusted.look(peer, {"X-Forwarded-For": "192.0.2.1"}, TrustedProxies(trusted))  # type: ignore[arg-type]
-    assert (said(caplog), untrusted.watching) == ([], True)
+    untrusted.check(peer, {"X-Forwarded-For": "192.0.2.1"}, TrustedProxies(trusted))  # type: ignore[arg-type]
+    assert (said(caplog), untrusted.active) == ([], True)
 
 
 async def test_a_gateway_says_it_once_whatever_comes(

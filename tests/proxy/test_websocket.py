@@ -6,7 +6,7 @@ import pytest
 from aiohttp import HttpVersion, HttpVersion10, HttpVersion11
 from multidict import CIMultiDict
 
-from gateway.proxy.websocket import accept_of, accepts, key_of
+from gateway.proxy.websocket import accept_of, accepts, handshake_key
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -38,7 +38,7 @@ def test_the_accept_is_that_of_the_standards_example() -> None:
     ],
 )
 def test_a_sound_handshake_has_a_key(changes: dict[str, str | None]) -> None:
-    assert key_of("GET", HttpVersion11, headers(changes)) == KEY
+    assert handshake_key("GET", HttpVersion11, headers(changes)) == KEY
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_sound_handshake_has_a_key(changes: dict[str, str | None]) -> None:
 )
 def test_a_client_may_offer_other_protocols_as_well(first: str, more: tuple[str, ...]) -> None:
     lines = [("Upgrade", value) for value in more]
-    assert key_of("GET", HttpVersion11, headers({"Upgrade": first}, *lines)) == KEY
+    assert handshake_key("GET", HttpVersion11, headers({"Upgrade": first}, *lines)) == KEY
 
 
 @pytest.mark.parametrize(
@@ -93,14 +93,14 @@ def test_a_client_may_offer_other_protocols_as_well(first: str, more: tuple[str,
 def test_whatever_is_not_exactly_one_is_none(
     changes: dict[str, str | None], more: tuple[tuple[str, str], ...]
 ) -> None:
-    assert key_of("GET", HttpVersion11, headers(changes, *more)) is None
+    assert handshake_key("GET", HttpVersion11, headers(changes, *more)) is None
 
 
 @pytest.mark.parametrize(
     ("method", "version"), [("POST", HttpVersion11), ("HEAD", HttpVersion11), ("GET", HttpVersion10)]
 )
 def test_another_method_or_version_makes_none(method: str, version: HttpVersion) -> None:
-    assert key_of(method, version, headers({})) is None
+    assert handshake_key(method, version, headers({})) is None
 
 
 @pytest.mark.parametrize(

@@ -372,7 +372,7 @@ async def test_a_slow_reader_holds_up_its_service_and_no_other_user(start: Start
         writer.write(HANDSHAKE.format(path="/fixed/flood?messages=1000", more="").encode())
         await reader.readuntil(b"\r\n\r\n")
         (tunnel,) = gateway.app[TUNNELS]._open
-        await eventually(lambda: tunnel.service._held)
+        await eventually(lambda: tunnel.service._paused)
         before = tunnel.sent
         async with connected(gateway, "/fixed/echo", None) as socket:
             for _ in range(20):
@@ -404,7 +404,7 @@ async def test_a_slow_service_holds_up_its_client(gateways: Gateways) -> None:
             await reader.readuntil(b"\r\n\r\n")
             (tunnel,) = gateway.app[TUNNELS]._open
             writer.write(b"x" * total)
-            await eventually(lambda: tunnel.client._held)
+            await eventually(lambda: tunnel.client._paused)
             assert tunnel.client._size < 1 << 20
             go_on.set()
             async with asyncio.timeout(30):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.routing.cors import CorsRule, hardly_meant, parse_cors
+from gateway.routing.cors import CorsRule, doubtful_values, parse_cors
 from gateway.routing.spec.faults import RouteFileError, RuleViolation
 from gateway.routing.spec.loader import parse
 
@@ -141,7 +141,7 @@ def test_exposing_everything_to_requests_with_credentials_is_a_warning() -> None
     ],
 )
 def test_what_no_request_of_a_browser_can_match_is_a_warning(values: dict[str, object], said: str) -> None:
-    told = hardly_meant(parse_cors(values))
+    told = doubtful_values(parse_cors(values))
     assert len(told) == 1
     assert said in told[0]
     assert told[0].startswith(f"{next(iter(values))}: ")
@@ -179,7 +179,7 @@ def test_what_no_request_of_a_browser_can_match_is_a_warning(values: dict[str, o
     ],
 )
 def test_what_browsers_send_is_no_warning(values: dict[str, object]) -> None:
-    assert hardly_meant(parse_cors(values)) == ()
+    assert doubtful_values(parse_cors(values)) == ()
 
 
 def test_a_flag_that_is_none_is_a_fault() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.routing.cors import Asked, acts_for_user, is_own, judge, parse_cors
+from gateway.routing.cors import CorsRequest, allows_credentials, evaluate_cors, is_same_origin, parse_cors
 
 RULE = parse_cors(
     {
@@ -28,22 +28,22 @@ def names(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
 @pytest.mark.parametrize("origins", [{"allowedOrigins": "https://shop.test"}, {"allowedOriginPatterns": "*"}])
 @pytest.mark.parametrize("key", ["allowPrivateNetwork", "allow-private-network", "allow_private_network"])
 def test_a_private_network_is_opened_to_preflights_that_ask_for_it(origins: dict[str, str], key: str) -> None:
-    asking = preflight()._replace(from_outside=True)
+    asking = preflight()._replace(from_public_network=True)
     for allowed in (True, False):
         rule = parse_cors({**origins, key: allowed})
-        assert names(judge(rule, asking).headers).get("Allow-Private-Network") == (
+        assert names(evaluate_cors(rule, asking).headers).get("Allow-Private-Network") == (
             "true" if allowed else None
         )
-        assert "Allow-Private-Network" not in names(judge(rule, preflight()).headers)
-        plain = Asked("GET", ("https://shop.test",), from_outside=True)
-        assert "Allow-Private-Network" not in names(judge(rule, plain).headers)
-        refused = judge(rule, preflight("DELETE")._replace(from_outside=True))
+        assert "Allow-Private-Network" not in names(evaluate_cors(rule, preflight()).headers)
+        plain = CorsRequest("GET", ("https://shop.test",), from_public_network=True)
+        assert "Allow-Private-Network" not in names(evaluate_cors(rule, plain).headers)
+        refused = evaluate_cors(rule, preflight("DELETE")._replace(from_public_network=True))
         assert not refused.allowed
         assert "Allow-Private-Network" not in names(refused.headers)
 
 
-def preflight(method: str = "GET", headers: str = "", *origins: str) -> Asked:
-    return Asked("OPTIONS", origins or ("https://shop.test",), False, method, headers)
+def preflight(method: str = "GET", headers: str = "", *origins: str) -> CorsRequest:
+    return CorsRequest("OPTIONS", origins or ("https://shop.test",), False, method, headers)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def preflight(method: str = "GET", headers: str = "", *origins: str) -> Asked:
 def test_an_origin_is_allowed_as_named_or_by_a_pattern_and_never_by_a_trick(
     origin: str, allowed: bool
 ) -> None:
-    verdict = judge(RULE, Asked("GET", (origin,)))
+    verdict = evaluate_cors(RULE, CorsRequest("GET", (origin,)))
     assert verdict.allowed is allowed
     if allowed:
         assert names(verdict.headers) == {
@@ -87,24 +87,26 @@ def test_an_origin_is_allowed_as_named_or_by_a_pattern_and_never_by_a_trick(
         }
     else:
         assert names(verdict.headers) == {}
-    assert acts_for_user(RULE, origin) is allowed
+    assert allows_credentials(RULE, origin) is allowed
 
 
 def test_two_origins_are_none() -> None:
-    assert not judge(RULE, Asked("GET", ("https://shop.test", "https://shop.test"))).allowed
-    assert not judge(ANY_PATTERN, Asked("GET", ("https://shop.test", "https://shop.test"))).allowed
+    assert not evaluate_cors(RULE, CorsRequest("GET", ("https://shop.test", "https://shop.test"))).allowed
+    assert not evaluate_cors(
+        ANY_PATTERN, CorsRequest("GET", ("https://shop.test", "https://shop.test"))
+    ).allowed
 
 
 def test_a_pattern_never_means_null() -> None:
-    assert judge(ANY_PATTERN, Asked("GET", ("https://any.test:8443",))).allowed
-    assert not judge(ANY_PATTERN, Asked("GET", ("null",))).allowed
-    assert names(judge(ANYBODY, Asked("GET", ("null",))).headers) == {"Allow-Origin": "*"}
+    assert evaluate_cors(ANY_PATTERN, CorsRequest("GET", ("https://any.test:8443",))).allowed
+    assert not evaluate_cors(ANY_PATTERN, CorsRequest("GET", ("null",))).allowed
+    assert names(evaluate_cors(ANYBODY, CorsRequest("GET", ("null",))).headers) == {"Allow-Origin": "*"}
 
 
 def test_no_page_acts_with_cookies_without_a_cors_rule_for_credentials() -> None:
-    assert not acts_for_user(None, "https://shop.test")
-    assert not acts_for_user(ANYBODY, "https://shop.test")
-    assert acts_for_user(ANY_PATTERN, "https://shop.test")
+    assert not allows_credentials(None, "https://shop.test")
+    assert not allows_credentials(ANYBODY, "https://shop.test")
+    assert allows_credentials(ANY_PATTERN, "https://shop.test")
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,7 @@ def test_no_page_acts_with_cookies_without_a_cors_rule_for_credentials() -> None
 def test_a_preflight_hears_what_is_allowed_or_nothing(
     method: str, headers: str, said: dict[str, str] | None
 ) -> None:
-    verdict = judge(RULE, preflight(method, headers))
+    verdict = evaluate_cors(RULE, preflight(method, headers))
     assert verdict.allowed is (said is not None)
     if said is not None:
         always = {
@@ -139,15 +141,15 @@ def test_a_preflight_hears_what_is_allowed_or_nothing(
 
 
 def test_where_all_is_allowed_only_what_was_asked_for_is_said_back_and_only_if_it_is_a_name() -> None:
-    said = names(judge(ANYBODY, preflight("PUT", "x-a, x\x7f, <b>, y\udcff, x-b")).headers)
+    said = names(evaluate_cors(ANYBODY, preflight("PUT", "x-a, x\x7f, <b>, y\udcff, x-b")).headers)
     assert said == {"Allow-Origin": "*", "Allow-Methods": "PUT", "Allow-Headers": "x-a, x-b"}
-    assert not judge(ANYBODY, preflight("PUT\udcff")).allowed
-    assert not judge(ANYBODY, preflight("PUT", "<b>")).allowed
+    assert not evaluate_cors(ANYBODY, preflight("PUT\udcff")).allowed
+    assert not evaluate_cors(ANYBODY, preflight("PUT", "<b>")).allowed
 
 
 def test_a_request_without_origin_or_of_our_own_goes_on_and_its_answer_varies() -> None:
-    for asked in (Asked("PUT", ()), Asked("PUT", ("https://evil.test",), own=True)):
-        verdict = judge(RULE, asked)
+    for asked in (CorsRequest("PUT", ()), CorsRequest("PUT", ("https://evil.test",), own=True)):
+        verdict = evaluate_cors(RULE, asked)
         assert verdict.allowed
         assert [name for name, _ in verdict.headers] == ["Vary"] * 3
 
@@ -169,10 +171,10 @@ def test_a_request_without_origin_or_of_our_own_goes_on_and_its_answer_varies() 
     ],
 )
 def test_the_own_origin_is_no_other_one(origin: str, scheme: str, host: str, port: str, own: bool) -> None:
-    assert is_own(origin, scheme, host, port) is own
+    assert is_same_origin(origin, scheme, host, port) is own
 
 
 def test_an_origin_of_any_length_is_judged_in_linear_time() -> None:
     rule = parse_cors({"allowedOriginPatterns": "*".join(["https://", *[".a"] * 12])})
-    assert not judge(rule, Asked("GET", ("https://" + ".a" * 100 + ".b",))).allowed
-    assert not judge(rule, Asked("GET", ("https://" + ".a" * 4000 + ".b",))).allowed
+    assert not evaluate_cors(rule, CorsRequest("GET", ("https://" + ".a" * 100 + ".b",))).allowed
+    assert not evaluate_cors(rule, CorsRequest("GET", ("https://" + ".a" * 4000 + ".b",))).allowed

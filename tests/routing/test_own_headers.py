@@ -98,14 +98,14 @@ def test_what_a_filter_takes_away_or_says_to_the_client(filter_text: str, effect
 
 def test_what_is_said_here_is_what_is_done_elsewhere() -> None:
     """The rooms that remove these headers keep lists of their own."""
-    closed = {name.decode() for name in identity._CLOSED}
+    closed = {name.decode() for name in identity._IDENTITY_HEADERS}
     assert set(own_headers._NO_EFFECT) == closed
     hops = {name.decode() for name in proxy_headers._HOP_BY_HOP if name.startswith(b"proxy")}
     assert all(no_effect_in_request(name) and no_effect_in_answer(name) for name in hops)
     assert all(map(no_effect_in_request, TRACE_HEADERS))
     rewritten = {name.decode() for name in proxy_headers._REWRITTEN}
     assert {name for name in rewritten if is_written(name)} == rewritten
-    known = {name.decode() for name in proxy_headers._NOT_FROM_CLIENTS} - {"host"}
+    known = {name.decode() for name in proxy_headers._STRIPPED_FROM_REQUESTS} - {"host"}
     # Those that concern the message's framing or the connection are faults.
     faults = {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
     assert {name for name in known if not (no_effect_in_request(name) or is_told(name))} == faults

@@ -18,8 +18,8 @@ from gateway.app import ARRIVALS as QUEUE
 from gateway.context import OBSERVERS
 from gateway.middleware.resolve import RESOLVER
 from gateway.observability.loop_lag import LoopLag
-from gateway.server.arrivals import ARRIVALS, TURN_SECONDS, Arrivals, Queued, RefusalOf
-from gateway.server.whole_response import JsonAnswer
+from gateway.server.arrivals import ARRIVALS, TARGET_ITERATION_SECONDS, Arrivals, QueuedConnection, RefusalOf
+from gateway.server.whole_response import JsonResponse
 from tests.support.gateway import ROUTES, Gateways, Running
 
 LINEUP = "POST /api/v1/queue/lineup"
@@ -41,16 +41,16 @@ class Newcomer:
         self.head = HEAD + b"%d" % number
 
     def comes(self) -> None:
-        if self._lane.keeps(self, self.head):
+        if self._lane.enqueue(self, self.head):
             self._queued = self.head
         else:
-            self.take(self.head)
+            self.process_head(self.head)
 
     def leave_queue(self, head: bytes) -> bool:
         waits, self._queued = self._queued is head, b""
         return waits
 
-    def take(self, data: bytes) -> None:
+    def process_head(self, data: bytes) -> None:
         assert data is self.head
         self.told.append(("taken", self.number))
 
@@ -105,14 +105,14 @@ async def test_a_few_are_taken_at_once_and_the_others_turn_by_turn_in_their_orde
 async def test_long_turns_take_fewer_of_them_and_short_ones_more() -> None:
     crowd = Crowd(patience=0)
     crowd.come(3000)
-    await crowd.turns(20, of=2 * TURN_SECONDS)
+    await crowd.turns(20, of=2 * TARGET_ITERATION_SECONDS)
     before = len(crowd.told)
-    await crowd.turns(of=2 * TURN_SECONDS)
+    await crowd.turns(of=2 * TARGET_ITERATION_SECONDS)
     fewest = len(crowd.told) - before
     assert 0 < fewest < 16
-    await crowd.turns(30, of=TURN_SECONDS / 2)
+    await crowd.turns(30, of=TARGET_ITERATION_SECONDS / 2)
     before = len(crowd.told)
-    await crowd.turns(of=TURN_SECONDS / 2)
+    await crowd.turns(of=TARGET_ITERATION_SECONDS / 2)
     assert len(crowd.told) - before > 32
 
 
@@ -175,17 +175,17 @@ async def gateway(gateways: Gateways) -> Running:
 def becomes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     becomes: str = request.param
 
-    def keeps(lane: Arrivals, connection: Queued, head: bytes) -> bool:
+    def enqueue(lane: Arrivals, connection: QueuedConnection, head: bytes) -> bool:
         if becomes == "taken":
             lane._waiting.append((connection, head, lane._clock()))
         else:
             lane._refused.append((connection, head))
-        if not lane._turning:
-            lane._turning = True
-            asyncio.get_running_loop().call_soon(lane._turn)
+        if not lane._scheduled:
+            lane._scheduled = True
+            asyncio.get_running_loop().call_soon(lane._run_iteration)
         return True
 
-    monkeypatch.setattr(Arrivals, "keeps", keeps)
+    monkeypatch.setattr(Arrivals, "enqueue", enqueue)
     # However busy this machine is.
     monkeypatch.setattr(LoopLag, "milliseconds", 0.0)
     return becomes
@@ -377,9 +377,9 @@ async def test_an_admitted_user_does_not_wait_behind_the_crowd(
     buyer = gateway.user("buyer")
     assert (await buyer.lineup()).json["state"] == "ALLOWED_IN"
     # One newcomer a turn, so that turns can be told apart from milliseconds.
-    for name in ("_FEWEST", "_MOST"):
+    for name in ("_MIN_BATCH", "_MAX_BATCH"):
         monkeypatch.setattr(f"gateway.server.arrivals.{name}", 1)
-    gateway.app[QUEUE]._a_turn = 1
+    gateway.app[QUEUE]._batch_size = 1
     url, crowd = URL(gateway.base), 300
     lines = [Line(*await asyncio.open_connection(url.host, url.port)) for _ in range(crowd + 1)]
     for number, line in enumerate(lines[1:]):
@@ -396,5 +396,5 @@ async def test_an_admitted_user_does_not_wait_behind_the_crowd(
 
 
 def test_an_answer_of_this_kind_is_whole() -> None:
-    assert issubclass(JsonAnswer, web.Response)
+    assert issubclass(JsonResponse, web.Response)
     assert all(b" /api/v1/queue/" in beginning for beginning in ARRIVALS)

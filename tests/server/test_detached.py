@@ -19,7 +19,7 @@ from gateway.context import DETACHED, HUBS
 from gateway.serve import runner_of
 from gateway.server.listener import Server
 from gateway.sse import hub
-from gateway.sse.state_reader import Reader
+from gateway.sse.state_reader import StateReader
 from tests.support.gateway import ROUTES, Caller, Gateways, Running, settings_for
 from tests.support.listening import listening
 from tests.support.raw_http import Client, connected
@@ -96,7 +96,7 @@ async def test_an_open_stream_keeps_nothing_of_aiohttp_and_nothing_of_its_query(
     before = len(server_of(gateway).connections)
     async with open_stream(gateway, user):
         await eventually(lambda: len(server_of(gateway).connections) == before)
-        (stream,) = gateway.app[HUBS]["default"]._registry.tabs()
+        (stream,) = gateway.app[HUBS]["default"]._registry.subscribers()
 
         assert len(gateway.app[DETACHED]) == 1
         assert stream._on_end.target.raw_query == ""
@@ -111,11 +111,11 @@ async def test_metrics_count_it_as_under_way_until_it_ends(gateways: Gateways) -
     user = await waiting(gateway)
     metrics = gateway.app[METRICS]
     async with open_stream(gateway, user):
-        assert metrics.under_way == 1
-    await eventually(lambda: metrics.under_way == 0)
+        assert metrics.in_progress == 1
+    await eventually(lambda: metrics.in_progress == 0)
     await asyncio.sleep(0)
 
-    assert metrics.under_way == 0
+    assert metrics.in_progress == 0
 
 
 @pytest.mark.parametrize("when", ["in the same piece", "while it is open"])
@@ -188,7 +188,7 @@ class TestTheAccessLog:
                     client.writer.write_eof()
                 else:
                     if how == "flooding":
-                        (stream,) = gateway.app[HUBS]["default"]._registry.tabs()
+                        (stream,) = gateway.app[HUBS]["default"]._registry.subscribers()
                         client.send(b"x" * 70_000)
                         await eventually(lambda: not stream._transport.is_reading())
                     sock = client.writer.get_extra_info("socket")
@@ -206,7 +206,7 @@ class TestTheAccessLog:
         self, gateways: Gateways, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(hub, "OPENING_SECONDS", PATIENCE)
-        monkeypatch.setattr(Reader, "one", lambda *_: None)
+        monkeypatch.setattr(StateReader, "read_one", lambda *_: None)
         async with self.logging(gateways) as (gateway, lines):
             user = await waiting(gateway)
             async with connected(gateway.base) as client:
@@ -281,7 +281,7 @@ class TestStopping:
             assert len(gateway.app[DETACHED]) == 0
             assert not (await client.rest()).endswith(b"\r\n0\r\n\r\n")
         assert len(gateway.app[HUBS]["default"]) == 0
-        assert gateway.app[METRICS].under_way == 0
+        assert gateway.app[METRICS].in_progress == 0
 
 
 async def test_a_fault_of_ours_behind_the_hand_over_ends_the_connection(
@@ -299,4 +299,4 @@ async def test_a_fault_of_ours_behind_the_hand_over_ends_the_connection(
 
         assert await client.rest() == b""
     assert len(gateway.app[DETACHED]) == 0
-    assert gateway.app[METRICS].under_way == 0
+    assert gateway.app[METRICS].in_progress == 0

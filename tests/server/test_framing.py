@@ -11,7 +11,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from gateway.routing.path import parse_target
-from gateway.server.framing import fault_of, with_host
+from gateway.server.framing import head_error, with_host
 
 HOST = (b"Host", b"h")
 LENGTH = (b"Content-Length", b"5")
@@ -51,7 +51,7 @@ SOUND = [
 
 @pytest.mark.parametrize("head", SOUND)
 def test_a_sound_head_has_no_fault(head: Head) -> None:
-    assert fault_of(head) is None
+    assert head_error(head) is None
 
 
 FAULTY = {
@@ -88,7 +88,7 @@ FAULTY = {
     ("fault", "head"), [(fault, head) for fault, heads in FAULTY.items() for head in heads]
 )
 def test_a_head_with_a_fault_is_told_by_its_reason(fault: str, head: Head) -> None:
-    assert fault_of(head) == fault
+    assert head_error(head) == fault
 
 
 def message(target: str, *hosts: str, version: HttpVersion = HttpVersion10) -> RawRequestMessage:
@@ -111,7 +111,7 @@ def test_without_a_host_in_http_1_0_the_target_names_it(target: str, host: str) 
     assert found.headers.getall("Host") == [host]
     assert found.headers.getall("A") == ["b"]
     assert found.raw_headers == ((b"Host", host.encode()), (b"A", b"b"))
-    assert fault_of(found) is None
+    assert head_error(found) is None
     assert parse_target(found.path, host).raw_path in ("/a", "/")
 
 

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.server.framing import ChunkedBody, Ends, RequestLine, one_whole_head
+from gateway.server.framing import ChunkedBody, HeadEndScanner, RequestLineScanner, is_single_head
 
 
 def pieces(reads: list[bytes]) -> list[bytes]:
     """What the reads are cut into; a piece goes on in the next one unless it ends."""
-    ends, cut = Ends(), [b""]
+    ends, cut = HeadEndScanner(), [b""]
     for data in reads:
         at = 0
         while at < len(data):
-            end = ends.next(data, at)
+            end = ends.find_end(data, at)
             cut[-1] += data[at:end]
             if cut[-1].endswith(b"\r\n\r\n"):
                 cut.append(b"")
@@ -64,18 +64,18 @@ BAD = [
 @pytest.mark.parametrize("line", GOOD)
 def test_a_request_line_may_come_in_any_pieces(line: bytes) -> None:
     for size in (1, 2, 5, len(line)):
-        watched = RequestLine(100)
-        assert all(watched.takes(line[at : at + size]) for at in range(0, len(line), size))
-        assert watched.takes(b"whatever\r\n follows")
+        watched = RequestLineScanner(100)
+        assert all(watched.feed(line[at : at + size]) for at in range(0, len(line), size))
+        assert watched.feed(b"whatever\r\n follows")
         watched.begin()
-        assert not watched.takes(b"x\r\n\r\n")
+        assert not watched.feed(b"x\r\n\r\n")
 
 
 @pytest.mark.parametrize("line", BAD)
 def test_a_line_that_is_none_is_refused_when_it_ends_at_the_latest(line: bytes) -> None:
     for size in (1, 2, 5, len(line)):
-        watched = RequestLine(100)
-        assert not all(watched.takes(line[at : at + size]) for at in range(0, len(line), size))
+        watched = RequestLineScanner(100)
+        assert not all(watched.feed(line[at : at + size]) for at in range(0, len(line), size))
 
 
 REPLACED = [
@@ -89,28 +89,28 @@ REPLACED = [
 ]
 
 
-@pytest.mark.parametrize(("sent", "ready", "meant"), REPLACED)
+@pytest.mark.parametrize(("sent", "ready", "original"), REPLACED)
 def test_a_parser_gets_a_line_that_it_takes_and_only_when_it_is_whole(
-    sent: bytes, ready: bytes, meant: tuple[str, str] | None
+    sent: bytes, ready: bytes, original: tuple[str, str] | None
 ) -> None:
     for size in (1, 2, 7, len(sent)):
-        watched = RequestLine(100)
+        watched = RequestLineScanner(100)
         given = b""
         for at in range(0, len(sent), size):
             piece = sent[at : at + size]
-            assert watched.takes(piece)
-            given += watched.ready
+            assert watched.feed(piece)
+            given += watched.output
             assert not given or b"\r\n" in given[2:]
         assert given == ready
-        assert watched.meant == meant
+        assert watched.original == original
         watched.begin()
-        assert watched.meant is None
+        assert watched.original is None
 
 
 def test_a_line_has_a_longest_length() -> None:
-    watched = RequestLine(100)
-    assert watched.takes(b"GET /" + b"a" * 95)
-    assert not watched.takes(b"a")
+    watched = RequestLineScanner(100)
+    assert watched.feed(b"GET /" + b"a" * 95)
+    assert not watched.feed(b"a")
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_line_has_a_longest_length() -> None:
     ],
 )
 def test_one_whole_head_is_told_from_everything_else(data: bytes, whole: bool) -> None:
-    assert one_whole_head(data, 100) is whole
+    assert is_single_head(data, 100) is whole
 
 
 END = b"0\r\n\r\n"
@@ -142,7 +142,7 @@ def follow(reads: list[bytes]) -> tuple[ChunkedBody, bytes, bytes]:
     for number, data in enumerate(reads):
         at = 0
         while at < len(data) and not body.done and not body.fault:
-            piece, at = body.take(data, at)
+            piece, at = body.feed(data, at)
             passed += piece
         if body.done or body.fault:
             return body, passed, data[at:] + b"".join(reads[number + 1 :])

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from gateway.server.listener import Server
-from gateway.server.whole_response import JsonAnswer
+from gateway.server.whole_response import JsonResponse
 from tests.support.listening import listening
 
 REQUESTS = 400
@@ -21,7 +21,7 @@ async def test_backpressure_stops_serving_a_client_that_does_not_read_and_loses_
     async def handle(_request: web.BaseRequest) -> web.StreamResponse:
         nonlocal served
         served += 1
-        return JsonAnswer(BODY)
+        return JsonResponse(BODY)
 
     async with listening(web.ServerRunner(Server(handle), shutdown_timeout=1.0)) as base:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(base.rpartition(":")[2]), limit=1000)
@@ -55,7 +55,7 @@ async def test_it_is_framed_as_the_client_can_read_it(
     asked: bytes, connection: bytes | None, has_body: bool
 ) -> None:
     async def handle(_request: web.BaseRequest) -> web.StreamResponse:
-        return JsonAnswer(b"{}", status=503, headers={"Retry-After": "3"})
+        return JsonResponse(b"{}", status=503, headers={"Retry-After": "3"})
 
     async with listening(web.ServerRunner(Server(handle), shutdown_timeout=1.0)) as base:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(base.rpartition(":")[2]))

@@ -25,7 +25,7 @@ from gateway.routing.spec.faults import RouteFileError
 from gateway.routing.spec.loader import parse
 from gateway.server.deadlines import Deadlines
 from gateway.server.limits import UNLIMITED_FILES
-from gateway.server.listener import Server, most_descriptors
+from gateway.server.listener import Server, max_descriptors
 from gateway.settings.fields import Setting
 from gateway.settings.model import TABLE, Settings
 from tests.proxy.rig import gateway_to, keeping
@@ -205,7 +205,7 @@ def test_files_without_limit_are_many_and_not_none(
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda which: (soft, soft))
     assert 300 < derived(Settings.from_env({})) <= UNLIMITED_FILES
-    assert 1000 < most_descriptors() <= UNLIMITED_FILES
+    assert 1000 < max_descriptors() <= UNLIMITED_FILES
 
 
 async def test_a_server_with_no_time_to_stop_stops_at_once() -> None:

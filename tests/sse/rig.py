@@ -107,7 +107,7 @@ class Told:
     def frames(self, count: int) -> None:
         self.written += count
 
-    def reader_cut_off(self) -> None:
+    def slow_client_cut_off(self) -> None:
         self.log.append("cut_off")
 
     def turned(self, outcome: str, seconds: float) -> None:
@@ -222,23 +222,23 @@ class World:
     """A hub behind a real server on a port of its own."""
 
     def __init__(
-        self, tempo: StreamTimings, *, seats: int, max_buffer: int, limits: ConnectionLimits
+        self, timings: StreamTimings, *, stream_limit: int, max_buffer: int, limits: ConnectionLimits
     ) -> None:
         self.room = Room()
         self.told = Told()
         self.words = Words()
-        self.seats = StreamLimit(seats)
+        self.stream_limit = StreamLimit(stream_limit)
         self.kept: list[tuple[float, float]] = []
         """First estimates shown, and how long it really took."""
         self.hub = Hub(
             self.room,
             self.told,
             self.words,
-            self.seats,
-            tempo=tempo,
+            self.stream_limit,
+            timings=timings,
             counts=self.told,
             on_run=self.told.turned,
-            on_kept=lambda promised, real: self.kept.append((promised, real)),
+            on_admitted=lambda first_estimate, real: self.kept.append((first_estimate, real)),
         )
         self.max_buffer = max_buffer
         self.connections = DetachedConnections(limits)
@@ -263,12 +263,14 @@ class World:
             self.hub.serve(opened)
         return stream
 
-    async def tab(self, user: str = "kim", version: str = "1.1", *headers: str, locale: str = "ko") -> Tab:
+    async def subscriber(
+        self, user: str = "kim", version: str = "1.1", *headers: str, locale: str = "ko"
+    ) -> Tab:
         """Opens a stream for ``user``."""
         connection = await asyncio.open_connection(*self.address)
-        tab = Tab(*connection)
-        self._open.append(tab)
-        return await tab.get(f"/stream?user={user}&locale={locale}", version, *headers)
+        subscriber = Tab(*connection)
+        self._open.append(subscriber)
+        return await subscriber.get(f"/stream?user={user}&locale={locale}", version, *headers)
 
     @asynccontextmanager
     async def deaf(self, user: str) -> AsyncIterator[tuple[Subscriber, socket.socket]]:
@@ -281,29 +283,36 @@ class World:
             await loop.sock_connect(connection, self.address)
             head = f"GET /stream?user={user} HTTP/1.1\r\nHost: test\r\n\r\n"
             await loop.sock_sendall(connection, head.encode())
-            await eventually(lambda: any(tab.ticket == 99 for tab in self.hub._registry.tabs()))
-            yield next(tab for tab in self.hub._registry.tabs() if tab.user == user), connection
+            await eventually(
+                lambda: any(subscriber.ticket == 99 for subscriber in self.hub._registry.subscribers())
+            )
+            yield (
+                next(
+                    subscriber for subscriber in self.hub._registry.subscribers() if subscriber.user == user
+                ),
+                connection,
+            )
 
     async def gone(self, count: int = 0) -> None:
         """Waits until no more than ``count`` streams are left."""
         await eventually(lambda: len(self.hub) <= count)
 
     def close(self) -> None:
-        for tab in self._open:
-            tab.close()
+        for subscriber in self._open:
+            subscriber.close()
 
 
 @asynccontextmanager
 async def world(
-    tempo: StreamTimings = STILL,
+    timings: StreamTimings = STILL,
     *,
-    seats: int = 10_000,
+    stream_limit: int = 10_000,
     max_buffer: int = 65536,
     handler_cancellation: bool = True,
     limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008 - frozen
 ) -> AsyncIterator[World]:
     """A running world; on leaving it all of its connections are closed."""
-    here = World(tempo, seats=seats, max_buffer=max_buffer, limits=limits)
+    here = World(timings, stream_limit=stream_limit, max_buffer=max_buffer, limits=limits)
     async with serving(here.handle, handler_cancellation=handler_cancellation) as (host, port, here.server):
         here.address = (host, port)
         try:

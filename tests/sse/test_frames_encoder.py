@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.sse.frames import Encoder, Frame
-from gateway.sse.termination import AllowedIn, Refused, StreamEnd
+from gateway.sse.termination import AllowedIn, StreamEnd, StreamRefused
 from tests.sse.rig import Block, State, Words, parse
 
 
@@ -37,12 +37,12 @@ def block(frame: Frame) -> Block:
             ),
         ),
         (
-            Refused("REMOVED", "ABSENT"),
+            StreamRefused("REMOVED", "ABSENT"),
             "en",
             Block("ERROR", {"code": "REMOVED", "message": "en", "reason": "ABSENT"}, "end", 600_000),
         ),
         (
-            Refused("NOT_IN_QUEUE"),
+            StreamRefused("NOT_IN_QUEUE"),
             "ko",
             Block("ERROR", {"code": "NOT_IN_QUEUE", "message": "ko"}, "end", 600_000),
         ),

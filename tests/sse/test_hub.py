@@ -14,11 +14,11 @@ from tests.support.waiting import eventually
 async def waiting(here: World, user: str = "kim", ticket: int = 5, *, locale: str = "ko") -> Tab:
     """A stream of a waiting user that has had its first event."""
     here.room.states[user] = State(ticket=ticket)
-    tab = await here.tab(user, locale=locale)
-    block = await tab.next()
+    subscriber = await here.subscriber(user, locale=locale)
+    block = await subscriber.next()
     assert block is not None
     assert block.event == "STATUS_UPDATE"
-    return tab
+    return subscriber
 
 
 def short(blocks: list[Block]) -> list[tuple[str, object]]:
@@ -32,7 +32,7 @@ class TestOpening:
     async def test_the_first_event_is_the_state_and_carries_a_spread_reconnection_time(self) -> None:
         async with world() as here:
             here.room.states["kim"] = State(ticket=5)
-            block = await (await here.tab()).next()
+            block = await (await here.subscriber()).next()
 
         assert block is not None
         assert (block.event, block.data and block.data["ticket"]) == ("STATUS_UPDATE", 5)
@@ -48,7 +48,7 @@ class TestOpening:
     ) -> None:
         async with world() as here:
             here.room.states["kim"] = state
-            blocks = await (await here.tab()).rest()
+            blocks = await (await here.subscriber()).rest()
             await here.gone()
 
         assert short(blocks) == [told]
@@ -57,8 +57,8 @@ class TestOpening:
     async def test_texts_are_in_the_streams_language(self) -> None:
         async with world() as here:
             here.room.states["kim"] = ALLOWED_IN
-            (korean,) = await (await here.tab()).rest()
-            (english,) = await (await here.tab(locale="en")).rest()
+            (korean,) = await (await here.subscriber()).rest()
+            (english,) = await (await here.subscriber(locale="en")).rest()
 
         assert korean.data == {"message": "입장 가능합니다.", "room": "default", "expiresInSeconds": 240}
         assert english.data == {"message": "You may enter.", "room": "default", "expiresInSeconds": 240}
@@ -66,13 +66,13 @@ class TestOpening:
     async def test_without_a_room_to_ask_the_stream_lives_on(self) -> None:
         async with world() as here:
             here.room.away = True
-            tab = await here.tab()
+            subscriber = await here.subscriber()
             await here.room.asked.wait()
             here.room.away = False
             here.room.states["kim"] = State(ticket=5)
             await here.hub.reconcile()
 
-            assert (await tab.next()).event == "STATUS_UPDATE"
+            assert (await subscriber.next()).event == "STATUS_UPDATE"
 
 
 class TestEventBeforeTheState:
@@ -94,39 +94,39 @@ class TestEventBeforeTheState:
         async with world() as here:
             here.room.states["kim"] = read
             here.room.open.clear()
-            tab = await here.tab()
+            subscriber = await here.subscriber()
             await here.room.asked.wait()
             here.hub.deliver(event)
             here.hub.deliver(event)
             here.room.open.set()
 
-            assert short(await tab.rest()) == told
+            assert short(await subscriber.rest()) == told
 
     @pytest.mark.parametrize("ticket", [4, None])
     async def test_one_about_an_older_place_is_ignored(self, ticket: int | None) -> None:
         async with world() as here:
             here.room.states["kim"] = State(ticket=5)
             here.room.open.clear()
-            tab = await here.tab()
+            subscriber = await here.subscriber()
             await here.room.asked.wait()
             here.hub.deliver(Event("kim", ticket, "REMOVED", "LEFT"))
             here.room.open.set()
-            assert (await tab.next()).event == "STATUS_UPDATE"
+            assert (await subscriber.next()).event == "STATUS_UPDATE"
             here.hub.deliver(Event("kim", 5))
 
-            assert short(await tab.rest()) == [("ALLOWED_IN", None)]
+            assert short(await subscriber.rest()) == [("ALLOWED_IN", None)]
 
     async def test_an_old_one_after_a_new_one_does_not_hide_it(self) -> None:
         async with world() as here:
             here.room.states["kim"] = State(ticket=5)
             here.room.open.clear()
-            tab = await here.tab()
+            subscriber = await here.subscriber()
             await here.room.asked.wait()
             here.hub.deliver(Event("kim", 5))
             here.hub.deliver(Event("kim", 3, "REMOVED", "LEFT"))
             here.room.open.set()
 
-            assert short(await tab.rest()) == [("ALLOWED_IN", None)]
+            assert short(await subscriber.rest()) == [("ALLOWED_IN", None)]
 
 
 class TestEvents:
@@ -142,32 +142,32 @@ class TestEvents:
     )
     async def test_one_about_this_place_ends_the_stream(self, event: Event, told: tuple[str, object]) -> None:
         async with world() as here:
-            tab = await waiting(here)
+            subscriber = await waiting(here)
             here.hub.deliver(event)
 
-            assert short(await tab.rest()) == [told]
+            assert short(await subscriber.rest()) == [told]
 
     @pytest.mark.parametrize("event", [Event("kim", 4), Event("lee", 5), Event("kim", None)])
     async def test_an_event_about_another_ticket_or_user_does_not(self, event: Event) -> None:
         async with world() as here:
-            tab = await waiting(here)
+            subscriber = await waiting(here)
             here.hub.deliver(event)
             here.hub.deliver(Event("kim", 5, "REMOVED", "LEFT"))
 
-            assert short(await tab.rest()) == [("ERROR", "LEFT")]
+            assert short(await subscriber.rest()) == [("ERROR", "LEFT")]
 
     async def test_nothing_follows_a_last_frame(self) -> None:
         async with world() as here:
-            tab = await waiting(here)
+            subscriber = await waiting(here)
             here.hub.deliver(Event("kim", 5))
             here.hub.deliver(Event("kim", 6, "REMOVED", "LEFT"))
             await here.hub.reconcile()
 
-            assert short(await tab.rest()) == [("ALLOWED_IN", None)]
+            assert short(await subscriber.rest()) == [("ALLOWED_IN", None)]
 
     async def test_a_state_read_before_the_event_and_answered_after_it_says_nothing(self) -> None:
         async with world() as here:
-            tab = await waiting(here)
+            subscriber = await waiting(here)
             here.room.open.clear()
             here.room.asked.clear()
             reconciling = asyncio.create_task(here.hub.reconcile())
@@ -176,7 +176,7 @@ class TestEvents:
             here.room.open.set()
             await reconciling
 
-            assert short(await tab.rest()) == [("ALLOWED_IN", None)]
+            assert short(await subscriber.rest()) == [("ALLOWED_IN", None)]
 
     async def test_a_state_read_before_a_stream_opened_is_not_sent_to_that_stream(self) -> None:
         async with world() as here:
@@ -187,7 +187,7 @@ class TestEvents:
             stale = asyncio.create_task(here.hub.reconcile())
             await here.room.asked.wait()
             here.room.states["kim"] = State(ticket=9)
-            new = await here.tab()
+            new = await here.subscriber()
             await eventually(lambda: len(here.hub) == 2)
             here.room.open.set()
             await stale
@@ -199,20 +199,20 @@ class TestEvents:
 
     async def test_a_room_that_lost_its_memory_and_counts_anew_is_followed(self) -> None:
         async with world() as here:
-            tab = await waiting(here, ticket=500)
+            subscriber = await waiting(here, ticket=500)
             here.room.states["kim"] = State(ticket=3)
             await here.hub.reconcile()
             here.hub.deliver(Event("kim", 3))
 
-            assert short(await tab.rest()) == [("ALLOWED_IN", None)]
+            assert short(await subscriber.rest()) == [("ALLOWED_IN", None)]
 
 
 class TestTabs:
     async def test_all_streams_of_a_user_get_every_event(self) -> None:
         async with world() as here:
-            tabs = [await waiting(here), await waiting(here, locale="en")]
+            subscribers = [await waiting(here), await waiting(here, locale="en")]
             here.hub.deliver(Event("kim", 5))
-            ends = [(await tab.rest())[-1] for tab in tabs]
+            ends = [(await subscriber.rest())[-1] for subscriber in subscribers]
 
         assert [block.event for block in ends] == ["ALLOWED_IN", "ALLOWED_IN"]
         assert [block.data and block.data["message"] for block in ends] == [
@@ -225,8 +225,8 @@ class TestTabs:
             for _ in range(3):
                 await waiting(here)
             before = here.words.rendered
-            for person in next(here.hub._registry.slots()):
-                await here.hub._reader.each([person], here.hub._tell)
+            for entry in next(here.hub._registry.slots()):
+                await here.hub._reader.read_each([entry], here.hub._send_status)
 
             assert here.words.rendered == before + 1
 
@@ -252,8 +252,8 @@ class TestTabs:
 
     async def test_one_stream_too_many_ends_the_oldest(self) -> None:
         async with world() as here:
-            tabs = [await waiting(here, locale="en") for _ in range(STILL.streams_per_user + 1)]
-            oldest = (await tabs[0].rest())[-1]
+            subscribers = [await waiting(here, locale="en") for _ in range(STILL.streams_per_user + 1)]
+            oldest = (await subscribers[0].rest())[-1]
 
             assert (oldest.data, oldest.last_id) == ({"code": "TOO_MANY_STREAMS", "message": "en"}, "end")
             await here.gone(STILL.streams_per_user)
@@ -264,8 +264,8 @@ class TestTabs:
         async with world(
             StreamTimings(status_interval=3600.0, heartbeat=0.02), handler_cancellation=False
         ) as here:
-            tab = await waiting(here)
-            tab.close()
+            subscriber = await waiting(here)
+            subscriber.close()
             await here.gone()
 
             assert here.told.log == ["+kim", "closed", "-kim"]
@@ -283,14 +283,14 @@ class TestFull:
     async def test_a_full_instance_tells_the_state_once_and_ends(
         self, state: State, told: tuple[str, object], retries: tuple[int, int]
     ) -> None:
-        async with world(seats=1) as here:
+        async with world(stream_limit=1) as here:
             await waiting(here, "lee")
             assert here.hub.full
             here.room.states["kim"] = state
-            tab = await here.tab()
-            (block,) = await tab.rest()
+            subscriber = await here.subscriber()
+            (block,) = await subscriber.rest()
 
-            assert tab.status == 200
+            assert subscriber.status == 200
             assert short([block]) == [told]
             assert block.retry is not None
             assert retries[0] <= block.retry <= retries[1]
@@ -298,16 +298,16 @@ class TestFull:
             assert here.told.log == ["+lee"]
 
     async def test_a_full_instance_without_a_room_to_ask_says_come_back(self) -> None:
-        async with world(seats=0) as here:
+        async with world(stream_limit=0) as here:
             here.room.away = True
-            (block,) = await (await here.tab()).rest()
+            (block,) = await (await here.subscriber()).rest()
 
         assert (block.event, block.last_id, block.comments) == ("", None, ("no room here",))
         assert block.retry is not None
         assert 5000 <= block.retry <= 15_000
 
     async def test_a_seat_that_becomes_free_is_taken_again(self) -> None:
-        async with world(seats=1) as here:
+        async with world(stream_limit=1) as here:
             await waiting(here)
             here.hub.deliver(Event("kim", 5))
 
@@ -329,55 +329,55 @@ class TestReconcile:
 
     async def test_it_begins_at_once_when_events_come_again(self) -> None:
         async with world() as here:
-            tab = await waiting(here)
+            subscriber = await waiting(here)
             for state in (State(ticket=5), ALLOWED_IN):
                 here.room.states["kim"] = state
                 here.room.asked.clear()
                 here.hub.restored()
                 await here.room.asked.wait()
 
-            assert short(await tab.rest()) == [("ALLOWED_IN", None)]
+            assert short(await subscriber.rest()) == [("ALLOWED_IN", None)]
 
     async def test_a_stream_still_waiting_for_its_first_state_gets_it_from_there(self) -> None:
         async with world() as here:
             here.room.states["kim"] = State(ticket=5)
             here.room.open.clear()
-            tab = await here.tab()
+            subscriber = await here.subscriber()
             await here.room.asked.wait()
             reconciling = asyncio.create_task(here.hub.reconcile())
             await eventually(lambda: len(here.room.calls) == 2)
             here.room.open.set()
             await reconciling
 
-            assert (await tab.next()).event == "STATUS_UPDATE"
+            assert (await subscriber.next()).event == "STATUS_UPDATE"
 
 
 class TestEstimates:
     async def test_the_first_estimate_shown_is_compared_with_the_real_wait_once_for_all_streams(self) -> None:
         async with world() as here:
             here.room.states["kim"] = State(ticket=5, estimated_wait=40.0)
-            tabs = [await here.tab(), await here.tab()]
-            for tab in tabs:
-                await tab.next()
+            subscribers = [await here.subscriber(), await here.subscriber()]
+            for subscriber in subscribers:
+                await subscriber.next()
             here.room.states["kim"] = State(ticket=5, estimated_wait=20.0)
             await here.hub.reconcile()
             here.hub.deliver(Event("kim", 5))
-            for tab in tabs:
-                await tab.rest()
-        ((promised, real),) = here.kept
-        assert promised == 40.0
+            for subscriber in subscribers:
+                await subscriber.rest()
+        ((first_estimate, real),) = here.kept
+        assert first_estimate == 40.0
         assert 0 < real < 30
 
     async def test_with_a_new_ticket_another_one_counts(self) -> None:
         async with world() as here:
             here.room.states["kim"] = State(ticket=5, estimated_wait=40.0)
-            tab = await here.tab()
-            await tab.next()
+            subscriber = await here.subscriber()
+            await subscriber.next()
             here.room.states["kim"] = State(ticket=9, estimated_wait=90.0)
             await here.hub.reconcile()
             here.hub.deliver(Event("kim", 9))
-            await tab.rest()
-        assert [promised for promised, _ in here.kept] == [90.0]
+            await subscriber.rest()
+        assert [first_estimate for first_estimate, _ in here.kept] == [90.0]
 
     @pytest.mark.parametrize(
         ("estimate", "event"),
@@ -392,6 +392,6 @@ class TestEstimates:
     ) -> None:
         async with world() as here:
             here.room.states["kim"] = State(ticket=5, estimated_wait=estimate)
-            await (await here.tab()).next()
+            await (await here.subscriber()).next()
             here.hub.deliver(event)
         assert here.kept == []

@@ -24,29 +24,29 @@ QUICK = StreamTimings(status_interval=0.1, heartbeat=3600.0, streams_per_user=3)
 async def open_many(here: World, count: int) -> list[Tab]:
     """Streams of as many waiting users, each of which has had its first event."""
     here.room.states |= {f"user-{number}": State(ticket=number + 1) for number in range(count)}
-    tabs = [await here.tab(f"user-{number}") for number in range(count)]
-    for tab in tabs:
-        assert (await tab.next()).event == "STATUS_UPDATE"
-    return tabs
+    subscribers = [await here.subscriber(f"user-{number}") for number in range(count)]
+    for subscriber in subscribers:
+        assert (await subscriber.next()).event == "STATUS_UPDATE"
+    return subscribers
 
 
 class TestStatusUpdates:
     async def test_they_come_again_and_again(self) -> None:
         async with world(QUICK) as here:
             here.room.states["kim"] = State(ticket=5, position=2)
-            tab = await here.tab()
-            await tab.next()
+            subscriber = await here.subscriber()
+            await subscriber.next()
             here.room.states["kim"] = State(ticket=5, position=1)
-            while (await tab.next()).data["userQueuePosition"] != 1:
+            while (await subscriber.next()).data["userQueuePosition"] != 1:
                 pass
-            await tab.next()
+            await subscriber.next()
 
     async def test_frames_and_streams_are_counted(self) -> None:
         async with world(QUICK) as here:
-            tabs = await open_many(here, 3)
+            subscribers = await open_many(here, 3)
             await eventually(lambda: here.told.written >= 9)
             assert here.told.open == 3
-            tabs[0].close()
+            subscribers[0].close()
             await here.gone(2)
 
             assert here.told.open == 2
@@ -54,31 +54,31 @@ class TestStatusUpdates:
     async def test_a_new_place_in_line_shows_and_events_are_about_that_place(self) -> None:
         async with world(QUICK) as here:
             here.room.states["kim"] = State(ticket=5)
-            tab = await here.tab()
+            subscriber = await here.subscriber()
             here.room.states["kim"] = State(ticket=9)
-            while (await tab.next()).data["ticket"] != 9:
+            while (await subscriber.next()).data["ticket"] != 9:
                 pass
             here.hub.deliver(Event("kim", 5, "REMOVED", "LEFT"))
             here.hub.deliver(Event("kim", 9))
-            blocks = [block for block in await tab.rest() if block.event != "STATUS_UPDATE"]
+            blocks = [block for block in await subscriber.rest() if block.event != "STATUS_UPDATE"]
 
             assert [block.event for block in blocks] == ["ALLOWED_IN"]
 
     @pytest.mark.parametrize(("state", "told"), [(ALLOWED_IN, "ALLOWED_IN"), (NONE, "ERROR")])
     async def test_status_updates_reconcile_missed_events(self, state: State, told: str) -> None:
         async with world(QUICK) as here:
-            (tab,) = await open_many(here, 1)
+            (subscriber,) = await open_many(here, 1)
             here.room.states["user-0"] = state
 
-            assert (await tab.rest())[-1].event == told
+            assert (await subscriber.rest())[-1].event == told
 
     async def test_a_turn_asks_for_one_slot_of_the_users(self) -> None:
         async with world(QUICK) as here:
-            tabs = await open_many(here, 150)
+            subscribers = await open_many(here, 150)
             here.room.calls.clear()
             await eventually(lambda: sum(map(len, here.room.calls)) >= 300)
             calls = list(here.room.calls)
-            del tabs
+            del subscribers
 
         assert {len(call) for call in calls} <= {150 // SLOTS, 150 // SLOTS + 1}
         asked = Counter(itertools.chain.from_iterable(calls))
@@ -87,7 +87,7 @@ class TestStatusUpdates:
 
     async def test_while_the_room_is_away_streams_live_and_afterwards_nothing_bursts(self) -> None:
         async with world(QUICK) as here:
-            (tab,) = await open_many(here, 1)
+            (subscriber,) = await open_many(here, 1)
             here.room.away = True
             here.told.turns.clear()
             await eventually(lambda: here.told.turns.count("skipped") >= 5)
@@ -98,38 +98,38 @@ class TestStatusUpdates:
             await eventually(lambda: here.told.turns.count("done") >= 5)
 
             assert loop.time() - began >= 0.3
-            assert (await tab.next()).event == "STATUS_UPDATE"
+            assert (await subscriber.next()).event == "STATUS_UPDATE"
 
     async def test_a_fault_of_ours_does_not_stop_the_wheel(self, caplog: pytest.LogCaptureFixture) -> None:
         async with world(QUICK) as here:
-            (tab,) = await open_many(here, 1)
+            (subscriber,) = await open_many(here, 1)
             here.room.broken = True
             await eventually(lambda: "failed" in here.told.turns)
             here.room.broken = False
             here.room.states["user-0"] = ALLOWED_IN
 
-            assert (await tab.rest())[-1].event == "ALLOWED_IN"
+            assert (await subscriber.rest())[-1].event == "ALLOWED_IN"
         assert "a fault of ours" in caplog.text
 
     async def test_an_admission_does_not_wait_for_a_turn_that_hangs(self) -> None:
         async with world(QUICK) as here:
-            (tab,) = await open_many(here, 1)
+            (subscriber,) = await open_many(here, 1)
             here.room.open.clear()
             here.room.asked.clear()
             await here.room.asked.wait()
             here.hub.deliver(Event("user-0", 1))
 
-            assert (await tab.rest())[-1].event == "ALLOWED_IN"
+            assert (await subscriber.rest())[-1].event == "ALLOWED_IN"
             here.room.open.set()
 
 
 class TestHeartbeats:
     async def test_every_stream_gets_the_same_one(self) -> None:
         async with world(StreamTimings(status_interval=3600.0, heartbeat=0.1)) as here:
-            tabs = await open_many(here, 20)
+            subscribers = await open_many(here, 20)
             beats = []
-            for tab in tabs:
-                block = await tab.next()
+            for subscriber in subscribers:
+                block = await subscriber.next()
                 assert block is not None
                 assert block.event == "HEARTBEAT"
                 beats.append(block.data)
@@ -140,28 +140,28 @@ class TestHeartbeats:
     async def test_they_go_on_while_the_room_is_away(self) -> None:
         async with world(StreamTimings(status_interval=3600.0, heartbeat=0.05)) as here:
             here.room.away = True
-            tab = await here.tab()
+            subscriber = await here.subscriber()
 
-            assert [(await tab.next()).event for _ in range(3)] == ["HEARTBEAT"] * 3
+            assert [(await subscriber.next()).event for _ in range(3)] == ["HEARTBEAT"] * 3
 
 
 class TestSlowReaders:
     async def test_the_slow_one_alone_is_cut_off_and_the_others_miss_nothing(self) -> None:
         async with world(max_buffer=100_000) as here:
-            (tab,) = await open_many(here, 1)
+            (subscriber,) = await open_many(here, 1)
             frame = frames.event("FILL", {"text": "x" * 2000})
             sent = 0
             async with here.deaf("deaf"):
                 while len(here.hub) == 2:
-                    for stream in list(here.hub._registry.tabs()):
+                    for stream in list(here.hub._registry.subscribers()):
                         here.hub._send(stream, frame)
                     sent += 1
-                    assert (await tab.next()).event == "FILL"
+                    assert (await subscriber.next()).event == "FILL"
 
             assert here.told.log == ["+user-0", "+deaf", "closed", "cut_off", "-deaf"]
             assert sent * 2000 < 1_000_000
             here.hub.deliver(Event("user-0", 1))
-            assert [block.event for block in await tab.rest()] == ["ALLOWED_IN"]
+            assert [block.event for block in await subscriber.rest()] == ["ALLOWED_IN"]
 
     async def test_what_waits_for_a_slow_reader_stays_below_the_limit_and_is_freed(self) -> None:
         async with world(max_buffer=50_000) as here, here.deaf("deaf") as (stream, _):
@@ -179,9 +179,9 @@ class TestSlowReaders:
 class TestDrain:
     async def test_every_stream_is_asked_to_reconnect_and_ends_without_a_last_event(self) -> None:
         async with world() as here:
-            tabs = await open_many(here, 30)
+            subscribers = await open_many(here, 30)
             await here.hub.drain(0.1)
-            ends = [await tab.rest() for tab in tabs]
+            ends = [await subscriber.rest() for subscriber in subscribers]
 
         assert all(len(blocks) == 1 for blocks in ends)
         assert {(block.event, block.last_id, block.comments) for (block,) in ends} == {
@@ -209,21 +209,21 @@ class TestDrain:
         async with world() as here:
             await here.hub.drain(0.0)
             here.room.states["kim"] = State()
-            tab = await here.tab()
-            (block,) = await tab.rest()
+            subscriber = await here.subscriber()
+            (block,) = await subscriber.rest()
 
-            assert (tab.status, block.event, len(here.hub)) == (200, "", 0)
+            assert (subscriber.status, block.event, len(here.hub)) == (200, "", 0)
             assert here.room.calls == []
 
     async def test_an_admission_during_it_still_gets_through(self) -> None:
         async with world() as here:
-            tabs = await open_many(here, 5)
+            subscribers = await open_many(here, 5)
             draining = asyncio.create_task(here.hub.drain(0.2))
             await asyncio.sleep(0)
-            last = list(here.hub._registry.tabs())[-1].user
+            last = list(here.hub._registry.subscribers())[-1].user
             here.hub.deliver(Event(last, 99))
             await draining
-            ends = [(await tab.rest())[-1].event for tab in tabs]
+            ends = [(await subscriber.rest())[-1].event for subscriber in subscribers]
 
         assert sorted(ends) == ["", "", "", "", "ALLOWED_IN"]
 
@@ -246,7 +246,7 @@ class SlowLine(Line):
 
 
 def hearten(hub: Hub) -> Awaitable[None]:
-    return hub._send_heartbeats(frames.comment(""), hub._registry.tabs())
+    return hub._send_heartbeats(frames.comment(""), hub._registry.subscribers())
 
 
 @pytest.mark.parametrize("job", [hearten, Hub.reconcile])
@@ -276,13 +276,13 @@ async def test_a_long_run_of_writes_leaves_the_loop_to_others_again_and_again(
 def test_streams_run_on_uvloop_too() -> None:
     async def scenario() -> list[str]:
         async with world(max_buffer=50_000) as here:
-            (tab,) = await open_many(here, 1)
+            (subscriber,) = await open_many(here, 1)
             async with here.deaf("deaf") as (slow, _):
                 while slow.write(frames.comment("x" * 1000)):
                     await asyncio.sleep(0)
                 await here.gone(1)
             here.hub.deliver(Event("user-0", 1))
-            return [block.event for block in await tab.rest()] + here.told.log
+            return [block.event for block in await subscriber.rest()] + here.told.log
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         told = runner.run(scenario())

@@ -69,7 +69,7 @@ async def test_a_long_run_gives_the_loop_away_whenever_its_time_is_over() -> Non
         done.append(item)
         clock.now += 0.001
 
-    await in_slices(range(40), act, hold=0.004, rest=0.5, sleep=clock.sleep, clock=clock)
+    await in_slices(range(40), act, max_slice=0.004, rest=0.5, sleep=clock.sleep, clock=clock)
 
     assert done == list(range(40))
     assert clock.slept == pytest.approx([0.5] * len(clock.slept))

@@ -32,7 +32,7 @@ class Turning:
             self.now = moment + (late if slot >= 0 else 0.0)
             if slot < 0:
                 self.beats += [(self.now, each, "alone") for each in pulse.overdue()]
-            elif self.updates and pulse.goes_along(slot):
+            elif self.updates and pulse.joins_update(slot):
                 self.beats.append((self.now, slot, "along"))
         return self
 

@@ -14,23 +14,23 @@ from aiohttp import web
 
 from gateway.server.limits import ConnectionLimits
 from gateway.sse import frames
-from gateway.sse.protocol import MOST_RECEIVED_BYTES
+from gateway.sse.protocol import MAX_RECEIVED_BYTES
 from gateway.sse.response import EventStream
 from gateway.sse.subscriber import Subscriber
 from tests.sse.rig import ALLOWED_IN, Event, State, Tab, World, world
 from tests.support.waiting import eventually
 
 REQUEST = b"GET /stream?user=ann HTTP/1.1\r\nHost: test\r\n\r\n"
-QUICK = ConnectionLimits(reader_seconds=0.2, reader_rate=0, linger_seconds=0.2)
+QUICK = ConnectionLimits(slow_client_seconds=0.2, slow_client_rate=0, linger_seconds=0.2)
 LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [asyncio.new_event_loop, uvloop.new_event_loop]
 
 
 async def opened(here: World, user: str = "kim", version: str = "1.1") -> Tab:
     """A stream of a waiting user that has had its first event."""
     here.room.states[user] = State(ticket=5)
-    tab = await here.tab(user, version)
-    assert (await tab.next()).event == "STATUS_UPDATE"
-    return tab
+    subscriber = await here.subscriber(user, version)
+    assert (await subscriber.next()).event == "STATUS_UPDATE"
+    return subscriber
 
 
 def behind(stream: Subscriber) -> None:
@@ -43,18 +43,18 @@ class TestWhatTheClientSends:
     @pytest.mark.parametrize("pieces", [[REQUEST], [REQUEST[:20], REQUEST[20:]], [b"no request\r\n\r\n"]])
     async def test_it_is_dropped_and_the_stream_goes_on_to_its_last_frame(self, pieces: list[bytes]) -> None:
         async with world() as here:
-            tab = await opened(here)
-            (stream,) = here.hub._registry.tabs()
+            subscriber = await opened(here)
+            (stream,) = here.hub._registry.subscribers()
             for piece in pieces:
                 before = stream._received
-                tab._writer.write(piece)
+                subscriber._writer.write(piece)
                 await eventually(lambda before=before: stream._received > before)
             here.hub.deliver(Event("kim", 5))
 
-            assert [block.event for block in await tab.rest()] == ["ALLOWED_IN"]
-            assert await tab.closed()
+            assert [block.event for block in await subscriber.rest()] == ["ALLOWED_IN"]
+            assert await subscriber.closed()
             assert ["ann"] not in here.room.calls
-            tab.close()
+            subscriber.close()
             await eventually(lambda: bool(here.ended))
             assert here.ended[0][2] == ""
 
@@ -77,7 +77,7 @@ class TestWhatTheClientSends:
             writer.write(b"GET /stream?user=kim HTTP/1.1\r\nHost: t\r\nContent-Length: 5000\r\n\r\nfirst")
             await reader.readuntil(b"STATUS_UPDATE")
             writer.write(b"x" * 4995)
-            (stream,) = here.hub._registry.tabs()
+            (stream,) = here.hub._registry.subscribers()
             await eventually(lambda: stream._received == 4995)
             here.hub.deliver(Event("kim", 5))
 
@@ -86,17 +86,17 @@ class TestWhatTheClientSends:
 
     async def test_of_a_client_that_sends_much_no_more_is_read_and_it_gets_its_last_frame(self) -> None:
         async with world(limits=QUICK) as here:
-            tab = await opened(here)
-            (stream,) = here.hub._registry.tabs()
-            tab._writer.write(b"x" * 8 * 1024 * 1024)
-            await eventually(lambda: stream._received > MOST_RECEIVED_BYTES)
+            subscriber = await opened(here)
+            (stream,) = here.hub._registry.subscribers()
+            subscriber._writer.write(b"x" * 8 * 1024 * 1024)
+            await eventually(lambda: stream._received > MAX_RECEIVED_BYTES)
             received = stream._received
             await asyncio.sleep(0)
-            assert stream._received == received < 4 * MOST_RECEIVED_BYTES + 256 * 1024
+            assert stream._received == received < 4 * MAX_RECEIVED_BYTES + 256 * 1024
             here.hub.deliver(Event("kim", 5))
 
-            assert [block.event for block in await tab.rest()] == ["ALLOWED_IN"]
-            tab.close()
+            assert [block.event for block in await subscriber.rest()] == ["ALLOWED_IN"]
+            subscriber.close()
             await eventually(lambda: bool(here.ended))
 
     async def test_one_whose_connection_aiohttp_had_stopped_reading_is_noticed_as_well(
@@ -112,24 +112,24 @@ class TestWhatTheClientSends:
 
         monkeypatch.setattr(EventStream, "start", paused)
         async with world() as here:
-            tab = await opened(here)
-            tab.close()
+            subscriber = await opened(here)
+            subscriber.close()
             await here.gone()
 
             assert here.told.log == ["+kim", "closed", "-kim"]
 
     async def test_a_client_that_is_still_sending_gets_time_to_read_the_end(self) -> None:
         async with world(limits=QUICK) as here:
-            tab = await opened(here)
-            (stream,) = here.hub._registry.tabs()
-            tab._writer.write(b"x")
+            subscriber = await opened(here)
+            (stream,) = here.hub._registry.subscribers()
+            subscriber._writer.write(b"x")
             await eventually(lambda: stream._received == 1)
             here.hub.deliver(Event("kim", 5))
             # Closed, it would answer what still comes with a reset.
             assert not stream._transport.is_closing()
-            tab._writer.write(b"x" * 1000)
+            subscriber._writer.write(b"x" * 1000)
 
-            assert [block.event for block in await tab.rest()] == ["ALLOWED_IN"]
+            assert [block.event for block in await subscriber.rest()] == ["ALLOWED_IN"]
             # The client does not close, but the gateway does.
             await eventually(lambda: not here.connections)
             assert here.ended[0][2] == ""
@@ -138,9 +138,9 @@ class TestWhatTheClientSends:
 class TestTheEnd:
     async def test_a_client_that_closes_leaves_the_hub_at_once(self) -> None:
         async with world() as here:
-            tab = await opened(here)
-            (stream,) = here.hub._registry.tabs()
-            tab.close()
+            subscriber = await opened(here)
+            (stream,) = here.hub._registry.subscribers()
+            subscriber.close()
             await here.gone()
             await eventually(lambda: bool(here.ended))
 
@@ -150,20 +150,20 @@ class TestTheEnd:
 
     async def test_half_a_close_is_a_close(self) -> None:
         async with world() as here:
-            tab = await opened(here)
-            tab._writer.write_eof()
+            subscriber = await opened(here)
+            subscriber._writer.write_eof()
 
-            assert await tab.closed()
+            assert await subscriber.closed()
             await here.gone()
             await eventually(lambda: bool(here.ended))
             assert here.ended[0][2] == "aborted"
 
     async def test_a_reset_is_noticed_at_once(self) -> None:
         async with world() as here:
-            tab = await opened(here)
-            sock = tab._writer.get_extra_info("socket")
+            subscriber = await opened(here)
+            sock = subscriber._writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            tab._writer.transport.abort()
+            subscriber._writer.transport.abort()
             await here.gone()
             await eventually(lambda: bool(here.ended))
 
@@ -183,27 +183,27 @@ class TestTheEnd:
 
             assert here.ended == [(False, 0, "aborted")]
 
-    @pytest.mark.parametrize("seats", [0, 10])
-    async def test_a_full_hub_or_a_draining_one_ends_the_connection_too(self, seats: int) -> None:
-        async with world(seats=seats) as here:
+    @pytest.mark.parametrize("stream_limit", [0, 10])
+    async def test_a_full_hub_or_a_draining_one_ends_the_connection_too(self, stream_limit: int) -> None:
+        async with world(stream_limit=stream_limit) as here:
             here.room.states["kim"] = State()
-            if seats:
+            if stream_limit:
                 await here.hub.drain(0.0)
-            tab = await here.tab()
+            subscriber = await here.subscriber()
 
-            assert len(await tab.rest()) == 1
-            assert await tab.closed()
+            assert len(await subscriber.rest()) == 1
+            assert await subscriber.closed()
             await eventually(lambda: bool(here.ended))
             assert here.ended[0][2] == ""
 
     async def test_over_http_1_0_a_stream_leaves_aiohttp_too(self) -> None:
         async with world() as here:
-            tab = await opened(here, version="1.0")
+            subscriber = await opened(here, version="1.0")
             await eventually(lambda: not here.server.connections)
             assert len(here.connections) == 1
             here.hub.deliver(Event("kim", 5))
 
-            assert [block.event for block in await tab.rest()] == ["ALLOWED_IN"]
+            assert [block.event for block in await subscriber.rest()] == ["ALLOWED_IN"]
 
 
 class TestSlowClients:
@@ -263,7 +263,7 @@ class TestSlowClients:
             assert here.ended[0][2] == "aborted"
 
     async def test_one_that_is_behind_but_reads_gets_all_to_the_last_frame(self) -> None:
-        limits = ConnectionLimits(reader_seconds=5.0, reader_rate=0)
+        limits = ConnectionLimits(slow_client_seconds=5.0, slow_client_rate=0)
         async with world(max_buffer=10_000_000, limits=limits) as here, here.deaf("kim") as (stream, sock):
             for _ in range(400):
                 assert stream.write(frames.comment("x" * 10_000))
@@ -280,7 +280,7 @@ class TestSlowClients:
             assert here.ended[0][2] == ""
 
     async def test_one_that_takes_most_of_it_in_time_stays(self) -> None:
-        limits = ConnectionLimits(reader_seconds=1.0, reader_rate=0)
+        limits = ConnectionLimits(slow_client_seconds=1.0, slow_client_rate=0)
         async with world(max_buffer=10_000_000, limits=limits) as here, here.deaf("kim") as (stream, sock):
             behind(stream)
             assert stream._timer is not None
@@ -293,18 +293,18 @@ class TestSlowClients:
             assert stream.write(frames.comment("on"))
 
     async def test_the_lowest_rate_that_is_served_gives_time_for_what_waits(self) -> None:
-        limits = ConnectionLimits(reader_seconds=2.0, reader_rate=1000)
+        limits = ConnectionLimits(slow_client_seconds=2.0, slow_client_rate=1000)
         async with world(max_buffer=10_000_000, limits=limits) as here, here.deaf("kim") as (stream, _):
             behind(stream)
             waiting = stream._transport.get_write_buffer_size()
 
-            assert stream._seconds_to_take() == 2.0 + waiting / 1000
+            assert stream._write_seconds() == 2.0 + waiting / 1000
 
 
 async def test_an_open_stream_has_no_dictionary_and_no_timer() -> None:
     async with world() as here:
         await opened(here)
-        (stream,) = here.hub._registry.tabs()
+        (stream,) = here.hub._registry.subscribers()
 
         assert not hasattr(stream, "__dict__")
         assert stream._timer is None
@@ -320,7 +320,7 @@ def test_all_of_it_works_on_both_loops(loop_factory: Callable[[], asyncio.Abstra
             assert [block.event for block in await kim.rest()] == ["ALLOWED_IN"]
             assert await kim.closed()
             ann._writer.write(REQUEST)
-            await eventually(lambda: all(stream._received for stream in here.hub._registry.tabs()))
+            await eventually(lambda: all(stream._received for stream in here.hub._registry.subscribers()))
             await here.hub.drain(0.0)
             assert [block.event for block in await ann.rest()] == [""]
             assert await ann.closed()

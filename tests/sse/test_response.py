@@ -18,15 +18,15 @@ from tests.support.waiting import eventually
 
 async def test_a_stream_says_that_nothing_on_the_way_may_keep_or_change_it() -> None:
     async with world() as here:
-        tab = await here.tab()
+        subscriber = await here.subscriber()
 
-        assert tab.status == 200
-        assert tab.headers["content-type"] == "text/event-stream"
-        assert tab.headers["cache-control"] == "no-store, no-transform"
-        assert tab.headers["x-accel-buffering"] == "no"
-        assert tab.headers["transfer-encoding"] == "chunked"
-        assert tab.headers["x-extra"] == "1"
-        assert tab.headers["connection"] == "close"
+        assert subscriber.status == 200
+        assert subscriber.headers["content-type"] == "text/event-stream"
+        assert subscriber.headers["cache-control"] == "no-store, no-transform"
+        assert subscriber.headers["x-accel-buffering"] == "no"
+        assert subscriber.headers["transfer-encoding"] == "chunked"
+        assert subscriber.headers["x-extra"] == "1"
+        assert subscriber.headers["connection"] == "close"
 
 
 @pytest.mark.parametrize("handler_cancellation", [True, False])
@@ -34,25 +34,25 @@ async def test_an_open_stream_costs_no_task_and_nothing_of_aiohttp(handler_cance
     async with world(handler_cancellation=handler_cancellation) as here:
         here.room.states["kim"] = State()
         before = asyncio.all_tasks()
-        tab = await here.tab()
-        await tab.next()
+        subscriber = await here.subscriber()
+        await subscriber.next()
         await eventually(lambda: not here.server.connections)
 
         assert asyncio.all_tasks() <= before
         assert len(here.connections) == 1
         here.hub.deliver(Event("kim", 1))
-        assert (await tab.next()).event == "ALLOWED_IN"
-        assert await tab.next() is None
+        assert (await subscriber.next()).event == "ALLOWED_IN"
+        assert await subscriber.next() is None
         await eventually(lambda: not here.connections)
 
 
 async def test_the_connection_ends_behind_the_last_frame() -> None:
     async with world() as here:
         here.room.states["kim"] = ALLOWED_IN
-        tab = await here.tab()
+        subscriber = await here.subscriber()
 
-        assert [block.event for block in await tab.rest()] == ["ALLOWED_IN"]
-        assert await tab.closed()
+        assert [block.event for block in await subscriber.rest()] == ["ALLOWED_IN"]
+        assert await subscriber.closed()
         await eventually(lambda: bool(here.ended))
         assert [end for _, _, end in here.ended] == [""]
 
@@ -60,14 +60,14 @@ async def test_the_connection_ends_behind_the_last_frame() -> None:
 async def test_over_http_1_0_the_end_of_the_connection_ends_the_body() -> None:
     async with world() as here:
         here.room.states["kim"] = State()
-        tab = await here.tab("kim", "1.0", "Connection: keep-alive")
-        assert "transfer-encoding" not in tab.headers
-        assert tab.headers.get("connection") != "keep-alive"
-        assert (await tab.next()).event == "STATUS_UPDATE"
+        subscriber = await here.subscriber("kim", "1.0", "Connection: keep-alive")
+        assert "transfer-encoding" not in subscriber.headers
+        assert subscriber.headers.get("connection") != "keep-alive"
+        assert (await subscriber.next()).event == "STATUS_UPDATE"
         here.hub.deliver(Event("kim", 1))
 
-        assert (await tab.next()).event == "ALLOWED_IN"
-        assert await tab.next() is None
+        assert (await subscriber.next()).event == "ALLOWED_IN"
+        assert await subscriber.next() is None
 
 
 async def test_a_client_of_aiohttps_own_reads_the_body_to_its_end() -> None:
@@ -85,9 +85,9 @@ async def test_a_client_of_aiohttps_own_reads_the_body_to_its_end() -> None:
 async def test_the_socket_of_a_stream_has_its_options() -> None:
     async with world() as here:
         here.room.states["kim"] = State()
-        tab = await here.tab()
-        await tab.next()
-        (stream,) = here.hub._registry.tabs()
+        subscriber = await here.subscriber()
+        await subscriber.next()
+        (stream,) = here.hub._registry.subscribers()
         sock = stream._transport.get_extra_info("socket")
         options = (socket.TCP_USER_TIMEOUT, socket.TCP_NOTSENT_LOWAT)
 
@@ -169,7 +169,7 @@ async def test_a_client_that_went_while_the_head_was_made_is_no_stream(
 async def test_an_event_is_read_as_it_was_meant() -> None:
     async with world() as here:
         here.room.states["kim"] = State(ticket=7, position=3)
-        block = await (await here.tab()).next()
+        block = await (await here.subscriber()).next()
 
     assert block.retry is not None
     assert block == Block(

@@ -8,21 +8,21 @@ import pytest
 
 from gateway.errors import QueueUnavailable
 from gateway.sse.registry import UserStreams
-from gateway.sse.state_reader import Reader
+from gateway.sse.state_reader import StateReader
 from tests.sse.rig import NONE, Room, State, Told
 from tests.support.waiting import eventually
 
 
-def people(count: int) -> list[UserStreams]:
+def entries(count: int) -> list[UserStreams]:
     return [UserStreams(f"user-{number}") for number in range(count)]
 
 
 async def test_states_are_read_in_calls_of_at_most_256_and_reach_their_users() -> None:
     room = Room({f"user-{number}": State(ticket=number) for number in range(600)})
-    reader = Reader(room, Told().turned)
+    reader = StateReader(room, Told().turned)
     told: dict[str, tuple[int | None, int]] = {}
-    await reader.each(
-        people(600), lambda person, state, read: told.update({person.user: (state.ticket, read)})
+    await reader.read_each(
+        entries(600), lambda entry, state, read: told.update({entry.user: (state.ticket, read)})
     )
 
     assert [len(call) for call in room.calls] == [256, 256, 88]
@@ -31,11 +31,11 @@ async def test_states_are_read_in_calls_of_at_most_256_and_reach_their_users() -
 
 
 async def test_reads_are_numbered_when_they_begin() -> None:
-    reader = Reader(Room({"kim": State(ticket=3)}), Told().turned)
+    reader = StateReader(Room({"kim": State(ticket=3)}), Told().turned)
     told: list[tuple[object, int]] = []
-    reader.one("kim", lambda *answer: told.append(answer))
+    reader.read_one("kim", lambda *answer: told.append(answer))
     assert (reader.latest, told) == (1, [])
-    reader.one("lee", lambda *answer: told.append(answer))
+    reader.read_one("lee", lambda *answer: told.append(answer))
     await eventually(lambda: len(told) == 2)
 
     assert told == [(State(ticket=3), 1), (NONE, 2)]
@@ -43,11 +43,11 @@ async def test_reads_are_numbered_when_they_begin() -> None:
 
 async def test_a_room_that_is_away_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
     told = Told()
-    reader = Reader(Room(away=True), told.turned)
+    reader = StateReader(Room(away=True), told.turned)
     called = []
-    await reader.each(people(300), lambda *told: called.append(told))
+    await reader.read_each(entries(300), lambda *told: called.append(told))
 
-    reader.one("kim", lambda *answer: called.append(answer))
+    reader.read_one("kim", lambda *answer: called.append(answer))
     await eventually(lambda: bool(called))
 
     assert (called, told.turns) == ([(None, 3)], ["skipped", "skipped"])
@@ -63,7 +63,7 @@ class Closed(Room):
 
 async def test_a_room_that_is_closed_is_no_error_either() -> None:
     called: list[object] = []
-    Reader(Closed(), Told().turned).one("kim", lambda *answer: called.append(answer))
+    StateReader(Closed(), Told().turned).read_one("kim", lambda *answer: called.append(answer))
 
     assert called == [(None, 1)]
 
@@ -72,7 +72,7 @@ async def test_a_fault_of_ours_is_logged_and_leaves_the_user_without_a_state(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     called: list[object] = []
-    Reader(Room(broken=True), Told().turned).one("kim", lambda *answer: called.append(answer))
+    StateReader(Room(broken=True), Told().turned).read_one("kim", lambda *answer: called.append(answer))
     await eventually(lambda: bool(called))
 
     assert called == [(None, 1)]
@@ -83,15 +83,15 @@ async def test_a_fault_of_ours_is_logged_and_counted_and_costs_one_batch(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     told = Told()
-    reader = Reader(Room(), told.turned)
+    reader = StateReader(Room(), told.turned)
     called = []
 
-    def tell(person: UserStreams, state: object, read: int) -> None:
-        called.append(person.user)
-        if person.user == "user-10":
+    def tell(entry: UserStreams, state: object, read: int) -> None:
+        called.append(entry.user)
+        if entry.user == "user-10":
             raise RuntimeError("a fault of ours")
 
-    await reader.each(people(300), tell)
+    await reader.read_each(entries(300), tell)
 
     assert len(called) == 11 + 44
     assert told.turns == ["failed", "done"]
@@ -107,7 +107,7 @@ async def test_a_reply_of_the_wrong_length_is_an_error_and_reaches_no_caller(
 
     told = Told()
     called = []
-    await Reader(Short(), told.turned).each(people(2), lambda *told: called.append(told))
+    await StateReader(Short(), told.turned).read_each(entries(2), lambda *told: called.append(told))
 
     assert (called, told.turns) == ([], ["failed"])
     assert "telling users" in caplog.text
@@ -115,6 +115,6 @@ async def test_a_reply_of_the_wrong_length_is_an_error_and_reaches_no_caller(
 
 async def test_reading_no_users_costs_no_call() -> None:
     room = Room()
-    await Reader(room, Told().turned).each([], lambda *told: None)
+    await StateReader(room, Told().turned).read_each([], lambda *told: None)
 
     assert room.calls == []

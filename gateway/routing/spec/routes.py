@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from gateway.routing.cors import CorsRule, hardly_meant, parse_cors
+from gateway.routing.cors import CorsRule, doubtful_values, parse_cors
 from gateway.routing.filters.base import Bare, Filter, Simple
 from gateway.routing.kinds import make_filter, make_predicate
 from gateway.routing.patterns import PathPattern
@@ -321,7 +321,7 @@ class _RouteReader:
     def _metadata(self, node: Node | None) -> Metadata:
         try:
             metadata = read_metadata(node)
-            for text in hardly_meant(metadata.cors) if metadata.cors else ():
+            for text in doubtful_values(metadata.cors) if metadata.cors else ():
                 self.faults.warn(node.line if node else self.node.line, "cors", text, self.route_id)
             return metadata
         except RuleViolation as error:

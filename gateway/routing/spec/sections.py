@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from gateway.routing.calls import CallPattern, overlap, parse_call
-from gateway.routing.cors import CorsRule, hardly_meant, parse_cors
+from gateway.routing.cors import CorsRule, doubtful_values, parse_cors
 from gateway.routing.gates import DEFAULT_ROOM, Gate, RoomLimits
 from gateway.routing.patterns import compile_pattern
 from gateway.routing.route import parse_instance
@@ -208,7 +208,7 @@ def read_cors(node: Node | None, faults: Faults) -> tuple[dict[str, CorsRule], b
             if not isinstance(values, dict):
                 raise RuleViolation("cors", f"the CORS configuration of {pattern.source} must be a mapping")
             rule = rules[pattern.source] = parse_cors(values)
-            for text in hardly_meant(rule):
+            for text in doubtful_values(rule):
                 faults.warn(line, "cors", f"{pattern.source}: {text}")
         except RuleViolation as error:
             faults.broken(line, error)

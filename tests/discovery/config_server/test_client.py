@@ -327,12 +327,12 @@ async def test_no_caller_waits_forever_when_it_ends() -> None:
     await server.first()
     async with server.running(take):
         world.source = routes("b")
-        under_way = asyncio.create_task(server.refresh())
+        in_progress = asyncio.create_task(server.refresh())
         await stuck.wait()
         later = asyncio.create_task(server.refresh())
         await asyncio.sleep(0)
-    await asyncio.wait([under_way, later], timeout=10)
-    assert under_way.cancelled()
+    await asyncio.wait([in_progress, later], timeout=10)
+    assert in_progress.cancelled()
     assert later.cancelled()
 
 

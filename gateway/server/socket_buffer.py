@@ -13,7 +13,7 @@ import select
 import socket
 from typing import Final
 
-MOST_BYTES: Final = 1024 * 1024
+MAX_BYTES: Final = 1024 * 1024
 """How many bytes are read of a lost connection. The rest of a longer answer is lost, and the answer breaks off."""
 
 _PIECE_BYTES: Final = 64 * 1024
@@ -24,32 +24,32 @@ def over_tls(transport: asyncio.BaseTransport | None) -> bool:
     return transport is not None and transport.get_extra_info("sslcontext") is not None
 
 
-def unread_of(transport: asyncio.BaseTransport | None) -> bytes:
-    """Takes what the kernel still holds of a lost connection, at most ``MOST_BYTES``. Takes nothing over TLS: only the
+def read_remaining(transport: asyncio.BaseTransport | None) -> bytes:
+    """Takes what the kernel still holds of a lost connection, at most ``MAX_BYTES``. Takes nothing over TLS: only the
     TLS layer can read those bytes, and it no longer exists by then. Call it no later than in ``connection_lost``."""
-    return b"" if over_tls(transport) else unread_at(_descriptor(transport), MOST_BYTES)
+    return b"" if over_tls(transport) else read_available(_descriptor(transport), MAX_BYTES)
 
 
-def unread_at(descriptor: int, most: int) -> bytes:
-    """Takes what the kernel holds for a socket, at most ``most`` bytes, without waiting for more."""
+def read_available(descriptor: int, max_bytes: int) -> bytes:
+    """Takes what the kernel holds for a socket, at most ``max_bytes`` bytes, without waiting for more."""
     if descriptor < 0:
         return b""
     # uvloop's socket object can't read. The address family given here does not matter for that.
-    bare = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, descriptor)
+    sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, descriptor)
     pieces = []
     try:
-        while most > 0 and (piece := bare.recv(min(most, _PIECE_BYTES), socket.MSG_DONTWAIT)):
+        while max_bytes > 0 and (piece := sock.recv(min(max_bytes, _PIECE_BYTES), socket.MSG_DONTWAIT)):
             pieces.append(piece)
-            most -= len(piece)
+            max_bytes -= len(piece)
     except OSError:
         # Nothing more has arrived, or only the reset is left.
         pass
     finally:
-        bare.detach()
+        sock.detach()
     return b"".join(pieces)
 
 
-def has_come(transport: asyncio.BaseTransport) -> bool:
+def is_readable(transport: asyncio.BaseTransport) -> bool:
     """Whether bytes have arrived that the loop, if it reads, will read in its next iteration."""
     descriptor = _descriptor(transport)
     if descriptor < 0:

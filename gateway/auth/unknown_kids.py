@@ -6,11 +6,11 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final
 
-MOST_SOUGHT: Final = 1024
-MOST_WITHDRAWN: Final = 256
+MAX_UNKNOWN_KIDS: Final = 1024
+MAX_WITHDRAWN_KIDS: Final = 256
 
 
-class Sought:
+class UnknownKids:
     """Distinguishes a key that may have been added since the last fetch from one that does not exist.
 
     Fetches are numbered in the order in which they begin. Only a successful fetch that begins after a kid was first
@@ -31,7 +31,7 @@ class Sought:
             return -1
         since = self._since.setdefault(kid, fetch)
         self._since.move_to_end(kid)
-        if len(self._since) > MOST_SOUGHT:
+        if len(self._since) > MAX_UNKNOWN_KIDS:
             self._since.popitem(last=False)
         return since
 
@@ -40,7 +40,7 @@ class Sought:
         for kid in kids:
             self._withdrawn[kid] = None
             self._withdrawn.move_to_end(kid)
-        while len(self._withdrawn) > MOST_WITHDRAWN:
+        while len(self._withdrawn) > MAX_WITHDRAWN_KIDS:
             self._withdrawn.popitem(last=False)
 
     def found(self, kids: Iterable[str]) -> None:
