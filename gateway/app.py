@@ -229,10 +229,10 @@ async def route_sources(app: web.Application) -> AsyncIterator[None]:
         if settings.spring_environment
         else None,
     )
-    app[HEALTH].checks["routes"] = lambda: (not sources.faults, {"faults": list(sources.faults)})
+    app[HEALTH].checks["routes"] = lambda: (not sources.issues, {"faults": list(sources.issues)})
     if sources.config is not None:
         app[HEALTH].checks["configServer"] = partial(config_health, sources, sources.config)
-    app[REFRESH] = Refresh(sources.refresh, sources.look)
+    app[REFRESH] = Refresh(sources.refresh, sources.poll_config_server)
     yield
 
 

@@ -32,14 +32,14 @@ from gateway.routing.cors import CorsRule, Headers
 from gateway.routing.gates import GateRule
 from gateway.routing.path import Target
 from gateway.routing.predicates import Method, Path
-from gateway.routing.table import Match, RouteTable
+from gateway.routing.table import RouteMatch, RouteTable
 from gateway.server.detached import DetachedConnections
 from gateway.settings.model import Settings
 from gateway.sse.hub import Hub
 from gateway.waiting_room.rooms import Rooms
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-ChooseHandler = Callable[[str, Match, str], Handler]
+ChooseHandler = Callable[[str, RouteMatch, str], Handler]
 """Chooses the handler of a call that a route matches, by method, match and canonical path."""
 
 _NO_PARAMETERS: Final[Mapping[str, str]] = {}
@@ -56,7 +56,7 @@ class AccountedCall:
     client: str
     began: float
     target: Target | None
-    match: Match | None
+    match: RouteMatch | None
     principal: Principal | None
     label: str
     recorded: bool
@@ -107,7 +107,7 @@ class RequestContext(AccountedCall):
         """The handler of a call to a service."""
         self.refusal: GatewayError | None = None
         """The error to answer with, instead of calling ``handler``, once the caller has been authenticated."""
-        self.match: Match | None = None
+        self.match: RouteMatch | None = None
         self.cors_enabled = True
         """Whether pages of other origins may call this; false for operators' endpoints."""
         self.cors: CorsRule | None = None
@@ -148,7 +148,7 @@ class ResolvedCall(NamedTuple):
     """The result of resolving a call to a service."""
 
     target: Target
-    match: Match
+    match: RouteMatch
     forward: Handler
     gate: GateRule | None
     cors: CorsRule | None = None

@@ -282,9 +282,9 @@ class ConfigRefused(ConfigError):
 
     code = "CONFIG_REFUSED"
 
-    def __init__(self, faults: tuple[str, ...]) -> None:
-        self.fields = tuple(FieldError("configuration", "", fault) for fault in faults)
-        super().__init__("; ".join(faults))
+    def __init__(self, issues: tuple[str, ...]) -> None:
+        self.fields = tuple(FieldError("configuration", "", fault) for fault in issues)
+        super().__init__("; ".join(issues))
 
 
 class ConfigUnusable(ConfigUnavailable):

@@ -44,7 +44,7 @@ from gateway.server._aiohttp import missing as server_names_missing
 from gateway.server.listener import Runner, open_port
 from gateway.settings.model import Settings, as_written
 from gateway.settings.spring.environ import understood
-from gateway.settings.warnings import Asked, notes_of_names
+from gateway.settings.warnings import RecordedEnviron, notes_of_names
 from gateway.systemd import Notifier
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 CLOSING_SECONDS: Final = 0.5
 """Added to the grace time, for closing what is still open. After that each wait is cancelled, one after the other."""
 
-_AGAIN_SECONDS: Final = 0.05
+_RECANCEL_SECONDS: Final = 0.05
 LAST_SECONDS: Final = 0.8
 """Added to the grace time. If the process still runs then (a thread waits for a name server, say), it exits at once."""
 
@@ -70,14 +70,14 @@ class Stop:
         self._grace = grace
         self._writer = writer
         self._own_process = own_process
-        self._asked = asyncio.Event()
+        self._stop_requested = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a running loop always has a current task here
         self._task = task
         self._timer: asyncio.TimerHandle | None = None
         self._up = False
-        self.hurried = False
+        self.grace_is_over = False
         """Whether the grace time is over and the serving task was cancelled."""
         self.on_hangup: Callable[[], None] = lambda: None
 
@@ -86,8 +86,8 @@ class Stop:
         """Handles signals inside this context. Enter it before startup, so that no signal ends the process out of
         order."""
         actions: dict[signal.Signals, Callable[[], None]] = {
-            signal.SIGTERM: partial(self._ask, signal.SIGTERM),
-            signal.SIGINT: partial(self._ask, signal.SIGINT),
+            signal.SIGTERM: partial(self._on_signal, signal.SIGTERM),
+            signal.SIGINT: partial(self._on_signal, signal.SIGINT),
             signal.SIGHUP: self._hang_up,
         }
         for number, action in actions.items():
@@ -95,7 +95,7 @@ class Stop:
         try:
             yield
         except asyncio.CancelledError:
-            if not self.hurried:
+            if not self.grace_is_over:
                 raise
             if self._up:
                 log.warning("the grace time is over: what was still open was cancelled")
@@ -104,35 +104,37 @@ class Stop:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            while self.hurried and self._task.cancelling():
+            while self.grace_is_over and self._task.cancelling():
                 self._task.uncancel()
             for number in actions:
                 self._loop.remove_signal_handler(number)
 
-    async def asked(self) -> None:
+    async def requested(self) -> None:
         """Returns at the first SIGTERM or SIGINT. Call it once startup is complete: before that a signal cancels
         startup."""
         self._up = True
-        await self._asked.wait()
+        await self._stop_requested.wait()
 
-    def _ask(self, number: signal.Signals) -> None:
-        if self._asked.is_set():
+    def _on_signal(self, number: signal.Signals) -> None:
+        if self._stop_requested.is_set():
             log.warning("%s came again: ending at once", number.name)
             self._end(128 + number)
             return
-        self._asked.set()
+        self._stop_requested.set()
         if self._own_process:
             threading.Thread(target=self._watch, name="stop", daemon=True).start()
         # During startup no request is in progress.
-        self._timer = self._loop.call_later(self._grace + CLOSING_SECONDS if self._up else 0, self._hurry)
+        self._timer = self._loop.call_later(
+            self._grace + CLOSING_SECONDS if self._up else 0, self._cancel_serving
+        )
 
     def _hang_up(self) -> None:
         self.on_hangup()
 
-    def _hurry(self) -> None:
-        self.hurried = True
+    def _cancel_serving(self) -> None:
+        self.grace_is_over = True
         self._task.cancel()
-        self._timer = self._loop.call_later(_AGAIN_SECONDS, self._hurry)
+        self._timer = self._loop.call_later(_RECANCEL_SECONDS, self._cancel_serving)
 
     def _watch(self) -> None:
         time.sleep(self._grace + LAST_SECONDS)
@@ -170,14 +172,14 @@ async def serve(
         return _FAILED
     raise_descriptor_limit()
     # Variables that the route file reads are known ones.
-    asked = Asked(understood(os.environ if environ is None else environ))
+    recorded = RecordedEnviron(understood(os.environ if environ is None else environ))
     with logging_to(
         log_format=settings.log_format, level=settings.log_level, service=settings.spring_application_name
     ) as writer:
         stop = Stop(settings.shutdown_grace_seconds, writer, own_process=own_process)
         status = 0
         with stop.signals():
-            status = await _serve(settings, asked, writer, stop)
+            status = await _serve(settings, recorded, writer, stop)
     return status
 
 
@@ -186,7 +188,7 @@ _WRONG_SETTINGS: Final = 2
 """Tells a supervisor that a restart would not help."""
 
 
-async def _serve(settings: Settings, environ: Asked, writer: LineWriter, stop: Stop) -> int:
+async def _serve(settings: Settings, environ: RecordedEnviron, writer: LineWriter, stop: Stop) -> int:
     systemd = Notifier.from_env(environ)
     app = create_app(settings, environ, registry=REGISTRY, log_writer=writer if settings.access_log else None)
     try:
@@ -197,7 +199,7 @@ async def _serve(settings: Settings, environ: Asked, writer: LineWriter, stop: S
             gc.set_threshold(*COLLECT_AFTER)
             stop.on_hangup = app[ROUTE_SOURCES].reload
             systemd.send("READY=1")
-            await stop.asked()
+            await stop.requested()
             systemd.send("STOPPING=1")
             log.info("stopping: %g s for what is under way", settings.shutdown_grace_seconds)
     except SettingsError as error:
@@ -210,7 +212,9 @@ async def _serve(settings: Settings, environ: Asked, writer: LineWriter, stop: S
 
 
 @contextlib.asynccontextmanager
-async def _listening(app: web.Application, settings: Settings, environ: Asked) -> AsyncIterator[None]:
+async def _listening(
+    app: web.Application, settings: Settings, environ: RecordedEnviron
+) -> AsyncIterator[None]:
     """Accepts connections inside this context. On leaving it ends streams and finishes requests in progress, both
     within the grace time. Registers with Eureka once the ports are open, and reports DOWN before they close."""
     full = _full(app[METRICS])
@@ -262,7 +266,7 @@ async def _drain(app: web.Application, runners: Sequence[Runner], settings: Sett
 
 
 def _log_start(
-    app: web.Application, settings: Settings, environ: Asked, base: str, management: str = ""
+    app: web.Application, settings: Settings, environ: RecordedEnviron, base: str, management: str = ""
 ) -> None:
     """Logs the settings in force, and warns about those that are probably mistakes."""
     configuration = app[CONFIGURATION]
@@ -270,10 +274,10 @@ def _log_start(
     for line in summary(configuration.settings, environ, table, base=base, management=management or base):
         log.info("%s", line)
     app[ROUTE_SOURCES].log(table)
-    warnings = warnings_of_settings(settings, environ, environ.asked)
+    warnings = warnings_of_settings(settings, environ, environ.names_read)
     for warning in (*warnings, *warnings_of_keys(settings, environ, table)):
         log.warning("%s", warning)
-    for note in notes_of_names(environ, environ.asked):
+    for note in notes_of_names(environ, environ.names_read):
         log.info("%s", note)
 
 

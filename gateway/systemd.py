@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Mapping
 
 log = logging.getLogger(__name__)
 
-_LONGEST_INTERVAL_SECONDS = 60.0
+_MAX_INTERVAL_SECONDS = 60.0
 
 
 class Notifier:
@@ -28,7 +28,7 @@ class Notifier:
 
     def __init__(self, address: str, watchdog_seconds: float = 0.0) -> None:
         self._address = "\0" + address[1:] if address.startswith("@") else address
-        self.interval_seconds = min(watchdog_seconds / 2, _LONGEST_INTERVAL_SECONDS)
+        self.interval_seconds = min(watchdog_seconds / 2, _MAX_INTERVAL_SECONDS)
         """Time between two signs of life (half of what systemd waits, as its manual asks); 0: none are sent."""
 
     @classmethod

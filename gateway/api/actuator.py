@@ -20,7 +20,7 @@ from gateway.api.spring_json import plain, spring_json
 from gateway.auth.management import has_management_token
 from gateway.context import CONFIGURATION, CONTEXT, HEALTH, Handler, Health
 from gateway.errors import RouteNotFound
-from gateway.observability.exposition import form_for
+from gateway.observability.exposition import negotiate_format
 from gateway.routing.describe import actuator as routes_of
 from gateway.routing.describe import actuator_route
 from gateway.settings.model import Settings
@@ -251,7 +251,7 @@ class Actuator:
 
     async def prometheus(self, request: web.Request) -> web.StreamResponse:
         """All metrics of the process in Prometheus's format. With thousands of series, writing them takes seconds."""
-        form = form_for(",".join(request.headers.getall("Accept", ())))
+        form = negotiate_format(",".join(request.headers.getall("Accept", ())))
         body = await self._renderer.render(form.media_type, lambda: _metrics(form.media_type))
         return _streamed_response(body, form.content_type, {})
 

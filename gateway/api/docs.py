@@ -62,15 +62,15 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
 
 async def document(request: web.Request) -> web.StreamResponse:
     """The gateway's own document."""
-    return _served(request, (await _written(request))[0])
+    return _served(request, (await _documents(request))[0])
 
 
 async def document_as_yaml(request: web.Request) -> web.StreamResponse:
     """The gateway's own document as YAML, for people."""
-    return _served(request, (await _written(request))[1])
+    return _served(request, (await _documents(request))[1])
 
 
-async def _written(request: web.Request) -> tuple[Content, Content]:
+async def _documents(request: web.Request) -> tuple[Content, Content]:
     settings = request.app[CONFIGURATION].settings
     return await asyncio.to_thread(
         written, actuator=settings.management_server_port is None, cookie=settings.jwt_cookie_name

@@ -23,9 +23,9 @@ from gateway.proxy.websocket import handshake_key
 from gateway.routing.cors import Headers
 from gateway.routing.filters.base import DirectResponse
 from gateway.routing.filters.edits import AddIfBlank, HeaderEdit
-from gateway.routing.own_headers import folded, is_written
+from gateway.routing.own_headers import folded, is_forwarding_header
 from gateway.routing.path import is_authority
-from gateway.routing.table import Match
+from gateway.routing.table import RouteMatch
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
@@ -81,7 +81,7 @@ async def _execute_traced(
     return response
 
 
-def plan_for(request: web.Request, match: Match) -> ForwardPlan:
+def plan_for(request: web.Request, match: RouteMatch) -> ForwardPlan:
     """What is sent to the service, and how."""
     context, configuration = request[CONTEXT], request.app[CONFIGURATION]
     settings, changes, sent = configuration.settings, match.changes, request.headers
@@ -120,8 +120,8 @@ def plan_for(request: web.Request, match: Match) -> ForwardPlan:
         client_origin=context.origin,
         forwarded_fields=configuration.forwarded_fields,
     )
-    if changes.told:
-        headers = _apply_forwarding_edits(headers, changes.told)
+    if changes.forwarding_edits:
+        headers = _apply_forwarding_edits(headers, changes.forwarding_edits)
     route = match.route
     upstream = route.upstream
     # Positional arguments, because this runs for every request.
@@ -163,7 +163,9 @@ def _apply_forwarding_edits(headers: RawHeaders, edits: Sequence[HeaderEdit]) ->
     for edit in edits:
         if not (isinstance(edit, AddIfBlank) and folded(edit.name) in there):
             edit.apply(edited_headers)
-    replaced = {form for form in map(folded, edited_headers) if is_written(form) or form not in there}
+    replaced = {
+        form for form in map(folded, edited_headers) if is_forwarding_header(form) or form not in there
+    }
     kept = [field for field in headers if folded(_decode(field[0])) not in replaced]
     return [
         *kept,
@@ -175,7 +177,7 @@ def _apply_forwarding_edits(headers: RawHeaders, edits: Sequence[HeaderEdit]) ->
     ]
 
 
-def _prefix(context: RequestContext, match: Match) -> str:
+def _prefix(context: RequestContext, match: RouteMatch) -> str:
     """The beginning of the path that the route's filters removed."""
     target = context.target
     if not match.route.filters or target is None:

@@ -27,7 +27,7 @@ from gateway.errors import GatewayError, UpstreamUnreachable
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.response import BufferedResponse
 from gateway.proxy.transform import transforming
-from gateway.routing.table import Match
+from gateway.routing.table import RouteMatch
 
 _METHODS: Final = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
 _MAX_URL_LENGTH: Final = 2000
@@ -89,7 +89,7 @@ def rewritten_document(body: bytes, path: str) -> Generator[None, None, bytes]:
     document.
 
     ``path`` is the document's path at the service. JSON that is not an OpenAPI document is returned unchanged. Raises
-    NotJson. It works in steps, so other work can run between two of them.
+    InvalidDocument. It works in steps, so other work can run between two of them.
     """
     try:
         document = _OpenApiDocument(body.decode(json.detect_encoding(body), "surrogatepass"))
@@ -158,7 +158,7 @@ class _OpenApiDocument:
         return encode(rewritten).decode()
 
     def scan(self) -> Generator[None, None, None]:  # noqa: PLR0912, PLR0915 - one loop over all kinds of tokens
-        """Scans the document in steps. Raises JSONDecodeError or NotJson."""
+        """Scans the document in steps. Raises JSONDecodeError or InvalidDocument."""
         text = self._text
         # Of each open object or array: its closing character, the roles of its members, its own role, and where it
         # begins.
@@ -293,7 +293,7 @@ _DROPPED_HEADERS: Final = frozenset(
 )
 
 
-def is_document(method: str, match: Match, path: str) -> bool:
+def is_document(method: str, match: RouteMatch, path: str) -> bool:
     """Whether a matched call requests an API description, judged by the path at the gateway or at the service."""
     return (
         method == "GET" and (_DOCUMENT in match.upstream_path or _DOCUMENT in path) and match.answer is None

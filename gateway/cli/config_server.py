@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import aiohttp
 
-from gateway.composition.live_settings import asking, is_optional, wanted, with_own_names
-from gateway.discovery.config_server.answer import read_answer
-from gateway.discovery.config_server.fetch import Wanted
+from gateway.composition.live_settings import config_fetcher, config_request, is_optional, with_own_names
+from gateway.discovery.config_server.fetch import ConfigRequest
 from gateway.discovery.config_server.properties import properties_of
+from gateway.discovery.config_server.response import parse_response
 from gateway.errors import ConfigUnavailable, ConfigUnusable
 from gateway.observability.metrics import NoMetrics
 from gateway.routing.spec.overlay import Properties
@@ -26,11 +26,11 @@ def configured(environ: Mapping[str, str]) -> tuple[Properties | None, str, str]
     Raises SettingsError.
     """
     settings = Settings.from_env(environ)
-    asked = wanted(settings)
+    asked = config_request(settings)
     if asked is None:
         return None, "", ""
     try:
-        found = read_answer(asyncio.run(_ask(settings, asked)))
+        found = parse_response(asyncio.run(_ask(settings, asked)))
         return properties_of(found, with_own_names(settings, environ)), "", ""
     except ConfigUnavailable as error:
         if not is_optional(settings):
@@ -39,6 +39,6 @@ def configured(environ: Mapping[str, str]) -> tuple[Properties | None, str, str]
         return None, str(error), "serve nothing until that is mended" if nothing else ""
 
 
-async def _ask(settings: Settings, asked: Wanted) -> bytes:
+async def _ask(settings: Settings, asked: ConfigRequest) -> bytes:
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False) as session:
-        return await asking(settings, asked, session, NoMetrics())()
+        return await config_fetcher(settings, asked, session, NoMetrics())()

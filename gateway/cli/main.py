@@ -30,7 +30,7 @@ from gateway.settings.model import TABLE, Settings, as_written
 from gateway.settings.model import check as check_settings
 from gateway.settings.profile import spring_lines, spring_reason
 from gateway.settings.spring.environ import understood
-from gateway.settings.warnings import Asked, notes_of_names, warnings_of_names
+from gateway.settings.warnings import RecordedEnviron, notes_of_names, warnings_of_names
 
 if TYPE_CHECKING:
     from gateway.routing.spec.overlay import Properties
@@ -214,9 +214,9 @@ def _libraries_fit(extra: str) -> bool:
 
 
 def _serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    if faults := check_settings(environ):
-        for fault in faults:
-            print(fault, file=sys.stderr)
+    if issues := check_settings(environ):
+        for issue in issues:
+            print(issue, file=sys.stderr)
         return 2
     from gateway.serve import serve  # noqa: PLC0415 - the other commands need no server
 
@@ -249,18 +249,18 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if fatal:
         print(f"{away}; `gateway serve` would {fatal}")
     # Variables that the file refers to have a meaning.
-    asked = Asked(environ)
-    faults, table = describe.check(file, asked, properties)
-    for fault in faults:
-        print(fault)
+    recorded = RecordedEnviron(environ)
+    issues, table = describe.check(file, recorded, properties)
+    for issue in issues:
+        print(issue)
     warnings: list[object] = []
     if away and not fatal:
         warnings.append(f"{away}; until it answers, `gateway serve` would use the file's routes alone")
     if settings is None:
-        warnings += warnings_of_names(environ, asked.asked)
+        warnings += warnings_of_names(environ, recorded.names_read)
         warnings += table.warnings if table else ()
     else:
-        warnings += of.warnings_of_settings(settings, environ, asked.asked)
+        warnings += of.warnings_of_settings(settings, environ, recorded.names_read)
         warnings += of.warnings_of_host(settings)
         all_routes = not (options.file or away)
         warnings += of.warnings_of_table(table, settings, all_routes=all_routes) if table else ()
@@ -269,9 +269,9 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             warnings += of.warnings_of_keys(settings, environ, table)
     for warning in warnings:
         print(f"warning: {warning}")
-    for note in notes_of_names(asked, asked.asked):
+    for note in notes_of_names(recorded, recorded.names_read):
         print(f"note: {note}")
-    if wrong or table is None or faults or fatal:
+    if wrong or table is None or issues or fatal:
         return 1
     source = f"{file} and the Config Server" if properties else file
     more = f", {_counted(len(warnings), 'warning')}" if warnings else ""
@@ -281,13 +281,13 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 def _checked_settings(environ: Mapping[str, str]) -> tuple[Settings | None, bool]:
     """The settings, and whether some are wrong; the wrong ones are printed."""
-    from gateway.composition.warnings import faults_of_settings  # noqa: PLC0415 - the other commands need no Redis
+    from gateway.composition.warnings import errors_of_settings  # noqa: PLC0415 - the other commands need no Redis
 
     if wrong := check_settings(environ):
         print(*wrong, sep="\n")
         return None, True
     settings = Settings.from_env(environ)
-    wrong_together = faults_of_settings(settings)
+    wrong_together = errors_of_settings(settings)
     for each in wrong_together:
         print(f"{as_written(each, environ)}; `gateway serve` would not start")
     return settings, bool(wrong_together)
@@ -306,10 +306,10 @@ def _routes(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         properties, away, _ = _configured(environ)
         if away:
             print(away, file=sys.stderr)
-    faults, table = describe.check(options.file or _routes_file(environ), environ, properties)
+    issues, table = describe.check(options.file or _routes_file(environ), environ, properties)
     if table is None:
-        for fault in faults:
-            print(fault, file=sys.stderr)
+        for issue in issues:
+            print(issue, file=sys.stderr)
         return 1
     if options.match is None:
         print(describe.table(table))

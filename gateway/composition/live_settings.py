@@ -10,15 +10,15 @@ from typing import Final, NamedTuple
 import aiohttp
 
 from gateway.discovery.config_server.client import ConfigServer
-from gateway.discovery.config_server.fetch import Ask, Find, Wanted, http_ask, places
+from gateway.discovery.config_server.fetch import Ask, ConfigRequest, Find, http_fetcher, places
 from gateway.discovery.eureka.client import config_servers
 from gateway.discovery.eureka.lease import machine
 from gateway.discovery.eureka.transport import EurekaAway, EurekaServers
 from gateway.errors import ConfigUnavailable, ConfigUnusable, SettingsError
 from gateway.observability.metrics import Metrics
 from gateway.proxy.forwarded import TrustedProxies
-from gateway.routing.spec.faults import RuleViolation
 from gateway.routing.spec.given import GIVEN, trusting
+from gateway.routing.spec.issues import RuleViolation
 from gateway.routing.table import RouteTable
 from gateway.settings.model import TABLE, Settings
 
@@ -26,12 +26,12 @@ DEFAULT_SERVER: Final = "http://localhost:8888"
 DEFAULT_KEY_SET: Final = "http://localhost:8090/.well-known/jwks.json"
 AT_START: Final = tuple(sorted({setting.lower() for setting, live in GIVEN.values() if not live}))
 """Settings that a Config Server can set only at the start."""
-MOST_TOLD: Final = 100
+MAX_LOGGED: Final = 100
 
 _log = logging.getLogger(__name__)
 
 
-def wanted(settings: Settings) -> Wanted | None:
+def config_request(settings: Settings) -> ConfigRequest | None:
     """Which Config Server to call, and for what; None if the settings name none."""
     imported = settings.spring_config_import
     found = settings.config_server_discovery
@@ -39,7 +39,7 @@ def wanted(settings: Settings) -> Wanted | None:
     if not (settings.config_server_enabled and is_named):
         return None
     named = (imported.urls if imported else ()) or settings.config_server_url or (DEFAULT_SERVER,)
-    return Wanted(
+    return ConfigRequest(
         () if found else named,
         settings.config_server_application or settings.spring_application_name,
         settings.config_server_profiles or settings.spring_profiles_active,
@@ -63,7 +63,7 @@ def is_optional(settings: Settings) -> bool:
     return imported is None or imported.optional
 
 
-class _WithOwn(Mapping[str, str]):
+class _WithOwnNames(Mapping[str, str]):
     """The environment, plus values for names that are not set in it. Reads a name from the environment when it is read
     here, so that ``Asked`` records it."""
 
@@ -94,20 +94,20 @@ def with_own_names(settings: Settings, environ: Mapping[str, str]) -> Mapping[st
         "SPRING_CLOUD_CLIENT_HOSTNAME": hostname,
         "SPRING_CLOUD_CLIENT_IP_ADDRESS": address,
     }
-    return _WithOwn(environ, own)
+    return _WithOwnNames(environ, own)
 
 
 def config_server(
     settings: Settings, environ: Mapping[str, str], session: aiohttp.ClientSession, metrics: Metrics
 ) -> ConfigServer | None:
     """The Config Server that the settings name, if they name one."""
-    asked = wanted(settings)
+    asked = config_request(settings)
     if asked is None:
         return None
     return ConfigServer(
-        asking(settings, asked, session, metrics),
+        config_fetcher(settings, asked, session, metrics),
         with_own_names(settings, environ),
-        shown=_shown(settings, asked),
+        shown=_server_name(settings, asked),
         interval=settings.config_server_refresh_seconds,
         optional=is_optional(settings),
         on_fetched=metrics.config_fetched,
@@ -136,7 +136,7 @@ class LiveSettings:
     def __init__(self, settings: Settings, environ: Mapping[str, str], table: RouteTable) -> None:
         self._settings = settings
         self._environ = environ
-        self._told: set[tuple[str, object]] = set()
+        self._logged: set[tuple[str, object]] = set()
         self.now = self._started = self._with(table)
 
     def follow(self, table: RouteTable) -> Settings:
@@ -145,7 +145,7 @@ class LiveSettings:
         for name in AT_START:
             value = getattr(self.now, name)
             if value != getattr(self._started, name):
-                self._tell(name, value, "what the Config Server has for %s counts from the next start on")
+                self._log_once(name, value, "what the Config Server has for %s counts from the next start on")
         return self.now
 
     def _with(self, table: RouteTable) -> Settings:
@@ -154,18 +154,20 @@ class LiveSettings:
             if not is_set(self._settings, self._environ, name.upper()):
                 changes[name] = value
             elif value != getattr(self._settings, name):
-                self._tell(name, value, "the variable %s counts before what the Config Server has for it")
+                self._log_once(name, value, "the variable %s counts before what the Config Server has for it")
         return replace(self._settings, **changes) if changes else self._settings
 
-    def _tell(self, name: str, value: object, text: str) -> None:
-        if (name, value) not in self._told and len(self._told) < MOST_TOLD:
-            self._told.add((name, value))
+    def _log_once(self, name: str, value: object, text: str) -> None:
+        if (name, value) not in self._logged and len(self._logged) < MAX_LOGGED:
+            self._logged.add((name, value))
             _log.warning(text, name.upper())
 
 
-def asking(settings: Settings, asked: Wanted, session: aiohttp.ClientSession, metrics: Metrics) -> Ask:
+def config_fetcher(
+    settings: Settings, asked: ConfigRequest, session: aiohttp.ClientSession, metrics: Metrics
+) -> Ask:
     """The function that calls the Config Server, at the address in the settings or at the one that Eureka knows."""
-    return http_ask(session, asked, _found(settings, session, metrics) if asked.found else None)
+    return http_fetcher(session, asked, _found(settings, session, metrics) if asked.found else None)
 
 
 def _found(settings: Settings, session: aiohttp.ClientSession, metrics: Metrics) -> Find:
@@ -189,7 +191,7 @@ def _found(settings: Settings, session: aiohttp.ClientSession, metrics: Metrics)
     return find
 
 
-def _shown(settings: Settings, asked: Wanted) -> str:
+def _server_name(settings: Settings, asked: ConfigRequest) -> str:
     """The server's address or name, for the log."""
     return f"Eureka's {' or '.join(settings.config_server_service_id)}" if asked.found else places(asked.urls)
 

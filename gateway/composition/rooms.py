@@ -19,7 +19,7 @@ from gateway.waiting_room.events import RoomEvent
 from gateway.waiting_room.keys import DEFAULT_ROOM
 from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.redis.embedded import embedded_redis
-from gateway.waiting_room.room import Limits, RoomPolicy
+from gateway.waiting_room.room import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.rooms import Rooms
 
 
@@ -89,7 +89,7 @@ async def waiting_rooms(
         yield made
 
 
-def room_limits(settings: Settings, table: RouteTable) -> dict[str, Limits]:
+def room_limits(settings: Settings, table: RouteTable) -> dict[str, ConfiguredLimits]:
     """Every room with its configured limits: those of the route file, else those of the settings.
 
     Empty for a table that is not ready: its limits are unknown, and other instances sweep the rooms.
@@ -97,9 +97,9 @@ def room_limits(settings: Settings, table: RouteTable) -> dict[str, Limits]:
     if table.unready:
         return {}
     capacity, duration = settings.allowed_in_max_capacity, settings.allowed_in_duration_seconds
-    limits = {DEFAULT_ROOM: Limits(capacity, duration)}
+    limits = {DEFAULT_ROOM: ConfiguredLimits(capacity, duration)}
     for name, given in table.rooms.items():
-        limits[name] = Limits(
+        limits[name] = ConfiguredLimits(
             capacity if given.capacity is None else given.capacity,
             duration if given.duration is None else given.duration,
         )

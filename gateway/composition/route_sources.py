@@ -16,8 +16,8 @@ from gateway.composition.warnings import warnings_of_table
 from gateway.discovery.config_server.client import ConfigServer
 from gateway.errors import ConfigRefused, ConfigUnavailable, ConfigUnusable
 from gateway.observability.metrics import Metrics
-from gateway.routing.located import located
-from gateway.routing.spec.faults import Fault, RouteFileError, shown
+from gateway.routing.discovered_routes import with_discovered_routes
+from gateway.routing.spec.issues import Issue, RouteFileError, summarize
 from gateway.routing.spec.loader import content_of, default_file, parse
 from gateway.routing.spec.overlay import Properties
 from gateway.routing.table import RouteTable
@@ -52,7 +52,7 @@ class RouteSources:
     ) -> None:
         self.file: Path = settings.routes_path(default_file())
         self.config = config
-        self.faults: tuple[str, ...] = ()
+        self.issues: tuple[str, ...] = ()
         """Why the present file or configuration is not in force."""
         self.unready = ""
         """Why nothing is served; empty once a table has been in force."""
@@ -91,7 +91,7 @@ class RouteSources:
         if sources.unready:
             sources.first = RouteTable(source=str(sources.file), unready=sources.unready)
         else:
-            sources.first = await sources._located(sources._read)
+            sources.first = await sources._with_discovered_routes(sources._read)
         return sources
 
     async def _first_of(self, config: ConfigServer) -> None:
@@ -109,10 +109,10 @@ class RouteSources:
         except RouteFileError as error:
             if not optional:
                 raise
-            self.faults = shown(error.faults)
+            self.issues = summarize(error.issues)
             self._metrics.routes_reloaded(False)
-            config.refused(self.faults)
-            self.unready = "; ".join(self.faults)
+            config.refused(self.issues)
+            self.unready = "; ".join(self.issues)
             config.unready = True
         else:
             self._read, self._properties = table, properties
@@ -127,7 +127,7 @@ class RouteSources:
             data=self._data,
             properties=self._properties,
             on_table=self._put,
-            on_faults=self._refuse,
+            on_issues=self._refuse,
         )
         if self._discovered and self._read.locator is not None and not self.unready:
             self._renew(self._read)  # these services came after the first table
@@ -162,12 +162,12 @@ class RouteSources:
         """Reads the file and calls the Config Server at once, without waiting; for SIGHUP."""
         if self._watcher is not None:
             self._watcher.reload()
-        self.look()
+        self.poll_config_server()
 
-    def look(self) -> None:
+    def poll_config_server(self) -> None:
         """Calls the Config Server as soon as possible, without waiting for it."""
         if self.config is not None:
-            self.config.look()
+            self.config.poll_soon()
 
     async def refresh(self) -> tuple[str, ...]:
         """Reads file and configuration now, and waits until what is new is in force. Returns the names of the
@@ -176,8 +176,8 @@ class RouteSources:
         if self._watcher is not None:
             await self._watcher.read()
         changed = await self.config.refresh() if self.config is not None else ()
-        if self.faults:
-            raise ConfigRefused(self.faults)
+        if self.issues:
+            raise ConfigRefused(self.issues)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(IN_FORCE_SECONDS):
                 await self._in_force.wait()
@@ -185,12 +185,12 @@ class RouteSources:
 
     async def _offer(self, properties: Properties | None) -> tuple[str, ...]:
         assert self._watcher is not None  # noqa: S101 - called inside running() only
-        faults = shown(await self._watcher.offer(properties))
-        if self.unready and properties is None and not faults:
+        issues = summarize(await self._watcher.offer(properties))
+        if self.unready and properties is None and not issues:
             # The server has answered that it has no configuration for this gateway: the file counts, as it was read
             # before.
             self._be_ready(self._watcher.table)
-        return faults
+        return issues
 
     def _put(self, table: RouteTable) -> None:
         assert self._watcher is not None  # noqa: S101 - called inside running() only
@@ -199,14 +199,14 @@ class RouteSources:
         self._be_ready(table)
 
     def _be_ready(self, table: RouteTable) -> None:
-        self.faults = ()
+        self.issues = ()
         self._metrics.routes_reloaded(True)
         self._renew(table)
 
-    def _refuse(self, faults: tuple[Fault, ...]) -> None:
-        self.faults = shown(faults)
+    def _refuse(self, issues: tuple[Issue, ...]) -> None:
+        self.issues = summarize(issues)
         self._metrics.routes_reloaded(False)
-        log.error("not taken over, so what was in force stays: %s", "; ".join(self.faults))
+        log.error("not taken over, so what was in force stays: %s", "; ".join(self.issues))
 
     def _renew(self, table: RouteTable) -> None:
         self._newest = table
@@ -224,7 +224,7 @@ class RouteSources:
             if table is None:
                 continue
             try:
-                table = await self._located(table)
+                table = await self._with_discovered_routes(table)
                 await take(table)
                 self._in_service()
                 self.log(table)
@@ -241,11 +241,11 @@ class RouteSources:
         for call in calls:
             call()
 
-    async def _located(self, table: RouteTable) -> RouteTable:
+    async def _with_discovered_routes(self, table: RouteTable) -> RouteTable:
         if table.locator is None:
             return table
         own = self._settings.spring_application_name
-        return await asyncio.to_thread(located, table, self._discovered, own=own)
+        return await asyncio.to_thread(with_discovered_routes, table, self._discovered, own=own)
 
     def log(self, table: RouteTable) -> None:
         """Logs a line about the table in force, and one for each of its warnings (the first twenty)."""
@@ -258,12 +258,12 @@ class RouteSources:
             )
             return
         count = len(table.routes)
-        log.info("%d route%s from %s", count, "" if count == 1 else "s", self.shown)
-        for warning in shown(warnings_of_table(table, self._settings)):
+        log.info("%d route%s from %s", count, "" if count == 1 else "s", self.source_names)
+        for warning in summarize(warnings_of_table(table, self._settings)):
             log.warning("%s", warning)
 
     @property
-    def shown(self) -> str:
+    def source_names(self) -> str:
         """The sources of the routes in force, for the log."""
         properties = self._watcher.properties if self._watcher is not None else self._properties
         return f"{self.file} and the Config Server" if properties else str(self.file)

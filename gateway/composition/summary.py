@@ -13,9 +13,9 @@ from gateway.routing.table import RouteTable
 from gateway.settings.model import Settings
 from gateway.settings.profile import spring_lines
 from gateway.settings.redis_address import parse_redis_address
-from gateway.waiting_room.room import Limits
+from gateway.waiting_room.room import ConfiguredLimits
 
-MOST_NAMED: Final = 10
+MAX_NAMED: Final = 10
 """Rooms, and gated calls of a room, that are named at most; for the rest, only the number is logged."""
 
 
@@ -37,7 +37,7 @@ def summary(
     ]
 
 
-def _room(name: str, limits: Limits) -> str:
+def _room(name: str, limits: ConfiguredLimits) -> str:
     closed = ", so no one is let in" if limits.capacity == 0 else ""
     return f"{name} (capacity {limits.capacity}{closed}, session {limits.duration:g} s)"
 
@@ -62,8 +62,8 @@ def _access(table: RouteTable) -> str:
 
 
 def _named(items: Sequence[str]) -> str:
-    more = len(items) - MOST_NAMED
-    return ", ".join(items[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(items) - MAX_NAMED
+    return ", ".join(items[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _tokens(settings: Settings, environ: Mapping[str, str], table: RouteTable) -> str:

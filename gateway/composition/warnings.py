@@ -10,10 +10,10 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from gateway.composition.live_settings import is_address, token_settings, trusted_proxies, wanted
+from gateway.composition.live_settings import config_request, is_address, token_settings, trusted_proxies
 from gateway.errors import SettingsError
-from gateway.routing.spec.faults import Fault, RuleViolation
 from gateway.routing.spec.given import warnings_of_pattern
+from gateway.routing.spec.issues import Issue, RuleViolation
 from gateway.routing.spec.warnings import NEEDS_ALL_ROUTES, to_itself, without_instances
 from gateway.routing.table import RouteTable
 from gateway.settings.model import Settings
@@ -23,13 +23,13 @@ from gateway.waiting_room.redis.embedded import EmbeddedRedisError, find_server
 from gateway.waiting_room.rooms import check_prefix_for_cluster
 
 
-def warnings_of_table(table: RouteTable, settings: Settings, *, all_routes: bool = True) -> tuple[Fault, ...]:
+def warnings_of_table(table: RouteTable, settings: Settings, *, all_routes: bool = True) -> tuple[Issue, ...]:
     """The warnings of a route table: those of its file, and those about it with these settings.
 
     ``all_routes`` False: a Config Server, if the settings name one, may have further routes.
     """
     found = list(table.warnings)
-    if not all_routes and wanted(settings) is not None:
+    if not all_routes and config_request(settings) is not None:
         found = [warning for warning in found if warning.rule not in NEEDS_ALL_ROUTES]
     if not (settings.eureka_client_serviceurl_defaultzone and settings.eureka_fetch):
         found += without_instances(table)
@@ -52,7 +52,7 @@ def warnings_of_settings(
     ]
 
 
-def faults_of_settings(settings: Settings) -> list[SettingsError]:
+def errors_of_settings(settings: Settings) -> list[SettingsError]:
     """Errors that stop the start although each setting by itself is allowed: TLS files, a prefix that is not valid for
     a cluster, an invalid regex. Reads files; uses no network."""
     found = []

@@ -89,7 +89,7 @@ SHARES_IN_LINE = {
     Behaviour.CRASHES: 0.05,
 }
 WALK_OFF_SHARE = 0.05
-SHORTEST_SHOP, LONGEST_SHOP = 0.3, 6.0
+MIN_SHOP_SECONDS, MAX_SHOP_SECONDS = 0.3, 6.0
 # The longest time between two gated calls, as a share of the shopping: see ``visit``. It must fit into a session,
 # with a second to spare.
 LONGEST_PAUSE = 0.6
@@ -153,9 +153,10 @@ def _fit_shopping(plan: Plan, people: list[Person]) -> list[Person]:
     )
     wanted = sum(person.shops for person in inside)
     stretch = max(0.0, plan.slot_seconds - idle) / wanted if wanted else 1.0
-    longest = min(LONGEST_SHOP, (plan.limits.duration - 1.0) / LONGEST_PAUSE)
+    longest = min(MAX_SHOP_SECONDS, (plan.limits.duration - 1.0) / LONGEST_PAUSE)
     return [
-        replace(person, shops=max(SHORTEST_SHOP, min(person.shops * stretch, longest))) for person in people
+        replace(person, shops=max(MIN_SHOP_SECONDS, min(person.shops * stretch, longest)))
+        for person in people
     ]
 
 

@@ -13,7 +13,8 @@ from gateway.errors import QueueUnavailable, QueueWaiting
 @web.middleware
 async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Checks a gated call with its room. It is the last middleware: passing the gate renews a session, so only a call
-    that will be served may do so. Raises QueueWaiting, NotAdmitted, or QueueUnavailable while Redis is unavailable."""
+    that will be served may do so. Raises QueueWaiting, NotInQueueAtGate, or QueueUnavailable while Redis is
+    unavailable."""
     context = request[CONTEXT]
     if context.room is not None and context.principal is not None:
         await _pass_gate(request.app, context.room, context.principal.user_id, context.renews_only)

@@ -29,7 +29,7 @@ from gateway.errors import (
 )
 from gateway.routing.attributes import RequestAttributes
 from gateway.routing.gates import GateRule
-from gateway.routing.matcher import GaveUp
+from gateway.routing.matcher import MatchingTimeout
 from gateway.routing.path import MAX_TARGET, Target, parse_target
 from gateway.routing.table import RouteTable
 from gateway.server.head import RequestHead
@@ -137,7 +137,7 @@ class Resolver:
     ) -> None:
         try:
             self._choose_route(serving, request, context, target, host, choose)
-        except GaveUp:
+        except MatchingTimeout:
             # Looking up a CORS rule would double the cost.
             raise
         except GatewayError as error:

@@ -16,22 +16,22 @@ _VERSIONS: Final = {_OPENMETRICS: ("1.0.0", "0.0.1"), _TEXT: ("0.0.4", "1.0.0")}
 
 _ESCAPINGS: Final = frozenset({"allow-utf-8", "underscores", "values"})
 _WITH_ESCAPING: Final = "1.0.0"
-_LONGEST_LIST: Final = 50
+_MAX_LIST_LENGTH: Final = 50
 
 
-class Form(NamedTuple):
+class ExpositionFormat(NamedTuple):
     """``media_type`` without parameters, and the whole ``content_type`` of the answer."""
 
     media_type: str
     content_type: str
 
 
-def form_for(accept: str) -> Form:
+def negotiate_format(accept: str) -> ExpositionFormat:
     """The available form with the highest quality in ``Accept``, in the version that it names.
 
     Text 0.0.4, which every scraper reads, is the answer in all other cases: no header, ``*/*``, unknown versions.
     """
-    best, weight = Form(_TEXT, f"{_TEXT}; version=0.0.4; charset=utf-8"), 0.0
+    best, weight = ExpositionFormat(_TEXT, f"{_TEXT}; version=0.0.4; charset=utf-8"), 0.0
     for media_type, quality, parameters in accepted(accept):
         versions = _VERSIONS.get(media_type)
         if versions is None or quality <= weight:
@@ -45,7 +45,7 @@ def form_for(accept: str) -> Form:
 def accepted(accept: str) -> Iterator[tuple[str, float, Mapping[str, str]]]:
     """The media types of an ``Accept`` in lower case and in its order. Each comes with its quality (0 if it is not a
     number) and its parameters."""
-    for item in accept.split(",")[:_LONGEST_LIST]:
+    for item in accept.split(",")[:_MAX_LIST_LENGTH]:
         media_type, *rest = (part.strip() for part in item.split(";"))
         parameters = {name.strip().lower(): value.strip().strip('"') for name, _, value in map(_split, rest)}
         yield media_type.lower(), _quality(parameters.get("q", "1")), parameters
@@ -55,11 +55,11 @@ def _split(part: str) -> tuple[str, str, str]:
     return part.partition("=")
 
 
-def _form(media_type: str, version: str, escaping: str) -> Form:
+def _form(media_type: str, version: str, escaping: str) -> ExpositionFormat:
     content_type = f"{media_type}; version={version}; charset=utf-8"
     if escaping and version == _WITH_ESCAPING:
         content_type += f"; escaping={escaping if escaping in _ESCAPINGS else 'underscores'}"
-    return Form(media_type, content_type)
+    return ExpositionFormat(media_type, content_type)
 
 
 def _quality(text: str) -> float:

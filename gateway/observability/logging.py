@@ -22,7 +22,7 @@ from hashlib import blake2b
 from typing import Any, Final, Literal, Protocol, TextIO
 
 # Lines that may wait for a slow or stuck reader, at most; further lines are dropped and counted.
-MOST_WAITING = 100_000
+MAX_WAITING = 100_000
 # Seconds for which lines are collected before they are written together.
 COLLECT_SECONDS = 0.05
 
@@ -64,7 +64,7 @@ class Descriptor:
         """No-op: everything is written already."""
 
 
-class Nowhere:
+class NullSink:
     """Replaces a standard output that is closed."""
 
     def write(self, text: str, /) -> None:
@@ -78,7 +78,7 @@ def standard_output() -> Sink:
     """Where logs go by default."""
     stream: TextIO | None = sys.stdout
     if stream is None:  # the process was started without it
-        return Nowhere()
+        return NullSink()
     try:
         return Descriptor(stream)
     except (OSError, ValueError):
@@ -95,7 +95,7 @@ class LineWriter:
     def __init__(
         self,
         sink: Sink,
-        most_waiting: int = MOST_WAITING,
+        most_waiting: int = MAX_WAITING,
         notice: Callable[[str], str] = "WARNING log: {}".format,
     ) -> None:
         self._sink = sink
@@ -160,7 +160,7 @@ class LineWriter:
 
 LogFormat = Literal["text", "json"]
 
-LONGEST_FIELD = 2_000
+MAX_FIELD_LENGTH = 2_000
 
 BROKEN: Final = "broken"
 """An answer that had begun and was broken off by the service or by the gateway."""
@@ -300,8 +300,8 @@ class AccessLog:
         """Writes the line of one request. ``label``: a route's id, or the name of one of the gateway's own calls;
         ``size``: the bytes written of the response's body; ``outcome``: the code of the error answered, if there was
         one; ``end``: BROKEN, ABORTED or SLOW if the answer is not complete."""
-        path = path.partition("?")[0][:LONGEST_FIELD]
-        method = method[:LONGEST_FIELD]
+        path = path.partition("?")[0][:MAX_FIELD_LENGTH]
+        method = method[:MAX_FIELD_LENGTH]
         name = self._name(user)
         now = timestamp(time.time())
         if self._json:

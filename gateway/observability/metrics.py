@@ -21,7 +21,7 @@ METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 REFUSALS: Final = ("memory", "disk", "replicas", "read-only")
 
 
-class RedisFacts(Protocol):
+class RedisStatus(Protocol):
     """What is known of Redis."""
 
     @property
@@ -201,17 +201,18 @@ class Metrics:
 
     def on_summary(self, room: str, summary: RoomNumbers) -> None:
         """A room's numbers after a call, and what the call did."""
-        self._of(room).take(summary)
+        self._of(room).update(summary)
 
     def swept(self, room: str, outcome: str) -> None:
         """A sweep ended: ``ok``, ``failed``, or ``elsewhere`` if another instance sweeps."""
         self._sweeps.labels(room, outcome).inc()
 
-    def estimated(self, room: str, promised: float, real: float) -> None:
-        """A stream sent an admission ``real`` seconds after its first estimate, which was ``promised`` seconds."""
-        self._of(room).estimated(promised, real)
+    def estimated(self, room: str, first_estimate: float, real: float) -> None:
+        """A stream sent an admission ``real`` seconds after its first estimate, which was ``first_estimate``
+        seconds."""
+        self._of(room).estimated(first_estimate, real)
 
-    def redis_state(self, state: RedisFacts) -> None:
+    def redis_state(self, state: RedisStatus) -> None:
         """Redis became unreachable or reachable again, or stopped or started accepting writes."""
         self._redis_up.set(not state.away)
         for reason in REFUSALS:
@@ -256,6 +257,6 @@ class NoMetrics(Metrics):
     def on_call(self, script: str, seconds: float, size: int, failed: bool) -> None: ...
     def on_summary(self, room: str, summary: RoomNumbers) -> None: ...
     def swept(self, room: str, outcome: str) -> None: ...
-    def redis_state(self, state: RedisFacts) -> None: ...
-    def estimated(self, room: str, promised: float, real: float) -> None: ...
+    def redis_state(self, state: RedisStatus) -> None: ...
+    def estimated(self, room: str, first_estimate: float, real: float) -> None: ...
     def spans(self, outcome: str, count: int) -> None: ...

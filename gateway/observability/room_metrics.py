@@ -144,11 +144,11 @@ class RoomMetrics:
         wait = self._aged.wait_at(self._aged.waiting + 1) if self._aged is not None else None
         return math.nan if wait is None else wait
 
-    def estimated(self, promised: float, real: float) -> None:
-        """A user was admitted after ``real`` seconds; the first estimate was ``promised`` seconds."""
-        self._errors.observe(abs(promised - real) / max(real, 0.001))
+    def estimated(self, first_estimate: float, real: float) -> None:
+        """A user was admitted after ``real`` seconds; the first estimate was ``first_estimate`` seconds."""
+        self._errors.observe(abs(first_estimate - real) / max(real, 0.001))
 
-    def take(self, summary: RoomNumbers) -> None:
+    def update(self, summary: RoomNumbers) -> None:
         """Stores the numbers of one script call."""
         self._now = summary
         if summary.ages is not None:

@@ -221,7 +221,7 @@ class TracedCalls:
         self._tracer.note(Span(call, "CLIENT", name, began, seconds, tags, remote, error, self._moments))
 
 
-MOST_WAITING: Final = 4096
+MAX_WAITING: Final = 4096
 """Sampled lineups that are remembered, at most; beyond that the oldest is dropped."""
 
 
@@ -249,9 +249,9 @@ class Admissions:
     """Remembers sampled lineups until they end. The end may be missed: Redis was away, or the event was faster than the
     answer to the lineup. The entry then stays until a newer one replaces it."""
 
-    def __init__(self, tracer: Tracer, most: int = MOST_WAITING) -> None:
+    def __init__(self, tracer: Tracer, max_waiting: int = MAX_WAITING) -> None:
         self._tracer = tracer
-        self._most = most
+        self._max_waiting = max_waiting
         self._waiting: dict[tuple[str, str], _Lineup] = {}
 
     def __len__(self) -> int:
@@ -263,7 +263,7 @@ class Admissions:
             return
         # Lining up again begins a new wait, which is the newest of all.
         self._waiting.pop((room, user), None)
-        if len(self._waiting) >= self._most:
+        if len(self._waiting) >= self._max_waiting:
             del self._waiting[next(iter(self._waiting))]
         self._waiting[room, user] = _Lineup(ticket, trace, time.monotonic())
 

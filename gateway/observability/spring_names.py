@@ -88,7 +88,7 @@ class _Timer:
     ) -> None:
         labels = (*labels, *tags)
         self._histogram = LatencyHistogram(registry, name, doc, LATENCY, labels)
-        self._longest = _Longest(registry, f"{name}_max", doc, labels, clock)
+        self._longest = _MaxGauge(registry, f"{name}_max", doc, labels, clock)
         self._tags = tuple(tags.values())
         self._series: dict[tuple[str, ...], tuple[Series, tuple[str, ...]]] = {}
 
@@ -102,7 +102,7 @@ class _Timer:
         self._longest.observe(tagged, seconds)
 
 
-class _Longest(Collector):
+class _MaxGauge(Collector):
     """The longest duration by label values, of the present period and the one before."""
 
     def __init__(
@@ -123,7 +123,7 @@ class _Longest(Collector):
         registry.register(self)
 
     def observe(self, values: tuple[str, ...], seconds: float) -> None:
-        self._turn()
+        self._rotate()
         if seconds > self._now.get(values, -1.0):
             self._now[values] = seconds
 
@@ -143,7 +143,7 @@ class _Longest(Collector):
             family.add_metric(values, seconds)
         return [family]
 
-    def _turn(self) -> None:
+    def _rotate(self) -> None:
         passed = self._clock() - self._turned
         if passed < MAX_SECONDS:
             return
@@ -160,7 +160,7 @@ TOTAL_TIME: Final = "TOTAL_TIME"
 MAX: Final = "MAX"
 VALUE: Final = "VALUE"
 
-_LEAST_SECONDS: Final = 1.0
+_MIN_SECONDS: Final = 1.0
 _UNITS: Final = ("seconds", "bytes")
 
 
@@ -206,7 +206,7 @@ class Processor:
     def usage(self) -> float:
         """From 0 to 1 (all processors of the machine), since the last reading that is at least one second old."""
         now, spent = time.monotonic(), time.process_time()
-        if now - self._at >= _LEAST_SECONDS:
+        if now - self._at >= _MIN_SECONDS:
             share = (spent - self._spent) / (now - self._at) / processors()
             self._usage = min(1.0, max(0.0, share))
             self._at, self._spent = now, spent

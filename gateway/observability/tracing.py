@@ -75,20 +75,20 @@ def begin(headers: Mapping[str, str], probability: float = 1.0) -> TraceContext:
     """
     for name in _TRACE_HEADERS:
         if name in headers:
-            return _joined(headers, probability)
-    return _begun(probability)
+            return _continued_trace(headers, probability)
+    return _new_trace(probability)
 
 
-def _joined(headers: Mapping[str, str], probability: float) -> TraceContext:
+def _continued_trace(headers: Mapping[str, str], probability: float) -> TraceContext:
     sent = _w3c(headers) or _b3(headers)
     if sent is None:
-        return _begun(probability)
+        return _new_trace(probability)
     trace_id, parent_id, sampled, state = sent
     decided = _sample(probability) if sampled is None else sampled
     return TraceContext(trace_id or _new_id(128), _new_id(64), parent_id, decided, state)
 
 
-def _begun(probability: float) -> TraceContext:
+def _new_trace(probability: float) -> TraceContext:
     # Both identifiers at once, which halves the cost. All zeros, which mean none, come up once in 2**64 requests.
     both = f"{getrandbits(192):048x}"
     return TraceContext(both[:32], both[32:], None, random() < probability)
@@ -103,7 +103,7 @@ def _w3c(headers: Mapping[str, str]) -> _Sent | None:
     if value is None or (match := _TRACEPARENT.fullmatch(value.strip())) is None:
         return None
     version, trace_id, span_id, flags, more = match.groups()
-    if version == "ff" or (version == "00" and more) or not (_some(trace_id) and _some(span_id)):
+    if version == "ff" or (version == "00" and more) or not (_is_nonzero(trace_id) and _is_nonzero(span_id)):
         return None
     # The only trace header that may come in several parts.
     parts = headers.getall("tracestate", ()) if isinstance(headers, MultiMapping) else ()
@@ -128,13 +128,16 @@ def _b3_sent(trace_id: str | None, span_id: str | None, decision: str) -> _Sent 
         return None if sampled is None else ("", None, sampled, "")
     trace_id, span_id = (trace_id or "").lower(), (span_id or "").lower()
     if not (
-        _B3_TRACE.fullmatch(trace_id) and _B3_SPAN.fullmatch(span_id) and _some(trace_id) and _some(span_id)
+        _B3_TRACE.fullmatch(trace_id)
+        and _B3_SPAN.fullmatch(span_id)
+        and _is_nonzero(trace_id)
+        and _is_nonzero(span_id)
     ):
         return None
     return trace_id.zfill(32), span_id, sampled, ""
 
 
-def _some(identifier: str) -> bool:
+def _is_nonzero(identifier: str) -> bool:
     """Whether it is not all zeros, which means none."""
     return identifier.strip("0") != ""
 

@@ -104,7 +104,7 @@ outlast the restart of a collector."""
 LAST_POST_SECONDS: Final = 1.0
 """Time-out of a post while the gateway is ending."""
 
-_IN_A_RUN: Final = 16
+_SPANS_PER_RUN: Final = 16
 """Spans that are encoded, about 10 µs each, before the interpreter lock is released: the event loop may be waiting for
 it."""
 
@@ -190,7 +190,7 @@ class ZipkinExporter(SpanExporter):
         encoded = []
         for span in spans:
             encoded.append(encode(span))
-            if len(encoded) % _IN_A_RUN == 0:
+            if len(encoded) % _SPANS_PER_RUN == 0:
                 time.sleep(0)
         sent = self._post(b"[" + b",".join(encoded) + b"]")
         self._count("sent" if sent else "failed", len(spans))
@@ -211,9 +211,9 @@ class ZipkinExporter(SpanExporter):
             hurried = self._hurry.is_set()
             why, again = self._attempt(body, LAST_POST_SECONDS if hurried else SECONDS)
             if not why:
-                self._is_there()
+                self._set_available()
                 return True
-            self._is_away(why)
+            self._set_away(why)
             if hurried:
                 self._poster.abandon()
                 return False
@@ -233,27 +233,27 @@ class ZipkinExporter(SpanExporter):
             return "", False
         return f"status {status}", status >= 500 or status == 429
 
-    def _is_away(self, why: str) -> None:
+    def _set_away(self, why: str) -> None:
         if not self._away:
             self._away = True
             log.warning("spans can't be sent to ZIPKIN_ENDPOINT: %s (trying again quietly)", why)
 
-    def _is_there(self) -> None:
+    def _set_available(self) -> None:
         if self._away:
             self._away = False
             log.info("spans are sent to ZIPKIN_ENDPOINT again")
 
 
-MOST_WAITING: Final = 2048
+MAX_WAITING: Final = 2048
 """Spans that may wait to be sent, about 2 KB each; beyond that, new ones are dropped and counted."""
-MOST_IN_A_POST: Final = 256
+MAX_SPANS_PER_POST: Final = 256
 EVERY_SECONDS: Final = 1.0
 LAST_SECONDS: Final = 2.0
 """Seconds that an ending gateway goes on sending waiting spans, and then waits for the post that it broke off."""
 
 _SPAN_KINDS: Final = {"SERVER": SpanKind.SERVER, "CLIENT": SpanKind.CLIENT, "INTERNAL": SpanKind.INTERNAL}
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
-_FINE: Final = Status(StatusCode.UNSET)
+_OK: Final = Status(StatusCode.UNSET)
 _Count = Callable[[str, int], None]
 
 
@@ -262,7 +262,7 @@ class SpanQueue:
     ``dropped``."""
 
     def __init__(
-        self, endpoint: str, service: str, count: _Count, *, most_waiting: int = MOST_WAITING
+        self, endpoint: str, service: str, count: _Count, *, most_waiting: int = MAX_WAITING
     ) -> None:
         self._count = count
         self._resource = Resource({SERVICE_NAME: service})
@@ -274,7 +274,7 @@ class SpanQueue:
             self._exporter,
             max_queue_size=2 * most_waiting,
             schedule_delay_millis=EVERY_SECONDS * 1000,
-            max_export_batch_size=min(MOST_IN_A_POST, most_waiting),
+            max_export_batch_size=min(MAX_SPANS_PER_POST, most_waiting),
             export_timeout_millis=30_000,
         )
 
@@ -337,7 +337,7 @@ def _finished(span: Span, resource: Resource) -> ReadableSpan:
         attributes=span.tags if span.remote is None else {**span.tags, **_peer(span.remote)},
         events=[Event(name, timestamp=_nanoseconds(at)) for name, at in span.moments],
         kind=_SPAN_KINDS[span.kind],
-        status=Status(StatusCode.ERROR, span.error) if span.error else _FINE,
+        status=Status(StatusCode.ERROR, span.error) if span.error else _OK,
         start_time=began,
         end_time=began + _nanoseconds(span.seconds),
     )

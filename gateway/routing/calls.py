@@ -17,9 +17,9 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from gateway.routing.patterns import PathPattern, compile_pattern
-from gateway.routing.readings import Reading, fold, narrow_readings, readings_of
-from gateway.routing.spec.faults import RuleViolation, unknown
-from gateway.routing.wide_patterns import WidePattern, bare_pattern
+from gateway.routing.readings import Reading, case_sensitive_readings, fold, readings_of
+from gateway.routing.spec.issues import RuleViolation, unknown
+from gateway.routing.wide_patterns import WidePattern, stripped_pattern
 
 _NEVER_DECODED: Final = frozenset("/\\?#%*{};\x7f") | frozenset(map(chr, range(32)))
 """Characters that mean something else in a pattern, or never stand in a path that is compared."""
@@ -56,7 +56,7 @@ class CallPattern:
     method: str | None
     pattern: PathPattern = field(repr=False)
     wide: WidePattern = field(repr=False)
-    bare: PathPattern = field(repr=False)
+    stripped: PathPattern = field(repr=False)
 
     def opens(self, method: str, path: str) -> bool:
         """Whether the pattern matches this call however a service reads the path. A GET pattern opens HEAD too."""
@@ -65,8 +65,8 @@ class CallPattern:
         if self.pattern.match(path) is None:
             return False
         return all(
-            self.pattern.match(reading) is not None or self.bare.match(reading) is not None
-            for reading in narrow_readings(path)
+            self.pattern.match(reading) is not None or self.stripped.match(reading) is not None
+            for reading in case_sensitive_readings(path)
         )
 
     def protects(self, method: str, path: str) -> bool:
@@ -104,7 +104,7 @@ def parse_call(source: str) -> CallPattern:
     text = _decoded(words[-1])
     pattern = compile_pattern(text)
     wide = WidePattern(compile_pattern(text, ignore_case=True))
-    return CallPattern(" ".join(words), method, pattern, wide, bare_pattern(pattern))
+    return CallPattern(" ".join(words), method, pattern, wide, stripped_pattern(pattern))
 
 
 def _decoded(source: str) -> str:

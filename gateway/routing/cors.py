@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from gateway.routing.calls import METHODS
 from gateway.routing.spec.document import plain_name
-from gateway.routing.spec.faults import RuleViolation, unknown
+from gateway.routing.spec.issues import RuleViolation, unknown
 from gateway.routing.spec.model import CORS_RULE
 from gateway.routing.spec.value_types import ValueType
 

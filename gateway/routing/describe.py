@@ -12,16 +12,16 @@ from multidict import CIMultiDict
 from gateway.errors import BadRequest
 from gateway.routing.attributes import RequestAttributes
 from gateway.routing.calls import parse_call
-from gateway.routing.kinds import FILTERS, PREDICATES
-from gateway.routing.located import located
+from gateway.routing.discovered_routes import with_discovered_routes
+from gateway.routing.factories import FILTERS, PREDICATES
 from gateway.routing.path import parse_target
 from gateway.routing.predicates import Predicate
 from gateway.routing.route import Route
 from gateway.routing.spec.arguments import Arg
-from gateway.routing.spec.faults import Fault, RouteFileError
+from gateway.routing.spec.issues import Issue, RouteFileError
 from gateway.routing.spec.loader import content_of, parse
 from gateway.routing.spec.overlay import Properties
-from gateway.routing.table import Match, RouteTable
+from gateway.routing.table import RouteMatch, RouteTable
 
 _WITHOUT_PORT = re.compile(r"(https?)://(?:\[[^\]/]*\]|[^:/?#]+)(?=[/?#]|$)", re.IGNORECASE)
 
@@ -115,20 +115,22 @@ _OWN: Final = tuple(
 
 def check(
     path: Path, environ: Mapping[str, str], properties: Properties | None = None
-) -> tuple[list[Fault], RouteTable | None]:
+) -> tuple[list[Issue], RouteTable | None]:
     """All faults of a route file and of the properties laid over it, or the table. If there is a locator, the table has
     a route for each static service."""
     try:
-        return [], located(parse(content_of(path, once=True), str(path), environ, properties), ())
+        return [], with_discovered_routes(
+            parse(content_of(path, once=True), str(path), environ, properties), ()
+        )
     except RouteFileError as error:
-        return list(error.faults), None
+        return list(error.issues), None
 
 
 def table(table: RouteTable) -> str:
     """The routes in the order in which they are tried, then gates, public calls, rooms and services."""
     rows = [("ORDER", "ID", "PREDICATES", "FILTERS", "URI")]
     for route in table.routes:
-        predicates, filters = _shown(route.predicates), _shown(route.filters)
+        predicates, filters = _joined(route.predicates), _joined(route.filters)
         rows.append((str(route.order), route.id, predicates, filters or "-", route.upstream.uri))
     lines = [*_columns(rows), ""]
     for gate in table.gates:
@@ -145,7 +147,7 @@ def table(table: RouteTable) -> str:
     return "\n".join(lines)
 
 
-def _shown(items: Iterable[object]) -> str:
+def _joined(items: Iterable[object]) -> str:
     """Spring's texts, without the parts that are always the same."""
     return ", ".join(str(item).removesuffix(", match trailing slash: true") for item in items)
 
@@ -172,33 +174,33 @@ def explain(
     sent = CIMultiDict(headers)
     host = sent.setdefault("Host", "localhost")
     try:
-        facts = RequestAttributes(method, parse_target(target, host), sent, client, host, "http")
+        request = RequestAttributes(method, parse_target(target, host), sent, client, host, "http")
     except BadRequest as error:
         return f"{method} {target}\n  refused   400: {error.reason}"
-    lines = [f"{method} {target}", f"  path      {facts.target.path}"]
-    if any(own.protects(method, facts.target.path) for own in _OWN):
+    lines = [f"{method} {target}", f"  path      {request.target.path}"]
+    if any(own.protects(method, request.target.path) for own in _OWN):
         lines.append(
             "  note      the gateway answers its own paths itself, before any route and any rule below"
         )
     try:
-        match = table.first(facts)
+        match = table.first(request)
     except BadRequest as error:
         return "\n".join([*lines, f"  refused   400: {error.reason}"])
-    lines += _route(table, facts, match)
-    lines += _rules(table, facts, match)
+    lines += _route(table, request, match)
+    lines += _rules(table, request, match)
     return "\n".join(lines)
 
 
-def _route(table: RouteTable, facts: RequestAttributes, match: Match | None) -> list[str]:
+def _route(table: RouteTable, request: RequestAttributes, match: RouteMatch | None) -> list[str]:
     if match is None:
-        misses = [_miss(route, facts) for route in table.routes]
+        misses = [_miss(route, request) for route in table.routes]
         return ["  route     none (404)", *(f"            {text}" for text in misses if text)]
     route = match.route
     where = f" (line {route.line})" if route.line > 0 else ""
-    lines = [f"  route     {route.id}{where}: {_shown(route.predicates)}"]
+    lines = [f"  route     {route.id}{where}: {_joined(route.predicates)}"]
     for name, value in match.variables.items():
         lines.append(f"            {{{name}}} = {value}")
-    if table.resolve(facts) is None:
+    if table.resolve(request) is None:
         return [
             *lines,
             f"            counts as none (404): {match.upstream_path} needs metadata allow-actuator: true",
@@ -210,23 +212,23 @@ def _route(table: RouteTable, facts: RequestAttributes, match: Match | None) -> 
     return lines
 
 
-def _miss(route: Route, facts: RequestAttributes) -> str:
+def _miss(route: Route, request: RequestAttributes) -> str:
     """Why a route whose path predicate holds did not take the request: another predicate does not hold."""
-    failed = [predicate for predicate in route.predicates if not _holds(predicate, facts)]
+    failed = [predicate for predicate in route.predicates if not _holds(predicate, request)]
     if not failed or len(failed) == len(route.predicates):
         return ""
-    return f"not {route.id}: {_shown(failed)} does not hold"
+    return f"not {route.id}: {_joined(failed)} does not hold"
 
 
-def _holds(predicate: Predicate, facts: RequestAttributes) -> bool:
+def _holds(predicate: Predicate, request: RequestAttributes) -> bool:
     try:
-        return predicate.holds(facts, {})
+        return predicate.holds(request, {})
     except BadRequest:  # the query is malformed; another predicate keeps the call from this route
         return False
 
 
-def _rules(table: RouteTable, facts: RequestAttributes, match: Match | None) -> list[str]:
-    method, path = facts.method, facts.target.path
+def _rules(table: RouteTable, request: RequestAttributes, match: RouteMatch | None) -> list[str]:
+    method, path = request.method, request.target.path
     upstream_path = match.upstream_path if match is not None else path
     found = table.gate_call(method, path, upstream_path)
     if found is None:

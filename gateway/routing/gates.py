@@ -14,7 +14,7 @@ from gateway.routing.readings import readings_of
 DEFAULT_ROOM: Final = "default"
 _MICROSECONDS: Final = 0.5
 """The time to compare a path with one rule, without its wildcards."""
-_FEW: Final = 6
+_MAX_SCANNED: Final = 6
 """Up to so many rules are compared one by one, which is faster than an index."""
 
 
@@ -81,7 +81,7 @@ class _Rules:
     def __init__(self, rules: Sequence[Found]) -> None:
         self._rules = rules
         self._needing = sum(not rule.renews_only for _, rule in rules)
-        self._all = range(len(rules)) if len(rules) <= _FEW else None
+        self._all = range(len(rules)) if len(rules) <= _MAX_SCANNED else None
         self._exact = index_of_exact(call.pattern for call, _ in rules)
         self._wide = index_of_wide(call.wide for call, _ in rules)
 
@@ -110,7 +110,7 @@ class _Rules:
         best, of = len(self._rules), ""
         for path in paths:
             ranks = self._all or self._exact.candidates(tuple(path.split("/")[1:]))
-            if len(ranks) > _FEW:
+            if len(ranks) > _MAX_SCANNED:
                 matcher.spend(len(ranks) * _MICROSECONDS)
             for rank in ranks:
                 if rank >= best:
@@ -128,7 +128,7 @@ class _Rules:
         for path in paths:
             for reading in readings_of(path):
                 ranks = self._all or self._wide.candidates(reading)
-                if len(ranks) > _FEW:
+                if len(ranks) > _MAX_SCANNED:
                     matcher.spend(len(ranks) * _MICROSECONDS)
                 for rank in ranks:
                     if rank >= likely:

@@ -9,14 +9,14 @@ from typing import Final
 from gateway.routing import matcher
 from gateway.routing.java_regex import compile_java, quoted
 from gateway.routing.matcher import Regex
-from gateway.routing.spec.faults import RuleViolation
+from gateway.routing.spec.issues import RuleViolation
 
 RUN: Final = "*"
 ONE: Final = "?"
-_MOST_STEPS: Final = 4000
+_MAX_STEPS: Final = 4000
 """Limit for the text's length times the longest fixed text's. Longer texts go to the regex, whose time is measured."""
 _MICROSECONDS: Final = 0.3
-_MICROSECONDS_A_CHARACTER: Final = 0.01
+_MICROSECONDS_PER_CHARACTER: Final = 0.01
 
 
 class Glob:
@@ -45,10 +45,10 @@ class Glob:
         self._weight = 1 + max(map(len, parts), default=0)
 
     def matches(self, text: str) -> bool:
-        """Whether the glob matches the whole text. Raises GaveUp."""
-        if len(text) * self._weight > _MOST_STEPS:
+        """Whether the glob matches the whole text. Raises MatchingTimeout."""
+        if len(text) * self._weight > _MAX_STEPS:
             return self._regex.matches(text)
-        matcher.spend(_MICROSECONDS + len(text) * _MICROSECONDS_A_CHARACTER)
+        matcher.spend(_MICROSECONDS + len(text) * _MICROSECONDS_PER_CHARACTER)
         return self._quick.fullmatch(text) is not None
 
 

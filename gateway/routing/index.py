@@ -67,7 +67,7 @@ class PrefixIndex(Generic[T]):
         return [ranked[rank] for rank in sorted(ranked)]
 
 
-_DEEPEST: Final = 64
+_MAX_DEPTH: Final = 64
 """How many segments the index looks at. Segments behind these do not distinguish patterns."""
 
 
@@ -147,10 +147,10 @@ class SegmentIndex:
         for rank, (all_segments, any_before) in enumerate(patterns):
             segments = list(reversed(all_segments) if any_before else all_segments)
             # Wildcards at the end match anything and may even be missing, so they are left out.
-            while segments and segments[-1].says_nothing:
+            while segments and segments[-1].matches_anything:
                 segments.pop()
             node = self._from_end if any_before else self._from_start
-            for segment in segments[:_DEEPEST]:
+            for segment in segments[:_MAX_DEPTH]:
                 node = node.child(segment)
             node.ranks.append(rank)
             self._any_from_end = self._any_from_end or any_before

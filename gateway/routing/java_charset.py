@@ -14,7 +14,7 @@ Ranges = tuple[tuple[int, int], ...]
 
 LAST: Final = 0x10FFFF
 _SURROGATES: Final = (0xD800, 0xDFFF)
-_MOST_CASED: Final = 3000
+_MAX_CASED: Final = 3000
 
 # Characters outside ASCII that are an ASCII letter in another case: the kelvin sign and the long s.
 _ODD_CASES: Final = {"k": "\u212a", "s": "\u017f"}
@@ -153,8 +153,8 @@ def in_either_case(ranges: Ranges, *, ascii_only: bool) -> Ranges:
     for first, last, shift in ((65, 90, 32), (97, 122, -32)):
         added += ((low + shift, high + shift) for low, high in common(ranges, ((first, last),)))
     if not ascii_only:
-        if sum(last - first + 1 for first, last in ranges) > _MOST_CASED:
-            added += members(f"(?i:{shown(ranges)})")
+        if sum(last - first + 1 for first, last in ranges) > _MAX_CASED:
+            added += members(f"(?i:{regex_of(ranges)})")
         else:
             points = (point for first, last in ranges for point in range(first, last + 1))
             added += ((other, other) for point in points for other in _other_cases(chr(point)))
@@ -167,7 +167,7 @@ def _other_cases(character: str) -> Iterable[int]:
     return (ord(form) for form in forms if len(form) == 1)
 
 
-def shown(ranges: Ranges) -> str:
+def regex_of(ranges: Ranges) -> str:
     """The set as a character class that RE2 and ``regex`` read in the same way."""
     parts = []
     for first, last in ranges:

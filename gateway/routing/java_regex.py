@@ -16,16 +16,16 @@ from typing import Final
 
 from gateway.routing import java_charset as charset
 from gateway.routing.java_charset import Ranges
-from gateway.routing.matcher import Match, Regex
-from gateway.routing.spec.faults import RuleViolation
+from gateway.routing.matcher import Regex, RegexMatch
+from gateway.routing.spec.issues import RuleViolation
 
 _GROUP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 _COUNT = re.compile(r"\{(\d{1,10})(,(\d{0,10}))?\}")
 _FLAGS = re.compile(r"\(\?([a-zA-Z]*)(?:-([a-zA-Z]*))?([:)])")
 _CHARACTER_NAME = re.compile(r"\{([^{}]+)\}")
 _KNOWN_FLAGS: Final = frozenset("imsxud")
-_MOST_REPEATED: Final = 2**31 - 1
-_DEEPEST: Final = 100
+_MAX_REPETITIONS: Final = 2**31 - 1
+_MAX_DEPTH: Final = 100
 _SETS: Final[dict[str, Ranges]] = {
     "d": charset.DIGITS,
     "w": charset.WORD,
@@ -34,7 +34,7 @@ _SETS: Final[dict[str, Ranges]] = {
     "v": charset.VERTICAL,
 }
 _CONTROLS: Final = {"t": "\t", "n": "\n", "r": "\r", "f": "\f", "a": "\a", "e": "\x1b"}
-_LOOKING: Final = {
+_LOOKAROUND: Final = {
     "(?=": "a look-ahead",
     "(?!": "a look-ahead",
     "(?<=": "a look-behind",
@@ -67,7 +67,7 @@ def compile_java(pattern: str, *, ignore_case: bool = False) -> Regex:
             backtracking,
             translation.names,
             translation.groups,
-            takes_nothing=not translation.least,
+            matches_empty=not translation.least,
             unbounded_by=translation.unbounded_by,
             literal=None if ignore_case else _only_text(pattern),
             beginning="" if ignore_case else _beginning(pattern),
@@ -172,8 +172,8 @@ class _Translation:
     def _alternatives(self) -> str:
         """Translate up to the end of the group. A flag that is set within the group ends with it."""
         self.depth += 1
-        if self.depth > _DEEPEST:
-            raise self._wrong(f"its groups are nested more than {_DEEPEST} deep")
+        if self.depth > _MAX_DEPTH:
+            raise self._wrong(f"its groups are nested more than {_MAX_DEPTH} deep")
         flags, out, branches = self.flags, [], [0]
         while True:
             self._skip_comments()
@@ -196,8 +196,8 @@ class _Translation:
         count = _COUNT.match(self.pattern, self.at)
         if count is not None:
             least = int(count[1])
-            most = least if count[2] is None else int(count[3] or _MOST_REPEATED)
-            if not least <= most <= _MOST_REPEATED:
+            most = least if count[2] is None else int(count[3] or _MAX_REPETITIONS)
+            if not least <= most <= _MAX_REPETITIONS:
                 raise self._wrong(f"{count[0]} is no repetition")
             times = count[0]
             self.at = count.end()
@@ -231,7 +231,7 @@ class _Translation:
         if character == "[":
             self.at += 1
             self.least = 1
-            return self._shown(self._class())
+            return self._as_regex(self._class())
         if character == "\\":
             return self._escape()
         if character == "{" or character in "*+?":
@@ -242,7 +242,7 @@ class _Translation:
             # Java's dot excludes U+0085, U+2028 and U+2029 too. They do not occur in the texts that these regexes
             # match, and excluding them would double the cost of a dot in RE2.
             ends = "" if "s" in self.flags else "\n\n" if "d" in self.flags else "\n\n\r\r"
-            return self._shown(charset.inverted(charset.of_text(ends)))
+            return self._as_regex(charset.inverted(charset.of_text(ends)))
         if character == "^":
             return "(?m:^)" if "m" in self.flags else r"\A"
         if character == "$":
@@ -257,11 +257,11 @@ class _Translation:
         if "i" in self.flags:
             cased = self._cased(((point, point),))
             if cased != ((point, point),):
-                return self._shown(cased)
-        return charset.literal(point) if point <= self.possible[0][1] else self._shown(())
+                return self._as_regex(cased)
+        return charset.literal(point) if point <= self.possible[0][1] else self._as_regex(())
 
-    def _shown(self, ranges: Ranges) -> str:
-        return charset.shown(charset.common(ranges, self.possible))
+    def _as_regex(self, ranges: Ranges) -> str:
+        return charset.regex_of(charset.common(ranges, self.possible))
 
     def _cased(self, ranges: Ranges) -> Ranges:
         if "i" not in self.flags:
@@ -272,10 +272,10 @@ class _Translation:
         flags = _FLAGS.match(self.pattern, self.at)
         if flags is not None:
             return self._flagged(flags)
-        opening = next((each for each in (*_LOOKING, "(?<", "(?") if self._ahead(each)), "(")
+        opening = next((each for each in (*_LOOKAROUND, "(?<", "(?") if self._ahead(each)), "(")
         self.at += len(opening)
-        if opening in _LOOKING:
-            self._needs(_LOOKING[opening])
+        if opening in _LOOKAROUND:
+            self._needs(_LOOKAROUND[opening])
             return self._closed(opening, looking=opening != "(?>")
         if opening == "(":
             self.groups += 1
@@ -351,14 +351,14 @@ class _Translation:
             return _END
         if character == "R":
             self.least = 1
-            return rf"(?:\x0d\x0a|{self._shown(charset.VERTICAL)})"
+            return rf"(?:\x0d\x0a|{self._as_regex(charset.VERTICAL)})"
         if character in "GX":
             raise self._unsupported(f"\\{character}")
         found = self._escaped(character)
         if isinstance(found, str):
             return self._literal(found)
         self.least = 1
-        return self._shown(self._cased(found))
+        return self._as_regex(self._cased(found))
 
     def _reference(self, number: int) -> str:
         self.references.append(number)
@@ -424,8 +424,8 @@ class _Translation:
     def _class(self) -> Ranges:
         """Read a class, from behind its ``[`` to behind its ``]``, and return its set."""
         self.depth += 1
-        if self.depth > _DEEPEST:
-            raise self._wrong(f"its classes are nested more than {_DEEPEST} deep")
+        if self.depth > _MAX_DEPTH:
+            raise self._wrong(f"its classes are nested more than {_MAX_DEPTH} deep")
         inverted = self._ahead("^")
         self.at += inverted
         operands: list[Ranges] = []
@@ -483,7 +483,7 @@ class Replacement:
     source: str
     parts: tuple[str | int, ...]
 
-    def expand(self, match: Match) -> str:
+    def expand(self, match: RegexMatch) -> str:
         """Return the replacement for one match. A group that took no part in the match is empty."""
         return "".join(part if isinstance(part, str) else match.group(part) for part in self.parts)
 

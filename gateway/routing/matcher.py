@@ -6,8 +6,8 @@ matcher, which stops when the request's share of time is used up. Then the reque
 unknown: the request might pass a gate or take a wrong route.
 
 All matching for one decision happens within one iteration of the event loop, so one meter at a time is enough.
-``begin`` starts it for one question about one request, and all regexes up to ``end`` share its time. Outside of
-``begin`` and ``end``, each match has its own time.
+``start_meter`` starts it for one question about one request, and all regexes up to ``stop_meter`` share its time.
+Outside of ``start_meter`` and ``stop_meter``, each match has its own time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CORS_MICROSECONDS: Final = 500
 """Time limits for all regexes together, each for one question about a request: route, gate, public call, CORS rule."""
 ANSWER_MICROSECONDS: Final = 3000
 """Time limit for the regexes on one header of a response."""
-LONGEST_RUN: Final = 400_000
+MAX_RUN: Final = 400_000
 """Limit for the program's instructions times the text's characters. RE2 takes at most 6 ns for each. Longer texts go to
 the bounded matcher."""
 _UNMEASURED_RUN: Final = 2000
@@ -47,14 +47,14 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _log = logging.getLogger(__name__)
 
 
-class GaveUp(BadRequest):
+class MatchingTimeout(BadRequest):
     """The request's share of time is used up. The request is refused, because the result is unknown.
 
-    ``told``: one regex used the time up, and the log has named it.
+    ``logged``: one regex used the time up, and the log has named it.
     """
 
-    def __init__(self, *, told: bool = False) -> None:
-        self.told = told
+    def __init__(self, *, logged: bool = False) -> None:
+        self.logged = logged
         super().__init__("the request takes too long to compare with the rules for it")
 
 
@@ -69,40 +69,40 @@ class _Meter:
     def spend(self, microseconds: float) -> None:
         self.left -= microseconds
         if self.left <= 0:
-            raise GaveUp
+            raise MatchingTimeout
 
 
 _meter = _Meter()
 
 
-def begin(microseconds: int) -> None:
-    """Start the meter for one question about one request. ``end`` must follow, even after an error."""
+def start_meter(microseconds: int) -> None:
+    """Start the meter for one question about one request. ``stop_meter`` must follow, even after an error."""
     _meter.left = microseconds
 
 
-def end() -> None:
+def stop_meter() -> None:
     """Stop the meter."""
     _meter.left = math.inf
 
 
 def fits(microseconds: int, question: Callable[[], object]) -> bool:
     """Whether ``question``, which is about one request, is answered within this time."""
-    begin(microseconds)
+    start_meter(microseconds)
     try:
         question()
-    except GaveUp:
+    except MatchingTimeout:
         return False
     finally:
-        end()
+        stop_meter()
     return True
 
 
 def spend(microseconds: float) -> None:
-    """Charge the current question for a comparison without a regex. Raises GaveUp if its time is used up."""
+    """Charge the current question for a comparison without a regex. Raises MatchingTimeout if its time is used up."""
     _meter.spend(microseconds)
 
 
-class Match:
+class RegexMatch:
     """One match of a regex in a text."""
 
     __slots__ = ("_base", "_data", "_found", "_groups", "_text")
@@ -137,7 +137,7 @@ class Match:
         return tuple(map(self.group, range(1, self._groups + 1)))
 
 
-class _Linear(NamedTuple):
+class _Re2Program(NamedTuple):
     """A program of RE2: its two match functions, and its number of instructions."""
 
     fullmatch: Callable[[bytes, int], Any]
@@ -145,12 +145,12 @@ class _Linear(NamedTuple):
     size: int
 
 
-def _linear(pattern: str) -> _Linear:
+def _re2(pattern: str) -> _Re2Program:
     options = re2.Options()
     options.log_errors = False
     options.max_mem = _MEMORY
     program = re2.compile(pattern, options)
-    return _Linear(program.fullmatch, program.search, program.programsize)
+    return _Re2Program(program.fullmatch, program.search, program.programsize)
 
 
 class Regex:
@@ -163,10 +163,10 @@ class Regex:
     __slots__ = (
         "_backtracking",
         "_for_ascii",
-        "_linear",
-        "_takes_nothing",
+        "_logged",
+        "_matches_empty",
+        "_re2",
         "_text",
-        "_told",
         "beginning",
         "groups",
         "literal",
@@ -184,7 +184,7 @@ class Regex:
         names: dict[str, int],
         groups: int,
         *,
-        takes_nothing: bool,
+        matches_empty: bool,
         unbounded_by: str,
         literal: str | None = None,
         beginning: str = "",
@@ -193,7 +193,7 @@ class Regex:
 
         ``linear`` is for RE2 and ``backtracking`` for the bounded matcher; they differ in notation only. ``for_ascii``
         is ``linear`` without the characters that an ASCII text can't hold; its program is a third of the size.
-        ``takes_nothing``: the regex may match the empty text.
+        ``matches_empty``: the regex may match the empty text.
         """
         self.source = source
         self.names = names
@@ -201,19 +201,19 @@ class Regex:
         self.unbounded_by = unbounded_by
         self.literal = literal
         self.beginning = beginning
-        self._takes_nothing = takes_nothing
-        self._for_ascii: _Linear | None = None
-        self._linear: _Linear | None = None
+        self._matches_empty = matches_empty
+        self._for_ascii: _Re2Program | None = None
+        self._re2: _Re2Program | None = None
         self._text = backtracking
         self._backtracking: Any = None
-        self._told = False
+        self._logged = False
         if not unbounded_by:
             try:
-                self._linear = _linear(linear)
-                self._for_ascii = self._linear if for_ascii == linear else _linear(for_ascii)
+                self._re2 = _re2(linear)
+                self._for_ascii = self._re2 if for_ascii == linear else _re2(for_ascii)
             except re2.error:
                 self.unbounded_by = "a repetition that is too large"
-        if self._linear is None:
+        if self._re2 is None:
             self._backtracker()
 
     def __eq__(self, other: object) -> bool:
@@ -232,23 +232,23 @@ class Regex:
             f"for which it takes more than {ROUTE_MICROSECONDS / 1000:g} ms is refused"
         )
 
-    def fullmatch(self, text: str) -> Match | None:
-        """Match the whole text. Raises GaveUp."""
+    def fullmatch(self, text: str) -> RegexMatch | None:
+        """Match the whole text. Raises MatchingTimeout."""
         if not text.startswith(self.beginning):
             _meter.spend(_EQUAL_MICROSECONDS)
             return None
         program = self._program(text)
         if program is None:
             found = self._bounded(self._backtracker().fullmatch, text, 0)
-            return None if found is None else Match(text, found, self.groups)
+            return None if found is None else RegexMatch(text, found, self.groups)
         data = _in_utf8(text)
         found = self._searched(program.fullmatch, program.size, data, 0)
         if found is None:
             return None
-        return Match(text, found, self.groups, None if len(data) == len(text) else data)
+        return RegexMatch(text, found, self.groups, None if len(data) == len(text) else data)
 
     def matches(self, text: str) -> bool:
-        """Whether the regex matches the whole text. Raises GaveUp."""
+        """Whether the regex matches the whole text. Raises MatchingTimeout."""
         if self.literal is not None or not text.startswith(self.beginning):
             _meter.spend(_EQUAL_MICROSECONDS)
             return self.literal == text
@@ -257,16 +257,16 @@ class Regex:
             return self._bounded(self._backtracker().fullmatch, text, 0) is not None
         return self._searched(program.fullmatch, program.size, _in_utf8(text), 0) is not None
 
-    def replace(self, text: str, replacement: Callable[[Match], str], *, most: int = 0) -> str:
-        """Replace each match, or the first ``most`` ones, as Java's ``replaceAll`` does. Raises GaveUp."""
+    def replace(self, text: str, replacement: Callable[[RegexMatch], str], *, limit: int = 0) -> str:
+        """Replace each match, or the first ``limit`` ones, as Java's ``replaceAll`` does. Raises MatchingTimeout."""
         try:
-            return self._replaced(text, replacement, most)
-        except GaveUp as gave_up:
-            self._tell(len(text))
-            gave_up.told = True
+            return self._replaced(text, replacement, limit)
+        except MatchingTimeout as timeout:
+            self._warn_once(len(text))
+            timeout.logged = True
             raise
 
-    def _replaced(self, text: str, replacement: Callable[[Match], str], most: int) -> str:
+    def _replaced(self, text: str, replacement: Callable[[RegexMatch], str], limit: int) -> str:
         program = self._program(text)
         data = b"" if program is None else _in_utf8(text)
         length = len(text if program is None else data)
@@ -274,7 +274,7 @@ class Regex:
         out: list[str] = []
         at = kept = 0
         base = 0, 0
-        while at <= length and (not most or len(out) < 2 * most):
+        while at <= length and (not limit or len(out) < 2 * limit):
             if program is None:
                 found = self._bounded(self._backtracker().search, text, at)
             else:
@@ -282,11 +282,11 @@ class Regex:
             if found is None:
                 break
             _meter.spend(_REPLACING_MICROSECONDS)
-            match = Match(text, found, self.groups, as_utf8, base)
+            match = RegexMatch(text, found, self.groups, as_utf8, base)
             start, end = match.span()
             out += (text[kept:start], replacement(match))
             kept = end
-            if end == len(text) and not self._takes_nothing:
+            if end == len(text) and not self._matches_empty:
                 break
             first, last = found.span()
             base = last, end
@@ -296,10 +296,10 @@ class Regex:
                 at += 1
         return "".join((*out, text[kept:])) if out else text
 
-    def _program(self, text: str) -> _Linear | None:
+    def _program(self, text: str) -> _Re2Program | None:
         """RE2's program for a text; None if the text is for the bounded matcher."""
-        program = self._for_ascii if text.isascii() else self._linear
-        return None if program is None or program.size * len(text) > LONGEST_RUN else program
+        program = self._for_ascii if text.isascii() else self._re2
+        return None if program is None or program.size * len(text) > MAX_RUN else program
 
     def _searched(self, search: Callable[[bytes, int], Any], size: int, data: bytes, at: int) -> Any:
         if size * (len(data) - at) <= _UNMEASURED_RUN:
@@ -317,22 +317,22 @@ class Regex:
             found = search(text, at, timeout=min(_meter.left, ROUTE_MICROSECONDS) / 1e6)
         except TimeoutError:
             _meter.left = 0
-            self._tell(len(text))
-            raise GaveUp(told=True) from None
+            self._warn_once(len(text))
+            raise MatchingTimeout(logged=True) from None
         self._spend(began, len(text))
         return found
 
     def _spend(self, began: float, length: int) -> None:
         try:
             _meter.spend((time.thread_time() - began) * 1e6)
-        except GaveUp as gave_up:
-            self._tell(length)
-            gave_up.told = True
+        except MatchingTimeout as timeout:
+            self._warn_once(length)
+            timeout.logged = True
             raise
 
-    def _tell(self, length: int) -> None:
-        if not self._told:
-            self._told = True
+    def _warn_once(self, length: int) -> None:
+        if not self._logged:
+            self._logged = True
             _log.warning(
                 "the regex %r took too long on %d characters; such requests are refused. This is said once",
                 self.source,

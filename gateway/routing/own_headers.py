@@ -37,8 +37,13 @@ _NO_EFFECT_FOLDED: Final[Mapping[str, str]] = {
     "expect": "the gateway answers it itself, so that no service waits for a body",
     "proxy": "services make HTTP_PROXY of it, through which they would send their own calls",
 }
-_TOLD: Final = frozenset({"forwarded", "x-real-ip", "x-forwarded"})
-_WRITTEN: Final = _TOLD | {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port"}
+_CLIENT_HEADERS: Final = frozenset({"forwarded", "x-real-ip", "x-forwarded"})
+_FORWARDING_HEADERS: Final = _CLIENT_HEADERS | {
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+}
 
 
 def folded(name: str) -> str:
@@ -46,15 +51,15 @@ def folded(name: str) -> str:
     return _SEPARATOR.sub("-", name.lower())
 
 
-def is_told(name: str) -> bool:
+def describes_client(name: str) -> bool:
     """Whether this header describes the client to a service. A client may not set such a header; a route may."""
     form = folded(name)
-    return form in _TOLD or form.startswith("x-forwarded-")
+    return form in _CLIENT_HEADERS or form.startswith("x-forwarded-")
 
 
-def is_written(name: str) -> bool:
+def is_forwarding_header(name: str) -> bool:
     """Whether the gateway sets this header for each request, unless ``FORWARDED_HEADERS`` leaves it out."""
-    return folded(name) in _WRITTEN
+    return folded(name) in _FORWARDING_HEADERS
 
 
 def no_effect_in_request(name: str) -> str:
@@ -63,14 +68,14 @@ def no_effect_in_request(name: str) -> str:
     return _NO_EFFECT.get(form.replace("-", "")) or _NO_EFFECT_FOLDED.get(form, "")
 
 
-def still_written(name: str) -> str:
+def why_not_removable(name: str) -> str:
     """Why a filter can't remove this request header; "" if it can."""
-    if is_written(name):
+    if is_forwarding_header(name):
         return "the gateway writes it; FORWARDED_HEADERS says which of these services are told"
     return _TRACE if folded(name) in ("traceparent", "tracestate") else ""
 
 
-def no_effect_in_answer(name: str) -> str:
+def no_effect_in_response(name: str) -> str:
     """Why a filter can't set this response header; "" if it can."""
     if name.lower() == TRACE_ID.lower():
         return "the gateway names the trace in it"

@@ -30,7 +30,7 @@ from urllib.parse import unquote_to_bytes
 import regex
 
 from gateway.errors import BadRequest
-from gateway.routing.readings import is_plain, seen
+from gateway.routing.readings import is_plain, strip_invisible
 
 MAX_TARGET: Final = 8192
 """The longest accepted target, in characters. It also limits the texts that configured regexes are matched with."""
@@ -140,7 +140,7 @@ def _canonical(raw_path: str) -> str:
         _check_structure(folded)
     if not is_plain(folded):
         # A service that ignores blanks or invisible characters would see the dots and escapes around them.
-        shown = seen(folded)
+        shown = strip_invisible(folded)
         if _STILL_ENCODED.search(shown):
             raise BadRequest("the path is encoded twice")
         _check_dots(shown)

@@ -11,8 +11,8 @@ from typing import Final
 from gateway.routing.hosts import ONE, RUN, Glob
 from gateway.routing.java_regex import compile_java, quoted
 from gateway.routing.matcher import Regex
-from gateway.routing.readings import bare, fold
-from gateway.routing.spec.faults import RuleViolation
+from gateway.routing.readings import fold, strip_ignored
+from gateway.routing.spec.issues import RuleViolation
 
 _NOTHING: Final[Mapping[str, str]] = {}
 
@@ -263,7 +263,7 @@ def _segment(source: str, text: str, ignore_case: bool, *, last: bool) -> Segmen
             wildcard = _WILDCARDS.search(text, at)
             end = wildcard.start() if wildcard else len(text)
             literal = text[at:end]
-            globs.append(fold(bare(literal)) or literal if ignore_case else literal)
+            globs.append(fold(strip_ignored(literal)) or literal if ignore_case else literal)
             parts.append(quoted(globs[-1]))
             at = end
     if parts == ["(.*)"]:

@@ -19,14 +19,14 @@ from gateway.routing.java_regex import compile_java
 from gateway.routing.matcher import Regex
 from gateway.routing.patterns import PathPattern, compile_pattern
 from gateway.routing.spec.arguments import Arg, Arguments, Factory
-from gateway.routing.spec.faults import unknown
+from gateway.routing.spec.issues import unknown
 from gateway.routing.spec.value_types import FLAG, whole
 
 # Everything up to a comma. A comma inside quotes at the beginning does not count.
 _QUOTED_MEMBER = re.compile(r'(?:\s*"(?:[^"\\]|\\.)*+"?)?[^,]*')
 _ESCAPED = re.compile(r"\\(.)")
-_LONGEST_HOST: Final = 300
-_MOST_QUOTED_MEMBERS: Final = 2000
+_MAX_HOST_LENGTH: Final = 300
+_MAX_QUOTED_MEMBERS: Final = 2000
 _PORT = re.compile(r":[^:\]]*\Z")
 _COOKIE_VALUE = re.compile(r"[^\s\",;\\]*")
 
@@ -39,7 +39,7 @@ class Predicate(Protocol):
         """The variables that the predicate captures whenever it holds."""
         ...
 
-    def holds(self, facts: RequestAttributes, found: dict[str, str]) -> bool:
+    def holds(self, request: RequestAttributes, found: dict[str, str]) -> bool:
         """Whether the predicate holds. Captured variables are added to ``found``."""
         ...
 
@@ -66,8 +66,8 @@ class Path:
     def always_captures(self) -> frozenset[str]:
         return frozenset.intersection(*(frozenset(pattern.variables) for pattern in self.patterns))
 
-    def holds(self, facts: RequestAttributes, found: dict[str, str]) -> bool:
-        path = facts.target.path
+    def holds(self, request: RequestAttributes, found: dict[str, str]) -> bool:
+        path = request.target.path
         for pattern in self.patterns:
             variables = pattern.match(path)
             if variables is not None:
@@ -87,8 +87,8 @@ class Method(CapturesNothing):
 
     methods: tuple[str, ...]
 
-    def holds(self, facts: RequestAttributes, found: dict[str, str]) -> bool:
-        return facts.method in self.methods
+    def holds(self, request: RequestAttributes, found: dict[str, str]) -> bool:
+        return request.method in self.methods
 
     def __str__(self) -> str:
         return f"Methods: [{', '.join(self.methods)}]"
@@ -120,14 +120,14 @@ class Host:
     def always_captures(self) -> frozenset[str]:
         return frozenset.intersection(*(frozenset(names) for names in self.names))
 
-    def asked(self, facts: RequestAttributes) -> str:
+    def requested_host(self, request: RequestAttributes) -> str:
         """The host to compare. Empty if there is no Host, or one longer than 253 characters, the longest possible name.
         An empty host never matches, even if a variable may be empty."""
-        host = facts.host if self.with_port else _PORT.sub("", facts.host)
-        return host if len(host) <= _LONGEST_HOST else ""
+        host = request.host if self.with_port else _PORT.sub("", request.host)
+        return host if len(host) <= _MAX_HOST_LENGTH else ""
 
-    def holds(self, facts: RequestAttributes, found: dict[str, str]) -> bool:
-        host = self.asked(facts)
+    def holds(self, request: RequestAttributes, found: dict[str, str]) -> bool:
+        host = self.requested_host(request)
         if not host:
             return False
         lowered = host.lower()
@@ -155,12 +155,12 @@ class Header(CapturesNothing):
     regexp: Regex | None
     source: str
 
-    def members(self, facts: RequestAttributes) -> list[str]:
+    def members(self, request: RequestAttributes) -> list[str]:
         """The members of the list. Raises BadRequest if there are too many."""
-        return _members(tuple(facts.headers.getall(self.header, ())))
+        return _members(tuple(request.headers.getall(self.header, ())))
 
-    def holds(self, facts: RequestAttributes, found: dict[str, str]) -> bool:
-        members = self.members(facts)
+    def holds(self, request: RequestAttributes, found: dict[str, str]) -> bool:
+        members = self.members(request)
         if self.regexp is None:
             return bool(members)
         return any(self.regexp.matches(member) for member in members)
@@ -186,7 +186,7 @@ def list_members(values: Iterable[str]) -> list[str]:
     for value in values:
         if '"' in value:
             quoted += value.count(",")
-            if quoted > _MOST_QUOTED_MEMBERS:
+            if quoted > _MAX_QUOTED_MEMBERS:
                 raise BadRequest("a header that a route looks at has too many members")
             members += map(_unquoted, _QUOTED_MEMBER.findall(value))
         else:
@@ -210,8 +210,8 @@ class Query(CapturesNothing):
     regexp: Regex | None
     source: str
 
-    def holds(self, facts: RequestAttributes, found: dict[str, str]) -> bool:
-        values = facts.parameters().get(self.param)
+    def holds(self, request: RequestAttributes, found: dict[str, str]) -> bool:
+        values = request.parameters().get(self.param)
         if values is None or self.regexp is None:
             return values is not None
         return any(map(self.regexp.matches, values))
@@ -242,8 +242,8 @@ class Cookie(CapturesNothing):
     regexp: Regex
     source: str
 
-    def holds(self, facts: RequestAttributes, found: dict[str, str]) -> bool:
-        values = _cookies(tuple(facts.headers.getall("Cookie", ()))).get(self.name, ())
+    def holds(self, request: RequestAttributes, found: dict[str, str]) -> bool:
+        values = _cookies(tuple(request.headers.getall("Cookie", ()))).get(self.name, ())
         return any(map(self.regexp.matches, values))
 
     def __str__(self) -> str:
@@ -269,7 +269,7 @@ def _host(args: Arguments) -> Predicate:
     patterns = args.texts("patterns")
     compiled = [compile_host(pattern) for pattern in patterns]
     for regex, _ in compiled:
-        args.told(regex)
+        args.with_warning(regex)
     return Host(
         patterns,
         tuple(regex for regex, _ in compiled),
@@ -279,7 +279,7 @@ def _host(args: Arguments) -> Predicate:
 
 
 def _regex(args: Arguments, name: str = "regexp") -> Regex | None:
-    return args.told(compile_java(args.text(name))) if args.has(name) else None
+    return args.with_warning(compile_java(args.text(name))) if args.has(name) else None
 
 
 def _header(args: Arguments) -> Predicate:
@@ -291,10 +291,12 @@ def _query(args: Arguments) -> Predicate:
 
 
 def _cookie(args: Arguments) -> Predicate:
-    return Cookie(args.text("name"), args.told(compile_java(args.text("regexp"))), args.text("regexp"))
+    return Cookie(
+        args.text("name"), args.with_warning(compile_java(args.text("regexp"))), args.text("regexp")
+    )
 
 
-_REQUEST_KINDS: Final[Mapping[str, Factory[Predicate]]] = {
+_REQUEST_FACTORIES: Final[Mapping[str, Factory[Predicate]]] = {
     kind.name: kind
     for kind in (
         Factory(
@@ -351,8 +353,8 @@ class RemoteAddr(CapturesNothing):
     networks: tuple[IPv4Network | IPv6Network, ...] = field(repr=False)
     name: str = "RemoteAddrs"
 
-    def holds(self, facts: RequestAttributes, found: dict[str, str]) -> bool:
-        address = _address(facts.client)
+    def holds(self, request: RequestAttributes, found: dict[str, str]) -> bool:
+        address = _address(request.client)
         return address is not None and any(address in network for network in self.networks)
 
     def __str__(self) -> str:
@@ -376,7 +378,7 @@ class Between(CapturesNothing):
     end: float | None
     shown: str
 
-    def holds(self, facts: RequestAttributes, found: dict[str, str]) -> bool:
+    def holds(self, request: RequestAttributes, found: dict[str, str]) -> bool:
         now = time.time()
         return (self.start is None or now > self.start) and (self.end is None or now < self.end)
 
@@ -394,7 +396,7 @@ class Weight(CapturesNothing):
     group: str
     weight: int
 
-    def holds(self, facts: RequestAttributes, found: dict[str, str]) -> bool:
+    def holds(self, request: RequestAttributes, found: dict[str, str]) -> bool:
         return True
 
     def __str__(self) -> str:
@@ -457,7 +459,7 @@ def _weight(args: Arguments) -> Predicate:
     return Weight(args.text("weight.group"), args.integer("weight.weight", 0))
 
 
-_OTHER_KINDS: Final[Mapping[str, Factory[Predicate]]] = {
+_OTHER_FACTORIES: Final[Mapping[str, Factory[Predicate]]] = {
     kind.name: kind
     for kind in (
         Factory(
@@ -496,5 +498,5 @@ _OTHER_KINDS: Final[Mapping[str, Factory[Predicate]]] = {
     )
 }
 
-KINDS: Final[Mapping[str, Factory[Predicate]]] = {**_REQUEST_KINDS, **_OTHER_KINDS}
+FACTORIES: Final[Mapping[str, Factory[Predicate]]] = {**_REQUEST_FACTORIES, **_OTHER_FACTORIES}
 """All predicates by name."""

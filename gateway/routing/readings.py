@@ -16,19 +16,19 @@ Reading = tuple[str, ...]
 """The segments of a path."""
 
 # Characters that are displayed as nothing or as a blank, although Unicode counts them as letters, marks or symbols.
-_UNSEEN: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-_UNSEEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
-_MOST_REMEMBERED: Final = 4096
+_INVISIBLE: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+_INVISIBLE_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
+_MAX_CACHED_CHARACTERS: Final = 4096
 _PLAIN = re.compile(r"[A-Za-z0-9/._~:@!$&'()*,=-]*")
 
 
-class _Seen(dict[int, int | None]):
+class _InvisibleTable(dict[int, int | None]):
     """A table for ``str.translate`` that computes its entries on demand. Its size is bounded."""
 
     def __missing__(self, point: int) -> int | None:
-        if len(self) >= _MOST_REMEMBERED:
+        if len(self) >= _MAX_CACHED_CHARACTERS:
             self.clear()
-        self[point] = None if _is_unseen(point) else _as_digit(point)
+        self[point] = None if _is_invisible(point) else _as_digit(point)
         return self[point]
 
 
@@ -38,11 +38,11 @@ def _as_digit(point: int) -> int:
     return point if value is None else ord("0") + value
 
 
-def _is_unseen(point: int) -> bool:
+def _is_invisible(point: int) -> bool:
     character = chr(point)
     return (
-        character in _UNSEEN
-        or unicodedata.category(character) in _UNSEEN_CATEGORIES
+        character in _INVISIBLE
+        or unicodedata.category(character) in _INVISIBLE_CATEGORIES
         # Variation selectors are marks that only change how a character is displayed.
         or 0xFE00 <= point <= 0xFE0F
         or 0xE0000 <= point <= 0xE0FFF
@@ -50,7 +50,7 @@ def _is_unseen(point: int) -> bool:
     )
 
 
-_SEEN: Final = _Seen()
+_INVISIBLE_TABLE: Final = _InvisibleTable()
 
 
 def fold(text: str) -> str:
@@ -61,14 +61,14 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFKC", text).upper().casefold()
 
 
-def bare(text: str) -> str:
-    """``seen`` of a text, also without ``+``, which is a blank in forms."""
-    return text if is_plain(text) else seen(text).replace("+", "")
+def strip_ignored(text: str) -> str:
+    """``strip_invisible`` of a text, also without ``+``, which is a blank in forms."""
+    return text if is_plain(text) else strip_invisible(text).replace("+", "")
 
 
-def seen(text: str) -> str:
+def strip_invisible(text: str) -> str:
     """A text without blanks and invisible characters. Digits of other scripts become 0 to 9."""
-    return text.translate(_SEEN)
+    return text.translate(_INVISIBLE_TABLE)
 
 
 def is_plain(path: str) -> bool:
@@ -81,10 +81,10 @@ def readings_of(path: str) -> tuple[Reading, ...]:
     folded = fold(path)
     found = [_segments(folded)]
     if not is_plain(folded):
-        for form in _cut(folded):
+        for form in _cut_at_query(folded):
             # Two readings, because a segment of blanks is no segment to one service and a variable's value to another.
             # Folded again, because a letter and an accent may have become adjacent.
-            again = fold(barest(form.rstrip("/")))
+            again = fold(strip_all_ignored(form.rstrip("/")))
             found += (tuple(again.split("/")[1:]), _segments(again))
     # A suffix may follow a slash: /sale/.json.
     found += [_without_suffixes(reading) for reading in found if reading and reading[-1].startswith(".")]
@@ -98,31 +98,31 @@ def _without_suffixes(reading: Reading) -> Reading:
     return reading[:count]
 
 
-def narrow_readings(path: str) -> tuple[str, ...]:
+def case_sensitive_readings(path: str) -> tuple[str, ...]:
     """The readings of a canonical path with its case kept; none for a plain path."""
     if is_plain(path):
         return ()
-    return tuple(map(barest, _cut(normal(path))))
+    return tuple(map(strip_all_ignored, _cut_at_query(normalize(path))))
 
 
-def normal(text: str) -> str:
+def normalize(text: str) -> str:
     """A text with compatibility forms replaced by their plain forms."""
     return text if text.isascii() else unicodedata.normalize("NFKC", text)
 
 
-def _cut(path: str) -> tuple[str, ...]:
+def _cut_at_query(path: str) -> tuple[str, ...]:
     """The path, and the path up to the first or last ``?`` or ``#``, where some services end it. The two characters are
     handled separately: to a service that ends the path at one, the other is an ordinary character."""
     ends = (end for sign in "?#" for end in (path.find(sign), path.rfind(sign)) if end >= 0)
     return tuple(dict.fromkeys((path, *(path[:end] for end in ends))))
 
 
-def barest(path: str) -> str:
+def strip_all_ignored(path: str) -> str:
     """A path without what services may ignore: blanks, invisible characters, ``;`` parameters."""
-    shown = bare(path)
-    if ";" not in shown:
-        return shown
-    return "/".join(segment.partition(";")[0] for segment in shown.split("/"))
+    stripped = strip_ignored(path)
+    if ";" not in stripped:
+        return stripped
+    return "/".join(segment.partition(";")[0] for segment in stripped.split("/"))
 
 
 def _segments(path: str) -> Reading:

@@ -12,7 +12,7 @@ from gateway.routing.cors import CorsRule
 from gateway.routing.filters.base import Filter
 from gateway.routing.index import literal_beginning
 from gateway.routing.predicates import Path, Predicate, Query, Weight
-from gateway.routing.spec.faults import RuleViolation, nearest
+from gateway.routing.spec.issues import RuleViolation, nearest
 from gateway.settings.host_names import can_be_resolved
 
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
@@ -56,24 +56,24 @@ def parse_uri(uri: str) -> Upstream:
     if scheme == NOWHERE and colon:
         return Upstream(uri, NOWHERE, None, "", 0)
     if scheme == "lb" and colon:
-        return _balanced(uri, rest)
+        return _parse_lb(uri, rest)
     if scheme not in _SCHEMES or not rest.startswith("//"):
         near = f"a scheme a route can have{nearest(scheme, ['lb', *_SCHEMES])}"
         what = _NO_SCHEMES.get(scheme, f"{scheme}: is not {near}")
         raise RuleViolation(
-            "uri", f"{_shown(uri)}: {what if colon else 'the scheme is missing'}; write lb:// or http(s)://"
+            "uri", f"{_quoted(uri)}: {what if colon else 'the scheme is missing'}; write lb:// or http(s)://"
         )
     host, port = _address(uri, rest, 443 if _SCHEMES[scheme] == "https" else 80)
     return Upstream(uri, _SCHEMES[scheme], None, host, port)
 
 
-def _balanced(uri: str, rest: str) -> Upstream:
+def _parse_lb(uri: str, rest: str) -> Upstream:
     """Parse ``lb://service``, or ``lb:https://service`` with the scheme for calls to its instances."""
     scheme, _, name = rest.rpartition("//")
     scheme = scheme.rstrip(":").lower() or "http"
     name = name.partition("/")[0]
     if "//" not in rest or scheme not in _SCHEMES or _SERVICE.fullmatch(name) is None:
-        raise RuleViolation("uri", f"{_shown(uri)}: lb:// must be followed by a service's name")
+        raise RuleViolation("uri", f"{_quoted(uri)}: lb:// must be followed by a service's name")
     return Upstream(uri, _SCHEMES[scheme], name.lower(), "", 0)
 
 
@@ -84,11 +84,11 @@ def _address(uri: str, rest: str, default_port: int) -> tuple[str, int]:
     except ValueError:
         host, port, parts = "", 0, urlsplit("")
     if _HOST.fullmatch(host) is None or not can_be_resolved(host) or "@" in parts.netloc:
-        raise RuleViolation("uri", f"{_shown(uri)} has no valid host and port")
+        raise RuleViolation("uri", f"{_quoted(uri)} has no valid host and port")
     return host, port
 
 
-def _shown(uri: str) -> str:
+def _quoted(uri: str) -> str:
     """``uri`` for a fault's text, without the user, which may come with a password."""
     return repr(_USER.sub("", uri))
 
@@ -113,9 +113,9 @@ class Route:
     ``filter_orders`` are the numbers by which Spring sorts them.
 
     ``metadata`` is the file's, in plain Python values. The timeouts come from it, in seconds. None: the settings' value
-    applies; infinity: no timeout. ``line`` is the route's line in its file. ``asked`` are the predicates in the order
-    in which they are checked. Those that need the query come last, so that a malformed query is an error only for calls
-    that the route would take.
+    applies; infinity: no timeout. ``line`` is the route's line in its file. ``ordered_predicates`` are the predicates
+    in the order in which they are checked. Those that need the query come last, so that a malformed query is an error
+    only for calls that the route would take.
     """
 
     id: str
@@ -130,11 +130,11 @@ class Route:
     response_timeout: float | None = None
     connect_timeout: float | None = None
     line: int = 0
-    asked: tuple[Predicate, ...] = field(init=False, repr=False, compare=False)
+    ordered_predicates: tuple[Predicate, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        asked = sorted(self.predicates, key=lambda predicate: isinstance(predicate, Query))
-        object.__setattr__(self, "asked", tuple(asked))
+        ordered_predicates = sorted(self.predicates, key=lambda predicate: isinstance(predicate, Query))
+        object.__setattr__(self, "ordered_predicates", tuple(ordered_predicates))
 
 
 class WeightGroups:

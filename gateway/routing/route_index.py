@@ -56,30 +56,30 @@ class RouteIndex:
             for kind, values in by_value.items()
         ]
 
-    def candidates(self, facts: RequestAttributes) -> Iterable[Route]:
+    def candidates(self, request: RequestAttributes) -> Iterable[Route]:
         """The routes that may take a request, in their order."""
-        path = facts.target.path
+        path = request.target.path
         if not self._by_value:
             return self._plain.candidates(path)
         found = list(self._by_path.candidates(path))
         for kind, indexes in self._by_value:
-            for index in _fitting(kind, indexes, facts):
+            for index in _fitting(kind, indexes, request):
                 found += index.candidates(path)
         found.sort(key=_rank)
         return [route for _, route in dict(found).items()]
 
 
 def _fitting(
-    kind: Host | Header, indexes: Mapping[str, PrefixIndex[_Ranked]], facts: RequestAttributes
+    kind: Host | Header, indexes: Mapping[str, PrefixIndex[_Ranked]], request: RequestAttributes
 ) -> Iterable[PrefixIndex[_Ranked]]:
     if isinstance(kind, Host):
-        host = kind.asked(facts)
+        host = kind.requested_host(request)
         if not host.isascii():
             return indexes.values()
         values = [host.lower()]
     else:
         try:
-            values = kind.members(facts)
+            values = kind.members(request)
         except BadRequest:
             # This is an error only for calls that a route would take.
             return indexes.values()

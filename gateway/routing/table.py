@@ -17,25 +17,25 @@ from gateway.routing.filters.edits import HeaderEdit
 from gateway.routing.filters.target import innermost, restore_path
 from gateway.routing.gates import Gate, GateIndex, GateRule, RoomLimits
 from gateway.routing.index import PrefixIndex, literal_beginning
-from gateway.routing.matcher import GaveUp
+from gateway.routing.matcher import MatchingTimeout
 from gateway.routing.path import parse_target
 from gateway.routing.patterns import PathPattern, compile_pattern
 from gateway.routing.readings import is_or_has_suffix, is_plain, readings_of
 from gateway.routing.route import Route, WeightGroups
 from gateway.routing.route_index import RouteIndex
-from gateway.routing.spec.faults import Fault
+from gateway.routing.spec.issues import Issue
 from gateway.routing.spec.locator import Locator
 
 _ACTUATOR: Final = "actuator"
-_TOLD: Final[dict[str, tuple[str, bytes]]] = {}
+_LOGGED: Final[dict[str, tuple[str, bytes]]] = {}
 """Kind of rules that the log has reported as too many → the file and the digest of its content."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
-    """The filters' changes other than the target (see ``Match``)."""
+class FilterChanges:
+    """The filters' changes other than the target (see ``RouteMatch``)."""
 
     request_headers: tuple[HeaderEdit, ...] = ()
     """Edits of the request's headers, in the order in which they are applied."""
@@ -49,13 +49,13 @@ class Changes:
     """The most bytes that the request's body may have on this route."""
     answer: DirectResponse | None = None
     """The response to send instead of calling the service."""
-    told: tuple[HeaderEdit, ...] = ()
+    forwarding_edits: tuple[HeaderEdit, ...] = ()
 
 
-_UNCHANGED: Final = Changes()
+_UNCHANGED: Final = FilterChanges()
 
 
-class Match(NamedTuple):
+class RouteMatch(NamedTuple):
     """A request's route, and what is sent to the service. A tuple for speed, because one is made for each request.
 
     ``upstream_target`` is the raw path and query to send. ``upstream_path`` is the same path, decoded until nothing is
@@ -66,7 +66,7 @@ class Match(NamedTuple):
     variables: Mapping[str, str]
     upstream_target: str
     upstream_path: str
-    changes: Changes = _UNCHANGED
+    changes: FilterChanges = _UNCHANGED
 
     @property
     def answer(self) -> DirectResponse | None:
@@ -101,7 +101,7 @@ class RouteTable:
     source: str = ""
     digest: bytes = b""
     unready: str = ""
-    warnings: tuple[Fault, ...] = field(default=(), compare=False)
+    warnings: tuple[Issue, ...] = field(default=(), compare=False)
     draw: Callable[[], float] = field(default=random.random, repr=False, compare=False)
     _routes: RouteIndex = field(init=False, repr=False, compare=False)
     _public: PrefixIndex[CallPattern] = field(init=False, repr=False, compare=False)
@@ -120,40 +120,40 @@ class RouteTable:
             self, "_cors", PrefixIndex([({literal_beginning(each[0])}, each) for each in cors])
         )
 
-    def resolve(self, facts: RequestAttributes) -> Match | None:
+    def resolve(self, request: RequestAttributes) -> RouteMatch | None:
         """Return the first route that takes the request, and what is sent to the service; None if there is no route.
 
         Also returns None if the route's filters lead into a service's ``/actuator``, unless its metadata allow that.
         Raises BadRequest if the filters make the path ambiguous, if a rule needs the query and it is malformed, or
         if the regexes take too long.
         """
-        match = self.first(facts)
+        match = self.first(request)
         if match is None or (not match.route.allow_actuator and _is_actuator(match.upstream_path)):
             return None
         return match
 
-    def first(self, facts: RequestAttributes) -> Match | None:
+    def first(self, request: RequestAttributes) -> RouteMatch | None:
         """``resolve`` without the rule about ``/actuator``."""
-        matcher.begin(matcher.ROUTE_MICROSECONDS)
+        matcher.start_meter(matcher.ROUTE_MICROSECONDS)
         try:
-            return self._first(facts)
-        except GaveUp as gave_up:
-            self._tell("routes", gave_up)
+            return self._first(request)
+        except MatchingTimeout as timeout:
+            self._warn_once("routes", timeout)
             raise
         finally:
-            matcher.end()
+            matcher.stop_meter()
 
-    def _first(self, facts: RequestAttributes) -> Match | None:
+    def _first(self, request: RequestAttributes) -> RouteMatch | None:
         drawn: dict[str, Route] = {}
-        for route in self._routes.candidates(facts):
+        for route in self._routes.candidates(request):
             if self._weights and not self._weights.chosen(route, drawn, self.draw):
                 continue
             found: dict[str, str] = {}
-            for predicate in route.asked:
-                if not predicate.holds(facts, found):
+            for predicate in route.ordered_predicates:
+                if not predicate.holds(request, found):
                     break
             else:
-                return _matched(route, facts, found)
+                return _matched(route, request, found)
         return None
 
     def gate_for(self, method: str, path: str, upstream_path: str) -> GateRule | None:
@@ -163,28 +163,28 @@ class RouteTable:
 
     def gate_call(self, method: str, path: str, upstream_path: str) -> tuple[CallPattern, GateRule] | None:
         """``gate_for``, with the matching call of the route file. Raises BadRequest if matching takes too long."""
-        matcher.begin(matcher.GATE_MICROSECONDS)
+        matcher.start_meter(matcher.GATE_MICROSECONDS)
         try:
             return self._gates.find(method, path, upstream_path)
-        except GaveUp as gave_up:
-            self._tell("gates", gave_up)
+        except MatchingTimeout as timeout:
+            self._warn_once("gates", timeout)
             raise
         finally:
-            matcher.end()
+            matcher.stop_meter()
 
     def is_public(self, method: str, path: str) -> bool:
         """Whether a rule opens the call without a token, matched narrowly. A gated call needs a token all the same.
 
         Returns False if matching takes too long.
         """
-        matcher.begin(matcher.OPEN_MICROSECONDS)
+        matcher.start_meter(matcher.OPEN_MICROSECONDS)
         try:
             return self._opens(method, path)
-        except GaveUp as gave_up:
-            self._tell("open calls", gave_up)
+        except MatchingTimeout as timeout:
+            self._warn_once("open calls", timeout)
             return False
         finally:
-            matcher.end()
+            matcher.stop_meter()
 
     def _opens(self, method: str, path: str) -> bool:
         return any(call.opens(method, path) for call in self._public.candidates(path))
@@ -195,36 +195,36 @@ class RouteTable:
             return route.cors
         if not self.cors:
             return None
-        matcher.begin(matcher.CORS_MICROSECONDS)
+        matcher.start_meter(matcher.CORS_MICROSECONDS)
         try:
             return self._cors_for(path)
-        except GaveUp as gave_up:
-            self._tell("CORS rules", gave_up)
+        except MatchingTimeout as timeout:
+            self._warn_once("CORS rules", timeout)
             raise
         finally:
-            matcher.end()
+            matcher.stop_meter()
 
     def _cors_for(self, path: str) -> CorsRule | None:
         rules = self._cors.candidates(path)
         return next((rule for pattern, rule in rules if pattern.match(path) is not None), None)
 
-    def too_many(self, facts: RequestAttributes, upstream_path: str) -> tuple[str, ...]:
+    def too_many(self, request: RequestAttributes, upstream_path: str) -> tuple[str, ...]:
         """The kinds of rules that are so many that comparing this request with them exceeds the time limit. Used for
         warnings; logs nothing."""
-        method, path = facts.method, facts.target.path
+        method, path = request.method, request.target.path
         questions: tuple[tuple[str, int, Callable[[], object]], ...] = (
-            ("routes", matcher.ROUTE_MICROSECONDS, lambda: self._first(facts)),
+            ("routes", matcher.ROUTE_MICROSECONDS, lambda: self._first(request)),
             ("gates", matcher.GATE_MICROSECONDS, lambda: self._gates.find(method, path, upstream_path)),
             ("open calls", matcher.OPEN_MICROSECONDS, lambda: self._opens(method, path)),
             ("CORS rules", matcher.CORS_MICROSECONDS, lambda: self._cors_for(path)),
         )
         return tuple(what for what, share, question in questions if not matcher.fits(share, question))
 
-    def _tell(self, what: str, gave_up: GaveUp) -> None:
+    def _warn_once(self, what: str, timeout: MatchingTimeout) -> None:
         """Log that the file has too many rules of a kind, unless one regex is the cause. Logs once for each content of
         the file."""
-        if not gave_up.told and _TOLD.get(what) != (self.source, self.digest):
-            _TOLD[what] = self.source, self.digest
+        if not timeout.logged and _LOGGED.get(what) != (self.source, self.digest):
+            _LOGGED[what] = self.source, self.digest
             _log.warning(
                 "a request took too long to compare with the %s of the route file; such requests are %s. "
                 "`gateway check` may say which. This is said once",
@@ -237,32 +237,32 @@ class RouteTable:
         return next((route for route in self.routes if route.id == route_id), None)
 
 
-def _matched(route: Route, facts: RequestAttributes, found: Mapping[str, str]) -> Match:
-    target = facts.target
+def _matched(route: Route, request: RequestAttributes, found: Mapping[str, str]) -> RouteMatch:
+    target = request.target
     if not route.filters:
         sent = f"{target.raw_path}?{target.raw_query}" if target.has_query else target.raw_path
-        return Match(route, found, sent, target.path)
-    draft = RequestRewrite(facts, found)
+        return RouteMatch(route, found, sent, target.path)
+    rewrite = RequestRewrite(request, found)
     for each in route.filters:
-        each.contribute(draft)
+        each.contribute(rewrite)
     path = target.path
-    if draft.raw_path != target.raw_path or draft.raw_query != target.raw_query:
-        draft.raw_path = restore_path(draft.raw_path)
-        again = parse_target(f"{innermost(draft.raw_path)}?{draft.raw_query}")
+    if rewrite.raw_path != target.raw_path or rewrite.raw_query != target.raw_query:
+        rewrite.raw_path = restore_path(rewrite.raw_path)
+        again = parse_target(f"{innermost(rewrite.raw_path)}?{rewrite.raw_query}")
         path = again.path
-    changes = Changes(
-        tuple(draft.request_edits),
-        tuple(reversed(draft.response_edits)),
-        draft.preserve_host,
-        draft.status,
-        draft.body_limit,
-        draft.answer,
-        tuple(draft.told),
+    changes = FilterChanges(
+        tuple(rewrite.request_edits),
+        tuple(reversed(rewrite.response_edits)),
+        rewrite.preserve_host,
+        rewrite.status,
+        rewrite.body_limit,
+        rewrite.answer,
+        tuple(rewrite.forwarding_edits),
     )
     # An empty query ("?") stays, unless a filter has just emptied the query.
-    has_query = draft.raw_query or (target.has_query and draft.raw_query == target.raw_query)
-    sent = f"{draft.raw_path}?{draft.raw_query}" if has_query else draft.raw_path
-    return Match(route, found, sent, path, changes)
+    has_query = rewrite.raw_query or (target.has_query and rewrite.raw_query == target.raw_query)
+    sent = f"{rewrite.raw_path}?{rewrite.raw_query}" if has_query else rewrite.raw_path
+    return RouteMatch(route, found, sent, path, changes)
 
 
 def _is_actuator(path: str) -> bool:

@@ -18,7 +18,7 @@ Value = tuple[str, int]
 
 _NUMBER: Final = "number"
 _UUID: Final = "uuid"
-_MOST_DIGITS: Final = 40
+_MAX_DIGITS: Final = 40
 """Longer numbers are compared as texts, and by their last bits."""
 _WIDTHS: Final = (32, 64)
 """The bit widths in which services keep numbers."""
@@ -29,7 +29,7 @@ _PLAIN_NUMBER = re.compile(r"[+-]?([0-9]+)")
 _DIGIT_AHEAD = re.compile(r"[+-]?(?:[0-9]|#|\.[0-9])")
 _DECIMAL = re.compile(r"[+-]?0*([0-9]*)([0-9_]*)")
 _FRACTION = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?")
-_OF_BASE = (
+_WITH_BASE = (
     (16, re.compile(r"[+-]?(?:0x|#)[0_]*+([0-9a-f][0-9a-f_]*+|(?<=[0_]))")),
     (8, re.compile(r"[+-]?0o?[0_]*+([0-7][0-7_]*+|(?<=[0_]))")),
     (2, re.compile(r"[+-]?0b[0_]*+([01][01_]*+|(?<=[0_]))")),
@@ -49,7 +49,7 @@ def value_named(text: str) -> frozenset[Value]:
     if _PLAIN_UUID.fullmatch(text):
         found.add((_UUID, int(text.replace("-", ""), 16)))
     number = _PLAIN_NUMBER.fullmatch(text)
-    if number is not None and len(number[1].lstrip("0")) <= _MOST_DIGITS:
+    if number is not None and len(number[1].lstrip("0")) <= _MAX_DIGITS:
         # A service may keep numbers in floating point, which rounds large ones.
         found |= {(_NUMBER, int(text)), *_as_float(text)}
     return frozenset(found)
@@ -59,10 +59,10 @@ def value_named(text: str) -> frozenset[Value]:
 def values_of(text: str) -> frozenset[Value]:
     """All numbers and UUIDs that a service could read in a segment of a path, including numbers that are cut off
     because they have too many bits for the service."""
-    return _meant(text) | (_wrapped(text) if _may_be_number(text) else frozenset())
+    return _interpretations(text) | (_wrapped(text) if _may_be_number(text) else frozenset())
 
 
-def _meant(text: str) -> frozenset[Value]:
+def _interpretations(text: str) -> frozenset[Value]:
     found = set(_uuids(text))
     if _may_be_number(text):
         found.update(_numbers(text))
@@ -78,7 +78,8 @@ def spelled_out(text: str) -> tuple[str, ...]:
     """The usual spellings of the values of a text, besides the text itself. Numbers that are cut off are not included,
     because most services do not cut them off."""
     return tuple(
-        str(value) if kind == _NUMBER else _hyphenated(value) for kind, value in sorted(_meant(text))
+        str(value) if kind == _NUMBER else _hyphenated(value)
+        for kind, value in sorted(_interpretations(text))
     )
 
 
@@ -91,14 +92,14 @@ def _numbers(text: str) -> set[Value]:
     sign = -1 if text.startswith("-") else 1
     found = _as_float(fraction[0]) if (fraction := _FRACTION.match(text)) else set()
     for base, digits in _digits(text):
-        if len(digits) <= _MOST_DIGITS:
+        if len(digits) <= _MAX_DIGITS:
             found.add((_NUMBER, sign * int(digits or "0", base)))
     return found
 
 
 def _digits(text: str) -> list[tuple[int, str]]:
     """The digits that a text begins with, each with the base in which a service may read them."""
-    spelled = [(base, each[1]) for base, pattern in _OF_BASE if (each := pattern.match(text))]
+    spelled = [(base, each[1]) for base, pattern in _WITH_BASE if (each := pattern.match(text))]
     if text.lstrip("+-")[:1].isdigit() and (decimal := _DECIMAL.match(text)):
         spelled += [(10, decimal[1]), (10, decimal[1] + decimal[2])]
     return [(base, digits.replace("_", "")) for base, digits in spelled]
@@ -119,17 +120,17 @@ def _wrapped(text: str) -> frozenset[Value]:
 
 def _as_float(text: str) -> set[Value]:
     number = float(text)
-    exact = math.isfinite(number) and number.is_integer() and abs(number) < 10.0**_MOST_DIGITS
+    exact = math.isfinite(number) and number.is_integer() and abs(number) < 10.0**_MAX_DIGITS
     return {(_NUMBER, int(number))} if exact else set()
 
 
 def _uuids(text: str) -> set[Value]:
     found = set()
     # Java cuts off the surplus bits of a group.
-    if (groups := _GROUPS.match(text)) and max(map(len, groups.groups())) <= _MOST_DIGITS:
+    if (groups := _GROUPS.match(text)) and max(map(len, groups.groups())) <= _MAX_DIGITS:
         found.add(_joined(groups.groups(), _GROUP_BITS))
     parts = _HEX_PART.findall(text)
-    if len(parts) == len(_PART_BITS) and max(map(len, parts)) <= _MOST_DIGITS:
+    if len(parts) == len(_PART_BITS) and max(map(len, parts)) <= _MAX_DIGITS:
         found.add(_joined(parts, _PART_BITS))
     digits = re.sub(r"[^0-9a-f]", "", text.partition(".")[0].replace("urn:", "").replace("uuid:", ""))
     if _UUID_DIGITS // 2 <= len(digits) <= _UUID_DIGITS:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gateway.routing.spec.faults import Fault, RouteFileError
+from gateway.routing.spec.issues import Issue, RouteFileError
 from gateway.routing.spec.loader import content_of, digest_of, parse
 from gateway.routing.spec.overlay import Properties
 from gateway.routing.table import RouteTable
@@ -50,18 +50,18 @@ class _Sources:
 @dataclass(frozen=True, slots=True)
 class _Attempt:
     """One attempt to make a table. ``key`` identifies the input. ``table`` is the table to put in force, if any, and
-    ``sources`` is what it was made of. ``faults`` are those of the current file and the offered properties."""
+    ``sources`` is what it was made of. ``issues`` are those of the current file and the offered properties."""
 
     key: tuple[bytes, bytes]
     table: RouteTable | None = None
     sources: _Sources | None = None
-    faults: tuple[Fault, ...] = ()
+    issues: tuple[Issue, ...] = ()
 
 
 class RouteWatcher:
     """Keeps ``table`` up to date with the last good content of the file and the last good properties offered.
 
-    ``on_table`` is called with each new table, ``on_faults`` with the faults of each content that can't be used, both
+    ``on_table`` is called with each new table, ``on_issues`` with the faults of each content that can't be used, both
     on the event loop. At the start, ``table`` is what the caller has made of ``data`` (empty: unknown) and
     ``properties``. If the file or the properties can't be used, a change of the other one still takes effect.
     """
@@ -73,18 +73,18 @@ class RouteWatcher:
         table: RouteTable,
         *,
         on_table: Callable[[RouteTable], None],
-        on_faults: Callable[[tuple[Fault, ...]], None],
+        on_issues: Callable[[tuple[Issue, ...]], None],
         data: bytes = b"",
         properties: Properties | None = None,
         poll_seconds: float = POLL_SECONDS,
         settle_seconds: float = SETTLE_SECONDS,
     ) -> None:
         self.table = table
-        self.faults: tuple[Fault, ...] = ()
+        self.issues: tuple[Issue, ...] = ()
         self._path = path
         self._environ = environ
         self._on_table = on_table
-        self._on_faults = on_faults
+        self._on_issues = on_issues
         self._poll_seconds = poll_seconds
         self._settle_seconds = settle_seconds
         self._wanted = asyncio.Event()
@@ -92,7 +92,7 @@ class RouteWatcher:
         self._seen: _Identity | None = _NEVER_SEEN
         self._good = _Sources(data, properties)
         self._offered = properties
-        self._waiting: list[asyncio.Future[tuple[Fault, ...]]] = []
+        self._waiting: list[asyncio.Future[tuple[Issue, ...]]] = []
         self._key = (table.digest, _digest(properties))
 
     @property
@@ -105,19 +105,19 @@ class RouteWatcher:
         self._forced = True
         self._wanted.set()
 
-    async def read(self) -> tuple[Fault, ...]:
+    async def read(self) -> tuple[Issue, ...]:
         """Check the file now. Returns the faults of the file, or of the properties that were offered last."""
-        future: asyncio.Future[tuple[Fault, ...]] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[tuple[Issue, ...]] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         self._wanted.set()
         return await future
 
-    async def offer(self, properties: Properties | None) -> tuple[Fault, ...]:
+    async def offer(self, properties: Properties | None) -> tuple[Issue, ...]:
         """Lay ``properties`` over the file in place of the present ones (None: only the file). If they can't be used,
         returns their faults, and the present ones stay. Waits until ``on_table`` has been called."""
         self._offered = properties
-        faults = await self.read()
-        return () if self._good.properties is properties else faults
+        issues = await self.read()
+        return () if self._good.properties is properties else issues
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -145,7 +145,7 @@ class RouteWatcher:
                     await self._take_over()
                     for future in waiting:
                         if not future.done():
-                            future.set_result(self.faults)
+                            future.set_result(self.issues)
                 finally:
                     for future in waiting:
                         future.cancel()  # no effect on a future that has its result
@@ -172,15 +172,15 @@ class RouteWatcher:
         )
         self._key = attempt.key
         if attempt.table is not None and attempt.sources is not None:
-            self.faults = ()
+            self.issues = ()
             self.table = attempt.table
             self._good = attempt.sources
-            self._tell(lambda: self._on_table(self.table))
-        if attempt.faults:
-            self.faults = attempt.faults
-            self._tell(lambda: self._on_faults(self.faults))
+            self._notify(lambda: self._on_table(self.table))
+        if attempt.issues:
+            self.issues = attempt.issues
+            self._notify(lambda: self._on_issues(self.issues))
 
-    def _tell(self, call: Callable[[], None]) -> None:
+    def _notify(self, call: Callable[[], None]) -> None:
         try:
             call()
         except Exception:
@@ -207,7 +207,7 @@ def _attempt(
     Tries the current file with the offered properties first. If that fails, tries each of them with the last good
     version of the other, because an error in one must not block a change of the other.
     """
-    faults: tuple[Fault, ...] = ()
+    issues: tuple[Issue, ...] = ()
     tries: list[_Sources]
     try:
         data = content_of(path)
@@ -215,31 +215,33 @@ def _attempt(
         tries = [_Sources(data, offered), _Sources(data, good.properties)]
     except RouteFileError as error:
         digest, tries = b"unreadable", []
-        faults = error.faults
+        issues = error.issues
     key = (digest, _digest(offered))
     if key == known:
         return _Attempt(key)
     if good.data and digest != digest_of(good.data):
         tries.append(_Sources(good.data, offered))
     for sources in tries:
-        if faults and sources.data == good.data and sources.properties is good.properties:
+        if issues and sources.data == good.data and sources.properties is good.properties:
             continue  # in force already
-        wrong = _wrong_with(path, environ, sources)
+        wrong = _load_or_issues(path, environ, sources)
         if isinstance(wrong, RouteTable):
-            return _Attempt(key, wrong, sources, faults)
-        faults = faults or wrong
-    return _Attempt(key, faults=faults)
+            return _Attempt(key, wrong, sources, issues)
+        issues = issues or wrong
+    return _Attempt(key, issues=issues)
 
 
-def _wrong_with(path: Path, environ: Mapping[str, str], sources: _Sources) -> RouteTable | tuple[Fault, ...]:
+def _load_or_issues(
+    path: Path, environ: Mapping[str, str], sources: _Sources
+) -> RouteTable | tuple[Issue, ...]:
     """The table made of these sources, or the faults if there is none."""
     try:
         return parse(sources.data, str(path), environ, sources.properties)
     except RouteFileError as error:
-        return error.faults
+        return error.issues
     except Exception as error:
         _log.exception("the routes could not be parsed")
-        return _one_fault(
+        return _one_issue(
             str(path), "internal", f"a fault of the gateway itself ({type(error).__name__}); see its log"
         )
 
@@ -248,5 +250,5 @@ def _digest(properties: Properties | None) -> bytes:
     return properties.digest if properties else b""
 
 
-def _one_fault(file: str, rule: str, message: str) -> tuple[Fault, ...]:
-    return (Fault(file, 1, None, rule, message),)
+def _one_issue(file: str, rule: str, message: str) -> tuple[Issue, ...]:
+    return (Issue(file, 1, None, rule, message),)

@@ -13,7 +13,14 @@ from typing import Final
 from gateway.routing.hosts import Glob
 from gateway.routing.matcher import Regex
 from gateway.routing.patterns import PathPattern, Segment
-from gateway.routing.readings import Reading, bare, barest, fold, is_or_has_suffix, normal
+from gateway.routing.readings import (
+    Reading,
+    fold,
+    is_or_has_suffix,
+    normalize,
+    strip_all_ignored,
+    strip_ignored,
+)
 from gateway.routing.values import Value, spelled_out, value_named, values_of
 
 _SUFFIX: Final = re.compile(r"(.+)\.[a-z][a-z0-9]*")
@@ -41,7 +48,7 @@ class WideSegment:
         return 0 if self.literal is not None else 1
 
     @property
-    def says_nothing(self) -> bool:
+    def matches_anything(self) -> bool:
         return self.literal is None and self.glob is None
 
     def matches(self, value: str) -> bool:
@@ -122,17 +129,19 @@ class WidePattern:
 
 def _widened(segment: Segment, last: bool) -> WideSegment:
     if segment.literal is not None:
-        literal = fold(bare(segment.literal)) or segment.literal
+        literal = fold(strip_ignored(segment.literal)) or segment.literal
         suffix = _SUFFIX.fullmatch(literal) if last else None
         literal = suffix[1] if suffix else literal
         return WideSegment(literal, values=value_named(literal))
     return WideSegment(None, segment.glob, segment.regex if segment.constrained else None)
 
 
-def bare_pattern(pattern: PathPattern) -> PathPattern:
+def stripped_pattern(pattern: PathPattern) -> PathPattern:
     """The pattern for comparison with bare paths, with its case kept."""
     segments = tuple(
-        segment if segment.literal is None else replace(segment, literal=barest(normal(segment.literal)))
+        segment
+        if segment.literal is None
+        else replace(segment, literal=strip_all_ignored(normalize(segment.literal)))
         for segment in pattern.segments
     )
     return pattern if segments == pattern.segments else replace(pattern, segments=segments)

@@ -239,7 +239,7 @@ class DiscoverySettings(ConfigServerSettings):
         kinds.NAMES, (), "Profiles, for the Config Server and `/actuator/info`.", default_words="none"
     )
     eureka_client_enabled: bool = setting(
-        kinds.SWITCH, True, "Whether Eureka is used at all, whatever else is set.", agree=eureka_wanted
+        kinds.SWITCH, True, "Whether Eureka is used at all, whatever else is set.", cross_check=eureka_wanted
     )
     eureka_client_serviceurl_defaultzone: tuple[str, ...] = setting(
         kinds.HTTP_URLS,
@@ -337,7 +337,7 @@ class DiscoverySettings(ConfigServerSettings):
         default_words="three times the time between two",
     )
     eureka_register: bool = setting(
-        kinds.SWITCH, True, "Whether to register with Eureka.", agree=registration_wanted
+        kinds.SWITCH, True, "Whether to register with Eureka.", cross_check=registration_wanted
     )
     eureka_fetch: bool = setting(
         kinds.SWITCH,
@@ -348,7 +348,7 @@ class DiscoverySettings(ConfigServerSettings):
         kinds.HTTP_URL,
         None,
         "Where spans are sent.",
-        agree=spans_wanted,
+        cross_check=spans_wanted,
         off=None,
         spring="http://localhost:9411/api/v2/spans",
         default_words="off; in a Spring environment `http://localhost:9411/api/v2/spans`",

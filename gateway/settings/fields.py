@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 from gateway.errors import SettingsError
 from gateway.settings import types as kinds
-from gateway.settings.spring.table import READINGS, other_names
+from gateway.settings.spring.table import CONVERSIONS, other_names
 from gateway.settings.types import ValueType
 
 T = TypeVar("T")
 Compose = Callable[[Mapping[str, str]], str | None]
-Agree = Callable[[Mapping[str, str], Any, str | None], Any]
+CrossCheck = Callable[[Mapping[str, str], Any, str | None], Any]
 
 HIDDEN: Final = "(hidden)"
 _UNSET: Final = object()
@@ -29,8 +29,8 @@ class Setting:
     ``compose``: makes the text of several older variables if none of ``older`` is set either. Raises ``SettingsError``
     for a wrong one.
 
-    ``agree``: gets the environment, the value and the name of the variable that it comes from (None: none). Returns the
-    value to use, or raises ``SettingsError`` for a contradiction.
+    ``cross_check``: gets the environment, the value and the name of the variable that it comes from (None: none).
+    Returns the value to use, or raises ``SettingsError`` for a contradiction.
 
     ``off``: the value of an empty variable; without it an empty variable counts as unset.
 
@@ -46,7 +46,7 @@ class Setting:
     group: str
     older: tuple[str, ...]
     compose: Compose | None
-    agree: Agree | None
+    cross_check: CrossCheck | None
     off: Any
     secret: bool
     default_words: str | None
@@ -80,18 +80,18 @@ class Setting:
                 continue
             text = text if self.secret else text.strip()
             if text:
-                return self._agreed(environ, self._parse(name, text), name)
+                return self._cross_checked(environ, self._parse(name, text), name)
             if self.off is not _UNSET:
                 return self.off
         composed = self.compose(environ) if self.compose else None
         value = self.default_in(spring) if composed is None else self._parse(self.name, composed)
-        return self._agreed(environ, value, None)
+        return self._cross_checked(environ, value, None)
 
-    def _agreed(self, environ: Mapping[str, str], value: Any, name: str | None) -> Any:
-        return self.agree(environ, value, name) if self.agree else value
+    def _cross_checked(self, environ: Mapping[str, str], value: Any, name: str | None) -> Any:
+        return self.cross_check(environ, value, name) if self.cross_check else value
 
     def _parse(self, name: str, text: str) -> Any:
-        reading = READINGS.get(name)
+        reading = CONVERSIONS.get(name)
         if reading is None:
             return parsed(self.kind, name, text, allowed=self.allowed, secret=self.secret)
         # A wrong value is shown as it was written, not as Spring reads it.
@@ -99,7 +99,7 @@ class Setting:
         as_spring_reads = ValueType(lambda written: self.kind.parse(reading.convert(written)), allowed)
         return parsed(as_spring_reads, name, text, secret=self.secret)
 
-    def shown(self, value: Any) -> str:
+    def redacted(self, value: Any) -> str:
         """``value`` as it may appear in a log: no secrets, and no users or passwords of addresses."""
         if value is None:
             return "None"
@@ -134,7 +134,7 @@ def setting(
     group: str | None = None,
     older: tuple[str, ...] = (),
     compose: Compose | None = None,
-    agree: Agree | None = None,
+    cross_check: CrossCheck | None = None,
     off: Any = _UNSET,
     secret: bool = False,
     default_words: str | None = None,
@@ -145,20 +145,20 @@ def setting(
     ``group`` opens a new group of settings; those declared after it belong to it too. Spring's names are declared in
     the table of ``gateway.spring``, not here.
     """
-    facts = {
+    metadata = {
         "kind": kind,
         "default": default,
         "doc": doc,
         "group": group,
         "older": older,
         "compose": compose,
-        "agree": agree,
+        "cross_check": cross_check,
         "off": off,
         "secret": secret,
         "default_words": default_words,
         "spring": spring,
     }
-    return field(default=default, metadata=facts)
+    return field(default=default, metadata=metadata)
 
 
 def rows(declared: tuple[Field[Any], ...]) -> tuple[Setting, ...]:
@@ -167,11 +167,11 @@ def rows(declared: tuple[Field[Any], ...]) -> tuple[Setting, ...]:
     for one in declared:
         if not one.metadata:
             continue
-        facts = dict(one.metadata)
-        facts["group"] = facts["group"] or table[-1].group
+        metadata = dict(one.metadata)
+        metadata["group"] = metadata["group"] or table[-1].group
         name = one.name.upper()
-        facts["older"] = tuple(dict.fromkeys((*other_names(name), *facts["older"])))
-        table.append(Setting(name=name, **facts))
+        metadata["older"] = tuple(dict.fromkeys((*other_names(name), *metadata["older"])))
+        table.append(Setting(name=name, **metadata))
     return tuple(table)
 
 

@@ -157,7 +157,7 @@ class Settings(DiscoverySettings):
         duration(zero="connections are not kept"),
         4.0,
         "How long an idle connection to a service is kept. Set it below the keep-alive time of the services.",
-        agree=kept_as_pool_says,
+        cross_check=kept_as_pool_says,
     )
     proxy_repeat_methods: tuple[str, ...] = setting(
         kinds.REPEAT_METHODS,
@@ -199,7 +199,7 @@ class Settings(DiscoverySettings):
         "Where the waiting room lives. `embedded` starts a Redis of the gateway's own.",
         group="Redis",
         compose=redis_address_of_parts,
-        agree=agreed_redis_address,
+        cross_check=agreed_redis_address,
     )
     redis_key_prefix: str = setting(
         kinds.LINE, "", "Put before every key. On Redis Cluster it must carry a hash tag, such as `{gw}:`."
@@ -414,7 +414,7 @@ class Settings(DiscoverySettings):
         return routes_path(self.routes_file, shipped)
 
     def __repr__(self) -> str:
-        shown = (f"{row.name.lower()}={row.shown(getattr(self, row.name.lower()))}" for row in TABLE)
+        shown = (f"{row.name.lower()}={row.redacted(getattr(self, row.name.lower()))}" for row in TABLE)
         return f"Settings({', '.join(shown)})"
 
 

@@ -15,7 +15,7 @@ from gateway.settings.spring.environ import understood
 
 SHIPPED_ROUTES: Final = Path(__file__).parents[1] / "routes.yaml"
 
-_MOST_NAMED: Final = 3
+_MAX_NAMED: Final = 3
 _FALSE: Final = frozenset({"false", "off", "no", "0"})
 _SPRING: Final = "SPRING_"
 _EUREKA: Final = "EUREKA_"
@@ -23,7 +23,7 @@ _CONFIG_ENABLED: Final = "SPRING_CLOUD_CONFIG_ENABLED"
 # Variables that Kubernetes and Docker set for a service named eureka or spring-…: no operator chose these.
 _SERVICE_LINK = re.compile(r".+_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_.+)?)")
 _LINKED = re.compile(r"(tcp|udp|sctp)://")
-_SHOWN = re.compile(r"[\w.\[\]-]{1,100}", re.ASCII)
+_PRINTABLE = re.compile(r"[\w.\[\]-]{1,100}", re.ASCII)
 
 
 def spring_reason(environ: Mapping[str, str]) -> str:
@@ -40,7 +40,7 @@ def spring_reason(environ: Mapping[str, str]) -> str:
             return "GATEWAY_PROFILE is spring"
     names = [name for name, folded in _set(view.plain) if folded.startswith((_SPRING, _EUREKA))]
     if names:
-        shown = [name if _SHOWN.fullmatch(name) else "SPRING_…" for name in sorted(names)][:_MOST_NAMED]
+        shown = [name if _PRINTABLE.fullmatch(name) else "SPRING_…" for name in sorted(names)][:_MAX_NAMED]
         more = len(names) - len(shown)
         and_more = f" and {more} more" if more else ""
         return f"{', '.join(shown)}{and_more} {'is' if len(names) == 1 else 'are'} set"

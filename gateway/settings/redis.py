@@ -312,6 +312,6 @@ def redis_timeout_of_spring(environ: Mapping[str, str]) -> str | None:
         seconds = seconds_of(part.text)
     except ValueError:
         seconds = 0.0
-    if not kinds.SHORTEST_DURATION <= seconds <= kinds.LONGEST_DURATION:
+    if not kinds.MIN_DURATION_SECONDS <= seconds <= kinds.MAX_DURATION_SECONDS:
         raise part.refused("a length of time from 1ms, such as 2s, 500ms, PT2S, or 500 for milliseconds")
     return f"{seconds:.9f}"

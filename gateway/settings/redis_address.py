@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from gateway.settings.host_names import can_be_resolved
 
-MOST_NODES: Final = 32
+MAX_NODES: Final = 32
 """Nodes in one address, at most."""
 
 PARAMETERS: Final = frozenset(
@@ -238,7 +238,7 @@ def _nodes(text: str, default_port: int) -> tuple[Node, ...]:
         if not can_be_resolved(node.host):
             raise ValueError("no host")
         nodes.append(node)
-    if len(nodes) > MOST_NODES:
+    if len(nodes) > MAX_NODES:
         raise ValueError("too many nodes")
     return tuple(dict.fromkeys(nodes))
 

@@ -62,7 +62,7 @@ def nearest(name: str, others: Iterable[str]) -> str | None:
     return next((other for other in others if looks_like(name, other)), None)
 
 
-class Names:
+class NameIndex:
     """A set of names in which many others are looked up by the words that they share."""
 
     def __init__(self, names: Iterable[str]) -> None:

@@ -22,12 +22,12 @@ K = TypeVar("K", bound=str)
 Network = IPv4Network | IPv6Network
 
 # Ten years in seconds. A longer value is a typing error; timers of the event loop can still hold this one.
-LONGEST_DURATION = 315_360_000
-SHORTEST_DURATION = 0.001
-MOST_LABELS = 16
-MOST_DOCUMENTS = 100
+MAX_DURATION_SECONDS = 315_360_000
+MIN_DURATION_SECONDS = 0.001
+MAX_LABELS = 16
+MAX_DOCUMENTS = 100
 # Far below 2**53, up to which Redis' Lua counts exactly.
-LARGEST_COUNT = 1_000_000_000
+MAX_COUNT = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class NotAllowed(ValueError):
         super().__init__(allowed)
 
 
-def whole(low: int, high: int = LARGEST_COUNT, note: str = "") -> ValueType[int]:
+def whole(low: int, high: int = MAX_COUNT, note: str = "") -> ValueType[int]:
     """A whole number within both bounds."""
 
     def parse(text: str) -> int:
@@ -60,19 +60,19 @@ def whole(low: int, high: int = LARGEST_COUNT, note: str = "") -> ValueType[int]
 def duration(zero: str | None = None, unit: str = "seconds") -> ValueType[float]:
     """A length of time, fractions included. ``zero`` says what 0 means if 0 is allowed.
 
-    Any other value is at least ``SHORTEST_DURATION``: Redis counts in milliseconds, and the value must not become 0
+    Any other value is at least ``MIN_DURATION_SECONDS``: Redis counts in milliseconds, and the value must not become 0
     there.
     """
 
     def parse(text: str) -> float:
         if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?|\.[0-9]{1,9}", text, re.ASCII):
             raise ValueError(text)
-        value = _within(float(text), 0, LONGEST_DURATION)
-        if value < SHORTEST_DURATION and (value or zero is None):
+        value = _within(float(text), 0, MAX_DURATION_SECONDS)
+        if value < MIN_DURATION_SECONDS and (value or zero is None):
             raise ValueError(text)
         return value
 
-    allowed = f"a number of {unit} from {SHORTEST_DURATION:g}, fractions included, such as 0.5"
+    allowed = f"a number of {unit} from {MIN_DURATION_SECONDS:g}, fractions included, such as 0.5"
     return ValueType(parse, allowed if zero is None else f"{allowed} (0 = {zero})")
 
 
@@ -132,7 +132,7 @@ def _parse_line(text: str) -> str:
 
 def _parse_labels(text: str) -> tuple[str, ...]:
     labels = tuple(filter(None, (part.strip() for part in _parse_line(text).split(","))))
-    if not 0 < len(labels) <= MOST_LABELS:
+    if not 0 < len(labels) <= MAX_LABELS:
         raise ValueError
     return labels
 
@@ -163,7 +163,7 @@ def _parse_metadata_value(text: str) -> str:
 
 def _parse_documents(text: str) -> tuple[tuple[str, str], ...]:
     pairs = [(name.strip(), url.strip()) for name, _, url in (item.partition("=") for item in _items(text))]
-    if not 0 < len(pairs) <= MOST_DOCUMENTS:
+    if not 0 < len(pairs) <= MAX_DOCUMENTS:
         raise ValueError(text)
     for name, url in pairs:
         _parse_line(name)
@@ -296,7 +296,7 @@ def _within(value: N, low: int, high: int) -> N:
 PORT = whole(0, 65535, " (0 = any free port)")
 SWITCH = ValueType(_parse_switch, "true, false, 1, 0, yes or no")
 NETWORKS = ValueType(_parse_networks, "networks such as 10.0.0.0/8 or 2001:db8::/32, separated by commas")
-LABELS = ValueType(_parse_labels, f"up to {MOST_LABELS} labels, separated by commas")
+LABELS = ValueType(_parse_labels, f"up to {MAX_LABELS} labels, separated by commas")
 LINE = ValueType(_parse_line, "up to 1000 characters without control characters")
 NAMES = ValueType(_parse_names, "names separated by commas")
 AUDIENCES = ValueType(
@@ -310,7 +310,7 @@ METADATA_VALUE = ValueType(
 )
 DOCUMENTS = ValueType(
     _parse_documents,
-    f"up to {MOST_DOCUMENTS} pairs of a name and an address without backslashes that begins with / or "
+    f"up to {MAX_DOCUMENTS} pairs of a name and an address without backslashes that begins with / or "
     "http, such as Orders=/orders/v3/api-docs, separated by commas",
 )
 HEADERS = ValueType(_parse_headers, "pairs such as X-Tenant=tickets, separated by commas")

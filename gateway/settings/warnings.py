@@ -14,15 +14,14 @@ from urllib.parse import urlsplit
 from gateway.settings.discovery import unread_zones
 from gateway.settings.model import TABLE, Settings
 from gateway.settings.redis_address import parse_redis_address
-from gateway.settings.spelling import Names as Words
-from gateway.settings.spelling import looks_like, nearest
+from gateway.settings.spelling import NameIndex, looks_like, nearest
 from gateway.settings.spring import known as springs
 from gateway.settings.spring.environ import VARIABLES, SpringEnviron, understood
 from gateway.settings.spring.names import as_variable
 from gateway.settings.spring.table import NAMES
 
-SHORTEST_SECRET: Final = 16
-SHORTEST_FOLLOWING: Final = 30.0
+MIN_SECRET_LENGTH: Final = 16
+MIN_FOLLOWING_SECONDS: Final = 30.0
 
 # Names with these beginnings belong to the gateway alone, so an unknown one among them is a mistake.
 _OWN_NAMESPACES: Final = (
@@ -44,9 +43,9 @@ _SERVICE_LINK = re.compile(
     r".+_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_.+)?)?|NAME|ENV_.+)"
 )
 _UNITS = re.compile(r"_(SECONDS|SECS?|S|MS|MILLIS(ECONDS)?|MINUTES|BYTES|KB|MB)$")
-MOST_TOLD: Final = 20
+MAX_WARNINGS: Final = 20
 """Lines about names, at most; for the rest, only the number is logged."""
-_MOST_NAMED: Final = 8
+_MAX_NAMED: Final = 8
 _JAVA: Final = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "JAVA_OPTS")
 _OPTION: Final = re.compile(
     r"(?<!\S)-D((?:spring|eureka|management|logging|server)\.[\w.\[\]-]{1,100})=", re.ASCII
@@ -59,7 +58,7 @@ OLDER_PARTS: Final = frozenset(
 _CHOSEN_ELSEWHERE: Final = frozenset(
     {"CONFIG_SERVER_HEADERS", "CONFIG_SERVER_PASSWORD", "CONFIG_SERVER_TOKEN"}
 )
-_LONGEST_SENSIBLE: Final = {
+_MAX_PLAUSIBLE_SECONDS: Final = {
     "REDIS_TIMEOUT_SECONDS": 60.0,
     "PROXY_CONNECT_TIMEOUT_SECONDS": 600.0,
     "PROXY_RESPONSE_TIMEOUT_SECONDS": 7200.0,
@@ -83,7 +82,7 @@ _LONGEST_SENSIBLE: Final = {
 }
 """In seconds. Far longer than any user waits: such a value was probably meant as milliseconds."""
 
-_SHORTEST_SENSIBLE_MS: Final = 5.0
+_MIN_PLAUSIBLE_MS: Final = 5.0
 
 _PRIVATE_ENDINGS: Final = frozenset(
     {"arpa", "corp", "docker", "example", "home", "intern", "internal", "intranet", "invalid", "lan", "local"}
@@ -91,15 +90,15 @@ _PRIVATE_ENDINGS: Final = frozenset(
 )
 
 
-class Asked(Mapping[str, str]):
+class RecordedEnviron(Mapping[str, str]):
     """An environment that records which variables were read."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
-        self.asked: set[str] = set()
+        self.names_read: set[str] = set()
 
     def __getitem__(self, name: str) -> str:
-        self.asked.add(name)
+        self.names_read.add(name)
         return self.environ[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -118,9 +117,9 @@ def warnings_of_names(environ: Mapping[str, str], more: Collection[str] = ()) ->
         f"{other} is passed over, since {counting} is the same property with another value: remove one of the two"
         for counting, other in view.conflicts
     ]
-    names = _strangers(view, more)
+    names = _unknown_names(view, more)
     options = [
-        f"{variable} sets {', '.join(_few(given))}, which is not read: set variables of these names"
+        f"{variable} sets {', '.join(_first_names(given))}, which is not read: set variables of these names"
         for variable in _JAVA
         if (given := sorted(set(_OPTION.findall(view.plain.get(variable, "")))))
     ]
@@ -129,9 +128,9 @@ def warnings_of_names(environ: Mapping[str, str], more: Collection[str] = ()) ->
         for instead, each in names.without.items()
     ]
     warnings = [*conflicts, *unread_zones(view), *options, *names.unknown, *without]
-    if len(warnings) > MOST_TOLD:
-        left = len(warnings) - MOST_TOLD + 1
-        warnings[MOST_TOLD - 1 :] = [
+    if len(warnings) > MAX_WARNINGS:
+        left = len(warnings) - MAX_WARNINGS + 1
+        warnings[MAX_WARNINGS - 1 :] = [
             f"{left} more variables are not understood: see docs/reference/spring-names.md"
         ]
     return warnings
@@ -140,13 +139,15 @@ def warnings_of_names(environ: Mapping[str, str], more: Collection[str] = ()) ->
 def notes_of_names(environ: Mapping[str, str], more: Collection[str] = ()) -> list[str]:
     """One line that names the variables that Spring knows and that don't concern a gateway; none if there are no such
     variables."""
-    harmless = _strangers(_understood(environ), more).harmless
+    harmless = _unknown_names(_understood(environ), more).harmless
     return (
-        [f"of Spring's, and of no concern to this gateway: {', '.join(_few(harmless))}"] if harmless else []
+        [f"of Spring's, and of no concern to this gateway: {', '.join(_first_names(harmless))}"]
+        if harmless
+        else []
     )
 
 
-class _Strangers(NamedTuple):
+class _UnknownNames(NamedTuple):
     """Names without a meaning for the gateway: warnings about those that Spring does not know either, Spring's names by
     what the gateway does instead, and Spring's harmless names."""
 
@@ -155,18 +156,18 @@ class _Strangers(NamedTuple):
     harmless: list[str]
 
 
-def _strangers(view: SpringEnviron, more: Collection[str]) -> _Strangers:
+def _unknown_names(view: SpringEnviron, more: Collection[str]) -> _UnknownNames:
     settings = setting_names()
     known_names = settings | set(more)
-    candidates = Words(known_names)
-    found = _Strangers([], {}, [])
+    candidates = NameIndex(known_names)
+    found = _UnknownNames([], {}, [])
     for name, text in sorted({**view.plain, **view.from_json}.items()):
         if name in known_names or NAMES.match(name) or _is_service_link(name, text):
             continue
         shown = f"{name} in {VARIABLES[1]}" if name in view.from_json else name
         if not springs.is_springs(name):
-            if (meant := _meant(name, candidates, view)) is not None:
-                found.unknown.append(_unknown(shown, meant, settings))
+            if (intended := _intended_name(name, candidates, view)) is not None:
+                found.unknown.append(_unknown(shown, intended, settings))
             continue
         one = springs.known(name)
         near = None if one and one.whole else nearest(as_variable(name), candidates.related(name))
@@ -181,16 +182,16 @@ def _strangers(view: SpringEnviron, more: Collection[str]) -> _Strangers:
 
 
 def _understood(environ: Mapping[str, str]) -> SpringEnviron:
-    return understood(environ.environ if isinstance(environ, Asked) else environ)
+    return understood(environ.environ if isinstance(environ, RecordedEnviron) else environ)
 
 
-def _few(names: list[str]) -> list[str]:
-    more = len(names) - _MOST_NAMED
-    return names if more <= 0 else [*names[:_MOST_NAMED], f"{more} more"]
+def _first_names(names: list[str]) -> list[str]:
+    more = len(names) - _MAX_NAMED
+    return names if more <= 0 else [*names[:_MAX_NAMED], f"{more} more"]
 
 
 def _listed(names: list[str]) -> str:
-    *others, last = _few(names)
+    *others, last = _first_names(names)
     return f"{', '.join(others)} and {last} are settings" if others else f"{last} is a setting"
 
 
@@ -213,7 +214,7 @@ def setting_names() -> frozenset[str]:
     return OLDER_PARTS.union(VARIABLES, *((row.name, *row.older) for row in TABLE))
 
 
-def _meant(name: str, candidates: Words, environ: Mapping[str, str]) -> str | None:
+def _intended_name(name: str, candidates: NameIndex, environ: Mapping[str, str]) -> str | None:
     """The known name that is probably meant; "" for a name in one of the gateway's own namespaces that resembles
     none."""
     own = name.startswith(_OWN_NAMESPACES)
@@ -253,9 +254,9 @@ def _closest(name: str, known: list[str]) -> str:
     return best if len(words & set(best.split("_"))) > 1 else ""
 
 
-def _unknown(name: str, meant: str, settings: Collection[str], page: str = "settings") -> str:
-    what = "a setting" if meant in settings or not meant else "used by the settings or the route file"
-    hint = f": the nearest is {meant}" if meant else f": docs/reference/{page}.md names all there are"
+def _unknown(name: str, intended: str, settings: Collection[str], page: str = "settings") -> str:
+    what = "a setting" if intended in settings or not intended else "used by the settings or the route file"
+    hint = f": the nearest is {intended}" if intended else f": docs/reference/{page}.md names all there are"
     return f"{name} is not {what}, so it has no effect{hint}"
 
 
@@ -274,10 +275,10 @@ def _secrets(settings: Settings) -> Iterator[str]:
     for row in TABLE:
         value = getattr(settings, row.name.lower())
         # The password of another server was not chosen for the gateway.
-        if row.secret and row.name not in _CHOSEN_ELSEWHERE and value and len(value) < SHORTEST_SECRET:
+        if row.secret and row.name not in _CHOSEN_ELSEWHERE and value and len(value) < MIN_SECRET_LENGTH:
             yield (
                 f"{row.name} has {len(value)} characters, so it can be guessed: take a random one of "
-                f"{SHORTEST_SECRET} or more, such as `openssl rand -hex 16` prints"
+                f"{MIN_SECRET_LENGTH} or more, such as `openssl rand -hex 16` prints"
             )
     if settings.management_reads == "token" and not settings.management_token:
         yield (
@@ -347,12 +348,12 @@ def is_public(host: str) -> bool:
 
 
 def _times(settings: Settings) -> Iterator[str]:
-    for name, longest in _LONGEST_SENSIBLE.items():
+    for name, longest in _MAX_PLAUSIBLE_SECONDS.items():
         value = getattr(settings, name.lower())
         if longest < value < math.inf:
             yield f"{name} is {value:g} s ({_in_words(value)}): it is in seconds, not in milliseconds"
     lag = settings.overload_lag_ms
-    if 0 < lag < _SHORTEST_SENSIBLE_MS:
+    if 0 < lag < _MIN_PLAUSIBLE_MS:
         yield (
             f"OVERLOAD_LAG_MS is {lag:g} ms, so that nearly everyone is told to come back: it is in milliseconds, not "
             "in seconds"
@@ -364,10 +365,10 @@ def _times(settings: Settings) -> Iterator[str]:
             "who ask as often as Retry-After says are out of sight for too long and lose the place: make it several "
             "times the interval"
         )
-    if settings.queue_follow == "auto" and settings.queue_follow_seconds < SHORTEST_FOLLOWING:
+    if settings.queue_follow == "auto" and settings.queue_follow_seconds < MIN_FOLLOWING_SECONDS:
         yield (
             f"QUEUE_FOLLOW_SECONDS is {settings.queue_follow_seconds:g}: a Java gateway shows itself every 10 s only, "
-            f"and one that pauses would be taken for gone. Make it {SHORTEST_FOLLOWING:g} or more"
+            f"and one that pauses would be taken for gone. Make it {MIN_FOLLOWING_SECONDS:g} or more"
         )
     if settings.queue_follow == "on" and settings.redis_key_prefix:
         yield (

@@ -17,14 +17,14 @@ log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-MOST_IN_A_CALL = 256
+MAX_BATCH = 256
 """Users in one script call, at most. A longer call gains little and blocks Redis for longer."""
 
-CROWD = 4 * MOST_IN_A_CALL
+CROWD = 4 * MAX_BATCH
 """While this many items wait for Redis, new users are asked to come back later. Even a slow Redis completes four full
 calls well within its time-out, so no token is checked for a call that would then fail."""
 
-MOST_PENDING = 20_000
+MAX_PENDING = 20_000
 """Callers that may wait, at most. More could not be served within one time-out anyway."""
 
 
@@ -60,11 +60,11 @@ class NoBatchObserver:
 class Batcher(Generic[Item, Result]):
     """Sends items in batches, first come first served, one batch at a time.
 
-    ``send`` gets at most ``most`` items and returns one result for each, in order. If it raises QueueUnavailable, every
-    caller of that batch gets QueueUnavailable. Any other exception is a fault of the gateway: the callers get
+    ``send`` gets at most ``max_batch`` items and returns one result for each, in order. If it raises QueueUnavailable,
+    every caller of that batch gets QueueUnavailable. Any other exception is a fault of the gateway: the callers get
     QueueFailed, and the next batch is sent as usual. A caller whose item was not sent within ``patience`` seconds gets
     QueueUnavailable. ``gather``: seconds from the start of a call for several items to the start of the next, unless
-    ``most`` items wait. Works only inside ``running()``.
+    ``max_batch`` items wait. Works only inside ``running()``.
     """
 
     def __init__(
@@ -73,8 +73,8 @@ class Batcher(Generic[Item, Result]):
         *,
         patience: float,
         gather: float = 0.0,
-        most: int = MOST_IN_A_CALL,
-        most_pending: int = MOST_PENDING,
+        max_batch: int = MAX_BATCH,
+        most_pending: int = MAX_PENDING,
         room: str = "",
         script: str = "",
         observer: BatchObserver | None = None,
@@ -82,7 +82,7 @@ class Batcher(Generic[Item, Result]):
         self._send = send
         self._patience = patience
         self._gather = gather
-        self._most = most
+        self._max_batch = max_batch
         self._most_pending = most_pending
         self._pending: deque[tuple[Item, asyncio.Future[Result], float, Any]] = deque()
         self._observer = observer or NoBatchObserver()
@@ -132,14 +132,14 @@ class Batcher(Generic[Item, Result]):
             await self._wake.wait()
             self._wake.clear()
             while self._pending:
-                if many and self._gather and len(self._pending) < self._most:
+                if many and self._gather and len(self._pending) < self._max_batch:
                     await asyncio.sleep(began + self._gather - loop.time())
                 began = loop.time()
                 many = await self._send_next() > 1
 
     async def _send_next(self) -> int:
         """Returns the number of items sent."""
-        batch, futures, callers = self._take()
+        batch, futures, callers = self._next_batch()
         if not batch:
             return 0
         began = time.perf_counter()
@@ -167,14 +167,14 @@ class Batcher(Generic[Item, Result]):
                 self._observer.on_batch(self._room, self._script, callers, len(batch), seconds, failed)
         return len(batch)
 
-    def _take(self) -> tuple[list[Item], list[asyncio.Future[Result]], list[Any]]:
+    def _next_batch(self) -> tuple[list[Item], list[asyncio.Future[Result]], list[Any]]:
         """The next batch, without callers that were cancelled or have waited too long; and the callers that the
         observer wants."""
         batch: list[Item] = []
         futures: list[asyncio.Future[Result]] = []
         callers: list[Any] = []
         too_old = asyncio.get_running_loop().time() - self._patience
-        while self._pending and len(batch) < self._most:
+        while self._pending and len(batch) < self._max_batch:
             item, future, since, caller = self._pending.popleft()
             if since < too_old:
                 _fail_all((future,), lambda: QueueUnavailable("Redis did not answer in time"))

@@ -15,7 +15,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from gateway.waiting_room.redis.connection import Redis
-from gateway.waiting_room.redis.wire import ask, describe
+from gateway.waiting_room.redis.wire import describe, send_command
 
 log = logging.getLogger(__name__)
 
@@ -64,13 +64,13 @@ def parse_event(room: str, payload: bytes) -> list[RoomEvent]:
         raise ValueError("not an event: of no known kind")
     if not isinstance(expires_ms, int | float):
         raise ValueError("not an event: expires_ms is no number")
-    if not isinstance(people, list) or not all(map(_is_person, people)):
+    if not isinstance(people, list) or not all(map(_is_user_entry, people)):
         raise ValueError("not an event: people are not pairs of user and ticket")
     kind, reason = _KINDS[event]
     return [RoomEvent(room, user, int(ticket), kind, reason, expires_ms / 1000) for user, ticket in people]
 
 
-def _is_person(entry: object) -> bool:
+def _is_user_entry(entry: object) -> bool:
     return (
         isinstance(entry, list)
         and len(entry) == 2
@@ -151,12 +151,12 @@ class Subscription:
         connection = await self._redis.connection(self._near)
         try:
             async with asyncio.timeout(self._redis.timeout):
-                await ask(connection, "PSUBSCRIBE", self._pattern)
-            await self._hear(connection)
+                await send_command(connection, "PSUBSCRIBE", self._pattern)
+            await self._receive_messages(connection)
         finally:
             await connection.disconnect(nowait=True)
 
-    async def _hear(self, connection: AbstractConnection) -> None:
+    async def _receive_messages(self, connection: AbstractConnection) -> None:
         self.listening.set()
         log.debug("events of rooms are received")
         self._on_restored()

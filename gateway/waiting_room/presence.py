@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Literal
 
 from gateway.errors import QueueUnavailable
-from gateway.waiting_room.batch import MOST_IN_A_CALL
+from gateway.waiting_room.batch import MAX_BATCH
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.redis.connection import RedisConnection
 from gateway.waiting_room.redis.wire import Argument
@@ -67,7 +67,7 @@ class Presence:
         self._wake = asyncio.Event()
         self._good_beats = 0
         self._instance = ""
-        self._begin_anew()
+        self._reset()
 
     def arrived(self, user: str) -> None:
         """The user opened their first stream here."""
@@ -81,10 +81,10 @@ class Presence:
         self._changes.append(("departed", user))
         self._wake.set()
 
-    def tell_again(self) -> None:
+    def resend(self) -> None:
         """Redis was away, so its record of this instance is not reliable: report all users again."""
         if self._good_beats > 0:
-            self._begin_anew()
+            self._reset()
             self._wake.set()
 
     @contextlib.asynccontextmanager
@@ -101,7 +101,7 @@ class Presence:
             # remove them.
             if self._good_beats > 0:
                 with contextlib.suppress(QueueUnavailable):
-                    await self._tell()
+                    await self._send_changes()
 
     async def _keep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -115,10 +115,10 @@ class Presence:
                     await self._before_beat()
                     await self._beat()
                 if self._good_beats > 0:
-                    await self._tell()
+                    await self._send_changes()
             except QueueUnavailable as error:
                 log.debug("presence in room %s: %s", self._keys.room, error.reason)
-                self._begin_anew()
+                self._reset()
                 await asyncio.sleep(self._beat_seconds / 4)
                 continue
             told = loop.time()
@@ -137,7 +137,7 @@ class Presence:
             return
         unknown, *dead = reply
         if unknown and self._good_beats > 0:
-            self._begin_anew()
+            self._reset()
             await self._beat()
             return
         self._good_beats += 1
@@ -156,13 +156,13 @@ class Presence:
             )
             more = reply[1] == 1
 
-    async def _tell(self) -> None:
+    async def _send_changes(self) -> None:
         """Sends the changes so far. A change leaves the queue only once Redis has replied; after a failure the set of
         users counts."""
         keys = (*self._keys.common, self._keys.here(self._instance))
         left = len(self._changes)
         while left > 0:
-            batch = list(islice(self._changes, min(left, MOST_IN_A_CALL)))
+            batch = list(islice(self._changes, min(left, MAX_BATCH)))
             left -= len(batch)
             pairs = [part for change in batch for part in change]
             instance = self._instance
@@ -174,7 +174,7 @@ class Presence:
             for _ in batch:
                 self._changes.popleft()
 
-    def _begin_anew(self) -> None:
+    def _reset(self) -> None:
         self._instance = secrets.token_hex(8)
         self._good_beats = 0
         self._changes.clear()

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Literal, Protocol
 
 from gateway.errors import QueueUnavailable
-from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MOST_IN_A_CALL, Batcher, BatchObserver
+from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MAX_BATCH, Batcher, BatchObserver
 from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
 from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
@@ -26,12 +26,12 @@ SCAN_PER_SECOND = 500
 
 What = Literal["slot", "line", "both"]
 
-_PROMOTING = frozenset({"lineup", "leave", "limits"})
+_PROMOTING_SCRIPTS = frozenset({"lineup", "leave", "limits"})
 """Scripts that may promote users and do not check for an older system themselves."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ConfiguredLimits:
     """The configured limits of a room: slots, and the length of a session in seconds."""
 
     capacity: int
@@ -86,7 +86,7 @@ class Room:
         redis: Redis,
         scripts: Mapping[str, Script],
         keys: RoomKeys,
-        limits: Limits,
+        limits: ConfiguredLimits,
         policy: RoomPolicy,
         observer: RoomObserver,
         batch_observer: BatchObserver | None = None,
@@ -186,7 +186,7 @@ class Room:
         )
         return parse_summary(reply[0])
 
-    def set_configured_limits(self, limits: Limits) -> None:
+    def set_configured_limits(self, limits: ConfiguredLimits) -> None:
         """The limits configured at this instance from now on; they are written with the next beat."""
         if limits != self.limits:
             self.limits = limits
@@ -277,9 +277,9 @@ class Room:
         extra_keys: Sequence[str] = (),
         replication: Replication | None = None,
     ) -> list[Any]:
-        if size > MOST_IN_A_CALL:
-            raise ValueError(f"{size} users in one call, at most {MOST_IN_A_CALL}")
-        if self._follow != "off" and script in _PROMOTING:
+        if size > MAX_BATCH:
+            raise ValueError(f"{size} users in one call, at most {MAX_BATCH}")
+        if self._follow != "off" and script in _PROMOTING_SCRIPTS:
             # The first call checks for an older system. Before that no user may be promoted.
             await self.configure_once()
         reply: list[Any] = await self._link(link or script).run(

@@ -14,7 +14,7 @@ from gateway.waiting_room.events import RoomEvent, Subscription
 from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
 from gateway.waiting_room.redis.availability import RedisState
 from gateway.waiting_room.redis.connection import Redis
-from gateway.waiting_room.room import Limits, NoObserver, Room, RoomObserver, RoomPolicy, channel
+from gateway.waiting_room.room import ConfiguredLimits, NoObserver, Room, RoomObserver, RoomPolicy, channel
 from gateway.waiting_room.scripts import Script, load_all
 from gateway.waiting_room.sweep import PERIOD_MS, Sweeper, SweepLock
 
@@ -94,7 +94,7 @@ class Rooms:
         clients."""
         return self._redis.availability.failing_scripts
 
-    async def provide(self, limits: Mapping[str, Limits]) -> None:
+    async def provide(self, limits: Mapping[str, ConfiguredLimits]) -> None:
         """Makes rooms that don't exist yet and sets the limits of the others. Rooms that are no longer named stay: they
         may still have users."""
         for name, given in limits.items():
@@ -140,7 +140,7 @@ class Rooms:
 
     def _restored(self) -> None:
         for room in self._rooms.values():
-            room.presence.tell_again()
+            room.presence.resend()
         self._on_restored()
 
     def _redis_changed(self, state: RedisState) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum, StrEnum
 from typing import Any, Final, NamedTuple
 
-_AGES_MOVE: Final = 0.3
-_HARDLY: Final = 1e-6  # below this share of users who give up, the logarithm is not needed
+_MAX_CORRECTION: Final = 0.3
+_NEGLIGIBLE: Final = 1e-6  # below this share of users who give up, the logarithm is not needed
 
 
 class StateKind(StrEnum):
@@ -130,7 +130,7 @@ class Summary(NamedTuple):
         def smooth(position: int) -> float:
             straight = position / rate
             thinning = abandon_rate * straight
-            return straight if thinning < _HARDLY else math.log1p(thinning) / abandon_rate
+            return straight if thinning < _NEGLIGIBLE else math.log1p(thinning) / abandon_rate
 
         if not ages or inside < 2:
             return smooth
@@ -141,7 +141,7 @@ class Summary(NamedTuple):
         def stepped(position: int) -> float:
             straight = position / rate
             thinning = abandon_rate * straight
-            wait = straight if thinning < _HARDLY else math.log1p(thinning) / abandon_rate
+            wait = straight if thinning < _NEGLIGIBLE else math.log1p(thinning) / abandon_rate
             before = wait * rate - 1
             rounds, rank = divmod(before, inside) if before > 0 else (0.0, 0.0)
             # The age of the session at this place, between two of the known ages.
@@ -149,8 +149,8 @@ class Summary(NamedTuple):
             below = int(place) if place < steps else steps - 1
             age = ages[below] + (ages[below + 1] - ages[below]) * (min(place, steps) - below)
             found = rounds * session + (session - age if session > age else 0.0)
-            least, most = wait * (1 - _AGES_MOVE), wait * (1 + _AGES_MOVE)
-            return least if found < least else most if found > most else found
+            lowest, highest = wait * (1 - _MAX_CORRECTION), wait * (1 + _MAX_CORRECTION)
+            return lowest if found < lowest else highest if found > highest else found
 
         return stepped
 

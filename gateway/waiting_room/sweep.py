@@ -55,7 +55,7 @@ EVERY_SECOND = "* * * * * *"
 PERIOD_MS = 900
 """Milliseconds that one sweep's lock lasts: nearly a second, so that it is free again for the next sweep."""
 
-LOOK_ON_TURNS = 5
+OVERVIEW_EVERY_TURNS = 5
 """While another instance sweeps, this one reads the rooms' numbers once in this many seconds."""
 
 
@@ -90,19 +90,19 @@ class Sweeper:
                 for room in self._rooms():
                     self._on_sweep(room.name, await self._sweep_safely(room))
             else:
-                await self._look_on()
+                await self._read_overview()
         except QueueUnavailable as error:
             log.debug("no sweep: %s", error.reason)
         finally:
             self._at_work = False
 
-    async def _look_on(self) -> None:
+    async def _read_overview(self) -> None:
         """Another instance sweeps. Once in a while this one reads the rooms' numbers, so that those that it shows are
         at most a few seconds old even if no user comes to it."""
         self._looked_on += 1
         for room in self._rooms():
             self._on_sweep(room.name, "elsewhere")
-            if self._looked_on % LOOK_ON_TURNS == 0:
+            if self._looked_on % OVERVIEW_EVERY_TURNS == 0:
                 with contextlib.suppress(QueueUnavailable):
                     await room.overview()
 

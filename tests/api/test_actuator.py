@@ -8,7 +8,7 @@ import pytest
 from yarl import URL
 
 from gateway.context import HEALTH, ROOMS
-from gateway.routing.kinds import NO_FILTERS
+from gateway.routing.factories import NO_FILTERS
 from tests.support.gateway import Gateways
 
 TOKEN = "operator-token-of-the-test"

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from gateway.api.gateway_routes import MIDDLEWARES
-from gateway.routing.kinds import FILTERS, PREDICATES
+from gateway.routing.factories import FILTERS, PREDICATES
 from tests.support.config_server import config_server, routes
 from tests.support.gateway import Gateways
 

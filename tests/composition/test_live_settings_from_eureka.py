@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.cli.main import main
-from gateway.composition.live_settings import is_optional, wanted
+from gateway.composition.live_settings import config_request, is_optional
 from gateway.errors import ConfigUnavailable
 from gateway.settings.model import Settings
 from tests.support.config_server import ConfigServerStub, config_server, routes
@@ -226,10 +226,10 @@ async def test_check_and_routes_find_it_too(
 
 def test_discovery_alone_is_an_import_that_is_optional() -> None:
     found = Settings.from_env({"SPRING_CLOUD_CONFIG_DISCOVERY_ENABLED": "true"})
-    asked = wanted(found)
+    asked = config_request(found)
     assert asked is not None
     assert (asked.found, asked.urls, is_optional(found)) == (True, (), True)
-    assert wanted(Settings.from_env({"CONFIG_SERVER_DISCOVERY": "false"})) is None
+    assert config_request(Settings.from_env({"CONFIG_SERVER_DISCOVERY": "false"})) is None
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_an_import_may_say_that_the_start_fails_without_the_server(
 
 def test_a_variable_of_springs_imports_from_the_default_address_unless_it_says_otherwise() -> None:
     def urls(**environ: str) -> tuple[str, ...] | None:
-        asked = wanted(Settings.from_env(environ))
+        asked = config_request(Settings.from_env(environ))
         return None if asked is None else asked.urls
 
     default = ("http://localhost:8888",)

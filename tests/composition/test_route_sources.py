@@ -17,7 +17,7 @@ from gateway.composition.route_sources import RouteSources
 from gateway.context import CONFIGURATION
 from gateway.errors import ConfigUnavailable
 from gateway.observability.metrics import NoMetrics
-from gateway.routing.spec.faults import RouteFileError
+from gateway.routing.spec.issues import RouteFileError
 from gateway.routing.table import RouteTable
 from gateway.settings.model import Settings
 from tests.support.config_server import ConfigServerStub, config_server, routes

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from gateway.demo.plan import (
     LONGEST_PAUSE,
-    LONGEST_SHOP,
+    MAX_SHOP_SECONDS,
+    MIN_SHOP_SECONDS,
     SHARES_IN_LINE,
-    SHORTEST_SHOP,
     Behaviour,
     draw_crowd,
     plan_by_hand,
@@ -36,7 +36,7 @@ def test_any_crowd_is_complete_and_arrives_in_order(
     assert [person.arrives for person in crowd] == sorted(person.arrives for person in crowd)
     for person in crowd:
         assert 0 <= person.arrives <= plan.arrival
-        assert SHORTEST_SHOP <= person.shops <= LONGEST_SHOP
+        assert MIN_SHOP_SECONDS <= person.shops <= MAX_SHOP_SECONDS
         assert person.away < plan.limits.absent - 1.0
         if person.number <= capacity:
             assert person.behaviour not in SHARES_IN_LINE

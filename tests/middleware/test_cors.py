@@ -16,7 +16,7 @@ from yarl import URL
 from gateway.app import ROUTE_SOURCES
 from gateway.context import CONFIGURATION, OBSERVERS
 from gateway.observability.loop_lag import LoopLag
-from gateway.routing.spec.faults import RouteFileError
+from gateway.routing.spec.issues import RouteFileError
 from gateway.routing.table import RouteTable
 from gateway.server.listener import Server
 from tests.routing.vectors import Case, cases, load_json

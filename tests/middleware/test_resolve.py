@@ -7,7 +7,7 @@ from gateway.context import CONFIGURATION, LiveTable, ResolvedCall
 from gateway.middleware.resolve import RESOLVER
 from gateway.routing.path import parse_target
 from gateway.routing.spec.loader import parse
-from gateway.routing.table import Match
+from gateway.routing.table import RouteMatch
 from tests.support.gateway import Gateways
 
 PLAIN = b"""
@@ -21,7 +21,9 @@ routes:
 def located(live: LiveTable, target: str, route: int = 0) -> ResolvedCall:
     table = live.current.table
     parsed = parse_target(target)
-    return ResolvedCall(parsed, Match(table.routes[route], {}, target, parsed.path), forward_to_service, None)
+    return ResolvedCall(
+        parsed, RouteMatch(table.routes[route], {}, target, parsed.path), forward_to_service, None
+    )
 
 
 def test_a_call_is_remembered_until_the_table_changes() -> None:

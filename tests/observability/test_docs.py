@@ -26,9 +26,9 @@ def test_the_figures_are_those_in_the_code() -> None:
     settings = Settings()
     endpoint = next(row for row in TABLE if row.name == "ZIPKIN_ENDPOINT")
     for figure in (
-        f"a queue of {zipkin.MOST_WAITING} and leave once a second",
-        f"as soon as there are {zipkin.MOST_IN_A_POST}",
-        f"the {spans.MOST_WAITING} newest recorded lineups",
+        f"a queue of {zipkin.MAX_WAITING} and leave once a second",
+        f"as soon as there are {zipkin.MAX_SPANS_PER_POST}",
+        f"the {spans.MAX_WAITING} newest recorded lineups",
         f"in a [Spring environment](settings.md#spring-environment) `{endpoint.default_in(True)}`",
         f"`{settings.tracing_sampling_probability}` as in Spring Boot",
         f"`{settings.spring_application_name}` unless set",

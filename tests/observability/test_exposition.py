@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from prometheus_client.exposition import choose_encoder
 
-from gateway.observability.exposition import form_for
+from gateway.observability.exposition import negotiate_format
 
 TEXT_4 = "text/plain; version=0.0.4; charset=utf-8"
 TEXT_1 = "text/plain; version=1.0.0; charset=utf-8"
@@ -62,7 +62,7 @@ PROMETHEUS_3 = (
     ],
 )
 def test_the_version_asked_for_is_given(accept: str, content_type: str) -> None:
-    form = form_for(accept)
+    form = negotiate_format(accept)
     assert form.content_type == content_type
     assert content_type.startswith(form.media_type + ";")
 
@@ -77,4 +77,4 @@ def test_the_version_asked_for_is_given(accept: str, content_type: str) -> None:
     ],
 )
 def test_the_client_library_would_say_the_same(accept: str) -> None:
-    assert form_for(accept).content_type == choose_encoder(accept)[1]
+    assert negotiate_format(accept).content_type == choose_encoder(accept)[1]

@@ -52,7 +52,7 @@ def test_rooms_tickets_and_removals_are_told_apart() -> None:
 
 
 def test_a_repeated_lineup_is_remembered_once_and_as_the_newest() -> None:
-    admissions = Admissions(Tracer(Kept()), most=2)
+    admissions = Admissions(Tracer(Kept()), max_waiting=2)
     admissions.waits("default", "ann", 1, SAMPLED)
     admissions.waits("default", "bob", 2, SAMPLED)
     admissions.waits("default", "ann", 3, SAMPLED)

@@ -9,7 +9,7 @@ import time
 from gateway.observability import zipkin as otel
 from gateway.observability.spans import Remote, Span
 from gateway.observability.tracing import TraceContext
-from gateway.observability.zipkin import MOST_IN_A_POST, SpanQueue, span_queue
+from gateway.observability.zipkin import MAX_SPANS_PER_POST, SpanQueue, span_queue
 from tests.observability.rig import Counts
 from tests.support.collector import a_collector
 
@@ -83,16 +83,16 @@ async def test_a_collector_that_is_not_there_holds_no_end() -> None:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/api/v2/spans"
         counts = Counts()
         async with asyncio.timeout(30), span_queue(address, "gateway-server", counts) as queue:
-            for _ in range(3 * MOST_IN_A_POST):
+            for _ in range(3 * MAX_SPANS_PER_POST):
                 queue.export(span())
-    assert counts == {"failed": 3 * MOST_IN_A_POST}
+    assert counts == {"failed": 3 * MAX_SPANS_PER_POST}
 
 
 async def test_what_waits_at_the_end_is_sent_first() -> None:
     counts = Counts()
     async with a_collector() as collector:
         async with span_queue(collector.url, "gateway-server", counts) as queue:
-            for number in range(3 * MOST_IN_A_POST):
+            for number in range(3 * MAX_SPANS_PER_POST):
                 queue.export(span(str(number)))
-        assert [one["name"] for one in collector.spans] == [str(n) for n in range(3 * MOST_IN_A_POST)]
-    assert counts == {"sent": 3 * MOST_IN_A_POST}
+        assert [one["name"] for one in collector.spans] == [str(n) for n in range(3 * MAX_SPANS_PER_POST)]
+    assert counts == {"sent": 3 * MAX_SPANS_PER_POST}

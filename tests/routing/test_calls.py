@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.routing.calls import overlap, parse_call
 from gateway.routing.gates import Gate, GateIndex
-from gateway.routing.spec.faults import RuleViolation
+from gateway.routing.spec.issues import RuleViolation
 
 OPENS = [
     # pattern, method, path, opened

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.routing.cors import CorsRule, doubtful_values, parse_cors
-from gateway.routing.spec.faults import RouteFileError, RuleViolation
+from gateway.routing.spec.issues import RouteFileError, RuleViolation
 from gateway.routing.spec.loader import parse
 
 
@@ -185,4 +185,4 @@ def test_what_browsers_send_is_no_warning(values: dict[str, object]) -> None:
 def test_a_flag_that_is_none_is_a_fault() -> None:
     with pytest.raises(RouteFileError) as refusal:
         parse((FILE % "perhaps").encode(), "cors.yaml", {})
-    assert [(fault.line, fault.rule) for fault in refusal.value.faults] == [(6, "cors")]
+    assert [(fault.line, fault.rule) for fault in refusal.value.issues] == [(6, "cors")]

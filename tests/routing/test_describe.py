@@ -103,13 +103,13 @@ def test_the_table_is_shown_in_the_order_in_which_it_is_asked() -> None:
 def test_check_gives_faults_or_a_table(tmp_path: Path) -> None:
     file = tmp_path / "routes.yaml"
     file.write_text(TEXT)
-    faults, table = describe.check(file, {})
-    assert faults == []
+    issues, table = describe.check(file, {})
+    assert issues == []
     assert table is not None
     file.write_text(TEXT.replace("lb://r", "r"))
-    faults, table = describe.check(file, {})
+    issues, table = describe.check(file, {})
     assert table is None
-    assert [str(fault) for fault in faults] == [
+    assert [str(fault) for fault in issues] == [
         f"{file}:4: route 'alias': 'r': the scheme is missing; write lb:// or http(s):// [uri]"
     ]
 

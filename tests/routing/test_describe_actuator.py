@@ -66,10 +66,10 @@ def test_a_shape_resolves_to_what_it_resolves_to_there(case: Case) -> None:
     name = case["id"]
     text = case["file"] if "file" in case else "routes:\n" + case["route"]
     expected = case.get("resolved") or []
-    table, faults = faults_of(lambda: parse(f"{text}\n".encode(), "case.yaml", ENVIRON))
+    table, issues = faults_of(lambda: parse(f"{text}\n".encode(), "case.yaml", ENVIRON))
     if table is None:
-        assert not expected or {fault.rule for fault in faults} == {FAULTS[name]}
-        assert all(fault.line > 0 for fault in faults)
+        assert not expected or {fault.rule for fault in issues} == {FAULTS[name]}
+        assert all(fault.line > 0 for fault in issues)
         return
     found = actuator(table)
     assert name not in FAULTS

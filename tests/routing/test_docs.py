@@ -13,11 +13,11 @@ from multidict import CIMultiDict
 
 from gateway.errors import BadRequest
 from gateway.routing.attributes import RequestAttributes
-from gateway.routing.kinds import FILTERS, NO_FILTERS, NO_PREDICATES, PREDICATES
+from gateway.routing.factories import FILTERS, NO_FILTERS, NO_PREDICATES, PREDICATES
 from gateway.routing.path import parse_target
 from gateway.routing.spec.loader import parse
 from gateway.routing.spec.model import FILE, ROUTE
-from gateway.routing.table import Match, RouteTable
+from gateway.routing.table import RouteMatch, RouteTable
 from tests.routing.vectors import load_json
 
 _PAGES = ("routes", "predicates", "filters", "gates", "cors", "services", "locator", "spring-routes")
@@ -51,7 +51,7 @@ def table_of(route: str) -> RouteTable:
     return load_json({"routes": [{"id": "here", "uri": "lb://service", **yaml.safe_load(route)}]})
 
 
-def resolve(table: RouteTable, call: str) -> tuple[Match | None, CIMultiDict[str]]:
+def resolve(table: RouteTable, call: str) -> tuple[RouteMatch | None, CIMultiDict[str]]:
     found = re.match(r"(\w+) (\S+)(?: from (\S+))?", call)
     assert found is not None, call
     headers = headers_in(call)
@@ -91,7 +91,7 @@ def test_an_example_does_what_it_says(example: Example) -> None:
     _check_request(match, sent, outcome)
 
 
-def _check_request(match: Match, sent: CIMultiDict[str], outcome: str) -> None:
+def _check_request(match: RouteMatch, sent: CIMultiDict[str], outcome: str) -> None:
     if " status " in outcome:
         assert str(match.changes.status) == outcome.rpartition(" ")[2]
     if " at most " in outcome:

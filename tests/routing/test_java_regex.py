@@ -12,8 +12,8 @@ import pytest
 
 from gateway.routing import matcher
 from gateway.routing.java_regex import compile_java, parse_replacement, quoted
-from gateway.routing.matcher import GaveUp
-from gateway.routing.spec.faults import RuleViolation
+from gateway.routing.matcher import MatchingTimeout
+from gateway.routing.spec.issues import RuleViolation
 
 RECORDED: list[dict[str, Any]] = json.loads(
     Path(__file__).with_name("java_regexes.json").read_text(encoding="utf-8")
@@ -23,7 +23,7 @@ RECORDED: list[dict[str, Any]] = json.loads(
 @pytest.fixture(autouse=True)
 def _meter() -> Iterator[None]:
     yield
-    matcher.end()
+    matcher.stop_meter()
 
 
 @pytest.mark.parametrize("case", RECORDED, ids=lambda case: str(case["pattern"]))
@@ -57,7 +57,7 @@ def test_both_engines_agree(case: dict[str, Any], monkeypatch: pytest.MonkeyPatc
         return list(zip(groups, [regex.replace(text, marked.expand) for text in texts], strict=True))
 
     by_re2 = found()
-    monkeypatch.setattr(matcher, "LONGEST_RUN", -1)
+    monkeypatch.setattr(matcher, "MAX_RUN", -1)
     assert found() == by_re2
 
 
@@ -162,7 +162,7 @@ def test_what_would_stall_a_backtracking_matcher_is_run_by_re2(java: str, text: 
     regex = compile_java(java)
     assert (regex.unbounded_by, regex.warning) == ("", "")
     # Within what one request has for all of its matching.
-    matcher.begin(matcher.ROUTE_MICROSECONDS)
+    matcher.start_meter(matcher.ROUTE_MICROSECONDS)
     assert not regex.matches(text)
     assert regex.replace(text[:500], lambda match: "") is not None
 
@@ -186,8 +186,8 @@ def test_what_re2_does_not_run_is_given_up_and_said_of(
     assert regex.unbounded_by == why
     assert why in regex.warning
     for _ in range(2):
-        matcher.begin(1000)
-        with caplog.at_level(logging.WARNING), pytest.raises(GaveUp):
+        matcher.start_meter(1000)
+        with caplog.at_level(logging.WARNING), pytest.raises(MatchingTimeout):
             regex.matches(text)
     # Once, with the regex and without the text.
     assert [record.getMessage().count("a" * 20) for record in caplog.records] == [0]
@@ -196,14 +196,14 @@ def test_what_re2_does_not_run_is_given_up_and_said_of(
 
 def test_what_is_left_of_a_requests_time_counts_for_all_regexes_together() -> None:
     regexes = [compile_java(rf"(a+)+(?=b{number})c") for number in range(20)]
-    matcher.begin(1000)
-    with pytest.raises(GaveUp):
+    matcher.start_meter(1000)
+    with pytest.raises(MatchingTimeout):
         regexes[0].matches("a" * 8000)
     # Nothing is left for the others, not even for what would be quick.
     for regex in regexes[1:]:
-        with pytest.raises(GaveUp):
+        with pytest.raises(MatchingTimeout):
             regex.matches("a")
-    with pytest.raises(GaveUp):
+    with pytest.raises(MatchingTimeout):
         compile_java("b").matches("a")
 
 
@@ -211,25 +211,25 @@ def test_a_program_too_large_for_the_length_of_a_text_is_bounded_too() -> None:
     regex = compile_java(r"(?:(?:(?:x.*){1,10}){1,50}|z)y")
     assert regex.unbounded_by == ""
     assert regex.matches("xxy")
-    matcher.begin(1000)
-    with pytest.raises(GaveUp):
+    matcher.start_meter(1000)
+    with pytest.raises(MatchingTimeout):
         regex.matches("xy" * 4000 + "z")
 
 
 def test_very_many_matches_are_given_up() -> None:
     # Each search is linear, all of them are not.
     regex = compile_java("a.*b|a")
-    matcher.begin(1000)
-    with pytest.raises(GaveUp):
+    matcher.start_meter(1000)
+    with pytest.raises(MatchingTimeout):
         regex.replace("a" * 8000, lambda match: "c")
 
 
 def test_putting_in_many_replacements_counts_as_time_too() -> None:
     regex = compile_java("a")
-    matcher.begin(matcher.ROUTE_MICROSECONDS)
+    matcher.start_meter(matcher.ROUTE_MICROSECONDS)
     try:
-        with pytest.raises(GaveUp):
+        with pytest.raises(MatchingTimeout):
             regex.replace("a" * matcher.ROUTE_MICROSECONDS, lambda _: "b")
     finally:
-        matcher.end()
+        matcher.stop_meter()
     assert regex.replace("a" * 100, lambda _: "b") == "b" * 100

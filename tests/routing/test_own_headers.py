@@ -8,7 +8,12 @@ from gateway.auth import identity
 from gateway.observability.tracing import TRACE_HEADERS
 from gateway.proxy import headers as proxy_headers
 from gateway.routing import own_headers
-from gateway.routing.own_headers import is_told, is_written, no_effect_in_answer, no_effect_in_request
+from gateway.routing.own_headers import (
+    describes_client,
+    is_forwarding_header,
+    no_effect_in_request,
+    no_effect_in_response,
+)
 from gateway.routing.spec.loader import parse
 
 
@@ -101,11 +106,11 @@ def test_what_is_said_here_is_what_is_done_elsewhere() -> None:
     closed = {name.decode() for name in identity._IDENTITY_HEADERS}
     assert set(own_headers._NO_EFFECT) == closed
     hops = {name.decode() for name in proxy_headers._HOP_BY_HOP if name.startswith(b"proxy")}
-    assert all(no_effect_in_request(name) and no_effect_in_answer(name) for name in hops)
+    assert all(no_effect_in_request(name) and no_effect_in_response(name) for name in hops)
     assert all(map(no_effect_in_request, TRACE_HEADERS))
     rewritten = {name.decode() for name in proxy_headers._REWRITTEN}
-    assert {name for name in rewritten if is_written(name)} == rewritten
+    assert {name for name in rewritten if is_forwarding_header(name)} == rewritten
     known = {name.decode() for name in proxy_headers._STRIPPED_FROM_REQUESTS} - {"host"}
     # Those that concern the message's framing or the connection are faults.
-    faults = {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
-    assert {name for name in known if not (no_effect_in_request(name) or is_told(name))} == faults
+    issues = {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+    assert {name for name in known if not (no_effect_in_request(name) or describes_client(name))} == issues

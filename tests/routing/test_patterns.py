@@ -7,7 +7,7 @@ import pytest
 from gateway.errors import BadRequest
 from gateway.routing.path import parse_target
 from gateway.routing.patterns import PathPattern, compile_pattern
-from gateway.routing.spec.faults import RuleViolation
+from gateway.routing.spec.issues import RuleViolation
 from tests.routing.vectors import Case, case_id, cases
 
 # Not marked unsafe, matched there, refused here.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import BadRequest
-from gateway.routing.kinds import PREDICATES
+from gateway.routing.factories import PREDICATES
 from tests.routing.vectors import Case, case_id, cases, facts_of, faults_of, load_json
 
 # The file is refused where Spring loads something that can never match: the rule of the fault.
@@ -39,9 +39,9 @@ def test_a_request_takes_the_route_it_takes_there(case: Case) -> None:
     routes = [{**route, "uri": "http://127.0.0.1:9"} for route in case["routes"]]
     name = case["id"]
     globally = {"predicate": case["settings"]["predicate"]} if "predicate" in case.get("settings", {}) else {}
-    table, faults = faults_of(lambda: load_json({"routes": routes, **globally}))
+    table, issues = faults_of(lambda: load_json({"routes": routes, **globally}))
     if table is None:
-        assert case.get("routesRefused") or [fault.rule for fault in faults] == [FAULTS[name]]
+        assert case.get("routesRefused") or [fault.rule for fault in issues] == [FAULTS[name]]
         return
     assert not case.get("routesRefused")
     assert name not in FAULTS
@@ -82,9 +82,9 @@ def test_rules_may_name_every_registered_method(method: str) -> None:
 @pytest.mark.parametrize("method", ["PROPFINT", "GTE", "propfind", "CONNECT", "TRACK"])
 def test_what_is_more_likely_a_slip_is_a_fault(method: str) -> None:
     routes = [{"id": "a", "uri": "http://127.0.0.1:9", "predicates": ["Path=/a", f"Method={method}"]}]
-    table, faults = faults_of(lambda: load_json({"routes": routes}))
+    table, issues = faults_of(lambda: load_json({"routes": routes}))
     assert table is None
-    assert [fault.rule for fault in faults] == ["argument"]
+    assert [fault.rule for fault in issues] == ["argument"]
 
 
 def _matches(predicate: object, *headers: tuple[str, str], target: str = "/get", **settings: object) -> bool:
@@ -166,9 +166,9 @@ def test_empty_values_elsewhere(
 @pytest.mark.parametrize("pattern", ["}", "{", "a}.test", "{a.test", "{a}}.test"])
 def test_a_host_with_half_a_pair_of_braces_is_a_fault(pattern: str) -> None:
     route = {"id": "a", "uri": "http://127.0.0.1:9", "predicates": [f"Host={pattern}"]}
-    table, faults = faults_of(lambda: load_json({"routes": [route]}))
+    table, issues = faults_of(lambda: load_json({"routes": [route]}))
     assert table is None
-    assert [fault.rule for fault in faults] == ["pattern"]
+    assert [fault.rule for fault in issues] == ["pattern"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.routing.route import NOWHERE, parse_instance, parse_uri
-from gateway.routing.spec.faults import RuleViolation
+from gateway.routing.spec.issues import RuleViolation
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 from gateway.errors import BadRequest
 from gateway.routing.attributes import RequestAttributes
 from gateway.routing.path import parse_target
-from gateway.routing.spec.faults import RouteFileError
+from gateway.routing.spec.issues import RouteFileError
 from gateway.routing.table import RouteTable
 from tests.routing.vectors import load_json
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.discovery.config_server.properties import properties_of
-from gateway.routing.spec.faults import Fault
+from gateway.routing.spec.issues import Issue
 from gateway.routing.spec.loader import parse
 from gateway.routing.spec.overlay import Properties
 from gateway.routing.table import RouteTable
@@ -30,9 +30,9 @@ class Listener:
     """Gathers what a watcher tells; ``next`` waits for the next thing told."""
 
     def __init__(self) -> None:
-        self.told: asyncio.Queue[RouteTable | tuple[Fault, ...]] = asyncio.Queue()
+        self.told: asyncio.Queue[RouteTable | tuple[Issue, ...]] = asyncio.Queue()
 
-    async def next(self) -> RouteTable | tuple[Fault, ...]:
+    async def next(self) -> RouteTable | tuple[Issue, ...]:
         async with asyncio.timeout(10):
             return await self.told.get()
 
@@ -55,7 +55,7 @@ async def watching(path: Path, poll: float = 0.01) -> AsyncIterator[tuple[RouteW
         {},
         load(path, {}),
         on_table=listener.told.put_nowait,
-        on_faults=listener.told.put_nowait,
+        on_issues=listener.told.put_nowait,
         poll_seconds=poll,
         settle_seconds=0.01,
     )
@@ -103,10 +103,10 @@ async def test_a_bad_file_is_told_with_its_faults_and_changes_nothing(file: Path
         file.write_text(content("a") + "- {id: b, uri: x, predicates: [Pth=/]}\n")
         assert await listener.next_rules() == ["uri", "predicate-name"]
         assert watcher.table is before
-        assert [fault.line for fault in watcher.faults] == [3, 3]
+        assert [fault.line for fault in watcher.issues] == [3, 3]
         file.write_text(content("z"))
         assert await listener.next_ids() == ["z"]
-        assert watcher.faults == ()
+        assert watcher.issues == ()
 
 
 @pytest.mark.parametrize("bad", ["", "routes:", "{{{", "\x00", "routes: nonsense"])
@@ -126,7 +126,7 @@ async def test_a_file_that_is_gone_is_told_once_and_taken_over_when_it_is_back(f
         assert await listener.next_rules() == ["file"]
         file.write_text(content("b"))
         assert await listener.next_ids() == ["b"]
-        assert watcher.faults == ()
+        assert watcher.issues == ()
 
 
 async def test_an_untouched_or_merely_touched_file_is_not_told(file: Path) -> None:
@@ -153,7 +153,7 @@ async def test_a_change_between_loading_and_watching_is_found(file: Path) -> Non
         {},
         table,
         on_table=listener.told.put_nowait,
-        on_faults=listener.told.put_nowait,
+        on_issues=listener.told.put_nowait,
         settle_seconds=0,
     )
     async with watcher.running():
@@ -171,7 +171,7 @@ async def test_a_listener_that_fails_does_not_end_the_watching(
             raise RuntimeError("listener")
 
     watcher = RouteWatcher(
-        file, {}, load(file, {}), on_table=fail_first, on_faults=print, poll_seconds=0.01, settle_seconds=0.01
+        file, {}, load(file, {}), on_table=fail_first, on_issues=print, poll_seconds=0.01, settle_seconds=0.01
     )
     async with asyncio.timeout(10), watcher.running():
         file.write_text(content("b"))
@@ -213,7 +213,7 @@ async def overlaid(path: Path, start: Properties) -> AsyncIterator[tuple[RouteWa
         data=data,
         properties=start,
         on_table=listener.told.put_nowait,
-        on_faults=listener.told.put_nowait,
+        on_issues=listener.told.put_nowait,
         poll_seconds=0.01,
         settle_seconds=0.01,
     )

@@ -17,7 +17,7 @@ from multidict import CIMultiDict
 
 from gateway.routing.attributes import RequestAttributes
 from gateway.routing.path import parse_target
-from gateway.routing.spec.faults import Fault, RouteFileError
+from gateway.routing.spec.issues import Issue, RouteFileError
 from gateway.routing.spec.loader import parse
 from gateway.routing.table import RouteTable
 
@@ -42,12 +42,12 @@ def load_json(content: Mapping[str, Any], environ: Mapping[str, str] | None = No
     return parse(json.dumps(content).encode(), "case.yaml", environ or {})
 
 
-def faults_of(load: Callable[[], RouteTable]) -> tuple[RouteTable | None, list[Fault]]:
+def faults_of(load: Callable[[], RouteTable]) -> tuple[RouteTable | None, list[Issue]]:
     """The table, or the faults of the file."""
     try:
         return load(), []
     except RouteFileError as error:
-        return None, list(error.faults)
+        return None, list(error.issues)
 
 
 def facts_of(request: Mapping[str, Any], *, trusted_peer: bool = False) -> RequestAttributes:

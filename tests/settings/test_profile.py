@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.composition.live_settings import wanted
+from gateway.composition.live_settings import config_request
 from gateway.errors import SettingsError
 from gateway.proxy.security_headers import CACHING, SecurityHeaders, security_headers
 from gateway.settings.model import TABLE, Settings, check
@@ -159,7 +159,7 @@ def test_a_variable_of_spring_itself_imports_from_a_config_server(
 ) -> None:
     settings = Settings.from_env(OWN | environ)
     assert settings.spring_config_import == imported
-    asked = wanted(settings)
+    asked = config_request(settings)
     assert (asked.urls if asked else None) == (imported and (imported.urls or ("http://localhost:8888",)))
 
 

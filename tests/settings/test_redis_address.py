@@ -9,7 +9,7 @@ import pytest
 
 from gateway.errors import SettingsError
 from gateway.settings.model import Settings
-from gateway.settings.redis_address import MOST_NODES, Node, RepeatedParameter, parse_redis_address
+from gateway.settings.redis_address import MAX_NODES, Node, RepeatedParameter, parse_redis_address
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_tls_and_its_parameters_hold_for_every_connection(form: str) -> None:
         "redis+sentinel://one,/tickets",
         "redis+sentinel://one:0/tickets",
         "redis+sentinel://one:65536/tickets",
-        "redis+sentinel://" + ",".join(f"h{number}" for number in range(MOST_NODES + 1)) + "/tickets",
+        "redis+sentinel://" + ",".join(f"h{number}" for number in range(MAX_NODES + 1)) + "/tickets",
         "redis+cluster://",
         "redis+cluster://one/1",
         "redis+cluster://one/0/",

@@ -13,7 +13,7 @@ from gateway.settings.model import TABLE, Settings
 from gateway.settings.spring.table import NAMES
 from gateway.settings.warnings import (
     OLDER_PARTS,
-    Asked,
+    RecordedEnviron,
     is_public,
     notes_of_names,
     setting_names,
@@ -306,7 +306,7 @@ def test_thousands_of_variables_are_looked_through_in_no_time() -> None:
 
 
 def test_an_environment_remembers_what_it_was_asked_for() -> None:
-    asked = Asked({"A": "1"})
+    asked = RecordedEnviron({"A": "1"})
     assert (asked.get("A"), asked.get("B"), "C" in asked, dict(asked), len(asked)) == (
         "1",
         None,
@@ -314,7 +314,7 @@ def test_an_environment_remembers_what_it_was_asked_for() -> None:
         {"A": "1"},
         1,
     )
-    assert asked.asked == {"A", "B", "C"}
+    assert asked.names_read == {"A", "B", "C"}
 
 
 @pytest.mark.parametrize(

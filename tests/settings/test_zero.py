@@ -21,7 +21,7 @@ from gateway.auth.tokens import LEEWAY_SECONDS
 from gateway.composition import limits
 from gateway.errors import SettingsError
 from gateway.proxy.websocket import Tunnel
-from gateway.routing.spec.faults import RouteFileError
+from gateway.routing.spec.issues import RouteFileError
 from gateway.routing.spec.loader import parse
 from gateway.server.deadlines import Deadlines
 from gateway.server.limits import UNLIMITED_FILES

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.discovery.config_server.answer import ConfigResponse, PropertySource, Value
+from gateway.discovery.config_server.response import ConfigResponse, PropertySource, Value
 from tests.support.listening import listening
 
 Sources = list[dict[str, Any]]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.waiting_room.redis.connection import Redis, RedisConnection
-from gateway.waiting_room.room import Limits, Room
+from gateway.waiting_room.room import ConfiguredLimits, Room
 from gateway.waiting_room.rooms import Rooms
 from tests.waiting_room.rooms import TIMEOUT, make_room
 
@@ -40,9 +40,9 @@ async def run_rooms(place: Redis) -> AsyncIterator[Callable[..., Any]]:
     """Runs one more gateway's rooms until the test ends."""
     async with AsyncExitStack() as stack:
 
-        async def run(limits: Mapping[str, Limits] | None = None, **options: Any) -> Rooms:
+        async def run(limits: Mapping[str, ConfiguredLimits] | None = None, **options: Any) -> Rooms:
             rooms = Rooms(place, **options)
-            await rooms.provide(limits or {"default": Limits(2, 60)})
+            await rooms.provide(limits or {"default": ConfiguredLimits(2, 60)})
             await stack.enter_async_context(rooms.running())
             return rooms
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.redis.connection import Redis
-from gateway.waiting_room.room import Limits, NoObserver, Room, RoomObserver, RoomPolicy
+from gateway.waiting_room.room import ConfiguredLimits, NoObserver, Room, RoomObserver, RoomPolicy
 from gateway.waiting_room.scripts import load_all
 
 TIMEOUT = 5.0
@@ -30,7 +30,7 @@ def make_room(
         place,
         SCRIPTS,
         RoomKeys("", name),
-        Limits(capacity, duration),
+        ConfiguredLimits(capacity, duration),
         policy or RoomPolicy(),
         observer or NoObserver(),
     )

@@ -46,7 +46,7 @@ async def test_each_caller_gets_its_own_result(sender: Sender) -> None:
 
 async def test_what_arrives_during_a_call_forms_the_next_in_order_and_bounded(sender: Sender) -> None:
     sender.free.clear()
-    batcher: Batcher[int, int] = Batcher(sender, patience=10, most=4)
+    batcher: Batcher[int, int] = Batcher(sender, patience=10, max_batch=4)
     async with batcher.running():
         first = batcher.submit(0)
         await sender.called.wait()
@@ -64,7 +64,7 @@ async def test_what_arrives_in_one_turn_of_the_loop_is_one_call(sender: Sender) 
 
 
 async def test_calls_that_can_wait_begin_a_little_apart_unless_there_is_a_full_one(sender: Sender) -> None:
-    batcher: Batcher[int, int] = Batcher(sender, patience=10, gather=0.1, most=4)
+    batcher: Batcher[int, int] = Batcher(sender, patience=10, gather=0.1, max_batch=4)
     loop = asyncio.get_running_loop()
     async with batcher.running():
         began = loop.time()
@@ -96,7 +96,7 @@ async def test_calls_that_can_wait_begin_a_little_apart_unless_there_is_a_full_o
 async def test_a_failing_batch_fails_its_callers_only_and_each_with_an_exception_of_its_own(
     sender: Sender, error: Exception, expected: type[Exception]
 ) -> None:
-    batcher: Batcher[int, int] = Batcher(sender, patience=10, most=3)
+    batcher: Batcher[int, int] = Batcher(sender, patience=10, max_batch=3)
     sender.failing = error
     async with batcher.running():
         results = await asyncio.gather(*(batcher.submit(n) for n in range(5)), return_exceptions=True)
@@ -124,7 +124,7 @@ async def test_a_wrong_number_of_results_fails_the_batch_and_not_the_batcher(giv
 
 async def test_a_caller_too_many_is_refused_at_once(sender: Sender) -> None:
     sender.free.clear()
-    batcher: Batcher[int, int] = Batcher(sender, patience=10, most=1, most_pending=2)
+    batcher: Batcher[int, int] = Batcher(sender, patience=10, max_batch=1, most_pending=2)
     async with batcher.running():
         first = batcher.submit(0)
         await sender.called.wait()
@@ -179,7 +179,7 @@ async def test_unsent_calls_fail_after_max_wait(sender: Sender) -> None:
 
 async def test_at_the_end_pending_calls_fail_as_closing(sender: Sender) -> None:
     sender.free.clear()
-    batcher: Batcher[int, int] = Batcher(sender, patience=10, most=1)
+    batcher: Batcher[int, int] = Batcher(sender, patience=10, max_batch=1)
     async with batcher.running():
         sent = batcher.submit(0)
         await sender.called.wait()

@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.asyncio import Redis as Client
 
-from gateway.waiting_room.room import Limits
+from gateway.waiting_room.room import ConfiguredLimits
 from gateway.waiting_room.state import Left, StateKind
 
 CROWD = 2_000
@@ -31,7 +31,7 @@ def assert_exact(states: list[Any]) -> None:
 async def test_of_2000_at_once_exactly_100_get_in_first_come_first_served(
     run_rooms: Callable[..., Any],
 ) -> None:
-    rooms = await run_rooms({"default": Limits(CAPACITY, 60)})
+    rooms = await run_rooms({"default": ConfiguredLimits(CAPACITY, 60)})
     states = await rush([rooms])
     assert_exact(states)
     assert [state.kind for state in states[:CAPACITY]] == [StateKind.ADMITTED] * CAPACITY
@@ -42,7 +42,7 @@ async def test_of_2000_at_once_exactly_100_get_in_first_come_first_served(
 async def test_with_two_gateways_on_one_redis_exactly_100_get_in_too(
     run_rooms: Callable[..., Any], redis: Client
 ) -> None:
-    gateways = [await run_rooms({"default": Limits(CAPACITY, 60)}) for _ in range(2)]
+    gateways = [await run_rooms({"default": ConfiguredLimits(CAPACITY, 60)}) for _ in range(2)]
     assert_exact(await rush(gateways))
     assert await redis.hlen("allowedIn:users") == CAPACITY
 
@@ -50,7 +50,7 @@ async def test_with_two_gateways_on_one_redis_exactly_100_get_in_too(
 async def test_while_a_crowd_comes_and_goes_at_two_gateways_no_user_is_too_many_or_lost(
     run_rooms: Callable[..., Any], redis: Client
 ) -> None:
-    gateways = [await run_rooms({"default": Limits(CAPACITY, 60)}) for _ in range(2)]
+    gateways = [await run_rooms({"default": ConfiguredLimits(CAPACITY, 60)}) for _ in range(2)]
     most = 0
 
     async def watch() -> None:

@@ -160,7 +160,7 @@ async def test_told_to_it_tells_again(link: RedisConnection, redis: Client) -> N
         presence.arrived("ann")
         await counts(redis, {"ann": 1})
         await redis.delete(KEYS.streams)
-        presence.tell_again()
+        presence.resend()
         await counts(redis, {"ann": 1})
 
 
@@ -199,7 +199,7 @@ async def test_a_name_taken_while_a_beat_was_under_way_is_announced_before_anyth
 
     def begin_anew() -> None:
         presence._good_beats = 1
-        presence.tell_again()
+        presence.resend()
 
     gated.meanwhile["beat"] = begin_anew
     async with presence.running():
@@ -214,7 +214,7 @@ async def test_telling_again_while_changes_are_under_way_loses_none(
 ) -> None:
     gated = Gated(link)
     presence = make(gated, dead=0.2)
-    gated.meanwhile["presence"] = presence.tell_again
+    gated.meanwhile["presence"] = presence.resend
     async with presence.running():
         presence.arrived("ann")
         presence.arrived("bob")
@@ -232,7 +232,7 @@ async def test_at_the_end_nothing_is_left_under_a_name_that_was_never_announced(
         presence.arrived("ann")
         await counts(redis, {"ann": 1})
         # No turn of the loop in between: the end comes before the new name could be announced.
-        presence.tell_again()
+        presence.resend()
     names = set(await redis.zrange(KEYS.instances, 0, -1))
     stands = {key async for key in redis.scan_iter(match=KEYS.here("*"))}
     assert stands <= {KEYS.here(name) for name in names}

@@ -13,7 +13,7 @@ from redis.asyncio import Redis as Client
 from gateway.errors import QueueUnavailable
 from gateway.waiting_room.events import RoomEvent
 from gateway.waiting_room.redis.connection import Redis
-from gateway.waiting_room.room import Limits, Room, RoomPolicy
+from gateway.waiting_room.room import ConfiguredLimits, Room, RoomPolicy
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.state import Left, StateKind, Summary
 from tests.support.redis_server import StartRedis
@@ -42,7 +42,7 @@ def watcher() -> Watcher:
 @pytest.fixture
 async def room(redis_url: str, watcher: Watcher) -> AsyncIterator[Room]:
     rooms = Rooms(Redis(redis_url, 1.0), observer=watcher)
-    await rooms.provide({"default": Limits(2, 60)})
+    await rooms.provide({"default": ConfiguredLimits(2, 60)})
     async with rooms.running():
         yield rooms["default"]
 
@@ -60,7 +60,7 @@ async def test_lineups_at_the_same_time_are_batched_in_order(room: Room, watcher
 async def test_two_thousand_at_two_instances_fill_exactly_the_room(redis_url: str) -> None:
     instances = [Rooms(Redis(redis_url, 2.0)) for _ in range(2)]
     for rooms in instances:
-        await rooms.provide({"default": Limits(100, 60)})
+        await rooms.provide({"default": ConfiguredLimits(100, 60)})
     async with instances[0].running(), instances[1].running():
         states = await asyncio.gather(
             *(instances[number % 2]["default"].lineup(f"u{number}") for number in range(2000))
@@ -120,7 +120,7 @@ async def test_an_estimate_is_given_once_something_was_measured(room: Room) -> N
 async def test_a_failed_batch_is_told_to_each_and_leaves_the_next_unharmed(start_redis: StartRedis) -> None:
     server = start_redis()
     rooms = Rooms(Redis(server.url, 0.5))
-    await rooms.provide({"default": Limits(2, 60)})
+    await rooms.provide({"default": ConfiguredLimits(2, 60)})
     async with rooms.running():
         room = rooms["default"]
         await room.lineup("before")
@@ -142,7 +142,7 @@ async def test_events_name_the_ticket_they_are_about(redis_url: str) -> None:
             heard.put_nowait(event)
 
     rooms = Rooms(Redis(redis_url, 1.0), on_events=hear)
-    await rooms.provide({"default": Limits(1, 60)})
+    await rooms.provide({"default": ConfiguredLimits(1, 60)})
     async with rooms.running():
         await rooms.subscription.listening.wait()
         room = rooms["default"]
@@ -319,10 +319,10 @@ async def test_limits_given_while_others_are_being_written_are_written_next(
     room: Room, redis: Client
 ) -> None:
     await room.configure_once()
-    room.set_configured_limits(Limits(5, 60))
+    room.set_configured_limits(ConfiguredLimits(5, 60))
     writing = asyncio.create_task(room.configure_once())
     await asyncio.sleep(0)
-    room.set_configured_limits(Limits(7, 60))
+    room.set_configured_limits(ConfiguredLimits(7, 60))
     await writing
     await room.configure_once()
     assert await redis.hget(room.keys.settings, "capacity") == "7"

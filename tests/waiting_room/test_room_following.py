@@ -13,7 +13,7 @@ from redis.asyncio import Redis as Client
 from gateway.errors import QueueUnavailable
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.redis.connection import Redis
-from gateway.waiting_room.room import Limits, NoObserver, Room, RoomPolicy
+from gateway.waiting_room.room import ConfiguredLimits, NoObserver, Room, RoomPolicy
 from gateway.waiting_room.state import Sign, StateKind, Summary
 from tests.support.older_gateway import NOTIFICATIONS_LOCK
 from tests.support.redis_server import StartRedis
@@ -86,7 +86,7 @@ async def test_no_other_room_follows(place: Redis, redis: Client, keys: RoomKeys
     await redis.set(NOTIFICATIONS_LOCK, "ADDED:now@host")
     await redis.zadd(keys.line, {"old-1": 1})
     policy = RoomPolicy(follow=follow)  # type: ignore[arg-type]
-    room = Room(place, SCRIPTS, keys, Limits(2, 60), policy, NoObserver())
+    room = Room(place, SCRIPTS, keys, ConfiguredLimits(2, 60), policy, NoObserver())
     async with room.running():
         summary = await room.sweep(scan=500)
     assert summary.following is None

@@ -17,7 +17,7 @@ from redis.exceptions import ResponseError
 from gateway.errors import QueueUnavailable, RoomNotFound, SettingsError
 from gateway.waiting_room.events import RoomEvent
 from gateway.waiting_room.redis.connection import Redis
-from gateway.waiting_room.room import Limits, Room, RoomPolicy
+from gateway.waiting_room.room import ConfiguredLimits, Room, RoomPolicy
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.state import StateKind
 from tests.support.redis_server import StartRedis
@@ -27,7 +27,7 @@ RunRooms = Callable[..., Any]
 
 async def test_a_room_is_found_by_its_name_and_others_are_not_there(redis_url: str) -> None:
     rooms = Rooms(Redis(redis_url, 1.0))
-    await rooms.provide({"default": Limits(1, 60), "vip": Limits(2, 30)})
+    await rooms.provide({"default": ConfiguredLimits(1, 60), "vip": ConfiguredLimits(2, 30)})
     assert rooms["vip"].name == "vip"
     assert [room.name for room in rooms] == ["default", "vip"]
     with pytest.raises(RoomNotFound):
@@ -36,9 +36,9 @@ async def test_a_room_is_found_by_its_name_and_others_are_not_there(redis_url: s
 
 async def test_a_room_may_be_added_and_given_other_limits_while_it_runs(redis_url: str) -> None:
     rooms = Rooms(Redis(redis_url, 1.0))
-    await rooms.provide({"default": Limits(1, 60)})
+    await rooms.provide({"default": ConfiguredLimits(1, 60)})
     async with rooms.running():
-        await rooms.provide({"default": Limits(3, 60), "vip": Limits(1, 60)})
+        await rooms.provide({"default": ConfiguredLimits(3, 60), "vip": ConfiguredLimits(1, 60)})
         assert (await rooms["vip"].lineup("ann")).kind is StateKind.ADMITTED
         async with asyncio.timeout(10):
             while (await rooms["default"].overview()).capacity != 3:
@@ -48,27 +48,27 @@ async def test_a_room_may_be_added_and_given_other_limits_while_it_runs(redis_ur
 async def test_an_instance_with_other_limits_writes_them_and_one_with_the_same_changes_nothing(
     redis_url: str,
 ) -> None:
-    async def started(limits: Limits) -> int:
+    async def started(limits: ConfiguredLimits) -> int:
         rooms = Rooms(Redis(redis_url, 1.0))
         await rooms.provide({"default": limits})
         async with rooms.running():
             await rooms["default"].configure_once()
             return (await rooms["default"].overview()).capacity
 
-    assert await started(Limits(5, 60)) == 5
+    assert await started(ConfiguredLimits(5, 60)) == 5
     rooms = Rooms(Redis(redis_url, 1.0))
-    await rooms.provide({"default": Limits(5, 60)})
+    await rooms.provide({"default": ConfiguredLimits(5, 60)})
     async with rooms.running():
         await rooms["default"].set_limits(capacity=9)
-    assert await started(Limits(5, 60)) == 9
-    assert await started(Limits(7, 60)) == 9
+    assert await started(ConfiguredLimits(5, 60)) == 9
+    assert await started(ConfiguredLimits(7, 60)) == 9
     async with rooms.running():
         assert (await rooms["default"].set_limits(lift=True)).capacity == 7
 
 
 async def test_without_redis_it_starts_and_health_says_so() -> None:
     rooms = Rooms(Redis("redis://127.0.0.1:1", 0.2))
-    await rooms.provide({"default": Limits(1, 60)})
+    await rooms.provide({"default": ConfiguredLimits(1, 60)})
     async with rooms.running():
         with pytest.raises(QueueUnavailable):
             await rooms["default"].lineup("ann")
@@ -86,9 +86,9 @@ async def test_on_a_cluster_the_prefix_must_keep_keys_together(start_redis: Star
 
 
 async def test_a_room_that_is_not_named_any_more_stays(run_rooms: RunRooms) -> None:
-    rooms = await run_rooms({"default": Limits(2, 60), "vip": Limits(1, 60)})
+    rooms = await run_rooms({"default": ConfiguredLimits(2, 60), "vip": ConfiguredLimits(1, 60)})
     await rooms["vip"].lineup("ann")
-    await rooms.provide({"default": Limits(2, 60)})
+    await rooms.provide({"default": ConfiguredLimits(2, 60)})
     assert (await rooms["vip"].status("ann")).kind is StateKind.ALLOWED_IN
 
 
@@ -98,7 +98,9 @@ async def test_every_gateway_hears_what_any_of_them_does(run_rooms: RunRooms) ->
     def hear(queue: asyncio.Queue[RoomEvent]) -> Callable[[Sequence[RoomEvent]], None]:
         return lambda events: [queue.put_nowait(event) for event in events] and None
 
-    gateways = [await run_rooms({"default": Limits(1, 60)}, on_events=hear(queue)) for queue in heard]
+    gateways = [
+        await run_rooms({"default": ConfiguredLimits(1, 60)}, on_events=hear(queue)) for queue in heard
+    ]
     async with asyncio.timeout(10):
         for rooms in gateways:
             await rooms.subscription.listening.wait()
@@ -111,8 +113,8 @@ async def test_every_gateway_hears_what_any_of_them_does(run_rooms: RunRooms) ->
 
 
 async def test_prefixes_keep_gateways_apart(run_rooms: RunRooms) -> None:
-    one = await run_rooms({"default": Limits(1, 60)}, prefix="one:")
-    two = await run_rooms({"default": Limits(1, 60)}, prefix="two:")
+    one = await run_rooms({"default": ConfiguredLimits(1, 60)}, prefix="one:")
+    two = await run_rooms({"default": ConfiguredLimits(1, 60)}, prefix="two:")
     assert (await one["default"].lineup("ann")).kind is StateKind.ADMITTED
     assert (await two["default"].lineup("bob")).kind is StateKind.ADMITTED
     assert (await two["default"].status("ann")).kind is StateKind.NONE
@@ -140,7 +142,7 @@ async def test_redis_may_be_away_at_the_start(start_redis: Any) -> None:
     server = start_redis()
     server.kill()
     rooms = Rooms(Redis(server.url, 0.5))
-    await rooms.provide({"default": Limits(1, 60)})
+    await rooms.provide({"default": ConfiguredLimits(1, 60)})
     async with rooms.running(), asyncio.timeout(20):
         server.start()
         await rooms.subscription.listening.wait()
@@ -166,9 +168,9 @@ async def test_rooms_of_whatever_age_end_after_the_sweeper_that_would_open_their
 
     monkeypatch.setattr(rooms._sweeper, "running", sweeping)
     monkeypatch.setattr(Room, "_close_links", close_links)
-    await rooms.provide({"default": Limits(2, 60)})
+    await rooms.provide({"default": ConfiguredLimits(2, 60)})
     async with rooms.running():
-        await rooms.provide({"late": Limits(2, 60)})
+        await rooms.provide({"late": ConfiguredLimits(2, 60)})
     assert ended == ["sweeper", "late", "default"]
 
 
@@ -180,9 +182,9 @@ async def test_at_the_end_every_connection_is_closed_those_of_later_rooms_too(
 
     before = await connections()
     rooms = Rooms(place)
-    await rooms.provide({"default": Limits(2, 60)})
+    await rooms.provide({"default": ConfiguredLimits(2, 60)})
     async with rooms.running():
-        await rooms.provide({"late": Limits(2, 60)})
+        await rooms.provide({"late": ConfiguredLimits(2, 60)})
         for room in rooms:
             await room.lineup("ann")
         await rooms._sweeper.tick()
@@ -204,7 +206,7 @@ async def test_the_user_that_the_docs_make_for_the_gateway_may_do_all_it_needs(
         await client.execute_command(*command[0].replace("PREFIX", "{gw}:").split())
     redis = Redis(server.url.replace("unix://", "unix://gateway:secret@"), 5.0)
     rooms = Rooms(redis, prefix="{gw}:", policy=RoomPolicy(wait_replicas=1))
-    await rooms.provide({"default": Limits(1, 60)})
+    await rooms.provide({"default": ConfiguredLimits(1, 60)})
     async with rooms.running(), asyncio.timeout(30):
         room = rooms["default"]
         await rooms.subscription.listening.wait()

@@ -13,7 +13,7 @@ from redis.asyncio import Redis as Client
 
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.redis.connection import Redis, RedisConnection
-from gateway.waiting_room.room import Limits, Room
+from gateway.waiting_room.room import ConfiguredLimits, Room
 from gateway.waiting_room.sweep import PERIOD_MS, Sweeper, SweepLock
 from tests.waiting_room.rooms import SCRIPTS, make_room
 
@@ -167,7 +167,7 @@ async def test_a_redis_that_is_away_costs_one_turn_only(start_redis: Any) -> Non
 
 async def test_a_room_made_while_it_runs_is_swept_too(run_rooms: Callable[..., Any], redis: Client) -> None:
     rooms = await run_rooms()
-    await rooms.provide({"late": Limits(1, 60)})
+    await rooms.provide({"late": ConfiguredLimits(1, 60)})
     async with asyncio.timeout(10):
         while not await redis.hexists(rooms["late"].keys.watch, "swept_at"):
             await asyncio.sleep(0.02)
@@ -176,7 +176,7 @@ async def test_a_room_made_while_it_runs_is_swept_too(run_rooms: Callable[..., A
 async def test_an_instance_that_does_not_sweep_reads_the_room_now_and_then(
     place: Redis, lock: SweepLock, redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.waiting_room.sweep.LOOK_ON_TURNS", 2)
+    monkeypatch.setattr("gateway.waiting_room.sweep.OVERVIEW_EVERY_TURNS", 2)
     await redis.set(LOCK, "somebody else's", px=60_000)
     bad, good = make_room(place, "default"), make_room(place, "vip")
     await redis.set(bad.keys.line, "not a line")

@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.discovery.config_server.answer import NoConfiguration, read_answer
 from gateway.discovery.config_server.fetch import Ask
 from gateway.discovery.config_server.properties import properties_of
+from gateway.discovery.config_server.response import NoConfiguration, parse_response
 from gateway.errors import ConfigError, ConfigRefused, ConfigUnavailable
 from gateway.routing.spec.overlay import Properties
 
@@ -21,15 +21,15 @@ Offer = Callable[[Properties | None], Awaitable[tuple[str, ...]]]
 """Puts properties in force (None: the route file alone), or returns what is wrong with them."""
 
 FIRST_RETRY_SECONDS: Final = 1.0
-LONGEST_RETRY_SECONDS: Final = 60.0
-LEAST_SECONDS: Final = 1.0
+MAX_RETRY_SECONDS: Final = 60.0
+MIN_INTERVAL_SECONDS: Final = 1.0
 """The least time between two fetches that no caller waits for. It limits the load of repeated webhook calls."""
-MOST_LISTED: Final = 200
+MAX_LISTED: Final = 200
 """How many names of ignored properties one log line lists."""
-MOST_REMEMBERED: Final = 10_000
-MOST_WARNED: Final = 50
+MAX_REMEMBERED: Final = 10_000
+MAX_WARNINGS: Final = 50
 """How many ignored properties get a log line of their own during the life of the process."""
-LONGEST_NAME: Final = 200
+MAX_NAME_LENGTH: Final = 200
 NO_ROUTES: Final = "it has no routes any more"
 
 _log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class ConfigStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class _Loss:
+class _LostProperties:
     """What the server had before and has no more, and when a fetch first noticed it."""
 
     what: str
@@ -96,9 +96,9 @@ class ConfigServer:
         self._failures = 0
         self._reason = ""
         self._refused = False
-        self._loss: _Loss | None = None
+        self._loss: _LostProperties | None = None
         """What the last fetch found missing, until a second fetch confirms it."""
-        self._looked_at = -LEAST_SECONDS
+        self._looked_at = -MIN_INTERVAL_SECONDS
         self._listed: set[str] = set()
         self._warned = 0
 
@@ -121,12 +121,12 @@ class ConfigServer:
         self._succeeded(self.properties)
         return self.properties
 
-    def refused(self, faults: tuple[str, ...]) -> None:
+    def refused(self, issues: tuple[str, ...]) -> None:
         """Note that the properties that ``first`` returned could not be used."""
         self.properties = None
-        self._failed(ConfigRefused(faults), "refused")
+        self._failed(ConfigRefused(issues), "refused")
 
-    def look(self) -> None:
+    def poll_soon(self) -> None:
         """Request a fetch as soon as possible, without waiting for it. Several calls lead to one fetch."""
         self._wanted.set()
 
@@ -152,43 +152,43 @@ class ConfigServer:
 
     async def _watch(self, offer: Offer) -> None:
         while True:
-            await self._time_for_a_look()
+            await self._wait_for_poll()
             self._wanted.clear()
             # A caller that arrives from here on waits for the next fetch: this one may miss its change.
             waiting, self._waiting = self._waiting, []
             try:
-                outcome = await self._look(offer, asked=bool(waiting))
+                outcome = await self._poll(offer, asked=bool(waiting))
                 for future in waiting:
                     _settle(future, outcome)
             finally:
                 for future in waiting:
                     future.cancel()  # no effect on a future that has its result
 
-    async def _time_for_a_look(self) -> None:
+    async def _wait_for_poll(self) -> None:
         try:
-            async with asyncio.timeout(self._pause()):
+            async with asyncio.timeout(self._next_delay()):
                 await self._wanted.wait()
         except TimeoutError:
             return
         if not self._waiting:
-            await asyncio.sleep(self._looked_at + LEAST_SECONDS - time.monotonic())
+            await asyncio.sleep(self._looked_at + MIN_INTERVAL_SECONDS - time.monotonic())
 
-    async def _look(self, offer: Offer, *, asked: bool) -> tuple[str, ...] | ConfigError:
+    async def _poll(self, offer: Offer, *, asked: bool) -> tuple[str, ...] | ConfigError:
         self._looked_at = time.monotonic()
         before, self._loss = self._loss, None
         try:
             new, lost = await self._fetch_again()
-            if lost and not self.unready and not self._believes(lost, before, asked):
+            if lost and not self.unready and not self._accepts_loss(lost, before, asked):
                 doubt = f"{lost}; when it says so again, it is believed, and the route file counts instead"
                 raise ConfigUnavailable(doubt) if new is None else ConfigRefused((doubt,))
             # After a refusal, ``offer`` is called even if nothing changed, so that the refusal is cleared there too.
             if self.properties and new and new.digest == self.properties.digest and not self._refused:
                 changed: tuple[str, ...] = ()
             else:
-                faults = await offer(new)
-                self._refused = bool(faults)
-                if faults:
-                    raise ConfigRefused(faults)
+                issues = await offer(new)
+                self._refused = bool(issues)
+                if issues:
+                    raise ConfigRefused(issues)
                 changed = _changed(self.properties, new)
                 if changed and new:
                     _log.info("%d properties of the Config Server changed (%s)", len(changed), new.version)
@@ -227,18 +227,18 @@ class ConfigServer:
         gave_routes = self.properties is not None and self.properties.gives_routes
         return new, NO_ROUTES if gave_routes and not new.gives_routes else ""
 
-    def _believes(self, lost: str, before: _Loss | None, asked: bool) -> bool:
+    def _accepts_loss(self, lost: str, before: _LostProperties | None, asked: bool) -> bool:
         """Whether this fetch confirms the loss that an earlier one found. A fetch that a caller waits for always does.
         Any other one does if half of the interval has passed, because webhooks may arrive in quick succession."""
         if before is None or before.what != lost:
-            self._loss = _Loss(lost, self._looked_at)
+            self._loss = _LostProperties(lost, self._looked_at)
             return False
         self._loss = before
         return asked or self._looked_at - before.since >= self._interval / 2
 
     async def _fetch(self) -> Properties:
         body = await self._ask()
-        return await asyncio.to_thread(lambda: properties_of(read_answer(body), self._environ))
+        return await asyncio.to_thread(lambda: properties_of(parse_response(body), self._environ))
 
     def _succeeded(self, properties: Properties) -> None:
         self._on_fetched("ok")
@@ -246,23 +246,23 @@ class ConfigServer:
             _log.info("the Config Server's configuration is in force again after %d failures", self._failures)
         self._failures, self._reason = 0, ""
         new = [name for name in properties.ignored if name not in self._listed]
-        if new and len(self._listed) < MOST_REMEMBERED:
+        if new and len(self._listed) < MAX_REMEMBERED:
             self._listed.update(new)
             self._warn_of({name: properties.unread[name] for name in new if name in properties.unread})
             new = [name for name in new if name not in properties.unread]
         else:
             new = []
         if new:
-            more = f" and {len(new) - MOST_LISTED} more" if len(new) > MOST_LISTED else ""
+            more = f" and {len(new) - MAX_LISTED} more" if len(new) > MAX_LISTED else ""
             _log.info(
                 "properties of the Config Server that mean nothing here: %s%s",
-                ", ".join(new[:MOST_LISTED]),
+                ", ".join(new[:MAX_LISTED]),
                 more,
             )
 
     def _warn_of(self, unread: Mapping[str, str]) -> None:
-        """Log a line for each property that Spring Cloud Gateway would have used, up to ``MOST_WARNED`` lines."""
-        room = MOST_WARNED - self._warned
+        """Log a line for each property that Spring Cloud Gateway would have used, up to ``MAX_WARNINGS`` lines."""
+        room = MAX_WARNINGS - self._warned
         self._warned += len(unread)
         for name in list(unread)[: max(room, 0)]:
             _log.warning("the Config Server's property %s has no effect: %s", _printable(name), unread[name])
@@ -278,18 +278,18 @@ class ConfigServer:
         self._reason = reason
         _log.log(level, "nothing new from the Config Server at %s: %s", self._shown, reason)
 
-    def _pause(self) -> float | None:
+    def _next_delay(self) -> float | None:
         """Seconds until the next fetch, with jitter so that instances don't fetch at the same time. None: no fetch."""
         pause = self._interval or None
         # A loss is checked again after the usual interval: a server that is starting may need longer than a retry.
         if self._failures and not self._loss and (self._interval or self.properties is None):
             backed_off = FIRST_RETRY_SECONDS * 2 ** min(self._failures - 1, 10)
-            pause = min(self._interval or LONGEST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, backed_off)
+            pause = min(self._interval or MAX_RETRY_SECONDS, MAX_RETRY_SECONDS, backed_off)
         return pause * random.uniform(0.9, 1.0) if pause else None
 
 
 def _printable(name: str) -> str:
-    return "".join(each if each.isprintable() else "?" for each in name[:LONGEST_NAME])
+    return "".join(each if each.isprintable() else "?" for each in name[:MAX_NAME_LENGTH])
 
 
 def _settle(future: asyncio.Future[tuple[str, ...]], outcome: tuple[str, ...] | ConfigError) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 import aiohttp
 from multidict import CIMultiDict
 
-from gateway.discovery.config_server.answer import MOST_BYTES
+from gateway.discovery.config_server.response import MAX_BYTES
 from gateway.errors import ConfigUnavailable, ConfigUnusable
 
 T = TypeVar("T")
@@ -106,7 +106,7 @@ _ANSWERED: Final = (_UNTRUSTED, *_BROKEN)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ConfigRequest:
     """What to request, and with which credentials. ``urls`` are servers with the same content, tried in order.
     ``labels``: the first one that a server has counts; without any, the server uses its default. ``found``: the servers
     are looked up, and user and password in their addresses take precedence over those here. ``headers`` and ``token``
@@ -134,11 +134,11 @@ class Wanted:
         return tuple("/".join(quote(part, safe="(),") for part in each) for each in asked)
 
 
-class _NotThere(ConfigUnusable):
+class _NotFound(ConfigUnusable):
     """The server answers, but has no such label."""
 
 
-def http_ask(session: aiohttp.ClientSession, wanted: Wanted, find: Find | None = None) -> Ask:
+def http_fetcher(session: aiohttp.ClientSession, wanted: ConfigRequest, find: Find | None = None) -> Ask:
     """An ``Ask`` over this session. Redirects are not followed, because only the operator decides where the
     configuration comes from.
 
@@ -180,7 +180,7 @@ def http_ask(session: aiohttp.ClientSession, wanted: Wanted, find: Find | None =
 
 
 async def _first_answer(
-    session: aiohttp.ClientSession, wanted: Wanted, urls: Sequence[str]
+    session: aiohttp.ClientSession, wanted: ConfigRequest, urls: Sequence[str]
 ) -> tuple[bytes, str]:
     """The response of the first server that sends one, and that server's address."""
     over = asyncio.get_running_loop().time() + wanted.seconds
@@ -192,14 +192,14 @@ async def _first_answer(
             [partial(_get, session, url, wanted, path) for url in urls],
             over=over,
             rounds=len(wanted.paths) - at,
-            is_said=lambda error: isinstance(error, _NotThere),
+            is_said=lambda error: isinstance(error, _NotFound),
         )
         for number, (url, outcome) in enumerate(zip(urls, outcomes, strict=True), 1):
             try:
                 return await outcome, url
             except ConfigUnavailable as error:
                 reason = error.reason
-                missing = missing or isinstance(error, _NotThere)
+                missing = missing or isinstance(error, _NotFound)
                 answered = answered or isinstance(error, ConfigUnusable)
             except aiohttp.ConnectionTimeoutError:
                 reason = f"no connection within {wanted.connect_seconds:g} s"
@@ -216,7 +216,7 @@ async def _first_answer(
     raise (ConfigUnusable if answered else ConfigUnavailable)("; ".join(reasons))
 
 
-async def _get(session: aiohttp.ClientSession, url: str, wanted: Wanted, path: str) -> bytes:
+async def _get(session: aiohttp.ClientSession, url: str, wanted: ConfigRequest, path: str) -> bytes:
     parts = urlsplit(url)
     user, password = wanted.user, wanted.password
     if parts.password and wanted.found:
@@ -241,15 +241,15 @@ async def _get(session: aiohttp.ClientSession, url: str, wanted: Wanted, path: s
         body = bytearray()
         async for chunk in response.content.iter_any():
             body += chunk
-            if len(body) > MOST_BYTES:
-                raise ConfigUnusable(f"more than {MOST_BYTES // 1024} KiB")
+            if len(body) > MAX_BYTES:
+                raise ConfigUnusable(f"more than {MAX_BYTES // 1024} KiB")
         return bytes(body)
 
 
 def _kind_of(status: int) -> type[ConfigUnavailable]:
     """The error for a status other than 200."""
     if status == 404:
-        return _NotThere
+        return _NotFound
     return ConfigUnavailable if status in _AWAY else ConfigUnusable
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.discovery.config_server.answer import (
+from gateway.discovery.config_server.response import (
     ConfigResponse,
     Lookup,
     PropertySource,
@@ -25,8 +25,8 @@ from gateway.discovery.config_server.answer import (
 )
 from gateway.routing.spec.defaults import SECURE_HEADERS
 from gateway.routing.spec.document import Fields, Items, Node, Text, merged
-from gateway.routing.spec.faults import Place
 from gateway.routing.spec.given import FAMILIES, LISTS, ONE_VALUE
+from gateway.routing.spec.issues import Place
 from gateway.routing.spec.overlay import Properties
 from gateway.settings.spring.names import uniform
 

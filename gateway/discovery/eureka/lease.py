@@ -143,7 +143,7 @@ class Lease:
         self._own: InstanceInfo | None = None
         self._status = UP
         self._dirty_ms = 0
-        self._told: str | None = None
+        self._reported_status: str | None = None
         self._failures = 0
         self._wake = asyncio.Event()
         self._down_tried = asyncio.Event()
@@ -151,7 +151,7 @@ class Lease:
     @property
     def registered(self) -> bool:
         """Whether the gateway was registered at the last call."""
-        return self._told is not None and not self._failures
+        return self._reported_status is not None and not self._failures
 
     def begin(self, describe: Callable[[], Awaitable[InstanceInfo]]) -> None:
         """Starts registering, without waiting for it. Called when the gateway can answer requests. ``describe`` returns
@@ -205,7 +205,7 @@ class Lease:
         """Sends a heartbeat. Registers instead if the status has changed or the server does not know this gateway."""
         if self._own is None:
             self._own = await self._who()
-        if self._told == status:
+        if self._reported_status == status:
             path = f"{_path(self._own)}?status={status}&lastDirtyTimestamp={self._dirty_ms}"
             said: EurekaResponse[None] = await self._servers.ask("heartbeat", "PUT", path, _KNOWN_OR_NOT)
             if said.status == 200:
@@ -217,9 +217,9 @@ class Lease:
         said = await self._servers.ask(
             "register", "POST", f"apps/{quote(self._own.app.upper())}", _DONE, body=body
         )
-        if self._told is None:
+        if self._reported_status is None:
             log.info("registered with Eureka at %s as %s", said.server.url, self._own.id)
-        self._told = status
+        self._reported_status = status
 
     async def _who(self) -> InstanceInfo:
         assert self._describe is not None  # noqa: S101 - nothing is said before begin()

@@ -17,9 +17,9 @@ from urllib.parse import quote
 from gateway.proxy.load_balancer import UpstreamBase
 from gateway.settings.host_names import can_be_resolved
 
-MOST_INSTANCES: Final = 50_000
+MAX_INSTANCES: Final = 50_000
 """A longer listing is refused, because it would hold up all requests for seconds at each change."""
-MOST_NAMES: Final = 16
+MAX_NAMES: Final = 16
 """How many names of one entry are used; further ones are ignored."""
 
 UP: Final = "UP"
@@ -37,7 +37,7 @@ _NEEDED: Final = frozenset(
 
 
 _OF_CONFIG_SERVERS: Final = _NEEDED | {"metadata", "configPath", "user", "password"}
-MOST_CONFIG_SERVERS: Final = 16
+MAX_CONFIG_SERVERS: Final = 16
 _SEGMENT: Final = r"[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}"
 _CONFIG_PATH: Final = re.compile(rf"(?:/?{_SEGMENT}(?:/{_SEGMENT}){{0,7}})?/?")
 # No control characters, and no lone surrogates, which JSON can spell.
@@ -76,11 +76,11 @@ def parse_listing(document: bytes) -> Listing:
     entries = _entries(applications)
     instances = tuple(
         instance
-        for app, entry in islice(entries, MOST_INSTANCES)
+        for app, entry in islice(entries, MAX_INSTANCES)
         if (instance := _instance(app, entry)) is not None
     )
     if next(entries, None) is not None:
-        raise BadRegistry(f"more than {MOST_INSTANCES} instances")
+        raise BadRegistry(f"more than {MAX_INSTANCES} instances")
     return Listing(instances, applications["apps__hashcode"])
 
 
@@ -90,7 +90,7 @@ def parse_config_servers(document: bytes, names: Sequence[str]) -> tuple[str, ..
 
     As with Spring's client, ``configPath`` in an instance's metadata is appended to the address, and ``user`` and
     ``password`` there are its credentials. They become part of the address, percent-encoded. An instance with unusable
-    metadata is left out. Returns at most ``MOST_CONFIG_SERVERS``, in a fixed order.
+    metadata is left out. Returns at most ``MAX_CONFIG_SERVERS``, in a fixed order.
     """
     wanted = [name.lower() for name in names]
     found: dict[str, set[str]] = {name: set() for name in wanted}
@@ -102,7 +102,7 @@ def parse_config_servers(document: bytes, names: Sequence[str]) -> tuple[str, ..
             if address := _config_address(instance.base, entry.get("metadata")):
                 found[name].add(address)
     best = next((found[name] for name in wanted if found[name]), set())
-    return tuple(sorted(best)[:MOST_CONFIG_SERVERS])
+    return tuple(sorted(best)[:MAX_CONFIG_SERVERS])
 
 
 def _config_address(base: UpstreamBase, metadata: object) -> str:
@@ -156,7 +156,7 @@ def _instance(app: str, entry: dict[str, Any]) -> Instance | None:
         return None
     status = _text(entry.get("status"))
     # As in Spring's client: a service is found by its virtual addresses, which by default are its name.
-    vips = _text(entry.get("vipAddress")).split(",", MOST_NAMES)[:MOST_NAMES]
+    vips = _text(entry.get("vipAddress")).split(",", MAX_NAMES)[:MAX_NAMES]
     names = [name.strip().lower() for name in vips if _SERVICE.fullmatch(name.strip())]
     if not names and _SERVICE.fullmatch(app):
         names = [app.lower()]

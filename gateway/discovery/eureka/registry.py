@@ -183,20 +183,24 @@ class Fetcher:
             deltas = delta.content is not None
             # A delta from another server does not cover the changes since the last fetch from the previous one.
             if delta.content is not None and delta.server is self._source:
-                agreed = await self._told(partial(self._registry.apply, delta.content, self._clock()))
+                agreed = await self._apply_and_notify(
+                    partial(self._registry.apply, delta.content, self._clock())
+                )
                 if agreed:
                     self._fetched_at = self._clock()
                     return
         whole = await self._ask("fetch", "apps", _OK)
         if whole.content is not None:
-            await self._told(partial(self._registry.replace, whole.content, self._clock(), linger=deltas))
+            await self._apply_and_notify(
+                partial(self._registry.replace, whole.content, self._clock(), linger=deltas)
+            )
             self._source = whole.server
             self._fetched_at = self._clock()
 
     async def _ask(self, operation: str, path: str, statuses: frozenset[int]) -> EurekaResponse[Listing]:
         return await self._servers.ask(operation, "GET", path, statuses, read=parse_listing)
 
-    async def _told(self, change: Callable[[], T]) -> T:
+    async def _apply_and_notify(self, change: Callable[[], T]) -> T:
         """Runs ``change`` on the registry in a thread, because with thousands of instances it takes tens of
         milliseconds. Calls ``on_change`` if the services have changed. Returns what ``change`` returns."""
 

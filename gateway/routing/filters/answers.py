@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-from gateway.routing.filters.base import DirectResponse, Filter, RequestRewrite, Simple, header_name
+from gateway.routing.filters.base import DirectResponse, Filter, FunctionFilter, RequestRewrite, header_name
 from gateway.routing.filters.target import joined
 from gateway.routing.spec.arguments import Arg, Arguments, Factory
 from gateway.routing.spec.value_types import FLAG, SIZE
@@ -45,10 +45,10 @@ def _status(args: Arguments, name: str = "status") -> int:
 def _set_status(args: Arguments) -> Filter:
     status = _status(args)
 
-    def act(draft: RequestRewrite) -> None:
-        draft.status = status
+    def apply(rewrite: RequestRewrite) -> None:
+        rewrite.status = status
 
-    return Simple(f"[SetStatus status = '{args.text('status')}']", act)
+    return FunctionFilter(f"[SetStatus status = '{args.text('status')}']", apply)
 
 
 def _redirect(args: Arguments) -> Filter:
@@ -63,47 +63,47 @@ def _redirect(args: Arguments) -> Filter:
     address, hash_mark, fragment = url.partition("#")
     address, _, query = address.partition("?")
 
-    def act(draft: RequestRewrite) -> None:
+    def apply(rewrite: RequestRewrite) -> None:
         location = url
-        if with_parameters and draft.raw_query:
+        if with_parameters and rewrite.raw_query:
             # A client may send characters raw in a query that a URL may not hold.
-            sent = quote(draft.raw_query.encode("utf-8", "surrogateescape"), safe=_IN_QUERY)
+            sent = quote(rewrite.raw_query.encode("utf-8", "surrogateescape"), safe=_IN_QUERY)
             location = f"{address}?{joined(query, sent)}{hash_mark}{fragment}"
-        if draft.answer is None:
-            draft.answer = DirectResponse(status, (("Location", location),))
+        if rewrite.answer is None:
+            rewrite.answer = DirectResponse(status, (("Location", location),))
 
-    shown = (
+    description = (
         f"[RedirectTo {args.text('status')} = {url}, includeRequestParams = {str(with_parameters).lower()}]"
     )
-    return Simple(shown, act, answers=True)
+    return FunctionFilter(description, apply, answers=True)
 
 
 def _request_size(args: Arguments) -> Filter:
     limit = args.size("maxSize", "5MB")
 
-    def act(draft: RequestRewrite) -> None:
-        draft.body_limit = limit if draft.body_limit is None else min(limit, draft.body_limit)
+    def apply(rewrite: RequestRewrite) -> None:
+        rewrite.body_limit = limit if rewrite.body_limit is None else min(limit, rewrite.body_limit)
 
-    return Simple(f"[RequestSize max = {limit}B]", act)
+    return FunctionFilter(f"[RequestSize max = {limit}B]", apply)
 
 
 def _request_header_size(args: Arguments) -> Filter:
     limit = args.size("maxSize", "16000B")
     why = header_name(args, "errorHeaderName", "errorMessage")
 
-    def act(draft: RequestRewrite) -> None:
-        for name in dict.fromkeys(key.lower() for key in draft.facts.headers):
-            size = len(name) + sum(map(len, draft.facts.headers.getall(name)))
-            if size > limit and draft.answer is None:
+    def apply(rewrite: RequestRewrite) -> None:
+        for name in dict.fromkeys(key.lower() for key in rewrite.request.headers):
+            size = len(name) + sum(map(len, rewrite.request.headers.getall(name)))
+            if size > limit and rewrite.answer is None:
                 text = f"Request header {name!r} takes {size} bytes; {limit} are allowed."
-                draft.answer = DirectResponse(
+                rewrite.answer = DirectResponse(
                     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE.value, ((why, text),)
                 )
 
-    return Simple(f"[RequestHeaderSize maxSize = {limit}B]", act)
+    return FunctionFilter(f"[RequestHeaderSize maxSize = {limit}B]", apply)
 
 
-KINDS: Final[Mapping[str, Factory[Filter]]] = {
+FACTORIES: Final[Mapping[str, Factory[Filter]]] = {
     kind.name: kind
     for kind in (
         Factory("SetStatus", (Arg("status"),), _set_status, "Replaces the status of the service's answer."),

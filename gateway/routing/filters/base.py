@@ -16,7 +16,7 @@ from gateway.errors import BadRequest
 from gateway.routing.attributes import RequestAttributes
 from gateway.routing.filters.edits import HeaderEdit
 from gateway.routing.spec.arguments import Arguments
-from gateway.routing.spec.faults import RuleViolation
+from gateway.routing.spec.issues import RuleViolation
 
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -41,33 +41,33 @@ class DirectResponse:
 class RequestRewrite:
     """The request that will be sent to the service. ``raw_path`` and ``raw_query`` (None: no query) are encoded.
 
-    ``told`` are the edits of headers about the client, which are also among ``request_edits``. They replace the values
-    that the gateway would set itself. ``status`` replaces the service's status, ``body_limit`` (bytes) limits the
-    request's body, ``answer`` is sent instead of calling the service.
+    ``forwarding_edits`` are the edits of headers about the client, which are also among ``request_edits``. They replace
+    the values that the gateway would set itself. ``status`` replaces the service's status, ``body_limit`` (bytes)
+    limits the request's body, ``answer`` is sent instead of calling the service.
     """
 
     __slots__ = (
         "answer",
         "body_limit",
-        "facts",
+        "forwarding_edits",
         "prefixed",
         "preserve_host",
         "raw_path",
         "raw_query",
+        "request",
         "request_edits",
         "response_edits",
         "status",
-        "told",
         "variables",
     )
 
-    def __init__(self, facts: RequestAttributes, variables: Mapping[str, str]) -> None:
-        self.facts = facts
+    def __init__(self, request: RequestAttributes, variables: Mapping[str, str]) -> None:
+        self.request = request
         self.variables = variables
-        self.raw_path = facts.target.raw_path
-        self.raw_query = facts.target.raw_query
+        self.raw_path = request.target.raw_path
+        self.raw_query = request.target.raw_query
         self.request_edits: list[HeaderEdit] = []
-        self.told: list[HeaderEdit] = []
+        self.forwarding_edits: list[HeaderEdit] = []
         self.response_edits: list[HeaderEdit] = []
         self.preserve_host = False
         self.prefixed = False
@@ -94,7 +94,7 @@ class Filter(Protocol):
         """Whether the filter changes the path only, depending on nothing but the path and the variables."""
         ...
 
-    def contribute(self, draft: RequestRewrite) -> None: ...
+    def contribute(self, rewrite: RequestRewrite) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def parse_template(source: str) -> Template:
 
 
 @dataclass(frozen=True, slots=True)
-class Bare:
+class LeadingSlashCheck:
     """What a filter makes of a path, and the warning if it can leave a path of the route without a leading slash."""
 
     becomes: Callable[[str], str]
@@ -141,22 +141,22 @@ class Bare:
 
 
 @dataclass(frozen=True, slots=True)
-class Simple:
-    """A filter made of one function. ``shown`` is Spring's text. ``bare`` is set if the filter can leave some paths
-    without a leading slash."""
+class FunctionFilter:
+    """A filter made of one function. ``description`` is Spring's text. ``slash_check`` is set if the filter can leave
+    some paths without a leading slash."""
 
-    shown: str
-    act: Callable[[RequestRewrite], None]
+    description: str
+    apply: Callable[[RequestRewrite], None]
     needs: frozenset[str] = frozenset()
     answers: bool = False
     by_path: bool = False
-    bare: Bare | None = None
+    slash_check: LeadingSlashCheck | None = None
 
-    def contribute(self, draft: RequestRewrite) -> None:
-        self.act(draft)
+    def contribute(self, rewrite: RequestRewrite) -> None:
+        self.apply(rewrite)
 
     def __str__(self) -> str:
-        return self.shown
+        return self.description
 
 
 def header_name(args: Arguments, name: str = "name", default: str = "") -> str:

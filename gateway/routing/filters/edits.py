@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 
 from gateway.routing import matcher
 from gateway.routing.java_regex import Replacement
-from gateway.routing.matcher import GaveUp, Match, Regex
+from gateway.routing.matcher import MatchingTimeout, Regex, RegexMatch
 
 _SEPARATOR = re.compile(r"[^a-z0-9]")
 _log = logging.getLogger(__name__)
@@ -144,10 +144,10 @@ class RewriteLocation:
     regexp: Regex
 
     def apply(self, headers: CIMultiDict[str]) -> None:
-        def moved(match: Match) -> str:
+        def moved(match: RegexMatch) -> str:
             return match.group(1) + self.host
 
-        _replace(headers, self.name, lambda value: self.regexp.replace(value, moved, most=1))
+        _replace(headers, self.name, lambda value: self.regexp.replace(value, moved, limit=1))
 
 
 def _drop_spellings(headers: CIMultiDict[str], name: str) -> None:
@@ -168,10 +168,10 @@ def _replace(headers: CIMultiDict[str], name: str, rewritten: Callable[[str], st
     values = headers.popall(name, ())
     if not values:
         return
-    matcher.begin(matcher.ANSWER_MICROSECONDS)
+    matcher.start_meter(matcher.ANSWER_MICROSECONDS)
     try:
         headers.extend([(name, rewritten(value)) for value in values])
-    except GaveUp:
+    except MatchingTimeout:
         _log.warning("the header %s is left out of an answer: rewriting it takes too long", name)
     finally:
-        matcher.end()
+        matcher.stop_meter()

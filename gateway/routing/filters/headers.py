@@ -10,8 +10,8 @@ from gateway.errors import BadRequest
 from gateway.observability.tracing import TRACE_ID
 from gateway.routing.filters.base import (
     Filter,
+    FunctionFilter,
     RequestRewrite,
-    Simple,
     for_service,
     header_name,
     header_value,
@@ -32,7 +32,12 @@ from gateway.routing.filters.edits import (
     SetHeader,
 )
 from gateway.routing.java_regex import compile_java, parse_replacement
-from gateway.routing.own_headers import is_told, no_effect_in_answer, no_effect_in_request, still_written
+from gateway.routing.own_headers import (
+    describes_client,
+    no_effect_in_request,
+    no_effect_in_response,
+    why_not_removable,
+)
 from gateway.routing.path import is_authority
 from gateway.routing.spec.arguments import Arg, Arguments, Factory
 from gateway.routing.spec.defaults import OPT_IN, SECURE_HEADERS, header_names
@@ -48,14 +53,14 @@ def _warn(args: Arguments, name: str, why: str) -> None:
         args.warn("no-effect", f"{args.kind}: {name} has no effect: {why}")
 
 
-def _edit_request(draft: RequestRewrite, name: str, edit: HeaderEdit) -> None:
-    draft.request_edits.append(edit)
-    if is_told(name):
-        draft.told.append(edit)
+def _edit_request(rewrite: RequestRewrite, name: str, edit: HeaderEdit) -> None:
+    rewrite.request_edits.append(edit)
+    if describes_client(name):
+        rewrite.forwarding_edits.append(edit)
 
 
-def _response(shown: str, edit: HeaderEdit) -> Filter:
-    return Simple(shown, lambda draft: draft.response_edits.append(edit))
+def _response(description: str, edit: HeaderEdit) -> Filter:
+    return FunctionFilter(description, lambda rewrite: rewrite.response_edits.append(edit))
 
 
 def _named_value(
@@ -67,15 +72,15 @@ def _named_value(
         name, value = header_name(args), header_value(args)
         if request and name.lower() == "host":
             raise args.wrong("Host is set by SetRequestHostHeader or kept by PreserveHostHeader")
-        _warn(args, name, no_effect_in_request(name) if request else no_effect_in_answer(name))
+        _warn(args, name, no_effect_in_request(name) if request else no_effect_in_response(name))
 
-        def act(draft: RequestRewrite) -> None:
+        def apply(rewrite: RequestRewrite) -> None:
             if request:
-                _edit_request(draft, name, make(name, for_service(value, draft.variables)))
+                _edit_request(rewrite, name, make(name, for_service(value, rewrite.variables)))
             else:
-                draft.response_edits.append(make(name, value.expand(draft.variables)))
+                rewrite.response_edits.append(make(name, value.expand(rewrite.variables)))
 
-        return Simple(f"[{kind} {name} = '{value.source}']", act, value.needs)
+        return FunctionFilter(f"[{kind} {name} = '{value.source}']", apply, value.needs)
 
     return maker
 
@@ -99,60 +104,64 @@ def _add_if_not_present(args: Arguments) -> Filter:
     for name in names:
         _warn(args, name, no_effect_in_request(name))
 
-    def act(draft: RequestRewrite) -> None:
+    def apply(rewrite: RequestRewrite) -> None:
         for name in names:
-            values = tuple(for_service(value, draft.variables) for other, value in pairs if other == name)
-            _edit_request(draft, name, AddIfBlank(name, values))
+            values = tuple(for_service(value, rewrite.variables) for other, value in pairs if other == name)
+            _edit_request(rewrite, name, AddIfBlank(name, values))
 
-    shown = ", ".join(f"{name} = '{value.source}'" for name, value in pairs)
-    return Simple(f"[AddRequestHeadersIfNotPresent {shown}]", act, needed(value for _, value in pairs))
+    description = ", ".join(f"{name} = '{value.source}'" for name, value in pairs)
+    return FunctionFilter(
+        f"[AddRequestHeadersIfNotPresent {description}]", apply, needed(value for _, value in pairs)
+    )
 
 
 def _remove_request(args: Arguments) -> Filter:
     name = header_name(args)
-    _warn(args, name, still_written(name))
+    _warn(args, name, why_not_removable(name))
     edit = RemoveForService(name)
-    return Simple(f"[RemoveRequestHeader name = '{name}']", lambda draft: _edit_request(draft, name, edit))
+    return FunctionFilter(
+        f"[RemoveRequestHeader name = '{name}']", lambda rewrite: _edit_request(rewrite, name, edit)
+    )
 
 
 def _remove_response(args: Arguments) -> Filter:
     name = header_name(args)
     if name.lower() == TRACE_ID.lower():
-        _warn(args, name, no_effect_in_answer(name))
+        _warn(args, name, no_effect_in_response(name))
     return _response(f"[RemoveResponseHeader name = '{name}']", RemoveHeader(name))
 
 
 def _map_request(args: Arguments) -> Filter:
     source, target = header_name(args, "fromHeader"), header_name(args, "toHeader")
     why = no_effect_in_request(target)
-    if is_told(target):
+    if describes_client(target):
         why = "what a client says must not become what the gateway says of it"
     _warn(args, target, why)
     edit = CopyHeader(source, target)
 
-    def act(draft: RequestRewrite) -> None:
+    def apply(rewrite: RequestRewrite) -> None:
         if not why:
-            draft.request_edits.append(edit)
+            rewrite.request_edits.append(edit)
 
-    return Simple(f"[MapRequestHeader fromHeader = '{source}', toHeader = '{target}']", act)
+    return FunctionFilter(f"[MapRequestHeader fromHeader = '{source}', toHeader = '{target}']", apply)
 
 
 def _dedupe(args: Arguments) -> Filter:
     names = args.text("name").split()
     strategy = args.choice("strategy", _STRATEGIES, _STRATEGIES[0])
     for name in names:
-        _warn(args, name, no_effect_in_answer(name))
+        _warn(args, name, no_effect_in_response(name))
     edits = [DedupeHeader(header_name(Arguments(args.kind, {"name": name})), strategy) for name in names]
-    return Simple(
+    return FunctionFilter(
         f"[DedupeResponseHeader {args.text('name')} = {strategy}]",
-        lambda draft: draft.response_edits.extend(edits),
+        lambda rewrite: rewrite.response_edits.extend(edits),
     )
 
 
 def _rewrite_response(args: Arguments) -> Filter:
     name, source = header_name(args), args.text("regexp")
-    _warn(args, name, no_effect_in_answer(name))
-    regexp = args.told(compile_java(source))
+    _warn(args, name, no_effect_in_response(name))
+    regexp = args.with_warning(compile_java(source))
     replacement = parse_replacement(args.text("replacement"), regexp)
     return _response(
         f"[RewriteResponseHeader name = '{name}', regexp = '{source}', replacement = '{replacement.source}']",
@@ -163,25 +172,25 @@ def _rewrite_response(args: Arguments) -> Filter:
 def _rewrite_location(args: Arguments) -> Filter:
     mode = args.choice("stripVersion", _STRIP_VERSION, _STRIP_VERSION[0])
     name = header_name(args, "locationHeaderName", "Location")
-    _warn(args, name, no_effect_in_answer(name))
+    _warn(args, name, no_effect_in_response(name))
     host = args.text("hostValue")
     protocols = args.text("protocols", "https?|ftps?")
-    args.told(compile_java(protocols))
+    args.with_warning(compile_java(protocols))
     with_version, without = (
         compile_java(rf"^((?:{protocols})://)[^:/]+(?::\d+)?{version}(?=/)")
         for version in (r"(?:/v\d+)?", "")
     )
 
-    def act(draft: RequestRewrite) -> None:
-        versioned = _VERSIONED.fullmatch(draft.facts.target.path) is not None
+    def apply(rewrite: RequestRewrite) -> None:
+        versioned = _VERSIONED.fullmatch(rewrite.request.target.path) is not None
         strip = mode == "ALWAYS_STRIP" or (mode == "AS_IN_REQUEST" and not versioned)
-        if value := host or draft.facts.host:
-            draft.response_edits.append(RewriteLocation(name, value, with_version if strip else without))
+        if value := host or rewrite.request.host:
+            rewrite.response_edits.append(RewriteLocation(name, value, with_version if strip else without))
 
-    return Simple(
+    return FunctionFilter(
         f"[RewriteLocationResponseHeader stripVersion = {mode}, locationHeaderName = '{name}', "
         f"hostValue = '{host}', protocols = '{protocols}']",
-        act,
+        apply,
     )
 
 
@@ -204,7 +213,7 @@ def _secure(args: Arguments) -> Filter:
                 raise args.wrong(f"the value of {name} holds a control character")
             edits.append(AddHeader(name, value, beside=False))
     # Edits of the response are applied in reverse order.
-    return Simple("[SecureHeaders]", lambda draft: draft.response_edits.extend(reversed(edits)))
+    return FunctionFilter("[SecureHeaders]", lambda rewrite: rewrite.response_edits.extend(reversed(edits)))
 
 
 def _switched(args: Arguments, switch: str) -> frozenset[str]:
@@ -225,10 +234,10 @@ def _value_of(header: str) -> str:
 
 
 def _preserve_host(args: Arguments) -> Filter:
-    def act(draft: RequestRewrite) -> None:
-        draft.preserve_host = True
+    def apply(rewrite: RequestRewrite) -> None:
+        rewrite.preserve_host = True
 
-    return Simple("[PreserveHostHeader]", act)
+    return FunctionFilter("[PreserveHostHeader]", apply)
 
 
 def _set_host(args: Arguments) -> Filter:
@@ -239,19 +248,19 @@ def _set_host(args: Arguments) -> Filter:
     if not template.needs and not is_authority(host):
         raise args.wrong(f"{host!r} is no host")
 
-    def act(draft: RequestRewrite) -> None:
-        made = template.expand(draft.variables)
+    def apply(rewrite: RequestRewrite) -> None:
+        made = template.expand(rewrite.variables)
         if not is_authority(made):
             raise BadRequest("the host that a filter makes of the request is none")
-        draft.preserve_host = True
-        draft.request_edits.append(SetHeader("Host", made))
+        rewrite.preserve_host = True
+        rewrite.request_edits.append(SetHeader("Host", made))
 
-    return Simple(f"[SetRequestHostHeader'{host}']", act, template.needs)
+    return FunctionFilter(f"[SetRequestHostHeader'{host}']", apply, template.needs)
 
 
 _NAME_VALUE: Final = (Arg("name"), Arg("value"))
 
-KINDS: Final[Mapping[str, Factory[Filter]]] = {
+FACTORIES: Final[Mapping[str, Factory[Filter]]] = {
     kind.name: kind
     for kind in (
         Factory(

@@ -14,7 +14,14 @@ from typing import Final
 from urllib.parse import quote, unquote_plus
 
 from gateway.errors import BadRequest
-from gateway.routing.filters.base import Bare, Filter, RequestRewrite, Simple, Template, parse_template
+from gateway.routing.filters.base import (
+    Filter,
+    FunctionFilter,
+    LeadingSlashCheck,
+    RequestRewrite,
+    Template,
+    parse_template,
+)
 from gateway.routing.java_regex import Replacement, compile_java, parse_replacement
 from gateway.routing.path import MAX_TARGET, parse_target
 from gateway.routing.spec.arguments import Arg, Arguments, Factory
@@ -32,17 +39,17 @@ _NESTED = re.compile(r"%(?:25)+(?=[0-9A-Fa-f]{2}|[uU][0-9A-Fa-f]{4})")
 def _strip_prefix(args: Arguments) -> Filter:
     parts = args.integer("parts", 1)
 
-    def act(draft: RequestRewrite) -> None:
-        segments = [segment for segment in draft.raw_path.split("/") if segment][parts:]
-        slash = "/" if segments and draft.raw_path.endswith("/") else ""
-        draft.raw_path = "/" + "/".join(segments) + slash
+    def apply(rewrite: RequestRewrite) -> None:
+        segments = [segment for segment in rewrite.raw_path.split("/") if segment][parts:]
+        slash = "/" if segments and rewrite.raw_path.endswith("/") else ""
+        rewrite.raw_path = "/" + "/".join(segments) + slash
 
-    return Simple(f"[StripPrefix parts = {parts}]", act, by_path=True)
+    return FunctionFilter(f"[StripPrefix parts = {parts}]", apply, by_path=True)
 
 
 def _rewrite_path(args: Arguments) -> Filter:
     source = args.text("regexp")
-    regexp = args.told(compile_java(source))
+    regexp = args.with_warning(compile_java(source))
     replacement = parse_replacement(args.text("replacement"), regexp)
     for literal in replacement.literals():
         if "?" in literal or "#" in literal:
@@ -53,22 +60,24 @@ def _rewrite_path(args: Arguments) -> Filter:
             )
 
     # With "x" for each group, any fault that is found comes from the text around the groups.
-    shown = "".join(part if isinstance(part, str) else "x" for part in replacement.parts)
-    _demand_sound(args, "the replacement", shown if shown.startswith("/") else f"/x{shown}")
+    description = "".join(part if isinstance(part, str) else "x" for part in replacement.parts)
+    _demand_sound(args, "the replacement", description if description.startswith("/") else f"/x{description}")
 
-    def act(draft: RequestRewrite) -> None:
-        draft.raw_path = regexp.replace(draft.raw_path, replacement.expand)
-        if len(draft.raw_path) > MAX_TARGET:
+    def apply(rewrite: RequestRewrite) -> None:
+        rewrite.raw_path = regexp.replace(rewrite.raw_path, replacement.expand)
+        if len(rewrite.raw_path) > MAX_TARGET:
             raise BadRequest("the path is too long for the service")
 
-    bare = None
-    if not shown.startswith("/") and _may_leave_bare(source, replacement):
+    slash_check = None
+    if not description.startswith("/") and _may_leave_bare(source, replacement):
         warning = (
             f"RewritePath: {source!r} replaced by {replacement.source!r} can leave no path, or one without a slash in "
             "front, which services get as '/' and with a slash; begin the replacement with '/'"
         )
-        bare = Bare(lambda path: regexp.replace(path, replacement.expand), warning)
-    return Simple(f"[RewritePath {source} = '{replacement.source}']", act, by_path=True, bare=bare)
+        slash_check = LeadingSlashCheck(lambda path: regexp.replace(path, replacement.expand), warning)
+    return FunctionFilter(
+        f"[RewritePath {source} = '{replacement.source}']", apply, by_path=True, slash_check=slash_check
+    )
 
 
 def _may_leave_bare(regexp: str, replacement: Replacement) -> bool:
@@ -144,22 +153,22 @@ def _path_variable(value: str) -> str:
 def _set_path(args: Arguments) -> Filter:
     template = _path_template(args, "template")
 
-    def act(draft: RequestRewrite) -> None:
-        draft.raw_path = template.expand(draft.variables, _path_variable)
+    def apply(rewrite: RequestRewrite) -> None:
+        rewrite.raw_path = template.expand(rewrite.variables, _path_variable)
 
-    return Simple(f"[SetPath template = '{template.source}']", act, template.needs, by_path=True)
+    return FunctionFilter(f"[SetPath template = '{template.source}']", apply, template.needs, by_path=True)
 
 
 def _prefix_path(args: Arguments) -> Filter:
     template = _path_template(args, "prefix")
 
-    def act(draft: RequestRewrite) -> None:
+    def apply(rewrite: RequestRewrite) -> None:
         # Only the first prefix counts, so that those of a default filter and of the route do not add up.
-        if not draft.prefixed:
-            draft.prefixed = True
-            draft.raw_path = template.expand(draft.variables, _path_variable) + draft.raw_path
+        if not rewrite.prefixed:
+            rewrite.prefixed = True
+            rewrite.raw_path = template.expand(rewrite.variables, _path_variable) + rewrite.raw_path
 
-    return Simple(f"[PrefixPath prefix = '{template.source}']", act, template.needs, by_path=True)
+    return FunctionFilter(f"[PrefixPath prefix = '{template.source}']", apply, template.needs, by_path=True)
 
 
 def _add_parameter(args: Arguments) -> Filter:
@@ -172,17 +181,17 @@ def _add_parameter(args: Arguments) -> Filter:
         lambda literal: _BARE_PERCENT.sub("%25", quote(literal, safe=_QUERY_SAFE))
     )
 
-    def act(draft: RequestRewrite) -> None:
-        _demand_sound_query(draft)
-        added = f"{name}={template.expand(draft.variables, lambda value: quote(value, safe=''))}"
-        draft.raw_query = joined(draft.raw_query, added)
+    def apply(rewrite: RequestRewrite) -> None:
+        _demand_sound_query(rewrite)
+        added = f"{name}={template.expand(rewrite.variables, lambda value: quote(value, safe=''))}"
+        rewrite.raw_query = joined(rewrite.raw_query, added)
 
-    return Simple(f"[AddRequestParameter {args.text('name')} = '{source}']", act, template.needs)
+    return FunctionFilter(f"[AddRequestParameter {args.text('name')} = '{source}']", apply, template.needs)
 
 
-def _demand_sound_query(draft: RequestRewrite) -> None:
+def _demand_sound_query(rewrite: RequestRewrite) -> None:
     """Raise BadRequest if the client's query is malformed, because the service could read other parameters in it."""
-    draft.facts.parameters()
+    rewrite.request.parameters()
 
 
 def joined(raw_query: str, added: str) -> str:
@@ -206,24 +215,24 @@ def _named_parts(raw_query: str) -> list[tuple[str, str]]:
 def _remove_parameter(args: Arguments) -> Filter:
     name = args.text("name")
 
-    def act(draft: RequestRewrite) -> None:
-        _demand_sound_query(draft)
-        draft.raw_query = _without(draft.raw_query, name)
+    def apply(rewrite: RequestRewrite) -> None:
+        _demand_sound_query(rewrite)
+        rewrite.raw_query = _without(rewrite.raw_query, name)
 
-    return Simple(f"[RemoveRequestParameter name = '{name}']", act)
+    return FunctionFilter(f"[RemoveRequestParameter name = '{name}']", apply)
 
 
 def _rewrite_parameter(args: Arguments) -> Filter:
     name = args.text("name")
     replacement = quote(args.text("replacement"), safe="")
 
-    def act(draft: RequestRewrite) -> None:
-        _demand_sound_query(draft)
-        rest = _without(draft.raw_query, name)
-        if rest != draft.raw_query:
-            draft.raw_query = joined(rest, f"{quote(name, safe='')}={replacement}")
+    def apply(rewrite: RequestRewrite) -> None:
+        _demand_sound_query(rewrite)
+        rest = _without(rewrite.raw_query, name)
+        if rest != rewrite.raw_query:
+            rewrite.raw_query = joined(rest, f"{quote(name, safe='')}={replacement}")
 
-    return Simple(f"[RewriteRequestParameter {name} = '{args.text('replacement')}']", act)
+    return FunctionFilter(f"[RewriteRequestParameter {name} = '{args.text('replacement')}']", apply)
 
 
 def restore_path(raw_path: str) -> str:
@@ -238,7 +247,7 @@ def innermost(raw_path: str) -> str:
     return _NESTED.sub("%", raw_path) if "%25" in raw_path else raw_path
 
 
-KINDS: Final[Mapping[str, Factory[Filter]]] = {
+FACTORIES: Final[Mapping[str, Factory[Filter]]] = {
     kind.name: kind
     for kind in (
         Factory(

@@ -10,7 +10,7 @@ from typing import Final, Generic, TypeVar
 from gateway.routing.matcher import Regex
 from gateway.routing.spec.defaults import Defaults
 from gateway.routing.spec.document import Fields, Items, Node, Text, as_items, filled, plain_name
-from gateway.routing.spec.faults import Faults, RuleViolation, nearest
+from gateway.routing.spec.issues import Issues, RuleViolation, nearest
 from gateway.routing.spec.value_types import FLAG, SIZE, TEXT, ValueType, choice, whole
 
 T = TypeVar("T")
@@ -120,7 +120,7 @@ class Arguments:
             raise self.wrong(_not_of(name, of, text))
         return value
 
-    def told(self, regex: Regex) -> Regex:
+    def with_warning(self, regex: Regex) -> Regex:
         """Returns ``regex``, after a warning if RE2 does not run it."""
         if regex.warning:
             self.warn("regex", regex.warning)
@@ -236,7 +236,7 @@ _HAVE_GROUPS: Final = ("RewritePath", "RewriteResponseHeader")
 
 
 def read_definitions(
-    node: Node | None, key: str, faults: Faults, route_id: str | None, *, bare: bool
+    node: Node | None, key: str, issues: Issues, route_id: str | None, *, bare: bool
 ) -> Iterator[Definition]:
     """Yield the valid items and report the faulty ones. ``bare`` allows a shortcut without ``=``."""
     if node is None or (isinstance(node, Text) and node.null):
@@ -247,13 +247,13 @@ def read_definitions(
         node = Items(parts, node.line)
     items = as_items(node)
     if items is None:
-        faults.add(node.line, "shape", f"{key} must be a list", route_id)
+        issues.add(node.line, "shape", f"{key} must be a list", route_id)
         return
     for item in items.items:
         try:
             yield read_definition(item, key.removesuffix("s"), bare=bare)
         except RuleViolation as error:
-            faults.broken(item.line, error, route_id)
+            issues.add_violation(item.line, error, route_id)
 
 
 def read_definition(item: Node, what: str, *, bare: bool) -> Definition:

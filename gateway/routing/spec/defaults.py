@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.routing.spec.document import Fields, Items, Node, Text, as_items, filled, plain_name
-from gateway.routing.spec.faults import Faults, RuleViolation, nearest, unknown
+from gateway.routing.spec.issues import Issues, RuleViolation, nearest, unknown
 
 _PERMISSIONS: Final = (
     *("accelerometer", "ambient-light-sensor", "autoplay", "battery", "camera", "cross-origin-isolated"),
@@ -74,26 +74,26 @@ class _Property:
 
 
 def read_defaults(
-    filters: tuple[Node | None, ...], predicates: tuple[Node | None, ...], faults: Faults
+    filters: tuple[Node | None, ...], predicates: tuple[Node | None, ...], issues: Issues
 ) -> Defaults:
     """Read the sections ``filter`` and ``predicate``. If a property is in several sections, the last one counts."""
-    host = _properties("predicate", predicates, faults)
+    host = _properties("predicate", predicates, issues)
     port = host.pop(("host", "includeport"), None)
     values = dict(SECURE_HEADERS.values())
-    properties = _properties("filter", filters, faults)
+    properties = _properties("filter", filters, issues)
     switched: dict[str, frozenset[str]] = {}
     for key, (header, _) in SECURE_HEADERS.items():
         found = properties.pop(("secureheaders", plain_name(key)), None)
-        if found is not None and (text := _text(found, faults)):
+        if found is not None and (text := _text(found, issues)):
             values[header] = text
     for key in SWITCHES:
         found = properties.pop(("secureheaders", key), None)
-        switched[key] = frozenset(_header_names(found, faults) if found else ())
+        switched[key] = frozenset(_header_names(found, issues) if found else ())
     for path, found in {**properties, **host}.items():
-        _without_effect(path, found, faults)
+        _without_effect(path, found, issues)
     return Defaults(
         SecureHeaders(values, switched["enable"], switched["disable"]),
-        port is None or _flag(port, faults),
+        port is None or _flag(port, issues),
     )
 
 
@@ -106,7 +106,7 @@ def header_names(texts: tuple[str, ...]) -> Iterator[tuple[str, str]]:
 
 
 def _properties(
-    section: str, nodes: tuple[Node | None, ...], faults: Faults
+    section: str, nodes: tuple[Node | None, ...], issues: Issues
 ) -> dict[tuple[str, ...], _Property]:
     """All values below a section by plain path."""
     found: dict[tuple[str, ...], _Property] = {}
@@ -114,7 +114,7 @@ def _properties(
         if node is None or (isinstance(node, Text) and node.null):
             continue
         if not isinstance(node, Fields):
-            faults.add(node.line, "shape", f"{section} must be a mapping")
+            issues.add(node.line, "shape", f"{section} must be a mapping")
             continue
         found |= dict(_flat(node, (), section))
     return found
@@ -131,7 +131,7 @@ def _flat(node: Fields, path: tuple[str, ...], name: str) -> Iterator[tuple[tupl
             yield below, _Property(f"{name}.{key}", value)
 
 
-def _texts(found: _Property, faults: Faults) -> tuple[str, ...]:
+def _texts(found: _Property, issues: Issues) -> tuple[str, ...]:
     items = found.node.items if isinstance(found.node, Items) else (found.node,)
     texts = []
     for item in items:
@@ -140,33 +140,33 @@ def _texts(found: _Property, faults: Faults) -> tuple[str, ...]:
                 raise RuleViolation("shape", f"{found.name} must be a text or a list of texts")
             texts.append("" if item.null else filled(item))
         except RuleViolation as error:
-            faults.broken(item.line, error)
+            issues.add_violation(item.line, error)
     return tuple(texts)
 
 
-def _text(found: _Property, faults: Faults) -> str:
-    text = ",".join(_texts(found, faults))
+def _text(found: _Property, issues: Issues) -> str:
+    text = ",".join(_texts(found, issues))
     if _NOT_IN_VALUE.search(text):
-        faults.add(found.node.line, "argument", f"{found.name} holds a control character")
+        issues.add(found.node.line, "argument", f"{found.name} holds a control character")
         return ""
     return text
 
 
-def _header_names(found: _Property, faults: Faults) -> Iterator[str]:
-    for name, warning in header_names(_texts(found, faults)):
+def _header_names(found: _Property, issues: Issues) -> Iterator[str]:
+    for name, warning in header_names(_texts(found, issues)):
         if warning:
-            faults.warn(found.node.line, "argument", f"{found.name}: {warning}")
+            issues.warn(found.node.line, "argument", f"{found.name}: {warning}")
         yield name
 
 
-def _flag(found: _Property, faults: Faults) -> bool:
-    text = _text(found, faults).lower()
+def _flag(found: _Property, issues: Issues) -> bool:
+    text = _text(found, issues).lower()
     if text not in ("true", "false"):
-        faults.add(found.node.line, "argument", unknown(f"value of {found.name}", text, ("true", "false")))
+        issues.add(found.node.line, "argument", unknown(f"value of {found.name}", text, ("true", "false")))
     return text != "false"
 
 
-def _without_effect(path: tuple[str, ...], found: _Property, faults: Faults) -> None:
+def _without_effect(path: tuple[str, ...], found: _Property, issues: Issues) -> None:
     """Report a property without effect. A switch that is on is not reported, because every feature is on here. A
     misspelled property is a fault if its kind has properties."""
     node = found.node
@@ -174,9 +174,9 @@ def _without_effect(path: tuple[str, ...], found: _Property, faults: Faults) -> 
         return
     if path[0] == "secureheaders" and path[-1] != "enabled":
         name = found.name.rpartition(".")[2]
-        faults.add(
+        issues.add(
             node.line, "key", unknown("property of secure-headers", name, (*SECURE_HEADERS, *SWITCHES))
         )
         return
     why = "none can be switched off" if path[-1] == "enabled" else "it means nothing here"
-    faults.warn(node.line, "no-effect", f"{found.name} has no effect: {why}")
+    issues.warn(node.line, "no-effect", f"{found.name} has no effect: {why}")

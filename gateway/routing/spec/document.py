@@ -9,7 +9,7 @@ from typing import Final
 
 import yaml
 
-from gateway.routing.spec.faults import RuleViolation
+from gateway.routing.spec.issues import RuleViolation
 from gateway.settings.placeholders import fill
 
 MAX_BYTES: Final = 2 * 1024 * 1024

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.routing.java_regex import compile_java
-from gateway.routing.matcher import GaveUp
+from gateway.routing.matcher import MatchingTimeout
 from gateway.routing.spec.document import Fields, Items, Node, Text, as_items, filled
-from gateway.routing.spec.faults import Faults, RuleViolation
+from gateway.routing.spec.issues import Issues, RuleViolation
 from gateway.routing.spec.sections import texts
 from gateway.settings.model import TABLE
 from gateway.settings.spring.names import as_variable, uniform
 from gateway.settings.spring.values import DURATION, MILLISECONDS, is_true
 
-MOST_TAGS: Final = 32
-LONGEST_LABEL: Final = 100
-LONGEST_VALUE: Final = 1000
-_ANYONE: Final = ("203.0.113.7", "198.51.100.7", "8.8.8.8")
+MAX_TAGS: Final = 32
+MAX_LABEL_LENGTH: Final = 100
+MAX_VALUE_LENGTH: Final = 1000
+_PUBLIC_ADDRESSES: Final = ("203.0.113.7", "198.51.100.7", "8.8.8.8")
 """Addresses that an operator's own proxy is very unlikely to have."""
 
 
@@ -116,10 +116,10 @@ GIVEN: Final[Mapping[str, tuple[str, bool]]] = {
 """Every property with the setting that it sets, and whether a change takes effect at once."""
 
 
-def read_given(nodes: Mapping[str, Node], environ: Mapping[str, str], faults: Faults) -> dict[str, Any]:
+def read_given(nodes: Mapping[str, Node], environ: Mapping[str, str], issues: Issues) -> dict[str, Any]:
     """Values of settings by the setting's name in lower case. ``nodes`` are by canonical name. Empty values are left
     out, so that the setting is the same as without a Config Server."""
-    reader = _Reader({name: node for name, node in nodes.items() if not _is_own(name, environ)}, faults)
+    reader = _Reader({name: node for name, node in nodes.items() if not _is_own(name, environ)}, issues)
     found: dict[str, Any] = {}
     for one in _SCALARS:
         value = reader.setting(one)
@@ -161,9 +161,9 @@ def _is_own(name: str, environ: Mapping[str, str]) -> bool:
 
 
 class _Reader:
-    def __init__(self, nodes: Mapping[str, Node], faults: Faults) -> None:
+    def __init__(self, nodes: Mapping[str, Node], issues: Issues) -> None:
         self._nodes = nodes
-        self._faults = faults
+        self._issues = issues
 
     def _text(self, node: Node | None) -> str | None:
         """The value with its placeholders filled; None if there is no value, or if it is a fault."""
@@ -172,7 +172,7 @@ class _Reader:
         try:
             return filled(node).strip() or None
         except RuleViolation as error:
-            self._faults.broken(node.line, error)
+            self._issues.add_violation(node.line, error)
             return None
 
     def text(self, name: str, fold: Callable[[str], str] = _same) -> str | None:
@@ -181,7 +181,7 @@ class _Reader:
 
     def _wrong(self, name: str, setting: str, allowed: str) -> None:
         # Does not quote the value, which may hold a password.
-        self._faults.add(self._nodes[name].line, "setting", f"{setting}: allowed is {allowed}")
+        self._issues.add(self._nodes[name].line, "setting", f"{setting}: allowed is {allowed}")
 
     def setting(self, one: Property) -> Any:
         text = self.text(one.name)
@@ -212,10 +212,10 @@ class _Reader:
         try:
             warnings = tuple(warnings_of_pattern(text))
         except RuleViolation as error:
-            self._faults.broken(self._nodes[name].line, error)
+            self._issues.add_violation(self._nodes[name].line, error)
             return None
         for warning in warnings:
-            self._faults.warn(self._nodes[name].line, "trusted-proxies", warning)
+            self._issues.warn(self._nodes[name].line, "trusted-proxies", warning)
         return text
 
     def tags(self) -> tuple[tuple[str, str], ...]:
@@ -229,12 +229,12 @@ class _Reader:
                 label = label if label[:1].isalpha() else f"m_{label}"
                 if value is None:
                     continue
-                if len(label) > LONGEST_LABEL or len(value) > LONGEST_VALUE or len(found) >= MOST_TAGS:
-                    self._faults.warn(
+                if len(label) > MAX_LABEL_LENGTH or len(value) > MAX_VALUE_LENGTH or len(found) >= MAX_TAGS:
+                    self._issues.warn(
                         below.line,
                         "setting",
-                        f"left out: METRICS_TAGS are at most {MOST_TAGS}, with names of up to {LONGEST_LABEL} and "
-                        f"values of up to {LONGEST_VALUE} characters",
+                        f"left out: METRICS_TAGS are at most {MAX_TAGS}, with names of up to {MAX_LABEL_LENGTH} and "
+                        f"values of up to {MAX_VALUE_LENGTH} characters",
                     )
                     continue
                 found.setdefault(label, value)
@@ -258,7 +258,7 @@ class _Reader:
             try:
                 kind.parse(pair)
             except ValueError:
-                self._faults.warn(item.line, "setting", f"left out: API_DOCUMENTS are {kind.allowed}")
+                self._issues.warn(item.line, "setting", f"left out: API_DOCUMENTS are {kind.allowed}")
                 continue
             yield name, url
 
@@ -269,7 +269,7 @@ def warnings_of_pattern(pattern: str) -> Iterator[str]:
     if regex.warning:
         yield regex.warning
     trusts = trusting(pattern)
-    if all(map(trusts, _ANYONE)):
+    if all(map(trusts, _PUBLIC_ADDRESSES)):
         yield "every address is trusted, so each client can say who it is: name your proxies"
 
 
@@ -281,7 +281,7 @@ def trusting(pattern: str) -> Callable[[str], bool]:
     def trusts(address: str) -> bool:
         try:
             return regex.matches(address)
-        except GaveUp:
+        except MatchingTimeout:
             return False
 
     return trusts
@@ -295,7 +295,7 @@ _SETTINGS: Final = {
 }
 
 
-def read_tokens(nodes: Mapping[str, Node], faults: Faults) -> dict[str, tuple[str, ...]]:
+def read_tokens(nodes: Mapping[str, Node], issues: Issues) -> dict[str, tuple[str, ...]]:
     """Token settings by name in lower case, checked by each setting's rules. Empty values are left out.
 
     ``audiences`` may hold several, of which a token needs one.
@@ -305,16 +305,16 @@ def read_tokens(nodes: Mapping[str, Node], faults: Faults) -> dict[str, tuple[st
         row = next(row for row in TABLE if row.name == _SETTINGS[key])
         several = key in ("audiences", "jwsalgorithms")
         if isinstance(node, Fields) or (isinstance(node, Items) and not several):
-            faults.add(node.line, "shape", "this must be one text")
+            issues.add(node.line, "shape", "this must be one text")
             continue
         values = []
-        for text in texts(node, key, faults):
+        for text in texts(node, key, issues):
             parts = [part for part in text.value.split(",") if part.strip()] if several else []
             for part in parts or (text.value,):
                 try:
                     row.kind.parse(part.strip())
                 except ValueError:
-                    faults.add(text.line, "token-setting", f"{row.name}: allowed is {row.kind.allowed}")
+                    issues.add(text.line, "token-setting", f"{row.name}: allowed is {row.kind.allowed}")
                 values.append(part.strip())
         if values and not (isinstance(node, Text) and node.null):
             found[row.name.lower()] = tuple(values)

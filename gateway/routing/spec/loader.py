@@ -18,8 +18,8 @@ from typing import Final
 
 from gateway.routing.spec.defaults import read_defaults
 from gateway.routing.spec.document import BadDocument, Fields, Node, Text, merged, plain_name, read_document
-from gateway.routing.spec.faults import Faults, RouteFileError, unknown
 from gateway.routing.spec.given import read_given, read_tokens
+from gateway.routing.spec.issues import Issues, RouteFileError, unknown
 from gateway.routing.spec.locator import read_locator
 from gateway.routing.spec.model import FILE, SPRING, SPRING_GATEWAY, SPRING_SECTIONS, SPRING_TOP
 from gateway.routing.spec.overlay import Properties
@@ -57,11 +57,11 @@ def default_file() -> Path:
     return Path(str(resources.files("gateway").joinpath("routes.yaml")))
 
 
-MOST_FILE_BYTES: Final = 32 * 1024 * 1024
+MAX_FILE_BYTES: Final = 32 * 1024 * 1024
 
 
 def content_of(path: Path, *, once: bool = False) -> bytes:
-    """A route file's content. Raises RouteFileError if it can't be read or is longer than ``MOST_FILE_BYTES``.
+    """A route file's content. Raises RouteFileError if it can't be read or is longer than ``MAX_FILE_BYTES``.
 
     ``once``: the file is read only this once, so it may be a pipe. Otherwise it must be a regular file, which has the
     same content when it is read again, and never blocks the reader.
@@ -70,13 +70,13 @@ def content_of(path: Path, *, once: bool = False) -> bytes:
         if not once and not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
             raise OSError("it is not a regular file")
         with path.open("rb") as file:
-            data = file.read(MOST_FILE_BYTES + 1)
-        if len(data) > MOST_FILE_BYTES:
-            raise OSError(f"it is longer than {MOST_FILE_BYTES >> 20} MiB")
+            data = file.read(MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES:
+            raise OSError(f"it is longer than {MAX_FILE_BYTES >> 20} MiB")
     except OSError as error:
-        faults = Faults(str(path))
-        faults.add(1, "file", f"can't be read: {error.strerror or error}")
-        raise RouteFileError(faults.in_order()) from None
+        issues = Issues(str(path))
+        issues.add(1, "file", f"can't be read: {error.strerror or error}")
+        raise RouteFileError(issues.sorted_errors()) from None
     return data
 
 
@@ -89,53 +89,53 @@ def parse(
     file's. CORS is merged by path pattern and the locator by key, and the server wins. Services, gates, access and
     rooms come from the file only. The table's ``warnings`` name what is allowed but probably not intended.
     """
-    faults = Faults(file, properties.places if properties else ())
+    issues = Issues(file, properties.places if properties else ())
     try:
         root = read_document(data, environ)
     except BadDocument as error:
-        faults.add(error.line, "yaml", error.message)
-        raise RouteFileError(faults.in_order()) from None
+        issues.add(error.line, "yaml", error.message)
+        raise RouteFileError(issues.sorted_errors()) from None
     if root is None:
-        faults.add(1, "shape", "the file is empty; write 'routes: []' for a gateway without routes")
-        raise RouteFileError(faults.in_order())
-    own = _sections(root, faults)
+        issues.add(1, "shape", "the file is empty; write 'routes: []' for a gateway without routes")
+        raise RouteFileError(issues.sorted_errors())
+    own = _sections(root, issues)
     over = properties.sections if properties else {}
     sections = {**own, **over}
     default_filters = sections.get("defaultfilters")
     kind_defaults = read_defaults(
-        (own.get("filter"), over.get("filter")), (own.get("predicate"), over.get("predicate")), faults
+        (own.get("filter"), over.get("filter")), (own.get("predicate"), over.get("predicate")), issues
     )
-    routes = read_routes(sections.get("routes"), default_filters, faults, kind_defaults)
-    gates, gate_lines, gate_rooms = read_gates(own.get("gates"), faults)
-    public, public_lines = read_access(own.get("access"), faults)
-    check_overlaps(gates, gate_lines, public, public_lines, faults)
-    own_cors, own_unrouted = read_cors(own.get("cors"), faults)
-    over_cors, over_unrouted = read_cors(over.get("cors"), faults)
+    routes = read_routes(sections.get("routes"), default_filters, issues, kind_defaults)
+    gates, gate_lines, gate_rooms = read_gates(own.get("gates"), issues)
+    public, public_lines = read_access(own.get("access"), issues)
+    check_overlaps(gates, gate_lines, public, public_lines, issues)
+    own_cors, own_unrouted = read_cors(own.get("cors"), issues)
+    over_cors, over_unrouted = read_cors(over.get("cors"), issues)
     table = RouteTable(
         routes=routes,
         gates=gates,
         public=public,
-        rooms=read_rooms(own.get("rooms"), gates, faults),
-        services=read_services(own.get("services"), faults),
+        rooms=read_rooms(own.get("rooms"), gates, issues),
+        services=read_services(own.get("services"), issues),
         # The server's patterns are tried first.
         cors={**over_cors, **own_cors, **over_cors},
         cors_unrouted=own_unrouted or over_unrouted,
         locator=read_locator(
-            own.get("discovery"), over.get("discovery"), default_filters, faults, kind_defaults
+            own.get("discovery"), over.get("discovery"), default_filters, issues, kind_defaults
         ),
-        tokens=read_tokens(properties.tokens if properties else {}, faults),
-        given=read_given(properties.given if properties else {}, environ, faults),
+        tokens=read_tokens(properties.tokens if properties else {}, issues),
+        given=read_given(properties.given if properties else {}, environ, issues),
         source=file,
         digest=digest_of(data),
     )
-    if faults.found:
-        raise RouteFileError(faults.in_order())
+    if issues.errors:
+        raise RouteFileError(issues.sorted_errors())
     lines = Lines(
         {**gate_lines, **public_lines}, gate_rooms, lines_of(own.get("rooms")), lines_of(own.get("services"))
     )
-    warn_of(table, lines, faults, gates_named="gates" in own)
-    warn_of_size(table, lines.calls, faults)
-    return dataclasses.replace(table, warnings=faults.warnings())
+    warn_of(table, lines, issues, gates_named="gates" in own)
+    warn_of_size(table, lines.calls, issues)
+    return dataclasses.replace(table, warnings=issues.warnings())
 
 
 def digest_of(data: bytes) -> bytes:
@@ -143,7 +143,7 @@ def digest_of(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def _sections(root: Fields, faults: Faults) -> dict[str, Node]:
+def _sections(root: Fields, issues: Issues) -> dict[str, Node]:
     """All sections by plain key. Spring's sections get the keys of the gateway's own."""
     sections: dict[str, Node] = {}
     spring = next((key for key in root.entries if key.lower() == SPRING), None)
@@ -152,17 +152,17 @@ def _sections(root: Fields, faults: Faults) -> dict[str, Node]:
         if plain in FILE.by_plain_name:
             sections[plain] = node
         elif key != spring and not (spring is not None and plain in SPRING_TOP):
-            faults.add(root.lines.get(key, 1), "key", unknown("section", key, (*FILE.names, SPRING)))
-    for plain, node in _spring_sections(root.entries[spring], faults).items() if spring else ():
+            issues.add(root.lines.get(key, 1), "key", unknown("section", key, (*FILE.names, SPRING)))
+    for plain, node in _spring_sections(root.entries[spring], issues).items() if spring else ():
         if plain in sections:
-            faults.add(
+            issues.add(
                 node.line, "shape", f"{plain} is there twice: in the gateway's own shape and in Spring's"
             )
         sections[plain] = node
     return sections
 
 
-def _spring_sections(node: Node, faults: Faults) -> dict[str, Node]:
+def _spring_sections(node: Node, issues: Issues) -> dict[str, Node]:
     gateway = _below(_below(node, "cloud"), "gateway")
     sections: dict[str, Node] = {}
     for place in (gateway, _below(_below(gateway, "server"), "webflux")):
@@ -176,14 +176,14 @@ def _spring_sections(node: Node, faults: Faults) -> dict[str, Node]:
                 sections[plain_name(SPRING_SECTIONS[plain].name)] = value
             elif plain not in _SPRING_GATEWAY and not (place is gateway and plain in ("server", "mvc")):
                 line = place.lines.get(key, place.line)
-                faults.add(
+                issues.add(
                     line,
                     "key",
                     unknown("key of the gateway", key, (each.spring for each in SPRING_SECTIONS.values())),
                 )
             elif plain in _WITHOUT_EFFECT:
                 line = place.lines.get(key, place.line)
-                faults.warn(line, "no-effect", f"{key} has no effect: {_WITHOUT_EFFECT[plain]}")
+                issues.warn(line, "no-effect", f"{key} has no effect: {_WITHOUT_EFFECT[plain]}")
     return sections
 
 

@@ -16,7 +16,7 @@ from gateway.routing.route import Route
 from gateway.routing.spec.arguments import Definition, Value, read_definitions
 from gateway.routing.spec.defaults import Defaults
 from gateway.routing.spec.document import Fields, Items, Node, Text, filled
-from gateway.routing.spec.faults import Faults, RuleViolation, unknown
+from gateway.routing.spec.issues import Issues, RuleViolation, unknown
 from gateway.routing.spec.model import DISCOVERY, LOCATOR
 from gateway.routing.spec.routes import read_routes
 from gateway.routing.spec.sections import fields_of, texts
@@ -42,14 +42,14 @@ class Locator:
     kind_defaults: Defaults = field(default_factory=Defaults)
     line: int = 0
 
-    def routes(self, names: Iterable[str], faults: Faults) -> tuple[Route, ...]:
-        """A route for each name, in this order. Errors in the expressions are added to ``faults``."""
+    def routes(self, names: Iterable[str], issues: Issues) -> tuple[Route, ...]:
+        """A route for each name, in this order. Errors in the expressions are added to ``issues``."""
         nodes: list[Node] = []
         try:
             nodes = [self._route(name) for name in names]
         except RuleViolation as error:
-            faults.broken(self.line, error)
-        return read_routes(Items(tuple(nodes), self.line), self.default_filters, faults, self.kind_defaults)
+            issues.add_violation(self.line, error)
+        return read_routes(Items(tuple(nodes), self.line), self.default_filters, issues, self.kind_defaults)
 
     def _route(self, name: str) -> Node:
         return Fields(
@@ -100,45 +100,45 @@ def read_locator(
     node: Node | None,
     over: Node | None,
     default_filters: Node | None,
-    faults: Faults,
+    issues: Issues,
     kind_defaults: Defaults,
 ) -> Locator | None:
     """The locator of ``discovery:``; None unless it is enabled. Keys of ``over`` replace those of ``node``.
     ``kind_defaults`` apply to all its filters and predicates of a kind."""
-    fields = {**_fields(node, faults), **_fields(over, faults)}
-    before = len(faults.found)
-    enabled = _flag(fields.get("enabled"), "enabled", False, faults)
-    _flag(fields.get("lowercaseserviceid"), "lower-case-service-id", True, faults)
-    if not _flag(fields.get("includeexpression"), "include-expression", True, faults):
+    fields = {**_fields(node, issues), **_fields(over, issues)}
+    before = len(issues.errors)
+    enabled = _flag(fields.get("enabled"), "enabled", False, issues)
+    _flag(fields.get("lowercaseserviceid"), "lower-case-service-id", True, issues)
+    if not _flag(fields.get("includeexpression"), "include-expression", True, issues):
         enabled = False
-    if not enabled or len(faults.found) > before:
+    if not enabled or len(issues.errors) > before:
         return None
     default = Locator()
     place = next(iter(fields.values()))
     locator = Locator(
-        _text(fields.get("routeidprefix"), "route-id-prefix", default.prefix, faults),
-        _text(fields.get("urlexpression"), "url-expression", default.url, faults),
-        _definitions(fields, "predicates", default.predicates, faults),
-        _definitions(fields, "filters", default.filters, faults),
-        frozenset(text.value.lower() for text in texts(fields.get("exclude"), "exclude", faults)),
+        _text(fields.get("routeidprefix"), "route-id-prefix", default.prefix, issues),
+        _text(fields.get("urlexpression"), "url-expression", default.url, issues),
+        _definitions(fields, "predicates", default.predicates, issues),
+        _definitions(fields, "filters", default.filters, issues),
+        frozenset(text.value.lower() for text in texts(fields.get("exclude"), "exclude", issues)),
         default_filters,
         kind_defaults,
         place.line,
     )
-    if len(faults.found) == before:
+    if len(issues.errors) == before:
         # An error in an expression shows with any name.
-        locator.routes(("service",), faults)
+        locator.routes(("service",), issues)
     return locator
 
 
-def _fields(node: Node | None, faults: Faults) -> Mapping[str, Node]:
+def _fields(node: Node | None, issues: Issues) -> Mapping[str, Node]:
     below = node.expanded() if isinstance(node, Fields) else node
-    locator = fields_of(below, DISCOVERY, faults).get("locator")
+    locator = fields_of(below, DISCOVERY, issues).get("locator")
     locator = locator.expanded() if isinstance(locator, Fields) else locator
-    return fields_of(locator, LOCATOR, faults)
+    return fields_of(locator, LOCATOR, issues)
 
 
-def _text(node: Node | None, key: str, default: str, faults: Faults) -> str:
+def _text(node: Node | None, key: str, default: str, issues: Issues) -> str:
     if node is None or (isinstance(node, Text) and node.null):
         return default
     try:
@@ -146,20 +146,20 @@ def _text(node: Node | None, key: str, default: str, faults: Faults) -> str:
             return filled(node)
         raise RuleViolation("shape", f"{key} must be a text")
     except RuleViolation as error:
-        faults.broken(node.line, error)
+        issues.add_violation(node.line, error)
         return default
 
 
-def _flag(node: Node | None, key: str, default: bool, faults: Faults) -> bool:
-    text = _text(node, key, str(default), faults).lower()
+def _flag(node: Node | None, key: str, default: bool, issues: Issues) -> bool:
+    text = _text(node, key, str(default), issues).lower()
     if text not in ("true", "false"):
-        faults.add(node.line if node else 1, "locator", unknown(f"value of {key}", text, ("true", "false")))
+        issues.add(node.line if node else 1, "locator", unknown(f"value of {key}", text, ("true", "false")))
     return text == "true"
 
 
 def _definitions(
-    fields: Mapping[str, Node], key: str, default: tuple[Definition, ...], faults: Faults
+    fields: Mapping[str, Node], key: str, default: tuple[Definition, ...], issues: Issues
 ) -> tuple[Definition, ...]:
     if key not in fields:
         return default
-    return tuple(read_definitions(fields[key], key, faults, None, bare=key == "filters"))
+    return tuple(read_definitions(fields[key], key, issues, None, bare=key == "filters"))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.routing.spec.document import Node
-from gateway.routing.spec.faults import Place
+from gateway.routing.spec.issues import Place
 
 
 @dataclass(frozen=True, slots=True)

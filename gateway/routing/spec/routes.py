@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from gateway.routing.cors import CorsRule, doubtful_values, parse_cors
-from gateway.routing.filters.base import Bare, Filter, Simple
-from gateway.routing.kinds import make_filter, make_predicate
+from gateway.routing.factories import make_filter, make_predicate
+from gateway.routing.filters.base import Filter, FunctionFilter, LeadingSlashCheck
 from gateway.routing.patterns import PathPattern
 from gateway.routing.predicates import Path, Predicate, Weight
 from gateway.routing.route import NOWHERE, Route, Upstream, parse_uri
 from gateway.routing.spec.arguments import Definition, Warn, read_definitions
 from gateway.routing.spec.defaults import Defaults
 from gateway.routing.spec.document import Fields, Node, Text, as_items, filled, plain
-from gateway.routing.spec.faults import Faults, RuleViolation, unknown
+from gateway.routing.spec.issues import Issues, RuleViolation, unknown
 from gateway.routing.spec.model import ROUTE
 from gateway.routing.spec.value_types import FLAG, ORDER, TIMEOUT
 
@@ -75,43 +75,43 @@ _UNREADABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def read_routes(
-    node: Node | None, default_filters: Node | None, faults: Faults, kind_defaults: Defaults
+    node: Node | None, default_filters: Node | None, issues: Issues, kind_defaults: Defaults
 ) -> tuple[Route, ...]:
     """Return the valid routes in the order in which they are tried. ``kind_defaults`` apply to all filters and
     predicates of a kind."""
-    definitions = read_definitions(default_filters, "filters", faults, None, bare=True)
-    defaults = _make(definitions, make_filter, faults, None, kind_defaults)
+    definitions = read_definitions(default_filters, "filters", issues, None, bare=True)
+    defaults = _make(definitions, make_filter, issues, None, kind_defaults)
     if node is None or (isinstance(node, Text) and node.null):
-        faults.add(
+        issues.add(
             node.line if node else 1, "shape", "there are no routes; write 'routes: []' if that is meant"
         )
         return ()
     items = as_items(node)
     if items is None and not (isinstance(node, Fields) and not node.entries):
-        faults.add(node.line, "shape", "routes must be a list")
+        issues.add(node.line, "shape", "routes must be a list")
         return ()
     routes: list[Route] = []
     seen: dict[str, int] = {}
     for position, item in enumerate(items.items if items else (), 1):
-        route = _RouteReader(item, position, defaults, faults, kind_defaults).read()
+        route = _RouteReader(item, position, defaults, issues, kind_defaults).read()
         if route is None:
             continue
         if route.id in seen:
-            message = f"{faults.where(seen[route.id])} has a route of this id already"
-            faults.add(route.line, "route-id", message, route.id)
+            message = f"{issues.where(seen[route.id])} has a route of this id already"
+            issues.add(route.line, "route-id", message, route.id)
         seen.setdefault(route.id, route.line)
         routes.append(route)
-    _check_weights(routes, faults)
+    _check_weights(routes, issues)
     return tuple(sorted(routes, key=lambda route: route.order))
 
 
 def _make(
     definitions: Iterable[Definition],
     make: Callable[[Definition, Warn, Defaults], T],
-    faults: Faults,
+    issues: Issues,
     route_id: str | None,
     kind_defaults: Defaults,
-    sound: Callable[[Bare, Sequence[T]], bool] = lambda bare, before: False,
+    sound: Callable[[LeadingSlashCheck, Sequence[T]], bool] = lambda slash_check, before: False,
 ) -> list[T]:
     """Make the predicates or filters of a route. ``sound`` returns whether a filter that may leave a path without a
     leading slash can't do so after those before it."""
@@ -119,29 +119,29 @@ def _make(
     for definition in definitions:
 
         def warn(rule: str, message: str, line: int = definition.line) -> None:
-            faults.warn(line, rule, message, route_id)
+            issues.warn(line, rule, message, route_id)
 
         try:
             one = make(definition, warn, kind_defaults)
         except RuleViolation as error:
-            faults.broken(definition.line, error, route_id)
+            issues.add_violation(definition.line, error, route_id)
             continue
-        if isinstance(one, Simple) and one.bare and not sound(one.bare, made):
-            warn("path", one.bare.warning)
+        if isinstance(one, FunctionFilter) and one.slash_check and not sound(one.slash_check, made):
+            warn("path", one.slash_check.warning)
         made.append(one)
     return made
 
 
-def _stays_sound(bare: Bare, predicates: Iterable[Predicate]) -> bool:
+def _stays_sound(slash_check: LeadingSlashCheck, predicates: Iterable[Predicate]) -> bool:
     """Whether a filter keeps the leading slash of all paths that a route takes, as far as their beginning shows."""
     return any(
-        all(_stays_sound_below(bare, pattern) for pattern in each.patterns)
+        all(_stays_sound_below(slash_check, pattern) for pattern in each.patterns)
         for each in predicates
         if isinstance(each, Path)
     )
 
 
-def _stays_sound_below(bare: Bare, pattern: PathPattern) -> bool:
+def _stays_sound_below(slash_check: LeadingSlashCheck, pattern: PathPattern) -> bool:
     literals = pattern.first_literals()
     beginning = "".join(f"/{literal}" for literal in literals)
     if _PLAIN_PATH.fullmatch(beginning) is None:
@@ -149,34 +149,34 @@ def _stays_sound_below(bare: Bare, pattern: PathPattern) -> bool:
     whole = len(literals) == len(pattern.segments)
     below = (f"{beginning}/x", f"{beginning}/x/x") if not whole or pattern.tail is not None else ()
     paths = [beginning, *below] if whole else below
-    return all(bare.becomes(path).startswith("/") for path in paths)
+    return all(slash_check.becomes(path).startswith("/") for path in paths)
 
 
-def _check_weights(routes: list[Route], faults: Faults) -> None:
+def _check_weights(routes: list[Route], issues: Issues) -> None:
     totals: dict[str, int] = {}
     for route in routes:
         weights = [predicate for predicate in route.predicates if isinstance(predicate, Weight)]
         if len(weights) > 1:
-            faults.add(route.line, "argument", "a route can have one Weight only", route.id)
+            issues.add(route.line, "argument", "a route can have one Weight only", route.id)
         for weight in weights:
             totals[weight.group] = totals.get(weight.group, 0) + weight.weight
     for route in routes:
         for predicate in route.predicates:
             if isinstance(predicate, Weight) and not totals[predicate.group]:
                 message = f"all weights of the group {predicate.group!r} are 0"
-                faults.add(route.line, "argument", message, route.id)
+                issues.add(route.line, "argument", message, route.id)
 
 
 class _RouteReader:
     """Reads one route."""
 
     def __init__(
-        self, node: Node, position: int, defaults: list[Filter], faults: Faults, kind_defaults: Defaults
+        self, node: Node, position: int, defaults: list[Filter], issues: Issues, kind_defaults: Defaults
     ) -> None:
         self.node = node
         self.defaults = defaults
         self.kind_defaults = kind_defaults
-        self.faults = faults
+        self.issues = issues
         self.route_id = f"route-{position}"
 
     def read(self) -> Route | None:
@@ -184,27 +184,27 @@ class _RouteReader:
         fields = self._fields()
         if fields is None:
             return None
-        before = len(self.faults.found)
+        before = len(self.issues.errors)
         self._read_id(fields.get("id"))
         upstream = self._upstream(fields.get("uri"))
         predicates = self._predicates(fields.get("predicates"))
         definitions = self._definitions(fields.get("filters"), "filters")
 
-        def sound(bare: Bare, before: Sequence[Filter]) -> bool:
+        def sound(slash_check: LeadingSlashCheck, before: Sequence[Filter]) -> bool:
             as_called = not any(each.by_path for each in (*self.defaults, *before))
-            return as_called and _stays_sound(bare, predicates)
+            return as_called and _stays_sound(slash_check, predicates)
 
-        own = _make(definitions, make_filter, self.faults, self.route_id, self.kind_defaults, sound)
+        own = _make(definitions, make_filter, self.issues, self.route_id, self.kind_defaults, sound)
         order = self._order(fields.get("order"))
         meaning = self._metadata(fields.get("metadata"))
-        if len(self.faults.found) == before:
+        if len(self.issues.errors) == before:
             if upstream is not None and upstream.scheme == NOWHERE and not any(each.answers for each in own):
                 self._fault(
                     self.node.line, "uri", f"{upstream.uri} leads nowhere; only a route with RedirectTo may"
                 )
             self._check_variables(predicates, [*self.defaults, *own])
         enabled = self._flag(fields.get("enabled"), "enabled", default=True)
-        if len(self.faults.found) > before or upstream is None or not enabled:
+        if len(self.issues.errors) > before or upstream is None or not enabled:
             return None
         numbered = _interleaved(self.defaults, own)
         return Route(
@@ -223,7 +223,7 @@ class _RouteReader:
         )
 
     def _fault(self, line: int, rule: str, message: str) -> None:
-        self.faults.add(line, rule, message, self.route_id)
+        self.issues.add(line, rule, message, self.route_id)
 
     def _fields(self) -> dict[str, Node] | None:
         node = self.node
@@ -266,7 +266,7 @@ class _RouteReader:
         try:
             return filled(node)
         except RuleViolation as error:
-            self.faults.broken(node.line, error, self.route_id)
+            self.issues.add_violation(node.line, error, self.route_id)
             return ""
 
     def _read_id(self, node: Node | None) -> None:
@@ -277,24 +277,24 @@ class _RouteReader:
             self._fault(self.node.line, "route-id", "an id is a line of at most 200 characters")
 
     def _upstream(self, node: Node | None) -> Upstream | None:
-        before = len(self.faults.found)
+        before = len(self.issues.errors)
         text = self._text(node, "uri")
-        if len(self.faults.found) > before:
+        if len(self.issues.errors) > before:
             return None
         try:
             return parse_uri(text)
         except RuleViolation as error:
-            self.faults.broken(node.line if node else self.node.line, error, self.route_id)
+            self.issues.add_violation(node.line if node else self.node.line, error, self.route_id)
             return None
 
     def _definitions(self, node: Node | None, key: str) -> Iterable[Definition]:
-        return read_definitions(node, key, self.faults, self.route_id, bare=key == "filters")
+        return read_definitions(node, key, self.issues, self.route_id, bare=key == "filters")
 
     def _predicates(self, node: Node | None) -> list[Predicate]:
-        before = len(self.faults.found)
+        before = len(self.issues.errors)
         definitions = self._definitions(node, "predicates")
-        made = _make(definitions, make_predicate, self.faults, self.route_id, self.kind_defaults)
-        if not made and len(self.faults.found) == before:
+        made = _make(definitions, make_predicate, self.issues, self.route_id, self.kind_defaults)
+        if not made and len(self.issues.errors) == before:
             self._fault(
                 self.node.line, "shape", "a route needs at least one predicate (Path=/** takes everything)"
             )
@@ -322,10 +322,10 @@ class _RouteReader:
         try:
             metadata = read_metadata(node)
             for text in doubtful_values(metadata.cors) if metadata.cors else ():
-                self.faults.warn(node.line if node else self.node.line, "cors", text, self.route_id)
+                self.issues.warn(node.line if node else self.node.line, "cors", text, self.route_id)
             return metadata
         except RuleViolation as error:
-            self.faults.broken(node.line if node else self.node.line, error, self.route_id)
+            self.issues.add_violation(node.line if node else self.node.line, error, self.route_id)
             return Metadata()
 
     def _check_variables(self, predicates: list[Predicate], filters: list[Filter]) -> None:

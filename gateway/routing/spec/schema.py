@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
 
-from gateway.routing.kinds import FILTERS, PREDICATES
+from gateway.routing.factories import FILTERS, PREDICATES
 from gateway.routing.spec.arguments import Arg, Factory
 from gateway.routing.spec.model import (
     FILE,

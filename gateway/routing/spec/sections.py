@@ -11,14 +11,14 @@ from gateway.routing.gates import DEFAULT_ROOM, Gate, RoomLimits
 from gateway.routing.patterns import compile_pattern
 from gateway.routing.route import parse_instance
 from gateway.routing.spec.document import Fields, Items, Node, Text, filled, plain, plain_name
-from gateway.routing.spec.faults import Faults, RuleViolation, unknown
+from gateway.routing.spec.issues import Issues, RuleViolation, unknown
 from gateway.routing.spec.model import ACCESS, CORS, GATE, ROOM, Keys
 from gateway.routing.spec.value_types import CAPACITY, DURATION, FLAG, ROOM_NAME, ValueType
 
 T = TypeVar("T")
 
 
-def texts(node: Node | None, key: str, faults: Faults) -> list[Text]:
+def texts(node: Node | None, key: str, issues: Issues) -> list[Text]:
     """The texts of a list, or a single text. Anything else is reported."""
     if node is None or (isinstance(node, Text) and node.null):
         return []
@@ -30,30 +30,30 @@ def texts(node: Node | None, key: str, faults: Faults) -> list[Text]:
                 raise RuleViolation("shape", f"{key} must be a list of texts")
             found.append(Text(filled(item), item.line))
         except RuleViolation as error:
-            faults.broken(item.line, error)
+            issues.add_violation(item.line, error)
     return found
 
 
-def fields_of(node: Node | None, allowed: Keys, faults: Faults, title: str = "") -> dict[str, Node]:
+def fields_of(node: Node | None, allowed: Keys, issues: Issues, title: str = "") -> dict[str, Node]:
     """The entries of a mapping by plain name. Unknown keys are reported. ``title`` replaces the title of ``allowed`` in
     faults."""
     title = title or allowed.title
     if not isinstance(node, Fields):
-        _expect_mapping(node, title, faults)
+        _expect_mapping(node, title, issues)
         return {}
     found = {}
     for name, value in node.entries.items():
         if plain_name(name) not in allowed.by_plain_name:
             line = node.lines.get(name, node.line)
-            faults.add(line, "key", unknown(f"key in {title}", name, allowed.names))
+            issues.add(line, "key", unknown(f"key in {title}", name, allowed.names))
         found[plain_name(name)] = value
     return found
 
 
-def _expect_mapping(node: Node | None, title: str, faults: Faults) -> None:
+def _expect_mapping(node: Node | None, title: str, issues: Issues) -> None:
     """Report ``node``, which is not a mapping, unless it is absent or null."""
     if node is not None and not (isinstance(node, Text) and node.null):
-        faults.add(node.line, "shape", f"{title} must be a mapping")
+        issues.add(node.line, "shape", f"{title} must be a mapping")
 
 
 def lines_of(node: Node | None) -> dict[str, int]:
@@ -61,48 +61,48 @@ def lines_of(node: Node | None) -> dict[str, int]:
     return {key: node.lines.get(key, node.line) for key in node.entries} if isinstance(node, Fields) else {}
 
 
-def read_services(node: Node | None, faults: Faults) -> dict[str, tuple[str, ...]]:
+def read_services(node: Node | None, issues: Issues) -> dict[str, tuple[str, ...]]:
     """Static instances by lower-case service name. A text may hold several, separated by commas, or none."""
     if not isinstance(node, Fields):
-        _expect_mapping(node, "services", faults)
+        _expect_mapping(node, "services", issues)
         return {}
     services: dict[str, tuple[str, ...]] = {}
     for name, value in node.entries.items():
         urls = []
-        for text in texts(value, f"services.{name}", faults):
+        for text in texts(value, f"services.{name}", issues):
             for part in filter(None, (part.strip() for part in text.value.split(","))):
                 try:
                     urls.append(parse_instance(part))
                 except RuleViolation as error:
-                    faults.broken(text.line, error)
+                    issues.add_violation(text.line, error)
         services[name.lower()] = tuple(dict.fromkeys(urls))
     return services
 
 
-def _calls(node: Node | None, key: str, faults: Faults) -> list[tuple[int, CallPattern]]:
+def _calls(node: Node | None, key: str, issues: Issues) -> list[tuple[int, CallPattern]]:
     found = []
-    for text in texts(node, key, faults):
+    for text in texts(node, key, issues):
         try:
             call = parse_call(text.value)
             for warning in call.pattern.warnings:
-                faults.warn(text.line, "regex", warning)
+                issues.warn(text.line, "regex", warning)
             found.append((text.line, call))
         except RuleViolation as error:
-            faults.broken(text.line, error)
+            issues.add_violation(text.line, error)
     return found
 
 
-def _room(node: Node | None, line: int, faults: Faults) -> str:
+def _room(node: Node | None, line: int, issues: Issues) -> str:
     if node is None:
         return DEFAULT_ROOM
     text = node.value if isinstance(node, Text) and not node.null else ""
     if ROOM_NAME.read(text) is None:
-        faults.add(line, "room", f"{text!r} is no name of a room; {ROOM_NAME.wanted}")
+        issues.add(line, "room", f"{text!r} is no name of a room; {ROOM_NAME.wanted}")
     return text
 
 
 def read_gates(
-    node: Node | None, faults: Faults
+    node: Node | None, issues: Issues
 ) -> tuple[tuple[Gate, ...], dict[CallPattern, int], dict[str, int]]:
     """The gates, the line of each of their calls, and the line of each room's first gate. Only calls that the file
     names are gated."""
@@ -113,32 +113,32 @@ def read_gates(
     rooms: dict[str, int] = {}
     items = node.items if isinstance(node, Items) else ()
     if not isinstance(node, Items) and not (isinstance(node, Text) and node.null):
-        faults.add(node.line, "shape", "gates must be a list")
+        issues.add(node.line, "shape", "gates must be a list")
     for item in items:
-        fields = fields_of(item, GATE, faults)
-        room = _room(fields.get("room"), item.line, faults)
-        calls = _calls(fields.get("calls"), "calls", faults)
-        renews = _calls(fields.get("renews"), "renews", faults)
+        fields = fields_of(item, GATE, issues)
+        room = _room(fields.get("room"), item.line, issues)
+        calls = _calls(fields.get("calls"), "calls", issues)
+        renews = _calls(fields.get("renews"), "renews", issues)
         if not calls and not renews:
             message = f"the gate of room {room!r} has neither calls nor renews, so it protects nothing: name its calls"
-            faults.warn(item.line, "gate-empty", message)
+            issues.warn(item.line, "gate-empty", message)
         lines.update({call: line for line, call in (*renews, *calls)})
         rooms.setdefault(room, item.line)
         gates.append(Gate(room, tuple(call for _, call in calls), tuple(call for _, call in renews)))
     return tuple(gates), lines, rooms
 
 
-def read_access(node: Node | None, faults: Faults) -> tuple[tuple[CallPattern, ...], dict[CallPattern, int]]:
+def read_access(node: Node | None, issues: Issues) -> tuple[tuple[CallPattern, ...], dict[CallPattern, int]]:
     """The public calls, and the line of each. Only calls that the file names are public.
 
     ``defaults: true`` once added the calls of one system. It has no effect any more and causes a warning.
     """
-    fields = fields_of(node, ACCESS, faults)
-    calls = _calls(fields.get("public"), "public", faults)
+    fields = fields_of(node, ACCESS, issues)
+    calls = _calls(fields.get("public"), "public", issues)
     defaults = fields.get("defaults")
-    if defaults is not None and _value(defaults, "defaults", FLAG, "shape", faults):
+    if defaults is not None and _value(defaults, "defaults", FLAG, "shape", issues):
         message = "defaults: true has no effect: no call is open by default; name the open calls under public"
-        faults.warn(defaults.line, "access", message)
+        issues.warn(defaults.line, "access", message)
     return tuple(call for _, call in calls), {call: line for line, call in calls}
 
 
@@ -147,7 +147,7 @@ def check_overlaps(
     gate_lines: dict[CallPattern, int],
     public: Iterable[CallPattern],
     public_lines: dict[CallPattern, int],
-    faults: Faults,
+    issues: Issues,
 ) -> None:
     """Report every call that is both gated and public."""
     for gate in gates:
@@ -157,59 +157,59 @@ def check_overlaps(
                     continue
                 line = public_lines.get(opened) or gate_lines.get(gated) or 1
                 message = f"'{gated}' is gated (room {gate.room}) and '{opened}' is public"
-                faults.add(line, "gated-and-public", message)
+                issues.add(line, "gated-and-public", message)
 
 
-def read_rooms(node: Node | None, gates: Iterable[Gate], faults: Faults) -> dict[str, RoomLimits]:
+def read_rooms(node: Node | None, gates: Iterable[Gate], issues: Issues) -> dict[str, RoomLimits]:
     """Limits by room, for ``default``, every room that a gate names, and the rooms in the file."""
     rooms = {DEFAULT_ROOM: RoomLimits(), **{gate.room: RoomLimits() for gate in gates}}
     if not isinstance(node, Fields):
-        _expect_mapping(node, "rooms", faults)
+        _expect_mapping(node, "rooms", issues)
         return rooms
     for name, value in node.entries.items():
         line = node.lines.get(name, node.line)
-        _room(Text(name, line), line, faults)
-        fields = fields_of(value, ROOM, faults, f"rooms.{name}")
+        _room(Text(name, line), line, issues)
+        fields = fields_of(value, ROOM, issues, f"rooms.{name}")
         rooms[name] = RoomLimits(
-            _value(fields.get("capacity"), "capacity", CAPACITY, "room", faults),
-            _value(fields.get("duration"), "duration", DURATION, "room", faults),
+            _value(fields.get("capacity"), "capacity", CAPACITY, "room", issues),
+            _value(fields.get("duration"), "duration", DURATION, "room", issues),
         )
     return rooms
 
 
-def _value(node: Node | None, key: str, of: ValueType[T], rule: str, faults: Faults) -> T | None:
+def _value(node: Node | None, key: str, of: ValueType[T], rule: str, issues: Issues) -> T | None:
     """A single value; None if there is none. A value that is not allowed is reported, and None is returned."""
     if node is None:
         return None
     value = of.read(node.value) if isinstance(node, Text) else None
     if value is None:
-        faults.add(node.line, rule, f"{key} must be {of.wanted}")
+        issues.add(node.line, rule, f"{key} must be {of.wanted}")
     return value
 
 
-def read_cors(node: Node | None, faults: Faults) -> tuple[dict[str, CorsRule], bool]:
+def read_cors(node: Node | None, issues: Issues) -> tuple[dict[str, CorsRule], bool]:
     """CORS rules by path pattern, and whether they also apply to requests that no route takes. Spring writes the
     patterns as ``'[/**]'``; the brackets may be left out."""
-    fields = fields_of(node, CORS, faults)
+    fields = fields_of(node, CORS, issues)
     key = "add-to-simple-url-handler-mapping"
-    unrouted = bool(_value(fields.get(plain_name(key)), key, FLAG, "cors", faults))
+    unrouted = bool(_value(fields.get(plain_name(key)), key, FLAG, "cors", issues))
     configurations = fields.get("corsconfigurations")
     rules: dict[str, CorsRule] = {}
     if not isinstance(configurations, Fields):
-        _expect_mapping(configurations, "cors-configurations", faults)
+        _expect_mapping(configurations, "cors-configurations", issues)
         return rules, unrouted
     for key, value in configurations.entries.items():
         line = configurations.lines.get(key, configurations.line)
         try:
             pattern = compile_pattern(key[1:-1] if key.startswith("[") and key.endswith("]") else key)
             for warning in pattern.warnings:
-                faults.warn(line, "regex", warning)
+                issues.warn(line, "regex", warning)
             values = plain(value)
             if not isinstance(values, dict):
                 raise RuleViolation("cors", f"the CORS configuration of {pattern.source} must be a mapping")
             rule = rules[pattern.source] = parse_cors(values)
             for text in doubtful_values(rule):
-                faults.warn(line, "cors", f"{pattern.source}: {text}")
+                issues.warn(line, "cors", f"{pattern.source}: {text}")
         except RuleViolation as error:
-            faults.broken(line, error)
+            issues.add_violation(line, error)
     return rules, unrouted

@@ -20,19 +20,19 @@ from gateway.routing.path import MAX_TARGET, Target
 from gateway.routing.patterns import PathPattern, compile_pattern, without_variables
 from gateway.routing.predicates import Cookie, Header, Method, Path, Query
 from gateway.routing.route import Route
-from gateway.routing.spec.faults import Faults
+from gateway.routing.spec.issues import Issues
 from gateway.routing.table import RouteTable
 
-_FEW: Final = 50
+_MIN_RULES: Final = 50
 """Up to this many rules of a kind never take too long. A single regex may; it has its own warning."""
 _SAMPLES: Final = 12
-_MOST_NAMED: Final = 50
+_MAX_NAMED: Final = 50
 _VALUE: Final = "a b"
 
 T = TypeVar("T")
 
 
-def warn_of_size(table: RouteTable, lines: Mapping[CallPattern, int], faults: Faults) -> None:
+def warn_of_size(table: RouteTable, lines: Mapping[CallPattern, int], issues: Issues) -> None:
     """Warn once about each kind of rules that a sample request takes too long to be compared with."""
     told: set[str] = set()
     headers, query = _named(table.routes)
@@ -40,12 +40,12 @@ def warn_of_size(table: RouteTable, lines: Mapping[CallPattern, int], faults: Fa
         path = _path(pattern)
         if len(path) > MAX_TARGET:
             continue
-        facts = RequestAttributes(
+        request = RequestAttributes(
             method, Target(path, quote(path), query, bool(query)), headers, "", "a", "http"
         )
         try:
             # Filters change most paths, and gates are matched with both paths.
-            found = table.too_many(facts, f"{path}/a")
+            found = table.too_many(request, f"{path}/a")
         except BadRequest:
             continue
         for what in found:
@@ -57,7 +57,7 @@ def warn_of_size(table: RouteTable, lines: Mapping[CallPattern, int], faults: Fa
                     f"that such calls are {fate}: begin paths with different fixed texts, give hosts and "
                     "values of headers without wildcards, or have fewer"
                 )
-                faults.warn(line, "too-many", message)
+                issues.warn(line, "too-many", message)
 
 
 def _named(routes: Iterable[Route]) -> tuple[CIMultiDict[str], str]:
@@ -66,11 +66,11 @@ def _named(routes: Iterable[Route]) -> tuple[CIMultiDict[str], str]:
     cookies: dict[str, None] = {}
     parameters: dict[str, None] = {}
     for predicate in chain.from_iterable(route.predicates for route in routes):
-        if isinstance(predicate, Header) and len(headers) < _MOST_NAMED:
+        if isinstance(predicate, Header) and len(headers) < _MAX_NAMED:
             headers[predicate.header] = _VALUE
-        elif isinstance(predicate, Cookie) and len(cookies) < _MOST_NAMED:
+        elif isinstance(predicate, Cookie) and len(cookies) < _MAX_NAMED:
             cookies[predicate.name] = None
-        elif isinstance(predicate, Query) and len(parameters) < _MOST_NAMED:
+        elif isinstance(predicate, Query) and len(parameters) < _MAX_NAMED:
             parameters[predicate.param] = None
     if cookies:
         headers["Cookie"] = "; ".join(f"{name}=a" for name in cookies)
@@ -90,7 +90,7 @@ def _samples(table: RouteTable, lines: Mapping[CallPattern, int]) -> Iterator[tu
 
 def _spread(rules: Sequence[T]) -> Sequence[T]:
     """Some of the rules, including the last one, if there are many; none if there are few."""
-    return rules[:: -max(1, len(rules) // _SAMPLES)] if len(rules) > _FEW else ()
+    return rules[:: -max(1, len(rules) // _SAMPLES)] if len(rules) > _MIN_RULES else ()
 
 
 def _method(route: Route) -> str:

@@ -14,10 +14,10 @@ from typing import Final, Generic, TypeVar
 T_co = TypeVar("T_co", covariant=True)
 
 _PLACEHOLDER: Final = r"\$\{"
-_LONGEST_NUMBER: Final = 999_999_999
+_MAX_NUMBER: Final = 999_999_999
 _INT32: Final = range(-(2**31), 2**31)
 # Redis counts in milliseconds, so a shorter time would become 0 there.
-_SHORTEST: Final = 0.001
+_MIN_SECONDS: Final = 0.001
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 _UNITS: Final = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
 
@@ -68,13 +68,13 @@ def whole(lowest: int) -> ValueType[int]:
     def make(match: re.Match[str]) -> int | None:
         return int(match[0]) if int(match[0]) >= lowest else None
 
-    bounds = {"minimum": lowest, "maximum": _LONGEST_NUMBER}
+    bounds = {"minimum": lowest, "maximum": _MAX_NUMBER}
     return ValueType(f"a whole number from {lowest}", r"[+-]?\d{1,9}", make, ("integer",), bounds)
 
 
 def _duration(match: re.Match[str]) -> float | None:
     seconds = float(match[1]) * _SECONDS[match[2]]
-    return seconds if seconds >= _SHORTEST else None
+    return seconds if seconds >= _MIN_SECONDS else None
 
 
 def _order(match: re.Match[str]) -> int | None:
@@ -102,14 +102,14 @@ CAPACITY: Final[ValueType[int]] = ValueType(
     r"\d{1,9}",
     lambda match: int(match[0]),
     ("integer",),
-    {"minimum": 0, "maximum": _LONGEST_NUMBER},
+    {"minimum": 0, "maximum": _MAX_NUMBER},
 )
 DURATION: Final[ValueType[float]] = ValueType(
     "seconds from 0.001, or 90s, 4m, 1h",
     r"(?!0+(?:\.0+)?(?:ms|s|m|h)?$|0+\.\d+ms$)(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)?",
     _duration,
     ("number",),
-    {"minimum": _SHORTEST, "maximum": 10**9},
+    {"minimum": _MIN_SECONDS, "maximum": 10**9},
 )
 """In seconds."""
 
@@ -125,14 +125,14 @@ TIMEOUT: Final[ValueType[int]] = ValueType(
     r"-?0*[1-9]\d{0,8}",
     lambda match: int(match[0]),
     ("integer",),
-    {"minimum": -_LONGEST_NUMBER, "maximum": _LONGEST_NUMBER, "not": {"const": 0}},
+    {"minimum": -_MAX_NUMBER, "maximum": _MAX_NUMBER, "not": {"const": 0}},
 )
 MAX_AGE: Final[ValueType[int]] = ValueType(
     "a number of seconds",
     r"(?:[pP][tT])?(\d{1,9})([sSmMhH])?",
     lambda match: int(match[1]) * {"s": 1, "m": 60, "h": 3600}[(match[2] or "s").lower()],
     ("integer",),
-    {"minimum": 0, "maximum": _LONGEST_NUMBER},
+    {"minimum": 0, "maximum": _MAX_NUMBER},
 )
 SIZE: Final[ValueType[int]] = ValueType(
     "a size such as 500, 64KB or 5MB, greater than 0",

@@ -1,6 +1,6 @@
 """Warnings about what a route file allows but probably does not intend: rules that match no call, misspelled names.
 
-Every warning is passed to ``Faults.warn``. A warning must be right. If it is not known whether a call exists (filters
+Every warning is passed to ``Issues.warn``. A warning must be right. If it is not known whether a call exists (filters
 rewrite paths, discovery makes routes), there is no warning.
 """
 
@@ -20,15 +20,15 @@ from gateway.routing.index import literal_beginning, literal_prefix
 from gateway.routing.patterns import PathPattern, Segment, compile_pattern
 from gateway.routing.predicates import Method, Path, Weight
 from gateway.routing.route import Route, Upstream
-from gateway.routing.spec.faults import Fault, Faults, RuleViolation
+from gateway.routing.spec.issues import Issue, Issues, RuleViolation
 from gateway.routing.table import RouteTable
-from gateway.routing.wide_patterns import WidePattern, bare_pattern
+from gateway.routing.wide_patterns import WidePattern, stripped_pattern
 from gateway.settings.spelling import looks_like, nearest
 
 NEEDS_ALL_ROUTES: Final = frozenset({"gate-without-route", "public-without-route", "service-without-route"})
 """Rules of warnings that are right only if all routes are known, including those of a Config Server."""
 
-MOST_COMPARED: Final = 200_000
+MAX_COMPARISONS: Final = 200_000
 """Limit for the pairs of a route and a call. A file with more is not checked, because loading it must not take
 seconds."""
 
@@ -48,7 +48,7 @@ _ONCE_GATED: Final = tuple(map(parse_call, ("/api/v1/reservations", "/api/v1/res
 """The calls that earlier versions gated by default."""
 _BRACES = re.compile(r"\{(?:[^{}]|\{[^{}]*\})*\}")
 _REGEX = re.compile(r"\A\.[*+]\Z|\\[dws]|\[[^]]*-[^]]*\]|\[[^]]+\][*+]|\(.*(?:\.[*+]|[|\\]).*\)")
-_LONGEST_SESSION_SECONDS: Final = 86_400.0
+_MAX_SESSION_SECONDS: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,26 +85,26 @@ class _Reach:
         return call.method is None or bool(self.methods & _methods(call))
 
 
-def warn_of(table: RouteTable, lines: Lines, faults: Faults, *, gates_named: bool) -> None:
+def warn_of(table: RouteTable, lines: Lines, issues: Issues, *, gates_named: bool) -> None:
     """Add all warnings about a table and its file. ``gates_named``: the file has a section ``gates``."""
     reaches = [_reach(route) for route in table.routes]
-    _warn_of_notations(table, lines, faults)
-    _warn_of_shadows(table.routes, faults)
-    _warn_of_own_paths(reaches, faults)
-    _warn_of_gates(table.gates, lines, faults)
-    _warn_of_gate_regexes(table.gates, lines, faults)
-    _warn_of_rooms(table, lines, faults)
+    _warn_of_notations(table, lines, issues)
+    _warn_of_shadows(table.routes, issues)
+    _warn_of_own_paths(reaches, issues)
+    _warn_of_gates(table.gates, lines, issues)
+    _warn_of_gate_regexes(table.gates, lines, issues)
+    _warn_of_rooms(table, lines, issues)
     if not gates_named:
-        _warn_of_lost_gates(reaches, faults)
+        _warn_of_lost_gates(reaches, issues)
     calls = len(table.public) + sum(len(gate.calls) + len(gate.renews) for gate in table.gates)
     # Routes that discovery makes are not known yet. A table without routes gets them from elsewhere.
-    if table.locator is None and reaches and calls * len(reaches) <= MOST_COMPARED:
-        _warn_of_unmet_gates(table.gates, reaches, lines, faults)
-        _warn_of_unmet_rules(table.public, reaches, lines, faults)
-        _warn_of_unused_services(table, lines, faults)
+    if table.locator is None and reaches and calls * len(reaches) <= MAX_COMPARISONS:
+        _warn_of_unmet_gates(table.gates, reaches, lines, issues)
+        _warn_of_unmet_rules(table.public, reaches, lines, issues)
+        _warn_of_unused_services(table, lines, issues)
     else:
         for rule in table.public:
-            _is_own(rule, lines, faults)
+            _is_own(rule, lines, issues)
 
 
 def _reach(route: Route) -> _Reach:
@@ -157,7 +157,7 @@ def _rewritten(source: str, text: str, beginning: str) -> str:
 def _call(pattern: PathPattern) -> CallPattern:
     """A call with any method. Unlike in a section of calls, its path may hold blanks."""
     wide = WidePattern(compile_pattern(pattern.source, ignore_case=True))
-    return CallPattern(pattern.source, None, pattern, wide, bare_pattern(pattern))
+    return CallPattern(pattern.source, None, pattern, wide, stripped_pattern(pattern))
 
 
 @lru_cache(maxsize=4096)
@@ -208,7 +208,7 @@ def _segment_covers(one: Segment, other: Segment) -> bool:
     return one.may_be_empty or not (other.may_be_empty or other.text == "")
 
 
-def _warn_of_shadows(routes: Sequence[Route], faults: Faults) -> None:
+def _warn_of_shadows(routes: Sequence[Route], issues: Issues) -> None:
     """Warn about routes that no request reaches, because an earlier route takes all of their requests."""
     earlier: dict[str, list[Route]] = {}
     lengths: set[int] = set()
@@ -222,8 +222,8 @@ def _warn_of_shadows(routes: Sequence[Route], faults: Faults) -> None:
         for prefix in (*before, *(f"{text[:length]}*" for length in lengths if length <= len(text))):
             by = next((each for each in earlier.get(prefix, ()) if _takes_all(each, route, patterns)), None)
             if by is not None:
-                where = f" ({faults.where(by.line)})" if by.line else ""
-                faults.warn(
+                where = f" ({issues.where(by.line)})" if by.line else ""
+                issues.warn(
                     route.line,
                     "route-shadowed",
                     f"no request reaches it, because route {by.id!r}{where} is asked before it and takes all of its "
@@ -261,12 +261,12 @@ def _takes_all(one: Route, other: Route, patterns: Iterable[PathPattern]) -> boo
     return True
 
 
-def _warn_of_own_paths(reaches: Iterable[_Reach], faults: Faults) -> None:
+def _warn_of_own_paths(reaches: Iterable[_Reach], issues: Issues) -> None:
     for reach in reaches:
         route = reach.route
         if route.predicates and all(_own(path) for path in reach.paths):
             own = _own(reach.paths[0])
-            faults.warn(
+            issues.warn(
                 route.line,
                 "route-to-own-path",
                 f"no request reaches it: the gateway answers {own} itself, before any route",
@@ -279,7 +279,7 @@ def _own(call: CallPattern) -> CallPattern | None:
     return next((own for own in _OWN if covers(own.wide.of, call.wide.of)), None)
 
 
-def _warn_of_gates(gates: Sequence[Gate], lines: Lines, faults: Faults) -> None:
+def _warn_of_gates(gates: Sequence[Gate], lines: Lines, issues: Issues) -> None:
     """Warn about calls of a gate for which an earlier gate always wins."""
     before: list[tuple[CallPattern, str]] = []
     for gate in gates:
@@ -290,7 +290,7 @@ def _warn_of_gates(gates: Sequence[Gate], lines: Lines, faults: Faults) -> None:
                         f"'{call}' never needs a place in room {gate.room}: '{other}' comes before it and asks for one "
                         f"in room {room}; put the narrower gate first"
                     )
-                    faults.warn(lines.calls.get(call, 1), "gate-shadowed", message)
+                    issues.warn(lines.calls.get(call, 1), "gate-shadowed", message)
                     break
             before.append((call, gate.room))
     for gate in gates:
@@ -298,16 +298,16 @@ def _warn_of_gates(gates: Sequence[Gate], lines: Lines, faults: Faults) -> None:
             for other, room in before:
                 if _decides(other, call):
                     message = f"'{call}' under renews has no effect: '{other}' needs a place in room {room}"
-                    faults.warn(lines.calls.get(call, 1), "gate-shadowed", message)
+                    issues.warn(lines.calls.get(call, 1), "gate-shadowed", message)
                     break
 
 
-def _warn_of_gate_regexes(gates: Sequence[Gate], lines: Lines, faults: Faults) -> None:
+def _warn_of_gate_regexes(gates: Sequence[Gate], lines: Lines, issues: Issues) -> None:
     """Warn about regexes in gates that have no effect. A regex has one only if it decides between gates of two
     rooms."""
     calls = [(call, gate.room) for gate in gates for call in gate.calls]
     constrained = [(call, room) for call, room in calls if call.wide.constrained]
-    if len(calls) * len(constrained) > MOST_COMPARED:
+    if len(calls) * len(constrained) > MAX_COMPARISONS:
         return
     for call, room in constrained:
         if not any(room != other_room and overlap(call, other) for other, other_room in calls):
@@ -315,7 +315,7 @@ def _warn_of_gate_regexes(gates: Sequence[Gate], lines: Lines, faults: Faults) -
                 f"'{call}' (gate of room {room}) needs a place whatever the variable is, as if it had no regex: a "
                 "service may read a number, a date or a name in many spellings; remove the regex"
             )
-            faults.warn(lines.calls.get(call, 1), "gate-regex", message)
+            issues.warn(lines.calls.get(call, 1), "gate-regex", message)
 
 
 def _decides(one: CallPattern, other: CallPattern) -> bool:
@@ -323,7 +323,7 @@ def _decides(one: CallPattern, other: CallPattern) -> bool:
 
 
 def _warn_of_unmet_gates(
-    gates: Iterable[Gate], reaches: Sequence[_Reach], lines: Lines, faults: Faults
+    gates: Iterable[Gate], reaches: Sequence[_Reach], lines: Lines, issues: Issues
 ) -> None:
     for gate in gates:
         for call in chain(gate.calls, gate.renews):
@@ -334,7 +334,7 @@ def _warn_of_unmet_gates(
                 message = (
                     f"{what} protects nothing: the gateway answers {own} itself, and no gate is asked there"
                 )
-                faults.warn(line, "gate-without-route", message)
+                issues.warn(line, "gate-without-route", message)
                 continue
             there = [reach for reach in reaches if reach.takes_path(call)]
             if any(reach.takes_method(call) for reach in there):
@@ -346,14 +346,14 @@ def _warn_of_unmet_gates(
                     continue
             else:
                 near = _nearest_route(call, reaches, close=False)
-            faults.warn(line, "gate-without-route", f"{what} protects nothing: {_missing(call, there, near)}")
+            issues.warn(line, "gate-without-route", f"{what} protects nothing: {_missing(call, there, near)}")
 
 
 def _warn_of_unmet_rules(
-    rules: Iterable[CallPattern], reaches: Sequence[_Reach], lines: Lines, faults: Faults
+    rules: Iterable[CallPattern], reaches: Sequence[_Reach], lines: Lines, issues: Issues
 ) -> None:
     for rule in rules:
-        if _is_own(rule, lines, faults):
+        if _is_own(rule, lines, issues):
             continue
         there = [
             reach
@@ -364,21 +364,21 @@ def _warn_of_unmet_rules(
             continue
         near = _nearest_route(rule, reaches, close=False)
         message = f"'{rule}' (access) opens nothing: {_missing(rule, there, near)}"
-        faults.warn(lines.calls.get(rule, 1), "public-without-route", message)
+        issues.warn(lines.calls.get(rule, 1), "public-without-route", message)
 
 
-def _is_own(rule: CallPattern, lines: Lines, faults: Faults) -> bool:
+def _is_own(rule: CallPattern, lines: Lines, issues: Issues) -> bool:
     """Whether a public rule is about the gateway's own calls. Warns if it has no effect there."""
     if _decides(_QUEUE, rule):
         message = f"'{rule}' (access) opens nothing: calls below /api/v1/queue always need a token"
-        faults.warn(lines.calls.get(rule, 1), "public-own-call", message)
+        issues.warn(lines.calls.get(rule, 1), "public-own-call", message)
         return True
     if any(_decides(own, rule) for own in _OPERATORS):
         message = (
             f"'{rule}' (access) has no effect: MANAGEMENT_READS and MANAGEMENT_TOKEN say who may call /actuator and "
             "/metrics"
         )
-        faults.warn(lines.calls.get(rule, 1), "public-own-call", message)
+        issues.warn(lines.calls.get(rule, 1), "public-own-call", message)
         return True
     # These calls are open anyway, so a file that opens them is right.
     return _own(rule) is not None or rule.pattern.source.startswith("/v3/api-docs")
@@ -419,16 +419,16 @@ def _beginning(pattern: PathPattern) -> list[str]:
     return [text for text in takewhile(lambda text: text is not None, literals) if text]
 
 
-def _warn_of_notations(table: RouteTable, lines: Lines, faults: Faults) -> None:
+def _warn_of_notations(table: RouteTable, lines: Lines, issues: Issues) -> None:
     """Warn about paths in another notation: with a query, in Express syntax, or as a regex. They are valid patterns,
     but of paths that no client requests."""
     for call, line in lines.calls.items():
         if (slip := _notation(call.pattern)) is not None:
-            faults.warn(line, "notation", f"'{call}': {slip}")
+            issues.warn(line, "notation", f"'{call}': {slip}")
     for route in table.routes:
         for pattern in _patterns(route):
             if (slip := _notation(pattern)) is not None:
-                faults.warn(route.line, "notation", f"{pattern.source!r}: {slip}", route.id)
+                issues.warn(route.line, "notation", f"{pattern.source!r}: {slip}", route.id)
 
 
 def _notation(pattern: PathPattern) -> str | None:
@@ -451,14 +451,14 @@ def _notation(pattern: PathPattern) -> str | None:
     return None
 
 
-def _warn_of_lost_gates(reaches: Iterable[_Reach], faults: Faults) -> None:
+def _warn_of_lost_gates(reaches: Iterable[_Reach], issues: Issues) -> None:
     """Warn about a file that was written for a version in which these calls were gated by default. A route for all
     paths is no sign of such a file."""
     for reach in reaches:
         known = [path for path in (*reach.paths, *reach.sent) if literal_prefix(path.pattern).strip("/")]
         named = any("reservation" in text for text in (reach.route.upstream.service or "", *map(str, known)))
         if named or any(overlap(call, path) for call in _ONCE_GATED for path in known):
-            faults.warn(
+            issues.warn(
                 reach.route.line,
                 "no-gates",
                 "the file has no section gates, so no call needs a place. Earlier versions gated calls of "
@@ -468,7 +468,7 @@ def _warn_of_lost_gates(reaches: Iterable[_Reach], faults: Faults) -> None:
             return
 
 
-def _warn_of_rooms(table: RouteTable, lines: Lines, faults: Faults) -> None:
+def _warn_of_rooms(table: RouteTable, lines: Lines, issues: Issues) -> None:
     """Warn about rooms with probably misspelled names (a gate's room that is not listed, or a listed one without a
     gate), and about sessions that last days."""
     listed, gated = ["default", *lines.rooms], sorted(lines.gates)
@@ -478,22 +478,22 @@ def _warn_of_rooms(table: RouteTable, lines: Lines, faults: Faults) -> None:
                 f"the gate's room {room!r} is not listed under rooms and is nearly {near!r}: a place in one is none in "
                 f"the other. Correct the name, or list {room!r} under rooms if it is meant"
             )
-            faults.warn(line, "room-name", message)
+            issues.warn(line, "room-name", message)
     for room, line in lines.rooms.items():
         near = nearest(room, gated)
         if room not in gated and near is not None and near in listed:
             message = f"room {room!r} has no gate and is nearly {near!r}, which has one: correct its name or remove it"
-            faults.warn(line, "room-name", message)
+            issues.warn(line, "room-name", message)
         seconds = table.rooms[room].duration
-        if seconds is not None and seconds > _LONGEST_SESSION_SECONDS:
+        if seconds is not None and seconds > _MAX_SESSION_SECONDS:
             message = (
                 f"a session in room {room!r} lasts {seconds:g} s ({seconds / 86_400:.1f} days): a duration without a "
                 "unit is in seconds, not in milliseconds"
             )
-            faults.warn(line, "room-duration", message)
+            issues.warn(line, "room-duration", message)
 
 
-def _warn_of_unused_services(table: RouteTable, lines: Lines, faults: Faults) -> None:
+def _warn_of_unused_services(table: RouteTable, lines: Lines, issues: Issues) -> None:
     used = {route.upstream.service for route in table.routes if route.upstream.service}
     for name, line in lines.services.items():
         if name.lower() in used:
@@ -501,13 +501,13 @@ def _warn_of_unused_services(table: RouteTable, lines: Lines, faults: Faults) ->
         near = nearest(name.lower(), sorted(used - set(table.services)))
         hint = f"; the nearest name that a route uses is {near!r}" if near else ""
         message = f"no route leads to lb://{name}, so its instances get no call{hint}"
-        faults.warn(line, "service-without-route", message)
+        issues.warn(line, "service-without-route", message)
 
 
-def without_instances(table: RouteTable) -> tuple[Fault, ...]:
+def without_instances(table: RouteTable) -> tuple[Issue, ...]:
     """Warnings about services of ``lb://`` routes without an instance in the file, each once. For gateways without
     discovery."""
-    faults = Faults(table.source)
+    issues = Issues(table.source)
     seen: set[str] = set()
     for route in table.routes:
         service = route.upstream.service
@@ -519,19 +519,19 @@ def without_instances(table: RouteTable) -> tuple[Fault, ...]:
         given = sorted(name for name, urls in table.services.items() if urls)
         near = nearest(service, given)
         hint = f"; the nearest that has is {near!r}" if near else ""
-        faults.warn(
+        issues.warn(
             max(route.line, 0),
             "no-instances",
             f"{route.upstream.uri} has no instance: services gives none and discovery is off{hint}. Its calls get "
             "503 NO_INSTANCE; name instances under services, or set EUREKA_CLIENT_SERVICEURL_DEFAULTZONE",
             route.id,
         )
-    return faults.warnings()
+    return issues.warnings()
 
 
-def to_itself(table: RouteTable, port: int) -> tuple[Fault, ...]:
+def to_itself(table: RouteTable, port: int) -> tuple[Issue, ...]:
     """Warnings about routes and instances that lead back to the gateway's own port on this machine."""
-    faults = Faults(table.source)
+    issues = Issues(table.source)
     for route in table.routes:
         addresses = (
             table.services.get(route.upstream.service, ())
@@ -544,8 +544,8 @@ def to_itself(table: RouteTable, port: int) -> tuple[Fault, ...]:
                 message = (
                     f"{address} is the gateway's own port, so its calls go round in a circle until they fail"
                 )
-                faults.warn(max(route.line, 0), "leads-to-itself", message, route.id)
-    return faults.warnings()
+                issues.warn(max(route.line, 0), "leads-to-itself", message, route.id)
+    return issues.warnings()
 
 
 def _address(upstream: Upstream) -> tuple[str, ...]:

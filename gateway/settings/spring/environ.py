@@ -12,16 +12,16 @@ from uuid import UUID
 
 from gateway.errors import SettingsError
 from gateway.settings.placeholders import fill_from, in_environ
-from gateway.settings.spring.names import Match, uniform
+from gateway.settings.spring.names import NameMatch, uniform
 from gateway.settings.spring.table import DEFAULTS, NAMES
 
 VARIABLES: Final = ("spring.application.json", "SPRING_APPLICATION_JSON")
 """The names under which the JSON may be found; the first that is not empty wins, as in Spring."""
-LONGEST_JSON: Final = 256 * 1024
-MOST: Final = 2000
+MAX_JSON_LENGTH: Final = 256 * 1024
+MAX_PROPERTIES: Final = 2000
 """Properties, at most. A JSON with more of them can't be meant as settings."""
-DEEPEST_JSON: Final = 40
-LONGEST_NAME: Final = 200
+MAX_JSON_DEPTH: Final = 40
+MAX_NAME_LENGTH: Final = 200
 
 
 class BadJson(ValueError):
@@ -38,8 +38,8 @@ def properties(text: str) -> dict[str, str]:
 
     Null counts as absent, and so does an empty object or list. Raises BadJson.
     """
-    if len(text) > LONGEST_JSON:
-        raise BadJson(f"at most {LONGEST_JSON // 1024} KiB")
+    if len(text) > MAX_JSON_LENGTH:
+        raise BadJson(f"at most {MAX_JSON_LENGTH // 1024} KiB")
     try:
         # Numbers stay as they are written.
         content = json.loads(text, parse_float=str, parse_int=str, parse_constant=_refuse)
@@ -49,9 +49,9 @@ def properties(text: str) -> dict[str, str]:
         raise BadJson("valid JSON") from None
     if not isinstance(content, dict):
         raise BadJson("a JSON object")
-    found = dict(islice(_flat("", content, 0), MOST + 1))
-    if len(found) > MOST:
-        raise BadJson(f"at most {MOST} properties")
+    found = dict(islice(_flat("", content, 0), MAX_PROPERTIES + 1))
+    if len(found) > MAX_PROPERTIES:
+        raise BadJson(f"at most {MAX_PROPERTIES} properties")
     return found
 
 
@@ -60,12 +60,12 @@ def _refuse(_: str) -> NoReturn:
 
 
 def _flat(name: str, value: Any, depth: int) -> Iterator[tuple[str, str]]:
-    if depth > DEEPEST_JSON:
-        raise BadJson(f"at most {DEEPEST_JSON} levels deep")
+    if depth > MAX_JSON_DEPTH:
+        raise BadJson(f"at most {MAX_JSON_DEPTH} levels deep")
     if isinstance(value, dict):
         for key, below in value.items():
-            if not key.isprintable() or len(key) > LONGEST_NAME:
-                raise BadJson(f"printable names of at most {LONGEST_NAME} characters")
+            if not key.isprintable() or len(key) > MAX_NAME_LENGTH:
+                raise BadJson(f"printable names of at most {MAX_NAME_LENGTH} characters")
             yield from _flat(f"{name}.{key}" if name else key, below, depth + 1)
     elif isinstance(value, list):
         for index, below in enumerate(value):
@@ -77,9 +77,9 @@ def _flat(name: str, value: Any, depth: int) -> Iterator[tuple[str, str]]:
 HIDDEN: Final = "(hidden)"
 OF_INSTANCE: Final = ("spring.cloud.client.hostname", "spring.cloud.client.ip-address")
 """Placeholders that stay unfilled: their values are known only when the gateway registers."""
-LONGEST: Final = 64 * 1024
+MAX_VALUE_LENGTH: Final = 64 * 1024
 """Characters that a value may have once its placeholders are filled."""
-DEEPEST: Final = 8
+MAX_PLACEHOLDER_DEPTH: Final = 8
 """Placeholders that may be nested in one another's values, at most."""
 
 
@@ -88,7 +88,7 @@ class _Form:
     """One form of a property; ``shown`` says where it was found."""
 
     shown: str
-    match: Match
+    match: NameMatch
     text: str
 
     @property
@@ -149,10 +149,10 @@ class SpringEnviron(Mapping[str, str]):
         raw = self._counting.get(variable)
         if raw is not None and raw != self._texts[variable] and value != HIDDEN:
             value = raw.strip()[:200]
-        written = self._origins.get(variable, variable)
-        if (written, value) == (variable, error.value):
+        original_name = self._origins.get(variable, variable)
+        if (original_name, value) == (variable, error.value):
             return error
-        renamed = SettingsError(written, value, error.allowed)
+        renamed = SettingsError(original_name, value, error.allowed)
         # The original error may show more.
         renamed.__suppress_context__ = True
         return renamed
@@ -201,14 +201,14 @@ class SpringEnviron(Mapping[str, str]):
             return ""
 
     def _fill(self, text: str, within: tuple[str, ...]) -> str:
-        room = LONGEST
+        room = MAX_VALUE_LENGTH
 
         def find(name: str) -> str | None:
             nonlocal room
             value = self._value(name, within)
             room -= len(value or "")
             if room < 0:
-                raise _Unfilled(f"it has more than {LONGEST} characters")
+                raise _Unfilled(f"it has more than {MAX_VALUE_LENGTH} characters")
             return value
 
         # A placeholder without a value stays unchanged, as in Spring; a setting that can't use it reports that.
@@ -225,7 +225,7 @@ class SpringEnviron(Mapping[str, str]):
         variable, value = found
         if "${" not in value:
             return value
-        if variable in within or len(within) > DEEPEST:
+        if variable in within or len(within) > MAX_PLACEHOLDER_DEPTH:
             raise _Unfilled(f"${{{name}}} stands for itself, or too many stand for one another")
         if variable not in self._done:
             self._done[variable] = self._fill(value, (*within, variable))

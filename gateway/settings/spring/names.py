@@ -24,7 +24,7 @@ _INDEX: Final = re.compile(r"(.+?)(?:_(\d{1,3})_?|\[(\d{1,3})\])")
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Conversion:
     """How Spring reads a value, if that differs from how the gateway reads its own. ``convert`` turns it into the
     gateway's text, or raises ``ValueError``; ``allowed`` completes "allowed is …"."""
 
@@ -53,7 +53,7 @@ class SpringName:
     canonical: str
     setting: str
     meaning: str
-    reading: Reading | None = None
+    reading: Conversion | None = None
     part: bool = False
     many: bool = False
     secret: bool = False
@@ -75,7 +75,7 @@ class SpringName:
         return self.canonical.removesuffix("*").replace("-", ".").replace(".", "_").upper()
 
 
-class Match(NamedTuple):
+class NameMatch(NamedTuple):
     """The meaning of a name in the environment: the canonical ``variable``, and the ``rank`` of the form it is written
     in. ``at`` is the index of an item of a list."""
 
@@ -95,7 +95,7 @@ def uniform(name: str) -> str:
     return name.replace("-", "").replace("_", "").lower()
 
 
-class Names:
+class SpringNames:
     """A table of properties, for looking up names of the environment."""
 
     def __init__(self, table: Iterable[SpringName]) -> None:
@@ -114,39 +114,39 @@ class Names:
                 self._variables[one.variable] = (one, CANONICAL)
         self._beginnings = {one.canonical.partition(".")[0] for one in self.table}
 
-    def match(self, name: str) -> Match | None:
+    def match(self, name: str) -> NameMatch | None:
         """The property that a name of the environment means; None if it is none of these."""
         if "." in name:
             return self._match_dotted(name)
         return self._match_variable(name)
 
-    def _match_variable(self, name: str) -> Match | None:
+    def _match_variable(self, name: str) -> NameMatch | None:
         upper = name.upper()
         later = 0 if upper == name else 2
         if found := self._variables.get(upper):
             # Spring reads the legacy form only in all capitals or all lower case.
             if found[1] == LEGACY and name not in (upper, name.lower()):
                 return None
-            return Match(found[0], found[0].variable, found[1] + later)
+            return NameMatch(found[0], found[0].variable, found[1] + later)
         indexed = _INDEX.fullmatch(upper)
         if indexed and (found := self._variables.get(indexed[1])) and found[0].many:
             index = int(indexed[2] or indexed[3])
-            return Match(found[0], found[0].variable, found[1] + later, index)
+            return NameMatch(found[0], found[0].variable, found[1] + later, index)
         for one in self._families:
             for rank, beginning in ((CANONICAL, one.variable), (LEGACY, one.legacy)):
                 rest = upper.removeprefix(beginning)
                 if rest and rest != upper:
-                    return Match(one, one.variable + rest, rank + later)
+                    return NameMatch(one, one.variable + rest, rank + later)
         return None
 
-    def _match_dotted(self, name: str) -> Match | None:
+    def _match_dotted(self, name: str) -> NameMatch | None:
         if name.partition(".")[0].lower() not in self._beginnings:
             return None
         if one := self._dotted.get(uniform(name)):
-            return Match(one, one.variable, DOTTED)
+            return NameMatch(one, one.variable, DOTTED)
         indexed = _INDEX.fullmatch(name)
         if indexed and indexed[3] and (one := self._dotted.get(uniform(indexed[1]))) and one.many:
-            return Match(one, one.variable, DOTTED, int(indexed[3]))
+            return NameMatch(one, one.variable, DOTTED, int(indexed[3]))
         # An item of a list of objects: urls[0].name is below urls.
         below = _ITEM.sub(r".\1.", name)
         for one in self._families:
@@ -158,5 +158,5 @@ class Names:
                 and uniform(".".join(parts[:-1])) == uniform(one.canonical[:-2])
             ):
                 key = parts[-1].removeprefix("[").removesuffix("]")
-                return Match(one, one.variable + (key if one.verbatim else as_variable(key)), DOTTED)
+                return NameMatch(one, one.variable + (key if one.verbatim else as_variable(key)), DOTTED)
         return None

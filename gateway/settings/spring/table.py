@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gateway.settings.spring import values
-from gateway.settings.spring.names import Names, Reading, SpringName
+from gateway.settings.spring.names import Conversion, SpringName, SpringNames
 
 DEFAULTS: Final = {"spring.application.name": "gateway-server", "server.port": "8080"}
 """Values of ``${…}`` if no variable sets them: the defaults of these settings."""
@@ -116,7 +116,7 @@ def _switch(name: str, setting: str, meaning: str) -> SpringName:
 
 _INSTANCE: Final = "eureka.instance"
 
-NAMES: Final = Names(
+NAMES: Final = SpringNames(
     (
         # The server.
         _NAME("server.port", "SERVER_PORT", "Port to listen on."),
@@ -397,7 +397,7 @@ NAMES: Final = Names(
     )
 )
 
-READINGS: Final[Mapping[str, Reading]] = {
+CONVERSIONS: Final[Mapping[str, Conversion]] = {
     one.variable: one.reading for one in NAMES.table if one.reading is not None
 }
 """How Spring reads a variable, by its canonical name, if that differs from how the gateway reads its own."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from gateway.settings.spring.names import Reading
+from gateway.settings.spring.names import Conversion
 
-_LONGEST: Final = 315_360_000  # seconds, ten years
+_MAX_SECONDS: Final = 315_360_000  # seconds, ten years
 _TRUE: Final = frozenset({"true", "on", "yes", "1"})
 _FALSE: Final = frozenset({"false", "off", "no", "0"})
 _DURATION: Final = re.compile(r"([0-9]{1,12})(ns|us|ms|s|m|h|d)?")
@@ -51,7 +51,7 @@ def seconds_of(text: str) -> float:
         seconds = sum(float(count or 0) * unit for count, unit in zip(found.groups(), units, strict=True))
     else:
         raise ValueError(text)
-    if seconds > _LONGEST:
+    if seconds > _MAX_SECONDS:
         raise ValueError(text)
     return seconds
 
@@ -85,9 +85,9 @@ def _level(text: str) -> str:
         raise ValueError(text) from None
 
 
-DURATION: Final = Reading(
+DURATION: Final = Conversion(
     _duration, "a length of time, such as 2s, 500ms, PT2S, or 500 for milliseconds, that the setting allows"
 )
-MILLISECONDS: Final = Reading(_milliseconds, "a whole number of milliseconds that the setting allows")
-SWITCH: Final = Reading(_switch, "true, false, on, off, yes, no, 1 or 0")
-LEVEL: Final = Reading(_level, "TRACE, DEBUG, INFO, WARN, ERROR, FATAL or OFF")
+MILLISECONDS: Final = Conversion(_milliseconds, "a whole number of milliseconds that the setting allows")
+SWITCH: Final = Conversion(_switch, "true, false, on, off, yes, no, 1 or 0")
+LEVEL: Final = Conversion(_level, "TRACE, DEBUG, INFO, WARN, ERROR, FATAL or OFF")

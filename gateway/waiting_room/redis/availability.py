@@ -29,7 +29,7 @@ DEADLINE_SECONDS: Final = 1.0
 SLICES: Final = 10
 """The deadline lasts at least this many iterations of the event loop."""
 
-LONGEST_SECONDS: Final = 5.0
+MAX_TIMEOUT_SECONDS: Final = 5.0
 """One probe, connecting included, is given up after this many seconds; the next one opens a new connection."""
 
 REFUSED_SECONDS: Final = 5.0
@@ -132,9 +132,9 @@ class Availability:
     def note_success(self, script: str) -> None:
         """The script got a reply. Call this if the script is in ``failing``."""
         del self.failing[script]
-        self._tell_of_the_end()
+        self._log_end()
 
-    def _tell_of_the_end(self) -> None:
+    def _log_end(self) -> None:
         if self._failure_told and not self.failing_scripts:
             self._failure_told = False
             log.warning("no script of Redis fails any more")
@@ -145,7 +145,7 @@ class Availability:
         self.failing = {
             name: each for name, each in self.failing.items() if now - each.last < REFUSED_SECONDS
         }
-        self._tell_of_the_end()
+        self._log_end()
 
     def forget_refusals(self) -> None:
         """Forgets refusals that are too old. Call this while Redis answers."""
@@ -168,7 +168,7 @@ class Availability:
         away."""
         return _Limited(self._waits, asyncio.timeout(seconds))
 
-    def take(self, state: RedisState) -> None:
+    def update(self, state: RedisState) -> None:
         """Stores what the probe has just found."""
         self.state = state
         if state.away:
@@ -233,13 +233,13 @@ class Probe:
     async def _keep(self) -> None:
         while True:
             try:
-                await self._once()
+                await self._probe_once()
             except Exception:
                 # A fault of the gateway's own says nothing about Redis.
                 log.exception("Redis could not be probed")
             await asyncio.sleep(PROBE_SECONDS * random.uniform(0.75, 1.0))
 
-    async def _once(self) -> None:
+    async def _probe_once(self) -> None:
         question = asyncio.ensure_future(self._ask())
         try:
             # In slices of at least one event-loop iteration each. An answer takes a few iterations, and an event loop
@@ -247,22 +247,22 @@ class Probe:
             for _ in range(SLICES):
                 await asyncio.wait({question}, timeout=DEADLINE_SECONDS / SLICES)
             if not question.done():
-                self._found_away("no answer")
+                self._set_away("no answer")
             refuses = await question
         except QueueUnavailable as error:
-            self._found_away(error.reason)
+            self._set_away(error.reason)
         else:
-            self._found_there(refuses)
+            self._set_available(refuses)
         finally:
             question.cancel()
 
-    def _found_away(self, why: str) -> None:
+    def _set_away(self, why: str) -> None:
         if self._availability.state.away:
             return
         log.warning("Redis is away: %s. Queue calls and gated calls fail at once until it answers", why)
-        self._take(self._availability.state._replace(away=why, away_since=self._answered_at))
+        self._update(self._availability.state._replace(away=why, away_since=self._answered_at))
 
-    def _found_there(self, refuses: str) -> None:
+    def _set_available(self, refuses: str) -> None:
         self._availability.forget_refusals()
         if self._availability.failing:
             self._availability.forget_failures()
@@ -280,8 +280,8 @@ class Probe:
         state = RedisState(refuses=refuses, refuses_since=since if refuses else 0.0)
         if state != before or not self._ever_answered:
             self._ever_answered = True
-            self._take(state)
+            self._update(state)
 
-    def _take(self, state: RedisState) -> None:
-        self._availability.take(state)
+    def _update(self, state: RedisState) -> None:
+        self._availability.update(state)
         self._on_state(state)

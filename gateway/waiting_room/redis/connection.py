@@ -34,7 +34,7 @@ from gateway.errors import QueueUnavailable, SettingsError
 from gateway.settings.redis_address import Node, RepeatedParameter, parse_redis_address
 from gateway.waiting_room.redis.availability import (
     DEADLINE_SECONDS,
-    LONGEST_SECONDS,
+    MAX_TIMEOUT_SECONDS,
     REFUSALS,
     Availability,
     Probe,
@@ -47,8 +47,8 @@ from gateway.waiting_room.redis.wire import (
     OneServer,
     RedisServers,
     ServerNotFound,
-    ask,
     describe,
+    send_command,
 )
 from gateway.waiting_room.scripts import Script
 
@@ -57,14 +57,14 @@ log = logging.getLogger(__name__)
 MOVING_SECONDS: Final = 0.1
 """A call whose slot is being moved to another node retries after a random time between half of this and all of it."""
 
-MOST_MOVES: Final = 3
+MAX_REDIRECTIONS: Final = 3
 """How many redirections one call follows before it gives up."""
 
-_EVICTS: Final = (
+_EVICTION_WARNING: Final = (
     "Redis has maxmemory-policy %s: at maxmemory it drops keys, and whole lines with them. Set noeviction"
 )
 
-DOUBT_SECONDS: Final = 1.0
+RECHECK_SECONDS: Final = 1.0
 """A server that was found at least this many seconds ago is looked up again if it behaves as if it were cut off."""
 
 
@@ -128,7 +128,7 @@ class Redis:
         # The probe's own connection is not limited by what the probe finds. The deadline has to pass before this
         # time-out: only the deadline tells an event loop that stood still from a silent Redis. A long time-out would
         # hide for long that Redis is back, if a connection hangs.
-        timeout = min(max(self.timeout, 3 * DEADLINE_SECONDS), LONGEST_SECONDS)
+        timeout = min(max(self.timeout, 3 * DEADLINE_SECONDS), MAX_TIMEOUT_SECONDS)
         link = RedisConnection(self._servers, self._slot(key), timeout, ignore_calls, Availability())
 
         policy: str | None = None
@@ -140,11 +140,11 @@ class Redis:
                 if policy is None:
                     policy = await _policy(link)
                     if policy.startswith("allkeys-"):
-                        log.warning(_EVICTS, policy)
+                        log.warning(_EVICTION_WARNING, policy)
                 # Changes nothing, but fails for every reason for which the room's writes fail.
                 await link.call("SETRANGE", key, 0, "")
             except ResponseError as error:
-                if why := _serves_no_call(error):
+                if why := _why_unavailable(error):
                     raise QueueUnavailable(why) from None
                 return _refusal(error)
             return ""
@@ -201,7 +201,7 @@ class RedisConnection:
             async with self._availability.limited(self._timeout), self._turn:
                 connection, reply = await self._reply(*command)
                 if replication:
-                    await self._replicated(connection, *replication)
+                    await self._wait_for_replicas(connection, *replication)
                 return reply
         except ResponseError as error:
             # The server was a master and became a replica: disconnect, since another server may be the master by now.
@@ -209,7 +209,7 @@ class RedisConnection:
             if isinstance(error, ReadOnlyError) or "READONLY" in str(error):
                 await self.close()
             elif isinstance(error, ClusterDownError) or "NOREPLICAS" in str(error):
-                await self._doubt()
+                await self._recheck_server()
             raise
         except TimeoutError:
             raise QueueUnavailable("Redis did not answer in time") from None
@@ -219,14 +219,14 @@ class RedisConnection:
     async def _reply(self, *command: Argument) -> tuple[AbstractConnection, Any]:
         """The connection and the reply. A command is sent again only if Redis refused it because its slot is at another
         node; it was not executed then."""
-        moves = 0
+        redirections = 0
         while True:
             connection = await self._ready()
             try:
-                return connection, await ask(connection, *command)
+                return connection, await send_command(connection, *command)
             except MovedError as error:
-                moves += 1
-                if moves > MOST_MOVES or not self._servers.follow(error):
+                redirections += 1
+                if redirections > MAX_REDIRECTIONS or not self._servers.follow_redirection(error):
                     raise ServerNotFound("on this cluster the slot is elsewhere") from None
                 await self.close()
             except (AskError, TryAgainError):
@@ -234,18 +234,18 @@ class RedisConnection:
                 # call can only wait for the end of the move.
                 await asyncio.sleep(MOVING_SECONDS * random.uniform(0.5, 1.0))
 
-    async def _replicated(self, connection: AbstractConnection, replicas: int, mark: str) -> None:
+    async def _wait_for_replicas(self, connection: AbstractConnection, replicas: int, mark: str) -> None:
         # WAIT covers only what this connection wrote last. A script that only read may rest its answer on another
         # connection's write.
         try:
-            await ask(connection, "SET", mark, 1)
+            await send_command(connection, "SET", mark, 1)
         except OutOfMemoryError:
             # PEXPIRE needs no memory, and counts as a write if the key already exists.
-            await ask(connection, "PEXPIRE", mark, 86_400_000)
-        held = await ask(connection, "WAIT", replicas, max(1, int(self._timeout * 500)))
-        if held < replicas:
-            await self._doubt()
-            raise QueueUnavailable(f"{held} of {replicas} replicas have the change in time")
+            await send_command(connection, "PEXPIRE", mark, 86_400_000)
+        confirmed = await send_command(connection, "WAIT", replicas, max(1, int(self._timeout * 500)))
+        if confirmed < replicas:
+            await self._recheck_server()
+            raise QueueUnavailable(f"{confirmed} of {replicas} replicas have the change in time")
 
     async def run(
         self,
@@ -270,7 +270,7 @@ class RedisConnection:
                 reply = await self.call("EVAL", script.text, len(keys), *keys, *args, replication=replication)
             failed = False
         except ResponseError as error:
-            if not _known_to_the_probe(error):
+            if not _fails_probe_too(error):
                 self._availability.note_refusal(script.name, str(error))
             raise QueueUnavailable(f"script {script.name}: {error}") from error
         except QueueUnavailable as error:
@@ -288,20 +288,20 @@ class RedisConnection:
         if (
             connection is None
             or not connection.is_connected
-            or _gone(connection)
+            or _closed_by_server(connection)
             # Another connection has found another server meanwhile: this one must not go on with the former master.
-            or self._server != self._servers.present(self._slot)
+            or self._server != self._servers.current(self._slot)
         ):
             await self.close()
             connection = self._connection = await self._servers.connect(self._slot)
-            self._server = self._servers.present(self._slot)
+            self._server = self._servers.current(self._slot)
             self._opened = time.monotonic()
         return connection
 
-    async def _doubt(self) -> None:
+    async def _recheck_server(self) -> None:
         """Closes the connection, so that the next call looks the server up again, unless it was opened just now: this
         may be a master that was cut off and replaced."""
-        if time.monotonic() - self._opened > DOUBT_SECONDS:
+        if time.monotonic() - self._opened > RECHECK_SECONDS:
             await self.close()
 
     async def close(self) -> None:
@@ -330,7 +330,7 @@ def _refusal(error: ResponseError) -> str:
     return REFUSALS.get(str(error).partition(" ")[0], "")
 
 
-def _serves_no_call(error: ResponseError) -> str:
+def _why_unavailable(error: ResponseError) -> str:
     """Why Redis answers but serves no call, as a reason for ``RedisState.away``; empty if it serves calls."""
     if isinstance(error, MasterDownError):
         return "a replica without its master"
@@ -339,14 +339,14 @@ def _serves_no_call(error: ResponseError) -> str:
     return "busy with a script" if str(error).startswith("BUSY ") else ""
 
 
-def _known_to_the_probe(error: ResponseError) -> bool:
+def _fails_probe_too(error: ResponseError) -> bool:
     """Whether the probe fails for the same cause. Redis 6 puts another code in front of a script's own error."""
-    if isinstance(error, TryAgainError) or _serves_no_call(error) or _refusal(error):
+    if isinstance(error, TryAgainError) or _why_unavailable(error) or _refusal(error):
         return True
     return any(f"-{code} " in str(error) for code in REFUSALS)
 
 
-def _gone(connection: AbstractConnection) -> bool:
+def _closed_by_server(connection: AbstractConnection) -> bool:
     """Whether the server has closed the connection; a command sent now would be lost."""
     reader = getattr(connection, "_reader", None)
     return reader is None or reader.at_eof()

@@ -27,12 +27,12 @@ from gateway.errors import GatewayError
 log = logging.getLogger(__name__)
 
 # Length of sockaddr_un.sun_path on Linux, less the final NUL. Redis would cut a longer path off silently.
-LONGEST_SOCKET_PATH = 107
+MAX_SOCKET_PATH_LENGTH = 107
 # The Redis of a gateway that was killed needs a moment to write its data to disk.
 LOCK_SECONDS = 10.0
 STOP_SECONDS = 10.0
 RESTART_SECONDS = 1.0
-LAST_WORDS_BYTES = 4096
+LOG_TAIL_BYTES = 4096
 
 # Runs after the fork and before redis-server, in a process of its own, because code between fork and exec is not safe
 # beside threads. 1 is PR_SET_PDEATHSIG: the kernel sends Redis a signal when the gateway is gone, and Redis
@@ -73,11 +73,11 @@ def find_server() -> Path:
 
 @asynccontextmanager
 async def embedded_redis(
-    directory: Path, *, executable: Path | None = None, patience: float = 60.0
+    directory: Path, *, executable: Path | None = None, seconds: float = 60.0
 ) -> AsyncIterator[str]:
     """Runs a Redis with its data in ``directory``, which is created if missing; yields its ``unix://`` address.
 
-    ``patience``: seconds that Redis may take to load its data and answer. A Redis that ends meanwhile is started again
+    ``seconds``: seconds that Redis may take to load its data and answer. A Redis that ends meanwhile is started again
     under the same address. Raises ``EmbeddedRedisError`` if Redis can't be started, or if another gateway uses the
     folder.
     """
@@ -86,7 +86,7 @@ async def embedded_redis(
     async with _locked(directory) as lock:
         _refuse_newer_data(directory, server)
         with _socket_path(directory) as socket:
-            child = _Child(server, directory, socket, lock, patience)
+            child = _ServerProcess(server, directory, socket, lock, seconds)
             await child.start()
             keeper = asyncio.create_task(child.keep(), name="embedded-redis")
             try:
@@ -99,15 +99,15 @@ async def embedded_redis(
                     await child.stop()
 
 
-class _Child:
+class _ServerProcess:
     """The process: started, watched, stopped."""
 
-    def __init__(self, server: Path, directory: Path, socket: Path, lock: int, patience: float) -> None:
+    def __init__(self, server: Path, directory: Path, socket: Path, lock: int, seconds: float) -> None:
         self._server = server
         self._directory = directory
         self._socket = socket
         self._lock = lock
-        self._patience = patience
+        self._patience = seconds
         self._log_file = directory / "redis.log"
         with suppress(OSError):  # ``_spawn`` reports the error
             self._log_file.unlink(missing_ok=True)
@@ -181,7 +181,7 @@ class _Child:
 
     async def _answers(self, process: asyncio.subprocess.Process) -> None:
         """Returns at the first PONG. Before that there is no socket, or Redis is still loading its data."""
-        while not await _pong(self._socket):
+        while not await _answers_ping(self._socket):
             if process.returncode is not None:
                 reason = f"the embedded Redis ended with status {process.returncode} instead of starting"
                 raise EmbeddedRedisError(self._with_log(reason))
@@ -191,14 +191,14 @@ class _Child:
         """``reason``, with the last lines that Redis wrote."""
         try:
             with self._log_file.open("rb") as output:
-                output.seek(max(0, os.fstat(output.fileno()).st_size - LAST_WORDS_BYTES))
+                output.seek(max(0, os.fstat(output.fileno()).st_size - LOG_TAIL_BYTES))
                 lines = output.read().decode(errors="replace").splitlines()[-8:]
         except OSError:  # the reason is useful without them, too
             lines = []
         return "\n  ".join((f"{reason}. Its last words:", *lines)) if lines else reason
 
 
-async def _pong(socket: Path) -> bool:
+async def _answers_ping(socket: Path) -> bool:
     try:
         reader, writer = await asyncio.open_unix_connection(socket)
     except OSError:
@@ -231,7 +231,7 @@ async def _locked(directory: Path) -> AsyncIterator[int]:
     lock = _open_lock(directory)
     try:
         limit = time.monotonic() + LOCK_SECONDS
-        while not _take(lock):
+        while not _try_lock(lock):
             if time.monotonic() > limit:
                 holder = os.pread(lock, 20, 0).decode(errors="replace").strip()
                 raise _unusable(directory, f"is in use by another gateway (process {holder})")
@@ -255,7 +255,7 @@ def _unusable(directory: Path, reason: str) -> EmbeddedRedisError:
     return EmbeddedRedisError(f"EMBEDDED_REDIS_DIR: {directory} {reason}")
 
 
-def _take(lock: int) -> bool:
+def _try_lock(lock: int) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -267,11 +267,11 @@ def _take(lock: int) -> bool:
 def _socket_path(directory: Path) -> Iterator[Path]:
     """A path for the socket: in ``directory``, or in a private folder where that path would be too long."""
     socket = directory / "redis.sock"
-    if len(os.fsencode(socket)) <= LONGEST_SOCKET_PATH:
+    if len(os.fsencode(socket)) <= MAX_SOCKET_PATH_LENGTH:
         yield socket
         return
     parent = tempfile.gettempdir()
-    if len(os.fsencode(parent)) > LONGEST_SOCKET_PATH - 40:
+    if len(os.fsencode(parent)) > MAX_SOCKET_PATH_LENGTH - 40:
         parent = "/tmp"  # noqa: S108 - the folder made in it is private
     with tempfile.TemporaryDirectory(prefix="gateway-redis-", dir=parent) as private:
         yield Path(private, "redis.sock")

@@ -17,14 +17,14 @@ from typing import Any, Final, NamedTuple
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AskError, RedisError
 
-from gateway.settings.redis_address import MOST_NODES, Node, RedisAddress, is_host
+from gateway.settings.redis_address import MAX_NODES, Node, RedisAddress, is_host
 from gateway.waiting_room.redis.wire import (
     ServerNotFound,
-    ask,
     check_address,
     describe,
     make_connection,
-    opened,
+    open_connection,
+    send_command,
 )
 
 log = logging.getLogger(__name__)
@@ -95,11 +95,11 @@ class GuidedServers:
         self._not_before = loop.time() + PAUSE_SECONDS * random.uniform(0.5, 1.0)
         raise ServerNotFound(self._why)
 
-    def present(self, slot: int) -> Node | None:
+    def current(self, slot: int) -> Node | None:
         """See ``RedisServers``."""
         return self._present.get(slot)
 
-    def follow(self, error: AskError) -> bool:
+    def follow_redirection(self, error: AskError) -> bool:
         """See ``RedisServers``. A redirection without a host means the server that answered, which the guides know."""
         if self._address.form != "cluster":
             return False
@@ -108,20 +108,20 @@ class GuidedServers:
         return True
 
     async def _advice_of(self, guide: Node, slot: int) -> Node:
-        connection = await opened(make_connection(self._address.url_of_guide(guide), self._timeout))
+        connection = await open_connection(make_connection(self._address.url_of_guide(guide), self._timeout))
         try:
             advice = await self._question(connection, guide, slot)
         finally:
             await connection.disconnect(nowait=True)
         if advice.guides:
-            self._guides[:] = dict.fromkeys((guide, *advice.guides[:MOST_NODES], *self._address.nodes))
+            self._guides[:] = dict.fromkeys((guide, *advice.guides[:MAX_NODES], *self._address.nodes))
         return advice.server
 
     async def _open(self, server: Node, slot: int) -> AbstractConnection:
         """A connection to a server that reports itself as a master."""
-        connection = await opened(make_connection(self._address.url_of(server), self._timeout))
+        connection = await open_connection(make_connection(self._address.url_of(server), self._timeout))
         try:
-            role = await ask(connection, "ROLE")
+            role = await send_command(connection, "ROLE")
             if not isinstance(role, list) or role[:1] != [b"master"]:
                 raise ServerNotFound("what was named is no master")
         except BaseException:
@@ -135,7 +135,7 @@ class GuidedServers:
 
 def _ask_sentinel_for(service: str) -> Question:
     async def question(connection: AbstractConnection, guide: Node, slot: int) -> MasterAddress:
-        reply = await ask(connection, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)
+        reply = await send_command(connection, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)
         if reply is None:
             raise ServerNotFound("a sentinel knows no master of that name")
         return MasterAddress(_node(reply, guide))
@@ -145,7 +145,7 @@ def _ask_sentinel_for(service: str) -> Question:
 
 async def _ask_node(connection: AbstractConnection, guide: Node, slot: int) -> MasterAddress:
     # Deprecated since Redis 7, but its replacement does not exist in 6.2.
-    ranges = await ask(connection, "CLUSTER", "SLOTS")
+    ranges = await send_command(connection, "CLUSTER", "SLOTS")
     if not isinstance(ranges, list) or not all(map(_is_range, ranges)):
         raise ServerNotFound(_NO_SERVER)
     nodes = tuple(dict.fromkeys(_node(node, guide) for _, _, *of_range in ranges for node in of_range))

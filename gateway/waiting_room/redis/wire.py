@@ -15,8 +15,8 @@ from gateway.settings.redis_address import Node
 
 Argument = str | bytes | int | float
 
-_FEW: Final = 256
-_SIZES: Final = tuple(b"$%d" % size for size in range(_FEW))
+_CACHED_SIZES: Final = 256
+_SIZES: Final = tuple(b"$%d" % size for size in range(_CACHED_SIZES))
 
 
 class BadAddress(ValueError):
@@ -41,10 +41,10 @@ class RedisServers(Protocol):
         Raises RedisError, OSError or TimeoutError.
         """
 
-    def present(self, slot: int) -> Node | None:
+    def current(self, slot: int) -> Node | None:
         """The server that was found last. A caller connected to another server must reconnect."""
 
-    def follow(self, error: AskError) -> bool:
+    def follow_redirection(self, error: AskError) -> bool:
         """Handles a redirection to another server. Returns whether the next ``connect`` uses the server that it
         names."""
 
@@ -59,12 +59,12 @@ class OneServer:
 
     async def connect(self, slot: int) -> AbstractConnection:
         """See ``RedisServers``."""
-        return await opened(make_connection(self._url, self._timeout))
+        return await open_connection(make_connection(self._url, self._timeout))
 
-    def present(self, slot: int) -> None:
+    def current(self, slot: int) -> None:
         """Always None: there is no other server."""
 
-    def follow(self, error: AskError) -> bool:
+    def follow_redirection(self, error: AskError) -> bool:
         """Always False: the operator named one server, so no other is used."""
         return False
 
@@ -102,7 +102,7 @@ def make_connection(url: str, timeout: float) -> AbstractConnection:
     return cast(AbstractConnection, pool.make_connection())  # type: ignore[no-untyped-call]
 
 
-async def opened(connection: AbstractConnection) -> AbstractConnection:
+async def open_connection(connection: AbstractConnection) -> AbstractConnection:
     """Opens the connection and returns it. On any failure it is closed."""
     try:
         await connection.connect()  # type: ignore[no-untyped-call]
@@ -129,7 +129,7 @@ def _why_no_database(error: ResponseError, connection: AbstractConnection) -> st
     return ""
 
 
-def packed(command: Sequence[Argument]) -> bytes:
+def pack_command(command: Sequence[Argument]) -> bytes:
     """A command encoded for Redis. redis-py's own encoder takes four times as long, and there are hundreds of
     arguments."""
     lines = [b"*%d" % len(command)]
@@ -142,16 +142,16 @@ def packed(command: Sequence[Argument]) -> bytes:
             else str(argument).encode()
         )
         size = len(data)
-        lines += (_SIZES[size] if size < _FEW else b"$%d" % size, data)
+        lines += (_SIZES[size] if size < _CACHED_SIZES else b"$%d" % size, data)
     lines.append(b"")
     return b"\r\n".join(lines)
 
 
-async def ask(connection: AbstractConnection, *command: Argument) -> Any:
+async def send_command(connection: AbstractConnection, *command: Argument) -> Any:
     """Sends one command and returns its reply, without a time limit. An error reply raises redis-py's ResponseError."""
     if not connection.is_connected:
         raise ConnectionError("closed")  # redis-py would reopen it silently
-    await connection.send_packed_command(packed(command), check_health=False)
+    await connection.send_packed_command(pack_command(command), check_health=False)
     return await connection.read_response(timeout=math.inf)
 
 

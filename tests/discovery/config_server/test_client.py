@@ -90,8 +90,8 @@ async def test_without_an_interval_it_refreshes_only_on_demand() -> None:
         world.source = routes("b")
         await asyncio.sleep(0.05)
         assert world.asked == 1
-        server.look()
-        server.look()
+        server.poll_soon()
+        server.poll_soon()
         await next_offer(world)
         assert world.asked == 2
 
@@ -99,14 +99,14 @@ async def test_without_an_interval_it_refreshes_only_on_demand() -> None:
 async def test_refreshes_without_a_waiting_caller_keep_a_distance(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     async with world.running() as server:
-        monkeypatch.setattr(module, "LEAST_SECONDS", 3600.0)
+        monkeypatch.setattr(module, "MIN_INTERVAL_SECONDS", 3600.0)
         await server.refresh()
-        server.look()
+        server.poll_soon()
         await asyncio.sleep(0.05)
         assert world.asked == 2
-        monkeypatch.setattr(module, "LEAST_SECONDS", 0.0)
+        monkeypatch.setattr(module, "MIN_INTERVAL_SECONDS", 0.0)
     async with server.running(world.offer):
-        server.look()
+        server.poll_soon()
         while world.asked < 3:
             await asyncio.sleep(0.01)
 
@@ -254,16 +254,16 @@ async def test_what_is_gone_is_looked_at_again_in_the_usual_time_and_no_sooner(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "FIRST_RETRY_SECONDS", 0.001)
-    monkeypatch.setattr(module, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(module, "MIN_INTERVAL_SECONDS", 0.0)
     world = World()
     async with world.running(interval=3600, optional=True) as server:
         world.source = source
-        server.look()
+        server.poll_soon()
         await looked(world, 2)
         await asyncio.sleep(0.05)
         assert world.asked == 2, "no retry as after a failure"
         for _ in range(3):  # as webhooks do
-            server.look()
+            server.poll_soon()
             await looked(world, len(world.fetched) + 1)
         assert server.status().gives_routes
     world = World()
@@ -281,7 +281,7 @@ async def test_without_an_interval_what_is_gone_is_believed_at_the_second_word()
     world = World()
     async with world.running(optional=True) as server:
         world.source = None
-        server.look()
+        server.poll_soon()
         await looked(world, 2)
         assert server.status().gives_routes
         await server.refresh()

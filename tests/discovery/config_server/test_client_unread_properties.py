@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from gateway.discovery.config_server.answer import ConfigResponse, split
-from gateway.discovery.config_server.client import LONGEST_NAME, MOST_WARNED, ConfigServer
+from gateway.discovery.config_server.client import MAX_NAME_LENGTH, MAX_WARNINGS, ConfigServer
 from gateway.discovery.config_server.properties import meaning_of, properties_of
+from gateway.discovery.config_server.response import ConfigResponse, split
 from tests.support.config_server import answer_of, routes
 
 OLD, NEW = "spring.cloud.gateway", "spring.cloud.gateway.server.webflux"
@@ -128,9 +128,9 @@ def test_lines_are_bounded_in_number_and_length(told: Any) -> None:
     looks = Looks()
     for turn in range(5):
         looks.succeed({f"server.{turn}.{at}": at for at in range(40)})
-    assert len(told("WARNING")) == MOST_WARNED + 1
+    assert len(told("WARNING")) == MAX_WARNINGS + 1
     assert told("WARNING")[-1] == "and 30 more properties of the Config Server have no effect"
     Looks().succeed({"server." + "x\n" * 1000: 1})
     line = told("WARNING")[-1]
     assert "\n" not in line
-    assert len(line) < LONGEST_NAME + 200
+    assert len(line) < MAX_NAME_LENGTH + 200

@@ -15,8 +15,8 @@ import pytest
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
-from gateway.discovery.config_server.answer import MOST_BYTES, read_answer
-from gateway.discovery.config_server.fetch import Wanted, http_ask, places
+from gateway.discovery.config_server.fetch import ConfigRequest, http_fetcher, places
+from gateway.discovery.config_server.response import MAX_BYTES, parse_response
 from gateway.errors import ConfigUnavailable, ConfigUnusable
 from tests.support.certificates import certificate
 from tests.support.config_server import ConfigServerStub, config_server
@@ -39,20 +39,20 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.mark.parametrize(
     ("wanted", "path"),
     [
-        (Wanted((), "gateway-server"), "gateway-server/default"),
-        (Wanted((), "gw", ("prod", "dev")), "gw/prod,dev"),
-        (Wanted((), "gw", (), ("main",)), "gw/default/main"),
-        (Wanted((), "gw", (), ("feature/x y",)), "gw/default/feature(_)x%20y"),
-        (Wanted((), "gw", ("../admin",)), "gw/..%2Fadmin"),
-        (Wanted((), "gw", (), ("a?b#c",)), "gw/default/a%3Fb%23c"),
+        (ConfigRequest((), "gateway-server"), "gateway-server/default"),
+        (ConfigRequest((), "gw", ("prod", "dev")), "gw/prod,dev"),
+        (ConfigRequest((), "gw", (), ("main",)), "gw/default/main"),
+        (ConfigRequest((), "gw", (), ("feature/x y",)), "gw/default/feature(_)x%20y"),
+        (ConfigRequest((), "gw", ("../admin",)), "gw/..%2Fadmin"),
+        (ConfigRequest((), "gw", (), ("a?b#c",)), "gw/default/a%3Fb%23c"),
     ],
 )
-def test_the_path_says_who_asks_and_for_what(wanted: Wanted, path: str) -> None:
+def test_the_path_says_who_asks_and_for_what(wanted: ConfigRequest, path: str) -> None:
     assert wanted.paths == (path,)
 
 
 def test_each_label_has_a_path() -> None:
-    assert Wanted((), "gw", labels=("a/b", "c")).paths == ("gw/default/a(_)b", "gw/default/c")
+    assert ConfigRequest((), "gw", labels=("a/b", "c")).paths == ("gw/default/a(_)b", "gw/default/c")
 
 
 async def test_labels_are_tried_in_turn_while_the_server_has_none_of_them(
@@ -60,18 +60,20 @@ async def test_labels_are_tried_in_turn_while_the_server_has_none_of_them(
 ) -> None:
     server.say({"a": 1})
     server.labels = {"main": 200}
-    answer = read_answer(
-        await http_ask(session, Wanted((server.url,), "gw", labels=("feature/x", "main", "old")))()
+    answer = parse_response(
+        await http_fetcher(session, ConfigRequest((server.url,), "gw", labels=("feature/x", "main", "old")))()
     )
     assert answer.label == "main"
     assert [path for path, _ in server.asked] == ["/gw/default/feature(_)x", "/gw/default/main"]
     server.labels = {"old": 200}
     assert (
-        read_answer(await http_ask(session, Wanted((server.url,), "gw", labels=("x", "old")))()).label
+        parse_response(
+            await http_fetcher(session, ConfigRequest((server.url,), "gw", labels=("x", "old")))()
+        ).label
         == "old"
     )
     with pytest.raises(ConfigUnavailable, match=r"label x: status 404 .*; label y: status 404"):
-        await http_ask(session, Wanted((server.url,), "gw", labels=("x", "y")))()
+        await http_fetcher(session, ConfigRequest((server.url,), "gw", labels=("x", "y")))()
 
 
 @pytest.mark.parametrize("status", [401, 500, 503])
@@ -81,7 +83,7 @@ async def test_a_server_that_fails_for_one_label_is_not_asked_for_the_next(
     server.say({"a": 1})
     server.labels = {"feature": status, "main": 200}
     with pytest.raises(ConfigUnavailable, match=f"label feature: status {status}"):
-        await http_ask(session, Wanted((server.url,), "gw", labels=("feature", "main")))()
+        await http_fetcher(session, ConfigRequest((server.url,), "gw", labels=("feature", "main")))()
     assert len(server.asked) == 1
 
 
@@ -92,18 +94,18 @@ async def test_of_several_servers_each_is_asked_for_a_label_before_the_next_labe
         for each in (server, other):
             each.say({"a": 1})
         server.labels, other.labels = {"main": 200}, {"feature": 200, "main": 200}
-        wanted = Wanted((server.url, other.url), "gw", labels=("feature", "main"))
-        assert read_answer(await http_ask(session, wanted)()).label == "feature"
+        wanted = ConfigRequest((server.url, other.url), "gw", labels=("feature", "main"))
+        assert parse_response(await http_fetcher(session, wanted)()).label == "feature"
         other.labels = {"feature": 500, "main": 200}
-        assert read_answer(await http_ask(session, wanted)()).label == "main"
+        assert parse_response(await http_fetcher(session, wanted)()).label == "main"
 
 
 async def test_the_format_with_lines_is_asked_for(
     server: ConfigServerStub, session: aiohttp.ClientSession
 ) -> None:
     server.say({"a": 1})
-    body = await http_ask(session, Wanted((server.url + "/",), "gw", ("p",), ("l",)))()
-    assert read_answer(body).sources[0].properties["a"].line == 1
+    body = await http_fetcher(session, ConfigRequest((server.url + "/",), "gw", ("p",), ("l",)))()
+    assert parse_response(body).sources[0].properties["a"].line == 1
     path, accept = server.asked[0]
     assert path == "/gw/p/l"
     assert accept.startswith("application/vnd.spring-cloud.config-server.v2+json")
@@ -119,8 +121,8 @@ async def test_user_and_password_come_from_the_settings_or_the_address(
     if given == "settings":
         url = server.url
     user, password = ("", "") if given == "address" else server.credentials
-    wanted = Wanted((url,), "gw", user=user, password=password)
-    assert read_answer(await http_ask(session, wanted)())
+    wanted = ConfigRequest((url,), "gw", user=user, password=password)
+    assert parse_response(await http_fetcher(session, wanted)())
     assert "p:ä" not in repr(wanted) or given == "address"
 
 
@@ -130,7 +132,7 @@ async def test_a_password_is_never_in_a_reason(
     server.credentials = ("u", "p")
     url = server.url.replace("//", "//u:secret@")
     with pytest.raises(ConfigUnavailable, match="user or password is wrong") as error:
-        await http_ask(session, Wanted((url,), "gw"))()
+        await http_fetcher(session, ConfigRequest((url,), "gw"))()
     assert "secret" not in str(error.value)
     assert places((url, "http://a:b@c/d?e=f")) == f"{server.url}, http://c/d"
 
@@ -141,7 +143,7 @@ async def test_any_other_answer_is_none_and_redirects_are_not_followed(
 ) -> None:
     server.status = status
     with pytest.raises(ConfigUnavailable, match=f"status {status}"):
-        await http_ask(session, Wanted((server.url,), "gw"))()
+        await http_fetcher(session, ConfigRequest((server.url,), "gw"))()
     assert len(server.asked) == 1
 
 
@@ -178,7 +180,7 @@ async def test_a_broken_answer_is_an_answer_and_no_server_that_is_away(
 ) -> None:
     async with saying(answer) as url:
         with pytest.raises(ConfigUnusable, match="its answer breaks off or is no HTTP"):
-            await http_ask(session, Wanted((url,), "gw"))()
+            await http_fetcher(session, ConfigRequest((url,), "gw"))()
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Le"])
@@ -187,7 +189,7 @@ async def test_a_server_that_ends_before_its_answer_is_away(
 ) -> None:
     async with saying(answer) as url:
         with pytest.raises(ConfigUnavailable, match="it can't be reached") as error:
-            await http_ask(session, Wanted((url,), "gw"))()
+            await http_fetcher(session, ConfigRequest((url,), "gw"))()
     assert not isinstance(error.value, ConfigUnusable)
 
 
@@ -201,14 +203,14 @@ async def test_a_server_whose_certificate_is_not_trusted_is_there_all_the_same(
     tls.load_cert_chain(tmp_path / "both.pem")
     async with saying(OK + b"Content-Length: 0\r\n\r\n", tls) as url:
         with pytest.raises(ConfigUnusable, match="its certificate is not trusted"):
-            await http_ask(session, Wanted((url,), "gw"))()
+            await http_fetcher(session, ConfigRequest((url,), "gw"))()
 
 
 async def test_what_speaks_no_tls_is_there_all_the_same(
     server: ConfigServerStub, session: aiohttp.ClientSession
 ) -> None:
     with pytest.raises(ConfigUnusable, match="or it does not speak TLS"):
-        await http_ask(session, Wanted((server.url.replace("http:", "https:"),), "gw"))()
+        await http_fetcher(session, ConfigRequest((server.url.replace("http:", "https:"),), "gw"))()
 
 
 async def test_servers_are_tried_in_order(server: ConfigServerStub, session: aiohttp.ClientSession) -> None:
@@ -216,19 +218,19 @@ async def test_servers_are_tried_in_order(server: ConfigServerStub, session: aio
         taken.bind(("127.0.0.1", 0))  # not listening: refuses
         away = f"http://127.0.0.1:{taken.getsockname()[1]}"
         server.say({"a": 1})
-        assert read_answer(await http_ask(session, Wanted((away, server.url), "gw"))()).sources
+        assert parse_response(await http_fetcher(session, ConfigRequest((away, server.url), "gw"))()).sources
         server.status = 500
         with pytest.raises(
             ConfigUnavailable, match=r"server 1: it can't be reached .*; server 2: status 500"
         ):
-            await http_ask(session, Wanted((away, server.url), "gw"))()
+            await http_fetcher(session, ConfigRequest((away, server.url), "gw"))()
 
 
 async def test_an_answer_without_end_is_cut_off(session: aiohttp.ClientSession) -> None:
     async def endless(request: web.BaseRequest) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
-        for _ in range(MOST_BYTES // 65536 + 1000):
+        for _ in range(MAX_BYTES // 65536 + 1000):
             try:
                 await response.write(b" " * 65536)
             except ConnectionError:
@@ -237,14 +239,14 @@ async def test_an_answer_without_end_is_cut_off(session: aiohttp.ClientSession) 
 
     async with listening(web.ServerRunner(web.Server(endless))) as url:
         with pytest.raises(ConfigUnavailable, match="more than"):
-            await http_ask(session, Wanted((url,), "gw"))()
+            await http_fetcher(session, ConfigRequest((url,), "gw"))()
 
 
 async def test_a_server_that_does_not_answer_is_given_up(session: aiohttp.ClientSession) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(ConfigUnavailable, match=r"no answer within 0\.1 s"):
-            await http_ask(session, Wanted((url,), "gw", seconds=0.1))()
+            await http_fetcher(session, ConfigRequest((url,), "gw", seconds=0.1))()
 
 
 async def test_a_server_that_takes_no_connection_is_given_up(session: aiohttp.ClientSession) -> None:
@@ -257,7 +259,7 @@ async def test_a_server_that_takes_no_connection_is_given_up(session: aiohttp.Cl
             each.connect_ex(full.getsockname())
         url = f"http://127.0.0.1:{full.getsockname()[1]}"
         with pytest.raises(ConfigUnavailable, match=r"no connection within 0\.1 s"):
-            await http_ask(session, Wanted((url,), "gw", connect_seconds=0.1))()
+            await http_fetcher(session, ConfigRequest((url,), "gw", connect_seconds=0.1))()
 
 
 async def test_headers_and_token_of_the_settings_are_sent(session: aiohttp.ClientSession) -> None:
@@ -267,9 +269,11 @@ async def test_headers_and_token_of_the_settings_are_sent(session: aiohttp.Clien
         seen.append(request.headers)
         return web.json_response({"name": "gw", "propertySources": []})
 
-    wanted = Wanted((), "gw", headers=(("X-Tenant", "tickets"), ("accept", "application/json")), token="t")
+    wanted = ConfigRequest(
+        (), "gw", headers=(("X-Tenant", "tickets"), ("accept", "application/json")), token="t"
+    )
     async with listening(web.ServerRunner(web.Server(answer))) as url:
-        await http_ask(session, replace(wanted, urls=(url,)))()
+        await http_fetcher(session, replace(wanted, urls=(url,)))()
     (headers,) = seen
     assert (headers["X-Tenant"], headers["X-Config-Token"]) == ("tickets", "t")
     assert headers.getall("Accept") == ["application/json"]
@@ -286,13 +290,13 @@ async def test_servers_that_hang_take_the_time_of_one(
         urls = tuple(f"http://127.0.0.1:{each.getsockname()[1]}" for each in silent)
         began = loop.time()
         with pytest.raises(ConfigUnavailable, match=r"(server \d: no answer within 0.6 s(; )?){4}"):
-            await http_ask(session, Wanted(urls, "gw", seconds=0.6))()
+            await http_fetcher(session, ConfigRequest(urls, "gw", seconds=0.6))()
         assert loop.time() - began < 2
         server.say({"a": 1})
-        assert read_answer(
-            await http_ask(session, Wanted((*urls[:2], server.url), "gw", seconds=3))()
+        assert parse_response(
+            await http_fetcher(session, ConfigRequest((*urls[:2], server.url), "gw", seconds=3))()
         ).sources
         # One has said that it has no such label, and the others say nothing.
         server.labels = {"main": 200}
-        wanted = Wanted((urls[0], server.url, urls[1]), "gw", labels=("feature", "main"), seconds=3)
-        assert read_answer(await http_ask(session, wanted)()).label == "main"
+        wanted = ConfigRequest((urls[0], server.url, urls[1]), "gw", labels=("feature", "main"), seconds=3)
+        assert parse_response(await http_fetcher(session, wanted)()).label == "main"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.discovery.config_server.properties import properties_of
-from gateway.routing.spec.faults import RouteFileError
+from gateway.routing.spec.issues import RouteFileError
 from gateway.routing.spec.loader import parse
 from tests.support.config_server import answer_of
 
@@ -54,6 +54,6 @@ def test_what_is_empty_says_nothing() -> None:
 def test_what_the_environment_may_not_say_the_server_may_not_either(key: str, value: str) -> None:
     with pytest.raises(RouteFileError) as refusal:
         tokens(**{key: value})
-    fault = refusal.value.faults[0]
+    fault = refusal.value.issues[0]
     assert (fault.file, fault.line) == ("first.yml", 1)
     assert JWT in fault.message

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.discovery.eureka.client import config_servers
-from gateway.discovery.eureka.messages import MOST_CONFIG_SERVERS, BadRegistry, parse_config_servers
+from gateway.discovery.eureka.messages import MAX_CONFIG_SERVERS, BadRegistry, parse_config_servers
 from gateway.discovery.eureka.transport import EurekaAway, EurekaServers, session
 from gateway.observability.metrics import NoMetrics
 from tests.support.eureka import entry, fake_eureka, listing
@@ -101,7 +101,7 @@ def test_metadata_that_cannot_be_used_leave_an_instance_out(metadata: dict[str, 
 
 
 def test_there_are_no_more_than_can_be_tried() -> None:
-    assert len(found(*(server(f"a{at}") for at in range(100)))) == MOST_CONFIG_SERVERS
+    assert len(found(*(server(f"a{at}") for at in range(100)))) == MAX_CONFIG_SERVERS
 
 
 @pytest.mark.parametrize("answer", [b"", b"[]", b"{}", b'{"applications": 1}', b"[" * 100_000])

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.discovery.eureka.messages import (
-    MOST_INSTANCES,
-    MOST_NAMES,
+    MAX_INSTANCES,
+    MAX_NAMES,
     BadRegistry,
     Instance,
     InstanceInfo,
@@ -101,7 +101,7 @@ def test_an_address_is_a_host_and_a_port_or_nothing(changes: dict[str, Any], add
         ("", ("orders",)),
         (None, ("orders",)),
         ("../x", ("orders",)),
-        (",".join(f"s{at}" for at in range(100_000)), tuple(f"s{at}" for at in range(MOST_NAMES))),
+        (",".join(f"s{at}" for at in range(100_000)), tuple(f"s{at}" for at in range(MAX_NAMES))),
     ],
 )
 def test_a_service_goes_by_its_virtual_addresses_else_by_its_name(vip: Any, names: tuple[str, ...]) -> None:
@@ -149,7 +149,7 @@ def test_what_is_no_registry_is_refused(document: bytes) -> None:
 
 
 def test_a_registry_without_end_is_refused() -> None:
-    entries = [{"instanceId": str(at)} for at in range(MOST_INSTANCES + 1)]
+    entries = [{"instanceId": str(at)} for at in range(MAX_INSTANCES + 1)]
     applications = {"apps__hashcode": "", "application": {"name": "A", "instance": entries}}
     with pytest.raises(BadRegistry, match="instances"):
         parse_listing(json.dumps({"applications": applications}).encode())

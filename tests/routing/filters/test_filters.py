@@ -8,10 +8,10 @@ import pytest
 from multidict import CIMultiDict
 
 from gateway.errors import BadRequest
+from gateway.routing.factories import FILTERS, NO_FILTERS
 from gateway.routing.filters.edits import HeaderEdit
-from gateway.routing.kinds import FILTERS, NO_FILTERS
-from gateway.routing.spec.faults import RouteFileError
-from gateway.routing.table import Match, RouteTable
+from gateway.routing.spec.issues import RouteFileError
+from gateway.routing.table import RouteMatch, RouteTable
 from tests.routing.vectors import Case, case_id, cases, facts_of, faults_of, load_json
 
 
@@ -112,8 +112,8 @@ def _table(case: Case, *, filters: bool = True) -> RouteTable:
 def test_a_filter_that_is_not_here_is_a_fault_that_says_what_there_is(case: Case) -> None:
     with pytest.raises(RouteFileError) as refusal:
         _table(case)
-    assert {fault.rule for fault in refusal.value.faults} <= {"filter-name", "argument"}
-    message = next(fault.message for fault in refusal.value.faults if fault.rule == "filter-name")
+    assert {fault.rule for fault in refusal.value.issues} <= {"filter-name", "argument"}
+    message = next(fault.message for fault in refusal.value.issues if fault.rule == "filter-name")
     assert "not supported here" in message
     assert "StripPrefix" in message
 
@@ -122,9 +122,9 @@ def test_a_filter_that_is_not_here_is_a_fault_that_says_what_there_is(case: Case
 def test_a_request_becomes_what_it_becomes_there(case: Case) -> None:
     name = case["id"]
     status = (case.get("client") or {}).get("status")
-    table, faults = faults_of(lambda: _table(case))
+    table, issues = faults_of(lambda: _table(case))
     if table is None:
-        assert case.get("routeRefused") or [fault.rule for fault in faults] == [FAULTS[name]]
+        assert case.get("routeRefused") or [fault.rule for fault in issues] == [FAULTS[name]]
         return
     assert not case.get("routeRefused")
     assert name not in FAULTS
@@ -139,7 +139,7 @@ def test_a_request_becomes_what_it_becomes_there(case: Case) -> None:
     _compare(case, match)
 
 
-def _compare(case: Case, match: Match) -> None:
+def _compare(case: Case, match: RouteMatch) -> None:
     name, client = case["id"], case.get("client") or {}
     if match.answer is not None:
         assert not case["upstream"]
@@ -165,7 +165,7 @@ def _compare(case: Case, match: Match) -> None:
         assert _answer_headers(case, match.changes.response_headers) == _without_hops(client["headers"])
 
 
-def _request_changes(case: Case, match: Match) -> dict[str, list[str] | None]:
+def _request_changes(case: Case, match: RouteMatch) -> dict[str, list[str] | None]:
     """What the filters changed, compared with the same route without its own filters."""
     plain = _table(case, filters=False).resolve(facts_of(case["request"]))
     assert plain is not None
@@ -178,7 +178,7 @@ def _request_changes(case: Case, match: Match) -> dict[str, list[str] | None]:
     }
 
 
-def _sent_headers(case: Case, match: Match) -> CIMultiDict[str]:
+def _sent_headers(case: Case, match: RouteMatch) -> CIMultiDict[str]:
     headers = CIMultiDict((name, value.strip()) for name, value in case["request"]["headers"])
     if not match.changes.preserve_host:
         headers["Host"] = "<upstream>"

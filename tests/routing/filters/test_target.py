@@ -10,8 +10,8 @@ import pytest
 from gateway.errors import BadRequest
 from gateway.routing.filters.target import innermost
 from gateway.routing.path import parse_target
-from gateway.routing.spec.faults import RouteFileError
-from gateway.routing.table import Match, RouteTable
+from gateway.routing.spec.issues import RouteFileError
+from gateway.routing.table import RouteMatch, RouteTable
 from tests.routing.vectors import facts_of, load_json
 
 
@@ -20,7 +20,7 @@ def table(*filters: object, path: str = "/**", **more: Any) -> RouteTable:
     return load_json({"routes": [{**route, **more}]})
 
 
-def sent(target: str, *filters: object, path: str = "/**", host: str = "gw.test", **more: Any) -> Match:
+def sent(target: str, *filters: object, path: str = "/**", host: str = "gw.test", **more: Any) -> RouteMatch:
     match = table(*filters, path=path, **more).resolve(
         facts_of({"target": target, "headers": [("Host", host)]})
     )
@@ -212,7 +212,7 @@ def test_a_literal_escape_hides_no_gated_call_and_no_actuator() -> None:
 def test_what_no_request_could_go_out_with_is_a_fault_of_the_file(each: object) -> None:
     with pytest.raises(RouteFileError) as refusal:
         table(each)
-    assert {fault.rule for fault in refusal.value.faults} == {"argument"}
+    assert {fault.rule for fault in refusal.value.issues} == {"argument"}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.routing.spec.arguments import Arg, Arguments, Definition, Factory, bind, parse_shortcut
-from gateway.routing.spec.faults import RuleViolation
+from gateway.routing.spec.issues import RuleViolation
 
 
 def _keep(args: Arguments) -> Arguments:

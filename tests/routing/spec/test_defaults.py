@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict
 
-from gateway.discovery.config_server.answer import ConfigResponse, PropertySource, Value
 from gateway.discovery.config_server.properties import properties_of
-from gateway.routing.spec.faults import RouteFileError
+from gateway.discovery.config_server.response import ConfigResponse, PropertySource, Value
+from gateway.routing.spec.issues import RouteFileError
 from gateway.routing.spec.loader import parse
 from gateway.routing.table import RouteTable
 from tests.routing.vectors import facts_of, load_json

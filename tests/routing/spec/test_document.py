@@ -17,7 +17,7 @@ from gateway.routing.spec.document import (
     plain,
     read_document,
 )
-from gateway.routing.spec.faults import RuleViolation
+from gateway.routing.spec.issues import RuleViolation
 
 BOMB = "\n".join(
     [f"a0: &a0 [{', '.join(['x'] * 10)}]"]

@@ -10,8 +10,8 @@ import pytest
 
 from gateway.discovery.config_server.properties import properties_of
 from gateway.errors import SettingsError
-from gateway.routing.spec.faults import RouteFileError
-from gateway.routing.spec.given import GIVEN, MOST_TAGS
+from gateway.routing.spec.given import GIVEN, MAX_TAGS
+from gateway.routing.spec.issues import RouteFileError
 from gateway.routing.spec.loader import parse
 from gateway.routing.spec.overlay import Properties
 from gateway.routing.table import RouteTable
@@ -35,7 +35,7 @@ def given(*sources: dict[str, Any], **environ: str) -> dict[str, Any]:
     return dict(table(*sources, **environ).given)
 
 
-def faults(source: dict[str, Any]) -> str:
+def issues(source: dict[str, Any]) -> str:
     with pytest.raises(RouteFileError) as refused:
         table(source)
     return str(refused.value)
@@ -146,14 +146,14 @@ def test_switches_that_are_on_say_nothing_of_spans() -> None:
     ],
 )
 def test_a_wrong_value_is_a_fault_of_the_property_and_not_shown(name: str, value: Any, told: str) -> None:
-    said = faults({name: value})
+    said = issues({name: value})
     assert told in said
     assert said.startswith("first.yml:1: ")
     assert "secret" not in said
 
 
 def test_an_unset_placeholder_of_a_list_does_not_hide_the_rest() -> None:
-    assert "${nowhere}" in faults({f"{URLS}[0].url": "${nowhere}", f"{URLS}[0].name": "a"})
+    assert "${nowhere}" in issues({f"{URLS}[0].url": "${nowhere}", f"{URLS}[0].name": "a"})
 
 
 def test_the_first_source_wins_and_mappings_are_merged() -> None:
@@ -197,10 +197,10 @@ def test_documents_keep_their_order_and_their_names() -> None:
 
 
 def test_there_are_not_more_tags_than_a_gateway_bears() -> None:
-    tags = {f"management.metrics.tags.t{at}": "x" for at in range(MOST_TAGS)}
-    assert len(given(tags)["metrics_tags"]) == MOST_TAGS
+    tags = {f"management.metrics.tags.t{at}": "x" for at in range(MAX_TAGS)}
+    assert len(given(tags)["metrics_tags"]) == MAX_TAGS
     more = table(tags | {"management.metrics.tags.more": "x"})
-    assert len(more.given["metrics_tags"]) == MOST_TAGS
+    assert len(more.given["metrics_tags"]) == MAX_TAGS
     assert "management.metrics.tags.more: left out: METRICS_TAGS" in str(more.warnings[0])
 
 
@@ -258,7 +258,7 @@ def test_every_setting_that_is_given_is_one() -> None:
 )
 def test_long_values_cost_nothing(text: str) -> None:
     began = time.process_time()
-    assert "PROXY_RESPONSE_TIMEOUT_SECONDS" in faults({f"{NEW}.httpclient.response-timeout": text})
+    assert "PROXY_RESPONSE_TIMEOUT_SECONDS" in issues({f"{NEW}.httpclient.response-timeout": text})
     assert time.process_time() - began < 1
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gateway.routing.gates import GateRule, RoomLimits
 from gateway.routing.spec import loader
-from gateway.routing.spec.faults import RouteFileError, shown
+from gateway.routing.spec.issues import RouteFileError, summarize
 from gateway.routing.spec.loader import content_of, default_file, parse
 from gateway.routing.table import RouteTable
 from tests.routing.vectors import faults_of
@@ -28,10 +28,10 @@ def read(text: str, environ: dict[str, str] | None = None) -> RouteTable:
     return parse(text.encode(), "routes.yaml", environ or {})
 
 
-def faults(text: str) -> list[tuple[int, str | None, str]]:
+def issues(text: str) -> list[tuple[int, str | None, str]]:
     with pytest.raises(RouteFileError) as refusal:
         read(text)
-    return [(fault.line, fault.route_id, fault.rule) for fault in refusal.value.faults]
+    return [(fault.line, fault.route_id, fault.rule) for fault in refusal.value.issues]
 
 
 def messages(text: str) -> str:
@@ -41,7 +41,7 @@ def messages(text: str) -> str:
 
 
 def test_all_faults_are_reported_at_once_each_with_line_route_and_rule() -> None:
-    assert faults("""\
+    assert issues("""\
 rootes: x
 routes:
 - id: a
@@ -196,7 +196,7 @@ def test_a_fault_of_a_section_says_what_is_wrong(text: str, hint: str) -> None:
 
 def test_a_variable_must_be_captured_whichever_pattern_matched() -> None:
     route = "routes:\n- id: a\n  uri: lb://a\n  predicates: ['Path=%s']\n  filters: ['SetPath=/{x}']\n"
-    assert faults(route % "/a/{x},/b/{y}") == [(2, "a", "variable")]
+    assert issues(route % "/a/{x},/b/{y}") == [(2, "a", "variable")]
     assert read(route % "/a/{x},/b/{x}").routes
 
 
@@ -204,7 +204,7 @@ def test_a_variable_must_be_captured_whichever_pattern_matched() -> None:
     "text", ["", "routes:", "routes: ~", "services: {}", "routes: nonsense", "routes: {a: {}}"]
 )
 def test_a_file_without_routes_says_so_on_purpose_or_is_refused(text: str) -> None:
-    assert faults(text)
+    assert issues(text)
     assert read("routes: []").routes == ()
 
 
@@ -212,7 +212,7 @@ def test_a_file_that_can_not_be_read_is_a_fault_too(tmp_path: Path) -> None:
     for path in (tmp_path / "none.yaml", tmp_path):
         with pytest.raises(RouteFileError) as refusal:
             load(path, {})
-        assert [fault.rule for fault in refusal.value.faults] == ["file"]
+        assert [fault.rule for fault in refusal.value.issues] == ["file"]
         assert str(path) in str(refusal.value)
 
 
@@ -268,7 +268,7 @@ def test_defaults_is_a_key_that_has_no_effect_any_more() -> None:
 )
 def test_a_call_is_gated_or_public(more: str, both: bool) -> None:
     if both:
-        assert {rule for *_, rule in faults(f"{GOOD}{more}\n")} == {"gated-and-public"}
+        assert {rule for *_, rule in issues(f"{GOOD}{more}\n")} == {"gated-and-public"}
     else:
         assert read(f"{GOOD}{more}\n")
 
@@ -341,7 +341,7 @@ def test_springs_own_nesting_is_read_with_the_gateways_sections_beside_it() -> N
 
 def test_routes_in_both_shapes_are_a_fault() -> None:
     text = "spring.cloud.gateway.routes: []\nroutes: []\n"
-    assert [rule for *_, rule in faults(text)] == ["shape"]
+    assert [rule for *_, rule in issues(text)] == ["shape"]
 
 
 def test_the_shipped_file_is_sound_with_and_without_instances() -> None:
@@ -449,14 +449,14 @@ def test_of_many_faults_each_is_told_once_and_the_list_of_names_once() -> None:
     )
     with pytest.raises(RouteFileError) as refusal:
         parse(text.encode(), "f", {})
-    for texts in ([str(refusal.value)], list(shown(refusal.value.faults))):
+    for texts in ([str(refusal.value)], list(summarize(refusal.value.issues))):
         whole = "\n".join(texts)
         assert all(whole.count(f"the filter {each.partition('=')[0]!r} is known") == 1 for each in TWELVE)
         assert whole.count("AddRequestHeader, ") == 1, "the filters there are"
         assert whole.count("Path, Method, ") == 1, "the predicates there are"
         assert whole.count("there is no filter 'Nonsense'") == 1
         assert whole.count("not supported here, because ") == 13
-    assert len(refusal.value.faults) == 15
+    assert len(refusal.value.issues) == 15
 
 
 @pytest.mark.parametrize(
@@ -501,7 +501,7 @@ def test_no_one_waits_for_a_pipe_unless_it_is_read_once(tmp_path: Path) -> None:
 
 
 def test_a_file_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader, "MOST_FILE_BYTES", 2**20)
+    monkeypatch.setattr(loader, "MAX_FILE_BYTES", 2**20)
     file = tmp_path / "routes.yaml"
     file.write_bytes(b"#" * 2**20)
     assert len(content_of(file)) == 2**20

@@ -8,13 +8,13 @@ import pytest
 from multidict import CIMultiDict
 
 from gateway.routing.attributes import RequestAttributes
+from gateway.routing.discovered_routes import MAX_SERVICES, RESERVED, with_discovered_routes
 from gateway.routing.gates import GateRule
-from gateway.routing.located import MOST_SERVICES, RESERVED, located
 from gateway.routing.path import parse_target
-from gateway.routing.spec.faults import RouteFileError, RuleViolation
+from gateway.routing.spec.issues import RouteFileError, RuleViolation
 from gateway.routing.spec.loader import default_file, parse
 from gateway.routing.spec.locator import evaluate
-from gateway.routing.table import Match, RouteTable
+from gateway.routing.table import RouteMatch, RouteTable
 from tests.support.route_files import load
 
 ON = "discovery: {locator: {enabled: true}}\n"
@@ -22,14 +22,14 @@ PREFIX = "ReactiveCompositeDiscoveryClient_"
 
 
 def table(text: str = "routes: []\n" + ON, *names: str, own: str = "gateway-server") -> RouteTable:
-    return located(parse(text.encode(), "routes.yaml", {}), names, own=own)
+    return with_discovered_routes(parse(text.encode(), "routes.yaml", {}), names, own=own)
 
 
 def ids(found: RouteTable) -> list[str]:
     return [route.id.removeprefix(PREFIX) for route in found.routes]
 
 
-def ask(found: RouteTable, target: str, method: str = "GET", **headers: str) -> Match | None:
+def ask(found: RouteTable, target: str, method: str = "GET", **headers: str) -> RouteMatch | None:
     sent = CIMultiDict({"Host": "localhost", **headers})
     return found.resolve(
         RequestAttributes(method, parse_target(target, "localhost"), sent, "127.0.0.1", "localhost", "http")
@@ -125,7 +125,7 @@ def test_none_leads_into_an_actuator(target: str) -> None:
 
 
 def test_gates_hold_behind_every_name() -> None:
-    found = located(load(default_file(), {}), ["anything"])
+    found = with_discovered_routes(load(default_file(), {}), ["anything"])
     assert found.locator is None, "the shipped file has no locator"
     shipped = default_file().read_text(encoding="utf-8") + ON
     found = table(shipped, "anything")
@@ -170,8 +170,7 @@ def test_a_name_that_is_no_segment_of_a_path_gets_no_route(name: str) -> None:
 
 def test_a_registry_can_not_grow_the_table_without_end() -> None:
     assert (
-        len(table("routes: []\n" + ON, *(f"s{at}" for at in range(MOST_SERVICES + 5))).routes)
-        == MOST_SERVICES
+        len(table("routes: []\n" + ON, *(f"s{at}" for at in range(MAX_SERVICES + 5))).routes) == MAX_SERVICES
     )
 
 
@@ -242,9 +241,9 @@ def test_what_is_wrong_shows_when_the_file_is_loaded_not_when_a_service_comes(
 ) -> None:
     with pytest.raises(RouteFileError) as refusal:
         parse(f"routes: []\ndiscovery: {{locator: {locator}}}".encode(), "routes.yaml", {})
-    assert {(fault.line, fault.rule) for fault in refusal.value.faults} == {(2, rule)}
+    assert {(fault.line, fault.rule) for fault in refusal.value.issues} == {(2, rule)}
 
 
 def test_a_table_without_a_locator_is_left_as_it_is() -> None:
     plain: Any = parse(b"routes: []", "routes.yaml", {})
-    assert located(plain, ["orders"]) is plain
+    assert with_discovered_routes(plain, ["orders"]) is plain

@@ -12,7 +12,7 @@ from gateway.routing.attributes import RequestAttributes
 from gateway.routing.describe import table as describe
 from gateway.routing.gates import GateRule
 from gateway.routing.path import parse_target
-from gateway.routing.spec.faults import RouteFileError
+from gateway.routing.spec.issues import RouteFileError
 from gateway.routing.spec.loader import default_file, parse
 from gateway.routing.table import RouteTable
 from tests.support.config_server import answer_of, routes
@@ -104,10 +104,10 @@ def test_no_route_of_the_server_leads_into_an_actuator_unless_it_says_so(
     assert (table.resolve(facts) is not None) is found
 
 
-def faults(*sources: dict[str, Any]) -> list[tuple[str, int, str | None, str]]:
+def issues(*sources: dict[str, Any]) -> list[tuple[str, int, str | None, str]]:
     with pytest.raises(RouteFileError) as refusal:
         over(*sources)
-    return [(fault.file, fault.line, fault.route_id, fault.rule) for fault in refusal.value.faults]
+    return [(fault.file, fault.line, fault.route_id, fault.rule) for fault in refusal.value.issues]
 
 
 def test_every_fault_names_source_line_property_and_route() -> None:
@@ -116,7 +116,7 @@ def test_every_fault_names_source_line_property_and_route() -> None:
         f"{NEW}.routes[0].predicates[0]": "Pth=/a",
         f"{NEW}.routes[1].uri": "${nowhere}",
     }
-    assert sorted(faults(broken)) == [
+    assert sorted(issues(broken)) == [
         ("first.yml", 3, "a", "predicate-name"),
         ("first.yml", 5, "b", "placeholder"),
     ]
@@ -142,4 +142,4 @@ def test_two_routes_of_one_id_name_each_other() -> None:
 def test_faults_of_the_file_come_before_those_of_the_server() -> None:
     with pytest.raises(RouteFileError) as refusal:
         over({f"{NEW}.discovery.locator.enabled": "maybe"}, file=FILE + "rootes: x\n")
-    assert [fault.file for fault in refusal.value.faults] == ["routes.yaml", "first.yml"]
+    assert [fault.file for fault in refusal.value.issues] == ["routes.yaml", "first.yml"]

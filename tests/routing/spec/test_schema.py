@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from gateway.cli.main import main
-from gateway.routing.kinds import FILTERS, PREDICATES
-from gateway.routing.spec.faults import RouteFileError
+from gateway.routing.factories import FILTERS, PREDICATES
+from gateway.routing.spec.issues import RouteFileError
 from gateway.routing.spec.loader import default_file, parse
 from gateway.routing.spec.model import FILE, Definitions, Keys, Listed, MapOf, Shape, Texts, Truth
 from gateway.routing.spec.schema import route_file_schema
@@ -89,7 +89,7 @@ def said(document: object) -> tuple[list[str], list[str]]:
     try:
         table = parse(json.dumps(document).encode(), "routes.yaml", {})
     except RouteFileError as error:
-        return [str(fault) for fault in error.faults], []
+        return [str(fault) for fault in error.issues], []
     return [], [str(warning) for warning in table.warnings]
 
 
@@ -189,15 +189,15 @@ def _mapping_of(place: Place) -> Keys | None:
 @pytest.mark.parametrize(("place", "shape"), MAPPINGS, ids=shown)
 def test_an_unknown_key_is_refused_by_both(place: Place, shape: Keys) -> None:
     document = changed((*place, "nonsense"), 1)
-    faults, _ = said(document)
-    assert bool(marked(document)) == bool(faults) == (not shape.others)
+    issues, _ = said(document)
+    assert bool(marked(document)) == bool(issues) == (not shape.others)
 
 
 @pytest.mark.parametrize(("place", "shape"), [each for each in PLACES if each[0]], ids=shown)
 def test_a_wrong_type_is_refused_by_both(place: Place, shape: Shape) -> None:
     document = changed(place, wrong_for(shape))
-    faults, warnings = said(document)
-    assert faults or len(warnings) > len(said(SOUND)[1])
+    issues, warnings = said(document)
+    assert issues or len(warnings) > len(said(SOUND)[1])
     assert marked(document)
 
 
@@ -346,8 +346,8 @@ _USUAL = [place for place, _ in PLACES if place and place[0] not in ("filter", "
 @given(st.sampled_from(_USUAL), _VALUES)
 def test_no_document_is_marked_of_which_the_loader_says_nothing(place: Place, value: object) -> None:
     document = changed(place, value)
-    faults, warnings = said(document)
-    if not faults and len(warnings) <= len(said(SOUND)[1]):
+    issues, warnings = said(document)
+    if not issues and len(warnings) <= len(said(SOUND)[1]):
         assert marked(document) == []
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gateway.routing.located import located
+from gateway.routing.discovered_routes import with_discovered_routes
 from gateway.routing.patterns import compile_pattern
 from gateway.routing.spec import warnings
 from gateway.routing.spec.loader import default_file, parse
@@ -353,7 +353,9 @@ def test_a_route_that_answers_by_itself_needs_no_instance() -> None:
 
 def test_routes_of_the_locator_are_told_as_well() -> None:
     table = read("routes: []\nservices: {shop: ''}\ndiscovery: {locator: {enabled: true}}")
-    assert [warning.rule for warning in without_instances(located(table, ()))] == ["no-instances"]
+    assert [warning.rule for warning in without_instances(with_discovered_routes(table, ()))] == [
+        "no-instances"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -394,7 +396,7 @@ def test_a_long_pattern_is_not_looked_at_for_long(part: str) -> None:
 
 
 def test_a_large_file_is_not_looked_at_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warnings, "MOST_COMPARED", 500 * 40)
+    monkeypatch.setattr(warnings, "MAX_COMPARISONS", 500 * 40)
     routes = [{"id": f"r{at}", "uri": "http://h:1", "predicates": [f"Path=/r{at}/**"]} for at in range(500)]
     calls = [f"GET /r{at}/x" for at in range(41)]
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.settings.model import Settings, check
-from gateway.settings.spring.environ import LONGEST, SpringEnviron, understood
+from gateway.settings.spring.environ import MAX_VALUE_LENGTH, SpringEnviron, understood
 
 
 def test_it_is_made_once() -> None:
@@ -123,7 +123,7 @@ def test_a_placeholder_without_a_value_stays_and_is_refused_where_it_can_not_be(
         {"SERVER_PORT": "${server.port}"},
         {"SERVER_PORT": "${A}", "A": "${B}", "B": "${A}"},
         {f"A{at}": f"${{A{at + 1}}}" for at in range(20)} | {"SERVER_PORT": "${A0}"},
-        {"SERVER_PORT": "${A}" * 100, "A": "x" * (LONGEST // 50)},
+        {"SERVER_PORT": "${A}" * 100, "A": "x" * (MAX_VALUE_LENGTH // 50)},
         {"SERVER_PORT": "${A}" * 900, "A": "${B}" * 900, "B": "${C}" * 900, "C": "x" * 900},
     ],
 )

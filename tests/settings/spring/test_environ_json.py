@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.settings.model import Settings, check
-from gateway.settings.spring.environ import DEEPEST_JSON, LONGEST_JSON, MOST, BadJson, properties
+from gateway.settings.spring.environ import (
+    MAX_JSON_DEPTH,
+    MAX_JSON_LENGTH,
+    MAX_PROPERTIES,
+    BadJson,
+    properties,
+)
 
 JSON = "SPRING_APPLICATION_JSON"
 
@@ -36,13 +42,16 @@ def test_objects_and_lists_become_dotted_names() -> None:
         ('{"a": NaN}', "valid JSON"),
         ("[" * 100_000, "valid JSON"),
         (
-            '{"a":' * (DEEPEST_JSON + 2) + "1" + "}" * (DEEPEST_JSON + 2),
-            f"at most {DEEPEST_JSON} levels deep",
+            '{"a":' * (MAX_JSON_DEPTH + 2) + "1" + "}" * (MAX_JSON_DEPTH + 2),
+            f"at most {MAX_JSON_DEPTH} levels deep",
         ),
-        (json.dumps(dict.fromkeys(map(str, range(MOST + 1)), 1)), f"at most {MOST} properties"),
+        (
+            json.dumps(dict.fromkeys(map(str, range(MAX_PROPERTIES + 1)), 1)),
+            f"at most {MAX_PROPERTIES} properties",
+        ),
         ('{"spring.a\\nb": 1}', "printable names"),
         ('{"' + "a" * 201 + '": 1}', "printable names of at most 200 characters"),
-        ('{"a": "' + "x" * LONGEST_JSON + '"}', "at most 256 KiB"),
+        ('{"a": "' + "x" * MAX_JSON_LENGTH + '"}', "at most 256 KiB"),
     ],
 )
 def test_what_can_not_be_read_stops_the_start_without_being_shown(text: str, reason: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from gateway.settings.model import TABLE, Settings, check
 from gateway.settings.spring.known import NAMESPACES, known
 from gateway.settings.spring.names import SpringName
-from gateway.settings.spring.table import DEFAULTS, NAMES, READINGS, other_names
+from gateway.settings.spring.table import CONVERSIONS, DEFAULTS, NAMES, other_names
 from gateway.settings.warnings import warnings_of_names
 
 ROOT = Path(__file__).parents[3]
@@ -78,7 +78,7 @@ def test_what_means_something_is_not_among_what_means_nothing() -> None:
     assert {name for name, one in found.items() if one is not None and one.whole} == set()
 
 
-@pytest.mark.parametrize("variable", sorted(READINGS))
+@pytest.mark.parametrize("variable", sorted(CONVERSIONS))
 def test_what_spring_would_not_read_is_refused_under_its_name(variable: str) -> None:
     (error,) = check({variable: "hardly"})
     assert (error.variable, error.value) == (variable, "hardly")

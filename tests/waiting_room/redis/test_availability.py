@@ -15,8 +15,8 @@ from gateway.errors import QueueUnavailable
 from gateway.waiting_room.redis import availability
 from gateway.waiting_room.redis.availability import Availability, Probe, RedisState
 from gateway.waiting_room.redis.connection import Redis, RedisConnection
-from gateway.waiting_room.redis.wire import ask
-from gateway.waiting_room.room import Limits
+from gateway.waiting_room.redis.wire import send_command
+from gateway.waiting_room.room import ConfiguredLimits
 from gateway.waiting_room.rooms import Rooms
 from tests.support.redis_server import RedisServer
 
@@ -228,7 +228,7 @@ async def test_an_event_loop_that_stands_still_during_a_question_is_no_silence_o
     held_up = asyncio.Event()
 
     async def ask_and_stand_still(connection: Any, *command: Any) -> Any:
-        reply = asyncio.ensure_future(ask(connection, *command))
+        reply = asyncio.ensure_future(send_command(connection, *command))
         await asyncio.sleep(0)
         time.sleep(availability.DEADLINE_SECONDS * 1.2)
         held_up.set()
@@ -269,12 +269,12 @@ async def test_a_fault_of_the_gateway_is_no_outage_and_the_probe_goes_on(
     states: asyncio.Queue[RedisState] = asyncio.Queue()
     faults = [TypeError("a fault of ours")]
 
-    async def ask() -> str:
+    async def send_command() -> str:
         if faults:
             raise faults.pop()
         return ""
 
-    async with Probe(ask, found, states.put_nowait).running():
+    async with Probe(send_command, found, states.put_nowait).running():
         assert await asyncio.wait_for(states.get(), 5.0) == RedisState()
     assert "a fault of ours" in caplog.text
     assert "away" not in caplog.text
@@ -290,7 +290,7 @@ async def test_streams_are_read_anew_when_a_redis_that_hung_is_back(
         on_restored=lambda: restored.put_nowait(rooms.redis_state.away),
         on_redis=states.put_nowait,
     )
-    await rooms.provide({"default": Limits(2, 60)})
+    await rooms.provide({"default": ConfiguredLimits(2, 60)})
     await stack.enter_async_context(rooms.running())
     assert await asyncio.wait_for(restored.get(), 10.0) == ""
     assert await asyncio.wait_for(states.get(), 10.0) == RedisState()
@@ -320,7 +320,7 @@ async def test_a_redis_that_is_busy_with_a_script_is_away_until_it_is_done(
     with pytest.raises(QueueUnavailable):
         await endless
     killer = await watched.redis.connection()
-    await ask(killer, "SCRIPT", "KILL")
+    await send_command(killer, "SCRIPT", "KILL")
     await killer.disconnect(nowait=True)
     assert await watched.next(2.0) == RedisState()
     assert await link.call("PING") == b"PONG"
@@ -347,7 +347,7 @@ async def test_a_script_that_redis_refuses_is_one_line_and_shows_until_it_is_tak
     monkeypatch.setattr(availability, "REFUSED_SECONDS", 1.5)
     caplog.set_level(logging.WARNING, "gateway")
     rooms = Rooms(Redis(server.url, LONG))
-    await rooms.provide({"default": Limits(1, 60)})
+    await rooms.provide({"default": ConfiguredLimits(1, 60)})
     await stack.enter_async_context(rooms.running())
     room = rooms["default"]
     for user in ("insider", "waiting"):
@@ -362,7 +362,7 @@ async def test_a_script_that_redis_refuses_is_one_line_and_shows_until_it_is_tak
                 await asyncio.sleep(0.05)
 
     operator = await rooms._redis.connection()
-    await ask(operator, "ACL", "SETUSER", "default", "-zadd")
+    await send_command(operator, "ACL", "SETUSER", "default", "-zadd")
     for _ in range(3):
         with pytest.raises(QueueUnavailable):
             await room.enter("insider")
@@ -371,12 +371,12 @@ async def test_a_script_that_redis_refuses_is_one_line_and_shows_until_it_is_tak
     assert len(lines()) == 1
     assert lines()[0].startswith("Redis refuses the script ")
     assert rooms.redis_state == RedisState()
-    await ask(operator, "ACL", "SETUSER", "default", "+zadd")
+    await send_command(operator, "ACL", "SETUSER", "default", "+zadd")
     await until(2)
     assert rooms.refused_scripts == []
     assert lines()[1] == "Redis refuses no script any more"
     # What the probe meets itself has a line already.
-    await ask(operator, "CONFIG", "SET", "min-replicas-to-write", 1)
+    await send_command(operator, "CONFIG", "SET", "min-replicas-to-write", 1)
     await until(3)
     with pytest.raises(QueueUnavailable):
         await room.enter("insider")
@@ -389,7 +389,7 @@ async def test_a_redis_that_takes_no_more_clients_shows_though_the_probe_is_answ
 ) -> None:
     caplog.set_level(logging.WARNING, "gateway.waiting_room.redis.availability")
     rooms = Rooms(Redis(server.url, LONG))
-    await rooms.provide({"default": Limits(1, 60)})
+    await rooms.provide({"default": ConfiguredLimits(1, 60)})
     operator = await rooms._redis.connection()
     await stack.enter_async_context(rooms.running())
     room = rooms["default"]
@@ -397,7 +397,7 @@ async def test_a_redis_that_takes_no_more_clients_shows_though_the_probe_is_answ
 
     async def clients() -> dict[str, str]:
         """The last command of each, by number."""
-        listed = (await ask(operator, "CLIENT", "LIST")).decode().splitlines()
+        listed = (await send_command(operator, "CLIENT", "LIST")).decode().splitlines()
         facts = [dict(part.split("=", 1) for part in line.split()) for line in listed]
         return {each["id"]: each["cmd"].partition("|")[0] for each in facts}
 
@@ -406,9 +406,9 @@ async def test_a_redis_that_takes_no_more_clients_shows_though_the_probe_is_answ
             await asyncio.sleep(0.05)
     # The operator's own, and the probe's.
     others = [number for number, command in found.items() if command not in {"client", "setrange"}]
-    await ask(operator, "CONFIG", "SET", "maxclients", 2)
+    await send_command(operator, "CONFIG", "SET", "maxclients", 2)
     for each in others:
-        await ask(operator, "CLIENT", "KILL", "ID", each)
+        await send_command(operator, "CLIENT", "KILL", "ID", each)
 
     async def fails() -> bool:
         try:
@@ -430,7 +430,7 @@ async def test_a_redis_that_takes_no_more_clients_shows_though_the_probe_is_answ
     assert rooms.redis_state == RedisState()
     assert len(lines()) == 1
     assert lines()[0].startswith("Redis answers the probe")
-    await ask(operator, "CONFIG", "SET", "maxclients", 10_000)
+    await send_command(operator, "CONFIG", "SET", "maxclients", 10_000)
     async with asyncio.timeout(15.0):
         while await fails() or rooms.failing_scripts:
             await asyncio.sleep(0.05)

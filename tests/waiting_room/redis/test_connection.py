@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 
 from gateway.errors import QueueUnavailable
 from gateway.waiting_room.redis.connection import Redis, RedisConnection
-from gateway.waiting_room.redis.wire import packed
+from gateway.waiting_room.redis.wire import pack_command
 from gateway.waiting_room.scripts import Script
 from tests.support.redis_server import RedisServer
 
@@ -191,7 +191,7 @@ async def test_a_master_without_the_replicas_it_wants_is_doubted_but_not_all_the
     number = await link.call("CLIENT", "ID")
     for doubtful in (False, True):
         if doubtful:
-            monkeypatch.setattr("gateway.waiting_room.redis.connection.DOUBT_SECONDS", -1.0)
+            monkeypatch.setattr("gateway.waiting_room.redis.connection.RECHECK_SECONDS", -1.0)
         with pytest.raises(QueueUnavailable, match="NOREPLICAS"):
             await link.run(COUNT, ("n",), ())
         # Another connection is one to whatever is master by now.
@@ -200,13 +200,13 @@ async def test_a_master_without_the_replicas_it_wants_is_doubted_but_not_all_the
 
 
 def test_a_command_is_packed_as_redis_reads_it() -> None:
-    assert packed(("SET", "käse", b"\xff", 7, 0.5)) == (
+    assert pack_command(("SET", "käse", b"\xff", 7, 0.5)) == (
         b"*5\r\n$3\r\nSET\r\n$5\r\nk\xc3\xa4se\r\n$1\r\n\xff\r\n$1\r\n7\r\n$3\r\n0.5\r\n"
     )
     long = "x" * 300
-    assert packed((long,)) == f"*1\r\n$300\r\n{long}\r\n".encode()
+    assert pack_command((long,)) == f"*1\r\n$300\r\n{long}\r\n".encode()
     with pytest.raises(UnicodeEncodeError):
-        packed(("\ud800",))
+        pack_command(("\ud800",))
 
 
 async def test_what_was_sent_in_any_type_comes_back(server: RedisServer) -> None:

@@ -229,7 +229,7 @@ async def test_a_server_that_does_not_answer_in_time_is_an_error_and_leaves_no_p
     mute.write_text('#!/bin/sh\necho "$$" > "$0.pid"\nexec sleep 600\n')
     mute.chmod(0o755)
     with pytest.raises(EmbeddedRedisError, match=r"did not answer within 0\.5 s"):
-        await embedded_redis(tmp_path / "data", executable=mute, patience=0.5).__aenter__()
+        await embedded_redis(tmp_path / "data", executable=mute, seconds=0.5).__aenter__()
     await gone(int((tmp_path / "mute.pid").read_text()))
 
 

@@ -16,7 +16,7 @@ from redis.crc import key_slot
 from gateway.errors import QueueUnavailable, SettingsError
 from gateway.waiting_room.redis.availability import RedisState
 from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
-from gateway.waiting_room.room import Limits
+from gateway.waiting_room.room import ConfiguredLimits
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.scripts import Script
 from gateway.waiting_room.state import StateKind
@@ -345,7 +345,7 @@ async def test_several_rooms_work_on_a_cluster_and_events_arrive_from_whichever_
             heard.put_nowait((event.room, event.user, event.kind))
 
     rooms = Rooms(Redis(nodes.url(), TIMEOUT), prefix="{gw}:", on_events=hear)
-    await rooms.provide({"default": Limits(1, 60), "vip": Limits(1, 60)})
+    await rooms.provide({"default": ConfiguredLimits(1, 60), "vip": ConfiguredLimits(1, 60)})
     # At a node that has none of the rooms, whose scripts publish elsewhere.
     far = next(server for server in nodes.servers if server is not nodes.owner(SLOT))
     rooms.subscription._near = next(

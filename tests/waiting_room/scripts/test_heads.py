@@ -9,7 +9,7 @@ from typing import get_args
 
 import pytest
 
-from gateway.waiting_room.batch import MOST_IN_A_CALL
+from gateway.waiting_room.batch import MAX_BATCH
 from gateway.waiting_room.events import _KINDS, Reason
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.scripts import NAMES
@@ -217,4 +217,4 @@ def test_python_knows_every_event() -> None:
 
 
 def test_python_sends_no_more_at_once_than_a_call_may_do() -> None:
-    assert f"local MOST = {MOST_IN_A_CALL}\n" in read("includes/room")
+    assert f"local MOST = {MAX_BATCH}\n" in read("includes/room")

@@ -6,9 +6,9 @@ import tracemalloc
 
 import pytest
 
-from gateway.discovery.config_server.answer import LONGEST_VALUE, MOST_CHARACTERS, Lookup
 from gateway.discovery.config_server.properties import properties_of
-from gateway.routing.spec.faults import RouteFileError
+from gateway.discovery.config_server.response import MAX_CHARACTERS, MAX_VALUE_LENGTH, Lookup
+from gateway.routing.spec.issues import RouteFileError
 from gateway.routing.spec.loader import parse
 from tests.support.config_server import answer_of
 
@@ -74,7 +74,7 @@ def test_values_that_repeat_one_another_cost_no_more_than_they_are_long() -> Non
     source: dict[str, str] = {f"a{at}": f"${{a{at + 1}}}" * 10 for at in range(12)}
     lookup = Lookup(answer_of({**source, "a12": "x"}).sources, {})
     value, unset = lookup.fill("${a0}")
-    assert len(value) <= LONGEST_VALUE
+    assert len(value) <= MAX_VALUE_LENGTH
     assert "too long" in unset[0]
 
 
@@ -85,7 +85,7 @@ def test_what_stands_for_itself_is_a_fault_and_no_setting_left_out() -> None:
         parse(b"routes: []", "routes.yaml", {}, found)
 
 
-X = "x" * LONGEST_VALUE
+X = "x" * MAX_VALUE_LENGTH
 GATEWAY = "spring.cloud.gateway.routes[0]."
 
 
@@ -107,7 +107,7 @@ def test_placeholders_make_no_more_of_an_answer_than_a_bound_allows(properties: 
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert most < 8 * MOST_CHARACTERS
+    assert most < 8 * MAX_CHARACTERS
     assert any(each in repr(found.sections) for each in ("too long", "itself"))
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from gateway.discovery.config_server.answer import LONGEST_VALUE, MOST_PROPERTIES, Value, read_answer
 from gateway.discovery.config_server.properties import properties_of
+from gateway.discovery.config_server.response import MAX_PROPERTIES, MAX_VALUE_LENGTH, Value, parse_response
 from gateway.errors import ConfigUnavailable, ConfigUnusable
 
 
@@ -19,7 +19,7 @@ def body(source: dict[str, Any], **more: Any) -> bytes:
 
 
 def test_values_come_with_their_lines_or_without() -> None:
-    answer = read_answer(
+    answer = parse_response(
         body({"a": {"value": 5000, "origin": "37:17"}, "b": "x", "c": True, "d": None}, version="f00")
     )
     assert answer.version == "f00"
@@ -33,13 +33,13 @@ def test_values_come_with_their_lines_or_without() -> None:
 
 
 def test_an_origin_of_another_form_is_no_line() -> None:
-    read = read_answer(body({"a": {"value": 1, "origin": "system property"}, "b": {"value": 1}}))
+    read = parse_response(body({"a": {"value": 1, "origin": "system property"}, "b": {"value": 1}}))
     assert [value.line for value in read.sources[0].properties.values()] == [0, 0]
 
 
 def test_a_name_of_a_source_gives_away_no_password_and_stays_on_its_line() -> None:
     source = {"name": "https://user:secret@git.example/repo\n/application.yml", "source": {}}
-    name = read_answer(json.dumps({"propertySources": [source]}).encode()).sources[0].name
+    name = parse_response(json.dumps({"propertySources": [source]}).encode()).sources[0].name
     assert name == "https://git.example/repo?/application.yml"
 
 
@@ -54,20 +54,20 @@ def test_a_name_of_a_source_gives_away_no_password_and_stays_on_its_line() -> No
         b'{"propertySources": {}}',
         b'{"propertySources": [1]}',
         b'{"propertySources": [{"name": "a"}]}',
-        body(dict.fromkeys(map(str, range(MOST_PROPERTIES + 1)), 1)),
+        body(dict.fromkeys(map(str, range(MAX_PROPERTIES + 1)), 1)),
     ],
     ids=lambda wrong: str(wrong[:30]),
 )
 def test_what_is_no_such_answer_is_refused_whole(wrong: bytes) -> None:
     with pytest.raises(ConfigUnavailable):
-        read_answer(wrong)
+        parse_response(wrong)
 
 
 def test_a_byte_order_mark_is_no_part_of_the_document_or_of_a_name() -> None:
     plain = body({"a.b": {"value": 1}, "c": 2})
-    assert read_answer(b"\xef\xbb\xbf" + plain) == read_answer(plain)
+    assert parse_response(b"\xef\xbb\xbf" + plain) == parse_response(plain)
     for mark in ("\ufeff", "\xef\xbb\xbf"):
-        assert read_answer(body({f"{mark}a.b": {"value": 1}, "c": 2})) == read_answer(plain)
+        assert parse_response(body({f"{mark}a.b": {"value": 1}, "c": 2})) == parse_response(plain)
 
 
 UNFIT = [
@@ -76,7 +76,7 @@ UNFIT = [
     "\ud83d".join('""').encode(errors="surrogatepass"),
     b"[1]",
     b'{"value": {"b": 1}}',
-    b'"%b"' % (b"x" * (LONGEST_VALUE + 1)),
+    b'"%b"' % (b"x" * (MAX_VALUE_LENGTH + 1)),
 ]
 LONG = b"9" * 5000
 ROUTES = {f"spring.cloud.gateway.routes[0].{name}": text for name, text in (("id", "a"), ("uri", "http://a"))}
@@ -92,7 +92,7 @@ def with_one_more(
 def test_a_property_that_is_not_for_a_gateway_may_be_anything(value: bytes) -> None:
     for encoded in (with_one_more(value), with_one_more(value).decode(errors="surrogatepass")):
         raw = encoded if isinstance(encoded, bytes) else encoded.encode("utf-16", "surrogatepass")
-        properties = properties_of(read_answer(raw), {})
+        properties = properties_of(parse_response(raw), {})
         assert properties.values == ROUTES
         assert properties.ignored == ("banner.text",)
 
@@ -108,7 +108,7 @@ def test_a_property_that_is_not_for_a_gateway_may_be_anything(value: bytes) -> N
 )
 def test_a_property_for_a_gateway_is_refused_if_it_can_not_be_used(name: bytes, value: bytes) -> None:
     with pytest.raises(ConfigUnavailable, match="no text, number or truth value, or too long"):
-        properties_of(read_answer(with_one_more(value, name)), {})
+        properties_of(parse_response(with_one_more(value, name)), {})
 
 
 @pytest.mark.parametrize("value", UNFIT, ids=lambda value: str(value[:20]))
@@ -117,8 +117,8 @@ def test_so_is_one_that_a_placeholder_stands_for(value: bytes) -> None:
         value, more={"spring.cloud.gateway.routes[0].predicates[0]": "Path=${banner.text:/a}"}
     )
     with pytest.raises(ConfigUnavailable, match=r"the value of 'banner.text'"):
-        properties_of(read_answer(raw), {})
-    assert "Path=/b" in properties_of(read_answer(raw), {"BANNER_TEXT": "/b"}).values.values()
+        properties_of(parse_response(raw), {})
+    assert "Path=/b" in properties_of(parse_response(raw), {"BANNER_TEXT": "/b"}).values.values()
 
 
 ISSUER = "spring.security.oauth2.resourceserver.jwt.issuer-uri"
@@ -137,27 +137,27 @@ def test_what_is_not_decrypted_is_not_taken_for_absent(name: str, value: str, to
     stands_for = {} if ISSUER in name else {ISSUER: "${shop.issuer:}"}
     raw = body(ROUTES | {name: value} | stands_for)
     with pytest.raises(ConfigUnusable, match=told):
-        properties_of(read_answer(raw), {})
+        properties_of(parse_response(raw), {})
 
 
 def test_what_is_not_decrypted_and_is_for_others_is_passed_over() -> None:
     secret = {"invalid.db.password": "<n/a>", "mail.password": "{cipher}AQB3", "invalid.x": "y"}
-    properties = properties_of(read_answer(body(ROUTES | secret)), {})
+    properties = properties_of(parse_response(body(ROUTES | secret)), {})
     assert properties.values == ROUTES
     assert properties.ignored == ("db.password", "invalid.x", "mail.password")
 
 
 def test_half_a_character_in_a_name_is_passed_over_or_refused_likewise() -> None:
     raw = with_one_more(b"1", b"banner.\\ud83d")
-    assert properties_of(read_answer(raw), {}).ignored == ("banner.?",)
+    assert properties_of(parse_response(raw), {}).ignored == ("banner.?",)
     with pytest.raises(ConfigUnavailable, match="no text"):
         properties_of(
-            read_answer(with_one_more(b"1", b"spring.cloud.gateway.routes[0].metadata.\\ud83d")), {}
+            parse_response(with_one_more(b"1", b"spring.cloud.gateway.routes[0].metadata.\\ud83d")), {}
         )
-    answer = read_answer(body(ROUTES, version="v\ud83d", label="l\ud83d"))
+    answer = parse_response(body(ROUTES, version="v\ud83d", label="l\ud83d"))
     assert (answer.version, answer.label) == ("v?", "l?")
 
 
 def test_a_number_that_python_does_not_read_is_a_text() -> None:
     raw = with_one_more(LONG, b"spring.cloud.gateway.routes[0].order")
-    assert LONG.decode() in properties_of(read_answer(raw), {}).values.values()
+    assert LONG.decode() in properties_of(parse_response(raw), {}).values.values()

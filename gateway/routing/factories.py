@@ -11,12 +11,12 @@ from gateway.routing.filters.base import Filter
 from gateway.routing.predicates import Predicate
 from gateway.routing.spec.arguments import Definition, Factory, Warn, bind
 from gateway.routing.spec.defaults import Defaults
-from gateway.routing.spec.faults import RuleViolation, nearest, there_are
+from gateway.routing.spec.issues import RuleViolation, list_of_names, nearest
 
 T = TypeVar("T")
 
-PREDICATES: Final[Mapping[str, Factory[Predicate]]] = predicates.KINDS
-FILTERS: Final[Mapping[str, Factory[Filter]]] = {**target.KINDS, **headers.KINDS, **answers.KINDS}
+PREDICATES: Final[Mapping[str, Factory[Predicate]]] = predicates.FACTORIES
+FILTERS: Final[Mapping[str, Factory[Filter]]] = {**target.FACTORIES, **headers.FACTORIES, **answers.FACTORIES}
 
 NO_PREDICATES: Final = {
     "CloudFoundryRouteService": "the three headers of Cloud Foundry can be asked for with Header, for example "
@@ -84,25 +84,25 @@ def make_filter(definition: Definition, warn: Warn, defaults: Defaults) -> Filte
 
 def _make(
     what: str,
-    kinds: Mapping[str, Factory[T]],
-    not_here: Mapping[str, str],
+    factories: Mapping[str, Factory[T]],
+    unsupported: Mapping[str, str],
     definition: Definition,
     warn: Warn,
     defaults: Defaults,
 ) -> T:
     name = definition.name
-    kind = kinds.get(name)
-    if kind is not None:
-        return bind(kind, definition, warn, defaults)
-    known = {each.lower(): each for each in not_here}.get(name.lower())
+    factory = factories.get(name)
+    if factory is not None:
+        return bind(factory, definition, warn, defaults)
+    known = {each.lower(): each for each in unsupported}.get(name.lower())
     if known is not None:
         message = (
             f"the {what} {known!r} is known from Spring Cloud Gateway, but not supported here, because "
-            f"{not_here[known]}{there_are(kinds)}"
+            f"{unsupported[known]}{list_of_names(factories)}"
         )
     else:
         others = "predicate" if what == "filter" else "filter"
         elsewhere = name in (PREDICATES if what == "filter" else FILTERS)
-        hint = f"; it is a {others}" if elsewhere else nearest(name, (*kinds, *not_here))
-        message = f"there is no {what} {name!r}{hint}{there_are(kinds)}"
+        hint = f"; it is a {others}" if elsewhere else nearest(name, (*factories, *unsupported))
+        message = f"there is no {what} {name!r}{hint}{list_of_names(factories)}"
     raise RuleViolation(f"{what}-name", message)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.discovery.config_server.answer import DEEPEST_NAME, split
+from gateway.discovery.config_server.response import MAX_NAME_DEPTH, split
 from gateway.settings.spring.names import uniform
 
 
@@ -39,8 +39,8 @@ def test_each_step_knows_the_name_up_to_it() -> None:
 
 
 def test_a_name_without_end_is_none() -> None:
-    assert len(split(".".join("a" * DEEPEST_NAME))) == DEEPEST_NAME
-    assert split(".".join("a" * (DEEPEST_NAME + 1))) == ()
+    assert len(split(".".join("a" * MAX_NAME_DEPTH))) == MAX_NAME_DEPTH
+    assert split(".".join("a" * (MAX_NAME_DEPTH + 1))) == ()
 
 
 @pytest.mark.parametrize("spelling", ["jwk-set-uri", "jwkSetUri", "JWK_SET_URI", "jwksetUri"])

@@ -12,7 +12,7 @@ from gateway.errors import ConfigUnavailable, ConfigUnusable
 from gateway.settings.placeholders import fill_from, in_environ
 from gateway.settings.spring.names import uniform
 
-DEEPEST_NAME: Final = 40
+MAX_NAME_DEPTH: Final = 40
 """The most segments a name may have. The gateway reads no property with more."""
 
 
@@ -34,7 +34,7 @@ def split(name: str) -> tuple[Segment, ...]:
     """The segments of a name; none if the name is malformed or too deep."""
     segments: list[Segment] = []
     for key, end in _steps(name):
-        if key == "" or len(segments) == DEEPEST_NAME:
+        if key == "" or len(segments) == MAX_NAME_DEPTH:
             return ()
         segments.append(Segment(key, name[:end]))
     return tuple(segments)
@@ -71,10 +71,10 @@ def _is_index(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 6
 
 
-MOST_BYTES: Final = 4 * 1024 * 1024
-MOST_PROPERTIES: Final = 50_000
-LONGEST_VALUE: Final = 64 * 1024
-_MOST_DIGITS: Final = 100
+MAX_BYTES: Final = 4 * 1024 * 1024
+MAX_PROPERTIES: Final = 50_000
+MAX_VALUE_LENGTH: Final = 64 * 1024
+_MAX_DIGITS: Final = 100
 # The second form is what a Config Server sends of a .properties file, whose bytes it reads as ISO 8859-1.
 _BOM: Final = ("\ufeff", "\u00ef\u00bb\u00bf")
 _USER = re.compile(r"(?<=://)[^/@\s]*@")
@@ -123,7 +123,7 @@ class NoConfiguration(ConfigUnavailable):
     """The server answers, but has not a single property source."""
 
 
-def read_answer(body: bytes) -> ConfigResponse:
+def parse_response(body: bytes) -> ConfigResponse:
     """Read the server's JSON, with origins (its second format) or without. Raises ConfigUnusable; NoConfiguration
     if there are no sources.
 
@@ -142,8 +142,8 @@ def read_answer(body: bytes) -> ConfigResponse:
     read = tuple(map(_source, sources))
     if not read:
         raise NoConfiguration("it has no configuration for this name, these profiles and this label")
-    if sum(len(source.properties) for source in read) > MOST_PROPERTIES:
-        raise ConfigUnusable(f"the answer has more than {MOST_PROPERTIES} properties")
+    if sum(len(source.properties) for source in read) > MAX_PROPERTIES:
+        raise ConfigUnusable(f"the answer has more than {MAX_PROPERTIES} properties")
     return ConfigResponse(
         read,
         _whole_characters(version[:100]) if isinstance(version, str) else None,
@@ -166,7 +166,7 @@ def _plain(key: str) -> str:
 
 def _whole(digits: str) -> int | str:
     """A whole number. One that is too long for Python to read stays a text."""
-    return int(digits) if len(digits) <= _MOST_DIGITS else digits
+    return int(digits) if len(digits) <= _MAX_DIGITS else digits
 
 
 def _whole_characters(text: str) -> str:
@@ -200,16 +200,16 @@ def _value(key: str, node: object) -> Value:
         node = ()  # no text
     if node is None:
         return Value("", line)
-    if not isinstance(node, Scalar) or (isinstance(node, str) and len(node) > LONGEST_VALUE):
+    if not isinstance(node, Scalar) or (isinstance(node, str) and len(node) > MAX_VALUE_LENGTH):
         raise ConfigUnusable(f"the value of {key[:100]!r} is no text, number or truth value, or too long")
     return Value(node, line)
 
 
-DEEPEST_PLACEHOLDERS: Final = 16
+MAX_PLACEHOLDER_DEPTH: Final = 16
 """How deep placeholders may nest: a property's value may name another property, and so on."""
-MOST_CHARACTERS: Final = 8 * 1024 * 1024
+MAX_CHARACTERS: Final = 8 * 1024 * 1024
 """Limit for all filled values together. Placeholders can expand a response far beyond its own length."""
-MOST_NAMED: Final = 16
+MAX_NAMED: Final = 16
 """How many unfilled placeholders of one text are reported."""
 
 
@@ -223,25 +223,25 @@ class Lookup:
         self.used: set[str] = set()
         self._environ = environ
         self._texts: dict[str, str] = {}
-        self._faults: dict[str, ConfigUnavailable] = {}
+        self._issues: dict[str, ConfigUnavailable] = {}
         """The errors of properties that can't be used, by plain name."""
         for source in sources:
             for name, found in source.properties.items():
                 key = uniform(name)
                 if key not in self._texts and found.fault:
-                    self._faults[key] = found.fault
+                    self._issues[key] = found.fault
                 self._texts.setdefault(key, text_of(found.value))
         # Each property is filled once. Otherwise values that refer to one another could multiply the work.
         self._filled: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._asking: list[str] = []
-        self._left = MOST_CHARACTERS
+        self._left = MAX_CHARACTERS
 
     def fill(self, text: str) -> tuple[str, tuple[str, ...]]:
         """``text`` with its placeholders filled, and the names that have no value, including nested ones."""
         if "${" not in text:
             return text, ()
         deeper: list[str] = []
-        room = LONGEST_VALUE
+        room = MAX_VALUE_LENGTH
 
         def find(name: str) -> str | None:
             nonlocal room
@@ -249,16 +249,16 @@ class Lookup:
                 return ""  # the text is too long already, so the rest need not be filled
             value, without = self._find(name)
             room -= len(value or "")
-            deeper.extend(without[: MOST_NAMED - len(deeper)])
+            deeper.extend(without[: MAX_NAMED - len(deeper)])
             return value
 
         filled, unset = fill_from(text, find)
-        if room < 0 or len(filled) > LONGEST_VALUE:
+        if room < 0 or len(filled) > MAX_VALUE_LENGTH:
             return "", ("… (its value is too long)",)
         self._left -= len(filled)
         if self._left < 0:
             return "", ("… (all values together are too long)",)
-        return filled, (*unset, *deeper)[:MOST_NAMED]
+        return filled, (*unset, *deeper)[:MAX_NAMED]
 
     def _find(self, name: str) -> tuple[str | None, tuple[str, ...]]:
         """The value of ``name``, and the nested names that have no value."""
@@ -267,14 +267,14 @@ class Lookup:
         if value is not None or key not in self._texts:
             return value, ()
         self.used.add(key)
-        if key in self._faults:
-            raise self._faults[key]
+        if key in self._issues:
+            raise self._issues[key]
         return self._property(key, name)
 
     def _property(self, key: str, name: str) -> tuple[str, tuple[str, ...]]:
         if key in self._filled:
             return self._filled[key]
-        if key in self._asking or len(self._asking) >= DEEPEST_PLACEHOLDERS:
+        if key in self._asking or len(self._asking) >= MAX_PLACEHOLDER_DEPTH:
             return "", (f"{name} (it stands for itself)",)
         self._asking.append(key)
         try:
