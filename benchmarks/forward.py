@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from benchmarks.report import Row, Table, Target, rate_table
 
 REFERENCE = "plain ClientSession loop"
 EVERYTHING = "gateway, JWT and gate"
+WITHOUT_FAST_PATH = f"{EVERYTHING}, FAST_PATH=false"
 _TARGET = Target(EVERYTHING, 1.3)
 _USERS = 1000
 _WARM_UP_SECONDS = 1.0
@@ -41,16 +43,15 @@ def run(options: Options) -> list[Table]:
         jwks = stack.enter_context(tokens.jwks())
         upstream = stack.enter_context(servers.python_server("upstream", cores.rest)).port
         profiler = None if options.profile is None else profiling.choose(folder)
-        gateway = stack.enter_context(
-            gateways.gateway(
-                folder / "gateway",
-                cores,
-                jwks=jwks,
-                upstream=upstream,
-                allowed_in_max_capacity=_USERS,
-                prefix=() if profiler is None else profiler.prefix,
-            )
+        start = functools.partial(
+            gateways.gateway,
+            cores=cores,
+            jwks=jwks,
+            upstream=upstream,
+            allowed_in_max_capacity=_USERS,
+            prefix=() if profiler is None else profiler.prefix,
         )
+        gateway = stack.enter_context(start(folder / "gateway"))
         gateways.admit(gateway, signed, cores)
         ours = [
             _case(options, "gateway, public GET", gateway.port, gateway.watched, gateways.PUBLIC, ()),
@@ -69,7 +70,12 @@ def run(options: Options) -> list[Table]:
                 skipped.append(Row(name, skipped=str(reason)))
             else:
                 cases.append(_case(options, name, served.port, served.watched, gateways.OWN, signed))
+        reference = stack.enter_context(start(folder / "reference", fast_path=False))
+        gateways.admit(reference, signed, cores)
         cases += ours
+        cases.append(
+            _case(options, WITHOUT_FAST_PATH, reference.port, reference.watched, gateways.GATED, signed)
+        )
         _measure(cases, options, cores)
         rows = [*(case.row for case in cases), *skipped]
         return [rate_table(_title(options), rows, REFERENCE, _TARGET)]
