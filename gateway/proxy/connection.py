@@ -289,7 +289,6 @@ class UpstreamConnection:
         "_protocol",
         "_return_to_pool",
         "_until_close",
-        "_writer",
         "answered",
         "authority",
         "lost_before_response",
@@ -309,7 +308,6 @@ class UpstreamConnection:
         connection has ended after the given seconds."""
         self._connection: Connection | None = connection
         self._protocol = protocol
-        self._writer = StreamWriter(protocol, asyncio.get_running_loop())
         self._deadlines = deadlines
         self._return_to_pool = return_to_pool
         self._linger = linger
@@ -360,7 +358,7 @@ class UpstreamConnection:
             return
         try:
             async with asyncio.timeout(seconds):
-                await self._writer.drain()
+                await StreamWriter(self._protocol, asyncio.get_running_loop()).drain()
         except TimeoutError:
             raise UpstreamTimeout("response") from None
         except _CONNECTION_ERRORS as exc:

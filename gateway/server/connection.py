@@ -20,15 +20,15 @@ import logging
 from collections.abc import Callable
 from typing import Any, cast
 
-from aiohttp import HttpVersion10, hdrs, web
+from aiohttp import hdrs, web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 
 from gateway.server import framing
-from gateway.server.arrivals import ARRIVALS, RefusalOf
 from gateway.server.deadlines import TICK_SECONDS
-from gateway.server.interfaces import FastCall, Listener
+from gateway.server.intake import Intake
+from gateway.server.interfaces import Listener
 from gateway.server.limits import MAX_DROPPED_BODY_BYTES
 from gateway.server.reading_pause import ReadingPause
 from gateway.server.request_handler import ClientRequest, InnerTransport, RequestHandler, parsed_request
@@ -38,50 +38,35 @@ from gateway.server.write_timeout import WriteTimeout
 log = logging.getLogger(__name__)
 
 
-class Guard(asyncio.Protocol):
+class Guard(Intake):
     """One client's connection: refuses unreadable requests, enforces the deadlines, and closes in order."""
 
     __slots__ = (
         "_body",
         "_body_failed",
-        "_busy",
         "_discarding",
         "_ending",
-        "_idle",
         "_inner",
         "_original",
         "_pause",
         "_pending",
         "_phase",
-        "_queued",
         "_reader",
         "_refusal",
         "_request",
-        "_server",
         "_task",
         "_tunnel",
         "_upgrade",
         "connection_error",
-        "fast_call",
-        "last_active",
-        "transport",
         "write_timeout",
-        "writing_paused",
     )
 
     def __init__(self, server: Listener) -> None:
         limits = server.limits
-        self._server = server
-        self.transport: asyncio.Transport | None = None
+        super().__init__(server)
         self.connection_error: BaseException | None = None
         """The error that ended the connection; None if it ended in order."""
         self.write_timeout: WriteTimeout | None = None
-        self.last_active = server.loop.time()
-        """When the last request ended, or the connection began."""
-        self.writing_paused = False
-        """Whether the client does not take what was written."""
-        self.fast_call: FastCall | None = None
-        """The current request, if the fast path serves it."""
         self._inner: RequestHandler | None = None
         self._request: ClientRequest | None = None
         self._task: asyncio.Task[None] | None = None
@@ -91,15 +76,11 @@ class Guard(asyncio.Protocol):
         self._reader = framing.HeadReader(limits.line_bytes, limits.head_bytes)
         self._pending = b""
         """Bytes that wait until the current answer is complete, or until the current body can take more."""
-        self._queued = b""
-        """A whole head that waits in the arrivals queue."""
         self._refusal: str | None = None
         """The reason for refusing an unreadable request. Its answer comes in turn and is the connection's last."""
-        self._busy = False
         self._upgrade = False
         """Whether it asks for another protocol: aiohttp's parser then reads nothing after its head until answered."""
         self._tunnel = False
-        self._idle = True
         self._discarding = False
         """Whether all further bytes from the client are dropped."""
         self._body_failed = False
@@ -183,15 +164,7 @@ class Guard(asyncio.Protocol):
         if self._queued:
             # More than one head: that takes the slow path.
             data, self._queued = self._queued + data, b""
-        elif self._idle and framing.is_single_head(data, self._server.limits.head_bytes):
-            arrivals = self._server.arrivals
-            if arrivals is not None and data.startswith(ARRIVALS) and arrivals.enqueue(self, data):
-                self._queued = data
-            else:
-                self.process_head(data)
-            return
-        elif self._idle and self._serve_fast(data):
-            self._set_deadline()
+        elif self._idle and self._take_at_once(data):
             return
         if self._discarding:
             if self.transport is None:
@@ -199,57 +172,6 @@ class Guard(asyncio.Protocol):
             return
         self._pending = self._pending + data if self._pending else data
         self._advance()
-
-    def process_head(self, head: bytes) -> None:
-        """Processes a whole head with a plain request line. No earlier request may be unfinished."""
-        if not self._serve_fast(head):
-            self._dispatch_head(head)
-        self._set_deadline()
-
-    def _serve_fast(self, data: bytes) -> bool:
-        """Offers ``data`` to the fast path. Returns whether it was a request that the fast path serves."""
-        server, transport = self._server, self.transport
-        fast_path = server.fast_path
-        if fast_path is None or transport is None or not fast_path.may_serve(data[: data.find(b"\r\n")]):
-            return False
-        whole = server.heads.read_whole(data, transport)
-        if whole is None:
-            return False
-        self._idle, self._busy = False, True
-        if fast_path.serve(self, *whole):
-            return True
-        self._idle, self._busy = True, False
-        return False
-
-    def end_fast(self, keep_alive: bool, announced: bool) -> None:
-        """The answer of a request on the fast path has been written: see ``FastConnection``."""
-        self.fast_call = None
-        self._end_answer(keep_alive, None, announced=announced)
-
-    def leave_queue(self, head: bytes) -> bool:
-        """Takes ``head`` out of the arrivals queue. Returns whether it was still waiting there."""
-        if self._queued is not head:
-            return False
-        self._queued = b""
-        return True
-
-    def refuse(self, head: bytes, refusal_of: RefusalOf) -> None:
-        """Answers a whole head of the arrivals queue without aiohttp if it brings a new user; otherwise processes
-        it."""
-        transport, server = self.transport, self._server
-        if transport is None or transport.is_closing():
-            return
-        request = server.heads.parse(head, transport)
-        answer = refusal_of(request) if request is not None else None
-        if request is None or answer is None:
-            self.process_head(head)
-            return
-        keep_alive = request.keep_alive and not server.draining
-        http10 = request.version == HttpVersion10
-        transport.write(answer.serialized(keep_alive=keep_alive, http10=http10))
-        self.last_active = server.loop.time()
-        if not keep_alive:
-            self.end()
 
     def _advance(self) -> None:
         """Passes on as much of the held bytes as possible."""

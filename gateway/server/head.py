@@ -80,17 +80,17 @@ class HeadParser:
         self._limits = limits
         self._parser: HttpRequestParser | None = None
 
-    def read_whole(self, data: bytes, transport: asyncio.BaseTransport) -> tuple[ParsedHead, bytes] | None:
+    def read_whole(self, data: bytes, remote: str | None) -> tuple[ParsedHead, bytes] | None:
         """The parsed head and the body of ``data``, if that is exactly one request with a plain request line, with a
         body of at most ``MAX_DROPPED_BODY_BYTES`` that is not chunked; otherwise as ``parse``."""
         end = whole_request(data, self._limits.head_bytes, MAX_DROPPED_BODY_BYTES)
         if not end:
             return None
         head, body = (data, b"") if end == len(data) else (data[:end], data[end:])
-        parsed = self.parse(head, transport, body)
+        parsed = self.parse(head, remote, body)
         return None if parsed is None else (parsed, body)
 
-    def parse(self, head: bytes, transport: asyncio.BaseTransport, body: bytes = b"") -> ParsedHead | None:
+    def parse(self, head: bytes, remote: str | None, body: bytes = b"") -> ParsedHead | None:
         """The parsed head of a request with this body; None if the request is invalid, has another body, or asks for
         another protocol."""
         parser = self._parser
@@ -117,7 +117,7 @@ class HeadParser:
             self._parser = None
             return None
         message = with_host(messages[0][0])
-        return ParsedHead(message, remote_of(transport)) if head_error(message) is None else None
+        return ParsedHead(message, remote) if head_error(message) is None else None
 
 
 def _holds(payload: StreamReader, body: bytes) -> bool:

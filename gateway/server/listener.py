@@ -353,7 +353,7 @@ class Server(web.Server):
         head, end, _ = received.partition(HEAD_END)
         if not end or _ORIGIN.search(head) is None or not is_single_head(head + end, self.limits.head_bytes):
             return b""
-        request = self.heads.parse(head + end, transport)
+        request = self.heads.parse(head + end, remote_of(transport))
         lines = self._cors_of(request) if request is not None else ()
         return b"".join(f"{name}: {value}\r\n".encode() for name, value in lines)
 

@@ -1,0 +1,137 @@
+"""The usual case of a connection: a whole request in one read, while no other request is under way."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+
+from aiohttp import HttpVersion10
+
+from gateway.server import framing
+from gateway.server.arrivals import ARRIVALS, RefusalOf
+from gateway.server.head import remote_of
+from gateway.server.interfaces import FastCall, Listener
+from gateway.server.request_handler import RequestHandler
+
+
+class Intake(asyncio.Protocol, ABC):
+    """The part of a connection's guard that takes whole requests: it queues arrivals, offers the others to the fast
+    path, and passes on what remains."""
+
+    __slots__ = (
+        "_busy",
+        "_idle",
+        "_queued",
+        "_server",
+        "fast_call",
+        "last_active",
+        "remote",
+        "transport",
+        "writing_paused",
+    )
+
+    def __init__(self, server: Listener) -> None:
+        self._server = server
+        self.transport: asyncio.Transport | None = None
+        self.remote = ""
+        """The client's address, once it has been asked for; empty if the connection is not TCP."""
+        self.last_active = server.loop.time()
+        """When the last request ended, or the connection began."""
+        self.writing_paused = False
+        """Whether the client does not take what was written."""
+        self.fast_call: FastCall | None = None
+        """The current request, if the fast path serves it."""
+        self._queued = b""
+        """A whole head that waits in the arrivals queue."""
+        self._busy = False
+        self._idle = True
+
+    @abstractmethod
+    def may_stay_open(self) -> bool:
+        """Whether another request will be read after the current one, as far as the request itself does not matter."""
+
+    @abstractmethod
+    def end(self, inner: RequestHandler | None = None, *, announced: bool = False) -> None:
+        """Ends the connection after the last answer."""
+
+    @abstractmethod
+    def _dispatch_head(self, head: bytes, /) -> None:
+        """Passes a whole head to aiohttp."""
+
+    @abstractmethod
+    def _end_answer(self, keep_alive: bool, inner: RequestHandler | None, *, announced: bool = False) -> None:
+        """Goes on after an answer: with the next request, or to the end of the connection."""
+
+    @abstractmethod
+    def _set_deadline(self) -> None:
+        """Sets the deadline that the state of the connection asks for."""
+
+    def _take_at_once(self, data: bytes) -> bool:
+        """Processes or queues ``data`` if it is a whole request of a usual form; returns whether it is."""
+        arrivals = self._server.arrivals if data.startswith(ARRIVALS) else None
+        if arrivals is None and self._serve_fast(data):
+            return True
+        if not framing.is_single_head(data, self._server.limits.head_bytes):
+            return False
+        if arrivals is None:
+            self._dispatch_head(data)
+            self._set_deadline()
+        elif arrivals.enqueue(self, data):
+            self._queued = data
+        else:
+            self.process_head(data)
+        return True
+
+    def process_head(self, head: bytes) -> None:
+        """Processes a whole head with a plain request line. No earlier request may be unfinished."""
+        if not self._serve_fast(head):
+            self._dispatch_head(head)
+            self._set_deadline()
+
+    def _serve_fast(self, data: bytes) -> bool:
+        """Offers ``data`` to the fast path. Returns whether it was a request that the fast path serves."""
+        server, transport = self._server, self.transport
+        fast_path = server.fast_path
+        if fast_path is None or transport is None or not fast_path.may_serve(data[: data.find(b"\r\n")]):
+            return False
+        if not self.remote:
+            self.remote = remote_of(transport) or ""
+        whole = server.heads.read_whole(data, self.remote)
+        if whole is None:
+            return False
+        self._idle, self._busy = False, True
+        if fast_path.serve(self, *whole):
+            self._set_deadline()
+            return True
+        self._idle, self._busy = True, False
+        return False
+
+    def end_fast(self, keep_alive: bool, announced: bool) -> None:
+        """The answer of a request on the fast path has been written: see ``FastConnection``."""
+        self.fast_call = None
+        self._end_answer(keep_alive, None, announced=announced)
+
+    def leave_queue(self, head: bytes) -> bool:
+        """Takes ``head`` out of the arrivals queue. Returns whether it was still waiting there."""
+        if self._queued is not head:
+            return False
+        self._queued = b""
+        return True
+
+    def refuse(self, head: bytes, refusal_of: RefusalOf) -> None:
+        """Answers a whole head of the arrivals queue without aiohttp if it brings a new user; otherwise processes
+        it."""
+        transport, server = self.transport, self._server
+        if transport is None or transport.is_closing():
+            return
+        request = server.heads.parse(head, remote_of(transport))
+        answer = refusal_of(request) if request is not None else None
+        if request is None or answer is None:
+            self.process_head(head)
+            return
+        keep_alive = request.keep_alive and not server.draining
+        http10 = request.version == HttpVersion10
+        transport.write(answer.serialized(keep_alive=keep_alive, http10=http10))
+        self.last_active = server.loop.time()
+        if not keep_alive:
+            self.end()
