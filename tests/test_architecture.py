@@ -193,6 +193,38 @@ def test_tests_open_asyncio_clients_of_redis_in_one_place() -> None:
     assert found == []
 
 
+TESTS_OF_SEVERAL_MODULES = {
+    "api/test_schemathesis.py": "every call, from the OpenAPI document",
+    "demo/test_without_rich.py": "the demo without its extra",
+    "routing/filters/test_filters.py": "each filter by its factory",
+    "server/test_slow_clients.py": "every limit on slow clients",
+    "settings/test_zero.py": "what 0 means in each setting",
+    "test_architecture.py": "the packages",
+    "test_contributing.py": "CONTRIBUTING.md",
+    "test_except_clauses.py": "every except clause",
+    "waiting_room/test_capacity.py": "the first rule of a room",
+    "waiting_room/test_estimate.py": "the estimate, in scripts and in Python",
+    "waiting_room/test_machine.py": "all scripts against the model",
+    "waiting_room/test_machine_following.py": "all scripts against the model, beside an older system",
+}
+"""Files that test no single module, and what they test. Besides these, a ``test_docs.py`` may be in any folder."""
+
+
+def test_tests_of_a_module_are_found_by_its_name() -> None:
+    lost = []
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        file = path.relative_to(ROOT / "tests")
+        package = ROOT / "gateway" / file.parent
+        # Other folders test the gateway as a whole, from outside.
+        if not package.is_dir() or file.name == "test_docs.py":
+            continue
+        names = {module.stem for module in package.rglob("*.py")} | {each.name for each in package.iterdir()}
+        tested = file.stem.removeprefix("test_")
+        if not any(tested == name or tested.startswith(f"{name}_") for name in names):
+            lost.append(str(file))
+    assert lost == sorted(TESTS_OF_SEVERAL_MODULES)
+
+
 PRIVATE_PARTS = {"proxy/_aiohttp.py": CLIENT_PARTS, "server/_aiohttp.py": SERVER_PARTS}
 """The modules that may use private names of a library, and which."""
 MOST_PRIVATE_PARTS = 20
