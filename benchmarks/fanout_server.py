@@ -19,7 +19,7 @@ from aiohttp import web
 from aiohttp_sse import EventSourceResponse
 
 from gateway.api.status import status_json
-from gateway.server.detached import DetachedConnections
+from gateway.server.detached_connections import DetachedConnections
 from gateway.sse.hub import Hub, StreamTimings
 from gateway.sse.registry import StreamLimit
 from gateway.sse.response import EventStream

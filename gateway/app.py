@@ -77,7 +77,7 @@ from gateway.proxy.uploads import Uploads
 from gateway.proxy.websocket import Tunnels
 from gateway.routing.table import RouteTable
 from gateway.server.arrivals import Arrivals
-from gateway.server.detached import DetachedConnections
+from gateway.server.detached_connections import DetachedConnections
 from gateway.server.limits import SERVER_OPTIONS
 from gateway.settings.model import Settings
 

@@ -33,7 +33,7 @@ from gateway.routing.gates import GateRule
 from gateway.routing.path import Target
 from gateway.routing.predicates import Method, Path
 from gateway.routing.table import RouteMatch, RouteTable
-from gateway.server.detached import DetachedConnections
+from gateway.server.detached_connections import DetachedConnections
 from gateway.settings.model import Settings
 from gateway.sse.hub import Hub
 from gateway.waiting_room.rooms import Rooms

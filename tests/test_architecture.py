@@ -36,7 +36,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "versions": set(),
     # The composition root, and what it is made of that knows several packages.
     "app": {
-        "accounting",
+        "request_accounting",
         "api",
         "composition",
         "context",
@@ -48,11 +48,11 @@ DIRECTIONS: dict[str, set[str]] = {
     },
     "composition": {"__init__", "api", *_PARTS, *_BASE},
     # HTTP in, HTTP out.
-    "fast_path": {"accounting", "api", "context", "middleware", *_PARTS, *_BASE},
-    "middleware": {"accounting", "api", "context", *_PARTS, *_BASE},
-    "api": {"__init__", "accounting", "context", "pages", *_PARTS, *_BASE},
+    "fast_path": {"request_accounting", "api", "context", "middleware", *_PARTS, *_BASE},
+    "middleware": {"request_accounting", "api", "context", *_PARTS, *_BASE},
+    "api": {"__init__", "request_accounting", "context", "pages", *_PARTS, *_BASE},
     "pages": set(),
-    "accounting": {"context", *_PARTS, *_BASE},
+    "request_accounting": {"context", *_PARTS, *_BASE},
     "context": {*_PARTS, *_BASE},
     # They know nothing of each other, with two exceptions: a Config Server's answer is sections of a route file, and
     # Eureka's instances are addresses for the load balancer.

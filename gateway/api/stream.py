@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from gateway.accounting import CLIENT_GONE, DetachedCall
 from gateway.api.endpoints import Endpoint
 from gateway.api.i18n import message
 from gateway.api.queue import QUEUE, caller, room_name
@@ -14,6 +13,7 @@ from gateway.api.status import status_json
 from gateway.context import CONFIGURATION, CONTEXT, DETACHED, HUBS, ROOMS
 from gateway.errors import MethodNotAllowed, QueueFailed, QueueUnavailable, RoomNotFound, TokenExpired
 from gateway.observability.tracing import TRACE_ID
+from gateway.request_accounting import CLIENT_GONE, DetachedCall
 from gateway.server.whole_response import SERVER_NAME
 from gateway.settings.model import Settings
 from gateway.sse.frames import END_ID, to_json

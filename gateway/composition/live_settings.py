@@ -17,8 +17,8 @@ from gateway.discovery.eureka.transport import EurekaAway, EurekaServers
 from gateway.errors import ConfigUnavailable, ConfigUnusable, SettingsError
 from gateway.observability.metrics import Metrics
 from gateway.proxy.forwarded import TrustedProxies
-from gateway.routing.spec.given import GIVEN, trusting
 from gateway.routing.spec.issues import RuleViolation
+from gateway.routing.spec.remote_settings import GIVEN, trusting
 from gateway.routing.table import RouteTable
 from gateway.settings.model import TABLE, Settings
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from gateway.composition.live_settings import config_request, is_address, token_settings, trusted_proxies
 from gateway.errors import SettingsError
-from gateway.routing.spec.given import warnings_of_pattern
 from gateway.routing.spec.issues import Issue, RuleViolation
+from gateway.routing.spec.remote_settings import warnings_of_pattern
 from gateway.routing.spec.warnings import NEEDS_ALL_ROUTES, to_itself, without_instances
 from gateway.routing.table import RouteTable
 from gateway.settings.model import Settings

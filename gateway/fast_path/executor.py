@@ -12,7 +12,6 @@ from typing import Final, NamedTuple, cast
 from aiohttp import hdrs, web
 from aiohttp.http import RawResponseMessage
 
-from gateway.accounting import CLIENT_GONE, account
 from gateway.api.envelope import error_response
 from gateway.api.forwarding import forward, forward_to_service, plan_of, traced_calls
 from gateway.api.queue import STATE_CALLS, StateCall, caller, room_name
@@ -32,7 +31,7 @@ from gateway.context import (
     RequestContext,
 )
 from gateway.errors import GatewayError, QueueUnavailable, UpstreamUnreachable
-from gateway.fast_path.client_side import ClientSide
+from gateway.fast_path.client_request import ClientSide
 from gateway.middleware.access_log import add_common_headers, begin, new_context
 from gateway.middleware.cors import apply_cors
 from gateway.middleware.gate import check_place, check_unavailable
@@ -55,6 +54,7 @@ from gateway.proxy.response import (
     send_response,
 )
 from gateway.proxy.untrusted_proxies import UntrustedProxies
+from gateway.request_accounting import CLIENT_GONE, account
 from gateway.server.head import ParsedHead
 from gateway.server.interfaces import FastConnection
 from gateway.server.whole_response import SERVER_NAME, WholeResponse

@@ -7,7 +7,6 @@ import asyncio
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.accounting import CLIENT_GONE, account
 from gateway.api.i18n import choose_locale
 from gateway.context import (
     CONFIGURATION,
@@ -23,6 +22,7 @@ from gateway.observability.tracing import TRACE_ID
 from gateway.proxy.forwarded import origin
 from gateway.proxy.response import STARTED_RESPONSE
 from gateway.proxy.untrusted_proxies import UntrustedProxies
+from gateway.request_accounting import CLIENT_GONE, account
 from gateway.server.head import RequestHead
 from gateway.server.whole_response import SERVER_NAME, WholeResponse
 

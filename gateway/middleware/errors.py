@@ -8,11 +8,11 @@ import logging
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.accounting import account
 from gateway.api.envelope import error_response
 from gateway.context import CONFIGURATION, CONTEXT, OBSERVERS
 from gateway.errors import BadRequest, GatewayError, RequestTimeout
 from gateway.middleware.access_log import add_common_headers, new_context
+from gateway.request_accounting import account
 from gateway.server.framing import HEAD_TOO_LATE
 from gateway.server.head import UnreadableHead
 from gateway.server.listener import RefuseUnreadable

@@ -9,7 +9,6 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.accounting import account
 from gateway.api.envelope import error_response
 from gateway.api.queue import room_name
 from gateway.context import CONFIGURATION, CONTEXT, LOOP_LAG, OBSERVERS, ROOMS, RequestContext
@@ -18,6 +17,7 @@ from gateway.middleware.access_log import add_common_headers, new_context
 from gateway.middleware.cors import apply_cors
 from gateway.middleware.resolve import RESOLVER, Resolver
 from gateway.observability.loop_lag import LoopLag
+from gateway.request_accounting import account
 from gateway.routing.cors import Headers
 from gateway.server.arrivals import RefusalOf
 from gateway.server.head import RequestHead

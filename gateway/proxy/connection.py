@@ -19,7 +19,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, EofStream, StreamReader
 
 from gateway.errors import UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy._aiohttp import ClientProtocol
-from gateway.proxy.strict import (
+from gateway.proxy.strict_parsing import (
     MAX_HEAD_BYTES,
     MAX_LINE_BYTES,
     MAX_LINES,

@@ -22,7 +22,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from gateway.proxy.uploads import FULL_SPEED, decrement, network_of, try_increment
-from gateway.server.acknowledged import acknowledged
+from gateway.server.tcp_acknowledged import acknowledged
 
 LEAD_SECONDS: Final = 5.0
 """Longer than for uploads, because the bytes that a client takes become visible in steps: see ``acknowledged``."""

@@ -16,8 +16,8 @@ from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote
 
+from gateway.routing.path_readings import Reading, case_sensitive_readings, fold, readings_of
 from gateway.routing.patterns import PathPattern, compile_pattern
-from gateway.routing.readings import Reading, case_sensitive_readings, fold, readings_of
 from gateway.routing.spec.issues import RuleViolation, unknown
 from gateway.routing.wide_patterns import WidePattern, stripped_pattern
 

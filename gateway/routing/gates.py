@@ -8,8 +8,8 @@ from typing import Final
 
 from gateway.routing import matcher
 from gateway.routing.calls import CallPattern
-from gateway.routing.index import index_of_exact, index_of_wide
-from gateway.routing.readings import readings_of
+from gateway.routing.path_readings import readings_of
+from gateway.routing.prefix_index import index_of_exact, index_of_wide
 
 DEFAULT_ROOM: Final = "default"
 _MICROSECONDS: Final = 0.5

@@ -30,7 +30,7 @@ from urllib.parse import unquote_to_bytes
 import regex
 
 from gateway.errors import BadRequest
-from gateway.routing.readings import is_plain, strip_invisible
+from gateway.routing.path_readings import is_plain, strip_invisible
 
 MAX_TARGET: Final = 8192
 """The longest accepted target, in characters. It also limits the texts that configured regexes are matched with."""

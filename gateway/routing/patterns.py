@@ -11,7 +11,7 @@ from typing import Final
 from gateway.routing.hosts import ONE, RUN, Glob
 from gateway.routing.java_regex import compile_java, quoted
 from gateway.routing.matcher import Regex
-from gateway.routing.readings import fold, strip_ignored
+from gateway.routing.path_readings import fold, strip_ignored
 from gateway.routing.spec.issues import RuleViolation
 
 _NOTHING: Final[Mapping[str, str]] = {}

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from gateway.routing.cors import CorsRule
 from gateway.routing.filters.base import Filter
-from gateway.routing.index import literal_beginning
 from gateway.routing.predicates import Path, Predicate, Query, Weight
+from gateway.routing.prefix_index import literal_beginning
 from gateway.routing.spec.issues import RuleViolation, nearest
 from gateway.settings.host_names import can_be_resolved
 

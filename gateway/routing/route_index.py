@@ -12,8 +12,8 @@ from operator import itemgetter
 
 from gateway.errors import BadRequest
 from gateway.routing.attributes import RequestAttributes
-from gateway.routing.index import PrefixIndex
 from gateway.routing.predicates import Header, Host
+from gateway.routing.prefix_index import PrefixIndex
 from gateway.routing.route import Route, route_prefixes
 
 _Ranked = tuple[int, Route]

@@ -16,11 +16,11 @@ from gateway.routing.filters.base import DirectResponse, RequestRewrite
 from gateway.routing.filters.edits import HeaderEdit
 from gateway.routing.filters.target import innermost, restore_path
 from gateway.routing.gates import Gate, GateIndex, GateRule, RoomLimits
-from gateway.routing.index import PrefixIndex, literal_beginning
 from gateway.routing.matcher import MatchingTimeout
 from gateway.routing.path import parse_target
+from gateway.routing.path_readings import is_or_has_suffix, is_plain, readings_of
 from gateway.routing.patterns import PathPattern, compile_pattern
-from gateway.routing.readings import is_or_has_suffix, is_plain, readings_of
+from gateway.routing.prefix_index import PrefixIndex, literal_beginning
 from gateway.routing.route import Route, WeightGroups
 from gateway.routing.route_index import RouteIndex
 from gateway.routing.spec.issues import Issue

@@ -12,8 +12,7 @@ from typing import Final
 
 from gateway.routing.hosts import Glob
 from gateway.routing.matcher import Regex
-from gateway.routing.patterns import PathPattern, Segment
-from gateway.routing.readings import (
+from gateway.routing.path_readings import (
     Reading,
     fold,
     is_or_has_suffix,
@@ -21,6 +20,7 @@ from gateway.routing.readings import (
     strip_all_ignored,
     strip_ignored,
 )
+from gateway.routing.patterns import PathPattern, Segment
 from gateway.routing.values import Value, spelled_out, value_named, values_of
 
 _SUFFIX: Final = re.compile(r"(.+)\.[a-z][a-z0-9]*")

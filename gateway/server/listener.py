@@ -20,7 +20,7 @@ from gateway.server._aiohttp import AppRunner
 from gateway.server.arrivals import Arrivals
 from gateway.server.connection import Guard
 from gateway.server.deadlines import Deadlines
-from gateway.server.detached import DetachedConnections
+from gateway.server.detached_connections import DetachedConnections
 from gateway.server.framing import HEAD_END, is_single_head
 from gateway.server.head import HeadParser, RequestHead, UnreadableHead, remote_of
 from gateway.server.interfaces import FastPath

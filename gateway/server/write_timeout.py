@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from gateway.server.acknowledged import acknowledged
 from gateway.server.deadlines import Deadlines
+from gateway.server.tcp_acknowledged import acknowledged
 
 _MIN_CHECK_SECONDS: Final = 0.25
 

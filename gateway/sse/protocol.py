@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.observability.logging import ABORTED
-from gateway.server.detached import DetachedConnections, DetachedProtocol
+from gateway.server.detached_connections import DetachedConnections, DetachedProtocol
 from gateway.sse.subscriber import Subscriber
 
 MAX_RECEIVED_BYTES: Final = 64 * 1024

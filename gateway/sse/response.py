@@ -13,7 +13,7 @@ from aiohttp.web import BaseRequest
 from aiohttp.web_exceptions import HTTPMethodNotAllowed
 from aiohttp_sse import EventSourceResponse
 
-from gateway.server.detached import DetachedConnections, transport_of
+from gateway.server.detached_connections import DetachedConnections, transport_of
 from gateway.sse.protocol import OnEnd, StreamProtocol
 
 UNACKNOWLEDGED_SECONDS = 60

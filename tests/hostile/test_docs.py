@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp.web_protocol import MAX_MSG_QUEUE_SIZE
 
-from gateway.proxy import forward, strict
+from gateway.proxy import forward, strict_parsing
 from gateway.server import connection as connections
 from gateway.server import framing as pieces
 from gateway.server.limits import ConnectionLimits
@@ -63,6 +63,6 @@ def test_the_limits_are_those_in_force() -> None:
     assert table["rest of a body behind an early answer"] == f"{connections.MAX_DROPPED_BODY_BYTES} bytes"
     assert table["trailers of a chunked body"] == f"{limits.headers}, {limits.head_bytes} bytes"
     assert table["head of a service's answer"] == (
-        f"{strict.MAX_LINES} lines of {strict.MAX_LINE_BYTES} bytes"
+        f"{strict_parsing.MAX_LINES} lines of {strict_parsing.MAX_LINE_BYTES} bytes"
     )
     assert table["interim answers (1xx) of a service"] == f"{forward._MAX_INTERIM_HEADS}"

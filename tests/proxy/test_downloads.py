@@ -14,7 +14,7 @@ from aiohttp import web
 from gateway.proxy import downloads as downloading
 from gateway.proxy.downloads import DownloadLimits, Downloads
 from gateway.proxy.response import ForwardedResponse
-from gateway.server import acknowledged as acknowledging
+from gateway.server import tcp_acknowledged as acknowledging
 from tests.proxy.rig import Gateway, gateway_to
 from tests.support.raw_http import Peer, Talk, Upstream, raw_upstream, request
 from tests.support.waiting import eventually

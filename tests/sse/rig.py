@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from gateway.errors import QueueUnavailable
-from gateway.server.detached import DetachedConnections
+from gateway.server.detached_connections import DetachedConnections
 from gateway.server.limits import ConnectionLimits
 from gateway.sse.hub import Hub, StreamTimings
 from gateway.sse.registry import StreamLimit

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gateway.server.detached import DetachedConnections
+from gateway.server.detached_connections import DetachedConnections
 from gateway.sse.protocol import StreamProtocol
 from gateway.sse.response import UNACKNOWLEDGED_SECONDS, UNSENT_BYTES, EventStream
 from tests.sse.rig import ALLOWED_IN, Block, Event, State, serving, world

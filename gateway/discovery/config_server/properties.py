@@ -25,9 +25,9 @@ from gateway.discovery.config_server.response import (
 )
 from gateway.routing.spec.defaults import SECURE_HEADERS
 from gateway.routing.spec.document import Fields, Items, Node, Text, merged
-from gateway.routing.spec.given import FAMILIES, LISTS, ONE_VALUE
 from gateway.routing.spec.issues import Place
 from gateway.routing.spec.overlay import Properties
+from gateway.routing.spec.remote_settings import FAMILIES, LISTS, ONE_VALUE
 from gateway.settings.spring.names import uniform
 
 _HERE: Final = "nothing here reads it"

@@ -18,11 +18,11 @@ from typing import Final
 
 from gateway.routing.spec.defaults import read_defaults
 from gateway.routing.spec.document import BadDocument, Fields, Node, Text, merged, plain_name, read_document
-from gateway.routing.spec.given import read_given, read_tokens
 from gateway.routing.spec.issues import Issues, RouteFileError, unknown
 from gateway.routing.spec.locator import read_locator
 from gateway.routing.spec.model import FILE, SPRING, SPRING_GATEWAY, SPRING_SECTIONS, SPRING_TOP
 from gateway.routing.spec.overlay import Properties
+from gateway.routing.spec.remote_settings import read_given, read_tokens
 from gateway.routing.spec.routes import read_routes
 from gateway.routing.spec.sections import (
     check_overlaps,

@@ -16,9 +16,9 @@ from typing import Final
 
 from gateway.routing.calls import METHODS, CallPattern, overlap, parse_call
 from gateway.routing.gates import Gate
-from gateway.routing.index import literal_beginning, literal_prefix
 from gateway.routing.patterns import PathPattern, Segment, compile_pattern
 from gateway.routing.predicates import Method, Path, Weight
+from gateway.routing.prefix_index import literal_beginning, literal_prefix
 from gateway.routing.route import Route, Upstream
 from gateway.routing.spec.issues import Issue, Issues, RuleViolation
 from gateway.routing.table import RouteTable

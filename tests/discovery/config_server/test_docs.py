@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from gateway.discovery.config_server.properties import properties_of
-from gateway.routing.spec.given import _SETTINGS, GIVEN
 from gateway.routing.spec.loader import parse
+from gateway.routing.spec.remote_settings import _SETTINGS, GIVEN
 from tests.support.config_server import answer_of
 
 DOCS = Path(__file__).parents[3] / "docs"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, Generic, TypeVar
 
+from gateway.routing.path_readings import Reading
 from gateway.routing.patterns import PathPattern
-from gateway.routing.readings import Reading
 from gateway.routing.values import Value, values_of
 from gateway.routing.wide_patterns import WidePattern, WideSegment
 

@@ -12,7 +12,7 @@ from aiohttp import client_proto, http_parser
 from gateway.errors import UpstreamUnreachable
 from gateway.proxy.connection import UpstreamProtocol
 from gateway.proxy.headers import response_head, response_headers
-from gateway.proxy.strict import MAX_HEAD_BYTES, MAX_LINE_BYTES, MAX_LINES, ChunkChecker, head_end
+from gateway.proxy.strict_parsing import MAX_HEAD_BYTES, MAX_LINE_BYTES, MAX_LINES, ChunkChecker, head_end
 from tests.hostile import answers
 
 OK = answers.OK

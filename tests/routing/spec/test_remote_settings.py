@@ -10,10 +10,10 @@ import pytest
 
 from gateway.discovery.config_server.properties import properties_of
 from gateway.errors import SettingsError
-from gateway.routing.spec.given import GIVEN, MAX_TAGS
 from gateway.routing.spec.issues import RouteFileError
 from gateway.routing.spec.loader import parse
 from gateway.routing.spec.overlay import Properties
+from gateway.routing.spec.remote_settings import GIVEN, MAX_TAGS
 from gateway.routing.table import RouteTable
 from gateway.settings.model import TABLE, Settings
 from tests.support.config_server import answer_of
