@@ -43,7 +43,7 @@ _ALLOWED = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 _DESTINATION_METHODS = frozenset({"COPY", "MOVE"})
 """Methods of WebDAV that write to the path that ``Destination`` names."""
 
-_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*+://[^/?#]*")
 _NO_ACCESS = Access(())
 
 
@@ -231,8 +231,11 @@ def _destination(request: RequestHead) -> str | None:
         raise BadRequest("there must be at most one Destination")
     if not values:
         return None
+    destination = values[0].strip(" \t")
+    origin = _ORIGIN.match(destination)
+    target = destination[origin.end() :] if origin else destination
     try:
-        return parse_target(_ORIGIN.sub("", values[0].strip(" \t"), count=1) or "/").path
+        return parse_target(target or "/").path
     except BadRequest as error:
         raise BadRequest(f"Destination: {error.reason}") from None
 

@@ -34,8 +34,9 @@ _MAX_FORWARDED_CHARS = 2048
 _MAX_NODE_LENGTH = 128
 # A pair of an element as in RFC 7239, section 4, or nothing; and an element with its terminator. Possessive, so that
 # each character of a text is read at most once.
-_NAME, _VALUE = r"[A-Za-z0-9!#$%&'*+.^_`|~-]++", r'"(?:[^"\\]++|\\.)*+"|[^\s";,]*+'
-_PAIR = re.compile(f"({_NAME})=({_VALUE})")
+_NAME_CHAR = r"[A-Za-z0-9!#$%&'*+.^_`|~-]"
+_NAME, _VALUE = f"{_NAME_CHAR}++", r'"(?:[^"\\]++|\\.)*+"|[^\s";,]*+'
+_PAIR = re.compile(f"(?<!{_NAME_CHAR})({_NAME})=({_VALUE})")
 _OPTIONAL = rf"[ \t]*+(?:{_NAME}=(?:{_VALUE}))?+[ \t]*+"
 _ELEMENT = re.compile(rf"(?:{_OPTIONAL};)*+{_OPTIONAL}(,|\Z)")
 # A node as in RFC 7239, section 6: an IPv4 address, or an IPv6 one in brackets, with or without a port.

@@ -16,7 +16,7 @@ MAX_HEAD_BYTES: Final = 1024 * 1024
 
 # No blank may begin the first field: one parser makes it part of the name, the other takes it for a folded line.
 _STATUS_LINE = re.compile(rb"HTTP/(?:1\.[01]|0\.9|2\.0) [0-9]{3}(?: [\t\x20-\x7e\x80-\xff]*)?\r?\n(?![ \t])")
-_TAB_AFTER_CODING = re.compile(rb"\ntransfer-encoding:[^\n]*\t[ \t]*\r?\n", re.IGNORECASE)
+_CODING = re.compile(rb"\ntransfer-encoding:([^\n]*+)(?=\n)", re.IGNORECASE)
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _CHUNK = re.compile(rb"0*([0-9A-Fa-f]{1,15}) *(?:;%b(?:=(?:%b|\"[!#-\[\]-~ ]*\"))?)*\r\n" % (_TOKEN, _TOKEN))
 _PARTIAL_CHUNK_LINE = re.compile(rb"[0-9A-Fa-f]+(?: *(?:;[^\r\n]*)?\r?)?")
@@ -43,7 +43,14 @@ def is_unambiguous(head: bytes, *, chunked: bool) -> bool:
         return False
     if head.count(b"\n") > MAX_LINES:
         return False
-    return not (chunked and b"\t" in head and _TAB_AFTER_CODING.search(head))
+    return not (chunked and b"\t" in head and _has_tab_after_coding(head))
+
+
+def _has_tab_after_coding(head: bytes) -> bool:
+    """Whether a tab is among the blanks at the end of a ``Transfer-Encoding``. Not one regex, because backtracking in a
+    long run of blanks would take quadratic time."""
+    values = [value.removesuffix(b"\r") for value in _CODING.findall(head)]
+    return any(b"\t" in value[len(value.rstrip(b" \t")) :] for value in values)
 
 
 class ChunkChecker:

@@ -113,9 +113,10 @@ _PLAIN_REQUEST_LINE: Final = re.compile(
     rb"|PROPFIND|PROPPATCH|MKCOL|COPY|MOVE|LOCK|UNLOCK|SEARCH|REPORT|PURGE) [\x21-\x7e]+ HTTP/1\.[01]\r\n"
 )
 _NON_ASCII_REPLACED: Final = bytes(byte if byte < 0x80 else 0x7E for byte in range(256))
-# Parsers refuse a name with blanks before the colon; it is refused here before they see it.
+# Parsers refuse a name with blanks before the colon; it is refused here before they see it. Possessive, because
+# backtracking in a long run of blanks would take quadratic time.
 _FRAMING_HEADER: Final = re.compile(
-    rb"\n(content-length|transfer-encoding)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*(?=\r?\n)", re.IGNORECASE
+    rb"\n(content-length|transfer-encoding)[ \t]*+:[ \t]*+([^\r\n]*+)(?=\r?\n)", re.IGNORECASE
 )
 _CHUNK_SIZE: Final = re.compile(rb"0*([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
 # Trailers are dropped. A framing header among them is refused all the same, because another reader may honour it.
@@ -269,6 +270,7 @@ def framing_of(head: bytes) -> Framing:
     if len(found) > 1:
         return Framing(fault="the length of the body is given twice")
     name, value = found[0]
+    value = value.rstrip(b" \t")
     if name[:1] in b"cC":
         text = value.decode("latin-1")
         if _LENGTH.fullmatch(text) is None:

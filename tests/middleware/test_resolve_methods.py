@@ -128,6 +128,8 @@ async def test_a_destination_is_under_the_same_rules(
 
 async def test_a_destination_is_looked_at_in_each_call(gateway: Running, service: RawUpstream) -> None:
     assert (await gateway.nobody("COPY", "/open/a")).status == 200
+    within = await gateway.nobody("COPY", "/open/a", headers={"Destination": "/open/http://h/b"})
+    assert within.status == 400
     refused = await gateway.nobody("COPY", "/open/a", headers={"Destination": "/shop/free"})
     assert refused.status == 401
     twice = b"Destination: /open/b\r\nDestination: /shop/all/x"
