@@ -264,7 +264,12 @@ _NO_BODY: Final = Framing()
 
 def framing_of(head: bytes) -> Framing:
     """The framing of a complete head with a valid request line."""
-    found = _FRAMING_HEADER.findall(head)
+    lowered = head.lower()
+    if b"\ncontent-length" not in lowered and b"\ntransfer-encoding" not in lowered:
+        # Most heads: looking for two texts takes a fraction of the regex's time.
+        found = []
+    else:
+        found = _FRAMING_HEADER.findall(head)
     if not found:
         return _NO_BODY if head.count(b"\n") == head.count(b"\r\n") else Framing(fault="a bare line feed")
     if len(found) > 1:
