@@ -437,7 +437,9 @@ class PlainCall:
         if self._done:
             return
         if self._task is not None:
-            self._task.cancel()
+            # A task that is cancelled before its first step takes none, and nothing would be closed or counted. Its
+            # first step is due before this callback.
+            asyncio.get_running_loop().call_soon(self._task.cancel)
             return
         if self._upstream is not None:
             self._upstream.close()

@@ -116,6 +116,9 @@ class HeadParser:
             # The parser could not tell later heads from the rest of this one.
             self._parser = None
             return None
+        if messages[0][0].should_close:
+            # After a request that is the last of its connection, the parser refuses all others.
+            self._parser = None
         message = with_host(messages[0][0])
         return ParsedHead(message, remote) if head_error(message) is None else None
 
