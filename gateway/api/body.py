@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -15,23 +17,36 @@ MAX_FORM_BYTES = 16 * 1024
 
 
 async def read_body(request: web.BaseRequest, most: int, uploads: Uploads, client: str) -> bytes:
-    """The whole body, which may have at most ``most`` bytes. ``client`` is the client's address.
+    """The whole body, which may have at most ``most`` bytes. ``client`` is the client's address. Raises the errors of
+    ``pieces_of``."""
+    body = bytearray()
+    async with aclosing(pieces_of(request, most, uploads, client)) as pieces:
+        async for piece in pieces:
+            body += piece
+    return bytes(body)
+
+
+async def pieces_of(
+    request: web.BaseRequest, most: int, uploads: Uploads, client: str
+) -> AsyncGenerator[bytes, None]:
+    """The body in pieces as it arrives, at most ``most`` bytes in all. ``client`` is the client's address.
 
     Raises PayloadTooLarge, BadRequest if the body is broken, RequestTimeout or TooManySlowUploads if it comes too
     slowly.
     """
     upload = uploads.begin(request, client)
-    body = bytearray()
+    size = 0
     try:
         if expects_continue(request):
             await send_continue(request)
         while not request.content.at_eof():
-            body += await upload.piece()
-            if len(body) > most:
+            piece = await upload.piece()
+            size += len(piece)
+            if size > most:
                 raise PayloadTooLarge(most)
+            yield piece
     finally:
         upload.close()
-    return bytes(body)
 
 
 async def form_values(request: web.BaseRequest, name: str, uploads: Uploads, client: str) -> list[str]:

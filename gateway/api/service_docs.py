@@ -35,11 +35,14 @@ _VARIABLE: Final = re.compile(r"\{([^{}]*)\}")
 
 TOKENS_PER_STEP: Final = 200
 """About a quarter of a millisecond of work."""
-_SERVERS_PER_STEP: Final = 10
+_WORK_A_STEP: Final = 4096
+"""In characters of servers: about as long."""
+_WORK_OF_A_MEMBER: Final = 20
+_VERSIONS: Final = frozenset({"openapi", "swagger"})
 _MAX_TOKENS: Final = 500_000
 """Several times as many as in a real document of the maximum length."""
 _MAX_DEPTH: Final = 400
-_MAX_SERVERS_LENGTH: Final = 64 * 1024
+_MAX_SERVERS_LENGTH: Final = 8 * 1024
 """Longer lists of servers are ignored, because a list is parsed in one step."""
 
 # For each role of an object in a document: the roles of its members. ``*`` stands for every name.
@@ -110,44 +113,52 @@ class _OpenApiDocument:
         """Members of the root: name, where it begins, where its value begins and ends."""
         self._found: list[tuple[str, int, int]] = []
         """Servers below the root: role, begin and end."""
+        self._versions: set[str] = set()
+        """Which of the members that name a version of OpenAPI it has."""
 
     @property
     def is_described(self) -> bool:
         """Whether it is an OpenAPI document."""
-        return any(name in ("openapi", "swagger") for name, _, _, _ in self._members)
+        return bool(self._versions)
 
     def rewritten(self, path: str) -> Generator[None, None, bytes]:
         """The document for clients, created in steps."""
         text = self._text
-        if any(name == "swagger" for name, _, _, _ in self._members):
-            # Version 2 has no servers. Paths begin at basePath; without host and schemes they are on the gateway.
-            members = [
-                text[begin:end] for name, begin, _, end in self._members if name not in ("host", "schemes")
-            ]
-        else:
-            own: Any = None
-            members = []
-            found = iter(self._found)
-            place = next(found, None)
-            done = 0
-            for name, first_of_all, value, end in self._members:
-                begin = first_of_all
-                if name == "servers":
+        # Version 2 has no servers. Paths begin at basePath; without host and schemes they are on the gateway.
+        old = "swagger" in self._versions
+        own: Any = None
+        rewritten, members = bytearray(b"{"), []
+        found = iter(self._found)
+        place = next(found, None)
+        work = 0
+        for name, at, value, end in self._members:
+            begin = at
+            work += _WORK_OF_A_MEMBER
+            if name in ("host", "schemes") if old else name == "servers":
+                if not old:
+                    work += end - value
                     own = self._servers(value, end)
-                    continue
-                pieces: list[str] = []
-                while place is not None and place[1] < end:
-                    role, first, last = place
-                    done += 1
-                    if done % _SERVERS_PER_STEP == 0:
-                        yield
-                    pieces += (text[begin:first], self._rewritten_servers(role, first, last, path))
-                    begin = last
-                    place = next(found, None)
-                pieces.append(text[begin:end])
-                members.append("".join(pieces))
-            members.append(f'"servers":{encode(paths_of(own, path)).decode()}')
-        return ("{" + ",".join(members) + "}").encode("utf-8", "backslashreplace")
+                continue
+            pieces: list[str] = []
+            while place is not None and place[1] < end and not old:
+                role, first, last = place
+                pieces += (text[begin:first], self._rewritten_servers(role, first, last, path))
+                begin = last
+                place = next(found, None)
+                work += _WORK_OF_A_MEMBER + last - first
+                if work > _WORK_A_STEP:
+                    work = 0
+                    yield
+            pieces.append(text[begin:end])
+            members.append("".join(pieces))
+            if work > _WORK_A_STEP:
+                rewritten += _encoded(",".join((*members, "")))
+                work, members = 0, []
+                yield
+        if old:
+            return bytes(rewritten + _encoded(",".join(members))).removesuffix(b",") + b"}"
+        members.append(f'"servers":{encode(paths_of(own, path)).decode()}')
+        return bytes(rewritten + _encoded(",".join(members)) + b"}")
 
     def _servers(self, begin: int, end: int) -> Any:
         return json.loads(self._text[begin:end]) if end - begin <= _MAX_SERVERS_LENGTH else None
@@ -206,6 +217,8 @@ class _OpenApiDocument:
                 depth = len(stack)
                 if depth == 1 and stack[0][0] == "}":
                     self._members.append((*root_key, begin, at))
+                    if root_key[0] in _VERSIONS:
+                        self._versions.add(root_key[0])
                 elif role in ("servers", "server"):
                     self._found.append((role, begin, at))
                 at = _skip(text, at)
@@ -240,6 +253,10 @@ class _OpenApiDocument:
         if text[end : end + 1] != ":":
             raise json.JSONDecodeError("Expecting a colon", text, end)
         return key, at, _skip(text, end + 1)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
 
 
 def paths_of(servers: Any, path: str) -> list[dict[str, str]]:

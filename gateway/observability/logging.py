@@ -169,11 +169,12 @@ ABORTED: Final = "aborted"
 SLOW: Final = "slow"
 """An answer that had begun, and that the gateway broke off because too many slow clients kept services waiting."""
 
-_DOTTED_WORDS: Final = re.compile(r"(?<![\w.-])[\w.-]++")
-_NAMED_TOKEN: Final = re.compile(r"(?i:(?<=bearer )|(?<=access_token=))[^\s&\"',;]+")
-_JWT_START: Final = "eyJ"
-_MIN_JWT_HEADER_LENGTH: Final = 7
-_HIDDEN: Final = "(hidden)"
+_TOKENS: Final = re.compile(
+    r"eyJ[\w-]{4,}+\.[\w-]++\.[\w-]*+"  # a JWT, wherever it stands
+    r"|(?i:(?<=bearer )|(?<=access_token=))[^\s&\"',;]++"
+    # Only looks like one. Read in one go: a JWT that began later in it would end in the same way.
+    r"|(eyJ[\w-]*+)"
+)
 _DAY_AND_TIME: Final = "%Y-%m-%dT%H:%M:%S"
 
 
@@ -345,25 +346,7 @@ def escaped(text: str) -> str:
 
 def without_tokens(text: str) -> str:
     """``text`` with everything that looks like a token replaced."""
-    text = _NAMED_TOKEN.sub(_HIDDEN, text)
-    return _DOTTED_WORDS.sub(_without_jwts, text) if _JWT_START in text else text
-
-
-def _without_jwts(match: re.Match[str]) -> str:
-    """The words between two blanks or the like, without the JWTs among them. Looks at each word once: one regex that
-    tries each ``eyJ`` would take quadratic time for a text full of them."""
-    words = match[0].split(".")
-    kept = []
-    at = 0
-    while at < len(words):
-        begin = words[at].find(_JWT_START)
-        # A header, claims, and a signature that may be missing.
-        is_jwt = (
-            0 <= begin <= len(words[at]) - _MIN_JWT_HEADER_LENGTH and len(words) > at + 2 and words[at + 1]
-        )
-        kept.append(words[at][:begin] + _HIDDEN if is_jwt else words[at])
-        at += 3 if is_jwt else 1
-    return ".".join(kept)
+    return _TOKENS.sub(lambda found: found[1] or "(hidden)", text)
 
 
 @lru_cache(maxsize=16)

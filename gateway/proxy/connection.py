@@ -61,6 +61,8 @@ class UpstreamProtocol(ClientProtocol):
     first_status = 0
     """The status of the first head that has arrived of the expected answer; 0 before."""
     _unbounded = False
+    _waiting = b""
+    """Bytes of many small chunks that are read in the next iteration of the loop."""
 
     def expect_response(self, *, body_follows: bool) -> None:
         """Expects an answer next; ``body_follows`` is false for HEAD."""
@@ -75,6 +77,7 @@ class UpstreamProtocol(ClientProtocol):
         """The parts of the current head so far."""
         self._head_bytes = 0
         self._chunks: ChunkChecker | None = None
+        self._waiting = b""
         self.first_status = 0
         self.listener = None
         self._renew_parser()
@@ -113,7 +116,7 @@ class UpstreamProtocol(ClientProtocol):
         self._left = self._body_length(message)
         if message.chunked and self._left == _UNKNOWN_LENGTH and message.code >= 200:
             self._chunks = ChunkChecker()
-            if end < len(head) and not self._chunks.feed(head[end:]):
+            if end < len(head) and self._chunks.feed(head[end:], most=len(head)) < 0:
                 super().feed_data(data, size)
                 self.body = body
                 self._refuse("a chunk has more than one reading")
@@ -162,6 +165,10 @@ class UpstreamProtocol(ClientProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parses the incoming bytes that belong to the answer."""
+        if self._waiting and data:
+            self._waiting += data
+            self._pause_transport()
+            return
         self._receive(data)
         self.notify()
 
@@ -193,10 +200,12 @@ class UpstreamProtocol(ClientProtocol):
         if self._left == _UNKNOWN_LENGTH:
             if self.body is not None and self.body.is_eof():
                 self.close_after_response()
+            if self._chunks is not None:
+                taken = self._take_chunks(self._chunks, data)
+                if taken is None:
+                    return
+                data = taken
             self._end = data[-4:] if len(data) >= 4 else (self._end + data)[-4:]
-            if self._chunks is not None and not self._chunks.feed(data):
-                self._refuse("a chunk has more than one reading")
-                return
             super().data_received(data)
         elif self._left is not None:
             if len(data) > self._left:
@@ -205,6 +214,36 @@ class UpstreamProtocol(ClientProtocol):
             self._left -= len(data)
             if data:
                 super().data_received(data)
+
+    def _take_chunks(self, chunks: ChunkChecker, data: bytes) -> bytes | None:
+        """The part of ``data`` for the parser; None if the body is not valid. If there are many small chunks, the rest
+        waits for the next iteration of the loop, and so does what the service sends meanwhile."""
+        taken = chunks.feed(data)
+        if taken < 0:
+            self._refuse("a chunk has more than one reading")
+            return None
+        self._waiting = data[taken:]
+        if self._waiting and not self._unbounded:
+            self._pause_transport()
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        return data[:taken]
+
+    def _next_turn(self) -> None:
+        if not self._waiting or self.transport is None:
+            return
+        data, self._waiting = self._waiting, b""
+        self._receive(data)
+        self.notify()
+        if not (self._waiting or self.reading_is_paused or self.transport.is_closing()):
+            self.transport.resume_reading()
+
+    def _pause_transport(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def drop_waiting(self) -> None:
+        """Drops what has arrived and was not read: nothing more of the answer is wanted."""
+        self._waiting = b""
 
     def _is_complete_response(self, data: bytes, end: int) -> bool:
         """Whether ``data`` is exactly one answer with the head up to ``end``. Most answers are, and parsing them at
@@ -234,6 +273,8 @@ class UpstreamProtocol(ClientProtocol):
         """Resumes reading if it was paused. aiohttp calls this at every read, and would then parse without data."""
         if self.reading_is_paused:
             super().resume_reading(resume_parser)
+            if self._waiting:
+                self._pause_transport()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Saves an answer that arrived before the connection failed: a service that refuses an upload answers and
@@ -242,6 +283,8 @@ class UpstreamProtocol(ClientProtocol):
         listener, self.listener = self.listener, None
         if exc is not None:
             self.read_remaining_bytes()
+        else:
+            self._read_waiting()
         super().connection_lost(exc)
         self.listener = listener
         self.notify()
@@ -251,12 +294,19 @@ class UpstreamProtocol(ClientProtocol):
         if self.fault is not None:
             return
         # Nothing more will arrive, so reading needs no bound.
-        paused, self._unbounded = self.reading_is_paused, True
+        paused = self.reading_is_paused
+        self._read_waiting()
         if data := read_remaining(self.transport):
             self.data_received(data)
         for _ in range(_RESUME_ATTEMPTS if paused else 0):
             if self.expects_response and self.fault is None:
                 self.data_received(b"")
+
+    def _read_waiting(self) -> None:
+        self._unbounded = True
+        while self._waiting and self.fault is None:
+            data, self._waiting = self._waiting, b""
+            self._receive(data)
 
     def pause_reading(self) -> None:
         """Pauses reading and parsing, unless the connection is lost."""
@@ -503,6 +553,7 @@ class UpstreamConnection:
     def _end(self) -> None:
         if self._connection is not None:
             self._deadlines.drop(self)
+            self._protocol.drop_waiting()
             self._connection.close()
             self._connection = None
 

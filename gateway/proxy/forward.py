@@ -22,6 +22,7 @@ from gateway.proxy.response import (
     SendResponse,
     send_interim,
     send_response,
+    wait_for_reader,
 )
 from gateway.proxy.uploads import Uploads
 from gateway.proxy.websocket import UPGRADE, Tunnels
@@ -165,7 +166,6 @@ class Forwarder:
             response = await send(request, connection, message, plan, keep_alive)
             if response.complete and not body.unfinished:
                 connection.release()
-            return response
         finally:
             try:
                 if body.streamed:
@@ -173,6 +173,9 @@ class Forwarder:
             finally:
                 # The client may disconnect while the body is being stopped.
                 connection.close()
+        # The service is free by now, however slowly the client reads.
+        await wait_for_reader(request, response)
+        return response
 
     async def _connect(
         self, plan: ForwardPlan, *, fresh: bool, first: UpstreamBase | None = None
@@ -232,7 +235,7 @@ class Forwarder:
                 return message
             # A 100 is dropped: the gateway itself has already answered a client that expects one.
             if message.code > 101:
-                await send_interim(request, message)
+                send_interim(request, message)
             elif message.code < 100:
                 break
         raise UpstreamUnreachable("an answer that was not asked for")

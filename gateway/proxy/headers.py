@@ -14,6 +14,7 @@ from typing import NamedTuple
 from gateway.errors import BadRequest, UpstreamUnreachable
 from gateway.observability.tracing import TRACE_HEADERS, TRACE_ID
 from gateway.proxy.forwarded import ALL_FIELDS, Origin, RawHeaders, TrustedProxies, forwarded_headers, origin
+from gateway.server.framing import MOST_OPTIONS
 
 _FOLD = bytes(
     c | 0x20 if 0x41 <= c <= 0x5A else c if 0x61 <= c <= 0x7A or 0x30 <= c <= 0x39 else 0x2D
@@ -169,13 +170,14 @@ def response_headers(raw_headers: RawHeaders) -> ResponseHeaders:
 
     * two lengths, because aiohttp's parser may have used the other one;
     * a length that one of aiohttp's parsers can't hold;
+    * ``Connection`` with too many members, because each costs time;
     * a transfer coding other than chunked: the gateway requested none, and can't pass on its content correctly;
     * an invalid name: aiohttp's C parser takes ``Transfer-Encoding :`` for the coding and leaves the blank in the name.
     """
     fields: list[tuple[bytes, bytes]] = []
     length: bytes | None = None
     named: set[bytes] = set()
-    codings = 0
+    codings = options = 0
     for field in raw_headers:
         name = _lowered_names.get(field[0]) or _lower_name(field[0])
         if name == b"content-length":
@@ -187,6 +189,9 @@ def response_headers(raw_headers: RawHeaders) -> ResponseHeaders:
         elif name not in _STRIPPED_FROM_RESPONSES:
             fields.append(field)
         elif name == b"connection":
+            options += field[1].count(b",")
+            if options >= MOST_OPTIONS:
+                raise UpstreamUnreachable("Connection has too many members")
             named.update(token.strip(b" \t").lower() for token in field[1].split(b","))
         elif name == b"transfer-encoding":
             codings += 1

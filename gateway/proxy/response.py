@@ -124,14 +124,28 @@ def make_writer(request: web.BaseRequest) -> Callable[[bytes], None]:
     return write
 
 
-async def send_interim(request: web.BaseRequest, message: RawResponseMessage) -> None:
-    """Passes a 1xx head on (for example 103 Early Hints) to a client that can understand it."""
-    if request.version < (1, 1):
+def send_interim(request: web.BaseRequest, message: RawResponseMessage) -> None:
+    """Passes a 1xx head on (for example 103 Early Hints) to a client that can understand it and reads: a client that
+    does not read must not keep the service waiting."""
+    if request.version < (1, 1) or request.protocol.writing_paused:
         return
     fields = response_headers(message.raw_headers).fields
     with suppress(ConnectionError):  # writing the answer itself will raise it again
-        await request.writer.write(response_head(message.code, message.reason, fields, b""))
+        make_writer(request)(response_head(message.code, message.reason, fields, b""))
         request.writer.output_size = 0
+
+
+async def wait_for_reader(request: web.BaseRequest, response: ForwardedResponse | BufferedResponse) -> None:
+    """Waits until the client has taken enough of a written answer: applies backpressure to clients that send requests
+    and do not read the answers. Call it when the service has been released."""
+    if not (
+        isinstance(response, ForwardedResponse) and response.complete and request.protocol.writing_paused
+    ):
+        return
+    try:
+        await request.writer.drain()
+    except ConnectionError:
+        response.force_close()
 
 
 def client_response_headers(message: RawResponseMessage, plan: ForwardPlan) -> ResponseHeaders:
@@ -196,7 +210,8 @@ async def send_response(
 ) -> ForwardedResponse:
     """Writes the answer as it arrives: the head and the first part of the body in one piece.
 
-    Raises UpstreamUnreachable if nothing has been written yet. After that, if the upstream breaks off, the client gets
+    The client may not have taken all of it when this returns: see ``wait_for_reader``. Raises UpstreamUnreachable if
+    nothing has been written yet. After that, if the upstream breaks off, the client gets
     a broken transfer too, and never an ending that looks complete.
     """
     http11 = request.version >= (1, 1)
@@ -214,17 +229,12 @@ async def send_response(
             request[STARTED_RESPONSE] = response
             response.finish(total)
             write(piece)
-            if request.protocol.writing_paused:
-                # Applies backpressure to clients that send requests and do not read the answers.
-                await request.writer.drain()
         else:
             request[STARTED_RESPONSE] = response
             response.record_progress(total)
             write(piece)
             if not ended:
                 total = await _send_rest(request, connection, plan, response, chunked=chunked, framed=framed)
-            if request.protocol.writing_paused:
-                await request.writer.drain()
     except UpstreamUnreachable:
         response.end = BROKEN
         abort_response(request, framed=framed)

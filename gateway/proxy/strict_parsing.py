@@ -13,12 +13,16 @@ MAX_LINE_BYTES: Final = 32 * 1024
 """Services' heads may be larger than clients': long cookies and policies are common in them."""
 MAX_LINES: Final = 256
 MAX_HEAD_BYTES: Final = 1024 * 1024
+CHUNKS_A_TURN: Final = 200
+"""How many chunks are read in one iteration of the event loop: a few milliseconds of work, with the parser."""
 
 # No blank may begin the first field: one parser makes it part of the name, the other takes it for a folded line.
 _STATUS_LINE = re.compile(rb"HTTP/(?:1\.[01]|0\.9|2\.0) [0-9]{3}(?: [\t\x20-\x7e\x80-\xff]*)?\r?\n(?![ \t])")
 _CODING = re.compile(rb"\ntransfer-encoding:([^\n]*+)(?=\n)", re.IGNORECASE)
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_CHUNK = re.compile(rb"0*([0-9A-Fa-f]{1,15}) *(?:;%b(?:=(?:%b|\"[!#-\[\]-~ ]*\"))?)*\r\n" % (_TOKEN, _TOKEN))
+# The group is empty for a size of zero.
+_SIZE = rb"0*+([1-9A-Fa-f][0-9A-Fa-f]{0,14}+|(?<=0)) *+"
+_CHUNK = re.compile(rb"%b(?:;%b(?:=(?:%b|\"[!#-\[\]-~ ]*\"))?)*\r\n" % (_SIZE, _TOKEN, _TOKEN))
 _PARTIAL_CHUNK_LINE = re.compile(rb"[0-9A-Fa-f]+(?: *(?:;[^\r\n]*)?\r?)?")
 _TRAILER = re.compile(rb"%b:[\t\x20-\x7e\x80-\xff]*\r\n" % _TOKEN)
 
@@ -67,11 +71,13 @@ class ChunkChecker:
         self.done = False
         """Whether the body is complete."""
 
-    def feed(self, data: bytes) -> bool:
-        """Takes the next bytes. Returns whether the body is valid so far."""
+    def feed(self, data: bytes, most: int = CHUNKS_A_TURN) -> int:
+        """Takes the next bytes, with at most ``most`` chunks. Returns how many of the bytes it took, or -1 if the body
+        is not valid. It takes everything after the end of the body."""
+        kept = len(self._line)
         data, self._line = self._line + data, b""
-        at, end = 0, len(data)
-        while at < end and not self.done:
+        at, end, chunks = 0, len(data), 0
+        while at < end and not self.done and (chunks < most or self._in_trailers):
             if self._left:
                 step = min(self._left, end - at)
                 self._left -= step
@@ -81,11 +87,12 @@ class ChunkChecker:
             if line_end < 0:
                 self._line = data[at:]
                 sound = self._in_trailers or _PARTIAL_CHUNK_LINE.fullmatch(self._line) is not None
-                return sound and len(self._line) < MAX_LINE_BYTES
+                return end - kept if sound and len(self._line) < MAX_LINE_BYTES else -1
             if not self._check_line(data[at : line_end + 1]):
-                return False
+                return -1
             at = line_end + 1
-        return True
+            chunks += 1
+        return (end if self.done else at) - kept
 
     def _check_line(self, line: bytes) -> bool:
         if self._in_trailers:
@@ -94,7 +101,7 @@ class ChunkChecker:
         size = _CHUNK.fullmatch(line)
         if size is None:
             return False
-        length = int(size[1], 16)
+        length = int(size[1] or b"0", 16)
         self._in_trailers = not length
         self._left = length + 2 if length else 0
         return True

@@ -26,6 +26,7 @@ from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.headers import response_head
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.response import STARTED_RESPONSE, ForwardedResponse, client_response_headers
+from gateway.server.framing import MOST_OPTIONS
 
 _GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 # 16 bytes in base64, in their only valid form.
@@ -65,13 +66,18 @@ def accept_of(key: str) -> str:
 def _requests_websocket(headers: MultiMapping[str]) -> bool:
     """Whether a client offers to switch to WebSocket, possibly among other protocols, in one or several lines (RFC
     9110, 7.8). The gateway offers the service nothing else."""
-    offers = [offer.strip(" \t") for value in headers.getall(hdrs.UPGRADE, ()) for offer in value.split(",")]
+    lines = headers.getall(hdrs.UPGRADE, ())
+    if sum(value.count(",") for value in lines) >= MOST_OPTIONS:
+        return False
+    offers = [offer.strip(" \t") for value in lines for offer in value.split(",")]
     sound = all(_PROTOCOL.fullmatch(offer) for offer in offers if offer)
     return sound and any(_equals_token(offer, "websocket") for offer in offers) and _lists_upgrade(headers)
 
 
 def _lists_upgrade(headers: MultiMapping[str]) -> bool:
     values: Iterable[str] = headers.getall(hdrs.CONNECTION, ())
+    if sum(value.count(",") for value in values) >= MOST_OPTIONS:
+        return False
     return any(_equals_token(token, "upgrade") for value in values for token in value.split(","))
 
 

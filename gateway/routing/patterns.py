@@ -222,7 +222,7 @@ def _split(source: str) -> list[str]:
     texts.append(source[start:])
     if "" in texts[:-1]:
         raise _wrong(source, "has an empty segment, which no request can have")
-    if any(text in (".", "..") for text in texts):
+    if any(text and not text.strip(".") for text in texts):
         raise _wrong(source, "has a dot segment, which no request can have")
     return texts
 

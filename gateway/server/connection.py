@@ -17,16 +17,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Any, cast
 
 from aiohttp import hdrs, web
 from aiohttp.http import RawRequestMessage
-from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 
 from gateway.server import framing
-from gateway.server.deadlines import TICK_SECONDS
 from gateway.server.intake import Intake
 from gateway.server.interfaces import Listener
 from gateway.server.limits import MAX_DROPPED_BODY_BYTES
@@ -116,8 +113,10 @@ class Guard(Intake):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Drops everything that waits. The last bytes that a client sent on a WebSocket still go to its service."""
-        if exc is not None and self._tunnel and self._inner is not None:
-            self._inner.data_received(read_remaining(self.transport))
+        if self._tunnel and self._inner is not None:
+            self._inner.data_received(
+                self._pending + (read_remaining(self.transport) if exc is not None else b"")
+            )
         self.connection_error = exc
         self._queued = self._pending = b""
         inner, fast = self._inner, self.fast_call
@@ -158,7 +157,7 @@ class Guard(Intake):
 
     def data_received(self, data: bytes) -> None:
         """Passes the client's bytes on in pieces. No piece goes beyond the end of a head or of a body."""
-        if self._tunnel and self._inner is not None:
+        if self._tunnel and self._inner is not None and not self._pending:
             self._inner.data_received(data)
             return
         if self._queued:
@@ -171,12 +170,13 @@ class Guard(Intake):
                 self._server.hear_first(self, data)
             return
         self._pending = self._pending + data if self._pending else data
-        self._advance()
+        if not self._pause.turn_over:
+            self._advance()
 
     def _advance(self) -> None:
         """Passes on as much of the held bytes as possible."""
         data, self._pending = self._pending, b""
-        at, end = 0, len(data)
+        at, end, more = 0, len(data), False
         while at < end and not self._discarding:
             if self._tunnel and self._inner is not None:
                 self._inner.data_received(data[at:])
@@ -185,13 +185,18 @@ class Guard(Intake):
                 if self._pause.by_handler:
                     break
                 at = self._take_body(data, at)
+                if at < end and not (self._body.complete or self._discarding):
+                    # So many small chunks that the rest waits for the next iteration of the loop.
+                    more = self._pause.turn_over = True
+                    self._server.loop.call_soon(self._next_turn)
+                    break
             elif self._busy:
                 break
             else:
                 at = self._take_head(data, at)
         if not self._discarding:
             self._pending = data[at:] if at else data
-        self._pause.set(self.transport, by_buffer=len(self._pending) > self._server.limits.head_bytes)
+        self._pause.set(self.transport, by_buffer=more or len(self._pending) > self._server.limits.head_bytes)
         self._set_deadline()
 
     def _take_head(self, data: bytes, at: int) -> int:
@@ -344,8 +349,14 @@ class Guard(Intake):
     def set_paused(self, paused: bool) -> None:
         """Called when aiohttp accepts no more of the current body for now, or accepts more again."""
         self._pause.set(self.transport, by_handler=paused)
-        if not paused and (self._pending or (self._body.complete and self._request is not None)):
+        if not (paused or self._pause.turn_over) and (
+            self._pending or (self._body.complete and self._request is not None)
+        ):
             self._server.loop.call_soon(self._resume)
+
+    def _next_turn(self) -> None:
+        self._pause.turn_over = False
+        self._resume()
 
     def _resume(self) -> None:
         if self._pause.by_handler or self._discarding or self.transport is None:
@@ -355,11 +366,9 @@ class Guard(Intake):
         elif self._body.complete and self._request is not None and self._busy:
             self._finish_body()
 
-    def parse_failed(self, error: BaseException | None) -> web.StreamResponse:
+    def parse_failed(self) -> web.StreamResponse:
         """Returns the answer to a head that aiohttp could not parse. The connection ends after this answer."""
         self._discarding = True
-        if not isinstance(error, HttpProcessingError):
-            log.error("a request failed outside the application", exc_info=error)
         assert self.transport is not None  # noqa: S101 - answers exist on open connections only
         answer = self._server.refuse(self.transport, "the request is malformed")
         answer.force_close()
@@ -441,7 +450,7 @@ class Guard(Intake):
             return
         # On a busy machine timers run before new bytes are read. A proxy could not repeat a POST.
         if not is_readable(self.transport):
-            self._close_idle(self.transport)
+            self._close_idle()
 
     def cancel(self) -> None:
         """Cancels the request in progress and aborts the connection."""
@@ -480,11 +489,11 @@ class Guard(Intake):
         self._phase = phase
 
     def _head_timed_out(self) -> None:
-        if not self._postpone_if_readable(self._head_timed_out):
+        if not self._server.deadlines.put_off(self, self.transport, self._head_timed_out):
             self._refuse(framing.HEAD_TOO_LATE)
 
     def _body_timed_out(self) -> None:
-        if self._postpone_if_readable(self._body_timed_out):
+        if self._server.deadlines.put_off(self, self.transport, self._body_timed_out):
             return
         self._phase = ""
         # If the body has arrived, or waits to be taken, its reader is slow and not the client.
@@ -504,20 +513,13 @@ class Guard(Intake):
         if left > 0:
             server.deadlines.set(self, left, self._idle_timed_out)
             self._phase = "idle"
-        elif not busy and self.transport is not None and not self._postpone_if_readable(self._idle_timed_out):
-            self._close_idle(self.transport)
+        elif not (busy or server.deadlines.put_off(self, self.transport, self._idle_timed_out)):
+            self._close_idle()
 
-    def _close_idle(self, transport: asyncio.Transport) -> None:
+    def _close_idle(self) -> None:
         self._ending = self._discarding = True
         if self.write_timeout is not None:
             # Closing waits until the client has taken all, which some never do.
             self.write_timeout.watch()
-        transport.close()
-
-    def _postpone_if_readable(self, then: Callable[[], None]) -> bool:
-        """Whether something has come that the loop has not read, so that the deadline is put off: on a busy machine
-        timers run before that."""
-        if self.transport is None or not is_readable(self.transport):
-            return False
-        self._server.deadlines.set(self, TICK_SECONDS, then)
-        return True
+        if self.transport is not None:
+            self.transport.close()

@@ -11,6 +11,8 @@ import logging
 import math
 from collections.abc import Callable, Hashable
 
+from gateway.server.socket_buffer import is_readable
+
 log = logging.getLogger(__name__)
 
 # A time-out may come this much later than requested.
@@ -30,6 +32,16 @@ class Deadlines:
         self._due[key] = (self._loop.time() + seconds, expired)
         if self._timer is None:
             self._timer = self._loop.call_later(TICK_SECONDS, self._sweep)
+
+    def put_off(
+        self, key: Hashable, transport: asyncio.BaseTransport | None, expired: Callable[[], None]
+    ) -> bool:
+        """Sets ``key`` anew, by one tick, if something has come on ``transport`` that the loop has not read: on a busy
+        machine timers run before that. Returns whether it did."""
+        if transport is None or not is_readable(transport):
+            return False
+        self.set(key, TICK_SECONDS, expired)
+        return True
 
     def drop(self, key: Hashable) -> None:
         """Drops ``key``. An unknown key is ignored."""

@@ -25,6 +25,8 @@ _ANY_ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*([^?#]*)")
 # CONNECT asks for a tunnel; HTTP/2 begins with PRI.
 _UNSUPPORTED_METHODS: Final = frozenset({"CONNECT", "PRI"})
 _MAX_METHOD_LENGTH: Final = 64
+MOST_OPTIONS: Final = 100
+"""How many members ``Connection`` may have, in all its lines together. Each costs a comparison or several."""
 
 
 class MessageHead(Protocol):
@@ -61,6 +63,8 @@ def head_error(head: MessageHead) -> str | None:
     elif hosts or head.version != HttpVersion10:
         # HTTP/1.0 has no Host, and load balancers' default checks use HTTP/1.0.
         return "there must be exactly one Host"
+    if sum(value.count(",") for value in headers.getall(hdrs.CONNECTION, ())) >= MOST_OPTIONS:
+        return "Connection has too many members"
     lengths = headers.getall(hdrs.CONTENT_LENGTH, ())
     codings = headers.getall(hdrs.TRANSFER_ENCODING, ())
     if not (lengths or codings):
@@ -113,12 +117,15 @@ _PLAIN_REQUEST_LINE: Final = re.compile(
     rb"|PROPFIND|PROPPATCH|MKCOL|COPY|MOVE|LOCK|UNLOCK|SEARCH|REPORT|PURGE) [\x21-\x7e]+ HTTP/1\.[01]\r\n"
 )
 _NON_ASCII_REPLACED: Final = bytes(byte if byte < 0x80 else 0x7E for byte in range(256))
-# Parsers refuse a name with blanks before the colon; it is refused here before they see it. Possessive, because
-# backtracking in a long run of blanks would take quadratic time.
+# Parsers refuse a name with blanks before the colon; it is refused here before they see it. The value still has its
+# blanks behind it. Nothing here goes back, so that a line of blanks takes linear time.
 _FRAMING_HEADER: Final = re.compile(
     rb"\n(content-length|transfer-encoding)[ \t]*+:[ \t]*+([^\r\n]*+)(?=\r?\n)", re.IGNORECASE
 )
-_CHUNK_SIZE: Final = re.compile(rb"0*([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
+# The group is empty for a size of zero.
+_CHUNK_SIZE: Final = re.compile(
+    rb"0*+([1-9A-Fa-f][0-9A-Fa-f]{0,14}+|(?<=0))(?:[ \t]*+;[\t\x20-\x7e\x80-\xff]*+)?"
+)
 # Trailers are dropped. A framing header among them is refused all the same, because another reader may honour it.
 _TRAILER: Final = re.compile(
     rb"(?!content-length:|transfer-encoding:)[!#$%&'*+.^_`|~0-9A-Z-]+:[\t\x20-\x7e\x80-\xff]*", re.IGNORECASE
@@ -127,6 +134,8 @@ _TRAILER: Final = re.compile(
 # Chunked bodies may have this many bytes of overhead, and a multiple of their data.
 _CHUNK_OVERHEAD_BYTES: Final = 32 * 1024
 _CHUNK_OVERHEAD_RATIO: Final = 16
+CHUNKS_A_TURN: Final = 200
+"""How many chunks are read in one iteration of the event loop: a few milliseconds of work, with the parser."""
 
 
 class RequestLineScanner:
@@ -293,6 +302,8 @@ class ChunkedBody:
     trailers are checked and dropped here, because aiohttp's C parser would take trailers for fields of the next
     request. An incomplete line is kept back until it is complete.
 
+    One call takes at most ``CHUNKS_A_TURN`` chunks, so that a body of tiny ones does not hold the event loop.
+
     ``line_bytes`` limits one line, ``trailers`` their number, ``trailer_bytes`` all of them together.
     """
 
@@ -327,7 +338,8 @@ class ChunkedBody:
 
     def feed(self, data: bytes, at: int) -> tuple[bytes, int]:
         """Takes what belongs to the body, from position ``at`` of ``data``. Returns the bytes for the parser, and the
-        position after the body's part. Do not call it again once the body is done or faulty."""
+        position after what was taken: after the body's part, or before it if that has too many chunks for one call. Do
+        not call it again once the body is done or faulty."""
         kept = len(self._line)
         if kept:
             data, self._line = self._line + data[at:], b""
@@ -336,14 +348,14 @@ class ChunkedBody:
         return self._scan(data, at)
 
     def _scan(self, data: bytes, at: int) -> tuple[bytes, int]:
-        begin, end = at, len(data)
-        before = b""
+        begin, end, chunks = at, len(data), 0
+        before: list[bytes] = []
         """What goes before ``data[begin:]``, where something was left out."""
         behind = -1
         """Where the last chunk's line begins, once it has arrived: the bytes before it are for the parser."""
         if self._in_trailers:
             behind = at
-        while at < end:
+        while at < end and (chunks < CHUNKS_A_TURN or self._in_trailers):
             if self._left:
                 at = self._skip(data, at)
                 if self.fault:
@@ -354,29 +366,30 @@ class ChunkedBody:
                 self._line = data[at:]
                 # An invalid line break does not become a valid one.
                 self.fault = end - at > self._line_bytes or b"\n" in self._line or b"\r" in self._line[:-1]
-                return before + data[begin : at if behind < 0 else behind], end
+                return _joined(before, data[begin : at if behind < 0 else behind]), end
             line = data[at:line_end]
             if not self._in_trailers:
                 if line == b"0" and data.startswith(b"\r\n", line_end + 2):
                     # The usual case: the parser gets the bytes unchanged.
                     self.done = True
-                    return before + data[begin : line_end + 4], line_end + 4
+                    return _joined(before, data[begin : line_end + 4]), line_end + 4
                 if self._is_last(line):
                     self._in_trailers = True
                     behind = at
                 elif b";" in line:
                     # Extensions mean nothing here, and aiohttp's parsers refuse many that are sound.
-                    before += data[begin:at] + line.partition(b";")[0].rstrip(b" \t") + b"\r\n"
+                    before += data[begin:at], line.partition(b";")[0].rstrip(b" \t"), b"\r\n"
                     begin = line_end + 2
             elif not line:
                 self.done = True
-                return before + data[begin:behind] + b"0\r\n\r\n", line_end + 2
+                return _joined(before, data[begin:behind] + b"0\r\n\r\n"), line_end + 2
             else:
                 self._check_trailer(line)
             at = line_end + 2
             if self.fault:
                 return b"", at
-        return before + data[begin : end if behind < 0 else behind], end
+            chunks += 1
+        return _joined(before, data[begin : at if behind < 0 else behind]), at
 
     def _skip(self, data: bytes, at: int) -> int:
         """Passes over what has come of the present chunk. Returns the position behind it."""
@@ -395,7 +408,7 @@ class ChunkedBody:
         if size is None:
             self.fault = True
             return False
-        length = int(size[1], 16)
+        length = int(size[1] or b"0", 16)
         if not length:
             return True
         self._left = length + 2
@@ -410,6 +423,10 @@ class ChunkedBody:
         self._trailers -= 1
         self._trailer_bytes -= len(line) + 2
         self.fault = self._trailers < 0 or self._trailer_bytes < 0 or _TRAILER.fullmatch(line) is None
+
+
+def _joined(before: list[bytes], rest: bytes) -> bytes:
+    return b"".join((*before, rest)) if before else rest
 
 
 class BodyReader:
@@ -444,7 +461,7 @@ class BodyReader:
 
     def feed(self, data: bytes, at: int) -> tuple[bytes, int]:
         """Takes what belongs to the body, from position ``at`` of ``data``. Returns the bytes for the parser, and the
-        position after the body's part."""
+        position after what was taken; see ``ChunkedBody.feed``."""
         chunks = self._chunks
         if chunks is None:
             cut = min(len(data), at + self._left)

@@ -9,11 +9,13 @@ class ReadingPause:
     """Pauses reading from a client while aiohttp (``by_handler``), the guard's buffer (``by_buffer``), or both take no
     more."""
 
-    __slots__ = ("by_buffer", "by_handler")
+    __slots__ = ("by_buffer", "by_handler", "turn_over")
 
     def __init__(self) -> None:
         self.by_buffer = False
         self.by_handler = False
+        self.turn_over = False
+        """Whether the guard goes on with the bytes it holds in the next iteration of the loop, and not before."""
 
     def __bool__(self) -> bool:
         return self.by_buffer or self.by_handler

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any, Protocol
 
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.http import RawRequestMessage
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from multidict import CIMultiDictProxy
 
 from gateway.server.framing import head_error, url_of, with_host
 from gateway.server.whole_response import SERVER_NAME
+
+log = logging.getLogger(__name__)
 
 
 class ConnectionGuard(Protocol):
@@ -25,7 +29,7 @@ class ConnectionGuard(Protocol):
     def answered(self, handler: RequestHandler, keep_alive: bool, /) -> None:
         """Called when the answer to the current request has been written."""
 
-    def parse_failed(self, error: BaseException | None, /) -> web.StreamResponse:
+    def parse_failed(self) -> web.StreamResponse:
         """Called when the request could not be parsed; returns the answer."""
 
     def tunnel(self) -> None:
@@ -181,7 +185,9 @@ class RequestHandler(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """The answer to a request that aiohttp could not parse, or whose handler failed."""
-        return self.guard.parse_failed(exc)
+        if not isinstance(exc, HttpProcessingError):
+            log.error("a request failed outside the application", exc_info=exc)
+        return self.guard.parse_failed()
 
     def set_parser(self, *args: Any, **options: Any) -> None:
         """From now on all bytes from the client go to this parser: the connection has become a tunnel."""

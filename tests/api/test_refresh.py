@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import io
 from collections.abc import AsyncIterator
 
@@ -12,6 +14,7 @@ from gateway.api.refresh import MAX_BYTES, SIGNATURE, signature_of
 from gateway.context import OBSERVERS
 from tests.support.config_server import ConfigServerStub, config_server, routes
 from tests.support.gateway import Gateways, Running
+from tests.support.raw_http import connected, request
 
 TOKEN = "operator-token-of-the-test"
 SECRET = "webhook-secret-of-the-test"
@@ -156,3 +159,38 @@ async def test_a_webhooks_body_is_bounded(gateways: Gateways, server: ConfigServ
     body = b" " * (MAX_BYTES + 1)
     headers = {SIGNATURE: signature_of(SECRET, body)}
     assert (await gateway.nobody("POST", HOOK, data=io.BytesIO(body), headers=headers)).status == 413
+
+
+@pytest.mark.parametrize(
+    "field", [f"{SIGNATURE}: x", f"{SIGNATURE}: sha256=00", f"{SIGNATURE}: sha1={'0' * 64}"]
+)
+async def test_a_webhook_whose_signature_has_a_wrong_form_is_refused_before_its_body_is_read(
+    field: str, gateways: Gateways, server: ConfigServerStub
+) -> None:
+    gateway = await start(gateways, server, config_server_webhook_secret=SECRET)
+    async with connected(gateway.base) as client:
+        client.send(request("POST", HOOK, field, f"Content-Length: {MAX_BYTES}") + b"a")
+        assert (await client.answer()).status == 401
+
+
+async def test_nothing_of_a_webhooks_body_is_kept(
+    gateways: Gateways, server: ConfigServerStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = await start(gateways, server, config_server_webhook_secret=SECRET)
+    computed, sizes = hmac.new(SECRET.encode(), digestmod=hashlib.sha256), []
+
+    class Counted:
+        def update(self, piece: bytes) -> None:
+            sizes.append(len(piece))
+            computed.update(piece)
+
+        def hexdigest(self) -> str:
+            return computed.hexdigest()
+
+    body = b"a" * (MAX_BYTES - 1)
+    headers = {SIGNATURE: signature_of(SECRET, body)}
+    monkeypatch.setattr("gateway.api.refresh.hmac.new", lambda key, digestmod: Counted())
+    answer = await gateway.nobody("POST", HOOK, data=io.BytesIO(body), headers=headers)
+    assert answer.status == 202
+    assert sum(sizes) == len(body)
+    assert len(sizes) > 1

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway.api import service_docs
 from gateway.api.service_docs import rewritten_document
 
 AT = "/v3/api-docs"
@@ -143,3 +144,38 @@ def test_what_is_nested_deeply_is_done_or_refused() -> None:
     text = json.dumps(led({"openapi": "3.1.0", "paths": {"/": document}}))
     assert "10.1.2.3" not in text
     assert text.count("servers") == 62
+
+
+def work_of_steps(monkeypatch: pytest.MonkeyPatch, body: bytes) -> list[int]:
+    """How many servers each step read."""
+    counts = [0]
+    path_of = service_docs._path_of
+
+    def counted(server: dict[str, Any], path: str) -> str:
+        counts[-1] += 1
+        return path_of(server, path)
+
+    monkeypatch.setattr(service_docs, "_path_of", counted)
+    steps = rewritten_document(body, AT)
+    while next(steps, steps) is not steps:
+        counts.append(0)
+    return counts
+
+
+def test_long_lists_of_servers_are_read_in_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    for many, length in ((30, 3000), (300, 300), (3000, 30), (30_000, 1)):
+        paths = {f"/{number}": {"servers": [{"url": "http://a/"}] * length} for number in range(many)}
+        body = json.dumps({"openapi": "3.1.0", "paths": paths}).encode()
+        assert max(work_of_steps(monkeypatch, body)) <= 1000
+
+
+@pytest.mark.parametrize("version", ["openapi", "swagger"])
+def test_many_members_of_the_root_are_written_in_many_steps(version: str) -> None:
+    document = {version: "3.1.0"} | {f"k{number}": 1 for number in range(100_000)} | {"host": "x"}
+    body = json.dumps(document).encode()
+    scanned = 200_000 // service_docs.TOKENS_PER_STEP // 2
+    assert sum(1 for _ in rewritten_document(body, AT)) >= scanned + 400
+    expected = document | ({"servers": HERE} if version == "openapi" else {})
+    if version == "swagger":
+        del expected["host"]
+    assert json.loads(led_here(body, AT)) == expected

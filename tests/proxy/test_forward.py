@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import socket
 from functools import partial
+from unittest.mock import Mock
 
 import pytest
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
 
 from gateway.errors import BadRequest, NoInstance, PayloadTooLarge, UpstreamTimeout, UpstreamUnreachable
+from gateway.proxy import forward
+from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.load_balancer import UpstreamBase
+from gateway.proxy.response import BufferedResponse, ForwardedResponse, send_interim, wait_for_reader
 from tests.proxy import rig
 from tests.proxy.rig import aiohttp_upstream
-from tests.support.raw_http import OK, Peer, Upstream, answering, raw_upstream
+from tests.support.raw_http import OK, SECONDS, Peer, Upstream, answering, raw_upstream
 
 # Requests that the gateway's own server refuses must not pass the Forwarder either.
 gateway_to = partial(rig.gateway_to, guarded=False)
@@ -625,3 +629,36 @@ async def test_backpressure_stops_serving_a_client_that_does_not_read_and_loses_
         assert len(upstream.heads) == requests
         writer.close()
         await writer.wait_closed()
+
+
+async def test_a_client_that_reads_no_short_answers_keeps_no_connection_to_the_service(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waiting: asyncio.Queue[UpstreamConnection | None] = asyncio.Queue()
+    short = b"HTTP/1.1 200 OK\r\nContent-Length: 15000\r\n\r\n" + b"x" * 15_000
+
+    async def wait(request: web.BaseRequest, response: ForwardedResponse | BufferedResponse) -> None:
+        if request.protocol.writing_paused:
+            waiting.put_nowait(gateway.pool.idle(upstream.base))
+        await wait_for_reader(request, response)
+
+    monkeypatch.setattr(forward, "wait_for_reader", wait)
+    async with (
+        raw_upstream(answering(short)) as upstream,
+        gateway_to(upstream.base) as gateway,
+        gateway.client() as client,
+    ):
+        client.send(b"GET / HTTP/1.1\r\nHost: gw\r\n\r\n" * 2_000)
+        async with asyncio.timeout(SECONDS):
+            idle = await waiting.get()
+        assert idle is not None
+        idle.close()
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_an_interim_head_waits_for_no_reader(paused: bool) -> None:
+    request = Mock(version=HttpVersion11, writer=Mock(output_size=0))
+    request.protocol.writing_paused = paused
+    request.transport.is_closing.return_value = False
+    send_interim(request, Mock(code=103, reason="Early Hints", raw_headers=[(b"Link", b"</a>")]))
+    assert request.transport.write.called is not paused

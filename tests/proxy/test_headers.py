@@ -272,3 +272,10 @@ def test_a_prefix_is_told_behind_a_trusted_proxy(
 ) -> None:
     sent = passed(raw, trusted=trusted, prefix="/a")
     assert [value for name, value in sent if name.lower() == b"x-forwarded-prefix"] == said
+
+
+def test_an_answer_whose_connection_has_too_many_members_is_refused() -> None:
+    kept = response_headers([(b"Connection", b"A" + b",b" * 50), (b"connection", b"," * 49), (b"a", b"1")])
+    assert kept.fields == []
+    with pytest.raises(UpstreamUnreachable):
+        response_headers([(b"Connection", b"a" + b",b" * 50), (b"connection", b"," * 50)])

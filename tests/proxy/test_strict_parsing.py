@@ -12,7 +12,14 @@ from aiohttp import client_proto, http_parser
 from gateway.errors import UpstreamUnreachable
 from gateway.proxy.connection import UpstreamProtocol
 from gateway.proxy.headers import response_head, response_headers
-from gateway.proxy.strict_parsing import MAX_HEAD_BYTES, MAX_LINE_BYTES, MAX_LINES, ChunkChecker, head_end
+from gateway.proxy.strict_parsing import (
+    CHUNKS_A_TURN,
+    MAX_HEAD_BYTES,
+    MAX_LINE_BYTES,
+    MAX_LINES,
+    ChunkChecker,
+    head_end,
+)
 from tests.hostile import answers
 
 OK = answers.OK
@@ -246,5 +253,35 @@ def test_chunks_are_followed_however_they_are_cut(cut: int) -> None:
     chunks = ChunkChecker()
     for at in range(0, len(raw), cut):
         assert not chunks.done
-        assert chunks.feed(raw[at : at + cut])
+        assert chunks.feed(raw[at : at + cut]) == len(raw[at : at + cut])
     assert chunks.done
+
+
+@pytest.mark.parametrize("parser", [C, PYTHON])
+@pytest.mark.parametrize("lost", [None, ConnectionResetError()])
+async def test_an_answer_of_tiny_chunks_is_read_in_many_turns_of_the_loop(
+    monkeypatch: pytest.MonkeyPatch, parser: type, lost: Exception | None
+) -> None:
+    monkeypatch.setattr(client_proto, "HttpResponseParser", parser)
+    handler = UpstreamProtocol(asyncio.get_running_loop())
+    transport = Mock(get_extra_info=lambda name, default=None: None, is_closing=lambda: False)
+    handler.connection_made(transport)
+    handler.expect_response(body_follows=True)
+    handler.data_received(CHUNKED)
+    _, body = await handler.read()
+    many, turns = 10 * CHUNKS_A_TURN, 0
+    handler.data_received(b"1\r\nx\r\n" * many)
+    handler.data_received(b"1\r\ny\r\n0\r\n\r\n")
+    assert body.total_bytes <= CHUNKS_A_TURN
+    assert transport.pause_reading.called
+    if lost is not None:
+        # Nothing of what has arrived is lost with the connection.
+        handler.connection_lost(lost)
+    while not body.is_eof():
+        before = body.total_bytes
+        await asyncio.sleep(0)
+        assert body.total_bytes - before <= CHUNKS_A_TURN
+        turns += 1
+    assert turns >= (9 if lost is None else 0)
+    assert body.total_bytes == many + 1
+    assert handler.ended_cleanly is (lost is None)

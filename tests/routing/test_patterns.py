@@ -57,6 +57,8 @@ def test_a_pattern_matches_what_springs_matches_or_something_stricter_is_asserte
         ("/a//b", "empty segment"),
         ("//a", "empty segment"),
         ("/a/../b", "dot segment"),
+        ("/a/...", "dot segment"),
+        ("/a/..../b", "dot segment"),
         ("/a**", "inside a segment"),
         ("/a/**/b", "neither first nor last"),
         ("/**/a/**", "more than once"),

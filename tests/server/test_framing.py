@@ -45,6 +45,7 @@ SOUND = [
     Head(((b"Host", b"127.0.0.1"),)),
     Head(((b"Host", b"[::1]:8080"),)),
     Head((HOST, (b"A", b"b\tc \xff"), (b"!#$%&'*+-.^_`|~", b""))),
+    Head((HOST, (b"Connection", b"a" + b",a" * 50), (b"CONNECTION", b"," * 49))),
     Head((HOST, (b"Content_Length", b"x"), (b"Transfer_Encoding", b"x"))),
 ]
 
@@ -66,6 +67,10 @@ FAULTY = {
             b" ", b"a b", b"a,b", b"u@h", b"h/", b"h?", b"h#", b"h:", b"h:a", b"h:123456", b"h:1:1", b"[::1",
             b"[g]", b"\xff", b"h\\", b"http://h",
         )
+    ],
+    "Connection has too many members": [
+        Head((HOST, (b"Connection", b"a" + b",a" * 100))),
+        Head((HOST, *[(b"Connection", b"," * 25)] * 4)),
     ],
     "the length of the body is given twice": [
         Head((HOST, LENGTH, LENGTH)), Head((HOST, CHUNKED, CHUNKED)), Head((HOST, CHUNKED, LENGTH)),

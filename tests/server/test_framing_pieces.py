@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.server.framing import ChunkedBody, HeadEndScanner, RequestLineScanner, is_single_head
+from gateway.server.framing import (
+    CHUNKS_A_TURN,
+    ChunkedBody,
+    HeadEndScanner,
+    RequestLineScanner,
+    is_single_head,
+)
 
 
 def pieces(reads: list[bytes]) -> list[bytes]:
@@ -192,3 +198,18 @@ def test_chunks_of_one_byte_are_sound_and_chunks_of_hardly_anything_are_not() ->
     assert len(passed) == 120_005
     body, _, _ = follow([b"1;" + b"a" * 80 + b"\r\nx\r\n"] * 1000)
     assert body.fault
+
+
+@pytest.mark.parametrize("size", [b"1", b"1;a=b"])
+def test_a_body_of_tiny_chunks_is_read_in_small_parts(size: bytes) -> None:
+    one = size + b"\r\nx\r\n"
+    wire = one * 20_000 + END + BEHIND
+    body, at, taken, passed = ChunkedBody(100, 5, 200), 0, [], b""
+    while not body.done:
+        piece, behind = body.feed(wire, at)
+        taken.append(behind - at)
+        passed += piece
+        at = behind
+    assert passed == b"1\r\nx\r\n" * 20_000 + END
+    assert wire[at:] == BEHIND
+    assert max(taken) <= CHUNKS_A_TURN * len(one)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from gateway.routing.spec.document import Fields, Node, Text, as_items, filled, 
 from gateway.routing.spec.issues import Issues, RuleViolation, unknown
 from gateway.routing.spec.model import ROUTE
 from gateway.routing.spec.value_types import FLAG, ORDER, TIMEOUT
+from gateway.settings.spelling import looks_like
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,14 @@ def read_metadata(node: Node | None) -> Metadata:
     )
 
 
+def misspelt(values: Mapping[str, object]) -> Iterator[str]:
+    """What to say of keys that have no effect and are nearly one that has. Other keys are the operator's own."""
+    for key in values:
+        near = next((known for known in _METADATA if looks_like(str(key), known)), None)
+        if near is not None and key not in _METADATA:
+            yield f"{key!r} in metadata has no effect and is nearly {near!r}: correct it"
+
+
 def _timeout(values: Mapping[str, object], key: str) -> float | None:
     """A timeout, which is in milliseconds in the file as in Spring. A negative number means no timeout."""
     value = values.get(key)
@@ -68,6 +77,7 @@ def _timeout(values: Mapping[str, object], key: str) -> float | None:
     return milliseconds / 1000 if milliseconds > 0 else math.inf
 
 
+_METADATA = ("response-timeout", "connect-timeout", "allow-actuator")
 T = TypeVar("T")
 
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._~-]+")
@@ -323,6 +333,8 @@ class _RouteReader:
             metadata = read_metadata(node)
             for text in doubtful_values(metadata.cors) if metadata.cors else ():
                 self.issues.warn(node.line if node else self.node.line, "cors", text, self.route_id)
+            for text in misspelt(metadata.values):
+                self.issues.warn(node.line if node else self.node.line, "metadata", text, self.route_id)
             return metadata
         except RuleViolation as error:
             self.issues.add_violation(node.line if node else self.node.line, error, self.route_id)

@@ -47,7 +47,9 @@ _OPERATORS: Final = _OWN[1:3]
 _ONCE_GATED: Final = tuple(map(parse_call, ("/api/v1/reservations", "/api/v1/reservation-seats/**")))
 """The calls that earlier versions gated by default."""
 _BRACES = re.compile(r"\{(?:[^{}]|\{[^{}]*\})*\}")
-_REGEX = re.compile(r"\A\.[*+]\Z|\\[dws]|\[[^]]*-[^]]*\]|\[[^]]+\][*+]|\(.*(?:\.[*+]|[|\\]).*\)")
+_REGEX = re.compile(r"\A\.[*+]\Z|\\[dws]|\[[^]]*-[^]]*\]|\[[^]]+\][*+]|\(.*(?:\.[*+]|[|\\]).*\)|\A\^|\$\Z")
+# ``(id)``, ``$id``, ``@id``. OData has calls that begin with a dollar.
+_VARIABLE_ELSEWHERE = re.compile(r"\([A-Za-z_]\w*\)|[$@](?!metadata$|batch$|count$|ref$|value$)[A-Za-z_]\w*")
 _MAX_SESSION_SECONDS: Final = 86_400.0
 
 
@@ -443,6 +445,10 @@ def _notation(pattern: PathPattern) -> str | None:
         plain = _BRACES.sub("x", segment.text[:200])
         if re.match(r":[A-Za-z]", plain):
             return f"'{segment.text}' matches only this text; write {{{segment.text[1:]}}} for any segment"
+        if ";" in plain:
+            return f"'{segment.text}' matches only an encoded ';'; calls with parameters are refused, so leave them out"
+        if re.search("<[^<>]+>", plain) or _VARIABLE_ELSEWHERE.fullmatch(plain):
+            return f"'{segment.text}' matches only this text; write {{name}} for any segment"
         if _REGEX.search(plain):
             return (
                 f"'{segment.text}' is not read as a regex; write * for any segment, ** at the end for all that "
@@ -489,6 +495,11 @@ def _warn_of_rooms(table: RouteTable, lines: Lines, issues: Issues) -> None:
             message = (
                 f"a session in room {room!r} lasts {seconds:g} s ({seconds / 86_400:.1f} days): a duration without a "
                 "unit is in seconds, not in milliseconds"
+            )
+            issues.warn(line, "room-duration", message)
+        elif seconds is not None and seconds < 1:
+            message = (
+                f"a session in room {room!r} lasts {seconds:g} s: it is over before a user can do anything"
             )
             issues.warn(line, "room-duration", message)
 

@@ -119,6 +119,19 @@ def told(text: str) -> list[tuple[int, str]]:
         (SHOP + "gates: [{calls: ['GET /shop/#buy']}]", 6, "notation", "browsers send nothing of"),
         (SHOP + "gates: [{calls: ['GET /shop/.*']}]", 6, "notation", "'.*' is not read as a regex"),
         (SHOP + "gates: [{calls: ['GET /shop/[0-9]+/buy']}]", 6, "notation", "{name:regex}"),
+        (
+            SHOP + "gates: [{calls: ['GET /shop/<int:id>/buy']}]",
+            6,
+            "notation",
+            "write {name} for any segment",
+        ),
+        (SHOP + "gates: [{calls: ['GET /shop/<id>']}]", 6, "notation", "write {name} for any segment"),
+        (SHOP + "gates: [{calls: ['GET /shop/x$']}]", 6, "notation", "is not read as a regex"),
+        (SHOP + "gates: [{calls: ['GET /shop/^x$']}]", 6, "notation", "is not read as a regex"),
+        (SHOP + "gates: [{calls: ['GET /shop/(id)']}]", 6, "notation", "write {name} for any segment"),
+        (SHOP + "gates: [{calls: ['GET /shop/$id']}]", 6, "notation", "write {name} for any segment"),
+        (SHOP + "gates: [{calls: ['GET /shop/x;v=1']}]", 6, "notation", "matches only an encoded ';'"),
+        (SHOP + "gates: [{calls: ['GET /shop/@id']}]", 6, "notation", "write {name} for any segment"),
         (SHOP + "gates: [{renews: ['GET /shop/(a|b)']}]", 6, "notation", "'(a|b)' is not read as a regex"),
         (SHOP + "gates: [{calls: ['GET /shop/:id/buy']}]", 6, "notation", "write {id} for any segment"),
         (SHOP + "access: {public: ['GET /shop/\\d+']}", 6, "notation", "is not read as a regex"),
@@ -160,6 +173,20 @@ def told(text: str) -> list[tuple[int, str]]:
             7,
             "room-name",
             "'vpi' has no gate",
+        ),
+        (SHOP + "rooms: {default: {duration: 1ms}}", 6, "room-duration", "lasts 0.001 s"),
+        *(
+            (
+                SHOP + f"- {{id: late, uri: http://h, predicates: [Path=/late], metadata: {{{key}: 200}}}}",
+                6,
+                "metadata",
+                f"is nearly {near!r}",
+            )
+            for key, near in (
+                ("responseTimeout", "response-timeout"),
+                ("response_timeout", "response-timeout"),
+                ("connectTimeout", "connect-timeout"),
+            )
         ),
         (SHOP + "rooms: {default: {duration: 240000}}", 6, "room-duration", "240000 s (2.8 days)"),
         # routes and services
