@@ -232,7 +232,9 @@ class Authenticator:
             principal = await self._verifier.check(found.token, grace=grace)
             self._on_token("late" if principal.late else "ok")
         except AuthError as error:
-            self._refused(error, access, method, path, gated)
+            self._on_token(error.code)
+            if not access.is_open(method, path, gated=gated):
+                raise
             return None
         return principal
 
@@ -250,7 +252,9 @@ class Authenticator:
                 raise MustWait
             self._on_token("ok")
         except AuthError as error:
-            self._refused(error, access, method, path, gated)
+            self._on_token(error.code)
+            if not access.is_open(method, path, gated=gated):
+                raise
             return None
         return principal
 
@@ -282,9 +286,3 @@ class Authenticator:
             return credential
         self._on_token("cached")
         return principal
-
-    def _refused(self, error: AuthError, access: Access, method: str, path: str, gated: bool) -> None:
-        """Raises ``error`` unless the call is open to everyone."""
-        self._on_token(error.code)
-        if not access.is_open(method, path, gated=gated):
-            raise error

@@ -14,10 +14,10 @@ from gateway.server.interfaces import FastConnection
 class ClientSide:
     """Stands for the request in ``Forwarder.exchange`` and ``Forwarder.resume``; also its writer and its protocol.
 
-    ``begun`` is the answer that is being written, if any: see ``proxy.response.BEGUN``.
+    ``started_response`` is the answer that is being written, if any: see ``proxy.response.STARTED_RESPONSE``.
     """
 
-    __slots__ = ("_connection", "_head", "_resumed", "begun", "method", "output_size")
+    __slots__ = ("_connection", "_head", "_resumed", "method", "output_size", "started_response")
 
     version: Final[HttpVersion] = HttpVersion11
 
@@ -26,7 +26,7 @@ class ClientSide:
         self._head = head
         self._resumed: asyncio.Future[None] | None = None
         self.method = head.method
-        self.begun: web.StreamResponse | None = None
+        self.started_response: web.StreamResponse | None = None
         self.output_size = 0
         """Bytes written to the client."""
 
@@ -47,7 +47,7 @@ class ClientSide:
 
     @property
     def protocol(self) -> ClientSide:
-        """What knows whether the client is slow."""
+        """The object with ``writing_paused``."""
         return self
 
     @property
@@ -56,8 +56,8 @@ class ClientSide:
         return self._connection.writing_paused
 
     def __setitem__(self, key: object, value: web.StreamResponse) -> None:
-        """Notes the answer that is being written."""
-        self.begun = value
+        """Notes the answer that is being written. The only key is ``STARTED_RESPONSE``."""
+        self.started_response = value
 
     async def write(self, data: bytes) -> None:
         """Writes, and waits for a slow client. Raises ConnectionError if the client has gone."""

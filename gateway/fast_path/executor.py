@@ -63,22 +63,22 @@ from gateway.waiting_room.state import State
 
 log = logging.getLogger(__name__)
 
-_LINE: Final = re.compile(
+_PLAIN_REQUEST_LINE: Final = re.compile(
     rb"(?:GET|HEAD|POST|PUT|PATCH|DELETE) "
     rb"(?!/actuator(?:[/?. ])|/api/v1/queue/(?!lineup[? ]|status[? ]))"
-    rb"(?:/|(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?)"
-    rb"(?:\?[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*)? HTTP/1\.1"
+    rb"(?:(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*+)++/?+|/)"
+    rb"(?:\?[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*+)?+ HTTP/1\.1"
 )
 """A request line of a plain request. Its path has only characters that no reader decodes or normalizes, so aiohttp's
-router, the gateway's resolver and the service all see the same path. Paths that are never plain are left out here,
-because being offered costs them time."""
+router, the gateway's resolver and the service all see the same path. Paths that are never plain are excluded here,
+which saves them the cost of an offer. Possessive, so that a long line takes linear time."""
 
 
-Rest = Coroutine[None, None, ForwardedResponse | BufferedResponse]
+RemainingSteps = Coroutine[None, None, ForwardedResponse | BufferedResponse]
 """The steps of the forwarder that remain."""
 
 
-class Parts(NamedTuple):
+class Resources(NamedTuple):
     """The resources that a request needs."""
 
     resolver: Resolver
@@ -98,25 +98,25 @@ class FastPath:
 
     def __init__(self, app: web.Application) -> None:
         self._app = app
-        self._parts: Parts | None = None
+        self._resources: Resources | None = None
 
     def may_serve(self, line: bytes) -> bool:
         """Whether a request with this request line, without its line end, may be plain."""
-        return _LINE.fullmatch(line) is not None
+        return _PLAIN_REQUEST_LINE.fullmatch(line) is not None
 
     def serve(self, connection: FastConnection, head: ParsedHead, body: bytes) -> bool:
         """Serves a whole request if it is plain: returns whether it is, with the answer written or on its way."""
         headers = head.headers
         if hdrs.UPGRADE in headers or hdrs.EXPECT in headers:
             return False
-        parts = self._parts
-        if parts is None:
-            parts = self._parts = _parts_of(self._app)
-        return PlainCall(parts, connection, head, body).start()
+        resources = self._resources
+        if resources is None:
+            resources = self._resources = _resources_of(self._app)
+        return PlainCall(resources, connection, head, body).start()
 
 
-def _parts_of(app: web.Application) -> Parts:
-    return Parts(
+def _resources_of(app: web.Application) -> Resources:
+    return Resources(
         app[RESOLVER],
         app[CONFIGURATION],
         app[OBSERVERS],
@@ -133,74 +133,89 @@ def _parts_of(app: web.Application) -> Parts:
 class PlainCall:
     """One plain request, from its resolution to its line in the log.
 
-    Each step ends by taking the next one, by arranging for a callback, or by answering. ``_run`` leaves the steps that
-    remain to a task.
+    A step calls the next step, registers a callback, or answers. ``_continue_in_task`` leaves the remaining steps to a
+    task.
     """
 
     __slots__ = (
-        "_calls",
+        "_accounted",
         "_client",
         "_connection",
         "_context",
         "_data",
-        "_done",
         "_future",
         "_head",
         "_keep_alive",
-        "_parts",
+        "_resources",
+        "_spans",
         "_state_call",
         "_task",
         "_upstream",
+        "_written",
     )
 
-    def __init__(self, parts: Parts, connection: FastConnection, head: ParsedHead, data: bytes) -> None:
-        self._parts = parts
+    def __init__(
+        self, resources: Resources, connection: FastConnection, head: ParsedHead, data: bytes
+    ) -> None:
+        self._resources = resources
         self._connection = connection
         self._head = head
         self._data = data
-        self._context: RequestContext = new_context(head, parts.configuration, parts.observers)
+        self._context: RequestContext = new_context(head, resources.configuration, resources.observers)
         self._client = ClientSide(connection, head)
         self._state_call: StateCall | None = None
-        self._calls: TracedCalls | None = None
+        self._spans: TracedCalls | None = None
         self._upstream: UpstreamConnection | None = None
         """The connection on which the head of an answer is awaited."""
         self._future: asyncio.Future[State] | None = None
         """The room's answer that is awaited."""
         self._task: asyncio.Task[None] | None = None
-        self._done = False
+        self._accounted = False
         """Whether the answer has been accounted for."""
         self._keep_alive = False
+        self._written = False
+        """Whether an answer has been written, or its beginning."""
 
     def start(self) -> bool:
         """Decides what the middlewares before the gate decide. Returns False, with nothing changed, if the request is
         not plain."""
-        parts, head, context = self._parts, self._head, self._context
-        refused: GatewayError | None = None
         try:
-            parts.resolver.resolve(parts.configuration, head, context)
-            if not self._is_plain():
-                return False
-            apply_cors(head, context)
-            limit = parts.configuration.settings.overload_lag_ms
-            check_overload(context, head.method, limit, parts.loop_lag, parts.rooms)
-            self._identify()
+            plain = self._decide()
         except GatewayError as error:
-            refused = error
+            self._step(partial(self._begin, partial(self._refuse, error)))
         except MustWait:
             return False
         except Exception:
             # The middlewares will raise the same error, and answer, count and log it.
             return False
-        self._connection.fast_call = self
-        begin(head, context, parts.configuration, parts.observers, parts.untrusted)
-        parts.observers.metrics.fast_path_request(context.label)
-        if refused is None:
-            self._step(self._ask_room)
         else:
-            self._refuse(refused)
-        if context.recorded:
-            parts.observers.tracer.step_aside()
+            if not plain:
+                return False
+            self._step(partial(self._begin, self._ask_room))
+        if self._context.recorded:
+            self._resources.observers.tracer.clear_current()
         return True
+
+    def _decide(self) -> bool:
+        """Whether the request is plain; then it may also go on to the gate. Raises the errors of the middlewares, and
+        MustWait."""
+        resources, head, context = self._resources, self._head, self._context
+        resources.resolver.resolve(resources.configuration, head, context)
+        if not self._is_plain():
+            return False
+        apply_cors(head, context)
+        limit = resources.configuration.settings.overload_lag_ms
+        check_overload(context, head.method, limit, resources.loop_lag, resources.rooms)
+        self._identify()
+        return True
+
+    def _begin(self, step: Callable[[], None]) -> None:
+        """From here on, the fast path answers. ``step``: the first one."""
+        resources, context = self._resources, self._context
+        self._connection.fast_call = self
+        begin(self._head, context, resources.configuration, resources.observers, resources.untrusted)
+        resources.observers.metrics.fast_path_request(context.label)
+        step()
 
     def _is_plain(self) -> bool:
         """Whether the request is for a handler that this class knows."""
@@ -219,11 +234,11 @@ class PlainCall:
         )
 
     def _identify(self) -> None:
-        parts, context, head = self._parts, self._context, self._head
-        context.principal = parts.authenticator.from_cache(head.headers)
+        resources, context, head = self._resources, self._context, self._head
+        context.principal = resources.authenticator.from_cache(head.headers)
         if context.principal is None and context.target is not None:
-            context.principal = parts.authenticator.identify_at_once(
-                context.access or parts.configuration.tables.current.access,
+            context.principal = resources.authenticator.identify_at_once(
+                context.access or resources.configuration.tables.current.access,
                 head.method,
                 context.target.path,
                 head.headers,
@@ -232,27 +247,29 @@ class PlainCall:
 
     def _ask_room(self) -> None:
         """The gate, or the question of a state call."""
-        parts, context = self._parts, self._context
+        resources, context = self._resources, self._context
         if self._state_call is not None:
-            room = parts.rooms[room_name(context)]
+            room = resources.rooms[room_name(context)]
             asking = self._state_call.ask(room, caller(context))
-            self._await(asking, partial(self._on_state, self._state_call))
+            self._when_answered(asking, partial(self._on_state, self._state_call))
         elif context.room is not None and context.principal is not None:
             try:
-                entering = parts.rooms[context.room].enter(context.principal.user_id)
+                entering = resources.rooms[context.room].enter(context.principal.user_id)
             except QueueUnavailable as error:
                 self._pass_unchecked(error)
             else:
-                self._await(entering, self._on_place)
+                self._when_answered(entering, self._on_place)
         else:
             self._forward()
 
-    def _await(self, future: asyncio.Future[State], then: Callable[[asyncio.Future[State]], None]) -> None:
+    def _when_answered(
+        self, future: asyncio.Future[State], then: Callable[[asyncio.Future[State]], None]
+    ) -> None:
         self._future = future
         future.add_done_callback(lambda done: self._step(partial(then, done)))
 
     def _on_state(self, call: StateCall, future: asyncio.Future[State]) -> None:
-        self._write(call.answer(self._context, self._parts.admissions, future.result()))
+        self._write(call.answer(self._context, self._resources.admissions, future.result()))
 
     def _on_place(self, future: asyncio.Future[State]) -> None:
         try:
@@ -260,56 +277,64 @@ class PlainCall:
         except QueueUnavailable as error:
             self._pass_unchecked(error)
         else:
-            check_place(state, self._parts.configuration.settings, self._context.renews_only)
+            check_place(state, self._resources.configuration.settings, self._context.renews_only)
             self._forward()
 
     def _pass_unchecked(self, error: QueueUnavailable) -> None:
-        check_unavailable(error, self._parts.configuration.settings, self._context.renews_only)
-        self._parts.observers.metrics.passed_unchecked()
+        check_unavailable(error, self._resources.configuration.settings, self._context.renews_only)
+        self._resources.observers.metrics.passed_unchecked()
         self._forward()
 
     def _forward(self) -> None:
         """Sends the request to the service, on an idle connection if there is one."""
-        parts, context, head = self._parts, self._context, self._head
+        resources, context, head = self._resources, self._context, self._head
         match = context.match
         assert match is not None  # noqa: S101 - see ``_is_plain``
-        plan = plan_of(head, context, match, parts.configuration, parts.downloads)
-        tracer = parts.observers.tracer
+        plan = plan_of(head, context, match, resources.configuration, resources.downloads)
+        tracer = resources.observers.tracer
         if context.trace.sampled and tracer.records(context.trace):
-            self._calls = traced_calls(tracer, context.trace, head.method, plan)
-            plan = plan._replace(calls=self._calls)
+            self._spans = traced_calls(tracer, context.trace, head.method, plan)
+            plan = plan._replace(calls=self._spans)
         length = head.headers.get(hdrs.CONTENT_LENGTH)
         body = whole_body(head.method, length, self._data, plan.body_limit)
-        forwarder = parts.forwarder
+        forwarder = resources.forwarder
         instance = forwarder.instance_for(plan)
         upstream = forwarder.idle_connection(plan, instance)
         if upstream is None:
-            self._run(forwarder.exchange(self._request, plan, send_response, body, instance))
+            self._continue_in_task(forwarder.exchange(self._request, plan, send_response, body, instance))
             return
-        resume = partial(forwarder.resume, self._request, plan, send_response, body, upstream)
+        complete = partial(forwarder.complete, self._request, plan, send_response, body, upstream)
         try:
-            began = forwarder.ask(head.method, plan, body, upstream)
+            began = forwarder.send_request(head.method, plan, body, upstream)
         except UpstreamUnreachable:
-            self._run(resume())
+            self._continue_in_task(complete())
         except BaseException:
             upstream.close()
             raise
         else:
             self._upstream = upstream
-            upstream.on_head(partial(self._step, partial(self._on_head, upstream, plan, began, resume)))
+            upstream.on_head(partial(self._step, partial(self._on_head, upstream, plan, began, complete)))
 
     def _on_head(
-        self, upstream: UpstreamConnection, plan: ForwardPlan, began: float, resume: Callable[..., Rest]
+        self,
+        upstream: UpstreamConnection,
+        plan: ForwardPlan,
+        began: float,
+        complete: Callable[..., RemainingSteps],
     ) -> None:
         """The head of the answer has arrived, or the connection has failed."""
         self._upstream = None
         if not upstream.has_final_head:
-            self._run(resume(began=began))
+            self._continue_in_task(complete(began=began))
             return
-        message = upstream.head_at_hand()
-        self._parts.forwarder.answered(plan, message, began)
-        if self._connection.writing_paused or not upstream.has_whole_body(AT_ONCE_BYTES):
-            self._run(resume(began=began, message=message))
+        try:
+            message = upstream.head_at_hand()
+            self._resources.forwarder.record_head(plan, message, began)
+        except BaseException:
+            upstream.close()
+            raise
+        if self._connection.writing_paused or not upstream.is_body_at_hand(AT_ONCE_BYTES):
+            self._continue_in_task(complete(began=began, message=message))
         else:
             self._pass_on(upstream, plan, message)
 
@@ -326,10 +351,11 @@ class PlainCall:
         transport = self._connection.transport
         open_ = transport is not None and not transport.is_closing()
         if transport is not None and open_:
+            self._written = True
             transport.write(first_piece(answer, data, ended=True))
         upstream.release()
-        if self._calls is not None:
-            self._calls.done(True)
+        if self._spans is not None:
+            self._spans.done(True)
         self._finish(answer.status, len(data), "", keep_alive=answer.keep_alive and open_)
 
     # -- in a task -----------------------------------------------------------------------------------------
@@ -340,30 +366,32 @@ class PlainCall:
         because the body has arrived."""
         return cast(web.BaseRequest, self._client)
 
-    def _run(self, rest: Rest) -> None:
-        """Leaves the rest of the call to a task."""
+    def _continue_in_task(self, rest: RemainingSteps) -> None:
+        """Continues in a task."""
         self._task = asyncio.get_running_loop().create_task(self._serve(rest))
 
-    async def _serve(self, rest: Rest) -> None:
+    async def _serve(self, rest: RemainingSteps) -> None:
         try:
             response = await rest
         except GatewayError as error:
-            self._refuse(error)
+            self._step(partial(self._refuse, error))
         except asyncio.CancelledError:
             # The client has gone.
-            begun = self._client.begun
-            if self._calls is not None:
-                self._calls.done(False)
-            if begun is None:
+            started = self._client.started_response
+            if self._spans is not None:
+                self._spans.done(False)
+            if started is None:
                 self._finish(CLIENT_GONE, 0, ABORTED, keep_alive=False)
             else:
-                self._finish(begun.status, begun.body_length, getattr(begun, "end", ""), keep_alive=False)
+                self._finish(
+                    started.status, started.body_length, getattr(started, "end", ""), keep_alive=False
+                )
             raise
         except Exception as error:
             self._failed(error)
         else:
-            if self._calls is not None:
-                self._calls.done(response.complete)
+            if self._spans is not None:
+                self._spans.done(response.complete)
             end = getattr(response, "end", "")
             self._finish(response.status, response.body_length, end, keep_alive=bool(response.keep_alive))
 
@@ -371,26 +399,40 @@ class PlainCall:
 
     def _step(self, step: Callable[[], None]) -> None:
         """Takes a step, unless the client has gone, and turns its errors into answers."""
-        if self._done:
+        if self._accounted:
             return
         self._future = None
         try:
-            step()
-        except GatewayError as error:
-            self._refuse(error)
+            try:
+                step()
+            except GatewayError as error:
+                self._refuse(error)
         except Exception as error:
             self._failed(error)
 
     def _failed(self, error: Exception) -> None:
+        """Answers with 500 after an error of the gateway's own; if that fails too, or an answer has begun, ends the
+        connection: the client must not wait for ever."""
         context = self._context
         log.error(
             "%s %s failed, trace %s", self._head.method, context.label, context.trace_id, exc_info=error
         )
-        self._refuse(GatewayError())
+        if not (self._written or self._client.started_response is not None):
+            try:
+                self._refuse(GatewayError())
+            except Exception:
+                log.exception("the answer to that failed as well")
+            else:
+                return
+        if not self._accounted:
+            self._accounted = True
+            self._resources.observers.metrics.in_progress -= 1
+        if self._connection.transport is not None:
+            self._connection.transport.abort()
 
     def _refuse(self, error: GatewayError) -> None:
-        if self._calls is not None:
-            self._calls.failed(error.code)
+        if self._spans is not None:
+            self._spans.failed(error.code)
         self._write(error_response(self._context, error))
 
     def _write(self, answer: WholeResponse) -> None:
@@ -403,23 +445,25 @@ class PlainCall:
         answer.headers.setdefault("Server", SERVER_NAME)
         keep_alive = answer.keep_alive is None and self._client.keep_alive
         bodiless = method == hdrs.METH_HEAD
-        transport.write(answer.serialized(keep_alive=keep_alive, bodiless=bodiless))
+        data = answer.serialized(keep_alive=keep_alive, bodiless=bodiless)
+        self._written = True
+        transport.write(data)
         size = 0 if bodiless else answer.content_length or 0
         self._finish(answer.status, size, "", keep_alive=keep_alive)
 
     def _finish(self, status: int, size: int, end: str, *, keep_alive: bool) -> None:
         """Accounts for the answer. The connection serves the next request once the client has taken this one."""
-        if self._done:
+        if self._accounted:
             return
-        self._done = True
-        observers = self._parts.observers
+        self._accounted = True
+        observers = self._resources.observers
         observers.metrics.in_progress -= 1
         account(observers, self._head.method, self._context, status, size, end)
         self._keep_alive = keep_alive
         if not self._connection.writing_paused:
-            self._leave()
+            self._end_call()
 
-    def _leave(self) -> None:
+    def _end_call(self) -> None:
         if self._connection.transport is not None:
             self._connection.end_fast(self._keep_alive, not self._head.keep_alive)
 
@@ -427,24 +471,24 @@ class PlainCall:
 
     def resume_writing(self) -> None:
         """The client has taken most of what waited for it."""
-        if self._done:
-            self._leave()
+        if self._accounted:
+            self._end_call()
         else:
             self._client.resume()
 
     def client_gone(self) -> None:
-        """The connection has ended: what is done for it ends too."""
-        if self._done:
+        """The connection has ended: cancels the request in progress."""
+        if self._accounted:
             return
-        if self._task is not None:
-            # A task that is cancelled before its first step takes none, and nothing would be closed or counted. Its
-            # first step is due before this callback.
+        if self._task is not None and not self._task.done():
+            # A coroutine that is cancelled before its first step never runs, so nothing would be closed or counted. The
+            # first step is already scheduled and runs before this callback.
             asyncio.get_running_loop().call_soon(self._task.cancel)
             return
         if self._upstream is not None:
             self._upstream.close()
-        if self._calls is not None:
-            self._calls.done(False)
+        if self._spans is not None:
+            self._spans.done(False)
         self._finish(CLIENT_GONE, 0, ABORTED, keep_alive=False)
         if self._future is not None:
             self._future.cancel()

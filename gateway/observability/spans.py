@@ -84,8 +84,8 @@ class Tracer:
         _current.set(trace)
         return True
 
-    def step_aside(self) -> None:
-        """From now on, this task works for no request. A callback that serves several requests calls it after each."""
+    def clear_current(self) -> None:
+        """No request is current any more. A callback that serves several requests calls it after each."""
         _current.set(None)
 
     def leave(

@@ -56,10 +56,11 @@ class UpstreamProtocol(ClientProtocol):
     """
 
     served = False
-    listener: Callable[[], None] | None = None
+    on_first_head: Callable[[], None] | None = None
     """Called once, when the first head of the expected answer has arrived or the connection has failed."""
-    first_status = 0
-    """The status of the first head that has arrived of the expected answer; 0 before."""
+    first_status: int | None = None
+    """The status of the first head that has arrived of the expected answer; None before. A broken service may send 000.
+    """
     _unbounded = False
     _waiting = b""
     """Bytes of many small chunks that are read in the next iteration of the loop."""
@@ -78,8 +79,8 @@ class UpstreamProtocol(ClientProtocol):
         self._head_bytes = 0
         self._chunks: ChunkChecker | None = None
         self._waiting = b""
-        self.first_status = 0
-        self.listener = None
+        self.first_status = None
+        self.on_first_head = None
         self._renew_parser()
 
     def _renew_parser(self) -> None:
@@ -103,7 +104,8 @@ class UpstreamProtocol(ClientProtocol):
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
         """Takes a head from the parser."""
         message, body = data
-        self.first_status = self.first_status or message.code
+        if self.first_status is None:
+            self.first_status = message.code
         head = self._head[0] if len(self._head) == 1 else b"".join(self._head)
         end = head_end(head)
         # After an interim head whose end was not found, another head follows.
@@ -174,9 +176,9 @@ class UpstreamProtocol(ClientProtocol):
 
     def notify(self) -> None:
         """Calls the listener if what it waits for has happened."""
-        listener = self.listener
-        if listener is not None and (self.first_status or self.fault is not None):
-            self.listener = None
+        listener = self.on_first_head
+        if listener is not None and (self.first_status is not None or self.fault is not None):
+            self.on_first_head = None
             listener()
 
     def _receive(self, data: bytes) -> None:
@@ -280,13 +282,13 @@ class UpstreamProtocol(ClientProtocol):
         """Saves an answer that arrived before the connection failed: a service that refuses an upload answers and
         closes while the client still sends."""
         # The listener is called last: until then the connection does not say that it is closed.
-        listener, self.listener = self.listener, None
+        listener, self.on_first_head = self.on_first_head, None
         if exc is not None:
             self.read_remaining_bytes()
         else:
             self._read_waiting()
         super().connection_lost(exc)
-        self.listener = listener
+        self.on_first_head = listener
         self.notify()
 
     def read_remaining_bytes(self) -> None:
@@ -430,13 +432,14 @@ class UpstreamConnection:
     def on_head(self, call: Callable[[], None]) -> None:
         """Calls ``call`` once, when the next head can be read without waiting, or reading it fails. Use it after
         ``send``, instead of waiting in ``read_head``."""
-        self._protocol.listener = call
+        self._protocol.on_first_head = call
         self._protocol.notify()
 
     @property
     def has_final_head(self) -> bool:
         """Whether ``head_at_hand`` may be called: the answer began with a final head, and nothing failed."""
-        return self._protocol.first_status >= 200 and self._protocol.fault is None
+        status = self._protocol.first_status
+        return status is not None and status >= 200 and self._protocol.fault is None
 
     def head_at_hand(self) -> RawResponseMessage:
         """The result of ``read_head`` if ``has_final_head``."""
@@ -448,7 +451,7 @@ class UpstreamConnection:
         reading.close()
         raise RuntimeError("there is no head to read")
 
-    def has_whole_body(self, most: int) -> bool:
+    def is_body_at_hand(self, most: int) -> bool:
         """Whether the whole body has arrived and is shorter than ``most`` bytes, or reading it will fail."""
         body = self._body
         return body.exception() is not None or (body.is_eof() and body.total_bytes < most)

@@ -109,12 +109,13 @@ class Forwarder:
         return self._instances.pick(plan.base) if isinstance(plan.base, str) else plan.base
 
     def idle_connection(self, plan: ForwardPlan, instance: UpstreamBase) -> UpstreamConnection | None:
-        """An idle connection to ``instance``; None if ``exchange`` must connect. ``resume`` must follow, unless the
+        """An idle connection to ``instance``; None if ``exchange`` must connect. ``complete`` must follow, unless the
         caller itself releases or closes the connection."""
         connection = self._pool.idle(instance)
         if connection is not None:
             plan.calls.begin(instance)
-            self._instances.connected(instance)
+            if isinstance(plan.base, str):
+                self._instances.connected(instance)
         return connection
 
     async def exchange(
@@ -128,9 +129,9 @@ class Forwarder:
         """Connects, sends the request and passes the answer on. ``instance``: the result of ``instance_for``, if it has
         been called. Raises the errors of ``forward``."""
         connection = await self._connect(plan, fresh=False, first=instance)
-        return await self.resume(request, plan, send, body, connection)
+        return await self.complete(request, plan, send, body, connection)
 
-    async def resume(
+    async def complete(
         self,
         request: web.BaseRequest,
         plan: ForwardPlan,
@@ -142,13 +143,13 @@ class Forwarder:
         message: RawResponseMessage | None = None,
     ) -> ForwardedResponse | BufferedResponse:
         """Takes the steps that remain, and at the end releases or closes ``connection``. ``began``: the result of
-        ``ask``, if the request has been sent; ``message``: the head of the answer, if it has been read."""
+        ``send_request``, if the request has been sent; ``message``: the head of the answer, if it has been read."""
         try:
             try:
                 if began is None:
-                    began = self.ask(request.method, plan, body, connection)
+                    began = self.send_request(request.method, plan, body, connection)
                 if message is None:
-                    message = await self._answer(request, plan, connection, began)
+                    message = await self._read_final_head(request, plan, connection, began)
             except UpstreamUnreachable:
                 # An idle connection may have been closed while the request was being sent on it.
                 again = connection.reused and connection.lost_before_response and not body.streamed
@@ -156,8 +157,8 @@ class Forwarder:
                     raise
                 connection.close()
                 connection = await self._connect(plan, fresh=True)
-                began = self.ask(request.method, plan, body, connection)
-                message = await self._answer(request, plan, connection, began)
+                began = self.send_request(request.method, plan, body, connection)
+                message = await self._read_final_head(request, plan, connection, began)
             if message.code == 101:
                 return await self._tunnels.relay(request, connection, message, plan)
             keep_alive = request.keep_alive
@@ -205,9 +206,11 @@ class Forwarder:
                 if len(tried) == _MAX_INSTANCES or not set(self._instances.known(service)) - set(tried):
                     raise exc.error from exc
 
-    def ask(self, method: str, plan: ForwardPlan, body: RequestBody, connection: UpstreamConnection) -> float:
-        """Sends the request, and starts to send the rest of its body if that has not arrived. Returns when that was, on
-        the clock of ``perf_counter``. Raises BadRequest, or UpstreamUnreachable if the connection is gone."""
+    def send_request(
+        self, method: str, plan: ForwardPlan, body: RequestBody, connection: UpstreamConnection
+    ) -> float:
+        """Sends the request, and starts to send the rest of its body if that has not arrived. Returns
+        the start time (``perf_counter``). Raises BadRequest, or UpstreamUnreachable if the connection is gone."""
         framing = body.framing if plan.websocket is None else UPGRADE
         head = request_head(method, plan.target, plan.headers, connection.authority, framing)
         connection.begin(body_follows=method != hdrs.METH_HEAD)
@@ -219,19 +222,19 @@ class Forwarder:
             connection.start_deadline(plan.response_timeout)
         return began
 
-    def answered(self, plan: ForwardPlan, message: RawResponseMessage, began: float) -> None:
+    def record_head(self, plan: ForwardPlan, message: RawResponseMessage, began: float) -> None:
         """The head of the final answer has arrived."""
         self._on_head(plan.route_id, perf_counter() - began)
         plan.calls.answered(message.code)
 
-    async def _answer(
+    async def _read_final_head(
         self, request: web.BaseRequest, plan: ForwardPlan, connection: UpstreamConnection, began: float
     ) -> RawResponseMessage:
         """Returns the head of the final answer, or of a 101, requested or not."""
         for _ in range(_MAX_INTERIM_HEADS):
             message = await connection.read_head()
             if message.code >= 200 or message.code == 101:
-                self.answered(plan, message, began)
+                self.record_head(plan, message, began)
                 return message
             # A 100 is dropped: the gateway itself has already answered a client that expects one.
             if message.code > 101:

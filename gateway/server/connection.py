@@ -163,7 +163,7 @@ class Guard(Intake):
         if self._queued:
             # More than one head: that takes the slow path.
             data, self._queued = self._queued + data, b""
-        elif self._idle and self._take_at_once(data):
+        elif self._idle and self._take_whole_request(data):
             return
         if self._discarding:
             if self.transport is None:

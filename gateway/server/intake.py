@@ -15,8 +15,8 @@ from gateway.server.request_handler import RequestHandler
 
 
 class Intake(asyncio.Protocol, ABC):
-    """The part of a connection's guard that takes whole requests: it queues arrivals, offers the others to the fast
-    path, and passes on what remains."""
+    """The part of a connection's guard that handles a read that is exactly one request: it queues arrivals, offers
+    other requests to the fast path, and gives the rest to aiohttp."""
 
     __slots__ = (
         "_busy",
@@ -66,8 +66,9 @@ class Intake(asyncio.Protocol, ABC):
     def _set_deadline(self) -> None:
         """Sets the deadline that the state of the connection asks for."""
 
-    def _take_at_once(self, data: bytes) -> bool:
-        """Processes or queues ``data`` if it is a whole request of a usual form; returns whether it is."""
+    def _take_whole_request(self, data: bytes) -> bool:
+        """Processes or queues ``data`` if it is exactly one whole request with a plain request line; returns whether it
+        is."""
         arrivals = self._server.arrivals if data.startswith(ARRIVALS) else None
         if arrivals is None and self._serve_fast(data):
             return True
@@ -92,7 +93,10 @@ class Intake(asyncio.Protocol, ABC):
         """Offers ``data`` to the fast path. Returns whether it was a request that the fast path serves."""
         server, transport = self._server, self.transport
         fast_path = server.fast_path
-        if fast_path is None or transport is None or not fast_path.may_serve(data[: data.find(b"\r\n")]):
+        if fast_path is None or transport is None:
+            return False
+        end = data.find(b"\r\n", 0, server.limits.line_bytes + 2)
+        if end < 0 or not fast_path.may_serve(data[:end]):
             return False
         if not self.remote:
             self.remote = remote_of(transport) or ""

@@ -1,4 +1,4 @@
-"""What the guard of a connection needs of its server."""
+"""The interfaces between a connection's guard, its server, and the fast path."""
 
 from __future__ import annotations
 

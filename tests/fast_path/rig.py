@@ -196,10 +196,13 @@ class Outcome:
 
     got: bytes
     """All that the client got."""
-    seen: tuple[tuple[bytes, bytes, bool, bool], ...]
-    """All that the service saw: head, body, whether the body was complete, and whether the connection was reused."""
+    seen: tuple[tuple[bytes, bytes, bool], ...]
+    """All that the service saw: head, body, and whether the body was complete."""
     logged: tuple[tuple[tuple[str, Any], ...], ...]
     """The fields of the lines in the access log."""
+    reused: tuple[bool, ...] = field(compare=False)
+    """Whether each request came on a connection that had served before. With stray bytes behind an answer that depends
+    on when they are read, so only some tests compare it."""
 
 
 @dataclass
@@ -242,11 +245,12 @@ class Side:
                 await asyncio.sleep(0)
         sent, own = b"".join(case.sent), b":%d" % self.service.port
         seen = tuple(
-            (masked(each.head, sent).replace(own, b":PORT"), each.body, each.complete, each.reused)
+            (masked(each.head, sent).replace(own, b":PORT"), each.body, each.complete)
             for each in self.service.seen
         )
         logged = tuple(tuple(sorted(line.items())) for line in self.lines)
-        return Outcome(unchunked(masked(got, sent)).replace(own, b":PORT"), seen, logged)
+        reused = tuple(each.reused for each in self.service.seen)
+        return Outcome(unchunked(masked(got, sent)).replace(own, b":PORT"), seen, logged, reused)
 
 
 def _record_log(side: Side) -> None:
@@ -326,7 +330,8 @@ async def paired(gateways: Gateways, routes: str, **settings: object) -> AsyncIt
             behind = await stack.enter_async_context(service(scripts))
             text = routes.replace("{service}", f"http://127.0.0.1:{behind.port}")
             options = {"redis_key_prefix": f"{name}-{number}:", "fast_path": name == "fast"}
-            options |= {"tracing_sampling_probability": 0} | settings
+            # On a busy machine, connections would be too old at one gateway and not at the other.
+            options |= {"tracing_sampling_probability": 0, "proxy_keep_alive_seconds": 600} | settings
             running = await stack.enter_async_context(gateways.running(text, **options))
             made = Side(running, behind)
             _record_log(made)

@@ -67,6 +67,9 @@ SCRIPTS: dict[str, Script] = {
     "a chunk of 20,000": (chunked(b"x" * 20_000),),
     "chunks with a pause": (chunked(b"a")[:-5], Do.PAUSE, b"1\r\nb\r\n", Do.PAUSE, b"0\r\n\r\n"),
     "chunks that break off": (chunked(b"hello")[:-7], Do.PAUSE, Do.END),
+    "status 000": (b"HTTP/1.1 000 X\r\n\r\n",),
+    "status 000 before an answer": (b"HTTP/1.1 000 X\r\n\r\n" + sized(b"hello"),),
+    "status 000, then an answer": (b"HTTP/1.1 000 X\r\n\r\n", Do.PAUSE, sized(b"hello")),
     "hints": (HINTS + sized(b"hello"),),
     "hints before": (HINTS, Do.PAUSE, sized(b"hello")),
     "hints in parts": in_parts(HINTS + sized(b"hello"), 10, len(HINTS) - 1, len(HINTS) + 1),
@@ -137,6 +140,16 @@ async def test_answers_whole_and_in_parts(usual: Pair, ruled: Pair, name: str, m
         script = (bytes(script[0]).split(b"\r\n\r\n")[0] + b"\r\n\r\n",)
     for pair in (usual, ruled):
         await pair.compare(one(f"{method} {TARGET}"), script)
+
+
+@pytest.mark.parametrize(
+    "name", ["head in two writes", "body in two writes", "chunks at once", "no chunks", "hints"]
+)
+async def test_connections_are_kept_behind_the_same_answers(usual: Pair, name: str) -> None:
+    usual.scripts["/open/scripted"] = tuple(SCRIPTS[name])
+    for side in (usual.fast, usual.plain):
+        for case in (one(f"GET {TARGET}"), one("GET /open/a")):
+            assert all((await side.outcome(case)).reused[1:])
 
 
 @pytest.mark.parametrize("size", [0, 5, 65_536, 200_000])

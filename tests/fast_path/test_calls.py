@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.app import FAST_PATH
+from gateway.context import RequestContext
+from gateway.fast_path import executor
+from gateway.fast_path.executor import PlainCall
 from gateway.observability import zipkin
 from tests.fast_path.rig import LAST, Case, Pair, Side, masked, one, paired, request, talk
 from tests.fast_path.routes import ROUTES
@@ -105,6 +110,53 @@ async def test_with_a_token_too(usual: Pair) -> None:
         b"Authorization: Bearer garbage\r\n",
     ):
         assert await routes_served_fast(usual, one("GET /private/a", who)) == Counter(private=1)
+
+
+@pytest.mark.parametrize("part", ["/a", "a", "?a", "a/"])
+async def test_a_long_request_line_is_judged_in_linear_time(usual: Pair, part: str) -> None:
+    """A judgement in quadratic time would take longer than pytest's timeout."""
+    fast_path = usual.fast.gateway.app[FAST_PATH]
+    for end in ("", " HTTP/1.1", "\\ HTTP/1.1"):
+        fast_path.may_serve(f"GET /{part * 200_000}{end}".encode())
+
+
+@pytest.mark.parametrize("broken", ["account", "head_for", "error_response"])
+async def test_a_fault_of_its_own_leaves_no_client_waiting(
+    usual: Pair, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise ZeroDivisionError
+
+    await talk(usual.fast.port, Case((LAST,)))
+    monkeypatch.setattr(executor, broken, fail)
+    target = "/private/a" if broken == "error_response" else "/open/a"
+    async with connected(usual.fast.gateway.base) as client:
+        client.send(request(f"GET {target}"))
+        with suppress(ConnectionError):
+            await client.rest() if broken != "head_for" else await client.answer()
+    assert not usual.fast.metrics.in_progress
+
+
+async def test_refusals_leave_no_cycles_to_the_garbage_collector(usual: Pair) -> None:
+    """Under load they would wait for it by thousands, each with the headers of its request."""
+    refused = [
+        Case((request("GET /private/a"), LAST)),
+        Case((request("GET /private/a", usual.bearer("x")[:-9] + b"\r\n"), LAST)),
+    ]
+    for case in refused:
+        await talk(usual.fast.port, case)
+        gc.collect()
+        gc.disable()
+        try:
+            await talk(usual.fast.port, case)
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            left = [each for each in gc.garbage if isinstance(each, PlainCall | RequestContext)]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+        assert left == []
 
 
 async def test_nothing_is_served_fast_by_a_gateway_without_the_path(usual: Pair) -> None:

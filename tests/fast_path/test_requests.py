@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from gateway.fast_path.executor import _LINE
+from gateway.fast_path.executor import _PLAIN_REQUEST_LINE
 from tests.fast_path.rig import Case, Pair, one
 from tests.hostile import calls, heads, requests
 from tests.hostile.lenient.spellings import spellings
@@ -31,7 +31,9 @@ TABLES = {
 def chosen(method: str, path: str) -> list[str]:
     """The spellings of a path that the fast path may serve, and some of the others."""
     found = spellings((path,))
-    offered = [target for target in found if _LINE.fullmatch(f"{method} {target} HTTP/1.1".encode())]
+    offered = [
+        target for target in found if _PLAIN_REQUEST_LINE.fullmatch(f"{method} {target} HTTP/1.1".encode())
+    ]
     return [*offered, *found[::15]]
 
 
