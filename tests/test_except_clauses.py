@@ -46,6 +46,7 @@ ALLOWED = {
     "fast_path/executor.py PlainCall.start Exception": "the middlewares meet it again, and log it",
     "fast_path/executor.py PlainCall._step Exception": "_failed logs it with its traceback, and answers with 500",
     "fast_path/executor.py PlainCall._serve Exception": "_failed logs it with its traceback, and answers with 500",
+    "fast_path/executor.py PlainCall._failed Exception": LOGGED + "the connection is ended",
     "server/head.py HeadParser.parse IndexError": "yarl refuses some hosts so",
     "server/deadlines.py Deadlines._sweep Exception": LOGGED + "the other deadlines must be told",
     "discovery/eureka/registry.py Fetcher._for_ever Exception": LOGGED + "the registry at hand stays",

@@ -373,7 +373,7 @@ async def serve():
     with stop.signals():
         {held}
         os.kill(os.getpid(), signal.SIGTERM)
-        await stop.asked()
+        await stop.requested()
         print(json.dumps(time.monotonic()), flush=True)
         {late}
 

@@ -298,9 +298,7 @@ class Tunnels:
             self._closed(tunnel, plan.route_id, by)
             # A tunnel ends with an orderly end of the connection; a reset is not one.
             response.finish(tunnel.sent)
-            if by == "client" and isinstance(
-                getattr(request.protocol, "lost_before_response", None), OSError
-            ):
+            if by == "client" and isinstance(getattr(request.protocol, "connection_error", None), OSError):
                 response.end = ABORTED
             elif by == "service" and isinstance(connection.protocol.exception(), ClientOSError):
                 response.end = BROKEN

@@ -18,7 +18,7 @@ def guard_with(early: bytes) -> tuple[Guard, list[bytes]]:
     guard = Guard(server)
     guard.transport = Mock(get_extra_info=lambda name, default=None: default)
     guard._inner = Mock(data_received=got.append)
-    guard._idle, guard._busy, guard._held = False, True, early
+    guard._idle, guard._busy, guard._pending = False, True, early
     guard.tunnel()
     return guard, got
 

@@ -237,7 +237,7 @@ async def test_an_event_loop_that_stands_still_during_a_question_is_no_silence_o
     # As by default, the time-out is as long as the deadline.
     watched, _ = await watch(stack, server, availability.DEADLINE_SECONDS)
     with monkeypatch.context() as patched:
-        patched.setattr("gateway.waiting_room.redis.connection.ask", ask_and_stand_still)
+        patched.setattr("gateway.waiting_room.redis.connection.send_command", ask_and_stand_still)
         for _ in range(3):
             held_up.clear()
             await held_up.wait()
