@@ -266,7 +266,7 @@ def test_a_hundred_thousand_expired_users_are_swept_in_short_steps(rig: Rig) -> 
     times = sorted(entry["duration"] / 1000 for entry in calls)
     median, late, longest = times[len(times) // 2], times[len(times) * 99 // 100], times[-1]
     print(
-        f"{steps} steps: median {median:.2f}, 99th {late:.2f}, most {longest:.2f}, processor {cpu:.2f} ms, {cpu / unit:.1f} units"
+        f"{steps} steps: median {median:.2f}, 99th {late:.2f}, most {longest:.2f} ms; {cpu / unit:.1f} units"
     )
     assert steps == len(times) == -(-many // 256)
     assert len(rig.client.hkeys(rig.keys.inside)) == many
