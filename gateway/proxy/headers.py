@@ -14,7 +14,7 @@ from typing import NamedTuple
 from gateway.errors import BadRequest, UpstreamUnreachable
 from gateway.observability.tracing import TRACE_HEADERS, TRACE_ID
 from gateway.proxy.forwarded import ALL_FIELDS, Origin, RawHeaders, TrustedProxies, forwarded_headers, origin
-from gateway.server.framing import MOST_OPTIONS
+from gateway.server.framing import MAX_CONNECTION_OPTIONS
 
 _FOLD = bytes(
     c | 0x20 if 0x41 <= c <= 0x5A else c if 0x61 <= c <= 0x7A or 0x30 <= c <= 0x39 else 0x2D
@@ -190,7 +190,7 @@ def response_headers(raw_headers: RawHeaders) -> ResponseHeaders:
             fields.append(field)
         elif name == b"connection":
             options += field[1].count(b",")
-            if options >= MOST_OPTIONS:
+            if options >= MAX_CONNECTION_OPTIONS:
                 raise UpstreamUnreachable("Connection has too many members")
             named.update(token.strip(b" \t").lower() for token in field[1].split(b","))
         elif name == b"transfer-encoding":

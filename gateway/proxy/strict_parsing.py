@@ -13,7 +13,7 @@ MAX_LINE_BYTES: Final = 32 * 1024
 """Services' heads may be larger than clients': long cookies and policies are common in them."""
 MAX_LINES: Final = 256
 MAX_HEAD_BYTES: Final = 1024 * 1024
-CHUNKS_A_TURN: Final = 200
+CHUNKS_PER_TURN: Final = 200
 """How many chunks are read in one iteration of the event loop: a few milliseconds of work, with the parser."""
 
 # No blank may begin the first field: one parser makes it part of the name, the other takes it for a folded line.
@@ -71,7 +71,7 @@ class ChunkChecker:
         self.done = False
         """Whether the body is complete."""
 
-    def feed(self, data: bytes, most: int = CHUNKS_A_TURN) -> int:
+    def feed(self, data: bytes, most: int = CHUNKS_PER_TURN) -> int:
         """Takes the next bytes, with at most ``most`` chunks. Returns how many of the bytes it took, or -1 if the body
         is not valid. It takes everything after the end of the body."""
         kept = len(self._line)

@@ -26,7 +26,7 @@ from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.headers import response_head
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.response import STARTED_RESPONSE, ForwardedResponse, client_response_headers
-from gateway.server.framing import MOST_OPTIONS
+from gateway.server.framing import MAX_CONNECTION_OPTIONS
 
 _GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 # 16 bytes in base64, in their only valid form.
@@ -67,7 +67,7 @@ def _requests_websocket(headers: MultiMapping[str]) -> bool:
     """Whether a client offers to switch to WebSocket, possibly among other protocols, in one or several lines (RFC
     9110, 7.8). The gateway offers the service nothing else."""
     lines = headers.getall(hdrs.UPGRADE, ())
-    if sum(value.count(",") for value in lines) >= MOST_OPTIONS:
+    if sum(value.count(",") for value in lines) >= MAX_CONNECTION_OPTIONS:
         return False
     offers = [offer.strip(" \t") for value in lines for offer in value.split(",")]
     sound = all(_PROTOCOL.fullmatch(offer) for offer in offers if offer)
@@ -76,7 +76,7 @@ def _requests_websocket(headers: MultiMapping[str]) -> bool:
 
 def _lists_upgrade(headers: MultiMapping[str]) -> bool:
     values: Iterable[str] = headers.getall(hdrs.CONNECTION, ())
-    if sum(value.count(",") for value in values) >= MOST_OPTIONS:
+    if sum(value.count(",") for value in values) >= MAX_CONNECTION_OPTIONS:
         return False
     return any(_equals_token(token, "upgrade") for value in values for token in value.split(","))
 

@@ -25,7 +25,7 @@ _ANY_ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*([^?#]*)")
 # CONNECT asks for a tunnel; HTTP/2 begins with PRI.
 _UNSUPPORTED_METHODS: Final = frozenset({"CONNECT", "PRI"})
 _MAX_METHOD_LENGTH: Final = 64
-MOST_OPTIONS: Final = 100
+MAX_CONNECTION_OPTIONS: Final = 100
 """How many members ``Connection`` may have, in all its lines together. Each costs a comparison or several."""
 
 
@@ -63,7 +63,7 @@ def head_error(head: MessageHead) -> str | None:
     elif hosts or head.version != HttpVersion10:
         # HTTP/1.0 has no Host, and load balancers' default checks use HTTP/1.0.
         return "there must be exactly one Host"
-    if sum(value.count(",") for value in headers.getall(hdrs.CONNECTION, ())) >= MOST_OPTIONS:
+    if sum(value.count(",") for value in headers.getall(hdrs.CONNECTION, ())) >= MAX_CONNECTION_OPTIONS:
         return "Connection has too many members"
     lengths = headers.getall(hdrs.CONTENT_LENGTH, ())
     codings = headers.getall(hdrs.TRANSFER_ENCODING, ())
@@ -134,7 +134,7 @@ _TRAILER: Final = re.compile(
 # Chunked bodies may have this many bytes of overhead, and a multiple of their data.
 _CHUNK_OVERHEAD_BYTES: Final = 32 * 1024
 _CHUNK_OVERHEAD_RATIO: Final = 16
-CHUNKS_A_TURN: Final = 200
+CHUNKS_PER_TURN: Final = 200
 """How many chunks are read in one iteration of the event loop: a few milliseconds of work, with the parser."""
 
 
@@ -302,7 +302,7 @@ class ChunkedBody:
     trailers are checked and dropped here, because aiohttp's C parser would take trailers for fields of the next
     request. An incomplete line is kept back until it is complete.
 
-    One call takes at most ``CHUNKS_A_TURN`` chunks, so that a body of tiny ones does not hold the event loop.
+    One call takes at most ``CHUNKS_PER_TURN`` chunks, so that a body of tiny ones does not hold the event loop.
 
     ``line_bytes`` limits one line, ``trailers`` their number, ``trailer_bytes`` all of them together.
     """
@@ -355,7 +355,7 @@ class ChunkedBody:
         """Where the last chunk's line begins, once it has arrived: the bytes before it are for the parser."""
         if self._in_trailers:
             behind = at
-        while at < end and (chunks < CHUNKS_A_TURN or self._in_trailers):
+        while at < end and (chunks < CHUNKS_PER_TURN or self._in_trailers):
             if self._left:
                 at = self._skip(data, at)
                 if self.fault:

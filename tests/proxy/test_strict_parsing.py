@@ -13,7 +13,7 @@ from gateway.errors import UpstreamUnreachable
 from gateway.proxy.connection import UpstreamProtocol
 from gateway.proxy.headers import response_head, response_headers
 from gateway.proxy.strict_parsing import (
-    CHUNKS_A_TURN,
+    CHUNKS_PER_TURN,
     MAX_HEAD_BYTES,
     MAX_LINE_BYTES,
     MAX_LINES,
@@ -269,10 +269,10 @@ async def test_an_answer_of_tiny_chunks_is_read_in_many_turns_of_the_loop(
     handler.expect_response(body_follows=True)
     handler.data_received(CHUNKED)
     _, body = await handler.read()
-    many, turns = 10 * CHUNKS_A_TURN, 0
+    many, turns = 10 * CHUNKS_PER_TURN, 0
     handler.data_received(b"1\r\nx\r\n" * many)
     handler.data_received(b"1\r\ny\r\n0\r\n\r\n")
-    assert body.total_bytes <= CHUNKS_A_TURN
+    assert body.total_bytes <= CHUNKS_PER_TURN
     assert transport.pause_reading.called
     if lost is not None:
         # Nothing of what has arrived is lost with the connection.
@@ -280,7 +280,7 @@ async def test_an_answer_of_tiny_chunks_is_read_in_many_turns_of_the_loop(
     while not body.is_eof():
         before = body.total_bytes
         await asyncio.sleep(0)
-        assert body.total_bytes - before <= CHUNKS_A_TURN
+        assert body.total_bytes - before <= CHUNKS_PER_TURN
         turns += 1
     assert turns >= (9 if lost is None else 0)
     assert body.total_bytes == many + 1

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.server.framing import (
-    CHUNKS_A_TURN,
+    CHUNKS_PER_TURN,
     ChunkedBody,
     HeadEndScanner,
     RequestLineScanner,
@@ -212,4 +212,4 @@ def test_a_body_of_tiny_chunks_is_read_in_small_parts(size: bytes) -> None:
         at = behind
     assert passed == b"1\r\nx\r\n" * 20_000 + END
     assert wire[at:] == BEHIND
-    assert max(taken) <= CHUNKS_A_TURN * len(one)
+    assert max(taken) <= CHUNKS_PER_TURN * len(one)
