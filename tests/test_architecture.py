@@ -171,6 +171,13 @@ def test_every_room_has_a_rule() -> None:
     assert rooms == set(DIRECTIONS)
 
 
+def test_every_folder_of_modules_is_a_package() -> None:
+    """Otherwise setuptools leaves it out of the wheel, while a checkout works."""
+    folders = {parent for path in modules(ROOT / "gateway") for parent in path.parents}
+    inside = [folder for folder in folders if folder.is_relative_to(ROOT / "gateway")]
+    assert [str(folder) for folder in inside if not (folder / "__init__.py").exists()] == []
+
+
 def test_the_directions_have_no_circle() -> None:
     left = dict(DIRECTIONS)
     while done := [room for room, knows in left.items() if not knows & set(left)]:
