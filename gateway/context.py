@@ -155,12 +155,30 @@ class ResolvedCall(NamedTuple):
 
 
 class _PublicCallRule:
-    """All public calls of a table as one rule: the table finds them by their path instead of trying each."""
+    """All public calls of a table as one rule: the table finds them by their path instead of trying each.
 
-    __slots__ = ("opens",)
+    Calls found to be public are remembered; a client that invents paths only empties this cache. Others are not: the
+    table also says no if the comparison took too long.
+    """
+
+    __slots__ = ("_known", "_table")
 
     def __init__(self, table: RouteTable) -> None:
-        self.opens = table.is_public
+        self._table = table
+        self._known: set[tuple[str, str]] = set()
+
+    def opens(self, method: str, path: str) -> bool:
+        """Whether the call needs no token."""
+        call = method, path
+        if call in self._known:
+            return True
+        if not self._table.is_public(method, path):
+            return False
+        if len(path) <= _MAX_CACHED_TARGET_LENGTH:
+            if len(self._known) >= _MAX_CACHED_CALLS:
+                self._known.clear()
+            self._known.add(call)
+        return True
 
 
 class RoutingState(NamedTuple):
