@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -47,13 +48,23 @@ async def test_hostile_requests(usual: Pair, table: str) -> None:
     )
 
 
+def is_answered_early(one: Any) -> bool:
+    """Whether the gateway may answer before it has read the request's body. How much of the body has arrived by then
+    decides whether the connection stays open, with the fast path and without. ``tests/hostile/test_pipelines.py`` checks
+    that such an answer says so."""
+    head = one.raw.lstrip(b"\r\n").partition(b"\r\n\r\n")[0].lower()
+    has_body = b"\r\ncontent-length:" in head or b"\r\ntransfer-encoding:" in head
+    unread = one.kind in ("gated", "unknown") or one.kind.startswith("own")
+    return one.kind.startswith("early") or one.kind == "own stream" or (has_body and unread)
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_random_pipelines(usual: Pair, seed: int) -> None:
     maker = Maker(random.Random(seed), usual.gateways.issuer.token("somebody"))
     cases = {}
-    for number in range(40):
+    for number in range(120):
         plan = maker.plan()
-        if any(one.kind.startswith(("early", "own stream")) for one in plan.requests):
+        if any(is_answered_early(one) for one in plan.requests):
             continue
         stream = b"".join(each.raw for each in plan.requests)
         stops = [0, *(at for at, _ in plan.cuts), len(stream)]
