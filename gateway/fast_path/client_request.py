@@ -12,7 +12,7 @@ from gateway.server.interfaces import FastConnection
 
 
 class ClientSide:
-    """Stands for the request in ``Forwarder.exchange`` and ``Forwarder.resume``; also its writer and its protocol.
+    """Stands for the request in ``Forwarder.exchange`` and ``Forwarder.complete``; also its writer and its protocol.
 
     ``started_response`` is the answer that is being written, if any: see ``proxy.response.STARTED_RESPONSE``.
     """
@@ -42,7 +42,7 @@ class ClientSide:
 
     @property
     def writer(self) -> ClientSide:
-        """What writes to the client."""
+        """The object that counts written bytes in ``output_size`` and waits for a slow client in ``drain``."""
         return self
 
     @property
@@ -58,15 +58,6 @@ class ClientSide:
     def __setitem__(self, key: object, value: web.StreamResponse) -> None:
         """Notes the answer that is being written. The only key is ``STARTED_RESPONSE``."""
         self.started_response = value
-
-    async def write(self, data: bytes) -> None:
-        """Writes, and waits for a slow client. Raises ConnectionError if the client has gone."""
-        transport = self.transport
-        if transport is None or transport.is_closing():
-            raise ClientConnectionResetError("the client has gone")
-        self.output_size += len(data)
-        transport.write(data)
-        await self.drain()
 
     async def drain(self) -> None:
         """Waits until the client has taken enough. Raises ConnectionError if it has gone."""

@@ -30,5 +30,5 @@ class AppRunner(web.AppRunner):
         return self.make_server(await super()._make_server())
 
     def make_server(self, plain: web.Server) -> web.Server:
-        """Returns the server to run. ``plain`` is aiohttp's own server, which calls the application."""
-        raise NotImplementedError
+        """Returns the server to run: by default ``plain``, aiohttp's own server, which calls the application."""
+        return plain

@@ -75,7 +75,8 @@ def parsed_request(
     task: asyncio.Task[None],
     loop: asyncio.AbstractEventLoop,
 ) -> ClientRequest:
-    """The request that aiohttp has read as ``message``, with its fault, whatever its version and the target's form."""
+    """Creates the request that aiohttp has read as ``message``, and checks it: see ``ClientRequest.fault``. Handles all
+    versions and all forms of the target."""
     headers: object = message.headers
     parse_failed = not isinstance(headers, CIMultiDictProxy)
     if message.version != HttpVersion11:

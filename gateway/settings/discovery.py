@@ -239,7 +239,10 @@ class DiscoverySettings(ConfigServerSettings):
         kinds.NAMES, (), "Profiles, for the Config Server and `/actuator/info`.", default_words="none"
     )
     eureka_client_enabled: bool = setting(
-        kinds.SWITCH, True, "Whether Eureka is used at all, whatever else is set.", cross_check=eureka_wanted
+        kinds.SWITCH,
+        True,
+        "Whether the gateway uses Eureka. With `false`, the other settings of Eureka have no effect.",
+        cross_check=eureka_wanted,
     )
     eureka_client_serviceurl_defaultzone: tuple[str, ...] = setting(
         kinds.HTTP_URLS,
