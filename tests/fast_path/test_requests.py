@@ -50,7 +50,7 @@ async def test_hostile_requests(usual: Pair, table: str) -> None:
 
 def is_answered_early(one: Any) -> bool:
     """Whether the gateway may answer before it has read the request's body. How much of the body has arrived by then
-    decides whether the connection stays open, with the fast path and without. ``tests/hostile/test_pipelines.py`` checks
+    decides whether the connection stays open, with the fast path and without. ``tests/hostile/test_pipelines.py`` holds
     that such an answer says so."""
     head = one.raw.lstrip(b"\r\n").partition(b"\r\n\r\n")[0].lower()
     has_body = b"\r\ncontent-length:" in head or b"\r\ntransfer-encoding:" in head
