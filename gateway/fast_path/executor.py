@@ -40,13 +40,12 @@ from gateway.middleware.resolve import RESOLVER, Resolver
 from gateway.observability.logging import ABORTED
 from gateway.observability.loop_lag import LoopLag
 from gateway.observability.spans import Admissions, TracedCalls
-from gateway.proxy.body import whole_body
+from gateway.proxy.body import RequestBody, whole_body
 from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.downloads import Downloads
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.response import (
-    AT_ONCE_BYTES,
     BufferedResponse,
     ForwardedResponse,
     first_piece,
@@ -67,7 +66,7 @@ _PLAIN_REQUEST_LINE: Final = re.compile(
     rb"(?:GET|HEAD|POST|PUT|PATCH|DELETE) "
     rb"(?!/actuator(?:[/?. ])|/api/v1/queue/(?!lineup[? ]|status[? ]))"
     rb"(?:(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*+)++/?+|/)"
-    rb"(?:\?[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*+)?+ HTTP/1\.1"
+    rb"(?:\?[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*+)?+ HTTP/1\.1\r\n"
 )
 """A request line of a plain request. Its path has only characters that no reader decodes or normalizes, so aiohttp's
 router, the gateway's resolver and the service all see the same path. Paths that are never plain are excluded here,
@@ -100,9 +99,10 @@ class FastPath:
         self._app = app
         self._resources: Resources | None = None
 
-    def may_serve(self, line: bytes) -> bool:
-        """Whether a request with this request line, without its line end, may be plain."""
-        return _PLAIN_REQUEST_LINE.fullmatch(line) is not None
+    def may_serve(self, data: bytes, max_line_bytes: int) -> bool:
+        """Whether ``data`` begins with the request line of a request that may be plain, of at most ``max_line_bytes``
+        without its line end."""
+        return _PLAIN_REQUEST_LINE.match(data, 0, max_line_bytes + 2) is not None
 
     def serve(self, connection: FastConnection, head: ParsedHead, body: bytes) -> bool:
         """Serves a whole request if it is plain: returns whether it is, with the answer written or on its way."""
@@ -139,6 +139,8 @@ class PlainCall:
 
     __slots__ = (
         "_accounted",
+        "_began",
+        "_body",
         "_client",
         "_connection",
         "_context",
@@ -146,6 +148,7 @@ class PlainCall:
         "_future",
         "_head",
         "_keep_alive",
+        "_plan",
         "_resources",
         "_spans",
         "_state_call",
@@ -153,6 +156,11 @@ class PlainCall:
         "_upstream",
         "_written",
     )
+
+    _plan: ForwardPlan
+    _body: RequestBody
+    _began: float
+    """When the request to the service was sent (``perf_counter``)."""
 
     def __init__(
         self, resources: Resources, connection: FastConnection, head: ParsedHead, data: bytes
@@ -162,11 +170,12 @@ class PlainCall:
         self._head = head
         self._data = data
         self._context: RequestContext = new_context(head, resources.configuration, resources.observers)
-        self._client = ClientSide(connection, head)
+        self._client: ClientSide | None = None
+        """The client's side, once a task needs it."""
         self._state_call: StateCall | None = None
         self._spans: TracedCalls | None = None
         self._upstream: UpstreamConnection | None = None
-        """The connection on which the head of an answer is awaited."""
+        """The connection on which an answer is awaited."""
         self._future: asyncio.Future[State] | None = None
         """The room's answer that is awaited."""
         self._task: asyncio.Task[None] | None = None
@@ -180,20 +189,17 @@ class PlainCall:
         """Decides what the middlewares before the gate decide. Returns False, with nothing changed, if the request is
         not plain."""
         try:
-            plain = self._decide()
+            if not self._decide():
+                return False
         except GatewayError as error:
-            self._step(partial(self._begin, partial(self._refuse, error)))
+            self._begin(partial(self._refuse, error))
         except MustWait:
             return False
         except Exception:
             # The middlewares will raise the same error, and answer, count and log it.
             return False
         else:
-            if not plain:
-                return False
-            self._step(partial(self._begin, self._ask_room))
-        if self._context.recorded:
-            self._resources.observers.tracer.clear_current()
+            self._begin(self._ask_room)
         return True
 
     def _decide(self) -> bool:
@@ -204,37 +210,9 @@ class PlainCall:
         if not self._is_plain():
             return False
         apply_cors(head, context)
-        limit = resources.configuration.settings.overload_lag_ms
-        check_overload(context, head.method, limit, resources.loop_lag, resources.rooms)
-        self._identify()
-        return True
-
-    def _begin(self, step: Callable[[], None]) -> None:
-        """From here on, the fast path answers. ``step``: the first one."""
-        resources, context = self._resources, self._context
-        self._connection.fast_call = self
-        begin(self._head, context, resources.configuration, resources.observers, resources.untrusted)
-        resources.observers.metrics.fast_path_request(context.label)
-        step()
-
-    def _is_plain(self) -> bool:
-        """Whether the request is for a handler that this class knows."""
-        context = self._context
-        if context.refusal is not None or context.auth != "token":
-            return False
-        self._state_call = STATE_CALLS.get(context.handler) if context.handler is not None else None
-        if self._state_call is not None:
-            return True
-        match = context.match
-        return (
-            context.handler is forward
-            and context.forward is forward_to_service
-            and match is not None
-            and match.changes.answer is None
-        )
-
-    def _identify(self) -> None:
-        resources, context, head = self._resources, self._context, self._head
+        if context.sheddable:
+            limit = resources.configuration.settings.overload_lag_ms
+            check_overload(context, head.method, limit, resources.loop_lag, resources.rooms)
         context.principal = resources.authenticator.from_cache(head.headers)
         if context.principal is None and context.target is not None:
             context.principal = resources.authenticator.identify_at_once(
@@ -244,14 +222,38 @@ class PlainCall:
                 head.headers,
                 gated=context.room is not None and not context.renews_only,
             )
+        return True
+
+    def _is_plain(self) -> bool:
+        """Whether the request is for a handler that this class knows."""
+        context = self._context
+        if context.refusal is not None or context.auth != "token":
+            return False
+        if context.handler is forward:
+            match = context.match
+            return (
+                context.forward is forward_to_service and match is not None and match.changes.answer is None
+            )
+        self._state_call = STATE_CALLS.get(context.handler) if context.handler is not None else None
+        return self._state_call is not None
+
+    def _begin(self, step: Callable[[], None]) -> None:
+        """From here on, the fast path answers. ``step``: the first one."""
+        resources, context = self._resources, self._context
+        observers = resources.observers
+        self._connection.fast_call = self
+        begin(self._head, context, resources.configuration, observers, resources.untrusted)
+        observers.metrics.fast_path_request(context.label)
+        self._step(step)
+        if context.recorded:
+            observers.tracer.clear_current()
 
     def _ask_room(self) -> None:
         """The gate, or the question of a state call."""
         resources, context = self._resources, self._context
         if self._state_call is not None:
             room = resources.rooms[room_name(context)]
-            asking = self._state_call.ask(room, caller(context))
-            self._when_answered(asking, partial(self._on_state, self._state_call))
+            self._when_answered(self._state_call.ask(room, caller(context)), self._on_state)
         elif context.room is not None and context.principal is not None:
             try:
                 entering = resources.rooms[context.room].enter(context.principal.user_id)
@@ -262,18 +264,18 @@ class PlainCall:
         else:
             self._forward()
 
-    def _when_answered(
-        self, future: asyncio.Future[State], then: Callable[[asyncio.Future[State]], None]
-    ) -> None:
+    def _when_answered(self, future: asyncio.Future[State], then: Callable[[], None]) -> None:
         self._future = future
-        future.add_done_callback(lambda done: self._step(partial(then, done)))
+        future.add_done_callback(lambda _: self._step(then))
 
-    def _on_state(self, call: StateCall, future: asyncio.Future[State]) -> None:
-        self._write(call.answer(self._context, self._resources.admissions, future.result()))
+    def _on_state(self) -> None:
+        assert self._state_call is not None and self._future is not None  # noqa: S101, PT018 - set by ``_ask_room``
+        self._write(self._state_call.answer(self._context, self._resources.admissions, self._future.result()))
 
-    def _on_place(self, future: asyncio.Future[State]) -> None:
+    def _on_place(self) -> None:
+        assert self._future is not None  # noqa: S101 - set by ``_when_answered``
         try:
-            state = future.result()
+            state = self._future.result()
         except QueueUnavailable as error:
             self._pass_unchecked(error)
         else:
@@ -291,9 +293,8 @@ class PlainCall:
         match = context.match
         assert match is not None  # noqa: S101 - see ``_is_plain``
         plan = plan_of(head, context, match, resources.configuration, resources.downloads)
-        tracer = resources.observers.tracer
-        if context.trace.sampled and tracer.records(context.trace):
-            self._spans = traced_calls(tracer, context.trace, head.method, plan)
+        if context.trace.sampled and resources.observers.tracer.records(context.trace):
+            self._spans = traced_calls(resources.observers.tracer, context.trace, head.method, plan)
             plan = plan._replace(calls=self._spans)
         length = head.headers.get(hdrs.CONTENT_LENGTH)
         body = whole_body(head.method, length, self._data, plan.body_limit)
@@ -303,60 +304,55 @@ class PlainCall:
         if upstream is None:
             self._continue_in_task(forwarder.exchange(self._request, plan, send_response, body, instance))
             return
-        complete = partial(forwarder.complete, self._request, plan, send_response, body, upstream)
+        self._plan, self._body = plan, body
         try:
-            began = forwarder.send_request(head.method, plan, body, upstream)
+            self._began = forwarder.send_request(head.method, plan, body, upstream)
         except UpstreamUnreachable:
-            self._continue_in_task(complete())
+            self._complete_in_task(upstream)
         except BaseException:
             upstream.close()
             raise
         else:
             self._upstream = upstream
-            upstream.on_head(partial(self._step, partial(self._on_head, upstream, plan, began, complete)))
+            upstream.on_answer(self._on_answer, self._on_head)
 
-    def _on_head(
-        self,
-        upstream: UpstreamConnection,
-        plan: ForwardPlan,
-        began: float,
-        complete: Callable[..., RemainingSteps],
-    ) -> None:
-        """The head of the answer has arrived, or the connection has failed."""
-        self._upstream = None
-        if not upstream.has_final_head:
-            self._continue_in_task(complete(began=began))
-            return
-        try:
-            message = upstream.head_at_hand()
-            self._resources.forwarder.record_head(plan, message, began)
-        except BaseException:
-            upstream.close()
-            raise
-        if self._connection.writing_paused or not upstream.is_body_at_hand(AT_ONCE_BYTES):
-            self._continue_in_task(complete(began=began, message=message))
-        else:
-            self._pass_on(upstream, plan, message)
+    def _on_answer(self, message: RawResponseMessage, body: bytes) -> None:
+        """The whole answer has arrived."""
+        self._step(partial(self._pass_on, message, body))
 
-    def _pass_on(self, upstream: UpstreamConnection, plan: ForwardPlan, message: RawResponseMessage) -> None:
+    def _on_head(self) -> None:
+        """The head of the answer has arrived, and not all of it; or the connection has failed."""
+        self._step(self._pass_on_in_task)
+
+    def _pass_on(self, message: RawResponseMessage, data: bytes) -> None:
         """Writes an answer that is complete."""
+        upstream, plan = self._upstream, self._plan
+        assert upstream is not None  # noqa: S101 - set by ``_forward``
+        self._upstream = None
+        connection = self._connection
+        transport = connection.transport
         try:
+            self._resources.forwarder.record_head(plan, message, self._began)
             answer = head_for(
-                message, plan, method=self._head.method, http11=True, keep_alive=self._client.keep_alive
+                message, plan, method=self._head.method, http11=True, keep_alive=self._may_stay_open()
             )
-            data, _ = (b"", True) if answer.bodiless else upstream.read_arrived()
+            if answer.bodiless:
+                data = b""
+            open_ = transport is not None and not transport.is_closing()
+            if transport is not None and open_:
+                self._written = True
+                transport.write(first_piece(answer, data, ended=True))
         except BaseException:
             upstream.close()
             raise
-        transport = self._connection.transport
-        open_ = transport is not None and not transport.is_closing()
-        if transport is not None and open_:
-            self._written = True
-            transport.write(first_piece(answer, data, ended=True))
         upstream.release()
         if self._spans is not None:
             self._spans.done(True)
         self._finish(answer.status, len(data), "", keep_alive=answer.keep_alive and open_)
+
+    def _may_stay_open(self) -> bool:
+        """Whether another request will be read after this one, as far as is known now."""
+        return self._head.keep_alive and self._connection.may_stay_open()
 
     # -- in a task -----------------------------------------------------------------------------------------
 
@@ -364,7 +360,20 @@ class PlainCall:
     def _request(self) -> web.BaseRequest:
         """The client's side, in the type that the forwarder asks for. It reads no more of it than ``ClientSide`` has,
         because the body has arrived."""
+        if self._client is None:
+            self._client = ClientSide(self._connection, self._head)
         return cast(web.BaseRequest, self._client)
+
+    def _pass_on_in_task(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        assert upstream is not None  # noqa: S101 - set by ``_forward``
+        self._complete_in_task(upstream, began=self._began)
+
+    def _complete_in_task(self, upstream: UpstreamConnection, began: float | None = None) -> None:
+        rest = self._resources.forwarder.complete(
+            self._request, self._plan, send_response, self._body, upstream, began=began
+        )
+        self._continue_in_task(rest)
 
     def _continue_in_task(self, rest: RemainingSteps) -> None:
         """Continues in a task."""
@@ -377,7 +386,7 @@ class PlainCall:
             self._step(partial(self._refuse, error))
         except asyncio.CancelledError:
             # The client has gone.
-            started = self._client.started_response
+            started = self._started_response
             if self._spans is not None:
                 self._spans.done(False)
             if started is None:
@@ -395,13 +404,17 @@ class PlainCall:
             end = getattr(response, "end", "")
             self._finish(response.status, response.body_length, end, keep_alive=bool(response.keep_alive))
 
+    @property
+    def _started_response(self) -> web.StreamResponse | None:
+        """The answer of a service that is being written, if any."""
+        return None if self._client is None else self._client.started_response
+
     # -- answers -------------------------------------------------------------------------------------------
 
     def _step(self, step: Callable[[], None]) -> None:
         """Takes a step, unless the client has gone, and turns its errors into answers."""
         if self._accounted:
             return
-        self._future = None
         try:
             try:
                 step()
@@ -417,7 +430,7 @@ class PlainCall:
         log.error(
             "%s %s failed, trace %s", self._head.method, context.label, context.trace_id, exc_info=error
         )
-        if not (self._written or self._client.started_response is not None):
+        if not (self._written or self._started_response is not None):
             try:
                 self._refuse(GatewayError())
             except Exception:
@@ -443,7 +456,7 @@ class PlainCall:
             self._finish(CLIENT_GONE, 0, ABORTED, keep_alive=False)
             return
         answer.headers.setdefault("Server", SERVER_NAME)
-        keep_alive = answer.keep_alive is None and self._client.keep_alive
+        keep_alive = answer.keep_alive is None and self._may_stay_open()
         bodiless = method == hdrs.METH_HEAD
         data = answer.serialized(keep_alive=keep_alive, bodiless=bodiless)
         self._written = True
@@ -456,6 +469,8 @@ class PlainCall:
         if self._accounted:
             return
         self._accounted = True
+        # The question's callback refers to this call.
+        self._future = None
         observers = self._resources.observers
         observers.metrics.in_progress -= 1
         account(observers, self._head.method, self._context, status, size, end)
@@ -473,7 +488,7 @@ class PlainCall:
         """The client has taken most of what waited for it."""
         if self._accounted:
             self._end_call()
-        else:
+        elif self._client is not None:
             self._client.resume()
 
     def client_gone(self) -> None:
@@ -489,6 +504,7 @@ class PlainCall:
             self._upstream.close()
         if self._spans is not None:
             self._spans.done(False)
+        future = self._future
         self._finish(CLIENT_GONE, 0, ABORTED, keep_alive=False)
-        if self._future is not None:
-            self._future.cancel()
+        if future is not None:
+            future.cancel()

@@ -103,6 +103,8 @@ class LineWriter:
         self._notice = notice
         self._lines: deque[str] = deque()
         self._wake = threading.Event()
+        self._awake = False
+        """Whether the event is set; cheaper to read than the event."""
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._too_many = 0
@@ -115,7 +117,8 @@ class LineWriter:
             self._too_many += 1
             return
         self._lines.append(line)
-        if not self._wake.is_set():
+        if not self._awake:
+            self._awake = True
             self._wake.set()
 
     def close(self, patience: float = 2.0) -> None:
@@ -130,9 +133,10 @@ class LineWriter:
         while True:
             self._wake.wait()
             closing = self._closing.wait(COLLECT_SECONDS)
-            # Cleared before the lines are taken: a line that arrives in between wakes the thread once more than needed,
-            # but no line is missed.
+            # Cleared before the lines are taken, the event first: a line that arrives in between wakes the thread once
+            # more than needed, but no line is missed.
             self._wake.clear()
+            self._awake = False
             lines = [self._lines.popleft() for _ in range(len(self._lines))]
             count, too_many, failed = len(lines), self._too_many, self._failed
             if too_many > told:

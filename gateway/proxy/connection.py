@@ -8,9 +8,8 @@ and most of the cost. ``_aiohttp`` lists the private names of aiohttp that this 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, Protocol
 
 from aiohttp import ClientConnectionError, ClientError, ClientOSError, hdrs
 from aiohttp.connector import Connection
@@ -19,6 +18,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, EofStream, StreamReader
 
 from gateway.errors import UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy._aiohttp import ClientProtocol
+from gateway.proxy.load_balancer import UpstreamBase
 from gateway.proxy.strict_parsing import (
     MAX_HEAD_BYTES,
     MAX_LINE_BYTES,
@@ -27,6 +27,7 @@ from gateway.proxy.strict_parsing import (
     head_end,
     is_unambiguous,
 )
+from gateway.proxy.whole_answers import WholeAnswerParser, whole_answer_end
 from gateway.server.deadlines import Deadlines
 from gateway.server.socket_buffer import is_readable, over_tls, read_remaining
 
@@ -41,8 +42,6 @@ _CONNECTION_ERRORS = (ClientError, HttpProcessingError, OSError, EofStream)
 
 _HEAD_END = b"\r\n\r\n"
 _BODILESS = frozenset({204, 304})
-_BODILESS_BYTES = frozenset({b"204", b"304"})
-_LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?([0-9]{1,9})\r\n")
 _UNKNOWN_LENGTH = -1
 # A parser that was paused stops once more when resumed, and may still hold back data from the time of the pause.
 _RESUME_ATTEMPTS = 2
@@ -56,6 +55,13 @@ class UpstreamProtocol(ClientProtocol):
     """
 
     served = False
+    base: UpstreamBase
+    """The instance at the other end."""
+    authority = b""
+    """The instance's ``Host``."""
+    over_tls = False
+    on_whole_answer: Callable[[RawResponseMessage, bytes], None] | None = None
+    """Called with head and body, instead of ``on_first_head``, if the expected answer arrives as a whole."""
     on_first_head: Callable[[], None] | None = None
     """Called once, when the first head of the expected answer has arrived or the connection has failed."""
     first_status: int | None = None
@@ -64,27 +70,44 @@ class UpstreamProtocol(ClientProtocol):
     _unbounded = False
     _waiting = b""
     """Bytes of many small chunks that are read in the next iteration of the loop."""
+    _untouched = False
+    """Whether an answer is expected and nothing of it has arrived."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, whole_answers: WholeAnswerParser | None = None
+    ) -> None:
+        super().__init__(loop)
+        self._whole_answers = whole_answers
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is open."""
+        super().connection_made(transport)
+        self.over_tls = over_tls(transport)
 
     def expect_response(self, *, body_follows: bool) -> None:
         """Expects an answer next; ``body_follows`` is false for HEAD."""
         self._body_follows = body_follows
-        self._parser_done = False
-        """Whether the parser accepts nothing after the last head, which was an interim one."""
+        self._untouched = True
         self._left: int | None = None
         """Bytes of the body still to come: None within a head, ``_UNKNOWN_LENGTH`` if only the body itself shows its
         end."""
-        self._carry = self._end = b""
+        self._waiting = self._end = b""
+        self.first_status = None
+        self.on_whole_answer = self.on_first_head = None
+
+    def _begin_parsing(self) -> None:
+        """The first bytes of an answer have come, which are not a whole answer."""
+        self._untouched = False
+        self._carry = b""
         self._head: list[bytes] = []
         """The parts of the current head so far."""
         self._head_bytes = 0
         self._chunks: ChunkChecker | None = None
-        self._waiting = b""
-        self.first_status = None
-        self.on_first_head = None
         self._renew_parser()
 
     def _renew_parser(self) -> None:
         self._parser_done = False
+        """Whether the parser accepts nothing after the last head, which was an interim one."""
         self.set_response_params(
             skip_payload=not self._body_follows,
             read_until_eof=True,
@@ -167,12 +190,37 @@ class UpstreamProtocol(ClientProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parses the incoming bytes that belong to the answer."""
+        whole = self.on_whole_answer
+        if whole is not None:
+            self.on_whole_answer = None
+            answer = self._read_whole(data)
+            if answer is not None:
+                self.on_first_head = None
+                whole(*answer)
+                return
+        if self._untouched and data:
+            self._begin_parsing()
         if self._waiting and data:
             self._waiting += data
             self._pause_transport()
             return
         self._receive(data)
         self.notify()
+
+    def _read_whole(self, data: bytes) -> tuple[RawResponseMessage, bytes] | None:
+        """The expected answer if ``data`` is all of it; otherwise None, with nothing taken."""
+        if (
+            self._whole_answers is None
+            or not (self._untouched and self._body_follows)
+            or self.fault is not None
+        ):
+            return None
+        answer = self._whole_answers.read(data)
+        if answer is not None:
+            self._untouched = False
+            self._left = 0
+            self.first_status = answer[0].code
+        return answer
 
     def notify(self) -> None:
         """Calls the listener if what it waits for has happened."""
@@ -188,7 +236,8 @@ class UpstreamProtocol(ClientProtocol):
         while data and self._left is None and self.fault is None:
             begun = bool(self._carry)
             end = self._head_end(data)
-            if not begun and end != len(data) and self._is_complete_response(data, end):
+            if self._body_follows and not begun and end != len(data) and whole_answer_end(data) == end:
+                # Most answers are whole, and parsing them at once is cheaper.
                 self._head = [data]
                 super().data_received(data)
                 return
@@ -243,22 +292,14 @@ class UpstreamProtocol(ClientProtocol):
         if self.transport is not None and not self.transport.is_closing():
             self.transport.pause_reading()
 
+    def stop_parsing(self) -> None:
+        """Expects no answer any more. Further bytes are only kept, and the connection must then not be used again."""
+        self._untouched = False
+        self.drop_parser()
+
     def drop_waiting(self) -> None:
         """Drops what has arrived and was not read: nothing more of the answer is wanted."""
         self._waiting = b""
-
-    def _is_complete_response(self, data: bytes, end: int) -> bool:
-        """Whether ``data`` is exactly one answer with the head up to ``end``. Most answers are, and parsing them at
-        once is cheaper. When in doubt, False."""
-        if (
-            not self._body_follows
-            or data[9:12] in _BODILESS_BYTES
-            or data[9:10] == b"1"
-            or data[:5] != b"HTTP/"
-        ):
-            return False
-        length = _LENGTH.search(data, 0, end)
-        return length is not None and end + int(length[1]) == len(data)
 
     def _head_end(self, data: bytes) -> int:
         """The position in ``data`` after the end of the head, or the length of ``data`` if the head does not end in
@@ -283,6 +324,7 @@ class UpstreamProtocol(ClientProtocol):
         closes while the client still sends."""
         # The listener is called last: until then the connection does not say that it is closed.
         listener, self.on_first_head = self.on_first_head, None
+        self.on_whole_answer = None
         if exc is not None:
             self.read_remaining_bytes()
         else:
@@ -323,10 +365,22 @@ class UpstreamProtocol(ClientProtocol):
             body.set_exception(exc)
 
 
+class ConnectionOwner(Protocol):
+    """The pool that a connection belongs to."""
+
+    deadlines: Deadlines
+
+    def take_back(self, connection: Connection, protocol: UpstreamProtocol, /) -> None:
+        """The connection can serve again."""
+
+    def linger(self, transport: asyncio.Transport, seconds: float, /) -> None:
+        """Makes sure that a closing connection has ended after so many seconds."""
+
+
 class UpstreamConnection:
     """One request and its answer on one connection; ends with ``release`` or ``close``.
 
-    ``authority`` is the ``Host`` of the instance. ``reused``: the connection carried an answer before, and the upstream
+    ``reused``: the connection carried an answer before, and the upstream
     may have closed it since. ``answered``: a final head has been read. ``lost_before_response``: the connection ended
     before the first byte of an answer.
     """
@@ -334,43 +388,28 @@ class UpstreamConnection:
     __slots__ = (
         "_body",
         "_connection",
-        "_deadlines",
         "_head_received",
-        "_linger",
-        "_over_tls",
+        "_on_whole",
+        "_owner",
         "_protocol",
-        "_return_to_pool",
         "_until_close",
         "answered",
-        "authority",
         "lost_before_response",
         "reused",
     )
 
-    def __init__(
-        self,
-        connection: Connection,
-        protocol: UpstreamProtocol,
-        authority: bytes,
-        deadlines: Deadlines,
-        return_to_pool: Callable[[Connection], None],
-        linger: Callable[[asyncio.Transport, float], None],
-    ) -> None:
-        """``return_to_pool`` takes the connection back when it can serve again. ``linger`` makes sure that a closing
-        connection has ended after the given seconds."""
+    def __init__(self, connection: Connection, protocol: UpstreamProtocol, owner: ConnectionOwner) -> None:
         self._connection: Connection | None = connection
         self._protocol = protocol
-        self._deadlines = deadlines
-        self._return_to_pool = return_to_pool
-        self._linger = linger
+        self._owner = owner
         self._body: StreamReader = EMPTY_PAYLOAD
-        self._until_close = False
-        self._head_received = False
-        self._over_tls = over_tls(protocol.transport)
-        self.authority = authority
         self.reused = protocol.served
-        self.answered = False
-        self.lost_before_response = False
+        self._until_close = self._head_received = self.answered = self.lost_before_response = False
+
+    @property
+    def authority(self) -> bytes:
+        """The ``Host`` of the instance."""
+        return self._protocol.authority
 
     def begin(self, *, body_follows: bool) -> None:
         """Prepares to read one answer; ``body_follows`` is false for HEAD. Call before ``send``."""
@@ -388,14 +427,14 @@ class UpstreamConnection:
 
     def split(self, data: bytes) -> Sequence[bytes]:
         """``data`` in pieces. Send them one at a time, each after ``read_early_response``."""
-        if not self._over_tls or len(data) <= _TLS_PIECE_BYTES:
+        if not self._protocol.over_tls or len(data) <= _TLS_PIECE_BYTES:
             return (data,)
         return [data[at : at + _TLS_PIECE_BYTES] for at in range(0, len(data), _TLS_PIECE_BYTES)]
 
     async def read_early_response(self) -> None:
         """Lets the loop read an early answer before a write, if a failed write would lose it."""
         transport = self._protocol.transport
-        if self._over_tls and transport is not None:
+        if self._protocol.over_tls and transport is not None:
             for _ in range(_TLS_ITERATIONS):
                 if not is_readable(transport):
                     return
@@ -419,7 +458,7 @@ class UpstreamConnection:
     def start_deadline(self, seconds: float) -> None:
         """Makes ``read_head`` fail with UpstreamTimeout after ``seconds``, unless the head is already there."""
         if not self.answered:
-            self._deadlines.set(self, seconds, self._timed_out)
+            self._owner.deadlines.set(self, seconds, self._timed_out)
 
     def _timed_out(self) -> None:
         self.fail(UpstreamTimeout("response"))
@@ -429,32 +468,20 @@ class UpstreamConnection:
         self._protocol.set_exception(error)
         self._protocol.notify()
 
-    def on_head(self, call: Callable[[], None]) -> None:
-        """Calls ``call`` once, when the next head can be read without waiting, or reading it fails. Use it after
-        ``send``, instead of waiting in ``read_head``."""
-        self._protocol.on_first_head = call
-        self._protocol.notify()
+    def on_answer(self, whole: Callable[[RawResponseMessage, bytes], None], call: Callable[[], None]) -> None:
+        """Calls ``whole`` with head and body if the answer is short and arrives in one read. Then all of it has been
+        read, and ``release`` comes next. Otherwise calls ``call`` once, when the next head can be read without waiting,
+        or reading it fails. Use it after ``send``, instead of waiting in ``read_head``."""
+        protocol = self._protocol
+        self._on_whole = whole
+        protocol.on_whole_answer = self._take_whole
+        protocol.on_first_head = call
+        protocol.notify()
 
-    @property
-    def has_final_head(self) -> bool:
-        """Whether ``head_at_hand`` may be called: the answer began with a final head, and nothing failed."""
-        status = self._protocol.first_status
-        return status is not None and status >= 200 and self._protocol.fault is None
-
-    def head_at_hand(self) -> RawResponseMessage:
-        """The result of ``read_head`` if ``has_final_head``."""
-        reading = self.read_head()
-        try:
-            reading.send(None)
-        except StopIteration as done:
-            return cast(RawResponseMessage, done.value)
-        reading.close()
-        raise RuntimeError("there is no head to read")
-
-    def is_body_at_hand(self, most: int) -> bool:
-        """Whether the whole body has arrived and is shorter than ``most`` bytes, or reading it will fail."""
-        body = self._body
-        return body.exception() is not None or (body.is_eof() and body.total_bytes < most)
+    def _take_whole(self, message: RawResponseMessage, body: bytes) -> None:
+        self._head_received = self.answered = True
+        self._owner.deadlines.drop(self)
+        self._on_whole(message, body)
 
     async def read_head(self) -> RawResponseMessage:
         """Returns the next head, interim ones (1xx) included.
@@ -471,7 +498,7 @@ class UpstreamConnection:
         self._head_received = True
         if message.code >= 200:
             self.answered = True
-            self._deadlines.drop(self)
+            self._owner.deadlines.drop(self)
             self._until_close = (
                 message.should_close and not message.chunked and "Content-Length" not in message.headers
             )
@@ -521,14 +548,14 @@ class UpstreamConnection:
         """Leaves HTTP: the bytes after the 101 and all later ones go to ``reader``, as with aiohttp's own WebSocket
         reader. After this, call only ``close_gracefully`` or ``close``."""
         self.answered = True
-        self._deadlines.drop(self)
+        self._owner.deadlines.drop(self)
         self._protocol.set_parser(reader, None)
 
     def close_gracefully(self, seconds: float) -> None:
         """Ends the connection once the upstream has taken what was sent, or after ``seconds``."""
         transport = self._protocol.transport
         if transport is not None and transport.get_write_buffer_size():
-            self._linger(transport, seconds)
+            self._owner.linger(transport, seconds)
         self._end()
 
     def release(self) -> None:
@@ -541,8 +568,8 @@ class UpstreamConnection:
         self._protocol.served = True
         # Without a parser, unrequested bytes from an idle upstream are kept aside, and ``should_close`` sees them. With
         # the old parser they would become the answer to another client's request.
-        self._protocol.drop_parser()
-        self._return_to_pool(self._connection)
+        self._protocol.stop_parsing()
+        self._owner.take_back(self._connection, self._protocol)
         self._connection = None
 
     def close(self) -> None:
@@ -555,7 +582,7 @@ class UpstreamConnection:
 
     def _end(self) -> None:
         if self._connection is not None:
-            self._deadlines.drop(self)
+            self._owner.deadlines.drop(self)
             self._protocol.drop_waiting()
             self._connection.close()
             self._connection = None

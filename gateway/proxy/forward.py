@@ -140,16 +140,14 @@ class Forwarder:
         connection: UpstreamConnection,
         *,
         began: float | None = None,
-        message: RawResponseMessage | None = None,
     ) -> ForwardedResponse | BufferedResponse:
         """Takes the steps that remain, and at the end releases or closes ``connection``. ``began``: the result of
-        ``send_request``, if the request has been sent; ``message``: the head of the answer, if it has been read."""
+        ``send_request``, if the request has been sent."""
         try:
             try:
                 if began is None:
                     began = self.send_request(request.method, plan, body, connection)
-                if message is None:
-                    message = await self._read_final_head(request, plan, connection, began)
+                message = await self._read_final_head(request, plan, connection, began)
             except UpstreamUnreachable:
                 # An idle connection may have been closed while the request was being sent on it.
                 again = connection.reused and connection.lost_before_response and not body.streamed

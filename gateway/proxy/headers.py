@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import NamedTuple
 
 from gateway.errors import BadRequest, UpstreamUnreachable
@@ -125,13 +126,17 @@ def upstream_headers(
     kept = [] if upstream_host is None else [(b"Host", upstream_host)]
     named: set[bytes] = set()
     for field in raw_headers:
-        name = field[0].translate(_FOLD)
-        if name in _STRIPPED_FROM_REQUESTS:
-            if name == b"connection":
-                named |= _options(field[1])
-            elif passed_through and name in passed_through and field[0].lower() == name:
+        name = _special_names.get(field[0])
+        if name is None:
+            name = _special_name(field[0])
+        if not name:
+            kept.append(field)
+        elif name == b"connection":
+            named |= _options(field[1])
+        elif name in _STRIPPED_FROM_REQUESTS:
+            if passed_through and name in passed_through and field[0].lower() == name:
                 kept.append(field)
-        elif not name.startswith(b"x-forwarded-") or (peer_trusted and field[0].lower() == name):
+        elif peer_trusted and field[0].lower() == name:
             kept.append(field)
     named -= _CONNECTION_OPTIONS
     if named:
@@ -145,6 +150,20 @@ def upstream_headers(
     kept += forwarded_headers(client_origin, forwarded_fields)
     kept += extra
     return kept
+
+
+# Names of clients' headers, as sent → the folded name if the gateway treats the header specially, else empty.
+_special_names: dict[bytes, bytes] = {}
+
+
+def _special_name(name: bytes) -> bytes:
+    folded = fold(name)
+    special = folded if folded in _STRIPPED_FROM_REQUESTS or folded.startswith(b"x-forwarded-") else b""
+    if len(name) <= _MAX_CACHED_NAME_LENGTH:
+        if len(_special_names) >= _MAX_CACHED_NAMES:
+            _special_names.clear()
+        _special_names[name] = special
+    return special
 
 
 @lru_cache(maxsize=64)
@@ -210,16 +229,16 @@ def names_of(fields: RawHeaders) -> list[bytes]:
 
 # Services' header names, as sent and in lower case. There are few of them. Invented names only empty this cache.
 _lowered_names: dict[bytes, bytes] = {}
-_MAX_LOWERED_NAMES = 1024
-_MAX_LOWERED_NAME_LENGTH = 64
+_MAX_CACHED_NAMES = 1024
+_MAX_CACHED_NAME_LENGTH = 64
 
 
 def _lower_name(name: bytes) -> bytes:
     if _TOKEN.fullmatch(name) is None:
         raise UpstreamUnreachable("the name of a header is malformed")
     lowered = name.lower()
-    if len(name) <= _MAX_LOWERED_NAME_LENGTH:
-        if len(_lowered_names) >= _MAX_LOWERED_NAMES:
+    if len(name) <= _MAX_CACHED_NAME_LENGTH:
+        if len(_lowered_names) >= _MAX_CACHED_NAMES:
             _lowered_names.clear()
         _lowered_names[name] = lowered
     return lowered
@@ -242,19 +261,35 @@ def request_head(
     line = f"{method} {target} HTTP/1.1".encode("utf-8", "surrogateescape")
     if line.count(b" ") != 2 or not (target[:1] == "/" or target == "*"):
         raise BadRequest("the target can't be sent on")
-    fields = [b": ".join(field) for field in headers if field[0].lower() not in _REGENERATED]
     host = authority
-    if len(fields) != len(headers):
+    if not _sent_names.issuperset(map(_NAME, headers)):
         for name, value in headers:
             if name.lower() == b"host":
                 host = value
-    lines = [line, b"Host: " + host, *fields]
+        headers = [field for field in headers if not _is_regenerated(field[0])]
+    lines = [line, b"Host: " + host, *map(b": ".join, headers)]
     if framing:
         lines += framing.split(b"\r\n")
     head = _join_head(lines)
     if not head:
         raise BadRequest("a control character in the head")
     return head
+
+
+# Names of clients' headers, as sent, that are not written anew. There are few of them. Invented names only empty this
+# cache.
+_sent_names: set[bytes] = set()
+_NAME = itemgetter(0)
+
+
+def _is_regenerated(name: bytes) -> bool:
+    if name.lower() in _REGENERATED:
+        return True
+    if len(name) <= _MAX_CACHED_NAME_LENGTH:
+        if len(_sent_names) >= _MAX_CACHED_NAMES:
+            _sent_names.clear()
+        _sent_names.add(name)
+    return False
 
 
 def response_head(status: int, reason: str, fields: Iterable[tuple[bytes, bytes]], framing: bytes) -> bytes:

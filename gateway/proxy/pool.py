@@ -7,10 +7,9 @@ import errno
 import math
 from functools import cached_property, lru_cache, partial
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, cast
 
 from aiohttp import ClientError, ClientTimeout, TCPConnector
-from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ClientRequest, ConnectionKey
 from aiohttp.connector import Connection
 from yarl import URL
@@ -19,6 +18,7 @@ from gateway.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy._aiohttp import acquired_transports, make_connector
 from gateway.proxy.connection import UpstreamConnection, UpstreamProtocol, abort_if_unsent
 from gateway.proxy.load_balancer import UpstreamBase
+from gateway.proxy.whole_answers import WholeAnswerParser
 from gateway.server.deadlines import Deadlines
 
 IDLE_SECONDS: Final = 4.0
@@ -64,14 +64,14 @@ class UpstreamPool:
         self.set_idle_seconds(idle)
         # Bounded, because a registry's instances come and go.
         self._target = lru_cache(maxsize=1024)(_target)
-        self._idle: dict[UpstreamBase, list[tuple[Connection, float]]] = {}
+        self._idle: dict[UpstreamBase, list[tuple[Connection, UpstreamProtocol, float]]] = {}
         self._closer: asyncio.TimerHandle | None = None
         self._lingering: set[asyncio.Transport] = set()
         """Connections that are closing, for as long as the upstream may take."""
 
     async def __aenter__(self) -> Self:
         self._connector = self._make_connector()
-        self._deadlines = Deadlines()
+        self.deadlines = Deadlines()
         self._loop = asyncio.get_running_loop()
         return self
 
@@ -79,7 +79,7 @@ class UpstreamPool:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._target.cache_clear()
-        self._deadlines.close()
+        self.deadlines.close()
         if self._closer is not None:
             self._closer.cancel()
         self._close_idle(before=math.inf)
@@ -95,8 +95,10 @@ class UpstreamPool:
         self._check_seconds = max(idle / 4, 0.02)
 
     def _make_connector(self) -> TCPConnector:
+        loop = asyncio.get_running_loop()
         return make_connector(
-            partial(UpstreamProtocol, loop=asyncio.get_running_loop()), dns_seconds=_DNS_SECONDS
+            partial(UpstreamProtocol, loop=loop, whole_answers=WholeAnswerParser(loop)),
+            dns_seconds=_DNS_SECONDS,
         )
 
     async def connect(self, base: UpstreamBase, seconds: float, *, fresh: bool = False) -> UpstreamConnection:
@@ -113,46 +115,47 @@ class UpstreamPool:
             raise ConnectFailed(UpstreamTimeout("connect"), instance_failed=True) from exc
         except (ClientError, OSError, UnicodeError) as exc:  # UnicodeError: a name that can't be looked up
             raise _connect_failed(exc) from exc
-        return self._taken(base, connection)
+        protocol = cast(UpstreamProtocol, connection.protocol)
+        protocol.base = base
+        protocol.authority = self._target(base).authority
+        return UpstreamConnection(connection, protocol, self)
 
     def idle(self, base: UpstreamBase) -> UpstreamConnection | None:
         """The idle connection to ``base`` that was used last; None if there is none that can be used."""
         idle = self._idle.get(base)
-        now = self._loop.time()
-        while idle:
-            connection, since = idle.pop()
-            protocol = connection.protocol
-            if protocol is not None and _usable(protocol) and now - since < self._idle_seconds:
-                return self._taken(base, connection)
-            connection.close()
+        if idle:
+            now = self._loop.time()
+            while idle:
+                connection, protocol, since = idle.pop()
+                if _usable(protocol) and now - since < self._idle_seconds:
+                    return UpstreamConnection(connection, protocol, self)
+                connection.close()
         return None
 
-    def _taken(self, base: UpstreamBase, connection: Connection) -> UpstreamConnection:
-        protocol: UpstreamProtocol = connection.protocol  # type: ignore[assignment]
-        authority = self._target(base).authority
-        return_to_pool = partial(self._return_to_pool, base)
-        return UpstreamConnection(
-            connection, protocol, authority, self._deadlines, return_to_pool, self._linger
-        )
-
-    def _return_to_pool(self, base: UpstreamBase, connection: Connection) -> None:
+    def take_back(self, connection: Connection, protocol: UpstreamProtocol) -> None:
         """Keeps a connection that can be used again, for a limited time."""
         if not self._idle_seconds:
             connection.close()
             return
-        loop = asyncio.get_running_loop()
-        self._idle.setdefault(base, []).append((connection, loop.time()))
+        loop = self._loop
+        entry = connection, protocol, loop.time()
+        idle = self._idle.get(protocol.base)
+        if idle is None:
+            self._idle[protocol.base] = [entry]
+        else:
+            idle.append(entry)
         if self._closer is None:
             self._closer = loop.call_later(self._check_seconds, self._close_expired)
 
-    def _linger(self, transport: asyncio.Transport, seconds: float) -> None:
+    def linger(self, transport: asyncio.Transport, seconds: float) -> None:
+        """Makes sure that a closing connection has ended after so many seconds."""
         self._lingering.add(transport)
 
         def ended() -> None:
             self._lingering.discard(transport)
             abort_if_unsent(transport)
 
-        self._deadlines.set(transport, seconds, ended)
+        self.deadlines.set(transport, seconds, ended)
 
     def _close_expired(self) -> None:
         loop = asyncio.get_running_loop()
@@ -164,10 +167,9 @@ class UpstreamPool:
         closed."""
         for base, idle in list(self._idle.items()):
             kept = []
-            for connection, since in idle:
-                protocol = connection.protocol
-                if since >= before and protocol is not None and _usable(protocol):
-                    kept.append((connection, since))
+            for connection, protocol, since in idle:
+                if since >= before and _usable(protocol):
+                    kept.append((connection, protocol, since))
                 else:
                     connection.close()
             if kept:
@@ -176,9 +178,10 @@ class UpstreamPool:
                 del self._idle[base]
 
 
-def _usable(protocol: ResponseHandler) -> bool:
+def _usable(protocol: UpstreamProtocol) -> bool:
     """Whether a request may be sent. For a moment, a closing connection does not report ``should_close`` yet."""
-    return protocol.is_connected() and not protocol.should_close
+    transport = protocol.transport
+    return transport is not None and not (transport.is_closing() or protocol.should_close)
 
 
 def _connect_failed(exc: ClientError | OSError | UnicodeError) -> ConnectFailed:

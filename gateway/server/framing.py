@@ -63,12 +63,19 @@ def head_error(head: MessageHead) -> str | None:
     elif hosts or head.version != HttpVersion10:
         # HTTP/1.0 has no Host, and load balancers' default checks use HTTP/1.0.
         return "there must be exactly one Host"
-    if sum(value.count(",") for value in headers.getall(hdrs.CONNECTION, ())) >= MAX_CONNECTION_OPTIONS:
-        return "Connection has too many members"
-    lengths = headers.getall(hdrs.CONTENT_LENGTH, ())
-    codings = headers.getall(hdrs.TRANSFER_ENCODING, ())
-    if not (lengths or codings):
-        return None
+    if hdrs.CONNECTION in headers:
+        options = sum(value.count(",") for value in headers.getall(hdrs.CONNECTION))
+        if options >= MAX_CONNECTION_OPTIONS:
+            return "Connection has too many members"
+    if hdrs.CONTENT_LENGTH in headers or hdrs.TRANSFER_ENCODING in headers:
+        return _length_error(head)
+    return None
+
+
+def _length_error(head: MessageHead) -> str | None:
+    """``head_error`` for what the head says of its body."""
+    lengths = head.headers.getall(hdrs.CONTENT_LENGTH, ())
+    codings = head.headers.getall(hdrs.TRANSFER_ENCODING, ())
     if len(lengths) + len(codings) > 1:
         return "the length of the body is given twice"
     if lengths and _LENGTH.fullmatch(lengths[0]) is None:
@@ -475,18 +482,16 @@ class BodyReader:
 
 
 def whole_request(data: bytes, most_head: int, most_body: int) -> int:
-    """The length of the head, if ``data`` is exactly one request with a plain request line whose body, if it has one,
-    is not chunked; else 0. ``most_head`` and ``most_body`` are bytes."""
-    end = data.find(HEAD_END) + len(HEAD_END)
-    if (
-        not len(HEAD_END) <= end <= most_head
-        or len(data) - end > most_body
-        or _PLAIN_REQUEST_LINE.match(data) is None
-    ):
+    """The length of the head, if ``data``, which begins with a plain request line, is exactly one request whose body,
+    if it has one, is not chunked; else 0. ``most_head`` and ``most_body`` are bytes."""
+    size = len(data)
+    end = data.find(HEAD_END) + 4
+    if end < 4 or end > most_head or size - end > most_body:
         return 0
-    framing = framing_of(data if end == len(data) else data[:end])
-    whole = not (framing.fault or framing.chunked) and framing.length == len(data) - end
-    return end if whole else 0
+    framing = framing_of(data if end == size else data[:end])
+    if framing is _NO_BODY:
+        return end if end == size else 0
+    return 0 if framing.fault or framing.chunked or framing.length != size - end else end
 
 
 def is_single_head(data: bytes, limit: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Protocol
 
-from aiohttp import HttpVersion, web
+from aiohttp import HttpVersion, HttpVersion11, web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpRequestParser, RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
@@ -81,8 +81,8 @@ class HeadParser:
         self._parser: HttpRequestParser | None = None
 
     def read_whole(self, data: bytes, remote: str | None) -> tuple[ParsedHead, bytes] | None:
-        """The parsed head and the body of ``data``, if that is exactly one request with a plain request line, with a
-        body of at most ``MAX_DROPPED_BODY_BYTES`` that is not chunked; otherwise as ``parse``."""
+        """The parsed head and the body of ``data``, which begins with a plain request line, if that is exactly one
+        request with a body of at most ``MAX_DROPPED_BODY_BYTES`` that is not chunked; otherwise as ``parse``."""
         end = whole_request(data, self._limits.head_bytes, MAX_DROPPED_BODY_BYTES)
         if not end:
             return None
@@ -112,21 +112,22 @@ class HeadParser:
         except (HttpProcessingError, ValueError, IndexError):
             self._parser = None
             return None
-        if len(messages) != 1 or upgraded or not _holds(messages[0][1], body):
-            # The parser could not tell later heads from the rest of this one.
-            self._parser = None
-            return None
-        if messages[0][0].should_close:
-            # After a request that is the last of its connection, the parser refuses all others.
-            self._parser = None
-        message = with_host(messages[0][0])
-        return ParsedHead(message, remote) if head_error(message) is None else None
+        if len(messages) == 1 and not upgraded:
+            message, payload = messages[0]
+            if _holds(payload, body) if body else payload is EMPTY_PAYLOAD:
+                if message.should_close:
+                    # After a request that is the last of its connection, the parser refuses all others.
+                    self._parser = None
+                if message.version != HttpVersion11:
+                    message = with_host(message)
+                return ParsedHead(message, remote) if head_error(message) is None else None
+        # The parser could not tell later heads from the rest of this one.
+        self._parser = None
+        return None
 
 
 def _holds(payload: StreamReader, body: bytes) -> bool:
     """Whether the parser has taken exactly this body."""
-    if not body:
-        return payload is EMPTY_PAYLOAD
     return payload.is_eof() and payload.exception() is None and payload.read_nowait() == body
 
 

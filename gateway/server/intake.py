@@ -95,8 +95,7 @@ class Intake(asyncio.Protocol, ABC):
         fast_path = server.fast_path
         if fast_path is None or transport is None:
             return False
-        end = data.find(b"\r\n", 0, server.limits.line_bytes + 2)
-        if end < 0 or not fast_path.may_serve(data[:end]):
+        if not fast_path.may_serve(data, server.limits.line_bytes):
             return False
         if not self.remote:
             self.remote = remote_of(transport) or ""

@@ -42,8 +42,9 @@ class FastCall(Protocol):
 class FastPath(Protocol):
     """Serves plain requests without aiohttp."""
 
-    def may_serve(self, line: bytes, /) -> bool:
-        """Whether a request with this request line, without its line end, may be plain."""
+    def may_serve(self, data: bytes, max_line_bytes: int, /) -> bool:
+        """Whether ``data`` begins with the request line of a request that may be plain, of at most ``max_line_bytes``
+        without its line end."""
 
     def serve(self, connection: FastConnection, head: ParsedHead, body: bytes, /) -> bool:
         """Serves a whole request if it is plain: returns whether it is, with the answer written or on its way."""
