@@ -317,8 +317,16 @@ class PlainCall:
             upstream.on_answer(self._on_answer, self._on_head)
 
     def _on_answer(self, message: RawResponseMessage, body: bytes) -> None:
-        """The whole answer has arrived."""
-        self._step(partial(self._pass_on, message, body))
+        """The whole answer has arrived. As in ``_step``, errors become answers."""
+        if self._accounted:
+            return
+        try:
+            try:
+                self._pass_on(message, body)
+            except GatewayError as error:
+                self._refuse(error)
+        except Exception as error:
+            self._failed(error)
 
     def _on_head(self) -> None:
         """The head of the answer has arrived, and not all of it; or the connection has failed."""
@@ -345,7 +353,7 @@ class PlainCall:
         except BaseException:
             upstream.close()
             raise
-        upstream.release()
+        upstream.release_whole()
         if self._spans is not None:
             self._spans.done(True)
         self._finish(answer.status, len(data), "", keep_alive=answer.keep_alive and open_)

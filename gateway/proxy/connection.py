@@ -389,7 +389,6 @@ class UpstreamConnection:
         "_body",
         "_connection",
         "_head_received",
-        "_on_whole",
         "_owner",
         "_protocol",
         "_until_close",
@@ -411,9 +410,11 @@ class UpstreamConnection:
         """The ``Host`` of the instance."""
         return self._protocol.authority
 
-    def begin(self, *, body_follows: bool) -> None:
-        """Prepares to read one answer; ``body_follows`` is false for HEAD. Call before ``send``."""
+    def begin(self, data: bytes, *, body_follows: bool) -> None:
+        """Sends the beginning of a request, and expects its answer; ``body_follows`` is false for HEAD. Raises
+        UpstreamUnreachable as ``send`` does."""
         self._protocol.expect_response(body_follows=body_follows)
+        self.send(data)
 
     def send(self, data: bytes) -> None:
         """Writes without waiting. Raises UpstreamUnreachable if the connection is gone; an answer that arrived before
@@ -469,19 +470,14 @@ class UpstreamConnection:
         self._protocol.notify()
 
     def on_answer(self, whole: Callable[[RawResponseMessage, bytes], None], call: Callable[[], None]) -> None:
-        """Calls ``whole`` with head and body if the answer is short and arrives in one read. Then all of it has been
-        read, and ``release`` comes next. Otherwise calls ``call`` once, when the next head can be read without waiting,
-        or reading it fails. Use it after ``send``, instead of waiting in ``read_head``."""
+        """Calls ``whole`` with head and body if the answer is short and arrives in one read; then ``release_whole``
+        comes next. Otherwise calls ``call`` once, when the next head can be read without waiting, or reading it fails.
+        Use it after ``begin``, instead of waiting in ``read_head``."""
         protocol = self._protocol
-        self._on_whole = whole
-        protocol.on_whole_answer = self._take_whole
+        protocol.on_whole_answer = whole
         protocol.on_first_head = call
-        protocol.notify()
-
-    def _take_whole(self, message: RawResponseMessage, body: bytes) -> None:
-        self._head_received = self.answered = True
-        self._owner.deadlines.drop(self)
-        self._on_whole(message, body)
+        if protocol.fault is not None:
+            protocol.notify()
 
     async def read_head(self) -> RawResponseMessage:
         """Returns the next head, interim ones (1xx) included.
@@ -571,6 +567,15 @@ class UpstreamConnection:
         self._protocol.stop_parsing()
         self._owner.take_back(self._connection, self._protocol)
         self._connection = None
+
+    def release_whole(self) -> None:
+        """Returns the connection to the pool after a whole answer: see ``on_answer``."""
+        connection, protocol, owner = self._connection, self._protocol, self._owner
+        if connection is not None:
+            self._connection = None
+            owner.deadlines.drop(self)
+            protocol.served = True
+            owner.take_back(connection, protocol)
 
     def close(self) -> None:
         """Ends the connection; does nothing if it was released. Drops what the upstream has not taken: the upstream may

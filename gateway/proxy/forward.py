@@ -114,8 +114,7 @@ class Forwarder:
         connection = self._pool.idle(instance)
         if connection is not None:
             plan.calls.begin(instance)
-            if isinstance(plan.base, str):
-                self._instances.connected(instance)
+            self._instances.connected(instance)
         return connection
 
     async def exchange(
@@ -211,9 +210,9 @@ class Forwarder:
         the start time (``perf_counter``). Raises BadRequest, or UpstreamUnreachable if the connection is gone."""
         framing = body.framing if plan.websocket is None else UPGRADE
         head = request_head(method, plan.target, plan.headers, connection.authority, framing)
-        connection.begin(body_follows=method != hdrs.METH_HEAD)
         began = perf_counter()
-        connection.send(head + body.data if body.data else head)
+        data = head + body.data if body.data else head
+        connection.begin(data, body_follows=method != hdrs.METH_HEAD)
         if body.streamed:
             body.start(connection, plan.response_timeout)
         else:

@@ -115,7 +115,7 @@ class Instances:
         If all untried instances are ejected, returns the one whose time ends first: trying it costs little, and it may
         work again. Raises NoInstance if there is none left to try.
         """
-        bases = self.known(service)
+        bases = self._known.get(service) or self.known(service)
         if tried:
             bases = tuple(base for base in bases if base not in tried)
         if not bases:

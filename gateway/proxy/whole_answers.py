@@ -46,8 +46,7 @@ class WholeAnswerParser:
         """The head and the body of ``data``, if that is exactly one short answer after which the connection stays open;
         otherwise, or when in doubt, None. ``data`` must not belong to an answer to HEAD."""
         end = whole_answer_end(data)
-        size = len(data) - end
-        if not end or size >= MAX_BODY_BYTES or end > MAX_LINE_BYTES or data[9:10] == b"0":
+        if not end or len(data) - end >= MAX_BODY_BYTES or end > MAX_LINE_BYTES or data[9:10] == b"0":
             return None
         head = data[:end]
         # With no other line end than CRLF, both parsers see the end of the head in the same place.
@@ -57,18 +56,14 @@ class WholeAnswerParser:
         if parser is None:
             parser = self._parser = self._make_parser()
         try:
-            messages, upgraded, tail = parser.feed_data(data)
+            messages, upgraded, tail = parser.feed_data(head)
         except Exception:
             # The usual way will find the same fault, and report it.
             self._parser = None
             return None
         if len(messages) == 1 and not (upgraded or tail):
-            message, body = messages[0]
-            if (
-                not (message.should_close or message.chunked or message.upgrade)
-                and body.is_eof()
-                and body.total_bytes == size
-            ):
+            message = messages[0][0]
+            if not (message.should_close or message.chunked or message.upgrade):
                 return message, data[end:]
         # The parser may not be at the beginning of an answer.
         self._parser = None
@@ -80,6 +75,8 @@ class WholeAnswerParser:
             self._loop,
             _READ_BYTES,
             payload_exception=ClientPayloadError,
+            # It gets the heads alone.
+            response_with_body=False,
             read_until_eof=True,
             auto_decompress=False,
             max_line_size=2 * MAX_LINE_BYTES,

@@ -41,13 +41,10 @@ class Guard(Intake):
     __slots__ = (
         "_body",
         "_body_failed",
-        "_discarding",
         "_ending",
         "_inner",
         "_original",
         "_pause",
-        "_pending",
-        "_phase",
         "_reader",
         "_refusal",
         "_request",
@@ -71,20 +68,14 @@ class Guard(Intake):
         """Method and target of the head passed on last, if aiohttp's parser can't read them."""
         self._body = framing.BodyReader(limits.line_bytes, limits.headers, limits.head_bytes)
         self._reader = framing.HeadReader(limits.line_bytes, limits.head_bytes)
-        self._pending = b""
-        """Bytes that wait until the current answer is complete, or until the current body can take more."""
         self._refusal: str | None = None
         """The reason for refusing an unreadable request. Its answer comes in turn and is the connection's last."""
         self._upgrade = False
         """Whether it asks for another protocol: aiohttp's parser then reads nothing after its head until answered."""
         self._tunnel = False
-        self._discarding = False
-        """Whether all further bytes from the client are dropped."""
         self._body_failed = False
         self._ending = False
         self._pause = ReadingPause()
-        self._phase = ""
-        """What the deadline is for: ``head``, ``body``, ``idle``, ``end``, or empty for no deadline."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serves the client, unless the server has too many connections."""

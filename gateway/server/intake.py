@@ -20,7 +20,10 @@ class Intake(asyncio.Protocol, ABC):
 
     __slots__ = (
         "_busy",
+        "_discarding",
         "_idle",
+        "_pending",
+        "_phase",
         "_queued",
         "_server",
         "fast_call",
@@ -43,8 +46,14 @@ class Intake(asyncio.Protocol, ABC):
         """The current request, if the fast path serves it."""
         self._queued = b""
         """A whole head that waits in the arrivals queue."""
+        self._pending = b""
+        """Bytes that wait until the current answer is complete, or until the current body can take more."""
+        self._discarding = False
+        """Whether all further bytes from the client are dropped."""
         self._busy = False
         self._idle = True
+        self._phase = ""
+        """What the deadline is for: ``head``, ``body``, ``idle``, ``end``, or empty for no deadline."""
 
     @abstractmethod
     def may_stay_open(self) -> bool:
@@ -104,7 +113,9 @@ class Intake(asyncio.Protocol, ABC):
             return False
         self._idle, self._busy = False, True
         if fast_path.serve(self, *whole):
-            self._set_deadline()
+            if self._phase != "idle":
+                self._set_deadline()
+            # The timer of an idle connection looks at the connection when it fires.
             return True
         self._idle, self._busy = True, False
         return False
@@ -112,7 +123,12 @@ class Intake(asyncio.Protocol, ABC):
     def end_fast(self, keep_alive: bool, announced: bool) -> None:
         """The answer of a request on the fast path has been written: see ``FastConnection``."""
         self.fast_call = None
-        self._end_answer(keep_alive, None, announced=announced)
+        if keep_alive and self._phase == "idle" and not (self._pending or self._discarding):
+            # The usual case, without what only other connections need.
+            self._busy, self._idle = False, True
+            self.last_active = self._server.loop.time()
+        else:
+            self._end_answer(keep_alive, None, announced=announced)
 
     def leave_queue(self, head: bytes) -> bool:
         """Takes ``head`` out of the arrivals queue. Returns whether it was still waiting there."""

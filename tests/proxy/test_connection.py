@@ -17,8 +17,7 @@ ASK = b"GET / HTTP/1.1\r\nHost: svc\r\n\r\n"
 
 async def asked(pool: UpstreamPool, upstream: Upstream, *, body_follows: bool = True) -> UpstreamConnection:
     connection = await pool.connect(upstream.base, 1)
-    connection.begin(body_follows=body_follows)
-    connection.send(ASK)
+    connection.begin(ASK, body_follows=body_follows)
     return connection
 
 

@@ -91,8 +91,7 @@ async def refused() -> AsyncIterator[Refused]:
             connection = await pool.connect(base, SECONDS)
             service, _ = listening.accept()
             with service:
-                connection.begin(body_follows=True)
-                connection.send(UPLOAD)
+                connection.begin(UPLOAD, body_follows=True)
                 service.recv(10)
                 try:
                     yield Refused(connection, service)
@@ -221,10 +220,9 @@ def test_over_tls_an_answer_is_read_before_more_is_sent(run: Run, server_tls: ss
             )
             async with UpstreamPool() as pool:
                 connection = await pool.connect(base, SECONDS)
-                connection.begin(body_follows=True)
                 with await accepted as service:
                     service.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    connection.send(UPLOAD)
+                    connection.begin(UPLOAD, body_follows=True)
                     service.sendall(REFUSAL)
                     await connection.read_early_response()
                 # As behind the next write, which fails.

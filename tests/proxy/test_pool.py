@@ -265,8 +265,7 @@ async def test_what_came_while_idle_does_not_become_the_next_answer() -> None:
 
     async with raw_upstream(talk) as upstream, UpstreamPool() as pool:
         connection = await pool.connect(upstream.base, 1.0)
-        connection.begin(body_follows=True)
-        connection.send(b"GET / HTTP/1.1\r\n\r\n")
+        connection.begin(b"GET / HTTP/1.1\r\n\r\n", body_follows=True)
         await connection.read_head()
         assert await connection.read() == b"ok"
         protocol = connection._protocol
@@ -312,8 +311,7 @@ async def test_an_answer_not_read_to_its_end_leaves_no_connection_behind() -> No
 
     async with raw_upstream(talk) as upstream, UpstreamPool() as pool:
         connection = await pool.connect(upstream.base, 1.0)
-        connection.begin(body_follows=True)
-        connection.send(b"GET / HTTP/1.1\r\n\r\n")
+        connection.begin(b"GET / HTTP/1.1\r\n\r\n", body_follows=True)
         assert (await connection.read_head()).code == 200
         connection.release()
         async with asyncio.timeout(SECONDS):
