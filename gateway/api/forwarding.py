@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Awaitable, Sequence
 from functools import lru_cache
+from typing import Final
 
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
@@ -25,6 +25,7 @@ from gateway.observability.spans import TracedCalls, Tracer
 from gateway.observability.tracing import TraceContext
 from gateway.proxy.downloads import Downloads
 from gateway.proxy.forward import Forwarder
+from gateway.proxy.forwarded import direct_origin
 from gateway.proxy.headers import removed_prefix, upstream_headers, without_connection_headers
 from gateway.proxy.load_balancer import UpstreamBase
 from gateway.proxy.plan import Edits, ForwardPlan
@@ -39,6 +40,9 @@ from gateway.routing.table import RouteMatch
 from gateway.server.head import RequestHead
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
+
+_YEAR_SECONDS: Final = 365.0 * 86400
+"""Stands for a time-out that is infinite, that is, for none."""
 
 
 async def forward(request: web.Request) -> web.StreamResponse:
@@ -135,16 +139,15 @@ def plan_of(
             context.principal,
         )
         identity = (*identity, signed)
+    # If the peer is a trusted proxy, the context knows what the proxy reports.
+    reported = context.origin
     headers = upstream_headers(
         raw,
-        peer=request.remote or "",
-        scheme=request.scheme,
-        host=host,
-        trusted=configuration.trusted,
+        reported or direct_origin(request.remote or "", request.scheme, host),
+        peer_trusted=reported is not None,
         upstream_host=None if upstream_host is None else _encode(upstream_host),
         extra=(*identity, *context.trace.headers()),
-        prefix=_prefix(context, match),
-        client_origin=context.origin,
+        prefix=_prefix(context, match) if match.route.filters else "",
         forwarded_fields=configuration.forwarded_fields,
     )
     if changes.forwarding_edits:
@@ -163,11 +166,12 @@ def plan_of(
         else _effective_limit(settings.max_request_body_bytes, changes.body_limit),
         settings.proxy_connect_timeout_seconds
         if route.connect_timeout is None
-        else _seconds(route.connect_timeout),
-        _seconds(
+        else min(route.connect_timeout, _YEAR_SECONDS),
+        min(
             settings.proxy_response_timeout_seconds
             if route.response_timeout is None
-            else route.response_timeout
+            else route.response_timeout,
+            _YEAR_SECONDS,
         ),
         changes.status,
         context.trace.trace_id.encode(),
@@ -207,7 +211,7 @@ def _apply_forwarding_edits(headers: RawHeaders, edits: Sequence[HeaderEdit]) ->
 def _prefix(context: RequestContext, match: RouteMatch) -> str:
     """The beginning of the path that the route's filters removed."""
     target = context.target
-    if not match.route.filters or target is None:
+    if target is None:
         return ""
     return removed_prefix(target.raw_path, match.upstream_target)
 
@@ -224,11 +228,6 @@ async def _direct_response(answer: DirectResponse) -> web.StreamResponse:
 def _effective_limit(of_settings: int, of_route: int) -> int:
     """The effective limit of bodies in bytes; 0 in the settings means no limit."""
     return min(of_settings, of_route) if of_settings else of_route
-
-
-def _seconds(timeout: float) -> float:
-    """A time-out in seconds. Infinity means none and becomes a year."""
-    return 365.0 * 86400 if math.isinf(timeout) else timeout
 
 
 def _edited(raw: RawHeaders, edits: Sequence[HeaderEdit]) -> CIMultiDict[str]:

@@ -63,8 +63,9 @@ class TraceContext(NamedTuple):
 
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
         """All headers about the trace for the next server."""
-        parent = self.traceparent()
-        return (parent, (b"tracestate", self.state.encode())) if self.state else (parent,)
+        if self.state:
+            return self.traceparent(), (b"tracestate", self.state.encode())
+        return (self.traceparent(),)
 
 
 def begin(headers: Mapping[str, str], probability: float = 1.0) -> TraceContext:

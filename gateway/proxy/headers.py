@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from gateway.errors import BadRequest, UpstreamUnreachable
 from gateway.observability.tracing import TRACE_HEADERS, TRACE_ID
-from gateway.proxy.forwarded import ALL_FIELDS, Origin, RawHeaders, TrustedProxies, forwarded_headers, origin
+from gateway.proxy.forwarded import ALL_FIELDS, Origin, RawHeaders, forwarded_headers
 from gateway.server.framing import MAX_CONNECTION_OPTIONS
 
 _FOLD = bytes(
@@ -96,30 +96,26 @@ def _options(connection: bytes) -> set[bytes]:
 
 def upstream_headers(
     raw_headers: Sequence[tuple[bytes, bytes]],
+    client_origin: Origin,
     *,
-    peer: str,
-    scheme: str,
-    host: str,
-    trusted: TrustedProxies,
+    peer_trusted: bool,
     upstream_host: bytes | None = None,
     extra: Sequence[tuple[bytes, bytes]] = (),
     prefix: str = "",
-    client_origin: Origin | None = None,
     forwarded_fields: frozenset[str] = ALL_FIELDS,
 ) -> list[tuple[bytes, bytes]]:
     """Turns a client's headers into those for a service, without framing.
 
-    * ``peer``: the address of the connection; ``scheme`` and ``host``: how the client reached the gateway.
+    * ``client_origin``: where the request came from; ``peer_trusted``: whether its connection is that of a trusted
+      proxy.
     * ``upstream_host``: the ``Host`` to send (the client's own to preserve it). None leaves it out, and the Forwarder
       adds that of the instance it picks.
     * ``extra``: added last, even if ``Connection`` names these headers.
     * ``prefix``: the part of the path that the route removed, encoded. As in Spring, services learn it only behind a
       trusted proxy.
-    * ``client_origin``: the result of ``origin`` for these headers, if known already.
     * ``forwarded_fields``: as in ``forwarded_headers``. Headers outside it pass unchanged from a trusted proxy, and are
       dropped from other peers.
     """
-    peer_trusted = peer in trusted
     passed_through = (
         _passed_through(forwarded_fields) if peer_trusted and forwarded_fields is not ALL_FIELDS else None
     )
@@ -145,8 +141,6 @@ def upstream_headers(
         before = [value for name, value in kept if name.lower() == _PREFIX]
         kept = [field for field in kept if field[0].lower() != _PREFIX]
         kept.append((b"X-Forwarded-Prefix", b",".join([*before, prefix.encode()])))
-    if client_origin is None:
-        client_origin = origin(raw_headers, peer=peer, scheme=scheme, host=host, trusted=trusted)
     kept += forwarded_headers(client_origin, forwarded_fields)
     kept += extra
     return kept
@@ -311,10 +305,13 @@ def response_head(status: int, reason: str, fields: Iterable[tuple[bytes, bytes]
 
 def _join_head(lines: list[bytes]) -> bytes:
     """The head; empty if a line holds a control character other than a tab. Strict readers refuse the message of such a
-    head, and lenient ones take some of these characters for blanks. Bytes beyond ASCII pass. Counting is the cheapest
-    check.
+    head, and lenient ones take some of these characters for blanks. Bytes beyond ASCII pass.
     """
+    text = b"".join(lines)
     head = b"\r\n".join(lines)
+    if text.isascii() and text.decode("ascii").isprintable():
+        # The usual case. Counting is the cheapest check of the others.
+        return head + b"\r\n\r\n"
     breaks = len(lines) - 1
     if head.count(b"\r\n") != breaks or len(head) - len(head.translate(None, _CONTROLS)) != 2 * breaks:
         return b""

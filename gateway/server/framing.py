@@ -483,15 +483,27 @@ class BodyReader:
 
 def whole_request(data: bytes, most_head: int, most_body: int) -> int:
     """The length of the head, if ``data``, which begins with a plain request line, is exactly one request whose body,
-    if it has one, is not chunked; else 0. ``most_head`` and ``most_body`` are bytes."""
+    if it has one, is not chunked; else 0. ``most_head`` and ``most_body`` are bytes.
+
+    If nothing follows the head, this does not look for framing headers: ``announces_body`` does, for a parsed head.
+    """
     size = len(data)
     end = data.find(HEAD_END) + 4
     if end < 4 or end > most_head or size - end > most_body:
         return 0
-    framing = framing_of(data if end == size else data[:end])
-    if framing is _NO_BODY:
-        return end if end == size else 0
+    if end == size:
+        return end if data.count(b"\n") == data.count(b"\r\n") else 0
+    framing = framing_of(data[:end])
     return 0 if framing.fault or framing.chunked or framing.length != size - end else end
+
+
+def announces_body(headers: MultiMapping[str], head: bytes) -> bool:
+    """Whether a head, parsed as ``headers``, announces a body, or may be read so. Cheap for a head without framing
+    headers."""
+    if hdrs.CONTENT_LENGTH not in headers and hdrs.TRANSFER_ENCODING not in headers:
+        return False
+    framing = framing_of(head)
+    return bool(framing.fault or framing.chunked or framing.length)
 
 
 def is_single_head(data: bytes, limit: int) -> bool:

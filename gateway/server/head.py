@@ -12,7 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway.server.framing import head_error, whole_request, with_host
+from gateway.server.framing import announces_body, head_error, whole_request, with_host
 from gateway.server.limits import MAX_DROPPED_BODY_BYTES, ConnectionLimits
 
 _READ_BYTES: Final = 64 * 1024
@@ -88,7 +88,9 @@ class HeadParser:
             return None
         head, body = (data, b"") if end == len(data) else (data[:end], data[end:])
         parsed = self.parse(head, remote, body)
-        return None if parsed is None else (parsed, body)
+        if parsed is None or (not body and announces_body(parsed.headers, head)):
+            return None
+        return parsed, body
 
     def parse(self, head: bytes, remote: str | None, body: bytes = b"") -> ParsedHead | None:
         """The parsed head of a request with this body; None if the request is invalid, has another body, or asks for

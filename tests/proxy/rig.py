@@ -23,7 +23,7 @@ from gateway.errors import (
     UpstreamUnreachable,
 )
 from gateway.proxy.forward import REPEATABLE_METHODS, Forwarder
-from gateway.proxy.forwarded import TrustedProxies
+from gateway.proxy.forwarded import direct_origin
 from gateway.proxy.headers import upstream_headers
 from gateway.proxy.load_balancer import Instances, UpstreamBase
 from gateway.proxy.plan import ForwardPlan
@@ -114,7 +114,6 @@ async def gateway_to(
     Without ``guarded`` the server is aiohttp's, so that requests which the gateway's own server would refuse come to
     the Forwarder.
     """
-    trusted = TrustedProxies()
     async with UpstreamPool(idle) as pool:
         gateway = Gateway(pool, Instances(services), {"base": base, **plan})
         forwarder = Forwarder(pool, gateway.instances, Tunnels(10, 0), uploads=uploads, repeatable=repeatable)
@@ -122,10 +121,8 @@ async def gateway_to(
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             headers = upstream_headers(
                 request.raw_headers,
-                peer=request.remote or "",
-                scheme="http",
-                host=request.headers.get("Host", ""),
-                trusted=trusted,
+                direct_origin(request.remote or "", "http", request.headers.get("Host", "")),
+                peer_trusted=False,
             )
             target = {"target": request.raw_path, "headers": headers}
             try:

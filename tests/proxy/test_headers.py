@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import pytest
 
 from gateway.errors import BadRequest, UpstreamUnreachable
-from gateway.proxy.forwarded import TrustedProxies
+from gateway.proxy.forwarded import TrustedProxies, direct_origin, origin
 from gateway.proxy.headers import (
     fold,
     removed_prefix,
@@ -19,6 +19,7 @@ from gateway.proxy.headers import (
 
 Fields = list[tuple[bytes, bytes]]
 NOBODY = TrustedProxies()
+PEER = "203.0.113.9"
 TOLD = {
     b"forwarded",
     b"x-forwarded-for",
@@ -33,10 +34,8 @@ def passed(raw: Fields, *, trusted: TrustedProxies = NOBODY, **options: object) 
     """What reaches the service, without what the gateway tells it about the client."""
     headers = upstream_headers(
         raw,
-        peer="203.0.113.9",
-        scheme="http",
-        host="gw.test",
-        trusted=trusted,
+        origin(raw, peer=PEER, scheme="http", host="gw.test", trusted=trusted),
+        peer_trusted=PEER in trusted,
         **options,  # type: ignore[arg-type]
     )
     return [field for field in headers if field[0].lower() not in TOLD]
@@ -104,10 +103,8 @@ def test_what_the_gateway_sets_is_never_lost_to_connection() -> None:
     named = b"X-User-Id, X-Forwarded-For, X-Real-IP, Forwarded, Host"
     headers = upstream_headers(
         [(b"Connection", named), (b"X-User-Id", b"evil")],
-        peer="203.0.113.9",
-        scheme="https",
-        host="gw.test",
-        trusted=NOBODY,
+        direct_origin(PEER, "https", "gw.test"),
+        peer_trusted=False,
         upstream_host=b"svc",
         extra=[(b"X-User-Id", b"7")],
     )
