@@ -55,6 +55,15 @@ class NotInQueueAtGate(errors.NotInQueue):
 
 STATUS_OF[NotInQueueAtGate] = 403
 
+_DETAILED: Final = (
+    errors.BadRequest,
+    errors.ConfigError,
+    errors.QueueWaiting,
+    errors.RequestTimeout,
+    errors.TooManySlowUploads,
+)
+"""Errors whose answers have further members, or end the connection."""
+
 _TEMPORARY: Final = 503
 """The status of a temporary refusal."""
 
@@ -122,6 +131,8 @@ def error_response(context: RequestContext, error: GatewayError) -> WholeRespons
     if context.streams and status == _TEMPORARY:
         return EventsResponse(retry_later(code).raw)
     text = message(context.locale, f"error.{code}")
+    if not isinstance(error, _DETAILED):
+        return _plain_error(context, error, status, code, text)
     details: dict[str, Any] = {"code": code, "message": text, "status": status}
     if context.target is not None:
         details["path"] = context.target.raw_path
@@ -144,6 +155,21 @@ def error_response(context: RequestContext, error: GatewayError) -> WholeRespons
         # The gateway does not wait for the rest of the body.
         response.force_close()
     return response
+
+
+def _plain_error(
+    context: RequestContext, error: GatewayError, status: int, code: str, text: str
+) -> JsonResponse:
+    """The answer to an error without further members. Built by hand for speed: a crowd without tokens or places gets
+    one for each call."""
+    quoted = _json_text(text)
+    path = "" if context.target is None else f',"path":{_to_json(context.target.raw_path)}'
+    content = (
+        f'{{"success":false,"message":{quoted},'
+        f'"error":{{"code":"{code}","message":{quoted},"status":{status}{path}}},'
+        f'"timestamp":"{timestamp(time.time())}","traceId":"{context.trace_id}"}}'
+    )
+    return JsonResponse(content.encode("utf-8", "backslashreplace"), status=status, headers=_headers(error))
 
 
 def _headers(error: GatewayError) -> dict[str, str]:

@@ -231,6 +231,10 @@ class Authenticator:
             grace = self._stream_grace if (method, path) == STREAM_CALL else 0.0
             principal = await self._verifier.check(found.token, grace=grace)
             self._on_token("late" if principal.late else "ok")
+        except TokenRequired as error:
+            # Raised only if the call is not open.
+            self._on_token(error.code)
+            raise
         except AuthError as error:
             self._on_token(error.code)
             if not access.is_open(method, path, gated=gated):
@@ -251,6 +255,10 @@ class Authenticator:
             if principal is None:
                 raise MustWait
             self._on_token("ok")
+        except TokenRequired as error:
+            # Raised only if the call is not open.
+            self._on_token(error.code)
+            raise
         except AuthError as error:
             self._on_token(error.code)
             if not access.is_open(method, path, gated=gated):

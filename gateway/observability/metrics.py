@@ -53,9 +53,9 @@ class Metrics:
         self._upstream_errors = make.counter(
             "upstream_errors", "Calls a service did not answer.", "route", "code"
         )
-        self._rejections = make.counter(
+        self._rejections = make.tally(
             "rejections", "Requests that the gateway answered with an error of its own.", "code"
-        )
+        ).counts
         self._unchecked = make.counter("gate_unchecked", "Gated requests let pass because Redis was away.")
         self._tokens = make.tally("tokens", "Requests looked at for a token.", "outcome").counts
         self._fast_path = make.tally(
@@ -132,7 +132,7 @@ class Metrics:
 
     def rejected(self, code: str) -> None:
         """The gateway answered a request with this error code."""
-        self._rejections.labels(code).inc()
+        self._rejections[code] += 1
 
     def passed_unchecked(self) -> None:
         """A gated request passed without a check, because Redis was away and ``QUEUE_FAIL_OPEN`` is set."""

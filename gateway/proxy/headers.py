@@ -305,8 +305,7 @@ def response_head(status: int, reason: str, fields: Iterable[tuple[bytes, bytes]
 
 def _join_head(lines: list[bytes]) -> bytes:
     """The head; empty if a line holds a control character other than a tab. Strict readers refuse the message of such a
-    head, and lenient ones take some of these characters for blanks. Bytes beyond ASCII pass. This is the cheapest check.
-    """
+    head, and lenient ones take some of these characters for blanks. Bytes beyond ASCII pass."""
     text = b"".join(lines)
     if len(text.translate(None, _CONTROLS)) != len(text):
         return b""

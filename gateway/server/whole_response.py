@@ -6,6 +6,7 @@ of the 89 µs of a refusal.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -17,6 +18,7 @@ SERVER_NAME: Final = "gateway"
 """The ``Server`` header: it reveals neither the software nor its version."""
 
 JSON_HEADERS: Final = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
+_CONTROLS: Final = re.compile(r"[\0-\x08\n-\x1f\x7f]")
 _EVENT_HEADERS: Final = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-store, no-transform",
@@ -80,15 +82,12 @@ class WholeResponse(web.Response):
 
 def head_of(status_line: str, headers: Iterable[tuple[str, str]]) -> bytes:
     """The head of an answer. Raises ValueError if a header contains a line break or the like."""
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers)
-    text = f"{status_line}\r\n{head}\r\n"
-    if (
-        "\0" in text
-        or len(text.splitlines()) != head.count("\r\n") + 2
-        or text.count("\r") != text.count("\n")
-    ):
+    lines = [status_line, *map(": ".join, headers)]
+    text = "".join(lines)
+    # Characters beyond ASCII may be line breaks to a reader, too.
+    if _CONTROLS.search(text) is not None or (not text.isascii() and len(text.splitlines()) != 1):
         raise ValueError("a header holds a line break")
-    return text.encode("utf-8", "surrogateescape")
+    return "\r\n".join((*lines, "\r\n")).encode("utf-8", "surrogateescape")
 
 
 class JsonResponse(WholeResponse):
