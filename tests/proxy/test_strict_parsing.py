@@ -10,6 +10,7 @@ import pytest
 from aiohttp import client_proto, http_parser
 
 from gateway.errors import UpstreamUnreachable
+from gateway.proxy import whole_answers
 from gateway.proxy.connection import UpstreamProtocol
 from gateway.proxy.headers import response_head, response_headers
 from gateway.proxy.strict_parsing import (
@@ -20,6 +21,7 @@ from gateway.proxy.strict_parsing import (
     ChunkChecker,
     head_end,
 )
+from gateway.proxy.whole_answers import WholeAnswerParser
 from tests.hostile import answers
 
 OK = answers.OK
@@ -66,7 +68,27 @@ async def same(raw: bytes, *, head_asked: bool = False) -> Verdict | None:
         for cut in (len(raw), 7 if len(raw) < 5000 else 5000)
     ]
     assert all(one == found[0] for one in found), raw[:200]
+    if not head_asked:
+        for parser in (C, PYTHON):
+            at_once = read_whole(parser, raw)
+            assert at_once is None or at_once == found[0], raw[:200]
     return found[0]
+
+
+def read_whole(parser: type, raw: bytes) -> Verdict | None:
+    """What a client gets of ``raw`` if the gateway reads it as a whole answer; None if it is none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(whole_answers, "HttpResponseParser", parser)
+        answer = WholeAnswerParser(asyncio.get_running_loop()).read(raw)
+    if answer is None:
+        return None
+    message, body = answer
+    try:
+        headers = response_headers(message.raw_headers)
+        head = response_head(message.code, message.reason, headers.fields, headers.length or b"")
+    except UpstreamUnreachable:
+        return None
+    return [(head, body)]
 
 
 def test_both_parsers_are_there() -> None:
