@@ -65,6 +65,10 @@ PROTECTS = [
     ("/x", "PURGE", "/X/", True),
     ("POST /reservations", "POST", "/reſervations", True),  # long s
     ("POST /kinds", "POST", "/\u212ainds", True),  # the sign for kelvin
+    ("POST /kinds", "POST", "/k\u0130nds", True),  # the capital i with a dot
+    ("POST /kinds", "POST", "/k\u0130nds.json", True),
+    ("POST /k?nds", "POST", "/k\u0130nds", True),
+    ("POST /\u0130x", "POST", "/i\u0307x", True),
     ("POST /ıx", "POST", "/ıx", True),
     ("POST /api", "POST", "/ａｐｉ", True),  # fullwidth
     ("POST /{id:[^a-z]+}", "POST", "/ABC", True),
@@ -291,7 +295,7 @@ def test_a_gated_call_protects_every_form_of_itself(
     pattern=st.sampled_from(
         ["/a/**", "/a/*", "/{x}/b", "/a?/c", "/A/B", "/{x:[A-Z]+}/b", "/*.js", "/**/b", "/a/"]
     ),
-    path=st.lists(st.sampled_from(["a", "A", "ab", "b", "B", "x.js", "É", "ı", "ß", "1"]), max_size=3),
+    path=st.lists(st.sampled_from(["a", "A", "ab", "b", "B", "x.js", "É", "ı", "İ", "ß", "1"]), max_size=3),
     slash=st.sampled_from(["", "/"]),
 )
 def test_whatever_a_pattern_opens_it_would_also_protect(pattern: str, path: list[str], slash: str) -> None:
