@@ -88,6 +88,7 @@ PROTECTS = [
     ("POST /x", "POST", "/x/y.json", False),
     ("POST /x", "POST", "/xy.json", False),
     ("POST /x", "POST", "/x-.json", False),
+    (f"POST /x/{'0' * 5000}7", "POST", "/x/7", True),
     ("POST /x/y", "POST", "/x.json/y", True),
     ("POST /x.json", "POST", "/x", True),  # the service takes either for the other
     ("POST /x.json", "POST", "/x.xml", True),
