@@ -20,6 +20,7 @@ _INVISIBLE: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
 _INVISIBLE_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
 _MAX_CACHED_CHARACTERS: Final = 4096
 _PLAIN = re.compile(r"[A-Za-z0-9/._~:@!$&'()*,=-]*")
+_DOTTED_I: Final = re.compile("i\u0307++")
 
 
 class _InvisibleTable(dict[int, int | None]):
@@ -58,7 +59,9 @@ def fold(text: str) -> str:
     if text.isascii():
         return text.lower()
     # Upper case first, because some letters (dotless i, long s) equal their plain form only in upper case.
-    return unicodedata.normalize("NFKC", text).upper().casefold()
+    folded = unicodedata.normalize("NFKC", text).upper().casefold()
+    # The only letter left (U+0130): to Java and to Python's ``re`` it is an i, in full case folding an i with a dot.
+    return _DOTTED_I.sub("i", folded)
 
 
 def strip_ignored(text: str) -> str:

@@ -25,7 +25,7 @@ _WIDTHS: Final = (32, 64)
 _TELLING_DIGITS: Final = 64
 """This many last digits determine the last 64 bits in each of the bases, because all bases are even."""
 
-_PLAIN_NUMBER = re.compile(r"[+-]?([0-9]+)")
+_PLAIN_NUMBER = re.compile(r"([+-]?)(?=[0-9])0*+([0-9]*)")
 _DIGIT_AHEAD = re.compile(r"[+-]?(?:[0-9]|#|\.[0-9])")
 _DECIMAL = re.compile(r"[+-]?0*([0-9]*)([0-9_]*)")
 _FRACTION = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?")
@@ -49,9 +49,12 @@ def value_named(text: str) -> frozenset[Value]:
     if _PLAIN_UUID.fullmatch(text):
         found.add((_UUID, int(text.replace("-", ""), 16)))
     number = _PLAIN_NUMBER.fullmatch(text)
-    if number is not None and len(number[1].lstrip("0")) <= _MAX_DIGITS:
+    digits = "" if number is None else number[2]
+    if number is not None and len(digits) <= _MAX_DIGITS:
+        # int() refuses thousands of digits, even if nearly all are zeros in front.
+        value = int(f"{number[1]}{digits or '0'}")
         # A service may keep numbers in floating point, which rounds large ones.
-        found |= {(_NUMBER, int(text)), *_as_float(text)}
+        found |= {(_NUMBER, value), *_as_float(text)}
     return frozenset(found)
 
 

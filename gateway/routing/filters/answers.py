@@ -34,9 +34,9 @@ _IN_QUERY: Final = "/:@!$&'()*+,=~%;?[]"
 def _status(args: Arguments, name: str = "status") -> int:
     """Read a status, written as a number or as Spring's name (``NOT_FOUND``)."""
     text = args.text(name).upper()
-    if text in HTTPStatus.__members__:
-        return HTTPStatus[text].value
-    number = int(text) if text.isdigit() and len(text) == 3 else _ALIASES.get(text, 0)
+    named = HTTPStatus[text].value if text in HTTPStatus.__members__ else _ALIASES.get(text, 0)
+    number = int(text) if re.fullmatch("[0-9]{3}", text) else named
+    # An interim status, also by its name: clients would take the end of its head for the end of the answer's head.
     if not 200 <= number <= 999:
         raise args.wrong(f"{name} must be a status from 200 to 999 or its name, not {args.text(name)!r}")
     return number

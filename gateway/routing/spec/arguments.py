@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 Value = str | tuple[str, ...]
 Warn = Callable[[str, str], None]
-_POSITION = re.compile(r"_genkey_(\d+)")
+_POSITION = re.compile(r"_genkey_([0-9]{1,9})")
 
 
 @dataclass(frozen=True, slots=True)

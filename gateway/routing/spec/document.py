@@ -20,6 +20,8 @@ _TOO_DEEP: Final = "maximum nesting depth"
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _KEY_PARTS = re.compile(r"[^.\[\]]+|\[\d+\]")
+# Not isdigit(), which holds for a superscript too, and not more digits than int() reads.
+_LIST_POSITION = re.compile(r"[0-9]{1,9}")
 _TAG: Final = "tag:yaml.org,2002:"
 
 
@@ -107,7 +109,7 @@ def as_items(node: Node) -> Items | None:
         return node
     if isinstance(node, Fields) and node.entries:
         positions = {key.strip("[]"): value for key, value in node.entries.items()}
-        if all(position.isdigit() for position in positions):
+        if all(map(_LIST_POSITION.fullmatch, positions)):
             return Items(tuple(positions[key] for key in sorted(positions, key=int)), node.line)
     return None
 

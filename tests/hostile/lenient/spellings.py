@@ -43,6 +43,8 @@ _FORMS = (
     lambda path: path.replace("/api", "/%20api"),
     lambda path: path.replace("/api", "/+api"),
     lambda path: path.replace("s", "%c5%bf", 1),
+    lambda path: path.replace("i", "%c4%b0"),
+    lambda path: path.replace("i", "%c4%b1"),
     lambda path: path.replace("e", "%ef%bd%85"),
     lambda path: path.replace("reser", "reser%c2%ad"),
     lambda path: path.replace("reser", "reser%e2%80%8d"),
