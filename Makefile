@@ -54,7 +54,7 @@ hooks: $(STAMP) ## Look at each commit before it is made
 
 release-check: $(STAMP) ## Build sdist and wheel, check them, and install each alone
 	$(INSTALL) --editable '.[release]'
-	PIP_CONSTRAINT=$(abspath $(CONSTRAINTS)) PIP_BUILD_CONSTRAINT=$(abspath $(CONSTRAINTS)) .ci/release-check
+	PIP_CONSTRAINT=$(abspath $(CONSTRAINTS)) PIP_BUILD_CONSTRAINT=$(abspath $(CONSTRAINTS)) .ci/release-check $(abspath $(BIN))
 
 # For the oldest Python that is supported and all later ones, on any system. Names no registry, so any mirror will do.
 # Uses nothing that the file must hold for: setup.cfg may have changed under it.

@@ -14,6 +14,7 @@ import redis as sync_redis
 from hypothesis import settings
 from redis.asyncio import Redis
 
+from gateway.discovery.config_server import client as config_server_client
 from tests.support.gateway import Gateways
 from tests.support.raw_service import RawUpstream, raw_upstream
 from tests.support.redis_client import open_redis
@@ -87,6 +88,13 @@ async def gateways(tmp_path: Path, redis_url: str) -> AsyncIterator[Gateways]:
     """Starts gateways in the test's own process, with an issuer, its key server and a service."""
     async with Gateways(tmp_path, redis_url) as started:
         yield started
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Config Server that failed is asked again soon, not after a second, by gateways in the test's own process."""
+    monkeypatch.setattr(config_server_client, "FIRST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(config_server_client, "MIN_INTERVAL_SECONDS", 0.05)
 
 
 @pytest.fixture

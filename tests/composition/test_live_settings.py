@@ -23,6 +23,8 @@ from tests.support.config_server import ConfigServerStub, answer_of, config_serv
 from tests.support.gateway import Gateways, Running
 from tests.support.listening import listening
 
+pytestmark = pytest.mark.usefixtures("quick_retries")
+
 NEW = "spring.cloud.gateway.server.webflux"
 URLS = "springdoc.swagger-ui.urls"
 TAGS = "management.metrics.tags"

@@ -19,6 +19,8 @@ from tests.support.gateway import Gateways, Running
 from tests.support.gateway_process import gateway_process
 from tests.support.tokens import Issuer, serving
 
+pytestmark = pytest.mark.usefixtures("quick_retries")
+
 NEW = "spring.cloud.gateway.server.webflux"
 JWT = "spring.security.oauth2.resourceserver.jwt."
 FILE = """
@@ -285,14 +287,14 @@ async def test_others_hear_of_a_gateway_in_eureka_once_it_is_ready(
     server: ConfigServerStub, tmp_path: Path, redis_url: str
 ) -> None:
     (tmp_path / "routes.yaml").write_text(FILE % {"service": "http://127.0.0.1:1"})
-    async with serving(Issuer()) as keys, fake_eureka() as eureka, aiohttp.ClientSession() as session:
+    async with serving(Issuer()) as keys, fake_eureka() as eureka:
         environ = {
             "REDIS_URL": redis_url,
             "JWT_JWKS_URI": keys.uri,
             "EUREKA_CLIENT_SERVICEURL_DEFAULTZONE": eureka.url,
             "SPRING_CONFIG_IMPORT": f"optional:configserver:{server.url}",
         }
-        async with gateway_process(environ, tmp_path) as gateway:
+        async with gateway_process(environ, tmp_path) as gateway, aiohttp.ClientSession() as session:
             async with session.get(f"{gateway.base}/actuator/health/readiness") as response:
                 assert response.status == 503
             assert any("not ready, and nothing is served" in line for line in gateway.lines)

@@ -18,6 +18,8 @@ from tests.support.config_server import ConfigServerStub, config_server, routes
 from tests.support.eureka import FakeEureka, entry, fake_eureka
 from tests.support.gateway import Gateways, Running
 
+pytestmark = pytest.mark.usefixtures("quick_retries")
+
 FILE = "routes: [{id: filed, uri: 'lb://svc', predicates: [Path=/filed/**]}]\n"
 TOKEN = "operator-token-of-the-test"
 

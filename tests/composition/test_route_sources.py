@@ -25,6 +25,8 @@ from tests.support.gateway import Answer, Gateways, Running
 from tests.support.identity_provider import providing
 from tests.support.tokens import Issuer, serving
 
+pytestmark = pytest.mark.usefixtures("quick_retries")
+
 NEW = "spring.cloud.gateway.server.webflux"
 JWT = "spring.security.oauth2.resourceserver.jwt."
 FILE = """

@@ -78,14 +78,16 @@ SPELLINGS: list[Callable[[str], str]] = [
 ]
 
 
-@pytest.mark.parametrize("path", MANAGEMENT)
-async def test_management_is_closed_in_every_spelling(front: Front, path: str) -> None:
-    served = await front.gateways_own("GET", path)
-    assert served.status == 200
-    for spelling in SPELLINGS:
-        status, body = await front.raw("GET", spelling(path))
-        assert status in (400, 401, 404), spelling(path)
-        assert served.body[:40] not in body
+async def test_management_is_closed_in_every_spelling(front: Front) -> None:
+    opened = []
+    for path in MANAGEMENT:
+        served = await front.gateways_own("GET", path)
+        assert served.status == 200, path
+        for spelling in SPELLINGS:
+            status, body = await front.raw("GET", spelling(path))
+            if status not in (400, 401, 404) or served.body[:40] in body:
+                opened.append((spelling(path), status, body[:200]))
+    assert opened == []
 
 
 async def test_websockets_come_through_and_no_other_upgrade_does(front: Front) -> None:
@@ -277,8 +279,7 @@ async def test_both_are_replaced_in_turn_under_load_and_streams_move_over_one_af
     tickets = [(await person.lineup()).json["data"]["ticket"] for person in people]
     for person in people:
         person.watch()
-    for person in people:
-        await person.updated(10.0)
+    await asyncio.gather(*(person.updated(10.0) for person in people))
     began = asyncio.get_running_loop().time()
     seen: Counter[str] = Counter()
     stop = asyncio.Event()
@@ -288,8 +289,7 @@ async def test_both_are_replaced_in_turn_under_load_and_streams_move_over_one_af
                 group.create_task(keep_calling(front, f"buyer-{number}", seen, stop))
             await front.restart(0)
             await front.restart(1)
-            for person in people:
-                await person.updated(10.0)
+            await asyncio.gather(*(person.updated(10.0) for person in people))
             stop.set()
         assert set(seen) == {"GET 200", "POST 200"}, seen
         assert [(await person.status()).json["data"]["ticket"] for person in people] == tickets

@@ -251,6 +251,8 @@ async def a_site(
                 yield site
             finally:
                 await asyncio.gather(*(person.close() for person in site.people))
+                # Before the gateways that were added later, too.
+                await session.close()
 
 
 StartSite = Callable[..., AbstractAsyncContextManager[Site]]

@@ -54,7 +54,7 @@ class Admin:
 
 async def test_spring_boot_admin_shows_the_gateway_up(tmp_path: Path, redis_url: str) -> None:
     (tmp_path / "routes.yaml").write_text(ROUTES)
-    async with peer("eureka") as eureka, aiohttp.ClientSession() as session:
+    async with peer("eureka") as eureka:
         settings = {
             "REDIS_URL": redis_url,
             "JWT_JWKS_URI": "http://127.0.0.1:1/keys",
@@ -66,6 +66,7 @@ async def test_spring_boot_admin_shows_the_gateway_up(tmp_path: Path, redis_url:
         async with (
             gateway_process(settings, tmp_path) as gateway,
             peer("--eureka", f"{eureka}/eureka/", command=ADMIN) as base,
+            aiohttp.ClientSession() as session,
         ):
             admin = Admin(base, session)
             instance = await admin.instance_in("UP")

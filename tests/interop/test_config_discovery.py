@@ -5,19 +5,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.interop.config_server import Repository, missing, real_config_server
-from tests.interop.eureka_servers import EurekaServer, eureka_server
+from tests.interop.eureka_servers import EurekaServer
 from tests.support.gateway import Gateways, Running
 
 pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=missing()),
     pytest.mark.timeout(300),
+    pytest.mark.usefixtures("quick_retries"),
 ]
 
 TOKEN = "operator-token-of-the-test"
@@ -40,10 +41,18 @@ def under_a_path(repository: Repository) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-async def eureka() -> AsyncIterator[EurekaServer]:
-    async with eureka_server() as server:
+@pytest.fixture(scope="module")
+def shared() -> Iterator[EurekaServer]:
+    with contextlib.closing(EurekaServer()) as server:
+        server.wait()
         yield server
+
+
+@pytest.fixture
+async def eureka(shared: EurekaServer) -> EurekaServer:
+    """The module's server, knowing nobody."""
+    await shared.forget_everybody()
+    return shared
 
 
 def settings(eureka: EurekaServer, **changes: object) -> dict[str, object]:
@@ -100,15 +109,17 @@ async def test_of_two_instances_one_dies_and_both_are_replaced(
     async with contextlib.AsyncExitStack() as stack:
         runs = [await stack.enter_async_context(contextlib.AsyncExitStack()) for _ in range(3)]
 
-        async def begin(at: int) -> None:
+        async def begin(run: contextlib.AsyncExitStack) -> str:
             server = real_config_server(repository)
             url = await asyncio.to_thread(server.__enter__)
-            runs[at].push_async_callback(asyncio.to_thread, server.__exit__, None, None, None)
-            await eureka.register("config-server", url)
-            await until_listed(eureka, at + 1)
+            run.push_async_callback(asyncio.to_thread, server.__exit__, None, None, None)
+            return url
 
-        await begin(0)
-        await begin(1)
+        # At the same time, since each takes seconds. They clone the repository when they are asked.
+        urls = await asyncio.gather(*(begin(run) for run in runs))
+        for url in urls[:2]:
+            await eureka.register("config-server", url)
+        await until_listed(eureka, 2)
         gateway = await gateways.start(FILE, **settings(eureka))
         assert await ids(gateway) == ["first"]
         await runs[0].aclose()
@@ -120,6 +131,7 @@ async def test_of_two_instances_one_dies_and_both_are_replaced(
         assert (status, "can't be reached" in str(content)) == (503, True)
         assert await ids(gateway) == ["second"]
         repository.commit({"gateway-server.yml": OWN % "third"})
-        await begin(2)
+        await eureka.register("config-server", urls[2])
+        await until_listed(eureka, 3)
         assert (await refresh(gateway))[0] == 200
         assert await ids(gateway) == ["third"]

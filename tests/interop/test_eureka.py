@@ -127,6 +127,8 @@ async def start(tmp_path: Path, redis_url: str) -> AsyncIterator[Any]:
             return Site(gateway, session)
 
         yield begin
+        # Connections that are kept would hold up the gateways' end.
+        await session.close()
 
 
 async def test_a_gateway_is_registered_drained_and_unregistered(

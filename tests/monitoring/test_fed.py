@@ -7,9 +7,11 @@ import json
 import math
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.monitoring.scene import SETTINGS, Scrape, scene
+from tests.support.gateway import Caller
 from tests.support.gateway_process import gateway_process
 
 # Metric, labels: each must have counted something.
@@ -169,9 +171,11 @@ async def test_two_instances_report_which_one_sweeps_and_one_without_keys_says_s
 ) -> None:
     async with scene(tmp_path, redis_url) as first:
         environ = {"REDIS_URL": redis_url, "JWT_JWKS_URI": "http://127.0.0.1:1/keys"} | SETTINGS
-        async with gateway_process(environ | {"METRICS_SPRING_NAMES": "false"}, tmp_path) as second:
-            there = first.with_token(None)
-            there.base = second.base
+        async with (
+            gateway_process(environ | {"METRICS_SPRING_NAMES": "false"}, tmp_path) as second,
+            aiohttp.ClientSession() as session,
+        ):
+            there = Caller(session, second.base, None)
             async with asyncio.timeout(40):
                 while True:
                     one = await first.scrape()

@@ -15,7 +15,7 @@ from tests.support.gateway_process import gateway_process
 
 async def test_names_in_every_spelling_are_in_force(tmp_path: Path, redis_url: str) -> None:
     (tmp_path / "routes.yaml").write_text("routes: []\naccess: {public: [GET /orders/**]}\n")
-    async with fake_eureka() as eureka, config_server() as config, aiohttp.ClientSession() as session:
+    async with fake_eureka() as eureka, config_server() as config:
         config.say(routes("orders"))
         environ = {
             "EUREKA_CLIENT_SERVICE_URL_DEFAULTZONE": "${EUREKA_AT}",
@@ -39,7 +39,7 @@ async def test_names_in_every_spelling_are_in_force(tmp_path: Path, redis_url: s
             "SPRING_JPA_SHOW_SQL": "true",
         }
         config.labels = {"main": 200}
-        async with gateway_process(environ, tmp_path) as gateway:
+        async with gateway_process(environ, tmp_path) as gateway, aiohttp.ClientSession() as session:
             await eureka.until("POST")
             answer = await Caller(session, gateway.base, None)("GET", "/orders/1")
             # The route is there, and its service is not.
