@@ -6,9 +6,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from aiohttp import web
-
-from gateway.context import CONTEXT, OBSERVERS, AccountedCall, Observers
+from gateway.context import AccountedCall, Observers
 from gateway.errors import NoInstance, UpstreamTimeout, UpstreamUnreachable
 
 CLIENT_GONE: Final = 499
@@ -72,8 +70,8 @@ class DetachedCall(AccountedCall):
 
     __slots__ = ("_method", "_observers")
 
-    def __init__(self, request: web.Request) -> None:
-        context, self._observers, self._method = request[CONTEXT], request.app[OBSERVERS], request.method
+    def __init__(self, context: AccountedCall, observers: Observers, method: str) -> None:
+        self._observers, self._method = observers, method
         self.trace, self.client, self.began = context.trace, context.client, context.began
         self.match, self.principal, self.target = context.match, context.principal, context.target
         self.label, self.recorded, self.outcome = context.label, context.recorded, context.outcome

@@ -10,13 +10,14 @@ from gateway.api.endpoints import Endpoint
 from gateway.api.i18n import message
 from gateway.api.queue import QUEUE, caller, room_name
 from gateway.api.status import status_json
-from gateway.context import CONFIGURATION, CONTEXT, DETACHED, HUBS, ROOMS
+from gateway.context import CONFIGURATION, CONTEXT, DETACHED, HUBS, OBSERVERS, ROOMS, RequestContext
 from gateway.errors import MethodNotAllowed, QueueFailed, QueueUnavailable, RoomNotFound, TokenExpired
 from gateway.observability.tracing import TRACE_ID
 from gateway.request_accounting import CLIENT_GONE, DetachedCall
 from gateway.server.whole_response import SERVER_NAME
 from gateway.settings.model import Settings
 from gateway.sse.frames import END_ID, to_json
+from gateway.sse.hub import Hub
 from gateway.sse.interfaces import UserState
 from gateway.sse.protocol import StreamProtocol
 from gateway.sse.response import EventStream
@@ -61,44 +62,66 @@ async def stream(request: web.Request) -> web.StreamResponse:
     """Opens a stream. The room's hub serves it to its end, without this request."""
     if request.method != "GET":
         raise MethodNotAllowed(("GET",))
-    context = request[CONTEXT]
+    app, context = request.app, request[CONTEXT]
     user = caller(context)
-    name = room_name(context)
-    hub = request.app[HUBS].get(name)
-    if hub is None:
-        raise RoomNotFound(name)
-    ended = request.headers.get("Last-Event-ID") == END_ID
+    hub = hub_of(context, app[HUBS])
+    ended = has_ended(request.headers)
     late = context.principal is not None and context.principal.late
-    if (ended or late) and (state := await _state(request.app[ROOMS][name], user)) is not None:
+    if (ended or late) and (state := await _state(app[ROOMS][room_name(context)], user)) is not None:
         if late and not state.waiting:
             raise TokenExpired
         if ended and not state.waiting:
             # The last event still holds. This status stops a browser's reconnects for good.
             return web.Response(status=204, headers={"Cache-Control": "no-store"})
-    response = EventStream(headers={"Server": SERVER_NAME, TRACE_ID: context.trace_id})
-    response.headers.extend(context.cors_headers)
-    if context.security is not None:
-        context.security.add_missing(response.headers, response.status, own=True)
+    response = stream_response(context)
     opened = await response.start(
         request,
         user=user,
         locale=context.locale,
-        max_buffer=request.app[CONFIGURATION].settings.sse_max_buffer_bytes,
-        connections=request.app[DETACHED],
-        on_end=_StreamCall(request),
+        max_buffer=app[CONFIGURATION].settings.sse_max_buffer_bytes,
+        connections=app[DETACHED],
+        on_end=StreamCall(context, app[OBSERVERS], request.method),
     )
     if opened is not None:
         context.detached = True
-        try:
-            hub.serve(opened)
-        except BaseException:
-            # No other code would end the stream.
-            opened.abort()
-            raise
+        serve(hub, opened)
     return response
 
 
-class _StreamCall(DetachedCall):
+def has_ended(headers: Mapping[str, str]) -> bool:
+    """Whether the client has already got the last event of its stream."""
+    return headers.get("Last-Event-ID") == END_ID
+
+
+def hub_of(context: RequestContext, hubs: Mapping[str, Hub]) -> Hub:
+    """The hub of the room that the call names. Raises RoomNotFound, and BadRequest for a malformed query."""
+    name = room_name(context)
+    hub = hubs.get(name)
+    if hub is None:
+        raise RoomNotFound(name)
+    return hub
+
+
+def stream_response(context: RequestContext) -> EventStream:
+    """The answer that becomes a stream, with all headers of its own."""
+    response = EventStream(headers={"Server": SERVER_NAME, TRACE_ID: context.trace_id})
+    response.headers.extend(context.cors_headers)
+    if context.security is not None:
+        context.security.add_missing(response.headers, response.status, own=True)
+    return response
+
+
+def serve(hub: Hub, opened: StreamProtocol) -> None:
+    """Gives a stream that has just been opened to its hub."""
+    try:
+        hub.serve(opened)
+    except BaseException:
+        # No other code would end the stream.
+        opened.abort()
+        raise
+
+
+class StreamCall(DetachedCall):
     """Logs the answer when its stream ends."""
 
     __slots__ = ()

@@ -243,16 +243,24 @@ class Authenticator:
         return principal
 
     def identify_at_once(
-        self, access: Access, method: str, path: str, headers: Headers, *, gated: bool = False
+        self,
+        access: Access,
+        method: str,
+        path: str,
+        headers: Headers,
+        *,
+        query: str = "",
+        gated: bool = False,
     ) -> Principal | None:
-        """``identify`` without waiting, for calls that neither open a stream nor leave. Raises its errors, and
-        MustWait, before anything has been counted, if that needs keys that are not known yet."""
+        """``identify`` without waiting, for calls that do not leave. Raises its errors. Raises MustWait, before
+        anything has been counted, if that needs keys that are not known yet, or if the principal would be late."""
         try:
-            found = self._find(access, method, path, headers, gated=gated)
+            found = self._find(access, method, path, headers, query=query, gated=gated)
             if not isinstance(found, Credential):
                 return found
-            principal = self._verifier.check_at_once(found.token)
-            if principal is None:
+            grace = self._stream_grace if (method, path) == STREAM_CALL else 0.0
+            principal = self._verifier.check_at_once(found.token, grace=grace)
+            if principal is None or principal.late:
                 raise MustWait
             self._on_token("ok")
         except TokenRequired as error:

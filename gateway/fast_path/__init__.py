@@ -8,8 +8,9 @@ first; what this package does not serve goes to the aiohttp application, untouch
 ``Content-Length``), without ``Upgrade`` and ``Expect``, whose path has only characters that every reader takes
 literally, for
 
-* a service, by a route without an answer of its own, or
-* the gateway's own calls ``lineup`` and ``status``,
+* a service, by a route without an answer of its own,
+* the gateway's own calls ``lineup`` and ``status``, or
+* a new stream, which leaves the connection's guard with its first event,
 
 with a token that is known or whose key is known, or with none. Refusals of such requests are plain too.
 

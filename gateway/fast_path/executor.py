@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Final, NamedTuple, cast
 
@@ -15,13 +15,16 @@ from aiohttp.http import RawResponseMessage
 from gateway.api.envelope import error_response
 from gateway.api.forwarding import forward, forward_to_service, plan_of, traced_calls
 from gateway.api.queue import STATE_CALLS, StateCall, caller, room_name
+from gateway.api.stream import StreamCall, has_ended, hub_of, serve, stream, stream_response
 from gateway.auth.access import Authenticator, MustWait
 from gateway.context import (
     ADMISSIONS,
     AUTHENTICATOR,
     CONFIGURATION,
+    DETACHED,
     DOWNLOADS,
     FORWARDER,
+    HUBS,
     LOOP_LAG,
     OBSERVERS,
     ROOMS,
@@ -54,9 +57,11 @@ from gateway.proxy.response import (
 )
 from gateway.proxy.untrusted_proxies import UntrustedProxies
 from gateway.request_accounting import CLIENT_GONE, account
+from gateway.server.detached_connections import DetachedConnections
 from gateway.server.head import ParsedHead
 from gateway.server.interfaces import FastConnection
 from gateway.server.whole_response import SERVER_NAME, WholeResponse
+from gateway.sse.hub import Hub
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.state import State
 
@@ -64,7 +69,7 @@ log = logging.getLogger(__name__)
 
 _PLAIN_REQUEST_LINE: Final = re.compile(
     rb"(?:GET|HEAD|POST|PUT|PATCH|DELETE) "
-    rb"(?!/actuator(?:[/?. ])|/api/v1/queue/(?!lineup[? ]|status[? ]))"
+    rb"(?!/actuator(?:[/?. ])|/api/v1/queue/(?!lineup[? ]|status[? ]|stream[? ]))"
     rb"(?:(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*+)++/?+|/)"
     rb"(?:\?[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*+)?+ HTTP/1\.1\r\n"
 )
@@ -90,6 +95,8 @@ class Resources(NamedTuple):
     admissions: Admissions
     forwarder: Forwarder
     downloads: Downloads
+    hubs: Mapping[str, Hub]
+    detached: DetachedConnections
 
 
 class FastPath:
@@ -127,6 +134,8 @@ def _resources_of(app: web.Application) -> Resources:
         app[ADMISSIONS],
         app[FORWARDER],
         app[DOWNLOADS],
+        app[HUBS],
+        app[DETACHED],
     )
 
 
@@ -220,6 +229,7 @@ class PlainCall:
                 head.method,
                 context.target.path,
                 head.headers,
+                query=context.target.raw_query,
                 gated=context.room is not None and not context.renews_only,
             )
         return True
@@ -234,6 +244,8 @@ class PlainCall:
             return (
                 context.forward is forward_to_service and match is not None and match.changes.answer is None
             )
+        if context.handler is stream:
+            return self._head.method == hdrs.METH_GET and not has_ended(self._head.headers)
         self._state_call = STATE_CALLS.get(context.handler) if context.handler is not None else None
         return self._state_call is not None
 
@@ -261,8 +273,31 @@ class PlainCall:
                 self._pass_unchecked(error)
             else:
                 self._when_answered(entering, self._on_place)
+        elif context.handler is stream:
+            self._open_stream()
         else:
             self._forward()
+
+    def _open_stream(self) -> None:
+        """Opens a stream, which leaves the connection's guard: it is accounted for when it ends."""
+        resources, context, connection = self._resources, self._context, self._connection
+        hub = hub_of(context, resources.hubs)
+        response = stream_response(context)
+        transport = connection.transport
+        if transport is None or transport.is_closing():
+            self._finish(CLIENT_GONE, 0, ABORTED, keep_alive=False)
+            return
+        self._accounted = self._written = True
+        connection.leave()
+        opened = response.start_without_request(
+            transport,
+            user=caller(context),
+            locale=context.locale,
+            max_buffer=resources.configuration.settings.sse_max_buffer_bytes,
+            connections=resources.detached,
+            on_end=StreamCall(context, resources.observers, self._head.method),
+        )
+        serve(hub, opened)
 
     def _when_answered(self, future: asyncio.Future[State], then: Callable[[], None]) -> None:
         self._future = future

@@ -60,6 +60,11 @@ class DetachedConnections:
         # unnoticed.
         transport_of(transport).resume_reading()
 
+    def adopt(self, transport: asyncio.Transport, protocol: DetachedProtocol) -> None:
+        """Gives an open connection that aiohttp has never had to ``protocol``."""
+        self._open.add(protocol)
+        transport.set_protocol(protocol)
+
     def discard(self, protocol: DetachedProtocol) -> None:
         """The connection of ``protocol`` is lost."""
         self._open.discard(protocol)

@@ -60,6 +60,10 @@ class Intake(asyncio.Protocol, ABC):
         """Whether another request will be read after the current one, as far as the request itself does not matter."""
 
     @abstractmethod
+    def leave(self) -> None:
+        """Detaches the guard from the connection."""
+
+    @abstractmethod
     def end(self, inner: RequestHandler | None = None, *, announced: bool = False) -> None:
         """Ends the connection after the last answer."""
 

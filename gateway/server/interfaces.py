@@ -24,6 +24,9 @@ class FastConnection(Protocol):
     def may_stay_open(self) -> bool:
         """Whether another request will be read after the current one, if its client wants that."""
 
+    def leave(self) -> None:
+        """The connection now belongs to another protocol."""
+
     def end_fast(self, keep_alive: bool, announced: bool, /) -> None:
         """The answer has been written. ``keep_alive``: whether the answer says that the connection stays open.
         ``announced``: whether the client has said that this is its last request."""

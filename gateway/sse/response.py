@@ -9,11 +9,13 @@ from contextlib import suppress
 
 from aiohttp import hdrs
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.web import BaseRequest
 from aiohttp.web_exceptions import HTTPMethodNotAllowed
 from aiohttp_sse import EventSourceResponse
 
 from gateway.server.detached_connections import DetachedConnections, transport_of
+from gateway.server.whole_response import head_of
 from gateway.sse.protocol import OnEnd, StreamProtocol
 
 UNACKNOWLEDGED_SECONDS = 60
@@ -109,6 +111,36 @@ class EventStream(EventSourceResponse):
         )
         _tune(transport)
         connections.detach(request, stream)
+        return stream
+
+    def start_without_request(
+        self,
+        transport: asyncio.Transport,
+        *,
+        user: str,
+        locale: str,
+        max_buffer: int,
+        connections: DetachedConnections,
+        on_end: OnEnd,
+    ) -> StreamProtocol:
+        """``start`` for an HTTP/1.1 request that aiohttp has not seen, on its open ``transport``, which no other
+        protocol uses any more. The head has the bytes that aiohttp would write."""
+        headers = self.headers
+        headers[hdrs.TRANSFER_ENCODING] = "chunked"
+        headers[hdrs.DATE] = rfc822_formatted_time()
+        headers[hdrs.CONNECTION] = "close"
+        stream = StreamProtocol(
+            user,
+            locale,
+            transport,
+            chunked=True,
+            limit=max_buffer,
+            head=head_of(f"HTTP/1.1 {self.status} {self.reason}", headers.items()),
+            connections=connections,
+            on_end=on_end,
+        )
+        _tune(transport)
+        connections.adopt(transport, stream)
         return stream
 
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:

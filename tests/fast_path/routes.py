@@ -61,6 +61,8 @@ gates:
     renews: [GET /tickets/**]
   - room: vip
     calls: [POST /tickets/vip]
+rooms:
+  full: {capacity: 0}
 access:
   public: ["/open/**", "/x/**", "/shop/open/**", "/edited/**", "/preserved/**", "/hosted/**", "/notfound/**",
            "/nocontent/**", "/redirect/**", "/location/**", "/secure/**", "/small/**", "/short/**", "/told/**",
