@@ -22,6 +22,8 @@ from benchmarks.report import Table
 
 NAMES = {
     "forward": "a small answer through the gateway, a plain proxy, and known ones",
+    "large": "an answer of 1 MiB through the same: CPU, and the memory of the gateway",
+    "latency": "how late answers come at half of what Caddy can take, through the same",
     "lineup": "people who arrive, each with a token never seen before",
     "scale": "a million waiting beside a thousand",
     "streams": "many streams at one gateway: memory, opening, a turn of status updates, stalls",

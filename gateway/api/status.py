@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from gateway.sse.interfaces import UserState
 from gateway.waiting_room.state import State
 
 
-def status_object(room: str, state: UserState) -> dict[str, Any]:
-    """The status object of a user who is waiting in ``room``."""
-    content: dict[str, Any] = {
-        "room": room,
-        "ticket": state.ticket,
-        "userQueuePosition": state.position,
-        "totalQueueSize": state.total,
-        "usersBehind": state.behind,
-    }
-    if state.estimated_wait is not None:
-        content["estimatedWaitSeconds"] = _seconds(state.estimated_wait)
-    if state.paused:
-        content["paused"] = True
-    return content
-
-
 def status_json(room: str, state: UserState) -> str:
-    """The same as compact JSON; ``room`` is JSON already. Built by hand for speed: each stream gets one every few
-    seconds."""
+    """The status object of a user who is waiting, as compact JSON; ``room`` is JSON already. Built by hand for speed:
+    each stream gets one every few seconds."""
     wait = state.estimated_wait
     estimate = "" if wait is None else f',"estimatedWaitSeconds":{_seconds(wait)}'
     if state.paused:
