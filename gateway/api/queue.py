@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -21,7 +20,7 @@ from gateway.waiting_room.keys import DEFAULT_ROOM
 from gateway.waiting_room.state import Left, State, StateKind
 
 if TYPE_CHECKING:
-    from gateway.waiting_room.room import Room, What
+    from gateway.waiting_room.room import Question, Room, What
 
 QUEUE = "/api/v1/queue"
 
@@ -66,8 +65,8 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
 class StateCall(NamedTuple):
     """A call that asks the room for the caller's state, and answers with it."""
 
-    ask: Callable[[Room, str], asyncio.Future[State]]
-    """The question, by room and user. Raises QueueUnavailable."""
+    question: Question
+    """What the room is asked."""
     answer: Callable[[RequestContext, Admissions, State], JsonResponse]
     """The answer. Raises QueueStorageFull or NotInQueue."""
 
@@ -87,8 +86,8 @@ def _answer_status(context: RequestContext, admissions: Admissions, state: State
     return state_response(context, key, state)
 
 
-LINEUP: Final = StateCall(lambda room, user: room.lineup(user), _answer_lineup)
-STATUS: Final = StateCall(lambda room, user: room.status(user), _answer_status)
+LINEUP: Final = StateCall("lineup", _answer_lineup)
+STATUS: Final = StateCall("status", _answer_status)
 
 
 async def lineup(request: web.Request) -> web.StreamResponse:
@@ -103,7 +102,7 @@ async def status(request: web.Request) -> web.StreamResponse:
 
 async def _state(request: web.Request, call: StateCall) -> web.StreamResponse:
     context = request[CONTEXT]
-    state = await call.ask(_room(request), caller(context))
+    state = await _room(request).ask(call.question, caller(context))
     return call.answer(context, request.app[ADMISSIONS], state)
 
 

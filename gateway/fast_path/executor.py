@@ -62,6 +62,7 @@ from gateway.server.head import ParsedHead
 from gateway.server.interfaces import FastConnection
 from gateway.server.whole_response import SERVER_NAME, WholeResponse
 from gateway.sse.hub import Hub
+from gateway.waiting_room.batch import Outcome
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.state import State
 
@@ -154,9 +155,9 @@ class PlainCall:
         "_connection",
         "_context",
         "_data",
-        "_future",
         "_head",
         "_keep_alive",
+        "_outcome",
         "_plan",
         "_resources",
         "_spans",
@@ -185,7 +186,7 @@ class PlainCall:
         self._spans: TracedCalls | None = None
         self._upstream: UpstreamConnection | None = None
         """The connection on which an answer is awaited."""
-        self._future: asyncio.Future[State] | None = None
+        self._outcome: Outcome[State] | None = None
         """The room's answer that is awaited."""
         self._task: asyncio.Task[None] | None = None
         self._accounted = False
@@ -264,15 +265,15 @@ class PlainCall:
         """The gate, or the question of a state call."""
         resources, context = self._resources, self._context
         if self._state_call is not None:
+            outcome = self._outcome = Outcome(partial(self._step, self._on_state))
             room = resources.rooms[room_name(context)]
-            self._when_answered(self._state_call.ask(room, caller(context)), self._on_state)
+            room.ask_for(outcome, self._state_call.question, caller(context))
         elif context.room is not None and context.principal is not None:
+            outcome = self._outcome = Outcome(partial(self._step, self._on_place))
             try:
-                entering = resources.rooms[context.room].enter(context.principal.user_id)
+                resources.rooms[context.room].ask_for(outcome, "enter", context.principal.user_id)
             except QueueUnavailable as error:
                 self._pass_unchecked(error)
-            else:
-                self._when_answered(entering, self._on_place)
         elif context.handler is stream:
             self._open_stream()
         else:
@@ -299,18 +300,16 @@ class PlainCall:
         )
         serve(hub, opened)
 
-    def _when_answered(self, future: asyncio.Future[State], then: Callable[[], None]) -> None:
-        self._future = future
-        future.add_done_callback(lambda _: self._step(then))
-
     def _on_state(self) -> None:
-        assert self._state_call is not None and self._future is not None  # noqa: S101, PT018 - set by ``_ask_room``
-        self._write(self._state_call.answer(self._context, self._resources.admissions, self._future.result()))
+        assert self._state_call is not None and self._outcome is not None  # noqa: S101, PT018 - set by ``_ask_room``
+        self._write(
+            self._state_call.answer(self._context, self._resources.admissions, self._outcome.result())
+        )
 
     def _on_place(self) -> None:
-        assert self._future is not None  # noqa: S101 - set by ``_when_answered``
+        assert self._outcome is not None  # noqa: S101 - set by ``_ask_room``
         try:
-            state = self._future.result()
+            state = self._outcome.result()
         except QueueUnavailable as error:
             self._pass_unchecked(error)
         else:
@@ -512,8 +511,8 @@ class PlainCall:
         if self._accounted:
             return
         self._accounted = True
-        # The question's callback refers to this call.
-        self._future = None
+        # The question's outcome refers to this call.
+        self._outcome = None
         observers = self._resources.observers
         observers.metrics.in_progress -= 1
         account(observers, self._head.method, self._context, status, size, end)
@@ -547,7 +546,6 @@ class PlainCall:
             self._upstream.close()
         if self._spans is not None:
             self._spans.done(False)
-        future = self._future
+        if self._outcome is not None:
+            self._outcome.cancel()
         self._finish(CLIENT_GONE, 0, ABORTED, keep_alive=False)
-        if future is not None:
-            future.cancel()

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Literal, Protocol
 
 from gateway.errors import QueueUnavailable
-from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MAX_BATCH, Batcher, BatchObserver
+from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MAX_BATCH, Batcher, BatchObserver, Outcome
 from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
 from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
@@ -25,6 +25,8 @@ SCAN_PER_SECOND = 500
 """Entries of the hash that the first sweep step of each second scans for users that are missing from the index."""
 
 What = Literal["slot", "line", "both"]
+Question = Literal["lineup", "status", "enter"]
+"""The calls that are answered with a user's state."""
 
 _PROMOTING_SCRIPTS = frozenset({"lineup", "leave", "limits"})
 """Scripts that may promote users and do not check for an older system themselves."""
@@ -107,6 +109,11 @@ class Room:
         self._sightings: Batcher[str, State] = gathering(self._send_status, script="status")
         self._entries: Batcher[str, State] = batcher(self._send_gate, script="gate")
         self._leavers: Batcher[tuple[What, str], Left] = batcher(self._send_leave, script="leave")
+        self._questions: dict[Question, Batcher[str, State]] = {
+            "lineup": self._lineups,
+            "status": self._sightings,
+            "enter": self._entries,
+        }
         self._unfinished = asyncio.Event()
         self._configured = False
         # Older systems have one room and no prefix.
@@ -133,6 +140,14 @@ class Room:
     def enter(self, user: str) -> asyncio.Future[State]:
         """The gate: ALLOWED_IN renews the session, WAITING and NONE are refused."""
         return self._entries.submit(_sendable(user))
+
+    def ask(self, question: Question, user: str) -> asyncio.Future[State]:
+        """The answer to the question of this name: ``lineup``, ``status`` or ``enter``."""
+        return self._questions[question].submit(_sendable(user))
+
+    def ask_for(self, outcome: Outcome[State], question: Question, user: str) -> None:
+        """``ask`` for a caller with an outcome of its own."""
+        self._questions[question].submit_to(_sendable(user), outcome)
 
     async def leave(self, user: str, what: What) -> Left:
         """The user gives up the slot, the place in line, or either of them, as ``what`` says."""
