@@ -18,7 +18,7 @@ import aiohttp
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from gateway.api import docs, gateway_routes, queue, refresh, rooms, stream
+from gateway.api import docs, gateway_routes, pass_keys, queue, refresh, rooms, stream
 from gateway.api.actuator import Actuator
 from gateway.api.endpoints import Endpoint, Endpoints, on_demand
 from gateway.api.forwarding import forward, forward_to_service
@@ -30,6 +30,7 @@ from gateway.composition.limits import download_limits_of, limits_of, max_tunnel
 from gateway.composition.live_settings import LiveSettings, trusted_proxies
 from gateway.composition.rooms import WaitingRooms, waiting_rooms
 from gateway.composition.route_sources import RouteSources
+from gateway.composition.signing_keys import signing_keys_of
 from gateway.composition.tokens import Tokens, checking_tokens
 from gateway.context import (
     ADMISSIONS,
@@ -44,6 +45,7 @@ from gateway.context import (
     OBSERVERS,
     REFRESH,
     ROOMS,
+    SIGNING_KEYS,
     UNTRUSTED_PROXIES,
     UPLOADS,
     Configuration,
@@ -137,6 +139,7 @@ def create_app(
             # Before everything that creates spans, so that it stops after them.
             observers,
             redis_and_rooms,
+            signing_keys,
             key_set,
             upstreams,
             eureka,
@@ -170,7 +173,12 @@ def create_management_app(app: web.Application) -> web.Application:
 
 def public_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     """The gateway's own endpoints on the public port."""
-    return (*queue.endpoints(settings), *stream.endpoints(settings), *docs.endpoints(settings))
+    return (
+        *queue.endpoints(settings),
+        *stream.endpoints(settings),
+        *pass_keys.endpoints(settings),
+        *docs.endpoints(settings),
+    )
 
 
 def management_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
@@ -271,6 +279,14 @@ async def redis_and_rooms(app: web.Application) -> AsyncIterator[None]:
         app[ROOMS], app[HUBS], app[ADMISSIONS] = waiting.rooms, waiting.hubs, waiting.admissions
         app[HEALTH].checks["redis"] = partial(redis_health, waiting.rooms)
         app[HEALTH].checks["olderSystem"] = partial(older_system_health, waiting.rooms)
+        yield
+
+
+async def signing_keys(app: web.Application) -> AsyncIterator[None]:
+    """The keys with which the instances sign, shared through the Redis of the rooms."""
+    waiting, settings = app[WAITING_ROOMS], app[SETTINGS]
+    async with signing_keys_of(waiting.redis, settings, app[METRICS].on_call) as keys:
+        app[SIGNING_KEYS] = keys
         yield
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from aiohttp import web
 
@@ -242,6 +242,14 @@ class Observers:
     """The same metrics under Spring's names, if the settings ask for them."""
 
 
+class PublishedKeys(Protocol):
+    """The keys with which the gateway signs."""
+
+    async def document(self) -> bytes:
+        """The public keys as a JWKS. Raises QueueUnavailable while none are known."""
+        ...
+
+
 HealthCheck = Callable[[], tuple[bool | str, dict[str, object]]]
 """Returns whether a component is up, or its status, and details without secrets."""
 
@@ -274,6 +282,7 @@ HUBS: Final[web.AppKey[Mapping[str, Hub]]] = web.AppKey("hubs", Mapping)
 DETACHED: Final[web.AppKey[DetachedConnections]] = web.AppKey("detached", DetachedConnections)
 """The connections of open streams."""
 ADMISSIONS: Final[web.AppKey[Admissions]] = web.AppKey("admissions", Admissions)
+SIGNING_KEYS: Final[web.AppKey[PublishedKeys]] = web.AppKey("signing_keys", PublishedKeys)
 AUTHENTICATOR: Final[web.AppKey[Authenticator]] = web.AppKey("authenticator", Authenticator)
 FORWARDER: Final[web.AppKey[Forwarder]] = web.AppKey("forwarder", Forwarder)
 UPLOADS: Final[web.AppKey[Uploads]] = web.AppKey("uploads", Uploads)

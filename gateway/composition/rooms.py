@@ -25,12 +25,13 @@ from gateway.waiting_room.rooms import Rooms
 
 @dataclass(frozen=True, slots=True)
 class WaitingRooms:
-    """The rooms and their hubs. ``redis_url`` is the address of their Redis."""
+    """The rooms and their hubs. ``redis_url`` is the address of ``redis``."""
 
     rooms: Rooms
     hubs: Hubs
     admissions: Admissions
     redis_url: str
+    redis: Redis
 
     async def provide(self, table: RouteTable, settings: Settings) -> None:
         """Makes every room that ``table`` names, with the limits of the table, else of the settings."""
@@ -65,8 +66,9 @@ async def waiting_rooms(
             ),
             metrics,
         )
+        redis = Redis(redis_url, settings.redis_timeout_seconds)
         rooms = Rooms(
-            Redis(redis_url, settings.redis_timeout_seconds),
+            redis,
             prefix=settings.redis_key_prefix,
             policy=RoomPolicy(
                 settings.queue_relineup,
@@ -82,7 +84,7 @@ async def waiting_rooms(
             on_sweep=metrics.swept,
             on_redis=metrics.redis_state,
         )
-        made = WaitingRooms(rooms, hubs, admissions, redis_url)
+        made = WaitingRooms(rooms, hubs, admissions, redis_url, redis)
         await made.provide(table, settings)
         await stack.enter_async_context(rooms.running())
         await stack.enter_async_context(hubs.running())

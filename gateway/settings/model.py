@@ -258,6 +258,13 @@ class Settings(DiscoverySettings):
         duration(), 60.0, "How long after its last sign a Java gateway counts as running."
     )
 
+    pass_rotate_seconds: int = setting(
+        whole(10, 31_536_000),
+        86_400,
+        "How long each key signs passes and receipts, in seconds. The next one is published all that time.",
+        group="Passes",
+    )
+
     sse_heartbeat_seconds: float = setting(
         duration(), 30.0, "Time between two `HEARTBEAT` events.", group="Streams"
     )
