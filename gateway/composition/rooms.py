@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from gateway.auth.passes import Passes
 from gateway.composition.hubs import Hubs
 from gateway.composition.limits import max_streams
 from gateway.observability.metrics import Metrics
@@ -41,7 +42,7 @@ class WaitingRooms:
 
 @contextlib.asynccontextmanager
 async def waiting_rooms(
-    settings: Settings, table: RouteTable, metrics: Metrics, tracer: Tracer
+    settings: Settings, table: RouteTable, metrics: Metrics, tracer: Tracer, passes: Passes | None = None
 ) -> AsyncIterator[WaitingRooms]:
     """Connects to Redis, or starts one, and runs the rooms of ``table`` and their streams.
 
@@ -65,6 +66,7 @@ async def waiting_rooms(
                 settings.sse_max_streams_per_user,
             ),
             metrics,
+            passes,
         )
         redis = Redis(redis_url, settings.redis_timeout_seconds)
         rooms = Rooms(

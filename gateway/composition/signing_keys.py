@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from gateway.auth.key_ring import KeyRing, KeyTurn
+from gateway.auth.passes import PASS_SECONDS
 from gateway.auth.signing import SigningKey, generate_private_key
 from gateway.errors import QueueUnavailable
 from gateway.settings.model import Settings
@@ -19,8 +20,6 @@ from gateway.waiting_room.signing_keys import SigningKeyStore, StoredKeys
 
 log = logging.getLogger(__name__)
 
-PASS_SECONDS: Final = 600.0
-"""The longest life of a pass."""
 _MARGIN_SECONDS: Final = 60.0
 """How much longer than its passes a key is kept: for clocks that differ, and for the overtime of a key."""
 _LOOK_SECONDS: Final = 60.0
@@ -35,9 +34,9 @@ def keep_seconds(turn: float) -> float:
 
 @contextlib.asynccontextmanager
 async def signing_keys_of(
-    redis: Redis, settings: Settings, observe: CallObserver
+    ring: KeyRing, redis: Redis, settings: Settings, observe: CallObserver
 ) -> AsyncIterator[SigningKeys]:
-    """The keys of this gateway, kept up to date until the block ends."""
+    """The keys of this gateway, kept up to date in ``ring`` until the block ends."""
     turn = float(settings.pass_rotate_seconds)
     store = SigningKeyStore(
         redis,
@@ -47,7 +46,9 @@ async def signing_keys_of(
         keep=keep_seconds(turn),
         observe=observe,
     )
-    async with SigningKeys(store, turn, settings.redis_timeout_seconds).running() as keys:
+    async with SigningKeys(ring, store, turn, settings.redis_timeout_seconds).running() as keys:
+        if settings.pass_:
+            keys.need()
         yield keys
 
 
@@ -55,8 +56,8 @@ class SigningKeys:
     """Keeps ``ring`` up to date inside ``running()``, from the first ``need`` on. Without a need nothing is asked of
     Redis and no key is made. ``turn``: how long a key signs, in seconds."""
 
-    def __init__(self, store: SigningKeyStore, turn: float, timeout: float) -> None:
-        self.ring = KeyRing()
+    def __init__(self, ring: KeyRing, store: SigningKeyStore, turn: float, timeout: float) -> None:
+        self.ring = ring
         self._store = store
         self._turn = turn
         self._timeout = timeout

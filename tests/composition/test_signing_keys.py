@@ -13,6 +13,7 @@ import pytest
 from redis.asyncio import Redis as Client
 
 from gateway.auth.jws import parse_jws, verify_jws
+from gateway.auth.key_ring import KeyRing
 from gateway.auth.key_set import parse_key_set
 from gateway.composition.signing_keys import SigningKeys, keep_seconds, signing_keys_of
 from gateway.errors import QueueUnavailable
@@ -27,7 +28,7 @@ DAY = 86_400.0
 
 def instance(url: str, turn: float = DAY, keep: float = DAY) -> SigningKeys:
     store = SigningKeyStore(Redis(url, 1.0), load_all(), "", turn=turn, keep=keep)
-    return SigningKeys(store, turn, 1.0)
+    return SigningKeys(KeyRing(), store, turn, 1.0)
 
 
 @asynccontextmanager
@@ -170,7 +171,7 @@ def test_a_key_is_kept_for_its_passes_and_a_turn_at_least(turn: float, kept: flo
 
 async def test_the_settings_decide_on_turn_and_prefix(redis_url: str, redis: Client) -> None:
     settings = Settings.from_env({"PASS_ROTATE_SECONDS": "60", "REDIS_KEY_PREFIX": "shop:"})
-    async with signing_keys_of(Redis(redis_url, 1.0), settings, ignore_calls) as keys:
+    async with signing_keys_of(KeyRing(), Redis(redis_url, 1.0), settings, ignore_calls) as keys:
         await keys.document()
         assert 59 < (keys.ring.seconds_to_next_turn() or 0) <= 60
     assert await redis.keys("*") == ["shop:gw:signing-keys"]
