@@ -33,6 +33,7 @@ LOGGED = "logged with its traceback as what it is; "
 ALLOWED = {
     "composition/route_sources.py RouteSources._work Exception": LOGGED
     + "the routes in force stay, and the next ones are taken",
+    "composition/signing_keys.py SigningKeys._look Exception": LOGGED + "the keys at hand stay good",
     "auth/discovery.py _address ValueError": "urllib checks the port only when it is asked for",
     "auth/jwks.py Jwks._refresh Exception": LOGGED + "the keys at hand stay good",
     "cli/client.py within.run BaseException": "raised again in the thread that waits",

@@ -110,9 +110,10 @@ def success(context: RequestContext, key: str, **members: Any) -> JsonResponse:
 def state_response(context: RequestContext, key: str, state: State) -> JsonResponse:
     """A success with the message ``key`` and the caller's state. Built by hand for speed, because every user who lines
     up gets one. Parts that many answers share are encoded once."""
+    token = context.queue_pass.token if context.queue_pass is not None else ""
     text = (
         f'{{"success":true,"message":{_json_text(message(context.locale, key))},'
-        f"{state_json(_json_text(state.room), state)},"
+        f"{state_json(_json_text(state.room), state, token)},"
         f'"timestamp":"{timestamp(time.time())}","traceId":"{context.trace_id}"}}'
     )
     return JsonResponse(text.encode("utf-8", "backslashreplace"))

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from gateway.api.endpoints import Endpoint
 from gateway.api.envelope import state_response, success
-from gateway.context import ADMISSIONS, CONTEXT, ROOMS, Handler, RequestContext
+from gateway.context import ADMISSIONS, CONTEXT, PASSES, ROOMS, Handler, RequestContext
 from gateway.errors import BadRequest, NotAllowedIn, NotInQueue, QueueStorageFull
 from gateway.observability.spans import Admissions
 from gateway.query import values_of
@@ -20,6 +20,7 @@ from gateway.waiting_room.keys import DEFAULT_ROOM
 from gateway.waiting_room.state import Left, State, StateKind
 
 if TYPE_CHECKING:
+    from gateway.auth.passes import Passes
     from gateway.waiting_room.room import Question, Room, What
 
 QUEUE = "/api/v1/queue"
@@ -60,6 +61,19 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
         Endpoint("DELETE", f"{QUEUE}/waiting-token", drop_place, label="queue.waiting-token"),
         Endpoint("POST", f"{QUEUE}/leave", leave, label="queue.leave"),
     )
+
+
+def issue_pass(passes: Passes, context: RequestContext, state: State) -> None:
+    """If the caller is in this state allowed in, the answer and the service get a pass."""
+    if state.allowed_in:
+        context.queue_pass = passes.issue(
+            state.room,
+            caller(context),
+            ticket=state.ticket,
+            expires_in=state.expires_in,
+            fresh=state.kind is StateKind.ADMITTED,
+            secure=context.origin is not None and context.origin.scheme == "https",
+        )
 
 
 class StateCall(NamedTuple):
@@ -103,6 +117,8 @@ async def status(request: web.Request) -> web.StreamResponse:
 async def _state(request: web.Request, call: StateCall) -> web.StreamResponse:
     context = request[CONTEXT]
     state = await _room(request).ask(call.question, caller(context))
+    if (passes := request.app.get(PASSES)) is not None:
+        issue_pass(passes, context, state)
     return call.answer(context, request.app[ADMISSIONS], state)
 
 

@@ -26,9 +26,10 @@ def _seconds(wait: float) -> int:
     return max(1, round(wait))
 
 
-def state_json(room: str, state: State) -> str:
-    """The members of an envelope with the caller's state; ``room`` is JSON already. Clients of the older system
-    recognise "allowed in" by the missing ``data``."""
+def state_json(room: str, state: State, token: str = "") -> str:
+    """The members of an envelope with the caller's state; ``room`` is JSON already, ``token`` is the caller's pass, if
+    any. Clients of the older system recognise "allowed in" by the missing ``data``."""
     if state.waiting:
         return f'"state":"WAITING","data":{status_json(room, state)}'
-    return f'"state":"ALLOWED_IN","room":{room},"expiresInSeconds":{math.ceil(state.expires_in)}'
+    members = f'"state":"ALLOWED_IN","room":{room},"expiresInSeconds":{math.ceil(state.expires_in)}'
+    return f'{members},"pass":"{token}"' if token else members

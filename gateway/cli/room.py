@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import Request
 
 from gateway.cli.client import OPENER, own_url, within
+from gateway.cli.draw import add_verify_to
 from gateway.cli.parsing import Commands
 from gateway.errors import SettingsError
 from gateway.settings.model import Settings
@@ -26,8 +27,8 @@ class RoomCallFailed(Exception):
     """The gateway did not carry out the call; the text says why."""
 
 
-def add_to(commands: Commands) -> None:
-    """Add ``room`` and its subcommands."""
+def add_to(commands: Commands, files: object = None) -> None:
+    """Add ``room`` and its subcommands. ``files``: see ``complete_files``."""
     room = commands.add_parser(
         "room",
         help="look at the rooms of a running gateway, and change them",
@@ -57,6 +58,8 @@ def add_to(commands: Commands) -> None:
     remove = kinds.add_parser("remove", parents=[common], help="take slot or place away from a user")
     remove.add_argument("user", metavar="USER", help="the user's id, as in the token's sub")
     remove.set_defaults(run=_run, call=_remove)
+
+    add_verify_to(kinds, files)
 
     for one in (change, pause, resume, remove):
         one.add_argument("--room", default="default", metavar="ROOM", help="another room than default")

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from gateway.auth.passes import Passes
 from gateway.composition.hubs import Hubs
 from gateway.composition.limits import max_streams
 from gateway.observability.metrics import Metrics
@@ -25,12 +26,13 @@ from gateway.waiting_room.rooms import Rooms
 
 @dataclass(frozen=True, slots=True)
 class WaitingRooms:
-    """The rooms and their hubs. ``redis_url`` is the address of their Redis."""
+    """The rooms and their hubs. ``redis_url`` is the address of ``redis``."""
 
     rooms: Rooms
     hubs: Hubs
     admissions: Admissions
     redis_url: str
+    redis: Redis
 
     async def provide(self, table: RouteTable, settings: Settings) -> None:
         """Makes every room that ``table`` names, with the limits of the table, else of the settings."""
@@ -40,7 +42,7 @@ class WaitingRooms:
 
 @contextlib.asynccontextmanager
 async def waiting_rooms(
-    settings: Settings, table: RouteTable, metrics: Metrics, tracer: Tracer
+    settings: Settings, table: RouteTable, metrics: Metrics, tracer: Tracer, passes: Passes | None = None
 ) -> AsyncIterator[WaitingRooms]:
     """Connects to Redis, or starts one, and runs the rooms of ``table`` and their streams.
 
@@ -64,9 +66,11 @@ async def waiting_rooms(
                 settings.sse_max_streams_per_user,
             ),
             metrics,
+            passes,
         )
+        redis = Redis(redis_url, settings.redis_timeout_seconds)
         rooms = Rooms(
-            Redis(redis_url, settings.redis_timeout_seconds),
+            redis,
             prefix=settings.redis_key_prefix,
             policy=RoomPolicy(
                 settings.queue_relineup,
@@ -82,7 +86,7 @@ async def waiting_rooms(
             on_sweep=metrics.swept,
             on_redis=metrics.redis_state,
         )
-        made = WaitingRooms(rooms, hubs, admissions, redis_url)
+        made = WaitingRooms(rooms, hubs, admissions, redis_url, redis)
         await made.provide(table, settings)
         await stack.enter_async_context(rooms.running())
         await stack.enter_async_context(hubs.running())

@@ -14,9 +14,10 @@ from aiohttp.http import RawResponseMessage
 
 from gateway.api.envelope import error_response
 from gateway.api.forwarding import forward, forward_to_service, plan_of, traced_calls
-from gateway.api.queue import STATE_CALLS, StateCall, caller, room_name
+from gateway.api.queue import STATE_CALLS, StateCall, caller, issue_pass, room_name
 from gateway.api.stream import StreamCall, has_ended, hub_of, serve, stream, stream_response
 from gateway.auth.access import Authenticator, MustWait
+from gateway.auth.passes import Passes
 from gateway.context import (
     ADMISSIONS,
     AUTHENTICATOR,
@@ -27,6 +28,7 @@ from gateway.context import (
     HUBS,
     LOOP_LAG,
     OBSERVERS,
+    PASSES,
     ROOMS,
     UNTRUSTED_PROXIES,
     Configuration,
@@ -98,6 +100,7 @@ class Resources(NamedTuple):
     downloads: Downloads
     hubs: Mapping[str, Hub]
     detached: DetachedConnections
+    passes: Passes | None
 
 
 class FastPath:
@@ -137,6 +140,7 @@ def _resources_of(app: web.Application) -> Resources:
         app[DOWNLOADS],
         app[HUBS],
         app[DETACHED],
+        app.get(PASSES),
     )
 
 
@@ -302,9 +306,10 @@ class PlainCall:
 
     def _on_state(self) -> None:
         assert self._state_call is not None and self._outcome is not None  # noqa: S101, PT018 - set by ``_ask_room``
-        self._write(
-            self._state_call.answer(self._context, self._resources.admissions, self._outcome.result())
-        )
+        state, passes = self._outcome.result(), self._resources.passes
+        if passes is not None:
+            issue_pass(passes, self._context, state)
+        self._write(self._state_call.answer(self._context, self._resources.admissions, state))
 
     def _on_place(self) -> None:
         assert self._outcome is not None  # noqa: S101 - set by ``_ask_room``
@@ -314,6 +319,8 @@ class PlainCall:
             self._pass_unchecked(error)
         else:
             check_place(state, self._resources.configuration.settings, self._context.renews_only)
+            if self._resources.passes is not None:
+                issue_pass(self._resources.passes, self._context, state)
             self._forward()
 
     def _pass_unchecked(self, error: QueueUnavailable) -> None:

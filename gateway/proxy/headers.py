@@ -244,6 +244,14 @@ def with_cors(headers: ResponseHeaders, cors: Iterable[tuple[bytes, bytes]]) -> 
     return ResponseHeaders([*cors, *kept], headers.length)
 
 
+def pass_headers(cookie: str, cache_control: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """The headers that set a cookie for one user. ``cache_control``: the values of the answer. Unless they keep shared
+    caches from storing it, one more does."""
+    stated = ",".join(cache_control).lower()
+    private = () if "private" in stated or "no-store" in stated else (("Cache-Control", "private"),)
+    return (("Set-Cookie", cookie), *private)
+
+
 def request_head(
     method: str, target: str, headers: Sequence[tuple[bytes, bytes]], authority: bytes, framing: bytes
 ) -> bytes:

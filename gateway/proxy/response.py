@@ -19,7 +19,14 @@ from gateway.observability.logging import ABORTED, BROKEN, SLOW
 from gateway.observability.tracing import TRACE_ID
 from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.downloads import Download
-from gateway.proxy.headers import ResponseHeaders, names_of, response_head, response_headers, with_cors
+from gateway.proxy.headers import (
+    ResponseHeaders,
+    names_of,
+    pass_headers,
+    response_head,
+    response_headers,
+    with_cors,
+)
 from gateway.proxy.plan import Edits, ForwardPlan
 
 _TRACE_ID = TRACE_ID.encode()
@@ -162,6 +169,13 @@ def client_response_headers(message: RawResponseMessage, plan: ForwardPlan) -> R
         # After the route's edits, as in Spring: a header that a filter removes is added again.
         headers.fields.extend(
             plan.security.missing_from(names_of(headers.fields), plan.status or message.code)
+        )
+    if plan.cookie is not None:
+        stated = (
+            value.decode("latin-1") for name, value in headers.fields if name.lower() == b"cache-control"
+        )
+        headers.fields.extend(
+            (name.encode(), value.encode()) for name, value in pass_headers(plan.cookie, stated)
         )
     if plan.trace_id:
         headers.fields.append((_TRACE_ID, plan.trace_id))

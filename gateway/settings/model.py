@@ -258,6 +258,24 @@ class Settings(DiscoverySettings):
         duration(), 60.0, "How long after its last sign a Java gateway counts as running."
     )
 
+    pass_: bool = setting(
+        kinds.UNSHOWN_SWITCH,
+        False,
+        "Whether admitted users get a signed pass, which services and proxies can check by themselves.",
+        group="Passes",
+    )
+    pass_issuer: str | None = setting(
+        kinds.LINE,
+        None,
+        "The `iss` of passes.",
+        default_words="`SPRING_APPLICATION_NAME`",
+    )
+    pass_rotate_seconds: int = setting(
+        whole(10, 31_536_000),
+        86_400,
+        "How long each key signs passes and receipts, in seconds. The next one is published all that time.",
+    )
+
     sse_heartbeat_seconds: float = setting(
         duration(), 30.0, "Time between two `HEARTBEAT` events.", group="Streams"
     )
@@ -406,7 +424,7 @@ class Settings(DiscoverySettings):
             raise view.faults[0]
         because = spring_reason(view)
         try:
-            values = {row.name.lower(): row.read(view, spring=bool(because)) for row in TABLE}
+            values = {row.attribute: row.read(view, spring=bool(because)) for row in TABLE}
             values["eureka_client_serviceurl_defaultzone"] = servers_by_zone(values, view)
         except SettingsError as error:
             raise view.named(error) from None
@@ -420,7 +438,7 @@ class Settings(DiscoverySettings):
         return routes_path(self.routes_file, shipped)
 
     def __repr__(self) -> str:
-        shown = (f"{row.name.lower()}={row.redacted(getattr(self, row.name.lower()))}" for row in TABLE)
+        shown = (f"{row.attribute}={row.redacted(getattr(self, row.attribute))}" for row in TABLE)
         return f"Settings({', '.join(shown)})"
 
 
@@ -447,7 +465,7 @@ def check(environ: Mapping[str, str]) -> list[SettingsError]:
     spring = bool(spring_reason(view))
     for row in TABLE:
         try:
-            values[row.name.lower()] = row.read(view, spring=spring)
+            values[row.attribute] = row.read(view, spring=spring)
         except SettingsError as error:
             faults.append(view.named(error))
     try:

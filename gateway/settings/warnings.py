@@ -273,7 +273,7 @@ def warnings_of_values(settings: Settings) -> list[str]:
 
 def _secrets(settings: Settings) -> Iterator[str]:
     for row in TABLE:
-        value = getattr(settings, row.name.lower())
+        value = getattr(settings, row.attribute)
         # The password of another server was not chosen for the gateway.
         if row.secret and row.name not in _CHOSEN_ELSEWHERE and value and len(value) < MIN_SECRET_LENGTH:
             yield (
