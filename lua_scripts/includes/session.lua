@@ -1,4 +1,4 @@
--- Sessions: which users are allowed in, and since when. Needs clock and room.
+-- Sessions: which users are allowed in, and since when. Needs clock, room and parking.
 
 -- The user's last activity in milliseconds, the later of hash and index; nil if the user is not in the hash.
 -- The hash decides whether a user is allowed in. Older systems write only the hash, in whole seconds, so the hash wins
@@ -78,16 +78,18 @@ local function hand_over(user, left)
   redis.call('ZREM', activity, user)
 end
 
--- Removes a user from the line. Returns the ticket as text, or nil if the user was not in it.
+-- Removes a user from the line, also a parked one. Returns the ticket as text, or nil if the user was not in it.
 local function leave_line(user)
   local score = redis.call('ZSCORE', line, user)
-  if not score then
-    return nil
+  local parked_before = parked_count
+  local kept = unpark(user)
+  if score then
+    redis.call('ZREM', line, user)
+    redis.call('ZREM', absent, user)
+    waiting = waiting - 1
+    return as_ticket(kept and math.min(kept, tonumber(score)) or score)
   end
-  redis.call('ZREM', line, user)
-  redis.call('ZREM', absent, user)
-  waiting = waiting - 1
-  return as_ticket(score)
+  return parked_count < parked_before and as_ticket(kept or 0) or nil
 end
 
 -- A user in both line and hash is allowed in: removes the line entry and notifies the user's streams.
