@@ -73,6 +73,7 @@ if declare('capacity', default_capacity) then
 end
 if declare('duration_ms', default_duration) then
   duration = default_duration
+  read_rules()
 end
 declare_rules()
 -- Before promoting, for the reason given in limits.lua.

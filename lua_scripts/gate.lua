@@ -38,12 +38,13 @@ local function allowed_in_now(user)
   return left and left > 0
 end
 
-local function renew(user)
+-- began: see began_at
+local function renew(user, began)
   sessions[#sessions + 1] = user
   sessions[#sessions + 1] = second
   index[#index + 1] = now
   index[#index + 1] = user
-  return answer_inside(ALLOWED_IN, duration)
+  return answer_inside(ALLOWED_IN, remaining(now, began))
 end
 
 local function refuse(user, place)
@@ -52,7 +53,7 @@ local function refuse(user, place)
   end
   if done.returns > 0 then
     if allowed_in_now(user) then
-      return renew(user)
+      return renew(user, began_at(user))
     end
     place = redis.call('ZSCORE', line, user)
   end
@@ -66,11 +67,12 @@ end
 
 for at, user in ipairs(users) do
   local last = last_activity(user, seconds[at], indexed[at])
-  if last and remaining(last) > 0 then
+  local began = last and began_at(user)
+  if last and remaining(last, began) > 0 then
     if places[at] then
-      settle(user, duration)
+      settle(user, remaining(now, began))
     end
-    answers[#answers + 1] = renew(user)
+    answers[#answers + 1] = renew(user, began)
   else
     answers[#answers + 1] = refuse(user, places[at])
   end

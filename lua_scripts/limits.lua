@@ -53,6 +53,7 @@ end
 if lift or new_capacity or new_duration then
   write('HSET', settings,
     'capacity', string.format('%.0f', capacity), 'duration_ms', string.format('%.0f', duration))
+  read_rules()
 end
 -- Before pausing takes effect: the time until now counts for the pace, and time paused does not. Before promoting: a
 -- user who gets a new slot says nothing about how long others hold theirs.

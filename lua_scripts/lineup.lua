@@ -78,7 +78,7 @@ local function line_up(user)
   end
   admissions_left = admissions_left - 1
   begin_session(user)
-  return answer_inside(ADMITTED, duration)
+  return answer_inside(ADMITTED, whole_session)
 end
 
 local answers = { false }

@@ -26,8 +26,6 @@
 local watch = KEYS[14]
 local scan = tonumber(ARGV[5])
 local follow, follow_ms = ARGV[6], tonumber(ARGV[7])
-local given = rules_of(rules)
-local absent_ms, hold_ms = limit(given.absent, 0) or 60000, limit(given.hold, 0) or 1800000
 -- Marks that are kept: one per second, for nearly three hours of waiting.
 local MARKS = 10000
 
@@ -77,7 +75,7 @@ local function index_users(users, seconds)
     if tonumber(indexed[at]) ~= last then
       write('ZADD', activity, last, user)
     end
-    local left = remaining(last)
+    local left = remaining(last, began_at(user))
     if tickets[at] and left > 0 then
       settle(user, left)
     end
@@ -134,6 +132,17 @@ end
 -- Ends expired sessions. Returns how many index entries it examined, at most MOST.
 local function expire()
   local users = redis.call('ZRANGEBYSCORE', activity, '-inf', now - duration, 'LIMIT', 0, MOST)
+  if max_session > 0 and #users < MOST then
+    local found = {}
+    for _, user in ipairs(users) do
+      found[user] = true
+    end
+    for _, user in ipairs(redis.call('ZRANGEBYSCORE', since, '-inf', now - max_session, 'LIMIT', 0, MOST - #users)) do
+      if not found[user] then
+        users[#users + 1] = user
+      end
+    end
+  end
   if #users == 0 then
     return 0
   end
@@ -144,11 +153,14 @@ local function expire()
     local last = last_activity(user, seconds[at], indexed[at])
     if not last then
       orphans[#orphans + 1] = user
-    elseif remaining(last) > 0 then
-      write('ZADD', activity, last, user)
     else
-      over[#over + 1] = user
-      ended[#ended + 1] = last + duration
+      local left = remaining(last, began_at(user))
+      if left > 0 then
+        write('ZADD', activity, last, user)
+      else
+        over[#over + 1] = user
+        ended[#ended + 1] = now + left
+      end
     end
   end
   if #orphans > 0 then

@@ -125,6 +125,7 @@ def _limits(settings: Settings, given: RoomLimits) -> ConfiguredLimits:
         RoomRules(
             absent=chosen(given.absent, settings.queue_absent_seconds),
             hold=chosen(given.hold, settings.queue_hold_seconds),
+            max_session=chosen(given.max_session, settings.queue_max_session_seconds),
         ),
         sources,
     )

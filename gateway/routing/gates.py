@@ -34,6 +34,7 @@ class RoomLimits:
     duration: float | None = None
     absent: float | None = None
     hold: float | None = None
+    max_session: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

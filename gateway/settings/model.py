@@ -249,6 +249,11 @@ class Settings(DiscoverySettings):
         1800.0,
         "How long a parked user keeps the ticket.",
     )
+    queue_max_session_seconds: float = setting(
+        duration(zero="never"),
+        0.0,
+        "How long after admission a session ends, however active the user is.",
+    )
     queue_status_interval_seconds: float = setting(
         duration(), 10.0, "Time between two `STATUS_UPDATE` events; also the gate's `Retry-After`."
     )

@@ -19,11 +19,13 @@ class RoomRules:
     """How a room treats its users. Times are in seconds.
 
     ``absent``: a waiting user who was not seen for so long is parked; 0: never. ``hold``: a parked user keeps the
-    ticket for so long; 0: absent users are removed at once.
+    ticket for so long; 0: absent users are removed at once. ``max_session``: a session ends so long after admission,
+    however active the user is; 0: never.
     """
 
     absent: float = 60.0
     hold: float = 1800.0
+    max_session: float = 0.0
 
     def as_text(self) -> str:
         """The text for the scripts."""

@@ -139,6 +139,7 @@ local rules = stored_limits[5] or default_rules
 -- built-in defaults, so that a room with these has nothing to read. Times are in milliseconds.
 --   absent  a user in line who was not seen for so long is parked; 0: never; 60,000 unless given
 --   hold    a parked user keeps the ticket for so long; 0: absent users are removed at once; 1,800,000 unless given
+--   max_session  a session ends so long after admission, however active the user is; 0: never; 0 unless given
 local function rules_of(text)
   local found = {}
   for name, value in string.gmatch(text, '([%w_]+)=(%S+)') do
@@ -147,9 +148,23 @@ local function rules_of(text)
   return found
 end
 
+local absent_ms, hold_ms, max_session
+
+-- Milliseconds that a session lasts if the user makes no gated call, from the admission on.
+local whole_session
+
+local function read_rules()
+  local given = rules ~= '' and rules_of(rules) or {}
+  absent_ms, hold_ms = limit(given.absent, 0) or 60000, limit(given.hold, 0) or 1800000
+  max_session = limit(given.max_session, 0) or 0
+  whole_session = max_session > 0 and math.min(duration, max_session) or duration
+end
+read_rules()
+
 -- Puts settings in force. A schema number never falls: an instance of this version may run beside a later one.
 local function write_rules(text)
   rules = text
+  read_rules()
   write('HSET', settings, 'rules', text)
   if not number_within(redis.call('HGET', settings, 'schema'), SCHEMA, EXACT) then
     write('HSET', settings, 'schema', SCHEMA)
@@ -185,6 +200,6 @@ end
 -- milliseconds that remain of the sessions of users admitted, a whole session unless given.
 local function tell(event, people, left)
   if #people > 0 then
-    redis.call('PUBLISH', channel, cjson.encode({ event = event, people = people, expires_ms = left or duration }))
+    redis.call('PUBLISH', channel, cjson.encode({ event = event, people = people, expires_ms = left or whole_session }))
   end
 end

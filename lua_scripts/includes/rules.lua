@@ -4,7 +4,7 @@
 -- with), operator_rules (operators' values, which win), and rules (what is in force, made of both).
 
 -- The allowed values, as patterns.
-local ALLOWED = { absent = '^%d+$', hold = '^%d+$' }
+local ALLOWED = { absent = '^%d+$', hold = '^%d+$', max_session = '^%d+$' }
 
 -- Whether a text of settings has only known names and allowed values. A value may be empty.
 local function sound_rules(text)

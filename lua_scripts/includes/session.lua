@@ -24,11 +24,29 @@ local function last_activity(user, second, indexed)
   return last
 end
 
--- Milliseconds left of a session by its last activity; 0 or less: it has expired. While an older system is followed, a
+-- When a user's session began, if sessions may not last longer than max_session; else nil. A session that another system
+-- began counts from now on. The user must be in the hash.
+local function began_at(user)
+  if max_session == 0 then
+    return nil
+  end
+  local began = number_within(redis.call('ZSCORE', since, user), 0, now)
+  if not began then
+    began = now
+    write('ZADD', since, now, user)
+  end
+  return began
+end
+
+-- Milliseconds left of a session by its last activity and, if there is an absolute end, by when it began; 0 or less: it
+-- has expired. While an older system is followed, a
 -- session lasts until that system's sweep ends it. Only a session given up here (last activity 0, see hand_over) ends
 -- earlier.
-local function remaining(last)
+local function remaining(last, began)
   local left = duration - (now - last)
+  if began then
+    left = math.min(left, max_session - (now - began))
+  end
   if following and left <= 0 and last > 0 then
     return 1
   end
@@ -41,7 +59,7 @@ local function session_left(user)
   if not second then
     return nil
   end
-  return remaining(last_activity(user, second, redis.call('ZSCORE', activity, user)))
+  return remaining(last_activity(user, second, redis.call('ZSCORE', activity, user)), began_at(user))
 end
 
 -- Records the length of a session that is over. began: nil or unusable if not known; then nothing is recorded.

@@ -141,6 +141,7 @@ async def test_an_operator_changes_limits_for_all_instances(gateways: Gateways) 
         "settings": {
             "absent": {"value": "60s", "from": "default"},
             "hold": {"value": "1800s", "from": "default"},
+            "max_session": {"value": "0s", "from": "default"},
         },
     } | {
         key: changed.json["data"][key]
@@ -164,7 +165,7 @@ async def test_an_operators_settings_win_until_each_is_lifted(gateways: Gateways
 
     async def settings() -> dict[str, tuple[str, str]]:
         shown = (await operator("GET", "/actuator/rooms/default")).json["data"]["settings"]
-        return {name: (one["value"], one["from"]) for name, one in shown.items()}
+        return {name: (shown[name]["value"], shown[name]["from"]) for name in ("absent", "hold")}
 
     assert await settings() == {"absent": ("30s", "environment"), "hold": ("1800s", "default")}
     await operator("POST", "/actuator/rooms/default", json={"absent": "2m", "hold": 0})

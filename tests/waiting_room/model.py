@@ -25,6 +25,7 @@ class Model:
         self.given = (capacity, duration)
         self.declared: tuple[int, int] | None = None
         self.capacity, self.duration = capacity, duration
+        self.max_session = 0
         self.override = False
         self.paused = False
         self.out_of_memory = False
@@ -67,7 +68,14 @@ class Model:
     # What can be asked
 
     def live(self, user: str) -> bool:
-        return user in self.inside and self.now - self.inside[user] < self.duration
+        return user in self.inside and self.now < self._end_of(user)
+
+    def _end_of(self, user: str) -> int:
+        """When the session ends: by time without a gated call, or by its absolute end."""
+        ends = [self.inside[user] + self.duration]
+        if self.max_session:
+            ends.append(self.began[user] + self.max_session)
+        return min(ends)
 
     def position(self, user: str) -> int:
         """1 is next; 0: not in line."""
@@ -175,7 +183,11 @@ class Model:
         if self.swept_at is None or not 0 <= self.now - self.swept_at <= BLIND:
             self.watching_since = self.now
         self.swept_at = self.now
-        over = [user for user in by_age(self.inside) if not self.live(user)][: self.most]
+        idle = [user for user in by_age(self.inside) if self.now - self.inside[user] >= self.duration]
+        idle = idle[: self.most]
+        old = [user for user in by_age(self.began) if self.max_session and not self.live(user)]
+        old = [user for user in old if self.now - self.began[user] >= self.max_session]
+        over = [*idle, *(user for user in old[: self.most - len(idle)] if user not in idle)]
         for user in over:
             self._expire(user)
         watched = self.now - self.watching_since >= absent
@@ -265,8 +277,9 @@ class Model:
 
     def _end(self, user: str) -> None:
         """The session is over, or was when it expired."""
-        last = self.inside.pop(user)
-        self.stays.append(min(self.now, last + self.duration) - self.began.pop(user))
+        ended = min(self.now, self._end_of(user))
+        del self.inside[user]
+        self.stays.append(ended - self.began.pop(user))
 
     def _promote(self) -> None:
         while self._could_promote() and self._admissions_left > 0:
@@ -305,7 +318,7 @@ class Model:
         return True
 
     def _inside(self, user: str, code: int) -> Answer:
-        return (code, 0, 0, len(self.line), self.duration - (self.now - self.inside[user]))
+        return (code, 0, 0, len(self.line), self._end_of(user) - self.now)
 
     def _waiting(self, user: str) -> Answer:
         return (WAITING, dict(self.line)[user], self.position(user), len(self.line), 0)

@@ -157,6 +157,11 @@ class Beside(Driver):
         self.begin(most, capacity, duration)
         self.model = Model(capacity, duration, START, most)
 
+    @rule(max_session=st.sampled_from([0, 0, 1, 3_000, 12_000]))
+    def sessions_end_absolutely(self, max_session: int) -> None:
+        self.rig.set_rules(max_session=max_session)
+        self.model.max_session = max_session
+
     def same(self, reply: Any, answers: Any = None) -> None:
         model = self.model
         if answers is not None:
@@ -244,8 +249,11 @@ class Beside(Driver):
     def limits(self, capacity: int | None, duration: int | None, paused: bool | None, lift: bool) -> None:
         given = ["" if value is None else int(value) for value in (capacity, duration, paused)]
         reply = self.call("limits", *given, int(lift), "")
+        self.model.max_session = 0 if lift else self.model.max_session
         self.model.limits(capacity, duration, paused, lift)
         self.same(reply)
+        if lift:
+            self.rig.set_rules(max_session=0)
 
     @rule(capacity=capacities, duration=durations)
     def configure(self, capacity: int, duration: int) -> None:

@@ -210,6 +210,12 @@ ROOM: Final = Keys(
             "missing.",
         ),
         Key("hold", TIME, "How long a parked user keeps the ticket; QUEUE_HOLD_SECONDS if missing."),
+        Key(
+            "max_session",
+            TIME,
+            "How long after admission a session ends, however active the user is, 0: never; "
+            "QUEUE_MAX_SESSION_SECONDS if missing.",
+        ),
     ),
 )
 

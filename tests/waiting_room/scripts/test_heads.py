@@ -221,7 +221,7 @@ def test_python_knows_every_event() -> None:
 def test_python_knows_the_schema_and_the_settings() -> None:
     room, rules = read("includes/room"), read("includes/rules")
     assert f"local SCHEMA = {SCHEMA}\n" in room
-    described = re.findall(r"^--   (\w+)  ", room, re.MULTILINE)
+    described = re.findall(r"^--   (\w+)  +", room, re.MULTILINE)
     assert tuple(described) == RULE_NAMES
     assert set(re.findall(r"(\w+) = '", rules[rules.index("ALLOWED") :].split("}")[0])) == set(RULE_NAMES)
     texts = {name: f"{round(getattr(DEFAULTS, name) * 1000):,}" for name in RULE_NAMES}
