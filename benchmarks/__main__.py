@@ -26,6 +26,7 @@ NAMES = {
     "latency": "how late answers come at half of what Caddy can take, through the same",
     "lineup": "people who arrive, each with a token never seen before",
     "scale": "a million waiting beside a thousand",
+    "scripts": "the Lua scripts beside those of an earlier version (--against)",
     "streams": "many streams at one gateway: memory, opening, a turn of status updates, stalls",
     "fanout": "one frame to each of many streams",
     "overload": "twice as many newcomers as can be taken, and those who are in beside them",
@@ -65,6 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="forward: no table, but where the gateway's time goes, to FILE (profile-forward.txt)",
     )
+    add("--against", type=Path, metavar="FOLDER", help="scripts: an earlier version's lua_scripts")
     add("--json", type=Path, metavar="FILE", help="the tables for machines, too")
     return parser
 

@@ -214,6 +214,7 @@ TESTS_OF_SEVERAL_MODULES = {
     "waiting_room/test_estimate.py": "the estimate, in scripts and in Python",
     "waiting_room/test_machine.py": "all scripts against the model",
     "waiting_room/test_machine_following.py": "all scripts against the model, beside an older system",
+    "waiting_room/test_machine_neighbours.py": "all scripts of two neighbouring versions, side by side",
 }
 """Files that test no single module, and what they test. Besides these, a ``test_docs.py`` may be in any folder."""
 

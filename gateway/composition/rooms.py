@@ -6,12 +6,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from gateway.auth.passes import Passes
 from gateway.composition.hubs import Hubs
 from gateway.composition.limits import max_streams
 from gateway.observability.metrics import Metrics
 from gateway.observability.spans import Admissions, Tracer
+from gateway.routing.gates import RoomLimits
 from gateway.routing.table import RouteTable
 from gateway.settings.model import Settings
 from gateway.sse.hub import StreamTimings
@@ -22,6 +24,9 @@ from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.redis.embedded import embedded_redis
 from gateway.waiting_room.room import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.rooms import Rooms
+from gateway.waiting_room.rules import DEFAULTS, RULE_NAMES, RoomRules
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,6 @@ async def waiting_rooms(
             prefix=settings.redis_key_prefix,
             policy=RoomPolicy(
                 settings.queue_relineup,
-                settings.queue_absent_seconds,
                 settings.redis_wait_replicas,
                 settings.queue_follow,
                 settings.queue_follow_seconds,
@@ -100,11 +104,28 @@ def room_limits(settings: Settings, table: RouteTable) -> dict[str, ConfiguredLi
     """
     if table.unready:
         return {}
-    capacity, duration = settings.allowed_in_max_capacity, settings.allowed_in_duration_seconds
-    limits = {DEFAULT_ROOM: ConfiguredLimits(capacity, duration)}
-    for name, given in table.rooms.items():
-        limits[name] = ConfiguredLimits(
-            capacity if given.capacity is None else given.capacity,
-            duration if given.duration is None else given.duration,
-        )
+    limits = {DEFAULT_ROOM: _limits(settings, RoomLimits())}
+    limits.update((name, _limits(settings, given)) for name, given in table.rooms.items())
     return limits
+
+
+def _limits(settings: Settings, given: RoomLimits) -> ConfiguredLimits:
+    def chosen(value: T | None, otherwise: T) -> T:
+        return otherwise if value is None else value
+
+    from_file = {name for name in RULE_NAMES if getattr(given, name) is not None}
+    sources = {
+        name: "file" if name in from_file else "environment"
+        for name in RULE_NAMES
+        if name in from_file or getattr(settings, f"queue_{name}_seconds") != getattr(DEFAULTS, name)
+    }
+    return ConfiguredLimits(
+        chosen(given.capacity, settings.allowed_in_max_capacity),
+        chosen(given.duration, settings.allowed_in_duration_seconds),
+        RoomRules(
+            absent=chosen(given.absent, settings.queue_absent_seconds),
+            hold=chosen(given.hold, settings.queue_hold_seconds),
+            max_session=chosen(given.max_session, settings.queue_max_session_seconds),
+        ),
+        sources,
+    )

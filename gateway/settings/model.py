@@ -240,7 +240,19 @@ class Settings(DiscoverySettings):
         "What lining up again does to a waiting user: to the `back`, or `keep` the place.",
     )
     queue_absent_seconds: float = setting(
-        duration(zero="never"), 60.0, "How long a waiting user may be out of sight before losing the place."
+        duration(zero="never"),
+        60.0,
+        "How long a waiting user may be out of sight before being parked: skipped, but with the same ticket.",
+    )
+    queue_hold_seconds: float = setting(
+        duration(zero="none, so absent users lose the place at once"),
+        1800.0,
+        "How long a parked user keeps the ticket.",
+    )
+    queue_max_session_seconds: float = setting(
+        duration(zero="never"),
+        0.0,
+        "How long after admission a session ends, however active the user is.",
     )
     queue_status_interval_seconds: float = setting(
         duration(), 10.0, "Time between two `STATUS_UPDATE` events; also the gate's `Retry-After`."

@@ -35,6 +35,8 @@ CONTRACT_DEFAULTS: dict[str, Any] = {
     "redis_timeout_seconds": 1.0,
     "queue_relineup": "back",
     "queue_absent_seconds": 60.0,
+    "queue_hold_seconds": 1800.0,
+    "queue_max_session_seconds": 0.0,
     "queue_status_interval_seconds": 10.0,
     "queue_fail_open": False,
     "sse_heartbeat_seconds": 30.0,
