@@ -31,7 +31,7 @@ local watch = KEYS[14]
 local follow, follow_ms, starting = ARGV[5], tonumber(ARGV[6]), ARGV[7] == '1'
 
 do
-  local wrong = wrong_type({ { watch, 'hash' } })
+  local wrong = wrong_type(watch, 'hash')
   if wrong then
     return wrong
   end

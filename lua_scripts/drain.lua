@@ -19,7 +19,7 @@ local instances, there = KEYS[14], KEYS[15]
 local dead, dead_ms = ARGV[5], tonumber(ARGV[6])
 
 do
-  local wrong = wrong_type({ { instances, 'zset' }, { there, 'set' } })
+  local wrong = wrong_type(instances, 'zset') or wrong_type(there, 'set')
   if wrong then
     return wrong
   end

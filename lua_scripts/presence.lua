@@ -23,7 +23,7 @@ local here = KEYS[14]
 local FIRST_PAIR = 5
 
 do
-  local wrong = wrong_type({ { here, 'set' } })
+  local wrong = wrong_type(here, 'set')
   if wrong then
     return wrong
   end

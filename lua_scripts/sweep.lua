@@ -30,7 +30,7 @@ local follow, follow_ms = ARGV[6], tonumber(ARGV[7])
 local MARKS = 10000
 
 do
-  local wrong = wrong_type({ { watch, 'hash' } })
+  local wrong = wrong_type(watch, 'hash')
   if wrong then
     return wrong
   end

@@ -34,13 +34,11 @@ local SCHEMA = 2
 -- blocked.
 local MOST = 256
 
--- The error reply if one of these keys holds another type than it should, else nil. expected: list of {key, type}.
-local function wrong_type(expected)
-  for _, pair in ipairs(expected) do
-    local found = redis.call('TYPE', pair[1]).ok
-    if found ~= 'none' and found ~= pair[2] then
-      return redis.error_reply('WRONGTYPE_KEY ' .. pair[1])
-    end
+-- The error reply if a key holds another type than it should, else nil.
+local function wrong_type(key, expected)
+  local found = redis.call('TYPE', key).ok
+  if found ~= expected and found ~= 'none' then
+    return redis.error_reply('WRONGTYPE_KEY ' .. key)
   end
   return nil
 end
@@ -71,13 +69,13 @@ end
 local waiting, held = redis.pcall('ZCARD', line), redis.pcall('HLEN', inside)
 local parked_count = redis.pcall('ZCARD', parked)
 local stored_limits = redis.pcall('HMGET', settings, 'capacity', 'duration_ms', 'paused', 'older_since', 'rules')
+local stored_rates = redis.pcall('HMGET', pace, 'rate', 'abandon_rate', 'still_ms')
 
 do
   local wrong = failed_read(line, waiting) or failed_read(inside, held) or failed_read(parked, parked_count)
-    or failed_read(settings, stored_limits) or wrong_type({
-      { counter, 'string' }, { activity, 'zset' }, { absent, 'zset' }, { streams, 'hash' }, { pace, 'hash' },
-      { tally, 'hash' }, { since, 'zset' }, { marks, 'zset' }, { tickets, 'zset' },
-    })
+    or failed_read(settings, stored_limits) or failed_read(pace, stored_rates)
+    or wrong_type(counter, 'string') or wrong_type(activity, 'zset') or wrong_type(absent, 'zset') or wrong_type(streams, 'hash')
+    or wrong_type(tally, 'hash') or wrong_type(since, 'zset') or wrong_type(marks, 'zset') or wrong_type(tickets, 'zset')
   if wrong then
     return wrong
   end
@@ -154,9 +152,12 @@ local absent_ms, hold_ms, max_session
 local whole_session
 
 local function read_rules()
-  local given = rules ~= '' and rules_of(rules) or {}
-  absent_ms, hold_ms = limit(given.absent, 0) or 60000, limit(given.hold, 0) or 1800000
-  max_session = limit(given.max_session, 0) or 0
+  absent_ms, hold_ms, max_session = 60000, 1800000, 0
+  if rules ~= '' then
+    local given = rules_of(rules)
+    absent_ms, hold_ms = limit(given.absent, 0) or absent_ms, limit(given.hold, 0) or hold_ms
+    max_session = limit(given.max_session, 0) or max_session
+  end
   whole_session = max_session > 0 and math.min(duration, max_session) or duration
 end
 read_rules()

@@ -63,15 +63,16 @@ local function keep_pace(beat)
       abandon_rate = string.format('%.9g', measured)
     end
   end
+  stored_rates = { rate or '', abandon_rate or '', done.promoted > 0 and 0 or still_ms }
   write('HSET', pace,
     'admissions', admissions and string.format('%.9g', admissions) or '',
     'slot_ms', string.format('%.9g', slot_ms),
     'departures', string.format('%.9g', departed),
     'waited_ms', string.format('%.9g', waited_ms),
     'at', string.format('%.0f', now),
-    'still_ms', string.format('%.0f', done.promoted > 0 and 0 or still_ms),
-    'rate', rate or '',
-    'abandon_rate', abandon_rate or '')
+    'still_ms', string.format('%.0f', stored_rates[3]),
+    'rate', stored_rates[1],
+    'abandon_rate', stored_rates[2])
 end
 
 -- Whether the line of an open room has stood still for so long that the measured rate is no longer valid: for three
@@ -83,9 +84,8 @@ end
 -- Admissions from the line per second, and departures per second and waiting user, as of the last admission, as text.
 -- '0': not measured, or too long ago.
 local function rates()
-  local stored = redis.call('HMGET', pace, 'rate', 'abandon_rate', 'still_ms')
-  local rate, abandon_rate = number_within(stored[1], 1e-15, EXACT), number_within(stored[2], 0, EXACT)
-  if not rate or stands_still(rate, number_within(stored[3], 0, EXACT) or 0) then
+  local rate, abandon_rate = number_within(stored_rates[1], 1e-15, EXACT), number_within(stored_rates[2], 0, EXACT)
+  if not rate or stands_still(rate, number_within(stored_rates[3], 0, EXACT) or 0) then
     return '0', '0'
   end
   return string.format('%.9g', 1000 * capacity * rate), string.format('%.9g', 1000 * (abandon_rate or 0))
