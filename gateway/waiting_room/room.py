@@ -337,10 +337,11 @@ class Room:
             log.error("%s. Until then every call of this room gets 503", error)
             self._refused = str(error)
 
-    async def check_schema(self) -> None:
-        """Raises NewerSchema if a later version has written to the room. Raises QueueUnavailable."""
+    async def check_schema(self, link: RedisConnection) -> None:
+        """Asks by ``link``, which works also before the room runs. Raises NewerSchema if a later version has written to
+        the room, and QueueUnavailable."""
         try:
-            found = await self._link("presence").call("HGET", self.keys.settings, "schema")
+            found = await link.call("HGET", self.keys.settings, "schema")
         except ResponseError:
             # The first script call will say what is wrong with the key.
             return

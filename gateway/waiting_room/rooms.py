@@ -160,7 +160,7 @@ class Rooms:
         """Without Redis nothing is known; each room then looks again with its first call."""
         with contextlib.suppress(QueueUnavailable):
             for room in self._rooms.values():
-                await room.check_schema()
+                await room.check_schema(self._lock_link)
 
     async def _is_cluster(self) -> bool:
         if self._redis.is_cluster:

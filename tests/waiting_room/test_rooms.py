@@ -270,10 +270,10 @@ async def test_a_room_of_a_later_version_that_was_found_only_after_the_start_is_
 ) -> None:
     await redis.hset("gw:{default}:settings", "schema", SCHEMA + 1)
     room = make_room(place)
-    for _ in range(2):
-        with pytest.raises(QueueUnavailable):
-            await room.configure_once()
     async with room.running():
+        for _ in range(2):
+            with pytest.raises(QueueUnavailable):
+                await room.configure_once()
         with pytest.raises(QueueUnavailable, match="a later version"):
             await room.lineup("ann")
     assert caplog.text.count("Until then every call of this room gets 503") == 1
