@@ -202,8 +202,12 @@ def _is_duration(value: object) -> bool:
 
 
 def _time(value: object) -> float | None:
-    """A time as the route file has it, in seconds; None if it is not allowed."""
+    """A time as the route file has it, in seconds; None if it is not allowed. A number may have any number of places;
+    what rounds to no millisecond is not taken for 0, which switches something off."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    seconds = TIME.read(f"{value:f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value))
+    if isinstance(value, str):
+        seconds = TIME.read(value)
+    else:
+        seconds = round(float(value), 3) if value == 0 or MIN_SECONDS <= value <= MAX_SECONDS else None
     return seconds if seconds is not None and seconds <= MAX_SECONDS else None
