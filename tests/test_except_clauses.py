@@ -46,6 +46,7 @@ ALLOWED = {
     "proxy/connection.py UpstreamConnection.read RuntimeError": "as for uploads",
     "proxy/whole_answers.py WholeAnswerParser.read Exception": "the usual way meets it again, and tells",
     "fast_path/executor.py PlainCall.start Exception": "the middlewares meet it again, and log it",
+    "fast_path/executor.py PlainCall._begin Exception": "_failed logs it with its traceback, and answers with 500",
     "fast_path/executor.py PlainCall._step Exception": "_failed logs it with its traceback, and answers with 500",
     "fast_path/executor.py PlainCall._on_answer Exception": "_failed logs it with its traceback, and answers with 500",
     "fast_path/executor.py PlainCall._serve Exception": "_failed logs it with its traceback, and answers with 500",

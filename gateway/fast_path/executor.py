@@ -261,7 +261,13 @@ class PlainCall:
         self._connection.fast_call = self
         begin(self._head, context, resources.configuration, observers, resources.untrusted)
         observers.metrics.fast_path_request(context.label)
-        self._step(step)
+        try:
+            try:
+                step()
+            except GatewayError as error:
+                self._refuse(error)
+        except Exception as error:
+            self._failed(error)
         if context.recorded:
             observers.tracer.clear_current()
 
