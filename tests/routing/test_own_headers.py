@@ -25,7 +25,7 @@ def warned(filter_text: str, *, default: bool = False) -> list[tuple[str, str]]:
     return [(each.rule, each.message) for each in parse(text.encode(), "routes.yaml", {}).warnings]
 
 
-IDENTITY = ["X-User-Id", "x_user_type", "XGatewaySignature"]
+IDENTITY = ["X-User-Id", "x_user_type", "XGatewaySignature", "X_Queue_Pass"]
 CALL = ["X-HTTP-Method-Override", "X-Original-URL"]
 CONNECTION = ["Proxy-Authorization", "Proxy_Authenticate", "Proxy-Connection"]
 OTHERS = ["Expect", "Proxy", "traceparent", "tracestate", "b3", "X-B3-TraceId"]
