@@ -1,9 +1,10 @@
 """The readings of a path: the other paths that a lenient service may take it for.
 
 A service may ignore case, compatibility forms, the script of a digit, blanks, invisible characters, ``;`` parameters,
-a slash at the end, or the part behind an encoded ``?`` or ``#``. A reading is the path without these. A format suffix
-(``.json``) or a dot at the end is not removed here. ``WideSegment`` ignores it instead, because only the rule knows
-which dots belong to its own path (see ``wide_patterns``).
+a slash at the end, the part behind an encoded ``?`` or ``#``, a session in the path, the part behind a script, or
+``index`` and the part behind it. A reading is the path without these. A format suffix (``.json``) or a dot at the end
+is not removed here. ``WideSegment`` ignores it instead, because only the rule knows which dots belong to its own path
+(see ``wide_patterns``).
 """
 
 from __future__ import annotations
@@ -21,6 +22,15 @@ _INVISIBLE_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Z
 _MAX_CACHED_CHARACTERS: Final = 4096
 _PLAIN = re.compile(r"[A-Za-z0-9/._~:@!$&'()*,=-]*")
 _DOTTED_I: Final = re.compile("i\u0307++")
+# ASP.NET takes it out of every path, wherever it is: /(S(x))/sale is /sale.
+_SESSION: Final = re.compile(r"/\((?:[A-Za-z]\([^()/?#]*+\))++\)")
+# A server runs a script for the paths behind its name too: PHP, CGI, IIS, ColdFusion. Group 2: the script may be one
+# that serves all paths of a service.
+_SCRIPT: Final = re.compile(
+    r"(/[^/]+\.(?:(php[0-9]*|phtml|f?cgi|pl|py|rb)|phar|aspx?|ashx|asmx|svc|jspx?|cfm|cfc|dll|exe)\.*)(?:/|\Z)"
+)
+# The page of a folder, or an MVC framework's default action.
+_INDEX: Final = re.compile(r"/(?:index(?:\.[^/]*)?|default\.[^/]+)(?:/|\Z)")
 
 
 class _InvisibleTable(dict[int, int | None]):
@@ -80,18 +90,55 @@ def is_plain(path: str) -> bool:
 
 
 def readings_of(path: str) -> tuple[Reading, ...]:
-    """All readings of a canonical path, folded: the path itself, bare, and cut at a ``?`` or ``#``."""
+    """All readings of a canonical path, folded: the path itself, bare, without a session, cut at a ``?`` or ``#``, and
+    cut at a script or an index."""
     folded = fold(path)
     found = [_segments(folded)]
-    if not is_plain(folded):
-        for form in _cut_at_query(folded):
+    bare = without_session(folded)
+    if bare is not folded:
+        found.append(_segments(bare))
+    if is_plain(bare):
+        found += map(_segments, _shorter(bare))
+    else:
+        for form in _cut_at_query(bare):
             # Two readings, because a segment of blanks is no segment to one service and a variable's value to another.
             # Folded again, because a letter and an accent may have become adjacent.
             again = fold(strip_all_ignored(form.rstrip("/")))
-            found += (tuple(again.split("/")[1:]), _segments(again))
+            found += (tuple(again.split("/")[1:]), _segments(again), *map(_segments, _shorter(again)))
     # A suffix may follow a slash: /sale/.json.
     found += [_without_suffixes(reading) for reading in found if reading and reading[-1].startswith(".")]
     return tuple(dict.fromkeys(found)) if len(found) > 1 else tuple(found)
+
+
+def without_session(path: str) -> str:
+    """The path without ASP.NET's sessions in it; the same object if it has none."""
+    if "/(" not in path or _SESSION.search(path) is None:
+        return path
+    return "/" + _SESSION.sub("", path).lstrip("/")
+
+
+def _shorter(path: str) -> list[str]:
+    """The folded paths that a service may take this one for because of the first script or index in it: up to the
+    script, without it, and up to the index."""
+    found = []
+    if "." in path and (script := _SCRIPT.search(path)) is not None:
+        found = [path[: script.end(1)]]
+        if script[2] is not None:
+            found.append(path[: script.start()] + path[script.end(1) :])
+    if "/index" in path or "/default." in path:
+        found += [each[: index.start()] for each in (path, *found[1:]) if (index := _INDEX.search(each))]
+    return found
+
+
+def is_index(segment: str) -> bool:
+    """Whether a folded segment at the end of a path may be missing: ``index``, ``index.php``, ``default.aspx``."""
+    return _INDEX.fullmatch(f"/{segment}") is not None
+
+
+def is_front_script(segment: str) -> bool:
+    """Whether a folded segment in front of a path may be missing: ``index.php`` and the like."""
+    script = _SCRIPT.fullmatch(f"/{segment}")
+    return script is not None and script[2] is not None and is_index(segment)
 
 
 def _without_suffixes(reading: Reading) -> Reading:
@@ -102,10 +149,14 @@ def _without_suffixes(reading: Reading) -> Reading:
 
 
 def case_sensitive_readings(path: str) -> tuple[str, ...]:
-    """The readings of a canonical path with its case kept; none for a plain path."""
-    if is_plain(path):
-        return ()
-    return tuple(map(strip_all_ignored, _cut_at_query(normalize(path))))
+    """The readings of a canonical path with its case kept, except those that a script or an index makes; none for a
+    plain path without a session."""
+    bare = without_session(path)
+    if is_plain(bare):
+        return () if bare is path else (bare,)
+    return tuple(
+        map(strip_all_ignored, (*_cut_at_query(normalize(bare)), *(() if bare is path else (path,))))
+    )
 
 
 def normalize(text: str) -> str:

@@ -15,6 +15,8 @@ from gateway.routing.matcher import Regex
 from gateway.routing.path_readings import (
     Reading,
     fold,
+    is_front_script,
+    is_index,
     is_or_has_suffix,
     normalize,
     strip_all_ignored,
@@ -76,7 +78,7 @@ class WidePattern:
     _in_turn: tuple[tuple[int, WideSegment], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        segments = [segment for segment in self.of.segments if segment.literal != ""]
+        segments = _needed([segment for segment in self.of.segments if segment.literal != ""], self.of)
         last = len(segments) - 1 if self.of.tail is None else -1
         object.__setattr__(
             self, "segments", tuple(_widened(each, at == last) for at, each in enumerate(segments))
@@ -125,6 +127,22 @@ class WidePattern:
             if at < count and not segment.matches(reading[start + at]):
                 return False
         return True
+
+
+def _needed(segments: list[Segment], of: PathPattern) -> list[Segment]:
+    """The segments without those that a service may do without: an index at the end, and a script in front that serves
+    all paths. What is left still names a path: ``/index.php/**`` stays as it is."""
+    if of.head is not None:
+        return segments
+    literals = [None if each.literal is None else fold(strip_ignored(each.literal)) for each in segments]
+    last = len(segments) - 1 if of.tail is None else -1
+    kept = [
+        segment
+        for at, (segment, literal) in enumerate(zip(segments, literals, strict=True))
+        if literal is None or not (is_index(literal) if at == last else is_front_script(literal))
+    ]
+    named = any(each.literal is not None for each in kept) or (not kept and of.tail is None)
+    return kept if named else segments
 
 
 def _widened(segment: Segment, last: bool) -> WideSegment:
