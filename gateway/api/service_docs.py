@@ -302,6 +302,8 @@ MAX_CONCURRENT: Final = 8
 """The same for all routes together."""
 
 _MAX_CACHE_BYTES: Final = 16 * 1024 * 1024
+_MAX_CACHED_DOCUMENTS: Final = 1024
+"""A service may answer any number of paths with a document of a few bytes."""
 
 # The gateway requests the whole current document, without content coding.
 _DROPPED_HEADERS: Final = frozenset(
@@ -325,7 +327,7 @@ _PER_CALL_HEADERS: Final = frozenset(
 
 class RewrittenDocuments:
     """Rewrites documents and caches the latest by their contents: scanning one takes milliseconds, and any client may
-    request it. The cache is bounded in bytes."""
+    request it. The cache is bounded in bytes and in documents."""
 
     def __init__(self) -> None:
         self._documents: dict[bytes, bytes] = {}
@@ -353,7 +355,7 @@ class RewrittenDocuments:
     def _store(self, key: bytes, document: bytes) -> None:
         self._documents[key] = document
         self._bytes += len(document)
-        while self._bytes > _MAX_CACHE_BYTES:
+        while self._bytes > _MAX_CACHE_BYTES or len(self._documents) > _MAX_CACHED_DOCUMENTS:
             self._bytes -= len(self._documents.pop(next(iter(self._documents))))
 
 

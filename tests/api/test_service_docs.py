@@ -426,6 +426,14 @@ async def test_documents_are_read_once_and_kept_within_a_bound(monkeypatch: pyte
     assert len(read) == 7
 
 
+async def test_documents_of_a_few_bytes_are_kept_within_a_bound_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_docs, "_MAX_CACHED_DOCUMENTS", 2)
+    documents = RewrittenDocuments()
+    for number in range(5):
+        assert await documents.rewrite(f"/v3/api-docs/{number}", b"[]") == b"[]"
+    assert len(documents._documents) == 2
+
+
 async def test_no_json_is_the_services_fault() -> None:
     with pytest.raises(UpstreamUnreachable):
         await RewrittenDocuments().rewrite("/v3/api-docs", b"{")
