@@ -86,6 +86,6 @@ def _state(body: bytes) -> str:
     """The status in a gateway's answer; "" if the answer is not a gateway's."""
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):  # RecursionError: JSON that is nested too deeply
         return ""
     return str(answer.get("status", "")) if isinstance(answer, dict) else ""

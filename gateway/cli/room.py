@@ -186,7 +186,7 @@ def _answer(request: Request) -> tuple[int | None, bytes]:
 def _envelope(body: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):  # RecursionError: JSON that is nested too deeply
         answer = None
     if not isinstance(answer, dict):
         raise RoomCallFailed("the answer is not a gateway's")

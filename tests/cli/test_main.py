@@ -822,6 +822,7 @@ def test_wrong_settings_are_told_by_operators_commands_too(capsys: pytest.Captur
         (404, b"<html>", 1, "not a gateway's"),
         (200, b"<html>", 1, "200 from"),
         (200, [], 1, "MANAGEMENT_SERVER_PORT must be"),
+        (200, b"[" * 5000, 1, "not a gateway's"),
         (200, {"state": "UP"}, 1, "not a gateway's"),
         (200, {"status": "DOWN"}, 1, "DOWN"),
     ],
