@@ -20,7 +20,7 @@ from gateway.routing.matcher import Regex, RegexMatch
 from gateway.routing.spec.issues import RuleViolation
 
 _GROUP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
-_COUNT = re.compile(r"\{(\d{1,10})(,(\d{0,10}))?\}")
+_COUNT = re.compile(r"\{([0-9]{1,10})(,([0-9]{0,10}))?\}")
 _FLAGS = re.compile(r"\(\?([a-zA-Z]*)(?:-([a-zA-Z]*))?([:)])")
 _CHARACTER_NAME = re.compile(r"\{([^{}]+)\}")
 _KNOWN_FLAGS: Final = frozenset("imsxud")

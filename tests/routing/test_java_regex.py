@@ -92,6 +92,8 @@ def test_what_is_written_for_java_is_understood(java: str, text: str, matches: b
             r"\G",
             r"\b{g}",
             "a{99999999999999999999}",
+            "a{\u0661}",
+            "a{1,\u0661}",
             "[a&&&b]",
             "[a&&]",
         ),
