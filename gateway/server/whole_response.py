@@ -61,7 +61,6 @@ class WholeResponse(web.Response):
             http10=request.version == HttpVersion10,
             bodiless=request.method == hdrs.METH_HEAD,
         )
-        # Applies backpressure to clients that send requests and do not read the answers.
         await writer.write(data)
         return writer
 

@@ -22,7 +22,7 @@ from tests.fast_path.rig import LAST, Case, Pair, Side, masked, one, paired, req
 from tests.fast_path.routes import ROUTES
 from tests.fast_path.service import Do, pause
 from tests.support.collector import a_collector
-from tests.support.gateway import Gateways
+from tests.support.gateway import Gateways, deaf_client
 from tests.support.raw_http import Client, connected
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
@@ -319,6 +319,31 @@ async def test_a_client_that_asks_and_asks_and_does_not_read_is_not_read(
             client.writer.transport.resume_reading()  # type: ignore[attr-defined]
             for _ in range(requests):
                 assert len((await client.answer()).body) == size
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/private/a", "/private/%61", "/nothing", "/v3/api-docs", "/swagger-ui/index.html", "/actuator/health"],
+)
+async def test_own_answers_do_not_pile_up_for_a_client_that_does_not_read(usual: Pair, target: str) -> None:
+    for side in (usual.fast, usual.plain):
+        async with deaf_client(side.gateway) as (client, guard):
+            sent = 0
+            while not guard.writing_paused:
+                client.send(request(f"GET {target}"))
+                await pause()
+                sent += 1
+            assert guard.transport is not None
+            waiting = guard.transport.get_write_buffer_size()
+            for _ in range(100):
+                client.send(request(f"GET {target}"))
+                await pause()
+            assert guard.transport.get_write_buffer_size() == waiting, (
+                "written although the client does not read"
+            )
+            client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+            statuses = {(await client.answer()).status for _ in range(sent + 100)}
+            assert len(statuses) == 1
 
 
 # -- traces --------------------------------------------------------------------------------------------
