@@ -349,6 +349,47 @@ async def test_own_answers_do_not_pile_up_for_a_client_that_does_not_read(usual:
 # -- traces --------------------------------------------------------------------------------------------
 
 
+async def test_no_call_is_traced_as_part_of_another_one(
+    tmp_path: Path, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A traced call has opened the connection to the service on which a call that is not traced is answered. A gated
+    call waits behind that one."""
+    monkeypatch.setattr(zipkin, "EVERY_SECONDS", 0.05)
+    async with (
+        a_collector() as collector,
+        own_pair(tmp_path, own_redis, zipkin_endpoint=collector.url) as pair,
+    ):
+        who = pair.bearer("inside")
+        await pair.compare(one("POST /api/v1/queue/lineup", who))
+        pair.scripts["/open/slow"] = (Do.WAIT, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        for name, side in (("1", pair.fast), ("2", pair.plain)):
+
+            def parent(number: int, flags: str, name: str = name) -> bytes:
+                return f"traceparent: 00-{name}{number:031x}-b7ad6b7169203331-{flags}\r\n".encode()
+
+            def traced(name: str = name) -> list[dict[str, Any]]:
+                return [span for span in collector.spans if span["traceId"][0] == name]
+
+            for writer in list(side.service.open):
+                writer.close()
+            await eventually(lambda side=side: not side.service.open)
+            async with connected(side.gateway.base) as first, connected(side.gateway.base) as client:
+                first.send(request("GET /open/a", parent(1, "01")))
+                await first.answer()
+                side.service.arrived.clear()
+                client.send(request("GET /open/slow", parent(2, "00")))
+                await side.service.arrived.wait()
+                client.send(request("POST /api/v1/reservations", who, parent(3, "00")))
+                await pause()
+                side.service.go_on.set()
+                assert [(await client.answer()).status for _ in range(2)] == [200, 200]
+                # The spans are sent in their order.
+                first.send(request("GET /open/a", parent(4, "01")))
+                await first.answer()
+            await eventually(lambda traced=traced: len(traced()) >= 4)
+            assert {span["name"] for span in traced()} == {"GET open"}
+
+
 def shape(spans: list[dict[str, Any]]) -> list[Any]:
     """Spans without ids, times and ports; each with its parent's name."""
     names = {span["id"]: span["name"] for span in spans}
