@@ -516,7 +516,7 @@ class PlainCall:
         data = answer.serialized(keep_alive=keep_alive, bodiless=bodiless)
         self._written = True
         transport.write(data)
-        size = 0 if bodiless else answer.content_length or 0
+        size = 0 if bodiless else len(answer.whole_body)
         self._finish(answer.status, size, "", keep_alive=keep_alive)
 
     def _finish(self, status: int, size: int, end: str, *, keep_alive: bool) -> None:
