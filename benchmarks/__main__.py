@@ -22,8 +22,12 @@ from benchmarks.report import Table
 
 NAMES = {
     "forward": "a small answer through the gateway, a plain proxy, and known ones",
+    "large": "an answer of 1 MiB through the same: CPU, and the memory of the gateway",
+    "latency": "how late answers come at half of what Caddy can take, through the same",
+    "calls": "function calls and time of one request inside the gateway, without sockets",
     "lineup": "people who arrive, each with a token never seen before",
     "scale": "a million waiting beside a thousand",
+    "scripts": "the Lua scripts beside those of an earlier version (--against)",
     "streams": "many streams at one gateway: memory, opening, a turn of status updates, stalls",
     "fanout": "one frame to each of many streams",
     "overload": "twice as many newcomers as can be taken, and those who are in beside them",
@@ -63,6 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="forward: no table, but where the gateway's time goes, to FILE (profile-forward.txt)",
     )
+    add("--against", type=Path, metavar="FOLDER", help="scripts: an earlier version's lua_scripts")
     add("--json", type=Path, metavar="FILE", help="the tables for machines, too")
     return parser
 

@@ -32,7 +32,8 @@ class Arrivals:
     """``rate`` requests a second for ``seconds``, to 127.0.0.1:``port``; ``tokens`` are used in turn.
 
     Each takes an idle one of ``connections`` that were opened before, so that opening them, which is as dear here as
-    there, is no part of it. ``yields``: how nice the process is to others on its core, in steps of ``nice``.
+    there, is no part of it. ``yields``: how nice the process is to others on its core, in steps of ``nice``. ``tick``:
+    seconds between two looks at what is due, by which times are too long at most.
     """
 
     port: int
@@ -43,6 +44,7 @@ class Arrivals:
     tokens: Sequence[str]
     connections: int = 4000
     yields: int = 0
+    tick: float = _TICK_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,7 @@ async def drive(order: Arrivals, ready: Callable[[], object] = bool) -> Came:
         while number < count and began + number / order.rate <= now:
             run.send(wanted[number % len(wanted)], began + number / order.rate)
             number += 1
-        await asyncio.sleep(_TICK_SECONDS)
+        await asyncio.sleep(order.tick)
     seconds = time.perf_counter() - began
     run.quiet.clear()
     run._look()

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import functools
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import gateways, profiling, servers, tokens
+from benchmarks import fleet, gateways, profiling, servers, tokens
 from benchmarks.drive import Watched, measure
 from benchmarks.load import Order
 from benchmarks.options import Options
-from benchmarks.processes import Cores, Process, Unavailable
+from benchmarks.processes import Cores, Process
 from benchmarks.report import Row, Table, Target, rate_table
 
-REFERENCE = "plain ClientSession loop"
-EVERYTHING = "gateway, JWT and gate"
-WITHOUT_FAST_PATH = f"{EVERYTHING}, FAST_PATH=false"
-_TARGET = Target(EVERYTHING, 1.3)
+WITHOUT_FAST_PATH = f"{fleet.EVERYTHING}, FAST_PATH=false"
+_TARGET = Target(fleet.EVERYTHING, 1.3)
 _USERS = 1000
 _WARM_UP_SECONDS = 1.0
-_FOREIGN = {"nginx": servers.nginx, "Caddy": servers.caddy, "Envoy": servers.envoy}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,56 +33,46 @@ def run(options: Options) -> list[Table]:
     """Measure all rows in turn, round after round."""
     cores = Cores.split()
     signed = tokens.signed(tokens.users(_USERS))
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gw-bench-")))
-        jwks = stack.enter_context(tokens.jwks())
-        upstream = stack.enter_context(servers.python_server("upstream", cores.rest)).port
+    with tempfile.TemporaryDirectory(prefix="gw-bench-") as name:
+        folder = Path(name)
         profiler = None if options.profile is None else profiling.choose(folder)
-        start = functools.partial(
-            gateways.gateway,
-            cores=cores,
-            jwks=jwks,
-            upstream=upstream,
-            allowed_in_max_capacity=_USERS,
-            prefix=() if profiler is None else profiler.prefix,
-        )
-        gateway = stack.enter_context(start(folder / "gateway"))
-        gateways.admit(gateway, signed, cores)
-        ours = [
-            _case(options, "gateway, public GET", gateway.port, gateway.watched, gateways.PUBLIC, ()),
-            _case(options, "gateway, JWT", gateway.port, gateway.watched, gateways.OWN, signed),
-            _case(options, EVERYTHING, gateway.port, gateway.watched, gateways.GATED, signed),
-        ]
-        if profiler is not None:
-            return [_profiled(options, cores, ours[-1], profiler, gateway.process)]
-        plain = stack.enter_context(servers.python_server("plain", cores.server, upstream))
-        cases = [_case(options, REFERENCE, plain.port, plain.watched, gateways.OWN, signed)]
-        skipped = []
-        for name, serve in _FOREIGN.items():
-            try:
-                served = stack.enter_context(serve(upstream, cores, folder / name))
-            except Unavailable as reason:
-                skipped.append(Row(name, skipped=str(reason)))
-            else:
-                cases.append(_case(options, name, served.port, served.watched, gateways.OWN, signed))
-        reference = stack.enter_context(start(folder / "reference", fast_path=False))
-        gateways.admit(reference, signed, cores)
-        cases += ours
-        cases.append(
-            _case(options, WITHOUT_FAST_PATH, reference.port, reference.watched, gateways.GATED, signed)
-        )
-        _measure(cases, options, cores)
-        rows = [*(case.row for case in cases), *skipped]
-        return [rate_table(_title(options), rows, REFERENCE, _TARGET)]
+        prefix = () if profiler is None else profiler.prefix
+        with (
+            servers.python_server("upstream", cores.rest) as service,
+            fleet.fleet(folder, cores, service.port, signed, prefix=prefix) as up,
+        ):
+            cases = [_case(options, member) for member in up.members]
+            if profiler is not None:
+                return [_profiled(options, cores, cases[-1], profiler, up.gateway.process)]
+            with gateways.gateway(
+                folder / "reference",
+                cores,
+                jwks=up.jwks,
+                upstream=service.port,
+                allowed_in_max_capacity=_USERS,
+                fast_path=False,
+            ) as reference:
+                gateways.admit(reference, signed, cores)
+                way = fleet.Member(
+                    WITHOUT_FAST_PATH, reference.port, reference.watched, gateways.GATED, signed
+                )
+                cases.append(_case(options, way))
+                _measure(cases, options, cores)
+            rows = [case.row for case in cases]
+            rows += [Row(name, skipped=reason) for name, reason in up.skipped.items()]
+            return [rate_table(_title(options), rows, fleet.PLAIN, _TARGET)]
 
 
-def _case(
-    options: Options, name: str, port: int, watched: Watched, path: str, signed: list[str] | tuple[()]
-) -> _Case:
+def _case(options: Options, member: fleet.Member) -> _Case:
     order = Order(
-        port, "GET", path, connections=options.connections, seconds=options.seconds, tokens=tuple(signed)
+        member.port,
+        "GET",
+        member.path,
+        connections=options.connections,
+        seconds=options.seconds,
+        tokens=tuple(member.tokens),
     )
-    return _Case(Row(name), order, watched)
+    return _Case(Row(member.name), order, member.watched)
 
 
 def _measure(cases: list[_Case], options: Options, cores: Cores) -> None:

@@ -13,6 +13,7 @@ class Options:
     ``own_load`` uses our own load generator even where there is wrk. ``streams``: how many for ``streams``, ``fanout``
     and ``freed_slot``, ``waiting`` the people in the long line of ``scale``, ``frees`` the slots freed in each case of
     ``freed_slot``. ``profile``: where ``forward`` writes what its gateway does, None for no profile.
+    ``against``: the folder with an earlier version's Lua scripts, for ``scripts``.
     """
 
     seconds: float = 3.0
@@ -23,3 +24,4 @@ class Options:
     waiting: int = 1_000_000
     frees: int = 200
     profile: Path | None = None
+    against: Path | None = None

@@ -70,11 +70,11 @@ def run(options: Options) -> list[Table]:
                 gateways.admit(gateway, buyers, cores, connections=1)
                 calls = Arrivals(gateway.port, "GET", gateways.GATED, CALLS_A_SECOND, seconds, buyers, BUYERS)
                 if not rows:
-                    rows.append(["alone", *_buyers(_at_once([calls], cores)[0]), *[None] * 5])
+                    rows.append(["alone", *_buyers(at_once([calls], cores)[0]), *[None] * 5])
                 newcomers = Arrivals(
                     gateway.port, "POST", LINEUP, rate, seconds, crowd, CONNECTIONS, yields=10
                 )
-                bought, came = _at_once([calls, newcomers], cores)
+                bought, came = at_once([calls, newcomers], cores)
                 rows.append([f"beside the crowd, {name}", *_buyers(bought), *_newcomers(came)])
     title = (
         f"overload: {CALLS_A_SECOND} gated calls a second of {BUYERS} who are in, for {seconds:g} s, beside "
@@ -107,7 +107,7 @@ def _can_take(cores: Cores) -> float:
     return rate
 
 
-def _at_once(orders: list[Arrivals], cores: Cores) -> list[Came]:
+def at_once(orders: list[Arrivals], cores: Cores) -> list[Came]:
     """All orders at the same time, each in a process of its own; they begin once all have their connections."""
     with contextlib.ExitStack() as stack:
         running = [stack.enter_context(_started(order, cores)) for order in orders]

@@ -187,3 +187,9 @@ def accepts(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def resident(pid: int) -> int:
+    """The bytes of memory that a process holds."""
+    statm = Path(f"/proc/{pid}/statm").read_text(encoding="ascii")
+    return int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE")

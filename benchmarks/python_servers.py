@@ -1,9 +1,9 @@
 """The measure of things in Python, each a process of its own: ``python -m benchmarks.python_servers KIND [PORT]``.
 
-``upstream``: a service that answers with as little work as possible. ``bare``: aiohttp with an empty handler, the
-ceiling of everything built on it. ``plain``: the proxy one would write first, a ``ClientSession`` in a handler, to
-the service on PORT; nothing is checked, counted or logged, and bodies are held as a whole. Each says its port in a
-line, and ends when its standard input does.
+``upstream``: a service that answers with as little work as possible; ``large``: the same with 1 MiB. ``bare``: aiohttp
+with an empty handler, the ceiling of everything built on it. ``plain``: the proxy one would write first, a
+``ClientSession`` in a handler, to the service on PORT; nothing is checked, counted or logged, and bodies are held as a
+whole. Each says its port in a line, and ends when its standard input does.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import uvloop
 from aiohttp import web
 
 BODY = b"x" * 100
-_ANSWER = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n"
-    b"Date: Thu, 01 Jan 2026 00:00:00 GMT\r\nServer: upstream\r\n\r\n" + BODY
+LARGE_BODY = b"x" * (1 << 20)
+_HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"
+    b"Date: Thu, 01 Jan 2026 00:00:00 GMT\r\nServer: upstream\r\n\r\n"
 )
 _END = b"\r\n\r\n"
 _HOP_BY_HOP = frozenset(
@@ -30,7 +31,8 @@ _HOP_BY_HOP = frozenset(
 class Upstream(asyncio.Protocol):
     """Answers every request head; requests must have no bodies."""
 
-    def __init__(self) -> None:
+    def __init__(self, body: bytes) -> None:
+        self._answer = _HEAD % len(body) + body
         self._rest = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -43,13 +45,18 @@ class Upstream(asyncio.Protocol):
         count = data.count(_END)
         self._rest = b"" if data.endswith(_END) else data.rpartition(_END)[2]
         if count:
-            self._transport.write(_ANSWER * count)  # type: ignore[attr-defined]
+            self._transport.write(self._answer * count)  # type: ignore[attr-defined]
 
 
-async def _upstream(_target: str) -> int:
-    server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", 0, backlog=1024)
+async def _upstream(_target: str, body: bytes = BODY) -> int:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Upstream(body), "127.0.0.1", 0, backlog=1024)
     port: int = server.sockets[0].getsockname()[1]
     return port
+
+
+async def _large(target: str) -> int:
+    return await _upstream(target, LARGE_BODY)
 
 
 async def _bare(_target: str) -> int:
@@ -91,7 +98,7 @@ async def _listen(handle: Callable[[web.Request], object]) -> int:
     return port
 
 
-KINDS = {"upstream": _upstream, "bare": _bare, "plain": _plain}
+KINDS = {"upstream": _upstream, "large": _large, "bare": _bare, "plain": _plain}
 
 
 async def _serve(kind: str, target: str) -> None:

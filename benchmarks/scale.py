@@ -22,11 +22,10 @@ from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
 from gateway.waiting_room.scripts import load_all
 
 SHORT = 1000
-_INSIDE = 1000
+INSIDE = 1000
 _AT_MOST = 1.5
 _CHUNK = 10_000
-_DURATION_MS = 7_200_000
-_ABSENT_MS = 3_600_000
+DURATION_MS = 7_200_000
 _SCRIPTS = load_all()
 _KEYS = RoomKeys("", DEFAULT_ROOM)
 
@@ -60,9 +59,9 @@ class Line:
                 pipe.zadd(_KEYS.absent, {_user(ticket): now for ticket in tickets})
                 pipe.execute()
             pipe.set(_KEYS.counter, self.waiting)
-            pipe.hset(_KEYS.settings, mapping={"capacity": _INSIDE, "duration_ms": _DURATION_MS})
-            pipe.hset(_KEYS.inside, mapping={f"in-{number}": now // 1000 for number in range(_INSIDE)})
-            pipe.zadd(_KEYS.activity, {f"in-{number}": now for number in range(_INSIDE)})
+            pipe.hset(_KEYS.settings, mapping={"capacity": INSIDE, "duration_ms": DURATION_MS})
+            pipe.hset(_KEYS.inside, mapping={f"in-{number}": now // 1000 for number in range(INSIDE)})
+            pipe.zadd(_KEYS.activity, {f"in-{number}": now for number in range(INSIDE)})
             pipe.execute()
         for script in _SCRIPTS.values():
             self.client.script_load(script.text)
@@ -73,16 +72,16 @@ class Line:
             self._new += count
             return [f"new-{number}" for number in range(self._new - count, self._new)]
         if what == "gate":
-            return [f"in-{number}" for number in self._random.sample(range(_INSIDE), count)]
+            return [f"in-{number}" for number in self._random.sample(range(INSIDE), count)]
         return [_user(ticket) for ticket in self._random.sample(range(1, self.waiting + 1), count)]
 
     def call(self, what: str, count: int) -> None:
         """One call of a script, as the gateway makes it."""
         keys: tuple[str, ...] = _KEYS.common
-        arguments: list[Any] = ["bench", _INSIDE, _DURATION_MS]
+        arguments: list[Any] = ["bench", INSIDE, DURATION_MS, ""]
         if what == "sweep":
             keys = (*keys, _KEYS.watch)
-            arguments += [_ABSENT_MS, 0, "off", 60_000]
+            arguments += [0, "off", 60_000]
         else:
             arguments += {"lineup": ["back"], "status": ["0"], "gate": []}[what]
             arguments += self.people(what, count)

@@ -24,7 +24,7 @@ from benchmarks import gateways, tokens, watched_gateway
 from benchmarks.freed_slot import StreamReader
 from benchmarks.load import Order, requests
 from benchmarks.options import Options
-from benchmarks.processes import Cores, Unavailable
+from benchmarks.processes import Cores, Unavailable, resident
 from benchmarks.report import Limit, Table, limits_table
 
 _INTERVAL_SECONDS = 10.0
@@ -63,8 +63,7 @@ class Watched:
 
     def resident(self) -> int:
         """Bytes of memory it holds."""
-        statm = Path(f"/proc/{self.gateway.process.pid}/statm").read_text(encoding="ascii")
-        return int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return resident(self.gateway.process.pid)
 
     async def share(self, seconds: float) -> float:
         """Which part of a core it uses."""

@@ -18,18 +18,21 @@ import aiohttp
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from gateway.api import docs, gateway_routes, queue, refresh, rooms, stream
+from gateway.api import docs, gateway_routes, pass_keys, queue, refresh, rooms, stream
 from gateway.api.actuator import Actuator
 from gateway.api.endpoints import Endpoint, Endpoints, on_demand
 from gateway.api.forwarding import forward, forward_to_service
 from gateway.api.metrics import MetricsApi
 from gateway.api.service_docs import handler_chooser
 from gateway.auth.access import Authenticator
+from gateway.auth.key_ring import KeyRing
+from gateway.auth.passes import Passes
 from gateway.composition.health import config_health, key_health, older_system_health, redis_health
 from gateway.composition.limits import download_limits_of, limits_of, max_tunnels, upload_limits_of
 from gateway.composition.live_settings import LiveSettings, trusted_proxies
 from gateway.composition.rooms import WaitingRooms, waiting_rooms
 from gateway.composition.route_sources import RouteSources
+from gateway.composition.signing_keys import signing_keys_of
 from gateway.composition.tokens import Tokens, checking_tokens
 from gateway.context import (
     ADMISSIONS,
@@ -42,8 +45,10 @@ from gateway.context import (
     HUBS,
     LOOP_LAG,
     OBSERVERS,
+    PASSES,
     REFRESH,
     ROOMS,
+    SIGNING_KEYS,
     UNTRUSTED_PROXIES,
     UPLOADS,
     Configuration,
@@ -92,6 +97,8 @@ CLIENT: Final[web.AppKey[aiohttp.ClientSession]] = web.AppKey("client", aiohttp.
 ROUTE_SOURCES: Final[web.AppKey[RouteSources]] = web.AppKey("route_sources", RouteSources)
 LIVE_SETTINGS: Final[web.AppKey[LiveSettings]] = web.AppKey("live_settings", LiveSettings)
 WAITING_ROOMS: Final[web.AppKey[WaitingRooms]] = web.AppKey("waiting_rooms", WaitingRooms)
+KEY_RING: Final[web.AppKey[KeyRing]] = web.AppKey("key_ring", KeyRing)
+"""The keys with which this gateway signs."""
 TOKENS: Final[web.AppKey[Tokens]] = web.AppKey("tokens", Tokens)
 POOL: Final[web.AppKey[UpstreamPool]] = web.AppKey("pool", UpstreamPool)
 INSTANCES: Final[web.AppKey[Instances]] = web.AppKey("instances", Instances)
@@ -125,6 +132,9 @@ def create_app(
     app[METRICS] = Metrics(registry or CollectorRegistry())
     app[ACCESS_LOG] = _access_log(settings, log_writer)
     app[HEALTH] = Health({})
+    app[KEY_RING] = KeyRing()
+    if settings.pass_:
+        app[PASSES] = Passes(app[KEY_RING], settings.pass_issuer or settings.spring_application_name)
     app[UNTRUSTED_PROXIES] = UntrustedProxies()
     app[UPLOADS] = Uploads(upload_limits_of(settings))
     app[DOWNLOADS] = Downloads(download_limits_of(settings))
@@ -137,6 +147,7 @@ def create_app(
             # Before everything that creates spans, so that it stops after them.
             observers,
             redis_and_rooms,
+            signing_keys,
             key_set,
             upstreams,
             eureka,
@@ -170,7 +181,12 @@ def create_management_app(app: web.Application) -> web.Application:
 
 def public_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     """The gateway's own endpoints on the public port."""
-    return (*queue.endpoints(settings), *stream.endpoints(settings), *docs.endpoints(settings))
+    return (
+        *queue.endpoints(settings),
+        *stream.endpoints(settings),
+        *pass_keys.endpoints(settings),
+        *docs.endpoints(settings),
+    )
 
 
 def management_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
@@ -265,12 +281,24 @@ async def redis_and_rooms(app: web.Application) -> AsyncIterator[None]:
     """Redis, the rooms, and the streams of waiting users."""
     configuration = app[CONFIGURATION]
     async with waiting_rooms(
-        configuration.settings, configuration.tables.current.table, app[METRICS], app[OBSERVERS].tracer
+        configuration.settings,
+        configuration.tables.current.table,
+        app[METRICS],
+        app[OBSERVERS].tracer,
+        app.get(PASSES),
     ) as waiting:
         app[WAITING_ROOMS] = waiting
         app[ROOMS], app[HUBS], app[ADMISSIONS] = waiting.rooms, waiting.hubs, waiting.admissions
         app[HEALTH].checks["redis"] = partial(redis_health, waiting.rooms)
         app[HEALTH].checks["olderSystem"] = partial(older_system_health, waiting.rooms)
+        yield
+
+
+async def signing_keys(app: web.Application) -> AsyncIterator[None]:
+    """The keys with which the instances sign, shared through the Redis of the rooms."""
+    waiting, settings = app[WAITING_ROOMS], app[SETTINGS]
+    async with signing_keys_of(app[KEY_RING], waiting.redis, settings, app[METRICS].on_call) as keys:
+        app[SIGNING_KEYS] = keys
         yield
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from aiohttp import web
 
 from gateway.auth.access import Access, Authenticator
+from gateway.auth.passes import Pass, Passes
 from gateway.auth.tokens import Principal
 from gateway.errors import GatewayError
 from gateway.observability.logging import AccessLog
@@ -79,6 +80,7 @@ class RequestContext(AccountedCall):
         "locale",
         "origin",
         "parameters",
+        "queue_pass",
         "refusal",
         "renews_only",
         "room",
@@ -121,6 +123,8 @@ class RequestContext(AccountedCall):
         """The room whose gate the call must pass."""
         self.renews_only = False
         """Whether the gate only renews a session and refuses no call."""
+        self.queue_pass: Pass | None = None
+        """The pass that the answer and the service get; None without one."""
         self.sheddable = False
         """Whether an overloaded instance refuses this call, because it brings a new user."""
         self.streams = False
@@ -242,6 +246,14 @@ class Observers:
     """The same metrics under Spring's names, if the settings ask for them."""
 
 
+class PublishedKeys(Protocol):
+    """The keys with which the gateway signs."""
+
+    async def document(self) -> bytes:
+        """The public keys as a JWKS. Raises QueueUnavailable while none are known."""
+        ...
+
+
 HealthCheck = Callable[[], tuple[bool | str, dict[str, object]]]
 """Returns whether a component is up, or its status, and details without secrets."""
 
@@ -274,6 +286,9 @@ HUBS: Final[web.AppKey[Mapping[str, Hub]]] = web.AppKey("hubs", Mapping)
 DETACHED: Final[web.AppKey[DetachedConnections]] = web.AppKey("detached", DetachedConnections)
 """The connections of open streams."""
 ADMISSIONS: Final[web.AppKey[Admissions]] = web.AppKey("admissions", Admissions)
+PASSES: Final[web.AppKey[Passes]] = web.AppKey("passes", Passes)
+"""Absent unless the settings turn passes on."""
+SIGNING_KEYS: Final[web.AppKey[PublishedKeys]] = web.AppKey("signing_keys", PublishedKeys)
 AUTHENTICATOR: Final[web.AppKey[Authenticator]] = web.AppKey("authenticator", Authenticator)
 FORWARDER: Final[web.AppKey[Forwarder]] = web.AppKey("forwarder", Forwarder)
 UPLOADS: Final[web.AppKey[Uploads]] = web.AppKey("uploads", Uploads)

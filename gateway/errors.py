@@ -5,6 +5,7 @@ are translated into these where they enter, so nothing above ever catches a libr
 
     GatewayError
     ├── SettingsError            a setting is wrong; stops the start
+    ├── NewerSchema              a later version has written to Redis; stops the start
     ├── RequestRefused           the request itself is at fault
     │   ├── BadRequest
     │   ├── PayloadTooLarge
@@ -74,6 +75,19 @@ class SettingsError(GatewayError):
         self.value = value
         self.allowed = allowed
         super().__init__(f"{variable}={value!r}: allowed is {allowed}")
+
+
+class NewerSchema(GatewayError):
+    """The keys of a room in Redis are in a form that only a later version of the gateway knows."""
+
+    code = "NEWER_SCHEMA"
+
+    def __init__(self, room: str, found: int, known: int) -> None:
+        super().__init__(
+            f"a later version of the gateway has written room {room} to Redis (schema {found}; this version knows "
+            f"{known}), so this version can't keep its rules. Start the later version, or use another REDIS_URL or "
+            "REDIS_KEY_PREFIX"
+        )
 
 
 class RequestRefused(GatewayError):

@@ -1,12 +1,17 @@
 -- configure: an instance starts and passes the limits that it is configured with.
 --
--- KEYS     those of a room, see includes/room.lua; the configured limits are default_capacity and default_duration
--- KEYS[12] watch      hash, see sweep.lua
--- ARGV[4]  follow     as in sweep.lua
--- ARGV[5]  follow_ms  as in sweep.lua
+-- KEYS     those of a room, see includes/room.lua; what is configured is in default_capacity, default_duration and
+--          default_rules
+-- KEYS[14] watch      hash, see sweep.lua
+-- ARGV[5]  follow     as in sweep.lua
+-- ARGV[6]  follow_ms  as in sweep.lua
+-- ARGV[7]  starting   '1': the instance has just started; '0': it goes on with other limits
 --
 -- Returns  {summary, {capacity before, duration_ms before, 'override' or ''}}; before: -1 if there was none
 -- Publishes ADMITTED for each user promoted.
+--
+-- Answers NEWER_SCHEMA, and does nothing, if the instance starts and a later version has already written to the room. An
+-- instance that runs meanwhile may go on: two neighbouring versions keep the rules side by side.
 --
 -- Limits are written only if they differ from those that the last instance was configured with. So an instance that
 -- restarts with the same limits changes nothing, and an operator's override stands until it is lifted. This is the
@@ -14,20 +19,34 @@
 --
 --- @include clock
 --- @include room
+--- @include tickets
+--- @include place
+--- @include parking
 --- @include session
 --- @include promote
+--- @include rules
 --- @include older
 --- @include summary
-local watch = KEYS[12]
-local follow, follow_ms = ARGV[4], tonumber(ARGV[5])
+local watch = KEYS[14]
+local follow, follow_ms, starting = ARGV[5], tonumber(ARGV[6]), ARGV[7] == '1'
 
 do
-  local wrong = wrong_type({ { watch, 'hash' } })
+  local wrong = wrong_type(watch, 'hash')
   if wrong then
     return wrong
   end
   if not ({ auto = true, on = true, off = true })[follow] or not limit(follow_ms, 1) then
     return bad_argument('follow, follow_ms')
+  end
+end
+
+do
+  local schema = number_within(redis.call('HGET', settings, 'schema'), SCHEMA + 1, EXACT)
+  if schema and starting then
+    return redis.error_reply('NEWER_SCHEMA ' .. string.format('%.0f', schema))
+  end
+  if not sound_rules(default_rules) then
+    return bad_argument('default_rules')
   end
 end
 
@@ -54,7 +73,9 @@ if declare('capacity', default_capacity) then
 end
 if declare('duration_ms', default_duration) then
   duration = default_duration
+  read_rules()
 end
+declare_rules()
 -- Before promoting, for the reason given in limits.lua.
 keep_pace(true)
 promote()

@@ -2,10 +2,10 @@
 -- is a later sighting.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[12] instances  zset, see beat.lua
--- KEYS[13] there      set: users with an open stream at the dead instance
--- ARGV[4]  dead       the instance's id
--- ARGV[5]  dead_ms    as in beat.lua; an instance that is alive again is left alone
+-- KEYS[14] instances  zset, see beat.lua
+-- KEYS[15] there      set: users with an open stream at the dead instance
+-- ARGV[5]  dead       the instance's id
+-- ARGV[6]  dead_ms    as in beat.lua; an instance that is alive again is left alone
 --
 -- Returns  {summary, users left 0/1}; 1: call again at once
 -- Publishes nothing.
@@ -15,11 +15,11 @@
 --- @include place
 --- @include presence
 --- @include summary
-local instances, there = KEYS[12], KEYS[13]
-local dead, dead_ms = ARGV[4], tonumber(ARGV[5])
+local instances, there = KEYS[14], KEYS[15]
+local dead, dead_ms = ARGV[5], tonumber(ARGV[6])
 
 do
-  local wrong = wrong_type({ { instances, 'zset' }, { there, 'set' } })
+  local wrong = wrong_type(instances, 'zset') or wrong_type(there, 'set')
   if wrong then
     return wrong
   end

@@ -1,20 +1,24 @@
--- gate: each of these users makes a gated request. Renews the sessions of users who are allowed in.
+-- gate: each of these users makes a gated request. Renews the sessions of users who are allowed in. Puts parked users
+-- back in line, and admits them at once if it is their turn.
 --
 -- KEYS     those of a room, see includes/room.lua
--- ARGV[4…] users  user ids, at most 256; an id may occur several times
+-- ARGV[5…] users  user ids, at most 256; an id may occur several times
 --
 -- Returns  {summary, answer per user…}; codes: ALLOWED_IN (renewed), WAITING (a sighting), NONE
--- Publishes ADMITTED for each user who was in both line and hash.
+-- Publishes ADMITTED for each user who was in both line and hash, and for each user promoted.
 --
 -- The hot path: the number of commands does not depend on how many users are allowed in. A user whose session has
 -- expired is refused here; the sweep removes the session.
 --
 --- @include clock
 --- @include room
---- @include session
+--- @include tickets
 --- @include place
+--- @include parking
+--- @include session
+--- @include promote
 --- @include summary
-local users = { unpack(ARGV, 4) }
+local users = { unpack(ARGV, 5) }
 local answers = { false }
 estimates = false
 if #users == 0 then
@@ -24,37 +28,61 @@ end
 
 local seconds = redis.call('HMGET', inside, unpack(users))
 local indexed = redis.call('ZMSCORE', activity, unpack(users))
-local tickets = redis.call('ZMSCORE', line, unpack(users))
+local places = redis.call('ZMSCORE', line, unpack(users))
 local second = string.format('%.0f', math.floor(now / 1000))
 local sessions, index = {}, {}
 
-local function refuse(user, ticket)
-  if not ticket then
+-- Whether the user is allowed in now, after a return from parking: then what was read before holds no longer.
+local function allowed_in_now(user)
+  local left = session_left(user)
+  return left and left > 0
+end
+
+-- began: see began_at
+local function renew(user, began)
+  sessions[#sessions + 1] = user
+  sessions[#sessions + 1] = second
+  index[#index + 1] = now
+  index[#index + 1] = user
+  return answer_inside(ALLOWED_IN, remaining(now, began))
+end
+
+local function refuse(user, place)
+  if come_back(user) then
+    promote()
+  end
+  if done.returns > 0 then
+    if allowed_in_now(user) then
+      return renew(user, began_at(user))
+    end
+    place = redis.call('ZSCORE', line, user)
+  end
+  if not place then
     return answer_none()
   end
   sighted(user)
   estimates = true
-  return answer_waiting(as_ticket(ticket), position_of(user))
+  return answer_waiting(as_ticket(place), position_of(user))
 end
 
 for at, user in ipairs(users) do
   local last = last_activity(user, seconds[at], indexed[at])
-  if last and remaining(last) > 0 then
-    if tickets[at] then
-      settle(user, duration)
+  local began = last and began_at(user)
+  if last and remaining(last, began) > 0 then
+    if places[at] then
+      settle(user, remaining(now, began))
     end
-    sessions[#sessions + 1] = user
-    sessions[#sessions + 1] = second
-    index[#index + 1] = now
-    index[#index + 1] = user
-    answers[#answers + 1] = answer_inside(ALLOWED_IN, duration)
+    answers[#answers + 1] = renew(user, began)
   else
-    answers[#answers + 1] = refuse(user, tickets[at])
+    answers[#answers + 1] = refuse(user, places[at])
   end
 end
 if #sessions > 0 then
   write('HSET', inside, unpack(sessions))
   write('ZADD', activity, unpack(index))
+end
+if done.returns > 0 then
+  keep_pace(false)
 end
 answers[1] = summary(false)
 return answers

@@ -1,8 +1,8 @@
--- leave: each of these users gives up a slot or a place in line, or an operator removes it.
+-- leave: each of these users gives up a slot or a place in line, or an operator removes it. A parked user has a place.
 --
 -- KEYS     those of a room, see includes/room.lua
--- ARGV[4]  reason  'LEFT' (the user leaves) or 'OPERATOR'
--- ARGV[5…] pairs   what ('slot', 'line' or 'both') and user id, at most 256 pairs
+-- ARGV[5]  reason  'LEFT' (the user leaves) or 'OPERATOR'
+-- ARGV[6…] pairs   what ('slot', 'line' or 'both') and user id, at most 256 pairs
 --
 -- Returns  {summary, code per pair…}; codes: LEFT_SLOT, LEFT_LINE, NOTHING (the user had neither; an expired
 --          session does not count)
@@ -10,11 +10,14 @@
 --
 --- @include clock
 --- @include room
+--- @include tickets
+--- @include place
+--- @include parking
 --- @include session
 --- @include promote
 --- @include summary
-local reason = ARGV[4]
-local FIRST_PAIR = 5
+local reason = ARGV[5]
+local FIRST_PAIR = 6
 local NOTHING, LEFT_SLOT, LEFT_LINE = 0, 1, 2
 local counted = ({ LEFT = 'left', OPERATOR = 'removed' })[reason]
 

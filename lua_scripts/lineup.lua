@@ -1,8 +1,8 @@
--- lineup: each of these users lines up, first come first served.
+-- lineup: each of these users lines up, first come first served. A parked user returns with the same ticket.
 --
 -- KEYS     those of a room, see includes/room.lua
--- ARGV[4]  relineup  a user who waits lines up again: 'back': a new ticket at the end; 'keep': the place stays
--- ARGV[5…] users     user ids, at most 256
+-- ARGV[5]  relineup  a user who waits lines up again: 'back': a new ticket at the end; 'keep': the place stays
+-- ARGV[6…] users     user ids, at most 256
 --
 -- Returns  {summary (includes/summary.lua), answer per user (includes/place.lua)…}; codes:
 --          ADMITTED (a slot is free and it is the user's turn), ALLOWED_IN (already; not renewed), WAITING,
@@ -11,13 +11,14 @@
 --
 --- @include clock
 --- @include room
---- @include session
---- @include promote
 --- @include tickets
 --- @include place
+--- @include parking
+--- @include session
+--- @include promote
 --- @include summary
-local relineup = ARGV[4]
-local FIRST_USER = 5
+local relineup = ARGV[5]
+local FIRST_USER = 6
 
 if relineup ~= 'back' and relineup ~= 'keep' then
   return bad_argument('relineup')
@@ -55,6 +56,15 @@ local function line_up(user)
     settle(user, left)
     return answer_inside(ALLOWED_IN, left)
   end
+  if come_back(user) then
+    ticket = math.max(ticket, highest_ticket())
+    promote()
+    left = session_left(user)
+    if left then
+      return answer_inside(ADMITTED, left)
+    end
+    return answer_waiting(as_ticket(redis.call('ZSCORE', line, user)), position_of(user))
+  end
   local place = redis.call('ZSCORE', line, user)
   if place and relineup == 'keep' then
     sighted(user)
@@ -68,7 +78,7 @@ local function line_up(user)
   end
   admissions_left = admissions_left - 1
   begin_session(user)
-  return answer_inside(ADMITTED, duration)
+  return answer_inside(ADMITTED, whole_session)
 end
 
 local answers = { false }

@@ -1,25 +1,39 @@
--- status: where each of these users stands. Also corrects users who are in both line and hash.
+-- status: where each of these users stands. Puts parked users back in line, and corrects users who are in both line and
+-- hash.
 --
 -- KEYS     those of a room, see includes/room.lua
--- ARGV[4]  sighting  '1': the call counts as a sighting of the users; '0': it does not (the regular updates)
--- ARGV[5…] users     user ids, at most 256; without any, only the room's numbers are returned
+-- ARGV[5]  sighting  '1': the call counts as a sighting of the users; '0': it does not (the regular updates)
+-- ARGV[6…] users     user ids, at most 256; without any, only the room's numbers are returned
 --
 -- Returns  {summary, answer per user…}; codes: ALLOWED_IN, WAITING, NONE (also for an expired session)
--- Publishes ADMITTED for each user who was in both.
+-- Publishes ADMITTED for each user who was in both, and for each user promoted.
+--
+-- A parked user who gets a regular update has an open stream, so the user is there, and returns to the line. Then it may
+-- be the user's turn at once.
 --
 --- @include clock
 --- @include room
---- @include session
+--- @include tickets
 --- @include place
+--- @include parking
+--- @include session
+--- @include promote
 --- @include summary
-local sighting = ARGV[4] == '1'
-local FIRST_USER = 5
+local sighting = ARGV[5] == '1'
+local FIRST_USER = 6
 
 local function look(user)
   local left = session_left(user)
   if left and left > 0 then
     settle(user, left)
     return answer_inside(ALLOWED_IN, left)
+  end
+  if come_back(user) then
+    promote()
+    left = session_left(user)
+    if left and left > 0 then
+      return answer_inside(ALLOWED_IN, left)
+    end
   end
   local ticket = redis.call('ZSCORE', line, user)
   if not ticket then
@@ -34,6 +48,9 @@ end
 local answers = { false }
 for at = FIRST_USER, #ARGV do
   answers[#answers + 1] = look(ARGV[at])
+end
+if done.returns > 0 then
+  keep_pace(false)
 end
 answers[1] = summary(false)
 return answers

@@ -1,40 +1,41 @@
--- sweep: one bounded step of a room's regular work. It ends expired sessions, evicts absent users, admits the next
--- users, and slowly scans the hash for users who are missing from the index.
+-- sweep: one bounded step of a room's regular work. It ends expired sessions, parks absent users, removes users who were
+-- parked for too long, admits the next users, and slowly scans for users who are missing from the index or in two keys.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[12] watch      hash: swept_at, anew_since (ms), cursor (of the slow scan)
--- ARGV[4]  absent_ms  evict users not seen for this many milliseconds; 0: never
+-- KEYS[14] watch      hash: swept_at, anew_since (ms), cursor and parked_cursor (of the slow scans)
 -- ARGV[5]  scan       how many entries of the hash to scan in this step; 0: none
 -- ARGV[6]  follow     whether an older system is followed: 'auto', 'on' or 'off'; see includes/older.lua
 -- ARGV[7]  follow_ms  milliseconds after its last sign for which it counts as running
 --
 -- Returns  {summary}
--- Publishes ABSENT for each user evicted, ADMITTED for each user promoted.
+-- Publishes ABSENT for each user removed, ADMITTED for each user promoted.
 --
--- If no sweep ran for 5 s, users could not be seen during that time: no user is evicted until absent_ms after it. While
--- an older system is followed, sessions don't end here, no user is evicted, and only users are admitted whom a gateway
--- can notify.
+-- If no sweep ran for 5 s, users could not be seen during that time: no user is parked or removed until the time for
+-- absence has passed once more. While an older system is followed, sessions don't end here, no user is parked or removed
+-- as absent, and only users are admitted whom a gateway can notify.
 --
 --- @include clock
 --- @include room
+--- @include tickets
+--- @include place
+--- @include parking
 --- @include session
 --- @include promote
---- @include tickets
 --- @include older
 --- @include summary
-local watch = KEYS[12]
-local absent_ms, scan = tonumber(ARGV[4]), tonumber(ARGV[5])
+local watch = KEYS[14]
+local scan = tonumber(ARGV[5])
 local follow, follow_ms = ARGV[6], tonumber(ARGV[7])
 -- Marks that are kept: one per second, for nearly three hours of waiting.
 local MARKS = 10000
 
 do
-  local wrong = wrong_type({ { watch, 'hash' } })
+  local wrong = wrong_type(watch, 'hash')
   if wrong then
     return wrong
   end
-  if not (absent_ms and scan) then
-    return bad_argument('absent_ms, scan')
+  if not scan then
+    return bad_argument('scan')
   end
   if not ({ auto = true, on = true, off = true })[follow] or not limit(follow_ms, 1) then
     return bad_argument('follow, follow_ms')
@@ -74,7 +75,7 @@ local function index_users(users, seconds)
     if tonumber(indexed[at]) ~= last then
       write('ZADD', activity, last, user)
     end
-    local left = remaining(last)
+    local left = remaining(last, began_at(user))
     if tickets[at] and left > 0 then
       settle(user, left)
     end
@@ -102,9 +103,46 @@ local function scan_hash()
   end
 end
 
+-- A parked user whom another system has admitted or lined up again is parked no longer. Returns whether it was so.
+local function settle_parked(user)
+  local left = session_left(user)
+  if left and left > 0 then
+    settle(user, left)
+    return true
+  end
+  return redis.call('ZSCORE', line, user) and come_back(user) or false
+end
+
+-- Looks at some parked users, as scan_hash does at those in the hash. A moment in the future becomes now.
+local function scan_parked()
+  local cursor = redis.call('HGET', watch, 'parked_cursor') or '0'
+  if #cursor > 20 or not string.match(cursor, '^%d+$') then
+    cursor = '0'
+  end
+  local page = redis.call('ZSCAN', parked, cursor, 'COUNT', scan)
+  write('HSET', watch, 'parked_cursor', page[1])
+  for at = 1, #page[2], 2 do
+    local user = page[2][at]
+    if not settle_parked(user) and tonumber(page[2][at + 1]) > now then
+      write('ZADD', parked, now, user)
+    end
+  end
+end
+
 -- Ends expired sessions. Returns how many index entries it examined, at most MOST.
 local function expire()
   local users = redis.call('ZRANGEBYSCORE', activity, '-inf', now - duration, 'LIMIT', 0, MOST)
+  if max_session > 0 and #users < MOST then
+    local found = {}
+    for _, user in ipairs(users) do
+      found[user] = true
+    end
+    for _, user in ipairs(redis.call('ZRANGEBYSCORE', since, '-inf', now - max_session, 'LIMIT', 0, MOST - #users)) do
+      if not found[user] then
+        users[#users + 1] = user
+      end
+    end
+  end
   if #users == 0 then
     return 0
   end
@@ -115,11 +153,14 @@ local function expire()
     local last = last_activity(user, seconds[at], indexed[at])
     if not last then
       orphans[#orphans + 1] = user
-    elseif remaining(last) > 0 then
-      write('ZADD', activity, last, user)
     else
-      over[#over + 1] = user
-      ended[#ended + 1] = last + duration
+      local left = remaining(last, began_at(user))
+      if left > 0 then
+        write('ZADD', activity, last, user)
+      else
+        over[#over + 1] = user
+        ended[#ended + 1] = now + left
+      end
     end
   end
   if #orphans > 0 then
@@ -139,8 +180,9 @@ local function expire()
   return #users
 end
 
--- Evicts at most `most` waiting users who were not seen for too long. Returns how many users it examined.
-local function evict(watching, most)
+-- Parks at most `most` waiting users who were not seen for too long, or removes them if parked users keep no ticket.
+-- Returns how many users it examined.
+local function part_with_absent(watching, most)
   if absent_ms == 0 or now - watching < absent_ms or most <= 0 then
     return 0
   end
@@ -158,9 +200,28 @@ local function evict(watching, most)
       settle(user, left)
     elseif not present[at] then
       local ticket = leave_line(user)
-      if ticket then
+      if ticket and hold_ms > 0 then
+        park(user, ticket)
+      elseif ticket then
         people[#people + 1] = { user, ticket }
       end
+    end
+  end
+  done.evicted = done.evicted + #people
+  tell('ABSENT', people)
+  return #users
+end
+
+-- Removes at most `most` users who were parked for too long. Returns how many users it examined.
+local function end_holds(watching, most)
+  if parked_count == 0 or now - watching < absent_ms or most <= 0 then
+    return 0
+  end
+  local users = redis.call('ZRANGEBYSCORE', parked, '-inf', now - hold_ms, 'LIMIT', 0, most)
+  local people = {}
+  for _, user in ipairs(users) do
+    if not settle_parked(user) then
+      people[#people + 1] = { user, leave_line(user) }
     end
   end
   done.evicted = done.evicted + #people
@@ -187,6 +248,9 @@ local anew = not swept_lately(watch)
 local unknown = anew and strangers()
 if scan > 0 then
   scan_hash()
+  if parked_count > 0 then
+    scan_parked()
+  end
 end
 judge(follow, follow_ms, anew, unknown, written_ms)
 local watching = watching_since(anew)
@@ -197,7 +261,8 @@ end
 local looked = 0
 if not following then
   looked = expire()
-  looked = looked + evict(watching, MOST - looked)
+  looked = looked + end_holds(watching, MOST - looked)
+  looked = looked + part_with_absent(watching, MOST - looked)
 end
 promote()
 -- After promoting, so that users who are admitted now are published with the ticket that they were last shown.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from hypothesis import settings
 from redis.asyncio import Redis
 
 from gateway.discovery.config_server import client as config_server_client
+from gateway.fast_path.executor import FastPath
 from tests.support.gateway import Gateways
 from tests.support.raw_service import RawUpstream, raw_upstream
 from tests.support.redis_client import open_redis
@@ -24,17 +26,42 @@ settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
+TESTS = Path(__file__).parent
+WITHOUT_FAST_PATH = os.environ.get("GATEWAY_TEST_FAST_PATH") == "false"
 # A test that uses one of these fixtures, also through another fixture, is marked ``redis``.
 NEEDS_REDIS = {"redis_server", "start_redis"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Puts the chosen redis-server first on the PATH of every process that a test starts."""
+    """Puts the chosen redis-server first on the PATH of every process that a test starts.
+
+    With ``GATEWAY_TEST_FAST_PATH=false`` no gateway uses the fast path; the tests that compare both ways are left out.
+    """
     config.addinivalue_line("markers", "redis: works with a real Redis; set by itself from the fixtures used")
     folder = tempfile.TemporaryDirectory(prefix="gw-path-")
     config.add_cleanup(folder.cleanup)
     Path(folder.name, "redis-server").symlink_to(chosen_executable())
     os.environ["PATH"] = os.pathsep.join((folder.name, os.environ.get("PATH", os.defpath)))
+    if WITHOUT_FAST_PATH:
+        # For gateways in processes of their own, and for those in the process of a test.
+        os.environ["FAST_PATH"] = "false"
+        FastPath.may_serve = lambda self, data, max_line_bytes: False  # type: ignore[method-assign]
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leaves out what compares the fast path with the other way, if there is none."""
+    return True if WITHOUT_FAST_PATH and collection_path == TESTS / "fast_path" else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collects without the garbage collector: the tests live until the end, and it would look through them again and
+    again, for half of the time that collecting takes."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 LONGEST_MODULE = 600
 
 # The lowest layer: what every package may use.
-_BASE = {"errors", "observability", "query", "server", "settings"}
+_BASE = {"draw", "errors", "observability", "query", "server", "settings"}
 # Packages of the middle layer. Each knows the lowest one only, but for what DIRECTIONS says.
 _PARTS = {"auth", "discovery", "proxy", "routing", "sse", "waiting_room"}
 
@@ -29,7 +29,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "__init__": set(),
     "__main__": {"cli"},
     # The command line: lazily everything that it runs.
-    "cli": {"__init__", "composition", "demo", "discovery", "routing", "serve", "versions", *_BASE},
+    "cli": {"__init__", "auth", "composition", "demo", "discovery", "routing", "serve", "versions", *_BASE},
     "demo": {"app", "serve", *_BASE},
     "serve": {"app", "composition", "context", "middleware", "proxy", "systemd", *_BASE},
     "systemd": set(),
@@ -67,6 +67,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "settings": {"errors"},
     "observability": set(),
     "query": {"errors"},
+    "draw": set(),
     "errors": set(),
 }
 
@@ -213,6 +214,7 @@ TESTS_OF_SEVERAL_MODULES = {
     "waiting_room/test_estimate.py": "the estimate, in scripts and in Python",
     "waiting_room/test_machine.py": "all scripts against the model",
     "waiting_room/test_machine_following.py": "all scripts against the model, beside an older system",
+    "waiting_room/test_machine_neighbours.py": "all scripts of two neighbouring versions, side by side",
 }
 """Files that test no single module, and what they test. Besides these, a ``test_docs.py`` may be in any folder."""
 

@@ -33,6 +33,7 @@ LOGGED = "logged with its traceback as what it is; "
 ALLOWED = {
     "composition/route_sources.py RouteSources._work Exception": LOGGED
     + "the routes in force stay, and the next ones are taken",
+    "composition/signing_keys.py SigningKeys._look Exception": LOGGED + "the keys at hand stay good",
     "auth/discovery.py _address ValueError": "urllib checks the port only when it is asked for",
     "auth/jwks.py Jwks._refresh Exception": LOGGED + "the keys at hand stay good",
     "cli/client.py within.run BaseException": "raised again in the thread that waits",
@@ -43,8 +44,11 @@ ALLOWED = {
     "observability/zipkin.py Poster.post ValueError": "only if the connection was closed from another thread",
     "observability/logging.py LineWriter._run Exception": "counted, and told once a line can be written",
     "proxy/connection.py UpstreamConnection.read RuntimeError": "as for uploads",
+    "proxy/whole_answers.py WholeAnswerParser.read Exception": "the usual way meets it again, and tells",
     "fast_path/executor.py PlainCall.start Exception": "the middlewares meet it again, and log it",
+    "fast_path/executor.py PlainCall._begin Exception": "_failed logs it with its traceback, and answers with 500",
     "fast_path/executor.py PlainCall._step Exception": "_failed logs it with its traceback, and answers with 500",
+    "fast_path/executor.py PlainCall._on_answer Exception": "_failed logs it with its traceback, and answers with 500",
     "fast_path/executor.py PlainCall._serve Exception": "_failed logs it with its traceback, and answers with 500",
     "fast_path/executor.py PlainCall._failed Exception": LOGGED + "the connection is ended",
     "server/head.py HeadParser.parse IndexError": "yarl refuses some hosts so",
@@ -67,6 +71,7 @@ ALLOWED = {
     "sse/pacing.py every Exception": LOGGED + "streams must be told on",
     "sse/state_reader.py StateReader.read_each Exception": LOGGED + "streams must be told on",
     "waiting_room/redis/availability.py Probe._keep Exception": LOGGED + "Redis is asked again",
+    "waiting_room/batch.py Outcome._end Exception": LOGGED + "the others of the batch must be told",
     "waiting_room/batch.py Batcher._send_next Exception": LOGGED + "callers must not wait for ever",
     "waiting_room/redis/embedded.py _ServerProcess.keep Exception": LOGGED
     + "it is started again at the next attempt",

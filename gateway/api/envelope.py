@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from gateway import errors
 from gateway.api.i18n import message
-from gateway.api.status import state_json, status_object
+from gateway.api.status import state_json
 from gateway.context import RequestContext
 from gateway.errors import GatewayError
 from gateway.observability.logging import timestamp
@@ -58,7 +58,6 @@ STATUS_OF[NotInQueueAtGate] = 403
 _DETAILED: Final = (
     errors.BadRequest,
     errors.ConfigError,
-    errors.QueueWaiting,
     errors.RequestTimeout,
     errors.TooManySlowUploads,
 )
@@ -111,9 +110,10 @@ def success(context: RequestContext, key: str, **members: Any) -> JsonResponse:
 def state_response(context: RequestContext, key: str, state: State) -> JsonResponse:
     """A success with the message ``key`` and the caller's state. Built by hand for speed, because every user who lines
     up gets one. Parts that many answers share are encoded once."""
+    token = context.queue_pass.token if context.queue_pass is not None else ""
     text = (
         f'{{"success":true,"message":{_json_text(message(context.locale, key))},'
-        f"{state_json(_json_text(state.room), state)},"
+        f"{state_json(_json_text(state.room), state, token)},"
         f'"timestamp":"{timestamp(time.time())}","traceId":"{context.trace_id}"}}'
     )
     return JsonResponse(text.encode("utf-8", "backslashreplace"))
@@ -147,9 +147,6 @@ def error_response(context: RequestContext, error: GatewayError) -> WholeRespons
             for f in fields
         ]
     content: dict[str, Any] = {"success": False, "message": text, "error": details}
-    if isinstance(error, errors.QueueWaiting) and isinstance(error.state, State):
-        content["state"] = "WAITING"
-        content["data"] = status_object(error.state.room, error.state)
     response = json_response(context, content, status=status, headers=_headers(error))
     if isinstance(error, errors.RequestTimeout | errors.TooManySlowUploads):
         # The gateway does not wait for the rest of the body.
@@ -160,13 +157,16 @@ def error_response(context: RequestContext, error: GatewayError) -> WholeRespons
 def _plain_error(
     context: RequestContext, error: GatewayError, status: int, code: str, text: str
 ) -> JsonResponse:
-    """The answer to an error without further members. Built by hand for speed: a crowd without tokens or places gets
-    one for each call."""
+    """The answer to an error that has no faults of the request to list. Built by hand for speed: a crowd without tokens
+    or slots gets one for each call."""
     quoted = _json_text(text)
     path = "" if context.target is None else f',"path":{_to_json(context.target.raw_path)}'
+    place = ""
+    if isinstance(error, errors.QueueWaiting) and isinstance(error.state, State):
+        place = f"{state_json(_json_text(error.state.room), error.state)},"
     content = (
         f'{{"success":false,"message":{quoted},'
-        f'"error":{{"code":"{code}","message":{quoted},"status":{status}{path}}},'
+        f'"error":{{"code":"{code}","message":{quoted},"status":{status}{path}}},{place}'
         f'"timestamp":"{timestamp(time.time())}","traceId":"{context.trace_id}"}}'
     )
     return JsonResponse(content.encode("utf-8", "backslashreplace"), status=status, headers=_headers(error))

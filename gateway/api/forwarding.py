@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-from gateway.auth.identity import identity_headers, signature_header, strip_identity
+from gateway.auth.identity import PASS, identity_headers, signature_header, strip_identity
 from gateway.context import (
     CONFIGURATION,
     CONTEXT,
@@ -139,6 +139,9 @@ def plan_of(
             context.principal,
         )
         identity = (*identity, signed)
+    queue_pass = context.queue_pass
+    if queue_pass is not None:
+        identity = (*identity, (PASS, queue_pass.token.encode()))
     # If the peer is a trusted proxy, the context knows what the proxy reports.
     reported = context.origin
     headers = upstream_headers(
@@ -180,6 +183,7 @@ def plan_of(
         client=context.client,
         security=context.security,
         downloads=downloads,
+        cookie=None if queue_pass is None else queue_pass.cookie,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -11,7 +10,7 @@ from aiohttp import web
 
 from gateway.api.endpoints import Endpoint
 from gateway.api.envelope import state_response, success
-from gateway.context import ADMISSIONS, CONTEXT, ROOMS, Handler, RequestContext
+from gateway.context import ADMISSIONS, CONTEXT, PASSES, ROOMS, Handler, RequestContext
 from gateway.errors import BadRequest, NotAllowedIn, NotInQueue, QueueStorageFull
 from gateway.observability.spans import Admissions
 from gateway.query import values_of
@@ -21,7 +20,8 @@ from gateway.waiting_room.keys import DEFAULT_ROOM
 from gateway.waiting_room.state import Left, State, StateKind
 
 if TYPE_CHECKING:
-    from gateway.waiting_room.room import Room, What
+    from gateway.auth.passes import Passes
+    from gateway.waiting_room.room import Question, Room, What
 
 QUEUE = "/api/v1/queue"
 
@@ -63,11 +63,24 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     )
 
 
+def issue_pass(passes: Passes, context: RequestContext, state: State) -> None:
+    """If the caller is in this state allowed in, the answer and the service get a pass."""
+    if state.allowed_in:
+        context.queue_pass = passes.issue(
+            state.room,
+            caller(context),
+            ticket=state.ticket,
+            expires_in=state.expires_in,
+            fresh=state.kind is StateKind.ADMITTED,
+            secure=context.origin is not None and context.origin.scheme == "https",
+        )
+
+
 class StateCall(NamedTuple):
     """A call that asks the room for the caller's state, and answers with it."""
 
-    ask: Callable[[Room, str], asyncio.Future[State]]
-    """The question, by room and user. Raises QueueUnavailable."""
+    question: Question
+    """What the room is asked."""
     answer: Callable[[RequestContext, Admissions, State], JsonResponse]
     """The answer. Raises QueueStorageFull or NotInQueue."""
 
@@ -87,8 +100,8 @@ def _answer_status(context: RequestContext, admissions: Admissions, state: State
     return state_response(context, key, state)
 
 
-LINEUP: Final = StateCall(lambda room, user: room.lineup(user), _answer_lineup)
-STATUS: Final = StateCall(lambda room, user: room.status(user), _answer_status)
+LINEUP: Final = StateCall("lineup", _answer_lineup)
+STATUS: Final = StateCall("status", _answer_status)
 
 
 async def lineup(request: web.Request) -> web.StreamResponse:
@@ -103,7 +116,9 @@ async def status(request: web.Request) -> web.StreamResponse:
 
 async def _state(request: web.Request, call: StateCall) -> web.StreamResponse:
     context = request[CONTEXT]
-    state = await call.ask(_room(request), caller(context))
+    state = await _room(request).ask(call.question, caller(context))
+    if (passes := request.app.get(PASSES)) is not None:
+        issue_pass(passes, context, state)
     return call.answer(context, request.app[ADMISSIONS], state)
 
 

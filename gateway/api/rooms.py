@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
@@ -16,8 +17,10 @@ from gateway.context import CONFIGURATION, CONTEXT, ROOMS, UPLOADS
 from gateway.errors import BadRequest, FieldError, NotConfigured, NotInQueue
 from gateway.observability.logging import timestamp
 from gateway.query import values_of
+from gateway.routing.spec.value_types import TIME
 from gateway.settings.model import Settings
 from gateway.waiting_room.room import Room
+from gateway.waiting_room.rules import RULE_NAMES
 from gateway.waiting_room.state import REASONS, Following, Left, Summary
 
 MAX_BYTES = 4096
@@ -35,10 +38,13 @@ class Change:
     duration: float | None = None
     paused: bool | None = None
     lift: bool = False
+    rules: Mapping[str, float | None] = field(default_factory=dict)
+    """Settings that the route file has, too; None lifts an operator's value."""
 
 
 def parse_change(body: bytes) -> Change:
-    """Reads ``{"capacity", "durationSeconds", "paused", "override": false}``. Raises BadRequest with every fault."""
+    """Reads ``{"capacity", "durationSeconds", "paused", "override": false}``, and settings by the names that they have
+    in the route file. Raises BadRequest with every fault."""
     try:
         given = json.loads(body)
     except (ValueError, RecursionError):  # RecursionError: JSON that is nested too deeply
@@ -50,6 +56,13 @@ def parse_change(body: bytes) -> Change:
         "durationSeconds": (_is_duration, f"a number from {MIN_SECONDS} to {MAX_SECONDS}"),
         "paused": (lambda value: isinstance(value, bool), "true or false"),
         "override": (lambda value: value is False, "false, to go back to the limits of the settings"),
+        **{
+            name: (
+                lambda value: value is None or _time(value) is not None,
+                f"{TIME.wanted}, at most {MAX_SECONDS:g} s, or null to go back to the settings",
+            )
+            for name in RULE_NAMES
+        },
     }
     faults = [
         FieldError(
@@ -68,17 +81,21 @@ def parse_change(body: bytes) -> Change:
         given.get("durationSeconds"),
         given.get("paused"),
         lift="override" in given,
+        rules={name: _time(given[name]) for name in RULE_NAMES if name in given},
     )
 
 
-def room_object(name: str, summary: Summary) -> dict[str, Any]:
-    """A room's numbers as operators see them."""
+def room_object(
+    name: str, summary: Summary, settings: Mapping[str, tuple[float, str]] | None = None
+) -> dict[str, Any]:
+    """A room's numbers as operators see them, and its settings if they are known."""
     content: dict[str, Any] = {
         "room": name,
         "capacity": summary.capacity,
         "durationSeconds": summary.duration,
         "paused": summary.paused,
         "waiting": summary.waiting,
+        "parked": summary.parked,
         "allowedIn": summary.allowed_in,
     }
     wait = summary.wait_at(summary.waiting + 1)
@@ -89,6 +106,10 @@ def room_object(name: str, summary: Summary) -> dict[str, Any]:
         content["following"] = following_object(summary.following)
         # With fewer streams than users in line, only the older system can notify some of them.
         content["waitingWithoutStreamHere"] = max(0, summary.waiting - summary.following.streams)
+    if settings:
+        content["settings"] = {
+            name: {"value": f"{value:g}s", "from": source} for name, (value, source) in settings.items()
+        }
     return content
 
 
@@ -122,16 +143,20 @@ def _requested_room(request: web.Request) -> Room:
     return request.app[ROOMS][request[CONTEXT].parameters["room"]]
 
 
+async def _shown(room: Room, summary: Summary) -> dict[str, Any]:
+    return room_object(room.name, summary, await room.settings())
+
+
 async def show_all(request: web.Request) -> web.StreamResponse:
     """Shows every room."""
-    rooms = [room_object(room.name, await room.overview()) for room in request.app[ROOMS]]
+    rooms = [await _shown(room, await room.overview()) for room in request.app[ROOMS]]
     return success(request[CONTEXT], "room.shown", data=rooms)
 
 
 async def show(request: web.Request) -> web.StreamResponse:
     """Shows one room."""
     room = _requested_room(request)
-    return success(request[CONTEXT], "room.shown", data=room_object(room.name, await room.overview()))
+    return success(request[CONTEXT], "room.shown", data=await _shown(room, await room.overview()))
 
 
 async def change(request: web.Request) -> web.StreamResponse:
@@ -140,9 +165,13 @@ async def change(request: web.Request) -> web.StreamResponse:
     body = await read_body(request, MAX_BYTES, request.app[UPLOADS], request[CONTEXT].client)
     change = parse_change(body)
     summary = await room.set_limits(
-        capacity=change.capacity, duration=change.duration, paused=change.paused, lift=change.lift
+        capacity=change.capacity,
+        duration=change.duration,
+        paused=change.paused,
+        lift=change.lift,
+        rules=change.rules,
     )
-    return success(request[CONTEXT], "room.changed", data=room_object(room.name, summary))
+    return success(request[CONTEXT], "room.changed", data=await _shown(room, summary))
 
 
 async def remove(request: web.Request) -> web.StreamResponse:
@@ -170,3 +199,15 @@ def _is_duration(value: object) -> bool:
     return (
         isinstance(value, int | float) and not isinstance(value, bool) and MIN_SECONDS <= value <= MAX_SECONDS
     )
+
+
+def _time(value: object) -> float | None:
+    """A time as the route file has it, in seconds; None if it is not allowed. A number may have any number of places;
+    what rounds to no millisecond is not taken for 0, which switches something off."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, str):
+        seconds = TIME.read(value)
+    else:
+        seconds = round(float(value), 3) if value == 0 or MIN_SECONDS <= value <= MAX_SECONDS else None
+    return seconds if seconds is not None and seconds <= MAX_SECONDS else None

@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from gateway.sse.interfaces import UserState
 from gateway.waiting_room.state import State
 
 
-def status_object(room: str, state: UserState) -> dict[str, Any]:
-    """The status object of a user who is waiting in ``room``."""
-    content: dict[str, Any] = {
-        "room": room,
-        "ticket": state.ticket,
-        "userQueuePosition": state.position,
-        "totalQueueSize": state.total,
-        "usersBehind": state.behind,
-    }
-    if state.estimated_wait is not None:
-        content["estimatedWaitSeconds"] = _seconds(state.estimated_wait)
-    if state.paused:
-        content["paused"] = True
-    return content
-
-
 def status_json(room: str, state: UserState) -> str:
-    """The same as compact JSON; ``room`` is JSON already. Built by hand for speed: each stream gets one every few
-    seconds."""
+    """The status object of a user who is waiting, as compact JSON; ``room`` is JSON already. Built by hand for speed:
+    each stream gets one every few seconds."""
     wait = state.estimated_wait
     estimate = "" if wait is None else f',"estimatedWaitSeconds":{_seconds(wait)}'
     if state.paused:
@@ -43,9 +26,10 @@ def _seconds(wait: float) -> int:
     return max(1, round(wait))
 
 
-def state_json(room: str, state: State) -> str:
-    """The members of an envelope with the caller's state; ``room`` is JSON already. Clients of the older system
-    recognise "allowed in" by the missing ``data``."""
+def state_json(room: str, state: State, token: str = "") -> str:
+    """The members of an envelope with the caller's state; ``room`` is JSON already, ``token`` is the caller's pass, if
+    any. Clients of the older system recognise "allowed in" by the missing ``data``."""
     if state.waiting:
         return f'"state":"WAITING","data":{status_json(room, state)}'
-    return f'"state":"ALLOWED_IN","room":{room},"expiresInSeconds":{math.ceil(state.expires_in)}'
+    members = f'"state":"ALLOWED_IN","room":{room},"expiresInSeconds":{math.ceil(state.expires_in)}'
+    return f'{members},"pass":"{token}"' if token else members

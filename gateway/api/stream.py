@@ -10,6 +10,7 @@ from gateway.api.endpoints import Endpoint
 from gateway.api.i18n import message
 from gateway.api.queue import QUEUE, caller, room_name
 from gateway.api.status import status_json
+from gateway.auth.passes import Passes
 from gateway.context import CONFIGURATION, CONTEXT, DETACHED, HUBS, OBSERVERS, ROOMS, RequestContext
 from gateway.errors import MethodNotAllowed, QueueFailed, QueueUnavailable, RoomNotFound, TokenExpired
 from gateway.observability.tracing import TRACE_ID
@@ -28,7 +29,9 @@ from gateway.waiting_room.state import State
 class EventRenderer:
     """Data of one room's events, in the user's language: the hub's renderer."""
 
-    def __init__(self, room: str) -> None:
+    def __init__(self, room: str, passes: Passes | None = None) -> None:
+        """``passes`` issues a pass for each admitted user; None if users get none."""
+        self._passes = passes
         self._room = room
         self._room_json = to_json(room)
 
@@ -36,13 +39,24 @@ class EventRenderer:
         """The status object."""
         return status_json(self._room_json, state)
 
-    def allowed_in(self, expires_in: float, locale: str) -> Mapping[str, object]:
-        """The data for an admitted user, whose session lasts ``expires_in`` seconds without further calls."""
-        return {
+    @property
+    def personal(self) -> bool:
+        """Whether the data for each admitted user is another one."""
+        return self._passes is not None
+
+    def allowed_in(self, expires_in: float, locale: str, user: str, ticket: int) -> Mapping[str, object]:
+        """The data for an admitted user, whose session lasts ``expires_in`` seconds without further calls. ``ticket``:
+        that of the user's place in line, 0 if it is unknown."""
+        data: dict[str, object] = {
             "message": message(locale, "status.allowed_in"),
             "room": self._room,
             "expiresInSeconds": max(0, round(expires_in)),
         }
+        if self._passes is not None:
+            issued = self._passes.issue(self._room, user, ticket=ticket, expires_in=expires_in)
+            if issued is not None:
+                data["pass"] = issued.token
+        return data
 
     def error(self, code: str, reason: str | None, locale: str) -> Mapping[str, object]:
         """The data that says why the stream ends."""

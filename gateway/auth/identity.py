@@ -21,6 +21,7 @@ RawHeaders = Sequence[RawHeader]
 USER_ID: Final = b"X-User-Id"
 USER_TYPE: Final = b"X-User-Type"
 SIGNATURE: Final = b"X-Gateway-Signature"
+PASS: Final = b"X-Queue-Pass"
 
 # CGI, WSGI and their successors turn "-" into "_"; others take any sign for a separator or drop it. So names are
 # compared by their letters and digits alone, in lower case.
@@ -40,6 +41,7 @@ _IDENTITY_HEADERS: Final = frozenset(
             USER_ID,
             USER_TYPE,
             SIGNATURE,
+            PASS,
             b"X-HTTP-Method",
             b"X-HTTP-Method-Override",
             b"X-Method-Override",

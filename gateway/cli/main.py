@@ -108,7 +108,7 @@ def make_parser(environ: Mapping[str, str] | None = None, *, files: object = Non
     _add_serve(commands, environ or {})
     _add_check_and_routes(commands, files)
     _add_demo(commands)
-    cli_room.add_to(commands)
+    cli_room.add_to(commands, files)
     cli_health.add_to(commands)
     _add_schema_and_completion(commands)
     return parser

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import Request
 
 from gateway.cli.client import OPENER, own_url, within
+from gateway.cli.draw import add_verify_to
 from gateway.cli.parsing import Commands
 from gateway.errors import SettingsError
 from gateway.settings.model import Settings
@@ -20,14 +21,15 @@ from gateway.settings.model import Settings
 TIMEOUT_SECONDS = 10.0
 _ANSWER_BYTES = 16 * 1024 * 1024
 _NAME_WIDTH = 22
+_TIMES = ("absent", "hold", "max_session")
 
 
 class RoomCallFailed(Exception):
     """The gateway did not carry out the call; the text says why."""
 
 
-def add_to(commands: Commands) -> None:
-    """Add ``room`` and its subcommands."""
+def add_to(commands: Commands, files: object = None) -> None:
+    """Add ``room`` and its subcommands. ``files``: see ``complete_files``."""
     room = commands.add_parser(
         "room",
         help="look at the rooms of a running gateway, and change them",
@@ -46,6 +48,13 @@ def add_to(commands: Commands) -> None:
     change = kinds.add_parser("set", parents=[common], help="change limits, for all instances at once")
     change.add_argument("--capacity", type=int, metavar="N", help="users allowed in at a time")
     change.add_argument("--duration", type=float, metavar="SECONDS", help="length of a session")
+    change.add_argument(
+        "--absent", metavar="TIME", help="how long a waiting user may be out of sight, as 60s; 0: for ever"
+    )
+    change.add_argument("--hold", metavar="TIME", help="how long a parked user keeps the ticket, as 30m")
+    change.add_argument(
+        "--max-session", metavar="TIME", help="how long after admission a session ends, as 30m; 0: never"
+    )
     change.add_argument("--lift", action="store_true", help="go back to the limits of the settings")
     change.set_defaults(run=_run, call=_set)
 
@@ -57,6 +66,8 @@ def add_to(commands: Commands) -> None:
     remove = kinds.add_parser("remove", parents=[common], help="take slot or place away from a user")
     remove.add_argument("user", metavar="USER", help="the user's id, as in the token's sub")
     remove.set_defaults(run=_run, call=_remove)
+
+    add_verify_to(kinds, files)
 
     for one in (change, pause, resume, remove):
         one.add_argument("--room", default="default", metavar="ROOM", help="another room than default")
@@ -72,11 +83,14 @@ def _show(options: argparse.Namespace) -> Call:
 
 def _set(options: argparse.Namespace) -> Call:
     wanted = {"capacity": options.capacity, "durationSeconds": options.duration}
+    wanted |= {name: getattr(options, name) for name in _TIMES}
     change = {name: value for name, value in wanted.items() if value is not None}
     if options.lift:
         change["override"] = False
     if not change:
-        raise RoomCallFailed("nothing to change: give --capacity, --duration or --lift")
+        raise RoomCallFailed(
+            "nothing to change: give --capacity, --duration, --absent, --hold, --max-session or --lift"
+        )
     return _change(options, change)
 
 
@@ -121,6 +135,8 @@ def _described(room: dict[str, Any]) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, dict) and "since" not in value:
+        return ", ".join(f"{name} {one.get('value')} ({one.get('from')})" for name, one in value.items())
     if isinstance(value, dict):
         return (
             f"following an older system since {value.get('since')}, because {value.get('because')} "

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Protocol
 
 from gateway.api.stream import EventRenderer
+from gateway.auth.passes import Passes
 from gateway.sse.hub import Hub, StreamTimings
 from gateway.sse.interfaces import StreamCounters
 from gateway.sse.registry import StreamLimit
@@ -27,10 +28,17 @@ class HubCounts(StreamCounters, Protocol):
 class Hubs(Mapping[str, Hub]):
     """One hub per room, by the room's name. Works inside ``running()``."""
 
-    def __init__(self, stream_limit: StreamLimit, timings: StreamTimings, counts: HubCounts) -> None:
+    def __init__(
+        self,
+        stream_limit: StreamLimit,
+        timings: StreamTimings,
+        counts: HubCounts,
+        passes: Passes | None = None,
+    ) -> None:
         self.stream_limit = stream_limit
         self._timings = timings
         self._counts = counts
+        self._passes = passes
         self._hubs: dict[str, Hub] = {}
         self._stack: contextlib.AsyncExitStack | None = None
 
@@ -51,7 +59,7 @@ class Hubs(Mapping[str, Hub]):
             hub = Hub(
                 room,
                 room.presence,
-                EventRenderer(room.name),
+                EventRenderer(room.name, self._passes),
                 self.stream_limit,
                 timings=self._timings,
                 counts=self._counts,

@@ -6,11 +6,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+from gateway.auth.passes import Passes
 from gateway.composition.hubs import Hubs
 from gateway.composition.limits import max_streams
 from gateway.observability.metrics import Metrics
 from gateway.observability.spans import Admissions, Tracer
+from gateway.routing.gates import RoomLimits
 from gateway.routing.table import RouteTable
 from gateway.settings.model import Settings
 from gateway.sse.hub import StreamTimings
@@ -21,16 +24,20 @@ from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.redis.embedded import embedded_redis
 from gateway.waiting_room.room import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.rooms import Rooms
+from gateway.waiting_room.rules import DEFAULTS, RULE_NAMES, RoomRules
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingRooms:
-    """The rooms and their hubs. ``redis_url`` is the address of their Redis."""
+    """The rooms and their hubs. ``redis_url`` is the address of ``redis``."""
 
     rooms: Rooms
     hubs: Hubs
     admissions: Admissions
     redis_url: str
+    redis: Redis
 
     async def provide(self, table: RouteTable, settings: Settings) -> None:
         """Makes every room that ``table`` names, with the limits of the table, else of the settings."""
@@ -40,7 +47,7 @@ class WaitingRooms:
 
 @contextlib.asynccontextmanager
 async def waiting_rooms(
-    settings: Settings, table: RouteTable, metrics: Metrics, tracer: Tracer
+    settings: Settings, table: RouteTable, metrics: Metrics, tracer: Tracer, passes: Passes | None = None
 ) -> AsyncIterator[WaitingRooms]:
     """Connects to Redis, or starts one, and runs the rooms of ``table`` and their streams.
 
@@ -64,13 +71,14 @@ async def waiting_rooms(
                 settings.sse_max_streams_per_user,
             ),
             metrics,
+            passes,
         )
+        redis = Redis(redis_url, settings.redis_timeout_seconds)
         rooms = Rooms(
-            Redis(redis_url, settings.redis_timeout_seconds),
+            redis,
             prefix=settings.redis_key_prefix,
             policy=RoomPolicy(
                 settings.queue_relineup,
-                settings.queue_absent_seconds,
                 settings.redis_wait_replicas,
                 settings.queue_follow,
                 settings.queue_follow_seconds,
@@ -82,7 +90,7 @@ async def waiting_rooms(
             on_sweep=metrics.swept,
             on_redis=metrics.redis_state,
         )
-        made = WaitingRooms(rooms, hubs, admissions, redis_url)
+        made = WaitingRooms(rooms, hubs, admissions, redis_url, redis)
         await made.provide(table, settings)
         await stack.enter_async_context(rooms.running())
         await stack.enter_async_context(hubs.running())
@@ -96,11 +104,28 @@ def room_limits(settings: Settings, table: RouteTable) -> dict[str, ConfiguredLi
     """
     if table.unready:
         return {}
-    capacity, duration = settings.allowed_in_max_capacity, settings.allowed_in_duration_seconds
-    limits = {DEFAULT_ROOM: ConfiguredLimits(capacity, duration)}
-    for name, given in table.rooms.items():
-        limits[name] = ConfiguredLimits(
-            capacity if given.capacity is None else given.capacity,
-            duration if given.duration is None else given.duration,
-        )
+    limits = {DEFAULT_ROOM: _limits(settings, RoomLimits())}
+    limits.update((name, _limits(settings, given)) for name, given in table.rooms.items())
     return limits
+
+
+def _limits(settings: Settings, given: RoomLimits) -> ConfiguredLimits:
+    def chosen(value: T | None, otherwise: T) -> T:
+        return otherwise if value is None else value
+
+    from_file = {name for name in RULE_NAMES if getattr(given, name) is not None}
+    sources = {
+        name: "file" if name in from_file else "environment"
+        for name in RULE_NAMES
+        if name in from_file or getattr(settings, f"queue_{name}_seconds") != getattr(DEFAULTS, name)
+    }
+    return ConfiguredLimits(
+        chosen(given.capacity, settings.allowed_in_max_capacity),
+        chosen(given.duration, settings.allowed_in_duration_seconds),
+        RoomRules(
+            absent=chosen(given.absent, settings.queue_absent_seconds),
+            hold=chosen(given.hold, settings.queue_hold_seconds),
+            max_session=chosen(given.max_session, settings.queue_max_session_seconds),
+        ),
+        sources,
+    )

@@ -14,9 +14,10 @@ from aiohttp.http import RawResponseMessage
 
 from gateway.api.envelope import error_response
 from gateway.api.forwarding import forward, forward_to_service, plan_of, traced_calls
-from gateway.api.queue import STATE_CALLS, StateCall, caller, room_name
+from gateway.api.queue import STATE_CALLS, StateCall, caller, issue_pass, room_name
 from gateway.api.stream import StreamCall, has_ended, hub_of, serve, stream, stream_response
 from gateway.auth.access import Authenticator, MustWait
+from gateway.auth.passes import Passes
 from gateway.context import (
     ADMISSIONS,
     AUTHENTICATOR,
@@ -27,6 +28,7 @@ from gateway.context import (
     HUBS,
     LOOP_LAG,
     OBSERVERS,
+    PASSES,
     ROOMS,
     UNTRUSTED_PROXIES,
     Configuration,
@@ -62,6 +64,7 @@ from gateway.server.head import ParsedHead
 from gateway.server.interfaces import FastConnection
 from gateway.server.whole_response import SERVER_NAME, WholeResponse
 from gateway.sse.hub import Hub
+from gateway.waiting_room.batch import Outcome
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.state import State
 
@@ -97,6 +100,7 @@ class Resources(NamedTuple):
     downloads: Downloads
     hubs: Mapping[str, Hub]
     detached: DetachedConnections
+    passes: Passes | None
 
 
 class FastPath:
@@ -136,6 +140,7 @@ def _resources_of(app: web.Application) -> Resources:
         app[DOWNLOADS],
         app[HUBS],
         app[DETACHED],
+        app.get(PASSES),
     )
 
 
@@ -154,9 +159,9 @@ class PlainCall:
         "_connection",
         "_context",
         "_data",
-        "_future",
         "_head",
         "_keep_alive",
+        "_outcome",
         "_plan",
         "_resources",
         "_spans",
@@ -185,7 +190,7 @@ class PlainCall:
         self._spans: TracedCalls | None = None
         self._upstream: UpstreamConnection | None = None
         """The connection on which an answer is awaited."""
-        self._future: asyncio.Future[State] | None = None
+        self._outcome: Outcome[State] | None = None
         """The room's answer that is awaited."""
         self._task: asyncio.Task[None] | None = None
         self._accounted = False
@@ -256,7 +261,13 @@ class PlainCall:
         self._connection.fast_call = self
         begin(self._head, context, resources.configuration, observers, resources.untrusted)
         observers.metrics.fast_path_request(context.label)
-        self._step(step)
+        try:
+            try:
+                step()
+            except GatewayError as error:
+                self._refuse(error)
+        except Exception as error:
+            self._failed(error)
         if context.recorded:
             observers.tracer.clear_current()
 
@@ -264,15 +275,15 @@ class PlainCall:
         """The gate, or the question of a state call."""
         resources, context = self._resources, self._context
         if self._state_call is not None:
+            outcome = self._outcome = Outcome(partial(self._step, self._on_state))
             room = resources.rooms[room_name(context)]
-            self._when_answered(self._state_call.ask(room, caller(context)), self._on_state)
+            room.ask_for(outcome, self._state_call.question, caller(context))
         elif context.room is not None and context.principal is not None:
+            outcome = self._outcome = Outcome(partial(self._step, self._on_place))
             try:
-                entering = resources.rooms[context.room].enter(context.principal.user_id)
+                resources.rooms[context.room].ask_for(outcome, "enter", context.principal.user_id)
             except QueueUnavailable as error:
                 self._pass_unchecked(error)
-            else:
-                self._when_answered(entering, self._on_place)
         elif context.handler is stream:
             self._open_stream()
         else:
@@ -299,22 +310,23 @@ class PlainCall:
         )
         serve(hub, opened)
 
-    def _when_answered(self, future: asyncio.Future[State], then: Callable[[], None]) -> None:
-        self._future = future
-        future.add_done_callback(lambda _: self._step(then))
-
     def _on_state(self) -> None:
-        assert self._state_call is not None and self._future is not None  # noqa: S101, PT018 - set by ``_ask_room``
-        self._write(self._state_call.answer(self._context, self._resources.admissions, self._future.result()))
+        assert self._state_call is not None and self._outcome is not None  # noqa: S101, PT018 - set by ``_ask_room``
+        state, passes = self._outcome.result(), self._resources.passes
+        if passes is not None:
+            issue_pass(passes, self._context, state)
+        self._write(self._state_call.answer(self._context, self._resources.admissions, state))
 
     def _on_place(self) -> None:
-        assert self._future is not None  # noqa: S101 - set by ``_when_answered``
+        assert self._outcome is not None  # noqa: S101 - set by ``_ask_room``
         try:
-            state = self._future.result()
+            state = self._outcome.result()
         except QueueUnavailable as error:
             self._pass_unchecked(error)
         else:
             check_place(state, self._resources.configuration.settings, self._context.renews_only)
+            if self._resources.passes is not None:
+                issue_pass(self._resources.passes, self._context, state)
             self._forward()
 
     def _pass_unchecked(self, error: QueueUnavailable) -> None:
@@ -504,7 +516,7 @@ class PlainCall:
         data = answer.serialized(keep_alive=keep_alive, bodiless=bodiless)
         self._written = True
         transport.write(data)
-        size = 0 if bodiless else answer.content_length or 0
+        size = 0 if bodiless else len(answer.whole_body)
         self._finish(answer.status, size, "", keep_alive=keep_alive)
 
     def _finish(self, status: int, size: int, end: str, *, keep_alive: bool) -> None:
@@ -512,8 +524,8 @@ class PlainCall:
         if self._accounted:
             return
         self._accounted = True
-        # The question's callback refers to this call.
-        self._future = None
+        # The question's outcome refers to this call.
+        self._outcome = None
         observers = self._resources.observers
         observers.metrics.in_progress -= 1
         account(observers, self._head.method, self._context, status, size, end)
@@ -547,7 +559,6 @@ class PlainCall:
             self._upstream.close()
         if self._spans is not None:
             self._spans.done(False)
-        future = self._future
+        if self._outcome is not None:
+            self._outcome.cancel()
         self._finish(CLIENT_GONE, 0, ABORTED, keep_alive=False)
-        if future is not None:
-            future.cancel()

@@ -20,6 +20,7 @@ from gateway.context import (
 from gateway.observability.logging import ABORTED
 from gateway.observability.tracing import TRACE_ID
 from gateway.proxy.forwarded import origin
+from gateway.proxy.headers import pass_headers
 from gateway.proxy.response import STARTED_RESPONSE
 from gateway.proxy.untrusted_proxies import UntrustedProxies
 from gateway.request_accounting import CLIENT_GONE, account
@@ -98,6 +99,10 @@ def add_common_headers(response: web.StreamResponse, context: RequestContext) ->
     """Adds the headers that each of the gateway's own answers has: CORS, trace id, and security headers."""
     if context.cors_headers:
         response.headers.extend(context.cors_headers)
+    if context.queue_pass is not None:
+        response.headers.extend(
+            pass_headers(context.queue_pass.cookie, response.headers.getall("Cache-Control", ()))
+        )
     response.headers[TRACE_ID] = context.trace_id
     if context.security is not None:
         # A cache header from a service or a route's filter stays.

@@ -6,7 +6,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.api.envelope import NotInQueueAtGate
-from gateway.context import CONFIGURATION, CONTEXT, OBSERVERS, ROOMS
+from gateway.api.queue import issue_pass
+from gateway.context import CONFIGURATION, CONTEXT, OBSERVERS, PASSES, ROOMS, RequestContext
 from gateway.errors import QueueUnavailable, QueueWaiting
 from gateway.settings.model import Settings
 from gateway.waiting_room.state import State
@@ -19,12 +20,12 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     unavailable."""
     context = request[CONTEXT]
     if context.room is not None and context.principal is not None:
-        await _pass_gate(request.app, context.room, context.principal.user_id, context.renews_only)
+        await _pass_gate(request.app, context, context.room, context.principal.user_id)
     return await handler(request)
 
 
-async def _pass_gate(app: web.Application, room: str, user: str, renews_only: bool) -> None:
-    settings = app[CONFIGURATION].settings
+async def _pass_gate(app: web.Application, context: RequestContext, room: str, user: str) -> None:
+    settings, renews_only = app[CONFIGURATION].settings, context.renews_only
     try:
         state = await app[ROOMS][room].enter(user)
     except QueueUnavailable as error:
@@ -32,6 +33,8 @@ async def _pass_gate(app: web.Application, room: str, user: str, renews_only: bo
         app[OBSERVERS].metrics.passed_unchecked()
     else:
         check_place(state, settings, renews_only)
+        if (passes := app.get(PASSES)) is not None:
+            issue_pass(passes, context, state)
 
 
 def check_place(state: State, settings: Settings, renews_only: bool) -> None:

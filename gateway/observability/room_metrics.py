@@ -21,6 +21,8 @@ class RoomNumbers(Protocol):
     @property
     def waiting(self) -> int: ...
     @property
+    def parked(self) -> int: ...
+    @property
     def allowed_in(self) -> int: ...
     @property
     def capacity(self) -> int: ...
@@ -42,6 +44,10 @@ class RoomNumbers(Protocol):
     def removed(self) -> int: ...
     @property
     def lineups(self) -> int: ...
+    @property
+    def parkings(self) -> int: ...
+    @property
+    def returns(self) -> int: ...
     @property
     def waits(self) -> Sequence[float]: ...
     @property
@@ -80,6 +86,7 @@ class RoomFamilies:
 
     def __init__(self, make: Maker) -> None:
         self.waiting = make.gauge("room_waiting", "Users in line.", "room")
+        self.parked = make.gauge("room_parked", "Users who keep a ticket but are absent.", "room")
         self.allowed_in = make.gauge("room_allowed_in", "Users allowed in.", "room")
         self.capacity = make.gauge("room_capacity", "Most users allowed in at a time.", "room")
         self.paused = make.gauge("room_paused", "1 while an operator has paused admissions.", "room")
@@ -109,7 +116,9 @@ class RoomFamilies:
             "admitted": make.counter("room_admissions", "Users admitted, at once or from the line.", "room"),
             "promoted": make.counter("room_promotions", "Users admitted from the line.", "room"),
             "expired": make.counter("room_expiries", "Sessions that ended by time.", "room"),
-            "evicted": make.counter("room_evictions", "Users evicted from the line as absent.", "room"),
+            "evicted": make.counter("room_evictions", "Users who lost their place as absent.", "room"),
+            "parkings": make.counter("room_parkings", "Times an absent user was parked.", "room"),
+            "returns": make.counter("room_returns", "Times a parked user returned to the line.", "room"),
             "left": make.counter("room_leaves", "Users who gave up a slot or a place.", "room"),
             "removed": make.counter("room_removals", "Users removed by an operator.", "room"),
         }
@@ -124,6 +133,7 @@ class RoomMetrics:
         """The newest numbers with the ages of sessions, which estimates need."""
         # Read only when metrics are collected, because calls come thousands of times a second.
         families.waiting.labels(room).set_function(self._reader("waiting"))
+        families.parked.labels(room).set_function(self._reader("parked"))
         families.allowed_in.labels(room).set_function(self._reader("allowed_in"))
         families.capacity.labels(room).set_function(self._reader("capacity"))
         families.paused.labels(room).set_function(self._reader("paused"))

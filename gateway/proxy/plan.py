@@ -54,6 +54,7 @@ class ForwardPlan(NamedTuple):
     * ``calls``: notified of each call to an instance.
     * ``client``: the client's address, as far as proxies vouch for it; slow bodies and slow downloads are counted by
       it.
+    * ``cookie``: a ``Set-Cookie`` for the client; an answer that has it is not for shared caches.
     * ``security``: adds the security headers that the answer lacks. ``downloads`` counts slow downloads.
     """
 
@@ -73,3 +74,4 @@ class ForwardPlan(NamedTuple):
     client: str = ""
     security: SecurityHeaders | None = None
     downloads: Downloads = _UNSHARED
+    cookie: str | None = None

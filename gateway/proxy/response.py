@@ -19,7 +19,14 @@ from gateway.observability.logging import ABORTED, BROKEN, SLOW
 from gateway.observability.tracing import TRACE_ID
 from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.downloads import Download
-from gateway.proxy.headers import ResponseHeaders, names_of, response_head, response_headers, with_cors
+from gateway.proxy.headers import (
+    ResponseHeaders,
+    names_of,
+    pass_headers,
+    response_head,
+    response_headers,
+    with_cors,
+)
 from gateway.proxy.plan import Edits, ForwardPlan
 
 _TRACE_ID = TRACE_ID.encode()
@@ -163,6 +170,13 @@ def client_response_headers(message: RawResponseMessage, plan: ForwardPlan) -> R
         headers.fields.extend(
             plan.security.missing_from(names_of(headers.fields), plan.status or message.code)
         )
+    if plan.cookie is not None:
+        stated = (
+            value.decode("latin-1") for name, value in headers.fields if name.lower() == b"cache-control"
+        )
+        headers.fields.extend(
+            (name.encode(), value.encode()) for name, value in pass_headers(plan.cookie, stated)
+        )
     if plan.trace_id:
         headers.fields.append((_TRACE_ID, plan.trace_id))
     return headers
@@ -193,7 +207,9 @@ def head_for(
     if plan.status is not None:
         status, reason = plan.status, _REASONS.get(plan.status, "")
     bodiless = status in BODILESS or method == hdrs.METH_HEAD
-    length = _length(headers.length, message.code, status, bodiless=bodiless)
+    length = headers.length
+    if plan.status is not None or status in BODILESS:
+        length = _length(length, message.code, status, bodiless=bodiless)
     chunked = http11 and length is None and not bodiless
     framed = chunked or bodiless or length is not None
     keep_alive = keep_alive and framed

@@ -66,8 +66,9 @@ def transforming(
     ) -> ForwardedResponse | BufferedResponse:
         if not wanted(message):
             return await send_response(request, connection, message, plan, keep_alive)
-        # The CORS headers are added when the answer is completed, as for all answers not written yet.
-        headers = client_response_headers(message, plan if plan.cors is None else plan._replace(cors=()))
+        # CORS headers and the cookie are added when the answer is completed, as for all answers not written yet.
+        bare = plan._replace(cors=None if plan.cors is None else (), cookie=None)
+        headers = client_response_headers(message, bare)
         response_head(message.code, message.reason, headers.fields, b"")  # raises for invalid characters
         # Each body holds a place that others may wait for, so the time is always limited.
         seconds = plan.response_timeout if plan.response_timeout < _NO_TIMEOUT_SECONDS else _MAX_SECONDS

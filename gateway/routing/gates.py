@@ -28,10 +28,13 @@ class GateRule:
 
 @dataclass(frozen=True, slots=True)
 class RoomLimits:
-    """Limits of one room. None: the value in the settings applies. ``duration`` is in seconds."""
+    """Settings of one room. None: the value in the settings applies. Times are in seconds."""
 
     capacity: int | None = None
     duration: float | None = None
+    absent: float | None = None
+    hold: float | None = None
+    max_session: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

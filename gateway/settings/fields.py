@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field
+from keyword import iskeyword
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -51,6 +52,12 @@ class Setting:
     secret: bool
     default_words: str | None
     spring: Any = _UNSET
+
+    @property
+    def attribute(self) -> str:
+        """The field of ``Settings``: the name in lower case, with an underscore behind a word of Python's own."""
+        name = self.name.lower()
+        return f"{name}_" if iskeyword(name) else name
 
     def default_in(self, spring_environment: bool) -> Any:
         """The default, in a Spring environment or outside of one."""
@@ -169,7 +176,7 @@ def rows(declared: tuple[Field[Any], ...]) -> tuple[Setting, ...]:
             continue
         metadata = dict(one.metadata)
         metadata["group"] = metadata["group"] or table[-1].group
-        name = one.name.upper()
+        name = one.name.rstrip("_").upper()
         metadata["older"] = tuple(dict.fromkeys((*other_names(name), *metadata["older"])))
         table.append(Setting(name=name, **metadata))
     return tuple(table)

@@ -240,7 +240,19 @@ class Settings(DiscoverySettings):
         "What lining up again does to a waiting user: to the `back`, or `keep` the place.",
     )
     queue_absent_seconds: float = setting(
-        duration(zero="never"), 60.0, "How long a waiting user may be out of sight before losing the place."
+        duration(zero="never"),
+        60.0,
+        "How long a waiting user may be out of sight before being parked: skipped, but with the same ticket.",
+    )
+    queue_hold_seconds: float = setting(
+        duration(zero="none, so absent users lose the place at once"),
+        1800.0,
+        "How long a parked user keeps the ticket.",
+    )
+    queue_max_session_seconds: float = setting(
+        duration(zero="never"),
+        0.0,
+        "How long after admission a session ends, however active the user is.",
     )
     queue_status_interval_seconds: float = setting(
         duration(), 10.0, "Time between two `STATUS_UPDATE` events; also the gate's `Retry-After`."
@@ -256,6 +268,24 @@ class Settings(DiscoverySettings):
     )
     queue_follow_seconds: float = setting(
         duration(), 60.0, "How long after its last sign a Java gateway counts as running."
+    )
+
+    pass_: bool = setting(
+        kinds.UNSHOWN_SWITCH,
+        False,
+        "Whether admitted users get a signed pass, which services and proxies can check by themselves.",
+        group="Passes",
+    )
+    pass_issuer: str | None = setting(
+        kinds.LINE,
+        None,
+        "The `iss` of passes.",
+        default_words="`SPRING_APPLICATION_NAME`",
+    )
+    pass_rotate_seconds: int = setting(
+        whole(10, 31_536_000),
+        86_400,
+        "How long each key signs passes and receipts, in seconds. The next one is published all that time.",
     )
 
     sse_heartbeat_seconds: float = setting(
@@ -406,7 +436,7 @@ class Settings(DiscoverySettings):
             raise view.faults[0]
         because = spring_reason(view)
         try:
-            values = {row.name.lower(): row.read(view, spring=bool(because)) for row in TABLE}
+            values = {row.attribute: row.read(view, spring=bool(because)) for row in TABLE}
             values["eureka_client_serviceurl_defaultzone"] = servers_by_zone(values, view)
         except SettingsError as error:
             raise view.named(error) from None
@@ -420,7 +450,7 @@ class Settings(DiscoverySettings):
         return routes_path(self.routes_file, shipped)
 
     def __repr__(self) -> str:
-        shown = (f"{row.name.lower()}={row.redacted(getattr(self, row.name.lower()))}" for row in TABLE)
+        shown = (f"{row.attribute}={row.redacted(getattr(self, row.attribute))}" for row in TABLE)
         return f"Settings({', '.join(shown)})"
 
 
@@ -447,7 +477,7 @@ def check(environ: Mapping[str, str]) -> list[SettingsError]:
     spring = bool(spring_reason(view))
     for row in TABLE:
         try:
-            values[row.name.lower()] = row.read(view, spring=spring)
+            values[row.attribute] = row.read(view, spring=spring)
         except SettingsError as error:
             faults.append(view.named(error))
     try:

@@ -120,6 +120,13 @@ def _parse_switch(text: str) -> bool:
         raise ValueError(text) from None
 
 
+def _parse_unshown_switch(text: str) -> bool:
+    try:
+        return _parse_switch(text)
+    except ValueError:
+        raise NotAllowed(SWITCH.allowed) from None
+
+
 def _parse_networks(text: str) -> tuple[Network, ...]:
     return tuple(ip_network(item) for item in _items(text))
 
@@ -295,6 +302,8 @@ def _within(value: N, low: int, high: int) -> N:
 
 PORT = whole(0, 65535, " (0 = any free port)")
 SWITCH = ValueType(_parse_switch, "true, false, 1, 0, yes or no")
+UNSHOWN_SWITCH = ValueType(_parse_unshown_switch, SWITCH.allowed)
+"""A switch whose variable may, by its name, hold a password of the operator's. A wrong value is not shown."""
 NETWORKS = ValueType(_parse_networks, "networks such as 10.0.0.0/8 or 2001:db8::/32, separated by commas")
 LABELS = ValueType(_parse_labels, f"up to {MAX_LABELS} labels, separated by commas")
 LINE = ValueType(_parse_line, "up to 1000 characters without control characters")

@@ -70,6 +70,8 @@ _MAX_PLAUSIBLE_SECONDS: Final = {
     "SHUTDOWN_GRACE_SECONDS": 3600.0,
     "ALLOWED_IN_DURATION_SECONDS": 86_400.0,
     "QUEUE_ABSENT_SECONDS": 43_200.0,
+    "QUEUE_HOLD_SECONDS": 604_800.0,
+    "QUEUE_MAX_SESSION_SECONDS": 604_800.0,
     "QUEUE_STATUS_INTERVAL_SECONDS": 3600.0,
     "QUEUE_FOLLOW_SECONDS": 3600.0,
     "SSE_HEARTBEAT_SECONDS": 3600.0,
@@ -273,7 +275,7 @@ def warnings_of_values(settings: Settings) -> list[str]:
 
 def _secrets(settings: Settings) -> Iterator[str]:
     for row in TABLE:
-        value = getattr(settings, row.name.lower())
+        value = getattr(settings, row.attribute)
         # The password of another server was not chosen for the gateway.
         if row.secret and row.name not in _CHOSEN_ELSEWHERE and value and len(value) < MIN_SECRET_LENGTH:
             yield (
@@ -362,8 +364,8 @@ def _times(settings: Settings) -> Iterator[str]:
     if 0 < absent <= interval:
         yield (
             f"QUEUE_ABSENT_SECONDS ({absent:g}) is not above QUEUE_STATUS_INTERVAL_SECONDS ({interval:g}), so users "
-            "who ask as often as Retry-After says are out of sight for too long and lose the place: make it several "
-            "times the interval"
+            "who ask as often as Retry-After says are out of sight for too long and are parked: make it several times "
+            "the interval"
         )
     if settings.queue_follow == "auto" and settings.queue_follow_seconds < MIN_FOLLOWING_SECONDS:
         yield (

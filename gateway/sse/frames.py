@@ -153,8 +153,11 @@ class Encoder:
         """The last frame of a stream when the instance shuts down: the client reconnects to another instance."""
         return comment("going away", retry=self._draw(*_DRAIN_RETRY))
 
-    def ending(self, ending: StreamEnd, locale: str) -> Frame:
-        """The last frame: ALLOWED_IN or ERROR, with the id that stops a browser's reconnects."""
+    def ending(self, ending: StreamEnd, locale: str, user: str = "", ticket: int = 0) -> Frame:
+        """The last frame: ALLOWED_IN or ERROR, with the id that stops a browser's reconnects. ``ticket``: the user's, 0
+        if it is unknown."""
+        if isinstance(ending, AllowedIn) and self._renderer.personal:
+            return self._admission(ending, locale, user, ticket)
         frame = self._endings.get((ending, locale))
         if frame is None:
             if len(self._endings) >= _FRAME_CACHE_SIZE:
@@ -162,9 +165,12 @@ class Encoder:
             frame = self._endings[ending, locale] = self._last_frame(ending, locale)
         return frame
 
+    def _admission(self, ending: AllowedIn, locale: str, user: str = "", ticket: int = 0) -> Frame:
+        data = self._renderer.allowed_in(ending.expires_in, locale, user, ticket)
+        return event("ALLOWED_IN", data, last_id=END_ID, retry=max(0.0, ending.expires_in))
+
     def _last_frame(self, ending: StreamEnd, locale: str) -> Frame:
         if isinstance(ending, AllowedIn):
-            data = self._renderer.allowed_in(ending.expires_in, locale)
-            return event("ALLOWED_IN", data, last_id=END_ID, retry=max(0.0, ending.expires_in))
+            return self._admission(ending, locale)
         data = self._renderer.error(ending.code, ending.reason, locale)
         return event("ERROR", data, last_id=END_ID, retry=REFUSED_RETRY_SECONDS)

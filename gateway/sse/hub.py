@@ -273,7 +273,7 @@ class Hub:
         if state is None:
             frame = self._encoder.no_room()
         elif ending := termination.of_state(state, pending_event=None):
-            frame = self._encoder.ending(ending, subscriber.locale)
+            frame = self._last_frame(subscriber, ending)
         else:
             frame = self._encoder.only_status(state)
         self._frames += subscriber.finish(frame, "turned_away")
@@ -284,8 +284,13 @@ class Hub:
 
     def _end(self, subscriber: Subscriber, ending: StreamEnd) -> None:
         cause = "admitted" if isinstance(ending, AllowedIn) else "refused"
-        self._frames += subscriber.finish(self._encoder.ending(ending, subscriber.locale), cause)
+        self._frames += subscriber.finish(self._last_frame(subscriber, ending), cause)
         self.leave(subscriber)
+
+    def _last_frame(self, subscriber: Subscriber, ending: StreamEnd) -> Frame:
+        event = subscriber.pending_event
+        ticket = (event.ticket if event is not None else None) or subscriber.ticket or 0
+        return self._encoder.ending(ending, subscriber.locale, subscriber.user, ticket)
 
     def _send(self, subscriber: Subscriber, frame: Frame, frames: int = 1) -> None:
         if subscriber.write(frame):

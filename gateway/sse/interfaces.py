@@ -83,8 +83,13 @@ class Renderer(Protocol):
     def status(self, state: UserState) -> str:
         """The status object of a waiting user, as JSON on one line."""
 
-    def allowed_in(self, expires_in: float, locale: str) -> Mapping[str, object]:
-        """``{"message", "room", "expiresInSeconds"}``; ``expires_in`` in seconds."""
+    @property
+    def personal(self) -> bool:
+        """Whether ``allowed_in`` returns another object for each user, so that no two users can share a frame."""
+
+    def allowed_in(self, expires_in: float, locale: str, user: str, ticket: int) -> Mapping[str, object]:
+        """``{"message", "room", "expiresInSeconds"}`` and, if there is one, the user's ``pass``. ``expires_in`` in
+        seconds; ``ticket``: 0 if it is unknown."""
 
     def error(self, code: str, reason: str | None, locale: str) -> Mapping[str, object]:
         """``{"code", "message"}``, and ``reason`` if there is one."""

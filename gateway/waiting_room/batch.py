@@ -8,7 +8,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from gateway.errors import QueueFailed, QueueUnavailable
 
@@ -57,6 +57,54 @@ class NoBatchObserver:
         """Never called, because ``caller`` is always None."""
 
 
+class Outcome(Generic[Result]):
+    """The result of one item for a caller that is no task: ``then`` is called as soon as the result is there. A future
+    would call it in the next turn of the event loop."""
+
+    __slots__ = ("_done", "_error", "_result", "_then")
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        self._then = then
+        self._result: Result | None = None
+        self._error: Exception | None = None
+        self._done = False
+
+    def done(self) -> bool:
+        """Whether there is a result, or nobody waits for one any more."""
+        return self._done
+
+    def cancel(self) -> None:
+        """Nobody waits for the result any more: ``then`` will not be called."""
+        self._done = True
+
+    def set_result(self, result: Result) -> None:
+        """The result is there."""
+        self._result = result
+        self._end()
+
+    def set_exception(self, error: Exception) -> None:
+        """There will be no result."""
+        self._error = error
+        self._end()
+
+    def _end(self) -> None:
+        self._done = True
+        try:
+            self._then()
+        except Exception:
+            # The other callers of the batch must still get theirs.
+            log.exception("a caller failed")
+
+    def result(self) -> Result:
+        """The result, once ``then`` is called. Raises the error if there is none."""
+        if self._error is not None:
+            raise self._error
+        return cast(Result, self._result)
+
+
+_Waiter = asyncio.Future[Result] | Outcome[Result]
+
+
 class Batcher(Generic[Item, Result]):
     """Sends items in batches, first come first served, one batch at a time.
 
@@ -84,7 +132,7 @@ class Batcher(Generic[Item, Result]):
         self._gather = gather
         self._max_batch = max_batch
         self._most_pending = most_pending
-        self._pending: deque[tuple[Item, asyncio.Future[Result], float, Any]] = deque()
+        self._pending: deque[tuple[Item, _Waiter[Result], float, Any]] = deque()
         self._observer = observer or NoBatchObserver()
         self._caller = self._observer.caller
         self._room = room
@@ -96,16 +144,20 @@ class Batcher(Generic[Item, Result]):
         return len(self._pending)
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
-        """A future of the item's result. Cancelling it does not undo an item that was already sent."""
+        """A future of the item's result. Cancelling it does not undo an item that was already sent. Raises
+        QueueUnavailable."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self.submit_to(item, future)
+        return future
+
+    def submit_to(self, item: Item, waiter: _Waiter[Result]) -> None:
+        """``submit`` for a caller that has an ``Outcome`` of its own."""
         if not self._open:
             raise QueueUnavailable("the waiting room is closed")
         if len(self._pending) >= self._most_pending:
             raise QueueUnavailable("too many callers are waiting for Redis")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Result] = loop.create_future()
-        self._pending.append((item, future, loop.time(), self._caller()))
+        self._pending.append((item, waiter, asyncio.get_running_loop().time(), self._caller()))
         self._wake.set()
-        return future
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -167,11 +219,11 @@ class Batcher(Generic[Item, Result]):
                 self._observer.on_batch(self._room, self._script, callers, len(batch), seconds, failed)
         return len(batch)
 
-    def _next_batch(self) -> tuple[list[Item], list[asyncio.Future[Result]], list[Any]]:
+    def _next_batch(self) -> tuple[list[Item], list[_Waiter[Result]], list[Any]]:
         """The next batch, without callers that were cancelled or have waited too long; and the callers that the
         observer wants."""
         batch: list[Item] = []
-        futures: list[asyncio.Future[Result]] = []
+        futures: list[_Waiter[Result]] = []
         callers: list[Any] = []
         too_old = asyncio.get_running_loop().time() - self._patience
         while self._pending and len(batch) < self._max_batch:
@@ -186,7 +238,7 @@ class Batcher(Generic[Item, Result]):
         return batch, futures, callers
 
 
-def _fail_all(futures: Iterable[asyncio.Future[Any]], error: Callable[[], Exception]) -> None:
+def _fail_all(futures: Iterable[_Waiter[Any]], error: Callable[[], Exception]) -> None:
     """Gives each future an error of its own: an error shared among tasks would collect all their tracebacks."""
     for future in futures:
         if not future.done():

@@ -32,6 +32,8 @@ class RoomKeys:
         self.tally = own + "tally"
         self.since = own + "since"
         self.marks = own + "marks"
+        self.parked = own + "parked"
+        self.tickets = own + "tickets"
         self.watch = own + "watch"
         self.instances = own + "instances"
         self.sweep_lock = own + "sweep-lock"
@@ -45,7 +47,7 @@ class RoomKeys:
 
     @property
     def common(self) -> tuple[str, ...]:
-        """KEYS[1] to KEYS[11] of every script of a room, in the order of ``includes/room.lua``."""
+        """KEYS[1] to KEYS[13] of every script of a room, in the order of ``includes/room.lua``."""
         return (
             self.line,
             self.inside,
@@ -58,4 +60,6 @@ class RoomKeys:
             self.tally,
             self.since,
             self.marks,
+            self.parked,
+            self.tickets,
         )

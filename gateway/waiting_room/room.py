@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, Protocol
 
-from gateway.errors import QueueUnavailable
-from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MAX_BATCH, Batcher, BatchObserver
+from redis.exceptions import ResponseError
+
+from gateway.errors import NewerSchema, QueueUnavailable
+from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MAX_BATCH, Batcher, BatchObserver, Outcome
 from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
 from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
 from gateway.waiting_room.redis.wire import Argument
+from gateway.waiting_room.rules import DEFAULTS, RULE_NAMES, SCHEMA, RoomRules, change_text, parse_rules
 from gateway.waiting_room.scripts import Script
 from gateway.waiting_room.state import REASONS, Following, Left, State, Summary, parse_states, parse_summary
 
@@ -25,6 +29,8 @@ SCAN_PER_SECOND = 500
 """Entries of the hash that the first sweep step of each second scans for users that are missing from the index."""
 
 What = Literal["slot", "line", "both"]
+Question = Literal["lineup", "status", "enter"]
+"""The calls that are answered with a user's state."""
 
 _PROMOTING_SCRIPTS = frozenset({"lineup", "leave", "limits"})
 """Scripts that may promote users and do not check for an older system themselves."""
@@ -32,23 +38,25 @@ _PROMOTING_SCRIPTS = frozenset({"lineup", "leave", "limits"})
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredLimits:
-    """The configured limits of a room: slots, and the length of a session in seconds."""
+    """What a room is configured with: slots, the length of a session in seconds, and its other settings."""
 
     capacity: int
     duration: float
+    rules: RoomRules = DEFAULTS
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Who gave each of ``rules``: ``file`` or ``environment``; without an entry nobody did."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoomPolicy:
     """Settings that hold for every room of this gateway.
 
-    ``absent_seconds`` 0: absent users are never evicted. A lineup is answered once ``wait_replicas`` replicas have
-    received it. ``follow``: whether an older system with the same three keys is followed: always, never, or while there
-    are signs of it. It counts as running for ``follow_seconds`` after its last sign.
+    A lineup is answered once ``wait_replicas`` replicas have received it. ``follow``: whether an older system with the
+    same three keys is followed: always, never, or while there are signs of it. It counts as running for
+    ``follow_seconds`` after its last sign.
     """
 
     relineup: Literal["back", "keep"] = "back"
-    absent_seconds: float = 60.0
     wait_replicas: int = 0
     follow: Literal["auto", "on", "off"] = "off"
     follow_seconds: float = 60.0
@@ -98,6 +106,7 @@ class Room:
         self._scripts = scripts
         self._observer = observer
         self._channel = channel(keys, redis)
+        self._room_arguments = _room_arguments(self._channel, limits)
         self._new_link: Callable[[], RedisConnection] = lambda: redis.link(observer.on_call, key=keys.line)
         self._links: dict[str, RedisConnection] = {}
         self._replication = Replication(policy.wait_replicas, keys.mark) if policy.wait_replicas else None
@@ -107,8 +116,15 @@ class Room:
         self._sightings: Batcher[str, State] = gathering(self._send_status, script="status")
         self._entries: Batcher[str, State] = batcher(self._send_gate, script="gate")
         self._leavers: Batcher[tuple[What, str], Left] = batcher(self._send_leave, script="leave")
+        self._questions: dict[Question, Batcher[str, State]] = {
+            "lineup": self._lineups,
+            "status": self._sightings,
+            "enter": self._entries,
+        }
         self._unfinished = asyncio.Event()
-        self._configured = False
+        self._configured = self._started = False
+        self._refused = ""
+        """Why no call is made: a later version has written to Redis while this instance could not reach it."""
         # Older systems have one room and no prefix.
         self._follow = policy.follow if keys.room == DEFAULT_ROOM and not keys.prefix else "off"
         self._followed_at = 0.0
@@ -133,6 +149,14 @@ class Room:
     def enter(self, user: str) -> asyncio.Future[State]:
         """The gate: ALLOWED_IN renews the session, WAITING and NONE are refused."""
         return self._entries.submit(_sendable(user))
+
+    def ask(self, question: Question, user: str) -> asyncio.Future[State]:
+        """The answer to the question of this name: ``lineup``, ``status`` or ``enter``."""
+        return self._questions[question].submit(_sendable(user))
+
+    def ask_for(self, outcome: Outcome[State], question: Question, user: str) -> None:
+        """``ask`` for a caller with an outcome of its own."""
+        self._questions[question].submit_to(_sendable(user), outcome)
 
     async def leave(self, user: str, what: What) -> Left:
         """The user gives up the slot, the place in line, or either of them, as ``what`` says."""
@@ -159,10 +183,13 @@ class Room:
         duration: float | None = None,
         paused: bool | None = None,
         lift: bool = False,
+        rules: Mapping[str, float | None] | None = None,
     ) -> Summary:
-        """Sets an operator's limits, which override those configured at the instances until they are lifted.
+        """Sets an operator's limits and other settings, which override those configured at the instances until they are
+        lifted.
 
-        ``duration`` in seconds; None leaves a limit as it is; ``lift`` first goes back to the configured limits.
+        ``duration`` in seconds; None leaves a limit as it is. ``rules``: fields of ``RoomRules`` to change; None goes
+        back to what is configured. ``lift`` first goes back to all that is configured.
         """
         reply = await self._run(
             "limits",
@@ -170,26 +197,22 @@ class Room:
             "" if duration is None else round(duration * 1000),
             "" if paused is None else int(paused),
             int(lift),
+            change_text(rules or {}),
             link="sweep",
         )
         return parse_summary(reply[0])
 
     async def sweep(self, scan: int = 0) -> Summary:
-        """One bounded step of the sweep: expiry, eviction, promotion. ``scan``: how many entries of the hash to
+        """One bounded step of the sweep: expiry, parking, removal, promotion. ``scan``: how many entries of the hash to
         scan."""
-        reply = await self._run(
-            "sweep",
-            round(self._policy.absent_seconds * 1000),
-            scan,
-            *self._follow_arguments(),
-            extra_keys=(self.keys.watch,),
-        )
+        reply = await self._run("sweep", scan, *self._follow_arguments(), extra_keys=(self.keys.watch,))
         return parse_summary(reply[0])
 
     def set_configured_limits(self, limits: ConfiguredLimits) -> None:
         """The limits configured at this instance from now on; they are written with the next beat."""
         if limits != self.limits:
             self.limits = limits
+            self._room_arguments = _room_arguments(self._channel, limits)
             self._configured = False
 
     async def configure_once(self) -> None:
@@ -197,10 +220,19 @@ class Room:
         if self._configured:
             return
         limits = self.limits
-        reply = await self._run(
-            "configure", *self._follow_arguments(), link="presence", extra_keys=(self.keys.watch,)
-        )
-        self._configured = self.limits == limits
+        try:
+            reply = await self._run(
+                "configure",
+                *self._follow_arguments(),
+                int(not self._started),
+                link="presence",
+                extra_keys=(self.keys.watch,),
+            )
+        except QueueUnavailable as error:
+            self._note_newer_schema(error.reason)
+            raise
+        self._refused = ""
+        self._configured, self._started = self.limits == limits, True
         before_capacity, before_ms, override = reply[1]
         summary = parse_summary(reply[0])
         if override:
@@ -277,6 +309,8 @@ class Room:
         extra_keys: Sequence[str] = (),
         replication: Replication | None = None,
     ) -> list[Any]:
+        if self._refused and script != "configure":
+            raise QueueUnavailable(self._refused)
         if size > MAX_BATCH:
             raise ValueError(f"{size} users in one call, at most {MAX_BATCH}")
         if self._follow != "off" and script in _PROMOTING_SCRIPTS:
@@ -295,6 +329,43 @@ class Room:
         self._note_following(summary)
         self._observer.on_summary(self.name, summary)
         return reply
+
+    def _note_newer_schema(self, reason: str) -> None:
+        found = re.search(r"NEWER_SCHEMA (\d+)", reason)
+        if found and not self._refused:
+            error = NewerSchema(self.name, int(found[1]), SCHEMA)
+            log.error("%s. Until then every call of this room gets 503", error)
+            self._refused = str(error)
+
+    async def check_schema(self, link: RedisConnection) -> None:
+        """Asks by ``link``, which works also before the room runs. Raises NewerSchema if a later version has written to
+        the room, and QueueUnavailable."""
+        try:
+            found = await link.call("HGET", self.keys.settings, "schema")
+        except ResponseError:
+            # The first script call will say what is wrong with the key.
+            return
+        if found is not None and found.isdigit() and int(found) > SCHEMA:
+            raise NewerSchema(self.name, int(found), SCHEMA)
+
+    async def settings(self) -> dict[str, tuple[float, str]]:
+        """Each setting of ``RoomRules``: the value in force, and who gave it (``operator``, ``file``, ``environment``,
+        ``default``). Raises QueueUnavailable."""
+        try:
+            stored = await self._link("statuses").call("HMGET", self.keys.settings, "rules", "operator_rules")
+        except ResponseError as error:
+            raise QueueUnavailable(f"Redis: {error}") from error
+        texts = [b"" if text is None else text for text in stored]
+        in_force, operators = (parse_rules(text.decode("utf-8", "replace")) for text in texts)
+        if stored[0] is None:
+            in_force = parse_rules(self.limits.rules.as_text())
+        return {
+            name: (
+                in_force.get(name, getattr(DEFAULTS, name)),
+                "operator" if name in operators else self.limits.sources.get(name, "default"),
+            )
+            for name in RULE_NAMES
+        }
 
     def _note_following(self, summary: Summary) -> None:
         # Replies come over several connections, so an older one may come last.
@@ -319,8 +390,8 @@ class Room:
         return self._follow, max(1, round(self._policy.follow_seconds * 1000))
 
     def _arguments(self) -> tuple[Argument, ...]:
-        """ARGV[1] to ARGV[3] of every script of a room, in the order of ``includes/room.lua``."""
-        return (self._channel, self.limits.capacity, round(self.limits.duration * 1000))
+        """ARGV[1] to ARGV[4] of every script of a room, in the order of ``includes/room.lua``."""
+        return self._room_arguments
 
     def _link(self, purpose: str) -> RedisConnection:
         """A separate connection for each kind of call, so that no call waits behind another kind; above all the
@@ -334,6 +405,10 @@ class Room:
 def channel(keys: RoomKeys, redis: Redis) -> str:
     """The pub/sub channel of a room. All databases of a Redis share their channels, so the name includes the number."""
     return f"{keys.events}@{redis.database}"
+
+
+def _room_arguments(channel: str, limits: ConfiguredLimits) -> tuple[Argument, ...]:
+    return (channel, limits.capacity, round(limits.duration * 1000), limits.rules.as_text())
 
 
 def _sendable(user: str) -> str:

@@ -119,11 +119,13 @@ class Rooms:
     async def running(self) -> AsyncIterator[None]:
         """Serves, listens and sweeps until the block ends. Redis may be away at the start.
 
-        Raises SettingsError if Redis is a cluster and the prefix would scatter a room's keys over its nodes.
+        Raises SettingsError if Redis is a cluster and the prefix would scatter a room's keys over its nodes, and
+        NewerSchema if a later version of the gateway has written to a room.
         """
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._lock_link.close)
             await self._check_prefix()
+            await self._check_schema()
             key = RoomKeys(self._prefix, DEFAULT_ROOM).mark
             await stack.enter_async_context(self._redis.probing(key, self._redis_changed))
             # Rooms that are added later end with the others, after the sweeper: it would open their connections again.
@@ -153,6 +155,12 @@ class Rooms:
     async def _check_prefix(self) -> None:
         if await self._is_cluster():
             check_prefix_for_cluster(self._prefix)
+
+    async def _check_schema(self) -> None:
+        """Without Redis nothing is known; each room then looks again with its first call."""
+        with contextlib.suppress(QueueUnavailable):
+            for room in self._rooms.values():
+                await room.check_schema(self._lock_link)
 
     async def _is_cluster(self) -> bool:
         if self._redis.is_cluster:

@@ -20,6 +20,7 @@ NAMES = (
     "lineup",
     "lock",
     "presence",
+    "signing_keys",
     "status",
     "sweep",
 )

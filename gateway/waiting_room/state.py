@@ -93,6 +93,8 @@ class Summary(NamedTuple):
     left: int
     removed: int
     lineups: int
+    parkings: int
+    returns: int
     waits: tuple[float, ...]
     """Seconds that each user admitted from the line by this call had waited, where known."""
     stays: tuple[float, ...]
@@ -104,6 +106,9 @@ class Summary(NamedTuple):
 
     following: Following | None = None
     """Set while an older system is followed: that system then sweeps and admits instead of the gateways."""
+
+    parked: int = 0
+    """Users who keep a ticket but are absent."""
 
     @property
     def admits_none(self) -> bool:
@@ -211,10 +216,13 @@ def parse_summary(reply: Sequence[Any]) -> Summary:
         left=reply[13],
         removed=reply[14],
         lineups=reply[15],
-        waits=tuple(ms / 1000 for ms in reply[16]),
-        stays=tuple(ms / 1000 for ms in reply[17]),
-        ages=None if reply[18] == 0 else tuple(ms / 1000 for ms in reply[18]),
-        following=_parse_following(reply[19]),
+        parkings=reply[16],
+        returns=reply[17],
+        waits=tuple(ms / 1000 for ms in reply[18]),
+        stays=tuple(ms / 1000 for ms in reply[19]),
+        ages=None if reply[20] == 0 else tuple(ms / 1000 for ms in reply[20]),
+        following=_parse_following(reply[21]),
+        parked=reply[22],
     )
 
 

@@ -1,4 +1,4 @@
--- Only this file admits users from the head of the line. Needs clock, room and session.
+-- Only this file admits users from the head of the line. Needs clock, room, parking and session.
 
 local admissions_left = MOST
 
@@ -91,6 +91,13 @@ local function promote()
     end
     redis.call('ZREM', line, unpack(users))
     redis.call('ZREM', absent, unpack(users))
+    if parked_count > 0 then
+      local both = redis.call('ZREM', parked, unpack(users))
+      if both > 0 then
+        redis.call('ZREM', tickets, unpack(users))
+        parked_count = parked_count - both
+      end
+    end
     waiting = waiting - #users
     admissions_left = admissions_left - #users
     done.admitted = done.admitted + #sessions / 2

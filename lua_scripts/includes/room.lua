@@ -3,7 +3,8 @@
 -- KEYS[1]  line      zset    user -> ticket; the users who wait
 -- KEYS[2]  inside    hash    user -> epoch second of the last gated request; the users who are allowed in
 -- KEYS[3]  counter   string  the last ticket given
--- KEYS[4]  settings  hash    capacity, duration_ms, paused (and what limits.lua, configure.lua and older.lua add)
+-- KEYS[4]  settings  hash    capacity, duration_ms, paused, schema, rules (and what limits.lua, configure.lua and
+--                            older.lua add)
 -- KEYS[5]  activity  zset    user -> epoch millisecond of the last gated request; an index of inside
 -- KEYS[6]  absent    zset    user -> epoch millisecond of the last sighting, of users who wait; a stream adds none
 -- KEYS[7]  streams   hash    user -> number of instances at which the user has an open stream
@@ -12,27 +13,32 @@
 -- KEYS[9]  tally     hash    totals ever: admitted, expired, evicted, …
 -- KEYS[10] since     zset    user -> epoch millisecond of the admission, of users allowed in; not from older systems
 -- KEYS[11] marks     zset    epoch millisecond -> the highest ticket then, about one per second of the line
+-- KEYS[12] parked    zset    user -> epoch millisecond of parking; users in line who are absent, see includes/parking.lua
+-- KEYS[13] tickets   zset    user -> ticket, of parked users
 -- ARGV[1]  channel           the pub/sub channel of the events
 -- ARGV[2]  default_capacity  slots; used, and then written, if Redis holds no usable limit
 -- ARGV[3]  default_duration  milliseconds; likewise
+-- ARGV[4]  default_rules     the other settings, as text; likewise. See rules_of
 --
 -- Fails before the first write if a key holds another type ('WRONGTYPE_KEY <key>') or an argument is unusable
 -- ('BAD_ARGUMENT <name>').
-local line, inside, counter, settings, activity, absent, streams, pace, tally, since, marks =
-  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
-local channel, default_capacity, default_duration = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local line, inside, counter, settings, activity, absent, streams, pace, tally, since, marks, parked, tickets =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
+local channel, default_capacity, default_duration, default_rules = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+
+-- The number of the form in which a room's keys are. Redis keeps it in settings. An instance that knows only a lower
+-- number must not start; see configure.lua.
+local SCHEMA = 2
 
 -- One call removes at most so many slots or places, and admits at most so many users: this bounds how long Redis is
 -- blocked.
 local MOST = 256
 
--- The error reply if one of these keys holds another type than it should, else nil. expected: list of {key, type}.
-local function wrong_type(expected)
-  for _, pair in ipairs(expected) do
-    local found = redis.call('TYPE', pair[1]).ok
-    if found ~= 'none' and found ~= pair[2] then
-      return redis.error_reply('WRONGTYPE_KEY ' .. pair[1])
-    end
+-- The error reply if a key holds another type than it should, else nil.
+local function wrong_type(key, expected)
+  local found = redis.call('TYPE', key).ok
+  if found ~= expected and found ~= 'none' then
+    return redis.error_reply('WRONGTYPE_KEY ' .. key)
   end
   return nil
 end
@@ -51,12 +57,25 @@ local function all_pairs(first, words)
   return (#ARGV - first) % 2 == 1
 end
 
+-- The error reply if a read of this key has failed, else nil. reply: what redis.pcall returned.
+local function failed_read(key, reply)
+  if type(reply) ~= 'table' or not reply.err then
+    return nil
+  end
+  return string.find(reply.err, 'WRONGTYPE', 1, true) and redis.error_reply('WRONGTYPE_KEY ' .. key) or reply
+end
+
+-- The numbers that every call needs. Reading them checks the types of their keys, too.
+local waiting, held = redis.pcall('ZCARD', line), redis.pcall('HLEN', inside)
+local parked_count = redis.pcall('ZCARD', parked)
+local stored_limits = redis.pcall('HMGET', settings, 'capacity', 'duration_ms', 'paused', 'older_since', 'rules')
+local stored_rates = redis.pcall('HMGET', pace, 'rate', 'abandon_rate', 'still_ms')
+
 do
-  local wrong = wrong_type({
-    { line, 'zset' }, { inside, 'hash' }, { counter, 'string' }, { settings, 'hash' }, { activity, 'zset' },
-    { absent, 'zset' }, { streams, 'hash' }, { pace, 'hash' }, { tally, 'hash' },
-    { since, 'zset' }, { marks, 'zset' },
-  })
+  local wrong = failed_read(line, waiting) or failed_read(inside, held) or failed_read(parked, parked_count)
+    or failed_read(settings, stored_limits) or failed_read(pace, stored_rates)
+    or wrong_type(counter, 'string') or wrong_type(activity, 'zset') or wrong_type(absent, 'zset') or wrong_type(streams, 'hash')
+    or wrong_type(tally, 'hash') or wrong_type(since, 'zset') or wrong_type(marks, 'zset') or wrong_type(tickets, 'zset')
   if wrong then
     return wrong
   end
@@ -103,7 +122,6 @@ if not (default_capacity and default_duration) then
   return bad_argument('default_capacity, default_duration')
 end
 
-local stored_limits = redis.call('HMGET', settings, 'capacity', 'duration_ms', 'paused', 'older_since')
 local stored_capacity, stored_duration = limit(stored_limits[1], 0), limit(stored_limits[2], 1)
 local capacity, duration = stored_capacity or default_capacity, stored_duration or default_duration
 local paused = stored_limits[3] == '1'
@@ -112,8 +130,48 @@ local paused = stored_limits[3] == '1'
 -- the users whom only it can notify.
 local following = stored_limits[4] and true or false
 
-local held = redis.call('HLEN', inside)
-local waiting = redis.call('ZCARD', line)
+-- The other settings in force, as text.
+local rules = stored_limits[5] or default_rules
+
+-- The settings in such a text by name, each as text: 'absent=30000 hold=0'. A text names only what differs from the
+-- built-in defaults, so that a room with these has nothing to read. Times are in milliseconds.
+--   absent  a user in line who was not seen for so long is parked; 0: never; 60,000 unless given
+--   hold    a parked user keeps the ticket for so long; 0: absent users are removed at once; 1,800,000 unless given
+--   max_session  a session ends so long after admission, however active the user is; 0: never; 0 unless given
+local function rules_of(text)
+  local found = {}
+  for name, value in string.gmatch(text, '([%w_]+)=(%S+)') do
+    found[name] = value
+  end
+  return found
+end
+
+local absent_ms, hold_ms, max_session
+
+-- Milliseconds that a session lasts if the user makes no gated call, from the admission on.
+local whole_session
+
+local function read_rules()
+  absent_ms, hold_ms, max_session = 60000, 1800000, 0
+  if rules ~= '' then
+    local given = rules_of(rules)
+    absent_ms, hold_ms = limit(given.absent, 0) or absent_ms, limit(given.hold, 0) or hold_ms
+    max_session = limit(given.max_session, 0) or max_session
+  end
+  whole_session = max_session > 0 and math.min(duration, max_session) or duration
+end
+read_rules()
+
+-- Puts settings in force. A schema number never falls: an instance of this version may run beside a later one.
+local function write_rules(text)
+  rules = text
+  read_rules()
+  write('HSET', settings, 'rules', text)
+  if not number_within(redis.call('HGET', settings, 'schema'), SCHEMA, EXACT) then
+    write('HSET', settings, 'schema', SCHEMA)
+  end
+end
+
 local waiting_before, held_before, capacity_before = waiting, held, capacity
 
 -- Whether the next user in line has an open stream at a gateway, so that the gateway can notify the user.
@@ -126,7 +184,9 @@ end
 local estimates = true
 
 -- What this call did, by the names of the totals in tally.
-local done = { admitted = 0, promoted = 0, expired = 0, evicted = 0, left = 0, removed = 0, lineups = 0 }
+local done = {
+  admitted = 0, promoted = 0, expired = 0, evicted = 0, left = 0, removed = 0, lineups = 0, parkings = 0, returns = 0,
+}
 
 -- How long users admitted from the line had waited, and how long sessions ended by this call had lasted, in
 -- milliseconds, where known.
@@ -141,6 +201,6 @@ end
 -- milliseconds that remain of the sessions of users admitted, a whole session unless given.
 local function tell(event, people, left)
   if #people > 0 then
-    redis.call('PUBLISH', channel, cjson.encode({ event = event, people = people, expires_ms = left or duration }))
+    redis.call('PUBLISH', channel, cjson.encode({ event = event, people = people, expires_ms = left or whole_session }))
   end
 end

@@ -1,4 +1,4 @@
--- Sessions: which users are allowed in, and since when. Needs clock and room.
+-- Sessions: which users are allowed in, and since when. Needs clock, room and parking.
 
 -- The user's last activity in milliseconds, the later of hash and index; nil if the user is not in the hash.
 -- The hash decides whether a user is allowed in. Older systems write only the hash, in whole seconds, so the hash wins
@@ -24,11 +24,29 @@ local function last_activity(user, second, indexed)
   return last
 end
 
--- Milliseconds left of a session by its last activity; 0 or less: it has expired. While an older system is followed, a
+-- When a user's session began, if sessions may not last longer than max_session; else nil. A session that another system
+-- began counts from now on. The user must be in the hash.
+local function began_at(user)
+  if max_session == 0 then
+    return nil
+  end
+  local began = number_within(redis.call('ZSCORE', since, user), 0, now)
+  if not began then
+    began = now
+    write('ZADD', since, now, user)
+  end
+  return began
+end
+
+-- Milliseconds left of a session by its last activity and, if there is an absolute end, by when it began; 0 or less: it
+-- has expired. While an older system is followed, a
 -- session lasts until that system's sweep ends it. Only a session given up here (last activity 0, see hand_over) ends
 -- earlier.
-local function remaining(last)
+local function remaining(last, began)
   local left = duration - (now - last)
+  if began then
+    left = math.min(left, max_session - (now - began))
+  end
   if following and left <= 0 and last > 0 then
     return 1
   end
@@ -41,7 +59,7 @@ local function session_left(user)
   if not second then
     return nil
   end
-  return remaining(last_activity(user, second, redis.call('ZSCORE', activity, user)))
+  return remaining(last_activity(user, second, redis.call('ZSCORE', activity, user)), began_at(user))
 end
 
 -- Records the length of a session that is over. began: nil or unusable if not known; then nothing is recorded.
@@ -78,16 +96,18 @@ local function hand_over(user, left)
   redis.call('ZREM', activity, user)
 end
 
--- Removes a user from the line. Returns the ticket as text, or nil if the user was not in it.
+-- Removes a user from the line, also a parked one. Returns the ticket as text, or nil if the user was not in it.
 local function leave_line(user)
   local score = redis.call('ZSCORE', line, user)
-  if not score then
-    return nil
+  local parked_before = parked_count
+  local kept = unpark(user)
+  if score then
+    redis.call('ZREM', line, user)
+    redis.call('ZREM', absent, user)
+    waiting = waiting - 1
+    return as_ticket(kept and math.min(kept, tonumber(score)) or score)
   end
-  redis.call('ZREM', line, user)
-  redis.call('ZREM', absent, user)
-  waiting = waiting - 1
-  return as_ticket(score)
+  return parked_count < parked_before and as_ticket(kept or 0) or nil
 end
 
 -- A user in both line and hash is allowed in: removes the line entry and notifies the user's streams.

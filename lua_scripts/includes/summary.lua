@@ -9,7 +9,8 @@ end
 
 -- Measures the pace of the line, as two ratios:
 -- admissions from the line, per time that slots were held while the line stood;
--- departures from the line (users who leave, are evicted or move to the back), per time that users waited in it.
+-- departures from the line (users who leave, are evicted, are parked or move to the back, less those who return from
+-- parking), per time that users waited in it.
 -- All four numbers fade with the length of a session (at least 30 s), so that the ratios follow the room. Nothing is
 -- measured without a line, while paused, with more users allowed in than the capacity, or while an older system is
 -- followed.
@@ -21,7 +22,7 @@ local function keep_pace(beat)
   end
   local departures = waiting_before + done.lineups - done.promoted - waiting
   local waited = waiting_before > 0
-  if not ((waiting > 0 and not waited) or (waited and (beat or done.promoted > 0 or departures > 0))) then
+  if not ((waiting > 0 and not waited) or (waited and (beat or done.promoted > 0 or departures ~= 0))) then
     return
   end
   local stored = redis.call('HMGET', pace,
@@ -46,7 +47,7 @@ local function keep_pace(beat)
   elseif done.promoted > 0 then
     admissions = done.promoted + just_begun() / 2
   end
-  departed = departed + (paused and 0 or departures)
+  departed = math.max(0, departed + (paused and 0 or departures))
   local rate, abandon_rate = stored[6], stored[7]
   -- The rate behind estimates changes only with an admission. Otherwise estimates would rise just because time passes,
   -- although a slot that has not become free for a while says little about when the next one will.
@@ -62,15 +63,16 @@ local function keep_pace(beat)
       abandon_rate = string.format('%.9g', measured)
     end
   end
+  stored_rates = { rate or '', abandon_rate or '', done.promoted > 0 and 0 or still_ms }
   write('HSET', pace,
     'admissions', admissions and string.format('%.9g', admissions) or '',
     'slot_ms', string.format('%.9g', slot_ms),
     'departures', string.format('%.9g', departed),
     'waited_ms', string.format('%.9g', waited_ms),
     'at', string.format('%.0f', now),
-    'still_ms', string.format('%.0f', done.promoted > 0 and 0 or still_ms),
-    'rate', rate or '',
-    'abandon_rate', abandon_rate or '')
+    'still_ms', string.format('%.0f', stored_rates[3]),
+    'rate', stored_rates[1],
+    'abandon_rate', stored_rates[2])
 end
 
 -- Whether the line of an open room has stood still for so long that the measured rate is no longer valid: for three
@@ -82,9 +84,8 @@ end
 -- Admissions from the line per second, and departures per second and waiting user, as of the last admission, as text.
 -- '0': not measured, or too long ago.
 local function rates()
-  local stored = redis.call('HMGET', pace, 'rate', 'abandon_rate', 'still_ms')
-  local rate, abandon_rate = number_within(stored[1], 1e-15, EXACT), number_within(stored[2], 0, EXACT)
-  if not rate or stands_still(rate, number_within(stored[3], 0, EXACT) or 0) then
+  local rate, abandon_rate = number_within(stored_rates[1], 1e-15, EXACT), number_within(stored_rates[2], 0, EXACT)
+  if not rate or stands_still(rate, number_within(stored_rates[3], 0, EXACT) or 0) then
     return '0', '0'
   end
   return string.format('%.9g', 1000 * capacity * rate), string.format('%.9g', 1000 * (abandon_rate or 0))
@@ -127,13 +128,17 @@ end
 
 -- The first element of every reply:
 -- {waiting, allowed in, capacity, duration in ms, paused 0/1, rate, abandon rate, more 0/1, now in ms,
---  admitted, promoted, expired, evicted, left, removed, lineups, waits, stays: by this call, ages, following}
+--  admitted, promoted, expired, evicted, left, removed, lineups, parkings, returns, waits, stays: by this call, ages,
+--  following, parked}
 -- waits, stays, ages: lists of milliseconds, see includes/room.lua and ages(); following: see followed().
 -- more: there is work left that one call may not do; call the sweep at once.
 local function summary(unfinished)
   if not (stored_capacity and stored_duration) then
     write('HSET', settings,
       'capacity', string.format('%.0f', capacity), 'duration_ms', string.format('%.0f', duration))
+  end
+  if not stored_limits[5] then
+    write_rules(rules)
   end
   for name, count in pairs(done) do
     -- Never a script's first write: whatever is counted here was written before. A total that is not a number, or is at
@@ -146,7 +151,7 @@ local function summary(unfinished)
   local rate, abandon_rate = rates()
   return {
     waiting, held, capacity, duration, paused and 1 or 0, rate, abandon_rate, more and 1 or 0, now,
-    done.admitted, done.promoted, done.expired, done.evicted, done.left, done.removed, done.lineups, waits, stays,
-    ages(), followed(),
+    done.admitted, done.promoted, done.expired, done.evicted, done.left, done.removed, done.lineups,
+    done.parkings, done.returns, waits, stays, ages(), followed(), parked_count,
   }
 end

@@ -136,7 +136,13 @@ async def test_an_operator_changes_limits_for_all_instances(gateways: Gateways) 
         "durationSeconds": 30.0,
         "paused": False,
         "waiting": 1,
+        "parked": 0,
         "allowedIn": 3,
+        "settings": {
+            "absent": {"value": "60s", "from": "default"},
+            "hold": {"value": "1800s", "from": "default"},
+            "max_session": {"value": "0s", "from": "default"},
+        },
     } | {
         key: changed.json["data"][key]
         for key in changed.json["data"]
@@ -153,9 +159,29 @@ async def test_an_operator_changes_limits_for_all_instances(gateways: Gateways) 
     assert (await operator("GET", "/actuator/rooms/default")).json["data"]["allowedIn"] == 3
 
 
+async def test_an_operators_settings_win_until_each_is_lifted(gateways: Gateways) -> None:
+    here = await gateways.start(management_token=TOKEN, queue_absent_seconds=30)
+    operator = here.with_token(TOKEN)
+
+    async def settings() -> dict[str, tuple[str, str]]:
+        shown = (await operator("GET", "/actuator/rooms/default")).json["data"]["settings"]
+        return {name: (shown[name]["value"], shown[name]["from"]) for name in ("absent", "hold")}
+
+    assert await settings() == {"absent": ("30s", "environment"), "hold": ("1800s", "default")}
+    await operator("POST", "/actuator/rooms/default", json={"absent": "2m", "hold": 0})
+    assert await settings() == {"absent": ("120s", "operator"), "hold": ("0s", "operator")}
+    await operator("POST", "/actuator/rooms/default", json={"absent": None})
+    assert await settings() == {"absent": ("30s", "environment"), "hold": ("0s", "operator")}
+    await operator("POST", "/actuator/rooms/default", json={"override": False, "absent": 0.5})
+    assert await settings() == {"absent": ("0.5s", "operator"), "hold": ("1800s", "default")}
+
+
 @pytest.mark.parametrize(
     ("body", "faults"),
     [
+        ({"absent": "soon", "hold": -1}, ["absent", "hold"]),
+        ({"absent": True, "hold": "1d"}, ["absent", "hold"]),
+        ({"absent": [], "hold": 604_801}, ["absent", "hold"]),
         ({"capacity": -1}, ["capacity"]),
         ({"capacity": True, "durationSeconds": 0}, ["capacity", "durationSeconds"]),
         ({"paused": "yes"}, ["paused"]),

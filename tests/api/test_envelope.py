@@ -9,11 +9,12 @@ import pytest
 
 from gateway import errors
 from gateway.api.envelope import NotInQueueAtGate, error_response, state_response, success
-from gateway.api.status import state_json, status_object
+from gateway.api.status import state_json
 from gateway.context import RequestContext
 from gateway.observability.tracing import TraceContext
 from gateway.routing.path import Target
 from gateway.waiting_room.state import State, StateKind
+from tests.api.rig import status_object
 
 
 def exchange() -> RequestContext:
@@ -119,3 +120,19 @@ def test_the_hand_written_status_equals_the_encoded_one(room: str, estimate: flo
     assert list(ours) == list(theirs)
     assert ours.pop("timestamp") >= theirs.pop("timestamp")[:19]
     assert ours == theirs
+
+
+@pytest.mark.parametrize("estimate", [None, 12.1])
+def test_a_refusal_at_the_gate_says_where_the_caller_stands(estimate: float | None) -> None:
+    state = State('vip "quoted"', StateKind.WAITING, 7, 2, 5, 0.0, estimate)
+    status, content, headers = body(errors.QueueWaiting(state, retry_after=9.2))
+    assert status == 429
+    assert headers["Retry-After"] == "10"
+    assert list(content) == ["success", "message", "error", "state", "data", "timestamp", "traceId"]
+    assert content["error"] == {
+        "code": "QUEUE_WAITING",
+        "message": content["message"],
+        "status": 429,
+        "path": "/a",
+    }
+    assert (content["state"], content["data"]) == ("WAITING", status_object(state.room, state))

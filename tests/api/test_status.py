@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.api.envelope import encode
-from gateway.api.status import status_json, status_object
+from gateway.api.status import status_json
 from gateway.waiting_room.state import State, StateKind
+from tests.api.rig import status_object
 
 numbers = st.integers(0, 2**53)
 

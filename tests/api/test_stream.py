@@ -102,7 +102,7 @@ async def test_leaving_the_line_ends_every_tab(gateways: Gateways) -> None:
 
 
 async def test_closing_one_stream_costs_nothing(gateways: Gateways) -> None:
-    gateway = await gateways.start(queue_absent_seconds=0.5)
+    gateway = await gateways.start(queue_absent_seconds=0.5, queue_hold_seconds=0)
     await admitted(gateway)
     user = gateway.user("second")
     await user.lineup()
@@ -116,7 +116,7 @@ async def test_closing_one_stream_costs_nothing(gateways: Gateways) -> None:
 
 
 async def test_only_an_absent_user_loses_the_place(gateways: Gateways) -> None:
-    gateway = await gateways.start(queue_absent_seconds=1)
+    gateway = await gateways.start(queue_absent_seconds=1, queue_hold_seconds=0)
     await admitted(gateway)
     absent, present = gateway.user("absent"), gateway.user("present")
     await absent.lineup()

@@ -651,6 +651,10 @@ CALLS: list[tuple[str, tuple[str, str, Any]]] = [
         "set --room vip --capacity 0 --duration 1.5",
         ("POST", "/actuator/rooms/vip", {"capacity": 0, "durationSeconds": 1.5}),
     ),
+    (
+        "set --absent 90s --hold 1h",
+        ("POST", "/actuator/rooms/default", {"absent": "90s", "hold": "1h"}),
+    ),
     ("set --lift", ("POST", "/actuator/rooms/default", {"override": False})),
     ("pause", ("POST", "/actuator/rooms/default", {"paused": True})),
     ("resume --room a/b", ("POST", "/actuator/rooms/a%2Fb", {"paused": False})),
@@ -695,6 +699,15 @@ def test_a_room_that_follows_an_older_system_says_so_since_when_and_why(
         "following              following an older system since 2026-01-01T00:00:00.000Z, because it takes the lock of "
         "its notifications (last sign 2026-01-01T00:01:00.000Z)"
     ) in capsys.readouterr().out
+
+
+def test_the_settings_of_a_room_are_shown_with_where_they_are_from(
+    management: Management, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"absent": {"value": "60s", "from": "default"}, "hold": {"value": "1h", "from": "operator"}}
+    management.answer = {"success": True, "data": [{"room": "default", "settings": settings}]}
+    assert run("room", "show", "--url", management.url) == 0
+    assert "absent 60s (default), hold 1h (operator)" in capsys.readouterr().out
 
 
 def test_all_values_of_a_room_begin_in_one_column(

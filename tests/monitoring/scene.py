@@ -21,6 +21,7 @@ SETTINGS = {
     "ALLOWED_IN_MAX_CAPACITY": "2",
     "ALLOWED_IN_DURATION_SECONDS": "1.5",
     "QUEUE_ABSENT_SECONDS": "1",
+    "QUEUE_HOLD_SECONDS": "2",
     "QUEUE_STATUS_INTERVAL_SECONDS": "0.05",
     "SSE_MAX_BUFFER_BYTES": "1",
     "MANAGEMENT_TOKEN": TOKEN,
@@ -108,10 +109,18 @@ class Scene:
         await first("POST", f"{QUEUE}/leave")
         operator = self.with_token(TOKEN)
         await operator("DELETE", "/actuator/rooms/default/users", params={"id": "waiting-1"})
-        # The others' sessions end by time, whoever watches no stream is evicted, and the one who does gets in.
+        # Whoever watches no stream is parked. One of them returns, and the others lose the place.
+        await self._until_parked()
+        await waiting[2].status()
+        # The others' sessions end by time, and the one who watches a stream gets in.
         await stream.until("ALLOWED_IN", 20.0)
         # Everybody is out by now: a line that moves, with an estimate that can be wrong.
         await self._move_the_line()
+
+    async def _until_parked(self) -> None:
+        async with asyncio.timeout(20):
+            while not (await self.scrape()).value("gateway_room_parked", room="default"):
+                await asyncio.sleep(0.05)
 
     async def _move_the_line(self) -> None:
         crowd = [self.user(f"crowd-{number:02}") for number in range(14)]

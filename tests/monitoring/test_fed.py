@@ -54,6 +54,9 @@ COUNTED: list[tuple[str, dict[str, str]]] = [
             "promotions_total",
             "expiries_total",
             "evictions_total",
+            "parked",
+            "parkings_total",
+            "returns_total",
             "leaves_total",
             "removals_total",
             "wait_seconds_count",
@@ -83,6 +86,7 @@ SEEN_AT_ONCE = {
     "gateway_streams_open",
     "gateway_room_allowed_in",
     "gateway_room_waiting",
+    "gateway_room_parked",
     "gateway_room_estimated_wait_seconds",
     "gateway_room_admissions_per_second",
 }

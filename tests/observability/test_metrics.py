@@ -14,6 +14,7 @@ from gateway.observability.metrics import Metrics, NoMetrics
 @dataclass(frozen=True)
 class Numbers:
     waiting: int = 12
+    parked: int = 11
     allowed_in: int = 3
     capacity: int = 5
     paused: bool = True
@@ -25,6 +26,8 @@ class Numbers:
     left: int = 6
     removed: int = 7
     lineups: int = 8
+    parkings: int = 9
+    returns: int = 10
     waits: tuple[float, ...] = (42.0, 18.0)
     stays: tuple[float, ...] = (99.0,)
     ages: tuple[float, ...] | None = ()

@@ -35,6 +35,8 @@ CONTRACT_DEFAULTS: dict[str, Any] = {
     "redis_timeout_seconds": 1.0,
     "queue_relineup": "back",
     "queue_absent_seconds": 60.0,
+    "queue_hold_seconds": 1800.0,
+    "queue_max_session_seconds": 0.0,
     "queue_status_interval_seconds": 10.0,
     "queue_fail_open": False,
     "sse_heartbeat_seconds": 30.0,
@@ -651,3 +653,13 @@ def test_the_docs_name_every_older_name() -> None:
     names = {older for row in TABLE for older in row.older}
     names |= {"REDIS_IP", "REDIS_PW", "SPRING_DATA_REDIS_HOST", "SPRING_DATA_REDIS_PORT"}
     assert {name for name in names if f"`{name}`" not in text} == set()
+
+
+def test_the_variable_of_passes_may_hold_another_program_s_secret() -> None:
+    """``PASS`` is a usual name for a password. The error must not show it."""
+    assert Settings.from_env({"PASS": "yes"}).pass_ is True
+    assert Settings.from_env({}).pass_ is False
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_env({"PASS": "hunter2"})
+    assert "hunter2" not in str(refused.value)
+    assert "true, false" in str(refused.value)

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from gateway.demo.rules import Rule
 from gateway.demo.services import PASSWORD, Account
 from tests.soak.faults import FAULTS, Fault
 from tests.soak.fleet import HOST, Site, a_site
+from tests.soak.parking import Pair
 from tests.soak.room import RoomWatch, look
 from tests.soak.watch import Watch
 from tests.support.redis_client import open_redis
@@ -73,6 +75,9 @@ class Soak:
         self.names = {one.number: one.name for one in people}
         self.faults: Counter[str] = Counter()
         self.unforeseen = 0
+        self.pair: Pair | None = None
+        self.parking_checks = 0
+        self._blind_until = self._began
         self.room = RoomWatch(
             plan.limits.capacity, lambda rule, what: self.watch.room(what, rule, time.monotonic())
         )
@@ -82,7 +87,9 @@ class Soak:
         """Everybody comes, and everything goes wrong in turn."""
         sale = Sale(self._plan.seconds)
         self._began = sale.opened
-        background = [asyncio.create_task(work) for work in (self._pulse(), self._look_at_room())]
+        background = [
+            asyncio.create_task(work) for work in (self._pulse(), self._look_at_room(), self._watch_parking())
+        ]
         connector = aiohttp.TCPConnector(limit=0, resolver=self._site.fleet, use_dns_cache=False)
         try:
             async with aiohttp.ClientSession(connector=connector) as http, asyncio.TaskGroup() as group:
@@ -129,12 +136,20 @@ class Soak:
             left = left or _bag(rng)
             fault = left.pop()
             began = time.monotonic()
+            if fault.forgets and self.pair is not None:
+                self.pair.emptied()
             if fault.forgets:
                 self.room.emptied = True
                 self.watch.forgetting(began)
             self.watch.fault_begins(began, blinds=fault.blinds)
+            if fault.blinds:
+                self._blind_until = math.inf
             said = await fault.do(self._site, rng)
             ended = time.monotonic()
+            if fault.blinds:
+                self._blind_until = ended
+            if fault.forgets and self.pair is not None:
+                self.pair.emptied()
             if fault.forgets:
                 self.watch.forgotten()
                 self.room.renew()
@@ -151,6 +166,25 @@ class Soak:
             if (late := now - before - 0.05) > 0.1:
                 self.watch.stalled(now, late)
 
+    async def _watch_parking(self) -> None:
+        with self._told("the pair that watches parking"):
+            connector = aiohttp.TCPConnector(resolver=self._site.fleet, use_dns_cache=False, force_close=True)
+            async with aiohttp.ClientSession(connector=connector) as http:
+                signer = self._site.accounts.signer
+                self.pair = Pair(
+                    http, lambda user: signer.token(user, "GUEST"), self._check_parking, self._quiet
+                )
+                await self.pair.run()
+
+    def _check_parking(self, rule: Rule, holds: bool, what: str) -> None:
+        self.watch.checks[rule] += 1
+        self.parking_checks += 1
+        if not holds:
+            self.watch.room(what, rule, time.monotonic())
+
+    def _quiet(self) -> float:
+        return time.monotonic() - self._blind_until
+
     async def _look_at_room(self) -> None:
         async with open_redis(self._site.redis.url) as client:
             while True:
@@ -164,7 +198,8 @@ class Soak:
         print(f"\n{len(self._people)} people, {self.faults.total()} faults: {_listed(self.faults)}")
         print(f"outcomes: {_listed(watch.outcomes)}")
         print(f"answers: {_listed(watch.statuses)}")
-        checks = f"{watch.checks.total()} from outside, {self.room.looks} looks into Redis"
+        looks = f"{self.room.looks} looks into Redis, {self.parking_checks} of parking"
+        checks = f"{watch.checks.total()} from outside, {looks}"
         print(f"checks: {checks}; explained by faults: {_listed(watch.excused) or 'none'}")
         before, after = self.memory
         print(f"memory of the largest gateway: {before:.0f} MB at first, {after:.0f} MB at last")

@@ -18,6 +18,7 @@ from gateway.demo.inference import Occupancy
 from gateway.demo.plan import Plan
 from gateway.demo.services import Accounts, Backend, SeatInventory, Signer, auth_app
 from gateway.settings.model import Settings
+from tests.soak.parking_room import ROOMS_YAML
 from tests.support.gateway_process import GatewayProcess, gateway_process
 from tests.support.redis_server import RedisServer
 
@@ -123,6 +124,14 @@ class Site:
         self.occupancy: Occupancy | None = None
 
 
+def _routes(folder: Path) -> Path:
+    """The shipped routes, and the room for parking."""
+    file = folder / "routes.yaml"
+    shipped = Path(__file__).parents[2] / "routes.yaml"
+    file.write_text(shipped.read_text("utf-8") + ROOMS_YAML, "utf-8")
+    return file
+
+
 @asynccontextmanager
 async def a_site(plan: Plan, folder: Path, rng: random.Random) -> AsyncIterator[Site]:
     """Starts everything, and ends it in reverse."""
@@ -141,6 +150,7 @@ async def a_site(plan: Plan, folder: Path, rng: random.Random) -> AsyncIterator[
         settings = gateway_settings(plan, addresses) | {
             "REDIS_URL": redis.url,
             "ACCESS_LOG": "false",
+            "ROUTES_FILE": str(_routes(folder)),
             "PROXY_RESPONSE_TIMEOUT_SECONDS": "1",
             # As shipped: what happens to people while the machine is busy is part of it.
             "OVERLOAD_LAG_MS": f"{Settings.from_env({}).overload_lag_ms:g}",

@@ -120,6 +120,7 @@ class Words:
 
     def __init__(self) -> None:
         self.rendered = 0
+        self.personal = False
 
     def status(self, state: State) -> str:
         self.rendered += 1
@@ -128,9 +129,12 @@ class Words:
             separators=(",", ":"),
         )
 
-    def allowed_in(self, expires_in: float, locale: str) -> dict[str, object]:
+    def allowed_in(
+        self, expires_in: float, locale: str, user: str = "", ticket: int = 0
+    ) -> dict[str, object]:
         message = {"ko": "입장 가능합니다.", "en": "You may enter."}[locale]
-        return {"message": message, "room": "default", "expiresInSeconds": int(expires_in)}
+        own = {"pass": f"{user}:{ticket}"} if self.personal else {}
+        return {"message": message, "room": "default", "expiresInSeconds": int(expires_in), **own}
 
     def error(self, code: str, reason: str | None, locale: str) -> dict[str, object]:
         return {"code": code, "message": locale} | ({"reason": reason} if reason else {})

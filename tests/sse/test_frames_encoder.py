@@ -62,6 +62,18 @@ def test_the_same_ending_is_encoded_once_per_language() -> None:
     assert encoder.ending(AllowedIn(240.0), "en") is not first
 
 
+def test_endings_that_differ_by_user_are_not_shared() -> None:
+    words = Words()
+    words.personal = True
+    encoder = Encoder(words)
+    for user, ticket in (("kim", 5), ("lee", 6)):
+        told = block(encoder.ending(AllowedIn(240.0), "en", user, ticket)).data
+        assert told is not None
+        assert told["pass"] == f"{user}:{ticket}"
+    refused = StreamRefused("NOT_IN_QUEUE")
+    assert encoder.ending(refused, "en", "kim", 5) is encoder.ending(refused, "en", "lee", 6)
+
+
 def test_remembered_endings_are_bounded() -> None:
     encoder = Encoder(Words())
     first = encoder.ending(AllowedIn(0.0), "ko")

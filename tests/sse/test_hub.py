@@ -395,3 +395,19 @@ class TestEstimates:
             await (await here.subscriber()).next()
             here.hub.deliver(event)
         assert here.kept == []
+
+
+class TestPasses:
+    async def test_an_admission_names_the_user_and_the_ticket(self) -> None:
+        async with world() as here:
+            here.words.personal = True
+            subscriber = await waiting(here, ticket=5)
+            here.hub.deliver(Event("kim", 5))
+            (admitted,) = await subscriber.rest()
+            here.room.states["lee"] = ALLOWED_IN
+            (found,) = await (await here.subscriber("lee")).rest()
+
+        assert admitted.data is not None
+        assert admitted.data["pass"] == "kim:5"
+        assert found.data is not None
+        assert found.data["pass"] == "lee:0"

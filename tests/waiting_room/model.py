@@ -25,6 +25,7 @@ class Model:
         self.given = (capacity, duration)
         self.declared: tuple[int, int] | None = None
         self.capacity, self.duration = capacity, duration
+        self.max_session = 0
         self.override = False
         self.paused = False
         self.out_of_memory = False
@@ -37,11 +38,17 @@ class Model:
         """User inside -> when they were admitted."""
         self.lined_up: dict[int, int] = {}
         """Ticket -> when it was given, if there had been a sweep before: else nobody can know afterwards."""
-        self.waits: list[int] = []
+        self.waits: list[tuple[int, bool]] = []
+        """How long those had waited whom the last call admitted from the line, and whether that must be known: of
+        tickets that were parked it may be forgotten."""
         self.stays: list[int] = []
-        """How long those had waited whom the last call admitted from the line, if known, and what sessions it ended."""
+        """How long the sessions had lasted that the last call ended."""
         self.seen: dict[str, int] = {}
         """User in line -> last sighting; who was never sighted is missing."""
+        self.parked: dict[str, tuple[int, int]] = {}
+        """User -> ticket, and when they were parked."""
+        self.once_parked: set[int] = set()
+        """Tickets that were parked at some time."""
         self.here: dict[str, set[str]] = {}
         """Instance -> users with a stream there."""
         self.beats: dict[str, int] = {}
@@ -49,7 +56,11 @@ class Model:
         self.watching_since = 0
         self.events: list[tuple[str, str, int]] = []
         self.tally = dict.fromkeys(
-            ("admitted", "promoted", "expired", "evicted", "left", "removed", "lineups"), 0
+            (
+                *("admitted", "promoted", "expired", "evicted", "left", "removed", "lineups"),
+                *("parkings", "returns"),
+            ),
+            0,
         )
         self.unfinished = False
         self._admissions_left = most
@@ -57,7 +68,14 @@ class Model:
     # What can be asked
 
     def live(self, user: str) -> bool:
-        return user in self.inside and self.now - self.inside[user] < self.duration
+        return user in self.inside and self.now < self._end_of(user)
+
+    def _end_of(self, user: str) -> int:
+        """When the session ends: by time without a gated call, or by its absolute end."""
+        ends = [self.inside[user] + self.duration]
+        if self.max_session:
+            ends.append(self.began[user] + self.max_session)
+        return min(ends)
 
     def position(self, user: str) -> int:
         """1 is next; 0: not in line."""
@@ -88,6 +106,8 @@ class Model:
                 return self._inside(user, ADMITTED)
         if self.live(user):
             return self._inside(user, ALLOWED_IN)
+        if self._come_back(user):
+            return self._inside(user, ADMITTED) if self.live(user) else self._waiting(user)
         position = self.position(user)
         if position and relineup == "keep":
             self.seen[user] = self.now
@@ -116,12 +136,15 @@ class Model:
         self._begin()
         answers = []
         for user in users:
+            if not self.live(user):
+                self._come_back(user)
             if self.live(user):
                 self.inside[user] = self.now
             answers.append(self._look(user, True))
         return answers
 
     def _look(self, user: str, sighting: bool) -> Answer:
+        self._come_back(user)
         if self.live(user):
             return self._inside(user, ALLOWED_IN)
         if not self.position(user):
@@ -146,7 +169,7 @@ class Model:
             self._promote()
             return SLOT
         code = NOTHING
-        if what != "slot" and self.position(user):
+        if what != "slot" and (self.position(user) or user in self.parked):
             self._remove(user, reason)
             self.tally[counted] += 1
             code = PLACE
@@ -155,26 +178,38 @@ class Model:
             self._promote()
         return code
 
-    def sweep(self, absent: int) -> None:
+    def sweep(self, absent: int, hold: int) -> None:
         self._begin()
         if self.swept_at is None or not 0 <= self.now - self.swept_at <= BLIND:
             self.watching_since = self.now
         self.swept_at = self.now
-        over = [user for user in by_age(self.inside) if not self.live(user)][: self.most]
+        idle = [user for user in by_age(self.inside) if self.now - self.inside[user] >= self.duration]
+        idle = idle[: self.most]
+        old = [user for user in by_age(self.began) if self.max_session and not self.live(user)]
+        old = [user for user in old if self.now - self.began[user] >= self.max_session]
+        over = [*idle, *(user for user in old[: self.most - len(idle)] if user not in idle)]
         for user in over:
             self._expire(user)
+        watched = self.now - self.watching_since >= absent
+        held = sorted(self.parked, key=lambda user: (self.parked[user][1], user)) if watched else []
+        held = [user for user in held if self.now - self.parked[user][1] >= hold][: self.most - len(over)]
+        for user in held:
+            self._remove(user, "ABSENT")
+            self.tally["evicted"] += 1
         gone = []
-        if absent and self.now - self.watching_since >= absent:
+        if absent and watched:
             gone = [user for user in by_age(self.seen) if self.now - self.seen[user] >= absent]
-        gone = gone[: self.most - len(over)]
+        gone = gone[: self.most - len(over) - len(held)]
         for user in gone:
             if self.present(user):
                 del self.seen[user]
+            elif hold:
+                self._park(user)
             else:
                 self._remove(user, "ABSENT")
                 self.tally["evicted"] += 1
         self._promote()
-        self.unfinished = len(over) + len(gone) >= self.most
+        self.unfinished = len(over) + len(held) + len(gone) >= self.most
 
     def limits(self, capacity: int | None, duration: int | None, paused: bool | None, lift: bool) -> None:
         self._begin()
@@ -199,6 +234,7 @@ class Model:
         self._promote()
 
     def arrived(self, instance: str, user: str) -> None:
+        self._come_back(user)
         users = self.here.setdefault(instance, set())
         if user not in users and self.position(user):
             self.seen[user] = self.now
@@ -241,28 +277,48 @@ class Model:
 
     def _end(self, user: str) -> None:
         """The session is over, or was when it expired."""
-        last = self.inside.pop(user)
-        self.stays.append(min(self.now, last + self.duration) - self.began.pop(user))
+        ended = min(self.now, self._end_of(user))
+        del self.inside[user]
+        self.stays.append(ended - self.began.pop(user))
 
     def _promote(self) -> None:
         while self._could_promote() and self._admissions_left > 0:
             user, ticket = self.line[0]
             self._admissions_left -= 1
             if ticket in self.lined_up:
-                self.waits.append(self.now - self.lined_up[ticket])
+                self.waits.append((self.now - self.lined_up[ticket], ticket not in self.once_parked))
             self._remove(user, "ADMITTED")
             self._admit(user)
             self.tally["promoted"] += 1
 
     def _remove(self, user: str, event: str) -> None:
         """Out of the line, and everybody hears of it."""
-        ticket = dict(self.line)[user]
-        self.line.remove((user, ticket))
+        ticket = self.parked.pop(user)[0] if user in self.parked else dict(self.line)[user]
+        self.line = [place for place in self.line if place[0] != user]
         self.seen.pop(user, None)
         self.events.append((event, user, ticket))
 
+    def _park(self, user: str) -> None:
+        """Skipped from now on, and counted nowhere."""
+        ticket = dict(self.line)[user]
+        self.line.remove((user, ticket))
+        del self.seen[user]
+        self.parked[user] = (ticket, self.now)
+        self.once_parked.add(ticket)
+        self.tally["parkings"] += 1
+
+    def _come_back(self, user: str) -> bool:
+        """A parked user is seen: back in line with the same ticket, and admitted at once if it is their turn."""
+        if user not in self.parked:
+            return False
+        self.line = sorted([*self.line, (user, self.parked.pop(user)[0])], key=lambda place: place[1])
+        self.seen[user] = self.now
+        self.tally["returns"] += 1
+        self._promote()
+        return True
+
     def _inside(self, user: str, code: int) -> Answer:
-        return (code, 0, 0, len(self.line), self.duration - (self.now - self.inside[user]))
+        return (code, 0, 0, len(self.line), self._end_of(user) - self.now)
 
     def _waiting(self, user: str) -> Answer:
         return (WAITING, dict(self.line)[user], self.position(user), len(self.line), 0)

@@ -53,6 +53,7 @@ class Rig:
         self.keys = RoomKeys("", room)
         self.capacity = capacity
         self.duration = duration
+        self.rules = ""
         self.scripts = scripts
         self.channel = "test:events"
         self.now = START
@@ -78,7 +79,7 @@ class Rig:
 
     def run(self, name: str, *args: Any, keys: Iterable[str] = ()) -> Reply:
         all_keys = (*self.keys.common, *keys)
-        arguments = (self.channel, self.capacity, self.duration, *args)
+        arguments = (self.channel, self.capacity, self.duration, self.rules, *args)
         summary, *answers = self.raw(name, *all_keys, *arguments, key_count=len(all_keys))
         return Reply(parse_summary(summary), answers)
 
@@ -102,18 +103,35 @@ class Rig:
     def leave(self, *pairs: tuple[str, str], reason: str = "LEFT") -> list[int]:
         return self.run("leave", reason, *(part for pair in pairs for part in pair)).answers
 
-    def sweep(self, absent: int = 60_000, scan: int = 500) -> Summary:
-        return self.run("sweep", absent, scan, *self.follow, keys=[self.keys.watch]).summary
+    def set_rules(self, **values: int) -> None:
+        """Puts settings in force, besides those there are, as an operator does; times in milliseconds."""
+        found = dict(part.split("=") for part in self.rules.split())
+        found.update({name: str(value) for name, value in values.items()})
+        self.rules = " ".join(f"{name}={value}" for name, value in sorted(found.items()))
+        # Also works while Redis is at maxmemory.
+        script = "redis.call('HDEL', KEYS[1], '') redis.call('HSET', KEYS[1], 'rules', ARGV[1])"
+        self.client.eval(script, 1, self.keys.settings, self.rules)
+
+    def sweep(self, absent: int | None = None, scan: int = 500, hold: int | None = None) -> Summary:
+        given = {"absent": absent, "hold": hold}
+        if wanted := {name: value for name, value in given.items() if value is not None}:
+            self.set_rules(**wanted)
+        return self.run("sweep", scan, *self.follow, keys=[self.keys.watch]).summary
 
     def limits(
-        self, capacity: Any = "", duration: Any = "", paused: bool | None = None, lift: bool = False
+        self,
+        capacity: Any = "",
+        duration: Any = "",
+        paused: bool | None = None,
+        lift: bool = False,
+        rules: str = "",
     ) -> Summary:
         pause = "" if paused is None else int(paused)
-        return self.run("limits", capacity, duration, pause, int(lift)).summary
+        return self.run("limits", capacity, duration, pause, int(lift), rules).summary
 
-    def configure(self, capacity: int, duration: int) -> Reply:
+    def configure(self, capacity: int, duration: int, starting: bool = True) -> Reply:
         self.capacity, self.duration = capacity, duration
-        return self.run("configure", *self.follow, keys=[self.keys.watch])
+        return self.run("configure", *self.follow, int(starting), keys=[self.keys.watch])
 
     def presence(self, instance: str, *pairs: tuple[str, str]) -> Summary:
         parts = (part for pair in pairs for part in pair)
@@ -142,6 +160,12 @@ class Rig:
 
     def absent(self) -> dict[str, float]:
         return dict(self.client.zrange(self.keys.absent, 0, -1, withscores=True))
+
+    def parked(self) -> dict[str, tuple[int, float]]:
+        """User -> ticket, and when the user was parked."""
+        found = dict(self.client.zrange(self.keys.tickets, 0, -1, withscores=True))
+        since = dict(self.client.zrange(self.keys.parked, 0, -1, withscores=True))
+        return {user: (int(found[user]), at) for user, at in since.items()}
 
     def streams(self) -> dict[str, int]:
         return {user: int(count) for user, count in self.client.hgetall(self.keys.streams).items()}

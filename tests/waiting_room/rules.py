@@ -27,6 +27,9 @@ class Seen(NamedTuple):
     paused: bool
     override: bool
     tally: dict[str, int]
+    parked: dict[str, tuple[int, int]]
+    """User -> ticket, and when they were parked."""
+    tickets: dict[str, float]
 
     @property
     def idle(self) -> bool:
@@ -46,7 +49,11 @@ def look(rig: Rig) -> Seen:
         pipe.get(keys.counter)
         pipe.hmget(keys.settings, "capacity", "duration_ms", "paused", "override")
         pipe.hgetall(keys.tally)
-        line, inside, activity, absent, since, streams, counter, settings, tally = pipe.execute()
+        pipe.zrange(keys.parked, 0, -1, withscores=True)
+        pipe.zrange(keys.tickets, 0, -1, withscores=True)
+        line, inside, activity, absent, since, streams, counter, settings, tally, parked, tickets = (
+            pipe.execute()
+        )
     capacity, duration, paused, override = settings
     return Seen(
         line=dict(line),
@@ -61,6 +68,8 @@ def look(rig: Rig) -> Seen:
         paused=paused == "1",
         override=override == "1",
         tally={name: int(count) for name, count in tally.items()},
+        parked={user: (int(dict(tickets)[user]), int(at)) for user, at in parked},
+        tickets=dict(tickets),
     )
 
 
@@ -89,27 +98,45 @@ def assert_step(
     if after.line and promoted and not given and sound:
         assert max(promoted) <= shown(min(after.line.values()))
     # A ticket beyond counting counts for nothing once it is gone, so that the next may be lower.
-    if before.line and sound and not before.inside.keys() & before.line.keys():
+    elsewhere = before.inside.keys() & (before.line.keys() | before.parked.keys())
+    if before.line and sound and not elsewhere:
         assert admitted == sorted(admitted)
     # 2, 12: events tell of a ticket that the user had.
+    places = {user: {ticket} for user, ticket in before.line.items()}
+    for user, (ticket, _) in before.parked.items():
+        places.setdefault(user, set()).add(ticket)
     for _, user, ticket in events:
-        had = {shown(before.line[user])} if user in before.line else set()
+        had = set(map(shown, places.get(user, ())))
         unsound = user in before.line and before.line[user] >= SOUND_BELOW
         assert ticket in had | given.get(user, set()) or unsound
     # 5: nobody is out of the line without anybody having heard why.
     told = {user for _, user, _ in events}
     for user, ticket in before.line.items():
         if user not in after.line:
-            assert user in told
+            assert user in told or after.parked.get(user, (None,))[0] == shown(ticket)
+        elif user in before.parked and user not in after.parked:
+            # Lined up again elsewhere: of two tickets the lower counts.
+            lower = min(before.parked[user][0], ticket)
+            assert after.line[user] == lower or lower >= SOUND_BELOW or user in lined_up or user in told
         elif after.line[user] != ticket:
             assert ticket >= SOUND_BELOW or user in lined_up or user in told
-    assert len(events) <= len(before.line) + sum(map(len, given.values()))
+    for user, (ticket, _) in before.parked.items():
+        if user not in after.parked:
+            back = user in after.line and (after.line[user] <= ticket or user in lined_up)
+            back = back or (user in after.line and ticket >= SOUND_BELOW)
+            assert back or user in told
+        else:
+            assert after.parked[user][0] == ticket
+    here = len(before.line) + len(before.parked)
+    assert len(events) <= here + sum(map(len, given.values()))
 
 
 def assert_rules(seen: Seen) -> None:
     """What holds of a room's state between any two calls, unless somebody else wrote into it."""
     # 3
     assert not seen.line.keys() & seen.inside.keys()
+    assert not seen.parked.keys() & (seen.line.keys() | seen.inside.keys())
+    assert seen.tickets.keys() == seen.parked.keys()
     # Index in step with the hash.
     assert seen.activity.keys() == seen.inside.keys()
     for user, last in seen.activity.items():

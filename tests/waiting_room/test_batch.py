@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.errors import QueueFailed, QueueUnavailable
-from gateway.waiting_room.batch import Batcher
+from gateway.waiting_room.batch import Batcher, Outcome
 
 
 class Sender:
@@ -230,3 +230,70 @@ async def test_an_observer_hears_of_the_calls_of_those_it_wants_to_hear_of(sende
         with pytest.raises(QueueUnavailable):
             await batcher.submit(9)
     assert watching.told == [("default", "gate", ["a", "b"], 4, False), ("default", "gate", ["b"], 1, True)]
+
+
+async def test_an_outcome_is_told_in_the_same_turn_of_the_loop(sender: Sender) -> None:
+    batcher: Batcher[int, int] = Batcher(sender, patience=10)
+    told: list[object] = []
+    outcomes = [
+        Outcome[int](lambda number=number: told.append((number, outcomes[number].result())))
+        for number in range(3)
+    ]
+    async with batcher.running():
+        for number, outcome in enumerate(outcomes):
+            assert not outcome.done()
+            batcher.submit_to(number, outcome)
+        last = batcher.submit(3)
+        last.add_done_callback(lambda _: told.append("the future"))
+        assert await last == 30
+    # The callback of a future comes a turn later.
+    assert told == [(0, 0), (1, 10), (2, 20), "the future"]
+    assert all(outcome.done() for outcome in outcomes)
+
+
+async def test_an_outcome_of_a_failed_batch_raises_its_error(sender: Sender) -> None:
+    batcher: Batcher[int, int] = Batcher(sender, patience=10)
+    sender.failing = QueueUnavailable("away")
+    outcomes = [Outcome[int](lambda: None) for _ in range(2)]
+    async with batcher.running():
+        for outcome in outcomes:
+            batcher.submit_to(1, outcome)
+        with pytest.raises(QueueUnavailable):
+            await batcher.submit(1)
+    errors = []
+    for outcome in outcomes:
+        with pytest.raises(QueueUnavailable) as caught:
+            outcome.result()
+        errors.append(caught.value)
+    assert errors[0] is not errors[1]
+
+
+async def test_a_cancelled_outcome_is_not_sent_and_not_told(sender: Sender) -> None:
+    sender.free.clear()
+    batcher: Batcher[int, int] = Batcher(sender, patience=10)
+    told: list[int] = []
+    sent, unsent = Outcome[int](lambda: told.append(1)), Outcome[int](lambda: told.append(2))
+    async with batcher.running():
+        batcher.submit_to(1, sent)
+        await sender.called.wait()
+        batcher.submit_to(2, unsent)
+        sent.cancel()
+        unsent.cancel()
+        sender.free.set()
+        assert await batcher.submit(3) == 30
+    assert sender.batches == [[1], [3]]
+    assert told == []
+
+
+async def test_a_caller_that_fails_costs_the_others_nothing(
+    sender: Sender, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    batcher: Batcher[int, int] = Batcher(sender, patience=10)
+    async with batcher.running():
+        batcher.submit_to(1, Outcome[int](fail))
+        assert await batcher.submit(2) == 20
+        assert await batcher.submit(3) == 30
+    assert "a caller failed" in caplog.text

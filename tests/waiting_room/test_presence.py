@@ -31,7 +31,7 @@ def make(
     dead: float = 0.3,
     first: Callable[[], Awaitable[None]] = nothing_first,
 ) -> Presence:
-    return Presence(KEYS, link, SCRIPTS, lambda: ("events", 10, 60_000), first, beat=beat, dead=dead)
+    return Presence(KEYS, link, SCRIPTS, lambda: ("events", 10, 60_000, ""), first, beat=beat, dead=dead)
 
 
 async def counts(redis: Client, expected: dict[str, int]) -> None:

@@ -14,14 +14,16 @@ import pytest
 from redis.asyncio import Redis as Client
 from redis.exceptions import ResponseError
 
-from gateway.errors import QueueUnavailable, RoomNotFound, SettingsError
+from gateway.errors import NewerSchema, QueueUnavailable, RoomNotFound, SettingsError
 from gateway.waiting_room.events import RoomEvent
 from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.room import ConfiguredLimits, Room, RoomPolicy
 from gateway.waiting_room.rooms import Rooms
+from gateway.waiting_room.rules import SCHEMA
 from gateway.waiting_room.state import StateKind
 from tests.support.redis_client import open_redis
 from tests.support.redis_server import StartRedis
+from tests.waiting_room.rooms import make_room
 
 RunRooms = Callable[..., Any]
 
@@ -229,3 +231,50 @@ async def test_the_user_that_the_docs_make_for_the_gateway_may_do_all_it_needs(
         await link.close()
     assert "NOPERM" not in caplog.text
     assert "permissions" not in caplog.text
+
+
+async def test_a_version_does_not_start_on_the_data_of_a_later_one(redis_url: str, redis: Client) -> None:
+    await redis.hset("gw:{vip}:settings", "schema", SCHEMA + 1)
+    rooms = Rooms(Redis(redis_url, 1.0))
+    await rooms.provide({"default": ConfiguredLimits(5, 60), "vip": ConfiguredLimits(5, 60)})
+    with pytest.raises(
+        NewerSchema, match=f"room vip to Redis .schema {SCHEMA + 1}; this version knows {SCHEMA}"
+    ):
+        async with rooms.running():
+            pass
+
+
+@pytest.mark.parametrize("schema", [None, "", "1", "x", SCHEMA])
+async def test_a_version_starts_on_its_own_data_and_on_that_of_earlier_ones(
+    redis: Client, run_rooms: RunRooms, schema: str | int | None
+) -> None:
+    if schema is not None:
+        await redis.hset("gw:{default}:settings", "schema", schema)
+    rooms = await run_rooms({"default": ConfiguredLimits(5, 60)})
+    await rooms["default"].configure_once()
+    assert await redis.hget("gw:{default}:settings", "schema") == str(SCHEMA)
+
+
+async def test_a_version_that_runs_goes_on_beside_a_later_one(redis: Client, run_rooms: RunRooms) -> None:
+    rooms = await run_rooms({"default": ConfiguredLimits(5, 60)})
+    await rooms["default"].configure_once()
+    await redis.hset("gw:{default}:settings", "schema", SCHEMA + 1)
+    await rooms.provide({"default": ConfiguredLimits(6, 60)})
+    await rooms["default"].configure_once()
+    assert (await rooms["default"].lineup("ann")).kind is StateKind.ADMITTED
+    assert await redis.hget("gw:{default}:settings", "schema") == str(SCHEMA + 1)
+
+
+async def test_a_room_of_a_later_version_that_was_found_only_after_the_start_is_left_alone(
+    place: Redis, redis: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    await redis.hset("gw:{default}:settings", "schema", SCHEMA + 1)
+    room = make_room(place)
+    async with room.running():
+        for _ in range(2):
+            with pytest.raises(QueueUnavailable):
+                await room.configure_once()
+        with pytest.raises(QueueUnavailable, match="a later version"):
+            await room.lineup("ann")
+    assert caplog.text.count("Until then every call of this room gets 503") == 1
+    assert await redis.keys("*") == ["gw:{default}:settings"]

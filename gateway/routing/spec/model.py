@@ -21,6 +21,7 @@ from gateway.routing.spec.value_types import (
     ORDER,
     ROOM_NAME,
     TEXT,
+    TIME,
     TIMEOUT,
     ValueType,
 )
@@ -202,6 +203,19 @@ ROOM: Final = Keys(
             "How many users are allowed in at a time; ALLOWED_IN_MAX_CAPACITY if missing.",
         ),
         Key("duration", DURATION, "Length of a session; ALLOWED_IN_DURATION_SECONDS if missing."),
+        Key(
+            "absent",
+            TIME,
+            "How long a waiting user may be out of sight before being parked, 0: for ever; QUEUE_ABSENT_SECONDS if "
+            "missing.",
+        ),
+        Key("hold", TIME, "How long a parked user keeps the ticket; QUEUE_HOLD_SECONDS if missing."),
+        Key(
+            "max_session",
+            TIME,
+            "How long after admission a session ends, however active the user is, 0: never; "
+            "QUEUE_MAX_SESSION_SECONDS if missing.",
+        ),
     ),
 )
 
@@ -315,7 +329,7 @@ FILE: Final = Keys(
         Key("services", MapOf(Texts()), "Instances behind lb:// names: http(s)://host:port."),
         Key("gates", Listed(GATE), "Calls that need a place in a waiting room."),
         Key("access", ACCESS, "Calls that are open without a token."),
-        Key("rooms", MapOf(ROOM, ROOM_NAME.pattern), "Limits of rooms."),
+        Key("rooms", MapOf(ROOM, ROOM_NAME.pattern), "Settings of rooms."),
         Key("cors", CORS, "Browsers of other origins, as Spring's globalcors.", spring="globalcors"),
         Key("discovery", DISCOVERY, "A route for every service that is known.", spring="discovery"),
         Key("filter", FILTER_PROPERTIES, "Spring's properties for all filters of a kind.", spring="filter"),

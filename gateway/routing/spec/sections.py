@@ -13,7 +13,7 @@ from gateway.routing.route import parse_instance
 from gateway.routing.spec.document import Fields, Items, Node, Text, filled, plain, plain_name
 from gateway.routing.spec.issues import Issues, RuleViolation, unknown
 from gateway.routing.spec.model import ACCESS, CORS, GATE, ROOM, Keys
-from gateway.routing.spec.value_types import CAPACITY, DURATION, FLAG, ROOM_NAME, ValueType
+from gateway.routing.spec.value_types import CAPACITY, DURATION, FLAG, ROOM_NAME, TIME, ValueType
 
 T = TypeVar("T")
 
@@ -173,6 +173,9 @@ def read_rooms(node: Node | None, gates: Iterable[Gate], issues: Issues) -> dict
         rooms[name] = RoomLimits(
             _value(fields.get("capacity"), "capacity", CAPACITY, "room", issues),
             _value(fields.get("duration"), "duration", DURATION, "room", issues),
+            _value(fields.get("absent"), "absent", TIME, "room", issues),
+            _value(fields.get("hold"), "hold", TIME, "room", issues),
+            _value(fields.get(plain_name("max_session")), "max_session", TIME, "room", issues),
         )
     return rooms
 

@@ -113,6 +113,15 @@ DURATION: Final[ValueType[float]] = ValueType(
 )
 """In seconds."""
 
+TIME: Final[ValueType[float]] = ValueType(
+    "seconds from 0, or 90s, 4m, 1h",
+    r"(?!0+\.\d+ms$)(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)?",
+    lambda match: float(match[1]) * _SECONDS[match[2]],
+    ("number",),
+    {"minimum": 0, "maximum": 10**9},
+)
+"""In seconds; 0 switches something off."""
+
 ORDER: Final[ValueType[int]] = ValueType(
     "a whole number",
     r"[+-]?\d{1,10}",

@@ -60,7 +60,10 @@ SOUND: dict[str, Any] = {
     "services": {"shop": ["http://127.0.0.1:8101"], "other": "${OTHER:}", "none": None},
     "gates": [{"room": "vip", "calls": ["POST /shop/buy"], "renews": "GET /shop/look"}],
     "access": {"public": ["GET /short", "/shop/open"], "defaults": False},
-    "rooms": {"vip": {"capacity": 10, "duration": "4m"}, "default": {"capacity": "${C:1}", "duration": 0.5}},
+    "rooms": {
+        "vip": {"capacity": 10, "duration": "4m", "absent": "90s", "hold": 0, "max_session": "1h"},
+        "default": {"capacity": "${C:1}", "duration": 0.5},
+    },
     "cors": {
         "cors-configurations": {"[/**]": {"allowedOrigins": "https://a.example"}},
         "add-to-simple-url-handler-mapping": True,

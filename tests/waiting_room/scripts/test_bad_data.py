@@ -12,15 +12,15 @@ from tests.waiting_room.rig import ALLOWED_IN, START, WAITING, Rig
 
 INSTANCE = "i1"
 CALLS: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
-    "configure": (("auto", 60_000), ("watch",)),
+    "configure": (("auto", 60_000, 1), ("watch",)),
     "drain": ((INSTANCE, 10_000), ("instances", "here")),
     "gate": (("ann",), ()),
     "leave": (("LEFT", "both", "ann"), ()),
-    "limits": ((5, 5000, 0, 1), ()),
+    "limits": ((5, 5000, 0, 1, "absent=5000"), ()),
     "lineup": (("back", "ann"), ()),
     "presence": (("arrived", "ann"), ("here",)),
     "status": (("1", "ann"), ()),
-    "sweep": ((60_000, 500, "auto", 60_000), ("watch",)),
+    "sweep": ((500, "auto", 60_000), ("watch",)),
 }
 COMMON = (
     "line",
@@ -34,6 +34,8 @@ COMMON = (
     "tally",
     "since",
     "marks",
+    "parked",
+    "tickets",
 )
 
 
@@ -81,18 +83,22 @@ def test_a_beat_and_a_lock_of_another_type_are_errors(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("script", "args"),
     [
-        ("limits", ("many", "", "", "0")),
-        ("limits", (-1, "", "", "0")),
-        ("limits", ("", 0, "", "0")),
-        ("limits", ("", "nan", "", "0")),
-        ("limits", ("inf", "", "", "0")),
-        ("limits", ("", "", "x", "0")),
-        ("sweep", ("", 0, "auto", 60_000)),
-        ("sweep", (60_000, "some", "auto", 60_000)),
-        ("sweep", (60_000, 500, "sometimes", 60_000)),
-        ("sweep", (60_000, 500, "auto", 0)),
-        ("configure", ("", 60_000)),
-        ("configure", ("on", "long")),
+        ("limits", ("many", "", "", "0", "")),
+        ("limits", (-1, "", "", "0", "")),
+        ("limits", ("", 0, "", "0", "")),
+        ("limits", ("", "nan", "", "0", "")),
+        ("limits", ("inf", "", "", "0", "")),
+        ("limits", ("", "", "x", "0", "")),
+        ("sweep", ("", "auto", 60_000)),
+        ("sweep", ("some", "auto", 60_000)),
+        ("sweep", (500, "sometimes", 60_000)),
+        ("sweep", (500, "auto", 0)),
+        ("configure", ("", 60_000, 1)),
+        ("configure", ("on", "long", 1)),
+        *(
+            ("limits", ("", "", "", "0", rules))
+            for rules in ("x", "absent", "absent=-1", "speed=3", "hold=1 y")
+        ),
         ("drain", (INSTANCE, "never")),
         ("lineup", ("front", "ann")),
         ("leave", ("BORED", "both", "ann")),
@@ -130,7 +136,7 @@ def test_unusable_default_limits_are_an_error_and_nothing_is_written(
 @pytest.mark.parametrize("bad", ["", "many", "-1", "nan", "inf", "1e300"])
 def test_an_unusable_limit_in_redis_is_replaced_by_the_one_given(rig: Rig, script: str, bad: str) -> None:
     rig.client.hset(rig.keys.settings, mapping={"capacity": bad, "duration_ms": bad})
-    summary = call(rig, script, *(("", "", "", "0") if script == "limits" else ())).summary
+    summary = call(rig, script, *(("", "", "", "0", "") if script == "limits" else ())).summary
     assert (summary.capacity, summary.duration) == (2, 10.0)
     assert rig.client.hmget(rig.keys.settings, "capacity", "duration_ms") == ["2", "10000"]
 
@@ -139,7 +145,7 @@ def test_an_unusable_limit_in_redis_is_replaced_by_the_one_given(rig: Rig, scrip
 def test_half_a_slot_is_none(rig: Rig, script: str) -> None:
     rig.client.hset(rig.keys.settings, mapping={"capacity": "1.5", "duration_ms": "10000.7"})
     rig.client.zadd(rig.keys.line, {"ann": 1, "bob": 2, "cid": 3})
-    call(rig, script, *(("", "", "", "0") if script == "limits" else ()))
+    call(rig, script, *(("", "", "", "0", "") if script == "limits" else ()))
     if script in {"configure"}:
         assert rig.client.hget(rig.keys.settings, "capacity") == "2"
     else:

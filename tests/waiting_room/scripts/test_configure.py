@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import redis
 
 from tests.waiting_room.rig import Rig
 
@@ -47,3 +48,49 @@ def test_every_script_uses_the_limits_in_redis_not_those_it_was_given(rig: Rig) 
     rig.lineup("ann", "bob")
     assert rig.waiting() == ["bob"]
     assert rig.status("ann")[0][4] == 10_000
+
+
+def rules(rig: Rig) -> tuple[str | None, ...]:
+    return tuple(rig.client.hmget(rig.keys.settings, "rules", "declared_rules", "operator_rules"))
+
+
+def test_settings_are_written_and_other_ones_replace_them(rig: Rig) -> None:
+    rig.rules = "absent=5000"
+    rig.configure(2, 10_000)
+    assert rules(rig) == ("absent=5000", "absent=5000", None)
+    rig.rules = "hold=0"
+    rig.configure(2, 10_000)
+    assert rules(rig) == ("hold=0", "hold=0", None)
+
+
+def test_an_operators_settings_stand_when_instances_start(rig: Rig) -> None:
+    rig.rules = "absent=5000 hold=7000"
+    rig.configure(2, 10_000)
+    rig.limits(rules="hold=1 absent=9000")
+    rig.limits(rules="hold=")
+    assert rules(rig) == ("absent=9000 hold=7000", "absent=5000 hold=7000", "absent=9000")
+    rig.rules = ""
+    rig.configure(2, 10_000)
+    assert rules(rig) == ("absent=9000", "", "absent=9000")
+    rig.limits(lift=True)
+    assert rules(rig) == ("", "", "")
+
+
+def test_what_an_earlier_version_wrote_is_taken_over_with_the_first_call(rig: Rig) -> None:
+    rig.client.hset(rig.keys.settings, mapping={"capacity": 1, "duration_ms": 9_000, "declared_capacity": 1})
+    rig.client.zadd(rig.keys.line, {"ann": 4})
+    rig.client.zadd(rig.keys.absent, {"ann": rig.now})
+    rig.rules = "absent=5000"
+    rig.status("bob")
+    assert rules(rig) == ("absent=5000", None, None)
+    assert rig.client.hget(rig.keys.settings, "schema") == "2"
+    rig.configure(1, 9_000)
+    assert rules(rig) == ("absent=5000", "absent=5000", None)
+
+
+@pytest.mark.parametrize("text", ["absent", "absent=soon", "absent=-1", "speed=5", "hold=1 and more"])
+def test_unusable_settings_of_an_instance_are_an_error(rig: Rig, text: str) -> None:
+    rig.rules = text
+    with pytest.raises(redis.ResponseError, match="BAD_ARGUMENT default_rules"):
+        rig.configure(2, 10_000)
+    assert not rig.client.exists(rig.keys.settings)

@@ -12,6 +12,7 @@ import pytest
 from gateway.waiting_room.batch import MAX_BATCH
 from gateway.waiting_room.events import _KINDS, Reason
 from gateway.waiting_room.keys import RoomKeys
+from gateway.waiting_room.rules import DEFAULTS, RULE_NAMES, SCHEMA
 from gateway.waiting_room.scripts import NAMES
 from gateway.waiting_room.state import Left, StateKind, Summary
 
@@ -202,6 +203,7 @@ def test_the_summary_has_pythons_order() -> None:
         "more": "more and 1 or 0",
         "ages": "ages()",
         "following": "followed()",
+        "parked": "parked_count",
     }
     totals = set(re.findall(r"(\w+) = 0", code_of(read("includes/room"))))
     assert values == [
@@ -214,6 +216,16 @@ def test_python_knows_every_event() -> None:
     (stated,) = re.findall(r"event is ([\w, ]+) or (\w+);", read("includes/room"))
     events = {*stated[0].split(", "), stated[1]}
     assert events == set(_KINDS) == {"ADMITTED", *get_args(Reason)}
+
+
+def test_python_knows_the_schema_and_the_settings() -> None:
+    room, rules = read("includes/room"), read("includes/rules")
+    assert f"local SCHEMA = {SCHEMA}\n" in room
+    described = re.findall(r"^--   (\w+)  +", room, re.MULTILINE)
+    assert tuple(described) == RULE_NAMES
+    assert set(re.findall(r"(\w+) = '", rules[rules.index("ALLOWED") :].split("}")[0])) == set(RULE_NAMES)
+    texts = {name: f"{round(getattr(DEFAULTS, name) * 1000):,}" for name in RULE_NAMES}
+    assert all(f"{value} unless given" in room for value in texts.values())
 
 
 def test_python_sends_no_more_at_once_than_a_call_may_do() -> None:

@@ -60,7 +60,8 @@ def test_one_step_removes_256_and_admits_256_and_says_that_there_is_more(rig: Ri
     assert [user for _, user, _ in rig.events()] == [f"w{n:04}" for n in range(1000)]
 
 
-def test_removals_by_expiry_and_absence_share_the_256_of_a_step(rig: Rig) -> None:
+@pytest.mark.parametrize("hold", [0, 60_000])
+def test_removals_by_expiry_and_absence_share_the_256_of_a_step(rig: Rig, hold: int) -> None:
     users = [f"w{n:04}" for n in range(300)]
     queue(rig)
     for at in (0, 150):
@@ -71,11 +72,14 @@ def test_removals_by_expiry_and_absence_share_the_256_of_a_step(rig: Rig) -> Non
     rig.advance(1_000)
     steps = []
     while not steps or steps[-1].more:
-        steps.append(rig.sweep())
-    assert [(step.expired, step.evicted) for step in steps] == [(200, 56), (0, 244)]
+        steps.append(rig.sweep(hold=hold))
+    assert [(step.expired, step.evicted + step.parkings) for step in steps] == [(200, 56), (0, 244)]
 
 
-def test_absent_users_lose_their_place_to_the_millisecond_and_their_streams_hear_why(rig: Rig) -> None:
+def test_without_hold_absent_users_are_removed_to_the_millisecond_and_their_streams_hear_why(
+    rig: Rig,
+) -> None:
+    rig.set_rules(hold=0)
     queue(rig, "ann", "bob")
     keep_sweeping(rig, 58)
     rig.status("bob")
@@ -141,15 +145,15 @@ def test_a_user_whom_this_gateway_never_saw_is_not_evicted(rig: Rig) -> None:
     assert rig.status("old", sighting=False)[0][:3] == [WAITING, 5, 1]
 
 
-@pytest.mark.parametrize(("silence", "evicted"), [(5_000, 1), (5_001, 0)])
+@pytest.mark.parametrize(("silence", "parked"), [(5_000, 1), (5_001, 0)])
 def test_after_more_than_five_seconds_without_a_sweep_the_clock_starts_anew_for_all(
-    rig: Rig, silence: int, evicted: int
+    rig: Rig, silence: int, parked: int
 ) -> None:
     queue(rig, "ann")
     keep_sweeping(rig, 55)
     rig.advance(silence)
-    assert rig.sweep().evicted == evicted
-    if not evicted:
+    assert rig.sweep().parkings == parked
+    if not parked:
         keep_sweeping(rig, 59)
         assert rig.waiting() == ["ann"]
         keep_sweeping(rig, 1)

@@ -1,0 +1,120 @@
+"""What a change of the rules costs: the scripts' time in Redis, beside that of an earlier version's scripts.
+
+Keys and arguments are put in the order that the head of each script states, so that both versions can be called.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import statistics
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gateways import redis_server
+from benchmarks.options import Options
+from benchmarks.processes import Cores, Unavailable
+from benchmarks.report import Table
+from benchmarks.scale import DURATION_MS, INSIDE, SHORT, Line
+from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
+
+AT_MOST = 1.15
+_OWN = Path(__file__).parents[1] / "lua_scripts"
+_KEYS = RoomKeys("", DEFAULT_ROOM)
+_INCLUDE = re.compile(r"^--- @include (\w+)$", re.MULTILINE)
+_STATED = re.compile(r"^-- (KEYS|ARGV)\[(\d+)(…?)\] +(\w+)", re.MULTILINE)
+_VALUES: dict[str, Any] = {
+    "channel": "bench",
+    "default_capacity": INSIDE,
+    "default_duration": DURATION_MS,
+    "default_rules": "",
+    "relineup": "back",
+    "sighting": "1",
+    "absent_ms": 3_600_000,
+    "scan": 0,
+    "follow": "off",
+    "follow_ms": 60_000,
+}
+"""Arguments by the name that a script's head gives them."""
+
+
+class Version:
+    """The scripts of one version."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def text(self, name: str) -> str:
+        """The script as Redis gets it."""
+        return _INCLUDE.sub(lambda found: self._read(f"includes/{found[1]}"), self._read(name))
+
+    def call(self, name: str) -> tuple[list[str], list[Any]]:
+        """Keys, and arguments up to the users."""
+        heads = self._read("includes/room") + self._read(name)
+        stated = [(kind, int(at), what) for kind, at, users, what in _STATED.findall(heads) if not users]
+        keys = [getattr(_KEYS, what) for kind, _, what in sorted(stated) if kind == "KEYS"]
+        arguments = [_VALUES[what] for kind, _, what in sorted(stated) if kind == "ARGV"]
+        return keys, arguments
+
+    def _read(self, name: str) -> str:
+        return (self._folder / f"{name}.lua").read_text(encoding="utf-8")
+
+
+class VersionLine(Line):
+    """A line that is served by one version's scripts."""
+
+    def __init__(self, *args: Any, version: Version) -> None:
+        super().__init__(*args)
+        self._version = version
+        self._hashes: dict[str, str] = {}
+
+    def call(self, what: str, count: int) -> None:
+        """One call of a script."""
+        if what not in self._hashes:
+            self._hashes[what] = self.client.script_load(self._version.text(what))
+        keys, arguments = self._version.call(what)
+        people = [] if what == "sweep" else self.people(what, count)
+        self.client.evalsha(self._hashes[what], len(keys), *keys, *arguments, *people)
+
+
+def run(options: Options) -> list[Table]:
+    """Both versions side by side, in turn."""
+    if options.against is None:
+        raise Unavailable("--against names no folder with an earlier version's lua_scripts")
+    with _line(Version(options.against)) as earlier, _line(Version(_OWN)) as now:
+        cells, notes = [], []
+        for what, count, calls in (
+            ("lineup", 1, 200),
+            ("lineup", 256, 5),
+            ("status", 1, 200),
+            ("status", 256, 5),
+            ("gate", 1, 200),
+            ("gate", 256, 5),
+            ("sweep", 0, 100),
+        ):
+            pairs = [
+                (earlier.measure(what, count, calls).script, now.measure(what, count, calls).script)
+                for _ in range(20 * options.rounds + 1)
+            ][1:]
+            # Other processes only add time, and to either version: the fastest quarter of the rounds says most.
+            before, after = (statistics.quantiles(one, n=4)[0] for one in zip(*pairs, strict=True))
+            ratio = after / before
+            cells.append([what, count, round(before, 1), round(after, 1), round(ratio, 3)])
+            if what != "sweep":
+                verdict = "met" if ratio <= AT_MOST else "missed"
+                notes.append(f"target: {what} of {count} ≤ {AT_MOST:g} ×: {ratio:.3f}, {verdict}")
+        columns = ("", "users a call", "earlier, µs", "now, µs", "ratio")
+        return [Table(f"scripts: {SHORT:,} waiting, every new setting off", columns, cells, notes)]
+
+
+@contextlib.contextmanager
+def _line(version: Version) -> Iterator[VersionLine]:
+    with (
+        tempfile.TemporaryDirectory(prefix="gw-bench-") as folder,
+        redis_server(Path(folder), Cores.split().server) as client,
+    ):
+        line = VersionLine(client, SHORT, version=version)
+        line.fill()
+        yield line

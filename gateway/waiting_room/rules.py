@@ -1,0 +1,64 @@
+"""The settings of a room beside capacity and duration, and the text in which the Lua scripts get them.
+
+A text names only what differs from the built-in defaults, as ``absent=30000 hold=0``. ``includes/room.lua`` has the
+same names and defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Final
+
+SCHEMA: Final = 2
+"""The form in which a room's keys are; ``includes/room.lua`` has the same number."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRules:
+    """How a room treats its users. Times are in seconds.
+
+    ``absent``: a waiting user who was not seen for so long is parked; 0: never. ``hold``: a parked user keeps the
+    ticket for so long; 0: absent users are removed at once. ``max_session``: a session ends so long after admission,
+    however active the user is; 0: never.
+    """
+
+    absent: float = 60.0
+    hold: float = 1800.0
+    max_session: float = 0.0
+
+    def as_text(self) -> str:
+        """The text for the scripts."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return change_text(
+            {name: value for name, value in values.items() if value != getattr(DEFAULTS, name)}
+        )
+
+
+DEFAULTS: Final = RoomRules()
+"""The built-in values."""
+
+RULE_NAMES: Final = tuple(one.name for one in fields(RoomRules))
+
+
+def change_text(changes: Mapping[str, float | None]) -> str:
+    """Settings to change, as text; None lifts what an operator has set."""
+    parts = (f"{name}={_value(value)}" for name, value in sorted(changes.items()))
+    return " ".join(parts)
+
+
+def parse_rules(text: str) -> dict[str, float]:
+    """The settings of a text, by name. Ignores what is unknown or unusable, as the scripts do."""
+    found = {}
+    for part in text.split():
+        name, _, value = part.partition("=")
+        if name in RULE_NAMES and value.isascii() and value.isdecimal():
+            found[name] = int(value) / 1000
+    return found
+
+
+def _value(seconds: float | None) -> str:
+    """Whole milliseconds. A time above 0 is at least one, because 0 has a meaning of its own."""
+    if seconds is None:
+        return ""
+    return str(max(1, round(seconds * 1000)) if seconds > 0 else 0)

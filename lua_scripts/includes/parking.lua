@@ -1,0 +1,49 @@
+-- Parked users: in line, but absent. They keep their tickets, and are in none of the keys that older systems know. Needs
+-- clock, room, tickets and place.
+--
+-- An older system, or an instance of an earlier version, may line a parked user up again, or admit that user. Then the
+-- user is in two keys until a call or the sweep finds it: a session wins over both, and of two tickets the lower counts.
+
+-- Takes a ticket out of the keys of parked users. Returns it as a number; nil if the user is not parked, or if the
+-- ticket is unusable.
+local function unpark(user)
+  if parked_count == 0 or redis.call('ZREM', parked, user) == 0 then
+    return nil
+  end
+  parked_count = parked_count - 1
+  local ticket = number_within(redis.call('ZSCORE', tickets, user), 0, EXACT)
+  redis.call('ZREM', tickets, user)
+  return ticket
+end
+
+-- Parks a user who has just been taken out of the line. ticket: as text.
+local function park(user, ticket)
+  write('ZADD', parked, now, user)
+  write('ZADD', tickets, ticket, user)
+  parked_count = parked_count + 1
+  done.parkings = done.parkings + 1
+end
+
+-- A parked user is seen, and is back in line with the same ticket. Returns whether the user was parked; if so, the
+-- caller calls promote, since it may be the user's turn. A ticket that is unusable is replaced by one at the end.
+local function come_back(user)
+  local before = parked_count
+  local ticket = unpark(user)
+  if parked_count == before then
+    return false
+  end
+  local place = redis.call('ZSCORE', line, user)
+  if not ticket then
+    ticket = place and tonumber(place) or highest_ticket() + 1
+    write('SET', counter, as_ticket(math.max(ticket, highest_ticket())))
+  end
+  if place then
+    ticket = math.min(ticket, tonumber(place))
+  else
+    waiting = waiting + 1
+  end
+  write('ZADD', line, as_ticket(ticket), user)
+  sighted(user)
+  done.returns = done.returns + 1
+  return true
+end

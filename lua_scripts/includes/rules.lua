@@ -1,0 +1,56 @@
+-- The settings beside capacity and duration: what instances are configured with, and what operators set. Needs room.
+--
+-- The hash settings holds three texts, each as rules_of reads it: declared_rules (what the last instance was configured
+-- with), operator_rules (operators' values, which win), and rules (what is in force, made of both).
+
+-- The allowed values, as patterns.
+local ALLOWED = { absent = '^%d+$', hold = '^%d+$', max_session = '^%d+$' }
+
+-- Whether a text of settings has only known names and allowed values. A value may be empty.
+local function sound_rules(text)
+  local rest = string.gsub(text, '([%w_]+)=(%S*) ?', function(name, value)
+    return ALLOWED[name] and #value <= 16 and (value == '' or string.find(value, ALLOWED[name])) and '' or nil
+  end)
+  return rest == ''
+end
+
+-- Settings by name as text, in a fixed order.
+local function rules_text(values)
+  local parts = {}
+  for name, value in pairs(values) do
+    parts[#parts + 1] = name .. '=' .. value
+  end
+  table.sort(parts)
+  return table.concat(parts, ' ')
+end
+
+-- Puts in force what instances declared and what operators set.
+local function merge_rules(declared, operators)
+  local values = rules_of(declared)
+  for name, value in pairs(rules_of(operators)) do
+    values[name] = value
+  end
+  write_rules(rules_text(values))
+end
+
+-- An instance is configured with these settings. Like a limit, they are written only if they differ from what the last
+-- instance was configured with.
+local function declare_rules()
+  local stored = redis.call('HMGET', settings, 'declared_rules', 'operator_rules')
+  if stored[1] ~= default_rules or not stored_limits[5] then
+    write('HSET', settings, 'declared_rules', default_rules)
+    merge_rules(default_rules, stored[2] or '')
+  end
+end
+
+-- An operator changes settings. lift: first drops what operators have set.
+local function change_rules(text, lift)
+  local stored = redis.call('HMGET', settings, 'declared_rules', 'operator_rules')
+  local operators = rules_of(not lift and stored[2] or '')
+  for name, value in string.gmatch(text, '([%w_]+)=(%S*)') do
+    operators[name] = value ~= '' and value or nil
+  end
+  local changed = rules_text(operators)
+  write('HSET', settings, 'operator_rules', changed)
+  merge_rules(stored[1] or default_rules, changed)
+end

@@ -1,0 +1,46 @@
+-- drain: one bounded step of cleaning up after a dead instance. Its users were last seen at its last beat, unless there
+-- is a later sighting.
+--
+-- KEYS     those of a room, see includes/room.lua
+-- KEYS[12] instances  zset, see beat.lua
+-- KEYS[13] there      set: users with an open stream at the dead instance
+-- ARGV[4]  dead       the instance's id
+-- ARGV[5]  dead_ms    as in beat.lua; an instance that is alive again is left alone
+--
+-- Returns  {summary, users left 0/1}; 1: call again at once
+-- Publishes nothing.
+--
+--- @include clock
+--- @include room
+--- @include place
+--- @include presence
+--- @include summary
+local instances, there = KEYS[12], KEYS[13]
+local dead, dead_ms = ARGV[4], tonumber(ARGV[5])
+
+do
+  local wrong = wrong_type({ { instances, 'zset' }, { there, 'set' } })
+  if wrong then
+    return wrong
+  end
+  if not dead_ms then
+    return bad_argument('dead_ms')
+  end
+end
+
+local last = tonumber(redis.call('ZSCORE', instances, dead) or nil)
+if not last or last > now - dead_ms then
+  return { summary(false), 0 }
+end
+-- Marked as being drained, so that an instance that comes back now learns that it has to report its users again.
+local seen_ms = math.abs(last)
+write('ZADD', instances, -seen_ms, dead)
+local users = redis.call('SPOP', there, MOST)
+for _, user in ipairs(users) do
+  one_instance_less(user, math.min(seen_ms, now))
+end
+local finished = redis.call('EXISTS', there) == 0
+if finished then
+  redis.call('ZREM', instances, dead)
+end
+return { summary(false), finished and 0 or 1 }

@@ -1,0 +1,41 @@
+-- Places in line. Needs clock, room. Only this file computes the position of a user.
+
+-- 1 is next; nil if not in line.
+local function position_of(user)
+  local rank = redis.call('ZRANK', line, user)
+  return rank and rank + 1
+end
+
+-- Records that a user in line has been seen now. Users with an open stream are recorded, too: if their instance turns
+-- out to be dead, this is the only record of how long they have been absent.
+local function sighted(user)
+  write('ZADD', absent, now, user)
+end
+
+-- If the user is in line, records that the user was seen at seen_ms; a later sighting stands.
+local function seen_in_line(user, seen_ms)
+  if redis.call('ZSCORE', line, user) then
+    write('ZADD', absent, 'GT', seen_ms, user)
+  end
+end
+
+-- Codes of a caller's state; waiting_room/room.py has the same names.
+local NONE, WAITING, ALLOWED_IN, ADMITTED, FULL = 0, 1, 2, 3, 4
+
+-- One user's answer: {code, ticket, position, waiting in all, milliseconds left of the session}
+local function answer_waiting(ticket, position)
+  return { WAITING, tonumber(ticket), position, waiting, 0 }
+end
+
+local function answer_inside(code, left)
+  return { code, 0, 0, waiting, math.ceil(left) }
+end
+
+-- Redis has no memory for one more user.
+local function answer_full()
+  return { FULL, 0, 0, waiting, 0 }
+end
+
+local function answer_none()
+  return { NONE, 0, 0, waiting, 0 }
+end

@@ -1,0 +1,103 @@
+-- Only this file admits users from the head of the line. Needs clock, room and session.
+
+local admissions_left = MOST
+
+-- head: {user, ticket, …} by ticket. Records how long each user has waited. The wait is counted from half a second (the
+-- middle between two sweeps) after the last mark at which the ticket had not been given yet. It is unknown before the
+-- first sweep.
+local function note_waits(head)
+  local first, last = head[2], head[#head]
+  local past = redis.call('ZREVRANGEBYSCORE', marks, '(' .. first, '-inf', 'LIMIT', 0, 1)
+  local ahead = redis.call('ZRANGEBYSCORE', marks, first, '(' .. last, 'WITHSCORES', 'LIMIT', 0, MOST)
+  local began, at = tonumber(past[1]), 1
+  if not (began or ahead[1]) then
+    return
+  end
+  for place = 2, #head, 2 do
+    while ahead[at] and tonumber(ahead[at + 1]) < tonumber(head[place]) do
+      began, at = tonumber(ahead[at]), at + 2
+    end
+    if began then
+      waits[#waits + 1] = math.max(0, now - began - 500)
+    end
+  end
+end
+
+-- Whether a slot may become free now. While an older system is followed, a slot must not stay free while users wait:
+-- that system admits new users past the line.
+local function may_free()
+  return not following or waiting == 0 or (not paused and next_can_be_told())
+end
+
+-- While an older system is followed, promotion stops before the first user who has no open stream at any gateway,
+-- because the gateways can't notify that user.
+local function keep_those_who_can_be_told(head)
+  local users = {}
+  for at = 1, #head, 2 do
+    users[#users + 1] = head[at]
+  end
+  for at, instances in ipairs(redis.call('HMGET', streams, unpack(users))) do
+    if not instances then
+      return { unpack(head, 1, 2 * (at - 1)) }
+    end
+  end
+  return head
+end
+
+-- Fills free slots from the head of the line, by ticket, and publishes the admissions in the same call. Each user is
+-- written as allowed in before being removed from the line. If the script breaks off in between, the user is in both
+-- keys, which means allowed in.
+local function promote()
+  while not paused and capacity > held and waiting > 0 and admissions_left > 0 do
+    local count = math.min(capacity - held, waiting, admissions_left)
+    local head = redis.call('ZRANGE', line, 0, count - 1, 'WITHSCORES')
+    if following then
+      head = keep_those_who_can_be_told(head)
+      if #head == 0 then
+        return
+      end
+    end
+    local users, people, sessions, index = {}, {}, {}, {}
+    local inside_already = {}
+    local second = string.format('%.0f', math.floor(now / 1000))
+    for at = 1, #head, 2 do
+      users[#users + 1] = head[at]
+    end
+    local stored = redis.call('HMGET', inside, unpack(users))
+    note_waits(head)
+    for at, user in ipairs(users) do
+      local left = stored[at] and session_left(user)
+      local person = { user, as_ticket(head[2 * at]) }
+      if left and left > 0 then
+        inside_already[#inside_already + 1] = { person, left }
+      else
+        people[#people + 1] = person
+        sessions[#sessions + 1] = user
+        sessions[#sessions + 1] = second
+        index[#index + 1] = now
+        index[#index + 1] = user
+        if left then
+          note_stay(redis.call('ZSCORE', since, user), now + left)
+          done.expired = done.expired + 1
+        else
+          held = held + 1
+        end
+      end
+    end
+    if #sessions > 0 then
+      write('HSET', inside, unpack(sessions))
+      write('ZADD', activity, unpack(index))
+      write('ZADD', since, unpack(index))
+    end
+    redis.call('ZREM', line, unpack(users))
+    redis.call('ZREM', absent, unpack(users))
+    waiting = waiting - #users
+    admissions_left = admissions_left - #users
+    done.admitted = done.admitted + #sessions / 2
+    done.promoted = done.promoted + #users
+    tell('ADMITTED', people)
+    for _, one in ipairs(inside_already) do
+      tell('ADMITTED', { one[1] }, one[2])
+    end
+  end
+end

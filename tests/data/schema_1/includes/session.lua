@@ -1,0 +1,101 @@
+-- Sessions: which users are allowed in, and since when. Needs clock and room.
+
+-- The user's last activity in milliseconds, the later of hash and index; nil if the user is not in the hash.
+-- The hash decides whether a user is allowed in. Older systems write only the hash, in whole seconds, so the hash wins
+-- where it is newer than the index. A time in the future (from a clock that was ahead) becomes now, and so does an
+-- unusable time. Both keys are then corrected.
+local function last_activity(user, second, indexed)
+  if not second then
+    return nil
+  end
+  local by_hash, by_index = number_within(second, 0, math.huge), number_within(indexed, 0, math.huge)
+  local last
+  if by_index and math.floor(by_index / 1000) >= math.floor(by_hash or 0) then
+    last = by_index
+  else
+    last = by_hash and by_hash * 1000
+  end
+  if last and last <= now and by_hash then
+    return last
+  end
+  last = math.min(last or now, now)
+  write('HSET', inside, user, string.format('%.0f', math.floor(last / 1000)))
+  write('ZADD', activity, last, user)
+  return last
+end
+
+-- Milliseconds left of a session by its last activity; 0 or less: it has expired. While an older system is followed, a
+-- session lasts until that system's sweep ends it. Only a session given up here (last activity 0, see hand_over) ends
+-- earlier.
+local function remaining(last)
+  local left = duration - (now - last)
+  if following and left <= 0 and last > 0 then
+    return 1
+  end
+  return left
+end
+
+-- Milliseconds left of the user's session (0 or less: expired, but not swept yet); nil if the user is not allowed in.
+local function session_left(user)
+  local second = redis.call('HGET', inside, user)
+  if not second then
+    return nil
+  end
+  return remaining(last_activity(user, second, redis.call('ZSCORE', activity, user)))
+end
+
+-- Records the length of a session that is over. began: nil or unusable if not known; then nothing is recorded.
+local function note_stay(began, ended)
+  began = began and number_within(began, 0, ended)
+  if began then
+    stays[#stays + 1] = ended - began
+  end
+end
+
+local function begin_session(user)
+  write('HSET', inside, user, string.format('%.0f', math.floor(now / 1000)))
+  write('ZADD', activity, now, user)
+  write('ZADD', since, now, user)
+  held = held + 1
+  done.admitted = done.admitted + 1
+end
+
+-- left: milliseconds that were left of the session. An expired session ended when it expired, not when that was found.
+local function end_session(user, left)
+  note_stay(redis.call('ZSCORE', since, user), now + math.min(left, 0))
+  redis.call('HDEL', inside, user)
+  redis.call('ZREM', since, user)
+  redis.call('ZREM', activity, user)
+  held = held - 1
+end
+
+-- The user gives up the slot, but it stays taken until the older system's sweep finds it expired and gives it to the
+-- next user in line, whom only that system can notify. If the slot were free, that system would give it to a new user.
+local function hand_over(user, left)
+  note_stay(redis.call('ZSCORE', since, user), now + math.min(left, 0))
+  write('HSET', inside, user, '0')
+  redis.call('ZREM', since, user)
+  redis.call('ZREM', activity, user)
+end
+
+-- Removes a user from the line. Returns the ticket as text, or nil if the user was not in it.
+local function leave_line(user)
+  local score = redis.call('ZSCORE', line, user)
+  if not score then
+    return nil
+  end
+  redis.call('ZREM', line, user)
+  redis.call('ZREM', absent, user)
+  waiting = waiting - 1
+  return as_ticket(score)
+end
+
+-- A user in both line and hash is allowed in: removes the line entry and notifies the user's streams.
+-- left: milliseconds left of the session.
+local function settle(user, left)
+  local ticket = leave_line(user)
+  if ticket then
+    done.promoted = done.promoted + 1
+    tell('ADMITTED', { { user, ticket } }, left)
+  end
+end

@@ -1,0 +1,152 @@
+-- The summary, with which every script of a room ends. Needs clock and room.
+
+-- The first line may begin when the room has just been filled and no session is near its end. Then each of these
+-- sessions counts as half an admission: on average, half of it is over when the line is measured.
+local function just_begun()
+  local ended = (number_within(redis.call('HGET', tally, 'admitted'), 0, EXACT) or 0) - held_before
+  return math.max(0, held_before - math.max(0, ended))
+end
+
+-- Measures the pace of the line, as two ratios:
+-- admissions from the line, per time that slots were held while the line stood;
+-- departures from the line (users who leave, are evicted or move to the back), per time that users waited in it.
+-- All four numbers fade with the length of a session (at least 30 s), so that the ratios follow the room. Nothing is
+-- measured without a line, while paused, with more users allowed in than the capacity, or while an older system is
+-- followed.
+-- beat: measure even if nothing happened (the sweep does so, once a second).
+local function keep_pace(beat)
+  if following then
+    write('HSET', pace, 'at', string.format('%.0f', now))
+    return
+  end
+  local departures = waiting_before + done.lineups - done.promoted - waiting
+  local waited = waiting_before > 0
+  if not ((waiting > 0 and not waited) or (waited and (beat or done.promoted > 0 or departures > 0))) then
+    return
+  end
+  local stored = redis.call('HMGET', pace,
+    'admissions', 'slot_ms', 'departures', 'waited_ms', 'at', 'rate', 'abandon_rate', 'still_ms')
+  local admissions, slot_ms = number_within(stored[1], 0, EXACT), number_within(stored[2], 0, EXACT) or 0
+  local departed = number_within(stored[3], 0, EXACT) or 0
+  local waited_ms = number_within(stored[4], 0, EXACT) or 0
+  local at = number_within(stored[5], 0, now)
+  local still_ms = waited and number_within(stored[8], 0, EXACT) or 0
+  if waited and at and not paused then
+    local fade = math.max(duration, 30000)
+    local keep = math.exp((at - now) / fade)
+    local passed = fade * (1 - keep)
+    still_ms = still_ms + (capacity_before > 0 and now - at or 0)
+    departed, waited_ms = departed * keep, waited_ms * keep + passed * waiting_before
+    if held <= capacity_before then
+      admissions, slot_ms = admissions and admissions * keep, slot_ms * keep + passed * capacity_before
+    end
+  end
+  if admissions then
+    admissions = admissions + done.promoted
+  elseif done.promoted > 0 then
+    admissions = done.promoted + just_begun() / 2
+  end
+  departed = departed + (paused and 0 or departures)
+  local rate, abandon_rate = stored[6], stored[7]
+  -- The rate behind estimates changes only with an admission. Otherwise estimates would rise just because time passes,
+  -- although a slot that has not become free for a while says little about when the next one will.
+  if done.promoted > 0 and slot_ms >= 1 then
+    -- Without the admissions of this call, unless they are the first: right after an admission the rate always looks
+    -- too high.
+    local measured = admissions - done.promoted
+    rate = string.format('%.9g', (measured > 0 and measured or admissions) / slot_ms)
+  end
+  if waited_ms >= 1 and (done.promoted > 0 or departures > 0) then
+    local measured = departed / waited_ms
+    if done.promoted > 0 or measured > (number_within(abandon_rate, 0, EXACT) or 0) then
+      abandon_rate = string.format('%.9g', measured)
+    end
+  end
+  write('HSET', pace,
+    'admissions', admissions and string.format('%.9g', admissions) or '',
+    'slot_ms', string.format('%.9g', slot_ms),
+    'departures', string.format('%.9g', departed),
+    'waited_ms', string.format('%.9g', waited_ms),
+    'at', string.format('%.0f', now),
+    'still_ms', string.format('%.0f', done.promoted > 0 and 0 or still_ms),
+    'rate', rate or '',
+    'abandon_rate', abandon_rate or '')
+end
+
+-- Whether the line of an open room has stood still for so long that the measured rate is no longer valid: for three
+-- times the mean length of a session, and at least one minute.
+local function stands_still(rate, still_ms)
+  return still_ms > math.max(3 / rate, 60000)
+end
+
+-- Admissions from the line per second, and departures per second and waiting user, as of the last admission, as text.
+-- '0': not measured, or too long ago.
+local function rates()
+  local stored = redis.call('HMGET', pace, 'rate', 'abandon_rate', 'still_ms')
+  local rate, abandon_rate = number_within(stored[1], 1e-15, EXACT), number_within(stored[2], 0, EXACT)
+  if not rate or stands_still(rate, number_within(stored[3], 0, EXACT) or 0) then
+    return '0', '0'
+  end
+  return string.format('%.9g', 1000 * capacity * rate), string.format('%.9g', 1000 * (abandon_rate or 0))
+end
+
+-- Milliseconds since admission of five sessions: the oldest, those at a quarter, a half and three quarters, and the
+-- youngest. Empty while no user waits, or if too few sessions are known; 0 if this call did not read them.
+local function ages()
+  if not estimates then
+    return 0
+  end
+  local known = redis.call('ZCARD', since)
+  if waiting == 0 or known < 2 or 2 * known < held then
+    return {}
+  end
+  local found = {}
+  for quarter = 0, 4 do
+    local rank = math.floor(quarter * (known - 1) / 4 + 0.5)
+    local one = redis.call('ZRANGE', since, rank, rank, 'WITHSCORES')
+    found[#found + 1] = math.max(0, now - (number_within(one[2], 0, now) or now))
+  end
+  return found
+end
+
+-- The older system that is followed: {since, last sign (both in ms), which sign, users with an open stream here}; empty
+-- if none is followed.
+local function followed()
+  if not following then
+    return {}
+  end
+  local stored = redis.call('HMGET', settings, 'older_since', 'older_seen', 'older_sign')
+  local began, seen = number_within(stored[1], 0, now) or now, number_within(stored[2], 0, now) or now
+  return { began, seen, stored[3] or '', redis.call('HLEN', streams) }
+end
+
+-- Whether there are free slots that promoting could fill.
+local function slots_for_the_line()
+  return not paused and capacity > held and waiting > 0 and (not following or next_can_be_told())
+end
+
+-- The first element of every reply:
+-- {waiting, allowed in, capacity, duration in ms, paused 0/1, rate, abandon rate, more 0/1, now in ms,
+--  admitted, promoted, expired, evicted, left, removed, lineups, waits, stays: by this call, ages, following}
+-- waits, stays, ages: lists of milliseconds, see includes/room.lua and ages(); following: see followed().
+-- more: there is work left that one call may not do; call the sweep at once.
+local function summary(unfinished)
+  if not (stored_capacity and stored_duration) then
+    write('HSET', settings,
+      'capacity', string.format('%.0f', capacity), 'duration_ms', string.format('%.0f', duration))
+  end
+  for name, count in pairs(done) do
+    -- Never a script's first write: whatever is counted here was written before. A total that is not a number, or is at
+    -- its maximum, starts again.
+    if count > 0 and type(redis.pcall('HINCRBY', tally, name, count)) == 'table' then
+      write('HSET', tally, name, count)
+    end
+  end
+  local more = unfinished or slots_for_the_line()
+  local rate, abandon_rate = rates()
+  return {
+    waiting, held, capacity, duration, paused and 1 or 0, rate, abandon_rate, more and 1 or 0, now,
+    done.admitted, done.promoted, done.expired, done.evicted, done.left, done.removed, done.lineups, waits, stays,
+    ages(), followed(),
+  }
+end

@@ -1,0 +1,24 @@
+-- Gives tickets and repairs unusable ones. Needs room.
+
+-- 2^52, also in the form that Redis reads in a range. From this ticket on, counting is not exact.
+local SOUND_BELOW, UNSOUND = 4503599627370496, '4503599627370496'
+
+-- The number that a new ticket must exceed: the highest of the counter and every ticket in the line, so that a Redis
+-- that lost its last writes gives no ticket twice. Unsound tickets are first replaced by sound ones behind the others,
+-- in their order. Only another system gives unsound tickets, so this is normally one read, but the first call may take
+-- long.
+local function highest_ticket()
+  local top = redis.call('ZREVRANGEBYSCORE', line, '(' .. UNSOUND, '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  local highest = math.floor(math.max(
+    number_within(redis.call('GET', counter), 0, SOUND_BELOW - 1) or 0,
+    number_within(top[2], 0, SOUND_BELOW - 1) or 0
+  ))
+  local unsound = redis.call('ZRANGEBYSCORE', line, UNSOUND, '+inf')
+  if #unsound > 0 then
+    write('SET', counter, as_ticket(highest + #unsound))
+  end
+  for at, user in ipairs(unsound) do
+    write('ZADD', line, as_ticket(highest + at), user)
+  end
+  return highest + #unsound
+end

@@ -1,0 +1,68 @@
+-- leave: each of these users gives up a slot or a place in line, or an operator removes it.
+--
+-- KEYS     those of a room, see includes/room.lua
+-- ARGV[4]  reason  'LEFT' (the user leaves) or 'OPERATOR'
+-- ARGV[5…] pairs   what ('slot', 'line' or 'both') and user id, at most 256 pairs
+--
+-- Returns  {summary, code per pair…}; codes: LEFT_SLOT, LEFT_LINE, NOTHING (the user had neither; an expired
+--          session does not count)
+-- Publishes LEFT or OPERATOR for each user who left the line, ADMITTED for each user promoted.
+--
+--- @include clock
+--- @include room
+--- @include session
+--- @include promote
+--- @include summary
+local reason = ARGV[4]
+local FIRST_PAIR = 5
+local NOTHING, LEFT_SLOT, LEFT_LINE = 0, 1, 2
+local counted = ({ LEFT = 'left', OPERATOR = 'removed' })[reason]
+
+if not counted then
+  return bad_argument('reason')
+end
+if not all_pairs(FIRST_PAIR, { slot = true, line = true, both = true }) then
+  return bad_argument('pairs')
+end
+
+local function free_slot(user, left, count)
+  end_session(user, left)
+  done[count] = done[count] + 1
+  promote()
+end
+
+local function give_up(what, user)
+  local left = session_left(user)
+  if left and left > 0 then
+    settle(user, left)
+    if what == 'line' then
+      return NOTHING
+    end
+    if may_free() then
+      free_slot(user, left, counted)
+    else
+      hand_over(user, left)
+      done[counted] = done[counted] + 1
+    end
+    return LEFT_SLOT
+  end
+  -- The place before the slot: otherwise a user whose session has expired could be promoted into that same slot.
+  local ticket = what ~= 'slot' and leave_line(user)
+  if ticket then
+    done[counted] = done[counted] + 1
+    tell(reason, { { user, ticket } })
+  end
+  if left and may_free() then
+    free_slot(user, left, 'expired')
+  end
+  return ticket and LEFT_LINE or NOTHING
+end
+
+local answers = { false }
+for at = FIRST_PAIR, #ARGV, 2 do
+  answers[#answers + 1] = give_up(ARGV[at], ARGV[at + 1])
+end
+promote()
+keep_pace(false)
+answers[1] = summary(false)
+return answers

@@ -1,0 +1,80 @@
+-- lineup: each of these users lines up, first come first served.
+--
+-- KEYS     those of a room, see includes/room.lua
+-- ARGV[4]  relineup  a user who waits lines up again: 'back': a new ticket at the end; 'keep': the place stays
+-- ARGV[5…] users     user ids, at most 256
+--
+-- Returns  {summary (includes/summary.lua), answer per user (includes/place.lua)…}; codes:
+--          ADMITTED (a slot is free and it is the user's turn), ALLOWED_IN (already; not renewed), WAITING,
+--          FULL (Redis is at maxmemory and the user has no place yet: nothing was changed for this user)
+-- Publishes ADMITTED for each user promoted from the line. A user admitted at once has no ticket and no stream.
+--
+--- @include clock
+--- @include room
+--- @include session
+--- @include promote
+--- @include tickets
+--- @include place
+--- @include summary
+local relineup = ARGV[4]
+local FIRST_USER = 5
+
+if relineup ~= 'back' and relineup ~= 'keep' then
+  return bad_argument('relineup')
+end
+
+-- Tested before the first write. Free slots still go to the line: promoting needs no more memory than it frees.
+local full = out_of_memory()
+promote()
+local ticket = highest_ticket()
+
+local function queue(user, place)
+  ticket = ticket + 1
+  write('SET', counter, as_ticket(ticket))
+  write('ZADD', line, as_ticket(ticket), user)
+  if not place then
+    waiting = waiting + 1
+  end
+  done.lineups = done.lineups + 1
+  sighted(user)
+  return answer_waiting(ticket, waiting)
+end
+
+local function line_up(user)
+  local left = session_left(user)
+  if left and left <= 0 and may_free() then
+    end_session(user, left)
+    done.expired = done.expired + 1
+    promote()
+    left = session_left(user)
+    if left then
+      return answer_inside(ADMITTED, left)
+    end
+  end
+  if left and left > 0 then
+    settle(user, left)
+    return answer_inside(ALLOWED_IN, left)
+  end
+  local place = redis.call('ZSCORE', line, user)
+  if place and relineup == 'keep' then
+    sighted(user)
+    return answer_waiting(as_ticket(place), position_of(user))
+  end
+  if full and not place then
+    return answer_full()
+  end
+  if place or paused or waiting > 0 or held >= capacity or admissions_left == 0 then
+    return queue(user, place)
+  end
+  admissions_left = admissions_left - 1
+  begin_session(user)
+  return answer_inside(ADMITTED, duration)
+end
+
+local answers = { false }
+for at = FIRST_USER, #ARGV do
+  answers[#answers + 1] = line_up(ARGV[at])
+end
+keep_pace(false)
+answers[1] = summary(false)
+return answers

@@ -1,0 +1,206 @@
+-- sweep: one bounded step of a room's regular work. It ends expired sessions, evicts absent users, admits the next
+-- users, and slowly scans the hash for users who are missing from the index.
+--
+-- KEYS     those of a room, see includes/room.lua
+-- KEYS[12] watch      hash: swept_at, anew_since (ms), cursor (of the slow scan)
+-- ARGV[4]  absent_ms  evict users not seen for this many milliseconds; 0: never
+-- ARGV[5]  scan       how many entries of the hash to scan in this step; 0: none
+-- ARGV[6]  follow     whether an older system is followed: 'auto', 'on' or 'off'; see includes/older.lua
+-- ARGV[7]  follow_ms  milliseconds after its last sign for which it counts as running
+--
+-- Returns  {summary}
+-- Publishes ABSENT for each user evicted, ADMITTED for each user promoted.
+--
+-- If no sweep ran for 5 s, users could not be seen during that time: no user is evicted until absent_ms after it. While
+-- an older system is followed, sessions don't end here, no user is evicted, and only users are admitted whom a gateway
+-- can notify.
+--
+--- @include clock
+--- @include room
+--- @include session
+--- @include promote
+--- @include tickets
+--- @include older
+--- @include summary
+local watch = KEYS[12]
+local absent_ms, scan = tonumber(ARGV[4]), tonumber(ARGV[5])
+local follow, follow_ms = ARGV[6], tonumber(ARGV[7])
+-- Marks that are kept: one per second, for nearly three hours of waiting.
+local MARKS = 10000
+
+do
+  local wrong = wrong_type({ { watch, 'hash' } })
+  if wrong then
+    return wrong
+  end
+  if not (absent_ms and scan) then
+    return bad_argument('absent_ms, scan')
+  end
+  if not ({ auto = true, on = true, off = true })[follow] or not limit(follow_ms, 1) then
+    return bad_argument('follow, follow_ms')
+  end
+end
+
+-- The time since when the gateways could have seen every user. anew: no gateway swept until now.
+local function watching_since(anew)
+  local anew_since = number_within(redis.call('HGET', watch, 'anew_since'), 0, now)
+  write('HSET', watch, 'swept_at', string.format('%.0f', now))
+  -- A user may have a stream at the older system, where the gateways can't see it.
+  if not anew and anew_since and not following then
+    return anew_since
+  end
+  write('HSET', watch, 'anew_since', string.format('%.0f', now))
+  return now
+end
+
+-- When another system last wrote a session that the scan found, in milliseconds; 0: none. A session written by a
+-- gateway is in the index as well.
+local written_ms = 0
+
+local function note_writing(second, indexed)
+  local by_hash, by_index = number_within(second, 0, now / 1000), number_within(indexed, 0, math.huge) or -1
+  if by_hash and by_hash > math.floor(by_index / 1000) then
+    written_ms = math.max(written_ms, by_hash * 1000)
+  end
+end
+
+-- Adds the index entries that users of the hash lack, and removes these users from the line.
+local function index_users(users, seconds)
+  local indexed = redis.call('ZMSCORE', activity, unpack(users))
+  local tickets = redis.call('ZMSCORE', line, unpack(users))
+  for at, user in ipairs(users) do
+    note_writing(seconds[at], indexed[at])
+    local last = last_activity(user, seconds[at], indexed[at])
+    if tonumber(indexed[at]) ~= last then
+      write('ZADD', activity, last, user)
+    end
+    local left = remaining(last)
+    if tickets[at] and left > 0 then
+      settle(user, left)
+    end
+  end
+end
+
+local function scan_hash()
+  local cursor = redis.call('HGET', watch, 'cursor') or '0'
+  if #cursor > 15 or not string.match(cursor, '^%d+$') then
+    cursor = '0'
+  end
+  local page = redis.call('HSCAN', inside, cursor, 'COUNT', scan)
+  write('HSET', watch, 'cursor', page[1])
+  local users, seconds = {}, {}
+  for at = 1, #page[2], 2 do
+    users[#users + 1] = page[2][at]
+    seconds[#seconds + 1] = page[2][at + 1]
+    if #users == 1000 then
+      index_users(users, seconds)
+      users, seconds = {}, {}
+    end
+  end
+  if #users > 0 then
+    index_users(users, seconds)
+  end
+end
+
+-- Ends expired sessions. Returns how many index entries it examined, at most MOST.
+local function expire()
+  local users = redis.call('ZRANGEBYSCORE', activity, '-inf', now - duration, 'LIMIT', 0, MOST)
+  if #users == 0 then
+    return 0
+  end
+  local seconds = redis.call('HMGET', inside, unpack(users))
+  local indexed = redis.call('ZMSCORE', activity, unpack(users))
+  local over, ended, orphans = {}, {}, {}
+  for at, user in ipairs(users) do
+    local last = last_activity(user, seconds[at], indexed[at])
+    if not last then
+      orphans[#orphans + 1] = user
+    elseif remaining(last) > 0 then
+      write('ZADD', activity, last, user)
+    else
+      over[#over + 1] = user
+      ended[#ended + 1] = last + duration
+    end
+  end
+  if #orphans > 0 then
+    redis.call('ZREM', activity, unpack(orphans))
+    redis.call('ZREM', since, unpack(orphans))
+  end
+  if #over > 0 then
+    for at, began in ipairs(redis.call('ZMSCORE', since, unpack(over))) do
+      note_stay(began, ended[at])
+    end
+    redis.call('HDEL', inside, unpack(over))
+    redis.call('ZREM', since, unpack(over))
+    redis.call('ZREM', activity, unpack(over))
+    held = held - #over
+    done.expired = done.expired + #over
+  end
+  return #users
+end
+
+-- Evicts at most `most` waiting users who were not seen for too long. Returns how many users it examined.
+local function evict(watching, most)
+  if absent_ms == 0 or now - watching < absent_ms or most <= 0 then
+    return 0
+  end
+  local users = redis.call('ZRANGEBYSCORE', absent, '-inf', now - absent_ms, 'LIMIT', 0, most)
+  if #users == 0 then
+    return 0
+  end
+  local present = redis.call('HMGET', streams, unpack(users))
+  -- A user with a stream is recorded again when it closes; a user who is no longer in line needs no record.
+  redis.call('ZREM', absent, unpack(users))
+  local people = {}
+  for at, user in ipairs(users) do
+    local left = session_left(user)
+    if left and left > 0 then
+      settle(user, left)
+    elseif not present[at] then
+      local ticket = leave_line(user)
+      if ticket then
+        people[#people + 1] = { user, ticket }
+      end
+    end
+  end
+  done.evicted = done.evicted + #people
+  tell('ABSENT', people)
+  return #users
+end
+
+-- Records that no higher ticket has been given so far, and deletes marks that no ticket in line needs. Of two sweeps in
+-- one millisecond the first counts: the tickets between them were given within it.
+local function mark(ticket)
+  local text = string.format('%.0f', ticket)
+  redis.call('ZREMRANGEBYSCORE', marks, text, '+inf')
+  write('ZADD', marks, 'NX', text, string.format('%.0f', now))
+  local head = redis.call('ZRANGE', line, 0, 0, 'WITHSCORES')
+  local oldest = redis.call('ZREVRANGEBYSCORE', marks, '(' .. (head[2] or '+inf'), '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  if oldest[2] then
+    redis.call('ZREMRANGEBYSCORE', marks, '-inf', '(' .. oldest[2])
+  end
+  redis.call('ZREMRANGEBYRANK', marks, 0, -1 - MARKS)
+end
+
+local anew = not swept_lately(watch)
+-- Before the scan, which adds every user to the index.
+local unknown = anew and strangers()
+if scan > 0 then
+  scan_hash()
+end
+judge(follow, follow_ms, anew, unknown, written_ms)
+local watching = watching_since(anew)
+local future = redis.call('ZRANGEBYSCORE', activity, '(' .. string.format('%.0f', now), '+inf', 'LIMIT', 0, MOST)
+for _, user in ipairs(future) do
+  write('ZADD', activity, now, user)
+end
+local looked = 0
+if not following then
+  looked = expire()
+  looked = looked + evict(watching, MOST - looked)
+end
+promote()
+-- After promoting, so that users who are admitted now are published with the ticket that they were last shown.
+mark(highest_ticket())
+keep_pace(true)
+return { summary(looked >= MOST or #future >= MOST) }
