@@ -33,8 +33,8 @@ def add_to(commands: Commands, files: object = None) -> None:
     room = commands.add_parser(
         "room",
         help="look at the rooms of a running gateway, and change them",
-        description="Talks to a running gateway. What changes something needs its MANAGEMENT_TOKEN, which is "
-        "taken from the environment.",
+        description="Talks to a running gateway. What changes something needs an operator's token, which is taken from "
+        "OPERATOR_TOKEN or else from MANAGEMENT_TOKEN in the environment.",
     )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--url", metavar="URL", help="the gateway (http://127.0.0.1 at its management port)")
@@ -109,7 +109,11 @@ def _path(room: str) -> str:
 def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     try:
         settings = Settings.from_env(environ)
-        answer = _ask(options.url or own_url(settings), settings.management_token, *options.call(options))
+        answer = _ask(
+            options.url or own_url(settings),
+            settings.operator_token or settings.management_token,
+            *options.call(options),
+        )
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
@@ -152,7 +156,10 @@ def _ask(
     if urlsplit(url).scheme not in {"http", "https"}:
         raise RoomCallFailed(f"--url {url}: an http:// or https:// address is needed")
     if method != "GET" and token is None:
-        raise RoomCallFailed("set MANAGEMENT_TOKEN to the gateway's own: only then may anything be changed")
+        raise RoomCallFailed(
+            "set OPERATOR_TOKEN to your own token, or MANAGEMENT_TOKEN to the gateway's: only then may anything be "
+            "changed"
+        )
     headers = {"Accept": "application/json", "Accept-Language": "en"}
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
@@ -205,5 +212,7 @@ def _refusal(status: int, body: bytes, token: str | None) -> str:
     fields = error.get("fields") or ()
     lines += [f"  {field.get('field')}={field.get('value')}: {field.get('reason')}" for field in fields]
     if status == 404 and token is not None and error.get("code") not in {"ROOM_NOT_FOUND", "NOT_IN_QUEUE"}:
-        lines.append("  (a gateway started without MANAGEMENT_TOKEN refuses every change so)")
+        lines.append(
+            "  (a gateway started without MANAGEMENT_TOKEN and OPERATORS_FILE refuses every change so)"
+        )
     return "\n".join(lines)

@@ -674,6 +674,29 @@ def test_operators_commands_make_their_call_with_the_token(
     assert "capacity               5" in capsys.readouterr().out
 
 
+def test_an_operators_own_token_goes_before_the_management_token(management: Management) -> None:
+    management.answer = {"success": True, "message": "fine"}
+    environ = {"MANAGEMENT_TOKEN": "t0ken", "OPERATOR_TOKEN": "own"}
+    assert run("room", "pause", "--url", management.url, environ=environ) == 0
+    assert run("room", "pause", "--url", management.url, environ={"OPERATOR_TOKEN": "own"}) == 0
+    assert [token for _, _, token, _ in management.asked] == ["Bearer own"] * 2
+
+
+def test_check_names_the_errors_of_the_file_of_operators(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    routes, operators = tmp_path / "routes.yaml", tmp_path / "operators.yaml"
+    routes.write_text("routes: []")
+    operators.write_text("operators:\n- {name: anna, role: act, sha256: hunter2}")
+    environ = {"OPERATORS_FILE": str(operators)}
+    assert run("check", str(routes), environ=environ) == 1
+    told = capsys.readouterr().out
+    assert f"{operators}:2: the SHA-256 of a token has 64 hexadecimal digits [sha256]" in told
+    assert "hunter2" not in told
+    operators.write_text("operators: []")
+    assert run("check", str(routes), environ=environ) == 0
+
+
 def test_rooms_are_shown_one_after_the_other_or_as_json(
     management: Management, capsys: pytest.CaptureFixture[str]
 ) -> None:
