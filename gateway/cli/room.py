@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -67,9 +68,18 @@ def add_to(commands: Commands, files: object = None) -> None:
     remove.add_argument("user", metavar="USER", help="the user's id, as in the token's sub")
     remove.set_defaults(run=_run, call=_remove)
 
+    audit = kinds.add_parser("audit", parents=[common], help="what operators have changed, the newest first")
+    audit.add_argument(
+        "--limit", type=int, default=100, metavar="N", help="how many changes (100, at most 1000)"
+    )
+    audit.set_defaults(run=_run, call=_audit)
+
     add_verify_to(kinds, files)
 
     for one in (change, pause, resume, remove):
+        one.add_argument("--reason", metavar="TEXT", help="why, for the audit")
+
+    for one in (change, pause, resume, remove, audit):
         one.add_argument("--room", default="default", metavar="ROOM", help="another room than default")
 
 
@@ -95,11 +105,17 @@ def _set(options: argparse.Namespace) -> Call:
 
 
 def _change(options: argparse.Namespace, change: dict[str, Any]) -> Call:
-    return "POST", _path(options.room), change
+    reason = {} if options.reason is None else {"reason": options.reason}
+    return "POST", _path(options.room), change | reason
 
 
 def _remove(options: argparse.Namespace) -> Call:
-    return "DELETE", f"{_path(options.room)}/users?{urlencode({'id': options.user})}", None
+    query = {"id": options.user} | ({} if options.reason is None else {"reason": options.reason})
+    return "DELETE", f"{_path(options.room)}/users?{urlencode(query)}", None
+
+
+def _audit(options: argparse.Namespace) -> Call:
+    return "GET", f"{_path(options.room)}/audit?{urlencode({'limit': options.limit})}", None
 
 
 def _path(room: str) -> str:
@@ -122,18 +138,45 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         return 1
     data = answer.get("data")
     if options.json:
-        print(json.dumps(data, ensure_ascii=False, indent=2))
+        print(escaped(json.dumps(data, ensure_ascii=False, indent=2)))
     elif data is None:
-        print(answer.get("message", "done"))
+        print(escaped(answer.get("message", "done")))
+    elif options.call is _audit:
+        print("\n".join(_change_line(entry) for entry in data) or "no changes")
     else:
         print("\n\n".join(_described(one) for one in (data if isinstance(data, list) else [data])))
     return 0
 
 
+def escaped(text: str) -> str:
+    """The text without characters that a terminal obeys or does not show, such as those that change the direction of
+    the text. They are escaped as in JSON. Line breaks stay."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1].replace("\x7f", "\\u007f")
+        for each in text
+    )
+
+
+def _change_line(entry: dict[str, Any]) -> str:
+    """One change of an operator in one line."""
+    at = datetime.fromtimestamp(entry["at"] / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    parts = [at, entry["by"], entry["act"], entry["setting"], entry.get("user")]
+    if entry["from"] is not None or entry["to"] is not None:
+        parts.append(f"{entry['from'] or '-'} -> {entry['to'] or '-'}")
+    if entry["reason"]:
+        parts.append(f"({entry['reason']})")
+    # A line break in a text would look like another entry.
+    return "  ".join(escaped(str(part)).replace("\n", "\\n") for part in parts if part)
+
+
 def _described(room: dict[str, Any]) -> str:
     """One line per member of the object. All values begin in one column, however long the names are."""
     width = max([_NAME_WIDTH, *map(len, room)])
-    return "\n".join(f"{name:{width}} {_value(value)}" for name, value in room.items())
+    return "\n".join(
+        escaped(f"{name:{width}} {_value(value)}").replace("\n", "\\n") for name, value in room.items()
+    )
 
 
 def _value(value: Any) -> str:
@@ -176,7 +219,7 @@ def _ask(
             reason = f"not within {TIMEOUT_SECONDS:g} s"
         raise RoomCallFailed(f"no answer from {url}: {reason}") from None
     if status is not None:
-        raise RoomCallFailed(_refusal(status, answer, token))
+        raise RoomCallFailed(escaped(_refusal(status, answer, token)))
     return _envelope(answer)
 
 

@@ -658,6 +658,12 @@ CALLS: list[tuple[str, tuple[str, str, Any]]] = [
     ("set --lift", ("POST", "/actuator/rooms/default", {"override": False})),
     ("pause", ("POST", "/actuator/rooms/default", {"paused": True})),
     ("resume --room a/b", ("POST", "/actuator/rooms/a%2Fb", {"paused": False})),
+    (
+        "set --capacity 1 --reason more",
+        ("POST", "/actuator/rooms/default", {"capacity": 1, "reason": "more"}),
+    ),
+    ("pause --reason why", ("POST", "/actuator/rooms/default", {"paused": True, "reason": "why"})),
+    ("remove u --reason 1&2", ("DELETE", "/actuator/rooms/default/users?id=u&reason=1%262", None)),
     ("remove al/ice?&가", ("DELETE", "/actuator/rooms/default/users?id=al%2Fice%3F%26%EA%B0%80", None)),
 ]
 
@@ -672,6 +678,75 @@ def test_operators_commands_make_their_call_with_the_token(
     method, path, sent = call
     assert management.asked == [(method, path, "Bearer t0ken", sent)]
     assert "capacity               5" in capsys.readouterr().out
+
+
+CHANGE = {
+    "at": 1767225600123,
+    "by": "anna",
+    "act": "set",
+    "setting": "capacity",
+    "from": "100",
+    "to": "500",
+    "reason": "more servers",
+}
+REMOVAL = CHANGE | {
+    "act": "remove",
+    "setting": None,
+    "user": "u",
+    "from": "WAITING",
+    "to": "NONE",
+    "reason": None,
+}
+
+
+def test_the_audit_is_a_line_for_each_change_or_json(
+    management: Management, capsys: pytest.CaptureFixture[str]
+) -> None:
+    management.answer = {"success": True, "message": "fine", "data": [CHANGE, REMOVAL]}
+    environ = {"MANAGEMENT_TOKEN": "t"}
+    assert run("room", "audit", "--url", management.url, environ=environ) == 0
+    assert capsys.readouterr().out == (
+        "2026-01-01T00:00:00Z  anna  set  capacity  100 -> 500  (more servers)\n"
+        "2026-01-01T00:00:00Z  anna  remove  u  WAITING -> NONE\n"
+    )
+    assert run("room", "audit", "--room", "vip", "--limit", "7", "--json", "--url", management.url) == 0
+    assert json.loads(capsys.readouterr().out) == [CHANGE, REMOVAL]
+    assert [path for _, path, _, _ in management.asked] == [
+        "/actuator/rooms/default/audit?limit=100",
+        "/actuator/rooms/vip/audit?limit=7",
+    ]
+    management.answer = {"success": True, "message": "fine", "data": []}
+    assert run("room", "audit", "--url", management.url) == 0
+    assert capsys.readouterr().out == "no changes\n"
+
+
+HOSTILE = "\x1b[2J\u202e\x9b\n\x7f"
+
+
+def test_what_a_terminal_would_obey_is_shown_escaped(
+    management: Management, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = r"\u001b[2J\u202e\u009b\n\u007f"
+    management.answer = {"success": True, "data": [CHANGE | {"reason": HOSTILE, "by": HOSTILE}]}
+    assert run("room", "audit", "--url", management.url) == 0
+    out = capsys.readouterr().out
+    assert out.count(shown) == 2
+    assert out.count("\n") == 1
+    assert run("room", "audit", "--json", "--url", management.url) == 0
+    out = capsys.readouterr().out
+    assert shown in out
+    assert json.loads(out)[0]["reason"] == HOSTILE
+    management.answer = {"success": True, "data": [{"room": HOSTILE}]}
+    assert run("room", "show", "--url", management.url) == 0
+    out = capsys.readouterr().out
+    assert shown in out
+    assert out.count("\n") == 1
+    management.answer = {"success": True, "message": HOSTILE}
+    assert run("room", "pause", "--url", management.url, environ={"MANAGEMENT_TOKEN": "t"}) == 0
+    management.status, management.answer = 400, {"error": {"code": "X", "message": HOSTILE}}
+    assert run("room", "show", "--url", management.url) == 1
+    captured = capsys.readouterr()
+    assert not {"\x1b", "\u202e", "\x9b", "\x7f"} & set(captured.out + captured.err)
 
 
 def test_an_operators_own_token_goes_before_the_management_token(management: Management) -> None:
