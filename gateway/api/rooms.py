@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway import __version__
 from gateway.api.actuator import BASE
 from gateway.api.body import read_body
 from gateway.api.endpoints import Auth, Endpoint
@@ -176,16 +177,23 @@ async def _shown(room: Room, summary: Summary) -> dict[str, Any]:
     return room_object(room.name, summary, await room.settings())
 
 
+async def _overview(room: Room) -> dict[str, Any]:
+    """The room, and which instance was asked."""
+    content = await _shown(room, await room.overview())
+    content["gateway"] = {"instance": room.presence.instance, "version": __version__}
+    return content
+
+
 async def show_all(request: web.Request) -> web.StreamResponse:
     """Shows every room."""
-    rooms = [await _shown(room, await room.overview()) for room in request.app[ROOMS]]
+    rooms = [await _overview(room) for room in request.app[ROOMS]]
     return success(request[CONTEXT], "room.shown", data=rooms)
 
 
 async def show(request: web.Request) -> web.StreamResponse:
     """Shows one room."""
     room = _requested_room(request)
-    return success(request[CONTEXT], "room.shown", data=await _shown(room, await room.overview()))
+    return success(request[CONTEXT], "room.shown", data=await _overview(room))
 
 
 async def change(request: web.Request) -> web.StreamResponse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http.client import HTTPException
@@ -22,6 +23,7 @@ from gateway.settings.model import Settings
 TIMEOUT_SECONDS = 10.0
 _ANSWER_BYTES = 16 * 1024 * 1024
 _NAME_WIDTH = 22
+_WRONG_SETTINGS = 2
 _TIMES = ("absent", "hold", "max_session")
 
 
@@ -44,7 +46,15 @@ def add_to(commands: Commands, files: object = None) -> None:
 
     show = kinds.add_parser("show", parents=[common], help="how the rooms stand")
     show.add_argument("--room", metavar="ROOM", help="only this one")
-    show.set_defaults(run=_run, call=_show)
+    show.add_argument(
+        "--watch",
+        type=_interval,
+        nargs="?",
+        const=1.0,
+        metavar="SECONDS",
+        help="show them again and again, every second or as given, until Ctrl-C; with --json a line each time",
+    )
+    show.set_defaults(run=_run_show, call=_show)
 
     change = kinds.add_parser("set", parents=[common], help="change limits, for all instances at once")
     change.add_argument("--capacity", type=int, metavar="N", help="users allowed in at a time")
@@ -122,22 +132,49 @@ def _path(room: str) -> str:
     return f"/actuator/rooms/{quote(room, safe='')}"
 
 
-def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+def _interval(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0.1 to 3600")
+    return seconds
+
+
+def _run_show(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    if options.watch is None:
+        return _run(options, environ)
+    while True:
+        status = _run(options, environ, again=True)
+        # A gateway that does not answer now may do so the next time.
+        if status == _WRONG_SETTINGS:
+            return status
+        sys.stdout.flush()
+        time.sleep(options.watch)
+
+
+def _run(options: argparse.Namespace, environ: Mapping[str, str], *, again: bool = False) -> int:
+    """Makes the call and prints the answer. ``again``: it is one of many."""
     try:
         settings = Settings.from_env(environ)
-        answer = _ask(
-            options.url or own_url(settings),
-            settings.operator_token or settings.management_token,
-            *options.call(options),
-        )
+        url = options.url or own_url(settings)
+        answer = _ask(url, settings.operator_token or settings.management_token, *options.call(options))
     except SettingsError as error:
         print(error, file=sys.stderr)
-        return 2
+        return _WRONG_SETTINGS
     except RoomCallFailed as error:
         print(f"gateway room: {error}", file=sys.stderr)
         return 1
     data = answer.get("data")
-    if options.json:
+    if options.call is _show:
+        data = _with_url(data, url)
+    if again and not options.json:
+        # On a terminal in place of the last answer, else below it.
+        print("\x1b[H\x1b[2J" if sys.stdout.isatty() else "", end="" if sys.stdout.isatty() else "\n")
+    if again and options.json:
+        print(escaped(json.dumps(data, ensure_ascii=False)))
+    elif options.json:
         print(escaped(json.dumps(data, ensure_ascii=False, indent=2)))
     elif data is None:
         print(escaped(answer.get("message", "done")))
@@ -146,6 +183,18 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     else:
         print("\n\n".join(_described(one) for one in (data if isinstance(data, list) else [data])))
     return 0
+
+
+def _with_url(rooms: Any, url: str) -> Any:
+    """The rooms with the address that was asked, without a password."""
+    if isinstance(rooms, list):
+        return [_with_url(room, url) for room in rooms]
+    if not isinstance(rooms, dict):
+        return rooms
+    parts = urlsplit(url)
+    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    known = rooms.get("gateway")
+    return rooms | {"gateway": {"url": plain} | (known if isinstance(known, dict) else {})}
 
 
 def escaped(text: str) -> str:
@@ -182,6 +231,10 @@ def _described(room: dict[str, Any]) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, dict) and "url" in value:
+        return ", ".join(
+            [value["url"], *(f"{name} {value[name]}" for name in ("instance", "version") if name in value)]
+        )
     if isinstance(value, dict) and "since" not in value:
         return ", ".join(f"{name} {one.get('value')} ({one.get('from')})" for name, one in value.items())
     if isinstance(value, dict):

@@ -25,6 +25,7 @@ import uvloop
 
 import gateway
 from gateway.cli.main import _loop_factory, main, make_parser
+from gateway.cli.room import _with_url
 from gateway.settings.model import TABLE
 from tests.support.config_server import ConfigServerStub, config_server, routes
 
@@ -680,6 +681,53 @@ def test_operators_commands_make_their_call_with_the_token(
     assert "capacity               5" in capsys.readouterr().out
 
 
+def test_a_room_is_shown_with_the_gateway_that_was_asked(
+    management: Management, capsys: pytest.CaptureFixture[str]
+) -> None:
+    management.answer = {"success": True, "data": ROOM | {"gateway": {"instance": "a1", "version": "1.2"}}}
+    url = management.url.replace("http://", "http://operator:hunter2@")
+    port = management.url.rpartition(":")[2]
+    assert run("room", "show", "--room", "default", environ={"SERVER_PORT": port}) == 0
+    out = capsys.readouterr().out
+    assert f"gateway                {management.url}, instance a1, version 1.2\n" in out
+    assert run("room", "show", "--room", "default", "--json", environ={"SERVER_PORT": port}) == 0
+    shown = json.loads(capsys.readouterr().out)["gateway"]
+    assert shown == {"url": management.url, "instance": "a1", "version": "1.2"}
+    assert _with_url({"room": "vip"}, url) == {"room": "vip", "gateway": {"url": management.url}}
+
+
+def test_watching_goes_on_while_the_gateway_is_away_and_ends_with_ctrl_c(
+    management: Management, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        management.status = 503 if len(slept) == 1 else 200
+        if len(slept) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("gateway.cli.room.time.sleep", sleep)
+    management.answer = {"success": True, "data": [ROOM]}
+    assert run("room", "show", "--watch", "--json", "--url", management.url) == 130
+    captured = capsys.readouterr()
+    assert [json.loads(line)[0]["room"] for line in captured.out.splitlines()] == ["default"] * 2
+    assert captured.err.count("refused with status 503") == 1
+    assert slept == [1.0] * 3
+    slept.clear()
+    assert run("room", "show", "--watch", "0.5", "--url", management.url) == 130
+    assert capsys.readouterr().out.count("capacity               5") == 2
+    assert slept == [0.5] * 3
+    assert run("room", "show", "--watch", environ={"SERVER_PORT": "x"}) == 2
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "3601", "nan", "soon"])
+def test_watching_takes_a_sound_time_only(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run("room", "show", f"--watch={seconds}")
+    assert "from 0.1 to 3600" in capsys.readouterr().err
+
+
 CHANGE = {
     "at": 1767225600123,
     "by": "anna",
@@ -740,7 +788,7 @@ def test_what_a_terminal_would_obey_is_shown_escaped(
     assert run("room", "show", "--url", management.url) == 0
     out = capsys.readouterr().out
     assert shown in out
-    assert out.count("\n") == 1
+    assert out.count("\n") == 2  # the room, and the gateway that was asked
     management.answer = {"success": True, "message": HOSTILE}
     assert run("room", "pause", "--url", management.url, environ={"MANAGEMENT_TOKEN": "t"}) == 0
     management.status, management.answer = 400, {"error": {"code": "X", "message": HOSTILE}}
@@ -813,8 +861,8 @@ def test_all_values_of_a_room_begin_in_one_column(
 ) -> None:
     management.answer = {"success": True, "data": [{"room": "default", "waitingWithoutStreamHere": 11}]}
     assert run("room", "show", "--url", management.url) == 0
-    room, waiting = capsys.readouterr().out.splitlines()
-    assert room.index("default") == waiting.index("11")
+    room, waiting, gateway = capsys.readouterr().out.splitlines()
+    assert room.index("default") == waiting.index("11") == gateway.index("http://")
 
 
 def test_an_answer_without_data_is_its_message(
