@@ -26,6 +26,7 @@ from gateway.waiting_room.audit import MAX_ENTRIES, AuditEntry
 from gateway.waiting_room.room import Room
 from gateway.waiting_room.rules import RULE_NAMES
 from gateway.waiting_room.state import REASONS, Following, Left, Summary
+from gateway.waiting_room.whereabouts import Whereabouts
 
 MAX_BYTES = 4096
 MAX_CAPACITY = 10_000_000
@@ -141,6 +142,19 @@ def audit_object(entry: AuditEntry) -> dict[str, Any]:
     return content
 
 
+def user_object(user: str, found: Whereabouts) -> dict[str, Any]:
+    """Where a user stands. Members that are unknown or do not apply are None."""
+    return {
+        "user": user,
+        "state": found.state,
+        "ticket": found.ticket,
+        "position": found.position,
+        "since": found.since,
+        "lastSeen": found.last_seen,
+        "streams": [{"instance": instance} for instance in found.instances],
+    }
+
+
 def following_object(following: Following) -> dict[str, str]:
     """Since when and why an older system is followed."""
     return {
@@ -160,7 +174,8 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
         Endpoint("GET", room, show, auth=reads, label="actuator.rooms"),
         Endpoint("POST", room, change, auth="management", label="actuator.rooms"),
         Endpoint("DELETE", f"{room}/users", remove, auth="management", label="actuator.rooms"),
-        # It names operators and users, so it is never open.
+        # What names users or operators is never open.
+        Endpoint("GET", f"{room}/users", find, auth="management", label="actuator.rooms"),
         Endpoint("GET", f"{room}/audit", audit, auth="management", label="actuator.rooms"),
     )
 
@@ -213,21 +228,35 @@ async def change(request: web.Request) -> web.StreamResponse:
     return success(request[CONTEXT], "room.changed", data=await _shown(room, summary))
 
 
+async def find(request: web.Request) -> web.StreamResponse:
+    """Shows where the user ``?id=`` stands, without ending an absence."""
+    room = _requested_room(request)
+    target = request[CONTEXT].target
+    assert target is not None  # noqa: S101 - resolved before
+    user = _requested_user(target.raw_query)
+    return success(request[CONTEXT], "room.found", data=user_object(user, await room.find(user)))
+
+
+def _requested_user(query: str) -> str:
+    users = values_of(query, "id")
+    if len(users) != 1 or not users[0]:
+        raise BadRequest("id must be given once")
+    return users[0]
+
+
 async def remove(request: web.Request) -> web.StreamResponse:
     """Takes the slot or place from the user ``?id=``. The id is a parameter, because it may hold characters no path
     may."""
     room = _requested_room(request)
     target = request[CONTEXT].target
     assert target is not None  # noqa: S101 - resolved before
-    users, reasons = values_of(target.raw_query, "id"), values_of(target.raw_query, "reason")
-    if len(users) != 1 or not users[0]:
-        raise BadRequest("id must be given once")
+    user, reasons = _requested_user(target.raw_query), values_of(target.raw_query, "reason")
     if len(reasons) > 1 or not all(map(_is_reason, reasons)):
         raise BadRequest(
             f"reason may be given once, with at most {MAX_REASON} characters and no control characters"
         )
     by, reason = request[OPERATOR].name, "".join(reasons)
-    if await room.remove([users[0]], by=by, reason=reason) == [Left.NOTHING]:
+    if await room.remove([user], by=by, reason=reason) == [Left.NOTHING]:
         raise NotInQueue
     return success(request[CONTEXT], "room.removed")
 

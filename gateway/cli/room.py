@@ -78,6 +78,12 @@ def add_to(commands: Commands, files: object = None) -> None:
     remove.add_argument("user", metavar="USER", help="the user's id, as in the token's sub")
     remove.set_defaults(run=_run, call=_remove)
 
+    find = kinds.add_parser(
+        "find", parents=[common], help="where a user stands, without counting as a sighting"
+    )
+    find.add_argument("user", metavar="USER", help="the user's id, as in the token's sub")
+    find.set_defaults(run=_run, call=_find)
+
     audit = kinds.add_parser("audit", parents=[common], help="what operators have changed, the newest first")
     audit.add_argument(
         "--limit", type=int, default=100, metavar="N", help="how many changes (100, at most 1000)"
@@ -89,7 +95,7 @@ def add_to(commands: Commands, files: object = None) -> None:
     for one in (change, pause, resume, remove):
         one.add_argument("--reason", metavar="TEXT", help="why, for the audit")
 
-    for one in (change, pause, resume, remove, audit):
+    for one in (change, pause, resume, remove, find, audit):
         one.add_argument("--room", default="default", metavar="ROOM", help="another room than default")
 
 
@@ -122,6 +128,10 @@ def _change(options: argparse.Namespace, change: dict[str, Any]) -> Call:
 def _remove(options: argparse.Namespace) -> Call:
     query = {"id": options.user} | ({} if options.reason is None else {"reason": options.reason})
     return "DELETE", f"{_path(options.room)}/users?{urlencode(query)}", None
+
+
+def _find(options: argparse.Namespace) -> Call:
+    return "GET", f"{_path(options.room)}/users?{urlencode({'id': options.user})}", None
 
 
 def _audit(options: argparse.Namespace) -> Call:
@@ -180,6 +190,8 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str], *, again: bool
         print(escaped(answer.get("message", "done")))
     elif options.call is _audit:
         print("\n".join(_change_line(entry) for entry in data) or "no changes")
+    elif options.call is _find:
+        print(_described(_for_reading(data)))
     else:
         print("\n\n".join(_described(one) for one in (data if isinstance(data, list) else [data])))
     return 0
@@ -208,10 +220,22 @@ def escaped(text: str) -> str:
     )
 
 
+def _for_reading(user: dict[str, Any]) -> dict[str, Any]:
+    """What is known of a user, with times as people read them."""
+    known = {name: value for name, value in user.items() if value is not None}
+    known |= {name: _moment(known[name]) for name in ("since", "lastSeen") if name in known}
+    known["streams"] = ", ".join(each["instance"] for each in user["streams"]) or "none"
+    return known
+
+
+def _moment(milliseconds: int) -> str:
+    at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
 def _change_line(entry: dict[str, Any]) -> str:
     """One change of an operator in one line."""
-    at = datetime.fromtimestamp(entry["at"] / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    parts = [at, entry["by"], entry["act"], entry["setting"], entry.get("user")]
+    parts = [_moment(entry["at"]), entry["by"], entry["act"], entry["setting"], entry.get("user")]
     if entry["from"] is not None or entry["to"] is not None:
         parts.append(f"{entry['from'] or '-'} -> {entry['to'] or '-'}")
     if entry["reason"]:

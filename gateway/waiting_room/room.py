@@ -23,6 +23,7 @@ from gateway.waiting_room.redis.wire import Argument
 from gateway.waiting_room.rules import DEFAULTS, RULE_NAMES, SCHEMA, RoomRules, change_text, parse_rules
 from gateway.waiting_room.scripts import Script
 from gateway.waiting_room.state import REASONS, Following, Left, State, Summary, parse_states, parse_summary
+from gateway.waiting_room.whereabouts import Whereabouts, parse_whereabouts
 
 log = logging.getLogger(__name__)
 
@@ -213,6 +214,22 @@ class Room:
             extra_keys=(self.keys.audit,),
         )
         return parse_summary(reply[0])
+
+    async def find(self, user: str) -> Whereabouts:
+        """Where the user stands. It does not count as a sighting."""
+        reply = await self._run("find", _sendable(user), link="statuses")
+        found = parse_whereabouts(reply[1:])
+        try:
+            call = self._link("statuses").call
+            instances = await call("ZRANGE", self.keys.instances, 0, -1)
+            here = [
+                name
+                for name in (each.decode("utf-8", "replace") for each in instances)
+                if await call("SISMEMBER", self.keys.here(name), user)
+            ]
+        except ResponseError as error:
+            raise QueueUnavailable(f"Redis: {error}") from error
+        return found._replace(instances=tuple(here))
 
     async def audit(self, count: int) -> list[AuditEntry]:
         """The last changes of operators, at most ``count``, the newest first. Raises QueueUnavailable."""

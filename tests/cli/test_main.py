@@ -664,6 +664,7 @@ CALLS: list[tuple[str, tuple[str, str, Any]]] = [
         ("POST", "/actuator/rooms/default", {"capacity": 1, "reason": "more"}),
     ),
     ("pause --reason why", ("POST", "/actuator/rooms/default", {"paused": True, "reason": "why"})),
+    ("find al/ice", ("GET", "/actuator/rooms/default/users?id=al%2Fice", None)),
     ("remove u --reason 1&2", ("DELETE", "/actuator/rooms/default/users?id=u&reason=1%262", None)),
     ("remove al/ice?&가", ("DELETE", "/actuator/rooms/default/users?id=al%2Fice%3F%26%EA%B0%80", None)),
 ]
@@ -673,7 +674,7 @@ CALLS: list[tuple[str, tuple[str, str, Any]]] = [
 def test_operators_commands_make_their_call_with_the_token(
     arguments: str, call: tuple[str, str, Any], management: Management, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    management.answer = {"success": True, "message": "fine", "data": ROOM}
+    management.answer = {"success": True, "message": "fine", "data": ROOM | {"streams": []}}
     words = arguments.split()
     assert run("room", *words, "--url", management.url, environ={"MANAGEMENT_TOKEN": "t0ken"}) == 0
     method, path, sent = call
