@@ -34,6 +34,7 @@ class RoomKeys:
         self.marks = own + "marks"
         self.parked = own + "parked"
         self.tickets = own + "tickets"
+        self.audit = own + "audit"
         self.watch = own + "watch"
         self.instances = own + "instances"
         self.sweep_lock = own + "sweep-lock"
