@@ -18,6 +18,7 @@ from gateway.routing.watch import NEVER_SEEN, POLL_SECONDS, SETTLE_SECONDS, File
 
 _NAME: Final = re.compile(r"\w(?:[\w .@+-]{0,62}[\w.])?")
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
+_TWICE: Final = re.compile(r"(?<=^the key ).*(?= is there twice$)", re.DOTALL)
 _KEYS: Final = ("name", "role", "sha256")
 _SHAPE: Final = "write a list below 'operators', such as '- {name: anna, role: act, sha256: …}'"
 
@@ -46,7 +47,8 @@ def parse_operators(data: bytes, file: str) -> tuple[Operator, ...]:
     try:
         root = read_document(data, {}, section="operators")
     except BadDocument as error:
-        issues.add(error.line, "yaml", error.message)
+        # The message may quote a key, in whose place an operator may have written the token.
+        issues.add(error.line, "yaml", _TWICE.sub("…", error.message))
         raise OperatorsFileError(issues.sorted_errors()) from None
     entries = root.entries.get("operators") if root is not None else None
     if root is not None:

@@ -60,6 +60,7 @@ ERRORS = [
         f"operators:\n- {{name: a, role: act, sha256: '{ZEROS}', token: hunter2}}",
         "2: an operator has name, role",
     ),
+    ("operators:\n- {name: a, hunter2: 1, hunter2: 2}", "2: the key … is there twice"),
     (f"operators:\n- {{role: act, sha256: '{ZEROS}'}}", "2: an operator needs a name"),
     (f"operators:\n- {{name: a, sha256: '{ZEROS}'}}", "2: an operator needs a role"),
     ("operators:\n- {name: a, role: act}", "2: an operator needs a sha256"),
