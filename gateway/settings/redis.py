@@ -71,6 +71,15 @@ class Part(NamedTuple):
             raise self.refused(kind.allowed) from None
 
     @property
+    def encoded(self) -> str:
+        """Its text for an address. Raises SettingsError if it is no text: a variable may hold any bytes."""
+        try:
+            return quote(self.text, safe="")
+        except UnicodeEncodeError:
+            # Without the cause, whose message quotes a character.
+            raise SettingsError(self.name, HIDDEN, "a text in UTF-8") from None
+
+    @property
     def true(self) -> bool:
         """Whether it is on. Raises SettingsError for a text that means neither on nor off."""
         word = self.text.lower()
@@ -161,10 +170,11 @@ def redis_address_of_parts(environ: Mapping[str, str]) -> str | None:
         return parts["URL"].parsed(kinds.REDIS_URL)  # type: ignore[no-any-return]
     parts.check_alike()
     scheme = "rediss" if parts.encrypted else "redis"
-    user = parts["USERNAME"].text
-    password = parts["PASSWORD"].text or environ.get("REDIS_PW") or ""
-    secret = f":{quote(password, safe='')}" if password else ""
-    credentials = f"{quote(user, safe='')}{secret}@" if user or secret else ""
+    user, password = parts["USERNAME"].encoded, parts["PASSWORD"]
+    if not password.text:
+        password = Part("REDIS_PW", environ.get("REDIS_PW") or "")
+    secret = f":{password.encoded}" if password.text else ""
+    credentials = f"{user}{secret}@" if user or secret else ""
     database = parts["DATABASE"].parsed(_DATABASES) or 0
     return (
         _sentinels(parts, f"{scheme}+sentinel://{credentials}", database)
@@ -178,10 +188,10 @@ def _sentinels(parts: SpringParts, beginning: str, database: int) -> str | None:
     if not (nodes.text or service.text):
         return None
     own = (
-        ("sentinel_username", parts["SENTINEL_USERNAME"].text),
-        ("sentinel_password", parts["SENTINEL_PASSWORD"].text),
+        ("sentinel_username", parts["SENTINEL_USERNAME"].encoded),
+        ("sentinel_password", parts["SENTINEL_PASSWORD"].encoded),
     )
-    query = "&".join(f"{name}={quote(text, safe='')}" for name, text in own if text)
+    query = "&".join(f"{name}={text}" for name, text in own if text)
     path = f"/{database}" if database else ""
     if not re.fullmatch(r"[0-9A-Za-z._-]{1,255}", service.text):
         raise service.refused("the name of a master that sentinels know")

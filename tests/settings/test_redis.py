@@ -144,6 +144,12 @@ REFUSED: list[tuple[dict[str, str], str]] = [
     ({"REDIS_IP": "h", "REDIS_DB": "3"}, "REDIS_DB"),
     ({"REDIS_IP": "h", "REDIS_PORT": "7000"}, "REDIS_PORT"),
     ({"REDIS_IP": "h", "REDIS_USERNAME": "app"}, "REDIS_USERNAME"),
+    # A variable may hold any bytes.
+    ({"REDIS_IP": "h", "REDIS_PW": "hunter2\udcff"}, "REDIS_PW"),
+    ({f"{S}PASSWORD": "hunter2\udcff"}, f"{S}PASSWORD"),
+    ({f"{S}USERNAME": "hunter2\udcff"}, f"{S}USERNAME"),
+    (SENTINELS | {f"{S}SENTINEL_PASSWORD": "hunter2\udcff"}, f"{S}SENTINEL_PASSWORD"),
+    (SENTINELS | {f"{S}SENTINEL_USERNAME": "hunter2\udcff"}, f"{S}SENTINEL_USERNAME"),
     ({"REDIS_URL": "redis://h?nonsense=1"}, "REDIS_URL"),
     ({"REDIS_URL": "redis://h?ssl_ca_certs=/etc/ca.pem"}, "REDIS_URL"),
     ({"REDIS_URL": "redis://h?decode_responses=true"}, "REDIS_URL"),
