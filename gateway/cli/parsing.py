@@ -14,6 +14,15 @@ class Commands(Protocol):
         ...
 
 
+def utf8(text: str) -> str:
+    """The type of an argument that is sent to a gateway. Raises ArgumentTypeError for bytes that are no text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("the value is no text in UTF-8") from None
+    return text
+
+
 def complete_files(argument: argparse.Action, files: object) -> None:
     """Lets shells complete file names for this argument. ``files`` is shtab's value for them; None if no completion
     script is made."""

@@ -16,9 +16,10 @@ from urllib.request import Request
 
 from gateway.cli.client import OPENER, own_url, within
 from gateway.cli.draw import add_verify_to
-from gateway.cli.parsing import Commands
+from gateway.cli.parsing import Commands, utf8
 from gateway.errors import SettingsError
 from gateway.settings.model import Settings
+from gateway.settings.types import HTTP_URL
 
 TIMEOUT_SECONDS = 10.0
 _ANSWER_BYTES = 16 * 1024 * 1024
@@ -45,7 +46,7 @@ def add_to(commands: Commands, files: object = None) -> None:
     kinds = room.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     show = kinds.add_parser("show", parents=[common], help="how the rooms stand")
-    show.add_argument("--room", metavar="ROOM", help="only this one")
+    show.add_argument("--room", type=utf8, metavar="ROOM", help="only this one")
     show.add_argument(
         "--watch",
         type=_interval,
@@ -60,11 +61,19 @@ def add_to(commands: Commands, files: object = None) -> None:
     change.add_argument("--capacity", type=int, metavar="N", help="users allowed in at a time")
     change.add_argument("--duration", type=float, metavar="SECONDS", help="length of a session")
     change.add_argument(
-        "--absent", metavar="TIME", help="how long a waiting user may be out of sight, as 60s; 0: for ever"
+        "--absent",
+        type=utf8,
+        metavar="TIME",
+        help="how long a waiting user may be out of sight, as 60s; 0: for ever",
     )
-    change.add_argument("--hold", metavar="TIME", help="how long a parked user keeps the ticket, as 30m")
     change.add_argument(
-        "--max-session", metavar="TIME", help="how long after admission a session ends, as 30m; 0: never"
+        "--hold", type=utf8, metavar="TIME", help="how long a parked user keeps the ticket, as 30m"
+    )
+    change.add_argument(
+        "--max-session",
+        type=utf8,
+        metavar="TIME",
+        help="how long after admission a session ends, as 30m; 0: never",
     )
     change.add_argument("--lift", action="store_true", help="go back to the limits of the settings")
     change.set_defaults(run=_run, call=_set)
@@ -75,13 +84,13 @@ def add_to(commands: Commands, files: object = None) -> None:
     resume.set_defaults(run=_run, call=lambda options: _change(options, {"paused": False}))
 
     remove = kinds.add_parser("remove", parents=[common], help="take slot or place away from a user")
-    remove.add_argument("user", metavar="USER", help="the user's id, as in the token's sub")
+    remove.add_argument("user", type=utf8, metavar="USER", help="the user's id, as in the token's sub")
     remove.set_defaults(run=_run, call=_remove)
 
     find = kinds.add_parser(
         "find", parents=[common], help="where a user stands, without counting as a sighting"
     )
-    find.add_argument("user", metavar="USER", help="the user's id, as in the token's sub")
+    find.add_argument("user", type=utf8, metavar="USER", help="the user's id, as in the token's sub")
     find.set_defaults(run=_run, call=_find)
 
     audit = kinds.add_parser("audit", parents=[common], help="what operators have changed, the newest first")
@@ -93,10 +102,12 @@ def add_to(commands: Commands, files: object = None) -> None:
     add_verify_to(kinds, files)
 
     for one in (change, pause, resume, remove):
-        one.add_argument("--reason", metavar="TEXT", help="why, for the audit")
+        one.add_argument("--reason", type=utf8, metavar="TEXT", help="why, for the audit")
 
     for one in (change, pause, resume, remove, find, audit):
-        one.add_argument("--room", default="default", metavar="ROOM", help="another room than default")
+        one.add_argument(
+            "--room", type=utf8, default="default", metavar="ROOM", help="another room than default"
+        )
 
 
 # Method, path and, for some calls, the JSON body.
@@ -273,8 +284,12 @@ def _ask(
     url: str, token: str | None, method: str, path: str, change: dict[str, Any] | None
 ) -> dict[str, Any]:
     """The envelope of the answer. Raises ``RoomCallFailed`` unless the call succeeds."""
-    if urlsplit(url).scheme not in {"http", "https"}:
-        raise RoomCallFailed(f"--url {url}: an http:// or https:// address is needed")
+    if "@" in url:
+        raise RoomCallFailed(
+            "--url: an address without a user is needed; the token is taken from OPERATOR_TOKEN"
+        )
+    if not _is_address(url):
+        raise RoomCallFailed(f"--url {escaped(url)}: an http:// or https:// address is needed")
     if method != "GET" and token is None:
         raise RoomCallFailed(
             "set OPERATOR_TOKEN to your own token, or MANAGEMENT_TOKEN to the gateway's: only then may anything be "
@@ -298,6 +313,14 @@ def _ask(
     if status is not None:
         raise RoomCallFailed(escaped(_refusal(status, answer, token)))
     return _envelope(answer)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        HTTP_URL.parse(url)
+    except ValueError:
+        return False
+    return url.isascii()
 
 
 def _answer(request: Request) -> tuple[int | None, bytes]:

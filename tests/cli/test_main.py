@@ -940,10 +940,34 @@ def test_a_gateway_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str])
     assert "no answer from http://127.0.0.1:1" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "localhost:8080", "ftp://h"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("file:///etc/passwd", "localhost:8080", "ftp://h", "http://[::1", "http://h:99999", "http://h/a b"),
+        *("http://h/\u00e9", "http://h/\udcff", "http://\udcff"),
+    ],
+)
 def test_only_http_addresses_are_asked(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("room", "show", "--url", url) == 1
     assert "http://" in capsys.readouterr().err
+
+
+def test_an_address_with_a_password_is_refused_and_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("room", "show", "--url", "http://u:hunter2@127.0.0.1:1") == 1
+    said = capsys.readouterr().err
+    assert "OPERATOR_TOKEN" in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("find", "\udcff"), ("remove", "\udcff"), ("show", "--room", "\udcff"), ("pause", "--reason", "\udcff")],
+)
+def test_what_is_no_text_is_wrong_use(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        run("room", *arguments, environ={"MANAGEMENT_TOKEN": "t"})
+    assert end.value.code == 2
+    assert "no text in UTF-8" in capsys.readouterr().err
 
 
 def test_set_without_anything_to_set_is_told(capsys: pytest.CaptureFixture[str]) -> None:
