@@ -31,6 +31,7 @@ BROAD = frozenset(
 LOGGED = "logged with its traceback as what it is; "
 
 ALLOWED = {
+    "composition/operators.py OperatorsFile._take_over Exception": LOGGED + "the operators stay as they were",
     "composition/route_sources.py RouteSources._work Exception": LOGGED
     + "the routes in force stay, and the next ones are taken",
     "composition/signing_keys.py SigningKeys._look Exception": LOGGED + "the keys at hand stay good",
