@@ -235,7 +235,7 @@ class Forwarder:
                 return message
             # A 100 is dropped: the gateway itself has already answered a client that expects one.
             if message.code > 101:
-                send_interim(request, message)
+                send_interim(request, message, plan)
             elif message.code < 100:
                 break
         raise UpstreamUnreachable("an answer that was not asked for")

@@ -131,12 +131,20 @@ def make_writer(request: web.BaseRequest) -> Callable[[bytes], None]:
     return write
 
 
-def send_interim(request: web.BaseRequest, message: RawResponseMessage) -> None:
+def send_interim(request: web.BaseRequest, message: RawResponseMessage, plan: ForwardPlan) -> None:
     """Passes a 1xx head on (for example 103 Early Hints) to a client that can understand it and reads: a client that
-    does not read must not keep the service waiting."""
+    does not read must not keep the service waiting.
+
+    The route's filters change its headers and add none: what they hide in the answer must not be in this head either.
+    """
     if request.version < (1, 1) or request.protocol.writing_paused:
         return
-    fields = response_headers(message.raw_headers).fields
+    headers = response_headers(message.raw_headers)
+    if plan.response_edits is not None:
+        sent = set(names_of(headers.fields))
+        edited = _edited(headers, plan.response_edits).fields
+        headers = headers._replace(fields=[field for field in edited if field[0].lower() in sent])
+    fields = headers.fields
     with suppress(ConnectionError):  # writing the answer itself will raise it again
         make_writer(request)(response_head(message.code, message.reason, fields, b""))
         request.writer.output_size = 0

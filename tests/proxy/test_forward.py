@@ -210,6 +210,25 @@ async def test_interim_responses_pass_to_http_1_1_clients_only() -> None:
             assert await client.reader.readexactly(2) == b"ok"
 
 
+async def test_what_a_route_hides_is_not_in_interim_answers_either() -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a?password=x>\r\nX-Inner: 7\r\n\r\n"
+
+    def edits(headers: CIMultiDict[str]) -> None:
+        headers.popall("X-Inner", None)
+        headers["Link"] = headers.get("Link", "").replace("password=x", "***")
+        headers.add("X-Route", "1")
+
+    async with (
+        raw_upstream(answering(hints + OK)) as upstream,
+        gateway_to(upstream.base, response_edits=edits) as gateway,
+        gateway.client() as client,
+    ):
+        client.send(b"GET / HTTP/1.1\r\nHost: gw\r\n\r\n")
+        interim, answer = await client.head(), await client.head()
+    assert (interim.status, interim.fields) == (103, [("Link", "</a?***>")])
+    assert answer.all("X-Route") == ["1"]
+
+
 async def test_an_error_after_interim_answers_is_still_told() -> None:
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
     async with (
@@ -660,5 +679,6 @@ def test_an_interim_head_waits_for_no_reader(paused: bool) -> None:
     request = Mock(version=HttpVersion11, writer=Mock(output_size=0))
     request.protocol.writing_paused = paused
     request.transport.is_closing.return_value = False
-    send_interim(request, Mock(code=103, reason="Early Hints", raw_headers=[(b"Link", b"</a>")]))
+    message = Mock(code=103, reason="Early Hints", raw_headers=[(b"Link", b"</a>")])
+    send_interim(request, message, Mock(response_edits=None))
     assert request.transport.write.called is not paused
