@@ -12,6 +12,7 @@
 --
 --- @include clock
 --- @include room
+--- @include rate
 --- @include place
 --- @include presence
 --- @include summary

@@ -11,6 +11,7 @@
 --
 --- @include clock
 --- @include room
+--- @include rate
 --- @include tickets
 --- @include place
 --- @include parking
@@ -73,10 +74,11 @@ local function line_up(user)
   if full and not place then
     return answer_full()
   end
-  if place or paused or waiting > 0 or held >= capacity or admissions_left == 0 then
+  if place or paused or waiting > 0 or held >= capacity or admissions_left == 0 or tokens_left() == 0 then
     return queue(user, place)
   end
   admissions_left = admissions_left - 1
+  spend(1)
   begin_session(user)
   return answer_inside(ADMITTED, whole_session)
 end

@@ -21,7 +21,7 @@ from gateway.settings.model import Settings
 TIMEOUT_SECONDS = 10.0
 _ANSWER_BYTES = 16 * 1024 * 1024
 _NAME_WIDTH = 22
-_TIMES = ("absent", "hold", "max_session")
+_RULES = ("absent", "hold", "max_session", "rate")
 
 
 class RoomCallFailed(Exception):
@@ -55,6 +55,9 @@ def add_to(commands: Commands, files: object = None) -> None:
     change.add_argument(
         "--max-session", metavar="TIME", help="how long after admission a session ends, as 30m; 0: never"
     )
+    change.add_argument(
+        "--rate", metavar="RATE", help="admissions at most, as 5/s, 120/m or 900/h; off: no limit"
+    )
     change.add_argument("--lift", action="store_true", help="go back to the limits of the settings")
     change.set_defaults(run=_run, call=_set)
 
@@ -83,13 +86,13 @@ def _show(options: argparse.Namespace) -> Call:
 
 def _set(options: argparse.Namespace) -> Call:
     wanted = {"capacity": options.capacity, "durationSeconds": options.duration}
-    wanted |= {name: getattr(options, name) for name in _TIMES}
+    wanted |= {name: getattr(options, name) for name in _RULES}
     change = {name: value for name, value in wanted.items() if value is not None}
     if options.lift:
         change["override"] = False
     if not change:
         raise RoomCallFailed(
-            "nothing to change: give --capacity, --duration, --absent, --hold, --max-session or --lift"
+            "nothing to change: give --capacity, --duration, --absent, --hold, --max-session, --rate or --lift"
         )
     return _change(options, change)
 

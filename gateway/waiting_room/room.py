@@ -19,7 +19,15 @@ from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
 from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
 from gateway.waiting_room.redis.wire import Argument
-from gateway.waiting_room.rules import DEFAULTS, RULE_NAMES, SCHEMA, RoomRules, change_text, parse_rules
+from gateway.waiting_room.rules import (
+    DEFAULTS,
+    RULE_NAMES,
+    SCHEMA,
+    RoomRules,
+    Value,
+    change_text,
+    parse_rules,
+)
 from gateway.waiting_room.scripts import Script
 from gateway.waiting_room.state import REASONS, Following, Left, State, Summary, parse_states, parse_summary
 
@@ -27,6 +35,9 @@ log = logging.getLogger(__name__)
 
 SCAN_PER_SECOND = 500
 """Entries of the hash that the first sweep step of each second scans for users that are missing from the index."""
+
+_TOKEN_SECONDS = 0.05
+"""Between two sweeps for tokens, at least. The bucket of a faster rate holds more than one token."""
 
 What = Literal["slot", "line", "both"]
 Question = Literal["lineup", "status", "enter"]
@@ -122,6 +133,7 @@ class Room:
             "enter": self._entries,
         }
         self._unfinished = asyncio.Event()
+        self._token_timer: asyncio.TimerHandle | None = None
         self._configured = self._started = False
         self._refused = ""
         """Why no call is made: a later version has written to Redis while this instance could not reach it."""
@@ -183,7 +195,7 @@ class Room:
         duration: float | None = None,
         paused: bool | None = None,
         lift: bool = False,
-        rules: Mapping[str, float | None] | None = None,
+        rules: Mapping[str, Value | None] | None = None,
     ) -> Summary:
         """Sets an operator's limits and other settings, which override those configured at the instances until they are
         lifted.
@@ -258,6 +270,7 @@ class Room:
             try:
                 yield
             finally:
+                self._sweep_at_next_token(0)
                 finisher.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await finisher
@@ -326,9 +339,23 @@ class Room:
         summary = parse_summary(reply[0])
         if summary.more:
             self._unfinished.set()
+        elif script == "sweep":
+            self._sweep_at_next_token(summary.next_token)
         self._note_following(summary)
         self._observer.on_summary(self.name, summary)
         return reply
+
+    def _sweep_at_next_token(self, seconds: float) -> None:
+        """Sweeps again when the rate allows the next admission; 0: no user waits for that.
+
+        The sweep of each second alone would waste tokens: a bucket that is full before it takes no more until then.
+        """
+        if self._token_timer is not None:
+            self._token_timer.cancel()
+            self._token_timer = None
+        if seconds:
+            loop = asyncio.get_running_loop()
+            self._token_timer = loop.call_later(max(seconds, _TOKEN_SECONDS), self._unfinished.set)
 
     def _note_newer_schema(self, reason: str) -> None:
         found = re.search(r"NEWER_SCHEMA (\d+)", reason)
@@ -348,7 +375,7 @@ class Room:
         if found is not None and found.isdigit() and int(found) > SCHEMA:
             raise NewerSchema(self.name, int(found), SCHEMA)
 
-    async def settings(self) -> dict[str, tuple[float, str]]:
+    async def settings(self) -> dict[str, tuple[Value, str]]:
         """Each setting of ``RoomRules``: the value in force, and who gave it (``operator``, ``file``, ``environment``,
         ``default``). Raises QueueUnavailable."""
         try:

@@ -110,6 +110,9 @@ class Summary(NamedTuple):
     parked: int = 0
     """Users who keep a ticket but are absent."""
 
+    next_token: float = 0.0
+    """Seconds until the rate allows the next admission from the line; 0: the rate is not in the way."""
+
     @property
     def admits_none(self) -> bool:
         """The room is paused or has no slots, so the length of a wait can't be estimated."""
@@ -223,6 +226,7 @@ def parse_summary(reply: Sequence[Any]) -> Summary:
         ages=None if reply[20] == 0 else tuple(ms / 1000 for ms in reply[20]),
         following=_parse_following(reply[21]),
         parked=reply[22],
+        next_token=reply[23] / 1000,
     )
 
 

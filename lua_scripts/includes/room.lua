@@ -9,7 +9,7 @@
 -- KEYS[6]  absent    zset    user -> epoch millisecond of the last sighting, of users who wait; a stream adds none
 -- KEYS[7]  streams   hash    user -> number of instances at which the user has an open stream
 -- KEYS[8]  pace      hash    how fast the line moves: admissions, slot_ms, departures, waited_ms, at, rate,
---                            abandon_rate, still_ms
+--                            abandon_rate, still_ms (and what rate.lua adds)
 -- KEYS[9]  tally     hash    totals ever: admitted, expired, evicted, …
 -- KEYS[10] since     zset    user -> epoch millisecond of the admission, of users allowed in; not from older systems
 -- KEYS[11] marks     zset    epoch millisecond -> the highest ticket then, about one per second of the line
@@ -138,6 +138,7 @@ local rules = stored_limits[5] or default_rules
 --   absent  a user in line who was not seen for so long is parked; 0: never; 60,000 unless given
 --   hold    a parked user keeps the ticket for so long; 0: absent users are removed at once; 1,800,000 unless given
 --   max_session  a session ends so long after admission, however active the user is; 0: never; 0 unless given
+--   rate  admissions never exceed it, as 120/m; per s, m or h; off: no limit; off unless given
 local function rules_of(text)
   local found = {}
   for name, value in string.gmatch(text, '([%w_]+)=(%S+)') do
@@ -148,15 +149,21 @@ end
 
 local absent_ms, hold_ms, max_session
 
+-- Parts of a token that are refilled each millisecond; nil: no rate. See includes/rate.lua.
+local refill
+local TOKEN_PARTS, PARTS_PER_MS = 3600000, { s = 3600, m = 60, h = 1 }
+
 -- Milliseconds that a session lasts if the user makes no gated call, from the admission on.
 local whole_session
 
 local function read_rules()
-  absent_ms, hold_ms, max_session = 60000, 1800000, 0
+  absent_ms, hold_ms, max_session, refill = 60000, 1800000, 0, nil
   if rules ~= '' then
     local given = rules_of(rules)
     absent_ms, hold_ms = limit(given.absent, 0) or absent_ms, limit(given.hold, 0) or hold_ms
     max_session = limit(given.max_session, 0) or max_session
+    local count, unit = string.match(given.rate or '', '^([1-9]%d*)/([smh])$')
+    refill = count and #count <= 7 and tonumber(count) * PARTS_PER_MS[unit] or nil
   end
   whole_session = max_session > 0 and math.min(duration, max_session) or duration
 end

@@ -6,6 +6,8 @@ a method is one call of a script; what it publishes is appended to ``events``.
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 NONE, WAITING, ALLOWED_IN, ADMITTED, FULL = range(5)
 NOTHING, SLOT, PLACE = range(3)
 BLIND = 5_000
@@ -18,6 +20,42 @@ def by_age(times: dict[str, int]) -> list[str]:
     return sorted(times, key=lambda user: (times[user], user))
 
 
+class Bucket:
+    """Tokens for admissions: those of one second, at least one; full at first, refilled evenly."""
+
+    def __init__(self, now: int) -> None:
+        self.rate: Fraction | None = None
+        """Per millisecond; None: no limit."""
+        self._tokens, self._at = Fraction(0), now
+
+    def set_rate(self, rate: str, now: int) -> None:
+        """``rate``: as ``120/m``, or ``off``. What there is stays, as far as the new bucket holds it."""
+        kept = self._left(now)
+        count, _, unit = rate.partition("/")
+        self.rate = None if rate == "off" else Fraction(int(count), {"s": 1, "m": 60, "h": 3600}[unit] * 1000)
+        self._at = now
+        if self.rate is not None:
+            self._tokens = self._most() if kept is None else min(kept, self._most())
+
+    def whole(self, now: int) -> float:
+        """How many users may be admitted now."""
+        left = self._left(now)
+        return float("inf") if left is None else left // 1
+
+    def take(self, now: int, count: int = 1) -> None:
+        """So many are admitted. There must be a token for each."""
+        assert count <= self.whole(now), f"{count} admitted with {self._left(now)} tokens"
+        self._tokens, self._at = (self._left(now) or Fraction(0)) - count, now
+
+    def _most(self) -> Fraction:
+        return max(Fraction(1), (self.rate or Fraction(0)) * 1000)
+
+    def _left(self, now: int) -> Fraction | None:
+        if self.rate is None:
+            return None
+        return min(self._most(), self._tokens + (now - self._at) * self.rate)
+
+
 class Model:
     def __init__(self, capacity: int, duration: int, now: int, most: int = 256) -> None:
         self.now = now
@@ -26,6 +64,7 @@ class Model:
         self.declared: tuple[int, int] | None = None
         self.capacity, self.duration = capacity, duration
         self.max_session = 0
+        self.bucket = Bucket(now)
         self.override = False
         self.paused = False
         self.out_of_memory = False
@@ -89,7 +128,8 @@ class Model:
         return self.unfinished or self._could_promote()
 
     def _could_promote(self) -> bool:
-        return not self.paused and len(self.inside) < self.capacity and bool(self.line)
+        free = len(self.inside) < self.capacity and self.bucket.whole(self.now) > 0
+        return not self.paused and free and bool(self.line)
 
     # What a script's call does
 
@@ -115,6 +155,7 @@ class Model:
         if self.out_of_memory and not position:
             return (FULL, 0, 0, len(self.line), 0)
         full = len(self.inside) >= self.capacity or self._admissions_left == 0
+        full = full or self.bucket.whole(self.now) == 0
         if position or self.paused or self.line or full:
             self.line = [place for place in self.line if place[0] != user]
             self.counter = max([self.counter, *(ticket for _, ticket in self.line)]) + 1
@@ -223,6 +264,11 @@ class Model:
         self.paused = self.paused if paused is None else paused
         self._promote()
 
+    def set_rate(self, rate: str) -> None:
+        self._begin()
+        self.bucket.set_rate(rate, self.now)
+        self._promote()
+
     def configure(self, capacity: int, duration: int) -> None:
         self._begin()
         self.given = (capacity, duration)
@@ -269,6 +315,7 @@ class Model:
 
     def _admit(self, user: str) -> None:
         self.inside[user] = self.began[user] = self.now
+        self.bucket.take(self.now)
         self.tally["admitted"] += 1
 
     def _expire(self, user: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from gateway.waiting_room.batch import MAX_BATCH
 from gateway.waiting_room.events import _KINDS, Reason
 from gateway.waiting_room.keys import RoomKeys
-from gateway.waiting_room.rules import DEFAULTS, RULE_NAMES, SCHEMA
+from gateway.waiting_room.rules import DEFAULTS, RULE_NAMES, SCHEMA, TIME_NAMES
 from gateway.waiting_room.scripts import NAMES
 from gateway.waiting_room.state import Left, StateKind, Summary
 
@@ -204,6 +204,7 @@ def test_the_summary_has_pythons_order() -> None:
         "ages": "ages()",
         "following": "followed()",
         "parked": "parked_count",
+        "next_token": "next_token()",
     }
     totals = set(re.findall(r"(\w+) = 0", code_of(read("includes/room"))))
     assert values == [
@@ -224,7 +225,8 @@ def test_python_knows_the_schema_and_the_settings() -> None:
     described = re.findall(r"^--   (\w+)  +", room, re.MULTILINE)
     assert tuple(described) == RULE_NAMES
     assert set(re.findall(r"(\w+) = '", rules[rules.index("ALLOWED") :].split("}")[0])) == set(RULE_NAMES)
-    texts = {name: f"{round(getattr(DEFAULTS, name) * 1000):,}" for name in RULE_NAMES}
+    texts = {name: f"{round(getattr(DEFAULTS, name) * 1000):,}" for name in TIME_NAMES}
+    texts["rate"] = DEFAULTS.rate
     assert all(f"{value} unless given" in room for value in texts.values())
 
 
