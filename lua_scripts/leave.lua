@@ -6,7 +6,8 @@
 --
 -- Returns  {summary, code per pair…}; codes: LEFT_SLOT, LEFT_LINE, NOTHING (the user had neither; an expired
 --          session does not count)
--- Publishes LEFT or OPERATOR for each user who left the line, ADMITTED for each user promoted.
+-- Publishes UNCLAIMED for each user removed for a slot not claimed in time, LEFT or OPERATOR for each user
+--           who left the line, ADMITTED for each user promoted.
 --
 --- @include clock
 --- @include room
@@ -15,6 +16,7 @@
 --- @include place
 --- @include parking
 --- @include session
+--- @include claims
 --- @include promote
 --- @include summary
 local reason = ARGV[5]
@@ -36,6 +38,9 @@ local function free_slot(user, left, count)
 end
 
 local function give_up(what, user)
+  if lapse_if_over(user) then
+    promote()
+  end
   local left = session_left(user)
   if left and left > 0 then
     settle(user, left)
@@ -53,6 +58,7 @@ local function give_up(what, user)
   -- The place before the slot: otherwise a user whose session has expired could be promoted into that same slot.
   local ticket = what ~= 'slot' and leave_line(user)
   if ticket then
+    forget_missed(user)
     done[counted] = done[counted] + 1
     tell(reason, { { user, ticket } })
   end

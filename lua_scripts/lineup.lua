@@ -7,7 +7,8 @@
 -- Returns  {summary (includes/summary.lua), answer per user (includes/place.lua)…}; codes:
 --          ADMITTED (a slot is free and it is the user's turn), ALLOWED_IN (already; not renewed), WAITING,
 --          FULL (Redis is at maxmemory and the user has no place yet: nothing was changed for this user)
--- Publishes ADMITTED for each user promoted from the line. A user admitted at once has no ticket and no stream.
+-- Publishes UNCLAIMED for each user removed for a slot not claimed in time, ADMITTED for each user promoted
+--           from the line. A user admitted at once has no ticket and no stream.
 --
 --- @include clock
 --- @include room
@@ -16,6 +17,7 @@
 --- @include place
 --- @include parking
 --- @include session
+--- @include claims
 --- @include promote
 --- @include summary
 local relineup = ARGV[5]
@@ -37,12 +39,18 @@ local function queue(user, place)
   if not place then
     waiting = waiting + 1
   end
+  if place then
+    forget_missed(user)
+  end
   done.lineups = done.lineups + 1
   sighted(user)
   return answer_waiting(ticket, waiting)
 end
 
 local function line_up(user)
+  if lapse_if_over(user) then
+    promote()
+  end
   local left = session_left(user)
   if left and left <= 0 and may_free() then
     end_session(user, left)
@@ -50,19 +58,19 @@ local function line_up(user)
     promote()
     left = session_left(user)
     if left then
-      return answer_inside(ADMITTED, left)
+      return answer_inside(ADMITTED, left, claim_by(user))
     end
   end
   if left and left > 0 then
     settle(user, left)
-    return answer_inside(ALLOWED_IN, left)
+    return answer_inside(ALLOWED_IN, left, claim_by(user))
   end
   if come_back(user) then
     ticket = math.max(ticket, highest_ticket())
     promote()
     left = session_left(user)
     if left then
-      return answer_inside(ADMITTED, left)
+      return answer_inside(ADMITTED, left, claim_by(user))
     end
     return answer_waiting(as_ticket(redis.call('ZSCORE', line, user)), position_of(user))
   end

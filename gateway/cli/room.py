@@ -21,7 +21,7 @@ from gateway.settings.model import Settings
 TIMEOUT_SECONDS = 10.0
 _ANSWER_BYTES = 16 * 1024 * 1024
 _NAME_WIDTH = 22
-_RULES = ("absent", "hold", "max_session", "rate")
+_RULES = ("absent", "hold", "max_session", "claim", "rate")
 
 
 class RoomCallFailed(Exception):
@@ -52,6 +52,9 @@ def add_to(commands: Commands, files: object = None) -> None:
         "--absent", metavar="TIME", help="how long a waiting user may be out of sight, as 60s; 0: for ever"
     )
     change.add_argument("--hold", metavar="TIME", help="how long a parked user keeps the ticket, as 30m")
+    change.add_argument(
+        "--claim", metavar="TIME", help="how soon an admitted user must make a gated call, as 90s; 0: off"
+    )
     change.add_argument(
         "--max-session", metavar="TIME", help="how long after admission a session ends, as 30m; 0: never"
     )
@@ -92,7 +95,7 @@ def _set(options: argparse.Namespace) -> Call:
         change["override"] = False
     if not change:
         raise RoomCallFailed(
-            "nothing to change: give --capacity, --duration, --absent, --hold, --max-session, --rate or --lift"
+            "nothing to change: give --capacity, --duration, --absent, --hold, --max-session, --claim, --rate or --lift"
         )
     return _change(options, change)
 

@@ -117,6 +117,7 @@ def _limits(settings: Settings, given: RoomLimits) -> ConfiguredLimits:
         absent=settings.queue_absent_seconds,
         hold=settings.queue_hold_seconds,
         max_session=settings.queue_max_session_seconds,
+        claim=settings.queue_claim_seconds,
         rate=settings.queue_rate,
     )
     from_file = {name for name in RULE_NAMES if getattr(given, name) is not None}

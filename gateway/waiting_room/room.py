@@ -126,6 +126,7 @@ class Room:
         self._lineups: Batcher[str, State] = gathering(self._send_lineup, script="lineup")
         self._sightings: Batcher[str, State] = gathering(self._send_status, script="status")
         self._entries: Batcher[str, State] = batcher(self._send_gate, script="gate")
+        self._reopens: Batcher[str, None] = batcher(self._send_reopen, script="reopen")
         self._leavers: Batcher[tuple[What, str], Left] = batcher(self._send_leave, script="leave")
         self._questions: dict[Question, Batcher[str, State]] = {
             "lineup": self._lineups,
@@ -161,6 +162,12 @@ class Room:
     def enter(self, user: str) -> asyncio.Future[State]:
         """The gate: ALLOWED_IN renews the session, WAITING and NONE are refused."""
         return self._entries.submit(_sendable(user))
+
+    def reopen(self, user: str) -> None:
+        """The gateway itself answered a gated call of the user with 502, 503 or 504, and the state that let the call in
+        says ``may_reopen``. Does not wait for Redis; if Redis can't be reached, the slot counts as claimed."""
+        with contextlib.suppress(QueueUnavailable):
+            self._reopens.submit_to(user, Outcome(_nothing))
 
     def ask(self, question: Question, user: str) -> asyncio.Future[State]:
         """The answer to the question of this name: ``lineup``, ``status`` or ``enter``."""
@@ -263,7 +270,7 @@ class Room:
         """Serves until the block ends."""
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._close_links)
-            for batcher in (self._lineups, self._sightings, self._entries, self._leavers):
+            for batcher in (self._lineups, self._sightings, self._entries, self._leavers, self._reopens):
                 await stack.enter_async_context(batcher.running())
             await stack.enter_async_context(self.presence.running())
             finisher = asyncio.create_task(self._finish(), name=f"finish {self.name}")
@@ -297,6 +304,10 @@ class Room:
 
     async def _send_gate(self, users: list[str]) -> list[State]:
         return await self._states("gate", users)
+
+    async def _send_reopen(self, users: list[str]) -> list[None]:
+        await self._run("reopen", *users, size=len(users))
+        return [None] * len(users)
 
     async def _send_leave(self, pairs: list[tuple[What, str]]) -> list[Left]:
         reply = await self._run("leave", "LEFT", *(part for pair in pairs for part in pair), size=len(pairs))
@@ -427,6 +438,10 @@ class Room:
         if link is None:
             link = self._links[purpose] = self._new_link()
         return link
+
+
+def _nothing() -> None:
+    """No-op."""
 
 
 def channel(keys: RoomKeys, redis: Redis) -> str:

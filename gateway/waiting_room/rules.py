@@ -27,12 +27,14 @@ class RoomRules:
 
     ``absent``: a waiting user who was not seen for so long is parked; 0: never. ``hold``: a parked user keeps the
     ticket for so long; 0: absent users are removed at once. ``max_session``: a session ends so long after admission,
-    however active the user is; 0: never. ``rate``: admissions never exceed it; as ``120/m``, or ``off``.
+    however active the user is; 0: never. ``claim``: a promoted user must make a gated call within so long, or loses the
+    slot; 0: off. ``rate``: admissions never exceed it; as ``120/m``, or ``off``.
     """
 
     absent: float = 60.0
     hold: float = 1800.0
     max_session: float = 0.0
+    claim: float = 0.0
     rate: str = RATE_OFF
 
     def as_text(self) -> str:

@@ -20,6 +20,7 @@ NAMES = (
     "lineup",
     "lock",
     "presence",
+    "reopen",
     "signing_keys",
     "status",
     "sweep",

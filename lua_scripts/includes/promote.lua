@@ -98,12 +98,22 @@ local function promote()
         parked_count = parked_count - both
       end
     end
+    local claim_by
+    if claim_ms > 0 and not following and #sessions > 0 then
+      local kept = {}
+      for at, person in ipairs(people) do
+        kept[2 * at - 1], kept[2 * at] = person[2], person[1]
+      end
+      write('ZADD', claims, unpack(index))
+      write('ZADD', tickets, unpack(kept))
+      claim_by = now + claim_ms
+    end
     waiting = waiting - #users
     admissions_left = admissions_left - #users
     spend(#sessions / 2)
     done.admitted = done.admitted + #sessions / 2
     done.promoted = done.promoted + #users
-    tell('ADMITTED', people)
+    tell('ADMITTED', people, nil, claim_by)
     for _, one in ipairs(inside_already) do
       tell('ADMITTED', { one[1] }, one[2])
     end

@@ -132,7 +132,8 @@ end
 
 -- The first element of every reply:
 -- {waiting, allowed in, capacity, duration in ms, paused 0/1, rate, abandon rate, more 0/1, now in ms,
---  admitted, promoted, expired, evicted, left, removed, lineups, parkings, returns, waits, stays: by this call, ages,
+--  admitted, promoted, expired, evicted, left, removed, lineups, parkings, returns, lapsed, unclaimed,
+--  waits, stays: by this call, ages,
 --  following, parked, next token in ms}
 -- waits, stays, ages: lists of milliseconds, see includes/room.lua and ages(); following: see followed().
 -- next token: when the next user may be admitted if only the rate is in the way, see includes/rate.lua.
@@ -158,6 +159,7 @@ local function summary(unfinished)
   return {
     waiting, held, capacity, duration, paused and 1 or 0, rate, abandon_rate, more and 1 or 0, now,
     done.admitted, done.promoted, done.expired, done.evicted, done.left, done.removed, done.lineups,
-    done.parkings, done.returns, waits, stays, ages(), followed(), parked_count, next_token(),
+    done.parkings, done.returns, done.lapsed, done.unclaimed, waits, stays, ages(), followed(), parked_count,
+    next_token(),
   }
 end

@@ -143,6 +143,7 @@ async def test_an_operator_changes_limits_for_all_instances(gateways: Gateways) 
             "absent": {"value": "60s", "from": "default"},
             "hold": {"value": "1800s", "from": "default"},
             "max_session": {"value": "0s", "from": "default"},
+            "claim": {"value": "0s", "from": "default"},
             "rate": {"value": "off", "from": "default"},
         },
     } | {

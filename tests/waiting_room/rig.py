@@ -112,8 +112,11 @@ class Rig:
         self.rules = " ".join(f"{name}={value}" for name, value in sorted(found.items()))
         in_force = self.rules if self.rate == "off" else f"{self.rules} rate={self.rate}".strip()
         # Also works while Redis is at maxmemory.
-        script = "redis.call('HDEL', KEYS[1], '') redis.call('HSET', KEYS[1], 'rules', ARGV[1])"
-        self.client.eval(script, 1, self.keys.settings, in_force)
+        script = """
+            redis.call('HDEL', KEYS[1], '')
+            redis.call('HSET', KEYS[1], 'rules', ARGV[1], 'declared_rules', ARGV[2])
+        """
+        self.client.eval(script, 1, self.keys.settings, in_force, self.rules)
 
     def set_rate(self, rate: str) -> Summary:
         """An operator sets the rate, as ``120/m`` or ``off``."""

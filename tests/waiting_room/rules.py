@@ -30,6 +30,9 @@ class Seen(NamedTuple):
     parked: dict[str, tuple[int, int]]
     """User -> ticket, and when they were parked."""
     tickets: dict[str, float]
+    claims: dict[str, int]
+    """User -> when the claim window began, or how many calls have used it, negative."""
+    missed: dict[str, int]
 
     @property
     def idle(self) -> bool:
@@ -51,9 +54,10 @@ def look(rig: Rig) -> Seen:
         pipe.hgetall(keys.tally)
         pipe.zrange(keys.parked, 0, -1, withscores=True)
         pipe.zrange(keys.tickets, 0, -1, withscores=True)
-        line, inside, activity, absent, since, streams, counter, settings, tally, parked, tickets = (
-            pipe.execute()
-        )
+        pipe.zrange(keys.claims, 0, -1, withscores=True)
+        pipe.zrange(keys.missed, 0, -1, withscores=True)
+        found = pipe.execute()
+    line, inside, activity, absent, since, streams, counter, settings, tally, parked, tickets = found[:11]
     capacity, duration, paused, override = settings
     return Seen(
         line=dict(line),
@@ -70,6 +74,8 @@ def look(rig: Rig) -> Seen:
         tally={name: int(count) for name, count in tally.items()},
         parked={user: (int(dict(tickets)[user]), int(at)) for user, at in parked},
         tickets=dict(tickets),
+        claims={user: int(score) for user, score in found[11]},
+        missed={user: int(ticket) for user, ticket in found[12]},
     )
 
 
@@ -105,6 +111,9 @@ def assert_step(
         assert admitted == sorted(admitted)
     # 2, 12: events tell of a ticket that the user had.
     places = {user: {ticket} for user, ticket in before.line.items()}
+    for user in before.claims:
+        if user in before.tickets:
+            places.setdefault(user, set()).add(before.tickets[user])
     for user, (ticket, _) in before.parked.items():
         places.setdefault(user, set()).add(ticket)
     for _, user, ticket in events:
@@ -129,7 +138,7 @@ def assert_step(
             assert back or user in told
         else:
             assert after.parked[user][0] == ticket
-    here = len(before.line) + len(before.parked)
+    here = len(before.line) + len(before.parked) + len(before.claims)
     assert len(events) <= here + sum(map(len, given.values()))
 
 
@@ -138,7 +147,9 @@ def assert_rules(seen: Seen) -> None:
     # 3
     assert not seen.line.keys() & seen.inside.keys()
     assert not seen.parked.keys() & (seen.line.keys() | seen.inside.keys())
-    assert seen.tickets.keys() == seen.parked.keys()
+    assert not seen.claims.keys() & seen.parked.keys()
+    assert seen.tickets.keys() == seen.parked.keys() | seen.claims.keys()
+    assert seen.claims.keys() <= seen.inside.keys()
     # Index in step with the hash.
     assert seen.activity.keys() == seen.inside.keys()
     for user, last in seen.activity.items():

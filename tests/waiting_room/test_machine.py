@@ -118,7 +118,7 @@ class Driver(RuleBasedStateMachine):
         # 5: whoever left the line was counted as what they were told.
         kinds = [kind for kind, _, _ in events]
         did = {name: count - before.tally.get(name, 0) for name, count in after.tally.items()}
-        for kind, name in (("ADMITTED", "promoted"), ("ABSENT", "evicted")):
+        for kind, name in (("ADMITTED", "promoted"), ("ABSENT", "evicted"), ("UNCLAIMED", "unclaimed")):
             assert kinds.count(kind) == did.get(name, 0)
         # No more than the rate allows.
         self.bucket.take(self.rig.now, did.get("admitted", 0))
@@ -175,6 +175,29 @@ class Beside(Driver):
     def sessions_end_absolutely(self, max_session: int) -> None:
         self.rig.set_rules(max_session=max_session)
         self.model.max_session = max_session
+
+    @rule(claim=st.sampled_from([0, 1, 700, 3_000, 3_000, 3_000, 12_000]))
+    def slots_must_be_claimed(self, claim: int) -> None:
+        """Windows that run when claiming is switched off are over."""
+        self.rig.set_rules(claim=claim)
+        self.model.claim = claim
+        if not claim:
+            self.drop_windows()
+
+    def drop_windows(self) -> None:
+        keys = self.rig.keys
+        for user in self.rig.client.zrange(keys.claims, 0, -1):
+            self.rig.client.zrem(keys.tickets, user)
+        self.rig.client.delete(keys.claims, keys.missed)
+        for of in (self.model.windows, self.model.first_calls, self.model.promoted_with, self.model.missed):
+            of.clear()
+        self.seen = look(self.rig)
+
+    @rule(batch=batches)
+    def reopen(self, batch: list[str]) -> None:
+        reply = self.call("reopen", *batch)
+        self.model.reopen(batch)
+        self.same(reply)
 
     @rule(rate=rates)
     def admissions_have_a_rate(self, rate: str) -> None:
@@ -234,7 +257,7 @@ class Beside(Driver):
         self.model.sweep(absent, hold)
         self.same(reply)
         summary = reply.summary
-        assert summary.expired + summary.evicted + summary.parkings <= self.model.most
+        assert summary.expired + summary.evicted + summary.parkings + summary.unclaimed <= self.model.most
         assert summary.admitted <= self.model.most
 
     @rule(seconds=st.integers(1, 4))
@@ -268,21 +291,22 @@ class Beside(Driver):
     def limits(self, capacity: int | None, duration: int | None, paused: bool | None, lift: bool) -> None:
         given = ["" if value is None else int(value) for value in (capacity, duration, paused)]
         if lift:
+            self.rig.set_rules(claim=0, max_session=0)
             self.rig.rate = "off"
             self.bucket.set_rate("off", self.rig.now)
             self.model.bucket.set_rate("off", self.model.now)
+            self.model.claim = self.model.max_session = 0
+            self.drop_windows()
         reply = self.call("limits", *given, int(lift), "")
-        self.model.max_session = 0 if lift else self.model.max_session
         self.model.limits(capacity, duration, paused, lift)
         self.same(reply)
-        if lift:
-            self.rig.set_rules(max_session=0)
 
     @rule(capacity=capacities, duration=durations)
     def configure(self, capacity: int, duration: int) -> None:
         self.rig.capacity, self.rig.duration = capacity, duration
         reply = self.rig.run("configure", *self.rig.follow, 1, keys=[self.rig.keys.watch])
         self.model.configure(capacity, duration)
+        self.bucket.take(self.rig.now, reply.summary.admitted)
         self.seen, events = look(self.rig), self.rig.events()
         self.events += events
         self.same(reply)
@@ -316,6 +340,8 @@ class Beside(Driver):
         assert seen.inside == {user: str(last // 1000) for user, last in model.inside.items()}
         assert seen.absent == model.seen
         assert seen.parked == model.parked
+        assert seen.claims == model.windows | {user: -calls for user, calls in model.first_calls.items()}
+        assert seen.missed == model.missed
         assert int(seen.counter or 0) == model.counter
         assert (seen.capacity, seen.duration) == (model.capacity, model.duration)
         assert (seen.paused, seen.override) == (model.paused, model.override)
@@ -332,7 +358,7 @@ class Beside(Driver):
         heard = [kind for kind, _, _ in self.events]
         assert heard.count("LEFT") <= tally.get("left", 0)
         assert heard.count("OPERATOR") <= tally.get("removed", 0)
-        freed = sum(tally.get(name, 0) for name in ("expired", "left", "removed"))
+        freed = sum(tally.get(name, 0) for name in ("expired", "left", "removed", "lapsed"))
         freed -= heard.count("LEFT") + heard.count("OPERATOR")
         assert len(self.seen.inside) == tally.get("admitted", 0) - freed
 
@@ -439,6 +465,10 @@ class OlderSystem(Driver):
     @rule(capacity=capacities, paused=st.booleans())
     def limits(self, capacity: int, paused: bool) -> None:
         self.call("limits", capacity, "", int(paused), 0, "")
+
+    @rule(claim=st.sampled_from([0, 1, 3_000, 3_000]))
+    def slots_must_be_claimed(self, claim: int) -> None:
+        self.rig.set_rules(claim=claim)
 
     @rule(rate=rates)
     def admissions_have_a_rate(self, rate: str) -> None:

@@ -217,6 +217,12 @@ ROOM: Final = Keys(
             "How long after admission a session ends, however active the user is, 0: never; "
             "QUEUE_MAX_SESSION_SECONDS if missing.",
         ),
+        Key(
+            "claim",
+            TIME,
+            "Within this time a user admitted from the line must make a gated call, 0: off; QUEUE_CLAIM_SECONDS if "
+            "missing.",
+        ),
         Key("rate", RATE, "Admissions never exceed it, as 120/m; QUEUE_RATE if missing."),
     ),
 )

@@ -176,6 +176,7 @@ def read_rooms(node: Node | None, gates: Iterable[Gate], issues: Issues) -> dict
             _value(fields.get("absent"), "absent", TIME, "room", issues),
             _value(fields.get("hold"), "hold", TIME, "room", issues),
             _value(fields.get(plain_name("max_session")), "max_session", TIME, "room", issues),
+            _value(fields.get("claim"), "claim", TIME, "room", issues),
             _value(fields.get("rate"), "rate", RATE, "room", issues),
         )
     return rooms

@@ -67,6 +67,7 @@ SOUND: dict[str, Any] = {
             "absent": "90s",
             "hold": 0,
             "max_session": "1h",
+            "claim": "90s",
             "rate": "120/m",
         },
         "default": {"capacity": "${C:1}", "duration": 0.5},

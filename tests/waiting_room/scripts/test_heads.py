@@ -139,13 +139,17 @@ def test_codes_named_in_the_head_are_in_the_body(name: str) -> None:
 def test_events_named_in_the_head_are_those_that_can_be_published(name: str) -> None:
     head, code = head_of(read(name)), code_of(read(name))
     stated = set(
-        re.findall(r"\b(ADMITTED|LEFT|ABSENT|OPERATOR)\b", head.split("-- Publishes", 1)[1].split(". ")[0])
+        re.findall(
+            r"\b(ADMITTED|LEFT|ABSENT|UNCLAIMED|OPERATOR)\b", head.split("-- Publishes", 1)[1].split(". ")[0]
+        )
     )
     told = set(re.findall(r"tell\('(\w+)'", code))
     if "tell(reason" in code:
         told |= set(re.findall(r"\b(LEFT|OPERATOR) = '", code))
     if re.search(r"\b(?:promote|settle)\(", code):
         told.add("ADMITTED")
+    if "lapse_if_over(" in code:
+        told.add("UNCLAIMED")
     assert told == stated
     assert ("Publishes nothing" in head) is (not stated)
 
