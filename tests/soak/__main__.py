@@ -32,13 +32,14 @@ from gateway.demo.plan import Limits, Person, Plan, draw_crowd
 from gateway.demo.rules import Rule
 from gateway.demo.services import PASSWORD, Account
 from tests.soak.caller import Caller
+from tests.soak.claims import Claimants
 from tests.soak.faults import FAULTS, Fault
 from tests.soak.fleet import HOST, Site, a_site
 from tests.soak.parking import Pair
 from tests.soak.rate import Paced
 from tests.soak.room import RoomWatch, look
 from tests.soak.watch import Watch
-from tests.soak.watched_rooms import PARKING_ROOM, RATE_ROOM
+from tests.soak.watched_rooms import CLAIM_ROOM, PARKING_ROOM, RATE_ROOM
 from tests.support.redis_client import open_redis
 
 CAPACITY = 12
@@ -79,7 +80,7 @@ class Soak:
         self.names = {one.number: one.name for one in people}
         self.faults: Counter[str] = Counter()
         self.unforeseen = 0
-        self.watchers: list[Pair | Paced] = []
+        self.watchers: list[Pair | Paced | Claimants] = []
         self.single_checks: Counter[str] = Counter()
         self._blind_until = self._began
         self.room = RoomWatch(
@@ -98,6 +99,7 @@ class Soak:
                 self._look_at_room(),
                 self._watch_single("parking", PARKING_ROOM, Pair),
                 self._watch_single("rate", RATE_ROOM, Paced),
+                self._watch_single("claims", CLAIM_ROOM, Claimants),
             )
         ]
         connector = aiohttp.TCPConnector(limit=0, resolver=self._site.fleet, use_dns_cache=False)
@@ -178,7 +180,9 @@ class Soak:
         for watcher in self.watchers:
             watcher.emptied()
 
-    async def _watch_single(self, what: str, room: str, kind: type[Pair] | type[Paced]) -> None:
+    async def _watch_single(
+        self, what: str, room: str, kind: type[Pair] | type[Paced] | type[Claimants]
+    ) -> None:
         """Watches one rule in a room of its own."""
         with self._told(f"the watch of {what}"):
             connector = aiohttp.TCPConnector(resolver=self._site.fleet, use_dns_cache=False, force_close=True)
