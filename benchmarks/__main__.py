@@ -24,6 +24,7 @@ NAMES = {
     "forward": "a small answer through the gateway, a plain proxy, and known ones",
     "large": "an answer of 1 MiB through the same: CPU, and the memory of the gateway",
     "latency": "how late answers come at half of what Caddy can take, through the same",
+    "calls": "function calls and time of one request inside the gateway, without sockets",
     "lineup": "people who arrive, each with a token never seen before",
     "scale": "a million waiting beside a thousand",
     "scripts": "the Lua scripts beside those of an earlier version (--against)",

@@ -63,7 +63,7 @@ def gateway(
         "SERVER_PORT": "0",
         "REDIS_URL": redis_url,
         "EMBEDDED_REDIS_DIR": str(folder / "redis"),
-        "ROUTES_FILE": str(_routes(folder, upstream)),
+        "ROUTES_FILE": str(routes_file(folder, upstream)),
         "JWT_JWKS_URI": jwks,
         # There is no registry and no collector of traces beside a benchmark.
         "EUREKA_CLIENT_SERVICEURL_DEFAULTZONE": "",
@@ -123,7 +123,7 @@ def admit(base: Gateway, tokens: Sequence[str], cores: Cores, *, connections: in
         raise Unavailable(f"{result.failed} lineups of {len(tokens)} were refused: {base.process.tail()}")
 
 
-def _routes(folder: Path, upstream: int) -> Path:
+def routes_file(folder: Path, upstream: int) -> Path:
     """The routes as shipped, all services at ``upstream``. Gated are GETs too, so that all rows of a table send
     the same requests."""
     routes = yaml.safe_load(files("gateway").joinpath("routes.yaml").read_text(encoding="utf-8"))

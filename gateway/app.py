@@ -26,10 +26,12 @@ from gateway.api.metrics import MetricsApi
 from gateway.api.service_docs import handler_chooser
 from gateway.auth.access import Authenticator
 from gateway.auth.key_ring import KeyRing
+from gateway.auth.operators import Operators
 from gateway.auth.passes import Passes
 from gateway.composition.health import config_health, key_health, older_system_health, redis_health
 from gateway.composition.limits import download_limits_of, limits_of, max_tunnels, upload_limits_of
 from gateway.composition.live_settings import LiveSettings, trusted_proxies
+from gateway.composition.operators import OperatorsFile
 from gateway.composition.rooms import WaitingRooms, waiting_rooms
 from gateway.composition.route_sources import RouteSources
 from gateway.composition.signing_keys import signing_keys_of
@@ -45,6 +47,7 @@ from gateway.context import (
     HUBS,
     LOOP_LAG,
     OBSERVERS,
+    OPERATORS,
     PASSES,
     REFRESH,
     ROOMS,
@@ -95,6 +98,8 @@ ARRIVALS: Final[web.AppKey[Arrivals]] = web.AppKey("arrivals", Arrivals)
 """The queue in which requests of new users wait."""
 CLIENT: Final[web.AppKey[aiohttp.ClientSession]] = web.AppKey("client", aiohttp.ClientSession)
 ROUTE_SOURCES: Final[web.AppKey[RouteSources]] = web.AppKey("route_sources", RouteSources)
+OPERATORS_FILE: Final[web.AppKey[OperatorsFile]] = web.AppKey("operators_file", OperatorsFile)
+"""Absent unless the settings name such a file."""
 LIVE_SETTINGS: Final[web.AppKey[LiveSettings]] = web.AppKey("live_settings", LiveSettings)
 WAITING_ROOMS: Final[web.AppKey[WaitingRooms]] = web.AppKey("waiting_rooms", WaitingRooms)
 KEY_RING: Final[web.AppKey[KeyRing]] = web.AppKey("key_ring", KeyRing)
@@ -119,9 +124,9 @@ def create_app(
     """Creates the gateway. ``environ`` fills the ``${…}`` of the route file; by default it is the environment of the
     process.
 
-    Startup raises RouteFileError if the route file has errors, ConfigUnavailable if a Config Server that is not
-    optional does not answer, and EmbeddedRedisError if the embedded Redis can't be started. If an optional Config
-    Server answers with unusable content, the gateway starts but serves nothing: see ``RouteSources``.
+    Startup raises RouteFileError if the route file or the file of operators has errors, ConfigUnavailable if a Config
+    Server that is not optional does not answer, and EmbeddedRedisError if the embedded Redis can't be started. If an
+    optional Config Server answers with unusable content, the gateway starts but serves nothing: see ``RouteSources``.
     """
     endpoints = public_endpoints(settings)
     if settings.management_server_port is None:
@@ -143,6 +148,7 @@ def create_app(
             client_session,
             # Before everything that depends on settings, because a Config Server may provide some of them.
             route_sources,
+            operators,
             loop_lag,
             # Before everything that creates spans, so that it stops after them.
             observers,
@@ -173,7 +179,7 @@ def create_management_app(app: web.Application) -> web.Application:
         management[LOOP_LAG], management[ROOMS] = app[LOOP_LAG], app[ROOMS]
         management[AUTHENTICATOR], management[UPLOADS] = app[AUTHENTICATOR], app[UPLOADS]
         management[HEALTH], management[REFRESH] = app[HEALTH], app[REFRESH]
-        management[UNTRUSTED_PROXIES] = app[UNTRUSTED_PROXIES]
+        management[UNTRUSTED_PROXIES], management[OPERATORS] = app[UNTRUSTED_PROXIES], app[OPERATORS]
 
     management.on_startup.append(share)
     return management
@@ -255,6 +261,22 @@ async def route_sources(app: web.Application) -> AsyncIterator[None]:
         app[HEALTH].checks["configServer"] = partial(config_health, sources, sources.config)
     app[REFRESH] = Refresh(sources.refresh, sources.poll_config_server)
     yield
+
+
+async def operators(app: web.Application) -> AsyncIterator[None]:
+    """The operators: that of ``MANAGEMENT_TOKEN``, and those of ``OPERATORS_FILE``."""
+    configuration = app[CONFIGURATION]
+    app[OPERATORS] = Operators(
+        lambda: configuration.settings.management_token, app[METRICS].operator_token_rejected
+    )
+    path = app[SETTINGS].operators_file
+    if path is None:
+        yield
+        return
+    file = app[OPERATORS_FILE] = OperatorsFile(path, app[OPERATORS])
+    async with file.running():
+        app[HEALTH].checks["operators"] = lambda: (not file.issues, {"faults": list(file.issues)})
+        yield
 
 
 async def loop_lag(app: web.Application) -> AsyncIterator[None]:

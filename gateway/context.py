@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, Protocol
 from aiohttp import web
 
 from gateway.auth.access import Access, Authenticator
+from gateway.auth.operators import Operator, Operators
 from gateway.auth.passes import Pass, Passes
 from gateway.auth.tokens import Principal
 from gateway.errors import GatewayError
@@ -281,6 +282,9 @@ class Refresh:
 
 CONTEXT: Final[web.RequestKey[RequestContext]] = web.RequestKey("context", RequestContext)
 
+OPERATOR: Final[web.RequestKey[Operator]] = web.RequestKey("operator", Operator)
+"""The operator who calls, in calls that need one."""
+
 CONFIGURATION: Final[web.AppKey[Configuration]] = web.AppKey("configuration", Configuration)
 OBSERVERS: Final[web.AppKey[Observers]] = web.AppKey("observers", Observers)
 LOOP_LAG: Final[web.AppKey[LoopLag]] = web.AppKey("loop_lag", LoopLag)
@@ -292,6 +296,7 @@ ADMISSIONS: Final[web.AppKey[Admissions]] = web.AppKey("admissions", Admissions)
 PASSES: Final[web.AppKey[Passes]] = web.AppKey("passes", Passes)
 """Absent unless the settings turn passes on."""
 SIGNING_KEYS: Final[web.AppKey[PublishedKeys]] = web.AppKey("signing_keys", PublishedKeys)
+OPERATORS: Final[web.AppKey[Operators]] = web.AppKey("operators", Operators)
 AUTHENTICATOR: Final[web.AppKey[Authenticator]] = web.AppKey("authenticator", Authenticator)
 FORWARDER: Final[web.AppKey[Forwarder]] = web.AppKey("forwarder", Forwarder)
 UPLOADS: Final[web.AppKey[Uploads]] = web.AppKey("uploads", Uploads)

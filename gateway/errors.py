@@ -18,6 +18,8 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   ├── TokenRequired
     │   ├── TokenExpired
     │   ├── TokenInvalid
+    │   ├── TooManyWrongTokens
+    │   ├── RoleNotAllowed
     │   ├── CsrfRejected
     │   └── AuthUnavailable
     ├── QueueError               the waiting room refuses the call, or can't decide
@@ -184,6 +186,22 @@ class TokenInvalid(AuthError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(reason)
+
+
+class TooManyWrongTokens(AuthError):
+    """The client has sent too many tokens that are not an operator's. ``retry_after`` is in seconds."""
+
+    code = "TOO_MANY_WRONG_TOKENS"
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__("too many wrong tokens of one client")
+
+
+class RoleNotAllowed(AuthError):
+    """The operator's role does not allow this call."""
+
+    code = "ROLE_NOT_ALLOWED"
 
 
 class CsrfRejected(AuthError):

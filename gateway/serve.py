@@ -24,6 +24,7 @@ from gateway.app import (
     EUREKA,
     FAST_PATH,
     METRICS,
+    OPERATORS_FILE,
     ROUTE_SOURCES,
     SETTINGS,
     TUNNELS,
@@ -198,7 +199,7 @@ async def _serve(settings: Settings, environ: RecordedEnviron, writer: LineWrite
             gc.collect()
             gc.freeze()
             gc.set_threshold(*COLLECT_AFTER)
-            stop.on_hangup = app[ROUTE_SOURCES].reload
+            stop.on_hangup = partial(_reload, app)
             systemd.send("READY=1")
             await stop.requested()
             systemd.send("STOPPING=1")
@@ -210,6 +211,14 @@ async def _serve(settings: Settings, environ: RecordedEnviron, writer: LineWrite
         print(error, file=sys.stderr)
         return _FAILED
     return 0
+
+
+def _reload(app: web.Application) -> None:
+    """Reads the route file, the Config Server and the file of operators again, without waiting."""
+    app[ROUTE_SOURCES].reload()
+    operators = app.get(OPERATORS_FILE)
+    if operators is not None:
+        operators.reload()
 
 
 @contextlib.asynccontextmanager

@@ -1,8 +1,11 @@
 -- leave: each of these users gives up a slot or a place in line, or an operator removes it. A parked user has a place.
 --
 -- KEYS     those of a room, see includes/room.lua
+-- KEYS[16] audit   stream, see includes/audit.lua
 -- ARGV[5]  reason  'LEFT' (the user leaves) or 'OPERATOR'
--- ARGV[6…] pairs   what ('slot', 'line' or 'both') and user id, at most 256 pairs
+-- ARGV[6]  by      the operator's name, '' if the user leaves
+-- ARGV[7]  why     the operator's reason, or ''
+-- ARGV[8…] pairs   what ('slot', 'line' or 'both') and user id, at most 256 pairs
 --
 -- Returns  {summary, code per pair…}; codes: LEFT_SLOT, LEFT_LINE, NOTHING (the user had neither; an expired
 --          session does not count)
@@ -18,14 +21,21 @@
 --- @include session
 --- @include claims
 --- @include promote
+--- @include audit
 --- @include summary
-local reason = ARGV[5]
-local FIRST_PAIR = 6
+local reason, audit, by, why = ARGV[5], KEYS[16], ARGV[6], ARGV[7]
+local FIRST_PAIR = 8
 local NOTHING, LEFT_SLOT, LEFT_LINE = 0, 1, 2
 local counted = ({ LEFT = 'left', OPERATOR = 'removed' })[reason]
 
 if not counted then
   return bad_argument('reason')
+end
+if reason == 'OPERATOR' then
+  local wrong = unsound_audit(audit, by)
+  if wrong then
+    return wrong
+  end
 end
 if not all_pairs(FIRST_PAIR, { slot = true, line = true, both = true }) then
   return bad_argument('pairs')
@@ -70,7 +80,13 @@ end
 
 local answers = { false }
 for at = FIRST_PAIR, #ARGV, 2 do
-  answers[#answers + 1] = give_up(ARGV[at], ARGV[at + 1])
+  local user = ARGV[at + 1]
+  local in_line = reason == 'OPERATOR' and redis.call('ZSCORE', parked, user) and 'PARKED' or 'WAITING'
+  local left = give_up(ARGV[at], user)
+  if reason == 'OPERATOR' and left ~= NOTHING then
+    note_change({ audit, by, why }, 'remove', '', user, left == LEFT_SLOT and 'ALLOWED_IN' or in_line, 'NONE')
+  end
+  answers[#answers + 1] = left
 end
 promote()
 keep_pace(false)

@@ -1,18 +1,22 @@
 -- limits: an operator changes a room's limits, pauses or resumes it.
 --
 -- KEYS     those of a room, see includes/room.lua
+-- KEYS[16] audit         stream, see includes/audit.lua
 -- ARGV[5]  new_capacity  slots, or '' for no change
 -- ARGV[6]  new_duration  milliseconds, or '' for no change
 -- ARGV[7]  new_paused    '1', '0', or '' for no change
 -- ARGV[8]  lift          '1': first go back to all that the instances are configured with
 -- ARGV[9]  new_rules     further settings as text, see rules_of in includes/room.lua; 'absent=' goes back to what the
 --                        instances are configured with for this one; '' for no change
+-- ARGV[10] by            the operator's name
+-- ARGV[11] why           the operator's reason, or ''
 --
 -- Returns  {summary}
 -- Publishes ADMITTED for each user promoted.
 --
 -- A value set here overrides what instances are configured with until it is lifted. A lower capacity ends no session; a
--- higher one promotes users at once, and so does resuming.
+-- higher one promotes users at once, and so does resuming. Each setting that is named, or that a lift changes, gets an
+-- entry in the audit.
 --
 --- @include clock
 --- @include room
@@ -23,9 +27,17 @@
 --- @include session
 --- @include promote
 --- @include rules
+--- @include audit
 --- @include summary
 local new_capacity, new_duration, new_paused, lift, new_rules = ARGV[5], ARGV[6], ARGV[7], ARGV[8] == '1', ARGV[9]
+local audit, by, why = KEYS[16], ARGV[10], ARGV[11]
 
+do
+  local wrong = unsound_audit(audit, by)
+  if wrong then
+    return wrong
+  end
+end
 if new_capacity ~= '' and not limit(new_capacity, 0) then
   return bad_argument('new_capacity')
 end
@@ -39,6 +51,46 @@ if not sound_rules(new_rules) then
   return bad_argument('new_rules')
 end
 new_capacity, new_duration = limit(new_capacity, 0), limit(new_duration, 1)
+
+local capacity_then, duration_then, paused_then, rules_then = capacity, duration, paused, rules_of(rules)
+
+-- Writes what has changed. Settings that the operator names have an entry also if they stay as they were.
+local function note_changes()
+  local order, noted = { audit, by, why }, 0
+  local function note(act, setting, from, to)
+    note_change(order, act, setting, '', from, to)
+    noted = noted + 1
+  end
+  local function note_number(setting, from, to, given)
+    if given or from ~= to then
+      note(given and 'set' or 'lift', setting, string.format('%.0f', from), string.format('%.0f', to))
+    end
+  end
+  note_number('capacity', capacity_then, capacity, new_capacity)
+  note_number('duration_ms', duration_then, duration, new_duration)
+  if new_paused ~= '' then
+    note(paused and 'pause' or 'resume', 'paused', paused_then and '1' or '0', new_paused)
+  end
+  local given, rules_now, names = {}, rules_of(rules), {}
+  for name, value in string.gmatch(new_rules, '([%w_]+)=(%S*)') do
+    given[name] = value
+  end
+  for _, values in ipairs({ given, rules_then, rules_now }) do
+    for name in pairs(values) do
+      names[#names + 1] = name
+    end
+  end
+  table.sort(names)
+  for at, name in ipairs(names) do
+    local from, to = rules_then[name] or '', rules_now[name] or ''
+    if name ~= names[at - 1] and (given[name] or from ~= to) then
+      note((given[name] or '') ~= '' and 'set' or 'lift', name, from, to)
+    end
+  end
+  if lift and noted == 0 then
+    note('lift', '', '', '')
+  end
+end
 
 if lift then
   local declared = redis.call('HMGET', settings, 'declared_capacity', 'declared_duration_ms')
@@ -66,5 +118,6 @@ end
 if lift or new_rules ~= '' then
   change_rules(new_rules, lift)
 end
+note_changes()
 promote()
 return { summary(false) }

@@ -55,18 +55,6 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Hides the collected tests from the garbage collector. They live until the end, and looking through them again and
-    again would take a third of the time that the tests take."""
-    gc.disable()
-    try:
-        return (yield)
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
     """Collects without the garbage collector: the tests live until the end, and it would look through them again and
     again, for half of the time that collecting takes."""
     gc.disable()

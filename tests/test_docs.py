@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -187,7 +188,7 @@ def test_commands_in_examples_exist(page: Path) -> None:
     """Each ``gateway …`` line of a shell example is one that the command line takes."""
     blocks = re.findall(r"^ *```sh\n(.*?)^ *```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     for line in re.findall(r"^ *gateway (.*)$", "".join(blocks), re.MULTILINE):
-        words = re.split(r"\s+(?:#|>|&)", line)[0].split()
+        words = shlex.split(re.split(r"\s+(?:#|>|&)", line)[0])
         make_parser().parse_args(words)
 
 

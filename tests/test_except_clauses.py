@@ -31,6 +31,7 @@ BROAD = frozenset(
 LOGGED = "logged with its traceback as what it is; "
 
 ALLOWED = {
+    "composition/operators.py OperatorsFile._take_over Exception": LOGGED + "the operators stay as they were",
     "composition/route_sources.py RouteSources._work Exception": LOGGED
     + "the routes in force stay, and the next ones are taken",
     "composition/signing_keys.py SigningKeys._look Exception": LOGGED + "the keys at hand stay good",
@@ -46,6 +47,7 @@ ALLOWED = {
     "proxy/connection.py UpstreamConnection.read RuntimeError": "as for uploads",
     "proxy/whole_answers.py WholeAnswerParser.read Exception": "the usual way meets it again, and tells",
     "fast_path/executor.py PlainCall.start Exception": "the middlewares meet it again, and log it",
+    "fast_path/executor.py PlainCall._begin Exception": "_failed logs it with its traceback, and answers with 500",
     "fast_path/executor.py PlainCall._step Exception": "_failed logs it with its traceback, and answers with 500",
     "fast_path/executor.py PlainCall._on_answer Exception": "_failed logs it with its traceback, and answers with 500",
     "fast_path/executor.py PlainCall._serve Exception": "_failed logs it with its traceback, and answers with 500",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
 import signal
@@ -248,6 +249,31 @@ async def test_management_on_a_port_of_its_own(tmp_path: Path, routes: Path, red
         async with session.get(found[1] + "/api/v1/products") as response:
             assert response.status == 404
         async with session.get(gateway.base + "/actuator/health") as response:
+            assert response.status == 404
+
+
+async def test_named_operators_are_known_on_the_management_port(
+    tmp_path: Path, routes: Path, redis_url: str
+) -> None:
+    operators = tmp_path / "operators.yaml"
+    digest = hashlib.sha256(b"annas-token-of-the-test").hexdigest()
+    operators.write_text(f"operators: [{{name: anna, role: act, sha256: '{digest}'}}]")
+    environ = {"REDIS_URL": redis_url, "JWT_JWKS_URI": NOWHERE, "MANAGEMENT_SERVER_PORT": "0"}
+    environ["OPERATORS_FILE"] = str(operators)
+    async with gateway_process(environ, tmp_path) as gateway, aiohttp.ClientSession() as session:
+        async with asyncio.timeout(5):
+            while not (found := re.search(r"management on (http://\S+)", "\n".join(gateway.lines))):
+                await asyncio.sleep(0.01)
+        room = found[1] + "/actuator/rooms/default"
+        headers = {"Authorization": "Bearer annas-token-of-the-test"}
+        async with session.post(room, json={"capacity": 3}, headers=headers) as response:
+            assert response.status == 200
+        operators.write_text("operators: []")
+        gateway.send(signal.SIGHUP)
+        async with asyncio.timeout(10):
+            while "0 operators from" not in "\n".join(gateway.lines):
+                await asyncio.sleep(0.01)
+        async with session.post(room, json={"capacity": 3}, headers=headers) as response:
             assert response.status == 404
 
 

@@ -17,8 +17,7 @@ from gateway import __version__
 from gateway.api.endpoints import Auth, Endpoint
 from gateway.api.envelope import encode
 from gateway.api.spring_json import plain, spring_json
-from gateway.auth.management import has_management_token
-from gateway.context import CONFIGURATION, CONTEXT, HEALTH, Handler, Health
+from gateway.context import CONFIGURATION, CONTEXT, HEALTH, OPERATORS, Handler, Health
 from gateway.errors import RouteNotFound
 from gateway.observability.exposition import negotiate_format
 from gateway.routing.describe import actuator as routes_of
@@ -98,10 +97,10 @@ class _AcceptHeader(NamedTuple):
 
 
 def _shows_details(request: web.Request) -> bool:
-    settings = request.app[CONFIGURATION].settings
-    if settings.management_reads != "token":
+    if request.app[CONFIGURATION].settings.management_reads != "token":
         return True
-    return has_management_token(request.headers.getall("Authorization", ()), settings.management_token)
+    # A wrong token is not counted: probes may send one of their own.
+    return request.app[OPERATORS].find(request.headers.getall("Authorization", ())) is not None
 
 
 def _components(health: Health) -> dict[str, Any]:
@@ -165,13 +164,8 @@ class Actuator:
                     "gateway": link("/gateway"),
                     "prometheus": link("/prometheus"),
                     "rooms": link("/rooms"),
-                    # As in Spring: the list is the same for all callers. Without a management token there is no
-                    # refresh.
-                    **(
-                        {"refresh": link("/refresh")}
-                        if request.app[CONFIGURATION].settings.management_token
-                        else {}
-                    ),
+                    # As in Spring: the list is the same for all callers. Without operators there is no refresh.
+                    **({"refresh": link("/refresh")} if request.app[OPERATORS].exist else {}),
                 }
             },
         )
@@ -179,7 +173,7 @@ class Actuator:
     async def health(self, request: web.Request) -> web.StreamResponse:
         """The status of each component. If Redis or the authorization server is unavailable, this is shown but does not
         take the instance out of service, because it still serves ungated routes. A component that is OUT_OF_SERVICE
-        does. If reads need the management token, callers without it get only the overall status, because probes have no
+        does. If reads need an operator's token, callers without one get only the overall status, because probes have no
         token."""
         components = _components(request.app[HEALTH])
         status = _readiness(components)
@@ -232,7 +226,7 @@ class Actuator:
         fixed = ("globalfilters", "routefilters", "routepredicates", "routes")
         below = [*fixed, *(f"routes/{quote(one, safe='')}" for one in ids)]
         entries = [{"href": f"{BASE}/gateway/{each}", "methods": ["GET"]} for each in below]
-        if request.app[CONFIGURATION].settings.management_token:
+        if request.app[OPERATORS].exist:
             entries.append({"href": f"{BASE}/gateway/refresh", "methods": ["POST"]})
         return plain(entries)
 

@@ -1,33 +1,42 @@
-"""``/actuator/rooms``: operators look at rooms, change their limits, pause them, and remove users."""
+"""``/actuator/rooms``: operators look at rooms, change their limits, pause them, remove users, and read who did so."""
 
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
 
+from gateway import __version__
 from gateway.api.actuator import BASE
 from gateway.api.body import read_body
 from gateway.api.endpoints import Auth, Endpoint
 from gateway.api.envelope import success
-from gateway.context import CONFIGURATION, CONTEXT, ROOMS, UPLOADS
+from gateway.context import CONFIGURATION, CONTEXT, OPERATOR, ROOMS, UPLOADS
 from gateway.errors import BadRequest, FieldError, NotConfigured, NotInQueue
 from gateway.observability.logging import timestamp
 from gateway.query import values_of
 from gateway.routing.spec.value_types import RATE, TIME
 from gateway.settings.model import Settings
+from gateway.waiting_room.audit import MAX_ENTRIES, AuditEntry
 from gateway.waiting_room.room import Room
 from gateway.waiting_room.rules import RULE_NAMES, TIME_NAMES, Value
 from gateway.waiting_room.state import REASONS, Following, Left, Summary
+from gateway.waiting_room.whereabouts import Whereabouts
 
 MAX_BYTES = 4096
 MAX_CAPACITY = 10_000_000
 MIN_SECONDS = 0.001
 """One millisecond, because Redis counts in milliseconds."""
 MAX_SECONDS = 7 * 24 * 3600
+MAX_REASON = 200
+"""In characters."""
+SHOWN_ENTRIES = 100
+"""Entries of the audit in an answer, unless the call wants another number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +49,13 @@ class Change:
     lift: bool = False
     rules: Mapping[str, Value | None] = field(default_factory=dict)
     """Settings that the route file has, too; None lifts an operator's value."""
+    reason: str = ""
+    """For the audit."""
 
 
 def parse_change(body: bytes) -> Change:
-    """Reads ``{"capacity", "durationSeconds", "paused", "override": false}``, and settings by the names that they have
-    in the route file. Raises BadRequest with every fault."""
+    """Reads ``{"capacity", "durationSeconds", "paused", "override": false, "reason"}``, and settings by the names that
+    they have in the route file. Raises BadRequest with every fault."""
     try:
         given = json.loads(body)
     except (ValueError, RecursionError):  # RecursionError: JSON that is nested too deeply
@@ -55,6 +66,7 @@ def parse_change(body: bytes) -> Change:
         "capacity": (_is_capacity, f"a whole number from 0 to {MAX_CAPACITY}"),
         "durationSeconds": (_is_duration, f"a number from {MIN_SECONDS} to {MAX_SECONDS}"),
         "paused": (lambda value: isinstance(value, bool), "true or false"),
+        "reason": (_is_reason, f"a text of at most {MAX_REASON} characters without control characters"),
         "override": (lambda value: value is False, "false, to go back to the limits of the settings"),
         **{
             name: (
@@ -75,7 +87,7 @@ def parse_change(body: bytes) -> Change:
         for name, value in given.items()
         if name not in allowed or not allowed[name][0](value)
     ]
-    if not given:
+    if not given.keys() - {"reason"}:
         faults.append(FieldError("body", "{}", "allowed are " + ", ".join(allowed)))
     if faults:
         raise BadRequest("the change is not valid", tuple(faults))
@@ -90,6 +102,7 @@ def parse_change(body: bytes) -> Change:
             for name in RULE_NAMES
             if name in given
         },
+        reason=given.get("reason", ""),
     )
 
 
@@ -122,6 +135,35 @@ def room_object(
     return content
 
 
+def audit_object(entry: AuditEntry) -> dict[str, Any]:
+    """An entry of the audit as operators see it. ``user`` is there only in an act on a user."""
+    content: dict[str, Any] = {
+        "at": entry.at,
+        "by": entry.by,
+        "act": entry.act,
+        "setting": entry.setting or None,
+        "from": entry.before or None,
+        "to": entry.after or None,
+        "reason": entry.reason or None,
+    }
+    if entry.user:
+        content["user"] = entry.user
+    return content
+
+
+def user_object(user: str, found: Whereabouts) -> dict[str, Any]:
+    """Where a user stands. Members that are unknown or do not apply are None."""
+    return {
+        "user": user,
+        "state": found.state,
+        "ticket": found.ticket,
+        "position": found.position,
+        "since": found.since,
+        "lastSeen": found.last_seen,
+        "streams": [{"instance": instance} for instance in found.instances],
+    }
+
+
 def following_object(following: Following) -> dict[str, str]:
     """Since when and why an older system is followed."""
     return {
@@ -141,6 +183,9 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
         Endpoint("GET", room, show, auth=reads, label="actuator.rooms"),
         Endpoint("POST", room, change, auth="management", label="actuator.rooms"),
         Endpoint("DELETE", f"{room}/users", remove, auth="management", label="actuator.rooms"),
+        # What names users or operators is never open.
+        Endpoint("GET", f"{room}/users", find, auth="management", label="actuator.rooms"),
+        Endpoint("GET", f"{room}/audit", audit, auth="management", label="actuator.rooms"),
     )
 
 
@@ -156,16 +201,23 @@ async def _shown(room: Room, summary: Summary) -> dict[str, Any]:
     return room_object(room.name, summary, await room.settings())
 
 
+async def _overview(room: Room) -> dict[str, Any]:
+    """The room, and which instance was asked."""
+    content = await _shown(room, await room.overview())
+    content["gateway"] = {"instance": room.presence.instance, "version": __version__}
+    return content
+
+
 async def show_all(request: web.Request) -> web.StreamResponse:
     """Shows every room."""
-    rooms = [await _shown(room, await room.overview()) for room in request.app[ROOMS]]
+    rooms = [await _overview(room) for room in request.app[ROOMS]]
     return success(request[CONTEXT], "room.shown", data=rooms)
 
 
 async def show(request: web.Request) -> web.StreamResponse:
     """Shows one room."""
     room = _requested_room(request)
-    return success(request[CONTEXT], "room.shown", data=await _shown(room, await room.overview()))
+    return success(request[CONTEXT], "room.shown", data=await _overview(room))
 
 
 async def change(request: web.Request) -> web.StreamResponse:
@@ -179,8 +231,26 @@ async def change(request: web.Request) -> web.StreamResponse:
         paused=change.paused,
         lift=change.lift,
         rules=change.rules,
+        by=request[OPERATOR].name,
+        reason=change.reason,
     )
     return success(request[CONTEXT], "room.changed", data=await _shown(room, summary))
+
+
+async def find(request: web.Request) -> web.StreamResponse:
+    """Shows where the user ``?id=`` stands, without ending an absence."""
+    room = _requested_room(request)
+    target = request[CONTEXT].target
+    assert target is not None  # noqa: S101 - resolved before
+    user = _requested_user(target.raw_query)
+    return success(request[CONTEXT], "room.found", data=user_object(user, await room.find(user)))
+
+
+def _requested_user(query: str) -> str:
+    users = values_of(query, "id")
+    if len(users) != 1 or not users[0]:
+        raise BadRequest("id must be given once")
+    return users[0]
 
 
 async def remove(request: web.Request) -> web.StreamResponse:
@@ -189,12 +259,37 @@ async def remove(request: web.Request) -> web.StreamResponse:
     room = _requested_room(request)
     target = request[CONTEXT].target
     assert target is not None  # noqa: S101 - resolved before
-    users = values_of(target.raw_query, "id")
-    if len(users) != 1 or not users[0]:
-        raise BadRequest("id must be given once")
-    if await room.remove([users[0]]) == [Left.NOTHING]:
+    user, reasons = _requested_user(target.raw_query), values_of(target.raw_query, "reason")
+    if len(reasons) > 1 or not all(map(_is_reason, reasons)):
+        raise BadRequest(
+            f"reason may be given once, with at most {MAX_REASON} characters and no control characters"
+        )
+    by, reason = request[OPERATOR].name, "".join(reasons)
+    if await room.remove([user], by=by, reason=reason) == [Left.NOTHING]:
         raise NotInQueue
     return success(request[CONTEXT], "room.removed")
+
+
+async def audit(request: web.Request) -> web.StreamResponse:
+    """The last changes of operators, the newest first."""
+    room = _requested_room(request)
+    target = request[CONTEXT].target
+    assert target is not None  # noqa: S101 - resolved before
+    given = values_of(target.raw_query, "limit") or [str(SHOWN_ENTRIES)]
+    limit = int(given[0]) if len(given) == 1 and re.fullmatch("[0-9]{1,4}", given[0]) else 0
+    if not 1 <= limit <= MAX_ENTRIES:
+        raise BadRequest(f"limit must be given at most once, as a number from 1 to {MAX_ENTRIES}")
+    entries = [audit_object(entry) for entry in await room.audit(limit)]
+    return success(request[CONTEXT], "room.audit", data=entries)
+
+
+def _is_reason(value: object) -> bool:
+    return (
+        isinstance(value, str)
+        and len(value) <= MAX_REASON
+        # Cc are control characters, and a Cs can't be sent to Redis.
+        and not any(unicodedata.category(character) in {"Cc", "Cs"} for character in value)
+    )
 
 
 def _is_capacity(value: object) -> bool:
@@ -211,10 +306,14 @@ def _is_duration(value: object) -> bool:
 
 
 def _time(value: object) -> float | None:
-    """A time as the route file has it, in seconds; None if it is not allowed."""
+    """A time as the route file has it, in seconds; None if it is not allowed. A number may have any number of places;
+    what rounds to no millisecond is not taken for 0, which switches something off."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    seconds = TIME.read(f"{value:f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value))
+    if isinstance(value, str):
+        seconds = TIME.read(value)
+    else:
+        seconds = round(float(value), 3) if value == 0 or MIN_SECONDS <= value <= MAX_SECONDS else None
     return seconds if seconds is not None and seconds <= MAX_SECONDS else None
 
 

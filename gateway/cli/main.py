@@ -281,16 +281,21 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 def _checked_settings(environ: Mapping[str, str]) -> tuple[Settings | None, bool]:
     """The settings, and whether some are wrong; the wrong ones are printed."""
-    from gateway.composition.warnings import errors_of_settings  # noqa: PLC0415 - the other commands need no Redis
+    from gateway.composition.warnings import (  # noqa: PLC0415 - the other commands need no Redis
+        errors_of_operators,
+        errors_of_settings,
+    )
 
     if wrong := check_settings(environ):
         print(*wrong, sep="\n")
         return None, True
     settings = Settings.from_env(environ)
-    wrong_together = errors_of_settings(settings)
+    wrong_together, wrong_operators = errors_of_settings(settings), errors_of_operators(settings)
     for each in wrong_together:
         print(f"{as_written(each, environ)}; `gateway serve` would not start")
-    return settings, bool(wrong_together)
+    for issue in wrong_operators:
+        print(issue)
+    return settings, bool(wrong_together or wrong_operators)
 
 
 def _counted(count: int, noun: str) -> str:

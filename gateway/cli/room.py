@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -21,6 +23,7 @@ from gateway.settings.model import Settings
 TIMEOUT_SECONDS = 10.0
 _ANSWER_BYTES = 16 * 1024 * 1024
 _NAME_WIDTH = 22
+_WRONG_SETTINGS = 2
 _RULES = ("absent", "hold", "max_session", "claim", "rate")
 
 
@@ -33,8 +36,8 @@ def add_to(commands: Commands, files: object = None) -> None:
     room = commands.add_parser(
         "room",
         help="look at the rooms of a running gateway, and change them",
-        description="Talks to a running gateway. What changes something needs its MANAGEMENT_TOKEN, which is "
-        "taken from the environment.",
+        description="Talks to a running gateway. What changes something needs an operator's token, which is taken from "
+        "OPERATOR_TOKEN or else from MANAGEMENT_TOKEN in the environment.",
     )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--url", metavar="URL", help="the gateway (http://127.0.0.1 at its management port)")
@@ -43,7 +46,15 @@ def add_to(commands: Commands, files: object = None) -> None:
 
     show = kinds.add_parser("show", parents=[common], help="how the rooms stand")
     show.add_argument("--room", metavar="ROOM", help="only this one")
-    show.set_defaults(run=_run, call=_show)
+    show.add_argument(
+        "--watch",
+        type=_interval,
+        nargs="?",
+        const=1.0,
+        metavar="SECONDS",
+        help="show them again and again, every second or as given, until Ctrl-C; with --json a line each time",
+    )
+    show.set_defaults(run=_run_show, call=_show)
 
     change = kinds.add_parser("set", parents=[common], help="change limits, for all instances at once")
     change.add_argument("--capacity", type=int, metavar="N", help="users allowed in at a time")
@@ -73,9 +84,24 @@ def add_to(commands: Commands, files: object = None) -> None:
     remove.add_argument("user", metavar="USER", help="the user's id, as in the token's sub")
     remove.set_defaults(run=_run, call=_remove)
 
+    find = kinds.add_parser(
+        "find", parents=[common], help="where a user stands, without counting as a sighting"
+    )
+    find.add_argument("user", metavar="USER", help="the user's id, as in the token's sub")
+    find.set_defaults(run=_run, call=_find)
+
+    audit = kinds.add_parser("audit", parents=[common], help="what operators have changed, the newest first")
+    audit.add_argument(
+        "--limit", type=int, default=100, metavar="N", help="how many changes (100, at most 1000)"
+    )
+    audit.set_defaults(run=_run, call=_audit)
+
     add_verify_to(kinds, files)
 
     for one in (change, pause, resume, remove):
+        one.add_argument("--reason", metavar="TEXT", help="why, for the audit")
+
+    for one in (change, pause, resume, remove, find, audit):
         one.add_argument("--room", default="default", metavar="ROOM", help="another room than default")
 
 
@@ -101,46 +127,144 @@ def _set(options: argparse.Namespace) -> Call:
 
 
 def _change(options: argparse.Namespace, change: dict[str, Any]) -> Call:
-    return "POST", _path(options.room), change
+    reason = {} if options.reason is None else {"reason": options.reason}
+    return "POST", _path(options.room), change | reason
 
 
 def _remove(options: argparse.Namespace) -> Call:
-    return "DELETE", f"{_path(options.room)}/users?{urlencode({'id': options.user})}", None
+    query = {"id": options.user} | ({} if options.reason is None else {"reason": options.reason})
+    return "DELETE", f"{_path(options.room)}/users?{urlencode(query)}", None
+
+
+def _find(options: argparse.Namespace) -> Call:
+    return "GET", f"{_path(options.room)}/users?{urlencode({'id': options.user})}", None
+
+
+def _audit(options: argparse.Namespace) -> Call:
+    return "GET", f"{_path(options.room)}/audit?{urlencode({'limit': options.limit})}", None
 
 
 def _path(room: str) -> str:
     return f"/actuator/rooms/{quote(room, safe='')}"
 
 
-def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+def _interval(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0.1 to 3600")
+    return seconds
+
+
+def _run_show(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    if options.watch is None:
+        return _run(options, environ)
+    while True:
+        status = _run(options, environ, again=True)
+        # A gateway that does not answer now may do so the next time.
+        if status == _WRONG_SETTINGS:
+            return status
+        sys.stdout.flush()
+        time.sleep(options.watch)
+
+
+def _run(options: argparse.Namespace, environ: Mapping[str, str], *, again: bool = False) -> int:
+    """Makes the call and prints the answer. ``again``: it is one of many."""
     try:
         settings = Settings.from_env(environ)
-        answer = _ask(options.url or own_url(settings), settings.management_token, *options.call(options))
+        url = options.url or own_url(settings)
+        answer = _ask(url, settings.operator_token or settings.management_token, *options.call(options))
     except SettingsError as error:
         print(error, file=sys.stderr)
-        return 2
+        return _WRONG_SETTINGS
     except RoomCallFailed as error:
         print(f"gateway room: {error}", file=sys.stderr)
         return 1
     data = answer.get("data")
-    if options.json:
-        print(json.dumps(data, ensure_ascii=False, indent=2))
+    if options.call is _show:
+        data = _with_url(data, url)
+    if again and not options.json:
+        # On a terminal in place of the last answer, else below it.
+        print("\x1b[H\x1b[2J" if sys.stdout.isatty() else "", end="" if sys.stdout.isatty() else "\n")
+    if again and options.json:
+        print(escaped(json.dumps(data, ensure_ascii=False)))
+    elif options.json:
+        print(escaped(json.dumps(data, ensure_ascii=False, indent=2)))
     elif data is None:
-        print(answer.get("message", "done"))
+        print(escaped(answer.get("message", "done")))
+    elif options.call is _audit:
+        print("\n".join(_change_line(entry) for entry in data) or "no changes")
+    elif options.call is _find:
+        print(_described(_for_reading(data)))
     else:
         print("\n\n".join(_described(one) for one in (data if isinstance(data, list) else [data])))
     return 0
 
 
+def _with_url(rooms: Any, url: str) -> Any:
+    """The rooms with the address that was asked, without a password."""
+    if isinstance(rooms, list):
+        return [_with_url(room, url) for room in rooms]
+    if not isinstance(rooms, dict):
+        return rooms
+    parts = urlsplit(url)
+    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    known = rooms.get("gateway")
+    return rooms | {"gateway": {"url": plain} | (known if isinstance(known, dict) else {})}
+
+
+def escaped(text: str) -> str:
+    """The text without characters that a terminal obeys or does not show, such as those that change the direction of
+    the text. They are escaped as in JSON. Line breaks stay."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1].replace("\x7f", "\\u007f")
+        for each in text
+    )
+
+
+def _for_reading(user: dict[str, Any]) -> dict[str, Any]:
+    """What is known of a user, with times as people read them."""
+    known = {name: value for name, value in user.items() if value is not None}
+    known |= {name: _moment(known[name]) for name in ("since", "lastSeen") if name in known}
+    known["streams"] = ", ".join(each["instance"] for each in user["streams"]) or "none"
+    return known
+
+
+def _moment(milliseconds: int) -> str:
+    at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _change_line(entry: dict[str, Any]) -> str:
+    """One change of an operator in one line."""
+    parts = [_moment(entry["at"]), entry["by"], entry["act"], entry["setting"], entry.get("user")]
+    if entry["from"] is not None or entry["to"] is not None:
+        parts.append(f"{entry['from'] or '-'} -> {entry['to'] or '-'}")
+    if entry["reason"]:
+        parts.append(f"({entry['reason']})")
+    # A line break in a text would look like another entry.
+    return "  ".join(escaped(str(part)).replace("\n", "\\n") for part in parts if part)
+
+
 def _described(room: dict[str, Any]) -> str:
     """One line per member of the object. All values begin in one column, however long the names are."""
     width = max([_NAME_WIDTH, *map(len, room)])
-    return "\n".join(f"{name:{width}} {_value(value)}" for name, value in room.items())
+    return "\n".join(
+        escaped(f"{name:{width}} {_value(value)}").replace("\n", "\\n") for name, value in room.items()
+    )
 
 
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, dict) and "url" in value:
+        return ", ".join(
+            [value["url"], *(f"{name} {value[name]}" for name in ("instance", "version") if name in value)]
+        )
     if isinstance(value, dict) and "since" not in value:
         return ", ".join(f"{name} {one.get('value')} ({one.get('from')})" for name, one in value.items())
     if isinstance(value, dict):
@@ -158,7 +282,10 @@ def _ask(
     if urlsplit(url).scheme not in {"http", "https"}:
         raise RoomCallFailed(f"--url {url}: an http:// or https:// address is needed")
     if method != "GET" and token is None:
-        raise RoomCallFailed("set MANAGEMENT_TOKEN to the gateway's own: only then may anything be changed")
+        raise RoomCallFailed(
+            "set OPERATOR_TOKEN to your own token, or MANAGEMENT_TOKEN to the gateway's: only then may anything be "
+            "changed"
+        )
     headers = {"Accept": "application/json", "Accept-Language": "en"}
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
@@ -175,7 +302,7 @@ def _ask(
             reason = f"not within {TIMEOUT_SECONDS:g} s"
         raise RoomCallFailed(f"no answer from {url}: {reason}") from None
     if status is not None:
-        raise RoomCallFailed(_refusal(status, answer, token))
+        raise RoomCallFailed(escaped(_refusal(status, answer, token)))
     return _envelope(answer)
 
 
@@ -211,5 +338,7 @@ def _refusal(status: int, body: bytes, token: str | None) -> str:
     fields = error.get("fields") or ()
     lines += [f"  {field.get('field')}={field.get('value')}: {field.get('reason')}" for field in fields]
     if status == 404 and token is not None and error.get("code") not in {"ROOM_NOT_FOUND", "NOT_IN_QUEUE"}:
-        lines.append("  (a gateway started without MANAGEMENT_TOKEN refuses every change so)")
+        lines.append(
+            "  (a gateway started without MANAGEMENT_TOKEN and OPERATORS_FILE refuses every change so)"
+        )
     return "\n".join(lines)

@@ -92,8 +92,9 @@ def _discovery(settings: Settings, table: RouteTable) -> str:
 
 
 def _management(settings: Settings, base: str) -> str:
-    token = " (with the management token)" if settings.management_reads == "token" else ""
-    changes = "possible" if settings.management_token else "not possible, since MANAGEMENT_TOKEN is not set"
+    token = " (with an operator's token)" if settings.management_reads == "token" else ""
+    operators = settings.management_token or settings.operators_file
+    changes = "possible" if operators else "not possible, since MANAGEMENT_TOKEN is not set"
     return f"metrics at {base}/metrics, health at {base}/actuator/health{token}; changes by operators are {changes}"
 
 

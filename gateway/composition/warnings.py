@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gateway.composition.live_settings import config_request, is_address, token_settings, trusted_proxies
+from gateway.composition.operators import OperatorsFileError, read_operators
 from gateway.errors import SettingsError
 from gateway.routing.spec.issues import Issue, RuleViolation
 from gateway.routing.spec.remote_settings import warnings_of_pattern
@@ -69,6 +70,17 @@ def errors_of_settings(settings: Settings) -> list[SettingsError]:
     except SettingsError as error:
         found.append(error)
     return found
+
+
+def errors_of_operators(settings: Settings) -> tuple[Issue, ...]:
+    """The errors of ``OPERATORS_FILE``, which stop the start."""
+    if settings.operators_file is None:
+        return ()
+    try:
+        read_operators(settings.operators_file)
+    except OperatorsFileError as error:
+        return error.issues
+    return ()
 
 
 def warnings_of_keys(settings: Settings, environ: Mapping[str, str], table: RouteTable) -> list[str]:

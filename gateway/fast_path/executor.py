@@ -261,7 +261,13 @@ class PlainCall:
         self._connection.fast_call = self
         begin(self._head, context, resources.configuration, observers, resources.untrusted)
         observers.metrics.fast_path_request(context.label)
-        self._step(step)
+        try:
+            try:
+                step()
+            except GatewayError as error:
+                self._refuse(error)
+        except Exception as error:
+            self._failed(error)
         if context.recorded:
             observers.tracer.clear_current()
 
@@ -292,8 +298,6 @@ class PlainCall:
         if transport is None or transport.is_closing():
             self._finish(CLIENT_GONE, 0, ABORTED, keep_alive=False)
             return
-        self._accounted = self._written = True
-        connection.leave()
         opened = response.start_without_request(
             transport,
             user=caller(context),
@@ -302,6 +306,9 @@ class PlainCall:
             connections=resources.detached,
             on_end=StreamCall(context, resources.observers, self._head.method),
         )
+        # From here on the stream owns the connection.
+        self._accounted = self._written = True
+        connection.leave()
         serve(hub, opened)
 
     def _on_state(self) -> None:
@@ -480,6 +487,8 @@ class PlainCall:
         log.error(
             "%s %s failed, trace %s", self._head.method, context.label, context.trace_id, exc_info=error
         )
+        if self._spans is not None:
+            self._spans.done(False)
         if not (self._written or self._started_response is not None):
             try:
                 self._refuse(GatewayError())
@@ -512,7 +521,7 @@ class PlainCall:
         data = answer.serialized(keep_alive=keep_alive, bodiless=bodiless)
         self._written = True
         transport.write(data)
-        size = 0 if bodiless else answer.content_length or 0
+        size = 0 if bodiless else len(answer.whole_body)
         self._finish(answer.status, size, "", keep_alive=keep_alive)
 
     def _finish(self, status: int, size: int, end: str, *, keep_alive: bool) -> None:

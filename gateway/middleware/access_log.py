@@ -89,7 +89,7 @@ def begin(
     untrusted: UntrustedProxies,
 ) -> None:
     """From now on the request is under way: it counts as such, and this task's work belongs to its trace."""
-    context.recorded = context.trace.sampled and observers.tracer.enter(context.trace)
+    context.recorded = observers.tracer.enter(context.trace)
     if untrusted.active:
         untrusted.check(request.remote or "", request.headers, configuration.trusted)
     observers.metrics.in_progress += 1

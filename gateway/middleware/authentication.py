@@ -7,9 +7,19 @@ from aiohttp.typedefs import Handler
 
 from gateway.api.body import form_values
 from gateway.auth.access import LEAVE_CALL, Authenticator
-from gateway.auth.management import has_management_token
-from gateway.context import AUTHENTICATOR, CONFIGURATION, CONTEXT, UPLOADS, RequestContext
-from gateway.errors import RouteNotFound, TokenInvalid, TokenRequired
+from gateway.auth.operators import Operator
+from gateway.context import (
+    AUTHENTICATOR,
+    CONFIGURATION,
+    CONTEXT,
+    OPERATOR,
+    OPERATORS,
+    UPLOADS,
+    RequestContext,
+)
+from gateway.errors import RoleNotAllowed
+
+_READS = frozenset({"GET", "HEAD"})
 
 
 @web.middleware
@@ -26,8 +36,7 @@ async def authentication(request: web.Request, handler: Handler) -> web.StreamRe
         if context.principal is None or request.method == "POST":
             await _identify(request, context, authenticator)
     elif context.auth == "management":
-        expected = request.app[CONFIGURATION].settings.management_token
-        _check_management(request, expected)
+        request[OPERATOR] = _operator(request, context)
     if context.refusal is not None:
         raise context.refusal
     return await handler(request)
@@ -54,12 +63,11 @@ async def _identify(request: web.Request, context: RequestContext, authenticator
     )
 
 
-def _check_management(request: web.Request, expected: str | None) -> None:
-    """While no management token is set, calls that change something do not exist."""
-    if not expected:
-        raise RouteNotFound
+def _operator(request: web.Request, context: RequestContext) -> Operator:
+    """The operator who calls. Raises RoleNotAllowed for a change by an operator who may only look, and the errors of
+    ``Operators.identify``."""
     given = request.headers.getall("Authorization", ())
-    if not given:
-        raise TokenRequired
-    if not has_management_token(given, expected):
-        raise TokenInvalid("not the management token")
+    operator = request.app[OPERATORS].identify(given, context.client)
+    if operator.role != "act" and request.method not in _READS:
+        raise RoleNotAllowed
+    return operator

@@ -58,6 +58,9 @@ class Metrics:
         ).counts
         self._unchecked = make.counter("gate_unchecked", "Gated requests let pass because Redis was away.")
         self._tokens = make.tally("tokens", "Requests looked at for a token.", "outcome").counts
+        self._operator_tokens = make.counter(
+            "operator_tokens_rejected", "Calls to operators' endpoints with a token that is no operator's."
+        )
         self._fast_path = make.tally(
             "fast_path_requests", "Requests served on the fast path.", "route"
         ).counts
@@ -141,6 +144,10 @@ class Metrics:
     def token(self, outcome: str) -> None:
         """The token of a request was checked: ``ok``, ``cached``, ``late``, or the error's code."""
         self._tokens[outcome] += 1
+
+    def operator_token_rejected(self) -> None:
+        """A call to an operators' endpoint had a token that is no operator's."""
+        self._operator_tokens.inc()
 
     def fast_path_request(self, route: str) -> None:
         """The fast path serves a request of this route."""
@@ -249,6 +256,7 @@ class NoMetrics(Metrics):
     def rejected(self, code: str) -> None: ...
     def passed_unchecked(self) -> None: ...
     def token(self, outcome: str) -> None: ...
+    def operator_token_rejected(self) -> None: ...
     def fast_path_request(self, route: str) -> None: ...
     def jwks_fetched(self, ok: bool) -> None: ...
     def routes_reloaded(self, ok: bool) -> None: ...

@@ -78,11 +78,14 @@ class Tracer:
     # -- a request ------------------------------------------------------------------------------------
 
     def enter(self, trace: TraceContext) -> bool:
-        """From now on, this task's work belongs to ``trace``. Returns False if nothing of it is recorded."""
-        if not self.records(trace):
+        """From now on, this task's work belongs to ``trace``, or to none. Returns False if nothing of it is recorded.
+
+        Always sets the trace: a task may begin in the callback of another request's connection, with that trace.
+        """
+        if self._exporter is None:
             return False
-        _current.set(trace)
-        return True
+        _current.set(trace if trace.sampled else None)
+        return trace.sampled
 
     def clear_current(self) -> None:
         """No request is current any more. A callback that serves several requests calls it after each."""

@@ -393,6 +393,7 @@ class UpstreamConnection:
         "_protocol",
         "_until_close",
         "answered",
+        "authority",
         "lost_before_response",
         "reused",
     )
@@ -402,13 +403,10 @@ class UpstreamConnection:
         self._protocol = protocol
         self._owner = owner
         self._body: StreamReader = EMPTY_PAYLOAD
+        self.authority = protocol.authority
+        """The ``Host`` of the instance."""
         self.reused = protocol.served
         self._until_close = self._head_received = self.answered = self.lost_before_response = False
-
-    @property
-    def authority(self) -> bytes:
-        """The ``Host`` of the instance."""
-        return self._protocol.authority
 
     def begin(self, data: bytes, *, body_follows: bool) -> None:
         """Sends the beginning of a request, and expects its answer; ``body_follows`` is false for HEAD. Raises

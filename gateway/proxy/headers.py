@@ -299,16 +299,20 @@ def response_head(status: int, reason: str, fields: Iterable[tuple[bytes, bytes]
 
     Raises UpstreamUnreachable if there is a control character in the head.
     """
-    # One of aiohttp's parsers leaves blanks at the end of the reason.
-    reason = reason.rstrip(" \t")
-    lines = [f"HTTP/1.1 {status} {reason}".encode("utf-8", "surrogateescape")]
-    lines += map(b": ".join, fields)
+    lines = [_status_line(status, reason), *map(b": ".join, fields)]
     if framing:
         lines += framing.split(b"\r\n")
     head = _join_head(lines)
     if not head:
         raise UpstreamUnreachable("a control character in the head")
     return head
+
+
+@lru_cache(maxsize=256)
+def _status_line(status: int, reason: str) -> bytes:
+    # One of aiohttp's parsers leaves blanks at the end of the reason.
+    reason = reason.rstrip(" \t")
+    return f"HTTP/1.1 {status} {reason}".encode("utf-8", "surrogateescape")
 
 
 def _join_head(lines: list[bytes]) -> bytes:

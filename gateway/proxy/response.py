@@ -207,7 +207,9 @@ def head_for(
     if plan.status is not None:
         status, reason = plan.status, _REASONS.get(plan.status, "")
     bodiless = status in BODILESS or method == hdrs.METH_HEAD
-    length = _length(headers.length, message.code, status, bodiless=bodiless)
+    length = headers.length
+    if plan.status is not None or status in BODILESS:
+        length = _length(length, message.code, status, bodiless=bodiless)
     chunked = http11 and length is None and not bodiless
     framed = chunked or bodiless or length is not None
     keep_alive = keep_alive and framed

@@ -48,14 +48,17 @@ class UntrustedProxies:
 
     def check(self, peer: str, headers: Mapping[str, str], trusted: TrustedProxies) -> None:
         """Checks one request: the address it came from, and its headers."""
-        if peer in trusted:
-            return
         network = private_network(peer)
         if network is None:
             return
-        sent = [name for name in FORWARDING_HEADERS if name in headers]
-        if not sent:
+        for name in FORWARDING_HEADERS:
+            if name in headers:
+                break
+        else:
             return
+        if peer in trusted:
+            return
+        sent = [name for name in FORWARDING_HEADERS if name in headers]
         self.active = False
         log.warning(
             "%s (private network %s) sends %s, which is not believed because TRUSTED_PROXIES does not hold this "

@@ -29,14 +29,17 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Identity:
+class FileIdentity:
+    """What tells a file from another one or from an earlier state of it, without reading it."""
+
     device: int
     inode: int
     size: int
     modified: int
 
 
-_NEVER_SEEN: Final = _Identity(-1, -1, -1, -1)
+NEVER_SEEN: Final = FileIdentity(-1, -1, -1, -1)
+"""The identity of no file, and of no missing file either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class RouteWatcher:
         self._settle_seconds = settle_seconds
         self._wanted = asyncio.Event()
         self._forced = False
-        self._seen: _Identity | None = _NEVER_SEEN
+        self._seen: FileIdentity | None = NEVER_SEEN
         self._good = _Sources(data, properties)
         self._offered = properties
         self._waiting: list[asyncio.Future[tuple[Issue, ...]]] = []
@@ -153,12 +156,12 @@ class RouteWatcher:
                 async with asyncio.timeout(self._poll_seconds):
                     await self._wanted.wait()
 
-    async def _settled(self) -> _Identity | None:
+    async def _settled(self) -> FileIdentity | None:
         """The file's identity. If it has changed, waits until two checks in a row find the same."""
-        seen = _identity(self._path)
+        seen = identity_of(self._path)
         while seen != self._seen:
             await asyncio.sleep(self._settle_seconds)
-            again = _identity(self._path)
+            again = identity_of(self._path)
             if again == seen:
                 break
             seen = again
@@ -187,12 +190,13 @@ class RouteWatcher:
             _log.exception("a listener to the route file failed")
 
 
-def _identity(path: Path) -> _Identity | None:
+def identity_of(path: Path) -> FileIdentity | None:
+    """The file's identity; None if there is no file."""
     try:
         found = os.stat(path)
     except OSError:
         return None
-    return _Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    return FileIdentity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def _attempt(

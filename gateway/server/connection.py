@@ -306,7 +306,7 @@ class Guard(Intake):
     def may_stay_open(self) -> bool:
         """``stays_open``, as far as the request itself does not matter."""
         server = self._server
-        if self._ending or server.is_probe(self):
+        if self._ending or (server.probes and self in server.probes):
             return False
         if server.draining and not (self._body.complete and framing.HEAD_END in self._pending):
             return False
@@ -422,7 +422,7 @@ class Guard(Intake):
             self.write_timeout.watch(tunnel=self._tunnel)
         if transport.is_closing():
             return
-        if self._tunnel or server.is_probe(self) or (announced and not unread):
+        if self._tunnel or self in server.probes or (announced and not unread):
             # The client has said that this was its last request, or the time is short.
             transport.close()
             return

@@ -147,7 +147,8 @@ class Intake(asyncio.Protocol, ABC):
         transport, server = self.transport, self._server
         if transport is None or transport.is_closing():
             return
-        request = server.heads.parse(head, remote_of(transport))
+        # A client that does not read its answers gets this one in the usual way, which waits until it reads.
+        request = None if self.writing_paused else server.heads.parse(head, remote_of(transport))
         answer = refusal_of(request) if request is not None else None
         if request is None or answer is None:
             self.process_head(head)

@@ -62,6 +62,8 @@ class Listener(Protocol):
     deadlines: Deadlines
     heads: HeadParser
     guards: set[Any]
+    probes: set[Any]
+    """The guards of connections that are one too many and are answered once."""
     draining: bool
     fast_path: FastPath | None
 
@@ -73,9 +75,6 @@ class Listener(Protocol):
 
     def hear_first(self, guard: Any, data: bytes, /) -> None:
         """First bytes of a connection that is one too many."""
-
-    def is_probe(self, guard: Any, /) -> bool:
-        """Whether the connection is one too many and is answered once."""
 
     def discard(self, guard: Any, /) -> None:
         """The connection has ended, or belongs to another protocol."""

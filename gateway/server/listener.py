@@ -234,7 +234,8 @@ class Server(web.Server):
         self._detached = DetachedConnections() if detached is None else detached
         self._undecided: dict[Guard, tuple[asyncio.Transport, bytes]] = {}
         """Connections above the limit whose first bytes, kept here, do not show yet what the client asks for."""
-        self._probes: set[Guard] = set()
+        self.probes: set[Guard] = set()
+        """Connections above the limit that are answered only because they ask for health."""
         """Connections above the limit that are answered once, because they ask for health."""
         self.draining = False
         """Whether the server is draining: each answer is then the last one of its connection."""
@@ -286,7 +287,7 @@ class Server(web.Server):
         """Whether this new connection is above the limit."""
         sock = transport.get_extra_info("socket")
         crowded = (
-            self._max_connections is not None and self._open() - len(self._probes) >= self._max_connections
+            self._max_connections is not None and self._open() - len(self.probes) >= self._max_connections
         )
         return crowded or (sock is not None and sock.fileno() >= self._descriptors)
 
@@ -318,21 +319,17 @@ class Server(web.Server):
         self.deadlines.drop(connection)
         self._decide(connection, transport, received)
 
-    def is_probe(self, connection: Guard) -> bool:
-        """Whether this connection is above the limit and is answered only because it asks for health."""
-        return connection in self._probes
-
     def discard(self, connection: Guard) -> None:
         """The connection has ended; drops what is known of it."""
-        self._probes.discard(connection)
+        self.probes.discard(connection)
         if self._undecided.pop(connection, None) is not None:
             self._on_full()
 
     def _decide(self, connection: Guard, transport: asyncio.Transport, received: bytes) -> None:
         """Answers a connection above the limit, whose first bytes are ``received``."""
         probe = _PROBE.match(received) is not None and is_single_head(received, _MAX_PROBE_BYTES)
-        if probe and len(self._probes) < _MAX_PROBES and not transport.is_closing():
-            self._probes.add(connection)
+        if probe and len(self.probes) < _MAX_PROBES and not transport.is_closing():
+            self.probes.add(connection)
             connection.serve_once(transport, received)
             return
         self._on_full()

@@ -171,12 +171,18 @@ class RequestHandler(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Sends the rest of the answer, and tells the guard."""
+        """Sends the rest of the answer, and tells the guard once the client reads. aiohttp itself waits for the client
+        only within an answer of more than 64 KiB, so the answers to a client that never reads would pile up."""
         if not resp.prepared:
             resp.headers.setdefault("Server", SERVER_NAME)
-        done = await super().finish_response(request, resp, start_time)
+        resp, gone = await super().finish_response(request, resp, start_time)
+        if self.writing_paused and resp.keep_alive and not gone:
+            try:
+                await request.writer.drain()
+            except ConnectionError:
+                gone = True
         self.guard.answered(self, bool(resp.keep_alive))
-        return done
+        return resp, gone
 
     def handle_error(
         self,

@@ -380,14 +380,28 @@ class Settings(DiscoverySettings):
     management_token: str | None = setting(
         kinds.TOKEN,
         None,
-        "Bearer token for calls to `/actuator` that change something; unset, these answer 404.",
+        "Bearer token for calls to `/actuator` that change something, as the operator `management`. Without it and "
+        "without `OPERATORS_FILE` these answer 404.",
         secret=True,
         default_words="no changes",
+    )
+    operators_file: Path | None = setting(  # noqa: RUF009 - the default is None
+        kinds.PATH,
+        None,
+        "File that names the operators, each with a token of their own.",
+        default_words="only the operator of `MANAGEMENT_TOKEN`",
+    )
+    operator_token: str | None = setting(
+        kinds.TOKEN,
+        None,
+        "The token with which `gateway room` calls a gateway; `gateway serve` does not read it.",
+        secret=True,
+        default_words="that of `MANAGEMENT_TOKEN`",
     )
     management_reads: Literal["open", "token"] = setting(
         kinds.MANAGEMENT_READS,
         "open",
-        "Whether reading `/actuator` needs the token too (bare health, liveness and readiness never do).",
+        "Whether reading `/actuator` needs an operator's token too (bare health, liveness and readiness never do).",
     )
     metrics_spring_names: bool = setting(
         kinds.SWITCH,

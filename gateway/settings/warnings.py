@@ -283,10 +283,10 @@ def _secrets(settings: Settings) -> Iterator[str]:
                 f"{row.name} has {len(value)} characters, so it can be guessed: take a random one of "
                 f"{MIN_SECRET_LENGTH} or more, such as `openssl rand -hex 16` prints"
             )
-    if settings.management_reads == "token" and not settings.management_token:
+    if settings.management_reads == "token" and not (settings.management_token or settings.operators_file):
         yield (
-            "MANAGEMENT_READS is token and MANAGEMENT_TOKEN is not set, so no one can read metrics and details of "
-            "health: set MANAGEMENT_TOKEN"
+            "MANAGEMENT_READS is token, and neither MANAGEMENT_TOKEN nor OPERATORS_FILE is set, so no one can read "
+            "metrics and details of health: set MANAGEMENT_TOKEN"
         )
 
 

@@ -36,6 +36,7 @@ class RoomKeys:
         self.tickets = own + "tickets"
         self.claims = own + "claims"
         self.missed = own + "missed"
+        self.audit = own + "audit"
         self.watch = own + "watch"
         self.instances = own + "instances"
         self.sweep_lock = own + "sweep-lock"

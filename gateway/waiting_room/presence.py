@@ -69,6 +69,11 @@ class Presence:
         self._instance = ""
         self._reset()
 
+    @property
+    def instance(self) -> str:
+        """The name of this instance in Redis. It changes when Redis has lost the instance."""
+        return self._instance
+
     def arrived(self, user: str) -> None:
         """The user opened their first stream here."""
         self._here.add(user)

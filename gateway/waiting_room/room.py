@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 from redis.exceptions import ResponseError
 
 from gateway.errors import NewerSchema, QueueUnavailable
+from gateway.waiting_room.audit import AuditEntry, parse_audit
 from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MAX_BATCH, Batcher, BatchObserver, Outcome
 from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
 from gateway.waiting_room.presence import Presence
@@ -30,6 +31,7 @@ from gateway.waiting_room.rules import (
 )
 from gateway.waiting_room.scripts import Script
 from gateway.waiting_room.state import REASONS, Following, Left, State, Summary, parse_states, parse_summary
+from gateway.waiting_room.whereabouts import Whereabouts, parse_whereabouts
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,8 @@ SCAN_PER_SECOND = 500
 
 _TOKEN_SECONDS = 0.05
 """Between two sweeps for tokens, at least. The bucket of a faster rate holds more than one token."""
+GATEWAY = "gateway"
+"""Who makes a change that no operator has asked for."""
 
 What = Literal["slot", "line", "both"]
 Question = Literal["lineup", "status", "enter"]
@@ -185,10 +189,12 @@ class Room:
         """Where each of at most 256 users stands, in one call. It does not count as a sighting of the users."""
         return await self._states("status", users, "0", link="statuses")
 
-    async def remove(self, users: Sequence[str]) -> list[Left]:
-        """An operator removes the slot or the place of each of at most 256 users."""
+    async def remove(self, users: Sequence[str], *, by: str = GATEWAY, reason: str = "") -> list[Left]:
+        """An operator removes the slot or the place of each of at most 256 users. ``by`` and ``reason`` are for the
+        audit."""
         pairs = [part for user in users for part in ("both", user)]
-        reply = await self._run("leave", "OPERATOR", *pairs, size=len(users))
+        keys = (self.keys.audit,)
+        reply = await self._run("leave", "OPERATOR", by, reason, *pairs, size=len(users), extra_keys=keys)
         return [Left(code) for code in reply[1:]]
 
     async def overview(self) -> Summary:
@@ -203,12 +209,15 @@ class Room:
         paused: bool | None = None,
         lift: bool = False,
         rules: Mapping[str, Value | None] | None = None,
+        by: str = GATEWAY,
+        reason: str = "",
     ) -> Summary:
         """Sets an operator's limits and other settings, which override those configured at the instances until they are
         lifted.
 
         ``duration`` in seconds; None leaves a limit as it is. ``rules``: fields of ``RoomRules`` to change; None goes
-        back to what is configured. ``lift`` first goes back to all that is configured.
+        back to what is configured. ``lift`` first goes back to all that is configured. ``by`` and ``reason`` are for
+        the audit.
         """
         reply = await self._run(
             "limits",
@@ -217,9 +226,36 @@ class Room:
             "" if paused is None else int(paused),
             int(lift),
             change_text(rules or {}),
+            by,
+            reason,
             link="sweep",
+            extra_keys=(self.keys.audit,),
         )
         return parse_summary(reply[0])
+
+    async def find(self, user: str) -> Whereabouts:
+        """Where the user stands. It does not count as a sighting."""
+        reply = await self._run("find", _sendable(user), link="statuses")
+        found = parse_whereabouts(reply[1:])
+        try:
+            call = self._link("statuses").call
+            instances = await call("ZRANGE", self.keys.instances, 0, -1)
+            here = [
+                name
+                for name in (each.decode("utf-8", "replace") for each in instances)
+                if await call("SISMEMBER", self.keys.here(name), user)
+            ]
+        except ResponseError as error:
+            raise QueueUnavailable(f"Redis: {error}") from error
+        return found._replace(instances=tuple(here))
+
+    async def audit(self, count: int) -> list[AuditEntry]:
+        """The last changes of operators, at most ``count``, the newest first. Raises QueueUnavailable."""
+        try:
+            reply = await self._link("statuses").call("XREVRANGE", self.keys.audit, "+", "-", "COUNT", count)
+        except ResponseError as error:
+            raise QueueUnavailable(f"Redis: {error}") from error
+        return parse_audit(reply)
 
     async def sweep(self, scan: int = 0) -> Summary:
         """One bounded step of the sweep: expiry, parking, removal, promotion. ``scan``: how many entries of the hash to
@@ -310,7 +346,10 @@ class Room:
         return [None] * len(users)
 
     async def _send_leave(self, pairs: list[tuple[What, str]]) -> list[Left]:
-        reply = await self._run("leave", "LEFT", *(part for pair in pairs for part in pair), size=len(pairs))
+        parts = (part for pair in pairs for part in pair)
+        reply = await self._run(
+            "leave", "LEFT", "", "", *parts, size=len(pairs), extra_keys=(self.keys.audit,)
+        )
         return [Left(code) for code in reply[1:]]
 
     async def _states(

@@ -13,6 +13,7 @@ NAMES = (
     "beat",
     "configure",
     "drain",
+    "find",
     "gate",
     "hold",
     "leave",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,12 +116,15 @@ def test_the_signature_is_where_the_code_looks_for_it() -> None:
     assert kept()["components"]["securitySchemes"]["webhook"]["name"] == SIGNATURE
 
 
-async def test_health_with_all_its_components_is_as_described(gateways: Gateways) -> None:
+async def test_health_with_all_its_components_is_as_described(gateways: Gateways, tmp_path: Path) -> None:
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
+    operators = tmp_path / "operators.yaml"
+    operators.write_text("operators: []")
     async with config_server() as server:
         server.say(routes("a"))
         gateway = await gateways.start(
             spring_config_import=f"configserver:{server.url}",
+            operators_file=operators,
             # Nobody is there, and it is a component all the same.
             eureka_client_serviceurl_defaultzone="http://127.0.0.1:1/eureka/",
         )

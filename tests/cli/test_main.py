@@ -25,6 +25,7 @@ import uvloop
 
 import gateway
 from gateway.cli.main import _loop_factory, main, make_parser
+from gateway.cli.room import _with_url
 from gateway.settings.model import TABLE
 from tests.support.config_server import ConfigServerStub, config_server, routes
 
@@ -658,6 +659,13 @@ CALLS: list[tuple[str, tuple[str, str, Any]]] = [
     ("set --lift", ("POST", "/actuator/rooms/default", {"override": False})),
     ("pause", ("POST", "/actuator/rooms/default", {"paused": True})),
     ("resume --room a/b", ("POST", "/actuator/rooms/a%2Fb", {"paused": False})),
+    (
+        "set --capacity 1 --reason more",
+        ("POST", "/actuator/rooms/default", {"capacity": 1, "reason": "more"}),
+    ),
+    ("pause --reason why", ("POST", "/actuator/rooms/default", {"paused": True, "reason": "why"})),
+    ("find al/ice", ("GET", "/actuator/rooms/default/users?id=al%2Fice", None)),
+    ("remove u --reason 1&2", ("DELETE", "/actuator/rooms/default/users?id=u&reason=1%262", None)),
     ("remove al/ice?&가", ("DELETE", "/actuator/rooms/default/users?id=al%2Fice%3F%26%EA%B0%80", None)),
 ]
 
@@ -666,12 +674,151 @@ CALLS: list[tuple[str, tuple[str, str, Any]]] = [
 def test_operators_commands_make_their_call_with_the_token(
     arguments: str, call: tuple[str, str, Any], management: Management, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    management.answer = {"success": True, "message": "fine", "data": ROOM}
+    management.answer = {"success": True, "message": "fine", "data": ROOM | {"streams": []}}
     words = arguments.split()
     assert run("room", *words, "--url", management.url, environ={"MANAGEMENT_TOKEN": "t0ken"}) == 0
     method, path, sent = call
     assert management.asked == [(method, path, "Bearer t0ken", sent)]
     assert "capacity               5" in capsys.readouterr().out
+
+
+def test_a_room_is_shown_with_the_gateway_that_was_asked(
+    management: Management, capsys: pytest.CaptureFixture[str]
+) -> None:
+    management.answer = {"success": True, "data": ROOM | {"gateway": {"instance": "a1", "version": "1.2"}}}
+    url = management.url.replace("http://", "http://operator:hunter2@")
+    port = management.url.rpartition(":")[2]
+    assert run("room", "show", "--room", "default", environ={"SERVER_PORT": port}) == 0
+    out = capsys.readouterr().out
+    assert f"gateway                {management.url}, instance a1, version 1.2\n" in out
+    assert run("room", "show", "--room", "default", "--json", environ={"SERVER_PORT": port}) == 0
+    shown = json.loads(capsys.readouterr().out)["gateway"]
+    assert shown == {"url": management.url, "instance": "a1", "version": "1.2"}
+    assert _with_url({"room": "vip"}, url) == {"room": "vip", "gateway": {"url": management.url}}
+
+
+def test_watching_goes_on_while_the_gateway_is_away_and_ends_with_ctrl_c(
+    management: Management, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        management.status = 503 if len(slept) == 1 else 200
+        if len(slept) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("gateway.cli.room.time.sleep", sleep)
+    management.answer = {"success": True, "data": [ROOM]}
+    assert run("room", "show", "--watch", "--json", "--url", management.url) == 130
+    captured = capsys.readouterr()
+    assert [json.loads(line)[0]["room"] for line in captured.out.splitlines()] == ["default"] * 2
+    assert captured.err.count("refused with status 503") == 1
+    assert slept == [1.0] * 3
+    slept.clear()
+    assert run("room", "show", "--watch", "0.5", "--url", management.url) == 130
+    assert capsys.readouterr().out.count("capacity               5") == 2
+    assert slept == [0.5] * 3
+    assert run("room", "show", "--watch", environ={"SERVER_PORT": "x"}) == 2
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "3601", "nan", "soon"])
+def test_watching_takes_a_sound_time_only(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run("room", "show", f"--watch={seconds}")
+    assert "from 0.1 to 3600" in capsys.readouterr().err
+
+
+CHANGE = {
+    "at": 1767225600123,
+    "by": "anna",
+    "act": "set",
+    "setting": "capacity",
+    "from": "100",
+    "to": "500",
+    "reason": "more servers",
+}
+REMOVAL = CHANGE | {
+    "act": "remove",
+    "setting": None,
+    "user": "u",
+    "from": "WAITING",
+    "to": "NONE",
+    "reason": None,
+}
+
+
+def test_the_audit_is_a_line_for_each_change_or_json(
+    management: Management, capsys: pytest.CaptureFixture[str]
+) -> None:
+    management.answer = {"success": True, "message": "fine", "data": [CHANGE, REMOVAL]}
+    environ = {"MANAGEMENT_TOKEN": "t"}
+    assert run("room", "audit", "--url", management.url, environ=environ) == 0
+    assert capsys.readouterr().out == (
+        "2026-01-01T00:00:00Z  anna  set  capacity  100 -> 500  (more servers)\n"
+        "2026-01-01T00:00:00Z  anna  remove  u  WAITING -> NONE\n"
+    )
+    assert run("room", "audit", "--room", "vip", "--limit", "7", "--json", "--url", management.url) == 0
+    assert json.loads(capsys.readouterr().out) == [CHANGE, REMOVAL]
+    assert [path for _, path, _, _ in management.asked] == [
+        "/actuator/rooms/default/audit?limit=100",
+        "/actuator/rooms/vip/audit?limit=7",
+    ]
+    management.answer = {"success": True, "message": "fine", "data": []}
+    assert run("room", "audit", "--url", management.url) == 0
+    assert capsys.readouterr().out == "no changes\n"
+
+
+HOSTILE = "\x1b[2J\u202e\x9b\n\x7f"
+
+
+def test_what_a_terminal_would_obey_is_shown_escaped(
+    management: Management, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = r"\u001b[2J\u202e\u009b\n\u007f"
+    management.answer = {"success": True, "data": [CHANGE | {"reason": HOSTILE, "by": HOSTILE}]}
+    assert run("room", "audit", "--url", management.url) == 0
+    out = capsys.readouterr().out
+    assert out.count(shown) == 2
+    assert out.count("\n") == 1
+    assert run("room", "audit", "--json", "--url", management.url) == 0
+    out = capsys.readouterr().out
+    assert shown in out
+    assert json.loads(out)[0]["reason"] == HOSTILE
+    management.answer = {"success": True, "data": [{"room": HOSTILE}]}
+    assert run("room", "show", "--url", management.url) == 0
+    out = capsys.readouterr().out
+    assert shown in out
+    assert out.count("\n") == 2  # the room, and the gateway that was asked
+    management.answer = {"success": True, "message": HOSTILE}
+    assert run("room", "pause", "--url", management.url, environ={"MANAGEMENT_TOKEN": "t"}) == 0
+    management.status, management.answer = 400, {"error": {"code": "X", "message": HOSTILE}}
+    assert run("room", "show", "--url", management.url) == 1
+    captured = capsys.readouterr()
+    assert not {"\x1b", "\u202e", "\x9b", "\x7f"} & set(captured.out + captured.err)
+
+
+def test_an_operators_own_token_goes_before_the_management_token(management: Management) -> None:
+    management.answer = {"success": True, "message": "fine"}
+    environ = {"MANAGEMENT_TOKEN": "t0ken", "OPERATOR_TOKEN": "own"}
+    assert run("room", "pause", "--url", management.url, environ=environ) == 0
+    assert run("room", "pause", "--url", management.url, environ={"OPERATOR_TOKEN": "own"}) == 0
+    assert [token for _, _, token, _ in management.asked] == ["Bearer own"] * 2
+
+
+def test_check_names_the_errors_of_the_file_of_operators(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    routes, operators = tmp_path / "routes.yaml", tmp_path / "operators.yaml"
+    routes.write_text("routes: []")
+    operators.write_text("operators:\n- {name: anna, role: act, sha256: hunter2}")
+    environ = {"OPERATORS_FILE": str(operators)}
+    assert run("check", str(routes), environ=environ) == 1
+    told = capsys.readouterr().out
+    assert f"{operators}:2: the SHA-256 of a token has 64 hexadecimal digits [sha256]" in told
+    assert "hunter2" not in told
+    operators.write_text("operators: []")
+    assert run("check", str(routes), environ=environ) == 0
 
 
 def test_rooms_are_shown_one_after_the_other_or_as_json(
@@ -715,8 +862,8 @@ def test_all_values_of_a_room_begin_in_one_column(
 ) -> None:
     management.answer = {"success": True, "data": [{"room": "default", "waitingWithoutStreamHere": 11}]}
     assert run("room", "show", "--url", management.url) == 0
-    room, waiting = capsys.readouterr().out.splitlines()
-    assert room.index("default") == waiting.index("11")
+    room, waiting, gateway = capsys.readouterr().out.splitlines()
+    assert room.index("default") == waiting.index("11") == gateway.index("http://")
 
 
 def test_an_answer_without_data_is_its_message(

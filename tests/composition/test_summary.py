@@ -98,7 +98,7 @@ def test_no_secret_is_told() -> None:
     assert lines["tokens"] == (
         "tokens: keys from http://auth:1/keys; RS256; issuer https://issuer.test; audience shop; cookie session"
     )
-    assert lines["metrics"].endswith("(with the management token); changes by operators are possible")
+    assert lines["metrics"].endswith("(with an operator's token); changes by operators are possible")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -154,10 +155,10 @@ async def _read_body(request: SeenRequest, reader: asyncio.StreamReader) -> None
 
 
 @asynccontextmanager
-async def service(scripts: Scripts) -> AsyncIterator[Service]:
+async def service(scripts: Scripts, tls: ssl.SSLContext | None = None) -> AsyncIterator[Service]:
     """A running service on a free port."""
     running = Service(scripts)
-    server = await asyncio.start_server(running.serve, "127.0.0.1", 0, limit=READ_BYTES)
+    server = await asyncio.start_server(running.serve, "127.0.0.1", 0, limit=READ_BYTES, ssl=tls)
     running.port = server.sockets[0].getsockname()[1]
     try:
         yield running

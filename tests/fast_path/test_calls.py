@@ -22,7 +22,7 @@ from tests.fast_path.rig import LAST, Case, Pair, Side, masked, one, paired, req
 from tests.fast_path.routes import ROUTES
 from tests.fast_path.service import Do, pause
 from tests.support.collector import a_collector
-from tests.support.gateway import Gateways
+from tests.support.gateway import Gateways, deaf_client
 from tests.support.raw_http import Client, connected
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
@@ -321,7 +321,73 @@ async def test_a_client_that_asks_and_asks_and_does_not_read_is_not_read(
                 assert len((await client.answer()).body) == size
 
 
+@pytest.mark.parametrize(
+    "target",
+    ["/private/a", "/private/%61", "/nothing", "/v3/api-docs", "/swagger-ui/index.html", "/actuator/health"],
+)
+async def test_own_answers_do_not_pile_up_for_a_client_that_does_not_read(usual: Pair, target: str) -> None:
+    for side in (usual.fast, usual.plain):
+        async with deaf_client(side.gateway) as (client, guard):
+            sent = 0
+            while not guard.writing_paused:
+                client.send(request(f"GET {target}"))
+                await pause()
+                sent += 1
+            assert guard.transport is not None
+            waiting = guard.transport.get_write_buffer_size()
+            for _ in range(100):
+                client.send(request(f"GET {target}"))
+                await pause()
+            assert guard.transport.get_write_buffer_size() == waiting, (
+                "written although the client does not read"
+            )
+            client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+            statuses = {(await client.answer()).status for _ in range(sent + 100)}
+            assert len(statuses) == 1
+
+
 # -- traces --------------------------------------------------------------------------------------------
+
+
+async def test_no_call_is_traced_as_part_of_another_one(
+    tmp_path: Path, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A traced call has opened the connection to the service on which a call that is not traced is answered. A gated
+    call waits behind that one."""
+    monkeypatch.setattr(zipkin, "EVERY_SECONDS", 0.05)
+    async with (
+        a_collector() as collector,
+        own_pair(tmp_path, own_redis, zipkin_endpoint=collector.url) as pair,
+    ):
+        who = pair.bearer("inside")
+        await pair.compare(one("POST /api/v1/queue/lineup", who))
+        pair.scripts["/open/slow"] = (Do.WAIT, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        for name, side in (("1", pair.fast), ("2", pair.plain)):
+
+            def parent(number: int, flags: str, name: str = name) -> bytes:
+                return f"traceparent: 00-{name}{number:031x}-b7ad6b7169203331-{flags}\r\n".encode()
+
+            def traced(name: str = name) -> list[dict[str, Any]]:
+                return [span for span in collector.spans if span["traceId"][0] == name]
+
+            for writer in list(side.service.open):
+                writer.close()
+            await eventually(lambda side=side: not side.service.open)
+            async with connected(side.gateway.base) as first, connected(side.gateway.base) as client:
+                first.send(request("GET /open/a", parent(1, "01")))
+                await first.answer()
+                side.service.arrived.clear()
+                client.send(request("GET /open/slow", parent(2, "00")))
+                await side.service.arrived.wait()
+                client.send(request("POST /api/v1/reservations", who, parent(3, "00")))
+                await pause()
+                side.service.go_on.set()
+                assert [(await client.answer()).status for _ in range(2)] == [200, 200]
+                # The spans are sent in their order.
+                first.send(request("GET /open/a", parent(4, "01")))
+                await first.answer()
+            await eventually(lambda traced=traced: len(traced()) >= 4)
+            assert {span["name"] for span in traced()} == {"GET open"}
 
 
 def shape(spans: list[dict[str, Any]]) -> list[Any]:

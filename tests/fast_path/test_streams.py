@@ -90,3 +90,19 @@ async def test_a_stream_that_stays_open_until_the_client_leaves(usual: Pair) -> 
     fast, plain = await asyncio.gather(_first_events(usual.fast, head), _first_events(usual.plain, head))
     assert fast == plain
     assert b"aborted" in fast[1]
+
+
+async def test_a_fault_while_a_stream_is_opened_is_answered_like_any_other(
+    usual: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("gateway.sse.response.head_of", fail)
+    async with connected(usual.fast.gateway.base) as client:
+        client.send(request(f"GET {STREAM}", usual.bearer("stream-fault")))
+        assert (await client.answer()).status == 500
+        monkeypatch.undo()
+        client.send(request("GET /open/a"))
+        assert (await client.answer()).status == 200
+    assert not usual.fast.metrics.in_progress

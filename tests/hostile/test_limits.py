@@ -324,7 +324,7 @@ async def test_a_full_server_answers_a_request_for_health_and_nothing_behind_it(
             # The connection is closed already, or this closes it.
             with contextlib.suppress(ConnectionError):
                 await asyncio.wait_for(reader.read(), 3)
-        await seconds_of(eventually(lambda: not here.server._probes))  # type: ignore[union-attr]
+        await seconds_of(eventually(lambda: not here.server.probes))  # type: ignore[union-attr]
         assert len(here.served) == 1
         assert here.turned_away == 0
 
@@ -370,7 +370,7 @@ async def test_a_full_server_answers_only_a_few_requests_for_health_at_a_time() 
         finally:
             for _, writer in clients:
                 writer.transport.abort()
-        await seconds_of(eventually(lambda: not here.server._probes))  # type: ignore[union-attr]
+        await seconds_of(eventually(lambda: not here.server.probes))  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -396,7 +396,7 @@ async def test_a_request_for_health_that_was_answered_holds_no_place(more: bytes
                 answer = await asyncio.wait_for(reader.readuntil(b"/liveness 0"), 3)
                 assert b"HTTP/1.1 200 OK\r\n" in answer
             # None of the clients has closed its end.
-            await seconds_of(eventually(lambda: not here.server._probes))  # type: ignore[union-attr]
+            await seconds_of(eventually(lambda: not here.server.probes))  # type: ignore[union-attr]
             async with here.client() as (reader, writer):
                 writer.write(PROBE)
                 assert (await asyncio.wait_for(reader.readline(), 3)).startswith(b"HTTP/1.1 200 ")
@@ -414,7 +414,7 @@ async def test_requests_for_health_take_no_place_from_clients() -> None:
             await seconds_of(here.in_progress.wait())
             async with here.client() as (reader, probe):
                 probe.write(PROBE)
-                await seconds_of(eventually(lambda: len(here.server._probes) == 1))  # type: ignore[union-attr]
+                await seconds_of(eventually(lambda: len(here.server.probes) == 1))  # type: ignore[union-attr]
                 first.transport.abort()
                 await seconds_of(eventually(lambda: len(here.server.guards) == 1))  # type: ignore[union-attr]
                 async with here.client() as (other, writer):

@@ -48,5 +48,8 @@ async def test_each_sound_request_is_answered_or_the_end_announced(
         # Above all a traceback of asyncio's, which ends the connection when something is raised while it reads.
         assert [line for line in gateway.log.read_text().splitlines() if " ERROR " in line] == []
     print(f"\n{gateway.parser}: {tally}")
-    assert tally.answered > tally.sent / 2
+    # Most answers leave the connection open. All that a plan has behind an announced end is lost, and how many ends
+    # there are depends on time: a refusal may overtake the body of its request.
+    assert tally.announced.total() < tally.answered / 5
+    assert tally.answered > tally.sent / 3
     assert gateway.process.poll() is None

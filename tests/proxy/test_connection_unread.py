@@ -18,8 +18,6 @@ from pathlib import Path
 import pytest
 import uvloop
 from aiohttp import connector
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.errors import UpstreamUnreachable
 from gateway.proxy.connection import UpstreamConnection
@@ -28,7 +26,7 @@ from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.websocket import accept_of
 from gateway.server import socket_buffer
 from tests.proxy.rig import gateway_to
-from tests.support.certificates import certificate
+from tests.support.certificates import tls_contexts
 from tests.support.raw_http import SECONDS
 
 Run = Callable[[Coroutine[None, None, None]], None]
@@ -193,21 +191,8 @@ def test_a_body_without_a_length_is_not_whole_behind_a_reset(run: Run) -> None:
 @pytest.fixture
 def server_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
     """Of a service that the gateway trusts."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    files = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    pem, pkcs8, plain = (
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    files[0].write_bytes(key.private_bytes(pem, pkcs8, plain))
-    shown = certificate(files[0].read_text())
-    files[1].write_text(f"-----BEGIN CERTIFICATE-----\n{shown}\n-----END CERTIFICATE-----\n")
-    trusting = ssl.create_default_context(cafile=str(files[1]))
-    trusting.check_hostname = False
+    server, trusting = tls_contexts(tmp_path)
     monkeypatch.setattr(connector, "_SSL_CONTEXT_VERIFIED", trusting)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(files[1], files[0])
     return server
 
 

@@ -20,7 +20,8 @@ from gateway.middleware.resolve import RESOLVER
 from gateway.observability.loop_lag import LoopLag
 from gateway.server.arrivals import ARRIVALS, TARGET_ITERATION_SECONDS, Arrivals, QueuedConnection, RefusalOf
 from gateway.server.whole_response import JsonResponse
-from tests.support.gateway import ROUTES, Gateways, Running
+from tests.support.gateway import ROUTES, Gateways, Running, deaf_client
+from tests.support.raw_http import Client
 
 LINEUP = "POST /api/v1/queue/lineup"
 PAGE = "https://shop.example"
@@ -282,6 +283,33 @@ async def test_a_refusal_is_the_usual_one_and_the_page_can_read_it(
         del answer[2]["error"]["path"]
     assert by_lane == by_step
     assert by_lane[1]["access-control-allow-origin"] == "https://shop.example"
+
+
+@pytest.mark.parametrize("becomes", ["refused"], indirect=True)
+async def test_refusals_do_not_pile_up_for_a_client_that_does_not_read(
+    gateway: Running, becomes: str
+) -> None:
+    async with deaf_client(gateway) as (client, guard):
+        sent = 0
+        while not guard.writing_paused:
+            sent += await send_one(client)
+        assert guard.transport is not None
+        waiting = guard.transport.get_write_buffer_size()
+        for _ in range(100):
+            sent += await send_one(client)
+        # One more answer may have been written, in the usual way, which then waits.
+        assert guard.transport.get_write_buffer_size() < waiting + 2000
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        for _ in range(sent):
+            assert (await client.answer()).status in (401, 503)
+
+
+async def send_one(client: Client) -> int:
+    """Sends a lineup without a token, and lets the gateway answer it."""
+    client.send(HEAD)
+    for _ in range(6):
+        await asyncio.sleep(0)
+    return 1
 
 
 @pytest.mark.parametrize("becomes", ["refused"], indirect=True)

@@ -1,13 +1,16 @@
-"""Self-signed certificates for keys of tests, as key sets show them in ``x5c``."""
+"""Self-signed certificates for keys of tests, as key sets show them in ``x5c``, and for services over TLS."""
 
 from __future__ import annotations
 
 import base64
 import datetime
+import ssl
+from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import NameOID
 
@@ -29,3 +32,22 @@ def certificate(pem: str, *, days: int = 30) -> str:
         .sign(key, None if isinstance(key, Ed25519PrivateKey) else hashes.SHA256())
     )
     return base64.b64encode(made.public_bytes(serialization.Encoding.DER)).decode()
+
+
+def tls_contexts(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A service's side of TLS, and that of a client who trusts the service. Their files go to ``folder``."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    files = folder / "key.pem", folder / "certificate.pem"
+    pem, pkcs8, plain = (
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    files[0].write_bytes(key.private_bytes(pem, pkcs8, plain))
+    shown = certificate(files[0].read_text())
+    files[1].write_text(f"-----BEGIN CERTIFICATE-----\n{shown}\n-----END CERTIFICATE-----\n")
+    client = ssl.create_default_context(cafile=str(files[1]))
+    client.check_hostname = False
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(files[1], files[0])
+    return server, client

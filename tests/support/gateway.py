@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,9 +17,13 @@ from aiohttp import web
 from gateway.app import create_app
 from gateway.context import ROOMS
 from gateway.serve import runner_of
+from gateway.server.connection import Guard
+from gateway.server.listener import Server
 from gateway.settings.model import Settings
 from tests.support.listening import listening
+from tests.support.raw_http import Client, connected
 from tests.support.tokens import Issuer, KeyServer, serving
+from tests.support.waiting import eventually
 
 ROUTES = """
 routes:
@@ -278,3 +283,19 @@ class Gateways:
         ):
             await app[ROOMS].subscription.listening.wait()
             yield Running(base, app, runner, session, self.issuer, self.keys, routes_file)
+
+
+@asynccontextmanager
+async def deaf_client(gateway: Running) -> AsyncIterator[tuple[Client, Guard]]:
+    """A client that does not read for now, on a connection whose systems keep little; and the connection's guard."""
+    server = gateway.runner.server
+    assert isinstance(server, Server)
+    before = set(server.guards)
+    async with connected(gateway.base, receive_bytes=64 * 1024) as client:
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await eventually(lambda: server.guards - before)
+        [guard] = server.guards - before
+        assert guard.transport is not None
+        sock = guard.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 128 * 1024)
+        yield client, guard

@@ -124,10 +124,17 @@ class Client(Peer):
 
 
 @asynccontextmanager
-async def connected(base: str) -> AsyncIterator[Client]:
-    """A connection to the server with this URL; it is broken off at the end."""
+async def connected(base: str, receive_bytes: int = 0) -> AsyncIterator[Client]:
+    """A connection to the server with this URL; it is broken off at the end. ``receive_bytes``: how many bytes of
+    answers the client's system keeps; 0: as many as it likes."""
     host, _, port = base.removeprefix("http://").rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port), limit=READ_BYTES)
+    with socket.socket() as sock:
+        if receive_bytes:
+            # Set before connecting: the other system would still count on the larger window.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, (host, int(port)))
+        reader, writer = await asyncio.open_connection(sock=sock.dup(), limit=READ_BYTES)
     try:
         yield Client(reader, writer)
     finally:

@@ -56,6 +56,8 @@ class Rig:
         self.rules = ""
         self.rate = "off"
         """An operator's; not in ``rules``, so that no instance is configured with it."""
+        self.author: tuple[str, str] = ("anna", "it is a test")
+        """The operator who makes changes, and the reason."""
         self.scripts = scripts
         self.channel = "test:events"
         self.now = START
@@ -80,6 +82,11 @@ class Rig:
         self.set_clock(self.now + by)
 
     def run(self, name: str, *args: Any, keys: Iterable[str] = ()) -> Reply:
+        if name in {"leave", "limits"}:
+            keys = (self.keys.audit, *keys)
+            by_user = name == "leave" and args[:1] == ("LEFT",)
+            author = ("", "") if by_user else self.author
+            args = (args[0], *author, *args[1:]) if name == "leave" else (*args, *author)
         all_keys = (*self.keys.common, *keys)
         arguments = (self.channel, self.capacity, self.duration, self.rules, *args)
         summary, *answers = self.raw(name, *all_keys, *arguments, key_count=len(all_keys))

@@ -134,10 +134,10 @@ def plain(node: Node) -> object:
     return node.value
 
 
-def read_document(data: bytes, environ: Mapping[str, str]) -> Fields | None:
+def read_document(data: bytes, environ: Mapping[str, str], *, section: str = "routes") -> Fields | None:
     """Parse a file. Several documents are merged, later ones over earlier ones. Returns None if the file is empty.
 
-    Raises BadDocument if it is no YAML, too large, or not a mapping.
+    ``section``: a key that such a file usually has. Raises BadDocument if it is no YAML, too large, or not a mapping.
     """
     if len(data) > MAX_BYTES:
         raise BadDocument(1, f"the file is larger than {MAX_BYTES // 1024} KiB")
@@ -147,7 +147,7 @@ def read_document(data: bytes, environ: Mapping[str, str]) -> Fields | None:
         if isinstance(tree, Text) and tree.null:
             continue
         if not isinstance(tree, Fields):
-            raise BadDocument(tree.line, "the file must be a mapping with the key 'routes'")
+            raise BadDocument(tree.line, f"the file must be a mapping with the key {section!r}")
         tree = tree.expanded()
         result = tree if result is None else merged(result, tree)
     return result if isinstance(result, Fields) else None

@@ -367,7 +367,7 @@ _BEGINS_AS_YAML = re.compile(r"#.*\n|[\w.-]+:(?:\s|$)")
 
 
 # Files of other programs, by page and first line.
-NO_ROUTE_FILES = {"config-server.md: # application.yml"}
+NO_ROUTE_FILES = {"api.md: operators:", "config-server.md: # application.yml"}
 
 
 def examples() -> Iterator[tuple[str, object]]:

@@ -14,6 +14,7 @@ INSTANCE = "i1"
 CALLS: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
     "configure": (("auto", 60_000, 1), ("watch",)),
     "drain": ((INSTANCE, 10_000), ("instances", "here")),
+    "find": (("ann",), ()),
     "gate": (("ann",), ()),
     "leave": (("LEFT", "both", "ann"), ()),
     "limits": ((5, 5000, 0, 1, "absent=5000"), ()),

@@ -1,0 +1,26 @@
+"""Where a user stands, asked of a real room."""
+
+from __future__ import annotations
+
+from gateway.waiting_room.room import Room
+from gateway.waiting_room.whereabouts import Whereabouts, parse_whereabouts
+from tests.support.waiting import eventually
+
+
+def test_what_is_unknown_is_none() -> None:
+    assert parse_whereabouts([b"NONE", b"", b"", b"", b""]) == Whereabouts("NONE", None, None, None, None)
+    assert parse_whereabouts([b"WAITING", b"7", 2, b"", b"5"]) == Whereabouts("WAITING", 7, 2, None, 5)
+
+
+async def test_a_user_is_found_with_the_instances_that_have_a_stream(room: Room) -> None:
+    for user in ("ann", "bob", "cid"):
+        await room.lineup(user)
+    assert (await room.find("cid"))[:3] == ("WAITING", 1, 1)
+    assert (await room.find("cid")).instances == ()
+    room.presence.arrived("cid")
+
+    async def instances() -> tuple[str, ...]:
+        return (await room.find("cid")).instances
+
+    assert await eventually(instances) == (room.presence.instance,)
+    assert (await room.find("가")).state == "NONE"
