@@ -79,6 +79,7 @@ class RequestContext(AccountedCall):
         "forward",
         "handler",
         "locale",
+        "may_reopen_claim",
         "origin",
         "parameters",
         "queue_pass",
@@ -90,7 +91,7 @@ class RequestContext(AccountedCall):
         "streams",
     )
 
-    def __init__(self, trace: TraceContext, locale: str, client: str) -> None:
+    def __init__(self, trace: TraceContext, locale: str, client: str) -> None:  # noqa: PLR0915 - one line a field
         """``client`` is the client's address, as far as trusted proxies vouch for it."""
         self.trace = trace
         """The request as a span of its trace."""
@@ -125,6 +126,8 @@ class RequestContext(AccountedCall):
         self.renews_only = False
         """Whether the gate only renews a session and refuses no call."""
         self.queue_pass: Pass | None = None
+        self.may_reopen_claim = False
+        """Whether this gated call may be the one that claims the slot, see ``State.may_reopen``."""
         """The pass that the answer and the service get; None without one."""
         self.sheddable = False
         """Whether an overloaded instance refuses this call, because it brings a new user."""

@@ -2,7 +2,7 @@
 --
 -- KEYS     those of a room, see includes/room.lua; what is configured is in default_capacity, default_duration and
 --          default_rules
--- KEYS[14] watch      hash, see sweep.lua
+-- KEYS[16] watch      hash, see sweep.lua
 -- ARGV[5]  follow     as in sweep.lua
 -- ARGV[6]  follow_ms  as in sweep.lua
 -- ARGV[7]  starting   '1': the instance has just started; '0': it goes on with other limits
@@ -19,6 +19,7 @@
 --
 --- @include clock
 --- @include room
+--- @include rate
 --- @include tickets
 --- @include place
 --- @include parking
@@ -27,7 +28,7 @@
 --- @include rules
 --- @include older
 --- @include summary
-local watch = KEYS[14]
+local watch = KEYS[16]
 local follow, follow_ms, starting = ARGV[5], tonumber(ARGV[6]), ARGV[7] == '1'
 
 do

@@ -10,6 +10,7 @@
 --
 --- @include clock
 --- @include room
+--- @include rate
 --- @include tickets
 --- @include place
 --- @include parking

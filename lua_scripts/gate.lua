@@ -5,17 +5,20 @@
 -- ARGV[5…] users  user ids, at most 256; an id may occur several times
 --
 -- Returns  {summary, answer per user…}; codes: ALLOWED_IN (renewed), WAITING (a sighting), NONE
--- Publishes ADMITTED for each user who was in both line and hash, and for each user promoted.
+-- Publishes UNCLAIMED for each user removed for a slot not claimed in time, ADMITTED for each user who was in
+--           both line and hash, and for each user promoted.
 --
 -- The hot path: the number of commands does not depend on how many users are allowed in. A user whose session has
 -- expired is refused here; the sweep removes the session.
 --
 --- @include clock
 --- @include room
+--- @include rate
 --- @include tickets
 --- @include place
 --- @include parking
 --- @include session
+--- @include claims
 --- @include promote
 --- @include summary
 local users = { unpack(ARGV, 5) }
@@ -26,11 +29,24 @@ if #users == 0 then
   return answers
 end
 
+if claiming() then
+  local lapsed = false
+  for at, began in ipairs(redis.call('ZMSCORE', claims, unpack(users))) do
+    if began and tonumber(began) > 0 then
+      lapsed = lapse_if_over(users[at]) or lapsed
+    end
+  end
+  if lapsed then
+    promote()
+  end
+end
+
 local seconds = redis.call('HMGET', inside, unpack(users))
 local indexed = redis.call('ZMSCORE', activity, unpack(users))
 local places = redis.call('ZMSCORE', line, unpack(users))
 local second = string.format('%.0f', math.floor(now / 1000))
 local sessions, index = {}, {}
+local windows, used = claiming() and redis.call('ZMSCORE', claims, unpack(users)) or nil, {}
 
 -- Whether the user is allowed in now, after a return from parking: then what was read before holds no longer.
 local function allowed_in_now(user)
@@ -38,13 +54,32 @@ local function allowed_in_now(user)
   return left and left > 0
 end
 
+-- A call of a promoted user passes, and so claims the slot. window: the user's score in claims. Returns -1 if this is one
+-- of the first calls.
+local function claim(user, window)
+  if not window then
+    return nil
+  end
+  local calls = used[user] or math.max(0, -tonumber(window))
+  if calls > FIRST_CALLS then
+    return nil
+  end
+  used[user] = calls + 1
+  if calls == FIRST_CALLS then
+    close_window(user)
+    return nil
+  end
+  write('ZADD', claims, -1 - calls, user)
+  return -1
+end
+
 -- began: see began_at
-local function renew(user, began)
+local function renew(user, began, window)
   sessions[#sessions + 1] = user
   sessions[#sessions + 1] = second
   index[#index + 1] = now
   index[#index + 1] = user
-  return answer_inside(ALLOWED_IN, remaining(now, began))
+  return answer_inside(ALLOWED_IN, remaining(now, began), claim(user, window))
 end
 
 local function refuse(user, place)
@@ -53,7 +88,7 @@ local function refuse(user, place)
   end
   if done.returns > 0 then
     if allowed_in_now(user) then
-      return renew(user, began_at(user))
+      return renew(user, began_at(user), windows and redis.call('ZSCORE', claims, user))
     end
     place = redis.call('ZSCORE', line, user)
   end
@@ -72,7 +107,7 @@ for at, user in ipairs(users) do
     if places[at] then
       settle(user, remaining(now, began))
     end
-    answers[#answers + 1] = renew(user, began)
+    answers[#answers + 1] = renew(user, began, windows and windows[at])
   else
     answers[#answers + 1] = refuse(user, places[at])
   end
@@ -81,7 +116,7 @@ if #sessions > 0 then
   write('HSET', inside, unpack(sessions))
   write('ZADD', activity, unpack(index))
 end
-if done.returns > 0 then
+if done.returns > 0 or done.lapsed > 0 then
   keep_pace(false)
 end
 answers[1] = summary(false)

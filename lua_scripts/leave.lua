@@ -1,7 +1,7 @@
 -- leave: each of these users gives up a slot or a place in line, or an operator removes it. A parked user has a place.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[14] audit   stream, see includes/audit.lua
+-- KEYS[16] audit   stream, see includes/audit.lua
 -- ARGV[5]  reason  'LEFT' (the user leaves) or 'OPERATOR'
 -- ARGV[6]  by      the operator's name, '' if the user leaves
 -- ARGV[7]  why     the operator's reason, or ''
@@ -9,18 +9,21 @@
 --
 -- Returns  {summary, code per pair…}; codes: LEFT_SLOT, LEFT_LINE, NOTHING (the user had neither; an expired
 --          session does not count)
--- Publishes LEFT or OPERATOR for each user who left the line, ADMITTED for each user promoted.
+-- Publishes UNCLAIMED for each user removed for a slot not claimed in time, LEFT or OPERATOR for each user
+--           who left the line, ADMITTED for each user promoted.
 --
 --- @include clock
 --- @include room
+--- @include rate
 --- @include tickets
 --- @include place
 --- @include parking
 --- @include session
+--- @include claims
 --- @include promote
 --- @include audit
 --- @include summary
-local reason, audit, by, why = ARGV[5], KEYS[14], ARGV[6], ARGV[7]
+local reason, audit, by, why = ARGV[5], KEYS[16], ARGV[6], ARGV[7]
 local FIRST_PAIR = 8
 local NOTHING, LEFT_SLOT, LEFT_LINE = 0, 1, 2
 local counted = ({ LEFT = 'left', OPERATOR = 'removed' })[reason]
@@ -45,6 +48,9 @@ local function free_slot(user, left, count)
 end
 
 local function give_up(what, user)
+  if lapse_if_over(user) then
+    promote()
+  end
   local left = session_left(user)
   if left and left > 0 then
     settle(user, left)
@@ -62,6 +68,7 @@ local function give_up(what, user)
   -- The place before the slot: otherwise a user whose session has expired could be promoted into that same slot.
   local ticket = what ~= 'slot' and leave_line(user)
   if ticket then
+    forget_missed(user)
     done[counted] = done[counted] + 1
     tell(reason, { { user, ticket } })
   end

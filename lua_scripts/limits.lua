@@ -1,7 +1,7 @@
 -- limits: an operator changes a room's limits, pauses or resumes it.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[14] audit         stream, see includes/audit.lua
+-- KEYS[16] audit         stream, see includes/audit.lua
 -- ARGV[5]  new_capacity  slots, or '' for no change
 -- ARGV[6]  new_duration  milliseconds, or '' for no change
 -- ARGV[7]  new_paused    '1', '0', or '' for no change
@@ -20,6 +20,7 @@
 --
 --- @include clock
 --- @include room
+--- @include rate
 --- @include tickets
 --- @include place
 --- @include parking
@@ -29,7 +30,7 @@
 --- @include audit
 --- @include summary
 local new_capacity, new_duration, new_paused, lift, new_rules = ARGV[5], ARGV[6], ARGV[7], ARGV[8] == '1', ARGV[9]
-local audit, by, why = KEYS[14], ARGV[10], ARGV[11]
+local audit, by, why = KEYS[16], ARGV[10], ARGV[11]
 
 do
   local wrong = unsound_audit(audit, by)

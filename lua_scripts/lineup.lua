@@ -7,14 +7,17 @@
 -- Returns  {summary (includes/summary.lua), answer per user (includes/place.lua)…}; codes:
 --          ADMITTED (a slot is free and it is the user's turn), ALLOWED_IN (already; not renewed), WAITING,
 --          FULL (Redis is at maxmemory and the user has no place yet: nothing was changed for this user)
--- Publishes ADMITTED for each user promoted from the line. A user admitted at once has no ticket and no stream.
+-- Publishes UNCLAIMED for each user removed for a slot not claimed in time, ADMITTED for each user promoted
+--           from the line. A user admitted at once has no ticket and no stream.
 --
 --- @include clock
 --- @include room
+--- @include rate
 --- @include tickets
 --- @include place
 --- @include parking
 --- @include session
+--- @include claims
 --- @include promote
 --- @include summary
 local relineup = ARGV[5]
@@ -36,12 +39,18 @@ local function queue(user, place)
   if not place then
     waiting = waiting + 1
   end
+  if place then
+    forget_missed(user)
+  end
   done.lineups = done.lineups + 1
   sighted(user)
   return answer_waiting(ticket, waiting)
 end
 
 local function line_up(user)
+  if lapse_if_over(user) then
+    promote()
+  end
   local left = session_left(user)
   if left and left <= 0 and may_free() then
     end_session(user, left)
@@ -49,19 +58,19 @@ local function line_up(user)
     promote()
     left = session_left(user)
     if left then
-      return answer_inside(ADMITTED, left)
+      return answer_inside(ADMITTED, left, claim_by(user))
     end
   end
   if left and left > 0 then
     settle(user, left)
-    return answer_inside(ALLOWED_IN, left)
+    return answer_inside(ALLOWED_IN, left, claim_by(user))
   end
   if come_back(user) then
     ticket = math.max(ticket, highest_ticket())
     promote()
     left = session_left(user)
     if left then
-      return answer_inside(ADMITTED, left)
+      return answer_inside(ADMITTED, left, claim_by(user))
     end
     return answer_waiting(as_ticket(redis.call('ZSCORE', line, user)), position_of(user))
   end
@@ -73,10 +82,11 @@ local function line_up(user)
   if full and not place then
     return answer_full()
   end
-  if place or paused or waiting > 0 or held >= capacity or admissions_left == 0 then
+  if place or paused or waiting > 0 or held >= capacity or admissions_left == 0 or tokens_left() == 0 then
     return queue(user, place)
   end
   admissions_left = admissions_left - 1
+  spend(1)
   begin_session(user)
   return answer_inside(ADMITTED, whole_session)
 end

@@ -2,7 +2,7 @@
 -- back in line.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[14] here   set: users with an open stream at this instance
+-- KEYS[16] here   set: users with an open stream at this instance
 -- ARGV[5…] pairs  'arrived' or 'departed', and user id, at most 256 pairs
 --
 -- Returns  {summary}
@@ -12,6 +12,7 @@
 --
 --- @include clock
 --- @include room
+--- @include rate
 --- @include tickets
 --- @include place
 --- @include parking
@@ -19,7 +20,7 @@
 --- @include promote
 --- @include presence
 --- @include summary
-local here = KEYS[14]
+local here = KEYS[16]
 local FIRST_PAIR = 5
 
 do

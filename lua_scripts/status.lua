@@ -6,33 +6,39 @@
 -- ARGV[6…] users     user ids, at most 256; without any, only the room's numbers are returned
 --
 -- Returns  {summary, answer per user…}; codes: ALLOWED_IN, WAITING, NONE (also for an expired session)
--- Publishes ADMITTED for each user who was in both, and for each user promoted.
+-- Publishes UNCLAIMED for each user removed for a slot not claimed in time, ADMITTED for each user who was in
+--           both, and for each user promoted.
 --
 -- A parked user who gets a regular update has an open stream, so the user is there, and returns to the line. Then it may
 -- be the user's turn at once.
 --
 --- @include clock
 --- @include room
+--- @include rate
 --- @include tickets
 --- @include place
 --- @include parking
 --- @include session
+--- @include claims
 --- @include promote
 --- @include summary
 local sighting = ARGV[5] == '1'
 local FIRST_USER = 6
 
 local function look(user)
+  if lapse_if_over(user) then
+    promote()
+  end
   local left = session_left(user)
   if left and left > 0 then
     settle(user, left)
-    return answer_inside(ALLOWED_IN, left)
+    return answer_inside(ALLOWED_IN, left, claim_by(user))
   end
   if come_back(user) then
     promote()
     left = session_left(user)
     if left and left > 0 then
-      return answer_inside(ALLOWED_IN, left)
+      return answer_inside(ALLOWED_IN, left, claim_by(user))
     end
   end
   local ticket = redis.call('ZSCORE', line, user)
@@ -49,7 +55,7 @@ local answers = { false }
 for at = FIRST_USER, #ARGV do
   answers[#answers + 1] = look(ARGV[at])
 end
-if done.returns > 0 then
+if done.returns > 0 or done.lapsed > 0 then
   keep_pace(false)
 end
 answers[1] = summary(false)

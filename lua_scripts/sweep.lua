@@ -1,14 +1,14 @@
--- sweep: one bounded step of a room's regular work. It ends expired sessions, parks absent users, removes users who were
+-- sweep: one bounded step of a room's regular work. It ends expired and unclaimed sessions, parks absent users, removes users who were
 -- parked for too long, admits the next users, and slowly scans for users who are missing from the index or in two keys.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[14] watch      hash: swept_at, anew_since (ms), cursor and parked_cursor (of the slow scans)
+-- KEYS[16] watch      hash: swept_at, anew_since (ms), cursor, parked_cursor and claims_cursor (of the slow scans)
 -- ARGV[5]  scan       how many entries of the hash to scan in this step; 0: none
 -- ARGV[6]  follow     whether an older system is followed: 'auto', 'on' or 'off'; see includes/older.lua
 -- ARGV[7]  follow_ms  milliseconds after its last sign for which it counts as running
 --
 -- Returns  {summary}
--- Publishes ABSENT for each user removed, ADMITTED for each user promoted.
+-- Publishes ABSENT or UNCLAIMED for each user removed, ADMITTED for each user promoted.
 --
 -- If no sweep ran for 5 s, users could not be seen during that time: no user is parked or removed until the time for
 -- absence has passed once more. While an older system is followed, sessions don't end here, no user is parked or removed
@@ -16,14 +16,16 @@
 --
 --- @include clock
 --- @include room
+--- @include rate
 --- @include tickets
 --- @include place
 --- @include parking
 --- @include session
+--- @include claims
 --- @include promote
 --- @include older
 --- @include summary
-local watch = KEYS[14]
+local watch = KEYS[16]
 local scan = tonumber(ARGV[5])
 local follow, follow_ms = ARGV[6], tonumber(ARGV[7])
 -- Marks that are kept: one per second, for nearly three hours of waiting.
@@ -129,15 +131,18 @@ local function scan_parked()
   end
 end
 
--- Ends expired sessions. Returns how many index entries it examined, at most MOST.
-local function expire()
-  local users = redis.call('ZRANGEBYSCORE', activity, '-inf', now - duration, 'LIMIT', 0, MOST)
-  if max_session > 0 and #users < MOST then
+-- Ends at most `most` expired sessions. Returns how many index entries it examined.
+local function expire(most)
+  if most <= 0 then
+    return 0
+  end
+  local users = redis.call('ZRANGEBYSCORE', activity, '-inf', now - duration, 'LIMIT', 0, most)
+  if max_session > 0 and #users < most then
     local found = {}
     for _, user in ipairs(users) do
       found[user] = true
     end
-    for _, user in ipairs(redis.call('ZRANGEBYSCORE', since, '-inf', now - max_session, 'LIMIT', 0, MOST - #users)) do
+    for _, user in ipairs(redis.call('ZRANGEBYSCORE', since, '-inf', now - max_session, 'LIMIT', 0, most - #users)) do
       if not found[user] then
         users[#users + 1] = user
       end
@@ -171,6 +176,9 @@ local function expire()
     for at, began in ipairs(redis.call('ZMSCORE', since, unpack(over))) do
       note_stay(began, ended[at])
     end
+    for _, user in ipairs(over) do
+      close_window(user)
+    end
     redis.call('HDEL', inside, unpack(over))
     redis.call('ZREM', since, unpack(over))
     redis.call('ZREM', activity, unpack(over))
@@ -178,6 +186,51 @@ local function expire()
     done.expired = done.expired + #over
   end
   return #users
+end
+
+-- Ends the sessions of at most MOST users who did not claim their slots in time. Returns how many windows it examined.
+local function end_unclaimed()
+  if claim_ms == 0 then
+    return 0
+  end
+  local users = redis.call('ZRANGEBYSCORE', claims, 1, now - claim_ms, 'LIMIT', 0, MOST)
+  for _, user in ipairs(users) do
+    if not lapse_if_over(user) and not redis.call('HGET', inside, user) then
+      close_window(user)
+    end
+  end
+  return #users
+end
+
+-- Without claim, or beside an older system, no windows run. What there is of them goes, MOST at a time.
+local function drop_windows()
+  if (claim_ms > 0 and not following) or redis.call('EXISTS', claims, missed) == 0 then
+    return
+  end
+  local users = redis.call('ZRANGE', claims, 0, MOST - 1)
+  for _, user in ipairs(users) do
+    redis.call('ZREM', claims, user)
+    if not redis.call('ZSCORE', parked, user) then
+      redis.call('ZREM', tickets, user)
+    end
+  end
+  redis.call('ZREMRANGEBYRANK', missed, 0, MOST - 1)
+end
+
+-- Looks at some users in claims, as scan_hash does at those in the hash: an earlier version ends sessions, and leaves
+-- these entries.
+local function scan_claims()
+  local cursor = redis.call('HGET', watch, 'claims_cursor') or '0'
+  if #cursor > 20 or not string.match(cursor, '^%d+$') then
+    cursor = '0'
+  end
+  local page = redis.call('ZSCAN', claims, cursor, 'COUNT', scan)
+  write('HSET', watch, 'claims_cursor', page[1])
+  for at = 1, #page[2], 2 do
+    if not redis.call('HGET', inside, page[2][at]) then
+      close_window(page[2][at])
+    end
+  end
 end
 
 -- Parks at most `most` waiting users who were not seen for too long, or removes them if parked users keep no ticket.
@@ -204,6 +257,7 @@ local function part_with_absent(watching, most)
         park(user, ticket)
       elseif ticket then
         people[#people + 1] = { user, ticket }
+        forget_missed(user)
       end
     end
   end
@@ -222,6 +276,7 @@ local function end_holds(watching, most)
   for _, user in ipairs(users) do
     if not settle_parked(user) then
       people[#people + 1] = { user, leave_line(user) }
+      forget_missed(user)
     end
   end
   done.evicted = done.evicted + #people
@@ -251,6 +306,9 @@ if scan > 0 then
   if parked_count > 0 then
     scan_parked()
   end
+  if claim_ms > 0 then
+    scan_claims()
+  end
 end
 judge(follow, follow_ms, anew, unknown, written_ms)
 local watching = watching_since(anew)
@@ -258,9 +316,12 @@ local future = redis.call('ZRANGEBYSCORE', activity, '(' .. string.format('%.0f'
 for _, user in ipairs(future) do
   write('ZADD', activity, now, user)
 end
+drop_windows()
 local looked = 0
 if not following then
-  looked = expire()
+  -- Before expiry, because a window ends before the session does.
+  looked = end_unclaimed()
+  looked = looked + expire(MOST - looked)
   looked = looked + end_holds(watching, MOST - looked)
   looked = looked + part_with_absent(watching, MOST - looked)
 end

@@ -113,7 +113,9 @@ def test_what_is_said_to_be_published_is_what_the_heads_say() -> None:
     for name in NAMES:
         head = (ROOT / "lua_scripts" / f"{name}.lua").read_text().partition("--- @include")[0]
         published = re.search(r"^-- Publishes(.*?)(?=^--$|^(?!--))", head, re.MULTILINE | re.DOTALL)
-        events = set(re.findall(r"\b(ADMITTED|LEFT|ABSENT|OPERATOR)\b", published[1] if published else ""))
+        events = set(
+            re.findall(r"\b(ADMITTED|LEFT|ABSENT|UNCLAIMED|OPERATOR)\b", published[1] if published else "")
+        )
         assert said[name] == events, name
 
 

@@ -121,13 +121,18 @@ def state_response(context: RequestContext, key: str, state: State) -> JsonRespo
     return JsonResponse(text.encode("utf-8", "backslashreplace"))
 
 
+def status_of(error: GatewayError) -> int:
+    """The HTTP status of the answer to ``error``."""
+    return next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
+
+
 def error_response(context: RequestContext, error: GatewayError) -> WholeResponse:
     """The answer to ``error``. Errors without a status of their own become 500 INTERNAL_ERROR without details.
 
     A temporary refusal of a stream gets the answer of a full instance: 200, the time to come back, and the end. After
     any other status an ``EventSource`` never reconnects.
     """
-    status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
+    status = status_of(error)
     code = error.code if status != 500 else GatewayError.code
     context.outcome = code
     if context.streams and status == _TEMPORARY:

@@ -57,6 +57,7 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     return (
         Endpoint("POST", f"{QUEUE}/lineup", lineup, label="queue.lineup", sheddable=True),
         Endpoint("GET", f"{QUEUE}/status", status, label="queue.status"),
+        Endpoint("POST", f"{QUEUE}/claim", claim, label="queue.claim"),
         Endpoint("DELETE", f"{QUEUE}/allowed-in-token", drop_slot, label="queue.allowed-in-token"),
         Endpoint("DELETE", f"{QUEUE}/waiting-token", drop_place, label="queue.waiting-token"),
         Endpoint("POST", f"{QUEUE}/leave", leave, label="queue.leave"),
@@ -82,7 +83,7 @@ class StateCall(NamedTuple):
     question: Question
     """What the room is asked."""
     answer: Callable[[RequestContext, Admissions, State], JsonResponse]
-    """The answer. Raises QueueStorageFull or NotInQueue."""
+    """The answer. Raises QueueStorageFull, NotInQueue or NotAllowedIn."""
 
 
 def _answer_lineup(context: RequestContext, admissions: Admissions, state: State) -> JsonResponse:
@@ -100,8 +101,15 @@ def _answer_status(context: RequestContext, admissions: Admissions, state: State
     return state_response(context, key, state)
 
 
+def _answer_claim(context: RequestContext, admissions: Admissions, state: State) -> JsonResponse:
+    if not state.allowed_in:
+        raise NotAllowedIn
+    return state_response(context, "claimed", state)
+
+
 LINEUP: Final = StateCall("lineup", _answer_lineup)
 STATUS: Final = StateCall("status", _answer_status)
+CLAIM: Final = StateCall("enter", _answer_claim)
 
 
 async def lineup(request: web.Request) -> web.StreamResponse:
@@ -114,6 +122,11 @@ async def status(request: web.Request) -> web.StreamResponse:
     return await _state(request, STATUS)
 
 
+async def claim(request: web.Request) -> web.StreamResponse:
+    """Claims the caller's slot, and renews the session, as a gated call does."""
+    return await _state(request, CLAIM)
+
+
 async def _state(request: web.Request, call: StateCall) -> web.StreamResponse:
     context = request[CONTEXT]
     state = await _room(request).ask(call.question, caller(context))
@@ -123,7 +136,7 @@ async def _state(request: web.Request, call: StateCall) -> web.StreamResponse:
 
 
 STATE_CALLS: Final[Mapping[Handler, StateCall]] = {lineup: LINEUP, status: STATUS}
-"""The calls that ask for a state, by their handler."""
+"""The calls that ask for a state and are made often, by their handler."""
 
 
 async def drop_slot(request: web.Request) -> web.StreamResponse:

@@ -20,11 +20,11 @@ from gateway.context import CONFIGURATION, CONTEXT, OPERATOR, ROOMS, UPLOADS
 from gateway.errors import BadRequest, FieldError, NotConfigured, NotInQueue
 from gateway.observability.logging import timestamp
 from gateway.query import values_of
-from gateway.routing.spec.value_types import TIME
+from gateway.routing.spec.value_types import RATE, TIME
 from gateway.settings.model import Settings
 from gateway.waiting_room.audit import MAX_ENTRIES, AuditEntry
 from gateway.waiting_room.room import Room
-from gateway.waiting_room.rules import RULE_NAMES
+from gateway.waiting_room.rules import RULE_NAMES, TIME_NAMES, Value
 from gateway.waiting_room.state import REASONS, Following, Left, Summary
 from gateway.waiting_room.whereabouts import Whereabouts
 
@@ -47,7 +47,7 @@ class Change:
     duration: float | None = None
     paused: bool | None = None
     lift: bool = False
-    rules: Mapping[str, float | None] = field(default_factory=dict)
+    rules: Mapping[str, Value | None] = field(default_factory=dict)
     """Settings that the route file has, too; None lifts an operator's value."""
     reason: str = ""
     """For the audit."""
@@ -73,8 +73,12 @@ def parse_change(body: bytes) -> Change:
                 lambda value: value is None or _time(value) is not None,
                 f"{TIME.wanted}, at most {MAX_SECONDS:g} s, or null to go back to the settings",
             )
-            for name in RULE_NAMES
+            for name in TIME_NAMES
         },
+        "rate": (
+            lambda value: value is None or _rate(value) is not None,
+            f"{RATE.wanted}, or null to go back to the settings",
+        ),
     }
     faults = [
         FieldError(
@@ -93,13 +97,17 @@ def parse_change(body: bytes) -> Change:
         given.get("durationSeconds"),
         given.get("paused"),
         lift="override" in given,
-        rules={name: _time(given[name]) for name in RULE_NAMES if name in given},
+        rules={
+            name: _rate(given[name]) if name == "rate" else _time(given[name])
+            for name in RULE_NAMES
+            if name in given
+        },
         reason=given.get("reason", ""),
     )
 
 
 def room_object(
-    name: str, summary: Summary, settings: Mapping[str, tuple[float, str]] | None = None
+    name: str, summary: Summary, settings: Mapping[str, tuple[Value, str]] | None = None
 ) -> dict[str, Any]:
     """A room's numbers as operators see them, and its settings if they are known."""
     content: dict[str, Any] = {
@@ -121,7 +129,8 @@ def room_object(
         content["waitingWithoutStreamHere"] = max(0, summary.waiting - summary.following.streams)
     if settings:
         content["settings"] = {
-            name: {"value": f"{value:g}s", "from": source} for name, (value, source) in settings.items()
+            name: {"value": value if isinstance(value, str) else f"{value:g}s", "from": source}
+            for name, (value, source) in settings.items()
         }
     return content
 
@@ -306,3 +315,8 @@ def _time(value: object) -> float | None:
     else:
         seconds = round(float(value), 3) if value == 0 or MIN_SECONDS <= value <= MAX_SECONDS else None
     return seconds if seconds is not None and seconds <= MAX_SECONDS else None
+
+
+def _rate(value: object) -> str | None:
+    """A rate as the route file has it; None if it is not allowed."""
+    return RATE.read(value) if isinstance(value, str) and value.lower() != "false" else None

@@ -32,4 +32,6 @@ def state_json(room: str, state: State, token: str = "") -> str:
     if state.waiting:
         return f'"state":"WAITING","data":{status_json(room, state)}'
     members = f'"state":"ALLOWED_IN","room":{room},"expiresInSeconds":{math.ceil(state.expires_in)}'
+    if state.claim_by:
+        members += f',"claimBy":{state.claim_by}'
     return f'{members},"pass":"{token}"' if token else members

@@ -44,14 +44,19 @@ class EventRenderer:
         """Whether the data for each admitted user is another one."""
         return self._passes is not None
 
-    def allowed_in(self, expires_in: float, locale: str, user: str, ticket: int) -> Mapping[str, object]:
+    def allowed_in(
+        self, expires_in: float, locale: str, user: str, ticket: int, claim_by: int = 0
+    ) -> Mapping[str, object]:
         """The data for an admitted user, whose session lasts ``expires_in`` seconds without further calls. ``ticket``:
-        that of the user's place in line, 0 if it is unknown."""
+        that of the user's place in line, 0 if it is unknown. ``claim_by``: until when the user must claim the slot, in
+        epoch milliseconds; 0: need not."""
         data: dict[str, object] = {
             "message": message(locale, "status.allowed_in"),
             "room": self._room,
             "expiresInSeconds": max(0, round(expires_in)),
         }
+        if claim_by:
+            data["claimBy"] = claim_by
         if self._passes is not None:
             issued = self._passes.issue(self._room, user, ticket=ticket, expires_in=expires_in)
             if issued is not None:

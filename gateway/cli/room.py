@@ -25,7 +25,7 @@ TIMEOUT_SECONDS = 10.0
 _ANSWER_BYTES = 16 * 1024 * 1024
 _NAME_WIDTH = 22
 _WRONG_SETTINGS = 2
-_TIMES = ("absent", "hold", "max_session")
+_RULES = ("absent", "hold", "max_session", "claim", "rate")
 
 
 class RoomCallFailed(Exception):
@@ -70,10 +70,19 @@ def add_to(commands: Commands, files: object = None) -> None:
         "--hold", type=utf8, metavar="TIME", help="how long a parked user keeps the ticket, as 30m"
     )
     change.add_argument(
+        "--claim",
+        type=utf8,
+        metavar="TIME",
+        help="how soon an admitted user must make a gated call, as 90s; 0: off",
+    )
+    change.add_argument(
         "--max-session",
         type=utf8,
         metavar="TIME",
         help="how long after admission a session ends, as 30m; 0: never",
+    )
+    change.add_argument(
+        "--rate", type=utf8, metavar="RATE", help="admissions at most, as 5/s, 120/m or 900/h; off: no limit"
     )
     change.add_argument("--lift", action="store_true", help="go back to the limits of the settings")
     change.set_defaults(run=_run, call=_set)
@@ -120,13 +129,13 @@ def _show(options: argparse.Namespace) -> Call:
 
 def _set(options: argparse.Namespace) -> Call:
     wanted = {"capacity": options.capacity, "durationSeconds": options.duration}
-    wanted |= {name: getattr(options, name) for name in _TIMES}
+    wanted |= {name: getattr(options, name) for name in _RULES}
     change = {name: value for name, value in wanted.items() if value is not None}
     if options.lift:
         change["override"] = False
     if not change:
         raise RoomCallFailed(
-            "nothing to change: give --capacity, --duration, --absent, --hold, --max-session or --lift"
+            "nothing to change: give --capacity, --duration, --absent, --hold, --max-session, --claim, --rate or --lift"
         )
     return _change(options, change)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from gateway.auth.passes import Passes
@@ -113,19 +113,22 @@ def _limits(settings: Settings, given: RoomLimits) -> ConfiguredLimits:
     def chosen(value: T | None, otherwise: T) -> T:
         return otherwise if value is None else value
 
+    from_settings = RoomRules(
+        absent=settings.queue_absent_seconds,
+        hold=settings.queue_hold_seconds,
+        max_session=settings.queue_max_session_seconds,
+        claim=settings.queue_claim_seconds,
+        rate=settings.queue_rate,
+    )
     from_file = {name for name in RULE_NAMES if getattr(given, name) is not None}
     sources = {
         name: "file" if name in from_file else "environment"
         for name in RULE_NAMES
-        if name in from_file or getattr(settings, f"queue_{name}_seconds") != getattr(DEFAULTS, name)
+        if name in from_file or getattr(from_settings, name) != getattr(DEFAULTS, name)
     }
     return ConfiguredLimits(
         chosen(given.capacity, settings.allowed_in_max_capacity),
         chosen(given.duration, settings.allowed_in_duration_seconds),
-        RoomRules(
-            absent=chosen(given.absent, settings.queue_absent_seconds),
-            hold=chosen(given.hold, settings.queue_hold_seconds),
-            max_session=chosen(given.max_session, settings.queue_max_session_seconds),
-        ),
+        replace(from_settings, **{name: getattr(given, name) for name in from_file}),
         sources,
     )

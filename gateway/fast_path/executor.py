@@ -39,7 +39,7 @@ from gateway.errors import GatewayError, QueueUnavailable, UpstreamUnreachable
 from gateway.fast_path.client_request import ClientSide
 from gateway.middleware.access_log import add_common_headers, begin, new_context
 from gateway.middleware.cors import apply_cors
-from gateway.middleware.gate import check_place, check_unavailable
+from gateway.middleware.gate import check_place, check_unavailable, note_failure
 from gateway.middleware.overload import check_overload
 from gateway.middleware.resolve import RESOLVER, Resolver
 from gateway.observability.logging import ABORTED
@@ -326,6 +326,7 @@ class PlainCall:
             self._pass_unchecked(error)
         else:
             check_place(state, self._resources.configuration.settings, self._context.renews_only)
+            self._context.may_reopen_claim = state.may_reopen
             if self._resources.passes is not None:
                 issue_pass(self._resources.passes, self._context, state)
             self._forward()
@@ -504,6 +505,7 @@ class PlainCall:
     def _refuse(self, error: GatewayError) -> None:
         if self._spans is not None:
             self._spans.failed(error.code)
+        note_failure(self._resources.rooms, self._context, error)
         self._write(error_response(self._context, error))
 
     def _write(self, answer: WholeResponse) -> None:

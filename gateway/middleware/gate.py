@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.api.envelope import NotInQueueAtGate
+from gateway.api.envelope import NotInQueueAtGate, status_of
 from gateway.api.queue import issue_pass
 from gateway.context import CONFIGURATION, CONTEXT, OBSERVERS, PASSES, ROOMS, RequestContext
-from gateway.errors import QueueUnavailable, QueueWaiting
+from gateway.errors import GatewayError, QueueUnavailable, QueueWaiting
 from gateway.settings.model import Settings
+from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.state import State
+
+_BROKEN_SERVICE: Final = frozenset({502, 503, 504})
 
 
 @web.middleware
@@ -21,7 +26,11 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     context = request[CONTEXT]
     if context.room is not None and context.principal is not None:
         await _pass_gate(request.app, context, context.room, context.principal.user_id)
-    return await handler(request)
+    try:
+        return await handler(request)
+    except GatewayError as error:
+        note_failure(request.app[ROOMS], context, error)
+        raise
 
 
 async def _pass_gate(app: web.Application, context: RequestContext, room: str, user: str) -> None:
@@ -33,6 +42,7 @@ async def _pass_gate(app: web.Application, context: RequestContext, room: str, u
         app[OBSERVERS].metrics.passed_unchecked()
     else:
         check_place(state, settings, renews_only)
+        context.may_reopen_claim = state.may_reopen
         if (passes := app.get(PASSES)) is not None:
             issue_pass(passes, context, state)
 
@@ -44,6 +54,15 @@ def check_place(state: State, settings: Settings, renews_only: bool) -> None:
     if state.waiting:
         raise QueueWaiting(state, retry_after=settings.queue_status_interval_seconds)
     raise NotInQueueAtGate
+
+
+def note_failure(rooms: Rooms, context: RequestContext, error: GatewayError) -> None:
+    """The gateway answers a gated call with ``error``. If that is a 502, 503 or 504, and the call is one of the first
+    after a promotion, the call does not use up the user's claim window."""
+    if context.may_reopen_claim and status_of(error) in _BROKEN_SERVICE:
+        context.may_reopen_claim = False
+        if context.room is not None and context.principal is not None:
+            rooms[context.room].reopen(context.principal.user_id)
 
 
 def check_unavailable(error: QueueUnavailable, settings: Settings, renews_only: bool) -> None:

@@ -49,6 +49,10 @@ class RoomNumbers(Protocol):
     @property
     def returns(self) -> int: ...
     @property
+    def lapsed(self) -> int: ...
+    @property
+    def unclaimed(self) -> int: ...
+    @property
     def waits(self) -> Sequence[float]: ...
     @property
     def stays(self) -> Sequence[float]: ...
@@ -119,6 +123,12 @@ class RoomFamilies:
             "evicted": make.counter("room_evictions", "Users who lost their place as absent.", "room"),
             "parkings": make.counter("room_parkings", "Times an absent user was parked.", "room"),
             "returns": make.counter("room_returns", "Times a parked user returned to the line.", "room"),
+            "lapsed": make.counter(
+                "room_lapses", "Slots given on because their users did not claim them in time.", "room"
+            ),
+            "unclaimed": make.counter(
+                "room_unclaimed", "Users removed for slots not claimed in time.", "room"
+            ),
             "left": make.counter("room_leaves", "Users who gave up a slot or a place.", "room"),
             "removed": make.counter("room_removals", "Users removed by an operator.", "room"),
         }

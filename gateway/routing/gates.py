@@ -35,6 +35,9 @@ class RoomLimits:
     absent: float | None = None
     hold: float | None = None
     max_session: float | None = None
+    claim: float | None = None
+    rate: str | None = None
+    """As ``120/m``, or ``off``."""
 
 
 @dataclass(frozen=True, slots=True)

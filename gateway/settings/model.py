@@ -254,6 +254,14 @@ class Settings(DiscoverySettings):
         0.0,
         "How long after admission a session ends, however active the user is.",
     )
+    queue_claim_seconds: float = setting(
+        duration(zero="off"),
+        0.0,
+        "Within this time a user admitted from the line must make a gated call, or the next user gets the slot.",
+    )
+    queue_rate: str = setting(
+        kinds.RATE, "off", "How many users are admitted per second, minute or hour at most, as `120/m`."
+    )
     queue_status_interval_seconds: float = setting(
         duration(), 10.0, "Time between two `STATUS_UPDATE` events; also the gate's `Retry-After`."
     )

@@ -112,6 +112,12 @@ def several_of(*words: str) -> ValueType[tuple[str, ...]]:
     return ValueType(parse, f"one or more of {', '.join(words)}, separated by commas")
 
 
+def _parse_rate(text: str) -> str:
+    if not re.fullmatch(r"off|[1-9][0-9]{0,6}/[smh]", text.lower()):
+        raise ValueError(text)
+    return text.lower()
+
+
 def _parse_switch(text: str) -> bool:
     words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
     try:
@@ -353,6 +359,9 @@ FORWARDED_HEADERS = ValueType(
 LOCALE: ValueType[Literal["ko", "en"]] = one_of("ko", "en")
 PROFILE: ValueType[Literal["spring", "plain"]] = one_of("spring", "plain")
 FORWARD_HEADERS: ValueType[Literal["none", "native", "framework"]] = one_of("none", "native", "framework")
+RATE: ValueType[str] = ValueType(
+    _parse_rate, "a whole number from 1 to 9999999 per s, m or h, such as 120/m, or off"
+)
 RELINEUP: ValueType[Literal["back", "keep"]] = one_of("back", "keep")
 FOLLOW: ValueType[Literal["auto", "on", "off"]] = one_of("auto", "on", "off")
 MANAGEMENT_READS: ValueType[Literal["open", "token"]] = one_of("open", "token")

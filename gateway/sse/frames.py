@@ -166,7 +166,7 @@ class Encoder:
         return frame
 
     def _admission(self, ending: AllowedIn, locale: str, user: str = "", ticket: int = 0) -> Frame:
-        data = self._renderer.allowed_in(ending.expires_in, locale, user, ticket)
+        data = self._renderer.allowed_in(ending.expires_in, locale, user, ticket, ending.claim_by)
         return event("ALLOWED_IN", data, last_id=END_ID, retry=max(0.0, ending.expires_in))
 
     def _last_frame(self, ending: StreamEnd, locale: str) -> Frame:

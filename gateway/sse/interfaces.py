@@ -31,6 +31,9 @@ class UserState(Protocol):
 
     @property
     def expires_in(self) -> float: ...
+    @property
+    def claim_by(self) -> int:
+        """Until when a user who is allowed in must claim the slot, in epoch milliseconds; 0: need not."""
 
 
 class UserEvent(Protocol):
@@ -49,11 +52,15 @@ class UserEvent(Protocol):
 
     @property
     def reason(self) -> str | None:
-        """Why the user was removed: equal to ``LEFT``, ``ABSENT`` or ``OPERATOR``."""
+        """Why the user was removed: equal to ``LEFT``, ``ABSENT``, ``UNCLAIMED`` or ``OPERATOR``."""
 
     @property
     def expires_in(self) -> float:
         """How many seconds the session of an admitted user lasts."""
+
+    @property
+    def claim_by(self) -> int:
+        """Until when an admitted user must claim the slot, in epoch milliseconds; 0: need not."""
 
 
 class States(Protocol):
@@ -87,9 +94,11 @@ class Renderer(Protocol):
     def personal(self) -> bool:
         """Whether ``allowed_in`` returns another object for each user, so that no two users can share a frame."""
 
-    def allowed_in(self, expires_in: float, locale: str, user: str, ticket: int) -> Mapping[str, object]:
-        """``{"message", "room", "expiresInSeconds"}`` and, if there is one, the user's ``pass``. ``expires_in`` in
-        seconds; ``ticket``: 0 if it is unknown."""
+    def allowed_in(
+        self, expires_in: float, locale: str, user: str, ticket: int, claim_by: int = 0
+    ) -> Mapping[str, object]:
+        """``{"message", "room", "expiresInSeconds"}`` and, if there are, ``claimBy`` and the user's ``pass``.
+        ``expires_in`` in seconds; ``ticket``: 0 if it is unknown; ``claim_by``: see ``UserState``."""
 
     def error(self, code: str, reason: str | None, locale: str) -> Mapping[str, object]:
         """``{"code", "message"}``, and ``reason`` if there is one."""

@@ -9,9 +9,11 @@ from gateway.sse.interfaces import UserEvent, UserState
 
 @dataclass(frozen=True, slots=True)
 class AllowedIn:
-    """The user may enter; the session has ``expires_in`` seconds left."""
+    """The user may enter; the session has ``expires_in`` seconds left. ``claim_by``: until when, in epoch milliseconds,
+    the user must claim the slot; 0: need not."""
 
     expires_in: float
+    claim_by: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ def newer(pending_event: UserEvent | None, event: UserEvent) -> UserEvent | None
 def of_event(event: UserEvent) -> StreamEnd:
     """How a stream that ``event`` concerns ends."""
     if event.kind == "ADMITTED":
-        return AllowedIn(event.expires_in)
+        return AllowedIn(event.expires_in, event.claim_by)
     return StreamRefused("REMOVED", event.reason)
 
 
@@ -60,7 +62,7 @@ def of_state(state: UserState, pending_event: UserEvent | None) -> StreamEnd | N
             else None
         )
     if state.kind != "NONE":
-        return AllowedIn(state.expires_in)
+        return AllowedIn(state.expires_in, state.claim_by)
     if pending_event is not None and pending_event.kind == "REMOVED":
         return of_event(pending_event)
     return StreamRefused("NOT_IN_QUEUE")

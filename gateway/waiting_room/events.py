@@ -25,12 +25,13 @@ PING_SECONDS = 5.0
 QUIET_SECONDS = 5.0
 """A lost connection for events is logged only after this many seconds."""
 
-Reason = Literal["LEFT", "ABSENT", "OPERATOR"]
+Reason = Literal["LEFT", "ABSENT", "UNCLAIMED", "OPERATOR"]
 
 _KINDS: Final[dict[str, tuple[Literal["ADMITTED", "REMOVED"], Reason | None]]] = {
     "ADMITTED": ("ADMITTED", None),
     "LEFT": ("REMOVED", "LEFT"),
     "ABSENT": ("REMOVED", "ABSENT"),
+    "UNCLAIMED": ("REMOVED", "UNCLAIMED"),
     "OPERATOR": ("REMOVED", "OPERATOR"),
 }
 
@@ -48,6 +49,8 @@ class RoomEvent(NamedTuple):
     """Why the user was removed from the line."""
     expires_in: float
     """Length in seconds of the session that begins, if admitted."""
+    claim_by: int = 0
+    """Until when the user must claim the slot, in epoch milliseconds, if admitted; 0: need not."""
 
 
 def parse_event(room: str, payload: bytes) -> list[RoomEvent]:
@@ -60,14 +63,20 @@ def parse_event(room: str, payload: bytes) -> list[RoomEvent]:
     if not isinstance(message, dict):
         raise ValueError("not an event: no object")
     event, expires_ms, people = (message.get(name) for name in ("event", "expires_ms", "people"))
+    claim_by = message.get("claim_by", 0)
     if not isinstance(event, str) or event not in _KINDS:
         raise ValueError("not an event: of no known kind")
     if not isinstance(expires_ms, int | float):
         raise ValueError("not an event: expires_ms is no number")
     if not isinstance(people, list) or not all(map(_is_user_entry, people)):
         raise ValueError("not an event: people are not pairs of user and ticket")
+    if not isinstance(claim_by, int | float):
+        raise ValueError("not an event: claim_by is no number")
     kind, reason = _KINDS[event]
-    return [RoomEvent(room, user, int(ticket), kind, reason, expires_ms / 1000) for user, ticket in people]
+    return [
+        RoomEvent(room, user, int(ticket), kind, reason, expires_ms / 1000, int(claim_by))
+        for user, ticket in people
+    ]
 
 
 def _is_user_entry(entry: object) -> bool:

@@ -34,6 +34,8 @@ class RoomKeys:
         self.marks = own + "marks"
         self.parked = own + "parked"
         self.tickets = own + "tickets"
+        self.claims = own + "claims"
+        self.missed = own + "missed"
         self.audit = own + "audit"
         self.watch = own + "watch"
         self.instances = own + "instances"
@@ -48,7 +50,7 @@ class RoomKeys:
 
     @property
     def common(self) -> tuple[str, ...]:
-        """KEYS[1] to KEYS[13] of every script of a room, in the order of ``includes/room.lua``."""
+        """KEYS[1] to KEYS[15] of every script of a room, in the order of ``includes/room.lua``."""
         return (
             self.line,
             self.inside,
@@ -63,4 +65,6 @@ class RoomKeys:
             self.marks,
             self.parked,
             self.tickets,
+            self.claims,
+            self.missed,
         )

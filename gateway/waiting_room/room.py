@@ -20,7 +20,15 @@ from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
 from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
 from gateway.waiting_room.redis.wire import Argument
-from gateway.waiting_room.rules import DEFAULTS, RULE_NAMES, SCHEMA, RoomRules, change_text, parse_rules
+from gateway.waiting_room.rules import (
+    DEFAULTS,
+    RULE_NAMES,
+    SCHEMA,
+    RoomRules,
+    Value,
+    change_text,
+    parse_rules,
+)
 from gateway.waiting_room.scripts import Script
 from gateway.waiting_room.state import REASONS, Following, Left, State, Summary, parse_states, parse_summary
 from gateway.waiting_room.whereabouts import Whereabouts, parse_whereabouts
@@ -30,6 +38,8 @@ log = logging.getLogger(__name__)
 SCAN_PER_SECOND = 500
 """Entries of the hash that the first sweep step of each second scans for users that are missing from the index."""
 
+_TOKEN_SECONDS = 0.05
+"""Between two sweeps for tokens, at least. The bucket of a faster rate holds more than one token."""
 GATEWAY = "gateway"
 """Who makes a change that no operator has asked for."""
 
@@ -120,6 +130,7 @@ class Room:
         self._lineups: Batcher[str, State] = gathering(self._send_lineup, script="lineup")
         self._sightings: Batcher[str, State] = gathering(self._send_status, script="status")
         self._entries: Batcher[str, State] = batcher(self._send_gate, script="gate")
+        self._reopens: Batcher[str, None] = batcher(self._send_reopen, script="reopen")
         self._leavers: Batcher[tuple[What, str], Left] = batcher(self._send_leave, script="leave")
         self._questions: dict[Question, Batcher[str, State]] = {
             "lineup": self._lineups,
@@ -127,6 +138,7 @@ class Room:
             "enter": self._entries,
         }
         self._unfinished = asyncio.Event()
+        self._token_timer: asyncio.TimerHandle | None = None
         self._configured = self._started = False
         self._refused = ""
         """Why no call is made: a later version has written to Redis while this instance could not reach it."""
@@ -154,6 +166,12 @@ class Room:
     def enter(self, user: str) -> asyncio.Future[State]:
         """The gate: ALLOWED_IN renews the session, WAITING and NONE are refused."""
         return self._entries.submit(_sendable(user))
+
+    def reopen(self, user: str) -> None:
+        """The gateway itself answered a gated call of the user with 502, 503 or 504, and the state that let the call in
+        says ``may_reopen``. Does not wait for Redis; if Redis can't be reached, the slot counts as claimed."""
+        with contextlib.suppress(QueueUnavailable):
+            self._reopens.submit_to(user, Outcome(_nothing))
 
     def ask(self, question: Question, user: str) -> asyncio.Future[State]:
         """The answer to the question of this name: ``lineup``, ``status`` or ``enter``."""
@@ -190,7 +208,7 @@ class Room:
         duration: float | None = None,
         paused: bool | None = None,
         lift: bool = False,
-        rules: Mapping[str, float | None] | None = None,
+        rules: Mapping[str, Value | None] | None = None,
         by: str = GATEWAY,
         reason: str = "",
     ) -> Summary:
@@ -288,13 +306,14 @@ class Room:
         """Serves until the block ends."""
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._close_links)
-            for batcher in (self._lineups, self._sightings, self._entries, self._leavers):
+            for batcher in (self._lineups, self._sightings, self._entries, self._leavers, self._reopens):
                 await stack.enter_async_context(batcher.running())
             await stack.enter_async_context(self.presence.running())
             finisher = asyncio.create_task(self._finish(), name=f"finish {self.name}")
             try:
                 yield
             finally:
+                self._sweep_at_next_token(0)
                 finisher.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await finisher
@@ -321,6 +340,10 @@ class Room:
 
     async def _send_gate(self, users: list[str]) -> list[State]:
         return await self._states("gate", users)
+
+    async def _send_reopen(self, users: list[str]) -> list[None]:
+        await self._run("reopen", *users, size=len(users))
+        return [None] * len(users)
 
     async def _send_leave(self, pairs: list[tuple[What, str]]) -> list[Left]:
         parts = (part for pair in pairs for part in pair)
@@ -366,9 +389,23 @@ class Room:
         summary = parse_summary(reply[0])
         if summary.more:
             self._unfinished.set()
+        elif script == "sweep":
+            self._sweep_at_next_token(summary.next_token)
         self._note_following(summary)
         self._observer.on_summary(self.name, summary)
         return reply
+
+    def _sweep_at_next_token(self, seconds: float) -> None:
+        """Sweeps again when the rate allows the next admission; 0: no user waits for that.
+
+        The sweep of each second alone would waste tokens: a bucket that is full before it takes no more until then.
+        """
+        if self._token_timer is not None:
+            self._token_timer.cancel()
+            self._token_timer = None
+        if seconds:
+            loop = asyncio.get_running_loop()
+            self._token_timer = loop.call_later(max(seconds, _TOKEN_SECONDS), self._unfinished.set)
 
     def _note_newer_schema(self, reason: str) -> None:
         found = re.search(r"NEWER_SCHEMA (\d+)", reason)
@@ -388,7 +425,7 @@ class Room:
         if found is not None and found.isdigit() and int(found) > SCHEMA:
             raise NewerSchema(self.name, int(found), SCHEMA)
 
-    async def settings(self) -> dict[str, tuple[float, str]]:
+    async def settings(self) -> dict[str, tuple[Value, str]]:
         """Each setting of ``RoomRules``: the value in force, and who gave it (``operator``, ``file``, ``environment``,
         ``default``). Raises QueueUnavailable."""
         try:
@@ -440,6 +477,10 @@ class Room:
         if link is None:
             link = self._links[purpose] = self._new_link()
         return link
+
+
+def _nothing() -> None:
+    """No-op."""
 
 
 def channel(keys: RoomKeys, redis: Redis) -> str:

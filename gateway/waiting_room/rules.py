@@ -1,17 +1,24 @@
 """The settings of a room beside capacity and duration, and the text in which the Lua scripts get them.
 
-A text names only what differs from the built-in defaults, as ``absent=30000 hold=0``. ``includes/room.lua`` has the
-same names and defaults.
+A text names only what differs from the built-in defaults, as ``absent=30000 hold=0 rate=120/m``. ``includes/room.lua``
+has the same names and defaults.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Final
 
 SCHEMA: Final = 2
 """The form in which a room's keys are; ``includes/room.lua`` has the same number."""
+
+RATE_OFF: Final = "off"
+RATE_PATTERN: Final = r"([1-9]\d{0,6})/([smh])"
+
+Value = float | str
+"""A time in seconds, or a rate as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +27,19 @@ class RoomRules:
 
     ``absent``: a waiting user who was not seen for so long is parked; 0: never. ``hold``: a parked user keeps the
     ticket for so long; 0: absent users are removed at once. ``max_session``: a session ends so long after admission,
-    however active the user is; 0: never.
+    however active the user is; 0: never. ``claim``: a promoted user must make a gated call within so long, or loses the
+    slot; 0: off. ``rate``: admissions never exceed it; as ``120/m``, or ``off``.
     """
 
     absent: float = 60.0
     hold: float = 1800.0
     max_session: float = 0.0
+    claim: float = 0.0
+    rate: str = RATE_OFF
 
     def as_text(self) -> str:
         """The text for the scripts."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        values: dict[str, Value] = {one.name: getattr(self, one.name) for one in fields(self)}
         return change_text(
             {name: value for name, value in values.items() if value != getattr(DEFAULTS, name)}
         )
@@ -39,26 +49,32 @@ DEFAULTS: Final = RoomRules()
 """The built-in values."""
 
 RULE_NAMES: Final = tuple(one.name for one in fields(RoomRules))
+TIME_NAMES: Final = tuple(name for name in RULE_NAMES if name != "rate")
+"""Those whose values are times."""
 
 
-def change_text(changes: Mapping[str, float | None]) -> str:
+def change_text(changes: Mapping[str, Value | None]) -> str:
     """Settings to change, as text; None lifts what an operator has set."""
-    parts = (f"{name}={_value(value)}" for name, value in sorted(changes.items()))
+    parts = (f"{name}={_text(value)}" for name, value in sorted(changes.items()))
     return " ".join(parts)
 
 
-def parse_rules(text: str) -> dict[str, float]:
+def parse_rules(text: str) -> dict[str, Value]:
     """The settings of a text, by name. Ignores what is unknown or unusable, as the scripts do."""
-    found = {}
+    found: dict[str, Value] = {}
     for part in text.split():
         name, _, value = part.partition("=")
-        if name in RULE_NAMES and value.isascii() and value.isdecimal():
+        if name in TIME_NAMES and value.isascii() and value.isdecimal():
             found[name] = int(value) / 1000
+        elif name == "rate" and (value == RATE_OFF or re.fullmatch(RATE_PATTERN, value, re.ASCII)):
+            found[name] = value
     return found
 
 
-def _value(seconds: float | None) -> str:
-    """Whole milliseconds. A time above 0 is at least one, because 0 has a meaning of its own."""
-    if seconds is None:
+def _text(value: Value | None) -> str:
+    """Of a time, whole milliseconds. A time above 0 is at least one, because 0 has a meaning of its own."""
+    if value is None:
         return ""
-    return str(max(1, round(seconds * 1000)) if seconds > 0 else 0)
+    if isinstance(value, str):
+        return value
+    return str(max(1, round(value * 1000)) if value > 0 else 0)

@@ -21,6 +21,7 @@ NAMES = (
     "lineup",
     "lock",
     "presence",
+    "reopen",
     "signing_keys",
     "status",
     "sweep",

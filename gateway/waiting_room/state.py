@@ -95,6 +95,10 @@ class Summary(NamedTuple):
     lineups: int
     parkings: int
     returns: int
+    lapsed: int
+    """Slots that were given on because their users did not claim them in time."""
+    unclaimed: int
+    """Users removed for that."""
     waits: tuple[float, ...]
     """Seconds that each user admitted from the line by this call had waited, where known."""
     stays: tuple[float, ...]
@@ -109,6 +113,9 @@ class Summary(NamedTuple):
 
     parked: int = 0
     """Users who keep a ticket but are absent."""
+
+    next_token: float = 0.0
+    """Seconds until the rate allows the next admission from the line; 0: the rate is not in the way."""
 
     @property
     def admits_none(self) -> bool:
@@ -180,6 +187,11 @@ class State(NamedTuple):
     """Seconds. Set while the user waits and something has been measured."""
     paused: bool = False
     """The room admits no one: an operator paused it, or its capacity is 0."""
+    claim_by: int = 0
+    """Until when the user must claim the slot, in epoch milliseconds by Redis's clock; 0: no claim window runs."""
+    may_reopen: bool = False
+    """The gated call was one of the first after a promotion. If the gateway itself answers it with 502, 503 or 504,
+    ``Room.reopen`` is to be called."""
 
     @property
     def waiting(self) -> bool:
@@ -218,11 +230,14 @@ def parse_summary(reply: Sequence[Any]) -> Summary:
         lineups=reply[15],
         parkings=reply[16],
         returns=reply[17],
-        waits=tuple(ms / 1000 for ms in reply[18]),
-        stays=tuple(ms / 1000 for ms in reply[19]),
-        ages=None if reply[20] == 0 else tuple(ms / 1000 for ms in reply[20]),
-        following=_parse_following(reply[21]),
-        parked=reply[22],
+        lapsed=reply[18],
+        unclaimed=reply[19],
+        waits=tuple(ms / 1000 for ms in reply[20]),
+        stays=tuple(ms / 1000 for ms in reply[21]),
+        ages=None if reply[22] == 0 else tuple(ms / 1000 for ms in reply[22]),
+        following=_parse_following(reply[23]),
+        parked=reply[24],
+        next_token=reply[25] / 1000,
     )
 
 
@@ -242,8 +257,11 @@ def parse_states(room: str, summary: Summary, answers: Sequence[Sequence[int]]) 
     """One state per answer; positions become estimates by the summary's rate."""
     wait_at, paused = summary.waits_by_position(), summary.admits_none
     states = []
-    for code, ticket, position, total, left_ms in answers:
+    for code, ticket, position, total, left_ms, *claims in answers:
         kind = _KINDS[code]
         estimate = wait_at(position) if kind is StateKind.WAITING else None
-        states.append(State(room, kind, ticket, position, total, left_ms / 1000, estimate, paused))
+        state = State(room, kind, ticket, position, total, left_ms / 1000, estimate, paused)
+        if claims:
+            state = state._replace(claim_by=max(0, claims[0]), may_reopen=claims[0] < 0)
+        states.append(state)
     return states

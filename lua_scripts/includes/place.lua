@@ -22,13 +22,14 @@ end
 -- Codes of a caller's state; waiting_room/room.py has the same names.
 local NONE, WAITING, ALLOWED_IN, ADMITTED, FULL = 0, 1, 2, 3, 4
 
--- One user's answer: {code, ticket, position, waiting in all, milliseconds left of the session}
+-- One user's answer: {code, ticket, position, waiting in all, milliseconds left of the session}. A sixth element is until
+-- when (ms) a user who is allowed in must claim the slot; -1: the gated call was one of the first that may claim it.
 local function answer_waiting(ticket, position)
   return { WAITING, tonumber(ticket), position, waiting, 0 }
 end
 
-local function answer_inside(code, left)
-  return { code, 0, 0, waiting, math.ceil(left) }
+local function answer_inside(code, left, claim)
+  return { code, 0, 0, waiting, math.ceil(left), claim }
 end
 
 -- Redis has no memory for one more user.

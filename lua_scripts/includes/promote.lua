@@ -1,4 +1,4 @@
--- Only this file admits users from the head of the line. Needs clock, room, parking and session.
+-- Only this file admits users from the head of the line. Needs clock, room, rate, parking and session.
 
 local admissions_left = MOST
 
@@ -26,7 +26,7 @@ end
 -- Whether a slot may become free now. While an older system is followed, a slot must not stay free while users wait:
 -- that system admits new users past the line.
 local function may_free()
-  return not following or waiting == 0 or (not paused and next_can_be_told())
+  return not following or waiting == 0 or (not paused and tokens_left() > 0 and next_can_be_told())
 end
 
 -- While an older system is followed, promotion stops before the first user who has no open stream at any gateway,
@@ -48,8 +48,8 @@ end
 -- written as allowed in before being removed from the line. If the script breaks off in between, the user is in both
 -- keys, which means allowed in.
 local function promote()
-  while not paused and capacity > held and waiting > 0 and admissions_left > 0 do
-    local count = math.min(capacity - held, waiting, admissions_left)
+  while not paused and capacity > held and waiting > 0 and admissions_left > 0 and tokens_left() > 0 do
+    local count = math.min(capacity - held, waiting, admissions_left, tokens_left())
     local head = redis.call('ZRANGE', line, 0, count - 1, 'WITHSCORES')
     if following then
       head = keep_those_who_can_be_told(head)
@@ -98,11 +98,22 @@ local function promote()
         parked_count = parked_count - both
       end
     end
+    local claim_by
+    if claim_ms > 0 and not following and #sessions > 0 then
+      local kept = {}
+      for at, person in ipairs(people) do
+        kept[2 * at - 1], kept[2 * at] = person[2], person[1]
+      end
+      write('ZADD', claims, unpack(index))
+      write('ZADD', tickets, unpack(kept))
+      claim_by = now + claim_ms
+    end
     waiting = waiting - #users
     admissions_left = admissions_left - #users
+    spend(#sessions / 2)
     done.admitted = done.admitted + #sessions / 2
     done.promoted = done.promoted + #users
-    tell('ADMITTED', people)
+    tell('ADMITTED', people, nil, claim_by)
     for _, one in ipairs(inside_already) do
       tell('ADMITTED', { one[1] }, one[2])
     end

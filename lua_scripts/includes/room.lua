@@ -9,12 +9,15 @@
 -- KEYS[6]  absent    zset    user -> epoch millisecond of the last sighting, of users who wait; a stream adds none
 -- KEYS[7]  streams   hash    user -> number of instances at which the user has an open stream
 -- KEYS[8]  pace      hash    how fast the line moves: admissions, slot_ms, departures, waited_ms, at, rate,
---                            abandon_rate, still_ms
+--                            abandon_rate, still_ms (and what rate.lua adds)
 -- KEYS[9]  tally     hash    totals ever: admitted, expired, evicted, …
 -- KEYS[10] since     zset    user -> epoch millisecond of the admission, of users allowed in; not from older systems
 -- KEYS[11] marks     zset    epoch millisecond -> the highest ticket then, about one per second of the line
 -- KEYS[12] parked    zset    user -> epoch millisecond of parking; users in line who are absent, see includes/parking.lua
--- KEYS[13] tickets   zset    user -> ticket, of parked users
+-- KEYS[13] tickets   zset    user -> ticket, of parked users and of users in claims
+-- KEYS[14] claims    zset    user -> epoch millisecond at which the claim window began, or, once calls have used it, how
+--                            many, negative; users promoted from the line, see includes/claims.lua
+-- KEYS[15] missed    zset    user -> ticket for which a claim window has passed unused
 -- ARGV[1]  channel           the pub/sub channel of the events
 -- ARGV[2]  default_capacity  slots; used, and then written, if Redis holds no usable limit
 -- ARGV[3]  default_duration  milliseconds; likewise
@@ -24,6 +27,7 @@
 -- ('BAD_ARGUMENT <name>').
 local line, inside, counter, settings, activity, absent, streams, pace, tally, since, marks, parked, tickets =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
+local claims, missed = KEYS[14], KEYS[15]
 local channel, default_capacity, default_duration, default_rules = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 
 -- The number of the form in which a room's keys are. Redis keeps it in settings. An instance that knows only a lower
@@ -76,6 +80,7 @@ do
     or failed_read(settings, stored_limits) or failed_read(pace, stored_rates)
     or wrong_type(counter, 'string') or wrong_type(activity, 'zset') or wrong_type(absent, 'zset') or wrong_type(streams, 'hash')
     or wrong_type(tally, 'hash') or wrong_type(since, 'zset') or wrong_type(marks, 'zset') or wrong_type(tickets, 'zset')
+    or wrong_type(claims, 'zset') or wrong_type(missed, 'zset')
   if wrong then
     return wrong
   end
@@ -138,6 +143,8 @@ local rules = stored_limits[5] or default_rules
 --   absent  a user in line who was not seen for so long is parked; 0: never; 60,000 unless given
 --   hold    a parked user keeps the ticket for so long; 0: absent users are removed at once; 1,800,000 unless given
 --   max_session  a session ends so long after admission, however active the user is; 0: never; 0 unless given
+--   claim  a promoted user must make a gated call within so long, or loses the slot; 0: off; 0 unless given
+--   rate  admissions never exceed it, as 120/m; per s, m or h; off: no limit; off unless given
 local function rules_of(text)
   local found = {}
   for name, value in string.gmatch(text, '([%w_]+)=(%S+)') do
@@ -146,17 +153,23 @@ local function rules_of(text)
   return found
 end
 
-local absent_ms, hold_ms, max_session
+local absent_ms, hold_ms, max_session, claim_ms
+
+-- Parts of a token that are refilled each millisecond; nil: no rate. See includes/rate.lua.
+local refill
+local TOKEN_PARTS, PARTS_PER_MS = 3600000, { s = 3600, m = 60, h = 1 }
 
 -- Milliseconds that a session lasts if the user makes no gated call, from the admission on.
 local whole_session
 
 local function read_rules()
-  absent_ms, hold_ms, max_session = 60000, 1800000, 0
+  absent_ms, hold_ms, max_session, claim_ms, refill = 60000, 1800000, 0, 0, nil
   if rules ~= '' then
     local given = rules_of(rules)
     absent_ms, hold_ms = limit(given.absent, 0) or absent_ms, limit(given.hold, 0) or hold_ms
-    max_session = limit(given.max_session, 0) or max_session
+    max_session, claim_ms = limit(given.max_session, 0) or max_session, limit(given.claim, 0) or claim_ms
+    local count, unit = string.match(given.rate or '', '^([1-9]%d*)/([smh])$')
+    refill = count and #count <= 7 and tonumber(count) * PARTS_PER_MS[unit] or nil
   end
   whole_session = max_session > 0 and math.min(duration, max_session) or duration
 end
@@ -186,6 +199,7 @@ local estimates = true
 -- What this call did, by the names of the totals in tally.
 local done = {
   admitted = 0, promoted = 0, expired = 0, evicted = 0, left = 0, removed = 0, lineups = 0, parkings = 0, returns = 0,
+  lapsed = 0, unclaimed = 0,
 }
 
 -- How long users admitted from the line had waited, and how long sessions ended by this call had lasted, in
@@ -197,10 +211,13 @@ local function as_ticket(score)
   return string.format('%.0f', math.max(0, math.min(tonumber(score), EXACT)))
 end
 
--- Publish to every instance. event is ADMITTED, LEFT, ABSENT or OPERATOR; people: list of {user, ticket as text}; left:
--- milliseconds that remain of the sessions of users admitted, a whole session unless given.
-local function tell(event, people, left)
+-- Publish to every instance. event is ADMITTED, LEFT, ABSENT, UNCLAIMED or OPERATOR; people: list of {user, ticket as
+-- text}; left: milliseconds that remain of the sessions of users admitted, a whole session unless given; claim_by: until
+-- when (ms) they must claim the slot, if they must.
+local function tell(event, people, left, claim_by)
   if #people > 0 then
-    redis.call('PUBLISH', channel, cjson.encode({ event = event, people = people, expires_ms = left or whole_session }))
+    redis.call('PUBLISH', channel, cjson.encode({
+      event = event, people = people, expires_ms = left or whole_session, claim_by = claim_by,
+    }))
   end
 end

@@ -1,15 +1,21 @@
--- The settings beside capacity and duration: what instances are configured with, and what operators set. Needs room.
+-- The settings beside capacity and duration: what instances are configured with, and what operators set. Needs room and
+-- rate.
 --
 -- The hash settings holds three texts, each as rules_of reads it: declared_rules (what the last instance was configured
 -- with), operator_rules (operators' values, which win), and rules (what is in force, made of both).
 
--- The allowed values, as patterns.
-local ALLOWED = { absent = '^%d+$', hold = '^%d+$', max_session = '^%d+$' }
+-- The allowed values, as patterns. A rate has at most seven digits.
+local ALLOWED = {
+  absent = '^%d+$', hold = '^%d+$', max_session = '^%d+$', claim = '^%d+$',
+  rate = '^[1-9]%d?%d?%d?%d?%d?%d?/[smh]$',
+}
+local OFF = { rate = 'off' }
 
 -- Whether a text of settings has only known names and allowed values. A value may be empty.
 local function sound_rules(text)
   local rest = string.gsub(text, '([%w_]+)=(%S*) ?', function(name, value)
-    return ALLOWED[name] and #value <= 16 and (value == '' or string.find(value, ALLOWED[name])) and '' or nil
+    local known = ALLOWED[name] and #value <= 16
+    return known and (value == '' or value == OFF[name] or string.find(value, ALLOWED[name])) and '' or nil
   end)
   return rest == ''
 end
@@ -30,7 +36,9 @@ local function merge_rules(declared, operators)
   for name, value in pairs(rules_of(operators)) do
     values[name] = value
   end
-  write_rules(rules_text(values))
+  change_rate(function()
+    write_rules(rules_text(values))
+  end)
 end
 
 -- An instance is configured with these settings. Like a limit, they are written only if they differ from what the last

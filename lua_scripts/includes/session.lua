@@ -39,9 +39,8 @@ local function began_at(user)
 end
 
 -- Milliseconds left of a session by its last activity and, if there is an absolute end, by when it began; 0 or less: it
--- has expired. While an older system is followed, a
--- session lasts until that system's sweep ends it. Only a session given up here (last activity 0, see hand_over) ends
--- earlier.
+-- has expired. While an older system is followed, a session lasts until that system's sweep ends it. Only a session given
+-- up here (last activity 0, see hand_over) ends earlier.
 local function remaining(last, began)
   local left = duration - (now - last)
   if began then
@@ -78,9 +77,21 @@ local function begin_session(user)
   done.admitted = done.admitted + 1
 end
 
+-- The user no longer has to claim a slot, see includes/claims.lua. A parked user keeps the ticket.
+local function close_window(user)
+  if claim_ms == 0 then
+    return
+  end
+  if redis.call('ZREM', claims, user) == 1 and not redis.call('ZSCORE', parked, user) then
+    redis.call('ZREM', tickets, user)
+  end
+  redis.call('ZREM', missed, user)
+end
+
 -- left: milliseconds that were left of the session. An expired session ended when it expired, not when that was found.
 local function end_session(user, left)
   note_stay(redis.call('ZSCORE', since, user), now + math.min(left, 0))
+  close_window(user)
   redis.call('HDEL', inside, user)
   redis.call('ZREM', since, user)
   redis.call('ZREM', activity, user)
@@ -108,6 +119,13 @@ local function leave_line(user)
     return as_ticket(kept and math.min(kept, tonumber(score)) or score)
   end
   return parked_count < parked_before and as_ticket(kept or 0) or nil
+end
+
+-- A user who has left the line, or has a new ticket, has not missed a window for it.
+local function forget_missed(user)
+  if claim_ms > 0 then
+    redis.call('ZREM', missed, user)
+  end
 end
 
 -- A user in both line and hash is allowed in: removes the line entry and notifies the user's streams.

@@ -1,4 +1,4 @@
--- The summary, with which every script of a room ends. Needs clock and room.
+-- The summary, with which every script of a room ends. Needs clock, room and rate.
 
 -- The first line may begin when the room has just been filled and no session is near its end. Then each of these
 -- sessions counts as half an admission: on average, half of it is over when the line is measured.
@@ -88,7 +88,10 @@ local function rates()
   if not rate or stands_still(rate, number_within(stored_rates[3], 0, EXACT) or 0) then
     return '0', '0'
   end
-  return string.format('%.9g', 1000 * capacity * rate), string.format('%.9g', 1000 * (abandon_rate or 0))
+  -- A lower rate set by an operator counts at once, as a new capacity does.
+  local measured = 1000 * capacity * rate
+  local per_second = refill and math.min(measured, 1000 * refill / TOKEN_PARTS) or measured
+  return string.format('%.9g', per_second), string.format('%.9g', 1000 * (abandon_rate or 0))
 end
 
 -- Milliseconds since admission of five sessions: the oldest, those at a quarter, a half and three quarters, and the
@@ -123,14 +126,17 @@ end
 
 -- Whether there are free slots that promoting could fill.
 local function slots_for_the_line()
-  return not paused and capacity > held and waiting > 0 and (not following or next_can_be_told())
+  return not paused and capacity > held and waiting > 0 and tokens_left() > 0
+    and (not following or next_can_be_told())
 end
 
 -- The first element of every reply:
 -- {waiting, allowed in, capacity, duration in ms, paused 0/1, rate, abandon rate, more 0/1, now in ms,
---  admitted, promoted, expired, evicted, left, removed, lineups, parkings, returns, waits, stays: by this call, ages,
---  following, parked}
+--  admitted, promoted, expired, evicted, left, removed, lineups, parkings, returns, lapsed, unclaimed,
+--  waits, stays: by this call, ages,
+--  following, parked, next token in ms}
 -- waits, stays, ages: lists of milliseconds, see includes/room.lua and ages(); following: see followed().
+-- next token: when the next user may be admitted if only the rate is in the way, see includes/rate.lua.
 -- more: there is work left that one call may not do; call the sweep at once.
 local function summary(unfinished)
   if not (stored_capacity and stored_duration) then
@@ -147,11 +153,13 @@ local function summary(unfinished)
       write('HSET', tally, name, count)
     end
   end
+  keep_tokens()
   local more = unfinished or slots_for_the_line()
   local rate, abandon_rate = rates()
   return {
     waiting, held, capacity, duration, paused and 1 or 0, rate, abandon_rate, more and 1 or 0, now,
     done.admitted, done.promoted, done.expired, done.evicted, done.left, done.removed, done.lineups,
-    done.parkings, done.returns, waits, stays, ages(), followed(), parked_count,
+    done.parkings, done.returns, done.lapsed, done.unclaimed, waits, stays, ages(), followed(), parked_count,
+    next_token(),
   }
 end

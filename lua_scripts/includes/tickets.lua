@@ -4,7 +4,7 @@
 local SOUND_BELOW, UNSOUND = 4503599627370496, '4503599627370496'
 
 -- The number that a new ticket must exceed: the highest of the counter and every ticket in the line, or of a parked
--- user, so that a Redis that lost its last writes gives no ticket twice. Unsound tickets are first replaced by sound ones behind the others,
+-- user or one who has yet to claim a slot, so that a Redis that lost its last writes gives no ticket twice. Unsound tickets are first replaced by sound ones behind the others,
 -- in their order. Only another system gives unsound tickets, so this is normally one read, but the first call may take
 -- long.
 local function highest_ticket()
@@ -13,7 +13,7 @@ local function highest_ticket()
     number_within(redis.call('GET', counter), 0, SOUND_BELOW - 1) or 0,
     number_within(top[2], 0, SOUND_BELOW - 1) or 0
   ))
-  if parked_count > 0 then
+  if parked_count > 0 or claim_ms > 0 then
     local kept = redis.call('ZREVRANGEBYSCORE', tickets, '(' .. UNSOUND, '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
     highest = math.floor(math.max(highest, number_within(kept[2], 0, SOUND_BELOW - 1) or 0))
   end

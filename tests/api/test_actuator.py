@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from yarl import URL
@@ -142,6 +143,8 @@ async def test_an_operator_changes_limits_for_all_instances(gateways: Gateways) 
             "absent": {"value": "60s", "from": "default"},
             "hold": {"value": "1800s", "from": "default"},
             "max_session": {"value": "0s", "from": "default"},
+            "claim": {"value": "0s", "from": "default"},
+            "rate": {"value": "off", "from": "default"},
         },
     } | {
         key: changed.json["data"][key]
@@ -176,6 +179,37 @@ async def test_an_operators_settings_win_until_each_is_lifted(gateways: Gateways
     assert await settings() == {"absent": ("0.5s", "operator"), "hold": ("1800s", "default")}
 
 
+async def test_an_operators_rate_holds_and_can_be_lifted(gateways: Gateways) -> None:
+    here = await gateways.start(management_token=TOKEN, queue_rate="1/h", allowed_in_max_capacity=10)
+    operator = here.with_token(TOKEN)
+    users = [here.user(f"paced-{n}") for n in range(4)]
+
+    async def rate() -> dict[str, str]:
+        return (await operator("GET", "/actuator/rooms/default")).json["data"]["settings"]["rate"]
+
+    assert await rate() == {"value": "1/h", "from": "environment"}
+    states = [(await user.lineup()).json["state"] for user in users]
+    assert states == ["ALLOWED_IN", "WAITING", "WAITING", "WAITING"]
+    await operator("POST", "/actuator/rooms/default", json={"rate": "OFF"})
+    assert await rate() == {"value": "off", "from": "operator"}
+    assert (await users[3].status()).json["state"] == "ALLOWED_IN"
+    await operator("POST", "/actuator/rooms/default", json={"rate": None})
+    assert await rate() == {"value": "1/h", "from": "environment"}
+
+
+async def test_users_in_line_are_admitted_as_fast_as_the_rate_says(gateways: Gateways) -> None:
+    """Also between two sweeps of every second: the bucket holds one token only."""
+    here = await gateways.start(queue_rate="90/m", allowed_in_max_capacity=10)
+    users = [here.user(f"paced-{n}") for n in range(6)]
+    began = time.monotonic()
+    for user in users:
+        await user.lineup()
+    while (await users[-1].status()).json["state"] != "ALLOWED_IN":
+        await asyncio.sleep(0.05)
+    # A second's worth is one token and a half. Sweeps of every second alone would take five seconds.
+    assert 2.9 < time.monotonic() - began < 4.5
+
+
 @pytest.mark.parametrize(
     ("body", "faults"),
     [
@@ -186,6 +220,9 @@ async def test_an_operators_settings_win_until_each_is_lifted(gateways: Gateways
         ({"capacity": True, "durationSeconds": 0}, ["capacity", "durationSeconds"]),
         ({"paused": "yes"}, ["paused"]),
         ({"capacity": 1.5, "durationSeconds": 0.0009}, ["capacity", "durationSeconds"]),
+        ({"rate": 0}, ["rate"]),
+        ({"rate": "0/s", "hold": "120/m"}, ["rate", "hold"]),
+        ({"rate": False, "absent": 1}, ["rate"]),
         ({"other": 1}, ["other"]),
         ({"": 1}, [""]),
         ({}, ["body"]),

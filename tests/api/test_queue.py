@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from gateway.context import ROOMS
-from tests.support.gateway import Gateways
+from tests.support.gateway import ROUTES, Gateways
 
 
 async def test_the_first_is_admitted_at_once_and_the_next_waits(gateways: Gateways) -> None:
@@ -224,3 +225,49 @@ async def test_two_thousand_lineups_from_two_hundred_connections_admit_exactly_t
     assert states.count("ALLOWED_IN") == 100
     overview = await started[0].app[ROOMS]["default"].overview()
     assert (overview.allowed_in, overview.waiting) == (100, 1900)
+
+
+async def test_a_promoted_user_is_told_until_when_to_claim_the_slot_and_claims_it(gateways: Gateways) -> None:
+    gateway = await gateways.start(queue_claim_seconds=2)
+    first, second, third = (gateway.user(name) for name in ("first", "second", "third"))
+    for user in (first, second, third):
+        await user.lineup()
+    assert "claimBy" not in (await first.status()).json
+    waits = await second("POST", "/api/v1/queue/claim")
+    assert (waits.status, waits.code) == (404, "NOT_ALLOWED_IN")
+    await first("DELETE", "/api/v1/queue/allowed-in-token")
+    told = (await second.status()).json
+    assert told["state"] == "ALLOWED_IN"
+    assert 0 < told["claimBy"] - time.time() * 1000 < 2_100
+    claimed = await second("POST", "/api/v1/queue/claim")
+    assert (claimed.status, claimed.json["state"]) == (200, "ALLOWED_IN")
+    assert "claimBy" not in claimed.json
+    await asyncio.sleep(2.2)
+    assert (await second.status()).json["state"] == "ALLOWED_IN"
+    await second("DELETE", "/api/v1/queue/allowed-in-token")
+    # The third one does not claim.
+    await asyncio.sleep(3.2)
+    room = await gateway.app[ROOMS]["default"].overview()
+    assert (room.allowed_in, room.parked) == (0, 1)
+    nobody = await gateway.user("nobody")("POST", "/api/v1/queue/claim")
+    assert (nobody.status, nobody.code) == (404, "NOT_ALLOWED_IN")
+
+
+@pytest.mark.parametrize("fast", [True, False])
+async def test_a_call_that_no_service_answered_does_not_use_up_the_window(
+    gateways: Gateways, fast: bool
+) -> None:
+    routes = ROUTES.replace("calls: [", "calls: [GET /refusing/**, GET /nobody/**, ")
+    gateway = await gateways.start(routes, queue_claim_seconds=30, fast_path=fast)
+    first, second = gateway.user("first"), gateway.user("second")
+    await first.lineup()
+    await second.lineup()
+    await first("DELETE", "/api/v1/queue/allowed-in-token")
+    before = (await second.status()).json["claimBy"]
+    for path, code in (("/refusing/x", 502), ("/nobody/x", 503)):
+        await asyncio.sleep(0.01)
+        assert (await second("GET", path)).status == code
+    async with asyncio.timeout(5):
+        while "claimBy" not in (status := (await second.status()).json):
+            await asyncio.sleep(0.02)
+    assert status["claimBy"] > before

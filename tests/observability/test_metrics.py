@@ -28,6 +28,8 @@ class Numbers:
     lineups: int = 8
     parkings: int = 9
     returns: int = 10
+    lapsed: int = 11
+    unclaimed: int = 12
     waits: tuple[float, ...] = (42.0, 18.0)
     stays: tuple[float, ...] = (99.0,)
     ages: tuple[float, ...] | None = ()

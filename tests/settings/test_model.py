@@ -37,6 +37,8 @@ CONTRACT_DEFAULTS: dict[str, Any] = {
     "queue_absent_seconds": 60.0,
     "queue_hold_seconds": 1800.0,
     "queue_max_session_seconds": 0.0,
+    "queue_claim_seconds": 0.0,
+    "queue_rate": "off",
     "queue_status_interval_seconds": 10.0,
     "queue_fail_open": False,
     "sse_heartbeat_seconds": 30.0,

@@ -18,6 +18,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -30,11 +31,15 @@ from gateway.demo.observer import describe
 from gateway.demo.plan import Limits, Person, Plan, draw_crowd
 from gateway.demo.rules import Rule
 from gateway.demo.services import PASSWORD, Account
+from tests.soak.caller import Caller
+from tests.soak.claims import Claimants
 from tests.soak.faults import FAULTS, Fault
 from tests.soak.fleet import HOST, Site, a_site
 from tests.soak.parking import Pair
+from tests.soak.rate import Paced
 from tests.soak.room import RoomWatch, look
 from tests.soak.watch import Watch
+from tests.soak.watched_rooms import CLAIM_ROOM, PARKING_ROOM, RATE_ROOM
 from tests.support.redis_client import open_redis
 
 CAPACITY = 12
@@ -75,8 +80,8 @@ class Soak:
         self.names = {one.number: one.name for one in people}
         self.faults: Counter[str] = Counter()
         self.unforeseen = 0
-        self.pair: Pair | None = None
-        self.parking_checks = 0
+        self.watchers: list[Pair | Paced | Claimants] = []
+        self.single_checks: Counter[str] = Counter()
         self._blind_until = self._began
         self.room = RoomWatch(
             plan.limits.capacity, lambda rule, what: self.watch.room(what, rule, time.monotonic())
@@ -88,7 +93,14 @@ class Soak:
         sale = Sale(self._plan.seconds)
         self._began = sale.opened
         background = [
-            asyncio.create_task(work) for work in (self._pulse(), self._look_at_room(), self._watch_parking())
+            asyncio.create_task(work)
+            for work in (
+                self._pulse(),
+                self._look_at_room(),
+                self._watch_single("parking", PARKING_ROOM, Pair),
+                self._watch_single("rate", RATE_ROOM, Paced),
+                self._watch_single("claims", CLAIM_ROOM, Claimants),
+            )
         ]
         connector = aiohttp.TCPConnector(limit=0, resolver=self._site.fleet, use_dns_cache=False)
         try:
@@ -136,9 +148,8 @@ class Soak:
             left = left or _bag(rng)
             fault = left.pop()
             began = time.monotonic()
-            if fault.forgets and self.pair is not None:
-                self.pair.emptied()
             if fault.forgets:
+                self._tell_watchers_of_emptying()
                 self.room.emptied = True
                 self.watch.forgetting(began)
             self.watch.fault_begins(began, blinds=fault.blinds)
@@ -148,9 +159,8 @@ class Soak:
             ended = time.monotonic()
             if fault.blinds:
                 self._blind_until = ended
-            if fault.forgets and self.pair is not None:
-                self.pair.emptied()
             if fault.forgets:
+                self._tell_watchers_of_emptying()
                 self.watch.forgotten()
                 self.room.renew()
             self.watch.fault_over(began, ended, blinds=fault.blinds)
@@ -166,19 +176,26 @@ class Soak:
             if (late := now - before - 0.05) > 0.1:
                 self.watch.stalled(now, late)
 
-    async def _watch_parking(self) -> None:
-        with self._told("the pair that watches parking"):
+    def _tell_watchers_of_emptying(self) -> None:
+        for watcher in self.watchers:
+            watcher.emptied()
+
+    async def _watch_single(
+        self, what: str, room: str, kind: type[Pair] | type[Paced] | type[Claimants]
+    ) -> None:
+        """Watches one rule in a room of its own."""
+        with self._told(f"the watch of {what}"):
             connector = aiohttp.TCPConnector(resolver=self._site.fleet, use_dns_cache=False, force_close=True)
             async with aiohttp.ClientSession(connector=connector) as http:
                 signer = self._site.accounts.signer
-                self.pair = Pair(
-                    http, lambda user: signer.token(user, "GUEST"), self._check_parking, self._quiet
-                )
-                await self.pair.run()
+                caller = Caller(http, lambda user: signer.token(user, "GUEST"), room)
+                watcher = kind(caller, partial(self._check_single, what), self._quiet)
+                self.watchers.append(watcher)
+                await watcher.run()
 
-    def _check_parking(self, rule: Rule, holds: bool, what: str) -> None:
+    def _check_single(self, of: str, rule: Rule, holds: bool, what: str) -> None:
         self.watch.checks[rule] += 1
-        self.parking_checks += 1
+        self.single_checks[of] += 1
         if not holds:
             self.watch.room(what, rule, time.monotonic())
 
@@ -198,7 +215,7 @@ class Soak:
         print(f"\n{len(self._people)} people, {self.faults.total()} faults: {_listed(self.faults)}")
         print(f"outcomes: {_listed(watch.outcomes)}")
         print(f"answers: {_listed(watch.statuses)}")
-        looks = f"{self.room.looks} looks into Redis, {self.parking_checks} of parking"
+        looks = f"{self.room.looks} looks into Redis, {_listed(self.single_checks)}"
         checks = f"{watch.checks.total()} from outside, {looks}"
         print(f"checks: {checks}; explained by faults: {_listed(watch.excused) or 'none'}")
         before, after = self.memory

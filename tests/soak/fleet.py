@@ -18,7 +18,7 @@ from gateway.demo.inference import Occupancy
 from gateway.demo.plan import Plan
 from gateway.demo.services import Accounts, Backend, SeatInventory, Signer, auth_app
 from gateway.settings.model import Settings
-from tests.soak.parking_room import ROOMS_YAML
+from tests.soak.watched_rooms import ROOMS_YAML
 from tests.support.gateway_process import GatewayProcess, gateway_process
 from tests.support.redis_server import RedisServer
 
@@ -125,7 +125,7 @@ class Site:
 
 
 def _routes(folder: Path) -> Path:
-    """The shipped routes, and the room for parking."""
+    """The shipped routes, and the rooms in which single rules are watched."""
     file = folder / "routes.yaml"
     shipped = Path(__file__).parents[2] / "routes.yaml"
     file.write_text(shipped.read_text("utf-8") + ROOMS_YAML, "utf-8")

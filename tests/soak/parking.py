@@ -9,24 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import aiohttp
 
 from gateway.demo.rules import EDGE, SWEPT, Rule
-from tests.soak.fleet import HOST
-from tests.soak.parking_room import ABSENT, HOLD, ROOM
+from tests.soak.caller import Caller, Say
+from tests.soak.watched_rooms import ABSENT, HOLD
 
 _POLL_SECONDS = 0.4
 _PATIENCE = 30.0
 _SURE = ABSENT + SWEPT + 1.0
 """For so long no fault may have kept the gateways from seeing who is there."""
-
-Say = Callable[[Rule, bool, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +40,8 @@ class BeginAnew(Exception):
 class Pair:
     """``say(rule, holds, what)`` takes each check. ``quiet``: seconds since the end of the last fault that blinds."""
 
-    def __init__(
-        self,
-        http: aiohttp.ClientSession,
-        token_of: Callable[[str], str],
-        say: Say,
-        quiet: Callable[[], float],
-    ) -> None:
-        self._http = http
-        self._token_of = token_of
+    def __init__(self, caller: Caller, say: Say, quiet: Callable[[], float]) -> None:
+        self._caller = caller
         self._say = say
         self._quiet = quiet
         self._emptied = False
@@ -137,7 +124,7 @@ class Pair:
     async def _ask(self, method: str, what: str, user: str, *, might_be_gone: bool = False) -> Shown | None:
         """Until there is an answer. None: not in the room, if that may be."""
         while True:
-            status, body = await self._call(method, what, user)
+            status, body = await self._caller.call(method, what, user)
             if self._emptied:
                 raise BeginAnew
             if status == 200 and body["state"] == "WAITING":
@@ -151,15 +138,5 @@ class Pair:
             await asyncio.sleep(_POLL_SECONDS)
 
     async def _leave(self, user: str) -> None:
-        while (await self._call("POST", "leave", user))[0] != 204:
+        while (await self._caller.call("POST", "leave", user))[0] != 204:
             await asyncio.sleep(_POLL_SECONDS)
-
-    async def _call(self, method: str, what: str, user: str) -> tuple[int, dict[str, Any]]:
-        url = f"http://{HOST}:80/api/v1/queue/{what}?room={ROOM}"
-        headers = {"Authorization": f"Bearer {self._token_of(user)}"}
-        try:
-            timeout = aiohttp.ClientTimeout(total=5.0)
-            async with self._http.request(method, url, headers=headers, timeout=timeout) as answer:
-                return answer.status, json.loads(await answer.read() or b"{}")
-        except (aiohttp.ClientError, TimeoutError, ValueError):
-            return 0, {}

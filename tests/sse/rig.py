@@ -34,6 +34,7 @@ class State:
     estimated_wait: float | None = None
     paused: bool = False
     expires_in: float = 0.0
+    claim_by: int = 0
 
 
 NONE = State("NONE", None, None)
@@ -47,6 +48,7 @@ class Event:
     kind: str = "ADMITTED"
     reason: str | None = None
     expires_in: float = 240.0
+    claim_by: int = 0
 
 
 @dataclass
@@ -130,10 +132,12 @@ class Words:
         )
 
     def allowed_in(
-        self, expires_in: float, locale: str, user: str = "", ticket: int = 0
+        self, expires_in: float, locale: str, user: str = "", ticket: int = 0, claim_by: int = 0
     ) -> dict[str, object]:
         message = {"ko": "입장 가능합니다.", "en": "You may enter."}[locale]
-        own = {"pass": f"{user}:{ticket}"} if self.personal else {}
+        own: dict[str, object] = {"pass": f"{user}:{ticket}"} if self.personal else {}
+        if claim_by:
+            own["claimBy"] = claim_by
         return {"message": message, "room": "default", "expiresInSeconds": int(expires_in), **own}
 
     def error(self, code: str, reason: str | None, locale: str) -> dict[str, object]:

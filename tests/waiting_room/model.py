@@ -6,16 +6,57 @@ a method is one call of a script; what it publishes is appended to ``events``.
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 NONE, WAITING, ALLOWED_IN, ADMITTED, FULL = range(5)
 NOTHING, SLOT, PLACE = range(3)
 BLIND = 5_000
 
-Answer = tuple[int, int, int, int, int]
-"""Code, ticket, position, how many wait, what is left of the session."""
+FIRST_CALLS = 8
+"""So many calls after a promotion are remembered, until it is clear that one has reached the service."""
+
+Answer = tuple[int, ...]
+"""Code, ticket, position, how many wait, what is left of the session; and until when the slot must be claimed."""
 
 
 def by_age(times: dict[str, int]) -> list[str]:
     return sorted(times, key=lambda user: (times[user], user))
+
+
+class Bucket:
+    """Tokens for admissions: those of one second, at least one; full at first, refilled evenly."""
+
+    def __init__(self, now: int) -> None:
+        self.rate: Fraction | None = None
+        """Per millisecond; None: no limit."""
+        self._tokens, self._at = Fraction(0), now
+
+    def set_rate(self, rate: str, now: int) -> None:
+        """``rate``: as ``120/m``, or ``off``. What there is stays, as far as the new bucket holds it."""
+        kept = self._left(now)
+        count, _, unit = rate.partition("/")
+        self.rate = None if rate == "off" else Fraction(int(count), {"s": 1, "m": 60, "h": 3600}[unit] * 1000)
+        self._at = now
+        if self.rate is not None:
+            self._tokens = self._most() if kept is None else min(kept, self._most())
+
+    def whole(self, now: int) -> float:
+        """How many users may be admitted now."""
+        left = self._left(now)
+        return float("inf") if left is None else left // 1
+
+    def take(self, now: int, count: int = 1) -> None:
+        """So many are admitted. There must be a token for each."""
+        assert count <= self.whole(now), f"{count} admitted with {self._left(now)} tokens"
+        self._tokens, self._at = (self._left(now) or Fraction(0)) - count, now
+
+    def _most(self) -> Fraction:
+        return max(Fraction(1), (self.rate or Fraction(0)) * 1000)
+
+    def _left(self, now: int) -> Fraction | None:
+        if self.rate is None:
+            return None
+        return min(self._most(), self._tokens + (now - self._at) * self.rate)
 
 
 class Model:
@@ -24,8 +65,19 @@ class Model:
         self.most = most
         self.given = (capacity, duration)
         self.declared: tuple[int, int] | None = None
+        self.hold = 1_800_000
         self.capacity, self.duration = capacity, duration
         self.max_session = 0
+        self.bucket = Bucket(now)
+        self.claim = 0
+        self.windows: dict[str, int] = {}
+        """User inside -> when the time to claim the slot began."""
+        self.first_calls: dict[str, int] = {}
+        """User inside -> how many calls have claimed the slot, as long as they are few."""
+        self.promoted_with: dict[str, int] = {}
+        """User in one of these two -> the ticket."""
+        self.missed: dict[str, int] = {}
+        """User -> the ticket for which a slot was not claimed."""
         self.override = False
         self.paused = False
         self.out_of_memory = False
@@ -58,7 +110,7 @@ class Model:
         self.tally = dict.fromkeys(
             (
                 *("admitted", "promoted", "expired", "evicted", "left", "removed", "lineups"),
-                *("parkings", "returns"),
+                *("parkings", "returns", "lapsed", "unclaimed"),
             ),
             0,
         )
@@ -89,7 +141,8 @@ class Model:
         return self.unfinished or self._could_promote()
 
     def _could_promote(self) -> bool:
-        return not self.paused and len(self.inside) < self.capacity and bool(self.line)
+        free = len(self.inside) < self.capacity and self.bucket.whole(self.now) > 0
+        return not self.paused and free and bool(self.line)
 
     # What a script's call does
 
@@ -99,6 +152,7 @@ class Model:
         return [self._line_up(user, relineup) for user in users]
 
     def _line_up(self, user: str, relineup: str) -> Answer:
+        self._lapse([user])
         if user in self.inside and not self.live(user):
             self._expire(user)
             self._promote()
@@ -115,6 +169,7 @@ class Model:
         if self.out_of_memory and not position:
             return (FULL, 0, 0, len(self.line), 0)
         full = len(self.inside) >= self.capacity or self._admissions_left == 0
+        full = full or self.bucket.whole(self.now) == 0
         if position or self.paused or self.line or full:
             self.line = [place for place in self.line if place[0] != user]
             self.counter = max([self.counter, *(ticket for _, ticket in self.line)]) + 1
@@ -122,6 +177,7 @@ class Model:
             if self.swept_at is not None:
                 self.lined_up[self.counter] = self.now
             self.tally["lineups"] += 1
+            self.missed.pop(user, None)
             self.seen[user] = self.now
             return self._waiting(user)
         self._admissions_left -= 1
@@ -130,18 +186,48 @@ class Model:
 
     def status(self, users: list[str], sighting: bool) -> list[Answer]:
         self._begin()
-        return [self._look(user, sighting) for user in users]
+        answers = []
+        for user in users:
+            self._lapse([user])
+            answers.append(self._look(user, sighting))
+        return answers
 
     def gate(self, users: list[str]) -> list[Answer]:
         self._begin()
+        self._lapse(users)
         answers = []
         for user in users:
             if not self.live(user):
                 self._come_back(user)
             if self.live(user):
                 self.inside[user] = self.now
-            answers.append(self._look(user, True))
+                answers.append((*self._inside(user, ALLOWED_IN)[:5], *self._claim(user)))
+            else:
+                answers.append(self._look(user, True))
         return answers
+
+    def reopen(self, users: list[str]) -> None:
+        """A call of each was answered by the gateway itself, because the service could not be reached."""
+        self._begin()
+        for user in users:
+            if self.claim and user in self.first_calls and self.live(user):
+                self.first_calls[user] -= 1
+                if not self.first_calls[user]:
+                    del self.first_calls[user]
+                    self.windows[user] = self.now
+
+    def _claim(self, user: str) -> tuple[int, ...]:
+        """A call passes. Returns what the answer says besides: whether it is one of the first."""
+        if user in self.windows:
+            del self.windows[user]
+            self.first_calls[user] = 0
+        if user not in self.first_calls:
+            return ()
+        self.first_calls[user] += 1
+        if self.first_calls[user] > FIRST_CALLS:
+            self._close_window(user)
+            return ()
+        return (-1,)
 
     def _look(self, user: str, sighting: bool) -> Answer:
         self._come_back(user)
@@ -160,6 +246,7 @@ class Model:
         return codes
 
     def _give_up(self, what: str, user: str, reason: str) -> int:
+        self._lapse([user])
         counted = "removed" if reason == "OPERATOR" else "left"
         if self.live(user):
             if what == "line":
@@ -180,26 +267,31 @@ class Model:
 
     def sweep(self, absent: int, hold: int) -> None:
         self._begin()
+        self.hold = hold
         if self.swept_at is None or not 0 <= self.now - self.swept_at <= BLIND:
             self.watching_since = self.now
         self.swept_at = self.now
+        overdue = [user for user in by_age(self.windows) if self.now - self.windows[user] >= self.claim]
+        overdue = overdue[: self.most] if self.claim else []
+        self._lapse(overdue, promote=False)
+        most = self.most - len(overdue)
         idle = [user for user in by_age(self.inside) if self.now - self.inside[user] >= self.duration]
-        idle = idle[: self.most]
+        idle = idle[:most]
         old = [user for user in by_age(self.began) if self.max_session and not self.live(user)]
         old = [user for user in old if self.now - self.began[user] >= self.max_session]
-        over = [*idle, *(user for user in old[: self.most - len(idle)] if user not in idle)]
+        over = [*idle, *(user for user in old[: most - len(idle)] if user not in idle)]
         for user in over:
             self._expire(user)
         watched = self.now - self.watching_since >= absent
         held = sorted(self.parked, key=lambda user: (self.parked[user][1], user)) if watched else []
-        held = [user for user in held if self.now - self.parked[user][1] >= hold][: self.most - len(over)]
+        held = [user for user in held if self.now - self.parked[user][1] >= hold][: most - len(over)]
         for user in held:
             self._remove(user, "ABSENT")
             self.tally["evicted"] += 1
         gone = []
         if absent and watched:
             gone = [user for user in by_age(self.seen) if self.now - self.seen[user] >= absent]
-        gone = gone[: self.most - len(over) - len(held)]
+        gone = gone[: most - len(over) - len(held)]
         for user in gone:
             if self.present(user):
                 del self.seen[user]
@@ -209,7 +301,7 @@ class Model:
                 self._remove(user, "ABSENT")
                 self.tally["evicted"] += 1
         self._promote()
-        self.unfinished = len(over) + len(held) + len(gone) >= self.most
+        self.unfinished = len(over) + len(held) + len(gone) >= most
 
     def limits(self, capacity: int | None, duration: int | None, paused: bool | None, lift: bool) -> None:
         self._begin()
@@ -221,6 +313,11 @@ class Model:
         self.capacity = self.capacity if capacity is None else capacity
         self.duration = self.duration if duration is None else duration
         self.paused = self.paused if paused is None else paused
+        self._promote()
+
+    def set_rate(self, rate: str) -> None:
+        self._begin()
+        self.bucket.set_rate(rate, self.now)
         self._promote()
 
     def configure(self, capacity: int, duration: int) -> None:
@@ -269,6 +366,7 @@ class Model:
 
     def _admit(self, user: str) -> None:
         self.inside[user] = self.began[user] = self.now
+        self.bucket.take(self.now)
         self.tally["admitted"] += 1
 
     def _expire(self, user: str) -> None:
@@ -278,6 +376,7 @@ class Model:
     def _end(self, user: str) -> None:
         """The session is over, or was when it expired."""
         ended = min(self.now, self._end_of(user))
+        self._close_window(user)
         del self.inside[user]
         self.stays.append(ended - self.began.pop(user))
 
@@ -287,8 +386,13 @@ class Model:
             self._admissions_left -= 1
             if ticket in self.lined_up:
                 self.waits.append((self.now - self.lined_up[ticket], ticket not in self.once_parked))
+            once = self.missed.get(user)
             self._remove(user, "ADMITTED")
             self._admit(user)
+            if self.claim:
+                self.windows[user], self.promoted_with[user] = self.now, ticket
+                if once is not None:
+                    self.missed[user] = once
             self.tally["promoted"] += 1
 
     def _remove(self, user: str, event: str) -> None:
@@ -296,13 +400,44 @@ class Model:
         ticket = self.parked.pop(user)[0] if user in self.parked else dict(self.line)[user]
         self.line = [place for place in self.line if place[0] != user]
         self.seen.pop(user, None)
+        self.missed.pop(user, None)
         self.events.append((event, user, ticket))
+
+    def _close_window(self, user: str) -> None:
+        self.windows.pop(user, None)
+        self.first_calls.pop(user, None)
+        self.promoted_with.pop(user, None)
+        self.missed.pop(user, None)
+
+    def _lapse(self, users: list[str], promote: bool = True) -> None:
+        """Those of them who did not claim their slots in time lose them: the next users get them."""
+        over = []
+        for user in users:
+            by = self.windows.get(user, self.now) + self.claim
+            if self.claim and user in self.windows and by <= self.now and by <= self._end_of(user):
+                over.append(user)
+                ticket, once = self.promoted_with[user], self.missed.get(user)
+                self._close_window(user)
+                del self.inside[user]
+                self.stays.append(by - self.began.pop(user))
+                self.tally["lapsed"] += 1
+                if once == ticket or not self.hold:
+                    self.tally["unclaimed"] += 1
+                    self.events.append(("UNCLAIMED", user, ticket))
+                else:
+                    self.missed[user] = ticket
+                    self._keep(user, ticket)
+        if over and promote:
+            self._promote()
 
     def _park(self, user: str) -> None:
         """Skipped from now on, and counted nowhere."""
         ticket = dict(self.line)[user]
         self.line.remove((user, ticket))
         del self.seen[user]
+        self._keep(user, ticket)
+
+    def _keep(self, user: str, ticket: int) -> None:
         self.parked[user] = (ticket, self.now)
         self.once_parked.add(ticket)
         self.tally["parkings"] += 1
@@ -318,7 +453,8 @@ class Model:
         return True
 
     def _inside(self, user: str, code: int) -> Answer:
-        return (code, 0, 0, len(self.line), self._end_of(user) - self.now)
+        window = (self.windows[user] + self.claim,) if user in self.windows else ()
+        return (code, 0, 0, len(self.line), self._end_of(user) - self.now, *window)
 
     def _waiting(self, user: str) -> Answer:
         return (WAITING, dict(self.line)[user], self.position(user), len(self.line), 0)

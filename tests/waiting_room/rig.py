@@ -54,6 +54,8 @@ class Rig:
         self.capacity = capacity
         self.duration = duration
         self.rules = ""
+        self.rate = "off"
+        """An operator's; not in ``rules``, so that no instance is configured with it."""
         self.author: tuple[str, str] = ("anna", "it is a test")
         """The operator who makes changes, and the reason."""
         self.scripts = scripts
@@ -115,9 +117,18 @@ class Rig:
         found = dict(part.split("=") for part in self.rules.split())
         found.update({name: str(value) for name, value in values.items()})
         self.rules = " ".join(f"{name}={value}" for name, value in sorted(found.items()))
+        in_force = self.rules if self.rate == "off" else f"{self.rules} rate={self.rate}".strip()
         # Also works while Redis is at maxmemory.
-        script = "redis.call('HDEL', KEYS[1], '') redis.call('HSET', KEYS[1], 'rules', ARGV[1])"
-        self.client.eval(script, 1, self.keys.settings, self.rules)
+        script = """
+            redis.call('HDEL', KEYS[1], '')
+            redis.call('HSET', KEYS[1], 'rules', ARGV[1], 'declared_rules', ARGV[2])
+        """
+        self.client.eval(script, 1, self.keys.settings, in_force, self.rules)
+
+    def set_rate(self, rate: str) -> Summary:
+        """An operator sets the rate, as ``120/m`` or ``off``."""
+        self.rate = rate
+        return self.limits(rules=f"rate={rate}")
 
     def sweep(self, absent: int | None = None, scan: int = 500, hold: int | None = None) -> Summary:
         given = {"absent": absent, "hold": hold}

@@ -30,6 +30,9 @@ class Seen(NamedTuple):
     parked: dict[str, tuple[int, int]]
     """User -> ticket, and when they were parked."""
     tickets: dict[str, float]
+    claims: dict[str, int]
+    """User -> when the claim window began, or how many calls have used it, negative."""
+    missed: dict[str, int]
 
     @property
     def idle(self) -> bool:
@@ -51,9 +54,10 @@ def look(rig: Rig) -> Seen:
         pipe.hgetall(keys.tally)
         pipe.zrange(keys.parked, 0, -1, withscores=True)
         pipe.zrange(keys.tickets, 0, -1, withscores=True)
-        line, inside, activity, absent, since, streams, counter, settings, tally, parked, tickets = (
-            pipe.execute()
-        )
+        pipe.zrange(keys.claims, 0, -1, withscores=True)
+        pipe.zrange(keys.missed, 0, -1, withscores=True)
+        found = pipe.execute()
+    line, inside, activity, absent, since, streams, counter, settings, tally, parked, tickets = found[:11]
     capacity, duration, paused, override = settings
     return Seen(
         line=dict(line),
@@ -70,6 +74,8 @@ def look(rig: Rig) -> Seen:
         tally={name: int(count) for name, count in tally.items()},
         parked={user: (int(dict(tickets)[user]), int(at)) for user, at in parked},
         tickets=dict(tickets),
+        claims={user: int(score) for user, score in found[11]},
+        missed={user: int(ticket) for user, ticket in found[12]},
     )
 
 
@@ -92,17 +98,22 @@ def assert_step(
     # 1: no call admits above the capacity, nor anybody while there are too many.
     assert len(after.inside) <= max(after.capacity, len(before.inside))
     # 2: whoever was admitted stood before everybody who still waits, and they came out in order.
-    admitted = [ticket for kind, _, ticket in events if kind == "ADMITTED"]
+    # Users who returned from parking during the call were not there for all of it.
+    admitted = [ticket for kind, user, ticket in events if kind == "ADMITTED" and user not in before.parked]
     promoted = [ticket for kind, user, ticket in events if kind == "ADMITTED" and user not in before.inside]
     sound = all(ticket < SOUND_BELOW for ticket in before.line.values())
-    if after.line and promoted and not given and sound:
-        assert max(promoted) <= shown(min(after.line.values()))
+    stayed = [ticket for user, ticket in after.line.items() if user in before.line]
+    if stayed and promoted and not given and sound:
+        assert max(promoted) <= shown(min(stayed))
     # A ticket beyond counting counts for nothing once it is gone, so that the next may be lower.
     elsewhere = before.inside.keys() & (before.line.keys() | before.parked.keys())
     if before.line and sound and not elsewhere:
         assert admitted == sorted(admitted)
     # 2, 12: events tell of a ticket that the user had.
     places = {user: {ticket} for user, ticket in before.line.items()}
+    for user in before.claims:
+        if user in before.tickets:
+            places.setdefault(user, set()).add(before.tickets[user])
     for user, (ticket, _) in before.parked.items():
         places.setdefault(user, set()).add(ticket)
     for _, user, ticket in events:
@@ -127,7 +138,7 @@ def assert_step(
             assert back or user in told
         else:
             assert after.parked[user][0] == ticket
-    here = len(before.line) + len(before.parked)
+    here = len(before.line) + len(before.parked) + len(before.claims)
     assert len(events) <= here + sum(map(len, given.values()))
 
 
@@ -136,7 +147,9 @@ def assert_rules(seen: Seen) -> None:
     # 3
     assert not seen.line.keys() & seen.inside.keys()
     assert not seen.parked.keys() & (seen.line.keys() | seen.inside.keys())
-    assert seen.tickets.keys() == seen.parked.keys()
+    assert not seen.claims.keys() & seen.parked.keys()
+    assert seen.tickets.keys() == seen.parked.keys() | seen.claims.keys()
+    assert seen.claims.keys() <= seen.inside.keys()
     # Index in step with the hash.
     assert seen.activity.keys() == seen.inside.keys()
     for user, last in seen.activity.items():

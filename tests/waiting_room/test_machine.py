@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 
 from gateway.waiting_room.scripts import _source, load_all
 from gateway.waiting_room.state import Summary
-from tests.waiting_room.model import Model
+from tests.waiting_room.model import Bucket, Model
 from tests.waiting_room.rig import CLOCK, START, WAITING, Rig, connect
 from tests.waiting_room.rules import Seen, assert_rules, assert_step, look
 
@@ -53,6 +53,7 @@ durations = st.sampled_from([1, 1_000, 4_500, 10_000, 30_000])
 steps = st.one_of(st.sampled_from([1, 999, 1_000, 5_000, 5_001, 10_000, 20_000]), st.integers(1, 12_000))
 leavers = st.lists(st.tuples(st.sampled_from(["slot", "line", "both"]), users), min_size=1, max_size=6)
 reasons = st.sampled_from(["LEFT", "OPERATOR"])
+rates = st.sampled_from(["off", "off", "1/s", "3/s", "90/m", "1000/h", "1000/s"])
 relineups = st.sampled_from(["back", "back", "keep"])
 changes = st.lists(st.tuples(st.sampled_from(["arrived", "departed"]), users), min_size=1, max_size=6)
 
@@ -92,10 +93,19 @@ class Driver(RuleBasedStateMachine):
         self.shown: dict[str, tuple[int, float | None]] = {}
         """Position and estimate of those in line after the last call, and what they depend on."""
         self.shown_of: tuple[object, ...] = ()
+        self.bucket: Bucket
+        """As the admissions show it."""
 
     def begin(self, most: int, capacity: int, duration: int) -> None:
         self.rig = self.make(most, capacity, duration)
         self.seen = look(self.rig)
+        self.bucket = Bucket(self.rig.now)
+
+    def set_rate(self, rate: str) -> Any:
+        """As an operator does, beside what else is in force."""
+        self.rig.rate = rate
+        self.bucket.set_rate(rate, self.rig.now)
+        return self.call("limits", "", "", "", 0, f"rate={rate}")
 
     def call(self, name: str, *args: Any, keys: Any = (), lined_up: Any = ()) -> Any:
         reply = self.rig.run(name, *args, keys=keys)
@@ -108,10 +118,14 @@ class Driver(RuleBasedStateMachine):
         # 5: whoever left the line was counted as what they were told.
         kinds = [kind for kind, _, _ in events]
         did = {name: count - before.tally.get(name, 0) for name, count in after.tally.items()}
-        for kind, name in (("ADMITTED", "promoted"), ("ABSENT", "evicted")):
+        for kind, name in (("ADMITTED", "promoted"), ("ABSENT", "evicted"), ("UNCLAIMED", "unclaimed")):
             assert kinds.count(kind) == did.get(name, 0)
-        # 4: a free slot and a line are left only together with the word to go on at once.
-        assert reply.summary.more or not after.idle
+        # No more than the rate allows.
+        self.bucket.take(self.rig.now, did.get("admitted", 0))
+        # 4: a free slot and a line are left only together with the word to go on at once, or when to go on.
+        short = self.bucket.whole(self.rig.now) == 0
+        assert reply.summary.more or not after.idle or short
+        assert (reply.summary.next_token > 0) is (after.idle and short)
         summary = reply.summary
         assert (summary.waiting, summary.allowed_in) == (len(after.line), len(after.inside))
         assert (summary.parked, summary.parkings) == (len(after.parked), did.get("parkings", 0))
@@ -131,7 +145,7 @@ class Driver(RuleBasedStateMachine):
         # An older system may end sessions and begin others without a word; their ages are of others then.
         sessions = tuple(self.rig.client.zrange(self.rig.keys.since, 0, -1))
         promoted = seen.tally.get("promoted", 0)
-        facts = (promoted, seen.capacity, summary.allowed_in, summary.ages is None, sessions)
+        facts = (promoted, seen.capacity, summary.allowed_in, summary.ages is None, sessions, self.rig.rate)
         if facts == self.shown_of:
             for user, (at, wait) in waits.items():
                 at_before, before = self.shown.get(user, (0, None))
@@ -161,6 +175,34 @@ class Beside(Driver):
     def sessions_end_absolutely(self, max_session: int) -> None:
         self.rig.set_rules(max_session=max_session)
         self.model.max_session = max_session
+
+    @rule(claim=st.sampled_from([0, 1, 700, 3_000, 3_000, 3_000, 12_000]))
+    def slots_must_be_claimed(self, claim: int) -> None:
+        """Windows that run when claiming is switched off are over."""
+        self.rig.set_rules(claim=claim)
+        self.model.claim = claim
+        if not claim:
+            self.drop_windows()
+
+    def drop_windows(self) -> None:
+        keys = self.rig.keys
+        for user in self.rig.client.zrange(keys.claims, 0, -1):
+            self.rig.client.zrem(keys.tickets, user)
+        self.rig.client.delete(keys.claims, keys.missed)
+        for of in (self.model.windows, self.model.first_calls, self.model.promoted_with, self.model.missed):
+            of.clear()
+        self.seen = look(self.rig)
+
+    @rule(batch=batches)
+    def reopen(self, batch: list[str]) -> None:
+        reply = self.call("reopen", *batch)
+        self.model.reopen(batch)
+        self.same(reply)
+
+    @rule(rate=rates)
+    def admissions_have_a_rate(self, rate: str) -> None:
+        self.model.set_rate(rate)
+        self.same(self.set_rate(rate))
 
     def same(self, reply: Any, answers: Any = None) -> None:
         model = self.model
@@ -215,7 +257,7 @@ class Beside(Driver):
         self.model.sweep(absent, hold)
         self.same(reply)
         summary = reply.summary
-        assert summary.expired + summary.evicted + summary.parkings <= self.model.most
+        assert summary.expired + summary.evicted + summary.parkings + summary.unclaimed <= self.model.most
         assert summary.admitted <= self.model.most
 
     @rule(seconds=st.integers(1, 4))
@@ -248,18 +290,23 @@ class Beside(Driver):
     )
     def limits(self, capacity: int | None, duration: int | None, paused: bool | None, lift: bool) -> None:
         given = ["" if value is None else int(value) for value in (capacity, duration, paused)]
+        if lift:
+            self.rig.set_rules(claim=0, max_session=0)
+            self.rig.rate = "off"
+            self.bucket.set_rate("off", self.rig.now)
+            self.model.bucket.set_rate("off", self.model.now)
+            self.model.claim = self.model.max_session = 0
+            self.drop_windows()
         reply = self.call("limits", *given, int(lift), "")
-        self.model.max_session = 0 if lift else self.model.max_session
         self.model.limits(capacity, duration, paused, lift)
         self.same(reply)
-        if lift:
-            self.rig.set_rules(max_session=0)
 
     @rule(capacity=capacities, duration=durations)
     def configure(self, capacity: int, duration: int) -> None:
         self.rig.capacity, self.rig.duration = capacity, duration
         reply = self.rig.run("configure", *self.rig.follow, 1, keys=[self.rig.keys.watch])
         self.model.configure(capacity, duration)
+        self.bucket.take(self.rig.now, reply.summary.admitted)
         self.seen, events = look(self.rig), self.rig.events()
         self.events += events
         self.same(reply)
@@ -293,6 +340,8 @@ class Beside(Driver):
         assert seen.inside == {user: str(last // 1000) for user, last in model.inside.items()}
         assert seen.absent == model.seen
         assert seen.parked == model.parked
+        assert seen.claims == model.windows | {user: -calls for user, calls in model.first_calls.items()}
+        assert seen.missed == model.missed
         assert int(seen.counter or 0) == model.counter
         assert (seen.capacity, seen.duration) == (model.capacity, model.duration)
         assert (seen.paused, seen.override) == (model.paused, model.override)
@@ -309,7 +358,7 @@ class Beside(Driver):
         heard = [kind for kind, _, _ in self.events]
         assert heard.count("LEFT") <= tally.get("left", 0)
         assert heard.count("OPERATOR") <= tally.get("removed", 0)
-        freed = sum(tally.get(name, 0) for name in ("expired", "left", "removed"))
+        freed = sum(tally.get(name, 0) for name in ("expired", "left", "removed", "lapsed"))
         freed -= heard.count("LEFT") + heard.count("OPERATOR")
         assert len(self.seen.inside) == tally.get("admitted", 0) - freed
 
@@ -416,6 +465,14 @@ class OlderSystem(Driver):
     @rule(capacity=capacities, paused=st.booleans())
     def limits(self, capacity: int, paused: bool) -> None:
         self.call("limits", capacity, "", int(paused), 0, "")
+
+    @rule(claim=st.sampled_from([0, 1, 3_000, 3_000]))
+    def slots_must_be_claimed(self, claim: int) -> None:
+        self.rig.set_rules(claim=claim)
+
+    @rule(rate=rates)
+    def admissions_have_a_rate(self, rate: str) -> None:
+        self.set_rate(rate)
 
     @rule()
     def it_has_written_for_the_last_time_and_the_hash_is_scanned(self) -> None:

@@ -69,7 +69,7 @@ class TwoVersions(Rig):
         raw = [one.encode() if isinstance(one, str) else one for one in given]
         summary, *answers = self.client.eval(EARLIER[name].text, len(all_keys), *all_keys, *raw)
         parked = self.client.zcard(self.keys.parked)
-        return Reply(parse_summary([*summary[:16], 0, 0, *summary[16:], parked]), answers)
+        return Reply(parse_summary([*summary[:16], 0, 0, 0, 0, *summary[16:], parked, 0]), answers)
 
 
 class Neighbours(Driver):
@@ -81,6 +81,15 @@ class Neighbours(Driver):
     def open(self, capacity: int, duration: int) -> None:
         self.begin(256, capacity, duration)
         self.rig.set_rules(absent=ABSENT, hold=HOLD)
+
+    @rule(claim=st.sampled_from([0, 1, 3_000, 3_000]))
+    def slots_must_be_claimed(self, claim: int) -> None:
+        self.rig.set_rules(claim=claim)
+
+    @rule(batch=batches)
+    def reopen(self, batch: list[str]) -> None:
+        self.by(False)
+        self.call("reopen", *batch)
 
     def by(self, earlier: bool) -> None:
         self.rig.earlier = earlier
@@ -143,7 +152,7 @@ class Neighbours(Driver):
         self.by(False)
         for _ in range(100):
             self.call("sweep", 500, *self.rig.follow, keys=[self.rig.keys.watch])
-            watch = self.rig.client.hmget(self.rig.keys.watch, "cursor", "parked_cursor")
+            watch = self.rig.client.hmget(self.rig.keys.watch, "cursor", "parked_cursor", "claims_cursor")
             if set(watch) <= {None, "0"}:
                 break
         assert_rules(self.seen)

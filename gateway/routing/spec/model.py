@@ -19,6 +19,7 @@ from gateway.routing.spec.value_types import (
     FLAG,
     MAX_AGE,
     ORDER,
+    RATE,
     ROOM_NAME,
     TEXT,
     TIME,
@@ -216,6 +217,13 @@ ROOM: Final = Keys(
             "How long after admission a session ends, however active the user is, 0: never; "
             "QUEUE_MAX_SESSION_SECONDS if missing.",
         ),
+        Key(
+            "claim",
+            TIME,
+            "Within this time a user admitted from the line must make a gated call, 0: off; QUEUE_CLAIM_SECONDS if "
+            "missing.",
+        ),
+        Key("rate", RATE, "Admissions never exceed it, as 120/m; QUEUE_RATE if missing."),
     ),
 )
 

@@ -13,7 +13,7 @@ from gateway.routing.route import parse_instance
 from gateway.routing.spec.document import Fields, Items, Node, Text, filled, plain, plain_name
 from gateway.routing.spec.issues import Issues, RuleViolation, unknown
 from gateway.routing.spec.model import ACCESS, CORS, GATE, ROOM, Keys
-from gateway.routing.spec.value_types import CAPACITY, DURATION, FLAG, ROOM_NAME, TIME, ValueType
+from gateway.routing.spec.value_types import CAPACITY, DURATION, FLAG, RATE, ROOM_NAME, TIME, ValueType
 
 T = TypeVar("T")
 
@@ -176,6 +176,8 @@ def read_rooms(node: Node | None, gates: Iterable[Gate], issues: Issues) -> dict
             _value(fields.get("absent"), "absent", TIME, "room", issues),
             _value(fields.get("hold"), "hold", TIME, "room", issues),
             _value(fields.get(plain_name("max_session")), "max_session", TIME, "room", issues),
+            _value(fields.get("claim"), "claim", TIME, "room", issues),
+            _value(fields.get("rate"), "rate", RATE, "room", issues),
         )
     return rooms
 

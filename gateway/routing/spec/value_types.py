@@ -122,6 +122,15 @@ TIME: Final[ValueType[float]] = ValueType(
 )
 """In seconds; 0 switches something off."""
 
+RATE: Final[ValueType[str]] = ValueType(
+    "a whole number from 1 to 9999999 per s, m or h, as 120/m, or off",
+    rf"[1-9]\d{{0,6}}/[smh]|{any_case('off')}|{any_case('false')}",
+    lambda match: match[0] if "/" in match[0] else "off",
+    ("boolean",),
+    {"not": {"const": True}},
+)
+"""How many users a room admits. YAML reads ``off`` as false."""
+
 ORDER: Final[ValueType[int]] = ValueType(
     "a whole number",
     r"[+-]?\d{1,10}",

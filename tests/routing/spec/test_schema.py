@@ -61,7 +61,15 @@ SOUND: dict[str, Any] = {
     "gates": [{"room": "vip", "calls": ["POST /shop/buy"], "renews": "GET /shop/look"}],
     "access": {"public": ["GET /short", "/shop/open"], "defaults": False},
     "rooms": {
-        "vip": {"capacity": 10, "duration": "4m", "absent": "90s", "hold": 0, "max_session": "1h"},
+        "vip": {
+            "capacity": 10,
+            "duration": "4m",
+            "absent": "90s",
+            "hold": 0,
+            "max_session": "1h",
+            "claim": "90s",
+            "rate": "120/m",
+        },
         "default": {"capacity": "${C:1}", "duration": 0.5},
     },
     "cors": {

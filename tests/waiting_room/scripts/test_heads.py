@@ -12,7 +12,7 @@ import pytest
 from gateway.waiting_room.batch import MAX_BATCH
 from gateway.waiting_room.events import _KINDS, Reason
 from gateway.waiting_room.keys import RoomKeys
-from gateway.waiting_room.rules import DEFAULTS, RULE_NAMES, SCHEMA
+from gateway.waiting_room.rules import DEFAULTS, RULE_NAMES, SCHEMA, TIME_NAMES
 from gateway.waiting_room.scripts import NAMES
 from gateway.waiting_room.state import Left, StateKind, Summary
 
@@ -139,13 +139,17 @@ def test_codes_named_in_the_head_are_in_the_body(name: str) -> None:
 def test_events_named_in_the_head_are_those_that_can_be_published(name: str) -> None:
     head, code = head_of(read(name)), code_of(read(name))
     stated = set(
-        re.findall(r"\b(ADMITTED|LEFT|ABSENT|OPERATOR)\b", head.split("-- Publishes", 1)[1].split(". ")[0])
+        re.findall(
+            r"\b(ADMITTED|LEFT|ABSENT|UNCLAIMED|OPERATOR)\b", head.split("-- Publishes", 1)[1].split(". ")[0]
+        )
     )
     told = set(re.findall(r"tell\('(\w+)'", code))
     if "tell(reason" in code:
         told |= set(re.findall(r"\b(LEFT|OPERATOR) = '", code))
     if re.search(r"\b(?:promote|settle)\(", code):
         told.add("ADMITTED")
+    if "lapse_if_over(" in code:
+        told.add("UNCLAIMED")
     assert told == stated
     assert ("Publishes nothing" in head) is (not stated)
 
@@ -204,6 +208,7 @@ def test_the_summary_has_pythons_order() -> None:
         "ages": "ages()",
         "following": "followed()",
         "parked": "parked_count",
+        "next_token": "next_token()",
     }
     totals = set(re.findall(r"(\w+) = 0", code_of(read("includes/room"))))
     assert values == [
@@ -224,7 +229,8 @@ def test_python_knows_the_schema_and_the_settings() -> None:
     described = re.findall(r"^--   (\w+)  +", room, re.MULTILINE)
     assert tuple(described) == RULE_NAMES
     assert set(re.findall(r"(\w+) = '", rules[rules.index("ALLOWED") :].split("}")[0])) == set(RULE_NAMES)
-    texts = {name: f"{round(getattr(DEFAULTS, name) * 1000):,}" for name in RULE_NAMES}
+    texts = {name: f"{round(getattr(DEFAULTS, name) * 1000):,}" for name in TIME_NAMES}
+    texts["rate"] = DEFAULTS.rate
     assert all(f"{value} unless given" in room for value in texts.values())
 
 

@@ -1,0 +1,60 @@
+-- Claim windows: a user promoted from the line must make a gated call within the time claim, or loses the slot. Needs
+-- clock, room, parking and session.
+--
+-- A window begins with the promotion, and again when the gateway itself answers the first calls with 502, 503 or 504:
+-- see reopen.lua. While it runs, the score in claims is when it began. Once calls have passed the gate, the score is how
+-- many, negative, up to FIRST_CALLS; the next one ends the record. While an older system is followed there are no
+-- windows, because that system ends sessions.
+--
+-- An instance of an earlier version knows no windows, and ends sessions without a word. So a window counts only if it did
+-- not begin before the session, and any activity after its beginning has claimed the slot.
+
+-- Beyond so many calls a failure of one of them does not matter any more.
+local FIRST_CALLS = 8
+
+-- Whether windows count now.
+local function claiming()
+  return claim_ms > 0 and not following
+end
+
+-- Until when (ms) a user who is allowed in must claim the slot; nil if no window runs.
+local function claim_by(user)
+  local began = claiming() and number_within(redis.call('ZSCORE', claims, user), 1, EXACT)
+  if not began then
+    return nil
+  end
+  local indexed = number_within(redis.call('ZSCORE', activity, user), 0, EXACT)
+  local admitted = number_within(redis.call('ZSCORE', since, user), 0, EXACT)
+  if not indexed or indexed > began or not admitted or admitted > began then
+    close_window(user)
+    return nil
+  end
+  return began + claim_ms
+end
+
+-- Ends the session of a user who did not claim the slot in time, and parks the user with the ticket; the second time
+-- for the same ticket, or if parked users keep no ticket, the user is removed. Returns whether it was so; if so, the
+-- caller calls promote before the user returns to the line, so that the next user gets the slot.
+local function lapse_if_over(user)
+  local by = claim_by(user)
+  if not by or by > now then
+    return false
+  end
+  local left = session_left(user)
+  if not left or now + left < by then
+    -- The session ended before: it expires as any other.
+    return false
+  end
+  local ticket = number_within(redis.call('ZSCORE', tickets, user), 0, EXACT)
+  local once = number_within(redis.call('ZSCORE', missed, user), 0, EXACT)
+  end_session(user, by - now)
+  done.lapsed = done.lapsed + 1
+  if not ticket or ticket == once or hold_ms == 0 then
+    done.unclaimed = done.unclaimed + 1
+    tell('UNCLAIMED', { { user, as_ticket(ticket or 0) } })
+  else
+    park(user, as_ticket(ticket))
+    write('ZADD', missed, ticket, user)
+  end
+  return true
+end
