@@ -33,7 +33,7 @@ class Arrivals:
 
     Each takes an idle one of ``connections`` that were opened before, so that opening them, which is as dear here as
     there, is no part of it. ``yields``: how nice the process is to others on its core, in steps of ``nice``. ``tick``:
-    seconds between two looks at what is due, by which times are too long at most.
+    seconds between two looks at what is due; a measured time is too long by at most that.
     """
 
     port: int

@@ -13,7 +13,7 @@ from benchmarks.processes import Cores, resident
 from benchmarks.report import Limit, Row, Table, limits_table, rate_table
 
 _USERS = 100
-# So many answers on their way at once would take as many MiB if they were held.
+# If the gateway held whole answers, these would take 32 MiB.
 _CONNECTIONS = 32
 _MOST_MIB = 16.0
 

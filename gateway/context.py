@@ -126,9 +126,9 @@ class RequestContext(AccountedCall):
         self.renews_only = False
         """Whether the gate only renews a session and refuses no call."""
         self.queue_pass: Pass | None = None
+        """The pass that the answer and the service get; None without one."""
         self.may_reopen_claim = False
         """Whether this gated call may be the one that claims the slot, see ``State.may_reopen``."""
-        """The pass that the answer and the service get; None without one."""
         self.sheddable = False
         """Whether an overloaded instance refuses this call, because it brings a new user."""
         self.streams = False

@@ -32,7 +32,7 @@ local function found()
   if ticket then
     return 'WAITING', as_ticket(ticket), position, '', millisecond(absent)
   end
-  ticket = redis.call('ZSCORE', tickets, user)
+  ticket = redis.call('ZSCORE', parked, user) and redis.call('ZSCORE', tickets, user)
   if ticket then
     return 'PARKED', as_ticket(ticket), '', millisecond(parked), ''
   end

@@ -195,7 +195,8 @@ local function end_unclaimed()
   end
   local users = redis.call('ZRANGEBYSCORE', claims, 1, now - claim_ms, 'LIMIT', 0, MOST)
   for _, user in ipairs(users) do
-    if not lapse_if_over(user) and not redis.call('HGET', inside, user) then
+    if not lapse_if_over(user) then
+      -- Nothing came of it: the session had ended before. Otherwise the next sweep would look at the same users again.
       close_window(user)
     end
   end

@@ -73,7 +73,11 @@ class KeyRing:
             order.append(_Held(key, turn._replace(id=key.id)))
         self._order = tuple(order)
         fresh = {held.key.id: held for held in order}
-        lost = {name: held for name, held in self._held.items() if name not in fresh}
+        lost = {
+            name: held
+            for name, held in self._held.items()
+            if name not in fresh and held.turn.kept_until > now
+        }
         self._held = {**lost, **fresh}
         self._document = None
 

@@ -94,7 +94,9 @@ def _discovery(settings: Settings, table: RouteTable) -> str:
 def _management(settings: Settings, base: str) -> str:
     token = " (with an operator's token)" if settings.management_reads == "token" else ""
     operators = settings.management_token or settings.operators_file
-    changes = "possible" if operators else "not possible, since MANAGEMENT_TOKEN is not set"
+    changes = (
+        "possible" if operators else "not possible, since neither MANAGEMENT_TOKEN nor OPERATORS_FILE is set"
+    )
     return f"metrics at {base}/metrics, health at {base}/actuator/health{token}; changes by operators are {changes}"
 
 

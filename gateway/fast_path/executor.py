@@ -259,9 +259,9 @@ class PlainCall:
         resources, context = self._resources, self._context
         observers = resources.observers
         self._connection.fast_call = self
-        begin(self._head, context, resources.configuration, observers, resources.untrusted)
-        observers.metrics.fast_path_request(context.label)
         try:
+            begin(self._head, context, resources.configuration, observers, resources.untrusted)
+            observers.metrics.fast_path_request(context.label)
             try:
                 step()
             except GatewayError as error:

@@ -113,7 +113,7 @@ class UpstreamProtocol(ClientProtocol):
             read_until_eof=True,
             auto_decompress=False,
             read_bufsize=_READ_BUFFER_BYTES,
-            # The two parsers count differently, so the actual limits are in ``strict``.
+            # The two parsers count differently, so the actual limits are in ``strict_parsing``.
             max_line_size=2 * MAX_LINE_BYTES,
             max_field_size=2 * MAX_LINE_BYTES,
             max_headers=2 * MAX_LINES,

@@ -235,7 +235,6 @@ class Server(web.Server):
         self._undecided: dict[Guard, tuple[asyncio.Transport, bytes]] = {}
         """Connections above the limit whose first bytes, kept here, do not show yet what the client asks for."""
         self.probes: set[Guard] = set()
-        """Connections above the limit that are answered only because they ask for health."""
         """Connections above the limit that are answered once, because they ask for health."""
         self.draining = False
         """Whether the server is draining: each answer is then the last one of its connection."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from gateway.waiting_room.rules import DEFAULTS, RULE_NAMES
+from gateway.waiting_room.rules import DEFAULTS, RULE_NAMES, TIME_NAMES
 
 MAX_ENTRIES: Final = 1000
 """Entries that a room keeps; ``includes/audit.lua`` has the same number."""
@@ -61,8 +61,9 @@ def _value(setting: str, stored: str) -> str:
     if setting == "paused":
         return _SWITCH.get(stored, stored)
     if setting in RULE_NAMES and stored == "":
-        return _seconds(getattr(DEFAULTS, setting))
-    if setting == "duration_ms" or setting in RULE_NAMES:
+        default = getattr(DEFAULTS, setting)
+        return default if isinstance(default, str) else _seconds(default)
+    if setting == "duration_ms" or setting in TIME_NAMES:
         return _seconds(int(stored) / 1000) if stored.isascii() and stored.isdecimal() else stored
     return stored
 

@@ -70,11 +70,11 @@ class Outcome(Generic[Result]):
         self._done = False
 
     def done(self) -> bool:
-        """Whether there is a result, or nobody waits for one any more."""
+        """Whether there is a result, or the caller has gone."""
         return self._done
 
     def cancel(self) -> None:
-        """Nobody waits for the result any more: ``then`` will not be called."""
+        """The caller has gone: ``then`` will not be called."""
         self._done = True
 
     def set_result(self, result: Result) -> None:
@@ -151,7 +151,7 @@ class Batcher(Generic[Item, Result]):
         return future
 
     def submit_to(self, item: Item, waiter: _Waiter[Result]) -> None:
-        """``submit`` for a caller that has an ``Outcome`` of its own."""
+        """``submit`` for a caller with a future or an ``Outcome`` of its own."""
         if not self._open:
             raise QueueUnavailable("the waiting room is closed")
         if len(self._pending) >= self._most_pending:
@@ -172,7 +172,7 @@ class Batcher(Generic[Item, Result]):
             with contextlib.suppress(asyncio.CancelledError):
                 await pump
             _fail_all(
-                (future for _, future, _, _ in self._pending),
+                (waiter for _, waiter, _, _ in self._pending),
                 lambda: QueueUnavailable("the waiting room is closing"),
             )
             self._pending.clear()
@@ -191,55 +191,59 @@ class Batcher(Generic[Item, Result]):
 
     async def _send_next(self) -> int:
         """Returns the number of items sent."""
-        batch, futures, callers = self._next_batch()
+        batch, waiters, callers = self._next_batch()
         if not batch:
             return 0
         began = time.perf_counter()
-        failed = True
         try:
             results = await self._send(batch)
-            answered = list(zip(futures, results, strict=True))
-            failed = False
+            answered = list(zip(waiters, results, strict=True))
         except asyncio.CancelledError:
-            _fail_all(futures, lambda: QueueUnavailable("the waiting room is closing"))
+            self._observe(callers, len(batch), began, failed=True)
+            _fail_all(waiters, lambda: QueueUnavailable("the waiting room is closing"))
             raise
         except QueueUnavailable as error:
             reason, retry_after = error.reason, error.retry_after
-            _fail_all(futures, lambda: QueueUnavailable(reason, retry_after))
+            self._observe(callers, len(batch), began, failed=True)
+            _fail_all(waiters, lambda: QueueUnavailable(reason, retry_after))
         except Exception:
             log.exception("a batch of %d failed", len(batch))
-            _fail_all(futures, QueueFailed)
+            self._observe(callers, len(batch), began, failed=True)
+            _fail_all(waiters, QueueFailed)
         else:
-            for future, result in answered:
-                if not future.done():
-                    future.set_result(result)
-        finally:
-            if callers:
-                seconds = time.perf_counter() - began
-                self._observer.on_batch(self._room, self._script, callers, len(batch), seconds, failed)
+            # Before the callers go on, whose work is no part of the call.
+            self._observe(callers, len(batch), began, failed=False)
+            for waiter, result in answered:
+                if not waiter.done():
+                    waiter.set_result(result)
         return len(batch)
+
+    def _observe(self, callers: list[Any], size: int, began: float, *, failed: bool) -> None:
+        if callers:
+            seconds = time.perf_counter() - began
+            self._observer.on_batch(self._room, self._script, callers, size, seconds, failed)
 
     def _next_batch(self) -> tuple[list[Item], list[_Waiter[Result]], list[Any]]:
         """The next batch, without callers that were cancelled or have waited too long; and the callers that the
         observer wants."""
         batch: list[Item] = []
-        futures: list[_Waiter[Result]] = []
+        waiters: list[_Waiter[Result]] = []
         callers: list[Any] = []
         too_old = asyncio.get_running_loop().time() - self._patience
         while self._pending and len(batch) < self._max_batch:
-            item, future, since, caller = self._pending.popleft()
+            item, waiter, since, caller = self._pending.popleft()
             if since < too_old:
-                _fail_all((future,), lambda: QueueUnavailable("Redis did not answer in time"))
-            elif not future.done():
+                _fail_all((waiter,), lambda: QueueUnavailable("Redis did not answer in time"))
+            elif not waiter.done():
                 batch.append(item)
-                futures.append(future)
+                waiters.append(waiter)
                 if caller is not None:
                     callers.append(caller)
-        return batch, futures, callers
+        return batch, waiters, callers
 
 
-def _fail_all(futures: Iterable[_Waiter[Any]], error: Callable[[], Exception]) -> None:
-    """Gives each future an error of its own: an error shared among tasks would collect all their tracebacks."""
-    for future in futures:
-        if not future.done():
-            future.set_exception(error())
+def _fail_all(waiters: Iterable[_Waiter[Any]], error: Callable[[], Exception]) -> None:
+    """Gives each waiter an error of its own: an error shared among tasks would collect all their tracebacks."""
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_exception(error())

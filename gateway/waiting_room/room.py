@@ -39,9 +39,9 @@ SCAN_PER_SECOND = 500
 """Entries of the hash that the first sweep step of each second scans for users that are missing from the index."""
 
 _TOKEN_SECONDS = 0.05
-"""Between two sweeps for tokens, at least. The bucket of a faster rate holds more than one token."""
+"""The shortest time between two sweeps for tokens. The bucket of a faster rate holds more than one token."""
 GATEWAY = "gateway"
-"""Who makes a change that no operator has asked for."""
+"""The name in the audit for changes that no operator made."""
 
 What = Literal["slot", "line", "both"]
 Question = Literal["lineup", "status", "enter"]
@@ -59,7 +59,7 @@ class ConfiguredLimits:
     duration: float
     rules: RoomRules = DEFAULTS
     sources: Mapping[str, str] = field(default_factory=dict)
-    """Who gave each of ``rules``: ``file`` or ``environment``; without an entry nobody did."""
+    """Who gave each of ``rules``: ``file`` or ``environment``; without an entry the built-in default holds."""
 
 
 @dataclass(frozen=True, slots=True)

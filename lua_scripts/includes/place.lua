@@ -19,7 +19,7 @@ local function seen_in_line(user, seen_ms)
   end
 end
 
--- Codes of a caller's state; waiting_room/room.py has the same names.
+-- Codes of a caller's state; waiting_room/state.py has the same names.
 local NONE, WAITING, ALLOWED_IN, ADMITTED, FULL = 0, 1, 2, 3, 4
 
 -- One user's answer: {code, ticket, position, waiting in all, milliseconds left of the session}. A sixth element is until

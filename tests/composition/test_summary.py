@@ -38,7 +38,7 @@ def test_version_rooms_gates_tokens_discovery_and_management_are_told() -> None:
     )
     assert lines["metrics"] == (
         f"metrics at {BASE}/metrics, health at {BASE}/actuator/health; changes by operators are not possible, since "
-        "MANAGEMENT_TOKEN is not set"
+        "neither MANAGEMENT_TOKEN nor OPERATORS_FILE is set"
     )
 
 

@@ -274,6 +274,9 @@ class Model:
         overdue = [user for user in by_age(self.windows) if self.now - self.windows[user] >= self.claim]
         overdue = overdue[: self.most] if self.claim else []
         self._lapse(overdue, promote=False)
+        for user in overdue:
+            if user in self.windows:
+                self._close_window(user)
         most = self.most - len(overdue)
         idle = [user for user in by_age(self.inside) if self.now - self.inside[user] >= self.duration]
         idle = idle[:most]
@@ -329,6 +332,12 @@ class Model:
             self.duration = duration if duration != old[1] else self.duration
         self.declared = self.given
         self._promote()
+
+    def presence(self, instance: str, pairs: list[tuple[str, str]]) -> None:
+        """Users arrived or departed; all in one call, which admits a bounded number of them."""
+        self._begin()
+        for what, user in pairs:
+            (self.arrived if what == "arrived" else self.departed)(instance, user)
 
     def arrived(self, instance: str, user: str) -> None:
         self._come_back(user)

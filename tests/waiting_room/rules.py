@@ -98,8 +98,10 @@ def assert_step(
     # 1: no call admits above the capacity, nor anybody while there are too many.
     assert len(after.inside) <= max(after.capacity, len(before.inside))
     # 2: whoever was admitted stood before everybody who still waits, and they came out in order.
-    # Users who returned from parking during the call were not there for all of it.
-    admitted = [ticket for kind, user, ticket in events if kind == "ADMITTED" and user not in before.parked]
+    # Users who returned during the call, from parking or because they had not claimed a slot in time, were not there
+    # for all of it.
+    away = before.parked.keys() | before.claims.keys()
+    admitted = [ticket for kind, user, ticket in events if kind == "ADMITTED" and user not in away]
     promoted = [ticket for kind, user, ticket in events if kind == "ADMITTED" and user not in before.inside]
     sound = all(ticket < SOUND_BELOW for ticket in before.line.values())
     stayed = [ticket for user, ticket in after.line.items() if user in before.line]

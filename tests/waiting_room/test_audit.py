@@ -26,6 +26,8 @@ INCLUDE = Path(__file__).parents[2] / "lua_scripts" / "includes" / "audit.lua"
         (b"max_session", b"0", ("max_session", "0s")),
         (b"a-later-one", b"x", ("a-later-one", "x")),
         (b"absent", b"x", ("absent", "x")),
+        (b"rate", b"", ("rate", "off")),
+        (b"rate", b"120/m", ("rate", "120/m")),
     ],
 )
 def test_values_are_shown_as_an_operator_writes_them(

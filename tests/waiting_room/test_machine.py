@@ -314,8 +314,7 @@ class Beside(Driver):
     @rule(instance=instances, batch=changes)
     def streams_open_and_close(self, instance: str, batch: list[tuple[str, str]]) -> None:
         self.call("presence", *self.pairs(batch), keys=[self.rig.keys.here(instance)])
-        for what, user in batch:
-            (self.model.arrived if what == "arrived" else self.model.departed)(instance, user)
+        self.model.presence(instance, batch)
 
     @rule(instance=instances)
     def beat(self, instance: str) -> None:

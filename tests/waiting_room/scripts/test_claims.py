@@ -340,3 +340,33 @@ def test_unusable_windows_do_no_harm(rig: Rig, score: str) -> None:
     rig.advance(CLAIM)
     rig.sweep(absent=0)
     assert rig.gate("bob")[0][0] == ALLOWED_IN
+
+
+def test_windows_whose_sessions_ended_before_do_not_stop_the_sweep(rig: Rig) -> None:
+    """As many as one sweep looks at: it would look at the same ones for ever."""
+    rig.limits(capacity=400, duration=600_000)
+    rig.set_rules(claim=300_000)
+    for at in range(0, 600, 200):
+        rig.lineup(*(f"u{number}" for number in range(at, at + 200)))
+    rig.limits(capacity=0)
+    rig.set_rules(claim=300_000)
+    crowd = [f"w{number}" for number in range(400)]
+    for at in range(0, 400, 200):
+        rig.lineup(*crowd[at : at + 200])
+    rig.leave(*(("slot", f"u{number}") for number in range(200)))
+    rig.leave(*(("slot", f"u{number}") for number in range(200, 400)))
+    rig.limits(capacity=400)
+    while rig.sweep(absent=0).more:
+        pass
+    assert rig.client.zcard(rig.keys.claims) > 256
+    rig.advance(100_000)
+    rig.limits(duration=30_000)
+    rig.set_rules(claim=60_000)
+    for _ in range(20):
+        rig.advance(60_000)
+        if not rig.sweep(absent=0).more:
+            break
+    else:
+        pytest.fail("the sweep never ends")
+    assert rig.client.zcount(rig.keys.claims, 1, rig.now - 60_000) == 0
+    assert_rules(look(rig))

@@ -61,3 +61,15 @@ def test_a_look_is_no_sighting(room: Rig) -> None:
 def test_an_expired_session_is_none(room: Rig) -> None:
     room.advance(1_000_000)
     assert find(room, "bob")[0] == "NONE"
+
+
+def test_a_promoted_user_whose_session_is_over_is_not_parked(rig: Rig) -> None:
+    """The ticket is kept for the claim, until the sweep ends the session."""
+    rig.set_rules(claim=2_000)
+    rig.limits(capacity=1, duration=1_000)
+    rig.lineup("ann", "bob")
+    rig.leave(("slot", "ann"))
+    rig.events()
+    assert find(rig, "bob")[0] == "ALLOWED_IN"
+    rig.advance(1_000)
+    assert find(rig, "bob") == ["NONE", "", "", "", ""]
