@@ -1,4 +1,4 @@
--- find: where one user stands, for operators. It is no sighting of the user: nobody moves, and no absence ends.
+-- find: where one user stands, for operators. The call is no sighting of the user, and changes nothing.
 --
 -- KEYS     those of a room, see includes/room.lua
 -- ARGV[5]  user  the user id

@@ -1,5 +1,6 @@
--- sweep: one bounded step of a room's regular work. It ends expired and unclaimed sessions, parks absent users, removes users who were
--- parked for too long, admits the next users, and slowly scans for users who are missing from the index or in two keys.
+-- sweep: one bounded step of a room's regular work. It ends expired and unclaimed sessions, parks absent users, removes
+-- users who were parked for too long, admits the next users, and slowly scans for users who are missing from the index
+-- or in two keys.
 --
 -- KEYS     those of a room, see includes/room.lua
 -- KEYS[16] watch      hash: swept_at, anew_since (ms), cursor, parked_cursor and claims_cursor (of the slow scans)

@@ -55,7 +55,7 @@ class Operators:
     def find(self, authorization: Sequence[str]) -> Operator | None:
         """The operator whose token is in these values of ``Authorization``; None for any other value.
 
-        Every known token is compared, whatever the result, so that the time says nothing about them.
+        The gateway compares every known token, also after a match, so that the time tells nothing about the tokens.
         """
         given = bearer(authorization) if len(authorization) == 1 else None
         if not given:

@@ -57,36 +57,7 @@ def add_to(commands: Commands, files: object = None) -> None:
     )
     show.set_defaults(run=_run_show, call=_show)
 
-    change = kinds.add_parser("set", parents=[common], help="change limits, for all instances at once")
-    change.add_argument("--capacity", type=int, metavar="N", help="users allowed in at a time")
-    change.add_argument("--duration", type=float, metavar="SECONDS", help="length of a session")
-    change.add_argument(
-        "--absent",
-        type=utf8,
-        metavar="TIME",
-        help="how long a waiting user may be out of sight, as 60s; 0: for ever",
-    )
-    change.add_argument(
-        "--hold", type=utf8, metavar="TIME", help="how long a parked user keeps the ticket, as 30m"
-    )
-    change.add_argument(
-        "--claim",
-        type=utf8,
-        metavar="TIME",
-        help="how soon an admitted user must make a gated call, as 90s; 0: off",
-    )
-    change.add_argument(
-        "--max-session",
-        type=utf8,
-        metavar="TIME",
-        help="how long after admission a session ends, as 30m; 0: never",
-    )
-    change.add_argument(
-        "--rate", type=utf8, metavar="RATE", help="admissions at most, as 5/s, 120/m or 900/h; off: no limit"
-    )
-    change.add_argument("--lift", action="store_true", help="go back to the limits of the settings")
-    change.set_defaults(run=_run, call=_set)
-
+    change = _add_set(kinds, common)
     pause = kinds.add_parser("pause", parents=[common], help="admit nobody until resumed")
     pause.set_defaults(run=_run, call=lambda options: _change(options, {"paused": True}))
     resume = kinds.add_parser("resume", parents=[common], help="admit again")
@@ -117,6 +88,40 @@ def add_to(commands: Commands, files: object = None) -> None:
         one.add_argument(
             "--room", type=utf8, default="default", metavar="ROOM", help="another room than default"
         )
+
+
+def _add_set(kinds: Commands, common: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Adds ``room set``, and returns its parser."""
+    change = kinds.add_parser("set", parents=[common], help="change limits, for all instances at once")
+    change.add_argument("--capacity", type=int, metavar="N", help="users allowed in at a time")
+    change.add_argument("--duration", type=float, metavar="SECONDS", help="length of a session")
+    change.add_argument(
+        "--absent",
+        type=utf8,
+        metavar="TIME",
+        help="how long a waiting user may be out of sight, as 60s; 0: for ever",
+    )
+    change.add_argument(
+        "--hold", type=utf8, metavar="TIME", help="how long a parked user keeps the ticket, as 30m"
+    )
+    change.add_argument(
+        "--claim",
+        type=utf8,
+        metavar="TIME",
+        help="how soon an admitted user must make a gated call, as 90s; 0: off",
+    )
+    change.add_argument(
+        "--max-session",
+        type=utf8,
+        metavar="TIME",
+        help="how long after admission a session ends, as 30m; 0: never",
+    )
+    change.add_argument(
+        "--rate", type=utf8, metavar="RATE", help="admissions at most, as 5/s, 120/m or 900/h; off: no limit"
+    )
+    change.add_argument("--lift", action="store_true", help="go back to the limits of the settings")
+    change.set_defaults(run=_run, call=_set)
+    return change
 
 
 # Method, path and, for some calls, the JSON body.

@@ -210,7 +210,7 @@ def gateway_settings(plan: Plan, addresses: dict[str, str]) -> dict[str, str]:
         "ALLOWED_IN_MAX_CAPACITY": str(limits.capacity),
         "ALLOWED_IN_DURATION_SECONDS": str(limits.duration),
         "QUEUE_ABSENT_SECONDS": str(limits.absent),
-        # A sale of a minute is too short to hold places for those who went away.
+        # The sale takes a minute, so the room keeps no tickets of users who went away.
         "QUEUE_HOLD_SECONDS": "0",
         "QUEUE_STATUS_INTERVAL_SECONDS": str(limits.interval),
         "SSE_HEARTBEAT_SECONDS": "5",

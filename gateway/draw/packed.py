@@ -9,7 +9,7 @@ from typing import Final
 from gateway.draw.slices import Steps
 
 STEP_VALUES: Final = 256
-"""How many values one step handles: less than a millisecond, whatever is done with them."""
+"""How many values one step handles. Each step takes less than a millisecond."""
 _PARTS: Final = 256
 
 

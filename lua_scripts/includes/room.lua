@@ -78,7 +78,8 @@ local stored_rates = redis.pcall('HMGET', pace, 'rate', 'abandon_rate', 'still_m
 do
   local wrong = failed_read(line, waiting) or failed_read(inside, held) or failed_read(parked, parked_count)
     or failed_read(settings, stored_limits) or failed_read(pace, stored_rates)
-    or wrong_type(counter, 'string') or wrong_type(activity, 'zset') or wrong_type(absent, 'zset') or wrong_type(streams, 'hash')
+    or wrong_type(counter, 'string') or wrong_type(activity, 'zset') or wrong_type(absent, 'zset')
+    or wrong_type(streams, 'hash')
     or wrong_type(tally, 'hash') or wrong_type(since, 'zset') or wrong_type(marks, 'zset') or wrong_type(tickets, 'zset')
     or wrong_type(claims, 'zset') or wrong_type(missed, 'zset')
   if wrong then

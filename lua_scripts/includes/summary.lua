@@ -9,7 +9,7 @@ end
 
 -- Measures the pace of the line, as two ratios:
 -- admissions from the line, per time that slots were held while the line stood;
--- departures from the line (users who leave, are evicted, are parked or move to the back, less those who return from
+-- departures from the line (users who leave, are evicted, are parked or move to the back, minus those who return from
 -- parking), per time that users waited in it.
 -- All four numbers fade with the length of a session (at least 30 s), so that the ratios follow the room. Nothing is
 -- measured without a line, while paused, with more users allowed in than the capacity, or while an older system is

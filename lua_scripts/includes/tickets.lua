@@ -3,10 +3,10 @@
 -- 2^52, also in the form that Redis reads in a range. From this ticket on, counting is not exact.
 local SOUND_BELOW, UNSOUND = 4503599627370496, '4503599627370496'
 
--- The number that a new ticket must exceed: the highest of the counter and every ticket in the line, or of a parked
--- user or one who has yet to claim a slot, so that a Redis that lost its last writes gives no ticket twice. Unsound tickets are first replaced by sound ones behind the others,
--- in their order. Only another system gives unsound tickets, so this is normally one read, but the first call may take
--- long.
+-- The number that a new ticket must exceed: the highest of the counter and of all tickets, be they in the line, of parked
+-- users, or of users who have yet to claim a slot. So a Redis that lost its last writes gives no ticket twice. Unsound
+-- tickets are first replaced by sound ones behind the others, in their order. Only another system gives unsound tickets,
+-- so this is normally one read, but the first call may take long.
 local function highest_ticket()
   local top = redis.call('ZREVRANGEBYSCORE', line, '(' .. UNSOUND, '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
   local highest = math.floor(math.max(
