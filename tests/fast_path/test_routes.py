@@ -111,7 +111,7 @@ async def test_calls_that_are_repeated(usual: Pair, line: str, answer: tuple[byt
     usual.scripts["/retried/a"] = answer
     await usual.compare(one("GET /open/before"))
     outcome = await usual.compare(one(f"{line} /retried/a", body=b"" if line in ("GET", "HEAD") else b"body"))
-    assert len(outcome.seen) == 2 if line == "PUT" else 4, "with the last request of the comparison"
+    assert len(outcome.seen) == (2 if line == "PUT" else 4), "with the last request of the comparison"
 
 
 DESTINATIONS = (
