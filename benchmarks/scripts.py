@@ -19,6 +19,7 @@ from benchmarks.processes import Cores, Unavailable
 from benchmarks.report import Table
 from benchmarks.scale import DURATION_MS, INSIDE, SHORT, Line
 from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
+from gateway.waiting_room.scripts import load
 
 AT_MOST = 1.15
 _OWN = Path(__file__).parents[1] / "lua_scripts"
@@ -48,6 +49,8 @@ class Version:
 
     def text(self, name: str) -> str:
         """The script as Redis gets it."""
+        if self._folder == _OWN:
+            return load(name).text
         return _INCLUDE.sub(lambda found: self._read(f"includes/{found[1]}"), self._read(name))
 
     def call(self, name: str) -> tuple[list[str], list[Any]]:

@@ -32,7 +32,7 @@ local watch = KEYS[16]
 local follow, follow_ms, starting = ARGV[5], tonumber(ARGV[6]), ARGV[7] == '1'
 
 do
-  local wrong = wrong_type(watch, 'hash')
+  local wrong = wrong_type(watch, 'hash') or wrong_type_of_kept()
   if wrong then
     return wrong
   end

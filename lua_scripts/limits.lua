@@ -33,7 +33,7 @@ local new_capacity, new_duration, new_paused, lift, new_rules = ARGV[5], ARGV[6]
 local audit, by, why = KEYS[16], ARGV[10], ARGV[11]
 
 do
-  local wrong = unsound_audit(audit, by)
+  local wrong = unsound_audit(audit, by) or wrong_type_of_kept()
   if wrong then
     return wrong
   end

@@ -88,7 +88,7 @@ local function line_up(user)
   admissions_left = admissions_left - 1
   spend(1)
   begin_session(user)
-  return answer_inside(ADMITTED, whole_session)
+  return answer_inside(ADMITTED, rule.whole_session)
 end
 
 local answers = { false }

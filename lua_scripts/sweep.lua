@@ -33,7 +33,7 @@ local follow, follow_ms = ARGV[6], tonumber(ARGV[7])
 local MARKS = 10000
 
 do
-  local wrong = wrong_type(watch, 'hash')
+  local wrong = wrong_type(watch, 'hash') or wrong_type_of_kept()
   if wrong then
     return wrong
   end
@@ -138,12 +138,13 @@ local function expire(most)
     return 0
   end
   local users = redis.call('ZRANGEBYSCORE', activity, '-inf', now - duration, 'LIMIT', 0, most)
-  if max_session > 0 and #users < most then
+  if rule.max_session > 0 and #users < most then
     local found = {}
     for _, user in ipairs(users) do
       found[user] = true
     end
-    for _, user in ipairs(redis.call('ZRANGEBYSCORE', since, '-inf', now - max_session, 'LIMIT', 0, most - #users)) do
+    local old = redis.call('ZRANGEBYSCORE', since, '-inf', now - rule.max_session, 'LIMIT', 0, most - #users)
+    for _, user in ipairs(old) do
       if not found[user] then
         users[#users + 1] = user
       end
@@ -191,10 +192,10 @@ end
 
 -- Ends the sessions of at most MOST users who did not claim their slots in time. Returns how many windows it examined.
 local function end_unclaimed()
-  if claim_ms == 0 then
+  if rule.claim_ms == 0 then
     return 0
   end
-  local users = redis.call('ZRANGEBYSCORE', claims, 1, now - claim_ms, 'LIMIT', 0, MOST)
+  local users = redis.call('ZRANGEBYSCORE', claims, 1, now - rule.claim_ms, 'LIMIT', 0, MOST)
   for _, user in ipairs(users) do
     if not lapse_if_over(user) then
       -- Nothing came of it: the session had ended before. Otherwise the next sweep would look at the same users again.
@@ -206,7 +207,7 @@ end
 
 -- Without claim, or beside an older system, no windows run. What there is of them goes, MOST at a time.
 local function drop_windows()
-  if (claim_ms > 0 and not following) or redis.call('EXISTS', claims, missed) == 0 then
+  if (rule.claim_ms > 0 and not following) or redis.call('EXISTS', claims, missed) == 0 then
     return
   end
   local users = redis.call('ZRANGE', claims, 0, MOST - 1)
@@ -238,10 +239,10 @@ end
 -- Parks at most `most` waiting users who were not seen for too long, or removes them if parked users keep no ticket.
 -- Returns how many users it examined.
 local function part_with_absent(watching, most)
-  if absent_ms == 0 or now - watching < absent_ms or most <= 0 then
+  if rule.absent_ms == 0 or now - watching < rule.absent_ms or most <= 0 then
     return 0
   end
-  local users = redis.call('ZRANGEBYSCORE', absent, '-inf', now - absent_ms, 'LIMIT', 0, most)
+  local users = redis.call('ZRANGEBYSCORE', absent, '-inf', now - rule.absent_ms, 'LIMIT', 0, most)
   if #users == 0 then
     return 0
   end
@@ -255,7 +256,7 @@ local function part_with_absent(watching, most)
       settle(user, left)
     elseif not present[at] then
       local ticket = leave_line(user)
-      if ticket and hold_ms > 0 then
+      if ticket and rule.hold_ms > 0 then
         park(user, ticket)
       elseif ticket then
         people[#people + 1] = { user, ticket }
@@ -270,10 +271,10 @@ end
 
 -- Removes at most `most` users who were parked for too long. Returns how many users it examined.
 local function end_holds(watching, most)
-  if parked_count == 0 or now - watching < absent_ms or most <= 0 then
+  if parked_count == 0 or now - watching < rule.absent_ms or most <= 0 then
     return 0
   end
-  local users = redis.call('ZRANGEBYSCORE', parked, '-inf', now - hold_ms, 'LIMIT', 0, most)
+  local users = redis.call('ZRANGEBYSCORE', parked, '-inf', now - rule.hold_ms, 'LIMIT', 0, most)
   local people = {}
   for _, user in ipairs(users) do
     if not settle_parked(user) then
@@ -308,7 +309,7 @@ if scan > 0 then
   if parked_count > 0 then
     scan_parked()
   end
-  if claim_ms > 0 then
+  if rule.claim_ms > 0 then
     scan_claims()
   end
 end

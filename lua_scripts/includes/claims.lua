@@ -14,7 +14,7 @@ local FIRST_CALLS = 8
 
 -- Whether windows count now.
 local function claiming()
-  return claim_ms > 0 and not following
+  return rule.claim_ms > 0 and not following
 end
 
 -- Until when (ms) a user who is allowed in must claim the slot; nil if no window runs.
@@ -29,12 +29,13 @@ local function claim_by(user)
     close_window(user)
     return nil
   end
-  return began + claim_ms
+  return began + rule.claim_ms
 end
 
 -- Ends the session of a user who did not claim the slot in time, and parks the user with the ticket; the second time
--- for the same ticket, or if parked users keep no ticket, the user is removed. Returns whether it was so; if so, the
--- caller calls promote before the user returns to the line, so that the next user gets the slot.
+-- for the same ticket, or if parked users keep no ticket, the user is removed. A user whom an older system has put in
+-- line meanwhile stays there: the first time with the lower of both tickets. Returns whether the session was ended; if so,
+-- the caller calls promote before the user returns to the line, so that the next user gets the slot.
 local function lapse_if_over(user)
   local by = claim_by(user)
   if not by or by > now then
@@ -47,14 +48,21 @@ local function lapse_if_over(user)
   end
   local ticket = number_within(redis.call('ZSCORE', tickets, user), 0, EXACT)
   local once = number_within(redis.call('ZSCORE', missed, user), 0, EXACT)
+  local place = tonumber(redis.call('ZSCORE', line, user) or nil)
+  local kept = ticket and ticket ~= once and rule.hold_ms > 0
   end_session(user, by - now)
   done.lapsed = done.lapsed + 1
-  if not ticket or ticket == once or hold_ms == 0 then
+  if kept and place then
+    ticket = math.min(ticket, place)
+    write('ZADD', line, as_ticket(ticket), user)
+  elseif kept then
+    park(user, as_ticket(ticket))
+  elseif not place then
     done.unclaimed = done.unclaimed + 1
     tell('UNCLAIMED', { { user, as_ticket(ticket or 0) } })
-  else
-    park(user, as_ticket(ticket))
-    write('ZADD', missed, ticket, user)
+  end
+  if kept then
+    write('ZADD', missed, as_ticket(ticket), user)
   end
   return true
 end

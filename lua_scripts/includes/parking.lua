@@ -18,7 +18,7 @@ end
 
 -- Parks a user who has just been taken out of the line. ticket: as text.
 local function park(user, ticket)
-  if claim_ms > 0 then
+  if rule.claim_ms > 0 then
     redis.call('ZREM', claims, user)
   end
   write('ZADD', parked, now, user)

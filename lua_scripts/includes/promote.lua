@@ -99,14 +99,14 @@ local function promote()
       end
     end
     local claim_by
-    if claim_ms > 0 and not following and #sessions > 0 then
+    if rule.claim_ms > 0 and not following and #sessions > 0 then
       local kept = {}
       for at, person in ipairs(people) do
         kept[2 * at - 1], kept[2 * at] = person[2], person[1]
       end
       write('ZADD', claims, unpack(index))
       write('ZADD', tickets, unpack(kept))
-      claim_by = now + claim_ms
+      claim_by = now + rule.claim_ms
     end
     waiting = waiting - #users
     admissions_left = admissions_left - #users

@@ -10,23 +10,23 @@ local changed = false
 
 -- How many users may be admitted now as far as the rate is concerned. A moment in the future counts as now.
 local function tokens_left()
-  if not refill then
+  if not rule.refill then
     return EXACT
   end
   if not parts then
     local stored = redis.call('HMGET', pace, 'tokens', 'tokens_at')
-    local most = math.max(TOKEN_PARTS, refill * 1000)
+    local most = math.max(TOKEN_PARTS, rule.refill * 1000)
     local counted, at = number_within(stored[1], 0, EXACT), number_within(stored[2], 0, EXACT)
     -- So that it is written anew, and the refilling begins.
     changed = at ~= nil and at > now
-    parts = counted and at and math.min(most, counted + math.max(0, now - at) * refill) or most
+    parts = counted and at and math.min(most, counted + math.max(0, now - at) * rule.refill) or most
   end
   return math.floor(parts / TOKEN_PARTS)
 end
 
 -- Takes tokens for so many admissions.
 local function spend(count)
-  if refill and count > 0 then
+  if rule.refill and count > 0 then
     tokens_left()
     parts = parts - count * TOKEN_PARTS
     changed = true
@@ -46,24 +46,24 @@ end
 
 -- Puts settings in force. What the bucket holds by the rate until now stays, as far as the new bucket holds it.
 local function change_rate(put_in_force)
-  local before = refill
+  local before = rule.refill
   if before then
     tokens_left()
   end
   put_in_force()
-  if before and not refill then
+  if before and not rule.refill then
     redis.call('HDEL', pace, 'tokens', 'tokens_at')
     parts, changed = nil, false
-  elseif before and refill ~= before then
-    parts = math.min(parts, math.max(TOKEN_PARTS, refill * 1000))
+  elseif before and rule.refill ~= before then
+    parts = math.min(parts, math.max(TOKEN_PARTS, rule.refill * 1000))
     write_tokens()
   end
 end
 
 -- Milliseconds until the next user in line may be admitted, if only a token is missing; else 0.
 local function next_token()
-  if not refill or paused or waiting == 0 or capacity <= held or tokens_left() > 0 then
+  if not rule.refill or paused or waiting == 0 or capacity <= held or tokens_left() > 0 then
     return 0
   end
-  return math.ceil((TOKEN_PARTS - parts) / refill)
+  return math.ceil((TOKEN_PARTS - parts) / rule.refill)
 end

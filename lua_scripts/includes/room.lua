@@ -38,15 +38,6 @@ local SCHEMA = 2
 -- blocked.
 local MOST = 256
 
--- The error reply if a key holds another type than it should, else nil.
-local function wrong_type(key, expected)
-  local found = redis.call('TYPE', key).ok
-  if found ~= expected and found ~= 'none' then
-    return redis.error_reply('WRONGTYPE_KEY ' .. key)
-  end
-  return nil
-end
-
 local function bad_argument(name)
   return redis.error_reply('BAD_ARGUMENT ' .. name)
 end
@@ -69,6 +60,14 @@ local function failed_read(key, reply)
   return string.find(reply.err, 'WRONGTYPE', 1, true) and redis.error_reply('WRONGTYPE_KEY ' .. key) or reply
 end
 
+-- Reading a size is cheaper than reading a type: Redis makes no table for a number.
+local SIZE_OF = { zset = 'ZCARD', hash = 'HLEN', string = 'STRLEN', set = 'SCARD', stream = 'XLEN' }
+
+-- The error reply if a key holds another type than it should, else nil.
+local function wrong_type(key, expected)
+  return failed_read(key, redis.pcall(SIZE_OF[expected], key))
+end
+
 -- The numbers that every call needs. Reading them checks the types of their keys, too.
 local waiting, held = redis.pcall('ZCARD', line), redis.pcall('HLEN', inside)
 local parked_count = redis.pcall('ZCARD', parked)
@@ -80,8 +79,7 @@ do
     or failed_read(settings, stored_limits) or failed_read(pace, stored_rates)
     or wrong_type(counter, 'string') or wrong_type(activity, 'zset') or wrong_type(absent, 'zset')
     or wrong_type(streams, 'hash')
-    or wrong_type(tally, 'hash') or wrong_type(since, 'zset') or wrong_type(marks, 'zset') or wrong_type(tickets, 'zset')
-    or wrong_type(claims, 'zset') or wrong_type(missed, 'zset')
+    or wrong_type(tally, 'hash') or wrong_type(since, 'zset') or wrong_type(marks, 'zset')
   if wrong then
     return wrong
   end
@@ -154,27 +152,38 @@ local function rules_of(text)
   return found
 end
 
-local absent_ms, hold_ms, max_session, claim_ms
-
--- Parts of a token that are refilled each millisecond; nil: no rate. See includes/rate.lua.
-local refill
+-- The settings of the rules in force: absent_ms, hold_ms, max_session and claim_ms, in milliseconds; refill: the parts of a
+-- token that are refilled each millisecond, nil: no rate, see includes/rate.lua; whole_session: milliseconds that a
+-- session lasts if the user makes no gated call, from the admission on.
+local rule = {}
 local TOKEN_PARTS, PARTS_PER_MS = 3600000, { s = 3600, m = 60, h = 1 }
 
--- Milliseconds that a session lasts if the user makes no gated call, from the admission on.
-local whole_session
-
 local function read_rules()
-  absent_ms, hold_ms, max_session, claim_ms, refill = 60000, 1800000, 0, 0, nil
+  rule.absent_ms, rule.hold_ms, rule.max_session, rule.claim_ms, rule.refill = 60000, 1800000, 0, 0, nil
   if rules ~= '' then
     local given = rules_of(rules)
-    absent_ms, hold_ms = limit(given.absent, 0) or absent_ms, limit(given.hold, 0) or hold_ms
-    max_session, claim_ms = limit(given.max_session, 0) or max_session, limit(given.claim, 0) or claim_ms
+    rule.absent_ms, rule.hold_ms = limit(given.absent, 0) or rule.absent_ms, limit(given.hold, 0) or rule.hold_ms
+    rule.max_session = limit(given.max_session, 0) or rule.max_session
+    rule.claim_ms = limit(given.claim, 0) or rule.claim_ms
     local count, unit = string.match(given.rate or '', '^([1-9]%d*)/([smh])$')
-    refill = count and #count <= 7 and tonumber(count) * PARTS_PER_MS[unit] or nil
+    rule.refill = count and #count <= 7 and tonumber(count) * PARTS_PER_MS[unit] or nil
   end
-  whole_session = max_session > 0 and math.min(duration, max_session) or duration
+  rule.whole_session = rule.max_session > 0 and math.min(duration, rule.max_session) or duration
 end
 read_rules()
+
+-- The error reply if a key that only parking and claim windows use holds another type, else nil.
+local function wrong_type_of_kept()
+  return wrong_type(tickets, 'zset') or wrong_type(claims, 'zset') or wrong_type(missed, 'zset')
+end
+
+-- A script that may park users, or put settings in force, checks these keys in any case.
+if parked_count > 0 or rule.claim_ms > 0 then
+  local wrong = wrong_type_of_kept()
+  if wrong then
+    return wrong
+  end
+end
 
 -- Puts settings in force. A schema number never falls: an instance of this version may run beside a later one.
 local function write_rules(text)
@@ -218,7 +227,7 @@ end
 local function tell(event, people, left, claim_by)
   if #people > 0 then
     redis.call('PUBLISH', channel, cjson.encode({
-      event = event, people = people, expires_ms = left or whole_session, claim_by = claim_by,
+      event = event, people = people, expires_ms = left or rule.whole_session, claim_by = claim_by,
     }))
   end
 end

@@ -27,7 +27,7 @@ end
 -- When a user's session began, if sessions may not last longer than max_session; else nil. A session that another system
 -- began counts from now on. The user must be in the hash.
 local function began_at(user)
-  if max_session == 0 then
+  if rule.max_session == 0 then
     return nil
   end
   local began = number_within(redis.call('ZSCORE', since, user), 0, now)
@@ -44,7 +44,7 @@ end
 local function remaining(last, began)
   local left = duration - (now - last)
   if began then
-    left = math.min(left, max_session - (now - began))
+    left = math.min(left, rule.max_session - (now - began))
   end
   if following and left <= 0 and last > 0 then
     return 1
@@ -79,7 +79,7 @@ end
 
 -- The user no longer has to claim a slot, see includes/claims.lua. A parked user keeps the ticket.
 local function close_window(user)
-  if claim_ms == 0 then
+  if rule.claim_ms == 0 then
     return
   end
   if redis.call('ZREM', claims, user) == 1 and not redis.call('ZSCORE', parked, user) then
@@ -123,7 +123,7 @@ end
 
 -- A user who has left the line, or has a new ticket, has not missed a window for it.
 local function forget_missed(user)
-  if claim_ms > 0 then
+  if rule.claim_ms > 0 then
     redis.call('ZREM', missed, user)
   end
 end

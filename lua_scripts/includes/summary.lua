@@ -90,7 +90,7 @@ local function rates()
   end
   -- A lower rate set by an operator counts at once, as a new capacity does.
   local measured = 1000 * capacity * rate
-  local per_second = refill and math.min(measured, 1000 * refill / TOKEN_PARTS) or measured
+  local per_second = rule.refill and math.min(measured, 1000 * rule.refill / TOKEN_PARTS) or measured
   return string.format('%.9g', per_second), string.format('%.9g', 1000 * (abandon_rate or 0))
 end
 

@@ -13,7 +13,7 @@ local function highest_ticket()
     number_within(redis.call('GET', counter), 0, SOUND_BELOW - 1) or 0,
     number_within(top[2], 0, SOUND_BELOW - 1) or 0
   ))
-  if parked_count > 0 or claim_ms > 0 then
+  if parked_count > 0 or rule.claim_ms > 0 then
     local kept = redis.call('ZREVRANGEBYSCORE', tickets, '(' .. UNSOUND, '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
     highest = math.floor(math.max(highest, number_within(kept[2], 0, SOUND_BELOW - 1) or 0))
   end

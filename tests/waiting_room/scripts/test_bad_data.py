@@ -36,8 +36,9 @@ COMMON = (
     "since",
     "marks",
     "parked",
-    "tickets",
 )
+KEPT = ("tickets", "claims", "missed")
+"""Used only while users are parked or must claim their slots."""
 
 
 def key_of(rig: Rig, name: str) -> str:
@@ -68,6 +69,28 @@ def test_a_key_of_another_type_is_an_error_and_nothing_is_written(
         call(rig, script)
     assert rig.everything() == before
     assert rig.events() == []
+
+
+@pytest.mark.parametrize("key", KEPT)
+@pytest.mark.parametrize("script", CALLS)
+@pytest.mark.parametrize("claim", [0, 1_000])
+def test_a_key_of_another_type_is_an_error_where_it_may_be_used(
+    rig: Rig, script: str, key: str, claim: int
+) -> None:
+    rig.set_rules(claim=claim)
+    rig.lineup("bob", "ann", "cid")
+    rig.events()
+    name = key_of(rig, key)
+    rig.client.lpush(name, "not a sorted set")
+    before = rig.everything()
+    if claim or script in {"configure", "limits", "sweep"}:
+        with pytest.raises(redis.ResponseError, match="WRONGTYPE_KEY " + name):
+            call(rig, script)
+        assert rig.everything() == before
+        assert rig.events() == []
+    else:
+        call(rig, script)
+        assert rig.everything()[name] == before[name]
 
 
 def test_a_beat_and_a_lock_of_another_type_are_errors(rig: Rig) -> None:

@@ -370,3 +370,32 @@ def test_windows_whose_sessions_ended_before_do_not_stop_the_sweep(rig: Rig) -> 
         pytest.fail("the sweep never ends")
     assert rig.client.zcount(rig.keys.claims, 1, rig.now - 60_000) == 0
     assert_rules(look(rig))
+
+
+@pytest.mark.parametrize(("place", "ticket"), [(9, 1), (0, 0)])
+def test_a_user_whom_an_older_system_has_put_in_line_stays_there_with_the_lower_ticket(
+    rig: Rig, place: int, ticket: int
+) -> None:
+    promote_bob(rig)
+    rig.limits(capacity=0)
+    rig.client.zadd(rig.keys.line, {"bob": place})
+    rig.advance(CLAIM)
+    assert rig.gate("bob") == [[WAITING, ticket, 1, 3, 0]]
+    assert rig.parked() == {}
+    assert rig.events() == []
+    assert_rules(look(rig))
+
+
+def test_the_second_time_a_user_whom_an_older_system_has_put_in_line_keeps_only_that_place(rig: Rig) -> None:
+    promote_bob(rig)
+    rig.advance(CLAIM)
+    rig.sweep(absent=0)
+    rig.status("bob")
+    rig.leave(("slot", "cid"))
+    rig.client.zadd(rig.keys.line, {"bob": 9})
+    rig.limits(capacity=0)
+    rig.events()
+    rig.advance(CLAIM)
+    assert rig.gate("bob") == [[WAITING, 9, 2, 2, 0]]
+    assert rig.events() == []
+    assert_rules(look(rig))
