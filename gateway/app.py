@@ -18,13 +18,14 @@ import aiohttp
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from gateway.api import docs, gateway_routes, pass_keys, queue, refresh, rooms, stream
+from gateway.api import docs, gateway_routes, invitations, pass_keys, queue, refresh, rooms, stream
 from gateway.api.actuator import Actuator
 from gateway.api.endpoints import Endpoint, Endpoints, on_demand
 from gateway.api.forwarding import forward, forward_to_service
 from gateway.api.metrics import MetricsApi
 from gateway.api.service_docs import handler_chooser
 from gateway.auth.access import Authenticator
+from gateway.auth.invitations import Invitations
 from gateway.auth.key_ring import KeyRing
 from gateway.auth.operators import Operators
 from gateway.auth.passes import Passes
@@ -45,6 +46,7 @@ from gateway.context import (
     FORWARDER,
     HEALTH,
     HUBS,
+    INVITATIONS,
     LOOP_LAG,
     OBSERVERS,
     OPERATORS,
@@ -138,6 +140,7 @@ def create_app(
     app[ACCESS_LOG] = _access_log(settings, log_writer)
     app[HEALTH] = Health({})
     app[KEY_RING] = KeyRing()
+    app[INVITATIONS] = Invitations(settings.invite_secrets)
     if settings.pass_:
         app[PASSES] = Passes(app[KEY_RING], settings.pass_issuer or settings.spring_application_name)
     app[UNTRUSTED_PROXIES] = UntrustedProxies()
@@ -179,6 +182,7 @@ def create_management_app(app: web.Application) -> web.Application:
         management[LOOP_LAG], management[ROOMS] = app[LOOP_LAG], app[ROOMS]
         management[AUTHENTICATOR], management[UPLOADS] = app[AUTHENTICATOR], app[UPLOADS]
         management[HEALTH], management[REFRESH] = app[HEALTH], app[REFRESH]
+        management[INVITATIONS] = app[INVITATIONS]
         management[UNTRUSTED_PROXIES], management[OPERATORS] = app[UNTRUSTED_PROXIES], app[OPERATORS]
 
     management.on_startup.append(share)
@@ -202,6 +206,7 @@ def management_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
         *MetricsApi().endpoints(settings),
         *gateway_routes.endpoints(settings),
         *rooms.endpoints(settings),
+        *invitations.endpoints(settings),
         *refresh.endpoints(settings),
     )
 

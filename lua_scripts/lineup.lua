@@ -1,12 +1,15 @@
 -- lineup: each of these users lines up, first come first served. A parked user returns with the same ticket.
 --
 -- KEYS     those of a room, see includes/room.lua
+-- KEYS[16…] invitations  one key per user, see includes/invitations.lua; none if all users are eligible
 -- ARGV[5]  relineup  a user who waits lines up again: 'back': a new ticket at the end; 'keep': the place stays
--- ARGV[6…] users     user ids, at most 256
+-- ARGV[6…] users     user ids, at most 256. With invitations three per user: user id, how often the invitation may be used
+--                    (0: the user has none), until when (epoch ms)
 --
 -- Returns  {summary (includes/summary.lua), answer per user (includes/place.lua)…}; codes:
 --          ADMITTED (a slot is free and it is the user's turn), ALLOWED_IN (already; not renewed), WAITING,
---          FULL (Redis is at maxmemory and the user has no place yet: nothing was changed for this user)
+--          FULL (Redis is at maxmemory and the user has no place yet: nothing was changed for this user),
+--          NOT_ELIGIBLE (no place yet, and no invitation that is good: likewise)
 -- Publishes UNCLAIMED for each user removed for a slot not claimed in time, ADMITTED for each user promoted
 --           from the line. A user admitted at once has no ticket and no stream.
 --
@@ -19,8 +22,10 @@
 --- @include session
 --- @include claims
 --- @include promote
+--- @include invitations
 --- @include summary
 local relineup = ARGV[5]
+local FIRST_INVITATION = 16
 local FIRST_USER = 6
 
 if relineup ~= 'back' and relineup ~= 'keep' then
@@ -92,8 +97,16 @@ local function line_up(user)
 end
 
 local answers = { false }
-for at = FIRST_USER, #ARGV do
-  answers[#answers + 1] = line_up(ARGV[at])
+if KEYS[FIRST_INVITATION] then
+  for at = FIRST_USER, #ARGV, 3 do
+    local invitation = KEYS[FIRST_INVITATION + (at - FIRST_USER) / 3]
+    local uses, expires = number_within(ARGV[at + 1], 0, EXACT), number_within(ARGV[at + 2], 0, EXACT)
+    answers[#answers + 1] = line_up_by(invitation, uses or 0, expires or 0, ARGV[at], line_up)
+  end
+else
+  for at = FIRST_USER, #ARGV do
+    answers[#answers + 1] = line_up(ARGV[at])
+  end
 end
 keep_pace(false)
 answers[1] = summary(false)

@@ -26,6 +26,7 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.CorsRejected: 403,
     errors.CsrfRejected: 403,
     errors.RoleNotAllowed: 403,
+    errors.NotEligible: 403,
     errors.RouteNotFound: 404,
     errors.RoomNotFound: 404,
     errors.NotInQueue: 404,

@@ -10,10 +10,21 @@ from aiohttp import web
 
 from gateway.api.endpoints import Endpoint
 from gateway.api.envelope import state_response, success
-from gateway.context import ADMISSIONS, CONTEXT, PASSES, ROOMS, Handler, RequestContext
-from gateway.errors import BadRequest, NotAllowedIn, NotInQueue, QueueStorageFull
+from gateway.auth.invitations import NO_INVITATION, Invitation, Invitations
+from gateway.context import (
+    ADMISSIONS,
+    CONFIGURATION,
+    CONTEXT,
+    INVITATIONS,
+    PASSES,
+    ROOMS,
+    Handler,
+    RequestContext,
+)
+from gateway.errors import BadRequest, NotAllowedIn, NotEligible, NotInQueue, QueueStorageFull
 from gateway.observability.spans import Admissions
 from gateway.query import values_of
+from gateway.routing.table import RouteTable
 from gateway.server.whole_response import JsonResponse
 from gateway.settings.model import Settings
 from gateway.waiting_room.keys import DEFAULT_ROOM
@@ -77,18 +88,39 @@ def issue_pass(passes: Passes, context: RequestContext, state: State) -> None:
         )
 
 
+def invitation_of(
+    call: StateCall, context: RequestContext, table: RouteTable, invitations: Invitations
+) -> Invitation | None:
+    """With what a caller lines up who is not eligible: the invitation ``?invite=``, or ``NO_INVITATION``, which lets in
+    no one but those who are in line already. None if the caller is eligible, or does not line up. Raises BadRequest for
+    several invitations."""
+    if call.question != "lineup":
+        return None
+    room = room_name(context)
+    rule = table.eligible_of(room)
+    if rule is None or (context.principal is not None and rule.matches(context.principal.claims)):
+        return None
+    given = values_of(context.target.raw_query, "invite") if context.target is not None else []
+    if len(given) > 1:
+        raise BadRequest("invite is given several times")
+    found = invitations.read(given[0], room, caller(context)) if given else None
+    return found or NO_INVITATION
+
+
 class StateCall(NamedTuple):
     """A call that asks the room for the caller's state, and answers with it."""
 
     question: Question
     """What the room is asked."""
     answer: Callable[[RequestContext, Admissions, State], JsonResponse]
-    """The answer. Raises QueueStorageFull, NotInQueue or NotAllowedIn."""
+    """The answer. Raises QueueStorageFull, NotEligible, NotInQueue or NotAllowedIn."""
 
 
 def _answer_lineup(context: RequestContext, admissions: Admissions, state: State) -> JsonResponse:
     if state.kind is StateKind.FULL:
         raise QueueStorageFull(random.uniform(*STORAGE_FULL_RETRY_SECONDS))
+    if state.kind is StateKind.NOT_ELIGIBLE:
+        raise NotEligible
     if state.waiting:
         admissions.waits(state.room, caller(context), state.ticket, context.trace)
     return state_response(context, _LINEUP_MESSAGES[state.kind], state)
@@ -128,8 +160,9 @@ async def claim(request: web.Request) -> web.StreamResponse:
 
 
 async def _state(request: web.Request, call: StateCall) -> web.StreamResponse:
-    context = request[CONTEXT]
-    state = await _room(request).ask(call.question, caller(context))
+    app, context = request.app, request[CONTEXT]
+    invitation = invitation_of(call, context, app[CONFIGURATION].tables.current.table, app[INVITATIONS])
+    state = await _room(request).ask(call.question, caller(context), invitation)
     if (passes := request.app.get(PASSES)) is not None:
         issue_pass(passes, context, state)
     return call.answer(context, request.app[ADMISSIONS], state)

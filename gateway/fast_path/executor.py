@@ -14,9 +14,10 @@ from aiohttp.http import RawResponseMessage
 
 from gateway.api.envelope import error_response
 from gateway.api.forwarding import forward, forward_to_service, plan_of, traced_calls
-from gateway.api.queue import STATE_CALLS, StateCall, caller, issue_pass, room_name
+from gateway.api.queue import STATE_CALLS, StateCall, caller, invitation_of, issue_pass, room_name
 from gateway.api.stream import StreamCall, has_ended, hub_of, serve, stream, stream_response
 from gateway.auth.access import Authenticator, MustWait
+from gateway.auth.invitations import Invitations
 from gateway.auth.passes import Passes
 from gateway.context import (
     ADMISSIONS,
@@ -26,6 +27,7 @@ from gateway.context import (
     DOWNLOADS,
     FORWARDER,
     HUBS,
+    INVITATIONS,
     LOOP_LAG,
     OBSERVERS,
     PASSES,
@@ -103,6 +105,7 @@ class Resources(NamedTuple):
     hubs: Mapping[str, Hub]
     detached: DetachedConnections
     passes: Passes | None
+    invitations: Invitations
 
 
 class FastPath:
@@ -143,6 +146,7 @@ def _resources_of(app: web.Application) -> Resources:
         app[HUBS],
         app[DETACHED],
         app.get(PASSES),
+        app[INVITATIONS],
     )
 
 
@@ -283,7 +287,9 @@ class PlainCall:
         if self._state_call is not None:
             outcome = self._outcome = Outcome(partial(self._step, self._on_state))
             room = resources.rooms[room_name(context)]
-            room.ask_for(outcome, self._state_call.question, caller(context))
+            table = resources.configuration.tables.current.table
+            invitation = invitation_of(self._state_call, context, table, resources.invitations)
+            room.ask_for(outcome, self._state_call.question, caller(context), invitation)
         elif (
             context.room is not None
             and not passes_by_rule(context, resources.observers.metrics)

@@ -144,6 +144,7 @@ def table(table: RouteTable) -> str:
         duration = "the setting's" if limits.duration is None else f"{limits.duration:g} s"
         lines.append(f"room {name}: capacity {capacity}, duration {duration}")
         lines += [f"room {name}: bypass {rule}" for rule in limits.bypass]
+        lines += [f"room {name}: eligible by {limits.eligible}"] if limits.eligible is not None else []
     lines += [
         f"service {name}: {', '.join(urls) or 'no static instance'}" for name, urls in table.services.items()
     ]

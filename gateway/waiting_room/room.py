@@ -51,6 +51,20 @@ _PROMOTING_SCRIPTS = frozenset({"lineup", "leave", "limits"})
 """Scripts that may promote users and do not check for an older system themselves."""
 
 
+class Invitation(Protocol):
+    """With what a user lines up who is not eligible."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def uses(self) -> int:
+        """How often it may be used; 0: the user has none, and only keeps a place."""
+
+    @property
+    def expires_at(self) -> int:
+        """In epoch milliseconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class ConfiguredLimits:
     """What a room is configured with: slots, the length of a session in seconds, and its other settings."""
@@ -128,6 +142,7 @@ class Room:
         batcher = partial(Batcher, patience=redis.timeout, room=self.name, observer=batch_observer)
         gathering = partial(batcher, gather=GATHER_SECONDS)
         self._lineups: Batcher[str, State] = gathering(self._send_lineup, script="lineup")
+        self._invited: Batcher[tuple[str, Invitation], State] = gathering(self._send_invited, script="lineup")
         self._sightings: Batcher[str, State] = gathering(self._send_status, script="status")
         self._entries: Batcher[str, State] = batcher(self._send_gate, script="gate")
         self._reopens: Batcher[str, None] = batcher(self._send_reopen, script="reopen")
@@ -173,13 +188,23 @@ class Room:
         with contextlib.suppress(QueueUnavailable):
             self._reopens.submit_to(user, Outcome(_nothing))
 
-    def ask(self, question: Question, user: str) -> asyncio.Future[State]:
-        """The answer to the question of this name: ``lineup``, ``status`` or ``enter``."""
+    def ask(
+        self, question: Question, user: str, invitation: Invitation | None = None
+    ) -> asyncio.Future[State]:
+        """The answer to the question of this name: ``lineup``, ``status`` or ``enter``. ``invitation``: of a user who
+        lines up and is not eligible."""
+        if invitation is not None:
+            return self._invited.submit((_sendable(user), invitation))
         return self._questions[question].submit(_sendable(user))
 
-    def ask_for(self, outcome: Outcome[State], question: Question, user: str) -> None:
+    def ask_for(
+        self, outcome: Outcome[State], question: Question, user: str, invitation: Invitation | None = None
+    ) -> None:
         """``ask`` for a caller with an outcome of its own."""
-        self._questions[question].submit_to(_sendable(user), outcome)
+        if invitation is not None:
+            self._invited.submit_to((_sendable(user), invitation), outcome)
+        else:
+            self._questions[question].submit_to(_sendable(user), outcome)
 
     async def leave(self, user: str, what: What) -> Left:
         """The user gives up the slot, the place in line, or either of them, as ``what`` says."""
@@ -196,6 +221,13 @@ class Room:
         keys = (self.keys.audit,)
         reply = await self._run("leave", "OPERATOR", by, reason, *pairs, size=len(users), extra_keys=keys)
         return [Left(code) for code in reply[1:]]
+
+    async def note(
+        self, act: str, *, user: str = "", what: str = "", by: str = GATEWAY, reason: str = ""
+    ) -> None:
+        """Writes an act of an operator that changes nothing in Redis into the audit."""
+        keys = (self.keys.audit,)
+        await self._run("note", act, _sendable(user), what, by, reason, link="sweep", extra_keys=keys)
 
     async def overview(self) -> Summary:
         """The room's numbers."""
@@ -306,7 +338,15 @@ class Room:
         """Serves until the block ends."""
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._close_links)
-            for batcher in (self._lineups, self._sightings, self._entries, self._leavers, self._reopens):
+            batchers = (
+                self._lineups,
+                self._invited,
+                self._sightings,
+                self._entries,
+                self._leavers,
+                self._reopens,
+            )
+            for batcher in batchers:
                 await stack.enter_async_context(batcher.running())
             await stack.enter_async_context(self.presence.running())
             finisher = asyncio.create_task(self._finish(), name=f"finish {self.name}")
@@ -334,6 +374,19 @@ class Room:
         # The answer must survive the loss of the master, if configured so: the ticket is stored nowhere but in the
         # line.
         return await self._states("lineup", users, self._policy.relineup, replication=self._replication)
+
+    async def _send_invited(self, entries: list[tuple[str, Invitation]]) -> list[State]:
+        users = [part for user, given in entries for part in (user, given.uses, given.expires_at)]
+        keys = [self.keys.invitation(given.id) for _, given in entries]
+        reply = await self._run(
+            "lineup",
+            self._policy.relineup,
+            *users,
+            size=len(entries),
+            extra_keys=keys,
+            replication=self._replication,
+        )
+        return parse_states(self.name, parse_summary(reply[0]), reply[1:])
 
     async def _send_status(self, users: list[str]) -> list[State]:
         return await self._states("status", users, "1")

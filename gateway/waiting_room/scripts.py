@@ -20,6 +20,7 @@ NAMES = (
     "limits",
     "lineup",
     "lock",
+    "note",
     "presence",
     "reopen",
     "signing_keys",

@@ -21,6 +21,8 @@ class StateKind(StrEnum):
     """Allowed in by the call that returned this."""
     FULL = "FULL"
     """Redis has no memory for one more user; a lineup changed nothing."""
+    NOT_ELIGIBLE = "NOT_ELIGIBLE"
+    """The user may line up only with an invitation, and has none that is good; a lineup changed nothing."""
 
 
 class Left(IntEnum):

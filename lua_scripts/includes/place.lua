@@ -20,7 +20,7 @@ local function seen_in_line(user, seen_ms)
 end
 
 -- Codes of a caller's state; waiting_room/state.py has the same names.
-local NONE, WAITING, ALLOWED_IN, ADMITTED, FULL = 0, 1, 2, 3, 4
+local NONE, WAITING, ALLOWED_IN, ADMITTED, FULL, NOT_ELIGIBLE = 0, 1, 2, 3, 4, 5
 
 -- One user's answer: {code, ticket, position, waiting in all, milliseconds left of the session}. A sixth element is until
 -- when (ms) a user who is allowed in must claim the slot; -1: the gated call was one of the first that may claim it.
@@ -35,6 +35,11 @@ end
 -- Redis has no memory for one more user.
 local function answer_full()
   return { FULL, 0, 0, waiting, 0 }
+end
+
+-- The user may line up only with an invitation, and has none that is good.
+local function answer_not_eligible()
+  return { NOT_ELIGIBLE, 0, 0, waiting, 0 }
 end
 
 local function answer_none()

@@ -16,7 +16,7 @@ CLOCK_KEY = "test:now"
 CLOCK = f"local now = tonumber(redis.call('GET', '{CLOCK_KEY}'))"
 SCRIPTS = load_all({"clock": CLOCK})
 
-NONE, WAITING, ALLOWED_IN, ADMITTED, FULL = range(5)
+NONE, WAITING, ALLOWED_IN, ADMITTED, FULL, NOT_ELIGIBLE = range(6)
 NOTHING, SLOT, PLACE = range(3)
 
 START = 1_700_000_000_000
@@ -102,6 +102,12 @@ class Rig:
 
     def lineup(self, *users: str, relineup: str = "back") -> list[Any]:
         return self.run("lineup", relineup, *users).answers
+
+    def lineup_by(self, *entries: tuple[str, str, int, int], relineup: str = "back") -> list[Any]:
+        """Lines up users who are not eligible, each with an invitation: (user, its id, its uses, its end)."""
+        parts = [part for user, _, uses, end in entries for part in (user, uses, end)]
+        keys = [self.keys.invitation(number) for _, number, _, _ in entries]
+        return self.run("lineup", relineup, *parts, keys=keys).answers
 
     def status(self, *users: str, sighting: bool = True) -> list[Any]:
         return self.run("status", int(sighting), *users).answers

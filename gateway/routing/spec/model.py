@@ -207,6 +207,16 @@ BYPASS: Final = Keys(
     ),
 )
 
+ELIGIBLE: Final = Keys(
+    "eligible",
+    (
+        Key(
+            "claim", TEXT, "The claim of a verified token that decides; a path with dots leads into objects."
+        ),
+        Key("values", Texts(), "Its values, of which one must match."),
+    ),
+)
+
 ROOM: Final = Keys(
     "a room",
     (
@@ -237,6 +247,7 @@ ROOM: Final = Keys(
         ),
         Key("rate", RATE, "Admissions never exceed it, as 120/m; QUEUE_RATE if missing."),
         Key("bypass", Listed(BYPASS), "Who passes the gate without a place."),
+        Key("eligible", ELIGIBLE, "Who may line up; others need an invitation."),
     ),
 )
 
