@@ -358,9 +358,9 @@ class PlainCall:
         length = head.headers.get(hdrs.CONTENT_LENGTH)
         body = whole_body(head.method, length, self._data, plan.body_limit)
         forwarder = resources.forwarder
-        instance = forwarder.instance_for(plan)
         retries = self._retries = forwarder.retries_for(head.method, plan, body)
-        upstream = forwarder.idle_connection(plan, instance)
+        instance = forwarder.instance_for(plan, retries)
+        upstream = None if instance is None else forwarder.idle_connection(plan, instance)
         if upstream is None:
             rest = forwarder.exchange(self._request, plan, send_response, body, retries, instance)
             self._continue_in_task(rest)
@@ -429,6 +429,7 @@ class PlainCall:
         retries.used = (upstream.base,)
         upstream.release_whole()
         forwarder, plan, body = self._resources.forwarder, self._plan, self._body
+        plan.calls.dropped()
         self._continue_in_task(forwarder.repeat(self._request, plan, send_response, body, retries, pause))
         return True
 
