@@ -14,10 +14,20 @@ from aiohttp.http import RawResponseMessage
 
 from gateway.api.envelope import error_response
 from gateway.api.forwarding import forward, forward_to_service, plan_of, traced_calls
-from gateway.api.queue import STATE_CALLS, StateCall, caller, issue_pass, room_name
+from gateway.api.queue import (
+    LINEUP,
+    STATE_CALLS,
+    StateCall,
+    caller,
+    check_prefetch,
+    is_prefetch,
+    issue_pass,
+    room_name,
+)
 from gateway.api.stream import StreamCall, has_ended, hub_of, serve, stream, stream_response
 from gateway.auth.access import Authenticator, MustWait
 from gateway.auth.passes import Passes
+from gateway.auth.visitors import VisitorCookies
 from gateway.context import (
     ADMISSIONS,
     AUTHENTICATOR,
@@ -31,6 +41,7 @@ from gateway.context import (
     PASSES,
     ROOMS,
     UNTRUSTED_PROXIES,
+    VISITORS,
     Configuration,
     Observers,
     RequestContext,
@@ -38,6 +49,7 @@ from gateway.context import (
 from gateway.errors import GatewayError, QueueUnavailable, UpstreamUnreachable
 from gateway.fast_path.client_request import ClientSide
 from gateway.middleware.access_log import add_common_headers, begin, new_context
+from gateway.middleware.authentication import counts_token, identify_visitor, needs_place
 from gateway.middleware.cors import RequestOrigins, apply_cors
 from gateway.middleware.gate import check_place, check_unavailable, note_failure
 from gateway.middleware.overload import check_overload
@@ -101,6 +113,7 @@ class Resources(NamedTuple):
     hubs: Mapping[str, Hub]
     detached: DetachedConnections
     passes: Passes | None
+    visitors: VisitorCookies
 
 
 class FastPath:
@@ -141,6 +154,7 @@ def _resources_of(app: web.Application) -> Resources:
         app[HUBS],
         app[DETACHED],
         app.get(PASSES),
+        app[VISITORS],
     )
 
 
@@ -227,17 +241,22 @@ class PlainCall:
         if context.sheddable:
             limit = resources.configuration.settings.overload_lag_ms
             check_overload(context, head.method, limit, resources.loop_lag, resources.rooms)
-        context.principal = resources.authenticator.from_cache(head.headers)
-        if context.principal is None and context.target is not None:
+        by_token = counts_token(context)
+        if by_token:
+            context.principal = resources.authenticator.from_cache(head.headers)
+        if by_token and context.principal is None and context.target is not None:
             context.principal = resources.authenticator.identify_at_once(
                 context.access or resources.configuration.tables.current.access,
                 head.method,
                 context.target.path,
                 head.headers,
                 query=context.target.raw_query,
-                gated=context.room is not None and not context.renews_only,
+                gated=needs_place(context),
+                identity=context.identity,
                 origins=RequestOrigins(head, context),
             )
+        if context.identity != "token":
+            identify_visitor(head, context, resources.visitors)
         return True
 
     def _is_plain(self) -> bool:
@@ -276,19 +295,29 @@ class PlainCall:
         """The gate, or the question of a state call."""
         resources, context = self._resources, self._context
         if self._state_call is not None:
+            if self._state_call is LINEUP:
+                check_prefetch(self._head.headers)
             outcome = self._outcome = Outcome(partial(self._step, self._on_state))
             room = resources.rooms[room_name(context)]
             room.ask_for(outcome, self._state_call.question, caller(context))
-        elif context.room is not None and context.principal is not None:
-            outcome = self._outcome = Outcome(partial(self._step, self._on_place))
-            try:
-                resources.rooms[context.room].ask_for(outcome, "enter", context.principal.user_id)
-            except QueueUnavailable as error:
-                self._pass_unchecked(error)
+        elif context.room is not None and (member := context.member) is not None:
+            self._ask_at_gate(context.room, member)
         elif context.handler is stream:
             self._open_stream()
         else:
             self._forward()
+
+    def _ask_at_gate(self, room: str, member: str) -> None:
+        if not self._context.renews_only:
+            check_prefetch(self._head.headers)
+        elif is_prefetch(self._head.headers):
+            self._forward()
+            return
+        outcome = self._outcome = Outcome(partial(self._step, self._on_place))
+        try:
+            self._resources.rooms[room].ask_for(outcome, "enter", member)
+        except QueueUnavailable as error:
+            self._pass_unchecked(error)
 
     def _open_stream(self) -> None:
         """Opens a stream, which leaves the connection's guard: it is accounted for when it ends."""
