@@ -240,7 +240,7 @@ class RoutingState(NamedTuple):
         query are not cached, since they may hold a secret.
         """
         filters = call.match.route.filters
-        plain = self.by_target_only and "?" not in raw and all(each.by_path for each in filters)
+        plain = self.by_target_only and "?" not in raw and all(each.by_path or each.fixed for each in filters)
         if plain and len(raw) <= _MAX_CACHED_TARGET_LENGTH:
             if len(self.resolved) >= _MAX_CACHED_CALLS:
                 self.resolved.clear()

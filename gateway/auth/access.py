@@ -234,7 +234,8 @@ class Authenticator:
             principal = await self._verifier.check(found.token, grace=self._grace(call))
             self._on_token("late" if principal.late else "ok")
         except AuthError as error:
-            self._refuse(call, found, error)
+            if self._is_refused(call, found, error):
+                raise
             return None
         return principal
 
@@ -263,19 +264,19 @@ class Authenticator:
                 raise MustWait
             self._on_token("ok")
         except AuthError as error:
-            self._refuse(call, found, error)
+            if self._is_refused(call, found, error):
+                raise
             return None
         return principal
 
     def _grace(self, call: _Call) -> float:
         return self._stream_grace if (call.method, call.path) == STREAM_CALL else 0.0
 
-    def _refuse(self, call: _Call, found: Credential | Principal | None, error: AuthError) -> None:
-        """Counts ``error``, and raises it unless the call goes on without a token."""
+    def _is_refused(self, call: _Call, found: Credential | Principal | None, error: AuthError) -> bool:
+        """Counts ``error``. Returns False if the call goes on without a token."""
         self._on_token(error.code)
-        if isinstance(error, TokenRequired) or call.needs_token or call.names_a_user(found, error):
-            # TokenRequired is raised only if the call needs a token.
-            raise error
+        # TokenRequired is raised only if the call needs a token.
+        return isinstance(error, TokenRequired) or call.needs_token or call.names_a_user(found, error)
 
     def _find(self, call: _Call) -> Credential | Principal | None:
         """The token to check; or the caller, if that is decided without checking one."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 from aiohttp import hdrs, web
 from aiohttp.http import RawResponseMessage
@@ -25,42 +25,23 @@ from gateway.api.queue import (
     room_name,
 )
 from gateway.api.stream import StreamCall, has_ended, hub_of, serve, stream, stream_response
-from gateway.auth.access import Authenticator, MustWait
-from gateway.auth.passes import Passes
-from gateway.auth.visitors import VisitorCookies
+from gateway.auth.access import MustWait
 from gateway.context import (
-    ADMISSIONS,
-    AUTHENTICATOR,
-    CONFIGURATION,
-    DETACHED,
-    DOWNLOADS,
-    FORWARDER,
-    HUBS,
-    LOOP_LAG,
-    OBSERVERS,
-    PASSES,
-    ROOMS,
-    UNTRUSTED_PROXIES,
-    VISITORS,
-    Configuration,
-    Observers,
     RequestContext,
 )
 from gateway.errors import GatewayError, QueueUnavailable, UpstreamUnreachable
 from gateway.fast_path.client_request import ClientSide
+from gateway.fast_path.resources import Resources, resources_of
 from gateway.middleware.access_log import add_common_headers, begin, new_context
 from gateway.middleware.authentication import counts_token, identify_visitor, needs_place
 from gateway.middleware.cors import RequestOrigins, apply_cors
 from gateway.middleware.gate import check_place, check_unavailable, note_failure
 from gateway.middleware.overload import check_overload
-from gateway.middleware.resolve import RESOLVER, Resolver
 from gateway.observability.logging import ABORTED
-from gateway.observability.loop_lag import LoopLag
-from gateway.observability.spans import Admissions, TracedCalls
+from gateway.observability.spans import TracedCalls
 from gateway.proxy.body import RequestBody, whole_body
 from gateway.proxy.connection import UpstreamConnection
-from gateway.proxy.downloads import Downloads
-from gateway.proxy.forward import Forwarder
+from gateway.proxy.load_balancer import UpstreamBase
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.response import (
     BufferedResponse,
@@ -69,15 +50,12 @@ from gateway.proxy.response import (
     head_for,
     send_response,
 )
-from gateway.proxy.untrusted_proxies import UntrustedProxies
 from gateway.request_accounting import CLIENT_GONE, account
-from gateway.server.detached_connections import DetachedConnections
+from gateway.resilience.retry import Retries
 from gateway.server.head import ParsedHead
 from gateway.server.interfaces import FastConnection
 from gateway.server.whole_response import SERVER_NAME, WholeResponse
-from gateway.sse.hub import Hub
 from gateway.waiting_room.batch import Outcome
-from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.state import State
 
 log = logging.getLogger(__name__)
@@ -95,25 +73,6 @@ which saves them the cost of an offer. Possessive, so that a long line takes lin
 
 RemainingSteps = Coroutine[None, None, ForwardedResponse | BufferedResponse]
 """The steps of the forwarder that remain."""
-
-
-class Resources(NamedTuple):
-    """The resources that a request needs."""
-
-    resolver: Resolver
-    configuration: Configuration
-    observers: Observers
-    untrusted: UntrustedProxies
-    authenticator: Authenticator
-    rooms: Rooms
-    loop_lag: LoopLag
-    admissions: Admissions
-    forwarder: Forwarder
-    downloads: Downloads
-    hubs: Mapping[str, Hub]
-    detached: DetachedConnections
-    passes: Passes | None
-    visitors: VisitorCookies
 
 
 class FastPath:
@@ -135,27 +94,8 @@ class FastPath:
             return False
         resources = self._resources
         if resources is None:
-            resources = self._resources = _resources_of(self._app)
+            resources = self._resources = resources_of(self._app)
         return PlainCall(resources, connection, head, body).start()
-
-
-def _resources_of(app: web.Application) -> Resources:
-    return Resources(
-        app[RESOLVER],
-        app[CONFIGURATION],
-        app[OBSERVERS],
-        app[UNTRUSTED_PROXIES],
-        app[AUTHENTICATOR],
-        app[ROOMS],
-        app[LOOP_LAG],
-        app[ADMISSIONS],
-        app[FORWARDER],
-        app[DOWNLOADS],
-        app[HUBS],
-        app[DETACHED],
-        app.get(PASSES),
-        app[VISITORS],
-    )
 
 
 class PlainCall:
@@ -178,6 +118,7 @@ class PlainCall:
         "_outcome",
         "_plan",
         "_resources",
+        "_retries",
         "_spans",
         "_state_call",
         "_task",
@@ -187,6 +128,8 @@ class PlainCall:
 
     _plan: ForwardPlan
     _body: RequestBody
+    _retries: Retries[UpstreamBase] | None
+    """The repetitions that the route allows."""
     _began: float
     """When the request to the service was sent (``perf_counter``)."""
 
@@ -379,9 +322,11 @@ class PlainCall:
         body = whole_body(head.method, length, self._data, plan.body_limit)
         forwarder = resources.forwarder
         instance = forwarder.instance_for(plan)
+        retries = self._retries = forwarder.retries_for(head.method, plan, body)
         upstream = forwarder.idle_connection(plan, instance)
         if upstream is None:
-            self._continue_in_task(forwarder.exchange(self._request, plan, send_response, body, instance))
+            rest = forwarder.exchange(self._request, plan, send_response, body, retries, instance)
+            self._continue_in_task(rest)
             return
         self._plan, self._body = plan, body
         try:
@@ -420,6 +365,8 @@ class PlainCall:
         transport = connection.transport
         try:
             self._resources.forwarder.record_head(plan, message, self._began)
+            if self._retries is not None and self._repeat(self._retries, upstream, message.code):
+                return
             answer = head_for(
                 message, plan, method=self._head.method, http11=True, keep_alive=self._may_stay_open()
             )
@@ -436,6 +383,17 @@ class PlainCall:
         if self._spans is not None:
             self._spans.done(True)
         self._finish(answer.status, len(data), "", keep_alive=answer.keep_alive and open_)
+
+    def _repeat(self, retries: Retries[UpstreamBase], upstream: UpstreamConnection, status: int) -> bool:
+        """Sends the request once more, if the route's policy repeats it after an answer with this status."""
+        pause = retries.after_status(status)
+        if pause is None:
+            return False
+        retries.used = (upstream.base,)
+        upstream.release_whole()
+        forwarder, plan, body = self._resources.forwarder, self._plan, self._body
+        self._continue_in_task(forwarder.repeat(self._request, plan, send_response, body, retries, pause))
+        return True
 
     def _may_stay_open(self) -> bool:
         """Whether another request will be read after this one, as far as is known now."""
@@ -458,7 +416,7 @@ class PlainCall:
 
     def _complete_in_task(self, upstream: UpstreamConnection, began: float | None = None) -> None:
         rest = self._resources.forwarder.complete(
-            self._request, self._plan, send_response, self._body, upstream, began=began
+            self._request, self._plan, send_response, self._body, upstream, self._retries, began=began
         )
         self._continue_in_task(rest)
 

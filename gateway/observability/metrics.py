@@ -53,6 +53,15 @@ class Metrics:
         self._upstream_errors = make.counter(
             "upstream_errors", "Calls a service did not answer.", "route", "code"
         )
+        self._retries = make.counter(
+            "upstream_retries",
+            "Calls repeated by the filter Retry, by the status that the service sent or the code of the error.",
+            "route",
+            "reason",
+        )
+        self._retries_refused = make.counter(
+            "upstream_retries_refused", "Calls not repeated because the route's budget was spent.", "route"
+        )
         self._rejections = make.tally(
             "rejections", "Requests that the gateway answered with an error of its own.", "code"
         ).counts
@@ -135,6 +144,14 @@ class Metrics:
     def upstream_error(self, route: str, code: str) -> None:
         """A service did not answer; ``code`` is that of the error."""
         self._upstream_errors.labels(route, code).inc()
+
+    def retried(self, route: str, reason: str) -> None:
+        """A call is repeated. ``reason``: the status that the service sent, or the code of the error."""
+        self._retries.labels(route, reason).inc()
+
+    def retry_refused(self, route: str) -> None:
+        """A call is not repeated, only because the route's budget is spent."""
+        self._retries_refused.labels(route).inc()
 
     def rejected(self, code: str) -> None:
         """The gateway answered a request with this error code."""
@@ -260,6 +277,8 @@ class NoMetrics(Metrics):
     def request(self, route: str, method: str, status: int, seconds: float) -> None: ...
     def upstream(self, route: str, seconds: float) -> None: ...
     def upstream_error(self, route: str, code: str) -> None: ...
+    def retried(self, route: str, reason: str) -> None: ...
+    def retry_refused(self, route: str) -> None: ...
     def rejected(self, code: str) -> None: ...
     def passed_unchecked(self) -> None: ...
     def token(self, outcome: str) -> None: ...

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
+from gateway.resilience.retry import RetryPolicy
 from gateway.routing import matcher
 from gateway.routing.attributes import RequestAttributes
 from gateway.routing.calls import CallPattern
@@ -50,6 +51,8 @@ class FilterChanges:
     answer: DirectResponse | None = None
     """The response to send instead of calling the service."""
     forwarding_edits: tuple[HeaderEdit, ...] = ()
+    retry: RetryPolicy | None = None
+    """When the call to the service is repeated; None: never."""
 
 
 _UNCHANGED: Final = FilterChanges()
@@ -266,6 +269,7 @@ def _matched(route: Route, request: RequestAttributes, found: Mapping[str, str])
         rewrite.body_limit,
         rewrite.answer,
         tuple(rewrite.forwarding_edits),
+        rewrite.retry,
     )
     # An empty query ("?") stays, unless a filter has just emptied the query.
     has_query = rewrite.raw_query or (target.has_query and rewrite.raw_query == target.raw_query)

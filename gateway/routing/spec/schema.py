@@ -223,7 +223,7 @@ def _arguments(kind: Factory[Any]) -> Schema:
     patterns[_POSITION] = _ANY
     # A nested mapping, such as weight: {group: …}, stands for a dotted name.
     nested = {name.partition(".")[0] for name in properties if "." in name}
-    patterns |= {f"^{name}$": {"type": "object"} for name in nested}
+    patterns |= {f"^{name}$": {"type": "object"} for name in sorted(nested)}
     args: Schema = {
         "properties": properties,
         "patternProperties": patterns,
@@ -239,5 +239,7 @@ def _arguments(kind: Factory[Any]) -> Schema:
 def _argument(arg: Arg) -> Schema:
     if arg.gathers:
         return {"$ref": "#/$defs/numbered-texts"}
+    if arg.listed:
+        return _TEXTS
     # An empty text counts as no value.
     return _TEXT if arg.of is TEXT else {"anyOf": [_value(arg.of), {"enum": ["", None]}]}

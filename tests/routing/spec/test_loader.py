@@ -50,7 +50,7 @@ routes:
   filters:
   - StripPrefix=x
   - StripPrefx=1
-  - Retry=3
+  - TokenRelay
   - name: AddRequestHeader
     args: {nme: X-A, value: b}
 - id: b
@@ -436,15 +436,15 @@ def test_whatever_bytes_a_file_holds_it_becomes_a_table_or_faults(content: bytes
 
 TWELVE = [
     "CacheRequestBody",
-    "CircuitBreaker=myCB",
-    "FallbackHeaders",
+    "FrameworkRetry=3",
     "JsonToGrpc=a,b,c",
     "LocalResponseCache=1m,1MB",
+    "ModifyRequestBody",
+    "ModifyResponseBody",
+    "RateLimit",
     "RemoveJsonAttributesResponseBody=a",
     "RequestHeaderToRequestUri=X-A",
-    "RequestRateLimiter=a",
-    "Retry=3",
-    "SaveSession",
+    "SetRequestUri=a",
     "TokenRelay",
     "WebSessionSticky",
 ]
