@@ -33,9 +33,9 @@ from gateway.errors import GatewayError, QueueUnavailable, UpstreamUnreachable
 from gateway.fast_path.client_request import ClientSide
 from gateway.fast_path.resources import Resources, resources_of
 from gateway.middleware.access_log import add_common_headers, begin, new_context
-from gateway.middleware.authentication import counts_token, identify_visitor, needs_place
+from gateway.middleware.authentication import counts_token, identify_visitor
 from gateway.middleware.cors import RequestOrigins, apply_cors
-from gateway.middleware.gate import check_place, check_unavailable, note_failure
+from gateway.middleware.gate import check_place, check_unavailable, note_failure, passes_by_rule
 from gateway.middleware.overload import check_overload
 from gateway.observability.logging import ABORTED
 from gateway.observability.spans import TracedCalls
@@ -194,7 +194,7 @@ class PlainCall:
                 context.target.path,
                 head.headers,
                 query=context.target.raw_query,
-                gated=needs_place(context),
+                gated=context.gate_needs_token,
                 identity=context.identity,
                 origins=RequestOrigins(head, context),
             )
@@ -243,7 +243,11 @@ class PlainCall:
             outcome = self._outcome = Outcome(partial(self._step, self._on_state))
             room = resources.rooms[room_name(context)]
             room.ask_for(outcome, self._state_call.question, caller(context))
-        elif context.room is not None and (member := context.member) is not None:
+        elif (
+            context.room is not None
+            and not passes_by_rule(context, resources.observers.metrics)
+            and (member := context.member) is not None
+        ):
             self._ask_at_gate(context.room, member)
         elif context.handler is stream:
             self._open_stream()

@@ -68,7 +68,7 @@ async def _identify(request: web.Request, context: RequestContext, authenticator
         request.headers,
         query=target.raw_query,
         form=form,
-        gated=needs_place(context),
+        gated=context.gate_needs_token,
         identity=context.identity,
         origins=RequestOrigins(request, context),
     )
@@ -77,11 +77,6 @@ async def _identify(request: web.Request, context: RequestContext, authenticator
 def counts_token(context: RequestContext) -> bool:
     """Whether a token says anything in this call. It does not about places that only visitors may have."""
     return context.identity != "visitor" or context.match is not None
-
-
-def needs_place(context: RequestContext) -> bool:
-    """Whether the call of a service needs a place in a room."""
-    return context.room is not None and not context.renews_only
 
 
 def identify_visitor(request: RequestHead, context: RequestContext, visitors: VisitorCookies) -> None:
@@ -93,7 +88,7 @@ def identify_visitor(request: RequestHead, context: RequestContext, visitors: Vi
     if context.identity == "either" and context.principal is not None:
         # A user's own place counts.
         return
-    required = context.match is None or needs_place(context)
+    required = context.match is None or context.gate_needs_token
     if not visitors.known:
         if required:
             raise QueueUnavailable("the secret for visitors' cookies is not known yet")

@@ -11,6 +11,7 @@ from gateway.api.envelope import NotInQueueAtGate, status_of
 from gateway.api.queue import check_prefetch, is_prefetch, issue_pass
 from gateway.context import CONFIGURATION, CONTEXT, OBSERVERS, PASSES, ROOMS, RequestContext
 from gateway.errors import GatewayError, QueueUnavailable, QueueWaiting
+from gateway.observability.metrics import Metrics
 from gateway.settings.model import Settings
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.state import State
@@ -24,7 +25,11 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     that will be served may do so. Raises QueueWaiting, NotInQueueAtGate, PrefetchRefused, or QueueUnavailable
     while Redis is unavailable."""
     context = request[CONTEXT]
-    if context.room is not None and (member := context.member) is not None:
+    if (
+        context.room is not None
+        and not passes_by_rule(context, request.app[OBSERVERS].metrics)
+        and (member := context.member) is not None
+    ):
         if not context.renews_only:
             check_prefetch(request.headers)
         if not (context.renews_only and is_prefetch(request.headers)):
@@ -34,6 +39,15 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     except GatewayError as error:
         note_failure(request.app[ROOMS], context, error)
         raise
+
+
+def passes_by_rule(context: RequestContext, metrics: Metrics) -> bool:
+    """Whether the caller passes the gate without a place. Then Redis is not asked, and the call is counted."""
+    name = context.bypass
+    if name is None or context.room is None:
+        return False
+    metrics.bypassed(context.room, name)
+    return True
 
 
 async def _pass_gate(app: web.Application, context: RequestContext, room: str, user: str) -> None:

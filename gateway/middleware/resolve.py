@@ -193,6 +193,7 @@ class Resolver:
         if gate is not None:
             context.room = gate.room
             context.renews_only = gate.renews_only
+            context.bypasses = serving.table.bypass_of(gate.room)
             if (visitor_rooms := serving.table.visitor_rooms) and gate.room in visitor_rooms:
                 context.identity = visitor_rooms[gate.room]
 

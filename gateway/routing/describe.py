@@ -144,6 +144,7 @@ def table(table: RouteTable) -> str:
         duration = "the setting's" if limits.duration is None else f"{limits.duration:g} s"
         people = f", identity {limits.identity}" if limits.identity else ""
         lines.append(f"room {name}: capacity {capacity}, duration {duration}{people}")
+        lines += [f"room {name}: bypass {rule}" for rule in limits.bypass]
     lines += [
         f"service {name}: {', '.join(urls) or 'no static instance'}" for name, urls in table.services.items()
     ]

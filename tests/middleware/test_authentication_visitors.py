@@ -190,3 +190,16 @@ async def test_without_a_secret_visitors_wait_and_others_go_on(gateways: Gateway
     assert (answer.status, answer.code) == (503, "QUEUE_UNAVAILABLE")
     assert (await gateway.nobody("POST", "/shop/basket", headers=OWN)).status == 200
     assert (await gateway.user("kim").lineup(room="users")).status == 200
+
+
+async def test_who_passes_by_a_rule_needs_no_cookie_but_a_token_where_access_rules_ask_for_one(
+    gateways: Gateways,
+) -> None:
+    rule = "bypass: [{name: probes, networks: [127.0.0.1]}]"
+    gateway = await gateways.start(ROUTES.replace("{identity: visitor}", f"{{identity: visitor, {rule}}}"))
+    answer = await gateway.nobody("POST", "/shop/orders", headers=OWN)
+    assert (answer.status, set_cookies(answer)) == (200, [])
+    assert (await gateway.nobody("GET", "/shop/page", headers=OWN)).code == "TOKEN_REQUIRED"
+    assert (await gateway.user("kim")("GET", "/shop/page")).status == 200
+    # The line is for everyone.
+    assert (await gateway.nobody(*LINEUP, headers=OWN)).code == "COOKIE_REQUIRED"

@@ -196,6 +196,18 @@ ACCESS: Final = Keys(
     ),
 )
 
+BYPASS: Final = Keys(
+    "a bypass",
+    (
+        Key("name", ROOM_NAME, "Unique in the room; a label of gateway_room_bypassed_total.", required=True),
+        Key(
+            "claim", TEXT, "The claim of a verified token that decides; a path with dots leads into objects."
+        ),
+        Key("values", Texts(), "Its values, of which one must match."),
+        Key("networks", Texts(), "Networks of clients, instead of a claim: 10.9.0.0/16, or an address."),
+    ),
+)
+
 ROOM: Final = Keys(
     "a room",
     (
@@ -230,6 +242,7 @@ ROOM: Final = Keys(
             IDENTITY,
             "Who may have a place: users with a token, visitors without a login, or either; token if missing.",
         ),
+        Key("bypass", Listed(BYPASS), "Who passes the gate without a place."),
     ),
 )
 

@@ -70,6 +70,10 @@ SOUND: dict[str, Any] = {
             "claim": "90s",
             "rate": "120/m",
             "identity": "either",
+            "bypass": [
+                {"name": "staff", "claim": "role", "values": ["staff", 7, True]},
+                {"name": "probes", "networks": ["10.9.0.0/16", "::1"]},
+            ],
         },
         "default": {"capacity": "${C:1}", "duration": 0.5},
     },
