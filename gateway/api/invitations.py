@@ -15,6 +15,7 @@ from gateway.api.envelope import success
 from gateway.api.rooms import MAX_BYTES, MAX_REASON, is_reason, requested_room
 from gateway.auth.invitations import MAX_USES
 from gateway.auth.tokens import MAX_NAME_BYTES
+from gateway.auth.visitors import key_of
 from gateway.context import CONTEXT, INVITATIONS, OPERATOR, UPLOADS
 from gateway.errors import BadRequest, FieldError
 from gateway.routing.spec.value_types import DURATION
@@ -82,10 +83,11 @@ async def invite(request: web.Request) -> web.StreamResponse:
         missing = FieldError("INVITE_SECRETS", "", "it is not set, so there are no invitations")
         raise BadRequest("there are no invitations", (missing,))
     expires_at = round((time.time() + asked.seconds) * 1000)
-    text = invitations.make(room.name, expires_at=expires_at, user=asked.user, uses=asked.uses)
+    user = None if asked.user is None else key_of(asked.user)
+    text = invitations.make(room.name, expires_at=expires_at, user=user, uses=asked.uses)
     await room.note(
         "invite",
-        user=asked.user or "",
+        user=user or "",
         what=f"{asked.uses} use{'s' if asked.uses > 1 else ''}",
         by=request[OPERATOR].name,
         reason=asked.reason,

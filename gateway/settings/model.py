@@ -376,6 +376,13 @@ class Settings(DiscoverySettings):
         secret=True,
         default_words="no invitations",
     )
+    visitor_secrets: tuple[str, ...] = setting(
+        kinds.SECRETS,
+        (),
+        "Secrets for the cookies of visitors, separated by commas: the first signs, all verify.",
+        secret=True,
+        default_words="one that the instances make and share through Redis",
+    )
     identity_hmac_secret: str | None = setting(
         kinds.LINE,
         None,

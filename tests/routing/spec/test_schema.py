@@ -70,6 +70,7 @@ SOUND: dict[str, Any] = {
             "claim": "90s",
             "rate": "120/m",
             "eligible": {"claim": "presale", "values": ["gold", "silver"]},
+            "identity": "either",
             "bypass": [
                 {"name": "staff", "claim": "role", "values": ["staff", 7, True]},
                 {"name": "probes", "networks": ["10.9.0.0/16", "::1"]},
