@@ -132,7 +132,7 @@ async def test_nothing_shows_an_invitation(
         text = await invitation(gateway, uses=1)
         log = gateway.app[OBSERVERS].access_log
         log.enabled, log.write = True, lambda **facts: lines.append(facts)  # type: ignore[method-assign]
-        answers = [await gateway.user("ann").lineup(room="presale", invite=text)]
+        answers = [await gateway.user(f"ann-{fast}").lineup(room="presale", invite=text)]
         answers.append(await gateway.user("bob").lineup(room="presale", invite=text))
         answers.append(await gateway.user("bob").lineup(room="nowhere", invite=text))
         answers.append(await gateway.nobody("POST", f"/api/v1/queue/lineup?room=presale&invite={text}"))
