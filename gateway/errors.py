@@ -38,8 +38,10 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   └── NotConfigured
     └── UpstreamError            the service could not answer
         ├── UpstreamUnreachable
+        │   └── ServiceFailed
         ├── UpstreamTimeout
-        └── NoInstance
+        ├── NoInstance
+        └── CircuitOpen
 """
 
 from __future__ import annotations
@@ -350,7 +352,8 @@ class UpstreamUnreachable(UpstreamError):
 
 
 class UpstreamTimeout(UpstreamError):
-    """The service did not accept the connection (``phase="connect"``) or did not answer (``"response"``) in time."""
+    """The service did not accept the connection (``phase="connect"``) or did not answer (``"response"``) in time, or
+    not in the time of the route's circuit breaker (``"breaker"``)."""
 
     code = "UPSTREAM_TIMEOUT"
 
@@ -367,3 +370,22 @@ class NoInstance(UpstreamError):
     def __init__(self, service: str) -> None:
         self.service = service
         super().__init__(service)
+
+
+class ServiceFailed(UpstreamUnreachable):
+    """The service answered with a ``status`` that counts as a failure, and something else is to answer instead."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        super().__init__(f"status {status}")
+
+
+class CircuitOpen(UpstreamError):
+    """The route's circuit breaker lets no call through at the moment. ``retry_after`` is in seconds."""
+
+    code = "CIRCUIT_OPEN"
+
+    def __init__(self, name: str, retry_after: float) -> None:
+        self.name = name
+        self.retry_after = retry_after
+        super().__init__(name)

@@ -39,6 +39,7 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.TooManyWrongTokens: 429,
     errors.QueueFailed: 500,
     errors.UpstreamUnreachable: 502,
+    errors.ServiceFailed: 502,
     errors.AuthUnavailable: 503,
     errors.QueueUnavailable: 503,
     errors.QueueStorageFull: 503,
@@ -46,6 +47,7 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.NotConfigured: 503,
     errors.Overloaded: 503,
     errors.NoInstance: 503,
+    errors.CircuitOpen: 503,
     errors.UpstreamTimeout: 504,
 }
 """HTTP status of each error that a client may see. At the gate, NotInQueue is 403: see ``NotInQueueAtGate``."""

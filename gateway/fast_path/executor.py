@@ -13,8 +13,9 @@ from aiohttp import hdrs, web
 from aiohttp.http import RawResponseMessage
 
 from gateway.api.envelope import error_response
-from gateway.api.forwarding import forward, forward_to_service, plan_of, traced_calls
+from gateway.api.forwarding import forward, plan_of, traced_calls
 from gateway.api.queue import STATE_CALLS, StateCall, caller, issue_pass, room_name
+from gateway.api.service_calls import forward_to_service
 from gateway.api.stream import StreamCall, has_ended, hub_of, serve, stream, stream_response
 from gateway.auth.access import Authenticator, MustWait
 from gateway.auth.passes import Passes
@@ -253,7 +254,10 @@ class PlainCall:
         if context.handler is forward:
             match = context.match
             return (
-                context.forward is forward_to_service and match is not None and match.changes.answer is None
+                context.forward is forward_to_service
+                and match is not None
+                and match.changes.answer is None
+                and match.changes.fallback is None
             )
         if context.handler is stream:
             return self._head.method == hdrs.METH_GET and not has_ended(self._head.headers)
@@ -354,9 +358,10 @@ class PlainCall:
         length = head.headers.get(hdrs.CONTENT_LENGTH)
         body = whole_body(head.method, length, self._data, plan.body_limit)
         forwarder = resources.forwarder
-        instance = forwarder.instance_for(plan)
         retries = self._retries = forwarder.retries_for(head.method, plan, body)
-        upstream = forwarder.idle_connection(plan, instance)
+        # A circuit breaker must see all of the call.
+        instance = None if plan.breaker is not None else forwarder.instance_for(plan)
+        upstream = None if instance is None else forwarder.idle_connection(plan, instance)
         if upstream is None:
             rest = forwarder.exchange(self._request, plan, send_response, body, retries, instance)
             self._continue_in_task(rest)
