@@ -40,7 +40,7 @@ from gateway.errors import GatewayError, QueueUnavailable, UpstreamUnreachable
 from gateway.fast_path.client_request import ClientSide
 from gateway.middleware.access_log import add_common_headers, begin, new_context
 from gateway.middleware.cors import RequestOrigins, apply_cors
-from gateway.middleware.gate import check_place, check_unavailable, note_failure
+from gateway.middleware.gate import check_place, check_unavailable, note_failure, passes_by_rule
 from gateway.middleware.overload import check_overload
 from gateway.middleware.resolve import RESOLVER, Resolver
 from gateway.observability.logging import ABORTED
@@ -241,7 +241,7 @@ class PlainCall:
                 context.target.path,
                 head.headers,
                 query=context.target.raw_query,
-                gated=context.room is not None and not context.renews_only,
+                gated=context.gate_needs_token,
                 origins=RequestOrigins(head, context),
             )
         return True
@@ -288,7 +288,11 @@ class PlainCall:
             outcome = self._outcome = Outcome(partial(self._step, self._on_state))
             room = resources.rooms[room_name(context)]
             room.ask_for(outcome, self._state_call.question, caller(context))
-        elif context.room is not None and context.principal is not None:
+        elif (
+            context.room is not None
+            and not passes_by_rule(context, resources.observers.metrics)
+            and context.principal is not None
+        ):
             outcome = self._outcome = Outcome(partial(self._step, self._on_place))
             try:
                 resources.rooms[context.room].ask_for(outcome, "enter", context.principal.user_id)

@@ -77,6 +77,12 @@ class Metrics:
             "rejections", "Requests that the gateway answered with an error of its own.", "code"
         ).counts
         self._unchecked = make.counter("gate_unchecked", "Gated requests let pass because Redis was away.")
+        self._bypassed = make.counter(
+            "room_bypassed",
+            "Gated requests let pass without a place, by the rule of the room.",
+            "room",
+            "name",
+        )
         self._tokens = make.tally("tokens", "Requests looked at for a token.", "outcome").counts
         self._operator_tokens = make.counter(
             "operator_tokens_rejected", "Calls to operators' endpoints with a token that is no operator's."
@@ -181,6 +187,10 @@ class Metrics:
     def passed_unchecked(self) -> None:
         """A gated request passed without a check, because Redis was away and ``QUEUE_FAIL_OPEN`` is set."""
         self._unchecked.inc()
+
+    def bypassed(self, room: str, name: str) -> None:
+        """A gated request passed without a place, by the rule ``name`` of its room."""
+        self._bypassed.labels(room, name).inc()
 
     def token(self, outcome: str) -> None:
         """The token of a request was checked: ``ok``, ``cached``, ``late``, or the error's code."""
@@ -301,6 +311,7 @@ class NoMetrics(Metrics):
     def fell_back(self, route: str) -> None: ...
     def rejected(self, code: str) -> None: ...
     def passed_unchecked(self) -> None: ...
+    def bypassed(self, room: str, name: str) -> None: ...
     def token(self, outcome: str) -> None: ...
     def operator_token_rejected(self) -> None: ...
     def fast_path_request(self, route: str) -> None: ...

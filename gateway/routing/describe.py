@@ -143,6 +143,7 @@ def table(table: RouteTable) -> str:
         capacity = "the setting's" if limits.capacity is None else limits.capacity
         duration = "the setting's" if limits.duration is None else f"{limits.duration:g} s"
         lines.append(f"room {name}: capacity {capacity}, duration {duration}")
+        lines += [f"room {name}: bypass {rule}" for rule in limits.bypass]
     lines += [
         f"service {name}: {', '.join(urls) or 'no static instance'}" for name, urls in table.services.items()
     ]

@@ -12,6 +12,7 @@ from gateway.resilience.breaker import BreakerPolicy
 from gateway.resilience.retry import RetryPolicy
 from gateway.routing import matcher
 from gateway.routing.attributes import RequestAttributes
+from gateway.routing.callers import Bypass, wanted_claims
 from gateway.routing.calls import CallPattern
 from gateway.routing.cors import CorsRule
 from gateway.routing.filters.base import DirectResponse, Fallback, RequestRewrite
@@ -179,6 +180,20 @@ class RouteTable:
             raise
         finally:
             matcher.stop_meter()
+
+    def bypass_of(self, room: str) -> tuple[Bypass, ...]:
+        """Who passes the gate of the room without a place."""
+        limits = self.rooms.get(room)
+        return () if limits is None else limits.bypass
+
+    def wanted_claims(self) -> dict[str, frozenset[str]]:
+        """The values that rules of rooms ask for, by claim."""
+        return wanted_claims(
+            rule.by_claim
+            for limits in self.rooms.values()
+            for rule in limits.bypass
+            if rule.by_claim is not None
+        )
 
     def is_public(self, method: str, path: str) -> bool:
         """Whether a rule opens the call without a token, matched narrowly. A gated call needs a token all the same.

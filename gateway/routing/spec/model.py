@@ -195,6 +195,18 @@ ACCESS: Final = Keys(
     ),
 )
 
+BYPASS: Final = Keys(
+    "a bypass",
+    (
+        Key("name", ROOM_NAME, "Unique in the room; a label of gateway_room_bypassed_total.", required=True),
+        Key(
+            "claim", TEXT, "The claim of a verified token that decides; a path with dots leads into objects."
+        ),
+        Key("values", Texts(), "Its values, of which one must match."),
+        Key("networks", Texts(), "Networks of clients, instead of a claim: 10.9.0.0/16, or an address."),
+    ),
+)
+
 ROOM: Final = Keys(
     "a room",
     (
@@ -224,6 +236,7 @@ ROOM: Final = Keys(
             "missing.",
         ),
         Key("rate", RATE, "Admissions never exceed it, as 120/m; QUEUE_RATE if missing."),
+        Key("bypass", Listed(BYPASS), "Who passes the gate without a place."),
     ),
 )
 
