@@ -17,6 +17,7 @@ from gateway.routing.spec.value_types import (
     CAPACITY,
     DURATION,
     FLAG,
+    IDENTITY,
     MAX_AGE,
     ORDER,
     RATE,
@@ -236,6 +237,11 @@ ROOM: Final = Keys(
             "missing.",
         ),
         Key("rate", RATE, "Admissions never exceed it, as 120/m; QUEUE_RATE if missing."),
+        Key(
+            "identity",
+            IDENTITY,
+            "Who may have a place: users with a token, visitors without a login, or either; token if missing.",
+        ),
         Key("bypass", Listed(BYPASS), "Who passes the gate without a place."),
     ),
 )

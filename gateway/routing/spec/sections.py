@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from gateway.routing.callers import Bypass, ClaimRule, Network, parse_network
@@ -14,7 +14,17 @@ from gateway.routing.route import parse_instance
 from gateway.routing.spec.document import Fields, Items, Node, Text, filled, plain, plain_name
 from gateway.routing.spec.issues import Issues, RuleViolation, unknown
 from gateway.routing.spec.model import ACCESS, BYPASS, CORS, GATE, ROOM, Keys
-from gateway.routing.spec.value_types import CAPACITY, DURATION, FLAG, RATE, ROOM_NAME, TEXT, TIME, ValueType
+from gateway.routing.spec.value_types import (
+    CAPACITY,
+    DURATION,
+    FLAG,
+    IDENTITY,
+    RATE,
+    ROOM_NAME,
+    TEXT,
+    TIME,
+    ValueType,
+)
 
 T = TypeVar("T")
 
@@ -148,10 +158,13 @@ def check_overlaps(
     gate_lines: dict[CallPattern, int],
     public: Iterable[CallPattern],
     public_lines: dict[CallPattern, int],
+    rooms: Mapping[str, RoomLimits],
     issues: Issues,
 ) -> None:
-    """Report every call that is both gated and public."""
+    """Report every call that is both public and behind a gate that asks for a token."""
     for gate in gates:
+        if rooms[gate.room].identity in ("visitor", "either"):
+            continue
         for gated in gate.calls:
             for opened in public:
                 if not overlap(gated, opened):
@@ -179,6 +192,7 @@ def read_rooms(node: Node | None, gates: Iterable[Gate], issues: Issues) -> dict
             _value(fields.get(plain_name("max_session")), "max_session", TIME, "room", issues),
             _value(fields.get("claim"), "claim", TIME, "room", issues),
             _value(fields.get("rate"), "rate", RATE, "room", issues),
+            _value(fields.get("identity"), "identity", IDENTITY, "room", issues),
             bypass=_bypasses(fields.get("bypass"), f"rooms.{name}.bypass", issues),
         )
     return rooms

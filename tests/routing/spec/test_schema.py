@@ -69,6 +69,7 @@ SOUND: dict[str, Any] = {
             "max_session": "1h",
             "claim": "90s",
             "rate": "120/m",
+            "identity": "either",
             "bypass": [
                 {"name": "staff", "claim": "role", "values": ["staff", 7, True]},
                 {"name": "probes", "networks": ["10.9.0.0/16", "::1"]},
