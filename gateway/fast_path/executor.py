@@ -65,6 +65,7 @@ from gateway.server.interfaces import FastConnection
 from gateway.server.whole_response import SERVER_NAME, WholeResponse
 from gateway.sse.hub import Hub
 from gateway.waiting_room.batch import Outcome
+from gateway.waiting_room.room import Room
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.state import State
 
@@ -281,10 +282,11 @@ class PlainCall:
             room.ask_for(outcome, self._state_call.question, caller(context))
         elif context.room is not None and context.principal is not None:
             outcome = self._outcome = Outcome(partial(self._step, self._on_place))
+            room = resources.rooms[context.room]
             try:
-                resources.rooms[context.room].ask_for(outcome, "enter", context.principal.user_id)
+                room.ask_for(outcome, "enter", context.principal.user_id)
             except QueueUnavailable as error:
-                self._pass_unchecked(error)
+                self._pass_unchecked(room, error)
         elif context.handler is stream:
             self._open_stream()
         else:
@@ -320,21 +322,24 @@ class PlainCall:
         self._write(self._state_call.answer(self._context, self._resources.admissions, state))
 
     def _on_place(self) -> None:
-        assert self._outcome is not None  # noqa: S101 - set by ``_ask_room``
+        resources, context = self._resources, self._context
+        assert self._outcome is not None and context.room is not None  # noqa: S101, PT018 - see ``_ask_room``
+        room = resources.rooms[context.room]
         try:
             state = self._outcome.result()
         except QueueUnavailable as error:
-            self._pass_unchecked(error)
+            self._pass_unchecked(room, error)
         else:
-            check_place(state, self._resources.configuration.settings, self._context.renews_only)
-            self._context.may_reopen_claim = state.may_reopen
-            if self._resources.passes is not None:
-                issue_pass(self._resources.passes, self._context, state)
+            settings, metrics = resources.configuration.settings, resources.observers.metrics
+            check_place(room, state, settings, context.renews_only, metrics)
+            context.may_reopen_claim = state.may_reopen
+            if resources.passes is not None:
+                issue_pass(resources.passes, context, state)
             self._forward()
 
-    def _pass_unchecked(self, error: QueueUnavailable) -> None:
-        check_unavailable(error, self._resources.configuration.settings, self._context.renews_only)
-        self._resources.observers.metrics.passed_unchecked()
+    def _pass_unchecked(self, room: Room, error: QueueUnavailable) -> None:
+        settings, metrics = self._resources.configuration.settings, self._resources.observers.metrics
+        check_unavailable(room, error, settings, self._context.renews_only, metrics)
         self._forward()
 
     def _forward(self) -> None:

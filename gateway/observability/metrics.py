@@ -57,6 +57,11 @@ class Metrics:
             "rejections", "Requests that the gateway answered with an error of its own.", "code"
         ).counts
         self._unchecked = make.counter("gate_unchecked", "Gated requests let pass because Redis was away.")
+        self._would_refuse = make.counter(
+            "room_would_refuse",
+            "Gated requests that passed because the room is only observed, by what they would have got.",
+            *("room", "code"),
+        )
         self._tokens = make.tally("tokens", "Requests looked at for a token.", "outcome").counts
         self._operator_tokens = make.counter(
             "operator_tokens_rejected", "Calls to operators' endpoints with a token that is no operator's."
@@ -140,6 +145,10 @@ class Metrics:
     def passed_unchecked(self) -> None:
         """A gated request passed without a check, because Redis was away and ``QUEUE_FAIL_OPEN`` is set."""
         self._unchecked.inc()
+
+    def would_refuse(self, room: str, code: str) -> None:
+        """The gate of a room that is only observed would have refused a request with this error code."""
+        self._would_refuse.labels(room, code).inc()
 
     def token(self, outcome: str) -> None:
         """The token of a request was checked: ``ok``, ``cached``, ``late``, or the error's code."""
@@ -255,6 +264,7 @@ class NoMetrics(Metrics):
     def upstream_error(self, route: str, code: str) -> None: ...
     def rejected(self, code: str) -> None: ...
     def passed_unchecked(self) -> None: ...
+    def would_refuse(self, room: str, code: str) -> None: ...
     def token(self, outcome: str) -> None: ...
     def operator_token_rejected(self) -> None: ...
     def fast_path_request(self, route: str) -> None: ...

@@ -38,6 +38,10 @@ class RoomLimits:
     claim: float | None = None
     rate: str | None = None
     """As ``120/m``, or ``off``."""
+    relineup: str | None = None
+    max_waiting: int | None = None
+    lineups_per_minute: int | None = None
+    mode: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

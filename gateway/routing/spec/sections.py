@@ -13,7 +13,19 @@ from gateway.routing.route import parse_instance
 from gateway.routing.spec.document import Fields, Items, Node, Text, filled, plain, plain_name
 from gateway.routing.spec.issues import Issues, RuleViolation, unknown
 from gateway.routing.spec.model import ACCESS, CORS, GATE, ROOM, Keys
-from gateway.routing.spec.value_types import CAPACITY, DURATION, FLAG, RATE, ROOM_NAME, TIME, ValueType
+from gateway.routing.spec.value_types import (
+    CAPACITY,
+    COUNT,
+    DURATION,
+    FLAG,
+    LINEUPS,
+    MODE,
+    RATE,
+    RELINEUP,
+    ROOM_NAME,
+    TIME,
+    ValueType,
+)
 
 T = TypeVar("T")
 
@@ -178,6 +190,12 @@ def read_rooms(node: Node | None, gates: Iterable[Gate], issues: Issues) -> dict
             _value(fields.get(plain_name("max_session")), "max_session", TIME, "room", issues),
             _value(fields.get("claim"), "claim", TIME, "room", issues),
             _value(fields.get("rate"), "rate", RATE, "room", issues),
+            _value(fields.get("relineup"), "relineup", RELINEUP, "room", issues),
+            _value(fields.get(plain_name("max_waiting")), "max_waiting", COUNT, "room", issues),
+            _value(
+                fields.get(plain_name("lineups_per_minute")), "lineups_per_minute", LINEUPS, "room", issues
+            ),
+            _value(fields.get("mode"), "mode", MODE, "room", issues),
         )
     return rooms
 
