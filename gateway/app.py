@@ -356,6 +356,7 @@ async def upstreams(app: web.Application) -> AsyncIterator[None]:
             metrics.upstream,
             app[UPLOADS],
             settings.proxy_repeat_methods,
+            metrics,
         )
         yield
 
@@ -397,6 +398,7 @@ async def _put_in_force(app: web.Application, new: RouteTable) -> None:
     configuration.forwarded_fields = _forwarded_fields(now)
     configuration.settings = now
     configuration.tables.replace(new)
+    app[FORWARDER].keep_routes({route.id for route in new.routes})
 
 
 def _spring_metrics(settings: Settings, metrics: Metrics, tables: LiveTable) -> SpringMetrics | None:

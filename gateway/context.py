@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, Protocol
 from aiohttp import web
 
 from gateway.auth.access import Access, Authenticator
+from gateway.auth.claims import NO_CLAIMS
 from gateway.auth.operators import Operator, Operators
 from gateway.auth.passes import Pass, Passes
 from gateway.auth.tokens import Principal
@@ -30,6 +31,7 @@ from gateway.proxy.forwarded import Origin, TrustedProxies
 from gateway.proxy.security_headers import SecurityHeaders
 from gateway.proxy.untrusted_proxies import UntrustedProxies
 from gateway.proxy.uploads import Uploads
+from gateway.routing.callers import Bypass, bypass_of
 from gateway.routing.cors import CorsRule, Headers
 from gateway.routing.gates import GateRule
 from gateway.routing.path import Target
@@ -72,6 +74,7 @@ class RequestContext(AccountedCall):
     __slots__ = (
         "access",
         "auth",
+        "bypasses",
         "cors",
         "cors_enabled",
         "cors_headers",
@@ -125,6 +128,8 @@ class RequestContext(AccountedCall):
         """The room whose gate the call must pass."""
         self.renews_only = False
         """Whether the gate only renews a session and refuses no call."""
+        self.bypasses: tuple[Bypass, ...] = ()
+        """Who passes the gate without a place."""
         self.queue_pass: Pass | None = None
         """The pass that the answer and the service get; None without one."""
         self.may_reopen_claim = False
@@ -145,6 +150,19 @@ class RequestContext(AccountedCall):
         """Whether the answer continues without aiohttp; then it is counted and logged when it ends."""
         self.outcome = ""
         """The code of the error that was answered, if any."""
+
+    @property
+    def bypass(self) -> str | None:
+        """The name of the rule by which the caller, as far as known by now, passes the gate without a place."""
+        if not self.bypasses or self.renews_only:
+            return None
+        claims = NO_CLAIMS if self.principal is None else self.principal.claims
+        return bypass_of(self.bypasses, claims, self.client)
+
+    @property
+    def gate_needs_token(self) -> bool:
+        """Whether the gate needs to know the caller, even if the call is public."""
+        return self.room is not None and not self.renews_only and self.bypass is None
 
     @property
     def trace_id(self) -> str:
@@ -206,7 +224,7 @@ class RoutingState(NamedTuple):
         query are not cached, since they may hold a secret.
         """
         filters = call.match.route.filters
-        plain = self.by_target_only and "?" not in raw and all(each.by_path for each in filters)
+        plain = self.by_target_only and "?" not in raw and all(each.by_path or each.fixed for each in filters)
         if plain and len(raw) <= _MAX_CACHED_TARGET_LENGTH:
             if len(self.resolved) >= _MAX_CACHED_CALLS:
                 self.resolved.clear()

@@ -360,12 +360,14 @@ class UpstreamError(GatewayError):
 
 
 class UpstreamUnreachable(UpstreamError):
-    """The connection was refused or lost, or the answer is not HTTP. ``reason`` is for logs."""
+    """The connection was refused (``phase="connect"``) or lost, or the answer is not HTTP (``"response"``). ``reason``
+    is for logs."""
 
     code = "UPSTREAM_UNREACHABLE"
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, phase: str = "response") -> None:
         self.reason = reason
+        self.phase = phase
         super().__init__(reason)
 
 

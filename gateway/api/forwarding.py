@@ -187,6 +187,7 @@ def plan_of(
         security=context.security,
         downloads=downloads,
         cookie=None if queue_pass is None else queue_pass.cookie,
+        retry=changes.retry,
     )
 
 

@@ -132,7 +132,7 @@ def _add_set(kinds: Commands, common: argparse.ArgumentParser) -> argparse.Argum
         "--max-waiting",
         type=utf8,
         metavar="N",
-        help="with so many users in line and parked nobody else joins the line; 0: no bound",
+        help="with so many users in line and parked no other user joins the line; 0: no bound",
     )
     change.add_argument(
         "--lineups-per-minute",
@@ -396,7 +396,9 @@ def _refusal(status: int, body: bytes, token: str | None) -> str:
         return f"refused with status {status}; is this the management address of a gateway?"
     lines = [f"refused with {status} {error.get('code')}: {error.get('message')}"]
     fields = error.get("fields") or ()
-    lines += [f"  {field.get('field')}={field.get('value')}: {field.get('reason')}" for field in fields]
+    for field in fields:
+        value = f"={field['value']}" if "value" in field else ""
+        lines.append(f"  {field.get('field')}{value}: {field.get('reason')}")
     if status == 404 and token is not None and error.get("code") not in {"ROOM_NOT_FOUND", "NOT_IN_QUEUE"}:
         lines.append(
             "  (a gateway started without MANAGEMENT_TOKEN and OPERATORS_FILE refuses every change so)"

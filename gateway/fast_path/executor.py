@@ -39,7 +39,7 @@ from gateway.errors import GatewayError, QueueUnavailable, UpstreamUnreachable
 from gateway.fast_path.client_request import ClientSide
 from gateway.middleware.access_log import add_common_headers, begin, new_context
 from gateway.middleware.cors import RequestOrigins, apply_cors
-from gateway.middleware.gate import check_place, check_unavailable, note_failure
+from gateway.middleware.gate import check_place, check_unavailable, note_failure, passes_by_rule
 from gateway.middleware.overload import check_overload
 from gateway.middleware.resolve import RESOLVER, Resolver
 from gateway.observability.logging import ABORTED
@@ -49,6 +49,7 @@ from gateway.proxy.body import RequestBody, whole_body
 from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.downloads import Downloads
 from gateway.proxy.forward import Forwarder
+from gateway.proxy.load_balancer import UpstreamBase
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.response import (
     BufferedResponse,
@@ -59,6 +60,7 @@ from gateway.proxy.response import (
 )
 from gateway.proxy.untrusted_proxies import UntrustedProxies
 from gateway.request_accounting import CLIENT_GONE, account
+from gateway.resilience.retry import Retries
 from gateway.server.detached_connections import DetachedConnections
 from gateway.server.head import ParsedHead
 from gateway.server.interfaces import FastConnection
@@ -165,6 +167,7 @@ class PlainCall:
         "_outcome",
         "_plan",
         "_resources",
+        "_retries",
         "_spans",
         "_state_call",
         "_task",
@@ -174,6 +177,8 @@ class PlainCall:
 
     _plan: ForwardPlan
     _body: RequestBody
+    _retries: Retries[UpstreamBase] | None
+    """The repetitions that the route allows."""
     _began: float
     """When the request to the service was sent (``perf_counter``)."""
 
@@ -236,7 +241,7 @@ class PlainCall:
                 context.target.path,
                 head.headers,
                 query=context.target.raw_query,
-                gated=context.room is not None and not context.renews_only,
+                gated=context.gate_needs_token,
                 origins=RequestOrigins(head, context),
             )
         return True
@@ -280,7 +285,11 @@ class PlainCall:
             outcome = self._outcome = Outcome(partial(self._step, self._on_state))
             room = resources.rooms[room_name(context)]
             room.ask_for(outcome, self._state_call.question, caller(context))
-        elif context.room is not None and context.principal is not None:
+        elif (
+            context.room is not None
+            and not passes_by_rule(context, resources.observers.metrics)
+            and context.principal is not None
+        ):
             outcome = self._outcome = Outcome(partial(self._step, self._on_place))
             room = resources.rooms[context.room]
             try:
@@ -355,9 +364,11 @@ class PlainCall:
         body = whole_body(head.method, length, self._data, plan.body_limit)
         forwarder = resources.forwarder
         instance = forwarder.instance_for(plan)
+        retries = self._retries = forwarder.retries_for(head.method, plan, body)
         upstream = forwarder.idle_connection(plan, instance)
         if upstream is None:
-            self._continue_in_task(forwarder.exchange(self._request, plan, send_response, body, instance))
+            rest = forwarder.exchange(self._request, plan, send_response, body, retries, instance)
+            self._continue_in_task(rest)
             return
         self._plan, self._body = plan, body
         try:
@@ -396,6 +407,8 @@ class PlainCall:
         transport = connection.transport
         try:
             self._resources.forwarder.record_head(plan, message, self._began)
+            if self._retries is not None and self._repeat(self._retries, upstream, message.code):
+                return
             answer = head_for(
                 message, plan, method=self._head.method, http11=True, keep_alive=self._may_stay_open()
             )
@@ -412,6 +425,17 @@ class PlainCall:
         if self._spans is not None:
             self._spans.done(True)
         self._finish(answer.status, len(data), "", keep_alive=answer.keep_alive and open_)
+
+    def _repeat(self, retries: Retries[UpstreamBase], upstream: UpstreamConnection, status: int) -> bool:
+        """Sends the request once more, if the route's policy repeats it after an answer with this status."""
+        pause = retries.after_status(status)
+        if pause is None:
+            return False
+        retries.used = (upstream.base,)
+        upstream.release_whole()
+        forwarder, plan, body = self._resources.forwarder, self._plan, self._body
+        self._continue_in_task(forwarder.repeat(self._request, plan, send_response, body, retries, pause))
+        return True
 
     def _may_stay_open(self) -> bool:
         """Whether another request will be read after this one, as far as is known now."""
@@ -434,7 +458,7 @@ class PlainCall:
 
     def _complete_in_task(self, upstream: UpstreamConnection, began: float | None = None) -> None:
         rest = self._resources.forwarder.complete(
-            self._request, self._plan, send_response, self._body, upstream, began=began
+            self._request, self._plan, send_response, self._body, upstream, self._retries, began=began
         )
         self._continue_in_task(rest)
 

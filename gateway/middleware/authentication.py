@@ -60,7 +60,7 @@ async def _identify(request: web.Request, context: RequestContext, authenticator
         request.headers,
         query=target.raw_query,
         form=form,
-        gated=context.room is not None and not context.renews_only,
+        gated=context.gate_needs_token,
         origins=RequestOrigins(request, context),
     )
 

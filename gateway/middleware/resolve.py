@@ -187,6 +187,7 @@ class Resolver:
         if gate is not None:
             context.room = gate.room
             context.renews_only = gate.renews_only
+            context.bypasses = serving.table.bypass_of(gate.room)
 
 
 RESOLVER: Final[web.AppKey[Resolver]] = web.AppKey("resolver", Resolver)

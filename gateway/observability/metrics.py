@@ -53,6 +53,15 @@ class Metrics:
         self._upstream_errors = make.counter(
             "upstream_errors", "Calls a service did not answer.", "route", "code"
         )
+        self._retries = make.counter(
+            "upstream_retries",
+            "Calls repeated by the filter Retry, by the status that the service sent or the code of the error.",
+            "route",
+            "reason",
+        )
+        self._retries_refused = make.counter(
+            "upstream_retries_refused", "Calls not repeated because the route's budget was spent.", "route"
+        )
         self._rejections = make.tally(
             "rejections", "Requests that the gateway answered with an error of its own.", "code"
         ).counts
@@ -61,6 +70,12 @@ class Metrics:
             "room_would_refuse",
             "Gated requests that passed because the room is only observed, by what they would have got.",
             *("room", "code"),
+        )
+        self._bypassed = make.counter(
+            "room_bypassed",
+            "Gated requests let pass without a place, by the rule of the room.",
+            "room",
+            "name",
         )
         self._tokens = make.tally("tokens", "Requests looked at for a token.", "outcome").counts
         self._operator_tokens = make.counter(
@@ -138,6 +153,14 @@ class Metrics:
         """A service did not answer; ``code`` is that of the error."""
         self._upstream_errors.labels(route, code).inc()
 
+    def retried(self, route: str, reason: str) -> None:
+        """A call is repeated. ``reason``: the status that the service sent, or the code of the error."""
+        self._retries.labels(route, reason).inc()
+
+    def retry_refused(self, route: str) -> None:
+        """A call is not repeated, only because the route's budget is spent."""
+        self._retries_refused.labels(route).inc()
+
     def rejected(self, code: str) -> None:
         """The gateway answered a request with this error code."""
         self._rejections[code] += 1
@@ -149,6 +172,10 @@ class Metrics:
     def would_refuse(self, room: str, code: str) -> None:
         """The gate of a room that is only observed would have refused a request with this error code."""
         self._would_refuse.labels(room, code).inc()
+
+    def bypassed(self, room: str, name: str) -> None:
+        """A gated request passed without a place, by the rule ``name`` of its room."""
+        self._bypassed.labels(room, name).inc()
 
     def token(self, outcome: str) -> None:
         """The token of a request was checked: ``ok``, ``cached``, ``late``, or the error's code."""
@@ -262,9 +289,12 @@ class NoMetrics(Metrics):
     def request(self, route: str, method: str, status: int, seconds: float) -> None: ...
     def upstream(self, route: str, seconds: float) -> None: ...
     def upstream_error(self, route: str, code: str) -> None: ...
+    def retried(self, route: str, reason: str) -> None: ...
+    def retry_refused(self, route: str) -> None: ...
     def rejected(self, code: str) -> None: ...
     def passed_unchecked(self) -> None: ...
     def would_refuse(self, room: str, code: str) -> None: ...
+    def bypassed(self, room: str, name: str) -> None: ...
     def token(self, outcome: str) -> None: ...
     def operator_token_rejected(self) -> None: ...
     def fast_path_request(self, route: str) -> None: ...

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final, TypeVar
 
 from gateway.routing import predicates
-from gateway.routing.filters import answers, headers, target
+from gateway.routing.filters import answers, headers, repetition, target
 from gateway.routing.filters.base import Filter
 from gateway.routing.predicates import Predicate
 from gateway.routing.spec.arguments import Definition, Factory, Warn, bind
@@ -16,7 +16,12 @@ from gateway.routing.spec.issues import RuleViolation, list_of_names, nearest
 T = TypeVar("T")
 
 PREDICATES: Final[Mapping[str, Factory[Predicate]]] = predicates.FACTORIES
-FILTERS: Final[Mapping[str, Factory[Filter]]] = {**target.FACTORIES, **headers.FACTORIES, **answers.FACTORIES}
+FILTERS: Final[Mapping[str, Factory[Filter]]] = {
+    **target.FACTORIES,
+    **headers.FACTORIES,
+    **answers.FACTORIES,
+    **repetition.FACTORIES,
+}
 
 NO_PREDICATES: Final = {
     "CloudFoundryRouteService": "the three headers of Cloud Foundry can be asked for with Header, for example "
@@ -34,10 +39,6 @@ _BREAKER: Final = (
     "the wait"
 )
 _LIMITER: Final = "the waiting room is what limits here; write gates"
-_REPEATS: Final = (
-    "a service may have acted on the first request; what is repeated after a connection that died, "
-    "PROXY_REPEAT_METHODS says"
-)
 _ADDRESS: Final = (
     "where a request goes is the route's decision alone; write uri, and SetPath or RewritePath for the path"
 )
@@ -50,7 +51,7 @@ NO_FILTERS: Final = {
     "CacheRequestBody": _BODIES,
     "CircuitBreaker": _BREAKER,
     "FallbackHeaders": "there is no circuit breaker, and so no fallback that would get the headers; leave it out",
-    "FrameworkRetry": _REPEATS,
+    "FrameworkRetry": "it is the servlet gateway's; write Retry, which takes the same arguments",
     "Hystrix": _BREAKER,
     "JsonToGrpc": _BODIES,
     "LocalResponseCache": "the gateway keeps no answers; put a cache in front, and let the service say Cache-Control",
@@ -62,7 +63,6 @@ NO_FILTERS: Final = {
     "RemoveNonProxyHeaders": _HOPS,
     "RequestHeaderToRequestUri": _ADDRESS,
     "RequestRateLimiter": _LIMITER,
-    "Retry": _REPEATS,
     "SaveSession": _SESSIONS,
     "SetRequestUri": _ADDRESS,
     "StripContextPath": "the gateway has no context path that could be taken off; write StripPrefix",

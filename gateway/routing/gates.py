@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.routing import matcher
+from gateway.routing.callers import Bypass
 from gateway.routing.calls import CallPattern
 from gateway.routing.path_readings import readings_of
 from gateway.routing.prefix_index import index_of_exact, index_of_wide
@@ -42,6 +43,8 @@ class RoomLimits:
     max_waiting: int | None = None
     lineups_per_minute: int | None = None
     mode: str | None = None
+    bypass: tuple[Bypass, ...] = ()
+    """Who passes the gate without a place."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from gateway.resilience.retry import RetryPolicy
 from gateway.routing import matcher
 from gateway.routing.attributes import RequestAttributes
+from gateway.routing.callers import Bypass, wanted_claims
 from gateway.routing.calls import CallPattern
 from gateway.routing.cors import CorsRule
 from gateway.routing.filters.base import DirectResponse, RequestRewrite
@@ -50,6 +52,8 @@ class FilterChanges:
     answer: DirectResponse | None = None
     """The response to send instead of calling the service."""
     forwarding_edits: tuple[HeaderEdit, ...] = ()
+    retry: RetryPolicy | None = None
+    """When the call to the service is repeated; None: never."""
 
 
 _UNCHANGED: Final = FilterChanges()
@@ -172,6 +176,20 @@ class RouteTable:
         finally:
             matcher.stop_meter()
 
+    def bypass_of(self, room: str) -> tuple[Bypass, ...]:
+        """Who passes the gate of the room without a place."""
+        limits = self.rooms.get(room)
+        return () if limits is None else limits.bypass
+
+    def wanted_claims(self) -> dict[str, frozenset[str]]:
+        """The values that rules of rooms ask for, by claim."""
+        return wanted_claims(
+            rule.by_claim
+            for limits in self.rooms.values()
+            for rule in limits.bypass
+            if rule.by_claim is not None
+        )
+
     def is_public(self, method: str, path: str) -> bool:
         """Whether a rule opens the call without a token, matched narrowly. A gated call needs a token all the same.
 
@@ -258,6 +276,7 @@ def _matched(route: Route, request: RequestAttributes, found: Mapping[str, str])
         rewrite.body_limit,
         rewrite.answer,
         tuple(rewrite.forwarding_edits),
+        rewrite.retry,
     )
     # An empty query ("?") stays, unless a filter has just emptied the query.
     has_query = rewrite.raw_query or (target.has_query and rewrite.raw_query == target.raw_query)

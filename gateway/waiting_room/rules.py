@@ -37,8 +37,8 @@ class RoomRules:
     however active the user is; 0: never. ``claim``: a promoted user must make a gated call within so long, or loses the
     slot; 0: off. ``rate``: admissions never exceed it; as ``120/m``, or ``off``. ``relineup``: lining up again puts a
     waiting user to the ``back``, or lets the user ``keep`` the place. ``max_waiting``: with so many users waiting and
-    parked nobody else joins the line; 0: no bound. ``lineups_per_minute``: a user lines up so often in any 60 s; 0: no
-    bound. ``mode``: see ``Mode``.
+    parked no other user joins the line; 0: no bound. ``lineups_per_minute``: a user lines up so often in any 60 s; 0:
+    no bound. ``mode``: see ``Mode``.
     """
 
     absent: float = 60.0

@@ -145,7 +145,7 @@ local rules = stored_limits[5] or default_rules
 --   claim  a promoted user must make a gated call within so long, or loses the slot; 0: off; 0 unless given
 --   rate  admissions never exceed it, as 120/m; per s, m or h; off: no limit; off unless given
 --   relineup  what lining up again does to a waiting user: back, to the end of the line, or keep; back unless given
---   max_waiting  with so many users in line and parked nobody else joins the line; 0: no bound; 0 unless given
+--   max_waiting  with so many users in line and parked no other user joins the line; 0: no bound; 0 unless given
 --   lineups_per_minute  a user lines up so often in any 60 s; 0: no bound; 0 unless given
 --   mode  on; off: the instances let everyone in without asking; observe: the gate lets everyone pass; on unless given
 local function rules_of(text)

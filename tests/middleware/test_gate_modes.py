@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
 from prometheus_client import generate_latest
 
 from gateway.context import OBSERVERS, ROOMS
+from gateway.errors import QueueUnavailable
+from gateway.middleware.gate import check_unavailable
+from gateway.observability.metrics import Metrics
+from gateway.settings.model import Settings
+from gateway.waiting_room.redis.connection import Redis
+from gateway.waiting_room.rules import RoomRules
 from tests.support.gateway import Answer, Caller, Gateways, Running
 from tests.support.redis_server import StartRedis
 from tests.support.waiting import eventually
+from tests.waiting_room.rooms import make_room
 
 TOKEN = "an-operators-token"
 BUY = ("POST", "/api/v1/reservations")
@@ -113,16 +121,14 @@ async def test_what_each_mode_does_without_redis(
         assert refused == ({'{code="QUEUE_UNAVAILABLE",room="default"}': 1.0} if mode == "observe" else {})
 
 
-async def test_a_gateway_that_starts_without_redis_goes_by_its_own_setting(
-    tmp_path: Path, start_redis: StartRedis
-) -> None:
-    server = start_redis()
-    server.kill()
-    async with Gateways(tmp_path, server.url) as gateways:
-        off = await gateways.start(queue_mode="off", redis_timeout_seconds=0.3)
-        on = await gateways.start(redis_timeout_seconds=0.3)
-        assert (await off.user("ann")(*BUY)).status == 200
-        assert (await on.user("ann")(*BUY)).status == 503
+@pytest.mark.parametrize(("mode", "passes"), [("on", False), ("off", True), ("observe", True)])
+def test_until_redis_is_heard_the_instances_own_setting_counts(mode: str, passes: bool) -> None:
+    room = make_room(Redis("redis://127.0.0.1:1", 0.1), rules=RoomRules(mode=mode))
+    metrics, error = Metrics(), QueueUnavailable("away")
+    assert (room.mode, room.off) == (mode, False)
+    refused = pytest.raises(QueueUnavailable) if not passes else contextlib.nullcontext()
+    with refused:
+        check_unavailable(room, error, Settings.from_env({}), False, metrics)
 
 
 async def test_bounds_are_told_with_the_time_to_come_back(gateways: Gateways) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gateway.errors import BadRequest
+from gateway.resilience.retry import RetryPolicy
 from gateway.routing.attributes import RequestAttributes
 from gateway.routing.filters.edits import HeaderEdit
 from gateway.routing.spec.arguments import Arguments
@@ -43,7 +44,7 @@ class RequestRewrite:
 
     ``forwarding_edits`` are the edits of headers about the client, which are also among ``request_edits``. They replace
     the values that the gateway would set itself. ``status`` replaces the service's status, ``body_limit`` (bytes)
-    limits the request's body, ``answer`` is sent instead of calling the service.
+    limits the request's body, ``answer`` is sent instead of calling the service. ``retry``: when the call is repeated.
     """
 
     __slots__ = (
@@ -57,6 +58,7 @@ class RequestRewrite:
         "request",
         "request_edits",
         "response_edits",
+        "retry",
         "status",
         "variables",
     )
@@ -74,10 +76,16 @@ class RequestRewrite:
         self.status: int | None = None
         self.body_limit: int | None = None
         self.answer: DirectResponse | None = None
+        self.retry: RetryPolicy | None = None
+
+
+ROUTE_ID_PLACE: Final = "{routeId}"
+"""Stands for the id of the route in the text of a filter, which does not know it."""
 
 
 class Filter(Protocol):
-    """One filter of a route. ``str()`` of it is Spring's text for ``/actuator/gateway/routes``."""
+    """One filter of a route. ``str()`` of it is Spring's text for ``/actuator/gateway/routes``, with ``ROUTE_ID_PLACE``
+    for the id of the route."""
 
     @property
     def needs(self) -> frozenset[str]:
@@ -92,6 +100,11 @@ class Filter(Protocol):
     @property
     def by_path(self) -> bool:
         """Whether the filter changes the path only, depending on nothing but the path and the variables."""
+        ...
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the filter does the same for every request, and changes neither path nor query."""
         ...
 
     def contribute(self, rewrite: RequestRewrite) -> None: ...
@@ -151,6 +164,7 @@ class FunctionFilter:
     answers: bool = False
     by_path: bool = False
     slash_check: LeadingSlashCheck | None = None
+    fixed: bool = False
 
     def contribute(self, rewrite: RequestRewrite) -> None:
         self.apply(rewrite)

@@ -199,6 +199,18 @@ ACCESS: Final = Keys(
     ),
 )
 
+BYPASS: Final = Keys(
+    "a bypass",
+    (
+        Key("name", ROOM_NAME, "Unique in the room; a label of gateway_room_bypassed_total.", required=True),
+        Key(
+            "claim", TEXT, "The claim of a verified token that decides; a path with dots leads into objects."
+        ),
+        Key("values", Texts(), "Its values, of which one must match."),
+        Key("networks", Texts(), "Networks of clients, instead of a claim: 10.9.0.0/16, or an address."),
+    ),
+)
+
 ROOM: Final = Keys(
     "a room",
     (
@@ -236,7 +248,7 @@ ROOM: Final = Keys(
         Key(
             "max_waiting",
             COUNT,
-            "With so many users in line and parked nobody else joins the line, 0: no bound; QUEUE_MAX_WAITING if "
+            "With so many users in line and parked no other user joins the line, 0: no bound; QUEUE_MAX_WAITING if "
             "missing.",
         ),
         Key(
@@ -249,6 +261,7 @@ ROOM: Final = Keys(
             MODE,
             "on; off: everyone is allowed in; observe: the gate lets everyone pass, and counts; QUEUE_MODE if missing.",
         ),
+        Key("bypass", Listed(BYPASS), "Who passes the gate without a place."),
     ),
 )
 

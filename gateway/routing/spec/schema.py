@@ -239,5 +239,7 @@ def _arguments(kind: Factory[Any]) -> Schema:
 def _argument(arg: Arg) -> Schema:
     if arg.gathers:
         return {"$ref": "#/$defs/numbered-texts"}
+    if arg.listed:
+        return _TEXTS
     # An empty text counts as no value.
     return _TEXT if arg.of is TEXT else {"anyOf": [_value(arg.of), {"enum": ["", None]}]}

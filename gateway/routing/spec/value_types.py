@@ -152,6 +152,40 @@ MODE: Final[ValueType[str]] = ValueType(
     ("boolean",),
 )
 """YAML reads ``on`` as true and ``off`` as false."""
+_SPRING_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "": 0.001}
+
+
+def _spring_duration(match: re.Match[str]) -> float | None:
+    if match[1]:
+        seconds = int(match[1]) * _SPRING_UNITS[(match[2] or "").lower()]
+    else:
+        hours, minutes, rest = (float(part or 0) for part in match.groups()[2:])
+        seconds = hours * 3600 + minutes * 60 + rest
+    return seconds if seconds >= _MIN_SECONDS else None
+
+
+SPRING_DURATION: Final[ValueType[float]] = ValueType(
+    "a number of milliseconds above 0, or 50ms, 2s, 1m, PT0.5S",
+    r"(?!0+(?:[a-zA-Z]|$))(\d{1,9})(ms|[smhd])?|"
+    r"(?![pP][tT]$)[pP][tT](?:(\d{1,6})[hH])?(?:(\d{1,6})[mM])?(?:(\d{1,9}(?:\.\d{1,9})?)[sS])?",
+    _spring_duration,
+    ("integer",),
+    {"minimum": 1, "maximum": _MAX_NUMBER},
+)
+"""As Spring reads it, in seconds: a number without a unit is in milliseconds."""
+
+
+def decimal(lowest: float, highest: float) -> ValueType[float]:
+    """A number, perhaps with a fraction."""
+
+    def make(match: re.Match[str]) -> float | None:
+        return value if lowest <= (value := float(match[0])) <= highest else None
+
+    bounds = {"minimum": lowest, "maximum": highest}
+    return ValueType(
+        f"a number from {lowest:g} to {highest:g}", r"\d{1,9}(?:\.\d{1,9})?", make, ("number",), bounds
+    )
+
 
 ORDER: Final[ValueType[int]] = ValueType(
     "a whole number",

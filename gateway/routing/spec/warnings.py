@@ -502,6 +502,10 @@ def _warn_of_rooms(table: RouteTable, lines: Lines, issues: Issues) -> None:
                 f"a session in room {room!r} lasts {seconds:g} s: it is over before a user can do anything"
             )
             issues.warn(line, "room-duration", message)
+        for rule in table.rooms[room].bypass:
+            if any(network.prefixlen == 0 for network in rule.networks):
+                message = f"every client is in a network of bypass {rule.name!r}, so room {room!r} holds no one back"
+                issues.warn(line, "bypass-everyone", message)
 
 
 def _warn_of_unused_services(table: RouteTable, lines: Lines, issues: Issues) -> None:

@@ -77,8 +77,8 @@ REQUEST_HEADERS: dict[str, dict[str, list[str] | None]] = {
     "forwarded-trusted-all-12": {"x-forwarded-for": None},
 }
 LOCATIONS = {"RedirectTo-10": "https://acme.org?q=%EC%98%88&p=a+b%2C&e="}  # parameters go on as they came
-# Decided elsewhere: CORS, a body against its limit, the server's own bounds.
-_ELSEWHERE = ("cors", "body-", "RequestSize-", "RequestHeaderSize-09", "failure-", "timeout-")
+# Decided elsewhere: CORS, a body against its limit, the server's own bounds, repetitions (tests/resilience).
+_ELSEWHERE = ("cors", "body-", "RequestSize-", "RequestHeaderSize-09", "failure-", "timeout-", "Retry-")
 _HOP_BY_HOP = {
     *(
         "connection",
