@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from gateway.context import OBSERVERS, ROOMS
 from gateway.errors import QueueUnavailable
@@ -124,7 +124,7 @@ async def test_what_each_mode_does_without_redis(
 @pytest.mark.parametrize(("mode", "passes"), [("on", False), ("off", True), ("observe", True)])
 def test_until_redis_is_heard_the_instances_own_setting_counts(mode: str, passes: bool) -> None:
     room = make_room(Redis("redis://127.0.0.1:1", 0.1), rules=RoomRules(mode=mode))
-    metrics, error = Metrics(), QueueUnavailable("away")
+    metrics, error = Metrics(CollectorRegistry()), QueueUnavailable("away")
     assert (room.mode, room.off) == (mode, False)
     refused = pytest.raises(QueueUnavailable) if not passes else contextlib.nullcontext()
     with refused:
