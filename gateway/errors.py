@@ -20,6 +20,7 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   ├── TokenInvalid
     │   ├── TooManyWrongTokens
     │   ├── RoleNotAllowed
+    │   ├── CookieRequired
     │   ├── CsrfRejected
     │   └── AuthUnavailable
     ├── QueueError               the waiting room refuses the call, or can't decide
@@ -32,6 +33,7 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   ├── QueueStorageFull
     │   ├── RoomFull
     │   ├── TooManyLineups
+    │   ├── PrefetchRefused
     │   └── Overloaded
     ├── ConfigError              the configuration could not be refreshed
     │   ├── ConfigUnavailable
@@ -206,6 +208,12 @@ class RoleNotAllowed(AuthError):
     code = "ROLE_NOT_ALLOWED"
 
 
+class CookieRequired(AuthError):
+    """The room serves visitors, and the client has not brought the cookie that says which one it is."""
+
+    code = "COOKIE_REQUIRED"
+
+
 class CsrfRejected(AuthError):
     """The request came from an origin from which a cookie alone does not authorize it."""
 
@@ -301,6 +309,12 @@ class TooManyLineups(QueueError):
     def __init__(self, retry_after: float) -> None:
         self.retry_after = retry_after
         super().__init__("too many lineups of one user")
+
+
+class PrefetchRefused(QueueError):
+    """A browser asks for a page that the user may never open, so it gets no place and claims none."""
+
+    code = "PREFETCH_REFUSED"
 
 
 class Overloaded(QueueError):

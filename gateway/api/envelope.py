@@ -23,9 +23,11 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.TokenRequired: 401,
     errors.TokenExpired: 401,
     errors.TokenInvalid: 401,
+    errors.CookieRequired: 401,
     errors.CorsRejected: 403,
     errors.CsrfRejected: 403,
     errors.RoleNotAllowed: 403,
+    errors.PrefetchRefused: 403,
     errors.RouteNotFound: 404,
     errors.RoomNotFound: 404,
     errors.NotInQueue: 404,
@@ -72,6 +74,8 @@ _TEMPORARY: Final = 503
 
 _CHALLENGE: Final[dict[type[GatewayError], str]] = {
     errors.TokenRequired: "Bearer",
+    # RFC 9110 asks for a scheme with each 401. Clients that do not know this one ignore it.
+    errors.CookieRequired: "Cookie",
     errors.TokenExpired: 'Bearer error="invalid_token", error_description="expired"',
     errors.TokenInvalid: 'Bearer error="invalid_token"',
 }

@@ -12,6 +12,7 @@ from multidict import CIMultiDict
 
 from gateway.auth.cookies import is_pass, without_cookies
 from gateway.auth.identity import PASS, identity_headers, signature_header, strip_identity
+from gateway.auth.visitors import is_visitor_cookie
 from gateway.context import (
     CONFIGURATION,
     CONTEXT,
@@ -37,8 +38,9 @@ from gateway.routing.filters.base import DirectResponse
 from gateway.routing.filters.edits import AddIfBlank, HeaderEdit
 from gateway.routing.own_headers import folded, is_forwarding_header
 from gateway.routing.path import is_authority
-from gateway.routing.table import RouteMatch
+from gateway.routing.table import RouteMatch, RouteTable
 from gateway.server.head import RequestHead
+from gateway.settings.model import Settings
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
@@ -119,8 +121,8 @@ def plan_of(
     settings, changes, sent = configuration.settings, match.changes, request.headers
     # Before the filters run: a filter may add headers that name another call to the service, a client may not.
     raw = strip_identity(request.raw_headers)
-    if settings.pass_ and hdrs.COOKIE in sent:
-        raw = without_cookies(raw, is_pass)
+    if hdrs.COOKIE in sent:
+        raw = _without_own_cookies(raw, settings, configuration.tables.current.table)
     host = sent.get("Host", "")
     # A client of HTTP/1.0 may have sent no Host. The service then gets its own, as if the route did not preserve it.
     upstream_host: str | None = host or None if changes.preserve_host else None
@@ -132,7 +134,7 @@ def plan_of(
             raise BadRequest("the host that a filter makes of the request is none")
         # Identity comes from the token alone, never from the client or a filter.
         raw = strip_identity(_as_raw(edited), of_route=True)
-    identity = identity_headers(context.principal)
+    identity = identity_headers(context.principal, context.visitor)
     if settings.identity_hmac_secret:
         signed = signature_header(
             settings.identity_hmac_secret,
@@ -140,6 +142,7 @@ def plan_of(
             request.method,
             match.upstream_target,
             context.principal,
+            context.visitor,
         )
         identity = (*identity, signed)
     queue_pass = context.queue_pass
@@ -189,6 +192,13 @@ def plan_of(
         cookie=None if queue_pass is None else queue_pass.cookie,
         retry=changes.retry,
     )
+
+
+def _without_own_cookies(raw: RawHeaders, settings: Settings, table: RouteTable) -> RawHeaders:
+    """A client's headers without the cookies that this gateway sets."""
+    if settings.pass_:
+        raw = without_cookies(raw, is_pass)
+    return without_cookies(raw, is_visitor_cookie) if table.visitor_rooms else raw
 
 
 def _apply_forwarding_edits(headers: RawHeaders, edits: Sequence[HeaderEdit]) -> list[tuple[bytes, bytes]]:

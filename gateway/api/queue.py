@@ -15,6 +15,7 @@ from gateway.errors import (
     BadRequest,
     NotAllowedIn,
     NotInQueue,
+    PrefetchRefused,
     QueueError,
     QueueStorageFull,
     RoomFull,
@@ -28,6 +29,7 @@ from gateway.waiting_room.keys import DEFAULT_ROOM
 from gateway.waiting_room.state import Left, State, StateKind
 
 if TYPE_CHECKING:
+    from gateway.auth.csrf import Headers
     from gateway.auth.passes import Passes
     from gateway.waiting_room.room import Question, Room, What
 
@@ -56,20 +58,36 @@ def room_name(context: RequestContext) -> str:
 
 
 def caller(context: RequestContext) -> str:
-    """The calling user. The gateway never answers these calls without one."""
-    assert context.principal is not None  # noqa: S101 - the authentication middleware refused before
-    return context.principal.user_id
+    """The key in rooms of the calling user or visitor. The gateway never answers these calls without one."""
+    member = context.member
+    assert member is not None  # noqa: S101 - the authentication middleware refused before
+    return member
+
+
+def is_prefetch(headers: Headers) -> bool:
+    """Whether a browser loads a page in advance, which its user may never open."""
+    values = headers.getall("Sec-Purpose", ())
+    return bool(values) and any("prefetch" in value.lower() for value in values)
+
+
+def check_prefetch(headers: Headers) -> None:
+    """Refuses to give a place to a page that is loaded in advance, or to let it claim one. A browser shows such a page
+    without a further call, so nothing would claim the slot later. Raises PrefetchRefused."""
+    if is_prefetch(headers):
+        raise PrefetchRefused
 
 
 def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     """The endpoints below ``/api/v1/queue``."""
     return (
-        Endpoint("POST", f"{QUEUE}/lineup", lineup, label="queue.lineup", sheddable=True),
-        Endpoint("GET", f"{QUEUE}/status", status, label="queue.status"),
-        Endpoint("POST", f"{QUEUE}/claim", claim, label="queue.claim"),
-        Endpoint("DELETE", f"{QUEUE}/allowed-in-token", drop_slot, label="queue.allowed-in-token"),
-        Endpoint("DELETE", f"{QUEUE}/waiting-token", drop_place, label="queue.waiting-token"),
-        Endpoint("POST", f"{QUEUE}/leave", leave, label="queue.leave"),
+        Endpoint("POST", f"{QUEUE}/lineup", lineup, label="queue.lineup", of_room=True, sheddable=True),
+        Endpoint("GET", f"{QUEUE}/status", status, label="queue.status", of_room=True),
+        Endpoint("POST", f"{QUEUE}/claim", claim, label="queue.claim", of_room=True),
+        Endpoint(
+            "DELETE", f"{QUEUE}/allowed-in-token", drop_slot, label="queue.allowed-in-token", of_room=True
+        ),
+        Endpoint("DELETE", f"{QUEUE}/waiting-token", drop_place, label="queue.waiting-token", of_room=True),
+        Endpoint("POST", f"{QUEUE}/leave", leave, label="queue.leave", of_room=True),
     )
 
 
@@ -82,7 +100,7 @@ def issue_pass(passes: Passes, context: RequestContext, state: State) -> None:
             ticket=state.ticket,
             expires_in=state.expires_in,
             fresh=state.kind is StateKind.ADMITTED,
-            secure=context.origin is not None and context.origin.scheme == "https",
+            secure=context.over_tls,
         )
 
 
@@ -150,6 +168,8 @@ async def claim(request: web.Request) -> web.StreamResponse:
 
 async def _state(request: web.Request, call: StateCall) -> web.StreamResponse:
     context = request[CONTEXT]
+    if call is not STATUS:
+        check_prefetch(request.headers)
     state = await _room(request).ask(call.question, caller(context))
     if (passes := request.app.get(PASSES)) is not None:
         issue_pass(passes, context, state)

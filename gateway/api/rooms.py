@@ -17,6 +17,7 @@ from gateway.api.actuator import BASE
 from gateway.api.body import read_body
 from gateway.api.endpoints import Auth, Endpoint
 from gateway.api.envelope import success
+from gateway.auth.visitors import key_of, written
 from gateway.context import CONFIGURATION, CONTEXT, OPERATOR, ROOMS, UPLOADS
 from gateway.errors import BadRequest, FieldError, NotConfigured, NotInQueue
 from gateway.observability.logging import timestamp
@@ -159,14 +160,14 @@ def audit_object(entry: AuditEntry) -> dict[str, Any]:
         "reason": entry.reason or None,
     }
     if entry.user:
-        content["user"] = entry.user
+        content["user"] = written(entry.user)
     return content
 
 
 def user_object(user: str, found: Whereabouts) -> dict[str, Any]:
     """Where a user stands. Members that are unknown or do not apply are None."""
     return {
-        "user": user,
+        "user": written(user),
         "state": found.state,
         "ticket": found.ticket,
         "position": found.position,
@@ -259,10 +260,11 @@ async def find(request: web.Request) -> web.StreamResponse:
 
 
 def _requested_user(query: str) -> str:
+    """The key in the room of the user that the call names; a visitor is named as ``visitor:ID``."""
     users = values_of(query, "id")
     if len(users) != 1 or not users[0]:
         raise BadRequest("id must be given once")
-    return users[0]
+    return key_of(users[0])
 
 
 async def remove(request: web.Request) -> web.StreamResponse:

@@ -5,50 +5,42 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 from aiohttp import hdrs, web
 from aiohttp.http import RawResponseMessage
 
 from gateway.api.envelope import error_response
 from gateway.api.forwarding import forward, forward_to_service, plan_of, traced_calls
-from gateway.api.queue import STATE_CALLS, StateCall, caller, issue_pass, room_name
+from gateway.api.queue import (
+    LINEUP,
+    STATE_CALLS,
+    StateCall,
+    caller,
+    check_prefetch,
+    is_prefetch,
+    issue_pass,
+    room_name,
+)
 from gateway.api.stream import StreamCall, has_ended, hub_of, serve, stream, stream_response
-from gateway.auth.access import Authenticator, MustWait
-from gateway.auth.passes import Passes
+from gateway.auth.access import MustWait
 from gateway.context import (
-    ADMISSIONS,
-    AUTHENTICATOR,
-    CONFIGURATION,
-    DETACHED,
-    DOWNLOADS,
-    FORWARDER,
-    HUBS,
-    LOOP_LAG,
-    OBSERVERS,
-    PASSES,
-    ROOMS,
-    UNTRUSTED_PROXIES,
-    Configuration,
-    Observers,
     RequestContext,
 )
 from gateway.errors import GatewayError, QueueUnavailable, UpstreamUnreachable
 from gateway.fast_path.client_request import ClientSide
+from gateway.fast_path.resources import Resources, resources_of
 from gateway.middleware.access_log import add_common_headers, begin, new_context
+from gateway.middleware.authentication import counts_token, identify_visitor
 from gateway.middleware.cors import RequestOrigins, apply_cors
 from gateway.middleware.gate import check_place, check_unavailable, note_failure, passes_by_rule
 from gateway.middleware.overload import check_overload
-from gateway.middleware.resolve import RESOLVER, Resolver
 from gateway.observability.logging import ABORTED
-from gateway.observability.loop_lag import LoopLag
-from gateway.observability.spans import Admissions, TracedCalls
+from gateway.observability.spans import TracedCalls
 from gateway.proxy.body import RequestBody, whole_body
 from gateway.proxy.connection import UpstreamConnection
-from gateway.proxy.downloads import Downloads
-from gateway.proxy.forward import Forwarder
 from gateway.proxy.load_balancer import UpstreamBase
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.response import (
@@ -58,17 +50,13 @@ from gateway.proxy.response import (
     head_for,
     send_response,
 )
-from gateway.proxy.untrusted_proxies import UntrustedProxies
 from gateway.request_accounting import CLIENT_GONE, account
 from gateway.resilience.retry import Retries
-from gateway.server.detached_connections import DetachedConnections
 from gateway.server.head import ParsedHead
 from gateway.server.interfaces import FastConnection
 from gateway.server.whole_response import SERVER_NAME, WholeResponse
-from gateway.sse.hub import Hub
 from gateway.waiting_room.batch import Outcome
 from gateway.waiting_room.room import Room
-from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.state import State
 
 log = logging.getLogger(__name__)
@@ -86,24 +74,6 @@ which saves them the cost of an offer. Possessive, so that a long line takes lin
 
 RemainingSteps = Coroutine[None, None, ForwardedResponse | BufferedResponse]
 """The steps of the forwarder that remain."""
-
-
-class Resources(NamedTuple):
-    """The resources that a request needs."""
-
-    resolver: Resolver
-    configuration: Configuration
-    observers: Observers
-    untrusted: UntrustedProxies
-    authenticator: Authenticator
-    rooms: Rooms
-    loop_lag: LoopLag
-    admissions: Admissions
-    forwarder: Forwarder
-    downloads: Downloads
-    hubs: Mapping[str, Hub]
-    detached: DetachedConnections
-    passes: Passes | None
 
 
 class FastPath:
@@ -125,26 +95,8 @@ class FastPath:
             return False
         resources = self._resources
         if resources is None:
-            resources = self._resources = _resources_of(self._app)
+            resources = self._resources = resources_of(self._app)
         return PlainCall(resources, connection, head, body).start()
-
-
-def _resources_of(app: web.Application) -> Resources:
-    return Resources(
-        app[RESOLVER],
-        app[CONFIGURATION],
-        app[OBSERVERS],
-        app[UNTRUSTED_PROXIES],
-        app[AUTHENTICATOR],
-        app[ROOMS],
-        app[LOOP_LAG],
-        app[ADMISSIONS],
-        app[FORWARDER],
-        app[DOWNLOADS],
-        app[HUBS],
-        app[DETACHED],
-        app.get(PASSES),
-    )
 
 
 class PlainCall:
@@ -233,8 +185,10 @@ class PlainCall:
         if context.sheddable:
             limit = resources.configuration.settings.overload_lag_ms
             check_overload(context, head.method, limit, resources.loop_lag, resources.rooms)
-        context.principal = resources.authenticator.from_cache(head.headers)
-        if context.principal is None and context.target is not None:
+        by_token = counts_token(context)
+        if by_token:
+            context.principal = resources.authenticator.from_cache(head.headers)
+        if by_token and context.principal is None and context.target is not None:
             context.principal = resources.authenticator.identify_at_once(
                 context.access or resources.configuration.tables.current.access,
                 head.method,
@@ -242,8 +196,11 @@ class PlainCall:
                 head.headers,
                 query=context.target.raw_query,
                 gated=context.gate_needs_token,
+                identity=context.identity,
                 origins=RequestOrigins(head, context),
             )
+        if context.identity != "token":
+            identify_visitor(head, context, resources.visitors)
         return True
 
     def _is_plain(self) -> bool:
@@ -282,24 +239,34 @@ class PlainCall:
         """The gate, or the question of a state call."""
         resources, context = self._resources, self._context
         if self._state_call is not None:
+            if self._state_call is LINEUP:
+                check_prefetch(self._head.headers)
             outcome = self._outcome = Outcome(partial(self._step, self._on_state))
             room = resources.rooms[room_name(context)]
             room.ask_for(outcome, self._state_call.question, caller(context))
         elif (
             context.room is not None
             and not passes_by_rule(context, resources.observers.metrics)
-            and context.principal is not None
+            and (member := context.member) is not None
         ):
-            outcome = self._outcome = Outcome(partial(self._step, self._on_place))
-            room = resources.rooms[context.room]
-            try:
-                room.ask_for(outcome, "enter", context.principal.user_id)
-            except QueueUnavailable as error:
-                self._pass_unchecked(room, error)
+            self._ask_at_gate(context.room, member)
         elif context.handler is stream:
             self._open_stream()
         else:
             self._forward()
+
+    def _ask_at_gate(self, name: str, member: str) -> None:
+        if not self._context.renews_only:
+            check_prefetch(self._head.headers)
+        elif is_prefetch(self._head.headers):
+            self._forward()
+            return
+        outcome = self._outcome = Outcome(partial(self._step, self._on_place))
+        room = self._resources.rooms[name]
+        try:
+            room.ask_for(outcome, "enter", member)
+        except QueueUnavailable as error:
+            self._pass_unchecked(room, error)
 
     def _open_stream(self) -> None:
         """Opens a stream, which leaves the connection's guard: it is accounted for when it ends."""
@@ -363,9 +330,9 @@ class PlainCall:
         length = head.headers.get(hdrs.CONTENT_LENGTH)
         body = whole_body(head.method, length, self._data, plan.body_limit)
         forwarder = resources.forwarder
-        instance = forwarder.instance_for(plan)
         retries = self._retries = forwarder.retries_for(head.method, plan, body)
-        upstream = forwarder.idle_connection(plan, instance)
+        instance = forwarder.instance_for(plan, retries)
+        upstream = None if instance is None else forwarder.idle_connection(plan, instance)
         if upstream is None:
             rest = forwarder.exchange(self._request, plan, send_response, body, retries, instance)
             self._continue_in_task(rest)
@@ -434,6 +401,7 @@ class PlainCall:
         retries.used = (upstream.base,)
         upstream.release_whole()
         forwarder, plan, body = self._resources.forwarder, self._plan, self._body
+        plan.calls.dropped()
         self._continue_in_task(forwarder.repeat(self._request, plan, send_response, body, retries, pause))
         return True
 

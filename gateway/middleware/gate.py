@@ -8,7 +8,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.api.envelope import NotInQueueAtGate, status_of
-from gateway.api.queue import issue_pass
+from gateway.api.queue import check_prefetch, is_prefetch, issue_pass
 from gateway.context import CONFIGURATION, CONTEXT, OBSERVERS, PASSES, ROOMS, RequestContext
 from gateway.errors import GatewayError, QueueUnavailable, QueueWaiting
 from gateway.observability.metrics import Metrics
@@ -23,15 +23,18 @@ _BROKEN_SERVICE: Final = frozenset({502, 503, 504})
 @web.middleware
 async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Checks a gated call with its room. It is the last middleware: passing the gate renews a session, so only a call
-    that will be served may do so. Raises QueueWaiting, NotInQueueAtGate, or QueueUnavailable while Redis is
-    unavailable."""
+    that will be served may do so. Raises QueueWaiting, NotInQueueAtGate, PrefetchRefused, or QueueUnavailable
+    while Redis is unavailable."""
     context = request[CONTEXT]
     if (
         context.room is not None
         and not passes_by_rule(context, request.app[OBSERVERS].metrics)
-        and context.principal is not None
+        and (member := context.member) is not None
     ):
-        await _pass_gate(request.app, context, context.room, context.principal.user_id)
+        if not context.renews_only:
+            check_prefetch(request.headers)
+        if not (context.renews_only and is_prefetch(request.headers)):
+            await _pass_gate(request.app, context, context.room, member)
     try:
         return await handler(request)
     except GatewayError as error:
@@ -77,8 +80,8 @@ def note_failure(rooms: Rooms, context: RequestContext, error: GatewayError) -> 
     after a promotion, the call does not use up the user's claim window."""
     if context.may_reopen_claim and status_of(error) in _BROKEN_SERVICE:
         context.may_reopen_claim = False
-        if context.room is not None and context.principal is not None:
-            rooms[context.room].reopen(context.principal.user_id)
+        if context.room is not None and (member := context.member) is not None:
+            rooms[context.room].reopen(member)
 
 
 def check_unavailable(

@@ -78,6 +78,9 @@ class Metrics:
             "name",
         )
         self._tokens = make.tally("tokens", "Requests looked at for a token.", "outcome").counts
+        self._visitor_cookies = make.tally(
+            "visitor_cookies", "Cookies of visitors looked for or set.", "outcome"
+        ).counts
         self._operator_tokens = make.counter(
             "operator_tokens_rejected", "Calls to operators' endpoints with a token that is no operator's."
         )
@@ -180,6 +183,10 @@ class Metrics:
     def token(self, outcome: str) -> None:
         """The token of a request was checked: ``ok``, ``cached``, ``late``, or the error's code."""
         self._tokens[outcome] += 1
+
+    def visitor_cookie(self, outcome: str) -> None:
+        """A visitor's cookie was looked for or set: see ``VisitorCookies``."""
+        self._visitor_cookies[outcome] += 1
 
     def operator_token_rejected(self) -> None:
         """A call to an operators' endpoint had a token that is no operator's."""
@@ -296,6 +303,7 @@ class NoMetrics(Metrics):
     def would_refuse(self, room: str, code: str) -> None: ...
     def bypassed(self, room: str, name: str) -> None: ...
     def token(self, outcome: str) -> None: ...
+    def visitor_cookie(self, outcome: str) -> None: ...
     def operator_token_rejected(self) -> None: ...
     def fast_path_request(self, route: str) -> None: ...
     def jwks_fetched(self, ok: bool) -> None: ...

@@ -115,9 +115,17 @@ class Forwarder:
 
     # -- the steps, for callers that take some of them without a task --------------------------------------
 
-    def instance_for(self, plan: ForwardPlan) -> UpstreamBase:
-        """The instance whose turn it is. Raises NoInstance."""
-        return self._instances.pick(plan.base) if isinstance(plan.base, str) else plan.base
+    def instance_for(self, plan: ForwardPlan, retries: Retries[UpstreamBase] | None) -> UpstreamBase | None:
+        """The instance whose turn it is; None if there is none and ``retries`` decide about that. Raises
+        NoInstance."""
+        if not isinstance(plan.base, str):
+            return plan.base
+        try:
+            return self._instances.pick(plan.base)
+        except NoInstance:
+            if retries is None:
+                raise
+            return None
 
     def idle_connection(self, plan: ForwardPlan, instance: UpstreamBase) -> UpstreamConnection | None:
         """An idle connection to ``instance``; None if ``exchange`` must connect. ``complete`` must follow, unless the
@@ -212,6 +220,7 @@ class Forwarder:
                 pause = None if retries is None else retries.after_status(message.code)
                 if pause is None:
                     break
+                plan.calls.dropped()
                 _drop_answer(connection)
             connection = began = first = None
             await asyncio.sleep(pause)

@@ -28,6 +28,9 @@ class CallObserver(Protocol):
     def failed(self, code: str, /) -> None:
         """The gateway could not connect; ``code`` is the error's."""
 
+    def dropped(self) -> None:
+        """The answer is not the client's: another call follows."""
+
 
 class _NullObserver:
     """No-op."""
@@ -35,6 +38,7 @@ class _NullObserver:
     def begin(self, base: UpstreamBase, /) -> None: ...
     def answered(self, status: int, /) -> None: ...
     def failed(self, code: str, /) -> None: ...
+    def dropped(self) -> None: ...
 
 
 NO_CALL_OBSERVER: Final = _NullObserver()

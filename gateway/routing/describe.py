@@ -142,7 +142,8 @@ def table(table: RouteTable) -> str:
     for name, limits in table.rooms.items():
         capacity = "the setting's" if limits.capacity is None else limits.capacity
         duration = "the setting's" if limits.duration is None else f"{limits.duration:g} s"
-        lines.append(f"room {name}: capacity {capacity}, duration {duration}")
+        people = f", identity {limits.identity}" if limits.identity else ""
+        lines.append(f"room {name}: capacity {capacity}, duration {duration}{people}")
         lines += [f"room {name}: bypass {rule}" for rule in limits.bypass]
     lines += [
         f"service {name}: {', '.join(urls) or 'no static instance'}" for name, urls in table.services.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from gateway.routing import matcher
 from gateway.routing.callers import Bypass
@@ -43,6 +43,8 @@ class RoomLimits:
     max_waiting: int | None = None
     lineups_per_minute: int | None = None
     mode: str | None = None
+    identity: Literal["token", "visitor", "either"] | None = None
+    """Who may have a place: users with a token, visitors, or both. None: users with a token."""
     bypass: tuple[Bypass, ...] = ()
     """Who passes the gate without a place."""
 

@@ -6,7 +6,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from gateway.resilience.retry import RetryPolicy
 from gateway.routing import matcher
@@ -107,6 +107,8 @@ class RouteTable:
     unready: str = ""
     warnings: tuple[Issue, ...] = field(default=(), compare=False)
     draw: Callable[[], float] = field(default=random.random, repr=False, compare=False)
+    visitor_rooms: Mapping[str, Literal["visitor", "either"]] = field(init=False, repr=False, compare=False)
+    """The rooms in which people without a login may have a place."""
     _routes: RouteIndex = field(init=False, repr=False, compare=False)
     _public: PrefixIndex[CallPattern] = field(init=False, repr=False, compare=False)
     _gates: GateIndex = field(init=False, repr=False, compare=False)
@@ -115,6 +117,12 @@ class RouteTable:
 
     def __post_init__(self) -> None:
         public = [({literal_beginning(call.pattern)}, call) for call in self.public]
+        visitors = {room: limits.identity for room, limits in self.rooms.items()}
+        object.__setattr__(
+            self,
+            "visitor_rooms",
+            {room: who for room, who in visitors.items() if who in ("visitor", "either")},
+        )
         object.__setattr__(self, "_routes", RouteIndex(self.routes))
         object.__setattr__(self, "_public", PrefixIndex(public))
         object.__setattr__(self, "_gates", GateIndex(self.gates))

@@ -385,6 +385,13 @@ class Settings(DiscoverySettings):
         "The calls on which the cookie `JWT_COOKIE_NAME` counts: GET status, GET stream and POST leave, or all.",
         cross_check=cookie_is_named,
     )
+    visitor_secrets: tuple[str, ...] = setting(
+        kinds.SECRETS,
+        (),
+        "Secrets for the cookies of visitors, separated by commas: the first signs, all verify.",
+        secret=True,
+        default_words="one that the instances make and share through Redis",
+    )
     identity_hmac_secret: str | None = setting(
         kinds.LINE,
         None,

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 from gateway.app import METRICS
+from gateway.observability import zipkin
 from gateway.resilience.retry import BUDGET_FLOOR, BUDGET_SHARE
 from tests.resilience.rig import Scripted, answer, ask, counted, routes, scripted
+from tests.support.collector import a_collector
 from tests.support.gateway import Gateways, Running
 from tests.support.raw_http import connected, request
+from tests.support.waiting import eventually
 
 OK = answer(200, b"ok")
 BAD = answer(503, b"bad")
@@ -111,6 +114,41 @@ async def test_a_service_that_does_not_answer_in_time_is_a_reason(
         assert (await ask(gateway)).status == 504
         service.released.set()
     assert counted(gateway, "gateway_upstream_retries_total") == {("UPSTREAM_TIMEOUT", "a"): 2}
+
+
+@PLAIN
+async def test_a_service_without_an_instance_is_a_reason(gateways: Gateways, fast_path: bool) -> None:
+    filters = [_retry(retries=2, exceptions="NotFoundException")]
+    gateway = await gateways.start(routes([], filters), fast_path=fast_path)
+    assert (await ask(gateway)).status == 503
+    assert counted(gateway, "gateway_upstream_retries_total") == {("NO_INSTANCE", "a"): 2}
+
+
+@PLAIN
+async def test_each_attempt_has_a_span_that_says_how_it_ended(
+    gateways: Gateways, fast_path: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zipkin, "EVERY_SECONDS", 0.05)
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    filters = [_retry(retries=2, series="SERVER_ERROR,SUCCESSFUL", backoff={"firstBackoff": "300ms"})]
+    async with a_collector() as collector, scripted(OK) as service:
+        text = routes([service], filters)
+        gateway = await gateways.start(text, fast_path=fast_path, zipkin_endpoint=collector.url)
+        await ask(gateway, "POST")
+        service.calls.clear()
+        service.answers = [BAD, OK, answer(404)]
+        await ask(gateway, "GET", "/a/x", f"traceparent: 00-{trace}-b7ad6b7169203331-01")
+
+        def calls() -> list[dict[str, Any]]:
+            spans = [span for span in collector.spans if span["traceId"] == trace]
+            return sorted(
+                (span for span in spans if span["kind"] == "CLIENT"), key=lambda span: span["timestamp"]
+            )
+
+        await eventually(lambda: len(calls()) == 3)
+    assert [span["tags"].get("error") for span in calls()] == ["503", None, None]
+    # The pause between two attempts is no part of either.
+    assert all(span["duration"] < 300_000 for span in calls())
 
 
 @PLAIN

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from gateway.routing.callers import Bypass, ClaimRule, Network, parse_network
@@ -19,6 +19,7 @@ from gateway.routing.spec.value_types import (
     COUNT,
     DURATION,
     FLAG,
+    IDENTITY,
     LINEUPS,
     MODE,
     RATE,
@@ -161,10 +162,13 @@ def check_overlaps(
     gate_lines: dict[CallPattern, int],
     public: Iterable[CallPattern],
     public_lines: dict[CallPattern, int],
+    rooms: Mapping[str, RoomLimits],
     issues: Issues,
 ) -> None:
-    """Report every call that is both gated and public."""
+    """Report every call that is both public and behind a gate that asks for a token."""
     for gate in gates:
+        if rooms[gate.room].identity in ("visitor", "either"):
+            continue
         for gated in gate.calls:
             for opened in public:
                 if not overlap(gated, opened):
@@ -198,6 +202,7 @@ def read_rooms(node: Node | None, gates: Iterable[Gate], issues: Issues) -> dict
                 fields.get(plain_name("lineups_per_minute")), "lineups_per_minute", LINEUPS, "room", issues
             ),
             _value(fields.get("mode"), "mode", MODE, "room", issues),
+            _value(fields.get("identity"), "identity", IDENTITY, "room", issues),
             bypass=_bypasses(fields.get("bypass"), f"rooms.{name}.bypass", issues),
         )
     return rooms

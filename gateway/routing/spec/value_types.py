@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Literal, TypeVar, cast
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -152,6 +152,13 @@ MODE: Final[ValueType[str]] = ValueType(
     ("boolean",),
 )
 """YAML reads ``on`` as true and ``off`` as false."""
+IDENTITY: Final[ValueType[Literal["token", "visitor", "either"]]] = ValueType(
+    "token, visitor or either",
+    "|".join(map(any_case, ("token", "visitor", "either"))),
+    lambda match: cast(Literal["token", "visitor", "either"], match[0].lower()),
+)
+"""Who may have a place in a room."""
+
 _SPRING_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "": 0.001}
 
 

@@ -564,3 +564,26 @@ def test_a_folder_and_a_missing_file_say_so(tmp_path: Path) -> None:
     for path, reason in ((tmp_path, "Is a directory"), (tmp_path / "none", "No such file")):
         with pytest.raises(RouteFileError, match=reason):
             content_of(path)
+
+
+@pytest.mark.parametrize(
+    ("identity", "sound"), [("token", False), ("visitor", True), ("either", True), (None, False)]
+)
+def test_a_gated_call_may_be_public_where_a_visitors_place_stands_for_the_token(
+    identity: str | None, sound: bool
+) -> None:
+    rooms = "" if identity is None else f"rooms: {{vip: {{identity: {identity}}}}}\n"
+    text = "routes: []\ngates: [{room: vip, calls: [POST /buy]}]\naccess: {public: [/buy]}\n" + rooms
+    if sound:
+        assert dict(parse(text.encode(), "routes.yaml", {}).visitor_rooms) == {"vip": identity}
+    else:
+        with pytest.raises(RouteFileError, match="gated"):
+            parse(text.encode(), "routes.yaml", {})
+
+
+@pytest.mark.parametrize("identity", ["guest", "", "[visitor]", "true"])
+def test_an_unknown_identity_is_named_with_those_there_are(identity: str) -> None:
+    text = f"routes: []\nrooms: {{vip: {{identity: {identity}}}}}\n"
+    with pytest.raises(RouteFileError) as refused:
+        parse(text.encode(), "routes.yaml", {})
+    assert "identity must be token, visitor or either" in str(refused.value.issues)

@@ -73,6 +73,7 @@ SOUND: dict[str, Any] = {
             "max_waiting": 5000,
             "lineups_per_minute": 10,
             "mode": "observe",
+            "identity": "either",
             "bypass": [
                 {"name": "staff", "claim": "role", "values": ["staff", 7, True]},
                 {"name": "probes", "networks": ["10.9.0.0/16", "::1"]},
