@@ -1,15 +1,16 @@
 -- lineup: each of these users lines up, first come first served. A parked user returns with the same ticket.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[16…] invitations  one key per user, see includes/invitations.lua; none if all users are eligible
--- ARGV[5]  relineup  a user who waits lines up again: 'back': a new ticket at the end; 'keep': the place stays
--- ARGV[6…] users     user ids, at most 256. With invitations three per user: user id, how often the invitation may be used
---                    (0: the user has none), until when (epoch ms)
+-- KEYS[16] lineups       hash, see includes/lineups.lua
+-- KEYS[17] last_lineups  zset, likewise
+-- KEYS[18…] invitations  one key per user, see includes/invitations.lua; none if all users are eligible
+-- ARGV[5…] users         user ids, at most 256. With invitations three per user: user id, how often the invitation may be
+--                        used (0: the user has none), until when (epoch ms)
 --
 -- Returns  {summary (includes/summary.lua), answer per user (includes/place.lua)…}; codes:
---          ADMITTED (a slot is free and it is the user's turn), ALLOWED_IN (already; not renewed), WAITING,
---          FULL (Redis is at maxmemory and the user has no place yet: nothing was changed for this user),
---          NOT_ELIGIBLE (no place yet, and no invitation that is good: likewise)
+--          ADMITTED (a slot is free and it is the user's turn), ALLOWED_IN (already; not renewed), WAITING.
+--          Refused, with nothing changed for this user: FULL (Redis is at maxmemory and the user has no place yet),
+--          ROOM_FULL (by max_waiting, likewise), TOO_MANY_LINEUPS, NOT_ELIGIBLE (no place yet, and no good invitation)
 -- Publishes UNCLAIMED for each user removed for a slot not claimed in time, ADMITTED for each user promoted
 --           from the line. A user admitted at once has no ticket and no stream.
 --
@@ -22,14 +23,19 @@
 --- @include session
 --- @include claims
 --- @include promote
+--- @include lineups
 --- @include invitations
 --- @include summary
-local relineup = ARGV[5]
-local FIRST_INVITATION = 16
-local FIRST_USER = 6
+local lineups, last_lineups = KEYS[16], KEYS[17]
+local log = { lineups, last_lineups }
+local FIRST_INVITATION = 18
+local FIRST_USER = 5
 
-if relineup ~= 'back' and relineup ~= 'keep' then
-  return bad_argument('relineup')
+do
+  local wrong = unsound_log(log)
+  if wrong then
+    return wrong
+  end
 end
 
 -- Tested before the first write. Free slots still go to the line: promoting needs no more memory than it frees.
@@ -53,6 +59,10 @@ local function queue(user, place)
 end
 
 local function line_up(user)
+  local wait = lineup_wait(log, user)
+  if wait then
+    return answer_refused(TOO_MANY_LINEUPS, wait)
+  end
   if lapse_if_over(user) then
     promote()
   end
@@ -80,14 +90,17 @@ local function line_up(user)
     return answer_waiting(as_ticket(redis.call('ZSCORE', line, user)), position_of(user))
   end
   local place = redis.call('ZSCORE', line, user)
-  if place and relineup == 'keep' then
+  if place and rule.keeps_place then
     sighted(user)
     return answer_waiting(as_ticket(place), position_of(user))
   end
   if full and not place then
-    return answer_full()
+    return answer_refused(FULL)
   end
   if place or paused or waiting > 0 or held >= capacity or admissions_left == 0 or tokens_left() == 0 then
+    if not place and rule.max_waiting > 0 and waiting + parked_count >= rule.max_waiting then
+      return answer_refused(ROOM_FULL)
+    end
     return queue(user, place)
   end
   admissions_left = admissions_left - 1
@@ -96,16 +109,25 @@ local function line_up(user)
   return answer_inside(ADMITTED, rule.whole_session)
 end
 
+-- Lines up, and counts the lineup unless it is refused.
+local function line_up_and_note(user)
+  local answer = line_up(user)
+  if answer[1] <= ADMITTED then
+    note_lineup(log, user)
+  end
+  return answer
+end
+
 local answers = { false }
 if KEYS[FIRST_INVITATION] then
   for at = FIRST_USER, #ARGV, 3 do
     local invitation = KEYS[FIRST_INVITATION + (at - FIRST_USER) / 3]
     local uses, expires = number_within(ARGV[at + 1], 0, EXACT), number_within(ARGV[at + 2], 0, EXACT)
-    answers[#answers + 1] = line_up_by(invitation, uses or 0, expires or 0, ARGV[at], line_up)
+    answers[#answers + 1] = line_up_by(invitation, uses or 0, expires or 0, ARGV[at], line_up_and_note)
   end
 else
   for at = FIRST_USER, #ARGV do
-    answers[#answers + 1] = line_up(ARGV[at])
+    answers[#answers + 1] = line_up_and_note(ARGV[at])
   end
 end
 keep_pace(false)

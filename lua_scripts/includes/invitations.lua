@@ -27,7 +27,7 @@ local function line_up_by(invitation, uses, expires, user, line_up)
   end
   local used = uses_of(invitation)
   if used >= uses or expires <= now then
-    return answer_not_eligible()
+    return answer_refused(NOT_ELIGIBLE)
   end
   local answer = line_up(user)
   if answer[1] == WAITING or answer[1] == ADMITTED then

@@ -16,7 +16,7 @@ CLOCK_KEY = "test:now"
 CLOCK = f"local now = tonumber(redis.call('GET', '{CLOCK_KEY}'))"
 SCRIPTS = load_all({"clock": CLOCK})
 
-NONE, WAITING, ALLOWED_IN, ADMITTED, FULL, NOT_ELIGIBLE = range(6)
+NONE, WAITING, ALLOWED_IN, ADMITTED, FULL, ROOM_FULL, TOO_MANY_LINEUPS, NOT_ELIGIBLE = range(8)
 NOTHING, SLOT, PLACE = range(3)
 
 START = 1_700_000_000_000
@@ -87,6 +87,10 @@ class Rig:
             by_user = name == "leave" and args[:1] == ("LEFT",)
             author = ("", "") if by_user else self.author
             args = (args[0], *author, *args[1:]) if name == "leave" else (*args, *author)
+        if name == "lineup":
+            keys = (self.keys.lineups, self.keys.last_lineups, *keys)
+        if name == "sweep":
+            keys = (*keys, self.keys.lineups, self.keys.last_lineups)
         all_keys = (*self.keys.common, *keys)
         arguments = (self.channel, self.capacity, self.duration, self.rules, *args)
         summary, *answers = self.raw(name, *all_keys, *arguments, key_count=len(all_keys))
@@ -101,13 +105,16 @@ class Rig:
             return self.client.eval(script.text, key_count, *raw)
 
     def lineup(self, *users: str, relineup: str = "back") -> list[Any]:
-        return self.run("lineup", relineup, *users).answers
+        """``relineup``: changes that setting before."""
+        if relineup != dict(part.split("=") for part in self.rules.split()).get("relineup", "back"):
+            self.set_rules(relineup=relineup)
+        return self.run("lineup", *users).answers
 
-    def lineup_by(self, *entries: tuple[str, str, int, int], relineup: str = "back") -> list[Any]:
+    def lineup_by(self, *entries: tuple[str, str, int, int]) -> list[Any]:
         """Lines up users who are not eligible, each with an invitation: (user, its id, its uses, its end)."""
         parts = [part for user, _, uses, end in entries for part in (user, uses, end)]
         keys = [self.keys.invitation(number) for _, number, _, _ in entries]
-        return self.run("lineup", relineup, *parts, keys=keys).answers
+        return self.run("lineup", *parts, keys=keys).answers
 
     def status(self, *users: str, sighting: bool = True) -> list[Any]:
         return self.run("status", int(sighting), *users).answers
@@ -118,7 +125,7 @@ class Rig:
     def leave(self, *pairs: tuple[str, str], reason: str = "LEFT") -> list[int]:
         return self.run("leave", reason, *(part for pair in pairs for part in pair)).answers
 
-    def set_rules(self, **values: int) -> None:
+    def set_rules(self, **values: int | str) -> None:
         """Puts settings in force, besides those there are, as an operator does; times in milliseconds."""
         found = dict(part.split("=") for part in self.rules.split())
         found.update({name: str(value) for name, value in values.items()})
