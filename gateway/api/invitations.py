@@ -65,7 +65,7 @@ def parse_request(body: bytes) -> Request:
         raise BadRequest("the invitation is not valid", tuple(faults))
     seconds = _seconds(given["expires"]) if "expires" in given else DEFAULT_SECONDS
     assert seconds is not None  # noqa: S101 - checked above
-    return Request(given.get("user"), given.get("uses", 1), seconds, given.get("reason", ""))
+    return Request(given.get("user"), int(given.get("uses", 1)), seconds, given.get("reason", ""))
 
 
 def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
@@ -111,6 +111,9 @@ def _is_user(value: object) -> bool:
 
 
 def _is_uses(value: object) -> bool:
+    if isinstance(value, float):
+        # JSON has only one kind of number, and 5.0 is a whole one.
+        return value.is_integer() and 1 <= value <= MAX_USES
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_USES
 
 

@@ -16,6 +16,7 @@ from redis.exceptions import ResponseError
 from gateway.errors import NewerSchema, QueueUnavailable
 from gateway.waiting_room.audit import AuditEntry, parse_audit
 from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MAX_BATCH, Batcher, BatchObserver, Outcome
+from gateway.waiting_room.invitation import Invitation
 from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
 from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
@@ -59,20 +60,6 @@ Question = Literal["lineup", "status", "enter"]
 
 _PROMOTING_SCRIPTS = frozenset({"lineup", "leave", "limits"})
 """Scripts that may promote users and do not check for an older system themselves."""
-
-
-class Invitation(Protocol):
-    """With what a user lines up who is not eligible."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def uses(self) -> int:
-        """How often it may be used; 0: the user has none, and only keeps a place."""
-
-    @property
-    def expires_at(self) -> int:
-        """In epoch milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
