@@ -33,6 +33,8 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   ├── QueueUnavailable
     │   ├── QueueFailed
     │   ├── QueueStorageFull
+    │   ├── RoomFull
+    │   ├── TooManyLineups
     │   ├── PrefetchRefused
     │   └── Overloaded
     ├── ConfigError              the configuration could not be refreshed
@@ -314,6 +316,26 @@ class QueueStorageFull(QueueError):
     def __init__(self, retry_after: float) -> None:
         self.retry_after = retry_after
         super().__init__("Redis is at maxmemory")
+
+
+class RoomFull(QueueError):
+    """As many users wait in the room as may. Users who have a place keep it. ``retry_after`` is in seconds."""
+
+    code = "ROOM_FULL"
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__("as many users wait as may")
+
+
+class TooManyLineups(QueueError):
+    """The user has lined up too often; a place or slot stays. ``retry_after`` is in seconds."""
+
+    code = "TOO_MANY_LINEUPS"
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__("too many lineups of one user")
 
 
 class PrefetchRefused(QueueError):

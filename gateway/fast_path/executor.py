@@ -57,6 +57,7 @@ from gateway.server.head import ParsedHead
 from gateway.server.interfaces import FastConnection
 from gateway.server.whole_response import SERVER_NAME, WholeResponse
 from gateway.waiting_room.batch import Outcome
+from gateway.waiting_room.room import Room
 from gateway.waiting_room.state import State
 
 log = logging.getLogger(__name__)
@@ -258,17 +259,18 @@ class PlainCall:
         else:
             self._forward()
 
-    def _ask_at_gate(self, room: str, member: str) -> None:
+    def _ask_at_gate(self, name: str, member: str) -> None:
         if not self._context.renews_only:
             check_prefetch(self._head.headers)
         elif is_prefetch(self._head.headers):
             self._forward()
             return
         outcome = self._outcome = Outcome(partial(self._step, self._on_place))
+        room = self._resources.rooms[name]
         try:
-            self._resources.rooms[room].ask_for(outcome, "enter", member)
+            room.ask_for(outcome, "enter", member)
         except QueueUnavailable as error:
-            self._pass_unchecked(error)
+            self._pass_unchecked(room, error)
 
     def _open_stream(self) -> None:
         """Opens a stream, which leaves the connection's guard: it is accounted for when it ends."""
@@ -300,21 +302,24 @@ class PlainCall:
         self._write(self._state_call.answer(self._context, self._resources.admissions, state))
 
     def _on_place(self) -> None:
-        assert self._outcome is not None  # noqa: S101 - set by ``_ask_room``
+        resources, context = self._resources, self._context
+        assert self._outcome is not None and context.room is not None  # noqa: S101, PT018 - see ``_ask_room``
+        room = resources.rooms[context.room]
         try:
             state = self._outcome.result()
         except QueueUnavailable as error:
-            self._pass_unchecked(error)
+            self._pass_unchecked(room, error)
         else:
-            check_place(state, self._resources.configuration.settings, self._context.renews_only)
-            self._context.may_reopen_claim = state.may_reopen
-            if self._resources.passes is not None:
-                issue_pass(self._resources.passes, self._context, state)
+            settings, metrics = resources.configuration.settings, resources.observers.metrics
+            check_place(room, state, settings, context.renews_only, metrics)
+            context.may_reopen_claim = state.may_reopen
+            if resources.passes is not None:
+                issue_pass(resources.passes, context, state)
             self._forward()
 
-    def _pass_unchecked(self, error: QueueUnavailable) -> None:
-        check_unavailable(error, self._resources.configuration.settings, self._context.renews_only)
-        self._resources.observers.metrics.passed_unchecked()
+    def _pass_unchecked(self, room: Room, error: QueueUnavailable) -> None:
+        settings, metrics = self._resources.configuration.settings, self._resources.observers.metrics
+        check_unavailable(room, error, settings, self._context.renews_only, metrics)
         self._forward()
 
     def _forward(self) -> None:

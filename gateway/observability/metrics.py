@@ -83,6 +83,11 @@ class Metrics:
             "rejections", "Requests that the gateway answered with an error of its own.", "code"
         ).counts
         self._unchecked = make.counter("gate_unchecked", "Gated requests let pass because Redis was away.")
+        self._would_refuse = make.counter(
+            "room_would_refuse",
+            "Gated requests that passed because the room is only observed, by what they would have got.",
+            *("room", "code"),
+        )
         self._bypassed = make.counter(
             "room_bypassed",
             "Gated requests let pass without a place, by the rule of the room.",
@@ -201,6 +206,10 @@ class Metrics:
     def passed_unchecked(self) -> None:
         """A gated request passed without a check, because Redis was away and ``QUEUE_FAIL_OPEN`` is set."""
         self._unchecked.inc()
+
+    def would_refuse(self, room: str, code: str) -> None:
+        """The gate of a room that is only observed would have refused a request with this error code."""
+        self._would_refuse.labels(room, code).inc()
 
     def bypassed(self, room: str, name: str) -> None:
         """A gated request passed without a place, by the rule ``name`` of its room."""
@@ -330,6 +339,7 @@ class NoMetrics(Metrics):
     def rate_limited(self, route: str, outcome: str) -> None: ...
     def rejected(self, code: str) -> None: ...
     def passed_unchecked(self) -> None: ...
+    def would_refuse(self, room: str, code: str) -> None: ...
     def bypassed(self, room: str, name: str) -> None: ...
     def token(self, outcome: str) -> None: ...
     def visitor_cookie(self, outcome: str) -> None: ...
