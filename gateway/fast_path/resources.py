@@ -23,6 +23,7 @@ from gateway.context import (
     LOOP_LAG,
     OBSERVERS,
     PASSES,
+    RATE_LIMITER,
     ROOMS,
     UNTRUSTED_PROXIES,
     VISITORS,
@@ -37,6 +38,7 @@ from gateway.proxy.forward import Forwarder
 from gateway.proxy.untrusted_proxies import UntrustedProxies
 from gateway.server.detached_connections import DetachedConnections
 from gateway.sse.hub import Hub
+from gateway.waiting_room.rate_limiter import RateLimiter
 from gateway.waiting_room.rooms import Rooms
 
 
@@ -58,6 +60,7 @@ class Resources(NamedTuple):
     passes: Passes | None
     visitors: VisitorCookies
     invitations: Invitations
+    limiter: RateLimiter
 
 
 def resources_of(app: web.Application) -> Resources:
@@ -78,4 +81,5 @@ def resources_of(app: web.Application) -> Resources:
         app.get(PASSES),
         app[VISITORS],
         app[INVITATIONS],
+        app[RATE_LIMITER],
     )
