@@ -10,7 +10,8 @@ from aiohttp import web
 
 from gateway.api.endpoints import Endpoint
 from gateway.api.envelope import state_response, success
-from gateway.context import ADMISSIONS, CONTEXT, PASSES, ROOMS, Handler, RequestContext
+from gateway.auth.visitors import visitor_key
+from gateway.context import ADMISSIONS, CONTEXT, OBSERVERS, PASSES, ROOMS, Handler, RequestContext
 from gateway.errors import BadRequest, NotAllowedIn, NotInQueue, PrefetchRefused, QueueStorageFull
 from gateway.observability.spans import Admissions
 from gateway.query import values_of
@@ -148,10 +149,20 @@ async def _state(request: web.Request, call: StateCall) -> web.StreamResponse:
     context = request[CONTEXT]
     if call is not STATUS:
         check_prefetch(request.headers)
-    state = await _room(request).ask(call.question, caller(context))
+    state = await _state_of(request, call)
     if (passes := request.app.get(PASSES)) is not None:
         issue_pass(passes, context, state)
     return call.answer(context, request.app[ADMISSIONS], state)
+
+
+async def _state_of(request: web.Request, call: StateCall) -> State:
+    context, room = request[CONTEXT], _room(request)
+    if context.visitor_to_move is not None:
+        moved, state = await room.move(visitor_key(context.visitor_to_move), caller(context))
+        if moved:
+            request.app[OBSERVERS].metrics.place_moved(room.name, "user")
+            return state
+    return await room.ask(call.question, caller(context))
 
 
 STATE_CALLS: Final[Mapping[Handler, StateCall]] = {lineup: LINEUP, status: STATUS}

@@ -215,6 +215,9 @@ class PlainCall:
         if context.handler is stream:
             return self._head.method == hdrs.METH_GET and not has_ended(self._head.headers)
         self._state_call = STATE_CALLS.get(context.handler) if context.handler is not None else None
+        if self._state_call is LINEUP and context.identity == "either" and hdrs.COOKIE in self._head.headers:
+            # A visitor's place may have to be moved first.
+            return False
         return self._state_call is not None
 
     def _begin(self, step: Callable[[], None]) -> None:

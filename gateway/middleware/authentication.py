@@ -7,6 +7,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.api.body import form_values
+from gateway.api.queue import lineup
 from gateway.auth.access import LEAVE_CALL, Authenticator
 from gateway.auth.csrf import check_csrf
 from gateway.auth.operators import Operator
@@ -87,6 +88,8 @@ def identify_visitor(request: RequestHead, context: RequestContext, visitors: Vi
     """
     if context.identity == "either" and context.principal is not None:
         # A user's own place counts.
+        if context.handler is lineup:
+            context.visitor_to_move = _visitor_who_signed_in(request, context, visitors)
         return
     required = context.match is None or context.gate_needs_token
     if not visitors.known:
@@ -111,6 +114,20 @@ def identify_visitor(request: RequestHead, context: RequestContext, visitors: Vi
     context.visitor = found.visitor.id
     if found.visitor.stale and may_set_cookie(request.method, headers, origins):
         context.visitor_cookie = visitors.renewed(found.visitor, secure=secure)
+
+
+def _visitor_who_signed_in(
+    request: RequestHead, context: RequestContext, visitors: VisitorCookies
+) -> str | None:
+    """The visitor that the user was until now, if the lineup brings that cookie too, and no foreign page caused it."""
+    if not visitors.known:
+        return None
+    found = visitors.find(request.headers, secure=context.over_tls)
+    try:
+        check_csrf(request.method, request.headers, RequestOrigins(request, context))
+    except CsrfRejected:
+        return None
+    return None if found.visitor is None else found.visitor.id
 
 
 def _operator(request: web.Request, context: RequestContext) -> Operator:

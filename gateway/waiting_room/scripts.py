@@ -20,6 +20,7 @@ NAMES = (
     "limits",
     "lineup",
     "lock",
+    "move",
     "presence",
     "reopen",
     "signing_keys",
