@@ -21,8 +21,9 @@ from prometheus_client import CollectorRegistry
 from gateway.api import docs, gateway_routes, pass_keys, queue, refresh, rooms, stream
 from gateway.api.actuator import Actuator
 from gateway.api.endpoints import Endpoint, Endpoints, on_demand
-from gateway.api.forwarding import forward, forward_to_service
+from gateway.api.forwarding import forward
 from gateway.api.metrics import MetricsApi
+from gateway.api.service_calls import forward_to_service
 from gateway.api.service_docs import handler_chooser
 from gateway.auth.access import Authenticator
 from gateway.auth.key_ring import KeyRing
@@ -77,6 +78,7 @@ from gateway.observability.logging import AccessLog, LineWriter
 from gateway.observability.loop_lag import LoopLag
 from gateway.observability.metrics import Metrics
 from gateway.observability.spring_names import OWN_LABELS, SpringMetrics
+from gateway.proxy.breakers import Breakers
 from gateway.proxy.downloads import Downloads
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import ALL_FIELDS, WHOLE_CHAIN
@@ -86,6 +88,7 @@ from gateway.proxy.security_headers import security_headers
 from gateway.proxy.untrusted_proxies import UntrustedProxies
 from gateway.proxy.uploads import Uploads
 from gateway.proxy.websocket import Tunnels
+from gateway.routing.breakers import breaker_names
 from gateway.routing.table import RouteTable
 from gateway.server.arrivals import Arrivals
 from gateway.server.detached_connections import DetachedConnections
@@ -375,6 +378,7 @@ async def upstreams(app: web.Application) -> AsyncIterator[None]:
             app[UPLOADS],
             settings.proxy_repeat_methods,
             metrics,
+            Breakers(metrics),
         )
         yield
 
@@ -418,7 +422,7 @@ async def _put_in_force(app: web.Application, new: RouteTable) -> None:
     configuration.forwarded_fields = _forwarded_fields(now)
     configuration.settings = now
     configuration.tables.replace(new)
-    app[FORWARDER].keep_routes({route.id for route in new.routes})
+    app[FORWARDER].keep_routes({route.id for route in new.routes}, breaker_names(new.routes))
 
 
 def _spring_metrics(settings: Settings, metrics: Metrics, tables: LiveTable) -> SpringMetrics | None:

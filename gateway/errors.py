@@ -31,6 +31,8 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   ├── QueueUnavailable
     │   ├── QueueFailed
     │   ├── QueueStorageFull
+    │   ├── RoomFull
+    │   ├── TooManyLineups
     │   ├── PrefetchRefused
     │   └── Overloaded
     ├── ConfigError              the configuration could not be refreshed
@@ -40,8 +42,10 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   └── NotConfigured
     └── UpstreamError            the service could not answer
         ├── UpstreamUnreachable
+        │   └── ServiceFailed
         ├── UpstreamTimeout
-        └── NoInstance
+        ├── NoInstance
+        └── CircuitOpen
 """
 
 from __future__ import annotations
@@ -289,6 +293,26 @@ class QueueStorageFull(QueueError):
         super().__init__("Redis is at maxmemory")
 
 
+class RoomFull(QueueError):
+    """As many users wait in the room as may. Users who have a place keep it. ``retry_after`` is in seconds."""
+
+    code = "ROOM_FULL"
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__("as many users wait as may")
+
+
+class TooManyLineups(QueueError):
+    """The user has lined up too often; a place or slot stays. ``retry_after`` is in seconds."""
+
+    code = "TOO_MANY_LINEUPS"
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__("too many lineups of one user")
+
+
 class PrefetchRefused(QueueError):
     """A browser asks for a page that the user may never open, so it gets no place and claims none."""
 
@@ -364,7 +388,8 @@ class UpstreamUnreachable(UpstreamError):
 
 
 class UpstreamTimeout(UpstreamError):
-    """The service did not accept the connection (``phase="connect"``) or did not answer (``"response"``) in time."""
+    """The service did not accept the connection (``phase="connect"``) or did not answer (``"response"``) in time, or
+    not in the time of the route's circuit breaker (``"breaker"``)."""
 
     code = "UPSTREAM_TIMEOUT"
 
@@ -381,3 +406,22 @@ class NoInstance(UpstreamError):
     def __init__(self, service: str) -> None:
         self.service = service
         super().__init__(service)
+
+
+class ServiceFailed(UpstreamUnreachable):
+    """The service answered with a ``status`` that counts as a failure, and something else is to answer instead."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        super().__init__(f"status {status}")
+
+
+class CircuitOpen(UpstreamError):
+    """The route's circuit breaker lets no call through at the moment. ``retry_after`` is in seconds."""
+
+    code = "CIRCUIT_OPEN"
+
+    def __init__(self, name: str, retry_after: float) -> None:
+        self.name = name
+        self.retry_after = retry_after
+        super().__init__(name)

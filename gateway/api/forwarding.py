@@ -25,6 +25,7 @@ from gateway.context import (
 from gateway.errors import BadRequest, GatewayError
 from gateway.observability.spans import TracedCalls, Tracer
 from gateway.observability.tracing import TraceContext
+from gateway.proxy.body import RequestBody
 from gateway.proxy.downloads import Downloads
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import direct_origin
@@ -37,7 +38,7 @@ from gateway.routing.cors import Headers
 from gateway.routing.filters.base import DirectResponse
 from gateway.routing.filters.edits import AddIfBlank, HeaderEdit
 from gateway.routing.own_headers import folded, is_forwarding_header
-from gateway.routing.path import is_authority
+from gateway.routing.path import Target, is_authority
 from gateway.routing.table import RouteMatch, RouteTable
 from gateway.server.head import RequestHead
 from gateway.settings.model import Settings
@@ -55,16 +56,6 @@ async def forward(request: web.Request) -> web.StreamResponse:
     return await answer(request)
 
 
-def forward_to_service(request: web.Request) -> Awaitable[web.StreamResponse]:
-    """Forwards a request according to its route, or gives the answer that the route defines itself."""
-    match = request[CONTEXT].match
-    assert match is not None  # noqa: S101 - only matched requests reach this handler
-    answer = match.changes.answer
-    if answer is not None:
-        return _direct_response(answer)
-    return execute_plan(request, plan_for(request, match))
-
-
 def plan_for(request: web.Request, match: RouteMatch) -> ForwardPlan:
     """What is sent to the service, and how."""
     app = request.app
@@ -72,23 +63,32 @@ def plan_for(request: web.Request, match: RouteMatch) -> ForwardPlan:
 
 
 def execute_plan(
-    request: web.Request, plan: ForwardPlan, respond: SendResponse = send_response
+    request: web.Request,
+    plan: ForwardPlan,
+    respond: SendResponse = send_response,
+    body: RequestBody | None = None,
 ) -> Awaitable[web.StreamResponse]:
-    """Carries out ``plan``. In a recorded trace, each call to an instance becomes a span."""
+    """Carries out ``plan``. In a recorded trace, each call to an instance becomes a span. ``body``: see
+    ``Forwarder.forward``."""
     app, trace = request.app, request[CONTEXT].trace
     tracer = app[OBSERVERS].tracer
     if trace.sampled and tracer.records(trace):
-        return _execute_traced(app[FORWARDER], tracer, request, plan, respond)
-    return app[FORWARDER].forward(request, plan, respond)
+        return _execute_traced(app[FORWARDER], tracer, request, plan, respond, body)
+    return app[FORWARDER].forward(request, plan, respond, body)
 
 
 async def _execute_traced(
-    forwarder: Forwarder, tracer: Tracer, request: web.Request, plan: ForwardPlan, respond: SendResponse
+    forwarder: Forwarder,
+    tracer: Tracer,
+    request: web.Request,
+    plan: ForwardPlan,
+    respond: SendResponse,
+    body: RequestBody | None,
 ) -> web.StreamResponse:
     calls = traced_calls(tracer, request[CONTEXT].trace, request.method, plan)
     complete = False
     try:
-        response = await forwarder.forward(request, plan._replace(calls=calls), respond)
+        response = await forwarder.forward(request, plan._replace(calls=calls), respond, body)
         complete = response.complete
     except GatewayError as error:
         calls.failed(error.code)
@@ -116,8 +116,11 @@ def plan_of(
     match: RouteMatch,
     configuration: Configuration,
     downloads: Downloads,
+    *,
+    target: Target | None = None,
 ) -> ForwardPlan:
-    """The same for any form of a request. Raises BadRequest if a filter makes a host of it that is none."""
+    """The same for any form of a request. ``target``: what ``match`` was found for, if that is not the request's own.
+    Raises BadRequest if a filter makes a host of it that is none."""
     settings, changes, sent = configuration.settings, match.changes, request.headers
     # Before the filters run: a filter may add headers that name another call to the service, a client may not.
     raw = strip_identity(request.raw_headers)
@@ -156,7 +159,7 @@ def plan_of(
         peer_trusted=reported is not None,
         upstream_host=None if upstream_host is None else _encode(upstream_host),
         extra=(*identity, *context.trace.headers()),
-        prefix=_prefix(context, match) if match.route.filters else "",
+        prefix=_prefix(target or context.target, match) if match.route.filters else "",
         forwarded_fields=configuration.forwarded_fields,
     )
     if changes.forwarding_edits:
@@ -176,12 +179,7 @@ def plan_of(
         settings.proxy_connect_timeout_seconds
         if route.connect_timeout is None
         else min(route.connect_timeout, _YEAR_SECONDS),
-        min(
-            settings.proxy_response_timeout_seconds
-            if route.response_timeout is None
-            else route.response_timeout,
-            _YEAR_SECONDS,
-        ),
+        _response_timeout(settings, match),
         changes.status,
         context.trace.trace_id.encode(),
         _cors(context.cors_headers) if context.cors_headers else None,
@@ -191,7 +189,18 @@ def plan_of(
         downloads=downloads,
         cookie=None if queue_pass is None else queue_pass.cookie,
         retry=changes.retry,
+        breaker=changes.breaker,
     )
+
+
+def _response_timeout(settings: Settings, match: RouteMatch) -> float:
+    """The seconds that a service has for each attempt."""
+    of_route, breaker = match.route.response_timeout, match.changes.breaker
+    seconds = settings.proxy_response_timeout_seconds if of_route is None else of_route
+    if breaker is not None and breaker.timeout is not None:
+        # The breaker's own clock stands still while the client sends a long body; this one begins with its end.
+        seconds = min(seconds, breaker.timeout)
+    return min(seconds, _YEAR_SECONDS)
 
 
 def _without_own_cookies(raw: RawHeaders, settings: Settings, table: RouteTable) -> RawHeaders:
@@ -226,9 +235,8 @@ def _apply_forwarding_edits(headers: RawHeaders, edits: Sequence[HeaderEdit]) ->
     ]
 
 
-def _prefix(context: RequestContext, match: RouteMatch) -> str:
+def _prefix(target: Target | None, match: RouteMatch) -> str:
     """The beginning of the path that the route's filters removed."""
-    target = context.target
     if target is None:
         return ""
     return removed_prefix(target.raw_path, match.upstream_target)
@@ -239,8 +247,9 @@ def _cors(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((name.encode("ascii"), value.encode("ascii")) for name, value in headers)
 
 
-async def _direct_response(answer: DirectResponse) -> web.StreamResponse:
-    return web.Response(status=answer.status, headers=CIMultiDict(answer.headers))
+def direct_response(answer: DirectResponse) -> web.Response:
+    """An answer that a route defines itself."""
+    return web.Response(status=answer.status, headers=CIMultiDict(answer.headers), body=answer.body or None)
 
 
 def _effective_limit(of_settings: int, of_route: int) -> int:

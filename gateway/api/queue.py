@@ -12,7 +12,16 @@ from gateway.api.endpoints import Endpoint
 from gateway.api.envelope import state_response, success
 from gateway.auth.visitors import visitor_key
 from gateway.context import ADMISSIONS, CONTEXT, OBSERVERS, PASSES, ROOMS, Handler, RequestContext
-from gateway.errors import BadRequest, NotAllowedIn, NotInQueue, PrefetchRefused, QueueStorageFull
+from gateway.errors import (
+    BadRequest,
+    NotAllowedIn,
+    NotInQueue,
+    PrefetchRefused,
+    QueueError,
+    QueueStorageFull,
+    RoomFull,
+    TooManyLineups,
+)
 from gateway.observability.spans import Admissions
 from gateway.query import values_of
 from gateway.server.whole_response import JsonResponse
@@ -27,8 +36,9 @@ if TYPE_CHECKING:
 
 QUEUE = "/api/v1/queue"
 
-STORAGE_FULL_RETRY_SECONDS = (5.0, 15.0)
-"""Memory becomes free as users leave, or when an operator adds some. Each caller gets a random time from this range."""
+FULL_RETRY_SECONDS = (5.0, 15.0)
+"""Memory and places become free as users leave, or when an operator adds some. Each caller gets a random time from this
+range."""
 
 _LINEUP_MESSAGES = {
     StateKind.ADMITTED: "lineup.admitted",
@@ -95,18 +105,30 @@ def issue_pass(passes: Passes, context: RequestContext, state: State) -> None:
         )
 
 
+def refusal_of(state: State) -> QueueError | None:
+    """The error for a user whom the room does not take; None if it has not refused the user."""
+    match state.kind:
+        case StateKind.FULL:
+            return QueueStorageFull(random.uniform(*FULL_RETRY_SECONDS))
+        case StateKind.ROOM_FULL:
+            return RoomFull(random.uniform(*FULL_RETRY_SECONDS))
+        case StateKind.TOO_MANY_LINEUPS:
+            return TooManyLineups(state.expires_in)
+    return None
+
+
 class StateCall(NamedTuple):
     """A call that asks the room for the caller's state, and answers with it."""
 
     question: Question
     """What the room is asked."""
     answer: Callable[[RequestContext, Admissions, State], JsonResponse]
-    """The answer. Raises QueueStorageFull, NotInQueue or NotAllowedIn."""
+    """The answer. Raises an error of the queue if the user is refused."""
 
 
 def _answer_lineup(context: RequestContext, admissions: Admissions, state: State) -> JsonResponse:
-    if state.kind is StateKind.FULL:
-        raise QueueStorageFull(random.uniform(*STORAGE_FULL_RETRY_SECONDS))
+    if (refusal := refusal_of(state)) is not None:
+        raise refusal
     if state.waiting:
         admissions.waits(state.room, caller(context), state.ticket, context.trace)
     return state_response(context, _LINEUP_MESSAGES[state.kind], state)

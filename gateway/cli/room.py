@@ -25,7 +25,10 @@ TIMEOUT_SECONDS = 10.0
 _ANSWER_BYTES = 16 * 1024 * 1024
 _NAME_WIDTH = 22
 _WRONG_SETTINGS = 2
-_RULES = ("absent", "hold", "max_session", "claim", "rate")
+_RULES = (
+    *("absent", "hold", "max_session", "claim", "rate"),
+    *("relineup", "max_waiting", "lineups_per_minute", "mode"),
+)
 
 
 class RoomCallFailed(Exception):
@@ -119,6 +122,30 @@ def _add_set(kinds: Commands, common: argparse.ArgumentParser) -> argparse.Argum
     change.add_argument(
         "--rate", type=utf8, metavar="RATE", help="admissions at most, as 5/s, 120/m or 900/h; off: no limit"
     )
+    change.add_argument(
+        "--relineup",
+        type=utf8,
+        metavar="HOW",
+        help="lining up again puts a waiting user back, or lets keep the place",
+    )
+    change.add_argument(
+        "--max-waiting",
+        type=utf8,
+        metavar="N",
+        help="with so many users in line and parked no other user joins the line; 0: no bound",
+    )
+    change.add_argument(
+        "--lineups-per-minute",
+        type=utf8,
+        metavar="N",
+        help="how often a user may line up in any 60 s; 0: no bound",
+    )
+    change.add_argument(
+        "--mode",
+        type=utf8,
+        metavar="MODE",
+        help="on; off: everyone is allowed in; observe: gates let everyone pass, and count",
+    )
     change.add_argument("--lift", action="store_true", help="go back to the limits of the settings")
     change.set_defaults(run=_run, call=_set)
     return change
@@ -140,7 +167,9 @@ def _set(options: argparse.Namespace) -> Call:
         change["override"] = False
     if not change:
         raise RoomCallFailed(
-            "nothing to change: give --capacity, --duration, --absent, --hold, --max-session, --claim, --rate or --lift"
+            "nothing to change: give --capacity, --duration, "
+            + "".join(f"--{name.replace('_', '-')}, " for name in _RULES)
+            + "or --lift"
         )
     return _change(options, change)
 

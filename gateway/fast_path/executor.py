@@ -13,17 +13,17 @@ from aiohttp import hdrs, web
 from aiohttp.http import RawResponseMessage
 
 from gateway.api.envelope import error_response
-from gateway.api.forwarding import forward, forward_to_service, plan_of, traced_calls
+from gateway.api.forwarding import forward, plan_of, traced_calls
 from gateway.api.queue import (
     LINEUP,
     STATE_CALLS,
     StateCall,
     caller,
     check_prefetch,
-    is_prefetch,
     issue_pass,
     room_name,
 )
+from gateway.api.service_calls import forward_to_service
 from gateway.api.stream import StreamCall, has_ended, hub_of, serve, stream, stream_response
 from gateway.auth.access import MustWait
 from gateway.context import (
@@ -35,7 +35,7 @@ from gateway.fast_path.resources import Resources, resources_of
 from gateway.middleware.access_log import add_common_headers, begin, new_context
 from gateway.middleware.authentication import counts_token, identify_visitor
 from gateway.middleware.cors import RequestOrigins, apply_cors
-from gateway.middleware.gate import check_place, check_unavailable, note_failure, passes_by_rule
+from gateway.middleware.gate import check_place, check_unavailable, note_failure, passes_by_rule, skips_gate
 from gateway.middleware.overload import check_overload
 from gateway.observability.logging import ABORTED
 from gateway.observability.spans import TracedCalls
@@ -56,6 +56,7 @@ from gateway.server.head import ParsedHead
 from gateway.server.interfaces import FastConnection
 from gateway.server.whole_response import SERVER_NAME, WholeResponse
 from gateway.waiting_room.batch import Outcome
+from gateway.waiting_room.room import Room
 from gateway.waiting_room.state import State
 
 log = logging.getLogger(__name__)
@@ -199,7 +200,7 @@ class PlainCall:
                 origins=RequestOrigins(head, context),
             )
         if context.identity != "token":
-            identify_visitor(head, context, resources.visitors)
+            identify_visitor(head, context, resources.visitors, resources.rooms, resources.observers.metrics)
         return True
 
     def _is_plain(self) -> bool:
@@ -210,7 +211,10 @@ class PlainCall:
         if context.handler is forward:
             match = context.match
             return (
-                context.forward is forward_to_service and match is not None and match.changes.answer is None
+                context.forward is forward_to_service
+                and match is not None
+                and match.changes.answer is None
+                and match.changes.fallback is None
             )
         if context.handler is stream:
             return self._head.method == hdrs.METH_GET and not has_ended(self._head.headers)
@@ -257,17 +261,16 @@ class PlainCall:
         else:
             self._forward()
 
-    def _ask_at_gate(self, room: str, member: str) -> None:
-        if not self._context.renews_only:
-            check_prefetch(self._head.headers)
-        elif is_prefetch(self._head.headers):
+    def _ask_at_gate(self, name: str, member: str) -> None:
+        room = self._resources.rooms[name]
+        if skips_gate(room, self._context, self._head.headers):
             self._forward()
             return
         outcome = self._outcome = Outcome(partial(self._step, self._on_place))
         try:
-            self._resources.rooms[room].ask_for(outcome, "enter", member)
+            room.ask_for(outcome, "enter", member)
         except QueueUnavailable as error:
-            self._pass_unchecked(error)
+            self._pass_unchecked(room, error)
 
     def _open_stream(self) -> None:
         """Opens a stream, which leaves the connection's guard: it is accounted for when it ends."""
@@ -299,21 +302,24 @@ class PlainCall:
         self._write(self._state_call.answer(self._context, self._resources.admissions, state))
 
     def _on_place(self) -> None:
-        assert self._outcome is not None  # noqa: S101 - set by ``_ask_room``
+        resources, context = self._resources, self._context
+        assert self._outcome is not None and context.room is not None  # noqa: S101, PT018 - see ``_ask_room``
+        room = resources.rooms[context.room]
         try:
             state = self._outcome.result()
         except QueueUnavailable as error:
-            self._pass_unchecked(error)
+            self._pass_unchecked(room, error)
         else:
-            check_place(state, self._resources.configuration.settings, self._context.renews_only)
-            self._context.may_reopen_claim = state.may_reopen
-            if self._resources.passes is not None:
-                issue_pass(self._resources.passes, self._context, state)
+            settings, metrics = resources.configuration.settings, resources.observers.metrics
+            check_place(room, state, settings, context.renews_only, metrics)
+            context.may_reopen_claim = state.may_reopen
+            if resources.passes is not None:
+                issue_pass(resources.passes, context, state)
             self._forward()
 
-    def _pass_unchecked(self, error: QueueUnavailable) -> None:
-        check_unavailable(error, self._resources.configuration.settings, self._context.renews_only)
-        self._resources.observers.metrics.passed_unchecked()
+    def _pass_unchecked(self, room: Room, error: QueueUnavailable) -> None:
+        settings, metrics = self._resources.configuration.settings, self._resources.observers.metrics
+        check_unavailable(room, error, settings, self._context.renews_only, metrics)
         self._forward()
 
     def _forward(self) -> None:
@@ -329,7 +335,8 @@ class PlainCall:
         body = whole_body(head.method, length, self._data, plan.body_limit)
         forwarder = resources.forwarder
         retries = self._retries = forwarder.retries_for(head.method, plan, body)
-        instance = forwarder.instance_for(plan, retries)
+        # A circuit breaker must see all of the call.
+        instance = None if plan.breaker is not None else forwarder.instance_for(plan, retries)
         upstream = None if instance is None else forwarder.idle_connection(plan, instance)
         if upstream is None:
             rest = forwarder.exchange(self._request, plan, send_response, body, retries, instance)

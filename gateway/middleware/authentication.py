@@ -16,15 +16,19 @@ from gateway.context import (
     AUTHENTICATOR,
     CONFIGURATION,
     CONTEXT,
+    OBSERVERS,
     OPERATOR,
     OPERATORS,
+    ROOMS,
     UPLOADS,
     VISITORS,
     RequestContext,
 )
 from gateway.errors import CookieRequired, CsrfRejected, QueueUnavailable, RoleNotAllowed
 from gateway.middleware.cors import RequestOrigins
+from gateway.observability.metrics import Metrics
 from gateway.server.head import RequestHead
+from gateway.waiting_room.rooms import Rooms
 
 _READS = frozenset({"GET", "HEAD"})
 
@@ -44,7 +48,8 @@ async def authentication(request: web.Request, handler: Handler) -> web.StreamRe
         if context.principal is None or request.method == "POST":
             await _identify(request, context, authenticator)
         if context.identity != "token":
-            identify_visitor(request, context, request.app[VISITORS])
+            app = request.app
+            identify_visitor(request, context, app[VISITORS], app[ROOMS], app[OBSERVERS].metrics)
     elif context.auth == "management":
         request[OPERATOR] = _operator(request, context)
     if context.refusal is not None:
@@ -80,12 +85,27 @@ def counts_token(context: RequestContext) -> bool:
     return context.identity != "visitor" or context.match is not None
 
 
-def identify_visitor(request: RequestHead, context: RequestContext, visitors: VisitorCookies) -> None:
+def identify_visitor(
+    request: RequestHead, context: RequestContext, visitors: VisitorCookies, rooms: Rooms, metrics: Metrics
+) -> None:
     """Identifies the visitor who calls, by the cookie, in a call that is about a place which a visitor may have.
 
     Raises CookieRequired if the caller must be one and is none; the answer then sets the cookie, if it may. Raises
-    CsrfRejected if a foreign page may have caused the call, and QueueUnavailable as long as no secret is known.
+    CsrfRejected if a foreign page may have caused the call, and QueueUnavailable as long as no secret is known. At a
+    gate that lets everyone pass, none of them is raised.
     """
+    try:
+        _identify_visitor(request, context, visitors)
+    except (CookieRequired, CsrfRejected, QueueUnavailable) as error:
+        mode = "on" if context.room is None else rooms[context.room].mode
+        if context.room is None or mode == "on":
+            raise
+        context.visitor_cookie = None
+        if mode == "observe":
+            metrics.would_refuse(context.room, error.code)
+
+
+def _identify_visitor(request: RequestHead, context: RequestContext, visitors: VisitorCookies) -> None:
     if context.identity == "either" and context.principal is not None:
         # A user's own place counts.
         if context.handler is lineup:

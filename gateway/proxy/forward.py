@@ -11,8 +11,17 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.http import RawResponseMessage
 
-from gateway.errors import BadRequest, NoInstance, UpstreamError, UpstreamUnreachable
+from gateway.errors import (
+    BadRequest,
+    CircuitOpen,
+    NoInstance,
+    ServiceFailed,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from gateway.proxy.body import RequestBody, body_of
+from gateway.proxy.breakers import Breakers
 from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.headers import request_head
 from gateway.proxy.load_balancer import Instances, UpstreamBase
@@ -28,11 +37,16 @@ from gateway.proxy.response import (
 )
 from gateway.proxy.uploads import Uploads
 from gateway.proxy.websocket import UPGRADE, Tunnels
+from gateway.resilience.breaker import BreakerPolicy, Result
+from gateway.resilience.failures import Failure, failure_of
 from gateway.resilience.retry import NO_RETRY_OBSERVER, Retries, RetryBudget, RetryObserver
 
 REPEATABLE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that are repeated by default when a reused connection has died: those that change nothing (RFC 9110,
 9.2.1)."""
+
+Answering = Coroutine[None, None, tuple[UpstreamConnection, RawResponseMessage]]
+"""Gets the head of an answer, and the connection that it comes on."""
 
 _MAX_INSTANCES = 3
 # A service that sends more interim answers than this counts as sending no answer.
@@ -45,7 +59,8 @@ class Forwarder:
     ``pool`` must be open while requests are forwarded. WebSockets go through ``tunnels``. ``on_head`` is called with
     the route's id and the seconds from the first byte sent to the head of the service's answer. ``uploads`` limits slow
     request bodies. ``repeatable``: methods that are sent once more, on a new connection, if a reused connection ends
-    without a byte of an answer. ``retry_observer`` counts what the retry policies of routes do.
+    without a byte of an answer. ``retry_observer`` counts what the retry policies of routes do; ``breakers`` are
+    their circuit breakers.
     """
 
     def __init__(
@@ -57,6 +72,7 @@ class Forwarder:
         uploads: Uploads | None = None,
         repeatable: Collection[str] = REPEATABLE_METHODS,
         retry_observer: RetryObserver = NO_RETRY_OBSERVER,
+        breakers: Breakers | None = None,
     ) -> None:
         self._pool = pool
         self._instances = instances
@@ -65,41 +81,54 @@ class Forwarder:
         self._uploads = uploads or Uploads()
         self._repeatable = frozenset(repeatable)
         self._retry_observer = retry_observer
+        self._breakers = breakers or Breakers()
         self._budgets: dict[str, RetryBudget] = {}
 
-    def keep_routes(self, route_ids: Collection[str]) -> None:
-        """Forgets the state of all other routes. Call it when the route table has changed."""
+    def keep_routes(self, route_ids: Collection[str], breakers: Collection[str]) -> None:
+        """Forgets the state of all other routes and circuit breakers. Call it when the route table has changed."""
+        self._breakers.keep(breakers)
         self._budgets = {each: budget for each, budget in self._budgets.items() if each in route_ids}
 
     def forward(
-        self, request: web.BaseRequest, plan: ForwardPlan, send: SendResponse = send_response
+        self,
+        request: web.BaseRequest,
+        plan: ForwardPlan,
+        send: SendResponse = send_response,
+        body: RequestBody | None = None,
     ) -> Coroutine[None, None, ForwardedResponse | BufferedResponse]:
         """Forwards ``request``. Returns the answer already written to the client, or what ``send`` made of it.
+        ``body``: what ``read_body`` returned, if it has been called.
 
         Raises UpstreamUnreachable, UpstreamTimeout, NoInstance, PayloadTooLarge, BadRequest, RequestTimeout,
-        TooManySlowUploads or (for a WebSocket or a slow upload above the limit) Overloaded, and only while nothing of
-        an answer has been written. Cancelling it ends the call to the upstream.
+        TooManySlowUploads, CircuitOpen, ServiceFailed or (for a WebSocket or a slow upload above the limit) Overloaded,
+        and only while nothing of an answer has been written. Cancelling it ends the call to the upstream.
         """
         if plan.websocket is None:
-            return self._forward(request, plan, send)
-        return self._forward_websocket(request, plan, send)
+            return self._forward(request, plan, send, body)
+        return self._forward_websocket(request, plan, send, body)
 
-    async def _forward_websocket(
-        self, request: web.BaseRequest, plan: ForwardPlan, send: SendResponse
-    ) -> ForwardedResponse | BufferedResponse:
-        with self._tunnels.reserve():
-            return await self._forward(request, plan, send)
-
-    async def _forward(
-        self, request: web.BaseRequest, plan: ForwardPlan, send: SendResponse
-    ) -> ForwardedResponse | BufferedResponse:
+    async def read_body(self, request: web.BaseRequest, plan: ForwardPlan) -> RequestBody:
+        """The body of ``request``, of which the first part has arrived. Raises the errors of ``forward``."""
         if request.method == hdrs.METH_CONNECT:
             raise BadRequest("CONNECT is not for gateways")
         body = body_of(request, plan.body_limit)
         if body.streamed:
             await body.read_first_part(self._uploads, plan.client)
-            if body.streamed:
-                return await self._forward_upload(request, plan, send, body)
+        return body
+
+    async def _forward_websocket(
+        self, request: web.BaseRequest, plan: ForwardPlan, send: SendResponse, body: RequestBody | None
+    ) -> ForwardedResponse | BufferedResponse:
+        with self._tunnels.reserve():
+            return await self._forward(request, plan, send, body)
+
+    async def _forward(
+        self, request: web.BaseRequest, plan: ForwardPlan, send: SendResponse, body: RequestBody | None
+    ) -> ForwardedResponse | BufferedResponse:
+        if body is None:
+            body = await self.read_body(request, plan)
+        if body.streamed:
+            return await self._forward_upload(request, plan, send, body)
         return await self.exchange(request, plan, send, body, self.retries_for(request.method, plan, body))
 
     async def _forward_upload(
@@ -205,40 +234,96 @@ class Forwarder:
     ) -> ForwardedResponse | BufferedResponse:
         """Makes attempts until there is an answer for the client, and passes it on. ``first`` and ``connection`` are
         for the first attempt."""
+        answer = self._answer(request, plan, body, retries, first, connection, began)
+        if plan.breaker is not None and not plan.breaker.each_attempt:
+            answer = self._guarded(plan, plan.breaker, body, answer)
+        connection, message = await answer
+        response = await self._pass_on(request, plan, send, body, connection, message)
+        # The service is free by now, however slowly the client reads.
+        await wait_for_reader(request, response)
+        return response
+
+    async def _answer(
+        self,
+        request: web.BaseRequest,
+        plan: ForwardPlan,
+        body: RequestBody,
+        retries: Retries[UpstreamBase] | None,
+        first: UpstreamBase | None,
+        connection: UpstreamConnection | None,
+        began: float | None,
+    ) -> tuple[UpstreamConnection, RawResponseMessage]:
+        """The head of the answer for the client, and the connection that it came on, after as many attempts as it
+        takes."""
+        guard = plan.breaker if plan.breaker is not None and plan.breaker.each_attempt else None
+        # The fallback of an attempt is its answer, so there is no reason for another attempt.
+        falls_back = guard is not None and guard.has_fallback
         while True:
+            attempt = self._final_head(request, plan, body, retries, first, connection, began)
+            if guard is not None:
+                attempt = self._guarded(plan, guard, body, attempt)
             try:
-                if connection is None:
-                    used = () if retries is None else retries.used
-                    connection = await self._connect(plan, fresh=False, first=first, used=used)
-                connection, message = await self._final_head(request, plan, body, connection, began, retries)
+                answered, message = await attempt
             except UpstreamError as error:
-                pause = None if retries is None else retries.after_error(error)
+                pause = None if retries is None or falls_back else retries.after_error(error)
                 if pause is None:
                     raise
                 plan.calls.failed(error.code)
             else:
                 pause = None if retries is None else retries.after_status(message.code)
                 if pause is None:
-                    break
+                    return answered, message
                 plan.calls.dropped()
-                _drop_answer(connection)
+                _drop_answer(answered)
             connection = began = first = None
             await asyncio.sleep(pause)
-        response = await self._pass_on(request, plan, send, body, connection, message)
-        # The service is free by now, however slowly the client reads.
-        await wait_for_reader(request, response)
-        return response
+
+    async def _guarded(
+        self, plan: ForwardPlan, policy: BreakerPolicy, body: RequestBody, answer: Answering
+    ) -> tuple[UpstreamConnection, RawResponseMessage]:
+        """What ``answer`` returns, as a call through the route's circuit breaker. Raises CircuitOpen, or ServiceFailed
+        if something else is to answer instead."""
+        breaker = self._breakers.of(policy, plan.route_id)
+        ticket = breaker.acquire()
+        if ticket is None:
+            answer.close()
+            raise CircuitOpen(breaker.name, breaker.seconds_left)
+        # The time of a long body is its client's. A client that sends slowly must not open the breaker for all others.
+        began = None if body.streamed else perf_counter()
+        try:
+            async with asyncio.timeout(None if body.streamed else policy.timeout):
+                connection, message = await answer
+        except TimeoutError:
+            breaker.record(ticket, policy.config.result_of(Failure.TIMEOUT), _since(began))
+            raise UpstreamTimeout("breaker") from None
+        except UpstreamError as error:
+            breaker.record(ticket, policy.config.result_of(failure_of(error)), _since(began))
+            raise
+        except BaseException:
+            breaker.release(ticket)
+            raise
+        failed = message.code in policy.statuses
+        breaker.record(ticket, Result.FAILED if failed else Result.SUCCESSFUL, _since(began))
+        if failed and policy.has_fallback and body.repeatable:
+            _drop_answer(connection)
+            raise ServiceFailed(message.code)
+        return connection, message
 
     async def _final_head(
         self,
         request: web.BaseRequest,
         plan: ForwardPlan,
         body: RequestBody,
-        connection: UpstreamConnection,
-        began: float | None,
         retries: Retries[UpstreamBase] | None,
+        first: UpstreamBase | None,
+        connection: UpstreamConnection | None,
+        began: float | None,
     ) -> tuple[UpstreamConnection, RawResponseMessage]:
-        """The head of the final answer and the connection that it came on. Closes the connection if it fails."""
+        """One attempt: the head of the final answer and the connection that it came on. Closes the connection if it
+        fails."""
+        if connection is None:
+            used = () if retries is None else retries.used
+            connection = await self._connect(plan, fresh=False, first=first, used=used)
         try:
             if retries is not None:
                 retries.used = (*retries.used, connection.base)
@@ -372,6 +457,11 @@ class Forwarder:
             elif message.code < 100:
                 break
         raise UpstreamUnreachable("an answer that was not asked for")
+
+
+def _since(began: float | None) -> float:
+    """Seconds since then; 0 if that is not measured."""
+    return 0.0 if began is None else perf_counter() - began
 
 
 def _drop_answer(connection: UpstreamConnection) -> None:

@@ -10,6 +10,7 @@ from multidict import CIMultiDict
 from gateway.proxy.downloads import Downloads
 from gateway.proxy.load_balancer import UpstreamBase
 from gateway.proxy.security_headers import SecurityHeaders
+from gateway.resilience.breaker import BreakerPolicy
 from gateway.resilience.retry import RetryPolicy
 
 Edits = Callable[[CIMultiDict[str]], None]
@@ -61,7 +62,7 @@ class ForwardPlan(NamedTuple):
       it.
     * ``cookie``: a ``Set-Cookie`` for the client; an answer that has it is not for shared caches.
     * ``security``: adds the security headers that the answer lacks. ``downloads`` counts slow downloads.
-    * ``retry``: when the call is repeated; None: never.
+    * ``retry``: when the call is repeated; None: never. ``breaker``: the circuit breaker that it passes; None: none.
     """
 
     route_id: str
@@ -82,3 +83,4 @@ class ForwardPlan(NamedTuple):
     downloads: Downloads = _UNSHARED
     cookie: str | None = None
     retry: RetryPolicy | None = None
+    breaker: BreakerPolicy | None = None

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
-from gateway.errors import NoInstance, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from gateway.errors import (
+    CircuitOpen,
+    NoInstance,
+    ServiceFailed,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 
 
 class Failure(Enum):
@@ -63,3 +70,39 @@ def failure_of(error: UpstreamError) -> Failure:
     if isinstance(error, UpstreamUnreachable) and error.phase == "connect":
         return Failure.REFUSED
     return Failure.LOST
+
+
+class Cause(NamedTuple):
+    """Why a call failed, as Spring Cloud Gateway would tell a fallback: the name of a Java class, and a text without an
+    address."""
+
+    type: str
+    message: str
+
+
+def cause_of(error: UpstreamError) -> Cause:
+    """What a fallback is told of an error."""
+    if isinstance(error, CircuitOpen):
+        return Cause(
+            "io.github.resilience4j.circuitbreaker.CallNotPermittedException",
+            f"CircuitBreaker '{error.name}' is OPEN and does not permit further calls",
+        )
+    if isinstance(error, ServiceFailed):
+        return Cause(
+            "org.springframework.cloud.gateway.filter.factory."
+            "SpringCloudCircuitBreakerFilterFactory$CircuitBreakerStatusCodeException",
+            str(error.status),
+        )
+    if isinstance(error, UpstreamTimeout) and error.phase == "breaker":
+        return Cause("java.util.concurrent.TimeoutException", _TEXTS[Failure.TIMEOUT])
+    failure = failure_of(error)
+    return Cause(failure.value, _TEXTS[failure])
+
+
+_TEXTS: Final[Mapping[Failure, str]] = {
+    Failure.REFUSED: "the service accepts no connection",
+    Failure.CONNECT_TIMEOUT: "the service did not accept the connection in time",
+    Failure.LOST: "the connection to the service ended before an answer",
+    Failure.TIMEOUT: "the service did not answer in time",
+    Failure.NO_INSTANCE: "the service has no instance",
+}

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
-from gateway.errors import UpstreamError
+from gateway.errors import CircuitOpen, ServiceFailed, UpstreamError
 from gateway.resilience.failures import Failure, failure_of
 
 BUDGET_SHARE: Final = 0.2
@@ -177,7 +177,9 @@ class Retries(Generic[Instance]):
         return self._next(str(status)) if self._policy.repeats_status(status) else None
 
     def after_error(self, error: UpstreamError) -> float | None:
-        """The same after an attempt without an answer."""
+        """The same after an attempt without an answer. A circuit breaker that is open is no reason."""
+        if isinstance(error, CircuitOpen | ServiceFailed):
+            return None
         return self._next(error.code) if failure_of(error) in self._policy.failures else None
 
     def _next(self, reason: str) -> float | None:

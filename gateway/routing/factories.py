@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final, TypeVar
 
 from gateway.routing import predicates
-from gateway.routing.filters import answers, headers, repetition, target
+from gateway.routing.filters import answers, circuit_breaker, headers, repetition, target
 from gateway.routing.filters.base import Filter
 from gateway.routing.predicates import Predicate
 from gateway.routing.spec.arguments import Definition, Factory, Warn, bind
@@ -21,6 +21,7 @@ FILTERS: Final[Mapping[str, Factory[Filter]]] = {
     **headers.FACTORIES,
     **answers.FACTORIES,
     **repetition.FACTORIES,
+    **circuit_breaker.FACTORIES,
 }
 
 NO_PREDICATES: Final = {
@@ -34,10 +35,6 @@ NO_PREDICATES: Final = {
 name is spelled correctly, and what to write instead."""
 
 _BODIES: Final = "bodies pass through unchanged and are not kept; that is the service's to do"
-_BREAKER: Final = (
-    "the load balancer leaves an instance out that refuses connections, and a route's metadata response-timeout bounds "
-    "the wait"
-)
 _LIMITER: Final = "the waiting room is what limits here; write gates"
 _ADDRESS: Final = (
     "where a request goes is the route's decision alone; write uri, and SetPath or RewritePath for the path"
@@ -49,10 +46,8 @@ _HOPS: Final = "what concerns one connection is always removed; leave it out"
 
 NO_FILTERS: Final = {
     "CacheRequestBody": _BODIES,
-    "CircuitBreaker": _BREAKER,
-    "FallbackHeaders": "there is no circuit breaker, and so no fallback that would get the headers; leave it out",
     "FrameworkRetry": "it is the servlet gateway's; write Retry, which takes the same arguments",
-    "Hystrix": _BREAKER,
+    "Hystrix": "it is the filter of Spring Cloud Gateway 2; write CircuitBreaker",
     "JsonToGrpc": _BODIES,
     "LocalResponseCache": "the gateway keeps no answers; put a cache in front, and let the service say Cache-Control",
     "ModifyRequestBody": _BODIES,

@@ -39,6 +39,10 @@ class RoomLimits:
     claim: float | None = None
     rate: str | None = None
     """As ``120/m``, or ``off``."""
+    relineup: str | None = None
+    max_waiting: int | None = None
+    lineups_per_minute: int | None = None
+    mode: str | None = None
     identity: Literal["token", "visitor", "either"] | None = None
     """Who may have a place: users with a token, visitors, or both. None: users with a token."""
     bypass: tuple[Bypass, ...] = ()

@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
+from gateway.resilience.breaker import BreakerPolicy
 from gateway.resilience.retry import RetryPolicy
 from gateway.routing import matcher
 from gateway.routing.attributes import RequestAttributes
 from gateway.routing.callers import Bypass, wanted_claims
 from gateway.routing.calls import CallPattern
 from gateway.routing.cors import CorsRule
-from gateway.routing.filters.base import DirectResponse, RequestRewrite
+from gateway.routing.filters.base import DirectResponse, Fallback, RequestRewrite
 from gateway.routing.filters.edits import HeaderEdit
 from gateway.routing.filters.target import innermost, restore_path
 from gateway.routing.gates import Gate, GateIndex, GateRule, RoomLimits
@@ -54,6 +55,10 @@ class FilterChanges:
     forwarding_edits: tuple[HeaderEdit, ...] = ()
     retry: RetryPolicy | None = None
     """When the call to the service is repeated; None: never."""
+    breaker: BreakerPolicy | None = None
+    """The circuit breaker that the call passes; None: none."""
+    fallback: Fallback | None = None
+    """What answers when the call fails; None: the gateway, with the error."""
 
 
 _UNCHANGED: Final = FilterChanges()
@@ -285,6 +290,8 @@ def _matched(route: Route, request: RequestAttributes, found: Mapping[str, str])
         rewrite.answer,
         tuple(rewrite.forwarding_edits),
         rewrite.retry,
+        rewrite.breaker,
+        rewrite.fallback,
     )
     # An empty query ("?") stays, unless a filter has just emptied the query.
     has_query = rewrite.raw_query or (target.has_query and rewrite.raw_query == target.raw_query)

@@ -370,6 +370,10 @@ RATE: ValueType[str] = ValueType(
     _parse_rate, "a whole number from 1 to 9999999 per s, m or h, such as 120/m, or off"
 )
 RELINEUP: ValueType[Literal["back", "keep"]] = one_of("back", "keep")
+_YAML_SWITCH: Mapping[str, str] = {"true": "on", "yes": "on", "false": "off", "no": "off"}
+MODE: ValueType[Literal["on", "off", "observe"]] = one_of(
+    *("on", "off", "observe"), fold=lambda text: _YAML_SWITCH.get(text.lower(), text.lower())
+)
 SECRETS = ValueType(
     _parse_secrets, "up to 8 texts of 16 to 1000 visible ASCII characters without commas, separated by commas"
 )

@@ -36,6 +36,8 @@ class RoomKeys:
         self.tickets = own + "tickets"
         self.claims = own + "claims"
         self.missed = own + "missed"
+        self.lineups = own + "lineups"
+        self.last_lineups = own + "last-lineups"
         self.audit = own + "audit"
         self.watch = own + "watch"
         self.instances = own + "instances"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gateway.errors import BadRequest
+from gateway.resilience.breaker import BreakerPolicy
 from gateway.resilience.retry import RetryPolicy
 from gateway.routing.attributes import RequestAttributes
 from gateway.routing.filters.edits import HeaderEdit
@@ -37,6 +38,19 @@ class DirectResponse:
 
     status: int
     headers: tuple[tuple[str, str], ...]
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """What answers when a call through a circuit breaker fails: the route that takes ``raw_path``, or ``answer``.
+
+    ``for_errors_only``: it does not stand in for an open breaker or a service that is too slow.
+    """
+
+    raw_path: str = ""
+    answer: DirectResponse | None = None
+    for_errors_only: bool = False
 
 
 class RequestRewrite:
@@ -45,11 +59,14 @@ class RequestRewrite:
     ``forwarding_edits`` are the edits of headers about the client, which are also among ``request_edits``. They replace
     the values that the gateway would set itself. ``status`` replaces the service's status, ``body_limit`` (bytes)
     limits the request's body, ``answer`` is sent instead of calling the service. ``retry``: when the call is repeated.
+    ``breaker`` and ``fallback``: the circuit breaker that the call passes, and what answers when it fails.
     """
 
     __slots__ = (
         "answer",
         "body_limit",
+        "breaker",
+        "fallback",
         "forwarding_edits",
         "prefixed",
         "preserve_host",
@@ -77,6 +94,8 @@ class RequestRewrite:
         self.body_limit: int | None = None
         self.answer: DirectResponse | None = None
         self.retry: RetryPolicy | None = None
+        self.breaker: BreakerPolicy | None = None
+        self.fallback: Fallback | None = None
 
 
 ROUTE_ID_PLACE: Final = "{routeId}"

@@ -18,6 +18,7 @@ from gateway.routing.spec.value_types import FLAG, SPRING_DURATION, decimal, who
 _JITTER: Final = decimal(0, 1)
 _BACKOFF: Final = ("firstBackoff", "maxBackoff", "factor", "basedOnPreviousValue")
 _FIRST_BACKOFF: Final = "5ms"
+_EXCEPTIONS: Final = "IOException,TimeoutException"
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 """Methods whose effect is the same if the call arrives twice (RFC 9110, 9.2.2)."""
 
@@ -70,9 +71,9 @@ def _iso(seconds: float) -> str:
 
 
 def _retry(args: Arguments) -> Filter:
-    statuses = frozenset(_status(args, text) for text in args.parts("statuses"))
+    statuses = statuses_of(args, "statuses")
     series = frozenset(_series(args, text) for text in args.parts("series", "SERVER_ERROR"))
-    exceptions = args.parts("exceptions", "IOException,TimeoutException")
+    exceptions = args.parts("exceptions", _EXCEPTIONS)
     methods = frozenset(_method(args, text) for text in args.parts("methods", "GET"))
     if not (statuses or series or exceptions):
         raise args.wrong("statuses, series and exceptions are all empty, so nothing would be repeated")
@@ -90,7 +91,7 @@ def _retry(args: Arguments) -> Filter:
         statuses,
         series,
         methods,
-        frozenset[Failure]().union(*(_failures(args, name) for name in exceptions)),
+        failures_of(args, "exceptions", _EXCEPTIONS),
         _backoff(args),
         args.read("jitter.randomFactor", _JITTER, "0.5") if args.has("jitter.randomFactor") else 0.0,
         args.read("timeout", SPRING_DURATION) if args.has("timeout") else None,
@@ -100,11 +101,13 @@ def _retry(args: Arguments) -> Filter:
     return RetryFilter(policy, exceptions)
 
 
-def _status(args: Arguments, text: str) -> int:
-    status = status_number(text)
-    if status is None:
-        raise args.wrong(f"statuses: each must be {WANTED}, not {text!r}")
-    return status
+def statuses_of(args: Arguments, argument: str) -> frozenset[int]:
+    """Read a list of statuses, by number or name."""
+    found = {text: status_number(text) for text in args.parts(argument)}
+    for text, status in found.items():
+        if status is None:
+            raise args.wrong(f"{argument}: each must be {WANTED}, not {text!r}")
+    return frozenset(status for status in found.values() if status is not None)
 
 
 def _series(args: Arguments, text: str) -> int:
@@ -120,12 +123,16 @@ def _method(args: Arguments, text: str) -> str:
     return text
 
 
-def _failures(args: Arguments, name: str) -> frozenset[Failure]:
-    failures = failures_named(name)
-    if failures is None:
-        known = ", ".join(dict.fromkeys(each.rpartition(".")[2] for each in FAILURES_BY_CLASS))
-        raise args.wrong(f"exceptions: {name!r} is no failure of a call to a service; there are: {known}")
-    return failures
+def failures_of(args: Arguments, argument: str, default: str = "") -> frozenset[Failure]:
+    """Read a list of Java's classes, as the failures that they stand for."""
+    found: set[Failure] = set()
+    for name in args.parts(argument, default):
+        failures = failures_named(name)
+        if failures is None:
+            known = ", ".join(dict.fromkeys(each.rpartition(".")[2] for each in FAILURES_BY_CLASS))
+            raise args.wrong(f"{argument}: {name!r} is no failure of a call to a service; there are: {known}")
+        found |= failures
+    return frozenset(found)
 
 
 def _backoff(args: Arguments) -> Backoff | None:

@@ -15,12 +15,16 @@ from gateway.routing.spec.defaults import SECURE_HEADERS, SWITCHES
 from gateway.routing.spec.document import plain_name
 from gateway.routing.spec.value_types import (
     CAPACITY,
+    COUNT,
     DURATION,
     FLAG,
     IDENTITY,
+    LINEUPS,
     MAX_AGE,
+    MODE,
     ORDER,
     RATE,
+    RELINEUP,
     ROOM_NAME,
     TEXT,
     TIME,
@@ -237,6 +241,27 @@ ROOM: Final = Keys(
             "missing.",
         ),
         Key("rate", RATE, "Admissions never exceed it, as 120/m; QUEUE_RATE if missing."),
+        Key(
+            "relineup",
+            RELINEUP,
+            "What lining up again does to a waiting user: back, or keep the place; QUEUE_RELINEUP if missing.",
+        ),
+        Key(
+            "max_waiting",
+            COUNT,
+            "With so many users in line and parked no other user joins the line, 0: no bound; QUEUE_MAX_WAITING if "
+            "missing.",
+        ),
+        Key(
+            "lineups_per_minute",
+            LINEUPS,
+            "How often a user may line up in any 60 s, 0: no bound; QUEUE_LINEUPS_PER_MINUTE if missing.",
+        ),
+        Key(
+            "mode",
+            MODE,
+            "on; off: everyone is allowed in; observe: the gate lets everyone pass, and counts; QUEUE_MODE if missing.",
+        ),
         Key(
             "identity",
             IDENTITY,

@@ -16,10 +16,14 @@ from gateway.routing.spec.issues import Issues, RuleViolation, unknown
 from gateway.routing.spec.model import ACCESS, BYPASS, CORS, GATE, ROOM, Keys
 from gateway.routing.spec.value_types import (
     CAPACITY,
+    COUNT,
     DURATION,
     FLAG,
     IDENTITY,
+    LINEUPS,
+    MODE,
     RATE,
+    RELINEUP,
     ROOM_NAME,
     TEXT,
     TIME,
@@ -192,6 +196,12 @@ def read_rooms(node: Node | None, gates: Iterable[Gate], issues: Issues) -> dict
             _value(fields.get(plain_name("max_session")), "max_session", TIME, "room", issues),
             _value(fields.get("claim"), "claim", TIME, "room", issues),
             _value(fields.get("rate"), "rate", RATE, "room", issues),
+            _value(fields.get("relineup"), "relineup", RELINEUP, "room", issues),
+            _value(fields.get(plain_name("max_waiting")), "max_waiting", COUNT, "room", issues),
+            _value(
+                fields.get(plain_name("lineups_per_minute")), "lineups_per_minute", LINEUPS, "room", issues
+            ),
+            _value(fields.get("mode"), "mode", MODE, "room", issues),
             _value(fields.get("identity"), "identity", IDENTITY, "room", issues),
             bypass=_bypasses(fields.get("bypass"), f"rooms.{name}.bypass", issues),
         )

@@ -131,6 +131,27 @@ RATE: Final[ValueType[str]] = ValueType(
 )
 """How many users a room admits. YAML reads ``off`` as false."""
 
+RELINEUP: Final[ValueType[str]] = ValueType(
+    "back or keep", f"{any_case('back')}|{any_case('keep')}", lambda match: match[0].lower()
+)
+COUNT: Final[ValueType[int]] = CAPACITY
+"""0 switches a bound off."""
+LINEUPS: Final[ValueType[int]] = ValueType(
+    "a whole number from 0 to 1000",
+    r"0*(?:1000|\d{1,3})",
+    lambda match: int(match[0]),
+    ("integer",),
+    {"minimum": 0, "maximum": 1000},
+)
+"""In a minute; 0 switches the bound off."""
+_SWITCH: Final = {"true": "on", "yes": "on", "false": "off", "no": "off"}
+MODE: Final[ValueType[str]] = ValueType(
+    "on, off or observe",
+    "|".join(map(any_case, ("on", "off", "observe", *_SWITCH))),
+    lambda match: _SWITCH.get(match[0].lower(), match[0].lower()),
+    ("boolean",),
+)
+"""YAML reads ``on`` as true and ``off`` as false."""
 IDENTITY: Final[ValueType[Literal["token", "visitor", "either"]]] = ValueType(
     "token, visitor or either",
     "|".join(map(any_case, ("token", "visitor", "either"))),

@@ -69,13 +69,17 @@ SOUND: dict[str, Any] = {
             "max_session": "1h",
             "claim": "90s",
             "rate": "120/m",
+            "relineup": "keep",
+            "max_waiting": 5000,
+            "lineups_per_minute": 10,
+            "mode": "observe",
             "identity": "either",
             "bypass": [
                 {"name": "staff", "claim": "role", "values": ["staff", 7, True]},
                 {"name": "probes", "networks": ["10.9.0.0/16", "::1"]},
             ],
         },
-        "default": {"capacity": "${C:1}", "duration": 0.5},
+        "default": {"capacity": "${C:1}", "duration": 0.5, "mode": False},
     },
     "cors": {
         "cors-configurations": {"[/**]": {"allowedOrigins": "https://a.example"}},
