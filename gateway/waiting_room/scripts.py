@@ -22,6 +22,7 @@ NAMES = (
     "lock",
     "move",
     "presence",
+    "rate_limit",
     "reopen",
     "signing_keys",
     "status",
