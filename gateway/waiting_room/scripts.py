@@ -21,6 +21,7 @@ NAMES = (
     "lineup",
     "lock",
     "move",
+    "note",
     "presence",
     "rate_limit",
     "reopen",
