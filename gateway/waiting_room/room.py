@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, cast
 
 from redis.exceptions import ResponseError
 
@@ -18,6 +18,7 @@ from gateway.waiting_room.audit import AuditEntry, parse_audit
 from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MAX_BATCH, Batcher, BatchObserver, Outcome
 from gateway.waiting_room.invitation import Invitation
 from gateway.waiting_room.keys import RoomKeys
+from gateway.waiting_room.observer import RoomObserver
 from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
 from gateway.waiting_room.redis.wire import Argument
@@ -58,7 +59,7 @@ What = Literal["slot", "line", "both"]
 Question = Literal["lineup", "status", "enter"]
 """The calls that are answered with a user's state."""
 
-_PROMOTING_SCRIPTS = frozenset({"lineup", "leave", "limits"})
+_PROMOTING_SCRIPTS = frozenset({"lineup", "leave", "limits", "move"})
 """Scripts that may promote users and do not check for an older system themselves."""
 
 
@@ -85,26 +86,6 @@ class RoomPolicy:
     wait_replicas: int = 0
     follow: Literal["auto", "on", "off"] = "off"
     follow_seconds: float = 60.0
-
-
-class RoomObserver(Protocol):
-    """Receives what happens in rooms."""
-
-    def on_call(self, script: str, seconds: float, size: int, failed: bool, /) -> None:
-        """A script was called for ``size`` users and took ``seconds``."""
-
-    def on_summary(self, room: str, summary: Summary, /) -> None:
-        """The room's numbers after a call, and what the call did."""
-
-
-class NoObserver:
-    """Ignores everything."""
-
-    def on_call(self, script: str, seconds: float, size: int, failed: bool, /) -> None:
-        """Ignored."""
-
-    def on_summary(self, room: str, summary: Summary, /) -> None:
-        """Ignored."""
 
 
 class Room:
@@ -225,6 +206,13 @@ class Room:
     async def leave(self, user: str, what: What) -> Left:
         """The user gives up the slot, the place in line, or either of them, as ``what`` says."""
         return await self._leavers.submit((what, _sendable(user)))
+
+    async def move(self, giver: str, taker: str) -> tuple[bool, State]:
+        """The place or slot of ``giver`` becomes that of ``taker``; if both have one, ``taker`` has the better of the
+        two. Returns whether ``giver`` had one, and where ``taker`` stands: WAITING, ALLOWED_IN or NONE."""
+        reply = await self._run("move", _sendable(giver), _sendable(taker))
+        [state] = parse_states(self.name, parse_summary(reply[0]), reply[2:])
+        return reply[1] == 1, state
 
     async def statuses(self, users: Sequence[str]) -> list[State]:
         """Where each of at most 256 users stands, in one call. It does not count as a sighting of the users."""

@@ -324,7 +324,7 @@ async def test_one_server_of_a_cluster_by_its_own_address_says_that_the_slot_is_
             await link.call("SET", KEY, 1)
 
 
-@pytest.mark.parametrize("prefix", ["", "gw:", "{gw", "{gw}:"])
+@pytest.mark.parametrize("prefix", ["", "gw:", "{gw", "{tag}:"])
 async def test_with_and_without_a_hash_tag_rooms_start_on_a_cluster(nodes: Cluster, prefix: str) -> None:
     rooms = Rooms(Redis(nodes.url(), TIMEOUT), prefix=prefix)
     await rooms.provide({"default": ConfiguredLimits(1, 60.0), "vip": ConfiguredLimits(1, 60.0)})
