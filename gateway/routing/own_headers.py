@@ -24,6 +24,7 @@ _TRACE: Final = "the gateway names its own place in the trace"
 _NO_EFFECT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("xuserid", "xusertype", "xgatewaysignature"), _CALLER),
     "xqueuepass": _ROOM,
+    "xqueueroom": _ROOM,
     **dict.fromkeys(
         ("xhttpmethod", "xhttpmethodoverride", "xmethodoverride", "xoriginalurl", "xrewriteurl"),
         _OTHER_CALL,
