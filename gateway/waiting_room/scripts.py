@@ -25,6 +25,7 @@ NAMES = (
     "presence",
     "rate_limit",
     "reopen",
+    "reserve",
     "signing_keys",
     "status",
     "sweep",

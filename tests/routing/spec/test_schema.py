@@ -75,6 +75,8 @@ SOUND: dict[str, Any] = {
             "lineups_per_minute": 10,
             "mode": "observe",
             "identity": "either",
+            "places_per_address": 4,
+            "challenge": {"url": "https://check.example/visitors", "timeout": "2s", "fail": "closed"},
             "bypass": [
                 {"name": "staff", "claim": "role", "values": ["staff", 7, True]},
                 {"name": "probes", "networks": ["10.9.0.0/16", "::1"]},
