@@ -2,7 +2,7 @@
 -- concerned.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[16] neighbours  zset: visitor -> epoch millisecond of the last lineup, of visitors who lined up from one address
+-- KEYS[17] neighbours  zset: visitor -> epoch millisecond of the last lineup, of visitors who lined up from one address
 -- ARGV[5]  visitor     who lines up
 -- ARGV[6]  most        visitors of this address who may have a place or a slot at a time; 0: no bound
 --
@@ -10,14 +10,17 @@
 --          has a place or slot already, so this lineup takes no further one)
 -- Publishes nothing.
 --
--- A lineup comes right after this call. So a visitor without a place counts for RESERVED_MS, and two lineups at a time
--- can't both take the last place. The key expires when nobody has lined up from the address for a long time.
+-- Parked and registered visitors have a place. A lineup comes right after this call. So a visitor without a place counts
+-- for RESERVED_MS, and two lineups at a time can't both take the last place. The key expires when no visitor has lined up
+-- from the address for a long time.
 --
 --- @include clock
 --- @include room
 --- @include rate
+--- @include place
+--- @include opening
 --- @include summary
-local neighbours = KEYS[16]
+local neighbours = KEYS[17]
 local visitor, most = ARGV[5], limit(ARGV[6], 0)
 local REFUSED, FREE, HELD = 0, 1, 2
 local RESERVED_MS = 10000
@@ -35,8 +38,9 @@ do
 end
 
 local function has_place(user)
-  return redis.call('HEXISTS', inside, user) == 1 or redis.call('ZSCORE', line, user)
-    or redis.call('ZSCORE', parked, user)
+  local place = redis.call('ZSCORE', line, user)
+  return place or redis.call('HEXISTS', inside, user) == 1 or redis.call('ZSCORE', parked, user)
+    or (rule.opening and is_registered(user, place)) or false
 end
 
 -- How many others at the address have a place, or are about to. Forgets those who have none.
