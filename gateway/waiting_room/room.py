@@ -16,6 +16,7 @@ from gateway.errors import NewerSchema, QueueUnavailable
 from gateway.waiting_room.audit import AuditEntry, parse_audit
 from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MAX_BATCH, Batcher, BatchObserver, Outcome
 from gateway.waiting_room.configured import ConfiguredLimits, RoomPolicy
+from gateway.waiting_room.instances import Instance, read_instances
 from gateway.waiting_room.invitation import Invitation
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.observer import RoomObserver
@@ -279,6 +280,10 @@ class Room:
         except ResponseError as error:
             raise QueueUnavailable(f"Redis: {error}") from error
         return found._replace(instances=tuple(here))
+
+    async def instances(self) -> list[Instance]:
+        """The instances that serve the room. Raises QueueUnavailable."""
+        return await read_instances(self._link("statuses"), self.keys)
 
     async def audit(self, count: int) -> list[AuditEntry]:
         """The last changes of operators, at most ``count``, the newest first. Raises QueueUnavailable."""
