@@ -64,7 +64,7 @@ from gateway.discovery.eureka.client import Eureka, discovering
 from gateway.fast_path.executor import FastPath
 from gateway.middleware.access_log import access_log
 from gateway.middleware.authentication import authentication
-from gateway.middleware.cors import cors, origin_may_act
+from gateway.middleware.cors import cors
 from gateway.middleware.errors import errors
 from gateway.middleware.gate import gate
 from gateway.middleware.overload import overload, refuse_arrival
@@ -334,8 +334,8 @@ async def key_set(app: web.Application) -> AsyncIterator[None]:
         app[AUTHENTICATOR] = Authenticator(
             tokens.verifier,
             cookie_name=settings.jwt_cookie_name,
+            cookie_everywhere=settings.jwt_cookie_calls == "all",
             stream_grace=settings.stream_token_grace_seconds,
-            allowed_origin=origin_may_act(tables),
             on_token=app[METRICS].token,
         )
         app[HEALTH].checks["jwks"] = partial(key_health, tokens.jwks)

@@ -10,6 +10,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
+from gateway.auth.cookies import is_pass, without_cookies
 from gateway.auth.identity import PASS, identity_headers, signature_header, strip_identity
 from gateway.context import (
     CONFIGURATION,
@@ -118,6 +119,8 @@ def plan_of(
     settings, changes, sent = configuration.settings, match.changes, request.headers
     # Before the filters run: a filter may add headers that name another call to the service, a client may not.
     raw = strip_identity(request.raw_headers)
+    if settings.pass_ and hdrs.COOKIE in sent:
+        raw = without_cookies(raw, is_pass)
     host = sent.get("Host", "")
     # A client of HTTP/1.0 may have sent no Host. The service then gets its own, as if the route did not preserve it.
     upstream_host: str | None = host or None if changes.preserve_host else None

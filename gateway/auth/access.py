@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
+from gateway.auth.cookies import cookie_values
+from gateway.auth.csrf import NO_ORIGINS, Headers, Origins, check_csrf
 from gateway.auth.tokens import Principal, TokenVerifier
-from gateway.errors import AuthError, CsrfRejected, TokenInvalid, TokenRequired
+from gateway.errors import AuthError, TokenInvalid, TokenRequired
 from gateway.query import values_of
 
 QUEUE_PATH: Final = "/api/v1/queue"
@@ -20,8 +21,6 @@ TOKEN_PARAMETER: Final = "access_token"  # noqa: S105
 
 _COOKIE_CALLS: Final = frozenset({STATUS_CALL, STREAM_CALL, LEAVE_CALL})
 _MAX_QUERY_FIELDS: Final = 100
-# With or without quotes around it. No blanks, quotes, commas, backslashes or control characters in it (RFC 6265).
-_COOKIE_VALUE: Final = re.compile(r'"([!#-+\--\[\]-~]*)"|([!#-+\--\[\]-~]*)')
 
 
 class TokenSource(enum.Enum):
@@ -41,12 +40,6 @@ class Credential(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Credential({self.source})"
-
-
-class Headers(Protocol):
-    """Request headers: names in any case, all values in order (a ``CIMultiDictProxy`` is one)."""
-
-    def getall(self, key: str, default: Any, /) -> Sequence[str]: ...
 
 
 class CallRule(Protocol):
@@ -76,13 +69,14 @@ def find_credential(
     query: str = "",
     form: Sequence[str] = (),
     cookie_name: str | None = None,
+    cookie_everywhere: bool = False,
 ) -> Credential | None:
     """The token that counts for this call, or ``None`` if it has none.
 
     ``query`` is the raw query without "?", ``form`` all values of the body's ``access_token`` fields,
-    ``cookie_name`` the cookie that may carry a token (``None`` or "": no cookie may). Raises ``TokenInvalid``
-    if one source holds several tokens, because the service might use another one than the gateway does. Raises
-    ``BadRequest`` if the query is needed and malformed.
+    ``cookie_name`` the cookie that may carry a token (``None`` or "": no cookie may), on three calls of the queue or
+    (``cookie_everywhere``) on every call. Raises ``TokenInvalid`` if one source holds several tokens, because the
+    service might use another one than the gateway does. Raises ``BadRequest`` if the query is needed and malformed.
     """
     authorization = headers.getall("Authorization", ())
     if authorization:
@@ -90,34 +84,15 @@ def find_credential(
         if token is not None:
             return Credential(token, TokenSource.HEADER)
     call = (method, path)
-    if call not in _COOKIE_CALLS:
+    if call not in _COOKIE_CALLS and not cookie_everywhere:
         return None
     if call == LEAVE_CALL and (token := _single(form)):
         return Credential(token, TokenSource.FORM)
     if call == STREAM_CALL and (token := _single(_query_values(query))):
         return Credential(token, TokenSource.QUERY)
-    if cookie_name and (token := _single(_cookie_values(headers.getall("Cookie", ()), cookie_name))):
+    if cookie_name and (token := _single(cookie_values(headers.getall("Cookie", ()), cookie_name))):
         return Credential(token, TokenSource.COOKIE)
     return None
-
-
-def check_origin(
-    method: str, path: str, credential: Credential, headers: Headers, allowed_origin: Callable[[str], bool]
-) -> None:
-    """Refuse a leave that is authenticated by a cookie, unless a page of an allowed origin sent it.
-
-    A current browser sends ``Sec-Fetch-Site: same-origin``. An older one sends an ``Origin``, which
-    ``allowed_origin`` checks. "null" is never allowed, because every sandboxed page has that origin. Raises
-    ``CsrfRejected``.
-    """
-    if credential.source is not TokenSource.COOKIE or (method, path) != LEAVE_CALL:
-        return
-    if list(headers.getall("Sec-Fetch-Site", ())) == ["same-origin"]:
-        return
-    origins = headers.getall("Origin", ())
-    if len(origins) == 1 and origins[0] not in ("", "null") and allowed_origin(origins[0]):
-        return
-    raise CsrfRejected
 
 
 def bearer(values: Sequence[str]) -> str | None:
@@ -140,29 +115,7 @@ def _query_values(query: str) -> list[str]:
     return values_of(query, TOKEN_PARAMETER)
 
 
-def _cookie_values(lines: Sequence[str], cookie_name: str) -> list[str]:
-    """The values of the cookie ``cookie_name``, as browsers write it (RFC 6265): a semicolon ends a cookie, even in
-    quotes.
-
-    A value with characters that RFC 6265 forbids is ignored. Older parsers read ``a="x; token=y"`` as one cookie; here
-    the part behind the semicolon is ignored, so it does not count as a second token.
-    """
-    found = []
-    for line in lines:
-        for pair in line.split(";"):
-            name, _, value = pair.partition("=")
-            if name.strip(" \t") == cookie_name:
-                whole = _COOKIE_VALUE.fullmatch(value.strip(" \t"))
-                if whole is not None:
-                    found.append(whole[1] if whole[1] is not None else whole[2])
-    return found
-
-
 def _ignore_outcome(_outcome: str) -> None: ...
-
-
-def _no_origin(_origin: str) -> bool:
-    return False
 
 
 class MustWait(Exception):
@@ -172,10 +125,10 @@ class MustWait(Exception):
 class Authenticator:
     """Identifies the caller of a request: combines token sources, verification and public rules.
 
-    ``cookie_name``: the cookie that may carry a token (``None``: no cookie may). ``stream_grace``: for how many seconds
-    an expired token may still open a stream. ``allowed_origin``: whether a page of this origin may act with a cookie.
-    ``on_token`` is called once per request with the outcome: ``ok``, ``cached`` (verified before), ``late`` or the
-    error's code. It gets the error's code even if the call needs no token and goes on.
+    ``cookie_name``: the cookie that may carry a token (``None``: no cookie may), on three calls of the queue or
+    (``cookie_everywhere``) on every call. ``stream_grace``: for how many seconds an expired token may still open a
+    stream. ``on_token`` is called once per request with the outcome: ``ok``, ``cached`` (verified before), ``late`` or
+    the error's code. It gets the error's code even if the call needs no token and goes on.
     """
 
     def __init__(
@@ -183,14 +136,14 @@ class Authenticator:
         verifier: TokenVerifier,
         *,
         cookie_name: str | None = None,
+        cookie_everywhere: bool = False,
         stream_grace: float = 3600.0,
-        allowed_origin: Callable[[str], bool] = _no_origin,
         on_token: Callable[[str], None] = _ignore_outcome,
     ) -> None:
         self._verifier = verifier
         self._cookie_name = cookie_name
+        self._cookie_everywhere = cookie_everywhere
         self._stream_grace = stream_grace
-        self._allowed_origin = allowed_origin
         self._on_token = on_token
 
     def from_cache(self, headers: Headers) -> Principal | None:
@@ -214,18 +167,22 @@ class Authenticator:
         query: str = "",
         form: Sequence[str] = (),
         gated: bool = False,
+        origins: Origins = NO_ORIGINS,
     ) -> Principal | None:
         """The caller; ``None`` if the call needs no token and has no usable one. Call it if ``from_cache`` is ``None``.
 
         ``access`` holds the rules the request is served under (a reload makes a new one), ``path`` is the
         canonical path, ``query`` the raw query, ``form`` the values of ``access_token`` in a form body (read
-        for POST leave only), ``gated`` whether the call needs a place in a room. Raises ``TokenRequired``,
-        ``TokenExpired``, ``TokenInvalid``, ``CsrfRejected`` or ``AuthUnavailable``. Only a stream call can return a
+        for POST leave only), ``gated`` whether the call needs a place in a room, ``origins`` what the origins of pages
+        mean for it. Raises ``TokenRequired``, ``TokenExpired``, ``TokenInvalid``, ``CsrfRejected`` or
+        ``AuthUnavailable``. Only a stream call can return a
         principal that is ``late``: the caller serves it if the user is waiting in line, and otherwise raises
         ``TokenExpired``.
         """
         try:
-            found = self._find(access, method, path, headers, query=query, form=form, gated=gated)
+            found = self._find(
+                access, method, path, headers, query=query, form=form, gated=gated, origins=origins
+            )
             if not isinstance(found, Credential):
                 return found
             grace = self._stream_grace if (method, path) == STREAM_CALL else 0.0
@@ -251,11 +208,12 @@ class Authenticator:
         *,
         query: str = "",
         gated: bool = False,
+        origins: Origins = NO_ORIGINS,
     ) -> Principal | None:
         """``identify`` without waiting, for calls that do not leave. Raises its errors. Raises MustWait, before
         anything has been counted, if that needs keys that are not known yet, or if the principal would be late."""
         try:
-            found = self._find(access, method, path, headers, query=query, gated=gated)
+            found = self._find(access, method, path, headers, query=query, gated=gated, origins=origins)
             if not isinstance(found, Credential):
                 return found
             grace = self._stream_grace if (method, path) == STREAM_CALL else 0.0
@@ -284,17 +242,25 @@ class Authenticator:
         query: str = "",
         form: Sequence[str] = (),
         gated: bool = False,
+        origins: Origins,
     ) -> Credential | Principal | None:
         """The token to check; or the caller, if that is decided without checking one."""
         credential = find_credential(
-            method, path, headers, query=query, form=form, cookie_name=self._cookie_name
+            method,
+            path,
+            headers,
+            query=query,
+            form=form,
+            cookie_name=self._cookie_name,
+            cookie_everywhere=self._cookie_everywhere,
         )
         if credential is None:
             if not access.is_open(method, path, gated=gated):
                 raise TokenRequired
             self._on_token(TokenRequired.code)
             return None
-        check_origin(method, path, credential, headers, self._allowed_origin)
+        if credential.source is TokenSource.COOKIE:
+            check_csrf(method, headers, origins)
         # A token in the header is not in the cache: ``from_cache`` would have found it.
         in_header = credential.source is TokenSource.HEADER
         principal = None if in_header else self._verifier.cached(credential.token)

@@ -78,7 +78,8 @@ def _tokens(settings: Settings, environ: Mapping[str, str], table: RouteTable) -
     parts.append(f"issuer {without_password(issuer)}" if issuer else "issuer not compared")
     parts.append(f"audience {' or '.join(audiences)}" if audiences else "audience not compared")
     if settings.jwt_cookie_name:
-        parts.append(f"cookie {settings.jwt_cookie_name}")
+        everywhere = " on all calls" if settings.jwt_cookie_calls == "all" else ""
+        parts.append(f"cookie {settings.jwt_cookie_name}{everywhere}")
     return f"tokens: {'; '.join(parts)}"
 
 

@@ -38,7 +38,7 @@ from gateway.context import (
 from gateway.errors import GatewayError, QueueUnavailable, UpstreamUnreachable
 from gateway.fast_path.client_request import ClientSide
 from gateway.middleware.access_log import add_common_headers, begin, new_context
-from gateway.middleware.cors import apply_cors
+from gateway.middleware.cors import RequestOrigins, apply_cors
 from gateway.middleware.gate import check_place, check_unavailable, note_failure
 from gateway.middleware.overload import check_overload
 from gateway.middleware.resolve import RESOLVER, Resolver
@@ -236,6 +236,7 @@ class PlainCall:
                 head.headers,
                 query=context.target.raw_query,
                 gated=context.room is not None and not context.renews_only,
+                origins=RequestOrigins(head, context),
             )
         return True
 

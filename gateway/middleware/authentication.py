@@ -18,6 +18,7 @@ from gateway.context import (
     RequestContext,
 )
 from gateway.errors import RoleNotAllowed
+from gateway.middleware.cors import RequestOrigins
 
 _READS = frozenset({"GET", "HEAD"})
 
@@ -60,6 +61,7 @@ async def _identify(request: web.Request, context: RequestContext, authenticator
         query=target.raw_query,
         form=form,
         gated=context.room is not None and not context.renews_only,
+        origins=RequestOrigins(request, context),
     )
 
 

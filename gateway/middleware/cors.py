@@ -6,13 +6,11 @@ decides what such a page may do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.auth.access import LEAVE_CALL
-from gateway.context import CONTEXT, LiveTable, RequestContext
+from gateway.context import CONTEXT, RequestContext
 from gateway.errors import CorsRejected, CsrfRejected
 from gateway.proxy.forwarded import direct_origin
 from gateway.routing.cors import CorsRequest, allows_credentials, evaluate_cors, is_same_origin
@@ -44,10 +42,22 @@ def apply_cors(request: RequestHead, context: RequestContext) -> bool:
     return cors_request.is_preflight
 
 
-def origin_may_act(tables: LiveTable) -> Callable[[str], bool]:
-    """Returns a check whether pages of an origin may act with a cookie, by the current CORS rule of that call."""
-    _, path = LEAVE_CALL
-    return lambda page: allows_credentials(tables.current.table.cors_for(path), page)
+class RequestOrigins:
+    """What origins mean for one resolved request: see ``gateway.auth.csrf``."""
+
+    __slots__ = ("_context", "_request")
+
+    def __init__(self, request: RequestHead, context: RequestContext) -> None:
+        self._request = request
+        self._context = context
+
+    def is_own(self, origin: str, /) -> bool:
+        """Whether ``origin`` is that of the gateway as the client sees it; a trusted proxy may say which one it is."""
+        return _is_own(self._request, self._context, origin)
+
+    def may_act(self, origin: str, /) -> bool:
+        """Whether the CORS rule of this call allows pages of ``origin`` to make it with credentials."""
+        return allows_credentials(self._context.cors, origin)
 
 
 def _cors_request(request: RequestHead, context: RequestContext) -> CorsRequest:
@@ -70,6 +80,10 @@ def _is_same_origin(request: RequestHead, context: RequestContext, named: str) -
     browsers the gateway compares origins, so a proxy that ends TLS in front must be a trusted one."""
     if list(request.headers.getall("Sec-Fetch-Site", ())) == ["same-origin"]:
         return True
+    return _is_own(request, context, named)
+
+
+def _is_own(request: RequestHead, context: RequestContext, named: str) -> bool:
     client_origin = context.origin or direct_origin(
         request.remote or "", request.scheme, request.headers.get("Host", "")
     )

@@ -113,6 +113,17 @@ def kept_as_pool_says(environ: Mapping[str, str], seconds: float, name: str | No
     return 0.0 if list(filter(None, kinds_of_pool))[-1:] == ["disabled"] else seconds
 
 
+def cookie_is_named(environ: Mapping[str, str], calls: str, name: str | None) -> str:
+    """``calls``. Raises ``SettingsError`` if a cookie is to count on all calls, and none is named."""
+    if calls == "all" and not environ.get("JWT_COOKIE_NAME", "").strip():
+        raise SettingsError(
+            name or "JWT_COOKIE_CALLS",
+            calls,
+            "queue as long as JWT_COOKIE_NAME names no cookie; name one for all",
+        )
+    return calls
+
+
 def documents_of_parts(environ: Mapping[str, str]) -> str | None:
     """``name=address,…`` made of two variables per API description, in the order of their numbers; None if there is
     none."""

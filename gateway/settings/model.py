@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 from gateway.errors import SettingsError
 from gateway.settings import types as kinds
 from gateway.settings.combined import (
+    cookie_is_named,
     documents_of_parts,
     grace_of_spring,
     headers_of_switches,
@@ -358,9 +359,15 @@ class Settings(DiscoverySettings):
     jwt_cookie_name: str | None = setting(
         kinds.COOKIE_NAME,
         None,
-        "Cookie that may carry the token for GET status, GET stream and POST leave.",
+        "Cookie that may carry the token, on the calls that `JWT_COOKIE_CALLS` says.",
         off=None,
         default_words="off",
+    )
+    jwt_cookie_calls: Literal["queue", "all"] = setting(
+        kinds.COOKIE_CALLS,
+        "queue",
+        "The calls on which the cookie `JWT_COOKIE_NAME` counts: GET status, GET stream and POST leave, or all.",
+        cross_check=cookie_is_named,
     )
     identity_hmac_secret: str | None = setting(
         kinds.LINE,

@@ -363,6 +363,7 @@ RATE: ValueType[str] = ValueType(
     _parse_rate, "a whole number from 1 to 9999999 per s, m or h, such as 120/m, or off"
 )
 RELINEUP: ValueType[Literal["back", "keep"]] = one_of("back", "keep")
+COOKIE_CALLS: ValueType[Literal["queue", "all"]] = one_of("queue", "all")
 FOLLOW: ValueType[Literal["auto", "on", "off"]] = one_of("auto", "on", "off")
 MANAGEMENT_READS: ValueType[Literal["open", "token"]] = one_of("open", "token")
 LOG_FORMAT: ValueType[Literal["text", "json"]] = one_of("text", "json")

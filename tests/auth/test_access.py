@@ -13,10 +13,9 @@ from gateway.auth.access import (
     Access,
     Credential,
     TokenSource,
-    check_origin,
     find_credential,
 )
-from gateway.errors import CsrfRejected, TokenInvalid
+from gateway.errors import TokenInvalid
 
 OTHER_CALL = ("POST", "/api/v1/reservations")
 HEADER = ("Authorization", "Bearer from-header")
@@ -207,58 +206,17 @@ def test_without_a_cookie_name_no_cookie_counts(cookie_name: str | None, cookie:
     assert found(STATUS_CALL, ("Cookie", cookie), cookie_name=cookie_name) is None
 
 
-SITE = "Sec-Fetch-Site"
-OWN = "https://shop.example"
-
-
-@pytest.mark.parametrize(
-    ("lines", "allowed"),
-    [
-        ([(SITE, "same-origin")], True),
-        ([("sec-fetch-site", "same-origin"), ("Origin", "https://evil.example")], True),
-        ([("Origin", OWN)], True),
-        ([(SITE, "cross-site"), ("Origin", OWN)], True),
-        ([], False),
-        ([(SITE, "same-site")], False),
-        ([(SITE, "cross-site")], False),
-        ([(SITE, "none")], False),
-        ([(SITE, "Same-Origin")], False),
-        ([(SITE, "")], False),
-        ([(SITE, "same-origin"), (SITE, "cross-site")], False),
-        ([(SITE, "same-origin, cross-site")], False),
-        ([("Origin", "https://evil.example")], False),
-        ([("Origin", OWN + ".evil.example")], False),
-        ([("Origin", OWN), ("Origin", "https://evil.example")], False),
-        ([("Origin", OWN), ("Origin", OWN)], False),
-        ([("Origin", "null")], False),
-        ([("Origin", "")], False),
-        ([("Referer", OWN + "/page")], False),
-        ([("X-Requested-With", "XMLHttpRequest")], False),
-    ],
-)
-def test_a_leave_by_cookie_must_come_from_an_own_page(lines: list[tuple[str, str]], allowed: bool) -> None:
-    def is_own(origin: str) -> bool:
-        return origin in (OWN, "null", "")
-
-    credential = Credential("t", TokenSource.COOKIE)
-    if allowed:
-        check_origin(*LEAVE_CALL, credential, headers(*lines), is_own)
-    else:
-        with pytest.raises(CsrfRejected):
-            check_origin(*LEAVE_CALL, credential, headers(*lines), is_own)
-
-
-@pytest.mark.parametrize(
-    ("call", "source"),
-    [
-        (LEAVE_CALL, TokenSource.HEADER),
-        (LEAVE_CALL, TokenSource.FORM),
-        (STATUS_CALL, TokenSource.COOKIE),
-        (STREAM_CALL, TokenSource.COOKIE),
-    ],
-)
-def test_nothing_else_asks_where_a_request_came_from(call: tuple[str, str], source: TokenSource) -> None:
-    check_origin(*call, Credential("t", source), headers(), lambda _: False)
+def test_with_cookies_on_all_calls_the_cookie_counts_wherever_nothing_before_it_does() -> None:
+    for call in (OTHER_CALL, ("HEAD", "/api/v1/queue/stream"), ("DELETE", "/api/v1/queue/waiting-token")):
+        lines = headers(COOKIE)
+        everywhere = find_credential(*call, lines, cookie_name="AUTH", cookie_everywhere=True)
+        assert everywhere == Credential("from-cookie", TokenSource.COOKIE)
+        assert find_credential(*call, lines, cookie_everywhere=True) is None
+        both = find_credential(*call, headers(HEADER, COOKIE), cookie_name="AUTH", cookie_everywhere=True)
+        assert both == Credential("from-header", TokenSource.HEADER)
+        # The other sources stay where they are.
+        other = {"query": QUERY, "form": FORM}
+        assert find_credential(*call, headers(), cookie_name="AUTH", cookie_everywhere=True, **other) is None
 
 
 def test_a_credential_does_not_show_its_token() -> None:

@@ -6,7 +6,8 @@ import pytest
 from aiohttp import ClientSession
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway.auth.access import LEAVE_CALL, STATUS_CALL, STREAM_CALL, Access, Authenticator, Headers
+from gateway.auth.access import LEAVE_CALL, STATUS_CALL, STREAM_CALL, Access, Authenticator
+from gateway.auth.csrf import NO_ORIGINS, Headers
 from gateway.auth.discovery import http_fetch
 from gateway.auth.jwks import Jwks
 from gateway.auth.tokens import LEEWAY_SECONDS, Principal, TokenVerifier
@@ -37,12 +38,17 @@ def bearer(token: str) -> CIMultiDictProxy[str]:
 
 @pytest.fixture
 def authenticator(verifier: TokenVerifier) -> Authenticator:
-    return Authenticator(
-        verifier,
-        cookie_name="AUTH",
-        stream_grace=3600,
-        allowed_origin=lambda origin: origin == "https://shop.example",
-    )
+    return Authenticator(verifier, cookie_name="AUTH", stream_grace=3600)
+
+
+class Shop:
+    """CORS allows one origin to act with credentials; none is the gateway's own."""
+
+    def is_own(self, origin: str, /) -> bool:
+        return False
+
+    def may_act(self, origin: str, /) -> bool:
+        return origin == "https://shop.example"
 
 
 @pytest.fixture
@@ -66,6 +72,7 @@ async def outcome(
     try:
         principal: Principal | None = authenticator.from_cache(headers)
         if principal is None:
+            options = {"origins": Shop()} | options
             principal = await authenticator.identify(ACCESS, method, path, headers, **options)
     except AuthError as refusal:
         return type(refusal)
@@ -157,7 +164,34 @@ async def test_by_default_no_origin_is_allowed_and_no_cookie_counts(
     cookie = headers(Cookie=f"AUTH={tokens['good']}", Origin="https://shop.example")
     assert await outcome(Authenticator(verifier), *LEAVE_CALL, cookie) is TokenRequired
     with_cookie = Authenticator(verifier, cookie_name="AUTH")
-    assert await outcome(with_cookie, *LEAVE_CALL, cookie) is CsrfRejected
+    assert await outcome(with_cookie, *LEAVE_CALL, cookie, origins=NO_ORIGINS) is CsrfRejected
+
+
+@pytest.mark.parametrize(
+    ("call", "lines", "expected"),
+    [
+        (PRIVATE, {}, "user-1"),
+        (("POST", "/api/v1/orders"), {}, CsrfRejected),
+        (("POST", "/api/v1/orders"), {"Sec_Fetch_Site": "same-origin"}, "user-1"),
+        (("POST", "/api/v1/orders"), {"Sec_Fetch_Site": "cross-site"}, CsrfRejected),
+        (PUBLIC, {"Upgrade": "websocket"}, None),
+        (PUBLIC, {"Upgrade": "websocket", "Origin": "https://shop.example"}, "user-1"),
+    ],
+)
+async def test_with_cookies_on_all_calls_each_unsafe_one_must_come_from_an_own_page(
+    verifier: TokenVerifier,
+    tokens: dict[str, str],
+    call: tuple[str, str],
+    lines: dict[str, str],
+    expected: Outcome,
+) -> None:
+    authenticator = Authenticator(verifier, cookie_name="AUTH", cookie_everywhere=True)
+    for _ in range(2):  # the second time from memory
+        asked = headers(Cookie=f"AUTH={tokens['good']}", **lines)
+        assert await outcome(authenticator, *call, asked) == expected
+    # A token in the header is no cookie, wherever the request comes from.
+    asked = headers(Authorization=f"Bearer {tokens['good']}", Sec_Fetch_Site="cross-site")
+    assert await outcome(authenticator, *call, asked) == "user-1"
 
 
 async def test_without_keys_public_calls_go_on(issuer: Issuer) -> None:
