@@ -18,7 +18,7 @@ import aiohttp
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from gateway.api import docs, gateway_routes, pass_keys, queue, refresh, rooms, stream
+from gateway.api import docs, gateway_routes, history, pass_keys, queue, refresh, rooms, stream
 from gateway.api.actuator import Actuator
 from gateway.api.endpoints import Endpoint, Endpoints, on_demand
 from gateway.api.forwarding import forward, forward_to_service
@@ -189,6 +189,7 @@ def public_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     """The gateway's own endpoints on the public port."""
     return (
         *queue.endpoints(settings),
+        *history.endpoints(settings),
         *stream.endpoints(settings),
         *pass_keys.endpoints(settings),
         *docs.endpoints(settings),

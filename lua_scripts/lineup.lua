@@ -13,12 +13,13 @@
 --- @include clock
 --- @include room
 --- @include rate
+--- @include history
 --- @include tickets
 --- @include place
 --- @include parking
 --- @include session
---- @include claims
 --- @include promote
+--- @include claims
 --- @include summary
 local relineup = ARGV[5]
 local FIRST_USER = 6
@@ -43,18 +44,17 @@ local function queue(user, place)
     forget_missed(user)
   end
   done.lineups = done.lineups + 1
+  happened(user, place and 'MOVED' or 'JOINED', ticket)
   sighted(user)
   return answer_waiting(ticket, waiting)
 end
 
 local function line_up(user)
-  if lapse_if_over(user) then
-    promote()
-  end
   local left = session_left(user)
   if left and left <= 0 and may_free() then
     end_session(user, left)
     done.expired = done.expired + 1
+    happened(user, 'EXPIRED')
     promote()
     left = session_left(user)
     if left then
@@ -91,6 +91,7 @@ local function line_up(user)
   return answer_inside(ADMITTED, rule.whole_session)
 end
 
+lapse_overdue({ unpack(ARGV, FIRST_USER) })
 local answers = { false }
 for at = FIRST_USER, #ARGV do
   answers[#answers + 1] = line_up(ARGV[at])

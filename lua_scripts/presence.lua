@@ -2,7 +2,7 @@
 -- back in line.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[16] here   set: users with an open stream at this instance
+-- KEYS[18] here   set: users with an open stream at this instance
 -- ARGV[5…] pairs  'arrived' or 'departed', and user id, at most 256 pairs
 --
 -- Returns  {summary}
@@ -13,6 +13,7 @@
 --- @include clock
 --- @include room
 --- @include rate
+--- @include history
 --- @include tickets
 --- @include place
 --- @include parking
@@ -20,7 +21,7 @@
 --- @include promote
 --- @include presence
 --- @include summary
-local here = KEYS[16]
+local here = KEYS[18]
 local FIRST_PAIR = 5
 
 do

@@ -7,7 +7,6 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -16,7 +15,9 @@ from urllib.request import Request
 
 from gateway.cli.client import OPENER, own_url, within
 from gateway.cli.draw import add_verify_to
+from gateway.cli.history import history_line
 from gateway.cli.parsing import Commands, utf8
+from gateway.cli.texts import escaped, moment
 from gateway.errors import SettingsError
 from gateway.settings.model import Settings
 from gateway.settings.types import HTTP_URL
@@ -25,7 +26,7 @@ TIMEOUT_SECONDS = 10.0
 _ANSWER_BYTES = 16 * 1024 * 1024
 _NAME_WIDTH = 22
 _WRONG_SETTINGS = 2
-_RULES = ("absent", "hold", "max_session", "claim", "rate")
+_RULES = ("absent", "hold", "max_session", "claim", "rate", "history")
 
 
 class RoomCallFailed(Exception):
@@ -73,6 +74,12 @@ def add_to(commands: Commands, files: object = None) -> None:
     find.add_argument("user", type=utf8, metavar="USER", help="the user's id, as in the token's sub")
     find.set_defaults(run=_run, call=_find)
 
+    history = kinds.add_parser(
+        "history", parents=[common], help="what happened to a user, for example why the place was lost"
+    )
+    history.add_argument("user", type=utf8, metavar="USER", help="the user's id, as in the token's sub")
+    history.set_defaults(run=_run, call=_history)
+
     audit = kinds.add_parser("audit", parents=[common], help="what operators have changed, the newest first")
     audit.add_argument(
         "--limit", type=int, default=100, metavar="N", help="how many changes (100, at most 1000)"
@@ -84,7 +91,7 @@ def add_to(commands: Commands, files: object = None) -> None:
     for one in (change, pause, resume, remove):
         one.add_argument("--reason", type=utf8, metavar="TEXT", help="why, for the audit")
 
-    for one in (change, pause, resume, remove, find, audit):
+    for one in (change, pause, resume, remove, find, history, audit):
         one.add_argument(
             "--room", type=utf8, default="default", metavar="ROOM", help="another room than default"
         )
@@ -119,6 +126,12 @@ def _add_set(kinds: Commands, common: argparse.ArgumentParser) -> argparse.Argum
     change.add_argument(
         "--rate", type=utf8, metavar="RATE", help="admissions at most, as 5/s, 120/m or 900/h; off: no limit"
     )
+    change.add_argument(
+        "--history",
+        type=utf8,
+        metavar="TIME",
+        help="how long the room remembers what happened to a user after the end, as 1h; 0: not at all",
+    )
     change.add_argument("--lift", action="store_true", help="go back to the limits of the settings")
     change.set_defaults(run=_run, call=_set)
     return change
@@ -140,7 +153,8 @@ def _set(options: argparse.Namespace) -> Call:
         change["override"] = False
     if not change:
         raise RoomCallFailed(
-            "nothing to change: give --capacity, --duration, --absent, --hold, --max-session, --claim, --rate or --lift"
+            "nothing to change: give --capacity, --duration, --absent, --hold, --max-session, --claim, --rate, "
+            "--history or --lift"
         )
     return _change(options, change)
 
@@ -157,6 +171,10 @@ def _remove(options: argparse.Namespace) -> Call:
 
 def _find(options: argparse.Namespace) -> Call:
     return "GET", f"{_path(options.room)}/users?{urlencode({'id': options.user})}", None
+
+
+def _history(options: argparse.Namespace) -> Call:
+    return "GET", f"{_path(options.room)}/history?{urlencode({'id': options.user})}", None
 
 
 def _audit(options: argparse.Namespace) -> Call:
@@ -215,6 +233,8 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str], *, again: bool
         print(escaped(answer.get("message", "done")))
     elif options.call is _audit:
         print("\n".join(_change_line(entry) for entry in data) or "no changes")
+    elif options.call is _history:
+        print("\n".join(map(history_line, data)) or "nothing is known of this user")
     elif options.call is _find:
         print(_described(_for_reading(data)))
     else:
@@ -234,33 +254,18 @@ def _with_url(rooms: Any, url: str) -> Any:
     return rooms | {"gateway": {"url": plain} | (known if isinstance(known, dict) else {})}
 
 
-def escaped(text: str) -> str:
-    """The text without characters that a terminal obeys or does not show, such as those that change the direction of
-    the text. They are escaped as in JSON. Line breaks stay."""
-    if text.isprintable():
-        return text
-    return "".join(
-        each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1].replace("\x7f", "\\u007f")
-        for each in text
-    )
-
-
 def _for_reading(user: dict[str, Any]) -> dict[str, Any]:
     """What is known of a user, with times as people read them."""
     known = {name: value for name, value in user.items() if value is not None}
-    known |= {name: _moment(known[name]) for name in ("since", "lastSeen") if name in known}
+    known |= {name: moment(known[name]) for name in ("since", "lastSeen") if name in known}
     known["streams"] = ", ".join(each["instance"] for each in user["streams"]) or "none"
+    known["endings"] = "; ".join(map(history_line, user.get("endings", ()))) or "none"
     return known
-
-
-def _moment(milliseconds: int) -> str:
-    at = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _change_line(entry: dict[str, Any]) -> str:
     """One change of an operator in one line."""
-    parts = [_moment(entry["at"]), entry["by"], entry["act"], entry["setting"], entry.get("user")]
+    parts = [moment(entry["at"]), entry["by"], entry["act"], entry["setting"], entry.get("user")]
     if entry["from"] is not None or entry["to"] is not None:
         parts.append(f"{entry['from'] or '-'} -> {entry['to'] or '-'}")
     if entry["reason"]:

@@ -119,6 +119,7 @@ def _limits(settings: Settings, given: RoomLimits) -> ConfiguredLimits:
         max_session=settings.queue_max_session_seconds,
         claim=settings.queue_claim_seconds,
         rate=settings.queue_rate,
+        history=settings.queue_history_seconds,
     )
     from_file = {name for name in RULE_NAMES if getattr(given, name) is not None}
     sources = {

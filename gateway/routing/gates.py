@@ -38,6 +38,7 @@ class RoomLimits:
     claim: float | None = None
     rate: str | None = None
     """As ``120/m``, or ``off``."""
+    history: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ class RoomKeys:
         self.tickets = own + "tickets"
         self.claims = own + "claims"
         self.missed = own + "missed"
+        self.history = own + "history"
+        self.ended = own + "ended"
         self.audit = own + "audit"
         self.watch = own + "watch"
         self.instances = own + "instances"
@@ -50,7 +52,7 @@ class RoomKeys:
 
     @property
     def common(self) -> tuple[str, ...]:
-        """KEYS[1] to KEYS[15] of every script of a room, in the order of ``includes/room.lua``."""
+        """KEYS[1] to KEYS[17] of every script of a room, in the order of ``includes/room.lua``."""
         return (
             self.line,
             self.inside,
@@ -67,4 +69,6 @@ class RoomKeys:
             self.tickets,
             self.claims,
             self.missed,
+            self.history,
+            self.ended,
         )

@@ -16,6 +16,7 @@ from redis.exceptions import ResponseError
 from gateway.errors import NewerSchema, QueueUnavailable
 from gateway.waiting_room.audit import AuditEntry, parse_audit
 from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MAX_BATCH, Batcher, BatchObserver, Outcome
+from gateway.waiting_room.history import HistoryEntry, parse_history
 from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
 from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
@@ -248,6 +249,14 @@ class Room:
         except ResponseError as error:
             raise QueueUnavailable(f"Redis: {error}") from error
         return found._replace(instances=tuple(here))
+
+    async def history(self, user: str) -> list[HistoryEntry]:
+        """What happened to the user, the oldest entry first. It does not count as a sighting."""
+        try:
+            text = await self._link("statuses").call("HGET", self.keys.history, _sendable(user))
+        except ResponseError as error:
+            raise QueueUnavailable(f"Redis: {error}") from error
+        return parse_history((text or b"").decode("ascii", "replace"))
 
     async def audit(self, count: int) -> list[AuditEntry]:
         """The last changes of operators, at most ``count``, the newest first. Raises QueueUnavailable."""

@@ -28,7 +28,8 @@ class RoomRules:
     ``absent``: a waiting user who was not seen for so long is parked; 0: never. ``hold``: a parked user keeps the
     ticket for so long; 0: absent users are removed at once. ``max_session``: a session ends so long after admission,
     however active the user is; 0: never. ``claim``: a promoted user must make a gated call within so long, or loses the
-    slot; 0: off. ``rate``: admissions never exceed it; as ``120/m``, or ``off``.
+    slot; 0: off. ``rate``: admissions never exceed it; as ``120/m``, or ``off``. ``history``: what happened to a user
+    is kept for so long after slot or place ended; 0: not at all.
     """
 
     absent: float = 60.0
@@ -36,6 +37,7 @@ class RoomRules:
     max_session: float = 0.0
     claim: float = 0.0
     rate: str = RATE_OFF
+    history: float = 3600.0
 
     def as_text(self) -> str:
         """The text for the scripts."""

@@ -18,6 +18,8 @@
 -- KEYS[14] claims    zset    user -> epoch millisecond at which the claim window began, or, once calls have used it, how
 --                            many, negative; users promoted from the line, see includes/claims.lua
 -- KEYS[15] missed    zset    user -> ticket for which a claim window has passed unused
+-- KEYS[16] history   hash    user -> what happened to the user, as text; see includes/history.lua
+-- KEYS[17] ended     zset    user -> epoch millisecond at which slot or place ended, of users in history without either
 -- ARGV[1]  channel           the pub/sub channel of the events
 -- ARGV[2]  default_capacity  slots; used, and then written, if Redis holds no usable limit
 -- ARGV[3]  default_duration  milliseconds; likewise
@@ -27,7 +29,7 @@
 -- ('BAD_ARGUMENT <name>').
 local line, inside, counter, settings, activity, absent, streams, pace, tally, since, marks, parked, tickets =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
-local claims, missed = KEYS[14], KEYS[15]
+local claims, missed, history, ended = KEYS[14], KEYS[15], KEYS[16], KEYS[17]
 local channel, default_capacity, default_duration, default_rules = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 
 -- The number of the form in which a room's keys are. Redis keeps it in settings. An instance that knows only a lower
@@ -144,6 +146,7 @@ local rules = stored_limits[5] or default_rules
 --   max_session  a session ends so long after admission, however active the user is; 0: never; 0 unless given
 --   claim  a promoted user must make a gated call within so long, or loses the slot; 0: off; 0 unless given
 --   rate  admissions never exceed it, as 120/m; per s, m or h; off: no limit; off unless given
+--   history  what happened to a user is kept for so long after the end; 0: not at all; 3,600,000 unless given
 local function rules_of(text)
   local found = {}
   for name, value in string.gmatch(text, '([%w_]+)=(%S+)') do
@@ -152,7 +155,7 @@ local function rules_of(text)
   return found
 end
 
--- The settings of the rules in force: absent_ms, hold_ms, max_session and claim_ms, in milliseconds; refill: the parts of a
+-- The settings of the rules in force: absent_ms, hold_ms, max_session, claim_ms and history_ms, in milliseconds; refill: the parts of a
 -- token that are refilled each millisecond, nil: no rate, see includes/rate.lua; whole_session: milliseconds that a
 -- session lasts if the user makes no gated call, from the admission on.
 local rule = {}
@@ -160,11 +163,13 @@ local TOKEN_PARTS, PARTS_PER_MS = 3600000, { s = 3600, m = 60, h = 1 }
 
 local function read_rules()
   rule.absent_ms, rule.hold_ms, rule.max_session, rule.claim_ms, rule.refill = 60000, 1800000, 0, 0, nil
+  rule.history_ms = 3600000
   if rules ~= '' then
     local given = rules_of(rules)
     rule.absent_ms, rule.hold_ms = limit(given.absent, 0) or rule.absent_ms, limit(given.hold, 0) or rule.hold_ms
     rule.max_session = limit(given.max_session, 0) or rule.max_session
     rule.claim_ms = limit(given.claim, 0) or rule.claim_ms
+    rule.history_ms = limit(given.history, 0) or rule.history_ms
     local count, unit = string.match(given.rate or '', '^([1-9]%d*)/([smh])$')
     rule.refill = count and #count <= 7 and tonumber(count) * PARTS_PER_MS[unit] or nil
   end
@@ -177,9 +182,14 @@ local function wrong_type_of_kept()
   return wrong_type(tickets, 'zset') or wrong_type(claims, 'zset') or wrong_type(missed, 'zset')
 end
 
+local function wrong_type_of_history()
+  return wrong_type(history, 'hash') or wrong_type(ended, 'zset')
+end
+
 -- A script that may park users, or put settings in force, checks these keys in any case.
-if parked_count > 0 or rule.claim_ms > 0 then
-  local wrong = wrong_type_of_kept()
+do
+  local wrong = (parked_count > 0 or rule.claim_ms > 0) and wrong_type_of_kept()
+    or rule.history_ms > 0 and wrong_type_of_history()
   if wrong then
     return wrong
   end

@@ -7,6 +7,7 @@
 -- The allowed values, as patterns. A rate has at most seven digits.
 local ALLOWED = {
   absent = '^%d+$', hold = '^%d+$', max_session = '^%d+$', claim = '^%d+$',
+  history = '^%d+$',
   rate = '^[1-9]%d?%d?%d?%d?%d?%d?/[smh]$',
 }
 local OFF = { rate = 'off' }

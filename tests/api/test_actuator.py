@@ -145,6 +145,7 @@ async def test_an_operator_changes_limits_for_all_instances(gateways: Gateways) 
             "max_session": {"value": "0s", "from": "default"},
             "claim": {"value": "0s", "from": "default"},
             "rate": {"value": "off", "from": "default"},
+            "history": {"value": "3600s", "from": "default"},
         },
     } | {
         key: changed.json["data"][key]

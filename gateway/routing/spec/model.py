@@ -224,6 +224,12 @@ ROOM: Final = Keys(
             "missing.",
         ),
         Key("rate", RATE, "Admissions never exceed it, as 120/m; QUEUE_RATE if missing."),
+        Key(
+            "history",
+            TIME,
+            "How long the room remembers what happened to a user after slot or place ended, 0: not at all; "
+            "QUEUE_HISTORY_SECONDS if missing.",
+        ),
     ),
 )
 

@@ -36,6 +36,8 @@ COMMON = (
     "since",
     "marks",
     "parked",
+    "history",
+    "ended",
 )
 KEPT = ("tickets", "claims", "missed")
 """Used only while users are parked or must claim their slots."""
